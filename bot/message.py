@@ -1,0 +1,93 @@
+"""What the bot says, free of any platform: a Message of blocks, rendered per channel.
+
+Text in blocks is plain: renderers escape it, so names with markup or mentions show as typed. Renderers must accept
+every block, cut to their platform's limits, and never raise.
+"""
+
+from typing import Literal
+
+import msgspec
+
+
+class Text(msgspec.Struct, frozen=True, tag="text"):
+    """A paragraph; `strong` for one that stands out, `code` for one to copy as it is."""
+
+    text: str
+    strong: bool = False
+    code: bool = False
+
+
+class Fields(msgspec.Struct, frozen=True, tag="fields"):
+    """Labels with values, in order."""
+
+    fields: tuple[tuple[str, str], ...]
+
+
+class Table(msgspec.Struct, frozen=True, tag="table"):
+    """A table; `numeric` columns are set to the right. Long ones may be cut with a note or sent as a file."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: tuple[int, ...] = ()
+
+
+class Series(msgspec.Struct, frozen=True):
+    """One line or row of bars; None leaves a gap."""
+
+    name: str
+    values: tuple[float | None, ...]
+    kind: Literal["line", "bar"] = "line"
+
+
+class Chart(msgspec.Struct, frozen=True, tag="chart"):
+    """Values over days; where no picture can be shown, the last values stand as text."""
+
+    title: str
+    labels: tuple[str, ...]
+    series: tuple[Series, ...]
+    unit: str = ""
+
+
+class Button(msgspec.Struct, frozen=True):
+    """A button that runs a command as the person who presses it, or opens a link."""
+
+    label: str
+    command: str = ""
+    url: str = ""
+    style: Literal["normal", "primary", "danger"] = "normal"
+
+
+class Buttons(msgspec.Struct, frozen=True, tag="buttons"):
+    buttons: tuple[Button, ...]
+
+
+class Notice(msgspec.Struct, frozen=True, tag="notice"):
+    """Something to notice: what went well, what to look at, what failed."""
+
+    level: Literal["ok", "info", "warning", "error"]
+    text: str
+
+
+class File(msgspec.Struct, frozen=True, tag="file"):
+    """A text file to download (CSV …)."""
+
+    name: str
+    content: str
+    mime: str = "text/csv"
+
+
+Block = Text | Fields | Table | Chart | Buttons | Notice | File
+
+
+class Message(msgspec.Struct, frozen=True):
+    """`title` is the first line and the push notification; `private` shows it to the asker only, where possible."""
+
+    title: str
+    blocks: tuple[Block, ...] = ()
+    private: bool = False
+
+
+def error(text: str, *, usage: str = "") -> Message:
+    """An error for the asker's eyes: what is wrong, and what to do."""
+    blocks: tuple[Block, ...] = (Text(usage, code=True),) if usage else ()
+    return Message(text, blocks, private=True)

@@ -1,0 +1,16 @@
+"""A counter of configuration changes: every process looks at it to refresh what it keeps in memory."""
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.tables import changes
+
+
+async def bump(tx: AsyncConnection) -> None:
+    """Something configured has changed; part of the transaction that changes it."""
+    await tx.execute(update(changes).where(changes.c.id == 1).values(n=changes.c.n + 1))
+
+
+async def seen(tx: AsyncConnection) -> int:
+    """How many changes there have been."""
+    return int((await tx.execute(select(changes.c.n).where(changes.c.id == 1))).scalar_one())

@@ -1,0 +1,42 @@
+"""What can go wrong for a person, said so that they can mend it."""
+
+
+class CasinoFluxError(Exception):
+    """Base of all errors whose text is meant for people."""
+
+
+class Refused(CasinoFluxError):
+    """Bad input. `field` names the argument at fault, the text says what to do instead."""
+
+    def __init__(self, text: str, field: str | None = None) -> None:
+        super().__init__(text)
+        self.field = field
+
+
+class Missing(Refused):
+    """Something referred to does not exist."""
+
+
+class Forbidden(CasinoFluxError):
+    """The person's role does not allow it."""
+
+
+class ConnectorError(CasinoFluxError):
+    """A platform did not give what was asked for.
+
+    `permanent` pauses the account and tells the team; otherwise the sync is tried again. `raw` is the answer
+    as it came, kept so that it can be read again after a fix. `retry_after` is in seconds.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        permanent: bool = False,
+        raw: bytes | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(text)
+        self.permanent = permanent
+        self.raw = raw
+        self.retry_after = retry_after

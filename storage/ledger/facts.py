@@ -1,0 +1,220 @@
+"""The facts the ledger reckons with. Amounts are integer micro-units (1e-6) of their currency."""
+
+from datetime import date, datetime
+from enum import IntEnum, StrEnum
+from typing import Literal
+
+import msgspec
+
+Currency = str
+
+
+class Role(StrEnum):
+    """What a member may do; each role includes those below it."""
+
+    VIEWER = "viewer"
+    BUYER = "buyer"
+    OWNER = "owner"
+
+    def includes(self, other: "Role") -> bool:
+        order = list(Role)
+        return order.index(self) >= order.index(other)
+
+
+class Event(StrEnum):
+    """Conversion events, spelled so on every face."""
+
+    REGISTRATION = "registration"
+    FIRST_DEPOSIT = "first_deposit"
+    DEPOSIT = "deposit"
+    QUALIFIED = "qualified"
+    REVERSAL = "reversal"
+
+
+class Status(StrEnum):
+    """A conversion's status; a later request never lowers its rank."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    REVERSED = "reversed"
+
+    @property
+    def rank(self) -> int:
+        return list(Status).index(self)
+
+
+class Outcome(StrEnum):
+    """What came of a postback request."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    UPDATED = "updated"
+    UNMATCHED = "unmatched"
+    UNMAPPED = "unmapped"
+    REJECTED = "rejected"
+
+
+class Bot(IntEnum):
+    """Why a click is taken for a machine's; 0 is a person."""
+
+    NO = 0
+    CRAWLER = 1
+    HEAD = 2
+    PREFETCH = 3
+    PREVIEW = 4
+    BURST = 5  # over 60 clicks a minute from one address
+
+
+class Reason(IntEnum):
+    """Why a click went where it went, when that was not the campaign's first choice."""
+
+    CHOSEN = 0
+    BOUND = 1  # a returning visitor kept what they saw
+    CAPPED = 2  # the chosen offer's cap was full: alternative or next
+    PAUSED = 3  # the chosen offer or the campaign was paused
+    NO_RULE = 4  # no rule matched
+    FALLBACK = 5  # nothing left but the fallback URL
+    SITE = 6  # nothing left but the site
+    FAILED = 7  # a look-up failed; sent on anyway
+
+
+Settlement = Literal["settled", "provisional", "partial"]
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """What a platform says of one row; None where it does not report the measure."""
+
+    visits: int | None = None
+    registrations: int | None = None
+    first_deposits: int | None = None
+    deposits: int | None = None
+    qualified: int | None = None
+    deposit_amount: int | None = None
+    ngr: int | None = None
+    commission_cpa: int | None = None
+    commission_revshare: int | None = None
+    commission_other: int | None = None
+
+
+class RevenueRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of a platform's report, as a connector reads it.
+
+    `day` is the platform's own label; `tag` names the segment that an offer claims; `sub` is what the platform
+    returned as our click id or campaign code, empty if nothing; `part` keeps rows apart that the platform groups
+    further (brand, player).
+    """
+
+    day: date
+    tag: str
+    currency: Currency
+    figures: Figures
+    sub: str = ""
+    part: str = ""
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What a connector fetched for days `first` to `last`, both included: rows, the platform's own totals, the raw answer."""
+
+    first: date
+    last: date
+    rows: tuple[RevenueRow, ...]
+    raw: bytes
+    totals: Figures | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class ClickFact(msgspec.Struct, frozen=True, kw_only=True):
+    """Clicks counted over one combination of dimensions on one report day. Ids are 0 when there is none."""
+
+    day: date
+    campaign_id: int
+    site_id: int
+    offer_id: int
+    source_id: int
+    country: str = ""
+    device: str = ""
+    subs: tuple[str | None, ...] = ()
+    clicks: int = 0
+    unique_clicks: int = 0
+    bot_clicks: int = 0
+    site_visits: int = 0
+    outgoing: int = 0
+    cost: int = 0
+    currency: Currency = ""
+
+
+class ConversionFact(msgspec.Struct, frozen=True, kw_only=True):
+    """One conversion as believed at some instant."""
+
+    id: int
+    day: date
+    visit_day: date | None
+    campaign_id: int
+    site_id: int
+    offer_id: int
+    source_id: int
+    event: Event
+    status: Status
+    is_ftd: bool
+    amount: int | None
+    currency: Currency
+    click_id: int | None = None
+    country: str = ""
+    device: str = ""
+    subs: tuple[str | None, ...] = ()
+    account_id: int = 0
+
+
+class RevenueFact(msgspec.Struct, frozen=True, kw_only=True):
+    """One revenue row as believed at some instant, `id` its key in storage."""
+
+    id: int
+    account_id: int
+    day: date
+    tag: str
+    currency: Currency
+    figures: Figures
+    sub: str = ""
+    recorded_at: datetime | None = None
+
+
+class SpendFact(msgspec.Struct, frozen=True, kw_only=True):
+    """What a campaign's traffic cost on a day, as uploaded or fetched."""
+
+    day: date
+    campaign_id: int
+    amount: int
+    currency: Currency
+
+
+class ClickLink(msgspec.Struct, frozen=True, kw_only=True):
+    """What a click id says of its revenue: where the visit came from and went."""
+
+    click_id: int
+    day: date
+    campaign_id: int
+    site_id: int
+    offer_id: int
+    source_id: int
+    country: str = ""
+    device: str = ""
+    subs: tuple[str | None, ...] = ()
+
+
+class OfferFact(msgspec.Struct, frozen=True, kw_only=True):
+    """What merging needs to know of an offer."""
+
+    id: int
+    account_id: int
+    casino_id: int
+    tag_key: str | None
+    has_postbacks: bool
+
+
+class CampaignFact(msgspec.Struct, frozen=True, kw_only=True):
+    """What merging needs to know of a campaign."""
+
+    id: int
+    code: str
+    site_id: int
+    source_id: int

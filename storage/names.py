@@ -1,0 +1,61 @@
+"""Names and codes: names as typed, codes their slugs, both unique per team; references by code, name or id."""
+
+import re
+import unicodedata
+from typing import Any
+
+from sqlalchemy import Row, Table, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.ledger.errors import Missing, Refused
+
+MAX_NAME = 200
+
+
+def slug(name: str) -> str:
+    """Lower case letters, digits and hyphens of a name; empty if nothing of it is left."""
+    plain = unicodedata.normalize("NFKD", name.replace("ß", "ss").replace("ø", "o").replace("ł", "l"))
+    ascii_only = plain.encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", ascii_only).strip("-")[:80].strip("-")
+
+
+async def code_for(tx: AsyncConnection, table: Table, team_id: int, name: str, *, field: str = "name") -> str:
+    """A free code for a new name. Raises Refused at `field` if the name is empty, too long or taken."""
+    if not name.strip() or len(name) > MAX_NAME:
+        raise Refused(f"{field} needs between 1 and {MAX_NAME} characters", field=field)
+    mine = table.c.team_id == team_id
+    if (await tx.execute(select(table.c.id).where(mine, table.c.name == name))).first():
+        raise Refused(f"{field} {name!r} is taken: choose another, or edit that one", field=field)
+    base = slug(name) or table.name.rstrip("s")
+    like = select(table.c.code).where(mine, table.c.code.like(f"{base}%"))
+    taken = {row.code for row in await tx.execute(like)}
+    if base not in taken:
+        return base
+    return next(f"{base}-{n}" for n in range(2, len(taken) + 3) if f"{base}-{n}" not in taken)
+
+
+async def find(tx: AsyncConnection, table: Table, team_id: int, word: str | int, *, field: str) -> Row[Any]:
+    """The team's entity of that code, name or id. Raises Missing at `field`, with the nearest ones."""
+    text = str(word).strip()
+    mine = table.c.team_id == team_id
+    tries = [table.c.code == text.lower(), table.c.name == text, func.lower(table.c.name) == text.lower()]
+    if text.isdigit() and len(text) < 19:
+        tries.append(table.c.id == int(text))
+    for condition in tries:
+        found = (await tx.execute(select(table).where(mine, condition).limit(1))).first()
+        if found is not None:
+            return found
+    raise Missing(await _not_found(tx, table, team_id, text), field=field)
+
+
+async def _not_found(tx: AsyncConnection, table: Table, team_id: int, text: str) -> str:
+    import difflib
+
+    known = [
+        r.code for r in await tx.execute(select(table.c.code).where(table.c.team_id == team_id).limit(500))
+    ]
+    near = difflib.get_close_matches(text.lower(), known, n=3, cutoff=0.5) or sorted(known)[:5]
+    noun = table.name.rstrip("s")
+    return f"no {noun} {text!r}: " + (
+        f"did you mean {' or '.join(near)}?" if near else f"there is no {noun} yet"
+    )

@@ -1,0 +1,48 @@
+"""What every table shares: the metadata and the columns of a team's named things."""
+
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, MetaData, Table, Text, UniqueConstraint
+
+from storage.types import Instant, Key
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+
+def key() -> Column[int]:
+    return Column("id", Key, primary_key=True, autoincrement=True)
+
+
+def team() -> Column[int]:
+    return Column("team_id", BigInteger, ForeignKey("teams.id"), nullable=False)
+
+
+def reference(name: str, table: str, *, nullable: bool = False) -> Column[Any]:
+    return Column(name, BigInteger, ForeignKey(f"{table}.id"), nullable=nullable)
+
+
+def named(table: str, *columns: Any) -> Table:
+    """A team's named entity: `name` as typed, `code` its slug, both unique per team."""
+    return Table(
+        table,
+        metadata,
+        key(),
+        team(),
+        Column("name", Text, nullable=False),
+        Column("code", Text, nullable=False),
+        Column("created_at", Instant, nullable=False),
+        *columns,
+        UniqueConstraint("team_id", "code"),
+        UniqueConstraint("team_id", "name"),
+    )
+
+
+def index(*columns: str) -> Index:
+    return Index(None, *columns)

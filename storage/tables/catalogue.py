@@ -1,0 +1,145 @@
+"""What a team has set up: accounts, casinos, offers, sites, domains, sources, campaigns."""
+
+from sqlalchemy import BigInteger, Boolean, Column, Integer, Table, Text, UniqueConstraint, false, true
+
+from storage.tables.base import index, key, metadata, named, reference, team
+from storage.types import Day, Instant, Json
+
+accounts = named(
+    "accounts",
+    Column("platform", Text, nullable=False),  # module name in connectors.platforms
+    Column("base_url", Text),
+    Column("report_url_secret", Text),  # a pasted report URL may hold a token: encrypted
+    Column("credentials_secret", Text),  # JSON of the platform's own fields, encrypted
+    Column("timezone", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("options", Json, nullable=False),  # tag_from, click_id_from, postback mappings …
+    Column("postback_key", Text, nullable=False, unique=True),
+    Column(
+        "sync_hour", Integer, nullable=False, server_default="6"
+    ),  # hour its figures are expected, own zone
+    Column("paused_at", Instant),
+    Column("paused_why", Text),
+    Column("next_sync_at", Instant),
+    Column("last_attempt_at", Instant),
+    Column("last_success_at", Instant),
+    Column("error", Text),
+)
+
+casinos = named(
+    "casinos",
+    Column("status", Text, nullable=False),  # draft | reviewed
+    Column("bonus", Text),
+    Column("free_spins", Text),
+    Column("wagering", Text),
+    Column("payment_methods", Json, nullable=False),
+    Column("markets", Json, nullable=False),
+    Column("licence", Text),
+    Column("terms_url", Text),
+    Column("logo", Text),
+)
+
+offers = named(
+    "offers",
+    reference("casino_id", "casinos"),
+    reference("account_id", "accounts"),
+    Column("url", Text, nullable=False),
+    Column("tag", Text),
+    Column("tag_key", Text),  # lower case; what revenue rows are matched by
+    Column("markets", Json, nullable=False),
+    Column("deal", Text),
+    Column("cap", Integer),
+    Column("cap_event", Text),  # click | registration | first_deposit
+    Column("cap_period", Text),  # day | week | month
+    reference("alternative_id", "offers", nullable=True),
+    Column("status", Text, nullable=False),  # active | paused
+    Column("has_postbacks", Boolean, nullable=False, server_default=true()),
+    index("account_id", "tag_key"),
+)
+
+sites = named(
+    "sites",
+    Column("market", Text, nullable=False),
+    Column("locale", Text, nullable=False),
+    Column("theme", Text, nullable=False),
+    Column("texts", Json, nullable=False),
+    Column("status", Text, nullable=False),  # draft | published | paused
+)
+
+site_offers = Table(
+    "site_offers",
+    metadata,
+    reference("site_id", "sites"),
+    reference("offer_id", "offers"),
+    Column("position", Integer, nullable=False),
+    UniqueConstraint("site_id", "offer_id"),
+)
+
+domains = named(
+    "domains",
+    reference("site_id", "sites", nullable=True),
+    Column("status", Text, nullable=False),  # added | bought | dns | verified | tls | live | failed
+    Column("provider", Text),
+    Column("state", Json, nullable=False),
+    Column("registered_until", Day),
+    Column("next_step_at", Instant),
+)
+
+sources = named(
+    "sources",
+    Column("preset", Text, nullable=False),
+    Column("parameters", Json, nullable=False),  # our name -> the parameter name on our link
+    Column("postbacks", Json, nullable=False),  # event -> {"url", "method", "body", "enabled"}
+    Column("options", Json, nullable=False),
+    Column("credentials_secret", Text),
+)
+
+campaigns = named(
+    "campaigns",
+    reference("site_id", "sites", nullable=True),
+    reference("source_id", "sources", nullable=True),
+    Column("fallback_url", Text),
+    Column("cost_model", Text, nullable=False),  # none | fixed (per click) | link (cost parameter) | daily
+    Column("cost", BigInteger),  # micro-units per click
+    Column("currency", Text),
+    Column("rules", Json, nullable=False),
+    Column("binding", Boolean, nullable=False, server_default=true()),
+    Column("direct", Boolean, nullable=False, server_default=false()),
+    Column("status", Text, nullable=False),  # active | paused
+)
+
+campaign_offers = Table(
+    "campaign_offers",
+    metadata,
+    reference("campaign_id", "campaigns"),
+    reference("offer_id", "offers"),
+    Column("position", Integer, nullable=False),
+    Column("weight", Integer, nullable=False, server_default="1"),
+    UniqueConstraint("campaign_id", "offer_id"),
+)
+
+#: When an offer was in a campaign ("active with the offer that day"); open rows have no end.
+campaign_offer_spans = Table(
+    "campaign_offer_spans",
+    metadata,
+    key(),
+    team(),
+    reference("campaign_id", "campaigns"),
+    reference("offer_id", "offers"),
+    Column("since", Instant, nullable=False),
+    Column("until", Instant),
+    index("offer_id"),
+)
+
+#: Reporting-currency value of one unit of a currency on a day; `origin` says whose rate it is.
+rates = Table(
+    "rates",
+    metadata,
+    Column("team_id", BigInteger, nullable=False, server_default="0"),  # 0: for every team (ECB)
+    Column("currency", Text, nullable=False),
+    Column("base", Text, nullable=False),
+    Column("day", Day, nullable=False),
+    Column("rate", Text, nullable=False),  # decimal text: exact
+    Column("origin", Text, nullable=False),  # team | ecb | frankfurter
+    UniqueConstraint("team_id", "currency", "base", "day"),
+)

@@ -1,0 +1,163 @@
+"""What the platforms said, each time they said it, and the merged rows made of it all."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+)
+
+from storage.tables.base import index, key, metadata, reference, team
+from storage.types import Day, Instant, Json
+
+MEASURES = (
+    "visits",
+    "registrations",
+    "first_deposits",
+    "deposits",
+    "qualified",
+    "deposit_amount",
+    "ngr",
+    "commission_cpa",
+    "commission_revshare",
+    "commission_other",
+)
+"""Figures of a revenue row; null where the platform does not report the measure. Amounts are micro-units."""
+
+#: A sync of one account over one window: asked for, running, done.
+sync_runs = Table(
+    "sync_runs",
+    metadata,
+    key(),
+    team(),
+    reference("account_id", "accounts"),
+    Column("requested_at", Instant, nullable=False),
+    Column("from_day", Day),  # null: the account's rolling window
+    Column("to_day", Day),
+    Column("state", Text, nullable=False),  # queued | running | done | failed | suspect
+    Column("started_at", Instant),
+    Column("finished_at", Instant),
+    Column("rows", Integer, nullable=False, server_default="0"),
+    Column("revisions", Integer, nullable=False, server_default="0"),
+    Column("restated", Integer, nullable=False, server_default="0"),
+    Column("error", Text),
+    index("account_id", "id"),
+    index("state"),
+)
+
+#: A platform's answer as it came: the proof behind every figure.
+revenue_reports = Table(
+    "revenue_reports",
+    metadata,
+    key(),
+    team(),
+    reference("account_id", "accounts"),
+    reference("run_id", "sync_runs", nullable=True),
+    Column("fetched_at", Instant, nullable=False),
+    Column("from_day", Day, nullable=False),
+    Column("to_day", Day, nullable=False),
+    Column(
+        "state", Text, nullable=False
+    ),  # merged | unreadable | suspect | confirmed | discarded | superseded
+    Column("reason", Text),
+    Column("raw", LargeBinary, nullable=False),  # zlib
+    index("account_id", "id"),
+)
+
+#: The figures of one (account, day, tag, click or sub id, currency) as they stand now.
+revenue = Table(
+    "revenue",
+    metadata,
+    key(),
+    team(),
+    reference("account_id", "accounts"),
+    Column("day", Day, nullable=False),  # the platform's own label
+    Column("tag", Text, nullable=False),
+    Column("tag_key", Text, nullable=False),  # lower case
+    Column(
+        "sub", Text, nullable=False, server_default=""
+    ),  # what the platform returned as our click or campaign id
+    Column(
+        "part", Text, nullable=False, server_default=""
+    ),  # further grouping of the platform's (brand, player …)
+    Column("currency", Text, nullable=False),
+    *(Column(name, BigInteger) for name in MEASURES),
+    Column("withdrawn", Boolean, nullable=False, server_default=false()),
+    Column("recorded_at", Instant, nullable=False),
+    Column("report_id", BigInteger, nullable=False),
+    UniqueConstraint("account_id", "day", "tag_key", "sub", "part", "currency"),
+    index("team_id", "day"),
+)
+
+#: Every figure ever fetched that differed from the one before.
+revenue_revisions = Table(
+    "revenue_revisions",
+    metadata,
+    key(),
+    team(),
+    reference("revenue_id", "revenue"),
+    Column("day", Day, nullable=False),
+    *(Column(name, BigInteger) for name in MEASURES),
+    Column("withdrawn", Boolean, nullable=False, server_default=false()),
+    Column("recorded_at", Instant, nullable=False),
+    Column("report_id", BigInteger, nullable=False),
+    index("revenue_id"),
+    index("team_id", "day"),
+)
+
+#: Days an account has been synced past, in its own zone, and since when.
+settled_days = Table(
+    "settled_days",
+    metadata,
+    Column("account_id", BigInteger, nullable=False),
+    Column("day", Day, nullable=False),
+    Column("team_id", BigInteger, nullable=False),
+    Column("settled_at", Instant, nullable=False),
+    PrimaryKeyConstraint("account_id", "day"),
+)
+
+#: Days that moved; appended by whoever moves them, read first and deleted after by storage.settle.
+touched = Table(
+    "touched",
+    metadata,
+    key(),
+    Column("team_id", BigInteger, nullable=False),
+    Column("day", Day, nullable=False),
+)
+
+#: The merged cells of a day, event clock, recomputed whole whenever the day is touched.
+merged = Table(
+    "merged",
+    metadata,
+    key(),
+    Column("team_id", BigInteger, nullable=False),
+    Column("day", Day, nullable=False),
+    Column("campaign_id", BigInteger, nullable=False),
+    Column("site_id", BigInteger, nullable=False),
+    Column("offer_id", BigInteger, nullable=False),
+    Column("source_id", BigInteger, nullable=False),
+    Column("account_id", BigInteger, nullable=False),
+    Column("casino_id", BigInteger, nullable=False),
+    Column("tag", Text),  # of an unassigned row, else null
+    Column("cell", Json, nullable=False),  # storage.ledger.merge.Cell, all measures by currency
+    index("team_id", "day"),
+)
+
+#: Commission a platform has paid out to us.
+payments = Table(
+    "payments",
+    metadata,
+    key(),
+    team(),
+    reference("account_id", "accounts"),
+    Column("day", Day, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("recorded_at", Instant, nullable=False),
+)

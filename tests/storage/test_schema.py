@@ -1,0 +1,27 @@
+"""A database is upgraded at start; a newer one is refused."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import inspect, text
+
+from storage import schema
+from storage.ledger.errors import CasinoFluxError
+from storage.tables import metadata
+
+
+async def test_an_empty_database_gets_every_table(opened: Callable[[], Any]) -> None:
+    async with opened() as database:
+        async with database.read() as tx:
+            names = set(await tx.run_sync(lambda sync: inspect(sync).get_table_names()))
+        assert set(metadata.tables) <= names
+        assert await schema.current(database) == schema.HEAD
+
+
+async def test_a_newer_schema_is_refused(opened: Callable[[], Any]) -> None:
+    async with opened() as database:
+        async with database.begin() as tx:
+            await tx.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        with pytest.raises(CasinoFluxError, match="9999"):
+            await schema.upgrade(database)
