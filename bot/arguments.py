@@ -13,9 +13,7 @@ from bot.words import MAX_ARGUMENT, day, yes
 from storage.ledger.errors import Refused
 
 
-class Arguments(
-    msgspec.Struct, kw_only=True, forbid_unknown_fields=True, rename=lambda name: name.rstrip("_")
-):
+class Arguments(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, rename=lambda name: name.rstrip("_")):
     """Base of what commands take. Fields called like a Python word end in `_` (`from_`), outside they do not."""
 
 
@@ -38,9 +36,7 @@ class MissingFields(Refused):
     """Required fields were not given: a form asks for them, other faces name them."""
 
     def __init__(self, names: list[str], descriptions: dict[str, str]) -> None:
-        told = ", ".join(
-            f"{name} ({descriptions[name]})" if descriptions.get(name) else name for name in names
-        )
+        told = ", ".join(f"{name} ({descriptions[name]})" if descriptions.get(name) else name for name in names)
         super().__init__(f"missing: {told}", field=names[0])
         self.names = names
 
@@ -51,7 +47,8 @@ def field_names(takes: type[msgspec.Struct]) -> list[str]:
 
 def meta(annotation: Any) -> tuple[Any, str, dict[str, Any]]:
     """Bare type, description and extras of a field's annotation."""
-    description, extra = "", {}
+    description = ""
+    extra: dict[str, Any] = {}
     if get_origin(annotation) is Annotated:
         annotation, *metas = get_args(annotation)
         for one in metas:

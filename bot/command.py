@@ -132,14 +132,13 @@ def parse(text: str) -> tuple[Command, dict[str, Any]]:
     free = list(found.positional)
     rest = iter(words[used:])
     for key, value in rest:
-        name = key
         if key is None and value.lower() in found.keywords:
-            name, value = value.lower(), next(rest, (None, ""))[1]
-        elif key is None:
-            name = next((one for one in free if one not in arguments), None)
-            if name is None:
-                raise Refused(_too_much(found, value), field=value)
-        assert name is not None
+            name: str | None = value.lower()
+            value = next(rest, (None, ""))[1]
+        else:
+            name = key or next((one for one in free if one not in arguments), None)
+        if name is None:
+            raise Refused(_too_much(found, value), field=value)
         if name in arguments:
             raise Refused(f"{name} is given twice", field=name)
         arguments[name] = value
@@ -192,9 +191,7 @@ async def _ask(found: Command, arguments: dict[str, Any], ctx: Context, conseque
         code = await confirmations.ask(tx, ctx.now, confirmations.Question(
             team_id=ctx.team_id, actor=ctx.actor.name, command=found.name, arguments=arguments,
         ))  # fmt: skip
-    buttons = Buttons(
-        (Button("Confirm", f"confirm {code}", style="danger"), Button("Cancel", f"cancel {code}"))
-    )
+    buttons = Buttons((Button("Confirm", f"confirm {code}", style="danger"), Button("Cancel", f"cancel {code}")))
     message = Message(
         f"Confirm: {found.name}",
         (Notice("warning", consequence), Text(f"Confirm within ten minutes: confirm {code}"), buttons),

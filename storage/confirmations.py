@@ -44,6 +44,4 @@ async def take(tx: AsyncConnection, now: datetime, code: str, actor: str) -> Que
         raise Refused("this was confirmed or cancelled already", field="code")
     if found.expires_at < now:
         raise Refused("this question is older than ten minutes: repeat the command", field="code")
-    return Question(
-        team_id=found.team_id, actor=found.actor, command=found.command, arguments=found.arguments
-    )
+    return Question(team_id=found.team_id, actor=found.actor, command=found.command, arguments=found.arguments)

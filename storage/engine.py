@@ -61,9 +61,7 @@ def create_engine(url: str) -> AsyncEngine:
     """An engine for `sqlite+aiosqlite:///file` or `postgresql+asyncpg://…`."""
     parsed = with_driver(make_url(url))
     if parsed.get_backend_name() == "sqlite":
-        engine = create_async_engine(
-            parsed, pool_size=5, max_overflow=20, connect_args={"isolation_level": None}
-        )
+        engine = create_async_engine(parsed, pool_size=5, max_overflow=20, connect_args={"isolation_level": None})
         event.listen(engine.sync_engine, "connect", _set_pragmas)
         return engine
     return create_async_engine(parsed, pool_size=10, max_overflow=20, pool_pre_ping=True)

@@ -51,11 +51,7 @@ async def find(tx: AsyncConnection, table: Table, team_id: int, word: str | int,
 async def _not_found(tx: AsyncConnection, table: Table, team_id: int, text: str) -> str:
     import difflib
 
-    known = [
-        r.code for r in await tx.execute(select(table.c.code).where(table.c.team_id == team_id).limit(500))
-    ]
+    known = [r.code for r in await tx.execute(select(table.c.code).where(table.c.team_id == team_id).limit(500))]
     near = difflib.get_close_matches(text.lower(), known, n=3, cutoff=0.5) or sorted(known)[:5]
     noun = table.name.rstrip("s")
-    return f"no {noun} {text!r}: " + (
-        f"did you mean {' or '.join(near)}?" if near else f"there is no {noun} yet"
-    )
+    return f"no {noun} {text!r}: " + (f"did you mean {' or '.join(near)}?" if near else f"there is no {noun} yet")

@@ -50,6 +50,7 @@ def _upgrade(connection: Connection) -> None:
     known: Any = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if at is not None and at not in known:
         raise CasinoFluxError(
-            f"the database is at schema {at}, which this version does not know: start the version that wrote it, or a newer one"
+            f"the database is at schema {at}, which this version does not know: "
+            "start the version that wrote it, or a newer one"
         )
     command.upgrade(config, "head")

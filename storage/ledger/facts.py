@@ -113,7 +113,7 @@ class RevenueRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What a connector fetched for days `first` to `last`, both included: rows, the platform's own totals, the raw answer."""
+    """What a connector fetched for days `first` to `last`, both included: rows, totals, the raw answer."""
 
     first: date
     last: date

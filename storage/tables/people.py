@@ -14,9 +14,7 @@ teams = Table(
 )
 
 #: Deployment-wide facts by name: report time zone, click id key, installation tokens …
-facts = Table(
-    "facts", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False)
-)
+facts = Table("facts", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
 
 #: A chat room (Slack channel, Telegram chat) and the team it speaks for.
 rooms = Table(
@@ -138,6 +136,4 @@ leases = Table(
 )
 
 #: Counts every change of configuration; processes watch it to refresh their plans.
-changes = Table(
-    "changes", metadata, Column("id", Integer, primary_key=True), Column("n", BigInteger, nullable=False)
-)
+changes = Table("changes", metadata, Column("id", Integer, primary_key=True), Column("n", BigInteger, nullable=False))

@@ -62,9 +62,7 @@ revenue_reports = Table(
     Column("fetched_at", Instant, nullable=False),
     Column("from_day", Day, nullable=False),
     Column("to_day", Day, nullable=False),
-    Column(
-        "state", Text, nullable=False
-    ),  # merged | unreadable | suspect | confirmed | discarded | superseded
+    Column("state", Text, nullable=False),  # merged | unreadable | suspect | confirmed | discarded | superseded
     Column("reason", Text),
     Column("raw", LargeBinary, nullable=False),  # zlib
     index("account_id", "id"),
@@ -80,12 +78,8 @@ revenue = Table(
     Column("day", Day, nullable=False),  # the platform's own label
     Column("tag", Text, nullable=False),
     Column("tag_key", Text, nullable=False),  # lower case
-    Column(
-        "sub", Text, nullable=False, server_default=""
-    ),  # what the platform returned as our click or campaign id
-    Column(
-        "part", Text, nullable=False, server_default=""
-    ),  # further grouping of the platform's (brand, player …)
+    Column("sub", Text, nullable=False, server_default=""),  # what the platform returned as our click or campaign id
+    Column("part", Text, nullable=False, server_default=""),  # further grouping of the platform's (brand, player …)
     Column("currency", Text, nullable=False),
     *(Column(name, BigInteger) for name in MEASURES),
     Column("withdrawn", Boolean, nullable=False, server_default=false()),

@@ -139,9 +139,7 @@ postbacks = Table(
     Column("body", LargeBinary, nullable=False),
     Column("parameters", Json),  # decoded
     Column("digest", Text, nullable=False),  # of the decoded parameters: "the very same request"
-    Column(
-        "outcome", Text, nullable=False
-    ),  # accepted | duplicate | updated | unmatched | unmapped | rejected
+    Column("outcome", Text, nullable=False),  # accepted | duplicate | updated | unmatched | unmapped | rejected
     Column("reason", Text),
     Column("event", Text),
     Column("click_id", BigInteger),
