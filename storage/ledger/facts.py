@@ -99,9 +99,10 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 class RevenueRow(msgspec.Struct, frozen=True, kw_only=True):
     """One row of a platform's report, as a connector reads it.
 
-    `day` is the platform's own label; `tag` names the segment that an offer claims; `sub` is what the platform
-    returned as our click id or campaign code, empty if nothing; `part` keeps rows apart that the platform groups
-    further (brand, player).
+    `day` is the platform's own label; `tag` names the segment that an offer claims, by its id where it has one, and
+    `tag_name` is what people call it: an offer may claim either. `sub` is what the platform returned as our click id
+    or campaign code, empty if nothing; `part` keeps rows apart that the platform groups further (brand, player).
+    A row is known by day, tag, sub, part and currency; `tag_name` may change without a revision.
     """
 
     day: date
@@ -110,6 +111,7 @@ class RevenueRow(msgspec.Struct, frozen=True, kw_only=True):
     figures: Figures
     sub: str = ""
     part: str = ""
+    tag_name: str = ""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -175,6 +177,7 @@ class RevenueFact(msgspec.Struct, frozen=True, kw_only=True):
     currency: Currency
     figures: Figures
     sub: str = ""
+    tag_name: str = ""
     recorded_at: datetime | None = None
 
 

@@ -78,6 +78,7 @@ revenue = Table(
     Column("day", Day, nullable=False),  # the platform's own label
     Column("tag", Text, nullable=False),
     Column("tag_key", Text, nullable=False),  # lower case
+    Column("tag_name", Text, nullable=False, server_default=""),  # what people call the tag; an offer may claim either
     Column("sub", Text, nullable=False, server_default=""),  # what the platform returned as our click or campaign id
     Column("part", Text, nullable=False, server_default=""),  # further grouping of the platform's (brand, player …)
     Column("currency", Text, nullable=False),
