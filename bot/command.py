@@ -32,6 +32,7 @@ class Command:
     role: Role
     says: Says
     reads: bool = False
+    changes: bool = True
     positional: tuple[str, ...] = ()
     keywords: tuple[str, ...] = ()
     prepare: Handler | None = None
@@ -74,6 +75,7 @@ def command(
     role: Role,
     says: Says,
     reads: bool = False,
+    changes: bool | None = None,
     positional: tuple[str, ...] = (),
     keywords: tuple[str, ...] = (),
     prepare: Handler | None = None,
@@ -82,7 +84,7 @@ def command(
 ) -> Callable[[Handler], Handler]:
     """Declare a command: `async def f(ctx, new: Struct) -> Result`, its docstring the help line.
 
-    `reads`: changes nothing, runs on a read transaction, answers GET. `positional`: fields that may come without
+    `reads`: runs on a read transaction, and (unless it `changes` something by other means) answers GET. `positional`: fields that may come without
     their name. `keywords`: bare words that take the next word (`by day`). `prepare`: slow outside work done before
     the transaction, its result in `ctx.prepared`. `confirm`: returns the consequence in words, or None.
     """
@@ -93,6 +95,7 @@ def command(
         COMMANDS[name] = Command(
             name=name, takes=takes, gives=hints["return"], handler=handler, role=role, says=says, reads=reads,
             positional=positional, keywords=keywords, prepare=prepare, confirm=confirm, aliases=aliases,
+            changes=not reads if changes is None else changes,
             summary=(handler.__doc__ or "").strip().partition("\n")[0],
         )  # fmt: skip
         return handler

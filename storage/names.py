@@ -55,3 +55,8 @@ async def _not_found(tx: AsyncConnection, table: Table, team_id: int, text: str)
     near = difflib.get_close_matches(text.lower(), known, n=3, cutoff=0.5) or sorted(known)[:5]
     noun = table.name.rstrip("s")
     return f"no {noun} {text!r}: " + (f"did you mean {' or '.join(near)}?" if near else f"there is no {noun} yet")
+
+
+async def by_id(tx: AsyncConnection, table: Table, entity_id: int) -> Row[Any]:
+    """The entity of an id we hold ourselves."""
+    return (await tx.execute(select(table).where(table.c.id == entity_id))).one()

@@ -1,0 +1,42 @@
+"""The audit trail: who changed what, where, from what to what."""
+
+from bot.arguments import Arguments
+from bot.command import command
+from bot.context import Context
+from bot.listing import Page
+from bot.message import Message, Table
+from storage import audits
+from storage.audits import Recorded
+from storage.ledger.errors import Refused
+from storage.ledger.facts import Role
+
+
+class AuditPage(Arguments):
+    limit: int = 20
+    after: str | None = None
+
+
+def audit_table(ctx: Context, found: Page[Recorded]) -> Message:
+    if not found.items:
+        return Message("Nothing has been changed yet", private=True)
+    rows = tuple(
+        (f"{one.at.astimezone(ctx.deployment.zone):%Y-%m-%d %H:%M}", one.actor, one.command, _words(one))
+        for one in found.items
+    )
+    return Message("Audit", (Table(("When", "Who", "What", "With"), rows),), private=True)
+
+
+def _words(one: Recorded) -> str:
+    return " ".join(f"{name}={value}" for name, value in one.arguments.items())[:120]
+
+
+@command("audit", role=Role.OWNER, says=audit_table, reads=True, aliases=("audit list",))
+async def list_audit(ctx: Context, new: AuditPage) -> Page[Recorded]:
+    """Every change, latest first."""
+    if new.after is not None and not new.after.isdigit():
+        raise Refused("after: not a cursor of this list: take `next` of the page before", field="after")
+    after = int(new.after) if new.after else None
+    found = await audits.page(ctx.tx, ctx.team_id, limit=new.limit, after=after)
+    return Page(found, str(found[-1].id) if len(found) == new.limit else None)
+
+

@@ -1,0 +1,274 @@
+"""Campaigns: tie offers, site and source together under one tracking link."""
+
+from decimal import Decimal
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy import Row, select, update
+
+from bot.arguments import Arguments, choices, refers
+from bot.command import command
+from bot.context import Context
+from bot.listing import Listing, Page
+from bot.message import Button, Buttons, Fields, Message, Notice, Table, Text
+from storage import campaigns, names
+from storage.campaigns import Campaign
+from storage.entities import codes, page
+from storage.ledger import macros, rotation
+from storage.ledger.errors import Forbidden, Refused
+from storage.ledger.facts import Role
+from storage.tables import campaigns as table
+from storage.tables import members, offers, sites, sources
+
+COST_MODELS = ("link", "fixed", "daily", "none")
+_COST_WORDS = {
+    "link": "link", "parameter": "link", "param": "link", "auto": "link", "macro": "link", "per_click": "fixed",
+    "fixed": "fixed", "cpc": "fixed", "click": "fixed", "daily": "daily", "day": "daily", "upload": "daily",
+    "uploaded": "daily", "none": "none",
+}  # fmt: skip
+
+Offers = Annotated[list[str], Meta(description="offers in order, with a weight if you like: lucky-star:3,wild-win:1")]
+Rules = Annotated[list[Any] | dict[str, Any], Meta(description="rotation rules as JSON; the first that fits decides")]
+CostModel = Annotated[str, choices("where the cost comes from", *COST_MODELS)]
+Cost = Annotated[Decimal, Meta(description="per click, e.g. 0.05")]
+Direct = Annotated[bool, Meta(description="send visitors straight to the offers although there is a site")]
+Binding = Annotated[bool, Meta(description="a returning visitor keeps what they saw")]
+
+
+class NewCampaign(Arguments):
+    name: Annotated[str, Meta(description="what the team calls it")]
+    offers: Offers = []
+    site: Annotated[str | None, refers("site", "landing page; its links lead on to the offers")] = None
+    source: Annotated[str | None, refers("source", "who sends the visitors")] = None
+    fallback_url: Annotated[str | None, Meta(description="where visitors go when no offer is left")] = None
+    cost_model: CostModel | None = None
+    cost: Cost | None = None
+    currency: Annotated[str | None, Meta(description="of the cost; default: the reporting currency")] = None
+    rules: Rules = []
+    direct: Direct = False
+    binding: Binding = True
+
+
+class CampaignEdit(Arguments):
+    campaign: Annotated[str, refers("campaign", "which campaign")]
+    name: str | None = None
+    offers: Offers | None = None
+    site: Annotated[str | None, refers("site", "landing page")] = None
+    source: Annotated[str | None, refers("source", "who sends the visitors")] = None
+    fallback_url: str | None = None
+    cost_model: CostModel | None = None
+    cost: Cost | None = None
+    currency: str | None = None
+    rules: Rules | None = None
+    direct: Direct | None = None
+    binding: Binding | None = None
+
+
+class OneCampaign(Arguments):
+    campaign: Annotated[str, refers("campaign", "which campaign")]
+
+
+class CampaignList(Listing):
+    source: Annotated[str | None, refers("source", "only this source's")] = None
+    status: Annotated[str | None, choices("only these", "active", "paused")] = None
+
+
+class CampaignLink(msgspec.Struct, frozen=True):
+    """`url` is the bare tracking link; `template` has the source's own macros filled in, to paste into its panel."""
+
+    campaign: str
+    url: str
+    template: str
+
+
+def campaign_card(_ctx: Context, found: Campaign) -> Message:
+    fields = (
+        ("Tracking link", found.url), ("Site", found.site or "–"), ("Source", found.source or "–"),
+        ("Offers", ", ".join(found.offers) or "–"), ("Fallback", found.fallback_url or "–"),
+        ("Cost", found.cost_model if found.cost is None else f"{found.cost / 1e6:g} {found.currency} a click"),
+    )  # fmt: skip
+    other = ("Pause", "campaign pause") if found.status == "active" else ("Resume", "campaign resume")
+    buttons = Buttons((
+        Button("Link for the source", f"campaign link {found.code}"), Button("Stats 7d", f"stats 7d campaign={found.code}"),
+        Button(other[0], f"{other[1]} {found.code}"),
+    ))  # fmt: skip
+    nowhere = () if found.offers or found.site or found.fallback_url else (
+        Notice("warning", "It leads nowhere yet: add offers, a site or a fallback_url."),
+    )  # fmt: skip
+    return Message(f"Campaign {found.name} ({found.code}) · {found.status}", (Fields(fields), *nowhere, buttons))
+
+
+def campaign_table(_ctx: Context, found: Page[Campaign]) -> Message:
+    if not found.items:
+        return Message("No campaigns yet: campaign create name=… offers=…", private=True)
+    rows = tuple((c.code, c.site or "–", c.source or "–", ", ".join(c.offers) or "–", c.status) for c in found.items)
+    more = (Buttons((Button("More", f"campaign list after={found.next}"),)),) if found.next else ()
+    columns = ("Campaign", "Site", "Source", "Offers", "Status")
+    return Message("Campaigns", (Table(columns, rows), *more), private=True)
+
+
+def link_card(_ctx: Context, link: CampaignLink) -> Message:
+    return Message(f"Tracking link of {link.campaign}", (Text(link.template, code=True),), private=True)
+
+
+@command("campaign create", role=Role.BUYER, says=campaign_card, positional=("name",), aliases=("campaign add",))
+async def create_campaign(ctx: Context, new: NewCampaign) -> Campaign:
+    """Create a campaign and get its tracking link."""
+    weights = await _weights(ctx, new.offers)
+    values = {
+        "name": new.name, "code": await names.code_for(ctx.tx, table, ctx.team_id, new.name), "status": "active",
+        "site_id": await _ref(ctx, sites, new.site, "site"), "source_id": await _ref(ctx, sources, new.source, "source"),
+        "fallback_url": _fallback(new.fallback_url), **_cost(ctx, new.cost_model, new.cost, new.currency),
+        "rules": await _rules(ctx, new.rules), "direct": new.direct, "binding": new.binding,
+    }  # fmt: skip
+    made = await campaigns.add(ctx.tx, team_id=ctx.team_id, now=ctx.now, values=values, weights=weights)
+    found = await _noted(ctx, made)
+    if ctx.actor.campaigns is not None and ctx.actor.member_id:
+        mine = [*ctx.actor.campaigns, found.code]
+        await ctx.tx.execute(update(members).where(members.c.id == ctx.actor.member_id).values(campaigns=mine))
+    return found
+
+
+@command("campaign edit", role=Role.BUYER, says=campaign_card, positional=("campaign",))
+async def edit_campaign(ctx: Context, new: CampaignEdit) -> Campaign:
+    """Change a campaign; what is not named stays."""
+    row = await own_campaign(ctx, new.campaign)
+    before = await _shown(ctx, row)
+    values: dict[str, Any] = {
+        name: getattr(new, name) for name in ("direct", "binding") if getattr(new, name) is not None
+    }
+    if new.name and new.name != row.name:
+        await names.code_for(ctx.tx, table, ctx.team_id, new.name)
+        values["name"] = new.name
+    if new.site:
+        values["site_id"] = await _ref(ctx, sites, new.site, "site")
+    if new.source:
+        values["source_id"] = await _ref(ctx, sources, new.source, "source")
+    if new.fallback_url:
+        values["fallback_url"] = _fallback(new.fallback_url)
+    if new.cost_model or new.cost is not None:
+        values |= _cost(ctx, new.cost_model, new.cost, new.currency or row.currency)
+    if new.rules is not None:
+        values["rules"] = await _rules(ctx, new.rules)
+    if new.offers is not None:
+        weights = await _weights(ctx, new.offers)
+        await campaigns.set_offers(ctx.tx, team_id=ctx.team_id, campaign_id=row.id, now=ctx.now, weights=weights)
+    if values:
+        await ctx.tx.execute(update(table).where(table.c.id == row.id).values(**values))
+    elif new.offers is None:
+        raise Refused("nothing to change: name a field, e.g. offers=…", field="campaign")
+    return await _noted(ctx, row.id, before=before)
+
+
+@command("campaign list", role=Role.VIEWER, says=campaign_table, reads=True)
+async def list_campaigns(ctx: Context, new: CampaignList) -> Page[Campaign]:
+    """The team's campaigns."""
+    query = select(table).where(table.c.team_id == ctx.team_id)
+    if new.source:
+        query = query.where(table.c.source_id == await _ref(ctx, sources, new.source, "source"))
+    if new.status:
+        query = query.where(table.c.status == new.status)
+    if ctx.actor.campaigns is not None:
+        query = query.where(table.c.code.in_(ctx.actor.campaigns))
+    rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after)
+    shown = await campaigns.shown(ctx.tx, ctx.team_id, list(rows), public_url=ctx.deployment.public_url)
+    return Page(shown, following)
+
+
+@command("campaign show", role=Role.VIEWER, says=campaign_card, reads=True, positional=("campaign",))
+async def show_campaign(ctx: Context, new: OneCampaign) -> Campaign:
+    """One campaign with its link, offers and rules."""
+    return await _shown(ctx, await own_campaign(ctx, new.campaign))
+
+
+@command("campaign pause", role=Role.BUYER, says=campaign_card, positional=("campaign",))
+async def pause_campaign(ctx: Context, new: OneCampaign) -> Campaign:
+    """Pause: its visitors go to the fallback URL or the site, and are still counted."""
+    return await _set_status(ctx, new.campaign, "paused")
+
+
+@command("campaign resume", role=Role.BUYER, says=campaign_card, positional=("campaign",))
+async def resume_campaign(ctx: Context, new: OneCampaign) -> Campaign:
+    """Run a paused campaign again."""
+    return await _set_status(ctx, new.campaign, "active")
+
+
+@command("campaign link", role=Role.VIEWER, says=link_card, reads=True, positional=("campaign",))
+async def link_campaign(ctx: Context, new: OneCampaign) -> CampaignLink:
+    """The tracking link, bare and with the source's macros."""
+    row = await own_campaign(ctx, new.campaign)
+    url = campaigns.tracking_link(ctx.deployment.public_url, row.code)
+    query = ""
+    if row.source_id:
+        source = await names.by_id(ctx.tx, sources, row.source_id)
+        given = source.options.get("macros", {})
+        query = "&".join(f"{source.parameters.get(ours, ours)}={macro}" for ours, macro in given.items())
+    return CampaignLink(row.code, url, f"{url}?{query}" if query else url)
+
+
+async def own_campaign(ctx: Context, word: str) -> Row[Any]:
+    """The campaign of that code, name or id; Forbidden when the buyer is limited to others."""
+    row = await names.find(ctx.tx, table, ctx.team_id, word, field="campaign")
+    if ctx.actor.campaigns is not None and row.code not in ctx.actor.campaigns:
+        raise Forbidden(f"campaign {row.code} is not one of yours: ask an owner")
+    return row
+
+
+async def _set_status(ctx: Context, word: str, status: str) -> Campaign:
+    row = await own_campaign(ctx, word)
+    before = await _shown(ctx, row)
+    await campaigns.set_status(ctx.tx, row, status, ctx.now)
+    return await _noted(ctx, row.id, before=before)
+
+
+async def _shown(ctx: Context, row: Row[Any]) -> Campaign:
+    return (await campaigns.shown(ctx.tx, ctx.team_id, [row], public_url=ctx.deployment.public_url))[0]
+
+
+async def _noted(ctx: Context, campaign_id: int, *, before: Campaign | None = None) -> Campaign:
+    found = await _shown(ctx, await names.by_id(ctx.tx, table, campaign_id))
+    ctx.notes |= {"entity": "campaign", "entity_id": found.id, "before": before, "after": found}
+    return found
+
+
+async def _ref(ctx: Context, other: Any, word: str | None, field: str) -> int | None:
+    return None if not word else int((await names.find(ctx.tx, other, ctx.team_id, word, field=field)).id)
+
+
+async def _weights(ctx: Context, words: list[str]) -> dict[int, int]:
+    weights: dict[int, int] = {}
+    for word in words:
+        name, colon, weight = word.rpartition(":")
+        if not colon or not weight.strip().isdigit():
+            name, weight = word, "1"
+        offer = await names.find(ctx.tx, offers, ctx.team_id, name, field="offers")
+        if offer.id in weights:
+            raise Refused(f"offers: {offer.code} is named twice", field="offers")
+        weights[offer.id] = int(weight)
+    if weights and not any(weights.values()):
+        raise Refused("offers: every weight is 0, so nobody would be sent anywhere", field="offers")
+    return weights
+
+
+async def _rules(ctx: Context, rules: Any) -> list[Any]:
+    known = set((await codes(ctx.tx, offers, ctx.team_id)).values())
+    return list(rotation.read_rules(rules, known)) if rules else []
+
+
+def _fallback(url: str | None) -> str | None:
+    if url:
+        macros.check_url(url, field="fallback_url")
+    return url
+
+
+def _cost(ctx: Context, model: str | None, cost: Decimal | None, currency: str | None) -> dict[str, Any]:
+    chosen = _COST_WORDS.get((model or ("link" if cost is None else "fixed")).lower())
+    if chosen is None:
+        raise Refused(f"cost_model: one of {', '.join(COST_MODELS)}", field="cost_model")
+    if chosen == "fixed" and cost is None:
+        raise Refused("cost: missing; say what a click costs, e.g. cost=0.05", field="cost")
+    if cost is not None and cost < 0:
+        raise Refused("cost: cannot be negative", field="cost")
+    code = (currency or ctx.deployment.currency).upper()
+    return {"cost_model": chosen, "cost": None if cost is None else round(cost * 1_000_000), "currency": code}

@@ -1,0 +1,43 @@
+"""The answer to a question: confirm or cancel what spends money or destroys."""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from bot.arguments import Arguments
+from bot.command import COMMANDS, Answer, command, run
+from bot.context import Context
+from bot.message import Message
+from storage import confirmations
+from storage.ledger.facts import Role
+
+
+class Code(Arguments):
+    code: Annotated[str, Meta(description="the code the question came with")]
+
+
+class Cancelled(msgspec.Struct, frozen=True):
+    command: str
+
+
+async def _confirmed(ctx: Context, new: Code) -> Answer:
+    """Use the code up in a transaction of its own, then run what was asked as any other command."""
+    async with ctx.database.begin() as tx:
+        question = await confirmations.take(tx, ctx.now, new.code, ctx.actor.name)
+    return await run(COMMANDS[question.command], question.arguments, ctx, confirmed=True)
+
+
+@command(
+    "confirm", role=Role.VIEWER, positional=("code",), reads=True, changes=True, prepare=_confirmed,
+    says=lambda ctx, _: ctx.prepared.message,
+)  # fmt: skip
+async def confirm(ctx: Context, new: Code) -> Any:
+    """Go ahead with what was asked; good for ten minutes and for the person who was asked."""
+    return ctx.prepared.result
+
+
+@command("cancel", role=Role.VIEWER, positional=("code",), says=lambda _, one: Message(f"Cancelled: {one.command}"))
+async def cancel(ctx: Context, new: Code) -> Cancelled:
+    """Drop what was asked."""
+    return Cancelled((await confirmations.take(ctx.tx, ctx.now, new.code, ctx.actor.name)).command)

@@ -1,0 +1,80 @@
+"""Help, from the commands themselves."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from bot.arguments import Arguments, meta
+from bot.command import COMMANDS, Command, command, unknown
+from bot.context import Context
+from bot.message import Fields, Message, Text
+from storage.ledger.errors import Missing
+from storage.ledger.facts import Role
+
+
+class About(Arguments):
+    command: Annotated[str | None, Meta(description="a command or its first word")] = None
+    verb: Annotated[str | None, Meta(description="its second word")] = None
+
+
+class FieldHelp(msgspec.Struct, frozen=True):
+    name: str
+    required: bool
+    description: str
+
+
+class CommandHelp(msgspec.Struct, frozen=True):
+    name: str
+    summary: str
+    usage: str
+    role: str
+    fields: list[FieldHelp]
+
+
+class Help(msgspec.Struct, frozen=True):
+    commands: list[CommandHelp]
+
+
+def help_text(_ctx: Context, found: Help) -> Message:
+    if len(found.commands) == 1:
+        one = found.commands[0]
+        fields = tuple((f.name + ("" if f.required else " (optional)"), f.description or "–") for f in one.fields)
+        return Message(one.summary, (Text(one.usage, code=True), Fields(fields)), private=True)
+    nouns: dict[str, list[str]] = {}
+    for each in found.commands:
+        noun, _, verb = each.name.partition(" ")
+        nouns.setdefault(noun, []).append(verb)
+    lines = tuple((noun, ", ".join(v for v in verbs if v) or each_summary(noun)) for noun, verbs in nouns.items())
+    ending = Text("help <command> explains one. Words are key=value; quotes go around spaces.")
+    return Message("What CasinoFlux can do", (Fields(lines), ending), private=True)
+
+
+def each_summary(noun: str) -> str:
+    return COMMANDS[noun].summary.rstrip(".").lower() if noun in COMMANDS else ""
+
+
+@command("help", role=Role.VIEWER, says=help_text, reads=True, positional=("command", "verb"))
+async def show_help(ctx: Context, new: About) -> Help:
+    """List the commands, or explain one."""
+    typed = " ".join(word for word in (new.command, new.verb) if word).lower()
+    mine = [one for one in COMMANDS.values() if ctx.actor.role.includes(one.role)]
+    if not typed:
+        return Help([describe(one) for one in sorted(mine, key=lambda one: one.name)])
+    found = [one for one in COMMANDS.values() if one.name == typed] or [one for one in mine if one.noun == typed]
+    if not found:
+        raise Missing(unknown(typed, typed.split()), field="command")
+    return Help([describe(one) for one in sorted(found, key=lambda one: one.name)])
+
+
+def describe(one: Command) -> CommandHelp:
+    """What help and the command reference say of a command."""
+    fields = [
+        FieldHelp(field.encode_name, field.required, _description(field)) for field in msgspec.structs.fields(one.takes)
+    ]
+    return CommandHelp(one.name, one.summary, one.usage(), one.role.value, fields)
+
+
+def _description(field: msgspec.structs.FieldInfo) -> str:
+    _, text, extra = meta(field.type)
+    return f"{text} ({', '.join(extra['choices'])})" if "choices" in extra else text

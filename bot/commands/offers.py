@@ -1,0 +1,266 @@
+"""Offers: record a deal, look at it, change it, pause it, get its links."""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy import Row, select, update
+
+from bot.arguments import Arguments, choices, refers
+from bot.command import command
+from bot.context import Context
+from bot.listing import Listing, Page
+from bot.message import Button, Buttons, Fields, Message, Notice, Table
+from storage import casinos, names, offers
+from storage.entities import codes, page
+from storage.ledger import macros
+from storage.ledger.errors import Refused
+from storage.ledger.facts import Role
+from storage.offers import Offer
+from storage.tables import accounts, site_offers, sites
+from storage.tables import offers as table
+
+CAP_EVENTS = ("click", "registration", "first_deposit")
+CAP_PERIODS = ("day", "week", "month")
+
+CapEvent = Annotated[str, choices("what the cap counts", *CAP_EVENTS)]
+CapPeriod = Annotated[str, choices("period of the cap, in the platform's time zone", *CAP_PERIODS)]
+Markets = Annotated[list[str], Meta(description="countries it may be shown in, as ISO codes: DE,AT")]
+
+
+class NewOffer(Arguments):
+    casino: Annotated[str, Meta(description="brand the player sees")]
+    account: Annotated[str, refers("account", "platform account the deal is on")]
+    url: Annotated[str, Meta(description="tracking link; {click_id} marks where our id goes")]
+    tag: Annotated[str | None, Meta(description="the platform's campaign, media item or tracking code")] = None
+    name: Annotated[str | None, Meta(description="default: casino and tag")] = None
+    markets: Markets = []
+    cap: Annotated[int | None, Meta(description="most clicks, registrations or FTDs per period")] = None
+    cap_event: CapEvent = "first_deposit"
+    cap_period: CapPeriod = "day"
+    alternative: Annotated[str | None, refers("offer", "where visitors go at the cap")] = None
+    deal: Annotated[str | None, Meta(description="terms, for the record: CPA 120, 35 % rev share …")] = None
+    force: Annotated[bool, Meta(description="accept an untagged offer beside other deals")] = False
+
+
+class OfferEdit(Arguments):
+    offer: Annotated[str, refers("offer", "which offer")]
+    name: str | None = None
+    url: str | None = None
+    tag: str | None = None
+    account: Annotated[str | None, refers("account", "platform account the deal is on")] = None
+    markets: Markets | None = None
+    cap: Annotated[int | None, Meta(description="0 takes the cap away")] = None
+    cap_event: CapEvent | None = None
+    cap_period: CapPeriod | None = None
+    alternative: Annotated[str | None, refers("offer", "where visitors go at the cap")] = None
+    deal: str | None = None
+    force: bool = False
+
+
+class OneOffer(Arguments):
+    offer: Annotated[str, refers("offer", "which offer")]
+
+
+class OfferList(Listing):
+    account: Annotated[str | None, refers("account", "only this account's")] = None
+    casino: Annotated[str | None, refers("casino", "only this brand's")] = None
+    status: Annotated[str | None, choices("only these", "active", "paused")] = None
+
+
+class OfferLinks(msgspec.Struct, frozen=True):
+    """Where an offer is reached: its own tracking link, and the outgoing link of each site that shows it."""
+
+    offer: str
+    url: str
+    sites: dict[str, str]
+
+
+def offer_card(_ctx: Context, offer: Offer) -> Message:
+    cap = f"{offer.cap} {offer.cap_event} a {offer.cap_period}" if offer.cap else "none"
+    fields = (
+        ("Casino", offer.casino), ("Account", offer.account), ("Tag", offer.tag or "–"), ("Cap", cap),
+        ("At the cap", offer.alternative or "next offer"), ("Markets", ", ".join(offer.markets) or "any"),
+        ("Deal", offer.deal or "–"), ("Link", offer.url),
+    )  # fmt: skip
+    warnings = tuple(Notice("warning", text) for text in offer.warnings)
+    other = "offer pause" if offer.status == "active" else "offer resume"
+    label = "Pause" if offer.status == "active" else "Resume"
+    buttons = Buttons((Button(label, f"{other} {offer.code}"), Button("Links", f"offer link {offer.code}")))
+    return Message(f"Offer {offer.name} ({offer.code}) · {offer.status}", (Fields(fields), *warnings, buttons))
+
+
+def offer_table(_ctx: Context, found: Page[Offer]) -> Message:
+    if not found.items:
+        return Message("No offers yet: offer add casino=… account=… url=…", private=True)
+    rows = tuple((o.code, o.casino, o.account, o.tag or "–", o.status) for o in found.items)
+    more = (Buttons((Button("More", f"offer list after={found.next}"),)),) if found.next else ()
+    return Message("Offers", (Table(("Offer", "Casino", "Account", "Tag", "Status"), rows), *more), private=True)
+
+
+def links_card(_ctx: Context, links: OfferLinks) -> Message:
+    fields = (("Tracking link", links.url), *((f"From site {site}", url) for site, url in links.sites.items()))
+    return Message(f"Links of {links.offer}", (Fields(fields),), private=True)
+
+
+@command("offer add", role=Role.BUYER, says=offer_card, positional=("casino",))
+async def add_offer(ctx: Context, new: NewOffer) -> Offer:
+    """Record a deal; its casino entry is created with the first one."""
+    account = await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")
+    warnings = macros.check_url(new.url)
+    await _refuse_untagged(ctx, account.id, new.tag, force=new.force)
+    casino = await casinos.ensure(ctx.tx, ctx.team_id, new.casino, ctx.now)
+    name = new.name or await _free_name(ctx, f"{casino.name} {new.tag}" if new.tag else casino.name)
+    offer_id = await offers.add(ctx.tx, team_id=ctx.team_id, now=ctx.now, values={
+        "name": name, "code": await names.code_for(ctx.tx, table, ctx.team_id, name),
+        "casino_id": casino.id, "account_id": account.id, "url": new.url, "tag": new.tag,
+        "markets": _markets(new.markets), "deal": new.deal, **_cap(new.cap, new.cap_event, new.cap_period),
+        "alternative_id": await _alternative(ctx, new.alternative), "status": "active",
+    })  # fmt: skip
+    return await _noted(ctx, offer_id, warnings=warnings)
+
+
+@command("offer edit", role=Role.BUYER, says=offer_card, positional=("offer",))
+async def edit_offer(ctx: Context, new: OfferEdit) -> Offer:
+    """Change an offer; what is not named stays."""
+    offer = await _offer(ctx, new.offer)
+    values: dict[str, Any] = {name: getattr(new, name) for name in ("deal",) if getattr(new, name) is not None}
+    warnings = macros.check_url(new.url) if new.url else []
+    if new.url:
+        values["url"] = new.url
+    if new.name and new.name != offer.name:
+        await names.code_for(ctx.tx, table, ctx.team_id, new.name)
+        values["name"] = new.name
+    if new.account:
+        values["account_id"] = (await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")).id
+    if new.tag is not None:
+        values["tag"] = new.tag
+        await _refuse_untagged(ctx, offer.account_id, new.tag, force=new.force, but=offer.id)
+    if new.markets is not None:
+        values["markets"] = _markets(new.markets)
+    if new.cap is not None or new.cap_event or new.cap_period:
+        values |= _cap(
+            offer.cap if new.cap is None else new.cap or None,
+            new.cap_event or offer.cap_event or "first_deposit",
+            new.cap_period or offer.cap_period or "day",
+        )
+    if new.alternative:
+        values["alternative_id"] = await _alternative(ctx, new.alternative, but=offer)
+    if not values:
+        raise Refused("nothing to change: name a field, e.g. tag=…", field="offer")
+    await offers.change(ctx.tx, offer, values)
+    return await _noted(ctx, offer.id, before=(await offers.shown(ctx.tx, ctx.team_id, [offer]))[0], warnings=warnings)
+
+
+@command("offer list", role=Role.VIEWER, says=offer_table, reads=True)
+async def list_offers(ctx: Context, new: OfferList) -> Page[Offer]:
+    """The team's offers."""
+    query = select(table).where(table.c.team_id == ctx.team_id)
+    if new.account:
+        account = await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")
+        query = query.where(table.c.account_id == account.id)
+    if new.casino:
+        query = query.where(table.c.casino_id == (await casinos.find(ctx.tx, ctx.team_id, new.casino)).id)
+    if new.status:
+        query = query.where(table.c.status == new.status)
+    rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after)
+    return Page(await offers.shown(ctx.tx, ctx.team_id, list(rows)), following)
+
+
+@command("offer show", role=Role.VIEWER, says=offer_card, reads=True, positional=("offer",))
+async def show_offer(ctx: Context, new: OneOffer) -> Offer:
+    """One offer, with what is risky about it."""
+    return (await offers.shown(ctx.tx, ctx.team_id, [await _offer(ctx, new.offer)]))[0]
+
+
+@command("offer pause", role=Role.BUYER, says=offer_card, positional=("offer",))
+async def pause_offer(ctx: Context, new: OneOffer) -> Offer:
+    """Send no more visitors to an offer; they go on to the next one."""
+    return await _set_status(ctx, new.offer, "paused")
+
+
+@command("offer resume", role=Role.BUYER, says=offer_card, positional=("offer",))
+async def resume_offer(ctx: Context, new: OneOffer) -> Offer:
+    """Send visitors to a paused offer again."""
+    return await _set_status(ctx, new.offer, "active")
+
+
+@command("offer link", role=Role.VIEWER, says=links_card, reads=True, positional=("offer",))
+async def link_offer(ctx: Context, new: OneOffer) -> OfferLinks:
+    """The offer's links: the platform's own, and those from our sites."""
+    offer = await _offer(ctx, new.offer)
+    shown_on = select(site_offers.c.site_id).where(site_offers.c.offer_id == offer.id)
+    known = await codes(ctx.tx, sites, ctx.team_id)
+    on = [known[one] for one in (await ctx.tx.execute(shown_on)).scalars()]
+    links = {site: f"{ctx.deployment.public_url}/go/{site}/{offer.code}" for site in sorted(on)}
+    return OfferLinks(offer.code, offer.url, links)
+
+
+async def _offer(ctx: Context, word: str) -> Row[Any]:
+    return await names.find(ctx.tx, table, ctx.team_id, word, field="offer")
+
+
+async def _set_status(ctx: Context, word: str, status: str) -> Offer:
+    offer = await _offer(ctx, word)
+    before = (await offers.shown(ctx.tx, ctx.team_id, [offer]))[0]
+    await ctx.tx.execute(update(table).where(table.c.id == offer.id).values(status=status))
+    return await _noted(ctx, offer.id, before=before)
+
+
+async def _noted(ctx: Context, offer_id: int, *, before: Offer | None = None, warnings: list[str] | None = None) -> Offer:
+    row = await names.by_id(ctx.tx, table, offer_id)
+    offer = (await offers.shown(ctx.tx, ctx.team_id, [row]))[0]
+    offer = msgspec.structs.replace(offer, warnings=[*(warnings or []), *offer.warnings])
+    ctx.notes |= {"entity": "offer", "entity_id": offer.id, "before": before, "after": offer}
+    return offer
+
+
+async def _free_name(ctx: Context, name: str) -> str:
+    """A default name must not clash: Lucky Star, Lucky Star 2 …"""
+    query = select(table.c.name).where(table.c.team_id == ctx.team_id, table.c.name.startswith(name, autoescape=True))
+    taken = set((await ctx.tx.execute(query)).scalars())
+    return next(one for one in (name, *(f"{name} {n}" for n in range(2, len(taken) + 3))) if one not in taken)
+
+
+async def _refuse_untagged(ctx: Context, account_id: int, tag: str | None, *, force: bool, but: int = 0) -> None:
+    if offers.tag_key(tag) or force:
+        return
+    others = [one.code for one in await offers.siblings(ctx.tx, account_id, but=but)]
+    seen = await offers.segments(ctx.tx, account_id)
+    if others or len(seen) > 1:
+        named = ", ".join((seen or others)[:5])
+        raise Refused(
+            f"tag is missing, and the account has several segments ({named}): an untagged offer would pull in other "
+            "deals' numbers. Name the tag, or say force=true",
+            field="tag",
+        )
+
+
+async def _alternative(ctx: Context, word: str | None, but: Row[Any] | None = None) -> int | None:
+    if not word:
+        return None
+    found = await names.find(ctx.tx, table, ctx.team_id, word, field="alternative")
+    if but is not None and found.id == but.id:
+        raise Refused("alternative: an offer cannot be its own alternative", field="alternative")
+    return int(found.id)
+
+
+def _cap(cap: int | None, event: str, period: str) -> dict[str, Any]:
+    if cap is not None and cap < 0:
+        raise Refused("cap: a whole number above 0", field="cap")
+    if event not in CAP_EVENTS:
+        raise Refused(f"cap_event: one of {', '.join(CAP_EVENTS)}", field="cap_event")
+    if period not in CAP_PERIODS:
+        raise Refused(f"cap_period: one of {', '.join(CAP_PERIODS)}", field="cap_period")
+    return {"cap": cap, "cap_event": event, "cap_period": period} if cap else {
+        "cap": None, "cap_event": None, "cap_period": None,
+    }  # fmt: skip
+
+
+def _markets(markets: list[str]) -> list[str]:
+    wrong = [one for one in markets if len(one) != 2 or not one.isalpha()]
+    if wrong:
+        raise Refused(f"markets: {wrong[0]!r} is not a two-letter country code such as DE", field="markets")
+    return [one.upper() for one in markets]
+
+

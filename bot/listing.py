@@ -1,0 +1,23 @@
+"""What every list command takes and gives: `limit` and `after` in, `items` and `next` out."""
+
+from typing import Annotated, Generic, TypeVar
+
+import msgspec
+
+from bot.arguments import Arguments
+
+Item = TypeVar("Item")
+
+
+class Listing(Arguments):
+    """A page of a list."""
+
+    limit: Annotated[int, msgspec.Meta(description="how many at most")] = 50
+    after: Annotated[str | None, msgspec.Meta(description="`next` of the page before")] = None
+
+
+class Page(msgspec.Struct, Generic[Item], frozen=True):
+    """Items of one page; `next` is null on the last one."""
+
+    items: list[Item]
+    next: str | None = None

@@ -1,0 +1,59 @@
+"""Errors over HTTP: application/problem+json (RFC 9457) with the field at fault."""
+
+from typing import Any
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+
+from storage.ledger.errors import CasinoFluxError, ConnectorError, Forbidden, Missing, Refused
+
+log = structlog.get_logger()
+
+_TITLES = {
+    400: "Bad request", 401: "Unauthorized", 403: "Forbidden", 404: "Not found", 405: "Method not allowed",
+    409: "Conflict", 413: "Too large", 415: "Unsupported media type", 429: "Too many requests",
+    500: "Internal error", 502: "Bad gateway", 503: "Unavailable",
+}  # fmt: skip
+
+
+class Problem(msgspec.Struct, omit_defaults=True):
+    """`detail` says what to do; `field` names the argument at fault, if one is."""
+
+    title: str
+    status: int
+    detail: str
+    field: str | None = None
+
+
+def problem(status: int, detail: str, field: str | None = None) -> Response[bytes]:
+    body = msgspec.json.encode(Problem(_TITLES.get(status, "Error"), status, detail, field))
+    return Response(body, status_code=status, media_type="application/problem+json")
+
+
+def from_error(error: CasinoFluxError, *, subject: str | None = None) -> Response[bytes]:
+    """The answer to an error meant for people. A missing `subject` (what the call is about) is a 404."""
+    if isinstance(error, Missing) and error.field == subject:
+        return problem(404, str(error), error.field)
+    if isinstance(error, Refused):
+        return problem(400, str(error), error.field)
+    if isinstance(error, Forbidden):
+        return problem(403, str(error))
+    if isinstance(error, ConnectorError):
+        return problem(400 if error.permanent else 502, str(error))
+    return problem(400, str(error))
+
+
+def on_http_error(_request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    return problem(error.status_code, error.detail)
+
+
+def on_known_error(_request: Request[Any, Any, Any], error: CasinoFluxError) -> Response[bytes]:
+    return from_error(error)
+
+
+def on_any_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Nothing of the error itself is shown: it may hold what is nobody's business."""
+    log.error("request failed", path=request.url.path, error=type(error).__name__, exc_info=error)
+    return problem(500, "something went wrong on our side; the log has the details")

@@ -1,0 +1,33 @@
+"""What all named entities share: paging by id, and the codes that ids stand for."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row, Select, Table, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.ledger.errors import Refused
+
+MAX_PAGE = 500
+
+
+async def page(
+    tx: AsyncConnection, query: Select[Any], key: Any, *, limit: int, after: str | int | None
+) -> tuple[Sequence[Row[Any]], str | None]:
+    """Rows of a query in the order of `key`, and the cursor of the next page (None: that was all)."""
+    if not 1 <= limit <= MAX_PAGE:
+        raise Refused(f"limit: between 1 and {MAX_PAGE}", field="limit")
+    if after is not None:
+        if not str(after).isdigit():
+            raise Refused("after: not a cursor of this list: take `next` of the page before", field="after")
+        query = query.where(key > int(after))
+    rows = (await tx.execute(query.order_by(key).limit(limit + 1))).all()
+    more = len(rows) > limit
+    rows = rows[:limit]
+    return rows, str(rows[-1]._mapping[key.name]) if more else None
+
+
+async def codes(tx: AsyncConnection, table: Table, team_id: int) -> dict[int, str]:
+    """Code by id of all the team's entities of a kind."""
+    rows = await tx.execute(select(table.c.id, table.c.code).where(table.c.team_id == team_id))
+    return {row.id: row.code for row in rows}

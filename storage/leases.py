@@ -1,0 +1,25 @@
+"""One runner at a time: a lease per job, taken over when it lapses."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, or_
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.tables import leases
+
+
+async def take(tx: AsyncConnection, name: str, holder: str, *, now: datetime, good_for: timedelta) -> bool:
+    """Take or renew a lease; False while somebody else holds it."""
+    statement = upsert(leases).values(name=name, holder=holder, until=now + good_for)
+    statement = statement.on_conflict_do_update(
+        index_elements=["name"],
+        set_={"holder": holder, "until": now + good_for},
+        where=or_(leases.c.holder == holder, leases.c.until < now),
+    )
+    return (await tx.execute(statement.returning(leases.c.holder))).first() is not None
+
+
+async def give_back(tx: AsyncConnection, holder: str) -> None:
+    """Let others run at once what this process ran."""
+    await tx.execute(delete(leases).where(leases.c.holder == holder))
