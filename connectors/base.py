@@ -1,13 +1,15 @@
 """What a platform connector is: a thin `fetch` (login, paging, limits) and a pure `read` (bytes to rows)."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from datetime import date
-from typing import Any, Protocol
+from datetime import date, timedelta
+from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from connectors.http import Http
+from connectors.redaction import query_secrets
 from storage.ledger.facts import Report
 
 
@@ -16,10 +18,12 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
 
     `credentials` are the fields of the platform's own struct; `report_url` is one pasted from the panel, of which
     only the dates are replaced. `options` override the platform's defaults (`tag_from`, `click_id_from`, paths).
+    `name` keeps the pace of one account apart from another's.
     """
 
     timezone: str
     currency: str
+    name: str = ""
     base_url: str | None = None
     report_url: str | None = None
     credentials: Mapping[str, str] = {}
@@ -29,12 +33,35 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.timezone)
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be seen in errors: the credentials, and the token in a pasted URL."""
+        values = [str(value) for value in self.credentials.values() if value]
+        return (*values, *query_secrets(self.report_url or ""))
+
+    def option(self, name: str, default: Any) -> Any:
+        value = self.options.get(name)
+        return default if value is None or value == "" else value
+
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
     """Days to fetch, both included, by the platform's own calendar."""
 
     first: date
     last: date
+
+    @property
+    def days(self) -> int:
+        return (self.last - self.first).days + 1
+
+    def holds(self, day: date) -> bool:
+        return self.first <= day <= self.last
+
+    def chunks(self, days: int) -> list["Window"]:
+        """The window in pieces of at most so many days, the oldest first."""
+        starts = range(0, self.days, days)
+        begins = [self.first + timedelta(days=start) for start in starts]
+        return [Window(first=b, last=min(self.last, b + timedelta(days=days - 1))) for b in begins]
 
 
 class PostbackWords(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,25 +71,46 @@ class PostbackWords(msgspec.Struct, frozen=True, kw_only=True):
     events: Mapping[str, str] = {}  # its event word -> ours
     statuses: Mapping[str, str] = {}
     has_ftd_event: bool = True
+    #: The platform's macro for each of our parameters, for the URL a person pastes into its panel.
+    macros: Mapping[str, str] = {}
 
 
-class Platform(Protocol):
+class NoCredentials(msgspec.Struct, frozen=True, kw_only=True):
+    """A platform that asks for none."""
+
+
+class Platform(ABC):
     """One affiliate platform. Attributes are what forms, sync and postbacks need to know of it."""
 
-    name: str  # module name
-    title: str  # as people call it
-    credentials: type[msgspec.Struct]
-    has_api: bool
-    takes_report_url: bool
-    tag_from: tuple[str, ...]  # dimensions that may name the segment, the default first
-    click_id_from: tuple[str, ...]  # where our click id may come back, the default first; empty: nowhere
-    to_is_exclusive: bool
-    max_days: int  # longest window of one request
-    restated_days: int  # how far back its figures still move
-    words: PostbackWords
+    name: ClassVar[str]  # module name
+    title: ClassVar[str]  # as people call it
+    credentials: ClassVar[type[msgspec.Struct]] = NoCredentials
+    has_api: ClassVar[bool] = True
+    needs_base_url: ClassVar[bool] = True
+    base_url: ClassVar[str | None] = None  # where every customer finds it, if there is one such place
+    takes_report_url: ClassVar[bool] = False
+    url_dates: ClassVar[tuple[str, str]] = ("", "")  # parameters of the two dates in a pasted report URL
+    tag_from: ClassVar[tuple[str, ...]] = ()  # dimensions that may name the segment, the default first
+    click_id_from: ClassVar[tuple[str, ...]] = ()  # where our click id may come back, the default first
+    to_is_exclusive: ClassVar[bool] = False
+    max_days: ClassVar[int] = 31  # longest window of one request
+    restated_days: ClassVar[int] = 60  # how far back its figures still move
+    pace: ClassVar[float] = 1.0  # requests per second of one account
+    settings: ClassVar[Mapping[str, str]] = {}  # options of its own, with what they mean
+    words: ClassVar[PostbackWords] = PostbackWords()
 
+    @abstractmethod
     async def fetch(self, http: Http, connection: Connection, window: Window) -> Report:
         """The report of a window. Raises ConnectorError; never returns zeros for an error."""
 
+    @abstractmethod
     def read(self, raw: bytes, connection: Connection, window: Window) -> Report:
         """Rows out of a raw answer kept earlier. Raises ConnectorError saying what was expected and what came."""
+
+    def tag_column(self, connection: Connection) -> str:
+        """The dimension that names the segment for this account."""
+        return str(connection.option("tag_from", self.tag_from[0] if self.tag_from else ""))
+
+    def sub_column(self, connection: Connection) -> str:
+        """The dimension that gives our click id back for this account; empty if none does."""
+        return str(connection.option("click_id_from", self.click_id_from[0] if self.click_id_from else ""))

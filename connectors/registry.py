@@ -1,0 +1,46 @@
+"""The platforms we can connect to, each imported when first asked for."""
+
+import difflib
+from functools import cache
+from importlib import import_module
+
+from connectors.base import Platform
+from storage.ledger.errors import Missing
+
+#: Module names in connectors.platforms, and what people call them.
+PLATFORMS: dict[str, str] = {
+    "affilka": "Affilka",
+    "referon": "ReferOn",
+    "myaffiliates": "MyAffiliates",
+    "income_access": "Income Access",
+    "smartico": "Smartico",
+    "cellxpert": "Cellxpert",
+    "alanbase": "Alanbase",
+    "scaleo": "Scaleo",
+    "everflow": "Everflow",
+    "affise": "Affise",
+    "tune": "TUNE",
+    "csv_upload": "CSV upload",
+    "postback_only": "Postbacks only",
+}
+
+
+def platform_name(word: str) -> str:
+    """The module name for a platform as people write it. Raises Missing with the nearest."""
+    wanted = "".join(letter for letter in word.lower() if letter.isalnum())
+    known = {name.replace("_", ""): name for name in PLATFORMS}
+    known |= {title.lower().replace(" ", ""): name for name, title in PLATFORMS.items()}
+    if wanted in known:
+        return known[wanted]
+    near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.5)
+    hint = f"did you mean {known[near[0]]!r}?" if near else f"there is {', '.join(PLATFORMS)}"
+    raise Missing(f"no platform {word!r}: {hint}", field="platform")
+
+
+@cache
+def platform(name: str) -> Platform:
+    """The connector of that name. Raises Missing for an unknown one."""
+    module = import_module(f"connectors.platforms.{platform_name(name)}")
+    found = module.PLATFORM
+    assert isinstance(found, Platform)  # noqa: S101 - each module says so
+    return found
