@@ -7,8 +7,8 @@ import msgspec
 from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage import names
 from storage.ledger.errors import Missing
-from storage.names import code_for, find
 from storage.tables import casinos
 
 DRAFT, REVIEWED = "draft", "reviewed"
@@ -37,27 +37,21 @@ async def ensure(tx: AsyncConnection, team_id: int, name: str, now: datetime) ->
     Raises Refused at `casino` for an empty or over-long name.
     """
     try:
-        return await find(tx, casinos, team_id, name, field="casino")
+        return await find(tx, team_id, name)
     except Missing:
         return await _new(tx, team_id, name.strip(), now)
 
 
 async def _new(tx: AsyncConnection, team_id: int, name: str, now: datetime) -> Row[Any]:
-    code = await code_for(tx, casinos, team_id, name, field="casino")
+    code = await names.code_for(tx, casinos, team_id, name, field="casino")
     values = {"name": name, "code": code, "status": DRAFT, "payment_methods": [], "markets": [], "created_at": now}
     made: Row[Any] = (await tx.execute(insert(casinos).values(team_id=team_id, **values).returning(casinos))).one()
     return made
 
 
-async def show(tx: AsyncConnection, team_id: int, word: str | int) -> Casino:
+async def find(tx: AsyncConnection, team_id: int, word: str | int) -> Row[Any]:
     """Raises Missing at `casino`, with the nearest ones."""
-    return entry(await find(tx, casinos, team_id, word, field="casino"))
-
-
-async def page(tx: AsyncConnection, team_id: int, *, limit: int, after: int | None = None) -> list[Casino]:
-    """Oldest first, those with an id above `after`."""
-    query = select(casinos).where(casinos.c.team_id == team_id, casinos.c.id > (after or 0))
-    return [entry(row) for row in await tx.execute(query.order_by(casinos.c.id).limit(limit))]
+    return await names.find(tx, casinos, team_id, word, field="casino")
 
 
 async def change(tx: AsyncConnection, casino_id: int, values: dict[str, Any]) -> Casino:

@@ -26,6 +26,7 @@ from storage.tables.people import (
     invites,
     leases,
     members,
+    presses,
     rooms,
     teams,
     tokens,
@@ -41,6 +42,7 @@ from storage.tables.revenue import (
     sync_runs,
     touched,
 )
+from storage.tables.sites import site_variants, site_versions, site_views
 from storage.tables.traffic import (
     SUBS,
     cap_counts,
@@ -90,6 +92,7 @@ __all__ = [
     "outgoing",
     "payments",
     "postbacks",
+    "presses",
     "rates",
     "revenue",
     "revenue_reports",
@@ -97,6 +100,9 @@ __all__ = [
     "rooms",
     "settled_days",
     "site_offers",
+    "site_variants",
+    "site_versions",
+    "site_views",
     "sites",
     "sources",
     "spend",

@@ -1,0 +1,61 @@
+"""What sites have been, and what is tried on them."""
+
+from sqlalchemy import BigInteger, Column, Integer, Table, Text, UniqueConstraint
+
+from storage.tables.base import key, metadata, reference, team
+from storage.types import Instant, Json
+
+#: Every state of a site that was ever published, so that it can be gone back to.
+site_versions = Table(
+    "site_versions",
+    metadata,
+    key(),
+    team(),
+    reference("site_id", "sites"),
+    Column("version", Integer, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("content", Json, nullable=False),  # market, locale, theme, texts, offers (ids in order)
+    UniqueConstraint("site_id", "version"),
+)
+
+#: Another form of a site shown to a share of its visitors; what is null or absent is as on the site itself.
+site_variants = Table(
+    "site_variants",
+    metadata,
+    key(),
+    team(),
+    reference("site_id", "sites"),
+    Column("code", Text, nullable=False),  # b, c … — `a` is the site itself
+    Column("theme", Text),
+    Column("texts", Json, nullable=False),
+    Column("offers", Json),  # ids in order
+    Column("weight", Integer, nullable=False, server_default="1"),
+    Column("since", Instant, nullable=False),
+    Column("ended_at", Instant),
+    UniqueConstraint("site_id", "code"),
+)
+
+#: One page view, as the first-party beacon tells it. No cookie, no address: `visitor` is a hash keyed for a day.
+site_views = Table(
+    "site_views",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    team(),
+    reference("site_id", "sites"),
+    Column("variant", Text, nullable=False, server_default="a"),
+    Column("day", Integer, nullable=False),  # local report day: days since 1970
+    Column("at", Instant, nullable=False),
+    Column("visitor", Text, nullable=False),
+    Column("click_id", BigInteger, nullable=False, server_default="0"),
+    Column("campaign_id", BigInteger, nullable=False, server_default="0"),
+    Column("country", Text, nullable=False, server_default=""),
+    Column("device", Text, nullable=False, server_default=""),
+    Column("os", Text, nullable=False, server_default=""),
+    Column("browser", Text, nullable=False, server_default=""),
+    Column("referrer", Text, nullable=False, server_default=""),  # host only
+    Column("milliseconds", Integer, nullable=False, server_default="0"),
+    Column("scroll", Integer, nullable=False, server_default="0"),  # percent of the page
+    Column("seen", Json, nullable=False),  # offer codes that came into view
+    Column("clicked", Json, nullable=False),  # offer codes clicked, in order
+)
