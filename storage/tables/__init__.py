@@ -46,6 +46,7 @@ from storage.tables.sites import site_variants, site_versions, site_views
 from storage.tables.traffic import (
     SUBS,
     cap_counts,
+    click_links,
     click_rollup,
     clicks,
     conversion_states,
@@ -55,6 +56,7 @@ from storage.tables.traffic import (
     postbacks,
     spend,
     user_agents,
+    visitors,
 )
 
 __all__ = [
@@ -69,6 +71,7 @@ __all__ = [
     "cap_counts",
     "casinos",
     "changes",
+    "click_links",
     "click_rollup",
     "clicks",
     "confirmations",
@@ -112,4 +115,5 @@ __all__ = [
     "tokens",
     "touched",
     "user_agents",
+    "visitors",
 ]

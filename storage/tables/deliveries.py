@@ -93,6 +93,7 @@ messages = Table(
     Column("error", Text),
     Column("silent", Boolean, nullable=False, server_default=false()),
     Column("subscription_id", BigInteger),
+    Column("answers", Text),  # key of an earlier message this one stands under, in its thread
     Column("created_at", Instant, nullable=False),
     index("state", "next_at"),
     index("room_id"),

@@ -126,6 +126,15 @@ dialogues = Table(
     UniqueConstraint("face", "room", "user"),
 )
 
+#: What a chat button stands for, where the platform's buttons carry too little to say it (Telegram: 64 bytes).
+presses = Table(
+    "presses",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("command", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+)
+
 #: One runner at a time: a job's holder and when its lease lapses.
 leases = Table(
     "leases",

@@ -221,3 +221,29 @@ spend = Table(
     index("team_id", "day"),
     UniqueConstraint("campaign_id", "day", "origin", "recorded_at"),
 )
+
+#: Who was seen on which campaign in the last 24 hours, for those without a cookie: a keyed hash of campaign, address
+#: and browser, the click that was theirs first, the offer they saw.
+visitors = Table(
+    "visitors",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("click_id", BigInteger, nullable=False),
+    Column("offer_id", BigInteger, nullable=False),
+)
+
+#: What stays of a click when its detail has expired: where it came from and went, for revenue that arrives for months.
+click_links = Table(
+    "click_links",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("team_id", BigInteger, nullable=False),
+    Column("campaign_id", BigInteger, nullable=False),
+    Column("site_id", BigInteger, nullable=False),
+    Column("offer_id", BigInteger, nullable=False),
+    Column("source_id", BigInteger, nullable=False),
+    Column("hour", Integer, nullable=False),
+    Column("country", Text),
+    Column("device", Text),
+    Column("source_click_id", Text),
+)

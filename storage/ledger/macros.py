@@ -1,0 +1,106 @@
+"""Macros in offer URLs: `{click_id}`, `{sub1}` … checked when an offer is saved, filled in when a click goes there."""
+
+import difflib
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from storage.ledger.errors import Refused
+
+SUBS = tuple(f"sub{n}" for n in range(1, 11))
+MACROS = (
+    "click_id",
+    "campaign",
+    "site",
+    "offer",
+    "source",
+    "source_click_id",
+    *SUBS,
+    "country",
+    "device",
+    "timestamp",
+    "random",
+)
+_MACRO = re.compile(r"\{([^{}]*)\}")
+_UNREPLACED = re.compile(r"\$?\{.+\}|\[.+\]|##.+##|__.+__", re.DOTALL)
+_UNSAFE = re.compile(r"[\x00-\x20\x7f]")
+# What may stand in a URL as it is; anything else of a configured URL is percent-encoded, `%` being left alone.
+_URL_SAFE = "!#$%&'()*+,/:;=?@[]~{}"
+
+Values = Callable[[str], str]
+"""Gives a macro's value for one click, not yet encoded."""
+
+
+class Template:
+    """An offer or fallback URL taken apart once, filled in per click."""
+
+    __slots__ = ("parts", "text")
+
+    def __init__(self, url: str) -> None:
+        self.text = url
+        pieces = _MACRO.split(quote(url.strip(), safe=_URL_SAFE))
+        #: Fixed text and macro names in turn; the first and the last are fixed text.
+        self.parts: tuple[str, ...] = tuple(pieces)
+
+    def fill(self, values: Values) -> str:
+        """The URL with every macro replaced by its URL-encoded value."""
+        parts = self.parts
+        if len(parts) == 1:
+            return parts[0]
+        out = list(parts)
+        for n in range(1, len(out), 2):
+            out[n] = quote(values(out[n]), safe="", errors="replace")
+        return "".join(out)
+
+    @property
+    def macros(self) -> tuple[str, ...]:
+        return self.parts[1::2]
+
+
+def check_url(url: str, *, field: str = "url", wants_click_id: bool = True) -> list[str]:
+    """Warnings about a tracking URL. Raises Refused at `field` for what can never be redirected to.
+
+    Refused are other schemes than http and https, a macro in the host, an unknown macro (with the nearest), spaces
+    and control characters. Without `{click_id}` there is a warning, since conversions could not be matched.
+    """
+    text = url.strip()
+    if _UNSAFE.search(text):
+        raise Refused(f"{field} holds a space or control character: remove or percent-encode it", field=field)
+    _check_host(text, field)
+    for name in _MACRO.findall(text):
+        if name not in MACROS:
+            raise Refused(f"{field}: no macro {{{name}}}: {_nearest(name)}", field=field)
+    if wants_click_id and "{click_id}" not in text:
+        return ["the URL carries no {click_id}: postbacks and revenue cannot be matched to clicks"]
+    return []
+
+
+def _check_host(text: str, field: str) -> None:
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise Refused(f"{field} {text!r} is not a web address ({error})", field=field) from None
+    if parts.scheme.lower() not in {"http", "https"} or not host:
+        raise Refused(f"{field} {text!r} is not a web address: write https://…", field=field)
+    if "{" in parts.netloc or "}" in parts.netloc:
+        raise Refused(f"{field}: a macro cannot stand in the host {parts.netloc!r}: write the host out", field=field)
+    if "\\" in text or "@" in parts.netloc:
+        raise Refused(f"{field}: user names and backslashes are not allowed in a tracking link", field=field)
+
+
+def _nearest(name: str) -> str:
+    near = difflib.get_close_matches(name.lower(), MACROS, n=1, cutoff=0.4)
+    known = ", ".join(f"{{{one}}}" for one in MACROS if one not in SUBS[1:-1])
+    return f"did you mean {{{near[0]}}}?" if near else f"there is {known}"
+
+
+def unreplaced(value: str) -> bool:
+    """Whether a parameter's whole value is a macro that the traffic source did not fill in."""
+    return value[:1] in {"{", "$", "[", "#", "_"} and _UNREPLACED.fullmatch(value) is not None
+
+
+def fill_with(template: Template, values: dict[str, Any]) -> str:
+    """Fill from a mapping; what is missing or None becomes empty."""
+    return template.fill(lambda name: str(values.get(name) or ""))
