@@ -129,7 +129,11 @@ def unknown(typed: str, bare: list[str]) -> str:
 
 def parse(text: str) -> tuple[Command, dict[str, Any]]:
     """A command line to its command and its arguments, still words. Raises Refused."""
-    words = split(text.strip().removeprefix("/"))
+    return parse_words(split(text.strip().removeprefix("/")))
+
+
+def parse_words(words: list[tuple[str | None, str]]) -> tuple[Command, dict[str, Any]]:
+    """The same from words that are apart already, as a shell hands them over."""
     found, used = find(words)
     arguments: dict[str, Any] = {}
     free = list(found.positional)

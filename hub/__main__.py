@@ -1,0 +1,78 @@
+"""`casinoflux serve | demo | run | chat | db …`; `python -m hub` is the same."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from hub import cli
+from storage.ledger.errors import CasinoFluxError
+
+
+def main() -> None:
+    """Exit codes: 0 done, 1 failed, 2 misunderstood. Errors are one line on stderr that says what to do."""
+    arguments = parser().parse_args()
+    try:
+        code = run(arguments.work(arguments))
+    except CasinoFluxError as error:
+        sys.stderr.write(f"casinoflux: {' '.join(str(error).split())}\n")
+        code = 1
+    except KeyboardInterrupt:
+        code = 0
+    raise SystemExit(code)
+
+
+def run(work: Coroutine[Any, Any, int]) -> int:
+    """Run on uvloop: twice the requests of the standard loop."""
+    import uvloop
+
+    return uvloop.run(work)
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="casinoflux", description="Self-hosted campaign cockpit for iGaming affiliates")
+    words = top.add_subparsers(required=True, metavar="serve | demo | run | chat | db")
+    serve = _add(words, "serve", cli.serve, "run the hub: clicks, postbacks, sync, chats, API")
+    serve.add_argument("--host", default="127.0.0.1")
+    serve.add_argument("--port", type=_port, default=8000)
+    serve.add_argument("--workers", type=_count, default=1, metavar="N", help="processes that take requests")
+    serve.add_argument("--only", choices=("hub", "jobs", "bots"), help="run one part in this process")
+    serve.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    demo = _add(words, "demo", cli.demo, "show the whole product at work, in a scratch folder")
+    demo.add_argument("--exit", action="store_true", help="stop at the end; 1 if any step failed")
+    spoken = _add(words, "run", cli.run_command, "run one bot command as owner")
+    spoken.add_argument("words", nargs=argparse.REMAINDER, help="offer list, stats 7d by campaign … (--json: the struct)")
+    _add(words, "chat", cli.chat, "talk to the bot in this terminal")
+    database = words.add_parser("db", help="upgrade, check, backup, restore or port the database")
+    verbs = database.add_subparsers(required=True, metavar="upgrade | check | backup | restore | port")
+    _add(verbs, "upgrade", cli.db_upgrade, "bring the schema to this version")
+    _add(verbs, "check", cli.db_check, "recount the roll-ups from the raw clicks and report any difference")
+    _add(verbs, "backup", cli.db_backup, "write everything to a file").add_argument("file")
+    _add(verbs, "restore", cli.db_restore, "fill an empty database from a backup").add_argument("file")
+    _add(verbs, "port", cli.db_port, "copy everything to another database; can be repeated").add_argument("url")
+    return top
+
+
+def _add(
+    words: Any, name: str, work: Callable[[argparse.Namespace], Coroutine[Any, Any, int]], told: str
+) -> argparse.ArgumentParser:
+    made: argparse.ArgumentParser = words.add_parser(name, help=told, description=told)
+    made.set_defaults(work=work)
+    return made
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: a number from 1 to 65535")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 64:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of workers: 1 to 64")
+    return int(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""The one place where the parts are joined."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from litestar import Litestar, Response, get
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+from litestar.types import ControllerRouterHandler, Receive, Scope, Send
+
+import bot.commands  # noqa: F401  registers every command
+from hub import api, boot, health, openapi, problems
+from hub.chats import Chats
+from hub.clicks import Clicks
+from hub.jobs import Jobs
+from hub.postbacks import Postbacks
+from hub.runtime import Runtime
+from hub.settings import Settings
+from hub.sites import Sites
+from hub.timetable import TIMETABLE
+from storage.ledger.errors import CasinoFluxError
+
+ROLES = ("hub", "jobs", "bots")
+
+
+class Hub(Litestar):
+    """Litestar with the hot paths answered before its router."""
+
+    runtime: Runtime
+    clicks: Clicks
+    postbacks: Postbacks
+    sites: Sites
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # type: ignore[override]
+        if scope["type"] == "http":
+            path = scope["path"]
+            if path.startswith(("/c/", "/go/")):
+                return await self.clicks(scope, receive, send)
+            if path.startswith("/postback/"):
+                return await self.postbacks(scope, receive, send)
+            if path.startswith("/s/") or self.sites.owns(scope):
+                return await self.sites(scope, receive, send)
+        return await super().__call__(scope, receive, send)
+
+
+def create_app(settings: Settings, *, only: str | None = None) -> Hub:
+    """The whole application, or one of its roles: `hub` (HTTP), `jobs` (timetable), `bots` (polling, sockets)."""
+    runtime = boot.new_runtime(settings)
+    clicks, postbacks, sites = Clicks(runtime), Postbacks(runtime), Sites(runtime)
+    chats = Chats(runtime, polling=only in {None, "bots"})
+    runtime.state |= {"clicks": clicks, "postbacks": postbacks, "sites": sites, "chats": chats}
+    parts: list[Any] = [clicks, postbacks, sites, chats]
+    if only in {None, "jobs"}:
+        parts.append(Jobs(runtime, TIMETABLE))
+
+    @asynccontextmanager
+    async def lifespan(_app: Litestar) -> AsyncIterator[None]:
+        await boot.prepare(runtime)
+        started: list[Any] = []
+        try:
+            for part in parts:
+                await part.start()
+                started.append(part)
+            yield
+        finally:
+            for part in reversed(started):
+                await part.stop()
+            await runtime.database.close()
+
+    app = Hub(
+        route_handlers=_handlers(runtime, chats, sites),
+        lifespan=[lifespan],
+        dependencies={"runtime": Provide(lambda: runtime, sync_to_thread=False)},
+        exception_handlers={
+            HTTPException: problems.on_http_error,
+            CasinoFluxError: problems.on_known_error,
+            Exception: problems.on_any_error,
+        },
+        openapi_config=None,
+        logging_config=None,
+    )
+    app.runtime, app.clicks, app.postbacks, app.sites = runtime, clicks, postbacks, sites
+    return app
+
+
+def _handlers(runtime: Runtime, chats: Chats, sites: Sites) -> list[ControllerRouterHandler]:
+    described = openapi.document(runtime.settings.public_url)
+
+    @get("/schema/openapi.json", sync_to_thread=False)
+    def schema() -> dict[str, Any]:
+        return described
+
+    @get("/tls/ask")
+    async def tls_ask(domain: str = "") -> Response[str]:
+        known = await sites.ask(domain)
+        return Response("ours" if known else "unknown", status_code=200 if known else 404, media_type="text/plain")
+
+    return [
+        health.healthz, health.readyz, health.metrics, schema, tls_ask,
+        *api.command_routes(runtime), *chats.handlers,
+    ]  # fmt: skip

@@ -1,0 +1,164 @@
+"""What each word of the command line does. Each returns its exit code."""
+
+import argparse
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+import bot.commands  # noqa: F401  registers every command
+from bot import terminal
+from bot.arguments import fill
+from bot.command import parse, parse_words, run
+from bot.context import Actor, Context, Room
+from hub import boot, supervisor
+from hub.runtime import Runtime
+from hub.settings import read_settings
+from storage import port, recount, settle
+from storage.engine import Database
+from storage.ledger.errors import CasinoFluxError, Refused
+from storage.ledger.facts import Role
+from storage.schema import upgrade
+
+
+async def serve(arguments: argparse.Namespace) -> int:
+    from hub import server
+
+    boot.quiet_logs()
+    settings = read_settings()
+    if arguments.child:
+        supervisor.die_with_parent()
+    elif arguments.only not in {"jobs", "bots"}:
+        server.check_port(arguments.host, arguments.port)
+    if arguments.workers > 1 and not arguments.only:
+        await _upgrade(settings.database_url)
+        return await supervisor.supervise(host=arguments.host, port=arguments.port, workers=arguments.workers)
+    await server.serve(
+        settings, host=arguments.host, port=arguments.port, only=arguments.only, announce=not arguments.child
+    )
+    return 0
+
+
+async def demo(arguments: argparse.Namespace) -> int:
+    from hub import demo as show
+
+    boot.quiet_logs()
+    return await show.run(stay=not arguments.exit)
+
+
+async def run_command(arguments: argparse.Namespace) -> int:
+    """One bot command, as owner. 2 when the words cannot be understood."""
+    words = [word for word in arguments.words if word != "--json"]
+    boot.quiet_logs()
+    async with _runtime() as runtime:
+        ctx = shell_context(runtime)
+        try:
+            found, given = parse(words[0]) if len(words) == 1 else parse_words([_word(word) for word in words])
+            fill(found.takes, given, ctx.today)
+        except Refused as error:
+            sys.stderr.write(f"casinoflux: {error}\n")
+            return 2
+        answer = await run(found, given, ctx)
+        if "--json" in arguments.words:
+            print(msgspec.json.format(msgspec.json.encode(answer.result), indent=2).decode())
+        else:
+            print(terminal.render(answer.message))
+    return 0
+
+
+async def chat(_arguments: argparse.Namespace) -> int:
+    boot.quiet_logs()
+    async with _runtime() as runtime:
+        await terminal.chat(lambda: shell_context(runtime))
+    return 0
+
+
+async def db_upgrade(_arguments: argparse.Namespace) -> int:
+    await _upgrade(read_settings().database_url)
+    print("the database is at this version's schema")
+    return 0
+
+
+async def db_check(_arguments: argparse.Namespace) -> int:
+    """1 when a roll-up differs from its raw clicks."""
+    async with _runtime() as runtime:
+        await settle.settle_all(runtime.database, runtime.deployment.zone, runtime.clock())
+        differences = await recount.check(runtime.database)
+    for line in differences:
+        print(line)
+    print(f"{len(differences)} differences" if differences else "roll-ups agree with the raw clicks")
+    return 1 if differences else 0
+
+
+async def db_backup(arguments: argparse.Namespace) -> int:
+    async with _database() as database:
+        rows = await port.backup(database, Path(arguments.file))
+    print(f"{rows} rows written to {arguments.file}; keep CASINOFLUX_SECRET_KEY with it, or credentials are lost")
+    return 0
+
+
+async def db_restore(arguments: argparse.Namespace) -> int:
+    async with _database() as database:
+        rows = await port.restore(database, Path(arguments.file))
+    print(f"{rows} rows restored")
+    return 0
+
+
+async def db_port(arguments: argparse.Namespace) -> int:
+    target = Database(arguments.url)
+    async with _database() as database:
+        try:
+            await upgrade(target)
+            rows = await port.copy(database, target)
+        finally:
+            await target.close()
+    print(f"{rows} rows copied; repeat it for what came since, then change CASINOFLUX_DATABASE_URL")
+    return 0
+
+
+def shell_context(runtime: Runtime) -> Context:
+    """The shell speaks as owner: whoever reaches it has the database anyway."""
+    return Context(
+        database=runtime.database, deployment=runtime.deployment, ports=runtime.ports, box=runtime.box,
+        clock=runtime.clock, actor=Actor(team_id=runtime.team_id, name="shell", role=Role.OWNER), face="shell",
+        room=Room(face="terminal", room="shell"),
+    )  # fmt: skip
+
+
+def _word(word: str) -> tuple[str | None, str]:
+    name, equals, value = word.partition("=")
+    if equals and name.replace("_", "").replace("-", "").isalnum() and not name[0].isdigit():
+        return name.lower().replace("-", "_"), value
+    return None, word
+
+
+@asynccontextmanager
+async def _runtime() -> AsyncIterator[Runtime]:
+    runtime = boot.new_runtime(read_settings())
+    try:
+        await boot.prepare(runtime)
+        yield runtime
+    finally:
+        await runtime.database.close()
+
+
+@asynccontextmanager
+async def _database() -> AsyncIterator[Database]:
+    database = Database(read_settings().database_url)
+    try:
+        await upgrade(database)
+        yield database
+    finally:
+        await database.close()
+
+
+async def _upgrade(url: str) -> None:
+    database = Database(url)
+    try:
+        await upgrade(database)
+    except OSError as error:
+        raise CasinoFluxError(f"CASINOFLUX_DATABASE_URL: cannot be reached ({error}): is the database running?") from None
+    finally:
+        await database.close()

@@ -1,0 +1,86 @@
+"""The timetable: who runs what, how often. Due work itself is rows in the database, so a restart loses nothing."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import structlog
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from hub.runtime import Runtime
+from storage import leases
+
+log = structlog.get_logger()
+
+LEASE = timedelta(seconds=20)
+
+Work = Callable[[Runtime], Awaitable[Any]]
+
+
+class Job(NamedTuple):
+    """Something to look at every so many seconds. `leased`: by one process of the deployment at a time."""
+
+    name: str
+    seconds: float
+    work: Work
+    leased: bool = True
+
+
+class Jobs:
+    """Runs a timetable on this process' event loop."""
+
+    def __init__(self, runtime: Runtime, timetable: tuple[Job, ...]) -> None:
+        self._runtime = runtime
+        self._timetable = timetable
+        self._holder = uuid4().hex
+        self._held: dict[str, datetime] = {}
+        self._scheduler = AsyncIOScheduler(timezone="UTC")
+        self._running: set[asyncio.Task[Any]] = set()
+
+    async def start(self) -> None:
+        for job in self._timetable:
+            self._scheduler.add_job(
+                self._run, "interval", seconds=job.seconds, args=[job], id=job.name, coalesce=True, max_instances=1,
+                misfire_grace_time=None,
+            )  # fmt: skip
+        self._scheduler.start()
+
+    async def stop(self) -> None:
+        """Start nothing more, wait a little for what runs, and let other processes take over at once."""
+        self._scheduler.pause()
+        if self._running:
+            _, late = await asyncio.wait(self._running, timeout=5)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        self._scheduler.shutdown(wait=False)
+        if self._held:
+            async with self._runtime.database.begin() as tx:
+                await leases.give_back(tx, self._holder)
+
+    async def _run(self, job: Job) -> None:
+        task = asyncio.current_task()
+        if task:
+            self._running.add(task)
+        try:
+            if not job.leased or await self._lease(job):
+                await job.work(self._runtime)
+        except Exception as error:
+            log.error("job failed", job=job.name, error=type(error).__name__, exc_info=error)
+        finally:
+            if task:
+                self._running.discard(task)
+
+    async def _lease(self, job: Job) -> bool:
+        now = self._runtime.clock()
+        if self._held.get(job.name, now) - now > LEASE / 2:
+            return True
+        async with self._runtime.database.begin() as tx:
+            mine = await leases.take(tx, f"job:{job.name}", self._holder, now=now, good_for=LEASE)
+        if mine:
+            self._held[job.name] = now + LEASE
+        else:
+            self._held.pop(job.name, None)
+        return mine

@@ -1,0 +1,30 @@
+"""What the hub looks at, and how often."""
+
+from hub import alerts, digests, outbound, partitions, rates, sync
+from hub.jobs import Job
+from hub.runtime import Runtime
+from storage import settle
+
+
+async def settle_touched(runtime: Runtime) -> None:
+    """Merge the days that moved, team by team."""
+    await settle.settle_all(runtime.database, runtime.deployment.zone, runtime.clock())
+
+
+async def deliver(runtime: Runtime) -> None:
+    """Messages from the outbox to their rooms."""
+    chats = runtime.state.get("chats")
+    if chats is not None:
+        await chats.deliver()
+
+
+TIMETABLE = (
+    Job("settle", 1, settle_touched),
+    Job("sync", 1, sync.tick),
+    Job("outbound", 1, outbound.tick),
+    Job("deliver", 1, deliver),
+    Job("digests", 2, digests.tick),
+    Job("alerts", 60, alerts.tick),
+    Job("rates", 3600, rates.tick),
+    Job("partitions", 3600, partitions.tick),
+)
