@@ -1,0 +1,139 @@
+"""Casino entries: what players are told about a brand, and whether somebody has checked it."""
+
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from msgspec import Meta
+from sqlalchemy import select
+
+from bot.arguments import Arguments, choices, refers
+from bot.command import command
+from bot.context import Context
+from bot.listing import Listing, Page
+from bot.message import Button, Buttons, Fields, Message, Notice, Table
+from storage import casinos, names
+from storage.casinos import Casino
+from storage.entities import page
+from storage.ledger.errors import Refused
+from storage.ledger.facts import Role
+from storage.markets import read_market
+from storage.tables import casinos as table
+
+Brand = Annotated[str, refers("casino", "which casino")]
+Bonus = Annotated[str | None, Meta(description="welcome bonus as players read it: 100 % up to €200")]
+FreeSpins = Annotated[str | None, Meta(description="free spins: 50, or 50 on Book of Dead")]
+Wagering = Annotated[str | None, Meta(description="wagering requirement: 35x")]
+Payments = Annotated[list[str] | None, Meta(description="payment methods: Visa, Trustly, Skrill")]
+Countries = Annotated[list[str] | None, Meta(description="countries it may be shown in: DE,AT; all: anywhere")]
+Licence = Annotated[str | None, Meta(description="authority and number: MGA/B2C/123/2020")]
+Terms = Annotated[str | None, Meta(description="web address of the bonus terms")]
+Logo = Annotated[str | None, Meta(description="web address of the logo")]
+
+
+class OneCasino(Arguments):
+    casino: Brand
+
+
+class CasinoEdit(Arguments):
+    casino: Brand
+    name: str | None = None
+    bonus: Bonus = None
+    free_spins: FreeSpins = None
+    wagering: Wagering = None
+    payment_methods: Payments = None
+    markets: Countries = None
+    licence: Licence = None
+    terms_url: Terms = None
+    logo: Logo = None
+
+
+class CasinoReview(CasinoEdit):
+    pass
+
+
+class CasinoList(Listing):
+    status: Annotated[str | None, choices("only these", "draft", "reviewed")] = None
+
+
+def casino_card(_ctx: Context, casino: Casino) -> Message:
+    fields = (
+        ("Bonus", casino.bonus or "–"), ("Free spins", casino.free_spins or "–"), ("Wagering", casino.wagering or "–"),
+        ("Payment methods", ", ".join(casino.payment_methods) or "–"), ("Licence", casino.licence or "–"),
+        ("Markets", ", ".join(casino.markets) or "any"), ("Terms", casino.terms_url or "–"),
+        ("Logo", casino.logo or "initials"),
+    )  # fmt: skip
+    review = Buttons((Button("Reviewed", f"casino review {casino.code}", style="primary"),))
+    check = (Notice("info", "Check what is said here, then mark it reviewed: sites show reviewed casinos."), review)
+    title = f"Casino {casino.name} ({casino.code}) · {casino.status}"
+    return Message(title, (Fields(fields), *(check if casino.status == casinos.DRAFT else ())))
+
+
+def casino_table(_ctx: Context, found: Page[Casino]) -> Message:
+    if not found.items:
+        return Message("No casinos yet: each comes with its first offer (offer add casino=…)", private=True)
+    rows = tuple((one.code, one.status, one.bonus or "–", one.licence or "–") for one in found.items)
+    more = (Buttons((Button("More", f"casino list after={found.next}"),)),) if found.next else ()
+    return Message("Casinos", (Table(("Casino", "Status", "Bonus", "Licence"), rows), *more), private=True)
+
+
+@command("casino list", role=Role.VIEWER, says=casino_table, reads=True)
+async def list_casinos(ctx: Context, new: CasinoList) -> Page[Casino]:
+    """The team's casino entries."""
+    query = select(table).where(table.c.team_id == ctx.team_id)
+    if new.status:
+        query = query.where(table.c.status == new.status)
+    rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after)
+    return Page([casinos.entry(row) for row in rows], following)
+
+
+@command("casino show", role=Role.VIEWER, says=casino_card, reads=True, positional=("casino",))
+async def show_casino(ctx: Context, new: OneCasino) -> Casino:
+    """What players are told about a brand."""
+    return casinos.entry(await casinos.find(ctx.tx, ctx.team_id, new.casino))
+
+
+@command("casino edit", role=Role.BUYER, says=casino_card, positional=("casino",))
+async def edit_casino(ctx: Context, new: CasinoEdit) -> Casino:
+    """Change a casino entry; what is not named stays. Pages that show it change within a second."""
+    values = await _values(ctx, new)
+    if not values:
+        raise Refused("nothing to change: name a field, e.g. bonus=…", field="casino")
+    return await _changed(ctx, new, values)
+
+
+@command("casino review", role=Role.BUYER, says=casino_card, positional=("casino",))
+async def review_casino(ctx: Context, new: CasinoReview) -> Casino:
+    """Say that somebody has checked the entry; sites may show it from then on. Corrections can come along."""
+    return await _changed(ctx, new, {**await _values(ctx, new), "status": casinos.REVIEWED})
+
+
+async def _changed(ctx: Context, new: CasinoEdit, values: dict[str, Any]) -> Casino:
+    row = await casinos.find(ctx.tx, ctx.team_id, new.casino)
+    after = await casinos.change(ctx.tx, row.id, values)
+    ctx.notes |= {"entity": "casino", "entity_id": row.id, "before": casinos.entry(row), "after": after}
+    return after
+
+
+async def _values(ctx: Context, new: CasinoEdit) -> dict[str, Any]:
+    plain = ("bonus", "free_spins", "wagering", "payment_methods", "licence")
+    values = {field: getattr(new, field) for field in plain if getattr(new, field) is not None}
+    if new.markets is not None:
+        everywhere = [word.lower() for word in new.markets] in (["all"], ["any"])
+        values["markets"] = [] if everywhere else [read_market(one, field="markets") for one in new.markets]
+    for field in ("terms_url", "logo"):
+        if url := getattr(new, field):
+            values[field] = _address(url, field=field)
+    if new.name:
+        row = await casinos.find(ctx.tx, ctx.team_id, new.casino)
+        if new.name != row.name:
+            await names.code_for(ctx.tx, table, ctx.team_id, new.name)
+            values["name"] = new.name
+    return values
+
+
+def _address(url: str, *, field: str) -> str:
+    """A web address fit for a page of ours: browsers must not be made to run anything by it."""
+    parts = urlsplit(url.strip())
+    if parts.scheme.lower() not in {"https", "http"} or not parts.hostname or any(one in url for one in " \"'<>\\"):
+        raise Refused(f"{field}: {url!r} is not a web address: write https://…", field=field)
+    return url.strip()

@@ -1,0 +1,294 @@
+"""Sites: landing pages with offers in order, from draft to published, and back to any version."""
+
+import difflib
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy import Row, select
+
+from bot.arguments import Arguments, choices, refers
+from bot.command import command
+from bot.context import Context
+from bot.listing import Listing, Page
+from bot.message import Block, Button, Buttons, Fields, Message, Notice, Table
+from storage import names, sites
+from storage.entities import page
+from storage.ledger.errors import Missing, Refused
+from storage.ledger.facts import Role
+from storage.markets import market, read_locale, read_market
+from storage.sites import Site, Version
+from storage.tables import offers
+from storage.tables import sites as table
+
+_THEME_WORDS = {
+    "wall": "offer-wall", "offerwall": "offer-wall", "offers": "offer-wall", "default": "offer-wall",
+    "single": "single-offer", "singleoffer": "single-offer", "hero": "single-offer", "comparison-table": "comparison",
+    "compare": "comparison", "table": "comparison", "toplist": "comparison", "article": "review",
+}  # fmt: skip
+TEXTS = ("headline", "intro", "about", "operator", "contact")
+
+Which = Annotated[str, refers("site", "which site")]
+Theme = Annotated[str, choices("how it looks", *sites.THEMES)]
+Country = Annotated[str, Meta(description="country it is for: DE")]
+Language = Annotated[str | None, Meta(description="language of its texts: de; default: the market's")]
+Offers = Annotated[list[str], Meta(description="offers, the first on top: lucky-star,wild-win")]
+Headline = Annotated[str | None, Meta(description="headline; default: the locale's own")]
+Intro = Annotated[str | None, Meta(description="the lines below the headline")]
+About = Annotated[str | None, Meta(description="a paragraph about the page or the team behind it")]
+Faq = Annotated[list[str] | None, Meta(description='own questions: ["Question? | Answer", …]; replaces the ready ones')]
+Operator = Annotated[str | None, Meta(description="who runs the page, for its legal texts: name and address")]
+Contact = Annotated[str | None, Meta(description="e-mail address for its legal texts")]
+
+
+class NewSite(Arguments):
+    name: Annotated[str, Meta(description="what the team calls it; also its title")]
+    market: Country
+    locale: Language = None
+    theme: Theme = "offer-wall"
+    offers: Offers = msgspec.field(default_factory=list)
+    headline: Headline = None
+    intro: Intro = None
+    about: About = None
+    faq: Faq = None
+    operator: Operator = None
+    contact: Contact = None
+
+
+class SiteEdit(Arguments):
+    site: Which
+    name: str | None = None
+    market: Country | None = None
+    locale: Language = None
+    theme: Theme | None = None
+    offers: Offers | None = None
+    headline: Headline = None
+    intro: Intro = None
+    about: About = None
+    faq: Faq = None
+    operator: Operator = None
+    contact: Contact = None
+
+
+class OneSite(Arguments):
+    site: Which
+
+
+class Rollback(Arguments):
+    site: Which
+    version: Annotated[int, Meta(description="number of the version to go back to")]
+
+
+class SiteList(Listing):
+    market: Annotated[str | None, Meta(description="only this country's")] = None
+    status: Annotated[str | None, choices("only these", sites.DRAFT, sites.PUBLISHED, sites.PAUSED)] = None
+
+
+class VersionLine(msgspec.Struct, frozen=True):
+    version: int
+    at: datetime
+    actor: str
+    theme: str
+    offers: int
+
+
+def site_card(_ctx: Context, site: Site) -> Message:
+    fields = (
+        ("Market", f"{site.market} · {site.locale} · {market(site.market).age}+"), ("Theme", site.theme),
+        ("Offers", ", ".join(site.offers) or "–"), ("Domains", ", ".join(site.domains) or "–"),
+        ("Version", str(site.version or "–")), ("Address", site.url),
+    )  # fmt: skip
+    missing = tuple(Notice("warning", f"Missing: {text}") for text in site.missing)
+    warnings = tuple(Notice("info", text) for text in site.warnings)
+    blocks: tuple[Block, ...] = (Fields(fields), *missing, *warnings, Buttons(_buttons(site)))
+    return Message(f"Site {site.name} ({site.code}) · {site.status}", blocks)
+
+
+def _buttons(site: Site) -> tuple[Button, ...]:
+    look = Button("Look at it", url=site.preview_url)
+    if site.status == sites.PUBLISHED:
+        return look, Button("Pause", f"site pause {site.code}"), Button("Versions", f"site versions {site.code}")
+    return (look,) if site.missing else (look, Button("Publish", f"site publish {site.code}", style="primary"))
+
+
+def site_table(_ctx: Context, found: Page[Site]) -> Message:
+    if not found.items:
+        return Message("No sites yet: site create name=… market=DE offers=…", private=True)
+    rows = tuple((s.code, s.market, s.locale, s.theme, ", ".join(s.domains) or "–", s.status) for s in found.items)
+    more = (Buttons((Button("More", f"site list after={found.next}"),)),) if found.next else ()
+    columns = ("Site", "Market", "Locale", "Theme", "Domains", "Status")
+    return Message("Sites", (Table(columns, rows), *more), private=True)
+
+
+def version_table(ctx: Context, found: Page[VersionLine]) -> Message:
+    if not found.items:
+        return Message("Never published so far", private=True)
+    zone = ctx.deployment.zone
+    rows = tuple(
+        (str(v.version), f"{v.at.astimezone(zone):%Y-%m-%d %H:%M}", v.actor, v.theme, str(v.offers))
+        for v in found.items
+    )
+    columns = ("Version", "Published", "By", "Theme", "Offers")
+    return Message("Versions, latest first", (Table(columns, rows, numeric=(0, 4)),), private=True)
+
+
+@command("site create", role=Role.BUYER, says=site_card, positional=("name",), aliases=("site add",))
+async def create_site(ctx: Context, new: NewSite) -> Site:
+    """Draft a landing page; its preview address shows it at once."""
+    country = read_market(new.market)
+    values = {
+        "name": new.name, "code": await names.code_for(ctx.tx, table, ctx.team_id, new.name), "market": country,
+        "locale": read_locale(new.locale or market(country).locale), "theme": _theme(new.theme), "texts": _texts(new),
+    }  # fmt: skip
+    chosen = await _offers(ctx, new.offers)
+    made = await sites.add(ctx.tx, team_id=ctx.team_id, now=ctx.now, values=values, offer_ids=chosen)
+    return await _noted(ctx, made)
+
+
+@command("site edit", role=Role.BUYER, says=site_card, positional=("site",))
+async def edit_site(ctx: Context, new: SiteEdit) -> Site:
+    """Change a site; a published one changes everywhere within a second, and its last version is kept."""
+    row = await _site(ctx, new.site)
+    before = await _shown(ctx, row)
+    values = await _edited(ctx, row, new)
+    if not values and new.offers is None:
+        raise Refused("nothing to change: name a field, e.g. offers=…", field="site")
+    await sites.change(ctx.tx, row.id, values)
+    if new.offers is not None:
+        await sites.set_offers(ctx.tx, row.id, await _offers(ctx, new.offers))
+    if row.status == sites.PUBLISHED:
+        await _publish(ctx, row.id)
+    return await _noted(ctx, row.id, before=before)
+
+
+@command("site list", role=Role.VIEWER, says=site_table, reads=True)
+async def list_sites(ctx: Context, new: SiteList) -> Page[Site]:
+    """The team's sites."""
+    query = select(table).where(table.c.team_id == ctx.team_id)
+    if new.market:
+        query = query.where(table.c.market == read_market(new.market))
+    if new.status:
+        query = query.where(table.c.status == new.status)
+    rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after)
+    return Page(await sites.shown(ctx.tx, rows, public_url=ctx.deployment.public_url), following)
+
+
+@command("site show", role=Role.VIEWER, says=site_card, reads=True, positional=("site",))
+async def show_site(ctx: Context, new: OneSite) -> Site:
+    """A site, its address, and what is missing before it can be published."""
+    return await _shown(ctx, await _site(ctx, new.site))
+
+
+@command("site publish", role=Role.BUYER, says=site_card, positional=("site",))
+async def publish_site(ctx: Context, new: OneSite) -> Site:
+    """Put a site live; refused with the list of what is missing."""
+    row = await _site(ctx, new.site)
+    before = await _shown(ctx, row)
+    await _publish(ctx, row.id)
+    return await _noted(ctx, row.id, before=before)
+
+
+@command("site pause", role=Role.BUYER, says=site_card, positional=("site",))
+async def pause_site(ctx: Context, new: OneSite) -> Site:
+    """Take a site off its domains; campaigns that lead to it still find its preview address."""
+    row = await _site(ctx, new.site)
+    before = await _shown(ctx, row)
+    await sites.change(ctx.tx, row.id, {"status": sites.PAUSED})
+    return await _noted(ctx, row.id, before=before)
+
+
+@command("site versions", role=Role.VIEWER, says=version_table, reads=True, positional=("site",))
+async def list_versions(ctx: Context, new: OneSite) -> Page[VersionLine]:
+    """Every state of a site that was published."""
+    row = await _site(ctx, new.site)
+    return Page([_line(one) for one in await sites.versions(ctx.tx, row.id)])
+
+
+@command("site rollback", role=Role.BUYER, says=site_card, positional=("site", "version"))
+async def roll_back(ctx: Context, new: Rollback) -> Site:
+    """Publish an earlier version again; it becomes the newest one."""
+    row = await _site(ctx, new.site)
+    before = await _shown(ctx, row)
+    found = next((one for one in await sites.versions(ctx.tx, row.id) if one.version == new.version), None)
+    if found is None:
+        raise Missing(f"site {row.code} has no version {new.version}: site versions {row.code}", field="version")
+    content = dict(found.content)
+    await sites.set_offers(ctx.tx, row.id, content.pop("offers"))
+    await sites.change(ctx.tx, row.id, content)
+    await _publish(ctx, row.id)
+    return await _noted(ctx, row.id, before=before)
+
+
+async def _publish(ctx: Context, site_id: int) -> None:
+    row = await names.by_id(ctx.tx, table, site_id)
+    missing = sites.missing(row, (await sites.cards(ctx.tx, [site_id]))[site_id])
+    if missing:
+        raise Refused(f"site {row.code} cannot be published yet: {'; '.join(missing)}", field="site")
+    await sites.change(ctx.tx, site_id, {"status": sites.PUBLISHED})
+    await sites.keep_version(ctx.tx, row, now=ctx.now, actor=ctx.actor.name)
+
+
+async def _edited(ctx: Context, row: Row[Any], new: SiteEdit) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    if new.name and new.name != row.name:
+        await names.code_for(ctx.tx, table, ctx.team_id, new.name)
+        values["name"] = new.name
+    if new.market:
+        values["market"] = read_market(new.market)
+    if new.locale:
+        values["locale"] = read_locale(new.locale)
+    if new.theme:
+        values["theme"] = _theme(new.theme)
+    if texts := _texts(new):
+        values["texts"] = {**row.texts, **texts}
+    return values
+
+
+def _texts(new: NewSite | SiteEdit) -> dict[str, Any]:
+    texts: dict[str, Any] = {name: getattr(new, name) for name in TEXTS if getattr(new, name) is not None}
+    if new.faq is not None:
+        texts["faq"] = [_question(one) for one in new.faq]
+    return texts
+
+
+def _question(text: str) -> list[str]:
+    question, bar, answer = text.partition("|")
+    if not bar or not question.strip() or not answer.strip():
+        raise Refused(f"faq: {text!r} is not “Question? | Answer”", field="faq")
+    return [question.strip(), answer.strip()]
+
+
+def _theme(word: str) -> str:
+    plain = names.slug(word)
+    theme = _THEME_WORDS.get(plain, plain)
+    if theme not in sites.THEMES:
+        near = difflib.get_close_matches(theme, sites.THEMES, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(sites.THEMES)}"
+        raise Refused(f"theme: no theme {word!r}: {hint}", field="theme")
+    return theme
+
+
+async def _offers(ctx: Context, words: list[str]) -> list[int]:
+    found = [(await names.find(ctx.tx, offers, ctx.team_id, word, field="offers")).id for word in words]
+    if len(set(found)) < len(found):
+        raise Refused("offers: one is named twice", field="offers")
+    return found
+
+
+async def _site(ctx: Context, word: str) -> Row[Any]:
+    return await names.find(ctx.tx, table, ctx.team_id, word, field="site")
+
+
+async def _shown(ctx: Context, row: Row[Any]) -> Site:
+    return (await sites.shown(ctx.tx, [row], public_url=ctx.deployment.public_url))[0]
+
+
+async def _noted(ctx: Context, site_id: int, *, before: Site | None = None) -> Site:
+    site = await _shown(ctx, await names.by_id(ctx.tx, table, site_id))
+    ctx.notes |= {"entity": "site", "entity_id": site.id, "before": before, "after": site}
+    return site
+
+
+def _line(one: Version) -> VersionLine:
+    return VersionLine(one.version, one.at, one.actor, one.content["theme"], len(one.content["offers"]))
