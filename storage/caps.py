@@ -1,4 +1,4 @@
-"""Caps of offers: how many clicks, registrations or first deposits fit in a day, week or month of the platform's zone."""
+"""Caps of offers: how many clicks, registrations or first deposits fit in a day, week or month of the platform."""
 
 from datetime import date, datetime, timedelta
 from typing import Any
