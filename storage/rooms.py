@@ -1,0 +1,102 @@
+"""Chat rooms and the team each speaks for."""
+
+from datetime import datetime
+
+import msgspec
+from sqlalchemy import Row, delete, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.tables import alerts, identities, members, messages, rooms, subscriptions
+
+
+class RoomRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A Slack channel or Telegram chat; `private` is one person's own chat with the bot."""
+
+    id: int
+    team_id: int
+    face: str
+    workspace: str
+    room: str
+    title: str
+    private: bool
+    lost_at: datetime | None
+    created_at: datetime
+
+
+async def find(tx: AsyncConnection, face: str, workspace: str, room: str) -> RoomRow | None:
+    """The room as we know it; None if it has no team yet."""
+    query = select(rooms).where(rooms.c.face == face, rooms.c.workspace == workspace, rooms.c.room == room)
+    return _row((await tx.execute(query)).one_or_none())
+
+
+async def by_id(tx: AsyncConnection, room_id: int) -> RoomRow | None:
+    return _row((await tx.execute(select(rooms).where(rooms.c.id == room_id))).one_or_none())
+
+
+def _row(found: Row[tuple[object, ...]] | None) -> RoomRow | None:
+    return None if found is None else msgspec.convert(dict(found._mapping), RoomRow)
+
+
+async def bind(
+    tx: AsyncConnection, *, team_id: int, face: str, workspace: str, room: str, title: str, private: bool, now: datetime
+) -> RoomRow:
+    """The room of that address, bound to the team if it has none yet; one that was lost is found again."""
+    values = {"team_id": team_id, "face": face, "workspace": workspace, "room": room, "title": title[:200]}
+    made = upsert(rooms).values(**values, private=private, created_at=now)
+    await tx.execute(made.on_conflict_do_nothing(index_elements=["face", "workspace", "room"]))
+    address = rooms.c.face == face, rooms.c.workspace == workspace, rooms.c.room == room
+    found = msgspec.convert(dict((await tx.execute(select(rooms).where(*address))).one()._mapping), RoomRow)
+    await regain(tx, found)
+    return found
+
+
+async def regain(tx: AsyncConnection, room: RoomRow) -> None:
+    """We are heard from there again: it is not lost."""
+    if room.lost_at is not None:
+        await tx.execute(update(rooms).where(rooms.c.id == room.id).values(lost_at=None))
+
+
+async def lose(tx: AsyncConnection, room_id: int, now: datetime, why: str) -> int:
+    """The platform lets us write there no more: its subscriptions stop, what was queued is dead.
+
+    Returns how many subscriptions stopped; -1 if the room was lost before.
+    """
+    lost = await tx.execute(update(rooms).where(rooms.c.id == room_id, rooms.c.lost_at.is_(None)).values(lost_at=now))
+    queued = messages.c.room_id == room_id, messages.c.state == "queued"
+    await tx.execute(update(messages).where(*queued).values(state="dead", error=why))
+    live = subscriptions.c.room_id == room_id, subscriptions.c.disabled_at.is_(None)
+    stopped = await tx.execute(update(subscriptions).where(*live).values(disabled_at=now))
+    return stopped.rowcount if lost.rowcount else -1
+
+
+async def own_chats(tx: AsyncConnection, team_id: int, now: datetime) -> list[RoomRow]:
+    """The owners' own chats with the bot, on every face they are known on.
+
+    Both platforms let a bot write to a person under the person's id (Telegram: once they have started it).
+    """
+    query = (
+        select(identities.c.face, identities.c.workspace, identities.c.user, members.c.name)
+        .join(members, members.c.id == identities.c.member_id)
+        .where(members.c.team_id == team_id, members.c.role == "owner", members.c.removed_at.is_(None))
+        .where(identities.c.face.in_(["slack", "telegram"]))
+    )
+    found = []
+    for who in (await tx.execute(query)).all():
+        address = {"face": who.face, "workspace": who.workspace, "room": who.user}
+        found.append(await bind(tx, team_id=team_id, **address, title=who.name, private=True, now=now))
+    return found
+
+
+async def migrate(tx: AsyncConnection, face: str, *, old: str, new: str) -> None:
+    """A group got another id (Telegram makes supergroups of groups): everything said there follows it."""
+    mine = rooms.c.face == face
+    before = (await tx.execute(select(rooms.c.id).where(mine, rooms.c.room == old))).scalar_one_or_none()
+    after = (await tx.execute(select(rooms.c.id).where(mine, rooms.c.room == new))).scalar_one_or_none()
+    if before is None:
+        return
+    if after is not None:
+        for table in (subscriptions, alerts, messages):
+            await tx.execute(update(table).where(table.c.room_id == after).values(room_id=before))
+        await tx.execute(delete(rooms).where(rooms.c.id == after))
+    await tx.execute(update(rooms).where(rooms.c.id == before).values(room=new, lost_at=None))

@@ -1,0 +1,197 @@
+"""Every message on every channel: within the platform's limits, shown as typed, never an exception."""
+
+import json
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+
+from bot import slack_blocks, telegram_html, terminal
+from bot.message import Button, Buttons, Chart, Message, Series, Table, Text
+from tests.bot.messages import DIGEST, MESSAGE
+
+FUZZ = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def check_slack(sent: dict[str, Any]) -> None:
+    blocks = sent["blocks"]
+    assert len(blocks) <= 50
+    assert 0 < len(sent["text"]) <= 3000
+    json.dumps(sent, allow_nan=False).encode()
+    assert sum(block["type"] == "table" for block in blocks) <= 1
+    assert sum(block["type"] == "data_visualization" for block in blocks) <= 2
+    actions = [one for block in blocks if block["type"] == "actions" for one in block["elements"]]
+    assert len({one["action_id"] for one in actions}) == len(actions)
+    for block in blocks:
+        check_block(block)
+
+
+def check_block(block: dict[str, Any]) -> None:
+    match block["type"]:
+        case "header":
+            assert 0 < len(block["text"]["text"]) <= 150
+        case "section":
+            for text in [block["text"]] if "text" in block else []:
+                check_text(text, 3000)
+            assert len(block.get("fields", [])) <= 10
+            for text in block.get("fields", []):
+                check_text(text, 2000)
+            assert "text" in block or block["fields"]
+        case "context":
+            assert len(block["elements"]) <= 10
+            for text in block["elements"]:
+                check_text(text, 3000)
+        case "actions":
+            assert 0 < len(block["elements"]) <= 25
+            for one in block["elements"]:
+                assert 0 < len(one["text"]["text"]) <= 75
+                assert len(one.get("value", "x")) in range(1, 2001)
+                assert len(one.get("url", "")) <= 3000
+        case "table":
+            assert len(block["rows"]) <= 100
+            assert all(0 < len(row) <= 20 for row in block["rows"])
+            assert all(cell.get("text", "x") for row in block["rows"] for cell in row)
+        case "data_visualization":
+            assert len(block["title"]) <= 50
+            for series in block["chart"]["series"]:
+                assert [point["label"] for point in series["data"]] == block["chart"]["axis_config"]["categories"]
+                assert len(series["data"]) <= 20
+        case kind:
+            raise AssertionError(f"what is a {kind}?")
+
+
+def check_text(text: dict[str, Any], limit: int) -> None:
+    assert 0 < len(text["text"]) <= limit
+    assert text["text"].strip()
+    if text["type"] == "mrkdwn":
+        assert not re.search(r"<[!@#]", text["text"])
+        assert "<" not in text["text"]
+
+
+class Tags(HTMLParser):
+    """Reads what Telegram would: only its tags, each closed."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        assert tag in {"b", "i", "pre", "code"}
+        self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def read_html(text: str) -> str:
+    tags = Tags()
+    tags.feed(text)
+    tags.close()
+    assert not tags.open
+    return tags.text
+
+
+def check_telegram(parts: list[telegram_html.Part]) -> None:
+    assert parts
+    for part in parts:
+        if part.file:
+            assert not part.html
+            continue
+        assert 0 < telegram_html.size(part.html) <= 4096
+        assert read_html(part.html).strip()
+        keys = [key for row in part.keys for key in row]
+        assert len(keys) <= 100
+        assert all(0 < len(key.data.encode()) <= 64 for key in keys if not key.url)
+        assert all(key.label for key in keys)
+
+
+@FUZZ
+@given(MESSAGE)
+def test_any_message_fits_slack(message: Message) -> None:
+    check_slack(slack_blocks.render(message))
+
+
+@FUZZ
+@given(MESSAGE)
+def test_any_message_fits_slack_without_its_newer_blocks(message: Message) -> None:
+    sent = slack_blocks.fallback(message)
+    check_slack(sent)
+    assert {block["type"] for block in sent["blocks"]} <= {"header", "section", "context", "actions"}
+
+
+@FUZZ
+@given(MESSAGE)
+def test_any_message_fits_telegram(message: Message) -> None:
+    check_telegram(telegram_html.render(message))
+
+
+@FUZZ
+@given(MESSAGE)
+def test_any_message_prints_without_steering_the_terminal(message: Message) -> None:
+    assert "\x1b" not in terminal.render(message)
+
+
+def test_a_mention_in_a_name_calls_nobody() -> None:
+    message = Message("<!channel> sale", (Text("see <@U123> *now*"), Text("<!here>", strong=True)))
+    sent = json.dumps(slack_blocks.render(message), ensure_ascii=False)
+    assert not re.search(r"<[!@#]", sent)
+    assert slack_blocks.render(message)["text"] == "&lt;!channel&gt; sale"
+
+
+def test_telegram_shows_html_as_typed() -> None:
+    (part,) = telegram_html.render(Message("<b>x</b> & y", (Text("1 < 2"),)))
+    assert read_html(part.html) == "<b>x</b> & y\n\n1 < 2"
+
+
+def test_slack_shows_a_native_table_and_chart() -> None:
+    kinds = [block["type"] for block in slack_blocks.render(DIGEST)["blocks"]]
+    assert kinds == ["header", "section", "table", "data_visualization", "section", "section", "actions"]
+
+
+def test_a_gap_in_a_chart_is_never_drawn_as_zero() -> None:
+    gap = Chart("FTD", ("1", "2", "3"), (Series("FTD", (1.0, None, 3.0)),))
+    assert "data_visualization" not in str(slack_blocks.render(Message("x", (gap,))))
+
+
+def test_a_long_table_on_slack_says_how_much_is_left_out() -> None:
+    table = Table(("a",), tuple((str(n),) for n in range(250)))
+    blocks = slack_blocks.render(Message("x", (table,)))["blocks"]
+    assert len(blocks[1]["rows"]) == 100
+    assert blocks[2]["elements"][0]["text"] == "… and 151 more rows"
+
+
+def test_a_narrow_table_is_aligned_on_telegram_and_a_wide_one_is_listed() -> None:
+    narrow, wide = Table(("a", "n"), (("x", "10"), ("yy", "9")), (1,)), Table(("a",) + ("column",) * 9, (("x",) * 10,))
+    assert "<pre>a    n\n──  ──\nx   10\nyy   9</pre>" in telegram_html.render(Message("t", (narrow,)))[0].html
+    assert "<b>x</b>\ncolumn x · column x" in telegram_html.render(Message("t", (wide,)))[0].html
+
+
+def test_a_very_long_answer_comes_as_a_file_on_telegram() -> None:
+    parts = telegram_html.render(Message("Log", (Text("line\n" * 9000),)))
+    assert [part.file.name for part in parts if part.file] == ["answer.txt"]
+    assert len(parts) == 2
+
+
+def test_a_long_command_behind_a_telegram_button_has_a_short_id() -> None:
+    message = Message("x", (Buttons((Button("Go", "offer add " + "x" * 100), Button("Short", "stats 7d"))),))
+    ((first, second),) = telegram_html.render(message)[0].keys
+    assert first.data.startswith("#")
+    assert second.data == "=stats 7d"
+    assert telegram_html.long_commands(message) == ["offer add " + "x" * 100]
+
+
+def test_a_local_address_stands_in_the_text_where_telegram_refuses_it_as_a_button() -> None:
+    (part,) = telegram_html.render(Message("x", (Buttons((Button("Open", url="http://127.0.0.1:8000/s/a"),)),)))
+    assert part.keys == ()
+    assert "Open: http://127.0.0.1:8000/s/a" in part.html
+
+
+def test_the_terminal_shows_the_whole_digest() -> None:
+    shown = terminal.render(DIGEST)
+    assert "spring-fb         12  410.00" in shown
+    assert "→ Why: why spring-fb yesterday" in shown
