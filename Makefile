@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test lint bench lock clean
+.PHONY: setup demo test test-slow lint bench lock clean
 setup: .venv/.installed
 
 .venv/.installed: requirements.lock pyproject.toml
@@ -14,7 +14,10 @@ demo: setup
 	$(BIN)/casinoflux demo
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" -rs
+
+test-slow: setup
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow -rs
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,6 +1,8 @@
 """From settings to a runtime: database opened and upgraded, first team, fixed facts checked."""
 
 import logging
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -40,7 +42,14 @@ def new_runtime(settings: Settings) -> Runtime:
         box=Box(settings.secret_key),
         ports=HubPorts(settings),
         team_id=0,
+        clock=shifted_clock(settings.clock_offset),
     )
+
+
+def shifted_clock(seconds: int) -> Callable[[], datetime]:
+    """The real clock, or one that many seconds apart (demo and tests)."""
+    apart = timedelta(seconds=seconds)
+    return lambda: datetime.now(UTC) + apart
 
 
 async def prepare(runtime: Runtime) -> None:

@@ -35,6 +35,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     store_ip_prefix: bool = False
     retention_days: int = 0  # raw click detail; 0: kept for ever
     geoip_file: str | None = None
+    clock_offset: int = 0  # seconds added to the clock: demo and tests
     slack_bot_token: str | None = None
     slack_signing_secret: str | None = None
     slack_app_token: str | None = None
@@ -149,6 +150,12 @@ def _switch(name: str, text: str) -> bool:
     return text.strip() == "1"
 
 
+def _offset(name: str, text: str) -> int:
+    if not text.strip().lstrip("-").isdigit():
+        raise SettingError(f"{name}: {text!r} is not a whole number of seconds")
+    return int(text)
+
+
 def _count(name: str, text: str) -> int:
     if not text.strip().isdigit():
         raise SettingError(f"{name}: {text!r} is not a whole number of days")
@@ -171,6 +178,7 @@ _READERS = {
     "store_ip_prefix": _switch,
     "retention_days": _count,
     "trusted_proxies": _networks,
+    "clock_offset": _offset,
     "slack_api_url": _url,
     "slack_authorize_url": _url,
     "telegram_api_url": _url,
