@@ -96,9 +96,10 @@ def _value(name: str, annotation: Any, value: Any, today: date) -> Any:
         raise Refused(f"{name} holds a NUL character: remove it", field=name)
     try:
         return _read(kind, value, today)
-    except (ValueError, InvalidOperation, msgspec.DecodeError) as error:
-        told = str(error) if isinstance(error, ValueError) else f"{value!r} cannot be read"
-        raise Refused(f"{name}: {told}", field=name) from None
+    except msgspec.DecodeError as error:
+        raise Refused(f"{name}: cannot be read as JSON ({str(error).lower()})", field=name) from None
+    except (ValueError, InvalidOperation) as error:
+        raise Refused(f"{name}: {error}", field=name) from None
 
 
 def _read(kinds: set[Any], value: Any, today: date) -> Any:
