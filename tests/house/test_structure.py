@@ -1,0 +1,66 @@
+"""The house rules a linter does not know: sizes, names, what must not be in the project."""
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("bot", "connectors", "hub", "storage")
+MODULES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
+VAGUE = {"utils", "helpers", "common", "misc", "services", "managers"}
+
+
+def names(paths: list[Path]) -> list[str]:
+    return [str(path.relative_to(ROOT)) for path in paths]
+
+
+def test_modules_stay_short() -> None:
+    assert names([p for p in MODULES if p.read_text().count("\n") > 300]) == []
+
+
+def test_functions_stay_readable() -> None:
+    long = []
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                size = (node.end_lineno or 0) - node.lineno + 1
+                if size > 60:
+                    long.append(f"{path.relative_to(ROOT)}:{node.name} ({size})")
+    assert long == []
+
+
+def test_no_module_is_named_for_nothing() -> None:
+    assert names([p for p in MODULES if p.stem in VAGUE]) == []
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    assert names([p for p in MODULES if p.read_text().strip() and not ast.get_docstring(ast.parse(p.read_text()))]) == []
+
+
+@pytest.mark.parametrize("pattern", ["TO" + "DO", "FIX" + "ME", "NotImplemented" + "Error"])
+def test_nothing_is_left_for_later(pattern: str) -> None:
+    assert names([p for p in MODULES if re.search(rf"\b{pattern}\b", p.read_text())]) == []
+
+
+def test_the_lock_names_no_index() -> None:
+    assert not re.search(r"https?://|index-url|find-links", (ROOT / "requirements.lock").read_text())
+
+
+def test_every_package_is_in_the_lock_with_hashes() -> None:
+    entries = re.split(r"\n(?=\S)", (ROOT / "requirements.lock").read_text().strip())
+    assert [entry.splitlines()[0] for entry in entries if "--hash=sha256:" not in entry] == []
+
+
+def test_every_dependency_has_its_reason() -> None:
+    project = (ROOT / "pyproject.toml").read_text()
+    wanted = set(re.findall(r'^    "([a-z-]+)(?:\[[a-z]+\])?[>=",]', project, re.MULTILINE))
+    told = (ROOT / "docs" / "dependencies.md").read_text()
+    assert sorted(name for name in wanted if f"`{name}`" not in told) == []
+
+
+def test_layers_hold() -> None:
+    done = subprocess.run([ROOT / ".venv/bin/lint-imports", "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
