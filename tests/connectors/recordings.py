@@ -1,0 +1,116 @@
+"""Recordings of platforms' answers and what comes of them, side by side.
+
+In tests/connectors/<platform>/ stand the answers of a case in the order they are given, `<case>[.<n>][.<status>].<ext>`,
+with `connection.json` (or `<case>.connection.json`) for the account, and beside them `<case>.expected.json`: what was asked and the
+report, or the error. A new case needs no code; `CASINOFLUX_RECORD=1` writes what came of it, to be read before it is kept.
+"""
+
+import os
+import re
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from connectors.base import Connection, Window
+from connectors.http import Http
+from connectors.registry import platform
+from storage.ledger.errors import CasinoFluxError
+from storage.ledger.facts import Figures, Report
+from tests.connectors.web import Request, answer, serving
+
+HERE = Path(__file__).parent
+WINDOW = Window(first=date(2026, 10, 1), last=date(2026, 10, 2))
+KINDS = {"json": "application/json", "csv": "text/csv", "xml": "text/xml", "html": "text/html", "txt": "text/plain"}
+_FILE = re.compile(
+    r"(?P<case>[a-z_]+)(?:\.(?P<n>\d{1,2}))?(?:\.(?P<status>[2-5]\d\d))?\.(?P<kind>json|csv|xml|html|txt)"
+)
+
+
+def cases() -> list[tuple[str, str]]:
+    """Every (platform, case) there is a recording of."""
+    found = set()
+    for path in HERE.glob("*/*"):
+        match = _FILE.fullmatch(path.name)
+        if match and match["case"] != "connection":
+            found.add((path.parent.name, match["case"]))
+    return sorted(found)
+
+
+def answers(name: str, case: str) -> list[bytes]:
+    """The recorded answers of a case as they go over the wire."""
+    found = []
+    for path in (HERE / name).glob(f"{case}.*"):
+        match = _FILE.fullmatch(path.name)
+        if match and match["case"] == case:
+            content = answer(path.read_bytes(), status=int(match["status"] or 200), kind=KINDS[match["kind"]])
+            found.append((int(match["n"] or 1), content))
+    return [content for _, content in sorted(found)]
+
+
+def connection(name: str, case: str, url: str) -> Connection:
+    """The account of a case, at the address the recordings are served from."""
+    own = HERE / name / f"{case}.connection.json"
+    text = (own if own.exists() else HERE / name / "connection.json").read_text()
+    given = msgspec.json.decode(text.replace("https://platform.example.test", url))
+    given["options"] = {"requests_per_second": 10_000} | given.get("options", {})
+    return msgspec.convert(given, Connection)
+
+
+async def played(name: str, case: str) -> dict[str, Any]:
+    """Fetch a case from a server that gives its answers in turn; what was asked, and what came of it."""
+    left = iter(answers(name, case))
+    last = answers(name, case)[-1]
+    async with serving(lambda _request: next(left, last)) as web:
+        account = connection(name, case, web.url)
+        async with Http(allow_private=True, first_wait=0.01, seconds=5.0) as http:
+            try:
+                report = await platform(name).fetch(http, account, window(name, case))
+                again = platform(name).read(report.raw, account, window(name, case))
+                assert again == report, "what was kept raw reads the same"
+                outcome: dict[str, Any] = told(report)
+            except CasinoFluxError as error:
+                outcome = {"error": str(error).replace(web.url, "https://platform.example.test")}
+                outcome["permanent"] = getattr(error, "permanent", None)
+    asked = list(dict.fromkeys(shown(request, web.url) for request in web.asked))
+    return {"asked": asked, **outcome}
+
+
+def window(name: str, case: str) -> Window:
+    own = HERE / name / f"{case}.window.txt"
+    if not own.exists():
+        return WINDOW
+    first, last = own.read_text().split()
+    return Window(first=date.fromisoformat(first), last=date.fromisoformat(last))
+
+
+def shown(request: Request, url: str) -> str:
+    """A request as a line; the headers that matter behind it."""
+    named = ("authorization", "api-key", "x-api-key", "affiliateid", "x-eflow-api-key")
+    headers = "".join(f" {name}={request.headers[name]}" for name in named if name in request.headers)
+    return f"{request.method} {request.target}{headers} {request.body.decode()}".replace(url, "").strip()
+
+
+def told(report: Report) -> dict[str, Any]:
+    """A report as it is written beside its recording: figures in micro-units, what is not reported left out."""
+    rows = [
+        {"day": row.day.isoformat(), "tag": row.tag, "currency": row.currency}
+        | {name: getattr(row, name) for name in ("tag_name", "sub", "part") if getattr(row, name)}
+        | figures(row.figures)
+        for row in report.rows
+    ]
+    found: dict[str, Any] = {"rows": rows}
+    if report.totals is not None:
+        found["totals"] = figures(report.totals)
+    if report.warnings:
+        found["warnings"] = list(report.warnings)
+    return found
+
+
+def figures(given: Figures) -> dict[str, int]:
+    return {name: value for name, value in msgspec.structs.asdict(given).items() if value is not None}
+
+
+def recording() -> bool:
+    return os.environ.get("CASINOFLUX_RECORD") == "1"
