@@ -1,8 +1,9 @@
 """Recordings of platforms' answers and what comes of them, side by side.
 
-In tests/connectors/<platform>/ stand the answers of a case in the order they are given, `<case>[.<n>][.<status>].<ext>`,
-with `connection.json` (or `<case>.connection.json`) for the account, and beside them `<case>.expected.json`: what was asked and the
-report, or the error. A new case needs no code; `CASINOFLUX_RECORD=1` writes what came of it, to be read before it is kept.
+In tests/connectors/<platform>/ stand the answers of a case in the order they are given, named
+`<case>[.<n>][.<status>].<ext>`, with `connection.json` (or `<case>.connection.json`) for the account, and beside them
+`<case>.expected.json`: what was asked and the report, or the error. A new case needs no code; `CASINOFLUX_RECORD=1`
+writes what came of it, to be read before it is kept.
 """
 
 import os

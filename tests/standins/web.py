@@ -1,0 +1,80 @@
+"""What the stand-ins share: a small HTTP server run as a process, its port told as a line of JSON on stdout."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, urlsplit
+
+
+class Asked(NamedTuple):
+    """A request as a stand-in sees it."""
+
+    method: str
+    path: str
+    query: list[tuple[str, str]]
+    headers: dict[str, str]
+    body: bytes
+
+    def one(self, name: str, default: str = "") -> str:
+        return next((value for key, value in self.query if key == name), default)
+
+    def json(self) -> Any:
+        return json.loads(self.body or b"{}")
+
+
+class Given(NamedTuple):
+    """The answer: a status, a body (anything but bytes becomes JSON), further headers."""
+
+    status: int = 200
+    body: Any = b""
+    headers: dict[str, str] = {}
+    cut: int | None = None  # send only so many bytes of the body and break off
+
+
+Answering = Callable[[Asked], Given]
+
+
+def serve(answering: Answering, port: int) -> ThreadingHTTPServer:
+    """A server on loopback; port 0 takes a free one."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _handle(self) -> None:
+            parts = urlsplit(self.path)
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            query = parse_qsl(parts.query, keep_blank_values=True)
+            given = answering(Asked(self.command, parts.path, query, headers, body))
+            content = given.body if isinstance(given.body, bytes) else json.dumps(given.body).encode()
+            self.send_response(given.status)
+            for name, value in ({"Content-Type": "application/json"} | given.headers).items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content if given.cut is None else content[: given.cut])
+            if given.cut is not None:
+                self.close_connection = True
+
+        do_GET = do_POST = do_HEAD = do_PUT = _handle  # noqa: N815 - names of the standard library
+
+        def log_message(self, *_arguments: Any) -> None:
+            """Quiet: stdout is for the port."""
+
+    return ThreadingHTTPServer(("127.0.0.1", port), Handler)
+
+
+def main(make: Callable[[], Answering]) -> None:
+    """Run a stand-in until it is told to stop."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, default=0)
+    server = serve(make(), parser.parse_args().port)
+    port = server.server_address[1]
+    print(json.dumps({"port": port, "url": f"http://127.0.0.1:{port}"}), flush=True)
+    try:
+        server.serve_forever(poll_interval=0.1)
+    except KeyboardInterrupt:
+        sys.exit(0)
