@@ -1,0 +1,139 @@
+"""What the writer is given: clicks and outgoing clicks, made by hub per request, filled in while they are stored."""
+
+from typing import Any
+
+import msgspec
+
+CLICKS, UNIQUE, BOTS, VISITS, OUTGOING, COST = range(6)
+"""Places in a roll-up row's counts."""
+
+RollupKey = tuple[int, int, int, int, int, int, str, str, str]
+"""team, report hour, campaign, site, offer, source, country, device, currency."""
+
+
+class Agent(msgspec.Struct, eq=False):
+    """A browser, as its user agent tells. `id` is its key in the dictionary table, 0 until a click of it is stored."""
+
+    text: str
+    device: str = "other"
+    os: str = ""
+    browser: str = ""
+    bot: int = 0  # storage.ledger.facts.Bot
+    id: int = 0
+
+
+class Cap(msgspec.Struct, frozen=True):
+    """A cap that a click's offer has in the period of the click. `limit` in clicks or, of other events, in those."""
+
+    offer_id: int
+    event: str
+    period: int  # days since 1970 of the period's first day, platform's zone
+    limit: int
+
+    @property
+    def key(self) -> tuple[int, str, int]:
+        return self.offer_id, self.event, self.period
+
+
+class Click(msgspec.Struct, eq=False):
+    """A row of `clicks` in the making, and what only its roll-up needs."""
+
+    id: int
+    team_id: int
+    campaign_id: int
+    site_id: int
+    source_id: int
+    hour: int
+    agent: Agent
+    offer_id: int = 0
+    unique: int = 0
+    bot: int = 0
+    reason: int = 0
+    country: str = ""
+    language: str | None = None
+    visitor: bytes | None = None
+    ip_hash: bytes | None = None
+    ip_prefix: str | None = None
+    referrer: str | None = None
+    source_click_id: str | None = None
+    cost: int | None = None
+    currency: str | None = None
+    subs: tuple[str | None, ...] = ()
+    extra: str | None = None
+    cap: Cap | None = None  # of the offer it went to; people only
+
+    def row(self, agent_id: int) -> tuple[Any, ...]:
+        """Values in the order of the table's columns."""
+        return (
+            self.id, self.team_id, self.campaign_id, self.site_id, self.offer_id, self.source_id, self.hour,
+            self.unique, self.bot, self.reason, agent_id, self.country or None, self.language, self.visitor,
+            self.ip_hash, self.ip_prefix, self.referrer, self.source_click_id, self.cost, self.currency,
+            *(self.subs or _NO_SUBS), self.extra,
+        )  # fmt: skip
+
+    def rollup_key(self) -> RollupKey:
+        return (
+            self.team_id, self.hour, self.campaign_id, self.site_id, self.offer_id, self.source_id,
+            self.country, self.agent.device, self.currency or "",
+        )  # fmt: skip
+
+
+_NO_SUBS = (None,) * 10
+
+
+class ClickJob:
+    """One click to store. hub's own kind chooses the offer; this one goes where `click` says."""
+
+    __slots__ = ("bound", "click", "elder_id", "visitor_id")
+
+    def __init__(self, click: Click, *, visitor_id: int = 0, elder_id: int = 0, bound: int = 0) -> None:
+        self.click = click
+        self.visitor_id = visitor_id  # key in `visitors`; 0 when a cookie already told, or for a bot
+        self.elder_id = elder_id  # the same visitor under yesterday's key
+        self.bound = bound  # the offer this visitor saw before, 0 if none is known
+
+    def decide(self) -> None:
+        """Choose where to send it: sets `click.offer_id`, `.reason`, `.cap`. Asked again if that cap proves full."""
+
+
+class OutgoingJob:
+    """A visitor of a site going on to an offer with the click they came with."""
+
+    __slots__ = ("bot", "cap", "click_id", "found", "hour", "id", "offer_id", "site_id", "team_id")
+
+    def __init__(self, *, id: int, team_id: int, click_id: int, site_id: int, hour: int, bot: int) -> None:  # noqa: A002
+        self.id = id
+        self.team_id = team_id
+        self.click_id = click_id
+        self.site_id = site_id
+        self.offer_id = 0
+        self.hour = hour
+        self.bot = bot
+        self.cap: Cap | None = None
+        self.found = False  # whether the click it came with exists
+
+    def decide(self, click: "Came | None") -> None:
+        """Choose the offer, knowing the click they came with (None: it could not be looked up)."""
+
+
+class Came(msgspec.Struct, frozen=True):
+    """The stored click that an outgoing one came with."""
+
+    id: int
+    team_id: int
+    campaign_id: int
+    site_id: int
+    offer_id: int
+    source_id: int
+    hour: int
+    unique: int
+    bot: int
+    cost: int | None
+    currency: str | None
+    country: str | None
+    device: str | None
+    source_click_id: str | None
+    subs: tuple[str | None, ...]
+
+
+Job = ClickJob | OutgoingJob

@@ -1,0 +1,230 @@
+"""The writer's connection to SQLite and to PostgreSQL: tuples in, tuples out, nothing between.
+
+On SQLite the statements of a batch run on the event loop (microseconds each) and only COMMIT, which waits for the disk,
+runs in a thread: sharing the rows' work with a thread would cost a wait for the interpreter lock per row.
+"""
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import asyncpg
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
+from sqlalchemy.engine import make_url
+
+from storage.engine import Database
+from storage.tables import clicks
+from storage.writer_statements import Compiled, Statements
+
+_COLUMNS = [column.name for column in clicks.columns]
+_PAUSE = 0.001  # seconds between two tries for a lock that another process holds
+
+
+class Unavailable(Exception):
+    """The database cannot be written now: locked by somebody else, full, gone."""
+
+
+class SqlitePort:
+    """A connection of the writer's own; its processes take turns on a lock file, so nobody sleeps in a busy handler."""
+
+    def __init__(self, database: Database) -> None:
+        self.statements = Statements(sqlite.dialect())
+        self._path = make_url(database.url).database or ""
+        self._turn = database.turn
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
+        self._connection: sqlite3.Connection | None = None
+        self._lock = -1
+        self._held = False  # the lock file
+        self._turning = False  # the turn among this process's writers
+
+    async def open(self) -> None:
+        self._lock = os.open(self._path + ".turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._connection = sqlite3.connect(
+            self._path, isolation_level=None, check_same_thread=False, timeout=0, cached_statements=64
+        )
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-32000", "temp_store=MEMORY"):
+            self._connection.execute(f"PRAGMA {pragma}")
+
+    async def close(self) -> None:
+        self._thread.shutdown()
+        if self._connection:
+            self._connection.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+        self._connection, self._lock = None, -1
+
+    async def begin(self, patience: float) -> None:
+        """Take the write lock. Raises Unavailable after `patience` seconds."""
+        end = time.monotonic() + patience
+        try:
+            if self._turn.locked():
+                await asyncio.wait_for(self._turn.acquire(), patience)
+            else:
+                await self._turn.acquire()
+            self._turning = True
+        except TimeoutError:
+            raise Unavailable("another transaction of this process is not ending") from None
+        try:
+            while not self._try_begin():
+                if time.monotonic() >= end:
+                    raise Unavailable("database is locked")
+                await asyncio.sleep(_PAUSE)
+        except BaseException:
+            self._release()
+            raise
+
+    def _try_begin(self) -> bool:
+        if self._connection is None:
+            raise Unavailable("the database is not open")
+        if not self._held:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            self._held = True
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error) or "busy" in str(error):
+                return False
+            raise
+        return True
+
+    def _release(self) -> None:
+        if self._held:
+            self._held = False
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+        if self._turning:
+            self._turning = False
+            self._turn.release()
+
+    async def commit(self) -> None:
+        connection = self._open()
+        await asyncio.get_running_loop().run_in_executor(self._thread, connection.execute, "COMMIT")
+        self._release()
+
+    async def rollback(self) -> None:
+        try:
+            if self._connection and self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        finally:
+            self._release()
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise Unavailable("the database is not open")
+        return self._connection
+
+    async def many(self, statement: Compiled, rows: Sequence[tuple[Any, ...]]) -> None:
+        self._open().executemany(statement.text, rows)
+
+    async def insert_clicks(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        self._open().executemany(self.statements.clicks.text, rows)
+
+    async def fetch(self, statement: Compiled, values: tuple[Any, ...]) -> Sequence[tuple[Any, ...]]:
+        return self._open().execute(statement.text, values).fetchall()
+
+    async def visitors(self, keys: Sequence[tuple[int, int]], since: int) -> dict[int, int]:
+        execute, text = self._open().execute, self.statements.visitor.text
+        found = {}
+        for key in keys:
+            row = execute(text, (*key, since)).fetchone()
+            if row is not None:
+                found[key[0]] = row[0]
+        return found
+
+    async def remember(self, rows: Sequence[tuple[int, int, int]], since: int) -> set[int]:
+        execute, text = self._open().execute, self.statements.visitor_seen.text
+        return {row[0] for row in rows if execute(text, (*row, since)).fetchall()}
+
+
+class PostgresPort:
+    """A connection of the writer's own, outside the pool; opened again when the server has been away."""
+
+    def __init__(self, database: Database) -> None:
+        self.statements = Statements(asyncpg_dialect.dialect())  # type: ignore[no-untyped-call]
+        self._url = make_url(database.url).set(drivername="postgresql").render_as_string(hide_password=False)
+        self._connection: Any = None
+        self._transaction: Any = None
+
+    async def open(self) -> None:
+        self._connection = await asyncpg.connect(self._url, timeout=5, command_timeout=10)
+
+    async def close(self) -> None:
+        if self._connection and not self._connection.is_closed():
+            await self._connection.close(timeout=5)
+        self._connection = None
+
+    async def begin(self, patience: float) -> None:
+        try:
+            if self._connection is None or self._connection.is_closed():
+                await asyncio.wait_for(self.open(), max(patience, 0.1))
+            self._transaction = self._connection.transaction()
+            await self._transaction.start()
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            await self.rollback()
+            raise Unavailable(f"PostgreSQL cannot be reached ({type(error).__name__})") from None
+
+    async def commit(self) -> None:
+        await self._transaction.commit()
+        self._transaction = None
+
+    async def rollback(self) -> None:
+        """Roll back; a connection that cannot even do that is dropped."""
+        try:
+            if self._transaction and self._connection and not self._connection.is_closed():
+                await self._transaction.rollback()
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            if self._connection:
+                self._connection.terminate()
+            self._connection = None
+        self._transaction = None
+
+    async def many(self, statement: Compiled, rows: Sequence[tuple[Any, ...]]) -> None:
+        await self._connection.executemany(statement.text, rows)
+
+    async def insert_clicks(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        await self._connection.copy_records_to_table("clicks", records=rows, columns=_COLUMNS)
+
+    async def fetch(self, statement: Compiled, values: tuple[Any, ...]) -> Sequence[tuple[Any, ...]]:
+        return [tuple(row) for row in await self._connection.fetch(statement.text, *values)]
+
+    async def visitors(self, keys: Sequence[tuple[int, int]], since: int) -> dict[int, int]:
+        ids = [one for key in keys for one in key if one]
+        rows = await self._connection.fetch(_SEEN, ids, since)
+        offers = {row[0]: row[1] for row in rows}
+        return {key: offers.get(key, offers.get(elder, 0)) for key, elder in keys if key in offers or elder in offers}
+
+    async def remember(self, rows: Sequence[tuple[int, int, int]], since: int) -> set[int]:
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        return {row[0] for row in await self._connection.fetch(_REMEMBER, *columns, since)}
+
+
+_SEEN = "SELECT id, offer_id FROM visitors WHERE id = ANY($1::bigint[]) AND click_id >= $2"
+_REMEMBER = """
+INSERT INTO visitors (id, click_id, offer_id)
+SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[])
+ON CONFLICT (id) DO UPDATE SET click_id = excluded.click_id, offer_id = excluded.offer_id
+WHERE visitors.click_id < $4 RETURNING id
+"""
+
+WriterPort = SqlitePort | PostgresPort
+
+
+def port_of(database: Database) -> WriterPort:
+    return SqlitePort(database) if database.sqlite else PostgresPort(database)
+
+
+def unavailable(error: BaseException) -> bool:
+    """Whether the database is at fault, not what was to be written."""
+    if isinstance(error, Unavailable | OSError | TimeoutError | sqlite3.OperationalError | asyncpg.InterfaceError):
+        return True
+    return isinstance(error, asyncpg.PostgresError) and not isinstance(
+        error, asyncpg.DataError | asyncpg.IntegrityConstraintViolationError
+    )
