@@ -1,0 +1,148 @@
+"""What of a team's set-up needs a hand: failing syncs, suspect reports, untagged offers, dead letters, lost rooms."""
+
+from collections.abc import Collection
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, Row, and_, func, or_, select, true
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.tables import (
+    accounts,
+    campaign_offers,
+    campaigns,
+    domains,
+    offers,
+    outbound,
+    postbacks,
+    revenue,
+    revenue_reports,
+    rooms,
+    settled_days,
+)
+
+STALE = timedelta(hours=36)
+WITHOUT_API = ("postback_only", "csv_upload")
+
+
+class AccountHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """How an account's figures come in; `provisional` are the days asked about that are not settled."""
+
+    id: int
+    code: str
+    platform: str
+    timezone: str
+    created_at: datetime
+    error: str | None
+    paused_why: str | None
+    paused: bool
+    last_success_at: datetime | None
+    next_sync_at: datetime | None
+    provisional: tuple[date, ...] = ()
+
+    @property
+    def fetched(self) -> bool:
+        return self.platform not in WITHOUT_API
+
+    def stale(self, now: datetime, after: timedelta = STALE) -> bool:
+        """No figures for a day and a half, although they should come by themselves."""
+        return self.fetched and not self.paused and (self.last_success_at or self.created_at) < now - after
+
+
+async def account_ids_of(tx: AsyncConnection, team_id: int, codes: Collection[str]) -> set[int]:
+    """Accounts that the offers of those campaigns are on."""
+    query = (
+        select(offers.c.account_id)
+        .join(campaign_offers, campaign_offers.c.offer_id == offers.c.id)
+        .join(campaigns, campaigns.c.id == campaign_offers.c.campaign_id)
+        .where(campaigns.c.team_id == team_id, campaigns.c.code.in_(list(codes)))
+    )
+    return set((await tx.execute(query.distinct())).scalars())
+
+
+async def accounts_health(
+    tx: AsyncConnection, team_id: int, days: Collection[date], ids: Collection[int] | None
+) -> list[AccountHealth]:
+    """Every account with offers, and which of the days it has not settled."""
+    with_offers = select(offers.c.account_id).where(offers.c.team_id == team_id)
+    query = select(accounts).where(accounts.c.team_id == team_id, accounts.c.id.in_(with_offers))
+    rows = (await tx.execute(query.where(_within(accounts.c.id, ids)).order_by(accounts.c.code))).all()
+    settled = select(settled_days.c.account_id, settled_days.c.day).where(
+        settled_days.c.team_id == team_id, settled_days.c.day.in_(list(days))
+    )
+    known = {(row.account_id, row.day) for row in await tx.execute(settled)}
+    return [_health(row, tuple(day for day in sorted(days) if (row.id, day) not in known)) for row in rows]
+
+
+def _health(row: Row[Any], provisional: tuple[date, ...]) -> AccountHealth:
+    return AccountHealth(
+        id=row.id, code=row.code, platform=row.platform, timezone=row.timezone, created_at=row.created_at,
+        error=row.error, paused_why=row.paused_why, paused=row.paused_at is not None,
+        last_success_at=row.last_success_at, next_sync_at=row.next_sync_at, provisional=provisional,
+    )  # fmt: skip
+
+
+def _within(column: Any, ids: Collection[int] | None) -> ColumnElement[bool]:
+    return true() if ids is None else column.in_(list(ids))
+
+
+async def unmatched(
+    tx: AsyncConnection, team_id: int, *, since: datetime, until: datetime, ids: Collection[int] | None = None
+) -> int:
+    """Postbacks received in between whose click nobody knows."""
+    query = select(func.count()).where(
+        postbacks.c.team_id == team_id, postbacks.c.outcome == "unmatched", postbacks.c.received_at >= since,
+        postbacks.c.received_at < until, _within(postbacks.c.account_id, ids),
+    )  # fmt: skip
+    return int((await tx.execute(query)).scalar_one())
+
+
+async def suspects(tx: AsyncConnection, team_id: int, ids: Collection[int] | None = None) -> list[Row[Any]]:
+    """(code, reason, fetched_at) of reports held as suspect."""
+    query = (
+        select(accounts.c.code, accounts.c.id, revenue_reports.c.reason, revenue_reports.c.fetched_at)
+        .join(accounts, accounts.c.id == revenue_reports.c.account_id)
+        .where(revenue_reports.c.team_id == team_id, revenue_reports.c.state == "suspect")
+    )
+    return list((await tx.execute(query.where(_within(accounts.c.id, ids)).order_by(accounts.c.code))).all())
+
+
+async def untagged(tx: AsyncConnection, team_id: int, ids: Collection[int] | None = None) -> list[Row[Any]]:
+    """(offer, account) of active offers without a tag on accounts with several segments: they pull in other deals."""
+    others = offers.alias("others")
+    beside = select(others.c.id).where(others.c.account_id == offers.c.account_id, others.c.id != offers.c.id)
+    several = (
+        select(revenue.c.account_id)
+        .where(revenue.c.team_id == team_id)
+        .group_by(revenue.c.account_id)
+        .having(func.count(func.distinct(revenue.c.tag_key)) > 1)
+    )
+    query = (
+        select(offers.c.code.label("offer"), accounts.c.code.label("account"))
+        .join(accounts, accounts.c.id == offers.c.account_id)
+        .where(offers.c.team_id == team_id, offers.c.tag_key.is_(None), offers.c.status == "active")
+        .where(or_(beside.exists(), accounts.c.id.in_(several)), _within(accounts.c.id, ids))
+    )
+    return list((await tx.execute(query.order_by(offers.c.code))).all())
+
+
+async def dead_letters(tx: AsyncConnection, team_id: int, since: datetime) -> int:
+    """Conversions that a traffic source would not take, since then."""
+    query = select(func.count()).where(
+        outbound.c.team_id == team_id, outbound.c.state == "dead", outbound.c.created_at > since
+    )
+    return int((await tx.execute(query)).scalar_one())
+
+
+async def lost_rooms(tx: AsyncConnection, team_id: int, since: datetime) -> list[str]:
+    """Rooms lost since then, as `slack:C123`."""
+    query = select(rooms.c.face, rooms.c.room).where(rooms.c.team_id == team_id, rooms.c.lost_at > since)
+    return [f"{row.face}:{row.room}" for row in await tx.execute(query.order_by(rooms.c.id))]
+
+
+async def expiring_domains(tx: AsyncConnection, team_id: int, by: date) -> list[Row[Any]]:
+    """(name, registered_until) of domains in use whose registration ends by that day."""
+    ends = and_(domains.c.registered_until.is_not(None), domains.c.registered_until <= by)
+    query = select(domains.c.name, domains.c.registered_until).where(domains.c.team_id == team_id, ends)
+    return list((await tx.execute(query.order_by(domains.c.registered_until))).all())

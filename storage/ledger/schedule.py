@@ -1,0 +1,109 @@
+"""When a digest is due: wall-clock times in a zone, one per calendar day, whatever the clocks do."""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from storage.ledger.errors import Refused
+
+Every = Literal["day", "week", "month"]
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+class Schedule(msgspec.Struct, frozen=True, kw_only=True):
+    """`at` o'clock in `timezone`: on every day (or the named weekdays), weekly, or on the first of the month.
+
+    Weekdays count from 1 (Monday). A weekly digest comes on the first weekday named, by default on Monday.
+    """
+
+    every: Every
+    at: time
+    timezone: str
+    weekdays: tuple[int, ...] = ()
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)
+
+
+def read_time(text: str) -> time:
+    """09:00, 9:00, 9, 9am, 21.30. Raises Refused at `at`."""
+    match = re.fullmatch(r"(\d{1,2})(?:[:.h](\d{2}))?\s*(am|pm)?", text.strip().lower())
+    if match is None:
+        raise Refused(f"at: {text!r} is not a time of day: write 09:00", field="at")
+    hour, minute, half = int(match[1]), int(match[2] or 0), match[3]
+    if half:
+        hour = hour % 12 + (12 if half == "pm" else 0) if 1 <= hour <= 12 else 99
+    if hour > 23 or minute > 59:
+        raise Refused(f"at: {text!r} is not a time of day: write 09:00", field="at")
+    return time(hour, minute)
+
+
+def read_zone(text: str, field: str = "timezone") -> str:
+    """The name of a time zone there is. Raises Refused."""
+    try:
+        return ZoneInfo(text.strip()).key
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise Refused(f"{field}: no time zone {text!r}: write one such as Europe/Berlin or UTC", field=field) from None
+
+
+def read_weekdays(words: Sequence[str]) -> tuple[int, ...]:
+    """mon,tue or 1,2 as numbers from 1 (Monday). Raises Refused at `weekdays`."""
+    days = set()
+    for word in words:
+        short = word.strip().lower()[:3]
+        if short in WEEKDAYS:
+            days.add(WEEKDAYS.index(short) + 1)
+        elif short.isdigit() and 1 <= int(short) <= 7:
+            days.add(int(short))
+        else:
+            raise Refused(f"weekdays: {word!r} is not a weekday: write mon,tue,wed", field="weekdays")
+    return tuple(sorted(days))
+
+
+def due_after(schedule: Schedule, instant: datetime) -> datetime:
+    """The first due moment after an instant, in UTC; one still ahead today is today's."""
+    day = instant.astimezone(schedule.zone).date()
+    for ahead in range(-1, 63):
+        one = day + timedelta(days=ahead)
+        if falls_on(schedule, one) and (due := moment(schedule, one)) > instant:
+            return due
+    raise ValueError("a schedule comes round within two months")
+
+
+def latest_due(schedule: Schedule, first: datetime, now: datetime) -> tuple[datetime, int]:
+    """The last due moment up to now, starting with `first`, and how many before it were missed."""
+    due, missed = first, 0
+    while (following := due_after(schedule, due)) <= now:
+        due, missed = following, missed + 1
+    return due, missed
+
+
+def falls_on(schedule: Schedule, day: date) -> bool:
+    """Whether a digest comes on that calendar day of its zone."""
+    if schedule.every == "month":
+        return day.day == 1
+    if schedule.every == "week":
+        return day.isoweekday() == (schedule.weekdays or (1,))[0]
+    return not schedule.weekdays or day.isoweekday() in schedule.weekdays
+
+
+def moment(schedule: Schedule, day: date) -> datetime:
+    """The instant of that day's time. A time skipped by the clocks comes an hour later, a doubled one the first time."""
+    return datetime.combine(day, schedule.at, schedule.zone).astimezone(UTC)
+
+
+def covers(schedule: Schedule, due: datetime, report_zone: ZoneInfo) -> tuple[date, date]:
+    """The days a digest due then tells about, both included: yesterday, last week or last month of the report zone."""
+    today = due.astimezone(report_zone).date()
+    if schedule.every == "day":
+        return today - timedelta(days=1), today - timedelta(days=1)
+    if schedule.every == "week":
+        monday = today - timedelta(days=today.weekday())
+        return monday - timedelta(days=7), monday - timedelta(days=1)
+    last = today.replace(day=1) - timedelta(days=1)
+    return last.replace(day=1), last

@@ -1,0 +1,103 @@
+"""What platforms took back or changed of days that were settled: the news since some instant."""
+
+from collections.abc import Iterable
+from datetime import date, datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, and_, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.tables import MEASURES, accounts, revenue, revenue_revisions, settled_days
+
+COMMISSION = ("commission_cpa", "commission_revshare", "commission_other")
+AMOUNTS = frozenset({"deposit_amount", "ngr", "commission", *COMMISSION})
+
+
+class Restated(msgspec.Struct, frozen=True, kw_only=True):
+    """One figure of a settled day that is no longer what it was. Amounts are micro-units of `currency`.
+
+    `before` is null where the platform had said nothing; `vanished`: it showed something and shows less, or nothing.
+    """
+
+    day: date
+    account_id: int
+    account: str
+    tag: str
+    currency: str
+    measure: str
+    before: int | None
+    now: int | None
+
+    @property
+    def vanished(self) -> bool:
+        return (self.before or 0) > 0 and (self.now or 0) < (self.before or 0)
+
+
+async def since(
+    tx: AsyncConnection, team_id: int, instant: datetime, *, account_ids: Iterable[int] | None = None
+) -> list[Restated]:
+    """Figures of days settled by then that were revised after it, latest day first; those back as they were are not."""
+    moved = revenue_revisions.c
+    days = select(moved.day).where(moved.team_id == team_id, moved.recorded_at > instant).distinct()
+    stands = and_(
+        settled_days.c.account_id == revenue.c.account_id,
+        settled_days.c.day == revenue.c.day,
+        settled_days.c.settled_at <= instant,
+    )
+    revised = select(moved.revenue_id).where(moved.team_id == team_id, moved.recorded_at > instant, moved.day.in_(days))
+    query = (
+        select(revenue, accounts.c.code.label("account"))
+        .join(settled_days, stands)
+        .join(accounts, accounts.c.id == revenue.c.account_id)
+        .where(revenue.c.team_id == team_id, revenue.c.id.in_(revised))
+    )
+    if account_ids is not None:
+        query = query.where(revenue.c.account_id.in_(list(account_ids)))
+    rows = (await tx.execute(query)).all()
+    return _compared(rows, await _before(tx, [row.id for row in rows], instant))
+
+
+async def _before(tx: AsyncConnection, ids: list[int], instant: datetime) -> dict[int, Row[Any]]:
+    """The revision of each row that stood at an instant."""
+    found: dict[int, Row[Any]] = {}
+    for start in range(0, len(ids), 500):
+        some = ids[start : start + 500]
+        last = (
+            select(func.max(revenue_revisions.c.id))
+            .where(revenue_revisions.c.revenue_id.in_(some), revenue_revisions.c.recorded_at <= instant)
+            .group_by(revenue_revisions.c.revenue_id)
+        )
+        query = select(revenue_revisions).where(revenue_revisions.c.id.in_(last))
+        found |= {row.revenue_id: row for row in await tx.execute(query)}
+    return found
+
+
+def _compared(rows: Iterable[Row[Any]], before: dict[int, Row[Any]]) -> list[Restated]:
+    was: dict[tuple[Any, ...], dict[str, int | None]] = {}
+    now: dict[tuple[Any, ...], dict[str, int | None]] = {}
+    for row in rows:
+        key = (row.day, row.account_id, row.account, row.tag, row.currency)
+        _add(was.setdefault(key, {}), before.get(row.id))
+        _add(now.setdefault(key, {}), row)
+    found = [
+        Restated(
+            day=key[0], account_id=key[1], account=key[2], tag=key[3], currency=key[4], measure=measure,
+            before=was[key].get(measure), now=now[key].get(measure),
+        )
+        for key in now
+        for measure in ("registrations", "first_deposits", "deposits", "ngr", "commission")
+        if was[key].get(measure) != now[key].get(measure)
+    ]  # fmt: skip
+    return sorted(found, key=lambda one: (-one.day.toordinal(), one.account, one.tag))
+
+
+def _add(sums: dict[str, int | None], row: Row[Any] | None) -> None:
+    if row is None:
+        return
+    for name in MEASURES:
+        value = getattr(row, name)
+        if value is not None:
+            sums[name] = (sums.get(name) or 0) + value
+            if name in COMMISSION:
+                sums["commission"] = (sums.get("commission") or 0) + value

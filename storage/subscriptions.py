@@ -1,0 +1,153 @@
+"""Digest subscriptions: which room wants one, when, and claiming each due moment exactly once."""
+
+from collections.abc import Sequence
+from datetime import datetime, time
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, Select, delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.ledger.errors import Missing
+from storage.ledger.schedule import Every, Schedule, due_after
+from storage.tables import rooms, subscriptions
+
+
+class Subscription(msgspec.Struct, frozen=True, kw_only=True):
+    """A room's digest as people see it. `status` is `active`, or `lost` when its room can no longer be written to.
+
+    Changes before `told_until` were told in an earlier digest.
+    """
+
+    id: int
+    name: str
+    code: str
+    every: Every
+    at: str
+    timezone: str
+    weekdays: list[int] | None
+    campaigns: list[str] | None
+    channel: str
+    next_at: datetime
+    told_until: datetime
+    status: str
+
+
+class Due(msgspec.Struct, frozen=True, kw_only=True):
+    """A subscription whose moment has come. `told_until`: changes before it were told in an earlier digest."""
+
+    id: int
+    team_id: int
+    room_id: int
+    thread: str
+    schedule: Schedule
+    campaigns: tuple[str, ...] | None
+    next_at: datetime
+    told_until: datetime
+
+
+class NewSubscription(msgspec.Struct, frozen=True, kw_only=True):
+    team_id: int
+    room_id: int
+    thread: str
+    schedule: Schedule
+    campaigns: tuple[str, ...] | None
+
+
+_SHOWN = select(subscriptions, rooms.c.face, rooms.c.workspace, rooms.c.room, rooms.c.lost_at).join(
+    rooms, rooms.c.id == subscriptions.c.room_id
+)
+
+
+async def add(tx: AsyncConnection, now: datetime, new: NewSubscription) -> int:
+    """Id of the subscription; the very same one twice is one."""
+    values: dict[str, Any] = {
+        "team_id": new.team_id, "room_id": new.room_id, "thread": new.thread, "every": new.schedule.every,
+        "at": new.schedule.at.strftime("%H:%M"), "timezone": new.schedule.timezone,
+        "weekdays": list(new.schedule.weekdays) or None,
+        "campaigns": None if new.campaigns is None else list(new.campaigns),
+    }  # fmt: skip
+    same = [subscriptions.c[name] == value for name, value in values.items() if value is not None]
+    same += [subscriptions.c[name].is_(None) for name, value in values.items() if value is None]
+    there = (await tx.execute(select(subscriptions.c.id).where(*same))).scalar()
+    fresh = {"next_at": due_after(new.schedule, now), "disabled_at": None}
+    if there is not None:
+        await tx.execute(update(subscriptions).where(subscriptions.c.id == there).values(**fresh))
+        return int(there)
+    made = insert(subscriptions).values(**values, **fresh, told_until=now, created_at=now)
+    return int((await tx.execute(made.returning(subscriptions.c.id))).scalar_one())
+
+
+def of_team(team_id: int) -> Select[Any]:
+    """The team's subscriptions with their rooms, for paging."""
+    return _SHOWN.where(subscriptions.c.team_id == team_id)
+
+
+async def find(tx: AsyncConnection, team_id: int, word: str) -> Subscription:
+    """By id or code (`digest-7`). Raises Missing at `digest`."""
+    number = word.strip().lower().removeprefix("digest-").removeprefix("#")
+    query = of_team(team_id).where(subscriptions.c.id == (int(number) if number.isdigit() and len(number) < 19 else 0))
+    row = (await tx.execute(query)).first()
+    if row is None:
+        raise Missing(f"no digest {word!r}: 'digest list' shows them", field="digest")
+    return shown(row)
+
+
+async def of_room(tx: AsyncConnection, team_id: int, room_id: int, thread: str) -> list[Subscription]:
+    """Subscriptions of one room (and topic)."""
+    here = (subscriptions.c.room_id == room_id, subscriptions.c.thread == thread)
+    return [shown(row) for row in await tx.execute(of_team(team_id).where(*here).order_by(subscriptions.c.id))]
+
+
+async def remove(tx: AsyncConnection, subscription_id: int) -> None:
+    await tx.execute(delete(subscriptions).where(subscriptions.c.id == subscription_id))
+
+
+async def due(tx: AsyncConnection, now: datetime, *, limit: int) -> list[Due]:
+    """Subscriptions whose moment has come, longest waiting first."""
+    query = (
+        select(subscriptions)
+        .where(subscriptions.c.next_at <= now, subscriptions.c.disabled_at.is_(None))
+        .order_by(subscriptions.c.next_at, subscriptions.c.id)
+        .limit(limit)
+    )
+    return [_due(row) for row in await tx.execute(query)]
+
+
+async def advance(tx: AsyncConnection, one: Due, *, next_at: datetime, told_until: datetime) -> bool:
+    """Claim the due moment: true for one caller only, however many processes try."""
+    here = (subscriptions.c.id == one.id, subscriptions.c.next_at == one.next_at)
+    done = await tx.execute(update(subscriptions).where(*here).values(next_at=next_at, told_until=told_until))
+    return done.rowcount == 1
+
+
+def shown(row: Row[Any]) -> Subscription:
+    when = {"day": "Daily", "week": "Weekly", "month": "Monthly"}[row.every]
+    return Subscription(
+        id=row.id, name=f"{when} {row.at} {row.timezone}", code=f"digest-{row.id}", every=row.every, at=row.at,
+        timezone=row.timezone, weekdays=row.weekdays, campaigns=row.campaigns,
+        channel=channel(row.face, row.room, row.thread), next_at=row.next_at,
+        told_until=row.told_until or row.created_at, status="lost" if row.lost_at or row.disabled_at else "active",
+    )  # fmt: skip
+
+
+def channel(face: str, room: str, thread: str) -> str:
+    """`slack:C123`, `telegram:-100…/topic`, `terminal`."""
+    if face == "terminal":
+        return "terminal"
+    return f"{face}:{room}" + (f"/{thread}" if thread else "")
+
+
+def schedule_of(row: Row[Any] | Subscription) -> Schedule:
+    return Schedule(
+        every=row.every, at=time.fromisoformat(row.at), timezone=row.timezone, weekdays=tuple(row.weekdays or ())
+    )
+
+
+def _due(row: Row[Any]) -> Due:
+    campaigns: Sequence[str] | None = row.campaigns
+    return Due(
+        id=row.id, team_id=row.team_id, room_id=row.room_id, thread=row.thread, schedule=schedule_of(row),
+        campaigns=None if campaigns is None else tuple(campaigns), next_at=row.next_at,
+        told_until=row.told_until or row.created_at,
+    )  # fmt: skip
