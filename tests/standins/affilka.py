@@ -90,11 +90,11 @@ class Affilka:
 
     def _row(self, key: tuple[str, str, str], values: dict[str, Any], columns: list[str]) -> list[dict[str, Any]]:
         day, campaign, sub = key
-        cells = [{"name": "day", "value": day, "type": "date"},
+        cells: list[dict[str, Any]] = [{"name": "day", "value": day, "type": "date"},
                  {"name": "campaign_id", "value": self.campaigns[campaign], "type": "integer"}]  # fmt: skip
         if self.settings["tags"]:
             cells.append({"name": self.settings["tags"], "value": sub or None, "type": "string"})
-        return cells + [self._cell(name, values.get(name, 0)) for name in columns or values]
+        return cells + [self._cell(name, values[name]) for name in columns or values if name in values]
 
     def _totals(self, rows: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
         sums: dict[str, Decimal] = {}
@@ -109,9 +109,9 @@ class Affilka:
             return {"name": name, "value": int(value), "type": "integer"}
         amount = Decimal(str(value))
         cents = amount * 100
-        money = {"amount": str(amount), "currency": self.settings["currency"]}
+        money: dict[str, Any] = {"amount": str(amount), "currency": self.settings["currency"]}
         if cents == cents.to_integral_value():
-            money["amount_cents"] = int(cents)  # type: ignore[assignment]
+            money["amount_cents"] = int(cents)
         return {"name": name, "value": money, "type": "money"}
 
     def _fail(self, asked: Asked) -> Given | None:
