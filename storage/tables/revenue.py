@@ -40,6 +40,8 @@ sync_runs = Table(
     Column("requested_at", Instant, nullable=False),
     Column("from_day", Day),  # null: the account's rolling window
     Column("to_day", Day),
+    Column("reached_day", Day),  # how far a running one has come, the latest days first
+    Column("again", BigInteger),  # a kept report to read again instead of fetching
     Column("state", Text, nullable=False),  # queued | running | done | failed | suspect
     Column("started_at", Instant),
     Column("finished_at", Instant),
