@@ -1,0 +1,49 @@
+"""Deployments on both databases, and the stand-ins they talk to."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.journeys.deployment import Deployment, standin
+
+Deploy = Callable[..., Deployment]
+
+
+@pytest.fixture
+def deploy(database_url: str, tmp_path: Path) -> Iterator[Deploy]:
+    """`deploy(SETTING="value")`: a deployment on an empty database, on each kind in turn; stopped at the end."""
+    yield from _deploying(database_url, tmp_path)
+
+
+@pytest.fixture
+def deploy_sqlite(sqlite_url: str, tmp_path: Path) -> Iterator[Deploy]:
+    """The same on SQLite only, for what does not depend on the database."""
+    yield from _deploying(sqlite_url, tmp_path)
+
+
+def _deploying(database_url: str, folder: Path) -> Iterator[Deploy]:
+    made: list[Deployment] = []
+
+    def new(**settings: str) -> Deployment:
+        made.append(Deployment(database_url, folder, **settings))
+        return made[-1]
+
+    yield new
+    for one in made:
+        if one.process and one.process.poll() is None:
+            one.stop()
+        one.http.close()
+
+
+@pytest.fixture
+def affilka() -> Iterator[httpx.Client]:
+    with standin("affilka") as client:
+        yield client
+
+
+@pytest.fixture
+def traffic_source() -> Iterator[httpx.Client]:
+    with standin("traffic_source") as client:
+        yield client
