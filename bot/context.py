@@ -58,6 +58,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[str, ...]
     segments: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    names: dict[str, str] = {}  # what the platform calls a segment, where it has a name beside its id
 
 
 class Ports(Protocol):

@@ -10,6 +10,7 @@ import msgspec
 
 from connectors.http import Http
 from connectors.redaction import query_secrets
+from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Report
 
 
@@ -106,6 +107,14 @@ class Platform(ABC):
     @abstractmethod
     def read(self, raw: bytes, connection: Connection, window: Window) -> Report:
         """Rows out of a raw answer kept earlier. Raises ConnectorError saying what was expected and what came."""
+
+    def read_whole(self, raw: bytes, connection: Connection, window: Window) -> Report:
+        """`read`, its errors marked as being about a whole report: worth reading again after a fix."""
+        try:
+            return self.read(raw, connection, window)
+        except ConnectorError as error:
+            error.raw, error.whole = raw, True
+            raise
 
     def tag_column(self, connection: Connection) -> str:
         """The dimension that names the segment for this account."""

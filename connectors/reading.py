@@ -46,7 +46,6 @@ def sound(answer: Answer, connection: Connection) -> bytes:
             f"{answer.url} is where the platform redirects to, another host, and our credentials are not sent there: "
             f"set base_url (or paste the report URL) of {answer.handed_on} if that is right",
             permanent=True,
-            raw=answer.body,
         )
     if answer.status < 300:
         return answer.body
@@ -55,7 +54,6 @@ def sound(answer: Answer, connection: Connection) -> bytes:
     raise ConnectorError(
         f"the platform {text}" + (f" ({told})" if told else ""),
         permanent=permanent,
-        raw=answer.body,
         retry_after=answer.retry_after,
     )
 

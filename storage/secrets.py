@@ -41,6 +41,11 @@ def new_token(prefix: str = "") -> str:
     return prefix + secrets.token_urlsafe(32)
 
 
+def new_key() -> str:
+    """An unguessable URL-safe key of at most 32 characters: what stands in a postback URL."""
+    return secrets.token_hex(14)
+
+
 def token_hash(token: str) -> str:
     """What is stored of a token: its SHA-256 (tokens are random, so no salt is needed)."""
     return hashlib.sha256(token.encode()).hexdigest()

@@ -64,7 +64,7 @@ class Affilka(Platform):
         names = await self._names(http, connection)
         if names is not None:
             pages.append(Page("names", names))
-        return self.read(bundle(pages), connection, window)
+        return self.read_whole(bundle(pages), connection, window)
 
     def read(self, raw: bytes, connection: Connection, window: Window) -> Report:
         pages = unbundle(raw)

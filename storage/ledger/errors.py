@@ -25,7 +25,7 @@ class ConnectorError(CasinoFluxError):
     """A platform did not give what was asked for.
 
     `permanent` pauses the account and tells the team; otherwise the sync is tried again. `raw` is the answer
-    as it came, kept so that it can be read again after a fix. `retry_after` is in seconds.
+    as it came, `whole` if it is all of the report, so that it can be read again after a fix. `retry_after`: seconds.
     """
 
     def __init__(
@@ -35,8 +35,10 @@ class ConnectorError(CasinoFluxError):
         permanent: bool = False,
         raw: bytes | None = None,
         retry_after: float | None = None,
+        whole: bool = False,
     ) -> None:
         super().__init__(text)
         self.permanent = permanent
+        self.whole = whole
         self.raw = raw
         self.retry_after = retry_after

@@ -14,7 +14,7 @@ from sqlalchemy import (
 )
 
 from storage.tables.base import index, key, metadata, reference, team
-from storage.types import Day, Instant, Json
+from storage.types import Day, Instant
 
 MEASURES = (
     "visits",
@@ -64,9 +64,11 @@ revenue_reports = Table(
     Column("fetched_at", Instant, nullable=False),
     Column("from_day", Day, nullable=False),
     Column("to_day", Day, nullable=False),
-    Column("state", Text, nullable=False),  # merged | unreadable | suspect | confirmed | discarded | superseded
+    # merged | unreadable (whole) | broken (a part) | suspect | confirmed | discarded | superseded
+    Column("state", Text, nullable=False),
     Column("reason", Text),
     Column("raw", LargeBinary, nullable=False),  # zlib
+    Column("parsed", LargeBinary),  # rows of a suspect one, until it is decided on
     index("account_id", "id"),
 )
 
@@ -132,18 +134,10 @@ touched = Table(
 merged = Table(
     "merged",
     metadata,
-    key(),
     Column("team_id", BigInteger, nullable=False),
     Column("day", Day, nullable=False),
-    Column("campaign_id", BigInteger, nullable=False),
-    Column("site_id", BigInteger, nullable=False),
-    Column("offer_id", BigInteger, nullable=False),
-    Column("source_id", BigInteger, nullable=False),
-    Column("account_id", BigInteger, nullable=False),
-    Column("casino_id", BigInteger, nullable=False),
-    Column("tag", Text),  # of an unassigned row, else null
-    Column("cell", Json, nullable=False),  # storage.ledger.merge.Cell, all measures by currency
-    index("team_id", "day"),
+    Column("cells", LargeBinary, nullable=False),  # JSON list of storage.ledger.cells.Cell, nothing converted
+    PrimaryKeyConstraint("team_id", "day"),
 )
 
 #: Commission a platform has paid out to us.

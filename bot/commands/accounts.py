@@ -1,0 +1,271 @@
+"""Platform accounts: log in, look at what the platform shows, change, test, pause."""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy import select
+
+from bot.account_forms import Checked, check_edit, check_new
+from bot.arguments import Arguments, refers, secret
+from bot.command import command
+from bot.context import Context, Sample
+from bot.listing import Listing, Page
+from bot.message import Block, Button, Buttons, Fields, Message, Notice, Table, Text
+from storage import accounts, names, offers, syncs
+from storage.accounts import Account
+from storage.entities import page
+from storage.ledger.errors import ConnectorError, Refused
+from storage.ledger.facts import Role
+from storage.tables import accounts as table
+
+
+class Credentials(Arguments):
+    """Every platform's credentials; which ones it needs, the platform says."""
+
+    token: Annotated[str | None, secret("affilka: statistic token")] = None
+    key: Annotated[str | None, secret("income_access: report key")] = None
+    client_id: Annotated[str | None, Meta(description="myaffiliates: client identifier")] = None
+    client_secret: Annotated[str | None, secret("myaffiliates: client secret")] = None
+    affiliate_id: Annotated[str | None, Meta(description="cellxpert: affiliate id")] = None
+    network_id: Annotated[str | None, Meta(description="tune: network id")] = None
+    api_key: Annotated[str | None, secret("cellxpert, tune, smartico, alanbase, scaleo, everflow, affise: API key")] = (
+        None
+    )
+
+
+class NewAccount(Credentials, kw_only=True):
+    platform: Annotated[str, Meta(description="affilka, smartico, myaffiliates … or postback_only, csv_upload")]
+    name: Annotated[str | None, Meta(description="default: the platform's")] = None
+    base_url: Annotated[str | None, Meta(description="the programme's own address, https://…")] = None
+    report_url: Annotated[str | None, secret("a report URL copied from the panel; only its dates are replaced")] = None
+    timezone: Annotated[str, Meta(description="the platform's time zone, such as Europe/Malta")] = "UTC"
+    currency: Annotated[str | None, Meta(description="the platform's currency; default: the reporting one")] = None
+    tag_from: Annotated[str | None, Meta(description="dimension that names the segment an offer claims")] = None
+    click_id_from: Annotated[str | None, Meta(description="where our click id comes back")] = None
+    options: Annotated[dict[str, Any], Meta(description="further settings of the platform, as JSON")] = {}
+    sync_hour: Annotated[int, Meta(description="hour its figures of yesterday are ready, its own zone")] = 6
+    history: Annotated[int, Meta(description="days the first sync reaches back")] = 30
+    test: Annotated[bool, Meta(description="log in and look before saving")] = True
+
+
+class AccountEdit(Credentials, kw_only=True):
+    account: Annotated[str, refers("account", "which account")]
+    name: str | None = None
+    base_url: str | None = None
+    report_url: Annotated[str | None, secret("a report URL copied from the panel")] = None
+    timezone: str | None = None
+    currency: str | None = None
+    tag_from: str | None = None
+    click_id_from: str | None = None
+    options: Annotated[dict[str, Any] | None, Meta(description="settings to change; null takes one away")] = None
+    sync_hour: int | None = None
+    test: Annotated[bool, Meta(description="log in before saving a changed login")] = True
+
+
+class OneAccount(Arguments):
+    account: Annotated[str, refers("account", "which account")]
+
+
+class AccountList(Listing):
+    platform: Annotated[str | None, Meta(description="only this platform's")] = None
+
+
+class AccountShown(Account, frozen=True, kw_only=True):
+    """An account, the segments its platform shows, and those that no offer claims."""
+
+    segments: list[str] = []
+    unclaimed: list[str] = []
+    sample: Sample | None = None
+
+
+def account_card(_ctx: Context, found: AccountShown) -> Message:
+    address = found.base_url or ("pasted report URL" if found.has_report_url else "–")
+    fields = (
+        ("Platform", found.platform), ("Address", address),
+        ("Zone, currency", f"{found.timezone}, {found.currency}"), ("Login", ", ".join(found.credentials) or "–"),
+        ("Last sync", f"{found.last_success_at:%Y-%m-%d %H:%M} UTC" if found.last_success_at else "never"),
+        ("Next sync", f"{found.next_sync_at:%Y-%m-%d %H:%M} UTC" if found.next_sync_at else "–"),
+    )  # fmt: skip
+    blocks: list[Block] = [Fields(fields), *_sampled(found)]
+    if found.error or found.paused_why:
+        blocks.append(Notice("error", str(found.paused_why or found.error)))
+    other = "resume" if found.status == "paused" else "pause"
+    buttons = [Button(other.capitalize(), f"account {other} {found.code}")]
+    if found.platform not in {"postback_only", "csv_upload"}:
+        buttons += [Button("Sync now", f"sync now {found.code}"), Button("Test", f"account test {found.code}")]
+    blocks.append(Buttons(tuple(buttons)))
+    return Message(f"Account {found.name} ({found.code}) · {found.status}", tuple(blocks))
+
+
+def _sampled(found: AccountShown) -> list[Block]:
+    blocks: list[Block] = []
+    if found.sample is not None:
+        columns = ", ".join(found.sample.columns) or "no figures"
+        blocks.append(Text(f"The login works: {found.sample.rows} rows of the last seven days with {columns}."))
+        blocks += [Notice("info", text) for text in found.sample.warnings]
+    if found.segments:
+        named = found.sample.names if found.sample else {}
+        rows = tuple(
+            (tag, named.get(tag, "–"), "no offer claims it" if tag in found.unclaimed else "claimed")
+            for tag in found.segments
+        )
+        blocks.append(Table(("Segment", "Called", ""), rows))
+    return blocks
+
+
+def account_table(_ctx: Context, found: Page[Account]) -> Message:
+    if not found.items:
+        return Message("No accounts yet: account add platform=affilka base_url=… token=…", private=True)
+    rows = tuple((a.code, a.platform, a.timezone, a.currency, a.error or a.status) for a in found.items)
+    more = (Buttons((Button("More", f"account list after={found.next}"),)),) if found.next else ()
+    return Message("Accounts", (Table(("Account", "Platform", "Zone", "Currency", "State"), rows), *more), private=True)
+
+
+async def _prepare_new(ctx: Context, new: NewAccount) -> tuple[Checked, Sample | None]:
+    checked = check_new(ctx, new)
+    async with ctx.database.read() as tx:
+        await names.code_for(tx, table, ctx.team_id, await _name(ctx, tx, new.name, checked))
+    return checked, await _probed(ctx, checked) if new.test and checked.has_api else None
+
+
+@command("account add", role=Role.OWNER, says=account_card, positional=("platform",), prepare=_prepare_new)
+async def add_account(ctx: Context, new: NewAccount) -> AccountShown:
+    """Connect a platform account: logs in, shows a sample, and fetches the last 30 days in the background."""
+    checked, sample = ctx.prepared
+    name = await _name(ctx, ctx.tx, new.name, checked)
+    zone = checked.zone
+    due = syncs.next_due(ctx.now, zone, checked.sync_hour) if checked.has_api else None
+    account_id = await accounts.add(ctx.tx, ctx.box, team_id=ctx.team_id, now=ctx.now, login=checked.login, named={
+        "name": name, "code": await names.code_for(ctx.tx, table, ctx.team_id, name),
+        "platform": checked.platform, "sync_hour": checked.sync_hour, "next_sync_at": due,
+    })  # fmt: skip
+    if checked.has_api:
+        today = ctx.now.astimezone(zone).date()
+        first = checked.days_back(today, new.history)
+        await syncs.queue(ctx.tx, team_id=ctx.team_id, account_id=account_id, now=ctx.now, first=first, last=today)
+    return await _noted(ctx, account_id, sample=sample)
+
+
+async def _prepare_edit(ctx: Context, new: AccountEdit) -> tuple[Checked, Sample | None]:
+    async with ctx.database.read() as tx:
+        row = await names.find(tx, table, ctx.team_id, new.account, field="account")
+    checked = check_edit(ctx, new, row.platform, accounts.opened(ctx.box, row))
+    return checked, await _probed(ctx, checked) if new.test and checked.has_api and checked.login_changed else None
+
+
+@command("account edit", role=Role.OWNER, says=account_card, positional=("account",), prepare=_prepare_edit)
+async def edit_account(ctx: Context, new: AccountEdit) -> AccountShown:
+    """Change an account; a changed login is tried first, and one that works again is resumed."""
+    checked, sample = ctx.prepared
+    row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
+    before = accounts.shown(ctx.box, row)
+    values = accounts.sealed(ctx.box, checked.login)
+    if new.name and new.name != row.name:
+        await names.code_for(ctx.tx, table, ctx.team_id, new.name)
+        values["name"] = new.name
+    if new.sync_hour is not None or new.timezone is not None:
+        hour = row.sync_hour if new.sync_hour is None else new.sync_hour
+        values |= {"sync_hour": hour, "next_sync_at": syncs.next_due(ctx.now, checked.zone, hour)}
+    await accounts.change(ctx.tx, row.id, values)
+    if sample is not None and row.paused_why:
+        await _resumed(ctx, row.id)
+    if new.tag_from is not None or new.timezone is not None:
+        await offers.touch_revenue(ctx.tx, row.id)
+    return await _noted(ctx, row.id, sample=sample, before=before)
+
+
+@command("account list", role=Role.VIEWER, says=account_table, reads=True)
+async def list_accounts(ctx: Context, new: AccountList) -> Page[Account]:
+    """The team's platform accounts."""
+    query = select(table).where(table.c.team_id == ctx.team_id)
+    if new.platform:
+        query = query.where(table.c.platform == ctx.ports.platform_options(new.platform)["name"])
+    rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after)
+    return Page([accounts.shown(ctx.box, row) for row in rows], following)
+
+
+@command("account show", role=Role.VIEWER, says=account_card, reads=True, positional=("account",))
+async def show_account(ctx: Context, new: OneAccount) -> AccountShown:
+    """One account, with the segments its reports have shown."""
+    row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
+    return await _shown(ctx, row.id)
+
+
+async def _prepare_test(ctx: Context, new: OneAccount) -> Sample:
+    async with ctx.database.read() as tx:
+        row = await names.find(tx, table, ctx.team_id, new.account, field="account")
+    login = accounts.opened(ctx.box, row)
+    return await ctx.ports.probe(row.platform, msgspec.structs.asdict(login) | {"name": f"account {row.id}"})
+
+
+@command("account test", role=Role.BUYER, says=account_card, reads=True, positional=("account",), prepare=_prepare_test)
+async def test_account(ctx: Context, new: OneAccount) -> AccountShown:
+    """Log in now and show what the last seven days look like."""
+    row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
+    return await _shown(ctx, row.id, sample=ctx.prepared)
+
+
+@command("account pause", role=Role.OWNER, says=account_card, positional=("account",))
+async def pause_account(ctx: Context, new: OneAccount) -> AccountShown:
+    """Fetch nothing more from an account until it is resumed; its postbacks are still heard."""
+    row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
+    await accounts.change(ctx.tx, row.id, {"paused_at": ctx.now, "paused_why": None})
+    return await _noted(ctx, row.id, before=accounts.shown(ctx.box, row))
+
+
+@command("account resume", role=Role.OWNER, says=account_card, positional=("account",))
+async def resume_account(ctx: Context, new: OneAccount) -> AccountShown:
+    """Fetch from a paused account again, at once and then daily."""
+    row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
+    await _resumed(ctx, row.id)
+    return await _noted(ctx, row.id, before=accounts.shown(ctx.box, row))
+
+
+async def _resumed(ctx: Context, account_id: int) -> None:
+    row = await names.by_id(ctx.tx, table, account_id)
+    await accounts.change(ctx.tx, account_id, {"paused_at": None, "paused_why": None, "error": None})
+    if ctx.ports.platform_options(row.platform)["has_api"]:
+        due = syncs.next_due(ctx.now, accounts.zone_of(row), row.sync_hour)
+        await accounts.change(ctx.tx, account_id, {"next_sync_at": due})
+        await syncs.queue(ctx.tx, team_id=ctx.team_id, account_id=account_id, now=ctx.now)
+
+
+async def _name(ctx: Context, tx: Any, name: str | None, checked: Checked) -> str:
+    """The name given, or the platform's, numbered if it is taken."""
+    if name is not None:
+        return name
+    query = select(table.c.name).where(table.c.team_id == ctx.team_id)
+    taken = set((await tx.execute(query)).scalars())
+    return next(
+        n for n in (checked.title, *(f"{checked.title} {i}" for i in range(2, len(taken) + 3))) if n not in taken
+    )
+
+
+async def _probed(ctx: Context, checked: Checked) -> Sample:
+    try:
+        return await ctx.ports.probe(checked.platform, msgspec.structs.asdict(checked.login))
+    except ConnectorError as error:
+        raise Refused(
+            f"nothing was saved: {error} (test=false saves it all the same)", field=checked.login_field
+        ) from None
+
+
+async def _noted(
+    ctx: Context, account_id: int, *, sample: Sample | None = None, before: Account | None = None
+) -> AccountShown:
+    found = await _shown(ctx, account_id, sample=sample)
+    ctx.notes |= {"entity": "account", "entity_id": account_id, "before": before, "after": found}
+    return found
+
+
+async def _shown(ctx: Context, account_id: int, *, sample: Sample | None = None) -> AccountShown:
+    account = accounts.shown(ctx.box, await names.by_id(ctx.tx, table, account_id))
+    named = dict(await accounts.segments(ctx.tx, account_id))
+    if sample is not None:
+        named |= {tag: sample.names.get(tag, "") for tag in sample.segments}
+    claimed = await accounts.claimed(ctx.tx, account_id)
+    free = [tag for tag, name in sorted(named.items()) if not {tag.lower(), name.lower()} & claimed]
+    return AccountShown(
+        **msgspec.structs.asdict(account), segments=sorted(named), unclaimed=[t for t in free if t], sample=sample
+    )

@@ -1,0 +1,210 @@
+"""Syncs: ask for one, see how they stand, decide about suspect reports, read kept answers again."""
+
+from datetime import date, datetime
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy import Row, select
+
+from bot.arguments import Arguments, refers
+from bot.command import command
+from bot.context import Context
+from bot.listing import Listing
+from bot.message import Block, Button, Buttons, Fields, Message, Notice, Table, Text
+from storage import accounts, names, syncs
+from storage.entities import page
+from storage.ledger.errors import Refused
+from storage.ledger.facts import Role
+from storage.syncs import Progress
+from storage.tables import accounts as table
+
+WITHOUT_API = ("postback_only", "csv_upload")
+
+
+class SyncNow(Arguments):
+    account: Annotated[str | None, refers("account", "which account; all if absent")] = None
+    from_: Annotated[date | None, Meta(description="first day; default: the last week")] = None
+    to: Annotated[date | None, Meta(description="last day; default: the account's today")] = None
+
+
+class SyncStatus(Listing):
+    account: Annotated[str | None, refers("account", "only this one")] = None
+
+
+class OneSync(Arguments):
+    account: Annotated[str, refers("account", "whose held report")]
+
+
+class Requested(msgspec.Struct, frozen=True, kw_only=True):
+    """A sync is asked for; it runs in the background."""
+
+    requested_at: datetime
+    accounts: list[str]
+
+
+class Statuses(msgspec.Struct, frozen=True):
+    items: list[Progress]
+    next: str | None = None
+
+
+class Decided(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of an account's held reports."""
+
+    account: str
+    reports: int
+    rows: int = 0
+    revisions: int = 0
+    restated: int = 0
+
+
+def requested(_ctx: Context, done: Requested) -> Message:
+    named = ", ".join(done.accounts)
+    look = Buttons((Button("Status", "sync status"),))
+    return Message(f"Sync asked for: {named}", (Text("It runs in the background."), look), private=True)
+
+
+def status_table(_ctx: Context, found: Statuses) -> Message:
+    if not found.items:
+        return Message("No accounts to sync yet: account add platform=… base_url=…", private=True)
+    if len(found.items) == 1:
+        return _one_status(found.items[0])
+    columns = ("Account", "State", "Last success", "Rows", "Revised", "Restated", "Next")
+    rows = tuple(
+        (one.account, _state(one), _at(one.last_success_at), str(one.rows), str(one.revisions), str(one.restated),
+         _at(one.next_run_at))
+        for one in found.items
+    )  # fmt: skip
+    faults = tuple(Notice("error", f"{one.account}: {one.error}") for one in found.items if one.error)
+    return Message("Syncs", (Table(columns, rows, numeric=(3, 4, 5)), *faults), private=True)
+
+
+def _one_status(one: Progress) -> Message:
+    blocks: list[Block] = [Fields((
+        ("Last attempt", _at(one.last_attempt_at)), ("Last success", _at(one.last_success_at)),
+        ("Rows", str(one.rows)), ("Revised", str(one.revisions)), ("Restated", str(one.restated)),
+        ("Next", _at(one.next_run_at)),
+    ))]  # fmt: skip
+    if one.error:
+        blocks.append(Notice("warning" if one.state == "suspect" else "error", one.error))
+    if one.state == "suspect":
+        confirm = Button("Confirm", f"sync confirm {one.account}", style="primary")
+        blocks.append(Buttons((confirm, Button("Discard", f"sync discard {one.account}", style="danger"))))
+    else:
+        blocks.append(Buttons((Button("Sync now", f"sync now {one.account}"),)))
+    return Message(f"Sync of {one.account}: {_state(one)}", tuple(blocks), private=True)
+
+
+def _state(one: Progress) -> str:
+    return f"{one.state}, back to {one.reached}" if one.state == "running" and one.reached else one.state
+
+
+def _at(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}" if moment else "–"
+
+
+def confirmed(_ctx: Context, done: Decided) -> Message:
+    text = f"{done.rows} rows taken over, {done.revisions} revised"
+    return Message(f"Confirmed for {done.account}", (Notice("ok", text),))
+
+
+def discarded(_ctx: Context, done: Decided) -> Message:
+    return Message(f"Discarded for {done.account}", (Notice("ok", "The numbers stay as they were."),))
+
+
+@command("sync now", role=Role.BUYER, says=requested, positional=("account",))
+async def sync_now(ctx: Context, new: SyncNow) -> Requested:
+    """Fetch revenue now, in the background; any range may be asked for."""
+    rows = await _asked(ctx, new)
+    for row in rows:
+        first, last = _window(ctx, new, row)
+        await syncs.queue(ctx.tx, team_id=ctx.team_id, account_id=row.id, now=ctx.now, first=first, last=last)
+    return Requested(requested_at=ctx.now, accounts=[row.code for row in rows])
+
+
+@command("sync status", role=Role.VIEWER, says=status_table, reads=True, positional=("account",))
+async def sync_status(ctx: Context, new: SyncStatus) -> Statuses:
+    """How fresh each account's figures are, what was restated, what is wrong, and when the next sync is."""
+    query = select(table).where(table.c.team_id == ctx.team_id)
+    if new.account:
+        one = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
+        query = query.where(table.c.id == one.id)
+    else:
+        query = query.where(table.c.platform.not_in(WITHOUT_API))
+    rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after)
+    return Statuses(await syncs.statuses(ctx.tx, rows), following)
+
+
+@command("sync confirm", role=Role.BUYER, says=confirmed, positional=("account",))
+async def sync_confirm(ctx: Context, new: OneSync) -> Decided:
+    """Take over a report that was held as suspect: its figures are right after all."""
+    row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
+    from storage import revenue
+
+    done = await revenue.confirm(ctx.tx, account_id=row.id, now=ctx.now, zone=accounts.zone_of(row))
+    await _settle_error(ctx, row.id)
+    return Decided(
+        account=row.code, reports=done.reports, rows=done.rows, revisions=done.revisions, restated=done.restated
+    )
+
+
+@command("sync discard", role=Role.BUYER, says=discarded, positional=("account",))
+async def sync_discard(ctx: Context, new: OneSync) -> Decided:
+    """Throw away a report that was held as suspect; the numbers stay as they were."""
+    row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
+    from storage import revenue
+
+    count = await revenue.discard(ctx.tx, account_id=row.id)
+    await _settle_error(ctx, row.id)
+    return Decided(account=row.code, reports=count)
+
+
+@command("sync read", role=Role.BUYER, says=requested, positional=("account",))
+async def sync_read(ctx: Context, new: OneSync) -> Requested:
+    """Read an account's kept unreadable answers again, after a fix."""
+    row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
+    kept = await syncs.unreadable(ctx.tx, row.id)
+    if not kept:
+        raise Refused(f"account {row.code} has no kept answer that could be read again", field="account")
+    for report_id in kept:
+        await syncs.queue(ctx.tx, team_id=ctx.team_id, account_id=row.id, now=ctx.now, again=report_id)
+    return Requested(requested_at=ctx.now, accounts=[row.code])
+
+
+async def _asked(ctx: Context, new: SyncNow) -> list[Row[Any]]:
+    """The accounts meant: the one named, or all that can be fetched from."""
+    if new.account is None:
+        query = select(table).where(
+            table.c.team_id == ctx.team_id, table.c.paused_at.is_(None), table.c.platform.not_in(WITHOUT_API)
+        )
+        rows = list(await ctx.tx.execute(query.order_by(table.c.id)))
+        if not rows:
+            raise Refused("no account to sync: add one with account add, or resume a paused one", field="account")
+        return rows
+    row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
+    if row.platform in WITHOUT_API:
+        raise Refused(f"account {row.code} has no reporting API ({row.platform}): nothing to fetch", field="account")
+    if row.paused_at is not None:
+        why = f" ({row.paused_why})" if row.paused_why else ""
+        raise Refused(f"account {row.code} is paused{why}: account resume {row.code} syncs it again", field="account")
+    return [row]
+
+
+def _window(ctx: Context, new: SyncNow, row: Row[Any]) -> tuple[date | None, date | None]:
+    """The days asked for; the end is never after the account's own today."""
+    if new.from_ is None and new.to is None:
+        return None, None
+    today = ctx.now.astimezone(accounts.zone_of(row)).date()
+    last = min(new.to or today, today)
+    first = new.from_ or last
+    if first > (new.to or today):
+        raise Refused("from: the range ends before it starts", field="from")
+    if first > today:
+        raise Refused(f"from: {first} is still to come where the account is ({today} there)", field="from")
+    if (last - first).days > 1100:
+        raise Refused("from: three years at most at once", field="from")
+    return first, last
+
+
+async def _settle_error(ctx: Context, account_id: int) -> None:
+    await accounts.change(ctx.tx, account_id, {"error": None})
