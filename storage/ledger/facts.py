@@ -167,6 +167,27 @@ class ConversionFact(msgspec.Struct, frozen=True, kw_only=True):
     account_id: int = 0
 
 
+class Tally(msgspec.Struct, frozen=True, kw_only=True):
+    """Conversions that count (reversed ones do not), of one event in one place; `amount` is None where none came.
+
+    `visit_day` is the report day of the click, None if it is the day itself or unknown.
+    """
+
+    campaign_id: int
+    site_id: int
+    offer_id: int
+    source_id: int
+    event: Event
+    is_ftd: bool
+    n: int
+    amount: int | None = None
+    currency: Currency = ""
+    country: str = ""
+    device: str = ""
+    subs: tuple[str | None, ...] = ()
+    visit_day: date | None = None
+
+
 class RevenueFact(msgspec.Struct, frozen=True, kw_only=True):
     """One revenue row as believed at some instant, `id` its key in storage."""
 

@@ -22,6 +22,7 @@ accounts = named(
     Column("last_attempt_at", Instant),
     Column("last_success_at", Instant),
     Column("error", Text),
+    Column("postbacks_since", Day),  # first report day with a conversion: before it, postbacks measured nothing
 )
 
 casinos = named(
@@ -52,6 +53,7 @@ offers = named(
     reference("alternative_id", "offers", nullable=True),
     Column("status", Text, nullable=False),  # active | paused
     Column("has_postbacks", Boolean, nullable=False, server_default=true()),
+    Column("postbacks_since", Day),  # first report day with a conversion of the offer's own
     index("account_id", "tag_key"),
 )
 

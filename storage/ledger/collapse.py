@@ -1,0 +1,263 @@
+"""From cells to report rows: what counts as merged, what is known, converted and summed by group."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import date
+from typing import Any
+
+import msgspec
+
+from storage.ledger.cells import MONEY, Cell
+from storage.ledger.facts import OfferFact
+from storage.ledger.groups import (
+    AMOUNT,
+    COMMISSION,
+    CPA,
+    LAYERS,
+    NGR,
+    OTHER,
+    PROVISIONAL,
+    REVSHARE,
+    SETTLED,
+    SPEND,
+    VISITS,
+    Group,
+    row_of,
+)
+from storage.ledger.money import Rates, convert
+from storage.ledger.reporting import PERIODS, SUB_NAMES, MergedReport, period
+
+
+class View(msgspec.Struct, kw_only=True):
+    """How a report looks at cells: groups, codes of entities, and what decides between the layers.
+
+    `settled` holds (account, day); `postbacks_since` the first report day an account (and an offer) had a postback.
+    """
+
+    timezone: str
+    first: date
+    last: date
+    by: tuple[str, ...]
+    rates: Rates
+    offers: Mapping[int, OfferFact]
+    codes: Mapping[str, Mapping[int, str]]
+    settled: AbstractSet[tuple[int, date]]
+    account_ids: AbstractSet[int]
+    accounts_since: Mapping[int, date]
+    offers_since: Mapping[int, date]
+    keep: Callable[[Cell], bool] | None = None
+    keep_unassigned: Callable[[int], bool] | None = None
+
+
+def collapse(days: Iterable[tuple[date, Sequence[Cell]]], view: View) -> MergedReport:
+    """The report over the cells of several days."""
+    rows: dict[tuple[Any, ...], Group] = {}
+    unassigned: dict[tuple[Any, ...], Group] = {}
+    key_of = _keys(view)
+    periods = [name for name in view.by if name in PERIODS]
+    for day, cells in days:
+        reader = _DayReader(day, cells, view)
+        for cell in cells:
+            shown = cell.visit_day or day
+            if not view.first <= shown <= view.last:
+                continue
+            if cell.tag is None:
+                if view.keep is not None and not view.keep(cell):
+                    continue
+                group = rows.setdefault(key_of(cell, shown), Group())
+                reader.read(cell, group)
+            elif view.keep_unassigned is None or view.keep_unassigned(cell.account_id):
+                key = (*(period(name, shown) for name in periods), cell.account_id, cell.tag)
+                group = unassigned.setdefault(key, Group())
+                group.tag_name = cell.tag_name
+                reader.read(cell, group)
+    return _report(view, rows, unassigned, periods)
+
+
+def _report(
+    view: View, rows: dict[tuple[Any, ...], Group], unassigned: dict[tuple[Any, ...], Group], periods: list[str]
+) -> MergedReport:
+    totals = Group()
+    for group in (*rows.values(), *unassigned.values()):
+        totals.add(group)
+    accounts = view.codes["account"]
+    return MergedReport(
+        timezone=view.timezone,
+        currency=view.rates.base,
+        from_=view.first,
+        to=view.last,
+        rows=[row_of(dict(zip(view.by, key, strict=True)), rows[key]) for key in sorted(rows, key=_order)],
+        unassigned=[
+            row_of(
+                dict(zip((*periods, "account", "tag"), (*key[:-2], accounts.get(key[-2]), key[-1]), strict=True)), one
+            )
+            for key, one in sorted(unassigned.items(), key=lambda item: _order(item[0]))
+        ],
+        totals=row_of({}, totals),
+    )
+
+
+def _order(key: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple((value is None, value if value is not None else 0) for value in key)
+
+
+def _keys(view: View) -> Callable[[Cell, date], tuple[Any, ...]]:
+    """The group key of a cell, dimension by dimension."""
+    getters = [_getter(name, view) for name in view.by]
+    return lambda cell, day: tuple([get(cell, day) for get in getters])
+
+
+def _getter(name: str, view: View) -> Callable[[Cell, date], str | None]:
+    if name in PERIODS:
+        texts: dict[date, str] = {}
+        return lambda _cell, day: texts.get(day) or texts.setdefault(day, period(name, day))
+    if name in SUB_NAMES:
+        at = [one for one in view.by if one in SUB_NAMES].index(name)
+        return lambda cell, _day: (cell.subs[at] or None) if at < len(cell.subs) else None
+    if name == "country":
+        return lambda cell, _day: cell.country or None
+    if name == "device":
+        return lambda cell, _day: cell.device or None
+    codes = view.codes[name]
+    if name in {"casino", "account"}:
+        by_offer = {one.id: codes.get(getattr(one, f"{name}_id")) for one in view.offers.values()}
+        return lambda cell, _day: by_offer.get(cell.offer_id)
+    return lambda cell, _day: codes.get(getattr(cell, f"{name}_id"))
+
+
+class _DayReader:
+    """Reads the cells of one day into groups, deciding what `merged` is for each offer."""
+
+    def __init__(self, day: date, cells: Sequence[Cell], view: View) -> None:
+        self._day = day
+        self._view = view
+        self._offers: dict[int, tuple[bool, bool, bool]] = {}
+        self._reported: dict[int, list[bool]] = {}  # offer: counts, then amounts, that its platform gave that day
+        self._rates = {currency: view.rates.rate(currency, day) for cell in cells for currency in cell.money}
+        for cell in cells:
+            if cell.tag is None and (cell.platform or cell.money):
+                self._note_reported(cell)
+
+    def _note_reported(self, cell: Cell) -> None:
+        reported = self._reported.setdefault(cell.offer_id, [False] * 10)
+        for i, count in enumerate(cell.platform or ()):
+            if count is not None:
+                reported[i] = True
+        for amounts in cell.money.values():
+            for i in range(1, 6):
+                if amounts[i] is not None:
+                    reported[4 + i] = True
+
+    def _standing(self, cell: Cell) -> tuple[bool, bool, bool]:
+        """Of the cell's offer that day: settled; measured by postbacks; measured even without a campaign."""
+        offer = self._view.offers.get(cell.offer_id)
+        if offer is None:
+            account = cell.account_id
+            day_done = all((one, self._day) in self._view.settled for one in self._view.account_ids)
+            return (account, self._day) in self._view.settled if account else day_done, False, False
+        settled = (offer.account_id, self._day) in self._view.settled
+        account_since = self._view.accounts_since.get(offer.account_id)
+        own_since = self._view.offers_since.get(offer.id)
+        measured = offer.has_postbacks and account_since is not None and account_since <= self._day
+        return settled, measured, measured and own_since is not None and own_since <= self._day
+
+    def read(self, cell: Cell, group: Group) -> None:
+        """Add a cell to its group."""
+        if cell.tag is not None:
+            settled, measured = (cell.account_id, self._day) in self._view.settled, False
+        else:
+            standing = self._offers.get(cell.offer_id)
+            if standing is None:
+                standing = self._offers[cell.offer_id] = self._standing(cell)
+            settled = standing[0]
+            measured = cell.postback is not None or (standing[1] if cell.campaign_id else standing[2])
+        reported = self._reported.get(cell.offer_id) if settled and cell.tag is None else None
+        sums = group.sums
+        if cell.tag is None and (cell.campaign_id or cell.site_id):
+            for i, count in enumerate(cell.clicks):
+                sums[i] = count + (sums[i] or 0)
+        self._read_counts(cell, sums, settled=settled, measured=measured, reported=reported)
+        self._read_money(cell, group, settled=settled, measured=measured, reported=reported)
+        if cell.tag is not None or cell.offer_id or not group.settlement:
+            group.settlement |= SETTLED if settled else PROVISIONAL
+        group.allocated = group.allocated or cell.allocated
+
+    def _read_counts(
+        self, cell: Cell, sums: list[int | None], *, settled: bool, measured: bool, reported: list[bool] | None
+    ) -> None:
+        postback, platform = cell.postback, cell.platform
+        for i in range(4):
+            said = (postback[i] if postback else 0) if measured else None
+            stated = platform[i + 1] if platform else None
+            if stated is None and reported and reported[i + 1]:
+                stated = 0  # the offer's day is settled, and the platform gave all of it to others
+            _add_layers(sums, LAYERS + 3 * i, said, stated, settled=settled)
+        if platform and platform[0] is not None:
+            sums[VISITS] = platform[0] + (sums[VISITS] or 0)
+
+    def _read_money(
+        self, cell: Cell, group: Group, *, settled: bool, measured: bool, reported: list[bool] | None
+    ) -> None:
+        amounts, lacking = self._converted(cell, group)
+        said, stated = amounts[0], amounts[1]
+        if said is None and measured and not lacking[0] and not (cell.postback and cell.postback[2]):
+            said = 0
+        zeros = [bool(reported and reported[4 + i]) and not lacking[i] for i in range(1, 6)] if reported else None
+        if zeros:
+            stated = 0 if stated is None and zeros[0] else stated
+            for i in range(2, 6):
+                if amounts[i] is None and zeros[i - 1]:
+                    amounts[i] = 0
+        sums = group.sums
+        if lacking[1 if settled else 0]:
+            _add_layers(sums, AMOUNT, said, stated, settled=None)
+        else:
+            _add_layers(sums, AMOUNT, said, stated, settled=settled)
+        for at, amount in ((NGR, amounts[2]), (CPA, amounts[3]), (REVSHARE, amounts[4]), (OTHER, amounts[5]),
+                           (COMMISSION, _sum(amounts[3:6])), (SPEND, amounts[6])):  # fmt: skip
+            if amount is not None:
+                sums[at] = amount + (sums[at] or 0)
+
+    def _converted(self, cell: Cell, group: Group) -> tuple[list[int | None], list[bool]]:
+        """Amounts in the report's currency, each rounded by itself; and which of them lack a rate."""
+        whole: list[int | None] = [None] * len(MONEY)
+        lacking = [False] * len(MONEY)
+        for currency, amounts in cell.money.items():
+            rate = self._rates[currency]
+            for i, amount in enumerate(amounts):
+                if amount is None:
+                    continue
+                if rate is None:
+                    lacking[i] = True
+                    _note_unconverted(group, currency, MONEY[i], amount)
+                else:
+                    converted = amount if rate == 1 else convert(amount, rate)
+                    whole[i] = converted + (whole[i] or 0)
+        return whole, lacking
+
+
+def _note_unconverted(group: Group, currency: str, name: str, amount: int) -> None:
+    figures = group.unconverted.setdefault(currency, {})
+    names = (name, "commission") if name.startswith("commission_") else (name,)
+    for one in names:
+        figures[one] = figures.get(one, 0) + amount
+
+
+def _add_layers(sums: list[int | None], at: int, said: int | None, stated: int | None, *, settled: bool | None) -> None:
+    """Add a measure: `said` by postbacks, `stated` by the platform; what is merged follows from the settlement.
+
+    `settled` None: the deciding figure has no rate, so nothing is merged.
+    """
+    first, second = (stated, said) if settled else (said, stated)
+    merged = None if settled is None else first if first is not None else second
+    if said is not None:
+        sums[at] = said + (sums[at] or 0)
+    if stated is not None:
+        sums[at + 1] = stated + (sums[at + 1] or 0)
+    if merged is not None:
+        sums[at + 2] = merged + (sums[at + 2] or 0)
+
+
+def _sum(amounts: Sequence[int | None]) -> int | None:
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known) if known else None

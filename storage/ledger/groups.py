@@ -1,0 +1,79 @@
+"""Sums of groups of cells, and the report rows they make."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from storage.ledger.facts import Settlement
+from storage.ledger.reporting import Layers, ReportRow
+
+# Positions in a group's sums.
+CLICKS = 0  # clicks, unique, bots, site visits, outgoing
+LAYERS = 5  # postback, platform, merged of registrations, first deposits, deposits, qualified, deposit amount
+AMOUNT = 17
+NGR, COMMISSION, CPA, REVSHARE, OTHER, SPEND, VISITS = 20, 21, 22, 23, 24, 25, 26
+_WIDTH = 27
+SETTLED, PROVISIONAL = 1, 2
+
+#: Which figure `unconverted` tells of, the weightiest first.
+_WEIGHTIEST = ("commission", "spend", "ngr", "deposit_amount")
+
+
+class Group:
+    """Sums of one group; None is what nothing is known of."""
+
+    __slots__ = ("allocated", "settlement", "sums", "tag_name", "unconverted")
+
+    def __init__(self) -> None:
+        self.sums: list[int | None] = [None] * _WIDTH
+        self.settlement = 0
+        self.allocated = False
+        self.tag_name = ""
+        self.unconverted: dict[str, dict[str, int]] = {}
+
+    def add(self, other: "Group") -> None:
+        sums = self.sums
+        for i, more in enumerate(other.sums):
+            if more is not None:
+                held = sums[i]
+                sums[i] = more if held is None else held + more
+        self.settlement |= other.settlement
+        self.allocated = self.allocated or other.allocated
+        for currency, figures in other.unconverted.items():
+            held_figures = self.unconverted.setdefault(currency, {})
+            for name, amount in figures.items():
+                held_figures[name] = held_figures.get(name, 0) + amount
+
+
+def row_of(group: dict[str, str | None], of: Group) -> ReportRow:
+    s = of.sums
+    layers = [Layers(*s[at : at + 3]) for at in range(LAYERS, NGR, 3)]
+    row = ReportRow(
+        group=group,
+        clicks=s[0], unique_clicks=s[1], bot_clicks=s[2], site_visits=s[3], outgoing=s[4],
+        registrations=layers[0], first_deposits=layers[1], deposits=layers[2], qualified=layers[3],
+        deposit_amount=layers[4],
+        ngr=s[NGR], commission=s[COMMISSION], commission_cpa=s[CPA], commission_revshare=s[REVSHARE],
+        commission_other=s[OTHER], spend=s[SPEND], profit=_less(s[COMMISSION], s[SPEND]), visits=s[VISITS],
+        settlement=_settlement(of.settlement), allocated=of.allocated,
+    )  # fmt: skip
+    if of.tag_name:
+        row = msgspec.structs.replace(row, tag_name=of.tag_name)
+    if of.unconverted:
+        weightiest = {currency: _weightiest(figures) for currency, figures in sorted(of.unconverted.items())}
+        row = msgspec.structs.replace(row, unconverted=weightiest, unconverted_figures=of.unconverted)
+    return row
+
+
+def _less(commission: int | None, spend: int | None) -> int | None:
+    return None if commission is None and spend is None else (commission or 0) - (spend or 0)
+
+
+def _weightiest(figures: Mapping[str, int]) -> int:
+    return next((figures[name] for name in _WEIGHTIEST if name in figures), next(iter(figures.values())))
+
+
+def _settlement(bits: int) -> Settlement:
+    if bits == SETTLED:
+        return "settled"
+    return "partial" if bits == SETTLED | PROVISIONAL else "provisional"

@@ -1,0 +1,94 @@
+"""Amounts in whole micro-units, and the rates between currencies."""
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from datetime import date
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+
+import msgspec
+
+MICRO = 1_000_000
+
+#: How many days a published rate stands for the days after it: weekends, holidays, a feed that is late.
+CARRIED_DAYS = 31
+
+_EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)
+_PRECISE = Context(prec=40, rounding=ROUND_HALF_EVEN)
+_WHOLE = Decimal(1)
+
+
+def to_micro(amount: Decimal) -> int:
+    """Micro-units of an amount in whole units, rounded half-even."""
+    return int(_EXACT.multiply(amount, Decimal(MICRO)).quantize(_WHOLE, context=_EXACT))
+
+
+def from_micro(micro: int) -> Decimal:
+    """The amount in whole units."""
+    return Decimal(micro) / MICRO
+
+
+def convert(micro: int, rate: Decimal) -> int:
+    """An amount in another currency, rounded half-even to the micro-unit."""
+    return int(_EXACT.multiply(Decimal(micro), rate).quantize(_WHOLE, context=_EXACT))
+
+
+class Quote(msgspec.Struct, frozen=True):
+    """On `day`, one unit of `currency` is worth `rate` units of `base`; `own` if the team set it."""
+
+    day: date
+    currency: str
+    base: str
+    rate: Decimal
+    own: bool = False
+
+
+class Rates:
+    """Rates into one base currency, by day.
+
+    The team's own rate stands for its very day and goes first. A published one also stands for the days after it
+    until the next, at most 31. Published quotes may be against another currency (the ECB's are per euro): two of the
+    same day make a cross rate. Without a rate there is none: never 1:1.
+    """
+
+    def __init__(self, base: str, quotes: Iterable[Quote] = ()) -> None:
+        self.base = base
+        self._own: dict[tuple[str, date], Decimal] = {}
+        published: dict[tuple[str, str], dict[date, Decimal]] = {}
+        for quote in quotes:
+            if quote.own and quote.base == base:
+                self._own[quote.currency, quote.day] = quote.rate
+            elif not quote.own:
+                published.setdefault((quote.currency, quote.base), {})[quote.day] = quote.rate
+        self._published = published
+        self._days = {pair: sorted(by_day) for pair, by_day in published.items()}
+        self._known: dict[tuple[str, date], Decimal | None] = {}
+
+    def rate(self, currency: str, day: date) -> Decimal | None:
+        """Base units per unit of `currency` on `day`; None if nobody has said."""
+        if currency == self.base:
+            return _WHOLE
+        key = currency, day
+        if key not in self._known:
+            own = self._own.get(key)
+            self._known[key] = own if own is not None else self._cross(currency, day)
+        return self._known[key]
+
+    def _cross(self, currency: str, day: date) -> Decimal | None:
+        direct = self._last(currency, self.base, day)
+        if direct is not None:
+            return direct
+        back = self._last(self.base, currency, day)
+        if back:
+            return _PRECISE.divide(_WHOLE, back)
+        for via in {pair[0] for pair in self._published}:
+            theirs, ours = self._last(via, currency, day), self._last(via, self.base, day)
+            if theirs and ours:
+                return _PRECISE.divide(ours, theirs)
+        return None
+
+    def _last(self, currency: str, base: str, day: date) -> Decimal | None:
+        days = self._days.get((currency, base))
+        at = bisect_right(days, day) if days else 0
+        if not days or not at or (day - days[at - 1]).days > CARRIED_DAYS:
+            return None
+        return self._published[currency, base][days[at - 1]]

@@ -1,0 +1,93 @@
+"""The merged report: its rows as everybody may rely on them (contract: Merged report). Money is in micro-units."""
+
+from datetime import date
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from storage.ledger.errors import Refused
+from storage.ledger.facts import Settlement
+
+PERIODS = ("day", "week", "month")
+ENTITIES = ("campaign", "site", "offer", "casino", "account", "source")
+SUB_NAMES = tuple(f"sub{n}" for n in range(1, 11))
+DIMENSIONS = (*PERIODS, *ENTITIES, "country", "device", *SUB_NAMES)
+
+
+class Layers(msgspec.Struct, frozen=True):
+    """One measure by layer. None is not measured, or not yet known; never 0."""
+
+    postback: int | None = None
+    platform: int | None = None
+    merged: int | None = None
+
+
+class ReportRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Measures of one group. `commission` is the platforms' total and may exceed its named parts.
+
+    `profit` is what is known of commission less what is known of spend. `unconverted` holds, by currency, the sum that
+    lacks a rate: of commission if that does, else of spend, NGR or deposit amount; `unconverted_figures` has them all.
+    """
+
+    group: dict[str, str | None]
+    clicks: int | None = None
+    unique_clicks: int | None = None
+    bot_clicks: int | None = None
+    site_visits: int | None = None
+    outgoing: int | None = None
+    registrations: Layers = Layers()
+    first_deposits: Layers = Layers()
+    deposits: Layers = Layers()
+    qualified: Layers = Layers()
+    deposit_amount: Layers = Layers()
+    ngr: int | None = None
+    commission: int | None = None
+    commission_cpa: int | None = None
+    commission_revshare: int | None = None
+    commission_other: int | None = None
+    spend: int | None = None
+    profit: int | None = None
+    visits: int | None = None  # as the platform counts them
+    settlement: Settlement = "provisional"
+    allocated: bool = False
+    tag_name: str | UnsetType = UNSET
+    unconverted: dict[str, int] | UnsetType = UNSET
+    unconverted_figures: dict[str, dict[str, int]] | UnsetType = UNSET
+
+
+class MergedReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows by group, revenue no offer claims, and the sum of both."""
+
+    timezone: str
+    currency: str
+    from_: date = msgspec.field(name="from")
+    to: date
+    rows: list[ReportRow]
+    unassigned: list[ReportRow]
+    totals: ReportRow
+
+
+def check_dimensions(by: tuple[str, ...]) -> None:
+    """Raises Refused at `by` for a dimension there is not, or one named twice."""
+    import difflib
+
+    for one in by:
+        if one not in DIMENSIONS:
+            near = difflib.get_close_matches(one, DIMENSIONS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(DIMENSIONS)}"
+            raise Refused(f"by: no dimension {one!r}: {hint}", field="by")
+        if by.count(one) > 1:
+            raise Refused(f"by: {one} is named twice", field="by")
+
+
+def week(day: date) -> str:
+    """The ISO week: 2026-W40."""
+    year, number, _ = day.isocalendar()
+    return f"{year}-W{number:02d}"
+
+
+def period(dimension: str, day: date) -> str:
+    """The group value of a day."""
+    if dimension == "week":
+        return week(day)
+    return day.isoformat() if dimension == "day" else f"{day:%Y-%m}"

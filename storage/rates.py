@@ -1,0 +1,87 @@
+"""Exchange rates as they are kept: published ones for every team, a team's own on top."""
+
+from collections.abc import Iterable, Sequence
+from datetime import date, timedelta
+from decimal import Decimal
+
+import msgspec
+from sqlalchemy import and_, func, or_, select
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.ledger.money import CARRIED_DAYS, Quote, Rates
+from storage.tables import rates
+
+#: `team_id` of published rates.
+EVERYBODY = 0
+
+_CHUNK = 2000
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored rate: on `day`, one `currency` is worth `rate` of `base`; `origin` is team, ecb or frankfurter."""
+
+    day: date
+    currency: str
+    base: str
+    rate: Decimal
+    origin: str
+
+
+async def load_rates(
+    tx: AsyncConnection, team_id: int, base: str, currencies: Iterable[str], first: date, last: date
+) -> Rates:
+    """Rates of those currencies into `base` for the days, with what weekends and holidays need before them."""
+    wanted = sorted({*currencies} - {base})
+    if not wanted:
+        return Rates(base)
+    r = rates.c
+    named = [*wanted, base]
+    own = and_(r.team_id == team_id, r.base == base, r.currency.in_(wanted), r.day >= first)
+    published = and_(
+        r.team_id == EVERYBODY, r.currency.in_([*named, "EUR"]), r.base.in_([*named, "EUR"]),
+        r.day >= first - timedelta(days=CARRIED_DAYS),
+    )  # fmt: skip
+    rows = await tx.execute(
+        select(r.day, r.currency, r.base, r.rate, r.team_id).where(or_(own, published), r.day <= last)
+    )
+    return Rates(base, [Quote(x.day, x.currency, x.base, Decimal(x.rate), x.team_id != EVERYBODY) for x in rows])
+
+
+async def keep(tx: AsyncConnection, team_id: int, kept: Sequence[Kept]) -> None:
+    """Store rates; a later one for the same day replaces the earlier."""
+    for start in range(0, len(kept), _CHUNK):
+        rows = [
+            {"team_id": team_id, "currency": one.currency, "base": one.base, "day": one.day, "rate": str(one.rate),
+             "origin": one.origin}
+            for one in kept[start : start + _CHUNK]
+        ]  # fmt: skip
+        statement = upsert(rates)
+        await tx.execute(
+            statement.on_conflict_do_update(
+                index_elements=["team_id", "currency", "base", "day"],
+                set_={"rate": statement.excluded.rate, "origin": statement.excluded.origin},
+            ),
+            rows,
+        )
+
+
+async def last_published(tx: AsyncConnection) -> date | None:
+    """The last day there are published rates of."""
+    last = select(func.max(rates.c.day)).where(rates.c.team_id == EVERYBODY)
+    found: date | None = (await tx.execute(last)).scalar_one_or_none()
+    return found
+
+
+async def listed(
+    tx: AsyncConnection, team_id: int, *, currency: str | None, first: date, last: date, limit: int = 500
+) -> list[Kept]:
+    """The team's own rates and the published ones, the latest first."""
+    r = rates.c
+    query = select(r.day, r.currency, r.base, r.rate, r.origin).where(
+        r.team_id.in_([team_id, EVERYBODY]), r.day >= first, r.day <= last
+    )
+    if currency:
+        query = query.where(or_(r.currency == currency, and_(r.base == currency, r.team_id == EVERYBODY)))
+    rows = await tx.execute(query.order_by(r.day.desc(), r.team_id.desc(), r.currency).limit(limit))
+    return [Kept(day=x.day, currency=x.currency, base=x.base, rate=Decimal(x.rate), origin=x.origin) for x in rows]
