@@ -15,6 +15,7 @@ from storage.tables.catalogue import (
     sources,
 )
 from storage.tables.deliveries import alerts, messages, outbound, outbound_attempts, subscriptions
+from storage.tables.landing import site_variants, site_versions, site_views
 from storage.tables.people import (
     audits,
     changes,
@@ -42,7 +43,6 @@ from storage.tables.revenue import (
     sync_runs,
     touched,
 )
-from storage.tables.sites import site_variants, site_versions, site_views
 from storage.tables.traffic import (
     SUBS,
     cap_counts,

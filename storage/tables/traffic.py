@@ -142,15 +142,26 @@ postbacks = Table(
     Column("outcome", Text, nullable=False),  # accepted | duplicate | updated | unmatched | unmapped | rejected
     Column("reason", Text),
     Column("event", Text),
+    Column("click", Text),  # the click id as it came
     Column("click_id", BigInteger),
     Column("player_id", Text),
     Column("txn_id", Text),
+    Column("status", Text),
+    Column("amount", BigInteger),  # micro-units
+    Column("currency", Text),
+    Column("occurred_at", Instant),
+    Column("time_given", Boolean, nullable=False, server_default=false()),
+    Column("marks", Json),
+    Column("joined", Boolean, nullable=False, server_default=false()),  # takes part in making conversions
+    Column("corrects", BigInteger),  # the conversion a person put right
     Column("conversion_id", BigInteger),
     index("team_id", "id"),
     index("account_id", "digest"),
     index("account_id", "txn_id"),
+    index("account_id", "player_id"),
     index("outcome"),
-    index("click_id"),
+    index("click_id", "event"),
+    index("conversion_id"),
 )
 
 #: One event of one player, as it stands now; conversion_states keeps what it was.
