@@ -29,7 +29,12 @@ def _route(runtime: Runtime, found: Command) -> HTTPRouteHandler:
 
     paths = [f"/api/v1/{name.replace(' ', '/')}" for name in (found.name, *found.aliases)]
     return route(
-        paths, http_method=methods, status_code=200, name=found.name, include_in_schema=False, request_max_body_size=MAX_BODY
+        paths,
+        http_method=methods,
+        status_code=200,
+        name=found.name,
+        include_in_schema=False,
+        request_max_body_size=MAX_BODY,
     )(handle)
 
 
@@ -60,7 +65,7 @@ async def _actor(runtime: Runtime, request: Request[Any, Any, Any]) -> Actor | N
         return None
     async with runtime.database.read() as tx:
         holder = await tokens.holder(tx, token.strip())
-    return holder and Actor(team_id=holder.team_id, name=holder.name, role=holder.role)
+    return None if holder is None else Actor(team_id=holder.team_id, name=holder.name, role=holder.role)
 
 
 async def _arguments(request: Request[Any, Any, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 from litestar import Litestar, Response, get
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
-from litestar.types import ControllerRouterHandler, Receive, Scope, Send
+from litestar.types import ControllerRouterHandler, Receive, Send
 
 import bot.commands  # noqa: F401  registers every command
 from hub import api, boot, health, openapi, problems
@@ -32,16 +32,25 @@ class Hub(Litestar):
     postbacks: Postbacks
     sites: Sites
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # type: ignore[override]
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             path = scope["path"]
             if path.startswith(("/c/", "/go/")):
-                return await self.clicks(scope, receive, send)
+                await self.clicks(scope, receive, send)
+                return
             if path.startswith("/postback/"):
-                return await self.postbacks(scope, receive, send)
-            if path.startswith("/s/") or self.sites.owns(scope):
-                return await self.sites(scope, receive, send)
-        return await super().__call__(scope, receive, send)
+                await self.postbacks(scope, receive, send)
+                return
+            if path.startswith("/s/") or self.sites.owns(host(scope)):
+                await self.sites(scope, receive, send)
+                return
+        await super().__call__(scope, receive, send)
+
+
+def host(scope: Any) -> str:
+    """The Host a request is for, lower case, without port; empty if it has none or several."""
+    found = [value for name, value in scope["headers"] if name == b"host"]
+    return found[0].decode("latin-1").lower() if len(found) == 1 else ""
 
 
 def create_app(settings: Settings, *, only: str | None = None) -> Hub:

@@ -13,6 +13,8 @@ from bot import terminal
 from bot.arguments import fill
 from bot.command import parse, parse_words, run
 from bot.context import Actor, Context, Room
+from bot.message import Message, error
+from bot.session import Desk, carry_out
 from hub import boot, supervisor
 from hub.runtime import Runtime
 from hub.settings import read_settings
@@ -71,7 +73,20 @@ async def run_command(arguments: argparse.Namespace) -> int:
 async def chat(_arguments: argparse.Namespace) -> int:
     boot.quiet_logs()
     async with _runtime() as runtime:
-        await terminal.chat(lambda: shell_context(runtime))
+        desk = Desk(
+            database=runtime.database, deployment=lambda: runtime.deployment, ports=runtime.ports, box=runtime.box,
+            clock=runtime.clock,
+        )  # fmt: skip
+        ctx = shell_context(runtime)
+
+        async def answer(text: str) -> Message:
+            try:
+                found, given = parse(text)
+            except Refused as fault:
+                return error(str(fault))
+            return (await carry_out(desk, Room(face="terminal", room="shell"), ctx.actor, found, given)).message
+
+        await terminal.chat(answer)
     return 0
 
 
@@ -159,6 +174,8 @@ async def _upgrade(url: str) -> None:
     try:
         await upgrade(database)
     except OSError as error:
-        raise CasinoFluxError(f"CASINOFLUX_DATABASE_URL: cannot be reached ({error}): is the database running?") from None
+        raise CasinoFluxError(
+            f"CASINOFLUX_DATABASE_URL: cannot be reached ({error}): is the database running?"
+        ) from None
     finally:
         await database.close()

@@ -66,7 +66,9 @@ class Visitors:
 
     async def convert(self, *, registrations: int, first_deposits: int) -> int:
         """The casino's postbacks; returns how many were accepted."""
-        events = [("registration", id_, None) for id_ in self._click_ids[:registrations]]
+        events: list[tuple[str, str, str | None]] = [
+            ("registration", id_, None) for id_ in self._click_ids[:registrations]
+        ]
         events += [("first_deposit", id_, "50.00") for id_ in self._click_ids[:first_deposits]]
         accepted = 0
         for event, click_id, amount in events:

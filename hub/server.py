@@ -35,7 +35,7 @@ async def serve(settings: Settings, *, host: str, port: int, only: str | None = 
         if announce:
             print(f"CasinoFlux listens on http://{host}:{port}", flush=True)  # noqa: T201
         await asyncio.wait({serving, asyncio.create_task(stopping.wait())}, return_when=asyncio.FIRST_COMPLETED)
-        server.stop()
+        server.stop()  # type: ignore[no-untyped-call]
         await asyncio.wait({serving}, timeout=10)
 
 

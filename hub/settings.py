@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -58,13 +59,13 @@ def read_settings(environment: Mapping[str, str] | None = None, folder: Path | N
     folder = folder or Path.cwd()
     raw = {**dotenv(folder / ".env"), **(os.environ if environment is None else environment)}
     values = _named(raw)
-    given: dict[str, object] = {}
+    given: dict[str, Any] = {}
     for name, text in values.items():
         given[name] = _READERS.get(name, _text)(PREFIX + name.upper(), text)
     url = str(given.get("database_url", "sqlite+aiosqlite:///casinoflux.db"))
     if "secret_key" not in given:
         given["secret_key"] = _kept_key(url)
-    settings = msgspec.convert(given, Settings)
+    settings = Settings(**given)
     _check_pairs(settings)
     return settings
 

@@ -45,7 +45,7 @@ async def holder(tx: AsyncConnection, token: str) -> Holder | None:
     """Whom a token speaks for; None if it is unknown or revoked."""
     query = select(tokens).where(tokens.c.token_hash == token_hash(token), tokens.c.revoked_at.is_(None))
     row = (await tx.execute(query)).one_or_none()
-    return row and Holder(team_id=row.team_id, name=f"token:{row.code}", role=Role(row.role))
+    return None if row is None else Holder(team_id=row.team_id, name=f"token:{row.code}", role=Role(row.role))
 
 
 async def revoke(tx: AsyncConnection, token_id: int, now: datetime) -> Token:

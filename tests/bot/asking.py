@@ -1,0 +1,68 @@
+"""Ask the bot as an owner, a buyer or a viewer does, on a real database; hear the result as JSON."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import insert
+
+import bot.commands  # noqa: F401  registers every command
+from bot import terminal
+from bot.command import Answer, parse, run
+from bot.context import Actor, Context, Deployment
+from hub.ports import HubPorts
+from hub.settings import read_settings
+from storage import teams
+from storage.engine import Database
+from storage.ledger.facts import Role
+from storage.secrets import Box
+from storage.tables import accounts
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+class Asker:
+    """`await say("offer list")` answers as the API would; `now` can be moved."""
+
+    def __init__(self, database: Database, team_id: int) -> None:
+        self.database = database
+        self.team_id = team_id
+        self.now = NOON
+        self.told = ""
+        self._ports = HubPorts(read_settings({"CASINOFLUX_SECRET_KEY": "k", "CASINOFLUX_ALLOW_PRIVATE_HOSTS": "1"}))
+
+    async def __call__(self, text: str, *, role: Role = Role.OWNER, campaigns: tuple[str, ...] | None = None) -> Any:
+        actor = Actor(team_id=self.team_id, name=f"the-{role.value}", role=role, campaigns=campaigns)
+        answer = await self.ask(text, actor)
+        self.told = terminal.render(answer.message)
+        return msgspec.json.decode(msgspec.json.encode(answer.result))
+
+    async def ask(self, text: str, actor: Actor) -> Answer:
+        found, given = parse(text)
+        return await run(found, given, Context(
+            database=self.database, deployment=Deployment(public_url="https://track.example.test"), actor=actor,
+            face="shell", ports=self._ports, box=Box("k"), clock=lambda: self.now,
+        ))  # fmt: skip
+
+    def later(self, **apart: float) -> None:
+        self.now += timedelta(**apart)
+
+    async def account(self, name: str = "main") -> int:
+        """An account without a platform behind it."""
+        async with self.database.begin() as tx:
+            made = await tx.execute(insert(accounts).values(
+                team_id=self.team_id, name=name, code=name, created_at=self.now, platform="postback_only",
+                timezone="UTC", currency="EUR", options={}, postback_key=f"key-{name}",
+            ).returning(accounts.c.id))  # fmt: skip
+            return int(made.scalar_one())
+
+
+@asynccontextmanager
+async def asking(opened: Callable[[], Any]) -> AsyncIterator[Asker]:
+    """An asker on an empty database."""
+    async with opened() as database:
+        async with database.begin() as tx:
+            team_id = await teams.first(tx, NOON)
+        yield Asker(database, team_id)
