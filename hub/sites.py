@@ -1,0 +1,172 @@
+"""Sites over HTTP: on their own domains by Host, and as preview under /s/{site}; all from memory."""
+
+import asyncio
+import re
+from datetime import date
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import structlog
+from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Receive, Scope, Send
+
+from hub import site_pages
+from hub.runtime import Runtime
+from hub.site_pages import LEGAL, Page
+from storage import changes, serving
+from storage.serving import Look, Served, Serving
+
+REFRESH_SECONDS = 0.3
+_CLICK = re.compile(r"[0-9A-Za-z]{1,32}")
+_HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
+_log = structlog.get_logger()
+
+
+class Sites:
+    """Every site of the deployment in memory, renewed within a second of a change in any process."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self._own_host = (urlsplit(runtime.settings.public_url).hostname or "").lower()
+        self._by_host: dict[str, Served] = {}
+        self._by_code: dict[str, Served] = {}
+        self._known: frozenset[str] = frozenset()
+        self._pages: dict[tuple[Any, ...], Page] = {}
+        self._seen = -1
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        await self.refresh()
+        self._task = asyncio.create_task(self._watch())
+
+    async def stop(self) -> None:
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def refresh(self) -> None:
+        """Load all sites again if anything configured has changed since."""
+        async with self.runtime.database.read() as tx:
+            seen = await changes.seen(tx)
+            if seen == self._seen:
+                return
+            found = await serving.load(tx)
+        self._take(found)
+        self._seen = seen
+
+    def _take(self, found: Serving) -> None:
+        by_code: dict[str, Served] = {}
+        for site in found.sites:
+            by_code.setdefault(site.code, site)
+        published = (site for site in found.sites if site.status == "published")
+        self._by_host = {host: site for site in published for host in site.hosts}
+        self._by_code, self._known, self._pages = by_code, found.known, {}
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(REFRESH_SECONDS)
+            try:
+                await self.refresh()
+            except Exception as error:  # the pages in memory go on being served
+                _log.warning("sites could not be refreshed", error=repr(error))
+                await asyncio.sleep(1)
+
+    def owns(self, scope: Scope) -> bool:
+        """Whether a request is for a site by its Host: a live domain, or a name that is nobody's (a neutral 404).
+
+        The hub itself answers under its public address, on IP addresses, and on names without a dot.
+        """
+        host = host_of(scope)
+        if host is None or host in self._by_host:
+            return True
+        return not (host == "" or host == self._own_host or "." not in host or _is_address(host))
+
+    async def ask(self, domain: str) -> bool:
+        """Whether a certificate may be had for a name: it is a team's domain, or the hub's own. No network here."""
+        name = normal_host(domain)
+        return bool(name) and (name in self._known or (name == self._own_host and not _is_address(name)))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method = scope["method"]  # type: ignore[typeddict-item]
+        page, query = self._find(scope)
+        if method not in {"GET", "HEAD"}:
+            await _send(send, 405, [(b"allow", b"GET, HEAD")], b"")
+            return
+        zipped = not query and _accepts_gzip(scope)
+        body = page.zipped if zipped else page.body(query)
+        headers = [*page.headers, (b"content-length", str(len(body)).encode())]
+        if zipped:
+            headers.append((b"content-encoding", b"gzip"))
+        await _send(send, page.status, headers, b"" if method == "HEAD" else body)
+
+    def _find(self, scope: Scope) -> tuple[Page, bytes]:
+        """The page a request is for, and the query of its outgoing links."""
+        path = scope["path"]
+        if path.startswith("/s/"):
+            code, _, rest = path[3:].partition("/")
+            site, base = self._by_code.get(code.lower()), f"/s/{code.lower()}"
+        else:
+            site, base, rest = self._by_host.get(host_of(scope) or ""), "", path[1:]
+        if site is None:
+            return site_pages.nothing_page(), b""
+        look = site.looks[0]
+        click = parse_qs(scope["query_string"].decode("latin-1")).get("click", [""])[0]
+        query = f"?click={click}".encode() if _CLICK.fullmatch(click) else b""
+        return self._page(site, look, rest.rstrip("/"), base), query
+
+    def _page(self, site: Served, look: Look, name: str, base: str) -> Page:
+        today = self.runtime.clock().astimezone(self.runtime.deployment.zone).date()
+        key = (site.id, look.code, name if name in ("", *LEGAL) else None, base, today.month)
+        if key not in self._pages:
+            self._pages[key] = _rendered(site, look, name, base=base, today=today)
+        return self._pages[key]
+
+
+def _rendered(site: Served, look: Look, name: str, *, base: str, today: date) -> Page:
+    preview = bool(base)
+    if not name:
+        return site_pages.look_page(site, look, base=base, preview=preview, today=today)
+    if name in LEGAL:
+        return site_pages.legal_page(site, look, name, base=base, preview=preview, today=today)
+    return site_pages.missing_page(site, look, base=base, today=today)
+
+
+def host_of(scope: Scope) -> str | None:
+    """The request's host name as we write it; empty without one, None for what no honest browser sends."""
+    given = {value for name, value in scope["headers"] if name == b"host"}
+    if len(given) != 1:
+        return "" if not given else None
+    return normal_host(given.pop().decode("latin-1"))
+
+
+def normal_host(text: str) -> str | None:
+    """Lower case, without port and trailing dot, IDNA letters in ASCII; None for what is no host name."""
+    host = text.strip().lower()
+    if host.startswith("["):
+        return host.partition("]")[0][1:]
+    host = re.sub(r":\d{1,5}$", "", host).removesuffix(".")
+    if not host.isascii():
+        try:
+            host = host.encode("idna").decode()
+        except UnicodeError:
+            return None
+    return host if _HOST.fullmatch(host) and ".." not in host else None
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _accepts_gzip(scope: Scope) -> bool:
+    return any(name == b"accept-encoding" and b"gzip" in value for name, value in scope["headers"])
+
+
+async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    start: HTTPResponseStartEvent = {"type": "http.response.start", "status": status, "headers": headers}
+    ending: HTTPResponseBodyEvent = {"type": "http.response.body", "body": body, "more_body": False}
+    await send(start)
+    await send(ending)
