@@ -1,0 +1,109 @@
+"""What a visitor's browser gets: redirects, cookies, the few small pages."""
+
+from typing import Any
+
+import msgspec
+
+from hub.click_jobs import CampaignJob, last_resort
+from storage.ledger.facts import Reason
+from storage.ledger.visitor import COOKIE_AGE
+from storage.writer_jobs import Agent
+
+_NO_STORE = (b"cache-control", b"no-store")
+_EMPTY = (b"content-length", b"0")
+_HTML = (b"content-type", b"text/html; charset=utf-8")
+_EMPTY_BODY = {"type": "http.response.body", "body": b""}
+_CARRIED = "cf_click"
+
+#: The user agent of a click whose request could not be read.
+UNREAD = Agent("", "other")
+
+_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<meta name="robots" content="noindex"><title>{title}</title>
+<style>body{{font:16px/1.5 system-ui,sans-serif;margin:20vh auto;max-width:24rem;padding:0 1rem;text-align:center}}
+@media(prefers-color-scheme:dark){{body{{background:#111;color:#eee}}}}</style>
+<h1>{title}</h1><p>{text}</p></html>"""
+_UNKNOWN = _PAGE.format(title="Page not found", text="This link is not in use. Please check the address.").encode()
+_NOWHERE = _PAGE.format(title="Not available", text="There is nothing here at the moment.").encode()
+
+
+def as_json(extra: Any) -> str:
+    return msgspec.json.encode(extra).decode()
+
+
+async def redirect(send: Any, url: str, cookies: list[bytes]) -> None:
+    """302 to a configured URL; the only places a visitor is ever sent to."""
+    headers = [(b"location", url.encode("ascii", "ignore")), _NO_STORE, _EMPTY]
+    for one in cookies:
+        headers.append((b"set-cookie", one))
+    await send({"type": "http.response.start", "status": 302, "headers": headers})
+    await send(_EMPTY_BODY)
+
+
+async def unknown(send: Any, *, head: bool = False) -> None:
+    await _page(send, 404, _UNKNOWN, head=head)
+
+
+async def nowhere(send: Any) -> None:
+    """The campaign has neither offer nor site nor fallback."""
+    await _page(send, 404, _NOWHERE)
+
+
+async def not_allowed(send: Any) -> None:
+    headers = [(b"allow", b"GET, HEAD"), _EMPTY]
+    await send({"type": "http.response.start", "status": 405, "headers": headers})
+    await send(_EMPTY_BODY)
+
+
+async def _page(send: Any, status: int, page: bytes, *, head: bool = False) -> None:
+    headers = [_HTML, _NO_STORE, (b"content-length", str(len(page)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if head else page})
+
+
+def cookie(place: int, value: str, *, secure: bool) -> bytes:
+    """`place` is a campaign's id, or minus a site's for clicks without a campaign."""
+    path = "/c/" if place > 0 else "/go/"
+    return _set_cookie(f"cf{place}", value, path, secure=secure)
+
+
+def carried(word: str, *, secure: bool) -> bytes:
+    """The click a visitor takes along from a campaign to its site, should the site's link lose it."""
+    return _set_cookie(_CARRIED, word, "/go/", secure=secure)
+
+
+def _set_cookie(name: str, value: str, path: str, *, secure: bool) -> bytes:
+    text = f"{name}={value}; Max-Age={COOKIE_AGE}; Path={path}; HttpOnly; SameSite=Lax"
+    return f"{text}; Secure".encode() if secure else text.encode()
+
+
+def cookie_value(header: bytes, place: int) -> str | None:
+    return _value(header, f"cf{place}=")
+
+
+def carried_value(header: bytes) -> str | None:
+    return _value(header, f"{_CARRIED}=")
+
+
+def _value(header: bytes, start: str) -> str | None:
+    for part in header.decode("latin-1").split(";"):
+        part = part.strip()
+        if part.startswith(start):
+            return part[len(start) :]
+    return None
+
+
+class FailedJob(CampaignJob):
+    """A click that something of ours broke: it goes to the first place there is."""
+
+    __slots__ = ()
+
+    def __init__(self, state: Any, plan: Any, click: Any) -> None:
+        super().__init__(state, plan, click, seconds=state.clock().timestamp(), visitor_id=0, elder_id=0)
+        self.decide()
+
+    def decide(self) -> None:
+        self.click.reason = Reason.FAILED
+        self._to_site = bool(self.campaign.to_site and self.campaign.site)
+        offers = [share.offer_id for share in self.campaign.rotation.shares]
+        self.click.offer_id = 0 if self._to_site else last_resort(self.plans, offers, 0.0)

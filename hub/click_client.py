@@ -1,0 +1,167 @@
+"""The client of a request: address behind trusted proxies, country, browser, language, whether it is a machine."""
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any
+
+import msgspec
+
+from hub.country import Countries
+from hub.user_agents import UserAgents
+from storage.ledger.facts import Bot
+from storage.writer_jobs import Agent
+
+BURST = 60  # clicks a minute from one address
+_WINDOW = 60.0
+_KEPT = 50_000
+Headers = dict[bytes, bytes]
+Network = IPv4Network | IPv6Network
+
+
+class Client(msgspec.Struct, gc=False):
+    """Who asks, as far as the request tells. `bot` is a storage.ledger.facts.Bot."""
+
+    address: str
+    country: str
+    agent: Agent
+    bot: int
+    language: str | None
+    referrer: str | None
+
+
+class Clients:
+    """Reads clients out of requests; keeps what it looked up, and counts clicks per address and minute."""
+
+    def __init__(self, trusted: Sequence[Network], countries: Countries, agents: UserAgents) -> None:
+        self._trusted = tuple(trusted)
+        self._proxies: dict[str, bool] = {}
+        self._countries = countries
+        self._agents = agents
+        self._languages: dict[bytes, str | None] = {}
+        self._bursts: dict[str, list[float]] = {}
+
+    def warm(self) -> None:
+        """Load the tables before the first visitor comes."""
+        self._agents.warm()
+        self._countries.of("192.0.2.1")
+
+    def read(self, scope: Any, headers: Headers, seconds: float) -> Client:
+        """The client of a click at a Unix time; counts it as one of its address."""
+        client = self.look(scope, headers)
+        often = self._often(client.address, seconds)
+        client.bot = machine(scope["method"], headers) or client.bot or often
+        return client
+
+    def look(self, scope: Any, headers: Headers) -> Client:
+        """The client of any request."""
+        address = self.address(scope, headers)
+        agent = self._agents.of(headers.get(b"user-agent", b"").decode("utf-8", "replace"))
+        referrer = headers.get(b"referer")
+        language = headers.get(b"accept-language")
+        return Client(
+            address,
+            self._countries.of(address),
+            agent,
+            agent.bot,
+            self._language(language) if language else None,
+            referrer.decode("utf-8", "replace").replace("\x00", "")[:500] if referrer else None,
+        )
+
+    def address(self, scope: Any, headers: Headers) -> str:
+        """The peer, or behind trusted proxies the rightmost address that is not one of them."""
+        peer = scope.get("client")
+        address = str(peer[0]) if peer else ""
+        forwarded = headers.get(b"x-forwarded-for") if self._trusted else None
+        if not forwarded or not self._is_trusted(address):
+            return address
+        for part in reversed(forwarded.decode("latin-1").split(",")):
+            named = _plain(part)
+            if named is None:
+                return address
+            address = named
+            if not self._is_trusted(address):
+                return address
+        return address
+
+    def _is_trusted(self, address: str) -> bool:
+        known = self._proxies.get(address)
+        if known is None:
+            if len(self._proxies) >= _KEPT:
+                self._proxies.clear()
+            known = self._proxies[address] = self._within(address)
+        return known
+
+    def _within(self, address: str) -> bool:
+        try:
+            parsed = _unmapped(ip_address(address))
+        except ValueError:
+            return False
+        return any(parsed in network for network in self._trusted)
+
+    def _language(self, raw: bytes) -> str | None:
+        """`de` of `de-AT,de;q=0.9,en;q=0.8`."""
+        if raw not in self._languages:
+            if len(self._languages) >= _KEPT:
+                self._languages.clear()
+            first = raw.decode("latin-1").partition(",")[0].partition(";")[0].partition("-")[0].strip().lower()
+            self._languages[raw] = first if first.isalpha() and first.isascii() and len(first) <= 3 else None
+        return self._languages[raw]
+
+    def _often(self, address: str, seconds: float) -> int:
+        """Whether the address clicks too often to be a person; the minute begins with its first click."""
+        window = self._bursts.get(address)
+        if window is None or seconds - window[0] >= _WINDOW:
+            if len(self._bursts) >= _KEPT:
+                self._forget(seconds)
+            self._bursts[address] = [seconds, 1]
+            return Bot.NO
+        window[1] += 1
+        return Bot.BURST if window[1] > BURST else Bot.NO
+
+    def _forget(self, seconds: float) -> None:
+        self._bursts = {one: window for one, window in self._bursts.items() if seconds - window[0] < _WINDOW}
+        if len(self._bursts) >= _KEPT:
+            self._bursts.clear()
+
+
+def _plain(part: str) -> str | None:
+    """An address of a forwarding header, without port or brackets; None if it is none."""
+    text = part.strip().strip('"')
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        return str(_unmapped(ip_address(text)))
+    except ValueError:
+        return None
+
+
+def _unmapped(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """`::ffff:192.0.2.1` is 192.0.2.1."""
+    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
+
+
+def machine(method: str, headers: Headers) -> int:
+    """Bot.HEAD or Bot.PREFETCH, if the request says so itself."""
+    if method == "HEAD":
+        return Bot.HEAD
+    for name in (b"sec-purpose", b"purpose", b"x-moz", b"x-purpose"):
+        value = headers.get(name)
+        if value is None:
+            continue
+        said = value.lower()
+        if b"prefetch" in said or b"prerender" in said:
+            return Bot.PREFETCH
+        if b"preview" in said:
+            return Bot.PREVIEW
+    return Bot.NO
+
+
+def prefix(address: str) -> str | None:
+    """The /24 or /48 an address is in."""
+    try:
+        parsed = _unmapped(ip_address(address))
+    except ValueError:
+        return None
+    return str(ip_network(f"{parsed}/{24 if parsed.version == 4 else 48}", strict=False))

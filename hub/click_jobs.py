@@ -1,0 +1,227 @@
+"""Where a click goes: the writer asks each job to decide, and once it is on disk the job tells the URL."""
+
+import random
+from collections.abc import Sequence
+from datetime import datetime
+
+from hub.click_state import State
+from storage.ledger.facts import Reason
+from storage.ledger.macros import Template
+from storage.ledger.rotation import Door, alternatives, pick
+from storage.ledger.rules import Visitor
+from storage.plans import SLOT, CampaignPlan, Plans, SitePlan
+from storage.writer_jobs import Came, Click, ClickJob, OutgoingJob
+
+_NOBODY = Visitor()
+
+
+class CampaignJob(ClickJob):
+    """A click on a tracking link."""
+
+    __slots__ = ("_state", "_to_fallback", "_to_site", "campaign", "plans", "roll", "seconds", "word")
+
+    def __init__(
+        self, state: State, campaign: CampaignPlan, click: Click, *, seconds: float, visitor_id: int, elder_id: int
+    ) -> None:
+        super().__init__(click, visitor_id=visitor_id, elder_id=elder_id)
+        self._state = state
+        self.plans = state.plans
+        self.campaign = campaign
+        self.seconds = seconds
+        self.roll = random.random()
+        self.word = state.codec.encode(click.id)
+        self._to_fallback = self._to_site = False
+
+    def decide(self) -> None:
+        """By the campaign's plan; what is shut is passed over, and there is nearly always somewhere to go."""
+        self._to_fallback = self._to_site = False
+        click, plan = self.click, self.campaign
+        click.cap = None
+        reason = Reason.CHOSEN
+        if plan.paused:
+            reason = Reason.PAUSED
+            if plan.fallback:
+                return self._fall_back(Reason.PAUSED)
+        if plan.to_site and plan.site and not plan.site.paused:
+            self._to_site = True
+            click.offer_id, click.reason = 0, reason
+            return None
+        found = pick(
+            plan.rotation, self._visitor(), doors=self._state.doors(self.plans, self.seconds),
+            bound=self.bound if plan.binding else 0, roll=self.roll,
+        )  # fmt: skip
+        if found.offer_id:
+            return self._go(found.offer_id, Reason.PAUSED if plan.paused else found.reason)
+        if plan.fallback:
+            return self._fall_back(Reason.FALLBACK)
+        if plan.site and not plan.site.paused:
+            self._to_site = True
+            click.offer_id, click.reason = 0, Reason.SITE
+            return None
+        # Nothing is open and nothing stands behind it: better the full or paused offer than nowhere.
+        click.offer_id = last_resort(self.plans, [share.offer_id for share in plan.rotation.shares], self.roll)
+        click.reason = found.reason if click.offer_id else Reason.FAILED
+        return None
+
+    def _go(self, offer_id: int, reason: Reason) -> None:
+        self.click.offer_id, self.click.reason = offer_id, reason
+        cap = self.plans.offers[offer_id].cap
+        if cap and not self.click.bot:
+            self.click.cap = cap.at(int(self.seconds) // SLOT)
+
+    def _fall_back(self, reason: Reason) -> None:
+        self._to_fallback = True
+        self.click.offer_id, self.click.reason = 0, reason
+
+    def _visitor(self) -> Visitor:
+        if not self.campaign.rotation.rules:
+            return _NOBODY
+        click = self.click
+        local = datetime.fromtimestamp(self.seconds, self._state.zone)
+        return Visitor(
+            country=click.country, device=click.agent.device, os=click.agent.os, browser=click.agent.browser,
+            language=click.language or "", source=self.campaign.source.code, subs=click.subs,
+            minute=local.hour * 60 + local.minute, weekday=local.weekday(),
+        )  # fmt: skip
+
+    def url(self) -> str | None:
+        """Where the visitor is sent; None if the campaign leads nowhere at all."""
+        if self._to_site and self.campaign.site:
+            return f"{self.campaign.site.url}?click={self.word}"
+        template = self._template()
+        return template.fill(self.value) if template else None
+
+    def _template(self) -> Template | None:
+        offer = self.plans.offers.get(self.click.offer_id)
+        if offer and not self._to_fallback:
+            return offer.template
+        return self.campaign.fallback
+
+    def value(self, macro: str) -> str:
+        """A macro's value for this click."""
+        click = self.click
+        if macro == "click_id":
+            return self.word
+        if macro.startswith("sub"):
+            at = int(macro[3:]) - 1
+            return click.subs[at] or "" if at < len(click.subs) else ""
+        if macro in {"timestamp", "random"}:
+            return moment(macro, self.seconds)
+        if macro == "source_click_id":
+            return click.source_click_id or ""
+        if macro == "country":
+            return click.country
+        if macro == "device":
+            return click.agent.device
+        return self._code(macro)
+
+    def _code(self, macro: str) -> str:
+        plan = self.campaign
+        if macro == "campaign":
+            return plan.code
+        if macro == "source":
+            return plan.source.code
+        if macro == "site":
+            return plan.site.code if plan.site else ""
+        offer = self.plans.offers.get(self.click.offer_id)
+        return offer.code if offer else ""
+
+
+class SiteJob(CampaignJob):
+    """A click that begins on a site, with no campaign before it: fast launch."""
+
+    __slots__ = ("_site", "_wanted")
+
+    def __init__(
+        self, state: State, site: SitePlan, offer_id: int, click: Click, *, seconds: float, visitor_id: int,
+        elder_id: int,
+    ) -> None:  # fmt: skip
+        super().__init__(
+            state, state.no_campaign(site), click, seconds=seconds, visitor_id=visitor_id, elder_id=elder_id
+        )
+        self._site = site
+        self._wanted = offer_id
+
+    def decide(self) -> None:
+        self.click.cap = None
+        offer_id, reason = onward(self._state, self.plans, self._site, self._wanted, self.seconds)
+        self._go(offer_id, reason)
+        if reason is Reason.FAILED:
+            self.click.cap = None
+
+
+class GoingJob(OutgoingJob):
+    """A visitor of a site going on with the click of a campaign."""
+
+    __slots__ = ("_came", "_site", "_state", "_wanted", "plans", "seconds", "word")
+
+    def __init__(
+        self, state: State, site: SitePlan, offer_id: int, *, outgoing_id: int, click_id: int, word: str,
+        seconds: float, bot: int,
+    ) -> None:  # fmt: skip
+        super().__init__(
+            id=outgoing_id, team_id=site.team_id, click_id=click_id, site_id=site.id, hour=state.hour(seconds), bot=bot
+        )
+        self._state = state
+        self._site = site
+        self._wanted = offer_id
+        self._came: Came | None = None
+        self.plans = state.plans
+        self.seconds = seconds
+        self.word = word
+
+    def decide(self, click: Came | None) -> None:
+        self._came = click
+        self.offer_id, reason = onward(self._state, self.plans, self._site, self._wanted, self.seconds)
+        offer = self.plans.offers[self.offer_id]
+        counts = offer.cap and not self.bot and reason is not Reason.FAILED
+        self.cap = offer.cap.at(int(self.seconds) // SLOT) if counts and offer.cap else None
+
+    def url(self) -> str:
+        return self.plans.offers[self.offer_id].template.fill(self.value)
+
+    def value(self, macro: str) -> str:
+        """A macro's value, of the click they came with."""
+        came = self._came
+        if macro == "click_id":
+            return self.word
+        if macro in {"timestamp", "random"}:
+            return moment(macro, self.seconds)
+        if macro == "offer":
+            return self.plans.offers[self.offer_id].code
+        if macro == "site":
+            return self._site.code
+        if came is None:
+            return ""
+        if macro.startswith("sub"):
+            return came.subs[int(macro[3:]) - 1] or ""
+        if macro == "campaign":
+            return self.plans.campaign_codes.get(came.campaign_id, "")
+        if macro == "source":
+            return self.plans.source_codes.get(came.source_id, "")
+        return str(getattr(came, macro, "") or "")
+
+
+def onward(state: State, plans: Plans, site: SitePlan, wanted: int, seconds: float) -> tuple[int, Reason]:
+    """The offer a site's visitor goes on to: the wanted one, its alternative, the site's next; never none."""
+    doors = state.doors(plans, seconds)
+    door = doors(wanted)
+    if door is Door.OPEN:
+        return wanted, Reason.CHOSEN
+    reason = Reason.CAPPED if door is Door.CAPPED else Reason.PAUSED
+    for offer_id in (*alternatives(plans.alternatives, wanted), *site.offers):
+        if doors(offer_id) is Door.OPEN:
+            return offer_id, reason
+    return wanted, Reason.FAILED
+
+
+def last_resort(plans: Plans, offers: Sequence[int], roll: float) -> int:
+    """An offer although none is open: one that is only full before one that is paused; 0 if there are none."""
+    known = [one for one in offers if one in plans.offers]
+    active = [one for one in known if not plans.offers[one].paused]
+    among = active or known
+    return among[int(roll * len(among))] if among else 0
+
+
+def moment(macro: str, seconds: float) -> str:
+    return str(int(seconds)) if macro == "timestamp" else str(random.getrandbits(53))

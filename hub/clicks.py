@@ -1,0 +1,320 @@
+"""GET /c/{code} and /go/{site}/{offer}: read, decide, on disk, redirect. Answered ahead of Litestar's router.
+
+Where a click goes: hub.click_client and click_query read the request, storage.writer gathers jobs (hub.click_jobs) into
+one transaction, and the 302 is sent after its commit.
+"""
+
+import asyncio
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import structlog
+from sqlalchemy.engine import make_url
+
+from hub import click_answers as answers
+from hub.click_client import Client, Clients, machine, prefix
+from hub.click_jobs import CampaignJob, GoingJob, SiteJob
+from hub.click_query import EMPTY, Query, read_cost, read_currency, read_query
+from hub.click_state import State
+from hub.country import Countries
+from hub.runtime import Runtime
+from hub.user_agents import UserAgents
+from storage import changes, hash_keys, plans
+from storage.clicks import ensure_codec, next_worker
+from storage.engine import Database
+from storage.ledger.click_id import Mint
+from storage.ledger.visitor import Remembered, address_hash, browser_hash, read_cookie, visitor_id
+from storage.plans import CampaignPlan, SitePlan
+from storage.writer import Writer
+from storage.writer_jobs import VISITS, Click
+
+log = structlog.get_logger()
+
+REFRESH = 0.3  # seconds between looks for a changed configuration
+_MOST_SUBJECTS = 1000  # different unknown codes counted by name in one process; the rest as one
+
+
+class Clicks:
+    """The hot path of one process."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        settings = runtime.settings
+        self._runtime = runtime
+        self._database = runtime.database
+        self._clients = Clients(settings.trusted_proxies, Countries(settings.geoip_file), UserAgents())
+        self._secure = settings.public_url.startswith("https:")
+        self._refreshing: asyncio.Task[None] | None = None
+        self._seen_change = -1
+        self._refreshed_at: datetime | None = None
+        self._subjects: set[str] = set()
+        self._failures = 0
+        self.state: State
+        self.writer: Writer
+
+    async def start(self) -> None:
+        """Load plans and keys, open the writer, follow changes."""
+        runtime = self._runtime
+        async with self._database.begin() as tx:
+            codec = await ensure_codec(tx)
+            worker = await next_worker(tx)
+            keys = await hash_keys.keys(tx, runtime.clock().astimezone(UTC).date())
+        self.writer = Writer(
+            self._database, spool=spool_folder(self._database), name=f"{os.getpid()}-{worker}", clock=runtime.clock
+        )
+        self.state = State(
+            codec=codec, mint=Mint(worker), zone=runtime.deployment.zone, clock=runtime.clock, full=self.writer.full
+        )
+        self.state.keys = keys
+        self._seen_change = -1
+        await self.refresh()
+        await asyncio.to_thread(self._clients.warm)
+        await self.writer.start()
+        self._refreshing = asyncio.create_task(self._follow())
+
+    async def stop(self) -> None:
+        """Everything taken in is stored before this returns."""
+        if self._refreshing:
+            self._refreshing.cancel()
+            await asyncio.gather(self._refreshing, return_exceptions=True)
+            await self.writer.stop()
+
+    async def refresh(self) -> None:
+        """Take the configuration in as it is now; called by itself within a third of a second of any change."""
+        async with self._database.read() as tx:
+            seen = await changes.seen(tx)
+            if seen != self._seen_change:
+                self.state.plans = await plans.load(tx, self._runtime.settings.public_url)
+                self._seen_change = seen
+        self._refreshed_at = self._runtime.clock()
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(REFRESH)
+            try:
+                await self.refresh()
+                await self._turn_keys()
+            except Exception as error:  # the database may be away: plans stay as they are, /readyz tells their age
+                log.warning("plans could not be refreshed", error=type(error).__name__)
+                await asyncio.sleep(REFRESH)
+
+    async def _turn_keys(self) -> None:
+        today = self._runtime.clock().astimezone(UTC).date()
+        if today != self.state.keys.day:
+            self.state.keys = await self.writer.run(lambda tx: hash_keys.keys(tx, today))
+
+    def health(self) -> dict[str, Any]:
+        """For /readyz and /metrics. `spooled` clicks wait outside the database; ages are in seconds."""
+        now = self._runtime.clock()
+        commit, fresh = self.writer.last_commit, self._refreshed_at
+        return {
+            "spooled": self.writer.spooled,
+            "database_down": int(self.writer.down),
+            "plans_age": round((now - fresh).total_seconds(), 1) if fresh else None,
+            "last_commit": commit.isoformat() if commit else None,
+            "campaigns": len(self.state.plans.campaigns),
+            "click_failures": self._failures,
+            **{f"writer_{name}": n for name, n in self.writer.tally.items()},
+        }
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """ASGI: any path below /c/ and /go/."""
+        if scope["method"] not in {"GET", "HEAD"}:
+            await answers.not_allowed(send)
+            return
+        parts = scope["path"].split("/")
+        if parts[1] == "c":
+            await self._campaign(scope, send, parts[2].lower())
+        elif len(parts) > 3:
+            await self._go(scope, send, parts[2].lower(), parts[3].lower())
+        else:
+            await self._unknown(scope, send, scope["path"])
+
+    async def _campaign(self, scope: Any, send: Any, code: str) -> None:
+        plan = self.state.plans.campaigns.get(code)
+        if plan is None:
+            await self._unknown(scope, send, code)
+            return
+        headers = dict(scope["headers"])
+        try:
+            job, kept = self._click(scope, headers, plan)
+            await self.writer.submit(job)
+            url = job.url()
+        except Exception as error:
+            await self._send_on(scope, send, plan, error)
+            return
+        if url is None:
+            await answers.nowhere(send)
+            return
+        await answers.redirect(send, url, self._cookies(job, kept))
+
+    def _click(
+        self, scope: Any, headers: dict[bytes, bytes], plan: CampaignPlan, at: tuple[SitePlan, int] | None = None
+    ) -> tuple[CampaignJob, Remembered | None]:
+        """A job out of a request, and what the visitor's cookie said. `at`: where one without a campaign clicked."""
+        state = self.state
+        now = state.clock()
+        seconds = now.timestamp()
+        client = self._clients.read(scope, headers, seconds)
+        query = read_query(scope["query_string"], plan.source.names)
+        place = plan.id or -at[0].id if at else plan.id
+        kept = self._remembered(headers, place, now)
+        keys = state.keys
+        hashed = browser_hash(keys.today, client.address, client.agent.text)
+        click = Click(
+            state.mint.make(seconds), plan.team_id, plan.id, plan.site.id if plan.site else 0, plan.source.id,
+            state.hour(seconds), client.agent, bot=client.bot, country=client.country, language=client.language,
+            visitor=hashed, ip_hash=address_hash(keys.today, client.address), referrer=client.referrer,
+            source_click_id=query.click_id, subs=query.subs,
+            extra=answers.as_json(query.extra) if query.extra else None,
+        )  # fmt: skip
+        if self._runtime.settings.store_ip_prefix:
+            click.ip_prefix = prefix(client.address)
+        self._cost(click, plan, query)
+        if query is not EMPTY and (query.macros or query.cut):
+            self._faults(plan, query, click.hour)
+        visitor, elder = self._visitor(client, hashed, place) if not kept and not client.bot else (0, 0)
+        if at:
+            job: CampaignJob = SiteJob(state, at[0], at[1], click, seconds=seconds, visitor_id=visitor, elder_id=elder)
+        else:
+            job = CampaignJob(state, plan, click, seconds=seconds, visitor_id=visitor, elder_id=elder)
+        job.bound = kept.offer_id if kept else 0
+        return job, kept
+
+    def _visitor(self, client: Client, hashed: bytes, place: int) -> tuple[int, int]:
+        """Keys of the visitor under today's and yesterday's hash key; 0 where there is no such key."""
+        yesterday = self.state.keys.yesterday
+        if yesterday is None:
+            return visitor_id(hashed, place), 0
+        return visitor_id(hashed, place), visitor_id(browser_hash(yesterday, client.address, client.agent.text), place)
+
+    def _remembered(self, headers: dict[bytes, bytes], place: int, now: datetime) -> Remembered | None:
+        cookie = headers.get(b"cookie")
+        value = answers.cookie_value(cookie, place) if cookie else None
+        return read_cookie(value, self.state.codec, now) if value else None
+
+    def _cost(self, click: Click, plan: CampaignPlan, query: Query) -> None:
+        if plan.cost_model == "fixed":
+            click.cost = plan.cost
+            click.currency = plan.currency or self._runtime.settings.report_currency
+        elif plan.cost_model == "link" and query.cost:
+            click.cost = read_cost(query.cost)
+            if click.cost is not None:
+                click.currency = read_currency(query.currency, plan.currency or self._runtime.settings.report_currency)
+
+    def _faults(self, plan: CampaignPlan, query: Query, hour: int) -> None:
+        for name in query.macros[:20]:
+            self.writer.fault((plan.team_id, hour // 24, "macro", f"{plan.source.code}:{name}"))
+        if query.cut:
+            self.writer.fault((plan.team_id, hour // 24, "cut", plan.code))
+
+    def _cookies(self, job: CampaignJob, kept: Remembered | None) -> list[bytes]:
+        """Nothing for machines, and nothing that the visitor has already."""
+        click = job.click
+        if click.bot:
+            return []
+        place = click.campaign_id or -click.site_id
+        cookies = []
+        if kept is None or kept.offer_id != click.offer_id:
+            first = kept.click if kept else job.word
+            cookies.append(answers.cookie(place, f"{first}-{click.offer_id}", secure=self._secure))
+        if click.campaign_id and click.site_id and not click.offer_id:
+            cookies.append(answers.carried(job.word, secure=self._secure))
+        return cookies
+
+    async def _send_on(self, scope: Any, send: Any, plan: CampaignPlan, error: Exception) -> None:
+        """Something of ours broke: the visitor is redirected all the same."""
+        self._failures += 1
+        log.error("a click failed", campaign=plan.code, error=type(error).__name__, exc_info=error)
+        click = Click(
+            self.state.mint.make(), plan.team_id, plan.id, plan.site.id if plan.site else 0, plan.source.id,
+            self.state.hour(self.state.clock().timestamp()), answers.UNREAD,
+        )  # fmt: skip
+        job = answers.FailedJob(self.state, plan, click)
+        try:
+            await self.writer.submit(job)
+        except Exception as fault:
+            log.error("a failed click could not be kept", campaign=plan.code, error=type(fault).__name__)
+        url = job.url()
+        await (answers.redirect(send, url, []) if url else answers.nowhere(send))
+
+    async def _go(self, scope: Any, send: Any, site_code: str, offer_code: str) -> None:
+        known = self.state.plans
+        site = known.sites.get(site_code)
+        offer_id = known.offer_codes.get((site.team_id, offer_code)) if site else None
+        if site is None or offer_id is None:
+            await self._unknown(scope, send, f"{site_code}/{offer_code}")
+            return
+        headers = dict(scope["headers"])
+        word = self._carried(scope, headers)
+        click_id = self.state.codec.decode(word) if word else None
+        if word and click_id is not None:
+            going = self._going(scope, headers, site, offer_id, click_id, word)
+            await self.writer.submit(going)
+            if going.found or self.writer.down:
+                await answers.redirect(send, going.url(), [])
+                return
+        plan = self.state.no_campaign(site)
+        job, kept = self._click(scope, headers, plan, (site, offer_id))
+        await self.writer.submit(job)
+        await answers.redirect(send, job.url() or site.url, self._cookies(job, kept))
+
+    def _carried(self, scope: Any, headers: dict[bytes, bytes]) -> str | None:
+        """The click that the visitor came to the site with, by the link or else by cookie."""
+        query = scope["query_string"]
+        if b"click=" in query:
+            given = parse_qs(query[:2000].decode("utf-8", "replace"), errors="replace", max_num_fields=None)
+            if given.get("click"):
+                return str(given["click"][0]).lower()
+        cookie = headers.get(b"cookie")
+        return answers.carried_value(cookie) if cookie else None
+
+    def _going(
+        self, scope: Any, headers: dict[bytes, bytes], site: SitePlan, offer_id: int, click_id: int, word: str
+    ) -> GoingJob:
+        seconds = self.state.clock().timestamp()
+        client = self._clients.read(scope, headers, seconds)
+        return GoingJob(
+            self.state, site, offer_id, outgoing_id=self.state.mint.make(seconds), click_id=click_id, word=word,
+            seconds=seconds, bot=client.bot,
+        )  # fmt: skip
+
+    async def _unknown(self, scope: Any, send: Any, code: str) -> None:
+        """404, and counted under the code, so that a mistyped link is found."""
+        subject = code[:80].replace("\x00", "")
+        if subject not in self._subjects:
+            if len(self._subjects) >= _MOST_SUBJECTS:
+                subject = "(others)"
+            self._subjects.add(subject)
+        day = self.state.hour(self.state.clock().timestamp()) // 24
+        self.writer.fault((self._runtime.team_id, day, "unknown_code", subject))
+        await answers.unknown(send, head=scope["method"] == "HEAD")
+
+    def visit(
+        self, scope: Any, *, team_id: int, site_id: int, campaign_id: int = 0, offer_id: int = 0, source_id: int = 0
+    ) -> bool:
+        """Count a page view of a site in the roll-up (`site_visits`), unless a machine made it; never waits.
+
+        `scope` is the page's ASGI request: country and device are read from it. Returns whether it was counted.
+        """
+        headers = dict(scope["headers"])
+        seconds = self.state.clock().timestamp()
+        client = self._clients.look(scope, headers)
+        if client.bot or machine(scope["method"], headers):
+            return False
+        hour = self.state.hour(seconds)
+        key = (team_id, hour, campaign_id, site_id, offer_id, source_id, client.country, client.agent.device, "")
+        self.writer.count(key, VISITS)
+        return True
+
+    def client(self, scope: Any) -> Client:
+        """Who asks, without counting it as a click: for pages and the beacon."""
+        return self._clients.look(scope, dict(scope["headers"]))
+
+
+def spool_folder(database: Database) -> Path:
+    """Beside an SQLite database, else in the working folder."""
+    path = make_url(database.url).database if database.sqlite else None
+    return Path(f"{path}.spool") if path and path != ":memory:" else Path("casinoflux.spool")

@@ -1,0 +1,69 @@
+"""What a user agent tells: device, system, browser, and whether it is a machine. Each is read once."""
+
+import re
+from collections.abc import Callable
+
+from storage.ledger.facts import Bot
+from storage.writer_jobs import Agent
+
+_KEPT = 20_000
+_LONGEST = 512  # characters; what comes after is never read, nor stored
+_PREVIEWS = re.compile(
+    r"facebookexternalhit|facebot|twitterbot|slackbot|slack-imgproxy|telegrambot|whatsapp|discordbot|linkedinbot|"
+    r"skypeuripreview|viber|snapchat|pinterestbot|redditbot|vkshare|bitlybot|iframely|embedly|mattermost|google-pagerenderer",
+    re.IGNORECASE,
+)
+_TABLET = re.compile(r"ipad|tablet|playbook|silk(?!.*mobile)|kindle|android(?!.*mobile)", re.IGNORECASE)
+_MOBILE = re.compile(r"mobi|iphone|ipod|android|windows phone|opera mini|blackberry|bb10|symbian", re.IGNORECASE)
+_DESKTOP = re.compile(r"windows nt|macintosh|x11|cros |linux", re.IGNORECASE)
+
+
+class UserAgents:
+    """Reads user agents and remembers them, so that none is on the critical path twice."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Agent] = {}
+        self._crawler: Callable[[str], bool] | None = None
+
+    def of(self, text: str) -> Agent:
+        found = self._known.get(text)
+        if found is None:
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            found = self._known[text] = self._read(text[:_LONGEST].replace("\x00", ""))
+        return found
+
+    def warm(self) -> None:
+        """Load what reading needs, before the first visitor comes."""
+        self._read("Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/120.0.0.0 Safari/537.36")
+
+    def _read(self, text: str) -> Agent:
+        import ua_parser
+
+        bot = self._bot(text)
+        parsed = ua_parser.parse(text)
+        return Agent(
+            text=text,
+            device="bot" if bot else device(text),
+            os=parsed.os.family if parsed.os else "",
+            browser=parsed.user_agent.family if parsed.user_agent else "",
+            bot=bot,
+        )
+
+    def _bot(self, text: str) -> int:
+        if _PREVIEWS.search(text):
+            return Bot.PREVIEW
+        if self._crawler is None:
+            from crawlerdetect import CrawlerDetect
+
+            self._crawler = CrawlerDetect().is_crawler
+        return Bot.CRAWLER if text and self._crawler(text) else Bot.NO
+
+
+def device(text: str) -> str:
+    """desktop, mobile, tablet or other."""
+    if _TABLET.search(text):
+        return "tablet"
+    if _MOBILE.search(text):
+        return "mobile"
+    return "desktop" if _DESKTOP.search(text) else "other"

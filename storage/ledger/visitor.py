@@ -1,0 +1,55 @@
+"""Who clicks, told without keeping who it is: keyed hashes of address and browser, and what a cookie may say."""
+
+import hashlib
+from datetime import date, datetime
+
+import msgspec
+
+from storage.ledger.click_id import Codec, instant_of
+
+COOKIE_AGE = 24 * 3600
+"""Seconds a visitor counts as the same one, and keeps what they saw."""
+
+_SPREAD = 0x9E3779B97F4A7C15
+_MASK = (1 << 63) - 1
+
+
+class Keys(msgspec.Struct, frozen=True):
+    """The day's random hash key and, while it is kept, the day before's."""
+
+    day: date
+    today: bytes
+    yesterday: bytes | None = None
+
+
+def address_hash(key: bytes, address: str) -> bytes:
+    """Eight bytes for an address; nobody can tell the address once the key is gone."""
+    return hashlib.blake2b(address.encode(), digest_size=8, key=key).digest()
+
+
+def browser_hash(key: bytes, address: str, agent: str) -> bytes:
+    """Eight bytes for an address and a user agent together."""
+    return hashlib.blake2b(f"{address}\n{agent}".encode("utf-8", "replace"), digest_size=8, key=key).digest()
+
+
+def visitor_id(hashed: bytes, place: int) -> int:
+    """The visitor on one campaign (`place`), as a positive 63-bit number, never 0."""
+    return ((int.from_bytes(hashed, "big") ^ place * _SPREAD) & _MASK) or 1
+
+
+class Remembered(msgspec.Struct, frozen=True):
+    """What a visitor's cookie says: their first click here, and the offer they saw."""
+
+    click: str
+    click_id: int
+    offer_id: int
+
+
+def read_cookie(value: str, codec: Codec, now: datetime) -> Remembered | None:
+    """A cookie of ours that is not older than a day; None for anything else."""
+    click, _, offer = value.partition("-")
+    click_id = codec.decode(click)
+    if click_id is None or not offer.isdecimal() or len(offer) > 18:
+        return None
+    age = (now - instant_of(click_id)).total_seconds()
+    return Remembered(click, click_id, int(offer)) if -COOKIE_AGE < age < COOKIE_AGE else None
