@@ -70,8 +70,8 @@ async def lose(tx: AsyncConnection, room_id: int, now: datetime, why: str) -> in
     return stopped.rowcount if lost.rowcount else -1
 
 
-async def own_chats(tx: AsyncConnection, team_id: int, now: datetime) -> list[RoomRow]:
-    """The owners' own chats with the bot, on every face they are known on.
+async def own_chats(tx: AsyncConnection, team_id: int, now: datetime, *, but: int = 0) -> list[RoomRow]:
+    """The owners' own chats with the bot, on every face they are known on, save the room `but`.
 
     Both platforms let a bot write to a person under the person's id (Telegram: once they have started it).
     """

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -26,3 +26,7 @@ async def fact(tx: AsyncConnection, name: str) -> str | None:
 async def keep_fact(tx: AsyncConnection, name: str, value: str) -> None:
     statement = upsert(facts).values(name=name, value=value)
     await tx.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"value": value}))
+
+
+async def drop_fact(tx: AsyncConnection, name: str) -> None:
+    await tx.execute(delete(facts).where(facts.c.name == name))

@@ -1,0 +1,152 @@
+"""Members: invited, listed, given roles, removed; and how a chat joins."""
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy import select
+
+from bot.arguments import Arguments, choices, refers
+from bot.command import command
+from bot.context import Context
+from bot.joining import Joined
+from bot.joining import join as join_room
+from bot.listing import Listing, Page
+from bot.message import Block, Button, Buttons, Fields, Message, Notice, Table, Text
+from storage import members, names, teams
+from storage.entities import page
+from storage.ledger.errors import Refused
+from storage.ledger.facts import Role
+from storage.members import Member
+from storage.tables import campaigns as campaigns_table
+from storage.tables import members as table
+
+ROLES = tuple(one.value for one in Role)
+
+
+class Invitation(Arguments):
+    role: Annotated[Role, choices("what they may do", *ROLES)]
+    campaigns: Annotated[list[str] | None, refers("campaign", "campaigns a buyer is limited to")] = None
+
+
+class Invited(msgspec.Struct, frozen=True, kw_only=True):
+    """A one-time code, shown this once; `link` opens Telegram, null where no bot is set up."""
+
+    code: str
+    link: str | None
+    role: Role
+    campaigns: list[str] | None
+    expires_at: datetime
+
+
+class NewRole(Arguments):
+    member: Annotated[str, refers("member", "who")]
+    role: Annotated[Role, choices("what they may do from now on", *ROLES)]
+    campaigns: Annotated[list[str] | None, refers("campaign", "campaigns a buyer is limited to")] = None
+
+
+class OneMember(Arguments):
+    member: Annotated[str, refers("member", "who")]
+
+
+class Joining(Arguments):
+    code: Annotated[str | None, Meta(description="code of the invitation; none binds this chat to your team")] = None
+
+
+def invited_card(_ctx: Context, made: Invited) -> Message:
+    rows = [("Role", _limited(made.role, made.campaigns)), ("Good until", f"{made.expires_at:%Y-%m-%d %H:%M} UTC")]
+    how: list[Block] = [
+        Text(made.code, code=True),
+        Text(f"On Slack: /flux join {made.code}\nOn Telegram: /start {made.code}"),
+        Fields(tuple(rows)),
+        Notice("warning", "It works once, for one person, and is not shown again."),
+    ]
+    if made.link:
+        how.append(Buttons((Button("Open in Telegram", url=made.link),)))
+    return Message("Invitation", tuple(how), private=True)
+
+
+def member_card(_ctx: Context, found: Member) -> Message:
+    return Message(f"{found.name} ({found.code}) · {_limited(found.role, found.campaigns)}")
+
+
+def removed_card(_ctx: Context, found: Member) -> Message:
+    return Message(f"{found.name} ({found.code}) was removed and may do nothing here any more.")
+
+
+def joined_card(_ctx: Context, found: Joined) -> Message:
+    where = " This chat is your team's now." if found.bound else ""
+    return Message(f"Welcome, {found.name}: you are {_article(found.role)}.{where} Say help to see what there is.")
+
+
+def member_table(_ctx: Context, found: Page[Member]) -> Message:
+    rows = tuple((one.name, one.code, one.role.value, ", ".join(one.campaigns or ()) or "all") for one in found.items)
+    if not rows:
+        return Message("No members yet: member invite role=buyer", private=True)
+    more = (Buttons((Button("More", f"member list after={found.next}"),)),) if found.next else ()
+    return Message("Members", (Table(("Name", "Code", "Role", "Campaigns"), rows), *more), private=True)
+
+
+def _limited(role: Role, campaigns: list[str] | None) -> str:
+    return f"{role.value}, only {', '.join(campaigns)}" if campaigns else role.value
+
+
+def _article(role: Role) -> str:
+    return f"an {role.value}" if role is Role.OWNER else f"a {role.value}"
+
+
+@command("member invite", role=Role.OWNER, says=invited_card, positional=("role",))
+async def invite_member(ctx: Context, new: Invitation) -> Invited:
+    """Invite a person by a code that works once, for 24 hours."""
+    limited = await _campaigns(ctx, new.role, new.campaigns)
+    code, expires_at = await members.invite(
+        ctx.tx, team_id=ctx.team_id, role=new.role, campaigns=limited, now=ctx.now
+    )  # fmt: skip
+    name = ctx.deployment.telegram_name or await teams.fact(ctx.tx, "telegram_name")
+    link = f"https://t.me/{name}?start={code}" if name else None
+    return Invited(code=code, link=link, role=new.role, campaigns=limited, expires_at=expires_at)
+
+
+async def _campaigns(ctx: Context, role: Role, given: list[str] | None) -> list[str] | None:
+    if given is None:
+        return None
+    if role is not Role.BUYER:
+        raise Refused(f"campaigns limit a buyer, not {_article(role)}: leave them out", field="campaigns")
+    found = [await names.find(ctx.tx, campaigns_table, ctx.team_id, one, field="campaigns") for one in given]
+    return [one.code for one in found] or None
+
+
+@command("member list", role=Role.VIEWER, says=member_table, reads=True)
+async def list_members(ctx: Context, new: Listing) -> Page[Member]:
+    """Who is in the team, and what they may do."""
+    query = select(table).where(table.c.team_id == ctx.team_id, table.c.removed_at.is_(None))
+    rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after)
+    return Page([members.shown(row) for row in rows], following)
+
+
+@command("member role", role=Role.OWNER, says=member_card, positional=("member", "role"))
+async def set_role(ctx: Context, new: NewRole) -> Member:
+    """Change what a member may do."""
+    before = await members.find(ctx.tx, ctx.team_id, new.member)
+    limited = await _campaigns(ctx, new.role, new.campaigns)
+    after = await members.set_role(ctx.tx, before, new.role, limited)
+    ctx.notes |= {"entity": "member", "entity_id": after.id, "before": before, "after": after}
+    return after
+
+
+@command("member remove", role=Role.OWNER, says=removed_card, positional=("member",))
+async def remove_member(ctx: Context, new: OneMember) -> Member:
+    """Take a member's access away, at once and on every chat."""
+    before = await members.find(ctx.tx, ctx.team_id, new.member)
+    after = await members.remove(ctx.tx, before, ctx.now)
+    ctx.notes |= {"entity": "member", "entity_id": after.id, "before": before}
+    return after
+
+
+@command("join", role=Role.VIEWER, says=joined_card, positional=("code",), aliases=("start",))
+async def join(ctx: Context, new: Joining) -> Joined:
+    """Become a member by an invitation's code, or bind this chat to your team."""
+    if ctx.room is None or ctx.room.face not in {"slack", "telegram"}:
+        raise Refused("join is said in the chat that joins: on Slack or Telegram", field="code")
+    return await join_room(ctx.tx, ctx.now, ctx.room, name=ctx.actor.name, code=new.code)

@@ -1,0 +1,165 @@
+"""Messages from the outbox to their rooms: in order per room, within the platforms' limits, never twice.
+
+A message is claimed by compare-and-set before it is sent. Where a send ends without an answer (a time-out, a process
+that dies) it may have arrived, so it is given up rather than posted a second time.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.message import Message, Notice, Text
+from storage import messages, rooms
+from storage.engine import Database
+from storage.messages import Queued
+from storage.rooms import RoomRow
+
+log = logging.getLogger(__name__)
+
+PER_SECOND = 25  # Telegram allows 30 a second over all chats; answers to commands need a few
+BACK_OFF = (5, 30, 120, 600, 1800, 3600, 7200, 14400)  # seconds after each temporary failure, then dead
+GROUP_GAP, OWN_GAP = 3.0, 1.0  # Telegram: 20 a minute in a group, one a second in a chat; Slack: one a second
+
+
+class Lost(Exception):
+    """We may not write to that room any more: bot removed or blocked, channel archived or gone."""
+
+
+class Later(Exception):
+    """It was surely not posted: try again after so many seconds (None: as we see fit)."""
+
+    def __init__(self, why: str, seconds: float | None = None) -> None:
+        super().__init__(why)
+        self.seconds = seconds
+
+
+class Unsendable(Exception):
+    """This message can never be posted, or may have been posted: the room is fine."""
+
+
+class Sender(Protocol):
+    """One chat platform."""
+
+    async def post(self, item: Queued, message: Message, *, under: str | None) -> str:
+        """Post and return the platform's id of the message. `under`: the id of the message it answers.
+
+        Raises Lost, Later or Unsendable.
+        """
+
+
+class Delivery:
+    """One process's deliverer. `senders` gives the platforms that are set up, by face."""
+
+    def __init__(
+        self, database: Database, clock: Callable[[], datetime], senders: Callable[[], dict[str, Sender]]
+    ) -> None:
+        self.database, self.clock, self.senders = database, clock, senders
+        self._sending: dict[int, asyncio.Task[None]] = {}
+        self._free_at: dict[int, float] = {}
+        self._allowance, self._asked_at = float(PER_SECOND), 0.0
+
+    async def tick(self) -> int:
+        """Begin to send what is due and may go now; returns how many were begun. Call about once a second."""
+        now = self.clock()
+        limit = self._allowed()
+        if not self.senders() or limit < 1:
+            return 0
+        async with self.database.read() as tx:
+            if not await messages.due(tx, now):
+                return 0
+        async with self.database.begin() as tx:
+            await messages.give_up_lapsed(tx, now)
+            claimed = await messages.claim(tx, now, busy=self._busy(), limit=limit)
+        self._allowance -= len(claimed)
+        for item in claimed:
+            self._sending[item.room_id] = asyncio.create_task(self._send(item))
+        return len(claimed)
+
+    async def drain(self) -> None:
+        """Wait for what is being sent."""
+        while self._sending:
+            await asyncio.gather(*self._sending.values(), return_exceptions=True)
+
+    async def deliver_all(self) -> None:
+        """Send everything that is due now, at the platforms' pace (the demo and tests)."""
+        while await self.tick() or self._sending or await self._waiting():
+            await self.drain()
+            await asyncio.sleep(0.02)
+
+    async def _waiting(self) -> bool:
+        async with self.database.read() as tx:
+            return bool(self.senders()) and await messages.due(tx, self.clock())
+
+    def _allowed(self) -> int:
+        at = asyncio.get_running_loop().time()
+        self._allowance = min(float(PER_SECOND), self._allowance + (at - self._asked_at) * PER_SECOND)
+        self._asked_at = at
+        return int(self._allowance)
+
+    def _busy(self) -> set[int]:
+        at = asyncio.get_running_loop().time()
+        self._free_at = {room: free for room, free in self._free_at.items() if free > at}
+        return {*self._sending, *self._free_at}
+
+    async def _send(self, item: Queued) -> None:
+        try:
+            await self._settle(item, await self._outcome(item))
+        except Exception:
+            log.exception("the outcome of message %s could not be kept", item.id)
+        finally:
+            gap = OWN_GAP if item.private or item.face == "slack" else GROUP_GAP
+            self._free_at[item.room_id] = asyncio.get_running_loop().time() + gap
+            del self._sending[item.room_id]
+
+    async def _outcome(self, item: Queued) -> str | Exception:
+        sender = self.senders().get(item.face)
+        if sender is None:
+            return Later(f"{item.face} is not set up here")
+        under = None
+        if item.answers:
+            async with self.database.read() as tx:
+                under = await messages.posted_as(tx, item.answers)
+        try:
+            return await sender.post(item, msgspec.convert(item.message, Message), under=under)
+        except Exception as fault:
+            return fault
+
+    async def _settle(self, item: Queued, outcome: str | Exception) -> None:
+        now = self.clock()
+        async with self.database.begin() as tx:
+            match outcome:
+                case str():
+                    await messages.sent(tx, item.id, outcome)
+                case Lost():
+                    await messages.dead(tx, item.id, str(outcome))
+                    if room := await rooms.by_id(tx, item.room_id):
+                        await lose(tx, room, now, str(outcome))
+                case Later() if item.attempts < len(BACK_OFF):
+                    seconds = BACK_OFF[item.attempts] if outcome.seconds is None else outcome.seconds
+                    await messages.retry(tx, item.id, now + timedelta(seconds=seconds), str(outcome))
+                case _:
+                    log.warning("message %s to %s is given up: %s", item.id, item.face, outcome)
+                    await messages.dead(tx, item.id, f"{type(outcome).__name__}: {outcome}")
+
+
+async def lose(tx: AsyncConnection, room: RoomRow, now: datetime, why: str) -> None:
+    """A room is lost: its subscriptions stop, and the owners hear of it in their own chats."""
+    stopped = await rooms.lose(tx, room.id, now, why)
+    if stopped < 0:
+        return
+    told = lost_message(room.face, room.title or room.room, why, stopped)
+    for own in await rooms.own_chats(tx, room.team_id, now, but=room.id):
+        key = f"lost:{room.id}:{now:%Y%m%dT%H%M%S%f}:{own.id}"
+        await messages.queue(tx, team_id=room.team_id, room_id=own.id, key=key, message=told, now=now)
+
+
+def lost_message(face: str, title: str, why: str, stopped: int) -> Message:
+    """What the owners are told of a room we may not write to."""
+    ended = f"{stopped} {'subscription' if stopped == 1 else 'subscriptions'} there stopped." if stopped else ""
+    again = Text(f"Invite the bot again and subscribe anew there. {ended}".strip())
+    return Message(f"I can no longer write to {title} on {face.title()}", (Notice("warning", why), again))

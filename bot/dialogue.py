@@ -1,0 +1,124 @@
+"""Questions a command's struct asks, and the answers there are to choose from: for modals and dialogues alike."""
+
+from datetime import date
+from decimal import Decimal
+from enum import Enum
+from typing import Any, Literal, get_args, get_origin
+
+import msgspec
+from sqlalchemy import Table as SqlTable
+from sqlalchemy import func, or_, select
+
+from bot.arguments import _kinds, meta
+from bot.command import Command
+from bot.session import Desk
+from storage import tables
+
+Kind = Literal["text", "choice", "yes", "day", "secret"]
+
+#: Where the things that a field may refer to are kept.
+REFERRED: dict[str, SqlTable] = {
+    "account": tables.accounts,
+    "casino": tables.casinos,
+    "offer": tables.offers,
+    "site": tables.sites,
+    "domain": tables.domains,
+    "source": tables.sources,
+    "campaign": tables.campaigns,
+    "token": tables.tokens,
+    "member": tables.members,
+}
+MOST = 100
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """A field to ask for. `many`: it takes several values."""
+
+    name: str
+    description: str
+    required: bool
+    kind: Kind
+    many: bool = False
+    choices: tuple[str, ...] = ()
+    refers: str = ""
+    default: str = ""
+
+    @property
+    def label(self) -> str:
+        """`fallback_url` as people read it."""
+        words = self.name.replace("_", " ")
+        return (words[:1].upper() + words[1:]).replace("url", "URL").replace("Url", "URL")
+
+
+class Option(msgspec.Struct, frozen=True):
+    value: str
+    label: str
+
+
+def questions(found: Command) -> list[Question]:
+    """The command's fields as questions, in order; what is required comes first."""
+    made = [_question(field) for field in msgspec.structs.fields(found.takes)]
+    return sorted(made, key=lambda one: not one.required)
+
+
+def _question(field: msgspec.structs.FieldInfo) -> Question:
+    _, description, extra = meta(field.type)
+    kinds = _kinds(field.type)
+    values = tuple(extra.get("choices", ())) or _enumerated(kinds) or _literals(field.type)
+    kind: Kind = "text"
+    if extra.get("secret"):
+        kind = "secret"
+    elif bool in kinds:
+        kind = "yes"
+    elif values or extra.get("refers"):
+        kind = "choice"
+    elif date in kinds:
+        kind = "day"
+    default = field.default if isinstance(field.default, str | int | Decimal) else ""
+    return Question(
+        name=field.encode_name, description=description, required=field.required, kind=kind,
+        many=bool(kinds & {list, tuple}), choices=values, refers=extra.get("refers", ""),
+        default=str(getattr(default, "value", default)),
+    )  # fmt: skip
+
+
+def _enumerated(kinds: set[Any]) -> tuple[str, ...]:
+    for kind in kinds:
+        if isinstance(kind, type) and issubclass(kind, Enum):
+            return tuple(str(one.value) for one in kind)
+    return ()
+
+
+def _literals(annotation: Any) -> tuple[str, ...]:
+    """Values of a Literal, alone or in `Literal[...] | None`."""
+    bare = meta(annotation)[0]
+    if get_origin(bare) is Literal:
+        return tuple(str(one) for one in get_args(bare))
+    return next((found for one in get_args(bare) if (found := _literals(one))), ())
+
+
+async def options(desk: Desk, team_id: int, question: Question, *, typed: str = "", limit: int = MOST) -> list[Option]:
+    """What the question may be answered with, of the data there is now; empty where anything may be typed."""
+    if question.kind == "yes":
+        return [Option("yes", "Yes"), Option("no", "No")]
+    if question.choices:
+        return [Option(one, one) for one in question.choices if typed.lower() in one.lower()][:limit]
+    if question.refers in {"platform", "preset"}:
+        known = desk.ports.platforms() if question.refers == "platform" else desk.ports.presets()
+        return [Option(one, one) for one in sorted(known) if typed.lower() in one.lower()][:limit]
+    if question.refers not in REFERRED:
+        return []
+    return await _entities(desk, team_id, REFERRED[question.refers], typed, limit)
+
+
+async def _entities(desk: Desk, team_id: int, table: SqlTable, typed: str, limit: int) -> list[Option]:
+    query = select(table.c.code, table.c.name).where(table.c.team_id == team_id)
+    for gone in ("removed_at", "revoked_at"):
+        if gone in table.c:
+            query = query.where(table.c[gone].is_(None))
+    if typed:
+        like = f"%{typed.lower().replace('%', '').replace('_', '')}%"
+        query = query.where(or_(func.lower(table.c.name).like(like), table.c.code.like(like)))
+    async with desk.database.read() as tx:
+        rows = (await tx.execute(query.order_by(table.c.id.desc()).limit(limit))).all()
+    return [Option(row.code, row.name) for row in rows]

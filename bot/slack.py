@@ -1,0 +1,231 @@
+"""Slack: what people type, press and submit, to commands and back. Knows Bolt; knows nothing of HTTP servers."""
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any
+
+import aiohttp
+import msgspec
+from slack_bolt.async_app import AsyncApp
+from slack_bolt.authorization import AuthorizeResult
+from slack_bolt.request.async_request import AsyncBoltRequest
+from slack_bolt.response import BoltResponse
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot import slack_actions, slack_post, slack_text, slack_views
+from bot.context import Room
+from bot.session import Caller, Desk, Reply, handle
+from bot.slack_install import Installs
+from bot.slack_post import SlackSender
+from storage import handled
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 2.0  # seconds before somebody who waits is told that we are at work
+
+
+class SlackSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How to reach Slack, and how it reaches us."""
+
+    bot_token: str | None = None
+    signing_secret: str | None = None
+    app_token: str | None = None
+    api_url: str = "https://slack.com/api/"
+
+    @property
+    def socket_mode(self) -> bool:
+        return bool(self.app_token and not self.signing_secret)
+
+
+class SlackChat:
+    """The bot on Slack: `start`, `dispatch` what comes over HTTP, `stop`."""
+
+    def __init__(self, desk: Desk, settings: SlackSettings) -> None:
+        self.desk, self.settings = desk, settings
+        self.installs = Installs(desk)
+        self.sender = SlackSender(lambda workspace: self.client(workspace, patient=False))
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._own_user = ""
+        self._socket: Any = None
+
+    async def start(self, *, listen: bool = True) -> None:
+        """Begin. `listen`: this process may open Slack's socket, if that is how Slack reaches us."""
+        self.session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(slack_post.TIMEOUT))
+        self.app = AsyncApp(
+            signing_secret=self.settings.signing_secret or "socket", authorize=self._authorize, name="casinoflux",
+            request_verification_enabled=not self.settings.socket_mode, client=await self.client("", patient=True),
+        )  # fmt: skip
+        self._listen()
+        if self.settings.socket_mode and listen:
+            from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
+
+            self._socket = AsyncSocketModeHandler(self.app, self.settings.app_token)
+            self.spawn(self._connect())
+
+    async def stop(self) -> None:
+        """Finish what was begun (up to ten seconds), then hang up."""
+        if self._socket is not None:
+            await self._socket.close_async()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=10)
+        for task in self._tasks:
+            task.cancel()
+        await self.session.close()
+
+    async def dispatch(self, body: bytes, query: str, headers: Mapping[str, str]) -> tuple[int, dict[str, str], str]:
+        """One request of Slack's: answered within its three seconds, worked on after."""
+        sequences: dict[str, Any] = {name: [value] for name, value in headers.items()}
+        request = AsyncBoltRequest(body=body.decode("utf-8", "replace"), query=query, headers=sequences)
+        answer = await self.app.async_dispatch(request)
+        return answer.status, {name: values[0] for name, values in answer.headers.items()}, answer.body
+
+    async def client(self, workspace: str, *, patient: bool = True) -> AsyncWebClient:
+        """A Web API client with the workspace's token, or the one of the settings."""
+        token = await self.installs.token(workspace) or self.settings.bot_token
+        return slack_post.client(token, self.settings.api_url, self.session, patient=patient)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Work that goes on after Slack has its answer; `stop` waits for it."""
+        task = asyncio.create_task(self._logged(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _logged(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except SlackApiError as fault:
+            log.warning("Slack refused an answer: %s", slack_post.reason(fault))
+        except Exception:
+            log.exception("an answer to Slack failed")
+
+    async def _connect(self) -> None:
+        """Socket Mode: try until Slack lets us in; the hub runs on meanwhile."""
+        pause = 1.0
+        while True:
+            try:
+                await self._socket.connect_async()
+            except Exception as fault:
+                log.warning("Slack's socket is not open yet: %s", slack_post.reason(fault))
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 60)
+            else:
+                return
+
+    async def _authorize(self, enterprise_id: str | None, team_id: str | None) -> Any:
+        """Whose token answers a workspace; None (Slack is told so) where the app is not installed."""
+        token = await self.installs.token(team_id or "") or self.settings.bot_token
+        if token is None:
+            return None
+        return AuthorizeResult(enterprise_id=enterprise_id, team_id=team_id, bot_token=token, bot_user_id="")
+
+    def _listen(self) -> None:
+        app = self.app
+        app.middleware(self._once)
+        app.error(self._fault)
+        app.command(re.compile(r".*"))(self._command)
+        app.event("app_mention")(self._mention)
+        app.event("message")(self._direct)
+        slack_views.listen(self)
+        slack_actions.listen(self)
+        for gone in ("app_uninstalled", "tokens_revoked"):
+            app.event(gone)(self._gone)
+        app.event(re.compile(r".*"))(_seen)
+
+    async def _once(self, request: AsyncBoltRequest, next_: Callable[[], Awaitable[BoltResponse]]) -> BoltResponse:
+        """The same signed request, or the same event again, is handled once, in whatever process."""
+        keys = [f"slack:sig:{one}" for one in request.headers.get("x-slack-signature", [])]
+        if event := request.body.get("event_id"):
+            keys.append(f"slack:event:{event}")
+        if keys:
+            async with self.desk.database.begin() as tx:
+                if not await handled.first_time(tx, self.desk.clock(), *keys):
+                    return BoltResponse(status=200, body="")
+        return await next_()
+
+    async def _fault(self, error: Exception) -> None:
+        log.error("a Slack listener failed", exc_info=error)
+
+    async def _gone(self, ack: Any, body: dict[str, Any]) -> None:
+        await ack()
+        await self.installs.forget(body.get("team_id", ""))
+
+    async def _command(self, ack: Any, body: dict[str, Any]) -> None:
+        """`/flux <command>`"""
+        await ack()
+        room = Room(
+            face="slack", workspace=body.get("team_id", ""), room=body["channel_id"], user=body["user_id"],
+            title=body.get("channel_name", ""), private=body["channel_id"].startswith("D"),
+        )  # fmt: skip
+        caller = Caller(room=room, name=body.get("user_name", ""))
+        self.spawn(self._answer(caller, slack_text.typed(body.get("text") or ""), body))
+
+    async def _answer(self, caller: Caller, text: str, body: dict[str, Any]) -> None:
+        url = body.get("response_url", "")
+        work = asyncio.create_task(handle(self.desk, caller, text))
+        slow = not (await asyncio.wait({work}, timeout=PATIENCE))[0]
+        if slow and url:
+            busy = slack_text.busy(text)
+            await slack_post.respond(self.session, url, busy)
+        reply = await work
+        if reply.form and reply.form.missing and not slow and await slack_views.ask(self, caller.room, reply, body):
+            return
+        await self.tell(caller, slack_text.shareable(reply, text, caller.room), url, replace=slow)
+
+    async def tell(self, caller: Caller, reply: Reply, url: str, *, replace: bool = False) -> None:
+        """Show a reply where it was asked for: by the response URL, or else in the channel."""
+        message, room = reply.message, caller.room
+        plain = not any(block.__class__.__name__ == "File" for block in message.blocks)
+        if url and plain:
+            shown = await slack_post.respond(
+                self.session, url, message, public=reply.public, replace=replace and not reply.public
+            )
+            if shown and replace and reply.public:
+                await slack_post.respond_raw(self.session, url, {"delete_original": True})
+            if shown:
+                return
+        web = await self.client(room.workspace)
+        user = "" if reply.public else room.user
+        await slack_post.post(web, room.room, message, thread=room.thread, user=user)
+
+    async def _mention(self, ack: Any, event: dict[str, Any], body: dict[str, Any]) -> None:
+        """`@bot <command>`, in threads as well"""
+        await ack()
+        if not event.get("bot_id"):
+            self.spawn(self._heard(event, body, slack_text.without_mention(event.get("text", ""))))
+
+    async def _direct(self, ack: Any, event: dict[str, Any], body: dict[str, Any]) -> None:
+        """A line written to the bot in private"""
+        await ack()
+        own = event.get("bot_id") or event.get("subtype") not in {None, "thread_broadcast"} or not event.get("user")
+        if event.get("channel_type") == "im" and not own:
+            self.spawn(self._heard(event, body, slack_text.without_mention(event.get("text", ""))))
+
+    async def _heard(self, event: dict[str, Any], body: dict[str, Any], text: str) -> None:
+        channel = event["channel"]
+        room = Room(
+            face="slack", workspace=body.get("team_id", ""), room=channel, user=event.get("user", ""),
+            thread=event.get("thread_ts", ""), private=channel.startswith("D"),
+        )  # fmt: skip
+        caller = Caller(room=room, name=await self._name(room) if slack_text.joins(text) else "")
+        reply = await handle(self.desk, caller, text)
+        if reply.form and reply.form.missing:
+            reply = slack_text.with_form_button(reply, text)
+        await self.tell(caller, reply, "")
+
+    async def _name(self, room: Room) -> str:
+        """What people call the person who joins; their id if Slack does not say."""
+        try:
+            web = await self.client(room.workspace)
+            user = (await web.users_info(user=room.user)).get("user") or {}
+        except (SlackApiError, aiohttp.ClientError, TimeoutError):
+            return room.user
+        return str(user.get("real_name") or user.get("name") or room.user)
+
+
+async def _seen(ack: Any) -> None:
+    """Events that ask for nothing."""
+    await ack()

@@ -1,0 +1,136 @@
+"""Posting to Slack: in a channel, for one person's eyes, to a response URL, or from the outbox."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import aiohttp
+from slack_sdk.errors import SlackApiError
+from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.delivery import Later, Lost, Unsendable
+from bot.message import Message
+from bot.slack_blocks import fallback, files, render
+from storage.messages import Queued
+
+log = logging.getLogger(__name__)
+
+TIMEOUT = 20
+
+#: https://docs.slack.dev/reference/methods/chat.postMessage#errors: the room is closed to us for good.
+CLOSED = {
+    "not_in_channel", "channel_not_found", "is_archived", "account_inactive", "token_revoked", "token_expired",
+    "invalid_auth", "not_authed", "user_not_found", "user_disabled", "cannot_dm_bot", "restricted_action",
+    "messages_tab_disabled", "no_permission", "ekm_access_denied", "org_login_required", "team_access_not_granted",
+}  # fmt: skip
+PASSING = {"internal_error", "fatal_error", "service_unavailable", "request_timeout", "ratelimited", "rate_limited"}
+BLOCKS = {"invalid_blocks", "invalid_blocks_format", "invalid_attachments", "msg_blocks_too_long", "invalid_arguments"}
+
+ClientFor = Callable[[str], Awaitable[AsyncWebClient]]
+
+
+def client(token: str | None, api_url: str, session: aiohttp.ClientSession | None, *, patient: bool) -> AsyncWebClient:
+    """A Web API client; a patient one waits out rate limits, others are told of them. No other repeats: a post
+    whose answer was lost may have been posted."""
+    handlers = [AsyncRateLimitErrorRetryHandler(max_retry_count=3)] if patient else []
+    made = AsyncWebClient(token=token, base_url=api_url, timeout=TIMEOUT, session=session)
+    made.retry_handlers = list(handlers)
+    return made
+
+
+async def post(web: AsyncWebClient, channel: str, message: Message, *, thread: str = "", user: str = "") -> str:
+    """Post in a channel, or (with `user`) for that person's eyes only. Returns the message's ts."""
+    where: dict[str, Any] = {"channel": channel} | ({"thread_ts": thread} if thread else {})
+    method = "chat.postMessage"
+    if user and not channel.startswith(("D", "U", "W")):
+        method, where = "chat.postEphemeral", where | {"user": user}
+    else:
+        where |= {"unfurl_links": False, "unfurl_media": False}
+    try:
+        answer = await web.api_call(method, json=where | render(message))
+    except SlackApiError as fault:
+        if fault.response.get("error") not in BLOCKS:
+            raise
+        answer = await web.api_call(method, json=where | fallback(message))
+    posted = str(answer.get("ts") or answer.get("message_ts") or "")
+    await _upload(web, str(answer.get("channel") or channel), message, thread or posted)
+    return posted
+
+
+async def _upload(web: AsyncWebClient, channel: str, message: Message, thread: str) -> None:
+    """Files go into the message's thread; one that fails does not undo the message."""
+    for file in files(message):
+        try:
+            await web.files_upload_v2(
+                channel=channel, thread_ts=thread or None, filename=file.name, title=file.name, content=file.content
+            )
+        except (SlackApiError, aiohttp.ClientError, TimeoutError) as fault:
+            log.warning("the file %s was not uploaded: %s", file.name, reason(fault))
+
+
+async def respond(
+    session: aiohttp.ClientSession, url: str, message: Message, *, public: bool = False, replace: bool = False
+) -> bool:
+    """Answer at a response URL (five times within thirty minutes); False if Slack would not take it."""
+    kind = {"response_type": "in_channel" if public else "ephemeral", "replace_original": replace}
+    for shown in (render, fallback):
+        status = await _answer(session, url, kind | shown(message))
+        if status != 400:
+            break
+    return status == 200
+
+
+async def respond_raw(session: aiohttp.ClientSession, url: str, body: dict[str, Any]) -> bool:
+    return await _answer(session, url, body) == 200
+
+
+async def _answer(session: aiohttp.ClientSession, url: str, body: dict[str, Any]) -> int:
+    for _ in range(3):
+        try:
+            async with session.post(url, json=body, timeout=aiohttp.ClientTimeout(TIMEOUT)) as answer:
+                if answer.status != 429:
+                    return answer.status
+                await asyncio.sleep(min(float(answer.headers.get("Retry-After", "1")), 30))
+        except (aiohttp.ClientError, TimeoutError) as fault:
+            log.warning("a response URL did not answer: %s", type(fault).__name__)
+            return 0
+    return 429
+
+
+def reason(fault: Exception) -> str:
+    """What went wrong, without addresses or tokens."""
+    if isinstance(fault, SlackApiError):
+        return str(fault.response.get("error") or getattr(fault.response, "status_code", "")) or "refused"
+    return type(fault).__name__
+
+
+class SlackSender:
+    """The outbox's way to Slack."""
+
+    def __init__(self, client_for: ClientFor) -> None:
+        self.client_for = client_for
+
+    async def post(self, item: Queued, message: Message, *, under: str | None) -> str:
+        try:
+            web = await self.client_for(item.workspace)
+            return await post(web, item.room, message, thread=under or item.thread)
+        except SlackApiError as fault:
+            raise _sorted(fault) from None
+        except aiohttp.ClientConnectorError as fault:
+            raise Later(type(fault).__name__) from None
+        except (aiohttp.ClientError, TimeoutError) as fault:
+            raise Unsendable(f"no answer ({type(fault).__name__}): it may have arrived") from None
+
+
+def _sorted(fault: SlackApiError) -> Exception:
+    why = reason(fault)
+    status = getattr(fault.response, "status_code", 200)
+    if why in CLOSED:
+        return Lost(f"Slack says {why}")
+    if status == 429:
+        return Later("rate limited", float(fault.response.headers.get("Retry-After", "1")))
+    if why in PASSING or status >= 500:
+        return Later(f"Slack says {why}")
+    return Unsendable(f"Slack says {why}")
