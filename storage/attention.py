@@ -1,6 +1,6 @@
 """What of a team's set-up needs a hand: failing syncs, suspect reports, untagged offers, dead letters, lost rooms."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -98,17 +98,17 @@ async def unmatched(
     return int((await tx.execute(query)).scalar_one())
 
 
-async def suspects(tx: AsyncConnection, team_id: int, ids: Collection[int] | None = None) -> list[Row[Any]]:
+async def suspects(tx: AsyncConnection, team_id: int, ids: Collection[int] | None = None) -> Sequence[Any]:
     """(code, reason, fetched_at) of reports held as suspect."""
     query = (
         select(accounts.c.code, accounts.c.id, revenue_reports.c.reason, revenue_reports.c.fetched_at)
         .join(accounts, accounts.c.id == revenue_reports.c.account_id)
         .where(revenue_reports.c.team_id == team_id, revenue_reports.c.state == "suspect")
     )
-    return list((await tx.execute(query.where(_within(accounts.c.id, ids)).order_by(accounts.c.code))).all())
+    return (await tx.execute(query.where(_within(accounts.c.id, ids)).order_by(accounts.c.code))).all()
 
 
-async def untagged(tx: AsyncConnection, team_id: int, ids: Collection[int] | None = None) -> list[Row[Any]]:
+async def untagged(tx: AsyncConnection, team_id: int, ids: Collection[int] | None = None) -> Sequence[Any]:
     """(offer, account) of active offers without a tag on accounts with several segments: they pull in other deals."""
     others = offers.alias("others")
     beside = select(others.c.id).where(others.c.account_id == offers.c.account_id, others.c.id != offers.c.id)
@@ -124,7 +124,7 @@ async def untagged(tx: AsyncConnection, team_id: int, ids: Collection[int] | Non
         .where(offers.c.team_id == team_id, offers.c.tag_key.is_(None), offers.c.status == "active")
         .where(or_(beside.exists(), accounts.c.id.in_(several)), _within(accounts.c.id, ids))
     )
-    return list((await tx.execute(query.order_by(offers.c.code))).all())
+    return (await tx.execute(query.order_by(offers.c.code))).all()
 
 
 async def dead_letters(tx: AsyncConnection, team_id: int, since: datetime) -> int:
@@ -141,8 +141,8 @@ async def lost_rooms(tx: AsyncConnection, team_id: int, since: datetime) -> list
     return [f"{row.face}:{row.room}" for row in await tx.execute(query.order_by(rooms.c.id))]
 
 
-async def expiring_domains(tx: AsyncConnection, team_id: int, by: date) -> list[Row[Any]]:
+async def expiring_domains(tx: AsyncConnection, team_id: int, by: date) -> Sequence[Any]:
     """(name, registered_until) of domains in use whose registration ends by that day."""
     ends = and_(domains.c.registered_until.is_not(None), domains.c.registered_until <= by)
     query = select(domains.c.name, domains.c.registered_until).where(domains.c.team_id == team_id, ends)
-    return list((await tx.execute(query.order_by(domains.c.registered_until))).all())
+    return (await tx.execute(query.order_by(domains.c.registered_until))).all()

@@ -38,7 +38,8 @@ def read(text: str) -> Channel:
     match = form.fullmatch(rest.strip()) if form else None
     if match is None:
         raise Refused(
-            f"channel: {text!r} is not a channel: write slack:C0123456, telegram:-1001234567 or terminal", field="channel"
+            f"channel: {text!r} is not a channel: write slack:C0123456, telegram:-1001234567 or terminal",
+            field="channel",
         )
     return Channel(
         face=face.lower(), room=match["room"], workspace=match["workspace"] or "", thread=match["thread"] or ""

@@ -1,15 +1,16 @@
 """What platforms took back or changed of days that were settled: the news since some instant."""
 
 from collections.abc import Iterable
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, and_, func, select
+from sqlalchemy import Row, and_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.tables import MEASURES, accounts, revenue, revenue_revisions, settled_days
 
+REACH = timedelta(days=200)  # how old a day's restatement is still news
 COMMISSION = ("commission_cpa", "commission_revshare", "commission_other")
 AMOUNTS = frozenset({"deposit_amount", "ngr", "commission", *COMMISSION})
 
@@ -31,23 +32,23 @@ class Restated(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def vanished(self) -> bool:
-        return (self.before or 0) > 0 and (self.now or 0) < (self.before or 0)
+        """FTDs or commission that a platform showed and later withdrew."""
+        return self.measure in {"first_deposits", "commission"} and (self.now or 0) < max(self.before or 0, 0)
 
 
 async def since(
     tx: AsyncConnection, team_id: int, instant: datetime, *, account_ids: Iterable[int] | None = None
 ) -> list[Restated]:
-    """Figures of days settled by then that were revised after it, latest day first; those back as they were are not."""
+    """Figures of settled days revised after an instant, latest day first; those back as they were are left out.
+
+    `before` is what stood at that instant, or when the day was settled if that came later.
+    """
     moved = revenue_revisions.c
-    days = select(moved.day).where(moved.team_id == team_id, moved.recorded_at > instant).distinct()
-    stands = and_(
-        settled_days.c.account_id == revenue.c.account_id,
-        settled_days.c.day == revenue.c.day,
-        settled_days.c.settled_at <= instant,
-    )
-    revised = select(moved.revenue_id).where(moved.team_id == team_id, moved.recorded_at > instant, moved.day.in_(days))
+    recent = moved.day > (instant - REACH).date()  # the index is by day
+    revised = select(moved.revenue_id).where(moved.team_id == team_id, recent, moved.recorded_at > instant)
+    stands = and_(settled_days.c.account_id == revenue.c.account_id, settled_days.c.day == revenue.c.day)
     query = (
-        select(revenue, accounts.c.code.label("account"))
+        select(revenue, accounts.c.code.label("account"), settled_days.c.settled_at)
         .join(settled_days, stands)
         .join(accounts, accounts.c.id == revenue.c.account_id)
         .where(revenue.c.team_id == team_id, revenue.c.id.in_(revised))
@@ -55,21 +56,18 @@ async def since(
     if account_ids is not None:
         query = query.where(revenue.c.account_id.in_(list(account_ids)))
     rows = (await tx.execute(query)).all()
-    return _compared(rows, await _before(tx, [row.id for row in rows], instant))
+    return _compared(rows, await _before(tx, {row.id: max(instant, row.settled_at) for row in rows}))
 
 
-async def _before(tx: AsyncConnection, ids: list[int], instant: datetime) -> dict[int, Row[Any]]:
-    """The revision of each row that stood at an instant."""
+async def _before(tx: AsyncConnection, baselines: dict[int, datetime]) -> dict[int, Row[Any]]:
+    """The revision of each row that stood at its baseline."""
+    ids = list(baselines)
     found: dict[int, Row[Any]] = {}
     for start in range(0, len(ids), 500):
-        some = ids[start : start + 500]
-        last = (
-            select(func.max(revenue_revisions.c.id))
-            .where(revenue_revisions.c.revenue_id.in_(some), revenue_revisions.c.recorded_at <= instant)
-            .group_by(revenue_revisions.c.revenue_id)
-        )
-        query = select(revenue_revisions).where(revenue_revisions.c.id.in_(last))
-        found |= {row.revenue_id: row for row in await tx.execute(query)}
+        query = select(revenue_revisions).where(revenue_revisions.c.revenue_id.in_(ids[start : start + 500]))
+        for row in await tx.execute(query.order_by(revenue_revisions.c.id)):
+            if row.recorded_at <= baselines[row.revenue_id]:
+                found[row.revenue_id] = row
     return found
 
 

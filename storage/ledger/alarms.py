@@ -1,4 +1,4 @@
-"""What an alert does with what it sees: hold, fire, stay acknowledged, resolve; quiet hours, snooze, cool-down. Pure."""
+"""What an alert does with what it sees: hold, fire, stay told, resolve; quiet hours, snooze, cool-down. Pure."""
 
 from datetime import datetime, time, timedelta
 from typing import Literal
@@ -33,7 +33,9 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ended_at: datetime | None = None
 
 
-def step(alarm: Alarm, *, broken: bool | None, recovered: bool, now: datetime, policy: Policy) -> tuple[Alarm, Step | None]:
+def step(
+    alarm: Alarm, *, broken: bool | None, recovered: bool, now: datetime, policy: Policy
+) -> tuple[Alarm, Step | None]:
     """The alarm after a look at its subject, and what is to be told. `broken` is None while it cannot be said."""
     if broken is None:
         return alarm, None
@@ -83,7 +85,7 @@ def snooze(alarm: Alarm) -> Alarm:
 
 def overall(alarms: list[Alarm]) -> State:
     """The state of an alert with several subjects: the most urgent."""
-    for state in ("firing", "acknowledged", "holding"):
-        if any(one.state == state for one in alarms):
-            return "idle" if state == "holding" else state  # type: ignore[return-value]
-    return "idle"
+    states = {one.state for one in alarms}
+    if "firing" in states:
+        return "firing"
+    return "acknowledged" if "acknowledged" in states else "idle"

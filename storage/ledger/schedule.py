@@ -93,7 +93,7 @@ def falls_on(schedule: Schedule, day: date) -> bool:
 
 
 def moment(schedule: Schedule, day: date) -> datetime:
-    """The instant of that day's time. A time skipped by the clocks comes an hour later, a doubled one the first time."""
+    """The instant of that day's time. A time the clocks skip comes an hour later, a doubled one the first time."""
     return datetime.combine(day, schedule.at, schedule.zone).astimezone(UTC)
 
 

@@ -64,7 +64,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 _NUMBER = r"(?P<number>-?\d[\d ,.]*k?)\s*(?P<percent>%|percent\b)?"
 _FIGURE = re.compile(
     rf"(?P<measure>[a-z][a-z0-9 _-]*?)\s*(?P<op><=|>=|<|>|\bbelow\b|\bunder\b|\babove\b|\bover\b)\s*{_NUMBER}"
-    r"(?:\s+of\s+(?:the\s+|its\s+)?(?P<base>7d|7-day|7 day|30d|30-day|30 day|(?:same[- ])?weekday)\s*(?:avg|average|mean)?)?"
+    r"(?:\s+of\s+(?:the\s+|its\s+)?(?P<base>7d|7-day|7 day|30d|30-day|30 day|(?:same[- ])?weekday)"
+    r"\s*(?:avg|average|mean)?)?"
     r"(?:\s+in\s+(?:the\s+)?(?:last\s+)?(?P<window>today|yesterday|\d+\s*[mhd][a-z]*|hour|day|week))?"
     r"(?:\s+for\s+(?P<lasting>\d+\s*[mhd][a-z]*))?",
 )

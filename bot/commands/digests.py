@@ -1,0 +1,176 @@
+"""Digests: subscribe a room, see who gets one, look at it now, unsubscribe."""
+
+from datetime import date, timedelta
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from bot import digest_loading
+from bot.arguments import Arguments, choices, refers
+from bot.command import command
+from bot.context import Context
+from bot.digest_facts import Wanted
+from bot.listing import Listing, Page
+from bot.message import Button, Buttons, Fields, Message, Table
+from bot.terminal import render
+from storage import channels, names, rooms, subscriptions
+from storage.entities import page
+from storage.ledger.errors import Refused
+from storage.ledger.facts import Role
+from storage.ledger.schedule import Every, Schedule, covers, read_time, read_weekdays, read_zone
+from storage.subscriptions import Subscription
+from storage.tables import campaigns as campaign_table
+from storage.tables import subscriptions as table
+
+EVERY = Annotated[Every, choices("how often", "day", "week", "month")]
+CAMPAIGNS = Annotated[list[str] | None, refers("campaign", "only these campaigns; all if absent")]
+WEEKDAYS = Meta(description="only on these: mon,tue,wed,thu,fri; a weekly one comes on the first")
+
+
+class NewDigest(Arguments):
+    at: Annotated[str, Meta(description="time of day, such as 09:00")] = "09:00"
+    timezone: Annotated[str | None, Meta(description="its zone, such as Europe/Berlin; default: the reports'")] = None
+    every: EVERY = "day"
+    weekdays: Annotated[list[str], WEEKDAYS] = []
+    campaigns: CAMPAIGNS = None
+    channel: Annotated[str | None, Meta(description="slack:C…, telegram:-100… or terminal; default: here")] = None
+
+
+class DigestPreview(Arguments):
+    digest: Annotated[str | None, Meta(description="a subscription; default: this room's, else all campaigns")] = None
+    every: EVERY | None = None
+    campaigns: CAMPAIGNS = None
+
+
+class OneDigest(Arguments):
+    digest: Annotated[str | None, Meta(description="which one; default: the one of this room")] = None
+
+
+class Preview(msgspec.Struct, frozen=True, kw_only=True):
+    """What would be sent now: the message, and its text as a terminal shows it."""
+
+    from_: date = msgspec.field(name="from")
+    to: date
+    title: str
+    text: str
+    message: Message
+
+
+def subscription_card(ctx: Context, one: Subscription) -> Message:
+    zone = read_zone(one.timezone)
+    when = one.next_at.astimezone(Schedule(every="day", at=read_time(one.at), timezone=zone).zone)
+    fields = (
+        ("Room", one.channel), ("When", one.name), ("Campaigns", ", ".join(one.campaigns or []) or "all"),
+        ("Next", f"{when:%a %d %b %Y %H:%M} {one.timezone}" if one.status == "active" else "never: the room is lost"),
+    )  # fmt: skip
+    buttons = Buttons((
+        Button("Preview", f"digest preview {one.code}"), Button("Unsubscribe", f"digest unsubscribe {one.code}"),
+    ))  # fmt: skip
+    return Message(f"Digest {one.code} · {one.name}", (Fields(fields), buttons))
+
+
+def removed_card(_ctx: Context, one: Subscription) -> Message:
+    return Message(f"No more digest in {one.channel} ({one.name})")
+
+
+def subscription_table(_ctx: Context, found: Page[Subscription]) -> Message:
+    if not found.items:
+        return Message("No digests yet: digest subscribe at=09:00", private=True)
+    rows = tuple((o.code, o.channel, o.name, ", ".join(o.campaigns or []) or "all", o.status) for o in found.items)
+    more = (Buttons((Button("More", f"digest list after={found.next}"),)),) if found.next else ()
+    return Message("Digests", (Table(("Digest", "Room", "When", "Campaigns", "State"), rows), *more), private=True)
+
+
+def preview_message(_ctx: Context, preview: Preview) -> Message:
+    return msgspec.structs.replace(preview.message, private=True)
+
+
+@command("digest subscribe", role=Role.BUYER, says=subscription_card)
+async def subscribe(ctx: Context, new: NewDigest) -> Subscription:
+    """Send this room the digest: every day, week or month at a time of day."""
+    schedule = Schedule(
+        every=new.every, at=read_time(new.at), weekdays=read_weekdays(new.weekdays),
+        timezone=read_zone(new.timezone or ctx.deployment.timezone),
+    )  # fmt: skip
+    channel = _channel(ctx, new.channel)
+    room_id = await channels.room_of(ctx.tx, ctx.team_id, channel, ctx.now)
+    made = await subscriptions.add(ctx.tx, ctx.now, subscriptions.NewSubscription(
+        team_id=ctx.team_id, room_id=room_id, thread=channel.thread, schedule=schedule,
+        campaigns=await _campaigns(ctx, new.campaigns),
+    ))  # fmt: skip
+    one = await subscriptions.find(ctx.tx, ctx.team_id, str(made))
+    ctx.notes |= {"entity": "digest", "entity_id": one.id, "after": one}
+    return one
+
+
+@command("digest list", role=Role.VIEWER, says=subscription_table, reads=True)
+async def list_digests(ctx: Context, new: Listing) -> Page[Subscription]:
+    """The rooms that get a digest, and when."""
+    query = subscriptions.of_team(ctx.team_id)
+    rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after)
+    return Page([subscriptions.shown(row) for row in rows], following)
+
+
+@command("digest preview", role=Role.VIEWER, says=preview_message, reads=True, positional=("digest",))
+async def preview(ctx: Context, new: DigestPreview) -> Preview:
+    """The digest as it would be sent now."""
+    one = await _named_or_here(ctx, new.digest)
+    every: Every = new.every or (one.every if one else "day")
+    wanted_campaigns = new.campaigns if new.campaigns is not None else (one.campaigns if one else None)
+    chosen = await _campaigns(ctx, wanted_campaigns)
+    schedule = Schedule(every=every, at=read_time("00:00"), timezone="UTC")
+    first, last = covers(schedule, ctx.now, ctx.deployment.zone)
+    wanted = Wanted(
+        team_id=ctx.team_id, first=first, last=last, every=every, campaigns=chosen,
+        told_until=one.told_until if one else ctx.now - timedelta(days=1), now=ctx.now, deployment=ctx.deployment,
+    )  # fmt: skip
+    message = await digest_loading.build(ctx.tx, wanted)
+    return Preview(from_=first, to=last, title=message.title, text=render(message), message=message)
+
+
+@command("digest unsubscribe", role=Role.BUYER, says=removed_card, positional=("digest",))
+async def unsubscribe(ctx: Context, new: OneDigest) -> Subscription:
+    """Stop a room's digest."""
+    one = await _named_or_here(ctx, new.digest, only=True)
+    if one is None:
+        raise Refused("digest: which one? 'digest list' shows them", field="digest")
+    await subscriptions.remove(ctx.tx, one.id)
+    ctx.notes |= {"entity": "digest", "entity_id": one.id, "before": one}
+    return one
+
+
+async def _named_or_here(ctx: Context, word: str | None, *, only: bool = False) -> Subscription | None:
+    if word:
+        return await subscriptions.find(ctx.tx, ctx.team_id, word)
+    if ctx.room is None:
+        return None
+    channel = _channel(ctx, None)
+    room = await rooms.find(ctx.tx, channel.face, channel.workspace, channel.room)
+    here = await subscriptions.of_room(ctx.tx, ctx.team_id, room.id, channel.thread) if room else []
+    if only and len(here) > 1:
+        raise Refused(f"digest: which one? {', '.join(one.code for one in here)}", field="digest")
+    return here[0] if here else None
+
+
+def _channel(ctx: Context, named: str | None) -> channels.Channel:
+    if named:
+        return channels.read(named)
+    if ctx.room is None:
+        raise Refused("channel: say where: channel=slack:C…, telegram:-100… or terminal", field="channel")
+    room = ctx.room
+    return channels.Channel(
+        face=room.face, room=room.room, workspace=room.workspace, title=room.title, private=room.private,
+        thread=room.thread if room.face == "telegram" else "",
+    )  # fmt: skip
+
+
+async def _campaigns(ctx: Context, given: list[str] | None) -> tuple[str, ...] | None:
+    """Codes of the campaigns asked for, within those a buyer is limited to."""
+    mine = ctx.actor.campaigns
+    if not given:
+        return mine
+    found = [(await names.find(ctx.tx, campaign_table, ctx.team_id, one, field="campaigns")).code for one in given]
+    if mine is not None and (others := [code for code in found if code not in mine]):
+        raise Refused(f"campaigns: {others[0]!r} is not one of yours", field="campaigns")
+    return tuple(dict.fromkeys(found))

@@ -1,0 +1,121 @@
+"""Statistics of a range, both layers merged, in one table."""
+
+from collections.abc import Iterable
+from datetime import datetime, time, timedelta
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+from sqlalchemy import Table
+
+from bot.arguments import Arguments, choices, refers
+from bot.command import command
+from bot.context import Context
+from bot.digest_loading import dimension
+from bot.figures import LEGEND, count, first_deposits, money, report_table, worded_commission
+from bot.message import Block, Button, Buttons, Message, Notice, Text
+from bot.words import day, period
+from storage import names
+from storage.ledger.errors import Refused
+from storage.ledger.facts import Role
+from storage.ledger.reporting import MergedReport
+from storage.reports import ReportQuery, merged_report
+from storage.tables import accounts, campaigns, casinos, offers, sites, sources
+
+FILTERS: dict[str, Table] = {
+    "campaigns": campaigns, "sites": sites, "offers": offers, "accounts": accounts, "sources": sources,
+    "casinos": casinos,
+}  # fmt: skip
+
+
+class StatsWanted(Arguments):
+    range: Annotated[str, Meta(description="today, yesterday, 7d, 30d, mtd, a day, or <from>..<to>")] = "today"
+    by: Annotated[list[str] | None, Meta(description="day, week, month, campaign, site, offer, account …")] = None
+    campaign: Annotated[list[str], refers("campaign", "only these campaigns")] = []
+    site: Annotated[list[str], refers("site", "only these sites")] = []
+    offer: Annotated[list[str], refers("offer", "only these offers")] = []
+    account: Annotated[list[str], refers("account", "only these platform accounts")] = []
+    source: Annotated[list[str], refers("source", "only these traffic sources")] = []
+    casino: Annotated[list[str], refers("casino", "only these brands")] = []
+    clock: Annotated[str, choices("count on the day it happened, or of the click", "event", "visit")] = "event"
+    as_of: Annotated[str | None, Meta(description="as it was believed then: 2026-10-05T09:00")] = None
+
+
+def stats_message(ctx: Context, report: MergedReport) -> Message:
+    by = ctx.notes["by"]
+    totals, currency = report.totals, report.currency
+    days = f"{report.from_:%d %b %Y}" if report.from_ == report.to else f"{report.from_:%d %b} to {report.to:%d %b %Y}"
+    title = (
+        f"{days}: {count(totals.clicks)} clicks, {count(totals.registrations.merged)} regs, "
+        f"{first_deposits(totals)} FTD, commission {worded_commission(totals, currency)}"
+    )
+    rest = (Text(f"{LEGEND} · {report.timezone} days, {currency}"), *_warnings(report), _buttons(report, by))
+    if not report.rows and not report.unassigned:
+        return Message(title, (Text("Nothing happened in this range."), *rest), private=True)
+    return Message(title, (report_table(report, by), *rest), private=True)
+
+
+def _warnings(report: MergedReport) -> Iterable[Block]:
+    if isinstance(report.totals.unconverted, dict) and report.totals.unconverted:
+        sums = ", ".join(money(amount, currency) for currency, amount in report.totals.unconverted.items())
+        yield Notice("warning", f"no exchange rate for {sums}: left out of the sums; rate set adds one")
+    if report.unassigned:
+        yield Notice("warning", "some figures belong to no offer: add an offer with that account and tag")
+
+
+def _buttons(report: MergedReport, by: list[str]) -> Buttons:
+    days = f"{report.from_}..{report.to}"
+    other = [one for one in ("day", "campaign", "offer", "source") if [one] != by][:3]
+    return Buttons(tuple(Button(f"By {one}", f"stats {days} by {one}") for one in other))
+
+
+@command("stats", role=Role.VIEWER, says=stats_message, reads=True, positional=("range",), keywords=("by",))
+async def stats(ctx: Context, new: StatsWanted) -> MergedReport:
+    """Clicks, registrations, FTDs, commission, spend and profit of a range."""
+    try:
+        first, last = period(new.range, ctx.today)
+    except ValueError as error:
+        raise Refused(f"range: {error}", field="range") from None
+    by = new.by if new.by is not None else [await dimension(ctx.tx, ctx.team_id)]
+    ctx.notes["by"] = by
+    return await merged_report(ctx.tx, ReportQuery(
+        team_id=ctx.team_id, first=first, last=last, by=tuple(by), clock=_clock(new.clock),
+        as_of=_as_of(new.as_of, ctx), timezone=ctx.deployment.timezone, currency=ctx.deployment.currency,
+        **await filters(ctx, new),
+    ))  # fmt: skip
+
+
+def _clock(word: str) -> Literal["event", "visit"]:
+    if word not in {"event", "visit"}:
+        raise Refused(f"clock: {word!r} is neither event nor visit", field="clock")
+    return "visit" if word == "visit" else "event"
+
+
+def _as_of(word: str | None, ctx: Context) -> datetime | None:
+    """An instant, or a day: then the end of it, in the report time zone."""
+    if not word:
+        return None
+    try:
+        if "T" in word or ":" in word:
+            instant = datetime.fromisoformat(word)
+            return instant if instant.tzinfo else instant.replace(tzinfo=ctx.deployment.zone)
+        following = day(word, ctx.today) + timedelta(days=1)
+    except ValueError:
+        raise Refused(f"as_of: {word!r} is not a moment: write 2026-10-05T09:00 or 2026-10-05", field="as_of") from None
+    return datetime.combine(following, time(), ctx.deployment.zone)
+
+
+async def filters(ctx: Context, new: StatsWanted) -> dict[str, Any]:
+    """Codes to keep, per dimension; a buyer with own campaigns sees those only."""
+    chosen: dict[str, Any] = {}
+    for plural, table in FILTERS.items():
+        field = plural.removesuffix("s")
+        codes = [(await names.find(ctx.tx, table, ctx.team_id, w, field=field)).code for w in getattr(new, field)]
+        if codes:
+            chosen[plural] = tuple(codes)
+    mine = ctx.actor.campaigns
+    if mine is not None:
+        asked = chosen.get("campaigns", mine)
+        if others := [code for code in asked if code not in mine]:
+            raise Refused(f"campaign: {others[0]!r} is not one of yours", field="campaign")
+        chosen["campaigns"] = tuple(asked)
+    return chosen

@@ -1,0 +1,140 @@
+"""Reads from storage what a digest tells, and builds its message."""
+
+from collections.abc import Sequence
+from datetime import date, datetime, time, timedelta
+
+import msgspec
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot import digest
+from bot.digest_facts import (
+    CHART_DAYS,
+    LOOK_BACK,
+    Attention,
+    DigestFacts,
+    Wanted,
+    changed,
+    chart_days,
+    healthy_words,
+    movers,
+    pending,
+    period_name,
+    sync_words,
+    unassigned_words,
+    unmatched_words,
+    usual,
+    vanished,
+)
+from bot.message import Message
+from storage import attention, restatements
+from storage.attention import AccountHealth
+from storage.ledger.reporting import MergedReport
+from storage.reports import ReportQuery, merged_report
+from storage.tables import campaigns, sites
+
+Reports = dict[ReportQuery, MergedReport]
+
+
+async def build(tx: AsyncConnection, wanted: Wanted, reports: Reports | None = None) -> Message:
+    """The digest message as it would be sent now. `reports` keeps reports that several digests share."""
+    return digest.message(await load(tx, wanted, {} if reports is None else reports))
+
+
+async def load(tx: AsyncConnection, wanted: Wanted, reports: Reports) -> DigestFacts:
+    """Everything the digest tells, read in one transaction."""
+    by = await dimension(tx, wanted.team_id)
+    reader = _Reader(tx, wanted, reports)
+    report = await reader.read(wanted.first, wanted.last, (by,))
+    before = await reader.read(*_days_before(wanted.first), ("day", by))
+    days = await reader.read(wanted.last - timedelta(days=CHART_DAYS - 1), wanted.last, ("day",))
+    ids = await _account_ids(tx, wanted)
+    span = [wanted.last - timedelta(days=n) for n in range(LOOK_BACK)]
+    health = await attention.accounts_health(tx, wanted.team_id, span, ids)
+    restated = await restatements.since(tx, wanted.team_id, wanted.told_until, account_ids=ids)
+    unmatched = await attention.unmatched(
+        tx, wanted.team_id, since=midnight(wanted.first, wanted), until=_end(wanted), ids=ids
+    )
+    top, bottom = movers(report, before, by, n_days=(wanted.last - wanted.first).days + 1)
+    return DigestFacts(
+        name=period_name(wanted), range=f"{wanted.first}..{wanted.last}", by=(by,), report=report,
+        usual=usual(before, n_days=(wanted.last - wanted.first).days + 1), days=chart_days(days, wanted.last),
+        top=top, bottom=bottom, restated=tuple(changed(one) for one in restated),
+        vanished=tuple(vanished(one) for one in restated if one.vanished),
+        pending=tuple(pending(one) for one in health if one.provisional and one.platform != "postback_only"),
+        attention=(*await _attention(tx, wanted, health, ids), *unmatched_words(unmatched), *unassigned_words(report)),
+        unmatched=unmatched, has_accounts=bool(health), healthy=healthy_words(health, wanted), late=wanted.late,
+    )  # fmt: skip
+
+
+async def dimension(tx: AsyncConnection, team_id: int) -> str:
+    """By campaign; a team without campaigns (fast launch) thinks in sites, one without sites in offers."""
+    for name, table in (("campaign", campaigns), ("site", sites)):
+        if (await tx.execute(select(table.c.id).where(table.c.team_id == team_id).limit(1))).first():
+            return name
+    return "offer"
+
+
+class _Reader(msgspec.Struct, frozen=True):
+    """Reads the reports of one digest, each once however many digests share it."""
+
+    tx: AsyncConnection
+    wanted: Wanted
+    reports: Reports
+
+    async def read(self, first: date, last: date, by: tuple[str, ...]) -> MergedReport:
+        wanted = self.wanted
+        query = ReportQuery(
+            team_id=wanted.team_id, first=first, last=last, by=by, timezone=wanted.deployment.timezone,
+            currency=wanted.deployment.currency, campaigns=wanted.campaigns,
+        )  # fmt: skip
+        if query not in self.reports:
+            self.reports[query] = await merged_report(self.tx, query)
+        return self.reports[query]
+
+
+def _days_before(first: date) -> tuple[date, date]:
+    return first - timedelta(days=LOOK_BACK), first - timedelta(days=1)
+
+
+async def _account_ids(tx: AsyncConnection, wanted: Wanted) -> set[int] | None:
+    if wanted.campaigns is None:
+        return None
+    return await attention.account_ids_of(tx, wanted.team_id, wanted.campaigns)
+
+
+def midnight(day: date, wanted: Wanted) -> datetime:
+    return datetime.combine(day, time(), wanted.deployment.zone)
+
+
+def _end(wanted: Wanted) -> datetime:
+    return midnight(wanted.last + timedelta(days=1), wanted)
+
+
+async def _attention(
+    tx: AsyncConnection, wanted: Wanted, health: Sequence[AccountHealth], ids: set[int] | None
+) -> list[Attention]:
+    found = list(sync_words(health, wanted.now))
+    for row in await attention.suspects(tx, wanted.team_id, ids):
+        text = (
+            f"{row.code}: suspect report held back ({row.reason}): sync confirm {row.code} or sync discard {row.code}"
+        )
+        found.append(Attention(level="error", text=text))
+    for row in await attention.untagged(tx, wanted.team_id, ids):
+        text = f"offer {row.offer} has no tag, and {row.account} has several segments: it pulls in other deals' numbers"
+        found.append(Attention(level="warning", text=text))
+    if wanted.campaigns is None:
+        found += await _deliveries(tx, wanted)
+    return found
+
+
+async def _deliveries(tx: AsyncConnection, wanted: Wanted) -> list[Attention]:
+    found = []
+    if n := await attention.dead_letters(tx, wanted.team_id, wanted.told_until):
+        text = f"{n:,} conversion{'s' if n > 1 else ''} could not be delivered to a traffic source"
+        found.append(Attention(level="error", text=text))
+    for room in await attention.lost_rooms(tx, wanted.team_id, wanted.told_until):
+        found.append(Attention(level="warning", text=f"we may no longer write to {room}: its digest has stopped"))
+    for row in await attention.expiring_domains(tx, wanted.team_id, wanted.last + timedelta(days=30)):
+        found.append(Attention(level="warning", text=f"domain {row.name} runs out on {row.registered_until:%d %b %Y}"))
+    return found

@@ -1,0 +1,89 @@
+"""An example of every kind of message, for looking at each on every channel; tests render them all."""
+
+from datetime import date, timedelta
+
+from bot import digest
+from bot.digest_facts import Attention, ChangedFigure, DayFigures, DigestFacts, Mover, Pending, Usual
+from bot.message import Button, Buttons, Chart, Fields, File, Message, Notice, Series, Table, Text
+from storage.ledger.reporting import Layers, MergedReport, ReportRow
+
+_DAY = date(2026, 11, 21)
+
+
+def _row(name: str, clicks: int, regs: int, ftds: int, euros: int | None, spend: int, **more: object) -> ReportRow:
+    micros = None if euros is None else euros * 10**6
+    return ReportRow(
+        group={"campaign": name} if name else {}, clicks=clicks, registrations=Layers(regs, regs, regs),
+        first_deposits=Layers(ftds, ftds, ftds), deposits=Layers(ftds * 2, ftds * 2, ftds * 2), commission=micros,
+        spend=spend * 10**6, profit=(micros or 0) - spend * 10**6, **more,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+REPORT = MergedReport(
+    timezone="Europe/Berlin", currency="EUR", from_=_DAY, to=_DAY,
+    rows=[
+        _row("spring-fb", 1200, 60, 20, 1520, 300, settlement="settled"),
+        _row("tiktok-de", 840, 31, 7, 480, 210, settlement="partial", allocated=True),
+        _row("push-<b>night</b>", 310, 4, 0, None, 80),
+    ],
+    unassigned=[
+        ReportRow(group={"account": "affilka-main", "tag": "old banner"}, commission=35_000_000, settlement="settled")
+    ],
+    totals=_row("", 2350, 95, 27, 2035, 590, settlement="partial", allocated=True),
+)  # fmt: skip
+
+DIGEST = DigestFacts(
+    name="Sat 21 Nov", range="2026-11-21..2026-11-21", by=("campaign",), report=REPORT,
+    usual=Usual(clicks=2100.0, registrations=99.0, first_deposits=22.5),
+    days=tuple(
+        DayFigures(
+            day=_DAY - timedelta(days=29 - n), first_deposits=18 + n * 7 % 11, spend=500.0 + n * 13 % 90,
+            settled=1500.0 + n * 37 % 800 if n < 28 else None, pending=620.0 if n >= 28 else None,
+        )
+        for n in range(30)
+    ),
+    top=(Mover(name="spring-fb", measure="FTD", value=20, usual=14.2),),
+    bottom=(Mover(name="push-<b>night</b>", measure="Regs", value=4, usual=9.6),),
+    restated=(
+        ChangedFigure(day=date(2026, 11, 18), account="affilka-main", tag="spring", measure="NGR",
+                      before="€1,240.00", now="-€310.50"),
+    ),
+    vanished=("18 Nov affilka-main / spring: FTD 20 → 18",),
+    pending=(Pending(account="referon", said="referon: 21 Nov, next sync 22 Nov 10:00 UTC"),),
+    attention=(
+        Attention(level="error", text="cellxpert: sync paused: the API key was refused"),
+        Attention(level="warning", text="12 unmatched postbacks: their click is unknown"),
+    ),
+    unmatched=12, has_accounts=True, healthy="",
+)  # fmt: skip
+
+FAST_LAUNCH = DigestFacts(
+    name="Sat 21 Nov", range="2026-11-21..2026-11-21", by=("site",),
+    report=MergedReport(
+        timezone="UTC", currency="EUR", from_=_DAY, to=_DAY, unassigned=[],
+        rows=[ReportRow(group={"site": "bonus-at"}, clicks=140)], totals=ReportRow(group={}, clicks=140),
+    ),
+    pending=(Pending(account="affilka-main", said="affilka-main: 21 Nov, next sync 22 Nov 10:00 UTC"),),
+    has_accounts=True, healthy="1 account syncs well, last at 06:02 UTC",
+    late="This digest was due Sun 22 Nov 09:00 (UTC) and comes late: we were down.",
+)  # fmt: skip
+
+EXAMPLES: dict[str, Message] = {
+    "every block": Message(
+        "Every block there is <!channel> @everyone & <i>markup</i>",
+        (
+            Text("A paragraph"), Text("A strong one", strong=True), Text("a code to copy", code=True),
+            Fields((("Casino", "Lucky Star"), ("Account", "affilka-main"))),
+            Table(("Offer", "Clicks"), (("lucky-star", "1,200"), ("spin-city", "–")), numeric=(1,)),
+            Chart("Clicks", ("1 Nov", "2 Nov", "3 Nov"), (Series("Clicks", (3, None, 5)),)),
+            Buttons((
+                Button("Run", "stats 7d"), Button("Open", url="https://casinoflux.example.test/"),
+                Button("Remove", "alert remove 7", style="danger"),
+            )),
+            Notice("ok", "Went well"), Notice("info", "Good to know"), Notice("warning", "Look at this"),
+            Notice("error", "Failed"), File("report.csv", "day,clicks\n2026-11-21,1200\n"),
+        ),
+    ),
+    "digest": digest.message(DIGEST),
+    "digest in fast launch": digest.message(FAST_LAUNCH),
+}  # fmt: skip

@@ -1,0 +1,78 @@
+"""Statistics by command, on both databases."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from storage.ledger.errors import Missing, Refused
+from storage.ledger.facts import Role
+from tests.bot.asking import Asker, asking
+from tests.bot.seeding import clicked, converted, days_ago, reported, tracked
+
+Opened = Callable[[], Any]
+
+
+async def yesterday_tracked(say: Asker) -> dict[str, int]:
+    ids = await tracked(say)
+    yesterday, at = days_ago(say, 1), say.now - timedelta(days=1)
+    await clicked(say, ids, yesterday, 1200, cost=300_000_000)
+    await converted(say, ids, at, 60, event="registration")
+    await converted(say, ids, at, 20, event="first_deposit", amount=50_000_000, currency="EUR")
+    return ids
+
+
+async def test_provisional_revenue_is_pending_and_never_nought(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await yesterday_tracked(say)
+        report = await say("stats yesterday")
+        assert report["totals"]["commission"] is None
+        assert report["rows"][0]["group"] == {"campaign": "spring"}
+        assert "20 FTD, commission pending" in say.told
+        assert "€300.00" in say.told
+        assert "€0" not in say.told
+
+
+async def test_settled_figures_stand_with_the_postbacks_beside_them(opened: Opened) -> None:
+    async with asking(opened) as say:
+        ids = await yesterday_tracked(say)
+        await reported(
+            say, ids, days_ago(say, 1), at=say.now, registrations=61, first_deposits=19, commission_cpa=760_000_000
+        )
+        report = await say("stats 7d by day,campaign")
+        assert report["totals"]["commission"] == 760_000_000
+        assert (report["from"], report["to"]) == ("2026-11-16", "2026-11-22")
+        for shown in ("19 (20)", "€760.00", "€460.00", "153%", "5.1%", "31.1%", "€0.63", "✓"):
+            assert shown in say.told
+
+
+async def test_a_range_filter_or_dimension_at_fault_is_named(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await tracked(say)
+        for words, field, error in (
+            ("stats someday", "range", Refused), ("stats 7d by moon", "by", Refused),
+            ("stats 7d campaign=nope", "campaign", Missing), ("stats clock=sun", "clock", Refused),
+            ("stats as_of=later", "as_of", Refused), ("stats 2026-11-09..2026-11-01", "range", Refused),
+        ):  # fmt: skip
+            with pytest.raises(error) as caught:
+                await say(words)
+            assert caught.value.field == field
+
+
+async def test_a_buyer_sees_own_campaigns_only(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await yesterday_tracked(say)
+        other = await tracked(say, campaign="autumn", tag="autumn")
+        await clicked(say, other, days_ago(say, 1), 77)
+        mine = await say("stats yesterday", role=Role.BUYER, campaigns=("autumn",))
+        assert [row["group"]["campaign"] for row in mine["rows"]] == ["autumn"]
+        assert mine["totals"]["clicks"] == 77
+        with pytest.raises(Refused, match="not one of yours"):
+            await say("stats yesterday campaign=spring", role=Role.BUYER, campaigns=("autumn",))
+
+
+async def test_an_empty_range_says_so(opened: Opened) -> None:
+    async with asking(opened) as say:
+        assert (await say("stats today"))["rows"] == []
+        assert "Nothing happened" in say.told
