@@ -43,6 +43,7 @@ class HubPorts:
             "click_id_from": list(found.click_id_from),
             "settings": dict(found.settings),
             "credentials": found.credentials,
+            "words": msgspec.to_builtins(found.words),
         }
 
     async def probe(self, platform_named: str, account: dict[str, Any]) -> Sample:
@@ -62,7 +63,7 @@ class HubPorts:
     def presets(self) -> dict[str, dict[str, Any]]:
         from connectors.sources import presets
 
-        return presets()
+        return {name: dict(preset) for name, preset in presets().items()}
 
     def _now(self) -> datetime:
         return datetime.now(UTC) + timedelta(seconds=self._settings.clock_offset)

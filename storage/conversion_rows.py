@@ -1,0 +1,217 @@
+"""Conversions as rows: made, changed, and every state kept; the days they move are touched."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Row, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage import caps
+from storage.ledger.conversion_rules import Derived, Request
+from storage.ledger.facts import ClickLink, Event, Outcome, Status
+from storage.postback_accounts import Book, PostbackAccount
+from storage.tables import SUBS, conversion_states, conversions, postbacks, touched
+
+_COMPARED = ("event", "txn_id", "status", "is_ftd", "amount", "currency", "occurred_at", "day", "marks", "player_id")
+
+
+@dataclass(slots=True, kw_only=True)
+class Change:
+    """A conversion to be made, or compared with its row."""
+
+    account: PostbackAccount
+    derived: Derived
+    candidates: tuple[int, ...] = ()  # rows its requests made before
+    strong: int = 0  # how many of them are its own, not its repeats'
+    outgoing: tuple[int, ...] = ()  # offers its click went on to, latest first
+    id: int = 0
+    before: Row[Any] | None = None
+    row: dict[str, Any] | None = None
+    origin: str = "postback"
+
+    @property
+    def differs(self) -> bool:
+        if self.before is None or self.row is None:
+            return True
+        return any(getattr(self.before, name) != self.row[name] for name in _COMPARED)
+
+
+async def write(
+    tx: AsyncConnection, changes: Sequence[Change], links: Mapping[int, ClickLink], book: Book, zone: ZoneInfo
+) -> None:
+    """Make and change rows; afterwards every change has its `id`."""
+    await _claim(tx, changes)
+    for change in changes:
+        change.row = _row(change, links.get(change.derived.click_id or 0), zone)
+    made = [change for change in changes if change.before is None]
+    changed = [change for change in changes if change.before is not None and change.differs]
+    for change in changed:
+        kept = {name: change.row[name] for name in _COMPARED} if change.row else {}
+        await tx.execute(update(conversions).where(conversions.c.id == change.id).values(**kept))
+    if made:
+        ids = await tx.execute(
+            insert(conversions).returning(conversions.c.id, sort_by_parameter_order=True), [c.row or {} for c in made]
+        )
+        for change, number in zip(made, ids.scalars(), strict=True):
+            change.id = number
+    await _retire(tx, changes)
+    await touch(tx, _days([*made, *changed]))
+    await _count_caps(tx, [*made, *changed], book)
+
+
+async def _claim(tx: AsyncConnection, changes: Sequence[Change]) -> None:
+    """Which row each conversion already has: the one its own requests made, else one its repeats made."""
+    wanted = {number for change in changes for number in change.candidates}
+    if not wanted:
+        return
+    query = select(conversions).where(conversions.c.id.in_(wanted))
+    rows = {row.id: row for row in await tx.execute(query)}
+    taken: set[int] = set()
+    for own in (True, False):
+        for change in changes:
+            numbers = change.candidates[: change.strong] if own else change.candidates[change.strong :]
+            free = [number for number in numbers if number in rows and number not in taken]
+            if change.before is None and free:
+                change.id, change.before = free[0], rows[free[0]]
+                taken.add(free[0])
+
+
+def _row(change: Change, link: ClickLink | None, zone: ZoneInfo) -> dict[str, Any]:
+    found = change.derived
+    day = found.occurred_at.astimezone(zone).date()
+    subs = (link.subs if link else ()) or (None,) * len(SUBS)
+    return {
+        "team_id": change.account.team_id,
+        "account_id": change.account.id,
+        "campaign_id": link.campaign_id if link else 0,
+        "site_id": link.site_id if link else 0,
+        "offer_id": _offer(change, link),
+        "source_id": link.source_id if link else 0,
+        "country": link.country or None if link else None,
+        "device": link.device or None if link else None,
+        **dict(zip(SUBS, subs, strict=True)),
+        "click_id": found.click_id,
+        "player_id": found.player_id,
+        "event": found.event,
+        "txn_id": found.txn_id,
+        "status": found.status,
+        "is_ftd": found.is_ftd,
+        "amount": found.amount,
+        "currency": found.currency or change.account.rules.currency,
+        "occurred_at": found.occurred_at,
+        "received_at": found.received_at,
+        "day": day,
+        "visit_day": link.day if link else None,
+        "marks": _marks(found, link, day, zone),
+        "origin": change.origin,
+    }
+
+
+def _marks(found: Derived, link: ClickLink | None, day: date, zone: ZoneInfo) -> list[str]:
+    """`late`: heard of after its day had ended. `before_click`: said to have happened before the click."""
+    from storage.ledger.click_id import instant_of
+
+    marks = set(found.marks)
+    if found.received_at.astimezone(zone).date() > day:
+        marks.add("late")
+    if link is not None and found.occurred_at < instant_of(link.click_id).replace(microsecond=0):
+        marks.add("before_click")
+    return sorted(marks)
+
+
+def _offer(change: Change, link: ClickLink | None) -> int:
+    """The click's offer if the account has it; else the latest it went on to; else the account's only one."""
+    mine = change.account.offer_ids
+    if link is not None and link.offer_id in mine:
+        return link.offer_id
+    went_on = next((offer for offer in change.outgoing if offer in mine), None)
+    if went_on is not None:
+        return went_on
+    if len(mine) == 1:
+        return next(iter(mine))
+    return link.offer_id if link else 0
+
+
+async def _retire(tx: AsyncConnection, changes: Sequence[Change]) -> None:
+    """A row left without requests (two players turned out to be one) stays, reversed, and says why."""
+    taken = {change.id for change in changes}
+    left = {number for change in changes for number in change.candidates} - taken
+    for number in sorted(left):
+        row = (await tx.execute(select(conversions).where(conversions.c.id == number))).one()
+        values = {"status": Status.REVERSED, "txn_id": None, "marks": sorted({*row.marks, "merged"})}
+        await tx.execute(update(conversions).where(conversions.c.id == number).values(**values))
+        await touch(tx, _days_of(row.team_id, row.day, row.visit_day))
+
+
+async def write_states(
+    tx: AsyncConnection, changes: Sequence[Change], posted: Mapping[int, int | None], now: datetime
+) -> None:
+    """Every new state of a conversion: its history, and what a report of an earlier moment is made of."""
+    rows = []
+    for change in changes:
+        if change.row is None or not change.differs:
+            continue
+        numbers = [n for n in (*change.derived.requests, *change.derived.repeats) if n in posted]
+        rows.append({
+            "team_id": change.account.team_id, "conversion_id": change.id, "recorded_at": now,
+            "postback_id": posted[max(numbers)] if numbers else None,
+            **{name: change.row[name] for name in ("status", "is_ftd", "amount", "currency", "occurred_at", "day")},
+        })  # fmt: skip
+    if rows:
+        await tx.execute(insert(conversion_states), rows)
+
+
+async def put_right(tx: AsyncConnection, changes: Sequence[Change], stored: Mapping[int, Request]) -> None:
+    """Stored requests that now belong to another conversion, or found the one they waited for."""
+    for change in changes:
+        for number in (*change.derived.requests, *change.derived.repeats):
+            one = stored.get(number)
+            if one is None or one.conversion_id == change.id:
+                continue
+            values: dict[str, Any] = {"conversion_id": change.id}
+            if one.conversion_id is None:
+                values |= {"outcome": Outcome.UPDATED, "reason": None}
+            await tx.execute(update(postbacks).where(postbacks.c.id == number).values(**values))
+
+
+def _days(changes: Iterable[Change]) -> set[tuple[int, date]]:
+    days: set[tuple[int, date]] = set()
+    for change in changes:
+        if change.row is not None:
+            days |= _days_of(change.account.team_id, change.row["day"], change.row["visit_day"])
+        if change.before is not None:
+            days |= _days_of(change.account.team_id, change.before.day, change.before.visit_day)
+    return days
+
+
+def _days_of(team_id: int, day: date, visit_day: date | None) -> set[tuple[int, date]]:
+    return {(team_id, day)} | ({(team_id, visit_day)} if visit_day else set())
+
+
+async def touch(tx: AsyncConnection, days: Iterable[tuple[int, date]]) -> None:
+    """Mark report days as moved, for storage.settle."""
+    rows = [{"team_id": team_id, "day": day} for team_id, day in sorted(days)]
+    if rows:
+        await tx.execute(insert(touched), rows)
+
+
+async def _count_caps(tx: AsyncConnection, changes: Iterable[Change], book: Book) -> None:
+    """Caps count registrations and first deposits that are not reversed, whenever that changes."""
+    for change in changes:
+        row = change.row
+        event = book.capped.get(row["offer_id"]) if row else None
+        if row is None or event is None:
+            continue
+        now = _in_cap(event, row["event"], is_ftd=row["is_ftd"], status=row["status"])
+        old = change.before
+        was = old is not None and _in_cap(event, old.event, is_ftd=old.is_ftd, status=old.status)
+        if now != was:
+            await caps.count(tx, row["offer_id"], event, row["occurred_at"], 1 if now else -1)
+
+
+def _in_cap(capped: str, event: str, *, is_ftd: bool, status: str) -> bool:
+    counted = is_ftd if capped == Event.FIRST_DEPOSIT else event == capped
+    return counted and status != Status.REVERSED

@@ -1,0 +1,302 @@
+"""Postback requests as they came, each kept with what came of it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+from sqlalchemy import ColumnElement, Row, and_, case, func, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.ledger.facts import Event, Outcome, Status
+from storage.ledger.postback import Decoded, Signal, decode, read
+from storage.postback_accounts import PostbackAccount
+from storage.tables import accounts, postbacks
+
+_REASON = 1000
+
+
+@dataclass(slots=True, kw_only=True)
+class Arrival:
+    """A request on its way in. `id` is set for one that is stored already and looked at again."""
+
+    account: PostbackAccount
+    received_at: datetime
+    method: str
+    query: bytes
+    content_type: str
+    body: bytes
+    decoded: Decoded
+    digest: str
+    signal: Signal
+    id: int | None = None
+    origin: str = "postback"
+    corrects: int | None = None
+    conversion_id: int | None = None  # what a stored one made before
+
+
+def arrival(
+    account: PostbackAccount,
+    received_at: datetime,
+    *,
+    query: bytes,
+    method: str = "GET",
+    content_type: str = "",
+    body: bytes = b"",
+) -> Arrival:
+    """A request decoded and read by its account's rules; never raises, whatever it holds."""
+    decoded = decode(query, content_type, body)
+    return Arrival(
+        account=account, received_at=received_at, method=method, query=query, content_type=content_type[:200],
+        body=body, decoded=decoded, digest=decoded.digest, signal=read(decoded, account.rules, received_at),
+    )  # fmt: skip
+
+
+def refused(one: Arrival, reason: str) -> Arrival:
+    """The same request, kept but never to be read: too long, from a wrong address, with a wrong signature."""
+    one.signal = msgspec.structs.replace(one.signal, outcome=Outcome.REJECTED, notes=(reason,))
+    return one
+
+
+@dataclass(slots=True, kw_only=True)
+class Entry:
+    """A request while it is placed: what is found out about it, then what came of it."""
+
+    arrival: Arrival
+    outcome: Outcome | None = None
+    reason: str | None = None
+    click_id: int | None = None
+    number: int = 0  # orders requests of one batch after those stored
+    joined: bool = False
+    conversion_id: int | None = None
+    id: int | None = None
+
+    def settle(self, outcome: Outcome, reason: str | None = None) -> None:
+        self.outcome = outcome
+        notes = self.arrival.signal.notes
+        self.reason = "; ".join((reason, *notes) if reason else notes)[:_REASON] or None
+
+
+async def keep(tx: AsyncConnection, entries: Sequence[Entry]) -> None:
+    """Store new requests with their outcome, and the new outcome of those stored before."""
+    new = [entry for entry in entries if entry.arrival.id is None]
+    if new:
+        ids = await tx.execute(
+            insert(postbacks).returning(postbacks.c.id, sort_by_parameter_order=True), [_row(entry) for entry in new]
+        )
+        for entry, number in zip(new, ids.scalars(), strict=True):
+            entry.id = number
+    for entry in entries:
+        if entry.arrival.id is not None:
+            entry.id = entry.arrival.id
+            await tx.execute(update(postbacks).where(postbacks.c.id == entry.id).values(**_said(entry)))
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    one = entry.arrival
+    return {
+        "team_id": one.account.team_id,
+        "account_id": one.account.id,
+        "received_at": one.received_at,
+        "method": one.method,
+        "query": one.query,
+        "content_type": one.content_type,
+        "body": one.body,
+        "parameters": one.decoded.kept(),
+        "digest": one.digest,
+        "corrects": one.corrects,
+        **_said(entry),
+    }
+
+
+def _said(entry: Entry) -> dict[str, Any]:
+    signal = entry.arrival.signal
+    return {
+        "outcome": entry.outcome or Outcome.REJECTED,
+        "reason": entry.reason,
+        "event": signal.event,
+        "click": signal.click,
+        "click_id": entry.click_id,
+        "player_id": signal.player_id,
+        "txn_id": signal.txn_id,
+        "status": signal.status,
+        "amount": signal.amount,
+        "currency": signal.currency,
+        "occurred_at": signal.occurred_at,
+        "time_given": signal.time_given,
+        "marks": list(signal.marks),
+        "joined": entry.joined,
+        "conversion_id": entry.conversion_id,
+    }
+
+
+def again(row: Row[Any], account: PostbackAccount) -> Arrival:
+    """A stored request, read anew by the account's rules of today."""
+    if row.method == "MANUAL":
+        return _by_hand(row, account)
+    one = arrival(
+        account, row.received_at, query=row.query, method=row.method, content_type=row.content_type, body=row.body
+    )
+    one.id, one.conversion_id = row.id, row.conversion_id if row.joined else None
+    return one
+
+
+def _by_hand(row: Row[Any], account: PostbackAccount) -> Arrival:
+    signal = Signal(
+        event=Event(row.event), status=Status(row.status), click=row.click, player_id=row.player_id, txn_id=row.txn_id,
+        amount=row.amount, currency=row.currency, occurred_at=row.occurred_at, time_given=row.time_given,
+        marks=tuple(row.marks or ()),
+    )  # fmt: skip
+    return Arrival(
+        account=account, received_at=row.received_at, method=row.method, query=row.query, content_type="",
+        body=row.body, decoded=Decoded(pairs=()), digest=row.digest, signal=signal, id=row.id, origin="manual",
+        corrects=row.corrects, conversion_id=row.conversion_id if row.joined else None,
+    )  # fmt: skip
+
+
+class Logged(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of the postback log. `click_id` is as it came, `raw` the query and the body."""
+
+    id: int
+    received_at: datetime
+    account: str
+    outcome: Outcome
+    reason: str | None
+    event: str | None
+    click_id: str | None
+    txn_id: str | None
+    player_id: str | None
+    status: str | None
+    amount: int | None
+    currency: str | None
+    conversion_id: int | None
+    method: str
+    raw: str
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Which requests: all conditions given must hold. `click` is the id as it came, `click_id` what it stands for."""
+
+    outcome: str | None = None
+    account_id: int | None = None
+    click: str | None = None
+    click_id: int | None = None
+    ids: tuple[int, ...] = ()
+
+
+def _conditions(team_id: int, wanted: Wanted) -> list[ColumnElement[bool]]:
+    found = [postbacks.c.team_id == team_id]
+    if wanted.outcome is not None:
+        found.append(postbacks.c.outcome == wanted.outcome)
+    if wanted.account_id is not None:
+        found.append(postbacks.c.account_id == wanted.account_id)
+    if wanted.click is not None:
+        same = [postbacks.c.click == wanted.click]
+        if wanted.click_id is not None:
+            same.append(postbacks.c.click_id == wanted.click_id)
+        found.append(or_(*same))
+    if wanted.ids:
+        found.append(postbacks.c.id.in_(wanted.ids))
+    return found
+
+
+async def log(
+    tx: AsyncConnection, team_id: int, wanted: Wanted, *, limit: int = 50, after: int | None = None
+) -> list[Logged]:
+    """Latest first; `after` is the id of the last one seen."""
+    query = select(postbacks, accounts.c.code).join_from(postbacks, accounts).where(*_conditions(team_id, wanted))
+    if after is not None:
+        query = query.where(postbacks.c.id < after)
+    return [_logged(row) for row in await tx.execute(query.order_by(postbacks.c.id.desc()).limit(limit))]
+
+
+def _logged(row: Row[Any]) -> Logged:
+    return Logged(
+        id=row.id, received_at=row.received_at, account=row.code, outcome=Outcome(row.outcome), reason=row.reason,
+        event=row.event, click_id=row.click, txn_id=row.txn_id, player_id=row.player_id, status=row.status,
+        amount=row.amount, currency=row.currency, conversion_id=row.conversion_id, method=row.method,
+        raw=raw(row.query, row.body),
+    )  # fmt: skip
+
+
+def raw(query: bytes, body: bytes) -> str:
+    """A request as it came, readable: the query, then the body."""
+    parts = [part.decode("utf-8", errors="backslashreplace") for part in (query, body) if part]
+    return "\n".join(parts).replace("\x00", "\\x00")
+
+
+async def stored(
+    tx: AsyncConnection, team_id: int, wanted: Wanted, *, limit: int, after: int = 0
+) -> Sequence[Row[Any]]:
+    """Stored requests in the order they came, to be looked at again."""
+    query = select(postbacks).where(*_conditions(team_id, wanted), postbacks.c.id > after)
+    return (await tx.execute(query.order_by(postbacks.c.id).limit(limit))).all()
+
+
+async def waiting_for_clicks(tx: AsyncConnection, since: datetime, *, limit: int) -> Sequence[Row[Any]]:
+    """Unmatched requests whose click was not stored yet when they came: it may be by now."""
+    query = select(postbacks).where(
+        postbacks.c.outcome == Outcome.UNMATCHED,
+        postbacks.c.click_id.is_not(None),
+        postbacks.c.joined.is_(False),
+        postbacks.c.received_at >= since,
+    )
+    return (await tx.execute(query.order_by(postbacks.c.id).limit(limit))).all()
+
+
+async def waiting_for_players(tx: AsyncConnection, players: Mapping[int, Iterable[str]]) -> Sequence[Row[Any]]:
+    """Unmatched requests of players (account -> player ids) that have become known."""
+    if not players:
+        return []
+    ors = [
+        and_(postbacks.c.account_id == account, postbacks.c.player_id.in_(list(ids)))
+        for account, ids in players.items()
+    ]
+    query = select(postbacks).where(
+        or_(*ors), postbacks.c.outcome == Outcome.UNMATCHED, postbacks.c.joined.is_(False), postbacks.c.click.is_(None)
+    )
+    return (await tx.execute(query.order_by(postbacks.c.id))).all()
+
+
+class Share(msgspec.Struct, frozen=True, kw_only=True):
+    """How many requests came in a time, and how many of them came to nothing (unmatched, unmapped, rejected)."""
+
+    total: int
+    failing: int
+
+    @property
+    def share(self) -> float | None:
+        return self.failing / self.total if self.total else None
+
+
+_FAILING = (Outcome.UNMATCHED, Outcome.UNMAPPED, Outcome.REJECTED)
+
+
+async def failing_share(
+    tx: AsyncConnection, team_id: int, *, now: datetime, window: timedelta, account_id: int | None = None
+) -> Share:
+    """The share of failing requests over the last `window`, for alerts."""
+    failing = func.coalesce(func.sum(case((postbacks.c.outcome.in_(_FAILING), 1), else_=0)), 0)
+    query = select(func.count().label("total"), failing.label("failing")).where(
+        postbacks.c.team_id == team_id, postbacks.c.received_at >= now - window
+    )
+    if account_id is not None:
+        query = query.where(postbacks.c.account_id == account_id)
+    row = (await tx.execute(query)).one()
+    return Share(total=int(row.total), failing=int(row.failing))
+
+
+async def unmatched_count(tx: AsyncConnection, team_id: int, day: date, *, zone: ZoneInfo) -> int:
+    """How many requests of a report day have found no click yet, for the digest."""
+    start = datetime(day.year, day.month, day.day, tzinfo=zone)
+    following = day + timedelta(days=1)
+    end = datetime(following.year, following.month, following.day, tzinfo=zone)
+    query = select(func.count()).where(
+        postbacks.c.team_id == team_id,
+        postbacks.c.outcome == Outcome.UNMATCHED,
+        postbacks.c.received_at >= start,
+        postbacks.c.received_at < end,
+    )
+    return int((await tx.execute(query)).scalar_one())

@@ -1,0 +1,306 @@
+"""From a postback request as it came to what it says: parameters decoded, then read by an account's rules."""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import unquote_to_bytes
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from storage.ledger.facts import Event, Outcome, Status
+from storage.ledger.postback_values import amount, moment
+from storage.ledger.words import event_words, is_macro, parameter_names, plain, status_words
+
+MAX_BODY = 1_000_000
+MAX_PARAMETERS = 1000
+MAX_VALUE = 255  # of what is kept as an id; longer ones are cut
+_KEPT_VALUE = 1000
+_AHEAD = timedelta(days=1)
+_DECODER = msgspec.json.Decoder(Any, float_hook=str)  # decimals exactly as they came
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+class Decoded(msgspec.Struct, frozen=True, kw_only=True):
+    """A request's parameters in the order they came (names in lower case), and what was odd about it."""
+
+    pairs: Pairs
+    notes: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Equal for "the very same request": the same parameters, whatever their order or the method."""
+        text = msgspec.json.encode(sorted(self.pairs))
+        return hashlib.blake2b(text, digest_size=16).hexdigest()
+
+    def kept(self) -> dict[str, str | list[str]]:
+        """For the log: one value per name, or a list of them; very long ones cut."""
+        found: dict[str, Any] = {}
+        for name, value in self.pairs:
+            value = value[:_KEPT_VALUE]
+            if name not in found:
+                found[name] = value
+            elif isinstance(found[name], list):
+                found[name].append(value)
+            else:
+                found[name] = [found[name], value]
+        return found
+
+
+def decode(query: bytes, content_type: str = "", body: bytes = b"") -> Decoded:
+    """Parameters of the query, then of the body (form or JSON). Never raises: what cannot be read is noted."""
+    notes: list[str] = []
+    pairs = _form(query, notes)
+    if body.strip():
+        pairs += _body(content_type.partition(";")[0].strip().lower(), body, notes)
+    if len(pairs) > MAX_PARAMETERS:
+        notes.append(f"over {MAX_PARAMETERS:,} parameters: the rest is left out")
+    return Decoded(pairs=tuple(pairs[:MAX_PARAMETERS]), notes=tuple(dict.fromkeys(notes)))
+
+
+def _body(kind: str, body: bytes, notes: list[str]) -> list[tuple[str, str]]:
+    start = body.lstrip()[:1]
+    if kind.endswith("json") or (start in {b"{", b"["} and kind != "application/x-www-form-urlencoded"):
+        return _json(body, notes)
+    if kind == "text/html" or start == b"<":
+        notes.append("the body is a page, not parameters: left out")
+        return []
+    return _form(body.strip(), notes)
+
+
+def _form(text: bytes, notes: list[str]) -> list[tuple[str, str]]:
+    pairs = []
+    for part in text.split(b"&", MAX_PARAMETERS + 1)[: MAX_PARAMETERS + 1]:
+        if part:
+            name, _, value = part.partition(b"=")
+            pairs.append((_text(name, notes).strip().lower(), _text(value, notes)))
+    return pairs
+
+
+def _text(raw: bytes, notes: list[str]) -> str:
+    if b"+" in raw:
+        raw = raw.replace(b"+", b" ")
+    if b"%" in raw:
+        raw = unquote_to_bytes(raw)
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        notes.append("not UTF-8: read as Windows-1252")
+        text = raw.decode("cp1252", errors="replace")
+    return text.replace("\x00", "\ufffd") if "\x00" in text else text
+
+
+def _json(body: bytes, notes: list[str]) -> list[tuple[str, str]]:
+    try:
+        found = _DECODER.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        notes.append(f"the body is not JSON: {error}")
+        return []
+    if isinstance(found, list) and len(found) == 1:
+        found = found[0]
+    if not isinstance(found, dict):
+        many = isinstance(found, list) and len(found) > 1
+        notes.append(
+            "several postbacks in one body: send one per request" if many else "the JSON body is not an object"
+        )
+        return []
+    pairs: list[tuple[str, str]] = []
+    _flatten(found, "", pairs, depth=0)
+    return pairs
+
+
+def _flatten(value: Any, name: str, pairs: list[tuple[str, str]], depth: int) -> None:
+    if isinstance(value, dict) and depth < 8:
+        for key, inner in value.items():
+            _flatten(inner, f"{name}.{key}" if name else str(key), pairs, depth + 1)
+    elif isinstance(value, list) and depth < 8:
+        for inner in value:
+            _flatten(inner, name, pairs, depth + 1)
+    elif value is not None:
+        text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+        pairs.append((name.strip().lower().replace("\x00", "\ufffd"), text.replace("\x00", "\ufffd")))
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """How an account's postbacks are read: its platform's words, overridden by the team's mapping."""
+
+    names: Mapping[str, tuple[str, ...]]  # our parameter -> names to look under, in compared form
+    events: Mapping[str, Event]
+    statuses: Mapping[str, Status]
+    zone: ZoneInfo
+    currency: str
+    default_event: Event | None = None
+    has_ftd_event: bool = True
+    repeats: Mapping[str, str] = {}  # event -> ignore | update | count
+
+
+def rules(*, zone: ZoneInfo, currency: str, words: Mapping[str, Any], mapping: Mapping[str, Any]) -> Rules:
+    """Rules out of a platform's words (`connectors.base.PostbackWords`) and the account's own mapping over them.
+
+    Raises ValueError when a mapping names an event or status there is none of.
+    """
+    default = mapping.get("default_event")
+    has_ftd = mapping.get("has_ftd_event")
+    return Rules(
+        names=parameter_names(words.get("parameters", {}), mapping.get("parameters", {})),
+        events=event_words(words.get("events", {}), mapping.get("events", {})),
+        statuses=status_words(words.get("statuses", {}), mapping.get("statuses", {})),
+        zone=zone,
+        currency=currency,
+        default_event=Event(default) if default else None,
+        has_ftd_event=bool(words.get("has_ftd_event", True) if has_ftd is None else has_ftd),
+        repeats=mapping.get("repeats", {}),
+    )
+
+
+class Signal(msgspec.Struct, frozen=True, kw_only=True):
+    """What a postback says. `outcome` is set where that is settled already: unmapped, rejected."""
+
+    outcome: Outcome | None = None
+    event: Event | None = None
+    status: Status = Status.APPROVED
+    click: str | None = None  # as it came
+    player_id: str | None = None
+    txn_id: str | None = None
+    amount: int | None = None
+    currency: str | None = None
+    occurred_at: datetime
+    time_given: bool = False
+    marks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def read(decoded: Decoded, by: Rules, received_at: datetime) -> Signal:
+    """What a decoded request says by an account's rules; every oddity leaves a note for the log."""
+    notes = list(decoded.notes)
+    values = _chosen(decoded.pairs, by, notes)
+    marks: list[str] = []
+    event, outcome = _event(values.get("event"), by, notes)
+    occurred_at, given = _occurred(values.get("occurred_at"), by, received_at, marks, notes)
+    money, currency = _amount(values, by, marks, notes)
+    return Signal(
+        outcome=outcome,
+        event=event,
+        status=_status(values.get("status"), by, marks, notes),
+        click=_cut("click_id", values.get("click_id"), notes),
+        player_id=_cut("player_id", values.get("player_id"), notes),
+        txn_id=_cut("txn_id", values.get("txn_id"), notes),
+        amount=money,
+        currency=currency,
+        occurred_at=occurred_at,
+        time_given=given,
+        marks=tuple(marks),
+        notes=tuple(notes),
+    )
+
+
+def _chosen(pairs: Pairs, by: Rules, notes: list[str]) -> dict[str, str]:
+    """Our parameters -> values: the first name that holds something that is not an unreplaced macro."""
+    given: dict[str, list[str]] = {}
+    for name, value in pairs:
+        word = plain(name) if not name.isalpha() else name
+        if "." in name:
+            leaf = plain(name.rpartition(".")[2])
+            if leaf not in given:
+                given[leaf] = []
+            given[leaf].append(value)
+        given.setdefault(word, []).append(value)
+    found: dict[str, str] = {}
+    for ours, names in by.names.items():
+        for name in names:
+            usable = _usable(name, given[name], notes) if name in given else None
+            if usable is not None:
+                found[ours] = usable
+                break
+    return found
+
+
+def _usable(name: str, values: list[str], notes: list[str]) -> str | None:
+    held = [value.strip() for value in values if value.strip()]
+    for value in held:
+        if is_macro(value):
+            notes.append(f"{name} holds the unreplaced macro {value[:40]}")
+    real = [value for value in held if not is_macro(value)]
+    if len(set(real)) > 1:
+        notes.append(f"{name} is given {len(real)} times: the first counts")
+    return real[0] if real else None
+
+
+def _event(word: str | None, by: Rules, notes: list[str]) -> tuple[Event | None, Outcome | None]:
+    if word is None:
+        if by.default_event is None:
+            notes.append("no event: send event=registration, first_deposit, deposit …, or set a default_event")
+            return None, Outcome.REJECTED
+        return by.default_event, None
+    event = by.events.get(plain(word))
+    if event is None:
+        notes.append(f"event {word[:80]!r} is not known: map it with 'postback map'")
+        return None, Outcome.UNMAPPED
+    return event, None
+
+
+def _status(word: str | None, by: Rules, marks: list[str], notes: list[str]) -> Status:
+    if word is None:
+        return Status.APPROVED
+    status = by.statuses.get(plain(word))
+    if status is None:
+        marks.append("unknown_status")
+        notes.append(f"status {word[:80]!r} is not known: taken as approved; map it with 'postback map'")
+        return Status.APPROVED
+    return status
+
+
+def _occurred(
+    text: str | None, by: Rules, received_at: datetime, marks: list[str], notes: list[str]
+) -> tuple[datetime, bool]:
+    if text is None:
+        return received_at, False
+    found = moment(text, by.zone)
+    if found is None or found > received_at + _AHEAD:
+        marks.append("no_time")
+        why = "cannot be read" if found is None else "is over a day ahead"
+        notes.append(f"occurred_at {text[:60]!r} {why}: the time of arrival counts")
+        return received_at, False
+    return found, True
+
+
+def _amount(values: Mapping[str, str], by: Rules, marks: list[str], notes: list[str]) -> tuple[int | None, str | None]:
+    text = values.get("amount")
+    if text is None:
+        return None, None
+    money, beside = amount(text)
+    if money is None:
+        marks.append("no_amount")
+        notes.append(f"amount {text[:60]!r} is no number: left missing")
+        return None, None
+    return money, _currency(values.get("currency"), beside or by.currency, notes)
+
+
+def _currency(given: str | None, otherwise: str, notes: list[str]) -> str:
+    if given is None:
+        return otherwise
+    if re.fullmatch(r"[A-Za-z]{3,5}", given):
+        return given.upper()
+    notes.append(f"currency {given[:20]!r} is no currency code: {otherwise} is taken")
+    return otherwise
+
+
+def _cut(name: str, value: str | None, notes: list[str]) -> str | None:
+    if value is not None and len(value) > MAX_VALUE:
+        notes.append(f"{name} has {len(value)} characters: cut to {MAX_VALUE}")
+        return value[:MAX_VALUE]
+    return value
+
+
+def signed(query: bytes, body: bytes, *, secret: bytes, parameter: str, header: str | None) -> bool:
+    """Whether a request carries the right HMAC-SHA256 (hex) of its body, or of its query without the signature."""
+    parts = query.split(b"&") if query else []
+    prefix = parameter.encode() + b"="
+    carried = header or next((part[len(prefix) :].decode("latin-1") for part in parts if part.startswith(prefix)), "")
+    covered = body or b"&".join(part for part in parts if not part.startswith(prefix))
+    expected = hmac.new(secret, covered, hashlib.sha256).hexdigest()
+    return hmac.compare_digest(expected.encode(), carried.strip().lower().removeprefix("sha256=").encode())

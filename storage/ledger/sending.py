@@ -1,0 +1,181 @@
+"""Telling a traffic source of a conversion: its template filled in, its answer understood, the next try timed.
+
+In a template `{click_id}` is the *source's* click id, as its link brought it. Lower-case macros are filled when the
+conversion is accepted; upper-case ones (`{AID}`, `{KEY}`) belong to the account at the source, may be secret, and are
+filled when the request is sent, so that no secret lies in the outbox.
+"""
+
+import hashlib
+import random
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import msgspec
+
+#: Waiting times after the first, second … failed try.
+SCHEDULE = (
+    timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2), timedelta(hours=12),
+)  # fmt: skip
+_LONGEST = timedelta(hours=24)
+_MACRO = re.compile(r"\{([a-z_]+\d*)\}")
+_PLACEHOLDER = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
+
+MACROS = (
+    "click_id", "our_click_id", "event", "payout", "currency", "txn_id", "key", "random", "timestamp", "player_id",
+    "status", "campaign", "offer", "site", "country", *(f"sub{n}" for n in range(1, 11)),
+)  # fmt: skip
+
+
+class Sending(msgspec.Struct, frozen=True, kw_only=True):
+    """A conversion as a traffic source is told of it. `amount` is in micro-units, the source's share of it."""
+
+    key: str  # one per conversion and event: the same at every try
+    event: str
+    name: str  # the source's own word for the event
+    click_id: str  # the source's
+    our_click_id: str
+    clicked_at: datetime | None
+    occurred_at: datetime
+    amount: int | None
+    currency: str
+    status: str
+    txn_id: str = ""
+    player_id: str = ""
+    campaign: str = ""
+    offer: str = ""
+    site: str = ""
+    country: str = ""
+    user_agent: str = ""
+    subs: tuple[str | None, ...] = ()
+    extra: Mapping[str, str] = {}  # parameters of the link that are nobody's (fbp …)
+
+    @property
+    def payout(self) -> str:
+        """The amount with a decimal point, in at most six digits after it; empty if there is none."""
+        return "" if self.amount is None else decimal_text(self.amount)
+
+
+class Success(msgspec.Struct, frozen=True, kw_only=True):
+    """When an answer of a 2xx status counts as taken: what the body must hold, and must not."""
+
+    contains: tuple[str, ...] = ()
+    lacks: tuple[str, ...] = ()
+    json_equals: Mapping[str, Any] = {}
+
+
+class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
+    """A request to a traffic source; placeholders in it are filled at sending."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = {}
+    body: str = ""
+    success: Success = Success()
+
+
+def decimal_text(micros: int) -> str:
+    """Micro-units as a decimal with a point: 40.5, 12, -0.83."""
+    text = f"{Decimal(micros) / 1_000_000:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def whole(micros: int) -> int:
+    """Micro-units as whole units, rounded half-even; never 0 for something."""
+    units = int((Decimal(micros) / 1_000_000).to_integral_value(ROUND_HALF_EVEN))
+    return units or (1 if micros > 0 else -1 if micros < 0 else 0)
+
+
+def idempotency_key(team_id: int, conversion_id: int, event: str, our_click_id: str) -> str:
+    """One key per conversion and event, the same however often it is made."""
+    text = f"{team_id}:{conversion_id}:{event}:{our_click_id}".encode()
+    return "cf-" + hashlib.blake2b(text, digest_size=12).hexdigest()
+
+
+def fill(template: str, values: Mapping[str, str]) -> str:
+    """A template with its lower-case macros replaced by encoded values; unknown ones are left empty."""
+    return _MACRO.sub(lambda found: quote(values.get(found[1], ""), safe=""), template)
+
+
+def values(one: Sending) -> dict[str, str]:
+    """What the macros of a plain template stand for."""
+    subs = {f"sub{n}": value or "" for n, value in enumerate(one.subs, 1)}
+    return subs | {
+        "click_id": one.click_id, "our_click_id": one.our_click_id, "event": one.name or one.event,
+        "payout": one.payout, "payout_whole": "" if one.amount is None else str(whole(one.amount)),
+        "currency": one.currency, "txn_id": one.txn_id or one.key, "key": one.key,
+        "random": str(int(one.key[-8:], 16)), "timestamp": str(int(one.occurred_at.timestamp())),
+        "player_id": one.player_id, "status": one.status, "campaign": one.campaign, "offer": one.offer,
+        "site": one.site, "country": one.country,
+    }  # fmt: skip
+
+
+def placeholders(*texts: str) -> set[str]:
+    """Names of the account's own values a template needs: `AID` of `{AID}`."""
+    return {found for text in texts for found in _PLACEHOLDER.findall(text)}
+
+
+def reveal(text: str, settings: Mapping[str, str], *, encode: bool) -> str:
+    """A template with the account's values filled in. Raises KeyError naming one that lacks."""
+
+    def value(found: re.Match[str]) -> str:
+        given = settings[found[1].lower()]
+        return quote(given, safe="") if encode else given
+
+    return _PLACEHOLDER.sub(value, text)
+
+
+def unknown_macros(template: str) -> list[str]:
+    """Lower-case macros of a template that stand for nothing."""
+    return [name for name in _MACRO.findall(template) if name not in {*MACROS, "payout_whole"}]
+
+
+def host(url: str) -> str:
+    return (urlsplit(url).hostname or "").lower()
+
+
+def taken(status: int, body: bytes, rule: Success) -> str | None:
+    """None if the source took it, else what is wrong with its answer."""
+    if not 200 <= status < 300:
+        return f"answered {status}"
+    text = body.decode("utf-8", errors="replace")
+    for wanted in rule.contains:
+        if wanted.lower() not in text.lower():
+            return f"answered {status} without {wanted!r}"
+    for unwanted in rule.lacks:
+        if unwanted.lower() in text.lower():
+            return f"answered {status} with {unwanted!r}"
+    return _json_fault(text, rule.json_equals) if rule.json_equals else None
+
+
+def _json_fault(text: str, wanted: Mapping[str, Any]) -> str | None:
+    try:
+        found = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return "answered something that is not JSON"
+    for path, value in wanted.items():
+        at: Any = found
+        for part in path.split("."):
+            at = at.get(part) if isinstance(at, dict) else None
+        if at != value and not (value == "*" and at is not None):
+            return f"answered {path}={at!r} instead of {value!r}"
+    return None
+
+
+def next_try(failures: int, now: datetime, *, retry_after: float | None, chance: random.Random) -> datetime | None:
+    """When to try again after so many failures (a fifth more or less); None when it is given up."""
+    if failures > len(SCHEDULE):
+        return None
+    wait = SCHEDULE[failures - 1] * chance.uniform(0.8, 1.2)
+    asked = timedelta(seconds=min(retry_after or 0.0, _LONGEST.total_seconds()))
+    return now + max(wait, asked)
+
+
+def share(amount: int | None, percent: Decimal | None) -> int | None:
+    """The part of an amount that the source is told, rounded half-even."""
+    if amount is None or percent is None:
+        return amount
+    return int((Decimal(amount) * percent / 100).to_integral_value(ROUND_HALF_EVEN))

@@ -1,0 +1,187 @@
+"""Which click or player a postback is about, and which earlier requests it must be looked at with."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage import clicks
+from storage.inbox import Entry
+from storage.ledger.click_id import Codec
+from storage.ledger.conversion_rules import VERY_SAME_WITHIN, Habits, Request, links, single
+from storage.ledger.facts import ClickLink, Event, Outcome, Status
+from storage.tables import outgoing, postbacks
+
+#: Numbers of requests not stored yet start here, above every stored id.
+UNSTORED = 1 << 62
+
+_SEEN = (
+    postbacks.c.id, postbacks.c.account_id, postbacks.c.received_at, postbacks.c.event, postbacks.c.status,
+    postbacks.c.click_id, postbacks.c.player_id, postbacks.c.txn_id, postbacks.c.amount, postbacks.c.currency,
+    postbacks.c.occurred_at, postbacks.c.time_given, postbacks.c.digest, postbacks.c.marks,
+    postbacks.c.conversion_id, postbacks.c.corrects,
+)  # fmt: skip
+
+
+async def match(tx: AsyncConnection, entries: Sequence[Entry], codec: Codec) -> dict[int, ClickLink]:
+    """Find the click of every entry, or settle its outcome; returns the links of the clicks found."""
+    for number, entry in enumerate(entries):
+        entry.number = entry.arrival.id or UNSTORED + number
+        _settle_alone(entry, codec)
+    found = await clicks.links(tx, {e.click_id for e in entries if e.outcome is None and e.click_id is not None})
+    unclear = [e for e in entries if e.outcome is None and e.click_id is None]
+    for entry in entries:
+        if entry.outcome is None and entry.click_id is not None and entry.click_id not in found:
+            entry.settle(Outcome.UNMATCHED, "unknown click id")
+    if unclear:
+        found |= await _by_player(tx, unclear, entries)
+    return found
+
+
+def _settle_alone(entry: Entry, codec: Codec) -> None:
+    """What needs no look at anything stored: unreadable, unmapped, a reversal of nothing named."""
+    signal = entry.arrival.signal
+    if signal.click is not None:
+        entry.click_id = codec.decode(signal.click)
+    if signal.outcome is not None:
+        entry.settle(signal.outcome)
+    elif signal.txn_id is None and _reverses(entry) and entry.arrival.corrects is None:
+        entry.settle(Outcome.UNMATCHED, "a reversal needs the transaction id of what it reverses")
+    elif signal.click is not None and entry.click_id is None:
+        entry.settle(Outcome.UNMATCHED, "unknown click id")
+    elif signal.click is None and signal.player_id is None and not _reverses(entry):
+        entry.settle(Outcome.UNMATCHED, "no click id")
+
+
+def _reverses(entry: Entry) -> bool:
+    return entry.arrival.signal.event is Event.REVERSAL or entry.arrival.signal.status is Status.REVERSED
+
+
+async def _by_player(tx: AsyncConnection, unclear: Sequence[Entry], batch: Sequence[Entry]) -> dict[int, ClickLink]:
+    """Those without a click id belong to the click their player is known by."""
+    asked = {(e.arrival.account.id, e.arrival.signal.player_id) for e in unclear if e.arrival.signal.player_id}
+    known: dict[tuple[int, str], int] = {}
+    if asked:
+        query = select(postbacks.c.account_id, postbacks.c.player_id, postbacks.c.click_id).where(
+            postbacks.c.account_id.in_({account for account, _ in asked}),
+            postbacks.c.player_id.in_({player for _, player in asked}),
+            postbacks.c.joined,
+            postbacks.c.click_id.is_not(None),
+        )
+        for row in await tx.execute(query):
+            _remember(known, (row.account_id, row.player_id), row.click_id)
+    for entry in batch:
+        player = entry.arrival.signal.player_id
+        if entry.outcome is None and entry.click_id is not None and player is not None:
+            _remember(known, (entry.arrival.account.id, player), entry.click_id)
+    for entry in unclear:
+        _settle_by_player(entry, known)
+    return await clicks.links(tx, {e.click_id for e in unclear if e.click_id is not None})
+
+
+def _remember(known: dict[tuple[int, str], int], key: tuple[int, str], click_id: int) -> None:
+    known[key] = min(known.get(key, click_id), click_id)
+
+
+def _settle_by_player(entry: Entry, known: Mapping[tuple[int, str], int]) -> None:
+    player = entry.arrival.signal.player_id
+    if player is None:
+        return  # a reversal by its transaction alone
+    entry.click_id = known.get((entry.arrival.account.id, player))
+    if entry.click_id is None and not _reverses(entry):
+        entry.settle(Outcome.UNMATCHED, "no click id, and the player is not known yet")
+
+
+def request(entry: Entry) -> Request:
+    """An entry as the rules see it."""
+    one, signal = entry.arrival, entry.arrival.signal
+    assert signal.event is not None  # noqa: S101 - settled before, else
+    return Request(
+        id=entry.number, received_at=one.received_at, event=signal.event, status=signal.status,
+        click_id=entry.click_id, player_id=signal.player_id, txn_id=signal.txn_id, amount=signal.amount,
+        currency=signal.currency, occurred_at=signal.occurred_at, time_given=signal.time_given, digest=one.digest,
+        marks=signal.marks, corrects=one.corrects, conversion_id=one.conversion_id,
+    )  # fmt: skip
+
+
+def _stored(row: Any) -> Request:
+    return Request(
+        id=row.id, received_at=row.received_at, event=Event(row.event), status=Status(row.status),
+        click_id=row.click_id, player_id=row.player_id, txn_id=row.txn_id, amount=row.amount, currency=row.currency,
+        occurred_at=row.occurred_at, time_given=row.time_given, digest=row.digest, marks=tuple(row.marks or ()),
+        conversion_id=row.conversion_id, corrects=row.corrects,
+    )  # fmt: skip
+
+
+async def neighbours(
+    tx: AsyncConnection, new: Mapping[int, Sequence[Request]], habits: Mapping[int, Habits]
+) -> dict[int, list[Request]]:
+    """All stored requests (by account) that share a transaction, or what a player does once, with the new ones."""
+    own = {r.id for requests in new.values() for r in requests}
+    found: dict[int, dict[int, Request]] = {account: {} for account in new}
+    asked: set[tuple[int, str, object]] = set()
+    frontier = {(account, *link) for account, rs in new.items() for r in rs for link in links(r, habits[account])}
+    while frontier:
+        asked |= frontier
+        fresh = [
+            (row.account_id, _stored(row))
+            for condition in _conditions(frontier, habits)
+            for row in await tx.execute(select(*_SEEN).where(condition, postbacks.c.joined))
+        ]
+        frontier = set()
+        for account, one in fresh:
+            if account in found and one.id not in found[account] and one.id not in own:
+                found[account][one.id] = one
+                frontier |= {(account, *link) for link in links(one, habits[account])}
+        frontier -= asked
+    return {account: list(known.values()) for account, known in found.items()}
+
+
+def _conditions(
+    frontier: Iterable[tuple[int, str, object]], habits: Mapping[int, Habits]
+) -> Iterable[ColumnElement[bool]]:
+    by_kind: defaultdict[str, set[Any]] = defaultdict(set)
+    accounts = set()
+    for account, kind, value in frontier:
+        accounts.add(account)
+        by_kind[kind].add(value)
+    mine = postbacks.c.account_id.in_(accounts)
+    for kind, values in by_kind.items():
+        family, _, of = kind.rpartition(" of ")
+        if kind == "txn":
+            yield and_(mine, postbacks.c.txn_id.in_(values))
+        elif kind == "conversion":
+            yield postbacks.c.conversion_id.in_(values)
+        elif of:
+            column = postbacks.c.click_id if of == "click" else postbacks.c.player_id
+            events = {e for a in accounts for e in Event if single(e, habits[a]) == family}
+            yield and_(mine, column.in_(values), postbacks.c.event.in_(events))
+
+
+async def very_same(tx: AsyncConnection, entries: Sequence[Entry]) -> dict[tuple[int, str], Any]:
+    """The latest very same request within ten minutes of those deposits that have no transaction id."""
+    if not entries:
+        return {}
+    earliest = min(e.arrival.received_at for e in entries)
+    query = select(postbacks.c.account_id, postbacks.c.digest, postbacks.c.id, postbacks.c.conversion_id).where(
+        postbacks.c.account_id.in_({e.arrival.account.id for e in entries}),
+        postbacks.c.digest.in_({e.arrival.digest for e in entries}),
+        postbacks.c.received_at >= earliest - VERY_SAME_WITHIN,
+        postbacks.c.conversion_id.is_not(None),
+        postbacks.c.id.not_in({e.arrival.id for e in entries if e.arrival.id is not None}),
+    )
+    rows = await tx.execute(query.order_by(postbacks.c.id))
+    return {(row.account_id, row.digest): row for row in rows}
+
+
+async def outgoing_offers(tx: AsyncConnection, click_ids: Iterable[int]) -> dict[int, list[int]]:
+    """The offers each click went on to, the latest first."""
+    wanted = set(click_ids)
+    found: dict[int, list[int]] = {}
+    if wanted:
+        query = select(outgoing.c.click_id, outgoing.c.offer_id).where(outgoing.c.click_id.in_(wanted))
+        for row in await tx.execute(query.order_by(outgoing.c.id.desc())):
+            found.setdefault(row.click_id, []).append(row.offer_id)
+    return found

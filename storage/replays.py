@@ -1,0 +1,78 @@
+"""Looking again at requests stored earlier: after a mapping change, when a click has appeared, on demand."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.conversions import Desk, receive
+from storage.inbox import Arrival, Wanted, again, stored, waiting_for_clicks
+from storage.tables import accounts, clicks
+
+_CHUNK = 500
+PATIENCE = timedelta(hours=48)  # how long a request waits for its click to appear
+
+
+async def replay(
+    tx: AsyncConnection, team_id: int, wanted: Wanted, desk: Desk, *, most: int = 10_000
+) -> Mapping[str, int]:
+    """Read stored requests anew by today's mapping; outcome -> how many ended in it. Nothing is counted twice."""
+    await _take_turn(tx, team_id, wanted)
+    found: Counter[str] = Counter()
+    after = 0
+    while most > 0:
+        rows = await stored(tx, team_id, wanted, limit=min(_CHUNK, most), after=after)
+        if not rows:
+            break
+        after, most = rows[-1].id, most - len(rows)
+        arrivals = [one for one in (_anew(row, desk) for row in rows) if one is not None]
+        found.update(done.outcome.value for done in await receive(tx, arrivals, desk))
+        found["unchanged"] += len(rows) - len(arrivals)
+    return {outcome: n for outcome, n in found.items() if n}
+
+
+async def _take_turn(tx: AsyncConnection, team_id: int, wanted: Wanted) -> None:
+    query = select(accounts.c.id).where(accounts.c.team_id == team_id).order_by(accounts.c.id)
+    if wanted.account_id is not None:
+        query = query.where(accounts.c.id == wanted.account_id)
+    await tx.execute(query.with_for_update(key_share=True))
+
+
+def _anew(row: Row[Any], desk: Desk) -> Arrival | None:
+    """A stored request to be placed again; None if that would say nothing new."""
+    account = desk.book.by_id.get(row.account_id)
+    if account is None or row.reason == "body over 1,000,000 bytes":
+        return None
+    one = again(row, account)
+    if row.conversion_id is None:
+        return one
+    same = (one.signal.event, one.signal.txn_id, one.signal.player_id, one.signal.status, one.signal.amount)
+    was = (row.event, row.txn_id, row.player_id, row.status, row.amount)
+    unreadable = one.signal.outcome is not None or one.signal.click != row.click
+    return None if unreadable or same == was or not row.joined else one
+
+
+async def retry_waiting(tx: AsyncConnection, desk: Desk, *, limit: int = 500) -> int:
+    """Place requests whose click has been stored since they came (it may have lain in the spool); how many."""
+    rows = await waiting_for_clicks(tx, desk.now - PATIENCE, limit=5_000)
+    known = await _existing(tx, [row.click_id for row in rows])
+    arrivals = [again(row, desk.book.by_id[row.account_id]) for row in rows if row.click_id in known][:limit]
+    await receive(tx, arrivals, desk)
+    return len(arrivals)
+
+
+async def any_to_retry(tx: AsyncConnection, now: datetime) -> bool:
+    """Whether a waiting request's click is there now; a look that locks nothing."""
+    rows = await waiting_for_clicks(tx, now - PATIENCE, limit=5_000)
+    return bool(await _existing(tx, [row.click_id for row in rows]))
+
+
+async def _existing(tx: AsyncConnection, ids: Sequence[int]) -> set[int]:
+    found: set[int] = set()
+    for start in range(0, len(ids), _CHUNK):
+        chunk = ids[start : start + _CHUNK]
+        found |= set((await tx.execute(select(clicks.c.id).where(clicks.c.id.in_(chunk)))).scalars())
+    return found

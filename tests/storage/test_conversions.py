@@ -1,0 +1,198 @@
+"""Postbacks become conversions: counted once, changed with history, whatever order they come in."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import func, select
+
+from storage.tables import conversion_states, conversions, postbacks, touched
+from tests.storage.scene import NOON, build, counted
+
+EURO = 1_000_000
+
+
+async def test_a_registration_and_a_deposit_are_counted_on_the_click_they_belong_to(opened: Callable[[], Any]) -> None:
+    async with opened() as database, database.begin() as tx:
+        scene = await build(tx)
+        click = await scene.click(tx)
+        done = await scene.post(
+            tx, f"click_id={click}&event=reg", f"cid={click.upper()}&goal=FTD&payout=50,00&txid=T1&status=Confirmed"
+        )
+        assert [one.outcome for one in done] == ["accepted", "accepted"]
+        rows = (await tx.execute(select(conversions).order_by(conversions.c.id))).all()
+        assert [(r.event, r.is_ftd, r.amount, r.currency) for r in rows] == [
+            ("registration", False, None, "EUR"),
+            ("first_deposit", True, 50 * EURO, "EUR"),
+        ]
+        assert {(r.campaign_id, r.offer_id, r.source_id) for r in rows} == {
+            (scene.campaign_id, scene.offer_id, scene.source_id)
+        }
+        assert [(r.country, r.device, r.sub1, r.visit_day) for r in rows] == [
+            ("DE", "mobile", "banner", NOON.date())
+        ] * 2
+        assert (await tx.execute(select(func.count()).select_from(touched))).scalar_one() >= 1
+        assert (await tx.execute(select(func.count()).select_from(conversion_states))).scalar_one() == 2
+
+
+async def test_the_same_again_is_a_duplicate_in_one_batch_and_in_the_next(opened: Callable[[], Any]) -> None:
+    async with opened() as database, database.begin() as tx:
+        scene = await build(tx)
+        click = await scene.click(tx)
+        same = f"click_id={click}&event=deposit&amount=20&txn_id=D1"
+        again = f"txn_id=D1&amount=20&event=deposit&click_id={click}"
+        done = await scene.post(tx, same, again, same)
+        assert [one.outcome for one in done] == ["accepted", "duplicate", "duplicate"]
+        assert await scene.one(tx, same) == "duplicate"
+        assert await counted(tx) == [("deposit", "approved", False, 20 * EURO, "2026-10-01")]
+        kept = (await tx.execute(select(postbacks.c.outcome, postbacks.c.conversion_id))).all()
+        assert len(kept) == 4
+        assert {row.conversion_id for row in kept} == {done[0].conversion_id}
+
+
+async def test_without_a_transaction_a_deposit_repeats_only_within_ten_minutes(opened: Callable[[], Any]) -> None:
+    async with opened() as database, database.begin() as tx:
+        scene = await build(tx)
+        click = await scene.click(tx)
+        same = f"click_id={click}&event=deposit&amount=20"
+        outcomes = [await scene.one(tx, same, NOON + timedelta(minutes=m)) for m in (0, 8, 16, 27)]
+        assert outcomes == ["accepted", "duplicate", "duplicate", "accepted"]
+        assert await scene.one(tx, f"click_id={click}&event=deposit&amount=21", NOON) == "accepted"
+
+
+async def test_a_registration_again_is_a_duplicate_whatever_its_transaction(opened: Callable[[], Any]) -> None:
+    async with opened() as database, database.begin() as tx:
+        scene = await build(tx)
+        click = await scene.click(tx)
+        reg = f"click_id={click}&event=registration"
+        outcomes = [await scene.one(tx, reg + more) for more in ("", "", "&txn_id=R1", "&txn_id=R2", "&txn_id=R2")]
+        assert outcomes == ["accepted", *["duplicate"] * 4]
+        row = (await tx.execute(select(conversions))).one()
+        assert row.txn_id == "R1"
+
+
+async def test_status_rises_and_never_falls_and_every_state_is_kept(opened: Callable[[], Any]) -> None:
+    async with opened() as database, database.begin() as tx:
+        scene = await build(tx)
+        click = await scene.click(tx)
+        base = f"click_id={click}&event=ftd&txn_id=F1"
+        outcomes = [
+            await scene.one(tx, base + more)
+            for more in (
+                "&status=hold&amount=40",
+                "&status=approved&amount=45",
+                "&status=pending&amount=40",
+                "&amount=46",
+                "&status=declined",
+            )
+        ]
+        assert outcomes == ["accepted", "updated", "duplicate", "updated", "updated"]
+        states = (await tx.execute(select(conversion_states).order_by(conversion_states.c.id))).all()
+        assert [(s.status, s.amount) for s in states] == [
+            ("pending", 40 * EURO), ("approved", 45 * EURO), ("approved", 46 * EURO), ("reversed", 46 * EURO),
+        ]  # fmt: skip
+        assert None not in {s.postback_id for s in states}
+
+
+async def test_a_reversal_waits_for_its_original(opened: Callable[[], Any]) -> None:
+    async with opened() as database, database.begin() as tx:
+        scene = await build(tx)
+        click = await scene.click(tx)
+        assert await scene.one(tx, f"click_id={click}&event=chargeback&txn_id=D1") == "unmatched"
+        assert await scene.one(tx, f"click_id={click}&event=deposit&txn_id=D2&status=rejected") == "unmatched"
+        assert await scene.one(tx, f"click_id={click}&event=chargeback") == "unmatched"
+        assert await scene.one(tx, f"click_id={click}&event=deposit&txn_id=D1&amount=10") == "accepted"
+        assert await scene.one(tx, f"click_id={click}&event=deposit&txn_id=D2&amount=11") == "accepted"
+        assert [row[1] for row in await counted(tx)] == ["reversed", "reversed"]
+        left = (await tx.execute(select(postbacks.c.outcome).order_by(postbacks.c.id))).scalars().all()
+        assert left == ["updated", "updated", "unmatched", "accepted", "accepted"]
+
+
+async def test_one_transaction_said_to_be_both_is_one_deposit_and_the_first(opened: Callable[[], Any]) -> None:
+    async with opened() as database, database.begin() as tx:
+        scene = await build(tx)
+        click = await scene.click(tx)
+        assert await scene.one(tx, f"click_id={click}&event=deposit&txn_id=D1&amount=10") == "accepted"
+        assert await scene.one(tx, f"click_id={click}&event=ftd&txn_id=D1&amount=10") == "updated"
+        assert await scene.one(tx, f"click_id={click}&event=ftd&txn_id=D2&amount=10") == "duplicate"
+        assert await counted(tx) == [("first_deposit", "approved", True, 10 * EURO, "2026-10-01")]
+
+
+async def test_where_there_is_no_ftd_event_the_earliest_deposit_is_the_first(opened: Callable[[], Any]) -> None:
+    async with opened() as database, database.begin() as tx:
+        scene = await build(tx)
+        scene.words = {"has_ftd_event": False}
+        click = await scene.click(tx)
+        dep = f"click_id={click}&event=deposit"
+        await scene.post(tx, f"{dep}&txn_id=D1&amount=1&occurred_at=2026-10-01T11:40:00Z")
+        await scene.post(tx, f"{dep}&txn_id=D2&amount=2&occurred_at=2026-10-01T11:20:00Z")
+        assert [(row[2], row[3]) for row in await counted(tx)] == [(False, 1 * EURO), (True, 2 * EURO)]
+        await scene.post(tx, f"{dep}&txn_id=D2&status=reversed")
+        assert [(row[2], row[3]) for row in await counted(tx)] == [(False, 1 * EURO), (True, 2 * EURO)]
+        await scene.post(tx, f"click_id={click}&event=ftd&txn_id=D3&amount=3")
+        assert [row[3] for row in await counted(tx) if row[2]] == [3 * EURO]
+
+
+async def test_a_transaction_of_another_click_is_a_duplicate_with_the_reason(opened: Callable[[], Any]) -> None:
+    async with opened() as database, database.begin() as tx:
+        scene = await build(tx)
+        one, other = await scene.click(tx, 1), await scene.click(tx, 2)
+        assert await scene.one(tx, f"click_id={one}&event=deposit&txn_id=D1&amount=10") == "accepted"
+        done = (await scene.post(tx, f"click_id={other}&event=deposit&txn_id=D1&amount=10"))[0]
+        assert (done.outcome, done.reason) == ("duplicate", "transaction D1 belongs to another click")
+        assert await scene.one(tx, f"click_id={other}&event=reg&txn_id=D1") == "accepted"
+        assert len(await counted(tx)) == 2
+
+
+async def test_a_known_player_needs_no_click_id_and_an_unknown_one_waits(opened: Callable[[], Any]) -> None:
+    async with opened() as database, database.begin() as tx:
+        scene = await build(tx)
+        click = await scene.click(tx)
+        assert await scene.one(tx, "player_id=P1&event=deposit&txn_id=D1&amount=5") == "unmatched"
+        assert await scene.one(tx, f"click_id={click}&player_id=P1&event=reg") == "accepted"
+        assert await scene.one(tx, "player_id=P1&event=ftd&txn_id=F1&amount=7") == "accepted"
+        assert await scene.one(tx, "player_id=P2&event=ftd") == "unmatched"
+        assert await scene.one(tx, "event=ftd") == "unmatched"
+        assert [row[:4] for row in await counted(tx)] == [
+            ("deposit", "approved", False, 5 * EURO),
+            ("first_deposit", "approved", True, 7 * EURO),
+            ("registration", "approved", False, None),
+        ]
+
+
+async def test_players_of_one_click_are_counted_each(opened: Callable[[], Any]) -> None:
+    async with opened() as database, database.begin() as tx:
+        scene = await build(tx)
+        click = await scene.click(tx)
+        base = f"click_id={click}&event=ftd&amount=5"
+        outcomes = [await scene.one(tx, f"{base}&player_id={p}&txn_id={t}") for p, t in (("A", 1), ("B", 2), ("A", 3))]
+        assert outcomes == ["accepted", "accepted", "duplicate"]
+
+
+async def test_unknown_words_and_clicks_are_kept_with_the_reason(opened: Callable[[], Any]) -> None:
+    async with opened() as database, database.begin() as tx:
+        scene = await build(tx)
+        click = await scene.click(tx)
+        done = await scene.post(
+            tx, f"click_id={click}&event=install", "click_id=nonsense&event=reg", "click_id=0000000000000&event=reg",
+            f"click_id={click}", f"click_id={click}&event=ftd&amount=abc&occurred_at=soon",
+        )  # fmt: skip
+        assert [one.outcome for one in done] == ["unmapped", "unmatched", "unmatched", "rejected", "accepted"]
+        assert "install" in (done[0].reason or "")
+        row = (await tx.execute(select(conversions))).one()
+        assert (row.amount, row.marks) == (None, ["no_amount", "no_time"])
+
+
+async def test_a_late_conversion_moves_its_own_day_and_is_marked(opened: Callable[[], Any]) -> None:
+    async with opened() as database, database.begin() as tx:
+        scene = await build(tx)
+        click = await scene.click(tx)
+        later = NOON + timedelta(days=3)
+        await scene.post(tx, f"click_id={click}&event=ftd&occurred_at=1790855999", now=later)
+        await scene.post(tx, f"click_id={click}&event=reg&occurred_at=2026-09-30T00:00:00", now=NOON)
+        rows = (await tx.execute(select(conversions).order_by(conversions.c.id))).all()
+        assert [(r.day.isoformat(), r.marks) for r in rows] == [
+            ("2026-10-01", ["late"]), ("2026-09-30", ["before_click", "late"]),
+        ]  # fmt: skip
+        days = set((await tx.execute(select(touched.c.day))).scalars())
+        assert {row.day for row in rows} <= days
