@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import os
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from storage.engine import Database
 from storage.schema import upgrade
@@ -55,28 +57,56 @@ def postgres_url(postgres: str) -> str:
     return new_postgres(postgres)
 
 
-def new_postgres(uri: str) -> str:
-    """A new empty database on the session's PostgreSQL."""
+def new_postgres(uri: str, template: str = "template1") -> str:
+    """A new database on the session's PostgreSQL, empty or a copy of a template."""
     import asyncpg
 
     name = f"t{uuid4().hex}"
 
     async def create() -> None:
         connection = await asyncpg.connect(uri)
-        await connection.execute(f'CREATE DATABASE "{name}"')
+        await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         await connection.close()
 
     asyncio.run(create())
     return uri.replace("postgresql://", "postgresql+asyncpg://").replace("/postgres?", f"/{name}?")
 
 
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An upgraded, empty SQLite file to copy."""
+    path = tmp_path_factory.mktemp("template") / "casinoflux.db"
+    asyncio.run(_upgraded(f"sqlite+aiosqlite:///{path}"))
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres: str) -> str:
+    """The name of an upgraded, empty PostgreSQL database to copy."""
+    url = new_postgres(postgres)
+    asyncio.run(_upgraded(url))
+    return make_url(url).database or ""
+
+
+async def _upgraded(url: str) -> None:
+    database = Database(url)
+    await upgrade(database)
+    await database.close()
+
+
 @pytest.fixture
-def opened(database_url: str) -> Callable[[], Any]:
+def opened(request: pytest.FixtureRequest, database_url: str) -> Callable[[], Any]:
     """`async with opened() as database:` — an upgraded, empty database, opened on the test's own loop."""
+    if database_url.startswith("sqlite"):
+        template = request.getfixturevalue("sqlite_template")
+        shutil.copy(template, database_url.removeprefix("sqlite+aiosqlite:///"))
+        url = database_url
+    else:
+        url = new_postgres(request.getfixturevalue("postgres"), request.getfixturevalue("postgres_template"))
 
     @asynccontextmanager
     async def open_one() -> AsyncIterator[Database]:
-        database = Database(database_url)
+        database = Database(url)
         try:
             await upgrade(database)
             yield database
