@@ -13,6 +13,7 @@ from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Receiv
 from hub import site_pages
 from hub.runtime import Runtime
 from hub.site_pages import LEGAL, Page
+from hub.site_visits import Visits
 from storage import changes, serving
 from storage.serving import Look, Served, Serving
 
@@ -33,16 +34,19 @@ class Sites:
         self._known: frozenset[str] = frozenset()
         self._pages: dict[tuple[Any, ...], Page] = {}
         self._seen = -1
+        self.visits = Visits(runtime)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         await self.refresh()
+        self.visits.start()
         self._task = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
         if self._task:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+            await self.visits.stop()
 
     async def refresh(self) -> None:
         """Load all sites again if anything configured has changed since."""
@@ -88,31 +92,26 @@ class Sites:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         method = scope["method"]  # type: ignore[typeddict-item]
-        page, query = self._find(scope)
         if method not in {"GET", "HEAD"}:
             await _send(send, 405, [(b"allow", b"GET, HEAD")], b"")
             return
-        zipped = not query and _accepts_gzip(scope)
-        body = page.zipped if zipped else page.body(query)
-        headers = [*page.headers, (b"content-length", str(len(body)).encode())]
-        if zipped:
-            headers.append((b"content-encoding", b"gzip"))
-        await _send(send, page.status, headers, b"" if method == "HEAD" else body)
+        site, base, name = self._place(scope)
+        if site is None:
+            await _answer(send, site_pages.nothing_page(), scope, b"")
+            return
+        look = site.looks[0]
+        click = _click(scope)
+        if not name and site.status != "draft":
+            self.visits.add(scope, site, click)
+        await _answer(send, self._page(site, look, name, base), scope, f"?click={click}".encode() if click else b"")
 
-    def _find(self, scope: Scope) -> tuple[Page, bytes]:
-        """The page a request is for, and the query of its outgoing links."""
+    def _place(self, scope: Scope) -> tuple[Served | None, str, str]:
+        """The site that a request is for, what stands before its paths, and the page's name."""
         path = scope["path"]
         if path.startswith("/s/"):
             code, _, rest = path[3:].partition("/")
-            site, base = self._by_code.get(code.lower()), f"/s/{code.lower()}"
-        else:
-            site, base, rest = self._by_host.get(host_of(scope) or ""), "", path[1:]
-        if site is None:
-            return site_pages.nothing_page(), b""
-        look = site.looks[0]
-        click = parse_qs(scope["query_string"].decode("latin-1")).get("click", [""])[0]
-        query = f"?click={click}".encode() if _CLICK.fullmatch(click) else b""
-        return self._page(site, look, rest.rstrip("/"), base), query
+            return self._by_code.get(code.lower()), f"/s/{code.lower()}", rest.rstrip("/")
+        return self._by_host.get(host_of(scope) or ""), "", path[1:].rstrip("/")
 
     def _page(self, site: Served, look: Look, name: str, base: str) -> Page:
         today = self.runtime.clock().astimezone(self.runtime.deployment.zone).date()
@@ -163,6 +162,24 @@ def _is_address(host: str) -> bool:
 
 def _accepts_gzip(scope: Scope) -> bool:
     return any(name == b"accept-encoding" and b"gzip" in value for name, value in scope["headers"])
+
+
+def _click(scope: Scope) -> str:
+    """The click id that the page was opened with; empty if there is none."""
+    query = scope["query_string"]
+    if b"click=" not in query:
+        return ""
+    given = parse_qs(query[:2000].decode("latin-1")).get("click", [""])[0]
+    return given if _CLICK.fullmatch(given) else ""
+
+
+async def _answer(send: Send, page: Page, scope: Scope, query: bytes) -> None:
+    zipped = not query and _accepts_gzip(scope)
+    body = page.zipped if zipped else page.body(query)
+    headers = [*page.headers, (b"content-length", str(len(body)).encode())]
+    if zipped:
+        headers.append((b"content-encoding", b"gzip"))
+    await _send(send, page.status, headers, b"" if scope["method"] == "HEAD" else body)  # type: ignore[typeddict-item]
 
 
 async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
