@@ -75,6 +75,8 @@ class Counts:
         row[CLICKS] += 1
         row[UNIQUE] += click.unique
         row[COST] += click.cost or 0
+        if click.site_id and not click.campaign_id:  # straight from a site to an offer
+            row[OUTGOING] += 1
 
 
 class Touches:

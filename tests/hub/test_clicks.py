@@ -1,10 +1,9 @@
 """A click on a tracking link: redirected to a configured place, on disk before the answer, counted honestly."""
 
-from tests.hub.click_desk import IPHONE, WINDOWS, desk
-
 from storage import clicks as stored_clicks
 from storage.ledger.facts import Bot, Reason
 from storage.tables import click_rollup, faults, outgoing, touched, user_agents
+from tests.hub.click_desk import IPHONE, WINDOWS, desk
 
 
 async def test_a_click_is_stored_and_sent_on_with_its_id(database_url: str) -> None:
