@@ -36,7 +36,7 @@ class Invite(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def shown(row: Row[tuple[object, ...]]) -> Member:
-    return msgspec.convert(dict(row._mapping), Member)
+    return msgspec.convert(row, Member, from_attributes=True)
 
 
 async def invite(

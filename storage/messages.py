@@ -1,5 +1,6 @@
 """Messages on their way to rooms: queued in the transaction of what they tell, sent once, in order per room."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -56,8 +57,10 @@ async def queue(
     return bool((await tx.execute(statement.on_conflict_do_nothing(index_elements=["key"]))).rowcount)
 
 
-async def claim(tx: AsyncConnection, now: datetime, *, busy: set[int], limit: int) -> list[Queued]:
-    """Claim the next message of each room that is not busy, oldest first.
+async def claim(
+    tx: AsyncConnection, now: datetime, *, faces: Collection[str], busy: Collection[int], limit: int
+) -> list[Queued]:
+    """Claim the next message of each room (on one of these faces) that is not busy, oldest first.
 
     A claim is a compare-and-set: of two processes one gets it. A room whose first message waits (or is being sent
     elsewhere) is left alone, so that its messages stay in order.
@@ -70,12 +73,12 @@ async def claim(tx: AsyncConnection, now: datetime, *, busy: set[int], limit: in
         .join(first, first.c.id == messages.c.id)
         .join(rooms, rooms.c.id == messages.c.room_id)
         .where(messages.c.next_at <= now, messages.c.claimed_until.is_(None))
-        .where(messages.c.room_id.not_in(busy))
+        .where(rooms.c.face.in_(faces), messages.c.room_id.not_in(busy))
         .order_by(messages.c.id)
         .limit(limit)
     )
     found = (await tx.execute(due)).all()
-    return [msgspec.convert(dict(row._mapping), Queued) for row in found if await _take(tx, row.id, now)]
+    return [msgspec.convert(row, Queued, from_attributes=True) for row in found if await _take(tx, row.id, now)]
 
 
 async def _take(tx: AsyncConnection, message_id: int, now: datetime) -> bool:
@@ -106,10 +109,14 @@ async def give_up_lapsed(tx: AsyncConnection, now: datetime) -> int:
     return (await tx.execute(update(messages).where(lapsed).values(state="dead", error=why))).rowcount
 
 
-async def due(tx: AsyncConnection, now: datetime) -> bool:
-    """Whether anything waits to be sent or given up; cheap enough to ask each second."""
-    ready = and_(messages.c.claimed_until.is_(None), messages.c.next_at <= now)
-    query = select(messages.c.id).where(messages.c.state == "queued", or_(ready, messages.c.claimed_until < now))
+async def due(tx: AsyncConnection, now: datetime, faces: Collection[str]) -> bool:
+    """Whether anything waits to be sent on these faces, or given up; cheap enough to ask each second."""
+    ready = and_(messages.c.claimed_until.is_(None), messages.c.next_at <= now, rooms.c.face.in_(faces))
+    query = (
+        select(messages.c.id)
+        .join(rooms, rooms.c.id == messages.c.room_id)
+        .where(messages.c.state == "queued", or_(ready, messages.c.claimed_until < now))
+    )
     return (await tx.execute(query.limit(1))).first() is not None
 
 

@@ -35,7 +35,7 @@ async def who(tx: AsyncConnection, face: str, workspace: str, user: str) -> Pers
         .where(identities.c.face == face, identities.c.workspace == workspace, identities.c.user == user)
     )
     found = (await tx.execute(query)).one_or_none()
-    return None if found is None else msgspec.convert(dict(found._mapping), Person)
+    return None if found is None else msgspec.convert(found, Person, from_attributes=True)
 
 
 async def join(

@@ -35,7 +35,7 @@ async def by_id(tx: AsyncConnection, room_id: int) -> RoomRow | None:
 
 
 def _row(found: Row[tuple[object, ...]] | None) -> RoomRow | None:
-    return None if found is None else msgspec.convert(dict(found._mapping), RoomRow)
+    return None if found is None else msgspec.convert(found, RoomRow, from_attributes=True)
 
 
 async def bind(
@@ -46,7 +46,8 @@ async def bind(
     made = upsert(rooms).values(**values, private=private, created_at=now)
     await tx.execute(made.on_conflict_do_nothing(index_elements=["face", "workspace", "room"]))
     address = rooms.c.face == face, rooms.c.workspace == workspace, rooms.c.room == room
-    found = msgspec.convert(dict((await tx.execute(select(rooms).where(*address))).one()._mapping), RoomRow)
+    row = (await tx.execute(select(rooms).where(*address))).one()
+    found = msgspec.convert(row, RoomRow, from_attributes=True)
     await regain(tx, found)
     return found
 
@@ -84,7 +85,9 @@ async def own_chats(tx: AsyncConnection, team_id: int, now: datetime, *, but: in
     found = []
     for who in (await tx.execute(query)).all():
         address = {"face": who.face, "workspace": who.workspace, "room": who.user}
-        found.append(await bind(tx, team_id=team_id, **address, title=who.name, private=True, now=now))
+        known = await find(tx, **address)
+        if known is None or (known.team_id == team_id and known.id != but):
+            found.append(await bind(tx, team_id=team_id, **address, title=who.name, private=True, now=now))
     return found
 
 
