@@ -1,7 +1,6 @@
 """`casinoflux serve | demo | run | chat | db …`; `python -m hub` is the same."""
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -42,7 +41,9 @@ def parser() -> argparse.ArgumentParser:
     demo = _add(words, "demo", cli.demo, "show the whole product at work, in a scratch folder")
     demo.add_argument("--exit", action="store_true", help="stop at the end; 1 if any step failed")
     spoken = _add(words, "run", cli.run_command, "run one bot command as owner")
-    spoken.add_argument("words", nargs=argparse.REMAINDER, help="offer list, stats 7d by campaign … (--json: the struct)")
+    spoken.add_argument(
+        "words", nargs=argparse.REMAINDER, help="offer list, stats 7d by campaign … (--json: the struct)"
+    )
     _add(words, "chat", cli.chat, "talk to the bot in this terminal")
     database = words.add_parser("db", help="upgrade, check, backup, restore or port the database")
     verbs = database.add_subparsers(required=True, metavar="upgrade | check | backup | restore | port")

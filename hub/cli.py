@@ -18,7 +18,7 @@ from bot.session import Desk, carry_out
 from hub import boot, supervisor
 from hub.runtime import Runtime
 from hub.settings import read_settings
-from storage import port, recount, settle
+from storage import port, settle
 from storage.engine import Database
 from storage.ledger.errors import CasinoFluxError, Refused
 from storage.ledger.facts import Role
@@ -100,6 +100,8 @@ async def db_check(_arguments: argparse.Namespace) -> int:
     """1 when a roll-up differs from its raw clicks."""
     async with _runtime() as runtime:
         await settle.settle_all(runtime.database, runtime.deployment.zone, runtime.clock())
+        from storage import recount
+
         differences = await recount.check(runtime.database)
     for line in differences:
         print(line)

@@ -1,6 +1,6 @@
 """What the hub looks at, and how often."""
 
-from hub import alerts, digests, outbound, partitions, rates, sync
+from hub import digests, outbound, postbacks, sync
 from hub.jobs import Job
 from hub.runtime import Runtime
 from storage import settle
@@ -24,7 +24,5 @@ TIMETABLE = (
     Job("outbound", 1, outbound.tick),
     Job("deliver", 1, deliver),
     Job("digests", 2, digests.tick),
-    Job("alerts", 60, alerts.tick),
-    Job("rates", 3600, rates.tick),
-    Job("partitions", 3600, partitions.tick),
+    Job("retry", 5, postbacks.retry_waiting),
 )

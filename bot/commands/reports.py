@@ -1,0 +1,25 @@
+"""The merged report as machines read it: exact days in, every measure of both layers out."""
+
+from datetime import date
+from typing import Annotated
+
+from msgspec import Meta
+
+from bot.command import command
+from bot.commands.stats import StatsWanted, stats, stats_message
+from bot.context import Context
+from storage.ledger.facts import Role
+from storage.ledger.reporting import MergedReport
+
+
+class ReportWanted(StatsWanted, kw_only=True):
+    from_: Annotated[date, Meta(description="first day, in the reporting time zone")]
+    to: Annotated[date, Meta(description="last day, included")]
+    range: str = ""
+
+
+@command("report merged", role=Role.VIEWER, says=stats_message, reads=True, positional=("from", "to"), keywords=("by",))
+async def report_merged(ctx: Context, new: ReportWanted) -> MergedReport:
+    """Both layers of a range merged, by any dimensions."""
+    new.range = f"{new.from_.isoformat()}..{new.to.isoformat()}"
+    return await stats(ctx, new)
