@@ -1,0 +1,128 @@
+"""Whether a fetched report can be believed, judged by itself and by what stood before."""
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import date
+
+from storage.ledger.errors import ConnectorError
+from storage.ledger.facts import Figures, Report, RevenueRow
+
+Key = tuple[date, str, str, str, str]
+"""Day, tag in lower case, sub, part, currency: what a revenue row is known by."""
+
+Values = tuple[int | None, ...]
+"""Figures in the order of the `Figures` struct."""
+
+MEASURES = Figures.__struct_fields__
+COUNTS = 5  # how many of them are counts; the others are amounts
+
+#: Rounding that a platform's own totals may show: half a cent a row, in micro-units.
+_ROUNDING = 5_000
+#: With fewer figures than this, "all of them doubled" is chance.
+_FIGURES = 3
+_FIGURES_UNSETTLED = 6
+
+
+def key_of(row: RevenueRow) -> Key:
+    """What the row is known by."""
+    return row.day, row.tag.strip().lower(), row.sub.strip(), row.part, row.currency
+
+
+def values_of(figures: Figures) -> Values:
+    f = figures
+    return (
+        f.visits, f.registrations, f.first_deposits, f.deposits, f.qualified, f.deposit_amount, f.ngr,
+        f.commission_cpa, f.commission_revshare, f.commission_other,
+    )  # fmt: skip
+
+
+def distinct(report: Report) -> dict[Key, RevenueRow]:
+    """The report's rows within its window by key; the same line twice is one.
+
+    Raises ConnectorError when a key comes twice with different figures: nobody could tell which are right.
+    """
+    rows: dict[Key, RevenueRow] = {}
+    for row in report.rows:
+        if not report.first <= row.day <= report.last:
+            continue
+        held = rows.setdefault(key_of(row), row)
+        if held is not row and held.figures != row.figures:
+            raise ConnectorError(
+                f"the report has {row.day} of {row.tag or 'no tag'} twice, with different figures: "
+                "expected one line for each day and segment",
+                raw=report.raw,
+            )
+    return rows
+
+
+def suspicion(
+    report: Report, rows: Mapping[Key, RevenueRow], stood: Mapping[Key, Values], settled: AbstractSet[date]
+) -> str | None:
+    """Why the report should be looked at before it is believed; None if it is sound.
+
+    `stood` holds the figures that stand for the report's window; `settled` the days of it that are over.
+    """
+    return _contradicts_itself(report, rows) or _is_empty(rows, stood) or _is_multiplied(rows, stood, settled)
+
+
+def _contradicts_itself(report: Report, rows: Mapping[Key, RevenueRow]) -> str | None:
+    if report.totals is None or not report.rows:
+        return None
+    one_currency = len({row.currency for row in report.rows}) == 1
+    totals = values_of(report.totals)
+    for i in range(len(MEASURES) if one_currency else COUNTS):
+        total = totals[i]
+        if total is None:
+            continue
+        every, single = _sum(report.rows, i), _sum(list(rows.values()), i)
+        if every is None or single is None:
+            continue
+        slack = 0 if i < COUNTS else _ROUNDING * (len(report.rows) + 2)
+        if min(abs(every - total), abs(single - total)) > slack:
+            return f"its rows sum to {_told(every, i)} {MEASURES[i]}, its total says {_told(total, i)}"
+    return None
+
+
+def _sum(rows: Sequence[RevenueRow], i: int) -> int | None:
+    known = [value for row in rows if (value := getattr(row.figures, MEASURES[i])) is not None]
+    return sum(known) if known else None
+
+
+def _told(value: int, i: int) -> str:
+    return str(value) if i < COUNTS else f"{value / 1_000_000:.2f}"
+
+
+def _is_empty(rows: Mapping[Key, RevenueRow], stood: Mapping[Key, Values]) -> str | None:
+    if any(any(values_of(row.figures)) for row in rows.values()):
+        return None
+    before = sum(1 for values in stood.values() if any(values))
+    what = "all of its figures are zero" if rows else "it is empty"
+    return f"{what}, where {before} rows with figures stood" if before else None
+
+
+def _is_multiplied(
+    rows: Mapping[Key, RevenueRow], stood: Mapping[Key, Values], settled: AbstractSet[date]
+) -> str | None:
+    """Every figure that stood, multiplied by one and the same factor."""
+    base: tuple[int, int] | None = None
+    seen = 0
+    over = False
+    for key, before in stood.items():
+        if not any(before):
+            continue
+        row = rows.get(key)
+        if row is None:
+            return None
+        for old, new in zip(before, values_of(row.figures), strict=True):
+            if not old and not new:
+                continue
+            if not old or not new or old == new:
+                return None
+            base = base or (old, new)
+            if new * base[0] != old * base[1]:
+                return None
+            seen += 1
+        over = over or key[0] in settled
+    if base is None or seen < (_FIGURES if over else _FIGURES_UNSETTLED):
+        return None
+    return f"each of its {seen} figures is {base[1] / base[0]:g} times what it was"
