@@ -67,14 +67,15 @@ class Delivery:
         """Begin to send what is due and may go now; returns how many were begun. Call about once a second."""
         now = self.clock()
         limit = self._allowed()
-        if not self.senders() or limit < 1:
+        faces = sorted(self.senders())
+        if not faces or limit < 1:
             return 0
         async with self.database.read() as tx:
-            if not await messages.due(tx, now):
+            if not await messages.due(tx, now, faces):
                 return 0
         async with self.database.begin() as tx:
             await messages.give_up_lapsed(tx, now)
-            claimed = await messages.claim(tx, now, busy=self._busy(), limit=limit)
+            claimed = await messages.claim(tx, now, faces=faces, busy=self._busy(), limit=limit)
         self._allowance -= len(claimed)
         for item in claimed:
             self._sending[item.room_id] = asyncio.create_task(self._send(item))
@@ -93,7 +94,7 @@ class Delivery:
 
     async def _waiting(self) -> bool:
         async with self.database.read() as tx:
-            return bool(self.senders()) and await messages.due(tx, self.clock())
+            return await messages.due(tx, self.clock(), sorted(self.senders()))
 
     def _allowed(self) -> int:
         at = asyncio.get_running_loop().time()

@@ -114,7 +114,8 @@ class TelegramChat:
         if not self.ready:
             return 503
         try:
-            update = Update.de_json(json.loads(body), self.app.bot)
+            data = json.loads(body)
+            update = Update.de_json(data, self.app.bot) if isinstance(data, dict) else None
         except (ValueError, TypeError, KeyError, AttributeError):
             return 400
         if update is None:

@@ -29,7 +29,7 @@ TIDY_SECONDS = 3600
 
 
 class Chats:
-    """Both chats of one process. `polling`: this process may also ask for updates (Telegram's polling, Slack's socket)."""
+    """Both chats of one process. `polling`: it may also ask for updates (Telegram) or open a socket (Slack)."""
 
     def __init__(self, runtime: Runtime, *, polling: bool = True) -> None:
         self.runtime, self.polling = runtime, polling

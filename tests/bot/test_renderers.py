@@ -10,63 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from bot import slack_blocks, telegram_html, terminal
 from bot.message import Button, Buttons, Chart, Message, Series, Table, Text
 from tests.bot.messages import DIGEST, MESSAGE
+from tests.standins.slack_limits import check_slack
 
 FUZZ = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
-
-
-def check_slack(sent: dict[str, Any]) -> None:
-    blocks = sent["blocks"]
-    assert len(blocks) <= 50
-    assert 0 < len(sent["text"]) <= 3000
-    json.dumps(sent, allow_nan=False).encode()
-    assert sum(block["type"] == "table" for block in blocks) <= 1
-    assert sum(block["type"] == "data_visualization" for block in blocks) <= 2
-    actions = [one for block in blocks if block["type"] == "actions" for one in block["elements"]]
-    assert len({one["action_id"] for one in actions}) == len(actions)
-    for block in blocks:
-        check_block(block)
-
-
-def check_block(block: dict[str, Any]) -> None:
-    match block["type"]:
-        case "header":
-            assert 0 < len(block["text"]["text"]) <= 150
-        case "section":
-            for text in [block["text"]] if "text" in block else []:
-                check_text(text, 3000)
-            assert len(block.get("fields", [])) <= 10
-            for text in block.get("fields", []):
-                check_text(text, 2000)
-            assert "text" in block or block["fields"]
-        case "context":
-            assert len(block["elements"]) <= 10
-            for text in block["elements"]:
-                check_text(text, 3000)
-        case "actions":
-            assert 0 < len(block["elements"]) <= 25
-            for one in block["elements"]:
-                assert 0 < len(one["text"]["text"]) <= 75
-                assert len(one.get("value", "x")) in range(1, 2001)
-                assert len(one.get("url", "")) <= 3000
-        case "table":
-            assert len(block["rows"]) <= 100
-            assert all(0 < len(row) <= 20 for row in block["rows"])
-            assert all(cell.get("text", "x") for row in block["rows"] for cell in row)
-        case "data_visualization":
-            assert len(block["title"]) <= 50
-            for series in block["chart"]["series"]:
-                assert [point["label"] for point in series["data"]] == block["chart"]["axis_config"]["categories"]
-                assert len(series["data"]) <= 20
-        case kind:
-            raise AssertionError(f"what is a {kind}?")
-
-
-def check_text(text: dict[str, Any], limit: int) -> None:
-    assert 0 < len(text["text"]) <= limit
-    assert text["text"].strip()
-    if text["type"] == "mrkdwn":
-        assert not re.search(r"<[!@#]", text["text"])
-        assert "<" not in text["text"]
 
 
 class Tags(HTMLParser):

@@ -1,0 +1,166 @@
+"""Slack over real HTTP, with the real SDK, against a stand-in that signs and checks limits."""
+
+import asyncio
+import json
+
+from storage.ledger.facts import Role
+from tests.bot.chatting import eventually
+from tests.bot.conftest import Chat
+
+
+async def test_a_person_joins_and_commands_are_answered(chat: Chat) -> None:
+    async with chat() as one:
+        welcome = await one.flux(f"join {await one.invite()}")
+        assert "Welcome, anna" in welcome["text"]
+        answer = await one.flux("member list")
+        assert answer["response_type"] == "ephemeral"
+        assert "anna" in json.dumps(answer["blocks"])
+
+
+async def test_what_is_made_is_shown_to_all_and_errors_to_the_asker_only(chat: Chat) -> None:
+    async with chat() as one:
+        await one.flux(f"join {await one.invite()}")
+        made = await one.flux("source add name=PushNet")
+        assert made["response_type"] == "in_channel"
+        failed = await one.flux("source add name=PushNet")
+        assert failed["response_type"] == "ephemeral"
+        assert "taken" in failed["text"]
+
+
+async def test_a_stranger_gets_one_polite_line_per_command(chat: Chat) -> None:
+    async with chat() as one:
+        answer = await one.flux("member list", user="U0EVE")
+        assert answer["response_type"] == "ephemeral"
+        assert "/flux join" in answer["text"]
+        await asyncio.sleep(0.2)
+        assert len(await one.calls(one.slack)) == 1
+
+
+async def test_slack_has_its_acknowledgement_at_once(chat: Chat) -> None:
+    async with chat() as one:
+        answer = await one.on(one.slack, "command", text="help")
+        assert answer["seconds"] < 1
+        assert answer["body"] == ""
+
+
+async def test_forged_and_stale_requests_are_refused(chat: Chat) -> None:
+    async with chat() as one:
+        forged = await one.on(one.slack, "raw", body="command=%2Fflux&text=help", secret="wrong")
+        stale = await one.on(one.slack, "raw", body="command=%2Fflux&text=help", skew=-301)
+        assert (forged["status"], stale["status"]) == (401, 401)
+
+
+async def test_the_same_signed_request_is_handled_once(chat: Chat) -> None:
+    async with chat() as one:
+        await one.flux(f"join {await one.invite()}")
+        first = await one.on(one.slack, "command", text="source add name=Once")
+        again = await one.runtime_post(first)
+        assert again == 200
+        await asyncio.sleep(0.4)
+        told = [body["text"] for body in await one.calls(one.slack, "response")]
+        assert len([text for text in told if "Once" in text]) == 1
+
+
+async def test_a_retried_event_is_handled_once(chat: Chat) -> None:
+    async with chat() as one:
+        await one.flux(f"join {await one.invite()}")
+        for _ in range(2):
+            await one.on(one.slack, "mention", text="source add name=Twice", event_id="Ev0SAME")
+        await asyncio.sleep(0.4)
+        assert len(await one.calls(one.slack, "chat.postMessage")) == 1
+
+
+async def test_a_mention_works_like_the_slash_command_also_in_threads(chat: Chat) -> None:
+    async with chat() as one:
+        await one.flux(f"join {await one.invite()}")
+        await one.on(one.slack, "mention", text="source add name=PushNet", thread="170.001")
+        (posted,) = await eventually(lambda: one.calls(one.slack, "chat.postMessage"), "a reply")
+        assert posted["thread_ts"] == "170.001"
+        await one.on(one.slack, "mention", text="source list")
+        (listed,) = await eventually(lambda: one.calls(one.slack, "chat.postEphemeral"), "a reply")
+        assert "PushNet" in json.dumps(listed["blocks"])
+
+
+async def test_a_missing_field_opens_a_modal_with_live_choices_and_faults_at_their_fields(chat: Chat) -> None:
+    async with chat() as one:
+        await one.flux(f"join {await one.invite()}")
+        await one.flux('account add platform=postback_only name="Main" timezone=UTC currency=EUR')
+        opened = await one.flux("offer add casino=Lucky")
+        assert opened["trigger_id"]
+        blocks = {block["block_id"]: block for block in opened["view"]["blocks"] if block["type"] == "input"}
+        assert blocks["casino"]["element"]["initial_value"] == "Lucky"
+        assert [one["value"] for one in blocks["account"]["element"]["options"]] == ["main"]
+        assert not blocks["url"]["optional"]
+        view = (await one.on(one.slack, "views"))[-1]
+        wrong = await one.on(one.slack, "submit", view=view, values={"account": "main", "url": "ftp://x"})
+        assert set(json.loads(wrong["body"])["errors"]) == {"url"}
+        right = await one.on(
+            one.slack, "submit", view=view, values={"account": "main", "url": "https://x.example.test/?c={click_id}"}
+        )
+        assert right["body"] == ""
+        shown = await eventually(lambda: one.calls(one.slack, "chat.postMessage"), "the offer")
+        assert "Lucky" in json.dumps(shown)
+
+
+async def test_a_button_runs_as_the_person_who_presses_it(chat: Chat) -> None:
+    async with chat() as one:
+        await one.flux(f"join {await one.invite()}")
+        await one.on(one.slack, "press", value="member invite role=buyer", user="U0EVE")
+        (refused,) = await eventually(lambda: one.calls(one.slack, "chat.postEphemeral"), "a line")
+        assert "/flux join" in refused["text"]
+        await one.flux(f"join {await one.invite(Role.VIEWER)}", user="U0VERA", user_name="vera")
+        await one.on(one.slack, "press", value="source add name=X", user="U0VERA")
+        told = await eventually(lambda: one.calls(one.slack, "chat.postEphemeral"), "a refusal")
+        assert "needs the role buyer" in json.dumps(told)
+
+
+async def test_a_pressed_button_is_gone_and_says_who_pressed_it(chat: Chat) -> None:
+    async with chat() as one:
+        await one.flux(f"join {await one.invite()}")
+        button = {
+            "type": "button",
+            "action_id": "run-1",
+            "value": "source add name=X",
+            "text": {"type": "plain_text", "text": "Add"},
+        }
+        message = {"ts": "170.5", "text": "m", "blocks": [{"type": "actions", "elements": [button]}]}
+        await one.on(one.slack, "press", value="source add name=X", message=message)
+        (changed,) = await eventually(lambda: one.calls(one.slack, "chat.update"), "the message to change")
+        assert changed["blocks"] == [
+            {"type": "context", "elements": [{"type": "mrkdwn", "text": "✔ Add · <@U0ANNA>"}]},
+        ]
+        (reply,) = await eventually(lambda: one.calls(one.slack, "chat.postMessage"), "the result")
+        assert reply["thread_ts"] == "170.5"
+
+
+async def test_a_channel_of_no_team_yet_is_bound_by_a_members_join(chat: Chat) -> None:
+    async with chat() as one:
+        await one.flux(f"join {await one.invite()}")
+        told = await one.flux("source list", channel="C0OTHER")
+        assert "/flux join" in told["text"]
+        bound = await one.flux("join", channel="C0OTHER")
+        assert "Welcome" in bound["text"]
+        assert "No" in (await one.flux("source list", channel="C0OTHER"))["text"]
+
+
+async def test_the_app_home_shows_actions_to_members_and_a_line_to_others(chat: Chat) -> None:
+    async with chat() as one:
+        await one.flux(f"join {await one.invite()}")
+        await one.on(one.slack, "home", user="U0ANNA")
+        (home,) = await eventually(lambda: one.calls(one.slack, "views.publish"), "the home")
+        assert "New offer" in json.dumps(home)
+
+
+async def test_names_stand_as_typed_whatever_markup_they_hold(chat: Chat) -> None:
+    async with chat() as one:
+        await one.flux(f"join {await one.invite()}")
+        made = await one.flux('source add name="<!channel> & *sale* 💸"')
+        assert "<!" not in json.dumps(made)
+        assert "<!channel> & *sale* 💸" in {name for (name,) in await one.names("sources")}
+
+
+async def test_smart_quotes_and_non_breaking_spaces_are_understood(chat: Chat) -> None:
+    async with chat() as one:
+        await one.flux(f"join {await one.invite()}")
+        await one.flux("source add\u00a0name=“Push Net”")
+        assert ("Push Net",) in await one.names("sources")

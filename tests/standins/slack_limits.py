@@ -1,0 +1,77 @@
+"""Slack's limits on a message, checked as Slack would: https://docs.slack.dev/reference/block-kit/blocks."""
+
+import json
+import re
+from typing import Any
+
+TEXTS = {"section": 3000, "header": 150, "context": 3000}
+
+
+def fault(sent: dict[str, Any]) -> str | None:
+    """What Slack would refuse in a message; None if it is fine."""
+    blocks = sent.get("blocks") or []
+    try:
+        check_slack(sent | {"blocks": blocks})
+    except AssertionError as wrong:
+        return f"invalid: {wrong}"
+    return None
+
+
+def check_slack(sent: dict[str, Any]) -> None:
+    blocks = sent["blocks"]
+    assert len(blocks) <= 50, "blocks"
+    assert 0 < len(sent.get("text") or "") <= 40_000, "text"
+    json.dumps(sent, allow_nan=False).encode()
+    assert sum(block["type"] == "table" for block in blocks) <= 1, "tables"
+    assert sum(block["type"] == "data_visualization" for block in blocks) <= 2, "charts"
+    actions = [one for block in blocks if block["type"] == "actions" for one in block["elements"]]
+    assert len({one["action_id"] for one in actions}) == len(actions), "action ids"
+    for block in blocks:
+        check_block(block)
+
+
+def check_block(block: dict[str, Any]) -> None:
+    match block["type"]:
+        case "header":
+            assert 0 < len(block["text"]["text"]) <= 150, "header"
+        case "section":
+            for text in [block["text"]] if "text" in block else []:
+                check_text(text, 3000)
+            assert len(block.get("fields", [])) <= 10, "fields"
+            for text in block.get("fields", []):
+                check_text(text, 2000)
+            assert "text" in block or block["fields"], "an empty section"
+        case "context":
+            assert len(block["elements"]) <= 10, "context"
+            for text in block["elements"]:
+                check_text(text, 3000)
+        case "actions":
+            assert 0 < len(block["elements"]) <= 25, "elements"
+            for one in block["elements"]:
+                assert 0 < len(one["text"]["text"]) <= 75, "button text"
+                assert len(one.get("value", "x")) in range(1, 2001), "button value"
+                assert len(one.get("url", "")) <= 3000, "button url"
+        case "table":
+            assert len(block["rows"]) <= 100, "rows"
+            assert all(0 < len(row) <= 20 for row in block["rows"]), "columns"
+            assert all(cell.get("text", "x") for row in block["rows"] for cell in row), "an empty cell"
+        case "data_visualization":
+            check_chart(block)
+        case "divider":
+            pass
+        case kind:
+            raise AssertionError(f"what is a {kind}?")
+
+
+def check_chart(block: dict[str, Any]) -> None:
+    assert len(block["title"]) <= 50, "chart title"
+    for series in block["chart"]["series"]:
+        assert [point["label"] for point in series["data"]] == block["chart"]["axis_config"]["categories"], "labels"
+        assert len(series["data"]) <= 20, "points"
+
+
+def check_text(text: dict[str, Any], limit: int) -> None:
+    assert 0 < len(text["text"]) <= limit, "text length"
+    assert text["text"].strip(), "blank text"
+    if text["type"] == "mrkdwn":
+        assert "<" not in re.sub(r"<@U[A-Z0-9]+>", "", text["text"]), "unescaped markup"

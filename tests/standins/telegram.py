@@ -1,0 +1,276 @@
+"""A stand-in for Telegram's Bot API: /bot<token>/<method>, and updates by webhook or long polling.
+
+Control (`POST` JSON under /_control/):
+  say       {"text", "chat", "user", "kind": "private"|"supergroup", "thread", "reply_to"}: a message reaches the bot
+  press     {"data", "message_id", "chat", "user"}: an inline button
+  update    {…}: any update, sent as it is (with an update_id if it has none)
+  member    {"chat", "status"}: the bot is kicked, blocked or let in
+  fail      {"method", "code", "description", "parameters", "times", "chat", "slow": seconds}
+  reset     forget calls and failures
+`GET /_control/calls` lists calls {"method", "body", "at"}; `GET /_control/chat?chat=` the messages standing there.
+"""
+
+import html.parser
+import itertools
+import json
+import re
+import threading
+import time
+import urllib.error
+import urllib.request
+from email.parser import BytesParser
+from email.policy import HTTP
+from typing import Any
+from urllib.parse import parse_qs
+
+from tests.standins.web import Asked, Given, main
+
+TOKEN = "123456:stand-in-token"
+BOT = {"id": 123456, "is_bot": True, "first_name": "CasinoFlux", "username": "casinoflux_standin_bot"}
+
+
+class Telegram:
+    """One bot's Telegram."""
+
+    def __init__(self) -> None:
+        self._news = threading.Condition()
+        self._messages = itertools.count(100)
+        self._updates = itertools.count(1)
+        self.webhook: dict[str, Any] = {}
+        self.queue: list[dict[str, Any]] = []
+        self.chats: dict[str, list[dict[str, Any]]] = {}
+        self._forget()
+
+    def _forget(self) -> None:
+        self.calls: list[dict[str, Any]] = []
+        self.failing: list[dict[str, Any]] = []
+
+    def __call__(self, asked: Asked) -> Given:
+        if asked.path.startswith("/_control/"):
+            return self._control(asked.path.removeprefix("/_control/"), asked)
+        match = re.fullmatch(r"/bot([^/]+)/(\w+)", asked.path)
+        if match is None or match[1] != TOKEN:
+            return wrong(404 if match is None else 401, "Not Found" if match is None else "Unauthorized")
+        body = read(asked)
+        method = match[2]
+        if method != "getUpdates":
+            with self._news:
+                self.calls.append({"method": method, "body": body, "at": time.time()})
+        if failing := self._failure(method, body):
+            time.sleep(failing.get("slow", 0))
+            return wrong(failing["code"], failing["description"], failing.get("parameters"))
+        return self._answer(method, body)
+
+    def _failure(self, method: str, body: dict[str, Any]) -> dict[str, Any] | None:
+        with self._news:
+            for one in self.failing:
+                chat = one.get("chat")
+                if one["method"] == method and one["times"] > 0 and chat in {None, str(body.get("chat_id"))}:
+                    one["times"] -= 1
+                    return one
+        return None
+
+    def _answer(self, method: str, body: dict[str, Any]) -> Given:
+        match method:
+            case "getMe":
+                return right(BOT | {"can_join_groups": True, "can_read_all_group_messages": False})
+            case "setWebhook":
+                self.webhook = body
+            case "deleteWebhook":
+                self.webhook = {}
+            case "getUpdates":
+                return right(self._poll(body))
+            case "sendMessage" | "editMessageText":
+                return self._text(method, body)
+            case "editMessageReplyMarkup":
+                return right(self._edit(body, {}))
+            case "sendDocument" | "sendPhoto":
+                return right(self._post(body, {"document": {"file_id": "f", "file_unique_id": "u"}}))
+            case "deleteMessage":
+                self.chats[str(body["chat_id"])] = [
+                    one
+                    for one in self.chats.get(str(body["chat_id"]), [])
+                    if one["message_id"] != int(body["message_id"])
+                ]
+        return right(True)
+
+    def _text(self, method: str, body: dict[str, Any]) -> Given:
+        text, entities_fault = read_html(body["text"])
+        if entities_fault:
+            return wrong(400, f"Bad Request: can't parse entities: {entities_fault}")
+        if len(text.encode("utf-16-le")) // 2 > 4096 or not text.strip():
+            return wrong(400, "Bad Request: message is too long" if text.strip() else "Bad Request: text is empty")
+        for row in (body.get("reply_markup") or {}).get("inline_keyboard", []):
+            for key in row:
+                if len(key.get("callback_data", "x").encode()) not in range(1, 65):
+                    return wrong(400, "Bad Request: BUTTON_DATA_INVALID")
+        content = {"text": text, "html": body["text"]}
+        return right(self._edit(body, content) if method == "editMessageText" else self._post(body, content))
+
+    def _post(self, body: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
+        message = {
+            "message_id": next(self._messages), "date": int(time.time()), "from": BOT, "chat": chat_of(body["chat_id"]),
+        } | content  # fmt: skip
+        if keyboard := body.get("reply_markup"):
+            message["reply_markup"] = keyboard
+        if thread := body.get("message_thread_id"):
+            message |= {"message_thread_id": int(thread), "is_topic_message": True}
+        self.chats.setdefault(str(body["chat_id"]), []).append(message)
+        return message
+
+    def _edit(self, body: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
+        for message in self.chats.get(str(body["chat_id"]), []):
+            if message["message_id"] == int(body["message_id"]):
+                message.pop("reply_markup", None)
+                message |= content | ({"reply_markup": body["reply_markup"]} if body.get("reply_markup") else {})
+                return message
+        return {"message_id": int(body["message_id"]), "date": 0, "chat": chat_of(body["chat_id"])} | content
+
+    def _poll(self, body: dict[str, Any]) -> list[dict[str, Any]]:
+        offset, until = int(body.get("offset", 0)), time.time() + float(body.get("timeout", 0))
+        with self._news:
+            self.queue = [one for one in self.queue if one["update_id"] >= offset]
+            while not self.queue and (left := until - time.time()) > 0:
+                self._news.wait(left)
+            return list(self.queue)
+
+    def _control(self, what: str, asked: Asked) -> Given:
+        if what == "calls":
+            with self._news:
+                return Given(body=list(self.calls))
+        if what == "chat":
+            return Given(body=self.chats.get(asked.one("chat"), []))
+        if what == "webhook":
+            return Given(body=self.webhook)
+        body = asked.json()
+        match what:
+            case "reset":
+                self._forget()
+            case "fail":
+                self.failing.append({"times": 1, "code": 400, "description": ""} | body)
+            case "say":
+                return self._deliver({"message": self._said(body)})
+            case "press":
+                return self._deliver({"callback_query": self._pressed(body)})
+            case "member":
+                return self._deliver({"my_chat_member": self._member(body)})
+            case "update":
+                return self._deliver(body)
+        return Given(body={})
+
+    def _said(self, body: dict[str, Any]) -> dict[str, Any]:
+        chat = body.get("chat", body.get("user", 42))
+        message = {
+            "message_id": next(self._messages), "date": int(time.time()), "from": person(body), "chat": chat_of(chat),
+            "text": body["text"],
+        }  # fmt: skip
+        if body["text"].startswith("/"):
+            length = len(body["text"].split()[0])
+            message["entities"] = [{"type": "bot_command", "offset": 0, "length": length}]
+        if "thread" in body:
+            message |= {"message_thread_id": body["thread"], "is_topic_message": True}
+        self.chats.setdefault(str(chat), []).append(message)
+        return message
+
+    def _pressed(self, body: dict[str, Any]) -> dict[str, Any]:
+        chat = body.get("chat", body.get("user", 42))
+        standing = self.chats.get(str(chat), [])
+        message = next((one for one in standing if one["message_id"] == body["message_id"]), None)
+        message = {k: v for k, v in (message or {}).items() if k != "html"}
+        return {
+            "id": str(next(self._updates)), "from": person(body), "chat_instance": "1", "data": body["data"],
+            "message": message,
+        }  # fmt: skip
+
+    def _member(self, body: dict[str, Any]) -> dict[str, Any]:
+        now = {"user": BOT, "status": body["status"]} | ({"until_date": 0} if body["status"] == "kicked" else {})
+        return {
+            "chat": chat_of(body["chat"]), "from": person(body), "date": int(time.time()),
+            "old_chat_member": {"user": BOT, "status": "member"}, "new_chat_member": now,
+        }  # fmt: skip
+
+    def _deliver(self, update: dict[str, Any]) -> Given:
+        """To the webhook, or into the queue that is polled."""
+        update = {"update_id": next(self._updates)} | update
+        if not self.webhook:
+            with self._news:
+                self.queue.append(update)
+                self._news.notify_all()
+            return Given(body={"status": 0, "update_id": update["update_id"]})
+        headers = {"Content-Type": "application/json"}
+        if secret := self.webhook.get("secret_token"):
+            headers["X-Telegram-Bot-Api-Secret-Token"] = secret
+        request = urllib.request.Request(self.webhook["url"], json.dumps(update).encode(), headers, method="POST")
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                status = answer.status
+        except urllib.error.HTTPError as error:
+            status = error.code
+        return Given(body={"status": status, "update_id": update["update_id"]})
+
+
+def right(result: Any) -> Given:
+    return Given(body={"ok": True, "result": result})
+
+
+def wrong(code: int, description: str, parameters: dict[str, Any] | None = None) -> Given:
+    body = {"ok": False, "error_code": code, "description": description}
+    return Given(code, body | ({"parameters": parameters} if parameters else {}))
+
+
+def person(body: dict[str, Any]) -> dict[str, Any]:
+    return {"id": body.get("user", 42), "is_bot": False, "first_name": body.get("name", "Anna")}
+
+
+def chat_of(chat: Any) -> dict[str, Any]:
+    if int(chat) < 0:
+        return {"id": int(chat), "type": "supergroup", "title": f"Group {chat}"}
+    return {"id": int(chat), "type": "private", "first_name": "Anna"}
+
+
+class _Tags(html.parser.HTMLParser):
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.text, self.fault = "", ""
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        if tag not in {"b", "i", "u", "s", "a", "pre", "code"}:
+            self.fault = self.fault or f'unsupported start tag "{tag}"'
+        self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.fault = self.fault or f'unexpected end tag "{tag}"'
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def read_html(text: str) -> tuple[str, str]:
+    """What a reader sees of HTML, and what is wrong with it."""
+    tags = _Tags()
+    tags.feed(text)
+    tags.close()
+    return tags.text, tags.fault or ("an open tag" if tags.open else "")
+
+
+def read(asked: Asked) -> dict[str, Any]:
+    """A call's parameters: a form, JSON, or multipart; objects in them are JSON."""
+    kind = asked.headers.get("content-type", "")
+    if kind.startswith("application/json"):
+        return dict(asked.json())
+    if kind.startswith("multipart/"):
+        parsed = BytesParser(policy=HTTP).parsebytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + asked.body)
+        form = {}
+        for part in parsed.iter_parts():
+            name = part.get_param("name", header="content-disposition")
+            content = part.get_payload(decode=True)
+            form[str(name)] = content.decode("utf-8", "replace") if isinstance(content, bytes) else ""
+    else:
+        form = {name: values[0] for name, values in parse_qs(asked.body.decode(), keep_blank_values=True).items()}
+    return {k: json.loads(v) if v[:1] in "[{" and v[-1:] in "]}" and k != "text" else v for k, v in form.items()}
+
+
+if __name__ == "__main__":
+    main(Telegram)
