@@ -1,0 +1,101 @@
+"""Affise: `/3.0/stats/custom` in slices of day, offer and the sub our click id comes back in (api.affise.com/docs3.2).
+
+Status 1 is fine, 2 an error, both with HTTP 200. The shape of a slice is inferred: a day as year, month and day, or as
+a date. Earnings are `actions.confirmed.revenue`, changeable as `columns`. Postback statuses: 1 approved, 2 pending,
+3 declined, 5 hold. There is no click id macro: ours travels in a sub.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+import msgspec
+
+from connectors.base import Connection, Platform, PostbackWords, Window
+from connectors.columns import Columns, Sheet
+from connectors.http import Http
+from connectors.pages import Page, bundle, unbundle
+from connectors.platforms.networks import SETTING, with_conversions
+from connectors.reading import Record, ask, json_of, snippet, sound
+from connectors.records import flat
+from storage.ledger.errors import ConnectorError
+from storage.ledger.facts import Report
+
+LIMIT = 500
+
+
+class Credentials(msgspec.Struct, frozen=True, kw_only=True):
+    api_key: Annotated[str, msgspec.Meta(description="API key of the partner")]
+
+
+class Affise(Platform):
+    name = "affise"
+    title = "Affise"
+    credentials = Credentials
+    tag_from = ("offer", "*")
+    click_id_from = tuple(f"sub{n}" for n in range(1, 9))
+    pace = 2.0
+    settings: ClassVar[Mapping[str, str]] = SETTING | {"columns": "measure -> the report's column for it"}
+    words = PostbackWords(
+        parameters={"sub1": "click_id", "transactionid": "txn_id", "goal": "event", "sum": "amount"},
+        statuses={"1": "approved", "2": "pending", "3": "reversed", "5": "pending"},
+        macros={"click_id": "{sub1}", "txn_id": "{transactionid}", "event": "{goal}", "amount": "{sum}",
+                "currency": "{currency}", "status": "{status}", "occurred_at": "{timestamp}"},
+    )  # fmt: skip
+
+    async def fetch(self, http: Http, connection: Connection, window: Window) -> Report:
+        pages: list[Page] = []
+        for number in range(1, 1000):
+            body = await self._ask(http, connection, window, number)
+            pages.append(Page("report", body))
+            content = _content(body, connection)
+            total = int((content.get("pagination") or {}).get("total") or 0)
+            if number * LIMIT >= total:
+                break
+        return self.read_whole(bundle(pages), connection, window)
+
+    async def _ask(self, http: Http, connection: Connection, window: Window, number: int) -> bytes:
+        slices = [name for name in ("day", self.tag_column(connection), self.sub_column(connection)) if name]
+        params = [("slice[]", name) for name in slices] + [("fields[]", "clicks"), ("fields[]", "conversions")] + [
+            ("filter[date_from]", window.first.isoformat()), ("filter[date_to]", window.last.isoformat()),
+            ("timezone", connection.timezone), ("page", str(number)), ("limit", str(LIMIT)),
+        ]  # fmt: skip
+        url = (connection.base_url or "").rstrip("/") + "/3.0/stats/custom"
+        headers = {"API-Key": connection.credentials.get("api_key", "")}
+        answer = await ask(http, connection, "GET", url, headers=headers, params=params, per_second=self.pace)
+        return sound(answer, connection)
+
+    def read(self, raw: bytes, connection: Connection, window: Window) -> Report:
+        tag, sub = self.tag_column(connection), self.sub_column(connection)
+        measures = {
+            "visits": ("traffic_uniq", "traffic_raw", "clicks"),
+            "commission": ("actions_confirmed_revenue", "confirmed_revenue", "earnings"),
+        }
+        columns = Columns(
+            measures=with_conversions(connection, measures, "actions_confirmed_count", "confirmed_count"), day=("day",),
+            tag=(tag, f"{tag}_id"), tag_name=(f"{tag}_title",), sub=(sub,) if sub else (), currency=("currency",),
+        )  # fmt: skip
+        sheet = Sheet(columns, connection, window, raw)
+        for page in unbundle(raw):
+            for row in _content(page.body, connection)["stats"]:
+                sheet.add(_record(row))
+        return sheet.report()
+
+
+def _content(body: bytes, connection: Connection) -> dict[str, Any]:
+    content = json_of(body, connection)
+    if isinstance(content, dict) and content.get("status") == 1 and isinstance(content.get("stats"), list):
+        return dict(content)
+    told = snippet(body, connection)
+    denied = any(word in told.lower() for word in ("api-key", "api key", "auth", "access"))
+    raise ConnectorError(f"the platform sent no statistics: {told}", permanent=denied, raw=body)
+
+
+def _record(row: dict[str, Any]) -> Record:
+    cut = row.get("slice") or {}
+    record = flat({name: value for name, value in row.items() if name != "slice"}) | flat(cut)
+    if isinstance(cut.get("day"), int | str) and str(cut["day"]).isdigit() and "year" in cut:
+        record["day"] = f"{int(cut['year']):04}-{int(cut['month']):02}-{int(cut['day']):02}"
+    return record
+
+
+PLATFORM = Affise()

@@ -1,0 +1,96 @@
+"""TUNE / HasOffers: `Affiliate_Report.getStats` (developers.tune.com). Errors come with status 200.
+
+Our click id comes back in affiliate_info1. Rows are keyed objects or a list; statistics of the last 25 months.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+import msgspec
+
+from connectors.base import Connection, Platform, PostbackWords, Window
+from connectors.columns import Columns, Sheet
+from connectors.http import Http
+from connectors.pages import Page, bundle, unbundle
+from connectors.platforms.networks import SETTING, with_conversions
+from connectors.reading import ask, json_of, snippet, sound
+from connectors.records import flat
+from storage.ledger.errors import ConnectorError
+from storage.ledger.facts import Report
+
+LIMIT = 1000
+
+
+class Credentials(msgspec.Struct, frozen=True, kw_only=True):
+    network_id: Annotated[str, msgspec.Meta(description="network id, the name before .api.hasoffers.com")]
+    api_key: Annotated[str, msgspec.Meta(description="affiliate API key")]
+
+
+class Tune(Platform):
+    name = "tune"
+    title = "TUNE"
+    credentials = Credentials
+    needs_base_url = False
+    tag_from = ("offer_id", "source", "*")
+    click_id_from = (*(f"affiliate_info{n}" for n in range(1, 6)), "source")
+    pace = 3.0
+    settings: ClassVar[Mapping[str, str]] = SETTING
+    words = PostbackWords(
+        parameters={"affiliate_info1": "click_id", "aff_sub": "click_id", "transaction_id": "txn_id"},
+        macros={"click_id": "{aff_sub}", "txn_id": "{transaction_id}", "amount": "{payout}"},
+    )
+
+    async def fetch(self, http: Http, connection: Connection, window: Window) -> Report:
+        pages: list[Page] = []
+        for number in range(1, 1000):
+            body = await self._ask(http, connection, window, number)
+            pages.append(Page("report", body))
+            if number >= int(_data(body, connection).get("pageCount") or 1):
+                break
+        return self.read_whole(bundle(pages), connection, window)
+
+    async def _ask(self, http: Http, connection: Connection, window: Window, number: int) -> bytes:
+        groups = list(dict.fromkeys(("date", self.tag_column(connection), self.sub_column(connection))))
+        fields = [*groups, "clicks", "conversions", "payout", "currency"]
+        params = [
+            ("api_key", connection.credentials.get("api_key", "")),
+            ("Target", "Affiliate_Report"), ("Method", "getStats"),
+            *(("fields[]", f"Stat.{name}") for name in fields if name), ("fields[]", "Offer.name"),
+            *(("groups[]", f"Stat.{name}") for name in groups if name),
+            ("filters[Stat.date][conditional]", "BETWEEN"),
+            ("filters[Stat.date][values][]", window.first.isoformat()),
+            ("filters[Stat.date][values][]", window.last.isoformat()),
+            ("limit", str(LIMIT)), ("page", str(number)),
+        ]  # fmt: skip
+        network = connection.credentials.get("network_id", "")
+        url = (connection.base_url or f"https://{network}.api.hasoffers.com").rstrip("/") + "/Apiv3/json"
+        return sound(await ask(http, connection, "GET", url, params=params, per_second=self.pace), connection)
+
+    def read(self, raw: bytes, connection: Connection, window: Window) -> Report:
+        tag, sub = self.tag_column(connection), self.sub_column(connection)
+        measures = {"visits": ("Stat_clicks",), "commission": ("Stat_payout",)}
+        columns = Columns(
+            measures=with_conversions(connection, measures, "Stat_conversions"), day=("Stat_date",),
+            tag=(f"Stat_{tag}",), tag_name=("Offer_name",) if tag == "offer_id" else (),
+            sub=(f"Stat_{sub}",) if sub else (), currency=("Stat_currency",),
+        )  # fmt: skip
+        sheet = Sheet(columns, connection, window, raw)
+        for page in unbundle(raw):
+            rows = _data(page.body, connection).get("data") or []
+            for row in rows.values() if isinstance(rows, dict) else rows:
+                sheet.add(flat(row))
+        return sheet.report()
+
+
+def _data(body: bytes, connection: Connection) -> dict[str, Any]:
+    """The answer's data; -1 is an error although HTTP says 200."""
+    content = json_of(body, connection)
+    response = content.get("response") if isinstance(content, dict) else None
+    if isinstance(response, dict) and response.get("status") == 1 and isinstance(response.get("data"), dict | list):
+        return response["data"] if isinstance(response["data"], dict) else {"data": response["data"]}
+    told = snippet(body, connection)
+    denied = any(word in told.lower() for word in ("api key", "api_key", "auth", "not allowed", "ip "))
+    raise ConnectorError(f"the platform sent no statistics: {told}", permanent=denied, raw=body)
+
+
+PLATFORM = Tune()
