@@ -16,7 +16,18 @@ from storage.ledger.click_id import instant_of
 from storage.ledger.errors import Missing
 from storage.ledger.facts import Event, Status
 from storage.ledger.sending import Outgoing, Sending, Success, fill, host, idempotency_key, share, values
-from storage.tables import SUBS, campaigns, clicks, offers, outbound, outbound_attempts, sites, sources, user_agents
+from storage.tables import (
+    SUBS,
+    campaigns,
+    clicks,
+    conversions,
+    offers,
+    outbound,
+    outbound_attempts,
+    sites,
+    sources,
+    user_agents,
+)
 
 CLAIM = timedelta(minutes=2)
 _ANSWER = 500
@@ -43,9 +54,29 @@ async def queue(tx: AsyncConnection, changes: Sequence[Change]) -> None:
         return
     facts = await _facts(tx, [change for change, _ in due])
     made = [_message(change, event, told[_value(change, "source_id")], facts) for change, event in due]
-    fresh = [one for one in made if one is not None]
+    fresh = await _once_per_click(tx, [one for one in made if one is not None], told)
     if fresh:
         await tx.execute(upsert(outbound).on_conflict_do_nothing(index_elements=["idempotency_key"]), fresh)
+
+
+async def _once_per_click(
+    tx: AsyncConnection, made: list[dict[str, Any]], told: Mapping[int, Row[Any]]
+) -> list[dict[str, Any]]:
+    """Without those whose source wants each event once per click and has had it."""
+    picky = [one for one in made if (told[one["source_id"]].options or {}).get("only_unique")]
+    if not picky:
+        return made
+    ids = {one["conversion_id"] for one in picky}
+    mine = conversions.alias("mine")
+    other = conversions.alias("other")
+    query = (
+        select(mine.c.id, outbound.c.event)
+        .join(other, (other.c.click_id == mine.c.click_id) & (other.c.id < mine.c.id))
+        .join(outbound, outbound.c.conversion_id == other.c.id)
+        .where(mine.c.id.in_(ids))
+    )
+    had = {(row.id, row.event) for row in await tx.execute(query)}
+    return [one for one in made if one not in picky or (one["conversion_id"], one["event"]) not in had]
 
 
 def _value(change: Change, name: str) -> Any:

@@ -25,8 +25,9 @@ _MACRO = re.compile(r"\{([a-z_]+\d*)\}")
 _PLACEHOLDER = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
 
 MACROS = (
-    "click_id", "our_click_id", "event", "payout", "currency", "txn_id", "key", "random", "timestamp", "player_id",
-    "status", "campaign", "offer", "site", "country", *(f"sub{n}" for n in range(1, 11)),
+    "click_id", "source_click_id", "our_click_id", "event", "payout", "payout_whole", "amount", "currency", "txn_id",
+    "key", "random", "timestamp", "player_id", "status", "campaign", "offer", "site", "country",
+    *(f"sub{n}" for n in range(1, 11)),
 )  # fmt: skip
 
 
@@ -103,9 +104,10 @@ def fill(template: str, values: Mapping[str, str]) -> str:
 def values(one: Sending) -> dict[str, str]:
     """What the macros of a plain template stand for."""
     subs = {f"sub{n}": value or "" for n, value in enumerate(one.subs, 1)}
+    whole_payout = "" if one.amount is None else str(whole(one.amount))
     return subs | {
-        "click_id": one.click_id, "our_click_id": one.our_click_id, "event": one.name or one.event,
-        "payout": one.payout, "payout_whole": "" if one.amount is None else str(whole(one.amount)),
+        "click_id": one.click_id, "source_click_id": one.click_id, "our_click_id": one.our_click_id,
+        "event": one.name or one.event, "payout": one.payout, "amount": one.payout, "payout_whole": whole_payout,
         "currency": one.currency, "txn_id": one.txn_id or one.key, "key": one.key,
         "random": str(int(one.key[-8:], 16)), "timestamp": str(int(one.occurred_at.timestamp())),
         "player_id": one.player_id, "status": one.status, "campaign": one.campaign, "offer": one.offer,
@@ -130,7 +132,7 @@ def reveal(text: str, settings: Mapping[str, str], *, encode: bool) -> str:
 
 def unknown_macros(template: str) -> list[str]:
     """Lower-case macros of a template that stand for nothing."""
-    return [name for name in _MACRO.findall(template) if name not in {*MACROS, "payout_whole"}]
+    return [name for name in _MACRO.findall(template) if name not in MACROS]
 
 
 def host(url: str) -> str:

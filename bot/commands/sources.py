@@ -1,0 +1,197 @@
+"""Traffic sources: who sends visitors, how they name things, what they want to be told."""
+
+import difflib
+from decimal import Decimal
+from typing import Annotated, Any
+
+from msgspec import Meta
+from sqlalchemy import Row, select
+
+from bot.arguments import Arguments, refers
+from bot.command import command
+from bot.context import Context
+from bot.listing import Listing, Page
+from bot.message import Button, Buttons, Fields, Message, Notice, Table
+from bot.source_forms import given_parameters, given_postbacks, given_settings
+from storage import names, sources
+from storage.entities import page
+from storage.ledger.errors import Missing, Refused
+from storage.ledger.facts import Role
+from storage.sources import Source
+from storage.tables import sources as table
+
+Setting = Annotated[
+    list[str] | dict[str, str],
+    Meta(description="your own values at the source: aid=123,tid=45", extra={"secret": True}),
+]
+Parameters = Annotated[dict[str, str], Meta(description='all names at once, as JSON: {"click_id": "subid"}')]
+Postbacks = Annotated[
+    dict[str, str | dict[str, Any]], Meta(description="templates by event, as JSON; an event's own field wins")
+]
+Theirs = Annotated[str | None, Meta(description="what the source calls it on our link")]
+Url = Annotated[
+    str | None, Meta(description="address to call for this event; {click_id} is the source's own, {payout}")
+]
+
+
+class _SourceFields(Arguments, kw_only=True):
+    click_id: Theirs = None
+    cost: Theirs = None
+    currency: Theirs = None
+    sub1: Theirs = None
+    sub2: Theirs = None
+    sub3: Theirs = None
+    sub4: Theirs = None
+    sub5: Theirs = None
+    sub6: Theirs = None
+    sub7: Theirs = None
+    sub8: Theirs = None
+    sub9: Theirs = None
+    sub10: Theirs = None
+    registration: Url = None
+    first_deposit: Url = None
+    deposit: Url = None
+    qualified: Url = None
+    reversal: Url = None
+    parameters: Parameters = {}
+    postbacks: Postbacks = {}
+    settings: Setting = []
+    payout_share: Annotated[Decimal | None, Meta(description="percent of the amount the source is told")] = None
+    delay: Annotated[int | None, Meta(description="seconds to wait before telling")] = None
+    only_approved: Annotated[bool | None, Meta(description="say nothing of pending conversions")] = None
+    only_unique: Annotated[bool | None, Meta(description="tell one conversion of an event per click")] = None
+    per_second: Annotated[Decimal | None, Meta(description="most postbacks a second")] = None
+    concurrency: Annotated[int | None, Meta(description="most postbacks at once (10 by default)")] = None
+
+
+class NewSource(_SourceFields, kw_only=True):
+    name: Annotated[str, Meta(description="what the team calls it")]
+    preset: Annotated[str, Meta(description="a known source, or custom", extra={"port": "presets"})] = "custom"
+
+
+class SourceEdit(_SourceFields, kw_only=True):
+    source: Annotated[str, refers("source", "which source")]
+    name: str | None = None
+
+
+class OneSource(Arguments):
+    source: Annotated[str, refers("source", "which source")]
+
+
+def source_card(_ctx: Context, source: Source) -> Message:
+    names_ = ", ".join(f"{ours}={theirs}" for ours, theirs in source.parameters.items())
+    told = tuple(
+        (event, f"{one.url or f'API {one.api}'}{'' if one.enabled else ' · off'}")
+        for event, one in source.postbacks.items()
+    )
+    fields = Fields((("Preset", source.preset), ("Names on our link", names_ or "ours"), *told))
+    notes = tuple(Notice("warning", text) for text in source.warnings)
+    if source.unreplaced_macros:
+        where = ", ".join(f"{name} {n:,}" for name, n in sorted(source.unreplaced.items()))
+        notes += (Notice("warning", f"{source.unreplaced_macros:,} values came as unreplaced macros: {where}"),)
+    return Message(f"Source {source.name} ({source.code})", (fields, *notes))
+
+
+def source_table(_ctx: Context, found: Page[Source]) -> Message:
+    if not found.items:
+        return Message("No sources yet: source add name=… preset=…", private=True)
+    rows = tuple((s.code, s.preset, ", ".join(s.postbacks) or "–", ", ".join(s.missing) or "–") for s in found.items)
+    more = (Buttons((Button("More", f"source list after={found.next}"),)),) if found.next else ()
+    return Message("Sources", (Table(("Source", "Preset", "Told of", "Lacks"), rows), *more), private=True)
+
+
+@command("source add", role=Role.BUYER, says=source_card, positional=("name",))
+async def add_source(ctx: Context, new: NewSource) -> Source:
+    """Add a traffic source, from a preset or your own parameter names and postback templates."""
+    preset = _preset(ctx, new.preset)
+    settings = given_settings(new.settings)
+    needs = list(preset.get("settings", ()))
+    postbacks = {**preset.get("postbacks", {}), **given_postbacks(new)}
+    source_id = await sources.add(ctx.tx, team_id=ctx.team_id, now=ctx.now, values={
+        "name": new.name, "code": await names.code_for(ctx.tx, table, ctx.team_id, new.name),
+        "preset": new.preset.lower(),
+        "parameters": {**preset.get("parameters", {}), **given_parameters(new)},
+        "postbacks": sources.enabled(postbacks, sources.missing(postbacks, needs, settings)),
+        "options": {**preset.get("options", {}), **_options(new), "needs": needs},
+        "credentials_secret": sources.sealed(ctx.box, settings),
+    })  # fmt: skip
+    return await _noted(ctx, source_id)
+
+
+@command("source edit", role=Role.BUYER, says=source_card, positional=("source",))
+async def edit_source(ctx: Context, new: SourceEdit) -> Source:
+    """Change a source; what is not named stays, a template of `-` is taken away."""
+    row = await _source(ctx, new.source)
+    before = (await sources.shown(ctx.tx, ctx.box, [row]))[0]
+    settings = {**sources.settings_of(ctx.box, row), **given_settings(new.settings)}
+    told = {**row.postbacks, **given_postbacks(new)}
+    postbacks = {event: one for event, one in told.items() if one.get("url") != "-"}
+    lacking = sources.missing(postbacks, row.options.get("needs", ()), settings)
+    values: dict[str, Any] = {
+        "parameters": {**row.parameters, **given_parameters(new)},
+        "postbacks": sources.enabled(postbacks, lacking),
+        "options": {**row.options, **_options(new)},
+        "credentials_secret": sources.sealed(ctx.box, settings),
+    }
+    if new.name and new.name != row.name:
+        await names.code_for(ctx.tx, table, ctx.team_id, new.name)
+        values["name"] = new.name
+    await sources.change(ctx.tx, row.id, values)
+    return await _noted(ctx, row.id, before=before)
+
+
+@command("source list", role=Role.VIEWER, says=source_table, reads=True)
+async def list_sources(ctx: Context, new: Listing) -> Page[Source]:
+    """The team's traffic sources."""
+    query = select(table).where(table.c.team_id == ctx.team_id)
+    rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after)
+    return Page(await sources.shown(ctx.tx, ctx.box, list(rows)), following)
+
+
+@command("source show", role=Role.VIEWER, says=source_card, reads=True, positional=("source",))
+async def show_source(ctx: Context, new: OneSource) -> Source:
+    """One source, with how many unreplaced macros it has sent."""
+    return (await sources.shown(ctx.tx, ctx.box, [await _source(ctx, new.source)]))[0]
+
+
+async def _source(ctx: Context, word: str) -> Row[Any]:
+    return await names.find(ctx.tx, table, ctx.team_id, word, field="source")
+
+
+def _preset(ctx: Context, word: str) -> dict[str, Any]:
+    wanted = word.strip().lower()
+    if wanted in {"", "custom"}:
+        return {}
+    known = ctx.ports.presets()
+    spelled = {name.replace("-", "").replace("_", ""): name for name in known}
+    plain = "".join(letter for letter in wanted if letter.isalnum())
+    if plain not in spelled:
+        near = difflib.get_close_matches(plain, spelled, n=1, cutoff=0.5)
+        hint = f"did you mean {spelled[near[0]]!r}?" if near else f"there is custom, {', '.join(sorted(known))}"
+        raise Missing(f"no preset {word!r}: {hint}", field="preset")
+    return known[spelled[plain]]
+
+
+def _options(new: _SourceFields) -> dict[str, Any]:
+    if new.payout_share is not None and not 0 <= new.payout_share <= 100:
+        raise Refused("payout_share: a percentage between 0 and 100", field="payout_share")
+    if new.delay is not None and not 0 <= new.delay <= 7 * 86_400:
+        raise Refused("delay: seconds, a week at most", field="delay")
+    if new.concurrency is not None and not 1 <= new.concurrency <= 100:
+        raise Refused("concurrency: between 1 and 100", field="concurrency")
+    if new.per_second is not None and new.per_second <= 0:
+        raise Refused("per_second: above 0", field="per_second")
+    given = {
+        "payout_share": None if new.payout_share is None else str(new.payout_share),
+        "per_second": None if new.per_second is None else float(new.per_second),
+        "delay": new.delay, "only_approved": new.only_approved, "only_unique": new.only_unique,
+        "concurrency": new.concurrency,
+    }  # fmt: skip
+    return {name: value for name, value in given.items() if value is not None}
+
+
+async def _noted(ctx: Context, source_id: int, *, before: Source | None = None) -> Source:
+    row = await names.by_id(ctx.tx, table, source_id)
+    source = (await sources.shown(ctx.tx, ctx.box, [row]))[0]
+    ctx.notes |= {"entity": "source", "entity_id": source.id, "before": before, "after": source}
+    return source
