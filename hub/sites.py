@@ -5,12 +5,13 @@ import re
 from datetime import date
 from ipaddress import ip_address
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import structlog
 from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Receive, Scope, Send
 
 from hub import site_pages
+from hub.domains import CHALLENGE, challenge
 from hub.runtime import Runtime
 from hub.site_pages import LEGAL, Page
 from hub.site_visits import Visits
@@ -32,6 +33,7 @@ class Sites:
         self._by_host: dict[str, Served] = {}
         self._by_code: dict[str, Served] = {}
         self._known: frozenset[str] = frozenset()
+        self._moved: dict[str, str] = {}
         self._pages: dict[tuple[Any, ...], Page] = {}
         self._seen = -1
         self.visits = Visits(runtime)
@@ -64,7 +66,7 @@ class Sites:
             by_code.setdefault(site.code, site)
         published = (site for site in found.sites if site.status == "published")
         self._by_host = {host: site for site in published for host in site.hosts}
-        self._by_code, self._known, self._pages = by_code, found.known, {}
+        self._by_code, self._known, self._moved, self._pages = by_code, found.known, found.moved, {}
 
     async def _watch(self) -> None:
         while True:
@@ -76,12 +78,12 @@ class Sites:
                 await asyncio.sleep(1)
 
     def owns(self, scope: Scope) -> bool:
-        """Whether a request is for a site by its Host: a live domain, or a name that is nobody's (a neutral 404).
+        """Whether a request is for a site by its Host: a team's domain, or a name that is nobody's (a neutral 404).
 
         The hub itself answers under its public address, on IP addresses, and on names without a dot.
         """
         host = host_of(scope)
-        if host is None or host in self._by_host:
+        if host is None or host in self._known:
             return True
         return not (host == "" or host == self._own_host or "." not in host or _is_address(host))
 
@@ -95,6 +97,8 @@ class Sites:
         if method not in {"GET", "HEAD"}:
             await _send(send, 405, [(b"allow", b"GET, HEAD")], b"")
             return
+        if await self._settled_elsewhere(scope, send):
+            return
         site, base, name = self._place(scope)
         if site is None:
             await _answer(send, site_pages.nothing_page(), scope, b"")
@@ -104,6 +108,19 @@ class Sites:
         if not name and site.status != "draft":
             self.visits.add(scope, site, click)
         await _answer(send, self._page(site, look, name, base), scope, f"?click={click}".encode() if click else b"")
+
+    async def _settled_elsewhere(self, scope: Scope, send: Send) -> bool:
+        """Whether the request was for what a domain answers whatever its site: our proof of it, or where it moved."""
+        path, host = scope["path"], host_of(scope) or ""
+        if path.startswith(CHALLENGE) and host in self._known:
+            await _send(send, 200, [(b"content-type", b"text/plain")], challenge(self.runtime, host).encode())
+            return True
+        if host in self._moved and not path.startswith("/s/"):
+            query = scope["query_string"]
+            target = f"https://{self._moved[host]}".encode() + quote(path).encode() + (b"?" + query if query else b"")
+            await _send(send, 302, [(b"location", target), (b"cache-control", b"no-store")], b"")
+            return True
+        return False
 
     def _place(self, scope: Scope) -> tuple[Served | None, str, str]:
         """The site that a request is for, what stands before its paths, and the page's name."""

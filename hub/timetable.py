@@ -1,6 +1,6 @@
 """What the hub looks at, and how often."""
 
-from hub import digests, outbound, postbacks, sync
+from hub import digests, domains, outbound, postbacks, sync
 from hub.jobs import Job
 from hub.runtime import Runtime
 from storage import settle

@@ -10,8 +10,6 @@ from storage import sites
 from storage.tables import domains, site_variants
 from storage.tables import sites as table
 
-LIVE = "live"
-
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):
     """An offer on a page, with what players are told of its casino."""
@@ -40,7 +38,10 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):
-    """A site as it is served: looks to choose from, and the live domains it answers on."""
+    """A site as it is served: looks to choose from, and the domains attached to it.
+
+    It answers on a domain from the first request that arrives under its name, however far its set-up has come.
+    """
 
     id: int
     team_id: int
@@ -54,10 +55,11 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Serving(msgspec.Struct, frozen=True, kw_only=True):
-    """All sites, and every host name that is a team's, whether live yet or not."""
+    """All sites, and every host name that is a team's, live or not yet; `moved` ones lead on to another name."""
 
     sites: tuple[Served, ...]
     known: frozenset[str]
+    moved: dict[str, str]
 
 
 async def load(tx: AsyncConnection) -> Serving:
@@ -66,17 +68,19 @@ async def load(tx: AsyncConnection) -> Serving:
     ids = [row.id for row in rows]
     cards = await sites.cards(tx, ids)
     hosts: dict[int | None, list[str]] = {}
-    known = set()
-    for host in await tx.execute(select(domains.c.site_id, domains.c.name, domains.c.status)):
+    known: set[str] = set()
+    moved: dict[str, str] = {}
+    for host in await tx.execute(select(domains.c.site_id, domains.c.name, domains.c.state)):
         known.add(host.name)
-        if host.status == LIVE:
-            hosts.setdefault(host.site_id, []).append(host.name)
+        hosts.setdefault(host.site_id, []).append(host.name)
+        if host.site_id is None and "moved_to" in host.state:
+            moved[host.name] = host.state["moved_to"]
     tried: dict[int, list[Row[Any]]] = {}
     running = select(site_variants).where(site_variants.c.ended_at.is_(None)).order_by(site_variants.c.id)
     for variant in await tx.execute(running):
         tried.setdefault(variant.site_id, []).append(variant)
     served = tuple(_served(row, cards[row.id], tried.get(row.id, []), tuple(hosts.get(row.id, ()))) for row in rows)
-    return Serving(sites=served, known=frozenset(known))
+    return Serving(sites=served, known=frozenset(known), moved=moved)
 
 
 def _served(row: Row[Any], of_site: list[Row[Any]], tried: list[Row[Any]], hosts: tuple[str, ...]) -> Served:

@@ -15,7 +15,7 @@ from storage.tables.catalogue import (
     sources,
 )
 from storage.tables.deliveries import alerts, messages, outbound, outbound_attempts, subscriptions
-from storage.tables.landing import site_variants, site_versions, site_views
+from storage.tables.landing import registrars, site_variants, site_versions, site_views
 from storage.tables.people import (
     audits,
     changes,
@@ -97,6 +97,7 @@ __all__ = [
     "postbacks",
     "presses",
     "rates",
+    "registrars",
     "revenue",
     "revenue_reports",
     "revenue_revisions",

@@ -2,7 +2,7 @@
 
 from sqlalchemy import BigInteger, Column, Integer, Table, Text, UniqueConstraint
 
-from storage.tables.base import key, metadata, reference, team
+from storage.tables.base import index, key, metadata, named, reference, team
 from storage.types import Instant, Json
 
 #: Every state of a site that was ever published, so that it can be gone back to.
@@ -58,4 +58,13 @@ site_views = Table(
     Column("scroll", Integer, nullable=False, server_default="0"),  # percent of the page
     Column("seen", Json, nullable=False),  # offer codes that came into view
     Column("clicked", Json, nullable=False),  # offer codes clicked, in order
+    index("site_id", "day"),
+)
+
+#: Our logins at registrars and DNS hosts.
+registrars = named(
+    "registrars",
+    Column("kind", Text, nullable=False),  # module name in connectors.domains
+    Column("credentials_secret", Text, nullable=False),  # JSON of the kind's own fields, encrypted
+    Column("options", Json, nullable=False),
 )
