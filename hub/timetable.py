@@ -25,4 +25,5 @@ TIMETABLE = (
     Job("deliver", 1, deliver),
     Job("digests", 2, digests.tick),
     Job("retry", 5, postbacks.retry_waiting),
+    Job("domains", 5, domains.tick),
 )
