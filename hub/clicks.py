@@ -22,7 +22,7 @@ from hub.click_state import State
 from hub.country import Countries
 from hub.runtime import Runtime
 from hub.user_agents import UserAgents
-from storage import changes, hash_keys, plans
+from storage import changes, hash_keys, partitions, plans
 from storage.clicks import ensure_codec, next_worker
 from storage.engine import Database
 from storage.ledger.click_id import Mint
@@ -61,6 +61,7 @@ class Clicks:
             codec = await ensure_codec(tx)
             worker = await next_worker(tx)
             keys = await hash_keys.keys(tx, runtime.clock().astimezone(UTC).date())
+            await partitions.ensure(tx, runtime.clock())
         self.writer = Writer(
             self._database, spool=spool_folder(self._database), name=f"{os.getpid()}-{worker}", clock=runtime.clock
         )

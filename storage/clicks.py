@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from datetime import date, timedelta
 from typing import Any
 
-import msgspec
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -113,23 +112,3 @@ async def _expired(tx: AsyncConnection, team_id: int, click_id: int) -> dict[str
     mine = click_links.c.id == click_id, click_links.c.team_id == team_id
     row = (await tx.execute(select(click_links).where(*mine))).one_or_none()
     return None if row is None else dict(row._mapping) | {"expired": True}
-
-
-class Stored(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored click with what its redirect needs: what an outgoing click starts from."""
-
-    id: int
-    team_id: int
-    campaign_id: int
-    site_id: int
-    offer_id: int
-    source_id: int
-    hour: int
-    unique_click: int
-    bot: int
-    country: str
-    device: str
-    currency: str
-    cost: int
-    source_click_id: str
-    subs: tuple[str | None, ...]

@@ -152,28 +152,35 @@ class Desk:
 
 @asynccontextmanager
 async def desk(url: str, **settings: str) -> AsyncIterator[Desk]:
-    """A started hot path on an upgraded database, with one account and one casino."""
+    """A started hot path on an upgraded database, with one account and one casino; `create=""`: another process."""
+    first = settings.pop("create", "1")
     database = Database(url)
     await upgrade(database)
     runtime = runtime_of(url, database, **settings)
-    now = datetime.now(UTC)
+    made = await _set_up(database, runtime) if first else {}
     async with database.begin() as tx:
-        runtime.team_id = await teams.first(tx, now)
-        account = await tx.execute(
-            insert(accounts).values(
-                team_id=runtime.team_id, name="A", code="a", created_at=now, platform="postback_only", timezone="UTC",
-                currency="EUR", options={}, postback_key="k",
-            ).returning(accounts.c.id)
-        )  # fmt: skip
-        casino = await casinos.ensure(tx, runtime.team_id, "Lucky Star", now)
+        runtime.team_id = await teams.first(tx, datetime.now(UTC))
     clicks_path = Clicks(runtime)
     await clicks_path.start()
-    made = {"account": int(account.scalar_one()), "casino": int(casino.id)}
     try:
         yield Desk(database, clicks_path, runtime, made)
     finally:
         await clicks_path.stop()
         await database.close()
+
+
+async def _set_up(database: Database, runtime: Runtime) -> dict[str, int]:
+    now = datetime.now(UTC)
+    async with database.begin() as tx:
+        team_id = await teams.first(tx, now)
+        account = await tx.execute(
+            insert(accounts).values(
+                team_id=team_id, name="A", code="a", created_at=now, platform="postback_only", timezone="UTC",
+                currency="EUR", options={}, postback_key="k",
+            ).returning(accounts.c.id)
+        )  # fmt: skip
+        casino = await casinos.ensure(tx, team_id, "Lucky Star", now)
+    return {"account": int(account.scalar_one()), "casino": int(casino.id)}
 
 
 def runtime_of(url: str, database: Database, **settings: str) -> Runtime:

@@ -1,0 +1,128 @@
+"""One stored click in full, with what came of it."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy import select
+
+from bot.arguments import Arguments
+from bot.command import command
+from bot.context import Context
+from bot.message import Fields, Message, Table
+from storage import clicks
+from storage.entities import codes
+from storage.ledger.click_id import instant_of
+from storage.ledger.errors import CasinoFluxError, Missing
+from storage.ledger.facts import Bot, Reason, Role
+from storage.ledger.macros import SUBS
+from storage.tables import campaigns, conversions, offers, outgoing, sites, sources
+
+
+class OneClick(Arguments):
+    click_id: Annotated[str, Meta(description="our click id, as the casino has it")]
+
+
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored click; amounts in micro-units. `detail_expired`: only the link to its campaign is left."""
+
+    click_id: str
+    id: int
+    at: datetime
+    campaign: str | None
+    site: str | None
+    offer: str | None
+    source: str | None
+    detail_expired: bool = False
+    unique: bool | None = None
+    bot: str | None = None
+    reason: str | None = None
+    country: str | None = None
+    device: str | None = None
+    os: str | None = None
+    browser: str | None = None
+    user_agent: str | None = None
+    language: str | None = None
+    referrer: str | None = None
+    ip_prefix: str | None = None
+    source_click_id: str | None = None
+    cost: int | None = None
+    currency: str | None = None
+    sub1: str | None = None
+    sub2: str | None = None
+    sub3: str | None = None
+    sub4: str | None = None
+    sub5: str | None = None
+    sub6: str | None = None
+    sub7: str | None = None
+    sub8: str | None = None
+    sub9: str | None = None
+    sub10: str | None = None
+    extra: dict[str, Any] | None = None
+    outgoing: list[str] = []
+    conversions: list[dict[str, Any]] = []
+
+
+def click_card(_ctx: Context, found: Shown) -> Message:
+    plain = msgspec.structs.asdict(found)
+    del plain["conversions"], plain["extra"], plain["outgoing"]
+    if found.cost is not None:
+        plain["cost"] = f"{found.cost / 1e6:g}"
+    fields = tuple((name.replace("_", " "), str(value)) for name, value in plain.items() if value not in (None, ""))
+    rows = tuple(
+        (str(one["event"]), str(one["status"]), "–" if one["amount"] is None else f"{one['amount'] / 1e6:g}",
+         str(one["currency"] or ""), f"{one['occurred_at']:%Y-%m-%d %H:%M}") for one in found.conversions
+    )  # fmt: skip
+    table = (Table(("Event", "Status", "Amount", "Currency", "When (UTC)"), rows, numeric=(2,)),) if rows else ()
+    return Message(f"Click {found.click_id}", (Fields(fields), *table), private=True)
+
+
+@command("click show", role=Role.VIEWER, says=click_card, reads=True, positional=("click_id",))
+async def show_click(ctx: Context, new: OneClick) -> Shown:
+    """Show a click: every stored field, and its conversions."""
+    click_id = await _decoded(ctx, new.click_id)
+    stored = await clicks.show(ctx.tx, ctx.team_id, click_id) if click_id is not None else None
+    if stored is None or click_id is None:
+        raise Missing(f"no click {new.click_id!r}", field="click_id")
+    found: dict[str, Any] = {name: stored.get(name) for name in _PLAIN} | await _places(ctx, stored)
+    if not stored.get("expired"):
+        found |= {
+            "unique": bool(stored["unique_click"]), "reason": Reason(stored["reason"]).name.lower(),
+            "bot": Bot(stored["bot"]).name.lower() if stored["bot"] else None,
+        }  # fmt: skip
+    return Shown(
+        click_id=(await clicks.codec(ctx.tx)).encode(click_id), id=click_id, at=instant_of(click_id),
+        detail_expired=bool(stored.get("expired")), **found,
+        outgoing=await _went(ctx, click_id), conversions=await _conversions(ctx, click_id),
+    )  # fmt: skip
+
+
+_PLAIN = (
+    "country", "device", "os", "browser", "user_agent", "language", "referrer", "ip_prefix", "source_click_id", "cost",
+    "currency", *SUBS, "extra",
+)  # fmt: skip
+
+
+async def _decoded(ctx: Context, word: str) -> int | None:
+    try:
+        return (await clicks.codec(ctx.tx)).decode(word.strip())
+    except CasinoFluxError:
+        return None
+
+
+async def _places(ctx: Context, stored: dict[str, Any]) -> dict[str, str | None]:
+    tables = {"campaign": campaigns, "site": sites, "offer": offers, "source": sources}
+    return {name: (await codes(ctx.tx, table, ctx.team_id)).get(stored[f"{name}_id"]) for name, table in tables.items()}
+
+
+async def _went(ctx: Context, click_id: int) -> list[str]:
+    query = select(outgoing).where(outgoing.c.click_id == click_id).order_by(outgoing.c.id)
+    known = await codes(ctx.tx, offers, ctx.team_id)
+    return [known.get(row.offer_id, str(row.offer_id)) for row in await ctx.tx.execute(query)]
+
+
+async def _conversions(ctx: Context, click_id: int) -> list[dict[str, Any]]:
+    query = select(conversions).where(conversions.c.click_id == click_id, conversions.c.team_id == ctx.team_id)
+    wanted = ("id", "event", "status", "is_ftd", "amount", "currency", "txn_id", "player_id", "occurred_at", "day")
+    return [{name: row._mapping[name] for name in wanted} for row in await ctx.tx.execute(query)]

@@ -1,0 +1,179 @@
+"""What a visitor would get, step by step, without a click being stored."""
+
+from datetime import datetime
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec import Meta
+
+from bot.arguments import Arguments, choices, refers
+from bot.command import command
+from bot.context import Context
+from bot.message import Message, Text
+from storage import caps, names, plans
+from storage.ledger.errors import Refused
+from storage.ledger.facts import Reason, Role
+from storage.ledger.macros import SUBS
+from storage.ledger.rotation import Door, Doors, pick
+from storage.ledger.rules import DEVICES, Visitor
+from storage.plans import CampaignPlan, OfferPlan, Plans
+from storage.tables import campaigns, offers
+
+_EXAMPLE_ID = "0123456789abc"
+_WHY = {
+    Reason.CHOSEN: "first choice", Reason.BOUND: "a returning visitor keeps what they saw",
+    Reason.CAPPED: "the first choice's cap is full", Reason.PAUSED: "the first choice or the campaign is paused",
+    Reason.NO_RULE: "no rule matched", Reason.FALLBACK: "nothing left but the fallback URL",
+    Reason.SITE: "nothing left but the site", Reason.FAILED: "nothing is open",
+}  # fmt: skip
+
+
+class Simulated(Arguments):
+    campaign: Annotated[str, refers("campaign", "whose tracking link")]
+    country: Annotated[str, Meta(description="ISO-2, e.g. DE")] = ""
+    device: Annotated[str, choices("what they hold", *DEVICES)] = "mobile"
+    os: Annotated[str, Meta(description="e.g. iOS")] = ""
+    browser: Annotated[str, Meta(description="e.g. Chrome")] = ""
+    language: Annotated[str, Meta(description="e.g. de")] = ""
+    at: Annotated[str | None, Meta(description="report time, 2026-10-01T14:30; now if absent")] = None
+    saw: Annotated[str | None, refers("offer", "the offer they saw before")] = None
+    click_id: Annotated[str, Meta(description="the source's own click id")] = ""
+    sub1: str = ""
+    sub2: str = ""
+    sub3: str = ""
+    sub4: str = ""
+    sub5: str = ""
+    sub6: str = ""
+    sub7: str = ""
+    sub8: str = ""
+    sub9: str = ""
+    sub10: str = ""
+
+
+class Simulation(msgspec.Struct, frozen=True, kw_only=True):
+    """What would happen. `offer` and `rule` (its number) are null where none decides; `url` where they would land."""
+
+    campaign: str
+    steps: list[str]
+    rule: int | None
+    offer: str | None
+    reason: str
+    url: str | None
+
+
+def simulated(_ctx: Context, found: Simulation) -> Message:
+    steps = tuple(Text(f"{number}. {step}") for number, step in enumerate(found.steps, 1))
+    url = (Text(found.url, code=True),) if found.url else ()
+    return Message(f"{found.campaign} → {found.offer or found.url or 'nowhere'}", (*steps, *url), private=True)
+
+
+@command("simulate click", role=Role.VIEWER, says=simulated, reads=True, positional=("campaign",))
+async def simulate_click(ctx: Context, new: Simulated) -> Simulation:
+    """Show which rule, offer and URL a given visitor would get; stores nothing."""
+    row = await names.find(ctx.tx, campaigns, ctx.team_id, new.campaign, field="campaign")
+    known = await plans.load(ctx.tx, ctx.deployment.public_url)
+    plan = next(one for one in known.campaigns.values() if one.code == row.code)
+    visitor = _visitor(ctx, plan, new)
+    bound = (await names.find(ctx.tx, offers, ctx.team_id, new.saw, field="saw")).id if new.saw else 0
+    steps = [f"visitor: {_described(visitor)}"]
+    if plan.paused:
+        steps.append("the campaign is paused" + (": the fallback URL" if plan.fallback else ", and has no fallback"))
+        if plan.fallback:
+            url = plan.fallback.fill(_values(plan, None, new, ctx.now))
+            return _result(plan, steps, reason=Reason.PAUSED, url=url)
+    if plan.to_site and plan.site and not plan.site.paused:
+        steps.append(f"the campaign leads to site {plan.site.code}, whose links carry the click on to the offers")
+        return _result(plan, steps, reason=Reason.CHOSEN, url=f"{plan.site.url}?click={_EXAMPLE_ID}")
+    doors = await _doors(ctx, known, steps)
+    found = pick(plan.rotation, visitor, doors=doors, bound=bound if plan.binding else 0, roll=0.0)
+    steps += _told(plan, known, visitor, found.rule)
+    offer = known.offers.get(found.offer_id)
+    steps.append(f"offer {offer.code if offer else 'none'}: {_WHY[found.reason]}")
+    return _landing(plan, offer, new, ctx.now, steps, rule=found.rule, reason=found.reason)
+
+
+def _landing(
+    plan: CampaignPlan, offer: OfferPlan | None, new: Simulated, now: datetime, steps: list[str], *, rule: int,
+    reason: Reason,
+) -> Simulation:  # fmt: skip
+    if offer:
+        url = offer.template.fill(_values(plan, offer, new, now))
+        return _result(plan, steps, reason=reason, url=url, offer=offer.code, rule=rule)
+    if plan.fallback:
+        url = plan.fallback.fill(_values(plan, None, new, now))
+        return _result(plan, [*steps, "the fallback URL"], reason=Reason.FALLBACK, url=url, rule=rule)
+    if plan.site and not plan.site.paused:
+        url = f"{plan.site.url}?click={_EXAMPLE_ID}"
+        return _result(plan, [*steps, f"site {plan.site.code}"], reason=Reason.SITE, url=url, rule=rule)
+    return _result(plan, [*steps, "nothing stands behind it"], reason=Reason.FAILED, url=None, rule=rule)
+
+
+def _result(
+    plan: CampaignPlan, steps: list[str], *, reason: Reason, url: str | None, offer: str | None = None, rule: int = -1
+) -> Simulation:
+    return Simulation(
+        campaign=plan.code, steps=steps, rule=rule + 1 if rule >= 0 else None, offer=offer,
+        reason=reason.name.lower(), url=url,
+    )  # fmt: skip
+
+
+def _visitor(ctx: Context, plan: CampaignPlan, new: Simulated) -> Visitor:
+    local = _moment(ctx.now, new.at, ctx.deployment.zone)
+    return Visitor(
+        country=new.country.upper(), device=new.device.lower(), os=new.os, browser=new.browser,
+        language=new.language.lower(), source=plan.source.code, subs=tuple(getattr(new, name) or None for name in SUBS),
+        minute=local.hour * 60 + local.minute, weekday=local.weekday(),
+    )  # fmt: skip
+
+
+def _moment(now: datetime, at: str | None, zone: ZoneInfo) -> datetime:
+    if at is None:
+        return now.astimezone(zone)
+    try:
+        return datetime.fromisoformat(at).replace(tzinfo=zone)
+    except ValueError:
+        raise Refused(f"at: {at!r} is not a time: write 2026-10-01T14:30", field="at") from None
+
+
+def _described(visitor: Visitor) -> str:
+    words = [f"{name} {value}" for name in ("country", "device", "os", "browser", "language", "source")
+             if (value := getattr(visitor, name))]  # fmt: skip
+    words += [f"sub{n} {value}" for n, value in enumerate(visitor.subs, 1) if value]
+    return ", ".join([*words, f"at {visitor.minute // 60:02}:{visitor.minute % 60:02}"])
+
+
+async def _doors(ctx: Context, known: Plans, steps: list[str]) -> Doors:
+    """Which offers are open now, by the counts in the database; shut ones are told."""
+    shut: dict[int, Door] = {}
+    for offer in known.offers.values():
+        if offer.paused:
+            shut[offer.id] = Door.PAUSED
+        elif offer.cap and (usage := await caps.used(ctx.tx, offer.id, ctx.now)) and usage[0] >= usage[1]:
+            shut[offer.id] = Door.CAPPED
+            steps.append(f"offer {offer.code} is full: {usage[0]} of {usage[1]} {offer.cap.event}s")
+    return lambda offer_id: shut.get(offer_id, Door.OPEN) if offer_id in known.offers else Door.PAUSED
+
+
+def _told(plan: CampaignPlan, known: Plans, visitor: Visitor, decided: int) -> list[str]:
+    told = []
+    for number, rule in enumerate(plan.rotation.rules):
+        matches = rule.matches(visitor)
+        told.append(f"rule {number + 1} ({rule.text}) {'matches' if matches else 'does not match'}")
+        if number == decided:
+            return told
+    shares = plan.rotation.shares
+    total = sum(share.weight for share in shares) or 1
+    among = [f"{known.offers[s.offer_id].code} {s.weight / total:.0%}" for s in shares if s.offer_id in known.offers]
+    return [*told, "by weight: " + (", ".join(among) or "the campaign has no offers")]
+
+
+def _values(plan: CampaignPlan, offer: OfferPlan | None, new: Simulated, now: datetime) -> Any:
+    values = {
+        "click_id": _EXAMPLE_ID, "campaign": plan.code, "source": plan.source.code,
+        "offer": offer.code if offer else "", "site": plan.site.code if plan.site else "",
+        "source_click_id": new.click_id, "country": new.country.upper(), "device": new.device,
+        "timestamp": str(int(now.timestamp())), "random": "1234567890",
+        **{name: getattr(new, name) for name in SUBS},
+    }  # fmt: skip
+    return values.__getitem__
