@@ -22,7 +22,7 @@ for _name in ("httpx", "httpcore"):
     logging.getLogger(_name).setLevel(logging.WARNING)  # they log whole URLs, tokens included
 
 MAX_BYTES = 200_000_000
-BURST = 4  # requests a connection may send at once before its pace tells
+BURST = 8  # requests a connection may send at once before its pace tells
 LONGEST_WAIT = 60.0  # seconds of Retry-After that are waited for; a longer one is left to the caller
 _REDIRECTS = {301, 302, 303, 307, 308}
 _HARMLESS = {"accept", "accept-language", "user-agent"}

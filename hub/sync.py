@@ -15,7 +15,7 @@ from connectors.redaction import redact
 from connectors.registry import platform
 from hub.ports import connection_of
 from hub.runtime import Runtime
-from storage import accounts, names, syncs
+from storage import accounts, names, revenue, syncs
 from storage.ledger.errors import CasinoFluxError, ConnectorError
 from storage.ledger.facts import Figures, Report
 from storage.tables import accounts as table
@@ -150,8 +150,6 @@ class Run:
         return Window(first=min(self.run.from_day or first, last), last=last)
 
     async def _store(self, report: Report, connection: Connection, begun: datetime) -> str | None:
-        from storage import revenue
-
         now = self.runtime.clock()
         same_day = begun.astimezone(connection.zone).date() == now.astimezone(connection.zone).date()
         async with self.runtime.database.begin() as tx:

@@ -12,7 +12,7 @@ from bot.command import command
 from bot.context import Context
 from bot.listing import Listing
 from bot.message import Block, Button, Buttons, Fields, Message, Notice, Table, Text
-from storage import accounts, names, syncs
+from storage import accounts, names, revenue, syncs
 from storage.entities import page
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
@@ -139,8 +139,6 @@ async def sync_status(ctx: Context, new: SyncStatus) -> Statuses:
 async def sync_confirm(ctx: Context, new: OneSync) -> Decided:
     """Take over a report that was held as suspect: its figures are right after all."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
-    from storage import revenue
-
     done = await revenue.confirm(ctx.tx, account_id=row.id, now=ctx.now, zone=accounts.zone_of(row))
     await _settle_error(ctx, row.id)
     return Decided(
@@ -152,8 +150,6 @@ async def sync_confirm(ctx: Context, new: OneSync) -> Decided:
 async def sync_discard(ctx: Context, new: OneSync) -> Decided:
     """Throw away a report that was held as suspect; the numbers stay as they were."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
-    from storage import revenue
-
     count = await revenue.discard(ctx.tx, account_id=row.id)
     await _settle_error(ctx, row.id)
     return Decided(account=row.code, reports=count)
@@ -197,10 +193,10 @@ def _window(ctx: Context, new: SyncNow, row: Row[Any]) -> tuple[date | None, dat
     today = ctx.now.astimezone(accounts.zone_of(row)).date()
     last = min(new.to or today, today)
     first = new.from_ or last
-    if first > (new.to or today):
-        raise Refused("from: the range ends before it starts", field="from")
     if first > today:
         raise Refused(f"from: {first} is still to come where the account is ({today} there)", field="from")
+    if first > last:
+        raise Refused("from: the range ends before it starts", field="from")
     if (last - first).days > 1100:
         raise Refused("from: three years at most at once", field="from")
     return first, last
