@@ -55,8 +55,9 @@ class SlackChat:
         """Begin. `listen`: this process may open Slack's socket, if that is how Slack reaches us."""
         self.session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(slack_post.TIMEOUT))
         self.app = AsyncApp(
-            signing_secret=self.settings.signing_secret or "socket", authorize=self._authorize, name="casinoflux",
-            request_verification_enabled=not self.settings.socket_mode, client=await self.client("", patient=True),
+            name="casinoflux", authorize=self._authorizer(), signing_secret=self.settings.signing_secret or "socket",
+            request_verification_enabled=not self.settings.socket_mode,
+            client=slack_post.client(None, self.settings.api_url, self.session, patient=True),
         )  # fmt: skip
         self._listen()
         if self.settings.socket_mode and listen:
@@ -115,12 +116,17 @@ class SlackChat:
             else:
                 return
 
-    async def _authorize(self, enterprise_id: str | None, team_id: str | None) -> Any:
-        """Whose token answers a workspace; None (Slack is told so) where the app is not installed."""
-        token = await self.installs.token(team_id or "") or self.settings.bot_token
-        if token is None:
-            return None
-        return AuthorizeResult(enterprise_id=enterprise_id, team_id=team_id, bot_token=token, bot_user_id="")
+    def _authorizer(self) -> Callable[..., Awaitable[Any]]:
+        """Bolt passes arguments by the names of a plain function's parameters."""
+
+        async def authorize(enterprise_id: str | None, team_id: str | None) -> AuthorizeResult | None:
+            """Whose token answers a workspace; None (Slack is told so) where the app is not installed."""
+            token = await self.installs.token(team_id or "") or self.settings.bot_token
+            if token is None:
+                return None
+            return AuthorizeResult(enterprise_id=enterprise_id, team_id=team_id, bot_token=token, bot_user_id="")
+
+        return authorize
 
     def _listen(self) -> None:
         app = self.app

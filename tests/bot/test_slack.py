@@ -78,7 +78,7 @@ async def test_a_mention_works_like_the_slash_command_also_in_threads(chat: Chat
         assert posted["thread_ts"] == "170.001"
         await one.on(one.slack, "mention", text="source list")
         (listed,) = await eventually(lambda: one.calls(one.slack, "chat.postEphemeral"), "a reply")
-        assert "PushNet" in json.dumps(listed["blocks"])
+        assert "pushnet" in json.dumps(listed["blocks"])
 
 
 async def test_a_missing_field_opens_a_modal_with_live_choices_and_faults_at_their_fields(chat: Chat) -> None:
