@@ -1,0 +1,213 @@
+"""The outbox: in order per room, at the platforms' pace, never twice, lost rooms told to the owners."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import insert, select
+
+from bot import delivery
+from bot.delivery import Delivery, Later, Lost, Sender, Unsendable
+from bot.message import Message
+from storage import members, messages, people, rooms, teams
+from storage.engine import Database
+from storage.ledger.facts import Role
+from storage.messages import Queued
+from storage.rooms import RoomRow
+from storage.tables import messages as table
+from storage.tables import subscriptions
+
+NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
+
+
+class Chat:
+    """Remembers what was posted; fails as it is told."""
+
+    def __init__(self) -> None:
+        self.posted: list[tuple[str, str]] = []
+        self.faults: dict[str, list[Exception]] = {}
+        self.under: list[str | None] = []
+
+    async def post(self, item: Queued, message: Message, *, under: str | None) -> str:
+        await asyncio.sleep(0)
+        if waiting := self.faults.get(item.room):
+            raise waiting.pop(0)
+        self.posted.append((item.room, message.title))
+        self.under.append(under)
+        return f"ts-{len(self.posted)}"
+
+
+class Post:
+    """A team with rooms, a chat that can be told to fail, a clock to move."""
+
+    def __init__(self, database: Database, team_id: int) -> None:
+        self.database, self.team_id, self.now = database, team_id, NOW
+        self.chat = Chat()
+        self.delivery = self.another()
+
+    def another(self) -> Delivery:
+        """A deliverer as in another process."""
+        chats: dict[str, Sender] = {"slack": self.chat}
+        return Delivery(self.database, lambda: self.now, lambda: chats)
+
+    async def room(self, name: str) -> RoomRow:
+        async with self.database.begin() as tx:
+            return await rooms.bind(
+                tx, team_id=self.team_id, face="slack", workspace="T1", room=name, title=name, private=False, now=NOW
+            )
+
+    async def queue(self, room: RoomRow, key: str, **more: Any) -> bool:
+        async with self.database.begin() as tx:
+            told = Message(key)
+            return await messages.queue(
+                tx, team_id=self.team_id, room_id=room.id, key=key, message=told, now=self.now, **more
+            )
+
+    async def run(self) -> None:
+        """One round without waiting for the rooms' pace."""
+        self.delivery._free_at.clear()
+        await self.delivery.tick()
+        await self.delivery.drain()
+
+    async def state(self, key: str) -> str:
+        async with self.database.read() as tx:
+            return str((await tx.execute(select(table.c.state).where(table.c.key == key))).scalar_one())
+
+
+@asynccontextmanager
+async def posting(opened: Callable[[], Any]) -> AsyncIterator[Post]:
+    async with opened() as database:
+        async with database.begin() as tx:
+            team_id = await teams.first(tx, NOW)
+        yield Post(database, team_id)
+
+
+async def test_messages_of_a_room_are_posted_in_order_and_once(opened: Callable[[], Any]) -> None:
+    async with posting(opened) as one:
+        room, other = await one.room("C1"), await one.room("C2")
+        assert await one.queue(room, "a")
+        assert not await one.queue(room, "a")
+        await one.queue(room, "b")
+        await one.queue(other, "c")
+        for _ in range(4):
+            await one.run()
+        assert [title for name, title in one.chat.posted if name == "C1"] == ["a", "b"]
+        assert ("C2", "c") in one.chat.posted
+        assert len(one.chat.posted) == 3
+
+
+async def test_two_processes_never_post_one_message_twice(opened: Callable[[], Any]) -> None:
+    async with posting(opened) as one:
+        for n in range(12):
+            await one.queue(await one.room(f"C{n}"), f"m{n}")
+        deliverers = [one.another() for _ in range(4)]
+        await asyncio.gather(*(each.tick() for each in deliverers))
+        await asyncio.gather(*(each.drain() for each in deliverers))
+        assert sorted(title for _, title in one.chat.posted) == sorted(f"m{n}" for n in range(12))
+
+
+async def test_a_rate_limit_is_waited_for_and_keeps_the_order(opened: Callable[[], Any]) -> None:
+    async with posting(opened) as one:
+        room = await one.room("C1")
+        await one.queue(room, "a")
+        await one.queue(room, "b")
+        one.chat.faults["C1"] = [Later("rate limited", 30)]
+        await one.run()
+        one.now += timedelta(seconds=29)
+        await one.run()
+        assert one.chat.posted == []
+        one.now += timedelta(seconds=2)
+        await one.run()
+        await one.run()
+        assert [title for _, title in one.chat.posted] == ["a", "b"]
+
+
+async def test_what_may_have_arrived_is_not_posted_again(opened: Callable[[], Any]) -> None:
+    async with posting(opened) as one:
+        room = await one.room("C1")
+        await one.queue(room, "a")
+        one.chat.faults["C1"] = [Unsendable("no answer")]
+        await one.run()
+        one.now += timedelta(days=1)
+        await one.run()
+        assert one.chat.posted == []
+        assert await one.state("a") == "dead"
+
+
+async def test_a_message_whose_process_died_is_given_up_and_the_next_is_posted(opened: Callable[[], Any]) -> None:
+    async with posting(opened) as one:
+        room = await one.room("C1")
+        await one.queue(room, "a")
+        await one.queue(room, "b")
+        async with one.database.begin() as tx:
+            assert len(await messages.claim(tx, one.now, faces=["slack"], busy=[], limit=9)) == 1
+        await one.run()
+        assert one.chat.posted == []
+        one.now += messages.CLAIM + timedelta(seconds=1)
+        await one.run()
+        await one.run()
+        assert one.chat.posted == [("C1", "b")]
+        assert await one.state("a") == "dead"
+
+
+async def test_temporary_failures_end_at_last(opened: Callable[[], Any]) -> None:
+    async with posting(opened) as one:
+        await one.queue(await one.room("C1"), "a")
+        one.chat.faults["C1"] = [Later("down")] * 30
+        for _ in range(len(delivery.BACK_OFF) + 2):
+            await one.run()
+            one.now += timedelta(hours=5)
+        assert await one.state("a") == "dead"
+
+
+async def test_a_lost_room_ends_its_subscriptions_and_the_owners_are_told(opened: Callable[[], Any]) -> None:
+    async with posting(opened) as one:
+        room = await one.room("C1")
+        async with one.database.begin() as tx:
+            code, _ = await members.invite(tx, team_id=one.team_id, role=Role.OWNER, campaigns=None, now=NOW)
+            await people.join(tx, code, face="slack", workspace="T1", user="U1", name="Anna", now=NOW)
+            await tx.execute(insert(subscriptions).values(
+                team_id=one.team_id, room_id=room.id, every="day", at="09:00", timezone="UTC", next_at=NOW,
+                created_at=NOW,
+            ))  # fmt: skip
+        await one.queue(room, "a")
+        await one.queue(room, "b")
+        one.chat.faults["C1"] = [Lost("Slack says is_archived")]
+        await one.run()
+        await one.run()
+        assert one.chat.posted == [("U1", "I can no longer write to C1 on Slack")]
+        assert (await one.state("a"), await one.state("b")) == ("dead", "dead")
+        async with one.database.read() as tx:
+            assert (await tx.execute(select(subscriptions.c.disabled_at))).scalar_one() is not None
+
+
+async def test_an_answer_stands_under_the_message_it_answers(opened: Callable[[], Any]) -> None:
+    async with posting(opened) as one:
+        room = await one.room("C1")
+        await one.queue(room, "alert")
+        await one.queue(room, "resolved", answers="alert")
+        await one.run()
+        await one.run()
+        assert one.chat.under == [None, "ts-1"]
+
+
+async def test_a_room_gets_one_message_a_second_at_most(opened: Callable[[], Any]) -> None:
+    async with posting(opened) as one:
+        room = await one.room("C1")
+        await one.queue(room, "a")
+        await one.queue(room, "b")
+        for _ in range(3):
+            await one.delivery.tick()
+            await one.delivery.drain()
+        assert len(one.chat.posted) == 1
+
+
+async def test_many_at_once_go_no_faster_than_telegram_allows(opened: Callable[[], Any]) -> None:
+    async with posting(opened) as one:
+        for n in range(60):
+            await one.queue(await one.room(f"C{n}"), f"m{n}")
+        assert await one.delivery.tick() == delivery.PER_SECOND
+        assert await one.delivery.tick() <= delivery.PER_SECOND // 2
+        await one.delivery.drain()
