@@ -1,0 +1,47 @@
+"""A process with nothing but the hot path, for tests that kill it: `python -m tests.hub.click_server URL PORT`.
+
+Prints `ready` when it listens; drains on SIGTERM. Settings come from the environment.
+"""
+
+import asyncio
+import signal
+import sys
+from typing import Any
+
+from granian.constants import Interfaces
+from granian.server.embed import Server
+
+from hub.clicks import Clicks
+from storage import teams
+from storage.engine import Database
+from tests.hub.click_desk import runtime_of
+
+
+async def main(url: str, port: int) -> None:
+    database = Database(url)
+    runtime = runtime_of(url, database)
+    async with database.begin() as tx:
+        runtime.team_id = await teams.first(tx, runtime.clock())
+    clicks = Clicks(runtime)
+    await clicks.start()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await clicks(scope, receive, send)
+
+    server = Server(
+        app, address="127.0.0.1", port=port, interface=Interfaces.ASGINL, websockets=False, log_enabled=False
+    )
+    stopping = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    serving = asyncio.create_task(server.serve())
+    print("ready", flush=True)
+    await stopping.wait()
+    server.stop()  # type: ignore[no-untyped-call]
+    await asyncio.wait({serving}, timeout=5)
+    await clicks.stop()
+    await database.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], int(sys.argv[2])))
