@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bot.context import Context
-from storage.clicks import ensure_codec
+from storage.clicks import codec
 from storage.conversions import Desk
 from storage.ledger.errors import Missing
 from storage.outbound import queue
@@ -21,5 +21,6 @@ async def desk(ctx: Context) -> Desk:
             return {}
         return found
 
-    codec = await ensure_codec(ctx.tx)
-    return Desk(book=await load(ctx.tx, words), codec=codec, zone=ctx.deployment.zone, now=ctx.now, onward=queue)
+    return Desk(
+        book=await load(ctx.tx, words), codec=await codec(ctx.tx), zone=ctx.deployment.zone, now=ctx.now, onward=queue
+    )

@@ -30,7 +30,6 @@ class Change:
     id: int = 0
     before: Row[Any] | None = None
     row: dict[str, Any] | None = None
-    origin: str = "postback"
 
     @property
     def differs(self) -> bool:
@@ -106,7 +105,7 @@ def _row(change: Change, link: ClickLink | None, zone: ZoneInfo) -> dict[str, An
         "day": day,
         "visit_day": link.day if link else None,
         "marks": _marks(found, link, day, zone),
-        "origin": change.origin,
+        "origin": "manual" if "manual" in found.marks else "postback",
     }
 
 

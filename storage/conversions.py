@@ -84,6 +84,17 @@ async def receive(tx: AsyncConnection, arrivals: Sequence[Arrival], desk: Desk) 
     ]
 
 
+async def foresee(tx: AsyncConnection, arrivals: Sequence[Arrival], desk: Desk) -> tuple[list[Entry], list[Change]]:
+    """What `receive` would do with requests, without doing it."""
+    entries = [Entry(arrival=one) for one in arrivals]
+    sheet = _Sheet(entries, await match(tx, entries, desk.codec))
+    placed = [entry for entry in entries if entry.outcome is None]
+    sheet.by_number = {entry.number: entry for entry in entries}
+    if placed:
+        await _place(tx, placed, sheet, desk)
+    return entries, sheet.changes
+
+
 async def _take_turn(tx: AsyncConnection, arrivals: Sequence[Arrival]) -> None:
     """Two processes never place requests of one account at the same time (SQLite has one writer anyway)."""
     ids = sorted({one.account.id for one in arrivals})

@@ -1,0 +1,309 @@
+"""Conversions by hand: add one, put one right, import many, look at them."""
+
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy import Row, select
+
+from bot.arguments import Arguments, amount, choices, refers
+from bot.command import command
+from bot.commands.campaigns import own_campaign
+from bot.context import Context
+from bot.imports import micro, rows_of
+from bot.listing import Listing, Page
+from bot.message import Fields, Message, Notice, Table
+from bot.postback_desk import desk
+from bot.words import day as read_day
+from storage import clicks, manual, names
+from storage.conversions import Desk
+from storage.entities import codes, page
+from storage.ledger.errors import CasinoFluxError, Missing, Refused
+from storage.ledger.facts import Event, Outcome, Role, Status
+from storage.manual import ByHand
+from storage.matching import outgoing_offers
+from storage.postback_accounts import PostbackAccount
+from storage.tables import accounts, campaign_offers, campaigns, conversions, offers
+
+EVENTS = tuple(event.value for event in Event)
+_IMPORTED = ("click_id", "campaign", "day", "event", "amount", "currency", "txn_id", "status", "player_id", "account",
+             "offer")  # fmt: skip
+
+
+class NewConversion(Arguments, kw_only=True):
+    click_id: Annotated[str | None, Meta(description="our click id, as the platform knows it")] = None
+    campaign: Annotated[str | None, refers("campaign", "if the click is not known")] = None
+    day: Annotated[date | None, Meta(description="report day it happened; today if absent")] = None
+    event: Annotated[str, choices("what happened", *EVENTS)]
+    amount: Annotated[Decimal | None, Meta(description="in whole units: 50 or 49.90")] = None
+    currency: Annotated[str | None, Meta(description="of the amount; default: the account's")] = None
+    txn_id: Annotated[str | None, Meta(description="the platform's transaction id")] = None
+    status: Annotated[str, choices("how sure it is", *(s.value for s in Status))] = "approved"
+    player_id: Annotated[str | None, Meta(description="the platform's id of the player")] = None
+    account: Annotated[str | None, refers("account", "where it happened, if the click does not tell")] = None
+    offer: Annotated[str | None, refers("offer", "which deal, if the campaign has several")] = None
+
+
+class ConversionEdit(Arguments, kw_only=True):
+    conversion: Annotated[int, Meta(description="its number, as 'conversion list' shows it")]
+    status: Annotated[str | None, choices("what it is now", *(s.value for s in Status))] = None
+    amount: Annotated[Decimal | None, Meta(description="in whole units: 50 or 49.90")] = None
+    currency: str | None = None
+
+
+class ConversionList(Listing, kw_only=True):
+    campaign: Annotated[str | None, refers("campaign", "only this campaign's")] = None
+    event: Annotated[str | None, choices("only these", *EVENTS)] = None
+    day: Annotated[date | None, Meta(description="only of this report day")] = None
+
+
+class Import(Arguments, kw_only=True):
+    rows: Annotated[list[dict[str, Any]], Meta(description="conversions, each with the fields of conversion add")] = []
+    csv: Annotated[str | None, Meta(description="or a table with a header line")] = None
+
+
+class Imported(msgspec.Struct, frozen=True, kw_only=True):
+    """How many were added, and which lines were known already."""
+
+    added: int
+    known: list[str]
+
+
+class Conversion(msgspec.Struct, frozen=True, kw_only=True):
+    """A conversion as it stands. Amounts are micro-units."""
+
+    id: int
+    event: str
+    status: str
+    is_ftd: bool
+    amount: int | None
+    currency: str | None
+    day: date
+    occurred_at: datetime
+    received_at: datetime
+    campaign: str | None
+    offer: str | None
+    account: str | None
+    click_id: str | None
+    player_id: str | None
+    txn_id: str | None
+    marks: list[str]
+    origin: str
+    outcome: str | None = None
+
+
+def conversion_card(_ctx: Context, one: Conversion) -> Message:
+    worth = f"{one.amount / 1_000_000:,.2f} {one.currency}" if one.amount is not None else "–"
+    fields = (
+        ("Event", one.event + (" · first deposit" if one.is_ftd and one.event != "first_deposit" else "")),
+        ("Status", one.status), ("Amount", worth), ("Day", one.day.isoformat()), ("Campaign", one.campaign or "–"),
+        ("Offer", one.offer or "–"), ("Transaction", one.txn_id or "–"), ("Marks", ", ".join(one.marks) or "–"),
+    )  # fmt: skip
+    return Message(f"Conversion {one.id}", (Fields(fields),))
+
+
+def conversion_table(_ctx: Context, found: Page[Conversion]) -> Message:
+    if not found.items:
+        return Message("No conversions here", private=True)
+    rows = tuple(
+        (str(c.id), c.day.isoformat(), c.event, c.status, c.campaign or "–", ", ".join(c.marks)) for c in found.items
+    )
+    return Message("Conversions", (Table(("Id", "Day", "Event", "Status", "Campaign", "Marks"), rows),), private=True)
+
+
+def imported_card(_ctx: Context, done: Imported) -> Message:
+    notes = (Notice("info", f"known already: {'; '.join(done.known[:10])}"),) if done.known else ()
+    return Message(f"{done.added:,} conversions recorded", notes)
+
+
+@command("conversion add", role=Role.BUYER, says=conversion_card)
+async def add_conversion(ctx: Context, new: NewConversion) -> Conversion:
+    """Record a conversion that no postback told of; it is marked as made by hand."""
+    placing = await desk(ctx)
+    number, outcome = await _add(ctx, placing, new)
+    if outcome not in {Outcome.ACCEPTED, Outcome.UPDATED}:
+        raise Refused("click_id: this conversion is recorded already", field="txn_id" if new.txn_id else "click_id")
+    return await _noted(ctx, placing, number, outcome=outcome.value)
+
+
+@command("conversion edit", role=Role.BUYER, says=conversion_card, positional=("conversion",))
+async def edit_conversion(ctx: Context, new: ConversionEdit) -> Conversion:
+    """Put a conversion's status or amount right; what the platform sends later does not undo it."""
+    if new.status is None and new.amount is None:
+        raise Refused("status: nothing to change: give status= or amount=", field="status")
+    placing = await desk(ctx)
+    row = await manual.find(ctx.tx, ctx.team_id, new.conversion)
+    await _own(ctx, row)
+    before = await _shown(ctx, placing, row)
+    await manual.correct(
+        ctx.tx, placing, row, status=_status(new.status) if new.status else None,
+        amount=None if new.amount is None else micro(new.amount), currency=_currency(new.currency),
+    )  # fmt: skip
+    return await _noted(ctx, placing, row.id, before=before)
+
+
+@command("conversion import", role=Role.BUYER, says=imported_card)
+async def import_conversions(ctx: Context, new: Import) -> Imported:
+    """Record many conversions at once, all or none; those known already are named and left alone."""
+    placing = await desk(ctx)
+    added, known = 0, []
+    for number, given in enumerate(rows_of(new, _IMPORTED), 1):
+        try:
+            _, outcome = await _add(ctx, placing, _row(ctx, given))
+        except CasinoFluxError as error:
+            raise Refused(f"line {number}: {error}", field="csv" if new.csv else "rows") from None
+        if outcome is Outcome.ACCEPTED:
+            added += 1
+        else:
+            known.append(f"line {number} ({outcome.value})")
+    return Imported(added=added, known=known)
+
+
+@command("conversion list", role=Role.VIEWER, says=conversion_table, reads=True)
+async def list_conversions(ctx: Context, new: ConversionList) -> Page[Conversion]:
+    """Conversions as they stand, those made by hand marked."""
+    query = select(conversions).where(conversions.c.team_id == ctx.team_id)
+    if new.campaign:
+        query = query.where(conversions.c.campaign_id == (await own_campaign(ctx, new.campaign)).id)
+    elif ctx.actor.campaigns is not None:
+        mine = select(campaigns.c.id).where(campaigns.c.code.in_(ctx.actor.campaigns))
+        query = query.where(conversions.c.campaign_id.in_(mine))
+    if new.event:
+        query = query.where(conversions.c.event == new.event)
+    if new.day:
+        query = query.where(conversions.c.day == new.day)
+    rows, following = await page(ctx.tx, query, conversions.c.id, limit=new.limit, after=new.after)
+    placing = await desk(ctx)
+    return Page([await _shown(ctx, placing, row) for row in rows], following)
+
+
+async def _add(ctx: Context, placing: Desk, new: NewConversion) -> tuple[int, Outcome]:
+    if new.event not in EVENTS:
+        raise Refused(f"event: one of {', '.join(EVENTS)}", field="event")
+    said = ByHand(
+        event=Event(new.event), occurred_at=_moment(ctx, new.day), status=_status(new.status),
+        amount=None if new.amount is None else micro(new.amount), txn_id=new.txn_id, player_id=new.player_id,
+        currency=_currency(new.currency),
+    )  # fmt: skip
+    if new.click_id is not None:
+        return await _to_click(ctx, placing, new, said)
+    if new.campaign is None:
+        raise Refused("click_id: give the click id, or campaign and day", field="click_id")
+    if said.event is Event.REVERSAL:
+        raise Refused("click_id: a reversal needs the click and the transaction it is about", field="click_id")
+    campaign = await own_campaign(ctx, new.campaign)
+    offer = await _offer(ctx, new, campaign)
+    account_id = offer.account_id if offer else None
+    currency = said.currency or (placing.book.by_id[account_id].rules.currency if account_id else None)
+    said = msgspec.structs.replace(said, currency=currency or campaign.currency or ctx.deployment.currency)
+    number = await manual.add_to_campaign(
+        ctx.tx, ctx.team_id, ctx.now, placing.zone, said, campaign=campaign,
+        offer_id=offer.id if offer else 0, account_id=account_id,
+    )  # fmt: skip
+    return number, Outcome.ACCEPTED
+
+
+async def _to_click(ctx: Context, placing: Desk, new: NewConversion, said: ByHand) -> tuple[int, Outcome]:
+    word = (new.click_id or "").strip()
+    number = placing.codec.decode(word)
+    link = await clicks.link(ctx.tx, number) if number is not None else None
+    if link is None:
+        raise Missing(f"click_id: there is no click {word!r}", field="click_id")
+    if link.campaign_id:
+        await own_campaign(ctx, str(link.campaign_id))
+    account = await _account(ctx, placing, new, link.click_id, link.offer_id)
+    said = msgspec.structs.replace(said, currency=said.currency or account.rules.currency)
+    done = await manual.add_to_click(ctx.tx, placing, account, word, said)
+    return done.conversion_id or 0, done.outcome
+
+
+async def _account(ctx: Context, placing: Desk, new: NewConversion, click_id: int, offer_id: int) -> PostbackAccount:
+    if new.account:
+        row = await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")
+        return placing.book.by_id[row.id]
+    went_on = (await outgoing_offers(ctx.tx, [click_id])).get(click_id, [])
+    mine = [one for one in placing.book.by_id.values() if one.team_id == ctx.team_id]
+    for offer in (offer_id, *went_on):
+        for one in mine:
+            if offer in one.offer_ids:
+                return one
+    if len(mine) == 1:
+        return mine[0]
+    raise Refused("account: the click does not tell where it happened: name the account", field="account")
+
+
+async def _offer(ctx: Context, new: NewConversion, campaign: Row[Any]) -> Row[Any] | None:
+    if new.offer:
+        return await names.find(ctx.tx, offers, ctx.team_id, new.offer, field="offer")
+    query = select(offers).join(campaign_offers, campaign_offers.c.offer_id == offers.c.id)
+    found = (await ctx.tx.execute(query.where(campaign_offers.c.campaign_id == campaign.id))).all()
+    if new.account:
+        account = await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")
+        found = [one for one in found if one.account_id == account.id]
+    if len(found) > 1:
+        named = ", ".join(one.code for one in found)
+        raise Refused(f"offer: the campaign has several: name one of {named}", field="offer")
+    return found[0] if found else None
+
+
+def _moment(ctx: Context, on: date | None) -> datetime:
+    """Now for today, else noon of the report day."""
+    if on is None or on == ctx.today:
+        return ctx.now
+    if on > ctx.today:
+        raise Refused(f"day: {on} has not come yet", field="day")
+    return datetime.combine(on, time(12), ctx.deployment.zone)
+
+
+def _status(word: str) -> Status:
+    try:
+        return Status(word.lower())
+    except ValueError:
+        raise Refused(f"status: one of {', '.join(s.value for s in Status)}", field="status") from None
+
+
+def _currency(word: str | None) -> str | None:
+    if word is not None and not (word.isalpha() and 3 <= len(word) <= 5):
+        raise Refused(f"currency: {word!r} is no currency code such as EUR", field="currency")
+    return word.upper() if word else None
+
+
+def _row(ctx: Context, given: dict[str, Any]) -> NewConversion:
+    held = {name: value for name, value in given.items() if value not in {None, ""}}
+    try:
+        return NewConversion(
+            **{name: str(value) for name, value in held.items() if name not in {"day", "amount"}},
+            day=read_day(str(held["day"]), ctx.today) if "day" in held else None,
+            amount=amount(held["amount"]) if "amount" in held else None,
+        )
+    except (TypeError, ValueError) as error:
+        raise Refused(str(error)) from None
+
+
+async def _own(ctx: Context, row: Row[Any]) -> None:
+    if row.campaign_id:
+        await own_campaign(ctx, str(row.campaign_id))
+
+
+async def _shown(ctx: Context, placing: Desk, row: Row[Any], outcome: str | None = None) -> Conversion:
+    campaign_codes = await codes(ctx.tx, campaigns, ctx.team_id)
+    offer_codes = await codes(ctx.tx, offers, ctx.team_id)
+    account = placing.book.by_id.get(row.account_id or 0)
+    return Conversion(
+        id=row.id, event=row.event, status=row.status, is_ftd=row.is_ftd, amount=row.amount, currency=row.currency,
+        day=row.day, occurred_at=row.occurred_at, received_at=row.received_at,
+        campaign=campaign_codes.get(row.campaign_id), offer=offer_codes.get(row.offer_id),
+        account=account.code if account else None,
+        click_id=placing.codec.encode(row.click_id) if row.click_id else None, player_id=row.player_id,
+        txn_id=row.txn_id, marks=list(row.marks), origin=row.origin, outcome=outcome,
+    )  # fmt: skip
+
+
+async def _noted(
+    ctx: Context, placing: Desk, number: int, *, before: Conversion | None = None, outcome: str | None = None
+) -> Conversion:
+    after = await _shown(ctx, placing, await manual.find(ctx.tx, ctx.team_id, number), outcome)
+    ctx.notes |= {"entity": "conversion", "entity_id": number, "before": before, "after": after}
+    return after

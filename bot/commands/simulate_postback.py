@@ -1,0 +1,107 @@
+"""What a postback would do, step by step, without anything being stored."""
+
+from datetime import datetime
+from typing import Annotated, Any
+from urllib.parse import unquote, urlencode, urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from bot.arguments import Arguments, refers
+from bot.command import command
+from bot.context import Context
+from bot.message import Fields, Message, Notice
+from bot.postback_desk import desk
+from storage import names
+from storage.conversions import Desk, foresee
+from storage.inbox import arrival
+from storage.ledger.errors import Missing, Refused
+from storage.ledger.facts import Role
+from storage.postback_accounts import PostbackAccount
+from storage.tables import accounts
+
+
+class SimulatedPostback(Arguments, kw_only=True):
+    url: Annotated[str | None, Meta(description="a whole postback address, or only its query")] = None
+    account: Annotated[str | None, refers("account", "whose postback, if no address is given")] = None
+    click_id: str | None = None
+    event: str | None = None
+    txn_id: str | None = None
+    amount: str | None = None
+    currency: str | None = None
+    occurred_at: str | None = None
+    status: str | None = None
+    player_id: str | None = None
+
+
+class Foreseen(msgspec.Struct, frozen=True, kw_only=True):
+    """What would come of it. Amounts are micro-units; `day` is the report day it would count on."""
+
+    account: str
+    outcome: str
+    reason: str | None
+    event: str | None
+    click_id: str | None
+    txn_id: str | None
+    player_id: str | None
+    status: str | None
+    amount: int | None
+    currency: str | None
+    occurred_at: datetime
+    day: str | None
+    is_ftd: bool
+    parameters: dict[str, Any]
+    stored: bool = False
+
+
+def foreseen_card(_ctx: Context, found: Foreseen) -> Message:
+    level = "ok" if found.outcome in {"accepted", "updated", "duplicate"} else "warning"
+    fields = tuple(
+        (name, str(getattr(found, name)))
+        for name in ("event", "click_id", "txn_id", "status", "amount", "currency", "day")
+        if getattr(found, name) is not None
+    )
+    notes = (Notice(level, found.reason),) if found.reason else ()  # type: ignore[arg-type]
+    return Message(
+        f"This postback would be {found.outcome}; nothing was stored", (Fields(fields), *notes), private=True
+    )
+
+
+@command("simulate postback", role=Role.BUYER, says=foreseen_card, reads=True, positional=("url",))
+async def simulate_postback(ctx: Context, new: SimulatedPostback) -> Foreseen:
+    """Show what a given postback would do; nothing is stored or sent."""
+    placing = await desk(ctx)
+    account, query = await _asked(ctx, placing, new)
+    one = arrival(account, ctx.now, query=query.encode("utf-8", errors="replace"))
+    entries, changes = await foresee(ctx.tx, [one], placing)
+    entry, signal = entries[0], one.signal
+    made = next((c.derived for c in changes if entry.number in c.derived.requests), None)
+    return Foreseen(
+        account=account.code, outcome=entry.outcome or "rejected", reason=entry.reason, event=signal.event,
+        click_id=signal.click, txn_id=signal.txn_id, player_id=signal.player_id, status=signal.status,
+        amount=signal.amount, currency=signal.currency, occurred_at=signal.occurred_at,
+        day=made.occurred_at.astimezone(placing.zone).date().isoformat() if made else None,
+        is_ftd=bool(made and made.is_ftd), parameters=one.decoded.kept(),
+    )  # fmt: skip
+
+
+async def _asked(ctx: Context, placing: Desk, new: SimulatedPostback) -> tuple[PostbackAccount, str]:
+    given = {name: getattr(new, name) for name in new.__struct_fields__ if name not in {"url", "account"}}
+    more = urlencode({name: value for name, value in given.items() if value is not None})
+    if new.url is None:
+        if new.account is None:
+            raise Refused("url: give a whole postback address, or account= and what it says", field="url")
+        return await _account(ctx, placing, new.account), more
+    parts = urlsplit(new.url)
+    query = parts.query or (new.url if "=" in new.url and not parts.netloc else "")
+    key = unquote(parts.path.rpartition("/postback/")[2].strip("/")) if "/postback/" in parts.path else ""
+    whole = "&".join(part for part in (query, more) if part)
+    if key in placing.book.by_key and placing.book.by_key[key].team_id == ctx.team_id:
+        return placing.book.by_key[key], whole
+    if new.account is not None:
+        return await _account(ctx, placing, new.account), whole
+    raise Missing("url: no account has that postback address: 'postback url <account>' gives it", field="url")
+
+
+async def _account(ctx: Context, placing: Desk, word: str) -> PostbackAccount:
+    return placing.book.by_id[(await names.find(ctx.tx, accounts, ctx.team_id, word, field="account")).id]

@@ -1,0 +1,124 @@
+"""What traffic cost: typed in, or imported."""
+
+from datetime import date
+from decimal import Decimal
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from bot.arguments import Arguments, amount, refers
+from bot.command import command
+from bot.commands.campaigns import own_campaign
+from bot.context import Context
+from bot.imports import micro, rows_of
+from bot.message import Message, Notice
+from bot.words import day as read_day
+from storage import spend
+from storage.ledger.errors import CasinoFluxError, Refused
+from storage.ledger.facts import Role
+from storage.spend import Cost
+
+_COLUMNS = ("campaign", "day", "amount", "currency")
+
+
+class NewSpend(Arguments, kw_only=True):
+    campaign: Annotated[str, refers("campaign", "whose traffic")]
+    day: Annotated[date, Meta(description="report day")]
+    amount: Annotated[Decimal, Meta(description="in whole units: 120 or 119.50; replaces what was said before")]
+    currency: Annotated[str | None, Meta(description="default: the campaign's, else the reporting currency")] = None
+
+
+class SpendImport(Arguments, kw_only=True):
+    rows: Annotated[list[dict[str, Any]], Meta(description="costs, each with campaign, day, amount, currency")] = []
+    csv: Annotated[str | None, Meta(description="or a table with a header line: campaign,day,amount,currency")] = None
+
+
+class Spent(msgspec.Struct, frozen=True, kw_only=True):
+    """A cost as it stands now, in micro-units. `changed` is false when it stood so already."""
+
+    campaign: str
+    day: date
+    amount: int
+    currency: str
+    origin: str
+    changed: bool
+    warnings: list[str] = []
+
+
+class SpendImported(msgspec.Struct, frozen=True, kw_only=True):
+    """How many lines were read, how many changed something, and what looks wrong."""
+
+    rows: int
+    changed: int
+    warnings: list[str]
+
+
+def spent_card(_ctx: Context, one: Spent) -> Message:
+    notes = tuple(Notice("warning", text) for text in one.warnings)
+    worth = f"{one.amount / 1_000_000:,.2f} {one.currency}"
+    return Message(f"Spend of {one.campaign} on {one.day:%d %b %Y}: {worth}", notes)
+
+
+def imported_card(_ctx: Context, done: SpendImported) -> Message:
+    notes = tuple(Notice("warning", text) for text in done.warnings[:10])
+    return Message(f"{done.rows:,} costs read, {done.changed:,} of them new or changed", notes)
+
+
+@command("spend add", role=Role.BUYER, says=spent_card, positional=("campaign", "day", "amount", "currency"))
+async def add_spend(ctx: Context, new: NewSpend) -> Spent:
+    """Say what a campaign's traffic cost on a day; it replaces what was said of that day before."""
+    cost = await _cost(ctx, new.campaign, new.day, new.amount, new.currency, origin="manual")
+    changed = await spend.record(ctx.tx, ctx.team_id, [cost], ctx.now)
+    code = (await own_campaign(ctx, new.campaign)).code
+    ctx.notes |= {"entity": "campaign", "entity_id": cost.campaign_id, "after": cost}
+    return Spent(
+        campaign=code, day=cost.day, amount=cost.amount, currency=cost.currency, origin=cost.origin,
+        changed=bool(changed), warnings=await _warnings(ctx, [cost], {cost.campaign_id: code}),
+    )  # fmt: skip
+
+
+@command("spend import", role=Role.BUYER, says=imported_card)
+async def import_spend(ctx: Context, new: SpendImport) -> SpendImported:
+    """Import costs, all or none; a day imported again replaces the import before."""
+    costs, known = [], {}
+    for number, row in enumerate(rows_of(new, _COLUMNS), 1):
+        try:
+            on, worth = read_day(str(row.get("day", "")), ctx.today), amount(row.get("amount", ""))
+            cost = await _cost(ctx, str(row.get("campaign", "")), on, worth, row.get("currency"), origin="csv")
+        except (CasinoFluxError, ValueError) as error:
+            raise Refused(f"line {number}: {error}", field="csv" if new.csv else "rows") from None
+        known[cost.campaign_id] = str(row["campaign"])
+        costs.append(cost)
+    together = _summed(costs)
+    changed = await spend.record(ctx.tx, ctx.team_id, together, ctx.now)
+    return SpendImported(rows=len(costs), changed=changed, warnings=await _warnings(ctx, together, known))
+
+
+def _summed(costs: list[Cost]) -> list[Cost]:
+    """Several lines of one campaign and day are one cost. Raises Refused when they are in different currencies."""
+    found: dict[tuple[int, date], Cost] = {}
+    for cost in costs:
+        key = (cost.campaign_id, cost.day)
+        before = found.get(key)
+        if before is not None and before.currency != cost.currency:
+            raise Refused(f"{cost.day}: one campaign's costs of a day are in one currency", field="currency")
+        found[key] = msgspec.structs.replace(cost, amount=cost.amount + (before.amount if before else 0))
+    return list(found.values())
+
+
+async def _cost(ctx: Context, campaign: str, on: date, worth: Decimal, currency: str | None, *, origin: str) -> Cost:
+    row = await own_campaign(ctx, campaign)
+    if on > ctx.today:
+        raise Refused(f"day: {on} has not come yet", field="day")
+    code = (currency or row.currency or ctx.deployment.currency).upper()
+    if not (code.isalpha() and 3 <= len(code) <= 5):
+        raise Refused(f"currency: {currency!r} is no currency code such as EUR", field="currency")
+    return Cost(campaign_id=row.id, day=on, amount=micro(worth), currency=code, origin=origin)
+
+
+async def _warnings(ctx: Context, costs: list[Cost], known: dict[int, str]) -> list[str]:
+    return [
+        f"{known[cost.campaign_id]} had no click on {cost.day}: is it the right campaign and day?"
+        for cost in await spend.days_without_clicks(ctx.tx, ctx.team_id, costs)
+    ]

@@ -1,0 +1,176 @@
+"""Postbacks by command: the address, the log, mapping words, looking again, by hand, and what traffic costs."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from storage.ledger.errors import Refused
+from storage.tables import accounts, conversions, postbacks, spend
+from tests.bot.asking import NOON, Asker, asking
+from tests.storage.scene import Scene, build, counted
+
+
+@asynccontextmanager
+async def told(opened: Callable[[], Any]) -> AsyncIterator[tuple[Asker, Scene]]:
+    async with asking(opened) as say:
+        async with say.database.begin() as tx:
+            scene = await build(tx)
+        yield say, scene
+
+
+async def test_the_address_is_ready_to_be_pasted(opened: Callable[[], Any]) -> None:
+    async with told(opened) as (say, _scene):
+        found = await say("postback url acme")
+        assert found["url"] == "https://track.example.test/postback/key-1"
+        assert found["template"].startswith(found["url"] + "?click_id={click_id}&event={event}")
+        assert found["template"] in say.told
+
+
+async def test_the_log_tells_what_came_and_why_a_page_at_a_time(opened: Callable[[], Any]) -> None:
+    async with told(opened) as (say, scene):
+        async with say.database.begin() as tx:
+            click = await scene.click(tx)
+            await scene.post(tx, f"click_id={click}&event=reg", "click_id=nobody&event=reg", "event=install")
+        log = await say("postback log")
+        assert [one["outcome"] for one in log["items"]] == ["unmapped", "unmatched", "accepted"]
+        assert log["next"] is None
+        assert log["items"][1]["raw"] == "click_id=nobody&event=reg"
+        assert (await say("postback log outcome=unmatched"))["items"][0]["click_id"] == "nobody"
+        assert len((await say(f"postback log click_id={click.upper()} account=acme"))["items"]) == 1
+        first = await say("postback log limit=2")
+        rest = await say(f"postback log limit=2 after={first['next']}")
+        assert [one["id"] for one in (*first["items"], *rest["items"])] == [one["id"] for one in log["items"]]
+
+
+async def test_a_mapping_classifies_what_had_waited_for_it(opened: Callable[[], Any]) -> None:
+    async with told(opened) as (say, scene):
+        async with say.database.begin() as tx:
+            click = await scene.click(tx)
+            await scene.post(tx, f"click_id={click}&event=Purchase&amount=9", f"s7={click}&event=reg")
+        done = await say("postback map acme event=purchase as=deposit")
+        assert (done["events"], done["reclassified"]) == ({"purchase": "deposit"}, {"accepted": 1})
+        done = await say("postback map acme parameter=s7 as=click_id")
+        assert done["reclassified"] == {"accepted": 1}
+        async with say.database.read() as tx:
+            assert [row[:2] for row in await counted(tx)] == [("deposit", "approved"), ("registration", "approved")]
+            assert set((await tx.execute(select(postbacks.c.outcome))).scalars()) == {"accepted"}
+        with pytest.raises(Refused, match="registration, first_deposit"):
+            await say("postback map acme event=buy as=depositt")
+
+
+async def test_a_word_mapped_wrongly_is_put_right_by_replay(opened: Callable[[], Any]) -> None:
+    async with told(opened) as (say, scene):
+        async with say.database.begin() as tx:
+            click = await scene.click(tx)
+            await scene.post(tx, f"click_id={click}&event=lead&txn_id=1", f"click_id={click}&event=dep&txn_id=2")
+        await say("postback map acme event=lead as=qualified")
+        done = await say("postback replay account=acme")
+        assert done["outcomes"] == {"accepted": 1, "unchanged": 1}
+        assert (await say("postback replay account=acme"))["outcomes"] == {"unchanged": 2}
+        async with say.database.read() as tx:
+            assert [row[0] for row in await counted(tx)] == ["deposit", "qualified"]
+
+
+async def test_simulating_stores_nothing(opened: Callable[[], Any]) -> None:
+    async with told(opened) as (say, scene):
+        async with say.database.begin() as tx:
+            click = await scene.click(tx)
+        found = await say(
+            f'simulate postback "https://track.example.test/postback/key-1?cid={click}&goal=FTD&payout=1,50"'
+        )
+        assert (found["outcome"], found["event"], found["amount"]) == ("accepted", "first_deposit", 1_500_000)
+        assert (await say("simulate postback account=acme event=reg"))["outcome"] == "unmatched"
+        async with say.database.read() as tx:
+            assert (await tx.execute(select(postbacks))).all() == []
+
+
+async def test_a_conversion_by_hand_is_marked_and_counted_once(opened: Callable[[], Any]) -> None:
+    async with told(opened) as (say, scene):
+        async with say.database.begin() as tx:
+            click = await scene.click(tx)
+        made = await say(f"conversion add click_id={click} event=first_deposit amount=50 txn_id=F1")
+        assert (made["origin"], made["marks"], made["amount"]) == ("manual", ["manual"], 50_000_000)
+        with pytest.raises(Refused, match="recorded already"):
+            await say(f"conversion add click_id={click} event=first_deposit amount=50 txn_id=F1")
+        by_day = await say("conversion add campaign=spring day=2026-11-20 event=registration")
+        assert (by_day["day"], by_day["offer"], by_day["campaign"]) == ("2026-11-20", None, "spring")
+        async with say.database.begin() as tx:
+            assert await scene.one(tx, f"click_id={click}&event=ftd&txn_id=F1&amount=50", NOON) == "duplicate"
+        listed = await say("conversion list")
+        assert [one["event"] for one in listed["items"]] == ["first_deposit", "registration"]
+
+
+async def test_a_correction_stands_against_later_postbacks(opened: Callable[[], Any]) -> None:
+    async with told(opened) as (say, scene):
+        async with say.database.begin() as tx:
+            click = await scene.click(tx)
+            done = (await scene.post(tx, f"click_id={click}&event=ftd&txn_id=F1&amount=50"))[0]
+        changed = await say(f"conversion edit {done.conversion_id} status=reversed amount=49.5")
+        assert (changed["status"], changed["amount"], "corrected" in changed["marks"]) == ("reversed", 49_500_000, True)
+        async with say.database.begin() as tx:
+            await scene.post(tx, f"click_id={click}&event=ftd&txn_id=F1&amount=70", now=NOON)
+            row = (await tx.execute(select(conversions))).one()
+        assert (row.status, row.amount) == ("reversed", 49_500_000)
+
+
+async def test_many_conversions_are_imported_or_none(opened: Callable[[], Any]) -> None:
+    async with told(opened) as (say, scene):
+        async with say.database.begin() as tx:
+            click = await scene.click(tx)
+        lines = f"click_id;event;amount;day\n{click};reg;;2026-11-20\n"
+        with pytest.raises(Refused, match="line 1: event"):
+            await say(f'conversion import csv="{lines}"')
+        lines = lines.replace(";reg;", ";registration;") + f"{click};deposit;12,50;2026-11-21\n"
+        assert (await say(f'conversion import csv="{lines}"'))["added"] == 2
+
+
+async def test_the_last_spend_of_a_day_stands(opened: Callable[[], Any]) -> None:
+    async with told(opened) as (say, _scene):
+        first = await say("spend add spring yesterday 120,50 currency=usd")
+        assert (first["amount"], first["currency"], first["changed"]) == (120_500_000, "USD", True)
+        assert "no click" in first["warnings"][0]
+        assert (await say("spend add spring yesterday 120.5 USD"))["changed"] is False
+        assert (await say("spend add spring yesterday 90 USD"))["changed"] is True
+        done = await say('spend import csv="campaign,day,amount\nspring,2026-11-20,10\nspring,2026-11-20,5\n"')
+        assert (done["rows"], done["changed"]) == (2, 1)
+        async with say.database.read() as tx:
+            rows = (await tx.execute(select(spend.c.amount, spend.c.origin).order_by(spend.c.id))).all()
+        assert [tuple(row) for row in rows] == [
+            (120_500_000, "manual"), (90_000_000, "manual"), (15_000_000, "csv"),
+        ]  # fmt: skip
+
+
+async def test_a_source_of_ones_own_and_what_is_wrong_with_it(opened: Callable[[], Any]) -> None:
+    async with told(opened) as (say, _scene):
+        made = await say(
+            'source add Push-Net click_id=sid cost=bid sub1=zone first_deposit="https://s.example.test/c?id={click_id}&v={payout}"'
+        )
+        assert made["parameters"] == {"click_id": "sid", "cost": "bid", "sub1": "zone"}
+        assert made["postbacks"]["first_deposit"]["enabled"] is True
+        with pytest.raises(Refused, match=r"did you mean \{payout\}") as caught:
+            await say('source add Other deposit="https://s.example.test/c?id={click_id}&v={payot}"')
+        assert caught.value.field == "deposit"
+        with pytest.raises(Refused, match="host"):
+            await say('source add Other deposit="https://{click_id}.example.test/"')
+        with pytest.raises(Refused, match="is taken"):
+            await say("source add Push-Net")
+        edited = await say("source edit push-net first_deposit=- sub2=site")
+        assert edited["postbacks"] == {}
+        assert edited["parameters"]["sub2"] == "site"
+        assert (await say("source show push-net"))["unreplaced_macros"] == 0
+
+
+async def test_an_account_may_sign_and_limit_its_postbacks(opened: Callable[[], Any]) -> None:
+    async with told(opened) as (say, _scene):
+        done = await say("postback map acme hmac_secret=top-secret allow=10.0.0.0/8 default_event=deposit")
+        assert (done["signed"], done["allow"], done["default_event"]) == (True, ["10.0.0.0/8"], "deposit")
+        async with say.database.read() as tx:
+            options = (await tx.execute(select(accounts.c.options))).scalar_one()
+        assert "top-secret" not in str(options)
+        with pytest.raises(Refused, match="cannot be used"):
+            await say("postback map acme allow=nonsense")
+        async with say.database.begin() as tx:
+            await tx.execute(update(accounts).values(options={}))
