@@ -3,6 +3,8 @@
 import re
 from collections.abc import Callable
 
+from ua_parser import Domain, Resolver
+
 from storage.ledger.facts import Bot
 from storage.writer_jobs import Agent
 
@@ -24,6 +26,7 @@ class UserAgents:
     def __init__(self) -> None:
         self._known: dict[str, Agent] = {}
         self._crawler: Callable[[str], bool] | None = None
+        self._resolver: Resolver | None = None
 
     def of(self, text: str) -> Agent:
         found = self._known.get(text)
@@ -38,10 +41,8 @@ class UserAgents:
         self._read("Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/120.0.0.0 Safari/537.36")
 
     def _read(self, text: str) -> Agent:
-        import ua_parser
-
         bot = self._bot(text)
-        parsed = ua_parser.parse(text)
+        parsed = self._parser()(text, Domain.USER_AGENT | Domain.OS)
         return Agent(
             text=text,
             device="bot" if bot else device(text),
@@ -49,6 +50,16 @@ class UserAgents:
             browser=parsed.user_agent.family if parsed.user_agent else "",
             bot=bot,
         )
+
+    def _parser(self) -> Resolver:
+        """Browser and system only: the brands and models of devices cost 14 MB, and nobody asks for them."""
+        if self._resolver is None:
+            from ua_parser.loaders import load_lazy_builtins
+            from ua_parser.regex import Resolver as Compiled
+
+            browsers, systems, _devices = load_lazy_builtins()
+            self._resolver = Compiled((browsers, systems, []))
+        return self._resolver
 
     def _bot(self, text: str) -> int:
         if _PREVIEWS.search(text):
