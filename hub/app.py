@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from litestar import Litestar, Response, get
-from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.types import ControllerRouterHandler, Receive, Send
 
@@ -41,16 +40,10 @@ class Hub(Litestar):
             if path.startswith("/postback/"):
                 await self.postbacks(scope, receive, send)
                 return
-            if path.startswith("/s/") or self.sites.owns(host(scope)):
+            if path.startswith("/s/") or self.sites.owns(scope):
                 await self.sites(scope, receive, send)
                 return
         await super().__call__(scope, receive, send)
-
-
-def host(scope: Any) -> str:
-    """The Host a request is for, lower case, without port; empty if it has none or several."""
-    found = [value for name, value in scope["headers"] if name == b"host"]
-    return found[0].decode("latin-1").lower() if len(found) == 1 else ""
 
 
 def create_app(settings: Settings, *, only: str | None = None) -> Hub:
@@ -80,7 +73,6 @@ def create_app(settings: Settings, *, only: str | None = None) -> Hub:
     app = Hub(
         route_handlers=_handlers(runtime, chats, sites),
         lifespan=[lifespan],
-        dependencies={"runtime": Provide(lambda: runtime, sync_to_thread=False)},
         exception_handlers={
             HTTPException: problems.on_http_error,
             CasinoFluxError: problems.on_known_error,
@@ -106,6 +98,6 @@ def _handlers(runtime: Runtime, chats: Chats, sites: Sites) -> list[ControllerRo
         return Response("ours" if known else "unknown", status_code=200 if known else 404, media_type="text/plain")
 
     return [
-        health.healthz, health.readyz, health.metrics, schema, tls_ask,
+        *health.health_routes(runtime), schema, tls_ask,
         *api.command_routes(runtime), *chats.handlers,
     ]  # fmt: skip

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 from litestar import Response, get
+from litestar.handlers import HTTPRouteHandler
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector, CollectorRegistry
@@ -12,26 +13,28 @@ from sqlalchemy import text
 from hub.runtime import Runtime
 
 
-@get("/healthz", include_in_schema=False)
-async def healthz() -> dict[str, str]:
-    """The process answers."""
-    return {"status": "ok"}
+def health_routes(runtime: Runtime) -> list[HTTPRouteHandler]:
+    """`/healthz`, `/readyz`, `/metrics`."""
 
+    @get("/healthz", include_in_schema=False)
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
 
-@get("/readyz", include_in_schema=False)
-async def readyz(runtime: Runtime) -> Response[dict[str, Any]]:
-    """The database can be read, and clicks go straight into it (not to the spool)."""
-    facts = {"database": await _database(runtime), **_clicks(runtime)}
-    ready = facts["database"] == "ok" and not facts.get("spooled")
-    return Response({"status": "ok" if ready else "degraded", **facts}, status_code=200 if ready else 503)
+    @get("/readyz", include_in_schema=False)
+    async def readyz() -> Response[bytes]:
+        """200 while the database can be read and clicks go straight into it, not to the spool."""
+        facts = {"database": await _database(runtime), **_clicks(runtime)}
+        ready = facts["database"] == "ok" and not facts.get("spooled")
+        body = msgspec.json.encode({"status": "ok" if ready else "degraded", **facts})
+        return Response(body, status_code=200 if ready else 503, media_type="application/json")
 
+    @get("/metrics", include_in_schema=False)
+    async def metrics() -> Response[bytes]:
+        registry = CollectorRegistry()
+        registry.register(_Facts(runtime))
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
-@get("/metrics", include_in_schema=False)
-async def metrics(runtime: Runtime) -> Response[bytes]:
-    """Counts of this process, in Prometheus' text format."""
-    registry = CollectorRegistry()
-    registry.register(_Facts(runtime))
-    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+    return [healthz, readyz, metrics]
 
 
 async def _database(runtime: Runtime) -> str:

@@ -6,6 +6,7 @@ import signal
 import socket
 
 from granian.constants import Interfaces
+from granian.log import LogLevels
 from granian.server.embed import Server
 
 from hub.app import create_app
@@ -29,7 +30,7 @@ async def serve(settings: Settings, *, host: str, port: int, only: str | None = 
             return
         server = Server(
             app, address=host, port=port, interface=Interfaces.ASGINL, backlog=BACKLOG, websockets=False,
-            log_enabled=False,
+            log_level=LogLevels.error,
         )  # fmt: skip
         serving = asyncio.create_task(server.serve())
         if announce:
