@@ -178,6 +178,8 @@ async def run(found: Command, arguments: dict[str, Any], ctx: Context, *, confir
                 command=found.name, arguments=masked(found.takes, arguments), **ctx.notes,
             ))  # fmt: skip
             await changes.bump(tx)
+    if not found.reads:
+        await ctx.ports.changed()
     return Answer(result, found.says(ctx, result))
 
 

@@ -76,6 +76,9 @@ class Ports(Protocol):
     def presets(self) -> dict[str, dict[str, Any]]:
         """Traffic source presets by name: parameters, postbacks, options."""
 
+    async def changed(self) -> None:
+        """Something configured has just been committed: this process takes it in at once, others within a second."""
+
 
 @dataclass(slots=True)
 class Context:

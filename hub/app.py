@@ -13,6 +13,7 @@ from hub import api, boot, health, openapi, problems
 from hub.chats import Chats
 from hub.clicks import Clicks
 from hub.jobs import Jobs
+from hub.ports import HubPorts
 from hub.postbacks import Postbacks
 from hub.runtime import Runtime
 from hub.settings import Settings
@@ -48,10 +49,12 @@ class Hub(Litestar):
 
 def create_app(settings: Settings, *, only: str | None = None) -> Hub:
     """The whole application, or one of its roles: `hub` (HTTP), `jobs` (timetable), `bots` (polling, sockets)."""
-    runtime = boot.new_runtime(settings)
+    ports = HubPorts(settings)
+    runtime = boot.new_runtime(settings, ports)
     clicks, postbacks, sites = Clicks(runtime), Postbacks(runtime), Sites(runtime)
     chats = Chats(runtime, polling=only in {None, "bots"})
     runtime.state |= {"clicks": clicks, "postbacks": postbacks, "sites": sites, "chats": chats}
+    ports.listeners += [clicks.refresh, postbacks.refresh, sites.refresh]
     parts: list[Any] = [clicks, postbacks, sites, chats]
     if only in {None, "jobs"}:
         parts.append(Jobs(runtime, TIMETABLE))

@@ -34,13 +34,13 @@ def quiet_logs() -> None:
     )
 
 
-def new_runtime(settings: Settings) -> Runtime:
+def new_runtime(settings: Settings, ports: HubPorts | None = None) -> Runtime:
     """Everything that needs no event loop yet; the team is known after `prepare`."""
     return Runtime(
         settings=settings,
         database=Database(settings.database_url),
         box=Box(settings.secret_key),
-        ports=HubPorts(settings),
+        ports=ports or HubPorts(settings),
         team_id=0,
         clock=shifted_clock(settings.clock_offset),
     )

@@ -1,6 +1,6 @@
 """What commands need from outside storage: platforms, test logins, traffic source presets."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,6 +24,11 @@ class HubPorts:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self.listeners: list[Callable[[], Awaitable[None]]] = []
+
+    async def changed(self) -> None:
+        for listener in self.listeners:
+            await listener()
 
     def platforms(self) -> dict[str, type[msgspec.Struct]]:
         return {name: platform(name).credentials for name in PLATFORMS}
