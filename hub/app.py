@@ -6,7 +6,7 @@ from typing import Any
 
 from litestar import Litestar, Response, get
 from litestar.exceptions import HTTPException
-from litestar.types import ControllerRouterHandler, Receive, Send
+from litestar.types import ControllerRouterHandler
 
 import bot.commands  # noqa: F401  registers every command
 from hub import api, boot, health, openapi, problems
@@ -32,7 +32,7 @@ class Hub(Litestar):
     postbacks: Postbacks
     sites: Sites
 
-    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
             path = scope["path"]
             if path.startswith(("/c/", "/go/")):
