@@ -6,6 +6,7 @@ one transaction, and the 302 is sent after its commit.
 
 import asyncio
 import os
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from urllib.parse import parse_qs
 
 import structlog
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from hub import click_answers as answers
 from hub.click_client import Client, Clients, machine, prefix
@@ -134,7 +136,7 @@ class Clicks:
             await self._unknown(scope, send, scope["path"])
 
     async def _campaign(self, scope: Any, send: Any, code: str) -> None:
-        plan = self.state.plans.campaigns.get(code)
+        plan = self.state.plans.campaigns.get(code) or await self._just_made(code)
         if plan is None:
             await self._unknown(scope, send, code)
             return
@@ -151,6 +153,12 @@ class Clicks:
             return
         await answers.redirect(send, url, self._cookies(job, kept))
 
+    async def _just_made(self, code: str) -> CampaignPlan | None:
+        """A campaign that another process made this very moment is known before the next refresh."""
+        with suppress(SQLAlchemyError, OSError):
+            await self.refresh()
+        return self.state.plans.campaigns.get(code)
+
     def _click(
         self, scope: Any, headers: dict[bytes, bytes], plan: CampaignPlan, at: tuple[SitePlan, int] | None = None
     ) -> tuple[CampaignJob, Remembered | None]:
@@ -159,7 +167,7 @@ class Clicks:
         now = state.clock()
         seconds = now.timestamp()
         client = self._clients.read(scope, headers, seconds)
-        query = read_query(scope["query_string"], plan.source.names)
+        query = read_query(scope["query_string"], plan.source.places)
         place = plan.id or -at[0].id if at else plan.id
         kept = self._remembered(headers, place, now)
         keys = state.keys
