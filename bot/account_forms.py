@@ -101,10 +101,9 @@ def _complete(about: Mapping[str, Any], login: Login) -> None:
     lacking = {f.name: meta(f.type)[1] for f in required if f.name not in login.credentials}
     if about["needs_base_url"] and not login.base_url:
         lacking = {"base_url": "the programme's own address"} | lacking
+    if not required:
+        lacking = {"report_url": "a report URL copied from the panel"}
     if lacking:
-        pasted = {"report_url": "a report URL copied from the panel"} if about["takes_report_url"] else {}
-        if pasted and not required:
-            lacking = pasted
         raise MissingFields(list(lacking), lacking)
 
 

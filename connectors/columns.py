@@ -108,6 +108,14 @@ class Sheet:
             found[measure] = self._measure(record, names, aliases, read, measure)
         return figures_of(found)
 
+    def summed(self, totals: Iterable[Record]) -> Figures | None:
+        """What the report's own total lines say, taken together; None without one."""
+        found: Figures | None = None
+        for record in totals:
+            said = self.figures(record)
+            found = said if found is None else added(found, said)
+        return found
+
     def report(self, *, totals: Figures | None = None, warnings: Iterable[str] = ()) -> Report:
         """The report of what was gathered."""
         told = list(warnings)
@@ -127,7 +135,8 @@ class Sheet:
         )
 
     def _unseen(self) -> list[str]:
-        return [name for name in self.columns.measures if name in _TOLD and name not in self.seen]
+        seen = self.seen | ({"commission"} if any(part in self.seen for part in _PARTS) else set())
+        return [name for name in self.columns.measures if name in _TOLD and name not in seen]
 
     def fail(self, text: str) -> NoReturn:
         raise ConnectorError(f"the report cannot be read: {text}", raw=self.raw)

@@ -5,6 +5,7 @@ from datetime import date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Any
 
+_GROUPED = re.compile(r"-?\d{1,3}(\.\d{3})+")
 MICRO = Decimal(1_000_000)
 _LARGEST = Decimal(2**63)
 _MISSING = {"", "-", "–", "—", "n/a", "na", "null", "none"}
@@ -74,8 +75,9 @@ def to_micro(amount: Decimal) -> int:
 
 
 def whole(value: Any) -> int | None:
-    """A count. Raises ValueError for a fraction."""
-    found = number(value)
+    """A count; `1.041` is one thousand and forty-one. Raises ValueError for a fraction."""
+    grouped = isinstance(value, str) and _GROUPED.fullmatch(value.strip())
+    found = number(value.replace(".", "") if grouped else value)
     if found is None:
         return None
     if found != found.to_integral_value() or abs(found) >= _LARGEST:

@@ -43,6 +43,15 @@ def without_secrets(url: str, secrets: Iterable[str]) -> str:
     return url if len(kept) == len(pairs) else parts._replace(query=urlencode(kept)).geturl()
 
 
+def joined(base: str | None, path: str) -> str:
+    """An address and a path under it; what people paste of the path into the address is not doubled."""
+    bare = (base or "").rstrip("/")
+    begun = urlsplit(bare).path
+    if begun and path.startswith(f"{begun}/"):
+        path = path[len(begun) :]
+    return bare + path
+
+
 def with_params(url: str, params: Iterable[tuple[str, str]]) -> str:
     """The URL with parameters added to those it has."""
     added = urlencode(list(params))

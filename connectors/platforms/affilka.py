@@ -19,6 +19,7 @@ from connectors.http import Answer, Http
 from connectors.pages import Page, bundle, unbundle
 from connectors.platforms.windows import asked_until
 from connectors.reading import Record, ask, json_of, snippet, sound
+from connectors.urls import joined
 from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Figures, Report
 
@@ -106,7 +107,7 @@ class Affilka(Platform):
 
     async def _with_token(self, http: Http, connection: Connection, path: str, params: list[tuple[str, str]]) -> Answer:
         """The token goes as it is; some programmes want `Bearer` before it and refuse otherwise."""
-        url = (connection.base_url or "").rstrip("/") + path
+        url = joined(connection.base_url, path)
         token = connection.credentials.get("token", "")
         for written in (token, f"Bearer {token}"):
             headers = {"Authorization": written, "Accept": "application/json"}

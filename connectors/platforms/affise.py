@@ -17,6 +17,7 @@ from connectors.pages import Page, bundle, unbundle
 from connectors.platforms.networks import SETTING, with_conversions
 from connectors.reading import Record, ask, json_of, snippet, sound
 from connectors.records import flat
+from connectors.urls import joined
 from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Report
 
@@ -59,7 +60,7 @@ class Affise(Platform):
             ("filter[date_from]", window.first.isoformat()), ("filter[date_to]", window.last.isoformat()),
             ("timezone", connection.timezone), ("page", str(number)), ("limit", str(LIMIT)),
         ]  # fmt: skip
-        url = (connection.base_url or "").rstrip("/") + "/3.0/stats/custom"
+        url = joined(connection.base_url, "/3.0/stats/custom")
         headers = {"API-Key": connection.credentials.get("api_key", "")}
         answer = await ask(http, connection, "GET", url, headers=headers, params=params, per_second=self.pace)
         return sound(answer, connection)

@@ -17,6 +17,7 @@ from connectors.http import Http
 from connectors.platforms.by_day import ask_days, days_of
 from connectors.platforms.networks import SETTING, with_conversions
 from connectors.reading import Record, ask, json_of, snippet, sound
+from connectors.urls import joined
 from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Report
 
@@ -55,7 +56,7 @@ class Alanbase(Platform):
             ("date_from", f"{day} 00:00"), ("date_to", f"{day} 23:59"), ("currency_code", connection.currency),
             ("per_page", "100"), ("page", str(number)),
         ]  # fmt: skip
-        url = (connection.base_url or "").rstrip("/") + "/partner/statistic/common"
+        url = joined(connection.base_url, "/partner/statistic/common")
         headers = {"API-KEY": connection.credentials.get("api_key", ""), "Accept": "application/json"}
         answer = await ask(http, connection, "GET", url, headers=headers, params=params, per_second=self.pace)
         return sound(answer, connection)

@@ -18,6 +18,7 @@ from connectors.numbers import micro
 from connectors.pages import Page, bundle, unbundle
 from connectors.reading import Record, ask, decoded, sound
 from connectors.records import records_of
+from connectors.urls import joined
 from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Figures, Report, RevenueRow
 
@@ -69,7 +70,7 @@ class Cellxpert(Platform):
     async def _ask(
         self, http: Http, connection: Connection, window: Window, command: str, more: list[tuple[str, str]]
     ) -> bytes:
-        url = (connection.base_url or "").rstrip("/") + str(connection.option("path", "/api/"))
+        url = joined(connection.base_url, str(connection.option("path", "/api/")))
         dates = [("fromdate", window.first.isoformat()), ("todate", window.last.isoformat())]
         login = connection.credentials
         headers = {"affiliateid": login.get("affiliate_id", ""), "x-api-key": login.get("api_key", "")}

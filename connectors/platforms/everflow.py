@@ -16,6 +16,7 @@ from connectors.http import Http
 from connectors.platforms.by_day import ask_days, days_of
 from connectors.platforms.networks import SETTING, with_conversions
 from connectors.reading import Record, ask, json_of, snippet, sound
+from connectors.urls import joined
 from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Report
 
@@ -54,7 +55,7 @@ class Everflow(Platform):
             "timezone_id": int(connection.option("timezone_id", 67)),
             "columns": [{"column": name} for name in dict.fromkeys(columns)], "query": {"filters": []},
         })  # fmt: skip
-        url = (connection.base_url or "").rstrip("/") + "/v1/affiliates/reporting/entity/table"
+        url = joined(connection.base_url, "/v1/affiliates/reporting/entity/table")
         headers = {"X-Eflow-Api-Key": connection.credentials.get("api_key", ""), "Content-Type": "application/json"}
         answer = await ask(http, connection, "POST", url, headers=headers, body=body, per_second=self.pace)
         return sound(answer, connection)

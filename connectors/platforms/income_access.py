@@ -20,6 +20,7 @@ from connectors.numbers import day as read_day
 from connectors.pages import Page, bundle, unbundle
 from connectors.reading import Record, ask, csv_of, decoded, plain_name, snippet, sound, xml_of
 from connectors.records import xml_records
+from connectors.urls import joined
 from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Report
 
@@ -100,7 +101,7 @@ class IncomeAccess(Platform):
             "reportdisplayby": "Site,Date",
         }
         query = "&".join(f"{name}={quote(value, safe='/,')}" for name, value in words.items())
-        return f"{(connection.base_url or '').rstrip('/')}/api/affreporting.asp?{query}"
+        return joined(connection.base_url, f"/api/affreporting.asp?{query}")
 
     def read(self, raw: bytes, connection: Connection, window: Window) -> Report:
         tag, sub = self.tag_column(connection), self.sub_column(connection)
@@ -108,12 +109,15 @@ class IncomeAccess(Platform):
         if sub:
             own = msgspec.structs.replace(own, sub=(sub,))
         sheet = Sheet(own, connection, window, raw)
+        totals: list[Record] = []
         for page in unbundle(raw):
             day = _day_of(page.name, window)
             for record in _records(page.body, connection):
-                if not _is_total(record, sheet.columns.tag):
+                if _is_total(record, sheet.columns.tag):
+                    totals.append(record)
+                else:
                     sheet.add(_player(record, day), day=None if _named(record, DAY) else day)
-        return sheet.report()
+        return sheet.report(totals=sheet.summed(totals))
 
 
 def _with_names(pages: list[Page]) -> bytes:

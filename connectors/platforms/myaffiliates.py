@@ -17,6 +17,7 @@ from connectors.base import Connection, Platform, PostbackWords, Window
 from connectors.columns import Columns, Sheet
 from connectors.http import Http
 from connectors.reading import ask, csv_of, json_of, snippet, sound
+from connectors.urls import joined
 from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Report
 
@@ -63,7 +64,7 @@ class MyAffiliates(Platform):
     async def fetch(self, http: Http, connection: Connection, window: Window) -> Report:
         headers = await self._login(http, connection)
         path = str(connection.option("path", "/statistics.php?mode=csv&sbm=1&dnl=1&sd=1"))
-        plain = f"{(connection.base_url or '').rstrip('/')}{path}&d1=2000-01-01&d2=2000-01-01"
+        plain = joined(connection.base_url, f"{path}&d1=2000-01-01&d2=2000-01-01")
         url = pasted.redated(connection.report_url or plain, {"d1": window.first, "d2": window.last})
         answer = await ask(http, connection, "GET", url, headers=headers, per_second=self.pace)
         return self.read_whole(sound(answer, connection), connection, window)
@@ -98,12 +99,14 @@ class MyAffiliates(Platform):
         tag = self.tag_column(connection)
         own = COLUMNS if tag == "Campaign" else msgspec.structs.replace(COLUMNS, tag=(tag,))
         sheet = Sheet(own, connection, window, raw)
-        records, _ = csv_of(raw, connection, header=DAY)
+        records, totals = csv_of(raw, connection, header=DAY)
         for record in records:
             sheet.add(record)
         unclear = any("Deposits" in record for record in records) and "Deposits" not in str(connection.options)
         told = ["column 'Deposits' is a count in some portals and money in others: say which in `columns`"]
-        return sheet.report(warnings=told if unclear else ())
+        blocks = {tuple(record) for record in records}
+        sums = sheet.summed(totals) if len(totals) == len(blocks) else None
+        return sheet.report(totals=sums, warnings=told if unclear else ())
 
 
 PLATFORM = MyAffiliates()

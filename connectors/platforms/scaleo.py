@@ -15,6 +15,7 @@ from connectors.http import Http
 from connectors.pages import Page, bundle, unbundle
 from connectors.platforms.networks import SETTING, with_conversions
 from connectors.reading import Record, ask, json_of, snippet, sound
+from connectors.urls import joined
 from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Report
 
@@ -55,7 +56,7 @@ class Scaleo(Platform):
             "rangeFrom": window.first.isoformat(), "rangeTo": window.last.isoformat(), "breakdown": breakdown,
             "columns": "clicks,unique_clicks,conversions,revenue", "page": number, "perPage": PER_PAGE, "lang": "en",
         })  # fmt: skip
-        url = (connection.base_url or "").rstrip("/") + "/api/v2/affiliate/reports/statistics"
+        url = joined(connection.base_url, "/api/v2/affiliate/reports/statistics")
         answer = await ask(
             http, connection, "POST", url, params=[("api-key", connection.credentials.get("api_key", ""))],
             headers={"Content-Type": "application/json"}, body=body, per_second=self.pace,

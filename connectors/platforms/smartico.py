@@ -15,6 +15,7 @@ from connectors.http import Http
 from connectors.platforms.windows import asked_until
 from connectors.reading import ask, json_of, sound
 from connectors.records import json_records
+from connectors.urls import joined
 from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Report
 
@@ -64,7 +65,7 @@ class Smartico(Platform):
             ("date_from", window.first.isoformat()),
             ("date_to", asked_until(connection, window).isoformat()),
         ]
-        url = (connection.base_url or "").rstrip("/") + path
+        url = joined(connection.base_url, path)
         headers = {"authorization": connection.credentials.get("api_key", "")}
         answer = await ask(http, connection, "GET", url, headers=headers, params=params, per_second=self.pace)
         return self.read_whole(sound(answer, connection), connection, window)

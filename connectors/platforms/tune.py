@@ -15,6 +15,7 @@ from connectors.pages import Page, bundle, unbundle
 from connectors.platforms.networks import SETTING, with_conversions
 from connectors.reading import ask, json_of, snippet, sound
 from connectors.records import flat
+from connectors.urls import joined
 from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Report
 
@@ -63,7 +64,7 @@ class Tune(Platform):
             ("limit", str(LIMIT)), ("page", str(number)),
         ]  # fmt: skip
         network = connection.credentials.get("network_id", "")
-        url = (connection.base_url or f"https://{network}.api.hasoffers.com").rstrip("/") + "/Apiv3/json"
+        url = joined(connection.base_url or f"https://{network}.api.hasoffers.com", "/Apiv3/json")
         return sound(await ask(http, connection, "GET", url, params=params, per_second=self.pace), connection)
 
     def read(self, raw: bytes, connection: Connection, window: Window) -> Report:

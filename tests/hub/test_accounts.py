@@ -53,6 +53,7 @@ async def test_a_failing_login_saves_nothing_unless_it_is_not_tried(opened: Call
         ("account add afilka base_url=x.example.test token=t", "platform", "affilka"),
         ("account add affilka base_url=x.example.test", "token", "statistic token"),
         ("account add affilka token=t", "base_url", "address"),
+        ("account add referon", "report_url", "copied from the panel"),
         ("account add affilka base_url=x.example.test token=t timezone=Europe/Berlim", "timezone", "Europe/Berlin"),
         ("account add affilka base_url=x.example.test token=t currency=euros!", "currency", "EUR"),
         ("account add affilka base_url=ftp://x token=t", "base_url", "https"),
