@@ -86,7 +86,8 @@ def command(
 
     `reads`: runs on a read transaction, and (unless it `changes` something by other means) answers GET.
     `positional`: fields that may come without their name. `keywords`: bare words that take the next word (`by day`).
-    `prepare`: slow outside work done before the transaction, its result in `ctx.prepared`. `confirm`: returns the consequence in words, or None.
+    `prepare`: slow outside work done before the transaction, its result in `ctx.prepared`.
+    `confirm`: returns the consequence in words, or None.
     """
 
     def declare(handler: Handler) -> Handler:

@@ -110,6 +110,7 @@ class Demo:
         )
 
     async def _traffic(self, link: str, postback: str, source: str) -> None:
+        await asyncio.sleep(1)  # the hub is another process: it takes changes in within a second
         tell("Players click; the landing page sends them on; the casino calls back:")
         async with Visitors(link, postback.partition("?")[0]) as visitors:
             clicked = await visitors.click(60)
