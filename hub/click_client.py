@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from socket import AF_INET, inet_pton
 from typing import Any
 
 import msgspec
@@ -34,11 +35,15 @@ class Clients:
 
     def __init__(self, trusted: Sequence[Network], countries: Countries, agents: UserAgents) -> None:
         self._trusted = tuple(trusted)
+        self._trusted_v4 = tuple(
+            (int(one.network_address), int(one.netmask)) for one in trusted if isinstance(one, IPv4Network)
+        )
         self._proxies: dict[str, bool] = {}
         self._countries = countries
         self._agents = agents
         self._languages: dict[bytes, str | None] = {}
         self._bursts: dict[str, list[float]] = {}
+        self._bursts_before: dict[str, list[float]] = {}
 
     def warm(self) -> None:
         """Load the tables before the first visitor comes."""
@@ -75,11 +80,11 @@ class Clients:
         if not forwarded or not self._is_trusted(address):
             return address
         for part in reversed(forwarded.decode("latin-1").split(",")):
-            named = _plain(part)
+            named = _plain(part.strip())
             if named is None:
                 return address
             address = named
-            if not self._is_trusted(address):
+            if not self._within(address):
                 return address
         return address
 
@@ -92,6 +97,12 @@ class Clients:
         return known
 
     def _within(self, address: str) -> bool:
+        if "." in address and ":" not in address:
+            try:
+                number = int.from_bytes(inet_pton(AF_INET, address), "big")
+            except (OSError, ValueError):
+                return False
+            return any(number & mask == network for network, mask in self._trusted_v4)
         try:
             parsed = _unmapped(ip_address(address))
         except ValueError:
@@ -109,24 +120,28 @@ class Clients:
 
     def _often(self, address: str, seconds: float) -> int:
         """Whether the address clicks too often to be a person; the minute begins with its first click."""
-        window = self._bursts.get(address)
+        window = self._bursts.get(address) or self._bursts_before.get(address)
         if window is None or seconds - window[0] >= _WINDOW:
             if len(self._bursts) >= _KEPT:
-                self._forget(seconds)
+                self._bursts, self._bursts_before = {}, self._bursts
             self._bursts[address] = [seconds, 1]
             return Bot.NO
         window[1] += 1
         return Bot.BURST if window[1] > BURST else Bot.NO
 
-    def _forget(self, seconds: float) -> None:
-        self._bursts = {one: window for one, window in self._bursts.items() if seconds - window[0] < _WINDOW}
-        if len(self._bursts) >= _KEPT:
-            self._bursts.clear()
-
 
 def _plain(part: str) -> str | None:
     """An address of a forwarding header, without port or brackets; None if it is none."""
-    text = part.strip().strip('"')
+    try:
+        inet_pton(AF_INET, part)
+    except (OSError, ValueError):
+        return _odd(part)
+    return part
+
+
+def _odd(part: str) -> str | None:
+    """What is no plain IPv4 address: IPv6, or with port, brackets, quotes."""
+    text = part.strip('"')
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:

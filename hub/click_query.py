@@ -6,7 +6,8 @@ from urllib.parse import unquote_plus
 
 import msgspec
 
-from storage.ledger.macros import SUBS, unreplaced
+from storage.ledger.macros import unreplaced
+from storage.plans import OURS
 
 LONGEST_QUERY = 8192  # bytes; of longer ones the parameters we do not know are cut
 LONGEST_VALUE = 2048  # characters
@@ -21,70 +22,66 @@ class Query(msgspec.Struct):
     currency: str | None = None
     subs: tuple[str | None, ...] = ()
     extra: dict[str, str | list[str]] | None = None
-    macros: tuple[str, ...] = ()
+    macros: list[str] = []
     cut: bool = False
 
 
 EMPTY = Query()
+_MACRO_STARTS = "{$[#_"
 
 
-def read_query(raw: bytes, names: Mapping[str, str]) -> Query:
-    """Read a query string; `names` maps parameter names to ours. The first value of a parameter stands."""
+def read_query(raw: bytes, places: Mapping[str, int]) -> Query:
+    """Read a query string; `places` says where in `OURS` a parameter's value belongs. The first value stands."""
     if not raw:
         return EMPTY
-    found: dict[str, str] = {}
-    extra: dict[str, str | list[str]] = {}
-    macros: list[str] = []
+    found: list[str | None] = [None] * len(OURS)
     query = Query()
     room = LONGEST_QUERY
+    long = len(raw) > LONGEST_QUERY
     for pair in raw.decode("utf-8", "replace").split("&"):
         name, _, value = pair.partition("=")
         if "%" in pair or "+" in pair or "\x00" in pair:
             name, value = _decoded(name), _decoded(value)
-        ours = names.get(name) or names.get(name.lower())
-        room -= len(pair) + 1
-        if not value or (ours is None and room < 0):
-            query.cut = query.cut or room < 0
+        if not value:
             continue
+        place = places.get(name, -1)
+        if place < 0:
+            place = places.get(name.lower(), -1)
+        if long:  # parameters we do not know are cut from where it is too long
+            room -= len(pair) + 1
+            if room < 0 and place < 0:
+                query.cut = True
+                continue
         if len(value) > LONGEST_VALUE:
             value, query.cut = value[:LONGEST_VALUE], True
-        if unreplaced(value):
-            macros.append(name[:100])
-        elif ours is None:
-            _keep(extra, name[:100], value)
-        else:
-            found.setdefault(ours, value)
-    return _fill(query, found, extra, macros)
+        if value[0] in _MACRO_STARTS and unreplaced(value):
+            query.macros.append(name[:100])
+        elif place < 0:
+            _keep(query, name[:100], value)
+        elif found[place] is None:
+            found[place] = value
+    query.click_id, query.cost, query.currency, *subs = found
+    query.subs = tuple(subs)
+    return query
 
 
 def _decoded(text: str) -> str:
     return unquote_plus(text, errors="replace").replace("\x00", "")
 
 
-def _keep(extra: dict[str, str | list[str]], name: str, value: str) -> None:
+def _keep(query: Query, name: str, value: str) -> None:
     """Unknown parameters are kept; one that comes again becomes a list."""
     if not name:
         return
-    before = extra.get(name)
+    if query.extra is None:
+        query.extra = {}
+    before = query.extra.get(name)
     if before is None:
-        extra[name] = value
+        query.extra[name] = value
     elif isinstance(before, list):
         before.append(value)
     elif before != value:
-        extra[name] = [before, value]
-
-
-def _fill(query: Query, found: dict[str, str], extra: dict[str, str | list[str]], macros: list[str]) -> Query:
-    query.macros = tuple(macros)
-    if found:
-        query.click_id = found.pop("click_id", None)
-        query.cost = found.pop("cost", None)
-        query.currency = found.pop("currency", None)
-    if found:
-        query.subs = tuple(found.pop(name, None) for name in SUBS)
-        extra.update(found)  # what a source maps to a name that is none of ours
-    query.extra = extra or None
-    return query
+        query.extra[name] = [before, value]
 
 
 def read_cost(text: str | None) -> int | None:

@@ -28,7 +28,7 @@ from storage import changes, hash_keys, partitions, plans
 from storage.clicks import ensure_codec, next_worker
 from storage.engine import Database
 from storage.ledger.click_id import Mint
-from storage.ledger.visitor import Remembered, address_hash, browser_hash, read_cookie, visitor_id
+from storage.ledger.visitor import Remembered, read_cookie, visitor_id
 from storage.plans import CampaignPlan, SitePlan
 from storage.writer import Writer
 from storage.writer_jobs import VISITS, Click
@@ -171,11 +171,11 @@ class Clicks:
         place = plan.id or -at[0].id if at else plan.id
         kept = self._remembered(headers, place, now)
         keys = state.keys
-        hashed = browser_hash(keys.today, client.address, client.agent.text)
+        hashed = keys.browser(client.address, client.agent.text)
         click = Click(
             state.mint.make(seconds), plan.team_id, plan.id, plan.site.id if plan.site else 0, plan.source.id,
             state.hour(seconds), client.agent, bot=client.bot, country=client.country, language=client.language,
-            visitor=hashed, ip_hash=address_hash(keys.today, client.address), referrer=client.referrer,
+            visitor=hashed, ip_hash=keys.address(client.address), referrer=client.referrer,
             source_click_id=query.click_id, subs=query.subs,
             extra=answers.as_json(query.extra) if query.extra else None,
         )  # fmt: skip
@@ -194,10 +194,8 @@ class Clicks:
 
     def _visitor(self, client: Client, hashed: bytes, place: int) -> tuple[int, int]:
         """Keys of the visitor under today's and yesterday's hash key; 0 where there is no such key."""
-        yesterday = self.state.keys.yesterday
-        if yesterday is None:
-            return visitor_id(hashed, place), 0
-        return visitor_id(hashed, place), visitor_id(browser_hash(yesterday, client.address, client.agent.text), place)
+        elder = self.state.keys.browser_yesterday(client.address, client.agent.text)
+        return visitor_id(hashed, place), visitor_id(elder, place) if elder else 0
 
     def _remembered(self, headers: dict[bytes, bytes], place: int, now: datetime) -> Remembered | None:
         cookie = headers.get(b"cookie")

@@ -26,7 +26,9 @@ from storage.tables import (
 from storage.types import EPOCH_DAY
 from storage.writer_jobs import Cap
 
-_OURS = ("click_id", "cost", "currency", *SUBS)
+OURS = ("click_id", "cost", "currency", *SUBS)
+"""Parameters of a tracking link by our own names."""
+
 SLOT = 900  # seconds: every zone's hours and days begin on one of these
 
 
@@ -73,11 +75,11 @@ class SitePlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
-    """A traffic source; `names` tells what a parameter on our link means, theirs and our own names alike."""
+    """A traffic source; `places` tells which of OURS a parameter on our link is, by theirs and by our own names."""
 
     id: int
     code: str
-    names: dict[str, str]
+    places: dict[str, int]
 
 
 class CampaignPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,7 +113,7 @@ class Plans(msgspec.Struct, frozen=True, kw_only=True):
     alternatives: dict[int, int] = {}
 
 
-NO_SOURCE = SourcePlan(id=0, code="", names={name: name for name in _OURS})
+NO_SOURCE = SourcePlan(id=0, code="", places={name: place for place, name in enumerate(OURS)})
 
 
 async def load(tx: AsyncConnection, public_url: str) -> Plans:
@@ -185,8 +187,9 @@ def _by_code(site_plans: dict[int, SitePlan]) -> dict[str, SitePlan]:
 
 
 def _source(row: Any) -> SourcePlan:
-    theirs = {str(theirs): ours for ours, theirs in (row.parameters or {}).items() if theirs}
-    return SourcePlan(id=row.id, code=row.code, names=NO_SOURCE.names | theirs)
+    known = NO_SOURCE.places
+    theirs = {str(theirs): known[ours] for ours, theirs in (row.parameters or {}).items() if theirs and ours in known}
+    return SourcePlan(id=row.id, code=row.code, places=known | theirs)
 
 
 async def _shares(tx: AsyncConnection) -> dict[int, tuple[Share, ...]]:

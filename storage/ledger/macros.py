@@ -24,6 +24,7 @@ MACROS = (
 )
 _MACRO = re.compile(r"\{([^{}]*)\}")
 _UNREPLACED = re.compile(r"\$?\{.+\}|\[.+\]|##.+##|__.+__", re.DOTALL)
+_PLAIN = re.compile(r"[A-Za-z0-9._~-]*").fullmatch  # what URL-encoding leaves as it is
 _UNSAFE = re.compile(r"[\x00-\x20\x7f]")
 # What may stand in a URL as it is; anything else of a configured URL is percent-encoded, `%` being left alone.
 _URL_SAFE = "!#$%&'()*+,/:;=?@[]~{}"
@@ -50,7 +51,8 @@ class Template:
             return parts[0]
         out = list(parts)
         for n in range(1, len(out), 2):
-            out[n] = quote(values(out[n]), safe="", errors="replace")
+            value = values(out[n])
+            out[n] = value if _PLAIN(value) else quote(value, safe="", errors="replace")
         return "".join(out)
 
     @property

@@ -14,22 +14,34 @@ _SPREAD = 0x9E3779B97F4A7C15
 _MASK = (1 << 63) - 1
 
 
-class Keys(msgspec.Struct, frozen=True):
-    """The day's random hash key and, while it is kept, the day before's."""
+class Keys:
+    """The day's random hash key and, while it is kept, the day before's; hashing under them."""
 
-    day: date
-    today: bytes
-    yesterday: bytes | None = None
+    def __init__(self, day: date, today: bytes, yesterday: bytes | None = None) -> None:
+        self.day = day
+        # A copy of a prepared state spares hashing the key again.
+        self._today = hashlib.blake2b(digest_size=8, key=today)
+        self._yesterday = hashlib.blake2b(digest_size=8, key=yesterday) if yesterday else None
 
+    def address(self, address: str) -> bytes:
+        """Eight bytes for an address; nobody can tell the address once the key is gone."""
+        state = self._today.copy()
+        state.update(address.encode())
+        return state.digest()
 
-def address_hash(key: bytes, address: str) -> bytes:
-    """Eight bytes for an address; nobody can tell the address once the key is gone."""
-    return hashlib.blake2b(address.encode(), digest_size=8, key=key).digest()
+    def browser(self, address: str, agent: str) -> bytes:
+        """Eight bytes for an address and a user agent together."""
+        state = self._today.copy()
+        state.update(f"{address}\n{agent}".encode("utf-8", "replace"))
+        return state.digest()
 
-
-def browser_hash(key: bytes, address: str, agent: str) -> bytes:
-    """Eight bytes for an address and a user agent together."""
-    return hashlib.blake2b(f"{address}\n{agent}".encode("utf-8", "replace"), digest_size=8, key=key).digest()
+    def browser_yesterday(self, address: str, agent: str) -> bytes | None:
+        """The same under the day before's key; None if there is none."""
+        if self._yesterday is None:
+            return None
+        state = self._yesterday.copy()
+        state.update(f"{address}\n{agent}".encode("utf-8", "replace"))
+        return state.digest()
 
 
 def visitor_id(hashed: bytes, place: int) -> int:

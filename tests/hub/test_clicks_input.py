@@ -59,7 +59,7 @@ async def test_awkward_headers_do_not_break_a_click(database_url: str) -> None:
 @given(st.binary(max_size=300))
 def test_any_bytes_are_read(raw: bytes) -> None:
     for query in (raw, quote_from_bytes(raw).encode(), b"sub1=" + raw + b"&cost=" + raw):
-        read = read_query(query, NO_SOURCE.names)
+        read = read_query(query, NO_SOURCE.places)
         texts = [read.click_id, read.cost, read.currency, *read.subs, *(read.extra or {})]
         assert all("\x00" not in text and text.encode() is not None for text in texts if text)
         cost = read_cost(read.cost)

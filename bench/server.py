@@ -1,0 +1,140 @@
+"""One server process of a kind to be measured: `python -m bench.server KIND PORT`; settings from the environment.
+
+redirect  a Litestar handler returning a bare Redirect
+clicks    the application as it is served
+unstored  the same, with storage switched off
+each      the same click logic, one SQLAlchemy insert and commit per request
+"""
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvloop
+from granian.constants import Interfaces
+from granian.log import LogLevels
+from granian.server.embed import Server
+from litestar import Litestar, get
+from litestar.response import Redirect
+from sqlalchemy import insert, select
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from hub.clicks import Clicks
+from hub.runtime import Runtime
+from hub.settings import read_settings
+from storage.engine import Database
+from storage.secrets import Box
+from storage.tables import clicks, user_agents
+from storage.writer_jobs import ClickJob, Job
+
+
+def bare() -> Litestar:
+    @get("/c/{code:str}", sync_to_thread=False)
+    def click(code: str) -> Redirect:
+        return Redirect(f"https://offer.example.test/?c={code}", status_code=302)
+
+    return Litestar([click], openapi_config=None, logging_config=None)
+
+
+def whole() -> Any:
+    """The application as `serve` runs it, without the timetable."""
+    if os.environ.get("BENCH_ALONE"):
+        return Alone()
+    from hub.app import create_app
+
+    return create_app(read_settings(), only="hub")
+
+
+class Alone:
+    """The hot path with nothing behind it."""
+
+    def __init__(self) -> None:
+        settings = read_settings()
+        self._database = Database(settings.database_url)
+        self._runtime = Runtime(
+            settings=settings, database=self._database, box=Box("b"), ports=None, team_id=1  # type: ignore[arg-type]
+        )
+        self.clicks = Clicks(self._runtime)
+
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
+        await self.clicks.start()
+        yield
+        await self.clicks.stop()
+        await self._database.close()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await self.clicks(scope, receive, send)
+
+
+class Unstored:
+    """In place of the writer: decides at once and keeps nothing."""
+
+    def __init__(self, writer: Any) -> None:
+        self._writer = writer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._writer, name)
+
+    def submit(self, job: Job) -> "asyncio.Future[None]":
+        if isinstance(job, ClickJob):
+            job.decide()
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+
+class Each(Unstored):
+    """In place of the writer: a transaction per request, the way it is usually written."""
+
+    async def _store(self, job: ClickJob) -> None:
+        job.decide()
+        click = job.click
+        async with self._writer._database.begin() as tx:
+            agent = click.agent
+            if not agent.id:
+                named = {"text": agent.text, "device": agent.device, "os": agent.os, "browser": agent.browser}
+                await tx.execute(upsert(user_agents).values(**named).on_conflict_do_nothing())
+                found = await tx.execute(select(user_agents.c.id).where(user_agents.c.text == agent.text))
+                agent.id = int(found.scalar_one())
+            names = [column.name for column in clicks.columns]
+            values = dict(zip(names, click.row(agent.id), strict=True)) | {"extra": None}
+            await tx.execute(insert(clicks).values(**values))
+
+    def submit(self, job: Job) -> "asyncio.Future[None]":
+        if not isinstance(job, ClickJob):
+            raise TypeError("only clicks are measured so")
+        return asyncio.ensure_future(self._store(job))
+
+
+async def serve(kind: str, port: int) -> None:
+    stopping = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    app: Any = bare() if kind == "redirect" else whole()
+    async with app.lifespan():
+        if kind in {"unstored", "each"}:
+            app.clicks.writer = {"unstored": Unstored, "each": Each}[kind](app.clicks.writer)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 50, 100)
+        server = Server(
+            app, address="127.0.0.1", port=port, interface=Interfaces.ASGINL, backlog=4096, websockets=False,
+            log_level=LogLevels.error,
+        )  # fmt: skip
+        serving = asyncio.create_task(server.serve())
+        print("ready", flush=True)
+        await stopping.wait()
+        server.stop()  # type: ignore[no-untyped-call]
+        await asyncio.wait({serving}, timeout=5)
+
+
+if __name__ == "__main__":
+    if "--anywhere" not in sys.argv:
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    uvloop.run(serve(sys.argv[1], int(sys.argv[2])))
