@@ -18,6 +18,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot import slack_actions, slack_post, slack_text, slack_views
 from bot.context import Room
 from bot.session import Caller, Desk, Reply, handle
+from bot.slack_blocks import files, pictures
 from bot.slack_install import Installs
 from bot.slack_post import SlackSender
 from storage import handled
@@ -184,16 +185,16 @@ class SlackChat:
     async def tell(self, caller: Caller, reply: Reply, url: str, *, replace: bool = False) -> None:
         """Show a reply where it was asked for: by the response URL, or else in the channel."""
         message, room = reply.message, caller.room
-        plain = not any(block.__class__.__name__ == "File" for block in message.blocks)
-        if url and plain:
+        web = await self.client(room.workspace)
+        if url and not (reply.public and (files(message) or pictures(message))):
             shown = await slack_post.respond(
                 self.session, url, message, public=reply.public, replace=replace and not reply.public
             )
             if shown and replace and reply.public:
                 await slack_post.respond_raw(self.session, url, {"delete_original": True})
             if shown:
+                await slack_post.upload_privately(web, room.user, message)
                 return
-        web = await self.client(room.workspace)
         user = "" if reply.public else room.user
         await slack_post.post(web, room.room, message, thread=room.thread, user=user)
 

@@ -48,6 +48,12 @@ def files(message: Message) -> list[File]:
     return [block for block in message.blocks if isinstance(block, File)]
 
 
+def pictures(message: Message) -> list[Chart]:
+    """Charts that Slack's own cannot show (too many points, gaps): they are uploaded as pictures."""
+    charts = [block for block in message.blocks if isinstance(block, Chart)]
+    return [one for one in charts if _native_chart(one) is None and any(one.values for one in one.series)]
+
+
 def escape(text: str) -> str:
     """Text inside mrkdwn: https://docs.slack.dev/messaging/formatting-message-text#escaping."""
     return clean(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

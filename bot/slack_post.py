@@ -12,7 +12,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.delivery import Later, Lost, Unsendable
 from bot.message import Message
-from bot.slack_blocks import fallback, files, render
+from bot.picture import draw, legend
+from bot.slack_blocks import fallback, files, pictures, render
 from storage.messages import Queued
 
 log = logging.getLogger(__name__)
@@ -55,19 +56,32 @@ async def post(web: AsyncWebClient, channel: str, message: Message, *, thread: s
             raise
         answer = await web.api_call(method, json=where | fallback(message))
     posted = str(answer.get("ts") or answer.get("message_ts") or "")
-    await _upload(web, str(answer.get("channel") or channel), message, thread or posted)
+    if user and method == "chat.postEphemeral":
+        await upload_privately(web, user, message)
+    else:
+        await _upload(web, str(answer.get("channel") or channel), message, thread or posted)
     return posted
 
 
 async def _upload(web: AsyncWebClient, channel: str, message: Message, thread: str) -> None:
-    """Files go into the message's thread; one that fails does not undo the message."""
-    for file in files(message):
+    """Files and pictures go into the message's thread; one that fails does not undo the message."""
+    sent: list[dict[str, Any]] = [
+        {"filename": one.name, "title": one.name, "content": one.content} for one in files(message)
+    ]
+    for chart in pictures(message):
+        sent.append({"filename": "chart.png", "title": legend(chart), "alt_txt": legend(chart), "content": draw(chart)})
+    for file in sent:
         try:
-            await web.files_upload_v2(
-                channel=channel, thread_ts=thread or None, filename=file.name, title=file.name, content=file.content
-            )
+            await web.files_upload_v2(channel=channel, thread_ts=thread or None, **file)
         except (SlackApiError, aiohttp.ClientError, TimeoutError) as fault:
-            log.warning("the file %s was not uploaded: %s", file.name, reason(fault))
+            log.warning("the file %s was not uploaded: %s", file["filename"], reason(fault))
+
+
+async def upload_privately(web: AsyncWebClient, user: str, message: Message) -> None:
+    """Files of an answer for one person's eyes go to their own chat with the bot."""
+    if files(message):
+        opened = await web.conversations_open(users=user)
+        await _upload(web, str(opened["channel"]["id"]), message, "")
 
 
 async def respond(

@@ -11,6 +11,7 @@ import msgspec
 
 from bot.columns import aligned, cells, chart_lines, clean, cut, left_out, line, width
 from bot.message import Block, Button, Buttons, Chart, Fields, File, Message, Notice, Table, Text
+from bot.picture import legend
 from bot.terminal import render as as_text
 from storage.dialogues import press_id
 
@@ -30,11 +31,12 @@ class Key(msgspec.Struct, frozen=True):
 
 
 class Part(msgspec.Struct, frozen=True):
-    """One thing to send: HTML with buttons beneath, or a file."""
+    """One thing to send: HTML with buttons beneath, a file, or a chart (its picture, with HTML as the caption)."""
 
     html: str = ""
     keys: tuple[tuple[Key, ...], ...] = ()
     file: File | None = None
+    chart: Chart | None = None
 
 
 class _Piece(msgspec.Struct, frozen=True):
@@ -63,7 +65,19 @@ def render(message: Message) -> list[Part]:
         documents.insert(0, Part(file=File("answer.txt", as_text(message), "text/plain")))
         texts = [texts[0]]
     last = Part(texts[-1], keyboard(keys))
-    return [*(Part(text) for text in texts[:-1]), last, *documents]
+    charts = [
+        Part(_caption(block), chart=block) for block in message.blocks if isinstance(block, Chart) and drawable(block)
+    ]
+    return [*(Part(text) for text in texts[:-1]), last, *charts, *documents]
+
+
+def _caption(chart: Chart) -> str:
+    return html.escape(cut(legend(chart), CAPTION // 6), quote=False)
+
+
+def drawable(chart: Chart) -> bool:
+    """Whether a picture shows more than the text does: three points at least."""
+    return any(sum(value is not None for value in one.values) > 2 for one in chart.series)
 
 
 def keyboard(keys: list[Key]) -> tuple[tuple[Key, ...], ...]:

@@ -19,6 +19,7 @@ from telegram.error import (
 
 from bot.delivery import Later, Lost, Unsendable
 from bot.message import Message
+from bot.picture import draw
 from bot.session import Desk
 from bot.telegram_html import Key, Part, long_commands, render
 from storage import dialogues, rooms
@@ -75,6 +76,9 @@ async def _part(bot: Bot, part: Part, where: dict[str, Any]) -> Posted:
     if part.file is not None:
         document = InputFile(part.file.content.encode(), filename=part.file.name)
         return await bot.send_document(document=document, **where)
+    if part.chart is not None:
+        picture = InputFile(draw(part.chart), filename="chart.png")
+        return await bot.send_photo(photo=picture, caption=part.html, parse_mode="HTML", **where)
     preview = LinkPreviewOptions(is_disabled=True)
     return await bot.send_message(
         text=part.html, parse_mode="HTML", reply_markup=markup(part.keys), link_preview_options=preview, **where

@@ -164,4 +164,4 @@ async def _settled(one: Chatting, webhook: bool) -> bool:
     if one.chats.telegram is None or not one.chats.telegram.ready:
         return False
     found = (await one.telegram.get("/_control/webhook")).json()
-    return not webhook or found.get("url", "").startswith(one.url)
+    return bool(found.get("url", "").startswith(one.url)) if webhook else not found
