@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from hub import rates
 from hub.ports import HubPorts
 from hub.runtime import Runtime
 from hub.settings import Settings
@@ -60,6 +61,7 @@ async def prepare(runtime: Runtime) -> None:
         await ensure_codec(tx)
         await _keep_timezone(runtime, await teams.fact(tx, "report_timezone"))
         await teams.keep_fact(tx, "report_timezone", runtime.settings.report_timezone)
+    await rates.fill(runtime)
 
 
 async def _keep_timezone(runtime: Runtime, stored: str | None) -> None:

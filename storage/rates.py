@@ -73,6 +73,13 @@ async def last_published(tx: AsyncConnection) -> date | None:
     return found
 
 
+async def first_published(tx: AsyncConnection) -> date | None:
+    """The first day there are published rates of."""
+    first = select(func.min(rates.c.day)).where(rates.c.team_id == EVERYBODY)
+    found: date | None = (await tx.execute(first)).scalar_one_or_none()
+    return found
+
+
 async def listed(
     tx: AsyncConnection, team_id: int, *, currency: str | None, first: date, last: date, limit: int = 500
 ) -> list[Kept]:
