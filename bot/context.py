@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.engine import Database
-from storage.ledger.facts import Role
+from storage.ledger.facts import Report, Role
 from storage.secrets import Box
 
 Face = Literal["slack", "telegram", "terminal", "shell", "api"]
@@ -72,6 +72,9 @@ class Ports(Protocol):
 
     async def probe(self, platform: str, account: dict[str, Any]) -> Sample:
         """Log in and fetch the last seven days. Raises ConnectorError with the reason."""
+
+    def read_upload(self, platform: str, account: dict[str, Any], raw: bytes) -> Report:
+        """The report in an uploaded file. Raises ConnectorError or Refused saying what is wrong with it."""
 
     def presets(self) -> dict[str, dict[str, Any]]:
         """Traffic source presets by name: parameters, postbacks, options."""

@@ -9,10 +9,11 @@ import msgspec
 from bot.context import Sample
 from connectors.base import Connection, Platform, Window
 from connectors.http import Http
+from connectors.platforms.csv_upload import CsvUpload
 from connectors.redaction import redact
 from connectors.registry import PLATFORMS, platform, platform_name
 from hub.settings import Settings
-from storage.ledger.errors import ConnectorError
+from storage.ledger.errors import ConnectorError, Refused
 from storage.ledger.facts import Report
 
 SAMPLE_DAYS = 7
@@ -64,6 +65,14 @@ class HubPorts:
             except ConnectorError as error:
                 raise told(error, connection) from None
         return sample_of(report)
+
+    def read_upload(self, platform_named: str, account: dict[str, Any], raw: bytes) -> Report:
+        """The report in an uploaded file, over the days it speaks of."""
+        found = platform(platform_named)
+        if not isinstance(found, CsvUpload):
+            raise Refused(f"{found.title} is fetched by itself: uploads go to a csv_upload account", field="account")
+        connection = connection_of(found, account)
+        return found.read(raw, connection, found.window(raw, connection))
 
     def presets(self) -> dict[str, dict[str, Any]]:
         from connectors.sources import presets

@@ -14,8 +14,8 @@ from bot.listing import Listing
 from bot.message import Block, Button, Buttons, Fields, Message, Notice, Table, Text
 from storage import accounts, names, revenue, syncs
 from storage.entities import page
-from storage.ledger.errors import Refused
-from storage.ledger.facts import Role
+from storage.ledger.errors import ConnectorError, Refused
+from storage.ledger.facts import Report, Role
 from storage.syncs import Progress
 from storage.tables import accounts as table
 
@@ -34,6 +34,24 @@ class SyncStatus(Listing):
 
 class OneSync(Arguments):
     account: Annotated[str, refers("account", "whose held report")]
+
+
+class Upload(Arguments):
+    account: Annotated[str, refers("account", "a csv_upload account")]
+    lines: Annotated[list[str], Meta(description="the file's lines, its header first")]
+
+
+class Uploaded(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of an uploaded file; `suspect` says why it is held, if it is."""
+
+    account: str
+    first: date = msgspec.field(name="from")
+    last: date = msgspec.field(name="to")
+    rows: int
+    revisions: int
+    restated: int
+    suspect: str | None
+    warnings: list[str]
 
 
 class Requested(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,6 +130,14 @@ def discarded(_ctx: Context, done: Decided) -> Message:
     return Message(f"Discarded for {done.account}", (Notice("ok", "The numbers stay as they were."),))
 
 
+def uploaded(_ctx: Context, done: Uploaded) -> Message:
+    notices = tuple(Notice("info", text) for text in done.warnings)
+    if done.suspect:
+        notices = (Notice("warning", f"Held: {done.suspect}"), *notices)
+    text = Text(f"{done.rows} rows of {done.first} to {done.last}, {done.revisions} new or changed.")
+    return Message(f"Figures uploaded for {done.account}", (text, *notices))
+
+
 @command("sync now", role=Role.BUYER, says=requested, positional=("account",))
 async def sync_now(ctx: Context, new: SyncNow) -> Requested:
     """Fetch revenue now, in the background; any range may be asked for."""
@@ -165,6 +191,33 @@ async def sync_read(ctx: Context, new: OneSync) -> Requested:
     for report_id in kept:
         await syncs.queue(ctx.tx, team_id=ctx.team_id, account_id=row.id, now=ctx.now, again=report_id)
     return Requested(requested_at=ctx.now, accounts=[row.code])
+
+
+async def _read_upload(ctx: Context, new: Upload) -> Report:
+    async with ctx.database.read() as tx:
+        row = await names.find(tx, table, ctx.team_id, new.account, field="account")
+    login = msgspec.structs.asdict(accounts.opened(ctx.box, row))
+    try:
+        return ctx.ports.read_upload(row.platform, login, "\n".join(new.lines).encode())
+    except ConnectorError as error:
+        raise Refused(str(error), field="lines") from None
+
+
+@command("sync upload", role=Role.BUYER, says=uploaded, positional=("account",), prepare=_read_upload)
+async def sync_upload(ctx: Context, new: Upload) -> Uploaded:
+    """Take over figures from a CSV; the days it speaks of are replaced by what it says, history kept."""
+    row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
+    report: Report = ctx.prepared
+    done = await revenue.record(
+        ctx.tx, team_id=ctx.team_id, account_id=row.id, run_id=None, report=report, now=ctx.now,
+        zone=accounts.zone_of(row),
+    )  # fmt: skip
+    fresh = {} if done.suspect else {"last_success_at": ctx.now}
+    await accounts.change(ctx.tx, row.id, {"last_attempt_at": ctx.now, "error": done.suspect, **fresh})
+    return Uploaded(
+        account=row.code, first=report.first, last=report.last, rows=done.rows, revisions=done.revisions,
+        restated=done.restated, suspect=done.suspect, warnings=list(report.warnings),
+    )  # fmt: skip
 
 
 async def _asked(ctx: Context, new: SyncNow) -> list[Row[Any]]:
