@@ -93,11 +93,11 @@ async def subscribe(ctx: Context, new: NewDigest) -> Subscription:
         every=new.every, at=read_time(new.at), weekdays=read_weekdays(new.weekdays),
         timezone=read_zone(new.timezone or ctx.deployment.timezone),
     )  # fmt: skip
-    channel = _channel(ctx, new.channel)
+    channel = room_asked(ctx, new.channel)
     room_id = await channels.room_of(ctx.tx, ctx.team_id, channel, ctx.now)
     made = await subscriptions.add(ctx.tx, ctx.now, subscriptions.NewSubscription(
         team_id=ctx.team_id, room_id=room_id, thread=channel.thread, schedule=schedule,
-        campaigns=await _campaigns(ctx, new.campaigns),
+        campaigns=await chosen_campaigns(ctx, new.campaigns),
     ))  # fmt: skip
     one = await subscriptions.find(ctx.tx, ctx.team_id, str(made))
     ctx.notes |= {"entity": "digest", "entity_id": one.id, "after": one}
@@ -118,7 +118,7 @@ async def preview(ctx: Context, new: DigestPreview) -> Preview:
     one = await _named_or_here(ctx, new.digest)
     every: Every = new.every or (one.every if one else "day")
     wanted_campaigns = new.campaigns if new.campaigns is not None else (one.campaigns if one else None)
-    chosen = await _campaigns(ctx, wanted_campaigns)
+    chosen = await chosen_campaigns(ctx, wanted_campaigns)
     schedule = Schedule(every=every, at=read_time("00:00"), timezone="UTC")
     first, last = covers(schedule, ctx.now, ctx.deployment.zone)
     wanted = Wanted(
@@ -145,7 +145,7 @@ async def _named_or_here(ctx: Context, word: str | None, *, only: bool = False) 
         return await subscriptions.find(ctx.tx, ctx.team_id, word)
     if ctx.room is None:
         return None
-    channel = _channel(ctx, None)
+    channel = room_asked(ctx, None)
     room = await rooms.find(ctx.tx, channel.face, channel.workspace, channel.room)
     here = await subscriptions.of_room(ctx.tx, ctx.team_id, room.id, channel.thread) if room else []
     if only and len(here) > 1:
@@ -153,7 +153,8 @@ async def _named_or_here(ctx: Context, word: str | None, *, only: bool = False) 
     return here[0] if here else None
 
 
-def _channel(ctx: Context, named: str | None) -> channels.Channel:
+def room_asked(ctx: Context, named: str | None) -> channels.Channel:
+    """The channel named, else the room it is asked in. Raises Refused at `channel` where there is none."""
     if named:
         return channels.read(named)
     if ctx.room is None:
@@ -165,12 +166,14 @@ def _channel(ctx: Context, named: str | None) -> channels.Channel:
     )  # fmt: skip
 
 
-async def _campaigns(ctx: Context, given: list[str] | None) -> tuple[str, ...] | None:
+async def chosen_campaigns(
+    ctx: Context, given: list[str] | None, *, field: str = "campaigns"
+) -> tuple[str, ...] | None:
     """Codes of the campaigns asked for, within those a buyer is limited to."""
     mine = ctx.actor.campaigns
     if not given:
         return mine
-    found = [(await names.find(ctx.tx, campaign_table, ctx.team_id, one, field="campaigns")).code for one in given]
+    found = [(await names.find(ctx.tx, campaign_table, ctx.team_id, one, field=field)).code for one in given]
     if mine is not None and (others := [code for code in found if code not in mine]):
-        raise Refused(f"campaigns: {others[0]!r} is not one of yours", field="campaigns")
+        raise Refused(f"{field}: {others[0]!r} is not one of yours", field=field)
     return tuple(dict.fromkeys(found))

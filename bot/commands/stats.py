@@ -96,7 +96,7 @@ def _as_of(word: str | None, ctx: Context) -> datetime | None:
         return None
     try:
         if "T" in word or ":" in word:
-            instant = datetime.fromisoformat(word)
+            instant = datetime.fromisoformat(word.replace(" ", "+"))  # a + that came through a URL as it is
             return instant if instant.tzinfo else instant.replace(tzinfo=ctx.deployment.zone)
         following = day(word, ctx.today) + timedelta(days=1)
     except ValueError:

@@ -82,7 +82,7 @@ async def test_restated_and_vanished_figures_are_told_with_what_they_were(opened
     async with asking(opened) as say:
         ids = await a_week(say)
         figures = {"first_deposits": 8, "ngr": -5 * 10**7, "commission_cpa": 8 * 10**8}
-        await reported(say, ids, days_ago(say, 4), at=say.now, **figures)
+        await reported(say, ids, days_ago(say, 4), at=say.now, **figures)  # type: ignore[arg-type]
         await say("digest preview")
         lines = say.told.splitlines()
         assert any("FTD" in one and "18 Nov" in one and one.split()[-2:] == ["10", "8"] for one in lines)

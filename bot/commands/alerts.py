@@ -1,0 +1,232 @@
+"""Alerts: arm a rule in a room, see how they stand, acknowledge, snooze, remove."""
+
+from datetime import datetime, timedelta
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from bot.alert_history import past
+from bot.alert_look import Look
+from bot.arguments import Arguments, refers
+from bot.command import command
+from bot.commands.digests import chosen_campaigns, room_asked
+from bot.context import Context
+from bot.listing import Listing, Page
+from bot.message import Button, Buttons, Fields, Message, Table
+from storage import alerts, channels
+from storage.alerts import Alert, NewAlert, Terms, Watch
+from storage.entities import page
+from storage.ledger import alarms
+from storage.ledger.errors import Refused
+from storage.ledger.facts import Role
+from storage.ledger.schedule import read_time, read_zone
+from storage.ledger.thresholds import Rule, read_minutes, read_rule
+from storage.tables import alerts as table
+
+RULE = Meta(description='"ftd < 50% of 7d avg", "clicks < 100 in 1h", "no clicks for 30m", "sync failed" …')
+
+
+class AlertWanted(Arguments):
+    rule: Annotated[str | None, RULE] = None
+    kind: Annotated[str | None, Meta(description="a ready-made one: sync failed, no clicks for 30m, vanished …")] = None
+    campaign: Annotated[list[str] | None, refers("campaign", "only these campaigns; all if absent")] = None
+    for_: Annotated[str | None, Meta(description="how long it must last before it is told: 2h")] = None
+    cooldown: Annotated[str, Meta(description="how long it keeps still after it was over: 1h")] = "1h"
+    quiet: Annotated[str | None, Meta(description="hours in which it waits: 22:00-07:00")] = None
+    timezone: Annotated[str | None, Meta(description="zone of the quiet hours; default: the reports'")] = None
+    channel: Annotated[str | None, Meta(description="slack:C…, telegram:-100… or terminal; default: here")] = None
+
+
+class OneAlert(Arguments):
+    alert: Annotated[str, Meta(description="which alert, such as alert-7")]
+
+
+HOW_LONG = Annotated[str, Meta(description="how long: 30m, 2h, 1d")]
+
+
+class Snooze(Arguments):
+    alert: Annotated[str, Meta(description="which alert, such as alert-7")]
+    for_: HOW_LONG = "1h"
+
+
+class Mute(Arguments):
+    for_: HOW_LONG = "1h"
+
+
+def alert_card(_ctx: Context, one: Alert) -> Message:
+    fields = [("Room", one.channel), ("State", one.state), ("Campaigns", ", ".join(one.campaigns or []) or "all")]
+    fields += [("Must last", one.for_)] if one.for_ else []
+    fields += [("Quiet hours", f"{one.quiet} {one.timezone}")] if one.quiet else []
+    fields += [("Fires for", ", ".join(one.firing))] if one.firing else []
+    fields += [("Snoozed until", f"{one.snoozed_until:%d %b %H:%M} UTC")] if one.snoozed_until else []
+    if one.would_have_fired is not None:
+        fields.append(("Last 30 days", _history(one)))
+    buttons = Buttons((
+        Button("Snooze 1h", f"alert snooze {one.code} 1h"),
+        Button("Remove", f"alert remove {one.code}", style="danger"),
+    ))  # fmt: skip
+    return Message(f"Alert {one.code}: {one.rule}", (Fields(tuple(fields)), buttons))
+
+
+def _history(one: Alert) -> str:
+    days = one.would_have_fired_on or []
+    times = f"would have fired {one.would_have_fired} time{'' if one.would_have_fired == 1 else 's'} in 30 days"
+    return times + (f": {', '.join(days[:10])}" + (" …" if len(days) > 10 else "") if days else "")
+
+
+def alert_table(_ctx: Context, found: Page[Alert]) -> Message:
+    if not found.items:
+        return Message('No alerts yet: alert add "ftd < 50% of 7d avg"', private=True)
+    rows = tuple((o.code, o.rule, ", ".join(o.campaigns or []) or "all", o.channel, o.state) for o in found.items)
+    more = (Buttons((Button("More", f"alert list after={found.next}"),)),) if found.next else ()
+    return Message("Alerts", (Table(("Alert", "Rule", "Campaigns", "Room", "State"), rows), *more), private=True)
+
+
+def removed_card(_ctx: Context, one: Alert) -> Message:
+    return Message(f"Alert {one.code} removed: {one.rule}")
+
+
+def acknowledged_card(ctx: Context, one: Alert) -> Message:
+    return Message(f"{ctx.actor.name} has {one.code}: {one.rule}")
+
+
+def snoozed_card(ctx: Context, one: Alert) -> Message:
+    return Message(f"{ctx.actor.name} snoozed {one.code} until {one.snoozed_until:%d %b %H:%M} UTC: {one.rule}")
+
+
+def muted_card(ctx: Context, found: Page[Alert]) -> Message:
+    if not found.items:
+        return Message("No alerts to snooze", private=True)
+    until = found.items[0].snoozed_until
+    return Message(f"{ctx.actor.name} snoozed {', '.join(o.code for o in found.items)} until {until:%d %b %H:%M} UTC")
+
+
+@command("alert add", role=Role.BUYER, says=alert_card, positional=("rule",))
+async def add_alert(ctx: Context, new: AlertWanted) -> Alert:
+    """Arm an alert in this room, and say how often it would have fired in the last 30 days."""
+    terms = _terms(ctx, new)
+    channel = room_asked(ctx, new.channel)
+    made = await alerts.add(ctx.tx, ctx.now, NewAlert(
+        team_id=ctx.team_id, room_id=await channels.room_of(ctx.tx, ctx.team_id, channel, ctx.now),
+        thread=channel.thread, terms=terms, campaigns=await chosen_campaigns(ctx, new.campaign, field="campaign"),
+    ))  # fmt: skip
+    one, watch = await alerts.find(ctx.tx, ctx.team_id, str(made))
+    fired = await past(Look(ctx.tx, watch, ctx.now, ctx.deployment))
+    one = msgspec.structs.replace(one, would_have_fired=fired.times, would_have_fired_on=fired.days)
+    ctx.notes |= {"entity": "alert", "entity_id": one.id, "after": one}
+    return one
+
+
+@command("alert list", role=Role.VIEWER, says=alert_table, reads=True)
+async def list_alerts(ctx: Context, new: Listing) -> Page[Alert]:
+    """The alerts armed, and how each stands."""
+    rows, following = await page(ctx.tx, alerts.of_team(ctx.team_id), table.c.id, limit=new.limit, after=new.after)
+    return Page([alerts.shown(row) for row in rows], following)
+
+
+@command("alert show", role=Role.VIEWER, says=alert_card, reads=True, positional=("alert",))
+async def show_alert(ctx: Context, new: OneAlert) -> Alert:
+    """One alert, and how often it would have fired in the last 30 days."""
+    one, watch = await alerts.find(ctx.tx, ctx.team_id, new.alert)
+    fired = await past(Look(ctx.tx, watch, ctx.now, ctx.deployment))
+    return msgspec.structs.replace(one, would_have_fired=fired.times, would_have_fired_on=fired.days)
+
+
+@command("alert ack", role=Role.BUYER, says=acknowledged_card, positional=("alert",))
+async def acknowledge_alert(ctx: Context, new: OneAlert) -> Alert:
+    """Somebody looks after it: it keeps still until it is over."""
+    watch = await _mine(ctx, new.alert)
+    history = watch.history
+    history.alarms = {subject: alarms.acknowledge(one) for subject, one in history.alarms.items()}
+    return await _kept(ctx, watch)
+
+
+@command("alert snooze", role=Role.BUYER, says=snoozed_card, positional=("alert", "for"))
+async def snooze_alert(ctx: Context, new: Snooze) -> Alert:
+    """Keep an alert still for a while; it is told again after, if it still holds."""
+    return await _snooze(ctx, new.alert, ctx.now + timedelta(minutes=read_minutes(new.for_, "for")))
+
+
+@command("alert mute", role=Role.BUYER, says=muted_card, positional=("for",))
+async def mute_alerts(ctx: Context, new: Mute) -> Page[Alert]:
+    """Snooze every alert for a while."""
+    until = ctx.now + timedelta(minutes=read_minutes(new.for_, "for"))
+    rows = (await ctx.tx.execute(alerts.of_team(ctx.team_id).order_by(table.c.id))).all()
+    return Page([await _snooze(ctx, str(row.id), until) for row in rows if _is_mine(ctx, row.campaigns)])
+
+
+@command("alert remove", role=Role.BUYER, says=removed_card, positional=("alert",))
+async def remove_alert(ctx: Context, new: OneAlert) -> Alert:
+    """Disarm an alert for good."""
+    watch = await _mine(ctx, new.alert)
+    one, _ = await alerts.find(ctx.tx, ctx.team_id, str(watch.id))
+    await alerts.remove(ctx.tx, watch.id, ctx.now)
+    ctx.notes |= {"entity": "alert", "entity_id": one.id, "before": one}
+    return one
+
+
+async def _snooze(ctx: Context, word: str, until: datetime) -> Alert:
+    watch = await _mine(ctx, word)
+    history = watch.history
+    history.alarms = {subject: alarms.snooze(one) for subject, one in history.alarms.items()}
+    await alerts.snooze(ctx.tx, watch.id, until)
+    return await _kept(ctx, watch)
+
+
+async def _mine(ctx: Context, word: str) -> Watch:
+    """The alert, if a buyer limited to own campaigns may touch it."""
+    one, watch = await alerts.find(ctx.tx, ctx.team_id, word)
+    if not _is_mine(ctx, one.campaigns):
+        raise Refused(f"alert: {one.code} is not on your campaigns", field="alert")
+    return await alerts.again(ctx.tx, watch.id) or watch
+
+
+def _is_mine(ctx: Context, campaigns: list[str] | None) -> bool:
+    mine = ctx.actor.campaigns
+    return mine is None or (campaigns is not None and set(campaigns) <= set(mine))
+
+
+async def _kept(ctx: Context, watch: Watch) -> Alert:
+    before, _ = await alerts.find(ctx.tx, ctx.team_id, str(watch.id))
+    await alerts.keep(ctx.tx, watch.id, watch.history)
+    one, _ = await alerts.find(ctx.tx, ctx.team_id, str(watch.id))
+    ctx.notes |= {"entity": "alert", "entity_id": one.id, "before": before, "after": one}
+    return one
+
+
+def _terms(ctx: Context, new: AlertWanted) -> Terms:
+    return Terms(
+        rule=_rule(new), cooldown=read_minutes(new.cooldown, "cooldown"), quiet=_quiet(new.quiet),
+        timezone=read_zone(new.timezone or ctx.deployment.timezone),
+    )  # fmt: skip
+
+
+def _rule(new: AlertWanted) -> Rule:
+    if bool(new.rule) == bool(new.kind):
+        raise Refused(
+            'rule: name a rule, such as "ftd < 50% of 7d avg", or a kind, such as "sync failed"', field="rule"
+        )
+    try:
+        rule = read_rule(new.rule or (new.kind or "").replace("_", " "))
+    except Refused as error:
+        raise Refused(str(error).replace("rule:", "kind:", 1), field="kind") if new.kind else error from None
+    if not new.for_:
+        return rule
+    lasting = read_minutes(new.for_, "for")
+    if rule.kind in {"no clicks", "sync stale"}:
+        return msgspec.structs.replace(rule, minutes=lasting)
+    return msgspec.structs.replace(rule, for_minutes=lasting)
+
+
+def _quiet(text: str | None) -> tuple[str, str] | None:
+    if not text:
+        return None
+    first, dash, last = text.replace("–", "-").replace("..", "-").partition("-")
+    try:
+        start, end = read_time(first), read_time(last)
+    except Refused:
+        dash = ""
+    if not dash or start == end:
+        raise Refused(f"quiet: {text!r} are not quiet hours: write 22:00-07:00", field="quiet")
+    return start.strftime("%H:%M"), end.strftime("%H:%M")
