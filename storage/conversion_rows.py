@@ -39,14 +39,17 @@ class Change:
 
 
 async def write(
-    tx: AsyncConnection, changes: Sequence[Change], links: Mapping[int, ClickLink], book: Book, zone: ZoneInfo
-) -> None:
+    tx: AsyncConnection, changes: Sequence[Change], links: Mapping[int, ClickLink], *, book: Book, zone: ZoneInfo,
+    now: datetime,
+) -> None:  # fmt: skip
     """Make and change rows; afterwards every change has its `id`."""
     await _claim(tx, changes)
     for change in changes:
         change.row = _row(change, links.get(change.derived.click_id or 0), zone)
     made = [change for change in changes if change.before is None]
     changed = [change for change in changes if change.before is not None and change.differs]
+    await _retire(tx, changes, now)
+    await _free_transactions(tx, changed)
     for change in changed:
         kept = {name: change.row[name] for name in _COMPARED} if change.row else {}
         await tx.execute(update(conversions).where(conversions.c.id == change.id).values(**kept))
@@ -56,9 +59,22 @@ async def write(
         )
         for change, number in zip(made, ids.scalars(), strict=True):
             change.id = number
-    await _retire(tx, changes)
     await touch(tx, _days([*made, *changed]))
     await _count_caps(tx, [*made, *changed], book)
+
+
+async def _free_transactions(tx: AsyncConnection, changed: Sequence[Change]) -> None:
+    """Two conversions may swap transactions: each lets go of its own first, for they are unique."""
+    moved = [
+        change.id
+        for change in changed
+        if change.before is not None
+        and change.row is not None
+        and change.before.txn_id is not None
+        and (change.before.event, change.before.txn_id) != (change.row["event"], change.row["txn_id"])
+    ]
+    if moved:
+        await tx.execute(update(conversions).where(conversions.c.id.in_(moved)).values(txn_id=None))
 
 
 async def _claim(tx: AsyncConnection, changes: Sequence[Change]) -> None:
@@ -134,7 +150,7 @@ def _offer(change: Change, link: ClickLink | None) -> int:
     return link.offer_id if link else 0
 
 
-async def _retire(tx: AsyncConnection, changes: Sequence[Change]) -> None:
+async def _retire(tx: AsyncConnection, changes: Sequence[Change], now: datetime) -> None:
     """A row left without requests (two players turned out to be one) stays, reversed, and says why."""
     taken = {change.id for change in changes}
     left = {number for change in changes for number in change.candidates} - taken
@@ -142,6 +158,10 @@ async def _retire(tx: AsyncConnection, changes: Sequence[Change]) -> None:
         row = (await tx.execute(select(conversions).where(conversions.c.id == number))).one()
         values = {"status": Status.REVERSED, "txn_id": None, "marks": sorted({*row.marks, "merged"})}
         await tx.execute(update(conversions).where(conversions.c.id == number).values(**values))
+        await tx.execute(insert(conversion_states).values(
+            team_id=row.team_id, conversion_id=number, recorded_at=now, status=Status.REVERSED, is_ftd=row.is_ftd,
+            amount=row.amount, currency=row.currency, occurred_at=row.occurred_at, day=row.day,
+        ))  # fmt: skip
         await touch(tx, _days_of(row.team_id, row.day, row.visit_day))
 
 

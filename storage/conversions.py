@@ -69,7 +69,7 @@ async def receive(tx: AsyncConnection, arrivals: Sequence[Arrival], desk: Desk) 
     sheet.by_number = {entry.number: entry for entry in entries}
     if placed:
         await _place(tx, placed, sheet, desk)
-    await write(tx, sheet.changes, sheet.links, desk.book, desk.zone)
+    await write(tx, sheet.changes, sheet.links, book=desk.book, zone=desk.zone, now=desk.now)
     _name_conversions(sheet)
     await keep(tx, entries)
     await write_states(tx, sheet.changes, {n: e.id for n, e in sheet.by_number.items()}, desk.now)
@@ -197,14 +197,13 @@ async def _outgoing(
 
 def _name_conversions(sheet: _Sheet) -> None:
     """Every request of the batch gets the conversion it belongs to, a repeat that of what it repeats."""
-    for change in sheet.changes:
-        for number in (*change.derived.requests, *change.derived.repeats):
-            entry = sheet.by_number.get(number)
-            if entry is not None:
-                entry.conversion_id = change.id
-    for number, like in sheet.likes.items():
-        same = sheet.by_number.get(like) or sheet.joined.get(like)
-        sheet.by_number[number].conversion_id = same.conversion_id if same else None
+    named = {
+        number: change.id for change in sheet.changes for number in (*change.derived.requests, *change.derived.repeats)
+    }
+    for number, entry in sheet.by_number.items():
+        found = named.get(sheet.likes.get(number, number))
+        if found is not None:
+            entry.conversion_id = found
 
 
 async def _wake_players(tx: AsyncConnection, placed: Sequence[Entry], desk: Desk) -> None:

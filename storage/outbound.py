@@ -91,8 +91,8 @@ def _event(change: Change) -> str | None:
     if row["status"] == Status.REVERSED:
         told_before = change.before is not None and change.before.status != Status.REVERSED
         return Event.REVERSAL.value if told_before else None
-    if change.before is not None:
-        return None
+    if change.before is not None and not (change.before.status == Status.PENDING != row["status"]):
+        return None  # what was told already is not told again: the key is the same
     return Event.FIRST_DEPOSIT.value if row["is_ftd"] else str(row["event"])
 
 

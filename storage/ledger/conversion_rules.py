@@ -183,7 +183,8 @@ def _counted(bundles: list[_Bundle], habits: Habits, event: Event) -> list[_Bund
     kept = []
     for group in _groups(bundles):
         first = _first(group)
-        first.repeats = [r for b in group if b is not first and b.txn_id is not None for r in b.requests]
+        others = [r for b in group if b is not first and b.txn_id is not None for r in b.requests]
+        first.repeats = [r for r in others if r.event is event]
         kept.append(first)
     return kept
 

@@ -26,7 +26,7 @@ def judge(
     before = derive(joined, habits) if known else []
     judged = []
     for one in new:
-        found = _at_once(one, joined, habits)
+        found = _at_once(one, joined, before, habits)
         if found is None:
             joined.append(one)
             after = derive(joined, habits)
@@ -36,7 +36,7 @@ def judge(
     return judged, before, joined
 
 
-def _at_once(one: Request, joined: Sequence[Request], habits: Habits) -> Judgement | None:
+def _at_once(one: Request, joined: Sequence[Request], before: Sequence[Derived], habits: Habits) -> Judgement | None:
     """A transaction of another click, or exactly what the last request said."""
     if one.corrects is not None or habits.of(one.event) == "count":
         return None
@@ -49,7 +49,7 @@ def _at_once(one: Request, joined: Sequence[Request], habits: Habits) -> Judgeme
         return None
     if one.txn_id is None and one.event is Event.DEPOSIT and one.received_at - last.received_at > VERY_SAME_WITHIN:
         return None
-    waits = last.conversion_id is None and one.event is Event.REVERSAL
+    waits = not any(last.id in (*d.requests, *d.repeats) for d in before)
     outcome = Outcome.UNMATCHED if waits else Outcome.DUPLICATE
     return Judgement(
         request=one, outcome=outcome, reason="the very same request came before", joined=False, like=last.id
