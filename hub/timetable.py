@@ -1,6 +1,6 @@
 """What the hub looks at, and how often."""
 
-from hub import digests, domains, outbound, postbacks, sync
+from hub import digests, domains, outbound, postbacks, rates, sync
 from hub.jobs import Job
 from hub.runtime import Runtime
 from storage import settle
@@ -26,4 +26,5 @@ TIMETABLE = (
     Job("digests", 2, digests.tick),
     Job("retry", 5, postbacks.retry_waiting),
     Job("domains", 5, domains.tick),
+    Job("rates", 60, rates.tick),
 )

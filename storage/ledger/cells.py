@@ -27,7 +27,7 @@ Place = tuple[int, int, int, int, str, str, tuple[str | None, ...], date | None]
 """Campaign, site, offer, source, country, device, subs, visit day: where a figure belongs."""
 
 
-class Cell(msgspec.Struct, array_like=True):
+class Cell(msgspec.Struct, array_like=True, gc=False):
     """Figures of one place on one day. None is what nobody has given.
 
     `account_id` and `tag` are those of revenue that no offer claims, else 0 and None. `visit_day` is the day the cell

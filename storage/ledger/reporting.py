@@ -14,7 +14,7 @@ SUB_NAMES = tuple(f"sub{n}" for n in range(1, 11))
 DIMENSIONS = (*PERIODS, *ENTITIES, "country", "device", *SUB_NAMES)
 
 
-class Layers(msgspec.Struct, frozen=True):
+class Layers(msgspec.Struct, frozen=True, gc=False):
     """One measure by layer. None is not measured, or not yet known; never 0."""
 
     postback: int | None = None
@@ -22,7 +22,7 @@ class Layers(msgspec.Struct, frozen=True):
     merged: int | None = None
 
 
-class ReportRow(msgspec.Struct, frozen=True, kw_only=True):
+class ReportRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Measures of one group. `commission` is the platforms' total and may exceed its named parts.
 
     `profit` is what is known of commission less what is known of spend. `unconverted` holds, by currency, the sum that
