@@ -132,7 +132,7 @@ def faults(form: Form | None, message: Message, view_blocks: list[Json]) -> dict
     if form and form.missing:
         return {name: "please fill this in" for name in form.missing if name in inputs} or {inputs[0]: message.title}
     at = form.field if form and form.field in inputs else inputs[0]
-    return {at or inputs[0]: cut((form.fault if form else "") or message.title, 150)}
+    return {at or inputs[0]: cut((form.fault if form else "") or message.title, 300)}
 
 
 def told(message: Message, title: str) -> Json:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aiohttp
-from slack_sdk.errors import SlackApiError
+from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
 from slack_sdk.web.async_client import AsyncWebClient
 
@@ -52,7 +52,7 @@ async def post(web: AsyncWebClient, channel: str, message: Message, *, thread: s
     try:
         answer = await web.api_call(method, json=where | render(message))
     except SlackApiError as fault:
-        if fault.response.get("error") not in BLOCKS:
+        if reason(fault) not in BLOCKS:
             raise
         answer = await web.api_call(method, json=where | fallback(message))
     posted = str(answer.get("ts") or answer.get("message_ts") or "")
@@ -73,7 +73,7 @@ async def _upload(web: AsyncWebClient, channel: str, message: Message, thread: s
     for file in sent:
         try:
             await web.files_upload_v2(channel=channel, thread_ts=thread or None, **file)
-        except (SlackApiError, aiohttp.ClientError, TimeoutError) as fault:
+        except (SlackClientError, aiohttp.ClientError, TimeoutError) as fault:
             log.warning("the file %s was not uploaded: %s", file["filename"], reason(fault))
 
 
@@ -90,10 +90,10 @@ async def respond(
     """Answer at a response URL (five times within thirty minutes); False if Slack would not take it."""
     kind = {"response_type": "in_channel" if public else "ephemeral", "replace_original": replace}
     for shown in (render, fallback):
-        status = await _answer(session, url, kind | shown(message))
-        if status != 400:
+        answered = await _answer(session, url, kind | shown(message))
+        if answered != 400:
             break
-    return status == 200
+    return answered == 200
 
 
 async def respond_raw(session: aiohttp.ClientSession, url: str, body: dict[str, Any]) -> bool:
@@ -116,8 +116,15 @@ async def _answer(session: aiohttp.ClientSession, url: str, body: dict[str, Any]
 def reason(fault: Exception) -> str:
     """What went wrong, without addresses or tokens."""
     if isinstance(fault, SlackApiError):
-        return str(fault.response.get("error") or getattr(fault.response, "status_code", "")) or "refused"
+        answer = fault.response if hasattr(fault.response, "get") else {}
+        return str(answer.get("error") or status(fault))
     return type(fault).__name__
+
+
+def status(fault: SlackApiError) -> int:
+    """The HTTP status of a refusal; an answer that was no JSON is still the transport's own object."""
+    answer = fault.response
+    return int(getattr(answer, "status_code", None) or getattr(answer, "status", 0) or 0)
 
 
 class SlackSender:
@@ -140,11 +147,10 @@ class SlackSender:
 
 def _sorted(fault: SlackApiError) -> Exception:
     why = reason(fault)
-    status = getattr(fault.response, "status_code", 200)
     if why in CLOSED:
         return Lost(f"Slack says {why}")
-    if status == 429:
+    if status(fault) == 429:
         return Later("rate limited", float(fault.response.headers.get("Retry-After", "1")))
-    if why in PASSING or status >= 500:
+    if why in PASSING or status(fault) >= 500:
         return Later(f"Slack says {why}")
     return Unsendable(f"Slack says {why}")

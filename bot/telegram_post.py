@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from typing import Any
 
 from telegram import Bot, InlineKeyboardButton, InlineKeyboardMarkup, InputFile, LinkPreviewOptions, ReplyParameters
@@ -26,6 +27,9 @@ from storage import dialogues, rooms
 from storage.messages import Queued
 
 log = logging.getLogger(__name__)
+
+# Durations of PTB as timedelta, as its next major version has them; else each one warns.
+os.environ.setdefault("PTB_TIMEDELTA", "true")
 
 #: Parts of BadRequest texts that mean the room is closed to us: https://core.telegram.org/bots/api#making-requests
 CLOSED = (

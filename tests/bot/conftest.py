@@ -29,11 +29,11 @@ Chat = Callable[..., AbstractAsyncContextManager[Chatting]]
 
 @pytest.fixture
 def chat(sqlite_url: str, slack_url: str, telegram_url: str) -> Chat:
-    """`async with chat() as one:` — both chats on an empty SQLite database."""
+    """`async with chat() as one:` — both chats on the test's SQLite database, or a `fresh` one."""
 
     @asynccontextmanager
-    async def open_one(**settings: str) -> AsyncIterator[Any]:
-        database = Database(sqlite_url)
+    async def open_one(*, fresh: bool = False, **settings: str) -> AsyncIterator[Any]:
+        database = Database(sqlite_url.replace(".db", "-fresh.db") if fresh else sqlite_url)
         try:
             await upgrade(database)
             async with chatting(database, slack_url, telegram_url, **settings) as one:

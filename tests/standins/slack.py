@@ -51,7 +51,7 @@ class Slack:
             return self._response(asked)
         if asked.path.startswith("/_upload/"):
             self._keep("upload", {"content": asked.body.decode("utf-8", "replace")})
-            return Given(body=b"OK")
+            return Given(body=b"OK", headers={"Content-Type": "text/plain"})
         return self._api(asked.path.removeprefix("/api/"), asked)
 
     def _keep(self, method: str, body: dict[str, Any], token: str = "") -> None:
