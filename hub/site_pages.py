@@ -19,29 +19,34 @@ from storage.serving import Card, Look, Served
 
 FOLDER = Path(__file__).parent / "templates"
 LEGAL = ("terms", "privacy", "responsible-gambling")
-#: Stands in rendered links where the visitor's click id goes; random, so that no text of a team can hold it.
+#: Stands in links where the query with the visitor's click id begins; random, so that no team's text can hold it.
 _MARK = f"mark{secrets.token_hex(12)}"
 
 Header = tuple[bytes, bytes]
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """A page ready to be sent. `parts` are joined by the query of the outgoing links."""
+    """A page ready to be sent. `parts` are joined by what outgoing links need where their query begins."""
 
     status: int
     headers: tuple[Header, ...]
     parts: tuple[bytes, ...]
     plain: bytes
     zipped: bytes
+    varied: bool = False  # outgoing links name their variant
 
-    def body(self, query: bytes) -> bytes:
-        return query.join(self.parts) if query else self.plain
+    def body(self, click: str) -> bytes:
+        """The page for a visitor who came with a click id, or without one."""
+        if not click:
+            return self.plain
+        return f"?click={click}{'&amp;' if self.varied else ''}".encode().join(self.parts)
 
 
 def look_page(site: Served, look: Look, *, base: str, preview: bool, today: date) -> Page:
     """The site's own page. `base` stands before its links: empty on its domain, `/s/{code}` as preview."""
     found = _values(site, look, base=base, preview=preview, today=today)
-    return _render(f"{look.theme}.html", found, robots=not preview, images=_origins(look.cards))
+    script = "" if site.status == "draft" else _script()
+    return _render(f"{look.theme}.html", found, robots=not preview, images=_origins(look.cards), script=script)
 
 
 def legal_page(site: Served, look: Look, name: str, *, base: str, preview: bool, today: date) -> Page:
@@ -73,6 +78,7 @@ def _values(site: Served, look: Look, *, base: str, preview: bool, today: date) 
         "operator": look.texts.get("operator", ""), "contact": look.texts.get("contact", ""),
     }  # fmt: skip
     first = look.cards[0] if look.cards else None
+    variant = f"v={look.code}" if len(site.looks) > 1 else ""
     names |= {"casino": first.casino if first else site.name, "bonus": (first and first.bonus) or words["bonus"]}
     return {
         "site": site, "look": look, "t": words, "names": names, "market": rules, "lang": lang, "base": base,
@@ -80,25 +86,33 @@ def _values(site: Served, look: Look, *, base: str, preview: bool, today: date) 
         "headline": look.texts.get("headline") or words["headline"][look.theme].format(**names),
         "intro": look.texts.get("intro") or words["intro"][look.theme], "faq": look.texts.get("faq") or words["faq"],
         "ticks": words["ticks"] if all(card.licence and card.terms_url for card in look.cards) else words["ticks"][2:],
-        "href": lambda card, place: f"/go/{site.code}/{card.offer_code}{_MARK}",
+        "href": lambda card, place: f"/go/{site.code}/{card.offer_code}{_MARK}{variant}",
     }  # fmt: skip
 
 
 def _render(
-    template: str, values: dict[str, Any], *, robots: bool, status: int = 200, images: tuple[str, ...] = ()
+    template: str,
+    values: dict[str, Any],
+    *,
+    robots: bool,
+    status: int = 200,
+    images: tuple[str, ...] = (),
+    script: str = "",
 ) -> Page:
     style = _style(values["look"].theme)
-    html = _environment().get_template(template).render(**values, style=style)
+    html = _environment().get_template(template).render(**values, style=style, script=script)
     sources = (
         f"default-src 'none'; style-src 'sha256-{_digest(style)}'; img-src {' '.join(('data:', *images))}; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        + (f"script-src 'sha256-{_digest(script)}'; connect-src 'self'; " if script else "")
+        + "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
-    return _page(html, status=status, robots=robots, sources=sources, lang=values["lang"])
+    varied = len(values["site"].looks) > 1
+    return _page(html, status=status, robots=robots, sources=sources, lang=values["lang"], varied=varied)
 
 
-def _page(html: str, *, status: int, robots: bool, sources: str, lang: str = "en") -> Page:
+def _page(html: str, *, status: int, robots: bool, sources: str, lang: str = "en", varied: bool = False) -> Page:
     parts = tuple(part.encode() for part in html.split(_MARK))
-    plain = b"".join(parts)
+    plain = (b"?" if varied else b"").join(parts)
     headers = [
         (b"content-type", b"text/html; charset=utf-8"),
         (b"cache-control", b"no-cache, private"),
@@ -111,7 +125,12 @@ def _page(html: str, *, status: int, robots: bool, sources: str, lang: str = "en
     if not robots:
         headers.append((b"x-robots-tag", b"noindex, nofollow"))
     return Page(
-        status=status, headers=tuple(headers), parts=parts, plain=plain, zipped=gzip.compress(plain, 9, mtime=0)
+        status=status,
+        headers=tuple(headers),
+        parts=parts,
+        plain=plain,
+        varied=varied,
+        zipped=gzip.compress(plain, 9, mtime=0),
     )
 
 
@@ -133,6 +152,12 @@ def _style(theme: str) -> str:
     """Base and theme CSS in one, without the whitespace nobody needs."""
     lines = [(FOLDER / "css" / f"{name}.css").read_text(encoding="utf-8") for name in ("base", theme)]
     return "".join(line.strip() for text in lines for line in text.splitlines())
+
+
+@cache
+def _script() -> str:
+    """The beacon: what a visitor did on the page, told without cookies, and not at all if they object."""
+    return "".join((FOLDER / "beacon.js").read_text(encoding="utf-8").splitlines())
 
 
 def _digest(text: str) -> str:

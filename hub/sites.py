@@ -11,8 +11,10 @@ import structlog
 from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Receive, Scope, Send
 
 from hub import site_pages
+from hub.beacon import BEACON, Beacon
 from hub.domains import CHALLENGE, challenge
 from hub.runtime import Runtime
+from hub.site_looks import choose
 from hub.site_pages import LEGAL, Page
 from hub.site_visits import Visits
 from storage import changes, serving
@@ -37,11 +39,13 @@ class Sites:
         self._pages: dict[tuple[Any, ...], Page] = {}
         self._seen = -1
         self.visits = Visits(runtime)
+        self.beacon = Beacon(runtime)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         await self.refresh()
         self.visits.start()
+        self.beacon.start()
         self._task = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
@@ -49,6 +53,7 @@ class Sites:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             await self.visits.stop()
+            await self.beacon.stop()
 
     async def refresh(self) -> None:
         """Load all sites again if anything configured has changed since."""
@@ -94,20 +99,35 @@ class Sites:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         method = scope["method"]  # type: ignore[typeddict-item]
-        if method not in {"GET", "HEAD"}:
-            await _send(send, 405, [(b"allow", b"GET, HEAD")], b"")
-            return
         if await self._settled_elsewhere(scope, send):
             return
         site, base, name = self._place(scope)
-        if site is None:
-            await _answer(send, site_pages.nothing_page(), scope, b"")
-            return
-        look = site.looks[0]
+        if method == "POST" and name == BEACON and site is not None:
+            await _send(send, await self.beacon.take(scope, receive, site), [], b"")
+        elif method not in {"GET", "HEAD"}:
+            await _send(send, 405, [(b"allow", b"GET, HEAD")], b"")
+        elif site is None:
+            await _answer(send, site_pages.nothing_page(), scope, "", [])
+        else:
+            await self._show(scope, send, site, base, name)
+
+    async def _show(self, scope: Scope, send: Send, site: Served, base: str, name: str) -> None:
         click = _click(scope)
-        if not name and site.status != "draft":
-            self.visits.add(scope, site, click)
-        await _answer(send, self._page(site, look, name, base), scope, f"?click={click}".encode() if click else b"")
+        look = site.looks[0]
+        cookies: list[tuple[bytes, bytes]] = []
+        if not name:
+            look, cookies = choose(scope, site, click, forced=_asked_look(scope) if base else "", ident=self._ident)
+            if site.status != "draft":
+                self.visits.add(scope, site, click)
+        await _answer(send, self._page(site, look, name, base), scope, click, cookies)
+
+    def _ident(self, scope: Scope) -> tuple[str, bool]:
+        """Something that stays with a visitor without a cookie, and whether it is a machine."""
+        clicks = self.runtime.state.get("clicks")
+        if clicks is None:
+            return "", False
+        client = clicks.client(scope)
+        return f"{client.address} {client.agent.text}", bool(client.bot)
 
     async def _settled_elsewhere(self, scope: Scope, send: Send) -> bool:
         """Whether the request was for what a domain answers whatever its site: our proof of it, or where it moved."""
@@ -190,10 +210,16 @@ def _click(scope: Scope) -> str:
     return given if _CLICK.fullmatch(given) else ""
 
 
-async def _answer(send: Send, page: Page, scope: Scope, query: bytes) -> None:
-    zipped = not query and _accepts_gzip(scope)
-    body = page.zipped if zipped else page.body(query)
-    headers = [*page.headers, (b"content-length", str(len(body)).encode())]
+def _asked_look(scope: Scope) -> str:
+    """A variant asked for by name (`?look=b`), for the team to look at."""
+    query = scope["query_string"]
+    return parse_qs(query[:2000].decode("latin-1")).get("look", [""])[0] if b"look=" in query else ""
+
+
+async def _answer(send: Send, page: Page, scope: Scope, click: str, cookies: list[tuple[bytes, bytes]]) -> None:
+    zipped = not click and _accepts_gzip(scope)
+    body = page.zipped if zipped else page.body(click)
+    headers = [*page.headers, *cookies, (b"content-length", str(len(body)).encode())]
     if zipped:
         headers.append((b"content-encoding", b"gzip"))
     await _send(send, page.status, headers, b"" if scope["method"] == "HEAD" else body)  # type: ignore[typeddict-item]

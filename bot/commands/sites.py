@@ -139,9 +139,10 @@ async def create_site(ctx: Context, new: NewSite) -> Site:
     country = read_market(new.market)
     values = {
         "name": new.name, "code": await names.code_for(ctx.tx, table, ctx.team_id, new.name), "market": country,
-        "locale": read_locale(new.locale or market(country).locale), "theme": _theme(new.theme), "texts": _texts(new),
+        "locale": read_locale(new.locale or market(country).locale), "theme": chosen_theme(new.theme),
+        "texts": _texts(new),
     }  # fmt: skip
-    chosen = await _offers(ctx, new.offers)
+    chosen = await chosen_offers(ctx, new.offers)
     made = await sites.add(ctx.tx, team_id=ctx.team_id, now=ctx.now, values=values, offer_ids=chosen)
     return await _noted(ctx, made)
 
@@ -150,15 +151,15 @@ async def create_site(ctx: Context, new: NewSite) -> Site:
 async def edit_site(ctx: Context, new: SiteEdit) -> Site:
     """Change a site; a published one changes everywhere within a second, and its last version is kept."""
     row = await _site(ctx, new.site)
-    before = await _shown(ctx, row)
+    before = await shown_site(ctx, row)
     values = await _edited(ctx, row, new)
     if not values and new.offers is None:
         raise Refused("nothing to change: name a field, e.g. offers=…", field="site")
     await sites.change(ctx.tx, row.id, values)
     if new.offers is not None:
-        await sites.set_offers(ctx.tx, row.id, await _offers(ctx, new.offers))
+        await sites.set_offers(ctx.tx, row.id, await chosen_offers(ctx, new.offers))
     if row.status == sites.PUBLISHED:
-        await _publish(ctx, row.id)
+        await publish_again(ctx, row.id)
     return await _noted(ctx, row.id, before=before)
 
 
@@ -177,15 +178,15 @@ async def list_sites(ctx: Context, new: SiteList) -> Page[Site]:
 @command("site show", role=Role.VIEWER, says=site_card, reads=True, positional=("site",))
 async def show_site(ctx: Context, new: OneSite) -> Site:
     """A site, its address, and what is missing before it can be published."""
-    return await _shown(ctx, await _site(ctx, new.site))
+    return await shown_site(ctx, await _site(ctx, new.site))
 
 
 @command("site publish", role=Role.BUYER, says=site_card, positional=("site",))
 async def publish_site(ctx: Context, new: OneSite) -> Site:
     """Put a site live; refused with the list of what is missing."""
     row = await _site(ctx, new.site)
-    before = await _shown(ctx, row)
-    await _publish(ctx, row.id)
+    before = await shown_site(ctx, row)
+    await publish_again(ctx, row.id)
     return await _noted(ctx, row.id, before=before)
 
 
@@ -193,7 +194,7 @@ async def publish_site(ctx: Context, new: OneSite) -> Site:
 async def pause_site(ctx: Context, new: OneSite) -> Site:
     """Take a site off its domains; campaigns that lead to it still find its preview address."""
     row = await _site(ctx, new.site)
-    before = await _shown(ctx, row)
+    before = await shown_site(ctx, row)
     await sites.change(ctx.tx, row.id, {"status": sites.PAUSED})
     return await _noted(ctx, row.id, before=before)
 
@@ -209,18 +210,19 @@ async def list_versions(ctx: Context, new: OneSite) -> Page[VersionLine]:
 async def roll_back(ctx: Context, new: Rollback) -> Site:
     """Publish an earlier version again; it becomes the newest one."""
     row = await _site(ctx, new.site)
-    before = await _shown(ctx, row)
+    before = await shown_site(ctx, row)
     found = next((one for one in await sites.versions(ctx.tx, row.id) if one.version == new.version), None)
     if found is None:
         raise Missing(f"site {row.code} has no version {new.version}: site versions {row.code}", field="version")
     content = dict(found.content)
     await sites.set_offers(ctx.tx, row.id, content.pop("offers"))
     await sites.change(ctx.tx, row.id, content)
-    await _publish(ctx, row.id)
+    await publish_again(ctx, row.id)
     return await _noted(ctx, row.id, before=before)
 
 
-async def _publish(ctx: Context, site_id: int) -> None:
+async def publish_again(ctx: Context, site_id: int) -> None:
+    """Publish a site as it is now, as its newest version. Raises Refused with what is missing."""
     row = await names.by_id(ctx.tx, table, site_id)
     missing = sites.missing(row, (await sites.cards(ctx.tx, [site_id]))[site_id])
     if missing:
@@ -239,7 +241,7 @@ async def _edited(ctx: Context, row: Row[Any], new: SiteEdit) -> dict[str, Any]:
     if new.locale:
         values["locale"] = read_locale(new.locale)
     if new.theme:
-        values["theme"] = _theme(new.theme)
+        values["theme"] = chosen_theme(new.theme)
     if texts := _texts(new):
         values["texts"] = {**row.texts, **texts}
     return values
@@ -259,7 +261,7 @@ def _question(text: str) -> list[str]:
     return [question.strip(), answer.strip()]
 
 
-def _theme(word: str) -> str:
+def chosen_theme(word: str) -> str:
     plain = names.slug(word)
     theme = _THEME_WORDS.get(plain, plain)
     if theme not in sites.THEMES:
@@ -269,7 +271,7 @@ def _theme(word: str) -> str:
     return theme
 
 
-async def _offers(ctx: Context, words: list[str]) -> list[int]:
+async def chosen_offers(ctx: Context, words: list[str]) -> list[int]:
     found = [(await names.find(ctx.tx, offers, ctx.team_id, word, field="offers")).id for word in words]
     if len(set(found)) < len(found):
         raise Refused("offers: one is named twice", field="offers")
@@ -280,12 +282,12 @@ async def _site(ctx: Context, word: str) -> Row[Any]:
     return await names.find(ctx.tx, table, ctx.team_id, word, field="site")
 
 
-async def _shown(ctx: Context, row: Row[Any]) -> Site:
+async def shown_site(ctx: Context, row: Row[Any]) -> Site:
     return (await sites.shown(ctx.tx, [row], public_url=ctx.deployment.public_url))[0]
 
 
 async def _noted(ctx: Context, site_id: int, *, before: Site | None = None) -> Site:
-    site = await _shown(ctx, await names.by_id(ctx.tx, table, site_id))
+    site = await shown_site(ctx, await names.by_id(ctx.tx, table, site_id))
     ctx.notes |= {"entity": "site", "entity_id": site.id, "before": before, "after": site}
     return site
 

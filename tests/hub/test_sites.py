@@ -11,6 +11,7 @@ from sqlalchemy import insert, update
 import bot.commands  # noqa: F401
 from bot.command import Answer, parse, run
 from bot.context import Actor, Context, Deployment
+from hub.ports import HubPorts
 from hub.runtime import Runtime
 from hub.settings import Settings
 from hub.sites import Sites, normal_host
@@ -66,10 +67,10 @@ async def at_work(opened: Callable[[], Any]) -> AsyncIterator[Team]:
 
 
 def new_runtime(database: Database, team_id: int) -> Runtime:
-    ports: Any = None
+    settings = Settings(secret_key="0" * 64, public_url=PUBLIC)
     return Runtime(
-        settings=Settings(secret_key="0" * 64, public_url=PUBLIC), database=database, box=Box("0" * 64), ports=ports,
-        team_id=team_id, clock=lambda: NOW,
+        settings=settings, database=database, box=Box("0" * 64), ports=HubPorts(settings), team_id=team_id,
+        clock=lambda: NOW,
     )  # fmt: skip
 
 

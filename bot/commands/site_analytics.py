@@ -1,0 +1,263 @@
+"""What visitors do on sites, and what comes of it: analytics of one, an overview of all, the funnel as a report."""
+
+from datetime import date
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy import Row, select
+
+from bot.arguments import Arguments, choices, refers
+from bot.command import command
+from bot.context import Context
+from bot.figures import money
+from bot.message import Message, Table, Text
+from bot.words import period
+from storage import analytics, names, serving
+from storage.analytics import Behaviour
+from storage.ledger.errors import Refused
+from storage.ledger.facts import Role
+from storage.ledger.reporting import ReportRow
+from storage.reports import ReportQuery, merged_report
+from storage.tables import sites as table
+
+Which = Annotated[str, refers("site", "which site")]
+Range = Annotated[str, Meta(description="today, yesterday, 7d, 30d, mtd, a day, or <from>..<to>")]
+
+
+class AnalyticsWanted(Arguments):
+    site: Which
+    range: Range = "7d"
+    by: Annotated[str, choices("what to look at it by", *analytics.DIMENSIONS)] = "day"
+
+
+class ReportWanted(Arguments):
+    site: Which
+    range: Range = "30d"
+
+
+class OverviewWanted(Arguments):
+    range: Range = "7d"
+
+
+class Analytics(msgspec.Struct, frozen=True, kw_only=True):
+    """What visitors did, in all and by a trait."""
+
+    site: str
+    from_: date = msgspec.field(name="from")
+    to: date
+    total: Behaviour | None
+    rows: list[Behaviour]
+
+
+class FunnelLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One offer in one variant: seen, opened, registered, deposited. Null is not measured; money in micro-units."""
+
+    variant: str
+    position: int | None
+    offer: str
+    impressions: int | None
+    clicks: int
+    ctr: float | None
+    registrations: int | None
+    first_deposits: int | None
+
+
+class Funnel(msgspec.Struct, frozen=True, kw_only=True):
+    """A site from visit to commission. `offers` are rows of the merged report: both layers, with the money."""
+
+    site: str
+    from_: date = msgspec.field(name="from")
+    to: date
+    currency: str
+    visits: int | None
+    visitors: int | None
+    outgoing: int
+    registrations: int | None
+    first_deposits: int | None
+    commission: int | None
+    lines: list[FunnelLine]
+    offers: list[ReportRow]
+
+
+class OverviewLine(msgspec.Struct, frozen=True, kw_only=True):
+    site: str
+    status: str
+    visits: int | None
+    visitors: int | None
+    ctr: float | None
+    registrations: int | None
+    first_deposits: int | None
+    commission: int | None
+
+
+class Overview(msgspec.Struct, frozen=True, kw_only=True):
+    from_: date = msgspec.field(name="from")
+    to: date
+    currency: str
+    items: list[OverviewLine]
+
+
+def analytics_table(_ctx: Context, found: Analytics) -> Message:
+    title = f"Visitors of {found.site}, {_days(found.from_, found.to)}"
+    if found.total is None:
+        return Message(title, (Text("Nobody has been measured in this range."),), private=True)
+    rows = tuple(_behaviour_row(one) for one in found.rows[:40])
+    columns = (next(iter(found.rows[0].group)), "Views", "Visitors", "Bounced", "Seconds", "Scrolled", "Went on")
+    total = found.total
+    summary = Text(f"{total.visitors} visitors, {_percent(total.ctr)} went on to an offer", strong=True)
+    return Message(title, (summary, Table(columns, rows, numeric=(1, 2, 3, 4, 5, 6))), private=True)
+
+
+def _behaviour_row(one: Behaviour) -> tuple[str, ...]:
+    value = next(iter(one.group.values())) or "–"
+    seconds = "–" if one.seconds is None else f"{one.seconds:g}"
+    shares = _percent(one.bounce_rate), seconds, _percent(one.scroll), _percent(one.ctr)
+    return value, str(one.views), str(one.visitors), *shares
+
+
+def funnel_table(_ctx: Context, found: Funnel) -> Message:
+    title = (
+        f"{found.site}, {_days(found.from_, found.to)}: {_number(found.visits)} visits, {found.outgoing} to offers, "
+        f"{_number(found.registrations)} regs, {_number(found.first_deposits)} FTD, "
+        f"{money(found.commission, found.currency)}"
+    )
+    rows = tuple(
+        (one.variant, _number(one.position), one.offer, _number(one.impressions), str(one.clicks), _percent(one.ctr),
+         _number(one.registrations), _number(one.first_deposits))
+        for one in found.lines
+    )  # fmt: skip
+    columns = ("Variant", "Position", "Offer", "Seen", "Opened", "CTR", "Regs", "FTD")
+    if not rows:
+        return Message(title, (Text("Nobody has been measured in this range."),), private=True)
+    return Message(title, (Table(columns, rows, numeric=(1, 3, 4, 5, 6, 7)),), private=True)
+
+
+def overview_table(_ctx: Context, found: Overview) -> Message:
+    if not found.items:
+        return Message("No sites yet: site create name=… market=DE offers=…", private=True)
+    rows = tuple(
+        (one.site, one.status, _number(one.visits), _percent(one.ctr), _number(one.registrations),
+         _number(one.first_deposits), money(one.commission, found.currency))
+        for one in found.items
+    )  # fmt: skip
+    columns = ("Site", "Status", "Visits", "CTR", "Regs", "FTD", "Commission")
+    return Message(
+        f"Sites, {_days(found.from_, found.to)}", (Table(columns, rows, numeric=(2, 3, 4, 5, 6)),), private=True
+    )
+
+
+@command("site analytics", role=Role.VIEWER, says=analytics_table, reads=True, positional=("site", "range"),
+         keywords=("by",))  # fmt: skip
+async def site_analytics(ctx: Context, new: AnalyticsWanted) -> Analytics:
+    """Views, visitors, bounces, time, scrolling and offers opened, by day, variant, device, country …"""
+    row, (first, last) = await _site(ctx, new.site), _range(ctx, new.range)
+    total = await analytics.behaviour(ctx.tx, [row.id], first, last)
+    rows = await analytics.behaviour(ctx.tx, [row.id], first, last, by=new.by)
+    if new.by == "day":
+        rows = sorted(rows, key=lambda one: one.group["day"])
+    return Analytics(site=row.code, from_=first, to=last, total=total[0] if total else None, rows=rows)
+
+
+@command("site report", role=Role.VIEWER, says=funnel_table, reads=True, positional=("site", "range"))
+async def site_report(ctx: Context, new: ReportWanted) -> Funnel:
+    """From visit to commission: what each offer brought, in each variant and position."""
+    row, (first, last) = await _site(ctx, new.site), _range(ctx, new.range)
+    report = await merged_report(ctx.tx, _query(ctx, first, last, by=("offer",), sites=(row.code,)))
+    people = await analytics.behaviour(ctx.tx, [row.id], first, last)
+    lines = await _lines(ctx, row, first, last)
+    totals = report.totals
+    return Funnel(
+        site=row.code, from_=first, to=last, currency=report.currency, visits=totals.site_visits,
+        visitors=people[0].visitors if people else None, outgoing=sum(one.clicks for one in lines),
+        registrations=totals.registrations.merged, first_deposits=totals.first_deposits.merged,
+        commission=totals.commission, lines=lines, offers=report.rows,
+    )  # fmt: skip
+
+
+@command("site overview", role=Role.VIEWER, says=overview_table, reads=True, positional=("range",))
+async def site_overview(ctx: Context, new: OverviewWanted) -> Overview:
+    """All sites side by side: visits, CTR, registrations, first deposits, commission."""
+    first, last = _range(ctx, new.range)
+    rows = list(await ctx.tx.execute(select(table).where(table.c.team_id == ctx.team_id).order_by(table.c.id)))
+    report = await merged_report(ctx.tx, _query(ctx, first, last, by=("site",), sites=None))
+    of = {one.group["site"]: one for one in report.rows}
+    people = await analytics.behaviour(ctx.tx, [row.id for row in rows], first, last, by="site")
+    did = {one.group["site"]: one for one in people}
+    items = [_overview_line(row, of.get(row.code), did.get(str(row.id))) for row in rows]
+    return Overview(from_=first, to=last, currency=report.currency, items=items)
+
+
+def _overview_line(row: Row[tuple[object, ...]], found: ReportRow | None, did: Behaviour | None) -> OverviewLine:
+    return OverviewLine(
+        site=row.code, status=row.status, visits=found.site_visits if found else None,
+        visitors=did.visitors if did else None, ctr=did.ctr if did else None,
+        registrations=found.registrations.merged if found else None,
+        first_deposits=found.first_deposits.merged if found else None, commission=found.commission if found else None,
+    )  # fmt: skip
+
+
+async def _lines(ctx: Context, row: Row[tuple[object, ...]], first: date, last: date) -> list[FunnelLine]:
+    site_id = int(row.id)
+    seen = {(one.variant, one.offer): one for one in await analytics.showings(ctx.tx, site_id, first, last)}
+    opened = await analytics.outgoing_clicks(ctx.tx, site_id, first, last)
+    done = {(one.variant, one.offer): one for one in await analytics.converted(ctx.tx, site_id, first, last)}
+    places = await _positions(ctx, site_id)
+    return [
+        _line(key, places.get(key), seen.get(key), opened.get(key), done.get(key))
+        for key in sorted(
+            seen.keys() | opened.keys() | done.keys(), key=lambda key: (key[0], places.get(key, 99), key[1])
+        )
+    ]
+
+
+def _line(
+    key: tuple[str, str],
+    place: int | None,
+    seen: analytics.Went | None,
+    opened: int | None,
+    done: analytics.Converted | None,
+) -> FunnelLine:
+    clicks = seen.clicks if opened is None and seen else opened or 0
+    shown = seen.impressions if seen else None
+    return FunnelLine(
+        variant=key[0], position=place, offer=key[1], impressions=shown, clicks=clicks,
+        ctr=seen.clicks / seen.impressions if seen and seen.impressions else None,
+        registrations=done.registrations if done else None, first_deposits=done.first_deposits if done else None,
+    )  # fmt: skip
+
+
+async def _positions(ctx: Context, site_id: int) -> dict[tuple[str, str], int]:
+    """Where each offer stands in each variant now, 1 on top."""
+    site = next(one for one in (await serving.load(ctx.tx)).sites if one.id == site_id)
+    return {(look.code, card.offer_code): n for look in site.looks for n, card in enumerate(look.cards, 1)}
+
+
+def _query(ctx: Context, first: date, last: date, *, by: tuple[str, ...], sites: tuple[str, ...] | None) -> ReportQuery:
+    return ReportQuery(
+        team_id=ctx.team_id, first=first, last=last, by=by, sites=sites, timezone=ctx.deployment.timezone,
+        currency=ctx.deployment.currency,
+    )  # fmt: skip
+
+
+async def _site(ctx: Context, word: str) -> Row[tuple[object, ...]]:
+    return await names.find(ctx.tx, table, ctx.team_id, word, field="site")
+
+
+def _range(ctx: Context, text: str) -> tuple[date, date]:
+    try:
+        return period(text, ctx.today)
+    except ValueError as error:
+        raise Refused(f"range: {error}", field="range") from None
+
+
+def _days(first: date, last: date) -> str:
+    return f"{first:%d %b %Y}" if first == last else f"{first:%d %b} to {last:%d %b %Y}"
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"
+
+
+def _number(value: int | None) -> str:
+    return "–" if value is None else str(value)

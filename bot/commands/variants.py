@@ -1,0 +1,147 @@
+"""Variants: try another form of a site on a share of its visitors, see which is better, keep it."""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy import Row
+
+from bot.arguments import Arguments, choices, refers
+from bot.command import command
+from bot.commands.sites import Headline, Intro, Theme, chosen_offers, chosen_theme, publish_again, shown_site
+from bot.context import Context
+from bot.message import Button, Buttons, Message, Notice, Table
+from storage import names, sites, variants
+from storage.ledger.errors import Refused
+from storage.ledger.experiment import Standing, compare
+from storage.ledger.facts import Role
+from storage.sites import Site
+from storage.tables import sites as table
+
+_GOAL_WORDS = {"ctr": "went on to an offer", "registration": "registered", "first_deposit": "deposited"}
+
+Which = Annotated[str, refers("site", "which site")]
+
+
+class NewVariant(Arguments):
+    site: Which
+    theme: Theme | None = None
+    offers: Annotated[list[str] | None, Meta(description="another order; offers not named follow")] = None
+    headline: Headline = None
+    intro: Intro = None
+    weight: Annotated[int, Meta(description="share against the site's own 1", ge=1, le=100)] = 1
+
+
+class OneVariant(Arguments):
+    site: Which
+    variant: Annotated[str, Meta(description="its letter: a is the site as it is")]
+
+
+class Compared(Arguments):
+    site: Which
+    goal: Annotated[str, choices("what counts as success", *variants.GOALS)] = "ctr"
+
+
+class Experiment(msgspec.Struct, frozen=True, kw_only=True):
+    """How the running variants of a site compare; `winner` is null while it is not enough yet."""
+
+    site: str
+    goal: str
+    variants: list[Standing]
+    winner: str | None
+    reason: str
+
+
+def experiment_card(_ctx: Context, found: Experiment) -> Message:
+    rows = tuple(_line(one) for one in found.variants)
+    columns = ("Variant", "Visitors", _GOAL_WORDS[found.goal], "95 % interval", "Best", "Expected loss")
+    level: Any = "ok" if found.winner else "info"
+    keep = (Buttons((Button(f"Keep {found.winner}", f"variant keep {found.site} {found.winner}", style="primary"),)),)
+    blocks = (
+        Table(columns, rows, numeric=(1, 2, 3, 4, 5)),
+        Notice(level, found.reason),
+        *(keep if found.winner else ()),
+    )
+    return Message(f"Variants of {found.site}", blocks)
+
+
+def _line(one: Standing) -> tuple[str, ...]:
+    rate = "–" if one.rate is None else f"{one.rate:.1%}"
+    interval = f"{one.low:.1%} to {one.high:.1%}"
+    return one.code, str(one.visitors), rate, interval, f"{one.best:.0%}", f"{one.expected_loss:.2%}"
+
+
+def kept_card(_ctx: Context, site: Site) -> Message:
+    return Message(f"Site {site.name} ({site.code}) goes on as version {site.version or '–'}", ())
+
+
+@command("variant add", role=Role.BUYER, says=experiment_card, positional=("site",))
+async def add_variant(ctx: Context, new: NewVariant) -> Experiment:
+    """Show another theme, order or text to a share of a site's visitors."""
+    row = await _site(ctx, new.site)
+    texts = {name: getattr(new, name) for name in ("headline", "intro") if getattr(new, name)}
+    order = await chosen_offers(ctx, new.offers) if new.offers else None
+    if not (new.theme or texts or order):
+        raise Refused("theme: say what is different: theme=…, offers=… or headline=…", field="theme")
+    mine = (await sites.offer_ids(ctx.tx, [row.id]))[row.id]
+    if strangers := set(order or ()) - set(mine):
+        raise Refused(
+            f"offers: {len(strangers)} of them are not on the site: site edit {row.code} offers=…", field="offers"
+        )
+    theme = chosen_theme(new.theme) if new.theme else None
+    values = {"theme": theme, "texts": texts, "offers": order, "weight": new.weight}
+    code = await variants.add(ctx.tx, team_id=ctx.team_id, site_id=row.id, now=ctx.now, values=values)
+    ctx.notes |= {"entity": "site", "entity_id": row.id, "after": {"variant": code, **values}}
+    return await _compared(ctx, row, "ctr")
+
+
+@command("variant list", role=Role.VIEWER, says=experiment_card, reads=True, positional=("site",))
+async def list_variants(ctx: Context, new: Compared) -> Experiment:
+    """How the variants of a site compare, and whether that can be said yet."""
+    if new.goal not in variants.GOALS:
+        raise Refused(f"goal: one of {', '.join(variants.GOALS)}", field="goal")
+    return await _compared(ctx, await _site(ctx, new.site), new.goal)
+
+
+@command("variant drop", role=Role.BUYER, says=experiment_card, positional=("site", "variant"))
+async def drop_variant(ctx: Context, new: OneVariant) -> Experiment:
+    """Show a variant no longer."""
+    row = await _site(ctx, new.site)
+    found = await variants.one(ctx.tx, row.id, new.variant)
+    if found.code == "a":
+        raise Refused("variant: a is the site itself: keep another one instead", field="variant")
+    await variants.end(ctx.tx, row.id, ctx.now, code=found.code)
+    ctx.notes |= {"entity": "site", "entity_id": row.id, "before": {"variant": found.code}}
+    return await _compared(ctx, row, "ctr")
+
+
+@command("variant keep", role=Role.BUYER, says=kept_card, positional=("site", "variant"))
+async def keep_variant(ctx: Context, new: OneVariant) -> Site:
+    """Make a variant the site itself and end the test."""
+    row = await _site(ctx, new.site)
+    before = await shown_site(ctx, row)
+    found = await variants.one(ctx.tx, row.id, new.variant)
+    await variants.end(ctx.tx, row.id, ctx.now)
+    if found.code != "a":
+        values = {"theme": found.theme or row.theme, "texts": {**row.texts, **found.texts}}
+        await sites.change(ctx.tx, row.id, values)
+    if found.offers:
+        mine = (await sites.offer_ids(ctx.tx, [row.id]))[row.id]
+        kept = [one for one in found.offers if one in mine]
+        await sites.set_offers(ctx.tx, row.id, [*kept, *(one for one in mine if one not in kept)])
+    if row.status == sites.PUBLISHED:
+        await publish_again(ctx, row.id)
+    after = await shown_site(ctx, await names.by_id(ctx.tx, table, row.id))
+    ctx.notes |= {"entity": "site", "entity_id": row.id, "before": before, "after": after}
+    return after
+
+
+async def _compared(ctx: Context, row: Row[Any], goal: str) -> Experiment:
+    verdict = compare(await variants.arms(ctx.tx, row.id, goal=goal))
+    return Experiment(
+        site=row.code, goal=goal, variants=verdict.standings, winner=verdict.winner, reason=verdict.reason
+    )
+
+
+async def _site(ctx: Context, word: str) -> Row[Any]:
+    return await names.find(ctx.tx, table, ctx.team_id, word, field="site")
