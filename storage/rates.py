@@ -81,7 +81,7 @@ async def first_published(tx: AsyncConnection) -> date | None:
 
 
 async def listed(
-    tx: AsyncConnection, team_id: int, *, currency: str | None, first: date, last: date, limit: int = 500
+    tx: AsyncConnection, team_id: int, *, currency: str | None, first: date, last: date, limit: int = 500, skip: int = 0
 ) -> list[Kept]:
     """The team's own rates and the published ones, the latest first."""
     r = rates.c
@@ -90,5 +90,7 @@ async def listed(
     )
     if currency:
         query = query.where(or_(r.currency == currency, and_(r.base == currency, r.team_id == EVERYBODY)))
-    rows = await tx.execute(query.order_by(r.day.desc(), r.team_id.desc(), r.currency).limit(limit))
+    rows = await tx.execute(
+        query.order_by(r.day.desc(), r.team_id.desc(), r.currency, r.base).limit(limit).offset(skip)
+    )
     return [Kept(day=x.day, currency=x.currency, base=x.base, rate=Decimal(x.rate), origin=x.origin) for x in rows]

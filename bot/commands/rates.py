@@ -1,0 +1,139 @@
+"""Exchange rates of the team's own: for currencies no bank publishes, or instead of the bank's."""
+
+from datetime import date, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from bot.arguments import Arguments
+from bot.command import command
+from bot.context import Context
+from bot.message import Message, Notice, Table, Text
+from storage import rates
+from storage.ledger.errors import Refused
+from storage.ledger.facts import Role
+
+MAX_DAYS = 1_100  # three years at once
+SHOWN = 60  # days a list goes back by default
+
+
+class NewRate(Arguments):
+    currency: Annotated[str, Meta(description="currency the rate is for: USDT, BRL …")]
+    rate: Annotated[str, Meta(description="what one unit of it is worth in the report currency")]
+    day: Annotated[date | None, Meta(description="the day it stands for (today, if no range is given)")] = None
+    from_: Annotated[date | None, Meta(description="first day of a range")] = None
+    to: Annotated[date | None, Meta(description="last day of the range, included (today, if absent)")] = None
+
+
+class Rate(msgspec.Struct, frozen=True, kw_only=True):
+    """`rate` is what one `currency` is worth in `base`, a decimal written out."""
+
+    currency: str
+    base: str
+    rate: str
+    from_: date = msgspec.field(name="from")
+    to: date
+    origin: str
+
+
+class RatesWanted(Arguments):
+    currency: Annotated[str | None, Meta(description="only this currency")] = None
+    from_: Annotated[date | None, Meta(description="first day")] = None
+    to: Annotated[date | None, Meta(description="last day, included")] = None
+    limit: int = 100
+    after: str | None = None
+
+
+class RateList(msgspec.Struct, frozen=True, kw_only=True):
+    items: list[Rate]
+    next: str | None = None
+
+
+def rate_card(ctx: Context, made: Rate) -> Message:
+    days = f"{made.from_}" if made.from_ == made.to else f"{made.from_} to {made.to}"
+    return Message(f"1 {made.currency} = {made.rate} {made.base} on {days}", (
+        Text("Reports use it at once, before the bank's rate."),
+    ))  # fmt: skip
+
+
+def rate_table(ctx: Context, made: RateList) -> Message:
+    if not made.items:
+        return Message("No exchange rates in these days", (Notice("info", "rate set adds one"),), private=True)
+    rows = tuple((f"{one.from_}", f"1 {one.currency}", one.rate, one.base, one.origin) for one in made.items)
+    return Message("Exchange rates", (Table(("day", "of", "is", "in", "from"), rows, numeric=(2,)),), private=True)
+
+
+@command("rate set", role=Role.BUYER, says=rate_card, positional=("currency", "rate", "day"))
+async def set_rate(ctx: Context, new: NewRate) -> Rate:
+    """Set what a currency is worth on a day, or on every day of a range."""
+    base = ctx.deployment.currency
+    currency = code(new.currency)
+    if currency == base:
+        raise Refused(f"currency: {currency} is the report currency itself", field="currency")
+    rate = _rate(new.rate)
+    first, last = _days(new, ctx.today)
+    days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+    await rates.keep(ctx.tx, ctx.team_id, [
+        rates.Kept(day=day, currency=currency, base=base, rate=rate, origin="team") for day in days
+    ])  # fmt: skip
+    ctx.notes["entity"] = f"rate {currency}"
+    return Rate(currency=currency, base=base, rate=f"{rate:f}", from_=first, to=last, origin="team")
+
+
+def code(word: str) -> str:
+    """A currency code as it is kept. Raises Refused."""
+    found = word.strip().upper()
+    if not (2 <= len(found) <= 10 and found.isalnum()):
+        raise Refused(f"currency: {word!r} is not a currency code: write EUR, BRL or USDT", field="currency")
+    return found
+
+
+def _rate(word: str) -> Decimal:
+    """A rate as typed. A lone comma is decimal, however many digits follow: nobody groups the digits of a rate."""
+    text = word.strip().replace(" ", "")
+    if text.count(",") == 1 and "." not in text:
+        text = text.replace(",", ".")
+    try:
+        rate = Decimal(text)
+    except InvalidOperation:
+        raise Refused(f"rate: {word!r} is not a number: write 0.92", field="rate") from None
+    if not rate.is_finite() or rate <= 0 or not Decimal("1e-12") <= rate <= Decimal("1e12"):
+        raise Refused("rate: must be above 0", field="rate")
+    return rate
+
+
+def _days(new: NewRate, today: date) -> tuple[date, date]:
+    if new.day is not None and (new.from_ is not None or new.to is not None):
+        raise Refused("day: give either a day or a range from … to", field="day")
+    if new.from_ is None:
+        if new.to is not None:
+            raise Refused("from: the range has no first day", field="from")
+        return new.day or today, new.day or today
+    last = new.to or today
+    if last < new.from_:
+        raise Refused(f"to: the range ends before it starts: {new.from_}..{last}", field="to")
+    if (last - new.from_).days >= MAX_DAYS:
+        raise Refused(f"to: at most {MAX_DAYS} days at once", field="to")
+    return new.from_, last
+
+
+@command("rate list", role=Role.VIEWER, says=rate_table, reads=True, positional=("currency",))
+async def list_rates(ctx: Context, new: RatesWanted) -> RateList:
+    """Rates that stand: the team's own and the published ones, the latest day first."""
+    if not 1 <= new.limit <= 500:
+        raise Refused("limit: between 1 and 500", field="limit")
+    if new.after is not None and not new.after.isdigit():
+        raise Refused("after: not a cursor of this list: take `next` of the page before", field="after")
+    skip = int(new.after or 0)
+    last = new.to or ctx.today
+    found = await rates.listed(
+        ctx.tx, ctx.team_id, currency=code(new.currency) if new.currency else None,
+        first=new.from_ or last - timedelta(days=SHOWN), last=last, limit=new.limit + 1, skip=skip,
+    )  # fmt: skip
+    items = [
+        Rate(currency=one.currency, base=one.base, rate=f"{one.rate:f}", from_=one.day, to=one.day, origin=one.origin)
+        for one in found[: new.limit]
+    ]
+    return RateList(items=items, next=str(skip + new.limit) if len(found) > new.limit else None)
