@@ -3,8 +3,10 @@
 import re
 from datetime import date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any
 
+_PLAIN = re.compile(r"(-?)(\d{1,12})(?:\.(\d{1,6}))?")  # nearly all amounts, read without Decimal
 _GROUPED = re.compile(r"-?\d{1,3}(\.\d{3})+")
 MICRO = Decimal(1_000_000)
 _LARGEST = Decimal(2**63)
@@ -63,6 +65,9 @@ def _finite(found: Decimal, value: Any) -> Decimal:
 
 def micro(value: Any) -> int | None:
     """An amount in whole units as micro-units, rounded half-even. Raises ValueError."""
+    if isinstance(value, str) and (plain := _PLAIN.fullmatch(value)):
+        units = int(plain[2] + (plain[3] or "").ljust(6, "0"))
+        return -units if plain[1] else units
     found = number(value)
     return None if found is None else to_micro(found)
 
@@ -76,6 +81,10 @@ def to_micro(amount: Decimal) -> int:
 
 def whole(value: Any) -> int | None:
     """A count; `1.041` is one thousand and forty-one. Raises ValueError for a fraction."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.isdecimal() and len(value) < 19:
+        return int(value)
     grouped = isinstance(value, str) and _GROUPED.fullmatch(value.strip())
     found = number(value.replace(".", "") if grouped else value)
     if found is None:
@@ -95,6 +104,7 @@ _DAYS = (
 )
 
 
+@lru_cache(maxsize=5000)
 def day(value: Any, order: str = "") -> date:
     """A day as written: ISO, 2026/10/01, 20261001, 01.10.2026, 10/01/2026 (month first unless `order` is dmy).
 

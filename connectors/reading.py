@@ -152,7 +152,7 @@ def csv_of(body: bytes, connection: Connection, *, header: Collection[str]) -> t
     totals: list[Record] = []
     for number, line in enumerate(csv.reader(io.StringIO(text), delimiter=_delimiter(text, wanted)), 1):
         cells = [cell.strip() for cell in line]
-        if any(plain_name(cell) in wanted for cell in cells):
+        if any(plain_name(cell) in wanted for cell in cells if not cell[:1].isdigit()):
             names = cells
         elif names is None or not any(cells):
             continue

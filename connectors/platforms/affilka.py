@@ -14,11 +14,12 @@ import msgspec
 
 from connectors import pasted
 from connectors.base import Connection, Platform, PostbackWords, Window
-from connectors.columns import Columns, Sheet
+from connectors.columns import Columns
 from connectors.http import Answer, Http
 from connectors.pages import Page, bundle, unbundle
 from connectors.platforms.windows import asked_until
 from connectors.reading import Record, ask, json_of, snippet, sound
+from connectors.sheet import Sheet
 from connectors.urls import joined
 from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Figures, Report

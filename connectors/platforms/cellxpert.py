@@ -11,13 +11,14 @@ from typing import Annotated, ClassVar
 import msgspec
 
 from connectors.base import Connection, Platform, PostbackWords, Window
-from connectors.columns import Columns, Sheet, added
+from connectors.columns import Columns, added
 from connectors.http import Http
 from connectors.numbers import day as read_day
 from connectors.numbers import micro
 from connectors.pages import Page, bundle, unbundle
 from connectors.reading import Record, ask, decoded, sound
 from connectors.records import records_of
+from connectors.sheet import Sheet
 from connectors.urls import joined
 from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Figures, Report, RevenueRow

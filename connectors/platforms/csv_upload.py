@@ -9,10 +9,11 @@ from typing import ClassVar
 import msgspec
 
 from connectors.base import Connection, Platform, Window
-from connectors.columns import Columns, Sheet
+from connectors.columns import Columns
 from connectors.http import Http
 from connectors.numbers import day as read_day
 from connectors.reading import Record, csv_of, plain_name
+from connectors.sheet import Sheet
 from storage.ledger.errors import ConnectorError, Refused
 from storage.ledger.facts import Report
 
@@ -68,8 +69,7 @@ class CsvUpload(Platform):
     def read(self, raw: bytes, connection: Connection, window: Window) -> Report:
         sheet = Sheet(self._columns(connection), connection, window, raw)
         for record in self._records(raw, sheet.columns, connection):
-            fixed = None if self._has_tag(record, sheet.columns) else {"tag": ""}
-            sheet.add(record, fixed)
+            sheet.add(record, {} if self._has_tag(record, sheet.columns) else {"tag": ""})
         return sheet.report()
 
     def window(self, raw: bytes, connection: Connection) -> Window:

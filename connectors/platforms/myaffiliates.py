@@ -14,9 +14,10 @@ import msgspec
 
 from connectors import pasted
 from connectors.base import Connection, Platform, PostbackWords, Window
-from connectors.columns import Columns, Sheet
+from connectors.columns import Columns
 from connectors.http import Http
 from connectors.reading import ask, csv_of, json_of, snippet, sound
+from connectors.sheet import Sheet
 from connectors.urls import joined
 from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Report

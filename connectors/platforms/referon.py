@@ -9,11 +9,12 @@ from typing import ClassVar
 
 from connectors import pasted
 from connectors.base import Connection, Platform, Window
-from connectors.columns import Columns, Sheet
+from connectors.columns import Columns
 from connectors.http import Http
 from connectors.platforms.windows import asked_until
 from connectors.reading import ask, sound
 from connectors.records import records_of
+from connectors.sheet import Sheet
 from storage.ledger.facts import Report
 
 MEASURES = {

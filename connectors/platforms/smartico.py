@@ -10,11 +10,12 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 
 from connectors.base import Connection, Platform, PostbackWords, Window
-from connectors.columns import Columns, Sheet
+from connectors.columns import Columns
 from connectors.http import Http
 from connectors.platforms.windows import asked_until
 from connectors.reading import ask, json_of, sound
 from connectors.records import json_records
+from connectors.sheet import Sheet
 from connectors.urls import joined
 from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Report

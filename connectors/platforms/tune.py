@@ -9,12 +9,13 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 
 from connectors.base import Connection, Platform, PostbackWords, Window
-from connectors.columns import Columns, Sheet
+from connectors.columns import Columns
 from connectors.http import Http
 from connectors.pages import Page, bundle, unbundle
 from connectors.platforms.networks import SETTING, with_conversions
 from connectors.reading import ask, json_of, snippet, sound
 from connectors.records import flat
+from connectors.sheet import Sheet
 from connectors.urls import joined
 from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Report
