@@ -115,7 +115,7 @@ def _chart(facts: DigestFacts) -> Iterable[Block]:
     series = [
         Series("Commission", tuple(one.settled for one in days), "bar"),
         Series("Commission, not settled", tuple(one.pending for one in days), "bar"),
-        Series("Spend", tuple(one.spend for one in days)),
+        Series("Spend", tuple(one.spend for one in days), "bar"),
         Series("FTD", tuple(one.first_deposits for one in days)),
     ]
     known = tuple(one for one in series if any(value is not None for value in one.values))
