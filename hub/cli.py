@@ -18,7 +18,7 @@ from bot.session import Desk, carry_out
 from hub import boot, supervisor
 from hub.runtime import Runtime
 from hub.settings import read_settings
-from storage import port, settle
+from storage import port, recount, settle
 from storage.engine import Database
 from storage.ledger.errors import CasinoFluxError, Refused
 from storage.ledger.facts import Role
@@ -35,7 +35,7 @@ async def serve(arguments: argparse.Namespace) -> int:
     elif arguments.only not in {"jobs", "bots"}:
         server.check_port(arguments.host, arguments.port)
     if arguments.workers > 1 and not arguments.only:
-        await _upgrade(settings.database_url)
+        await server.upgrade_apart(settings)
         return await supervisor.supervise(host=arguments.host, port=arguments.port, workers=arguments.workers)
     await server.serve(
         settings, host=arguments.host, port=arguments.port, only=arguments.only, announce=not arguments.child
@@ -91,7 +91,8 @@ async def chat(_arguments: argparse.Namespace) -> int:
 
 
 async def db_upgrade(_arguments: argparse.Namespace) -> int:
-    await _upgrade(read_settings().database_url)
+    async with _database():
+        pass
     print("the database is at this version's schema")
     return 0
 
@@ -100,8 +101,6 @@ async def db_check(_arguments: argparse.Namespace) -> int:
     """1 when a roll-up differs from its raw clicks."""
     async with _runtime() as runtime:
         await settle.settle_all(runtime.database, runtime.deployment.zone, runtime.clock())
-        from storage import recount
-
         differences = await recount.check(runtime.database)
     for line in differences:
         print(line)
@@ -167,17 +166,7 @@ async def _database() -> AsyncIterator[Database]:
     try:
         await upgrade(database)
         yield database
-    finally:
-        await database.close()
-
-
-async def _upgrade(url: str) -> None:
-    database = Database(url)
-    try:
-        await upgrade(database)
     except OSError as error:
-        raise CasinoFluxError(
-            f"CASINOFLUX_DATABASE_URL: cannot be reached ({error}): is the database running?"
-        ) from None
+        raise CasinoFluxError(f"CASINOFLUX_DATABASE_URL: cannot be reached ({error}): is it running?") from None
     finally:
         await database.close()

@@ -9,7 +9,7 @@ from uuid import uuid4
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from hub.runtime import Runtime
+from hub.runtime import Runtime, utc_now
 from storage import leases
 
 log = structlog.get_logger()
@@ -43,7 +43,7 @@ class Jobs:
         for job in self._timetable:
             self._scheduler.add_job(
                 self._run, "interval", seconds=job.seconds, args=[job], id=job.name, coalesce=True, max_instances=1,
-                misfire_grace_time=None,
+                misfire_grace_time=None, next_run_time=utc_now(),
             )  # fmt: skip
         self._scheduler.start()
 

@@ -10,5 +10,6 @@ async def tick(runtime: Runtime) -> None:
     async with runtime.database.begin() as tx:
         await partitions.ensure(tx, now)
     await retention.forget_visitors(runtime.database, now)
+    await retention.forget_visitors(runtime.database, now)
     if runtime.settings.retention_days:
         await retention.drop(runtime.database, now, days=runtime.settings.retention_days)
