@@ -28,6 +28,8 @@ REFERRED: dict[str, SqlTable] = {
     "token": tables.tokens,
     "member": tables.members,
 }
+#: Fields whose name says what they refer to, on whatever command.
+REFERRED_FIELDS = {"platform", "preset"}
 MOST = 100
 
 
@@ -61,23 +63,41 @@ def questions(found: Command) -> list[Question]:
     return sorted(made, key=lambda one: not one.required)
 
 
+def asked_for(desk: Desk, found: Command, arguments: dict[str, Any]) -> list[Question]:
+    """The command's questions as they stand with what is given: of the platforms' credentials only the chosen one's,
+    right after what is required."""
+    made = questions(found)
+    if not any(one.refers == "platform" for one in made):
+        return made
+    platforms = {name: set(_names(one)) for name, one in desk.ports.platforms().items()}
+    own = platforms.get(str(arguments.get("platform", "")).lower(), set())
+    others = set().union(*platforms.values()) - own - REFERRED_FIELDS
+    shown = [one for one in made if one.name not in others]
+    return sorted(shown, key=lambda one: 0 if one.required else 1 if one.name in own else 2)
+
+
+def _names(struct: type[msgspec.Struct]) -> list[str]:
+    return [field.encode_name for field in msgspec.structs.fields(struct)]
+
+
 def _question(field: msgspec.structs.FieldInfo) -> Question:
     _, description, extra = meta(field.type)
     kinds = _kinds(field.type)
     values = tuple(extra.get("choices", ())) or _enumerated(kinds) or _literals(field.type)
+    refers = extra.get("refers", "") or (field.encode_name if field.encode_name in REFERRED_FIELDS else "")
     kind: Kind = "text"
     if extra.get("secret"):
         kind = "secret"
     elif bool in kinds:
         kind = "yes"
-    elif values or extra.get("refers"):
+    elif values or refers:
         kind = "choice"
     elif date in kinds:
         kind = "day"
     default = field.default if isinstance(field.default, str | int | Decimal) else ""
     return Question(
         name=field.encode_name, description=description, required=field.required, kind=kind,
-        many=bool(kinds & {list, tuple}), choices=values, refers=extra.get("refers", ""),
+        many=bool(kinds & {list, tuple}), choices=values, refers=refers,
         default=str(getattr(default, "value", default)),
     )  # fmt: skip
 

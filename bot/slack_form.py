@@ -8,7 +8,7 @@ import msgspec
 
 from bot.columns import cut
 from bot.command import COMMANDS
-from bot.dialogue import MOST, Option, Question, options, questions
+from bot.dialogue import MOST, Option, Question, asked_for, options
 from bot.message import Message
 from bot.session import Desk, Form
 from bot.slack_blocks import Json, plain, render, section
@@ -32,7 +32,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 async def view(desk: Desk, team_id: int, form: Form, origin: Origin, *, note: str = "") -> Json:
     """The modal that asks for what a command takes, filled with what was given."""
     found = COMMANDS[form.command]
-    asked = questions(found)[:MOST_INPUTS]
+    asked = asked_for(desk, found, form.arguments)[:MOST_INPUTS]
     blocks = [section(plain(found.summary or found.name, TEXT))]
     blocks += [section(plain(f"⛔ {note}", TEXT))] if note else []
     for question in asked:
@@ -54,6 +54,8 @@ def block(question: Question, known: list[Option], given: Any) -> Json:
         "type": "input", "block_id": question.name, "optional": not question.required,
         "label": plain(question.label, 200), "element": element,
     }  # fmt: skip
+    if question.refers == "platform":
+        made["dispatch_action"] = True  # what else is asked depends on it
     if question.description:
         made["hint"] = plain(question.description, 500)
     return made

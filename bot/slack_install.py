@@ -80,9 +80,8 @@ class Install:
         self._check(now, state, cookie)
         web = slack_post.client(None, self._api_url, session, patient=True)
         try:
-            answer = await web.oauth_v2_access(
-                client_id=self._client_id, client_secret=self._client_secret, code=code, redirect_uri=self._redirect()
-            )
+            given = {"client_id": self._client_id, "client_secret": self._client_secret, "code": code}
+            answer = await web.api_call("oauth.v2.access", data=given | {"redirect_uri": self._redirect()})
         except (SlackApiError, aiohttp.ClientError, TimeoutError) as fault:
             raise Refused(f"Slack did not finish the installation ({slack_post.reason(fault)}): begin again") from None
         team = answer.get("team") or {}

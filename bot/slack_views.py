@@ -30,6 +30,7 @@ def listen(chat: "SlackChat") -> None:
     slack = _Views(chat)
     chat.app.view(slack_form.CALLBACK)(slack.submitted)
     chat.app.options(slack_form.ACTION)(slack.suggested)
+    chat.app.action(slack_form.ACTION)(slack.chosen)
     chat.app.event("app_home_opened")(slack.home)
     for name in SHORTCUTS:
         chat.app.shortcut(name)(slack.shortcut)
@@ -104,6 +105,22 @@ class _Views:
             face="slack", workspace=(body.get("team") or {}).get("id", ""), room=channel, thread=origin.thread,
             user=user, title=origin.title, private=channel[:1] in {"D", "U", "W"},
         )  # fmt: skip
+
+    async def chosen(self, ack: Any, body: dict[str, Any]) -> None:
+        """A choice that other fields depend on: the open form is filled anew."""
+        await ack()
+        if body.get("view", {}).get("callback_id") == slack_form.CALLBACK:
+            self.chat.spawn(self._refill(body))
+
+    async def _refill(self, body: dict[str, Any]) -> None:
+        origin, arguments = slack_form.submitted(body["view"])
+        room = self._room(body, origin)
+        actor = await identify(self.chat.desk, Caller(room=room))
+        if isinstance(actor, Actor):
+            form = Form(command=origin.command, arguments=arguments)
+            shown = await slack_form.view(self.chat.desk, actor.team_id, form, origin)
+            web = await self.chat.client(room.workspace)
+            await web.api_call("views.update", json={"view_id": body["view"]["id"], "view": shown})
 
     async def suggested(self, ack: Any, body: dict[str, Any]) -> None:
         """What a long list offers for the letters typed so far."""

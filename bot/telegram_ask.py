@@ -16,7 +16,7 @@ from telegram.error import BadRequest, TelegramError
 from bot import telegram_post
 from bot.command import COMMANDS
 from bot.context import Actor, Room
-from bot.dialogue import Option, Question, options, questions
+from bot.dialogue import Option, Question, asked_for, options, questions
 from bot.message import Message
 from bot.session import Caller, Desk, Form, carry_out, identify
 from bot.telegram_html import Key, keyboard
@@ -123,7 +123,7 @@ class Asking:
                 state.menu, state.page = not state.menu, 0
                 await self._ask(room, actor, command, state)
             case "f":
-                state.asking, state.menu, state.page = questions(COMMANDS[command])[number].name, False, 0
+                state.asking, state.menu, state.page = _all(self.desk, command, state)[number].name, False, 0
                 await self._ask(room, actor, command, state)
             case "o" if question.many:
                 state.picked = _toggled(state, state.known[number].value)
@@ -160,7 +160,7 @@ class Asking:
         state.known = await options(self.desk, actor.team_id, question)
         state.nonce = state.nonce or secrets.token_hex(3)
         await self._keep(room, command, state)
-        text, keys = _text(command, question, state), _keys(command, question, state)
+        text, keys = _text(command, question, state), _keys(_all(self.desk, command, state), question, state)
         shown = await self._show(room, state.message_id, text, keyboard(keys))
         if shown != state.message_id:
             state.message_id = shown
@@ -249,13 +249,17 @@ def _text(command: str, question: Question, state: State) -> str:
     return "\n".join(lines)
 
 
-def _keys(command: str, question: Question, state: State) -> list[Key]:
+def _all(desk: Desk, command: str, state: State) -> list[Question]:
+    return asked_for(desk, COMMANDS[command], state.arguments)
+
+
+def _keys(every: list[Question], question: Question, state: State) -> list[Key]:
     def key(label: str, step: str) -> Key:
         return Key(label, data=f"d:{state.nonce}:{step}")
 
     if state.menu:
         given = state.arguments
-        rest = [(n, one) for n, one in enumerate(questions(COMMANDS[command])) if not one.required]
+        rest = [(n, one) for n, one in enumerate(every) if not one.required]
         return [
             *(key(f"{one.label}{' ✓' if one.name in given else ''}", f"f{n}") for n, one in rest),
             key("‹ Back", "m"),
@@ -269,6 +273,6 @@ def _keys(command: str, question: Question, state: State) -> list[Key]:
         keys.append(key("›", f"p{state.page + 1}"))
     if question.many and state.picked:
         keys.append(key("Done", "x"))
-    if any(not one.required for one in questions(COMMANDS[command])):
+    if any(not one.required for one in every):
         keys.append(key("Optional…", "m"))
     return [*keys, key("Cancel", "c")]

@@ -2,8 +2,14 @@
 
 import asyncio
 import json
+from typing import Any
 
+import httpx
+from sqlalchemy import insert
+
+from bot import slack
 from storage.ledger.facts import Role
+from storage.tables import sources
 from tests.bot.chatting import eventually
 from tests.bot.conftest import Chat
 
@@ -164,3 +170,101 @@ async def test_smart_quotes_and_non_breaking_spaces_are_understood(chat: Chat) -
         await one.flux(f"join {await one.invite()}")
         await one.flux("source add\u00a0name=“Push Net”")
         assert ("Push Net",) in await one.names("sources")
+
+
+async def test_the_form_of_an_account_asks_for_the_chosen_platforms_credentials(chat: Chat) -> None:
+    async with chat() as one:
+        await one.flux(f"join {await one.invite()}")
+        opened = await one.flux("account add")
+        inputs = {block["block_id"] for block in opened["view"]["blocks"] if block["type"] == "input"}
+        assert not {"token", "client_secret", "network_id"} & inputs
+        view = (await one.on(one.slack, "views"))[-1]
+        await one.on(one.slack, "choose", view=view, values={"platform": "affilka", "name": "Mine"}, block="platform")
+        (changed,) = await eventually(lambda: one.calls(one.slack, "views.update"), "the form to change")
+        blocks = {block["block_id"]: block for block in changed["view"]["blocks"] if block["type"] == "input"}
+        assert "token" in blocks
+        assert "network_id" not in blocks
+        assert blocks["name"]["element"]["initial_value"] == "Mine"
+
+
+async def test_a_long_list_is_searched_as_one_types(chat: Chat) -> None:
+    async with chat() as one:
+        await one.flux(f"join {await one.invite()}")
+        own = {"team_id": one.runtime.team_id, "created_at": one.runtime.clock(), "preset": "custom"}
+        empty: dict[str, Any] = {"parameters": {}, "postbacks": {}, "options": {}}
+        async with one.database.begin() as tx:
+            for n in range(101):
+                name = f"source-{n}"
+                await tx.execute(insert(sources).values(name=name, code=name, **own, **empty))
+        opened = await one.flux("source show")
+        (block,) = [block for block in opened["view"]["blocks"] if block["type"] == "input"]
+        assert block["element"]["type"] == "external_select"
+        view = (await one.on(one.slack, "views"))[-1]
+        answer = await one.on(one.slack, "suggest", view=view, block="source", value="e-99")
+        assert [option["value"] for option in json.loads(answer["body"])["options"]] == ["source-99"]
+
+
+async def test_a_slow_command_is_acknowledged_told_of_and_answered_in_place(chat: Chat, monkeypatch: Any) -> None:
+    monkeypatch.setattr(slack, "PATIENCE", 0.0)
+    async with chat() as one:
+        await one.flux(f"join {await one.invite()}")
+        await one.on(one.slack, "reset")
+        await one.on(one.slack, "command", text="source list")
+
+        async def answered() -> Any:
+            shown = await one.calls(one.slack, "response")
+            return len(shown) == 2 and shown
+
+        busy, answer = await eventually(answered, "both")
+        assert "Working on source list" in busy["text"]
+        assert answer["replace_original"]
+
+
+async def test_reads_can_be_shared_to_the_channel(chat: Chat) -> None:
+    async with chat() as one:
+        await one.flux(f"join {await one.invite()}")
+        await one.flux("source add name=PushNet")
+        listed = await one.flux("source show pushnet")
+        values = [e["value"] for b in listed["blocks"] if b["type"] == "actions" for e in b["elements"]]
+        assert "share source show pushnet" in values
+        await one.on(one.slack, "press", value="share source show pushnet", hidden=True)
+
+        async def shared() -> bool:
+            return any(
+                body.get("response_type") == "in_channel" for body in (await one.calls(one.slack, "response"))[-2:]
+            )
+
+        await eventually(shared, "the shared answer")
+
+
+async def test_another_workspace_installs_the_app_and_its_token_is_kept_sealed(chat: Chat) -> None:
+    async with chat(SLACK_CLIENT_ID="1.2", SLACK_CLIENT_SECRET="s") as one, httpx.AsyncClient() as browser:
+        begun = await browser.get(f"{one.url}/slack/install")
+        assert begun.status_code == 302
+        state = httpx.URL(begun.headers["location"]).params["state"]
+        forged = await browser.get(f"{one.url}/slack/oauth_redirect", params={"code": "c", "state": "x.y.z"})
+        assert forged.status_code == 400
+        done = await browser.get(f"{one.url}/slack/oauth_redirect", params={"code": "c", "state": state})
+        assert "installed in Other Team" in done.text
+        await one.on(one.slack, "setup", workspace="T0OTHER")
+        await one.flux(f"join {await one.invite()}")
+        await one.on(one.slack, "mention", text="source list")
+        await eventually(lambda: one.calls(one.slack, "chat.postEphemeral"), "an answer")
+        calls = (await one.slack.get("/_control/calls")).json()
+        assert calls[-1]["token"] == "xoxb-installed"
+        await one.on(one.slack, "event", event={"type": "app_uninstalled"})
+        assert one.chats.slack is not None
+        installs = one.chats.slack.installs
+
+        async def gone() -> bool:
+            return await installs.token("T0OTHER") is None
+
+        await eventually(gone, "the token to be forgotten")
+        await one.on(one.slack, "setup", workspace="T0STANDIN")
+
+
+async def test_chats_that_are_not_set_up_say_so(chat: Chat) -> None:
+    async with chat() as one, httpx.AsyncClient() as browser:
+        answer = await browser.get(f"{one.url}/slack/install")
+        assert answer.status_code == 404
+        assert "CASINOFLUX_SLACK_CLIENT_ID" in answer.text

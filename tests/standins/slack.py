@@ -5,7 +5,7 @@ The Web API is under /api/. Control (`POST` JSON under /_control/):
   command   {"text", "channel", "user", …}: a slash command, signed and sent; answers with what came back
   mention   {"text", "channel", "user", "thread"}: an app_mention; `direct` the same in private
   press     {"value", "message", "channel", "user", "hidden"}: a button
-  submit    {"view", "values": {block: value}, "user"}: a modal is sent in
+  submit    {"view", "values": {block: value}, "user"}: a modal is sent in; `choose` and `suggest` act in an open one
   home      {"user"}: the App Home is opened; `event` {"event", "event_id"}; `raw` {"body", "headers", "skew", "secret"}
   fail      {"method", "error" | "status", "retry_after", "times"}: the next calls of a method fail
   reset     forget everything
@@ -217,14 +217,23 @@ class Slack:
 
     def _submit(self, body: dict[str, Any]) -> str:
         """Send a modal in, with these values over what it was filled with."""
+        return self._interaction("view_submission", body, view=self._state(body))
+
+    def _choose(self, body: dict[str, Any]) -> str:
+        """Choose in an open modal, in a block that tells us at once."""
+        action = {"type": "static_select", "action_id": "value", "block_id": body["block"], "action_ts": "1"}
+        return self._interaction(
+            "block_actions", body, view=self._state(body), actions=[action], container={"type": "view"}
+        )
+
+    def _state(self, body: dict[str, Any]) -> dict[str, Any]:
         view = dict(self.views[body["view"]])
         values = {}
         for block in view["blocks"]:
             if block["type"] == "input":
                 given = body["values"].get(block["block_id"], Ellipsis)
                 values[block["block_id"]] = {"value": filled(block["element"], given)}
-        view["state"] = {"values": values}
-        return self._interaction("view_submission", body, view=view | {"hash": "h", "root_view_id": view["id"]})
+        return view | {"state": {"values": values}, "hash": "h", "root_view_id": view["id"]}
 
     def _suggest(self, body: dict[str, Any]) -> str:
         view = self.views[body["view"]]
