@@ -17,6 +17,11 @@ from storage.ledger.errors import Refused
 CREDENTIALS = ("token", "key", "client_id", "client_secret", "affiliate_id", "network_id", "api_key")
 _COMMON_OPTIONS = ("columns", "requests_per_second", "tag_from", "click_id_from", "postback")
 MAX_HISTORY = 1100
+#: What forms offer; connectors.registry is the source, and a test holds the two together.
+PLATFORMS = (
+    "affilka", "referon", "myaffiliates", "income_access", "smartico", "cellxpert", "alanbase", "scaleo", "everflow",
+    "affise", "tune", "csv_upload", "postback_only",
+)  # fmt: skip
 
 
 class Checked(msgspec.Struct, frozen=True, kw_only=True):

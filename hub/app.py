@@ -9,7 +9,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import ControllerRouterHandler
 
 import bot.commands  # noqa: F401  registers every command
-from hub import api, boot, health, openapi, problems
+from hub import api, boot, health, openapi, problems, sync
 from hub.chats import Chats
 from hub.clicks import Clicks
 from hub.jobs import Jobs
@@ -57,7 +57,7 @@ def create_app(settings: Settings, *, only: str | None = None) -> Hub:
     ports.listeners += [clicks.refresh, postbacks.refresh, sites.refresh]
     parts: list[Any] = [clicks, postbacks, sites, chats]
     if only in {None, "jobs"}:
-        parts.append(Jobs(runtime, TIMETABLE))
+        parts += [sync.of(runtime), Jobs(runtime, TIMETABLE)]
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:

@@ -35,6 +35,9 @@ class Syncs:
         self.http = Http(allow_private=runtime.settings.allow_private_hosts)
         self.going: set[asyncio.Task[None]] = set()
 
+    async def start(self) -> None:
+        """Nothing is begun before the first tick."""
+
     async def begin(self) -> None:
         """Queue what is due and start what this process has room for."""
         now = self.runtime.clock()

@@ -6,8 +6,8 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import select
 
-from bot.account_forms import Checked, check_edit, check_new
-from bot.arguments import Arguments, refers, secret
+from bot.account_forms import PLATFORMS, Checked, check_edit, check_new
+from bot.arguments import Arguments, choices, refers, secret
 from bot.command import command
 from bot.context import Context, Sample
 from bot.listing import Listing, Page
@@ -35,7 +35,7 @@ class Credentials(Arguments):
 
 
 class NewAccount(Credentials, kw_only=True):
-    platform: Annotated[str, Meta(description="affilka, smartico, myaffiliates … or postback_only, csv_upload")]
+    platform: Annotated[str, choices("the affiliate platform", *PLATFORMS)]
     name: Annotated[str | None, Meta(description="default: the platform's")] = None
     base_url: Annotated[str | None, Meta(description="the programme's own address, https://…")] = None
     report_url: Annotated[str | None, secret("a report URL copied from the panel; only its dates are replaced")] = None

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from bot import account_forms
 from bot.arguments import MissingFields
+from connectors import registry
 from storage.ledger.errors import Refused
 from tests.hub.syncing import hub, programme
 
@@ -72,6 +74,10 @@ async def test_a_wrong_field_is_named_with_what_to_do(
         with pytest.raises(Refused, match=hint) as caught:
             await team.say(words)
         assert caught.value.field == field
+
+
+def test_forms_offer_every_platform_there_is() -> None:
+    assert account_forms.PLATFORMS == tuple(registry.PLATFORMS)
 
 
 async def test_missing_credentials_are_asked_for_by_a_form(opened: Callable[[], Any]) -> None:
