@@ -3,12 +3,13 @@
 import asyncio
 import random
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 
 from connectors.http import Http
-from connectors.sources import build
+from connectors.sources import WITH_TOKEN, build, read_token, token_request
 from hub import postbacks
 from hub.runtime import Runtime
 from storage import outbound
@@ -119,8 +120,8 @@ class Round:
 
     async def _try(self, http: Http, one: Claimed) -> Attempt:
         try:
-            settings = self._settings(one)
-            request, secrets = ready(one, settings)
+            settings = await self._with_token(http, one, self._settings(one))
+            request, secrets = ready(one, settings, self._runtime.clock())
             answer = await http.send(
                 request.method, request.url, headers=request.headers, body=request.body or None, secrets=secrets,
                 tries=1, redirects=3, max_bytes=_BODY, seconds=SECONDS, pace=_pace(one),
@@ -141,6 +142,25 @@ class Round:
         opened: dict[str, str] = self._runtime.box.open(one.credentials_secret)
         return opened
 
+    async def _with_token(self, http: Http, one: Claimed, settings: Mapping[str, str]) -> Mapping[str, str]:
+        """Settings with a fresh access token, for the APIs that want one; kept until it nearly ends."""
+        if one.told.api not in WITH_TOKEN or one.told.api is None:
+            return settings
+        tokens: dict[int, tuple[str, datetime, Mapping[str, str]]] = self._runtime.state.setdefault("source_tokens", {})
+        now = self._runtime.clock()
+        held = tokens.get(one.source_id)
+        if held is None or held[1] <= now or held[2] != settings:
+            asked = token_request(one.told.api, settings)
+            answer = await http.send(
+                asked.method, asked.url, headers=asked.headers, body=asked.body, secrets=settings.values(), tries=1,
+                seconds=SECONDS, max_bytes=_BODY,
+            )  # fmt: skip
+            if answer.status >= 500 or answer.status == 429:
+                raise ConnectorError(f"{asked.url} answered {answer.status}")
+            token, good_for = read_token(one.told.api, answer.body)
+            held = tokens[one.source_id] = (token, now + timedelta(seconds=good_for * 0.9), settings)
+        return {**settings, "access_token": held[0]}
+
     def _failed(
         self, one: Claimed, error: str, *, permanent: bool = False, status: int | None = None, answer: str = "",
         wait: float | None = None,
@@ -152,12 +172,12 @@ class Round:
         return Attempt(outbound_id=one.id, at=now, status=status, answer=answer, error=error, next_at=later)
 
 
-def ready(one: Claimed, settings: Mapping[str, str]) -> tuple[Outgoing, list[str]]:
+def ready(one: Claimed, settings: Mapping[str, str], now: datetime) -> tuple[Outgoing, list[str]]:
     """The request with the account's own values in it, and which of its parts are secret. Raises Refused."""
     if one.told.request is None:
         if one.told.api is None or one.told.sending is None:
             raise Refused("the message holds neither a request nor what an API needs")
-        built = build(one.told.api, one.told.sending, {**one.options.get("settings", {}), **settings})
+        built = build(one.told.api, one.told.sending, settings, now)
         return built, [value for value in settings.values() if value]
     request = one.told.request
     lacking = sorted(placeholders(request.url, request.body, *request.headers.values()) - {n.upper() for n in settings})

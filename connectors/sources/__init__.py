@@ -1,13 +1,15 @@
 """Traffic sources: how each names things on our link, and how it wants to be told of conversions.
 
-Plain click-id postbacks are data (`presets.json` beside this file); JSON conversion APIs are one module each.
+Plain click-id postbacks are data (`presets.json` beside this file); JSON conversion APIs are one module each, with a
+pure `request(sending, settings, now)`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from datetime import datetime
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -16,8 +18,8 @@ from storage.ledger.sending import Outgoing, Sending
 
 #: JSON conversion APIs, by module name.
 APIS = ("google", "kwai", "meta", "microsoft", "snap", "tiktok", "x")
-
-Build = Callable[[Sending, Mapping[str, str]], Outgoing]
+#: Those whose access token is had from another request first.
+WITH_TOKEN = ("google",)
 
 
 @cache
@@ -27,10 +29,22 @@ def presets() -> Mapping[str, Mapping[str, Any]]:
     return found
 
 
-def build(api: str, sending: Sending, settings: Mapping[str, str]) -> Outgoing:
-    """The request that tells a JSON API of a conversion. Raises Refused if a setting lacks."""
+def _module(api: str) -> Any:
     if api not in APIS:
         raise Refused(f"no conversion API {api!r}: there is {', '.join(APIS)}")
-    module: Any = import_module(f"connectors.sources.{api}")
-    made: Outgoing = module.request(sending, settings)
-    return made
+    return import_module(f"connectors.sources.{api}")
+
+
+def build(api: str, sending: Sending, settings: Mapping[str, str], now: datetime) -> Outgoing:
+    """The request that tells a JSON API of a conversion. Raises Refused if a setting lacks or it takes no such one."""
+    return cast(Outgoing, _module(api).request(sending, settings, now))
+
+
+def token_request(api: str, settings: Mapping[str, str]) -> Outgoing:
+    """How an access token is asked for, by those `WITH_TOKEN`."""
+    return cast(Outgoing, _module(api).token_request(settings))
+
+
+def read_token(api: str, body: bytes) -> tuple[str, float]:
+    """The access token, and for how many seconds it is good. Raises Refused."""
+    return cast(tuple[str, float], _module(api).read_token(body))
