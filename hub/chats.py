@@ -117,8 +117,9 @@ class Chats:
 def _routes(chats: Chats) -> list[ControllerRouterHandler]:
     @post("/slack/events", status_code=200, include_in_schema=False, request_max_body_size=MOST_BYTES)
     async def slack_events(request: Request[Any, Any, Any]) -> Response[str]:
-        if chats.slack is None:
-            return _absent("Slack", "CASINOFLUX_SLACK_BOT_TOKEN and CASINOFLUX_SLACK_SIGNING_SECRET")
+        if chats.slack is None or not chats.runtime.settings.slack_signing_secret:
+            # In Socket Mode nothing comes this way, and nothing could be checked.
+            return _absent("Slack over HTTP", "CASINOFLUX_SLACK_BOT_TOKEN and CASINOFLUX_SLACK_SIGNING_SECRET")
         query = request.scope["query_string"].decode("latin-1")
         status, headers, body = await chats.slack.dispatch(await request.body(), query, dict(request.headers))
         kind = headers.pop("content-type", "text/plain").partition(";")[0]
