@@ -15,7 +15,7 @@ from bot.command import parse, parse_words, run
 from bot.context import Actor, Context, Room
 from bot.message import Message, error
 from bot.session import Desk, carry_out
-from hub import boot, supervisor
+from hub import boot, memory, supervisor
 from hub.runtime import Runtime
 from hub.settings import read_settings
 from storage import port, recount, settle
@@ -29,6 +29,7 @@ async def serve(arguments: argparse.Namespace) -> int:
     from hub import server
 
     boot.quiet_logs()
+    memory.few_arenas()
     settings = read_settings()
     if arguments.child:
         supervisor.die_with_parent()

@@ -1,7 +1,6 @@
 """One serving process: granian inside our own event loop, so that one process is all there is."""
 
 import asyncio
-import gc
 import os
 import signal
 import socket
@@ -11,6 +10,7 @@ from granian.constants import Interfaces
 from granian.log import LogLevels
 from granian.server.embed import Server
 
+from hub import memory
 from hub.app import create_app
 from hub.settings import Settings
 from storage.engine import Database
@@ -29,7 +29,7 @@ async def serve(settings: Settings, *, host: str, port: int, only: str | None = 
     await upgrade_apart(settings)
     app = create_app(settings, only=only)
     async with app.lifespan():
-        _spare_the_collector()
+        memory.settle_down()
         if only in {"jobs", "bots"}:
             await stopping.wait()
             return
@@ -73,10 +73,3 @@ def check_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise CasinoFluxError(f"cannot listen on {host}:{port} ({error.strerror}): choose another --port") from None
-
-
-def _spare_the_collector() -> None:
-    """What start-up made stays for good; scanning it again and again is what makes the slowest clicks slow."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 50, 100)
