@@ -33,7 +33,7 @@ class Syncs:
         self.runtime = runtime
         self.holder = f"sync-{uuid4().hex}"
         self.http = Http(allow_private=runtime.settings.allow_private_hosts)
-        self.going: set[asyncio.Task[None]] = set()
+        self.going: dict[asyncio.Task[None], Row[Any]] = {}
 
     async def start(self) -> None:
         """Nothing is begun before the first tick."""
@@ -50,8 +50,8 @@ class Syncs:
         for run in claimed:
             if run is not None:
                 task = asyncio.create_task(self._work(run), name=f"sync {run.account_id}")
-                self.going.add(task)
-                task.add_done_callback(self.going.discard)
+                self.going[task] = run
+                task.add_done_callback(lambda done: self.going.pop(done, None))
 
     async def finished(self) -> None:
         """Wait for what is going on."""
@@ -59,10 +59,15 @@ class Syncs:
             await asyncio.gather(*self.going, return_exceptions=True)
 
     async def stop(self) -> None:
-        """Break off; another process takes the runs over when their leases lapse."""
-        for task in list(self.going):
+        """Break off; what was not finished is queued again, for another process or the next start."""
+        broken_off = dict(self.going)
+        for task in broken_off:
             task.cancel()
-        await self.finished()
+        await asyncio.gather(*broken_off, return_exceptions=True)
+        if left := [run for task, run in broken_off.items() if task.cancelled()]:
+            async with self.runtime.database.begin() as tx:
+                for run in left:
+                    await syncs.give_up(tx, run, self.holder)
         await self.http.close()
 
     async def _work(self, run: Row[Any]) -> None:

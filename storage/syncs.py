@@ -154,6 +154,13 @@ async def failed(
     await tx.execute(update(accounts).where(accounts.c.id == run.account_id).values(**values))
 
 
+async def give_up(tx: AsyncConnection, run: Row[Any], holder: str) -> None:
+    """Put a run back in the queue, free for anybody."""
+    mine = update(sync_runs).where(sync_runs.c.id == run.id, sync_runs.c.state == "running")
+    await tx.execute(mine.values(state="queued"))
+    await leases.give_back(tx, f"{holder}:{run.id}")
+
+
 async def _end(tx: AsyncConnection, run: Row[Any], holder: str, values: dict[str, Any]) -> None:
     await tx.execute(update(sync_runs).where(sync_runs.c.id == run.id).values(**values))
     await leases.give_back(tx, f"{holder}:{run.id}")

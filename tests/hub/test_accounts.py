@@ -77,7 +77,7 @@ async def test_a_wrong_field_is_named_with_what_to_do(
 
 
 def test_forms_offer_every_platform_there_is() -> None:
-    assert account_forms.PLATFORMS == tuple(registry.PLATFORMS)
+    assert tuple(registry.PLATFORMS) == account_forms.PLATFORMS
 
 
 async def test_missing_credentials_are_asked_for_by_a_form(opened: Callable[[], Any]) -> None:

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import select, update
 
+from hub import sync
 from storage import syncs
 from storage.ledger.errors import Refused
 from storage.tables import revenue, revenue_reports, sync_runs
@@ -173,6 +174,19 @@ async def test_a_sync_left_behind_by_a_dead_process_is_taken_over(opened: Callab
         await team.sync()
         assert (await status(team))["state"] == "running"
         team.clock.later(seconds=61)
+        await team.sync()
+        assert (await status(team))["state"] == "idle"
+
+
+async def test_a_sync_broken_off_by_a_stop_is_queued_again(opened: Callable[[], Any]) -> None:
+    async with synced(opened) as (team, casino):
+        casino.fails("slow", seconds=1)
+        await team.say("sync now main")
+        await sync.tick(team.runtime)
+        assert (await status(team))["state"] == "running"
+        await sync.stop(team.runtime)
+        assert (await status(team))["state"] == "queued"
+        casino.fails(None)
         await team.sync()
         assert (await status(team))["state"] == "idle"
 
