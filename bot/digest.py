@@ -72,10 +72,9 @@ def _pending(facts: DigestFacts) -> Iterable[Block]:
 def _restated(facts: DigestFacts) -> Iterable[Block]:
     if facts.restated:
         yield Text("Changed since the last digest", strong=True)
-        rows = tuple(
-            (f"{r.day:%d %b}", r.account, r.tag, r.measure, r.before, r.now) for r in facts.restated[:MOST_ROWS]
-        )
-        yield Table(("Day", "Account", "Segment", "Figure", "Was", "Is"), rows, numeric=(4, 5))
+        told = facts.restated[:MOST_ROWS]
+        rows = tuple((f"{r.day:%d %b} {r.account}", r.tag or "no tag", r.measure, r.before, r.now) for r in told)
+        yield Table(("Day and account", "Segment", "Figure", "Was", "Is"), rows, numeric=(3, 4))
         if len(facts.restated) > MOST_ROWS:
             yield Text(f"and {len(facts.restated) - MOST_ROWS} more changed figures")
 
@@ -84,13 +83,13 @@ def _movers(facts: DigestFacts) -> Iterable[Block]:
     if facts.top or facts.bottom:
         yield Text("Top and bottom against their seven-day average", strong=True)
         rows = [_mover(one, "▲") for one in facts.top] + [_mover(one, "▼") for one in facts.bottom]
-        yield Table(
-            ("±", facts.by[0].capitalize(), "Figure", "Now", "7-day avg", "Change"), tuple(rows), numeric=(3, 4, 5)
-        )
+        columns = (facts.by[0].capitalize(), "Figure", "Now", "7-day avg", "Change")
+        yield Table(columns, tuple(rows), numeric=(2, 3, 4))
 
 
 def _mover(one: Mover, arrow: str) -> tuple[str, ...]:
-    return (arrow, one.name, one.measure, f"{one.value:,.4g}", f"{one.usual:,.1f}", change(round(one.value), one.usual))
+    moved = change(round(one.value), one.usual) or "new"
+    return (one.name, one.measure, f"{one.value:,.4g}", f"{one.usual:,.1f}", f"{arrow} {moved}")
 
 
 def _vanished(facts: DigestFacts) -> Iterable[Block]:

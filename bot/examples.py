@@ -1,11 +1,15 @@
 """An example of every kind of message, for looking at each on every channel; tests render them all."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from bot import digest
+from bot.alert_look import Happening, Reading
+from bot.alert_messages import Fired, fires, happened, over, storm
 from bot.digest_facts import Attention, ChangedFigure, DayFigures, DigestFacts, Mover, Pending, Usual
-from bot.message import Button, Buttons, Chart, Fields, File, Message, Notice, Series, Table, Text
+from bot.message import Button, Buttons, Chart, Fields, File, Message, Notice, Series, Table, Text, error
+from storage.alerts import History, Terms, Watch
 from storage.ledger.reporting import Layers, MergedReport, ReportRow
+from storage.ledger.thresholds import read_rule
 
 _DAY = date(2026, 11, 21)
 
@@ -68,6 +72,20 @@ FAST_LAUNCH = DigestFacts(
     late="This digest was due Sun 22 Nov 09:00 (UTC) and comes late: we were down.",
 )  # fmt: skip
 
+
+def _watch(rule: str) -> Watch:
+    return Watch(
+        id=7, team_id=1, room_id=1, thread="", campaigns=("spring-fb",), history=History(), snoozed_until=None,
+        terms=Terms(rule=read_rule(rule)), created_at=datetime(2026, 11, 1, tzinfo=UTC),
+    )  # fmt: skip
+
+
+_WATCH = _watch("no clicks for 30m")
+_SILENCE = Reading(
+    subject="spring-fb", broken=True, recovered=False, text="no clicks on spring-fb for 30m",
+    over="clicks on spring-fb again", why="stats today by source campaign=spring-fb",
+)  # fmt: skip
+
 EXAMPLES: dict[str, Message] = {
     "every block": Message(
         "Every block there is <!channel> @everyone & <i>markup</i>",
@@ -86,4 +104,15 @@ EXAMPLES: dict[str, Message] = {
     ),
     "digest": digest.message(DIGEST),
     "digest in fast launch": digest.message(FAST_LAUNCH),
+    "alert": fires(Fired(_WATCH, _SILENCE)),
+    "alert over": over(Fired(_WATCH, _SILENCE)),
+    "alerts in a storm": storm([Fired(_WATCH, _SILENCE)] * 5),
+    "first deposit": happened(
+        _watch("ftd"), [Happening(key="1", text="FTD on lucky-star: €50.00", why="stats today by offer")]
+    ),
+    "restatements": happened(
+        _watch("restatement"),
+        [Happening(key=str(n), text=f"{n} Nov affilka-main / spring: FTD restated, 20 → 18") for n in range(1, 4)],
+    ),
+    "error": error("no offer 'luky': did you mean lucky-star?", usage="offer show <offer>"),
 }  # fmt: skip
