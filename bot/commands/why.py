@@ -1,0 +1,125 @@
+"""Why: both layers of a day side by side, each difference explained."""
+
+from datetime import date, timedelta
+from typing import Annotated
+
+from msgspec import Meta
+
+from bot.arguments import Arguments, refers
+from bot.command import command
+from bot.context import Context
+from bot.figures import MARKS, count, money
+from bot.message import Block, Message, Notice, Table, Text
+from bot.words import day
+from storage import names
+from storage.explain import Why, why
+from storage.ledger.discrepancies import Discrepancy
+from storage.ledger.errors import Forbidden, Missing, Refused
+from storage.ledger.facts import Role
+from storage.ledger.reporting import Layers
+from storage.reports import ReportQuery
+from storage.tables import campaigns, offers
+
+TITLES = {
+    "registrations": "Registrations", "first_deposits": "FTD", "deposits": "Deposits", "qualified": "Qualified",
+    "deposit_amount": "Deposit amount",
+}  # fmt: skip
+ASK = {
+    "time-zone edge": "the platform's day is not the report's: these fall on another day there",
+    "unknown click id": "postbacks came whose click nobody knows: see postback log outcome=unmatched",
+    "duplicate": "the same player counts more than once here",
+    "reversal": "reversed here, still counted there",
+    "restatement": "the platform said the same before, and changed it",
+    "untagged offer": "a segment without an offer of its own plays in: offer add with its tag",
+    "late batch": "the platform may not have booked these yet: ask for them if they stay away",
+    "missing postback": "no postback came for these: check the postback set-up of the deal",
+}
+
+
+class Asked(Arguments):
+    what: Annotated[str | None, Meta(description="a campaign or an offer")] = None
+    day: Annotated[str | None, Meta(description="the day (yesterday, if absent)")] = None
+    campaign: Annotated[str | None, refers("campaign", "which campaign")] = None
+    offer: Annotated[str | None, refers("offer", "which offer")] = None
+
+
+def explanation(ctx: Context, found: Why) -> Message:
+    subject = found.campaign or found.offer or ""
+    rows = tuple(
+        (TITLES[name], *_told(getattr(found.layers, name), name, found.currency)) for name in TITLES
+    )  # fmt: skip
+    blocks: list[Block] = [
+        Text(f"{found.day:%d %b %Y}: {MARKS[found.settlement]} {found.settlement}"),
+        Table(("", "Postbacks", "Platform", "Merged"), rows, numeric=(1, 2, 3)),
+        *(Notice("warning", _sentence(one, found.currency)) for one in found.discrepancies),
+    ]
+    if not found.discrepancies:
+        blocks.append(Notice("ok", "The layers agree where both have spoken."))
+    return Message(f"Why: {subject}", tuple(blocks), private=True)
+
+
+def _told(layers: Layers, name: str, currency: str) -> tuple[str, str, str]:
+    values = layers.postback, layers.platform, layers.merged
+    first, second, third = (money(v, currency) if name == "deposit_amount" else count(v) for v in values)
+    return first, second, third
+
+
+def _sentence(one: Discrepancy, currency: str) -> str:
+    ours, theirs, _ = _told(Layers(one.postback, one.platform), one.measure, currency)
+    ids = ", ".join(one.ids[:10]) + (f" and {len(one.ids) - 10} more" if len(one.ids) > 10 else "")
+    check = f" Check: {ids}." if ids else ""
+    return (
+        f"{TITLES[one.measure]} of {one.offer}: postbacks {ours}, platform {theirs}. "
+        f"Probably {one.cause}: {ASK.get(one.cause, '')}.{check}"
+    )
+
+
+@command("why", role=Role.VIEWER, says=explanation, reads=True, positional=("what", "day"))
+async def explain(ctx: Context, new: Asked) -> Why:
+    """Both layers of a campaign's or an offer's day, and why they differ."""
+    campaign, offer, asked = await _subject(ctx, new)
+    when = _day(asked, ctx.today)
+    mine = ctx.actor.campaigns
+    if mine is not None and campaign is not None and campaign not in mine:
+        raise Forbidden(f"campaign {campaign} is not one of yours")
+    chosen = (campaign,) if campaign else mine
+    return await why(ctx.tx, ReportQuery(
+        team_id=ctx.team_id, first=when, last=when, campaigns=chosen, offers=(offer,) if offer else None,
+        timezone=ctx.deployment.timezone, currency=ctx.deployment.currency,
+    ), now=ctx.now)  # fmt: skip
+
+
+async def _subject(ctx: Context, new: Asked) -> tuple[str | None, str | None, str | None]:
+    """Codes of the campaign and the offer asked about, and the day's word."""
+    named = new.campaign is not None or new.offer is not None
+    asked = new.day or (new.what if named else None)  # why campaign=spring yesterday
+    campaign = await _code(ctx, "campaign", new.campaign)
+    offer = await _code(ctx, "offer", new.offer)
+    if not named:
+        if new.what is None:
+            raise Refused("say a campaign or an offer: why campaign=… day=…", field="campaign")
+        try:
+            campaign = await _code(ctx, "campaign", new.what)
+        except Missing as error:
+            try:
+                offer = await _code(ctx, "offer", new.what)
+            except Missing:
+                raise error from None
+    return campaign, offer, asked
+
+
+async def _code(ctx: Context, field: str, word: str | None) -> str | None:
+    if word is None:
+        return None
+    table = campaigns if field == "campaign" else offers
+    code: str = (await names.find(ctx.tx, table, ctx.team_id, word, field=field)).code
+    return code
+
+
+def _day(word: str | None, today: date) -> date:
+    if word is None:
+        return today - timedelta(days=1)
+    try:
+        return day(word, today)
+    except ValueError as error:
+        raise Refused(f"day: {error}", field="day") from None
