@@ -89,11 +89,9 @@ def create_app(settings: Settings, *, only: str | None = None) -> Hub:
 
 
 def _handlers(runtime: Runtime, chats: Chats, sites: Sites) -> list[ControllerRouterHandler]:
-    described = openapi.document(runtime.settings.public_url)
-
     @get("/schema/openapi.json", sync_to_thread=False)
-    def schema() -> dict[str, Any]:
-        return described
+    def schema() -> Response[bytes]:
+        return Response(openapi.document(runtime.settings.public_url), media_type="application/json")
 
     @get("/tls/ask")
     async def tls_ask(domain: str = "") -> Response[str]:

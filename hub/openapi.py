@@ -1,5 +1,6 @@
 """OpenAPI 3.1 of the command routes, from the commands' structs."""
 
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -10,13 +11,14 @@ from hub.problems import Problem
 _REF = "#/components/schemas/{name}"
 
 
-def document(public_url: str) -> dict[str, Any]:
-    """The whole description; required fields are marked as such."""
+@cache
+def document(public_url: str) -> bytes:
+    """The whole description as JSON, made when first asked for; required fields are marked as such."""
     types = {Problem, *(one.takes for one in COMMANDS.values()), *(one.gives for one in COMMANDS.values())}
     ordered = sorted(types, key=str)
     schemas, components = msgspec.json.schema_components(ordered, ref_template=_REF, schema_hook=lambda _: {})
     by_type = dict(zip(ordered, schemas, strict=True))
-    return {
+    described = {
         "openapi": "3.1.0",
         "info": {"title": "CasinoFlux", "version": "1", "description": "Every chat command, over HTTP."},
         "servers": [{"url": public_url}],
@@ -27,6 +29,7 @@ def document(public_url: str) -> dict[str, Any]:
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
     }
+    return msgspec.json.encode(described)
 
 
 def _path(one: Command, by_type: dict[Any, Any]) -> dict[str, Any]:
