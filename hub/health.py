@@ -5,9 +5,6 @@ from typing import Any
 import msgspec
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector, CollectorRegistry
 from sqlalchemy import text
 
 from hub.runtime import Runtime
@@ -30,8 +27,12 @@ def health_routes(runtime: Runtime) -> list[HTTPRouteHandler]:
 
     @get("/metrics", include_in_schema=False)
     async def metrics() -> Response[bytes]:
+        from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+
         registry = CollectorRegistry()
-        registry.register(_Facts(runtime))
+        for name, value in _clicks(runtime).items():
+            if isinstance(value, int | float):
+                Gauge(f"casinoflux_{name}", name.replace("_", " "), registry=registry).set(value)
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     return [healthz, readyz, metrics]
@@ -49,13 +50,3 @@ async def _database(runtime: Runtime) -> str:
 def _clicks(runtime: Runtime) -> dict[str, Any]:
     clicks = runtime.state.get("clicks")
     return dict(clicks.health()) if clicks else {}
-
-
-class _Facts(Collector):
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-
-    def collect(self) -> Any:
-        for name, value in msgspec.to_builtins(_clicks(self._runtime)).items():
-            if isinstance(value, int | float):
-                yield GaugeMetricFamily(f"casinoflux_{name}", name.replace("_", " "), value=float(value))
