@@ -9,7 +9,7 @@ from sqlalchemy import select
 from bot import figures
 from bot.alert_figures import figure
 from bot.alert_look import Look, Reading
-from storage import attention, caps, watch_counts
+from storage import attention, caps, offer_checks, watch_counts
 from storage.ledger.thresholds import length
 from storage.tables import domains
 
@@ -134,8 +134,21 @@ async def domain_expiring(look: Look) -> list[Reading]:
     ]  # fmt: skip
 
 
+async def dead_offer_link(look: Look) -> list[Reading]:
+    """What hub.offer_links found at its last look."""
+    found = []
+    for one in await offer_checks.faults(look.tx, look.watch.team_id, await look.offer_ids()):
+        found.append(Reading(
+            subject=one.code, broken=one.fault is not None, recovered=one.fault is None,
+            text=f"the link of {one.code} leads nowhere: {one.fault}", over=f"the link of {one.code} works again",
+            why=f"offer show {one.code}",
+        ))  # fmt: skip
+    return found
+
+
 SEES: dict[str, Callable[[Look], Awaitable[list[Reading]]]] = {
     "figure": figure, "no clicks": no_clicks, "postback failures": postback_failures, "sync failed": sync_failed,
     "sync stale": sync_stale, "cap": cap, "spend without registrations": spend_without_registrations,
     "domain down": domain_down, "domain expiring": domain_expiring,
+    "dead offer link": dead_offer_link,
 }  # fmt: skip

@@ -69,7 +69,7 @@ FAST_LAUNCH = DigestFacts(
     ),
     pending=(Pending(account="affilka-main", said="affilka-main: 21 Nov, next sync 22 Nov 10:00 UTC"),),
     has_accounts=True, healthy="1 account syncs well, last at 06:02 UTC",
-    late="This digest was due Sun 22 Nov 09:00 (UTC) and comes late: we were down.",
+    late="This digest was due Sun 22 Nov 09:00 (UTC) and comes late.",
 )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from storage.ledger.alarms import Alarm, Step, held_back, is_quiet, step
 
 log = structlog.get_logger()
 
+NOTICES = frozenset({"ftd", "high-value ftd"})
 STORM = 4  # as many alerts of one room in one round are told together
 REMEMBER = timedelta(hours=1)  # how often the moment looked at is stored when nothing happens
 
@@ -32,9 +33,18 @@ class Seen(msgspec.Struct, frozen=True):
 
 async def tick(runtime: Runtime) -> int:
     """Look at every armed alert; returns how many messages were queued."""
+    return await _round(runtime)
+
+
+async def notice(runtime: Runtime) -> int:
+    """Look at what is told at once: first deposits."""
+    return await _round(runtime, kinds=NOTICES)
+
+
+async def _round(runtime: Runtime, *, kinds: frozenset[str] | None = None) -> int:
     now = runtime.clock()
     async with runtime.database.read() as tx:
-        watches = await alerts.armed(tx)
+        watches = await alerts.armed(tx, kinds=kinds)
     together = Round()
     seen = [one for watch in watches if (one := await _look(runtime, watch, now, together)) is not None]
     news = [one for one in seen if _is_news(one, now)]

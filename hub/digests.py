@@ -19,7 +19,7 @@ log = structlog.get_logger()
 
 
 BATCH = 50
-LATE = timedelta(minutes=15)
+LATE = timedelta(seconds=15)  # a restart takes longer
 
 
 async def tick(runtime: Runtime) -> int:
@@ -66,7 +66,7 @@ def _note(one: Due, due: datetime, missed: int, now: datetime) -> str:
     if now - due < LATE and not missed:
         return ""
     at = due.astimezone(one.schedule.zone)
-    late = f"This digest was due {at:%a %d %b %H:%M} ({one.schedule.timezone}) and comes late: we were down."
+    late = f"This digest was due {at:%a %d %b %H:%M} ({one.schedule.timezone}) and comes late."
     return late + (f" {missed} earlier one{'s' if missed > 1 else ''} left out." if missed else "")
 
 

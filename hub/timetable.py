@@ -1,6 +1,6 @@
 """What the hub looks at, and how often."""
 
-from hub import alerts, digests, domains, outbound, partitions, postbacks, rates, sync
+from hub import alerts, digests, domains, offer_links, outbound, partitions, postbacks, rates, sync
 from hub.jobs import Job
 from hub.runtime import Runtime
 from storage import settle
@@ -26,6 +26,8 @@ TIMETABLE = (
     Job("digests", 2, digests.tick),
     Job("retry", 5, postbacks.retry_waiting),
     Job("alerts", 60, alerts.tick),
+    Job("notices", 5, alerts.notice),
+    Job("offer links", 300, offer_links.tick),
     Job("domains", 5, domains.tick),
     Job("upkeep", 3600, partitions.tick),
     Job("rates", 60, rates.tick),

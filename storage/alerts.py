@@ -1,10 +1,11 @@
 """Alerts a team has armed: their rules, how patient they are, and how each of their subjects stands."""
 
+from collections.abc import Collection
 from datetime import datetime, time, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, Select, insert, select, update
+from sqlalchemy import Row, Select, insert, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.ledger.alarms import Alarm, Policy, overall
@@ -116,12 +117,13 @@ async def find(tx: AsyncConnection, team_id: int, word: str) -> tuple[Alert, Wat
     return shown(row), watch_of(row)
 
 
-async def armed(tx: AsyncConnection) -> list[Watch]:
-    """Every alert there is to look at; a room that was lost hears nothing."""
+async def armed(tx: AsyncConnection, *, kinds: Collection[str] | None = None) -> list[Watch]:
+    """Every alert there is to look at (of some kinds); a room that was lost hears nothing."""
     query = (
         select(alerts)
         .join(rooms, rooms.c.id == alerts.c.room_id)
         .where(alerts.c.removed_at.is_(None), rooms.c.lost_at.is_(None))
+        .where(true() if kinds is None else alerts.c.kind.in_(sorted(kinds)))
         .order_by(alerts.c.id)
     )
     return [watch_of(row) for row in await tx.execute(query)]

@@ -8,6 +8,7 @@ from storage.tables.catalogue import (
     campaigns,
     casinos,
     domains,
+    offer_checks,
     offers,
     rates,
     site_offers,
@@ -15,7 +16,7 @@ from storage.tables.catalogue import (
     sources,
 )
 from storage.tables.deliveries import alerts, messages, outbound, outbound_attempts, subscriptions
-from storage.tables.landing import registrars, site_variants, site_versions, site_views
+from storage.tables.landing import domain_quotes, registrars, site_variants, site_versions, site_views
 from storage.tables.people import (
     audits,
     changes,
@@ -78,6 +79,7 @@ __all__ = [
     "conversion_states",
     "conversions",
     "dialogues",
+    "domain_quotes",
     "domains",
     "facts",
     "faults",
@@ -89,6 +91,7 @@ __all__ = [
     "merged",
     "messages",
     "metadata",
+    "offer_checks",
     "offers",
     "outbound",
     "outbound_attempts",

@@ -57,6 +57,15 @@ offers = named(
     index("account_id", "tag_key"),
 )
 
+#: Whether an offer's link leads anywhere; looked at only while an alert asks for it.
+offer_checks = Table(
+    "offer_checks",
+    metadata,
+    Column("offer_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("checked_at", Instant, nullable=False),
+    Column("fault", Text),  # null: it does
+)
+
 sites = named(
     "sites",
     Column("market", Text, nullable=False),

@@ -3,11 +3,15 @@
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import Any
 
+import msgspec
 from sqlalchemy import insert, select, update
 
-from hub.alerts import tick
+from hub import offer_links
+from hub.alerts import notice, tick
 from storage.tables import accounts, messages, postbacks
 from tests.bot.asking import Asker, asking
 from tests.bot.seeding import clicked, converted, days_ago, reported, tracked
@@ -182,3 +186,53 @@ async def test_quiet_hours_hold_alerts_back(opened: Opened) -> None:
         assert await tick(runtime_of(say)) == 0
         say.later(minutes=21)
         assert await tick(runtime_of(say)) == 2
+
+
+async def test_a_dead_offer_link_is_found_and_found_again(opened: Opened) -> None:
+    class Page(BaseHTTPRequestHandler):
+        status = 410
+
+        def do_GET(self) -> None:
+            self.send_response(Page.status)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            """Not a word."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        async with asking(opened) as say:
+            await say.account()
+            url = f"http://127.0.0.1:{server.server_port}/land?s={{click_id}}"
+            await say(f"offer add casino=Lucky account=main url={url} tag=x")
+            hub = runtime_of(say)
+            hub.settings = msgspec.structs.replace(hub.settings, allow_private_hosts=True)
+            assert await offer_links.tick(hub) == 0  # nobody asked
+            await say(f'alert add "dead offer link" {HERE}')
+            assert await offer_links.tick(hub) == 1
+            assert await offer_links.tick(hub) == 0
+            assert await tick(hub) == 1
+            Page.status = 200
+            say.later(hours=7)
+            assert await offer_links.tick(hub) == 1
+            assert await tick(hub) == 1
+            assert await titles(say) == [
+                "🔴 the link of lucky-x leads nowhere: it answers 410", "🟢 Over: the link of lucky-x works again"
+            ]  # fmt: skip
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+async def test_first_deposits_are_noticed_between_the_minutes(opened: Opened) -> None:
+    async with asking(opened) as say:
+        ids = await tracked(say)
+        await say(f"alert add kind=ftd {HERE}")
+        await say(f'alert add "clicks < 1" {HERE}')
+        say.later(seconds=5)
+        await converted(say, ids, say.now, 1, event="first_deposit")
+        assert await notice(runtime_of(say)) == 1
+        assert await notice(runtime_of(say)) == 0
+        assert await titles(say) == ["🔔 FTD on lucky-spring"]
