@@ -112,8 +112,7 @@ def draw(chart: Chart) -> bytes:
     canvas = _Canvas()
     points = max((len(one.values) for _, one in shown), default=1)
     _frame(canvas, left, right if lines and bars else None)
-    for place, (n, one) in enumerate((n, one) for n, one in shown if one.kind == "bar"):
-        _bars(canvas, one, n, right if lines else left, (points, place, len(bars)))
+    _bars(canvas, [(n, one) for n, one in shown if one.kind == "bar"], right if lines else left, points)
     for n, one in shown:
         if one.kind == "line":
             _line(canvas, one, n, left, points)
@@ -144,21 +143,21 @@ def _x(point: float, points: int) -> float:
     return LEFT + (point + 0.5) * (RIGHT - LEFT) / points
 
 
-def _bars(canvas: _Canvas, series: Series, n: int, axis: _Axis, place: tuple[int, int, int]) -> None:
-    points, index, count = place
-    slot = (RIGHT - LEFT) / points * 0.72
+def _bars(canvas: _Canvas, series: Sequence[tuple[int, Series]], axis: _Axis, points: int) -> None:
+    """The bars of a point side by side; those that are not known leave their room to the others."""
+    slot = (RIGHT - LEFT) / points * 0.84
     ground = round(axis.y(0))
-    for point, value in enumerate(series.values):
-        if value is None or not _known(value):
-            continue
-        start = _x(point, points) - slot / 2 + slot * index / count
-        top, bottom = sorted((round(axis.y(value)), ground))
-        canvas.fill(round(start), top, max(round(start + slot / count) - 1, round(start) + 1), bottom, _paler(n))
+    for point in range(points):
+        known = [(n, one.values[point]) for n, one in series if point < len(one.values) and _known(one.values[point])]
+        for place, (n, value) in enumerate(known):
+            left = _x(point, points) - slot / 2 + slot * place / len(known)
+            top, bottom = sorted((round(axis.y(value or 0.0)), ground))
+            canvas.fill(round(left), top, max(round(left + slot / len(known)) - 1, round(left) + 1), bottom, _paler(n))
 
 
 def _paler(n: int) -> int:
     """Bars stand behind lines: a lighter shade."""
-    return 3 + n * SHADES + SHADES // 3
+    return 3 + n * SHADES + SHADES // 2
 
 
 def _line(canvas: _Canvas, series: Series, n: int, axis: _Axis, points: int) -> None:

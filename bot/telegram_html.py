@@ -45,6 +45,7 @@ class _Piece(msgspec.Struct, frozen=True):
     text: str
     tag: str = ""
     escaped: bool = False
+    heads: bool = False  # a heading: what follows stands right under it
 
     def html(self) -> str:
         inner = self.text if self.escaped else html.escape(self.text, quote=False)
@@ -130,14 +131,14 @@ def _reachable(url: str) -> bool:
 def _pieces(block: Block) -> list[_Piece]:
     match block:
         case Text():
-            return [_Piece(clean(block.text), "pre" if block.code else "b" if block.strong else "")]
+            return [_Piece(clean(block.text), "pre" if block.code else "b" if block.strong else "", heads=block.strong)]
         case Fields():
             rows = [f"<b>{_escaped(line(label))}:</b> {_escaped(clean(value))}" for label, value in block.fields]
             return [_Piece("\n".join(rows), escaped=True)]
         case Table():
             return _table(block)
-        case Chart():
-            return [_Piece("\n".join(chart_lines(block, points=20)), "pre")]
+        case Chart():  # one worth a picture comes as such, after the text
+            return [] if drawable(block) else [_Piece("\n".join(chart_lines(block, points=20)), "pre")]
         case Buttons():
             local = [one for one in block.buttons if one.url and not _reachable(one.url)]
             return [_Piece(f"{line(one.label)}: {clean(one.url)}") for one in local]
@@ -172,11 +173,13 @@ def _row(head: list[str], row: list[str]) -> str:
 def _joined(pieces: list[_Piece]) -> list[str]:
     """Pieces as messages, each within the limit; blocks keep an empty line between them."""
     texts: list[str] = []
+    gap = ""
     for piece in [part for whole in pieces for part in _broken(whole)]:
         shown = piece.html()
         if not piece.text.strip():
             continue
-        joined = f"{texts[-1]}\n\n{shown}" if texts else shown
+        joined = f"{texts[-1]}{gap}{shown}" if texts else shown
+        gap = "\n" if piece.heads else "\n\n"
         if texts and size(joined) <= TEXT:
             texts[-1] = joined
         else:
