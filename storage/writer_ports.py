@@ -11,15 +11,16 @@ import sqlite3
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
-import asyncpg
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
 from sqlalchemy.engine import make_url
 
 from storage.engine import Database
 from storage.tables import clicks
+from storage.visitors import VisitorFile
 from storage.writer_statements import Compiled, Statements
 
 _COLUMNS = [column.name for column in clicks.columns]
@@ -42,8 +43,11 @@ class SqlitePort:
         self._lock = -1
         self._held = False  # the lock file
         self._turning = False  # the turn among this process's writers
+        self._seen = VisitorFile(Path(self._path + ".seen"))
+        self._fresh: tuple[Sequence[tuple[int, int, int]], int] | None = None
 
     async def open(self) -> None:
+        self._seen.open()
         self._lock = os.open(self._path + ".turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._connection = sqlite3.connect(
             self._path, isolation_level=None, check_same_thread=False, timeout=0, cached_statements=64
@@ -53,6 +57,7 @@ class SqlitePort:
 
     async def close(self) -> None:
         self._thread.shutdown()
+        self._seen.close()
         if self._connection:
             self._connection.close()
         if self._lock >= 0:
@@ -107,9 +112,13 @@ class SqlitePort:
     async def commit(self) -> None:
         connection = self._open()
         await asyncio.get_running_loop().run_in_executor(self._thread, connection.execute, "COMMIT")
+        if self._fresh:
+            self._seen.keep(*self._fresh)
+            self._fresh = None
         self._release()
 
     async def rollback(self) -> None:
+        self._fresh = None
         try:
             if self._connection and self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
@@ -131,17 +140,21 @@ class SqlitePort:
         return self._open().execute(statement.text, values).fetchall()
 
     async def visitors(self, keys: Sequence[tuple[int, int]], since: int) -> dict[int, int]:
-        execute, text = self._open().execute, self.statements.visitor.text
+        self._seen.follow()
+        look = self._seen.look
         found = {}
-        for key in keys:
-            row = execute(text, (*key, since)).fetchone()
-            if row is not None:
-                found[key[0]] = row[0]
+        for key, elder in keys:
+            offer = look(key, since)
+            if offer is None and elder:
+                offer = look(elder, since)
+            if offer is not None:
+                found[key] = offer
         return found
 
     async def remember(self, rows: Sequence[tuple[int, int, int]], since: int) -> set[int]:
-        execute, text = self._open().execute, self.statements.visitor_seen.text
-        return {row[0] for row in rows if execute(text, (*row, since)).fetchall()}
+        """Kept once they are committed; in its turn this process is the only one to look or keep."""
+        self._fresh = (rows, since)
+        return {row[0] for row in rows}
 
 
 class PostgresPort:
@@ -154,6 +167,8 @@ class PostgresPort:
         self._transaction: Any = None
 
     async def open(self) -> None:
+        import asyncpg
+
         self._connection = await asyncpg.connect(self._url, timeout=5, command_timeout=10)
 
     async def close(self) -> None:
@@ -167,7 +182,7 @@ class PostgresPort:
                 await asyncio.wait_for(self.open(), max(patience, 0.1))
             self._transaction = self._connection.transaction()
             await self._transaction.start()
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except _away() as error:
             await self.rollback()
             raise Unavailable(f"PostgreSQL cannot be reached ({type(error).__name__})") from None
 
@@ -180,7 +195,7 @@ class PostgresPort:
         try:
             if self._transaction and self._connection and not self._connection.is_closed():
                 await self._transaction.rollback()
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except _away():
             if self._connection:
                 self._connection.terminate()
             self._connection = None
@@ -221,10 +236,19 @@ def port_of(database: Database) -> WriterPort:
     return SqlitePort(database) if database.sqlite else PostgresPort(database)
 
 
+def _away() -> tuple[type[BaseException], ...]:
+    """What PostgreSQL's absence looks like. Its driver costs 3 MB, so it is loaded where PostgreSQL is used only."""
+    import asyncpg
+
+    return OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError
+
+
 def unavailable(error: BaseException) -> bool:
     """Whether the database is at fault, not what was to be written."""
-    if isinstance(error, Unavailable | OSError | TimeoutError | sqlite3.OperationalError | asyncpg.InterfaceError):
+    if isinstance(error, Unavailable | OSError | TimeoutError | sqlite3.OperationalError):
         return True
-    return isinstance(error, asyncpg.PostgresError) and not isinstance(
-        error, asyncpg.DataError | asyncpg.IntegrityConstraintViolationError
-    )
+    if not type(error).__module__.startswith("asyncpg"):
+        return False
+    import asyncpg
+
+    return not isinstance(error, asyncpg.DataError | asyncpg.IntegrityConstraintViolationError)
