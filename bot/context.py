@@ -79,6 +79,12 @@ class Ports(Protocol):
     def presets(self) -> dict[str, dict[str, Any]]:
         """Traffic source presets by name: parameters, postbacks, options."""
 
+    def registrar_credentials(self, kind: str, given: dict[str, Any]) -> dict[str, str]:
+        """The login fields a registrar needs, out of those given. Raises Refused at the one that is missing."""
+
+    async def quotes(self, login: dict[str, Any] | None, names: list[str]) -> list[dict[str, Any]]:
+        """What a registrar asks for names; without a login only whether they are taken. Raises ConnectorError."""
+
     async def changed(self) -> None:
         """Something configured has just been committed: this process takes it in at once, others within a second."""
 

@@ -12,6 +12,7 @@ from connectors.http import Http
 from connectors.platforms.csv_upload import CsvUpload
 from connectors.redaction import redact
 from connectors.registry import PLATFORMS, platform, platform_name
+from hub import registrars
 from hub.settings import Settings
 from storage.ledger.errors import ConnectorError, Refused
 from storage.ledger.facts import Report
@@ -26,6 +27,12 @@ class HubPorts:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.listeners: list[Callable[[], Awaitable[None]]] = []
+
+    def registrar_credentials(self, kind: str, given: dict[str, Any]) -> dict[str, str]:
+        return registrars.read_credentials(kind, given)
+
+    async def quotes(self, login: dict[str, Any] | None, names: list[str]) -> list[dict[str, Any]]:
+        return await registrars.quotes(self._settings, login, names)
 
     async def changed(self) -> None:
         for listener in self.listeners:

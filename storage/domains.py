@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.entities import codes
 from storage.ledger.errors import Refused
+from storage.ledger.hostnames import is_bare
 from storage.tables import domains, sites
 
 #: In this order; `failed` can come from any of them, and goes on where it stopped.
@@ -153,16 +154,6 @@ def look_alike(name: str) -> list[str]:
         if len(scripts) > 1:
             told.append(f"{label!r} mixes {' and '.join(sorted(scripts))} letters: browsers show it as {name}")
     return told
-
-
-#: Where names are registered one label deeper; enough to tell a bare domain from a host in it.
-_DEEPER = {"co", "com", "org", "net", "gov", "edu", "ac", "or", "ne", "gob", "nom", "web", "in"}
-
-
-def is_bare(name: str) -> bool:
-    """Whether it is a domain as bought (brand.com, brand.co.uk), which cannot have a CNAME, not a host in one."""
-    labels = name.split(".")
-    return len(labels) == 2 or (len(labels) == 3 and len(labels[-1]) == 2 and labels[1] in _DEEPER)
 
 
 def wanted_records(name: str, public_url: str, addresses: Sequence[str] = ()) -> list[DnsRecord]:

@@ -91,7 +91,9 @@ async def add_domain(ctx: Context, new: NewDomain) -> Domain:
     provider = (
         await names.find(ctx.tx, registrars, ctx.team_id, new.provider, field="provider") if new.provider else None
     )
-    return await _made(ctx, name, site_id=site_id, provider=provider.code if provider else None, status=domains.ADDED)
+    return await made_domain(
+        ctx, name, site_id=site_id, provider=provider.code if provider else None, status=domains.ADDED
+    )
 
 
 @command("domain attach", role=Role.BUYER, says=domain_card, positional=("domain", "site"))
@@ -161,9 +163,18 @@ async def remove_domain(ctx: Context, new: OneDomain) -> Domain:
     return found
 
 
-async def _made(ctx: Context, name: str, *, site_id: int | None, provider: str | None, status: str) -> Domain:
+async def made_domain(
+    ctx: Context,
+    name: str,
+    *,
+    site_id: int | None,
+    provider: str | None,
+    status: str,
+    more: dict[str, Any] | None = None,
+) -> Domain:
+    """Store a domain, its first step due at once."""
     records = domains.wanted_records(name, ctx.deployment.public_url)
-    state = {"records": msgspec.to_builtins(records), "steps": [], "tries": 0}
+    state = {"records": msgspec.to_builtins(records), "steps": [], "tries": 0, **(more or {})}
     made = await ctx.tx.execute(insert(table).values(
         team_id=ctx.team_id, name=name, code=await names.code_for(ctx.tx, table, ctx.team_id, name), site_id=site_id,
         created_at=ctx.now, status=status, provider=provider, state=state, next_step_at=ctx.now,

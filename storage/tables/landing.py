@@ -68,3 +68,18 @@ registrars = named(
     Column("credentials_secret", Text, nullable=False),  # JSON of the kind's own fields, encrypted
     Column("options", Json, nullable=False),
 )
+
+#: The price a person was shown before buying a domain; what is paid must be that price.
+domain_quotes = Table(
+    "domain_quotes",
+    metadata,
+    key(),
+    team(),
+    Column("actor", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    reference("registrar_id", "registrars"),
+    Column("price", BigInteger, nullable=False),  # micro-units
+    Column("renewal", BigInteger),
+    Column("currency", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+)

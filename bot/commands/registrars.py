@@ -1,0 +1,207 @@
+"""Logins at registrars and DNS hosts, and buying domains with them."""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy import delete, insert, select
+
+from bot.arguments import Arguments, choices, refers, secret
+from bot.command import command
+from bot.commands.domains import Name, domain_card, made_domain
+from bot.context import Context
+from bot.figures import money
+from bot.listing import Listing, Page
+from bot.message import Button, Buttons, Message, Notice, Table
+from storage import domains, names, registrars
+from storage.domains import Domain
+from storage.entities import page
+from storage.ledger.errors import Refused
+from storage.ledger.facts import Role
+from storage.registrars import Price, RegistrarLogin
+from storage.tables import domains as domain_table
+from storage.tables import registrars as table
+from storage.tables import sites
+
+Which = Annotated[str | None, refers("registrar", "which login; the only one if absent")]
+
+
+class NewRegistrar(Arguments):
+    name: Annotated[str, Meta(description="what the team calls this login")]
+    kind: Annotated[str, choices("whose login it is", "cloudflare", "porkbun", "namecheap")]
+    token: Annotated[str | None, secret("Cloudflare: API token")] = None
+    account_id: Annotated[str | None, Meta(description="Cloudflare: account id")] = None
+    api_key: Annotated[str | None, secret("Porkbun, Namecheap: API key")] = None
+    secret_key: Annotated[str | None, secret("Porkbun: secret API key")] = None
+    api_user: Annotated[str | None, Meta(description="Namecheap: user name")] = None
+    client_ip: Annotated[str | None, Meta(description="Namecheap: this server's allowed address")] = None
+    base_url: Annotated[str | None, Meta(description="another address of its API, e.g. its sandbox")] = None
+    options: Annotated[dict[str, Any], Meta(description="settings of the connector, as JSON")] = msgspec.field(
+        default_factory=dict
+    )
+
+
+class OneRegistrar(Arguments):
+    registrar: Annotated[str, refers("registrar", "which login")]
+
+
+class DomainCheck(Arguments):
+    name: Name
+    registrar: Which = None
+
+
+class DomainBuy(Arguments):
+    name: Name
+    site: Annotated[str | None, refers("site", "site it will lead to")] = None
+    registrar: Which = None
+
+
+class Availability(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a domain can be had. Prices are micro-units of the currency, a year; null is not known."""
+
+    name: str
+    shown_as: str
+    available: bool
+    price: int | None
+    renewal: int | None
+    currency: str | None
+    premium: bool
+    reason: str
+    registrar: str | None
+    warnings: list[str]
+
+
+def registrar_card(_ctx: Context, found: RegistrarLogin) -> Message:
+    return Message(f"Registrar {found.name} ({found.code}) · {found.kind}", private=True)
+
+
+def registrar_table(_ctx: Context, found: Page[RegistrarLogin]) -> Message:
+    if not found.items:
+        return Message("No registrars yet: registrar add name=… kind=cloudflare …", private=True)
+    rows = tuple((one.code, one.kind) for one in found.items)
+    return Message("Registrars", (Table(("Registrar", "Kind"), rows),), private=True)
+
+
+def availability_card(_ctx: Context, found: Availability) -> Message:
+    warnings = tuple(Notice("warning", text) for text in found.warnings)
+    if not found.available:
+        return Message(f"{found.shown_as} cannot be had: {found.reason or 'taken'}", warnings, private=True)
+    if found.price is None or found.currency is None:
+        told = Notice("info", "The price is known with a login: registrar add name=… kind=cloudflare …")
+        return Message(f"{found.shown_as} is free", (told, *warnings), private=True)
+    price = f"{money(found.price, found.currency)} the first year"
+    renewal = f", then {money(found.renewal, found.currency)}" if found.renewal is not None else ""
+    premium = (Notice("warning", "It is a premium name."),) if found.premium else ()
+    buy = Buttons((Button("Buy", f"domain buy {found.name}", style="primary"),))
+    return Message(f"{found.shown_as} is free: {price}{renewal}", (*premium, *warnings, buy), private=True)
+
+
+@command("registrar add", role=Role.OWNER, says=registrar_card, positional=("name", "kind"))
+async def add_registrar(ctx: Context, new: NewRegistrar) -> RegistrarLogin:
+    """Keep a login at a registrar or DNS host; it is encrypted and never shown again."""
+    given = {
+        name: getattr(new, name) for name in ("token", "account_id", "api_key", "secret_key", "api_user", "client_ip")
+    }
+    credentials = ctx.ports.registrar_credentials(new.kind, given)
+    options = {**new.options, **({"base_url": new.base_url} if new.base_url else {})}
+    made = await ctx.tx.execute(insert(table).values(
+        team_id=ctx.team_id, name=new.name, code=await names.code_for(ctx.tx, table, ctx.team_id, new.name),
+        created_at=ctx.now, kind=new.kind.strip().lower(), options=options,
+        credentials_secret=ctx.box.seal(credentials),
+    ).returning(table))  # fmt: skip
+    found = registrars.entry(made.one())
+    ctx.notes |= {"entity": "registrar", "entity_id": found.id, "after": found}
+    return found
+
+
+@command("registrar list", role=Role.VIEWER, says=registrar_table, reads=True)
+async def list_registrars(ctx: Context, new: Listing) -> Page[RegistrarLogin]:
+    """The team's logins at registrars and DNS hosts."""
+    query = select(table).where(table.c.team_id == ctx.team_id)
+    rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after)
+    return Page([registrars.entry(row) for row in rows], following)
+
+
+@command("registrar remove", role=Role.OWNER, says=registrar_card, positional=("registrar",))
+async def remove_registrar(ctx: Context, new: OneRegistrar) -> RegistrarLogin:
+    """Forget a login; domains set up with it stay as they are."""
+    found = registrars.entry(await names.find(ctx.tx, table, ctx.team_id, new.registrar, field="registrar"))
+    used = select(domain_table.c.name).where(
+        domain_table.c.team_id == ctx.team_id, domain_table.c.provider == found.code,
+        domain_table.c.status.in_((domains.ORDERED, domains.BOUGHT)),
+    )  # fmt: skip
+    if busy := (await ctx.tx.execute(used)).scalars().first():
+        raise Refused(f"registrar: {busy} is being bought with it: wait until that is done", field="registrar")
+    await ctx.tx.execute(delete(table).where(table.c.id == found.id))
+    ctx.notes |= {"entity": "registrar", "entity_id": found.id, "before": found}
+    return found
+
+
+async def _asked(ctx: Context, new: DomainCheck | DomainBuy) -> tuple[Availability, int | None]:
+    """What the registrar says of a name, outside any transaction; the second is the login's id."""
+    name = domains.read_name(new.name)
+    async with ctx.database.read() as tx:
+        row = await registrars.chosen(tx, ctx.team_id, new.registrar)
+    login = None
+    if row is not None:
+        login = {"kind": row.kind, "credentials": ctx.box.open(row.credentials_secret), "options": row.options}
+    quote = (await ctx.ports.quotes(login, [name]))[0]
+    found = Availability(
+        name=name, shown_as=domains.readable(name), available=quote["available"], price=quote["price"],
+        renewal=quote["renewal"], currency=quote["currency"] if quote["price"] is not None else None,
+        premium=quote["premium"], reason=quote["reason"], registrar=row.code if row is not None else None,
+        warnings=domains.look_alike(name),
+    )  # fmt: skip
+    return found, row.id if row is not None else None
+
+
+@command("domain check", role=Role.VIEWER, says=availability_card, reads=True, positional=("name",), prepare=_asked)
+async def check_domain(ctx: Context, new: DomainCheck) -> Availability:
+    """Whether a domain can be had, its price, and what it costs from the second year on."""
+    found: Availability = ctx.prepared[0]
+    return found
+
+
+async def _price_first(ctx: Context, new: DomainBuy) -> str | None:
+    """The question before buying; the price told is kept, and what is paid must be that price."""
+    found, registrar_id = await _asked(ctx, new)
+    price = _priced(found, registrar_id)
+    async with ctx.database.begin() as tx:
+        await registrars.keep_quote(
+            tx, team_id=ctx.team_id, actor=ctx.actor.name, name=found.name, registrar_id=registrar_id or 0, price=price,
+            now=ctx.now,
+        )  # fmt: skip
+    renewal = f", {money(price.renewal, price.currency)} a year after" if price.renewal is not None else ""
+    return (
+        f"{found.shown_as} will be bought at {found.registrar} for {money(price.price, price.currency)}{renewal}. "
+        "It cannot be given back."
+    )
+
+
+def _priced(found: Availability, registrar_id: int | None) -> Price:
+    if registrar_id is None:
+        raise Refused("registrar: there is no login to buy with: registrar add name=… kind=…", field="registrar")
+    if not found.available:
+        raise Refused(f"name: {found.shown_as} cannot be had: {found.reason or 'taken'}", field="name")
+    if found.price is None or found.currency is None:
+        raise Refused(f"name: {found.registrar} names no price for {found.shown_as}", field="name")
+    return Price(price=found.price, renewal=found.renewal, currency=found.currency)
+
+
+@command("domain buy", role=Role.OWNER, says=domain_card, positional=("name", "site"), confirm=_price_first,
+         prepare=_asked)  # fmt: skip
+async def buy_domain(ctx: Context, new: DomainBuy) -> Domain:
+    """Buy a domain at the price that was confirmed, and set it up."""
+    found, registrar_id = ctx.prepared
+    price = _priced(found, registrar_id)
+    told = await registrars.last_quote(
+        ctx.tx, team_id=ctx.team_id, actor=ctx.actor.name, name=found.name, registrar_id=registrar_id, now=ctx.now
+    )
+    if told is None or (told.price, told.currency) != (price.price, price.currency):
+        raise Refused(f"name: the price is {money(price.price, price.currency)} now: ask again", field="name")
+    await domains.refuse_taken(ctx.tx, found.name)
+    site_id = (await names.find(ctx.tx, sites, ctx.team_id, new.site, field="site")).id if new.site else None
+    quote = {"name": found.name, "available": True, **msgspec.structs.asdict(price)}
+    return await made_domain(
+        ctx, found.name, site_id=site_id, provider=found.registrar, status=domains.ORDERED, more={"quote": quote}
+    )

@@ -1,0 +1,135 @@
+"""Cloudflare: registrar and DNS host.
+
+Source: the official SDK cloudflare 5.9.0 and developers.cloudflare.com/api (registrar, zones, dns_records). Prices are
+strings; a registration is billed at once and cannot be returned, the domain's name being its idempotency key.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from connectors.domains.base import Login, Order, Quote, Zone, decoded, micros
+from connectors.http import Http
+from storage.ledger.errors import ConnectorError
+from storage.ledger.hostnames import bought
+
+name = "cloudflare"
+title = "Cloudflare"
+base_url = "https://api.cloudflare.com/client/v4"
+sells = True
+hosts_dns = True
+_STATES = {"succeeded": "registered", "failed": "failed", "blocked": "failed"}
+
+
+class Credentials(msgspec.Struct, frozen=True, kw_only=True):
+    token: Annotated[str, Meta(description="API token with registrar, zone and DNS rights")]
+    account_id: Annotated[str, Meta(description="account id")]
+
+
+credentials = Credentials
+
+
+async def check(http: Http, login: Login, names: Sequence[str]) -> list[Quote]:
+    result = await _call(http, login, "POST", _registrar(login, "domain-check"), {"domains": list(names)})
+    return [_quote(one) for one in result.get("domains", [])]
+
+
+def _quote(one: dict[str, Any]) -> Quote:
+    pricing = one.get("pricing") or {}
+    return Quote(
+        name=one["name"], available=bool(one.get("registrable")), price=micros(pricing.get("registration_cost")),
+        renewal=micros(pricing.get("renewal_cost")), currency=pricing.get("currency", "USD"),
+        premium=one.get("tier") == "premium", reason=(one.get("reason") or "").replace("_", " "),
+    )  # fmt: skip
+
+
+async def register(http: Http, login: Login, quote: Quote) -> Order:
+    body = {"domain_name": quote.name, "years": 1, "auto_renew": False, "privacy_mode": "redaction"}
+    try:
+        result = await _call(http, login, "POST", _registrar(login, "registrations"), body, tries=1)
+    except ConnectorError as error:
+        if error.permanent:
+            return Order(state="failed", detail=str(error))
+        return Order(state="unknown", detail=str(error))
+    return _order(result)
+
+
+async def order(http: Http, login: Login, domain: str) -> Order:
+    try:
+        path = _registrar(login, f"registrations/{domain}/registration-status")
+        return _order(await _call(http, login, "GET", path))
+    except _NotFound:
+        return Order(state="absent", detail="Cloudflare knows of no order")
+
+
+def _order(result: dict[str, Any]) -> Order:
+    state = result.get("state", "pending")
+    error = result.get("error") or {}
+    detail = error.get("message") or (
+        "action required in the Cloudflare panel" if state == "action_required" else state
+    )
+    until = str((result.get("context") or {}).get("expires_at") or "")[:10]
+    return Order(
+        state=_STATES.get(state, "pending"), detail=detail,  # type: ignore[arg-type]
+        registered_until=date.fromisoformat(until) if until else None,
+    )  # fmt: skip
+
+
+async def zone(http: Http, login: Login, domain: str) -> Zone:
+    root = bought(domain)
+    found = await _call(http, login, "GET", "/zones", params=(("name", root),))
+    if not found:
+        body = {"name": root, "account": {"id": login.credentials["account_id"]}, "type": "full"}
+        found = [await _call(http, login, "POST", "/zones", body)]
+    one = found[0]
+    return Zone(id=one["id"], servers=tuple(one.get("name_servers") or ()), active=one.get("status") == "active")
+
+
+async def put_records(http: Http, login: Login, zone: Zone, records: Sequence[Any]) -> None:
+    for host in {record.name for record in records}:
+        there = await _call(http, login, "GET", f"/zones/{zone.id}/dns_records", params=(("name", host),))
+        wanted = [(one.type, one.value) for one in records if one.name == host]
+        for old in there:
+            if old["type"] in {"A", "AAAA", "CNAME"} and (old["type"], old["content"]) not in wanted:
+                await _call(http, login, "DELETE", f"/zones/{zone.id}/dns_records/{old['id']}")
+        have = {(old["type"], old["content"]) for old in there}
+        for type_, value in wanted:
+            if (type_, value) not in have:
+                body = {"type": type_, "name": host, "content": value, "ttl": 1, "proxied": False}
+                await _call(http, login, "POST", f"/zones/{zone.id}/dns_records", body)
+
+
+class _NotFound(ConnectorError):
+    pass
+
+
+def _registrar(login: Login, path: str) -> str:
+    return f"/accounts/{login.credentials['account_id']}/registrar/{path}"
+
+
+async def _call(
+    http: Http,
+    login: Login,
+    method: str,
+    path: str,
+    body: Any = None,
+    *,
+    params: Sequence[tuple[str, str]] = (),
+    tries: int = 3,
+) -> Any:
+    """The `result` of an answer's envelope. Raises ConnectorError with Cloudflare's own words."""
+    headers = {"Authorization": f"Bearer {login.credentials['token']}", "Content-Type": "application/json"}
+    answer = await http.send(
+        method, login.base_url + path, headers=headers, params=params, secrets=login.secrets, redirects=0, tries=tries,
+        body=msgspec.json.encode(body) if body is not None else None,
+    )  # fmt: skip
+    found = decoded(answer, title)
+    if isinstance(found, dict) and found.get("success"):
+        return found.get("result")
+    errors = found.get("errors") or [] if isinstance(found, dict) else []
+    words = "; ".join(str(one.get("message", one)) for one in errors) or f"status {answer.status}"
+    kind = _NotFound if answer.status == 404 else ConnectorError
+    raise kind(f"Cloudflare: {words}", permanent=400 <= answer.status < 500 and answer.status not in {408, 429})

@@ -1,0 +1,44 @@
+"""RDAP (RFC 9083): who is registered, until when; answered by the registries through rdap.org."""
+
+from datetime import date, datetime
+from typing import Any
+
+import msgspec
+
+from connectors.http import Http
+from storage.ledger.errors import ConnectorError
+from storage.ledger.hostnames import bought
+
+BASE = "https://rdap.org"
+
+
+class Registration(msgspec.Struct, frozen=True, kw_only=True):
+    """What the registry says. `status` are its own words, e.g. "client hold"."""
+
+    registered: bool
+    until: date | None = None
+    status: tuple[str, ...] = ()
+    name_servers: tuple[str, ...] = ()
+
+
+async def look_up(http: Http, name: str, *, base: str = BASE) -> Registration:
+    """The registration of the domain a name is in. Raises ConnectorError if no registry answers."""
+    answer = await http.get(f"{base}/domain/{bought(name)}", headers={"Accept": "application/rdap+json"}, tries=2)
+    if answer.status == 404:
+        return Registration(registered=False)
+    if answer.status != 200:
+        raise ConnectorError(f"the registry of {bought(name)} answered {answer.status}")
+    return read(answer.body)
+
+
+def read(raw: bytes) -> Registration:
+    try:
+        found: dict[str, Any] = msgspec.json.decode(raw)
+        events = {one.get("eventAction"): one.get("eventDate") for one in found.get("events") or []}
+        expires = events.get("expiration")
+        servers = tuple(str(one.get("ldhName", "")).lower() for one in found.get("nameservers") or [])
+        until = datetime.fromisoformat(expires.replace("Z", "+00:00")).date() if expires else None
+    except (msgspec.DecodeError, AttributeError, ValueError, TypeError):
+        raise ConnectorError("the registry's answer cannot be read", raw=raw) from None
+    status = tuple(str(one) for one in found.get("status") or [])
+    return Registration(registered=True, until=until, status=status, name_servers=servers)
