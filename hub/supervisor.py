@@ -53,11 +53,12 @@ async def _end(child: Process) -> int:
     if child.returncode is None:
         child.terminate()
     try:
-        return abs(await asyncio.wait_for(child.wait(), GRACE))
+        code = await asyncio.wait_for(child.wait(), GRACE)
     except TimeoutError:
         child.kill()
         await child.wait()
         return 1
+    return 0 if code in {0, -signal.SIGTERM} else 1  # one that was still starting has nothing to drain
 
 
 def die_with_parent() -> None:

@@ -1,0 +1,140 @@
+"""`casinoflux serve` as its owner meets it: killed, stopped, started wrong, watched."""
+
+import threading
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import psutil
+import pytest
+
+from tests.journeys.conftest import Deploy
+from tests.journeys.deployment import Deployment, standin, wait_for
+from tests.journeys.steps import BROWSER
+
+
+def campaign(hub: Deployment) -> str:
+    hub.post("account/add", platform="postback_only", name="main", timezone="UTC", currency="EUR")
+    hub.post("offer/add", casino="Lucky", account="main", tag="x", url="https://lucky.example.test/?s={click_id}")
+    return str(hub.post("campaign/create", name="C", offers=["lucky-x"])["url"])
+
+
+class Clicking(threading.Thread):
+    """A player's browser that never stops; remembers every click it was answered."""
+
+    def __init__(self, link: str, number: int) -> None:
+        super().__init__(daemon=True)
+        self.link, self.number, self.answered = link, number, list[str]()
+        self.stopped = threading.Event()
+
+    def run(self) -> None:
+        headers = {"user-agent": f"{BROWSER}{self.number}", "x-forwarded-for": f"203.0.113.{self.number}"}
+        with httpx.Client(headers=headers) as client:
+            while not self.stopped.is_set():
+                try:
+                    answer = client.get(self.link)
+                except httpx.HTTPError:
+                    return
+                self.answered.append(parse_qs(urlsplit(answer.headers["location"]).query)["s"][0])
+
+
+def test_a_kill_under_load_loses_no_answered_click(deploy: Deploy) -> None:
+    hub = deploy()
+    hub.start()
+    link = campaign(hub)
+    threads = [Clicking(link, n) for n in range(8)]
+    for one in threads:
+        one.start()
+    wait_for(lambda: sum(len(one.answered) for one in threads) > 300, "clicks to come in")
+    hub.kill()
+    for one in threads:
+        one.stopped.set()
+        one.join(10)
+    answered = [click for one in threads for click in one.answered]
+    hub.start()
+    shown = [hub.try_post("click/show", click_id=one).status_code for one in answered[:: max(1, len(answered) // 60)]]
+    assert set(shown) == {200}
+    day = hub.get("stats", range="today", by="campaign")
+    total = wait_for(lambda: hub.get("stats", range="today", by="campaign")["totals"], "the report", seconds=5)
+    stored = total["clicks"] + total["bot_clicks"]
+    assert len(answered) <= stored <= len(answered) + len(threads), day
+    checked = hub.shell("db", "check")
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_a_stop_drains_and_exits_with_0(deploy_sqlite: Deploy) -> None:
+    hub = deploy_sqlite()
+    hub.start()
+    link = campaign(hub)
+    threads = [Clicking(link, n) for n in range(4)]
+    for one in threads:
+        one.start()
+    wait_for(lambda: sum(len(one.answered) for one in threads) > 100, "clicks to come in")
+    assert hub.stop() == 0, hub.log()
+
+
+@pytest.mark.slow
+def test_two_workers_share_the_port_and_one_that_dies_is_replaced(deploy: Deploy) -> None:
+    hub = deploy()
+    hub.start("--workers", "2")
+    link = campaign(hub)
+    assert hub.process is not None
+    children = psutil.Process(hub.process.pid).children()
+    assert len(children) == 4
+    worker = next(one for one in children if "hub" in one.cmdline()[-6:] or "--only" in one.cmdline())
+    worker.kill()
+    wait_for(lambda: len(psutil.Process(hub.process.pid).children()) == 4 if hub.process else None, "a replacement")
+
+    def redirected() -> bool:
+        try:
+            return httpx.get(link, headers={"user-agent": BROWSER}).status_code == 302
+        except httpx.HTTPError:
+            return False
+
+    assert wait_for(redirected, "clicks to be redirected")
+    assert hub.stop() == 0, hub.log()
+
+
+def test_it_idles_under_150_megabytes_with_both_bots(deploy_sqlite: Deploy) -> None:
+    with standin("slack") as slack, standin("telegram") as telegram:
+        hub = deploy_sqlite(
+            SLACK_BOT_TOKEN="xoxb-stand-in", SLACK_SIGNING_SECRET="stand-in-signing-secret",
+            SLACK_API_URL=f"{slack.base_url}/api/".replace("//api", "/api"),
+            TELEGRAM_BOT_TOKEN="123456:stand-in-token", TELEGRAM_WEBHOOK_SECRET="s3cret",
+            TELEGRAM_API_URL=f"{str(telegram.base_url).rstrip('/')}/bot",
+        )  # fmt: skip
+        hub.start()
+        wait_for(lambda: telegram.get("/_control/calls").json(), "Telegram to be asked")
+        assert hub.process is not None
+        serving = psutil.Process(hub.process.pid)
+        resident = sum(one.memory_info().rss for one in [serving, *serving.children(recursive=True)])
+        assert resident < 150_000_000
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("REPORT_TIMEZONE", "Mars/Olympus"), ("DATABASE_URL", "mysql://nowhere"), ("REPORT_CURRENCY", "GOLD")],
+)
+def test_a_wrong_setting_stops_the_start_in_one_line(deploy_sqlite: Deploy, setting: str, value: str) -> None:
+    hub = deploy_sqlite(**{setting: value})
+    done = hub.shell("serve", "--port", str(hub.port))
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert f"CASINOFLUX_{setting}" in done.stderr
+
+
+def test_the_shell_says_what_it_did_not_understand(deploy_sqlite: Deploy) -> None:
+    hub = deploy_sqlite()
+    assert hub.shell("run", "ofer", "list").returncode == 2
+    assert "did you mean 'offer list'" in hub.shell("run", "ofer", "list").stderr
+    unknown = hub.shell("run", "offer", "show", "nothing")
+    assert (unknown.returncode, unknown.stderr.count("\n")) == (1, 1)
+    assert hub.shell("run", "offer", "add").returncode == 2
+    assert hub.shell("run", "offer", "list").returncode == 0
+
+
+def test_a_port_in_use_is_said(deploy_sqlite: Deploy) -> None:
+    hub = deploy_sqlite()
+    hub.start()
+    second = hub.shell("serve", "--port", str(hub.port))
+    assert second.returncode == 1
+    assert "--port" in second.stderr
