@@ -24,12 +24,13 @@ from storage.ledger.facts import Outcome
 from storage.ledger.postback import MAX_BODY, signed
 from storage.outbound import queue
 from storage.postback_accounts import Book, PostbackAccount, load
+from storage.straight import Straight
 from storage.tables import accounts
 
 log = structlog.get_logger()
 
 REFRESH_SECONDS = 0.3
-MOST_TOGETHER = 400
+MOST_TOGETHER = 128  # placed without a pause: clicks of this process wait meanwhile
 _FAILED = "could not be placed: kept, and can be replayed"
 
 
@@ -48,6 +49,7 @@ class Postbacks:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._straight = Straight(runtime.database)
         self._waiting: list[_Waiting] = []
         self._arrived = asyncio.Event()
         self._book = Book(by_key={}, by_id={}, capped={})
@@ -62,6 +64,7 @@ class Postbacks:
         async with self._runtime.database.begin() as tx:
             self._codec = await ensure_codec(tx)
         await self.refresh()
+        await self._straight.open()
         self._tasks = [asyncio.create_task(self._record()), asyncio.create_task(self._follow())]
 
     async def stop(self) -> None:
@@ -72,6 +75,7 @@ class Postbacks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
+        await self._straight.close()
 
     async def refresh(self) -> None:
         """Read all accounts anew if anything was configured since."""
@@ -184,7 +188,7 @@ class Postbacks:
         except Exception as first:
             log.error("postback could not be placed", account=one.arrival.account.code, error=repr(first)[:300])
             try:
-                self._say(one, await self._run(lambda tx: _only_kept(tx, one.arrival)))
+                self._say(one, await self._straight.run(lambda tx: _only_kept(tx, one.arrival)))
             except Exception as error:
                 if not one.answer.done():
                     one.answer.set_exception(error)
@@ -196,11 +200,7 @@ class Postbacks:
 
     async def _write(self, arrivals: Sequence[Arrival]) -> list[Received]:
         desk = self.desk()
-        return list(await self._run(lambda tx: receive(tx, arrivals, desk)))
-
-    async def _run(self, work: Any) -> Any:
-        async with self._runtime.database.begin() as tx:
-            return await work(tx)
+        return list(await self._straight.run(lambda tx: receive(tx, arrivals, desk)))
 
     def desk(self) -> Desk:
         """What placing requests needs, as it is known now."""

@@ -10,12 +10,14 @@ from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import caps
+from storage.inserting import insert_many
 from storage.ledger.conversion_rules import Derived, Request
 from storage.ledger.facts import ClickLink, Event, Outcome, Status
 from storage.postback_accounts import Book, PostbackAccount
 from storage.tables import SUBS, conversion_states, conversions, postbacks, touched
 
 _COMPARED = ("event", "txn_id", "status", "is_ftd", "amount", "currency", "occurred_at", "day", "marks", "player_id")
+_TOLD_APART_BY = ("account_id", "event", "txn_id", "click_id", "player_id", "occurred_at", "amount", "status")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,10 +56,8 @@ async def write(
         kept = {name: change.row[name] for name in _COMPARED} if change.row else {}
         await tx.execute(update(conversions).where(conversions.c.id == change.id).values(**kept))
     if made:
-        ids = await tx.execute(
-            insert(conversions).returning(conversions.c.id, sort_by_parameter_order=True), [c.row or {} for c in made]
-        )
-        for change, number in zip(made, ids.scalars(), strict=True):
+        ids = await insert_many(tx, conversions, [c.row or {} for c in made], told_apart_by=_TOLD_APART_BY)
+        for change, number in zip(made, ids, strict=True):
             change.id = number
     await touch(tx, _days([*made, *changed]))
     await _count_caps(tx, [*made, *changed], book)

@@ -7,9 +7,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, and_, case, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, case, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.inserting import insert_many
 from storage.ledger.facts import Event, Outcome, Status
 from storage.ledger.postback import Decoded, Signal, decode, read
 from storage.postback_accounts import PostbackAccount
@@ -83,10 +84,10 @@ async def keep(tx: AsyncConnection, entries: Sequence[Entry]) -> None:
     """Store new requests with their outcome, and the new outcome of those stored before."""
     new = [entry for entry in entries if entry.arrival.id is None]
     if new:
-        ids = await tx.execute(
-            insert(postbacks).returning(postbacks.c.id, sort_by_parameter_order=True), [_row(entry) for entry in new]
+        ids = await insert_many(
+            tx, postbacks, [_row(entry) for entry in new], told_apart_by=("account_id", "digest", "outcome", "method")
         )
-        for entry, number in zip(new, ids.scalars(), strict=True):
+        for entry, number in zip(new, ids, strict=True):
             entry.id = number
     for entry in entries:
         if entry.arrival.id is not None:

@@ -105,6 +105,27 @@ class _Bundle:
         return {r.click_id for r in self.requests if r.click_id is not None}
 
 
+def alone(request: Request, habits: Habits) -> Derived | None:
+    """What `derive` makes of a single request, at once; None if it waits for its original. Most requests are alone."""
+    if request.event is Event.REVERSAL or request.status is Status.REVERSED:
+        return None
+    first = request.event is Event.FIRST_DEPOSIT
+    return Derived(
+        event=request.event,
+        status=request.status,
+        is_ftd=first or (request.event is Event.DEPOSIT and not habits.has_ftd_event),
+        amount=request.amount,
+        currency=None if request.amount is None else request.currency,
+        occurred_at=request.occurred_at,
+        txn_id=None if habits.of(request.event) == "count" else request.txn_id,
+        click_id=request.click_id,
+        player_id=request.player_id,
+        received_at=request.received_at,
+        marks=tuple(sorted(set(request.marks))),
+        requests=(request.id,),
+    )
+
+
 def derive(requests: Iterable[Request], habits: Habits) -> list[Derived]:
     """The conversions of an account's requests. Give it all of a transaction's and of a player's, in any order."""
     known = sorted(requests, key=lambda r: r.id)

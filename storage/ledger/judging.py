@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from storage.ledger.conversion_rules import VERY_SAME_WITHIN, Derived, Habits, Request, derive
+from storage.ledger.conversion_rules import VERY_SAME_WITHIN, Derived, Habits, Request, alone, derive
 from storage.ledger.facts import Event, Outcome
 
 
@@ -22,6 +22,9 @@ def judge(
     known: Sequence[Request], new: Sequence[Request], habits: Habits
 ) -> tuple[list[Judgement], list[Derived], list[Request]]:
     """Judge new requests in the order they came; also all conversions, and the requests they are made of."""
+    if not known and len(new) == 1 and new[0].corrects is None:
+        only = alone(new[0], habits)
+        return [_compared(new[0], (), (only,) if only else ())], [only] if only else [], list(new)
     joined = list(known)
     before = derive(joined, habits) if known else []
     judged = []

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.ledger.conversion_rules import Derived, Habits, Request, derive
+from storage.ledger.conversion_rules import Derived, Habits, Request, alone, derive
 from storage.ledger.facts import Event, Status
 from storage.ledger.judging import judge
 
@@ -83,6 +83,17 @@ def test_judging_one_by_one_is_judging_all_at_once(told: list[dict[str, Any]]) -
     for one in requests:
         _, found, known = judge(known, [one], Habits())
     assert shown(found) == shown(together)
+
+
+@settings(max_examples=200, deadline=None)
+@given(stories(), st.booleans(), st.sampled_from(["ignore", "update", "count"]))
+def test_a_request_alone_is_read_the_same_the_short_way(
+    told: list[dict[str, Any]], has_ftd_event: bool, habit: str
+) -> None:
+    habits = Habits(has_ftd_event=has_ftd_event, repeats={one["event"]: habit for one in told})
+    for n, one in enumerate(told, 1):
+        found = alone(request(n, **one), habits)
+        assert ([found] if found else []) == derive([request(n, **one)], habits)
 
 
 @settings(max_examples=200, deadline=None)
