@@ -204,3 +204,8 @@ def legend(chart: Chart) -> str:
     title = f"{line(chart.title)} ({line(chart.unit)})" if line(chart.unit) else line(chart.title)
     span = f"{line(chart.labels[0])} – {line(chart.labels[-1])}" if chart.labels else ""
     return "\n".join(part for part in (title, "  ".join(parts), span) if part)
+
+
+def drawable(chart: Chart) -> bool:
+    """Whether a picture shows more than the text does: three points at least."""
+    return any(sum(_known(value) for value in one.values) > 2 for one in chart.series)

@@ -9,6 +9,7 @@ from typing import Any
 
 from bot.columns import aligned, cells, chart_lines, clean, cut, left_out, line
 from bot.message import Block, Button, Buttons, Chart, Fields, File, Message, Notice, Table, Text
+from bot.picture import drawable
 
 BLOCKS, SECTION, HEADER, FIELDS, ACTIONS = 50, 3000, 150, 10, 25
 LABEL, VALUE, URL = 75, 2000, 3000
@@ -51,7 +52,7 @@ def files(message: Message) -> list[File]:
 def pictures(message: Message) -> list[Chart]:
     """Charts that Slack's own cannot show (too many points, gaps): they are uploaded as pictures."""
     charts = [block for block in message.blocks if isinstance(block, Chart)]
-    return [one for one in charts if _native_chart(one) is None and any(one.values for one in one.series)]
+    return [one for one in charts if _native_chart(one) is None and drawable(one)]
 
 
 def escape(text: str) -> str:

@@ -11,7 +11,7 @@ import msgspec
 
 from bot.columns import aligned, cells, chart_lines, clean, cut, left_out, line, width
 from bot.message import Block, Button, Buttons, Chart, Fields, File, Message, Notice, Table, Text
-from bot.picture import legend
+from bot.picture import drawable, legend
 from bot.terminal import render as as_text
 from storage.dialogues import press_id
 
@@ -74,11 +74,6 @@ def render(message: Message) -> list[Part]:
 
 def _caption(chart: Chart) -> str:
     return html.escape(cut(legend(chart), CAPTION // 6), quote=False)
-
-
-def drawable(chart: Chart) -> bool:
-    """Whether a picture shows more than the text does: three points at least."""
-    return any(sum(value is not None for value in one.values) > 2 for one in chart.series)
 
 
 def keyboard(keys: list[Key]) -> tuple[tuple[Key, ...], ...]:
