@@ -128,7 +128,7 @@ async def done(tx: AsyncConnection, run: Row[Any], holder: str, now: datetime, *
     """The run is over and its figures stored, or held as suspect."""
     state = "suspect" if suspect else "done"
     await _end(tx, run, holder, {"state": state, "finished_at": now, "error": suspect})
-    kept = {"error": suspect} if suspect else {"error": None, "last_success_at": now}
+    kept = {"error": None} if suspect else {"error": None, "last_success_at": now}
     await tx.execute(update(accounts).where(accounts.c.id == run.account_id).values(**kept))
 
 
@@ -254,10 +254,11 @@ async def _status(tx: AsyncConnection, account: Row[Any]) -> Progress:
     last = (await tx.execute(latest.where(sync_runs.c.state.in_(("done", "suspect"))))).first()
     run = running or going or last
     counted = running or last
+    held = await _held(tx, account.id)
     return Progress(
         account=account.code, account_id=account.id, platform=account.platform,
-        state=await _state(tx, account, going, running), last_attempt_at=account.last_attempt_at,
-        last_success_at=account.last_success_at, error=account.paused_why or account.error,
+        state=_state(account, going, running, held), last_attempt_at=account.last_attempt_at,
+        last_success_at=account.last_success_at, error=account.paused_why or account.error or held,
         rows=counted.rows if counted else 0, revisions=counted.revisions if counted else 0,
         restated=counted.restated if counted else 0, next_run_at=None if account.paused_at else account.next_sync_at,
         from_day=run.from_day if run else None, to_day=run.to_day if run else None,
@@ -265,14 +266,19 @@ async def _status(tx: AsyncConnection, account: Row[Any]) -> Progress:
     )  # fmt: skip
 
 
-async def _state(tx: AsyncConnection, account: Row[Any], going: Row[Any] | None, running: Row[Any] | None) -> str:
+async def _held(tx: AsyncConnection, account_id: int) -> str | None:
+    """Why a report of the account is held as suspect; None if none is."""
+    query = select(revenue_reports.c.reason).where(
+        revenue_reports.c.account_id == account_id, revenue_reports.c.state == "suspect"
+    )
+    return (await tx.execute(query.order_by(revenue_reports.c.id).limit(1))).scalar_one_or_none()
+
+
+def _state(account: Row[Any], going: Row[Any] | None, running: Row[Any] | None, held: str | None) -> str:
     if running or going:
         return "running" if running else "queued"
     if account.paused_at:
         return "paused"
-    suspect = select(revenue_reports.c.id).where(
-        revenue_reports.c.account_id == account.id, revenue_reports.c.state == "suspect"
-    )
-    if (await tx.execute(suspect.limit(1))).first():
-        return "suspect"
-    return "failed" if account.error else "idle"
+    if account.error:
+        return "failed"
+    return "suspect" if held else "idle"

@@ -166,7 +166,6 @@ async def sync_confirm(ctx: Context, new: OneSync) -> Decided:
     """Take over a report that was held as suspect: its figures are right after all."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
     done = await revenue.confirm(ctx.tx, account_id=row.id, now=ctx.now, zone=accounts.zone_of(row))
-    await _settle_error(ctx, row.id)
     return Decided(
         account=row.code, reports=done.reports, rows=done.rows, revisions=done.revisions, restated=done.restated
     )
@@ -177,7 +176,6 @@ async def sync_discard(ctx: Context, new: OneSync) -> Decided:
     """Throw away a report that was held as suspect; the numbers stay as they were."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
     count = await revenue.discard(ctx.tx, account_id=row.id)
-    await _settle_error(ctx, row.id)
     return Decided(account=row.code, reports=count)
 
 
@@ -213,7 +211,7 @@ async def sync_upload(ctx: Context, new: Upload) -> Uploaded:
         zone=accounts.zone_of(row),
     )  # fmt: skip
     fresh = {} if done.suspect else {"last_success_at": ctx.now}
-    await accounts.change(ctx.tx, row.id, {"last_attempt_at": ctx.now, "error": done.suspect, **fresh})
+    await accounts.change(ctx.tx, row.id, {"last_attempt_at": ctx.now, "error": None, **fresh})
     return Uploaded(
         account=row.code, first=report.first, last=report.last, rows=done.rows, revisions=done.revisions,
         restated=done.restated, suspect=done.suspect, warnings=list(report.warnings),
@@ -253,7 +251,3 @@ def _window(ctx: Context, new: SyncNow, row: Row[Any]) -> tuple[date | None, dat
     if (last - first).days > 1100:
         raise Refused("from: three years at most at once", field="from")
     return first, last
-
-
-async def _settle_error(ctx: Context, account_id: int) -> None:
-    await accounts.change(ctx.tx, account_id, {"error": None})
