@@ -1,6 +1,7 @@
 """Reads from storage what a digest tells, and builds its message."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 
 import msgspec
@@ -12,6 +13,7 @@ from bot.digest_facts import (
     CHART_DAYS,
     LOOK_BACK,
     Attention,
+    ChangedFigure,
     DigestFacts,
     Wanted,
     changed,
@@ -30,41 +32,81 @@ from bot.message import Message
 from storage import attention, restatements
 from storage.attention import AccountHealth
 from storage.ledger.reporting import MergedReport
+from storage.ledger.schedule import Every
 from storage.reports import ReportQuery, merged_report
 from storage.tables import campaigns, sites
 
-Reports = dict[ReportQuery, MergedReport]
+Key = tuple[int, date, date, Every, tuple[str, ...] | None]
 
 
-async def build(tx: AsyncConnection, wanted: Wanted, reports: Reports | None = None) -> Message:
-    """The digest message as it would be sent now. `reports` keeps reports that several digests share."""
-    return digest.message(await load(tx, wanted, {} if reports is None else reports))
+class _Standing(msgspec.Struct, frozen=True):
+    """What is the same for every digest of the same days and campaigns, and whose accounts it is about."""
+
+    facts: DigestFacts
+    account_ids: set[int] | None
 
 
-async def load(tx: AsyncConnection, wanted: Wanted, reports: Reports) -> DigestFacts:
-    """Everything the digest tells, read in one transaction."""
+class _News(msgspec.Struct, frozen=True):
+    """What is new since the last digest of one subscription."""
+
+    restated: tuple[ChangedFigure, ...]
+    vanished: tuple[str, ...]
+    attention: tuple[Attention, ...]
+
+
+@dataclass(slots=True)
+class Shared:
+    """Kept while several digests are made of one moment: most of them tell the same."""
+
+    standing: dict[Key, _Standing] = field(default_factory=dict)
+    messages: dict[tuple[Key, _News, str], Message] = field(default_factory=dict)
+
+
+async def build(tx: AsyncConnection, wanted: Wanted, shared: Shared | None = None) -> Message:
+    """The digest message as it would be sent now."""
+    shared = shared or Shared()
+    key = wanted.team_id, wanted.first, wanted.last, wanted.every, wanted.campaigns
+    if key not in shared.standing:
+        shared.standing[key] = await _standing(tx, wanted)
+    standing = shared.standing[key]
+    news = await _news(tx, wanted, standing.account_ids)
+    if (key, news, wanted.late) not in shared.messages:
+        shared.messages[key, news, wanted.late] = digest.message(msgspec.structs.replace(
+            standing.facts, restated=news.restated, vanished=news.vanished, late=wanted.late,
+            attention=standing.facts.attention + news.attention,
+        ))  # fmt: skip
+    return shared.messages[key, news, wanted.late]
+
+
+async def _standing(tx: AsyncConnection, wanted: Wanted) -> _Standing:
     by = await dimension(tx, wanted.team_id)
-    reader = _Reader(tx, wanted, reports)
-    report = await reader.read(wanted.first, wanted.last, (by,))
-    before = await reader.read(*_days_before(wanted.first), ("day", by))
-    days = await reader.read(wanted.last - timedelta(days=CHART_DAYS - 1), wanted.last, ("day",))
+    report = await _report(tx, wanted, wanted.first, wanted.last, (by,))
+    before = await _report(tx, wanted, *_days_before(wanted.first), ("day", by))
+    days = await _report(tx, wanted, wanted.last - timedelta(days=CHART_DAYS - 1), wanted.last, ("day",))
     ids = await _account_ids(tx, wanted)
     span = [wanted.last - timedelta(days=n) for n in range(LOOK_BACK)]
     health = await attention.accounts_health(tx, wanted.team_id, span, ids)
-    restated = await restatements.since(tx, wanted.team_id, wanted.told_until, account_ids=ids)
     unmatched = await attention.unmatched(
         tx, wanted.team_id, since=midnight(wanted.first, wanted), until=_end(wanted), ids=ids
     )
-    top, bottom = movers(report, before, by, n_days=(wanted.last - wanted.first).days + 1)
-    return DigestFacts(
+    n_days = (wanted.last - wanted.first).days + 1
+    top, bottom = movers(report, before, by, n_days=n_days)
+    return _Standing(DigestFacts(
         name=period_name(wanted), range=f"{wanted.first}..{wanted.last}", by=(by,), report=report,
-        usual=usual(before, n_days=(wanted.last - wanted.first).days + 1), days=chart_days(days, wanted.last),
-        top=top, bottom=bottom, restated=tuple(changed(one) for one in restated),
-        vanished=tuple(vanished(one) for one in restated if one.vanished),
+        usual=usual(before, n_days=n_days), days=chart_days(days, wanted.last), top=top, bottom=bottom,
         pending=tuple(pending(one) for one in health if one.provisional and one.platform != "postback_only"),
         attention=(*await _attention(tx, wanted, health, ids), *unmatched_words(unmatched), *unassigned_words(report)),
-        unmatched=unmatched, has_accounts=bool(health), healthy=healthy_words(health, wanted), late=wanted.late,
-    )  # fmt: skip
+        unmatched=unmatched, has_accounts=bool(health), healthy=healthy_words(health, wanted),
+    ), ids)  # fmt: skip
+
+
+async def _news(tx: AsyncConnection, wanted: Wanted, ids: set[int] | None) -> _News:
+    restated = await restatements.since(tx, wanted.team_id, wanted.told_until, account_ids=ids)
+    return _News(
+        tuple(changed(one) for one in restated),
+        tuple(vanished(one) for one in restated if one.vanished),
+        tuple(await _deliveries(tx, wanted)) if wanted.campaigns is None else (),
+    )
 
 
 async def dimension(tx: AsyncConnection, team_id: int) -> str:
@@ -75,22 +117,11 @@ async def dimension(tx: AsyncConnection, team_id: int) -> str:
     return "offer"
 
 
-class _Reader(msgspec.Struct, frozen=True):
-    """Reads the reports of one digest, each once however many digests share it."""
-
-    tx: AsyncConnection
-    wanted: Wanted
-    reports: Reports
-
-    async def read(self, first: date, last: date, by: tuple[str, ...]) -> MergedReport:
-        wanted = self.wanted
-        query = ReportQuery(
-            team_id=wanted.team_id, first=first, last=last, by=by, timezone=wanted.deployment.timezone,
-            currency=wanted.deployment.currency, campaigns=wanted.campaigns,
-        )  # fmt: skip
-        if query not in self.reports:
-            self.reports[query] = await merged_report(self.tx, query)
-        return self.reports[query]
+async def _report(tx: AsyncConnection, wanted: Wanted, first: date, last: date, by: tuple[str, ...]) -> MergedReport:
+    return await merged_report(tx, ReportQuery(
+        team_id=wanted.team_id, first=first, last=last, by=by, timezone=wanted.deployment.timezone,
+        currency=wanted.deployment.currency, campaigns=wanted.campaigns,
+    ))  # fmt: skip
 
 
 def _days_before(first: date) -> tuple[date, date]:
@@ -124,7 +155,9 @@ async def _attention(
         text = f"offer {row.offer} has no tag, and {row.account} has several segments: it pulls in other deals' numbers"
         found.append(Attention(level="warning", text=text))
     if wanted.campaigns is None:
-        found += await _deliveries(tx, wanted)
+        for row in await attention.expiring_domains(tx, wanted.team_id, wanted.last + timedelta(days=30)):
+            text = f"domain {row.name} runs out on {row.registered_until:%d %b %Y}"
+            found.append(Attention(level="warning", text=text))
     return found
 
 
@@ -135,6 +168,4 @@ async def _deliveries(tx: AsyncConnection, wanted: Wanted) -> list[Attention]:
         found.append(Attention(level="error", text=text))
     for room in await attention.lost_rooms(tx, wanted.team_id, wanted.told_until):
         found.append(Attention(level="warning", text=f"we may no longer write to {room}: its digest has stopped"))
-    for row in await attention.expiring_domains(tx, wanted.team_id, wanted.last + timedelta(days=30)):
-        found.append(Attention(level="warning", text=f"domain {row.name} runs out on {row.registered_until:%d %b %Y}"))
     return found

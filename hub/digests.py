@@ -4,21 +4,19 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from storage.reports import ReportQuery
 
 from bot import digest_loading
 from bot.digest_facts import Wanted
 from bot.message import Message
 from hub.runtime import Runtime
 from storage import messages, subscriptions
-from storage.ledger.reporting import MergedReport
 from storage.ledger.schedule import covers, due_after, latest_due
 from storage.subscriptions import Due
 
 log = structlog.get_logger()
 
 
-BATCH = 50
+BATCH = 25  # a batch holds the write lock for a few milliseconds
 LATE = timedelta(seconds=15)  # a restart takes longer
 
 
@@ -26,27 +24,27 @@ async def tick(runtime: Runtime) -> int:
     """Queue the digests that are due; returns how many. One missed while down comes once, late, with a note."""
     now = runtime.clock()
     queued = 0
+    shared = digest_loading.Shared()
     while True:
         async with runtime.database.read() as tx:
             waiting = await subscriptions.due(tx, now, limit=BATCH)
         if not waiting:
             return queued
-        sent = await _send(runtime, waiting, now)
+        sent = await _send(runtime, waiting, shared, now)
         queued += sent
         if not sent:
             return queued
 
 
-async def _send(runtime: Runtime, waiting: list[Due], now: datetime) -> int:
+async def _send(runtime: Runtime, waiting: list[Due], shared: digest_loading.Shared, now: datetime) -> int:
     """Messages are built on a read transaction: only claiming and queueing hold the write lock."""
-    reports: dict[ReportQuery, MergedReport] = {}
     ready = []
     for one in waiting:
         due, missed = latest_due(one.schedule, one.next_at, now)
         wanted = _wanted(runtime, one, due, now=now, note=_note(one, due, missed, now))
         try:
             async with runtime.database.read() as tx:
-                ready.append((one, due, await digest_loading.build(tx, wanted, reports)))
+                ready.append((one, due, await digest_loading.build(tx, wanted, shared)))
         except Exception as error:  # the others get theirs; this one is tried again at the next tick
             log.error("digest failed", subscription=one.id, error=type(error).__name__, exc_info=error)
     async with runtime.database.begin() as tx:
