@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, case, func, select
+from sqlalchemy import ColumnElement, Select, and_, case, exists, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.asked import Asked
 from storage.ledger.click_id import first_id_at
 from storage.ledger.facts import ClickFact
-from storage.tables import SUBS, click_rollup, clicks, user_agents
+from storage.tables import SUBS, click_rollup, clicks, outgoing, user_agents
 from storage.types import EPOCH_DAY
 
 _COUNTS = ("clicks", "unique_clicks", "bot_clicks", "site_visits", "outgoing", "cost")
@@ -46,9 +46,16 @@ async def _rolled_up(tx: AsyncConnection, asked: Asked, day: date) -> dict[_Key,
         query = select(*keys, *sums).where(r.team_id == asked.team_id, r.hour >= first, r.hour < min(until, at))
         for row in await tx.execute(query.group_by(*keys)):
             _count(counted, _key(row, asked), row)
+    if asked.as_of is None:
+        return counted
+    limit = _limit(asked.as_of)
     if first <= at < until:
-        for row in await tx.execute(_raw(asked, day, ()).where(clicks.c.hour == at)):
-            _count(counted, _key(row, asked), row)
+        part = clicks.c.hour == at, outgoing.c.hour == at
+        for query in (_raw(asked, day, ()).where(part[0]), _outgoing(asked, limit).where(part[1])):
+            for row in await tx.execute(query):
+                _count(counted, _key(row, asked), row)
+    for row in await tx.execute(_went_later(asked, day, limit)):
+        _take_back(counted, _key(row, asked), row)
     return counted
 
 
@@ -65,25 +72,81 @@ def _raw(asked: Asked, day: date, subs: Sequence[str]) -> Select[Any]:
     """Single clicks of a day, counted by the grain."""
     c = clicks.c
     human = case((c.bot == 0, 1), else_=0)
-    keys: list[ColumnElement[Any]] = [c.campaign_id, c.site_id, c.offer_id, c.source_id]
-    keys += [func.coalesce(c.country, "").label("country")] if asked.grain.country else []
-    keys += [func.coalesce(user_agents.c.device, "").label("device")] if asked.grain.device else []
-    keys += [_cost_currency().label("currency"), *(c[name] for name in subs)]
-    query = select(
-        *keys, func.sum(human), func.sum(human * c.unique_click), func.sum(1 - human), func.sum(0), func.sum(0),
+    straight = case((and_(c.campaign_id == 0, c.site_id != 0), human), else_=0)
+    keys = [*_places(asked), _cost_currency().label("currency"), *(c[name] for name in subs)]
+    query = _with_device(select(
+        *keys, func.sum(human), func.sum(human * c.unique_click), func.sum(1 - human), func.sum(0), func.sum(straight),
         func.sum(human * func.coalesce(c.cost, 0)),
-    )  # fmt: skip
-    if asked.grain.device:
-        query = query.join_from(clicks, user_agents, c.user_agent_id == user_agents.c.id, isouter=True)
+    ), asked)  # fmt: skip
     first = _days(day) * 24
-    # Ids are in order of time: they bound the search, a day to either side of the report day being enough for any zone.
-    around = first_id_at(_midnight(day, -1)), first_id_at(_midnight(day, 2))
+    around = _around(day)
     query = query.where(
         c.id >= around[0], c.id < around[1], c.team_id == asked.team_id, c.hour >= first, c.hour < first + 24
     )
     if asked.as_of is not None:
-        query = query.where(c.id < first_id_at(asked.as_of) + (1 << 22))
+        query = query.where(c.id < _limit(asked.as_of))
     return query.group_by(*keys)
+
+
+def _outgoing(asked: Asked, limit: int) -> Select[Any]:
+    """People going on from sites with a campaign's click, up to the instant asked about."""
+    o, nothing = outgoing.c, func.sum(0)
+    keys = [*_places(asked, site=o.site_id, offer=o.offer_id), literal("").label("currency")]
+    counts = nothing, nothing, nothing, nothing, func.count(), nothing
+    query = _with_device(select(*keys, *counts).join_from(outgoing, clicks, clicks.c.id == o.click_id), asked)
+    return query.where(o.team_id == asked.team_id, o.bot == 0, o.id < limit).group_by(*keys)
+
+
+def _went_later(asked: Asked, day: date, limit: int) -> Select[Any]:
+    """Clicks of a day that had not gone on from their site at the instant asked about, but have since.
+
+    A click belongs to no offer until then, and to the first one it goes on to from then on.
+    """
+    c, o, around = clicks.c, outgoing.c, _around(day)
+    earlier = outgoing.alias()
+    before = exists().where(earlier.c.click_id == c.id, earlier.c.id < limit, earlier.c.bot == 0)
+    after = exists().where(o.click_id == c.id, o.id >= limit, o.bot == 0, o.offer_id == c.offer_id)
+    keys = [*_places(asked), _cost_currency().label("currency")]
+    nothing = func.sum(0)
+    counts = func.count(), func.sum(c.unique_click), nothing, nothing, nothing, func.sum(func.coalesce(c.cost, 0))
+    first = _days(day) * 24
+    return _with_device(select(*keys, *counts), asked).where(
+        c.id >= around[0], c.id < min(around[1], limit), c.team_id == asked.team_id, c.hour >= first,
+        c.hour < first + 24, c.bot == 0, c.campaign_id != 0, c.site_id != 0, c.offer_id != 0, after, ~before,
+    ).group_by(*keys)  # fmt: skip
+
+
+def _take_back(counted: dict[_Key, list[int]], key: _Key, row: Any) -> None:
+    """Count clicks for no offer instead of the one they went on to later."""
+    more = [int(number or 0) for number in row[-len(_COUNTS) :]]
+    for at, sign in ((key, -1), ((*key[:2], 0, *key[3:]), 1)):
+        held = counted.get(at, [0] * len(_COUNTS))
+        counted[at] = [a + sign * b for a, b in zip(held, more, strict=True)]
+    if not any(counted[key]):
+        del counted[key]
+
+
+def _places(asked: Asked, *, site: Any = clicks.c.site_id, offer: Any = clicks.c.offer_id) -> list[ColumnElement[Any]]:
+    c = clicks.c
+    keys = [c.campaign_id, site, offer, c.source_id]
+    keys += [func.coalesce(c.country, "").label("country")] if asked.grain.country else []
+    return keys + ([func.coalesce(user_agents.c.device, "").label("device")] if asked.grain.device else [])
+
+
+def _with_device(query: Select[Any], asked: Asked) -> Select[Any]:
+    if not asked.grain.device:
+        return query
+    return query.join(user_agents, clicks.c.user_agent_id == user_agents.c.id, isouter=True)
+
+
+def _limit(instant: datetime) -> int:
+    """The first id after an instant's millisecond."""
+    return first_id_at(instant) + (1 << 22)
+
+
+def _around(day: date) -> tuple[int, int]:
+    """Ids that clicks of a report day can have: they are in order of time; a day to either side does for any zone."""
+    return first_id_at(_midnight(day, -1)), first_id_at(_midnight(day, 2))
 
 
 def _cost_currency() -> ColumnElement[Any]:

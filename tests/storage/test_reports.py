@@ -8,12 +8,14 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
 
 from storage import settle
+from storage.ledger.click_id import first_id_at
 from storage.ledger.errors import Refused
 from storage.ledger.reporting import Layers, MergedReport
-from storage.tables import conversion_states, conversions, merged, spend, touched
+from storage.tables import click_rollup, clicks, conversion_states, conversions, merged, outgoing, spend, touched
+from storage.types import EPOCH_DAY
 from tests.storage.books import FIRST, UTC_ZONE, Books, at, build, later, row
 
 Open = Callable[[], Any]
@@ -103,6 +105,34 @@ async def test_a_report_as_of_an_earlier_moment_shows_what_was_believed_then(ope
         restated = await books.report(tx, "day", as_of=at(later(2), 16))
         assert only(restated).first_deposits == Layers(0, 18, 18)
         assert only(await books.report(tx, "day", as_of=at(FIRST, 9, 30))).clicks == 1
+
+
+async def test_a_click_that_went_on_later_belonged_to_no_offer_before(opened: Open) -> None:
+    async with opened() as database, database.begin() as tx:
+        books = await build(tx)
+        await books.site(tx, "wall")
+        word = await books.click(tx, at(FIRST, 9), campaign="spring", site="wall")
+        before = await books.report(tx, "campaign", "offer", "country")
+        await went_on(tx, books, books.codec.decode(word), at(FIRST, 10, 30))
+        after = await books.report(tx, "campaign", "offer", "country")
+        assert only(after).group["offer"] == "lucky"
+        assert await books.report(tx, "campaign", "offer", "country", as_of=at(FIRST, 9, 30)) == before
+        assert await books.report(tx, "campaign", "offer", "country", as_of=at(FIRST, 10, 15)) == before
+        assert await books.report(tx, "campaign", "offer", "country", as_of=at(FIRST, 10, 45)) == after
+
+
+async def went_on(tx: Any, books: Books, click_id: Any, when: Any) -> None:
+    """What the writer does when a visitor of a site goes on to its offer."""
+    place = {"team_id": books.team_id, "campaign_id": books.ids["spring"], "site_id": books.ids["wall"]}
+    offer = books.ids["lucky"]
+    hour = (when.date() - EPOCH_DAY).days * 24 + when.hour
+    row = {"id": first_id_at(when), "click_id": click_id, "offer_id": offer, "hour": hour, "bot": 0}
+    await tx.execute(insert(outgoing).values(**place, **row))
+    await tx.execute(update(clicks).where(clicks.c.id == click_id).values(offer_id=offer))
+    await tx.execute(update(click_rollup).values(offer_id=offer))
+    counts = {"clicks": 0, "unique_clicks": 0, "bot_clicks": 0, "site_visits": 0, "outgoing": 1, "cost": 0}
+    rest = {"source_id": 0, "country": "DE", "device": "mobile", "currency": "", "offer_id": offer, "hour": hour}
+    await tx.execute(insert(click_rollup).values(**place, **rest, **counts))
 
 
 async def reverse(tx: Any, when: Any) -> None:
