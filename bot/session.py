@@ -14,7 +14,7 @@ from bot.command import COMMANDS, Command, parse, run
 from bot.commands.members import joined_card
 from bot.context import Actor, Context, Deployment, Ports, Room
 from bot.joining import join
-from bot.message import Message, error
+from bot.message import Buttons, Message, error
 from bot.words import split
 from storage import audits, changes, people, rooms
 from storage.engine import Database
@@ -62,6 +62,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     form: Form | None = None
     actor: Actor | None = None
     done: bool = False  # the command was carried out
+    secret: bool = False  # it made something only the asker may see (an invitation, a token)
 
 
 JOIN = {"slack": "/flux join CODE", "telegram": "/start CODE"}
@@ -113,8 +114,15 @@ async def carry_out(desk: Desk, room: Room, actor: Actor, found: Command, argume
         return Reply(message=error(str(fault)), actor=actor)
     except Exception:
         return Reply(message=_broken(found.name), actor=actor)
-    public = found.changes and not answer.message.private
-    return Reply(message=answer.message, public=public, actor=actor, done=True)
+    private = answer.message.private
+    secret = found.changes and private and not _asks(answer.message)
+    return Reply(message=answer.message, public=found.changes and not private, actor=actor, done=True, secret=secret)
+
+
+def _asks(message: Message) -> bool:
+    """Whether it is a question before something that cannot be taken back."""
+    buttons = [one for block in message.blocks if isinstance(block, Buttons) for one in block.buttons]
+    return any(one.command.startswith("confirm ") for one in buttons)
 
 
 def context(desk: Desk, room: Room, actor: Actor) -> Context:

@@ -152,7 +152,7 @@ class Asking:
             return
         await self.forget(room)
         await self._close(room, state, _shown(value))
-        await telegram_post.post(self.desk, self.bot, room.room, reply.message, thread=room.thread)
+        await telegram_post.tell(self.desk, self.bot, room, reply)
 
     async def _ask(self, room: Room, actor: Actor, command: str, state: State) -> None:
         """Show the question: in the message of the one before, if that was answered by a button."""

@@ -79,7 +79,7 @@ class Hearing:
             await self.asking.begin(caller.room, reply.actor, reply.form)
             return
         reply_to = None if caller.room.private else heard.message_id
-        await self._say(caller.room, reply.message, reply_to)
+        await telegram_post.tell(self.desk, self.bot, caller.room, reply, reply_to=reply_to)
 
     async def _patiently(self, work: Any, room: Room) -> Reply:
         """Wait for a reply; one that takes its time shows as typing."""
@@ -127,7 +127,7 @@ class Hearing:
         else:
             if reply.done and reply.public:
                 await self._mark(origin, query)
-            await self._say(caller.room, reply.message, origin.message_id)
+            await telegram_post.tell(self.desk, self.bot, caller.room, reply, reply_to=origin.message_id)
 
     async def _turn_page(self, room: Room, origin: Heard, message: Message) -> None:
         first, *rest = render(message)

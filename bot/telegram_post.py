@@ -18,10 +18,11 @@ from telegram.error import (
     TimedOut,
 )
 
+from bot.context import Room
 from bot.delivery import Later, Lost, Unsendable
 from bot.message import Message
 from bot.picture import draw
-from bot.session import Desk
+from bot.session import Desk, Reply
 from bot.telegram_html import Key, Part, long_commands, render
 from storage import dialogues, rooms
 from storage.messages import Queued
@@ -67,6 +68,21 @@ async def post(
     for part in rest:
         await _patiently(bot, part, where)
     return posted.message_id
+
+
+async def tell(desk: Desk, bot: Bot, room: Room, reply: Reply, *, reply_to: int | None = None) -> None:
+    """Answer in the room; what only the asker may see goes to their own chat, and the room hears that it did."""
+    message = reply.message
+    if reply.secret and not room.private:
+        try:
+            await post(desk, bot, room.user, message)
+            message = Message(f"{message.title}: I have sent it to your own chat with me.")
+        except Forbidden:
+            message = Message(
+                f"{message.title}: it is for your eyes only, and I may not write to you yet. "
+                f"Open https://t.me/{bot.username}, press Start, and say it there again."
+            )
+    await post(desk, bot, room.room, message, thread=room.thread, reply_to=reply_to)
 
 
 async def keep_commands(desk: Desk, message: Message) -> None:

@@ -268,3 +268,9 @@ async def test_chats_that_are_not_set_up_say_so(chat: Chat) -> None:
         answer = await browser.get(f"{one.url}/slack/install")
         assert answer.status_code == 404
         assert "CASINOFLUX_SLACK_CLIENT_ID" in answer.text
+
+
+async def test_an_argument_of_ten_thousand_characters_is_refused(chat: Chat) -> None:
+    async with chat() as one:
+        await one.flux(f"join {await one.invite()}")
+        assert "3,000" in (await one.flux(f"source add name={'x' * 10_000}"))["text"]

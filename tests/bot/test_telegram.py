@@ -192,3 +192,28 @@ async def test_a_credential_typed_in_a_dialogue_is_removed_from_the_chat(chat: C
         made = await latest(one, "affilka")
         assert "secret-token-1" not in str(await one.standing())
         assert made
+
+
+async def test_an_invitation_made_in_a_group_is_told_to_its_maker_alone(chat: Chat) -> None:
+    async with chat() as one:
+        await joined(one)
+        await one.tell("/join", chat=GROUP)
+        told = await one.tell("/member invite role=buyer", chat=GROUP)
+        assert "sent it to your own chat" in told["text"]
+        assert "/start" in (await latest(one, "On Telegram"))["text"]
+        assert "On Telegram" not in str(await one.standing(GROUP))
+        await one.on(one.telegram, "fail", method="sendMessage", code=403, chat="42", description="Forbidden: no chat")
+        told = await one.tell("/token create name=x role=viewer", chat=GROUP)
+        assert "press Start" in told["text"]
+
+
+async def test_an_argument_of_ten_thousand_characters_is_refused(chat: Chat) -> None:
+    async with chat() as one:
+        await joined(one)
+        assert "3,000" in (await one.tell(f"/source add name={'x' * 4000}"))["text"]
+
+
+async def test_an_unknown_command_gets_the_nearest(chat: Chat) -> None:
+    async with chat() as one:
+        await joined(one)
+        assert "did you mean 'source list'" in (await one.tell("/source lisst"))["text"]
