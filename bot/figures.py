@@ -16,6 +16,8 @@ MARKS = {"settled": "✓", "provisional": "…", "partial": "◐"}
 LEGEND = "✓ settled · … provisional · ◐ partly settled · ≈ allocated · (n) by postbacks"
 COLUMNS = ("Clicks", "Regs", "FTD", "CR", "Reg2dep", "EPC", "Commission", "Spend", "Profit", "ROI", "State")
 
+MOST_ROWS = 100  # as many as a chat's table holds
+
 _TITLES = {"day": "Day", "week": "Week", "month": "Month"}
 
 
@@ -120,11 +122,11 @@ def label(value: str | None, dimension: str) -> str:
     return value or (f"no {dimension}" if dimension not in {"country", "device"} else "unknown")
 
 
-def report_table(report: MergedReport, by: Sequence[str]) -> Table:
-    """The whole report: its rows, what no offer claims, the totals."""
+def report_table(report: MergedReport, by: Sequence[str], *, most: int = MOST_ROWS) -> Table:
+    """The report's first rows, what no offer claims, the totals."""
     heads = tuple(_TITLES.get(one, one.capitalize()) for one in by) or ("",)
-    rows = [(*_labels(row, by), *cells(row, report.currency)) for row in report.rows]
-    rows += [(*_unassigned(row, by), *cells(row, report.currency)) for row in report.unassigned]
+    rows = [(*_labels(row, by), *cells(row, report.currency)) for row in report.rows[:most]]
+    rows += [(*_unassigned(row, by), *cells(row, report.currency)) for row in report.unassigned[:most]]
     if len(rows) != 1:
         rows.append((*_first("Total", len(heads)), *cells(report.totals, report.currency)))
     return Table(heads + COLUMNS, tuple(rows), numeric=tuple(range(len(heads), len(heads) + len(COLUMNS) - 1)))

@@ -11,8 +11,9 @@ from bot.arguments import Arguments, choices, refers
 from bot.command import command
 from bot.context import Context
 from bot.digest_loading import dimension
-from bot.figures import LEGEND, count, first_deposits, money, report_table, worded_commission
+from bot.figures import LEGEND, MOST_ROWS, count, first_deposits, money, report_table, worded_commission
 from bot.message import Block, Button, Buttons, Message, Notice, Text
+from bot.report_csv import report_file
 from bot.words import day, period
 from storage import names
 from storage.ledger.errors import Refused
@@ -37,6 +38,7 @@ class StatsWanted(Arguments):
     source: Annotated[list[str], refers("source", "only these traffic sources")] = []
     casino: Annotated[list[str], refers("casino", "only these brands")] = []
     clock: Annotated[str, choices("count on the day it happened, or of the click", "event", "visit")] = "event"
+    csv: Annotated[bool, Meta(description="as a file for a spreadsheet")] = False
     as_of: Annotated[str | None, Meta(description="as it was believed then: 2026-10-05T09:00")] = None
 
 
@@ -48,10 +50,16 @@ def stats_message(ctx: Context, report: MergedReport) -> Message:
         f"{days}: {count(totals.clicks)} clicks, {count(totals.registrations.merged)} regs, "
         f"{first_deposits(totals)} FTD, commission {worded_commission(totals, currency)}"
     )
-    rest = (Text(f"{LEGEND} · {report.timezone} days, {currency}"), *_warnings(report), _buttons(report, by))
+    rest = (Text(f"{LEGEND} · {report.timezone} days, {currency}"), *_warnings(report), _buttons(ctx, report, by))
     if not report.rows and not report.unassigned:
         return Message(title, (Text("Nothing happened in this range."), *rest), private=True)
-    return Message(title, (report_table(report, by), *rest), private=True)
+    files = (report_file(report, by),) if ctx.notes["csv"] else _cut(report)
+    return Message(title, (report_table(report, by), *files, *rest), private=True)
+
+
+def _cut(report: MergedReport) -> tuple[Block, ...]:
+    more = len(report.rows) - MOST_ROWS
+    return (Text(f"and {more:,} more rows: csv=true gives them all as a file"),) if more > 0 else ()
 
 
 def _warnings(report: MergedReport) -> Iterable[Block]:
@@ -62,10 +70,11 @@ def _warnings(report: MergedReport) -> Iterable[Block]:
         yield Notice("warning", "some figures belong to no offer: add an offer with that account and tag")
 
 
-def _buttons(report: MergedReport, by: list[str]) -> Buttons:
-    days = f"{report.from_}..{report.to}"
+def _buttons(ctx: Context, report: MergedReport, by: list[str]) -> Buttons:
+    asked = f"stats {report.from_}..{report.to}{ctx.notes['kept']}"
     other = [one for one in ("day", "campaign", "offer", "source") if [one] != by][:3]
-    return Buttons(tuple(Button(f"By {one}", f"stats {days} by {one}") for one in other))
+    buttons = [Button(f"By {one}", f"{asked} by {one}") for one in other]
+    return Buttons((*buttons, Button("CSV", f"{asked} by {','.join(by)} csv=true")))
 
 
 @command("stats", role=Role.VIEWER, says=stats_message, reads=True, positional=("range",), keywords=("by",))
@@ -76,12 +85,20 @@ async def stats(ctx: Context, new: StatsWanted) -> MergedReport:
     except ValueError as error:
         raise Refused(f"range: {error}", field="range") from None
     by = new.by if new.by is not None else [await dimension(ctx.tx, ctx.team_id)]
-    ctx.notes["by"] = by
+    chosen = await filters(ctx, new)
+    ctx.notes |= {"by": by, "csv": new.csv, "kept": _kept(new, chosen)}
     return await merged_report(ctx.tx, ReportQuery(
         team_id=ctx.team_id, first=first, last=last, by=tuple(by), clock=_clock(new.clock),
         as_of=_as_of(new.as_of, ctx), timezone=ctx.deployment.timezone, currency=ctx.deployment.currency,
-        **await filters(ctx, new),
+        **chosen,
     ))  # fmt: skip
+
+
+def _kept(new: StatsWanted, chosen: dict[str, Any]) -> str:
+    """The filters again, for the buttons beneath."""
+    words = [f" {name.removesuffix('s')}={','.join(codes)}" for name, codes in chosen.items()]
+    words += [" clock=visit"] if new.clock == "visit" else []
+    return "".join(words) + (f' as_of="{new.as_of}"' if new.as_of else "")
 
 
 def _clock(word: str) -> Literal["event", "visit"]:

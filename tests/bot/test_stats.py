@@ -76,3 +76,28 @@ async def test_an_empty_range_says_so(opened: Opened) -> None:
     async with asking(opened) as say:
         assert (await say("stats today"))["rows"] == []
         assert "Nothing happened" in say.told
+
+
+async def test_a_report_comes_as_a_file_for_a_spreadsheet(opened: Opened) -> None:
+    async with asking(opened) as say:
+        ids = await yesterday_tracked(say)
+        await reported(say, ids, days_ago(say, 1), at=say.now, tag="=cmd", first_deposits=3, commission_cpa=1_500_000)
+        await say("stats yesterday by day,campaign csv=true")
+        lines = say.told[say.told.index("day,campaign") :].split("\n\n")[0].splitlines()
+        first, second = (dict(zip(lines[0].split(","), line.split(","), strict=True)) for line in lines[1:])
+        assert (first["campaign"], first["clicks"], first["registrations_postback"]) == ("spring", "1200", "60")
+        assert (first["spend"], first["commission"], first["deposit_amount_postback"]) == (
+            "300.000000",
+            "",
+            "1000.000000",
+        )
+        assert (second["account"], second["tag"], second["commission"]) == ("main", "'=cmd", "1.500000")
+
+
+async def test_a_long_report_says_what_it_left_out(opened: Opened) -> None:
+    async with asking(opened) as say:
+        ids = await tracked(say)
+        for n in range(110):
+            await clicked(say, ids, days_ago(say, n), 5)
+        assert len((await say("stats 110d by day"))["rows"]) == 110
+        assert "and 10 more rows" in say.told
