@@ -13,7 +13,7 @@ from sqlalchemy import Row
 
 from connectors.domains.lookup import Found, Lookup, resolved
 from connectors.http import Http
-from hub import domain_orders
+from hub import domain_orders, health_checks
 from hub.runtime import Runtime
 from storage import changes, domains
 from storage.domains import LIVE, VERIFIED, Step, with_step
@@ -53,7 +53,8 @@ async def _advance(runtime: Runtime, tools: Tools, row: Row[Any]) -> None:
     except Exception as error:
         _log.error("a domain's step failed", domain=row.name, error=type(error).__name__, exc_info=error)
         values = {"state": {**row.state, "tries": int(row.state.get("tries", 0)) + 1}}
-    if values.get("status", row.status) != LIVE:
+        values["next_step_at"] = runtime.clock() + pause(values["state"]["tries"])
+    if row.status != LIVE:
         values.setdefault("next_step_at", runtime.clock() + pause(int(values["state"].get("tries", 0))))
     async with runtime.database.begin() as tx:
         await domains.change(tx, row.id, values)
@@ -63,6 +64,10 @@ async def _advance(runtime: Runtime, tools: Tools, row: Row[Any]) -> None:
 
 async def _next(runtime: Runtime, tools: Tools, row: Row[Any]) -> dict[str, Any]:
     """The columns that this try changes."""
+    if row.status == LIVE:
+        secure = runtime.settings.public_url.startswith("https:")
+        answers = await _answers(runtime, tools, row.name, "https" if secure else "http")
+        return await health_checks.look(runtime, tools.http, row, answers=answers, secure=secure)
     if ready := await domain_orders.advance(runtime, tools.http, row):
         return ready
     return await verify(runtime, tools, row)
@@ -74,13 +79,13 @@ async def verify(runtime: Runtime, tools: Tools, row: Row[Any]) -> dict[str, Any
     state = {**row.state, "tries": int(row.state.get("tries", 0)) + 1}
     if secure and await _answers(runtime, tools, row.name, "https"):
         state = with_step(_verified(state, now), Step(name="tls", state="done", detail="certificate valid", at=now))
-        return {"status": LIVE, "state": state, "next_step_at": None}
+        return {"status": LIVE, "state": state, "next_step_at": now + health_checks.EVERY}
     if await _answers(runtime, tools, row.name, "http"):
         state = _verified(state, now)
         if secure:
             return {"status": VERIFIED, "state": with_step(state, _no_certificate(row.name, now))}
         skipped = Step(name="tls", state="skipped", detail="the hub's own address has none either", at=now)
-        return {"status": LIVE, "state": with_step(state, skipped), "next_step_at": None}
+        return {"status": LIVE, "state": with_step(state, skipped), "next_step_at": now + health_checks.EVERY}
     return await _diagnosed(runtime, tools, row, state)
 
 

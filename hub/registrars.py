@@ -11,6 +11,7 @@ from connectors.domains.registry import REGISTRARS, registrar
 from connectors.http import Http
 from hub.settings import Settings
 from storage.ledger.errors import Refused
+from storage.registrars import SAFE_BROWSING
 
 
 def kinds() -> dict[str, type[msgspec.Struct]]:
@@ -43,7 +44,8 @@ async def _registered(http: Http, name: str) -> Quote:
 
 def read_credentials(kind: str, given: Mapping[str, Any]) -> dict[str, str]:
     """The fields a registrar needs. Raises Refused at the one that is missing."""
-    fields = [field.name for field in msgspec.structs.fields(registrar(kind).credentials)]
+    safe_browsing = kind.strip().lower() == SAFE_BROWSING
+    fields = ["api_key"] if safe_browsing else [f.name for f in msgspec.structs.fields(registrar(kind).credentials)]
     for name in fields:
         if not given.get(name):
             raise Refused(f"{name}: {kind} needs it", field=name)

@@ -12,6 +12,7 @@ from storage.ledger.errors import Refused
 from storage.tables import domain_quotes, registrars
 
 QUOTE_GOOD_FOR = timedelta(minutes=15)
+SAFE_BROWSING = "safe_browsing"  # no registrar, but a login that domains need all the same
 
 
 class RegistrarLogin(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +40,8 @@ async def chosen(tx: AsyncConnection, team_id: int, word: str | None) -> Row[Any
     """The login of that code, name or id; without a word the team's only one. Raises Missing at `registrar`."""
     if word:
         return await names.find(tx, registrars, team_id, word, field="registrar")
-    rows = (await tx.execute(select(registrars).where(registrars.c.team_id == team_id).limit(2))).all()
+    sells = registrars.c.team_id == team_id, registrars.c.kind != SAFE_BROWSING
+    rows = (await tx.execute(select(registrars).where(*sells).limit(2))).all()
     if len(rows) > 1:
         raise Refused("registrar: there are several: say registrar=…", field="registrar")
     return rows[0] if rows else None

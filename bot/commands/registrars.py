@@ -28,10 +28,10 @@ Which = Annotated[str | None, refers("registrar", "which login; the only one if 
 
 class NewRegistrar(Arguments):
     name: Annotated[str, Meta(description="what the team calls this login")]
-    kind: Annotated[str, choices("whose login it is", "cloudflare", "porkbun", "namecheap")]
+    kind: Annotated[str, choices("whose login it is", "cloudflare", "porkbun", "namecheap", "safe_browsing")]
     token: Annotated[str | None, secret("Cloudflare: API token")] = None
     account_id: Annotated[str | None, Meta(description="Cloudflare: account id")] = None
-    api_key: Annotated[str | None, secret("Porkbun, Namecheap: API key")] = None
+    api_key: Annotated[str | None, secret("Porkbun, Namecheap, Google Safe Browsing: API key")] = None
     secret_key: Annotated[str | None, secret("Porkbun: secret API key")] = None
     api_user: Annotated[str | None, Meta(description="Namecheap: user name")] = None
     client_ip: Annotated[str | None, Meta(description="Namecheap: this server's allowed address")] = None

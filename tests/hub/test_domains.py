@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import date
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +19,13 @@ from tests.hub.test_sites import Team, at_work, published
 from tests.standins.dns import NameServer
 
 NAME = "brand.example.test"
+RDAP = b"""{"objectClassName": "domain", "ldhName": "example.test", "status": ["active"],
+  "events": [{"eventAction": "registration", "eventDate": "2020-10-15T00:00:00Z"},
+             {"eventAction": "expiration", "eventDate": "2026-10-15T10:00:00Z"}],
+  "nameservers": [{"objectClassName": "nameserver", "ldhName": "NS.HOST.TEST"}]}"""
+
+
+WARNED = b'{"matches": [{"threatType": "SOCIAL_ENGINEERING", "threat": {"url": "http://brand.example.test/"}}]}'
 
 
 class Here(Http):
@@ -29,6 +37,8 @@ class Here(Http):
 
     async def get(self, url: str, **options: Any) -> Answer:
         parts = urlsplit(url)
+        if parts.hostname == "rdap.org":
+            return Answer(status=200, headers={}, body=RDAP)
         target = f"http://127.0.0.1:{self.port}{parts.path}"
         return await super().get(target, headers={"Host": parts.hostname or ""}, **options)
 
@@ -40,7 +50,13 @@ async def listening(team: Team) -> AsyncIterator[int]:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         host = next(line[6:] for line in lines if line.lower().startswith("host: "))
-        got = await fetch(team.sites, lines[0].split()[1], host=host)
+        path = lines[0].split()[1]
+        if path.startswith("/safebrowsing"):
+            writer.write(b"HTTP/1.1 200 X\r\nconnection: close\r\n\r\n" + WARNED)
+            await writer.drain()
+            writer.close()
+            return
+        got = await fetch(team.sites, path, host=host)
         head = f"HTTP/1.1 {got.status} X\r\ncontent-length: {len(got.body)}\r\nconnection: close\r\n\r\n"
         writer.write(head.encode() + got.body)
         await writer.drain()
@@ -80,10 +96,31 @@ async def test_a_domain_goes_live_and_says_on_the_way_what_it_waits_for(opened: 
         assert "Replace its records" in _verification(found).fix
         async with listening(team) as port:
             found = await step(team, tools(port, names))
-        assert (found.status, found.next_step_at) == ("live", None)
+        assert found.status == "live"
         assert [one.state for one in found.steps][-2:] == ["done", "skipped"]
         assert (await team.get("/", host=NAME)).status == 200
         assert await team.sites.ask(NAME)
+        found = await step(team, nowhere)
+        assert (found.status, found.health["ok"]) == ("live", False)
+        assert "does not answer" in found.health["faults"][0]
+
+
+async def test_a_live_domain_is_watched(opened: Callable[[], Any]) -> None:
+    async with at_work(opened) as team, NameServer({}) as names, listening(team) as port:
+        await published(team)
+        await team.say(f"domain add {NAME} site=top")
+        here = tools(port, names)
+        assert (await step(team, here)).status == "live"
+        found = await step(team, here)
+        assert found.health["ok"]
+        assert found.registered_until == date(2026, 10, 15)
+        assert found.health["faults"] == ["its registration ends on 15 Oct 2026: renew it at the registrar"]
+        await team.say(
+            f"registrar add google kind=safe_browsing api_key=k base_url=http://127.0.0.1:{port}/safebrowsing"
+        )
+        found = await step(team, here)
+        assert not found.health["ok"]
+        assert found.health["error"].startswith(f"browsers warn of {NAME} (social engineering)")
 
 
 async def test_dead_name_servers_are_told_and_asked_again(opened: Callable[[], Any]) -> None:
