@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test test-slow lint bench lock clean
+.PHONY: setup demo test test-slow lint docs bench lock clean
 setup: .venv/.installed
 
 .venv/.installed: requirements.lock pyproject.toml
@@ -24,6 +24,9 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: setup
+	$(BIN)/python -m bot.reference > docs/commands.md
 
 bench: setup
 	$(BIN)/python -m bench

@@ -1,0 +1,46 @@
+"""The command reference, made from the commands themselves: `python -m bot.reference > docs/commands.md`."""
+
+import sys
+
+import bot.commands  # noqa: F401  registers every command
+from bot.command import COMMANDS
+from bot.commands.help import CommandHelp, describe
+
+
+def reference() -> str:
+    """docs/commands.md as it should be."""
+    nouns: dict[str, list[CommandHelp]] = {}
+    for one in sorted(COMMANDS.values(), key=lambda one: one.name):
+        nouns.setdefault(one.noun, []).append(describe(one))
+    listed = " · ".join(f"[{noun}](#{noun})" for noun in nouns)
+    parts = [_HEAD, listed, ""]
+    for noun, commands in nouns.items():
+        parts += [f"## {noun}", "", *(line for one in commands for line in _entry(one))]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _entry(one: CommandHelp) -> list[str]:
+    lines = [f"### `{one.name}`", "", f"{one.summary} *({one.role})*", "", f"    {one.usage}", ""]
+    told = [field for field in one.fields if field.description]
+    if told:
+        lines += ["| field | |", "|---|---|"]
+        lines += [f"| `{f.name}`{' (required)' if f.required else ''} | {_cell(f.description)} |" for f in told]
+        lines.append("")
+    return lines
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+_HEAD = """# Commands
+
+The same on every face: `/flux offer add …` in Slack, `/offer add …` in Telegram, `casinoflux run offer add …` in a shell,
+`POST /api/v1/offer/add` with JSON over HTTP (`GET` with a query for those that only read). Words are `key=value`, quotes go around
+spaces; fields in `<…>` may come without their name. What a chat lacks it asks for. The role in brackets is the least that may.
+
+Made by `make docs` from the commands themselves.
+"""
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())

@@ -1,0 +1,31 @@
+"""The command reference is what the commands say of themselves."""
+
+from pathlib import Path
+
+from bot.command import COMMANDS
+from bot.reference import reference
+
+COMMITTED = Path(__file__).resolve().parents[2] / "docs" / "commands.md"
+
+CONTRACT = """account add|list|show|edit|test|pause|resume · casino list|show|edit|review · offer add|list|show|edit|pause|link
+site create|list|show|edit|publish|pause · domain check|buy|add|attach|list|show · source add|list|show
+campaign create|list|show|edit|pause|link · stats · why · sync now|status|confirm|discard · rate set|list
+postback url|log|replay|map · click show · conversion add · simulate click|postback · spend add
+digest subscribe|list|preview|unsubscribe · alert add|list|ack|snooze|remove · member invite|list|role|remove
+token create|list|revoke · audit · help"""
+
+
+def test_the_reference_is_up_to_date() -> None:
+    assert COMMITTED.read_text(encoding="utf-8") == reference(), "run: make docs"
+
+
+def test_every_command_of_the_contract_is_there() -> None:
+    wanted = []
+    for group in CONTRACT.replace("\n", " · ").split(" · "):
+        noun, _, verbs = group.strip().partition(" ")
+        wanted += [f"{noun} {verb}" for verb in verbs.split("|")] if verbs else [noun]
+    assert [name for name in wanted if name not in COMMANDS] == []
+
+
+def test_every_command_says_what_it_does() -> None:
+    assert [one.name for one in COMMANDS.values() if not one.summary.endswith(".")] == []
