@@ -1,6 +1,6 @@
 """What the hub looks at, and how often."""
 
-from hub import alerts, digests, domains, offer_links, outbound, partitions, postbacks, rates, sync
+from hub import alerts, costs, digests, domains, offer_links, outbound, partitions, postbacks, rates, sync
 from hub.jobs import Job
 from hub.runtime import Runtime
 from storage import settle
@@ -22,6 +22,7 @@ TIMETABLE = (
     Job("settle", 1, settle_touched),
     Job("sync", 1, sync.tick),
     Job("outbound", 1, outbound.tick),
+    Job("costs", 300, costs.tick),
     Job("deliver", 1, deliver),
     Job("digests", 2, digests.tick),
     Job("retry", 5, postbacks.retry_waiting),

@@ -93,6 +93,11 @@ def _shown(box: Box, row: Row[Any], unreplaced: dict[str, int]) -> Source:
     warnings = [f"postbacks are off until these are given: {', '.join(lacking)}"] if lacking else []
     if not row.postbacks:
         warnings.append("no postback template: this source will be told of no conversion")
+    costs = row.options.get("costs") or {}
+    if costs.get("error"):
+        warnings.append(f"its costs could not be read: {costs['error']}")
+    if costs.get("unmatched"):
+        warnings.append(f"spend that matches no click of ours: {', '.join(costs['unmatched'][:5])}")
     return Source(
         id=row.id,
         name=row.name,
@@ -102,7 +107,7 @@ def _shown(box: Box, row: Row[Any], unreplaced: dict[str, int]) -> Source:
         postbacks={event: _template(one) for event, one in row.postbacks.items()},
         settings=sorted(settings),
         missing=lacking,
-        options={name: value for name, value in row.options.items() if name != "needs"},
+        options={name: value for name, value in row.options.items() if name not in {"needs", "costs"}},
         unreplaced_macros=sum(unreplaced.values()),
         unreplaced=unreplaced,
         warnings=warnings,
