@@ -1,0 +1,76 @@
+"""Forecast: what provisional days may bring, marked as an estimate, with how such estimates did before."""
+
+from datetime import date, timedelta
+from typing import Annotated
+
+from msgspec import Meta
+
+from bot.arguments import Arguments, refers
+from bot.command import command
+from bot.context import Context
+from bot.figures import NONE, count, money
+from bot.message import Block, Message, Notice, Table, Text
+from storage import names
+from storage.forecast import Forecast, forecast
+from storage.ledger.facts import Role
+from storage.ledger.forecast import Estimate
+from storage.reports import ReportQuery
+from storage.tables import campaigns, offers
+
+DAYS = 14  # how far back provisional days are looked for
+
+
+class ForecastWanted(Arguments):
+    from_: Annotated[date | None, Meta(description="first day (two weeks ago, if absent)")] = None
+    offer: Annotated[list[str], refers("offer", "only these offers")] = []
+    campaign: Annotated[list[str], refers("campaign", "only these campaigns")] = []
+
+
+def forecast_message(ctx: Context, made: Forecast) -> Message:
+    if not made.items:
+        return Message("No day is pending: every figure is settled", private=True)
+    title = f"Estimate of pending commission: {_between(made.total, made.currency)}"
+    rows = tuple(
+        (one.day, one.offer, count(one.first_deposits), money(one.commission, made.currency),
+         _between(one.forecast, made.currency))
+        for one in made.items
+    )  # fmt: skip
+    blocks: list[Block] = [
+        Table(("Day", "Offer", "FTD", "Stated so far", "Estimate (80 %)"), rows, numeric=(2, 3, 4)),
+        Text(_record(made)),
+    ]
+    if made.missing:
+        blocks.append(Notice("info", f"{made.missing} days without an estimate: their offers have too short a history"))
+    return Message(title, tuple(blocks), private=True)
+
+
+def _between(told: Estimate | None, currency: str) -> str:
+    if told is None:
+        return NONE
+    return f"≈ {money(told.estimate, currency)} ({money(told.low, currency)} … {money(told.high, currency)})"
+
+
+def _record(made: Forecast) -> str:
+    if made.accuracy.share is None:
+        return "An estimate from FTDs in hand; none has been put to the test yet."
+    return (
+        f"An estimate from FTDs in hand. Of {made.accuracy.days} past days "
+        f"{made.accuracy.share:.0%} turned out inside their interval."
+    )
+
+
+@command("forecast", role=Role.VIEWER, says=forecast_message, reads=True, positional=("from",))
+async def show_forecast(ctx: Context, new: ForecastWanted) -> Forecast:
+    """Commission that pending days may bring, with an 80 % interval and its past accuracy."""
+    chosen = tuple([(await names.find(ctx.tx, offers, ctx.team_id, word, field="offer")).code for word in new.offer])
+    mine = tuple([
+        (await names.find(ctx.tx, campaigns, ctx.team_id, word, field="campaign")).code for word in new.campaign
+    ])  # fmt: skip
+    limit = ctx.actor.campaigns
+    if limit is not None:
+        mine = tuple(code for code in mine if code in limit) or tuple(limit)
+    return await forecast(ctx.tx, ReportQuery(
+        team_id=ctx.team_id, first=new.from_ or ctx.today - timedelta(days=DAYS), last=ctx.today,
+        offers=chosen or None, campaigns=mine or None, timezone=ctx.deployment.timezone,
+        currency=ctx.deployment.currency,
+    ))  # fmt: skip
