@@ -110,6 +110,20 @@ def with_step(state: dict[str, Any], step: Step) -> dict[str, Any]:
     return {**state, "steps": [*others, msgspec.to_builtins(step)]}
 
 
+def first_steps(status: str, provider: str | None) -> list[Step]:
+    """What need not be done of a new domain: one's own is registered, and by hand the records are a person's work."""
+    own = Step(name="registration", state="skipped", detail="your own")
+    if status == ORDERED:
+        return []
+    if provider:
+        return [own]
+    fix = "Set the records shown above where its DNS is."
+    return [
+        own, Step(name="zone", state="skipped", detail="your own"),
+        Step(name="records", state="waiting", detail="by hand", fix=fix),
+    ]  # fmt: skip
+
+
 def read_name(text: str, *, field: str = "name") -> str:
     """A host name as DNS has it, from what people paste. Raises Refused at `field`."""
     word = text.strip().lower()

@@ -174,7 +174,8 @@ async def made_domain(
 ) -> Domain:
     """Store a domain, its first step due at once."""
     records = domains.wanted_records(name, ctx.deployment.public_url)
-    state = {"records": msgspec.to_builtins(records), "steps": [], "tries": 0, **(more or {})}
+    steps = msgspec.to_builtins(domains.first_steps(status, provider))
+    state = {"records": msgspec.to_builtins(records), "steps": steps, "tries": 0, **(more or {})}
     made = await ctx.tx.execute(insert(table).values(
         team_id=ctx.team_id, name=name, code=await names.code_for(ctx.tx, table, ctx.team_id, name), site_id=site_id,
         created_at=ctx.now, status=status, provider=provider, state=state, next_step_at=ctx.now,
