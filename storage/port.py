@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import msgspec
-from sqlalchemy import Column, Table, func, select, text
+from sqlalchemy import Column, Table, UniqueConstraint, delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -24,6 +24,9 @@ async def copy(source: Database, target: Database) -> int:
     """Copy what the target lacks or has otherwise; can be repeated. Returns rows read."""
     total = 0
     for table in metadata.sorted_tables:
+        if "id" not in table.columns:  # rows of these come and go: what has gone must not stay behind
+            async with target.begin() as tx:
+                await tx.execute(delete(table))
         async for rows in _chunks(source, table):
             await _put(target, table, rows)
             total += len(rows)
@@ -55,7 +58,9 @@ async def restore(database: Database, path: Path) -> int:
     with archive:
         schema = archive.read("schema").decode()
         if schema != HEAD:
-            raise CasinoFluxError(f"{path} is of schema {schema}, this version's is {HEAD}: restore it with that version")
+            raise CasinoFluxError(
+                f"{path} is of schema {schema}, this version's is {HEAD}: restore it with that version"
+            )
         for table in metadata.sorted_tables:
             with archive.open(f"{table.name}.jsonl") as lines:
                 for rows in _batches(lines, table):
@@ -111,8 +116,6 @@ async def _upsert(tx: AsyncConnection, table: Table, rows: list[dict[str, Any]])
 
 
 def _unique(table: Table) -> list[Column[Any]]:
-    from sqlalchemy import UniqueConstraint
-
     return next(list(one.columns) for one in table.constraints if isinstance(one, UniqueConstraint))
 
 

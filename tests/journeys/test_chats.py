@@ -51,7 +51,7 @@ def operate(hub: Deployment, say: Say, join: str, affilka: httpx.Client) -> str:
     """Set everything up in chat, let a day pass; the day."""
     code = hub.run("member", "invite", "role=owner")["code"]
     say(f"{join} {code}")
-    say(f"account add platform=affilka name=affilka-main base_url={affilka.base_url} token=demo-statistic-token currency=EUR")
+    say(f"account add platform=affilka name=affilka-main base_url={affilka.base_url} token=demo-token currency=EUR")
     for step in STEPS:
         say(step)
     link = hub.get("campaign/show", campaign="spring-push")["url"]

@@ -18,14 +18,18 @@ def test_a_restated_day_is_shown_as_it_is_now_and_as_it_was_then(
     link, _ = tracked_campaign(hub, affilka, traffic_source)
     click(hub, link, 1)
     day = today(hub)
-    affilka.post("/_control/figures", json=figures(day, first_deposits_count=20, ngr="800.00", partner_income="2400.00"))
+    affilka.post(
+        "/_control/figures", json=figures(day, first_deposits_count=20, ngr="800.00", partner_income="2400.00")
+    )
     hub.a_day_later()
     hub.sync("affilka-main")
     wait_for(lambda: row(hub, day)["first_deposits"]["platform"] == 20, "the first figures")
     believed = (datetime.now(UTC) + timedelta(days=hub.days)).isoformat()
     hub.shell("run", "digest", "preview")
 
-    affilka.post("/_control/figures", json=figures(day, first_deposits_count=18, ngr="-150.25", partner_income="2160.00"))
+    affilka.post(
+        "/_control/figures", json=figures(day, first_deposits_count=18, ngr="-150.25", partner_income="2160.00")
+    )
     status = hub.sync("affilka-main")
     assert status["restated"] >= 1
     now = wait_for(lambda: row(hub, day) if row(hub, day)["ngr"] == -150_250_000 else None, "the restated figures")

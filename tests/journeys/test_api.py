@@ -1,0 +1,90 @@
+"""The HTTP API: every command, tokens and roles, errors that name the field, OpenAPI that says so."""
+
+import httpx
+import pytest
+
+from tests.journeys.conftest import Deploy
+from tests.journeys.deployment import Deployment
+
+
+@pytest.fixture
+def hub(deploy_sqlite: Deploy) -> Deployment:
+    one = deploy_sqlite()
+    one.start()
+    return one
+
+
+def test_the_api_is_what_the_contract_says(hub: Deployment) -> None:
+    assert hub.http.get("/api/v1/offer/list").status_code == 401
+    wrong = hub.http.get("/api/v1/offer/list", headers={"authorization": "Bearer cf_nonsense"})
+    assert wrong.status_code == 401
+    assert wrong.headers["content-type"].startswith("application/problem+json")
+    assert hub.get("offer/list") == {"items": [], "next": None}
+    assert hub.post("offer/list", limit=5) == {"items": [], "next": None}
+
+    viewer = hub.post("token/create", name="viewer", role="viewer")["token"]
+    headers = {"authorization": f"Bearer {viewer}"}
+    forbidden = hub.http.post("/api/v1/campaign/create", json={"name": "x"}, headers=headers)
+    assert (forbidden.status_code, forbidden.json()["title"]) == (403, "Forbidden")
+    assert hub.http.get("/api/v1/campaign/list", headers=headers).status_code == 200
+    hub.post("token/revoke", token="viewer")
+    assert hub.http.get("/api/v1/campaign/list", headers=headers).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("path", "arguments", "status", "field"),
+    [
+        ("campaign/create", {}, 400, "name"), ("campaign/create", {"name": "x", "ofers": []}, 400, "ofers"),
+        ("campaign/create", {"name": "x", "offers": ["nope"]}, 400, "offers"),
+        ("offer/show", {"offer": "nope"}, 404, "offer"),
+        ("token/create", {"name": "x", "role": "king"}, 400, "role"), ("offer/list", {"limit": 0}, 400, "limit"),
+    ],
+)  # fmt: skip
+def test_errors_are_problems_that_name_the_field(
+    hub: Deployment, path: str, arguments: dict[str, object], status: int, field: str
+) -> None:
+    answer = hub.try_post(path, **arguments)
+    assert answer.status_code == status
+    assert answer.headers["content-type"].startswith("application/problem+json")
+    problem = answer.json()
+    assert problem["field"] == field
+    assert problem["title"]
+    assert problem["detail"]
+
+
+def test_what_is_no_json_or_no_route_is_said(hub: Deployment) -> None:
+    headers = {"authorization": f"Bearer {hub.token}"}
+    broken = hub.http.post("/api/v1/campaign/create", content=b"{nope", headers=headers)
+    assert (broken.status_code, broken.json()["field"]) == (400, "body")
+    assert hub.http.post("/api/v1/campaign/create", content=b"[1]", headers=headers).json()["field"] == "body"
+    nowhere = hub.http.get("/api/v1/nowhere")
+    assert nowhere.status_code == 404
+    assert nowhere.headers["content-type"].startswith("application/problem+json")
+    assert hub.http.get("/api/v1/campaign/create", headers=headers).status_code == 405
+
+
+def test_openapi_describes_every_command_and_its_required_fields(hub: Deployment) -> None:
+    described = hub.http.get("/schema/openapi.json").json()
+    assert described["openapi"].startswith("3.1")
+    offer = described["paths"]["/api/v1/offer/add"]["post"]
+    reference = offer["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+    assert set(described["components"]["schemas"][reference]["required"]) == {"casino", "account", "url"}
+    assert "get" in described["paths"]["/api/v1/report/merged"]
+    assert {one["name"] for one in described["paths"]["/api/v1/report/merged"]["get"]["parameters"]} >= {
+        "from",
+        "to",
+        "by",
+    }
+
+
+def test_health_and_metrics(hub: Deployment) -> None:
+    assert hub.http.get("/healthz").status_code == 200
+    assert hub.http.get("/readyz").json()["database"] == "ok"
+    assert "casinoflux_spooled 0.0" in hub.http.get("/metrics").text
+
+
+def test_the_cockpit_never_answers_on_a_strange_host(hub: Deployment) -> None:
+    with httpx.Client(base_url=hub.url, headers={"host": "strange.example.com"}) as client:
+        for path in ("/", "/api/v1/offer/list", "/readyz", "/schema/openapi.json"):
+            assert client.get(path).status_code == 404
+    assert hub.http.get("/tls/ask", params={"domain": "strange.example.com"}).status_code == 404
