@@ -1,5 +1,6 @@
 """What a platform connector is: a thin `fetch` (login, paging, limits) and a pure `read` (bytes to rows)."""
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import date, timedelta
@@ -12,6 +13,9 @@ from connectors.http import Http
 from connectors.redaction import query_secrets
 from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Report
+
+#: Bytes of a report that are read on the spot; longer ones would keep clicks waiting.
+SHORT = 100_000
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,10 +112,12 @@ class Platform(ABC):
     def read(self, raw: bytes, connection: Connection, window: Window) -> Report:
         """Rows out of a raw answer kept earlier. Raises ConnectorError saying what was expected and what came."""
 
-    def read_whole(self, raw: bytes, connection: Connection, window: Window) -> Report:
-        """`read`, its errors marked as being about a whole report: worth reading again after a fix."""
+    async def read_whole(self, raw: bytes, connection: Connection, window: Window) -> Report:
+        """`read`, in a thread if it takes long; errors are about a whole report, worth reading again after a fix."""
         try:
-            return self.read(raw, connection, window)
+            if len(raw) < SHORT:
+                return self.read(raw, connection, window)
+            return await asyncio.to_thread(self.read, raw, connection, window)
         except ConnectorError as error:
             error.raw, error.whole = raw, True
             raise

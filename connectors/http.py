@@ -70,7 +70,7 @@ class Http:
     before a second try, doubled for each further one.
     """
 
-    def __init__(self, *, allow_private: bool = False, seconds: float = 60.0, first_wait: float = 1.0) -> None:
+    def __init__(self, *, allow_private: bool = False, seconds: float = 30.0, first_wait: float = 1.0) -> None:
         self.allow_private = allow_private
         self.seconds = seconds
         self.first_wait = first_wait
@@ -247,9 +247,10 @@ def _backoff(error: Exception) -> bool | float:
 async def _limited(response: httpx.Response, max_bytes: int, where: str) -> bytes:
     """The decoded body, stopped once it is larger than allowed."""
     chunks = bytearray()
+    announced = response.headers.get("content-length", "")
     async for chunk in response.aiter_bytes():
         chunks += chunk
-        if len(chunks) > max_bytes:
+        if len(chunks) > max_bytes or (announced.isdecimal() and int(announced) > max_bytes):
             raise TooLarge(
                 f"{where} sent more than {max_bytes:,} bytes and was stopped: ask for fewer days or columns",
                 permanent=True,

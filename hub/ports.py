@@ -8,7 +8,7 @@ import msgspec
 
 from bot.context import Sample
 from connectors.base import Connection, Platform, Window
-from connectors.http import Http
+from connectors.http import Http, Unreachable
 from connectors.platforms.csv_upload import CsvUpload
 from connectors.redaction import redact
 from connectors.registry import PLATFORMS, platform, platform_name
@@ -60,15 +60,18 @@ class HubPorts:
         }
 
     async def probe(self, platform_named: str, account: dict[str, Any]) -> Sample:
-        """Log in and fetch the last seven days. Raises ConnectorError with the reason, no secret in it."""
+        """Log in and fetch the last seven days. Raises ConnectorError or Refused, no secret in it."""
         found = platform(platform_named)
         account = account | {"options": _SHORT | dict(account.get("options") or {})}
         connection = connection_of(found, account)
         today = self._now().astimezone(connection.zone).date()
         window = Window(first=today - timedelta(days=min(SAMPLE_DAYS, found.max_days) - 1), last=today)
-        async with Http(allow_private=self._settings.allow_private_hosts) as http:
+        async with Http(allow_private=self._settings.allow_private_hosts, seconds=20.0) as http:
             try:
                 report = await found.fetch(http, connection, window)
+            except Unreachable as error:
+                field = "report_url" if connection.report_url else "base_url"
+                raise Refused(redact(str(error), connection.secrets), field=field) from None
             except ConnectorError as error:
                 raise told(error, connection) from None
         return sample_of(report)

@@ -188,7 +188,7 @@ class Run:
         async with self.runtime.database.read() as tx:
             kept, raw = await syncs.kept_report(tx, self.run.again)
         self.window = Window(first=kept.from_day, last=kept.to_day)
-        report = found.read(raw, connection, self.window)
+        report = await found.read_whole(raw, connection, self.window)
         suspect = await self._store(report, connection, kept.fetched_at)
         async with self.runtime.database.begin() as tx:
             await syncs.read_after_all(tx, kept.id)

@@ -245,10 +245,9 @@ async def _name(ctx: Context, tx: Any, name: str | None, checked: Checked) -> st
 async def _probed(ctx: Context, checked: Checked) -> Sample:
     try:
         return await ctx.ports.probe(checked.platform, msgspec.structs.asdict(checked.login))
-    except ConnectorError as error:
-        raise Refused(
-            f"nothing was saved: {error} (test=false saves it all the same)", field=checked.login_field
-        ) from None
+    except (ConnectorError, Refused) as error:
+        field = error.field if isinstance(error, Refused) else checked.login_field
+        raise Refused(f"nothing was saved: {error} (test=false saves it all the same)", field=field) from None
 
 
 async def _noted(

@@ -66,19 +66,20 @@ class Affilka(Platform):
         names = await self._names(http, connection)
         if names is not None:
             pages.append(Page("names", names))
-        return self.read_whole(bundle(pages), connection, window)
+        return await self.read_whole(bundle(pages), connection, window)
 
     def read(self, raw: bytes, connection: Connection, window: Window) -> Report:
         pages = unbundle(raw)
         names = _names_of(next((page.body for page in pages if page.name == "names"), b""), connection)
         dimension = self.tag_column(connection)
         sheet = Sheet(_columns(dimension, self.sub_column(connection)), connection, window, raw)
-        contents = [_content(page.body, connection) for page in pages if page.name == "report"]
-        for content in contents:
+        reports = [page.body for page in pages if page.name == "report"]
+        for body in reports:
+            content = _content(body, connection)
             for cells in content["rows"]["data"]:
                 for record in _records(cells, raw):
                     self._add(sheet, record, dimension, names)
-        return sheet.report(totals=_totals(contents, sheet))
+        return sheet.report(totals=_totals(content, sheet) if len(reports) == 1 else None)
 
     def _add(self, sheet: Sheet, record: Record, dimension: str, names: dict[str, str]) -> None:
         fixed = {"currency": str(record.pop("", ""))}
@@ -168,12 +169,30 @@ def _content(body: bytes, connection: Connection) -> dict[str, Any]:
     raise ConnectorError(f"the platform sent no report: expected rows.data, got {told}", permanent=denied, raw=body)
 
 
+class _Rows(msgspec.Struct):
+    data: msgspec.Raw
+
+
+class _Paging(msgspec.Struct):
+    """What paging needs of an answer; its rows are left unread."""
+
+    rows: _Rows
+    current_page: int | None = None
+    total_pages: int | None = None
+
+
+_PAGING = msgspec.json.Decoder(_Paging)
+
+
 def _last_page(body: bytes, connection: Connection, page: int) -> int:
-    content = _content(body, connection)
-    current = content.get("current_page")
-    if current is not None and int(current) != page:
-        raise ConnectorError(f"the platform sent page {current} when asked for page {page}", raw=body)
-    return int(content.get("total_pages") or 1)
+    try:
+        paging = _PAGING.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        content = _content(body, connection)  # says what is wrong, if anything is
+        paging = _Paging(_Rows(msgspec.Raw(b"[]")), content.get("current_page"), content.get("total_pages"))
+    if paging.current_page is not None and int(paging.current_page) != page:
+        raise ConnectorError(f"the platform sent page {paging.current_page} when asked for page {page}", raw=body)
+    return int(paging.total_pages or 1)
 
 
 def _records(cells: Any, raw: bytes) -> list[Record]:
@@ -203,9 +222,9 @@ def _amount(value: dict[str, Any]) -> Decimal | Any:
     return Decimal(cents) / 100 if isinstance(cents, int) else value.get("amount")
 
 
-def _totals(contents: list[dict[str, Any]], sheet: Sheet) -> Figures | None:
+def _totals(content: dict[str, Any], sheet: Sheet) -> Figures | None:
     """The report's own totals: of a single page in a single currency, else nobody says what they sum."""
-    rows = (contents[0].get("totals") or {}).get("data") if len(contents) == 1 else None
+    rows = (content.get("totals") or {}).get("data")
     if not isinstance(rows, list) or len(rows) != 1 or len({row.currency for row in sheet.rows.values()}) != 1:
         return None
     records = _records(rows[0], sheet.raw)

@@ -53,7 +53,7 @@ class Affise(Platform):
             total = int((content.get("pagination") or {}).get("total") or 0)
             if number * LIMIT >= total:
                 break
-        return self.read_whole(bundle(pages), connection, window)
+        return await self.read_whole(bundle(pages), connection, window)
 
     async def _ask(self, http: Http, connection: Connection, window: Window, number: int) -> bytes:
         slices = [name for name in ("day", self.tag_column(connection), self.sub_column(connection)) if name]

@@ -49,7 +49,7 @@ class Alanbase(Platform):
             meta = _content(body, connection).get("meta") or {}
             return body, number < int(meta.get("last_page") or 1)
 
-        return self.read_whole(await ask_days(window, page), connection, window)
+        return await self.read_whole(await ask_days(window, page), connection, window)
 
     async def _ask(self, http: Http, connection: Connection, day: date, number: int) -> bytes:
         params = [

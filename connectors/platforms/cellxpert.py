@@ -66,7 +66,7 @@ class Cellxpert(Platform):
         pages = [Page("report", await self._ask(http, connection, window, "mediareport", breakdown))]
         if connection.option("click_ids", False):
             pages.append(Page("commissions", await self._ask(http, connection, window, "commissions", [])))
-        return self.read_whole(bundle(pages), connection, window)
+        return await self.read_whole(bundle(pages), connection, window)
 
     async def _ask(
         self, http: Http, connection: Connection, window: Window, command: str, more: list[tuple[str, str]]

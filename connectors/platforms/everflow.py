@@ -47,7 +47,7 @@ class Everflow(Platform):
             _table(body, connection)
             return body, False
 
-        return self.read_whole(await ask_days(window, page), connection, window)
+        return await self.read_whole(await ask_days(window, page), connection, window)
 
     async def _ask(self, http: Http, connection: Connection, day: date) -> bytes:
         columns = [name for name in (self.tag_column(connection), self.sub_column(connection)) if name]

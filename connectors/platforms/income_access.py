@@ -82,7 +82,7 @@ class IncomeAccess(Platform):
         else:
             for one in window.chunks(1):
                 pages.append(Page(_span(one), await self._ask(http, connection, report, one)))
-        return self.read_whole(_with_names(pages), connection, window)
+        return await self.read_whole(_with_names(pages), connection, window)
 
     async def _ask(self, http: Http, connection: Connection, report: str, window: Window) -> bytes:
         if connection.report_url:

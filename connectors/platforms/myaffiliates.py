@@ -68,7 +68,7 @@ class MyAffiliates(Platform):
         plain = joined(connection.base_url, f"{path}&d1=2000-01-01&d2=2000-01-01")
         url = pasted.redated(connection.report_url or plain, {"d1": window.first, "d2": window.last})
         answer = await ask(http, connection, "GET", url, headers=headers, per_second=self.pace)
-        return self.read_whole(sound(answer, connection), connection, window)
+        return await self.read_whole(sound(answer, connection), connection, window)
 
     async def _login(self, http: Http, connection: Connection) -> dict[str, str]:
         """The header that lets us in; a pasted URL may need none."""

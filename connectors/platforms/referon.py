@@ -47,7 +47,7 @@ class ReferOn(Platform):
         dates = {"from": window.first, "to": asked_until(connection, window)}
         url = pasted.redated(connection.report_url or "", dates)
         answer = await ask(http, connection, "GET", url, per_second=self.pace)
-        return self.read_whole(sound(answer, connection), connection, window)
+        return await self.read_whole(sound(answer, connection), connection, window)
 
     def read(self, raw: bytes, connection: Connection, window: Window) -> Report:
         tag, sub = self.tag_column(connection), self.sub_column(connection)

@@ -47,7 +47,7 @@ class Scaleo(Platform):
             pages.append(Page("report", body))
             if len(_rows(body, connection)) < PER_PAGE:
                 break
-        return self.read_whole(bundle(pages), connection, window)
+        return await self.read_whole(bundle(pages), connection, window)
 
     async def _ask(self, http: Http, connection: Connection, window: Window, number: int) -> bytes:
         breakdown = connection.option(

@@ -69,7 +69,7 @@ class Smartico(Platform):
         url = joined(connection.base_url, path)
         headers = {"authorization": connection.credentials.get("api_key", "")}
         answer = await ask(http, connection, "GET", url, headers=headers, params=params, per_second=self.pace)
-        return self.read_whole(sound(answer, connection), connection, window)
+        return await self.read_whole(sound(answer, connection), connection, window)
 
     def _groups(self, connection: Connection) -> list[str]:
         wanted = (self.tag_column(connection), self.sub_column(connection), "brand_id")

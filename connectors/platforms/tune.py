@@ -49,7 +49,7 @@ class Tune(Platform):
             pages.append(Page("report", body))
             if number >= int(_data(body, connection).get("pageCount") or 1):
                 break
-        return self.read_whole(bundle(pages), connection, window)
+        return await self.read_whole(bundle(pages), connection, window)
 
     async def _ask(self, http: Http, connection: Connection, window: Window, number: int) -> bytes:
         groups = list(dict.fromkeys(("date", self.tag_column(connection), self.sub_column(connection))))

@@ -76,6 +76,13 @@ async def test_a_wrong_field_is_named_with_what_to_do(
         assert caught.value.field == field
 
 
+async def test_an_address_that_cannot_be_reached_is_named(opened: Callable[[], Any]) -> None:
+    async with hub(opened) as team:
+        with pytest.raises(Refused, match="cannot be reached") as caught:
+            await team.say("account add affilka base_url=http://127.0.0.1:1 token=t")
+        assert caught.value.field == "base_url"
+
+
 def test_forms_offer_every_platform_there_is() -> None:
     assert tuple(registry.PLATFORMS) == account_forms.PLATFORMS
 
