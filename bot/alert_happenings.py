@@ -2,12 +2,14 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import date, timedelta
+from typing import Any
 
 import msgspec
 
 from bot import figures
 from bot.alert_look import Happening, Look
 from storage import restatements, watch_counts
+from storage.ledger.money import convert
 from storage.restatements import AMOUNTS, Restated
 
 OVERLAP = timedelta(minutes=2)  # what was committed late is looked at again
@@ -15,20 +17,34 @@ DISCREPANCY_DAYS = 7
 
 
 async def first_deposits(look: Look) -> list[Happening]:
-    """Every first deposit, or those of at least an amount of their own currency."""
+    """Every first deposit, or those above an amount of the report currency."""
     start = max((look.watch.history.seen or look.now) - OVERLAP, look.watch.created_at)
     rows = await watch_counts.first_deposits_since(look.tx, await look.scope(), start, today=look.today)
-    limit = look.rule.limit * 1e6 if look.rule.kind == "high-value ftd" else None
+    if look.rule.kind == "high-value ftd":
+        rows = [row for row in rows if await high_value(look, row)]
     return [
         Happening(
-            key=f"ftd:{row.id}", why=f"stats today by offer offer={row.offer}" if row.offer else "stats today by offer",
-            text=f"FTD on {row.offer or 'no offer'}" + (
-                f": {figures.money(row.amount, row.currency)}" if row.amount is not None and row.currency else ""
-            ),
+            key=f"ftd:{row.id}",
+            why=f"stats today by offer offer={row.offer}" if row.offer else "stats today by offer",
+            text=f"FTD on {row.offer or 'no offer'}" + (f": {_amount(row)}" if row.amount is not None else ""),
         )
         for row in rows
-        if limit is None or (row.amount or 0) > limit
-    ]  # fmt: skip
+    ]
+
+
+def _amount(row: Any) -> str:
+    return figures.money(row.amount, row.currency) if row.currency else f"{row.amount / 1e6:,.2f}"
+
+
+async def high_value(look: Look, row: Any) -> bool:
+    """Whether a deposit exceeds the rule's amount; without a rate its own number decides."""
+    if row.amount is None:
+        return False
+    base, limit = look.deployment.currency, look.rule.limit * 1e6
+    if not row.currency or row.currency == base:
+        return bool(row.amount > limit)
+    rate = await look.rate(row.currency, row.day)
+    return bool((row.amount if rate is None else convert(row.amount, rate)) > limit)
 
 
 async def _restated(look: Look) -> list[Restated]:

@@ -160,9 +160,10 @@ async def _discrepancy(look: Look) -> list[date]:
 
 
 async def _first_deposits(look: Look) -> list[date]:
-    limit = look.rule.limit * 1e6 if look.rule.kind == "high-value ftd" else None
     rows = await watch_past.first_deposits(look.tx, await look.scope(), first_day(look))
-    return [row.day for row in rows if limit is None or (row.amount or 0) > limit]
+    if look.rule.kind == "ftd":
+        return [row.day for row in rows]
+    return [row.day for row in rows if await alert_happenings.high_value(look, row)]
 
 
 async def _dead_postbacks(look: Look) -> list[date]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from decimal import Decimal
 
 import msgspec
 from sqlalchemy import select
@@ -12,6 +13,7 @@ from storage import attention
 from storage.alerts import Watch
 from storage.ledger.reporting import MergedReport
 from storage.ledger.thresholds import Rule
+from storage.rates import load_rates
 from storage.reports import ReportQuery, merged_report
 from storage.tables import campaign_offers, campaigns
 from storage.watch_counts import Scope, Span, counted
@@ -42,6 +44,7 @@ class Round:
 
     reports: dict[ReportQuery, MergedReport] = field(default_factory=dict)
     counts: dict[tuple[Scope, str, Span], float] = field(default_factory=dict)
+    rates: dict[tuple[int, str, date], Decimal | None] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -76,6 +79,14 @@ class Look:
         if key not in self.round.counts:
             self.round.counts[key] = await counted(self.tx, *key)
         return self.round.counts[key]
+
+    async def rate(self, currency: str, day: date) -> Decimal | None:
+        """What one unit of a currency is worth in the report's on a day."""
+        key = (self.watch.team_id, currency, day)
+        if key not in self.round.rates:
+            rates = await load_rates(self.tx, self.watch.team_id, self.deployment.currency, [currency], day, day)
+            self.round.rates[key] = rates.rate(currency, day)
+        return self.round.rates[key]
 
     async def scope(self) -> Scope:
         """Counts of the campaigns watched, together."""

@@ -155,9 +155,8 @@ async def _attention(
         text = f"offer {row.offer} has no tag, and {row.account} has several segments: it pulls in other deals' numbers"
         found.append(Attention(level="warning", text=text))
     if wanted.campaigns is None:
-        for row in await attention.expiring_domains(tx, wanted.team_id, wanted.last + timedelta(days=30)):
-            text = f"domain {row.name} runs out on {row.registered_until:%d %b %Y}"
-            found.append(Attention(level="warning", text=text))
+        for fault in await attention.domain_faults(tx, wanted.team_id, wanted.last + timedelta(days=30)):
+            found.append(Attention(level="error" if fault.down else "warning", text=fault.text))
     return found
 
 

@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, and_, func, or_, select, true
+from sqlalchemy import ColumnElement, Row, func, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.tables import (
@@ -141,8 +141,22 @@ async def lost_rooms(tx: AsyncConnection, team_id: int, since: datetime) -> list
     return [f"{row.face}:{row.room}" for row in await tx.execute(query.order_by(rooms.c.id))]
 
 
-async def expiring_domains(tx: AsyncConnection, team_id: int, by: date) -> Sequence[Any]:
-    """(name, registered_until) of domains in use whose registration ends by that day."""
-    ends = and_(domains.c.registered_until.is_not(None), domains.c.registered_until <= by)
-    query = select(domains.c.name, domains.c.registered_until).where(domains.c.team_id == team_id, ends)
-    return (await tx.execute(query.order_by(domains.c.registered_until))).all()
+class DomainFault(msgspec.Struct, frozen=True):
+    """What is wrong with a domain, or soon will be; `down`: visitors do not get the site."""
+
+    text: str
+    down: bool
+
+
+async def domain_faults(tx: AsyncConnection, team_id: int, by: date) -> list[DomainFault]:
+    """What the last look at each domain found; registrations that end by that day where nobody looked."""
+    query = select(domains.c.name, domains.c.registered_until, domains.c.state).where(domains.c.team_id == team_id)
+    found = []
+    for row in await tx.execute(query.order_by(domains.c.name)):
+        health = row.state.get("health", {})
+        told = [str(one) for one in health.get("faults", [])]
+        if not told and row.registered_until is not None and row.registered_until <= by:
+            told = [f"its registration ends on {row.registered_until:%d %b %Y}"]
+        down = not health.get("ok", True)
+        found += [DomainFault(f"{row.name}: {text.removeprefix(row.name).strip()}", down) for text in told]
+    return found

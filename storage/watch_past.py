@@ -61,9 +61,9 @@ async def sync_runs_since(
 
 
 async def first_deposits(tx: AsyncConnection, scope: Scope, first: date) -> Sequence[Any]:
-    """Day and amount of the first deposits since a day."""
+    """Day, amount and currency of the first deposits since a day."""
     c = conversions.c
-    query = select(c.day, c.amount).where(
+    query = select(c.day, c.amount, c.currency).where(
         c.team_id == scope.team_id, c.day >= first, c.is_ftd, c.status != "reversed"
     )  # fmt: skip
     if scope.campaign_ids is not None:

@@ -115,11 +115,13 @@ async def test_first_deposits_are_told_once_each(opened: Opened) -> None:
         say.later(minutes=1)
         await converted(say, ids, say.now, 1, event="first_deposit", amount=50_000_000, currency="EUR")
         await converted(say, ids, say.now, 1, event="first_deposit", amount=900_000_000, currency="EUR")
+        await say("rate set currency=SEK day=today rate=0.09")
+        await converted(say, ids, say.now, 1, event="first_deposit", amount=900_000_000, currency="SEK")
         assert await tick(runtime_of(say)) == 2
         assert await tick(runtime_of(say)) == 0
         say.later(minutes=5)
         assert await tick(runtime_of(say)) == 0
-        assert sorted(await titles(say)) == ["🔔 2 × ftd", "🔔 FTD on lucky-spring: €900.00"]
+        assert sorted(await titles(say)) == ["🔔 3 × ftd", "🔔 FTD on lucky-spring: €900.00"]
 
 
 async def test_many_alerts_at_once_are_one_message(opened: Opened) -> None:
