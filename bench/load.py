@@ -28,6 +28,10 @@ _DESKTOP = (
 )
 
 
+#: Most of a campaign's visitors come from a few countries; one in ten from anywhere.
+_NETS = (79, 84, 91, 177, 189)
+
+
 def clicks(seed: int, path: str = "/c/bench") -> list[bytes]:
     """Requests as browsers make them: many visitors and browsers, sub ids, cost, a click id of the source."""
     chance = random.Random(seed)
@@ -35,7 +39,8 @@ def clicks(seed: int, path: str = "/c/bench") -> list[bytes]:
     agents = [chance.choice(forms).format(chance.randint(11, 19), chance.randint(0, 9)) for _ in range(AGENTS)]
     made = []
     for n in range(REQUESTS):
-        address = ".".join(str(chance.randint(1, 254)) for _ in range(4))
+        net = chance.choice(_NETS) if n % 10 else chance.randint(1, 223)
+        address = f"{net}." + ".".join(str(chance.randint(1, 254)) for _ in range(3))
         made.append(
             (
                 f"GET {path}?click_id={chance.getrandbits(64):x}&cost=0.0{chance.randint(1, 9)}&sub1=banner-{n % 7}"
@@ -51,7 +56,9 @@ def clicks(seed: int, path: str = "/c/bench") -> list[bytes]:
     return made
 
 
-def hammer(port: int, seconds: float, connections: int, requests: Sequence[bytes], *, status: bytes = b"302") -> dict[str, float]:
+def hammer(
+    port: int, seconds: float, connections: int, requests: Sequence[bytes], *, status: bytes = b"302"
+) -> dict[str, float]:
     """Requests for some seconds; throughput, percentiles in milliseconds, and how many answers were not as wanted."""
     poll = select.epoll()
     socks: dict[int, socket.socket] = {}

@@ -56,9 +56,8 @@ class Alone:
     def __init__(self) -> None:
         settings = read_settings()
         self._database = Database(settings.database_url)
-        self._runtime = Runtime(
-            settings=settings, database=self._database, box=Box("b"), ports=None, team_id=1  # type: ignore[arg-type]
-        )
+        ports: Any = None
+        self._runtime = Runtime(settings=settings, database=self._database, box=Box("b"), ports=ports, team_id=1)
         self.clicks = Clicks(self._runtime)
 
     @asynccontextmanager

@@ -160,7 +160,9 @@ def servers(**kinds: "Server") -> Iterator[dict[str, Server]]:
             server.stop()
 
 
-def load(port: int, *, seconds: float, path: str = "/c/bench", connections: int = CONNECTIONS, seed: int = 0) -> Figures:
+def load(
+    port: int, *, seconds: float, path: str = "/c/bench", connections: int = CONNECTIONS, seed: int = 0
+) -> Figures:
     """Load on a server for some seconds, from a process on the last core."""
     command = [sys.executable, "-m", "bench.load", str(port), str(seconds), str(connections), path, str(seed)]
     out = subprocess.run(command, check=True, capture_output=True, text=True).stdout

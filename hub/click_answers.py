@@ -1,5 +1,6 @@
 """What a visitor's browser gets: redirects, cookies, the few small pages."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from storage.writer_jobs import Agent
 _NO_STORE = (b"cache-control", b"no-store")
 _EMPTY = (b"content-length", b"0")
 _HTML = (b"content-type", b"text/html; charset=utf-8")
-_EMPTY_BODY = {"type": "http.response.body", "body": b""}
+NO_BODY = {"type": "http.response.body", "body": b""}
 _CARRIED = "cf_click"
 
 #: The user agent of a click whose request could not be read.
@@ -31,13 +32,15 @@ def as_json(extra: Any) -> str:
     return msgspec.json.encode(extra).decode()
 
 
-async def redirect(send: Any, url: str, cookies: list[bytes]) -> None:
+def redirection(url: str, cookies: Sequence[tuple[bytes, bytes]] = ()) -> dict[str, Any]:
     """302 to a configured URL; the only places a visitor is ever sent to."""
-    headers = [(b"location", url.encode("ascii", "ignore")), _NO_STORE, _EMPTY]
-    for one in cookies:
-        headers.append((b"set-cookie", one))
-    await send({"type": "http.response.start", "status": 302, "headers": headers})
-    await send(_EMPTY_BODY)
+    location = (b"location", url.encode("ascii", "ignore"))
+    return {"type": "http.response.start", "status": 302, "headers": [location, _NO_STORE, _EMPTY, *cookies]}
+
+
+async def redirect(send: Any, url: str, cookies: Sequence[tuple[bytes, bytes]] = ()) -> None:
+    await send(redirection(url, cookies))
+    await send(NO_BODY)
 
 
 async def unknown(send: Any, *, head: bool = False) -> None:
@@ -52,7 +55,7 @@ async def nowhere(send: Any) -> None:
 async def not_allowed(send: Any) -> None:
     headers = [(b"allow", b"GET, HEAD"), _EMPTY]
     await send({"type": "http.response.start", "status": 405, "headers": headers})
-    await send(_EMPTY_BODY)
+    await send(NO_BODY)
 
 
 async def _page(send: Any, status: int, page: bytes, *, head: bool = False) -> None:
@@ -61,20 +64,21 @@ async def _page(send: Any, status: int, page: bytes, *, head: bool = False) -> N
     await send({"type": "http.response.body", "body": b"" if head else page})
 
 
-def cookie(place: int, value: str, *, secure: bool) -> bytes:
-    """`place` is a campaign's id, or minus a site's for clicks without a campaign."""
-    path = "/c/" if place > 0 else "/go/"
-    return _set_cookie(f"cf{place}", value, path, secure=secure)
+class Jar:
+    """Makes our cookies."""
 
+    def __init__(self, *, secure: bool) -> None:
+        self._rest = f"; HttpOnly; SameSite=Lax{'; Secure' if secure else ''}"
 
-def carried(word: str, *, secure: bool) -> bytes:
-    """The click a visitor takes along from a campaign to its site, should the site's link lose it."""
-    return _set_cookie(_CARRIED, word, "/go/", secure=secure)
+    def remembered(self, place: int, word: str, offer_id: int) -> tuple[bytes, bytes]:
+        """First click and offer seen. `place` is a campaign's id, or minus a site's for clicks without a campaign."""
+        path = "/c/" if place > 0 else "/go/"
+        text = f"cf{place}={word}-{offer_id}; Max-Age={COOKIE_AGE}; Path={path}{self._rest}"
+        return b"set-cookie", text.encode()
 
-
-def _set_cookie(name: str, value: str, path: str, *, secure: bool) -> bytes:
-    text = f"{name}={value}; Max-Age={COOKIE_AGE}; Path={path}; HttpOnly; SameSite=Lax"
-    return f"{text}; Secure".encode() if secure else text.encode()
+    def carried(self, word: str) -> tuple[bytes, bytes]:
+        """The click a visitor takes along from a campaign to its site, should the site's link lose it."""
+        return b"set-cookie", f"{_CARRIED}={word}; Max-Age={COOKIE_AGE}; Path=/go/{self._rest}".encode()
 
 
 def cookie_value(header: bytes, place: int) -> str | None:
@@ -99,7 +103,7 @@ class FailedJob(CampaignJob):
     __slots__ = ()
 
     def __init__(self, state: Any, plan: Any, click: Any) -> None:
-        super().__init__(state, plan, click, seconds=state.clock().timestamp(), visitor_id=0, elder_id=0)
+        super().__init__(state, plan, click, seconds=state.clock().timestamp())
         self.decide()
 
     def decide(self) -> None:

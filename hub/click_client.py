@@ -26,8 +26,8 @@ class Client(msgspec.Struct, gc=False):
     country: str
     agent: Agent
     bot: int
-    language: str | None
-    referrer: str | None
+    language: str
+    referrer: str
 
 
 class Clients:
@@ -41,7 +41,7 @@ class Clients:
         self._proxies: dict[str, bool] = {}
         self._countries = countries
         self._agents = agents
-        self._languages: dict[bytes, str | None] = {}
+        self._languages: dict[bytes, str] = {}
         self._bursts: dict[str, list[float]] = {}
         self._bursts_before: dict[str, list[float]] = {}
 
@@ -60,7 +60,7 @@ class Clients:
     def look(self, scope: Any, headers: Headers) -> Client:
         """The client of any request."""
         address = self.address(scope, headers)
-        agent = self._agents.of(headers.get(b"user-agent", b"").decode("utf-8", "replace"))
+        agent = self._agents.of(headers.get(b"user-agent", b""))
         referrer = headers.get(b"referer")
         language = headers.get(b"accept-language")
         return Client(
@@ -68,8 +68,8 @@ class Clients:
             self._countries.of(address),
             agent,
             agent.bot,
-            self._language(language) if language else None,
-            referrer.decode("utf-8", "replace").replace("\x00", "")[:500] if referrer else None,
+            self._language(language) if language else "",
+            referrer.decode("utf-8", "replace").replace("\x00", "")[:500] if referrer else "",
         )
 
     def address(self, scope: Any, headers: Headers) -> str:
@@ -80,11 +80,19 @@ class Clients:
         if not forwarded or not self._is_trusted(address):
             return address
         for part in reversed(forwarded.decode("latin-1").split(",")):
-            named = _plain(part.strip())
-            if named is None:
-                return address
-            address = named
-            if not self._within(address):
+            part = part.strip()
+            try:
+                number = int.from_bytes(inet_pton(AF_INET, part), "big")
+            except (OSError, ValueError):
+                named = _odd(part)
+                if named is None:
+                    return address
+                address = named
+                inside = self._within(address)
+            else:
+                address = part
+                inside = self._within_v4(number)
+            if not inside:
                 return address
         return address
 
@@ -96,27 +104,28 @@ class Clients:
             known = self._proxies[address] = self._within(address)
         return known
 
+    def _within_v4(self, number: int) -> bool:
+        for network, mask in self._trusted_v4:  # noqa: SIM110  any() takes three times as long
+            if number & mask == network:
+                return True
+        return False
+
     def _within(self, address: str) -> bool:
-        if "." in address and ":" not in address:
-            try:
-                number = int.from_bytes(inet_pton(AF_INET, address), "big")
-            except (OSError, ValueError):
-                return False
-            return any(number & mask == network for network, mask in self._trusted_v4)
         try:
             parsed = _unmapped(ip_address(address))
         except ValueError:
             return False
         return any(parsed in network for network in self._trusted)
 
-    def _language(self, raw: bytes) -> str | None:
+    def _language(self, raw: bytes) -> str:
         """`de` of `de-AT,de;q=0.9,en;q=0.8`."""
-        if raw not in self._languages:
+        known = self._languages.get(raw)
+        if known is None:
             if len(self._languages) >= _KEPT:
                 self._languages.clear()
             first = raw.decode("latin-1").partition(",")[0].partition(";")[0].partition("-")[0].strip().lower()
-            self._languages[raw] = first if first.isalpha() and first.isascii() and len(first) <= 3 else None
-        return self._languages[raw]
+            known = self._languages[raw] = first if first.isalpha() and first.isascii() and len(first) <= 3 else ""
+        return known
 
     def _often(self, address: str, seconds: float) -> int:
         """Whether the address clicks too often to be a person; the minute begins with its first click."""
@@ -128,15 +137,6 @@ class Clients:
             return Bot.NO
         window[1] += 1
         return Bot.BURST if window[1] > BURST else Bot.NO
-
-
-def _plain(part: str) -> str | None:
-    """An address of a forwarding header, without port or brackets; None if it is none."""
-    try:
-        inet_pton(AF_INET, part)
-    except (OSError, ValueError):
-        return _odd(part)
-    return part
 
 
 def _odd(part: str) -> str | None:
@@ -173,10 +173,10 @@ def machine(method: str, headers: Headers) -> int:
     return Bot.NO
 
 
-def prefix(address: str) -> str | None:
-    """The /24 or /48 an address is in."""
+def prefix(address: str) -> str:
+    """The /24 or /48 an address is in; empty if it is none."""
     try:
         parsed = _unmapped(ip_address(address))
     except ValueError:
-        return None
+        return ""
     return str(ip_network(f"{parsed}/{24 if parsed.version == 4 else 48}", strict=False))

@@ -1,12 +1,12 @@
 """Where a click goes: the writer asks each job to decide, and once it is on disk the job tells the URL."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from hub.click_state import State
 from storage.ledger.facts import Reason
-from storage.ledger.macros import Template
+from storage.ledger.macros import SUBS, Template
 from storage.ledger.rotation import Door, alternatives, pick
 from storage.ledger.rules import Visitor
 from storage.plans import SLOT, CampaignPlan, Plans, SitePlan
@@ -20,10 +20,9 @@ class CampaignJob(ClickJob):
 
     __slots__ = ("_state", "_to_fallback", "_to_site", "campaign", "plans", "roll", "seconds", "word")
 
-    def __init__(
-        self, state: State, campaign: CampaignPlan, click: Click, *, seconds: float, visitor_id: int, elder_id: int
-    ) -> None:
-        super().__init__(click, visitor_id=visitor_id, elder_id=elder_id)
+    def __init__(self, state: State, campaign: CampaignPlan, click: Click, *, seconds: float) -> None:
+        self.click = click
+        self.visitor_id = self.elder_id = self.bound = 0
         self._state = state
         self.plans = state.plans
         self.campaign = campaign
@@ -32,10 +31,21 @@ class CampaignJob(ClickJob):
         self.word = state.codec.encode(click.id)
         self._to_fallback = self._to_site = False
 
+    @property
+    def place(self) -> int:
+        """What visitors are told apart on: the campaign, or minus the site where there is none."""
+        return self.campaign.id or -self.click.site_id
+
     def decide(self) -> None:
         """By the campaign's plan; what is shut is passed over, and there is nearly always somewhere to go."""
-        self._to_fallback = self._to_site = False
         click, plan = self.click, self.campaign
+        quick = plan.quick
+        if quick is not None:
+            kept = self.bound if plan.binding and self.bound in quick.known else 0
+            click.offer_id = kept or quick.pick(self.roll)
+            click.reason = Reason.BOUND if kept else Reason.CHOSEN
+            return None
+        self._to_fallback = self._to_site = False
         click.cap = None
         reason = Reason.CHOSEN
         if plan.paused:
@@ -80,7 +90,7 @@ class CampaignJob(ClickJob):
         local = datetime.fromtimestamp(self.seconds, self._state.zone)
         return Visitor(
             country=click.country, device=click.agent.device, os=click.agent.os, browser=click.agent.browser,
-            language=click.language or "", source=self.campaign.source.code, subs=click.subs,
+            language=click.language, source=self.campaign.source.code, subs=click.subs,
             minute=local.hour * 60 + local.minute, weekday=local.weekday(),
         )  # fmt: skip
 
@@ -99,21 +109,8 @@ class CampaignJob(ClickJob):
 
     def value(self, macro: str) -> str:
         """A macro's value for this click."""
-        click = self.click
-        if macro == "click_id":
-            return self.word
-        if macro.startswith("sub"):
-            at = int(macro[3:]) - 1
-            return click.subs[at] or "" if at < len(click.subs) else ""
-        if macro in {"timestamp", "random"}:
-            return moment(macro, self.seconds)
-        if macro == "source_click_id":
-            return click.source_click_id or ""
-        if macro == "country":
-            return click.country
-        if macro == "device":
-            return click.agent.device
-        return self._code(macro)
+        given = _VALUES.get(macro)
+        return given(self) if given else self._code(macro)
 
     def _code(self, macro: str) -> str:
         plan = self.campaign
@@ -127,18 +124,28 @@ class CampaignJob(ClickJob):
         return offer.code if offer else ""
 
 
+def _sub(place: int) -> Callable[[CampaignJob], str]:
+    return lambda job: job.click.subs[place]
+
+
+_VALUES: dict[str, Callable[[CampaignJob], str]] = {
+    "click_id": lambda job: job.word,
+    "source_click_id": lambda job: job.click.source_click_id,
+    "country": lambda job: job.click.country,
+    "device": lambda job: job.click.agent.device,
+    "timestamp": lambda job: moment("timestamp", job.seconds),
+    "random": lambda job: moment("random", job.seconds),
+    **{name: _sub(place) for place, name in enumerate(SUBS)},
+}
+
+
 class SiteJob(CampaignJob):
     """A click that begins on a site, with no campaign before it: fast launch."""
 
     __slots__ = ("_site", "_wanted")
 
-    def __init__(
-        self, state: State, site: SitePlan, offer_id: int, click: Click, *, seconds: float, visitor_id: int,
-        elder_id: int,
-    ) -> None:  # fmt: skip
-        super().__init__(
-            state, state.no_campaign(site), click, seconds=seconds, visitor_id=visitor_id, elder_id=elder_id
-        )
+    def __init__(self, state: State, site: SitePlan, offer_id: int, click: Click, *, seconds: float) -> None:
+        super().__init__(state, state.no_campaign(site), click, seconds=seconds)
         self._site = site
         self._wanted = offer_id
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from urllib.parse import unquote_plus
 
 import msgspec
@@ -15,12 +16,12 @@ _HIGHEST_COST = Decimal(1_000_000_000)
 
 
 class Query(msgspec.Struct):
-    """What a link carried, under our own names. `macros`: parameters that came with an unreplaced macro."""
+    """What a link carried, under our own names; else empty. `macros`: parameters that came with an unreplaced one."""
 
-    click_id: str | None = None
-    cost: str | None = None
-    currency: str | None = None
-    subs: tuple[str | None, ...] = ()
+    click_id: str = ""
+    cost: str = ""
+    currency: str = ""
+    subs: tuple[str, ...] = ("",) * 10
     extra: dict[str, str | list[str]] | None = None
     macros: list[str] = []
     cut: bool = False
@@ -34,7 +35,7 @@ def read_query(raw: bytes, places: Mapping[str, int]) -> Query:
     """Read a query string; `places` says where in `OURS` a parameter's value belongs. The first value stands."""
     if not raw:
         return EMPTY
-    found: list[str | None] = [None] * len(OURS)
+    found = [""] * len(OURS)
     query = Query()
     room = LONGEST_QUERY
     long = len(raw) > LONGEST_QUERY
@@ -58,7 +59,7 @@ def read_query(raw: bytes, places: Mapping[str, int]) -> Query:
             query.macros.append(name[:100])
         elif place < 0:
             _keep(query, name[:100], value)
-        elif found[place] is None:
+        elif not found[place]:
             found[place] = value
     query.click_id, query.cost, query.currency, *subs = found
     query.subs = tuple(subs)
@@ -84,21 +85,20 @@ def _keep(query: Query, name: str, value: str) -> None:
         query.extra[name] = [before, value]
 
 
-def read_cost(text: str | None) -> int | None:
-    """A cost per click in micro-units; None for what is no amount, or no possible one."""
-    if not text:
-        return None
+@lru_cache(maxsize=4096)
+def read_cost(text: str) -> int:
+    """A cost per click in micro-units; -1 for what is no amount, or no possible one."""
     if "," in text and "." not in text:
         text = text.replace(",", ".")
     try:
         amount = Decimal(text.strip())
-        return round(amount * 1_000_000) if 0 <= amount < _HIGHEST_COST else None
+        return round(amount * 1_000_000) if 0 <= amount < _HIGHEST_COST else -1
     except (InvalidOperation, ValueError):
-        return None
+        return -1
 
 
-def read_currency(text: str | None, default: str | None) -> str | None:
+def read_currency(text: str, default: str) -> str:
     """Three to five letters, upper case; else the default."""
-    if text and 3 <= len(text) <= 5 and text.isascii() and text.isalpha():
+    if 3 <= len(text) <= 5 and text.isascii() and text.isalpha():
         return text.upper()
     return default

@@ -6,7 +6,6 @@ one transaction, and the 302 is sent after its commit.
 
 import asyncio
 import os
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,11 @@ from urllib.parse import parse_qs
 
 import structlog
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
 
 from hub import click_answers as answers
-from hub.click_client import Client, Clients, machine, prefix
-from hub.click_jobs import CampaignJob, GoingJob, SiteJob
-from hub.click_query import EMPTY, Query, read_cost, read_currency, read_query
+from hub.click_client import Client, Clients, machine
+from hub.click_jobs import CampaignJob
+from hub.click_maker import Maker
 from hub.click_state import State
 from hub.country import Countries
 from hub.runtime import Runtime
@@ -28,8 +26,8 @@ from storage import changes, hash_keys, partitions, plans
 from storage.clicks import ensure_codec, next_worker
 from storage.engine import Database
 from storage.ledger.click_id import Mint
-from storage.ledger.visitor import Remembered, read_cookie, visitor_id
-from storage.plans import CampaignPlan, SitePlan
+from storage.ledger.visitor import Remembered
+from storage.plans import CampaignPlan
 from storage.writer import Writer
 from storage.writer_jobs import VISITS, Click
 
@@ -47,7 +45,7 @@ class Clicks:
         self._runtime = runtime
         self._database = runtime.database
         self._clients = Clients(settings.trusted_proxies, Countries(settings.geoip_file), UserAgents())
-        self._secure = settings.public_url.startswith("https:")
+        self._jar = answers.Jar(secure=settings.public_url.startswith("https:"))
         self._refreshing: asyncio.Task[None] | None = None
         self._seen_change = -1
         self._refreshed_at: datetime | None = None
@@ -72,6 +70,7 @@ class Clicks:
         )
         self.state.keys = keys
         self._seen_change = -1
+        self._maker = Maker(self.state, self._clients, runtime.settings, self.writer)
         await self.refresh()
         await asyncio.to_thread(self._clients.warm)
         await self.writer.start()
@@ -136,102 +135,37 @@ class Clicks:
             await self._unknown(scope, send, scope["path"])
 
     async def _campaign(self, scope: Any, send: Any, code: str) -> None:
-        plan = self.state.plans.campaigns.get(code) or await self._just_made(code)
+        plan = self.state.plans.campaigns.get(code)
         if plan is None:
             await self._unknown(scope, send, code)
             return
-        headers = dict(scope["headers"])
         try:
-            job, kept = self._click(scope, headers, plan)
+            job, kept = self._maker.click(scope, dict(scope["headers"]), plan)
             await self.writer.submit(job)
             url = job.url()
         except Exception as error:
-            await self._send_on(scope, send, plan, error)
+            await self._send_on(send, plan, error)
             return
         if url is None:
             await answers.nowhere(send)
             return
-        await answers.redirect(send, url, self._cookies(job, kept))
+        await send(answers.redirection(url, self._cookies(job, kept)))
+        await send(answers.NO_BODY)
 
-    async def _just_made(self, code: str) -> CampaignPlan | None:
-        """A campaign that another process made this very moment is known before the next refresh."""
-        with suppress(SQLAlchemyError, OSError):
-            await self.refresh()
-        return self.state.plans.campaigns.get(code)
-
-    def _click(
-        self, scope: Any, headers: dict[bytes, bytes], plan: CampaignPlan, at: tuple[SitePlan, int] | None = None
-    ) -> tuple[CampaignJob, Remembered | None]:
-        """A job out of a request, and what the visitor's cookie said. `at`: where one without a campaign clicked."""
-        state = self.state
-        now = state.clock()
-        seconds = now.timestamp()
-        client = self._clients.read(scope, headers, seconds)
-        query = read_query(scope["query_string"], plan.source.places)
-        place = plan.id or -at[0].id if at else plan.id
-        kept = self._remembered(headers, place, now)
-        keys = state.keys
-        hashed = keys.browser(client.address, client.agent.text)
-        click = Click(
-            state.mint.make(seconds), plan.team_id, plan.id, plan.site.id if plan.site else 0, plan.source.id,
-            state.hour(seconds), client.agent, bot=client.bot, country=client.country, language=client.language,
-            visitor=hashed, ip_hash=keys.address(client.address), referrer=client.referrer,
-            source_click_id=query.click_id, subs=query.subs,
-            extra=answers.as_json(query.extra) if query.extra else None,
-        )  # fmt: skip
-        if self._runtime.settings.store_ip_prefix:
-            click.ip_prefix = prefix(client.address)
-        self._cost(click, plan, query)
-        if query is not EMPTY and (query.macros or query.cut):
-            self._faults(plan, query, click.hour)
-        visitor, elder = self._visitor(client, hashed, place) if not kept and not client.bot else (0, 0)
-        if at:
-            job: CampaignJob = SiteJob(state, at[0], at[1], click, seconds=seconds, visitor_id=visitor, elder_id=elder)
-        else:
-            job = CampaignJob(state, plan, click, seconds=seconds, visitor_id=visitor, elder_id=elder)
-        job.bound = kept.offer_id if kept else 0
-        return job, kept
-
-    def _visitor(self, client: Client, hashed: bytes, place: int) -> tuple[int, int]:
-        """Keys of the visitor under today's and yesterday's hash key; 0 where there is no such key."""
-        elder = self.state.keys.browser_yesterday(client.address, client.agent.text)
-        return visitor_id(hashed, place), visitor_id(elder, place) if elder else 0
-
-    def _remembered(self, headers: dict[bytes, bytes], place: int, now: datetime) -> Remembered | None:
-        cookie = headers.get(b"cookie")
-        value = answers.cookie_value(cookie, place) if cookie else None
-        return read_cookie(value, self.state.codec, now) if value else None
-
-    def _cost(self, click: Click, plan: CampaignPlan, query: Query) -> None:
-        if plan.cost_model == "fixed":
-            click.cost = plan.cost
-            click.currency = plan.currency or self._runtime.settings.report_currency
-        elif plan.cost_model == "link" and query.cost:
-            click.cost = read_cost(query.cost)
-            if click.cost is not None:
-                click.currency = read_currency(query.currency, plan.currency or self._runtime.settings.report_currency)
-
-    def _faults(self, plan: CampaignPlan, query: Query, hour: int) -> None:
-        for name in query.macros[:20]:
-            self.writer.fault((plan.team_id, hour // 24, "macro", f"{plan.source.code}:{name}"))
-        if query.cut:
-            self.writer.fault((plan.team_id, hour // 24, "cut", plan.code))
-
-    def _cookies(self, job: CampaignJob, kept: Remembered | None) -> list[bytes]:
+    def _cookies(self, job: CampaignJob, kept: Remembered | None) -> list[tuple[bytes, bytes]]:
         """Nothing for machines, and nothing that the visitor has already."""
         click = job.click
         if click.bot:
             return []
-        place = click.campaign_id or -click.site_id
         cookies = []
         if kept is None or kept.offer_id != click.offer_id:
             first = kept.click if kept else job.word
-            cookies.append(answers.cookie(place, f"{first}-{click.offer_id}", secure=self._secure))
+            cookies.append(self._jar.remembered(job.place, first, click.offer_id))
         if click.campaign_id and click.site_id and not click.offer_id:
-            cookies.append(answers.carried(job.word, secure=self._secure))
+            cookies.append(self._jar.carried(job.word))
         return cookies
 
-    async def _send_on(self, scope: Any, send: Any, plan: CampaignPlan, error: Exception) -> None:
+    async def _send_on(self, send: Any, plan: CampaignPlan, error: Exception) -> None:
         """Something of ours broke: the visitor is redirected all the same."""
         self._failures += 1
         log.error("a click failed", campaign=plan.code, error=type(error).__name__, exc_info=error)
@@ -245,7 +179,7 @@ class Clicks:
         except Exception as fault:
             log.error("a failed click could not be kept", campaign=plan.code, error=type(fault).__name__)
         url = job.url()
-        await (answers.redirect(send, url, []) if url else answers.nowhere(send))
+        await (answers.redirect(send, url) if url else answers.nowhere(send))
 
     async def _go(self, scope: Any, send: Any, site_code: str, offer_code: str) -> None:
         known = self.state.plans
@@ -258,13 +192,12 @@ class Clicks:
         word = self._carried(scope, headers)
         click_id = self.state.codec.decode(word) if word else None
         if word and click_id is not None:
-            going = self._going(scope, headers, site, offer_id, click_id, word)
+            going = self._maker.going(scope, headers, site, offer_id, click_id=click_id, word=word)
             await self.writer.submit(going)
             if going.found or self.writer.down:
-                await answers.redirect(send, going.url(), [])
+                await answers.redirect(send, going.url())
                 return
-        plan = self.state.no_campaign(site)
-        job, kept = self._click(scope, headers, plan, (site, offer_id))
+        job, kept = self._maker.click(scope, headers, self.state.no_campaign(site), (site, offer_id))
         await self.writer.submit(job)
         await answers.redirect(send, job.url() or site.url, self._cookies(job, kept))
 
@@ -277,16 +210,6 @@ class Clicks:
                 return str(given["click"][0]).lower()
         cookie = headers.get(b"cookie")
         return answers.carried_value(cookie) if cookie else None
-
-    def _going(
-        self, scope: Any, headers: dict[bytes, bytes], site: SitePlan, offer_id: int, click_id: int, word: str
-    ) -> GoingJob:
-        seconds = self.state.clock().timestamp()
-        client = self._clients.read(scope, headers, seconds)
-        return GoingJob(
-            self.state, site, offer_id, outgoing_id=self.state.mint.make(seconds), click_id=click_id, word=word,
-            seconds=seconds, bot=client.bot,
-        )  # fmt: skip
 
     async def _unknown(self, scope: Any, send: Any, code: str) -> None:
         """404, and counted under the code, so that a mistyped link is found."""

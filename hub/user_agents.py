@@ -1,5 +1,6 @@
 """What a user agent tells: device, system, browser, and whether it is a machine. Each is read once."""
 
+import hashlib
 import re
 from collections.abc import Callable
 
@@ -24,16 +25,17 @@ class UserAgents:
     """Reads user agents and remembers them, so that none is on the critical path twice."""
 
     def __init__(self) -> None:
-        self._known: dict[str, Agent] = {}
+        self._known: dict[bytes, Agent] = {}
         self._crawler: Callable[[str], bool] | None = None
         self._resolver: Resolver | None = None
 
-    def of(self, text: str) -> Agent:
-        found = self._known.get(text)
+    def of(self, header: bytes) -> Agent:
+        found = self._known.get(header)
         if found is None:
             if len(self._known) >= _KEPT:
                 self._known.clear()
-            found = self._known[text] = self._read(text[:_LONGEST].replace("\x00", ""))
+            text = header.decode("utf-8", "replace")[:_LONGEST].replace("\x00", "")
+            found = self._known[header] = self._read(text)
         return found
 
     def warm(self) -> None:
@@ -49,6 +51,7 @@ class UserAgents:
             os=parsed.os.family if parsed.os else "",
             browser=parsed.user_agent.family if parsed.user_agent else "",
             bot=bot,
+            mark=int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big"),
         )
 
     def _parser(self) -> Resolver:

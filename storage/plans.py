@@ -1,5 +1,6 @@
 """Campaigns compiled for the hot path: loaded whole whenever something configured changes, then only looked at."""
 
+from bisect import bisect_right
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -82,6 +83,18 @@ class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
     places: dict[str, int]
 
 
+class Quick(msgspec.Struct, frozen=True):
+    """Offers by weight where nothing else has a say: no rule, no cap, no pause."""
+
+    offers: tuple[int, ...]
+    marks: tuple[float, ...]  # where each offer's part of 0 … 1 ends
+    known: frozenset[int]
+
+    def pick(self, roll: float) -> int:
+        offers = self.offers
+        return offers[0] if len(offers) == 1 else offers[bisect_right(self.marks, roll, 0, len(offers) - 1)]
+
+
 class CampaignPlan(msgspec.Struct, frozen=True, kw_only=True):
     """A campaign ready to serve: nothing in it is looked up any more."""
 
@@ -98,6 +111,7 @@ class CampaignPlan(msgspec.Struct, frozen=True, kw_only=True):
     binding: bool
     to_site: bool
     paused: bool
+    quick: Quick | None = None
 
 
 class Plans(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,6 +143,7 @@ async def load(tx: AsyncConnection, public_url: str) -> Plans:
     for row in await tx.execute(select(campaigns).order_by(campaigns.c.id)):
         rotation = _rotation(row, shares.get(row.id, ()), codes, alternatives)
         made = _campaign(row, site_plans.get(row.site_id), source_plans.get(row.source_id, NO_SOURCE), rotation)
+        made = msgspec.structs.replace(made, quick=_quick(made, offer_plans))
         plans.setdefault(row.code, made)
     return Plans(
         campaigns=plans,
@@ -211,6 +226,18 @@ def _rule(rule: dict[str, Any], offer_id: Callable[[str], int | None]) -> Compil
     """An offer that is gone since the rule was written is passed over."""
     shares = tuple(Share(found, one["weight"]) for one in rule["offers"] if (found := offer_id(one["offer"])))
     return CompiledRule(condition(rule["if"]), shares, spoken(rule))
+
+
+def _quick(plan: CampaignPlan, known: dict[int, OfferPlan]) -> Quick | None:
+    shares = [share for share in plan.rotation.shares if share.weight]
+    special = any(known[one.offer_id].paused or known[one.offer_id].cap for one in plan.rotation.shares)
+    if not shares or special or plan.rotation.rules or plan.paused or plan.to_site:
+        return None
+    total, so_far, marks = sum(share.weight for share in shares), 0, []
+    for share in shares:
+        so_far += share.weight
+        marks.append(so_far / total)
+    return Quick(tuple(share.offer_id for share in shares), tuple(marks), plan.rotation.members)
 
 
 def _campaign(row: Any, site: SitePlan | None, source: SourcePlan, rotation: Rotation) -> CampaignPlan:

@@ -76,6 +76,8 @@ class Writer:
 
     async def stop(self) -> None:
         """Write all that waits, then close."""
+        if self._stopping:
+            return
         self._stopping = True
         self._wake.set()
         self._call_wake.set()

@@ -74,7 +74,8 @@ class Counts:
             return
         row[CLICKS] += 1
         row[UNIQUE] += click.unique
-        row[COST] += click.cost or 0
+        if click.cost > 0:
+            row[COST] += click.cost
         if click.site_id and not click.campaign_id:  # straight from a site to an offer
             row[OUTGOING] += 1
 

@@ -24,6 +24,7 @@ from storage.visitors import VisitorFile
 from storage.writer_statements import Compiled, Statements
 
 _COLUMNS = [column.name for column in clicks.columns]
+_MISSING = ("", -1)
 _PAUSE = 0.001  # seconds between two tries for a lock that another process holds
 
 
@@ -205,7 +206,8 @@ class PostgresPort:
         await self._connection.executemany(statement.text, rows)
 
     async def insert_clicks(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        await self._connection.copy_records_to_table("clicks", records=rows, columns=_COLUMNS)
+        records = [[None if value in _MISSING else value for value in row] for row in rows]
+        await self._connection.copy_records_to_table("clicks", records=records, columns=_COLUMNS)
 
     async def fetch(self, statement: Compiled, values: tuple[Any, ...]) -> Sequence[tuple[Any, ...]]:
         return [tuple(row) for row in await self._connection.fetch(statement.text, *values)]

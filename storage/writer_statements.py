@@ -5,11 +5,12 @@ The hot path hands plain tuples to the driver; so columns get what lies on disk 
 
 from typing import Any
 
-from sqlalchemy import Dialect, Table, bindparam, insert, select, update
+from sqlalchemy import Dialect, Table, Text, bindparam, func, insert, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.sql.base import Executable
 
-from storage.tables import SUBS, cap_counts, click_rollup, clicks, faults, outgoing, touched, user_agents, visitors
+from storage.tables import SUBS, cap_counts, click_rollup, clicks, faults, outgoing, touched, user_agents
+from storage.types import Json
 
 COUNTS = ("clicks", "unique_clicks", "bot_clicks", "site_visits", "outgoing", "cost")
 
@@ -38,14 +39,15 @@ def _adding(table: Table, counts: tuple[str, ...]) -> Any:
     )
 
 
-def _visitor_seen() -> Any:
-    """Remember a visitor, unless one is remembered who came after `since`; tells who stands there now."""
-    statement = upsert(visitors)
-    return statement.on_conflict_do_update(
-        index_elements=["id"],
-        set_={"click_id": statement.excluded.click_id, "offer_id": statement.excluded.offer_id},
-        where=visitors.c.click_id < bindparam("since"),
-    ).returning(visitors.c.id)
+def _or_null() -> dict[str, Any]:
+    """A click's values, of which empty texts and a cost of -1 become NULL."""
+    values: dict[str, Any] = {}
+    for column in clicks.columns:
+        given = bindparam(f"b_{column.name}", type_=Text() if isinstance(column.type, Json) else column.type)
+        missing = {"cost": "-1", "visitor": None, "ip_hash": None}.get(column.name, "''")
+        plain = not column.nullable or missing is None
+        values[column.name] = given if plain else func.nullif(given, literal_column(str(missing)))
+    return values
 
 
 CAME = select(
@@ -64,18 +66,14 @@ class Statements:
         def make(statement: Any, columns: list[str] | None = None) -> Compiled:
             return Compiled(statement, dialect, columns)
 
-        every = _columns(clicks)
-        self.clicks = make(insert(clicks), every)
-        self.clicks_once = make(upsert(clicks).on_conflict_do_nothing().returning(clicks.c.id), every)
+        self.clicks = make(upsert(clicks).values(**_or_null()))
+        self.clicks_once = make(upsert(clicks).values(**_or_null()).on_conflict_do_nothing().returning(clicks.c.id))
         self.rollup = make(_adding(click_rollup, COUNTS), _columns(click_rollup))
         self.faults = make(_adding(faults, ("n",)), _columns(faults))
         self.touched = make(insert(touched), ["team_id", "day"])
         named = _columns(user_agents, "id")
         self.agent = make(upsert(user_agents).on_conflict_do_nothing(index_elements=["text"]), named)
         self.agent_id = make(select(user_agents.c.id).where(user_agents.c.text == bindparam("text")))
-        either = visitors.c.id.in_((bindparam("visitor"), bindparam("elder")))
-        self.visitor = make(select(visitors.c.offer_id).where(either, visitors.c.click_id >= bindparam("since")))
-        self.visitor_seen = make(_visitor_seen(), _columns(visitors))
         self.cap_held = make(_adding(cap_counts, ("n",)).returning(cap_counts.c.n), _columns(cap_counts))
         self.cap_used = make(
             select(cap_counts.c.n).where(

@@ -29,24 +29,23 @@ class Keys:
         state.update(address.encode())
         return state.digest()
 
-    def browser(self, address: str, agent: str) -> bytes:
-        """Eight bytes for an address and a user agent together."""
-        state = self._today.copy()
-        state.update(f"{address}\n{agent}".encode("utf-8", "replace"))
-        return state.digest()
-
-    def browser_yesterday(self, address: str, agent: str) -> bytes | None:
+    def address_yesterday(self, address: str) -> bytes | None:
         """The same under the day before's key; None if there is none."""
         if self._yesterday is None:
             return None
         state = self._yesterday.copy()
-        state.update(f"{address}\n{agent}".encode("utf-8", "replace"))
+        state.update(address.encode())
         return state.digest()
 
 
-def visitor_id(hashed: bytes, place: int) -> int:
+def browser_number(hashed: bytes, mark: int) -> int:
+    """Address and browser together, as 64 bits: nothing without the address's key. `mark` is the user agent's hash."""
+    return int.from_bytes(hashed, "big") ^ mark
+
+
+def visitor_id(browser: int, place: int) -> int:
     """The visitor on one campaign (`place`), as a positive 63-bit number, never 0."""
-    return ((int.from_bytes(hashed, "big") ^ place * _SPREAD) & _MASK) or 1
+    return ((browser ^ place * _SPREAD) & _MASK) or 1
 
 
 class Remembered(msgspec.Struct, frozen=True):

@@ -155,8 +155,8 @@ postbacks = Table(
     Column("joined", Boolean, nullable=False, server_default=false()),  # takes part in making conversions
     Column("corrects", BigInteger),  # the conversion a person put right
     Column("conversion_id", BigInteger),
-    index("team_id", "id"),
-    index("account_id", "digest"),
+    # Every index here costs each postback a page: those in order of arrival are cheap, the others few.
+    index("received_at"),
     index("account_id", "txn_id"),
     index("account_id", "player_id"),
     index("outcome"),
@@ -234,7 +234,7 @@ spend = Table(
 )
 
 #: Who was seen on which campaign in the last 24 hours, for those without a cookie: a keyed hash of campaign, address
-#: and browser, the click that was theirs first, the offer they saw.
+#: and browser, the click that was theirs first, the offer they saw. On SQLite that is a file (storage.visitors).
 visitors = Table(
     "visitors",
     metadata,

@@ -1,6 +1,9 @@
 """Calls an ASGI callable the way a server does, for tests of what lies ahead of the framework."""
 
+import asyncio
 import gzip
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import unquote
 
@@ -50,3 +53,31 @@ async def fetch(
 
     await app(scope, receive, send)
     return got
+
+
+@asynccontextmanager
+async def served(app: Any) -> AsyncIterator[int]:
+    """An ASGI callable on a loopback port, one request a connection: for real browsers and other programs."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+            method, path, _ = lines[0].split()
+            headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:] if line)}
+            body = await reader.readexactly(int(headers.get("content-length", "0")))
+            got = await fetch(app, path, host=headers.pop("host", ""), method=method, headers=headers, body=body)
+            head = [f"HTTP/1.1 {got.status} X".encode(), b"connection: close"]
+            head += [name + b": " + value for name, value in got.headers if name != b"content-length"]
+            head.append(f"content-length: {len(got.body)}".encode())
+            writer.write(b"\r\n".join(head) + b"\r\n\r\n" + got.body)
+            await writer.drain()
+        except asyncio.IncompleteReadError:
+            pass  # a browser opens connections ahead and leaves them unused
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()

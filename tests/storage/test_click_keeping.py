@@ -59,8 +59,8 @@ async def test_expired_clicks_leave_their_links_and_counts(database_url: str) ->
         assert await recount.check(d.database) == []
 
 
-async def test_visitors_are_forgotten_after_a_day(database_url: str) -> None:
-    async with desk(database_url) as d:
+async def test_visitors_are_forgotten_after_a_day(postgres_url: str) -> None:
+    async with desk(postgres_url) as d:
         await _traffic(d)
         assert await d.count(visitors) > 0
         await retention.forget_visitors(d.database, d.runtime.clock() + timedelta(hours=23))
