@@ -26,26 +26,22 @@ class Installs:
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
-        self._known: dict[str, str | None] = {}
 
     async def token(self, workspace: str) -> str | None:
-        """The workspace's own token; None if it did not install the app by itself."""
+        """The workspace's own token; None if it did not install the app by itself. Read anew each time, since any
+        process may hear that the app was removed."""
         if not workspace:
             return None
-        if workspace not in self._known or self._known[workspace] is None:
-            async with self.desk.database.read() as tx:
-                sealed = await teams.fact(tx, _fact(workspace))
-            self._known[workspace] = self.desk.box.open(sealed)["token"] if sealed else None
-        return self._known[workspace]
+        async with self.desk.database.read() as tx:
+            sealed = await teams.fact(tx, _fact(workspace))
+        return str(self.desk.box.open(sealed)["token"]) if sealed else None
 
     async def keep(self, workspace: str, token: str) -> None:
         async with self.desk.database.begin() as tx:
             await teams.keep_fact(tx, _fact(workspace), self.desk.box.seal({"token": token}))
-        self._known[workspace] = token
 
     async def forget(self, workspace: str) -> None:
         """The app was removed there."""
-        self._known.pop(workspace, None)
         async with self.desk.database.begin() as tx:
             await teams.drop_fact(tx, _fact(workspace))
 

@@ -1,7 +1,10 @@
 """The stand-in chats, one process each per test file."""
 
+import asyncio
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +13,8 @@ from storage.engine import Database
 from storage.schema import upgrade
 from tests.bot.chatting import Chatting, chatting
 from tests.journeys.deployment import standin
+
+Chat = Callable[..., AbstractAsyncContextManager[Chatting]]
 
 
 @pytest.fixture(scope="module")
@@ -24,18 +29,31 @@ def telegram_url() -> Iterator[str]:
         yield str(client.base_url).rstrip("/")
 
 
-Chat = Callable[..., AbstractAsyncContextManager[Chatting]]
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An upgraded SQLite file to copy: upgrading takes longer than most of these tests."""
+    path = tmp_path_factory.mktemp("empty") / "casinoflux.db"
+
+    async def make() -> None:
+        database = Database(f"sqlite+aiosqlite:///{path}")
+        await upgrade(database)
+        await database.close()
+
+    asyncio.run(make())
+    return path
 
 
 @pytest.fixture
-def chat(sqlite_url: str, slack_url: str, telegram_url: str) -> Chat:
+def chat(tmp_path: Path, empty_database: Path, slack_url: str, telegram_url: str) -> Chat:
     """`async with chat() as one:` — both chats on the test's SQLite database, or a `fresh` one."""
 
     @asynccontextmanager
     async def open_one(*, fresh: bool = False, **settings: str) -> AsyncIterator[Any]:
-        database = Database(sqlite_url.replace(".db", "-fresh.db") if fresh else sqlite_url)
+        path = tmp_path / ("fresh.db" if fresh else "casinoflux.db")
+        if not path.exists():
+            shutil.copy(empty_database, path)
+        database = Database(f"sqlite+aiosqlite:///{path}")
         try:
-            await upgrade(database)
             async with chatting(database, slack_url, telegram_url, **settings) as one:
                 yield one
         finally:
