@@ -1,0 +1,171 @@
+"""Owed and paid: commission by account and month against what the platforms have paid."""
+
+from datetime import date
+from decimal import Decimal
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy import select
+
+from bot.arguments import Arguments, choices, refers
+from bot.command import command
+from bot.commands.rates import code
+from bot.context import Context
+from bot.figures import money
+from bot.listing import Listing, Page
+from bot.message import Block, Message, Table, Text
+from storage import names, payments
+from storage.entities import page
+from storage.ledger.errors import Forbidden
+from storage.ledger.facts import Role
+from storage.ledger.money import to_micro
+from storage.ledger.owed import Rule
+from storage.payments import Owed, Terms
+from storage.tables import accounts
+from storage.tables import payments as table
+
+RULES = {
+    "none": "a negative month is forgotten",
+    "account": "a negative balance goes into the next month",
+    "brand": "a negative balance goes into the next month, brand by brand",
+    "player": "only players further down than the threshold carry their loss on",
+}
+
+
+class NewPayment(Arguments):
+    account: Annotated[str, refers("account", "who paid")]
+    amount: Annotated[Decimal, Meta(description="how much; negative takes a wrong one back")]
+    day: Annotated[date | None, Meta(description="when it arrived (today, if absent)")] = None
+    currency: Annotated[str | None, Meta(description="the account's own, if absent")] = None
+
+
+class Payment(msgspec.Struct, frozen=True, kw_only=True):
+    """A payment received; the amount is in micro-units."""
+
+    id: int
+    account: str
+    day: date
+    amount: int
+    currency: str
+
+
+class PaymentsWanted(Arguments):
+    account: Annotated[str | None, refers("account", "only this account")] = None
+
+
+class PaymentsPage(Listing):
+    account: Annotated[str | None, refers("account", "only this account")] = None
+
+
+class NewTerms(Arguments):
+    account: Annotated[str, refers("account", "whose deal")]
+    rule: Annotated[Rule, choices("what becomes of a negative balance", *RULES)]
+    threshold: Annotated[Decimal, Meta(description="for `player`: losses up to this are not carried")] = Decimal(0)
+
+
+class TermsSet(msgspec.Struct, frozen=True, kw_only=True):
+    account: str
+    rule: str
+    threshold: int
+
+
+class OwedList(msgspec.Struct, frozen=True, kw_only=True):
+    items: list[Owed]
+    next: str | None = None
+
+
+def payment_card(ctx: Context, made: Payment) -> Message:
+    return Message(f"{made.account} paid {money(made.amount, made.currency)} on {made.day:%d %b %Y}")
+
+
+def payment_table(ctx: Context, made: Page[Payment]) -> Message:
+    rows = tuple((f"{one.day}", one.account, money(one.amount, one.currency)) for one in made.items)
+    if not rows:
+        return Message("No payment recorded yet", (Text("payment add account=… amount=…", code=True),), private=True)
+    return Message("Payments", (Table(("Day", "Account", "Amount"), rows, numeric=(2,)),), private=True)
+
+
+def terms_card(ctx: Context, made: TermsSet) -> Message:
+    return Message(f"{made.account}: {RULES[made.rule]}")
+
+
+def owed_message(ctx: Context, made: OwedList) -> Message:
+    if not made.items:
+        return Message("No platform has stated commission yet", private=True)
+    blocks: list[Block] = []
+    for one in made.items:
+        blocks += [Text(_told(one), strong=True), _months(one)]
+    return Message("Owed and paid", tuple(blocks), private=True)
+
+
+def _told(one: Owed) -> str:
+    settled = f"settled to {one.settled_to:%d %b %Y}" if one.settled_to else "nothing settled yet"
+    return f"{one.account}: {money(one.outstanding, one.currency)} outstanding, {settled}; {RULES[one.terms.rule]}"
+
+
+def _months(one: Owed) -> Table:
+    def told(micros: int) -> str:
+        return money(micros, one.currency)
+
+    rows = tuple(
+        (m.month, told(m.commission), told(m.carried_in), told(m.payable), told(m.paid)) for m in one.months[-12:]
+    )
+    return Table(("Month", "Commission", "Carried in", "Payable", "Paid"), rows, numeric=(1, 2, 3, 4))
+
+
+def _whole_team(ctx: Context) -> None:
+    if ctx.actor.campaigns is not None:
+        raise Forbidden("what platforms owe is the whole team's: your role is limited to campaigns")
+
+
+@command("payment add", role=Role.BUYER, says=payment_card, positional=("account", "amount"))
+async def add_payment(ctx: Context, new: NewPayment) -> Payment:
+    """Record what a platform has paid."""
+    _whole_team(ctx)
+    account = await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")
+    day, currency = new.day or ctx.today, code(new.currency) if new.currency else account.currency
+    amount = to_micro(new.amount)
+    made = await payments.pay(
+        ctx.tx, team_id=ctx.team_id, account_id=account.id, day=day, amount=amount, currency=currency, now=ctx.now
+    )
+    ctx.notes["entity"] = f"payment {made}"
+    return Payment(id=made, account=account.code, day=day, amount=amount, currency=currency)
+
+
+@command("payment list", role=Role.VIEWER, says=payment_table, reads=True, positional=("account",))
+async def list_payments(ctx: Context, new: PaymentsPage) -> Page[Payment]:
+    """Payments received."""
+    _whole_team(ctx)
+    account_id = None
+    if new.account is not None:
+        account_id = (await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")).id
+    query = payments.listed(ctx.team_id, account_id)
+    rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after)
+    items = [
+        Payment(id=row.id, account=row.account, day=row.day, amount=row.amount, currency=row.currency) for row in rows
+    ]
+    return Page(items, following)
+
+
+@command("payment rule", role=Role.BUYER, says=terms_card, positional=("account", "rule"))
+async def set_terms(ctx: Context, new: NewTerms) -> TermsSet:
+    """Say what a deal does with negative balances."""
+    _whole_team(ctx)
+    account = await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")
+    terms = Terms(rule=new.rule, threshold=to_micro(abs(new.threshold)))
+    await payments.set_terms(ctx.tx, account, terms)
+    ctx.notes["entity"] = f"account {account.code}"
+    return TermsSet(account=account.code, rule=terms.rule, threshold=terms.threshold)
+
+
+@command("payment owed", role=Role.VIEWER, says=owed_message, reads=True, positional=("account",))
+async def show_owed(ctx: Context, new: PaymentsWanted) -> OwedList:
+    """Commission by account and month, what bad months carry on, and what has been paid of it."""
+    _whole_team(ctx)
+    if new.account is not None:
+        rows = [await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")]
+    else:
+        mine = select(accounts).where(accounts.c.team_id == ctx.team_id).order_by(accounts.c.code)
+        rows = list(await ctx.tx.execute(mine))
+    return OwedList(items=[one for row in rows for one in await payments.owed(ctx.tx, row)])
