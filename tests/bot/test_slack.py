@@ -205,10 +205,10 @@ async def test_a_long_list_is_searched_as_one_types(chat: Chat) -> None:
 
 
 async def test_a_slow_command_is_acknowledged_told_of_and_answered_in_place(chat: Chat, monkeypatch: Any) -> None:
-    monkeypatch.setattr(slack, "PATIENCE", 0.0)
     async with chat() as one:
         await one.flux(f"join {await one.invite()}")
         await one.on(one.slack, "reset")
+        monkeypatch.setattr(slack, "PATIENCE", 0.0)
         await one.on(one.slack, "command", text="source list")
 
         async def answered() -> Any:
