@@ -81,7 +81,7 @@ class Beacon:
         if clicks is None or (client := clicks.client(scope)).bot:
             return None
         now = self._runtime.clock()
-        visitor = clicks.state.keys.browser(client.address, client.agent.text).hex()
+        visitor = clicks.state.keys.address(f"{client.address}\n{client.agent.text}").hex()
         offers = {card.offer_code for look in site.looks for card in look.cards}
         return View(
             id=view_id(site.id, visitor, told.i), team_id=site.team_id, site_id=site.id, at=now, day=self._day(now),
