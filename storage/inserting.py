@@ -14,8 +14,11 @@ async def insert_many(
     """Insert rows, and their ids in order.
 
     Databases do not promise the order of RETURNING, and asking SQLAlchemy to sort it costs a statement per row. So rows
-    are recognised by `told_apart_by`; ids of rows alike in all of them are given in ascending order.
+    are recognised by `told_apart_by`; ids of rows alike in all of them are given in ascending order. Columns that are
+    null in every row are left out, which most of a conversion's are.
     """
+    held = [name for name in rows[0] if name in told_apart_by or any(row[name] is not None for row in rows)]
+    rows = [{name: row[name] for name in held} for row in rows]
     columns = (table.c.id, *(table.c[name] for name in told_apart_by))
     waiting: defaultdict[tuple[Any, ...], list[int]] = defaultdict(list)
     for row in await tx.execute(insert(table).returning(*columns), rows):

@@ -166,7 +166,8 @@ async def very_same(tx: AsyncConnection, entries: Sequence[Entry]) -> dict[tuple
         return {}
     earliest = min(e.arrival.received_at for e in entries)
     query = select(postbacks.c.account_id, postbacks.c.digest, postbacks.c.id, postbacks.c.conversion_id).where(
-        postbacks.c.account_id.in_({e.arrival.account.id for e in entries}),
+        postbacks.c.click_id.in_({e.click_id for e in entries}),
+        postbacks.c.event == Event.DEPOSIT,
         postbacks.c.digest.in_({e.arrival.digest for e in entries}),
         postbacks.c.received_at >= earliest - VERY_SAME_WITHIN,
         postbacks.c.conversion_id.is_not(None),

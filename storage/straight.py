@@ -49,7 +49,13 @@ class Straight:
         # The click writer's processes take turns on this file; so do we, that nobody sleeps in SQLite's busy handler.
         self._lock = os.open(self._path + ".turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         raw = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=0)
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-16000"):
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "cache_size=-64000",
+            "wal_autocheckpoint=8000",
+        ):
             raw.execute(f"PRAGMA {pragma}")
         engine = create_engine("sqlite://", creator=lambda: _Borrowed(raw), poolclass=NullPool)
         self._raw, self._connection = raw, engine.connect()

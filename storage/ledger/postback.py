@@ -129,6 +129,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """How an account's postbacks are read: its platform's words, overridden by the team's mapping."""
 
     names: Mapping[str, tuple[str, ...]]  # our parameter -> names to look under, in compared form
+    places: Mapping[str, tuple[str, int]]  # such a name -> our parameter, and its place among the names
     events: Mapping[str, Event]
     statuses: Mapping[str, Status]
     zone: ZoneInfo
@@ -145,8 +146,10 @@ def rules(*, zone: ZoneInfo, currency: str, words: Mapping[str, Any], mapping: M
     """
     default = mapping.get("default_event")
     has_ftd = mapping.get("has_ftd_event")
+    names = parameter_names(words.get("parameters", {}), mapping.get("parameters", {}))
     return Rules(
-        names=parameter_names(words.get("parameters", {}), mapping.get("parameters", {})),
+        names=names,
+        places={name: (ours, rank) for ours, known in names.items() for rank, name in enumerate(known)},
         events=event_words(words.get("events", {}), mapping.get("events", {})),
         statuses=status_words(words.get("statuses", {}), mapping.get("statuses", {})),
         zone=zone,
@@ -200,19 +203,17 @@ def read(decoded: Decoded, by: Rules, received_at: datetime) -> Signal:
 
 def _chosen(pairs: Pairs, by: Rules, notes: list[str]) -> dict[str, str]:
     """Our parameters -> values: the first name that holds something that is not an unreplaced macro."""
-    given: dict[str, list[str]] = {}
+    given: dict[str, dict[int, list[str]]] = {}
     for name, value in pairs:
-        word = plain(name) if not name.isalpha() else name
-        if "." in name:
-            leaf = plain(name.rpartition(".")[2])
-            if leaf not in given:
-                given[leaf] = []
-            given[leaf].append(value)
-        given.setdefault(word, []).append(value)
+        meant = by.places.get(name) or by.places.get(plain(name))
+        if meant is None and "." in name:
+            meant = by.places.get(plain(name.rpartition(".")[2]))
+        if meant is not None:
+            given.setdefault(meant[0], {}).setdefault(meant[1], []).append(value)
     found: dict[str, str] = {}
-    for ours, names in by.names.items():
-        for name in names:
-            usable = _usable(name, given[name], notes) if name in given else None
+    for ours, ranked in given.items():
+        for rank in sorted(ranked):
+            usable = _usable(by.names[ours][rank], ranked[rank], notes)
             if usable is not None:
                 found[ours] = usable
                 break
@@ -220,12 +221,13 @@ def _chosen(pairs: Pairs, by: Rules, notes: list[str]) -> dict[str, str]:
 
 
 def _usable(name: str, values: list[str], notes: list[str]) -> str | None:
-    held = [value.strip() for value in values if value.strip()]
-    for value in held:
-        if is_macro(value):
+    real = []
+    for value in (one.strip() for one in values):
+        if value and is_macro(value):
             notes.append(f"{name} holds the unreplaced macro {value[:40]}")
-    real = [value for value in held if not is_macro(value)]
-    if len(set(real)) > 1:
+        elif value:
+            real.append(value)
+    if len(real) > 1 and len(set(real)) > 1:
         notes.append(f"{name} is given {len(real)} times: the first counts")
     return real[0] if real else None
 

@@ -42,6 +42,7 @@ STATUSES: Mapping[Status, tuple[str, ...]] = {
 }
 
 _SEPARATORS = re.compile(r"[\s_.\-]+")
+_ENDS = {"}", "]", "#", "_"}
 _MACRO = re.compile(r"\$?\{.*\}|\[.*\]|##.+##|__.+__", re.DOTALL)
 
 
@@ -51,8 +52,8 @@ def plain(word: str) -> str:
 
 
 def is_macro(value: str) -> bool:
-    """Whether a whole value is a macro that nobody replaced: `{x}` `${x}` `[x]` `##x##` `__x__`."""
-    return _MACRO.fullmatch(value.strip()) is not None
+    """Whether a whole value (stripped) is a macro that nobody replaced: `{x}` `${x}` `[x]` `##x##` `__x__`."""
+    return value[-1:] in _ENDS and _MACRO.fullmatch(value) is not None
 
 
 def spoken(words: Mapping[Event, tuple[str, ...]] | Mapping[Status, tuple[str, ...]]) -> dict[str, str]:

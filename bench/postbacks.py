@@ -1,0 +1,89 @@
+"""Postbacks accepted per second, durable, against clicks of the same server in the same rounds.
+
+`python -m bench.postbacks` measures; `python -m bench.postbacks load PORT SECONDS CONNECTIONS SEED FILE` is its load.
+"""
+
+import asyncio
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+from sqlalchemy import select
+
+from bench.load import hammer
+from bench.stage import CONNECTIONS, Line, Server, folder, load, middle, set_up, table
+from storage.clicks import codec
+from storage.engine import Database
+from storage.tables import clicks
+
+WANTED = 0.5  # of durable clicks
+_REQUESTS = 60_000
+
+
+def requests(ids: list[str], seed: int) -> list[bytes]:
+    """Registrations, then deposits of players, each with a transaction of its own; one in ten is sent twice."""
+    chance = random.Random(seed)
+    made: list[bytes] = []
+    for n in range(_REQUESTS):
+        event = "registration" if n < len(ids) else "deposit"
+        query = f"click_id={ids[n % len(ids)]}&event={event}&txn_id=T{seed}-{n}&amount={chance.randint(10, 200)}.50"
+        one = f"GET /postback/benchkey?{query}&currency=EUR HTTP/1.1\r\nHost: track.example.test\r\n\r\n".encode()
+        made += [one, one] if n % 10 == 0 else [one]
+    return made
+
+
+async def click_ids(url: str) -> list[str]:
+    """Ids of stored clicks, as links carry them."""
+    database = Database(url)
+    async with database.read() as tx:
+        encode = (await codec(tx)).encode
+        found = [encode(one) for one in (await tx.execute(select(clicks.c.id).limit(20_000))).scalars()]
+    await database.close()
+    return found
+
+
+def postback_load(port: int, *, seconds: float, seed: int, ids: Path) -> dict[str, float]:
+    """Load from a process on the last core."""
+    words = [str(port), str(seconds), str(CONNECTIONS), str(seed), str(ids)]
+    command = [sys.executable, "-m", "bench.postbacks", "load", *words]
+    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    figures: dict[str, float] = json.loads(out)
+    if figures["wrong"]:
+        raise RuntimeError(f"{figures['wrong']:.0f} postbacks were not answered 200")
+    return figures
+
+
+def lines(*, n: int = 3, seconds: float = 4.0) -> list[Line]:
+    """Interleaved rounds of clicks and postbacks on one SQLite server."""
+    with folder() as place:
+        url = f"sqlite+aiosqlite:///{place / 'bench.db'}"
+        asyncio.run(set_up(url))
+        server = Server("whole", url)
+        try:
+            load(server.port, seconds=2.0, seed=99)
+            names = place / "ids.json"
+            names.write_text(json.dumps(asyncio.run(click_ids(url))))
+            clicked, posted = [], []
+            for number in range(n):
+                clicked.append(load(server.port, seconds=seconds, seed=number))
+                posted.append(postback_load(server.port, seconds=seconds, seed=number, ids=names))
+        finally:
+            server.stop()
+    told = f"{middle(posted):,.0f}/s, p99 {middle(posted, 'p99'):.1f} ms; clicks {middle(clicked):,.0f}/s"
+    return [Line("postbacks, durable ÷ clicks, durable", middle(posted) / middle(clicked), WANTED, detail=told)]
+
+
+def main(port: str, seconds: str, connections: str, seed: str, ids: str) -> None:
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    made = requests(json.loads(Path(ids).read_text()), int(seed))
+    print(json.dumps(hammer(int(port), float(seconds), int(connections), made, status=b"200")))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["load"]:
+        main(*sys.argv[2:])
+    else:
+        print(table(lines()))
