@@ -162,6 +162,7 @@ class Run:
         same_day = begun.astimezone(connection.zone).date() == now.astimezone(connection.zone).date()
         async with self.runtime.database.begin() as tx:
             await self._refuse_lost_measures(tx, report)
+            report = await self._named(tx, report)
             recorded = await revenue.record(
                 tx, team_id=self.run.team_id, account_id=self.run.account_id, run_id=self.run.id, report=report,
                 now=now if same_day else begun, zone=connection.zone,
@@ -174,7 +175,8 @@ class Run:
 
     async def _refuse_lost_measures(self, tx: Any, report: Report) -> None:
         """A column that disappears from a report must not wipe out figures known before."""
-        given = {n for n in Figures.__struct_fields__ for row in report.rows if getattr(row.figures, n) is not None}
+        names = Figures.__struct_fields__
+        given = {name for name in names if any(getattr(row.figures, name) is not None for row in report.rows)}
         if report.rows and (lost := await syncs.measured(tx, self.run.account_id, (report.first, report.last)) - given):
             raise ConnectorError(
                 f"the report no longer says {', '.join(sorted(lost))}, which it did before: numbers are left as they "
@@ -182,6 +184,16 @@ class Run:
                 raw=report.raw,
                 whole=True,
             )
+
+    async def _named(self, tx: Any, report: Report) -> Report:
+        """A report that names no segment this time keeps the names known before: offers may claim by them."""
+        if not report.rows or any(row.tag_name for row in report.rows):
+            return report
+        known = {tag: name for tag, name in await accounts.segments(tx, self.run.account_id) if name}
+        if not known:
+            return report
+        rows = tuple(msgspec.structs.replace(row, tag_name=known.get(row.tag, "")) for row in report.rows)
+        return msgspec.structs.replace(report, rows=rows)
 
     async def _read_again(self, found: Platform, connection: Connection) -> str | None:
         """Read a kept answer once more, after a fix."""

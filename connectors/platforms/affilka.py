@@ -96,8 +96,8 @@ class Affilka(Platform):
             return await ask(http, connection, "GET", url, per_second=self.pace)
         path = str(connection.option("path", REPORT))
         params = [("async", "false"), ("from", window.first.isoformat()), ("to", until.isoformat())]
-        params += _listed(connection, "columns", connection.option("ask_columns", ASKED))
-        params += _listed(connection, "group_by", self._groups(connection))
+        params += _repeated(connection, "columns", connection.option("ask_columns", ASKED))
+        params += _repeated(connection, "group_by", self._groups(connection))
         params += _converted(connection)
         if page > 1:
             params.append(("page", str(page)))
@@ -119,17 +119,22 @@ class Affilka(Platform):
         return answer
 
     async def _names(self, http: Http, connection: Connection) -> bytes | None:
-        """What the panel calls the campaigns or promos; None where the programme does not tell."""
+        """What the panel calls the campaigns or promos; None if it does not tell now: names known before stand."""
         what = {"campaign": "campaigns", "promo": "promos"}.get(self.tag_column(connection))
         path = str(connection.option("path", REPORT))
         if connection.report_url or what is None or not path.endswith("/report"):
             return None
+        try:
+            return await self._listed(http, connection, path.removesuffix("report") + what)
+        except ConnectorError:
+            return None
+
+    async def _listed(self, http: Http, connection: Connection, path: str) -> bytes:
+        """Every item of a paged list, as one."""
         found: list[Any] = []
         for page in range(1, MAX_PAGES):
             params = [("page", str(page))] if page > 1 else []
-            answer = await self._with_token(http, connection, path.removesuffix("report") + what, params)
-            if 400 <= answer.status < 429:
-                return None
+            answer = await self._with_token(http, connection, path, params)
             content = json_of(sound(answer, connection), connection)
             found += _items(content)
             if not isinstance(content, dict) or page >= int(content.get("total_pages") or 1):
@@ -231,7 +236,7 @@ def _totals(content: dict[str, Any], sheet: Sheet) -> Figures | None:
     return sheet.figures(records[0]) if len(records) == 1 and len(records[0]) > 1 else None
 
 
-def _listed(connection: Connection, name: str, values: Any) -> list[tuple[str, str]]:
+def _repeated(connection: Connection, name: str, values: Any) -> list[tuple[str, str]]:
     words = [part.strip() for part in values.split(",")] if isinstance(values, str) else [str(v) for v in values]
     if connection.option("list_style", "brackets") == "json":
         return [(name, msgspec.json.encode(words).decode())]

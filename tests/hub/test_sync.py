@@ -164,6 +164,19 @@ async def test_an_unreadable_answer_is_kept_and_read_again_after_a_fix(opened: C
             await team.say("sync read main")
 
 
+async def test_names_known_before_stand_when_the_platform_does_not_tell_them(opened: Callable[[], Any]) -> None:
+    async with synced(opened) as (team, casino):
+        casino.fails("nameless")
+        casino.says("2026-10-17", "spring", **FIGURES)
+        await team.say("sync now main")
+        await team.sync()
+        assert (await status(team))["state"] == "idle"
+        async with team.runtime.database.read() as tx:
+            named = (await tx.execute(select(revenue.c.tag, revenue.c.tag_name))).all()
+        assert {tuple(row) for row in named} == {("19941", "spring")}
+        assert len(named) == 3
+
+
 async def test_a_sync_left_behind_by_a_dead_process_is_taken_over(opened: Callable[[], Any]) -> None:
     async with synced(opened) as (team, _casino):
         await team.say("sync now main")

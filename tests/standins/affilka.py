@@ -3,7 +3,7 @@
 Control (`POST` JSON under /_control/):
   figures   {"day", "campaign", <column>: number or "12.50" …} or a list of such; sets what the report says of that day
   remove    {"day", "campaign"}: the day is withdrawn
-  fail      {"mode": 401 | 403 | 404 | 429 | 500 | "html" | "login" | "truncated" | "error" | "slow" | "garbage" | null,
+  fail      {"mode": an HTTP status, "html", "login", "truncated", "error", "slow", "garbage", "cut", "nameless" or null,
              "times": n (for ever if absent), "retry_after": seconds}
   settings  {"per_page", "totals", "token", "currency", "to_is_exclusive", "tags": a sub id dimension}
   postback  {"url", "parameters", "method"}: call it as the platform would; answers with what came back
@@ -116,8 +116,10 @@ class Affilka:
 
     def _fail(self, asked: Asked) -> Given | None:
         mode = self.failing.get("mode")
-        if mode is None or asked.path.endswith("/campaigns"):
+        if mode is None or (asked.path.endswith("/campaigns") and mode != "nameless"):
             return None
+        if mode == "nameless":
+            return Given(500, b"no names today") if asked.path.endswith("/campaigns") else None
         if "times" in self.failing:
             if self.failing["times"] <= 0:
                 self.failing = {}
