@@ -3,8 +3,8 @@
 Control (`POST` JSON under /_control/):
   figures   {"day", "campaign", <column>: number or "12.50" …} or a list of such; sets what the report says of that day
   remove    {"day", "campaign"}: the day is withdrawn
-  fail      {"mode": an HTTP status, "html", "login", "truncated", "error", "slow", "garbage", "cut", "nameless" or null,
-             "times": n (for ever if absent), "retry_after": seconds}
+  fail      {"mode": an HTTP status, "html", "login", "truncated", "error", "slow", "garbage", "cut", "nameless"
+             or null, "times": n (for ever if absent), "retry_after": seconds}
   settings  {"per_page", "totals", "token", "currency", "to_is_exclusive", "tags": a sub id dimension}
   postback  {"url", "parameters", "method"}: call it as the platform would; answers with what came back
   reset     forget everything
