@@ -103,7 +103,8 @@ class Http:
         content = body.encode() if isinstance(body, str) else body
         request = _Request(method.upper(), with_params(url, params), dict(headers or {}), content, hidden)
         attempts = stamina.retry_context(
-            on=_backoff, attempts=tries, timeout=None, wait_initial=self.first_wait, wait_max=15.0, wait_jitter=self.first_wait / 4,
+            on=_backoff, attempts=tries, timeout=None, wait_initial=self.first_wait, wait_max=15.0,
+            wait_jitter=self.first_wait / 4,
         )  # fmt: skip
         try:
             async for attempt in attempts:
