@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.markets import market
 from storage.tables import casinos, domains, offers, site_offers, site_versions, sites
 
 DRAFT, PUBLISHED, PAUSED = "draft", "published", "paused"
@@ -140,10 +141,13 @@ def missing(site: Row[Any], shown: Sequence[Row[Any]]) -> list[str]:
     return list(dict.fromkeys(faults))
 
 
-def warnings(shown: Sequence[Row[Any]]) -> list[str]:
+def warnings(site: Row[Any], shown: Sequence[Row[Any]]) -> list[str]:
     """What a visitor, or a regulator, would miss on the page."""
     wanted = {"bonus": "bonus", "terms_url": "terms link", "licence": "licence"}
-    told = []
+    told = [f"nobody is named as responsible for the page: site edit {site.code} operator=…"]
+    told = [] if site.texts.get("operator") else told
+    if note := market(site.market).note:
+        told.append(f"in {site.market}: {note}")
     for card in shown:
         lacking = [word for column, word in wanted.items() if not card._mapping[column]]
         if lacking:
@@ -167,7 +171,7 @@ def _site(row: Row[Any], of_site: list[Row[Any]], hosts: list[Row[Any]], version
         id=row.id, name=row.name, code=row.code, market=row.market, locale=row.locale, theme=row.theme,
         offers=[card.offer_code for card in of_site], status=row.status, texts=row.texts, version=version,
         domains=[host.name for host in hosts], preview_url=preview, url=f"https://{live[0]}/" if live else preview,
-        missing=missing(row, of_site), warnings=warnings(of_site),
+        missing=missing(row, of_site), warnings=warnings(row, of_site),
     )  # fmt: skip
 
 
