@@ -7,6 +7,7 @@ import msgspec
 from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage import settle
 from storage.entities import codes
 from storage.tables import campaign_offer_spans, campaign_offers, campaigns, offers, sites, sources
 
@@ -65,19 +66,17 @@ async def set_status(tx: AsyncConnection, campaign: Row[Any], status: str, now: 
     await _keep_spans(tx, team_id=campaign.team_id, campaign_id=campaign.id, now=now, active=active)
 
 
-async def _keep_spans(
-    tx: AsyncConnection, *, team_id: int, campaign_id: int, now: datetime, active: set[int]
-) -> None:
+async def _keep_spans(tx: AsyncConnection, *, team_id: int, campaign_id: int, now: datetime, active: set[int]) -> None:
     spans = campaign_offer_spans
     running = spans.c.campaign_id == campaign_id, spans.c.until.is_(None)
     open_now = set((await tx.execute(select(spans.c.offer_id).where(*running))).scalars())
     if gone := open_now - active:
         await tx.execute(update(spans).where(*running, spans.c.offer_id.in_(gone)).values(until=now))
-    new = [
-        {"team_id": team_id, "campaign_id": campaign_id, "offer_id": one, "since": now} for one in active - open_now
-    ]
+    new = [{"team_id": team_id, "campaign_id": campaign_id, "offer_id": one, "since": now} for one in active - open_now]
     if new:
         await tx.execute(insert(spans), new)
+    code = (await tx.execute(select(campaigns.c.code).where(campaigns.c.id == campaign_id))).scalar_one()
+    await settle.touch_campaign(tx, team_id, code, now)
 
 
 async def offer_weights(tx: AsyncConnection, campaign_ids: list[int]) -> dict[int, list[tuple[int, int]]]:

@@ -1,11 +1,11 @@
 """Days that moved are merged anew, whole: touch marks read first, cells recomputed, marks deleted last."""
 
-from collections.abc import Iterable
-from datetime import date, datetime
+from collections.abc import Collection, Iterable
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import msgspec
-from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy import Table, delete, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -14,53 +14,93 @@ from storage.day_facts import catalogue, day_facts
 from storage.engine import Database
 from storage.ledger.cells import Cell
 from storage.ledger.merge import merge_day
-from storage.tables import accounts, conversions, merged, offers, touched
+from storage.tables import accounts, conversions, merged, offers, revenue, touched
 
 #: Days merged in one transaction: a long backfill must not hold up clicks.
 BATCH = 4
 
+_CHUNK = 500
+
 _encoder = msgspec.json.Encoder()
 
 
+class Merged(msgspec.Struct, frozen=True, kw_only=True):
+    """A day merged anew, and what was read for it: its marks, the accounts and offers with conversions."""
+
+    team_id: int
+    day: date
+    marks: list[int]
+    cells: bytes
+    accounts: frozenset[int]
+    offers: frozenset[int]
+
+
 async def settle_all(database: Database, zone: ZoneInfo, now: datetime) -> int:
-    """Merge every touched day of every team; returns how many there were. `now` is unused but by the job's contract."""
+    """Merge every touched day of every team; returns how many there were.
+
+    Merging reads a snapshot and only the outcome is written under the lock, so that clicks need not wait. `now` is what
+    a job hands over; merging does not depend on it.
+    """
     count = 0
     while True:
         async with database.read() as tx:
-            waiting = (await tx.execute(select(touched.c.team_id).limit(1))).first()
-        if waiting is None:
+            found = await _look(tx, zone, BATCH)
+        if not found:
             return count
         async with database.begin() as tx:
-            done = await settle(tx, zone)
-        if not done:
-            return count
-        count += done
+            await _keep(tx, found)
+        count += len(found)
 
 
 async def settle(tx: AsyncConnection, zone: ZoneInfo, *, limit: int = BATCH) -> int:
-    """Merge up to `limit` touched days; returns how many were.
-
-    Marks are read first and only those read are deleted: a fact committed meanwhile leaves a mark of its own.
-    """
-    t = touched.c
-    last = (await tx.execute(select(func.max(t.id)))).scalar_one_or_none()
-    if last is None:
-        return 0
-    days = select(t.team_id, t.day).where(t.id <= last).distinct().order_by(t.day.desc()).limit(limit)
-    found = (await tx.execute(days)).all()
-    for row in found:
-        await merge_again(tx, row.team_id, row.day, zone)
-        await tx.execute(delete(touched).where(t.team_id == row.team_id, t.day == row.day, t.id <= last))
+    """Merge up to `limit` touched days within one transaction; returns how many were."""
+    found = await _look(tx, zone, limit)
+    await _keep(tx, found)
     return len(found)
 
 
-async def merge_again(tx: AsyncConnection, team_id: int, day: date, zone: ZoneInfo) -> None:
-    """Recompute a day's cells and keep them."""
-    await note_postbacks(tx, team_id, day)
-    cells = await cells_of(tx, Asked(team_id=team_id, zone=zone), day)
-    packed = _encoder.encode(cells)
-    kept = upsert(merged).values(team_id=team_id, day=day, cells=packed)
-    await tx.execute(kept.on_conflict_do_update(index_elements=["team_id", "day"], set_={"cells": packed}))
+async def _look(tx: AsyncConnection, zone: ZoneInfo, limit: int) -> list[Merged]:
+    """Read the marks first, then the facts: what is committed in between leaves a mark of its own."""
+    t = touched.c
+    days = select(t.team_id, t.day).distinct().order_by(t.day.desc()).limit(limit)
+    marks: dict[tuple[int, date], list[int]] = {}
+    for row in (await tx.execute(days)).all():
+        mine = select(t.id).where(t.team_id == row.team_id, t.day == row.day)
+        marks[row.team_id, row.day] = list((await tx.execute(mine)).scalars())
+    return [await _merge(tx, team_id, day, zone, ids) for (team_id, day), ids in marks.items()]
+
+
+async def _merge(tx: AsyncConnection, team_id: int, day: date, zone: ZoneInfo, marks: list[int]) -> Merged:
+    c = conversions.c
+    that_day = c.team_id == team_id, c.day == day, c.account_id.is_not(None)
+    seen = (await tx.execute(select(c.account_id, c.offer_id).where(*that_day).distinct())).all()
+    return Merged(
+        team_id=team_id,
+        day=day,
+        marks=marks,
+        cells=_encoder.encode(await cells_of(tx, Asked(team_id=team_id, zone=zone), day)),
+        accounts=frozenset(row.account_id for row in seen),
+        offers=frozenset(row.offer_id for row in seen),
+    )
+
+
+async def _keep(tx: AsyncConnection, found: list[Merged]) -> None:
+    """Write merged days; of the marks only those that had been read are deleted."""
+    for one in found:
+        kept = upsert(merged).values(team_id=one.team_id, day=one.day, cells=one.cells)
+        await tx.execute(kept.on_conflict_do_update(index_elements=["team_id", "day"], set_={"cells": one.cells}))
+        await _note_postbacks(tx, accounts, one.accounts, one.day)
+        await _note_postbacks(tx, offers, one.offers, one.day)
+        for start in range(0, len(one.marks), _CHUNK):
+            await tx.execute(delete(touched).where(touched.c.id.in_(one.marks[start : start + _CHUNK])))
+
+
+async def _note_postbacks(tx: AsyncConnection, table: Table, ids: Collection[int], day: date) -> None:
+    """Remember since which report day accounts or offers are measured by postbacks."""
+    t = table.c
+    later = t.id.in_(ids), or_(t.postbacks_since.is_(None), t.postbacks_since > day)
+    if ids and (await tx.execute(select(t.id).where(*later))).first():
+        await tx.execute(update(table).where(*later).values(postbacks_since=day))
 
 
 async def cells_of(tx: AsyncConnection, asked: Asked, day: date) -> list[Cell]:
@@ -69,20 +109,17 @@ async def cells_of(tx: AsyncConnection, asked: Asked, day: date) -> list[Cell]:
     return merge_day(facts, await catalogue(tx, asked.team_id), asked.grain)
 
 
-async def note_postbacks(tx: AsyncConnection, team_id: int, day: date) -> None:
-    """Remember since which report day accounts and offers are measured by postbacks."""
-    c = conversions.c
-    that_day = c.team_id == team_id, c.day == day, c.account_id.is_not(None)
-    seen = (await tx.execute(select(c.account_id, c.offer_id).where(*that_day).distinct())).all()
-    for table, ids in ((accounts, {row.account_id for row in seen}), (offers, {row.offer_id for row in seen})):
-        t = table.c
-        later = t.id.in_(ids), or_(t.postbacks_since.is_(None), t.postbacks_since > day)
-        if ids and (await tx.execute(select(t.id).where(*later))).first():
-            await tx.execute(update(table).where(*later).values(postbacks_since=day))
-
-
 async def touch(tx: AsyncConnection, team_id: int, days: Iterable[date]) -> None:
     """Mark days as moved; part of the transaction that moves them."""
     marks = [{"team_id": team_id, "day": day} for day in sorted(set(days))]
     if marks:
         await tx.execute(insert(touched), marks)
+
+
+async def touch_campaign(tx: AsyncConnection, team_id: int, code: str, now: datetime) -> None:
+    """A campaign's offers have changed: today's revenue may be allocated otherwise, and rows with its code are its."""
+    r = revenue.c
+    named = select(r.day).where(r.team_id == team_id, func.lower(r.sub) == code.lower()).distinct()
+    around = {now.date() + timedelta(days=n) for n in (-1, 0, 1)}  # whatever the report time zone
+    waiting = select(r.day).where(r.team_id == team_id, r.day.in_(around)).distinct()
+    await touch(tx, team_id, [*(await tx.execute(named)).scalars(), *(await tx.execute(waiting)).scalars()])

@@ -15,6 +15,7 @@ from storage.ledger.groups import (
     CPA,
     LAYERS,
     NGR,
+    OFFERLESS,
     OTHER,
     PROVISIONAL,
     REVSHARE,
@@ -152,9 +153,8 @@ class _DayReader:
         """Of the cell's offer that day: settled; measured by postbacks; measured even without a campaign."""
         offer = self._view.offers.get(cell.offer_id)
         if offer is None:
-            account = cell.account_id
-            day_done = all((one, self._day) in self._view.settled for one in self._view.account_ids)
-            return (account, self._day) in self._view.settled if account else day_done, False, False
+            over = any((one, self._day) in self._view.settled for one in self._view.account_ids)
+            return over, False, False
         settled = (offer.account_id, self._day) in self._view.settled
         account_since = self._view.accounts_since.get(offer.account_id)
         own_since = self._view.offers_since.get(offer.id)
@@ -178,8 +178,8 @@ class _DayReader:
                 sums[i] = count + (sums[i] or 0)
         self._read_counts(cell, sums, settled=settled, measured=measured, reported=reported)
         self._read_money(cell, group, settled=settled, measured=measured, reported=reported)
-        if cell.tag is not None or cell.offer_id or not group.settlement:
-            group.settlement |= SETTLED if settled else PROVISIONAL
+        bit = SETTLED if settled else PROVISIONAL
+        group.settlement |= bit if cell.tag is not None or cell.offer_id else bit << OFFERLESS
         group.allocated = group.allocated or cell.allocated
 
     def _read_counts(

@@ -14,6 +14,7 @@ AMOUNT = 17
 NGR, COMMISSION, CPA, REVSHARE, OTHER, SPEND, VISITS = 20, 21, 22, 23, 24, 25, 26
 _WIDTH = 27
 SETTLED, PROVISIONAL = 1, 2
+OFFERLESS = 2  # bits further up: cells without an offer decide only where there are no others
 
 #: Which figure `unconverted` tells of, the weightiest first.
 _WEIGHTIEST = ("commission", "spend", "ngr", "deposit_amount")
@@ -74,6 +75,7 @@ def _weightiest(figures: Mapping[str, int]) -> int:
 
 
 def _settlement(bits: int) -> Settlement:
-    if bits == SETTLED:
+    of_offers = bits & (SETTLED | PROVISIONAL) or bits >> OFFERLESS
+    if of_offers == SETTLED:
         return "settled"
-    return "partial" if bits == SETTLED | PROVISIONAL else "provisional"
+    return "partial" if of_offers == SETTLED | PROVISIONAL else "provisional"

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from sqlalchemy import func, insert, select, update
 
+from storage import campaigns as campaign_queries
 from storage import settle
 from storage.ledger.click_id import first_id_at
 from storage.ledger.errors import Refused
@@ -211,6 +212,21 @@ async def test_fast_launch_shows_no_zero_for_what_it_does_not_measure(opened: Op
         assert (one.group, one.clicks, one.commission) == ({"site": "wall"}, 1, 40)
         assert one.registrations == Layers(None, 3, 3)
         assert (one.spend, one.settlement) == (None, "provisional")
+
+
+async def test_a_new_campaign_claims_todays_revenue_of_its_offers_at_once(opened: Open) -> None:
+    async with opened() as database:
+        async with database.begin() as tx:
+            books = await build(tx)
+            await books.offer(tx, "free", "acme", "free")
+            await books.sync(tx, "acme", [row(FIRST, "free", ngr=7), row(later(-9), sub="New", ngr=2)], now=at(FIRST))
+        await settle.settle_all(database, UTC_ZONE, at(FIRST))
+        async with database.begin() as tx:
+            values = {"name": "New", "code": "new", "cost_model": "none", "rules": [], "status": "active"}
+            weights = {books.ids["free"]: 1}
+            await campaign_queries.add(tx, team_id=books.team_id, now=at(FIRST, 13), values=values, weights=weights)
+            found = await books.report(tx, "campaign", first=later(-9))
+            assert {one.group["campaign"]: one.ngr for one in found.rows} == {"new": 9}
 
 
 async def test_filters_keep_what_is_asked_for(opened: Open) -> None:

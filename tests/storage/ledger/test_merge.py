@@ -239,3 +239,9 @@ def test_campaigns_of_today_place_what_has_no_clicks() -> None:
     )
     assert made.rows[0].group == {"site": "s2", "source": "t3"}
     assert made.from_ == date(2026, 10, 1)
+
+
+def test_visitors_who_went_on_to_no_offer_do_not_unsettle_a_group() -> None:
+    facts = DayFacts(day=DAY, clicks=[visits(1, offer=0), visits(1)])
+    for offers in ([offer(1)], [offer(1), offer(2, account=2, tag="two")]):
+        assert report(facts, offers=offers).rows[0].settlement == "settled"
