@@ -38,7 +38,8 @@ class OneSync(Arguments):
 
 class Upload(Arguments):
     account: Annotated[str, refers("account", "a csv_upload account")]
-    lines: Annotated[list[str], Meta(description="the file's lines, its header first")]
+    csv: Annotated[str | None, Meta(description="the file, if it is short")] = None
+    lines: Annotated[list[str], Meta(description="or its lines, the header first")] = []
 
 
 class Uploaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -196,9 +197,9 @@ async def _read_upload(ctx: Context, new: Upload) -> Report:
         row = await names.find(tx, table, ctx.team_id, new.account, field="account")
     login = msgspec.structs.asdict(accounts.opened(ctx.box, row))
     try:
-        return ctx.ports.read_upload(row.platform, login, "\n".join(new.lines).encode())
+        return ctx.ports.read_upload(row.platform, login, (new.csv or "\n".join(new.lines)).encode())
     except ConnectorError as error:
-        raise Refused(str(error), field="lines") from None
+        raise Refused(str(error), field="csv" if new.csv else "lines") from None
 
 
 @command("sync upload", role=Role.BUYER, says=uploaded, positional=("account",), prepare=_read_upload)

@@ -26,7 +26,7 @@ async def test_presets_and_own_mappings_are_read(opened: Callable[[], Any]) -> N
         await team.say("account add csv_upload name=Own", options={"columns": own})
         done = await team.say("sync upload ego", lines=EGO)
         assert (done["from"], done["to"], done["rows"], done["suspect"]) == ("2026-10-01", "2026-10-01", 1, None)
-        assert (await team.say("sync upload mexos", lines=MEXOS))["revisions"] == 1
+        assert (await team.say("sync upload mexos", csv="\n".join(MEXOS)))["revisions"] == 1
         assert (await team.say("sync upload own", lines=["Tag;Kampagne;Provision", "01.10.2026;x;9,50 €"]))["rows"] == 1
         assert (await team.say("sync upload ego", lines=EGO))["revisions"] == 0
         assert (await team.say("account show ego"))["segments"] == ["blog"]
