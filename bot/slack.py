@@ -1,6 +1,7 @@
 """Slack: what people type, press and submit, to commands and back. Knows Bolt; knows nothing of HTTP servers."""
 
 import asyncio
+import hashlib
 import logging
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -25,6 +26,7 @@ from storage import handled
 
 log = logging.getLogger(__name__)
 
+STOP_WITHIN = 8  # seconds
 PATIENCE = 2.0  # seconds before somebody who waits is told that we are at work
 
 
@@ -68,11 +70,11 @@ class SlackChat:
             self.spawn(self._connect())
 
     async def stop(self) -> None:
-        """Finish what was begun (up to ten seconds), then hang up."""
+        """Finish what was begun (for some seconds), then hang up."""
         if self._socket is not None:
             await self._socket.close_async()
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=10)
+            await asyncio.wait(self._tasks, timeout=STOP_WITHIN)
         for task in self._tasks:
             task.cancel()
         await self.session.close()
@@ -143,15 +145,17 @@ class SlackChat:
         app.event(re.compile(r".*"))(_seen)
 
     async def _once(self, request: AsyncBoltRequest, next_: Callable[[], Awaitable[BoltResponse]]) -> BoltResponse:
-        """The same signed request, or the same event again, is handled once, in whatever process."""
+        """The same signed request, the same event, or what Slack says it sends again is handled once, in whatever
+        process."""
         keys = [f"slack:sig:{one}" for one in request.headers.get("x-slack-signature", [])]
         if event := request.body.get("event_id"):
             keys.append(f"slack:event:{event}")
-        if keys:
-            async with self.desk.database.begin() as tx:
-                if not await handled.first_time(tx, self.desk.clock(), *keys):
-                    return BoltResponse(status=200, body="")
-        return await next_()
+        body = f"slack:body:{hashlib.sha256(request.raw_body.encode()).hexdigest()}"
+        async with self.desk.database.begin() as tx:
+            again = "x-slack-retry-num" in request.headers and await handled.before(tx, body)
+            fresh = await handled.first_time(tx, self.desk.clock(), *keys)
+            await handled.first_time(tx, self.desk.clock(), body)
+        return await next_() if fresh and not again else BoltResponse(status=200, body="")
 
     async def _fault(self, error: Exception) -> None:
         log.error("a Slack listener failed", exc_info=error)

@@ -5,6 +5,7 @@ import hmac
 import json
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -27,7 +28,8 @@ log = logging.getLogger(__name__)
 UPDATES = ["message", "callback_query", "my_chat_member"]
 LEASE = timedelta(seconds=60)
 POLL_SECONDS = 20
-STOP_WITHIN = 10  # seconds
+STOP_WITHIN = 8  # seconds
+START_WITHIN = 3  # seconds that the start waits for Telegram
 
 
 class TelegramSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +72,7 @@ class TelegramChat:
         self.app = self._build()
         self.sender = TelegramSender(desk, self.app.bot)
         self.hearing = Hearing(desk, self.app.bot)
-        self.ready = False
+        self._ready = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._holder = f"telegram:{uuid4().hex}"
 
@@ -85,12 +87,22 @@ class TelegramChat:
         app.add_handler(TypeHandler(Update, self._hear))
         return app
 
+    @property
+    def ready(self) -> bool:
+        """Whether Telegram has answered, so that updates can be worked on."""
+        return self._ready.is_set()
+
     async def start(self, *, listen: bool = True) -> None:
-        """Begin; Telegram is reached in the background, and tried again until it answers.
+        """Begin; a Telegram that does not answer within seconds is tried again in the background until it does.
 
         `listen`: this process may ask for updates, if there is no webhook.
         """
-        self._tasks.append(asyncio.create_task(self._begin(listen)))
+        self._spawn(self._begin(listen))
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._ready.wait(), START_WITHIN)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.create_task(work))
 
     async def stop(self) -> None:
         """Finish the updates that were taken, then hang up."""
@@ -111,6 +123,9 @@ class TelegramChat:
         expected = self.settings.webhook_secret or ""
         if not expected or not hmac.compare_digest(secret.encode(), expected.encode()):
             return 401
+        if not self.ready:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ready.wait(), START_WITHIN)
         if not self.ready:
             return 503
         try:
@@ -140,7 +155,7 @@ class TelegramChat:
 
     async def _begin(self, listen: bool) -> None:
         await self._until_done("be reached", self._open)
-        await self._until_done("take the command list", lambda: telegram_menu.publish(self.app.bot), tries=3)
+        self._spawn(self._until_done("take the command list", lambda: telegram_menu.publish(self.app.bot), tries=3))
         if self.settings.webhook_secret:
             await self._until_done("take the webhook", self._set_webhook)
         elif listen:
@@ -150,7 +165,7 @@ class TelegramChat:
         await self.app.initialize()
         await self.app.start()
         await self._named(self.app.bot.username)
-        self.ready = True
+        self._ready.set()
 
     async def _set_webhook(self) -> None:
         await self.app.bot.set_webhook(

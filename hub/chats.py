@@ -3,6 +3,8 @@
 Slack and Telegram are imported only where they are configured: their SDKs cost tens of megabytes.
 """
 
+import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -26,6 +28,7 @@ log = structlog.get_logger()
 STATE = "casinoflux_slack_state"
 MOST_BYTES = 1_000_000
 TIDY_SECONDS = 3600
+STOP_WITHIN = 5  # seconds; a message cut off here may have arrived, and is not sent again
 
 
 class Chats:
@@ -53,10 +56,10 @@ class Chats:
             await self.telegram.start(listen=self.polling)
 
     async def stop(self) -> None:
-        await self.delivery.drain()
-        for chat in (self.slack, self.telegram):
-            if chat is not None:
-                await chat.stop()
+        """Finish what is being sent and answered, side by side, within seconds."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.delivery.drain(), STOP_WITHIN)
+        await asyncio.gather(*(chat.stop() for chat in (self.slack, self.telegram) if chat is not None))
 
     async def deliver(self) -> None:
         """Send what is due; the timetable calls it each second, in one process at a time."""

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,6 +18,11 @@ async def first_time(tx: AsyncConnection, now: datetime, *keys: str) -> bool:
         statement = upsert(handled).values(key=key, at=now).on_conflict_do_nothing(index_elements=["key"])
         fresh += (await tx.execute(statement)).rowcount
     return fresh == len(set(keys))
+
+
+async def before(tx: AsyncConnection, key: str) -> bool:
+    """Whether this was handled before."""
+    return (await tx.execute(select(handled.c.key).where(handled.c.key == key))).first() is not None
 
 
 async def forget(tx: AsyncConnection, now: datetime) -> None:

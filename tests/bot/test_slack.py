@@ -10,7 +10,7 @@ from sqlalchemy import insert
 from bot import slack
 from storage.ledger.facts import Role
 from storage.tables import sources
-from tests.bot.chatting import eventually
+from tests.bot.chatting import Chatting, eventually
 from tests.bot.conftest import Chat
 
 
@@ -74,6 +74,19 @@ async def test_a_retried_event_is_handled_once(chat: Chat) -> None:
             await one.on(one.slack, "mention", text="source add name=Twice", event_id="Ev0SAME")
         await asyncio.sleep(0.4)
         assert len(await one.calls(one.slack, "chat.postMessage")) == 1
+
+
+async def test_a_command_that_slack_sends_again_is_handled_once(chat: Chat) -> None:
+    async with chat() as one:
+        await one.flux(f"join {await one.invite()}")
+        first = await one.on(one.slack, "command", text="source add name=Once")
+        again = await one.on(
+            one.slack, "raw", body=first["sent"], skew=-20, headers={"X-Slack-Retry-Num": "1"}
+        )  # fmt: skip
+        assert again["status"] == 200
+        await asyncio.sleep(0.3)
+        told = [body["text"] for body in await one.calls(one.slack, "response")]
+        assert len([text for text in told if "Once" in text]) == 1
 
 
 async def test_a_mention_works_like_the_slash_command_also_in_threads(chat: Chat) -> None:
@@ -274,3 +287,26 @@ async def test_an_argument_of_ten_thousand_characters_is_refused(chat: Chat) -> 
     async with chat() as one:
         await one.flux(f"join {await one.invite()}")
         assert "3,000" in (await one.flux(f"source add name={'x' * 10_000}"))["text"]
+
+
+async def test_what_cannot_be_taken_back_is_asked_first_and_the_answer_is_the_askers(chat: Chat) -> None:
+    async with chat() as one:
+        await one.flux(f"join {await one.invite()}")
+        await one.flux(f"join {await one.invite()}", user="U0BOB", user_name="bob")
+        await one.flux("domain add name=bonus.example.test")
+        question = await one.flux("domain remove bonus.example.test")
+        assert question["response_type"] == "ephemeral"
+        (confirm, *_), *_ = [block["elements"] for block in question["blocks"] if block["type"] == "actions"]
+        await one.on(one.slack, "press", value=confirm["value"], user="U0BOB", hidden=True)
+        await eventually(lambda: _told(one, "nothing to confirm"), "a refusal")
+        assert await one.names("domains") == [("bonus.example.test",)]
+        await one.on(one.slack, "press", value=confirm["value"], hidden=True)
+
+        async def gone() -> bool:
+            return await one.names("domains") == []
+
+        await eventually(gone, "the domain to go")
+
+
+async def _told(one: Chatting, text: str) -> bool:
+    return text in json.dumps(await one.calls(one.slack, "response"))

@@ -217,3 +217,19 @@ async def test_an_unknown_command_gets_the_nearest(chat: Chat) -> None:
     async with chat() as one:
         await joined(one)
         assert "did you mean 'source list'" in (await one.tell("/source lisst"))["text"]
+
+
+async def test_what_cannot_be_taken_back_is_asked_first(chat: Chat) -> None:
+    async with chat() as one:
+        await joined(one)
+        await one.tell("/domain add name=bonus.example.test")
+        question = await one.tell("/domain remove bonus.example.test")
+        assert await one.names("domains") == [("bonus.example.test",)]
+        await one.press(question, "Confirm")
+
+        async def gone() -> bool:
+            return await one.names("domains") == []
+
+        await eventually(gone, "the domain to go")
+        marked = await latest(one, "✔ Confirm · Anna")
+        assert marked["message_id"] == question["message_id"]
