@@ -22,4 +22,5 @@ class ReportWanted(StatsWanted, kw_only=True):
 async def report_merged(ctx: Context, new: ReportWanted) -> MergedReport:
     """Both layers of a range merged, by any dimensions."""
     new.range = f"{new.from_.isoformat()}..{new.to.isoformat()}"
-    return await stats(ctx, new)
+    report: MergedReport = await stats(ctx, new)
+    return report

@@ -7,9 +7,11 @@ from bot.reference import reference
 
 COMMITTED = Path(__file__).resolve().parents[2] / "docs" / "commands.md"
 
-CONTRACT = """account add|list|show|edit|test|pause|resume · casino list|show|edit|review · offer add|list|show|edit|pause|link
+CONTRACT = """account add|list|show|edit|test|pause|resume · casino list|show|edit|review
+offer add|list|show|edit|pause|link
 site create|list|show|edit|publish|pause · domain check|buy|add|attach|list|show · source add|list|show
-campaign create|list|show|edit|pause|link · stats · why · sync now|status|confirm|discard · rate set|list
+campaign create|list|show|edit|pause|link · stats · why · sync now|status|confirm|discard
+rate set|list
 postback url|log|replay|map · click show · conversion add · simulate click|postback · spend add
 digest subscribe|list|preview|unsubscribe · alert add|list|ack|snooze|remove · member invite|list|role|remove
 token create|list|revoke · audit · help"""
