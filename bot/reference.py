@@ -35,9 +35,10 @@ def _cell(text: str) -> str:
 
 _HEAD = """# Commands
 
-The same on every face: `/flux offer add …` in Slack, `/offer add …` in Telegram, `casinoflux run offer add …` in a shell,
-`POST /api/v1/offer/add` with JSON over HTTP (`GET` with a query for those that only read). Words are `key=value`, quotes go around
-spaces; fields in `<…>` may come without their name. What a chat lacks it asks for. The role in brackets is the least that may.
+The same on every face: `/flux offer add …` in Slack, `/offer add …` in Telegram, `casinoflux run offer add …` in
+a shell, `POST /api/v1/offer/add` with JSON over HTTP (`GET` with a query for those that only read). Words are
+`key=value`, quotes go around spaces; fields in `<…>` may come without their name. What a chat lacks it asks for.
+The role in brackets is the least that may.
 
 Made by `make docs` from the commands themselves.
 """

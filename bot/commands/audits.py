@@ -38,5 +38,3 @@ async def list_audit(ctx: Context, new: AuditPage) -> Page[Recorded]:
     after = int(new.after) if new.after else None
     found = await audits.page(ctx.tx, ctx.team_id, limit=new.limit, after=after)
     return Page(found, str(found[-1].id) if len(found) == new.limit else None)
-
-

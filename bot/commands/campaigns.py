@@ -90,7 +90,8 @@ def campaign_card(_ctx: Context, found: Campaign) -> Message:
     )  # fmt: skip
     other = ("Pause", "campaign pause") if found.status == "active" else ("Resume", "campaign resume")
     buttons = Buttons((
-        Button("Link for the source", f"campaign link {found.code}"), Button("Stats 7d", f"stats 7d campaign={found.code}"),
+        Button("Link for the source", f"campaign link {found.code}"),
+        Button("Stats 7d", f"stats 7d campaign={found.code}"),
         Button(other[0], f"{other[1]} {found.code}"),
     ))  # fmt: skip
     nowhere = () if found.offers or found.site or found.fallback_url else (
@@ -118,7 +119,8 @@ async def create_campaign(ctx: Context, new: NewCampaign) -> Campaign:
     weights = await _weights(ctx, new.offers)
     values = {
         "name": new.name, "code": await names.code_for(ctx.tx, table, ctx.team_id, new.name), "status": "active",
-        "site_id": await _ref(ctx, sites, new.site, "site"), "source_id": await _ref(ctx, sources, new.source, "source"),
+        "site_id": await _ref(ctx, sites, new.site, "site"),
+        "source_id": await _ref(ctx, sources, new.source, "source"),
         "fallback_url": _fallback(new.fallback_url), **_cost(ctx, new.cost_model, new.cost, new.currency),
         "rules": await _rules(ctx, new.rules), "direct": new.direct, "binding": new.binding,
     }  # fmt: skip

@@ -207,7 +207,9 @@ async def _set_status(ctx: Context, word: str, status: str) -> Offer:
     return await _noted(ctx, offer.id, before=before)
 
 
-async def _noted(ctx: Context, offer_id: int, *, before: Offer | None = None, warnings: list[str] | None = None) -> Offer:
+async def _noted(
+    ctx: Context, offer_id: int, *, before: Offer | None = None, warnings: list[str] | None = None
+) -> Offer:
     row = await names.by_id(ctx.tx, table, offer_id)
     offer = (await offers.shown(ctx.tx, ctx.team_id, [row]))[0]
     offer = msgspec.structs.replace(offer, warnings=[*(warnings or []), *offer.warnings])
@@ -262,5 +264,3 @@ def _markets(markets: list[str]) -> list[str]:
     if wrong:
         raise Refused(f"markets: {wrong[0]!r} is not a two-letter country code such as DE", field="markets")
     return [one.upper() for one in markets]
-
-
