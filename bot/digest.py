@@ -6,6 +6,7 @@ from bot import figures
 from bot.digest_facts import DigestFacts, Mover
 from bot.figures import LEGEND, change, count, money, percent
 from bot.message import Block, Button, Buttons, Chart, Fields, Message, Notice, Series, Table, Text
+from storage.ledger.reporting import MergedReport
 
 MOST_ROWS = 12
 MOST_LINES = 8
@@ -20,16 +21,26 @@ def message(facts: DigestFacts) -> Message:
 
 
 def title(facts: DigestFacts) -> str:
-    totals, currency = facts.report.totals, facts.report.currency
-    said = [f"{figures.first_deposits(totals)} FTD"] if totals.first_deposits.merged is not None else []
-    said += [f"{count(totals.registrations.merged)} regs"] if totals.registrations.merged is not None else []
-    said += [f"{count(totals.clicks)} clicks"] if not said and totals.clicks is not None else []
-    said.append(f"commission {figures.worded_commission(totals, currency)}")
-    if totals.commission is not None and totals.profit is not None and totals.spend is not None:
-        said.append(f"profit {figures.round_money(totals.profit, currency)}")
+    happened = facts.report.rows or facts.report.unassigned
+    said = list(_said(facts.report)) if happened else ["nothing happened"]
     if waiting := [one for one in facts.attention if one.level in {"warning", "error"}]:
         said.append(f"{len(waiting)} to look at")
     return f"{facts.name}: {', '.join(said)}"
+
+
+def _said(report: MergedReport) -> Iterable[str]:
+    """What is measured, in few words."""
+    totals, currency = report.totals, report.currency
+    ftds, regs = totals.first_deposits.merged, totals.registrations.merged
+    if ftds is not None:
+        yield f"{figures.first_deposits(totals)} FTD"
+    if regs is not None:
+        yield f"{count(regs)} regs"
+    if ftds is None and regs is None and totals.clicks is not None:
+        yield f"{count(totals.clicks)} clicks"
+    yield f"commission {figures.worded_commission(totals, currency)}"
+    if totals.commission is not None and totals.profit is not None and totals.spend is not None:
+        yield f"profit {figures.round_money(totals.profit, currency)}"
 
 
 def _period(facts: DigestFacts) -> Iterable[Block]:

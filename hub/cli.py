@@ -64,7 +64,7 @@ async def run_command(arguments: argparse.Namespace) -> int:
             sys.stderr.write(f"casinoflux: {error}\n")
             return 2
         answer = await run(found, given, ctx)
-        if "--json" in arguments.words:
+        if arguments.json or "--json" in arguments.words:
             print(msgspec.json.format(msgspec.json.encode(answer.result), indent=2).decode())
         else:
             print(terminal.render(answer.message))

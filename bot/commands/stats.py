@@ -50,9 +50,9 @@ def stats_message(ctx: Context, report: MergedReport) -> Message:
         f"{days}: {count(totals.clicks)} clicks, {count(totals.registrations.merged)} regs, "
         f"{first_deposits(totals)} FTD, commission {worded_commission(totals, currency)}"
     )
-    rest = (Text(f"{LEGEND} · {report.timezone} days, {currency}"), *_warnings(report), _buttons(ctx, report, by))
     if not report.rows and not report.unassigned:
-        return Message(title, (Text("Nothing happened in this range."), *rest), private=True)
+        return Message(f"{days}: nothing happened", (_buttons(ctx, report, by),), private=True)
+    rest = (Text(f"{LEGEND} · {report.timezone} days, {currency}"), *_warnings(report), _buttons(ctx, report, by))
     files = (report_file(report, by),) if ctx.notes["csv"] else _cut(report)
     return Message(title, (report_table(report, by), *files, *rest), private=True)
 
