@@ -1,5 +1,6 @@
 """The merged report: kept cells where they suffice, facts merged on the spot where not."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import date, datetime, timedelta
@@ -16,7 +17,7 @@ from storage.day_facts import catalogue, day_facts
 from storage.entities import codes
 from storage.ledger.attribution import Catalogue, Grain
 from storage.ledger.cells import Cell
-from storage.ledger.collapse import View, collapse
+from storage.ledger.collapse import Collapsing, View
 from storage.ledger.errors import Refused
 from storage.ledger.facts import OfferFact
 from storage.ledger.merge import merge_day
@@ -85,7 +86,11 @@ async def merged_report(tx: AsyncConnection, query: ReportQuery) -> MergedReport
         raise Refused(f"to: the range ends before it starts: {query.first}..{query.last}", field="to")
     named = await catalogue(tx, query.team_id)
     days = await _cells(tx, query, named)
-    return collapse(days, await _view(tx, query, named, days))
+    collapsing = Collapsing(await _view(tx, query, named, days))
+    for day, cells in days:
+        collapsing.add(day, cells)
+        await asyncio.sleep(0)  # clicks answered by the same process go on in between
+    return collapsing.report()
 
 
 async def _cells(tx: AsyncConnection, query: ReportQuery, named: Catalogue) -> Days:
@@ -102,10 +107,14 @@ async def _kept(tx: AsyncConnection, query: ReportQuery, named: Catalogue) -> Da
     t = touched.c
     moved = select(t.day).where(t.team_id == query.team_id, t.day.between(query.first, query.last)).distinct()
     fresh = set((await tx.execute(moved)).scalars())
-    return [
-        (day, merge_day(await day_facts(tx, query.asked, day), named) if day in fresh else _decoder.decode(kept[day]))
-        for day in sorted(kept.keys() | fresh)
-    ]
+    days: Days = []
+    for day in sorted(kept.keys() | fresh):
+        if day in fresh:
+            days.append((day, merge_day(await day_facts(tx, query.asked, day), named)))
+        else:
+            days.append((day, _decoder.decode(kept[day])))
+            await asyncio.sleep(0)
+    return days
 
 
 async def _days_with_facts(tx: AsyncConnection, query: ReportQuery) -> list[date]:

@@ -26,7 +26,7 @@ from storage.ledger.groups import (
     row_of,
 )
 from storage.ledger.money import Rates, convert
-from storage.ledger.reporting import PERIODS, SUB_NAMES, MergedReport, period
+from storage.ledger.reporting import PERIODS, SUB_NAMES, MergedReport, ReportRow, period
 
 
 class View(msgspec.Struct, kw_only=True):
@@ -52,50 +52,63 @@ class View(msgspec.Struct, kw_only=True):
 
 def collapse(days: Iterable[tuple[date, Sequence[Cell]]], view: View) -> MergedReport:
     """The report over the cells of several days."""
-    rows: dict[tuple[Any, ...], Group] = {}
-    unassigned: dict[tuple[Any, ...], Group] = {}
-    key_of = _keys(view)
-    periods = [name for name in view.by if name in PERIODS]
+    collapsing = Collapsing(view)
     for day, cells in days:
-        reader = _DayReader(day, cells, view)
+        collapsing.add(day, cells)
+    return collapsing.report()
+
+
+class Collapsing:
+    """A report as it comes together, day by day: whoever has a lot of them may pause in between."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._rows: dict[tuple[Any, ...], Group] = {}
+        self._unassigned: dict[tuple[Any, ...], Group] = {}
+        self._key_of = _keys(view)
+        self._periods = [name for name in view.by if name in PERIODS]
+
+    def add(self, day: date, cells: Sequence[Cell]) -> None:
+        """Read all cells of a day into their groups; what is merged depends on all of them."""
+        view, reader = self._view, _DayReader(day, cells, self._view)
         for cell in cells:
             shown = cell.visit_day or day
             if not view.first <= shown <= view.last:
                 continue
-            if cell.tag is None:
-                if view.keep is not None and not view.keep(cell):
-                    continue
-                group = rows.setdefault(key_of(cell, shown), Group())
-                reader.read(cell, group)
-            elif view.keep_unassigned is None or view.keep_unassigned(cell.account_id):
-                key = (*(period(name, shown) for name in periods), cell.account_id, cell.tag)
-                group = unassigned.setdefault(key, Group())
-                group.tag_name = cell.tag_name
-                reader.read(cell, group)
-    return _report(view, rows, unassigned, periods)
+            if cell.tag is not None:
+                self._add_unassigned(cell, cell.tag, shown, reader)
+            elif view.keep is None or view.keep(cell):
+                reader.read(cell, self._rows.setdefault(self._key_of(cell, shown), Group()))
 
+    def _add_unassigned(self, cell: Cell, tag: str, shown: date, reader: "_DayReader") -> None:
+        if self._view.keep_unassigned is not None and not self._view.keep_unassigned(cell.account_id):
+            return
+        key = (*(period(name, shown) for name in self._periods), cell.account_id, tag.lower())
+        group = self._unassigned.setdefault(key, Group())
+        group.tag, group.tag_name = group.tag or tag, cell.tag_name
+        reader.read(cell, group)
 
-def _report(
-    view: View, rows: dict[tuple[Any, ...], Group], unassigned: dict[tuple[Any, ...], Group], periods: list[str]
-) -> MergedReport:
-    totals = Group()
-    for group in (*rows.values(), *unassigned.values()):
-        totals.add(group)
-    accounts = view.codes["account"]
-    return MergedReport(
-        timezone=view.timezone,
-        currency=view.rates.base,
-        from_=view.first,
-        to=view.last,
-        rows=[row_of(dict(zip(view.by, key, strict=True)), rows[key]) for key in sorted(rows, key=_order)],
-        unassigned=[
-            row_of(
-                dict(zip((*periods, "account", "tag"), (*key[:-2], accounts.get(key[-2]), key[-1]), strict=True)), one
-            )
-            for key, one in sorted(unassigned.items(), key=lambda item: _order(item[0]))
-        ],
-        totals=row_of({}, totals),
-    )
+    def report(self) -> MergedReport:
+        """Rows in the order of their groups, what has none last; the totals over all of it."""
+        view, totals = self._view, Group()
+        for group in (*self._rows.values(), *self._unassigned.values()):
+            totals.add(group)
+        return MergedReport(
+            timezone=view.timezone,
+            currency=view.rates.base,
+            from_=view.first,
+            to=view.last,
+            rows=[
+                row_of(dict(zip(view.by, key, strict=True)), self._rows[key]) for key in sorted(self._rows, key=_order)
+            ],
+            unassigned=[self._unassigned_row(key) for key in sorted(self._unassigned, key=_order)],
+            totals=row_of({}, totals),
+        )
+
+    def _unassigned_row(self, key: tuple[Any, ...]) -> ReportRow:
+        group = self._unassigned[key]
+        named = (*key[:-2], self._view.codes["account"].get(key[-2]), group.tag)
+        return row_of(dict(zip((*self._periods, "account", "tag"), named, strict=True)), group)
 
 
 def _order(key: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -23,12 +23,13 @@ _WEIGHTIEST = ("commission", "spend", "ngr", "deposit_amount")
 class Group:
     """Sums of one group; None is what nothing is known of."""
 
-    __slots__ = ("allocated", "settlement", "sums", "tag_name", "unconverted")
+    __slots__ = ("allocated", "settlement", "sums", "tag", "tag_name", "unconverted")
 
     def __init__(self) -> None:
         self.sums: list[int | None] = [None] * _WIDTH
         self.settlement = 0
         self.allocated = False
+        self.tag = ""
         self.tag_name = ""
         self.unconverted: dict[str, dict[str, int]] = {}
 
