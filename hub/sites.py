@@ -23,6 +23,7 @@ from storage.serving import Look, Served, Serving
 REFRESH_SECONDS = 0.3
 _CLICK = re.compile(r"[0-9A-Za-z]{1,32}")
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
+_PRIVATE = (".local", ".localhost", ".internal", ".lan", ".home.arpa")
 _log = structlog.get_logger()
 
 
@@ -38,6 +39,7 @@ class Sites:
         self._moved: dict[str, str] = {}
         self._pages: dict[tuple[Any, ...], Page] = {}
         self._seen = -1
+        self._turn = asyncio.Lock()  # a slow look must not put older pages over newer ones
         self.visits = Visits(runtime)
         self.beacon = Beacon(runtime)
         self._task: asyncio.Task[None] | None = None
@@ -57,13 +59,11 @@ class Sites:
 
     async def refresh(self) -> None:
         """Load all sites again if anything configured has changed since."""
-        async with self.runtime.database.read() as tx:
+        async with self._turn, self.runtime.database.read() as tx:
             seen = await changes.seen(tx)
-            if seen == self._seen:
-                return
-            found = await serving.load(tx)
-        self._take(found)
-        self._seen = seen
+            if seen != self._seen:
+                self._take(await serving.load(tx))
+                self._seen = seen
 
     def _take(self, found: Serving) -> None:
         by_code: dict[str, Served] = {}
@@ -85,12 +85,13 @@ class Sites:
     def owns(self, scope: Scope) -> bool:
         """Whether a request is for a site by its Host: a team's domain, or a name that is nobody's (a neutral 404).
 
-        The hub itself answers under its public address, on IP addresses, and on names without a dot.
+        The hub itself answers under its public address, on IP addresses, and on names of a private network.
         """
         host = host_of(scope)
         if host is None or host in self._known:
             return True
-        return not (host == "" or host == self._own_host or "." not in host or _is_address(host))
+        private = "." not in host or host.endswith(_PRIVATE) or _is_address(host)
+        return not (private or host == self._own_host)
 
     async def ask(self, domain: str) -> bool:
         """Whether a certificate may be had for a name: it is a team's domain, or the hub's own. No network here."""
