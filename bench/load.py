@@ -103,9 +103,18 @@ def hammer(
     }
 
 
-def main(port: str, seconds: str, connections: str, path: str, seed: str) -> None:
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    print(json.dumps(hammer(int(port), float(seconds), int(connections), clicks(int(seed), path))))
+def plain(path: str = "/c/bench") -> list[bytes]:
+    """Requests as load generators make them: one visitor who says nothing of themselves."""
+    return [f"GET {path}?sub1=a HTTP/1.1\r\nHost: track.example.test\r\n\r\n".encode()]
+
+
+def main(
+    port: str, seconds: str, connections: str, path: str, seed: str, form: str = "browsers", where: str = ""
+) -> None:
+    if where != "anywhere":
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    requests = plain(path) if form == "plain" else clicks(int(seed), path)
+    print(json.dumps(hammer(int(port), float(seconds), int(connections), requests)))
 
 
 if __name__ == "__main__":

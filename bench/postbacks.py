@@ -24,11 +24,11 @@ _REQUESTS = 60_000
 
 
 def requests(ids: list[str], seed: int) -> list[bytes]:
-    """Registrations, then deposits of players, each with a transaction of its own; one in ten is sent twice."""
+    """Registrations, first deposits, then deposits, each with a transaction of its own; one in ten is sent twice."""
     chance = random.Random(seed)
     made: list[bytes] = []
     for n in range(_REQUESTS):
-        event = "registration" if n < len(ids) else "deposit"
+        event = ("registration", "first_deposit", "deposit")[min(n // len(ids), 2)]
         query = f"click_id={ids[n % len(ids)]}&event={event}&txn_id=T{seed}-{n}&amount={chance.randint(10, 200)}.50"
         one = f"GET /postback/benchkey?{query}&currency=EUR HTTP/1.1\r\nHost: track.example.test\r\n\r\n".encode()
         made += [one, one] if n % 10 == 0 else [one]
@@ -36,11 +36,14 @@ def requests(ids: list[str], seed: int) -> list[bytes]:
 
 
 async def click_ids(url: str) -> list[str]:
-    """Ids of stored clicks, as links carry them."""
+    """Ids of the latest clicks, as links carry them."""
     database = Database(url)
     async with database.read() as tx:
         encode = (await codec(tx)).encode
-        found = [encode(one) for one in (await tx.execute(select(clicks.c.id).limit(20_000))).scalars()]
+        found = [
+            encode(one)
+            for one in (await tx.execute(select(clicks.c.id).order_by(clicks.c.id.desc()).limit(8_000))).scalars()
+        ]
     await database.close()
     return found
 
@@ -65,10 +68,10 @@ def lines(*, n: int = 3, seconds: float = 4.0) -> list[Line]:
         try:
             load(server.port, seconds=2.0, seed=99)
             names = place / "ids.json"
-            names.write_text(json.dumps(asyncio.run(click_ids(url))))
             clicked, posted = [], []
             for number in range(n):
                 clicked.append(load(server.port, seconds=seconds, seed=number))
+                names.write_text(json.dumps(asyncio.run(click_ids(url))))
                 posted.append(postback_load(server.port, seconds=seconds, seed=number, ids=names))
         finally:
             server.stop()

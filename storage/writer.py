@@ -139,6 +139,7 @@ class Writer:
             self._wake.clear()
             await self._batch()
             while self._jobs:
+                await asyncio.sleep(0)  # first let those go whose clicks were just committed
                 await self._batch()
             if self._stopping:
                 return

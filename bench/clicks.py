@@ -1,0 +1,33 @@
+"""Durable clicks against a bare Redirect, against themselves without storage, and against a commit per request."""
+
+import asyncio
+
+from bench.stage import Figures, Line, Server, folder, middle, ratio, rounds, servers, set_up
+
+
+def told(found: dict[str, list[Figures]], *names: str) -> str:
+    return ", ".join(f"{name} {middle(found[name]):,.0f}/s p99 {middle(found[name], 'p99'):.1f} ms" for name in names)
+
+
+def lines(*, n: int = 7, seconds: float = 3.0) -> list[Line]:
+    """Four servers on one core, 64 connections from the other, in turn."""
+    with folder() as place:
+        urls = {kind: f"sqlite+aiosqlite:///{place / kind}.db" for kind in ("clicks", "unstored", "each")}
+        for url in urls.values():
+            asyncio.run(set_up(url))
+        kinds = {"redirect": Server("redirect")} | {kind: Server(kind, url) for kind, url in urls.items()}
+        with servers(**kinds) as started:
+            ports = {name: server.port for name, server in started.items()}
+            found = rounds(ports, n=n, seconds=seconds)
+            plain = rounds({name: ports[name] for name in ("redirect", "clicks")}, n=n, seconds=seconds, form="plain")
+    return [
+        Line("durable click ÷ bare Litestar Redirect", ratio(found, "clicks", "redirect"), 1.0,
+             detail=told(found, "clicks", "redirect")),
+        Line("the same, requests without browser headers", ratio(plain, "clicks", "redirect"), 1.0,
+             detail=told(plain, "clicks", "redirect")),
+        Line("durable click ÷ without storage", ratio(found, "clicks", "unstored"), 0.55,
+             detail=told(found, "unstored")),
+        Line("durable click ÷ insert and commit per request", ratio(found, "clicks", "each"), 15,
+             detail=told(found, "each")),
+        Line("p99 of the durable click ÷ of the Redirect", ratio(found, "clicks", "redirect", "p99"), 1.2, at_most=True),
+    ]  # fmt: skip
