@@ -1,98 +1,92 @@
-"""The whole job in chat, over HTTP with the real SDKs: from an invitation to the digest in the room."""
+"""A served deployment in chat: people join on Slack and Telegram, set up, and get their digest once each."""
 
-import re
-from collections.abc import Callable
+import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.journeys.conftest import Deploy
 from tests.journeys.deployment import Deployment, standin, wait_for
-from tests.journeys.steps import click, figures, today
+from tests.standins.telegram import TOKEN
 
-STEPS = (
-    'offer add casino="Lucky Star" account=affilka-main tag=spring url=https://lucky-star.example.test/land?sub={click_id}',
-    'campaign create name="Spring Push" offers=lucky-star-spring cost=0.35',
-    "digest subscribe at=00:01 timezone=UTC",
-)
-Say = Callable[[str], str]
-FIRST_LINE = re.compile(r"\w{3} \d+ \w{3}: .*commission (pending|€120)")
+SHOWN = {"response", "chat.postMessage", "chat.postEphemeral"}
 
 
-def on_slack(hub: Deployment, slack: httpx.Client) -> Say:
-    slack.post("/_control/setup", json={"hub": hub.url, "signing_secret": "stand-in-signing-secret"})
-
-    def say(text: str) -> str:
-        before = len(slack.get("/_control/calls").json())
-        answer = slack.post("/_control/command", json={"text": text}).json()
-        assert answer["status"] == 200, answer
-        assert answer["seconds"] < 3
-        return str(wait_for(lambda: told(before), f"an answer to {text}", told=hub.log))
-
-    def told(before: int) -> str:
-        calls = slack.get("/_control/calls").json()[before:]
-        said = [one["body"] for one in calls if one["method"] in {"response", "chat.postMessage", "chat.postEphemeral"}]
-        return str(said[-1]) if said else ""
-
-    return say
+def shown(slack: httpx.Client) -> list[dict[str, Any]]:
+    return [one["body"] for one in slack.get("/_control/calls").json() if one["method"] in SHOWN]
 
 
-def on_telegram(hub: Deployment, telegram: httpx.Client) -> Say:
-    def say(text: str) -> str:
-        standing = len(chat())
-        telegram.post("/_control/say", json={"text": f"/{text}", "chat": 5, "user": 5, "kind": "private"})
-        return str(wait_for(lambda: chat()[standing:], f"an answer to {text}", told=hub.log)[-1]["text"])
-
-    def chat() -> list[Any]:
-        standing = telegram.get("/_control/chat", params={"chat": "5"}).json()
-        return [one for one in standing if one["from"]["is_bot"]]
-
-    return say
+def posted(telegram: httpx.Client, chat: int) -> list[dict[str, Any]]:
+    found = telegram.get("/_control/chat", params={"chat": chat}).json()
+    return [one for one in found if one["from"]["is_bot"]]
 
 
-def operate(hub: Deployment, say: Say, join: str, affilka: httpx.Client) -> str:
-    """Set everything up in chat, let a day pass; the day."""
-    code = hub.run("member", "invite", "role=owner")["code"]
-    say(f"{join} {code}")
-    say(f"account add platform=affilka name=affilka-main base_url={affilka.base_url} token=demo-token currency=EUR")
-    for step in STEPS:
-        say(step)
-    link = hub.get("campaign/show", campaign="spring-push")["url"]
-    for n in range(4):
-        click(hub, link, n)
-    assert "4" in say("stats today by campaign")
-    day = today(hub)
-    affilka.post("/_control/figures", json=figures(day, first_deposits_count=1, partner_income="120.00"))
-    return day
+def flux(slack: httpx.Client, text: str) -> dict[str, Any]:
+    """A slash command; what was shown for it."""
+    before = len(shown(slack))
+    assert slack.post("/_control/command", json={"text": text}).json()["status"] == 200
+    return dict(wait_for(lambda: shown(slack)[before:], f"an answer to {text}")[-1])
 
 
-def test_slack(deploy: Deploy, affilka: httpx.Client) -> None:
-    with standin("slack") as slack:
-        hub = deploy(SLACK_BOT_TOKEN="xoxb-stand-in", SLACK_SIGNING_SECRET="stand-in-signing-secret",
-                     SLACK_API_URL=f"{str(slack.base_url).rstrip('/')}/api/")  # fmt: skip
-        hub.start()
-        operate(hub, on_slack(hub, slack), "join", affilka)
+def tell(telegram: httpx.Client, text: str, chat: int = 42) -> str:
+    """A line on Telegram; what was posted for it."""
+    before = len(posted(telegram, chat))
+    assert telegram.post("/_control/say", json={"text": text, "chat": chat}).json()["status"] == 200
+    return str(wait_for(lambda: posted(telegram, chat)[before:], f"an answer to {text}")[-1]["text"])
+
+
+def with_chats(deploy: Deploy, slack: httpx.Client, telegram: httpx.Client) -> Deployment:
+    addresses = [str(one.base_url).rstrip("/") for one in (slack, telegram)]
+    hub = deploy(
+        SLACK_BOT_TOKEN="xoxb-stand-in", SLACK_SIGNING_SECRET="stand-in-signing-secret",
+        SLACK_API_URL=f"{addresses[0]}/api/", TELEGRAM_BOT_TOKEN=TOKEN, TELEGRAM_WEBHOOK_SECRET="hook",
+        TELEGRAM_API_URL=f"{addresses[1]}/bot", TELEGRAM_FILE_URL=f"{addresses[1]}/file/bot",
+    )  # fmt: skip
+    slack.post("/_control/setup", json={"hub": hub.url})
+    hub.start()
+    return hub
+
+
+def digests(bodies: list[str], name: str) -> int:
+    return sum(name in text for text in bodies)
+
+
+@pytest.mark.slow
+def test_both_chats_join_work_and_get_their_digest_exactly_once(deploy: Deploy) -> None:
+    with standin("slack") as slack, standin("telegram") as telegram:
+        hub = with_chats(deploy, slack, telegram)
+        invited = hub.run("member", "invite", "role=owner")
+        assert invited["link"] == f"https://t.me/casinoflux_standin_bot?start={invited['code']}"
+        assert "Welcome" in tell(telegram, f"/start {invited['code']}")
+        assert "Welcome" in flux(slack, f"join {hub.run('member', 'invite', 'role=buyer')['code']}")["text"]
+
+        flux(slack, "source add name=PushNet")
+        assert "pushnet" in tell(telegram, "/source list")
+        past = (datetime.now(UTC) - timedelta(minutes=2)).strftime("%H:%M")
+        assert "digest" in flux(slack, f"digest subscribe at={past}")["text"].lower()
+        assert "digest" in tell(telegram, f"/digest subscribe at={past}").lower()
+
+        before = len(shown(slack)), len(posted(telegram, 42))
         hub.a_day_later()
-
-        def digests() -> list[Any]:
-            calls = slack.get("/_control/calls").json()
-            return [one["body"] for one in calls if FIRST_LINE.match(str(one["body"].get("text", "")))]
-
-        first = wait_for(digests, "the digest", told=hub.log)[0]
-        assert first["channel"] == "C0GENERAL"
-
-
-def test_telegram(deploy: Deploy, affilka: httpx.Client) -> None:
-    with standin("telegram") as telegram:
-        hub = deploy(TELEGRAM_BOT_TOKEN="123456:stand-in-token", TELEGRAM_WEBHOOK_SECRET="s3cret",
-                     TELEGRAM_API_URL=f"{str(telegram.base_url).rstrip('/')}/bot")  # fmt: skip
+        wait_for(lambda: len(shown(slack)) > before[0], "the digest on Slack", told=hub.log)
+        wait_for(lambda: len(posted(telegram, 42)) > before[1], "the digest on Telegram", told=hub.log)
+        assert hub.stop() == 0
         hub.start()
-        wait_for(lambda: telegram.get("/_control/webhook").json().get("url"), "the webhook to be registered")
-        operate(hub, on_telegram(hub, telegram), "start", affilka)
-        hub.a_day_later()
+        time.sleep(3)
+        assert len(shown(slack)) == before[0] + 1
+        texts = [one.get("text", "") for one in posted(telegram, 42)[before[1] :] if "text" in one]
+        assert len(texts) == 1
+        assert TOKEN not in hub.log()
 
-        def digests() -> list[Any]:
-            standing = telegram.get("/_control/chat", params={"chat": "5"}).json()
-            return [one for one in standing if one["from"]["is_bot"] and FIRST_LINE.match(one.get("text", ""))]
 
-        assert wait_for(digests, "the digest", told=hub.log)
+@pytest.mark.slow
+def test_two_chats_of_one_team_see_each_others_work(deploy_sqlite: Deploy) -> None:
+    with standin("slack") as slack, standin("telegram") as telegram:
+        hub = with_chats(deploy_sqlite, slack, telegram)
+        flux(slack, f"join {hub.run('member', 'invite', 'role=owner')['code']}")
+        tell(telegram, f"/start {hub.run('member', 'invite', 'role=viewer')['code']}")
+        flux(slack, "source add name=PushNet")
+        assert "needs the role" in tell(telegram, "/source add name=Other")
+        assert [one["actor"] for one in hub.get("audit")["items"] if one["command"] == "source add"] == ["anna"]
