@@ -1,7 +1,7 @@
 """Account → connector.fetch → storage.revenue, in the background: whatever is due, one run per account at a time."""
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -132,12 +132,13 @@ class Run:
         """Fetch and store window by window, the latest first; why a report is held as suspect, if one is."""
         async with self.runtime.database.read() as tx:
             row = await names.by_id(tx, table, self.run.account_id)
+            complete = await syncs.complete_until(tx, row.id, accounts.zone_of(row))
         found = platform(row.platform)
         connection = self._connection(found, row)
         if self.run.again is not None:
             return await self._read_again(found, connection)
         suspect = None
-        for window in reversed(self._asked(row, connection).chunks(found.max_days)):
+        for window in reversed(self._asked(connection, complete).chunks(found.max_days)):
             self.window = window
             begun = self.runtime.clock()
             report = await found.fetch(self.http, connection, window)
@@ -149,11 +150,10 @@ class Run:
         self.connection = connection_of(found, login | {"name": f"account {row.id}"})
         return self.connection
 
-    def _asked(self, row: Row[Any], connection: Connection) -> Window:
+    def _asked(self, connection: Connection, complete: date | None) -> Window:
         """The days of the run; its end is never after the account's own today."""
         today = self.runtime.clock().astimezone(connection.zone).date()
-        last_success = row.last_success_at.astimezone(connection.zone).date() if row.last_success_at else None
-        first, last = syncs.rolling(today, last_success)
+        first, last = syncs.rolling(today, complete)
         last = min(self.run.to_day or last, today)
         return Window(first=min(self.run.from_day or first, last), last=last)
 

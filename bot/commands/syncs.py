@@ -16,7 +16,7 @@ from storage import accounts, names, revenue, syncs
 from storage.entities import page
 from storage.ledger.errors import ConnectorError, Refused
 from storage.ledger.facts import Report, Role
-from storage.syncs import Progress
+from storage.sync_status import Progress, statuses
 from storage.tables import accounts as table
 
 WITHOUT_API = ("postback_only", "csv_upload")
@@ -159,7 +159,7 @@ async def sync_status(ctx: Context, new: SyncStatus) -> Statuses:
     else:
         query = query.where(table.c.platform.not_in(WITHOUT_API))
     rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after)
-    return Statuses(await syncs.statuses(ctx.tx, rows), following)
+    return Statuses(await statuses(ctx.tx, rows), following)
 
 
 @command("sync confirm", role=Role.BUYER, says=confirmed, positional=("account",))

@@ -177,6 +177,22 @@ async def test_names_known_before_stand_when_the_platform_does_not_tell_them(ope
         assert len(named) == 3
 
 
+async def test_days_missed_in_an_outage_are_fetched_after_it(opened: Callable[[], Any]) -> None:
+    async with synced(opened) as (team, casino):
+        casino.fails(500)
+        team.clock.later(days=20)
+        await team.sync()
+        assert (await status(team))["state"] == "failed"
+        casino.fails(None)
+        await team.say("sync now main from=2026-09-01 to=2026-09-02")
+        await team.sync()
+        casino.standin.requests.clear()
+        team.clock.later(days=1)
+        await team.sync()
+        spans = [dict(r["query"])["from"] for r in casino.standin.requests if r["path"].endswith("/report")]
+        assert min(spans) <= "2026-10-13"
+
+
 async def test_a_sync_left_behind_by_a_dead_process_is_taken_over(opened: Callable[[], Any]) -> None:
     async with synced(opened) as (team, _casino):
         await team.say("sync now main")
