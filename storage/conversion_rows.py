@@ -10,7 +10,7 @@ from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import caps
-from storage.inserting import insert_many
+from storage.inserting import append, insert_many
 from storage.ledger.conversion_rules import Derived, Request
 from storage.ledger.facts import ClickLink, Event, Outcome, Status
 from storage.postback_accounts import Book, PostbackAccount
@@ -180,7 +180,7 @@ async def write_states(
             **{name: change.row[name] for name in ("status", "is_ftd", "amount", "currency", "occurred_at", "day")},
         })  # fmt: skip
     if rows:
-        await tx.execute(insert(conversion_states), rows)
+        await append(tx, conversion_states, rows)
 
 
 async def put_right(tx: AsyncConnection, changes: Sequence[Change], stored: Mapping[int, Request]) -> None:
@@ -214,7 +214,7 @@ async def touch(tx: AsyncConnection, days: Iterable[tuple[int, date]]) -> None:
     """Mark report days as moved, for storage.settle."""
     rows = [{"team_id": team_id, "day": day} for team_id, day in sorted(days)]
     if rows:
-        await tx.execute(insert(touched), rows)
+        await append(tx, touched, rows)
 
 
 async def _count_caps(tx: AsyncConnection, changes: Iterable[Change], book: Book) -> None:

@@ -7,6 +7,16 @@ from typing import Any
 from sqlalchemy import Table, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.straight import AtOnce
+
+
+async def append(tx: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows whose ids nobody needs to know."""
+    if isinstance(tx, AtOnce):
+        tx.insert(table, rows)
+    else:
+        await tx.execute(insert(table), rows)
+
 
 async def insert_many(
     tx: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]], *, told_apart_by: tuple[str, ...]
@@ -17,6 +27,8 @@ async def insert_many(
     are recognised by `told_apart_by`; ids of rows alike in all of them are given in ascending order. Columns that are
     null in every row are left out, which most of a conversion's are.
     """
+    if isinstance(tx, AtOnce):
+        return tx.insert(table, rows)
     held = [name for name in rows[0] if name in told_apart_by or any(row[name] is not None for row in rows)]
     rows = [{name: row[name] for name in held} for row in rows]
     columns = (table.c.id, *(table.c[name] for name in told_apart_by))

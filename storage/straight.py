@@ -10,11 +10,13 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection, Table, create_engine
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.pool import NullPool
@@ -81,7 +83,7 @@ class Straight:
         async with self._database.turn:
             await self._begin(self._raw)
             try:
-                result = _driven(work(cast(AsyncConnection, _Now(self._connection))))
+                result = _driven(work(cast(AsyncConnection, AtOnce(self._connection, self._raw))))
                 loop = asyncio.get_running_loop()
                 await loop.run_in_executor(self._thread, self._raw.execute, "COMMIT")
             except BaseException:
@@ -114,14 +116,46 @@ class Straight:
         return True
 
 
-class _Now:
+class AtOnce:
     """Enough of an AsyncConnection for storage's functions; every statement is done when it is asked."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, raw: sqlite3.Connection) -> None:
         self._connection = connection
+        self._raw = raw
 
     async def execute(self, statement: Any, parameters: Any = None) -> Any:
         return self._connection.execute(statement, parameters)
+
+    def insert(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> list[int]:
+        """Insert rows under ids of our own: nobody else writes meanwhile. Half the cost of asking for them."""
+        last = self._raw.execute(f"SELECT coalesce(max(id), 0) FROM {table.name}").fetchone()[0]  # noqa: S608
+        names = tuple(rows[0])
+        binds = [_binding(table, name) for name in names]
+        ids = list(range(last + 1, last + 1 + len(rows)))
+        self._raw.executemany(
+            _insert_text(table, names),
+            [
+                (number, *[bind(row[name]) if bind else row[name] for name, bind in zip(names, binds, strict=True)])
+                for number, row in zip(ids, rows, strict=True)
+            ],
+        )
+        return ids
+
+
+_DIALECT = sqlite.dialect()
+
+
+@cache
+def _insert_text(table: Table, names: tuple[str, ...]) -> str:
+    marks = ", ".join("?" * (len(names) + 1))
+    return f"INSERT INTO {table.name} (id, {', '.join(names)}) VALUES ({marks})"  # noqa: S608 - our own names
+
+
+@cache
+def _binding(table: Table, name: str) -> Callable[[Any], Any] | None:
+    """How a column's values are written, as SQLAlchemy does it."""
+    kind = table.c[name].type
+    return kind.dialect_impl(_DIALECT).bind_processor(_DIALECT)
 
 
 class _Borrowed:
