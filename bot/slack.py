@@ -1,7 +1,6 @@
 """Slack: what people type, press and submit, to commands and back. Knows Bolt; knows nothing of HTTP servers."""
 
 import asyncio
-import hashlib
 import logging
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -12,7 +11,6 @@ import msgspec
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.request.async_request import AsyncBoltRequest
-from slack_bolt.response import BoltResponse
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
@@ -21,8 +19,8 @@ from bot.context import Room
 from bot.session import Caller, Desk, Reply, handle
 from bot.slack_blocks import files, pictures
 from bot.slack_install import Installs
+from bot.slack_once import Once
 from bot.slack_post import SlackSender
-from storage import handled
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +131,7 @@ class SlackChat:
 
     def _listen(self) -> None:
         app = self.app
-        app.middleware(self._once)
+        app.middleware(Once(self.desk).handle)
         app.error(self._fault)
         app.command(re.compile(r".*"))(self._command)
         app.event("app_mention")(self._mention)
@@ -143,19 +141,6 @@ class SlackChat:
         for gone in ("app_uninstalled", "tokens_revoked"):
             app.event(gone)(self._gone)
         app.event(re.compile(r".*"))(_seen)
-
-    async def _once(self, request: AsyncBoltRequest, next_: Callable[[], Awaitable[BoltResponse]]) -> BoltResponse:
-        """The same signed request, the same event, or what Slack says it sends again is handled once, in whatever
-        process."""
-        keys = [f"slack:sig:{one}" for one in request.headers.get("x-slack-signature", [])]
-        if event := request.body.get("event_id"):
-            keys.append(f"slack:event:{event}")
-        body = f"slack:body:{hashlib.sha256(request.raw_body.encode()).hexdigest()}"
-        async with self.desk.database.begin() as tx:
-            again = "x-slack-retry-num" in request.headers and await handled.before(tx, body)
-            fresh = await handled.first_time(tx, self.desk.clock(), *keys)
-            await handled.first_time(tx, self.desk.clock(), body)
-        return await next_() if fresh and not again else BoltResponse(status=200, body="")
 
     async def _fault(self, error: Exception) -> None:
         log.error("a Slack listener failed", exc_info=error)

@@ -310,3 +310,13 @@ async def test_what_cannot_be_taken_back_is_asked_first_and_the_answer_is_the_as
 
 async def _told(one: Chatting, text: str) -> bool:
     return text in json.dumps(await one.calls(one.slack, "response"))
+
+
+async def test_slack_is_answered_in_time_while_the_database_is_busy_writing(chat: Chat) -> None:
+    async with chat() as one:
+        await one.flux(f"join {await one.invite()}")
+        async with one.database.turn:
+            answer = await one.on(one.slack, "command", text="member list")
+        assert answer["status"] == 200
+        assert answer["seconds"] < 2.5
+        await eventually(lambda: _told(one, "anna"), "the answer")
