@@ -35,6 +35,7 @@ class Command:
     changes: bool = True
     positional: tuple[str, ...] = ()
     keywords: tuple[str, ...] = ()
+    sentence: str = ""
     prepare: Handler | None = None
     confirm: Handler | None = None
     summary: str = ""
@@ -78,6 +79,7 @@ def command(
     changes: bool | None = None,
     positional: tuple[str, ...] = (),
     keywords: tuple[str, ...] = (),
+    sentence: str = "",
     prepare: Handler | None = None,
     confirm: Handler | None = None,
     aliases: tuple[str, ...] = (),
@@ -86,6 +88,7 @@ def command(
 
     `reads`: runs on a read transaction, and (unless it `changes` something by other means) answers GET.
     `positional`: fields that may come without their name. `keywords`: bare words that take the next word (`by day`).
+    `sentence`: the positional field that takes all bare words, so that it needs no quotes.
     `prepare`: slow outside work done before the transaction, its result in `ctx.prepared`.
     `confirm`: returns the consequence in words, or None.
     """
@@ -95,7 +98,7 @@ def command(
         takes = next(hint for argument, hint in hints.items() if argument not in {"ctx", "return"})
         COMMANDS[name] = Command(
             name=name, takes=takes, gives=hints["return"], handler=handler, role=role, says=says, reads=reads,
-            positional=positional, keywords=keywords, prepare=prepare, confirm=confirm, aliases=aliases,
+            positional=positional, keywords=keywords, sentence=sentence, prepare=prepare, confirm=confirm, aliases=aliases,
             changes=not reads if changes is None else changes,
             summary=(handler.__doc__ or "").strip().partition("\n")[0],
         )  # fmt: skip
@@ -145,6 +148,9 @@ def parse_words(words: list[tuple[str | None, str]]) -> tuple[Command, dict[str,
             value = next(rest, (None, ""))[1]
         else:
             name = key or next((one for one in free if one not in arguments), None)
+        if name is None and found.sentence in arguments:
+            arguments[found.sentence] += f" {value}"
+            continue
         if name is None:
             raise Refused(_too_much(found, value), field=value)
         if name in arguments:

@@ -102,7 +102,7 @@ def muted_card(ctx: Context, found: Page[Alert]) -> Message:
     return Message(f"{ctx.actor.name} snoozed {', '.join(o.code for o in found.items)} until {until:%d %b %H:%M} UTC")
 
 
-@command("alert add", role=Role.BUYER, says=alert_card, positional=("rule",))
+@command("alert add", role=Role.BUYER, says=alert_card, positional=("rule",), sentence="rule")
 async def add_alert(ctx: Context, new: AlertWanted) -> Alert:
     """Arm an alert in this room, and say how often it would have fired in the last 30 days."""
     terms = _terms(ctx, new)

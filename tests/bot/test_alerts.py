@@ -114,3 +114,11 @@ async def test_a_buyer_touches_alerts_of_own_campaigns_only(opened: Opened) -> N
         assert mine["campaigns"] == ["autumn"]
         with pytest.raises(Refused, match="not on your campaigns"):
             await say(f"alert remove {theirs['code']}", role=Role.BUYER, campaigns=("autumn",))
+
+
+async def test_a_rule_needs_no_quotes(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await tracked(say)
+        one = await say(f"alert add ftd < 50% of 7d avg for 2h campaign=spring {HERE}")
+        assert (one["rule"], one["campaigns"]) == ("ftd < 50% of 7d avg for 2h", ["spring"])
+        assert (await say(f"alert add no clicks for 45m {HERE}"))["rule"] == "no clicks for 45m"
