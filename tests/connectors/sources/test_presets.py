@@ -12,6 +12,7 @@ import pytest
 
 from bot.source_forms import check_url
 from connectors.sources import APIS, build, presets, read_token, token_request
+from connectors.sources.__main__ import document
 from storage.ledger.errors import Refused
 from storage.ledger.sending import Outgoing, Sending, placeholders, reveal, taken, unknown_macros
 from storage.outbound import told_of
@@ -135,6 +136,11 @@ def test_google_takes_no_reversal_and_gets_its_token_first() -> None:
     assert read_token("google", b'{"access_token":"t","expires_in":60}') == ("t", 60.0)
     with pytest.raises(Refused, match="authorise"):
         read_token("google", b'{"error":"invalid_grant"}')
+
+
+def test_the_documentation_lists_every_preset_as_it_is() -> None:
+    written_down = (Path(__file__).parents[3] / "docs" / "sources.md").read_text(encoding="utf-8")
+    assert written_down == document(), "run: python -m connectors.sources > docs/sources.md"
 
 
 if __name__ == "__main__":
