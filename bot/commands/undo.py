@@ -1,0 +1,97 @@
+"""Take back the last reversible change one made: by running what sets it to how it was before."""
+
+from typing import Any
+
+import msgspec
+
+from bot.arguments import Arguments, field_names
+from bot.command import COMMANDS, Answer, command, run
+from bot.context import Context
+from bot.message import Message, Notice
+from storage import audits
+from storage.audits import Recorded
+from storage.ledger.errors import Refused
+from storage.ledger.facts import Role
+
+#: What sets a state back; edits are set back field by field.
+INVERSE = {
+    "offer pause": "offer resume", "offer resume": "offer pause", "campaign pause": "campaign resume",
+    "campaign resume": "campaign pause", "site publish": "site pause", "account pause": "account resume",
+    "account resume": "account pause",
+}  # fmt: skip
+LOOK_BACK = 50
+
+
+class Undo(Arguments):
+    pass
+
+
+class Undone(msgspec.Struct, frozen=True):
+    """`undone` is the command taken back, `with_` the one that did it, `result` its own result."""
+
+    undone: str
+    with_: str = msgspec.field(name="with")
+    audit_id: int
+    result: Any
+
+
+async def _taken_back(ctx: Context, _new: Undo) -> tuple[Recorded, str, Answer]:
+    """Find what to take back and run its inverse as any other command: role check, transaction and audit included."""
+    async with ctx.database.read() as tx:
+        recent = await audits.page(tx, ctx.team_id, limit=LOOK_BACK)
+    taken = {number for one in recent if one.command == "undo" and one.after for number in one.after["audit_ids"]}
+    mine = [one for one in recent if one.actor == ctx.actor.name and one.id not in taken]
+    for one in mine:
+        if one.command == "undo":
+            continue
+        found = inverse(one)
+        if found is not None:
+            name, arguments = found
+            return one, name, await run(COMMANDS[name], arguments, ctx, confirmed=True)
+        if one.command not in {"confirm", "cancel", "join"}:
+            raise Refused(f"your last change, {one.command!r}, cannot be taken back", field="command")
+    raise Refused("there is no change of yours to take back", field="command")
+
+
+def inverse(one: Recorded) -> tuple[str, dict[str, Any]] | None:
+    """The command and arguments that set an entity back to what it was; None if there are none."""
+    before = one.before if isinstance(one.before, dict) else {}
+    after = one.after if isinstance(one.after, dict) else {}
+    code = after.get("code") or before.get("code")
+    if not code or not before:
+        return None
+    noun = one.command.partition(" ")[0]
+    if one.command in INVERSE:
+        return INVERSE[one.command], {noun: code}
+    if not one.command.endswith(" edit") or noun not in field_names(COMMANDS[one.command].takes):
+        return None
+    changed = {name: before[name] for name in field_names(COMMANDS[one.command].takes) if _differs(name, before, after)}
+    # A field that was empty before cannot be emptied by naming it: an edit leaves what is not named.
+    if not changed or any(value in (None, "", []) for value in changed.values()):
+        return None
+    return one.command, {noun: code, **{name: _said(name, value) for name, value in changed.items()}}
+
+
+def _differs(name: str, before: dict[str, Any], after: dict[str, Any]) -> bool:
+    return name in before and name in after and before[name] != after[name]
+
+
+def _said(name: str, value: Any) -> Any:
+    """A value as an argument takes it: amounts are shown in micro-units and said in whole ones."""
+    return str(value / 1_000_000) if name == "cost" and isinstance(value, int) else value
+
+
+def undone_card(ctx: Context, done: Undone) -> Message:
+    _, _, answer = ctx.prepared
+    return Message(f"Taken back: {done.undone}", (Notice("ok", answer.message.title),))
+
+
+@command("undo", role=Role.BUYER, says=undone_card, prepare=_taken_back)
+async def undo(ctx: Context, new: Undo) -> Undone:
+    """Take back your last reversible change."""
+    one, name, answer = ctx.prepared
+    done = Undone(one.command, name, one.id, answer.result)
+    recent = await audits.page(ctx.tx, ctx.team_id, limit=LOOK_BACK)
+    own = next(each.id for each in recent if each.command == name and each.actor == ctx.actor.name)
+    ctx.notes = {"entity": one.entity, "entity_id": one.entity_id, "after": {"audit_ids": [one.id, own]}}
+    return done

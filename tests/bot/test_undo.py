@@ -1,0 +1,48 @@
+"""undo takes back the last reversible change, and says when there is none."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from storage.ledger.errors import Refused
+from tests.bot.asking import Asker, asking
+
+Opened = Callable[[], Any]
+
+
+async def set_up(say: Asker) -> None:
+    await say.account()
+    await say("offer add casino=Lucky account=main tag=one url=https://lucky.example.test/?s={click_id} cap=5")
+    await say("campaign create c1 offers=lucky-one cost=0.05")
+
+
+async def test_pauses_and_edits_are_taken_back_one_by_one(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await set_up(say)
+        await say("campaign edit c1 cost=0.10 offers=lucky-one:7")
+        await say("offer pause lucky-one")
+        first = await say("undo")
+        assert (first["undone"], first["with"]) == ("offer pause", "offer resume")
+        assert "Taken back: offer pause" in say.told
+        assert (await say("offer show lucky-one"))["status"] == "active"
+        assert (await say("undo"))["undone"] == "campaign edit"
+        assert (await say("campaign show c1"))["offers"] == ["lucky-one:1"]
+
+
+async def test_an_edit_is_set_back_field_by_field(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await set_up(say)
+        await say("campaign edit c1 cost=0.10 offers=lucky-one:7")
+        await say("undo")
+        shown = await say("campaign show c1")
+        assert (shown["cost"], shown["offers"]) == (50_000, ["lucky-one:1"])
+
+
+async def test_what_cannot_be_taken_back_is_said(opened: Opened) -> None:
+    async with asking(opened) as say:
+        with pytest.raises(Refused, match="no change of yours"):
+            await say("undo")
+        await set_up(say)
+        with pytest.raises(Refused, match="campaign create"):
+            await say("undo")
