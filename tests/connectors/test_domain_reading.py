@@ -1,0 +1,69 @@
+"""Answers of name servers and registries are read, and nonsense of theirs is an error that says so."""
+
+import contextlib
+import struct
+from datetime import date
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors.domains import dns, rdap
+from connectors.domains.registry import registrar
+from storage.ledger.errors import ConnectorError, Refused
+from storage.ledger.hostnames import bought, is_bare, within
+
+#: An answer for brand.example.test with a CNAME and an address, names compressed.
+ANSWER = (
+    struct.pack("!6H", 7, 0x8580, 1, 2, 0, 0)
+    + b"\x05brand\x07example\x04test\x00\x00\x01\x00\x01"
+    + b"\xc0\x0c\x00\x05\x00\x01\x00\x00\x00\x3c\x00\x07\x04edge\xc0\x12"
+    + b"\xc0\x30\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\xc0\x00\x02\x09"
+)
+
+
+def test_an_answer_with_compressed_names_is_read() -> None:
+    reply = dns.read(ANSWER)
+    assert (reply.code, reply.authoritative, reply.truncated) == (0, True, False)
+    assert reply.values("CNAME") == ["edge.example.test"]
+    assert reply.values("A") == ["192.0.2.9"]
+
+
+def test_a_name_that_leads_round_in_circles_is_refused() -> None:
+    loop = struct.pack("!6H", 7, 0x8580, 1, 0, 0, 0) + b"\xc0\x0c\x00\x01\x00\x01"
+    with pytest.raises(ConnectorError):
+        dns.read(loop)
+
+
+@given(st.binary(max_size=300))
+def test_whatever_a_name_server_sends_is_read_or_refused(tail: bytes) -> None:
+    for raw in (tail, ANSWER[:12] + tail, ANSWER[: 12 + len(tail) % 60] + tail):
+        with contextlib.suppress(ConnectorError):
+            dns.read(raw)
+
+
+@given(st.binary(max_size=200))
+def test_whatever_a_registry_sends_is_read_or_refused(raw: bytes) -> None:
+    with contextlib.suppress(ConnectorError):
+        rdap.read(raw)
+
+
+def test_a_registration_is_read() -> None:
+    found = rdap.read(
+        b'{"events": [{"eventAction": "expiration", "eventDate": "2027-01-02T03:04:05Z"}], "status": ["active"]}'
+    )
+    assert (found.registered, found.until, found.status) == (True, date(2027, 1, 2), ("active",))
+
+
+def test_the_registered_domain_of_a_host_is_known() -> None:
+    assert bought("go.brand.com") == "brand.com"
+    assert bought("www.brand.co.uk") == "brand.co.uk"
+    assert is_bare("brand.co.uk")
+    assert not is_bare("www.brand.de")
+    assert within("a.b.brand.com") == "a.b"
+    assert within("brand.com") == ""
+
+
+def test_an_unknown_registrar_gets_the_nearest() -> None:
+    with pytest.raises(Refused, match="did you mean porkbun"):
+        registrar("porkbum")
