@@ -3,8 +3,10 @@
 import asyncio
 import logging
 import os
+from contextlib import nullcontext
 from typing import Any
 
+from aiolimiter import AsyncLimiter
 from telegram import Bot, InlineKeyboardButton, InlineKeyboardMarkup, InputFile, LinkPreviewOptions, ReplyParameters
 from telegram import Message as Posted
 from telegram.error import (
@@ -38,6 +40,7 @@ CLOSED = (
     "have no rights to send", "need administrator rights", "chat_restricted", "bot was kicked",
 )  # fmt: skip
 NO_TOPIC = ("message thread not found", "topic_deleted", "topic_closed", "topic_id_invalid")
+CALLS_A_SECOND = 26  # Telegram allows 30; answers to commands need a few
 _NEVER_LEFT = {"ConnectError", "ConnectTimeout", "PoolTimeout"}
 
 
@@ -52,7 +55,7 @@ def markup(keys: tuple[tuple[Key, ...], ...]) -> InlineKeyboardMarkup | None:
 
 async def post(
     desk: Desk, bot: Bot, chat: int | str, message: Message, *, thread: str = "", reply_to: int | None = None,
-    silent: bool = False,
+    silent: bool = False, pace: AsyncLimiter | None = None,
 ) -> int:  # fmt: skip
     """Post all parts of a message; returns the id of the first. Once that is posted, the rest waits its turn.
 
@@ -64,9 +67,11 @@ async def post(
         where["message_thread_id"] = int(thread)
     first, *rest = render(message)
     answer = {"reply_parameters": ReplyParameters(reply_to, allow_sending_without_reply=True)} if reply_to else {}
-    posted = await _part(bot, first, where | answer)
+    async with pace or nullcontext():
+        posted = await _part(bot, first, where | answer)
     for part in rest:
-        await _patiently(bot, part, where)
+        async with pace or nullcontext():
+            await _patiently(bot, part, where)
     return posted.message_id
 
 
@@ -136,6 +141,7 @@ class TelegramSender:
 
     def __init__(self, desk: Desk, bot: Bot) -> None:
         self.desk, self.bot = desk, bot
+        self.pace = AsyncLimiter(1, 1 / CALLS_A_SECOND)  # a digest is several calls: text, picture
 
     async def post(self, item: Queued, message: Message, *, under: str | None) -> str:
         reply_to = int(under) if under and under.isdigit() else None
@@ -151,12 +157,15 @@ class TelegramSender:
     async def _post(self, item: Queued, message: Message, thread: str, reply_to: int | None) -> int:
         try:
             return await post(
-                self.desk, self.bot, item.room, message, thread=thread, reply_to=reply_to, silent=item.silent
-            )
+                self.desk, self.bot, item.room, message, thread=thread, reply_to=reply_to, silent=item.silent,
+                pace=self.pace,
+            )  # fmt: skip
         except BadRequest as fault:
             if not thread or not any(one in fault.message.lower() for one in NO_TOPIC):
                 raise
-            return await post(self.desk, self.bot, item.room, message, reply_to=reply_to, silent=item.silent)
+            return await post(
+                self.desk, self.bot, item.room, message, reply_to=reply_to, silent=item.silent, pace=self.pace
+            )
 
 
 def sorted_fault(fault: TelegramError) -> Exception:
