@@ -98,7 +98,8 @@ def command(
         takes = next(hint for argument, hint in hints.items() if argument not in {"ctx", "return"})
         COMMANDS[name] = Command(
             name=name, takes=takes, gives=hints["return"], handler=handler, role=role, says=says, reads=reads,
-            positional=positional, keywords=keywords, sentence=sentence, prepare=prepare, confirm=confirm, aliases=aliases,
+            positional=positional, keywords=keywords, sentence=sentence, prepare=prepare, confirm=confirm,
+            aliases=aliases,
             changes=not reads if changes is None else changes,
             summary=(handler.__doc__ or "").strip().partition("\n")[0],
         )  # fmt: skip
