@@ -16,7 +16,7 @@ Ident = Callable[[Scope], tuple[str, bool]]
 
 
 def choose(
-    scope: Scope, site: Served, click: str, *, forced: str, ident: Ident
+    scope: Scope, site: Served, click: str, *, forced: str, ident: Ident, secure: bool
 ) -> tuple[Look, list[tuple[bytes, bytes]]]:
     """The look, and the cookie that keeps it; machines always see the site itself."""
     by_code = {look.code: look for look in site.looks}
@@ -31,7 +31,7 @@ def choose(
     if machine:
         return site.looks[0], []
     look = by_weight(site, click or who)
-    value = f"{name}={look.code}; Path=/; Max-Age={KEPT_SECONDS}; HttpOnly; SameSite=Lax"
+    value = f"{name}={look.code}; Path=/; Max-Age={KEPT_SECONDS}; HttpOnly; SameSite=Lax{'; Secure' if secure else ''}"
     return look, [(b"set-cookie", value.encode())]
 
 

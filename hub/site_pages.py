@@ -61,6 +61,20 @@ def missing_page(site: Served, look: Look, *, base: str, today: date) -> Page:
 
 
 @cache
+def for_crawlers(name: str, host: str) -> Page:
+    """robots.txt and sitemap.xml of a live domain: the page and its legal ones, not the links to offers."""
+    if name == "robots.txt":
+        text, kind = f"User-agent: *\nDisallow: /go/\nSitemap: https://{host}/sitemap.xml\n", b"text/plain"
+    else:
+        urls = "".join(f"<url><loc>https://{host}/{one}</loc></url>" for one in ("", *LEGAL))
+        text = f'<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">{urls}</urlset>'
+        kind = b"application/xml"
+    body = text.encode()
+    headers = (b"content-type", kind + b"; charset=utf-8"), (b"cache-control", b"max-age=3600")
+    return Page(status=200, headers=headers, parts=(body,), plain=body, zipped=gzip.compress(body, 9, mtime=0))
+
+
+@cache
 def nothing_page() -> Page:
     """What a host answers that is nobody's: it must not tell whose server this is."""
     return _page(

@@ -33,6 +33,7 @@ class Sites:
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
         self._own_host = (urlsplit(runtime.settings.public_url).hostname or "").lower()
+        self._secure = runtime.settings.public_url.startswith("https:")
         self._by_host: dict[str, Served] = {}
         self._by_code: dict[str, Served] = {}
         self._known: frozenset[str] = frozenset()
@@ -113,11 +114,15 @@ class Sites:
             await self._show(scope, send, site, base, name)
 
     async def _show(self, scope: Scope, send: Send, site: Served, base: str, name: str) -> None:
+        if not base and name in ("robots.txt", "sitemap.xml"):
+            await _answer(send, site_pages.for_crawlers(name, host_of(scope) or ""), scope, "", [])
+            return
         click = _click(scope)
         look = site.looks[0]
         cookies: list[tuple[bytes, bytes]] = []
         if not name:
-            look, cookies = choose(scope, site, click, forced=_asked_look(scope) if base else "", ident=self._ident)
+            forced = _asked_look(scope) if base else ""
+            look, cookies = choose(scope, site, click, forced=forced, ident=self._ident, secure=self._secure)
             if site.status != "draft":
                 self.visits.add(scope, site, click)
         await _answer(send, self._page(site, look, name, base), scope, click, cookies)

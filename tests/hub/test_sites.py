@@ -145,6 +145,12 @@ async def test_a_live_domain_serves_its_site_and_nothing_of_the_hub(opened: Call
             got = await team.get(f"/{page}", host="casino.example.test")
             assert got.status == 200
             assert 'href="/terms"' in got.text
+        robots = await team.get("/robots.txt", host="casino.example.test")
+        assert "Sitemap: https://casino.example.test/sitemap.xml" in robots.text
+        assert (
+            "<loc>https://casino.example.test/terms</loc>"
+            in (await team.get("/sitemap.xml", host="casino.example.test")).text
+        )
         missing = await team.get("/cockpit", host="casino.example.test")
         assert missing.status == 404
         assert await team.sites.ask("Casino.Example.test.")
