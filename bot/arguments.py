@@ -109,6 +109,8 @@ def _read(kinds: set[Any], value: Any, today: date) -> Any:
         return yes(value)
     if Decimal in kinds:
         return amount(value)
+    if dict in kinds and (isinstance(value, dict) or _is_json(value, "{")):
+        return msgspec.json.decode(value) if isinstance(value, str) else value
     if (tuple in kinds or list in kinds) and not isinstance(value, list):
         return [part.strip() for part in str(value).split(",") if part.strip()] if not _is_json(value, "[") else (
             msgspec.json.decode(value)

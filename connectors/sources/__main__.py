@@ -13,7 +13,7 @@ _HEAD = """# Traffic sources
 
 `source add name=… preset=…` takes everything below over into a source of your own, where each part can be changed:
 what things are called on our link, and what the source is told of which event. Presets stay off until every setting of
-your account is given (`settings=aid=123,tid=45`); settings are stored encrypted and are filled in when a postback is sent.
+your account is given (`settings=aid=123,tid=45`); settings are stored encrypted, filled in at sending.
 Without a preset: `source add name=… click_id=subid cost=bid first_deposit="https://…?cid={click_id}&payout={payout}"`.
 
 **Verified** says where the format is known from. What is *inferred* should be compared with your account before money
@@ -21,8 +21,8 @@ is spent.
 
 In templates: `{click_id}` (the source's own; `{source_click_id}` is the same), `{our_click_id}`, `{event}`, `{payout}`,
 `{payout_whole}`, `{currency}`, `{txn_id}`, `{key}` (one per conversion, the same at every try), `{random}`,
-`{timestamp}`, `{player_id}`, `{status}`, `{campaign}`, `{offer}`, `{site}`, `{country}`, `{sub1}` … `{sub10}`. Upper-case
-ones such as `{AID}` are your settings.
+`{timestamp}`, `{player_id}`, `{status}`, `{campaign}`, `{offer}`, `{site}`, `{country}`, `{sub1}` … `{sub10}`.
+Upper-case ones such as `{AID}` are your settings.
 """
 
 

@@ -174,3 +174,16 @@ async def test_an_account_may_sign_and_limit_its_postbacks(opened: Callable[[], 
             await say("postback map acme allow=nonsense")
         async with say.database.begin() as tx:
             await tx.execute(update(accounts).values(options={}))
+
+
+async def test_a_preset_is_off_until_the_accounts_values_are_given(opened: Callable[[], Any]) -> None:
+    async with told(opened) as (say, _scene):
+        made = await say("source add Propeller preset=propeller-ads settings=aid=A1")
+        assert (made["missing"], made["postbacks"]["first_deposit"]["enabled"]) == (["tid"], False)
+        assert "tid" in made["warnings"][0]
+        done = await say('source edit propeller settings={"tid":"T2"}')
+        assert (done["missing"], done["settings"]) == ([], ["aid", "tid"])
+        assert done["postbacks"]["first_deposit"]["enabled"] is True
+        assert "A1" not in str(done)
+        with pytest.raises(Refused, match="exoclick"):
+            await say("source add Exo preset=exoklick")
