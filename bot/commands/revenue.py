@@ -1,0 +1,84 @@
+"""What platforms have changed of settled days, and what they showed and took back."""
+
+from datetime import date, datetime, time, timedelta
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from bot.arguments import Arguments, refers
+from bot.command import command
+from bot.context import Context
+from bot.figures import count, money
+from bot.message import Message, Notice, Table, Text
+from storage import names, restatements
+from storage.ledger.errors import Forbidden
+from storage.ledger.facts import Role
+from storage.restatements import AMOUNTS, Restated
+from storage.tables import accounts
+
+DAYS = 30
+SHOWN = 50
+
+
+class Moved(Arguments):
+    since: Annotated[date | None, Meta(description="changes since the start of this day (30 days back, if absent)")] = (
+        None
+    )
+    account: Annotated[str | None, refers("account", "only this account")] = None
+
+
+class Restatements(msgspec.Struct, frozen=True, kw_only=True):
+    """Figures of settled days that are no longer what they were."""
+
+    since: datetime
+    items: list[Restated]
+    next: str | None = None
+
+
+def restated_message(ctx: Context, made: Restatements) -> Message:
+    since = f"since {made.since.astimezone(ctx.deployment.zone):%d %b %Y}"
+    if not made.items:
+        return Message(f"No settled figure has moved {since}", private=True)
+    columns = ("Day", "Account", "Segment", "Measure", "Was", "Is")
+    rows = tuple(
+        (f"{one.day}", one.account, one.tag or "no tag", one.measure.replace("_", " "), _told(one, one.before),
+         _told(one, one.now))
+        for one in made.items[:SHOWN]
+    )  # fmt: skip
+    gone = sum(one.vanished for one in made.items)
+    rest = (Notice("warning", f"{gone} of them were shown and taken back"),) if gone else ()
+    more = (Text(f"and {len(made.items) - SHOWN} more"),) if len(made.items) > SHOWN else ()
+    return Message(
+        f"{len(made.items)} settled figures moved {since}", (Table(columns, rows, numeric=(4, 5)), *rest, *more),
+        private=True,
+    )  # fmt: skip
+
+
+def _told(one: Restated, value: int | None) -> str:
+    return money(value, one.currency) if one.measure in AMOUNTS else count(value)
+
+
+@command("revenue restated", role=Role.VIEWER, says=restated_message, reads=True, positional=("since",))
+async def show_restated(ctx: Context, new: Moved) -> Restatements:
+    """Figures of settled days that platforms have changed since."""
+    return await _found(ctx, new)
+
+
+@command("revenue vanished", role=Role.VIEWER, says=restated_message, reads=True, positional=("since",))
+async def show_vanished(ctx: Context, new: Moved) -> Restatements:
+    """First deposits and commission that platforms showed and later withdrew."""
+    found = await _found(ctx, new)
+    return msgspec.structs.replace(found, items=[one for one in found.items if one.vanished])
+
+
+async def _found(ctx: Context, new: Moved) -> Restatements:
+    if ctx.actor.campaigns is not None:
+        raise Forbidden("restatements are the whole team's: your role is limited to campaigns")
+    first = new.since or ctx.today - timedelta(days=DAYS)
+    since = datetime.combine(first, time(), ctx.deployment.zone)
+    ids = None
+    if new.account is not None:
+        ids = [(await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")).id]
+    items = await restatements.since(ctx.tx, ctx.team_id, since, account_ids=ids)
+    return Restatements(since=since, items=items)
