@@ -140,6 +140,8 @@ def _web_address(word: str | None, field: str) -> str | None:
         fine = False
     if not fine or any(mark in text for mark in " \n\t"):
         raise Refused(f"{field}: not a web address: write https://…", field=field)
+    if parts.username or parts.password:
+        raise Refused(f"{field}: leave the user and password out of it: they have fields of their own", field=field)
     return text.rstrip("/") if field == "base_url" else text
 
 

@@ -59,6 +59,7 @@ async def test_a_failing_login_saves_nothing_unless_it_is_not_tried(opened: Call
         ("account add affilka base_url=x.example.test token=t timezone=Europe/Berlim", "timezone", "Europe/Berlin"),
         ("account add affilka base_url=x.example.test token=t currency=euros!", "currency", "EUR"),
         ("account add affilka base_url=ftp://x token=t", "base_url", "https"),
+        ("account add affilka base_url=https://u:p@x.example.test token=t", "base_url", "leave the user"),
         ("account add affilka report_url=https://x.example.test/r?token=t", "report_url", "custom date range"),
         ("account add affilka base_url=x.example.test token=t tag_from=campain", "tag_from", "campaign"),
         ('account add affilka base_url=x.example.test token=t options="{\\"pats\\": 1}"', "options", "path"),
