@@ -11,6 +11,7 @@ from sqlalchemy import func, or_, select
 
 from bot.arguments import _kinds, meta
 from bot.command import Command
+from bot.context import Actor
 from bot.session import Desk
 from storage import tables
 
@@ -117,7 +118,7 @@ def _literals(annotation: Any) -> tuple[str, ...]:
     return next((found for one in get_args(bare) if (found := _literals(one))), ())
 
 
-async def options(desk: Desk, team_id: int, question: Question, *, typed: str = "", limit: int = MOST) -> list[Option]:
+async def options(desk: Desk, actor: Actor, question: Question, *, typed: str = "", limit: int = MOST) -> list[Option]:
     """What the question may be answered with, of the data there is now; empty where anything may be typed."""
     if question.kind == "yes":
         return [Option("yes", "Yes"), Option("no", "No")]
@@ -128,11 +129,13 @@ async def options(desk: Desk, team_id: int, question: Question, *, typed: str = 
         return [Option(one, one) for one in sorted(known) if typed.lower() in one.lower()][:limit]
     if question.refers not in REFERRED:
         return []
-    return await _entities(desk, team_id, REFERRED[question.refers], typed, limit)
+    return await _entities(desk, actor, REFERRED[question.refers], typed, limit)
 
 
-async def _entities(desk: Desk, team_id: int, table: SqlTable, typed: str, limit: int) -> list[Option]:
-    query = select(table.c.code, table.c.name).where(table.c.team_id == team_id)
+async def _entities(desk: Desk, actor: Actor, table: SqlTable, typed: str, limit: int) -> list[Option]:
+    query = select(table.c.code, table.c.name).where(table.c.team_id == actor.team_id)
+    if table is tables.campaigns and actor.campaigns is not None:
+        query = query.where(table.c.code.in_(actor.campaigns))
     for gone in ("removed_at", "revoked_at"):
         if gone in table.c:
             query = query.where(table.c[gone].is_(None))

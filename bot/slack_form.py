@@ -8,6 +8,7 @@ import msgspec
 
 from bot.columns import cut
 from bot.command import COMMANDS
+from bot.context import Actor
 from bot.dialogue import MOST, Option, Question, asked_for, options
 from bot.message import Message
 from bot.session import Desk, Form
@@ -29,14 +30,14 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     extra: dict[str, Any] = msgspec.field(default_factory=dict)  # arguments that are not among its inputs
 
 
-async def view(desk: Desk, team_id: int, form: Form, origin: Origin, *, note: str = "") -> Json:
+async def view(desk: Desk, actor: Actor, form: Form, origin: Origin, *, note: str = "") -> Json:
     """The modal that asks for what a command takes, filled with what was given."""
     found = COMMANDS[form.command]
     asked = asked_for(desk, found, form.arguments)[:MOST_INPUTS]
     blocks = [section(plain(found.summary or found.name, TEXT))]
     blocks += [section(plain(f"⛔ {note}", TEXT))] if note else []
     for question in asked:
-        known = await options(desk, team_id, question)
+        known = await options(desk, actor, question)
         blocks.append(block(question, known, form.arguments.get(question.name)))
     return {
         "type": "modal", "callback_id": CALLBACK, "title": plain(found.name.capitalize(), 24),

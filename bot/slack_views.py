@@ -43,7 +43,7 @@ async def ask(chat: "SlackChat", room: Room, reply: Reply, body: dict[str, Any])
     origin = Origin(command=reply.form.command, channel=room.room, thread=room.thread, title=room.title)
     web = await chat.client(room.workspace)
     try:
-        shown = await slack_form.view(chat.desk, reply.actor.team_id, reply.form, origin)
+        shown = await slack_form.view(chat.desk, reply.actor, reply.form, origin)
         await web.api_call("views.open", json={"trigger_id": body["trigger_id"], "view": shown})
     except (SlackApiError, aiohttp.ClientError, TimeoutError) as fault:
         log.warning("a form could not be opened: %s", slack_post.reason(fault))
@@ -87,7 +87,7 @@ class _Views:
         web = await self.chat.client(room.workspace)
         if reply.form is not None and reply.actor is not None and not reply.done:
             note = reply.form.fault or reply.message.title
-            shown = await slack_form.view(self.chat.desk, reply.actor.team_id, reply.form, origin, note=note)
+            shown = await slack_form.view(self.chat.desk, reply.actor, reply.form, origin, note=note)
         else:
             shown = slack_form.told(reply.message, origin.command)
         try:
@@ -118,7 +118,7 @@ class _Views:
         actor = await identify(self.chat.desk, Caller(room=room))
         if isinstance(actor, Actor):
             form = Form(command=origin.command, arguments=arguments)
-            shown = await slack_form.view(self.chat.desk, actor.team_id, form, origin)
+            shown = await slack_form.view(self.chat.desk, actor, form, origin)
             web = await self.chat.client(room.workspace)
             await web.api_call("views.update", json={"view_id": body["view"]["id"], "view": shown})
 
@@ -129,7 +129,7 @@ class _Views:
         asked = [one for one in questions(COMMANDS[origin.command]) if one.name == body["block_id"]]
         known = []
         if isinstance(actor, Actor) and asked:
-            known = await options(self.chat.desk, actor.team_id, asked[0], typed=body.get("value", ""))
+            known = await options(self.chat.desk, actor, asked[0], typed=body.get("value", ""))
         await ack(options=[slack_form.option(one) for one in known])
 
     async def shortcut(self, ack: Any, body: dict[str, Any]) -> None:

@@ -157,7 +157,7 @@ class Asking:
     async def _ask(self, room: Room, actor: Actor, command: str, state: State) -> None:
         """Show the question: in the message of the one before, if that was answered by a button."""
         question = _question(command, state.asking)
-        state.known = await options(self.desk, actor.team_id, question)
+        state.known = await options(self.desk, actor, question)
         state.nonce = state.nonce or secrets.token_hex(3)
         await self._keep(room, command, state)
         text, keys = _text(command, question, state), _keys(_all(self.desk, command, state), question, state)

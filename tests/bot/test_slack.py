@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from typing import Any
 
 import httpx
@@ -320,3 +321,19 @@ async def test_slack_is_answered_in_time_while_the_database_is_busy_writing(chat
         assert answer["status"] == 200
         assert answer["seconds"] < 2.5
         await eventually(lambda: _told(one, "anna"), "the answer")
+
+
+async def test_a_buyer_limited_to_campaigns_is_offered_those_only(chat: Chat) -> None:
+    async with chat() as one:
+        await one.flux(f"join {await one.invite()}")
+        await one.flux('account add platform=postback_only name="Main" timezone=UTC currency=EUR')
+        await one.flux("offer add casino=Lucky account=main url=https://x.example.test/?c={click_id}")
+        for name in ("mine", "theirs"):
+            await one.flux(f"campaign create name={name} offers=lucky")
+        told = json.dumps(await one.flux("member invite role=buyer campaigns=mine"))
+        code = re.search(r"/flux join ([\w-]+)", told)
+        assert code
+        await one.flux(f"join {code[1]}", user="U0BOB", user_name="bob")
+        opened = await one.flux("campaign show", user="U0BOB")
+        (block,) = [block for block in opened["view"]["blocks"] if block["type"] == "input"]
+        assert [option["value"] for option in block["element"]["options"]] == ["mine"]
