@@ -9,7 +9,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import ControllerRouterHandler
 
 import bot.commands  # noqa: F401  registers every command
-from hub import api, boot, health, openapi, problems, sync
+from hub import api, boot, cockpit, health, openapi, problems, sync
 from hub.chats import Chats
 from hub.clicks import Clicks
 from hub.jobs import Jobs
@@ -100,5 +100,5 @@ def _handlers(runtime: Runtime, chats: Chats, sites: Sites) -> list[ControllerRo
 
     return [
         *health.health_routes(runtime), schema, tls_ask,
-        *api.command_routes(runtime), *chats.handlers,
+        *api.command_routes(runtime), *cockpit.cockpit_routes(runtime), *chats.handlers,
     ]  # fmt: skip

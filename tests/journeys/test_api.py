@@ -88,3 +88,22 @@ def test_the_cockpit_never_answers_on_a_strange_host(hub: Deployment) -> None:
         for path in ("/", "/api/v1/offer/list", "/readyz", "/schema/openapi.json"):
             assert client.get(path).status_code == 404
     assert hub.http.get("/tls/ask", params={"domain": "strange.example.com"}).status_code == 404
+
+
+def test_the_cockpit_shows_a_token_holder_the_numbers(hub: Deployment) -> None:
+    assert hub.http.get("/cockpit").status_code == 401
+    refused = hub.http.post("/cockpit/sign-in", data={"token": "wrong"})
+    assert (refused.status_code, "not known" in refused.text) == (401, True)
+    hub.post("campaign/create", name="<b>Bold</b> & Sons")
+    signed = hub.http.post("/cockpit/sign-in", data={"token": hub.token})
+    assert (signed.status_code, signed.headers["location"]) == (303, "/cockpit")
+    assert "httponly" in signed.headers["set-cookie"].lower()
+    page = hub.http.get("/cockpit")
+    assert page.status_code == 200
+    assert "b-bold-b-sons" in page.text
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    shown = hub.http.get("/cockpit", params={"say": "campaign show b-bold-b-sons"}).text
+    assert "&lt;b&gt;Bold&lt;/b&gt; &amp; Sons" in shown
+    refused_change = hub.http.get("/cockpit", params={"say": "campaign pause b-bold-b-sons"}).text
+    assert "changes something" in refused_change
+    assert hub.get("campaign/show", campaign="b-bold-b-sons")["status"] == "active"
