@@ -80,6 +80,7 @@ async def test_any_range_can_be_asked_for_and_is_fetched_in_pieces(opened: Calla
             await team.say("sync now main from=2026-10-25")
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("mode", "state", "told"),
     [(401, "paused", "refused the login"), ("login", "paused", "login page"), (500, "failed", "500"),
@@ -88,10 +89,8 @@ async def test_any_range_can_be_asked_for_and_is_fetched_in_pieces(opened: Calla
      ("cut", "failed", "half way")],
 )  # fmt: skip
 async def test_no_error_of_the_platform_changes_a_number(
-    opened: Callable[[], Any], mode: Any, state: str, told: str, request: pytest.FixtureRequest
+    opened: Callable[[], Any], mode: Any, state: str, told: str
 ) -> None:
-    if "postgresql" in request.node.name and mode != 401:
-        pytest.skip("one database is enough for the wording")
     async with synced(opened) as (team, casino):
         before = await figures(team, "commission_other")
         casino.fails(mode)
