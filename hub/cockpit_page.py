@@ -9,7 +9,7 @@ h1{font-size:1.1rem;margin:0}h2{font-size:1rem;margin:0 0 .75rem}form{display:fl
 input{flex:1;min-width:0;font:inherit;padding:.5rem .75rem;border:1px solid var(--line);border-radius:.5rem;
 background:var(--card);color:inherit}
 button,nav a{font:inherit;padding:.4rem .8rem;border:1px solid var(--line);border-radius:.5rem;background:var(--card);
-color:inherit;text-decoration:none;display:inline-block}
+color:inherit;text-decoration:none;display:inline-block;white-space:nowrap}
 button:hover,nav a:hover{border-color:var(--accent)}nav{display:flex;gap:.5rem;flex-wrap:wrap;margin-top:.75rem}
 article{background:var(--card);border:1px solid var(--line);border-radius:.75rem;padding:1rem;margin:0 0 1rem}
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
