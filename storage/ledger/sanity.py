@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import date
 
+import msgspec
+
 from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Figures, Report, RevenueRow
 
@@ -15,6 +17,8 @@ Values = tuple[int | None, ...]
 
 MEASURES = Figures.__struct_fields__
 COUNTS = 5  # how many of them are counts; the others are amounts
+
+_LIMIT = 1 << 62
 
 #: Rounding that a platform's own totals may show: half a cent a row, in micro-units.
 _ROUNDING = 5_000
@@ -42,9 +46,10 @@ def distinct(report: Report) -> dict[Key, RevenueRow]:
     Raises ConnectorError when a key comes twice with different figures: nobody could tell which are right.
     """
     rows: dict[Key, RevenueRow] = {}
-    for row in report.rows:
-        if not report.first <= row.day <= report.last:
+    for one in report.rows:
+        if not report.first <= one.day <= report.last:
             continue
+        row = _storable(one, report)
         held = rows.setdefault(key_of(row), row)
         if held is not row and held.figures != row.figures:
             raise ConnectorError(
@@ -53,6 +58,17 @@ def distinct(report: Report) -> dict[Key, RevenueRow]:
                 raw=report.raw,
             )
     return rows
+
+
+def _storable(row: RevenueRow, report: Report) -> RevenueRow:
+    """The row without NUL characters, which no database keeps. Raises ConnectorError for figures beyond 64 bits."""
+    for value in values_of(row.figures):
+        if value is not None and not -_LIMIT < value < _LIMIT:
+            raise ConnectorError(f"the report has a figure of {row.day} that is too large to be one", raw=report.raw)
+    if "\0" not in row.tag + row.sub + row.part + row.tag_name:
+        return row
+    texts = {name: getattr(row, name).replace("\0", "") for name in ("tag", "sub", "part", "tag_name")}
+    return msgspec.structs.replace(row, **texts)
 
 
 def suspicion(

@@ -89,6 +89,15 @@ async def test_a_day_twice_with_different_figures_changes_nothing(opened: Open) 
         assert await count(tx, table) == 0
 
 
+async def test_what_no_database_keeps_is_left_out_or_refused(opened: Open) -> None:
+    async with opened() as database, database.begin() as tx:
+        books = await build(tx)
+        await books.sync(tx, "acme", [row(FIRST, "ma\0in", ngr=1)], now=at(later(1)))
+        assert (await tx.execute(select(table.c.tag))).scalar_one() == "main"
+        with pytest.raises(ConnectorError, match="too large"):
+            await books.sync(tx, "acme", [row(FIRST, ngr=2**63)], now=at(later(1)))
+
+
 def fat(day: date, factor: int = 1) -> Any:
     return row(day, registrations=4 * factor, first_deposits=2 * factor, commission_cpa=100 * factor)
 
