@@ -61,8 +61,7 @@ def _period(facts: DigestFacts) -> Iterable[Block]:
     )  # fmt: skip
     yield Fields(fields)
     if report.rows or report.unassigned:
-        table = figures.report_table(figures.biggest(report, MOST_ROWS), facts.by)
-        yield table
+        yield figures.compact(figures.report_table(figures.biggest(report, MOST_ROWS), facts.by))
         more = len(report.rows) - MOST_ROWS
         yield Text(LEGEND + (f" · and {more} more rows: stats {facts.range} by {facts.by[0]}" if more > 0 else ""))
     else:
@@ -78,6 +77,10 @@ def _pending(facts: DigestFacts) -> Iterable[Block]:
     if facts.pending:
         yield Text("Pending", strong=True)
         yield Text("\n".join(_some([one.said for one in facts.pending])))
+    if facts.pending and facts.expected is not None:
+        one, currency = facts.expected, facts.report.currency
+        between = f"{figures.round_money(one.low, currency)} … {figures.round_money(one.high, currency)}"
+        yield Text(f"Estimate from FTDs in hand: ≈ {figures.round_money(one.estimate, currency)} (80%: {between})")
 
 
 def _restated(facts: DigestFacts) -> Iterable[Block]:

@@ -9,6 +9,7 @@ import msgspec
 from bot import figures
 from bot.context import Deployment
 from storage.attention import AccountHealth
+from storage.ledger.forecast import Estimate
 from storage.ledger.reporting import MergedReport, ReportRow
 from storage.ledger.schedule import Every
 from storage.restatements import AMOUNTS, Restated
@@ -94,6 +95,7 @@ class DigestFacts(msgspec.Struct, frozen=True, kw_only=True):
     restated: tuple[ChangedFigure, ...] = ()
     vanished: tuple[str, ...] = ()
     pending: tuple[Pending, ...] = ()
+    expected: Estimate | None = None  # what the pending days may bring
     attention: tuple[Attention, ...] = ()
     unmatched: int = 0
     has_accounts: bool = False

@@ -31,6 +31,8 @@ from bot.digest_facts import (
 from bot.message import Message
 from storage import attention, restatements
 from storage.attention import AccountHealth
+from storage.forecast import forecast
+from storage.ledger.forecast import Estimate
 from storage.ledger.reporting import MergedReport
 from storage.ledger.schedule import Every
 from storage.reports import ReportQuery, merged_report
@@ -91,10 +93,11 @@ async def _standing(tx: AsyncConnection, wanted: Wanted) -> _Standing:
     )
     n_days = (wanted.last - wanted.first).days + 1
     top, bottom = movers(report, before, by, n_days=n_days)
+    waiting = tuple(pending(one) for one in health if one.provisional and one.platform != "postback_only")
     return _Standing(DigestFacts(
         name=period_name(wanted), range=f"{wanted.first}..{wanted.last}", by=(by,), report=report,
         usual=usual(before, n_days=n_days), days=chart_days(days, wanted.last), top=top, bottom=bottom,
-        pending=tuple(pending(one) for one in health if one.provisional and one.platform != "postback_only"),
+        pending=waiting, expected=await _expected(tx, wanted) if waiting else None,
         attention=(*await _attention(tx, wanted, health, ids), *unmatched_words(unmatched), *unassigned_words(report)),
         unmatched=unmatched, has_accounts=bool(health), healthy=healthy_words(health, wanted),
     ), ids)  # fmt: skip
@@ -118,10 +121,20 @@ async def dimension(tx: AsyncConnection, team_id: int) -> str:
 
 
 async def _report(tx: AsyncConnection, wanted: Wanted, first: date, last: date, by: tuple[str, ...]) -> MergedReport:
-    return await merged_report(tx, ReportQuery(
+    return await merged_report(tx, _query(wanted, first, last, by))
+
+
+def _query(wanted: Wanted, first: date, last: date, by: tuple[str, ...] = ()) -> ReportQuery:
+    return ReportQuery(
         team_id=wanted.team_id, first=first, last=last, by=by, timezone=wanted.deployment.timezone,
         currency=wanted.deployment.currency, campaigns=wanted.campaigns,
-    ))  # fmt: skip
+    )  # fmt: skip
+
+
+async def _expected(tx: AsyncConnection, wanted: Wanted) -> Estimate | None:
+    """What the days still pending may bring."""
+    first = min(wanted.first, wanted.last - timedelta(days=LOOK_BACK - 1))
+    return (await forecast(tx, _query(wanted, first, wanted.last))).total
 
 
 def _days_before(first: date) -> tuple[date, date]:

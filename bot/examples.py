@@ -8,6 +8,7 @@ from bot.alert_messages import Fired, fires, happened, over, storm
 from bot.digest_facts import Attention, ChangedFigure, DayFigures, DigestFacts, Mover, Pending, Usual
 from bot.message import Button, Buttons, Chart, Fields, File, Message, Notice, Series, Table, Text, error
 from storage.alerts import History, Terms, Watch
+from storage.ledger.forecast import Estimate
 from storage.ledger.reporting import Layers, MergedReport, ReportRow
 from storage.ledger.thresholds import read_rule
 
@@ -54,6 +55,7 @@ DIGEST = DigestFacts(
     ),
     vanished=("18 Nov affilka-main / spring: FTD 20 → 18",),
     pending=(Pending(account="referon", said="referon: 21 Nov, next sync 22 Nov 10:00 UTC"),),
+    expected=Estimate(1_240_000_000, 980_000_000, 1_530_000_000, 60),
     attention=(
         Attention(level="error", text="cellxpert: sync paused: the API key was refused"),
         Attention(level="warning", text="12 unmatched postbacks: their click is unknown"),

@@ -122,6 +122,14 @@ def label(value: str | None, dimension: str) -> str:
     return value or (f"no {dimension}" if dimension not in {"country", "device"} else "unknown")
 
 
+def compact(table: Table) -> Table:
+    """Without the ratios that a phone has no room for."""
+    kept = [n for n, name in enumerate(table.columns) if name not in {"CR", "Reg2dep", "EPC"}]
+    rows = tuple(tuple(row[n] for n in kept) for row in table.rows)
+    numeric = tuple(place for place, n in enumerate(kept) if n in table.numeric)
+    return Table(tuple(table.columns[n] for n in kept), rows, numeric)
+
+
 def report_table(report: MergedReport, by: Sequence[str], *, most: int = MOST_ROWS) -> Table:
     """The report's first rows, what no offer claims, the totals."""
     heads = tuple(_TITLES.get(one, one.capitalize()) for one in by) or ("",)
