@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.day_facts import span
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Report, RevenueRow
-from storage.ledger.sanity import Key, Values, distinct, suspicion, values_of
+from storage.ledger.sanity import Key, Values, check_size, distinct, suspicion, values_of
 from storage.settle import touch
 from storage.tables import MEASURES, accounts, revenue, revenue_reports, revenue_revisions, settled_days
 
@@ -162,10 +162,12 @@ def _differences(
     for key, row in rows.items():
         before = stood.get(key)
         if before is None:
+            check_size(row)
             fresh[key] = row
             continue
         values = values_of(row.figures)
         if values != before.values:
+            check_size(row)
             changed[key] = values
         if row.tag_name != before.tag_name:
             renamed[key] = row.tag_name

@@ -49,7 +49,7 @@ def distinct(report: Report) -> dict[Key, RevenueRow]:
     for one in report.rows:
         if not report.first <= one.day <= report.last:
             continue
-        row = _storable(one, report)
+        row = _storable(one)
         held = rows.setdefault(key_of(row), row)
         if held is not row and held.figures != row.figures:
             raise ConnectorError(
@@ -60,15 +60,19 @@ def distinct(report: Report) -> dict[Key, RevenueRow]:
     return rows
 
 
-def _storable(row: RevenueRow, report: Report) -> RevenueRow:
-    """The row without NUL characters, which no database keeps. Raises ConnectorError for figures beyond 64 bits."""
-    for value in values_of(row.figures):
-        if value is not None and not -_LIMIT < value < _LIMIT:
-            raise ConnectorError(f"the report has a figure of {row.day} that is too large to be one", raw=report.raw)
+def _storable(row: RevenueRow) -> RevenueRow:
+    """The row without NUL characters, which no database keeps."""
     if "\0" not in row.tag + row.sub + row.part + row.tag_name:
         return row
     texts = {name: getattr(row, name).replace("\0", "") for name in ("tag", "sub", "part", "tag_name")}
     return msgspec.structs.replace(row, **texts)
+
+
+def check_size(row: RevenueRow) -> None:
+    """Raises ConnectorError for figures no database keeps."""
+    for value in values_of(row.figures):
+        if value is not None and not -_LIMIT < value < _LIMIT:
+            raise ConnectorError(f"the report has a figure of {row.day} that is too large to be one")
 
 
 def suspicion(
