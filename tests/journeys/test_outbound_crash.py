@@ -1,0 +1,77 @@
+"""`kill -9` between accepting a conversion and telling the source, and between telling and noting it."""
+
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import httpx
+import pytest
+
+from tests.journeys.deployment import Deployment, wait_for
+from tests.journeys.steps import click
+
+
+class SlowSource:
+    """A traffic source that keeps the hub waiting until it is let go."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, str]] = []
+        self.go = threading.Event()
+        source = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                source.asked.append(dict(parse_qsl(urlsplit(self.path).query)))
+                source.go.wait(20)
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_given: Any) -> None:
+                """Quiet."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+
+@pytest.fixture
+def source() -> Iterator[SlowSource]:
+    made = SlowSource()
+    threading.Thread(target=made.server.serve_forever, daemon=True).start()
+    yield made
+    made.go.set()
+    made.server.shutdown()
+    made.server.server_close()
+
+
+@pytest.mark.slow
+def test_a_conversion_is_told_at_least_once_with_one_key_whenever_the_hub_is_killed(
+    deploy: Callable[..., Deployment], source: SlowSource
+) -> None:
+    hub = deploy()
+    hub.start()
+    hub.post("account/add", name="acme", platform="postback_only", timezone="UTC", currency="EUR")
+    hub.post("offer/add", casino="Lucky", account="acme", url="https://lucky.example.test/?s={click_id}")
+    hub.post("source/add", name="Slow", registration=source.url + "/c?cid={click_id}&key={key}&e={event}",
+             first_deposit=source.url + "/c?cid={click_id}&key={key}&e={event}")  # fmt: skip
+    link = hub.post("campaign/create", name="Crash", offers=["lucky"], source="slow")["url"]
+    click_id = httpx.URL(click(hub, link, 1)).params["s"]
+    postback = hub.post("postback/url", account="acme")["url"]
+
+    answer = hub.http.get(postback, params={"click_id": click_id, "event": "reg"})
+    hub.kill()  # accepted, and most likely not sent yet
+    assert answer.json()["outcome"] == "accepted"
+    hub.days += 1  # claims of the dead process have lapsed
+    hub.start()
+    wait_for(lambda: source.asked, "the first call", told=hub.log)
+    hub.kill()  # the source has it, the hub never heard
+    hub.days += 1
+    source.go.set()
+    hub.start()
+    wait_for(lambda: hub.get("postback/sent", state="sent")["items"], "the note that it was sent", told=hub.log)
+    assert {one["cid"] for one in source.asked} == {"source-1"}
+    assert len({one["key"] for one in source.asked}) == 1
+    assert len(source.asked) >= 2
+    assert hub.http.get(postback, params={"click_id": click_id, "event": "reg"}).json()["outcome"] == "duplicate"
