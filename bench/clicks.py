@@ -29,5 +29,6 @@ def lines(*, n: int = 7, seconds: float = 3.0) -> list[Line]:
              detail=told(found, "unstored")),
         Line("durable click ÷ insert and commit per request", ratio(found, "clicks", "each"), 15,
              detail=told(found, "each")),
-        Line("p99 of the durable click ÷ of the Redirect", ratio(found, "clicks", "redirect", "p99"), 1.2, at_most=True),
+        Line("p99 of the durable click ÷ of the Redirect", ratio(found, "clicks", "redirect", "p99"), 1.2,
+             at_most=True),
     ]  # fmt: skip

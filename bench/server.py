@@ -3,6 +3,7 @@
 redirect  a Litestar handler returning a bare Redirect
 clicks    the application as it is served
 unstored  the same, with storage switched off
+reporting the application, running a 30-day report every second
 each      the same click logic, one SQLAlchemy insert and commit per request
 """
 
@@ -13,6 +14,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import uvloop
@@ -28,6 +30,7 @@ from hub.clicks import Clicks
 from hub.runtime import Runtime
 from hub.settings import read_settings
 from storage.engine import Database
+from storage.reports import ReportQuery, merged_report
 from storage.secrets import Box
 from storage.tables import clicks, user_agents
 from storage.writer_jobs import ClickJob, Job
@@ -112,6 +115,17 @@ class Each(Unstored):
         return asyncio.ensure_future(self._store(job))
 
 
+async def reports(app: Any) -> None:
+    """What somebody asking for the 30-day report every second costs."""
+    last = datetime.now(UTC).date() - timedelta(days=1)
+    query = ReportQuery(team_id=1, first=last - timedelta(days=29), last=last, by=("day", "campaign"))
+    database = app.clicks._database
+    while True:
+        async with database.read() as tx:
+            await merged_report(tx, query)
+        await asyncio.sleep(1)
+
+
 async def serve(kind: str, port: int) -> None:
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
@@ -119,6 +133,7 @@ async def serve(kind: str, port: int) -> None:
     async with app.lifespan():
         if kind in {"unstored", "each"}:
             app.clicks.writer = {"unstored": Unstored, "each": Each}[kind](app.clicks.writer)
+        beside = asyncio.create_task(reports(app)) if kind == "reporting" else None
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 50, 100)
@@ -129,6 +144,8 @@ async def serve(kind: str, port: int) -> None:
         serving = asyncio.create_task(server.serve())
         print("ready", flush=True)
         await stopping.wait()
+        if beside:
+            beside.cancel()
         server.stop()  # type: ignore[no-untyped-call]
         await asyncio.wait({serving}, timeout=5)
 

@@ -161,10 +161,12 @@ def servers(**kinds: "Server") -> Iterator[dict[str, Server]]:
 
 
 def load(
-    port: int, *, seconds: float, path: str = "/c/bench", connections: int = CONNECTIONS, seed: int = 0
-) -> Figures:
-    """Load on a server for some seconds, from a process on the last core."""
-    command = [sys.executable, "-m", "bench.load", str(port), str(seconds), str(connections), path, str(seed)]
+    port: int, *, seconds: float, path: str = "/c/bench", connections: int = CONNECTIONS, seed: int = 0,
+    form: str = "browsers", anywhere: bool = False,
+) -> Figures:  # fmt: skip
+    """Load on a server for some seconds, from a process on the last core. `form`: browsers or plain requests."""
+    words = [str(port), str(seconds), str(connections), path, str(seed), form, "anywhere" if anywhere else "pinned"]
+    command = [sys.executable, "-m", "bench.load", *words]
     out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     figures: Figures = json.loads(out)
     if figures["wrong"]:
@@ -172,14 +174,16 @@ def load(
     return figures
 
 
-def rounds(ports: dict[str, int], *, n: int, seconds: float, path: str = "/c/bench") -> dict[str, list[Figures]]:
+def rounds(
+    ports: dict[str, int], *, n: int, seconds: float, form: str = "browsers", anywhere: bool = False
+) -> dict[str, list[Figures]]:
     """Interleaved rounds: each server in turn, n times, after one short round to warm up."""
     found: dict[str, list[Figures]] = {name: [] for name in ports}
     for port in ports.values():
-        load(port, seconds=1.0, path=path, seed=99)
+        load(port, seconds=1.0, seed=99, form=form, anywhere=anywhere)
     for number in range(n):
         for name, port in ports.items():
-            found[name].append(load(port, seconds=seconds, path=path, seed=number))
+            found[name].append(load(port, seconds=seconds, seed=number, form=form, anywhere=anywhere))
     return found
 
 

@@ -31,8 +31,8 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def fill(path: Path, clicks: int, conversions: int) -> None:
-    """So many clicks over the last 30 days, their roll-up, and conversions."""
+def fill(path: Path, clicks: int, conversions: int) -> float:
+    """So many clicks over the last 30 days, their roll-up, and conversions; returns bytes per click."""
     database = sqlite3.connect(path, isolation_level=None)
     database.execute("PRAGMA synchronous=OFF")
     database.execute("PRAGMA cache_size=-200000")
@@ -41,15 +41,23 @@ def fill(path: Path, clicks: int, conversions: int) -> None:
     _campaigns(database)
     agents = [(n, f"agent {n}", ("mobile", "desktop", "tablet")[n % 3], "iOS", "Safari") for n in range(1, _AGENTS + 1)]
     database.executemany("INSERT INTO user_agents VALUES (?,?,?,?,?)", agents)
+    before = _bytes(database)
     marks = ",".join("?" * len(_COLUMNS))
     database.executemany(f"INSERT INTO clicks ({','.join(_COLUMNS)}) VALUES ({marks})", _clicks(today, clicks))
     database.execute(_ROLLUP)
+    grown = _bytes(database) - before
     database.executemany(_CONVERSION, _conversions(today, conversions))
     days = [(1, (today.date() - EPOCH_DAY).days - n) for n in range(1, DAYS + 1)]
     database.executemany("INSERT INTO touched (team_id, day) VALUES (?,?)", days)
     database.execute("COMMIT")
     database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     database.close()
+    return grown / clicks
+
+
+def _bytes(database: sqlite3.Connection) -> int:
+    pages, size = (database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+    return int(pages * size)
 
 
 def _campaigns(database: sqlite3.Connection) -> None:
@@ -69,10 +77,12 @@ def _clicks(today: datetime, count: int) -> Iterator[tuple[Any, ...]]:
         ms = int(n * step)
         dice = chance.getrandbits(60)
         yield (
-            start + (ms << 22) + (n & 4095), 1, 100 + dice % CAMPAIGNS, 0, 1 + (dice >> 8) % 4, 0,
-            first_hour + ms // 3_600_000, dice & 1, 0, 0, 1 + (dice >> 12) % _AGENTS, _COUNTRIES[(dice >> 22) % 5], "de",
+            start + (ms << 22) + (n & 4095), 1, 100 + dice % CAMPAIGNS, 0, 1 + dice % CAMPAIGNS % 4, 0,
+            first_hour + ms // 3_600_000, dice & 1, 0, 0, 1 + (dice >> 12) % _AGENTS,
+            _COUNTRIES[(dice >> 22) % 5], "de",
             bytearray(dice.to_bytes(8, "big")), bytearray((dice ^ 99).to_bytes(8, "big")),
-            "https://news.example.test/story", f"{dice:x}", 30_000, "EUR", f"banner-{dice % 7}", f"zone{dice % 500}",
+            "https://news.example.test/story" if n % 4 == 0 else None, f"{dice:x}", 30_000, "EUR",
+            f"banner-{dice % 7}", f"zone{dice % 500}",
         )  # fmt: skip
 
 
@@ -97,7 +107,7 @@ def _conversions(today: datetime, count: int) -> Iterator[tuple[Any, ...]]:
         event = "registration" if kind < 7 else "first_deposit" if kind < 9 else "deposit"
         day = (at.date() - EPOCH_DAY).days
         yield (
-            100 + chance.randrange(CAMPAIGNS), 1 + chance.randrange(4), event, f"t{n}", event == "first_deposit",
+            100 + n % CAMPAIGNS, 1 + n % CAMPAIGNS % 4, event, f"t{n}", event == "first_deposit",
             None if event == "registration" else 50_000_000, micros(at), micros(at), day, day,
         )  # fmt: skip
 
@@ -128,11 +138,8 @@ def lines(*, n: int = 5, seconds: float = 4.0) -> list[Line]:
         urls = {name: f"sqlite+aiosqlite:///{place / name}.db" for name in ("empty", "full", "tenth")}
         for url in urls.values():
             asyncio.run(set_up(url))
-        before = (place / "full.db").stat().st_size
-        fill(place / "full.db", clicks, 300_000)
-        with_conversions = (place / "full.db").stat().st_size - before
+        bytes_each = fill(place / "full.db", clicks, 300_000)
         fill(place / "tenth.db", clicks // 10, 30_000)
-        bytes_each = (with_conversions - 300_000 * 150) / clicks
         large, small = asyncio.run(report_ms(urls["full"])), asyncio.run(report_ms(urls["tenth"]))
         kinds = {"empty": Server("clicks", urls["empty"]), "full": Server("clicks", urls["full"])}
         with servers(**kinds) as started:
