@@ -156,7 +156,7 @@ def test_any_chart_becomes_a_picture(chart: Chart) -> None:
 def test_a_chart_of_thirty_days_is_drawn_within_a_quarter_second() -> None:
     days = tuple(f"2026-10-{n:02}" for n in range(1, 31))
     series = tuple(Series(name, tuple(float(n * n % 37) for n in range(30))) for name in ("Spend", "Commission"))
-    began = time.perf_counter()
+    began = time.process_time()
     drawn = picture.draw(Chart("Last 30 days", days, (*series, Series("FTD", (3.0,) * 30, "bar"))))
-    assert time.perf_counter() - began < 0.25
+    assert time.process_time() - began < 0.25
     assert len(drawn) < 60_000
