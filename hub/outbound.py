@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,6 +24,7 @@ CLAIMED_PER_HOST = 40
 SECONDS = 10.0  # of waiting for a source's answer
 PATIENCE = 12.0  # of one tick; what is left waits for the next
 _FLUSH = 0.2
+_LOOK = 1.0
 _BODY = 64_000
 
 
@@ -48,6 +49,8 @@ class Round:
         self._done: list[Attempt] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._chance = random.Random()
+        self._hosts: Collection[str] = ()
+        self._look_again = 0.0
 
     async def run(self) -> None:
         end = asyncio.get_running_loop().time() + PATIENCE
@@ -65,14 +68,22 @@ class Round:
 
     async def _claim(self) -> list[Claimed]:
         now = self._runtime.clock()
-        async with self._runtime.database.read() as tx:
-            hosts = await outbound.due_hosts(tx, now)
+        hosts = await self._due_hosts(now)
         room = {host: CLAIMED_PER_HOST - self._busy.get(host, 0) for host in hosts}
         room = {host: n for host, n in room.items() if n >= self._concurrency}
         if not room:
             return []
         async with self._runtime.database.begin() as tx:
             return await outbound.claim(tx, now, by_host=room)
+
+    async def _due_hosts(self, now: datetime) -> Collection[str]:
+        """Hosts with something due; counting a long outbox is not done at every turn."""
+        moment = asyncio.get_running_loop().time()
+        if moment >= self._look_again or not self._tasks:
+            async with self._runtime.database.read() as tx:
+                self._hosts = await outbound.due_hosts(tx, now)
+            self._look_again = moment + _LOOK
+        return self._hosts
 
     def _begin(self, http: Http, one: Claimed) -> None:
         self._busy[one.host] = self._busy.get(one.host, 0) + 1

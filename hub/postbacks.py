@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import datetime, timedelta
 from ipaddress import ip_address
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -31,6 +32,8 @@ log = structlog.get_logger()
 
 REFRESH_SECONDS = 0.3
 MOST_TOGETHER = 128  # placed without a pause: clicks of this process wait meanwhile
+FRESH, FRESH_EVERY = timedelta(minutes=15), timedelta(seconds=2)
+OLD, OLD_EVERY = timedelta(hours=48), timedelta(minutes=10)
 _FAILED = "could not be placed: kept, and can be replayed"
 
 
@@ -57,6 +60,7 @@ class Postbacks:
         self._seen = -1
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
+        self._looked: dict[timedelta, datetime] = {}
         self.counts: dict[str, int] = {}
 
     async def start(self) -> None:
@@ -202,6 +206,14 @@ class Postbacks:
         desk = self.desk()
         return list(await self._straight.run(lambda tx: receive(tx, arrivals, desk)))
 
+    def patience(self, now: datetime) -> timedelta | None:
+        """How old a waiting request may be to be looked at now; None if it is too soon to look again."""
+        for every, patience in ((OLD_EVERY, OLD), (FRESH_EVERY, FRESH)):
+            if now - self._looked.get(patience, now - every) >= every:
+                self._looked[patience] = now
+                return patience
+        return None
+
     def desk(self) -> Desk:
         """What placing requests needs, as it is known now."""
         assert self._codec is not None  # noqa: S101 - made by start()
@@ -255,13 +267,19 @@ async def _answer(send: Send, status: int, content: dict[str, Any]) -> None:
 
 
 async def retry_waiting(runtime: Runtime) -> int:
-    """Place requests whose click was not stored when they came and is now; how many there were."""
+    """Place requests whose click was not stored when they came and is now; how many there were.
+
+    Late clicks come out of the spool within seconds, so the latest requests are looked at often and old ones seldom.
+    """
     part = runtime.state.get("postbacks")
     if not isinstance(part, Postbacks):
         return 0
     now = runtime.clock()
+    patience = part.patience(now)
+    if patience is None:
+        return 0
     async with runtime.database.read() as tx:
-        if not await replays.any_to_retry(tx, now):
+        if not await replays.any_to_retry(tx, now - patience):
             return 0
     async with runtime.database.begin() as tx:
-        return await replays.retry_waiting(tx, part.desk())
+        return await replays.retry_waiting(tx, part.desk(), since=now - patience)

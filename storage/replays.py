@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, select
@@ -13,7 +13,6 @@ from storage.inbox import Arrival, Wanted, again, stored, waiting_for_clicks
 from storage.tables import accounts, clicks
 
 _CHUNK = 500
-PATIENCE = timedelta(hours=48)  # how long a request waits for its click to appear
 
 
 async def replay(
@@ -55,18 +54,18 @@ def _anew(row: Row[Any], desk: Desk) -> Arrival | None:
     return None if unreadable or same == was or not row.joined else one
 
 
-async def retry_waiting(tx: AsyncConnection, desk: Desk, *, limit: int = 500) -> int:
+async def retry_waiting(tx: AsyncConnection, desk: Desk, *, since: datetime, limit: int = 500) -> int:
     """Place requests whose click has been stored since they came (it may have lain in the spool); how many."""
-    rows = await waiting_for_clicks(tx, desk.now - PATIENCE, limit=5_000)
+    rows = await waiting_for_clicks(tx, since, limit=5_000)
     known = await _existing(tx, [row.click_id for row in rows])
     arrivals = [again(row, desk.book.by_id[row.account_id]) for row in rows if row.click_id in known][:limit]
     await receive(tx, arrivals, desk)
     return len(arrivals)
 
 
-async def any_to_retry(tx: AsyncConnection, now: datetime) -> bool:
+async def any_to_retry(tx: AsyncConnection, since: datetime) -> bool:
     """Whether a waiting request's click is there now; a look that locks nothing."""
-    rows = await waiting_for_clicks(tx, now - PATIENCE, limit=5_000)
+    rows = await waiting_for_clicks(tx, since, limit=5_000)
     return bool(await _existing(tx, [row.click_id for row in rows]))
 
 

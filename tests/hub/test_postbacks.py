@@ -4,6 +4,7 @@ import hashlib
 import hmac
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -11,10 +12,11 @@ import pytest
 from sqlalchemy import select, update
 
 from hub.ports import HubPorts
-from hub.postbacks import Postbacks
+from hub.postbacks import Postbacks, retry_waiting
 from hub.runtime import Runtime
 from hub.settings import Settings
 from storage import changes
+from storage.ledger.click_id import first_id_at
 from storage.secrets import Box
 from storage.tables import accounts, conversions, postbacks
 from tests.storage.scene import NOON, Scene, build
@@ -152,3 +154,20 @@ async def test_a_request_that_cannot_be_placed_is_still_kept(
         async with runtime.database.read() as tx:
             row = (await tx.execute(select(postbacks))).one()
         assert (row.outcome, row.query) == ("rejected", f"click_id={click}&event=reg".encode())
+
+
+async def test_a_request_that_came_before_its_click_is_placed_when_the_click_is_stored(
+    opened: Callable[[], Any],
+) -> None:
+    async with served(opened) as (client, scene, runtime):
+        click_id = first_id_at(NOON - timedelta(hours=1)) + 5
+        url = f"/postback/key-1?event=reg&click_id={scene.codec.encode(click_id)}"
+        assert (await client.get(url)).json()["outcome"] == "unmatched"
+        assert await retry_waiting(runtime) == 0
+        async with runtime.database.begin() as tx:
+            await scene.click(tx, 5)
+        runtime.clock = lambda: NOON + timedelta(seconds=3)
+        assert await retry_waiting(runtime) == 1
+        async with runtime.database.read() as tx:
+            row = (await tx.execute(select(postbacks))).one()
+        assert (row.outcome, row.conversion_id is not None) == ("accepted", True)
