@@ -18,8 +18,9 @@ from pathlib import Path
 
 _HEAD = struct.Struct("<8sQQQQ")
 _SLOT = struct.Struct("<QQQ")
+_START, _WIDTH = _HEAD.size, _SLOT.size
 _MAGIC = b"cfseen02"
-_SMALLEST = 1 << 14  # slots
+_SMALLEST = 1 << 16  # slots
 _LARGEST = 1 << 20
 _FULL = 0.6
 
@@ -35,30 +36,27 @@ class _Table:
         if magic != _MAGIC or len(self.map) != _HEAD.size + self.slots * _SLOT.size:
             raise OSError(f"{path} is no file of visitors: remove it")
         self.mask: int = self.slots - 1
+        self.end = len(self.map)
 
     @property
     def followed(self) -> bool:
         return bool(_HEAD.unpack_from(self.map)[4])
 
-    def find(self, visitor: int) -> int:
-        """Offset of the visitor's slot, or of the empty one where they would be."""
-        table, mask = self.map, self.mask
-        place = visitor & mask
-        while True:
-            at = _HEAD.size + place * _SLOT.size
-            if _SLOT.unpack_from(table, at)[0] in (0, visitor):
-                return at
-            place = (place + 1) & mask
-
     def put(self, rows: Sequence[tuple[int, int, int]]) -> None:
-        _, _, entries, newest, followed = _HEAD.unpack_from(self.map)
+        table, mask, unpack, pack = self.map, self.mask, _SLOT.unpack_from, _SLOT.pack_into
+        _, _, entries, newest, followed = _HEAD.unpack_from(table)
         for row in rows:
-            at = self.find(row[0])
-            entries += not _SLOT.unpack_from(self.map, at)[0]
-            _SLOT.pack_into(self.map, at, *row)
+            visitor = row[0]
+            at = (visitor & mask) * _WIDTH + _START
+            while (seen := unpack(table, at)[0]) != visitor and seen:
+                at += _WIDTH
+                if at >= self.end:
+                    at = _START
+            entries += not seen
+            pack(table, at, *row)
             newest = max(newest, row[1])
         self.entries, self.newest = entries, newest
-        _HEAD.pack_into(self.map, 0, _MAGIC, self.slots, entries, newest, followed)
+        _HEAD.pack_into(table, 0, _MAGIC, self.slots, entries, newest, followed)
 
     def mark_followed(self) -> None:
         _HEAD.pack_into(self.map, 0, _MAGIC, self.slots, self.entries, self.newest, 1)
@@ -84,10 +82,19 @@ class VisitorFile:
 
     def look(self, visitor: int, since: int) -> int | None:
         """The offer that a visitor saw, if their click is not older than the id `since`; None if unknown."""
+        unpack = _SLOT.unpack_from
         for table in reversed(self._tables):
-            seen, click, offer = _SLOT.unpack_from(table.map, table.find(visitor))
-            if seen:
-                return int(offer) if click >= since else None
+            slots = table.map
+            at = (visitor & table.mask) * _WIDTH + _START
+            while True:
+                seen, click, offer = unpack(slots, at)
+                if seen == visitor:
+                    return int(offer) if click >= since else None
+                if not seen:
+                    break
+                at += _WIDTH
+                if at >= table.end:
+                    at = _START
         return None
 
     def keep(self, rows: Sequence[tuple[int, int, int]], since: int) -> None:

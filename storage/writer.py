@@ -57,6 +57,7 @@ class Writer:
         self._call_wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
+        self._loop: asyncio.AbstractEventLoop
         self._down_since: float | None = None
         self._looked_for_orphans = 0.0
         self.full: set[tuple[int, str, int]] = set()  # caps found full; forgotten every tick
@@ -65,6 +66,7 @@ class Writer:
 
     async def start(self) -> None:
         """Open the connection and the spool; a database that is away does not stop the start."""
+        self._loop = asyncio.get_running_loop()
         await asyncio.to_thread(self._spool.open)
         try:
             await self._port.open()
@@ -91,9 +93,10 @@ class Writer:
 
     def submit(self, job: Job) -> "asyncio.Future[None]":
         """Store a click or an outgoing click; the future is done when it is on disk and the job has decided."""
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[None] = self._loop.create_future()
         self._jobs.append((job, done))
-        self._wake.set()
+        if not self._wake.is_set():
+            self._wake.set()
         return done
 
     async def run(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:

@@ -8,10 +8,11 @@ import asyncio
 import fcntl
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from sqlalchemy.dialects import sqlite
@@ -32,6 +33,44 @@ class Unavailable(Exception):
     """The database cannot be written now: locked by somebody else, full, gone."""
 
 
+class _Committer(threading.Thread):
+    """Runs COMMIT, which waits for the disk, beside the event loop; a queue and a wake-up, nothing more."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        super().__init__(name="commit", daemon=True)
+        self._connection = connection
+        self._asked: SimpleQueue[asyncio.Future[None] | None] = SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        self.start()
+
+    def commit(self) -> "asyncio.Future[None]":
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._asked.put(done)
+        return done
+
+    def end(self) -> None:
+        self._asked.put(None)
+        self.join()
+
+    def run(self) -> None:
+        while (done := self._asked.get()) is not None:
+            try:
+                self._connection.execute("COMMIT")
+            except Exception as error:
+                self._loop.call_soon_threadsafe(_settle, done, error)
+            else:
+                self._loop.call_soon_threadsafe(_settle, done, None)
+
+
+def _settle(done: "asyncio.Future[None]", error: Exception | None) -> None:
+    if done.done():
+        return
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error)
+
+
 class SqlitePort:
     """A connection of the writer's own; its processes take turns on a lock file, so nobody sleeps in a busy handler."""
 
@@ -39,7 +78,7 @@ class SqlitePort:
         self.statements = Statements(sqlite.dialect())
         self._path = make_url(database.url).database or ""
         self._turn = database.turn
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
+        self._committer: _Committer | None = None
         self._connection: sqlite3.Connection | None = None
         self._lock = -1
         self._held = False  # the lock file
@@ -55,9 +94,12 @@ class SqlitePort:
         )
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-32000", "temp_store=MEMORY"):
             self._connection.execute(f"PRAGMA {pragma}")
+        self._committer = _Committer(self._connection)
 
     async def close(self) -> None:
-        self._thread.shutdown()
+        if self._committer:
+            self._committer.end()
+            self._committer = None
         self._seen.close()
         if self._connection:
             self._connection.close()
@@ -111,8 +153,9 @@ class SqlitePort:
             self._turn.release()
 
     async def commit(self) -> None:
-        connection = self._open()
-        await asyncio.get_running_loop().run_in_executor(self._thread, connection.execute, "COMMIT")
+        if self._committer is None:
+            raise Unavailable("the database is not open")
+        await self._committer.commit()
         if self._fresh:
             self._seen.keep(*self._fresh)
             self._fresh = None
