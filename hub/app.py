@@ -41,7 +41,7 @@ class Hub(Litestar):
             if path.startswith("/postback/"):
                 await self.postbacks(scope, receive, send)
                 return
-            if path.startswith("/s/") or self.sites.owns(scope):
+            if path.startswith(("/s/", "/i/")) or self.sites.owns(scope):
                 await self.sites(scope, receive, send)
                 return
         await super().__call__(scope, receive, send)
@@ -62,6 +62,7 @@ def create_app(settings: Settings, *, only: str | None = None) -> Hub:
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
         await boot.prepare(runtime)
+        await boot.recover(runtime)
         started: list[Any] = []
         try:
             for part in parts:

@@ -10,7 +10,7 @@ from hub import rates
 from hub.ports import HubPorts
 from hub.runtime import Runtime
 from hub.settings import Settings
-from storage import teams
+from storage import settle, teams
 from storage.clicks import ensure_codec
 from storage.engine import Database
 from storage.ledger.errors import CasinoFluxError
@@ -64,6 +64,12 @@ async def prepare(runtime: Runtime) -> None:
         await _keep_timezone(runtime, await teams.fact(tx, "report_timezone"))
         await teams.keep_fact(tx, "report_timezone", runtime.settings.report_timezone)
     await rates.fill(runtime)
+
+
+async def recover(runtime: Runtime) -> None:
+    """What a killed process may have left undone; part of every start."""
+    async with runtime.database.begin() as tx:
+        await settle.touch_latest(tx)
 
 
 async def _keep_timezone(runtime: Runtime, stored: str | None) -> None:

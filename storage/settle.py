@@ -14,7 +14,8 @@ from storage.day_facts import catalogue, day_facts
 from storage.engine import Database
 from storage.ledger.cells import Cell
 from storage.ledger.merge import merge_day
-from storage.tables import accounts, conversions, merged, offers, revenue, touched
+from storage.tables import accounts, click_rollup, conversions, merged, offers, revenue, teams, touched
+from storage.types import EPOCH_DAY
 
 #: Days merged in one transaction: a long backfill must not hold up clicks.
 BATCH = 4
@@ -107,6 +108,16 @@ async def cells_of(tx: AsyncConnection, asked: Asked, day: date) -> list[Cell]:
     """A day's cells, merged now."""
     facts = await day_facts(tx, asked, day)
     return merge_day(facts, await catalogue(tx, asked.team_id), asked.grain)
+
+
+async def touch_latest(tx: AsyncConnection) -> None:
+    """Mark each team's last days with clicks: a writer that was killed may have owed their mark, given once a second."""
+    for team_id in (await tx.execute(select(teams.c.id))).scalars().all():
+        last = select(func.max(click_rollup.c.hour)).where(click_rollup.c.team_id == team_id)
+        hour = (await tx.execute(last)).scalar_one_or_none()
+        if hour is not None:
+            day = EPOCH_DAY + timedelta(days=hour // 24)
+            await touch(tx, team_id, (day, day - timedelta(days=1)))
 
 
 async def touch(tx: AsyncConnection, team_id: int, days: Iterable[date]) -> None:

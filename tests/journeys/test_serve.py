@@ -53,10 +53,9 @@ def test_a_kill_under_load_loses_no_answered_click(deploy: Deploy) -> None:
     hub.start()
     shown = [hub.try_post("click/show", click_id=one).status_code for one in answered[:: max(1, len(answered) // 60)]]
     assert set(shown) == {200}
-    day = hub.get("stats", range="today", by="campaign")
-    total = wait_for(lambda: hub.get("stats", range="today", by="campaign")["totals"], "the report", seconds=5)
+    total = hub.get("stats", range="today", by="campaign")["totals"]
     stored = total["clicks"] + total["bot_clicks"]
-    assert len(answered) <= stored <= len(answered) + len(threads), day
+    assert len(answered) <= stored <= len(answered) + len(threads)
     checked = hub.shell("db", "check")
     assert checked.returncode == 0, checked.stdout
 
