@@ -47,6 +47,7 @@ class Round:
         self._gates: dict[str, asyncio.Semaphore] = {}
         self._busy: dict[str, int] = {}
         self._done: list[Attempt] = []
+        self._unsent: list[int] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._chance = random.Random()
         self._hosts: Collection[str] = ()
@@ -103,6 +104,9 @@ class Round:
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=SECONDS * 2)
         await self._store()
+        if self._unsent:
+            async with self._runtime.database.begin() as tx:
+                await outbound.give_back(tx, self._unsent)
 
     @staticmethod
     def _waits_its_turn(task: asyncio.Task[None]) -> bool:
@@ -125,7 +129,11 @@ class Round:
             async with gate:
                 if task is not None:
                     task.set_name(f"sending {one.id}")
-                self._done.append(await self._try(http, one))
+                attempt = await self._try(http, one)
+            self._done.append(attempt)
+        except asyncio.CancelledError:
+            self._unsent.append(one.id)
+            raise
         finally:
             self._busy[one.host] -= 1
 
@@ -141,6 +149,9 @@ class Round:
             return self._failed(one, str(error), permanent=error.permanent)
         except CasinoFluxError as error:
             return self._failed(one, str(error), permanent=True)
+        except Exception as error:
+            log.error("postback to a source could not be sent", id=one.id, error=type(error).__name__)
+            return self._failed(one, f"could not be sent: {type(error).__name__}")
         fault = taken(answer.status, answer.body, request.success)
         text = _hidden(answer.body.decode("utf-8", errors="replace"), secrets)
         if fault is None:

@@ -226,6 +226,11 @@ async def claim(tx: AsyncConnection, now: datetime, *, by_host: Mapping[str, int
     return [_claimed(row) for row in await tx.execute(query.where(outbound.c.id.in_(ids)).order_by(outbound.c.id))]
 
 
+async def give_back(tx: AsyncConnection, ids: Sequence[int]) -> None:
+    """Messages that were claimed but not begun: anybody may take them at once."""
+    await tx.execute(update(outbound).where(outbound.c.id.in_(ids)).values(claimed_until=None))
+
+
 def _claimed(row: Row[Any]) -> Claimed:
     return Claimed(
         id=row.id, team_id=row.team_id, source_id=row.source_id, host=row.host, key=row.idempotency_key,

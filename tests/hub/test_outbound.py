@@ -211,3 +211,36 @@ async def test_a_click_without_the_sources_id_is_skipped_and_says_so(
         await outbound_job.tick(runtime)
         assert standin.received == []
         assert (await states(runtime))[0][1] == "skipped"
+
+
+async def test_a_long_outbox_is_drained_each_message_once(
+    opened: Callable[[], Any], source: tuple[TrafficSource, str]
+) -> None:
+    standin, url = source
+    async with told(opened, {"deposit": template(url)}) as (runtime, scene, _):
+        async with runtime.database.begin() as tx:
+            click = await scene.click(tx)
+            await scene.post(tx, *(f"click_id={click}&event=deposit&txn_id={n}" for n in range(120)))
+        await outbound_job.tick(runtime)
+        assert sorted(int(one["query"]["t"]) for one in standin.received) == list(range(120))
+        assert {state for _, state, _ in await states(runtime)} == {"sent"}
+
+
+async def test_what_was_claimed_but_not_begun_is_free_again_when_a_round_ends(
+    opened: Callable[[], Any], source: tuple[TrafficSource, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    standin, url = source
+    monkeypatch.setattr(outbound_job, "PATIENCE", 0.1)
+    async with told(opened, {"deposit": template(url)}, options={"per_second": 20, "concurrency": 1}) as parts:
+        runtime, scene, _ = parts
+        async with runtime.database.begin() as tx:
+            click = await scene.click(tx)
+            await scene.post(tx, *(f"click_id={click}&event=deposit&txn_id={n}" for n in range(30)))
+        for _ in range(12):
+            await outbound_job.tick(runtime)
+        assert len(standin.received) == len({one["query"]["t"] for one in standin.received})
+        found = await states(runtime)
+        assert sum(state == "sent" for _, state, _ in found) == len(standin.received)
+        async with runtime.database.read() as tx:
+            waiting = await tx.execute(select(table.c.claimed_until).where(table.c.state == "queued"))
+        assert set(waiting.scalars()) <= {None}
