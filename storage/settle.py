@@ -111,7 +111,7 @@ async def cells_of(tx: AsyncConnection, asked: Asked, day: date) -> list[Cell]:
 
 
 async def touch_latest(tx: AsyncConnection) -> None:
-    """Mark each team's last days with clicks: a writer that was killed may have owed their mark, given once a second."""
+    """Mark each team's last days with clicks: a writer that was killed may have owed their mark (one a second)."""
     for team_id in (await tx.execute(select(teams.c.id))).scalars().all():
         last = select(func.max(click_rollup.c.hour)).where(click_rollup.c.team_id == team_id)
         hour = (await tx.execute(last)).scalar_one_or_none()
