@@ -62,6 +62,11 @@ def secret_fields(takes: type[msgspec.Struct]) -> set[str]:
     return {f.encode_name for f in msgspec.structs.fields(takes) if meta(f.type)[2].get("secret")}
 
 
+def file_fields(takes: type[msgspec.Struct]) -> list[str]:
+    """Fields that take a file: over HTTP as base64, in a chat the one that came with the command."""
+    return [field.encode_name for field in msgspec.structs.fields(takes) if bytes in _kinds(field.type)]
+
+
 def fill(takes: type[msgspec.Struct], given: dict[str, Any], today: date) -> Any:
     """The struct from words (chat, shell, query) or JSON values. Raises Refused naming the field."""
     fields = {field.encode_name: field for field in msgspec.structs.fields(takes)}
@@ -90,7 +95,7 @@ def _refused(error: msgspec.ValidationError, fields: dict[str, Any]) -> Refused:
 
 def _value(name: str, annotation: Any, value: Any, today: date) -> Any:
     kind = _kinds(annotation)
-    if isinstance(value, str) and len(value) > MAX_ARGUMENT:
+    if isinstance(value, str) and len(value) > MAX_ARGUMENT and bytes not in kind:
         raise Refused(f"{name} may have {MAX_ARGUMENT:,} characters at most", field=name)
     if isinstance(value, str) and "\x00" in value:
         raise Refused(f"{name} holds a NUL character: remove it", field=name)
@@ -107,6 +112,8 @@ def _read(kinds: set[Any], value: Any, today: date) -> Any:
         return day(value, today)
     if bool in kinds and isinstance(value, str):
         return yes(value)
+    if bytes in kinds and isinstance(value, str) and value.startswith("data:"):
+        return value.partition(",")[2]
     if Decimal in kinds:
         return amount(value)
     if dict in kinds and (isinstance(value, dict) or _is_json(value, "{")):

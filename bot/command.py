@@ -218,10 +218,10 @@ async def _ask(found: Command, arguments: dict[str, Any], ctx: Context, conseque
 
 
 def masked(takes: type[msgspec.Struct], arguments: dict[str, Any]) -> dict[str, Any]:
-    """Arguments as the audit trail may keep them: credentials replaced."""
-    from bot.arguments import secret_fields
+    """Arguments as the audit trail may keep them: credentials and files replaced."""
+    from bot.arguments import file_fields, secret_fields
 
-    hidden = secret_fields(takes)
+    hidden = secret_fields(takes) | set(file_fields(takes))
     return {name: "•••" if name in hidden else value for name, value in arguments.items()}
 
 

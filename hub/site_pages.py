@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from hub import site_texts
 from storage.markets import market
-from storage.serving import Card, Look, Served
+from storage.serving import Look, Served
 
 FOLDER = Path(__file__).parent / "templates"
 LEGAL = ("terms", "privacy", "responsible-gambling")
@@ -46,7 +46,7 @@ def look_page(site: Served, look: Look, *, base: str, preview: bool, today: date
     """The site's own page. `base` stands before its links: empty on its domain, `/s/{code}` as preview."""
     found = _values(site, look, base=base, preview=preview, today=today)
     script = "" if site.status == "draft" else _script()
-    return _render(f"{look.theme}.html", found, robots=not preview, images=_origins(look.cards), script=script)
+    return _render(f"{look.theme}.html", found, robots=not preview, images=_origins(look), script=script)
 
 
 def legal_page(site: Served, look: Look, name: str, *, base: str, preview: bool, today: date) -> Page:
@@ -178,11 +178,12 @@ def _digest(text: str) -> str:
     return b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _origins(cards: tuple[Card, ...]) -> tuple[str, ...]:
-    """Where logos come from: the only other hosts a page may touch."""
-    parts = [urlsplit(card.logo) for card in cards if card.logo]
-    hosts = {f"{part.scheme}://{part.netloc.encode('idna').decode()}" for part in parts if part.netloc.isascii()}
-    return tuple(sorted(hosts))
+def _origins(look: Look) -> tuple[str, ...]:
+    """Where pictures come from: ourselves, and the hosts of linked logos, the only other ones a page may touch."""
+    parts = [urlsplit(card.logo) for card in look.cards if card.logo]
+    hosts = {f"{part.scheme}://{part.netloc}" for part in parts if part.netloc and part.netloc.isascii()}
+    own = any(not part.netloc for part in parts) or "image" in look.texts
+    return (*(("'self'",) if own else ()), *sorted(hosts))
 
 
 def _fill(text: str, names: dict[str, Any], **more: Any) -> str:

@@ -14,6 +14,7 @@ from hub import site_pages
 from hub.beacon import BEACON, Beacon
 from hub.domains import CHALLENGE, challenge
 from hub.runtime import Runtime
+from hub.site_images import Images
 from hub.site_looks import choose
 from hub.site_pages import LEGAL, Page
 from hub.site_visits import Visits
@@ -43,6 +44,7 @@ class Sites:
         self._turn = asyncio.Lock()  # a slow look must not put older pages over newer ones
         self.visits = Visits(runtime)
         self.beacon = Beacon(runtime)
+        self.images = Images(runtime)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -101,6 +103,9 @@ class Sites:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         method = scope["method"]  # type: ignore[typeddict-item]
+        if scope["path"].startswith("/i/") and method in {"GET", "HEAD"}:
+            await self._picture(scope, send)
+            return
         if await self._settled_elsewhere(scope, send):
             return
         site, base, name = self._place(scope)
@@ -112,6 +117,16 @@ class Sites:
             await _answer(send, site_pages.nothing_page(), scope, "", [])
         else:
             await self._show(scope, send, site, base, name)
+
+    async def _picture(self, scope: Scope, send: Send) -> None:
+        """A picture, under every name that is ours; a name that is nobody's has none."""
+        ours = host_of(scope) in self._known or not self.owns(scope)
+        page = await self.images.page(scope["path"]) if ours else None
+        if page is None:
+            await _answer(send, site_pages.nothing_page(), scope, "", [])
+            return
+        headers = [*page.headers, (b"content-length", str(len(page.plain)).encode())]
+        await _send(send, 200, headers, b"" if scope["method"] == "HEAD" else page.plain)  # type: ignore[typeddict-item]
 
     async def _show(self, scope: Scope, send: Send, site: Served, base: str, name: str) -> None:
         if not base and name in ("robots.txt", "sitemap.xml"):

@@ -16,7 +16,7 @@ from storage.tables.catalogue import (
     sources,
 )
 from storage.tables.deliveries import alerts, messages, outbound, outbound_attempts, subscriptions
-from storage.tables.landing import domain_quotes, registrars, site_variants, site_versions, site_views
+from storage.tables.landing import domain_quotes, images, registrars, site_variants, site_versions, site_views
 from storage.tables.people import (
     audits,
     changes,
@@ -85,6 +85,7 @@ __all__ = [
     "faults",
     "handled",
     "identities",
+    "images",
     "invites",
     "leases",
     "members",

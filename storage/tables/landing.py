@@ -1,6 +1,6 @@
 """What sites have been, and what is tried on them."""
 
-from sqlalchemy import BigInteger, Column, Integer, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Integer, LargeBinary, Table, Text, UniqueConstraint
 
 from storage.tables.base import index, key, metadata, named, reference, team
 from storage.types import Instant, Json
@@ -59,6 +59,22 @@ site_views = Table(
     Column("seen", Json, nullable=False),  # offer codes that came into view
     Column("clicked", Json, nullable=False),  # offer codes clicked, in order
     index("site_id", "day"),
+)
+
+#: Logos and pictures sent in chat, written anew as WebP; named by their content.
+images = Table(
+    "images",
+    metadata,
+    key(),
+    team(),
+    Column("hash", Text, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("alt", Text, nullable=False, server_default=""),
+    Column("created_at", Instant, nullable=False),
+    UniqueConstraint("team_id", "hash"),
+    index("hash"),
 )
 
 #: Our logins at registrars and DNS hosts.
