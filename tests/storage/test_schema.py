@@ -4,7 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import inspect, text
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, inspect, text
 
 from storage import schema
 from storage.ledger.errors import CasinoFluxError
@@ -25,3 +27,12 @@ async def test_a_newer_schema_is_refused(opened: Callable[[], Any]) -> None:
             await tx.execute(text("UPDATE alembic_version SET version_num = '9999'"))
         with pytest.raises(CasinoFluxError, match="9999"):
             await schema.upgrade(database)
+
+
+async def test_the_migrations_make_what_the_tables_say(opened: Callable[[], Any]) -> None:
+    def differences(connection: Connection) -> list[Any]:
+        options = {"include_name": lambda name, kind, _: kind != "table" or name in metadata.tables}
+        return compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
+
+    async with opened() as database, database.read() as tx:
+        assert await tx.run_sync(differences) == []
