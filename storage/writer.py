@@ -17,9 +17,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.engine import Database
 from storage.writer_batch import Batch, Counts, FaultKey, Touches
 from storage.writer_drain import Drain
-from storage.writer_jobs import ClickJob, Job, RollupKey
-from storage.writer_ports import Unavailable, port_of, unavailable
-from storage.writer_spool import Record, Spool, SpooledClick, SpooledOutgoing, orphans
+from storage.writer_jobs import Job, RollupKey
+from storage.writer_ports import port_of, unavailable
+from storage.writer_spool import Record, Spool, orphans, record_of
+from storage.writer_turns import Unavailable
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -217,8 +218,7 @@ class Writer:
     async def _spool_all(self, taken: list[tuple[Job, asyncio.Future[None]]]) -> None:
         records = []
         for job, _ in taken:
-            _decide_alone(job)
-            records.append(_record(job))
+            records.append(record_of(job))
         if not records:
             return
         try:
@@ -278,23 +278,6 @@ class Writer:
         except Exception as error:
             if not call.done.done():
                 call.done.set_exception(error)
-
-
-def _decide_alone(job: Job) -> None:
-    """Choose without the database."""
-    if isinstance(job, ClickJob):
-        job.click.unique = 1 if job.visitor_id else job.click.unique
-        job.decide()
-    else:
-        job.decide(None)
-
-
-def _record(job: Job) -> Record:
-    if isinstance(job, ClickJob):
-        return SpooledClick(job.click)
-    return SpooledOutgoing(
-        job.id, job.team_id, job.click_id, job.site_id, job.offer_id, job.hour, job.bot, job.cap
-    )  # fmt: skip
 
 
 def _told(error: BaseException) -> str:

@@ -5,14 +5,11 @@ runs in a thread: sharing the rows' work with a thread would cost a wait for the
 """
 
 import asyncio
-import fcntl
-import os
 import sqlite3
-import threading
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 from sqlalchemy.dialects import sqlite
@@ -23,52 +20,12 @@ from storage.engine import Database
 from storage.tables import clicks
 from storage.visitors import VisitorFile
 from storage.writer_statements import Compiled, Statements
+from storage.writer_turns import Helper, Turn, Unavailable
 
 _COLUMNS = [column.name for column in clicks.columns]
 _MISSING = ("", -1)
+SWITCH = 0.001  # seconds: how soon a finished commit gets the interpreter back from a busy event loop
 _PAUSE = 0.001  # seconds between two tries for a lock that another process holds
-
-
-class Unavailable(Exception):
-    """The database cannot be written now: locked by somebody else, full, gone."""
-
-
-class _Committer(threading.Thread):
-    """Runs COMMIT, which waits for the disk, beside the event loop; a queue and a wake-up, nothing more."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        super().__init__(name="commit", daemon=True)
-        self._connection = connection
-        self._asked: SimpleQueue[asyncio.Future[None] | None] = SimpleQueue()
-        self._loop = asyncio.get_running_loop()
-        self.start()
-
-    def commit(self) -> "asyncio.Future[None]":
-        done: asyncio.Future[None] = self._loop.create_future()
-        self._asked.put(done)
-        return done
-
-    def end(self) -> None:
-        self._asked.put(None)
-        self.join()
-
-    def run(self) -> None:
-        while (done := self._asked.get()) is not None:
-            try:
-                self._connection.execute("COMMIT")
-            except Exception as error:
-                self._loop.call_soon_threadsafe(_settle, done, error)
-            else:
-                self._loop.call_soon_threadsafe(_settle, done, None)
-
-
-def _settle(done: "asyncio.Future[None]", error: Exception | None) -> None:
-    if done.done():
-        return
-    if error is None:
-        done.set_result(None)
-    else:
-        done.set_exception(error)
 
 
 class SqlitePort:
@@ -78,23 +35,22 @@ class SqlitePort:
         self.statements = Statements(sqlite.dialect())
         self._path = make_url(database.url).database or ""
         self._turn = database.turn
-        self._committer: _Committer | None = None
+        self._committer: Helper | None = None
         self._connection: sqlite3.Connection | None = None
-        self._lock = -1
-        self._held = False  # the lock file
+        self._file: Turn | None = None
         self._turning = False  # the turn among this process's writers
         self._seen = VisitorFile(Path(self._path + ".seen"))
-        self._fresh: tuple[Sequence[tuple[int, int, int]], int] | None = None
 
     async def open(self) -> None:
         self._seen.open()
-        self._lock = os.open(self._path + ".turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._file = Turn(self._path + ".turn")
         self._connection = sqlite3.connect(
             self._path, isolation_level=None, check_same_thread=False, timeout=0, cached_statements=64
         )
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-32000", "temp_store=MEMORY"):
             self._connection.execute(f"PRAGMA {pragma}")
-        self._committer = _Committer(self._connection)
+        self._committer = Helper("commit")
+        sys.setswitchinterval(SWITCH)
 
     async def close(self) -> None:
         if self._committer:
@@ -103,9 +59,9 @@ class SqlitePort:
         self._seen.close()
         if self._connection:
             self._connection.close()
-        if self._lock >= 0:
-            os.close(self._lock)
-        self._connection, self._lock = None, -1
+        if self._file:
+            self._file.close()
+        self._connection, self._file = None, None
 
     async def begin(self, patience: float) -> None:
         """Take the write lock. Raises Unavailable after `patience` seconds."""
@@ -119,6 +75,9 @@ class SqlitePort:
         except TimeoutError:
             raise Unavailable("another transaction of this process is not ending") from None
         try:
+            if self._file is None:
+                raise Unavailable("the database is not open")
+            await self._file.take(max(0.0, end - time.monotonic()))
             while not self._try_begin():
                 if time.monotonic() >= end:
                     raise Unavailable("database is locked")
@@ -128,16 +87,8 @@ class SqlitePort:
             raise
 
     def _try_begin(self) -> bool:
-        if self._connection is None:
-            raise Unavailable("the database is not open")
-        if not self._held:
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-            self._held = True
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._open().execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
             if "locked" in str(error) or "busy" in str(error):
                 return False
@@ -145,9 +96,8 @@ class SqlitePort:
         return True
 
     def _release(self) -> None:
-        if self._held:
-            self._held = False
-            fcntl.flock(self._lock, fcntl.LOCK_UN)
+        if self._file:
+            self._file.give()
         if self._turning:
             self._turning = False
             self._turn.release()
@@ -155,14 +105,16 @@ class SqlitePort:
     async def commit(self) -> None:
         if self._committer is None:
             raise Unavailable("the database is not open")
-        await self._committer.commit()
-        if self._fresh:
-            self._seen.keep(*self._fresh)
-            self._fresh = None
+        await self._committer.do(self._commit)
         self._release()
 
+    def _commit(self) -> None:
+        """In the helper's thread: the next process need not wait for our event loop."""
+        self._open().execute("COMMIT")
+        if self._file:
+            self._file.give()
+
     async def rollback(self) -> None:
-        self._fresh = None
         try:
             if self._connection and self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
@@ -196,8 +148,8 @@ class SqlitePort:
         return found
 
     async def remember(self, rows: Sequence[tuple[int, int, int]], since: int) -> set[int]:
-        """Kept once they are committed; in its turn this process is the only one to look or keep."""
-        self._fresh = (rows, since)
+        """In its turn this process is the only one to look or keep."""
+        self._seen.keep(rows, since)
         return {row[0] for row in rows}
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from storage.writer_jobs import Cap, Click, OutgoingJob
+from storage.writer_jobs import Cap, Click, ClickJob, Job, OutgoingJob
 
 RESERVE = 2 << 20  # bytes: about 8,000 clicks
 _HEAD = struct.Struct("<II")
@@ -45,6 +45,20 @@ class SpooledOutgoing(msgspec.Struct, frozen=True, array_like=True, tag="o"):
 
 
 Record = SpooledClick | SpooledOutgoing
+
+
+def record_of(job: Job) -> Record:
+    """What is kept of a job while the database is away; the job decides without it."""
+    if isinstance(job, ClickJob):
+        if job.visitor_id:
+            job.click.unique = 1
+        job.decide()
+        return SpooledClick(job.click)
+    job.decide(None)
+    return SpooledOutgoing(
+        job.id, job.team_id, job.click_id, job.site_id, job.offer_id, job.hour, job.bot, job.cap
+    )  # fmt: skip
+
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Record)
