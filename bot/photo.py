@@ -39,7 +39,7 @@ def check(raw: bytes) -> None:
     if not raw:
         raise _refused("it is empty")
     if len(raw) > MOST_BYTES:
-        raise _refused(f"it has {len(raw) / 1e6:.1f} MB, the most is {MOST_BYTES // 1_000_000} MB: make it smaller")
+        raise refuse_large(len(raw))
     kind = _kind(raw)
     if kind is None:
         if _SVG.search(raw[:4096]):
@@ -110,6 +110,11 @@ def _kept(picture: "Picture", longest: int) -> Image:
     content = out.getvalue()
     digest = hashlib.sha256(content).hexdigest()[:32]
     return Image(hash=digest, content=content, width=picture.width, height=picture.height)
+
+
+def refuse_large(size: int) -> Refused:
+    """What to raise for a file of more than MOST_BYTES."""
+    return _refused(f"it has {size / 1e6:.1f} MB, the most is {MOST_BYTES // 1_000_000} MB: make it smaller")
 
 
 def _too_many(width: int, height: int) -> Refused:

@@ -1,7 +1,7 @@
 """What both chats do with a line of text: who says it, in whose room, what it asks, and what comes of it."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from bot import commands as _commands
-from bot.arguments import MissingFields
+from bot.arguments import MissingFields, file_fields
 from bot.command import COMMANDS, Command, parse, run
 from bot.commands.members import joined_card
 from bot.context import Actor, Context, Deployment, Ports, Room
@@ -65,13 +65,16 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     secret: bool = False  # it made something only the asker may see (an invitation, a token)
 
 
+Attached = Callable[[], Awaitable[bytes]]
+"""Fetches the file that came with a line. Raises Refused if the platform does not hand it over."""
+
 JOIN = {"slack": "/flux join CODE", "telegram": "/start CODE"}
 
 
-async def handle(desk: Desk, caller: Caller, text: str) -> Reply:
-    """Answer a line of text; never raises."""
+async def handle(desk: Desk, caller: Caller, text: str, *, attached: Attached | None = None) -> Reply:
+    """Answer a line of text, and the file that came along if its command takes one; never raises."""
     try:
-        return await _handle(desk, caller, text)
+        return await _handle(desk, caller, text, attached)
     except CasinoFluxError as fault:
         return Reply(message=error(str(fault)))
     except Exception:
@@ -84,7 +87,7 @@ def _broken(text: str) -> Message:
     return error("Something went wrong on our side; nothing was changed. It is in the log: please tell an owner.")
 
 
-async def _handle(desk: Desk, caller: Caller, text: str) -> Reply:
+async def _handle(desk: Desk, caller: Caller, text: str, attached: Attached | None) -> Reply:
     text = text.strip().removeprefix("/")
     joining = _joining(text)
     if joining is not None:
@@ -96,7 +99,11 @@ async def _handle(desk: Desk, caller: Caller, text: str) -> Reply:
         found, arguments = parse(text or "help")
     except Refused as fault:
         return Reply(message=error(str(fault)), actor=actor)
-    return await carry_out(desk, caller.room, actor, found, arguments)
+    if attached is None or not file_fields(found.takes) or not actor.role.includes(found.role):
+        return await carry_out(desk, caller.room, actor, found, arguments)
+    arguments[file_fields(found.takes)[0]] = await attached()
+    reply = await carry_out(desk, caller.room, actor, found, arguments)
+    return msgspec.structs.replace(reply, form=None)  # a form would have to remember the file
 
 
 async def carry_out(desk: Desk, room: Room, actor: Actor, found: Command, arguments: dict[str, Any]) -> Reply:

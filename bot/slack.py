@@ -14,7 +14,7 @@ from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot import slack_actions, slack_post, slack_text, slack_views
+from bot import slack_actions, slack_files, slack_post, slack_text, slack_views
 from bot.context import Room
 from bot.session import Caller, Desk, Reply, handle
 from bot.slack_blocks import files, pictures
@@ -25,6 +25,7 @@ from bot.slack_post import SlackSender
 log = logging.getLogger(__name__)
 
 STOP_WITHIN = 8  # seconds
+HEARD = {None, "thread_broadcast", "file_share"}  # subtypes of what people write themselves
 PATIENCE = 2.0  # seconds before somebody who waits is told that we are at work
 
 
@@ -86,8 +87,10 @@ class SlackChat:
 
     async def client(self, workspace: str, *, patient: bool = True) -> AsyncWebClient:
         """A Web API client with the workspace's token, or the one of the settings."""
-        token = await self.installs.token(workspace) or self.settings.bot_token
-        return slack_post.client(token, self.settings.api_url, self.session, patient=patient)
+        return slack_post.client(await self.token(workspace), self.settings.api_url, self.session, patient=patient)
+
+    async def token(self, workspace: str) -> str | None:
+        return await self.installs.token(workspace) or self.settings.bot_token
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Work that goes on after Slack has its answer; `stop` waits for it."""
@@ -196,7 +199,7 @@ class SlackChat:
     async def _direct(self, ack: Any, event: dict[str, Any], body: dict[str, Any]) -> None:
         """A line written to the bot in private"""
         await ack()
-        own = event.get("bot_id") or event.get("subtype") not in {None, "thread_broadcast"} or not event.get("user")
+        own = event.get("bot_id") or event.get("subtype") not in HEARD or not event.get("user")
         if event.get("channel_type") == "im" and not own:
             self.spawn(self._heard(event, body, slack_text.without_mention(event.get("text", ""))))
 
@@ -207,7 +210,10 @@ class SlackChat:
             thread=event.get("thread_ts", ""), private=channel.startswith("D"),
         )  # fmt: skip
         caller = Caller(room=room, name=await self._name(room) if slack_text.joins(text) else "")
-        reply = await handle(self.desk, caller, text)
+        file = slack_files.attached(
+            event, self.session, lambda: self.token(room.workspace), api_url=self.settings.api_url
+        )
+        reply = await handle(self.desk, caller, text, attached=file)
         if reply.form and reply.form.missing:
             reply = slack_text.with_form_button(reply, text)
         await self.tell(caller, reply, "")

@@ -15,7 +15,7 @@ from storage import teams
 from storage.ledger.errors import Refused
 
 SCOPES = (
-    "commands,chat:write,chat:write.public,app_mentions:read,im:history,im:write,users:read,files:write,"
+    "commands,chat:write,chat:write.public,app_mentions:read,im:history,im:write,users:read,files:read,files:write,"
     "channels:read,groups:read,team:read"
 )
 STATE_SECONDS = 600

@@ -14,6 +14,7 @@ from bot.delivery import lose
 from bot.message import Message, Text
 from bot.session import Caller, Desk, Reply, handle
 from bot.telegram_ask import Asking
+from bot.telegram_files import attached
 from bot.telegram_html import TEXT, render
 from storage import dialogues, rooms
 
@@ -74,7 +75,8 @@ class Hearing:
             await self._answer(caller, heard, text)
 
     async def _answer(self, caller: Caller, heard: Heard, text: str) -> None:
-        reply = await self._patiently(handle(self.desk, caller, text), caller.room)
+        work = handle(self.desk, caller, text, attached=attached(heard))
+        reply = await self._patiently(work, caller.room)
         if reply.form and reply.form.missing and reply.actor:
             await self.asking.begin(caller.room, reply.actor, reply.form)
             return

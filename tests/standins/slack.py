@@ -8,10 +8,12 @@ The Web API is under /api/. Control (`POST` JSON under /_control/):
   submit    {"view", "values": {block: value}, "user"}: a modal is sent in; `choose` and `suggest` act in an open one
   home      {"user"}: the App Home is opened; `event` {"event", "event_id"}; `raw` {"body", "headers", "skew", "secret"}
   fail      {"method", "error" | "status", "retry_after", "times"}: the next calls of a method fail
+  file      {"name", "base64"}: what /files/<name> gives to whom has the bot's token
   reset     forget everything
 `GET /_control/calls` lists Web API calls and responses: {"method", "body"}.
 """
 
+import base64
 import hashlib
 import hmac
 import itertools
@@ -37,6 +39,7 @@ class Slack:
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self.setup: dict[str, Any] = {"hub": "", "signing_secret": "stand-in-signing-secret", "workspace": WORKSPACE}
+        self.sent: dict[str, str] = {}
         self._forget()
 
     def _forget(self) -> None:
@@ -52,7 +55,16 @@ class Slack:
         if asked.path.startswith("/_upload/"):
             self._keep("upload", {"content": asked.body.decode("utf-8", "replace")})
             return Given(body=b"OK", headers={"Content-Type": "text/plain"})
+        if asked.path.startswith("/files/"):
+            return self._file(asked)
         return self._api(asked.path.removeprefix("/api/"), asked)
+
+    def _file(self, asked: Asked) -> Given:
+        """What people sent; without the bot's token the page of a login, as Slack does it."""
+        if not asked.headers.get("authorization", "").startswith("Bearer xoxb-"):
+            return Given(body=b"<!doctype html>sign in", headers={"Content-Type": "text/html; charset=utf-8"})
+        content = base64.b64decode(self.sent[asked.path.removeprefix("/files/")])
+        return Given(body=content, headers={"Content-Type": "image/png"})
 
     def _keep(self, method: str, body: dict[str, Any], token: str = "") -> None:
         with self._lock:
@@ -122,6 +134,8 @@ class Slack:
                 self.setup |= body | {"own": f"http://{asked.headers['host']}"}
             case "reset":
                 self._forget()
+            case "file":
+                self.sent[body["name"]] = body["base64"]
             case "views":
                 return Given(body=list(self.views))
             case "fail":
@@ -179,6 +193,7 @@ class Slack:
             "type": kind, "user": body.get("user", "U0ANNA"), "channel": body.get("channel", "C0GENERAL"),
             "text": body["text"], "ts": f"{int(time.time())}.{number:06}",
         }  # fmt: skip
+        event |= {name: body[name] for name in ("files", "subtype") if name in body}
         return event | more | ({"thread_ts": body["thread"]} if "thread" in body else {})
 
     def _mention(self, body: dict[str, Any]) -> str:

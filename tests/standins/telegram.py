@@ -2,6 +2,7 @@
 
 Control (`POST` JSON under /_control/):
   say       {"text", "chat", "user", "kind": "private"|"supergroup", "thread", "reply_to"}: a message reaches the bot
+  file      {"name", "base64"}: what getFile finds; `say` with "media": {"photo": …} makes its text the caption
   press     {"data", "message_id", "chat", "user"}: an inline button
   update    {…}: any update, sent as it is (with an update_id if it has none)
   member    {"chat", "status"}: the bot is kicked, blocked or let in
@@ -10,6 +11,7 @@ Control (`POST` JSON under /_control/):
 `GET /_control/calls` lists calls {"method", "body", "at"}; `GET /_control/chat?chat=` the messages standing there.
 """
 
+import base64
 import html.parser
 import itertools
 import json
@@ -21,7 +23,7 @@ import urllib.request
 from email.parser import BytesParser
 from email.policy import HTTP
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote
 
 from tests.standins.web import Asked, Given, main
 
@@ -39,6 +41,7 @@ class Telegram:
         self.webhook: dict[str, Any] = {}
         self.queue: list[dict[str, Any]] = []
         self.chats: dict[str, list[dict[str, Any]]] = {}
+        self.sent: dict[str, str] = {}
         self._forget()
 
     def _forget(self) -> None:
@@ -48,6 +51,8 @@ class Telegram:
     def __call__(self, asked: Asked) -> Given:
         if asked.path.startswith("/_control/"):
             return self._control(asked.path.removeprefix("/_control/"), asked)
+        if unquote(asked.path).startswith(f"/file/bot{TOKEN}/"):
+            return Given(body=base64.b64decode(self.sent[asked.path.rpartition("/")[2]]))
         match = re.fullmatch(r"/bot([^/]+)/(\w+)", asked.path)
         if match is None or match[1] != TOKEN:
             return wrong(404 if match is None else 401, "Not Found" if match is None else "Unauthorized")
@@ -86,6 +91,11 @@ class Telegram:
                 return right(self._edit(body, {}))
             case "sendDocument" | "sendPhoto":
                 return right(self._post(body, {"document": {"file_id": "f", "file_unique_id": "u"}}))
+            case "getFile":
+                name = body["file_id"]
+                if name not in self.sent:
+                    return wrong(400, "Bad Request: wrong file_id or the file is temporarily unavailable")
+                return right({"file_id": name, "file_unique_id": name, "file_path": f"photos/{name}"})
             case "deleteMessage":
                 self.chats[str(body["chat_id"])] = [
                     one
@@ -150,6 +160,8 @@ class Telegram:
                 self.failing.append({"times": 1, "code": 400, "description": ""} | body)
             case "say":
                 return self._deliver({"message": self._said(body)})
+            case "file":
+                self.sent[body["name"]] = body["base64"]
             case "press":
                 return self._deliver({"callback_query": self._pressed(body)})
             case "member":
@@ -164,9 +176,12 @@ class Telegram:
             "message_id": next(self._messages), "date": int(time.time()), "from": person(body), "chat": chat_of(chat),
             "text": body["text"],
         }  # fmt: skip
+        if "media" in body:
+            message |= body["media"] | {"caption": message.pop("text")}
         if body["text"].startswith("/"):
             length = len(body["text"].split()[0])
-            message["entities"] = [{"type": "bot_command", "offset": 0, "length": length}]
+            name = "caption_entities" if "media" in body else "entities"
+            message[name] = [{"type": "bot_command", "offset": 0, "length": length}]
         if "thread" in body:
             message |= {"message_thread_id": body["thread"], "is_topic_message": True}
         self.chats.setdefault(str(chat), []).append(message)
