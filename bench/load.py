@@ -103,9 +103,20 @@ def hammer(
     }
 
 
-def plain(path: str = "/c/bench") -> list[bytes]:
-    """Requests as load generators make them: one visitor who says nothing of themselves."""
-    return [f"GET {path}?sub1=a HTTP/1.1\r\nHost: track.example.test\r\n\r\n".encode()]
+def short(seed: int, path: str = "/c/bench") -> list[bytes]:
+    """Requests as load generators make them, yet of many visitors: a link's parameters, user agent and address."""
+    chance = random.Random(seed)
+    agents = [_ANDROID.format(chance.randint(11, 19), chance.randint(0, 9)) for _ in range(20)]
+    made = []
+    for n in range(REQUESTS):
+        address = f"{chance.choice(_NETS)}." + ".".join(str(chance.randint(1, 254)) for _ in range(3))
+        made.append(
+            (
+                f"GET {path}?click_id={chance.getrandbits(64):x}&cost=0.0{n % 9 + 1}&sub1=banner-{n % 7} HTTP/1.1\r\n"
+                f"Host: track.example.test\r\nUser-Agent: {chance.choice(agents)}\r\nX-Forwarded-For: {address}\r\n\r\n"
+            ).encode()
+        )
+    return made
 
 
 def main(
@@ -113,7 +124,7 @@ def main(
 ) -> None:
     if where != "anywhere":
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    requests = plain(path) if form == "plain" else clicks(int(seed), path)
+    requests = (short if form == "short" else clicks)(int(seed), path)
     print(json.dumps(hammer(int(port), float(seconds), int(connections), requests)))
 
 
