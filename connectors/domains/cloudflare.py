@@ -89,7 +89,7 @@ async def zone(http: Http, login: Login, domain: str) -> Zone:
 
 
 async def put_records(http: Http, login: Login, zone: Zone, records: Sequence[Any]) -> None:
-    for host in {record.name for record in records}:
+    for host in dict.fromkeys(record.name for record in records):
         there = await _call(http, login, "GET", f"/zones/{zone.id}/dns_records", params=(("name", host),))
         wanted = [(one.type, one.value) for one in records if one.name == host]
         for old in there:

@@ -56,7 +56,10 @@ async def register(http: Http, login: Login, quote: Quote) -> Order:
         await _call(http, login, f"/domain/create/{quote.name}", body, tries=1, headers=headers)
     except ConnectorError as error:
         return Order(state="failed" if error.permanent else "unknown", detail=str(error))
-    return await order(http, login, quote.name)
+    try:
+        return await order(http, login, quote.name)
+    except ConnectorError as error:  # it is paid: what failed is the look at it
+        return Order(state="pending", detail=str(error))
 
 
 async def order(http: Http, login: Login, domain: str) -> Order:
