@@ -35,6 +35,7 @@ class Port(Protocol):
     """The writer's own connection to a database."""
 
     statements: Statements
+    shared: bool  # whether others write at the same time: rows are locked one by one then
 
     async def many(self, statement: Compiled, rows: Sequence[tuple[Any, ...]]) -> None: ...
 
@@ -127,8 +128,9 @@ class Batch:
         """Write it all; the caller commits. Asks every job to decide, again where a cap proves full."""
         if self.clicks:
             await self._decide(port, now)
-            ids = await self.agent_ids(port, {job.click.agent for job in self.clicks})
-            await port.insert_clicks([job.click.row(ids[job.click.agent]) for job in self.clicks])
+            new = {job.click.agent for job in self.clicks if not job.click.agent.id}
+            ids = await self.agent_ids(port, new) if new else {}
+            await port.insert_clicks([_row(job.click, ids) for job in self.clicks])
             for job in self.clicks:
                 self.counts.add_click(job.click)
         for going in self.outgoing:
@@ -243,7 +245,8 @@ class Batch:
         statements = port.statements
         days = {(key[0], key[1] // 24) for key in self.counts.rollup}
         if self.counts.rollup:
-            await port.many(statements.rollup, [(*key, *row) for key, row in sorted(self.counts.rollup.items())])
+            rows = [(*key, *row) for key, row in self.counts.rollup.items()]
+            await port.many(statements.rollup, sorted(rows) if port.shared else rows)
         if self.counts.faults:
             await port.many(statements.faults, [(*key, n) for key, n in sorted(self.counts.faults.items())])
         self.marks = self._touches.due(days)
@@ -260,6 +263,10 @@ class Batch:
 
 
 _CAME = Came.__struct_fields__[:-1]
+
+
+def _row(click: Click, ids: dict[Agent, int]) -> tuple[Any, ...]:
+    return click.row(click.agent.id or ids[click.agent])
 
 
 def read_came(row: Sequence[Any]) -> Came:

@@ -33,6 +33,7 @@ class SqlitePort:
 
     def __init__(self, database: Database) -> None:
         self.statements = Statements(sqlite.dialect())
+        self.shared = False
         self._path = make_url(database.url).database or ""
         self._turn = database.turn
         self._committer: Helper | None = None
@@ -157,6 +158,7 @@ class PostgresPort:
     """A connection of the writer's own, outside the pool; opened again when the server has been away."""
 
     def __init__(self, database: Database) -> None:
+        self.shared = True
         self.statements = Statements(asyncpg_dialect.dialect())  # type: ignore[no-untyped-call]
         self._url = make_url(database.url).set(drivername="postgresql").render_as_string(hide_password=False)
         self._connection: Any = None
