@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage import clicks
 from storage.inbox import Entry
 from storage.ledger.click_id import Codec
-from storage.ledger.conversion_rules import VERY_SAME_WITHIN, Habits, Request, links, single
+from storage.ledger.conversion_links import links, single
+from storage.ledger.conversion_rules import VERY_SAME_WITHIN, Habits, Request
 from storage.ledger.facts import ClickLink, Event, Outcome, Status
 from storage.tables import outgoing, postbacks
 
@@ -157,7 +158,9 @@ def _conditions(
         elif of:
             column = postbacks.c.click_id if of == "click" else postbacks.c.player_id
             events = {e for a in accounts for e in Event if single(e, habits[a]) == family}
-            yield and_(mine, column.in_(values), postbacks.c.event.in_(events))
+            # Without statistics SQLite would rather read all of an account than look up its clicks.
+            where = () if of == "click" else (mine,)
+            yield and_(*where, column.in_(values), postbacks.c.event.in_(events))
 
 
 async def very_same(tx: AsyncConnection, entries: Sequence[Entry]) -> dict[tuple[int, str], Any]:
