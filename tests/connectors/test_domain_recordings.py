@@ -102,9 +102,9 @@ async def played(kind: str, case: str) -> dict[str, Any]:
         except CasinoFluxError as error:
             outcome = {"error": str(error), "permanent": getattr(error, "permanent", None)}
         asked = [f"{one.method} {one.target} {one.body.decode()}".strip() for one in web.asked]
-    return msgspec.json.decode(
-        msgspec.json.encode({"asked": asked, **outcome}).replace(web.url.encode(), b"https://api")
-    )
+    told = msgspec.json.encode({"asked": asked, **outcome}).replace(web.url.encode(), b"https://api")
+    found: dict[str, Any] = msgspec.json.decode(told)
+    return found
 
 
 async def never() -> bytes:
