@@ -12,8 +12,6 @@ from hub.user_agents import UserAgents
 from storage.ledger.facts import Bot
 from storage.writer_jobs import Agent
 
-BURST = 60  # clicks a minute from one address
-_WINDOW = 60.0
 _KEPT = 50_000
 Headers = dict[bytes, bytes]
 Network = IPv4Network | IPv6Network
@@ -31,7 +29,7 @@ class Client(msgspec.Struct, gc=False):
 
 
 class Clients:
-    """Reads clients out of requests; keeps what it looked up, and counts clicks per address and minute."""
+    """Reads clients out of requests; keeps what it looked up."""
 
     def __init__(self, trusted: Sequence[Network], countries: Countries, agents: UserAgents) -> None:
         self._trusted = tuple(trusted)
@@ -42,20 +40,11 @@ class Clients:
         self._countries = countries
         self._agents = agents
         self._languages: dict[bytes, str] = {}
-        self._bursts: dict[str, list[float]] = {}
-        self._bursts_before: dict[str, list[float]] = {}
 
     def warm(self) -> None:
         """Load the tables before the first visitor comes."""
         self._agents.warm()
         self._countries.of("192.0.2.1")
-
-    def read(self, scope: Any, headers: Headers, seconds: float) -> Client:
-        """The client of a click at a Unix time; counts it as one of its address."""
-        client = self.look(scope, headers)
-        often = self._often(client.address, seconds)
-        client.bot = machine(scope["method"], headers) or client.bot or often
-        return client
 
     def look(self, scope: Any, headers: Headers) -> Client:
         """The client of any request."""
@@ -67,7 +56,7 @@ class Clients:
             address,
             self._countries.of(address),
             agent,
-            agent.bot,
+            machine(scope["method"], headers) or agent.bot,
             self._language(language) if language else "",
             referrer.decode("utf-8", "replace").replace("\x00", "")[:500] if referrer else "",
         )
@@ -126,17 +115,6 @@ class Clients:
             first = raw.decode("latin-1").partition(",")[0].partition(";")[0].partition("-")[0].strip().lower()
             known = self._languages[raw] = first if first.isalpha() and first.isascii() and len(first) <= 3 else ""
         return known
-
-    def _often(self, address: str, seconds: float) -> int:
-        """Whether the address clicks too often to be a person; the minute begins with its first click."""
-        window = self._bursts.get(address) or self._bursts_before.get(address)
-        if window is None or seconds - window[0] >= _WINDOW:
-            if len(self._bursts) >= _KEPT:
-                self._bursts, self._bursts_before = {}, self._bursts
-            self._bursts[address] = [seconds, 1]
-            return Bot.NO
-        window[1] += 1
-        return Bot.BURST if window[1] > BURST else Bot.NO
 
 
 def _odd(part: str) -> str | None:

@@ -7,6 +7,7 @@ from hub import click_answers as answers
 from hub.click_client import Clients, prefix
 from hub.click_jobs import CampaignJob, GoingJob, SiteJob
 from hub.click_query import EMPTY, Query, read_cost, read_currency, read_query
+from hub.click_rates import Rates
 from hub.click_state import State
 from hub.settings import Settings
 from storage.ledger.visitor import Remembered, browser_number, read_cookie, visitor_id
@@ -20,10 +21,11 @@ Headers = dict[bytes, bytes]
 class Maker:
     """Makes jobs; stateless but for what it is given."""
 
-    def __init__(self, state: State, clients: Clients, settings: Settings, writer: Writer) -> None:
+    def __init__(self, state: State, clients: Clients, settings: Settings, writer: Writer, *, rates: Rates) -> None:
         self.state = state
         self.clients = clients
         self._writer = writer
+        self._rates = rates
         self._currency = settings.report_currency
         self._keeps_prefix = settings.store_ip_prefix
 
@@ -34,15 +36,17 @@ class Maker:
         state = self.state
         now = state.clock()
         seconds = now.timestamp()
-        client = self.clients.read(scope, headers, seconds)
+        client = self.clients.look(scope, headers)
         agent, address = client.agent, client.address
         query = read_query(scope["query_string"], plan.source.places)
         keys = state.keys
         ip_hash = keys.address(address)
+        often = self._rates.count(ip_hash, seconds)
+        bot = client.bot or often
         browser = browser_number(ip_hash, agent.mark)
         click = Click(
             state.mint.make(seconds), plan.team_id, plan.id, plan.site.id if plan.site else 0, plan.source.id,
-            state.hour(seconds), agent, 0, 0, client.bot, 0, client.country, client.language,
+            state.hour(seconds), agent, 0, 0, bot, 0, client.country, client.language,
             bytearray(browser.to_bytes(8, "big")), bytearray(ip_hash), "", client.referrer, query.click_id, -1, "",
             query.subs,
         )  # fmt: skip
@@ -60,7 +64,7 @@ class Maker:
         kept = self._remembered(headers, job.place, now)
         if kept is not None:
             job.bound = kept.offer_id
-        elif not client.bot:
+        elif not bot:
             job.visitor_id = visitor_id(browser, job.place)
             elder = keys.address_yesterday(address)
             if elder is not None:
@@ -100,8 +104,9 @@ class Maker:
     ) -> GoingJob:
         """An outgoing click of a visitor who came with the click `click_id`."""
         seconds = self.state.clock().timestamp()
-        client = self.clients.read(scope, headers, seconds)
+        client = self.clients.look(scope, headers)
+        often = self._rates.count(self.state.keys.address(client.address), seconds)
         return GoingJob(
             self.state, site, offer_id, outgoing_id=self.state.mint.make(seconds), click_id=click_id, word=word,
-            seconds=seconds, bot=client.bot,
+            seconds=seconds, bot=client.bot or often,
         )  # fmt: skip

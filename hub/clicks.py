@@ -15,9 +15,10 @@ import structlog
 from sqlalchemy.engine import make_url
 
 from hub import click_answers as answers
-from hub.click_client import Client, Clients, machine
+from hub.click_client import Client, Clients
 from hub.click_jobs import CampaignJob
 from hub.click_maker import Maker
+from hub.click_rates import Rates
 from hub.click_state import State
 from hub.country import Countries
 from hub.runtime import Runtime
@@ -51,6 +52,7 @@ class Clicks:
         self._refreshed_at: datetime | None = None
         self._subjects: set[str] = set()
         self._failures = 0
+        self._stale = False
         self.state: State
         self.writer: Writer
 
@@ -70,7 +72,8 @@ class Clicks:
         )
         self.state.keys = keys
         self._seen_change = -1
-        self._maker = Maker(self.state, self._clients, runtime.settings, self.writer)
+        self._rates = Rates(spool_folder(self._database) / "rates")
+        self._maker = Maker(self.state, self._clients, runtime.settings, self.writer, rates=self._rates)
         await self.refresh()
         await asyncio.to_thread(self._clients.warm)
         await self.writer.start()
@@ -82,6 +85,7 @@ class Clicks:
             self._refreshing.cancel()
             await asyncio.gather(self._refreshing, return_exceptions=True)
             await self.writer.stop()
+            self._rates.close()
 
     async def refresh(self) -> None:
         """Take the configuration in as it is now; called by itself within a third of a second of any change."""
@@ -98,9 +102,11 @@ class Clicks:
             try:
                 await self.refresh()
                 await self._turn_keys()
+                self._stale = False
             except Exception as error:  # the database may be away: plans stay as they are, /readyz tells their age
-                log.warning("plans could not be refreshed", error=type(error).__name__)
-                await asyncio.sleep(REFRESH)
+                if not self._stale:
+                    log.warning("plans cannot be refreshed for now", error=type(error).__name__)
+                self._stale = True
 
     async def _turn_keys(self) -> None:
         today = self._runtime.clock().astimezone(UTC).date()
@@ -232,7 +238,7 @@ class Clicks:
         headers = dict(scope["headers"])
         seconds = self.state.clock().timestamp()
         client = self._clients.look(scope, headers)
-        if client.bot or machine(scope["method"], headers):
+        if client.bot:
             return False
         hour = self.state.hour(seconds)
         key = (team_id, hour, campaign_id, site_id, offer_id, source_id, client.country, client.agent.device, "")

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 
-from storage.ledger.facts import Reason
+from storage.ledger.facts import Bot, Reason
 from storage.tables import cap_counts
 from storage.writer_jobs import Agent
 from tests.hub.click_desk import WINDOWS, Desk, desk
@@ -64,6 +64,16 @@ async def test_uniqueness_is_exact_across_processes(database_url: str) -> None:
         gets = [one.get("/c/one", ip=f"192.0.2.{n}") for n in range(30) for one in (d, other)]
         await asyncio.gather(*gets)
         assert sum(click.unique_click for click in await d.stored()) == 30
+
+
+async def test_clicks_of_one_address_are_counted_across_processes(sqlite_url: str) -> None:
+    async with desk(sqlite_url) as d, desk(sqlite_url, create="") as other:
+        await d.offer("a")
+        await d.campaign("one", {"a": 1})
+        await other.clicks.refresh()
+        for n in range(66):
+            await (d, other)[n % 2].get("/c/one", ip="192.0.2.1")
+        assert sum(click.bot == Bot.BURST for click in await d.stored()) == 6
 
 
 async def test_machines_use_up_no_cap(database_url: str) -> None:
