@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import caps
 from storage.inserting import append, insert_many
-from storage.ledger.conversion_rules import Derived, Request
+from storage.ledger.conversion_facts import Derived, Request
 from storage.ledger.facts import ClickLink, Event, Outcome, Status
 from storage.postback_accounts import Book, PostbackAccount
 from storage.tables import SUBS, conversion_states, conversions, postbacks, touched

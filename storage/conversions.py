@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.conversion_rows import Change, put_right, write, write_states
 from storage.inbox import Arrival, Entry, again, keep, waiting_for_players
 from storage.ledger.click_id import Codec
-from storage.ledger.conversion_rules import Derived, Request, components
+from storage.ledger.conversion_facts import Derived, Request
+from storage.ledger.conversion_links import components
 from storage.ledger.facts import ClickLink, Outcome
 from storage.ledger.judging import Judgement, judge
 from storage.matching import match, neighbours, outgoing_offers, request, very_same

@@ -2,17 +2,17 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, and_, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.inserting import insert_many
 from storage.ledger.facts import Event, Outcome, Status
-from storage.ledger.postback import Decoded, Signal, decode, read
+from storage.ledger.postback import Signal, read
+from storage.ledger.postback_decoding import Decoded, decode
 from storage.postback_accounts import PostbackAccount
 from storage.tables import accounts, postbacks
 
@@ -259,45 +259,3 @@ async def waiting_for_players(tx: AsyncConnection, players: Mapping[int, Iterabl
         or_(*ors), postbacks.c.outcome == Outcome.UNMATCHED, postbacks.c.joined.is_(False), postbacks.c.click.is_(None)
     )
     return (await tx.execute(query.order_by(postbacks.c.id))).all()
-
-
-class Share(msgspec.Struct, frozen=True, kw_only=True):
-    """How many requests came in a time, and how many of them came to nothing (unmatched, unmapped, rejected)."""
-
-    total: int
-    failing: int
-
-    @property
-    def share(self) -> float | None:
-        return self.failing / self.total if self.total else None
-
-
-_FAILING = (Outcome.UNMATCHED, Outcome.UNMAPPED, Outcome.REJECTED)
-
-
-async def failing_share(
-    tx: AsyncConnection, team_id: int, *, now: datetime, window: timedelta, account_id: int | None = None
-) -> Share:
-    """The share of failing requests over the last `window`, for alerts."""
-    failing = func.coalesce(func.sum(case((postbacks.c.outcome.in_(_FAILING), 1), else_=0)), 0)
-    query = select(func.count().label("total"), failing.label("failing")).where(
-        postbacks.c.team_id == team_id, postbacks.c.received_at >= now - window
-    )
-    if account_id is not None:
-        query = query.where(postbacks.c.account_id == account_id)
-    row = (await tx.execute(query)).one()
-    return Share(total=int(row.total), failing=int(row.failing))
-
-
-async def unmatched_count(tx: AsyncConnection, team_id: int, day: date, *, zone: ZoneInfo) -> int:
-    """How many requests of a report day have found no click yet, for the digest."""
-    start = datetime(day.year, day.month, day.day, tzinfo=zone)
-    following = day + timedelta(days=1)
-    end = datetime(following.year, following.month, following.day, tzinfo=zone)
-    query = select(func.count()).where(
-        postbacks.c.team_id == team_id,
-        postbacks.c.outcome == Outcome.UNMATCHED,
-        postbacks.c.received_at >= start,
-        postbacks.c.received_at < end,
-    )
-    return int((await tx.execute(query)).scalar_one())

@@ -14,7 +14,8 @@ from storage.conversions import Desk, Received, receive
 from storage.inbox import Arrival
 from storage.ledger.errors import Missing, Refused
 from storage.ledger.facts import Event, Status
-from storage.ledger.postback import Decoded, Signal
+from storage.ledger.postback import Signal
+from storage.ledger.postback_decoding import Decoded
 from storage.postback_accounts import PostbackAccount
 from storage.tables import conversion_states, conversions
 

@@ -10,8 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage import clicks
 from storage.inbox import Entry
 from storage.ledger.click_id import Codec
+from storage.ledger.conversion_facts import Habits, Request
 from storage.ledger.conversion_links import links, single
-from storage.ledger.conversion_rules import VERY_SAME_WITHIN, Habits, Request
+from storage.ledger.conversion_rules import VERY_SAME_WITHIN
 from storage.ledger.facts import ClickLink, Event, Outcome, Status
 from storage.tables import outgoing, postbacks
 

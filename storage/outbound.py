@@ -1,6 +1,6 @@
 """The outbox to traffic sources: filled in the transaction that accepts a conversion, delivered at least once."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,7 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage import clicks as click_storage
 from storage.conversion_rows import Change
 from storage.ledger.click_id import instant_of
-from storage.ledger.errors import Missing
 from storage.ledger.facts import Event, Status
 from storage.ledger.sending import Outgoing, Sending, Success, fill, host, idempotency_key, share, values
 from storage.tables import (
@@ -278,68 +277,3 @@ def _state(one: Attempt) -> str:
 
 def _printable(text: str) -> str:
     return text[:_ANSWER].replace("\x00", "\ufffd")
-
-
-class Sent(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of the delivery history, with what the latest try got."""
-
-    id: int
-    source: str
-    conversion_id: int
-    event: str
-    state: str
-    attempts: int
-    created_at: datetime
-    next_at: datetime | None
-    host: str
-    status: int | None
-    answer: str
-    error: str | None
-
-
-async def history(
-    tx: AsyncConnection, team_id: int, *, state: str | None = None, source_id: int | None = None,
-    conversion_ids: Iterable[int] = (), limit: int = 50, after: int | None = None,
-) -> list[Sent]:  # fmt: skip
-    """Latest first; `after` is the id of the last one seen."""
-    latest = (
-        select(outbound_attempts.c.outbound_id, func.max(outbound_attempts.c.id).label("attempt"))
-        .group_by(outbound_attempts.c.outbound_id)
-        .subquery()
-    )
-    query = (
-        select(outbound, sources.c.code, outbound_attempts.c.status, outbound_attempts.c.answer,
-               outbound_attempts.c.error)
-        .join(sources, sources.c.id == outbound.c.source_id)
-        .outerjoin(latest, latest.c.outbound_id == outbound.c.id)
-        .outerjoin(outbound_attempts, outbound_attempts.c.id == latest.c.attempt)
-        .where(outbound.c.team_id == team_id)
-    )  # fmt: skip
-    if state is not None:
-        query = query.where(outbound.c.state == state)
-    if source_id is not None:
-        query = query.where(outbound.c.source_id == source_id)
-    if conversion_ids:
-        query = query.where(outbound.c.conversion_id.in_(list(conversion_ids)))
-    if after is not None:
-        query = query.where(outbound.c.id < after)
-    return [_sent(row) for row in await tx.execute(query.order_by(outbound.c.id.desc()).limit(limit))]
-
-
-def _sent(row: Row[Any]) -> Sent:
-    return Sent(
-        id=row.id, source=row.code, conversion_id=row.conversion_id, event=row.event, state=row.state,
-        attempts=row.attempts, created_at=row.created_at, next_at=row.next_at if row.state == "queued" else None,
-        host=row.host, status=row.status, answer=row.answer or "", error=row.error,
-    )  # fmt: skip
-
-
-async def resend(tx: AsyncConnection, team_id: int, *, now: datetime, number: int | None = None) -> int:
-    """Queue a dead or sent message again, or all dead ones; the key stays the same. Raises Missing."""
-    mine = [outbound.c.team_id == team_id]
-    mine.append(outbound.c.id == number if number is not None else outbound.c.state == "dead")
-    again = update(outbound).where(*mine).values(state="queued", next_at=now, attempts=0, claimed_until=None)
-    done = (await tx.execute(again)).rowcount
-    if number is not None and not done:
-        raise Missing(f"no outgoing postback {number}: 'postback sent' lists them", field="id")
-    return int(done)

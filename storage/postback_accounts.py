@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.ledger.conversion_rules import Habits
+from storage.ledger.conversion_facts import Habits
 from storage.ledger.postback import Rules, rules
 from storage.tables import accounts, offers
 

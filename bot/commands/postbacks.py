@@ -13,13 +13,13 @@ from bot.context import Context
 from bot.listing import Listing, Page
 from bot.message import Button, Buttons, Fields, Message, Notice, Table, Text
 from bot.postback_desk import desk
-from storage import clicks, inbox, mappings, names, outbound
+from storage import clicks, inbox, mappings, names, outbound_log
 from storage.inbox import Logged, Wanted
 from storage.ledger.errors import CasinoFluxError, Refused
 from storage.ledger.facts import Event, Outcome, Role
 from storage.ledger.postback_template import template_url
 from storage.mappings import PostbackMapping
-from storage.outbound import Sent
+from storage.outbound_log import Sent
 from storage.replays import replay
 from storage.tables import accounts, sources
 
@@ -224,7 +224,7 @@ class Resent(msgspec.Struct, frozen=True):
 async def sent_postbacks(ctx: Context, new: SentQuery) -> Page[Sent]:
     """What traffic sources were told, with every answer."""
     source = await names.find(ctx.tx, sources, ctx.team_id, new.source, field="source") if new.source else None
-    items = await outbound.history(
+    items = await outbound_log.history(
         ctx.tx, ctx.team_id, state=new.state, source_id=source.id if source else None,
         limit=new.limit + 1, after=_cursor(new.after),
     )  # fmt: skip
@@ -239,7 +239,7 @@ async def sent_postbacks(ctx: Context, new: SentQuery) -> Page[Sent]:
 )  # fmt: skip
 async def resend_postbacks(ctx: Context, new: ResendQuery) -> Resent:
     """Send a postback to its traffic source again: one, or all that were given up."""
-    return Resent(await outbound.resend(ctx.tx, ctx.team_id, now=ctx.now, number=new.id), ctx.now)
+    return Resent(await outbound_log.resend(ctx.tx, ctx.team_id, now=ctx.now, number=new.id), ctx.now)
 
 
 async def _wanted(ctx: Context, new: Any) -> Wanted:

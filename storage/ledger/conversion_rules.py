@@ -5,64 +5,16 @@ arrivals ends in the same conversions. Storage asks it again whenever a request 
 or player, and writes what differs.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 import msgspec
 
+from storage.ledger.conversion_facts import Derived, Habits, Request
 from storage.ledger.facts import Event, Status
 
 VERY_SAME_WITHIN = timedelta(minutes=10)
 MONEY = (Event.FIRST_DEPOSIT, Event.DEPOSIT)
-
-
-class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """One matched request of an account. `id` grows with arrival; amounts are micro-units."""
-
-    id: int
-    received_at: datetime
-    event: Event
-    status: Status
-    click_id: int | None
-    player_id: str | None
-    txn_id: str | None
-    amount: int | None
-    currency: str | None
-    occurred_at: datetime
-    time_given: bool
-    digest: str
-    marks: tuple[str, ...] = ()
-    conversion_id: int | None = None
-    corrects: int | None = None  # a conversion put right by hand: its status and amount as given here
-
-
-class Derived(msgspec.Struct, frozen=True, kw_only=True):
-    """A conversion as its requests make it. `repeats` are requests that count for nothing beside it."""
-
-    event: Event
-    status: Status
-    is_ftd: bool
-    amount: int | None
-    currency: str | None
-    occurred_at: datetime
-    txn_id: str | None
-    click_id: int | None
-    player_id: str | None
-    received_at: datetime  # when it was first heard of
-    marks: tuple[str, ...]
-    requests: tuple[int, ...]
-    repeats: tuple[int, ...] = ()
-
-
-class Habits(msgspec.Struct, frozen=True, kw_only=True):
-    """What an account's platform does: whether it tells first deposits apart, and what a repeat means per event."""
-
-    has_ftd_event: bool = True
-    repeats: Mapping[str, str] = {}  # event -> ignore | update (the default) | count
-
-    def of(self, event: Event) -> str:
-        return self.repeats.get(event.value, "update")
 
 
 class _Bundle:
@@ -305,48 +257,3 @@ def _corrected(found: Derived, known: list[Request], corrections: list[Request])
                 requests=(*found.requests, one.id),
             )
     return found
-
-
-def links(request: Request, habits: Habits) -> list[tuple[str, object]]:
-    """What ties a request to others: its transaction; for what a player does once, the player and the click."""
-    found: list[tuple[str, object]] = []
-    if request.txn_id is not None:
-        found.append(("txn", request.txn_id))
-    elif request.event is Event.DEPOSIT:
-        found.append(("same", request.digest))
-    family = single(request.event, habits)
-    if family and request.click_id is not None:
-        found.append((f"{family} of click", request.click_id))
-    if family and request.player_id is not None:
-        found.append((f"{family} of player", request.player_id))
-    if request.corrects or request.conversion_id:
-        found.append(("conversion", request.corrects or request.conversion_id))
-    return found
-
-
-def single(event: Event, habits: Habits) -> str | None:
-    """The name of what a player does once, if this event is about that."""
-    if event is Event.FIRST_DEPOSIT or (event is Event.DEPOSIT and not habits.has_ftd_event):
-        return "first deposit"
-    return None if event in {Event.DEPOSIT, Event.REVERSAL} else event.value
-
-
-def components(requests: Iterable[Request], habits: Habits) -> list[list[Request]]:
-    """Requests that must be looked at together, by what ties them."""
-    known = list(requests)
-    parent = list(range(len(known)))
-
-    def root(n: int) -> int:
-        while parent[n] != n:
-            parent[n] = parent[parent[n]]
-            n = parent[n]
-        return n
-
-    seen: dict[tuple[str, object], int] = {}
-    for n, request in enumerate(known):
-        for link in links(request, habits):
-            parent[root(n)] = root(seen.setdefault(link, n))
-    found: defaultdict[int, list[Request]] = defaultdict(list)
-    for n, request in enumerate(known):
-        found[root(n)].append(request)
-    return list(found.values())

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from storage.ledger.conversion_rules import VERY_SAME_WITHIN, Derived, Habits, Request, alone, derive
+from storage.ledger.conversion_facts import Derived, Habits, Request
+from storage.ledger.conversion_rules import VERY_SAME_WITHIN, alone, derive
 from storage.ledger.facts import Event, Outcome
 
 

@@ -22,7 +22,8 @@ MAX_WEIGHT = 1_000_000
 _IF = ("if", "when", "match")
 _THEN = ("offers", "offer", "then")
 _ALIASES = {"countries": "country", "geo": "country", "devices": "device", "languages": "language", "lang": "language",
-            "sources": "source", "hour": "hours", "time": "hours", "weekday": "weekdays", "days": "weekdays"}  # fmt: skip
+            "sources": "source", "hour": "hours", "time": "hours", "weekday": "weekdays",
+            "days": "weekdays"}  # fmt: skip
 _CLOCK = re.compile(r"(\d{1,2})(?::(\d\d))?")
 
 

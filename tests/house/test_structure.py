@@ -63,6 +63,6 @@ def test_every_dependency_has_its_reason() -> None:
 
 
 def test_layers_hold() -> None:
-    command = [ROOT / ".venv/bin/lint-imports", "--no-cache"]
+    command = [str(ROOT / ".venv/bin/lint-imports"), "--no-cache"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout

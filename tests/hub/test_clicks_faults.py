@@ -271,7 +271,8 @@ def test_a_torn_record_at_the_end_of_a_spool_is_passed_over(tmp_path: Path) -> N
     from storage.writer_jobs import Agent, Click
 
     def record(n: int) -> SpooledClick:
-        return SpooledClick(Click(n, 1, 1, 0, 0, 1, Agent("ua"), subs=("a",) + ("",) * 9, visitor=bytearray(b"12345678")))
+        click = Click(n, 1, 1, 0, 0, 1, Agent("ua"), subs=("a",) + ("",) * 9, visitor=bytearray(b"12345678"))
+        return SpooledClick(click)
 
     spool = Spool(tmp_path, "one")
     spool.open()

@@ -13,7 +13,7 @@ from hub import outbound as outbound_job
 from hub.ports import HubPorts
 from hub.runtime import Runtime
 from hub.settings import Settings
-from storage import outbound
+from storage import outbound, outbound_log
 from storage.outbound import queue
 from storage.secrets import Box
 from storage.tables import outbound as table
@@ -110,8 +110,8 @@ async def test_a_failing_source_is_tried_again_on_the_schedule_and_given_up(
         for wait, minutes in zip(waits, (1, 5, 30, 120, 720), strict=False):
             assert 0.8 * minutes <= wait <= 1.2 * minutes
         async with runtime.database.begin() as tx:
-            assert [one.error for one in await outbound.history(tx, scene.team_id)] == ["answered 503"]
-            assert await outbound.resend(tx, scene.team_id, now=clock.now) == 1
+            assert [one.error for one in await outbound_log.history(tx, scene.team_id)] == ["answered 503"]
+            assert await outbound_log.resend(tx, scene.team_id, now=clock.now) == 1
             assert len((await tx.execute(select(outbound_attempts))).all()) == 6
         await outbound_job.tick(runtime)
         assert len(standin.received) == 1
@@ -154,7 +154,7 @@ async def test_private_addresses_are_refused_and_not_tried_again(
         await outbound_job.tick(runtime)
         assert standin.received == []
         async with runtime.database.read() as tx:
-            found = (await outbound.history(tx, scene.team_id))[0]
+            found = (await outbound_log.history(tx, scene.team_id))[0]
         assert (found.state, "private" in (found.error or "")) == ("dead", True)
 
 

@@ -32,7 +32,7 @@ async def test_a_newer_schema_is_refused(opened: Callable[[], Any]) -> None:
 async def test_the_migrations_make_what_the_tables_say(opened: Callable[[], Any]) -> None:
     def differences(connection: Connection) -> list[Any]:
         options = {"include_name": lambda name, kind, _: kind != "table" or name in metadata.tables}
-        return compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
+        return list(compare_metadata(MigrationContext.configure(connection, opts=options), metadata))
 
     async with opened() as database, database.read() as tx:
         assert await tx.run_sync(differences) == []

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.ledger.conversion_rules import Derived, Habits, Request, alone, derive
+from storage.ledger.conversion_facts import Derived, Habits, Request
+from storage.ledger.conversion_rules import alone, derive
 from storage.ledger.facts import Event, Status
 from storage.ledger.judging import judge
 

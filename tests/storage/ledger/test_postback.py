@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.ledger.facts import Event, Outcome, Status
-from storage.ledger.postback import Signal, decode, read, rules, signed
+from storage.ledger.postback import Signal, read, rules, signed
+from storage.ledger.postback_decoding import decode
 from storage.ledger.postback_values import amount, moment
 from storage.ledger.words import EVENTS, STATUSES, is_macro
 
