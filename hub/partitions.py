@@ -5,11 +5,11 @@ from storage import partitions, retention
 
 
 async def tick(runtime: Runtime) -> None:
-    """Have the next days' partitions ready; forget visitors after a day, and raw clicks after the team's retention."""
+    """Have the next days' partitions ready; forget visitors after a day, raw clicks and views after the retention."""
     now = runtime.clock()
     async with runtime.database.begin() as tx:
         await partitions.ensure(tx, now)
     await retention.forget_visitors(runtime.database, now)
-    await retention.forget_visitors(runtime.database, now)
     if runtime.settings.retention_days:
         await retention.drop(runtime.database, now, days=runtime.settings.retention_days)
+        await retention.drop_views(runtime.database, now, days=runtime.settings.retention_days)

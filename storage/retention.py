@@ -8,7 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage import partitions, teams
 from storage.engine import Database
 from storage.ledger.click_id import first_id_at
-from storage.tables import click_links, clicks, outgoing, user_agents, visitors
+from storage.tables import click_links, clicks, outgoing, site_views, sites, user_agents, visitors
+from storage.types import EPOCH_DAY
 
 KEPT_FROM = "clicks_kept_from"
 """Name of the fact that tells the first report hour whose raw clicks are all there; db check looks no further back."""
@@ -68,6 +69,31 @@ async def _keep_links(tx: AsyncConnection, gone: ColumnElement[bool]) -> None:
         clicks, user_agents, clicks.c.user_agent_id == user_agents.c.id, isouter=True
     )
     await tx.execute(insert(click_links).from_select([*_COPIED, "device"], joined.where(gone)))
+
+
+async def drop_views(database: Database, now: datetime, *, days: int) -> int:
+    """Let what sites' beacons told more than `days` whole UTC days ago expire; returns how many views.
+
+    Visits and outgoing clicks stay in the roll-ups, conversions with their click ids.
+    """
+    today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    first_kept = today - timedelta(days=days)
+    async with database.read() as tx:
+        site_ids = (await tx.execute(select(sites.c.id))).scalars().all()
+    return sum([await _expire_views(database, one, first_kept) for one in site_ids])
+
+
+async def _expire_views(database: Database, site_id: int, first_kept: datetime) -> int:
+    """One site's, along its index of days; local days begin up to a day before or after UTC's."""
+    v = site_views.c
+    latest = (first_kept.date() - EPOCH_DAY).days
+    old = select(v.id).where(v.site_id == site_id, v.day <= latest, v.at < first_kept).limit(_CHUNK)
+    expired, chunk = 0, _CHUNK
+    while chunk == _CHUNK:
+        async with database.begin() as tx:
+            chunk = (await tx.execute(delete(site_views).where(v.id.in_(old)))).rowcount
+        expired += chunk
+    return expired
 
 
 async def forget_visitors(database: Database, now: datetime) -> None:

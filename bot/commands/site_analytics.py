@@ -150,7 +150,7 @@ def overview_table(_ctx: Context, found: Overview) -> Message:
 @command("site analytics", role=Role.VIEWER, says=analytics_table, reads=True, positional=("site", "range"),
          keywords=("by",))  # fmt: skip
 async def site_analytics(ctx: Context, new: AnalyticsWanted) -> Analytics:
-    """Views, visitors, bounces, time, scrolling and offers opened, by day, variant, device, country …"""
+    """Views, visitors, bounces, time, scrolling and offers opened, by day, variant, device, country and more."""
     row, (first, last) = await _site(ctx, new.site), _range(ctx, new.range)
     total = await analytics.behaviour(ctx.tx, [row.id], first, last)
     rows = await analytics.behaviour(ctx.tx, [row.id], first, last, by=new.by)
@@ -169,7 +169,7 @@ async def site_report(ctx: Context, new: ReportWanted) -> Funnel:
     totals = report.totals
     return Funnel(
         site=row.code, from_=first, to=last, currency=report.currency, visits=totals.site_visits,
-        visitors=people[0].visitors if people else None, outgoing=sum(one.clicks for one in lines),
+        visitors=people[0].visitors if people else None, outgoing=max(sum(one.clicks for one in lines), totals.outgoing or 0),
         registrations=totals.registrations.merged, first_deposits=totals.first_deposits.merged,
         commission=totals.commission, lines=lines, offers=report.rows,
     )  # fmt: skip

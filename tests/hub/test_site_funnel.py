@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ import pytest
 from sqlalchemy import func, insert, select
 
 from hub.clicks import Clicks
+from storage import retention
 from storage.ledger.errors import Refused
 from storage.tables import campaigns, click_rollup, conversions, outgoing, site_views
 from tests.hub.asgi import Got, fetch
@@ -158,3 +160,23 @@ async def test_a_visitor_keeps_the_variant_and_the_better_one_is_kept(opened: Ca
         assert (await team.say("variant list top")).variants[0].code == "a"
         with pytest.raises(Refused):
             await team.say("variant drop top b")
+
+
+async def test_views_expire_and_what_was_counted_of_them_stays(opened: Callable[[], Any], tmp_path: Any) -> None:
+    async with measuring(opened, tmp_path) as team:
+        clicks, database = team.runtime.state["clicks"], team.runtime.database
+        for person in ("1", "2", "3"):
+            await look(team, "/s/top", person)
+            assert await tell(team, person, o=["lucky-star"], k=["lucky-star"]) == 204
+        await fetch(clicks, "/go/top/lucky-star", host="track.example.test", headers={"user-agent": f"{PHONE} 1"})
+        await team.sites.visits.count()
+        await team.sites.beacon.store()
+        await clicks.stop()
+        before = await team.say("site report top today")
+        assert (before.visits, before.visitors, before.outgoing) == (3, 3, 1)
+        midnight = NOW.replace(hour=0)
+        assert await retention.drop_views(database, midnight + timedelta(days=30, hours=23), days=30) == 0
+        assert await retention.drop_views(database, midnight + timedelta(days=31), days=30) == 3
+        after = await team.say("site report top today")
+        assert (after.visits, after.visitors, after.outgoing) == (3, None, 1)
+        assert after.lines[0].impressions is None
