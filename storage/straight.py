@@ -55,7 +55,7 @@ class Straight:
             "journal_mode=WAL",
             "synchronous=FULL",
             "foreign_keys=ON",
-            "cache_size=-64000",
+            "cache_size=-32000",
             "wal_autocheckpoint=8000",
         ):
             raw.execute(f"PRAGMA {pragma}")
