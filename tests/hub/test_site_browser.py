@@ -12,6 +12,7 @@ from sqlalchemy import select
 from storage.tables import site_views
 from tests.hub.asgi import served
 from tests.hub.test_domain_orders import of
+from tests.hub.test_images import picture, send
 from tests.hub.test_site_funnel import measuring
 from tests.hub.test_sites import Team
 from tests.standins.browser import CHROMIUM, MISSING, Tab, chromium
@@ -49,6 +50,11 @@ SMALL = """
   const r = e.getBoundingClientRect(), inline = getComputedStyle(e).display == 'inline';
   return r.width && !inline && (r.height < 24 || r.width < 24)
 }).map(e => e.textContent.trim())
+"""
+#: Images in sight that did not load.
+BROKEN = """
+Promise.all([...document.images].map(e => (e.loading = 'eager', e.decode().then(() => '', () => e.src))))
+  .then(all => all.filter(Boolean))
 """
 SHIFT = """
 new Promise(done => { let sum = 0;
@@ -130,3 +136,18 @@ async def told(team: Team) -> Any:
             return row
         await asyncio.sleep(0.1)
     raise AssertionError("the beacon told nothing")
+
+
+async def test_a_logo_and_a_picture_load_and_move_nothing(sqlite_url: str, tmp_path: Path) -> None:
+    async with at_the_screen(sqlite_url, tmp_path) as (team, tab, url):
+        await send(team, "casino logo", picture("PNG", (300, 300)), casino="lucky-star")
+        await send(team, "site image", picture("JPEG", (2000, 800)), site="top", alt="Chips")
+        for theme in THEMES:
+            await team.say(f"site edit top theme={theme}")
+            for width in (360, 1200):
+                await tab.open(url, width=width, dark=False)
+                where = f"{theme} {width}"
+                assert await tab.run("document.documentElement.scrollWidth") <= width, where
+                assert await tab.run(SHIFT) < 0.01, where
+                assert await tab.run(BROKEN) == [], where
+                await tab.picture(tmp_path / f"{theme}-{width}.png")
