@@ -23,7 +23,7 @@ def test_modules_stay_short() -> None:
 
 def test_functions_stay_readable() -> None:
     long = []
-    for path in MODULES:
+    for path in (p for p in MODULES if "migrations" not in p.parts):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 size = (node.end_lineno or 0) - node.lineno + 1
