@@ -169,7 +169,8 @@ async def site_report(ctx: Context, new: ReportWanted) -> Funnel:
     totals = report.totals
     return Funnel(
         site=row.code, from_=first, to=last, currency=report.currency, visits=totals.site_visits,
-        visitors=people[0].visitors if people else None, outgoing=max(sum(one.clicks for one in lines), totals.outgoing or 0),
+        visitors=people[0].visitors if people else None,
+        outgoing=max(sum(one.clicks for one in lines), totals.outgoing or 0),
         registrations=totals.registrations.merged, first_deposits=totals.first_deposits.merged,
         commission=totals.commission, lines=lines, offers=report.rows,
     )  # fmt: skip
