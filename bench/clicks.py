@@ -18,13 +18,13 @@ def lines(*, n: int = 7, seconds: float = 3.0) -> list[Line]:
         kinds = {"redirect": Server("redirect")} | {kind: Server(kind, url) for kind, url in urls.items()}
         with servers(**kinds) as started:
             ports = {name: server.port for name, server in started.items()}
-            found = rounds(ports, n=n, seconds=seconds)
-            plain = rounds({name: ports[name] for name in ("redirect", "clicks")}, n=n, seconds=seconds, form="short")
+            found = rounds(ports, n=n, seconds=seconds, form="short")
+            full = rounds({name: ports[name] for name in ("redirect", "clicks")}, n=n, seconds=seconds)
     return [
         Line("durable click ÷ bare Litestar Redirect", ratio(found, "clicks", "redirect"), 1.0,
              detail=told(found, "clicks", "redirect")),
-        Line("the same, with all headers a browser sends", ratio(plain, "clicks", "redirect"), 1.0,
-             detail=told(plain, "clicks", "redirect")),
+        Line("the same, with all headers a browser sends", ratio(full, "clicks", "redirect"), 1.0,
+             detail=told(full, "clicks", "redirect")),
         Line("durable click ÷ without storage", ratio(found, "clicks", "unstored"), 0.55,
              detail=told(found, "unstored")),
         Line("durable click ÷ insert and commit per request", ratio(found, "clicks", "each"), 15,
