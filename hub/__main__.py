@@ -5,8 +5,11 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from hub import cli
-from storage.ledger.errors import CasinoFluxError
+# httpx and structlog would load rich for a command line and tracebacks that are not used here: 3 MB.
+sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
+
+from hub import cli  # noqa: E402
+from storage.ledger.errors import CasinoFluxError  # noqa: E402
 
 
 def main() -> None:
