@@ -15,12 +15,12 @@ from storage import caps, names, plans
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Reason, Role
 from storage.ledger.macros import SUBS
-from storage.ledger.rotation import Door, Doors, pick
+from storage.ledger.rotation import Door, Doors, alternatives, pick
 from storage.ledger.rules import DEVICES, Visitor
 from storage.plans import CampaignPlan, OfferPlan, Plans
 from storage.tables import campaigns, offers
 
-_EXAMPLE_ID = "0123456789abc"
+_EXAMPLE_ID = "0123456789abcdefghjkmnp"
 _WHY = {
     Reason.CHOSEN: "first choice", Reason.BOUND: "a returning visitor keeps what they saw",
     Reason.CAPPED: "the first choice's cap is full", Reason.PAUSED: "the first choice or the campaign is paused",
@@ -85,7 +85,7 @@ async def simulate_click(ctx: Context, new: Simulated) -> Simulation:
     if plan.to_site and plan.site and not plan.site.paused:
         steps.append(f"the campaign leads to site {plan.site.code}, whose links carry the click on to the offers")
         return _result(plan, steps, reason=Reason.CHOSEN, url=f"{plan.site.url}?click={_EXAMPLE_ID}")
-    doors = await _doors(ctx, known, steps)
+    doors = await _doors(ctx, known, plan, steps)
     found = pick(plan.rotation, visitor, doors=doors, bound=bound if plan.binding else 0, roll=0.0)
     steps += _told(plan, known, visitor, found.rule)
     offer = known.offers.get(found.offer_id)
@@ -143,12 +143,15 @@ def _described(visitor: Visitor) -> str:
     return ", ".join([*words, f"at {visitor.minute // 60:02}:{visitor.minute % 60:02}"])
 
 
-async def _doors(ctx: Context, known: Plans, steps: list[str]) -> Doors:
-    """Which offers are open now, by the counts in the database; shut ones are told."""
+async def _doors(ctx: Context, known: Plans, plan: CampaignPlan, steps: list[str]) -> Doors:
+    """Which of the campaign's offers and alternatives are open now, by the counts in the database; shut ones are told."""
+    members = plan.rotation.members
+    reached = members.union(*(alternatives(known.alternatives, one) for one in members))
     shut: dict[int, Door] = {}
-    for offer in known.offers.values():
+    for offer in (known.offers[one] for one in sorted(reached & known.offers.keys())):
         if offer.paused:
             shut[offer.id] = Door.PAUSED
+            steps.append(f"offer {offer.code} is paused")
         elif offer.cap and (usage := await caps.used(ctx.tx, offer.id, ctx.now)) and usage[0] >= usage[1]:
             shut[offer.id] = Door.CAPPED
             steps.append(f"offer {offer.code} is full: {usage[0]} of {usage[1]} {offer.cap.event}s")

@@ -31,7 +31,7 @@ async def test_a_simulation_tells_rule_offer_and_url_and_stores_nothing(database
         await d.campaign("one", {"rest": 1}, rules=rules)
         found = await say(d, "simulate click one country=se sub1=x")
         assert (found.rule, found.offer, found.reason) == (1, "nordic", "chosen")
-        assert found.url == "https://nordic.example.test/?c=0123456789abc&s=x"
+        assert found.url == "https://nordic.example.test/?c=0123456789abcdefghjkmnp&s=x"
         other = await say(d, "simulate click one country=DE")
         assert (other.rule, other.offer, other.reason) == (None, "rest", "no_rule")
         assert any("does not match" in step for step in other.steps)
@@ -47,9 +47,12 @@ async def test_a_simulation_knows_pauses_caps_and_sites(sqlite_url: str) -> None
         found = await say(d, "simulate click one")
         assert (found.offer, found.reason) == ("rest", "capped")
         assert any("full: 1 of 1" in step for step in found.steps)
+        await d.campaign("two", {"rest": 1})
+        assert not any("full" in step for step in (await say(d, "simulate click two")).steps)
         site = await d.site("wall", "rest")
         await d.campaign("walled", {}, site_id=site)
-        assert (await say(d, "simulate click walled")).url == "https://track.example.test/s/wall?click=0123456789abc"
+        landing = (await say(d, "simulate click walled")).url
+        assert landing == "https://track.example.test/s/wall?click=0123456789abcdefghjkmnp"
 
 
 async def test_a_click_is_shown_with_every_field(database_url: str) -> None:
