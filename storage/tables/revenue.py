@@ -137,7 +137,22 @@ merged = Table(
     Column("team_id", BigInteger, nullable=False),
     Column("day", Day, nullable=False),
     Column("cells", LargeBinary, nullable=False),  # JSON list of storage.ledger.cells.Cell, nothing converted
+    Column("version", BigInteger),  # says whether `cells` are the ones known: a hash of them
     PrimaryKeyConstraint("team_id", "day"),
+    index("team_id", "day", "version"),  # versions are read without the cells beside them
+)
+
+#: Report rows of a day as they were shown, for the usual reports: kept so that the first report after a start is fast.
+#: What they were made from is in the page, so that one that no longer holds is recognised.
+report_pages = Table(
+    "report_pages",
+    metadata,
+    Column("team_id", BigInteger, nullable=False),
+    Column("form", Text, nullable=False),  # dimensions and currency: day,offer:EUR
+    Column("day", Day, nullable=False),
+    Column("version", BigInteger, nullable=False),  # that of the cells in `merged`
+    Column("page", LargeBinary, nullable=False),  # zlib, JSON of storage.ledger.pages.Page
+    PrimaryKeyConstraint("team_id", "form", "day"),
 )
 
 #: Commission a platform has paid out to us.
