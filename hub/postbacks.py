@@ -2,19 +2,17 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta
 from ipaddress import ip_address
-from typing import Any
 from zoneinfo import ZoneInfo
 
-import msgspec
 import structlog
 from litestar.types import Receive, Scope, Send
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.platform_words import platform_words
+from hub.postback_answers import TOO_LONG, body_of, header, may_have_body, reply, respond
 from hub.runtime import Runtime
 from storage import changes, replays
 from storage.clicks import ensure_codec
@@ -22,10 +20,10 @@ from storage.conversions import Desk, Received, receive
 from storage.inbox import Arrival, Entry, arrival, keep, refused
 from storage.ledger.click_id import Codec
 from storage.ledger.facts import Outcome
-from storage.ledger.postback import MAX_BODY, signed
+from storage.ledger.postback import signed
 from storage.outbound import queue
 from storage.postback_accounts import Book, PostbackAccount, load
-from storage.straight import Straight
+from storage.straight import Straight, away
 from storage.tables import accounts
 
 log = structlog.get_logger()
@@ -34,6 +32,7 @@ REFRESH_SECONDS = 0.3
 MOST_TOGETHER = 128  # placed without a pause: clicks of this process wait meanwhile
 FRESH, FRESH_EVERY = timedelta(minutes=15), timedelta(seconds=2)
 OLD, OLD_EVERY = timedelta(hours=48), timedelta(minutes=10)
+_METHODS = frozenset({"GET", "POST", "HEAD", "PUT"})
 _FAILED = "could not be placed: kept, and can be replayed"
 
 
@@ -101,18 +100,18 @@ class Postbacks:
         key = scope["path"].removeprefix("/postback/").strip("/")
         account = self._book.by_key.get(key) or await self._unseen(key)
         if account is None:
-            return await _answer(send, 404, {"title": "Not Found", "status": 404, "detail": "no such postback key"})
-        if scope["method"] not in {"GET", "POST", "HEAD", "PUT"}:  # type: ignore[typeddict-item]
-            return await _answer(send, 405, {"title": "Method Not Allowed", "status": 405, "detail": "GET or POST"})
-        body, whole = await _body(receive)
-        one = self._arrival(scope, account, body, whole=whole)
+            return await respond(send, 404, {"title": "Not Found", "status": 404, "detail": "no such postback key"})
+        if scope["method"] not in _METHODS:  # type: ignore[typeddict-item]
+            return await respond(send, 405, {"title": "Method Not Allowed", "status": 405, "detail": "GET or POST"})
+        body, fault = await body_of(receive) if may_have_body(scope) else (b"", "")
+        one = self._arrival(scope, account, body, fault)
         try:
             done = await self._keep(one)
         except Exception as error:
             log.error("postback not stored", account=account.code, error=type(error).__name__)
             problem = {"title": "Unavailable", "status": 503, "detail": "not stored: please send it again"}
-            return await _answer(send, 503, problem)
-        return await _reply(send, done, whole=whole, failed=done.reason == _FAILED)
+            return await respond(send, 503, problem)
+        return await reply(send, done, too_long=fault == TOO_LONG, failed=done.reason == _FAILED)
 
     async def _unseen(self, key: str) -> PostbackAccount | None:
         """An account made this very moment is known before the next refresh."""
@@ -126,19 +125,21 @@ class Postbacks:
         await self.refresh()
         return self._book.by_key.get(key)
 
-    def _arrival(self, scope: Scope, account: PostbackAccount, body: bytes, *, whole: bool) -> Arrival:
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        query = scope["query_string"]
+    def _arrival(self, scope: Scope, account: PostbackAccount, body: bytes, fault: str) -> Arrival:
         one = arrival(
-            account, self._runtime.clock(), method=scope["method"], query=query,  # type: ignore[typeddict-item]
-            content_type=headers.get(b"content-type", ""), body=body,
+            account, self._runtime.clock(), method=scope["method"],  # type: ignore[typeddict-item]
+            query=scope["query_string"], content_type=header(scope, b"content-type") if body else "", body=body,
         )  # fmt: skip
-        reason = "" if whole else f"body over {MAX_BODY:,} bytes"
-        if not reason and account.allow and not self._allowed(scope, headers, account):
-            reason = "the address is not on the account's allow-list"
-        if not reason and account.hmac_sealed and not self._signed(query, body, headers, account):
-            reason = "the signature is missing or wrong"
-        return refused(one, reason) if reason else one
+        if fault:
+            return refused(one, fault)
+        if not account.allow and not account.hmac_sealed:
+            return one
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        if account.allow and not self._allowed(scope, headers, account):
+            return refused(one, "the address is not on the account's allow-list")
+        if account.hmac_sealed and not self._signed(scope["query_string"], body, headers, account):
+            return refused(one, "the signature is missing or wrong")
+        return one
 
     def _allowed(self, scope: Scope, headers: dict[bytes, str], account: PostbackAccount) -> bool:
         hops = [part.strip() for part in headers.get(b"x-forwarded-for", "").split(",") if part.strip()]
@@ -173,11 +174,17 @@ class Postbacks:
                 self._arrived.clear()
             if batch:
                 await self._commit(batch)
+                await asyncio.sleep(0)  # first let those go that were just committed
 
     async def _commit(self, batch: list[_Waiting]) -> None:
         try:
             answers = await self._write([one.arrival for one in batch])
         except Exception as error:
+            if away(error):
+                log.error("postbacks could not be stored", count=len(batch), error=repr(error)[:300])
+                for one in batch:
+                    _fail(one, error)
+                return
             log.warning("postbacks are placed one by one", count=len(batch), error=type(error).__name__)
             for one in batch:
                 await self._commit_alone(one)
@@ -194,8 +201,7 @@ class Postbacks:
             try:
                 self._say(one, await self._straight.run(lambda tx: _only_kept(tx, one.arrival)))
             except Exception as error:
-                if not one.answer.done():
-                    one.answer.set_exception(error)
+                _fail(one, error)
 
     def _say(self, one: _Waiting, answer: Received) -> None:
         self.counts[answer.outcome] = self.counts.get(answer.outcome, 0) + 1
@@ -221,49 +227,17 @@ class Postbacks:
         return Desk(book=self._book, codec=self._codec, zone=zone, now=self._runtime.clock(), onward=queue)
 
 
+def _fail(one: _Waiting, error: Exception) -> None:
+    if not one.answer.done():
+        one.answer.set_exception(error)
+
+
 async def _only_kept(tx: AsyncConnection, one: Arrival) -> Received:
     entry = Entry(arrival=one)
     entry.settle(Outcome.REJECTED, _FAILED)
     entry.reason = _FAILED
     await keep(tx, [entry])
     return Received(id=entry.id or 0, outcome=Outcome.REJECTED, reason=_FAILED, conversion_id=None)
-
-
-async def _body(receive: Receive) -> tuple[bytes, bool]:
-    """The body, and whether it is whole; a body over the limit is read to its end but not kept."""
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message: Any = await receive()
-        if message["type"] != "http.request":
-            return b"".join(parts), True
-        size += len(message.get("body", b""))
-        if size <= MAX_BODY:
-            parts.append(message.get("body", b""))
-        else:
-            parts.clear()
-        if not message.get("more_body") or size > 20 * MAX_BODY:
-            return b"".join(parts), size <= MAX_BODY
-
-
-async def _reply(send: Send, done: Received, *, whole: bool, failed: bool) -> None:
-    content: dict[str, Any] = {"outcome": done.outcome}
-    if done.outcome is Outcome.REJECTED or done.reason:
-        content["reason"] = done.reason
-    if not whole:
-        return await _answer(send, 413, content)
-    if failed:
-        return await _answer(send, 500, content)
-    return await _answer(send, 400 if done.outcome is Outcome.REJECTED else 200, content)
-
-
-async def _answer(send: Send, status: int, content: dict[str, Any]) -> None:
-    kind = b"application/problem+json" if "title" in content else b"application/json"
-    body = msgspec.json.encode(content)
-    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode()), (b"cache-control", b"no-store")]
-    with suppress(OSError):
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 async def retry_waiting(runtime: Runtime) -> int:

@@ -1,7 +1,7 @@
 """Clicks as the rest of the project sees them: the id codec, what a click id says of its revenue, one click in full."""
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -13,6 +13,7 @@ from storage import teams
 from storage.ledger.click_id import WORKERS, Codec
 from storage.ledger.errors import CasinoFluxError
 from storage.ledger.facts import ClickLink
+from storage.lookups import Lookup
 from storage.tables import SUBS, click_links, clicks, facts, user_agents
 from storage.types import EPOCH_DAY
 
@@ -60,32 +61,29 @@ async def links(tx: AsyncConnection, ids: Iterable[int]) -> dict[int, ClickLink]
     found: dict[int, ClickLink] = {}
     for start in range(0, len(wanted), _CHUNK):
         chunk = wanted[start : start + _CHUNK]
-        for row in await tx.execute(_LINKS.where(clicks.c.id.in_(chunk))):
-            found[row.id] = _link(row, tuple(row[-10:]))
+        for row in await _KEPT.rows(tx, chunk):
+            found[row[0]] = _link(row, tuple(row[8:]))
         gone = [one for one in chunk if one not in found]
-        if gone:
-            for row in await tx.execute(select(click_links).where(click_links.c.id.in_(gone))):
-                found[row.id] = _link(row, (None,) * 10)
+        for row in await _EXPIRED.rows(tx, gone):
+            found[row[0]] = _link(row, (None,) * 10)
     return found
 
 
-_LINKS = select(
+_LINK = ("id", "campaign_id", "site_id", "offer_id", "source_id", "hour", "country")
+_KEPT = Lookup(
+    select(
+        *(clicks.c[name] for name in _LINK), user_agents.c.device, *(clicks.c[name] for name in SUBS)
+    ).join_from(clicks, user_agents, clicks.c.user_agent_id == user_agents.c.id, isouter=True),
     clicks.c.id,
-    clicks.c.campaign_id,
-    clicks.c.site_id,
-    clicks.c.offer_id,
-    clicks.c.source_id,
-    clicks.c.hour,
-    clicks.c.country,
-    user_agents.c.device,
-    *(clicks.c[name] for name in SUBS),
-).join_from(clicks, user_agents, clicks.c.user_agent_id == user_agents.c.id, isouter=True)
+)  # fmt: skip
+_EXPIRED = Lookup(select(*(click_links.c[name] for name in (*_LINK, "device"))), click_links.c.id)
 
 
-def _link(row: Any, subs: tuple[str | None, ...]) -> ClickLink:
+def _link(row: Sequence[Any], subs: tuple[str | None, ...]) -> ClickLink:
+    number, campaign_id, site_id, offer_id, source_id, hour, country, device = row[:8]
     return ClickLink(
-        click_id=row.id, day=day_of(row.hour), campaign_id=row.campaign_id, site_id=row.site_id, offer_id=row.offer_id,
-        source_id=row.source_id, country=row.country or "", device=row.device or "", subs=subs,
+        click_id=number, day=day_of(hour), campaign_id=campaign_id, site_id=site_id, offer_id=offer_id,
+        source_id=source_id, country=country or "", device=device or "", subs=subs,
     )  # fmt: skip
 
 

@@ -10,14 +10,15 @@ from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import caps
-from storage.inserting import append, insert_many
 from storage.ledger.conversion_facts import Derived, Request
 from storage.ledger.facts import ClickLink, Event, Outcome, Status
+from storage.lowered import NO_NUMBER, Lowered, as_json, nullable
 from storage.postback_accounts import Book, PostbackAccount
 from storage.tables import SUBS, conversion_states, conversions, postbacks, touched
+from storage.types import days, micros
 
 _COMPARED = ("event", "txn_id", "status", "is_ftd", "amount", "currency", "occurred_at", "day", "marks", "player_id")
-_TOLD_APART_BY = ("account_id", "event", "txn_id", "click_id", "player_id", "occurred_at", "amount", "status")
+_NO_SUBS = (None,) * len(SUBS)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,7 +57,7 @@ async def write(
         kept = {name: change.row[name] for name in _COMPARED} if change.row else {}
         await tx.execute(update(conversions).where(conversions.c.id == change.id).values(**kept))
     if made:
-        ids = await insert_many(tx, conversions, [c.row or {} for c in made], told_apart_by=_TOLD_APART_BY)
+        ids = await _ROWS.insert(tx, [_lowered(change.row or {}) for change in made])
         for change, number in zip(made, ids, strict=True):
             change.id = number
     await touch(tx, _days([*made, *changed]))
@@ -97,7 +98,6 @@ async def _claim(tx: AsyncConnection, changes: Sequence[Change]) -> None:
 def _row(change: Change, link: ClickLink | None, zone: ZoneInfo) -> dict[str, Any]:
     found = change.derived
     day = found.occurred_at.astimezone(zone).date()
-    subs = (link.subs if link else ()) or (None,) * len(SUBS)
     return {
         "team_id": change.account.team_id,
         "account_id": change.account.id,
@@ -107,7 +107,7 @@ def _row(change: Change, link: ClickLink | None, zone: ZoneInfo) -> dict[str, An
         "source_id": link.source_id if link else 0,
         "country": link.country or None if link else None,
         "device": link.device or None if link else None,
-        **dict(zip(SUBS, subs, strict=True)),
+        "subs": (link.subs if link else ()) or _NO_SUBS,
         "click_id": found.click_id,
         "player_id": found.player_id,
         "event": found.event,
@@ -123,6 +123,40 @@ def _row(change: Change, link: ClickLink | None, zone: ZoneInfo) -> dict[str, An
         "marks": _marks(found, link, day, zone),
         "origin": "manual" if "manual" in found.marks else "postback",
     }
+
+
+_ROWS = Lowered(
+    conversions,
+    (
+        "team_id", "account_id", "campaign_id", "site_id", "offer_id", "source_id", "country", "device", *SUBS,
+        "click_id", "player_id", "event", "txn_id", "status", "is_ftd", "amount", "currency", "occurred_at",
+        "received_at", "day", "visit_day", "marks", "origin",
+    ),
+    told_apart_by=(
+        "account_id", "event", "txn_id", "click_id", "player_id", "occurred_at", "amount", "status"
+    ),
+)  # fmt: skip
+_STATES = Lowered(
+    conversion_states,
+    (
+        "team_id", "conversion_id", "recorded_at", "postback_id", "status", "is_ftd", "amount", "currency",
+        "occurred_at", "day",
+    ),
+    told_apart_by=("conversion_id",),
+)  # fmt: skip
+_TOUCHED = Lowered(touched, ("team_id", "day"), told_apart_by=("team_id", "day"))
+
+
+def _lowered(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """A conversion's row as it lies on disk."""
+    return (
+        row["team_id"], row["account_id"], row["campaign_id"], row["site_id"], row["offer_id"], row["source_id"],
+        row["country"] or "", row["device"] or "", *(sub or "" for sub in row["subs"]), nullable(row["click_id"]),
+        row["player_id"] or "", str(row["event"]), row["txn_id"] or "", str(row["status"]), int(row["is_ftd"]),
+        nullable(row["amount"]), row["currency"] or "", micros(row["occurred_at"]), micros(row["received_at"]),
+        days(row["day"]), NO_NUMBER if row["visit_day"] is None else days(row["visit_day"]), as_json(row["marks"]),
+        row["origin"],
+    )  # fmt: skip
 
 
 def _marks(found: Derived, link: ClickLink | None, day: date, zone: ZoneInfo) -> list[str]:
@@ -174,13 +208,14 @@ async def write_states(
         if change.row is None or not change.differs:
             continue
         numbers = [n for n in (*change.derived.requests, *change.derived.repeats) if n in posted]
-        rows.append({
-            "team_id": change.account.team_id, "conversion_id": change.id, "recorded_at": now,
-            "postback_id": posted[max(numbers)] if numbers else None,
-            **{name: change.row[name] for name in ("status", "is_ftd", "amount", "currency", "occurred_at", "day")},
-        })  # fmt: skip
+        row = change.row
+        rows.append((
+            change.account.team_id, change.id, micros(now), nullable(posted[max(numbers)] if numbers else None),
+            str(row["status"]), int(row["is_ftd"]), nullable(row["amount"]), row["currency"] or "",
+            micros(row["occurred_at"]), days(row["day"]),
+        ))  # fmt: skip
     if rows:
-        await append(tx, conversion_states, rows)
+        await _STATES.insert(tx, rows)
 
 
 async def put_right(tx: AsyncConnection, changes: Sequence[Change], stored: Mapping[int, Request]) -> None:
@@ -197,24 +232,24 @@ async def put_right(tx: AsyncConnection, changes: Sequence[Change], stored: Mapp
 
 
 def _days(changes: Iterable[Change]) -> set[tuple[int, date]]:
-    days: set[tuple[int, date]] = set()
+    moved: set[tuple[int, date]] = set()
     for change in changes:
         if change.row is not None:
-            days |= _days_of(change.account.team_id, change.row["day"], change.row["visit_day"])
+            moved |= _days_of(change.account.team_id, change.row["day"], change.row["visit_day"])
         if change.before is not None:
-            days |= _days_of(change.account.team_id, change.before.day, change.before.visit_day)
-    return days
+            moved |= _days_of(change.account.team_id, change.before.day, change.before.visit_day)
+    return moved
 
 
 def _days_of(team_id: int, day: date, visit_day: date | None) -> set[tuple[int, date]]:
     return {(team_id, day)} | ({(team_id, visit_day)} if visit_day else set())
 
 
-async def touch(tx: AsyncConnection, days: Iterable[tuple[int, date]]) -> None:
+async def touch(tx: AsyncConnection, moved: Iterable[tuple[int, date]]) -> None:
     """Mark report days as moved, for storage.settle."""
-    rows = [{"team_id": team_id, "day": day} for team_id, day in sorted(days)]
+    rows = [(team_id, days(day)) for team_id, day in sorted(moved)]
     if rows:
-        await append(tx, touched, rows)
+        await _TOUCHED.insert(tx, rows)
 
 
 async def _count_caps(tx: AsyncConnection, changes: Iterable[Change], book: Book) -> None:

@@ -6,15 +6,16 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, and_, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.inserting import insert_many
 from storage.ledger.facts import Event, Outcome, Status
 from storage.ledger.postback import Signal, read
 from storage.ledger.postback_decoding import Decoded, decode
+from storage.lowered import Lowered, as_json, nullable
 from storage.postback_accounts import PostbackAccount
 from storage.tables import accounts, postbacks
+from storage.types import micros
 
 _REASON = 1000
 
@@ -84,53 +85,42 @@ async def keep(tx: AsyncConnection, entries: Sequence[Entry]) -> None:
     """Store new requests with their outcome, and the new outcome of those stored before."""
     new = [entry for entry in entries if entry.arrival.id is None]
     if new:
-        ids = await insert_many(
-            tx, postbacks, [_row(entry) for entry in new], told_apart_by=("account_id", "digest", "outcome", "method")
-        )
+        ids = await _ROWS.insert(tx, [(*_came(entry.arrival), *_said(entry)) for entry in new])
         for entry, number in zip(new, ids, strict=True):
             entry.id = number
     for entry in entries:
         if entry.arrival.id is not None:
             entry.id = entry.arrival.id
-            await tx.execute(update(postbacks).where(postbacks.c.id == entry.id).values(**_said(entry)))
+            await tx.execute(_FOUND_OUT.update(entry.id, _said(entry)))
 
 
-def _row(entry: Entry) -> dict[str, Any]:
-    one = entry.arrival
-    return {
-        "team_id": one.account.team_id,
-        "account_id": one.account.id,
-        "received_at": one.received_at,
-        "method": one.method,
-        "query": one.query,
-        "content_type": one.content_type,
-        "body": one.body,
-        "parameters": one.decoded.kept(),
-        "digest": one.digest,
-        "corrects": one.corrects,
-        **_said(entry),
-    }
+_CAME = (
+    "team_id", "account_id", "received_at", "method", "query", "content_type", "body", "parameters", "digest",
+    "corrects",
+)  # fmt: skip
+_SAID = (
+    "outcome", "reason", "event", "click", "click_id", "player_id", "txn_id", "status", "amount", "currency",
+    "occurred_at", "time_given", "marks", "joined", "conversion_id",
+)  # fmt: skip
+_ROWS = Lowered(postbacks, (*_CAME, *_SAID), told_apart_by=("account_id", "digest", "outcome", "method"))
+_FOUND_OUT = Lowered(postbacks, _SAID)
 
 
-def _said(entry: Entry) -> dict[str, Any]:
+def _came(one: Arrival) -> tuple[Any, ...]:
+    return (
+        one.account.team_id, one.account.id, micros(one.received_at), one.method, one.query, one.content_type, one.body,
+        as_json(one.decoded.kept()), one.digest, nullable(one.corrects),
+    )  # fmt: skip
+
+
+def _said(entry: Entry) -> tuple[Any, ...]:
     signal = entry.arrival.signal
-    return {
-        "outcome": entry.outcome or Outcome.REJECTED,
-        "reason": entry.reason,
-        "event": signal.event,
-        "click": signal.click,
-        "click_id": entry.click_id,
-        "player_id": signal.player_id,
-        "txn_id": signal.txn_id,
-        "status": signal.status,
-        "amount": signal.amount,
-        "currency": signal.currency,
-        "occurred_at": signal.occurred_at,
-        "time_given": signal.time_given,
-        "marks": list(signal.marks),
-        "joined": entry.joined,
-        "conversion_id": entry.conversion_id,
-    }
+    return (
+        str(entry.outcome or Outcome.REJECTED), entry.reason or "", str(signal.event or ""), signal.click or "",
+        nullable(entry.click_id), signal.player_id or "", signal.txn_id or "", str(signal.status),
+        nullable(signal.amount), signal.currency or "", micros(signal.occurred_at), int(signal.time_given),
+        as_json(signal.marks), int(entry.joined), nullable(entry.conversion_id),
+    )  # fmt: skip
 
 
 def again(row: Row[Any], account: PostbackAccount) -> Arrival:

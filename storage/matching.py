@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import clicks
@@ -14,17 +14,31 @@ from storage.ledger.conversion_facts import Habits, Request
 from storage.ledger.conversion_links import links, single
 from storage.ledger.conversion_rules import VERY_SAME_WITHIN
 from storage.ledger.facts import ClickLink, Event, Outcome, Status
+from storage.lookups import Lookup
 from storage.tables import outgoing, postbacks
 
 #: Numbers of requests not stored yet start here, above every stored id.
 UNSTORED = 1 << 62
 
-_SEEN = (
-    postbacks.c.id, postbacks.c.account_id, postbacks.c.received_at, postbacks.c.event, postbacks.c.status,
+_SEEN = select(
+    postbacks.c.account_id, postbacks.c.id, postbacks.c.received_at, postbacks.c.event, postbacks.c.status,
     postbacks.c.click_id, postbacks.c.player_id, postbacks.c.txn_id, postbacks.c.amount, postbacks.c.currency,
     postbacks.c.occurred_at, postbacks.c.time_given, postbacks.c.digest, postbacks.c.marks,
     postbacks.c.conversion_id, postbacks.c.corrects,
-)  # fmt: skip
+).where(postbacks.c.joined)  # fmt: skip
+_OF_TXN = Lookup(_SEEN, postbacks.c.account_id, postbacks.c.txn_id)
+_OF_CONVERSION = Lookup(_SEEN, postbacks.c.conversion_id)
+_OF_PLAYER = Lookup(_SEEN, postbacks.c.account_id, postbacks.c.player_id, postbacks.c.event)
+#: Without statistics SQLite would rather read all of an account than look up its clicks.
+_OF_CLICK = Lookup(_SEEN, postbacks.c.click_id, postbacks.c.event)
+
+_PLAYERS = Lookup(
+    select(postbacks.c.account_id, postbacks.c.player_id, postbacks.c.click_id).where(
+        postbacks.c.joined, postbacks.c.click_id.is_not(None)
+    ),
+    postbacks.c.account_id,
+    postbacks.c.player_id,
+)
 
 
 async def match(tx: AsyncConnection, entries: Sequence[Entry], codec: Codec) -> dict[int, ClickLink]:
@@ -65,15 +79,9 @@ async def _by_player(tx: AsyncConnection, unclear: Sequence[Entry], batch: Seque
     """Those without a click id belong to the click their player is known by."""
     asked = {(e.arrival.account.id, e.arrival.signal.player_id) for e in unclear if e.arrival.signal.player_id}
     known: dict[tuple[int, str], int] = {}
-    if asked:
-        query = select(postbacks.c.account_id, postbacks.c.player_id, postbacks.c.click_id).where(
-            postbacks.c.account_id.in_({account for account, _ in asked}),
-            postbacks.c.player_id.in_({player for _, player in asked}),
-            postbacks.c.joined,
-            postbacks.c.click_id.is_not(None),
-        )
-        for row in await tx.execute(query):
-            _remember(known, (row.account_id, row.player_id), row.click_id)
+    accounts, players = {account for account, _ in asked}, {player for _, player in asked}
+    for account, player, click_id in await _PLAYERS.rows(tx, accounts, players):
+        _remember(known, (account, player), click_id)
     for entry in batch:
         player = entry.arrival.signal.player_id
         if entry.outcome is None and entry.click_id is not None and player is not None:
@@ -108,12 +116,15 @@ def request(entry: Entry) -> Request:
     )  # fmt: skip
 
 
-def _stored(row: Any) -> Request:
+def _stored(row: Sequence[Any]) -> Request:
+    (
+        _, number, received_at, event, status, click_id, player_id, txn_id, amount, currency, occurred_at, time_given,
+        digest, marks, conversion_id, corrects,
+    ) = row  # fmt: skip
     return Request(
-        id=row.id, received_at=row.received_at, event=Event(row.event), status=Status(row.status),
-        click_id=row.click_id, player_id=row.player_id, txn_id=row.txn_id, amount=row.amount, currency=row.currency,
-        occurred_at=row.occurred_at, time_given=row.time_given, digest=row.digest, marks=tuple(row.marks or ()),
-        conversion_id=row.conversion_id, corrects=row.corrects,
+        id=number, received_at=received_at, event=Event(event), status=Status(status), click_id=click_id,
+        player_id=player_id, txn_id=txn_id, amount=amount, currency=currency, occurred_at=occurred_at,
+        time_given=time_given, digest=digest, marks=tuple(marks or ()), conversion_id=conversion_id, corrects=corrects,
     )  # fmt: skip
 
 
@@ -127,41 +138,42 @@ async def neighbours(
     frontier = {(account, *link) for account, rs in new.items() for r in rs for link in links(r, habits[account])}
     while frontier:
         asked |= frontier
-        fresh = [
-            (row.account_id, _stored(row))
-            for condition in _conditions(frontier, habits)
-            for row in await tx.execute(select(*_SEEN).where(condition, postbacks.c.joined))
-        ]
+        fresh = await _tied(tx, frontier, habits)
         frontier = set()
-        for account, one in fresh:
-            if account in found and one.id not in found[account] and one.id not in own:
+        for account, one in ((row[0], _stored(row)) for row in fresh):
+            if account not in found or one.id in found[account] or one.id in own:
+                continue
+            ties = {(account, *link) for link in links(one, habits[account])}
+            if not ties.isdisjoint(asked):
                 found[account][one.id] = one
-                frontier |= {(account, *link) for link in links(one, habits[account])}
+                frontier |= ties
         frontier -= asked
     return {account: list(known.values()) for account, known in found.items()}
 
 
-def _conditions(
-    frontier: Iterable[tuple[int, str, object]], habits: Mapping[int, Habits]
-) -> Iterable[ColumnElement[bool]]:
-    by_kind: defaultdict[str, set[Any]] = defaultdict(set)
+async def _tied(
+    tx: AsyncConnection, frontier: Iterable[tuple[int, str, object]], habits: Mapping[int, Habits]
+) -> list[Sequence[Any]]:
+    """Stored requests that any of these links leads to; of what players do once, some others of them too."""
+    values: defaultdict[str, set[Any]] = defaultdict(set)
+    events: defaultdict[str, set[Event]] = defaultdict(set)
     accounts = set()
     for account, kind, value in frontier:
         accounts.add(account)
-        by_kind[kind].add(value)
-    mine = postbacks.c.account_id.in_(accounts)
-    for kind, values in by_kind.items():
         family, _, of = kind.rpartition(" of ")
-        if kind == "txn":
-            yield and_(mine, postbacks.c.txn_id.in_(values))
-        elif kind == "conversion":
-            yield postbacks.c.conversion_id.in_(values)
-        elif of:
-            column = postbacks.c.click_id if of == "click" else postbacks.c.player_id
-            events = {e for a in accounts for e in Event if single(e, habits[a]) == family}
-            # Without statistics SQLite would rather read all of an account than look up its clicks.
-            where = () if of == "click" else (mine,)
-            yield and_(*where, column.in_(values), postbacks.c.event.in_(events))
+        values[of].add(value)
+        if family:
+            events[of] |= _events(family, habits[account])
+    return [
+        *await _OF_TXN.rows(tx, accounts, values["txn"]),
+        *await _OF_CONVERSION.rows(tx, values["conversion"]),
+        *await _OF_CLICK.rows(tx, values["click"], events["click"]),
+        *await _OF_PLAYER.rows(tx, accounts, values["player"], events["player"]),
+    ]
+
+
+def _events(family: str, habits: Habits) -> set[Event]:
+    return {event for event in Event if single(event, habits) == family}
 
 
 async def very_same(tx: AsyncConnection, entries: Sequence[Entry]) -> dict[tuple[int, str], Any]:

@@ -16,7 +16,6 @@ from storage.ledger.click_id import instant_of
 from storage.ledger.facts import Event, Status
 from storage.ledger.sending import Outgoing, Sending, Success, fill, host, idempotency_key, share, values
 from storage.tables import (
-    SUBS,
     campaigns,
     clicks,
     conversions,
@@ -166,7 +165,7 @@ def _sending(
         site=facts["site"].get(row["site_id"], ""),
         country=row["country"] or "",
         user_agent=(click.user_agent or "") if click else "",
-        subs=tuple(row[name] for name in SUBS),
+        subs=row["subs"],
         extra={k: str(v) for k, v in ((click.extra if click else None) or {}).items()},
     )
 

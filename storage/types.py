@@ -9,6 +9,7 @@ from sqlalchemy.types import TypeDecorator
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EPOCH_DAY = EPOCH.date()
+_FIRST = EPOCH_DAY.toordinal()
 
 #: A key the database counts up by itself; SQLite only does so for INTEGER.
 Key = BigInteger().with_variant(Integer, "sqlite")
@@ -34,7 +35,7 @@ class Day(TypeDecorator[date]):
     cache_ok = True
 
     def process_bind_param(self, value: date | None, dialect: Dialect) -> int | None:
-        return None if value is None else (value - EPOCH_DAY).days
+        return None if value is None else days(value)
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> date | None:
         return None if value is None else EPOCH_DAY + timedelta(days=value)
@@ -55,4 +56,10 @@ class Json(TypeDecorator[Any]):
 
 def micros(instant: datetime) -> int:
     """Whole microseconds since 1970 of an aware datetime."""
-    return (instant - EPOCH) // timedelta(microseconds=1)
+    passed = instant - EPOCH
+    return (passed.days * 86_400 + passed.seconds) * 1_000_000 + passed.microseconds
+
+
+def days(day: date) -> int:
+    """Whole days since 1970-01-01."""
+    return day.toordinal() - _FIRST

@@ -12,7 +12,7 @@ import msgspec
 
 from storage.ledger.facts import Event, Outcome, Status
 from storage.ledger.postback_decoding import Decoded, Pairs
-from storage.ledger.postback_values import amount, moment
+from storage.ledger.postback_values import CURRENCIES, amount, moment
 from storage.ledger.words import event_words, is_macro, parameter_names, plain, status_words
 
 MAX_BODY = 1_000_000
@@ -80,10 +80,11 @@ def read(decoded: Decoded, by: Rules, received_at: datetime) -> Signal:
     event, outcome = _event(values.get("event"), by, notes)
     occurred_at, given = _occurred(values.get("occurred_at"), by, received_at, marks, notes)
     money, currency = _amount(values, by, marks, notes)
+    status = Status.APPROVED if "status" not in values else _status(values["status"], by, marks, notes)
     return Signal(
         outcome=outcome,
         event=event,
-        status=_status(values.get("status"), by, marks, notes),
+        status=status,
         click=_cut("click_id", values.get("click_id"), notes),
         player_id=_cut("player_id", values.get("player_id"), notes),
         txn_id=_cut("txn_id", values.get("txn_id"), notes),
@@ -98,26 +99,39 @@ def read(decoded: Decoded, by: Rules, received_at: datetime) -> Signal:
 
 def _chosen(pairs: Pairs, by: Rules, notes: list[str]) -> dict[str, str]:
     """Our parameters -> values: the first name that holds something that is not an unreplaced macro."""
-    given: dict[str, dict[int, list[str]]] = {}
+    given: dict[str, list[tuple[int, str]]] = {}
     for name, value in pairs:
         meant = by.places.get(name) or by.places.get(plain(name))
         if meant is None and "." in name:
             meant = by.places.get(plain(name.rpartition(".")[2]))
-        if meant is not None:
-            given.setdefault(meant[0], {}).setdefault(meant[1], []).append(value)
+        if meant is None:
+            continue
+        if meant[0] in given:
+            given[meant[0]].append((meant[1], value))
+        else:
+            given[meant[0]] = [(meant[1], value)]
     found: dict[str, str] = {}
     for ours, ranked in given.items():
-        for rank in sorted(ranked):
-            usable = _usable(by.names[ours][rank], ranked[rank], notes)
-            if usable is not None:
-                found[ours] = usable
-                break
+        usable = _best(by.names[ours], ranked, notes)
+        if usable is not None:
+            found[ours] = usable
     return found
+
+
+def _best(names: tuple[str, ...], ranked: list[tuple[int, str]], notes: list[str]) -> str | None:
+    if len(ranked) == 1:
+        return _usable(names[ranked[0][0]], [ranked[0][1]], notes)
+    for rank in sorted({rank for rank, _ in ranked}):
+        usable = _usable(names[rank], [value for one, value in ranked if one == rank], notes)
+        if usable is not None:
+            return usable
+    return None
 
 
 def _usable(name: str, values: list[str], notes: list[str]) -> str | None:
     real = []
-    for value in (one.strip() for one in values):
+    for one in values:
+        value = one.strip()
         if value and is_macro(value):
             notes.append(f"{name} holds the unreplaced macro {value[:40]}")
         elif value:
@@ -140,9 +154,7 @@ def _event(word: str | None, by: Rules, notes: list[str]) -> tuple[Event | None,
     return event, None
 
 
-def _status(word: str | None, by: Rules, marks: list[str], notes: list[str]) -> Status:
-    if word is None:
-        return Status.APPROVED
+def _status(word: str, by: Rules, marks: list[str], notes: list[str]) -> Status:
     status = by.statuses.get(plain(word))
     if status is None:
         marks.append("unknown_status")
@@ -180,6 +192,8 @@ def _amount(values: Mapping[str, str], by: Rules, marks: list[str], notes: list[
 def _currency(given: str | None, otherwise: str, notes: list[str]) -> str:
     if given is None:
         return otherwise
+    if given in CURRENCIES:
+        return given
     if re.fullmatch(r"[A-Za-z]{3,5}", given):
         return given.upper()
     notes.append(f"currency {given[:20]!r} is no currency code: {otherwise} is taken")

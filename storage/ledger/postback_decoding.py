@@ -61,11 +61,25 @@ def _body(kind: str, body: bytes, notes: list[str]) -> list[tuple[str, str]]:
 
 
 def _form(text: bytes, notes: list[str]) -> list[tuple[str, str]]:
+    if text.isascii() and b"\x00" not in text:
+        return _ascii_form(text.decode(), notes)
     pairs = []
     for part in text.split(b"&", MAX_PARAMETERS + 1)[: MAX_PARAMETERS + 1]:
         if part:
             name, _, value = part.partition(b"=")
             pairs.append((_text(name, notes).strip().lower(), _text(value, notes)))
+    return pairs
+
+
+def _ascii_form(text: str, notes: list[str]) -> list[tuple[str, str]]:
+    """What nearly all are: only what is encoded has to be decoded."""
+    pairs = []
+    for part in text.split("&", MAX_PARAMETERS + 1)[: MAX_PARAMETERS + 1]:
+        if part:
+            name, _, value = part.partition("=")
+            if "%" in part or "+" in part:
+                name, value = _text(name.encode(), notes), _text(value.encode(), notes)
+            pairs.append((name.strip().lower(), value))
     return pairs
 
 

@@ -21,6 +21,7 @@ CURRENCIES = frozenset(_CODES.split())
 SYMBOLS = {"€": "EUR", "£": "GBP", "₹": "INR", "₽": "RUB", "₺": "TRY", "₴": "UAH", "₦": "NGN", "₿": "BTC", "$": ""}
 _CODE = re.compile(r"^([A-Za-z]{3,4})(?![A-Za-z])|(?<![A-Za-z])([A-Za-z]{3,4})$")
 _GAPS = re.compile(r"(?<=\d)[\s'’_\u00a0\u202f\u2009](?=\d)")
+_SIMPLE = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,6}))?")  # how nearly all of them come
 _NUMBER = re.compile(r"[+-]?(?:[\d.,]*\d[\d.,]*)(?:[eE][+-]?\d{1,4})?")
 
 
@@ -30,6 +31,10 @@ def amount(text: str) -> tuple[int | None, str]:
     With both separators the last is the decimal one; a lone dot is decimal; a lone comma is decimal before one or two
     digits, else it parts thousands. Sign and exponent are read exactly; less than a micro-unit is rounded half-even.
     """
+    simple = _SIMPLE.fullmatch(text)
+    if simple:
+        whole, fraction = simple.groups("")
+        return int(whole + fraction.ljust(6, "0")), ""
     bare, currency = _without_currency(text.strip().replace("\u2212", "-"))
     bare = _GAPS.sub("", bare)
     if not _NUMBER.fullmatch(bare):
@@ -74,6 +79,7 @@ def _with_point(text: str) -> str:
     return mantissa + mark + exponent
 
 
+_NUMBERED = re.compile(r"\d{9,19}(?:\.\d+)?")
 _ISO = re.compile(
     r"(\d{4})-?(\d\d)-?(\d\d)(?:[T ]+(\d\d):?(\d\d)(?::?(\d\d)(?:[.,](\d{1,9}))?)?)?"
     r"\s*(Z|UTC|GMT|[+-]\d\d:?\d{0,2})?",
@@ -102,7 +108,7 @@ def moment(text: str, zone: ZoneInfo) -> datetime | None:
 
 
 def _since_1970(word: str) -> datetime | None:
-    if not re.fullmatch(r"\d{9,19}(?:\.\d+)?", word):
+    if not _NUMBERED.fullmatch(word):
         return None
     whole = len(word.partition(".")[0])
     divisor = 1 if whole <= 11 else 1_000 if whole <= 14 else 1_000_000 if whole <= 17 else 1_000_000_000

@@ -6,6 +6,7 @@ Platforms add their own through `connectors.base.PostbackWords`, teams through t
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from storage.ledger.facts import Event, Status
 
@@ -41,6 +42,7 @@ STATUSES: Mapping[Status, tuple[str, ...]] = {
     Status.REVERSED: ("reversed", "rejected", "declined", "trash", "cancelled"),
 }
 
+_LONGEST_KEPT = 60
 _SEPARATORS = re.compile(r"[\s_.\-]+")
 _ENDS = {"}", "]", "#", "_"}
 _MACRO = re.compile(r"\$?\{.*\}|\[.*\]|##.+##|__.+__", re.DOTALL)
@@ -48,6 +50,11 @@ _MACRO = re.compile(r"\$?\{.*\}|\[.*\]|##.+##|__.+__", re.DOTALL)
 
 def plain(word: str) -> str:
     """A word as it is compared: lower case, no separators."""
+    return _plain(word) if len(word) <= _LONGEST_KEPT else _SEPARATORS.sub("", word.strip().lower())
+
+
+@lru_cache(2048)
+def _plain(word: str) -> str:
     return _SEPARATORS.sub("", word.strip().lower())
 
 
