@@ -12,6 +12,8 @@ import msgspec
 from bot.words import MAX_ARGUMENT, day, yes
 from storage.ledger.errors import Refused
 
+MAX_AMOUNT = 1_000_000_000_000  # whole units; in micro-units it fits a 64-bit column, and so do sums of some
+
 
 class Arguments(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, rename=lambda name: name.rstrip("_")):
     """Base of what commands take. Fields called like a Python word end in `_` (`from_`), outside they do not."""
@@ -30,6 +32,13 @@ def secret(description: str) -> msgspec.Meta:
 def choices(description: str, *values: str) -> msgspec.Meta:
     """Marks a field with a few values to choose from; forms show them."""
     return msgspec.Meta(description=description, extra={"choices": values})
+
+
+#: Marks a field of an edit that can be emptied: by `none`, `-`, or (quoted, in JSON) nothing at all.
+EMPTIES = msgspec.Meta(extra={"empties": True})
+
+#: What such a field then holds.
+NONE = "none"
 
 
 class MissingFields(Refused):
@@ -75,6 +84,7 @@ def fill(takes: type[msgspec.Struct], given: dict[str, Any], today: date) -> Any
             near = difflib.get_close_matches(name, fields, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(fields) or 'none'}"
             raise Refused(f"no field {name!r}: {hint}", field=name)
+    given = {name: _emptied(fields[name].type, value) for name, value in given.items()}
     values = {n: _value(n, fields[n].type, v, today) for n, v in given.items() if v is not None and v != ""}
     lacking = [name for name, field in fields.items() if field.required and name not in values]
     if lacking:
@@ -83,6 +93,11 @@ def fill(takes: type[msgspec.Struct], given: dict[str, Any], today: date) -> Any
         return msgspec.convert(values, takes, strict=False)
     except msgspec.ValidationError as error:
         raise _refused(error, fields) from None
+
+
+def _emptied(annotation: Any, value: Any) -> Any:
+    says_none = isinstance(value, str) and value.strip().lower() in {"", "-", NONE}
+    return NONE if says_none and meta(annotation)[2].get("empties") else value
 
 
 def _refused(error: msgspec.ValidationError, fields: dict[str, Any]) -> Refused:
@@ -118,15 +133,29 @@ def _read(kinds: set[Any], value: Any, today: date) -> Any:
         return amount(value)
     if dict in kinds and (isinstance(value, dict) or _is_json(value, "{")):
         return msgspec.json.decode(value) if isinstance(value, str) else value
-    if (tuple in kinds or list in kinds) and not isinstance(value, list):
-        return [part.strip() for part in str(value).split(",") if part.strip()] if not _is_json(value, "[") else (
-            msgspec.json.decode(value)
-        )  # fmt: skip
+    if tuple in kinds or list in kinds:
+        return _many(value)
     if dict in kinds and isinstance(value, str):
         return msgspec.json.decode(value)
-    if str in kinds and isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
+    if str in kinds:
+        return _as_text(value)
+    if int in kinds and re.fullmatch(r"-?\d{10,}", str(value)):
+        raise ValueError("the number is too large")
     return value
+
+
+def _many(value: Any) -> Any:
+    """A list: JSON, or words with commas between them; numbers in it may be ids."""
+    if _is_json(value, "["):
+        value = msgspec.json.decode(value)
+    if isinstance(value, list):
+        return [_as_text(one) for one in value]
+    return [part.strip() for part in str(value).split(",") if part.strip()]
+
+
+def _as_text(value: Any) -> Any:
+    """A number where text is wanted is an id."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def _is_json(value: Any, opening: str) -> bool:
@@ -146,6 +175,8 @@ def amount(value: Any) -> Decimal:
         raise ValueError(f"{value!r} is not an amount: write 12.50") from None
     if not number.is_finite():
         raise ValueError(f"{value!r} is not an amount: write 12.50")
+    if abs(number) >= MAX_AMOUNT:
+        raise ValueError(f"{value!r} is too large: below {MAX_AMOUNT:,}")
     return number
 
 

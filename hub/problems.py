@@ -7,9 +7,12 @@ import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
+from bot.command import unknown
 from storage.ledger.errors import CasinoFluxError, ConnectorError, Forbidden, Missing, Refused
 
 log = structlog.get_logger()
+
+API = "/api/v1/"
 
 _TITLES = {
     400: "Bad request", 401: "Unauthorized", 403: "Forbidden", 404: "Not found", 405: "Method not allowed",
@@ -27,9 +30,11 @@ class Problem(msgspec.Struct, omit_defaults=True):
     field: str | None = None
 
 
-def problem(status: int, detail: str, field: str | None = None) -> Response[bytes]:
+def problem(
+    status: int, detail: str, field: str | None = None, headers: dict[str, str] | None = None
+) -> Response[bytes]:
     body = msgspec.json.encode(Problem(_TITLES.get(status, "Error"), status, detail, field))
-    return Response(body, status_code=status, media_type="application/problem+json")
+    return Response(body, status_code=status, media_type="application/problem+json", headers=headers)
 
 
 def from_error(error: CasinoFluxError, *, subject: str | None = None) -> Response[bytes]:
@@ -45,8 +50,21 @@ def from_error(error: CasinoFluxError, *, subject: str | None = None) -> Respons
     return problem(400, str(error))
 
 
-def on_http_error(_request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
-    return problem(error.status_code, error.detail)
+def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    return problem(error.status_code, _detail(request, error), headers=error.headers)
+
+
+def _detail(request: Request[Any, Any, Any], error: HTTPException) -> str:
+    """Of a command that does not exist the nearest one; of one that changes something, that it is POSTed."""
+    path = request.url.path
+    if not path.startswith(API):
+        return error.detail
+    words = path.removeprefix(API).strip("/").lower().split("/")
+    if error.status_code == 404:
+        return unknown(" ".join(words), words if words[0] else [])
+    if error.status_code == 405:
+        return f"{' '.join(words)!r} changes something: send POST with JSON"
+    return error.detail
 
 
 def on_known_error(_request: Request[Any, Any, Any], error: CasinoFluxError) -> Response[bytes]:

@@ -17,14 +17,22 @@ async def page(
     """Rows of a query in the order of `key`, and the cursor of the next page (None: that was all)."""
     if not 1 <= limit <= MAX_PAGE:
         raise Refused(f"limit: between 1 and {MAX_PAGE}", field="limit")
-    if after is not None:
-        if not str(after).isdigit():
-            raise Refused("after: not a cursor of this list: take `next` of the page before", field="after")
-        query = query.where(key > int(after))
+    last = cursor(after)
+    if last is not None:
+        query = query.where(key > last)
     rows = (await tx.execute(query.order_by(key).limit(limit + 1))).all()
     more = len(rows) > limit
     rows = rows[:limit]
     return rows, str(rows[-1]._mapping[key.name]) if more else None
+
+
+def cursor(after: str | int | None) -> int | None:
+    """`next` of the page before as a number. Raises Refused."""
+    if after is None:
+        return None
+    if not str(after).isdecimal() or len(str(after)) > 18:
+        raise Refused("after: not a cursor of this list: take `next` of the page before", field="after")
+    return int(after)
 
 
 async def codes(tx: AsyncConnection, table: Table, team_id: int) -> dict[int, str]:

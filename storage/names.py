@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.ledger.errors import Missing, Refused
 
 MAX_NAME = 200
+_LINKED = {"campaigns", "sites"}  # links hold their codes and no team's name: such a code belongs to one team only
 
 
 def slug(name: str) -> str:
@@ -27,8 +28,9 @@ async def code_for(tx: AsyncConnection, table: Table, team_id: int, name: str, *
     if (await tx.execute(select(table.c.id).where(mine, table.c.name == name))).first():
         raise Refused(f"{field} {name!r} is taken: choose another, or edit that one", field=field)
     base = slug(name) or table.name.rstrip("s")
-    like = select(table.c.code).where(mine, table.c.code.like(f"{base}%"))
-    taken = {row.code for row in await tx.execute(like)}
+    in_links = select(table.c.code).where(table.c.code.like(f"{base}%"))
+    like = in_links.where(mine)
+    taken = {row.code for row in await tx.execute(like if table.name not in _LINKED else in_links)}
     if base not in taken:
         return base
     return next(f"{base}-{n}" for n in range(2, len(taken) + 3) if f"{base}-{n}" not in taken)
@@ -39,7 +41,7 @@ async def find(tx: AsyncConnection, table: Table, team_id: int, word: str | int,
     text = str(word).strip()
     mine = table.c.team_id == team_id
     tries = [table.c.code == text.lower(), table.c.name == text, func.lower(table.c.name) == text.lower()]
-    if text.isdigit() and len(text) < 19:
+    if text.isdecimal() and len(text) < 19:
         tries.append(table.c.id == int(text))
     for condition in tries:
         found = (await tx.execute(select(table).where(mine, condition).limit(1))).first()

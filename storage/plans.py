@@ -141,8 +141,11 @@ async def load(tx: AsyncConnection, public_url: str) -> Plans:
     shares = await _shares(tx)
     plans: dict[str, CampaignPlan] = {}
     for row in await tx.execute(select(campaigns).order_by(campaigns.c.id)):
-        rotation = _rotation(row, shares.get(row.id, ()), codes, alternatives)
-        made = _campaign(row, site_plans.get(row.site_id), source_plans.get(row.source_id, NO_SOURCE), rotation)
+        site = site_plans.get(row.site_id)
+        # A campaign that names no offers has its site's, for when the site cannot be shown.
+        own = shares.get(row.id) or tuple(Share(one) for one in (site.offers if site else ()))
+        rotation = _rotation(row, own, codes, alternatives)
+        made = _campaign(row, site, source_plans.get(row.source_id, NO_SOURCE), rotation)
         made = msgspec.structs.replace(made, quick=_quick(made, offer_plans))
         plans.setdefault(row.code, made)
     return Plans(

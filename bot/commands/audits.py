@@ -7,6 +7,7 @@ from bot.listing import Page
 from bot.message import Message, Table
 from storage import audits
 from storage.audits import Recorded
+from storage.entities import MAX_PAGE, cursor
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 
@@ -33,8 +34,7 @@ def _words(one: Recorded) -> str:
 @command("audit", role=Role.OWNER, says=audit_table, reads=True, aliases=("audit list",))
 async def list_audit(ctx: Context, new: AuditPage) -> Page[Recorded]:
     """Every change, latest first."""
-    if new.after is not None and not new.after.isdigit():
-        raise Refused("after: not a cursor of this list: take `next` of the page before", field="after")
-    after = int(new.after) if new.after else None
-    found = await audits.page(ctx.tx, ctx.team_id, limit=new.limit, after=after)
+    if not 1 <= new.limit <= MAX_PAGE:
+        raise Refused(f"limit: between 1 and {MAX_PAGE}", field="limit")
+    found = await audits.page(ctx.tx, ctx.team_id, limit=new.limit, after=cursor(new.after))
     return Page(found, str(found[-1].id) if len(found) == new.limit else None)

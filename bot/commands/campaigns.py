@@ -7,17 +7,18 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import Row, select, update
 
-from bot.arguments import Arguments, choices, refers
+from bot.arguments import EMPTIES, NONE, Arguments, choices, refers
 from bot.command import command
 from bot.context import Context
 from bot.listing import Listing, Page
 from bot.message import Button, Buttons, Fields, Message, Notice, Table, Text
 from storage import campaigns, names
 from storage.campaigns import Campaign
-from storage.entities import codes, page
+from storage.entities import page
 from storage.ledger import macros, rotation
 from storage.ledger.errors import Forbidden, Refused
 from storage.ledger.facts import Role
+from storage.ledger.rules import MAX_WEIGHT
 from storage.tables import campaigns as table
 from storage.tables import members, offers, sites, sources
 
@@ -54,9 +55,9 @@ class CampaignEdit(Arguments):
     campaign: Annotated[str, refers("campaign", "which campaign")]
     name: str | None = None
     offers: Offers | None = None
-    site: Annotated[str | None, refers("site", "landing page")] = None
-    source: Annotated[str | None, refers("source", "who sends the visitors")] = None
-    fallback_url: str | None = None
+    site: Annotated[str | None, refers("site", "landing page; none: straight to the offers"), EMPTIES] = None
+    source: Annotated[str | None, refers("source", "who sends the visitors; none: nobody"), EMPTIES] = None
+    fallback_url: Annotated[str | None, Meta(description="where visitors go when no offer is left"), EMPTIES] = None
     cost_model: CostModel | None = None
     cost: Cost | None = None
     currency: str | None = None
@@ -148,7 +149,7 @@ async def edit_campaign(ctx: Context, new: CampaignEdit) -> Campaign:
     if new.source:
         values["source_id"] = await _ref(ctx, sources, new.source, "source")
     if new.fallback_url:
-        values["fallback_url"] = _fallback(new.fallback_url)
+        values["fallback_url"] = None if new.fallback_url == NONE else _fallback(new.fallback_url)
     if new.cost_model or new.cost is not None:
         values |= _cost(ctx, new.cost_model, new.cost, new.currency or row.currency)
     if new.rules is not None:
@@ -235,15 +236,19 @@ async def _noted(ctx: Context, campaign_id: int, *, before: Campaign | None = No
 
 
 async def _ref(ctx: Context, other: Any, word: str | None, field: str) -> int | None:
-    return None if not word else int((await names.find(ctx.tx, other, ctx.team_id, word, field=field)).id)
+    if not word or word == NONE:
+        return None
+    return int((await names.find(ctx.tx, other, ctx.team_id, word, field=field)).id)
 
 
 async def _weights(ctx: Context, words: list[str]) -> dict[int, int]:
     weights: dict[int, int] = {}
     for word in words:
         name, colon, weight = word.rpartition(":")
-        if not colon or not weight.strip().isdigit():
+        if not colon or not weight.strip().isdecimal():
             name, weight = word, "1"
+        if int(weight) > MAX_WEIGHT:
+            raise Refused(f"offers: a weight is at most {MAX_WEIGHT:,}", field="offers")
         offer = await names.find(ctx.tx, offers, ctx.team_id, name, field="offers")
         if offer.id in weights:
             raise Refused(f"offers: {offer.code} is named twice", field="offers")
@@ -254,8 +259,12 @@ async def _weights(ctx: Context, words: list[str]) -> dict[int, int]:
 
 
 async def _rules(ctx: Context, rules: Any) -> list[Any]:
-    known = set((await codes(ctx.tx, offers, ctx.team_id)).values())
-    return list(rotation.read_rules(rules, known)) if rules else []
+    if not rules:
+        return []
+    mine = select(offers.c.id, offers.c.name, offers.c.code).where(offers.c.team_id == ctx.team_id)
+    found = list(await ctx.tx.execute(mine.order_by(offers.c.id)))
+    by_word = {str(one.id): one.code for one in found} | {one.name.lower(): one.code for one in found}
+    return list(rotation.read_rules(rules, by_word | {one.code: one.code for one in found}))
 
 
 def _fallback(url: str | None) -> str | None:

@@ -6,12 +6,12 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import Row, select, update
 
-from bot.arguments import Arguments, choices, refers
+from bot.arguments import EMPTIES, NONE, Arguments, choices, refers
 from bot.command import command
 from bot.context import Context
 from bot.listing import Listing, Page
 from bot.message import Button, Buttons, Fields, Message, Notice, Table
-from storage import casinos, names, offers
+from storage import caps, casinos, names, offers
 from storage.entities import codes, page
 from storage.ledger import macros
 from storage.ledger.errors import Refused
@@ -53,8 +53,8 @@ class OfferEdit(Arguments):
     cap: Annotated[int | None, Meta(description="0 takes the cap away")] = None
     cap_event: CapEvent | None = None
     cap_period: CapPeriod | None = None
-    alternative: Annotated[str | None, refers("offer", "where visitors go at the cap")] = None
-    deal: str | None = None
+    alternative: Annotated[str | None, refers("offer", "where visitors go at the cap"), EMPTIES] = None
+    deal: Annotated[str | None, Meta(description="terms, for the record"), EMPTIES] = None
     force: bool = False
 
 
@@ -124,7 +124,7 @@ async def add_offer(ctx: Context, new: NewOffer) -> Offer:
 async def edit_offer(ctx: Context, new: OfferEdit) -> Offer:
     """Change an offer; what is not named stays."""
     offer = await _offer(ctx, new.offer)
-    values: dict[str, Any] = {name: getattr(new, name) for name in ("deal",) if getattr(new, name) is not None}
+    values: dict[str, Any] = {} if new.deal is None else {"deal": None if new.deal == NONE else new.deal}
     warnings = macros.check_url(new.url) if new.url else []
     if new.url:
         values["url"] = new.url
@@ -149,6 +149,8 @@ async def edit_offer(ctx: Context, new: OfferEdit) -> Offer:
     if not values:
         raise Refused("nothing to change: name a field, e.g. tag=…", field="offer")
     await offers.change(ctx.tx, offer, values)
+    if values.keys() & {"cap", "account_id"}:
+        await caps.recount(ctx.tx, offer.id, ctx.now, ctx.deployment.zone)
     return await _noted(ctx, offer.id, before=(await offers.shown(ctx.tx, ctx.team_id, [offer]))[0], warnings=warnings)
 
 
@@ -239,7 +241,7 @@ async def _refuse_untagged(ctx: Context, account_id: int, tag: str | None, *, fo
 
 
 async def _alternative(ctx: Context, word: str | None, but: Row[Any] | None = None) -> int | None:
-    if not word:
+    if not word or word == NONE:
         return None
     found = await names.find(ctx.tx, table, ctx.team_id, word, field="alternative")
     if but is not None and found.id == but.id:

@@ -14,6 +14,7 @@ from bot.listing import Listing, Page
 from bot.message import Button, Buttons, Fields, Message, Notice, Table, Text
 from bot.postback_desk import desk
 from storage import clicks, inbox, mappings, names, outbound_log
+from storage.entities import cursor
 from storage.inbox import Logged, Wanted
 from storage.ledger.errors import CasinoFluxError, Refused
 from storage.ledger.facts import Event, Outcome, Role
@@ -158,7 +159,7 @@ async def postback_url(ctx: Context, new: ForAccount) -> PostbackUrl:
 async def postback_log(ctx: Context, new: LogQuery) -> Page[Logged]:
     """Every postback that came, with what became of it and why."""
     wanted = await _wanted(ctx, new)
-    after = _cursor(new.after)
+    after = cursor(new.after)
     if not 1 <= new.limit <= 500:
         raise Refused("limit: between 1 and 500", field="limit")
     items = await inbox.log(ctx.tx, ctx.team_id, wanted, limit=new.limit + 1, after=after)
@@ -226,7 +227,7 @@ async def sent_postbacks(ctx: Context, new: SentQuery) -> Page[Sent]:
     source = await names.find(ctx.tx, sources, ctx.team_id, new.source, field="source") if new.source else None
     items = await outbound_log.history(
         ctx.tx, ctx.team_id, state=new.state, source_id=source.id if source else None,
-        limit=new.limit + 1, after=_cursor(new.after),
+        limit=new.limit + 1, after=cursor(new.after),
     )  # fmt: skip
     more = len(items) > new.limit
     items = items[: new.limit]
@@ -265,14 +266,6 @@ async def _click_number(ctx: Context, word: str | None) -> int | None:
         return (await clicks.codec(ctx.tx)).decode(word.strip())
     except CasinoFluxError:
         return None  # no click was ever made: the id as it came is what is looked for
-
-
-def _cursor(after: str | None) -> int | None:
-    if after is None:
-        return None
-    if not after.isdigit():
-        raise Refused("after: not a cursor of this list: take `next` of the page before", field="after")
-    return int(after)
 
 
 def _changes(ctx: Context, new: NewMapping) -> dict[str, Any]:

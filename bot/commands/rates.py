@@ -12,6 +12,7 @@ from bot.command import command
 from bot.context import Context
 from bot.message import Message, Notice, Table, Text
 from storage import rates
+from storage.entities import cursor
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 
@@ -124,9 +125,7 @@ async def list_rates(ctx: Context, new: RatesWanted) -> RateList:
     """Rates that stand: the team's own and the published ones, the latest day first."""
     if not 1 <= new.limit <= 500:
         raise Refused("limit: between 1 and 500", field="limit")
-    if new.after is not None and not new.after.isdigit():
-        raise Refused("after: not a cursor of this list: take `next` of the page before", field="after")
-    skip = int(new.after or 0)
+    skip = cursor(new.after) or 0
     last = new.to or ctx.today
     found = await rates.listed(
         ctx.tx, ctx.team_id, currency=code(new.currency) if new.currency else None,

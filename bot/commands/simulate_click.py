@@ -144,7 +144,7 @@ def _described(visitor: Visitor) -> str:
 
 
 async def _doors(ctx: Context, known: Plans, plan: CampaignPlan, steps: list[str]) -> Doors:
-    """Which of the campaign's offers and alternatives are open now, by the counts in the database; shut ones are told."""
+    """Which of the campaign's offers and alternatives are open now, as the database counts; shut ones are told."""
     members = plan.rotation.members
     reached = members.union(*(alternatives(known.alternatives, one) for one in members))
     shut: dict[int, Door] = {}

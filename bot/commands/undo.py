@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from bot.arguments import Arguments, field_names
+from bot.arguments import NONE, Arguments, field_names, meta
 from bot.command import COMMANDS, Answer, command, run
 from bot.context import Context
 from bot.message import Message, Notice
@@ -66,7 +66,9 @@ def inverse(one: Recorded) -> tuple[str, dict[str, Any]] | None:
     if not one.command.endswith(" edit") or noun not in field_names(COMMANDS[one.command].takes):
         return None
     changed = {name: before[name] for name in field_names(COMMANDS[one.command].takes) if _differs(name, before, after)}
-    # A field that was empty before cannot be emptied by naming it: an edit leaves what is not named.
+    fields = {field.encode_name: field.type for field in msgspec.structs.fields(COMMANDS[one.command].takes)}
+    changed |= {name: NONE for name, was in changed.items() if was is None and meta(fields[name])[2].get("empties")}
+    # Other fields that were empty before cannot be emptied by naming them: an edit leaves what is not named.
     if not changed or any(value in (None, "", []) for value in changed.values()):
         return None
     return one.command, {noun: code, **{name: _said(name, value) for name, value in changed.items()}}

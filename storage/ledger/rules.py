@@ -7,7 +7,7 @@ report time zone's.
 
 import difflib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -48,17 +48,17 @@ class Share(msgspec.Struct, frozen=True):
     weight: int = 1
 
 
-def read_rules(raw: Any, known_offer_codes: Iterable[str]) -> list[dict[str, Any]]:
+def read_rules(raw: Any, offers: Iterable[str] | Mapping[str, str]) -> list[dict[str, Any]]:
     """Rules as people or programs write them, checked, in the form that is stored (JSON). Raises Refused at `rules`.
 
     Takes a list of rules, one rule, or JSON text of either. Offers are `code`, `code:weight` or
-    `{"offer": code, "weight": 3}`.
+    `{"offer": code, "weight": 3}`; `offers` are the codes there are, or codes by the words that stand for them.
     """
     if raw is None or raw == "" or raw == []:
         return []
     if isinstance(raw, str):
         raw = _json(raw)
-    known = set(known_offer_codes)
+    known = offers if isinstance(offers, Mapping) else {code: code for code in offers}
     rules = [raw] if isinstance(raw, dict) else raw
     if not isinstance(rules, list | tuple):
         raise _refused('rules are a list: [{"if": {"country": ["DE"]}, "offers": ["code:2"]}]')
@@ -76,7 +76,7 @@ def _refused(text: str) -> Refused:
     return Refused(text, field="rules")
 
 
-def _one(rule: Any, number: int, known: set[str]) -> dict[str, Any]:
+def _one(rule: Any, number: int, known: Mapping[str, str]) -> dict[str, Any]:
     if not isinstance(rule, dict):
         raise _refused(f'rule {number} is not {{"if": …, "offers": …}}')
     then = next((rule[word] for word in _THEN if word in rule), None)
@@ -89,7 +89,7 @@ def _one(rule: Any, number: int, known: set[str]) -> dict[str, Any]:
     return {"if": conditions, "offers": _offers(then, number, known)}
 
 
-def _offers(then: Any, number: int, known: set[str]) -> list[dict[str, Any]]:
+def _offers(then: Any, number: int, known: Mapping[str, str]) -> list[dict[str, Any]]:
     given = then if isinstance(then, list | tuple) else [] if then is None else [then]
     if not given:
         raise _refused(f"rule {number} names no offers")
@@ -99,7 +99,7 @@ def _offers(then: Any, number: int, known: set[str]) -> list[dict[str, Any]]:
     return [{"offer": share.offer, "weight": share.weight} for share in shares]
 
 
-def read_share(given: Any, known: Iterable[str] | None = None, *, field: str = "rules") -> Share:
+def read_share(given: Any, known: Mapping[str, str] | None = None, *, field: str = "rules") -> Share:
     """`code`, `code:weight` or `{"offer": code, "weight": n}`. Raises Refused at `field`."""
     if isinstance(given, dict):
         code, weight = str(given.get("offer", "")), given.get("weight", 1)
@@ -109,11 +109,14 @@ def read_share(given: Any, known: Iterable[str] | None = None, *, field: str = "
     code = code.strip().lower()
     if not re.fullmatch(r"\d{1,7}", str(weight)) or int(weight) > MAX_WEIGHT:
         raise Refused(f"{code}: weight {weight!r} is not a whole number from 0 to {MAX_WEIGHT:,}", field=field)
-    if known is not None and code not in set(known):
-        near = difflib.get_close_matches(code, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(sorted(known)) or 'none'}"
+    if known is None:
+        return Share(code, int(weight))
+    if code not in known:
+        there = sorted(set(known.values()))
+        near = difflib.get_close_matches(code, there, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(there) or 'none'}"
         raise Refused(f"no offer {code!r}: {hint}", field=field)
-    return Share(code, int(weight))
+    return Share(known[code], int(weight))
 
 
 def _condition(name: str, value: Any, number: int) -> tuple[str, list[str]]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import pytest
 
-from bot.arguments import Arguments, MissingFields, choices, fill, secret, secret_fields
+from bot.arguments import EMPTIES, NONE, Arguments, MissingFields, choices, fill, secret, secret_fields
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 
@@ -49,6 +49,7 @@ def test_words_and_json_give_the_same() -> None:
         ({"name": "x", "day": "soon"}, "day", "not a day"), ({"name": "x", "amount": "NaN"}, "amount", "not an amount"),
         ({"name": "x", "cap": "many"}, "cap", "int"), ({"name": "x", "role": "king"}, "role", "viewer, buyer, owner"),
         ({"name": "x", "on": "perhaps"}, "on", "neither"), ({"name": "a\x00b"}, "name", "NUL"),
+        ({"name": "x", "amount": "9" * 30}, "amount", "too large"), ({"name": "x", "cap": 10**12}, "cap", "too large"),
         ({"name": "x" * 3001}, "name", "3,000"), ({"name": "x", "rules": "[{"}, "rules", "cannot be read"),
     ],
 )  # fmt: skip
@@ -57,6 +58,21 @@ def test_every_fault_names_its_field(given: dict[str, Any], field: str, told: st
         fill(Example, given, TODAY)
     assert caught.value.field == field
     assert told in str(caught.value)
+
+
+def test_numbers_in_a_list_are_ids() -> None:
+    assert fill(Example, {"name": "x", "offers": [2, "b:3"]}, TODAY).offers == ["2", "b:3"]
+    assert fill(Example, {"name": "x", "offers": "[2]"}, TODAY).offers == ["2"]
+
+
+def test_a_field_is_emptied_by_saying_so() -> None:
+    class Edit(Arguments):
+        site: Annotated[str | None, EMPTIES] = None
+        name: str | None = None
+
+    for said in ("none", "-", "", "None"):
+        assert fill(Edit, {"site": said, "name": said}, TODAY).site == NONE
+    assert fill(Edit, {"site": None, "name": "none"}, TODAY) == Edit(name="none")
 
 
 def test_missing_fields_are_listed_for_a_form() -> None:

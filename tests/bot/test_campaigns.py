@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from storage.ledger.errors import Forbidden, Refused
 from storage.ledger.facts import Role
 from storage.secrets import token_hash
-from storage.tables import campaign_offer_spans, tokens
+from storage.tables import campaign_offer_spans, teams, tokens
 from tests.bot.asking import Asker, asking
 
 Opened = Callable[[], Any]
@@ -46,6 +46,38 @@ async def test_faults_are_told_at_their_field(opened: Opened, words: str, field:
             await say(f"campaign create c1 {words}")
         assert caught.value.field == field
         assert (await say("campaign list"))["items"] == []
+
+
+async def test_rules_and_offers_take_codes_names_and_ids(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await offers(say)
+        two = (await say("offer show lucky-two"))["id"]
+        rules = f'[{{"country": "DE", "offers": ["{two}:3", "Lucky one"]}}]'.replace('"', '\\"')
+        made = await say(f'campaign create c1 offers={two}:2 rules="{rules}"')
+        assert made["offers"] == ["lucky-two:2"]
+        assert [one["offer"] for one in made["rules"][0]["offers"]] == ["lucky-two", "lucky-one"]
+
+
+async def test_site_source_and_fallback_can_be_taken_away_again(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await offers(say)
+        await say("source add name=Push")
+        await say("campaign create c1 offers=lucky-one source=push fallback_url=https://back.example.test/")
+        edited = await say('campaign edit c1 source=none fallback_url=""')
+        assert (edited["source"], edited["fallback_url"]) == (None, None)
+        await say("offer edit lucky-one alternative=lucky-two deal=CPA")
+        emptied = await say("offer edit lucky-one alternative=- deal=none")
+        assert (emptied["alternative"], emptied["deal"]) == (None, None)
+
+
+async def test_a_link_belongs_to_one_team_only(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await say("campaign create Spring")
+        async with say.database.begin() as tx:
+            made = await tx.execute(insert(teams).values(name="Other", created_at=say.now).returning(teams.c.id))
+        other = Asker(say.database, int(made.scalar_one()))
+        assert (await other("campaign create Spring"))["code"] == "spring-2"
+        assert (await other("source add name=Push"))["code"] == "push"
 
 
 async def test_which_offers_were_in_it_when_is_remembered(opened: Opened) -> None:

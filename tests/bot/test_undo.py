@@ -39,6 +39,14 @@ async def test_an_edit_is_set_back_field_by_field(opened: Opened) -> None:
         assert (shown["cost"], shown["offers"]) == (50_000, ["lucky-one:1"])
 
 
+async def test_what_was_empty_is_emptied_again(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await set_up(say)
+        await say("campaign edit c1 fallback_url=https://back.example.test/")
+        await say("undo")
+        assert (await say("campaign show c1"))["fallback_url"] is None
+
+
 async def test_what_cannot_be_taken_back_is_said(opened: Opened) -> None:
     async with asking(opened) as say:
         with pytest.raises(Refused, match="no change of yours"):

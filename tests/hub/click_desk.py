@@ -75,7 +75,7 @@ class Desk:
         return self.made[code]
 
     async def campaign(self, code: str, shares: dict[str, int], **more: Any) -> int:
-        rules = read_rules(more.pop("rules", []), self.made)
+        rules = read_rules(more.pop("rules", []), list(self.made))
         async with self.database.begin() as tx:
             values = {
                 "name": code, "code": code, "status": "active", "cost_model": "link", "binding": True, "direct": False,

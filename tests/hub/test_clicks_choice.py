@@ -124,6 +124,15 @@ async def test_without_an_open_offer_visitors_go_to_the_fallback_then_the_site_t
         ]  # fmt: skip
 
 
+async def test_visitors_of_a_paused_site_go_to_its_offers(sqlite_url: str) -> None:
+    async with desk(sqlite_url) as d:
+        await d.offer("off", status="paused")
+        await d.offer("a")
+        site = await d.site("wall", "off", "a", status="paused")
+        await d.campaign("one", {}, site_id=site)
+        assert (await d.get("/c/one")).host == "a.example.test"
+
+
 async def test_a_paused_campaign_still_sends_its_visitors_on(sqlite_url: str) -> None:
     async with desk(sqlite_url) as d:
         await d.offer("a")

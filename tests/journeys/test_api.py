@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from tests.journeys.conftest import Deploy
-from tests.journeys.deployment import Deployment
+from tests.journeys.deployment import Deployment, wait_for
 
 
 @pytest.fixture
@@ -60,7 +60,13 @@ def test_what_is_no_json_or_no_route_is_said(hub: Deployment) -> None:
     nowhere = hub.http.get("/api/v1/nowhere")
     assert nowhere.status_code == 404
     assert nowhere.headers["content-type"].startswith("application/problem+json")
-    assert hub.http.get("/api/v1/campaign/create", headers=headers).status_code == 405
+    assert "did you mean" in hub.http.get("/api/v1/campain/list", headers=headers).json()["detail"]
+    writes = hub.http.get("/api/v1/campaign/create", headers=headers)
+    assert (writes.status_code, "POST" in writes.headers["allow"]) == (405, True)
+    deep = hub.http.post("/api/v1/campaign/create", content=b"[" * 100_000, headers=headers)
+    assert (deep.status_code, deep.json()["field"]) == (400, "body")
+    far = hub.http.get("/api/v1/campaign/list", params={"after": "9" * 30}, headers=headers)
+    assert (far.status_code, far.json()["field"]) == (400, "after")
 
 
 def test_openapi_describes_every_command_and_its_required_fields(hub: Deployment) -> None:
@@ -80,7 +86,10 @@ def test_openapi_describes_every_command_and_its_required_fields(hub: Deployment
 def test_health_and_metrics(hub: Deployment) -> None:
     assert hub.http.get("/healthz").status_code == 200
     assert hub.http.get("/readyz").json()["database"] == "ok"
+    assert hub.http.head("/healthz").status_code == hub.http.head("/readyz").status_code == 200
     assert "casinoflux_spooled 0.0" in hub.http.get("/metrics").text
+    assert hub.http.get("/c/nowhere").status_code == 404
+    wait_for(lambda: 'casinoflux_faults{kind="unknown_code"} 1.0' in hub.http.get("/metrics").text, "the count")
 
 
 def test_the_cockpit_never_answers_on_a_strange_host(hub: Deployment) -> None:
