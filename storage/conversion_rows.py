@@ -10,6 +10,7 @@ from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import caps
+from storage.ledger.click_id import instant_of
 from storage.ledger.conversion_facts import Derived, Request
 from storage.ledger.facts import ClickLink, Event, Outcome, Status
 from storage.lowered import NO_NUMBER, Lowered, as_json, nullable
@@ -161,8 +162,8 @@ def _lowered(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _marks(found: Derived, link: ClickLink | None, day: date, zone: ZoneInfo) -> list[str]:
     """`late`: heard of after its day had ended. `before_click`: said to have happened before the click."""
-    from storage.ledger.click_id import instant_of
-
+    if found.received_at is found.occurred_at and not found.marks:  # no time given: most are so
+        return []
     marks = set(found.marks)
     if found.received_at.astimezone(zone).date() > day:
         marks.add("late")

@@ -130,10 +130,13 @@ async def _drop_very_same(tx: AsyncConnection, placed: list[Entry]) -> list[Entr
         if e.arrival.signal.txn_id is None and e.arrival.signal.event == "deposit" and e.arrival.corrects is None
         and e.arrival.account.habits.of(e.arrival.signal.event) != "count"
     ]  # fmt: skip
+    if not nameless:
+        return placed
     seen = await very_same(tx, nameless)
+    asked = {entry.number for entry in nameless}
     kept = []
     for entry in placed:
-        like = seen.get((entry.arrival.account.id, entry.arrival.digest)) if entry in nameless else None
+        like = seen.get((entry.arrival.account.id, entry.arrival.digest)) if entry.number in asked else None
         if like is None:
             kept.append(entry)
             continue
@@ -145,15 +148,20 @@ async def _drop_very_same(tx: AsyncConnection, placed: list[Entry]) -> list[Entr
 def _judged(
     group: list[Request], account: PostbackAccount, sheet: _Sheet
 ) -> list[tuple[PostbackAccount, Derived, list[Request]]]:
-    known = [r for r in group if r.id not in sheet.by_number]
-    new = sorted((r for r in group if r.id in sheet.by_number), key=lambda r: r.id)
+    new = [r for r in group if r.id in sheet.by_number]
     if not new:
         return []
+    known = [] if len(new) == len(group) else [r for r in group if r.id not in sheet.by_number]
+    new.sort(key=_by_arrival)
     judged, derived, joined = judge(known, new, account.habits)
     sheet.joined |= {r.id: r for r in known}
     for one in judged:
         _settle(one, sheet)
     return [(account, one, joined) for one in derived]
+
+
+def _by_arrival(one: Request) -> int:
+    return one.id
 
 
 def _settle(one: Judgement, sheet: _Sheet) -> None:
@@ -165,6 +173,9 @@ def _settle(one: Judgement, sheet: _Sheet) -> None:
 
 
 def _change(account: PostbackAccount, derived: Derived, group: list[Request], went_on: dict[int, list[int]]) -> Change:
+    went = tuple(went_on.get(derived.click_id or 0, ())) if went_on else ()
+    if len(group) == 1 and group[0].conversion_id is None:
+        return Change(account=account, derived=derived, outgoing=went)
     by_id = {r.id: r for r in group}
     core = [by_id[n].conversion_id for n in derived.requests if by_id[n].conversion_id]
     beside = [by_id[n].conversion_id for n in derived.repeats if by_id[n].conversion_id]
@@ -173,7 +184,7 @@ def _change(account: PostbackAccount, derived: Derived, group: list[Request], we
         derived=derived,
         candidates=tuple(dict.fromkeys(one for one in (*sorted(filter(None, core)), *beside) if one is not None)),
         strong=len(set(core)),
-        outgoing=tuple(went_on.get(derived.click_id or 0, ())),
+        outgoing=went,
     )
 
 

@@ -81,6 +81,9 @@ def alone(request: Request, habits: Habits) -> Derived | None:
 def derive(requests: Iterable[Request], habits: Habits) -> list[Derived]:
     """The conversions of an account's requests. Give it all of a transaction's and of a player's, in any order."""
     known = sorted(requests, key=lambda r: r.id)
+    if len(known) == 1 and known[0].corrects is None:
+        only = alone(known[0], habits)
+        return [only] if only else []
     originals = [r for r in known if r.event is not Event.REVERSAL and r.corrects is None]
     reversals = [r for r in known if r.event is Event.REVERSAL]
     corrections = [r for r in known if r.corrects is not None]

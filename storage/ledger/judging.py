@@ -25,7 +25,9 @@ def judge(
     """Judge new requests in the order they came; also all conversions, and the requests they are made of."""
     if not known and len(new) == 1 and new[0].corrects is None:
         only = alone(new[0], habits)
-        return [_compared(new[0], (), (only,) if only else ())], [only] if only else [], list(new)
+        if only is None:
+            return [_compared(new[0], (), ())], [], list(new)
+        return [Judgement(request=new[0], outcome=Outcome.ACCEPTED)], [only], list(new)
     joined = list(known)
     before = derive(joined, habits) if known else []
     judged = []
