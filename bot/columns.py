@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 
 from bot.message import Chart, Series, Table
 
@@ -11,7 +12,7 @@ _KEPT = {"\n", "\t"}
 
 def clean(text: str) -> str:
     """Without characters that steer a screen (escape, backspace, text direction overrides) or cannot be sent."""
-    if text.isascii() and text.isprintable():
+    if text.isprintable():
         return text
     return "".join(one if one in _KEPT or unicodedata.category(one) not in _BARRED else "" for one in text)
 
@@ -36,6 +37,7 @@ def width(text: str) -> int:
     return sum(_width(one) for one in text)
 
 
+@lru_cache(maxsize=1024)
 def _width(one: str) -> int:
     if unicodedata.combining(one) or unicodedata.category(one) in {"Mn", "Me", "Cf"}:
         return 0

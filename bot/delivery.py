@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from time import process_time
 from typing import Protocol
 
 import msgspec
@@ -18,11 +19,14 @@ from storage import messages, rooms
 from storage.engine import Database
 from storage.messages import Queued
 from storage.rooms import RoomRow
+from storage.straight import Straight, T, Work
 
 log = logging.getLogger(__name__)
 
-PER_SECOND = 25  # Telegram allows 30 a second over all chats; answers to commands need a few
+PER_SECOND = 15  # Telegram allows 30 calls a second over all chats, and a digest is two
+GENTLE, BUSY = 5, 0.5  # messages a second while this process uses more than half a processor: clicks go first
 BACK_OFF = (5, 30, 120, 600, 1800, 3600, 7200, 14400)  # seconds after each temporary failure, then dead
+GATHER = 0.25  # seconds that an outcome waits for others, to be kept in one transaction with them
 GROUP_GAP, OWN_GAP = 3.0, 1.0  # Telegram: 20 a minute in a group, one a second in a chat; Slack: one a second
 
 
@@ -59,9 +63,12 @@ class Delivery:
         self, database: Database, clock: Callable[[], datetime], senders: Callable[[], dict[str, Sender]]
     ) -> None:
         self.database, self.clock, self.senders = database, clock, senders
+        self._straight, self._open = Straight(database), False
         self._sending: dict[int, asyncio.Task[None]] = {}
+        self._ended: list[tuple[Queued, str | Exception]] = []
+        self._keeping: asyncio.Task[None] | None = None
         self._free_at: dict[int, float] = {}
-        self._allowance, self._asked_at = float(PER_SECOND), 0.0
+        self._allowance, self._asked_at, self._used = float(PER_SECOND), 0.0, 0.0
 
     async def tick(self) -> int:
         """Begin to send what is due and may go now; returns how many were begun. Call about once a second."""
@@ -73,18 +80,34 @@ class Delivery:
         async with self.database.read() as tx:
             if not await messages.due(tx, now, faces):
                 return 0
-        async with self.database.begin() as tx:
-            await messages.give_up_lapsed(tx, now)
-            claimed = await messages.claim(tx, now, faces=faces, busy=self._busy(), limit=limit)
+        claimed = await self._write(lambda tx: self._claim(tx, now, faces, limit))
         self._allowance -= len(claimed)
-        for item in claimed:
-            self._sending[item.room_id] = asyncio.create_task(self._send(item))
+        for n, item in enumerate(claimed):
+            # One after the other: all at once, they would hold up the clicks of that moment.
+            self._sending[item.room_id] = asyncio.create_task(self._send(item, after=n / PER_SECOND))
         return len(claimed)
+
+    async def _claim(self, tx: AsyncConnection, now: datetime, faces: list[str], limit: int) -> list[Queued]:
+        await messages.give_up_lapsed(tx, now)
+        return await messages.claim(tx, now, faces=faces, busy=self._busy(), limit=limit)
+
+    async def _write(self, work: Work[T]) -> T:
+        """On the straight way: while we write, clicks wait for the lock."""
+        if not self._open:
+            self._open = True
+            await self._straight.open()
+        return await self._straight.run(work)
 
     async def drain(self) -> None:
         """Wait for what is being sent."""
         while self._sending:
             await asyncio.gather(*self._sending.values(), return_exceptions=True)
+
+    async def close(self) -> None:
+        """Nothing more is sent or kept."""
+        if self._open:
+            self._open = False
+            await self._straight.close()
 
     async def deliver_all(self) -> None:
         """Send everything that is due now, at the platforms' pace (the demo and tests)."""
@@ -97,9 +120,12 @@ class Delivery:
             return await messages.due(tx, self.clock(), sorted(self.senders()))
 
     def _allowed(self) -> int:
-        at = asyncio.get_running_loop().time()
-        self._allowance = min(float(PER_SECOND), self._allowance + (at - self._asked_at) * PER_SECOND)
-        self._asked_at = at
+        """How many messages may go now: a bucket that fills by the second."""
+        at, used = asyncio.get_running_loop().time(), process_time()
+        lasted = max(at - self._asked_at, 0.001)
+        pace = GENTLE if (used - self._used) / lasted > BUSY else PER_SECOND
+        self._allowance = min(float(PER_SECOND), self._allowance + lasted * pace)
+        self._asked_at, self._used = at, used
         return int(self._allowance)
 
     def _busy(self) -> set[int]:
@@ -107,15 +133,30 @@ class Delivery:
         self._free_at = {room: free for room, free in self._free_at.items() if free > at}
         return {*self._sending, *self._free_at}
 
-    async def _send(self, item: Queued) -> None:
+    async def _send(self, item: Queued, *, after: float) -> None:
+        await asyncio.sleep(after)
         try:
-            await self._settle(item, await self._outcome(item))
-        except Exception:
-            log.exception("the outcome of message %s could not be kept", item.id)
+            await self._keep(item, await self._outcome(item))
         finally:
             gap = OWN_GAP if item.private or item.face == "slack" else GROUP_GAP
             self._free_at[item.room_id] = asyncio.get_running_loop().time() + gap
             del self._sending[item.room_id]
+
+    async def _keep(self, item: Queued, outcome: str | Exception) -> None:
+        """Outcomes of one moment are kept in one transaction: each commit makes clicks wait for the disk."""
+        self._ended.append((item, outcome))
+        if self._keeping is None:
+            self._keeping = asyncio.create_task(self._keep_all())
+        await asyncio.shield(self._keeping)
+
+    async def _keep_all(self) -> None:
+        if len(self._sending) > len(self._ended):
+            await asyncio.sleep(GATHER)
+        self._keeping, ended, self._ended = None, self._ended, []
+        try:
+            await self._write(lambda tx: self._settle(tx, ended))
+        except Exception:
+            log.exception("the outcome of messages %s could not be kept", [item.id for item, _ in ended])
 
     async def _outcome(self, item: Queued) -> str | Exception:
         sender = self.senders().get(item.face)
@@ -130,9 +171,9 @@ class Delivery:
         except Exception as fault:
             return fault
 
-    async def _settle(self, item: Queued, outcome: str | Exception) -> None:
+    async def _settle(self, tx: AsyncConnection, ended: list[tuple[Queued, str | Exception]]) -> None:
         now = self.clock()
-        async with self.database.begin() as tx:
+        for item, outcome in ended:
             match outcome:
                 case str():
                     await messages.sent(tx, item.id, outcome)

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import secrets
 from datetime import datetime
+from time import monotonic
 from urllib.parse import urlencode
 
 import aiohttp
@@ -19,6 +20,7 @@ SCOPES = (
     "channels:read,groups:read,team:read"
 )
 STATE_SECONDS = 600
+WITHOUT_SECONDS = 5.0
 
 
 class Installs:
@@ -26,17 +28,22 @@ class Installs:
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
+        self._without: dict[str, float] = {}
 
     async def token(self, workspace: str) -> str | None:
-        """The workspace's own token; None if it did not install the app by itself. Read anew each time, since any
-        process may hear that the app was removed."""
-        if not workspace:
+        """The workspace's own token; None if it did not install the app by itself. A token is read anew each time,
+        since any process may hear that the app was removed; that there is none holds for some seconds."""
+        if not workspace or self._without.get(workspace, 0.0) > monotonic():
             return None
         async with self.desk.database.read() as tx:
             sealed = await teams.fact(tx, _fact(workspace))
-        return str(self.desk.box.open(sealed)["token"]) if sealed else None
+        if sealed is None:
+            self._without[workspace] = monotonic() + WITHOUT_SECONDS
+            return None
+        return str(self.desk.box.open(sealed)["token"])
 
     async def keep(self, workspace: str, token: str) -> None:
+        self._without.pop(workspace, None)
         async with self.desk.database.begin() as tx:
             await teams.keep_fact(tx, _fact(workspace), self.desk.box.seal({"token": token}))
 

@@ -12,7 +12,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.delivery import Later, Lost, Unsendable
 from bot.message import Message
-from bot.picture import draw, legend
+from bot.painting import PAINTER
+from bot.picture import legend
 from bot.slack_blocks import fallback, files, pictures, render
 from storage.messages import Queued
 
@@ -69,7 +70,8 @@ async def _upload(web: AsyncWebClient, channel: str, message: Message, thread: s
         {"filename": one.name, "title": one.name, "content": one.content} for one in files(message)
     ]
     for chart in pictures(message):
-        sent.append({"filename": "chart.png", "title": legend(chart), "alt_txt": legend(chart), "content": draw(chart)})
+        told = {"title": legend(chart), "alt_txt": legend(chart)}
+        sent.append({"filename": "chart.png", "content": await PAINTER.draw(chart)} | told)
     for file in sent:
         try:
             await web.files_upload_v2(channel=channel, thread_ts=thread or None, **file)
@@ -78,8 +80,8 @@ async def _upload(web: AsyncWebClient, channel: str, message: Message, thread: s
 
 
 async def upload_privately(web: AsyncWebClient, user: str, message: Message) -> None:
-    """Files of an answer for one person's eyes go to their own chat with the bot."""
-    if files(message):
+    """Files and pictures of an answer for one person's eyes go to their own chat with the bot."""
+    if files(message) or pictures(message):
         opened = await web.conversations_open(users=user)
         await _upload(web, str(opened["channel"]["id"]), message, "")
 

@@ -23,7 +23,7 @@ from telegram.error import (
 from bot.context import Room
 from bot.delivery import Later, Lost, Unsendable
 from bot.message import Message
-from bot.picture import draw
+from bot.painting import PAINTER
 from bot.session import Desk, Reply
 from bot.telegram_html import Key, Part, long_commands, render
 from storage import dialogues, rooms
@@ -102,7 +102,7 @@ async def _part(bot: Bot, part: Part, where: dict[str, Any]) -> Posted:
         document = InputFile(part.file.content.encode(), filename=part.file.name)
         return await bot.send_document(document=document, **where)
     if part.chart is not None:
-        picture = InputFile(draw(part.chart), filename="chart.png")
+        picture = InputFile(await PAINTER.draw(part.chart), filename="chart.png")
         return await bot.send_photo(photo=picture, caption=part.html, parse_mode="HTML", **where)
     preview = LinkPreviewOptions(is_disabled=True)
     return await bot.send_message(
