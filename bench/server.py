@@ -27,12 +27,14 @@ from sqlalchemy import insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from hub.clicks import Clicks
+from hub.listener import Listener
 from hub.runtime import Runtime
 from hub.settings import read_settings
 from storage.engine import Database
 from storage.reports import ReportQuery, merged_report
 from storage.secrets import Box
 from storage.tables import clicks, user_agents
+from storage.writer import Answer
 from storage.writer_jobs import ClickJob, Job
 
 
@@ -70,6 +72,9 @@ class Alone:
         await self.clicks.stop()
         await self._database.close()
 
+    def take(self, scope: Any, send: Any) -> bool:
+        return self.clicks.take(scope, send)
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
             await self.clicks(scope, receive, send)
@@ -84,12 +89,10 @@ class Unstored:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._writer, name)
 
-    def submit(self, job: Job) -> "asyncio.Future[None]":
+    def hand_in(self, job: Job, answer: Answer) -> None:
         if isinstance(job, ClickJob):
             job.decide()
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        done.set_result(None)
-        return done
+        answer()
 
 
 class Each(Unstored):
@@ -109,10 +112,10 @@ class Each(Unstored):
             values = dict(zip(names, click.row(agent.id), strict=True)) | {"extra": None}
             await tx.execute(insert(clicks).values(**values))
 
-    def submit(self, job: Job) -> "asyncio.Future[None]":
+    def hand_in(self, job: Job, answer: Answer) -> None:
         if not isinstance(job, ClickJob):
             raise TypeError("only clicks are measured so")
-        return asyncio.ensure_future(self._store(job))
+        asyncio.ensure_future(self._store(job)).add_done_callback(lambda _done: answer())
 
 
 async def reports(app: Any) -> None:
@@ -126,6 +129,14 @@ async def reports(app: Any) -> None:
         await asyncio.sleep(1)
 
 
+def plain(app: Any, port: int) -> Server:
+    """granian as it comes."""
+    return Server(
+        app, address="127.0.0.1", port=port, interface=Interfaces.ASGINL, backlog=4096, websockets=False,
+        log_level=LogLevels.error,
+    )  # fmt: skip
+
+
 async def serve(kind: str, port: int) -> None:
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
@@ -137,16 +148,13 @@ async def serve(kind: str, port: int) -> None:
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 50, 100)
-        server = Server(
-            app, address="127.0.0.1", port=port, interface=Interfaces.ASGINL, backlog=4096, websockets=False,
-            log_level=LogLevels.error,
-        )  # fmt: skip
+        server: Any = Listener(app, host="127.0.0.1", port=port) if hasattr(app, "take") else plain(app, port)
         serving = asyncio.create_task(server.serve())
         print("ready", flush=True)
         await stopping.wait()
         if beside:
             beside.cancel()
-        server.stop()  # type: ignore[no-untyped-call]
+        server.stop()
         await asyncio.wait({serving}, timeout=5)
 
 

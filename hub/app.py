@@ -32,6 +32,10 @@ class Hub(Litestar):
     postbacks: Postbacks
     sites: Sites
 
+    def take(self, scope: Any, send: Any) -> bool:
+        """Clicks on tracking links, answered without a task (hub.listener); False for anything else."""
+        return self.clicks.take(scope, send)
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
             path = scope["path"]

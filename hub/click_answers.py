@@ -13,8 +13,11 @@ from storage.writer_jobs import Agent
 _NO_STORE = (b"cache-control", b"no-store")
 _EMPTY = (b"content-length", b"0")
 _HTML = (b"content-type", b"text/html; charset=utf-8")
-NO_BODY = {"type": "http.response.body", "body": b""}
+_NO_BODY: dict[str, Any] = {"type": "http.response.body", "body": b""}
 _CARRIED = "cf_click"
+
+Answer = tuple[dict[str, Any], dict[str, Any]]
+"""The two messages ASGI wants: start with headers, body."""
 
 #: The user agent of a click whose request could not be read.
 UNREAD = Agent("", "other")
@@ -24,44 +27,43 @@ _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="view
 <style>body{{font:16px/1.5 system-ui,sans-serif;margin:20vh auto;max-width:24rem;padding:0 1rem;text-align:center}}
 @media(prefers-color-scheme:dark){{body{{background:#111;color:#eee}}}}</style>
 <h1>{title}</h1><p>{text}</p></html>"""
-_UNKNOWN = _PAGE.format(title="Page not found", text="This link is not in use. Please check the address.").encode()
-_NOWHERE = _PAGE.format(title="Not available", text="There is nothing here at the moment.").encode()
 
 
 def as_json(extra: Any) -> str:
     return msgspec.json.encode(extra).decode()
 
 
-def redirection(url: str, cookies: Sequence[tuple[bytes, bytes]] = ()) -> dict[str, Any]:
+def redirection(url: str, cookies: Sequence[tuple[bytes, bytes]] = ()) -> Answer:
     """302 to a configured URL; the only places a visitor is ever sent to."""
     location = (b"location", url.encode("ascii", "ignore"))
-    return {"type": "http.response.start", "status": 302, "headers": [location, _NO_STORE, _EMPTY, *cookies]}
+    headers = [location, _NO_STORE, _EMPTY, *cookies]
+    return {"type": "http.response.start", "status": 302, "headers": headers}, _NO_BODY
 
 
-async def redirect(send: Any, url: str, cookies: Sequence[tuple[bytes, bytes]] = ()) -> None:
-    await send(redirection(url, cookies))
-    await send(NO_BODY)
+def unknown(*, head: bool = False) -> Answer:
+    return (_UNKNOWN[0], _NO_BODY) if head else _UNKNOWN
 
 
-async def unknown(send: Any, *, head: bool = False) -> None:
-    await _page(send, 404, _UNKNOWN, head=head)
+async def give(send: Any, answer: Answer) -> None:
+    """Send an answer the ASGI way."""
+    await send(answer[0])
+    await send(answer[1])
 
 
-async def nowhere(send: Any) -> None:
-    """The campaign has neither offer nor site nor fallback."""
-    await _page(send, 404, _NOWHERE)
-
-
-async def not_allowed(send: Any) -> None:
-    headers = [(b"allow", b"GET, HEAD"), _EMPTY]
-    await send({"type": "http.response.start", "status": 405, "headers": headers})
-    await send(NO_BODY)
-
-
-async def _page(send: Any, status: int, page: bytes, *, head: bool = False) -> None:
+def _page(title: str, text: str) -> Answer:
+    page = _PAGE.format(title=title, text=text).encode()
     headers = [_HTML, _NO_STORE, (b"content-length", str(len(page)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if head else page})
+    start = {"type": "http.response.start", "status": 404, "headers": headers}
+    return start, {"type": "http.response.body", "body": page}
+
+
+_UNKNOWN = _page("Page not found", "This link is not in use. Please check the address.")
+#: The campaign has neither offer nor site nor fallback.
+NOWHERE = _page("Not available", "There is nothing here at the moment.")
+NOT_ALLOWED: Answer = (
+    {"type": "http.response.start", "status": 405, "headers": [(b"allow", b"GET, HEAD"), _EMPTY]},
+    _NO_BODY,
+)
 
 
 class Jar:

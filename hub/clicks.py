@@ -6,6 +6,7 @@ one transaction, and the 302 is sent after its commit.
 
 import asyncio
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from storage.writer_jobs import VISITS, Click
 log = structlog.get_logger()
 
 REFRESH = 0.3  # seconds between looks for a changed configuration
+_METHODS = frozenset({"GET", "HEAD"})
 _MOST_SUBJECTS = 1000  # different unknown codes counted by name in one process; the rest as one
 
 
@@ -127,10 +129,19 @@ class Clicks:
             **{f"writer_{name}": n for name, n in self.writer.tally.items()},
         }
 
+    def take(self, scope: Any, send: Any) -> bool:
+        """A click on a campaign's link, answered with `send`, which is not awaited; False if it is anything else."""
+        path = scope["path"]
+        plan = self.state.plans.campaigns.get(path[3:]) if path.startswith("/c/") else None
+        if plan is None or scope["method"] not in _METHODS:
+            return False
+        self._click(scope, plan, send)
+        return True
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """ASGI: any path below /c/ and /go/."""
-        if scope["method"] not in {"GET", "HEAD"}:
-            await answers.not_allowed(send)
+        if scope["method"] not in _METHODS:
+            await answers.give(send, answers.NOT_ALLOWED)
             return
         parts = scope["path"].split("/")
         if parts[1] == "c":
@@ -145,24 +156,42 @@ class Clicks:
         if plan is None:
             await self._unknown(scope, send, code)
             return
+        messages: list[Any] = []
+        answered = asyncio.Event()
+
+        def keep(message: Any) -> None:
+            messages.append(message)
+            if len(messages) == 2:
+                answered.set()
+
+        self._click(scope, plan, keep)
+        await answered.wait()
+        await answers.give(send, (messages[0], messages[1]))
+
+    def _click(self, scope: Any, plan: CampaignPlan, send: Any) -> None:
+        """Never raises: whatever happens, the visitor is sent somewhere."""
         try:
             job, kept = self._maker.click(scope, dict(scope["headers"]), plan)
-            await self.writer.submit(job)
-            url = job.url()
         except Exception as error:
-            await self._send_on(send, plan, error)
+            self._send_on(plan, send, error)
             return
-        if url is None:
-            await answers.nowhere(send)
-            return
-        await send(answers.redirection(url, self._cookies(job, kept)))
-        await send(answers.NO_BODY)
 
-    def _cookies(self, job: CampaignJob, kept: Remembered | None) -> list[tuple[bytes, bytes]]:
+        def answer() -> None:
+            try:
+                url = job.url()
+                start, body = answers.redirection(url, self._cookies(job, kept)) if url else answers.NOWHERE
+            except Exception as error:
+                start, body = self._failed(plan, error)[1]
+            send(start)
+            send(body)
+
+        self.writer.hand_in(job, answer)
+
+    def _cookies(self, job: CampaignJob, kept: Remembered | None) -> Sequence[tuple[bytes, bytes]]:
         """Nothing for machines, and nothing that the visitor has already."""
         click = job.click
         if click.bot:
-            return []
+            return ()
         cookies = []
         if kept is None or kept.offer_id != click.offer_id:
             first = kept.click if kept else job.word
@@ -171,8 +200,17 @@ class Clicks:
             cookies.append(self._jar.carried(job.word))
         return cookies
 
-    async def _send_on(self, send: Any, plan: CampaignPlan, error: Exception) -> None:
-        """Something of ours broke: the visitor is redirected all the same."""
+    def _send_on(self, plan: CampaignPlan, send: Any, error: Exception) -> None:
+        """Something of ours broke: the click is kept as far as known, and the visitor redirected all the same."""
+        job, (start, body) = self._failed(plan, error)
+
+        def answer() -> None:
+            send(start)
+            send(body)
+
+        self.writer.hand_in(job, answer)
+
+    def _failed(self, plan: CampaignPlan, error: Exception) -> tuple[CampaignJob, answers.Answer]:
         self._failures += 1
         log.error("a click failed", campaign=plan.code, error=type(error).__name__, exc_info=error)
         click = Click(
@@ -180,12 +218,8 @@ class Clicks:
             self.state.hour(self.state.clock().timestamp()), answers.UNREAD,
         )  # fmt: skip
         job = answers.FailedJob(self.state, plan, click)
-        try:
-            await self.writer.submit(job)
-        except Exception as fault:
-            log.error("a failed click could not be kept", campaign=plan.code, error=type(fault).__name__)
         url = job.url()
-        await (answers.redirect(send, url) if url else answers.nowhere(send))
+        return job, answers.redirection(url) if url else answers.NOWHERE
 
     async def _go(self, scope: Any, send: Any, site_code: str, offer_code: str) -> None:
         known = self.state.plans
@@ -201,11 +235,11 @@ class Clicks:
             going = self._maker.going(scope, headers, site, offer_id, click_id=click_id, word=word)
             await self.writer.submit(going)
             if going.found or self.writer.down:
-                await answers.redirect(send, going.url())
+                await answers.give(send, answers.redirection(going.url()))
                 return
         job, kept = self._maker.click(scope, headers, self.state.no_campaign(site), (site, offer_id))
         await self.writer.submit(job)
-        await answers.redirect(send, job.url() or site.url, self._cookies(job, kept))
+        await answers.give(send, answers.redirection(job.url() or site.url, self._cookies(job, kept)))
 
     def _carried(self, scope: Any, headers: dict[bytes, bytes]) -> str | None:
         """The click that the visitor came to the site with, by the link or else by cookie."""
@@ -226,7 +260,7 @@ class Clicks:
             self._subjects.add(subject)
         day = self.state.hour(self.state.clock().timestamp()) // 24
         self.writer.fault((self._runtime.team_id, day, "unknown_code", subject))
-        await answers.unknown(send, head=scope["method"] == "HEAD")
+        await answers.give(send, answers.unknown(head=scope["method"] == "HEAD"))
 
     def visit(
         self, scope: Any, *, team_id: int, site_id: int, campaign_id: int = 0, offer_id: int = 0, source_id: int = 0

@@ -6,18 +6,13 @@ import signal
 import socket
 import sys
 
-from granian.constants import Interfaces
-from granian.log import LogLevels
-from granian.server.embed import Server
-
 from hub import memory
 from hub.app import create_app
+from hub.listener import Listener
 from hub.settings import Settings
 from storage.engine import Database
 from storage.ledger.errors import CasinoFluxError
 from storage.schema import HEAD, current
-
-BACKLOG = 4096
 
 
 async def serve(settings: Settings, *, host: str, port: int, only: str | None = None, announce: bool = True) -> None:
@@ -33,15 +28,12 @@ async def serve(settings: Settings, *, host: str, port: int, only: str | None = 
         if only in {"jobs", "bots"}:
             await stopping.wait()
             return
-        server = Server(
-            app, address=host, port=port, interface=Interfaces.ASGINL, backlog=BACKLOG, websockets=False,
-            log_level=LogLevels.error,
-        )  # fmt: skip
-        serving = asyncio.create_task(server.serve())
+        listener = Listener(app, host=host, port=port)
+        serving = asyncio.create_task(listener.serve())
         if announce:
             print(f"CasinoFlux listens on http://{host}:{port}", flush=True)  # noqa: T201
         await asyncio.wait({serving, asyncio.create_task(stopping.wait())}, return_when=asyncio.FIRST_COMPLETED)
-        server.stop()  # type: ignore[no-untyped-call]
+        listener.stop()
         await asyncio.wait({serving}, timeout=10)
 
 

@@ -24,6 +24,7 @@ from storage.writer_turns import Unavailable
 
 log = structlog.get_logger()
 T = TypeVar("T")
+Answer = Callable[[], None]
 
 PATIENCE = 1.0  # seconds a visitor may wait for a locked database
 _TICK = 0.25  # seconds between looks at what is owed: counts, touch marks, the spool
@@ -49,7 +50,7 @@ class Writer:
         self._folder = spool
         self._spool = Spool(spool, name)
         self._name = name
-        self._jobs: list[tuple[Job, asyncio.Future[None]]] = []
+        self._jobs: list[tuple[Job, Answer]] = []
         self._calls: list[_Call[Any]] = []
         self._counts = Counts()
         self._touches = Touches()
@@ -92,12 +93,16 @@ class Writer:
         await self._port.close()
         await asyncio.to_thread(self._spool.close)
 
-    def submit(self, job: Job) -> "asyncio.Future[None]":
-        """Store a click or an outgoing click; the future is done when it is on disk and the job has decided."""
-        done: asyncio.Future[None] = self._loop.create_future()
-        self._jobs.append((job, done))
+    def hand_in(self, job: Job, answer: Answer) -> None:
+        """Store a click or an outgoing click; `answer` is called once it is on disk and the job has decided."""
+        self._jobs.append((job, answer))
         if not self._wake.is_set():
             self._wake.set()
+
+    def submit(self, job: Job) -> "asyncio.Future[None]":
+        """The same for who awaits the answer."""
+        done: asyncio.Future[None] = self._loop.create_future()
+        self.hand_in(job, lambda: None if done.done() else done.set_result(None))
         return done
 
     async def run(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
@@ -150,7 +155,7 @@ class Writer:
 
     async def _batch(self, *, finishing: bool = False) -> None:
         """Write what waits in one transaction, or put it into the spool."""
-        taken: list[tuple[Job, asyncio.Future[None]]] = []
+        taken: list[tuple[Job, Answer]] = []
         try:
             await self._port.begin(PATIENCE if self._down_since is None or finishing else 0.0)
             await self._catch_up()
@@ -179,10 +184,12 @@ class Writer:
         self.tally["outgoing"] += len(batch.outgoing)
 
     @staticmethod
-    def _answer(taken: list[tuple[Job, asyncio.Future[None]]]) -> None:
-        for _, done in taken:
-            if not done.done():
-                done.set_result(None)
+    def _answer(taken: list[tuple[Job, Answer]]) -> None:
+        for _, answer in taken:
+            try:
+                answer()
+            except Exception as error:  # one visitor who cannot be answered must not keep the others waiting
+                log.error("a click could not be answered", error=type(error).__name__, exc_info=error)
 
     async def _catch_up(self) -> None:
         """The database is there: first what waited outside it. Leaves an open transaction behind."""
@@ -206,7 +213,7 @@ class Writer:
             log.info("database is back", away_seconds=round(time.monotonic() - self._down_since, 1), drained=drained)
             self._down_since = None
 
-    async def _failed(self, taken: list[tuple[Job, asyncio.Future[None]]], error: Exception) -> None:
+    async def _failed(self, taken: list[tuple[Job, Answer]], error: Exception) -> None:
         if not unavailable(error):
             await self._one_by_one(taken, error)
             return
@@ -215,7 +222,7 @@ class Writer:
             log.warning("database cannot be written: clicks go to the spool", error=_told(error))
         await self._spool_all(taken)
 
-    async def _spool_all(self, taken: list[tuple[Job, asyncio.Future[None]]]) -> None:
+    async def _spool_all(self, taken: list[tuple[Job, Answer]]) -> None:
         records = []
         for job, _ in taken:
             records.append(record_of(job))
@@ -230,7 +237,7 @@ class Writer:
         self.tally["spooled"] += len(records)
         self._answer(taken)
 
-    async def _one_by_one(self, taken: list[tuple[Job, asyncio.Future[None]]], error: Exception) -> None:
+    async def _one_by_one(self, taken: list[tuple[Job, Answer]], error: Exception) -> None:
         """A batch that its own contents broke: each job alone, so that one cannot hold up the others."""
         log.error("a batch of clicks could not be stored", jobs=len(taken), error=_told(error))
         for one in taken:

@@ -6,12 +6,9 @@ Prints `ready` when it listens; drains on SIGTERM. Settings come from the enviro
 import asyncio
 import signal
 import sys
-from typing import Any
-
-from granian.constants import Interfaces
-from granian.server.embed import Server
 
 from hub.clicks import Clicks
+from hub.listener import Listener
 from storage import teams
 from storage.engine import Database
 from tests.hub.click_desk import runtime_of
@@ -25,19 +22,13 @@ async def main(url: str, port: int) -> None:
     clicks = Clicks(runtime)
     await clicks.start()
 
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "http":
-            await clicks(scope, receive, send)
-
-    server = Server(
-        app, address="127.0.0.1", port=port, interface=Interfaces.ASGINL, websockets=False, log_enabled=False
-    )
+    listener = Listener(clicks, host="127.0.0.1", port=port)
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
-    serving = asyncio.create_task(server.serve())
+    serving = asyncio.create_task(listener.serve())
     print("ready", flush=True)
     await stopping.wait()
-    server.stop()  # type: ignore[no-untyped-call]
+    listener.stop()
     await asyncio.wait({serving}, timeout=5)
     await clicks.stop()
     await database.close()

@@ -20,6 +20,7 @@ from sqlalchemy import func, select
 
 from storage import recount
 from storage.engine import Database
+from storage.ledger.click_id import LENGTH
 from storage.tables import clicks
 from storage.writer_spool import Spool, SpooledClick
 from tests.hub.click_desk import IPHONE, Desk, desk
@@ -71,7 +72,7 @@ async def visitors(port: int, answered: list[str], number: int) -> None:
             writer.write(f"GET /c/one?sub1={n} HTTP/1.1\r\n{head}\r\n\r\n".encode())
             answer = await reader.readuntil(b"\r\n\r\n")
             assert answer.startswith(b"HTTP/1.1 302")
-            answered.append(answer.partition(b"?c=")[2][:13].decode())
+            answered.append(answer.partition(b"?c=")[2][:LENGTH].decode())
 
 
 async def set_up(url: str) -> None:
