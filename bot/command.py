@@ -188,7 +188,7 @@ async def run(found: Command, arguments: dict[str, Any], ctx: Context, *, confir
             await changes.bump(tx)
     if not found.reads:
         await ctx.ports.changed()
-    return Answer(result, found.says(ctx, result))
+    return Answer(result, Message("") if ctx.encodes else found.says(ctx, result))
 
 
 def _transaction(found: Command, ctx: Context) -> AbstractAsyncContextManager[AsyncConnection]:

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from bot.arguments import Arguments, choices, refers
 from bot.context import Context
+from bot.imports import Sent
 from bot.listing import Listing, Page
 from bot.message import Fields, Message, Notice, Table
 from storage.ledger.facts import Event, Status
@@ -46,6 +47,7 @@ class ConversionList(Listing, kw_only=True):
 class Import(Arguments, kw_only=True):
     rows: Annotated[list[dict[str, Any]], Meta(description="conversions, each with the fields of conversion add")] = []
     csv: Annotated[str | None, Meta(description="or a table with a header line")] = None
+    file: Sent = None
 
 
 class Imported(msgspec.Struct, frozen=True, kw_only=True):

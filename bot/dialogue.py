@@ -60,7 +60,8 @@ class Option(msgspec.Struct, frozen=True):
 
 def questions(found: Command) -> list[Question]:
     """The command's fields as questions, in order; what is required comes first."""
-    made = [_question(field) for field in msgspec.structs.fields(found.takes)]
+    # A file comes with a message: no form has a place for it.
+    made = [_question(field) for field in msgspec.structs.fields(found.takes) if bytes not in _kinds(field.type)]
     return sorted(made, key=lambda one: not one.required)
 
 

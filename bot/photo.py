@@ -39,7 +39,7 @@ def check(raw: bytes) -> None:
     if not raw:
         raise _refused("it is empty")
     if len(raw) > MOST_BYTES:
-        raise refuse_large(len(raw))
+        raise refuse_large(len(raw), "image")
     kind = _kind(raw)
     if kind is None:
         if _SVG.search(raw[:4096]):
@@ -112,9 +112,10 @@ def _kept(picture: "Picture", longest: int) -> Image:
     return Image(hash=digest, content=content, width=picture.width, height=picture.height)
 
 
-def refuse_large(size: int) -> Refused:
+def refuse_large(size: int, field: str) -> Refused:
     """What to raise for a file of more than MOST_BYTES."""
-    return _refused(f"it has {size / 1e6:.1f} MB, the most is {MOST_BYTES // 1_000_000} MB: make it smaller")
+    most = MOST_BYTES // 1_000_000
+    return Refused(f"{field}: it has {size / 1e6:.1f} MB, the most is {most} MB: make it smaller", field=field)
 
 
 def _too_many(width: int, height: int) -> Refused:

@@ -65,8 +65,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     secret: bool = False  # it made something only the asker may see (an invitation, a token)
 
 
-Attached = Callable[[], Awaitable[bytes]]
-"""Fetches the file that came with a line. Raises Refused if the platform does not hand it over."""
+Attached = Callable[[str], Awaitable[bytes]]
+"""Fetches the file that came with a line, for that field. Raises Refused if the platform does not hand it over."""
 
 JOIN = {"slack": "/flux join CODE", "telegram": "/start CODE"}
 
@@ -101,7 +101,8 @@ async def _handle(desk: Desk, caller: Caller, text: str, attached: Attached | No
         return Reply(message=error(str(fault)), actor=actor)
     if attached is None or not file_fields(found.takes) or not actor.role.includes(found.role):
         return await carry_out(desk, caller.room, actor, found, arguments)
-    arguments[file_fields(found.takes)[0]] = await attached()
+    field = file_fields(found.takes)[0]
+    arguments[field] = await attached(field)
     reply = await carry_out(desk, caller.room, actor, found, arguments)
     return msgspec.structs.replace(reply, form=None)  # a form would have to remember the file
 

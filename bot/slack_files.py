@@ -25,18 +25,18 @@ def attached(
     if not sent:
         return None
 
-    async def load() -> bytes:
+    async def load(field: str) -> bytes:
         if len(sent) > 1:
-            raise Refused("image: several came along: send one at a time", field="image")
+            raise Refused(f"{field}: several came along: send one at a time", field=field)
         if (sent[0].get("size") or 0) > MOST_BYTES:
-            raise refuse_large(sent[0]["size"])
+            raise refuse_large(sent[0]["size"], field)
         url = str(sent[0].get("url_private_download") or sent[0].get("url_private") or "")
         if not _slacks(url, api_url):
-            raise _withheld("Slack gave no address for it")
+            raise _withheld(field, "Slack gave no address for it")
         try:
-            return await _fetched(session, url, await token())
+            return await _fetched(session, url, await token(), field=field)
         except (aiohttp.ClientError, TimeoutError):
-            raise _withheld("Slack did not answer") from None
+            raise _withheld(field, "Slack did not answer") from None
 
     return load
 
@@ -50,18 +50,18 @@ def _slacks(url: str, api_url: str) -> bool:
     )
 
 
-async def _fetched(session: aiohttp.ClientSession, url: str, token: str | None) -> bytes:
+async def _fetched(session: aiohttp.ClientSession, url: str, token: str | None, *, field: str) -> bytes:
     headers = {"Authorization": f"Bearer {token}"}
     async with session.get(url, headers=headers, allow_redirects=False) as answer:
         if answer.status != 200 or answer.content_type == "text/html":
-            raise _withheld("the app may lack the scope files:read (slack-manifest.yaml), install it again")
+            raise _withheld(field, "the app may lack the scope files:read (slack-manifest.yaml), install it again")
         content = b""
         async for chunk in answer.content.iter_chunked(CHUNK):
             content += chunk
             if len(content) > MOST_BYTES:
-                raise refuse_large(len(content))
+                raise refuse_large(len(content), field)
         return content
 
 
-def _withheld(why: str) -> Refused:
-    return Refused(f"image: Slack did not hand the file over: {why}", field="image")
+def _withheld(field: str, why: str) -> Refused:
+    return Refused(f"{field}: Slack did not hand the file over: {why}", field=field)

@@ -14,12 +14,12 @@ def attached(heard: Heard) -> Attached | None:
     if sent is None:
         return None
 
-    async def load() -> bytes:
+    async def load(field: str) -> bytes:
         if sent.file_size and sent.file_size > MOST_BYTES:
-            raise refuse_large(sent.file_size)
+            raise refuse_large(sent.file_size, field)
         try:
             return bytes(await (await sent.get_file()).download_as_bytearray())
         except TelegramError:  # its text may hold the file's address, and that the bot's token
-            raise Refused("image: Telegram did not hand the file over: send it again", field="image") from None
+            raise Refused(f"{field}: Telegram did not hand the file over: send it again", field=field) from None
 
     return load

@@ -2,8 +2,8 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, NoReturn
 
 # httpx and structlog would load rich for a command line and tracebacks that are not used here: 3 MB.
 sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
@@ -18,11 +18,29 @@ def main() -> None:
     try:
         code = run(arguments.work(arguments))
     except CasinoFluxError as error:
-        sys.stderr.write(f"casinoflux: {' '.join(str(error).split())}\n")
-        code = 1
+        code = told(error)
+    except BaseExceptionGroup as group:  # what a start in several tasks raises
+        known = next(_leaves(group), None)
+        if known is None:
+            raise
+        code = told(known)
     except KeyboardInterrupt:
         code = 0
     raise SystemExit(code)
+
+
+def told(error: CasinoFluxError) -> int:
+    """One line on stderr; the exit code."""
+    sys.stderr.write(f"casinoflux: {' '.join(str(error).split())}\n")
+    return 1
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[CasinoFluxError]:
+    for one in group.exceptions:
+        if isinstance(one, BaseExceptionGroup):
+            yield from _leaves(one)
+        elif isinstance(one, CasinoFluxError):
+            yield one
 
 
 def run(work: Coroutine[Any, Any, int]) -> int:
@@ -32,8 +50,16 @@ def run(work: Coroutine[Any, Any, int]) -> int:
     return uvloop.run(work)
 
 
+class Words(argparse.ArgumentParser):
+    """Says what it did not understand in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        sys.stderr.write(f"{self.prog}: {message} ({self.prog} --help tells more)\n")
+        raise SystemExit(2)
+
+
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="casinoflux", description="Self-hosted campaign cockpit for iGaming affiliates")
+    top = Words(prog="casinoflux", description="Self-hosted campaign cockpit for iGaming affiliates")
     words = top.add_subparsers(required=True, metavar="serve | demo | run | chat | db")
     serve = _add(words, "serve", cli.serve, "run the hub: clicks, postbacks, sync, chats, API")
     serve.add_argument("--host", default="127.0.0.1")

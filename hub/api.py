@@ -1,17 +1,20 @@
 """One HTTP route per bot command, made from the commands themselves."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
 from litestar import HttpMethod, Request, Response, route
 from litestar.handlers import HTTPRouteHandler
+from litestar.response import Stream
 
 from bot.command import COMMANDS, Command, run
 from bot.context import Actor, Context
-from hub.problems import from_error, problem
+from hub.problems import API, from_error, problem
 from hub.runtime import Runtime
 from storage import tokens
 from storage.ledger.errors import CasinoFluxError, Refused
+from storage.ledger.pages import PagedReport
 
 MAX_BODY = 20_000_000  # a CSV of a year's spend fits
 
@@ -24,10 +27,10 @@ def command_routes(runtime: Runtime) -> list[HTTPRouteHandler]:
 def _route(runtime: Runtime, found: Command) -> HTTPRouteHandler:
     methods = [HttpMethod.POST] + ([HttpMethod.GET] if found.reads and not found.changes else [])
 
-    async def handle(request: Request[Any, Any, Any]) -> Response[bytes]:
+    async def handle(request: Request[Any, Any, Any]) -> Response[Any]:
         return await answer(runtime, found, request)
 
-    paths = [f"/api/v1/{name.replace(' ', '/')}" for name in (found.name, *found.aliases)]
+    paths = [f"{API}{name.replace(' ', '/')}" for name in (found.name, *found.aliases)]
     return route(
         paths,
         http_method=methods,
@@ -38,18 +41,34 @@ def _route(runtime: Runtime, found: Command) -> HTTPRouteHandler:
     )(handle)
 
 
-async def answer(runtime: Runtime, found: Command, request: Request[Any, Any, Any]) -> Response[bytes]:
+async def answer(runtime: Runtime, found: Command, request: Request[Any, Any, Any]) -> Response[Any]:
     """Who asks, what, and the result as JSON."""
     actor = await _actor(runtime, request)
     if actor is None:
-        return problem(401, "send an API token: Authorization: Bearer <token>; an owner makes one with token create")
+        told = "send an API token: Authorization: Bearer <token>; an owner makes one with token create"
+        return problem(401, told, headers={"www-authenticate": "Bearer"})
     try:
         arguments = await _arguments(request)
-        result = (await run(found, arguments, context(runtime, actor))).result
+        asking = context(runtime, actor)
+        asking.encodes = True
+        result = (await run(found, arguments, asking)).result
     except CasinoFluxError as error:
         subject = found.positional[0] if found.positional and not found.name.endswith((" add", " create")) else None
         return from_error(error, subject=subject)
+    if isinstance(result, PagedReport):
+        return _pieces(list(result.json()))
     return Response(msgspec.json.encode(result), media_type="application/json")
+
+
+def _pieces(parts: list[bytes]) -> Stream:
+    """JSON sent piece by piece: a year's report is 50 MB, which need not be in memory once more."""
+
+    async def send() -> AsyncIterator[bytes]:
+        for part in parts:
+            yield part
+
+    length = {"content-length": str(sum(map(len, parts)))}
+    return Stream(send(), media_type="application/json", headers=length)
 
 
 def context(runtime: Runtime, actor: Actor) -> Context:
@@ -76,7 +95,7 @@ async def _arguments(request: Request[Any, Any, Any]) -> dict[str, Any]:
         return _query(request.query_params.multi_items())
     try:
         given = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refused(f"the body is not JSON ({error}): send an object of arguments", field="body") from None
     if not isinstance(given, dict):
         raise Refused("the body is JSON, but not an object of arguments", field="body")

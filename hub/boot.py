@@ -1,21 +1,29 @@
 """From settings to a runtime: database opened and upgraded, first team, fixed facts checked."""
 
+import asyncio
 import logging
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import structlog
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from hub import rates
 from hub.ports import HubPorts
 from hub.runtime import Runtime
-from hub.settings import Settings
+from hub.settings import SettingError, Settings
 from storage import settle, teams
 from storage.clicks import ensure_codec
 from storage.engine import Database
 from storage.ledger.errors import CasinoFluxError
 from storage.schema import upgrade
 from storage.secrets import Box
+
+REACHED = 15.0  # seconds a database is given to answer at the start
 
 
 def quiet_logs() -> None:
@@ -47,6 +55,38 @@ def new_runtime(settings: Settings, ports: HubPorts | None = None) -> Runtime:
         team_id=0,
         clock=shifted_clock(settings.clock_offset),
     )
+
+
+async def reach(url: str, name: str = "CASINOFLUX_DATABASE_URL") -> None:
+    """Open the database once. Raises SettingError (of the setting `name`) if that cannot be done."""
+    parsed = make_url(url)
+    fault = _open_sqlite(parsed.database) if parsed.get_backend_name() == "sqlite" else await _open_postgresql(url)
+    if fault is not None:
+        shown = parsed.render_as_string(hide_password=True)
+        raise SettingError(f"{name}: {shown} cannot be opened ({fault}): is it there, and may we write to it?")
+
+
+def _open_sqlite(path: str | None) -> str | None:
+    try:
+        with closing(sqlite3.connect(path or ":memory:", timeout=1)) as connection:
+            connection.execute("BEGIN IMMEDIATE").close()
+    except sqlite3.Error as error:
+        return None if "locked" in str(error) else str(error)  # somebody else is writing: it can be written to
+    return None
+
+
+async def _open_postgresql(url: str) -> str | None:
+    from asyncpg import InterfaceError, PostgresError
+
+    database = Database(url)
+    try:
+        async with asyncio.timeout(REACHED), database.read() as tx:
+            await tx.execute(text("SELECT 1"))
+    except (OSError, SQLAlchemyError, PostgresError, InterfaceError) as error:
+        return str(error).partition("\n")[0] or "no answer"
+    finally:
+        await database.close()
+    return None
 
 
 def shifted_clock(seconds: int) -> Callable[[], datetime]:

@@ -17,10 +17,10 @@ from bot.message import Message, error
 from bot.session import Desk, carry_out
 from hub import boot, memory, supervisor
 from hub.runtime import Runtime
-from hub.settings import read_settings
+from hub.settings import database_url, read_settings, unknown_settings
 from storage import port, recount, settle
 from storage.engine import Database
-from storage.ledger.errors import CasinoFluxError, Refused
+from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.schema import upgrade
 
@@ -31,6 +31,9 @@ async def serve(arguments: argparse.Namespace) -> int:
     boot.quiet_logs()
     memory.few_arenas()
     settings = read_settings()
+    for warning in unknown_settings():
+        sys.stderr.write(f"casinoflux: {warning}\n")
+    await boot.reach(settings.database_url)
     if arguments.child:
         supervisor.die_with_parent()
     elif arguments.only not in {"jobs", "bots"}:
@@ -124,7 +127,9 @@ async def db_restore(arguments: argparse.Namespace) -> int:
 
 
 async def db_port(arguments: argparse.Namespace) -> int:
-    target = Database(arguments.url)
+    url = database_url("db port", arguments.url)
+    await boot.reach(url, "db port")
+    target = Database(url)
     async with _database() as database:
         try:
             await upgrade(target)
@@ -153,7 +158,9 @@ def _word(word: str) -> tuple[str | None, str]:
 
 @asynccontextmanager
 async def _runtime() -> AsyncIterator[Runtime]:
-    runtime = boot.new_runtime(read_settings())
+    settings = read_settings()
+    await boot.reach(settings.database_url)
+    runtime = boot.new_runtime(settings)
     try:
         await boot.prepare(runtime)
         yield runtime
@@ -163,11 +170,11 @@ async def _runtime() -> AsyncIterator[Runtime]:
 
 @asynccontextmanager
 async def _database() -> AsyncIterator[Database]:
-    database = Database(read_settings().database_url)
+    settings = read_settings()
+    await boot.reach(settings.database_url)
+    database = Database(settings.database_url)
     try:
         await upgrade(database)
         yield database
-    except OSError as error:
-        raise CasinoFluxError(f"CASINOFLUX_DATABASE_URL: cannot be reached ({error}): is it running?") from None
     finally:
         await database.close()

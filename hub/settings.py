@@ -1,6 +1,8 @@
 """Settings from the environment or a `.env`; a wrong value stops the start with its name, its fault and the fix."""
 
+import difflib
 import os
+import re
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -86,6 +88,19 @@ def dotenv(path: Path) -> dict[str, str]:
     return found
 
 
+def unknown_settings(environment: Mapping[str, str] | None = None, folder: Path | None = None) -> list[str]:
+    """What to say of names that look like a setting of ours misspelt; the program runs without them."""
+    raw = {**dotenv((folder or Path.cwd()) / ".env"), **(os.environ if environment is None else environment)}
+    known = [PREFIX + field.name.upper() for field in msgspec.structs.fields(Settings)]
+    known += [f"{name}_FILE" for name in known]
+    told = []
+    for name in sorted(raw):
+        if name.startswith(PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            told.append(f"{name} is no setting, and is left out" + (f": did you mean {near[0]}?" if near else ""))
+    return told
+
+
 def _named(raw: Mapping[str, str]) -> dict[str, str]:
     known = {field.name for field in msgspec.structs.fields(Settings)}
     values: dict[str, str] = {}
@@ -102,9 +117,12 @@ def _named(raw: Mapping[str, str]) -> dict[str, str]:
 
 def _secret_file(name: str, path: str) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8").strip()
+        found = Path(path).read_text(encoding="utf-8").strip()
     except OSError as error:
         raise SettingError(f"{name}: cannot read {path} ({error.strerror}): name a readable file") from None
+    if not found:
+        raise SettingError(f"{name}: {path} is empty: write the secret into it")
+    return found
 
 
 def _text(_name: str, text: str) -> str:
@@ -112,13 +130,18 @@ def _text(_name: str, text: str) -> str:
 
 
 def _url(name: str, text: str) -> str:
-    parts = urlsplit(text.strip())
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    try:
+        parts = urlsplit(text.strip())
+        whole = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is none, a bracket that is never closed
+        whole = False
+    if not whole:
         raise SettingError(f"{name}: {text!r} is not a web address: write https://track.example.com")
     return text.strip().rstrip("/") if name == "CASINOFLUX_PUBLIC_URL" else text.strip()
 
 
-def _database(name: str, text: str) -> str:
+def database_url(name: str, text: str) -> str:
+    """The database URL with our drivers. Raises SettingError for any other database."""
     try:
         backend = with_driver(make_url(text.strip())).get_backend_name()
     except ArgumentError:
@@ -163,6 +186,12 @@ def _count(name: str, text: str) -> int:
     return int(text)
 
 
+def _webhook_secret(name: str, text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", text.strip()):
+        raise SettingError(f"{name}: Telegram takes 1 to 256 letters, digits, _ and - only")
+    return text.strip()
+
+
 def _networks(name: str, text: str) -> tuple[IPv4Network | IPv6Network, ...]:
     try:
         return tuple(ip_network(part.strip(), strict=False) for part in text.split(",") if part.strip())
@@ -171,7 +200,7 @@ def _networks(name: str, text: str) -> tuple[IPv4Network | IPv6Network, ...]:
 
 
 _READERS = {
-    "database_url": _database,
+    "database_url": database_url,
     "public_url": _url,
     "report_timezone": _zone,
     "report_currency": _currency,
@@ -184,6 +213,7 @@ _READERS = {
     "slack_authorize_url": _url,
     "telegram_api_url": _url,
     "telegram_file_url": _url,
+    "telegram_webhook_secret": _webhook_secret,
 }
 
 
@@ -193,6 +223,10 @@ def _check_pairs(settings: Settings) -> None:
             "CASINOFLUX_SLACK_BOT_TOKEN is set alone: add CASINOFLUX_SLACK_SIGNING_SECRET (HTTP) or "
             "CASINOFLUX_SLACK_APP_TOKEN (socket mode)"
         )
+    if settings.slack_app_token and not (settings.slack_bot_token or settings.slack_client_id):
+        raise SettingError("CASINOFLUX_SLACK_APP_TOKEN is set alone: add CASINOFLUX_SLACK_BOT_TOKEN")
+    if settings.slack_client_id and not (settings.slack_signing_secret or settings.slack_app_token):
+        raise SettingError("CASINOFLUX_SLACK_CLIENT_ID is set without CASINOFLUX_SLACK_SIGNING_SECRET: add it")
     if bool(settings.slack_client_id) != bool(settings.slack_client_secret):
         raise SettingError("CASINOFLUX_SLACK_CLIENT_ID and CASINOFLUX_SLACK_CLIENT_SECRET belong together: set both")
 

@@ -8,7 +8,8 @@ from storage import settle
 
 async def settle_touched(runtime: Runtime) -> None:
     """Merge the days that moved, team by team."""
-    await settle.settle_all(runtime.database, runtime.deployment.zone, runtime.clock())
+    deployment = runtime.deployment
+    await settle.settle_all(runtime.database, deployment.zone, runtime.clock(), currency=deployment.currency)
 
 
 async def deliver(runtime: Runtime) -> None:

@@ -74,7 +74,7 @@ def with_driver(url: URL) -> URL:
         "postgresql": "postgresql+asyncpg",
         "postgres": "postgresql+asyncpg",
     }
-    return url.set(drivername=drivers.get(url.drivername, url.drivername))
+    return url.set(drivername=drivers.get(url.drivername.partition("+")[0], url.drivername))
 
 
 def _set_pragmas(connection: Any, _record: Any) -> None:

@@ -2,7 +2,7 @@
 
 import zipfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,14 +22,17 @@ _BOUND = 30_000  # most parameters in one statement: SQLite's limit is 32,766, a
 
 async def copy(source: Database, target: Database) -> int:
     """Copy what the target lacks or has otherwise; can be repeated. Returns rows read."""
+    if source.url == target.url:
+        raise CasinoFluxError("the database cannot be copied to itself: name another one")
     total = 0
-    for table in metadata.sorted_tables:
-        if "id" not in table.columns:  # rows of these come and go: what has gone must not stay behind
-            async with target.begin() as tx:
-                await tx.execute(delete(table))
-        async for rows in _chunks(source, table):
-            await _put(target, table, rows)
-            total += len(rows)
+    async with _still(source) as seen:
+        for table in metadata.sorted_tables:
+            if "id" not in table.columns:  # rows of these come and go: what has gone must not stay behind
+                async with target.begin() as tx:
+                    await tx.execute(delete(table))
+            async for rows in _chunks(seen, table):
+                await _put(target, table, rows)
+                total += len(rows)
     await _reset_counters(target)
     return total
 
@@ -39,23 +42,31 @@ async def backup(database: Database, path: Path) -> int:
     total = 0
     with _new_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("schema", HEAD)
-        for table in metadata.sorted_tables:
-            with archive.open(f"{table.name}.jsonl", "w", force_zip64=True) as lines:
-                async for rows in _chunks(database, table):
-                    lines.writelines(msgspec.json.encode(row) + b"\n" for row in rows)
-                    total += len(rows)
+        async with _still(database) as seen:
+            for table in metadata.sorted_tables:
+                with archive.open(f"{table.name}.jsonl", "w", force_zip64=True) as lines:
+                    async for rows in _chunks(seen, table):
+                        lines.writelines(msgspec.json.encode(row) + b"\n" for row in rows)
+                        total += len(rows)
     return total
 
 
 async def restore(database: Database, path: Path) -> int:
     """Fill an empty database from a backup. Raises CasinoFluxError if it is not empty or not of this schema."""
     await _refuse_filled(database)
-    total = 0
     try:
-        archive = zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile):
-        raise CasinoFluxError(f"{path} is not a backup of casinoflux: name a file that db backup wrote") from None
-    with archive:
+        total = await _put_back(database, path)
+    except (OSError, KeyError, zipfile.BadZipFile, msgspec.DecodeError):
+        raise CasinoFluxError(f"{path} is not a whole backup of casinoflux: name a file that db backup wrote") from None
+    await _reset_counters(database)
+    return total
+
+
+async def _put_back(database: Database, path: Path) -> int:
+    total = 0
+    with zipfile.ZipFile(path) as archive:
+        if archive.testzip() is not None:
+            raise zipfile.BadZipFile
         schema = archive.read("schema").decode()
         if schema != HEAD:
             raise CasinoFluxError(
@@ -66,17 +77,32 @@ async def restore(database: Database, path: Path) -> int:
                 for rows in _batches(lines, table):
                     await _put(database, table, rows)
                     total += len(rows)
-    await _reset_counters(database)
     return total
+
+
+@asynccontextmanager
+async def _still(database: Database) -> AsyncIterator[AsyncConnection]:
+    """All tables as they are at one moment, whoever writes meanwhile."""
+    async with database.read() as tx:
+        if not database.sqlite:  # a reader of SQLite sees one moment anyway
+            await tx.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+        yield tx
 
 
 @contextmanager
 def _new_file(path: Path) -> Iterator[IO[bytes]]:
     try:
-        with path.open("xb") as file:
-            yield file
+        file = path.open("xb")
     except FileExistsError:
         raise CasinoFluxError(f"{path} exists already: name a new file") from None
+    except OSError as error:
+        raise CasinoFluxError(f"{path} cannot be written ({error.strerror}): name another file") from None
+    try:
+        with file:
+            yield file
+    except BaseException:
+        path.unlink()  # half a backup is none
+        raise
 
 
 async def _refuse_filled(database: Database) -> None:
@@ -85,15 +111,14 @@ async def _refuse_filled(database: Database) -> None:
             raise CasinoFluxError("the database is not empty: restore into a new one (CASINOFLUX_DATABASE_URL)")
 
 
-async def _chunks(database: Database, table: Table) -> AsyncIterator[list[dict[str, Any]]]:
+async def _chunks(tx: AsyncConnection, table: Table) -> AsyncIterator[list[dict[str, Any]]]:
     """Raw column values, as they lie on disk on both databases."""
     columns = [column.name for column in table.columns]
     listed = ", ".join(f'"{name}"' for name in columns)
     keys = ", ".join(f'"{column.name}"' for column in table.primary_key.columns) or listed
-    async with database.read() as tx:
-        found = await tx.stream(text(f'SELECT {listed} FROM "{table.name}" ORDER BY {keys}'))  # noqa: S608
-        async for part in found.partitions(CHUNK):
-            yield [dict(zip(columns, row, strict=True)) for row in part]
+    found = await tx.stream(text(f'SELECT {listed} FROM "{table.name}" ORDER BY {keys}'))  # noqa: S608
+    async for part in found.partitions(CHUNK):
+        yield [dict(zip(columns, row, strict=True)) for row in part]
 
 
 async def _put(database: Database, table: Table, rows: list[dict[str, Any]]) -> None:

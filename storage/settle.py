@@ -9,11 +9,14 @@ from sqlalchemy import Table, delete, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage import report_pages
 from storage.asked import Asked
 from storage.day_facts import catalogue, day_facts
 from storage.engine import Database
-from storage.ledger.cells import Cell
+from storage.ledger.attribution import Catalogue
 from storage.ledger.merge import merge_day
+from storage.ledger.pages import version_of
+from storage.report_view import ReportQuery
 from storage.tables import accounts, click_rollup, conversions, merged, offers, revenue, teams, touched
 from storage.types import EPOCH_DAY
 
@@ -21,6 +24,7 @@ from storage.types import EPOCH_DAY
 BATCH = 4
 
 _CHUNK = 500
+_AT_REST = timedelta(days=2)  # days this old hardly move any more: pages made of them last
 
 _encoder = msgspec.json.Encoder()
 
@@ -32,24 +36,29 @@ class Merged(msgspec.Struct, frozen=True, kw_only=True):
     day: date
     marks: list[int]
     cells: bytes
+    version: int
     accounts: frozenset[int]
     offers: frozenset[int]
 
 
-async def settle_all(database: Database, zone: ZoneInfo, now: datetime) -> int:
+async def settle_all(database: Database, zone: ZoneInfo, now: datetime, *, currency: str | None = None) -> int:
     """Merge every touched day of every team; returns how many there were.
 
-    Merging reads a snapshot and only the outcome is written under the lock, so that clicks need not wait. `now` is what
-    a job hands over; merging does not depend on it.
+    Merging reads a snapshot and only the outcome is written under the lock, so that clicks need not wait. With the
+    reporting `currency`, pages of the usual reports are made along the way for days that are at rest at `now`.
     """
     count = 0
+    at_rest = now.astimezone(zone).date() - _AT_REST
     while True:
         async with database.read() as tx:
             found = await _look(tx, zone, BATCH)
+            pages = await _pages(tx, found, zone, currency, until=at_rest) if currency else {}
         if not found:
             return count
         async with database.begin() as tx:
             await _keep(tx, found)
+            for one in found:
+                await report_pages.keep(tx, one.team_id, one.day, one.version, pages.get((one.team_id, one.day), ()))
         count += len(found)
 
 
@@ -68,28 +77,50 @@ async def _look(tx: AsyncConnection, zone: ZoneInfo, limit: int) -> list[Merged]
     for row in (await tx.execute(days)).all():
         mine = select(t.id).where(t.team_id == row.team_id, t.day == row.day)
         marks[row.team_id, row.day] = list((await tx.execute(mine)).scalars())
-    return [await _merge(tx, team_id, day, zone, ids) for (team_id, day), ids in marks.items()]
+    named = {team_id: await catalogue(tx, team_id) for team_id in {team_id for team_id, _ in marks}}
+    return [await _merge(tx, team_id, day, zone, ids, named[team_id]) for (team_id, day), ids in marks.items()]
 
 
-async def _merge(tx: AsyncConnection, team_id: int, day: date, zone: ZoneInfo, marks: list[int]) -> Merged:
+async def _merge(
+    tx: AsyncConnection, team_id: int, day: date, zone: ZoneInfo, marks: list[int], named: Catalogue
+) -> Merged:
     c = conversions.c
     that_day = c.team_id == team_id, c.day == day, c.account_id.is_not(None)
     seen = (await tx.execute(select(c.account_id, c.offer_id).where(*that_day).distinct())).all()
+    cells = _encoder.encode(merge_day(await day_facts(tx, Asked(team_id=team_id, zone=zone), day), named))
     return Merged(
         team_id=team_id,
         day=day,
         marks=marks,
-        cells=_encoder.encode(await cells_of(tx, Asked(team_id=team_id, zone=zone), day)),
+        cells=cells,
+        version=version_of(cells),
         accounts=frozenset(row.account_id for row in seen),
         offers=frozenset(row.offer_id for row in seen),
     )
 
 
+async def _pages(
+    tx: AsyncConnection, found: list[Merged], zone: ZoneInfo, currency: str, *, until: date
+) -> dict[tuple[int, date], list[tuple[str, bytes]]]:
+    """Pages of the usual reports, for the days that are at rest."""
+    made: dict[tuple[int, date], list[tuple[str, bytes]]] = {}
+    for team_id in {one.team_id for one in found}:
+        days = {one.day: one.cells for one in found if one.team_id == team_id and one.day <= until}
+        if days:
+            query = ReportQuery(
+                team_id=team_id, first=min(days), last=max(days), timezone=zone.key, currency=currency
+            )  # fmt: skip
+            pages = await report_pages.make_usual(tx, query, days)
+            made |= {(team_id, day): forms for day, forms in pages.items()}
+    return made
+
+
 async def _keep(tx: AsyncConnection, found: list[Merged]) -> None:
     """Write merged days; of the marks only those that had been read are deleted."""
     for one in found:
-        kept = upsert(merged).values(team_id=one.team_id, day=one.day, cells=one.cells)
-        await tx.execute(kept.on_conflict_do_update(index_elements=["team_id", "day"], set_={"cells": one.cells}))
+        values = {"cells": one.cells, "version": one.version}
+        kept = upsert(merged).values(team_id=one.team_id, day=one.day, **values)
+        await tx.execute(kept.on_conflict_do_update(index_elements=["team_id", "day"], set_=values))
         await _note_postbacks(tx, accounts, one.accounts, one.day)
         await _note_postbacks(tx, offers, one.offers, one.day)
         for start in range(0, len(one.marks), _CHUNK):
@@ -102,12 +133,6 @@ async def _note_postbacks(tx: AsyncConnection, table: Table, ids: Collection[int
     later = t.id.in_(ids), or_(t.postbacks_since.is_(None), t.postbacks_since > day)
     if ids and (await tx.execute(select(t.id).where(*later))).first():
         await tx.execute(update(table).where(*later).values(postbacks_since=day))
-
-
-async def cells_of(tx: AsyncConnection, asked: Asked, day: date) -> list[Cell]:
-    """A day's cells, merged now."""
-    facts = await day_facts(tx, asked, day)
-    return merge_day(facts, await catalogue(tx, asked.team_id), asked.grain)
 
 
 async def touch_latest(tx: AsyncConnection) -> None:

@@ -22,7 +22,7 @@ from bot.conversion_forms import (
     conversion_table,
     imported_card,
 )
-from bot.imports import micro, rows_of
+from bot.imports import micro, rows_of, where
 from bot.listing import Page
 from bot.postback_desk import desk
 from bot.words import day as read_day
@@ -75,7 +75,7 @@ async def import_conversions(ctx: Context, new: Import) -> Imported:
         try:
             _, outcome = await _add(ctx, placing, _row(ctx, given))
         except CasinoFluxError as error:
-            raise Refused(f"line {number}: {error}", field="csv" if new.csv else "rows") from None
+            raise Refused(f"line {number}: {error}", field=where(new)) from None
         if outcome is Outcome.ACCEPTED:
             added += 1
         else:

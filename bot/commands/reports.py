@@ -6,7 +6,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from bot.command import command
-from bot.commands.stats import StatsWanted, stats, stats_message
+from bot.commands.stats import StatsWanted, reported, stats_message
 from bot.context import Context
 from storage.ledger.facts import Role
 from storage.ledger.reporting import MergedReport
@@ -22,5 +22,5 @@ class ReportWanted(StatsWanted, kw_only=True):
 async def report_merged(ctx: Context, new: ReportWanted) -> MergedReport:
     """Both layers of a range merged, by any dimensions."""
     new.range = f"{new.from_.isoformat()}..{new.to.isoformat()}"
-    report: MergedReport = await stats(ctx, new)
+    report: MergedReport = await reported(ctx, new)
     return report

@@ -11,7 +11,7 @@ from bot.arguments import Arguments, amount, refers
 from bot.command import command
 from bot.commands.campaigns import own_campaign
 from bot.context import Context
-from bot.imports import micro, rows_of
+from bot.imports import Sent, micro, rows_of, where
 from bot.message import Message, Notice
 from bot.words import day as read_day
 from storage import spend
@@ -32,6 +32,7 @@ class NewSpend(Arguments, kw_only=True):
 class SpendImport(Arguments, kw_only=True):
     rows: Annotated[list[dict[str, Any]], Meta(description="costs, each with campaign, day, amount, currency")] = []
     csv: Annotated[str | None, Meta(description="or a table with a header line: campaign,day,amount,currency")] = None
+    file: Sent = None
 
 
 class Spent(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +88,7 @@ async def import_spend(ctx: Context, new: SpendImport) -> SpendImported:
             on, worth = read_day(str(row.get("day", "")), ctx.today), amount(row.get("amount", ""))
             cost = await _cost(ctx, str(row.get("campaign", "")), on, worth, row.get("currency"), origin="csv")
         except (CasinoFluxError, ValueError) as error:
-            raise Refused(f"line {number}: {error}", field="csv" if new.csv else "rows") from None
+            raise Refused(f"line {number}: {error}", field=where(new)) from None
         known[cost.campaign_id] = str(row["campaign"])
         costs.append(cost)
     together = _summed(costs)

@@ -19,7 +19,7 @@ from storage import names
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.ledger.reporting import MergedReport
-from storage.reports import ReportQuery, merged_report
+from storage.reports import ReportQuery, merged_report, paged_report
 from storage.tables import accounts, campaigns, casinos, offers, sites, sources
 
 FILTERS: dict[str, Table] = {
@@ -80,6 +80,12 @@ def _buttons(ctx: Context, report: MergedReport, by: list[str]) -> Buttons:
 @command("stats", role=Role.VIEWER, says=stats_message, reads=True, positional=("range",), keywords=("by",))
 async def stats(ctx: Context, new: StatsWanted) -> MergedReport:
     """Clicks, registrations, FTDs, commission, spend and profit of a range."""
+    report: MergedReport = await reported(ctx, new)
+    return report
+
+
+async def reported(ctx: Context, new: StatsWanted) -> Any:
+    """The MergedReport; where only its JSON is wanted, a PagedReport if there is one."""
     try:
         first, last = period(new.range, ctx.today)
     except ValueError as error:
@@ -87,11 +93,14 @@ async def stats(ctx: Context, new: StatsWanted) -> MergedReport:
     by = new.by if new.by is not None else [await dimension(ctx.tx, ctx.team_id)]
     chosen = await filters(ctx, new)
     ctx.notes |= {"by": by, "csv": new.csv, "kept": _kept(new, chosen)}
-    return await merged_report(ctx.tx, ReportQuery(
+    query = ReportQuery(
         team_id=ctx.team_id, first=first, last=last, by=tuple(by), clock=_clock(new.clock),
         as_of=_as_of(new.as_of, ctx), timezone=ctx.deployment.timezone, currency=ctx.deployment.currency,
         **chosen,
-    ))  # fmt: skip
+    )  # fmt: skip
+    if ctx.encodes and (paged := await paged_report(ctx.tx, query)):
+        return paged
+    return await merged_report(ctx.tx, query)
 
 
 def _kept(new: StatsWanted, chosen: dict[str, Any]) -> str:

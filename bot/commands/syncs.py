@@ -10,6 +10,7 @@ from sqlalchemy import Row, select
 from bot.arguments import Arguments, refers
 from bot.command import command
 from bot.context import Context
+from bot.imports import Sent, text_of
 from bot.listing import Listing
 from bot.message import Block, Button, Buttons, Fields, Message, Notice, Table, Text
 from storage import accounts, names, revenue, syncs
@@ -40,6 +41,7 @@ class Upload(Arguments):
     account: Annotated[str, refers("account", "a csv_upload account")]
     csv: Annotated[str | None, Meta(description="the file, if it is short")] = None
     lines: Annotated[list[str], Meta(description="or its lines, the header first")] = []
+    file: Sent = None
 
 
 class Uploaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -196,10 +198,13 @@ async def _read_upload(ctx: Context, new: Upload) -> Report:
     async with ctx.database.read() as tx:
         row = await names.find(tx, table, ctx.team_id, new.account, field="account")
     login = msgspec.structs.asdict(accounts.opened(ctx.box, row))
+    text = new.csv or "\n".join(new.lines) or (text_of(new.file) if new.file else "")
+    if not (new.csv or new.lines or new.file):
+        raise Refused("file: none came along: send it with 'sync upload <account>' as its text", field="file")
     try:
-        return ctx.ports.read_upload(row.platform, login, (new.csv or "\n".join(new.lines)).encode())
+        return ctx.ports.read_upload(row.platform, login, text.encode())
     except ConnectorError as error:
-        raise Refused(str(error), field="csv" if new.csv else "lines") from None
+        raise Refused(str(error), field="csv" if new.csv else "lines" if new.lines else "file") from None
 
 
 @command("sync upload", role=Role.BUYER, says=uploaded, positional=("account",), prepare=_read_upload)

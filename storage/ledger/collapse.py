@@ -90,20 +90,32 @@ class Collapsing:
 
     def report(self) -> MergedReport:
         """Rows in the order of their groups, what has none last; the totals over all of it."""
-        view, totals = self._view, Group()
-        for group in (*self._rows.values(), *self._unassigned.values()):
-            totals.add(group)
+        view = self._view
         return MergedReport(
             timezone=view.timezone,
             currency=view.rates.base,
             from_=view.first,
             to=view.last,
-            rows=[
-                row_of(dict(zip(view.by, key, strict=True)), self._rows[key]) for key in sorted(self._rows, key=_order)
-            ],
-            unassigned=[self._unassigned_row(key) for key in sorted(self._unassigned, key=_order)],
-            totals=row_of({}, totals),
+            rows=self.rows(),
+            unassigned=self.unassigned(),
+            totals=row_of({}, self.total()),
         )
+
+    def rows(self) -> list[ReportRow]:
+        """Rows in the order of their groups, what has none last."""
+        by, rows = self._view.by, self._rows
+        return [row_of(dict(zip(by, key, strict=True)), rows[key]) for key in sorted(rows, key=_order)]
+
+    def unassigned(self) -> list[ReportRow]:
+        """Rows of revenue that no offer claims."""
+        return [self._unassigned_row(key) for key in sorted(self._unassigned, key=_order)]
+
+    def total(self) -> Group:
+        """The sums over all of it."""
+        totals = Group()
+        for group in (*self._rows.values(), *self._unassigned.values()):
+            totals.add(group)
+        return totals
 
     def _unassigned_row(self, key: tuple[Any, ...]) -> ReportRow:
         group = self._unassigned[key]

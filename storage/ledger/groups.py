@@ -62,8 +62,9 @@ def row_of(group: dict[str, str | None], of: Group) -> ReportRow:
     if of.tag_name:
         row = msgspec.structs.replace(row, tag_name=of.tag_name)
     if of.unconverted:
-        weightiest = {currency: _weightiest(figures) for currency, figures in sorted(of.unconverted.items())}
-        row = msgspec.structs.replace(row, unconverted=weightiest, unconverted_figures=of.unconverted)
+        figures = {currency: dict(sorted(named.items())) for currency, named in sorted(of.unconverted.items())}
+        weightiest = {currency: _weightiest(named) for currency, named in figures.items()}
+        row = msgspec.structs.replace(row, unconverted=weightiest, unconverted_figures=figures)
     return row
 
 

@@ -151,7 +151,7 @@ report_pages = Table(
     Column("form", Text, nullable=False),  # dimensions and currency: day,offer:EUR
     Column("day", Day, nullable=False),
     Column("version", BigInteger, nullable=False),  # that of the cells in `merged`
-    Column("page", LargeBinary, nullable=False),  # zlib, JSON of storage.ledger.pages.Page
+    Column("page", LargeBinary, nullable=False),  # zlib, msgpack of storage.ledger.pages.Page
     PrimaryKeyConstraint("team_id", "form", "day"),
 )
 

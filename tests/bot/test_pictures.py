@@ -84,7 +84,7 @@ def on_slack(one: Chatting, **more: Any) -> list[dict[str, Any]]:
 
 async def said(one: Chatting, what: str, files: list[dict[str, Any]], **more: Any) -> str:
     before = len(await one.calls(one.slack, "chat.postMessage", "chat.postEphemeral"))
-    await one.on(one.slack, what, text="casino logo lucky-star", files=files, **more)
+    await one.on(one.slack, what, **({"text": "casino logo lucky-star"} | more), files=files)
 
     async def answered() -> list[Any]:
         return (await one.calls(one.slack, "chat.postMessage", "chat.postEphemeral"))[before:]

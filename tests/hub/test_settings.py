@@ -1,12 +1,14 @@
 """Settings: read from the environment and .env, secrets from files; a wrong one stops the start with the fix."""
 
+import os
 import stat
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
-from hub.settings import SettingError, read_settings
+from hub.boot import reach
+from hub.settings import SettingError, read_settings, unknown_settings
 
 KEY = {"CASINOFLUX_SECRET_KEY": "k"}
 
@@ -46,11 +48,30 @@ def test_proxies_are_addresses_or_networks(tmp_path: Path) -> None:
         ("REPORT_TIMEZONE", "Mars/Olympus"), ("REPORT_CURRENCY", "EURO"), ("ALLOW_PRIVATE_HOSTS", "yes"),
         ("TRUSTED_PROXIES", "localhost"), ("SLACK_API_URL", "slack"), ("SLACK_BOT_TOKEN", "xoxb-fake"),
         ("SLACK_CLIENT_ID", "1.2"), ("SLACK_SIGNING_SECRET_FILE", "/nowhere/secret"),
+        ("SLACK_SIGNING_SECRET_FILE", os.devnull), ("SLACK_APP_TOKEN", "xapp-fake"),
+        ("PUBLIC_URL", "https://track.example.test:99999"), ("TELEGRAM_WEBHOOK_SECRET", "with spaces"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_names_the_setting(tmp_path: Path, name: str, value: str) -> None:
     with pytest.raises(SettingError, match=f"CASINOFLUX_{name}"):
         read_settings(KEY | {f"CASINOFLUX_{name}": value}, tmp_path)
+
+
+def test_a_misspelt_setting_is_told_with_the_nearest_one(tmp_path: Path) -> None:
+    [told] = unknown_settings(KEY | {"CASINOFLUX_REPORT_TIMZONE": "UTC", "CASINOFLUX_SECRET_KEY_FILE": "k"}, tmp_path)
+    assert told.endswith("did you mean CASINOFLUX_REPORT_TIMEZONE?")
+
+
+async def test_a_database_that_cannot_be_opened_is_told_without_its_password(tmp_path: Path) -> None:
+    (tmp_path / "text.db").write_text("this is no database")
+    for url in (
+        f"sqlite:///{tmp_path}/text.db",
+        f"sqlite:///{tmp_path}/no/folder.db",
+        "postgresql://u:hush@127.0.0.1:1/x",
+    ):
+        with pytest.raises(SettingError, match=r"CASINOFLUX_DATABASE_URL: .* cannot be opened") as caught:
+            await reach(url)
+        assert "hush" not in str(caught.value)
 
 
 def test_the_key_is_made_once_beside_the_database(tmp_path: Path) -> None:

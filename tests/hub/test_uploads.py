@@ -36,7 +36,7 @@ async def test_presets_and_own_mappings_are_read(opened: Callable[[], Any]) -> N
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("lines", "told"),
-    [([], "no header"), (["a,b"], "no header"), (["day,tag,commission"], "no line"),
+    [(["a,b"], "no header"), (["day,tag,commission"], "no line"),
      (["day,tag,commission", "yesterday,x,1"], "no day"), (["day,tag,commission", "2026-10-01,x,abc"], "no number"),
      (["day,tag,commission", "2026-10-01,x"], "cut off"), (["day,tag,colour", "2026-10-01,x,1"], "none of its columns"),
      (["day,tag,commission", "2026-10-01,x,1", "2026-10-01,x,2"], "twice")],

@@ -121,6 +121,15 @@ def test_a_wrong_setting_stops_the_start_in_one_line(deploy_sqlite: Deploy, sett
     assert f"CASINOFLUX_{setting}" in done.stderr
 
 
+def test_another_time_zone_on_a_filled_database_stops_the_start_in_one_line(deploy_sqlite: Deploy) -> None:
+    hub = deploy_sqlite()
+    assert hub.shell("run", "offer", "list").returncode == 0
+    hub.settings["REPORT_TIMEZONE"] = "Europe/Malta"
+    done = hub.shell("serve", "--port", str(hub.port))
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "CASINOFLUX_REPORT_TIMEZONE" in done.stderr
+
+
 def test_the_shell_says_what_it_did_not_understand(deploy_sqlite: Deploy) -> None:
     hub = deploy_sqlite()
     assert hub.shell("run", "ofer", "list").returncode == 2
@@ -128,6 +137,9 @@ def test_the_shell_says_what_it_did_not_understand(deploy_sqlite: Deploy) -> Non
     unknown = hub.shell("run", "offer", "show", "nothing")
     assert (unknown.returncode, unknown.stderr.count("\n")) == (1, 1)
     assert hub.shell("run", "offer", "add").returncode == 2
+    for words in (("serv",), ("db", "chek"), ("db", "port", "nonsense"), ()):
+        done = hub.shell(*words)
+        assert (done.returncode in {1, 2}, done.stderr.count("\n")) == (True, 1)
     assert hub.shell("run", "offer", "list").returncode == 0
 
 

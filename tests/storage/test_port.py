@@ -1,5 +1,7 @@
 """Everything moves: to a file and back, from SQLite to PostgreSQL, as often as one likes."""
 
+import asyncio
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,11 +50,37 @@ async def test_a_backup_is_restored_into_a_new_database(opened: Opened, tmp_path
     await fresh.close()
 
 
+async def test_a_backup_is_of_one_moment_whoever_writes_meanwhile(opened: Opened, tmp_path: Path) -> None:
+    async with asking(opened) as say:
+        await fill(say)
+
+        async def write() -> None:
+            for n in range(8):
+                await say.account(f"a{n}")
+                await say(f"offer add casino=C{n} account=a{n} tag=t url=https://c.example.test/?s={{click_id}}")
+                await say(f"campaign create k{n} offers=c{n}-t")
+
+        await asyncio.gather(write(), port.backup(say.database, tmp_path / "all.zip"))
+    fresh = Database(f"sqlite+aiosqlite:///{tmp_path / 'fresh.db'}")
+    await upgrade(fresh)
+    await port.restore(fresh, tmp_path / "all.zip")
+    kept = await counted(fresh)
+    assert kept["campaign_offers"] == kept["campaigns"]
+    await fresh.close()
+
+
 async def test_what_is_no_backup_is_said(opened: Opened, tmp_path: Path) -> None:
-    (tmp_path / "x").write_text("hello")
+    (tmp_path / "text").write_text("hello")
+    with zipfile.ZipFile(tmp_path / "zip", "w") as archive:
+        archive.writestr("other", "something")
     async with opened() as database:
-        with pytest.raises(CasinoFluxError, match="not a backup"):
-            await port.restore(database, tmp_path / "x")
+        for name in ("text", "zip", "nothing"):
+            with pytest.raises(CasinoFluxError, match="not a whole backup"):
+                await port.restore(database, tmp_path / name)
+        with pytest.raises(CasinoFluxError, match="cannot be written"):
+            await port.backup(database, tmp_path / "no" / "folder")
+        with pytest.raises(CasinoFluxError, match="to itself"):
+            await port.copy(database, database)
 
 
 async def test_sqlite_is_ported_to_postgresql_and_again(sqlite_url: str, postgres_url: str) -> None:

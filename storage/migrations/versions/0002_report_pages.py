@@ -21,3 +21,4 @@ def upgrade() -> None:
         sa.Column("page", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("team_id", "form", "day", name=op.f("pk_report_pages")),
     )
+    op.execute("INSERT INTO touched (team_id, day) SELECT team_id, day FROM merged")  # so that all days get a version
