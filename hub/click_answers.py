@@ -105,7 +105,7 @@ class FailedJob(CampaignJob):
     __slots__ = ()
 
     def __init__(self, state: Any, plan: Any, click: Any) -> None:
-        super().__init__(state, plan, click, seconds=state.clock().timestamp())
+        super().__init__(state, plan, click, seconds=state.seconds())
         self.decide()
 
     def decide(self) -> None:

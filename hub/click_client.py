@@ -13,6 +13,7 @@ from storage.ledger.facts import Bot
 from storage.writer_jobs import Agent
 
 _KEPT = 50_000
+_LONGEST_REFERRER = 500  # characters
 Headers = dict[bytes, bytes]
 Network = IPv4Network | IPv6Network
 
@@ -37,29 +38,30 @@ class Clients:
             (int(one.network_address), int(one.netmask)) for one in trusted if isinstance(one, IPv4Network)
         )
         self._proxies: dict[str, bool] = {}
-        self._countries = countries
+        self.country = countries.of
         self._agents = agents
         self._languages: dict[bytes, str] = {}
 
     def warm(self) -> None:
         """Load the tables before the first visitor comes."""
         self._agents.warm()
-        self._countries.of("192.0.2.1")
+        self.country("192.0.2.1")
 
     def look(self, scope: Any, headers: Headers) -> Client:
         """The client of any request."""
-        address = self.address(scope, headers)
-        agent = self._agents.of(headers.get(b"user-agent", b""))
-        referrer = headers.get(b"referer")
-        language = headers.get(b"accept-language")
+        address, agent = self.address(scope, headers), self.agent(headers)
         return Client(
-            address,
-            self._countries.of(address),
-            agent,
-            machine(scope["method"], headers) or agent.bot,
-            self._language(language) if language else "",
-            referrer.decode("utf-8", "replace").replace("\x00", "")[:500] if referrer else "",
-        )
+            address, self.country(address), agent, machine(scope["method"], headers) or agent.bot,
+            self.language(headers), self.referrer(headers),
+        )  # fmt: skip
+
+    def agent(self, headers: Headers) -> Agent:
+        return self._agents.of(headers.get(b"user-agent", b""))
+
+    def referrer(self, headers: Headers) -> str:
+        """Where the visitor came from; empty if the browser does not say."""
+        raw = headers.get(b"referer")
+        return raw.decode("utf-8", "replace").replace("\x00", "")[:_LONGEST_REFERRER] if raw else ""
 
     def address(self, scope: Any, headers: Headers) -> str:
         """The peer, or behind trusted proxies the rightmost address that is not one of them."""
@@ -106,8 +108,11 @@ class Clients:
             return False
         return any(parsed in network for network in self._trusted)
 
-    def _language(self, raw: bytes) -> str:
+    def language(self, headers: Headers) -> str:
         """`de` of `de-AT,de;q=0.9,en;q=0.8`."""
+        raw = headers.get(b"accept-language")
+        if not raw:
+            return ""
         known = self._languages.get(raw)
         if known is None:
             if len(self._languages) >= _KEPT:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from hub.click_state import State
 from storage.ledger.facts import Reason
-from storage.ledger.macros import SUBS, Template
+from storage.ledger.macros import SUBS
 from storage.ledger.rotation import Door, alternatives, pick
 from storage.ledger.rules import Visitor
 from storage.plans import SLOT, CampaignPlan, Plans, SitePlan
@@ -18,7 +18,7 @@ _NOBODY = Visitor()
 class CampaignJob(ClickJob):
     """A click on a tracking link."""
 
-    __slots__ = ("_state", "_to_fallback", "_to_site", "campaign", "plans", "roll", "seconds", "word")
+    __slots__ = ("_state", "_to_fallback", "_to_site", "campaign", "place", "plans", "roll", "seconds", "word")
 
     def __init__(self, state: State, campaign: CampaignPlan, click: Click, *, seconds: float) -> None:
         self.click = click
@@ -30,11 +30,8 @@ class CampaignJob(ClickJob):
         self.roll = random.random()
         self.word = state.codec.encode(click.id)
         self._to_fallback = self._to_site = False
-
-    @property
-    def place(self) -> int:
-        """What visitors are told apart on: the campaign, or minus the site where there is none."""
-        return self.campaign.id or -self.click.site_id
+        #: What visitors are told apart on: the campaign, or minus the site where there is none.
+        self.place = campaign.id or -click.site_id
 
     def decide(self) -> None:
         """By the campaign's plan; what is shut is passed over, and there is nearly always somewhere to go."""
@@ -98,28 +95,11 @@ class CampaignJob(ClickJob):
         """Where the visitor is sent; None if the campaign leads nowhere at all."""
         if self._to_site and self.campaign.site:
             return f"{self.campaign.site.url}?click={self.word}"
-        template = self._template()
-        return template.fill(self.value) if template else None
-
-    def _template(self) -> Template | None:
         offer = self.plans.offers.get(self.click.offer_id)
-        if offer and not self._to_fallback:
-            return offer.template
-        return self.campaign.fallback
+        template = offer.template if offer and not self._to_fallback else self.campaign.fallback
+        return template.fill_for(self, _VALUES) if template else None
 
-    def value(self, macro: str) -> str:
-        """A macro's value for this click."""
-        given = _VALUES.get(macro)
-        return given(self) if given else self._code(macro)
-
-    def _code(self, macro: str) -> str:
-        plan = self.campaign
-        if macro == "campaign":
-            return plan.code
-        if macro == "source":
-            return plan.source.code
-        if macro == "site":
-            return plan.site.code if plan.site else ""
+    def _offer_code(self) -> str:
         offer = self.plans.offers.get(self.click.offer_id)
         return offer.code if offer else ""
 
@@ -130,6 +110,10 @@ def _sub(place: int) -> Callable[[CampaignJob], str]:
 
 _VALUES: dict[str, Callable[[CampaignJob], str]] = {
     "click_id": lambda job: job.word,
+    "campaign": lambda job: job.campaign.code,
+    "site": lambda job: job.campaign.site.code if job.campaign.site else "",
+    "offer": lambda job: job._offer_code(),
+    "source": lambda job: job.campaign.source.code,
     "source_click_id": lambda job: job.click.source_click_id,
     "country": lambda job: job.click.country,
     "device": lambda job: job.click.agent.device,

@@ -1,10 +1,10 @@
 """From a request to a job for the writer: who asks, what the link carried, what the visitor's cookie said."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from hub import click_answers as answers
-from hub.click_client import Clients, prefix
+from hub.click_client import Clients, machine, prefix
 from hub.click_jobs import CampaignJob, GoingJob, SiteJob
 from hub.click_query import EMPTY, Query, read_cost, read_currency, read_query
 from hub.click_rates import Rates
@@ -33,35 +33,36 @@ class Maker:
         self, scope: Any, headers: Headers, plan: CampaignPlan, at: tuple[SitePlan, int] | None = None
     ) -> tuple[CampaignJob, Remembered | None]:
         """A job out of a request, and what the visitor's cookie said. `at`: where one without a campaign clicked."""
-        state = self.state
-        now = state.clock()
-        seconds = now.timestamp()
-        client = self.clients.look(scope, headers)
-        agent, address = client.agent, client.address
+        state, clients = self.state, self.clients
+        seconds = state.seconds()
+        address = clients.address(scope, headers)
+        agent = clients.agent(headers)
         query = read_query(scope["query_string"], plan.source.places)
         keys = state.keys
         ip_hash = keys.address(address)
         often = self._rates.count(ip_hash, seconds)
-        bot = client.bot or often
+        bot = machine(scope["method"], headers) or agent.bot or often
         browser = browser_number(ip_hash, agent.mark)
         click = Click(
             state.mint.make(seconds), plan.team_id, plan.id, plan.site.id if plan.site else 0, plan.source.id,
-            state.hour(seconds), agent, 0, 0, bot, 0, client.country, client.language,
-            bytearray(browser.to_bytes(8, "big")), bytearray(ip_hash), "", client.referrer, query.click_id, -1, "",
-            query.subs,
+            state.hour(seconds), agent, 0, 0, bot, 0, clients.country(address), clients.language(headers),
+            bytearray(browser.to_bytes(8, "big")), bytearray(ip_hash), "", clients.referrer(headers), query.click_id,
+            -1, "", query.subs,
         )  # fmt: skip
         if query is not EMPTY:
             self._cost_and_rest(click, plan, query)
         elif plan.cost_model == "fixed":
             self._fixed_cost(click, plan)
+        click.wide = query.wide
         if self._keeps_prefix:
             click.ip_prefix = prefix(address)
+            click.wide = True
         job = (
             SiteJob(state, at[0], at[1], click, seconds=seconds)
             if at
             else CampaignJob(state, plan, click, seconds=seconds)
         )
-        kept = self._remembered(headers, job.place, now)
+        kept = self._remembered(headers, job) if b"cookie" in headers else None
         if kept is not None:
             job.bound = kept.offer_id
         elif not bot:
@@ -71,9 +72,9 @@ class Maker:
                 job.elder_id = visitor_id(browser_number(elder, agent.mark), job.place)
         return job, kept
 
-    def _remembered(self, headers: Headers, place: int, now: datetime) -> Remembered | None:
-        cookie = headers.get(b"cookie")
-        value = answers.cookie_value(cookie, place) if cookie else None
+    def _remembered(self, headers: Headers, job: CampaignJob) -> Remembered | None:
+        value = answers.cookie_value(headers[b"cookie"], job.place)
+        now = datetime.fromtimestamp(job.seconds, UTC)
         return read_cookie(value, self.state.codec, now) if value else None
 
     def _cost_and_rest(self, click: Click, plan: CampaignPlan, query: Query) -> None:
@@ -103,7 +104,7 @@ class Maker:
         self, scope: Any, headers: Headers, site: SitePlan, offer_id: int, *, click_id: int, word: str
     ) -> GoingJob:
         """An outgoing click of a visitor who came with the click `click_id`."""
-        seconds = self.state.clock().timestamp()
+        seconds = self.state.seconds()
         client = self.clients.look(scope, headers)
         often = self._rates.count(self.state.keys.address(client.address), seconds)
         return GoingJob(

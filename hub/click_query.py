@@ -12,6 +12,7 @@ from storage.plans import OURS
 
 LONGEST_QUERY = 8192  # bytes; of longer ones the parameters we do not know are cut
 LONGEST_VALUE = 2048  # characters
+_LAST_SHORT = OURS.index("sub2")
 _HIGHEST_COST = Decimal(1_000_000_000)
 
 
@@ -25,6 +26,7 @@ class Query(msgspec.Struct):
     extra: dict[str, str | list[str]] | None = None
     macros: list[str] = []
     cut: bool = False
+    wide: bool = False  # whether there is more than a click's short row holds
 
 
 EMPTY = Query()
@@ -37,33 +39,43 @@ def read_query(raw: bytes, places: Mapping[str, int]) -> Query:
         return EMPTY
     found = [""] * len(OURS)
     query = Query()
-    room = LONGEST_QUERY
-    long = len(raw) > LONGEST_QUERY
-    for pair in raw.decode("utf-8", "replace").split("&"):
+    text = raw.decode("utf-8", "replace")
+    coded = "%" in text or "+" in text or "\x00" in text
+    large, room = len(raw) > LONGEST_VALUE, LONGEST_QUERY
+    for pair in text.split("&"):
         name, _, value = pair.partition("=")
-        if "%" in pair or "+" in pair or "\x00" in pair:
+        if coded:
             name, value = _decoded(name), _decoded(value)
         if not value:
             continue
-        place = places.get(name, -1)
-        if place < 0:
-            place = places.get(name.lower(), -1)
-        if long:  # parameters we do not know are cut from where it is too long
+        place = places[name] if name in places else places.get(name.lower(), -1)
+        if large:
             room -= len(pair) + 1
-            if room < 0 and place < 0:
+            if (
+                room < 0 and place < 0 and len(raw) > LONGEST_QUERY
+            ):  # what we do not know is cut from where it is too long
                 query.cut = True
                 continue
-        if len(value) > LONGEST_VALUE:
-            value, query.cut = value[:LONGEST_VALUE], True
+            if len(value) > LONGEST_VALUE:
+                value, query.cut = value[:LONGEST_VALUE], True
         if value[0] in _MACRO_STARTS and unreplaced(value):
             query.macros.append(name[:100])
         elif place < 0:
             _keep(query, name[:100], value)
         elif not found[place]:
             found[place] = value
-    query.click_id, query.cost, query.currency, *subs = found
-    query.subs = tuple(subs)
+            if place > _LAST_SHORT:
+                query.wide = True
+    query.click_id, query.cost, query.currency = found[:3]
+    query.subs = tuple(found[3:])
     return query
+
+
+def _shortened(value: str, *, keep: bool, cut: bool) -> tuple[str, bool]:
+    """Parameters we do not know are dropped from where the query is too long; long values are cut."""
+    if not keep:
+        return "", True
+    return value[:LONGEST_VALUE], cut or len(value) > LONGEST_VALUE
 
 
 def _decoded(text: str) -> str:
@@ -76,6 +88,7 @@ def _keep(query: Query, name: str, value: str) -> None:
         return
     if query.extra is None:
         query.extra = {}
+        query.wide = True
     before = query.extra.get(name)
     if before is None:
         query.extra[name] = value

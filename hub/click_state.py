@@ -1,9 +1,11 @@
 """What every click looks at: plans, codec, hash keys, today's hour; replaced from outside, never locked."""
 
+import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
+from hub.runtime import utc_now
 from storage.ledger.click_id import Codec, Mint
 from storage.ledger.rotation import Door, Doors, Rotation
 from storage.ledger.visitor import Keys
@@ -21,6 +23,7 @@ class State:
         self.mint = mint
         self.zone = zone
         self.clock = clock
+        self.seconds = time.time if clock is utc_now else lambda: clock().timestamp()  # Unix time
         self.plans = Plans()
         self.keys = Keys(date.min, b"")
         self._full = full

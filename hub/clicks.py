@@ -215,7 +215,7 @@ class Clicks:
         log.error("a click failed", campaign=plan.code, error=type(error).__name__, exc_info=error)
         click = Click(
             self.state.mint.make(), plan.team_id, plan.id, plan.site.id if plan.site else 0, plan.source.id,
-            self.state.hour(self.state.clock().timestamp()), answers.UNREAD,
+            self.state.hour(self.state.seconds()), answers.UNREAD,
         )  # fmt: skip
         job = answers.FailedJob(self.state, plan, click)
         url = job.url()
@@ -258,7 +258,7 @@ class Clicks:
             if len(self._subjects) >= _MOST_SUBJECTS:
                 subject = "(others)"
             self._subjects.add(subject)
-        day = self.state.hour(self.state.clock().timestamp()) // 24
+        day = self.state.hour(self.state.seconds()) // 24
         self.writer.fault((self._runtime.team_id, day, "unknown_code", subject))
         await answers.give(send, answers.unknown(head=scope["method"] == "HEAD"))
 
@@ -270,7 +270,7 @@ class Clicks:
         `scope` is the page's ASGI request: country and device are read from it. Returns whether it was counted.
         """
         headers = dict(scope["headers"])
-        seconds = self.state.clock().timestamp()
+        seconds = self.state.seconds()
         client = self._clients.look(scope, headers)
         if client.bot:
             return False

@@ -12,54 +12,66 @@ offer); visitor 0 is an empty slot.
 
 import mmap
 import os
-import struct
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-_HEAD = struct.Struct("<8sQQQQ")
-_SLOT = struct.Struct("<QQQ")
-_START, _WIDTH = _HEAD.size, _SLOT.size
-_MAGIC = b"cfseen02"
+_MAGIC = int.from_bytes(b"cfseen02", sys.byteorder)
+_WORD = 8  # bytes; all of a file is numbers of this size
+_SLOTS_AT, _ENTRIES_AT, _NEWEST_AT, _FOLLOWED_AT, _START = range(1, 6)
+_WIDTH = 3  # words of a slot
 _SMALLEST = 1 << 16  # slots
 _LARGEST = 1 << 20
 _FULL = 0.6
 
 
 class _Table:
-    """One file, mapped."""
+    """One file, mapped, as a row of numbers."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         with path.open("r+b") as file:
-            self.map = mmap.mmap(file.fileno(), 0)
-        magic, self.slots, self.entries, self.newest, _ = _HEAD.unpack_from(self.map)
-        if magic != _MAGIC or len(self.map) != _HEAD.size + self.slots * _SLOT.size:
+            self._map = mmap.mmap(file.fileno(), 0)
+        self.words = memoryview(self._map).cast("Q")
+        self.slots = self.words[_SLOTS_AT]
+        if self.words[0] != _MAGIC or len(self.words) != _START + self.slots * _WIDTH:
+            self.close()
             raise OSError(f"{path} is no file of visitors: remove it")
         self.mask: int = self.slots - 1
-        self.end = len(self.map)
+        self.end = len(self.words)
+
+    def close(self) -> None:
+        self.words.release()
+        self._map.close()
 
     @property
     def followed(self) -> bool:
-        return bool(_HEAD.unpack_from(self.map)[4])
+        return bool(self.words[_FOLLOWED_AT])
+
+    @property
+    def newest(self) -> int:
+        return self.words[_NEWEST_AT]
+
+    @property
+    def full(self) -> bool:
+        return self.words[_ENTRIES_AT] > _FULL * self.slots
 
     def put(self, rows: Sequence[tuple[int, int, int]]) -> None:
-        table, mask, unpack, pack = self.map, self.mask, _SLOT.unpack_from, _SLOT.pack_into
-        _, _, entries, newest, followed = _HEAD.unpack_from(table)
-        for row in rows:
-            visitor = row[0]
+        words, mask = self.words, self.mask
+        new = 0
+        for visitor, click, offer in rows:
             at = (visitor & mask) * _WIDTH + _START
-            while (seen := unpack(table, at)[0]) != visitor and seen:
+            while (seen := words[at]) != visitor and seen:
                 at += _WIDTH
                 if at >= self.end:
                     at = _START
-            entries += not seen
-            pack(table, at, *row)
-            newest = max(newest, row[1])
-        self.entries, self.newest = entries, newest
-        _HEAD.pack_into(table, 0, _MAGIC, self.slots, entries, newest, followed)
+            new += not seen
+            words[at + 2], words[at + 1], words[at] = offer, click, visitor
+        words[_ENTRIES_AT] += new
+        words[_NEWEST_AT] = max(words[_NEWEST_AT], max(row[1] for row in rows))
 
     def mark_followed(self) -> None:
-        _HEAD.pack_into(self.map, 0, _MAGIC, self.slots, self.entries, self.newest, 1)
+        self.words[_FOLLOWED_AT] = 1
 
 
 class VisitorFile:
@@ -77,21 +89,17 @@ class VisitorFile:
 
     def close(self) -> None:
         for table in self._tables:
-            table.map.close()
+            table.close()
         self._tables = []
 
     def look(self, visitor: int, since: int) -> int | None:
         """The offer that a visitor saw, if their click is not older than the id `since`; None if unknown."""
-        unpack = _SLOT.unpack_from
         for table in reversed(self._tables):
-            slots = table.map
+            words = table.words
             at = (visitor & table.mask) * _WIDTH + _START
-            while True:
-                seen, click, offer = unpack(slots, at)
+            while seen := words[at]:
                 if seen == visitor:
-                    return int(offer) if click >= since else None
-                if not seen:
-                    break
+                    return words[at + 2] if words[at + 1] >= since else None
                 at += _WIDTH
                 if at >= table.end:
                     at = _START
@@ -102,7 +110,7 @@ class VisitorFile:
         self.follow()
         table = self._tables[-1]
         table.put(rows)
-        if table.entries > _FULL * table.slots:
+        if table.full:
             number = self._numbers()[-1] + 1
             self._make(number, min(table.slots * 4, _LARGEST))
             table.mark_followed()
@@ -132,7 +140,7 @@ class VisitorFile:
         """A new file appears whole, so that nobody opens half of one."""
         draft = self._path.with_name(f"{self._path.name}.new{os.getpid()}")
         with draft.open("wb") as file:
-            file.write(_HEAD.pack(_MAGIC, slots, 0, 0, 0))
-            file.truncate(_HEAD.size + slots * _SLOT.size)
+            file.write(b"".join(word.to_bytes(_WORD, sys.byteorder) for word in (_MAGIC, slots, 0, 0, 0)))
+            file.truncate((_START + slots * _WIDTH) * _WORD)
         draft.chmod(0o600)
         draft.rename(self._file(number))

@@ -39,7 +39,8 @@ class Port(Protocol):
 
     async def many(self, statement: Compiled, rows: Sequence[tuple[Any, ...]]) -> None: ...
 
-    async def insert_clicks(self, rows: Sequence[tuple[Any, ...]]) -> None: ...
+    async def insert_clicks(self, clicks: Sequence[tuple[Click, int]]) -> None:
+        """Insert clicks; each comes with the key of its user agent."""
 
     async def fetch(self, statement: Compiled, values: tuple[Any, ...]) -> Sequence[tuple[Any, ...]]: ...
 
@@ -69,7 +70,10 @@ class Counts:
             self.faults[fault] += n
 
     def add_click(self, click: Click) -> None:
-        row = self.rollup[click.rollup_key()]
+        row = self.rollup[
+            click.team_id, click.hour, click.campaign_id, click.site_id, click.offer_id, click.source_id,
+            click.country, click.agent.device, click.currency,
+        ]  # fmt: skip
         if click.bot:
             row[BOTS] += 1
             return
@@ -130,30 +134,31 @@ class Batch:
             await self._decide(port, now)
             new = {job.click.agent for job in self.clicks if not job.click.agent.id}
             ids = await self.agent_ids(port, new) if new else {}
-            await port.insert_clicks([_row(job.click, ids) for job in self.clicks])
-            for job in self.clicks:
-                self.counts.add_click(job.click)
+            clicks = [job.click for job in self.clicks]
+            await port.insert_clicks([(one, one.agent.id or ids[one.agent]) for one in clicks])
+            for one in clicks:
+                self.counts.add_click(one)
         for going in self.outgoing:
             await self._go(port, going)
         await self.write_counts(port)
 
     async def _decide(self, port: Port, now: datetime) -> None:
         since = first_id_at(now - DAY)
-        unknown = [job for job in self.clicks if job.visitor_id]
-        keys = [(job.visitor_id, job.elder_id) for job in unknown]
+        keys = [(job.visitor_id, job.elder_id) for job in self.clicks if job.visitor_id]
         seen = await port.visitors(keys, since) if keys else {}
         fresh: dict[int, ClickJob] = {}
         for job in self.clicks:
             visitor = job.visitor_id
-            if visitor:
-                first = visitor not in seen
-                job.click.unique = 1 if first else 0
-                job.bound = 0 if first else seen[visitor]
-                if first:
-                    fresh[visitor] = job
-            job.decide()
-            if visitor:
-                seen.setdefault(visitor, job.click.offer_id)
+            if not visitor:
+                job.decide()
+            elif visitor in seen:
+                job.click.unique, job.bound = 0, seen[visitor]
+                job.decide()
+            else:
+                job.click.unique, job.bound = 1, 0
+                job.decide()
+                fresh[visitor] = job
+                seen[visitor] = job.click.offer_id
         await self._reserve(port, [job for job in self.clicks if job.click.cap])
         if fresh:
             await self._remember(port, fresh, since)
@@ -263,10 +268,6 @@ class Batch:
 
 
 _CAME = Came.__struct_fields__[:-1]
-
-
-def _row(click: Click, ids: dict[Agent, int]) -> tuple[Any, ...]:
-    return click.row(click.agent.id or ids[click.agent])
 
 
 def read_came(row: Sequence[Any]) -> Came:

@@ -36,6 +36,10 @@ class Cap(msgspec.Struct, frozen=True):
         return self.offer_id, self.event, self.period
 
 
+NOT_SHORT = frozenset({"ip_prefix", "extra", *(f"sub{n}" for n in range(3, 11))})
+"""Columns that a click's short row leaves NULL."""
+
+
 class Click(msgspec.Struct, eq=False):
     """A row of `clicks` in the making, and what only its roll-up needs. A missing text is empty, a missing cost -1.
 
@@ -66,6 +70,16 @@ class Click(msgspec.Struct, eq=False):
     subs: tuple[str, ...] = ("",) * 10
     extra: str = ""
     cap: Cap | None = None  # of the offer it went to; people only
+    wide: bool = True  # whether it may have more than the columns of a `short_row`
+
+    def short_row(self, agent_id: int) -> tuple[Any, ...]:
+        """What most clicks have, in the table's order but for NOT_SHORT: a third less work than a whole row."""
+        subs = self.subs
+        return (
+            self.id, self.team_id, self.campaign_id, self.site_id, self.offer_id, self.source_id, self.hour,
+            self.unique, self.bot, self.reason, agent_id, self.country, self.language, self.visitor, self.ip_hash,
+            self.referrer, self.source_click_id, self.cost, self.currency, subs[0], subs[1],
+        )  # fmt: skip
 
     def row(self, agent_id: int) -> tuple[Any, ...]:
         """Values in the order of the table's columns."""
@@ -73,12 +87,6 @@ class Click(msgspec.Struct, eq=False):
             self.id, self.team_id, self.campaign_id, self.site_id, self.offer_id, self.source_id, self.hour,
             self.unique, self.bot, self.reason, agent_id, self.country, self.language, self.visitor, self.ip_hash,
             self.ip_prefix, self.referrer, self.source_click_id, self.cost, self.currency, *self.subs, self.extra,
-        )  # fmt: skip
-
-    def rollup_key(self) -> RollupKey:
-        return (
-            self.team_id, self.hour, self.campaign_id, self.site_id, self.offer_id, self.source_id,
-            self.country, self.agent.device, self.currency,
         )  # fmt: skip
 
 

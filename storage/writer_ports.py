@@ -19,6 +19,7 @@ from sqlalchemy.engine import make_url
 from storage.engine import Database
 from storage.tables import clicks
 from storage.visitors import VisitorFile
+from storage.writer_jobs import Click
 from storage.writer_statements import Compiled, Statements
 from storage.writer_turns import Helper, Turn, Unavailable
 
@@ -130,8 +131,11 @@ class SqlitePort:
     async def many(self, statement: Compiled, rows: Sequence[tuple[Any, ...]]) -> None:
         self._open().executemany(statement.text, rows)
 
-    async def insert_clicks(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        self._open().executemany(self.statements.clicks.text, rows)
+    async def insert_clicks(self, clicks: Sequence[tuple[Click, int]]) -> None:
+        execute = self._open().executemany
+        execute(self.statements.clicks_short.text, [one.short_row(agent) for one, agent in clicks if not one.wide])
+        if wide := [one.row(agent) for one, agent in clicks if one.wide]:
+            execute(self.statements.clicks.text, wide)
 
     async def fetch(self, statement: Compiled, values: tuple[Any, ...]) -> Sequence[tuple[Any, ...]]:
         return self._open().execute(statement.text, values).fetchall()
@@ -202,8 +206,8 @@ class PostgresPort:
     async def many(self, statement: Compiled, rows: Sequence[tuple[Any, ...]]) -> None:
         await self._connection.executemany(statement.text, rows)
 
-    async def insert_clicks(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        records = [[None if value in _MISSING else value for value in row] for row in rows]
+    async def insert_clicks(self, clicks: Sequence[tuple[Click, int]]) -> None:
+        records = [[None if value in _MISSING else value for value in one.row(agent)] for one, agent in clicks]
         await self._connection.copy_records_to_table("clicks", records=records, columns=_COLUMNS)
 
     async def fetch(self, statement: Compiled, values: tuple[Any, ...]) -> Sequence[tuple[Any, ...]]:

@@ -11,6 +11,7 @@ from sqlalchemy.sql.base import Executable
 
 from storage.tables import SUBS, cap_counts, click_rollup, clicks, faults, outgoing, touched, user_agents
 from storage.types import Json
+from storage.writer_jobs import NOT_SHORT
 
 COUNTS = ("clicks", "unique_clicks", "bot_clicks", "site_visits", "outgoing", "cost")
 
@@ -66,8 +67,12 @@ class Statements:
         def make(statement: Any, columns: list[str] | None = None) -> Compiled:
             return Compiled(statement, dialect, columns)
 
-        self.clicks = make(upsert(clicks).values(**_or_null()))
-        self.clicks_once = make(upsert(clicks).values(**_or_null()).on_conflict_do_nothing().returning(clicks.c.id))
+        whole = _or_null()
+        self.clicks = make(upsert(clicks).values(**whole))
+        self.clicks_short = make(
+            upsert(clicks).values(**{name: value for name, value in whole.items() if name not in NOT_SHORT})
+        )
+        self.clicks_once = make(upsert(clicks).values(**whole).on_conflict_do_nothing().returning(clicks.c.id))
         self.rollup = make(_adding(click_rollup, COUNTS), _columns(click_rollup))
         self.faults = make(_adding(faults, ("n",)), _columns(faults))
         self.touched = make(insert(touched), ["team_id", "day"])

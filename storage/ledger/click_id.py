@@ -73,10 +73,10 @@ class Codec:
         """The id as links carry it."""
         n, seal, pairs = click_id, self._seal(click_id), _PAIRS
         return (
-            _ALPHABET[n >> 60] + pairs[n >> 50 & 1023] + pairs[n >> 40 & 1023] + pairs[n >> 30 & 1023]
-            + pairs[n >> 20 & 1023] + pairs[n >> 10 & 1023] + pairs[n & 1023] + pairs[seal >> 40]
-            + pairs[seal >> 30 & 1023] + pairs[seal >> 20 & 1023] + pairs[seal >> 10 & 1023] + pairs[seal & 1023]
-        )  # fmt: skip
+            f"{_ALPHABET[n >> 60]}{pairs[n >> 50 & 1023]}{pairs[n >> 40 & 1023]}{pairs[n >> 30 & 1023]}"
+            f"{pairs[n >> 20 & 1023]}{pairs[n >> 10 & 1023]}{pairs[n & 1023]}{pairs[seal >> 40]}"
+            f"{pairs[seal >> 30 & 1023]}{pairs[seal >> 20 & 1023]}{pairs[seal >> 10 & 1023]}{pairs[seal & 1023]}"
+        )
 
     def decode(self, text: str) -> int | None:
         """The number of an id in any letter case; None if it is not one of ours."""

@@ -2,8 +2,8 @@
 
 import difflib
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 from storage.ledger.errors import Refused
@@ -29,6 +29,7 @@ _UNSAFE = re.compile(r"[\x00-\x20\x7f]")
 # What may stand in a URL as it is; anything else of a configured URL is percent-encoded, `%` being left alone.
 _URL_SAFE = "!#$%&'()*+,/:;=?@[]~{}"
 
+T = TypeVar("T")
 Values = Callable[[str], str]
 """Gives a macro's value for one click, not yet encoded."""
 
@@ -51,13 +52,25 @@ class Template:
             return parts[0]
         out = list(parts)
         for n in range(1, len(out), 2):
-            value = values(out[n])
-            out[n] = value if _PLAIN(value) else quote(value, safe="", errors="replace")
+            out[n] = _encoded(values(out[n]))
+        return "".join(out)
+
+    def fill_for(self, subject: T, readers: Mapping[str, Callable[[T], str]]) -> str:
+        """The same, each macro's value read from `subject` by its reader; a call less per macro."""
+        out = list(self.parts)
+        for n in range(1, len(out), 2):
+            out[n] = _encoded(readers[out[n]](subject))
         return "".join(out)
 
     @property
     def macros(self) -> tuple[str, ...]:
         return self.parts[1::2]
+
+
+def _encoded(value: str) -> str:
+    if (value.isalnum() and value.isascii()) or _PLAIN(value):
+        return value
+    return quote(value, safe="", errors="replace")
 
 
 def check_url(url: str, *, field: str = "url", wants_click_id: bool = True) -> list[str]:
