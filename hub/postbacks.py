@@ -23,7 +23,7 @@ from storage.ledger.facts import Outcome
 from storage.ledger.postback import signed
 from storage.outbound import queue
 from storage.postback_accounts import Book, PostbackAccount, load
-from storage.straight import Straight, away
+from storage.straight import Straight, T, Work, away
 from storage.tables import accounts
 
 log = structlog.get_logger()
@@ -210,7 +210,16 @@ class Postbacks:
 
     async def _write(self, arrivals: Sequence[Arrival]) -> list[Received]:
         desk = self.desk()
-        return list(await self._straight.run(lambda tx: receive(tx, arrivals, desk)))
+        return list(await self.run(lambda tx: receive(tx, arrivals, desk)))
+
+    @property
+    def open(self) -> bool:
+        """Whether it has been started, and not stopped yet."""
+        return bool(self._tasks)
+
+    async def run(self, work: Work[T]) -> T:
+        """Do `work(tx)` in a transaction on the straight way; it may await nothing but the database."""
+        return await self._straight.run(work)
 
     def patience(self, now: datetime) -> timedelta | None:
         """How old a waiting request may be to be looked at now; None if it is too soon to look again."""
