@@ -1,4 +1,4 @@
-"""`python -m bench [clicks|volume|workers|postbacks|outbound …]`: measures, and prints what was reached against what is wanted.
+"""`python -m bench [clicks|volume|workers|postbacks|outbound …]` measures what was reached against what is wanted.
 
 All of them take about a quarter of an hour. Exit code 1 if a line is missed.
 """
