@@ -1,6 +1,7 @@
-"""A campaign with weighted offers made in a form, the same on both chats."""
+"""What both chats do the same: a campaign with weighted offers made in a form; one person is one member."""
 
 import json
+import re
 from typing import Any
 
 from sqlalchemy import select
@@ -63,3 +64,16 @@ async def test_offers_are_chosen_and_weighed_in_telegrams_dialogue(chat: Chat) -
         assert "Name" in asked["text"]
         assert "lucky-two:3, lucky-one:1" in (await one.tell("Spring"))["text"]
         assert await weights(one) == [3, 1]
+
+
+async def test_one_person_links_both_chats(chat: Chat) -> None:
+    async with chat() as one:
+        await one.flux(f"join {await one.invite()}")
+        told = await one.flux("member link")
+        assert told["response_type"] == "ephemeral"
+        code = re.search(r"/start ([\w-]+)", json.dumps(told))
+        assert code
+        assert "Welcome, anna: you are an owner" in (await one.tell(f"/start {code[1]}"))["text"]
+        assert await one.names("members") == [("anna",)]
+        await one.tell("/source add name=FromTelegram")
+        assert "anna" in json.dumps((await one.flux("audit"))["blocks"])
