@@ -247,9 +247,8 @@ async def test_a_locked_database_is_waited_for_and_given_up_for_all_at_once(
         assert [(await one).json()["outcome"] for one in asked] == ["accepted", "accepted"]
         runtime.state["postbacks"]._straight._patience = 0.1
         other.execute("BEGIN IMMEDIATE")
-        late = await asyncio.gather(
-            *(client.get(f"/postback/key-1?click_id={click}&event=dep&txn_id={n}") for n in range(9))
-        )
+        deposit = f"/postback/key-1?click_id={click}&event=dep&txn_id="
+        late = await asyncio.gather(*(client.get(f"{deposit}{n}") for n in range(9)))
         other.execute("ROLLBACK")
         other.close()
         assert {one.status_code for one in late} == {503}
