@@ -1,4 +1,4 @@
-"""`python -m bench [clicks|volume|workers|postbacks …]`: measures, and prints what was reached against what is wanted.
+"""`python -m bench [clicks|volume|workers|postbacks|outbound …]` measures what was reached against what is wanted.
 
 All of them take about a quarter of an hour. Exit code 1 if a line is missed.
 """
@@ -8,7 +8,7 @@ from importlib import import_module
 
 from bench.stage import Line, machine, table
 
-MODULES = ("clicks", "workers", "volume", "postbacks", "chats")
+MODULES = ("clicks", "workers", "volume", "postbacks", "outbound", "chats")
 
 
 def main(names: list[str]) -> int:

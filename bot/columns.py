@@ -14,10 +14,15 @@ def clean(text: str) -> str:
     """Without characters that steer a screen (escape, backspace, text direction overrides) or cannot be sent."""
     if text.isprintable():
         return text
-    return "".join(one if one in _KEPT or unicodedata.category(one) not in _BARRED else "" for one in text)
+    return "".join(one if one in _KEPT or not _barred(one) else "" for one in text)
 
 
-_BARRED = {"Cc", "Cs"}
+_DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+@lru_cache(maxsize=1024)
+def _barred(one: str) -> bool:
+    return unicodedata.category(one) in {"Cc", "Cs"} or one in _DIRECTIONS
 
 
 def line(text: str) -> str:

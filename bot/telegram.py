@@ -81,9 +81,12 @@ class TelegramChat:
             connection_pool_size=64, read_timeout=20, write_timeout=20, connect_timeout=10, pool_timeout=10
         )
         polling = HTTPXRequest(connection_pool_size=2, read_timeout=POLL_SECONDS + 10, connect_timeout=10)
-        builder = ApplicationBuilder().token(self.settings.token).updater(None).job_queue(None)
+        builder: Any = ApplicationBuilder().token(self.settings.token).updater(None).job_queue(None)
         builder = builder.base_url(self.settings.api_url).base_file_url(self.settings.file_url)
-        app = builder.request(request).get_updates_request(polling).concurrent_updates(_ByChat()).build()
+        builder = builder.rate_limiter(telegram_post.Patience())
+        app: Application[Any, Any, Any, Any, Any, Any] = (
+            builder.request(request).get_updates_request(polling).concurrent_updates(_ByChat()).build()
+        )
         app.add_handler(TypeHandler(Update, self._hear))
         return app
 

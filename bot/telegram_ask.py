@@ -101,13 +101,13 @@ class Asking:
         found = await self._load(room)
         _, nonce, step = data.split(":", 2)
         if found is None or found[1].nonce != nonce:
-            await query.answer(YES_OVER)
+            await toast(query, YES_OVER)
             return
         actor = await identify(self.desk, Caller(room=room))
         if isinstance(actor, Message):
-            await query.answer(actor.title[:200], show_alert=True)
+            await toast(query, actor.title, alert=True)
             return
-        await query.answer()
+        await toast(query)
         await self._step(room, actor, found[0], found[1], step)
 
     async def _step(self, room: Room, actor: Actor, command: str, state: State, step: str) -> None:
@@ -207,6 +207,15 @@ class Asking:
         if found is None or found.command not in COMMANDS:
             return None
         return found.command, msgspec.convert(self.desk.box.open(found.state["sealed"]), State)
+
+
+async def toast(query: CallbackQuery, text: str = "", *, alert: bool = False) -> None:
+    """Take the waiting sign off a button, with a word if there is one. A press that is too old for it is heard all
+    the same."""
+    try:
+        await query.answer(text[:200] or None, show_alert=alert)
+    except BadRequest as fault:
+        telegram_post.log.info("a press could not be answered: %s", fault.message)
 
 
 def _address(room: Room) -> dict[str, str]:

@@ -2,18 +2,20 @@
 
 import asyncio
 import re
+from contextlib import suppress
 from typing import Any
 
 from telegram import Bot, CallbackQuery, Chat, ChatMemberUpdated, InlineKeyboardMarkup, Update, User
 from telegram import Message as Heard
 from telegram.constants import ChatAction
+from telegram.error import BadRequest, TelegramError
 
 from bot import telegram_post
 from bot.context import Room
 from bot.delivery import lose
 from bot.message import Message, Text
 from bot.session import Caller, Desk, Reply, handle
-from bot.telegram_ask import Asking
+from bot.telegram_ask import Asking, toast
 from bot.telegram_files import attached
 from bot.telegram_html import TEXT, render
 from storage import dialogues, rooms
@@ -88,7 +90,8 @@ class Hearing:
         task: asyncio.Task[Reply] = asyncio.create_task(work)
         while not (await asyncio.wait({task}, timeout=PATIENCE))[0]:
             thread = int(room.thread) if room.thread else None
-            await self.bot.send_chat_action(room.room, ChatAction.TYPING, message_thread_id=thread)
+            with suppress(TelegramError):  # the answer matters, not the dots
+                await self.bot.send_chat_action(room.room, ChatAction.TYPING, message_thread_id=thread)
         return task.result()
 
     async def _say(self, room: Room, message: Message, reply_to: int | None = None) -> None:
@@ -98,7 +101,7 @@ class Hearing:
         """A button: a step of a dialogue, or a command run as the person who pressed it."""
         origin, data = query.message, query.data or ""
         if not isinstance(origin, Heard):
-            await query.answer("This message is too old: say it anew.")
+            await toast(query, "This message is too old: say it anew.")
             return
         caller = Caller(room=room_of(origin, query.from_user), name=query.from_user.full_name)
         if data.startswith("d:"):
@@ -106,7 +109,7 @@ class Hearing:
             return
         text = data[1:] if data.startswith("=") else await self._kept(data)
         if text is None:
-            await query.answer("This button is too old: say it anew.")
+            await toast(query, "This button is too old: say it anew.")
             return
         await self._run(caller, query, origin, text)
 
@@ -118,9 +121,9 @@ class Hearing:
         task = asyncio.create_task(handle(self.desk, caller, text))
         quick = bool((await asyncio.wait({task}, timeout=PATIENCE))[0])
         if quick and not task.result().done and not (task.result().form and task.result().form.missing):  # type: ignore[union-attr]
-            await query.answer(task.result().message.title[:200], show_alert=True)
+            await toast(query, task.result().message.title, alert=True)
             return
-        await query.answer()
+        await toast(query)
         reply = await task
         if reply.form and reply.form.missing and reply.actor:
             await self.asking.begin(caller.room, reply.actor, reply.form)
@@ -128,7 +131,8 @@ class Hearing:
             await self._turn_page(caller.room, origin, reply.message)
         else:
             if reply.done and reply.public:
-                await self._mark(origin, query)
+                with suppress(TelegramError):  # it may be gone, or too old to be changed
+                    await self._mark(origin, query)
             await telegram_post.tell(self.desk, self.bot, caller.room, reply, reply_to=origin.message_id)
 
     async def _turn_page(self, room: Room, origin: Heard, message: Message) -> None:
@@ -137,7 +141,8 @@ class Hearing:
             await self._say(room, message)
             return
         await telegram_post.keep_commands(self.desk, message)
-        await origin.edit_text(first.html, parse_mode="HTML", reply_markup=telegram_post.markup(first.keys))
+        with suppress(BadRequest):  # the same page again is "not modified"
+            await origin.edit_text(first.html, parse_mode="HTML", reply_markup=telegram_post.markup(first.keys))
 
     async def _mark(self, origin: Heard, query: CallbackQuery) -> None:
         """A button that changed something is gone, and the message says who pressed it."""

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
 from typing import Any
 
@@ -19,6 +20,7 @@ from telegram.error import (
     TelegramError,
     TimedOut,
 )
+from telegram.ext import BaseRateLimiter
 
 from bot.context import Room
 from bot.delivery import Later, Lost, Unsendable
@@ -42,6 +44,8 @@ CLOSED = (
 NO_TOPIC = ("message thread not found", "topic_deleted", "topic_closed", "topic_id_invalid")
 CALLS_A_SECOND = 26  # Telegram allows 30; answers to commands need a few
 _NEVER_LEFT = {"ConnectError", "ConnectTimeout", "PoolTimeout"}
+OUTBOX = "outbox"
+"""What its own sends are marked with: the outbox puts them off itself."""
 
 
 def markup(keys: tuple[tuple[Key, ...], ...]) -> InlineKeyboardMarkup | None:
@@ -65,6 +69,8 @@ async def post(
     where: dict[str, Any] = {"chat_id": chat, "disable_notification": silent}
     if thread:
         where["message_thread_id"] = int(thread)
+    if pace:
+        where["rate_limit_args"] = OUTBOX
     first, *rest = render(message)
     answer = {"reply_parameters": ReplyParameters(reply_to, allow_sending_without_reply=True)} if reply_to else {}
     async with pace or nullcontext():
@@ -134,6 +140,36 @@ def reason(fault: TelegramError) -> str:
     if isinstance(fault, NetworkError | TimedOut) and not isinstance(fault, BadRequest):
         return type(fault.__cause__ or fault).__name__
     return "the token is not valid" if isinstance(fault, InvalidToken) else fault.message
+
+
+class Patience(BaseRateLimiter[str]):
+    """Answers wait out what Telegram asks to wait, chat by chat, and are tried again where they never left; what the
+    outbox sends is not held here."""
+
+    TRIES, LONGEST = 4, 60  # seconds; who waits longer asks again
+
+    async def initialize(self) -> None:
+        """Nothing to open."""
+
+    async def shutdown(self) -> None:
+        """Nothing to close."""
+
+    async def process_request(
+        self, callback: Callable[..., Coroutine[Any, Any, Any]], args: Any, kwargs: dict[str, Any], endpoint: str,
+        data: dict[str, Any], rate_limit_args: str | None,
+    ) -> Any:  # fmt: skip
+        for _ in range(self.TRIES - 1):
+            try:
+                return await callback(*args, **kwargs)
+            except RetryAfter as wait:
+                if rate_limit_args == OUTBOX or seconds(wait) > self.LONGEST:
+                    raise
+                await asyncio.sleep(seconds(wait))
+            except NetworkError as fault:
+                if rate_limit_args == OUTBOX or endpoint == "getUpdates" or reason(fault) not in _NEVER_LEFT:
+                    raise
+                await asyncio.sleep(1)
+        return await callback(*args, **kwargs)
 
 
 class TelegramSender:

@@ -13,7 +13,10 @@ _TYPOGRAPHY = str.maketrans({
     "“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "‘": "'", "’": "'", "‚": "'",
     "\u00a0": " ", "\u202f": " ", "\u2007": " ", "\u200b": None, "\ufeff": None,
 })  # fmt: skip
-_WORD = re.compile(r"""(?:(?P<key>[A-Za-z_][\w-]*)=)?(?:"(?P<double>(?:\\.|[^"\\])*)"|(?P<bare>\S+))""")
+_WORD = re.compile(
+    r"""(?:(?:—|–|--)?(?P<key>[A-Za-z_][\w-]*)=)?"""
+    r"""(?:"(?P<double>(?:\\.|[^"\\])*)"|'(?P<single>(?:\\.|[^'\\])*)'(?=\s|$)|(?P<bare>\S+))"""
+)
 _DASH = re.compile(r"^(?:—|–|--)(?=[A-Za-z])")
 
 
@@ -22,7 +25,8 @@ def split(text: str) -> list[tuple[str | None, str]]:
     words: list[tuple[str | None, str]] = []
     text = text.translate(_TYPOGRAPHY).strip()
     for match in _WORD.finditer(text):
-        key, quoted, bare = match["key"], match["double"], match["bare"]
+        key, bare = match["key"], match["bare"]
+        quoted = match["double"] if match["double"] is not None else match["single"]
         value = re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else bare
         if bare is not None and bare.startswith('"'):
             raise Refused('a quote is never closed: put " at the end of the value', field=key)

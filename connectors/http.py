@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Self
 from urllib.parse import urljoin, urlsplit
 
@@ -24,6 +26,7 @@ for _name in ("httpx", "httpcore"):
 MAX_BYTES = 200_000_000
 BURST = 8  # requests a connection may send at once before its pace tells
 LONGEST_WAIT = 60.0  # seconds of Retry-After that are waited for; a longer one is left to the caller
+_KEPT_ALIVE = 10  # connections kept for later
 _REDIRECTS = {301, 302, 303, 307, 308}
 _HARMLESS = {"accept", "accept-language", "user-agent"}
 
@@ -67,11 +70,14 @@ class Http:
     """An HTTP client for connectors and outgoing postbacks. Close it when done.
 
     `allow_private` lets it reach private and loopback addresses (tests, demo). `first_wait` is the pause in seconds
-    before a second try, doubled for each further one.
+    before a second try, doubled for each further one; `connections` is the most there are at once.
     """
 
-    def __init__(self, *, allow_private: bool = False, seconds: float = 30.0, first_wait: float = 1.0) -> None:
+    def __init__(
+        self, *, allow_private: bool = False, seconds: float = 30.0, first_wait: float = 1.0, connections: int = 50
+    ) -> None:
         self.allow_private = allow_private
+        self.connections = connections
         self.seconds = seconds
         self.first_wait = first_wait
         self._client: httpx.AsyncClient | None = None
@@ -189,7 +195,7 @@ class Http:
     def _opened(self) -> httpx.AsyncClient:
         if self._client is None:
             self._client = httpx.AsyncClient(
-                transport=_Transport(allow_private=self.allow_private),
+                transport=_Transport(allow_private=self.allow_private, connections=self.connections),
                 headers={"User-Agent": "CasinoFlux/0.1"},
                 follow_redirects=False,
                 trust_env=False,  # a proxy of the environment's would resolve names past our guard
@@ -222,16 +228,22 @@ class _Request(msgspec.Struct, frozen=True):
         return _Request(method, url, headers, body, self.secrets)
 
 
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Whom we trust. Reading it takes 50 ms, in which nothing else is done."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
 class _Transport(httpx.AsyncHTTPTransport):
     """httpx's own transport, its connections made by our guard unless private addresses are allowed."""
 
-    def __init__(self, *, allow_private: bool) -> None:
-        context = httpx.create_ssl_context(trust_env=False)
+    def __init__(self, *, allow_private: bool, connections: int) -> None:
+        context = _trusted()
         super().__init__(verify=context, trust_env=False)
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=context,
-            max_connections=50,
-            max_keepalive_connections=10,
+            max_connections=connections,
+            max_keepalive_connections=min(connections, _KEPT_ALIVE),
             keepalive_expiry=15.0,
             network_backend=None if allow_private else PublicOnly(),
         )

@@ -1,6 +1,7 @@
 """`casinoflux serve | demo | run | chat | db …`; `python -m hub` is the same."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, NoReturn
@@ -25,6 +26,9 @@ def main() -> None:
             raise
         code = told(known)
     except KeyboardInterrupt:
+        code = 0
+    except BrokenPipeError:  # whoever read the output has seen enough: `… | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     raise SystemExit(code)
 

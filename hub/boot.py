@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
+import stamina.instrumentation
 import structlog
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
@@ -31,6 +32,8 @@ def quiet_logs() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
     for name in ("httpx", "httpcore", "apscheduler", "aiosqlite", "granian", "slack_bolt", "slack_sdk", "telegram"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # Attempts within one sync or send are no events: what came of it in the end is told.
+    stamina.instrumentation.set_on_retry_hooks([])
     # A job that is still running when its next turn comes is how back-pressure looks here, not a fault.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
     structlog.configure(

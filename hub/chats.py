@@ -15,7 +15,7 @@ from litestar.types import ControllerRouterHandler
 from bot.delivery import Delivery, Sender
 from bot.session import Desk
 from hub.runtime import Runtime
-from storage import dialogues, handled, teams
+from storage import dialogues, handled, messages, teams
 from storage.ledger.errors import Refused
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ class Chats:
             async with self.runtime.database.begin() as tx:
                 await handled.forget(tx, now)
                 await dialogues.forget(tx, now)
+                await messages.give_up_unreachable(tx, now, self.senders())
+                await messages.forget(tx, now)
 
     def senders(self) -> dict[str, Sender]:
         """The platforms that can be written to now."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -49,6 +50,7 @@ class Jobs:
 
     async def stop(self) -> None:
         """Start nothing more, wait a little for what runs, and let other processes take over at once."""
+        self._runtime.state["stopping"] = True
         self._scheduler.pause()
         if self._running:
             _, late = await asyncio.wait(self._running, timeout=5)
@@ -65,13 +67,30 @@ class Jobs:
         if task:
             self._running.add(task)
         try:
-            if not job.leased or await self._lease(job):
+            if not job.leased:
                 await job.work(self._runtime)
+            elif await self._lease(job):
+                await self._keep_lease(job)
         except Exception as error:
             log.error("job failed", job=job.name, error=type(error).__name__, exc_info=error)
         finally:
             if task:
                 self._running.discard(task)
+
+    async def _keep_lease(self, job: Job) -> None:
+        """Work that takes longer than a lease lasts has it renewed meanwhile, that no other process begins the same."""
+
+        async def renew() -> None:
+            while True:
+                await asyncio.sleep(LEASE.total_seconds() / 3)
+                with suppress(Exception):  # the work goes on: it is safe to be done twice
+                    await self._lease(job)
+
+        renewing = asyncio.create_task(renew())
+        try:
+            await job.work(self._runtime)
+        finally:
+            renewing.cancel()
 
     async def _lease(self, job: Job) -> bool:
         now = self._runtime.clock()

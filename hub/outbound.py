@@ -7,23 +7,27 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.http import Http
 from connectors.sources import WITH_TOKEN, build, read_token, token_request
 from hub import postbacks
+from hub.outbound_pace import CONCURRENCY, Pace
 from hub.runtime import Runtime
 from storage import outbound
 from storage.ledger.errors import CasinoFluxError, ConnectorError, Refused
 from storage.ledger.sending import Outgoing, Success, next_try, placeholders, reveal, taken
 from storage.outbound import Attempt, Claimed
+from storage.straight import T, Work
 
 log = structlog.get_logger()
 
-CONCURRENCY = 10  # requests at once to one host
-CLAIMED_PER_HOST = 40
+CLAIMED = 4  # times as many as may be under way: taken ahead, so that none waits for the database
 SECONDS = 10.0  # of waiting for a source's answer
-PATIENCE = 12.0  # of one tick; what is left waits for the next
-_FLUSH = 0.2
+PATIENCE = 300.0  # seconds of one tick; what is left waits for the next
+MOST_CONNECTIONS = 1000  # to one host; the pace is what bounds them
+_LAST_ANSWERS = 5.0  # seconds that those under way get at the end
+_FLUSH = 0.25
 _LOOK = 1.0
 _BODY = 64_000
 
@@ -44,41 +48,65 @@ class Round:
     def __init__(self, runtime: Runtime, *, concurrency: int = CONCURRENCY) -> None:
         self._runtime = runtime
         self._concurrency = concurrency
-        self._gates: dict[str, asyncio.Semaphore] = {}
+        self._paces: dict[tuple[str, int], Pace] = runtime.state.setdefault("outbound_paces", {})
+        self._clients: dict[str, Http] = {}
         self._busy: dict[str, int] = {}
         self._done: list[Attempt] = []
         self._unsent: list[int] = []
+        self._waiting: set[asyncio.Task[None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._chance = random.Random()
         self._hosts: Collection[str] = ()
         self._look_again = 0.0
 
     async def run(self) -> None:
+        """Until nothing is due, for some minutes at most."""
         end = asyncio.get_running_loop().time() + PATIENCE
-        async with Http(allow_private=self._runtime.settings.allow_private_hosts, seconds=SECONDS) as http:
-            try:
-                while asyncio.get_running_loop().time() < end:
-                    claimed = await self._claim()
-                    if not claimed and not self._tasks:
-                        break
-                    for one in claimed:
-                        self._begin(http, one)
-                    await self._wait()
-            finally:
-                await self._finish()
+        try:
+            while asyncio.get_running_loop().time() < end and not self._runtime.state.get("stopping"):
+                for one in await self._turn():
+                    self._begin(one)
+                if not self._tasks:
+                    break
+                await asyncio.wait(self._tasks, timeout=_FLUSH)
+        finally:
+            await self._finish()
 
-    async def _claim(self) -> list[Claimed]:
+    async def _turn(self) -> list[Claimed]:
+        """Store what came of those that are through, and take others: in one transaction, if there is need of one."""
         now = self._runtime.clock()
-        hosts = await self._due_hosts(now)
-        room = {host: CLAIMED_PER_HOST - self._busy.get(host, 0) for host in hosts}
-        room = {host: n for host, n in room.items() if n >= self._concurrency}
-        if not room:
+        room = {host: n for host in await self._due_hosts(now) if (n := self._room(host)) > 0}
+        done, self._done = self._done, []
+        if not room and not done:
             return []
+
+        async def work(tx: AsyncConnection) -> list[Claimed]:
+            if done:
+                await outbound.record(tx, done)
+            return await outbound.claim(tx, now, by_host=room) if room else []
+
+        try:
+            return await self._write(work)
+        except BaseException:
+            self._done = done + self._done
+            raise
+
+    async def _write(self, work: Work[T]) -> T:
+        """On the straight way where there is one: clicks wait for no transaction of ours that hops between threads."""
+        part = self._runtime.state.get("postbacks")
+        if isinstance(part, postbacks.Postbacks) and part.open:
+            return await part.run(work)
         async with self._runtime.database.begin() as tx:
-            return await outbound.claim(tx, now, by_host=room)
+            return await work(tx)
+
+    def _room(self, host: str) -> int:
+        """How many to take: in whole handfuls, and never so many that the last of them would wait for long."""
+        concurrency = sum(pace.concurrency for (of, _), pace in self._paces.items() if of == host) or self._concurrency
+        room = concurrency * CLAIMED - self._busy.get(host, 0)
+        return room if room >= concurrency else 0
 
     async def _due_hosts(self, now: datetime) -> Collection[str]:
-        """Hosts with something due; counting a long outbox is not done at every turn."""
+        """Hosts with something due, looked up once in a while."""
         moment = asyncio.get_running_loop().time()
         if moment >= self._look_again or not self._tasks:
             async with self._runtime.database.read() as tx:
@@ -86,50 +114,58 @@ class Round:
             self._look_again = moment + _LOOK
         return self._hosts
 
-    def _begin(self, http: Http, one: Claimed) -> None:
+    def _begin(self, one: Claimed) -> None:
         self._busy[one.host] = self._busy.get(one.host, 0) + 1
-        task = asyncio.create_task(self._send(http, one))
+        task = asyncio.create_task(self._send(self._pace(one), one))
         self._tasks.add(task)
+        self._waiting.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._waiting.discard)
 
-    async def _wait(self) -> None:
-        if self._tasks:
-            await asyncio.wait(set(self._tasks), timeout=_FLUSH)
-        await self._store()
+    def _pace(self, one: Claimed) -> Pace:
+        concurrency = max(1, int(one.options.get("concurrency") or self._concurrency))
+        held = self._paces.get((one.host, one.source_id))
+        if held is None or held.concurrency != concurrency:
+            held = self._paces[one.host, one.source_id] = Pace(concurrency)
+        return held
+
+    def _client(self, host: str) -> Http:
+        """A host's own connections: one that is slow keeps none from the others."""
+        if host not in self._clients:
+            private = self._runtime.settings.allow_private_hosts
+            self._clients[host] = Http(allow_private=private, seconds=SECONDS, connections=MOST_CONNECTIONS)
+        return self._clients[host]
 
     async def _finish(self) -> None:
-        for task in set(self._tasks):
-            if self._waits_its_turn(task):
-                task.cancel()
+        for task in set(self._waiting):
+            task.cancel()
         if self._tasks:
-            await asyncio.wait(set(self._tasks), timeout=SECONDS * 2)
-        await self._store()
-        if self._unsent:
-            async with self._runtime.database.begin() as tx:
-                await outbound.give_back(tx, self._unsent)
+            _, late = await asyncio.wait(self._tasks, timeout=_LAST_ANSWERS)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        done, unsent, self._done = self._done, self._unsent, []
 
-    @staticmethod
-    def _waits_its_turn(task: asyncio.Task[None]) -> bool:
-        return task.get_name().startswith("waiting")
-
-    async def _store(self) -> None:
-        done, self._done = self._done, []
-        if done:
-            async with self._runtime.database.begin() as tx:
+        async def work(tx: AsyncConnection) -> None:
+            if done:
                 await outbound.record(tx, done)
+            await outbound.give_back(tx, unsent)
 
-    async def _send(self, http: Http, one: Claimed) -> None:
+        if done or unsent:
+            await self._write(work)
+        for client in self._clients.values():
+            await client.close()
+
+    async def _send(self, pace: Pace, one: Claimed) -> None:
         task = asyncio.current_task()
-        gate = self._gates.setdefault(
-            one.host, asyncio.Semaphore(int(one.options.get("concurrency", self._concurrency)))
-        )
-        if task is not None:
-            task.set_name(f"waiting {one.id}")
         try:
-            async with gate:
+            async with pace.gate:
+                await pace.begin(_per_second(one))
                 if task is not None:
-                    task.set_name(f"sending {one.id}")
-                attempt = await self._try(http, one)
+                    self._waiting.discard(task)
+                began = asyncio.get_running_loop().time()
+                attempt = await self._try(self._client(one.host), one)
+                pace.took(asyncio.get_running_loop().time() - began)
             self._done.append(attempt)
         except asyncio.CancelledError:
             self._unsent.append(one.id)
@@ -143,7 +179,7 @@ class Round:
             request, secrets = ready(one, settings, self._runtime.clock())
             answer = await http.send(
                 request.method, request.url, headers=request.headers, body=request.body or None, secrets=secrets,
-                tries=1, redirects=3, max_bytes=_BODY, seconds=SECONDS, pace=_pace(one),
+                tries=1, redirects=3, max_bytes=_BODY, seconds=SECONDS,
             )  # fmt: skip
         except ConnectorError as error:
             return self._failed(one, str(error), permanent=error.permanent)
@@ -215,9 +251,9 @@ def ready(one: Claimed, settings: Mapping[str, str], now: datetime) -> tuple[Out
     return filled, [value for value in settings.values() if value]
 
 
-def _pace(one: Claimed) -> tuple[str, float] | None:
+def _per_second(one: Claimed) -> float | None:
     rate: Any = one.options.get("per_second")
-    return (one.host, float(rate)) if rate else None
+    return float(rate) if rate else None
 
 
 def _hidden(text: str, secrets: list[str]) -> str:

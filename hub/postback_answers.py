@@ -11,7 +11,12 @@ from storage.ledger.facts import Outcome
 from storage.ledger.postback import MAX_BODY
 
 TOO_LONG = f"body over {MAX_BODY:,} bytes"
+FAILED = "could not be placed: kept, and can be replayed"
+ONLY_TOO_LONG = (TOO_LONG,)
 CUT = "the connection broke before the body was whole"
+Answer = tuple[Any, Any]
+"""The two messages ASGI wants: start with headers, body."""
+
 _LENGTHS = frozenset({b"content-length", b"transfer-encoding"})
 
 
@@ -24,10 +29,7 @@ def may_have_body(scope: Scope) -> bool:
     """A GET without a length has none, and waiting for it costs as much as reading the query."""
     if scope["method"] != "GET" or scope.get("http_version") == "2":  # type: ignore[typeddict-item]
         return True
-    for name, _ in scope["headers"]:
-        if name in _LENGTHS:
-            return True
-    return False
+    return any(name in _LENGTHS for name, _ in scope["headers"])
 
 
 async def body_of(receive: Receive) -> tuple[bytes, str]:
@@ -47,38 +49,40 @@ async def body_of(receive: Receive) -> tuple[bytes, str]:
             return b"".join(parts), "" if size <= MAX_BODY else TOO_LONG
 
 
-async def reply(send: Send, done: Received, *, too_long: bool, failed: bool) -> None:
-    """What came of a request, told to who sent it."""
+def told(done: Received, *, too_long: bool = False) -> Answer:
+    """What came of a request, for who sent it."""
     if done.outcome in _PLAIN and not done.reason:
-        return await _send(send, *_PLAIN[done.outcome])
+        return _PLAIN[done.outcome]
     content: dict[str, Any] = {"outcome": done.outcome}
     if done.outcome is Outcome.REJECTED or done.reason:
         content["reason"] = done.reason
     if too_long:
-        return await respond(send, 413, content)
-    if failed:
-        return await respond(send, 500, content)
-    return await respond(send, 400 if done.outcome is Outcome.REJECTED else 200, content)
+        return _messages(413, content)
+    if done.reason == FAILED:
+        return _messages(500, content)
+    return _messages(400 if done.outcome is Outcome.REJECTED else 200, content)
 
 
-async def respond(send: Send, status: int, content: dict[str, Any]) -> None:
-    """A JSON answer."""
-    await _send(send, *_messages(status, content))
+async def give(send: Send, answer: Answer) -> None:
+    """Send an answer to a caller who may be gone."""
+    with suppress(OSError):
+        await send(answer[0])
+        await send(answer[1])
 
 
-def _messages(status: int, content: dict[str, Any]) -> tuple[Any, Any]:
+def _messages(status: int, content: dict[str, Any], *headers: tuple[bytes, bytes]) -> Answer:
     kind = b"application/problem+json" if "title" in content else b"application/json"
     body = msgspec.json.encode(content)
-    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode()), (b"cache-control", b"no-store")]
-    start = {"type": "http.response.start", "status": status, "headers": headers}
+    length = (b"content-length", str(len(body)).encode())
+    all_of_them = [(b"content-type", kind), length, (b"cache-control", b"no-store"), *headers]
+    start = {"type": "http.response.start", "status": status, "headers": all_of_them}
     return start, {"type": "http.response.body", "body": body, "more_body": False}
 
 
 #: What nearly all get.
 _PLAIN = {one: _messages(200, {"outcome": one}) for one in Outcome if one is not Outcome.REJECTED}
-
-
-async def _send(send: Send, start: Any, body: Any) -> None:
-    with suppress(OSError):
-        await send(start)
-        await send(body)
+UNKNOWN = _messages(404, {"title": "Not Found", "status": 404, "detail": "no such postback key"})
+NOT_ALLOWED = _messages(
+    405, {"title": "Method Not Allowed", "status": 405, "detail": "GET or POST"}, (b"allow", b"GET, POST, PUT, HEAD")
+)
+UNAVAILABLE = _messages(503, {"title": "Unavailable", "status": 503, "detail": "not stored: please send it again"})

@@ -1,9 +1,11 @@
 """/postback/{key}: keep raw, then read, then record — many requests to a commit, each answered after it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from ipaddress import ip_address
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -11,19 +13,21 @@ from litestar.types import Receive, Scope, Send
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hub import postback_answers as answers
 from hub.platform_words import platform_words
-from hub.postback_answers import TOO_LONG, body_of, header, may_have_body, reply, respond
+from hub.postback_answers import Answer
 from hub.runtime import Runtime
 from storage import changes, replays
 from storage.clicks import ensure_codec
 from storage.conversions import Desk, Received, receive
 from storage.inbox import Arrival, Entry, arrival, keep, refused
 from storage.ledger.click_id import Codec
+from storage.ledger.errors import CasinoFluxError
 from storage.ledger.facts import Outcome
 from storage.ledger.postback import signed
 from storage.outbound import queue
 from storage.postback_accounts import Book, PostbackAccount, load
-from storage.straight import Straight, away
+from storage.straight import Straight, T, Work, away
 from storage.tables import accounts
 
 log = structlog.get_logger()
@@ -33,17 +37,16 @@ MOST_TOGETHER = 128  # placed without a pause: clicks of this process wait meanw
 FRESH, FRESH_EVERY = timedelta(minutes=15), timedelta(seconds=2)
 OLD, OLD_EVERY = timedelta(hours=48), timedelta(minutes=10)
 _METHODS = frozenset({"GET", "POST", "HEAD", "PUT"})
-_FAILED = "could not be placed: kept, and can be replayed"
 
 
 class _Waiting:
-    """A request between its arrival and its commit."""
+    """A request between its arrival and its commit, and who is told its answer then."""
 
-    __slots__ = ("answer", "arrival")
+    __slots__ = ("arrival", "tell")
 
-    def __init__(self, one: Arrival) -> None:
+    def __init__(self, one: Arrival, tell: Callable[[Answer], None]) -> None:
         self.arrival = one
-        self.answer: asyncio.Future[Received] = asyncio.get_running_loop().create_future()
+        self.tell = tell
 
 
 class Postbacks:
@@ -100,18 +103,35 @@ class Postbacks:
         key = scope["path"].removeprefix("/postback/").strip("/")
         account = self._book.by_key.get(key) or await self._unseen(key)
         if account is None:
-            return await respond(send, 404, {"title": "Not Found", "status": 404, "detail": "no such postback key"})
+            await answers.give(send, answers.UNKNOWN)
+            return
         if scope["method"] not in _METHODS:  # type: ignore[typeddict-item]
-            return await respond(send, 405, {"title": "Method Not Allowed", "status": 405, "detail": "GET or POST"})
-        body, fault = await body_of(receive) if may_have_body(scope) else (b"", "")
-        one = self._arrival(scope, account, body, fault)
-        try:
-            done = await self._keep(one)
-        except Exception as error:
-            log.error("postback not stored", account=account.code, error=type(error).__name__)
-            problem = {"title": "Unavailable", "status": 503, "detail": "not stored: please send it again"}
-            return await respond(send, 503, problem)
-        return await reply(send, done, too_long=fault == TOO_LONG, failed=done.reason == _FAILED)
+            await answers.give(send, answers.NOT_ALLOWED)
+            return
+        body, fault = await answers.body_of(receive) if answers.may_have_body(scope) else (b"", "")
+        told: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+        def tell(answer: Answer) -> None:
+            if not told.done():  # it is when whoever asked has gone
+                told.set_result(answer)
+
+        self._hand_in(_Waiting(self._arrival(scope, account, body, fault), tell))
+        await answers.give(send, await told)
+
+    def take(self, scope: Any, send: Callable[[Any], Any]) -> bool:
+        """A postback without a body, answered with `send`, which is not awaited; False if it is anything else."""
+        path = scope["path"]
+        account = self._book.by_key.get(path[10:]) if path.startswith("/postback/") else None
+        if account is None or scope["method"] != "GET" or answers.may_have_body(scope):
+            return False
+
+        def tell(answer: Answer) -> None:
+            with suppress(Exception):  # who asked may be gone
+                send(answer[0])
+                send(answer[1])
+
+        self._hand_in(_Waiting(self._arrival(scope, account, b"", ""), tell))
+        return True
 
     async def _unseen(self, key: str) -> PostbackAccount | None:
         """An account made this very moment is known before the next refresh."""
@@ -128,7 +148,7 @@ class Postbacks:
     def _arrival(self, scope: Scope, account: PostbackAccount, body: bytes, fault: str) -> Arrival:
         one = arrival(
             account, self._runtime.clock(), method=scope["method"],  # type: ignore[typeddict-item]
-            query=scope["query_string"], content_type=header(scope, b"content-type") if body else "", body=body,
+            query=scope["query_string"], content_type=answers.header(scope, b"content-type") if body else "", body=body,
         )  # fmt: skip
         if fault:
             return refused(one, fault)
@@ -151,20 +171,22 @@ class Postbacks:
             except ValueError:
                 return False
             if not any(address in network for network in trusted):
-                return any(address in network for network in account.allow)
-        return False
+                break
+        return any(address in network for network in account.allow)
 
     def _signed(self, query: bytes, body: bytes, headers: dict[bytes, str], account: PostbackAccount) -> bool:
-        secret = str(self._runtime.box.open(account.hmac_sealed or "")).encode()
+        try:
+            secret = str(self._runtime.box.open(account.hmac_sealed or "")).encode()
+        except CasinoFluxError as error:
+            log.error("a postback's signature cannot be checked", account=account.code, error=str(error))
+            return False
         name = account.hmac_parameter
         header = headers.get(name.lower().encode()) or headers.get(b"x-signature")
         return signed(query, body, secret=secret, parameter=name, header=header)
 
-    async def _keep(self, one: Arrival) -> Received:
-        waiting = _Waiting(one)
-        self._waiting.append(waiting)
+    def _hand_in(self, one: "_Waiting") -> None:
+        self._waiting.append(one)
         self._arrived.set()
-        return await waiting.answer
 
     async def _record(self) -> None:
         while not self._stopping or self._waiting:
@@ -178,19 +200,19 @@ class Postbacks:
 
     async def _commit(self, batch: list[_Waiting]) -> None:
         try:
-            answers = await self._write([one.arrival for one in batch])
+            done = await self._write([one.arrival for one in batch])
         except Exception as error:
             if away(error):
                 log.error("postbacks could not be stored", count=len(batch), error=repr(error)[:300])
                 for one in batch:
-                    _fail(one, error)
+                    one.tell(answers.UNAVAILABLE)
                 return
             log.warning("postbacks are placed one by one", count=len(batch), error=type(error).__name__)
             for one in batch:
                 await self._commit_alone(one)
             return
-        for one, answer in zip(batch, answers, strict=True):
-            self._say(one, answer)
+        for one, received in zip(batch, done, strict=True):
+            self._say(one, received)
 
     async def _commit_alone(self, one: _Waiting) -> None:
         """What cannot be placed is at least kept; what cannot even be kept is not said to be."""
@@ -201,16 +223,25 @@ class Postbacks:
             try:
                 self._say(one, await self._straight.run(lambda tx: _only_kept(tx, one.arrival)))
             except Exception as error:
-                _fail(one, error)
+                log.error("postback not stored", account=one.arrival.account.code, error=type(error).__name__)
+                one.tell(answers.UNAVAILABLE)
 
-    def _say(self, one: _Waiting, answer: Received) -> None:
-        self.counts[answer.outcome] = self.counts.get(answer.outcome, 0) + 1
-        if not one.answer.done():
-            one.answer.set_result(answer)
+    def _say(self, one: _Waiting, done: Received) -> None:
+        self.counts[done.outcome] = self.counts.get(done.outcome, 0) + 1
+        one.tell(answers.told(done, too_long=one.arrival.signal.notes == answers.ONLY_TOO_LONG))
 
     async def _write(self, arrivals: Sequence[Arrival]) -> list[Received]:
         desk = self.desk()
-        return list(await self._straight.run(lambda tx: receive(tx, arrivals, desk)))
+        return list(await self.run(lambda tx: receive(tx, arrivals, desk)))
+
+    @property
+    def open(self) -> bool:
+        """Whether it has been started, and not stopped yet."""
+        return bool(self._tasks)
+
+    async def run(self, work: Work[T]) -> T:
+        """Do `work(tx)` in a transaction on the straight way; it may await nothing but the database."""
+        return await self._straight.run(work)
 
     def patience(self, now: datetime) -> timedelta | None:
         """How old a waiting request may be to be looked at now; None if it is too soon to look again."""
@@ -227,17 +258,12 @@ class Postbacks:
         return Desk(book=self._book, codec=self._codec, zone=zone, now=self._runtime.clock(), onward=queue)
 
 
-def _fail(one: _Waiting, error: Exception) -> None:
-    if not one.answer.done():
-        one.answer.set_exception(error)
-
-
 async def _only_kept(tx: AsyncConnection, one: Arrival) -> Received:
     entry = Entry(arrival=one)
-    entry.settle(Outcome.REJECTED, _FAILED)
-    entry.reason = _FAILED
+    entry.settle(Outcome.REJECTED, answers.FAILED)
+    entry.reason = answers.FAILED
     await keep(tx, [entry])
-    return Received(id=entry.id or 0, outcome=Outcome.REJECTED, reason=_FAILED, conversion_id=None)
+    return Received(id=entry.id or 0, outcome=Outcome.REJECTED, reason=answers.FAILED, conversion_id=None)
 
 
 async def retry_waiting(runtime: Runtime) -> int:

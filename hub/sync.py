@@ -24,6 +24,7 @@ log = structlog.get_logger()
 
 AT_ONCE = 4  # syncs a process works on at the same time
 _BEAT = 20.0  # seconds between renewals of a run's lease
+_NAMES_LAST = timedelta(days=62)  # how long a segment is still known by a name it had
 
 
 class Syncs:
@@ -160,13 +161,14 @@ class Run:
     async def _store(self, report: Report, connection: Connection, begun: datetime) -> str | None:
         now = self.runtime.clock()
         same_day = begun.astimezone(connection.zone).date() == now.astimezone(connection.zone).date()
-        async with self.runtime.database.begin() as tx:
+        async with self.runtime.database.read() as tx:
             await self._refuse_lost_measures(tx, report)
             report = await self._named(tx, report)
-            recorded = await revenue.record(
-                tx, team_id=self.run.team_id, account_id=self.run.account_id, run_id=self.run.id, report=report,
-                now=now if same_day else begun, zone=connection.zone,
-            )  # fmt: skip
+        recorded = await revenue.record_in_turns(
+            self.runtime.database, team_id=self.run.team_id, account_id=self.run.account_id, run_id=self.run.id,
+            report=report, now=now if same_day else begun, zone=connection.zone,
+        )  # fmt: skip
+        async with self.runtime.database.begin() as tx:
             await syncs.reached(
                 tx, self.run.id, report.first, rows=recorded.rows, revisions=recorded.revisions,
                 restated=recorded.restated,
@@ -189,7 +191,8 @@ class Run:
         """A report that names no segment this time keeps the names known before: offers may claim by them."""
         if not report.rows or any(row.tag_name for row in report.rows):
             return report
-        known = {tag: name for tag, name in await accounts.segments(tx, self.run.account_id) if name}
+        since = report.first - _NAMES_LAST
+        known = {tag: name for tag, name in await accounts.segments(tx, self.run.account_id, since=since) if name}
         if not known:
             return report
         rows = tuple(msgspec.structs.replace(row, tag_name=known.get(row.tag, "")) for row in report.rows)

@@ -1,7 +1,7 @@
 """Platform accounts: our logins at the affiliate platforms, their secrets sealed."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -110,9 +110,11 @@ async def claimed(tx: AsyncConnection, account_id: int) -> set[str]:
     return set((await tx.execute(query)).scalars())
 
 
-async def segments(tx: AsyncConnection, account_id: int) -> list[tuple[str, str]]:
-    """Tags the account's revenue has shown, each with what the platform calls it."""
+async def segments(tx: AsyncConnection, account_id: int, *, since: date | None = None) -> list[tuple[str, str]]:
+    """Tags the account's revenue has shown (since a day), each with what the platform calls it."""
     query = select(func.min(revenue.c.tag), func.max(revenue.c.tag_name)).where(revenue.c.account_id == account_id)
+    if since is not None:
+        query = query.where(revenue.c.day >= since)
     return sorted((tag, name) for tag, name in await tx.execute(query.group_by(revenue.c.tag_key)))
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 BUSY_TIMEOUT_MS = 10_000
+CONNECT_TIMEOUT = 10  # seconds PostgreSQL is given to take a connection
 
 
 class Database:
@@ -58,13 +59,18 @@ class Database:
 
 
 def create_engine(url: str) -> AsyncEngine:
-    """An engine for `sqlite+aiosqlite:///file` or `postgresql+asyncpg://…`."""
+    """An engine for `sqlite+aiosqlite:///file` or `postgresql+asyncpg://…`; values never stand in its errors."""
     parsed = with_driver(make_url(url))
     if parsed.get_backend_name() == "sqlite":
-        engine = create_async_engine(parsed, pool_size=5, max_overflow=20, connect_args={"isolation_level": None})
+        engine = create_async_engine(
+            parsed, pool_size=5, max_overflow=20, connect_args={"isolation_level": None}, hide_parameters=True
+        )
         event.listen(engine.sync_engine, "connect", _set_pragmas)
         return engine
-    return create_async_engine(parsed, pool_size=10, max_overflow=20, pool_pre_ping=True)
+    return create_async_engine(
+        parsed, pool_size=10, max_overflow=20, pool_pre_ping=True, connect_args={"timeout": CONNECT_TIMEOUT},
+        hide_parameters=True,
+    )  # fmt: skip
 
 
 def with_driver(url: URL) -> URL:

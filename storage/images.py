@@ -33,6 +33,14 @@ async def keep(tx: AsyncConnection, team_id: int, image: Image, *, now: datetime
     await tx.execute(insert(images).values(row).on_conflict_do_nothing(index_elements=["team_id", "hash"]))
 
 
+async def size(tx: AsyncConnection, team_id: int, address: str) -> tuple[int, int] | None:
+    """Width and height of one of the team's pictures by its address; None if it has none of that name."""
+    match = ADDRESS.fullmatch(address)
+    mine = images.c.team_id == team_id, images.c.hash == (match[1] if match else "")
+    found = (await tx.execute(select(images.c.width, images.c.height).where(*mine))).one_or_none()
+    return None if found is None else (found.width, found.height)
+
+
 async def content(tx: AsyncConnection, digest: str) -> bytes | None:
     """A picture's bytes; None if there is none of that name."""
     found = await tx.execute(select(images.c.content).where(images.c.hash == digest).limit(1))

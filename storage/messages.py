@@ -5,13 +5,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import and_, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.tables import messages, rooms
 
 CLAIM = timedelta(minutes=2)  # longer than any send lasts
+WAITS = timedelta(days=1)  # for a platform that is not set up (any more): yesterday's news is none
+KEPT = timedelta(days=30)  # after a message was sent or given up
 
 
 class Queued(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +109,23 @@ async def give_up_lapsed(tx: AsyncConnection, now: datetime) -> int:
     lapsed = and_(messages.c.state == "queued", messages.c.claimed_until < now)
     why = "the process stopped while sending: it may have arrived, so it is not sent again"
     return (await tx.execute(update(messages).where(lapsed).values(state="dead", error=why))).rowcount
+
+
+async def give_up_unreachable(tx: AsyncConnection, now: datetime, faces: Collection[str]) -> int:
+    """What nobody will send: a terminal is not written to, and a platform that is not among `faces` may never be."""
+    stale = messages.c.created_at < now - WAITS
+    elsewhere = select(rooms.c.id).where(rooms.c.face.not_in({*faces, "terminal"}))
+    terminals = select(rooms.c.id).where(rooms.c.face == "terminal")
+    unreachable = or_(messages.c.room_id.in_(terminals), and_(stale, messages.c.room_id.in_(elsewhere)))
+    waiting = messages.c.state == "queued", messages.c.claimed_until.is_(None)
+    why = "there is no way to write to that room from here"
+    return (await tx.execute(update(messages).where(*waiting, unreachable).values(state="dead", error=why))).rowcount
+
+
+async def forget(tx: AsyncConnection, now: datetime) -> None:
+    """Drop what was sent or given up long ago."""
+    over = messages.c.state != "queued", messages.c.created_at < now - KEPT
+    await tx.execute(delete(messages).where(*over))
 
 
 async def due(tx: AsyncConnection, now: datetime, faces: Collection[str]) -> bool:

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, func, insert, or_, select, update
+from sqlalchemy import Row, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -200,10 +200,19 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     options: Mapping[str, Any]
 
 
-async def due_hosts(tx: AsyncConnection, now: datetime) -> dict[str, int]:
-    """Hosts with something due, and how much."""
-    query = select(outbound.c.host, func.count()).where(*_due(now)).group_by(outbound.c.host)
-    return {name: int(n) for name, n in await tx.execute(query)}
+async def due_hosts(tx: AsyncConnection, now: datetime) -> list[str]:
+    """Hosts with something due. From one host to the next by the index, however long the outbox is."""
+    found: list[str] = []
+    last = ""
+    while True:
+        waiting = select(outbound.c.host).where(outbound.c.state == "queued", outbound.c.host > last)
+        name = (await tx.execute(waiting.order_by(outbound.c.host).limit(1))).scalar()
+        if name is None:
+            return found
+        due = select(outbound.c.id).where(*_due(now), outbound.c.host == name)
+        if (await tx.execute(due.order_by(outbound.c.next_at).limit(1))).first() is not None:
+            found.append(name)
+        last = name
 
 
 def _due(now: datetime) -> tuple[Any, ...]:

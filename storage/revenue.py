@@ -1,24 +1,27 @@
 """What platforms say, recorded: figures, a revision for each that differs, proof of it all; or held as suspect."""
 
+import asyncio
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.day_facts import span
+from storage.engine import Database
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Report, RevenueRow
-from storage.ledger.sanity import Key, Values, check_size, distinct, suspicion, values_of
-from storage.settle import touch
-from storage.tables import MEASURES, accounts, revenue, revenue_reports, revenue_revisions, settled_days
+from storage.ledger.sanity import Judge, Key, distinct
+from storage.revenue_rows import Changes, Origin, differences, standing, stands_at_all, write
+from storage.tables import accounts, revenue_reports, settled_days
 
-_CHUNK = 5_000
+#: Rows written in one transaction, whole days at least: clicks wait for no longer than that takes.
+SLICE = 1_000
 
 _packer = msgspec.msgpack.Encoder()
 _unpacker = msgspec.msgpack.Decoder(Report)
@@ -37,15 +40,6 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     reports: int = 1
 
 
-class _Stood(msgspec.Struct):
-    """A row as it stands."""
-
-    id: int
-    values: Values
-    withdrawn: bool
-    tag_name: str
-
-
 async def record(
     tx: AsyncConnection,
     *,
@@ -61,19 +55,128 @@ async def record(
     The same report again writes nothing. A row that is no longer there keeps its history and becomes 0. Raises
     ConnectorError when a row comes twice with different figures.
     """
-    rows = distinct(report)
-    stood = await _standing(tx, account_id, report)
-    figures = {key: row.values for key, row in stood.items() if not row.withdrawn}
-    settled = await _settled(tx, account_id, report)
-    why = suspicion(report, rows, figures, settled)
-    of = _Origin(team_id, account_id, run_id, now)
-    await _supersede(tx, account_id, report)
-    if why is not None:
-        await _keep(tx, of, report, state="suspect", reason=why)
-        return Recorded(rows=len(rows), suspect=why)
-    recorded = await _apply(tx, of, report, rows=rows, stood=stood)
-    await _settle_days(tx, of, report, zone=zone, before=now, settled=settled)
-    return recorded
+    of = Origin(team_id=team_id, account_id=account_id, run_id=run_id, now=now)
+    recording = Recording(of, report, zone=zone)
+    await recording.look(tx)
+    if await recording.begin(tx, zlib.compress(report.raw)):
+        for number in recording.parts():
+            await recording.write(tx, number)
+    return await recording.end(tx)
+
+
+async def record_in_turns(
+    database: Database,
+    *,
+    team_id: int,
+    account_id: int,
+    run_id: int | None,
+    report: Report,
+    now: datetime,
+    zone: ZoneInfo,
+) -> Recorded:
+    """The same in short transactions, so that clicks need not wait for a long report. Each day comes whole.
+
+    What is broken off half way is completed by recording the report again: rows written already differ no more.
+    """
+    of = Origin(team_id=team_id, account_id=account_id, run_id=run_id, now=now)
+    recording = await asyncio.to_thread(Recording, of, report, zone=zone)
+    async with database.read() as tx:
+        await recording.look(tx)
+    proof = await asyncio.to_thread(zlib.compress, report.raw)
+    async with database.begin() as tx:
+        going_on = await recording.begin(tx, proof)
+    for number in recording.parts() if going_on else ():
+        async with database.begin() as tx:
+            await recording.write(tx, number)
+        await asyncio.sleep(0)
+    async with database.begin() as tx:
+        return await recording.end(tx)
+
+
+class Recording:
+    """A report on its way into the books: looked at, begun, written slice by slice, ended."""
+
+    def __init__(self, of: Origin, report: Report, *, zone: ZoneInfo, held: int | None = None) -> None:
+        """Raises ConnectorError when a row comes twice with different figures. `held` is the report if it is kept."""
+        self._of = of
+        self._report = report
+        self._zone = zone
+        self._slices = list(_sliced(report, distinct(report)))
+        self._changes: list[Changes] = []
+        self._held = held
+        self._newest: int | None = None
+        self._report_id = 0
+        self._again = False
+        self._why: str | None = None
+        self._settled: set[date] = set()
+
+    async def look(self, tx: AsyncConnection, *, judged: bool = True) -> None:
+        """Compare with what stands; `judged`: and say whether it can be believed."""
+        report, account_id = self._report, self._of.account_id
+        self._settled = await _settled(tx, account_id, report)
+        self._newest = await _newest(tx, account_id)
+        every = [row for _, _, rows in self._slices for row in rows.values()]
+        judge = Judge(report, every, self._settled)
+        known = await stands_at_all(tx, account_id, report.first, report.last)
+        for first, last, rows in self._slices:
+            stood = await standing(tx, account_id, first, last) if known else {}
+            judge.see({key: row.values for key, row in stood.items() if not row.withdrawn}, rows)
+            self._changes.append(differences(rows, stood))
+            await asyncio.sleep(0)
+        self._why = judge.suspicion() if judged else None
+
+    async def begin(self, tx: AsyncConnection, proof: bytes) -> bool:
+        """Keep the report if it says anything new, or hold it as suspect; whether there is anything to write."""
+        if self._held is None:
+            await _supersede(tx, self._of.account_id, self._report)
+        if self._why is not None:
+            await _keep(tx, self._of, self._report, proof, state="suspect", reason=self._why)
+            return False
+        self._again = await _newest(tx, self._of.account_id) != self._newest
+        if not self._again and not any(one.days for one in self._changes):
+            return False
+        self._report_id = self._held or await _keep(tx, self._of, self._report, proof, state="merged")
+        self._newest = await _newest(tx, self._of.account_id)
+        return True
+
+    def parts(self) -> range:
+        return range(len(self._slices))
+
+    async def write(self, tx: AsyncConnection, number: int) -> None:
+        """Write a slice. If somebody else has recorded for the account meanwhile, it is compared anew."""
+        first, last, rows = self._slices[number]
+        if self._again or await _newest(tx, self._of.account_id) != self._newest:
+            stood = await standing(tx, self._of.account_id, first, last)
+            self._changes[number] = differences(rows, stood)
+        if self._changes[number].days:
+            await write(tx, self._of, self._changes[number], report_id=self._report_id)
+
+    async def end(self, tx: AsyncConnection, *, fetched_at: datetime | None = None) -> Recorded:
+        """Settle the days that were over in the platform's zone when it was asked."""
+        rows = sum(len(rows) for _, _, rows in self._slices)
+        if self._why is not None:
+            return Recorded(rows=rows, suspect=self._why)
+        before = fetched_at or self._of.now
+        await _settle_days(tx, self._of, self._report, zone=self._zone, before=before, settled=self._settled)
+        restated = sum(one.restated for one in self._changes)
+        fresh = sum(len(one.fresh) for one in self._changes)
+        return Recorded(rows=rows, revisions=fresh + restated, restated=restated)
+
+
+def _sliced(report: Report, rows: Mapping[Key, RevenueRow]) -> Iterator[tuple[date, date, dict[Key, RevenueRow]]]:
+    """The report's window in runs of days of about SLICE rows, the latest first."""
+    by_day: dict[date, dict[Key, RevenueRow]] = {}
+    for key, row in rows.items():
+        by_day.setdefault(key[0], {})[key] = row
+    last, held = report.last, dict[Key, RevenueRow]()
+    for n in range((report.last - report.first).days + 1):
+        day = report.last - timedelta(days=n)
+        more = by_day.pop(day, {})
+        if held and len(held) + len(more) > SLICE:
+            yield day + timedelta(days=1), last, held
+            last, held = day, {}
+        held |= more
+    yield report.first, last, held
 
 
 async def confirm(tx: AsyncConnection, *, account_id: int, now: datetime, zone: ZoneInfo) -> Recorded:
@@ -81,11 +184,13 @@ async def confirm(tx: AsyncConnection, *, account_id: int, now: datetime, zone: 
     done = []
     for held in await suspects(tx, account_id):
         report = _unpacker.decode(zlib.decompress(held.parsed))
-        of = _Origin(held.team_id, account_id, held.run_id, now, held.id)
-        stood = await _standing(tx, account_id, report)
-        done.append(await _apply(tx, of, report, rows=distinct(report), stood=stood))
-        settled = await _settled(tx, account_id, report)
-        await _settle_days(tx, of, report, zone=zone, before=held.fetched_at, settled=settled)
+        of = Origin(team_id=held.team_id, account_id=account_id, run_id=held.run_id, now=now)
+        recording = Recording(of, report, zone=zone, held=held.id)
+        await recording.look(tx, judged=False)
+        if await recording.begin(tx, b""):
+            for number in recording.parts():
+                await recording.write(tx, number)
+        done.append(await recording.end(tx, fetched_at=held.fetched_at))
         await _decide(tx, held.id, "confirmed")
     if not done:
         raise Refused("no report of this account is held as suspect", field="account")
@@ -112,111 +217,22 @@ async def suspects(tx: AsyncConnection, account_id: int) -> list[Any]:
     return list(await tx.execute(query))
 
 
-class _Origin(msgspec.Struct, frozen=True):
-    team_id: int
-    account_id: int
-    run_id: int | None
-    now: datetime
-    report_id: int | None = None
+async def _newest(tx: AsyncConnection, account_id: int) -> int | None:
+    """The account's latest report: who finds another one than before knows that figures may have moved."""
+    r = revenue_reports.c
+    newest = select(func.max(r.id)).where(r.account_id == account_id)
+    found: int | None = (await tx.execute(newest)).scalar_one()
+    return found
 
 
-async def _standing(tx: AsyncConnection, account_id: int, report: Report) -> dict[Key, _Stood]:
-    r = revenue.c
-    query = select(
-        r.day, r.tag_key, r.sub, r.part, r.currency, r.id, r.withdrawn, r.tag_name, *(r[name] for name in MEASURES)
-    ).where(r.account_id == account_id, r.day.between(report.first, report.last))
-    return {
-        (row[0], row[1], row[2], row[3], row[4]): _Stood(row[5], tuple(row[8:]), row[6], row[7])
-        for row in await tx.execute(query)
-    }
-
-
-async def _apply(
-    tx: AsyncConnection, of: _Origin, report: Report, *, rows: Mapping[Key, RevenueRow], stood: Mapping[Key, _Stood]
-) -> Recorded:
-    """Write what differs; the report itself is kept as proof if anything does."""
-    fresh, changed, renamed = _differences(rows, stood)
-    gone = {key: row for key, row in stood.items() if key not in rows and not row.withdrawn and any(row.values)}
-    if fresh or changed or gone:
-        report_id = of.report_id or await _keep(tx, of, report, state="merged")
-        stamp = {"recorded_at": of.now, "report_id": report_id}
-        await _insert(tx, of, fresh, stamp)
-        zeros = [(row.id, tuple(None if v is None else 0 for v in row.values)) for row in gone.values()]
-        await _update(tx, [(stood[key].id, values) for key, values in changed.items()], stamp, withdrawn=False)
-        await _update(tx, zeros, stamp, withdrawn=True)
-        await _revise(tx, of, report, report_id)
-    for key, name in renamed.items():
-        await tx.execute(update(revenue).where(revenue.c.id == stood[key].id).values(tag_name=name))
-    await touch(tx, of.team_id, {key[0] for moved in (fresh, changed, gone, renamed) for key in moved})
-    restated = len(changed) + len(gone)
-    return Recorded(rows=len(rows), revisions=len(fresh) + restated, restated=restated)
-
-
-def _differences(
-    rows: Mapping[Key, RevenueRow], stood: Mapping[Key, _Stood]
-) -> tuple[dict[Key, RevenueRow], dict[Key, Values], dict[Key, str]]:
-    """Rows that are new, figures that changed, tags that go by another name now."""
-    fresh: dict[Key, RevenueRow] = {}
-    changed: dict[Key, Values] = {}
-    renamed: dict[Key, str] = {}
-    for key, row in rows.items():
-        before = stood.get(key)
-        if before is None:
-            check_size(row)
-            fresh[key] = row
-            continue
-        values = values_of(row.figures)
-        if values != before.values:
-            check_size(row)
-            changed[key] = values
-        if row.tag_name != before.tag_name:
-            renamed[key] = row.tag_name
-    return fresh, changed, renamed
-
-
-async def _insert(tx: AsyncConnection, of: _Origin, fresh: Mapping[Key, RevenueRow], stamp: dict[str, Any]) -> None:
-    same = {"team_id": of.team_id, "account_id": of.account_id, "withdrawn": False, **stamp}
-    made = [
-        {
-            "day": key[0], "tag": row.tag, "tag_key": key[1], "sub": key[2], "part": key[3], "currency": key[4],
-            "tag_name": row.tag_name, **same, **dict(zip(MEASURES, values_of(row.figures), strict=True)),
-        }
-        for key, row in fresh.items()
-    ]  # fmt: skip
-    for start in range(0, len(made), _CHUNK):
-        await tx.execute(insert(revenue), made[start : start + _CHUNK])
-
-
-async def _update(
-    tx: AsyncConnection, changes: list[tuple[int, Values]], stamp: dict[str, Any], *, withdrawn: bool
-) -> None:
-    if not changes:
-        return
-    statement = (
-        update(revenue)
-        .where(revenue.c.id == bindparam("key"))
-        .values({name: bindparam(f"new_{name}") for name in MEASURES} | stamp | {"withdrawn": withdrawn})
-    )
-    new = [f"new_{name}" for name in MEASURES]
-    await tx.execute(statement, [{"key": key, **dict(zip(new, values, strict=True))} for key, values in changes])
-
-
-async def _revise(tx: AsyncConnection, of: _Origin, report: Report, report_id: int) -> None:
-    """Copy what this report wrote to the revisions."""
-    r = revenue.c
-    names = ("team_id", "day", *MEASURES, "withdrawn", "recorded_at", "report_id")
-    wrote = select(r.id, *(r[name] for name in names)).where(
-        r.account_id == of.account_id, r.day.between(report.first, report.last), r.report_id == report_id
-    )
-    await tx.execute(insert(revenue_revisions).from_select(["revenue_id", *names], wrote.order_by(r.id)))
-
-
-async def _keep(tx: AsyncConnection, of: _Origin, report: Report, *, state: str, reason: str | None = None) -> int:
+async def _keep(
+    tx: AsyncConnection, of: Origin, report: Report, proof: bytes, *, state: str, reason: str | None = None
+) -> int:
     """Keep the answer as it came."""
     values = {
         "team_id": of.team_id, "account_id": of.account_id, "run_id": of.run_id, "fetched_at": of.now,
-        "from_day": report.first, "to_day": report.last, "state": state, "reason": reason,
-        "raw": zlib.compress(report.raw), "parsed": None,
+        "from_day": report.first, "to_day": report.last, "state": state, "reason": reason, "raw": proof,
+        "parsed": None,
     }  # fmt: skip
     if state == "suspect":
         values["parsed"] = zlib.compress(_packer.encode(report))
@@ -244,7 +260,7 @@ async def _settled(tx: AsyncConnection, account_id: int, report: Report) -> set[
 
 
 async def _settle_days(
-    tx: AsyncConnection, of: _Origin, report: Report, *, zone: ZoneInfo, before: datetime, settled: set[date]
+    tx: AsyncConnection, of: Origin, report: Report, *, zone: ZoneInfo, before: datetime, settled: set[date]
 ) -> None:
     """Days of the window that were over in the platform's zone when it was asked are settled from now on."""
     days = (report.first + timedelta(days=n) for n in range((report.last - report.first).days + 1))

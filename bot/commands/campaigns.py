@@ -12,13 +12,13 @@ from bot.command import command
 from bot.context import Context
 from bot.listing import Listing, Page
 from bot.message import Button, Buttons, Fields, Message, Notice, Table, Text
+from bot.weights import weighed
 from storage import campaigns, names
 from storage.campaigns import Campaign
 from storage.entities import page
 from storage.ledger import macros, rotation
 from storage.ledger.errors import Forbidden, Refused
 from storage.ledger.facts import Role
-from storage.ledger.rules import MAX_WEIGHT
 from storage.tables import campaigns as table
 from storage.tables import members, offers, sites, sources
 
@@ -29,7 +29,8 @@ _COST_WORDS = {
     "uploaded": "daily", "none": "none",
 }  # fmt: skip
 
-Offers = Annotated[list[str], Meta(description="offers in order, with a weight if you like: lucky-star:3,wild-win:1")]
+Offers = Annotated[list[str], refers("offer", "offers in order, with a weight if you like: lucky-star:3,wild-win:1")]
+Weights = Annotated[list[int], Meta(description="or the weights by themselves, one for each offer in order: 3,1")]
 Rules = Annotated[list[Any] | dict[str, Any], Meta(description="rotation rules as JSON; the first that fits decides")]
 CostModel = Annotated[str, choices("where the cost comes from", *COST_MODELS)]
 Cost = Annotated[Decimal, Meta(description="per click, e.g. 0.05")]
@@ -40,6 +41,7 @@ Binding = Annotated[bool, Meta(description="a returning visitor keeps what they 
 class NewCampaign(Arguments):
     name: Annotated[str, Meta(description="what the team calls it")]
     offers: Offers = []
+    weights: Weights = []
     site: Annotated[str | None, refers("site", "landing page; its links lead on to the offers")] = None
     source: Annotated[str | None, refers("source", "who sends the visitors")] = None
     fallback_url: Annotated[str | None, Meta(description="where visitors go when no offer is left")] = None
@@ -55,6 +57,7 @@ class CampaignEdit(Arguments):
     campaign: Annotated[str, refers("campaign", "which campaign")]
     name: str | None = None
     offers: Offers | None = None
+    weights: Weights = []
     site: Annotated[str | None, refers("site", "landing page; none: straight to the offers"), EMPTIES] = None
     source: Annotated[str | None, refers("source", "who sends the visitors; none: nobody"), EMPTIES] = None
     fallback_url: Annotated[str | None, Meta(description="where visitors go when no offer is left"), EMPTIES] = None
@@ -117,7 +120,7 @@ def link_card(_ctx: Context, link: CampaignLink) -> Message:
 @command("campaign create", role=Role.BUYER, says=campaign_card, positional=("name",), aliases=("campaign add",))
 async def create_campaign(ctx: Context, new: NewCampaign) -> Campaign:
     """Create a campaign and get its tracking link."""
-    weights = await _weights(ctx, new.offers)
+    weights = await weighed(ctx, new.offers, new.weights)
     values = {
         "name": new.name, "code": await names.code_for(ctx.tx, table, ctx.team_id, new.name), "status": "active",
         "site_id": await _ref(ctx, sites, new.site, "site"),
@@ -154,12 +157,15 @@ async def edit_campaign(ctx: Context, new: CampaignEdit) -> Campaign:
         values |= _cost(ctx, new.cost_model, new.cost, new.currency or row.currency)
     if new.rules is not None:
         values["rules"] = await _rules(ctx, new.rules)
-    if new.offers is not None:
-        weights = await _weights(ctx, new.offers)
+    chosen = new.offers
+    if chosen is None and new.weights:
+        chosen = [one.partition(":")[0] for one in before.offers]
+    if chosen is not None:
+        weights = await weighed(ctx, chosen, new.weights)
         await campaigns.set_offers(ctx.tx, team_id=ctx.team_id, campaign_id=row.id, now=ctx.now, weights=weights)
     if values:
         await ctx.tx.execute(update(table).where(table.c.id == row.id).values(**values))
-    elif new.offers is None:
+    elif chosen is None:
         raise Refused("nothing to change: name a field, e.g. offers=…", field="campaign")
     return await _noted(ctx, row.id, before=before)
 
@@ -239,23 +245,6 @@ async def _ref(ctx: Context, other: Any, word: str | None, field: str) -> int | 
     if not word or word == NONE:
         return None
     return int((await names.find(ctx.tx, other, ctx.team_id, word, field=field)).id)
-
-
-async def _weights(ctx: Context, words: list[str]) -> dict[int, int]:
-    weights: dict[int, int] = {}
-    for word in words:
-        name, colon, weight = word.rpartition(":")
-        if not colon or not weight.strip().isdecimal():
-            name, weight = word, "1"
-        if int(weight) > MAX_WEIGHT:
-            raise Refused(f"offers: a weight is at most {MAX_WEIGHT:,}", field="offers")
-        offer = await names.find(ctx.tx, offers, ctx.team_id, name, field="offers")
-        if offer.id in weights:
-            raise Refused(f"offers: {offer.code} is named twice", field="offers")
-        weights[offer.id] = int(weight)
-    if weights and not any(weights.values()):
-        raise Refused("offers: every weight is 0, so nobody would be sent anywhere", field="offers")
-    return weights
 
 
 async def _rules(ctx: Context, rules: Any) -> list[Any]:

@@ -35,6 +35,7 @@ class SiteImage(Arguments):
     site: Annotated[str, refers("site", "which site")]
     image: Sent = None
     alt: Annotated[str, Meta(description="what the picture shows, for people who cannot see it")] = ""
+    earlier: Annotated[str | None, Meta(description="or the address of a picture sent before: /i/….webp")] = None
     remove: Remove = False
 
 
@@ -43,7 +44,7 @@ async def _logo(_ctx: Context, new: CasinoLogo) -> Image | None:
 
 
 async def _hero(_ctx: Context, new: SiteImage) -> Image | None:
-    return await _made(new, f"site image {new.site}", longest=photo.HERO)
+    return None if new.earlier else await _made(new, f"site image {new.site}", longest=photo.HERO)
 
 
 async def _made(new: CasinoLogo | SiteImage, words: str, *, longest: int) -> Image | None:
@@ -76,9 +77,18 @@ async def set_image(ctx: Context, new: SiteImage) -> Site:
     if made := ctx.prepared:
         await images.keep(ctx.tx, ctx.team_id, made, now=ctx.now, alt=new.alt)
         texts["image"] = {"src": made.address, "width": made.width, "height": made.height, "alt": new.alt}
+    elif new.earlier:
+        texts["image"] = await _earlier(ctx, new.earlier, new.alt)
     await sites.change(ctx.tx, row.id, {"texts": texts})
     if row.status == PUBLISHED:
         await publish_again(ctx, row.id)
     after = await shown_site(ctx, await names.by_id(ctx.tx, site_table, row.id))
     ctx.notes |= {"entity": "site", "entity_id": row.id, "before": before, "after": after}
     return after
+
+
+async def _earlier(ctx: Context, address: str, alt: str) -> dict[str, Any]:
+    size = await images.size(ctx.tx, ctx.team_id, address)
+    if size is None:
+        raise Refused(f"earlier: none of your pictures has the address {address}", field="earlier")
+    return {"src": address, "width": size[0], "height": size[1], "alt": alt}

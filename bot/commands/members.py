@@ -14,7 +14,7 @@ from bot.joining import Joined
 from bot.joining import join as join_room
 from bot.listing import Listing, Page
 from bot.message import Block, Button, Buttons, Fields, Message, Notice, Table, Text
-from storage import members, names, teams
+from storage import members, names, people, teams
 from storage.entities import page
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
@@ -37,6 +37,18 @@ class Invited(msgspec.Struct, frozen=True, kw_only=True):
     link: str | None
     role: Role
     campaigns: list[str] | None
+    expires_at: datetime
+
+
+class Linking(Arguments):
+    pass
+
+
+class Linked(msgspec.Struct, frozen=True, kw_only=True):
+    """A one-time code for oneself, shown this once; `link` opens Telegram, null where no bot is set up."""
+
+    code: str
+    link: str | None
     expires_at: datetime
 
 
@@ -65,6 +77,19 @@ def invited_card(_ctx: Context, made: Invited) -> Message:
     if made.link:
         how.append(Buttons((Button("Open in Telegram", url=made.link),)))
     return Message("Invitation", tuple(how), private=True)
+
+
+def linked_card(_ctx: Context, made: Linked) -> Message:
+    how: list[Block] = [
+        Text(made.code, code=True),
+        Text(f"On Slack: /flux join {made.code}\nOn Telegram: /start {made.code}"),
+        Notice(
+            "warning", f"It makes whoever says it you, once, until {made.expires_at:%H:%M} UTC. Keep it to yourself."
+        ),
+    ]
+    if made.link:
+        how.append(Buttons((Button("Open in Telegram", url=made.link),)))
+    return Message("Say this on the other chat", tuple(how), private=True)
 
 
 def member_card(_ctx: Context, found: Member) -> Message:
@@ -103,9 +128,21 @@ async def invite_member(ctx: Context, new: Invitation) -> Invited:
     code, expires_at = await members.invite(
         ctx.tx, team_id=ctx.team_id, role=new.role, campaigns=limited, now=ctx.now
     )  # fmt: skip
+    return Invited(code=code, link=await _deep_link(ctx, code), role=new.role, campaigns=limited, expires_at=expires_at)
+
+
+async def _deep_link(ctx: Context, code: str) -> str | None:
     name = ctx.deployment.telegram_name or await teams.fact(ctx.tx, "telegram_name")
-    link = f"https://t.me/{name}?start={code}" if name else None
-    return Invited(code=code, link=link, role=new.role, campaigns=limited, expires_at=expires_at)
+    return f"https://t.me/{name}?start={code}" if name else None
+
+
+@command("member link", role=Role.VIEWER, says=linked_card)
+async def link_member(ctx: Context, _new: Linking) -> Linked:
+    """Be the same member on Slack and Telegram: a code to say on the other chat."""
+    if ctx.actor.member_id is None:
+        raise Refused("member link is said by a member, on Slack or Telegram", field="command")
+    code, expires_at = await people.link(ctx.tx, team_id=ctx.team_id, member_id=ctx.actor.member_id, now=ctx.now)
+    return Linked(code=code, link=await _deep_link(ctx, code), expires_at=expires_at)
 
 
 async def _campaigns(ctx: Context, role: Role, given: list[str] | None) -> list[str] | None:

@@ -8,6 +8,7 @@ from msgspec import Meta
 from bot.command import command
 from bot.commands.stats import StatsWanted, reported, stats_message
 from bot.context import Context
+from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.ledger.reporting import MergedReport
 
@@ -21,6 +22,8 @@ class ReportWanted(StatsWanted, kw_only=True):
 @command("report merged", role=Role.VIEWER, says=stats_message, reads=True, positional=("from", "to"), keywords=("by",))
 async def report_merged(ctx: Context, new: ReportWanted) -> MergedReport:
     """Both layers of a range merged, by any dimensions."""
+    if new.to < new.from_:
+        raise Refused(f"to: {new.to} is before {new.from_}: the other way round?", field="to")
     new.range = f"{new.from_.isoformat()}..{new.to.isoformat()}"
     report: MergedReport = await reported(ctx, new)
     return report

@@ -22,6 +22,23 @@ INVERSE = {
 LOOK_BACK = 50
 
 
+def _logo_before(code: str, before: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    if before["logo"]:
+        return "casino edit", {"casino": code, "logo": before["logo"]}
+    return "casino logo", {"casino": code, "remove": True}
+
+
+def _image_before(code: str, before: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    shown = before["texts"].get("image")
+    if shown:
+        return "site image", {"site": code, "earlier": shown["src"], "alt": shown["alt"]}
+    return "site image", {"site": code, "remove": True}
+
+
+#: Pictures are kept under their addresses, so the one before can be shown again.
+PICTURES = {"casino logo": _logo_before, "site image": _image_before}
+
+
 class Undo(Arguments):
     pass
 
@@ -63,6 +80,8 @@ def inverse(one: Recorded) -> tuple[str, dict[str, Any]] | None:
     noun = one.command.partition(" ")[0]
     if one.command in INVERSE:
         return INVERSE[one.command], {noun: code}
+    if one.command in PICTURES:
+        return PICTURES[one.command](code, before)
     if not one.command.endswith(" edit") or noun not in field_names(COMMANDS[one.command].takes):
         return None
     changed = {name: before[name] for name in field_names(COMMANDS[one.command].takes) if _differs(name, before, after)}

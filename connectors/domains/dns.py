@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import struct
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address
 
 import msgspec
 
@@ -166,11 +166,3 @@ async def _over_tcp(server: Server, question: bytes) -> bytes:
         raise OSError("the name server closed the connection") from None
     finally:
         writer.close()
-
-
-def is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True

@@ -145,28 +145,6 @@ class ClickFact(msgspec.Struct, frozen=True, kw_only=True):
     currency: Currency = ""
 
 
-class ConversionFact(msgspec.Struct, frozen=True, kw_only=True):
-    """One conversion as believed at some instant."""
-
-    id: int
-    day: date
-    visit_day: date | None
-    campaign_id: int
-    site_id: int
-    offer_id: int
-    source_id: int
-    event: Event
-    status: Status
-    is_ftd: bool
-    amount: int | None
-    currency: Currency
-    click_id: int | None = None
-    country: str = ""
-    device: str = ""
-    subs: tuple[str | None, ...] = ()
-    account_id: int = 0
-
-
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
     """Conversions that count (reversed ones do not), of one event in one place; `amount` is None where none came.
 

@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
 from storage.ledger.errors import Refused
@@ -114,8 +114,3 @@ def _nearest(name: str) -> str:
 def unreplaced(value: str) -> bool:
     """Whether a parameter's whole value is a macro that the traffic source did not fill in."""
     return value[:1] in {"{", "$", "[", "#", "_"} and _UNREPLACED.fullmatch(value) is not None
-
-
-def fill_with(template: Template, values: dict[str, Any]) -> str:
-    """Fill from a mapping; what is missing or None becomes empty."""
-    return template.fill(lambda name: str(values.get(name) or ""))

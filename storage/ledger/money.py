@@ -22,11 +22,6 @@ def to_micro(amount: Decimal) -> int:
     return int(_EXACT.multiply(amount, Decimal(MICRO)).quantize(_WHOLE, context=_EXACT))
 
 
-def from_micro(micro: int) -> Decimal:
-    """The amount in whole units."""
-    return Decimal(micro) / MICRO
-
-
 def convert(micro: int, rate: Decimal) -> int:
     """An amount in another currency, rounded half-even to the micro-unit."""
     return int(_EXACT.multiply(Decimal(micro), rate).quantize(_WHOLE, context=_EXACT))

@@ -75,17 +75,60 @@ def check_size(row: RevenueRow) -> None:
             raise ConnectorError(f"the report has a figure of {row.day} that is too large to be one")
 
 
-def suspicion(
-    report: Report, rows: Mapping[Key, RevenueRow], stood: Mapping[Key, Values], settled: AbstractSet[date]
-) -> str | None:
-    """Why the report should be looked at before it is believed; None if it is sound.
+class Judge:
+    """Whether a report can be believed, told part by part what stood before of its days.
 
-    `stood` holds the figures that stand for the report's window; `settled` the days of it that are over.
+    `settled` holds the days of its window that are over.
     """
-    return _contradicts_itself(report, rows) or _is_empty(rows, stood) or _is_multiplied(rows, stood, settled)
+
+    def __init__(self, report: Report, rows: Sequence[RevenueRow], settled: AbstractSet[date]) -> None:
+        self._settled = settled
+        self._contradiction = _contradicts_itself(report, rows)
+        self._zeros = "all of its figures are zero" if rows else "it is empty"
+        self._says_something = any(any(values_of(row.figures)) for row in rows)
+        self._stood = 0
+        self._multiplied = True
+        self._base: tuple[int, int] | None = None
+        self._seen = 0
+        self._over = False
+
+    def see(self, stood: Mapping[Key, Values], rows: Mapping[Key, RevenueRow]) -> None:
+        """Look at figures that stand, against the report's rows of the same days."""
+        for key, before in stood.items():
+            if any(before):
+                self._stood += 1
+                self._compare(key, before, rows.get(key))
+
+    def suspicion(self) -> str | None:
+        """Why the report should be looked at before it is believed; None if it is sound."""
+        if self._contradiction:
+            return self._contradiction
+        if not self._says_something:
+            return f"{self._zeros}, where {self._stood} rows with figures stood" if self._stood else None
+        enough = _FIGURES if self._over else _FIGURES_UNSETTLED
+        if not self._multiplied or self._base is None or self._seen < enough:
+            return None
+        return f"each of its {self._seen} figures is {self._base[1] / self._base[0]:g} times what it was"
+
+    def _compare(self, key: Key, before: Values, row: RevenueRow | None) -> None:
+        """Every figure that stood, multiplied by one and the same factor?"""
+        if not self._multiplied:
+            return
+        if row is None:
+            self._multiplied = False
+            return
+        for old, new in zip(before, values_of(row.figures), strict=True):
+            if not old and not new:
+                continue
+            base = self._base = self._base or (old or 0, new or 0)
+            if not old or not new or old == new or new * base[0] != old * base[1]:
+                self._multiplied = False
+                return
+            self._seen += 1
+        self._over = self._over or key[0] in self._settled
 
 
-def _contradicts_itself(report: Report, rows: Mapping[Key, RevenueRow]) -> str | None:
+def _contradicts_itself(report: Report, rows: Sequence[RevenueRow]) -> str | None:
     if report.totals is None or not report.rows:
         return None
     one_currency = len({row.currency for row in report.rows}) == 1
@@ -94,7 +137,7 @@ def _contradicts_itself(report: Report, rows: Mapping[Key, RevenueRow]) -> str |
         total = totals[i]
         if total is None:
             continue
-        every, single = _sum(report.rows, i), _sum(list(rows.values()), i)
+        every, single = _sum(report.rows, i), _sum(rows, i)
         if every is None or single is None:
             continue
         slack = 0 if i < COUNTS else _ROUNDING * (len(report.rows) + 2)
@@ -110,39 +153,3 @@ def _sum(rows: Sequence[RevenueRow], i: int) -> int | None:
 
 def _told(value: int, i: int) -> str:
     return str(value) if i < COUNTS else f"{value / 1_000_000:.2f}"
-
-
-def _is_empty(rows: Mapping[Key, RevenueRow], stood: Mapping[Key, Values]) -> str | None:
-    if any(any(values_of(row.figures)) for row in rows.values()):
-        return None
-    before = sum(1 for values in stood.values() if any(values))
-    what = "all of its figures are zero" if rows else "it is empty"
-    return f"{what}, where {before} rows with figures stood" if before else None
-
-
-def _is_multiplied(
-    rows: Mapping[Key, RevenueRow], stood: Mapping[Key, Values], settled: AbstractSet[date]
-) -> str | None:
-    """Every figure that stood, multiplied by one and the same factor."""
-    base: tuple[int, int] | None = None
-    seen = 0
-    over = False
-    for key, before in stood.items():
-        if not any(before):
-            continue
-        row = rows.get(key)
-        if row is None:
-            return None
-        for old, new in zip(before, values_of(row.figures), strict=True):
-            if not old and not new:
-                continue
-            if not old or not new or old == new:
-                return None
-            base = base or (old, new)
-            if new * base[0] != old * base[1]:
-                return None
-            seen += 1
-        over = over or key[0] in settled
-    if base is None or seen < (_FIGURES if over else _FIGURES_UNSETTLED):
-        return None
-    return f"each of its {seen} figures is {base[1] / base[0]:g} times what it was"

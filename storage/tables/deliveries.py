@@ -22,7 +22,7 @@ outbound = Table(
     Column("next_at", Instant, nullable=False),
     Column("claimed_until", Instant),
     Column("created_at", Instant, nullable=False),
-    index("state", "next_at"),
+    index("state", "host", "next_at"),
     index("conversion_id"),
 )
 

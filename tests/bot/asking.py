@@ -10,7 +10,7 @@ from sqlalchemy import insert
 
 import bot.commands  # noqa: F401  registers every command
 from bot import terminal
-from bot.command import Answer, parse, run
+from bot.command import COMMANDS, Answer, Command, parse, run
 from bot.context import Actor, Context, Deployment
 from hub.ports import HubPorts
 from hub.settings import read_settings
@@ -39,8 +39,16 @@ class Asker:
         self.told = terminal.render(answer.message)
         return msgspec.json.decode(msgspec.json.encode(answer.result))
 
+    async def tell(self, name: str, **given: Any) -> Any:
+        """A command with arguments that no line could hold."""
+        actor = Actor(team_id=self.team_id, name="the-owner", role=Role.OWNER)
+        return (await self._run(COMMANDS[name], given, actor)).result
+
     async def ask(self, text: str, actor: Actor) -> Answer:
         found, given = parse(text)
+        return await self._run(found, given, actor)
+
+    async def _run(self, found: Command, given: dict[str, Any], actor: Actor) -> Answer:
         return await run(found, given, Context(
             database=self.database, deployment=Deployment(public_url="https://track.example.test"), actor=actor,
             face="shell", ports=self._ports, box=Box("k"), clock=lambda: self.now,

@@ -124,3 +124,16 @@ async def test_every_change_is_in_the_audit_with_before_and_after(opened: Opened
         assert (last["command"], last["actor"], last["entity"]) == ("offer pause", "the-owner", "offer")
         assert (last["before"]["status"], last["after"]["status"]) == ("active", "paused")
         assert "offer pause" in say.told
+
+
+async def test_weights_may_be_told_by_themselves(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await offers(say)
+        assert (await say("campaign create c1 offers=lucky-one,lucky-two weights=3,1"))["offers"] == [
+            "lucky-one:3", "lucky-two:1",
+        ]  # fmt: skip
+        assert (await say("campaign edit c1 weights=1,9"))["offers"] == ["lucky-one:1", "lucky-two:9"]
+        for wrong in ("weights=1", "weights=1,-1", "weights=0,0", "weights=1,x"):
+            with pytest.raises(Refused):
+                await say(f"campaign edit c1 {wrong}")
+        assert (await say("campaign show c1"))["offers"] == ["lucky-one:1", "lucky-two:9"]

@@ -211,3 +211,29 @@ async def test_many_at_once_go_no_faster_than_telegram_allows(opened: Callable[[
         assert await one.delivery.tick() == delivery.PER_SECOND
         assert await one.delivery.tick() <= delivery.PER_SECOND // 2
         await one.delivery.drain()
+
+
+async def test_what_nobody_will_send_is_given_up_and_what_is_over_forgotten(opened: Callable[[], Any]) -> None:
+    async with posting(opened) as one:
+        await one.queue(await one.room("C1"), "slack")
+        async with one.database.begin() as tx:
+            for face in ("terminal", "telegram"):
+                room = await rooms.bind(
+                    tx, team_id=one.team_id, face=face, workspace="", room=face, title="", private=False, now=NOW
+                )
+                await messages.queue(tx, team_id=one.team_id, room_id=room.id, key=face, message=Message("x"), now=NOW)
+        await tidied(one, faces={"slack"})
+        assert [await one.state(key) for key in ("slack", "telegram", "terminal")] == ["queued", "queued", "dead"]
+        one.now += timedelta(days=2)
+        await tidied(one, faces={"slack"})
+        assert [await one.state(key) for key in ("slack", "telegram")] == ["queued", "dead"]
+        one.now += timedelta(days=30)
+        await tidied(one, faces={"slack"})
+        async with one.database.read() as tx:
+            assert (await tx.execute(select(table.c.key))).scalars().all() == ["slack"]
+
+
+async def tidied(one: Post, faces: set[str]) -> None:
+    async with one.database.begin() as tx:
+        await messages.give_up_unreachable(tx, one.now, faces)
+        await messages.forget(tx, one.now)

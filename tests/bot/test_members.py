@@ -6,15 +6,17 @@ from typing import Any
 
 import pytest
 
-from bot.context import Room
+from bot.context import Actor, Room
 from bot.joining import join
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from tests.bot.asking import Asker, asking
 
 
-async def joins(say: Asker, code: str | None, user: str, name: str = "Anna", room: str = "C1") -> Any:
-    where = Room(face="slack", workspace="T1", room=room, user=user)
+async def joins(
+    say: Asker, code: str | None, user: str, name: str = "Anna", room: str = "C1", face: Any = "slack"
+) -> Any:
+    where = Room(face=face, workspace="T1" if face == "slack" else "", room=room, user=user)
     async with say.database.begin() as tx:
         return await join(tx, say.now, where, name=name, code=code)
 
@@ -103,3 +105,59 @@ async def test_a_room_of_another_team_is_not_joined(opened: Callable[[], Any]) -
             await tx.execute(insert(rooms).values(team_id=other.scalar_one(), **place))
         with pytest.raises(Refused, match="another team"):
             await joins(say, None, "U1", room="C9")
+
+
+async def link(say: Asker, member_id: int) -> str:
+    actor = Actor(team_id=say.team_id, name="anna", role=Role.VIEWER, member_id=member_id)
+    code: str = (await say.ask("member link", actor)).result.code
+    return code
+
+
+async def test_one_person_on_both_chats_is_one_member(opened: Callable[[], Any]) -> None:
+    async with asking(opened) as say:
+        anna = await joins(say, (await say("member invite role=owner"))["code"], "U1")
+        code = await link(say, anna.id)
+        linked = await joins(say, code, "42", "Anna T", "42", "telegram")
+        assert (linked.id, linked.role) == (anna.id, Role.OWNER)
+        with pytest.raises(Refused, match="unknown, used or older"):
+            await joins(say, code, "43", "Eve", "43", "telegram")
+        assert [one["code"] for one in (await say("member list"))["items"]] == ["anna"]
+
+
+async def test_who_was_two_members_becomes_one_with_the_higher_role(opened: Callable[[], Any]) -> None:
+    async with asking(opened) as say:
+        await say("campaign create name=c1")
+        await say("campaign create name=c2")
+        viewer = await joins(say, (await say("member invite role=viewer"))["code"], "U1")
+        owner = await joins(say, (await say("member invite role=owner"))["code"], "42", "Anna T", "42", "telegram")
+        assert owner.id != viewer.id
+        assert (await joins(say, await link(say, viewer.id), "42", "Anna T", "42", "telegram")).role is Role.OWNER
+        assert [(one["code"], one["role"]) for one in (await say("member list"))["items"]] == [("anna", "owner")]
+        with pytest.raises(Refused, match="only owner"):
+            await say("member remove anna")
+
+
+async def test_limits_of_two_buyers_who_are_one_are_put_together(opened: Callable[[], Any]) -> None:
+    async with asking(opened) as say:
+        for name in ("c1", "c2"):
+            await say(f"campaign create name={name}")
+        first, _ = [
+            await joins(say, (await say(f"member invite role=buyer campaigns={name}"))["code"], user, "Bob")
+            for name, user in (("c1", "U1"), ("c2", "U2"))
+        ]
+        assert (await joins(say, await link(say, first.id), "U2")).campaigns == ["c1", "c2"]
+
+
+async def test_a_link_lapses_after_an_hour_and_with_its_member(opened: Callable[[], Any]) -> None:
+    async with asking(opened) as say:
+        await joins(say, (await say("member invite role=owner"))["code"], "U1")
+        bob = await joins(say, (await say("member invite role=viewer"))["code"], "U2", "Bob")
+        old, good = await link(say, bob.id), await link(say, bob.id)
+        await say("member remove bob")
+        with pytest.raises(Refused, match="was removed"):
+            await joins(say, good, "42", "Bob", "42", "telegram")
+        say.later(minutes=61)
+        with pytest.raises(Refused, match="unknown, used or older"):
+            await joins(say, old, "42", "Bob", "42", "telegram")
+        with pytest.raises(Refused, match="said by a member"):
+            await say("member link")

@@ -1,9 +1,12 @@
 """undo takes back the last reversible change, and says when there is none."""
 
+import base64
+import io
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from PIL import Image as Pillow
 
 from storage.ledger.errors import Refused
 from tests.bot.asking import Asker, asking
@@ -54,3 +57,30 @@ async def test_what_cannot_be_taken_back_is_said(opened: Opened) -> None:
         await set_up(say)
         with pytest.raises(Refused, match="campaign create"):
             await say("undo")
+
+
+async def test_a_logo_and_a_sites_picture_are_taken_back(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await set_up(say)
+        await say("site create name=wall market=DE offers=lucky-one")
+        for colour in ("red", "blue"):
+            sent = base64.b64encode(picture(colour)).decode()
+            await say.tell("casino logo", casino="lucky", image=sent)
+            await say.tell("site image", site="wall", image=sent, alt=colour)
+        blue = (await say("site show wall"))["texts"]["image"]
+        await say("undo")
+        red = (await say("site show wall"))["texts"]["image"]
+        assert (red["alt"], blue["alt"]) == ("red", "blue")
+        assert (await say("casino show lucky"))["logo"] == blue["src"]
+        await say("undo")
+        assert (await say("casino show lucky"))["logo"] == red["src"]
+        await say("undo")
+        await say("undo")
+        assert "image" not in (await say("site show wall"))["texts"]
+        assert (await say("casino show lucky"))["logo"] is None
+
+
+def picture(colour: str) -> bytes:
+    out = io.BytesIO()
+    Pillow.new("RGB", (60, 40), colour).save(out, "PNG")
+    return out.getvalue()

@@ -25,6 +25,10 @@ TODAY = date(2026, 11, 22)  # a Sunday
         (r'name="say \"hi\""', [("name", 'say "hi"')]),
         ('alert add "ftd < 50% of 7d avg"', [(None, "alert"), (None, "add"), (None, "ftd < 50% of 7d avg")]),
         ("—json", [(None, "json")]),
+        ("stats --csv=true —by=day", [(None, "stats"), ("csv", "true"), ("by", "day")]),
+        ("name='Lucky Star' x=y", [("name", "Lucky Star"), ("x", "y")]),
+        ("name=‘Lucky Star’", [("name", "Lucky Star")]),
+        ("name=O’Brien casino=Rock'n'Roll", [("name", "O'Brien"), ("casino", "Rock'n'Roll")]),
         ("name=🍀 x=שלום", [("name", "🍀"), ("x", "שלום")]),
     ],
 )

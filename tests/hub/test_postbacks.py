@@ -1,13 +1,18 @@
 """/postback/{key} over HTTP: every request kept before its answer, answered as the contract says."""
 
+import asyncio
 import hashlib
 import hmac
+import shutil
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from sqlalchemy import select, update
 
@@ -16,6 +21,7 @@ from hub.postbacks import Postbacks, retry_waiting
 from hub.runtime import Runtime
 from hub.settings import Settings
 from storage import changes
+from storage.engine import Database
 from storage.ledger.click_id import first_id_at
 from storage.secrets import Box
 from storage.tables import accounts, conversions, postbacks
@@ -171,3 +177,81 @@ async def test_a_request_that_came_before_its_click_is_placed_when_the_click_is_
         async with runtime.database.read() as tx:
             row = (await tx.execute(select(postbacks))).one()
         assert (row.outcome, row.conversion_id is not None) == ("accepted", True)
+
+
+async def test_answered_without_a_task_it_is_answered_alike(opened: Callable[[], Any]) -> None:
+    async with served(opened) as (_client, scene, runtime):
+        async with runtime.database.begin() as tx:
+            click = await scene.click(tx)
+        part: Postbacks = runtime.state["postbacks"]
+        said: list[Any] = []
+        scope = {"type": "http", "method": "GET", "path": "/postback/key-1", "headers": [], "http_version": "1.1"}
+        queries = [f"click_id={click}&event=reg", f"click_id={click}&event=reg", "event=reg", ""]
+        for query in queries:
+            assert part.take(scope | {"query_string": query.encode()}, said.append)
+        assert not part.take(scope | {"path": "/postback/other", "query_string": b""}, said.append)
+        assert not part.take(scope | {"method": "POST", "query_string": b""}, said.append)
+        for _ in range(500):
+            if len(said) == 2 * len(queries):
+                break
+            await asyncio.sleep(0.01)
+        outcomes = [msgspec.json.decode(one["body"])["outcome"] for one in said[1::2]]
+        assert outcomes == ["accepted", "duplicate", "unmatched", "rejected"]
+        assert [one["status"] for one in said[::2]] == [200, 200, 200, 400]
+
+
+async def test_a_request_that_broke_off_is_kept_and_counts_for_nothing(opened: Callable[[], Any]) -> None:
+    async with served(opened) as (_client, scene, runtime):
+        async with runtime.database.begin() as tx:
+            click = await scene.click(tx)
+        parts = [
+            {"type": "http.request", "body": f"click_id={click}&event=ftd&amount=1".encode(), "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+
+        async def receive() -> Any:
+            return parts.pop(0)
+
+        async def send(_message: Any) -> None:
+            raise OSError("gone")
+
+        scope: Any = {"type": "http", "method": "POST", "path": "/postback/key-1", "query_string": b"", "headers": []}
+        await runtime.state["postbacks"](scope, receive, send)
+        async with runtime.database.read() as tx:
+            row = (await tx.execute(select(postbacks))).one()
+            assert (row.outcome, row.reason) == ("rejected", "the connection broke before the body was whole")
+            assert row.body.endswith(b"amount=1")
+
+
+async def test_a_locked_database_is_waited_for_and_given_up_for_all_at_once(
+    sqlite_template: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "locked.db"
+    shutil.copy(sqlite_template, path)
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Database]:
+        database = Database(f"sqlite+aiosqlite:///{path}")
+        yield database
+        await database.close()
+
+    async with served(opened) as (client, scene, runtime):
+        async with runtime.database.begin() as tx:
+            click = await scene.click(tx)
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        asked = [asyncio.create_task(client.get(f"/postback/key-1?click_id={click}&event={e}")) for e in ("reg", "ftd")]
+        await asyncio.sleep(0.2)
+        assert not any(one.done() for one in asked)
+        other.execute("ROLLBACK")
+        assert [(await one).json()["outcome"] for one in asked] == ["accepted", "accepted"]
+        runtime.state["postbacks"]._straight._patience = 0.1
+        other.execute("BEGIN IMMEDIATE")
+        deposit = f"/postback/key-1?click_id={click}&event=dep&txn_id="
+        late = await asyncio.gather(*(client.get(f"{deposit}{n}") for n in range(9)))
+        other.execute("ROLLBACK")
+        other.close()
+        assert {one.status_code for one in late} == {503}
+        assert "locked" not in late[0].text
+        again = await client.get(f"{deposit}1")
+        assert again.json()["outcome"] == "accepted"

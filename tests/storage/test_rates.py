@@ -10,7 +10,7 @@ import pytest
 from connectors.rates import ecb, frankfurter
 from storage import rates
 from storage.ledger.errors import ConnectorError
-from storage.ledger.money import Quote, Rates, convert, from_micro, to_micro
+from storage.ledger.money import Quote, Rates, convert, to_micro
 from storage.rates import EVERYBODY, Kept
 
 FRIDAY, MONDAY = date(2026, 10, 2), date(2026, 10, 5)
@@ -19,7 +19,6 @@ FRIDAY, MONDAY = date(2026, 10, 2), date(2026, 10, 5)
 def test_rounding_is_half_even_to_the_micro_unit() -> None:
     assert [convert(n, Decimal("0.5")) for n in (1, 3, 5, -1, -3)] == [0, 2, 2, 0, -2]
     assert to_micro(Decimal("0.0000005")) == 0
-    assert from_micro(12_500_000) == Decimal("12.5")
 
 
 def test_a_weekend_takes_the_last_published_rate() -> None:

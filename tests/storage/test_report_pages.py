@@ -90,7 +90,8 @@ class Story:
             await getattr(self, what)(tx, one, other)
 
     async def sync(self, tx: Any, tag: str, currency: str) -> None:
-        figures: dict[str, Any] = {"first_deposits": self.moment % 4, "ngr": -7 * self.moment, "commission_cpa": 1_000_003}
+        figures: dict[str, Any] = {"first_deposits": self.moment % 4, "ngr": -7 * self.moment}
+        figures["commission_cpa"] = 1_000_003
         rows = [row(later(n), tag, currency=currency, **figures) for n in range(self.moment % 3 + 1)]
         await self.books.sync(tx, "acme", rows, now=at(later(9 + self.moment)), days=(FIRST, later(2)))
 
@@ -103,7 +104,8 @@ class Story:
         )
 
     async def first_deposit(self, tx: Any, day: int, _: str) -> None:
-        place: dict[str, Any] = {"campaign": "spring", "offer": "lucky", "account": "acme", "amount": 33, "currency": "USD"}
+        place: dict[str, Any] = {"campaign": "spring", "offer": "lucky", "account": "acme"}
+        place |= {"amount": 33, "currency": "USD"}
         await self.books.conversion(tx, at(later(day)), "first_deposit", **place)
 
     async def rename(self, tx: Any, *_: Any) -> None:

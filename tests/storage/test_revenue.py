@@ -10,9 +10,10 @@ from sqlalchemy import func, select
 from storage import revenue
 from storage.ledger.errors import ConnectorError, Refused
 from storage.ledger.facts import Figures, Report
+from storage.revenue_rows import Origin
 from storage.tables import revenue as table
 from storage.tables import revenue_reports, revenue_revisions, settled_days, touched
-from tests.storage.books import FIRST, at, build, later, row
+from tests.storage.books import FIRST, UTC_ZONE, at, build, later, row
 
 Open = Callable[[], Any]
 
@@ -163,3 +164,43 @@ async def test_a_suspect_report_is_forgotten_when_discarded_or_superseded(opened
         assert await revenue.suspects(tx, account) == []
         states = select(revenue_reports.c.state).order_by(revenue_reports.c.id)
         assert list((await tx.execute(states)).scalars()) == ["merged", "discarded", "superseded", "merged"]
+
+
+async def test_a_long_report_is_recorded_in_short_turns_and_completed_after_a_break(opened: Open) -> None:
+    async with opened() as database:
+        async with database.begin() as tx:
+            books = await build(tx)
+        rows = [row(later(n), sub=f"s{m}", registrations=m, commission_cpa=n) for n in range(3) for m in range(700)]
+        report = Report(first=FIRST, last=later(2), rows=tuple(rows), raw=b"")
+        whose: dict[str, Any] = {"team_id": books.team_id, "account_id": books.ids["acme"], "run_id": None}
+        given = {**whose, "report": report, "now": at(later(9)), "zone": UTC_ZONE}
+        recording = revenue.Recording(Origin(**whose, now=at(later(9))), report, zone=UTC_ZONE)
+        async with database.begin() as tx:
+            await recording.look(tx)
+            assert await recording.begin(tx, b"")
+            assert len(recording.parts()) == 3
+            await recording.write(tx, 0)
+        async with database.begin() as tx:
+            assert await count(tx, table) == 700
+            assert await count(tx, settled_days) == 0
+        done = await revenue.record_in_turns(database, **given)
+        assert (done.rows, done.revisions) == (2100, 1400)
+        assert (await revenue.record_in_turns(database, **given)).revisions == 0
+        async with database.read() as tx:
+            assert (await count(tx, revenue_revisions), await count(tx, settled_days)) == (2100, 3)
+            assert (await books.report(tx, "day", last=later(2))).totals.commission == 700 + 1400
+
+
+async def test_what_somebody_else_records_between_the_turns_is_seen(opened: Open) -> None:
+    async with opened() as database, database.begin() as tx:
+        books = await build(tx)
+        report = Report(first=FIRST, last=FIRST, rows=(row(FIRST, ngr=5),), raw=b"")
+        of = Origin(team_id=books.team_id, account_id=books.ids["acme"], run_id=None, now=at(later(9)))
+        recording = revenue.Recording(of, report, zone=UTC_ZONE)
+        await recording.look(tx)
+        await books.sync(tx, "acme", [row(FIRST, ngr=3)], now=at(later(8)))
+        assert await recording.begin(tx, b"")
+        await recording.write(tx, 0)
+        assert (await recording.end(tx)).restated == 1
+        assert (await tx.execute(select(table.c.ngr))).scalar_one() == 5
+        assert await count(tx, revenue_revisions) == 2

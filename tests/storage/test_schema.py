@@ -7,6 +7,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import DBAPIError
 
 from storage import schema
 from storage.ledger.errors import CasinoFluxError
@@ -36,3 +37,11 @@ async def test_the_migrations_make_what_the_tables_say(opened: Callable[[], Any]
 
     async with opened() as database, database.read() as tx:
         assert await tx.run_sync(differences) == []
+
+
+async def test_a_failed_statement_tells_no_values(opened: Callable[[], Any]) -> None:
+    async with opened() as database:
+        with pytest.raises(DBAPIError) as caught:
+            async with database.read() as tx:
+                await tx.execute(text("SELECT nowhere FROM teams WHERE name = :name"), {"name": "a secret"})
+    assert "a secret" not in str(caught.value)

@@ -1,0 +1,69 @@
+"""Postbacks to traffic sources: what was sent, with every answer, and sending it again."""
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from bot.arguments import Arguments, choices, refers
+from bot.command import command
+from bot.context import Context
+from bot.listing import Listing, Page
+from bot.message import Message, Table
+from storage import names, outbound_log
+from storage.entities import cursor
+from storage.ledger.facts import Role
+from storage.outbound_log import Sent
+from storage.tables import sources
+
+
+class SentQuery(Listing, kw_only=True):
+    state: Annotated[str | None, choices("only these", "queued", "sent", "dead", "skipped")] = None
+    source: Annotated[str | None, refers("source", "only to this source")] = None
+
+
+class ResendQuery(Arguments, kw_only=True):
+    id: Annotated[int | None, Meta(description="one, by its number in 'postback sent'; else all dead ones")] = None
+
+
+class Resent(msgspec.Struct, frozen=True):
+    """How many messages are queued again."""
+
+    queued: int
+    at: datetime
+
+
+def sent_table(_ctx: Context, found: Page[Sent]) -> Message:
+    if not found.items:
+        return Message("Nothing was sent to a traffic source yet", private=True)
+    rows = tuple(
+        (str(one.id), one.source, one.event, one.state, str(one.attempts), one.error or one.answer[:60])
+        for one in found.items
+    )
+    return Message(
+        "Postbacks to traffic sources, the latest first",
+        (Table(("Id", "Source", "Event", "State", "Tries", "Last answer"), rows, numeric=(4,)),), private=True,
+    )  # fmt: skip
+
+
+@command("postback sent", role=Role.VIEWER, says=sent_table, reads=True)
+async def sent_postbacks(ctx: Context, new: SentQuery) -> Page[Sent]:
+    """What traffic sources were told, with every answer."""
+    source = await names.find(ctx.tx, sources, ctx.team_id, new.source, field="source") if new.source else None
+    items = await outbound_log.history(
+        ctx.tx, ctx.team_id, state=new.state, source_id=source.id if source else None,
+        limit=new.limit + 1, after=cursor(new.after),
+    )  # fmt: skip
+    more = len(items) > new.limit
+    items = items[: new.limit]
+    return Page(items, str(items[-1].id) if more else None)
+
+
+@command(
+    "postback resend", role=Role.BUYER, positional=("id",),
+    says=lambda _ctx, done: Message(f"{done.queued:,} postbacks are queued again"),
+)  # fmt: skip
+async def resend_postbacks(ctx: Context, new: ResendQuery) -> Resent:
+    """Send a postback to its traffic source again: one, or all that were given up."""
+    return Resent(await outbound_log.resend(ctx.tx, ctx.team_id, now=ctx.now, number=new.id), ctx.now)

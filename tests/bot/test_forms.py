@@ -1,0 +1,79 @@
+"""What both chats do the same: a campaign with weighted offers made in a form; one person is one member."""
+
+import json
+import re
+from typing import Any
+
+from sqlalchemy import select
+
+from storage.tables import campaign_offers
+from tests.bot.chatting import Chatting, eventually
+from tests.bot.conftest import Chat
+from tests.bot.test_telegram import latest
+
+
+async def ready(one: Chatting, say: Any) -> None:
+    await say("account add platform=postback_only name=Main timezone=UTC currency=EUR")
+    for tag in ("one", "two"):
+        await say(f"offer add casino=Lucky account=main tag={tag} url=https://lucky.example.test/?s={{click_id}}")
+
+
+async def with_key(one: Chatting, label: str) -> Any:
+    """The message that has this button, once there is one."""
+
+    async def found() -> Any:
+        keys = [(m, k) for m in await one.standing() for row in m.get("reply_markup", {}).get("inline_keyboard", [])
+                for k in row]  # fmt: skip
+        return next((m for m, key in reversed(keys) if key["text"].removeprefix("✓ ") == label), None)
+
+    return await eventually(found, f"a button {label}")
+
+
+async def weights(one: Chatting) -> list[int]:
+    async with one.database.read() as tx:
+        return list((await tx.execute(select(campaign_offers.c.weight).order_by(campaign_offers.c.position))).scalars())
+
+
+async def test_offers_are_chosen_and_weighed_in_slacks_modal(chat: Chat) -> None:
+    async with chat() as one:
+        await one.flux(f"join {await one.invite()}")
+        await ready(one, one.flux)
+        opened = await one.flux("campaign create")
+        blocks = {block["block_id"]: block for block in opened["view"]["blocks"] if block["type"] == "input"}
+        assert blocks["offers"]["element"]["type"] == "multi_static_select"
+        assert {option["value"] for option in blocks["offers"]["element"]["options"]} == {"lucky-one", "lucky-two"}
+        view = (await one.on(one.slack, "views"))[-1]
+        values: dict[str, Any] = {"name": "Spring", "offers": ["lucky-two", "lucky-one"], "weights": "3"}
+        wrong = await one.on(one.slack, "submit", view=view, values=values)
+        assert set(json.loads(wrong["body"])["errors"]) == {"weights"}
+        await one.on(one.slack, "submit", view=view, values=values | {"weights": "3, 1"})
+        shown = await eventually(lambda: one.calls(one.slack, "chat.postMessage"), "the campaign")
+        assert "lucky-two:3, lucky-one:1" in json.dumps(shown)
+        assert await weights(one) == [3, 1]
+
+
+async def test_offers_are_chosen_and_weighed_in_telegrams_dialogue(chat: Chat) -> None:
+    async with chat() as one:
+        await one.tell(f"/start {await one.invite()}")
+        await ready(one, lambda text: one.tell(f"/{text}"))
+        await one.tell("/campaign create")
+        for step in ("Optional…", "Offers", "Lucky two", "Lucky one", "Done", "Optional…", "Weights"):
+            await one.press(await with_key(one, step), step)
+        await latest(one, "one for each offer")
+        asked = await one.tell("3,1")
+        assert "Name" in asked["text"]
+        assert "lucky-two:3, lucky-one:1" in (await one.tell("Spring"))["text"]
+        assert await weights(one) == [3, 1]
+
+
+async def test_one_person_links_both_chats(chat: Chat) -> None:
+    async with chat() as one:
+        await one.flux(f"join {await one.invite()}")
+        told = await one.flux("member link")
+        assert told["response_type"] == "ephemeral"
+        code = re.search(r"/start ([\w-]+)", json.dumps(told))
+        assert code
+        assert "Welcome, anna: you are an owner" in (await one.tell(f"/start {code[1]}"))["text"]
+        assert await one.names("members") == [("anna",)]
+        await one.tell("/source add name=FromTelegram")
+        assert "anna" in json.dumps((await one.flux("audit"))["blocks"])
