@@ -14,18 +14,19 @@ from storage import clicks as click_storage
 from storage.conversion_rows import Change
 from storage.ledger.click_id import instant_of
 from storage.ledger.facts import Event, Status
-from storage.ledger.sending import Outgoing, Sending, Success, fill, host, idempotency_key, share, values
-from storage.tables import (
-    campaigns,
-    clicks,
-    conversions,
-    offers,
-    outbound,
-    outbound_attempts,
-    sites,
-    sources,
-    user_agents,
+from storage.ledger.sending import (
+    Outgoing,
+    Sending,
+    Success,
+    fill,
+    host,
+    idempotency_key,
+    names_click,
+    names_click_to,
+    share,
+    values,
 )
+from storage.tables import campaigns, clicks, conversions, offers, outbound, outbound_attempts, sites, sources, user_agents
 
 CLAIM = timedelta(minutes=2)
 _ANSWER = 500
@@ -126,9 +127,17 @@ def _message(
         "team_id": change.account.team_id, "source_id": source.id, "conversion_id": change.id, "event": event,
         "idempotency_key": sending.key, "request": msgspec.to_builtins(told),
         "host": host(told.request.url) if told.request else f"api:{told.api}",
-        "state": "queued" if sending.click_id else "skipped",
+        "state": "queued" if _names_click(template, sending) else "skipped",
         "next_at": created + delay, "created_at": created,
     }  # fmt: skip
+
+
+def _names_click(template: Mapping[str, Any], sending: Sending) -> bool:
+    """A source cannot do anything with a conversion of a click that it does not know."""
+    if template.get("api"):
+        return names_click_to(str(template["api"]), sending)
+    headers = template.get("headers") or {}
+    return names_click("\n".join(map(str, (template["url"], template.get("body") or "", *headers.values()))), sending)
 
 
 def _wanted(change: Change, options: Mapping[str, Any]) -> bool:

@@ -13,7 +13,7 @@ import msgspec
 from connectors.sources.rules import encoded, fresh, setting, value, without_empty
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Event
-from storage.ledger.sending import Outgoing, Sending, Success
+from storage.ledger.sending import INSTEAD, Outgoing, Sending, Success
 
 _CONSENT = {"granted": "CONSENT_GRANTED", "denied": "CONSENT_DENIED"}
 
@@ -54,8 +54,8 @@ def _destination(sending: Sending, settings: Mapping[str, str]) -> dict[str, obj
 
 
 def _identifiers(sending: Sending) -> dict[str, str]:
-    """One of gclid, gbraid and wbraid; the last two come as parameters of their own."""
-    for name in ("gbraid", "wbraid"):
+    """One of gclid, gbraid and wbraid; the last two (iOS visitors) come as parameters of their own."""
+    for name in INSTEAD["google"]:
         if not sending.click_id and sending.extra.get(name):
             return {name: sending.extra[name]}
     return {"gclid": sending.click_id}

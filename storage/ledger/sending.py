@@ -24,6 +24,9 @@ _LONGEST = timedelta(hours=24)
 _MACRO = re.compile(r"\{([a-z_]+\d*)\}")
 _PLACEHOLDER = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
 
+#: Parameters of our link by which an API knows a click that has no click id of its own (iOS visitors of Google Ads).
+INSTEAD = {"google": ("gbraid", "wbraid")}
+
 MACROS = (
     "click_id", "source_click_id", "our_click_id", "event", "payout", "payout_whole", "amount", "currency", "txn_id",
     "key", "random", "timestamp", "player_id", "status", "campaign", "offer", "site", "country",
@@ -128,6 +131,17 @@ def reveal(text: str, settings: Mapping[str, str], *, encode: bool) -> str:
         return quote(given, safe="") if encode else given
 
     return _PLACEHOLDER.sub(value, text)
+
+
+def names_click(template: str, sending: Sending) -> bool:
+    """Whether a plain template, filled with this, tells the source which click it is about, as far as it asks that."""
+    asked = {"click_id", "source_click_id"} & set(_MACRO.findall(template))
+    return bool(sending.click_id) or not asked
+
+
+def names_click_to(api: str, sending: Sending) -> bool:
+    """Whether an API can know the click: by the source's id of it, or what else stood on our link in its stead."""
+    return bool(sending.click_id) or any(sending.extra.get(name) for name in INSTEAD.get(api, ()))
 
 
 def unknown_macros(template: str) -> list[str]:

@@ -213,6 +213,34 @@ async def test_a_click_without_the_sources_id_is_skipped_and_says_so(
         assert (await states(runtime))[0][1] == "skipped"
 
 
+async def test_google_is_told_of_ios_clicks_by_what_stands_in_place_of_the_click_id(opened: Callable[[], Any]) -> None:
+    async with told(opened, {"registration": {"api": "google", "name": "registration"}}) as (runtime, scene, _):
+        async with runtime.database.begin() as tx:
+            for number, extra in enumerate(({"gbraid": "G1"}, {"wbraid": "W1"}, {"other": "1"}), 1):
+                click = await scene.click(tx, number, source_click_id=None, extra=extra)
+                await scene.post(tx, f"click_id={click}&event=reg")
+            rows = (await tx.execute(select(table).order_by(table.c.id))).all()
+            claimed = await outbound.claim(tx, NOON, by_host={"api:google": 5})
+        assert [row.state for row in rows] == ["queued", "queued", "skipped"]
+        settings = {"account_id": "1", "conversion_action": "2", "access_token": "fake"}
+        bodies = [outbound_job.ready(one, settings, NOON)[0].body for one in claimed]
+        assert ['"adIdentifiers":{"gbraid":"G1"}' in bodies[0], '"adIdentifiers":{"wbraid":"W1"}' in bodies[1]] == [
+            True,
+            True,
+        ]
+
+
+async def test_a_template_that_asks_for_no_click_id_is_told_of_every_click(
+    opened: Callable[[], Any], source: tuple[TrafficSource, str]
+) -> None:
+    standin, url = source
+    async with told(opened, {"registration": {"url": url + "/c?zone={sub1}", "method": "GET"}}) as (runtime, scene, _):
+        async with runtime.database.begin() as tx:
+            await scene.post(tx, f"click_id={await scene.click(tx, source_click_id=None)}&event=reg")
+        await outbound_job.tick(runtime)
+        assert [one["query"] for one in standin.received] == [{"zone": "banner"}]
+
+
 async def test_a_long_outbox_is_drained_each_message_once(
     opened: Callable[[], Any], source: tuple[TrafficSource, str]
 ) -> None:
