@@ -234,7 +234,7 @@ class Clicks:
         if word and click_id is not None:
             going = self._maker.going(scope, headers, site, offer_id, click_id=click_id, word=word)
             await self.writer.submit(going)
-            if going.found or self.writer.down:
+            if going.found or going.early or self.writer.down:
                 await answers.give(send, answers.redirection(going.url()))
                 return
         job, kept = self._maker.click(scope, headers, self.state.no_campaign(site), (site, offer_id))

@@ -6,7 +6,7 @@ second the batch goes to the spool, synced, and from there to the database when 
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -178,6 +178,8 @@ class Writer:
             self._counts.merge(counts)
             raise
         batch.committed()
+        if early := [job for job in batch.outgoing if job.early]:
+            await self._keep(early)
         self.last_commit = self._clock()
         self.tally["commits"] += 1
         self.tally["clicks"] += len(batch.clicks)
@@ -199,14 +201,15 @@ class Writer:
             spools += await asyncio.to_thread(orphans, self._folder, self._name)
         drained = 0
         for spool in spools:
-            if spool.depth:
-                drained += await Drain(self._port, self._touches).empty(spool)
+            if spool.depth and time.monotonic() >= spool.due:
+                drained += await Drain(self._port, self._touches, self._clock()).empty(spool)
                 await self._port.begin(PATIENCE)
             if spool is not self._spool:
                 spool.close()
         if self._unsaved:
-            drained += await Drain(self._port, self._touches).store(self._unsaved)
-            self._unsaved = []
+            drain = Drain(self._port, self._touches, self._clock())
+            drained += await drain.store(self._unsaved)
+            self._unsaved = drain.early
             await self._port.begin(PATIENCE)
         self.tally["drained"] += drained
         if self._down_since is not None:
@@ -223,11 +226,12 @@ class Writer:
         await self._spool_all(taken)
 
     async def _spool_all(self, taken: list[tuple[Job, Answer]]) -> None:
-        records = []
-        for job, _ in taken:
-            records.append(record_of(job))
-        if not records:
-            return
+        if taken:
+            await self._keep([job for job, _ in taken])
+            self._answer(taken)
+
+    async def _keep(self, jobs: Sequence[Job]) -> None:
+        records = [record_of(job) for job in jobs]
         try:
             await asyncio.to_thread(self._spool.append, [*self._unsaved, *records])
             self._unsaved = []
@@ -235,7 +239,6 @@ class Writer:
             log.error("the spool cannot be written: clicks are kept in memory", error=_told(error))
             self._unsaved += records
         self.tally["spooled"] += len(records)
-        self._answer(taken)
 
     async def _one_by_one(self, taken: list[tuple[Job, Answer]], error: Exception) -> None:
         """A batch that its own contents broke: each job alone, so that one cannot hold up the others."""

@@ -11,6 +11,7 @@ from storage.writer_jobs import (
     BOTS,
     CLICKS,
     COST,
+    EARLY,
     OUTGOING,
     UNIQUE,
     Agent,
@@ -214,6 +215,7 @@ class Batch:
         if came is not None and came.team_id != job.team_id:
             came = None
         job.found = came is not None
+        job.early = not found and job.id - job.click_id < EARLY
         job.decide(came)
         if came is None:
             return

@@ -1,11 +1,17 @@
 """From the spool into the database, once each: a click's id decides, and only what was really inserted is counted."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
+import structlog
+
+from storage.ledger.click_id import first_id_at
 from storage.writer_batch import Batch, Counts, Touches, read_came
-from storage.writer_jobs import Agent, Cap, Click
+from storage.writer_jobs import EARLY, Agent, Cap, Click
 from storage.writer_ports import WriterPort
 from storage.writer_spool import Record, Spool, SpooledClick, SpooledOutgoing
+
+log = structlog.get_logger()
 
 _CHUNK = 500  # records of one transaction
 
@@ -13,19 +19,22 @@ _CHUNK = 500  # records of one transaction
 class Drain:
     """Works in the writer's turn: `empty` and `store` begin inside an open transaction and end with it committed."""
 
-    def __init__(self, port: WriterPort, touches: Touches) -> None:
+    def __init__(self, port: WriterPort, touches: Touches, now: datetime) -> None:
         self._port = port
+        self._now = first_id_at(now)
         self._touches = touches
+        self.early: list[Record] = []  # outgoing clicks whose own click is still in another process's spool
 
     async def empty(self, spool: Spool) -> int:
-        """Store all of a spool, then clear it; a crash between the two repeats nothing."""
+        """Store all of a spool, then clear it but for what has to wait; a crash between the two repeats nothing."""
         stored = await self.store(spool.read())
-        spool.clear()
+        spool.replace(self.early)
         return stored
 
     async def store(self, records: Sequence[Record]) -> int:
-        """Store records in chunks, a transaction each; returns how many were new."""
+        """Store records in chunks, a transaction each; returns how many were new. `early` is what has to wait."""
         stored = 0
+        self.early = []
         for start in range(0, len(records), _CHUNK):
             if start:
                 await self._port.begin(1.0)
@@ -66,6 +75,10 @@ class Drain:
     async def _outgoing(self, batch: Batch, record: SpooledOutgoing) -> int:
         found = await self._port.fetch(self._port.statements.came, (record.click_id,))
         if not found:
+            if self._now - record.click_id < EARLY:
+                self.early.append(record)
+            else:
+                log.warning("an outgoing click was given up: the click it came with is nowhere", click=record.click_id)
             return 0
         await batch.went(self._port, record.job(), read_came(found[0]))
         await self._count_cap(record.cap)

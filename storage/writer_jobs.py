@@ -105,10 +105,14 @@ class ClickJob:
         """Choose where to send it: sets `click.offer_id`, `.reason`, `.cap`. Asked again if that cap proves full."""
 
 
+EARLY = 600_000 << 22
+"""How much older the click of an outgoing one may be, in ids (ten minutes), and still be waiting in a spool."""
+
+
 class OutgoingJob:
     """A visitor of a site going on to an offer with the click they came with."""
 
-    __slots__ = ("bot", "cap", "click_id", "found", "hour", "id", "offer_id", "site_id", "team_id")
+    __slots__ = ("bot", "cap", "click_id", "early", "found", "hour", "id", "offer_id", "site_id", "team_id")
 
     def __init__(self, *, id: int, team_id: int, click_id: int, site_id: int, hour: int, bot: int) -> None:  # noqa: A002
         self.id = id
@@ -120,6 +124,7 @@ class OutgoingJob:
         self.bot = bot
         self.cap: Cap | None = None
         self.found = False  # whether the click it came with exists
+        self.early = False  # whether that click may still come: it waits in another process's spool
 
     def decide(self, click: "Came | None") -> None:
         """Choose the offer, knowing the click they came with (None: it could not be looked up)."""

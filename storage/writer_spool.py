@@ -8,8 +8,9 @@ Some room is kept in reserve beforehand, so that a full disk does not stop the s
 import fcntl
 import os
 import struct
+import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -18,6 +19,7 @@ from storage.writer_jobs import Cap, Click, ClickJob, Job, OutgoingJob
 
 RESERVE = 2 << 20  # bytes: about 8,000 clicks
 _HEAD = struct.Struct("<II")
+_MOMENT = 0.25  # seconds
 
 
 class SpooledClick(msgspec.Struct, frozen=True, array_like=True, tag="c"):
@@ -73,6 +75,7 @@ class Spool:
         self._file = -1
         self._end = 0
         self.depth = 0  # records waiting
+        self.due = 0.0  # monotonic time before which looking again is of no use
 
     def open(self) -> None:
         """Make the file and reserve its room. Raises OSError if the folder cannot be written."""
@@ -128,6 +131,19 @@ class Spool:
             records.append(_decoder.decode(payload))
             self._end += _HEAD.size + len(payload)
         return records
+
+    def replace(self, records: Sequence[Record]) -> None:
+        """Everything read is in the database but these, which wait a moment: begin anew."""
+        if not records:
+            self.clear()
+            return
+        self.due = time.monotonic() + _MOMENT
+        fresh = Spool(self._folder, f"{self._name}.fresh")
+        fresh.open()
+        fresh.append(records)
+        fresh._path().rename(self._path())
+        os.close(self._file)
+        self._file, self._end, self.depth = fresh._file, fresh._end, fresh.depth
 
     def clear(self) -> None:
         """Everything read is in the database: begin anew."""

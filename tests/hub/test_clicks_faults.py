@@ -22,7 +22,6 @@ from storage import recount
 from storage.engine import Database
 from storage.ledger.click_id import LENGTH
 from storage.tables import clicks
-from storage.writer_spool import Spool, SpooledClick
 from tests.hub.click_desk import IPHONE, Desk, desk
 
 
@@ -275,27 +274,3 @@ async def restart(server: Any) -> None:
         except subprocess.SubprocessError:  # its children are still letting go of shared memory
             if not left:
                 raise
-
-
-def test_a_torn_record_at_the_end_of_a_spool_is_passed_over(tmp_path: Path) -> None:
-    from storage.writer_jobs import Agent, Click
-
-    def record(n: int) -> SpooledClick:
-        click = Click(n, 1, 1, 0, 0, 1, Agent("ua"), subs=("a",) + ("",) * 9, visitor=bytearray(b"12345678"))
-        return SpooledClick(click)
-
-    spool = Spool(tmp_path, "one")
-    spool.open()
-    spool.append([record(1), record(2)])
-    spool.append([record(3)])
-    with (tmp_path / "one.spool").open("r+b") as file:
-        file.seek(spool._end - 3)
-        file.write(b"\xff\xff")
-    read = spool.read()
-    assert [one.click.id for one in read if isinstance(one, SpooledClick)] == [1, 2]
-    spool.append([record(4)])
-    assert [one.click.id for one in spool.read() if isinstance(one, SpooledClick)] == [1, 2, 4]
-    spool.clear()
-    assert spool.read() == []
-    spool.close()
-    assert not list(tmp_path.iterdir())
