@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import Row, select, update
 
-from bot.arguments import EMPTIES, NONE, Arguments, choices, refers
+from bot.arguments import EMPTIES, NONE, Arguments, Unsaid, choices, refers
 from bot.command import command
 from bot.context import Context
 from bot.limits import own_source
@@ -167,7 +167,7 @@ async def edit_campaign(ctx: Context, new: CampaignEdit) -> Campaign:
     if values:
         await ctx.tx.execute(update(table).where(table.c.id == row.id).values(**values))
     elif chosen is None:
-        raise Refused("nothing to change: name a field, e.g. offers=…", field="campaign")
+        raise Unsaid("nothing to change: name a field, e.g. offers=…", field="campaign")
     return await _noted(ctx, row.id, before=before)
 
 
