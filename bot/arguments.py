@@ -41,6 +41,10 @@ EMPTIES = msgspec.Meta(extra={"empties": True})
 NONE = "none"
 
 
+class Unsaid(Refused):
+    """Nothing was given of what could be: a form asks which it is to be."""
+
+
 class MissingFields(Refused):
     """Required fields were not given: a form asks for them, other faces name them."""
 

@@ -12,6 +12,7 @@ from sqlalchemy import func, or_, select
 from bot.arguments import _kinds, meta
 from bot.command import Command
 from bot.context import Actor
+from bot.limits import own_sources
 from bot.session import Desk
 from storage import tables
 
@@ -137,6 +138,8 @@ async def _entities(desk: Desk, actor: Actor, table: SqlTable, typed: str, limit
     query = select(table.c.code, table.c.name).where(table.c.team_id == actor.team_id)
     if table is tables.campaigns and actor.campaigns is not None:
         query = query.where(table.c.code.in_(actor.campaigns))
+    if table is tables.sources and actor.campaigns is not None:
+        query = query.where(own_sources(actor.team_id, actor.campaigns))
     for gone in ("removed_at", "revoked_at"):
         if gone in table.c:
             query = query.where(table.c[gone].is_(None))

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from bot import commands as _commands
-from bot.arguments import MissingFields, file_fields
+from bot.arguments import MissingFields, Unsaid, file_fields
 from bot.command import COMMANDS, Command, parse, run
 from bot.commands.members import joined_card
 from bot.context import Actor, Context, Deployment, Ports, Room
@@ -50,6 +50,7 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
     command: str
     arguments: dict[str, Any]
     missing: tuple[str, ...] = ()
+    any_of: bool = False  # none of them must be given: which, is for the person to choose
     fault: str = ""
     field: str | None = None
 
@@ -98,7 +99,9 @@ async def _handle(desk: Desk, caller: Caller, text: str, attached: Attached | No
     try:
         found, arguments = parse(text or "help")
     except Refused as fault:
-        return Reply(message=error(str(fault)), actor=actor)
+        if text.lower() not in {one.noun for one in COMMANDS.values()}:
+            return Reply(message=error(str(fault)), actor=actor)
+        found, arguments = COMMANDS["help"], {"command": text.lower()}
     if attached is None or not file_fields(found.takes) or not actor.role.includes(found.role):
         return await carry_out(desk, caller.room, actor, found, arguments)
     field = file_fields(found.takes)[0]
@@ -115,6 +118,9 @@ async def carry_out(desk: Desk, room: Room, actor: Actor, found: Command, argume
         message = error(str(lack), usage=found.usage())
         form = Form(command=found.name, arguments=arguments, missing=tuple(lack.names))
         return Reply(message=message, form=form, actor=actor)
+    except Unsaid as fault:
+        form = _optional(found, arguments, fault)
+        return Reply(message=error(str(fault), usage=found.usage()), form=form, actor=actor)
     except Refused as fault:
         form = Form(command=found.name, arguments=arguments, fault=str(fault), field=fault.field)
         return Reply(message=error(str(fault), usage=found.usage()), form=form, actor=actor)
@@ -125,6 +131,12 @@ async def carry_out(desk: Desk, room: Room, actor: Actor, found: Command, argume
     private = answer.message.private
     secret = found.changes and private and not _asks(answer.message)
     return Reply(message=answer.message, public=found.changes and not private, actor=actor, done=True, secret=secret)
+
+
+def _optional(found: Command, arguments: dict[str, Any], fault: Unsaid) -> Form:
+    """A form for who has named nothing of what could be given."""
+    left = [one.encode_name for one in msgspec.structs.fields(found.takes) if one.encode_name not in arguments]
+    return Form(command=found.name, arguments=arguments, missing=tuple(left[:1]), any_of=True, fault=str(fault))
 
 
 def _asks(message: Message) -> bool:

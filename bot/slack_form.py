@@ -132,7 +132,7 @@ def faults(form: Form | None, message: Message, view_blocks: list[Json]) -> dict
     inputs = [one["block_id"] for one in view_blocks if one["type"] == "input"]
     if not inputs:
         return {}
-    if form and form.missing:
+    if form and form.missing and not form.any_of:
         return {name: "please fill this in" for name in form.missing if name in inputs} or {inputs[0]: message.title}
     at = form.field if form and form.field in inputs else inputs[0]
     return {at or inputs[0]: cut((form.fault if form else "") or message.title, 300)}

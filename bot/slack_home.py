@@ -10,7 +10,12 @@ QUICK = (
     ("New offer", "offer add"), ("New campaign", "campaign create"), ("New site", "site create"),
     ("Stats, 7 days", "stats 7d"), ("Sync status", "sync status"), ("Alerts", "alert list"), ("Help", "help"),
 )  # fmt: skip
-SETTINGS = (("Members", "member list"), ("Accounts", "account list"), ("Digests", "digest list"))
+SETTINGS = (
+    ("Settings", "settings"),
+    ("Members", "member list"),
+    ("Accounts", "account list"),
+    ("Digests", "digest list"),
+)
 
 
 async def view(desk: Desk, room: Room, actor: Actor | Message) -> Json:

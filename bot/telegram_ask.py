@@ -49,7 +49,9 @@ class Asking:
 
     async def begin(self, room: Room, actor: Actor, form: Form) -> None:
         """Ask for the first field that lacks (or was refused)."""
-        state = State(arguments=form.arguments, asking=form.missing[0], nonce=secrets.token_hex(3))
+        state = State(
+            arguments=form.arguments, asking=form.missing[0], nonce=secrets.token_hex(3), menu=form.any_of
+        )  # fmt: skip
         await self._ask(room, actor, form.command, state)
 
     async def cancel(self, room: Room) -> None:

@@ -12,7 +12,9 @@ from telegram import (
 
 from bot.command import COMMANDS
 
-EVERYWHERE = (("help", "What there is to say"), ("cancel", "Stop what is being asked"))
+EVERYWHERE = (
+    ("help", "What there is to say"), ("cancel", "Stop what is being asked"), ("settings", "You, and what is sent here")
+)  # fmt: skip
 
 
 def nouns() -> list[BotCommand]:

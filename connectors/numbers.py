@@ -26,7 +26,9 @@ def number(value: Any) -> Decimal | None:
         return None
     if isinstance(value, bool):
         raise ValueError(f"{value!r} is no number")
-    if isinstance(value, int | float | Decimal):
+    if isinstance(value, Decimal):
+        return _finite(value, value)
+    if isinstance(value, int | float):
         return _finite(Decimal(str(value)), value)
     text = str(value).strip()
     if text.lower() in _MISSING:

@@ -18,6 +18,7 @@ from storage.ledger.errors import ConnectorError
 
 Record = dict[str, Any]
 _JSON: msgspec.json.Decoder[Any] = msgspec.json.Decoder(float_hook=Decimal)
+_OUTLINE: msgspec.json.Decoder[Any] = msgspec.json.Decoder(dict[str, msgspec.Raw] | list[msgspec.Raw])
 _LOGIN = re.compile(rb"(?i)log.?in|sign.?in|passwor|anmeld|entrar|connexion")
 
 
@@ -117,6 +118,25 @@ def json_of(body: bytes, connection: Connection) -> Any:
     except (msgspec.DecodeError, UnicodeEncodeError) as error:
         what = "JSON that is cut off" if "truncated" in str(error) else "something else than JSON"
         raise ConnectorError(f"the platform sent {what} ({snippet(body, connection)})", raw=body) from None
+
+
+def json_outline(body: bytes, connection: Connection) -> Any:
+    """The same as objects of raw values, or a list of them; anything else as it is. Raises ConnectorError."""
+    not_html(body, connection)
+    try:
+        return _OUTLINE.decode(decoded(body))
+    except msgspec.MsgspecError:
+        return json_of(body, connection)
+
+
+def raw_outline(value: msgspec.Raw) -> Any:
+    """What lies within a raw value, itself raw."""
+    return _OUTLINE.decode(value)
+
+
+def raw_value(value: Any) -> Any:
+    """A raw value read whole."""
+    return _JSON.decode(value) if isinstance(value, msgspec.Raw) else value
 
 
 def xml_of(body: bytes, connection: Connection) -> ElementTree.Element:

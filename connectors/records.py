@@ -1,11 +1,23 @@
 """Records out of an answer whose format is known only when it has come: JSON, XML or CSV."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any
 from xml.etree import ElementTree
 
+import msgspec
+
 from connectors.base import Connection
-from connectors.reading import Record, csv_of, decoded, json_of, snippet, xml_of
+from connectors.reading import (
+    Record,
+    csv_of,
+    decoded,
+    json_of,
+    json_outline,
+    raw_outline,
+    raw_value,
+    snippet,
+    xml_of,
+)
 from storage.ledger.errors import ConnectorError
 
 _LISTS = ("data", "rows", "items", "result", "report", "stats", "table", "registrations")
@@ -33,6 +45,42 @@ def json_records(content: Any, body: bytes, connection: Connection) -> list[Reco
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
         raise ConnectorError(f"the platform sent no list of rows: {snippet(body, connection)}", raw=body)
     return [flat(one) for one in found]
+
+
+def json_stream(body: bytes, connection: Connection) -> tuple[Any, Iterator[Record]]:
+    """What a JSON answer says beside its list of objects, and those one by one, as `json_records` finds them.
+
+    A long report is thus never in memory as objects; what is wrong with a record is told when its turn comes.
+    """
+    found = fields = json_outline(body, connection)
+    for _ in range(3):
+        if not isinstance(found, dict):
+            break
+        name = next((name for name in _LISTS if name in found and _opens(found[name])), None)
+        found = None if name is None else raw_outline(found.pop(name))
+    try:
+        told = {name: raw_value(value) for name, value in fields.items()} if isinstance(fields, dict) else fields
+    except msgspec.MsgspecError:
+        told = json_of(body, connection)  # which says what is wrong
+    if not isinstance(found, list):
+        return told, (record for _ in (0,) for record in json_records(told, body, connection))  # told on the first turn
+    return told, _each(found, body, connection)
+
+
+def _opens(value: msgspec.Raw) -> bool:
+    """Whether something lies within the raw value."""
+    return memoryview(value)[:1].tobytes() in {b"[", b"{"}
+
+
+def _each(found: list[Any], body: bytes, connection: Connection) -> Iterator[Record]:
+    for one in found:
+        try:
+            record = raw_value(one)
+        except msgspec.MsgspecError:
+            record = json_of(body, connection)  # which says what is wrong
+        if not isinstance(record, dict):
+            raise ConnectorError(f"the platform sent no list of rows: {snippet(body, connection)}", raw=body)
+        yield flat(record) if any(isinstance(value, dict) for value in record.values()) else record
 
 
 def flat(record: Record, before: str = "") -> Record:

@@ -14,10 +14,10 @@ from connectors.sources import WITH_TOKEN, build, read_token, token_request
 from hub import postbacks
 from hub.outbound_pace import CONCURRENCY, Pace
 from hub.runtime import Runtime
-from storage import outbound
+from storage import outbound_sends
 from storage.ledger.errors import CasinoFluxError, ConnectorError, Refused
 from storage.ledger.sending import Outgoing, Success, next_try, placeholders, reveal, taken
-from storage.outbound import Attempt, Claimed
+from storage.outbound_sends import Attempt, Claimed
 from storage.straight import T, Work
 
 log = structlog.get_logger()
@@ -37,7 +37,7 @@ async def tick(runtime: Runtime) -> None:
     await postbacks.retry_waiting(runtime)
     now = runtime.clock()
     async with runtime.database.read() as tx:
-        waiting = await outbound.due_hosts(tx, now)
+        waiting = await outbound_sends.due_hosts(tx, now)
     if waiting:
         await Round(runtime).run()
 
@@ -82,8 +82,8 @@ class Round:
 
         async def work(tx: AsyncConnection) -> list[Claimed]:
             if done:
-                await outbound.record(tx, done)
-            return await outbound.claim(tx, now, by_host=room) if room else []
+                await outbound_sends.record(tx, done)
+            return await outbound_sends.claim(tx, now, by_host=room) if room else []
 
         try:
             return await self._write(work)
@@ -110,7 +110,7 @@ class Round:
         moment = asyncio.get_running_loop().time()
         if moment >= self._look_again or not self._tasks:
             async with self._runtime.database.read() as tx:
-                self._hosts = await outbound.due_hosts(tx, now)
+                self._hosts = await outbound_sends.due_hosts(tx, now)
             self._look_again = moment + _LOOK
         return self._hosts
 
@@ -148,8 +148,8 @@ class Round:
 
         async def work(tx: AsyncConnection) -> None:
             if done:
-                await outbound.record(tx, done)
-            await outbound.give_back(tx, unsent)
+                await outbound_sends.record(tx, done)
+            await outbound_sends.give_back(tx, unsent)
 
         if done or unsent:
             await self._write(work)

@@ -6,8 +6,11 @@ import msgspec
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from bot.command import unknown
+from storage.engine import locked
 from storage.ledger.errors import CasinoFluxError, ConnectorError, Forbidden, Missing, Refused
 
 log = structlog.get_logger()
@@ -71,7 +74,18 @@ def on_known_error(_request: Request[Any, Any, Any], error: CasinoFluxError) -> 
     return from_error(error)
 
 
+def database_away(error: BaseException) -> bool:
+    """Whether the database could not be reached, or somebody else has it locked."""
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or locked(error) or (error.orig is not None and database_away(error.orig))
+    named = type(error).__name__ in {"CannotConnectNowError", "ConnectionDoesNotExistError", "AdminShutdownError"}
+    return isinstance(error, ConnectionError | FileNotFoundError | PoolTimeout) or named
+
+
 def on_any_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Nothing of the error itself is shown: it may hold what is nobody's business."""
+    if database_away(error):
+        log.warning("request needs the database", path=request.url.path, error=type(error).__name__)
+        return problem(503, "the database does not answer: try again in a moment", headers={"retry-after": "5"})
     log.error("request failed", path=request.url.path, error=type(error).__name__, exc_info=error)
     return problem(500, "something went wrong on our side; the log has the details")

@@ -15,7 +15,7 @@ from connectors.redaction import redact
 from connectors.registry import platform
 from hub.ports import connection_of
 from hub.runtime import Runtime
-from storage import accounts, names, revenue, syncs
+from storage import accounts, names, revenue, revenue_kept, syncs
 from storage.ledger.errors import CasinoFluxError, ConnectorError
 from storage.ledger.facts import Figures, Report
 from storage.tables import accounts as table
@@ -142,8 +142,14 @@ class Run:
         for window in reversed(self._asked(connection, complete).chunks(found.max_days)):
             self.window = window
             begun = self.runtime.clock()
-            report = await found.fetch(self.http, connection, window)
-            suspect = await self._store(report, connection, begun) or suspect
+            async with self.runtime.database.read() as tx:
+                known = await revenue_kept.known(tx, self.run.account_id, window.first, window.last)
+            asking = msgspec.structs.replace(connection, known=known.digest if known else "")
+            report = await found.fetch(self.http, asking, window)
+            if known and report.same:
+                await self._store_same(report, connection, begun, known.rows)
+            else:
+                suspect = await self._store(report, connection, begun) or suspect
         return suspect
 
     def _connection(self, found: Platform, row: Row[Any]) -> Connection:
@@ -158,15 +164,28 @@ class Run:
         last = min(self.run.to_day or last, today)
         return Window(first=min(self.run.from_day or first, last), last=last)
 
-    async def _store(self, report: Report, connection: Connection, begun: datetime) -> str | None:
+    async def _store_same(self, report: Report, connection: Connection, begun: datetime, rows: int) -> None:
+        """The answer that is known: there is nothing to compare."""
+        async with self.runtime.database.begin() as tx:
+            await revenue_kept.record_same(
+                tx, team_id=self.run.team_id, account_id=self.run.account_id, report=report,
+                now=self._told_at(connection, begun), zone=connection.zone,
+            )  # fmt: skip
+            await syncs.reached(tx, self.run.id, report.first, rows=rows, revisions=0, restated=0)
+
+    def _told_at(self, connection: Connection, begun: datetime) -> datetime:
+        """When the report was true: what was fetched across the platform's midnight knows the day before only."""
         now = self.runtime.clock()
         same_day = begun.astimezone(connection.zone).date() == now.astimezone(connection.zone).date()
+        return now if same_day else begun
+
+    async def _store(self, report: Report, connection: Connection, begun: datetime) -> str | None:
         async with self.runtime.database.read() as tx:
             await self._refuse_lost_measures(tx, report)
             report = await self._named(tx, report)
         recorded = await revenue.record_in_turns(
             self.runtime.database, team_id=self.run.team_id, account_id=self.run.account_id, run_id=self.run.id,
-            report=report, now=now if same_day else begun, zone=connection.zone,
+            report=report, now=self._told_at(connection, begun), zone=connection.zone,
         )  # fmt: skip
         async with self.runtime.database.begin() as tx:
             await syncs.reached(

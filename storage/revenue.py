@@ -3,27 +3,25 @@
 import asyncio
 import zlib
 from collections.abc import Iterator, Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
-from sqlalchemy import func, insert, select, update
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.day_facts import span
 from storage.engine import Database
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Report, RevenueRow
 from storage.ledger.sanity import Judge, Key, distinct
+from storage.revenue_kept import decide, keep, newest, settle_days, settled_of, supersede
 from storage.revenue_rows import Changes, Origin, differences, standing, stands_at_all, write
-from storage.tables import accounts, revenue_reports, settled_days
+from storage.tables import accounts, revenue_reports
 
 #: Rows written in one transaction, whole days at least: clicks wait for no longer than that takes.
 SLICE = 1_000
 
-_packer = msgspec.msgpack.Encoder()
 _unpacker = msgspec.msgpack.Decoder(Report)
 
 
@@ -113,8 +111,8 @@ class Recording:
     async def look(self, tx: AsyncConnection, *, judged: bool = True) -> None:
         """Compare with what stands; `judged`: and say whether it can be believed."""
         report, account_id = self._report, self._of.account_id
-        self._settled = await _settled(tx, account_id, report)
-        self._newest = await _newest(tx, account_id)
+        self._settled = await settled_of(tx, account_id, report)
+        self._newest = await newest(tx, account_id)
         every = [row for _, _, rows in self._slices for row in rows.values()]
         judge = Judge(report, every, self._settled)
         known = await stands_at_all(tx, account_id, report.first, report.last)
@@ -128,15 +126,15 @@ class Recording:
     async def begin(self, tx: AsyncConnection, proof: bytes) -> bool:
         """Keep the report if it says anything new, or hold it as suspect; whether there is anything to write."""
         if self._held is None:
-            await _supersede(tx, self._of.account_id, self._report)
+            await supersede(tx, self._of.account_id, self._report)
         if self._why is not None:
-            await _keep(tx, self._of, self._report, proof, state="suspect", reason=self._why)
+            await keep(tx, self._of, self._report, proof, state="suspect", reason=self._why)
             return False
-        self._again = await _newest(tx, self._of.account_id) != self._newest
+        self._again = await newest(tx, self._of.account_id) != self._newest
         if not self._again and not any(one.days for one in self._changes):
             return False
-        self._report_id = self._held or await _keep(tx, self._of, self._report, proof, state="merged")
-        self._newest = await _newest(tx, self._of.account_id)
+        self._report_id = self._held or await keep(tx, self._of, self._report, proof, state="merged")
+        self._newest = await newest(tx, self._of.account_id)
         return True
 
     def parts(self) -> range:
@@ -145,7 +143,7 @@ class Recording:
     async def write(self, tx: AsyncConnection, number: int) -> None:
         """Write a slice. If somebody else has recorded for the account meanwhile, it is compared anew."""
         first, last, rows = self._slices[number]
-        if self._again or await _newest(tx, self._of.account_id) != self._newest:
+        if self._again or await newest(tx, self._of.account_id) != self._newest:
             stood = await standing(tx, self._of.account_id, first, last)
             self._changes[number] = differences(rows, stood)
         if self._changes[number].days:
@@ -156,8 +154,11 @@ class Recording:
         rows = sum(len(rows) for _, _, rows in self._slices)
         if self._why is not None:
             return Recorded(rows=rows, suspect=self._why)
+        if self._report_id and self._report.digest:
+            whole = update(revenue_reports).where(revenue_reports.c.id == self._report_id)
+            await tx.execute(whole.values(digest=self._report.digest, rows=rows))
         before = fetched_at or self._of.now
-        await _settle_days(tx, self._of, self._report, zone=self._zone, before=before, settled=self._settled)
+        await settle_days(tx, self._of, self._report, zone=self._zone, before=before, settled=self._settled)
         restated = sum(one.restated for one in self._changes)
         fresh = sum(len(one.fresh) for one in self._changes)
         return Recorded(rows=rows, revisions=fresh + restated, restated=restated)
@@ -191,7 +192,7 @@ async def confirm(tx: AsyncConnection, *, account_id: int, now: datetime, zone: 
             for number in recording.parts():
                 await recording.write(tx, number)
         done.append(await recording.end(tx, fetched_at=held.fetched_at))
-        await _decide(tx, held.id, "confirmed")
+        await decide(tx, held.id, "confirmed")
     if not done:
         raise Refused("no report of this account is held as suspect", field="account")
     return Recorded(
@@ -204,7 +205,7 @@ async def discard(tx: AsyncConnection, *, account_id: int) -> int:
     """Throw away what is held as suspect; returns how many reports. Raises Refused if nothing is."""
     held = await suspects(tx, account_id)
     for one in held:
-        await _decide(tx, one.id, "discarded")
+        await decide(tx, one.id, "discarded")
     if not held:
         raise Refused("no report of this account is held as suspect", field="account")
     return len(held)
@@ -215,59 +216,6 @@ async def suspects(tx: AsyncConnection, account_id: int) -> list[Any]:
     r = revenue_reports.c
     query = select(revenue_reports).where(r.account_id == account_id, r.state == "suspect").order_by(r.id)
     return list(await tx.execute(query))
-
-
-async def _newest(tx: AsyncConnection, account_id: int) -> int | None:
-    """The account's latest report: who finds another one than before knows that figures may have moved."""
-    r = revenue_reports.c
-    newest = select(func.max(r.id)).where(r.account_id == account_id)
-    found: int | None = (await tx.execute(newest)).scalar_one()
-    return found
-
-
-async def _keep(
-    tx: AsyncConnection, of: Origin, report: Report, proof: bytes, *, state: str, reason: str | None = None
-) -> int:
-    """Keep the answer as it came."""
-    values = {
-        "team_id": of.team_id, "account_id": of.account_id, "run_id": of.run_id, "fetched_at": of.now,
-        "from_day": report.first, "to_day": report.last, "state": state, "reason": reason, "raw": proof,
-        "parsed": None,
-    }  # fmt: skip
-    if state == "suspect":
-        values["parsed"] = zlib.compress(_packer.encode(report))
-    made = await tx.execute(insert(revenue_reports).values(values).returning(revenue_reports.c.id))
-    return int(made.scalar_one())
-
-
-async def _supersede(tx: AsyncConnection, account_id: int, report: Report) -> None:
-    """A newer report of the same days takes the place of one that waits for a decision."""
-    r = revenue_reports.c
-    overlaps = r.from_day <= report.last, r.to_day >= report.first
-    held = update(revenue_reports).where(r.account_id == account_id, r.state == "suspect", *overlaps)
-    await tx.execute(held.values(state="superseded", parsed=None))
-
-
-async def _decide(tx: AsyncConnection, report_id: int, state: str) -> None:
-    decided = update(revenue_reports).where(revenue_reports.c.id == report_id)
-    await tx.execute(decided.values(state=state, parsed=None))
-
-
-async def _settled(tx: AsyncConnection, account_id: int, report: Report) -> set[date]:
-    s = settled_days.c
-    query = select(s.day).where(s.account_id == account_id, s.day.between(report.first, report.last))
-    return set((await tx.execute(query)).scalars())
-
-
-async def _settle_days(
-    tx: AsyncConnection, of: Origin, report: Report, *, zone: ZoneInfo, before: datetime, settled: set[date]
-) -> None:
-    """Days of the window that were over in the platform's zone when it was asked are settled from now on."""
-    days = (report.first + timedelta(days=n) for n in range((report.last - report.first).days + 1))
-    over = [day for day in days if day not in settled and span(day, zone)[1].astimezone(UTC) <= before]
-    rows = [{"account_id": of.account_id, "day": day, "team_id": of.team_id, "settled_at": of.now} for day in over]
-    if rows:
-        await tx.execute(upsert(settled_days).on_conflict_do_nothing(), rows)
 
 
 async def zone_of(tx: AsyncConnection, account_id: int) -> ZoneInfo:

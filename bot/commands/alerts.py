@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from bot.alert_history import past
 from bot.alert_look import Look
-from bot.arguments import Arguments, refers
+from bot.arguments import Arguments, Unsaid, refers
 from bot.command import command
 from bot.commands.digests import chosen_campaigns, room_asked
 from bot.context import Context
@@ -204,7 +204,7 @@ def _terms(ctx: Context, new: AlertWanted) -> Terms:
 
 def _rule(new: AlertWanted) -> Rule:
     if bool(new.rule) == bool(new.kind):
-        raise Refused(
+        raise (Refused if new.rule else Unsaid)(
             'rule: name a rule, such as "ftd < 50% of 7d avg", or a kind, such as "sync failed"', field="rule"
         )
     try:

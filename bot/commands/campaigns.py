@@ -7,9 +7,10 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import Row, select, update
 
-from bot.arguments import EMPTIES, NONE, Arguments, choices, refers
+from bot.arguments import EMPTIES, NONE, Arguments, Unsaid, choices, refers
 from bot.command import command
 from bot.context import Context
+from bot.limits import own_source
 from bot.listing import Listing, Page
 from bot.message import Button, Buttons, Fields, Message, Notice, Table, Text
 from bot.weights import weighed
@@ -166,7 +167,7 @@ async def edit_campaign(ctx: Context, new: CampaignEdit) -> Campaign:
     if values:
         await ctx.tx.execute(update(table).where(table.c.id == row.id).values(**values))
     elif chosen is None:
-        raise Refused("nothing to change: name a field, e.g. offers=…", field="campaign")
+        raise Unsaid("nothing to change: name a field, e.g. offers=…", field="campaign")
     return await _noted(ctx, row.id, before=before)
 
 
@@ -244,6 +245,8 @@ async def _noted(ctx: Context, campaign_id: int, *, before: Campaign | None = No
 async def _ref(ctx: Context, other: Any, word: str | None, field: str) -> int | None:
     if not word or word == NONE:
         return None
+    if other is sources:
+        return int((await own_source(ctx, word)).id)
     return int((await names.find(ctx.tx, other, ctx.team_id, word, field=field)).id)
 
 

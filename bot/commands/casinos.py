@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from msgspec import Meta
 from sqlalchemy import select
 
-from bot.arguments import Arguments, choices, refers
+from bot.arguments import Arguments, Unsaid, choices, refers
 from bot.command import command
 from bot.context import Context
 from bot.listing import Listing, Page
@@ -98,7 +98,7 @@ async def edit_casino(ctx: Context, new: CasinoEdit) -> Casino:
     """Change a casino entry; what is not named stays. Pages that show it change within a second."""
     values = await _values(ctx, new)
     if not values:
-        raise Refused("nothing to change: name a field, e.g. bonus=…", field="casino")
+        raise Unsaid("nothing to change: name a field, e.g. bonus=…", field="casino")
     return await _changed(ctx, new, values)
 
 

@@ -86,6 +86,8 @@ async def show_click(ctx: Context, new: OneClick) -> Shown:
     if stored is None or click_id is None:
         raise Missing(f"no click {new.click_id!r}", field="click_id")
     found: dict[str, Any] = {name: stored.get(name) for name in _PLAIN} | await _places(ctx, stored)
+    if ctx.actor.campaigns is not None and found["campaign"] not in ctx.actor.campaigns:
+        raise Missing(f"no click {new.click_id!r} of your campaigns", field="click_id")
     if not stored.get("expired"):
         found |= {
             "unique": bool(stored["unique_click"]), "reason": Reason(stored["reason"]).name.lower(),

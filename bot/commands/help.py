@@ -8,7 +8,7 @@ from msgspec import Meta
 from bot.arguments import Arguments, meta
 from bot.command import COMMANDS, Command, command, unknown
 from bot.context import Context
-from bot.message import Fields, Message, Text
+from bot.message import Button, Buttons, Fields, Message, Text
 from storage.ledger.errors import Missing
 from storage.ledger.facts import Role
 
@@ -41,6 +41,8 @@ def help_text(_ctx: Context, found: Help) -> Message:
         one = found.commands[0]
         fields = tuple((f.name + ("" if f.required else " (optional)"), f.description or "–") for f in one.fields)
         return Message(one.summary, (Text(one.usage, code=True), Fields(fields)), private=True)
+    if len({each.name.partition(" ")[0] for each in found.commands}) == 1:
+        return _noun_help(found.commands)
     nouns: dict[str, list[str]] = {}
     for each in found.commands:
         noun, _, verb = each.name.partition(" ")
@@ -48,6 +50,14 @@ def help_text(_ctx: Context, found: Help) -> Message:
     lines = tuple((noun, ", ".join(v for v in verbs if v) or each_summary(noun)) for noun, verbs in nouns.items())
     ending = Text("help <command> explains one. Words are key=value; quotes go around spaces.")
     return Message("What CasinoFlux can do", (Fields(lines), ending), private=True)
+
+
+def _noun_help(commands: list[CommandHelp]) -> Message:
+    """What can be done to one kind of thing, each at a press."""
+    noun = commands[0].name.partition(" ")[0]
+    buttons = tuple(Button((one.name.partition(" ")[2] or noun).capitalize(), one.name) for one in commands)
+    told = Fields(tuple((one.name, one.summary) for one in commands))
+    return Message(f"{noun.capitalize()}: what there is", (told, Buttons(buttons)), private=True)
 
 
 def each_summary(noun: str) -> str:

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import Row, select, update
 
-from bot.arguments import EMPTIES, NONE, Arguments, choices, refers
+from bot.arguments import EMPTIES, NONE, Arguments, Unsaid, choices, refers
 from bot.command import command
 from bot.context import Context
 from bot.listing import Listing, Page
@@ -147,7 +147,7 @@ async def edit_offer(ctx: Context, new: OfferEdit) -> Offer:
     if new.alternative:
         values["alternative_id"] = await _alternative(ctx, new.alternative, but=offer)
     if not values:
-        raise Refused("nothing to change: name a field, e.g. tag=…", field="offer")
+        raise Unsaid("nothing to change: name a field, e.g. tag=…", field="offer")
     await offers.change(ctx.tx, offer, values)
     if values.keys() & {"cap", "account_id"}:
         await caps.recount(ctx.tx, offer.id, ctx.now, ctx.deployment.zone)

@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlencode, urlsplit
 import msgspec
 from msgspec import Meta
 
-from bot.arguments import Arguments, refers
+from bot.arguments import Arguments, Unsaid, refers
 from bot.command import command
 from bot.context import Context
 from bot.message import Fields, Message, Notice
@@ -15,7 +15,7 @@ from bot.postback_desk import desk
 from storage import names
 from storage.conversions import Desk, foresee
 from storage.inbox import arrival
-from storage.ledger.errors import Missing, Refused
+from storage.ledger.errors import Missing
 from storage.ledger.facts import Role
 from storage.postback_accounts import PostbackAccount
 from storage.tables import accounts
@@ -90,7 +90,7 @@ async def _asked(ctx: Context, placing: Desk, new: SimulatedPostback) -> tuple[P
     more = urlencode({name: value for name, value in given.items() if value is not None})
     if new.url is None:
         if new.account is None:
-            raise Refused("url: give a whole postback address, or account= and what it says", field="url")
+            raise Unsaid("url: give a whole postback address, or account= and what it says", field="url")
         return await _account(ctx, placing, new.account), more
     parts = urlsplit(new.url)
     query = parts.query or (new.url if "=" in new.url and not parts.netloc else "")

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import Row, select
 
-from bot.arguments import Arguments, choices, refers
+from bot.arguments import Arguments, Unsaid, choices, refers
 from bot.command import command
 from bot.context import Context
 from bot.listing import Listing, Page
@@ -154,7 +154,7 @@ async def edit_site(ctx: Context, new: SiteEdit) -> Site:
     before = await shown_site(ctx, row)
     values = await _edited(ctx, row, new)
     if not values and new.offers is None:
-        raise Refused("nothing to change: name a field, e.g. offers=…", field="site")
+        raise Unsaid("nothing to change: name a field, e.g. offers=…", field="site")
     await sites.change(ctx.tx, row.id, values)
     if new.offers is not None:
         await sites.set_offers(ctx.tx, row.id, await chosen_offers(ctx, new.offers))

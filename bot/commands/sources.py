@@ -5,11 +5,12 @@ from decimal import Decimal
 from typing import Annotated, Any
 
 from msgspec import Meta
-from sqlalchemy import Row, select
+from sqlalchemy import select
 
 from bot.arguments import Arguments, refers
 from bot.command import command
 from bot.context import Context
+from bot.limits import own_source, own_sources
 from bot.listing import Listing, Page
 from bot.message import Button, Buttons, Fields, Message, Notice, Table
 from bot.source_forms import given_parameters, given_postbacks, given_settings
@@ -121,7 +122,7 @@ async def add_source(ctx: Context, new: NewSource) -> Source:
 @command("source edit", role=Role.BUYER, says=source_card, positional=("source",))
 async def edit_source(ctx: Context, new: SourceEdit) -> Source:
     """Change a source; what is not named stays, a template of `-` is taken away."""
-    row = await _source(ctx, new.source)
+    row = await own_source(ctx, new.source, alone=True)
     before = (await sources.shown(ctx.tx, ctx.box, [row]))[0]
     settings = {**sources.settings_of(ctx.box, row), **given_settings(new.settings)}
     told = {**row.postbacks, **given_postbacks(new)}
@@ -144,6 +145,8 @@ async def edit_source(ctx: Context, new: SourceEdit) -> Source:
 async def list_sources(ctx: Context, new: Listing) -> Page[Source]:
     """The team's traffic sources."""
     query = select(table).where(table.c.team_id == ctx.team_id)
+    if ctx.actor.campaigns is not None:
+        query = query.where(own_sources(ctx.team_id, ctx.actor.campaigns))
     rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after)
     return Page(await sources.shown(ctx.tx, ctx.box, list(rows)), following)
 
@@ -151,11 +154,7 @@ async def list_sources(ctx: Context, new: Listing) -> Page[Source]:
 @command("source show", role=Role.VIEWER, says=source_card, reads=True, positional=("source",))
 async def show_source(ctx: Context, new: OneSource) -> Source:
     """One source, with how many unreplaced macros it has sent."""
-    return (await sources.shown(ctx.tx, ctx.box, [await _source(ctx, new.source)]))[0]
-
-
-async def _source(ctx: Context, word: str) -> Row[Any]:
-    return await names.find(ctx.tx, table, ctx.team_id, word, field="source")
+    return (await sources.shown(ctx.tx, ctx.box, [await own_source(ctx, new.source)]))[0]
 
 
 def _preset(ctx: Context, word: str) -> dict[str, Any]:

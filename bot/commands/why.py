@@ -5,7 +5,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from bot.arguments import Arguments, refers
+from bot.arguments import Arguments, Unsaid, refers
 from bot.command import command
 from bot.context import Context
 from bot.figures import MARKS, count, money
@@ -97,7 +97,7 @@ async def _subject(ctx: Context, new: Asked) -> tuple[str | None, str | None, st
     offer = await _code(ctx, "offer", new.offer)
     if not named:
         if new.what is None:
-            raise Refused("say a campaign or an offer: why campaign=… day=…", field="campaign")
+            raise Unsaid("say a campaign or an offer: why campaign=… day=…", field="campaign")
         try:
             campaign = await _code(ctx, "campaign", new.what)
         except Missing as error:

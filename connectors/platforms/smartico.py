@@ -13,8 +13,8 @@ from connectors.base import Connection, Platform, PostbackWords, Window
 from connectors.columns import Columns
 from connectors.http import Http
 from connectors.platforms.windows import asked_until
-from connectors.reading import ask, json_of, sound
-from connectors.records import json_records
+from connectors.reading import ask, sound
+from connectors.records import json_stream
 from connectors.sheet import Sheet
 from connectors.urls import joined
 from storage.ledger.errors import ConnectorError
@@ -76,8 +76,8 @@ class Smartico(Platform):
         return [name for name in dict.fromkeys(wanted) if name]
 
     def read(self, raw: bytes, connection: Connection, window: Window) -> Report:
-        content = json_of(raw, connection)
-        _refuse_error(content, raw)
+        told, records = json_stream(raw, connection)
+        _refuse_error(told, raw)
         tag, sub = self.tag_column(connection), self.sub_column(connection)
         columns = Columns(
             measures=MEASURES,
@@ -89,7 +89,7 @@ class Smartico(Platform):
             currency=("currency", "currency_code"),
         )
         sheet = Sheet(columns, connection, window, raw)
-        for record in json_records(content, raw, connection):
+        for record in records:
             sheet.add(record)
         return sheet.report()
 

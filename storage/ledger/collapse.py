@@ -20,6 +20,7 @@ from storage.ledger.groups import (
     PROVISIONAL,
     REVSHARE,
     SETTLED,
+    SITE_VISITS,
     SPEND,
     VISITS,
     Group,
@@ -199,7 +200,8 @@ class _DayReader:
         reported = self._reported.get(cell.offer_id) if settled and cell.tag is None else None
         sums = group.sums
         if cell.tag is None and (cell.campaign_id or cell.site_id):
-            for i, count in enumerate(cell.clicks):
+            # Visits and outgoing clicks are only measured where there is a site.
+            for i, count in enumerate(cell.clicks if cell.site_id else cell.clicks[:SITE_VISITS]):
                 sums[i] = count + (sums[i] or 0)
         self._read_counts(cell, sums, settled=settled, measured=measured, reported=reported)
         self._read_money(cell, group, settled=settled, measured=measured, reported=reported)

@@ -81,7 +81,7 @@ class Reason(IntEnum):
 Settlement = Literal["settled", "provisional", "partial"]
 
 
-class Figures(msgspec.Struct, frozen=True, kw_only=True):
+class Figures(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a platform says of one row; None where it does not report the measure."""
 
     visits: int | None = None
@@ -96,7 +96,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     commission_other: int | None = None
 
 
-class RevenueRow(msgspec.Struct, frozen=True, kw_only=True):
+class RevenueRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One row of a platform's report, as a connector reads it.
 
     `day` is the platform's own label; `tag` names the segment that an offer claims, by its id where it has one, and
@@ -115,7 +115,11 @@ class RevenueRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What a connector fetched for days `first` to `last`, both included: rows, totals, the raw answer."""
+    """What a connector fetched for days `first` to `last`, both included: rows, totals, the raw answer.
+
+    `digest` is of the answer and of all that decides how it is read. With `same` it is the answer known already, and
+    its rows were not read again.
+    """
 
     first: date
     last: date
@@ -123,6 +127,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     raw: bytes
     totals: Figures | None = None
     warnings: tuple[str, ...] = ()
+    digest: str = ""
+    same: bool = False
 
 
 class ClickFact(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from storage.ledger.reporting import Layers, ReportRow
 
 # Positions in a group's sums.
 CLICKS = 0  # clicks, unique, bots, site visits, outgoing
+SITE_VISITS = 3
 LAYERS = 5  # postback, platform, merged of registrations, first deposits, deposits, qualified, deposit amount
 AMOUNT = 17
 NGR, COMMISSION, CPA, REVSHARE, OTHER, SPEND, VISITS = 20, 21, 22, 23, 24, 25, 26

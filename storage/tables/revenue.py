@@ -69,6 +69,8 @@ revenue_reports = Table(
     Column("reason", Text),
     Column("raw", LargeBinary, nullable=False),  # zlib
     Column("parsed", LargeBinary),  # rows of a suspect one, until it is decided on
+    Column("digest", Text),  # of the answer and how it was read, once all of it is recorded
+    Column("rows", Integer),
     index("account_id", "id"),
 )
 

@@ -137,3 +137,21 @@ async def test_weights_may_be_told_by_themselves(opened: Opened) -> None:
             with pytest.raises(Refused):
                 await say(f"campaign edit c1 {wrong}")
         assert (await say("campaign show c1"))["offers"] == ["lucky-one:1", "lucky-two:9"]
+
+
+async def test_a_limited_buyer_sees_and_changes_own_sources_only(opened: Opened) -> None:
+    async with asking(opened) as say:
+        for name in ("Mine", "Theirs", "Shared", "Free"):
+            await say(f"source add name={name}")
+        for campaign, source in (("a", "mine"), ("b", "theirs"), ("c", "shared"), ("d", "shared")):
+            await say(f"campaign create name={campaign} source={source}")
+        limited: dict[str, Any] = {"role": Role.BUYER, "campaigns": ("a", "c")}
+        listed = [one["code"] for one in (await say("source list", **limited))["items"]]
+        assert listed == ["mine", "shared", "free"]
+        for words in ("source show theirs", "source edit theirs name=x", "campaign edit a source=theirs"):
+            with pytest.raises(Forbidden, match="not one of yours"):
+                await say(words, **limited)
+        with pytest.raises(Forbidden, match="serves campaigns that are not yours"):
+            await say("source edit shared name=x", **limited)
+        assert (await say("source edit mine name=Ours", **limited))["name"] == "Ours"
+        assert (await say("campaign edit a source=free", **limited))["source"] == "free"

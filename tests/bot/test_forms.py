@@ -77,3 +77,41 @@ async def test_one_person_links_both_chats(chat: Chat) -> None:
         assert await one.names("members") == [("anna",)]
         await one.tell("/source add name=FromTelegram")
         assert "anna" in json.dumps((await one.flux("audit"))["blocks"])
+
+
+async def test_a_bare_noun_shows_what_can_be_done_at_a_press(chat: Chat) -> None:
+    async with chat() as one:
+        await one.flux(f"join {await one.invite()}")
+        told = await one.flux("source")
+        assert "Source: what there is" in told["text"]
+        values = [e["value"] for b in told["blocks"] if b["type"] == "actions" for e in b["elements"] if "value" in e]
+        assert values == ["source add", "source edit", "source list", "source show"]
+        await one.on(one.slack, "press", value="source add", message={"blocks": told["blocks"]}, hidden=True)
+        assert await eventually(lambda: one.calls(one.slack, "views.open"), "a form")
+
+
+async def test_who_names_nothing_of_what_could_be_given_is_asked(chat: Chat) -> None:
+    async with chat() as one:
+        await one.flux(f"join {await one.invite()}")
+        await one.flux("campaign create name=spring")
+        opened = await one.flux("campaign edit spring")
+        blocks = {block["block_id"]: block for block in opened["view"]["blocks"] if block["type"] == "input"}
+        assert blocks["campaign"]["element"]["initial_option"]["value"] == "spring"
+        view = (await one.on(one.slack, "views"))[-1]
+        wrong = await one.on(one.slack, "submit", view=view, values={})
+        assert "nothing to change" in str(json.loads(wrong["body"])["errors"])
+        assert "view" in await one.flux("alert add")
+        await one.tell(f"/start {await one.invite()}")
+        assert "which of these" in (await one.tell("/campaign edit spring"))["text"]
+        await one.press(await with_key(one, "Name"), "Name")
+        await latest(one, "campaign edit · Name")
+        assert "Summer" in (await one.tell("Summer"))["text"]
+
+
+async def test_settings_tell_what_a_chat_is_sent(chat: Chat) -> None:
+    async with chat() as one:
+        await one.tell(f"/start {await one.invite()}")
+        await one.tell("/digest subscribe at=08:00")
+        told = (await one.tell("/settings"))["text"]
+        assert "Anna" in told or "anna, owner" in told
+        assert "Daily 08:00" in told

@@ -69,7 +69,7 @@ async def played(name: str, case: str) -> dict[str, Any]:
             try:
                 report = await platform(name).fetch(http, account, window(name, case))
                 again = platform(name).read(report.raw, account, window(name, case))
-                assert again == report, "what was kept raw reads the same"
+                assert again == msgspec.structs.replace(report, digest=""), "what was kept raw reads the same"
                 outcome: dict[str, Any] = told(report)
             except CasinoFluxError as error:
                 outcome = {"error": str(error).replace(web.url, "https://platform.example.test")}

@@ -13,7 +13,7 @@ from hub import outbound as outbound_job
 from hub.ports import HubPorts
 from hub.runtime import Runtime
 from hub.settings import Settings
-from storage import outbound, outbound_log
+from storage import outbound_log, outbound_sends
 from storage.outbound import queue
 from storage.secrets import Box
 from storage.tables import outbound as table
@@ -170,12 +170,12 @@ async def test_a_crash_between_sending_and_noting_it_sends_the_same_key_again(
             raise RuntimeError("killed")
 
         with monkeypatch.context() as patched:
-            patched.setattr(outbound, "record", crash)
+            patched.setattr(outbound_sends, "record", crash)
             with pytest.raises(RuntimeError):
                 await outbound_job.tick(runtime)
         await outbound_job.tick(runtime)
         assert len(standin.received) == 1, "another process leaves a claimed message alone"
-        clock.now += outbound.CLAIM + timedelta(seconds=1)
+        clock.now += outbound_sends.CLAIM + timedelta(seconds=1)
         await outbound_job.tick(runtime)
         keys = [one["query"]["k"] for one in standin.received]
         assert len(keys) == 2
@@ -220,7 +220,7 @@ async def test_google_is_told_of_ios_clicks_by_what_stands_in_place_of_the_click
                 click = await scene.click(tx, number, source_click_id=None, extra=extra)
                 await scene.post(tx, f"click_id={click}&event=reg")
             rows = (await tx.execute(select(table).order_by(table.c.id))).all()
-            claimed = await outbound.claim(tx, NOON, by_host={"api:google": 5})
+            claimed = await outbound_sends.claim(tx, NOON, by_host={"api:google": 5})
         assert [row.state for row in rows] == ["queued", "queued", "skipped"]
         settings = {"account_id": "1", "conversion_action": "2", "access_token": "fake"}
         bodies = [outbound_job.ready(one, settings, NOON)[0].body for one in claimed]

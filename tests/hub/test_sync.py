@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from hub import sync
 from storage import syncs
 from storage.ledger.errors import Refused
-from storage.tables import revenue, revenue_reports, sync_runs
+from storage.tables import revenue, revenue_reports, settled_days, sync_runs
 from tests.hub.syncing import Hub, Programme, hub, programme
 
 FIGURES = {"visits_count": 40, "registrations_count": 10, "first_deposits_count": 4, "deposits_sum": "400.00",
@@ -237,6 +237,46 @@ async def test_the_same_answer_again_writes_nothing(opened: Callable[[], Any]) -
         assert ((await status(team))["rows"], (await status(team))["revisions"]) == (2, 0)
         async with team.runtime.database.read() as tx:
             assert len((await tx.execute(select(revenue_reports.c.id))).all()) == before
+
+
+async def test_an_answer_known_by_heart_still_settles_days_and_one_that_comes_back_counts_again(
+    opened: Callable[[], Any],
+) -> None:
+    async with synced(opened) as (team, casino):
+        week = "sync now main from=2026-10-14 to=2026-10-20"
+
+        async def told(commission: str) -> dict[str, Any]:
+            casino.says("2026-10-20", "spring", **FIGURES | {"partner_income": commission})
+            await team.say(week)
+            await team.sync()
+            return {"now": (await figures(team, "commission_other"))["2026-10-20"], **await status(team)}
+
+        async def is_settled() -> bool:
+            async with team.runtime.database.read() as tx:
+                found = await tx.execute(select(settled_days.c.day).where(settled_days.c.day == date(2026, 10, 20)))
+                return found.first() is not None
+
+        for commission in ("5", "6", "5", "6"):
+            one = await told(commission)
+            assert (one["now"], one["rows"], one["revisions"]) == (int(commission) * 1_000_000, 3, 1)
+        again = await told("6")
+        assert (again["rows"], again["revisions"], await is_settled()) == (3, 0, False)
+        team.clock.later(hours=13)
+        again = await told("6")
+        assert (again["state"], again["rows"], again["revisions"], await is_settled()) == ("idle", 3, 0, True)
+
+
+async def test_a_known_answer_is_read_again_when_the_account_reads_it_otherwise(opened: Callable[[], Any]) -> None:
+    async with synced(opened) as (team, _casino):
+        week = "sync now main from=2026-09-20 to=2026-10-20"
+        await team.say(week)
+        await team.sync()
+        assert (await status(team))["revisions"] == 0
+        await team.say('account edit main test=false options="{\\"columns\\": {\\"ngr\\": \\"partner_income\\"}}"')
+        await team.say(week)
+        await team.sync()
+        assert (await status(team))["revisions"] == 2
+        assert set((await figures(team, "ngr")).values()) == {90_000_000}
 
 
 async def test_a_sealed_login_that_cannot_be_opened_pauses_the_account(opened: Callable[[], Any]) -> None:

@@ -245,3 +245,12 @@ def test_visitors_who_went_on_to_no_offer_do_not_unsettle_a_group() -> None:
     facts = DayFacts(day=DAY, clicks=[visits(1, offer=0), visits(1)])
     for offers in ([offer(1)], [offer(1), offer(2, account=2, tag="two")]):
         assert report(facts, offers=offers).rows[0].settlement == "settled"
+
+
+def test_visits_of_a_site_are_unknown_where_there_is_no_site() -> None:
+    facts = DayFacts(day=DAY, clicks=[visits(1, 9), visits(2, 1, site=5)])
+    found = report(facts)
+    rows = by_group(found)
+    assert (rows["c1"].clicks, rows["c1"].site_visits, rows["c1"].outgoing) == (9, None, None)
+    assert (rows["c2"].clicks, rows["c2"].site_visits, rows["c2"].outgoing) == (1, 0, 0)
+    assert (found.totals.clicks, found.totals.site_visits) == (10, 0)
