@@ -61,6 +61,11 @@ class Shelf:
             self._pages.move_to_end(key)
         return found
 
+    def forget(self) -> None:
+        """Be as empty as after a start."""
+        self._pages.clear()
+        self._size = 0
+
     def put(self, key: _Key, page: Page, token: Token) -> None:
         before = self._pages.pop(key, None)
         self._size += page.size - (before[0].size if before else 0)

@@ -123,9 +123,10 @@ class PagedReport:
 
     def __init__(self, view: View, pages: Sequence[Page]) -> None:
         self._pages = pages
+        self.total = row_of({}, _total(pages))
         self._head = MergedReport(
             timezone=view.timezone, currency=view.rates.base, from_=view.first, to=view.last, rows=[], unassigned=[],
-            totals=row_of({}, _total(pages)),
+            totals=self.total,
         )  # fmt: skip
 
     def json(self) -> Iterator[bytes]:

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from sqlalchemy import insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from storage import rates, report_pages, settle
+from storage import rates, settle
 from storage.clicks import ensure_codec
 from storage.engine import Database
 from storage.ledger.pages import Page
 from storage.rates import Kept
-from storage.report_pages import Shelf
+from storage.report_pages import SHELF, Shelf
 from storage.reports import ReportQuery, merged_report, paged_report, summed_report
 from storage.tables import merged, offers, teams, user_agents
 from storage.tables import report_pages as kept_pages
@@ -41,11 +41,6 @@ async def both(tx: Any, books: Books, *by: str) -> Any:
 
 async def settled(database: Database) -> None:
     await settle.settle_all(database, UTC_ZONE, at(later(30)), currency="EUR")
-
-
-def forgotten() -> None:
-    """What a new start knows."""
-    report_pages.SHELF.__init__()  # type: ignore[misc]
 
 
 async def own_books(tx: Any) -> Books:
@@ -84,7 +79,7 @@ class Story:
             await settled(self.database)
             return
         if what == "forget":
-            forgotten()
+            SHELF.forget()
             return
         async with self.database.begin() as tx:
             await getattr(self, what)(tx, one, other)
@@ -158,7 +153,7 @@ async def test_after_a_restart_pages_come_from_the_database_and_only_what_was_re
         await settled(database)
         async with database.begin() as tx:
             await tx.execute(update(merged).where(merged.c.day == FIRST).values(cells=b"not read any more"))
-        forgotten()
+        SHELF.forget()
         async with database.read() as tx:
             before = await books.report(tx, "day", "offer", last=later(4))
             assert [one.commission for one in before.rows] == [0, 1, 2, 3, 4]
