@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import caps
@@ -52,7 +52,7 @@ async def write(
         change.row = _row(change, links.get(change.derived.click_id or 0), zone)
     made = [change for change in changes if change.before is None]
     changed = [change for change in changes if change.before is not None and change.differs]
-    await _retire(tx, changes, now)
+    await _retire(tx, changes, book=book, now=now)
     await _free_transactions(tx, changed)
     for change in changed:
         kept = {name: change.row[name] for name in _COMPARED} if change.row else {}
@@ -185,19 +185,28 @@ def _offer(change: Change, link: ClickLink | None) -> int:
     return link.offer_id if link else 0
 
 
-async def _retire(tx: AsyncConnection, changes: Sequence[Change], now: datetime) -> None:
-    """A row left without requests (two players turned out to be one) stays, reversed, and says why."""
+async def _retire(tx: AsyncConnection, changes: Sequence[Change], *, book: Book, now: datetime) -> None:
+    """Rows left without requests: two players turned out to be one."""
     taken = {change.id for change in changes}
     left = {number for change in changes for number in change.candidates} - taken
     for number in sorted(left):
-        row = (await tx.execute(select(conversions).where(conversions.c.id == number))).one()
-        values = {"status": Status.REVERSED, "txn_id": None, "marks": sorted({*row.marks, "merged"})}
-        await tx.execute(update(conversions).where(conversions.c.id == number).values(**values))
-        await tx.execute(insert(conversion_states).values(
-            team_id=row.team_id, conversion_id=number, recorded_at=now, status=Status.REVERSED, is_ftd=row.is_ftd,
-            amount=row.amount, currency=row.currency, occurred_at=row.occurred_at, day=row.day,
-        ))  # fmt: skip
-        await touch(tx, _days_of(row.team_id, row.day, row.visit_day))
+        await end(tx, number, "merged", book=book, now=now)
+
+
+async def end(tx: AsyncConnection, number: int, mark: str, *, book: Book, now: datetime) -> Row[Any]:
+    """A row left without requests stays, reversed, and says why; returns what it was."""
+    row = (await tx.execute(select(conversions).where(conversions.c.id == number))).one()
+    values = {"status": Status.REVERSED, "txn_id": None, "marks": sorted({*row.marks, mark})}
+    await tx.execute(update(conversions).where(conversions.c.id == number).values(**values))
+    await _STATES.insert(tx, [(
+        row.team_id, number, micros(now), NO_NUMBER, str(Status.REVERSED), int(row.is_ftd), nullable(row.amount),
+        row.currency or "", micros(row.occurred_at), days(row.day),
+    )])  # fmt: skip
+    await touch(tx, _days_of(row.team_id, row.day, row.visit_day))
+    event = book.capped.get(row.offer_id)
+    if event is not None and _in_cap(event, row.event, is_ftd=row.is_ftd, status=row.status):
+        await caps.count(tx, row.offer_id, event, row.occurred_at, -1)
+    return row
 
 
 async def write_states(
@@ -263,8 +272,10 @@ async def _count_caps(tx: AsyncConnection, changes: Iterable[Change], book: Book
         now = _in_cap(event, row["event"], is_ftd=row["is_ftd"], status=row["status"])
         old = change.before
         was = old is not None and _in_cap(event, old.event, is_ftd=old.is_ftd, status=old.status)
-        if now != was:
-            await caps.count(tx, row["offer_id"], event, row["occurred_at"], 1 if now else -1)
+        if old is not None and was and not (now and old.occurred_at == row["occurred_at"]):
+            await caps.count(tx, row["offer_id"], event, old.occurred_at, -1)
+        if now and not (old is not None and was and old.occurred_at == row["occurred_at"]):
+            await caps.count(tx, row["offer_id"], event, row["occurred_at"], 1)
 
 
 def _in_cap(capped: str, event: str, *, is_ftd: bool, status: str) -> bool:

@@ -133,14 +133,13 @@ async def _drop_very_same(tx: AsyncConnection, placed: list[Entry]) -> list[Entr
     if not nameless:
         return placed
     seen = await very_same(tx, nameless)
-    asked = {entry.number for entry in nameless}
     kept = []
     for entry in placed:
-        like = seen.get((entry.arrival.account.id, entry.arrival.digest)) if entry.number in asked else None
+        like = seen.get(entry.number)
         if like is None:
             kept.append(entry)
             continue
-        entry.conversion_id = like.conversion_id
+        entry.conversion_id = like
         entry.settle(Outcome.DUPLICATE, "the very same request came within ten minutes")
     return kept
 

@@ -126,7 +126,7 @@ def _said(entry: Entry) -> tuple[Any, ...]:
 def again(row: Row[Any], account: PostbackAccount) -> Arrival:
     """A stored request, read anew by the account's rules of today."""
     if row.method == "MANUAL":
-        return _by_hand(row, account)
+        return as_stored(row, account, origin="manual")
     one = arrival(
         account, row.received_at, query=row.query, method=row.method, content_type=row.content_type, body=row.body
     )
@@ -134,7 +134,8 @@ def again(row: Row[Any], account: PostbackAccount) -> Arrival:
     return one
 
 
-def _by_hand(row: Row[Any], account: PostbackAccount) -> Arrival:
+def as_stored(row: Row[Any], account: PostbackAccount, *, origin: str = "postback") -> Arrival:
+    """A stored request as it was read when it was placed."""
     signal = Signal(
         event=Event(row.event), status=Status(row.status), click=row.click, player_id=row.player_id, txn_id=row.txn_id,
         amount=row.amount, currency=row.currency, occurred_at=row.occurred_at, time_given=row.time_given,
@@ -142,7 +143,7 @@ def _by_hand(row: Row[Any], account: PostbackAccount) -> Arrival:
     )  # fmt: skip
     return Arrival(
         account=account, received_at=row.received_at, method=row.method, query=row.query, content_type="",
-        body=row.body, decoded=Decoded(pairs=()), digest=row.digest, signal=signal, id=row.id, origin="manual",
+        body=row.body, decoded=Decoded(pairs=()), digest=row.digest, signal=signal, id=row.id, origin=origin,
         corrects=row.corrects, conversion_id=row.conversion_id if row.joined else None,
     )  # fmt: skip
 

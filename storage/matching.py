@@ -2,6 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import select
@@ -32,6 +34,13 @@ _OF_PLAYER = Lookup(_SEEN, postbacks.c.account_id, postbacks.c.player_id, postba
 #: Without statistics SQLite would rather read all of an account than look up its clicks.
 _OF_CLICK = Lookup(_SEEN, postbacks.c.click_id, postbacks.c.event)
 
+_DEPOSITS = Lookup(
+    select(
+        postbacks.c.id, postbacks.c.account_id, postbacks.c.digest, postbacks.c.received_at, postbacks.c.conversion_id
+    ).where(postbacks.c.event == Event.DEPOSIT, postbacks.c.conversion_id.is_not(None)),
+    postbacks.c.click_id,
+    postbacks.c.digest,
+)  # fmt: skip
 _PLAYERS = Lookup(
     select(postbacks.c.account_id, postbacks.c.player_id, postbacks.c.click_id).where(
         postbacks.c.joined, postbacks.c.click_id.is_not(None)
@@ -176,21 +185,19 @@ def _events(family: str, habits: Habits) -> set[Event]:
     return {event for event in Event if single(event, habits) == family}
 
 
-async def very_same(tx: AsyncConnection, entries: Sequence[Entry]) -> dict[tuple[int, str], Any]:
-    """The latest very same request within ten minutes of those deposits that have no transaction id."""
-    if not entries:
-        return {}
-    earliest = min(e.arrival.received_at for e in entries)
-    query = select(postbacks.c.account_id, postbacks.c.digest, postbacks.c.id, postbacks.c.conversion_id).where(
-        postbacks.c.click_id.in_({e.click_id for e in entries}),
-        postbacks.c.event == Event.DEPOSIT,
-        postbacks.c.digest.in_({e.arrival.digest for e in entries}),
-        postbacks.c.received_at >= earliest - VERY_SAME_WITHIN,
-        postbacks.c.conversion_id.is_not(None),
-        postbacks.c.id.not_in({e.arrival.id for e in entries if e.arrival.id is not None}),
-    )
-    rows = await tx.execute(query.order_by(postbacks.c.id))
-    return {(row.account_id, row.digest): row for row in rows}
+async def very_same(tx: AsyncConnection, entries: Sequence[Entry]) -> dict[int, int]:
+    """Conversions of which deposits without a transaction id say the very same again, by the entries' numbers."""
+    own = {e.arrival.id for e in entries}
+    rows = await _DEPOSITS.rows(tx, {e.click_id for e in entries}, {e.arrival.digest for e in entries})
+    rows = [row for row in sorted(rows, key=itemgetter(0)) if row[0] not in own]
+    found: dict[int, int] = {}
+    for entry in entries:
+        one = entry.arrival
+        for number, account_id, digest, received_at, conversion_id in rows:
+            before = number < entry.number and timedelta(0) <= one.received_at - received_at <= VERY_SAME_WITHIN
+            if before and (account_id, digest) == (one.account.id, one.digest):
+                found[entry.number] = conversion_id
+    return found
 
 
 async def outgoing_offers(tx: AsyncConnection, click_ids: Iterable[int]) -> dict[int, list[int]]:

@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.conversions import Desk, receive
 from storage.inbox import Arrival, Wanted, again, stored, waiting_for_clicks
-from storage.tables import accounts, clicks
+from storage.tables import accounts, clicks, postbacks
+from storage.withdrawals import withdraw
 
 _CHUNK = 500
 
@@ -28,6 +29,7 @@ async def replay(
             break
         after, most = rows[-1].id, most - len(rows)
         arrivals = [one for one in (_anew(row, desk) for row in rows) if one is not None]
+        await _take_back(tx, rows, arrivals, desk)
         found.update(done.outcome.value for done in await receive(tx, arrivals, desk))
         found["unchanged"] += len(rows) - len(arrivals)
     return {outcome: n for outcome, n in found.items() if n}
@@ -41,17 +43,37 @@ async def _take_turn(tx: AsyncConnection, team_id: int, wanted: Wanted) -> None:
 
 
 def _anew(row: Row[Any], desk: Desk) -> Arrival | None:
-    """A stored request to be placed again; None if that would say nothing new."""
+    """A stored request to be placed again; None if that would say nothing new.
+
+    One that made a conversion but cannot be read so any more, or is of another click, is without that conversion.
+    """
     account = desk.book.by_id.get(row.account_id)
     if account is None or row.reason == "body over 1,000,000 bytes":
         return None
     one = again(row, account)
     if row.conversion_id is None:
         return one
+    if not row.joined:
+        return None
+    if one.signal.outcome is not None or one.signal.click != row.click:
+        one.conversion_id = None
+        return one
     same = (one.signal.event, one.signal.txn_id, one.signal.player_id, one.signal.status, one.signal.amount)
     was = (row.event, row.txn_id, row.player_id, row.status, row.amount)
-    unreadable = one.signal.outcome is not None or one.signal.click != row.click
-    return None if unreadable or same == was or not row.joined else one
+    return None if same == was else one
+
+
+async def _take_back(tx: AsyncConnection, rows: Sequence[Row[Any]], arrivals: list[Arrival], desk: Desk) -> None:
+    """Of those read otherwise, what they made; but what a person put right stands, and so do they."""
+    by_id = {row.id: row for row in rows}
+    gone = [by_id[one.id] for one in arrivals if one.id and by_id[one.id].conversion_id and not one.conversion_id]
+    if not gone:
+        return
+    made = {row.conversion_id for row in gone}
+    corrected = set((await tx.execute(select(postbacks.c.corrects).where(postbacks.c.corrects.in_(made)))).scalars())
+    stays = {row.id for row in gone if row.conversion_id in corrected}
+    arrivals[:] = [one for one in arrivals if one.id not in stays]
+    await withdraw(tx, [row for row in gone if row.id not in stays], desk)
 
 
 async def retry_waiting(tx: AsyncConnection, desk: Desk, *, since: datetime, limit: int = 500) -> int:
