@@ -124,7 +124,7 @@ def json_outline(body: bytes, connection: Connection) -> Any:
     """The same as objects of raw values, or a list of them; anything else as it is. Raises ConnectorError."""
     not_html(body, connection)
     try:
-        return _OUTLINE.decode(decoded(body))
+        return _OUTLINE.decode(body if body.isascii() else decoded(body))
     except msgspec.MsgspecError:
         return json_of(body, connection)
 

@@ -57,6 +57,7 @@ class Sheet:
         self.outside = 0
         self.repeated = 0
         self._layouts: dict[tuple[str, ...], Layout] = {}
+        self._known: dict[str, str] = {}  # texts that many rows share are in memory once
 
     def add(self, record: Record, fixed: Mapping[str, str] = _NONE, *, day: date | None = None) -> None:
         """Add a record; `day` where it has no such column, `fixed` for tag, sub, part, currency known already."""
@@ -68,10 +69,10 @@ class Sheet:
         said = fixed.get("currency") or _text(record, layout.currency)
         self.keep(RevenueRow(
             day=when,
-            tag=fixed["tag"] if "tag" in fixed else self._tag(record, layout),
-            tag_name=fixed["tag_name"] if "tag_name" in fixed else _text(record, layout.tag_name),
+            tag=fixed["tag"] if "tag" in fixed else self._shared(self._tag(record, layout)),
+            tag_name=fixed["tag_name"] if "tag_name" in fixed else self._shared(_text(record, layout.tag_name)),
             sub=fixed["sub"] if "sub" in fixed else _text(record, layout.sub),
-            part=fixed["part"] if "part" in fixed else _part(record, layout.part),
+            part=fixed["part"] if "part" in fixed else self._shared(_part(record, layout.part)),
             currency=currency(said, self.connection.currency) if said else self.connection.currency,
             figures=self._figures(record, layout),
         ))  # fmt: skip
@@ -157,6 +158,9 @@ class Sheet:
 
     def _tag(self, record: Record, layout: Layout) -> str:
         return self._required(record, layout.tag, self.columns.tag) if self.columns.tag else ""
+
+    def _shared(self, text: str) -> str:
+        return self._known.setdefault(text, text)
 
     def _required(self, record: Record, names: tuple[str, ...], aliases: tuple[str, ...]) -> str:
         if not names:

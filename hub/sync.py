@@ -140,17 +140,21 @@ class Run:
             return await self._read_again(found, connection)
         suspect = None
         for window in reversed(self._asked(connection, complete).chunks(found.max_days)):
-            self.window = window
-            begun = self.runtime.clock()
-            async with self.runtime.database.read() as tx:
-                known = await revenue_kept.known(tx, self.run.account_id, window.first, window.last)
-            asking = msgspec.structs.replace(connection, known=known.digest if known else "")
-            report = await found.fetch(self.http, asking, window)
-            if known and report.same:
-                await self._store_same(report, connection, begun, known.rows)
-            else:
-                suspect = await self._store(report, connection, begun) or suspect
+            suspect = await self._window(found, connection, window) or suspect
         return suspect
+
+    async def _window(self, found: Platform, connection: Connection, window: Window) -> str | None:
+        """Fetch and store one window; what was in memory of it is free before the next is asked for."""
+        self.window = window
+        begun = self.runtime.clock()
+        async with self.runtime.database.read() as tx:
+            known = await revenue_kept.known(tx, self.run.account_id, window.first, window.last)
+        asking = msgspec.structs.replace(connection, known=known.digest if known else "")
+        report = await found.fetch(self.http, asking, window)
+        if known and report.same:
+            await self._store_same(report, connection, begun, known.rows)
+            return None
+        return await self._store(report, connection, begun)
 
     def _connection(self, found: Platform, row: Row[Any]) -> Connection:
         login = msgspec.structs.asdict(accounts.opened(self.runtime.box, row))
