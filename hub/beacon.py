@@ -20,6 +20,7 @@ from storage.types import EPOCH_DAY
 BEACON = "b"
 LONGEST = 4096  # bytes of one message
 MOST_WAITING = 50_000
+STOP_WITHIN = 3.0  # seconds the last views are given at a stop
 FLUSH_SECONDS = 1.0
 LONGEST_VISIT = 6 * 3600 * 1000  # milliseconds
 _log = structlog.get_logger()
@@ -56,7 +57,11 @@ class Beacon:
         if self._task:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        await self.store()
+        try:
+            async with asyncio.timeout(STOP_WITHIN):
+                await self.store()
+        except Exception as error:  # the database is away: the stop goes on
+            _log.warning("page views could not be stored", error=type(error).__name__)
 
     async def take(self, scope: Scope, receive: Receive, site: Served) -> int:
         """Read one message; returns the HTTP status to answer."""

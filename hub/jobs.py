@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from sqlalchemy.exc import DBAPIError
 
 from hub.runtime import Runtime, utc_now
 from storage import leases
@@ -16,6 +17,7 @@ from storage import leases
 log = structlog.get_logger()
 
 LEASE = timedelta(seconds=20)
+GIVE_BACK = 2.0  # seconds a stop waits for the database
 
 Work = Callable[[Runtime], Awaitable[Any]]
 
@@ -59,8 +61,9 @@ class Jobs:
             await asyncio.gather(*late, return_exceptions=True)
         self._scheduler.shutdown(wait=False)
         if self._held:
-            async with self._runtime.database.begin() as tx:
-                await leases.give_back(tx, self._holder)
+            with suppress(TimeoutError, DBAPIError, OSError):  # the database is away: the leases lapse by themselves
+                async with asyncio.timeout(GIVE_BACK), self._runtime.database.begin() as tx:
+                    await leases.give_back(tx, self._holder)
 
     async def _run(self, job: Job) -> None:
         task = asyncio.current_task()

@@ -2,15 +2,18 @@
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-BUSY_TIMEOUT_MS = 10_000
+LOCKED_WAIT = 10.0  # seconds a writer waits for those of other processes
+BUSY_TIMEOUT_MS = 1_500  # SQLite's own waiting cannot be broken off: this much at a time
 CONNECT_TIMEOUT = 10  # seconds PostgreSQL is given to take a connection
 
 
@@ -35,7 +38,7 @@ class Database:
                 yield connection
             return
         async with self.turn, self.engine.connect() as connection:
-            await connection.exec_driver_sql("BEGIN IMMEDIATE")
+            await _begin(connection)
             try:
                 yield connection
             except BaseException:
@@ -56,6 +59,17 @@ class Database:
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+async def _begin(connection: AsyncConnection) -> None:
+    until = time.monotonic() + LOCKED_WAIT
+    while True:
+        try:
+            await connection.exec_driver_sql("BEGIN IMMEDIATE")
+            return
+        except OperationalError as error:
+            if not locked(error) or time.monotonic() >= until:
+                raise
 
 
 def create_engine(url: str) -> AsyncEngine:
