@@ -18,6 +18,7 @@ from storage.ledger.words import event_words, is_macro, parameter_names, plain, 
 MAX_BODY = 1_000_000
 MAX_VALUE = 255  # of what is kept as an id; longer ones are cut
 _AHEAD = timedelta(days=1)
+_PARTS = re.compile(r"[.\[\]]+")
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,9 +102,7 @@ def _chosen(pairs: Pairs, by: Rules, notes: list[str]) -> dict[str, str]:
     """Our parameters -> values: the first name that holds something that is not an unreplaced macro."""
     given: dict[str, list[tuple[int, str]]] = {}
     for name, value in pairs:
-        meant = by.places.get(name) or by.places.get(plain(name))
-        if meant is None and "." in name:
-            meant = by.places.get(plain(name.rpartition(".")[2]))
+        meant = by.places.get(name) or by.places.get(plain(name)) or _inner(name, by)
         if meant is None:
             continue
         if meant[0] in given:
@@ -112,17 +111,29 @@ def _chosen(pairs: Pairs, by: Rules, notes: list[str]) -> dict[str, str]:
             given[meant[0]] = [(meant[1], value)]
     found: dict[str, str] = {}
     for ours, ranked in given.items():
-        usable = _best(by.names[ours], ranked, notes)
+        usable = _best(ours, ranked, notes)
         if usable is not None:
             found[ours] = usable
     return found
 
 
-def _best(names: tuple[str, ...], ranked: list[tuple[int, str]], notes: list[str]) -> str | None:
+def _inner(name: str, by: Rules) -> tuple[str, int] | None:
+    """What a name within others means: `data.event.name`, `data[click_id]`, `click_id[]`, `items[0].amount`."""
+    if "." not in name and "[" not in name:
+        return None
+    parts = [part for part in _PARTS.split(name) if part and not part.isdecimal()]
+    for first in range(len(parts)):
+        meant = by.places.get(plain("".join(parts[first:])))
+        if meant is not None:
+            return meant
+    return None
+
+
+def _best(ours: str, ranked: list[tuple[int, str]], notes: list[str]) -> str | None:
     if len(ranked) == 1:
-        return _usable(names[ranked[0][0]], [ranked[0][1]], notes)
+        return _usable(ours, [ranked[0][1]], notes)
     for rank in sorted({rank for rank, _ in ranked}):
-        usable = _usable(names[rank], [value for one, value in ranked if one == rank], notes)
+        usable = _usable(ours, [value for one, value in ranked if one == rank], notes)
         if usable is not None:
             return usable
     return None

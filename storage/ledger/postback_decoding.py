@@ -1,6 +1,10 @@
 """A postback request taken apart: query, form or JSON to pairs of names and values, whatever it holds."""
 
 import hashlib
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+from email.message import Message
+from email.parser import BytesParser
+from email.policy import HTTP
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -44,16 +48,19 @@ def decode(query: bytes, content_type: str = "", body: bytes = b"") -> Decoded:
     notes: list[str] = []
     pairs = _form(query, notes)
     if body.strip():
-        pairs += _body(content_type.partition(";")[0].strip().lower(), body, notes)
+        pairs += _body(content_type, body, notes)
     if len(pairs) > MAX_PARAMETERS:
         notes.append(f"over {MAX_PARAMETERS:,} parameters: the rest is left out")
     return Decoded(pairs=tuple(pairs[:MAX_PARAMETERS]), notes=tuple(dict.fromkeys(notes)))
 
 
-def _body(kind: str, body: bytes, notes: list[str]) -> list[tuple[str, str]]:
+def _body(content_type: str, body: bytes, notes: list[str]) -> list[tuple[str, str]]:
+    kind = content_type.partition(";")[0].strip().lower()
     start = body.lstrip()[:1]
     if kind.endswith("json") or (start in {b"{", b"["} and kind != "application/x-www-form-urlencoded"):
         return _json(body, notes)
+    if kind == "multipart/form-data":
+        return _parts(content_type, body, notes)
     if kind == "text/html" or start == b"<":
         notes.append("the body is a page, not parameters: left out")
         return []
@@ -88,17 +95,54 @@ def _text(raw: bytes, notes: list[str]) -> str:
         raw = raw.replace(b"+", b" ")
     if b"%" in raw:
         raw = unquote_to_bytes(raw)
+    text = _decoded(raw, notes)
+    return text.replace("\x00", "\ufffd") if "\x00" in text else text
+
+
+def _parts(content_type: str, body: bytes, notes: list[str]) -> list[tuple[str, str]]:
+    """The fields of a multipart form; files in it are left out."""
+    head = f"Content-Type: {content_type}\r\n\r\n".encode("latin-1", errors="replace")
     try:
-        text = raw.decode()
+        message = BytesParser(policy=HTTP).parsebytes(head + body)
+        parts = [_part(part, notes) for part in message.iter_parts()] if message.is_multipart() else []
+    except Exception as error:  # the standard library's parser falls over some headers
+        parts = []
+        notes.append(f"the multipart form cannot be read: {type(error).__name__}")
+    pairs = [pair for pair in parts if pair is not None]
+    if not pairs:
+        notes.append("the multipart form has no fields")
+    return pairs
+
+
+def _part(part: Message, notes: list[str]) -> tuple[str, str] | None:
+    name = part.get_param("name", header="content-disposition")
+    content = part.get_payload(decode=True)
+    if not isinstance(name, str) or part.get_filename() is not None or not isinstance(content, bytes):
+        return None
+    value = _decoded(content, notes)
+    return name.strip().lower().replace("\x00", "\ufffd"), value.replace("\x00", "\ufffd")
+
+
+def _decoded(raw: bytes, notes: list[str]) -> str:
+    """UTF-8, else Windows-1252."""
+    try:
+        return raw.decode()
     except UnicodeDecodeError:
         notes.append("not UTF-8: read as Windows-1252")
-        text = raw.decode("cp1252", errors="replace")
-    return text.replace("\x00", "\ufffd") if "\x00" in text else text
+        return raw.decode("cp1252", errors="replace")
+
+
+def _marked(raw: bytes) -> str | None:
+    """Text by its byte order mark, if it has one."""
+    for mark, encoding in ((BOM_UTF8, "utf-8-sig"), (BOM_UTF16_LE, "utf-16"), (BOM_UTF16_BE, "utf-16")):
+        if raw.startswith(mark):
+            return raw.decode(encoding, errors="replace")
+    return None
 
 
 def _json(body: bytes, notes: list[str]) -> list[tuple[str, str]]:
     try:
-        found = _DECODER.decode(body)
+        found = _DECODER.decode(_marked(body) or _decoded(body, notes))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         notes.append(f"the body is not JSON: {error}")
         return []

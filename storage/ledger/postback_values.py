@@ -22,6 +22,8 @@ SYMBOLS = {"€": "EUR", "£": "GBP", "₹": "INR", "₽": "RUB", "₺": "TRY", 
 _CODE = re.compile(r"^([A-Za-z]{3,4})(?![A-Za-z])|(?<![A-Za-z])([A-Za-z]{3,4})$")
 _GAPS = re.compile(r"(?<=\d)[\s'’_\u00a0\u202f\u2009](?=\d)")
 _SIMPLE = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,6}))?")  # how nearly all of them come
+#: Thousands, also as India writes them (12,34,567); a comma alone may stand before any number of digits but one or two.
+_GROUPED = re.compile(r"[+-]?(?:\d{1,3}(?:\.\d{2,3})*\.\d{3}|\d{1,3}(?:,\d{2,3})*,\d{3}|\d*,\d*)")
 _NUMBER = re.compile(r"[+-]?(?:[\d.,]*\d[\d.,]*)(?:[eE][+-]?\d{1,4})?")
 
 
@@ -75,6 +77,8 @@ def _with_point(text: str) -> str:
     elif commas == 1 and re.search(r",\d{1,2}$", mantissa):
         mantissa = mantissa.replace(",", ".")
     elif commas or dots > 1:
+        if not _GROUPED.fullmatch(mantissa):
+            return "x"
         mantissa = mantissa.replace(",", "").replace(".", "")
     return mantissa + mark + exponent
 
@@ -86,7 +90,12 @@ _ISO = re.compile(
     re.IGNORECASE,
 )
 _LOCAL = re.compile(
-    r"(\d{1,4})([/.])(\d{1,2})\2(\d{1,4})(?:[T ,]+(\d{1,2}):(\d\d)(?::(\d\d)(?:\.\d+)?)?\s*([AaPp][Mm])?)?"
+    r"(\d{1,4})([/.\-])(\d{1,2})\2(\d{1,4})(?:[T ,]+(\d{1,2}):(\d\d)(?::(\d\d)(?:\.\d+)?)?\s*([AaPp][Mm])?)?"
+)
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_WORDS = re.compile(
+    rf"({'|'.join(_MONTHS)})[a-z]*\.? +(\d{{1,2}}),? +(\d{{4}})(?:,? +(\d{{1,2}}):(\d\d)(?::(\d\d))?\s*([AaPp][Mm])?)?",
+    re.IGNORECASE,
 )
 _LOST_PLUS = re.compile(r"(\d) (\d\d:?\d\d)$")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -96,12 +105,15 @@ _EARLIEST = datetime(2005, 1, 1, tzinfo=UTC)
 def moment(text: str, zone: ZoneInfo) -> datetime | None:
     """An instant in any usual format; local ones are of `zone`. None when it cannot be read.
 
-    Seconds, milliseconds, micro- and nanoseconds since 1970; ISO 8601; 14.10.2026 22:20; 10/14/2026 11:59:59 PM
-    (month first unless that cannot be); RFC 2822.
+    Seconds, milliseconds, micro- and nanoseconds since 1970; ISO 8601; 14.10.2026 22:20 and 14-10-2026; 10/14/2026
+    11:59:59 PM (month first unless that cannot be); Oct 14, 2026; 20261014222000; RFC 2822.
     """
     word = text.strip()
     try:
-        found = _since_1970(word) or _iso(word, zone) or _local(word, zone) or _mail(word)
+        found = (
+            _in_a_row(word, zone) or _since_1970(word) or _iso(word, zone) or _local(word, zone)
+            or _in_words(word, zone) or _mail(word, zone)
+        )  # fmt: skip
     except (ValueError, OverflowError, TypeError):
         return None
     return found if found is not None and found >= _EARLIEST else None
@@ -153,10 +165,33 @@ def _local(word: str, zone: ZoneInfo) -> datetime | None:
 def _date_parts(one: int, separator: str, two: int, three: int) -> tuple[int, int, int]:
     if one > 31:
         return one, two, three
-    day_first = separator == "." or one > 12
+    day_first = one > 12 or (separator in ".-" and two <= 12)
     return (three, two, one) if day_first else (three, one, two)
 
 
-def _mail(word: str) -> datetime | None:
+def _in_a_row(word: str, zone: ZoneInfo) -> datetime | None:
+    """20261122100000: as milliseconds it would be centuries ahead."""
+    if len(word) != 14 or not word.startswith("20") or not word.isdecimal():
+        return None
+    try:
+        return datetime.strptime(word, "%Y%m%d%H%M%S").replace(tzinfo=zone).astimezone(UTC)
+    except ValueError:
+        return None
+
+
+def _in_words(word: str, zone: ZoneInfo) -> datetime | None:
+    """Nov 22, 2026 10:00 PM"""
+    found = _WORDS.fullmatch(word)
+    if found is None:
+        return None
+    month = _MONTHS.index(found[1].lower()[:3]) + 1
+    hour = int(found[4] or 0)
+    if found[7]:
+        hour = hour % 12 + (12 if found[7].lower() == "pm" else 0)
+    local = datetime(int(found[3]), month, int(found[2]), hour, int(found[5] or 0), int(found[6] or 0), tzinfo=zone)
+    return local.astimezone(UTC)
+
+
+def _mail(word: str, zone: ZoneInfo) -> datetime | None:
     found = parsedate_to_datetime(word)
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    return (found if found.tzinfo else found.replace(tzinfo=zone)).astimezone(UTC)

@@ -32,7 +32,9 @@ def said(query: bytes, *, words: Any = None, mapping: Any = None, kind: str = ""
         ("1.234.567", 1_234_567_000_000, ""), ("1 234,50", 1_234_500_000, ""), ("-50", -50_000_000, ""),
         ("€-0.83", -830_000, "EUR"), ("1e3", 1_000_000_000, ""), ("-1.5E-2", -15_000, ""), ("+5", 5_000_000, ""),
         ("40 usd", 40_000_000, "USD"), ("BTC 0.0000015", 2, "BTC"), ("0", 0, ""), (".5", 500_000, ""),
-        ("abc", None, ""), ("NaN", None, ""), ("inf", None, ""), ("", None, ""), ("12abc", None, ""),
+        ("12,34,567.50", 1_234_567_500_000, ""), ("12,34,567", 1_234_567_000_000, ""), ("1.2.3", None, ""),
+        ("1,2,3", None, ""), ("abc", None, ""), ("NaN", None, ""), ("inf", None, ""), ("", None, ""),
+        ("12abc", None, ""),
         ("1e999", None, ""), ("--5", None, ""), ("1,2.3,4", None, ""), ("{amount}", None, ""),
     ],
 )  # fmt: skip
@@ -56,7 +58,10 @@ def test_no_text_breaks_the_readers(text: str) -> None:
 
 
 @given(
-    st.binary(max_size=200), st.sampled_from(["", "application/json", "text/html", "application/x-www-form-urlencoded"])
+    st.binary(max_size=200),
+    st.sampled_from(
+        ["", "application/json", "text/html", "application/x-www-form-urlencoded", "multipart/form-data; boundary=0"]
+    ),
 )
 def test_no_bytes_break_the_decoder(raw: bytes, kind: str) -> None:
     assert isinstance(read(decode(raw, kind, raw), PLAIN, NOW), Signal)
@@ -150,3 +155,48 @@ def test_a_signature_covers_the_body_or_the_query_without_itself() -> None:
     assert signed(b"x=9", b"a=1&b=2", secret=b"key", parameter="sig", header=f"sha256={good}")
     assert not signed(b"a=1&b=3", b"", secret=b"key", parameter="sig", header=good)
     assert not signed(b"a=1&b=2", b"", secret=b"key", parameter="sig", header=None)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "latin-1"])
+def test_json_is_read_in_any_encoding_that_says_so_and_as_windows_1252_otherwise(encoding: str) -> None:
+    text = '{"click_id": "C1", "event": "ftd", "txn_id": "Jörg"}'
+    mark = b"\xfe\xff" if encoding == "utf-16-be" else b""
+    found = said(b"", kind="application/json", body=mark + text.encode(encoding))
+    assert (found.event, found.click, found.txn_id) == (Event.FIRST_DEPOSIT, "C1", "Jörg")
+
+
+def test_a_multipart_form_is_a_form() -> None:
+    body = (
+        b'--0\r\nContent-Disposition: form-data; name="click_id"\r\n\r\nC1\r\n--0\r\n'
+        b'Content-Disposition: form-data; name="Event"\r\n\r\nftd\r\n--0\r\n'
+        b'Content-Disposition: form-data; name="log"; filename="a.txt"\r\n\r\nevent=dep\r\n--0--\r\n'
+    )
+    found = said(b"", kind='multipart/form-data; boundary="0"', body=body)
+    assert (found.event, found.click) == (Event.FIRST_DEPOSIT, "C1")
+    assert "no fields" in said(b"", kind="multipart/form-data", body=b"click_id=C1").notes[0]
+
+
+@pytest.mark.parametrize(
+    ("query", "kind", "body"),
+    [
+        (b"click_id[]=C1&event[]=ftd&data[amount]=7", "", b""),
+        (
+            b"",
+            "application/json",
+            b'{"data": {"click": {"id": "C1"}, "event": {"name": "ftd"}, "money": {"amount": 7}}}',
+        ),
+        (b"items[0].click_id=C1&items[0].event=ftd&items[0].amount=7", "", b""),
+    ],
+)
+def test_names_within_others_are_known(query: bytes, kind: str, body: bytes) -> None:
+    found = said(query, kind=kind, body=body)
+    assert (found.event, found.click, found.amount) == (Event.FIRST_DEPOSIT, "C1", 7_000_000)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["20261014220000", "14-10-2026 22:00", "10-14-2026 10:00 PM", "Oct 14, 2026 10:00 PM", "October 14, 2026, 22:00:00",
+     "14 Oct 2026 22:00:00", "2026-10-14 10:00 PM", "14/10/2026 22:00"],
+)  # fmt: skip
+def test_times_written_in_other_ways_are_of_the_accounts_zone(text: str) -> None:
+    assert moment(text, BERLIN) == datetime(2026, 10, 14, 20, tzinfo=UTC)
