@@ -84,13 +84,23 @@ async def simulate_click(ctx: Context, new: Simulated) -> Simulation:
             return _result(plan, steps, reason=Reason.PAUSED, url=url)
     if plan.to_site and plan.site and not plan.site.paused:
         steps.append(f"the campaign leads to site {plan.site.code}, whose links carry the click on to the offers")
-        return _result(plan, steps, reason=Reason.CHOSEN, url=f"{plan.site.url}?click={_EXAMPLE_ID}")
+        reason = Reason.PAUSED if plan.paused else Reason.CHOSEN
+        return _result(plan, steps, reason=reason, url=f"{plan.site.url}?click={_EXAMPLE_ID}")
     doors = await _doors(ctx, known, plan, steps)
     found = pick(plan.rotation, visitor, doors=doors, bound=bound if plan.binding else 0, roll=0.0)
     steps += _told(plan, known, visitor, found.rule)
     offer = known.offers.get(found.offer_id)
-    steps.append(f"offer {offer.code if offer else 'none'}: {_WHY[found.reason]}")
-    return _landing(plan, offer, new, ctx.now, steps, rule=found.rule, reason=found.reason)
+    reason = Reason.PAUSED if plan.paused and offer else found.reason
+    steps.append(f"offer {offer.code if offer else 'none'}: {_WHY[reason]}")
+    return _landing(plan, offer or _left(plan, known), new, ctx.now, steps, rule=found.rule, reason=reason)
+
+
+def _left(plan: CampaignPlan, known: Plans) -> OfferPlan | None:
+    """Where visitors go although nothing is open, for want of anything else: a full offer rather than a paused one."""
+    if plan.fallback or (plan.site and not plan.site.paused):
+        return None
+    mine = [known.offers[one.offer_id] for one in plan.rotation.shares if one.offer_id in known.offers]
+    return next((one for one in mine if not one.paused), mine[0] if mine else None)
 
 
 def _landing(

@@ -8,7 +8,7 @@ from bot.command import parse, run
 from bot.commands import click_show, simulate_click  # noqa: F401  registers them
 from bot.context import Actor, Context
 from storage.ledger.errors import Missing
-from storage.ledger.facts import Role
+from storage.ledger.facts import Reason, Role
 from storage.tables import clicks
 from tests.hub.click_desk import Desk, desk
 
@@ -53,6 +53,32 @@ async def test_a_simulation_knows_pauses_caps_and_sites(sqlite_url: str) -> None
         await d.campaign("walled", {}, site_id=site)
         landing = (await say(d, "simulate click walled")).url
         assert landing == "https://track.example.test/s/wall?click=0123456789abcdefghjkmnp"
+
+
+async def test_a_simulation_says_what_a_click_then_gets(sqlite_url: str) -> None:
+    async with desk(sqlite_url) as d:
+        await d.offer("a")
+        await d.offer("off", status="paused")
+        await d.offer("full", cap=1, cap_event="click", cap_period="day")
+        await d.campaign("fill", {"full": 1})
+        await d.get("/c/fill", ip="192.0.2.99")
+        wall, shut = await d.site("wall", "a"), await d.site("shut", "a", status="paused")
+        rules = [{"if": {"device": "mobile"}, "offers": ["off"]}]
+        kinds = {
+            "plain": ({"a": 1}, {}), "shut": ({"off": 1}, {}), "both": ({"full": 1, "off": 1}, {}), "none": ({}, {}),
+            "paused": ({"a": 1}, {"status": "paused"}), "rules": ({"a": 1}, {"rules": rules}),
+            "back": ({"off": 1}, {"fallback_url": "https://back.example.test/"}),
+            "asleep": ({"a": 1}, {"fallback_url": "https://back.example.test/", "status": "paused"}),
+            "to-wall": ({}, {"site_id": wall}), "off-wall": ({}, {"site_id": wall, "status": "paused"}),
+            "last-wall": ({"off": 1}, {"site_id": wall, "direct": True}), "to-shut": ({}, {"site_id": shut}),
+        }  # fmt: skip
+        for code, (shares, more) in kinds.items():
+            await d.campaign(code, shares, **more)
+            said = await say(d, f"simulate click {code}")
+            answer = await d.get(f"/c/{code}", ip="192.0.2.1")
+            click = (await d.stored())[-1]
+            assert (said.url or "").partition("?")[0] == answer.location.partition("?")[0], code
+            assert said.reason == Reason(click.reason).name.lower(), code
 
 
 async def test_a_click_is_shown_with_every_field(database_url: str) -> None:
