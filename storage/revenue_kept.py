@@ -2,10 +2,11 @@
 
 import zlib
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -13,7 +14,7 @@ from storage.day_facts import span
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Report
 from storage.revenue_rows import Origin
-from storage.tables import revenue_reports, settled_days
+from storage.tables import revenue_reports, settled_days, sync_runs
 
 _packer = msgspec.msgpack.Encoder()
 
@@ -102,3 +103,49 @@ async def settle_days(
     rows = [{"account_id": of.account_id, "day": day, "team_id": of.team_id, "settled_at": of.now} for day in over]
     if rows:
         await tx.execute(upsert(settled_days).on_conflict_do_nothing(), rows)
+
+
+async def resettle(tx: AsyncConnection, account: Row[Any], zone: ZoneInfo) -> None:
+    """The account's days end elsewhere in another zone: of the latest ones, settle again those that had been over.
+
+    A day is settled if a sync that asked for it began after its end; of an upload only its own moment counts.
+    """
+    s = settled_days.c
+    since = ((account.last_success_at or account.created_at) - _LATEST).date()
+    mine = s.account_id == account.id, s.day >= since
+    stood = {row.day: row.settled_at for row in await tx.execute(select(s.day, s.settled_at).where(*mine))}
+    runs = await _done(tx, account.id)
+    for day in sorted(set(stood).union(*(run.days for run in runs))):
+        end = span(day, zone)[1].astimezone(UTC)
+        if day < since or (day in stood and stood[day] >= end):
+            continue
+        at = min((run.at for run in runs if day in run.days and run.at >= end), default=None)
+        await tx.execute(delete(settled_days).where(s.account_id == account.id, s.day == day))
+        if at is not None:
+            row = {"account_id": account.id, "day": day, "team_id": account.team_id, "settled_at": at}
+            await tx.execute(insert(settled_days).values(row))
+
+
+_LATEST = timedelta(days=12)  # of days settled long after their end no zone makes a difference: 26 hours at most
+
+
+class _Done(msgspec.Struct, frozen=True):
+    """A sync that came to its end: when it began, and the latest days it asked for."""
+
+    at: datetime
+    days: frozenset[date]
+
+
+async def _done(tx: AsyncConnection, account_id: int) -> list[_Done]:
+    r = sync_runs.c
+    query = select(r.started_at, r.from_day, r.to_day).where(
+        r.account_id == account_id, r.state == "done", r.again.is_(None)
+    )
+    found = []
+    for row in await tx.execute(query.order_by(r.id.desc()).limit(20)):
+        today = row.started_at.date()
+        first = max(row.from_day or today - _LATEST / 2, today - _LATEST)
+        last = min(row.to_day or today, today)
+        days = frozenset(first + timedelta(days=n) for n in range((last - first).days + 1))
+        found.append(_Done(row.started_at, days))
+    return found

@@ -12,7 +12,7 @@ from bot.command import command
 from bot.context import Context, Sample
 from bot.listing import Listing, Page
 from bot.message import Block, Button, Buttons, Fields, Message, Notice, Table, Text
-from storage import accounts, caps, names, offers, syncs
+from storage import accounts, caps, names, offers, revenue_kept, syncs
 from storage.accounts import Account
 from storage.entities import page
 from storage.ledger.errors import ConnectorError, Refused
@@ -173,6 +173,7 @@ async def edit_account(ctx: Context, new: AccountEdit) -> AccountShown:
     if new.tag_from is not None or new.timezone is not None:
         await offers.touch_revenue(ctx.tx, row.id)
     if new.timezone is not None:
+        await revenue_kept.resettle(ctx.tx, row, checked.zone)
         await caps.recount_account(ctx.tx, row.id, ctx.now, ctx.deployment.zone)
     return await _noted(ctx, row.id, sample=sample, before=before)
 

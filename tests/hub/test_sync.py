@@ -266,6 +266,32 @@ async def test_an_answer_known_by_heart_still_settles_days_and_one_that_comes_ba
         assert (again["state"], again["rows"], again["revisions"], await is_settled()) == ("idle", 3, 0, True)
 
 
+async def test_another_time_zone_settles_the_days_that_were_over_there(opened: Callable[[], Any]) -> None:
+    async with synced(opened) as (team, _casino):
+
+        async def settled_to() -> str:
+            async with team.runtime.database.read() as tx:
+                days = (await tx.execute(select(settled_days.c.day))).scalars()
+                return str(max(days))
+
+        assert await settled_to() == "2026-10-19"
+        await team.say("account edit main timezone=Pacific/Kiritimati test=false")  # the 21st there since 10:00 UTC
+        assert await settled_to() == "2026-10-20"
+        await team.say("account edit main timezone=Etc/GMT+12 test=false")  # the 20th there since 12:00 UTC
+        assert await settled_to() == "2026-10-19"
+        team.clock.later(hours=20)
+        await team.say("sync now main")
+        await team.sync()
+        await team.say("account edit main timezone=UTC test=false")
+        assert await settled_to() == "2026-10-20"
+        await team.say("account edit main timezone=America/Los_Angeles test=false")
+        assert await settled_to() == "2026-10-20"
+        await team.say("account edit main timezone=Etc/GMT+12 test=false")
+        assert await settled_to() == "2026-10-19"
+        report = await team.say("stats 2026-10-19..2026-10-19 by day")
+        assert [one["settlement"] for one in report["rows"] + report["unassigned"]] == ["settled"]
+
+
 async def test_a_known_answer_is_read_again_when_the_account_reads_it_otherwise(opened: Callable[[], Any]) -> None:
     async with synced(opened) as (team, _casino):
         week = "sync now main from=2026-09-20 to=2026-10-20"
