@@ -61,17 +61,31 @@ class Shared:
     """Kept while several digests are made of one moment: most of them tell the same."""
 
     standing: dict[Key, _Standing] = field(default_factory=dict)
+    news: dict[tuple[Key, datetime], _News] = field(default_factory=dict)
     messages: dict[tuple[Key, _News, str], Message] = field(default_factory=dict)
+
+
+def known(wanted: Wanted, shared: Shared) -> Message | None:
+    """The digest message if the very same was built before; it costs no look into the database."""
+    key = _key(wanted)
+    news = shared.news.get((key, wanted.told_until))
+    return None if news is None else shared.messages.get((key, news, wanted.late))
+
+
+def _key(wanted: Wanted) -> Key:
+    return wanted.team_id, wanted.first, wanted.last, wanted.every, wanted.campaigns
 
 
 async def build(tx: AsyncConnection, wanted: Wanted, shared: Shared | None = None) -> Message:
     """The digest message as it would be sent now."""
     shared = shared or Shared()
-    key = wanted.team_id, wanted.first, wanted.last, wanted.every, wanted.campaigns
+    key = _key(wanted)
     if key not in shared.standing:
         shared.standing[key] = await _standing(tx, wanted)
     standing = shared.standing[key]
-    news = await _news(tx, wanted, standing.account_ids)
+    if (key, wanted.told_until) not in shared.news:
+        shared.news[key, wanted.told_until] = await _news(tx, wanted, standing.account_ids)
+    news = shared.news[key, wanted.told_until]
     if (key, news, wanted.late) not in shared.messages:
         shared.messages[key, news, wanted.late] = digest.message(msgspec.structs.replace(
             standing.facts, restated=news.restated, vanished=news.vanished, late=wanted.late,

@@ -20,8 +20,8 @@ from storage.subscriptions import Due
 log = structlog.get_logger()
 
 
-BATCH = 10  # a batch holds the write lock for a millisecond or two
-PAUSE = 0.03  # seconds after each: building takes two milliseconds, and clicks want the rest
+BATCH = 3  # a batch holds the write lock and the event loop for two milliseconds
+PAUSE = 0.08  # seconds after each batch: faster than they can be sent, slow enough for clicks
 LONGEST = 10.0  # seconds of one tick, less than its lease; the next one goes on
 LATE = timedelta(seconds=15)  # a restart takes longer
 
@@ -50,27 +50,31 @@ async def tick(runtime: Runtime) -> int:
 
 async def _queue_all(runtime: Runtime, straight: Straight, now: datetime) -> int:
     queued, shared, end = 0, digest_loading.Shared(), monotonic() + LONGEST
-    while True:
+    seen: set[int] = set()
+    while monotonic() < end:
         async with runtime.database.read() as tx:
-            waiting = await subscriptions.due(tx, now, limit=BATCH)
+            waiting = await subscriptions.due(tx, now, limit=BATCH, but=seen)
+        if not waiting:
+            break
+        seen |= {one.id for one in waiting}
         ready = [built for one in waiting if (built := await _built(runtime, one, shared, now)) is not None]
-        sent = await straight.run(lambda tx, ready=ready: _queue(tx, ready, now)) if ready else 0  # type: ignore[misc]
-        queued += sent
-        if not sent or monotonic() > end:
-            return queued
+        queued += await straight.run(lambda tx, ready=ready: _queue(tx, ready, now))  # type: ignore[misc]
+        await asyncio.sleep(PAUSE)
+    return queued
 
 
 async def _built(runtime: Runtime, one: Due, shared: digest_loading.Shared, now: datetime) -> Built | None:
     """Messages are built on a read transaction: only claiming and queueing hold the write lock."""
-    due, missed = latest_due(one.schedule, one.next_at, now)
-    wanted = _wanted(runtime, one, due, now=now, note=_note(one, due, missed, now))
     try:
+        due, missed = latest_due(one.schedule, one.next_at, now)
+        wanted = _wanted(runtime, one, due, now=now, note=_note(one, due, missed, now))
+        if (known := digest_loading.known(wanted, shared)) is not None:
+            return Built(one, due, known)
         async with runtime.database.read() as tx:
             message = await digest_loading.build(tx, wanted, shared)
     except Exception as error:  # the others get theirs; this one is tried again at the next tick
         log.error("digest failed", subscription=one.id, error=type(error).__name__, exc_info=error)
         return None
-    await asyncio.sleep(PAUSE)
     return Built(one, due, message)
 
 

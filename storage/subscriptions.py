@@ -1,6 +1,6 @@
 """Digest subscriptions: which room wants one, when, and claiming each due moment exactly once."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, time
 from typing import Any
 
@@ -103,11 +103,12 @@ async def remove(tx: AsyncConnection, subscription_id: int) -> None:
     await tx.execute(delete(subscriptions).where(subscriptions.c.id == subscription_id))
 
 
-async def due(tx: AsyncConnection, now: datetime, *, limit: int) -> list[Due]:
-    """Subscriptions whose moment has come, longest waiting first."""
+async def due(tx: AsyncConnection, now: datetime, *, limit: int, but: Collection[int] = ()) -> list[Due]:
+    """Subscriptions whose moment has come, longest waiting first; without the ids `but`."""
     query = (
         select(subscriptions)
         .where(subscriptions.c.next_at <= now, subscriptions.c.disabled_at.is_(None))
+        .where(subscriptions.c.id.not_in(but))
         .order_by(subscriptions.c.next_at, subscriptions.c.id)
         .limit(limit)
     )

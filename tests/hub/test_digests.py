@@ -5,13 +5,15 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import select
+import pytest
+from sqlalchemy import select, update
 
+from hub import digests
 from hub.digests import tick
 from hub.runtime import Runtime
 from hub.settings import read_settings
 from storage.secrets import Box
-from storage.tables import messages
+from storage.tables import messages, subscriptions
 from tests.bot.asking import Asker, asking
 
 Opened = Callable[[], Any]
@@ -66,13 +68,27 @@ async def test_one_missed_while_down_comes_once_late_with_a_note(opened: Opened)
         assert await tick(runtime_of(say)) == 0
 
 
-async def test_a_hundred_rooms_at_once_get_theirs(opened: Opened) -> None:
+async def test_many_rooms_at_once_get_theirs(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digests, "PAUSE", 0.0)
     async with asking(opened) as say:
         for n in range(60):
             await say(f"digest subscribe at=12:01 channel=telegram:-100{n}")
         say.now += timedelta(minutes=2)
         assert await tick(runtime_of(say)) == 60
         assert len(await queued(say)) == 60
+
+
+async def test_digests_that_cannot_be_made_do_not_keep_others_from_theirs(opened: Opened) -> None:
+    async with asking(opened) as say:
+        for n in range(digests.BATCH + 1):
+            await say(f"digest subscribe at=12:01 channel=telegram:-100{n}")
+        good = await say("digest subscribe at=12:02 channel=slack:C0123456")
+        async with say.database.begin() as tx:
+            broken = subscriptions.c.id != good["id"]
+            await tx.execute(update(subscriptions).where(broken).values(timezone="Mars/Olympus"))
+        say.later(minutes=3)
+        assert await tick(runtime_of(say)) == 1
+        assert [row.subscription_id for row in await queued(say)] == [good["id"]]
 
 
 async def test_a_weekly_digest_covers_the_week_before(opened: Opened) -> None:
