@@ -65,7 +65,7 @@ async def test_a_simulation_says_what_a_click_then_gets(sqlite_url: str) -> None
         wall, shut = await d.site("wall", "a"), await d.site("shut", "a", status="paused")
         rules = [{"if": {"device": "mobile"}, "offers": ["off"]}]
         kinds = {
-            "plain": ({"a": 1}, {}), "shut": ({"off": 1}, {}), "both": ({"full": 1, "off": 1}, {}), "none": ({}, {}),
+            "plain": ({"a": 1}, {}), "shut": ({"off": 1}, {}), "both": ({"full": 1, "off": 0}, {}), "none": ({}, {}),
             "paused": ({"a": 1}, {"status": "paused"}), "rules": ({"a": 1}, {"rules": rules}),
             "back": ({"off": 1}, {"fallback_url": "https://back.example.test/"}),
             "asleep": ({"a": 1}, {"fallback_url": "https://back.example.test/", "status": "paused"}),
