@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import structlog
 from litestar import Litestar, Response, get
 from litestar.exceptions import HTTPException
 from litestar.types import ControllerRouterHandler
@@ -20,6 +21,8 @@ from hub.settings import Settings
 from hub.sites import Sites
 from hub.timetable import TIMETABLE
 from storage.ledger.errors import CasinoFluxError
+
+log = structlog.get_logger()
 
 ROLES = ("hub", "jobs", "bots")
 
@@ -75,7 +78,7 @@ def create_app(settings: Settings, *, only: str | None = None) -> Hub:
             yield
         finally:
             for part in reversed(started):
-                await part.stop()
+                await _stop(part)
             await runtime.database.close()
 
     app = Hub(
@@ -91,6 +94,14 @@ def create_app(settings: Settings, *, only: str | None = None) -> Hub:
     )
     app.runtime, app.clicks, app.postbacks, app.sites = runtime, clicks, postbacks, sites
     return app
+
+
+async def _stop(part: Any) -> None:
+    """One part that cannot be stopped (the database is away) must not keep the others from putting their work down."""
+    try:
+        await part.stop()
+    except Exception as error:
+        log.error("a part could not be stopped", part=type(part).__name__, error=type(error).__name__, exc_info=error)
 
 
 def _handlers(runtime: Runtime, chats: Chats, sites: Sites) -> list[ControllerRouterHandler]:

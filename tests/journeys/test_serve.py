@@ -1,6 +1,8 @@
 """`casinoflux serve` as its owner meets it: killed, stopped, started wrong, watched."""
 
+import sqlite3
 import threading
+from contextlib import closing
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -69,6 +71,24 @@ def test_a_stop_drains_and_exits_with_0(deploy_sqlite: Deploy) -> None:
         one.start()
     wait_for(lambda: sum(len(one.answered) for one in threads) > 100, "clicks to come in")
     assert hub.stop() == 0, hub.log()
+
+
+@pytest.mark.slow
+def test_a_stop_while_the_database_is_locked_exits_with_0_and_keeps_every_click(deploy_sqlite: Deploy) -> None:
+    hub = deploy_sqlite()
+    hub.start()
+    link = campaign(hub)
+    with closing(sqlite3.connect(hub.settings["DATABASE_URL"].partition("///")[2], isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        browser = {"user-agent": BROWSER, "x-forwarded-for": "203.0.113.5"}
+        places = [httpx.get(link, headers=browser, timeout=10).headers["location"] for _ in range(5)]
+        assert hub.stop() == 0, hub.log()
+        other.execute("ROLLBACK")
+    hub.start()
+    clicks = [parse_qs(urlsplit(place).query)["s"][0] for place in places]
+    wait_for(
+        lambda: {hub.try_post("click/show", click_id=one).status_code for one in clicks} == {200}, "the spool drained"
+    )
 
 
 @pytest.mark.slow
