@@ -17,6 +17,10 @@ _FORMS = {
 }
 
 
+#: A channel picked from Slack's own list while typing.
+_PICKED = re.compile(r"<#(?P<room>[CG][A-Z0-9]{2,})(?:\|[^>]*)?>")
+
+
 class Channel(msgspec.Struct, frozen=True, kw_only=True):
     """A place to post: face, Slack workspace (or empty), channel or chat id, thread or topic."""
 
@@ -33,6 +37,8 @@ def read(text: str) -> Channel:
     word = text.strip()
     if word.lower() == "terminal":
         return Channel(face="terminal", room="terminal")
+    if picked := _PICKED.fullmatch(word.partition(":")[2] if word.lower().startswith("slack:") else word):
+        return Channel(face="slack", room=picked["room"])
     face, _, rest = word.partition(":")
     form = _FORMS.get(face.lower())
     match = form.fullmatch(rest.strip()) if form else None

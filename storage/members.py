@@ -1,5 +1,6 @@
 """Members of a team, their roles, and the one-time codes that invite them."""
 
+import re
 import secrets
 from datetime import datetime, timedelta
 
@@ -11,8 +12,9 @@ from storage import names
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.secrets import token_hash
-from storage.tables import invites, members
+from storage.tables import identities, invites, members
 
+_MENTION = re.compile(r"<@([UW][A-Z0-9]+)(?:\|[^>]*)?>")
 INVITE_GOOD_FOR = timedelta(hours=24)
 
 
@@ -80,7 +82,13 @@ async def get(tx: AsyncConnection, member_id: int) -> Member:
 
 
 async def find(tx: AsyncConnection, team_id: int, word: str) -> Member:
-    """The member of that code, name or id. Raises Missing at `member`; one who was removed is missing too."""
+    """The member of that code, name or id, or mentioned on Slack. Raises Missing at `member`; one who was removed is
+    missing too."""
+    if mentioned := _MENTION.fullmatch(word.strip()):
+        query = select(identities.c.member_id).where(
+            identities.c.team_id == team_id, identities.c.face == "slack", identities.c.user == mentioned[1]
+        )
+        word = str((await tx.execute(query.limit(1))).scalar() or word)
     row = await names.find(tx, members, team_id, word, field="member")
     if row.removed_at is not None:
         raise Refused(f"{row.name} was removed: invite them again", field="member")

@@ -4,9 +4,10 @@ import json
 import re
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
-from storage.tables import campaign_offers
+from storage.ledger.facts import Role
+from storage.tables import campaign_offers, offers
 from tests.bot.chatting import Chatting, eventually
 from tests.bot.conftest import Chat
 from tests.bot.test_telegram import latest
@@ -115,3 +116,25 @@ async def test_settings_tell_what_a_chat_is_sent(chat: Chat) -> None:
         told = (await one.tell("/settings"))["text"]
         assert "Anna" in told or "anna, owner" in told
         assert "Daily 08:00" in told
+
+
+async def test_people_and_channels_may_be_mentioned_on_slack(chat: Chat) -> None:
+    async with chat() as one:
+        await one.flux(f"join {await one.invite()}")
+        await one.flux(f"join {await one.invite(Role.VIEWER)}", user="U0BOB", user_name="bob")
+        assert "bob (bob) · buyer" in (await one.flux("member role <@U0BOB|bob> buyer"))["text"]
+        assert "no member" in (await one.flux("member role <@U0EVE> buyer"))["text"]
+        told = json.dumps(await one.flux("digest subscribe channel=<#C0OTHER|general>"))
+        assert "slack:C0OTHER" in told
+
+
+async def test_a_form_sent_in_after_its_offer_is_gone_says_so_at_the_field(chat: Chat) -> None:
+    async with chat() as one:
+        await one.flux(f"join {await one.invite()}")
+        await ready(one, one.flux)
+        await one.flux("offer edit lucky-one")
+        view = (await one.on(one.slack, "views"))[-1]
+        async with one.database.begin() as tx:
+            await tx.execute(delete(offers).where(offers.c.code == "lucky-one"))
+        wrong = await one.on(one.slack, "submit", view=view, values={"tag": "new"})
+        assert "no offer 'lucky-one'" in json.loads(wrong["body"])["errors"]["offer"]
