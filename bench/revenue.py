@@ -26,6 +26,7 @@ from sqlalchemy import func, insert, select
 
 from bench.stage import Line, folder, free_port, table
 from hub import sync
+from hub.memory import few_arenas
 from hub.ports import HubPorts
 from hub.runtime import Runtime
 from hub.settings import Settings
@@ -267,6 +268,7 @@ if __name__ == "__main__":
         stand_in(int(sys.argv[2]), int(sys.argv[3]))
     elif sys.argv[1:2] == ["work"]:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        few_arenas()
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
         print(json.dumps(asyncio.run(work(*sys.argv[2:]))))
     else:

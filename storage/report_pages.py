@@ -207,9 +207,13 @@ async def make_usual(
     for by in USUAL:
         seen = msgspec.structs.replace(view, by=by)
         for day, cells in days.items():
-            page = _packer.encode(page_of(day, cells, seen))
-            made[day].append((form_of(by, query.currency), zlib.compress(page, 1)))
+            page = await asyncio.to_thread(_packed, day, cells, seen)
+            made[day].append((form_of(by, query.currency), page))
     return made
+
+
+def _packed(day: date, cells: Sequence[Cell], view: View) -> bytes:
+    return zlib.compress(_packer.encode(page_of(day, cells, view)), 1)
 
 
 async def keep(tx: AsyncConnection, team_id: int, day: date, version: int, pages: Sequence[tuple[str, bytes]]) -> None:

@@ -1,5 +1,6 @@
 """Days that moved are merged anew, whole: touch marks read first, cells recomputed, marks deleted last."""
 
+import asyncio
 from collections.abc import Collection, Iterable
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -14,7 +15,7 @@ from storage.asked import Asked
 from storage.day_facts import catalogue, day_facts
 from storage.engine import Database
 from storage.ledger.attribution import Catalogue
-from storage.ledger.merge import merge_day
+from storage.ledger.merge import DayFacts, merge_day
 from storage.ledger.pages import version_of
 from storage.report_view import ReportQuery
 from storage.tables import accounts, click_rollup, conversions, merged, offers, revenue, teams, touched
@@ -24,6 +25,7 @@ from storage.types import EPOCH_DAY
 BATCH = 4
 
 _CHUNK = 500
+_FEW = 200  # revenue rows that are merged on the spot: with more of them clicks would notice
 _AT_REST = timedelta(days=2)  # days this old hardly move any more: pages made of them last
 
 _encoder = msgspec.json.Encoder()
@@ -87,7 +89,11 @@ async def _merge(
     c = conversions.c
     that_day = c.team_id == team_id, c.day == day, c.account_id.is_not(None)
     seen = (await tx.execute(select(c.account_id, c.offer_id).where(*that_day).distinct())).all()
-    cells = _encoder.encode(merge_day(await day_facts(tx, Asked(team_id=team_id, zone=zone), day), named))
+    facts = await day_facts(tx, Asked(team_id=team_id, zone=zone), day)
+    if len(facts.revenue) < _FEW:
+        cells = _merged_cells(facts, named)
+    else:
+        cells = await asyncio.to_thread(_merged_cells, facts, named)
     return Merged(
         team_id=team_id,
         day=day,
@@ -97,6 +103,10 @@ async def _merge(
         accounts=frozenset(row.account_id for row in seen),
         offers=frozenset(row.offer_id for row in seen),
     )
+
+
+def _merged_cells(facts: DayFacts, named: Catalogue) -> bytes:
+    return _encoder.encode(merge_day(facts, named))
 
 
 async def _pages(
