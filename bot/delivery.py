@@ -123,8 +123,8 @@ class Delivery:
         """How many messages may go now: a bucket that fills by the second."""
         at, used = asyncio.get_running_loop().time(), process_time()
         lasted = max(at - self._asked_at, 0.001)
-        pace = GENTLE if (used - self._used) / lasted > BUSY else PER_SECOND
-        self._allowance = min(float(PER_SECOND), self._allowance + lasted * pace)
+        pace = float(GENTLE if (used - self._used) / lasted > BUSY else PER_SECOND)
+        self._allowance = min(pace, self._allowance + lasted * pace)
         self._asked_at, self._used = at, used
         return int(self._allowance)
 

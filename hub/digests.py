@@ -23,6 +23,7 @@ log = structlog.get_logger()
 BATCH = 3  # a batch holds the write lock and the event loop for two milliseconds
 PAUSE = 0.08  # seconds after each batch: faster than they can be sent, slow enough for clicks
 LONGEST = 10.0  # seconds of one tick, less than its lease; the next one goes on
+MOMENT = timedelta(minutes=1)  # as long, what several digests tell alike is not looked up anew
 LATE = timedelta(seconds=15)  # a restart takes longer
 
 
@@ -39,6 +40,7 @@ async def tick(runtime: Runtime) -> int:
     now = runtime.clock()
     async with runtime.database.read() as tx:
         if not await subscriptions.due(tx, now, limit=1):
+            runtime.state.pop("digests", None)
             return 0
     straight = Straight(runtime.database)
     await straight.open()
@@ -49,7 +51,7 @@ async def tick(runtime: Runtime) -> int:
 
 
 async def _queue_all(runtime: Runtime, straight: Straight, now: datetime) -> int:
-    queued, shared, end = 0, digest_loading.Shared(), monotonic() + LONGEST
+    queued, shared, end = 0, _shared(runtime, now), monotonic() + LONGEST
     seen: set[int] = set()
     while monotonic() < end:
         async with runtime.database.read() as tx:
@@ -61,6 +63,15 @@ async def _queue_all(runtime: Runtime, straight: Straight, now: datetime) -> int
         queued += await straight.run(lambda tx, ready=ready: _queue(tx, ready, now))  # type: ignore[misc]
         await asyncio.sleep(PAUSE)
     return queued
+
+
+def _shared(runtime: Runtime, now: datetime) -> digest_loading.Shared:
+    """What is the same for digests of one moment, kept while they go out tick by tick."""
+    kept: tuple[datetime, digest_loading.Shared] | None = runtime.state.get("digests")
+    if kept is None or now - kept[0] >= MOMENT:
+        kept = now, digest_loading.Shared()
+    runtime.state["digests"] = kept
+    return kept[1]
 
 
 async def _built(runtime: Runtime, one: Due, shared: digest_loading.Shared, now: datetime) -> Built | None:

@@ -68,6 +68,7 @@ class Post:
     async def run(self) -> None:
         """One round without waiting for the rooms' pace."""
         self.delivery._free_at.clear()
+        self.delivery._allowance = float(delivery.PER_SECOND)
         await self.delivery.tick()
         await self.delivery.drain()
 
@@ -208,7 +209,7 @@ async def test_many_at_once_go_no_faster_than_telegram_allows(opened: Callable[[
     async with posting(opened) as one:
         for n in range(60):
             await one.queue(await one.room(f"C{n}"), f"m{n}")
-        assert await one.delivery.tick() == delivery.PER_SECOND
+        assert delivery.GENTLE <= await one.delivery.tick() <= delivery.PER_SECOND
         assert await one.delivery.tick() <= delivery.PER_SECOND // 2
         await one.delivery.drain()
 
