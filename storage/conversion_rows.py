@@ -225,7 +225,7 @@ async def write_states(
             micros(row["occurred_at"]), days(row["day"]),
         ))  # fmt: skip
     if rows:
-        await _STATES.insert(tx, rows)
+        await _STATES.append(tx, rows)
 
 
 async def put_right(tx: AsyncConnection, changes: Sequence[Change], stored: Mapping[int, Request]) -> None:

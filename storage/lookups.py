@@ -16,7 +16,7 @@ class Lookup:
     """A query for the rows whose columns are each among given values.
 
     On the straight way its text is kept for each number of values (powers of two; the last value is repeated), so that
-    asking costs what SQLite costs; elsewhere it is an ordinary statement. Rows are told by position, for they may be
+    asking costs what SQLite costs; elsewhere it is an ordinary statement, of which PostgreSQL then has to prepare few. Rows are told by position, for they may be
     plain tuples.
     """
 
@@ -31,10 +31,10 @@ class Lookup:
         """Rows for which every column is among its values, in any order; none if any of them is empty."""
         if not all(values):
             return ()
-        if not isinstance(tx, AtOnce):
-            among = (column.in_(given) for column, given in zip(self._columns, values, strict=True))
-            return [tuple(row) for row in await tx.execute(self._query.where(*among))]
         padded = [_padded(given) for given in values]
+        if not isinstance(tx, AtOnce):
+            among = (column.in_(given) for column, given in zip(self._columns, padded, strict=True))
+            return [tuple(row) for row in await tx.execute(self._query.where(*among))]
         text, constants = self._text(tuple(map(len, padded)))
         rows = tx.fetch(text, [*constants, *(value for given in padded for value in given)])
         return [self._read(row) for row in rows] if self._readings else rows

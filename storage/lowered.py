@@ -5,11 +5,12 @@ from functools import cached_property
 from typing import Any
 
 import msgspec
-from sqlalchemy import Column, MetaData, Table, Text, TypeDecorator, Update, insert, update
+from sqlalchemy import Boolean, Column, MetaData, Table, Text, TypeDecorator, Update, insert, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.straight import AtOnce
 
+_IDS = text("SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_series(1, :n)")
 #: No number, in a column that may be null. Python's sqlite3 takes four times as long to bind None.
 NO_NUMBER = -(1 << 63)
 _MISSING = {"", NO_NUMBER}
@@ -27,6 +28,7 @@ class Lowered:
         self.table = Table(table.name, MetaData(), *columns)
         self.names = tuple(names)
         self._nullable = [n for n, name in enumerate(names) if table.c[name].nullable]
+        self._flags = [n for n, name in enumerate(names) if isinstance(table.c[name].type, Boolean)]
         self._apart = tuple(names.index(name) for name in told_apart_by)
 
     @cached_property
@@ -43,7 +45,37 @@ class Lowered:
         """Insert rows; their new ids, in order."""
         if isinstance(tx, AtOnce):
             return tx.insert(self.table.name, self.text, rows)
+        if tx.dialect.name == "postgresql":
+            return await self._copied(tx, rows)
         return await self._told_apart(tx, rows)
+
+    async def _copied(self, tx: AsyncConnection, rows: Sequence[tuple[Any, ...]]) -> list[int]:
+        """By COPY, under ids taken from the table's sequence: a tenth of what inserting costs.
+
+        The ids are asked for by SQLAlchemy, so that its transaction has begun on the connection that copies.
+        """
+        drawn = await tx.execute(_IDS, {"table": self.table.name, "n": len(rows)})
+        ids = sorted(int(number) for number in drawn.scalars())
+        await self._copy(tx, [(number, *self._typed(row)) for number, row in zip(ids, rows, strict=True)], "id")
+        return ids
+
+    async def append(self, tx: AsyncConnection, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert rows whose ids nobody needs to know, after another statement of the same transaction."""
+        if isinstance(tx, AtOnce) or tx.dialect.name != "postgresql":
+            await self.insert(tx, rows)
+        else:
+            await self._copy(tx, [self._typed(row) for row in rows])
+
+    async def _copy(self, tx: AsyncConnection, records: Sequence[Sequence[Any]], *first: str) -> None:
+        connection = (await tx.get_raw_connection()).driver_connection
+        assert connection is not None  # noqa: S101 - it has been asked before
+        await connection.copy_records_to_table(self.table.name, records=records, columns=[*first, *self.names])
+
+    def _typed(self, row: tuple[Any, ...]) -> list[Any]:
+        values = self._nulled(row)
+        for n in self._flags:
+            values[n] = bool(values[n])
+        return values
 
     async def _told_apart(self, tx: AsyncConnection, rows: Sequence[tuple[Any, ...]]) -> list[int]:
         """Databases do not promise the order of RETURNING, and asking SQLAlchemy to sort it costs a statement a row.
