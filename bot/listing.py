@@ -5,6 +5,7 @@ from typing import Annotated, Generic, TypeVar
 import msgspec
 
 from bot.arguments import Arguments
+from storage.entities import MAX_PAGE
 
 Item = TypeVar("Item")
 
@@ -12,7 +13,7 @@ Item = TypeVar("Item")
 class Listing(Arguments):
     """A page of a list."""
 
-    limit: Annotated[int, msgspec.Meta(description="how many at most")] = 50
+    limit: Annotated[int, msgspec.Meta(description="how many at most", ge=1, le=MAX_PAGE)] = 50
     after: Annotated[str | None, msgspec.Meta(description="`next` of the page before")] = None
 
 

@@ -37,7 +37,7 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
 
 async def forecast(tx: AsyncConnection, query: ReportQuery) -> Forecast:
     """What the query's provisional days may bring, and how such estimates did before."""
-    wide = msgspec.structs.replace(query, by=("day", "offer"), first=query.first - HISTORY)
+    wide = msgspec.structs.replace(query, by=("day", "offer"), first=max(query.first, date.min + HISTORY) - HISTORY)
     report = await merged_report(tx, wide)
     by_offer: dict[str, list[ReportRow]] = {}
     for row in report.rows:

@@ -36,5 +36,6 @@ async def list_audit(ctx: Context, new: AuditPage) -> Page[Recorded]:
     """Every change, latest first."""
     if not 1 <= new.limit <= MAX_PAGE:
         raise Refused(f"limit: between 1 and {MAX_PAGE}", field="limit")
-    found = await audits.page(ctx.tx, ctx.team_id, limit=new.limit, after=cursor(new.after))
-    return Page(found, str(found[-1].id) if len(found) == new.limit else None)
+    found = await audits.page(ctx.tx, ctx.team_id, limit=new.limit + 1, after=cursor(new.after))
+    shown = found[: new.limit]
+    return Page(shown, str(shown[-1].id) if len(found) > new.limit else None)

@@ -37,6 +37,7 @@ def test_the_api_is_what_the_contract_says(hub: Deployment) -> None:
         ("campaign/create", {}, 400, "name"), ("campaign/create", {"name": "x", "ofers": []}, 400, "ofers"),
         ("campaign/create", {"name": "x", "offers": ["nope"]}, 400, "offers"),
         ("offer/show", {"offer": "nope"}, 404, "offer"),
+        ("postback/sent", {"limit": -1}, 400, "limit"), ("audit", {"limit": 501}, 400, "limit"),
         ("report/merged", {"from": "2026-10-02", "to": "2026-10-01"}, 400, "to"),
         ("token/create", {"name": "x", "role": "king"}, 400, "role"), ("offer/list", {"limit": 0}, 400, "limit"),
     ],
@@ -68,6 +69,7 @@ def test_what_is_no_json_or_no_route_is_said(hub: Deployment) -> None:
     assert (deep.status_code, deep.json()["field"]) == (400, "body")
     far = hub.http.get("/api/v1/campaign/list", params={"after": "9" * 30}, headers=headers)
     assert (far.status_code, far.json()["field"]) == (400, "after")
+    assert hub.get("forecast", **{"from": "0001-01-01"})["items"] == []
 
 
 def test_alerts_and_digests_need_no_room(hub: Deployment) -> None:
