@@ -16,8 +16,8 @@ class Lookup:
     """A query for the rows whose columns are each among given values.
 
     On the straight way its text is kept for each number of values (powers of two; the last value is repeated), so that
-    asking costs what SQLite costs; elsewhere it is an ordinary statement, of which PostgreSQL then has to prepare few. Rows are told by position, for they may be
-    plain tuples.
+    asking costs what SQLite costs; elsewhere it is an ordinary statement, few of which PostgreSQL then has to prepare.
+    Rows are told by position, for they may be plain tuples.
     """
 
     def __init__(self, query: Select[Any], *columns: ColumnElement[Any]) -> None:
