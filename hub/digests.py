@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 
 BATCH = 3  # a batch holds the write lock and the event loop for two milliseconds
-PAUSE = 0.08  # seconds after each batch: faster than they can be sent, slow enough for clicks
+PAUSE = 0.2  # seconds after each batch: as fast as they can be sent, and slow enough for clicks
 LONGEST = 10.0  # seconds of one tick, less than its lease; the next one goes on
 MOMENT = timedelta(minutes=1)  # as long, what several digests tell alike is not looked up anew
 LATE = timedelta(seconds=15)  # a restart takes longer
