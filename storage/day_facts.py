@@ -37,7 +37,7 @@ async def day_facts(tx: AsyncConnection, asked: Asked, day: date) -> DayFacts:
         revenue=rows,
         links=await links_of(tx, {row.sub for row in rows}),
         spend=await spend_facts(tx, asked, day),
-        active=await active(tx, asked, day) if rows else {},
+        active=await active(tx, asked, day),
     )
 
 

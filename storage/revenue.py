@@ -94,14 +94,25 @@ async def record_in_turns(
 class Recording:
     """A report on its way into the books: looked at, begun, written slice by slice, ended."""
 
-    def __init__(self, of: Origin, report: Report, *, zone: ZoneInfo, held: int | None = None) -> None:
-        """Raises ConnectorError when a row comes twice with different figures. `held` is the report if it is kept."""
+    def __init__(
+        self,
+        of: Origin,
+        report: Report,
+        *,
+        zone: ZoneInfo,
+        held: int | None = None,
+        fetched_at: datetime | None = None,
+    ) -> None:
+        """Raises ConnectorError when a row comes twice with different figures. `held` is the report if it is kept
+        already, `fetched_at` when it was true if that is not now.
+        """
         self._of = of
         self._report = report
         self._zone = zone
         self._slices = list(_sliced(report, distinct(report)))
         self._changes: list[Changes] = []
         self._held = held
+        self._before = fetched_at or of.now
         self._newest: int | None = None
         self._report_id = 0
         self._again = False
@@ -148,8 +159,14 @@ class Recording:
             self._changes[number] = differences(rows, stood)
         if self._changes[number].days:
             await write(tx, self._of, self._changes[number], report_id=self._report_id)
+        await self._settle(tx, first, last)
 
-    async def end(self, tx: AsyncConnection, *, fetched_at: datetime | None = None) -> Recorded:
+    async def _settle(self, tx: AsyncConnection, first: date, last: date) -> None:
+        """Settle days with their figures: whoever merges them next sees both."""
+        of, window = self._of, (first, last)
+        await settle_days(tx, of, window, zone=self._zone, before=self._before, settled=self._settled)
+
+    async def end(self, tx: AsyncConnection) -> Recorded:
         """Settle the days that were over in the platform's zone when it was asked."""
         rows = sum(len(rows) for _, _, rows in self._slices)
         if self._why is not None:
@@ -157,8 +174,7 @@ class Recording:
         if self._report_id and self._report.digest:
             whole = update(revenue_reports).where(revenue_reports.c.id == self._report_id)
             await tx.execute(whole.values(digest=self._report.digest, rows=rows))
-        before = fetched_at or self._of.now
-        await settle_days(tx, self._of, self._report, zone=self._zone, before=before, settled=self._settled)
+        await self._settle(tx, self._report.first, self._report.last)
         restated = sum(one.restated for one in self._changes)
         fresh = sum(len(one.fresh) for one in self._changes)
         return Recorded(rows=rows, revisions=fresh + restated, restated=restated)
@@ -186,12 +202,12 @@ async def confirm(tx: AsyncConnection, *, account_id: int, now: datetime, zone: 
     for held in await suspects(tx, account_id):
         report = _unpacker.decode(zlib.decompress(held.parsed))
         of = Origin(team_id=held.team_id, account_id=account_id, run_id=held.run_id, now=now)
-        recording = Recording(of, report, zone=zone, held=held.id)
+        recording = Recording(of, report, zone=zone, held=held.id, fetched_at=held.fetched_at)
         await recording.look(tx, judged=False)
         if await recording.begin(tx, b""):
             for number in recording.parts():
                 await recording.write(tx, number)
-        done.append(await recording.end(tx, fetched_at=held.fetched_at))
+        done.append(await recording.end(tx))
         await decide(tx, held.id, "confirmed")
     if not done:
         raise Refused("no report of this account is held as suspect", field="account")

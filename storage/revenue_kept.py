@@ -49,7 +49,7 @@ async def record_same(
     await supersede(tx, account_id, report)
     settled = await settled_of(tx, account_id, report)
     of = Origin(team_id=team_id, account_id=account_id, run_id=None, now=now)
-    await settle_days(tx, of, report, zone=zone, before=now, settled=settled)
+    await settle_days(tx, of, (report.first, report.last), zone=zone, before=now, settled=settled)
 
 
 async def newest(tx: AsyncConnection, account_id: int) -> int | None:
@@ -95,10 +95,11 @@ async def settled_of(tx: AsyncConnection, account_id: int, report: Report) -> se
 
 
 async def settle_days(
-    tx: AsyncConnection, of: Origin, report: Report, *, zone: ZoneInfo, before: datetime, settled: set[date]
+    tx: AsyncConnection, of: Origin, window: tuple[date, date], *, zone: ZoneInfo, before: datetime, settled: set[date]
 ) -> None:
     """Days of the window that were over in the platform's zone when it was asked are settled from now on."""
-    days = (report.first + timedelta(days=n) for n in range((report.last - report.first).days + 1))
+    first, last = window
+    days = (first + timedelta(days=n) for n in range((last - first).days + 1))
     over = [day for day in days if day not in settled and span(day, zone)[1].astimezone(UTC) <= before]
     rows = [{"account_id": of.account_id, "day": day, "team_id": of.team_id, "settled_at": of.now} for day in over]
     if rows:

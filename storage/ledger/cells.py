@@ -31,7 +31,8 @@ class Cell(msgspec.Struct, array_like=True, gc=False):
     """Figures of one place on one day. None is what nobody has given.
 
     `account_id` and `tag` are those of revenue that no offer claims, else 0 and None. `visit_day` is the day the cell
-    is counted on when that is not the day it happened. `platform` starts with the platform's own visits.
+    is counted on when that is not the day it happened. `platform` starts with the platform's own visits. A `waiting`
+    cell holds nothing: its campaign had the offer that day, and revenue of it may still come.
     """
 
     campaign_id: int
@@ -50,6 +51,7 @@ class Cell(msgspec.Struct, array_like=True, gc=False):
     device: str = ""
     subs: tuple[str | None, ...] = ()
     visit_day: date | None = None
+    waiting: bool = False
 
 
 class Cells:

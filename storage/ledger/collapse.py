@@ -24,6 +24,9 @@ from storage.ledger.groups import (
     SPEND,
     VISITS,
     Group,
+    add_layers,
+    known_sum,
+    note_unconverted,
     row_of,
 )
 from storage.ledger.money import Rates, convert
@@ -72,14 +75,23 @@ class Collapsing:
     def add(self, day: date, cells: Sequence[Cell]) -> None:
         """Read all cells of a day into their groups; what is merged depends on all of them."""
         view, reader = self._view, _DayReader(day, cells, self._view)
+        waiting: list[Cell] = []
         for cell in cells:
             shown = cell.visit_day or day
             if not view.first <= shown <= view.last:
                 continue
             if cell.tag is not None:
                 self._add_unassigned(cell, cell.tag, shown, reader)
-            elif view.keep is None or view.keep(cell):
+            elif view.keep is not None and not view.keep(cell):
+                continue
+            elif cell.waiting:
+                waiting.append(cell)
+            else:
                 reader.read(cell, self._rows.setdefault(self._key_of(cell, shown), Group()))
+        for cell in waiting:
+            group = self._rows.get(self._key_of(cell, day))
+            if group is not None and not reader.settled(cell):
+                group.settlement |= PROVISIONAL
 
     def _add_unassigned(self, cell: Cell, tag: str, shown: date, reader: "_DayReader") -> None:
         if self._view.keep_unassigned is not None and not self._view.keep_unassigned(cell.account_id):
@@ -187,6 +199,10 @@ class _DayReader:
         measured = offer.has_postbacks and account_since is not None and account_since <= self._day
         return settled, measured, measured and own_since is not None and own_since <= self._day
 
+    def settled(self, cell: Cell) -> bool:
+        """Whether the day is settled for the cell's offer."""
+        return self._standing(cell)[0]
+
     def read(self, cell: Cell, group: Group) -> None:
         """Add a cell to its group."""
         if cell.tag is not None:
@@ -218,7 +234,7 @@ class _DayReader:
             stated = platform[i + 1] if platform else None
             if stated is None and reported and reported[i + 1]:
                 stated = 0  # the offer's day is settled, and the platform gave all of it to others
-            _add_layers(sums, LAYERS + 3 * i, said, stated, settled=settled)
+            add_layers(sums, LAYERS + 3 * i, said, stated, settled=settled)
         if platform and platform[0] is not None:
             sums[VISITS] = platform[0] + (sums[VISITS] or 0)
 
@@ -237,11 +253,11 @@ class _DayReader:
                     amounts[i] = 0
         sums = group.sums
         if lacking[1 if settled else 0]:
-            _add_layers(sums, AMOUNT, said, stated, settled=None)
+            add_layers(sums, AMOUNT, said, stated, settled=None)
         else:
-            _add_layers(sums, AMOUNT, said, stated, settled=settled)
+            add_layers(sums, AMOUNT, said, stated, settled=settled)
         for at, amount in ((NGR, amounts[2]), (CPA, amounts[3]), (REVSHARE, amounts[4]), (OTHER, amounts[5]),
-                           (COMMISSION, _sum(amounts[3:6])), (SPEND, amounts[6])):  # fmt: skip
+                           (COMMISSION, known_sum(amounts[3:6])), (SPEND, amounts[6])):  # fmt: skip
             if amount is not None:
                 sums[at] = amount + (sums[at] or 0)
 
@@ -256,35 +272,8 @@ class _DayReader:
                     continue
                 if rate is None:
                     lacking[i] = True
-                    _note_unconverted(group, currency, MONEY[i], amount)
+                    note_unconverted(group, currency, MONEY[i], amount)
                 else:
                     converted = amount if rate == 1 else convert(amount, rate)
                     whole[i] = converted + (whole[i] or 0)
         return whole, lacking
-
-
-def _note_unconverted(group: Group, currency: str, name: str, amount: int) -> None:
-    figures = group.unconverted.setdefault(currency, {})
-    names = (name, "commission") if name.startswith("commission_") else (name,)
-    for one in names:
-        figures[one] = figures.get(one, 0) + amount
-
-
-def _add_layers(sums: list[int | None], at: int, said: int | None, stated: int | None, *, settled: bool | None) -> None:
-    """Add a measure: `said` by postbacks, `stated` by the platform; what is merged follows from the settlement.
-
-    `settled` None: the deciding figure has no rate, so nothing is merged.
-    """
-    first, second = (stated, said) if settled else (said, stated)
-    merged = None if settled is None else first if first is not None else second
-    if said is not None:
-        sums[at] = said + (sums[at] or 0)
-    if stated is not None:
-        sums[at + 1] = stated + (sums[at + 1] or 0)
-    if merged is not None:
-        sums[at + 2] = merged + (sums[at + 2] or 0)
-
-
-def _sum(amounts: Sequence[int | None]) -> int | None:
-    known = [amount for amount in amounts if amount is not None]
-    return sum(known) if known else None

@@ -1,6 +1,6 @@
 """Sums of groups of cells, and the report rows they make."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -46,6 +46,35 @@ class Group:
             held_figures = self.unconverted.setdefault(currency, {})
             for name, amount in figures.items():
                 held_figures[name] = held_figures.get(name, 0) + amount
+
+
+def note_unconverted(group: Group, currency: str, name: str, amount: int) -> None:
+    """An amount without a rate; commission is noted by its part and as a whole."""
+    figures = group.unconverted.setdefault(currency, {})
+    names = (name, "commission") if name.startswith("commission_") else (name,)
+    for one in names:
+        figures[one] = figures.get(one, 0) + amount
+
+
+def add_layers(sums: list[int | None], at: int, said: int | None, stated: int | None, *, settled: bool | None) -> None:
+    """Add a measure: `said` by postbacks, `stated` by the platform; what is merged follows from the settlement.
+
+    `settled` None: the deciding figure has no rate, so nothing is merged.
+    """
+    first, second = (stated, said) if settled else (said, stated)
+    merged = None if settled is None else first if first is not None else second
+    if said is not None:
+        sums[at] = said + (sums[at] or 0)
+    if stated is not None:
+        sums[at + 1] = stated + (sums[at + 1] or 0)
+    if merged is not None:
+        sums[at + 2] = merged + (sums[at + 2] or 0)
+
+
+def known_sum(amounts: Sequence[int | None]) -> int | None:
+    """The sum of what is known; None if nothing is."""
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known) if known else None
 
 
 def row_of(group: dict[str, str | None], of: Group) -> ReportRow:

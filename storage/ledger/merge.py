@@ -37,6 +37,7 @@ def merge_day(facts: DayFacts, catalogue: Catalogue, grain: Grain = COARSE) -> l
         _add_revenue(cells, row, facts, catalogue, grain, allotment)
     for spend in facts.spend:
         _add_spend(cells, spend, catalogue, facts.clicks)
+    _add_waiting(cells, facts.active, catalogue)
     return cells.all()
 
 
@@ -103,6 +104,16 @@ def _add_revenue(
         add_figures(cell, row.currency, numbers[:5], numbers[5:])
 
     share.spread([*counts, *amounts], put)
+
+
+def _add_waiting(cells: Cells, active: Mapping[int, Sequence[int]], catalogue: Catalogue) -> None:
+    """Offers that a campaign of the day had without anything happening: they decide whether it is settled."""
+    placed = {(place[0], place[2]) for place, _ in cells.placed()}
+    campaigns = {campaign_id for campaign_id, _ in placed}
+    for offer_id, campaign_ids in active.items():
+        for one in campaign_ids:
+            if one in campaigns and (one, offer_id) not in placed and offer_id in catalogue.offers:
+                cells.at(catalogue.campaign_place(one, offer_id)).waiting = True
 
 
 def _add_spend(cells: Cells, spend: SpendFact, catalogue: Catalogue, clicks: Sequence[ClickFact]) -> None:

@@ -15,7 +15,17 @@ from storage import settle
 from storage.ledger.click_id import first_id_at
 from storage.ledger.errors import Refused
 from storage.ledger.reporting import Layers, MergedReport
-from storage.tables import click_rollup, clicks, conversion_states, conversions, merged, outgoing, spend, touched
+from storage.tables import (
+    campaign_offer_spans,
+    click_rollup,
+    clicks,
+    conversion_states,
+    conversions,
+    merged,
+    outgoing,
+    spend,
+    touched,
+)
 from storage.types import EPOCH_DAY
 from tests.storage.books import FIRST, UTC_ZONE, Books, at, build, later, row
 
@@ -227,6 +237,29 @@ async def test_a_new_campaign_claims_todays_revenue_of_its_offers_at_once(opened
             await campaign_queries.add(tx, team_id=books.team_id, now=at(FIRST, 13), values=values, weights=weights)
             found = await books.report(tx, "campaign", first=later(-9))
             assert {one.group["campaign"]: one.ngr for one in found.rows} == {"new": 9}
+
+
+async def test_a_campaign_is_partial_while_an_offer_of_it_without_any_figure_waits_for_its_account(
+    opened: Open,
+) -> None:
+    async with opened() as database:
+        async with database.begin() as tx:
+            books = await busy_day(tx)
+            await books.account(tx, "late")
+            await books.offer(tx, "other", "late", "main")
+            span = {"team_id": books.team_id, "campaign_id": books.ids["spring"], "since": at(FIRST, 0)}
+            await tx.execute(insert(campaign_offer_spans).values(offer_id=books.ids["other"], **span))
+            await books.sync(tx, "acme", [row(FIRST, ngr=7)], now=at(later(1)))
+            for by in (("day", "campaign"), ("campaign",), ("month",)):
+                one = only(await books.report(tx, *by))
+                assert (one.settlement, one.ngr) == ("partial", 7), by
+            assert [one.group["offer"] for one in (await books.report(tx, "offer")).rows] == ["lucky"]
+            assert only(await books.report(tx, "offer")).settlement == "settled"
+        await settle.settle_all(database, UTC_ZONE, at(later(9)), currency="EUR")
+        async with database.begin() as tx:
+            assert only(await books.report(tx, "day", "campaign")).settlement == "partial"
+            await books.sync(tx, "late", [], now=at(later(1)), days=(FIRST, FIRST))
+            assert only(await books.report(tx, "day", "campaign")).settlement == "settled"
 
 
 async def test_filters_keep_what_is_asked_for(opened: Open) -> None:
