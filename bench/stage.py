@@ -200,7 +200,3 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def now_run(work: Any) -> Any:
-    return asyncio.run(work)

@@ -29,7 +29,6 @@ Answer = Callable[[], None]
 PATIENCE = 1.0  # seconds a visitor may wait for a locked database
 _TICK = 0.25  # seconds between looks at what is owed: counts, touch marks, the spool
 _LARGEST = 1000  # jobs of one batch
-_TRIES = 3
 
 
 class _Call(Generic[T]):
