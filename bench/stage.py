@@ -1,6 +1,5 @@
 """What every measure needs: a scratch deployment, servers in processes, load beside them, medians, a table."""
 
-import asyncio
 import contextlib
 import json
 import os
@@ -15,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from storage import campaigns, casinos, teams
 from storage.engine import Database
