@@ -63,8 +63,8 @@ async def test_utf_16_is_read_like_utf_8(name: str) -> None:
     "body",
     [b"<html><body>Please log in: password</body></html>", b"\x00\xff\x00", b"{}", b"[1, 2]", b'"ok"', b"null",
      b'{"error": "expired token"}', b"<xml/>", b"Internal error, call us",
-     b'<?xml version="1.0"?><!DOCTYPE r [<!ENTITY a "9"><!ENTITY b "&a;&a;&a;">]><r><row><Day>2026-10-01</Day>'
-     b"<FTD>&b;</FTD><Registrations>&b;</Registrations><Commission>&b;</Commission></row></r>"],
+     (b'<?xml version="1.0"?><!DOCTYPE r [<!ENTITY a "9"><!ENTITY b "&a;&a;&a;">]><r><row><Day>2026-10-01</Day>'
+     b"<FTD>&b;</FTD><Registrations>&b;</Registrations><Commission>&b;</Commission></row></r>")],
 )  # fmt: skip
 async def test_what_is_no_report_is_an_error_or_holds_no_figure(name: str, body: bytes) -> None:
     try:
