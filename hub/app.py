@@ -36,8 +36,8 @@ class Hub(Litestar):
     sites: Sites
 
     def take(self, scope: Any, send: Any) -> bool:
-        """Clicks on tracking links, answered without a task (hub.listener); False for anything else."""
-        return self.clicks.take(scope, send)
+        """Clicks and bodiless postbacks, answered without a task (hub.listener); False for anything else."""
+        return self.clicks.take(scope, send) or self.postbacks.take(scope, send)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
