@@ -24,7 +24,7 @@ from storage.straight import Straight, T, Work
 log = logging.getLogger(__name__)
 
 PER_SECOND = 15  # Telegram allows 30 calls a second over all chats, and a digest is two
-GENTLE, BUSY = 5, 0.5  # messages a second while this process uses more than half a processor: clicks go first
+GENTLE, BUSY = 3, 0.5  # messages a second while this process uses more than half a processor: clicks go first
 BACK_OFF = (5, 30, 120, 600, 1800, 3600, 7200, 14400)  # seconds after each temporary failure, then dead
 GATHER = 0.5  # seconds that an outcome waits for others, to be kept in one transaction with them
 GROUP_GAP, OWN_GAP = 3.0, 1.0  # Telegram: 20 a minute in a group, one a second in a chat; Slack: one a second

@@ -20,8 +20,8 @@ from storage.subscriptions import Due
 log = structlog.get_logger()
 
 
-BATCH = 3  # a batch holds the write lock and the event loop for two milliseconds
-PAUSE = 0.2  # seconds after each batch: as fast as they can be sent, and slow enough for clicks
+BATCH = 2  # a batch holds the write lock and the event loop for a millisecond or two
+PAUSE = 0.15  # seconds after each batch: as fast as they can be sent, and slow enough for clicks
 LONGEST = 10.0  # seconds of one tick, less than its lease; the next one goes on
 MOMENT = timedelta(minutes=1)  # as long, what several digests tell alike is not looked up anew
 LATE = timedelta(seconds=15)  # a restart takes longer
