@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
 from operator import itemgetter
 from typing import Any
 
@@ -194,7 +193,8 @@ async def very_same(tx: AsyncConnection, entries: Sequence[Entry]) -> dict[int, 
     for entry in entries:
         one = entry.arrival
         for number, account_id, digest, received_at, conversion_id in rows:
-            before = number < entry.number and timedelta(0) <= one.received_at - received_at <= VERY_SAME_WITHIN
+            # Of two workers' requests the one received first may be stored second.
+            before = number < entry.number and abs(one.received_at - received_at) <= VERY_SAME_WITHIN
             if before and (account_id, digest) == (one.account.id, one.digest):
                 found[entry.number] = conversion_id
     return found
