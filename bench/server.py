@@ -29,6 +29,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from hub.clicks import Clicks
 from hub.listener import Listener
 from hub.runtime import Runtime
+from hub.server import leave_soon
 from hub.settings import read_settings
 from storage.engine import Database
 from storage.reports import ReportQuery, merged_report
@@ -156,6 +157,7 @@ async def serve(kind: str, port: int) -> None:
             beside.cancel()
         server.stop()
         await asyncio.wait({serving}, timeout=5)
+    leave_soon()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 
 from hub import memory
 from hub.app import create_app
@@ -13,6 +14,8 @@ from hub.settings import Settings
 from storage.engine import Database
 from storage.ledger.errors import CasinoFluxError
 from storage.schema import HEAD, current
+
+_LEAVING = 3.0  # seconds the interpreter is given to end by itself
 
 
 async def serve(settings: Settings, *, host: str, port: int, only: str | None = None, announce: bool = True) -> None:
@@ -27,14 +30,28 @@ async def serve(settings: Settings, *, host: str, port: int, only: str | None = 
         memory.settle_down()
         if only in {"jobs", "bots"}:
             await stopping.wait()
-            return
-        listener = Listener(app, host=host, port=port)
-        serving = asyncio.create_task(listener.serve())
-        if announce:
-            print(f"CasinoFlux listens on http://{host}:{port}", flush=True)  # noqa: T201
-        await asyncio.wait({serving, asyncio.create_task(stopping.wait())}, return_when=asyncio.FIRST_COMPLETED)
-        listener.stop()
-        await asyncio.wait({serving}, timeout=10)
+        else:
+            await _listen(Listener(app, host=host, port=port), stopping, f"http://{host}:{port}" if announce else "")
+    leave_soon()
+
+
+async def _listen(listener: Listener, stopping: asyncio.Event, announced: str) -> None:
+    """Raises CasinoFluxError if the server ends without being asked to."""
+    serving = asyncio.create_task(listener.serve())
+    if announced:
+        print(f"CasinoFlux listens on {announced}", flush=True)  # noqa: T201
+    await asyncio.wait({serving, asyncio.create_task(stopping.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    if not stopping.is_set():
+        raise CasinoFluxError("the HTTP server ended by itself: see the log above")
+    listener.stop()
+    await asyncio.wait({serving}, timeout=10)
+
+
+def leave_soon() -> None:
+    """Everything is stored: a database driver's thread that a broken-off read left behind must not keep us here."""
+    leaving = threading.Timer(_LEAVING, os._exit, (0,))
+    leaving.daemon = True
+    leaving.start()
 
 
 async def upgrade_apart(settings: Settings) -> None:
