@@ -64,7 +64,7 @@ async def test_a_simulation_says_what_a_click_then_gets(sqlite_url: str) -> None
         await d.get("/c/fill", ip="192.0.2.99")
         wall, shut = await d.site("wall", "a"), await d.site("shut", "a", status="paused")
         rules = [{"if": {"device": "mobile"}, "offers": ["off"]}]
-        kinds = {
+        kinds: dict[str, tuple[dict[str, int], dict[str, Any]]] = {
             "plain": ({"a": 1}, {}), "shut": ({"off": 1}, {}), "both": ({"full": 1, "off": 0}, {}), "none": ({}, {}),
             "paused": ({"a": 1}, {"status": "paused"}), "rules": ({"a": 1}, {"rules": rules}),
             "back": ({"off": 1}, {"fallback_url": "https://back.example.test/"}),
