@@ -6,8 +6,9 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, NoReturn
 
-# httpx and structlog would load rich for a command line and tracebacks that are not used here: 3 MB.
-sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
+# httpx and structlog would load these for a command line and tracebacks that are not used here: 6 MB.
+for _name in ("rich", "click"):
+    sys.modules.setdefault(_name, None)  # type: ignore[arg-type]
 
 from hub import cli  # noqa: E402
 from storage.ledger.errors import CasinoFluxError  # noqa: E402

@@ -2,13 +2,13 @@
 
 import hashlib
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
-from email.message import Message
-from email.parser import BytesParser
-from email.policy import HTTP
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 import msgspec
+
+if TYPE_CHECKING:
+    from email.message import Message
 
 MAX_PARAMETERS = 1000
 _KEPT_VALUE = 1000
@@ -103,6 +103,9 @@ def _parts(content_type: str, body: bytes, notes: list[str]) -> list[tuple[str, 
     """The fields of a multipart form; files in it are left out."""
     head = f"Content-Type: {content_type}\r\n\r\n".encode("latin-1", errors="replace")
     try:
+        from email.parser import BytesParser  # a megabyte with its policy, for the few that send forms this way
+        from email.policy import HTTP
+
         message = BytesParser(policy=HTTP).parsebytes(head + body)
         parts = [_part(part, notes) for part in message.iter_parts()] if message.is_multipart() else []
     except Exception as error:  # the standard library's parser falls over some headers
@@ -114,7 +117,7 @@ def _parts(content_type: str, body: bytes, notes: list[str]) -> list[tuple[str, 
     return pairs
 
 
-def _part(part: Message, notes: list[str]) -> tuple[str, str] | None:
+def _part(part: "Message", notes: list[str]) -> tuple[str, str] | None:
     name = part.get_param("name", header="content-disposition")
     content = part.get_payload(decode=True)
     if not isinstance(name, str) or part.get_filename() is not None or not isinstance(content, bytes):
