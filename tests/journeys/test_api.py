@@ -31,27 +31,24 @@ def test_the_api_is_what_the_contract_says(hub: Deployment) -> None:
     assert hub.http.get("/api/v1/campaign/list", headers=headers).status_code == 401
 
 
-@pytest.mark.parametrize(
-    ("path", "arguments", "status", "field"),
-    [
-        ("campaign/create", {}, 400, "name"), ("campaign/create", {"name": "x", "ofers": []}, 400, "ofers"),
-        ("campaign/create", {"name": "x", "offers": ["nope"]}, 400, "offers"),
-        ("offer/show", {"offer": "nope"}, 404, "offer"),
-        ("postback/sent", {"limit": -1}, 400, "limit"), ("audit", {"limit": 501}, 400, "limit"),
-        ("report/merged", {"from": "2026-10-02", "to": "2026-10-01"}, 400, "to"),
-        ("token/create", {"name": "x", "role": "king"}, 400, "role"), ("offer/list", {"limit": 0}, 400, "limit"),
-    ],
-)  # fmt: skip
-def test_errors_are_problems_that_name_the_field(
-    hub: Deployment, path: str, arguments: dict[str, object], status: int, field: str
-) -> None:
-    answer = hub.try_post(path, **arguments)
-    assert answer.status_code == status
-    assert answer.headers["content-type"].startswith("application/problem+json")
-    problem = answer.json()
-    assert problem["field"] == field
-    assert problem["title"]
-    assert problem["detail"]
+WRONG: list[tuple[str, dict[str, object], int, str]] = [
+    ("campaign/create", {}, 400, "name"), ("campaign/create", {"name": "x", "ofers": []}, 400, "ofers"),
+    ("campaign/create", {"name": "x", "offers": ["nope"]}, 400, "offers"),
+    ("offer/show", {"offer": "nope"}, 404, "offer"),
+    ("postback/sent", {"limit": -1}, 400, "limit"), ("audit", {"limit": 501}, 400, "limit"),
+    ("report/merged", {"from": "2026-10-02", "to": "2026-10-01"}, 400, "to"),
+    ("token/create", {"name": "x", "role": "king"}, 400, "role"), ("offer/list", {"limit": 0}, 400, "limit"),
+]  # fmt: skip
+
+
+def test_errors_are_problems_that_name_the_field(hub: Deployment) -> None:
+    for path, arguments, status, field in WRONG:
+        answer = hub.try_post(path, **arguments)
+        problem = answer.json()
+        assert (answer.status_code, problem["field"]) == (status, field), path
+        assert answer.headers["content-type"].startswith("application/problem+json")
+        assert problem["title"]
+        assert problem["detail"]
 
 
 def test_what_is_no_json_or_no_route_is_said(hub: Deployment) -> None:
