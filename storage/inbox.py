@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, and_, or_, select
+from sqlalchemy import ColumnElement, Row, Select, Table, and_, exists, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.ledger.facts import Event, Outcome, Status
@@ -14,7 +14,7 @@ from storage.ledger.postback import Signal, read
 from storage.ledger.postback_decoding import Decoded, decode
 from storage.lowered import Lowered, as_json, nullable
 from storage.postback_accounts import PostbackAccount
-from storage.tables import accounts, postbacks
+from storage.tables import accounts, campaigns, click_links, clicks, postbacks
 from storage.types import micros
 
 _REASON = 1000
@@ -176,6 +176,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     click: str | None = None
     click_id: int | None = None
     ids: tuple[int, ...] = ()
+    campaigns: tuple[str, ...] | None = None  # codes; then only what is about their clicks
 
 
 def _conditions(team_id: int, wanted: Wanted) -> list[ColumnElement[bool]]:
@@ -191,7 +192,15 @@ def _conditions(team_id: int, wanted: Wanted) -> list[ColumnElement[bool]]:
         found.append(or_(*same))
     if wanted.ids:
         found.append(postbacks.c.id.in_(wanted.ids))
+    if wanted.campaigns is not None:
+        mine = select(campaigns.c.id).where(campaigns.c.team_id == team_id, campaigns.c.code.in_(wanted.campaigns))
+        found.append(or_(*(_about(table, mine) for table in (clicks, click_links))))
     return found
+
+
+def _about(table: Table, campaign_ids: Select[Any]) -> ColumnElement[bool]:
+    """Whether a request's click is of these campaigns; a click whose detail has expired is a row of click_links."""
+    return exists().where(table.c.id == postbacks.c.click_id, table.c.campaign_id.in_(campaign_ids))
 
 
 async def log(

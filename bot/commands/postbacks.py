@@ -119,8 +119,8 @@ async def postback_log(ctx: Context, new: LogQuery) -> Page[Logged]:
 async def replay_postbacks(ctx: Context, new: ReplayQuery) -> Replayed:
     """Read stored postbacks again, one by its number or all that fit; nothing is counted twice."""
     wanted = await _wanted(ctx, new)
-    if new.id is None and wanted == Wanted():
-        wanted = Wanted(outcome=Outcome.UNMATCHED.value)
+    if new.id is None and wanted == Wanted(campaigns=wanted.campaigns):
+        wanted = msgspec.structs.replace(wanted, outcome=Outcome.UNMATCHED.value)
     outcomes = await replay(ctx.tx, ctx.team_id, wanted, await desk(ctx))
     total = sum(outcomes.values())
     if new.id is not None and not total:
@@ -141,6 +141,7 @@ async def _wanted(ctx: Context, new: Any) -> Wanted:
         click=new.click_id,
         click_id=await _click_number(ctx, new.click_id),
         ids=(one,) if one is not None else (),
+        campaigns=None if ctx.actor.campaigns is None else tuple(ctx.actor.campaigns),
     )
 
 

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import select, update
 
 from storage.ledger.errors import Refused
-from storage.tables import accounts, conversions, postbacks, spend
+from storage.ledger.facts import Role
+from storage.tables import accounts, campaigns, conversions, postbacks, spend
 from tests.bot.asking import NOON, Asker, asking
 from tests.storage.scene import Scene, build, counted
 
@@ -43,6 +44,17 @@ async def test_the_log_tells_what_came_and_why_a_page_at_a_time(opened: Callable
         first = await say("postback log limit=2")
         rest = await say(f"postback log limit=2 after={first['next']}")
         assert [one["id"] for one in (*first["items"], *rest["items"])] == [one["id"] for one in log["items"]]
+
+
+async def test_a_buyer_with_own_campaigns_sees_postbacks_of_their_clicks_only(opened: Callable[[], Any]) -> None:
+    async with told(opened) as (say, scene):
+        async with say.database.begin() as tx:
+            click = await scene.click(tx)
+            await scene.post(tx, f"click_id={click}&event=reg", "click_id=nobody&event=reg")
+            codes = (await tx.execute(select(campaigns.c.code))).scalars().all()
+        mine = await say("postback log", role=Role.BUYER, campaigns=tuple(codes))
+        assert [one["click_id"] for one in mine["items"]] == [click]
+        assert (await say("postback log", role=Role.BUYER, campaigns=("other",)))["items"] == []
 
 
 async def test_a_mapping_classifies_what_had_waited_for_it(opened: Callable[[], Any]) -> None:
