@@ -95,8 +95,9 @@ def _content(body: bytes, connection: Connection) -> dict[str, Any]:
 def _record(row: dict[str, Any]) -> Record:
     cut = row.get("slice") or {}
     record = flat({name: value for name, value in row.items() if name != "slice"}) | flat(cut)
-    if isinstance(cut.get("day"), int | str) and str(cut["day"]).isdigit() and "year" in cut:
-        record["day"] = f"{int(cut['year']):04}-{int(cut['month']):02}-{int(cut['day']):02}"
+    parts = [str(cut.get(name, "")) for name in ("year", "month", "day")]
+    if all(part.isdigit() for part in parts):
+        record["day"] = "-".join(part.zfill(2) for part in parts)
     return record
 
 
