@@ -7,14 +7,13 @@ import asyncio
 import json
 import os
 import random
-import subprocess
 import sys
 from pathlib import Path
 
 from sqlalchemy import select
 
 from bench.load import hammer
-from bench.stage import CONNECTIONS, Line, Server, folder, load, middle, set_up, table
+from bench.stage import CONNECTIONS, Line, Server, apart, folder, load, middle, set_up, table
 from storage.clicks import codec
 from storage.engine import Database
 from storage.tables import clicks
@@ -50,13 +49,7 @@ async def click_ids(url: str) -> list[str]:
 
 def postback_load(port: int, *, seconds: float, seed: int, ids: Path) -> dict[str, float]:
     """Load from a process on the last core."""
-    words = [str(port), str(seconds), str(CONNECTIONS), str(seed), str(ids)]
-    command = [sys.executable, "-m", "bench.postbacks", "load", *words]
-    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    figures: dict[str, float] = json.loads(out)
-    if figures["wrong"]:
-        raise RuntimeError(f"{figures['wrong']:.0f} postbacks were not answered 200")
-    return figures
+    return apart("bench.postbacks", "load", str(port), str(seconds), str(CONNECTIONS), str(seed), str(ids))
 
 
 def lines(*, n: int = 3, seconds: float = 4.0) -> list[Line]:

@@ -6,14 +6,13 @@
 import asyncio
 import json
 import os
-import subprocess
 import sys
 from datetime import UTC, datetime
 
 from sqlalchemy import select, update
 
 from bench.load import clicks, hammer
-from bench.stage import CONNECTIONS, Line, Server, folder, load, middle, set_up, table
+from bench.stage import CONNECTIONS, Line, Server, apart, folder, load, middle, set_up, table
 from storage import sites
 from storage.engine import Database
 from storage.tables import casinos, offers
@@ -38,11 +37,7 @@ async def publish(url: str, team_id: int) -> None:
 
 def page_load(port: int, *, seconds: float) -> dict[str, float]:
     """Load from a process on the last core."""
-    command = [sys.executable, "-m", "bench.sites", "load", str(port), str(seconds), str(CONNECTIONS)]
-    figures: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    if figures["wrong"]:
-        raise RuntimeError(f"{figures['wrong']:.0f} pages were not answered 200")
-    return figures
+    return apart("bench.sites", "load", str(port), str(seconds), str(CONNECTIONS))
 
 
 def lines(*, n: int = 3, seconds: float = 4.0) -> list[Line]:
