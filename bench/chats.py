@@ -28,9 +28,9 @@ from urllib.parse import urlencode
 from bench.chat_platform import TOKEN, Platform
 from bench.stage import Figures, Line, folder, free_port, load, set_up, table
 from bench.volume import fill
-from storage import members
-from storage.engine import Database
+from storage.db.engine import Database
 from storage.ledger.facts import Role
+from storage.people import members
 
 SECRET = "bench-signing-secret"
 LISTS, REPORT, CHART = 150, 400, 250  # milliseconds

@@ -21,10 +21,10 @@ import msgspec
 from sqlalchemy import func, insert, select, update
 
 from bench.stage import Figures, Line, folder, free_port, load, middle, set_up, table
-from hub.outbound_pace import CONCURRENCY
-from storage.engine import Database
-from storage.ledger.sending import Outgoing
-from storage.outbound import Told
+from hub.jobs.outbound_pace import CONCURRENCY
+from storage.db.engine import Database
+from storage.ledger.postbacks.outbound_templates import Outgoing
+from storage.outbound.queue import Told
 from storage.tables import accounts, conversions, outbound, sources
 
 QUEUED = 10_000

@@ -14,8 +14,8 @@ from sqlalchemy import select
 
 from bench.load import hammer
 from bench.stage import CONNECTIONS, Line, Server, apart, folder, load, middle, set_up, table
-from storage.clicks import codec
-from storage.engine import Database
+from storage.clicks.queries import codec
+from storage.db.engine import Database
 from storage.tables import clicks
 
 WANTED = 0.5  # of durable clicks

@@ -25,18 +25,21 @@ import structlog
 from sqlalchemy import func, insert, select
 
 from bench.stage import Line, folder, free_port, table
-from hub import sync
-from hub.memory import few_arenas
-from hub.ports import HubPorts
-from hub.runtime import Runtime
-from hub.settings import Settings
-from storage import accounts, campaigns, casinos, clicks, settle, syncs, teams
-from storage.engine import Database
-from storage.ledger.pages import PagedReport
-from storage.report_pages import SHELF
-from storage.reports import ReportQuery, paged_report
-from storage.schema import upgrade
-from storage.secrets import Box
+from hub.jobs import sync
+from hub.runtime.gc_tuning import few_arenas
+from hub.runtime.ports import HubPorts
+from hub.runtime.runtime import Runtime
+from hub.runtime.settings import Settings
+from storage.catalogue import accounts, campaigns, casinos, teams
+from storage.clicks import queries
+from storage.db.engine import Database
+from storage.db.schema import upgrade
+from storage.db.secrets import Box
+from storage.ledger.reports.report_pages import PagedReport
+from storage.reports import settle
+from storage.reports.merged_report import ReportQuery, paged_report
+from storage.reports.report_pages import SHELF
+from storage.revenue import syncs
 from storage.tables import offers, revenue, revenue_reports, revenue_revisions, touched
 
 OFFERS = 200
@@ -144,7 +147,7 @@ class Desk:
         await upgrade(self.database)
         async with self.database.begin() as tx:
             self.runtime.team_id = team_id = await teams.first(tx, now)
-            await clicks.ensure_codec(tx)
+            await queries.ensure_codec(tx)
             self.account_id = await accounts.add(
                 tx, self.runtime.box, team_id=team_id, now=now,
                 login=accounts.Login(

@@ -26,17 +26,17 @@ from litestar.response import Redirect
 from sqlalchemy import insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from hub.clicks import Clicks
-from hub.listener import Listener
-from hub.runtime import Runtime
-from hub.server import leave_soon
-from hub.settings import read_settings
-from storage.engine import Database
-from storage.reports import ReportQuery, merged_report
-from storage.secrets import Box
+from hub.clicks.handler import Clicks
+from hub.runtime.runtime import Runtime
+from hub.runtime.settings import read_settings
+from hub.web.listener import Listener
+from hub.web.server import leave_soon
+from storage.clicks.write_jobs import ClickJob, Job
+from storage.clicks.writer import Answer
+from storage.db.engine import Database
+from storage.db.secrets import Box
+from storage.reports.merged_report import ReportQuery, merged_report
 from storage.tables import clicks, user_agents
-from storage.writer import Answer
-from storage.writer_jobs import ClickJob, Job
 
 
 def bare() -> Litestar:
@@ -51,7 +51,7 @@ def whole() -> Any:
     """The application as `serve` runs it, without the timetable."""
     if os.environ.get("BENCH_ALONE"):
         return Alone()
-    from hub.app import create_app
+    from hub.web.app import create_app
 
     return create_app(read_settings(), only="hub")
 

@@ -13,8 +13,8 @@ from sqlalchemy import select, update
 
 from bench.load import clicks, hammer
 from bench.stage import CONNECTIONS, Line, Server, apart, folder, load, middle, set_up, table
-from storage import sites
-from storage.engine import Database
+from storage.catalogue import sites
+from storage.db.engine import Database
 from storage.tables import casinos, offers
 
 WANTED = 0.5  # of durable clicks

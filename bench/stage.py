@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from storage import campaigns, casinos, teams
-from storage.engine import Database
-from storage.schema import upgrade
+from storage.catalogue import campaigns, casinos, teams
+from storage.db.engine import Database
+from storage.db.schema import upgrade
 from storage.tables import accounts, offers
 
 CONNECTIONS = 64

@@ -14,11 +14,11 @@ from zoneinfo import ZoneInfo
 
 from bench.clicks import told
 from bench.stage import Line, Server, folder, ratio, rounds, servers, set_up
-from storage import settle
-from storage.engine import Database
-from storage.ledger.click_id import first_id_at
-from storage.reports import ReportQuery, merged_report
-from storage.types import EPOCH_DAY, micros
+from storage.db.engine import Database
+from storage.ledger.clicks.click_id import first_id_at
+from storage.reports import settle
+from storage.reports.merged_report import ReportQuery, merged_report
+from storage.tables.types import EPOCH_DAY, micros
 
 DAYS = 30
 CAMPAIGNS = 50

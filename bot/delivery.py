@@ -14,12 +14,12 @@ from typing import Protocol
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.message import Message, Notice, Text
-from storage import messages, rooms
-from storage.engine import Database
-from storage.messages import Queued
-from storage.rooms import RoomRow
-from storage.straight import Straight, T, Work
+from bot.core.message import Message, Notice, Text
+from storage.chat import messages, rooms
+from storage.chat.messages import Queued
+from storage.chat.rooms import RoomRow
+from storage.db.direct_sqlite import Straight, T, Work
+from storage.db.engine import Database
 
 log = logging.getLogger(__name__)
 

@@ -2,15 +2,15 @@
 
 from datetime import UTC, date, datetime, timedelta
 
-from bot import digest
-from bot.alert_look import Happening, Reading
-from bot.alert_messages import Fired, fires, happened, over, storm
-from bot.digest_facts import Attention, ChangedFigure, DayFigures, DigestFacts, Mover, Pending, Usual
-from bot.message import Button, Buttons, Chart, Fields, File, Message, Notice, Series, Table, Text, error
-from storage.alerts import History, Terms, Watch
-from storage.ledger.forecast import Estimate
-from storage.ledger.reporting import Layers, MergedReport, ReportRow
-from storage.ledger.thresholds import read_rule
+from bot.alerts.context import Happening, Reading
+from bot.alerts.messages import Fired, fires, happened, over, storm
+from bot.core.message import Button, Buttons, Chart, Fields, File, Message, Notice, Series, Table, Text, error
+from bot.digests import message as digest
+from bot.digests.facts import Attention, ChangedFigure, DayFigures, DigestFacts, Mover, Pending, Usual
+from storage.alerts.alert_states import History, Terms, Watch
+from storage.ledger.alerts.thresholds import read_rule
+from storage.ledger.reports.forecast import Estimate
+from storage.ledger.reports.report_rows import Layers, MergedReport, ReportRow
 
 _DAY = date(2026, 11, 21)
 

@@ -3,8 +3,8 @@
 import sys
 
 import bot.commands  # noqa: F401  registers every command
-from bot.command import COMMANDS
 from bot.commands.help import CommandHelp, describe
+from bot.core.command import COMMANDS
 
 
 def reference() -> str:

@@ -74,7 +74,7 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PostbackWords(msgspec.Struct, frozen=True, kw_only=True):
-    """A platform's words in postbacks, on top of those everybody uses (storage.ledger.words)."""
+    """A platform's words in postbacks, on top of those everybody uses (storage.ledger.postbacks.vocabulary)."""
 
     parameters: Mapping[str, str] = {}  # the platform's parameter name -> ours
     events: Mapping[str, str] = {}  # its event word -> ours

@@ -8,11 +8,11 @@ import msgspec
 
 from connectors.base import Connection, Window
 from connectors.columns import COUNTS, PARTS, Columns, added, comparable, currency, figures_of
-from connectors.numbers import day as read_day
-from connectors.numbers import micro, whole
 from connectors.reading import Record, plain_name
 from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Figures, Report, RevenueRow
+from storage.ledger.numbers import day as read_day
+from storage.ledger.numbers import micro, whole
 
 Read = Callable[[Any], int | None]
 

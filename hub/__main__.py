@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 for _name in ("rich", "click"):
     sys.modules.setdefault(_name, None)  # type: ignore[arg-type]
 
-from hub import cli  # noqa: E402
+from hub.cli import cli  # noqa: E402
 from storage.ledger.errors import CasinoFluxError  # noqa: E402
 
 

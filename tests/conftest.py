@@ -14,8 +14,8 @@ from uuid import uuid4
 import pytest
 from sqlalchemy.engine import make_url
 
-from storage.engine import Database
-from storage.schema import upgrade
+from storage.db.engine import Database
+from storage.db.schema import upgrade
 
 
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:

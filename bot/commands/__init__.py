@@ -1,4 +1,4 @@
-"""Every command, one noun a file. Importing this package registers them all in bot.command.COMMANDS."""
+"""Every command, one noun a file. Importing this package registers them all in bot.core.command.COMMANDS."""
 
 from importlib import import_module
 from pkgutil import iter_modules

@@ -6,17 +6,19 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import select
 
-from bot.account_forms import PLATFORMS, Checked, check_edit, check_new
-from bot.arguments import Arguments, choices, refers, secret
-from bot.command import command
-from bot.context import Context, Sample
-from bot.listing import Listing, Page
-from bot.message import Block, Button, Buttons, Fields, Message, Notice, Table, Text
-from storage import accounts, caps, names, offers, revenue_kept, syncs
-from storage.accounts import Account
-from storage.entities import page
+from bot.core.arguments import Arguments, choices, refers, secret
+from bot.core.command import command
+from bot.core.context import Context, Sample
+from bot.core.listing import Listing, Page
+from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table, Text
+from bot.forms.account_forms import PLATFORMS, Checked, check_edit, check_new
+from storage.catalogue import accounts, names, offers
+from storage.catalogue.accounts import Account
+from storage.catalogue.entities import page
+from storage.clicks import caps
 from storage.ledger.errors import ConnectorError, Refused
 from storage.ledger.facts import Role
+from storage.revenue import raw_reports, syncs
 from storage.tables import accounts as table
 
 
@@ -173,7 +175,7 @@ async def edit_account(ctx: Context, new: AccountEdit) -> AccountShown:
     if new.tag_from is not None or new.timezone is not None:
         await offers.touch_revenue(ctx.tx, row.id)
     if new.timezone is not None:
-        await revenue_kept.resettle(ctx.tx, row, checked.zone)
+        await raw_reports.resettle(ctx.tx, row, checked.zone)
         await caps.recount_account(ctx.tx, row.id, ctx.now, ctx.deployment.zone)
     return await _noted(ctx, row.id, sample=sample, before=before)
 

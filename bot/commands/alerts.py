@@ -6,22 +6,23 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from bot.alert_history import past
-from bot.alert_look import Look
-from bot.arguments import Arguments, Unsaid, refers
-from bot.command import command
+from bot.alerts.backtest import past
+from bot.alerts.context import Look
 from bot.commands.digests import chosen_campaigns, room_asked
-from bot.context import Context
-from bot.listing import Listing, Page
-from bot.message import Button, Buttons, Fields, Message, Table
-from storage import alerts, channels
-from storage.alerts import Alert, NewAlert, Terms, Watch
-from storage.entities import page
-from storage.ledger import alarms
+from bot.core.arguments import Arguments, Unsaid, refers
+from bot.core.command import command
+from bot.core.context import Context
+from bot.core.listing import Listing, Page
+from bot.core.message import Button, Buttons, Fields, Message, Table
+from storage.alerts import alert_states
+from storage.alerts.alert_states import Alert, NewAlert, Terms, Watch
+from storage.catalogue.entities import page
+from storage.chat import channels
+from storage.ledger.alerts import alarms
+from storage.ledger.alerts.thresholds import Rule, read_minutes, read_rule
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.ledger.schedule import read_time, read_zone
-from storage.ledger.thresholds import Rule, read_minutes, read_rule
 from storage.tables import alerts as table
 
 RULE = Meta(description='"ftd < 50% of 7d avg", "clicks < 100 in 1h", "no clicks for 30m", "sync failed" …')
@@ -107,11 +108,11 @@ async def add_alert(ctx: Context, new: AlertWanted) -> Alert:
     """Arm an alert in this room, and say how often it would have fired in the last 30 days."""
     terms = _terms(ctx, new)
     channel = room_asked(ctx, new.channel)
-    made = await alerts.add(ctx.tx, ctx.now, NewAlert(
+    made = await alert_states.add(ctx.tx, ctx.now, NewAlert(
         team_id=ctx.team_id, room_id=await channels.room_of(ctx.tx, ctx.team_id, channel, ctx.now),
         thread=channel.thread, terms=terms, campaigns=await chosen_campaigns(ctx, new.campaign, field="campaign"),
     ))  # fmt: skip
-    one, watch = await alerts.find(ctx.tx, ctx.team_id, str(made))
+    one, watch = await alert_states.find(ctx.tx, ctx.team_id, str(made))
     fired = await past(Look(ctx.tx, watch, ctx.now, ctx.deployment))
     one = msgspec.structs.replace(one, would_have_fired=fired.times, would_have_fired_on=fired.days)
     ctx.notes |= {"entity": "alert", "entity_id": one.id, "after": one}
@@ -121,14 +122,16 @@ async def add_alert(ctx: Context, new: AlertWanted) -> Alert:
 @command("alert list", role=Role.VIEWER, says=alert_table, reads=True)
 async def list_alerts(ctx: Context, new: Listing) -> Page[Alert]:
     """The alerts armed, and how each stands."""
-    rows, following = await page(ctx.tx, alerts.of_team(ctx.team_id), table.c.id, limit=new.limit, after=new.after)
-    return Page([alerts.shown(row) for row in rows], following)
+    rows, following = await page(
+        ctx.tx, alert_states.of_team(ctx.team_id), table.c.id, limit=new.limit, after=new.after
+    )
+    return Page([alert_states.shown(row) for row in rows], following)
 
 
 @command("alert show", role=Role.VIEWER, says=alert_card, reads=True, positional=("alert",))
 async def show_alert(ctx: Context, new: OneAlert) -> Alert:
     """One alert, and how often it would have fired in the last 30 days."""
-    one, watch = await alerts.find(ctx.tx, ctx.team_id, new.alert)
+    one, watch = await alert_states.find(ctx.tx, ctx.team_id, new.alert)
     fired = await past(Look(ctx.tx, watch, ctx.now, ctx.deployment))
     return msgspec.structs.replace(one, would_have_fired=fired.times, would_have_fired_on=fired.days)
 
@@ -152,7 +155,7 @@ async def snooze_alert(ctx: Context, new: Snooze) -> Alert:
 async def mute_alerts(ctx: Context, new: Mute) -> Page[Alert]:
     """Snooze every alert for a while."""
     until = ctx.now + timedelta(minutes=read_minutes(new.for_, "for"))
-    rows = (await ctx.tx.execute(alerts.of_team(ctx.team_id).order_by(table.c.id))).all()
+    rows = (await ctx.tx.execute(alert_states.of_team(ctx.team_id).order_by(table.c.id))).all()
     return Page([await _snooze(ctx, str(row.id), until) for row in rows if _is_mine(ctx, row.campaigns)])
 
 
@@ -160,8 +163,8 @@ async def mute_alerts(ctx: Context, new: Mute) -> Page[Alert]:
 async def remove_alert(ctx: Context, new: OneAlert) -> Alert:
     """Disarm an alert for good."""
     watch = await _mine(ctx, new.alert)
-    one, _ = await alerts.find(ctx.tx, ctx.team_id, str(watch.id))
-    await alerts.remove(ctx.tx, watch.id, ctx.now)
+    one, _ = await alert_states.find(ctx.tx, ctx.team_id, str(watch.id))
+    await alert_states.remove(ctx.tx, watch.id, ctx.now)
     ctx.notes |= {"entity": "alert", "entity_id": one.id, "before": one}
     return one
 
@@ -170,16 +173,16 @@ async def _snooze(ctx: Context, word: str, until: datetime) -> Alert:
     watch = await _mine(ctx, word)
     history = watch.history
     history.alarms = {subject: alarms.snooze(one) for subject, one in history.alarms.items()}
-    await alerts.snooze(ctx.tx, watch.id, until)
+    await alert_states.snooze(ctx.tx, watch.id, until)
     return await _kept(ctx, watch)
 
 
 async def _mine(ctx: Context, word: str) -> Watch:
     """The alert, if a buyer limited to own campaigns may touch it."""
-    one, watch = await alerts.find(ctx.tx, ctx.team_id, word)
+    one, watch = await alert_states.find(ctx.tx, ctx.team_id, word)
     if not _is_mine(ctx, one.campaigns):
         raise Refused(f"alert: {one.code} is not on your campaigns", field="alert")
-    return await alerts.again(ctx.tx, watch.id) or watch
+    return await alert_states.again(ctx.tx, watch.id) or watch
 
 
 def _is_mine(ctx: Context, campaigns: list[str] | None) -> bool:
@@ -188,9 +191,9 @@ def _is_mine(ctx: Context, campaigns: list[str] | None) -> bool:
 
 
 async def _kept(ctx: Context, watch: Watch) -> Alert:
-    before, _ = await alerts.find(ctx.tx, ctx.team_id, str(watch.id))
-    await alerts.keep(ctx.tx, watch.id, watch.history)
-    one, _ = await alerts.find(ctx.tx, ctx.team_id, str(watch.id))
+    before, _ = await alert_states.find(ctx.tx, ctx.team_id, str(watch.id))
+    await alert_states.keep(ctx.tx, watch.id, watch.history)
+    one, _ = await alert_states.find(ctx.tx, ctx.team_id, str(watch.id))
     ctx.notes |= {"entity": "alert", "entity_id": one.id, "before": before, "after": one}
     return one
 

@@ -1,15 +1,15 @@
 """The audit trail: who changed what, where, from what to what."""
 
-from bot.arguments import Arguments
-from bot.command import command
-from bot.context import Context
-from bot.listing import Page
-from bot.message import Message, Table
-from storage import audits
-from storage.audits import Recorded
-from storage.entities import MAX_PAGE, cursor
+from bot.core.arguments import Arguments
+from bot.core.command import command
+from bot.core.context import Context
+from bot.core.listing import Page
+from bot.core.message import Message, Table
+from storage.catalogue.entities import MAX_PAGE, cursor
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
+from storage.people import audits
+from storage.people.audits import Recorded
 
 
 class AuditPage(Arguments):

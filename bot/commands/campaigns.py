@@ -7,17 +7,17 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import Row, select, update
 
-from bot.arguments import EMPTIES, NONE, Arguments, Unsaid, choices, refers
-from bot.command import command
-from bot.context import Context
-from bot.limits import own_source
-from bot.listing import Listing, Page
-from bot.message import Button, Buttons, Fields, Message, Notice, Table, Text
-from bot.weights import weighed
-from storage import campaigns, names
-from storage.campaigns import Campaign
-from storage.entities import page
-from storage.ledger import macros, rotation
+from bot.core.arguments import EMPTIES, NONE, Arguments, Unsaid, choices, refers
+from bot.core.command import command
+from bot.core.context import Context
+from bot.core.limits import own_source
+from bot.core.listing import Listing, Page
+from bot.core.message import Button, Buttons, Fields, Message, Notice, Table, Text
+from bot.forms.weights import weighed
+from storage.catalogue import campaigns, names
+from storage.catalogue.campaigns import Campaign
+from storage.catalogue.entities import page
+from storage.ledger.clicks import macros, rotation
 from storage.ledger.errors import Forbidden, Refused
 from storage.ledger.facts import Role
 from storage.tables import campaigns as table

@@ -6,18 +6,18 @@ from urllib.parse import urlsplit
 from msgspec import Meta
 from sqlalchemy import select
 
-from bot.arguments import Arguments, Unsaid, choices, refers
-from bot.command import command
-from bot.context import Context
-from bot.listing import Listing, Page
-from bot.message import Button, Buttons, Fields, Message, Notice, Table
-from storage import casinos, names
-from storage.casinos import Casino
-from storage.entities import page
-from storage.images import ADDRESS
+from bot.core.arguments import Arguments, Unsaid, choices, refers
+from bot.core.command import command
+from bot.core.context import Context
+from bot.core.listing import Listing, Page
+from bot.core.message import Button, Buttons, Fields, Message, Notice, Table
+from storage.catalogue import casinos, names
+from storage.catalogue.casinos import Casino
+from storage.catalogue.entities import page
+from storage.catalogue.images import ADDRESS
+from storage.catalogue.markets import read_market
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
-from storage.markets import read_market
 from storage.tables import casinos as table
 
 Brand = Annotated[str, refers("casino", "which casino")]

@@ -7,16 +7,16 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import select
 
-from bot.arguments import Arguments
-from bot.command import command
-from bot.context import Context
-from bot.message import Fields, Message, Table
-from storage import clicks
-from storage.entities import codes
-from storage.ledger.click_id import instant_of
+from bot.core.arguments import Arguments
+from bot.core.command import command
+from bot.core.context import Context
+from bot.core.message import Fields, Message, Table
+from storage.catalogue.entities import codes
+from storage.clicks import queries
+from storage.ledger.clicks.click_id import instant_of
+from storage.ledger.clicks.macros import SUBS
 from storage.ledger.errors import CasinoFluxError, Missing
 from storage.ledger.facts import Bot, Reason, Role
-from storage.ledger.macros import SUBS
 from storage.tables import campaigns, conversions, offers, outgoing, sites, sources
 
 
@@ -82,7 +82,7 @@ def click_card(_ctx: Context, found: Shown) -> Message:
 async def show_click(ctx: Context, new: OneClick) -> Shown:
     """Show a click: every stored field, and its conversions."""
     click_id = await _decoded(ctx, new.click_id)
-    stored = await clicks.show(ctx.tx, ctx.team_id, click_id) if click_id is not None else None
+    stored = await queries.show(ctx.tx, ctx.team_id, click_id) if click_id is not None else None
     if stored is None or click_id is None:
         raise Missing(f"no click {new.click_id!r}", field="click_id")
     found: dict[str, Any] = {name: stored.get(name) for name in _PLAIN} | await _places(ctx, stored)
@@ -94,7 +94,7 @@ async def show_click(ctx: Context, new: OneClick) -> Shown:
             "bot": Bot(stored["bot"]).name.lower() if stored["bot"] else None,
         }  # fmt: skip
     return Shown(
-        click_id=(await clicks.codec(ctx.tx)).encode(click_id), id=click_id, at=instant_of(click_id),
+        click_id=(await queries.codec(ctx.tx)).encode(click_id), id=click_id, at=instant_of(click_id),
         detail_expired=bool(stored.get("expired")), **found,
         outgoing=await _went(ctx, click_id), conversions=await _conversions(ctx, click_id),
     )  # fmt: skip
@@ -108,7 +108,7 @@ _PLAIN = (
 
 async def _decoded(ctx: Context, word: str) -> int | None:
     try:
-        return (await clicks.codec(ctx.tx)).decode(word.strip())
+        return (await queries.codec(ctx.tx)).decode(word.strip())
     except CasinoFluxError:
         return None
 

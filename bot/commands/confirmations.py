@@ -5,12 +5,12 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from bot.arguments import Arguments
-from bot.command import COMMANDS, Answer, command, run
-from bot.context import Context
-from bot.message import Message
-from storage import confirmations
+from bot.core.arguments import Arguments
+from bot.core.command import COMMANDS, Answer, command, run
+from bot.core.context import Context
+from bot.core.message import Message
 from storage.ledger.facts import Role
+from storage.people import confirmations
 
 
 class Code(Arguments):

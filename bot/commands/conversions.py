@@ -6,11 +6,13 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row, select
 
-from bot.arguments import amount
-from bot.command import command
 from bot.commands.campaigns import own_campaign
-from bot.context import Context
-from bot.conversion_forms import (
+from bot.core.arguments import amount
+from bot.core.command import command
+from bot.core.context import Context
+from bot.core.listing import Page
+from bot.core.tokenizer import day as read_day
+from bot.forms.conversion_forms import (
     EVENTS,
     Conversion,
     ConversionEdit,
@@ -22,18 +24,18 @@ from bot.conversion_forms import (
     conversion_table,
     imported_card,
 )
-from bot.imports import micro, rows_of, where
-from bot.listing import Page
-from bot.postback_desk import desk
-from bot.words import day as read_day
-from storage import clicks, manual, names
-from storage.conversions import Desk
-from storage.entities import codes, page
+from bot.forms.imports import micro, rows_of, where
+from bot.forms.postback_context import desk
+from storage.catalogue import names
+from storage.catalogue.entities import codes, page
+from storage.clicks import queries
 from storage.ledger.errors import CasinoFluxError, Missing, Refused
 from storage.ledger.facts import Event, Outcome, Role, Status
-from storage.manual import ByHand
-from storage.matching import outgoing_offers
-from storage.postback_accounts import PostbackAccount
+from storage.postbacks import manual_conversions
+from storage.postbacks.conversions import Desk
+from storage.postbacks.manual_conversions import ByHand
+from storage.postbacks.matching import outgoing_offers
+from storage.postbacks.postback_accounts import PostbackAccount
 from storage.tables import accounts, campaign_offers, campaigns, conversions, offers
 
 _IMPORTED = ("click_id", "campaign", "day", "event", "amount", "currency", "txn_id", "status", "player_id", "account",
@@ -56,10 +58,10 @@ async def edit_conversion(ctx: Context, new: ConversionEdit) -> Conversion:
     if new.status is None and new.amount is None:
         raise Refused("status: nothing to change: give status= or amount=", field="status")
     placing = await desk(ctx)
-    row = await manual.find(ctx.tx, ctx.team_id, new.conversion)
+    row = await manual_conversions.find(ctx.tx, ctx.team_id, new.conversion)
     await _own(ctx, row)
     before = await _shown(ctx, placing, row)
-    await manual.correct(
+    await manual_conversions.correct(
         ctx.tx, placing, row, status=_status(new.status) if new.status else None,
         amount=None if new.amount is None else micro(new.amount), currency=_currency(new.currency),
     )  # fmt: skip
@@ -120,7 +122,7 @@ async def _add(ctx: Context, placing: Desk, new: NewConversion) -> tuple[int, Ou
     account_id = offer.account_id if offer else None
     currency = said.currency or (placing.book.by_id[account_id].rules.currency if account_id else None)
     said = msgspec.structs.replace(said, currency=currency or campaign.currency or ctx.deployment.currency)
-    number = await manual.add_to_campaign(
+    number = await manual_conversions.add_to_campaign(
         ctx.tx, ctx.team_id, ctx.now, placing.zone, said, campaign=campaign,
         offer_id=offer.id if offer else 0, account_id=account_id,
     )  # fmt: skip
@@ -130,14 +132,14 @@ async def _add(ctx: Context, placing: Desk, new: NewConversion) -> tuple[int, Ou
 async def _to_click(ctx: Context, placing: Desk, new: NewConversion, said: ByHand) -> tuple[int, Outcome]:
     word = (new.click_id or "").strip()
     number = placing.codec.decode(word)
-    link = await clicks.link(ctx.tx, number) if number is not None else None
+    link = await queries.link(ctx.tx, number) if number is not None else None
     if link is None:
         raise Missing(f"click_id: there is no click {word!r}", field="click_id")
     if link.campaign_id:
         await own_campaign(ctx, str(link.campaign_id))
     account = await _account(ctx, placing, new, link.click_id, link.offer_id)
     said = msgspec.structs.replace(said, currency=said.currency or account.rules.currency)
-    done = await manual.add_to_click(ctx.tx, placing, account, word, said)
+    done = await manual_conversions.add_to_click(ctx.tx, placing, account, word, said)
     return done.conversion_id or 0, done.outcome
 
 
@@ -226,6 +228,6 @@ async def _shown(ctx: Context, placing: Desk, row: Row[Any], outcome: str | None
 async def _noted(
     ctx: Context, placing: Desk, number: int, *, before: Conversion | None = None, outcome: str | None = None
 ) -> Conversion:
-    after = await _shown(ctx, placing, await manual.find(ctx.tx, ctx.team_id, number), outcome)
+    after = await _shown(ctx, placing, await manual_conversions.find(ctx.tx, ctx.team_id, number), outcome)
     ctx.notes |= {"entity": "conversion", "entity_id": number, "before": before, "after": after}
     return after

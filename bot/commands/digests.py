@@ -6,20 +6,21 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from bot import digest_loading
-from bot.arguments import Arguments, choices, refers
-from bot.command import command
-from bot.context import Context
-from bot.digest_facts import Wanted
-from bot.listing import Listing, Page
-from bot.message import Button, Buttons, Fields, Message, Table
-from bot.terminal import render
-from storage import channels, names, rooms, subscriptions
-from storage.entities import page
+from bot.core.arguments import Arguments, choices, refers
+from bot.core.command import command
+from bot.core.context import Context
+from bot.core.listing import Listing, Page
+from bot.core.message import Button, Buttons, Fields, Message, Table
+from bot.digests import loading
+from bot.digests.facts import Wanted
+from bot.render.terminal import render
+from storage.catalogue import names
+from storage.catalogue.entities import page
+from storage.chat import channels, rooms, subscriptions
+from storage.chat.subscriptions import Subscription
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.ledger.schedule import Every, Schedule, covers, read_time, read_weekdays, read_zone
-from storage.subscriptions import Subscription
 from storage.tables import campaigns as campaign_table
 from storage.tables import subscriptions as table
 
@@ -125,7 +126,7 @@ async def preview(ctx: Context, new: DigestPreview) -> Preview:
         team_id=ctx.team_id, first=first, last=last, every=every, campaigns=chosen,
         told_until=one.told_until if one else ctx.now - timedelta(days=1), now=ctx.now, deployment=ctx.deployment,
     )  # fmt: skip
-    message = await digest_loading.build(ctx.tx, wanted)
+    message = await loading.build(ctx.tx, wanted)
     return Preview(from_=first, to=last, title=message.title, text=render(message), message=message)
 
 

@@ -6,14 +6,14 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import Row, delete, insert, select
 
-from bot.arguments import Arguments, choices, refers
-from bot.command import command
-from bot.context import Context
-from bot.listing import Listing, Page
-from bot.message import Block, Button, Buttons, Fields, Message, Notice, Table
-from storage import domains, names
-from storage.domains import Domain, Step
-from storage.entities import page
+from bot.core.arguments import Arguments, choices, refers
+from bot.core.command import command
+from bot.core.context import Context
+from bot.core.listing import Listing, Page
+from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table
+from storage.catalogue import domains, names
+from storage.catalogue.domains import Domain, Step
+from storage.catalogue.entities import page
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.tables import domains as table

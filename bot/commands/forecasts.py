@@ -5,16 +5,16 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from bot.arguments import Arguments, refers
-from bot.command import command
-from bot.context import Context
-from bot.figures import NONE, count, money
-from bot.message import Block, Message, Notice, Table, Text
-from storage import names
-from storage.forecast import Forecast, forecast
+from bot.core.arguments import Arguments, refers
+from bot.core.command import command
+from bot.core.context import Context
+from bot.core.message import Block, Message, Notice, Table, Text
+from bot.render.figures import NONE, count, money
+from storage.catalogue import names
 from storage.ledger.facts import Role
-from storage.ledger.forecast import Estimate
-from storage.reports import ReportQuery
+from storage.ledger.reports.forecast import Estimate
+from storage.reports.forecast import Forecast, forecast
+from storage.reports.merged_report import ReportQuery
 from storage.tables import campaigns, offers
 
 DAYS = 14  # how far back provisional days are looked for

@@ -5,10 +5,10 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from bot.arguments import Arguments, meta
-from bot.command import COMMANDS, Command, command, unknown
-from bot.context import Context
-from bot.message import Button, Buttons, Fields, Message, Text
+from bot.core.arguments import Arguments, meta
+from bot.core.command import COMMANDS, Command, command, unknown
+from bot.core.context import Context
+from bot.core.message import Button, Buttons, Fields, Message, Text
 from storage.ledger.errors import Missing
 from storage.ledger.facts import Role
 

@@ -4,18 +4,18 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from bot import photo
-from bot.arguments import Arguments, refers
-from bot.command import command
 from bot.commands.casinos import casino_card
 from bot.commands.sites import publish_again, shown_site, site_card
-from bot.context import Context
-from storage import casinos, images, names, sites
-from storage.casinos import Casino
-from storage.images import Image
+from bot.core.arguments import Arguments, refers
+from bot.core.command import command
+from bot.core.context import Context
+from bot.forms import uploaded_image
+from storage.catalogue import casinos, images, names, sites
+from storage.catalogue.casinos import Casino
+from storage.catalogue.images import Image
+from storage.catalogue.sites import PUBLISHED, Site
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
-from storage.sites import PUBLISHED, Site
 from storage.tables import sites as site_table
 
 Sent = Annotated[
@@ -40,11 +40,11 @@ class SiteImage(Arguments):
 
 
 async def _logo(_ctx: Context, new: CasinoLogo) -> Image | None:
-    return await _made(new, f"casino logo {new.casino}", longest=photo.LOGO)
+    return await _made(new, f"casino logo {new.casino}", longest=uploaded_image.LOGO)
 
 
 async def _hero(_ctx: Context, new: SiteImage) -> Image | None:
-    return None if new.earlier else await _made(new, f"site image {new.site}", longest=photo.HERO)
+    return None if new.earlier else await _made(new, f"site image {new.site}", longest=uploaded_image.HERO)
 
 
 async def _made(new: CasinoLogo | SiteImage, words: str, *, longest: int) -> Image | None:
@@ -53,7 +53,7 @@ async def _made(new: CasinoLogo | SiteImage, words: str, *, longest: int) -> Ima
         return None
     if new.image is None:
         raise Refused(f"image: none came along: send the picture with {words!r} as its text", field="image")
-    return await photo.made_anew(new.image, longest=longest)
+    return await uploaded_image.made_anew(new.image, longest=longest)
 
 
 @command("casino logo", role=Role.BUYER, says=casino_card, positional=("casino",), prepare=_logo)

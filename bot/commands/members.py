@@ -7,18 +7,19 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import select
 
-from bot.arguments import Arguments, choices, refers
-from bot.command import command
-from bot.context import Context
-from bot.joining import Joined
-from bot.joining import join as join_room
-from bot.listing import Listing, Page
-from bot.message import Block, Button, Buttons, Fields, Message, Notice, Table, Text
-from storage import members, names, people, teams
-from storage.entities import page
+from bot.chat.joining import Joined
+from bot.chat.joining import join as join_room
+from bot.core.arguments import Arguments, choices, refers
+from bot.core.command import command
+from bot.core.context import Context
+from bot.core.listing import Listing, Page
+from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table, Text
+from storage.catalogue import names, teams
+from storage.catalogue.entities import page
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
-from storage.members import Member
+from storage.people import members, people
+from storage.people.members import Member
 from storage.tables import campaigns as campaigns_table
 from storage.tables import members as table
 

@@ -6,17 +6,18 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import Row, select, update
 
-from bot.arguments import EMPTIES, NONE, Arguments, Unsaid, choices, refers
-from bot.command import command
-from bot.context import Context
-from bot.listing import Listing, Page
-from bot.message import Button, Buttons, Fields, Message, Notice, Table
-from storage import caps, casinos, names, offers
-from storage.entities import codes, page
-from storage.ledger import macros
+from bot.core.arguments import EMPTIES, NONE, Arguments, Unsaid, choices, refers
+from bot.core.command import command
+from bot.core.context import Context
+from bot.core.listing import Listing, Page
+from bot.core.message import Button, Buttons, Fields, Message, Notice, Table
+from storage.catalogue import casinos, names, offers
+from storage.catalogue.entities import codes, page
+from storage.catalogue.offers import Offer
+from storage.clicks import caps
+from storage.ledger.clicks import macros
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
-from storage.offers import Offer
 from storage.tables import accounts, site_offers, sites
 from storage.tables import offers as table
 

@@ -8,20 +8,21 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import select
 
-from bot.arguments import Arguments, choices, refers
-from bot.command import command
 from bot.commands.rates import code
-from bot.context import Context
-from bot.figures import money
-from bot.listing import Listing, Page
-from bot.message import Block, Message, Table, Text
-from storage import names, payments
-from storage.entities import page
+from bot.core.arguments import Arguments, choices, refers
+from bot.core.command import command
+from bot.core.context import Context
+from bot.core.listing import Listing, Page
+from bot.core.message import Block, Message, Table, Text
+from bot.render.figures import money
+from storage.catalogue import names
+from storage.catalogue.entities import page
 from storage.ledger.errors import Forbidden
 from storage.ledger.facts import Role
 from storage.ledger.money import to_micro
-from storage.ledger.owed import Rule
-from storage.payments import Owed, Terms
+from storage.ledger.revenue.owed import Rule
+from storage.reports import payments
+from storage.reports.payments import Owed, Terms
 from storage.tables import accounts
 from storage.tables import payments as table
 

@@ -5,17 +5,18 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from bot.arguments import Arguments, choices, refers
-from bot.command import command
-from bot.context import Context
-from bot.message import Fields, Message, Notice
-from bot.postback_desk import desk
-from storage import mappings, names
-from storage.inbox import Wanted
+from bot.core.arguments import Arguments, choices, refers
+from bot.core.command import command
+from bot.core.context import Context
+from bot.core.message import Fields, Message, Notice
+from bot.forms.postback_context import desk
+from storage.catalogue import names
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Event, Outcome, Role
-from storage.mappings import PostbackMapping
-from storage.replays import replay
+from storage.postbacks import mappings
+from storage.postbacks.mappings import PostbackMapping
+from storage.postbacks.replay import replay
+from storage.postbacks.requests import Wanted
 from storage.tables import accounts
 
 Account = Annotated[str, refers("account", "which platform account")]

@@ -6,19 +6,21 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import Row
 
-from bot.arguments import Arguments, choices, refers
-from bot.command import command
-from bot.context import Context
-from bot.listing import Listing, Page
-from bot.message import Button, Buttons, Fields, Message, Table, Text
-from bot.postback_desk import desk
-from storage import clicks, inbox, names
-from storage.entities import cursor
-from storage.inbox import Logged, Wanted
+from bot.core.arguments import Arguments, choices, refers
+from bot.core.command import command
+from bot.core.context import Context
+from bot.core.listing import Listing, Page
+from bot.core.message import Button, Buttons, Fields, Message, Table, Text
+from bot.forms.postback_context import desk
+from storage.catalogue import names
+from storage.catalogue.entities import cursor
+from storage.clicks import queries
 from storage.ledger.errors import CasinoFluxError, Refused
 from storage.ledger.facts import Outcome, Role
-from storage.ledger.postback_template import template_url
-from storage.replays import replay
+from storage.ledger.postbacks.template import template_url
+from storage.postbacks import requests as inbox
+from storage.postbacks.replay import replay
+from storage.postbacks.requests import Logged, Wanted
 from storage.tables import accounts
 
 OUTCOMES = tuple(outcome.value for outcome in Outcome)
@@ -149,6 +151,6 @@ async def _click_number(ctx: Context, word: str | None) -> int | None:
     if not word:
         return None
     try:
-        return (await clicks.codec(ctx.tx)).decode(word.strip())
+        return (await queries.codec(ctx.tx)).decode(word.strip())
     except CasinoFluxError:
         return None  # no click was ever made: the id as it came is what is looked for

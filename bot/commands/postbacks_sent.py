@@ -6,15 +6,16 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from bot.arguments import Arguments, choices, refers
-from bot.command import command
-from bot.context import Context
-from bot.listing import Listing, Page
-from bot.message import Message, Table
-from storage import names, outbound_log
-from storage.entities import cursor
+from bot.core.arguments import Arguments, choices, refers
+from bot.core.command import command
+from bot.core.context import Context
+from bot.core.listing import Listing, Page
+from bot.core.message import Message, Table
+from storage.catalogue import names
+from storage.catalogue.entities import cursor
 from storage.ledger.facts import Role
-from storage.outbound_log import Sent
+from storage.outbound import delivery_log
+from storage.outbound.delivery_log import Sent
 from storage.tables import sources
 
 
@@ -51,7 +52,7 @@ def sent_table(_ctx: Context, found: Page[Sent]) -> Message:
 async def sent_postbacks(ctx: Context, new: SentQuery) -> Page[Sent]:
     """What traffic sources were told, with every answer."""
     source = await names.find(ctx.tx, sources, ctx.team_id, new.source, field="source") if new.source else None
-    items = await outbound_log.history(
+    items = await delivery_log.history(
         ctx.tx, ctx.team_id, state=new.state, source_id=source.id if source else None,
         limit=new.limit + 1, after=cursor(new.after),
     )  # fmt: skip
@@ -66,4 +67,4 @@ async def sent_postbacks(ctx: Context, new: SentQuery) -> Page[Sent]:
 )  # fmt: skip
 async def resend_postbacks(ctx: Context, new: ResendQuery) -> Resent:
     """Send a postback to its traffic source again: one, or all that were given up."""
-    return Resent(await outbound_log.resend(ctx.tx, ctx.team_id, now=ctx.now, number=new.id), ctx.now)
+    return Resent(await delivery_log.resend(ctx.tx, ctx.team_id, now=ctx.now, number=new.id), ctx.now)

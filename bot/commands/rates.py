@@ -7,14 +7,14 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from bot.arguments import Arguments
-from bot.command import command
-from bot.context import Context
-from bot.message import Message, Notice, Table, Text
-from storage import rates
-from storage.entities import cursor
+from bot.core.arguments import Arguments
+from bot.core.command import command
+from bot.core.context import Context
+from bot.core.message import Message, Notice, Table, Text
+from storage.catalogue.entities import cursor
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
+from storage.reports import rates
 
 MAX_DAYS = 1_100  # three years at once
 SHOWN = 60  # days a list goes back by default

@@ -6,19 +6,19 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import delete, insert, select
 
-from bot.arguments import Arguments, choices, refers, secret
-from bot.command import command
 from bot.commands.domains import Name, domain_card, made_domain
-from bot.context import Context
-from bot.figures import money
-from bot.listing import Listing, Page
-from bot.message import Button, Buttons, Message, Notice, Table
-from storage import domains, names, registrars
-from storage.domains import Domain
-from storage.entities import page
+from bot.core.arguments import Arguments, choices, refers, secret
+from bot.core.command import command
+from bot.core.context import Context
+from bot.core.listing import Listing, Page
+from bot.core.message import Button, Buttons, Message, Notice, Table
+from bot.render.figures import money
+from storage.catalogue import domains, names, registrars
+from storage.catalogue.domains import Domain
+from storage.catalogue.entities import page
+from storage.catalogue.registrars import Price, RegistrarLogin
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
-from storage.registrars import Price, RegistrarLogin
 from storage.tables import domains as domain_table
 from storage.tables import registrars as table
 from storage.tables import sites

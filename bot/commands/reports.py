@@ -5,12 +5,12 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from bot.command import command
 from bot.commands.stats import StatsWanted, reported, stats_message
-from bot.context import Context
+from bot.core.command import command
+from bot.core.context import Context
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
-from storage.ledger.reporting import MergedReport
+from storage.ledger.reports.report_rows import MergedReport
 
 
 class ReportWanted(StatsWanted, kw_only=True):

@@ -6,15 +6,16 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from bot.arguments import Arguments, refers
-from bot.command import command
-from bot.context import Context
-from bot.figures import count, money
-from bot.message import Message, Notice, Table, Text
-from storage import names, restatements
+from bot.core.arguments import Arguments, refers
+from bot.core.command import command
+from bot.core.context import Context
+from bot.core.message import Message, Notice, Table, Text
+from bot.render.figures import count, money
+from storage.catalogue import names
 from storage.ledger.errors import Forbidden
 from storage.ledger.facts import Role
-from storage.restatements import AMOUNTS, Restated
+from storage.revenue import restatements
+from storage.revenue.restatements import AMOUNTS, Restated
 from storage.tables import accounts
 
 DAYS = 30

@@ -2,11 +2,12 @@
 
 import msgspec
 
-from bot.arguments import Arguments
-from bot.command import command
-from bot.context import Context
-from bot.message import Button, Buttons, Fields, Message
-from storage import alerts, rooms, subscriptions
+from bot.core.arguments import Arguments
+from bot.core.command import command
+from bot.core.context import Context
+from bot.core.message import Button, Buttons, Fields, Message
+from storage.alerts import alert_states
+from storage.chat import rooms, subscriptions
 from storage.ledger.facts import Role
 from storage.tables import alerts as alert_table
 from storage.tables import subscriptions as subscription_table
@@ -49,11 +50,11 @@ async def settings(ctx: Context, _new: NoArguments) -> Settings:
     room = await rooms.find(ctx.tx, ctx.room.face, ctx.room.workspace, ctx.room.room) if ctx.room else None
     room_id = room.id if room else 0
     digests = await ctx.tx.execute(subscriptions.of_team(ctx.team_id).where(subscription_table.c.room_id == room_id))
-    armed = await ctx.tx.execute(alerts.of_team(ctx.team_id).where(alert_table.c.room_id == room_id))
+    armed = await ctx.tx.execute(alert_states.of_team(ctx.team_id).where(alert_table.c.room_id == room_id))
     mine = ctx.actor.campaigns
     return Settings(
         member=ctx.actor.name, role=ctx.actor.role, campaigns=None if mine is None else list(mine),
         timezone=ctx.deployment.timezone, currency=ctx.deployment.currency, public_url=ctx.deployment.public_url,
         digests=[f"{one.code} ({one.name})" for one in map(subscriptions.shown, digests)],
-        alerts=[f"{one.code} ({one.rule})" for one in map(alerts.shown, armed)],
+        alerts=[f"{one.code} ({one.rule})" for one in map(alert_states.shown, armed)],
     )  # fmt: skip

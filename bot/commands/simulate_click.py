@@ -7,17 +7,18 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Meta
 
-from bot.arguments import Arguments, choices, refers
-from bot.command import command
-from bot.context import Context
-from bot.message import Message, Text
-from storage import caps, names, plans
+from bot.core.arguments import Arguments, choices, refers
+from bot.core.command import command
+from bot.core.context import Context
+from bot.core.message import Message, Text
+from storage.catalogue import names
+from storage.clicks import caps, plans
+from storage.clicks.plans import CampaignPlan, OfferPlan, Plans
+from storage.ledger.clicks.macros import SUBS
+from storage.ledger.clicks.rotation import Door, Doors, alternatives, pick
+from storage.ledger.clicks.rotation_rules import DEVICES, Visitor
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Reason, Role
-from storage.ledger.macros import SUBS
-from storage.ledger.rotation import Door, Doors, alternatives, pick
-from storage.ledger.rules import DEVICES, Visitor
-from storage.plans import CampaignPlan, OfferPlan, Plans
 from storage.tables import campaigns, offers
 
 _EXAMPLE_ID = "0123456789abcdefghjkmnp"

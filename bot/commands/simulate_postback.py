@@ -7,17 +7,17 @@ from urllib.parse import unquote, urlencode, urlsplit
 import msgspec
 from msgspec import Meta
 
-from bot.arguments import Arguments, Unsaid, refers
-from bot.command import command
-from bot.context import Context
-from bot.message import Fields, Message, Notice
-from bot.postback_desk import desk
-from storage import names
-from storage.conversions import Desk, foresee
-from storage.inbox import arrival
+from bot.core.arguments import Arguments, Unsaid, refers
+from bot.core.command import command
+from bot.core.context import Context
+from bot.core.message import Fields, Message, Notice
+from bot.forms.postback_context import desk
+from storage.catalogue import names
 from storage.ledger.errors import Missing
 from storage.ledger.facts import Role
-from storage.postback_accounts import PostbackAccount
+from storage.postbacks.conversions import Desk, foresee
+from storage.postbacks.postback_accounts import PostbackAccount
+from storage.postbacks.requests import arrival
 from storage.tables import accounts
 
 

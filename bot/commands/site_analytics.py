@@ -7,18 +7,19 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import Row, select
 
-from bot.arguments import Arguments, choices, refers
-from bot.command import command
-from bot.context import Context
-from bot.figures import money
-from bot.message import Message, Table, Text
-from bot.words import period
-from storage import analytics, names, serving
-from storage.analytics import Behaviour
+from bot.core.arguments import Arguments, choices, refers
+from bot.core.command import command
+from bot.core.context import Context
+from bot.core.message import Message, Table, Text
+from bot.core.tokenizer import period
+from bot.render.figures import money
+from storage.catalogue import names, site_snapshot
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
-from storage.ledger.reporting import ReportRow
-from storage.reports import ReportQuery, merged_report
+from storage.ledger.reports.report_rows import ReportRow
+from storage.reports import analytics
+from storage.reports.analytics import Behaviour
+from storage.reports.merged_report import ReportQuery, merged_report
 from storage.tables import sites as table
 
 Which = Annotated[str, refers("site", "which site")]
@@ -230,7 +231,7 @@ def _line(
 
 async def _positions(ctx: Context, site_id: int) -> dict[tuple[str, str], int]:
     """Where each offer stands in each variant now, 1 on top."""
-    site = next(one for one in (await serving.load(ctx.tx)).sites if one.id == site_id)
+    site = next(one for one in (await site_snapshot.load(ctx.tx)).sites if one.id == site_id)
     return {(look.code, card.offer_code): n for look in site.looks for n, card in enumerate(look.cards, 1)}
 
 

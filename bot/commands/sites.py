@@ -8,17 +8,17 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import Row, select
 
-from bot.arguments import Arguments, Unsaid, choices, refers
-from bot.command import command
-from bot.context import Context
-from bot.listing import Listing, Page
-from bot.message import Block, Button, Buttons, Fields, Message, Notice, Table
-from storage import names, sites
-from storage.entities import page
+from bot.core.arguments import Arguments, Unsaid, choices, refers
+from bot.core.command import command
+from bot.core.context import Context
+from bot.core.listing import Listing, Page
+from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table
+from storage.catalogue import names, sites
+from storage.catalogue.entities import page
+from storage.catalogue.markets import market, read_locale, read_market
+from storage.catalogue.sites import Site, Version
 from storage.ledger.errors import Missing, Refused
 from storage.ledger.facts import Role
-from storage.markets import market, read_locale, read_market
-from storage.sites import Site, Version
 from storage.tables import offers
 from storage.tables import sites as table
 

@@ -7,18 +7,18 @@ from typing import Annotated, Any
 from msgspec import Meta
 from sqlalchemy import select
 
-from bot.arguments import Arguments, refers
-from bot.command import command
-from bot.context import Context
-from bot.limits import own_source, own_sources
-from bot.listing import Listing, Page
-from bot.message import Button, Buttons, Fields, Message, Notice, Table
-from bot.source_forms import given_parameters, given_postbacks, given_settings
-from storage import names, sources
-from storage.entities import page
+from bot.core.arguments import Arguments, refers
+from bot.core.command import command
+from bot.core.context import Context
+from bot.core.limits import own_source, own_sources
+from bot.core.listing import Listing, Page
+from bot.core.message import Button, Buttons, Fields, Message, Notice, Table
+from bot.forms.source_forms import given_parameters, given_postbacks, given_settings
+from storage.catalogue import names, sources
+from storage.catalogue.entities import page
+from storage.catalogue.sources import Source
 from storage.ledger.errors import Missing, Refused
 from storage.ledger.facts import Role
-from storage.sources import Source
 from storage.tables import sources as table
 
 Setting = Annotated[

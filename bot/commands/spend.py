@@ -7,17 +7,17 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from bot.arguments import Arguments, amount, refers
-from bot.command import command
 from bot.commands.campaigns import own_campaign
-from bot.context import Context
-from bot.imports import Sent, micro, rows_of, where
-from bot.message import Message, Notice
-from bot.words import day as read_day
-from storage import spend
+from bot.core.arguments import Arguments, amount, refers
+from bot.core.command import command
+from bot.core.context import Context
+from bot.core.message import Message, Notice
+from bot.core.tokenizer import day as read_day
+from bot.forms.imports import Sent, micro, rows_of, where
 from storage.ledger.errors import CasinoFluxError, Refused
 from storage.ledger.facts import Role
-from storage.spend import Cost
+from storage.reports import spend
+from storage.reports.spend import Cost
 
 _COLUMNS = ("campaign", "day", "amount", "currency")
 

@@ -7,19 +7,19 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 from sqlalchemy import Table
 
-from bot.arguments import Arguments, choices, refers
-from bot.command import command
-from bot.context import Context
-from bot.digest_loading import dimension
-from bot.figures import LEGEND, MOST_ROWS, count, first_deposits, money, report_table, worded_commission
-from bot.message import Block, Button, Buttons, Message, Notice, Text
-from bot.report_csv import report_file
-from bot.words import day, period
-from storage import names
+from bot.core.arguments import Arguments, choices, refers
+from bot.core.command import command
+from bot.core.context import Context
+from bot.core.message import Block, Button, Buttons, Message, Notice, Text
+from bot.core.tokenizer import day, period
+from bot.digests.loading import dimension
+from bot.render.figures import LEGEND, MOST_ROWS, count, first_deposits, money, report_table, worded_commission
+from bot.render.report_csv import report_file
+from storage.catalogue import names
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
-from storage.ledger.reporting import MergedReport
-from storage.reports import ReportQuery, merged_report, paged_report
+from storage.ledger.reports.report_rows import MergedReport
+from storage.reports.merged_report import ReportQuery, merged_report, paged_report
 from storage.tables import accounts, campaigns, casinos, offers, sites, sources
 
 FILTERS: dict[str, Table] = {

@@ -7,17 +7,19 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import Row, select
 
-from bot.arguments import Arguments, refers
-from bot.command import command
-from bot.context import Context
-from bot.imports import Sent, text_of
-from bot.listing import Listing
-from bot.message import Block, Button, Buttons, Fields, Message, Notice, Table, Text
-from storage import accounts, names, revenue, syncs
-from storage.entities import page
+from bot.core.arguments import Arguments, refers
+from bot.core.command import command
+from bot.core.context import Context
+from bot.core.listing import Listing
+from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table, Text
+from bot.forms.imports import Sent, text_of
+from storage.catalogue import accounts, names
+from storage.catalogue.entities import page
 from storage.ledger.errors import ConnectorError, Refused
 from storage.ledger.facts import Report, Role
-from storage.sync_status import Progress, statuses
+from storage.revenue import revisions as revenue
+from storage.revenue import syncs
+from storage.revenue.sync_status import Progress, statuses
 from storage.tables import accounts as table
 
 WITHOUT_API = ("postback_only", "csv_upload")

@@ -6,17 +6,18 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import select
 
-from bot.arguments import Arguments, choices, refers
-from bot.command import command
-from bot.context import Context
-from bot.listing import Listing, Page
-from bot.message import Message, Notice, Table, Text
-from storage import names, tokens
-from storage.entities import page
+from bot.core.arguments import Arguments, choices, refers
+from bot.core.command import command
+from bot.core.context import Context
+from bot.core.listing import Listing, Page
+from bot.core.message import Message, Notice, Table, Text
+from storage.catalogue import names
+from storage.catalogue.entities import page
+from storage.db.secrets import new_token
 from storage.ledger.facts import Role
-from storage.secrets import new_token
+from storage.people import tokens
+from storage.people.tokens import Token
 from storage.tables import tokens as table
-from storage.tokens import Token
 
 
 class NewToken(Arguments):

@@ -4,14 +4,14 @@ from typing import Any
 
 import msgspec
 
-from bot.arguments import NONE, Arguments, field_names, meta
-from bot.command import COMMANDS, Answer, command, run
-from bot.context import Context
-from bot.message import Message, Notice
-from storage import audits
-from storage.audits import Recorded
+from bot.core.arguments import NONE, Arguments, field_names, meta
+from bot.core.command import COMMANDS, Answer, command, run
+from bot.core.context import Context
+from bot.core.message import Message, Notice
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
+from storage.people import audits
+from storage.people.audits import Recorded
 
 #: What sets a state back; edits are set back field by field.
 INVERSE = {

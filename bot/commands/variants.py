@@ -6,16 +6,16 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import Row
 
-from bot.arguments import Arguments, choices, refers
-from bot.command import command
 from bot.commands.sites import Headline, Intro, Theme, chosen_offers, chosen_theme, publish_again, shown_site
-from bot.context import Context
-from bot.message import Button, Buttons, Message, Notice, Table
-from storage import names, sites, variants
+from bot.core.arguments import Arguments, choices, refers
+from bot.core.command import command
+from bot.core.context import Context
+from bot.core.message import Button, Buttons, Message, Notice, Table
+from storage.catalogue import names, sites, variants
+from storage.catalogue.sites import Site
 from storage.ledger.errors import Refused
-from storage.ledger.experiment import Standing, compare
 from storage.ledger.facts import Role
-from storage.sites import Site
+from storage.ledger.reports.experiment import Standing, compare
 from storage.tables import sites as table
 
 _GOAL_WORDS = {"ctr": "went on to an offer", "registration": "registered", "first_deposit": "deposited"}

@@ -5,19 +5,19 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from bot.arguments import Arguments, Unsaid, refers
-from bot.command import command
-from bot.context import Context
-from bot.figures import MARKS, count, money
-from bot.message import Block, Message, Notice, Table, Text
-from bot.words import day
-from storage import names
-from storage.explain import Why, why
-from storage.ledger.discrepancies import Discrepancy
+from bot.core.arguments import Arguments, Unsaid, refers
+from bot.core.command import command
+from bot.core.context import Context
+from bot.core.message import Block, Message, Notice, Table, Text
+from bot.core.tokenizer import day
+from bot.render.figures import MARKS, count, money
+from storage.catalogue import names
 from storage.ledger.errors import Forbidden, Missing, Refused
 from storage.ledger.facts import Role
-from storage.ledger.reporting import Layers
-from storage.reports import ReportQuery
+from storage.ledger.reports.discrepancies import Discrepancy
+from storage.ledger.reports.report_rows import Layers
+from storage.reports.explain import Why, why
+from storage.reports.merged_report import ReportQuery
 from storage.tables import campaigns, offers
 
 TITLES = {

@@ -13,8 +13,6 @@ import msgspec
 from connectors.base import Connection, Platform, PostbackWords, Window
 from connectors.columns import Columns, added
 from connectors.http import Http
-from connectors.numbers import day as read_day
-from connectors.numbers import micro
 from connectors.pages import Page, bundle, unbundle
 from connectors.reading import Record, ask, decoded, sound
 from connectors.records import records_of
@@ -22,6 +20,8 @@ from connectors.sheet import Sheet
 from connectors.urls import joined
 from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Figures, Report, RevenueRow
+from storage.ledger.numbers import day as read_day
+from storage.ledger.numbers import micro
 
 COLUMNS = Columns(
     day=("Day", "Date"),

@@ -11,11 +11,11 @@ import msgspec
 from connectors.base import Connection, Platform, Window
 from connectors.columns import Columns
 from connectors.http import Http
-from connectors.numbers import day as read_day
 from connectors.reading import Record, csv_of, plain_name
 from connectors.sheet import Sheet
 from storage.ledger.errors import ConnectorError, Refused
 from storage.ledger.facts import Report
+from storage.ledger.numbers import day as read_day
 
 PRESETS: dict[str, Columns] = {
     "netrefer": Columns(

@@ -16,7 +16,6 @@ from connectors import pasted
 from connectors.base import Connection, Platform, PostbackWords, Window
 from connectors.columns import Columns
 from connectors.http import Http
-from connectors.numbers import day as read_day
 from connectors.pages import Page, bundle, unbundle
 from connectors.reading import Record, ask, csv_of, decoded, plain_name, snippet, sound, xml_of
 from connectors.records import xml_records
@@ -24,6 +23,7 @@ from connectors.sheet import Sheet
 from connectors.urls import joined
 from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Report
+from storage.ledger.numbers import day as read_day
 
 DAY = ("period", "date", "day", "statdate")
 COLUMNS = Columns(

@@ -13,7 +13,7 @@ import msgspec
 from connectors.http import Http
 from connectors.sources.rules import setting
 from storage.ledger.errors import ConnectorError
-from storage.ledger.postback_values import amount
+from storage.ledger.postbacks.values import amount
 
 _COST = ("spent", "cost", "spend", "money", "total_cost", "value")
 _CAMPAIGN = ("campaign_id", "campaignid", "idcampaign", "campaign", "id")

@@ -13,7 +13,7 @@ import msgspec
 from connectors.sources.rules import encoded, fresh, setting, value, without_empty
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Event
-from storage.ledger.sending import INSTEAD, Outgoing, Sending, Success
+from storage.ledger.postbacks.outbound_templates import INSTEAD, Outgoing, Sending, Success
 
 _CONSENT = {"granted": "CONSENT_GRANTED", "denied": "CONSENT_DENIED"}
 

@@ -1,4 +1,4 @@
-"""Alembic's entry: one lineage for both databases, run on a connection handed over by storage.schema."""
+"""Alembic's entry: one lineage for both databases, run on a connection handed over by storage.db.schema."""
 
 from alembic import context
 

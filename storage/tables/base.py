@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, MetaData, Table, Text, UniqueConstraint
 
-from storage.types import Instant, Key
+from storage.tables.types import Instant, Key
 
 metadata = MetaData(
     naming_convention={

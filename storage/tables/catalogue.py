@@ -3,7 +3,7 @@
 from sqlalchemy import BigInteger, Boolean, Column, Integer, Table, Text, UniqueConstraint, false, true
 
 from storage.tables.base import index, key, metadata, named, reference, team
-from storage.types import Day, Instant, Json
+from storage.tables.types import Day, Instant, Json
 
 accounts = named(
     "accounts",

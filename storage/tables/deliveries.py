@@ -3,7 +3,7 @@
 from sqlalchemy import BigInteger, Boolean, Column, Integer, Table, Text, false
 
 from storage.tables.base import index, key, metadata, reference, team
-from storage.types import Instant, Json
+from storage.tables.types import Instant, Json
 
 #: Conversions on their way to a traffic source; written in the transaction that accepts the conversion.
 outbound = Table(
@@ -84,7 +84,7 @@ messages = Table(
     reference("room_id", "rooms"),
     Column("thread", Text, nullable=False, server_default=""),
     Column("key", Text, nullable=False, unique=True),
-    Column("message", Json, nullable=False),  # bot.message.Message
+    Column("message", Json, nullable=False),  # bot.core.message.Message
     Column("state", Text, nullable=False),  # queued | sent | dead
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("next_at", Instant, nullable=False),

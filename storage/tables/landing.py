@@ -3,7 +3,7 @@
 from sqlalchemy import BigInteger, Column, Integer, LargeBinary, Table, Text, UniqueConstraint
 
 from storage.tables.base import index, key, metadata, named, reference, team
-from storage.types import Instant, Json
+from storage.tables.types import Instant, Json
 
 #: Every state of a site that was ever published, so that it can be gone back to.
 site_versions = Table(

@@ -3,7 +3,7 @@
 from sqlalchemy import BigInteger, Boolean, Column, Integer, Table, Text, UniqueConstraint, false
 
 from storage.tables.base import index, key, metadata, named, reference, team
-from storage.types import Instant, Json
+from storage.tables.types import Instant, Json
 
 teams = Table(
     "teams",

@@ -14,7 +14,7 @@ from sqlalchemy import (
 )
 
 from storage.tables.base import index, key, metadata, reference, team
-from storage.types import Day, Instant
+from storage.tables.types import Day, Instant
 
 MEASURES = (
     "visits",
@@ -123,7 +123,7 @@ settled_days = Table(
     PrimaryKeyConstraint("account_id", "day"),
 )
 
-#: Days that moved; appended by whoever moves them, read first and deleted after by storage.settle.
+#: Days that moved; appended by whoever moves them, read first and deleted after by storage.reports.settle.
 touched = Table(
     "touched",
     metadata,
@@ -138,7 +138,7 @@ merged = Table(
     metadata,
     Column("team_id", BigInteger, nullable=False),
     Column("day", Day, nullable=False),
-    Column("cells", LargeBinary, nullable=False),  # JSON list of storage.ledger.cells.Cell, nothing converted
+    Column("cells", LargeBinary, nullable=False),  # JSON list of storage.ledger.reports.cells.Cell, nothing converted
     Column("version", BigInteger),  # says whether `cells` are the ones known: a hash of them
     PrimaryKeyConstraint("team_id", "day"),
     index("team_id", "day", "version"),  # versions are read without the cells beside them
@@ -153,7 +153,7 @@ report_pages = Table(
     Column("form", Text, nullable=False),  # dimensions and currency: day,offer:EUR
     Column("day", Day, nullable=False),
     Column("version", BigInteger, nullable=False),  # that of the cells in `merged`
-    Column("page", LargeBinary, nullable=False),  # zlib, msgpack of storage.ledger.pages.Page
+    Column("page", LargeBinary, nullable=False),  # zlib, msgpack of storage.ledger.reports.report_pages.Page
     PrimaryKeyConstraint("team_id", "form", "day"),
 )
 

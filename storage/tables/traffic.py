@@ -16,7 +16,7 @@ from sqlalchemy import (
 )
 
 from storage.tables.base import index, key, metadata, reference, team
-from storage.types import Day, Instant, Json, Key
+from storage.tables.types import Day, Instant, Json, Key
 
 SUBS = tuple(f"sub{n}" for n in range(1, 11))
 
@@ -31,7 +31,7 @@ user_agents = Table(
     Column("browser", Text, nullable=False),
 )
 
-#: One visit through a tracking link, or straight from a site. Ids are time-ordered (storage.ledger.click_id);
+#: One visit through a tracking link, or straight from a site. Ids are time-ordered (storage.ledger.clicks.click_id);
 #: PostgreSQL cuts the table by ranges of them, a day each. Ids of other things are 0 when there is none.
 clicks = Table(
     "clicks",
@@ -234,7 +234,7 @@ spend = Table(
 )
 
 #: Who was seen on which campaign in the last 24 hours, for those without a cookie: a keyed hash of campaign, address
-#: and browser, the click that was theirs first, the offer they saw. On SQLite that is a file (storage.visitors).
+#: and browser, the click that was theirs first, the offer they saw. On SQLite that is a file (storage.clicks.visitors).
 visitors = Table(
     "visitors",
     metadata,

@@ -9,15 +9,15 @@ import msgspec
 from sqlalchemy import insert
 
 import bot.commands  # noqa: F401  registers every command
-from bot import terminal
-from bot.command import COMMANDS, Answer, Command, parse, run
-from bot.context import Actor, Context, Deployment
-from hub.ports import HubPorts
-from hub.settings import read_settings
-from storage import teams
-from storage.engine import Database
+from bot.core.command import COMMANDS, Answer, Command, parse, run
+from bot.core.context import Actor, Context, Deployment
+from bot.render import terminal
+from hub.runtime.ports import HubPorts
+from hub.runtime.settings import read_settings
+from storage.catalogue import teams
+from storage.db.engine import Database
+from storage.db.secrets import Box
 from storage.ledger.facts import Role
-from storage.secrets import Box
 from storage.tables import accounts
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)

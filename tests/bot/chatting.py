@@ -13,15 +13,16 @@ from litestar import Litestar
 from sqlalchemy import select
 
 import bot.commands  # noqa: F401  registers every command
-from hub.chats import Chats
-from hub.ports import HubPorts
-from hub.runtime import Runtime
-from hub.settings import read_settings
-from storage import members, teams
-from storage.clicks import ensure_codec
-from storage.engine import Database
+from hub.runtime.ports import HubPorts
+from hub.runtime.runtime import Runtime
+from hub.runtime.settings import read_settings
+from hub.web.chats import Chats
+from storage.catalogue import teams
+from storage.clicks.queries import ensure_codec
+from storage.db.engine import Database
+from storage.db.secrets import Box
 from storage.ledger.facts import Role
-from storage.secrets import Box
+from storage.people import members
 from storage.tables import metadata
 from tests.journeys.deployment import free_port
 from tests.standins.telegram import TOKEN

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from storage.engine import Database
-from storage.schema import upgrade
+from storage.db.engine import Database
+from storage.db.schema import upgrade
 from tests.bot.chatting import Chatting, chatting
 from tests.journeys.deployment import standin
 

@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from bot.message import Button, Buttons, Chart, Fields, File, Message, Notice, Series, Table, Text
+from bot.core.message import Button, Buttons, Chart, Fields, File, Message, Notice, Series, Table, Text
 
 NASTY = st.sampled_from(
     [

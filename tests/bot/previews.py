@@ -13,14 +13,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bot.columns import sparkline
+from bot.core.message import Message
 from bot.examples import EXAMPLES
-from bot.message import Message
-from bot.picture import COLOURS, draw
-from bot.slack_blocks import pictures
-from bot.slack_blocks import render as slack_render
-from bot.telegram_html import Part
-from bot.telegram_html import render as telegram_render
+from bot.render.chart_png import COLOURS, draw
+from bot.render.text_columns import sparkline
+from bot.slack.blocks import pictures
+from bot.slack.blocks import render as slack_render
+from bot.telegram.html import Part
+from bot.telegram.html import render as telegram_render
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "previews"
 PAGE = '<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'

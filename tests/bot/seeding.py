@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import insert, update
 
-from storage.settle import touch
+from storage.db.touch_marks import touch
 from storage.tables import (
     click_rollup,
     conversions,
@@ -14,7 +14,7 @@ from storage.tables import (
     revenue_revisions,
     settled_days,
 )
-from storage.types import EPOCH_DAY
+from storage.tables.types import EPOCH_DAY
 from tests.bot.asking import Asker
 
 

@@ -9,13 +9,15 @@ from typing import Any
 from sqlalchemy import insert, select
 
 from bot import delivery
+from bot.core.message import Message
 from bot.delivery import Delivery, Later, Lost, Sender, Unsendable
-from bot.message import Message
-from storage import members, messages, people, rooms, teams
-from storage.engine import Database
+from storage.catalogue import teams
+from storage.chat import messages, rooms
+from storage.chat.messages import Queued
+from storage.chat.rooms import RoomRow
+from storage.db.engine import Database
 from storage.ledger.facts import Role
-from storage.messages import Queued
-from storage.rooms import RoomRow
+from storage.people import members, people
 from storage.tables import messages as table
 from storage.tables import subscriptions
 

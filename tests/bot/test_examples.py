@@ -9,15 +9,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bot import slack_blocks, telegram_html, terminal
+from bot.core.message import Message
 from bot.examples import EXAMPLES
-from bot.message import Message
+from bot.render import terminal
+from bot.slack import blocks
+from bot.telegram import html
 
 RENDERS = Path(__file__).parent / "renders"
 
 
 def on_telegram(message: Message) -> str:
-    parts = telegram_html.render(message)
+    parts = html.render(message)
     assert all(len(part.html) <= 4096 for part in parts)
     shown = [
         "\n".join(filter(None, [
@@ -31,7 +33,7 @@ def on_telegram(message: Message) -> str:
 
 
 def on_slack(message: Message) -> str:
-    rendered = slack_blocks.render(message)
+    rendered = blocks.render(message)
     assert len(rendered["blocks"]) <= 50
     return msgspec.json.format(msgspec.json.encode(rendered), indent=1).decode()
 

@@ -10,7 +10,7 @@ from storage.ledger.facts import Role
 from storage.tables import campaign_offers, offers
 from tests.bot.chatting import Chatting, eventually
 from tests.bot.conftest import Chat
-from tests.bot.test_telegram import latest
+from tests.bot.telegram.test_telegram import latest
 
 
 async def ready(one: Chatting, say: Any) -> None:

@@ -4,8 +4,8 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from bot.message import Chart, File, Message, Series, Table, Text
-from storage import messages, rooms
+from bot.core.message import Chart, File, Message, Series, Table, Text
+from storage.chat import messages, rooms
 from storage.tables import messages as table
 from storage.tables import rooms as rooms_table
 from tests.bot.chatting import Chatting, eventually

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bot.command import COMMANDS
+from bot.core.command import COMMANDS
 from bot.reference import reference
 
 COMMITTED = Path(__file__).resolve().parents[2] / "docs" / "commands.md"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import func, select
 
-from bot.imports import text_of
+from bot.forms.imports import text_of
 from storage.ledger.errors import Refused
 from storage.tables import spend
 from tests.bot.chatting import Chatting

@@ -20,7 +20,7 @@ def test_links_lead_somewhere(path: Path) -> None:
 def test_every_setting_is_documented() -> None:
     from msgspec.structs import fields
 
-    from hub.settings import Settings
+    from hub.runtime.settings import Settings
 
     told = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
     short = {name.removeprefix("…_") for name in re.findall(r"`(…_[A-Z_]+)`", told)}

@@ -17,10 +17,6 @@ def names(paths: list[Path]) -> list[str]:
     return [str(path.relative_to(ROOT)) for path in paths]
 
 
-def test_modules_stay_short() -> None:
-    assert names([p for p in MODULES if p.read_text().count("\n") > 300 and "migrations" not in p.parts]) == []
-
-
 def test_functions_stay_readable() -> None:
     long = []
     for path in (p for p in MODULES if "migrations" not in p.parts):

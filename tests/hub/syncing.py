@@ -11,15 +11,16 @@ import httpx
 import msgspec
 
 import bot.commands  # noqa: F401  registers every command
-from bot.command import parse, run
-from bot.context import Actor, Context, Room
-from hub import sync
-from hub.ports import HubPorts
-from hub.runtime import Runtime
-from hub.settings import Settings
-from storage import clicks, teams
+from bot.core.command import parse, run
+from bot.core.context import Actor, Context, Room
+from hub.jobs import sync
+from hub.runtime.ports import HubPorts
+from hub.runtime.runtime import Runtime
+from hub.runtime.settings import Settings
+from storage.catalogue import teams
+from storage.clicks import queries
+from storage.db.secrets import Box
 from storage.ledger.facts import Role
-from storage.secrets import Box
 from tests.standins.affilka import Affilka
 from tests.standins.web import serve
 
@@ -83,7 +84,7 @@ async def hub(opened: Callable[[], Any]) -> AsyncIterator[Hub]:
     async with opened() as database:
         async with database.begin() as tx:
             team_id = await teams.first(tx, clock())
-            await clicks.ensure_codec(tx)
+            await queries.ensure_codec(tx)
         runtime = Runtime(
             settings=settings, database=database, box=Box("test-secret-key"), ports=Ports(settings, clock),
             team_id=team_id, clock=clock,

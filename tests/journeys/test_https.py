@@ -12,7 +12,7 @@ import httpx
 import pytest
 from PIL import Image as Pillow
 
-from tests.hub.test_tls import CADDY, caddy
+from tests.hub.sites.test_tls import CADDY, caddy
 from tests.journeys.conftest import Deploy
 from tests.journeys.deployment import wait_for
 from tests.journeys.steps import BROWSER

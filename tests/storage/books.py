@@ -9,12 +9,14 @@ from sqlalchemy import insert
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage import revenue, settle, teams
-from storage.clicks import ensure_codec
-from storage.ledger.click_id import Codec, first_id_at
+from storage.catalogue import teams
+from storage.clicks.queries import ensure_codec
+from storage.db import touch_marks
+from storage.ledger.clicks.click_id import Codec, first_id_at
 from storage.ledger.facts import Figures, Report, RevenueRow
-from storage.ledger.reporting import MergedReport
-from storage.reports import ReportQuery, merged_report
+from storage.ledger.reports.report_rows import MergedReport
+from storage.reports.merged_report import ReportQuery, merged_report
+from storage.revenue import revisions
 from storage.tables import (
     accounts,
     campaign_offer_spans,
@@ -29,7 +31,7 @@ from storage.tables import (
     sources,
     user_agents,
 )
-from storage.types import EPOCH_DAY
+from storage.tables.types import EPOCH_DAY
 
 FIRST = date(2026, 10, 1)
 UTC_ZONE = ZoneInfo("UTC")
@@ -124,7 +126,7 @@ class Books:
         added = {name: table[name] + counted.excluded[name] for name in (*counts, "cost")}
         key = [column.name for column in click_rollup.primary_key.columns]
         await tx.execute(counted.on_conflict_do_update(index_elements=key, set_=added))
-        await settle.touch(tx, self.team_id, [when.date()])
+        await touch_marks.touch(tx, self.team_id, [when.date()])
         return self.codec.encode(click_id)
 
     async def conversion(
@@ -149,7 +151,7 @@ class Books:
         await tx.execute(
             insert(conversion_states).values(team_id=self.team_id, conversion_id=made, recorded_at=when, **state)
         )
-        await settle.touch(tx, self.team_id, [when.date()])
+        await touch_marks.touch(tx, self.team_id, [when.date()])
         return made
 
     async def sync(
@@ -160,12 +162,12 @@ class Books:
         *,
         now: datetime,
         days: tuple[date, date] | None = None,
-    ) -> revenue.Recorded:
+    ) -> revisions.Recorded:
         """A report of the account for `days` (those of its rows, if absent)."""
         first, last = days or (min(row.day for row in rows), max(row.day for row in rows))
         report = Report(first=first, last=last, rows=tuple(rows), raw=b"as it came")
         account_id = self.ids[account]
-        return await revenue.record(
+        return await revisions.record(
             tx, team_id=self.team_id, account_id=account_id, run_id=None, report=report, now=now,
             zone=self.zones[account_id],
         )  # fmt: skip

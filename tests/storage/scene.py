@@ -9,14 +9,14 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage import teams
-from storage.clicks import ensure_codec
-from storage.conversions import Desk, Onward, Received, receive
-from storage.inbox import arrival
-from storage.ledger.click_id import Codec, first_id_at
-from storage.postback_accounts import load
+from storage.catalogue import teams
+from storage.clicks.queries import ensure_codec
+from storage.ledger.clicks.click_id import Codec, first_id_at
+from storage.postbacks.conversions import Desk, Onward, Received, receive
+from storage.postbacks.postback_accounts import load
+from storage.postbacks.requests import arrival
 from storage.tables import accounts, campaigns, casinos, clicks, conversions, offers, sources, user_agents
-from storage.types import EPOCH_DAY
+from storage.tables.types import EPOCH_DAY
 
 NOON = datetime(2026, 10, 1, 12, tzinfo=UTC)
 

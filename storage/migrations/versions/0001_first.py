@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from storage.types import Day, Instant, Json
+from storage.tables.types import Day, Instant, Json
 
 revision = "0001"
 down_revision = None

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from storage.types import Day
+from storage.tables.types import Day
 
 revision = "0002"
 down_revision = "0001"

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from bot.source_forms import check_url
+from bot.forms.source_forms import check_url
 from connectors.sources import APIS, build, presets, read_token, token_request
 from connectors.sources.__main__ import document
+from storage.catalogue.sources import enabled, missing
 from storage.ledger.errors import Refused
-from storage.ledger.sending import Outgoing, Sending, placeholders, reveal, taken, unknown_macros
-from storage.outbound import told_of
-from storage.sources import enabled, missing
+from storage.ledger.postbacks.outbound_templates import Outgoing, Sending, placeholders, reveal, taken, unknown_macros
+from storage.outbound.queue import told_of
 
 RECORDINGS = Path(__file__).parent / "recordings"
 NOW = datetime(2026, 10, 1, 12, 30, tzinfo=UTC)

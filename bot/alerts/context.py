@@ -1,0 +1,124 @@
+"""One look of one alert: what it may read, with reports shared between the alerts of one round."""
+
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+
+import msgspec
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.core.context import Deployment
+from storage.alerts import attention
+from storage.alerts.alert_states import Watch
+from storage.alerts.live_counts import Scope, Span, counted
+from storage.ledger.alerts.thresholds import Rule
+from storage.ledger.reports.report_rows import MergedReport
+from storage.reports.merged_report import ReportQuery, merged_report
+from storage.reports.rates import load_rates
+from storage.tables import campaign_offers, campaigns
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """What a condition looks like for one subject. `broken` is None while it cannot be said."""
+
+    subject: str
+    broken: bool | None
+    recovered: bool
+    text: str
+    over: str  # what to say when it is over
+    why: str  # the command that shows more
+
+
+class Happening(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened once; `key` keeps it from being told twice."""
+
+    key: str
+    text: str
+    why: str = ""
+
+
+@dataclass(slots=True)
+class Round:
+    """Shared by the alerts looked at together: the same report or count is read once."""
+
+    reports: dict[ReportQuery, MergedReport] = field(default_factory=dict)
+    counts: dict[tuple[Scope, str, Span], float] = field(default_factory=dict)
+    rates: dict[tuple[int, str, date], Decimal | None] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Look:
+    """An alert, the moment, and what it reads from."""
+
+    tx: AsyncConnection
+    watch: Watch
+    now: datetime
+    deployment: Deployment
+    round: Round = field(default_factory=Round)
+
+    @property
+    def rule(self) -> Rule:
+        return self.watch.rule
+
+    @property
+    def today(self) -> date:
+        return self.now.astimezone(self.deployment.zone).date()
+
+    async def report(self, first: date, last: date, by: tuple[str, ...]) -> MergedReport:
+        query = ReportQuery(
+            team_id=self.watch.team_id, first=first, last=last, by=by, campaigns=self.watch.campaigns,
+            timezone=self.deployment.timezone, currency=self.deployment.currency,
+        )  # fmt: skip
+        if query not in self.round.reports:
+            self.round.reports[query] = await merged_report(self.tx, query)
+        return self.round.reports[query]
+
+    async def count(self, measure: str, span: Span) -> float:
+        key = (await self.scope(), measure, span)
+        if key not in self.round.counts:
+            self.round.counts[key] = await counted(self.tx, *key)
+        return self.round.counts[key]
+
+    async def rate(self, currency: str, day: date) -> Decimal | None:
+        """What one unit of a currency is worth in the report's on a day."""
+        key = (self.watch.team_id, currency, day)
+        if key not in self.round.rates:
+            rates = await load_rates(self.tx, self.watch.team_id, self.deployment.currency, [currency], day, day)
+            self.round.rates[key] = rates.rate(currency, day)
+        return self.round.rates[key]
+
+    async def scope(self) -> Scope:
+        """Counts of the campaigns watched, together."""
+        chosen = await self._chosen()
+        ids = None if chosen is None else tuple(sorted(chosen.values()))
+        return Scope(self.watch.team_id, self.deployment.timezone, self.now, ids)
+
+    async def scopes(self) -> list[tuple[str, Scope]]:
+        """Each campaign watched by its code; the whole team without one."""
+        chosen = await self._chosen()
+        if chosen is None:
+            return [("", await self.scope())]
+        return [(code, Scope(self.watch.team_id, self.deployment.timezone, self.now, (one,)))
+                for code, one in sorted(chosen.items())]  # fmt: skip
+
+    async def _chosen(self) -> dict[str, int] | None:
+        if self.watch.campaigns is None:
+            return None
+        mine = campaigns.c.team_id == self.watch.team_id, campaigns.c.code.in_(self.watch.campaigns)
+        rows = await self.tx.execute(select(campaigns.c.code, campaigns.c.id).where(*mine))
+        return {row.code: row.id for row in rows}
+
+    async def account_ids(self) -> set[int] | None:
+        """Accounts of the campaigns watched; None: all."""
+        if self.watch.campaigns is None:
+            return None
+        return await attention.account_ids_of(self.tx, self.watch.team_id, self.watch.campaigns)
+
+    async def offer_ids(self) -> set[int] | None:
+        """Offers of the campaigns watched; None: all."""
+        chosen = await self._chosen()
+        if chosen is None:
+            return None
+        query = select(campaign_offers.c.offer_id).where(campaign_offers.c.campaign_id.in_(chosen.values()))
+        return set((await self.tx.execute(query)).scalars())

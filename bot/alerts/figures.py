@@ -1,0 +1,182 @@
+"""Figures against a limit or their own average: what `ftd < 50% of 7d avg` sees, now and on past days."""
+
+from collections.abc import Sequence
+from datetime import date, datetime, time, timedelta
+from statistics import fmean
+
+import msgspec
+
+from bot.alerts.context import Look, Reading
+from bot.render import figures
+from storage.ledger.alerts.thresholds import (
+    LIVE,
+    MONEY,
+    RATIOS,
+    Rule,
+    breached,
+    describe,
+    read_minutes,
+    recovered,
+    title,
+)
+from storage.ledger.reports.report_rows import MergedReport, ReportRow
+
+WEEKS = 4  # how many same weekdays an average is made of
+
+
+class Level(msgspec.Struct, frozen=True, kw_only=True):
+    """A figure and what is usual for it; None where that is not known."""
+
+    value: float | None
+    usual: float | None = None
+
+
+async def figure(look: Look) -> list[Reading]:
+    """One reading: the figure of the rule's window, over all campaigns watched together."""
+    rule = look.rule
+    live = rule.measure in LIVE and rule.window != "yesterday" and not rule.window.endswith("d")
+    level = await (_live(look) if live else _by_day(look))
+    broken = None if level.value is None else breached(rule, level.value, level.usual)
+    if live and rule.below and rule.baseline and (level.usual or 0) < 1:
+        broken = None  # not before at least one was to be expected
+    told = worded(rule, level, look.deployment.currency)
+    back = level.value is not None and recovered(rule, level.value, level.usual)
+    return [Reading(subject="figure", broken=broken, recovered=back, text=told, over=told, why=_why(look))]
+
+
+def _why(look: Look) -> str:
+    named = f" campaign={','.join(look.watch.campaigns)}" if look.watch.campaigns else ""
+    window = {"today": "today", "yesterday": "yesterday"}.get(look.rule.window, "7d")
+    return f"stats {window} by campaign{named}"
+
+
+async def _live(look: Look) -> Level:
+    """Counted up to this moment; the average is of the same part of the day on earlier days."""
+    rule, span = look.rule, _span(look)
+    value = await look.count(rule.measure, span)
+    back = base_days(rule, look.today)
+    if not back:
+        return Level(value=value)
+    earlier = [(start_of(look, span[0], n), start_of(look, span[1], n)) for n in back]
+    return Level(value=value, usual=fmean([await look.count(rule.measure, one) for one in earlier]))
+
+
+def _span(look: Look) -> tuple[datetime, datetime]:
+    end = look.now.replace(second=0, microsecond=0) + timedelta(minutes=1)
+    if look.rule.window == "today":
+        return datetime.combine(look.today, time(), look.deployment.zone), end
+    return end - timedelta(minutes=read_minutes(look.rule.window)), end
+
+
+def start_of(look: Look, instant: datetime, days: int) -> datetime:
+    """The same wall-clock time so many days before."""
+    local = instant.astimezone(look.deployment.zone)
+    return (local.replace(tzinfo=None) - timedelta(days=days)).replace(tzinfo=look.deployment.zone)
+
+
+def base_days(rule: Rule, _day: date) -> range:
+    """How many days back the days of the average lie."""
+    match rule.baseline:
+        case "7d":
+            return range(1, 8)
+        case "30d":
+            return range(1, 31)
+        case "weekday":
+            return range(7, 7 * WEEKS + 1, 7)
+        case _:
+            return range(0)
+
+
+async def _by_day(look: Look) -> Level:
+    """Whole days, from the merged report."""
+    rule = look.rule
+    last = look.today - timedelta(days=1) if rule.window == "yesterday" else look.today
+    days = length_in_days(rule)
+    first = last - timedelta(days=days + max(base_days(rule, last), default=0))
+    report = await look.report(first, last, ("day",))
+    return level_on(rows_by_day(report), rule, last)
+
+
+def length_in_days(rule: Rule) -> int:
+    return int(rule.window[:-1]) if rule.window.endswith("d") else 1
+
+
+def rows_by_day(report: MergedReport) -> dict[date, ReportRow]:
+    return {date.fromisoformat(row.group["day"] or ""): row for row in report.rows if row.group.get("day")}
+
+
+def level_on(rows: dict[date, ReportRow], rule: Rule, last: date) -> Level:
+    """The rule's figure over its days up to `last`, and the average of the days before them."""
+    days = length_in_days(rule)
+    within = [rows[day] for n in range(days) if (day := last - timedelta(days=n)) in rows]
+    value = measured(within, rule.measure)
+    back = base_days(rule, last)
+    if not back:
+        return Level(value=value)
+    shift = 0 if rule.baseline == "weekday" else days - 1
+    known = [measured([rows[day]], rule.measure) for n in back if (day := last - timedelta(days=n + shift)) in rows]
+    usual = [one for one in known if one is not None]
+    if rule.measure in LIVE and value is None and usual:
+        value = 0.0  # a day without a single click has no row
+    return Level(value=value, usual=_average(usual, len(back), rule) * _days_together(rule, days) if usual else None)
+
+
+def _average(usual: Sequence[float], days: int, rule: Rule) -> float:
+    """Counts of days without a row are 0; ratios and money only of days that have one."""
+    return sum(usual) / days if rule.measure in LIVE else fmean(usual)
+
+
+def _days_together(rule: Rule, days: int) -> int:
+    return 1 if rule.measure in RATIOS or rule.measure in {"epc", "cpa"} else days
+
+
+def measured(rows: Sequence[ReportRow], measure: str) -> float | None:
+    """A measure over several days: sums, or ratios of sums; money in whole units, ratios in percent."""
+    match measure:
+        case "cr":
+            return _ratio(_sum(rows, "registrations"), _sum(rows, "clicks"), 100)
+        case "reg2dep":
+            return _ratio(_sum(rows, "first_deposits"), _sum(rows, "registrations"), 100)
+        case "roi":
+            known = [row for row in rows if row.commission is not None]
+            return _ratio(_sum(known, "profit"), _sum(known, "spend"), 100)
+        case "epc":
+            return _ratio(_sum(rows, "commission"), _sum(rows, "clicks"), 1e-6)
+        case "cpa":
+            return _ratio(_sum(rows, "spend"), _sum(rows, "first_deposits"), 1e-6)
+        case "profit":
+            rows = [row for row in rows if row.commission is not None]
+    total = _sum(rows, measure)
+    return total / 1e6 if total is not None and measure in MONEY else total
+
+
+def _sum(rows: Sequence[ReportRow], measure: str) -> float | None:
+    values = [getattr(row, measure) for row in rows]
+    numbers = [getattr(one, "merged", one) for one in values]
+    known = [one for one in numbers if one is not None]
+    return sum(known) if known else None
+
+
+def _ratio(part: float | None, whole: float | None, by: float) -> float | None:
+    return None if part is None or not whole else part / whole * by
+
+
+def worded(rule: Rule, level: Level, currency: str) -> str:
+    """FTD 3 today, 24% of the 7-day average of 12.4."""
+    when = rule.window if rule.window in {"today", "yesterday"} else f"in {rule.window}"
+    said = f"{title(rule.measure)} {number(rule.measure, level.value, currency)} {when}"
+    if level.value is not None and level.usual:
+        name = {"7d": "7-day", "30d": "30-day", "weekday": "same-weekday"}[rule.baseline]
+        usual = number(rule.measure, level.usual, currency)
+        return f"{said}, {level.value / level.usual * 100:,.0f}% of the {name} average of {usual} ({describe(rule)})"
+    return f"{said} ({describe(rule)})"
+
+
+def number(measure: str, value: float | None, currency: str) -> str:
+    if value is None:
+        return figures.NONE
+    if measure in MONEY:
+        return figures.money(round(value * 1e6), currency)
+    if measure in RATIOS:
+        return f"{value:.1f}%"
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"

@@ -1,0 +1,151 @@
+"""Questions a command's struct asks, and the answers there are to choose from: for modals and dialogues alike."""
+
+from datetime import date
+from decimal import Decimal
+from enum import Enum
+from typing import Any, Literal, get_args, get_origin
+
+import msgspec
+from sqlalchemy import Table as SqlTable
+from sqlalchemy import func, or_, select
+
+from bot.chat.session import Desk
+from bot.core.arguments import _kinds, meta
+from bot.core.command import Command
+from bot.core.context import Actor
+from bot.core.limits import own_sources
+from storage import tables
+
+Kind = Literal["text", "choice", "yes", "day", "secret"]
+
+#: Where the things that a field may refer to are kept.
+REFERRED: dict[str, SqlTable] = {
+    "account": tables.accounts,
+    "casino": tables.casinos,
+    "offer": tables.offers,
+    "site": tables.sites,
+    "domain": tables.domains,
+    "source": tables.sources,
+    "campaign": tables.campaigns,
+    "token": tables.tokens,
+    "member": tables.members,
+}
+#: Fields whose name says what they refer to, on whatever command.
+REFERRED_FIELDS = {"platform", "preset"}
+MOST = 100
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """A field to ask for. `many`: it takes several values."""
+
+    name: str
+    description: str
+    required: bool
+    kind: Kind
+    many: bool = False
+    choices: tuple[str, ...] = ()
+    refers: str = ""
+    default: str = ""
+
+    @property
+    def label(self) -> str:
+        """`fallback_url` as people read it."""
+        words = self.name.replace("_", " ")
+        return (words[:1].upper() + words[1:]).replace("url", "URL").replace("Url", "URL")
+
+
+class Option(msgspec.Struct, frozen=True):
+    value: str
+    label: str
+
+
+def questions(found: Command) -> list[Question]:
+    """The command's fields as questions, in order; what is required comes first."""
+    # A file comes with a message: no form has a place for it.
+    made = [_question(field) for field in msgspec.structs.fields(found.takes) if bytes not in _kinds(field.type)]
+    return sorted(made, key=lambda one: not one.required)
+
+
+def asked_for(desk: Desk, found: Command, arguments: dict[str, Any]) -> list[Question]:
+    """The command's questions as they stand with what is given: of the platforms' credentials only the chosen one's,
+    right after what is required."""
+    made = questions(found)
+    if not any(one.refers == "platform" for one in made):
+        return made
+    platforms = {name: set(_names(one)) for name, one in desk.ports.platforms().items()}
+    own = platforms.get(str(arguments.get("platform", "")).lower(), set())
+    others = set().union(*platforms.values()) - own - REFERRED_FIELDS
+    shown = [one for one in made if one.name not in others]
+    return sorted(shown, key=lambda one: 0 if one.required else 1 if one.name in own else 2)
+
+
+def _names(struct: type[msgspec.Struct]) -> list[str]:
+    return [field.encode_name for field in msgspec.structs.fields(struct)]
+
+
+def _question(field: msgspec.structs.FieldInfo) -> Question:
+    _, description, extra = meta(field.type)
+    kinds = _kinds(field.type)
+    values = tuple(extra.get("choices", ())) or _enumerated(kinds) or _literals(field.type)
+    refers = extra.get("refers", "") or (field.encode_name if field.encode_name in REFERRED_FIELDS else "")
+    kind: Kind = "text"
+    if extra.get("secret"):
+        kind = "secret"
+    elif bool in kinds:
+        kind = "yes"
+    elif values or refers:
+        kind = "choice"
+    elif date in kinds:
+        kind = "day"
+    default = field.default if isinstance(field.default, str | int | Decimal) else ""
+    return Question(
+        name=field.encode_name, description=description, required=field.required, kind=kind,
+        many=bool(kinds & {list, tuple}), choices=values, refers=refers,
+        default=str(getattr(default, "value", default)),
+    )  # fmt: skip
+
+
+def _enumerated(kinds: set[Any]) -> tuple[str, ...]:
+    for kind in kinds:
+        if isinstance(kind, type) and issubclass(kind, Enum):
+            return tuple(str(one.value) for one in kind)
+    return ()
+
+
+def _literals(annotation: Any) -> tuple[str, ...]:
+    """Values of a Literal, alone or in `Literal[...] | None`."""
+    bare = meta(annotation)[0]
+    if get_origin(bare) is Literal:
+        return tuple(str(one) for one in get_args(bare))
+    return next((found for one in get_args(bare) if (found := _literals(one))), ())
+
+
+async def options(desk: Desk, actor: Actor, question: Question, *, typed: str = "", limit: int = MOST) -> list[Option]:
+    """What the question may be answered with, of the data there is now; empty where anything may be typed."""
+    if question.kind == "yes":
+        return [Option("yes", "Yes"), Option("no", "No")]
+    if question.choices:
+        return [Option(one, one) for one in question.choices if typed.lower() in one.lower()][:limit]
+    if question.refers in {"platform", "preset"}:
+        known = desk.ports.platforms() if question.refers == "platform" else desk.ports.presets()
+        return [Option(one, one) for one in sorted(known) if typed.lower() in one.lower()][:limit]
+    if question.refers not in REFERRED:
+        return []
+    return await _entities(desk, actor, REFERRED[question.refers], typed, limit)
+
+
+async def _entities(desk: Desk, actor: Actor, table: SqlTable, typed: str, limit: int) -> list[Option]:
+    query = select(table.c.code, table.c.name).where(table.c.team_id == actor.team_id)
+    if table is tables.campaigns and actor.campaigns is not None:
+        query = query.where(table.c.code.in_(actor.campaigns))
+    if table is tables.sources and actor.campaigns is not None:
+        query = query.where(own_sources(actor.team_id, actor.campaigns))
+    for gone in ("removed_at", "revoked_at"):
+        if gone in table.c:
+            query = query.where(table.c[gone].is_(None))
+    if typed:
+        like = f"%{typed.lower().replace('%', '').replace('_', '')}%"
+        query = query.where(or_(func.lower(table.c.name).like(like), table.c.code.like(like)))
+    async with desk.database.read() as tx:
+        rows = (await tx.execute(query.order_by(table.c.id.desc()).limit(limit))).all()
+    return [Option(row.code, row.name) for row in rows]

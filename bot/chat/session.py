@@ -1,0 +1,217 @@
+"""What both chats do with a line of text: who says it, in whose room, what it asks, and what comes of it."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from bot import commands as _commands
+from bot.chat.joining import join
+from bot.commands.members import joined_card
+from bot.core.arguments import MissingFields, Unsaid, file_fields
+from bot.core.command import COMMANDS, Command, parse, run
+from bot.core.context import Actor, Context, Deployment, Ports, Room
+from bot.core.message import Buttons, Message, error
+from bot.core.tokenizer import split
+from storage.chat import rooms
+from storage.db import config_version
+from storage.db.engine import Database
+from storage.db.secrets import Box
+from storage.ledger.errors import CasinoFluxError, Refused
+from storage.people import audits, people
+
+log = logging.getLogger(__name__)
+
+assert _commands  # noqa: S101 - importing the package registers every command
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """What a chat needs to answer: handed in by the hub."""
+
+    database: Database
+    deployment: Callable[[], Deployment]
+    ports: Ports
+    box: Box
+    clock: Callable[[], datetime]
+
+
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
+    """Who speaks, where, and how the platform calls them."""
+
+    room: Room
+    name: str = ""
+
+
+class Form(msgspec.Struct, frozen=True, kw_only=True):
+    """A command that lacks fields (`missing`), or had one refused (`fault`): to be asked for."""
+
+    command: str
+    arguments: dict[str, Any]
+    missing: tuple[str, ...] = ()
+    any_of: bool = False  # none of them must be given: which, is for the person to choose
+    fault: str = ""
+    field: str | None = None
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """What to show. `public`: for all in the room (something was made or changed there). `form`: ask for these."""
+
+    message: Message
+    public: bool = False
+    form: Form | None = None
+    actor: Actor | None = None
+    done: bool = False  # the command was carried out
+    secret: bool = False  # it made something only the asker may see (an invitation, a token)
+
+
+Attached = Callable[[str], Awaitable[bytes]]
+"""Fetches the file that came with a line, for that field. Raises Refused if the platform does not hand it over."""
+
+JOIN = {"slack": "/flux join CODE", "telegram": "/start CODE"}
+
+
+async def handle(desk: Desk, caller: Caller, text: str, *, attached: Attached | None = None) -> Reply:
+    """Answer a line of text, and the file that came along if its command takes one; never raises."""
+    try:
+        return await _handle(desk, caller, text, attached)
+    except CasinoFluxError as fault:
+        return Reply(message=error(str(fault)))
+    except Exception:
+        return Reply(message=_broken(text))
+
+
+def _broken(text: str) -> Message:
+    # The words may hold a credential: only the command's own two are logged.
+    log.exception("a command failed: %s", " ".join(text.split()[:2]))
+    return error("Something went wrong on our side; nothing was changed. It is in the log: please tell an owner.")
+
+
+async def _handle(desk: Desk, caller: Caller, text: str, attached: Attached | None) -> Reply:
+    text = text.strip().removeprefix("/")
+    joining = _joining(text)
+    if joining is not None:
+        return await _join(desk, caller, joining)
+    actor = await identify(desk, caller)
+    if isinstance(actor, Message):
+        return Reply(message=actor)
+    try:
+        found, arguments = parse(text or "help")
+    except Refused as fault:
+        if text.lower() not in {one.noun for one in COMMANDS.values()}:
+            return Reply(message=error(str(fault)), actor=actor)
+        found, arguments = COMMANDS["help"], {"command": text.lower()}
+    if attached is None or not file_fields(found.takes) or not actor.role.includes(found.role):
+        return await carry_out(desk, caller.room, actor, found, arguments)
+    field = file_fields(found.takes)[0]
+    arguments[field] = await attached(field)
+    reply = await carry_out(desk, caller.room, actor, found, arguments)
+    return msgspec.structs.replace(reply, form=None)  # a form would have to remember the file
+
+
+async def carry_out(desk: Desk, room: Room, actor: Actor, found: Command, arguments: dict[str, Any]) -> Reply:
+    """Run a command whose words are sorted already; faults come back as messages, missing fields as a form."""
+    try:
+        answer = await run(found, arguments, context(desk, room, actor))
+    except MissingFields as lack:
+        message = error(str(lack), usage=found.usage())
+        form = Form(command=found.name, arguments=arguments, missing=tuple(lack.names))
+        return Reply(message=message, form=form, actor=actor)
+    except Unsaid as fault:
+        form = _optional(found, arguments, fault)
+        return Reply(message=error(str(fault), usage=found.usage()), form=form, actor=actor)
+    except Refused as fault:
+        form = Form(command=found.name, arguments=arguments, fault=str(fault), field=fault.field)
+        return Reply(message=error(str(fault), usage=found.usage()), form=form, actor=actor)
+    except CasinoFluxError as fault:
+        return Reply(message=error(str(fault)), actor=actor)
+    except Exception:
+        return Reply(message=_broken(found.name), actor=actor)
+    private = answer.message.private
+    secret = found.changes and private and not _asks(answer.message)
+    return Reply(message=answer.message, public=found.changes and not private, actor=actor, done=True, secret=secret)
+
+
+def _optional(found: Command, arguments: dict[str, Any], fault: Unsaid) -> Form:
+    """A form for who has named nothing of what could be given."""
+    left = [one.encode_name for one in msgspec.structs.fields(found.takes) if one.encode_name not in arguments]
+    return Form(command=found.name, arguments=arguments, missing=tuple(left[:1]), any_of=True, fault=str(fault))
+
+
+def _asks(message: Message) -> bool:
+    """Whether it is a question before something that cannot be taken back."""
+    buttons = [one for block in message.blocks if isinstance(block, Buttons) for one in block.buttons]
+    return any(one.command.startswith("confirm ") for one in buttons)
+
+
+def context(desk: Desk, room: Room, actor: Actor) -> Context:
+    """One call's context."""
+    return Context(
+        database=desk.database, deployment=desk.deployment(), actor=actor, face=room.face, ports=desk.ports,
+        box=desk.box, clock=desk.clock, room=room,
+    )  # fmt: skip
+
+
+async def identify(desk: Desk, caller: Caller) -> Actor | Message:
+    """The member who speaks, in a room of their team; else the one line they get."""
+    room = caller.room
+    async with desk.database.read() as tx:
+        person = await people.who(tx, room.face, room.workspace, room.user)
+        place = await rooms.find(tx, room.face, room.workspace, room.room)
+    strange = person is None or person.removed_at is not None or (place and place.team_id != person.team_id)
+    if person is None or strange:
+        return Message(_polite(room), private=True)
+    if place is None and not room.private:
+        say = "/flux join" if room.face == "slack" else "/join"
+        return Message(f"This chat belongs to no team yet: {say} makes it your team's.", private=True)
+    if place is None or place.lost_at is not None:
+        await _settle_in(desk, room, person.team_id)
+    return Actor(
+        team_id=person.team_id, name=person.code, role=person.role, member_id=person.member_id,
+        campaigns=None if person.campaigns is None else tuple(person.campaigns),
+    )  # fmt: skip
+
+
+def _polite(room: Room) -> str:
+    return f"I work for members of a team only. With an invitation of its owner: {JOIN.get(room.face, 'join CODE')}"
+
+
+async def _settle_in(desk: Desk, room: Room, team_id: int) -> None:
+    """A member's own chat with the bot is their team's without asking; a lost room that speaks is not lost."""
+    async with desk.database.begin() as tx:
+        await rooms.bind(
+            tx, team_id=team_id, face=room.face, workspace=room.workspace, room=room.room, title=room.title,
+            private=room.private, now=desk.clock(),
+        )  # fmt: skip
+
+
+def _joining(text: str) -> str | None:
+    """The code of `join CODE` or `start CODE`; empty for the bare word, None for anything else."""
+    word, _, rest = text.partition(" ")
+    if word.lower() not in {"join", "start"}:
+        return None
+    words = split(rest)
+    if len(words) > 1 or (words and words[0][0] not in {None, "code"}):
+        raise Refused("join takes one word, the code of your invitation", field="code")
+    return words[0][1] if words else ""
+
+
+async def _join(desk: Desk, caller: Caller, code: str) -> Reply:
+    """People who join have no role yet, so this is not run like other commands; it is audited like them."""
+    now, room = desk.clock(), caller.room
+    async with desk.database.begin() as tx:
+        joined = await join(tx, now, room, name=caller.name, code=code or None)
+        await audits.record(tx, now, audits.Entry(
+            team_id=joined.team_id, actor=joined.code, face=room.face, room=room.room, command="join", arguments={},
+            entity="member", entity_id=joined.id, after=joined,
+        ))  # fmt: skip
+        await config_version.bump(tx)
+    actor = Actor(team_id=joined.team_id, name=joined.code, role=joined.role, member_id=joined.id)
+    message = joined_card(context(desk, room, actor), joined)
+    return Reply(message=message, actor=actor, done=True, public=not room.private)
+
+
+__all__ = ["COMMANDS", "Caller", "Desk", "Form", "Reply", "carry_out", "context", "handle", "identify"]

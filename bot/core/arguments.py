@@ -1,0 +1,191 @@
+"""Arguments of commands: from words or JSON to the struct a command takes, every fault named by its field."""
+
+import difflib
+import re
+import types
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import msgspec
+
+from bot.core.tokenizer import MAX_ARGUMENT, day, yes
+from storage.ledger.errors import Refused
+
+MAX_AMOUNT = 1_000_000_000_000  # whole units; in micro-units it fits a 64-bit column, and so do sums of some
+
+
+class Arguments(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, rename=lambda name: name.rstrip("_")):
+    """Base of what commands take. Fields called like a Python word end in `_` (`from_`), outside they do not."""
+
+
+def refers(entity: str, description: str) -> msgspec.Meta:
+    """Marks a field that names another entity (code, name or id): forms offer those there are."""
+    return msgspec.Meta(description=description, extra={"refers": entity})
+
+
+def secret(description: str) -> msgspec.Meta:
+    """Marks a credential: masked in the audit trail, never echoed."""
+    return msgspec.Meta(description=description, extra={"secret": True})
+
+
+def choices(description: str, *values: str) -> msgspec.Meta:
+    """Marks a field with a few values to choose from; forms show them."""
+    return msgspec.Meta(description=description, extra={"choices": values})
+
+
+#: Marks a field of an edit that can be emptied: by `none`, `-`, or (quoted, in JSON) nothing at all.
+EMPTIES = msgspec.Meta(extra={"empties": True})
+
+#: What such a field then holds.
+NONE = "none"
+
+
+class Unsaid(Refused):
+    """Nothing was given of what could be: a form asks which it is to be."""
+
+
+class MissingFields(Refused):
+    """Required fields were not given: a form asks for them, other faces name them."""
+
+    def __init__(self, names: list[str], descriptions: dict[str, str]) -> None:
+        told = ", ".join(f"{name} ({descriptions[name]})" if descriptions.get(name) else name for name in names)
+        super().__init__(f"missing: {told}", field=names[0])
+        self.names = names
+
+
+def field_names(takes: type[msgspec.Struct]) -> list[str]:
+    return [field.encode_name for field in msgspec.structs.fields(takes)]
+
+
+def meta(annotation: Any) -> tuple[Any, str, dict[str, Any]]:
+    """Bare type, description and extras of a field's annotation."""
+    description = ""
+    extra: dict[str, Any] = {}
+    if get_origin(annotation) is Annotated:
+        annotation, *metas = get_args(annotation)
+        for one in metas:
+            if isinstance(one, msgspec.Meta):
+                description = one.description or description
+                extra |= one.extra or {}
+    return annotation, description, extra
+
+
+def secret_fields(takes: type[msgspec.Struct]) -> set[str]:
+    return {f.encode_name for f in msgspec.structs.fields(takes) if meta(f.type)[2].get("secret")}
+
+
+def file_fields(takes: type[msgspec.Struct]) -> list[str]:
+    """Fields that take a file: over HTTP as base64, in a chat the one that came with the command."""
+    return [field.encode_name for field in msgspec.structs.fields(takes) if bytes in _kinds(field.type)]
+
+
+def fill(takes: type[msgspec.Struct], given: dict[str, Any], today: date) -> Any:
+    """The struct from words (chat, shell, query) or JSON values. Raises Refused naming the field."""
+    fields = {field.encode_name: field for field in msgspec.structs.fields(takes)}
+    for name in given:
+        if name not in fields:
+            near = difflib.get_close_matches(name, fields, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(fields) or 'none'}"
+            raise Refused(f"no field {name!r}: {hint}", field=name)
+    given = {name: _emptied(fields[name].type, value) for name, value in given.items()}
+    values = {n: _value(n, fields[n].type, v, today) for n, v in given.items() if v is not None and v != ""}
+    lacking = [name for name, field in fields.items() if field.required and name not in values]
+    if lacking:
+        raise MissingFields(lacking, {name: meta(fields[name].type)[1] for name in lacking})
+    try:
+        return msgspec.convert(values, takes, strict=False)
+    except msgspec.ValidationError as error:
+        raise _refused(error, fields) from None
+
+
+def _emptied(annotation: Any, value: Any) -> Any:
+    says_none = isinstance(value, str) and value.strip().lower() in {"", "-", NONE}
+    return NONE if says_none and meta(annotation)[2].get("empties") else value
+
+
+def _refused(error: msgspec.ValidationError, fields: dict[str, Any]) -> Refused:
+    text, _, path = str(error).partition(" - at `$.")
+    name = re.split(r"[.\[`]", path)[0] if path else None
+    extra = meta(fields[name].type)[2] if name in fields else {}
+    hint = f" (one of {', '.join(extra['choices'])})" if "choices" in extra else ""
+    return Refused(f"{name or 'arguments'}: {text[:1].lower()}{text[1:]}{hint}", field=name)
+
+
+def _value(name: str, annotation: Any, value: Any, today: date) -> Any:
+    kind = _kinds(annotation)
+    if isinstance(value, str) and len(value) > MAX_ARGUMENT and bytes not in kind:
+        raise Refused(f"{name} may have {MAX_ARGUMENT:,} characters at most", field=name)
+    if isinstance(value, str) and "\x00" in value:
+        raise Refused(f"{name} holds a NUL character: remove it", field=name)
+    try:
+        return _read(kind, value, today)
+    except msgspec.DecodeError as error:
+        raise Refused(f"{name}: cannot be read as JSON ({str(error).lower()})", field=name) from None
+    except (ValueError, InvalidOperation) as error:
+        raise Refused(f"{name}: {error}", field=name) from None
+
+
+def _read(kinds: set[Any], value: Any, today: date) -> Any:
+    if date in kinds and isinstance(value, str):
+        return day(value, today)
+    if bool in kinds and isinstance(value, str):
+        return yes(value)
+    if bytes in kinds and isinstance(value, str) and value.startswith("data:"):
+        return value.partition(",")[2]
+    if Decimal in kinds:
+        return amount(value)
+    if dict in kinds and (isinstance(value, dict) or _is_json(value, "{")):
+        return msgspec.json.decode(value) if isinstance(value, str) else value
+    if tuple in kinds or list in kinds:
+        return _many(value)
+    if dict in kinds and isinstance(value, str):
+        return msgspec.json.decode(value)
+    if str in kinds:
+        return _as_text(value)
+    if int in kinds and re.fullmatch(r"-?\d{10,}", str(value)):
+        raise ValueError("the number is too large")
+    return value
+
+
+def _many(value: Any) -> Any:
+    """A list: JSON, or words with commas between them; numbers in it may be ids."""
+    if _is_json(value, "["):
+        value = msgspec.json.decode(value)
+    if isinstance(value, list):
+        return [_as_text(one) for one in value]
+    return [part.strip() for part in str(value).split(",") if part.strip()]
+
+
+def _as_text(value: Any) -> Any:
+    """A number where text is wanted is an id."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _is_json(value: Any, opening: str) -> bool:
+    return isinstance(value, str) and value.lstrip().startswith(opening)
+
+
+def amount(value: Any) -> Decimal:
+    """An amount in whole units of its currency, as typed: 12.50, 12,50, "1 000". Raises ValueError."""
+    if isinstance(value, bool):
+        raise ValueError(f"{value!r} is not an amount")
+    text = str(value).strip().replace(" ", "").replace("_", "")
+    if "," in text and "." not in text and re.search(r",\d{1,2}$", text):
+        text = text.replace(",", ".")
+    try:
+        number = Decimal(text.replace(",", ""))
+    except InvalidOperation:
+        raise ValueError(f"{value!r} is not an amount: write 12.50") from None
+    if not number.is_finite():
+        raise ValueError(f"{value!r} is not an amount: write 12.50")
+    if abs(number) >= MAX_AMOUNT:
+        raise ValueError(f"{value!r} is too large: below {MAX_AMOUNT:,}")
+    return number
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    annotation = meta(annotation)[0]
+    if get_origin(annotation) in {Union, types.UnionType}:
+        return set().union(*(_kinds(one) for one in get_args(annotation)))
+    return {get_origin(annotation) or annotation}

@@ -1,0 +1,229 @@
+"""The command core: declared once, understood from every face, run under one role check, transaction and audit."""
+
+import difflib
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, get_type_hints
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.core.arguments import MissingFields, field_names, fill
+from bot.core.context import Context
+from bot.core.message import Button, Buttons, Message, Notice, Text
+from bot.core.tokenizer import split
+from storage.db import config_version
+from storage.ledger.errors import Forbidden, Refused
+from storage.ledger.facts import Role
+from storage.people import audits, confirmations
+
+Says = Callable[[Context, Any], Message]
+Handler = Callable[[Context, Any], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A command: its words, the struct it takes, what it gives, and how the answer reads."""
+
+    name: str
+    takes: type[msgspec.Struct]
+    gives: Any
+    handler: Handler
+    role: Role
+    says: Says
+    reads: bool = False
+    changes: bool = True
+    positional: tuple[str, ...] = ()
+    keywords: tuple[str, ...] = ()
+    sentence: str = ""
+    prepare: Handler | None = None
+    confirm: Handler | None = None
+    summary: str = ""
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def noun(self) -> str:
+        return self.name.partition(" ")[0]
+
+    @property
+    def path(self) -> str:
+        """Where the command lies in the HTTP API: `offer add` is `offer/add`."""
+        return self.name.replace(" ", "/")
+
+    def usage(self) -> str:
+        """`offer add <casino> account=… [tag=…]`"""
+        parts = [self.name]
+        for field in msgspec.structs.fields(self.takes):
+            name = field.encode_name
+            word = f"<{name}>" if name in self.positional else f"{name}=…"
+            parts.append(word if field.required else f"[{word}]")
+        return " ".join(parts)
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a command gave (for machines) and how it reads (for people)."""
+
+    result: Any
+    message: Message
+
+
+COMMANDS: dict[str, Command] = {}
+
+
+def command(
+    name: str,
+    *,
+    role: Role,
+    says: Says,
+    reads: bool = False,
+    changes: bool | None = None,
+    positional: tuple[str, ...] = (),
+    keywords: tuple[str, ...] = (),
+    sentence: str = "",
+    prepare: Handler | None = None,
+    confirm: Handler | None = None,
+    aliases: tuple[str, ...] = (),
+) -> Callable[[Handler], Handler]:
+    """Declare a command: `async def f(ctx, new: Struct) -> Result`, its docstring the help line.
+
+    `reads`: runs on a read transaction, and (unless it `changes` something by other means) answers GET.
+    `positional`: fields that may come without their name. `keywords`: bare words that take the next word (`by day`).
+    `sentence`: the positional field that takes all bare words, so that it needs no quotes.
+    `prepare`: slow outside work done before the transaction, its result in `ctx.prepared`.
+    `confirm`: returns the consequence in words, or None.
+    """
+
+    def declare(handler: Handler) -> Handler:
+        hints = get_type_hints(handler, include_extras=True)
+        takes = next(hint for argument, hint in hints.items() if argument not in {"ctx", "return"})
+        COMMANDS[name] = Command(
+            name=name, takes=takes, gives=hints["return"], handler=handler, role=role, says=says, reads=reads,
+            positional=positional, keywords=keywords, sentence=sentence, prepare=prepare, confirm=confirm,
+            aliases=aliases,
+            changes=not reads if changes is None else changes,
+            summary=(handler.__doc__ or "").strip().partition("\n")[0],
+        )  # fmt: skip
+        return handler
+
+    return declare
+
+
+def find(words: list[tuple[str | None, str]]) -> tuple[Command, int]:
+    """The command that the first one or two words name, and how many they were. Raises Refused with the nearest."""
+    bare = [value.lower() for key, value in words[:2] if key is None]
+    spoken = {alias: one for one in COMMANDS.values() for alias in (one.name, *one.aliases)}
+    for count in (2, 1):
+        name = " ".join(bare[:count])
+        if len(bare) >= count and name in spoken:
+            return spoken[name], count
+    raise Refused(unknown(" ".join(bare), bare), field="command")
+
+
+def unknown(typed: str, bare: list[str]) -> str:
+    """What to say of words that name no command: the nearest, or what the noun can do."""
+    verbs = sorted(name for name in COMMANDS if bare and name.split()[0] == bare[0])
+    near = difflib.get_close_matches(typed, COMMANDS, n=1, cutoff=0.6)
+    if not near and bare:
+        near = difflib.get_close_matches(bare[0], {name.split()[0] for name in COMMANDS}, n=1, cutoff=0.6)
+    if near:
+        return f"no command {typed!r}: did you mean {near[0]!r}?"
+    if verbs:
+        return f"no command {typed!r}: there is {', '.join(verbs)}"
+    return f"no command {typed!r}: 'help' lists them all" if typed else "say a command: 'help' lists them all"
+
+
+def parse(text: str) -> tuple[Command, dict[str, Any]]:
+    """A command line to its command and its arguments, still words. Raises Refused."""
+    return parse_words(split(text.strip().removeprefix("/")))
+
+
+def parse_words(words: list[tuple[str | None, str]]) -> tuple[Command, dict[str, Any]]:
+    """The same from words that are apart already, as a shell hands them over."""
+    found, used = find(words)
+    arguments: dict[str, Any] = {}
+    free = list(found.positional)
+    rest = iter(words[used:])
+    for key, value in rest:
+        if key is None and value.lower() in found.keywords:
+            name: str | None = value.lower()
+            value = next(rest, (None, ""))[1]
+        else:
+            name = key or next((one for one in free if one not in arguments), None)
+        if name is None and found.sentence in arguments:
+            arguments[found.sentence] += f" {value}"
+            continue
+        if name is None:
+            raise Refused(_too_much(found, value), field=value)
+        if name in arguments:
+            raise Refused(f"{name} is given twice", field=name)
+        arguments[name] = value
+    return found, arguments
+
+
+def _too_much(found: Command, value: str) -> str:
+    near = difflib.get_close_matches(value, field_names(found.takes), n=1)
+    hint = f"did you mean {near[0]}=…?" if near else "write key=value, with quotes around spaces"
+    return f"{value!r} is one word too many for {found.name!r}: {hint}"
+
+
+async def run(found: Command, arguments: dict[str, Any], ctx: Context, *, confirmed: bool = False) -> Answer:
+    """Run a command as `ctx.actor`. Raises Refused, Forbidden, ConnectorError; changes nothing then."""
+    if not ctx.actor.role.includes(found.role):
+        raise Forbidden(f"{found.name!r} needs the role {found.role.value}; yours is {ctx.actor.role.value}")
+    new = fill(found.takes, arguments, ctx.today)
+    if found.confirm and not confirmed:
+        async with ctx.database.read() as tx:
+            consequence = await _within(ctx, tx, found.confirm, new)
+        if consequence:
+            return await _ask(found, arguments, ctx, consequence)
+    if found.prepare:
+        ctx.prepared = await found.prepare(ctx, new)
+    async with _transaction(found, ctx) as tx:
+        result = await _within(ctx, tx, found.handler, new)
+        if not found.reads:
+            await audits.record(tx, ctx.now, audits.Entry(
+                team_id=ctx.team_id, actor=ctx.actor.name, face=ctx.face, room=ctx.room.room if ctx.room else "",
+                command=found.name, arguments=masked(found.takes, arguments), **ctx.notes,
+            ))  # fmt: skip
+            await config_version.bump(tx)
+    if not found.reads:
+        await ctx.ports.changed()
+    return Answer(result, Message("") if ctx.encodes else found.says(ctx, result))
+
+
+def _transaction(found: Command, ctx: Context) -> AbstractAsyncContextManager[AsyncConnection]:
+    return ctx.database.read() if found.reads else ctx.database.begin()
+
+
+async def _within(ctx: Context, tx: AsyncConnection, handler: Handler, new: Any) -> Any:
+    ctx._connection = tx
+    try:
+        return await handler(ctx, new)
+    finally:
+        ctx._connection = None
+
+
+async def _ask(found: Command, arguments: dict[str, Any], ctx: Context, consequence: str) -> Answer:
+    async with ctx.database.begin() as tx:
+        code = await confirmations.ask(tx, ctx.now, confirmations.Question(
+            team_id=ctx.team_id, actor=ctx.actor.name, command=found.name, arguments=arguments,
+        ))  # fmt: skip
+    buttons = Buttons((Button("Confirm", f"confirm {code}", style="danger"), Button("Cancel", f"cancel {code}")))
+    message = Message(
+        f"Confirm: {found.name}",
+        (Notice("warning", consequence), Text(f"Confirm within ten minutes: confirm {code}"), buttons),
+        private=True,
+    )
+    return Answer({"confirm": code, "consequence": consequence, "command": found.name}, message)
+
+
+def masked(takes: type[msgspec.Struct], arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments as the audit trail may keep them: credentials and files replaced."""
+    from bot.core.arguments import file_fields, secret_fields
+
+    hidden = secret_fields(takes) | set(file_fields(takes))
+    return {name: "•••" if name in hidden else value for name, value in arguments.items()}
+
+
+__all__ = ["COMMANDS", "Answer", "Command", "MissingFields", "command", "find", "masked", "parse", "run"]

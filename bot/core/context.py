@@ -1,0 +1,127 @@
+"""Who asks, on which face, at what time, with which transaction and ports."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any, Literal, Protocol
+from zoneinfo import ZoneInfo
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.db.engine import Database
+from storage.db.secrets import Box
+from storage.ledger.facts import Report, Role
+
+Face = Literal["slack", "telegram", "terminal", "shell", "api"]
+
+
+class Deployment(msgspec.Struct, frozen=True, kw_only=True):
+    """What every command may rely on of the deployment's settings."""
+
+    public_url: str
+    timezone: str = "UTC"
+    currency: str = "EUR"
+    telegram_name: str = ""  # the bot's user name, for deep links
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)
+
+
+class Actor(msgspec.Struct, frozen=True, kw_only=True):
+    """Who asks: a member on a chat, a token over HTTP, or the shell (always owner)."""
+
+    team_id: int
+    name: str
+    role: Role
+    member_id: int | None = None
+    campaigns: tuple[str, ...] | None = None  # codes a buyer is limited to; None: all
+
+
+class Room(msgspec.Struct, frozen=True, kw_only=True):
+    """Where it was asked: `room` is the channel or chat id, `thread` a topic or thread in it."""
+
+    face: Face
+    room: str
+    workspace: str = ""
+    thread: str = ""
+    user: str = ""  # the platform's id of the person
+    title: str = ""
+    private: bool = False
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """What a test login showed: rows of the last seven days, columns found, segments seen."""
+
+    rows: int
+    columns: tuple[str, ...]
+    segments: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    names: dict[str, str] = {}  # what the platform calls a segment, where it has a name beside its id
+
+
+class Ports(Protocol):
+    """What commands need from outside storage; hub supplies it, since bot knows neither connectors nor HTTP."""
+
+    def platforms(self) -> dict[str, type[msgspec.Struct]]:
+        """Account struct (its credentials and settings) of each platform, by module name."""
+
+    def platform_options(self, platform: str) -> dict[str, Any]:
+        """A platform's defaults: tag_from choices, click_id_from, whether it has an API …"""
+
+    async def probe(self, platform: str, account: dict[str, Any]) -> Sample:
+        """Log in and fetch the last seven days. Raises ConnectorError with the reason."""
+
+    def read_upload(self, platform: str, account: dict[str, Any], raw: bytes) -> Report:
+        """The report in an uploaded file. Raises ConnectorError or Refused saying what is wrong with it."""
+
+    def presets(self) -> dict[str, dict[str, Any]]:
+        """Traffic source presets by name: parameters, postbacks, options."""
+
+    def registrar_credentials(self, kind: str, given: dict[str, Any]) -> dict[str, str]:
+        """The login fields a registrar needs, out of those given. Raises Refused at the one that is missing."""
+
+    async def quotes(self, login: dict[str, Any] | None, names: list[str]) -> list[dict[str, Any]]:
+        """What a registrar asks for names; without a login only whether they are taken. Raises ConnectorError."""
+
+    async def changed(self) -> None:
+        """Something configured has just been committed: this process takes it in at once, others within a second."""
+
+
+@dataclass(slots=True)
+class Context:
+    """One call of one command."""
+
+    database: Database
+    deployment: Deployment
+    actor: Actor
+    face: Face
+    ports: Ports
+    box: Box
+    clock: Callable[[], datetime]
+    room: Room | None = None
+    encodes: bool = False  # only JSON is wanted of the result: it may come encoded, and nobody reads its message
+    prepared: Any = None  # what the command's `prepare` returned, got before the transaction began
+    notes: dict[str, Any] = field(default_factory=dict)  # audit: entity, before, after
+    _connection: AsyncConnection | None = None
+
+    @property
+    def tx(self) -> AsyncConnection:
+        """The command's transaction; commands without one (prepare) must not ask for it."""
+        if self._connection is None:
+            raise RuntimeError("this command runs outside a transaction")
+        return self._connection
+
+    @property
+    def now(self) -> datetime:
+        return self.clock()
+
+    @property
+    def today(self) -> date:
+        """Today's report day."""
+        return self.clock().astimezone(self.deployment.zone).date()
+
+    @property
+    def team_id(self) -> int:
+        return self.actor.team_id

@@ -1,0 +1,198 @@
+"""Reads from storage what a digest tells, and builds its message."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+
+import msgspec
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.core.message import Message
+from bot.digests import message as digest
+from bot.digests.facts import (
+    CHART_DAYS,
+    LOOK_BACK,
+    Attention,
+    ChangedFigure,
+    DigestFacts,
+    Wanted,
+    changed,
+    chart_days,
+    healthy_words,
+    movers,
+    pending,
+    period_name,
+    sync_words,
+    unassigned_words,
+    unmatched_words,
+    usual,
+    vanished,
+)
+from storage.alerts import attention
+from storage.alerts.attention import AccountHealth
+from storage.ledger.reports.forecast import Estimate
+from storage.ledger.reports.report_rows import MergedReport
+from storage.ledger.schedule import Every
+from storage.reports.forecast import forecast
+from storage.reports.merged_report import ReportQuery, merged_report
+from storage.revenue import restatements
+from storage.tables import campaigns, sites
+
+Key = tuple[int, date, date, Every, tuple[str, ...] | None]
+
+
+class _Standing(msgspec.Struct, frozen=True):
+    """What is the same for every digest of the same days and campaigns, and whose accounts it is about."""
+
+    facts: DigestFacts
+    account_ids: set[int] | None
+
+
+class _News(msgspec.Struct, frozen=True):
+    """What is new since the last digest of one subscription."""
+
+    restated: tuple[ChangedFigure, ...]
+    vanished: tuple[str, ...]
+    attention: tuple[Attention, ...]
+
+
+@dataclass(slots=True)
+class Shared:
+    """Kept while several digests are made of one moment: most of them tell the same."""
+
+    standing: dict[Key, _Standing] = field(default_factory=dict)
+    news: dict[tuple[Key, datetime], _News] = field(default_factory=dict)
+    messages: dict[tuple[Key, _News, str], Message] = field(default_factory=dict)
+
+
+def known(wanted: Wanted, shared: Shared) -> Message | None:
+    """The digest message if the very same was built before; it costs no look into the database."""
+    key = _key(wanted)
+    news = shared.news.get((key, wanted.told_until))
+    return None if news is None else shared.messages.get((key, news, wanted.late))
+
+
+def _key(wanted: Wanted) -> Key:
+    return wanted.team_id, wanted.first, wanted.last, wanted.every, wanted.campaigns
+
+
+async def build(tx: AsyncConnection, wanted: Wanted, shared: Shared | None = None) -> Message:
+    """The digest message as it would be sent now."""
+    shared = shared or Shared()
+    key = _key(wanted)
+    if key not in shared.standing:
+        shared.standing[key] = await _standing(tx, wanted)
+    standing = shared.standing[key]
+    if (key, wanted.told_until) not in shared.news:
+        shared.news[key, wanted.told_until] = await _news(tx, wanted, standing.account_ids)
+    news = shared.news[key, wanted.told_until]
+    if (key, news, wanted.late) not in shared.messages:
+        shared.messages[key, news, wanted.late] = digest.message(msgspec.structs.replace(
+            standing.facts, restated=news.restated, vanished=news.vanished, late=wanted.late,
+            attention=standing.facts.attention + news.attention,
+        ))  # fmt: skip
+    return shared.messages[key, news, wanted.late]
+
+
+async def _standing(tx: AsyncConnection, wanted: Wanted) -> _Standing:
+    by = await dimension(tx, wanted.team_id)
+    report = await _report(tx, wanted, wanted.first, wanted.last, (by,))
+    before = await _report(tx, wanted, *_days_before(wanted.first), ("day", by))
+    days = await _report(tx, wanted, wanted.last - timedelta(days=CHART_DAYS - 1), wanted.last, ("day",))
+    ids = await _account_ids(tx, wanted)
+    span = [wanted.last - timedelta(days=n) for n in range(LOOK_BACK)]
+    health = await attention.accounts_health(tx, wanted.team_id, span, ids)
+    unmatched = await attention.unmatched(
+        tx, wanted.team_id, since=midnight(wanted.first, wanted), until=_end(wanted), ids=ids
+    )
+    n_days = (wanted.last - wanted.first).days + 1
+    top, bottom = movers(report, before, by, n_days=n_days)
+    waiting = tuple(pending(one) for one in health if one.provisional and one.platform != "postback_only")
+    return _Standing(DigestFacts(
+        name=period_name(wanted), range=f"{wanted.first}..{wanted.last}", by=(by,), report=report,
+        usual=usual(before, n_days=n_days), days=chart_days(days, wanted.last), top=top, bottom=bottom,
+        pending=waiting, expected=await _expected(tx, wanted) if waiting else None,
+        attention=(*await _attention(tx, wanted, health, ids), *unmatched_words(unmatched), *unassigned_words(report)),
+        unmatched=unmatched, has_accounts=bool(health), healthy=healthy_words(health, wanted),
+    ), ids)  # fmt: skip
+
+
+async def _news(tx: AsyncConnection, wanted: Wanted, ids: set[int] | None) -> _News:
+    restated = await restatements.since(tx, wanted.team_id, wanted.told_until, account_ids=ids)
+    return _News(
+        tuple(changed(one) for one in restated),
+        tuple(vanished(one) for one in restated if one.vanished),
+        tuple(await _deliveries(tx, wanted)) if wanted.campaigns is None else (),
+    )
+
+
+async def dimension(tx: AsyncConnection, team_id: int) -> str:
+    """By campaign; a team without campaigns (fast launch) thinks in sites, one without sites in offers."""
+    for name, table in (("campaign", campaigns), ("site", sites)):
+        if (await tx.execute(select(table.c.id).where(table.c.team_id == team_id).limit(1))).first():
+            return name
+    return "offer"
+
+
+async def _report(tx: AsyncConnection, wanted: Wanted, first: date, last: date, by: tuple[str, ...]) -> MergedReport:
+    return await merged_report(tx, _query(wanted, first, last, by))
+
+
+def _query(wanted: Wanted, first: date, last: date, by: tuple[str, ...] = ()) -> ReportQuery:
+    return ReportQuery(
+        team_id=wanted.team_id, first=first, last=last, by=by, timezone=wanted.deployment.timezone,
+        currency=wanted.deployment.currency, campaigns=wanted.campaigns,
+    )  # fmt: skip
+
+
+async def _expected(tx: AsyncConnection, wanted: Wanted) -> Estimate | None:
+    """What the days still pending may bring."""
+    first = min(wanted.first, wanted.last - timedelta(days=LOOK_BACK - 1))
+    return (await forecast(tx, _query(wanted, first, wanted.last))).total
+
+
+def _days_before(first: date) -> tuple[date, date]:
+    return first - timedelta(days=LOOK_BACK), first - timedelta(days=1)
+
+
+async def _account_ids(tx: AsyncConnection, wanted: Wanted) -> set[int] | None:
+    if wanted.campaigns is None:
+        return None
+    return await attention.account_ids_of(tx, wanted.team_id, wanted.campaigns)
+
+
+def midnight(day: date, wanted: Wanted) -> datetime:
+    return datetime.combine(day, time(), wanted.deployment.zone)
+
+
+def _end(wanted: Wanted) -> datetime:
+    return midnight(wanted.last + timedelta(days=1), wanted)
+
+
+async def _attention(
+    tx: AsyncConnection, wanted: Wanted, health: Sequence[AccountHealth], ids: set[int] | None
+) -> list[Attention]:
+    found = list(sync_words(health, wanted.now))
+    for row in await attention.suspects(tx, wanted.team_id, ids):
+        text = (
+            f"{row.code}: suspect report held back ({row.reason}): sync confirm {row.code} or sync discard {row.code}"
+        )
+        found.append(Attention(level="error", text=text))
+    for row in await attention.untagged(tx, wanted.team_id, ids):
+        text = f"offer {row.offer} has no tag, and {row.account} has several segments: it pulls in other deals' numbers"
+        found.append(Attention(level="warning", text=text))
+    if wanted.campaigns is None:
+        for fault in await attention.domain_faults(tx, wanted.team_id, wanted.last + timedelta(days=30)):
+            found.append(Attention(level="error" if fault.down else "warning", text=fault.text))
+    return found
+
+
+async def _deliveries(tx: AsyncConnection, wanted: Wanted) -> list[Attention]:
+    found = []
+    if n := await attention.dead_letters(tx, wanted.team_id, wanted.told_until):
+        text = f"{n:,} conversion{'s' if n > 1 else ''} could not be delivered to a traffic source"
+        found.append(Attention(level="error", text=text))
+    for room in await attention.lost_rooms(tx, wanted.team_id, wanted.told_until):
+        found.append(Attention(level="warning", text=f"we may no longer write to {room}: its digest has stopped"))
+    return found

@@ -1,0 +1,26 @@
+"""What commands need to place postbacks themselves: accounts with their platforms' words, the id codec."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from bot.core.context import Context
+from storage.clicks.queries import codec
+from storage.ledger.errors import Missing
+from storage.outbound.queue import queue
+from storage.postbacks.conversions import Desk
+from storage.postbacks.postback_accounts import load
+
+
+async def desk(ctx: Context) -> Desk:
+    """A desk of this command's transaction."""
+
+    def words(platform: str) -> Mapping[str, Any]:
+        try:
+            found: Mapping[str, Any] = ctx.ports.platform_options(platform).get("words") or {}
+        except (Missing, ModuleNotFoundError):
+            return {}
+        return found
+
+    return Desk(
+        book=await load(ctx.tx, words), codec=await codec(ctx.tx), zone=ctx.deployment.zone, now=ctx.now, onward=queue
+    )

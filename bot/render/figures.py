@@ -1,0 +1,172 @@
+"""Report figures as people read them: money in their currency, ratios in percent, "–" where nothing is measured."""
+
+from collections.abc import Sequence
+from decimal import ROUND_HALF_EVEN, Decimal
+from functools import cache
+
+import msgspec
+from babel.numbers import format_currency
+
+from bot.core.message import Table
+from storage.ledger.reports.report_rows import MergedReport, ReportRow
+
+NONE = "–"
+PENDING = "pending"
+MARKS = {"settled": "✓", "provisional": "…", "partial": "◐"}
+LEGEND = "✓ settled · … provisional · ◐ partly settled · ≈ allocated · (n) by postbacks"
+COLUMNS = ("Clicks", "Regs", "FTD", "CR", "Reg2dep", "EPC", "Commission", "Spend", "Profit", "ROI", "State")
+
+MOST_ROWS = 100  # as many as a chat's table holds
+
+_TITLES = {"day": "Day", "week": "Week", "month": "Month"}
+
+
+def count(number: int | None) -> str:
+    return NONE if number is None else f"{number:,}"
+
+
+def money(micros: int | None, currency: str, *, missing: str = NONE) -> str:
+    """Micro-units as an amount: €1,234.50."""
+    if micros is None:
+        return missing
+    return _money(Decimal(micros).scaleb(-6), currency, exact=True)
+
+
+def round_money(micros: int, currency: str) -> str:
+    """For a title: whole units from a hundred up."""
+    amount = Decimal(micros).scaleb(-6)
+    if abs(amount) < 100:
+        return _money(amount, currency, exact=True)
+    return _money(amount.quantize(Decimal(1), ROUND_HALF_EVEN), currency, exact=False)
+
+
+@cache
+def _pattern(exact: bool) -> str | None:
+    return None if exact else "¤#,##0"
+
+
+def _money(amount: Decimal, currency: str, *, exact: bool) -> str:
+    return format_currency(amount, currency, _pattern(exact), locale="en", currency_digits=exact)
+
+
+def percent(part: int | None, whole: int | None) -> str:
+    """A ratio in percent; "–" without a denominator."""
+    if part is None or not whole:
+        return NONE
+    share = Decimal(part) * 100 / Decimal(whole)
+    return f"{share:,.0f}%" if abs(share) >= 100 else f"{share:.1f}%"
+
+
+def each(micros: int | None, number: int | None, currency: str) -> str:
+    """Money per piece: EPC, CPA."""
+    if micros is None or not number:
+        return NONE
+    return _money(Decimal(micros).scaleb(-6) / number, currency, exact=True)
+
+
+def change(value: int | None, usual: float | None) -> str:
+    """+12% against what is usual; empty where that says nothing."""
+    if value is None or not usual:
+        return ""
+    moved = (value - usual) / abs(usual) * 100
+    return f"{moved:+,.0f}%"
+
+
+def commission(row: ReportRow, currency: str) -> str:
+    """Revenue of days nobody has settled yet is pending, never 0."""
+    return money(row.commission, currency, missing=NONE if row.settlement == "settled" else PENDING)
+
+
+def worded_commission(row: ReportRow, currency: str, *, exact: bool = False) -> str:
+    """For a sentence: what is known so far, and whether more is to come."""
+    if row.commission is None:
+        return NONE if row.settlement == "settled" else PENDING
+    known = money(row.commission, currency) if exact else round_money(row.commission, currency)
+    return known if row.settlement == "settled" else f"{known} so far"
+
+
+def profit(row: ReportRow, currency: str) -> str:
+    """Pending while the revenue is: spend alone is no loss yet."""
+    if row.commission is None and row.settlement != "settled" and row.spend is not None:
+        return PENDING
+    return money(row.profit, currency)
+
+
+def roi(row: ReportRow) -> str:
+    return NONE if row.commission is None else percent(row.profit, row.spend)
+
+
+def first_deposits(row: ReportRow) -> str:
+    """The merged count, with the postbacks' beside it where the two differ."""
+    merged, told = row.first_deposits.merged, row.first_deposits.postback
+    if told is None or merged is None or told == merged:
+        return count(merged)
+    return f"{merged:,} ({told:,})"
+
+
+def marks(row: ReportRow) -> str:
+    return MARKS[row.settlement] + ("≈" if row.allocated else "")
+
+
+def cells(row: ReportRow, currency: str) -> tuple[str, ...]:
+    """One row of figures, in the order of COLUMNS."""
+    regs, ftds = row.registrations.merged, row.first_deposits.merged
+    return (
+        count(row.clicks), count(regs), first_deposits(row), percent(regs, row.clicks), percent(ftds, regs),
+        each(row.commission, row.clicks, currency), commission(row, currency), money(row.spend, currency),
+        profit(row, currency), roi(row), marks(row),
+    )  # fmt: skip
+
+
+def label(value: str | None, dimension: str) -> str:
+    return value or (f"no {dimension}" if dimension not in {"country", "device"} else "unknown")
+
+
+def compact(table: Table) -> Table:
+    """Without the ratios that a phone has no room for."""
+    kept = [n for n, name in enumerate(table.columns) if name not in {"CR", "Reg2dep", "EPC"}]
+    rows = tuple(tuple(row[n] for n in kept) for row in table.rows)
+    numeric = tuple(place for place, n in enumerate(kept) if n in table.numeric)
+    return Table(tuple(table.columns[n] for n in kept), rows, numeric)
+
+
+def report_table(report: MergedReport, by: Sequence[str], *, most: int = MOST_ROWS) -> Table:
+    """The report's first rows, what no offer claims, the totals."""
+    heads = tuple(_TITLES.get(one, one.capitalize()) for one in by) or ("",)
+    rows = [(*_labels(row, by), *cells(row, report.currency)) for row in report.rows[:most]]
+    rows += [(*_unassigned(row, by), *cells(row, report.currency)) for row in report.unassigned[:most]]
+    if len(rows) != 1:
+        rows.append((*_first("Total", len(heads)), *cells(report.totals, report.currency)))
+    return Table(heads + COLUMNS, tuple(rows), numeric=tuple(range(len(heads), len(heads) + len(COLUMNS) - 1)))
+
+
+def biggest(report: MergedReport, most: int) -> MergedReport:
+    """The report with its weightiest rows only: by commission, then FTDs, registrations, clicks."""
+    if len(report.rows) <= most:
+        return report
+    rows = sorted(report.rows, key=_weight, reverse=True)[:most]
+    return msgspec.structs.replace(report, rows=rows)
+
+
+def _weight(row: ReportRow) -> tuple[int, ...]:
+    return (row.commission or 0, row.first_deposits.merged or 0, row.registrations.merged or 0, row.clicks or 0)
+
+
+def _labels(row: ReportRow, by: Sequence[str]) -> tuple[str, ...]:
+    return tuple(label(row.group.get(one), one) for one in by) or ("All",)
+
+
+def _unassigned(row: ReportRow, by: Sequence[str]) -> tuple[str, ...]:
+    name = f"unassigned: {row.group.get('account') or '?'} / {row.group.get('tag') or 'no tag'}"
+    days = [row.group.get(one) or "" for one in by if one in _TITLES]
+    if not days:
+        return _first(name, max(len(by), 1))
+    others = [one for one in by if one not in _TITLES]
+    if not others:
+        return (f"{days[0]} {name}", *days[1:])
+    texts = iter([name, *[""] * (len(others) - 1)])
+    return tuple(row.group.get(one) or "" if one in _TITLES else next(texts) for one in by)
+
+
+def _first(text: str, width: int) -> tuple[str, ...]:
+    return (text, *[""] * (width - 1))

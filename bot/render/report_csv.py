@@ -1,0 +1,51 @@
+"""A merged report as CSV: every measure of both layers, amounts in whole units, empty where nothing is known."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+
+from bot.core.message import File
+from storage.ledger.reports.report_rows import Layers, MergedReport, ReportRow
+
+COUNTS = ("clicks", "unique_clicks", "bot_clicks", "site_visits")
+LAYERED = ("registrations", "first_deposits", "deposits", "deposit_amount")
+MONEY = ("ngr", "commission", "commission_cpa", "commission_revshare", "spend", "profit")
+
+
+def report_file(report: MergedReport, by: Sequence[str]) -> File:
+    """The report's rows and what no offer claims; a spreadsheet's sums over them are the totals."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    groups = list(dict.fromkeys([*by, *(("account", "tag") if report.unassigned else ())]))
+    layered = [f"{name}_{layer}" for name in LAYERED for layer in Layers.__struct_fields__]
+    writer.writerow([*groups, *COUNTS, *layered, *MONEY, "currency", "settlement", "allocated"])
+    for row in (*report.rows, *report.unassigned):
+        told = [_safe(row.group.get(name) or "") for name in groups]
+        writer.writerow([*told, *_figures(row), report.currency, row.settlement, str(row.allocated).lower()])
+    return File(f"report-{report.from_}-{report.to}.csv", out.getvalue())
+
+
+def _figures(row: ReportRow) -> Iterator[str]:
+    for name in COUNTS:
+        yield _count(getattr(row, name))
+    for name in LAYERED:
+        layers = getattr(row, name)
+        for layer in Layers.__struct_fields__:
+            value = getattr(layers, layer)
+            yield _amount(value) if name == "deposit_amount" else _count(value)
+    for name in MONEY:
+        yield _amount(getattr(row, name))
+
+
+def _count(value: int | None) -> str:
+    return "" if value is None else str(value)
+
+
+def _amount(micros: int | None) -> str:
+    return "" if micros is None else f"{Decimal(micros).scaleb(-6):f}"
+
+
+def _safe(text: str) -> str:
+    """A spreadsheet takes cells that start so for formulas; tags come from outside."""
+    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text

@@ -1,0 +1,117 @@
+"""Text laid out in columns of one character width, and values drawn as text; every plain channel uses it."""
+
+import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache
+
+from bot.core.message import Chart, Series, Table
+
+_BARS = "▁▂▃▄▅▆▇█"
+_KEPT = {"\n", "\t"}
+
+
+def clean(text: str) -> str:
+    """Without characters that steer a screen (escape, backspace, text direction overrides) or cannot be sent."""
+    if text.isprintable():
+        return text
+    return "".join(one if one in _KEPT or not _barred(one) else "" for one in text)
+
+
+_DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+@lru_cache(maxsize=1024)
+def _barred(one: str) -> bool:
+    return unicodedata.category(one) in {"Cc", "Cs"} or one in _DIRECTIONS
+
+
+def line(text: str) -> str:
+    """Cleaned, and on one line."""
+    return " ".join(clean(text).split())
+
+
+def cut(text: str, limit: int) -> str:
+    """At most `limit` characters, with … where something is missing."""
+    return text if len(text) <= limit else text[: max(limit - 1, 0)] + "…"[:limit]
+
+
+def width(text: str) -> int:
+    """Columns a terminal gives the text: wide East Asian characters and emoji take two, marks none."""
+    if text.isascii():
+        return len(text)
+    return sum(_width(one) for one in text)
+
+
+@lru_cache(maxsize=1024)
+def _width(one: str) -> int:
+    if unicodedata.combining(one) or unicodedata.category(one) in {"Mn", "Me", "Cf"}:
+        return 0
+    return 2 if unicodedata.east_asian_width(one) in {"W", "F"} else 1
+
+
+def cells(table: Table, *, rows: int | None = None) -> list[list[str]]:
+    """Header and rows as clean cells, every row as long as the header, nothing empty."""
+    count = len(table.columns)
+    body = table.rows if rows is None else table.rows[:rows]
+    padded = ([*row[:count], *[""] * (count - len(row))] for row in (table.columns, *body))
+    return [[line(cell) or "–" for cell in row] for row in padded]
+
+
+def aligned(table: Table, *, rows: int | None = None, widest: int = 40) -> list[str]:
+    """The table as lines: a header, a rule, the rows; numeric columns to the right, long cells cut."""
+    if not table.columns:
+        return []
+    grid = [[cut(cell, widest) for cell in row] for row in cells(table, rows=rows)]
+    widths = [max(width(row[n]) for row in grid) for n in range(len(table.columns))]
+    lines = ["  ".join(_padded(row[n], size, n in table.numeric) for n, size in enumerate(widths)) for row in grid]
+    lines.insert(1, "  ".join("─" * size for size in widths))
+    return [one.rstrip() for one in lines]
+
+
+def _padded(text: str, size: int, right: bool) -> str:
+    blank = " " * (size - width(text))
+    return blank + text if right else text + blank
+
+
+def left_out(table: Table, shown: int) -> str:
+    """What to say of rows that found no room; empty if all did."""
+    missing = len(table.rows) - shown
+    return f"… and {missing:,} more {'row' if missing == 1 else 'rows'}" if missing > 0 else ""
+
+
+def sparkline(values: Sequence[float | None]) -> str:
+    """Values as a row of small bars; a gap stays a gap."""
+    known = [value for value in values if value is not None and value == value]
+    if not known:
+        return ""
+    low, high = min(0.0, *known), max(0.0, *known)
+    span = (high - low) or 1.0
+    return "".join(_bar(value, low, span) for value in values)
+
+
+def _bar(value: float | None, low: float, span: float) -> str:
+    if value is None or value != value:
+        return " "
+    share = (value - low) / span
+    return _BARS[min(len(_BARS) - 1, max(0, int(share * len(_BARS))))] if share == share else " "
+
+
+def chart_lines(chart: Chart, *, points: int = 31) -> list[str]:
+    """A chart as text: a line of bars and the last value per series."""
+    lines = [line(chart.title)] if chart.title else []
+    names = max((width(line(one.name)) for one in chart.series), default=0)
+    for series in chart.series:
+        label = line(series.name) + " " * (names - width(line(series.name)))
+        lines.append(f"{label}  {sparkline(series.values[-points:])}  {last(series)} {line(chart.unit)}".rstrip())
+    if chart.labels and chart.series:
+        lines.append(f"{line(chart.labels[-points:][0])} – {line(chart.labels[-1])}")
+    return lines
+
+
+def last(series: Series) -> str:
+    """The last known value as people write it."""
+    known = [value for value in series.values if value is not None]
+    if not known:
+        return "–"
+    value = known[-1]
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}"

@@ -1,0 +1,60 @@
+"""A Message as HTML for the cockpit. Everything is escaped; buttons of commands that only read become links."""
+
+from html import escape
+from urllib.parse import quote
+
+from bot.core.command import parse
+from bot.core.message import Block, Button, Buttons, Chart, Fields, File, Message, Notice, Table, Text
+from storage.ledger.errors import Refused
+
+
+def render(message: Message) -> str:
+    """The message as one <article>."""
+    return f"<article><h2>{escape(message.title)}</h2>{''.join(_block(block) for block in message.blocks)}</article>"
+
+
+def _block(block: Block) -> str:
+    match block:
+        case Text(text=text, code=True):
+            return f"<pre>{escape(text)}</pre>"
+        case Text(text=text):
+            return f"<p>{escape(text)}</p>"
+        case Notice(level=level, text=text):
+            return f'<p class="{level}">{escape(text)}</p>'
+        case Fields(fields=fields):
+            return "<dl>" + "".join(f"<dt>{escape(name)}<dd>{escape(value)}" for name, value in fields) + "</dl>"
+        case Table():
+            return _table(block)
+        case Chart(title=title, series=series, unit=unit):
+            last = ", ".join(f"{one.name} {one.values[-1] if one.values else '–'} {unit}".strip() for one in series)
+            return f"<p>{escape(title)}: {escape(last)}</p>"
+        case Buttons(buttons=buttons):
+            return "<nav>" + "".join(_button(button) for button in buttons) + "</nav>"
+        case File(name=name, content=content):
+            return f"<details><summary>{escape(name)}</summary><pre>{escape(content)}</pre></details>"
+
+
+def _table(table: Table) -> str:
+    def row(cells: tuple[str, ...], tag: str) -> str:
+        kinds = (' class="n"' if n in table.numeric else "" for n in range(len(cells)))
+        return "<tr>" + "".join(f"<{tag}{kind}>{escape(c)}" for c, kind in zip(cells, kinds, strict=True))
+
+    body = "".join(row(cells, "td") for cells in table.rows)
+    return f"<div class=wide><table><thead>{row(table.columns, 'th')}<tbody>{body}</table></div>"
+
+
+def _button(button: Button) -> str:
+    if button.url:
+        return f'<a href="{escape(button.url)}" rel=noopener>{escape(button.label)}</a>'
+    if not _reads(button.command):
+        return ""
+    return f'<a href="/cockpit?say={quote(button.command)}">{escape(button.label)}</a>'
+
+
+def _reads(text: str) -> bool:
+    """Whether a command changes nothing: only then may a link run it."""
+    try:
+        found, _ = parse(text)
+    except Refused:
+        return False
+    return found.reads and not found.changes

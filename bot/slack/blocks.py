@@ -1,0 +1,236 @@
+"""Message to Slack's Block Kit, within its limits: https://docs.slack.dev/reference/block-kit/blocks.
+
+Names and other text come as plain text wherever Block Kit has it, so markup shows as typed; where mrkdwn is needed
+(bold labels, code, links) &, < and > are escaped, which is all that Slack reads mentions from.
+"""
+
+import re
+from typing import Any
+
+from bot.core.message import Block, Button, Buttons, Chart, Fields, File, Message, Notice, Table, Text
+from bot.render.chart_png import drawable
+from bot.render.text_columns import aligned, cells, chart_lines, clean, cut, left_out, line
+
+BLOCKS, SECTION, HEADER, FIELDS, ACTIONS = 50, 3000, 150, 10, 25
+LABEL, VALUE, URL = 75, 2000, 3000
+TABLE_ROWS, TABLE_COLUMNS, TABLE_CHARACTERS = 100, 20, 9000
+POINTS, SERIES = 20, 6
+
+_SIGNS = {"ok": "✅", "info": "ℹ️", "warning": "⚠️", "error": "⛔"}
+_MENTION = re.compile(r"<(?=[!@#])")
+_LINK = re.compile(r"https?://\S+")
+
+Json = dict[str, Any]
+
+
+def render(message: Message) -> Json:
+    """`text` (notification and fallback) and `blocks` of chat.postMessage; never raises."""
+    blocks = _title(message)
+    state = _Room()
+    for block in message.blocks:
+        blocks += state.blocks(block)
+    if len(blocks) > BLOCKS:
+        rest = len(blocks) - BLOCKS + 1
+        blocks = [*blocks[: BLOCKS - 1], _context(f"… {rest} more parts are left out")]
+    return {"text": cut(escape(message.title), SECTION) or "CasinoFlux", "blocks": blocks}
+
+
+def fallback(message: Message) -> Json:
+    """The same in sections only, for when Slack refuses a newer kind of block."""
+    blocks = _title(message)
+    state = _Room(native=False)
+    for block in message.blocks:
+        blocks += state.blocks(block)
+    return {"text": cut(escape(message.title), SECTION) or "CasinoFlux", "blocks": blocks[:BLOCKS]}
+
+
+def files(message: Message) -> list[File]:
+    """What is uploaded beside the message."""
+    return [block for block in message.blocks if isinstance(block, File)]
+
+
+def pictures(message: Message) -> list[Chart]:
+    """Charts that Slack's own cannot show (too many points, gaps): they are uploaded as pictures."""
+    charts = [block for block in message.blocks if isinstance(block, Chart)]
+    return [one for one in charts if _native_chart(one) is None and drawable(one)]
+
+
+def escape(text: str) -> str:
+    """Text inside mrkdwn: https://docs.slack.dev/messaging/formatting-message-text#escaping."""
+    return clean(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def plain(text: str, limit: int) -> Json:
+    """A plain_text object; a mention typed in a name is broken by an invisible joiner, in case a client reads one."""
+    shown = _MENTION.sub("<\u2060", clean(text))
+    return {"type": "plain_text", "text": cut(shown, limit) if shown.strip() else "–", "emoji": False}
+
+
+def mrkdwn(text: str, limit: int = SECTION) -> Json:
+    """A mrkdwn object of text that is escaped already; an entity is never cut in half."""
+    if len(text) > limit:
+        text = re.sub(r"&[a-z]{0,3}$", "", text[: limit - 1]) + "…"
+    return {"type": "mrkdwn", "text": text or "–"}
+
+
+def section(text: Json) -> Json:
+    return {"type": "section", "text": text}
+
+
+def _context(text: str) -> Json:
+    return {"type": "context", "elements": [plain(text, SECTION)]}
+
+
+def _title(message: Message) -> list[Json]:
+    title = line(message.title)
+    if not title:
+        return []
+    if message.blocks and len(title) <= HEADER:
+        return [{"type": "header", "text": plain(title, HEADER)}]
+    return [section(plain(part, SECTION)) for part in pieces(clean(message.title), SECTION)[:10]]
+
+
+class _Room:
+    """What a message may hold once only: one native table, two charts, and action ids that differ."""
+
+    def __init__(self, *, native: bool = True) -> None:
+        self.tables = 1 if native else 0
+        self.charts = 2 if native else 0
+        self.actions = 0
+
+    def blocks(self, block: Block) -> list[Json]:
+        match block:
+            case Text():
+                return _text(block)
+            case Fields():
+                return _fields(block)
+            case Table():
+                return self._table(block)
+            case Chart():
+                return self._chart(block)
+            case Buttons():
+                return self._buttons(block)
+            case Notice():
+                return [section(plain(f"{_SIGNS[block.level]} {block.text}", SECTION))]
+            case File():
+                return [_context(f"📎 {line(block.name)}")]
+
+    def _table(self, table: Table) -> list[Json]:
+        columns = len(table.columns)
+        if not self.tables or not 0 < columns <= TABLE_COLUMNS:
+            return _code_lines(aligned(table, rows=200), left_out(table, min(200, len(table.rows))))
+        self.tables -= 1
+        rows = cells(table, rows=TABLE_ROWS - 1)
+        rows = rows[: _rows_within(rows, TABLE_CHARACTERS)]
+        head = [_bold_cell(cut(cell, 200)) for cell in rows[0]]
+        body = [[_cell(cut(cell, 500)) for cell in row] for row in rows[1:]]
+        aligns = [{"align": "right" if n in table.numeric else "left"} for n in range(columns)]
+        rest = left_out(table, len(body))
+        native = {"type": "table", "rows": [head, *body], "column_settings": aligns}
+        return [native, *([_context(rest)] if rest else [])]
+
+    def _chart(self, chart: Chart) -> list[Json]:
+        picture = _native_chart(chart) if self.charts else None
+        if picture is None:
+            return _code_lines(chart_lines(chart), "")
+        self.charts -= 1
+        return [picture]
+
+    def _buttons(self, block: Buttons) -> list[Json]:
+        made = [self._button(one) for one in block.buttons if one.url or 0 < len(one.command) <= VALUE]
+        rows = [made[n : n + ACTIONS] for n in range(0, len(made), ACTIONS)]
+        return [{"type": "actions", "elements": row} for row in rows]
+
+    def _button(self, one: Button) -> Json:
+        self.actions += 1
+        button: Json = {"type": "button", "text": plain(line(one.label), LABEL)}
+        if one.url:
+            button |= {"action_id": f"link-{self.actions}", "url": one.url[:URL]}
+        else:
+            button |= {"action_id": f"run-{self.actions}", "value": one.command}
+        return button | ({} if one.style == "normal" else {"style": one.style})
+
+
+def _text(block: Text) -> list[Json]:
+    if block.code:
+        return _code_lines(clean(block.text).splitlines() or [""], "")
+    if block.strong and not re.search(r"[*\n]", block.text) and block.text.strip():
+        return [section(mrkdwn(f"*{cut(escape(block.text.strip()), SECTION - 2)}*"))]
+    return [section(_value(part, SECTION)) for part in pieces(clean(block.text), SECTION)]
+
+
+def _value(text: str, limit: int) -> Json:
+    """Plain text, or mrkdwn where a link should be one."""
+    if _LINK.fullmatch(text.strip()) and len(escape(text)) <= limit:
+        return mrkdwn(escape(text.strip()), limit)
+    return plain(text, limit)
+
+
+def _fields(block: Fields) -> list[Json]:
+    """Labels left, values right: Slack sets the texts of a section's fields in two columns."""
+    texts = []
+    for label, value in block.fields:
+        texts += [mrkdwn(f"*{cut(escape(line(label)), 1990).replace('*', '∗') or '–'}*", 2000), _value(value, 2000)]
+    return [{"type": "section", "fields": texts[n : n + FIELDS]} for n in range(0, len(texts), FIELDS)]
+
+
+def _code_lines(lines: list[str], note: str) -> list[Json]:
+    """Lines of fixed width, in as many sections as they need (three at most)."""
+    text = "\n".join(lines + ([note] if note else [])).replace("```", "ˋˋˋ")
+    parts = pieces(escape(text), SECTION - 8)
+    shown = [section(mrkdwn(f"```\n{part}\n```")) for part in parts[:3] if part.strip()]
+    return shown + ([_context("… the rest is left out")] if len(parts) > 3 else [])
+
+
+def pieces(text: str, limit: int) -> list[str]:
+    """The text in parts of at most `limit` characters, broken at lines where there are any; entities stay whole."""
+    parts = []
+    while len(text) > limit:
+        at = text.rfind("\n", 1, limit)
+        if at <= 0:
+            half = re.search(r"&[a-z]{0,3}$", text[:limit])
+            at = half.start() if half and half.start() > 0 else limit
+        parts.append(text[:at])
+        text = text[at:].removeprefix("\n")
+    return [*parts, text] if text or not parts else parts
+
+
+def _rows_within(rows: list[list[str]], limit: int) -> int:
+    """How many rows fit into so many characters, the header in any case."""
+    total = 0
+    for count, row in enumerate(rows):
+        total += sum(min(len(cell), 500) for cell in row)
+        if total > limit and count > 1:
+            return count
+    return len(rows)
+
+
+def _cell(text: str) -> Json:
+    return {"type": "raw_text", "text": _MENTION.sub("<\u2060", text)}
+
+
+def _bold_cell(text: str) -> Json:
+    bold = {"type": "text", "text": _MENTION.sub("<\u2060", text), "style": {"bold": True}}
+    return {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": [bold]}]}
+
+
+def _native_chart(chart: Chart) -> Json | None:
+    """Slack's own chart where it can show this one: few points, no gaps (a gap must not become a zero)."""
+    labels = [cut(line(one), 20) for one in chart.labels]
+    names = [cut(line(one.name), 20) for one in chart.series]
+    complete = all(len(s.values) == len(labels) and all(_real(v) for v in s.values) for s in chart.series)
+    distinct = len(set(labels)) == len(labels) and len(set(names)) == len(names) and all([*labels, *names])
+    if not (1 < len(labels) <= POINTS and 0 < len(names) <= SERIES and complete and distinct):
+        return None
+    series = [
+        {"name": name, "data": [{"label": x, "value": y} for x, y in zip(labels, one.values, strict=True)]}
+        for name, one in zip(names, chart.series, strict=True)
+    ]
+    kind = "bar" if all(one.kind == "bar" for one in chart.series) else "line"
+    axis = {"categories": labels} | ({"y_label": cut(line(chart.unit), 20)} if line(chart.unit) else {})
+    drawn = {"type": kind, "series": series, "axis_config": axis}
+    return {"type": "data_visualization", "title": cut(line(chart.title), 50) or "–", "chart": drawn}
+
+
+def _real(value: float | None) -> bool:
+    return value is not None and abs(value) < 1e15

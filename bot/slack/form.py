@@ -1,0 +1,144 @@
+"""Modals from a command's struct: a field is an input block, its name the block's id. Pure, but for the options."""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+import msgspec
+
+from bot.chat.questions import MOST, Option, Question, asked_for, options
+from bot.chat.session import Desk, Form
+from bot.core.command import COMMANDS
+from bot.core.context import Actor
+from bot.core.message import Message
+from bot.render.text_columns import cut
+from bot.slack.blocks import Json, plain, render, section
+
+ACTION = "value"
+CALLBACK = "form"
+MOST_INPUTS = 95
+TEXT = 3000
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """What a modal must remember: its command, and where the result goes."""
+
+    command: str
+    channel: str = ""
+    thread: str = ""
+    title: str = ""
+    extra: dict[str, Any] = msgspec.field(default_factory=dict)  # arguments that are not among its inputs
+
+
+async def view(desk: Desk, actor: Actor, form: Form, origin: Origin, *, note: str = "") -> Json:
+    """The modal that asks for what a command takes, filled with what was given."""
+    found = COMMANDS[form.command]
+    asked = asked_for(desk, found, form.arguments)[:MOST_INPUTS]
+    blocks = [section(plain(found.summary or found.name, TEXT))]
+    blocks += [section(plain(f"⛔ {note}", TEXT))] if note else []
+    for question in asked:
+        known = await options(desk, actor, question)
+        blocks.append(block(question, known, form.arguments.get(question.name)))
+    return {
+        "type": "modal", "callback_id": CALLBACK, "title": plain(found.name.capitalize(), 24),
+        "submit": plain("Save" if found.changes else "Show", 24), "close": plain("Cancel", 24),
+        "private_metadata": msgspec.json.encode(origin).decode(), "blocks": blocks,
+    }  # fmt: skip
+
+
+def block(question: Question, known: list[Option], given: Any) -> Json:
+    """One input. What was given and is not among the options is kept as typed."""
+    values = _values(question, given)
+    among = {one.value for one in known}
+    element = _select(question, known, values) if known and set(values) <= among else _typed(question, values)
+    made: Json = {
+        "type": "input", "block_id": question.name, "optional": not question.required,
+        "label": plain(question.label, 200), "element": element,
+    }  # fmt: skip
+    if question.refers == "platform":
+        made["dispatch_action"] = True  # what else is asked depends on it
+    if question.description:
+        made["hint"] = plain(question.description, 500)
+    return made
+
+
+def _values(question: Question, given: Any) -> list[str]:
+    if given is None or given == "":
+        return [question.default] if question.default and question.kind != "yes" else []
+    if isinstance(given, list):
+        return [str(one) for one in given]
+    if question.kind == "yes":
+        return ["yes" if str(given).lower() in {"true", "yes", "y", "1", "on"} else "no"]
+    return [part.strip() for part in str(given).split(",")] if question.many else [str(given)]
+
+
+def _select(question: Question, known: list[Option], values: list[str]) -> Json:
+    many = "multi_" if question.many else ""
+    chosen = [option(one) for one in known if one.value in values]
+    initial: Json = {}
+    if chosen:
+        initial = {"initial_options": chosen} if question.many else {"initial_option": chosen[0]}
+    if len(known) >= MOST:
+        return {"type": f"{many}external_select", "action_id": ACTION, "min_query_length": 0} | initial
+    return {"type": f"{many}static_select", "action_id": ACTION, "options": [option(one) for one in known]} | initial
+
+
+def option(one: Option) -> Json:
+    return {"text": plain(one.label, 75), "value": cut(one.value, 150)}
+
+
+def _typed(question: Question, values: list[str]) -> Json:
+    text = ",".join(values)[:TEXT]
+    if question.kind == "day" and (not text or _iso(text)):
+        return {"type": "datepicker", "action_id": ACTION} | ({"initial_date": text} if text else {})
+    element: Json = {"type": "plain_text_input", "action_id": ACTION, "max_length": TEXT}
+    if question.kind == "secret":
+        return element
+    return element | ({"initial_value": text} if text else {})
+
+
+def _iso(text: str) -> bool:
+    try:
+        return str(date.fromisoformat(text)) == text
+    except ValueError:
+        return False
+
+
+def submitted(submission: Mapping[str, Any]) -> tuple[Origin, dict[str, Any]]:
+    """Where a submitted modal came from, and the arguments in it."""
+    origin = msgspec.json.decode(submission["private_metadata"], type=Origin)
+    arguments = dict(origin.extra)
+    for name, actions in submission["state"]["values"].items():
+        value = _read(next(iter(actions.values()), {}))
+        if value not in (None, "", []):
+            arguments[name] = value
+    return origin, arguments
+
+
+def _read(state: Mapping[str, Any]) -> Any:
+    match state.get("type"):
+        case "static_select" | "external_select":
+            return (state.get("selected_option") or {}).get("value")
+        case "multi_static_select" | "multi_external_select":
+            return [one["value"] for one in state.get("selected_options") or []]
+        case "datepicker":
+            return state.get("selected_date")
+        case _:
+            return state.get("value")
+
+
+def faults(form: Form | None, message: Message, view_blocks: list[Json]) -> dict[str, str]:
+    """A refusal as Slack shows it: at its field, or at the first one if it has none here."""
+    inputs = [one["block_id"] for one in view_blocks if one["type"] == "input"]
+    if not inputs:
+        return {}
+    if form and form.missing and not form.any_of:
+        return {name: "please fill this in" for name in form.missing if name in inputs} or {inputs[0]: message.title}
+    at = form.field if form and form.field in inputs else inputs[0]
+    return {at or inputs[0]: cut((form.fault if form else "") or message.title, 300)}
+
+
+def told(message: Message, title: str) -> Json:
+    """A modal that only shows something."""
+    blocks = [one for one in render(message)["blocks"] if one["type"] not in {"table", "data_visualization"}]
+    return {"type": "modal", "title": plain(title.capitalize(), 24), "close": plain("Close", 24), "blocks": blocks}

@@ -1,0 +1,158 @@
+"""Posting to Slack: in a channel, for one person's eyes, to a response URL, or from the outbox."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import aiohttp
+from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.core.message import Message
+from bot.delivery import Later, Lost, Unsendable
+from bot.render.chart_png import legend
+from bot.render.chart_worker import PAINTER
+from bot.slack.blocks import fallback, files, pictures, render
+from storage.chat.messages import Queued
+
+log = logging.getLogger(__name__)
+
+TIMEOUT = 20
+
+#: https://docs.slack.dev/reference/methods/chat.postMessage#errors: the room is closed to us for good.
+CLOSED = {
+    "not_in_channel", "channel_not_found", "is_archived", "account_inactive", "token_revoked", "token_expired",
+    "invalid_auth", "not_authed", "user_not_found", "user_disabled", "cannot_dm_bot", "restricted_action",
+    "messages_tab_disabled", "no_permission", "ekm_access_denied", "org_login_required", "team_access_not_granted",
+}  # fmt: skip
+PASSING = {"internal_error", "fatal_error", "service_unavailable", "request_timeout", "ratelimited", "rate_limited"}
+BLOCKS = {"invalid_blocks", "invalid_blocks_format", "invalid_attachments", "msg_blocks_too_long", "invalid_arguments"}
+
+ClientFor = Callable[[str], Awaitable[AsyncWebClient]]
+
+
+def client(token: str | None, api_url: str, session: aiohttp.ClientSession | None, *, patient: bool) -> AsyncWebClient:
+    """A Web API client; a patient one waits out rate limits, others are told of them. No other repeats: a post
+    whose answer was lost may have been posted."""
+    handlers = [AsyncRateLimitErrorRetryHandler(max_retry_count=3)] if patient else []
+    made = AsyncWebClient(token=token, base_url=api_url, timeout=TIMEOUT, session=session)
+    made.retry_handlers = list(handlers)
+    return made
+
+
+async def post(web: AsyncWebClient, channel: str, message: Message, *, thread: str = "", user: str = "") -> str:
+    """Post in a channel, or (with `user`) for that person's eyes only. Returns the message's ts."""
+    where: dict[str, Any] = {"channel": channel} | ({"thread_ts": thread} if thread else {})
+    method = "chat.postMessage"
+    if user and not channel.startswith(("D", "U", "W")):
+        method, where = "chat.postEphemeral", where | {"user": user}
+    else:
+        where |= {"unfurl_links": False, "unfurl_media": False}
+    try:
+        answer = await web.api_call(method, json=where | render(message))
+    except SlackApiError as fault:
+        if reason(fault) not in BLOCKS:
+            raise
+        answer = await web.api_call(method, json=where | fallback(message))
+    posted = str(answer.get("ts") or answer.get("message_ts") or "")
+    if user and method == "chat.postEphemeral":
+        await upload_privately(web, user, message)
+    else:
+        await _upload(web, str(answer.get("channel") or channel), message, thread or posted)
+    return posted
+
+
+async def _upload(web: AsyncWebClient, channel: str, message: Message, thread: str) -> None:
+    """Files and pictures go into the message's thread; one that fails does not undo the message."""
+    sent: list[dict[str, Any]] = [
+        {"filename": one.name, "title": one.name, "content": one.content} for one in files(message)
+    ]
+    for chart in pictures(message):
+        told = {"title": legend(chart), "alt_txt": legend(chart)}
+        sent.append({"filename": "chart.png", "content": await PAINTER.draw(chart)} | told)
+    for file in sent:
+        try:
+            await web.files_upload_v2(channel=channel, thread_ts=thread or None, **file)
+        except (SlackClientError, aiohttp.ClientError, TimeoutError) as fault:
+            log.warning("the file %s was not uploaded: %s", file["filename"], reason(fault))
+
+
+async def upload_privately(web: AsyncWebClient, user: str, message: Message) -> None:
+    """Files and pictures of an answer for one person's eyes go to their own chat with the bot."""
+    if files(message) or pictures(message):
+        opened = await web.conversations_open(users=user)
+        await _upload(web, str(opened["channel"]["id"]), message, "")
+
+
+async def respond(
+    session: aiohttp.ClientSession, url: str, message: Message, *, public: bool = False, replace: bool = False
+) -> bool:
+    """Answer at a response URL (five times within thirty minutes); False if Slack would not take it."""
+    kind = {"response_type": "in_channel" if public else "ephemeral", "replace_original": replace}
+    for shown in (render, fallback):
+        answered = await _answer(session, url, kind | shown(message))
+        if answered != 400:
+            break
+    return answered == 200
+
+
+async def respond_raw(session: aiohttp.ClientSession, url: str, body: dict[str, Any]) -> bool:
+    return await _answer(session, url, body) == 200
+
+
+async def _answer(session: aiohttp.ClientSession, url: str, body: dict[str, Any]) -> int:
+    for _ in range(3):
+        try:
+            async with session.post(url, json=body, timeout=aiohttp.ClientTimeout(TIMEOUT)) as answer:
+                if answer.status != 429:
+                    return answer.status
+                await asyncio.sleep(min(float(answer.headers.get("Retry-After", "1")), 30))
+        except (aiohttp.ClientError, TimeoutError) as fault:
+            log.warning("a response URL did not answer: %s", type(fault).__name__)
+            return 0
+    return 429
+
+
+def reason(fault: Exception) -> str:
+    """What went wrong, without addresses or tokens."""
+    if isinstance(fault, SlackApiError):
+        answer = fault.response if hasattr(fault.response, "get") else {}
+        return str(answer.get("error") or status(fault))
+    return type(fault).__name__
+
+
+def status(fault: SlackApiError) -> int:
+    """The HTTP status of a refusal; an answer that was no JSON is still the transport's own object."""
+    answer = fault.response
+    return int(getattr(answer, "status_code", None) or getattr(answer, "status", 0) or 0)
+
+
+class SlackSender:
+    """The outbox's way to Slack."""
+
+    def __init__(self, client_for: ClientFor) -> None:
+        self.client_for = client_for
+
+    async def post(self, item: Queued, message: Message, *, under: str | None) -> str:
+        try:
+            web = await self.client_for(item.workspace)
+            return await post(web, item.room, message, thread=under or item.thread)
+        except SlackApiError as fault:
+            raise _sorted(fault) from None
+        except aiohttp.ClientConnectorError as fault:
+            raise Later(type(fault).__name__) from None
+        except (aiohttp.ClientError, TimeoutError) as fault:
+            raise Unsendable(f"no answer ({type(fault).__name__}): it may have arrived") from None
+
+
+def _sorted(fault: SlackApiError) -> Exception:
+    why = reason(fault)
+    if why in CLOSED:
+        return Lost(f"Slack says {why}")
+    if status(fault) == 429:
+        return Later("rate limited", float(fault.response.headers.get("Retry-After", "1")))
+    if why in PASSING or status(fault) >= 500:
+        return Later(f"Slack says {why}")
+    return Unsendable(f"Slack says {why}")

@@ -1,0 +1,161 @@
+"""Slack's modals and App Home: opened, filled with live data, submitted."""
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import msgspec
+from slack_sdk.errors import SlackApiError
+
+from bot.chat.questions import options, questions
+from bot.chat.session import Caller, Form, Reply, carry_out, identify
+from bot.core.command import COMMANDS
+from bot.core.context import Actor, Room
+from bot.core.message import Message
+from bot.slack import form as slack_form
+from bot.slack import home as slack_home
+from bot.slack import post
+from bot.slack.form import Origin
+
+if TYPE_CHECKING:
+    from bot.slack.adapter import SlackChat
+
+log = logging.getLogger(__name__)
+
+ACK_WITHIN = 2.3  # seconds; Slack waits three for the answer to a submission
+SHORTCUTS = {"new_offer": "offer add", "new_campaign": "campaign create", "stats": "stats"}
+
+
+def listen(chat: "SlackChat") -> None:
+    """Register what modals and the App Home send."""
+    slack = _Views(chat)
+    chat.app.view(slack_form.CALLBACK)(slack.submitted)
+    chat.app.options(slack_form.ACTION)(slack.suggested)
+    chat.app.action(slack_form.ACTION)(slack.chosen)
+    chat.app.event("app_home_opened")(slack.home)
+    for name in SHORTCUTS:
+        chat.app.shortcut(name)(slack.shortcut)
+
+
+async def ask(chat: "SlackChat", room: Room, reply: Reply, body: dict[str, Any]) -> bool:
+    """Open the form of a command that lacks fields; False where Slack lets us not."""
+    if reply.form is None or reply.actor is None or not body.get("trigger_id"):
+        return False
+    origin = Origin(command=reply.form.command, channel=room.room, thread=room.thread, title=room.title)
+    web = await chat.client(room.workspace)
+    try:
+        shown = await slack_form.view(chat.desk, reply.actor, reply.form, origin)
+        await web.api_call("views.open", json={"trigger_id": body["trigger_id"], "view": shown})
+    except (SlackApiError, aiohttp.ClientError, TimeoutError) as fault:
+        log.warning("a form could not be opened: %s", post.reason(fault))
+        return False
+    return True
+
+
+class _Views:
+    def __init__(self, chat: "SlackChat") -> None:
+        self.chat = chat
+
+    async def submitted(self, ack: Any, body: dict[str, Any]) -> None:
+        """A form was sent in: faults are shown at their fields, a result where it was asked for."""
+        origin, arguments = slack_form.submitted(body["view"])
+        room = self._room(body, origin)
+        work = asyncio.create_task(self._run(room, origin, arguments, body))
+        if not (await asyncio.wait({work}, timeout=ACK_WITHIN))[0]:
+            busy = Message(f"⏳ Working on {origin.command} … this takes a little longer.")
+            await ack(response_action="update", view=slack_form.told(busy, origin.command))
+            self.chat.spawn(self._late(work, room, origin, body))
+            return
+        reply = work.result()
+        wrong = {} if reply.done else slack_form.faults(
+            reply.form, reply.message, body["view"]["blocks"]
+        )  # fmt: skip
+        if wrong:
+            await ack(response_action="errors", errors=wrong)
+            return
+        await ack()
+        self.chat.spawn(self.chat.tell(Caller(room=room), reply, ""))
+
+    async def _run(self, room: Room, origin: Origin, arguments: dict[str, Any], body: dict[str, Any]) -> Reply:
+        actor = await identify(self.chat.desk, Caller(room=room))
+        if isinstance(actor, Message):
+            return Reply(message=actor)
+        return await carry_out(self.chat.desk, room, actor, COMMANDS[origin.command], arguments)
+
+    async def _late(self, work: asyncio.Task[Reply], room: Room, origin: Origin, body: dict[str, Any]) -> None:
+        """The result of a long command: in the still open modal, and where it was asked for."""
+        reply = await work
+        web = await self.chat.client(room.workspace)
+        if reply.form is not None and reply.actor is not None and not reply.done:
+            note = reply.form.fault or reply.message.title
+            shown = await slack_form.view(self.chat.desk, reply.actor, reply.form, origin, note=note)
+        else:
+            shown = slack_form.told(reply.message, origin.command)
+        try:
+            await web.api_call("views.update", json={"view_id": body["view"]["id"], "view": shown})
+        except SlackApiError as fault:
+            log.info("the modal was closed meanwhile: %s", post.reason(fault))
+        if reply.done:
+            await self.chat.tell(Caller(room=room), reply, "")
+
+    def _room(self, body: dict[str, Any], origin: Origin) -> Room:
+        """The room the form came from; one opened by a shortcut has none but the person's own."""
+        user = body["user"]["id"]
+        channel = origin.channel or user
+        return Room(
+            face="slack", workspace=(body.get("team") or {}).get("id", ""), room=channel, thread=origin.thread,
+            user=user, title=origin.title, private=channel[:1] in {"D", "U", "W"},
+        )  # fmt: skip
+
+    async def chosen(self, ack: Any, body: dict[str, Any]) -> None:
+        """A choice that other fields depend on: the open form is filled anew."""
+        await ack()
+        if body.get("view", {}).get("callback_id") == slack_form.CALLBACK:
+            self.chat.spawn(self._refill(body))
+
+    async def _refill(self, body: dict[str, Any]) -> None:
+        origin, arguments = slack_form.submitted(body["view"])
+        room = self._room(body, origin)
+        actor = await identify(self.chat.desk, Caller(room=room))
+        if isinstance(actor, Actor):
+            form = Form(command=origin.command, arguments=arguments)
+            shown = await slack_form.view(self.chat.desk, actor, form, origin)
+            web = await self.chat.client(room.workspace)
+            await web.api_call("views.update", json={"view_id": body["view"]["id"], "view": shown})
+
+    async def suggested(self, ack: Any, body: dict[str, Any]) -> None:
+        """What a long list offers for the letters typed so far."""
+        origin = msgspec.json.decode(body["view"]["private_metadata"], type=Origin)
+        actor = await identify(self.chat.desk, Caller(room=self._room(body, origin)))
+        asked = [one for one in questions(COMMANDS[origin.command]) if one.name == body["block_id"]]
+        known = []
+        if isinstance(actor, Actor) and asked:
+            known = await options(self.chat.desk, actor, asked[0], typed=body.get("value", ""))
+        await ack(options=[slack_form.option(one) for one in known])
+
+    async def shortcut(self, ack: Any, body: dict[str, Any]) -> None:
+        """A global shortcut: the form of its command."""
+        await ack()
+        room = self._room(body, Origin(command=""))
+        actor = await identify(self.chat.desk, Caller(room=room))
+        if isinstance(actor, Message):
+            self.chat.spawn(self.chat.tell(Caller(room=room), Reply(message=actor), ""))
+            return
+        form = Form(command=SHORTCUTS[body["callback_id"]], arguments={})
+        await ask(self.chat, room, Reply(message=Message(form.command), form=form, actor=actor), body)
+
+    async def home(self, ack: Any, event: dict[str, Any], body: dict[str, Any]) -> None:
+        """The App Home was opened: today's numbers and the ways on."""
+        await ack()
+        if event.get("tab", "home") == "home":
+            room = Room(
+                face="slack", workspace=body.get("team_id", ""), room=event["user"], user=event["user"], private=True
+            )
+            self.chat.spawn(self._publish(room))
+
+    async def _publish(self, room: Room) -> None:
+        actor = await identify(self.chat.desk, Caller(room=room))
+        shown = await slack_home.view(self.chat.desk, room, actor)
+        web = await self.chat.client(room.workspace)
+        await web.api_call("views.publish", json={"user_id": room.user, "view": shown})

@@ -1,0 +1,220 @@
+"""Telegram: what people type and press, to commands and back. Knows PTB; knows nothing of HTTP servers."""
+
+import asyncio
+import hmac
+import json
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+from weakref import WeakValueDictionary
+
+import msgspec
+from telegram import Update
+from telegram.error import InvalidToken, TelegramError
+from telegram.ext import Application, ApplicationBuilder, BaseUpdateProcessor, TypeHandler
+from telegram.request import HTTPXRequest
+
+from bot.chat.session import Desk
+from bot.telegram import menu, post
+from bot.telegram.post import TelegramSender
+from bot.telegram.updates import Hearing
+from storage.chat import processed_events
+from storage.db import leases
+
+log = logging.getLogger(__name__)
+
+UPDATES = ["message", "callback_query", "my_chat_member"]
+LEASE = timedelta(seconds=60)
+POLL_SECONDS = 20
+STOP_WITHIN = 8  # seconds
+START_WITHIN = 3  # seconds that the start waits for Telegram
+
+
+class TelegramSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How to reach Telegram, and how it reaches us: by webhook if there is a secret, else we ask."""
+
+    token: str
+    webhook_secret: str | None = None
+    webhook_url: str = ""
+    api_url: str = "https://api.telegram.org/bot"
+    file_url: str = "https://api.telegram.org/file/bot"
+
+
+class _ByChat(BaseUpdateProcessor):
+    """Chats are served side by side, the updates of one chat in their order."""
+
+    def __init__(self) -> None:
+        super().__init__(256)
+        self._turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+
+    async def do_process_update(self, update: object, coroutine: Awaitable[Any]) -> None:
+        chat = update.effective_chat if isinstance(update, Update) else None
+        turn = self._turns.setdefault(chat.id if chat else 0, asyncio.Lock())
+        async with turn:
+            await coroutine
+
+    async def initialize(self) -> None:
+        """Nothing to open."""
+
+    async def shutdown(self) -> None:
+        """Nothing to close."""
+
+
+class TelegramChat:
+    """The bot on Telegram: `start`, `receive` what comes over HTTP, `stop`. `named` hears the bot's user name."""
+
+    def __init__(self, desk: Desk, settings: TelegramSettings, *, named: Callable[[str], Awaitable[None]]) -> None:
+        # httpx logs every address at INFO, and Telegram's hold the token.
+        logging.getLogger("httpx").setLevel(logging.WARNING)
+        self.desk, self.settings, self._named = desk, settings, named
+        self.app = self._build()
+        self.sender = TelegramSender(desk, self.app.bot)
+        self.hearing = Hearing(desk, self.app.bot)
+        self._ready = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._holder = f"telegram:{uuid4().hex}"
+
+    def _build(self) -> Application[Any, Any, Any, Any, Any, Any]:
+        request = HTTPXRequest(
+            connection_pool_size=64, read_timeout=20, write_timeout=20, connect_timeout=10, pool_timeout=10
+        )
+        polling = HTTPXRequest(connection_pool_size=2, read_timeout=POLL_SECONDS + 10, connect_timeout=10)
+        builder: Any = ApplicationBuilder().token(self.settings.token).updater(None).job_queue(None)
+        builder = builder.base_url(self.settings.api_url).base_file_url(self.settings.file_url)
+        builder = builder.rate_limiter(post.Patience())
+        app: Application[Any, Any, Any, Any, Any, Any] = (
+            builder.request(request).get_updates_request(polling).concurrent_updates(_ByChat()).build()
+        )
+        app.add_handler(TypeHandler(Update, self._hear))
+        return app
+
+    @property
+    def ready(self) -> bool:
+        """Whether Telegram has answered, so that updates can be worked on."""
+        return self._ready.is_set()
+
+    async def start(self, *, listen: bool = True) -> None:
+        """Begin; a Telegram that does not answer within seconds is tried again in the background until it does.
+
+        `listen`: this process may ask for updates, if there is no webhook.
+        """
+        self._spawn(self._begin(listen))
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._ready.wait(), START_WITHIN)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.create_task(work))
+
+    async def stop(self) -> None:
+        """Finish the updates that were taken, then hang up."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.app.running:
+            try:
+                await asyncio.wait_for(self.app.stop(), STOP_WITHIN)
+            except TimeoutError:
+                log.warning("updates of Telegram were still worked on at the stop")
+        await self.app.shutdown()
+        async with self.desk.database.begin() as tx:
+            await leases.give_back(tx, self._holder)
+
+    async def receive(self, body: bytes, secret: str) -> int:
+        """One webhook request; the HTTP status to answer. Telegram repeats what gets no 200."""
+        expected = self.settings.webhook_secret or ""
+        if not expected or not hmac.compare_digest(secret.encode(), expected.encode()):
+            return 401
+        if not self.ready:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ready.wait(), START_WITHIN)
+        if not self.ready:
+            return 503
+        try:
+            data = json.loads(body)
+            update = Update.de_json(data, self.app.bot) if isinstance(data, dict) else None
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return 400
+        if update is None:
+            return 400
+        await self._take(update)
+        return 200
+
+    async def _take(self, update: Update) -> None:
+        """Queue an update that was not handled before, by whatever process."""
+        async with self.desk.database.begin() as tx:
+            fresh = await processed_events.first_time(
+                tx, self.desk.clock(), f"telegram:{self.app.bot.id}:{update.update_id}"
+            )
+        if fresh:
+            await self.app.update_queue.put(update)
+
+    async def _hear(self, update: Update, _context: Any) -> None:
+        try:
+            await self.hearing.hear(update)
+        except TelegramError as fault:
+            log.warning("an answer to Telegram failed: %s", post.reason(fault))
+        except Exception:
+            log.exception("an update of Telegram failed")
+
+    async def _begin(self, listen: bool) -> None:
+        await self._until_done("be reached", self._open)
+        self._spawn(self._until_done("take the command list", lambda: menu.publish(self.app.bot), tries=3))
+        if self.settings.webhook_secret:
+            await self._until_done("take the webhook", self._set_webhook)
+        elif listen:
+            await self._poll()
+
+    async def _open(self) -> None:
+        await self.app.initialize()
+        await self.app.start()
+        await self._named(self.app.bot.username)
+        self._ready.set()
+
+    async def _set_webhook(self) -> None:
+        await self.app.bot.set_webhook(
+            self.settings.webhook_url, secret_token=self.settings.webhook_secret, allowed_updates=UPDATES
+        )
+
+    async def _until_done(self, what: str, step: Callable[[], Coroutine[Any, Any, None]], tries: int = 0) -> None:
+        """A step, tried again with growing pauses; never the end of the hub."""
+        pause, count = 1.0, 0
+        while count < tries or not tries:
+            try:
+                await step()
+            except TelegramError as fault:
+                count += 1
+                log.warning("Telegram could not %s: %s", what, post.reason(fault))
+                await asyncio.sleep(300 if isinstance(fault, InvalidToken) and not tries else pause)
+                pause = min(pause * 2, 60)
+            else:
+                return
+
+    async def _poll(self) -> None:
+        """Ask for updates, one process at a time: Telegram refuses two askers."""
+        await self._until_done("drop its webhook", self._drop_webhook)
+        offset, pause = 0, 1.0
+        while True:
+            if not await self._leased():
+                await asyncio.sleep(5)
+                continue
+            try:
+                updates = await self.app.bot.get_updates(offset, timeout=POLL_SECONDS, allowed_updates=UPDATES)
+                pause = 1.0
+            except TelegramError as fault:
+                log.warning("Telegram could not be asked for updates: %s", post.reason(fault))
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 60)
+                continue
+            for update in updates:
+                await self._take(update)
+                offset = update.update_id + 1
+
+    async def _drop_webhook(self) -> None:
+        await self.app.bot.delete_webhook()
+
+    async def _leased(self) -> bool:
+        async with self.desk.database.begin() as tx:
+            return await leases.take(tx, "telegram updates", self._holder, now=self.desk.clock(), good_for=LEASE)

@@ -1,0 +1,289 @@
+"""Telegram's step-by-step dialogue: what a command lacks is asked for in turn, with buttons where answers are known.
+
+The state is a row, so a dialogue goes on after a restart. Data of its buttons: `d:<nonce>:<step>`; a button of a
+question that is over has another nonce.
+"""
+
+import html
+import secrets
+from typing import Any
+
+import msgspec
+from telegram import Bot, CallbackQuery
+from telegram import Message as Heard
+from telegram.error import BadRequest, TelegramError
+
+from bot.chat.questions import Option, Question, asked_for, options, questions
+from bot.chat.session import Caller, Desk, Form, carry_out, identify
+from bot.core.command import COMMANDS
+from bot.core.context import Actor, Room
+from bot.core.message import Message
+from bot.telegram import post
+from bot.telegram.html import Key, keyboard
+from storage.chat import dialogues
+from storage.chat.dialogues import Dialogue
+
+ON_A_PAGE = 8
+YES_OVER = "This question is over."
+
+
+class State(msgspec.Struct, kw_only=True):
+    """Where a dialogue stands. `picked` are values of a question that takes several."""
+
+    arguments: dict[str, Any]
+    asking: str
+    nonce: str
+    message_id: int = 0
+    page: int = 0
+    menu: bool = False  # optional fields are offered instead of an answer
+    picked: list[str] = []
+    known: list[Option] = []
+    note: str = ""
+
+
+class Asking:
+    """One bot's open dialogues."""
+
+    def __init__(self, desk: Desk, bot: Bot) -> None:
+        self.desk, self.bot = desk, bot
+
+    async def begin(self, room: Room, actor: Actor, form: Form) -> None:
+        """Ask for the first field that lacks (or was refused)."""
+        state = State(
+            arguments=form.arguments, asking=form.missing[0], nonce=secrets.token_hex(3), menu=form.any_of
+        )  # fmt: skip
+        await self._ask(room, actor, form.command, state)
+
+    async def cancel(self, room: Room) -> None:
+        """`/cancel`"""
+        found = await self._load(room)
+        await self.forget(room)
+        if found is None:
+            actor = await identify(self.desk, Caller(room=room))
+            told = actor if isinstance(actor, Message) else Message("There is nothing to cancel.")
+        else:
+            await self._close(room, found[1], "cancelled")
+            told = Message(f"Cancelled: {found[0]}. Nothing was changed.")
+        await post.post(self.desk, self.bot, room.room, told, thread=room.thread)
+
+    async def forget(self, room: Room) -> None:
+        """End the person's dialogue in this room, if there is one."""
+        async with self.desk.database.read() as tx:
+            found = await dialogues.load(tx, self.desk.clock(), **_address(room))
+        if found is not None:
+            async with self.desk.database.begin() as tx:
+                await dialogues.drop(tx, **_address(room))
+
+    async def answered(self, room: Room, heard: Heard, text: str) -> bool:
+        """Take a line as the answer to the open question; False if there is none."""
+        found = await self._load(room)
+        if found is None:
+            return False
+        command, state = found
+        actor = await identify(self.desk, Caller(room=room))
+        if isinstance(actor, Message):
+            return False
+        question = _question(command, state.asking)
+        if question.kind == "secret":
+            await self._hide(heard)
+        await self._close(room, state, "•••" if question.kind == "secret" else text)
+        state.message_id = 0
+        await self._take(room, actor, command, state, _value(question, text.strip()))
+        return True
+
+    async def _hide(self, heard: Heard) -> None:
+        """A credential does not stay in the chat, where we may remove it."""
+        try:
+            await heard.delete()
+        except TelegramError:
+            post.log.info("a message with a credential could not be removed from a chat")
+
+    async def pressed(self, room: Room, query: CallbackQuery, data: str) -> None:
+        """A button of a dialogue."""
+        found = await self._load(room)
+        _, nonce, step = data.split(":", 2)
+        if found is None or found[1].nonce != nonce:
+            await toast(query, YES_OVER)
+            return
+        actor = await identify(self.desk, Caller(room=room))
+        if isinstance(actor, Message):
+            await toast(query, actor.title, alert=True)
+            return
+        await toast(query)
+        await self._step(room, actor, found[0], found[1], step)
+
+    async def _step(self, room: Room, actor: Actor, command: str, state: State, step: str) -> None:
+        kind, number = step[:1], int(step[1:] or 0)
+        question = _question(command, state.asking)
+        match kind:
+            case "c":
+                await self.cancel(room)
+            case "p":
+                state.page = number
+                await self._ask(room, actor, command, state)
+            case "m":
+                state.menu, state.page = not state.menu, 0
+                await self._ask(room, actor, command, state)
+            case "f":
+                state.asking, state.menu, state.page = _all(self.desk, command, state)[number].name, False, 0
+                await self._ask(room, actor, command, state)
+            case "o" if question.many:
+                state.picked = _toggled(state, state.known[number].value)
+                await self._ask(room, actor, command, state)
+            case "o":
+                await self._take(room, actor, command, state, state.known[number].value)
+            case "x":
+                await self._take(room, actor, command, state, state.picked)
+
+    async def _take(self, room: Room, actor: Actor, command: str, state: State, value: Any) -> None:
+        """An answer: try the command; ask for what it still lacks, or for what it refused."""
+        state.arguments[state.asking] = value
+        state.picked, state.page, state.menu, state.note = [], 0, False, ""
+        lacking = _lacking(command, state.arguments)
+        if lacking:
+            state.asking = lacking[0]
+            await self._ask(room, actor, command, state)
+            return
+        reply = await carry_out(self.desk, room, actor, COMMANDS[command], state.arguments)
+        names = {one.name for one in questions(COMMANDS[command])}
+        at = reply.form and (reply.form.missing[0] if reply.form.missing else reply.form.field)
+        if reply.form and at in names:
+            state.asking, state.note = str(at), reply.form.fault or reply.message.title
+            state.arguments.pop(state.asking, None)
+            await self._ask(room, actor, command, state)
+            return
+        await self.forget(room)
+        await self._close(room, state, _shown(value))
+        await post.tell(self.desk, self.bot, room, reply)
+
+    async def _ask(self, room: Room, actor: Actor, command: str, state: State) -> None:
+        """Show the question: in the message of the one before, if that was answered by a button."""
+        question = _question(command, state.asking)
+        state.known = await options(self.desk, actor, question)
+        state.nonce = state.nonce or secrets.token_hex(3)
+        await self._keep(room, command, state)
+        text, keys = _text(command, question, state), _keys(_all(self.desk, command, state), question, state)
+        shown = await self._show(room, state.message_id, text, keyboard(keys))
+        if shown != state.message_id:
+            state.message_id = shown
+            await self._keep(room, command, state)
+
+    async def _show(self, room: Room, message_id: int, text: str, rows: tuple[tuple[Key, ...], ...]) -> int:
+        keys = post.markup(rows)
+        if message_id:
+            try:
+                await self.bot.edit_message_text(
+                    text, chat_id=room.room, message_id=message_id, parse_mode="HTML", reply_markup=keys
+                )
+            except BadRequest as fault:
+                if "not modified" not in fault.message:
+                    return await self._show(room, 0, text, rows)
+            return message_id
+        thread = int(room.thread) if room.thread else None
+        sent = await self.bot.send_message(
+            room.room, text, parse_mode="HTML", reply_markup=keys, message_thread_id=thread
+        )
+        return sent.message_id
+
+    async def _close(self, room: Room, state: State, answer: str) -> None:
+        """The question is over: its buttons go, the answer stands."""
+        if not state.message_id:
+            return
+        asked = html.escape(state.asking.replace("_", " ").capitalize())
+        text = f"{asked}: <b>{html.escape(answer[:500], quote=False)}</b>"
+        try:
+            await self.bot.edit_message_text(text, chat_id=room.room, message_id=state.message_id, parse_mode="HTML")
+        except BadRequest as fault:
+            post.log.info("a question could not be closed: %s", fault.message)
+
+    async def _keep(self, room: Room, command: str, state: State) -> None:
+        sealed = self.desk.box.seal(state)  # arguments may hold credentials
+        async with self.desk.database.begin() as tx:
+            await dialogues.keep(
+                tx, Dialogue(command=command, state={"sealed": sealed}, at=self.desk.clock(), **_address(room))
+            )
+
+    async def _load(self, room: Room) -> tuple[str, State] | None:
+        async with self.desk.database.read() as tx:
+            found = await dialogues.load(tx, self.desk.clock(), **_address(room))
+        if found is None or found.command not in COMMANDS:
+            return None
+        return found.command, msgspec.convert(self.desk.box.open(found.state["sealed"]), State)
+
+
+async def toast(query: CallbackQuery, text: str = "", *, alert: bool = False) -> None:
+    """Take the waiting sign off a button, with a word if there is one. A press that is too old for it is heard all
+    the same."""
+    try:
+        await query.answer(text[:200] or None, show_alert=alert)
+    except BadRequest as fault:
+        post.log.info("a press could not be answered: %s", fault.message)
+
+
+def _address(room: Room) -> dict[str, str]:
+    return {"face": room.face, "room": f"{room.room}/{room.thread}", "user": room.user}
+
+
+def _question(command: str, name: str) -> Question:
+    return next(one for one in questions(COMMANDS[command]) if one.name == name)
+
+
+def _lacking(command: str, arguments: dict[str, Any]) -> list[str]:
+    return [one.name for one in questions(COMMANDS[command]) if one.required and one.name not in arguments]
+
+
+def _value(question: Question, text: str) -> Any:
+    """A typed answer; that of a choice may be typed in any letter case."""
+    return next((one for one in question.choices if one.lower() == text.lower()), text)
+
+
+def _toggled(state: State, value: str) -> list[str]:
+    return [one for one in state.picked if one != value] if value in state.picked else [*state.picked, value]
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(str(one) for one in value) if isinstance(value, list) else str(value)
+
+
+def _text(command: str, question: Question, state: State) -> str:
+    lines = [f"<b>{html.escape(command)}</b> · {html.escape(question.label)}"]
+    if state.note:
+        lines.insert(0, f"⛔ {html.escape(state.note[:1000], quote=False)}")
+    if state.menu:
+        return "\n".join([*lines[:-1], f"<b>{html.escape(command)}</b> · which of these do you want to give?"])
+    if question.description:
+        lines.append(html.escape(question.description, quote=False))
+    if question.kind == "secret":
+        lines.append("<i>Your message is removed once it is read.</i>")
+    if not state.known:
+        lines.append("<i>Type it (in a group: as a reply to this). /cancel stops.</i>")
+    return "\n".join(lines)
+
+
+def _all(desk: Desk, command: str, state: State) -> list[Question]:
+    return asked_for(desk, COMMANDS[command], state.arguments)
+
+
+def _keys(every: list[Question], question: Question, state: State) -> list[Key]:
+    def key(label: str, step: str) -> Key:
+        return Key(label, data=f"d:{state.nonce}:{step}")
+
+    if state.menu:
+        given = state.arguments
+        rest = [(n, one) for n, one in enumerate(every) if not one.required]
+        return [
+            *(key(f"{one.label}{' ✓' if one.name in given else ''}", f"f{n}") for n, one in rest),
+            key("‹ Back", "m"),
+        ]
+    first = state.page * ON_A_PAGE
+    page = list(enumerate(state.known))[first : first + ON_A_PAGE]
+    keys = [key(f"{'✓ ' if one.value in state.picked else ''}{one.label}"[:60], f"o{n}") for n, one in page]
+    if state.page:
+        keys.append(key("‹", f"p{state.page - 1}"))
+    if len(state.known) > first + ON_A_PAGE:
+        keys.append(key("›", f"p{state.page + 1}"))
+    if question.many and state.picked:
+        keys.append(key("Done", "x"))
+    if any(not one.required for one in every):
+        keys.append(key("Optional…", "m"))
+    return [*keys, key("Cancel", "c")]

@@ -1,0 +1,188 @@
+"""What comes from Telegram: lines, presses, and changes of the chat itself."""
+
+import asyncio
+import re
+from contextlib import suppress
+from typing import Any
+
+from telegram import Bot, CallbackQuery, Chat, ChatMemberUpdated, InlineKeyboardMarkup, Update, User
+from telegram import Message as Heard
+from telegram.constants import ChatAction
+from telegram.error import BadRequest, TelegramError
+
+from bot.chat.session import Caller, Desk, Reply, handle
+from bot.core.context import Room
+from bot.core.message import Message, Text
+from bot.delivery import lose
+from bot.telegram import post
+from bot.telegram.dialogue import Asking, toast
+from bot.telegram.files import attached
+from bot.telegram.html import TEXT, render
+from storage.chat import dialogues, rooms
+
+_COMMAND = re.compile(r"^/([A-Za-z0-9_]+)(?:@([A-Za-z0-9_]+))?(?:\s+|$)(.*)$", re.DOTALL)
+PAGES = {"More", "Next", "Previous", "Back", "‹", "›"}  # buttons that turn a page rather than go deeper
+PATIENCE = 1.5  # seconds before a press or a line is told that we are at work
+
+
+class Hearing:
+    """Everything the bot hears, one update at a time per chat."""
+
+    def __init__(self, desk: Desk, bot: Bot) -> None:
+        self.desk, self.bot = desk, bot
+        self.asking = Asking(desk, bot)
+
+    async def hear(self, update: Update) -> None:
+        if update.my_chat_member is not None:
+            await self._moved(update.my_chat_member)
+        elif update.callback_query is not None:
+            await self._pressed(update.callback_query)
+        elif update.message is not None:
+            await self._message(update.message)
+
+    async def _message(self, heard: Heard) -> None:
+        if heard.migrate_to_chat_id or heard.migrate_from_chat_id:
+            await self._migrated(heard)
+            return
+        text = heard.text or heard.caption or ""
+        if heard.from_user is None or heard.from_user.is_bot or not text.strip():
+            return
+        caller = Caller(room=room_of(heard, heard.from_user), name=heard.from_user.full_name)
+        command = self.command(text, heard.chat)
+        if command is None:
+            await self._line(caller, heard, text)
+        elif command == "cancel":
+            await self.asking.cancel(caller.room)
+        elif command:
+            await self.asking.forget(caller.room)
+            await self._answer(caller, heard, command)
+
+    def command(self, text: str, chat: Chat) -> str | None:
+        """The command in a line: `/offer@our_bot add …` or `@our_bot offer add …`; empty if meant for another bot,
+        None if it is a plain line."""
+        if match := _COMMAND.match(text.strip()):
+            if match[2] and match[2].lower() != self.bot.username.lower():
+                return ""
+            return f"{match[1].lower().replace('_', ' ')} {match[3]}".strip()
+        mention = f"@{self.bot.username}".lower()
+        if text.strip().lower().startswith(mention):
+            return text.strip()[len(mention) :].strip(" :,\n") or "help"
+        return None
+
+    async def _line(self, caller: Caller, heard: Heard, text: str) -> None:
+        """A plain line answers a question if one is open; else it is a command in private, and nothing in a group."""
+        if await self.asking.answered(caller.room, heard, text):
+            return
+        if caller.room.private:
+            await self._answer(caller, heard, text)
+
+    async def _answer(self, caller: Caller, heard: Heard, text: str) -> None:
+        work = handle(self.desk, caller, text, attached=attached(heard))
+        reply = await self._patiently(work, caller.room)
+        if reply.form and reply.form.missing and reply.actor:
+            await self.asking.begin(caller.room, reply.actor, reply.form)
+            return
+        reply_to = None if caller.room.private else heard.message_id
+        await post.tell(self.desk, self.bot, caller.room, reply, reply_to=reply_to)
+
+    async def _patiently(self, work: Any, room: Room) -> Reply:
+        """Wait for a reply; one that takes its time shows as typing."""
+        task: asyncio.Task[Reply] = asyncio.create_task(work)
+        while not (await asyncio.wait({task}, timeout=PATIENCE))[0]:
+            thread = int(room.thread) if room.thread else None
+            with suppress(TelegramError):  # the answer matters, not the dots
+                await self.bot.send_chat_action(room.room, ChatAction.TYPING, message_thread_id=thread)
+        return task.result()
+
+    async def _say(self, room: Room, message: Message, reply_to: int | None = None) -> None:
+        await post.post(self.desk, self.bot, room.room, message, thread=room.thread, reply_to=reply_to)
+
+    async def _pressed(self, query: CallbackQuery) -> None:
+        """A button: a step of a dialogue, or a command run as the person who pressed it."""
+        origin, data = query.message, query.data or ""
+        if not isinstance(origin, Heard):
+            await toast(query, "This message is too old: say it anew.")
+            return
+        caller = Caller(room=room_of(origin, query.from_user), name=query.from_user.full_name)
+        if data.startswith("d:"):
+            await self.asking.pressed(caller.room, query, data)
+            return
+        text = data[1:] if data.startswith("=") else await self._kept(data)
+        if text is None:
+            await toast(query, "This button is too old: say it anew.")
+            return
+        await self._run(caller, query, origin, text)
+
+    async def _kept(self, data: str) -> str | None:
+        async with self.desk.database.read() as tx:
+            return await dialogues.pressed(tx, data.removeprefix("#"))
+
+    async def _run(self, caller: Caller, query: CallbackQuery, origin: Heard, text: str) -> None:
+        task = asyncio.create_task(handle(self.desk, caller, text))
+        quick = bool((await asyncio.wait({task}, timeout=PATIENCE))[0])
+        if quick and not task.result().done and not (task.result().form and task.result().form.missing):  # type: ignore[union-attr]
+            await toast(query, task.result().message.title, alert=True)
+            return
+        await toast(query)
+        reply = await task
+        if reply.form and reply.form.missing and reply.actor:
+            await self.asking.begin(caller.room, reply.actor, reply.form)
+        elif reply.done and _label(origin, query.data or "") in PAGES:
+            await self._turn_page(caller.room, origin, reply.message)
+        else:
+            if reply.done and reply.public:
+                with suppress(TelegramError):  # it may be gone, or too old to be changed
+                    await self._mark(origin, query)
+            await post.tell(self.desk, self.bot, caller.room, reply, reply_to=origin.message_id)
+
+    async def _turn_page(self, room: Room, origin: Heard, message: Message) -> None:
+        first, *rest = render(message)
+        if rest:
+            await self._say(room, message)
+            return
+        await post.keep_commands(self.desk, message)
+        with suppress(BadRequest):  # the same page again is "not modified"
+            await origin.edit_text(first.html, parse_mode="HTML", reply_markup=post.markup(first.keys))
+
+    async def _mark(self, origin: Heard, query: CallbackQuery) -> None:
+        """A button that changed something is gone, and the message says who pressed it."""
+        rows = origin.reply_markup.inline_keyboard if origin.reply_markup else ()
+        left = [kept for row in rows if (kept := [one for one in row if one.callback_data != query.data])]
+        keyboard = InlineKeyboardMarkup(left) if left else None
+        who = Message("", (Text(f"✔ {_label(origin, query.data or '')} · {query.from_user.full_name}"),))
+        whole = f"{origin.text_html}\n\n{render(who)[0].html}"
+        if origin.text and len(whole) <= TEXT:
+            await origin.edit_text(whole, parse_mode="HTML", reply_markup=keyboard)
+        else:
+            await origin.edit_reply_markup(keyboard)
+
+    async def _migrated(self, heard: Heard) -> None:
+        old, new = heard.migrate_from_chat_id or heard.chat.id, heard.migrate_to_chat_id or heard.chat.id
+        async with self.desk.database.begin() as tx:
+            await rooms.migrate(tx, "telegram", old=str(old), new=str(new))
+
+    async def _moved(self, change: ChatMemberUpdated) -> None:
+        """The bot was thrown out (or blocked), or let in again."""
+        now = self.desk.clock()
+        async with self.desk.database.begin() as tx:
+            room = await rooms.find(tx, "telegram", "", str(change.chat.id))
+            if room is None:
+                return
+            if change.new_chat_member.status in {"left", "kicked"}:
+                await lose(tx, room, now, "the bot was removed from the chat")
+            else:
+                await rooms.regain(tx, room)
+
+
+def _label(origin: Heard, data: str) -> str:
+    rows = origin.reply_markup.inline_keyboard if origin.reply_markup else ()
+    return next((one.text for row in rows for one in row if one.callback_data == data), "")
+
+
+def room_of(heard: Heard, user: User) -> Room:
+    """The chat (and its topic) of a message, with the person who speaks."""
+    topic = heard.message_thread_id if heard.is_topic_message else None
+    return Room(
+        face="telegram", room=str(heard.chat.id), thread=str(topic or ""), user=str(user.id),
+        title=heard.chat.title or user.full_name, private=heard.chat.type == "private",
+    )  # fmt: skip

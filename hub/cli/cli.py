@@ -1,0 +1,183 @@
+"""What each word of the command line does. Each returns its exit code."""
+
+import argparse
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+import bot.commands  # noqa: F401  registers every command
+from bot.chat.session import Desk, carry_out
+from bot.core.arguments import fill
+from bot.core.command import parse, parse_words, run
+from bot.core.context import Actor, Context, Room
+from bot.core.message import Message, error
+from bot.render import terminal
+from hub.cli import supervisor
+from hub.runtime import boot, gc_tuning
+from hub.runtime.runtime import Runtime
+from hub.runtime.settings import database_url, read_settings, unknown_settings
+from storage.clicks import rollup_check
+from storage.db import transfer
+from storage.db.engine import Database
+from storage.db.schema import upgrade
+from storage.ledger.errors import Refused
+from storage.ledger.facts import Role
+from storage.reports import settle
+
+
+async def serve(arguments: argparse.Namespace) -> int:
+    from hub.web import server
+
+    boot.quiet_logs()
+    gc_tuning.few_arenas()
+    settings = read_settings()
+    for warning in unknown_settings():
+        sys.stderr.write(f"casinoflux: {warning}\n")
+    await boot.reach(settings.database_url)
+    if arguments.child:
+        supervisor.die_with_parent()
+    elif arguments.only not in {"jobs", "bots"}:
+        server.check_port(arguments.host, arguments.port)
+    if arguments.workers > 1 and not arguments.only:
+        await server.upgrade_apart(settings)
+        return await supervisor.supervise(host=arguments.host, port=arguments.port, workers=arguments.workers)
+    await server.serve(
+        settings, host=arguments.host, port=arguments.port, only=arguments.only, announce=not arguments.child
+    )
+    return 0
+
+
+async def demo(arguments: argparse.Namespace) -> int:
+    from hub.cli import demo as show
+
+    boot.quiet_logs()
+    return await show.run(stay=not arguments.exit)
+
+
+async def run_command(arguments: argparse.Namespace) -> int:
+    """One bot command, as owner. 2 when the words cannot be understood."""
+    words = [word for word in arguments.words if word != "--json"]
+    boot.quiet_logs()
+    async with _runtime() as runtime:
+        ctx = shell_context(runtime)
+        try:
+            found, given = parse(words[0]) if len(words) == 1 else parse_words([_word(word) for word in words])
+            fill(found.takes, given, ctx.today)
+        except Refused as error:
+            sys.stderr.write(f"casinoflux: {error}\n")
+            return 2
+        answer = await run(found, given, ctx)
+        if arguments.json or "--json" in arguments.words:
+            print(msgspec.json.format(msgspec.json.encode(answer.result), indent=2).decode())
+        else:
+            print(terminal.render(answer.message))
+    return 0
+
+
+async def chat(_arguments: argparse.Namespace) -> int:
+    boot.quiet_logs()
+    async with _runtime() as runtime:
+        desk = Desk(
+            database=runtime.database, deployment=lambda: runtime.deployment, ports=runtime.ports, box=runtime.box,
+            clock=runtime.clock,
+        )  # fmt: skip
+        ctx = shell_context(runtime)
+
+        async def answer(text: str) -> Message:
+            try:
+                found, given = parse(text)
+            except Refused as fault:
+                return error(str(fault))
+            return (await carry_out(desk, Room(face="terminal", room="shell"), ctx.actor, found, given)).message
+
+        await terminal.chat(answer)
+    return 0
+
+
+async def db_upgrade(_arguments: argparse.Namespace) -> int:
+    async with _database():
+        pass
+    print("the database is at this version's schema")
+    return 0
+
+
+async def db_check(_arguments: argparse.Namespace) -> int:
+    """1 when a roll-up differs from its raw clicks."""
+    async with _runtime() as runtime:
+        await settle.settle_all(runtime.database, runtime.deployment.zone, runtime.clock())
+        differences = await rollup_check.check(runtime.database)
+    for line in differences:
+        print(line)
+    print(f"{len(differences)} differences" if differences else "roll-ups agree with the raw clicks")
+    return 1 if differences else 0
+
+
+async def db_backup(arguments: argparse.Namespace) -> int:
+    async with _database() as database:
+        rows = await transfer.backup(database, Path(arguments.file))
+    print(f"{rows} rows written to {arguments.file}; keep CASINOFLUX_SECRET_KEY with it, or credentials are lost")
+    return 0
+
+
+async def db_restore(arguments: argparse.Namespace) -> int:
+    async with _database() as database:
+        rows = await transfer.restore(database, Path(arguments.file))
+    print(f"{rows} rows restored")
+    return 0
+
+
+async def db_port(arguments: argparse.Namespace) -> int:
+    url = database_url("db port", arguments.url)
+    await boot.reach(url, "db port")
+    target = Database(url)
+    async with _database() as database:
+        try:
+            await upgrade(target)
+            rows = await transfer.copy(database, target)
+        finally:
+            await target.close()
+    print(f"{rows} rows copied; repeat it for what came since, then change CASINOFLUX_DATABASE_URL")
+    return 0
+
+
+def shell_context(runtime: Runtime) -> Context:
+    """The shell speaks as owner: whoever reaches it has the database anyway."""
+    return Context(
+        database=runtime.database, deployment=runtime.deployment, ports=runtime.ports, box=runtime.box,
+        clock=runtime.clock, actor=Actor(team_id=runtime.team_id, name="shell", role=Role.OWNER), face="shell",
+        room=Room(face="terminal", room="shell"),
+    )  # fmt: skip
+
+
+def _word(word: str) -> tuple[str | None, str]:
+    name, equals, value = word.partition("=")
+    if equals and name.replace("_", "").replace("-", "").isalnum() and not name[0].isdigit():
+        return name.lower().replace("-", "_"), value
+    return None, word
+
+
+@asynccontextmanager
+async def _runtime() -> AsyncIterator[Runtime]:
+    settings = read_settings()
+    await boot.reach(settings.database_url)
+    runtime = boot.new_runtime(settings)
+    try:
+        await boot.prepare(runtime)
+        yield runtime
+    finally:
+        await runtime.database.close()
+
+
+@asynccontextmanager
+async def _database() -> AsyncIterator[Database]:
+    settings = read_settings()
+    await boot.reach(settings.database_url)
+    database = Database(settings.database_url)
+    try:
+        await upgrade(database)
+        yield database
+    finally:
+        await database.close()

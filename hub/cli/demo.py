@@ -1,0 +1,245 @@
+"""`casinoflux demo`: the whole lifecycle, for real, in a scratch folder, told as a chat would show it."""
+
+import asyncio
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+
+from bot.core.command import parse
+from bot.core.command import run as run_one
+from bot.render import terminal
+from hub.cli.cli import shell_context
+from hub.cli.demo_traffic import Visitors
+from hub.runtime import boot
+from hub.runtime.runtime import Runtime
+from hub.runtime.settings import read_settings
+from storage.ledger.errors import CasinoFluxError
+
+ROOT = Path(__file__).resolve().parents[2]
+DAY = 86_400
+
+
+class DemoFailed(CasinoFluxError):
+    """A step did not do what it should."""
+
+
+async def run(*, stay: bool) -> int:
+    """Show everything; stay up afterwards if asked. 1 if any step failed."""
+    with tempfile.TemporaryDirectory(prefix="casinoflux-demo-") as folder:
+        async with AsyncExitStack() as stack:
+            try:
+                show = Demo(Path(folder), stack)
+                await show.lifecycle()
+            except (CasinoFluxError, httpx.HTTPError, OSError) as error:
+                sys.stderr.write(f"casinoflux: the demo failed: {error or type(error).__name__}\n")
+                return 1
+            if stay:
+                await show.stay()
+    return 0
+
+
+class Demo:
+    """One run: its folder, ports and processes."""
+
+    def __init__(self, folder: Path, stack: AsyncExitStack) -> None:
+        self._folder = folder
+        self._stack = stack
+        self._port = free_port()
+        self._hub = AsyncExitStack()
+        self.url = f"http://127.0.0.1:{self._port}"
+
+    async def lifecycle(self) -> None:
+        """Every step in order; each raises when it fails."""
+        tell("CasinoFlux demo: a casino platform, a traffic source and the hub, each its own process on loopback.")
+        platform = await self._stack.enter_async_context(standin("affilka", self._folder))
+        source = await self._stack.enter_async_context(standin("traffic_source", self._folder))
+        self._stack.push_async_callback(self._hub.aclose)
+        await self._start_hub(days_ago=1)
+        async with self._shell(days_ago=1) as say:
+            await self._set_up(say, platform, source)
+            link = str((await say("campaign link spring-push"))["url"])
+            address = str((await say("postback url affilka-main"))["url"])
+            await self._traffic(link, address, source)
+        await self._a_day_later(platform)
+        async with self._shell() as say:
+            await self._revenue(say)
+        async with self._shell() as say:
+            told = await say("stats yesterday by campaign")
+            check(bool(told.get("rows")), "the report has no rows")
+            await say("digest preview")
+        tell(f"Up and running: hub {self.url} · platform {platform} · traffic source {source}")
+        tell(f"Offer wall {self.url}/s/lucky-guide · health {self.url}/readyz · API {self.url}/schema/openapi.json")
+
+    async def stay(self) -> None:
+        tell("Press Ctrl-C to stop; the scratch folder goes with it.")
+        await asyncio.Event().wait()
+
+    async def _set_up(self, say: Any, platform: str, source: str) -> None:
+        tell("A deal is recorded, a site and a tracked campaign made — all by chat commands:")
+        await say(
+            f"account add platform=affilka name=affilka-main base_url={platform} token=demo-statistic-token "
+            "timezone=Europe/Malta currency=EUR"
+        )
+        await say(
+            'offer add casino="Lucky Star" account=affilka-main tag=spring markets=DE,AT '
+            'url="https://lucky-star.example.test/land?sub={click_id}" deal="CPA 120 EUR + 25 % rev share"'
+        )
+        await say(
+            'casino edit casino=lucky-star bonus="100 % up to 500 €" free_spins=200 payment_methods=Visa,Skrill,USDT '
+            'licence="MGA/B2C/000/2026" terms_url=https://lucky-star.example.test/terms'
+        )
+        await say("casino review casino=lucky-star")
+        await say('site create name="Lucky Guide" market=DE locale=en theme=offer-wall offers=lucky-star-spring')
+        await say("site publish lucky-guide")
+        await say(
+            f'source add name=PushNet preset=custom registration="{source}/conversion?cid={{source_click_id}}&e=reg" '
+            f'first_deposit="{source}/conversion?cid={{source_click_id}}&e=ftd&payout={{payout}}"'
+        )
+        await say(
+            'campaign create name="Spring Push" site=lucky-guide offers=lucky-star-spring source=pushnet '
+            "cost_model=link currency=EUR"
+        )
+
+    async def _traffic(self, link: str, postback: str, source: str) -> None:
+        await asyncio.sleep(1)  # the hub is another process: it takes changes in within a second
+        tell("Players click; the landing page sends them on; the casino calls back:")
+        async with Visitors(link, postback.partition("?")[0]) as visitors:
+            clicked = await visitors.click(60)
+            onward = await visitors.go_on(40)
+            accepted = await visitors.convert(registrations=12, first_deposits=5)
+        tell(f"  {clicked} clicks redirected, {onward} went on to the casino, {accepted} postbacks accepted")
+        check(accepted == 17, f"only {accepted} of 17 postbacks were accepted")
+        received = await poll(lambda: _received(source), lambda n: n >= 17, "conversions at the traffic source")
+        tell(f"  {received} conversions passed on to the traffic source")
+
+    async def _a_day_later(self, platform: str) -> None:
+        tell("… a day later (the hub is stopped and started again with tomorrow's clock):")
+        await self._hub.aclose()
+        yesterday = boot.shifted_clock(0)().date() - timedelta(days=1)
+        figures = {"campaign": "spring", "day": yesterday.isoformat(), "visits_count": 41, "registrations_count": 12,
+                   "first_deposits_count": 4, "deposits_count": 7, "deposits_sum": "910.00", "ngr": "-35.50",
+                   "partner_income": "471.10"}  # fmt: skip
+        async with httpx.AsyncClient() as client:
+            (await client.post(f"{platform}/_control/figures", json=figures)).raise_for_status()
+        await self._start_hub()
+
+    async def _revenue(self, say: Any) -> None:
+        await say("sync now affilka-main")
+
+        async def state() -> Any:
+            async with self._shell(quiet=True) as look:
+                return (await look("sync status"))["items"][0]
+
+        done = await poll(state, lambda one: one["state"] == "idle" and bool(one["rows"]), "the sync")
+        tell(f"  {done['rows']} rows of revenue synced")
+        await asyncio.sleep(2)
+
+    async def _start_hub(self, *, days_ago: int = 0) -> None:
+        self._hub = AsyncExitStack()
+        environment = os.environ | self._environment(days_ago)
+        command = [sys.executable, "-m", "hub", "serve", "--port", str(self._port)]
+        await self._hub.enter_async_context(process(command, environment, self._folder))
+        await poll(lambda: _ready(self.url), bool, "the hub")
+
+    def _environment(self, days_ago: int) -> dict[str, str]:
+        return {
+            "CASINOFLUX_DATABASE_URL": f"sqlite+aiosqlite:///{self._folder / 'casinoflux.db'}",
+            "CASINOFLUX_PUBLIC_URL": self.url,
+            "CASINOFLUX_ALLOW_PRIVATE_HOSTS": "1",
+            "CASINOFLUX_CLOCK_OFFSET": str(-DAY * days_ago),
+            "PYTHONPATH": str(ROOT),
+        }
+
+    @asynccontextmanager
+    async def _shell(self, *, days_ago: int = 0, quiet: bool = False) -> AsyncIterator[Any]:
+        runtime = boot.new_runtime(read_settings(self._environment(days_ago), folder=self._folder))
+        try:
+            await boot.prepare(runtime)
+            yield lambda text: spoken(runtime, text, quiet=quiet)
+        finally:
+            await runtime.database.close()
+
+
+async def spoken(runtime: Runtime, text: str, *, quiet: bool) -> Any:
+    """Run a command as the shell does, print it as a chat shows it, return its result as JSON."""
+    found, given = parse(text)
+    answer = await run_one(found, given, shell_context(runtime))
+    if not quiet:
+        shown = text if len(text) < 200 else text[:197] + "…"
+        print(f"\n› {shown}\n" + terminal.render(answer.message))
+    return msgspec.json.decode(msgspec.json.encode(answer.result))
+
+
+def tell(text: str) -> None:
+    print(f"\n{text}" if not text.startswith(" ") else text, flush=True)
+
+
+def check(held: bool, otherwise: str) -> None:
+    if not held:
+        raise DemoFailed(otherwise)
+
+
+async def poll(ask: Any, done: Any, what: str, seconds: float = 30) -> Any:
+    """Ask until it is done. Raises DemoFailed when it takes too long."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while asyncio.get_running_loop().time() < deadline:
+        answer = await ask()
+        if done(answer):
+            return answer
+        await asyncio.sleep(0.2)
+    raise DemoFailed(f"{what} did not come within {seconds:g} seconds")
+
+
+async def _received(source: str) -> int:
+    async with httpx.AsyncClient() as client:
+        return len((await client.get(f"{source}/_control/received")).json()["items"])
+
+
+async def _ready(url: str) -> bool:
+    try:
+        async with httpx.AsyncClient() as client:
+            return (await client.get(f"{url}/readyz")).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@asynccontextmanager
+async def standin(name: str, folder: Path) -> AsyncIterator[str]:
+    """Start a stand-in server; yields its address."""
+    command = [sys.executable, "-m", f"tests.standins.{name}", "--port", "0"]
+    async with process(command, os.environ | {"PYTHONPATH": str(ROOT)}, ROOT) as child:
+        line = await asyncio.wait_for(child.stdout.readline(), 20)
+        check(bool(line), f"the stand-in {name} did not start: the demo needs the project's tests folder")
+        yield f"http://127.0.0.1:{msgspec.json.decode(line)['port']}"
+
+
+@asynccontextmanager
+async def process(command: list[str], environment: dict[str, str], folder: Path) -> AsyncIterator[Any]:
+    child = await asyncio.create_subprocess_exec(
+        *command, env=environment, cwd=folder, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        yield child
+    finally:
+        if child.returncode is None:
+            child.terminate()
+        try:
+            await asyncio.wait_for(child.wait(), 20)
+        except TimeoutError:
+            child.kill()
+            await child.wait()

@@ -1,0 +1,291 @@
+"""GET /c/{code} and /go/{site}/{offer}: read, decide, on disk, redirect. Answered ahead of Litestar's router.
+
+hub.clicks.client and hub.clicks.query read the request, storage.clicks.writer gathers jobs (hub.clicks.decide) into one
+transaction, and the 302 is sent after its commit.
+"""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import structlog
+from sqlalchemy.engine import make_url
+
+from hub.clicks import responses as answers
+from hub.clicks.burst_counter import Rates
+from hub.clicks.client import Client, Clients
+from hub.clicks.country import Countries
+from hub.clicks.decide import CampaignJob
+from hub.clicks.job_factory import Maker
+from hub.clicks.state import State
+from hub.clicks.user_agents import UserAgents
+from hub.runtime.runtime import Runtime
+from storage.clicks import daily_keys, partitions, plans
+from storage.clicks.plans import CampaignPlan
+from storage.clicks.queries import ensure_codec, next_worker
+from storage.clicks.write_jobs import VISITS, Click
+from storage.clicks.writer import Writer
+from storage.db import config_version
+from storage.db.engine import Database
+from storage.ledger.clicks.click_id import Mint
+from storage.ledger.clicks.visitor import Remembered
+
+log = structlog.get_logger()
+
+REFRESH = 0.3  # seconds between looks for a changed configuration
+_METHODS = frozenset({"GET", "HEAD"})
+_MOST_SUBJECTS = 1000  # different unknown codes counted by name in one process; the rest as one
+
+
+class Clicks:
+    """The hot path of one process."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        settings = runtime.settings
+        self._runtime = runtime
+        self._database = runtime.database
+        self._clients = Clients(settings.trusted_proxies, Countries(settings.geoip_file), UserAgents())
+        self._jar = answers.Jar(secure=settings.public_url.startswith("https:"))
+        self._refreshing: asyncio.Task[None] | None = None
+        self._seen_change = -1
+        self._refreshed_at: datetime | None = None
+        self._subjects: set[str] = set()
+        self._failures = 0
+        self._stale = False
+        self.state: State
+        self.writer: Writer
+
+    async def start(self) -> None:
+        """Load plans and keys, open the writer, follow changes."""
+        runtime = self._runtime
+        async with self._database.begin() as tx:
+            codec = await ensure_codec(tx)
+            worker = await next_worker(tx)
+            keys = await daily_keys.keys(tx, runtime.clock().astimezone(UTC).date())
+            await partitions.ensure(tx, runtime.clock())
+        self.writer = Writer(
+            self._database, spool=spool_folder(self._database), name=f"{os.getpid()}-{worker}", clock=runtime.clock
+        )
+        self.state = State(
+            codec=codec, mint=Mint(worker), zone=runtime.deployment.zone, clock=runtime.clock, full=self.writer.full
+        )
+        self.state.keys = keys
+        self._seen_change = -1
+        self._rates = Rates(spool_folder(self._database) / "rates")
+        self._maker = Maker(self.state, self._clients, runtime.settings, self.writer, rates=self._rates)
+        await self.refresh()
+        await asyncio.to_thread(self._clients.warm)
+        await self.writer.start()
+        self._refreshing = asyncio.create_task(self._follow())
+
+    async def stop(self) -> None:
+        """Everything taken in is stored before this returns."""
+        if self._refreshing:
+            self._refreshing.cancel()
+            await asyncio.gather(self._refreshing, return_exceptions=True)
+            await self.writer.stop()
+            self._rates.close()
+
+    async def refresh(self) -> None:
+        """Take the configuration in as it is now; called by itself within a third of a second of any change."""
+        async with self._database.read() as tx:
+            seen = await config_version.seen(tx)
+            if seen != self._seen_change:
+                self.state.plans = await plans.load(tx, self._runtime.settings.public_url)
+                self._seen_change = seen
+        self._refreshed_at = self._runtime.clock()
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(REFRESH)
+            try:
+                await self.refresh()
+                await self._turn_keys()
+                self._stale = False
+            except Exception as error:  # the database may be away: plans stay as they are, /readyz tells their age
+                if not self._stale:
+                    log.warning("plans cannot be refreshed for now", error=type(error).__name__)
+                self._stale = True
+
+    async def _turn_keys(self) -> None:
+        today = self._runtime.clock().astimezone(UTC).date()
+        if today != self.state.keys.day:
+            self.state.keys = await self.writer.run(lambda tx: daily_keys.keys(tx, today))
+
+    def health(self) -> dict[str, Any]:
+        """For /readyz and /metrics. `spooled` clicks wait outside the database; ages are in seconds."""
+        now = self._runtime.clock()
+        commit, fresh = self.writer.last_commit, self._refreshed_at
+        return {
+            "spooled": self.writer.spooled,
+            "database_down": int(self.writer.down),
+            "plans_age": round((now - fresh).total_seconds(), 1) if fresh else None,
+            "last_commit": commit.isoformat() if commit else None,
+            "campaigns": len(self.state.plans.campaigns),
+            "click_failures": self._failures,
+            **{f"writer_{name}": n for name, n in self.writer.tally.items()},
+        }
+
+    def take(self, scope: Any, send: Any) -> bool:
+        """A click on a campaign's link, answered with `send`, which is not awaited; False if it is anything else."""
+        path = scope["path"]
+        plan = self.state.plans.campaigns.get(path[3:]) if path.startswith("/c/") else None
+        if plan is None or scope["method"] not in _METHODS:
+            return False
+        self._click(scope, plan, send)
+        return True
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """ASGI: any path below /c/ and /go/."""
+        if scope["method"] not in _METHODS:
+            await answers.give(send, answers.NOT_ALLOWED)
+            return
+        parts = scope["path"].split("/")
+        if parts[1] == "c":
+            await self._campaign(scope, send, parts[2].lower())
+        elif len(parts) > 3:
+            await self._go(scope, send, parts[2].lower(), parts[3].lower())
+        else:
+            await self._unknown(scope, send, scope["path"])
+
+    async def _campaign(self, scope: Any, send: Any, code: str) -> None:
+        plan = self.state.plans.campaigns.get(code)
+        if plan is None:
+            await self._unknown(scope, send, code)
+            return
+        messages: list[Any] = []
+        answered = asyncio.Event()
+
+        def keep(message: Any) -> None:
+            messages.append(message)
+            if len(messages) == 2:
+                answered.set()
+
+        self._click(scope, plan, keep)
+        await answered.wait()
+        await answers.give(send, (messages[0], messages[1]))
+
+    def _click(self, scope: Any, plan: CampaignPlan, send: Any) -> None:
+        """Never raises: whatever happens, the visitor is sent somewhere."""
+        try:
+            job, kept = self._maker.click(scope, dict(scope["headers"]), plan)
+        except Exception as error:
+            self._send_on(plan, send, error)
+            return
+
+        def answer() -> None:
+            try:
+                url = job.url()
+                start, body = answers.redirection(url, self._cookies(job, kept)) if url else answers.NOWHERE
+            except Exception as error:
+                start, body = self._failed(plan, error)[1]
+            send(start)
+            send(body)
+
+        self.writer.hand_in(job, answer)
+
+    def _cookies(self, job: CampaignJob, kept: Remembered | None) -> Sequence[tuple[bytes, bytes]]:
+        """Nothing for machines, and nothing that the visitor has already."""
+        click = job.click
+        if click.bot:
+            return ()
+        cookies = []
+        if kept is None or kept.offer_id != click.offer_id:
+            first = kept.click if kept else job.word
+            cookies.append(self._jar.remembered(job.place, first, click.offer_id))
+        if click.campaign_id and click.site_id and not click.offer_id:
+            cookies.append(self._jar.carried(job.word))
+        return cookies
+
+    def _send_on(self, plan: CampaignPlan, send: Any, error: Exception) -> None:
+        """Something of ours broke: the click is kept as far as known, and the visitor redirected all the same."""
+        job, (start, body) = self._failed(plan, error)
+
+        def answer() -> None:
+            send(start)
+            send(body)
+
+        self.writer.hand_in(job, answer)
+
+    def _failed(self, plan: CampaignPlan, error: Exception) -> tuple[CampaignJob, answers.Answer]:
+        self._failures += 1
+        log.error("a click failed", campaign=plan.code, error=type(error).__name__, exc_info=error)
+        click = Click(
+            self.state.mint.make(), plan.team_id, plan.id, plan.site.id if plan.site else 0, plan.source.id,
+            self.state.hour(self.state.seconds()), answers.UNREAD,
+        )  # fmt: skip
+        job = answers.FailedJob(self.state, plan, click)
+        url = job.url()
+        return job, answers.redirection(url) if url else answers.NOWHERE
+
+    async def _go(self, scope: Any, send: Any, site_code: str, offer_code: str) -> None:
+        known = self.state.plans
+        site = known.sites.get(site_code)
+        offer_id = known.offer_codes.get((site.team_id, offer_code)) if site else None
+        if site is None or offer_id is None:
+            await self._unknown(scope, send, f"{site_code}/{offer_code}")
+            return
+        headers = dict(scope["headers"])
+        word = self._carried(scope, headers)
+        click_id = self.state.codec.decode(word) if word else None
+        if word and click_id is not None:
+            going = self._maker.going(scope, headers, site, offer_id, click_id=click_id, word=word)
+            await self.writer.submit(going)
+            if going.found or going.early or self.writer.down:
+                await answers.give(send, answers.redirection(going.url()))
+                return
+        job, kept = self._maker.click(scope, headers, self.state.no_campaign(site), (site, offer_id))
+        await self.writer.submit(job)
+        await answers.give(send, answers.redirection(job.url() or site.url, self._cookies(job, kept)))
+
+    def _carried(self, scope: Any, headers: dict[bytes, bytes]) -> str | None:
+        """The click that the visitor came to the site with, by the link or else by cookie."""
+        query = scope["query_string"]
+        if b"click=" in query:
+            given = parse_qs(query[:2000].decode("utf-8", "replace"), errors="replace", max_num_fields=None)
+            if given.get("click"):
+                return str(given["click"][0]).lower()
+        cookie = headers.get(b"cookie")
+        return answers.carried_value(cookie) if cookie else None
+
+    async def _unknown(self, scope: Any, send: Any, code: str) -> None:
+        """404, and counted under the code, so that a mistyped link is found."""
+        subject = code[:80].replace("\x00", "")
+        if subject not in self._subjects:
+            if len(self._subjects) >= _MOST_SUBJECTS:
+                subject = "(others)"
+            self._subjects.add(subject)
+        day = self.state.hour(self.state.seconds()) // 24
+        self.writer.fault((self._runtime.team_id, day, "unknown_code", subject))
+        await answers.give(send, answers.unknown(head=scope["method"] == "HEAD"))
+
+    def visit(
+        self, scope: Any, *, team_id: int, site_id: int, campaign_id: int = 0, offer_id: int = 0, source_id: int = 0
+    ) -> bool:
+        """Count a page view of a site in the roll-up (`site_visits`), unless a machine made it; never waits.
+
+        `scope` is the page's ASGI request: country and device are read from it. Returns whether it was counted.
+        """
+        headers = dict(scope["headers"])
+        seconds = self.state.seconds()
+        client = self._clients.look(scope, headers)
+        if client.bot:
+            return False
+        hour = self.state.hour(seconds)
+        key = (team_id, hour, campaign_id, site_id, offer_id, source_id, client.country, client.agent.device, "")
+        self.writer.count(key, VISITS)
+        return True
+
+    def client(self, scope: Any) -> Client:
+        """Who asks, without counting it as a click: for pages and the beacon."""
+        return self._clients.look(scope, dict(scope["headers"]))
+
+
+def spool_folder(database: Database) -> Path:
+    """Beside an SQLite database, else in the working folder."""
+    path = make_url(database.url).database if database.sqlite else None
+    return Path(f"{path}.spool") if path and path != ":memory:" else Path("casinoflux.spool")

@@ -1,0 +1,113 @@
+"""From a request to a job for the writer: who asks, what the link carried, what the visitor's cookie said."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from hub.clicks import responses as answers
+from hub.clicks.burst_counter import Rates
+from hub.clicks.client import Clients, machine, prefix
+from hub.clicks.decide import CampaignJob, GoingJob, SiteJob
+from hub.clicks.query import EMPTY, Query, read_cost, read_currency, read_query
+from hub.clicks.state import State
+from hub.runtime.settings import Settings
+from storage.clicks.plans import CampaignPlan, SitePlan
+from storage.clicks.write_jobs import Click
+from storage.clicks.writer import Writer
+from storage.ledger.clicks.visitor import Remembered, browser_number, read_cookie, visitor_id
+
+Headers = dict[bytes, bytes]
+
+
+class Maker:
+    """Makes jobs; stateless but for what it is given."""
+
+    def __init__(self, state: State, clients: Clients, settings: Settings, writer: Writer, *, rates: Rates) -> None:
+        self.state = state
+        self.clients = clients
+        self._writer = writer
+        self._rates = rates
+        self._currency = settings.report_currency
+        self._keeps_prefix = settings.store_ip_prefix
+
+    def click(
+        self, scope: Any, headers: Headers, plan: CampaignPlan, at: tuple[SitePlan, int] | None = None
+    ) -> tuple[CampaignJob, Remembered | None]:
+        """A job out of a request, and what the visitor's cookie said. `at`: where one without a campaign clicked."""
+        state, clients = self.state, self.clients
+        seconds = state.seconds()
+        address = clients.address(scope, headers)
+        agent = clients.agent(headers)
+        query = read_query(scope["query_string"], plan.source.places)
+        keys = state.keys
+        ip_hash = keys.address(address)
+        often = self._rates.count(ip_hash, seconds)
+        bot = machine(scope["method"], headers) or agent.bot or often
+        browser = browser_number(ip_hash, agent.mark)
+        click = Click(
+            state.mint.make(seconds), plan.team_id, plan.id, plan.site.id if plan.site else 0, plan.source.id,
+            state.hour(seconds), agent, 0, 0, bot, 0, clients.country(address), clients.language(headers),
+            bytearray(browser.to_bytes(8, "big")), bytearray(ip_hash), "", clients.referrer(headers), query.click_id,
+            -1, "", query.subs,
+        )  # fmt: skip
+        if query is not EMPTY:
+            self._cost_and_rest(click, plan, query)
+        elif plan.cost_model == "fixed":
+            self._fixed_cost(click, plan)
+        click.wide = query.wide
+        if self._keeps_prefix:
+            click.ip_prefix = prefix(address)
+            click.wide = True
+        job = (
+            SiteJob(state, at[0], at[1], click, seconds=seconds)
+            if at
+            else CampaignJob(state, plan, click, seconds=seconds)
+        )
+        kept = self._remembered(headers, job) if b"cookie" in headers else None
+        if kept is not None:
+            job.bound = kept.offer_id
+        elif not bot:
+            job.visitor_id = visitor_id(browser, job.place)
+            elder = keys.address_yesterday(address)
+            if elder is not None:
+                job.elder_id = visitor_id(browser_number(elder, agent.mark), job.place)
+        return job, kept
+
+    def _remembered(self, headers: Headers, job: CampaignJob) -> Remembered | None:
+        value = answers.cookie_value(headers[b"cookie"], job.place)
+        now = datetime.fromtimestamp(job.seconds, UTC)
+        return read_cookie(value, self.state.codec, now) if value else None
+
+    def _cost_and_rest(self, click: Click, plan: CampaignPlan, query: Query) -> None:
+        if plan.cost_model == "link":
+            if query.cost and (cost := read_cost(query.cost)) >= 0:
+                click.cost = cost
+                click.currency = read_currency(query.currency, plan.currency or self._currency)
+        elif plan.cost_model == "fixed":
+            self._fixed_cost(click, plan)
+        if query.extra:
+            click.extra = answers.as_json(query.extra)
+        if query.macros or query.cut:
+            self._faults(plan, query, click.hour)
+
+    def _fixed_cost(self, click: Click, plan: CampaignPlan) -> None:
+        if plan.cost is not None:
+            click.cost = plan.cost
+            click.currency = plan.currency or self._currency
+
+    def _faults(self, plan: CampaignPlan, query: Query, hour: int) -> None:
+        for name in query.macros[:20]:
+            self._writer.fault((plan.team_id, hour // 24, "macro", f"{plan.source.code}:{name}"))
+        if query.cut:
+            self._writer.fault((plan.team_id, hour // 24, "cut", plan.code))
+
+    def going(
+        self, scope: Any, headers: Headers, site: SitePlan, offer_id: int, *, click_id: int, word: str
+    ) -> GoingJob:
+        """An outgoing click of a visitor who came with the click `click_id`."""
+        seconds = self.state.seconds()
+        client = self.clients.look(scope, headers)
+        often = self._rates.count(self.state.keys.address(client.address), seconds)
+        return GoingJob(
+            self.state, site, offer_id, outgoing_id=self.state.mint.make(seconds), click_id=click_id, word=word,
+            seconds=seconds, bot=client.bot or often,
+        )  # fmt: skip

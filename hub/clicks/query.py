@@ -1,0 +1,117 @@
+"""Parameters of a tracking link, read so that nothing a traffic source sends can break a click."""
+
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from urllib.parse import unquote_plus
+
+import msgspec
+
+from storage.clicks.plans import OURS
+from storage.ledger.clicks.macros import unreplaced
+
+LONGEST_QUERY = 8192  # bytes; of longer ones the parameters we do not know are cut
+LONGEST_VALUE = 2048  # characters
+_LAST_SHORT = OURS.index("sub2")
+_HIGHEST_COST = Decimal(1_000_000_000)
+
+
+class Query(msgspec.Struct):
+    """What a link carried, under our own names; else empty. `macros`: parameters that came with an unreplaced one."""
+
+    click_id: str = ""
+    cost: str = ""
+    currency: str = ""
+    subs: tuple[str, ...] = ("",) * 10
+    extra: dict[str, str | list[str]] | None = None
+    macros: list[str] = []
+    cut: bool = False
+    wide: bool = False  # whether there is more than a click's short row holds
+
+
+EMPTY = Query()
+_MACRO_STARTS = "{$[#_"
+
+
+def read_query(raw: bytes, places: Mapping[str, int]) -> Query:
+    """Read a query string; `places` says where in `OURS` a parameter's value belongs. The first value stands."""
+    if not raw:
+        return EMPTY
+    found = [""] * len(OURS)
+    query = Query()
+    text = raw.decode("utf-8", "replace")
+    coded = "%" in text or "+" in text or "\x00" in text
+    large, room = len(raw) > LONGEST_VALUE, LONGEST_QUERY
+    for pair in text.split("&"):
+        name, _, value = pair.partition("=")
+        if coded:
+            name, value = _decoded(name), _decoded(value)
+        if not value:
+            continue
+        place = places[name] if name in places else places.get(name.lower(), -1)
+        if large:
+            room -= len(pair) + 1
+            if (
+                room < 0 and place < 0 and len(raw) > LONGEST_QUERY
+            ):  # what we do not know is cut from where it is too long
+                query.cut = True
+                continue
+            if len(value) > LONGEST_VALUE:
+                value, query.cut = value[:LONGEST_VALUE], True
+        if value[0] in _MACRO_STARTS and unreplaced(value):
+            query.macros.append(name[:100])
+        elif place < 0:
+            _keep(query, name[:100], value)
+        elif not found[place]:
+            found[place] = value
+            if place > _LAST_SHORT:
+                query.wide = True
+    query.click_id, query.cost, query.currency = found[:3]
+    query.subs = tuple(found[3:])
+    return query
+
+
+def _shortened(value: str, *, keep: bool, cut: bool) -> tuple[str, bool]:
+    """Parameters we do not know are dropped from where the query is too long; long values are cut."""
+    if not keep:
+        return "", True
+    return value[:LONGEST_VALUE], cut or len(value) > LONGEST_VALUE
+
+
+def _decoded(text: str) -> str:
+    return unquote_plus(text, errors="replace").replace("\x00", "")
+
+
+def _keep(query: Query, name: str, value: str) -> None:
+    """Unknown parameters are kept; one that comes again becomes a list."""
+    if not name:
+        return
+    if query.extra is None:
+        query.extra = {}
+        query.wide = True
+    before = query.extra.get(name)
+    if before is None:
+        query.extra[name] = value
+    elif isinstance(before, list):
+        before.append(value)
+    elif before != value:
+        query.extra[name] = [before, value]
+
+
+@lru_cache(maxsize=4096)
+def read_cost(text: str) -> int:
+    """A cost per click in micro-units; -1 for what is no amount, or no possible one."""
+    if "," in text and "." not in text:
+        text = text.replace(",", ".")
+    try:
+        amount = Decimal(text.strip())
+        return round(amount * 1_000_000) if 0 <= amount < _HIGHEST_COST else -1
+    except (InvalidOperation, ValueError):
+        return -1
+
+
+def read_currency(text: str, default: str) -> str:
+    """Three to five letters, upper case; else the default."""
+    if 3 <= len(text) <= 5 and text.isascii() and text.isalpha():
+        return text.upper()
+    return default

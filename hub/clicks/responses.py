@@ -1,0 +1,115 @@
+"""What a visitor's browser gets: redirects, cookies, the few small pages."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from hub.clicks.decide import CampaignJob, last_resort
+from storage.clicks.write_jobs import Agent
+from storage.ledger.clicks.visitor import COOKIE_AGE
+from storage.ledger.facts import Reason
+
+_NO_STORE = (b"cache-control", b"no-store")
+_EMPTY = (b"content-length", b"0")
+_HTML = (b"content-type", b"text/html; charset=utf-8")
+_NO_BODY: dict[str, Any] = {"type": "http.response.body", "body": b""}
+_CARRIED = "cf_click"
+
+Answer = tuple[dict[str, Any], dict[str, Any]]
+"""The two messages ASGI wants: start with headers, body."""
+
+#: The user agent of a click whose request could not be read.
+UNREAD = Agent("", "other")
+
+_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<meta name="robots" content="noindex"><title>{title}</title>
+<style>body{{font:16px/1.5 system-ui,sans-serif;margin:20vh auto;max-width:24rem;padding:0 1rem;text-align:center}}
+@media(prefers-color-scheme:dark){{body{{background:#111;color:#eee}}}}</style>
+<h1>{title}</h1><p>{text}</p></html>"""
+
+
+def as_json(extra: Any) -> str:
+    return msgspec.json.encode(extra).decode()
+
+
+def redirection(url: str, cookies: Sequence[tuple[bytes, bytes]] = ()) -> Answer:
+    """302 to a configured URL; the only places a visitor is ever sent to."""
+    location = (b"location", url.encode("ascii", "ignore"))
+    headers = [location, _NO_STORE, _EMPTY, *cookies]
+    return {"type": "http.response.start", "status": 302, "headers": headers}, _NO_BODY
+
+
+def unknown(*, head: bool = False) -> Answer:
+    return (_UNKNOWN[0], _NO_BODY) if head else _UNKNOWN
+
+
+async def give(send: Any, answer: Answer) -> None:
+    """Send an answer the ASGI way."""
+    await send(answer[0])
+    await send(answer[1])
+
+
+def _page(title: str, text: str) -> Answer:
+    page = _PAGE.format(title=title, text=text).encode()
+    headers = [_HTML, _NO_STORE, (b"content-length", str(len(page)).encode())]
+    start = {"type": "http.response.start", "status": 404, "headers": headers}
+    return start, {"type": "http.response.body", "body": page}
+
+
+_UNKNOWN = _page("Page not found", "This link is not in use. Please check the address.")
+#: The campaign has neither offer nor site nor fallback.
+NOWHERE = _page("Not available", "There is nothing here at the moment.")
+NOT_ALLOWED: Answer = (
+    {"type": "http.response.start", "status": 405, "headers": [(b"allow", b"GET, HEAD"), _EMPTY]},
+    _NO_BODY,
+)
+
+
+class Jar:
+    """Makes our cookies."""
+
+    def __init__(self, *, secure: bool) -> None:
+        self._rest = f"; HttpOnly; SameSite=Lax{'; Secure' if secure else ''}"
+
+    def remembered(self, place: int, word: str, offer_id: int) -> tuple[bytes, bytes]:
+        """First click and offer seen. `place` is a campaign's id, or minus a site's for clicks without a campaign."""
+        path = "/c/" if place > 0 else "/go/"
+        text = f"cf{place}={word}-{offer_id}; Max-Age={COOKIE_AGE}; Path={path}{self._rest}"
+        return b"set-cookie", text.encode()
+
+    def carried(self, word: str) -> tuple[bytes, bytes]:
+        """The click a visitor takes along from a campaign to its site, should the site's link lose it."""
+        return b"set-cookie", f"{_CARRIED}={word}; Max-Age={COOKIE_AGE}; Path=/go/{self._rest}".encode()
+
+
+def cookie_value(header: bytes, place: int) -> str | None:
+    return _value(header, f"cf{place}=")
+
+
+def carried_value(header: bytes) -> str | None:
+    return _value(header, f"{_CARRIED}=")
+
+
+def _value(header: bytes, start: str) -> str | None:
+    for part in header.decode("latin-1").split(";"):
+        part = part.strip()
+        if part.startswith(start):
+            return part[len(start) :]
+    return None
+
+
+class FailedJob(CampaignJob):
+    """A click that something of ours broke: it goes to the first place there is."""
+
+    __slots__ = ()
+
+    def __init__(self, state: Any, plan: Any, click: Any) -> None:
+        super().__init__(state, plan, click, seconds=state.seconds())
+        self.decide()
+
+    def decide(self) -> None:
+        self.click.reason = Reason.FAILED
+        self._to_site = bool(self.campaign.to_site and self.campaign.site)
+        offers = [share.offer_id for share in self.campaign.rotation.shares]
+        self.click.offer_id = 0 if self._to_site else last_resort(self.plans, offers, 0.0)

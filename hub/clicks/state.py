@@ -1,0 +1,62 @@
+"""What every click looks at: plans, codec, hash keys, today's hour; replaced from outside, never locked."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
+
+from hub.runtime.runtime import utc_now
+from storage.clicks.plans import NO_SOURCE, SLOT, CampaignPlan, Plans, SitePlan
+from storage.ledger.clicks.click_id import Codec, Mint
+from storage.ledger.clicks.rotation import Door, Doors, Rotation
+from storage.ledger.clicks.visitor import Keys
+from storage.tables.types import EPOCH_DAY
+
+Full = set[tuple[int, str, int]]
+
+
+class State:
+    """Made at start, then refreshed: `plans` on every change of configuration, `keys` every day."""
+
+    def __init__(self, *, codec: Codec, mint: Mint, zone: ZoneInfo, clock: Callable[[], datetime], full: Full) -> None:
+        self.codec = codec
+        self.mint = mint
+        self.zone = zone
+        self.clock = clock
+        self.seconds = time.time if clock is utc_now else lambda: clock().timestamp()  # Unix time
+        self.plans = Plans()
+        self.keys = Keys(date.min, b"")
+        self._full = full
+        self._slot = -1
+        self._hour = 0
+
+    def hour(self, seconds: float) -> int:
+        """The report hour of a Unix time: days since 1970 * 24 + hour of the day, in the reporting zone."""
+        slot = int(seconds) // SLOT
+        if slot != self._slot:
+            local = datetime.fromtimestamp(slot * SLOT, UTC).astimezone(self.zone)
+            self._hour = (local.date() - EPOCH_DAY).days * 24 + local.hour
+            self._slot = slot
+        return self._hour
+
+    def doors(self, plans: Plans, seconds: float) -> Doors:
+        """Tells of offers whether they are open at a Unix time, as far as this process knows."""
+        slot = int(seconds) // SLOT
+        full, offers = self._full, plans.offers
+
+        def door(offer_id: int) -> Door:
+            offer = offers.get(offer_id)
+            if offer is None or offer.paused:
+                return Door.PAUSED
+            if full and offer.cap and offer.cap.at(slot).key in full:
+                return Door.CAPPED
+            return Door.OPEN
+
+        return door
+
+    def no_campaign(self, site: SitePlan) -> CampaignPlan:
+        """What stands for the campaign of visitors who came to a site by themselves."""
+        return CampaignPlan(
+            id=0, code="", team_id=site.team_id, site=site, source=NO_SOURCE, rotation=Rotation(), fallback=None,
+            cost_model="none", cost=None, currency=None, binding=False, to_site=False, paused=False,
+        )  # fmt: skip

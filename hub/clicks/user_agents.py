@@ -1,0 +1,83 @@
+"""What a user agent tells: device, system, browser, and whether it is a machine. Each is read once."""
+
+import hashlib
+import re
+from collections.abc import Callable
+
+from ua_parser import Domain, Resolver
+
+from storage.clicks.write_jobs import Agent
+from storage.ledger.facts import Bot
+
+_KEPT = 20_000
+_LONGEST = 512  # characters; what comes after is never read, nor stored
+_PREVIEWS = re.compile(
+    r"facebookexternalhit|facebot|twitterbot|slackbot|slack-imgproxy|telegrambot|whatsapp|discordbot|linkedinbot|"
+    r"skypeuripreview|viber|snapchat|pinterestbot|redditbot|vkshare|bitlybot|iframely|embedly|mattermost|google-pagerenderer",
+    re.IGNORECASE,
+)
+_TABLET = re.compile(r"ipad|tablet|playbook|silk(?!.*mobile)|kindle|android(?!.*mobile)", re.IGNORECASE)
+_MOBILE = re.compile(r"mobi|iphone|ipod|android|windows phone|opera mini|blackberry|bb10|symbian", re.IGNORECASE)
+_DESKTOP = re.compile(r"windows nt|macintosh|x11|cros |linux", re.IGNORECASE)
+
+
+class UserAgents:
+    """Reads user agents and remembers them, so that none is on the critical path twice."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Agent] = {}
+        self._crawler: Callable[[str], bool] | None = None
+        self._resolver: Resolver | None = None
+
+    def of(self, header: bytes) -> Agent:
+        found = self._known.get(header)
+        if found is None:
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            text = header.decode("utf-8", "replace")[:_LONGEST].replace("\x00", "")
+            found = self._known[header] = self._read(text)
+        return found
+
+    def warm(self) -> None:
+        """Load what reading needs, before the first visitor comes."""
+        self._read("Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/120.0.0.0 Safari/537.36")
+
+    def _read(self, text: str) -> Agent:
+        bot = self._bot(text)
+        parsed = self._parser()(text, Domain.USER_AGENT | Domain.OS)
+        return Agent(
+            text=text,
+            device="bot" if bot else device(text),
+            os=parsed.os.family if parsed.os else "",
+            browser=parsed.user_agent.family if parsed.user_agent else "",
+            bot=bot,
+            mark=int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big"),
+        )
+
+    def _parser(self) -> Resolver:
+        """Browser and system only: the brands and models of devices cost 14 MB, and nobody asks for them."""
+        if self._resolver is None:
+            from ua_parser.loaders import load_lazy_builtins
+            from ua_parser.regex import Resolver as Compiled
+
+            browsers, systems, _devices = load_lazy_builtins()
+            self._resolver = Compiled((browsers, systems, []))
+        return self._resolver
+
+    def _bot(self, text: str) -> int:
+        if _PREVIEWS.search(text):
+            return Bot.PREVIEW
+        if self._crawler is None:
+            from crawlerdetect import CrawlerDetect
+
+            self._crawler = CrawlerDetect().is_crawler
+        return Bot.CRAWLER if text and self._crawler(text) else Bot.NO
+
+
+def device(text: str) -> str:
+    """desktop, mobile, tablet or other."""
+    if _TABLET.search(text):
+        return "tablet"
+    if _MOBILE.search(text):
+        return "mobile"
+    return "desktop" if _DESKTOP.search(text) else "other"

@@ -1,0 +1,263 @@
+"""The conversion outbox to traffic sources: claimed, sent side by side per host, tried again, given up."""
+
+import asyncio
+import random
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from connectors.http import Http
+from connectors.sources import WITH_TOKEN, build, read_token, token_request
+from hub.jobs.outbound_pace import CONCURRENCY, Pace
+from hub.postbacks import handler
+from hub.runtime.runtime import Runtime
+from storage.db.direct_sqlite import T, Work
+from storage.ledger.errors import CasinoFluxError, ConnectorError, Refused
+from storage.ledger.postbacks.outbound_templates import Outgoing, Success, next_try, placeholders, reveal, taken
+from storage.outbound import claims
+from storage.outbound.claims import Attempt, Claimed
+
+log = structlog.get_logger()
+
+CLAIMED = 4  # times as many as may be under way: taken ahead, so that none waits for the database
+SECONDS = 10.0  # of waiting for a source's answer
+PATIENCE = 300.0  # seconds of one tick; what is left waits for the next
+MOST_CONNECTIONS = 1000  # to one host; the pace is what bounds them
+_LAST_ANSWERS = 3.0  # seconds that those under way get at the end: a stop waits for five
+_FLUSH = 0.25
+_LOOK = 1.0
+_BODY = 64_000
+
+
+async def tick(runtime: Runtime) -> None:
+    """Deliver what is due for some seconds; also place postbacks whose click has appeared."""
+    await handler.retry_waiting(runtime)
+    now = runtime.clock()
+    async with runtime.database.read() as tx:
+        waiting = await claims.due_hosts(tx, now)
+    if waiting:
+        await Round(runtime).run()
+
+
+class Round:
+    """One stretch of delivering: hosts side by side, each at its own pace, results stored many at a time."""
+
+    def __init__(self, runtime: Runtime, *, concurrency: int = CONCURRENCY) -> None:
+        self._runtime = runtime
+        self._concurrency = concurrency
+        self._paces: dict[tuple[str, int], Pace] = runtime.state.setdefault("outbound_paces", {})
+        self._clients: dict[str, Http] = {}
+        self._busy: dict[str, int] = {}
+        self._done: list[Attempt] = []
+        self._unsent: list[int] = []
+        self._waiting: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._chance = random.Random()
+        self._hosts: Collection[str] = ()
+        self._look_again = 0.0
+
+    async def run(self) -> None:
+        """Until nothing is due, for some minutes at most."""
+        end = asyncio.get_running_loop().time() + PATIENCE
+        try:
+            while asyncio.get_running_loop().time() < end and not self._runtime.state.get("stopping"):
+                for one in await self._turn():
+                    self._begin(one)
+                if not self._tasks:
+                    break
+                await asyncio.wait(self._tasks, timeout=_FLUSH)
+        finally:
+            await self._finish()
+
+    async def _turn(self) -> list[Claimed]:
+        """Store what came of those that are through, and take others: in one transaction, if there is need of one."""
+        now = self._runtime.clock()
+        room = {host: n for host in await self._due_hosts(now) if (n := self._room(host)) > 0}
+        done, self._done = self._done, []
+        if not room and not done:
+            return []
+
+        async def work(tx: AsyncConnection) -> list[Claimed]:
+            if done:
+                await claims.record(tx, done)
+            return await claims.claim(tx, now, by_host=room) if room else []
+
+        try:
+            return await self._write(work)
+        except BaseException:
+            self._done = done + self._done
+            raise
+
+    async def _write(self, work: Work[T]) -> T:
+        """On the straight way where there is one: clicks wait for no transaction of ours that hops between threads."""
+        part = self._runtime.state.get("postbacks")
+        if isinstance(part, handler.Postbacks) and part.open:
+            return await part.run(work)
+        async with self._runtime.database.begin() as tx:
+            return await work(tx)
+
+    def _room(self, host: str) -> int:
+        """How many to take: in whole handfuls, and never so many that the last of them would wait for long."""
+        concurrency = sum(pace.concurrency for (of, _), pace in self._paces.items() if of == host) or self._concurrency
+        room = concurrency * CLAIMED - self._busy.get(host, 0)
+        return room if room >= concurrency else 0
+
+    async def _due_hosts(self, now: datetime) -> Collection[str]:
+        """Hosts with something due, looked up once in a while."""
+        moment = asyncio.get_running_loop().time()
+        if moment >= self._look_again or not self._tasks:
+            async with self._runtime.database.read() as tx:
+                self._hosts = await claims.due_hosts(tx, now)
+            self._look_again = moment + _LOOK
+        return self._hosts
+
+    def _begin(self, one: Claimed) -> None:
+        self._busy[one.host] = self._busy.get(one.host, 0) + 1
+        task = asyncio.create_task(self._send(self._pace(one), one))
+        self._tasks.add(task)
+        self._waiting.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._waiting.discard)
+
+    def _pace(self, one: Claimed) -> Pace:
+        concurrency = max(1, int(one.options.get("concurrency") or self._concurrency))
+        held = self._paces.get((one.host, one.source_id))
+        if held is None or held.concurrency != concurrency:
+            held = self._paces[one.host, one.source_id] = Pace(concurrency)
+        return held
+
+    def _client(self, host: str) -> Http:
+        """A host's own connections: one that is slow keeps none from the others."""
+        if host not in self._clients:
+            private = self._runtime.settings.allow_private_hosts
+            self._clients[host] = Http(allow_private=private, seconds=SECONDS, connections=MOST_CONNECTIONS)
+        return self._clients[host]
+
+    async def _finish(self) -> None:
+        for task in set(self._waiting):
+            task.cancel()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=_LAST_ANSWERS)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        done, unsent, self._done = self._done, self._unsent, []
+
+        async def work(tx: AsyncConnection) -> None:
+            if done:
+                await claims.record(tx, done)
+            await claims.give_back(tx, unsent)
+
+        if done or unsent:
+            await self._write(work)
+        for client in self._clients.values():
+            await client.close()
+
+    async def _send(self, pace: Pace, one: Claimed) -> None:
+        task = asyncio.current_task()
+        try:
+            async with pace.gate:
+                await pace.begin(_per_second(one))
+                if task is not None:
+                    self._waiting.discard(task)
+                began = asyncio.get_running_loop().time()
+                attempt = await self._try(self._client(one.host), one)
+                pace.took(asyncio.get_running_loop().time() - began)
+            self._done.append(attempt)
+        except asyncio.CancelledError:
+            self._unsent.append(one.id)
+            raise
+        finally:
+            self._busy[one.host] -= 1
+
+    async def _try(self, http: Http, one: Claimed) -> Attempt:
+        try:
+            settings = await self._with_token(http, one, self._settings(one))
+            request, secrets = ready(one, settings, self._runtime.clock())
+            answer = await http.send(
+                request.method, request.url, headers=request.headers, body=request.body or None, secrets=secrets,
+                tries=1, redirects=3, max_bytes=_BODY, seconds=SECONDS,
+            )  # fmt: skip
+        except ConnectorError as error:
+            return self._failed(one, str(error), permanent=error.permanent)
+        except CasinoFluxError as error:
+            return self._failed(one, str(error), permanent=True)
+        except Exception as error:
+            log.error("postback to a source could not be sent", id=one.id, error=type(error).__name__)
+            return self._failed(one, f"could not be sent: {type(error).__name__}")
+        fault = taken(answer.status, answer.body, request.success)
+        text = _hidden(answer.body.decode("utf-8", errors="replace"), secrets)
+        if fault is None:
+            return Attempt(outbound_id=one.id, at=self._runtime.clock(), status=answer.status, answer=text)
+        return self._failed(one, _hidden(fault, secrets), status=answer.status, answer=text, wait=answer.retry_after)
+
+    def _settings(self, one: Claimed) -> Mapping[str, str]:
+        if one.credentials_secret is None:
+            return {}
+        opened: dict[str, str] = self._runtime.box.open(one.credentials_secret)
+        return opened
+
+    async def _with_token(self, http: Http, one: Claimed, settings: Mapping[str, str]) -> Mapping[str, str]:
+        """Settings with a fresh access token, for the APIs that want one; kept until it nearly ends."""
+        if one.told.api not in WITH_TOKEN or one.told.api is None:
+            return settings
+        tokens: dict[int, tuple[str, datetime, Mapping[str, str]]] = self._runtime.state.setdefault("source_tokens", {})
+        now = self._runtime.clock()
+        held = tokens.get(one.source_id)
+        if held is None or held[1] <= now or held[2] != settings:
+            asked = token_request(one.told.api, settings)
+            answer = await http.send(
+                asked.method, asked.url, headers=asked.headers, body=asked.body, secrets=settings.values(), tries=1,
+                seconds=SECONDS, max_bytes=_BODY,
+            )  # fmt: skip
+            if answer.status >= 500 or answer.status == 429:
+                raise ConnectorError(f"{asked.url} answered {answer.status}")
+            token, good_for = read_token(one.told.api, answer.body)
+            held = tokens[one.source_id] = (token, now + timedelta(seconds=good_for * 0.9), settings)
+        return {**settings, "access_token": held[0]}
+
+    def _failed(
+        self, one: Claimed, error: str, *, permanent: bool = False, status: int | None = None, answer: str = "",
+        wait: float | None = None,
+    ) -> Attempt:  # fmt: skip
+        now = self._runtime.clock()
+        later = None if permanent else next_try(one.attempts + 1, now, retry_after=wait, chance=self._chance)
+        if later is None:
+            log.warning("postback to a source given up", id=one.id, host=one.host, error=error[:200])
+        return Attempt(outbound_id=one.id, at=now, status=status, answer=answer, error=error, next_at=later)
+
+
+def ready(one: Claimed, settings: Mapping[str, str], now: datetime) -> tuple[Outgoing, list[str]]:
+    """The request with the account's own values in it, and which of its parts are secret. Raises Refused."""
+    if one.told.request is None:
+        if one.told.api is None or one.told.sending is None:
+            raise Refused("the message holds neither a request nor what an API needs")
+        built = build(one.told.api, one.told.sending, settings, now)
+        return built, [value for value in settings.values() if value]
+    request = one.told.request
+    lacking = sorted(placeholders(request.url, request.body, *request.headers.values()) - {n.upper() for n in settings})
+    if lacking:
+        raise Refused(f"the source lacks {', '.join(lacking).lower()}: give it with 'source edit … settings='")
+    filled = Outgoing(
+        method=request.method,
+        url=reveal(request.url, settings, encode=True),
+        headers={name: reveal(value, settings, encode=False) for name, value in request.headers.items()},
+        body=reveal(request.body, settings, encode=False),
+        success=request.success or Success(),
+    )
+    return filled, [value for value in settings.values() if value]
+
+
+def _per_second(one: Claimed) -> float | None:
+    rate: Any = one.options.get("per_second")
+    return float(rate) if rate else None
+
+
+def _hidden(text: str, secrets: list[str]) -> str:
+    for secret in secrets:
+        if len(secret) >= 4:
+            text = text.replace(secret, "•••")
+    return text

@@ -1,0 +1,108 @@
+"""The timetable: who runs what, how often. Due work itself is rows in the database, so a restart loses nothing."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import structlog
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from sqlalchemy.exc import DBAPIError
+
+from hub.runtime.runtime import Runtime, utc_now
+from storage.db import leases
+
+log = structlog.get_logger()
+
+LEASE = timedelta(seconds=20)
+GIVE_BACK = 2.0  # seconds a stop waits for the database
+
+Work = Callable[[Runtime], Awaitable[Any]]
+
+
+class Job(NamedTuple):
+    """Something to look at every so many seconds. `leased`: by one process of the deployment at a time."""
+
+    name: str
+    seconds: float
+    work: Work
+    leased: bool = True
+
+
+class Jobs:
+    """Runs a timetable on this process' event loop."""
+
+    def __init__(self, runtime: Runtime, timetable: tuple[Job, ...]) -> None:
+        self._runtime = runtime
+        self._timetable = timetable
+        self._holder = uuid4().hex
+        self._held: dict[str, datetime] = {}
+        self._scheduler = AsyncIOScheduler(timezone="UTC")
+        self._running: set[asyncio.Task[Any]] = set()
+
+    async def start(self) -> None:
+        for job in self._timetable:
+            self._scheduler.add_job(
+                self._run, "interval", seconds=job.seconds, args=[job], id=job.name, coalesce=True, max_instances=1,
+                misfire_grace_time=None, next_run_time=utc_now(),
+            )  # fmt: skip
+        self._scheduler.start()
+
+    async def stop(self) -> None:
+        """Start nothing more, wait a little for what runs, and let other processes take over at once."""
+        self._runtime.state["stopping"] = True
+        self._scheduler.pause()
+        if self._running:
+            _, late = await asyncio.wait(self._running, timeout=5)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        self._scheduler.shutdown(wait=False)
+        if self._held:
+            with suppress(TimeoutError, DBAPIError, OSError):  # the database is away: the leases lapse by themselves
+                async with asyncio.timeout(GIVE_BACK), self._runtime.database.begin() as tx:
+                    await leases.give_back(tx, self._holder)
+
+    async def _run(self, job: Job) -> None:
+        task = asyncio.current_task()
+        if task:
+            self._running.add(task)
+        try:
+            if not job.leased:
+                await job.work(self._runtime)
+            elif await self._lease(job):
+                await self._keep_lease(job)
+        except Exception as error:
+            log.error("job failed", job=job.name, error=type(error).__name__, exc_info=error)
+        finally:
+            if task:
+                self._running.discard(task)
+
+    async def _keep_lease(self, job: Job) -> None:
+        """Work that takes longer than a lease lasts has it renewed meanwhile, that no other process begins the same."""
+
+        async def renew() -> None:
+            while True:
+                await asyncio.sleep(LEASE.total_seconds() / 3)
+                with suppress(Exception):  # the work goes on: it is safe to be done twice
+                    await self._lease(job)
+
+        renewing = asyncio.create_task(renew())
+        try:
+            await job.work(self._runtime)
+        finally:
+            renewing.cancel()
+
+    async def _lease(self, job: Job) -> bool:
+        now = self._runtime.clock()
+        if self._held.get(job.name, now) - now > LEASE / 2:
+            return True
+        async with self._runtime.database.begin() as tx:
+            mine = await leases.take(tx, f"job:{job.name}", self._holder, now=now, good_for=LEASE)
+        if mine:
+            self._held[job.name] = now + LEASE
+        else:
+            self._held.pop(job.name, None)
+        return mine

@@ -1,0 +1,250 @@
+"""Fetch the delayed revenue of accounts that are due, in the background: one run per account at a time."""
+
+import asyncio
+from datetime import date, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+import structlog
+from sqlalchemy import Row
+
+from connectors.base import Connection, Platform, Window
+from connectors.http import Http
+from connectors.redaction import redact
+from connectors.registry import platform
+from hub.runtime.ports import connection_of
+from hub.runtime.runtime import Runtime
+from storage.catalogue import accounts, names
+from storage.ledger.errors import CasinoFluxError, ConnectorError
+from storage.ledger.facts import Figures, Report
+from storage.revenue import raw_reports, syncs
+from storage.revenue import revisions as revenue
+from storage.tables import accounts as table
+
+log = structlog.get_logger()
+
+AT_ONCE = 4  # syncs a process works on at the same time
+_BEAT = 20.0  # seconds between renewals of a run's lease
+_NAMES_LAST = timedelta(days=62)  # how long a segment is still known by a name it had
+
+
+class Syncs:
+    """The runs this process works on."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self.holder = f"sync-{uuid4().hex}"
+        self.http = Http(allow_private=runtime.settings.allow_private_hosts)
+        self.going: dict[asyncio.Task[None], Row[Any]] = {}
+
+    async def start(self) -> None:
+        """Nothing is begun before the first tick."""
+
+    async def begin(self) -> None:
+        """Queue what is due and start what this process has room for."""
+        now = self.runtime.clock()
+        async with self.runtime.database.read() as tx:
+            if len(self.going) >= AT_ONCE or not await syncs.is_work(tx, now):
+                return
+        async with self.runtime.database.begin() as tx:
+            await syncs.queue_due(tx, now)
+            claimed = [await syncs.claim(tx, self.holder, now) for _ in range(AT_ONCE - len(self.going))]
+        for run in claimed:
+            if run is not None:
+                task = asyncio.create_task(self._work(run), name=f"sync {run.account_id}")
+                self.going[task] = run
+                task.add_done_callback(lambda done: self.going.pop(done, None))
+
+    async def finished(self) -> None:
+        """Wait for what is going on."""
+        while self.going:
+            await asyncio.gather(*self.going, return_exceptions=True)
+
+    async def stop(self) -> None:
+        """Break off; what was not finished is queued again, for another process or the next start."""
+        broken_off = dict(self.going)
+        for task in broken_off:
+            task.cancel()
+        await asyncio.gather(*broken_off, return_exceptions=True)
+        if left := [run for task, run in broken_off.items() if task.cancelled()]:
+            async with self.runtime.database.begin() as tx:
+                for run in left:
+                    await syncs.give_up(tx, run, self.holder)
+        await self.http.close()
+
+    async def _work(self, run: Row[Any]) -> None:
+        beat = asyncio.create_task(self._beat(run))
+        try:
+            await Run(self, run).work()
+        except Exception as error:
+            log.error("sync failed", run=run.id, account=run.account_id, error=type(error).__name__, exc_info=error)
+            await self._broke(run)
+        finally:
+            beat.cancel()
+
+    async def _broke(self, run: Row[Any]) -> None:
+        text = "something went wrong on our side: the log has the details"
+        async with self.runtime.database.begin() as tx:
+            await syncs.failed(tx, run, self.holder, self.runtime.clock(), error=text, permanent=False)
+
+    async def _beat(self, run: Row[Any]) -> None:
+        while True:
+            await asyncio.sleep(_BEAT)
+            async with self.runtime.database.begin() as tx:
+                await syncs.renew(tx, run, self.holder, self.runtime.clock())
+
+
+async def tick(runtime: Runtime) -> None:
+    """Called every second: begin what is due."""
+    await of(runtime).begin()
+
+
+async def stop(runtime: Runtime) -> None:
+    """Called when the process ends."""
+    if "syncs" in runtime.state:
+        await of(runtime).stop()
+
+
+def of(runtime: Runtime) -> Syncs:
+    found: Syncs = runtime.state.setdefault("syncs", None) or Syncs(runtime)
+    runtime.state["syncs"] = found
+    return found
+
+
+class Run:
+    """One run: its account's login, its windows, and what comes of each."""
+
+    def __init__(self, syncs_here: Syncs, run: Row[Any]) -> None:
+        self.holder = syncs_here.holder
+        self.http = syncs_here.http
+        self.runtime = syncs_here.runtime
+        self.run = run
+        self.window: Window | None = None
+
+    async def work(self) -> None:
+        try:
+            suspect = await self._windows()
+        except CasinoFluxError as error:
+            await self._failed(error)
+            return
+        async with self.runtime.database.begin() as tx:
+            await syncs.done(tx, self.run, self.holder, self.runtime.clock(), suspect=suspect)
+
+    async def _windows(self) -> str | None:
+        """Fetch and store window by window, the latest first; why a report is held as suspect, if one is."""
+        async with self.runtime.database.read() as tx:
+            row = await names.by_id(tx, table, self.run.account_id)
+            complete = await syncs.complete_until(tx, row.id, accounts.zone_of(row))
+        found = platform(row.platform)
+        connection = self._connection(found, row)
+        if self.run.again is not None:
+            return await self._read_again(found, connection)
+        suspect = None
+        for window in reversed(self._asked(connection, complete).chunks(found.max_days)):
+            suspect = await self._window(found, connection, window) or suspect
+        return suspect
+
+    async def _window(self, found: Platform, connection: Connection, window: Window) -> str | None:
+        """Fetch and store one window; what was in memory of it is free before the next is asked for."""
+        self.window = window
+        begun = self.runtime.clock()
+        async with self.runtime.database.read() as tx:
+            known = await raw_reports.known(tx, self.run.account_id, window.first, window.last)
+        asking = msgspec.structs.replace(connection, known=known.digest if known else "")
+        report = await found.fetch(self.http, asking, window)
+        if known and report.same:
+            await self._store_same(report, connection, begun, known.rows)
+            return None
+        return await self._store(report, connection, begun)
+
+    def _connection(self, found: Platform, row: Row[Any]) -> Connection:
+        login = msgspec.structs.asdict(accounts.opened(self.runtime.box, row))
+        self.connection = connection_of(found, login | {"name": f"account {row.id}"})
+        return self.connection
+
+    def _asked(self, connection: Connection, complete: date | None) -> Window:
+        """The days of the run; its end is never after the account's own today."""
+        today = self.runtime.clock().astimezone(connection.zone).date()
+        first, last = syncs.rolling(today, complete)
+        last = min(self.run.to_day or last, today)
+        return Window(first=min(self.run.from_day or first, last), last=last)
+
+    async def _store_same(self, report: Report, connection: Connection, begun: datetime, rows: int) -> None:
+        """The answer that is known: there is nothing to compare."""
+        async with self.runtime.database.begin() as tx:
+            await raw_reports.record_same(
+                tx, team_id=self.run.team_id, account_id=self.run.account_id, report=report,
+                now=self._told_at(connection, begun), zone=connection.zone,
+            )  # fmt: skip
+            await syncs.reached(tx, self.run.id, report.first, rows=rows, revisions=0, restated=0)
+
+    def _told_at(self, connection: Connection, begun: datetime) -> datetime:
+        """When the report was true: what was fetched across the platform's midnight knows the day before only."""
+        now = self.runtime.clock()
+        same_day = begun.astimezone(connection.zone).date() == now.astimezone(connection.zone).date()
+        return now if same_day else begun
+
+    async def _store(self, report: Report, connection: Connection, begun: datetime) -> str | None:
+        async with self.runtime.database.read() as tx:
+            await self._refuse_lost_measures(tx, report)
+            report = await self._named(tx, report)
+        recorded = await revenue.record_in_turns(
+            self.runtime.database, team_id=self.run.team_id, account_id=self.run.account_id, run_id=self.run.id,
+            report=report, now=self._told_at(connection, begun), zone=connection.zone,
+        )  # fmt: skip
+        async with self.runtime.database.begin() as tx:
+            await syncs.reached(
+                tx, self.run.id, report.first, rows=recorded.rows, revisions=recorded.revisions,
+                restated=recorded.restated,
+            )  # fmt: skip
+        return recorded.suspect
+
+    async def _refuse_lost_measures(self, tx: Any, report: Report) -> None:
+        """A column that disappears from a report must not wipe out figures known before."""
+        names = Figures.__struct_fields__
+        given = {name for name in names if any(getattr(row.figures, name) is not None for row in report.rows)}
+        if report.rows and (lost := await syncs.measured(tx, self.run.account_id, (report.first, report.last)) - given):
+            raise ConnectorError(
+                f"the report no longer says {', '.join(sorted(lost))}, which it did before: numbers are left as they "
+                "were. Have the columns enabled again by the affiliate manager",
+                raw=report.raw,
+                whole=True,
+            )
+
+    async def _named(self, tx: Any, report: Report) -> Report:
+        """A report that names no segment this time keeps the names known before: offers may claim by them."""
+        if not report.rows or any(row.tag_name for row in report.rows):
+            return report
+        since = report.first - _NAMES_LAST
+        known = {tag: name for tag, name in await accounts.segments(tx, self.run.account_id, since=since) if name}
+        if not known:
+            return report
+        rows = tuple(msgspec.structs.replace(row, tag_name=known.get(row.tag, "")) for row in report.rows)
+        return msgspec.structs.replace(report, rows=rows)
+
+    async def _read_again(self, found: Platform, connection: Connection) -> str | None:
+        """Read a kept answer once more, after a fix."""
+        async with self.runtime.database.read() as tx:
+            kept, raw = await syncs.kept_report(tx, self.run.again)
+        self.window = Window(first=kept.from_day, last=kept.to_day)
+        report = await found.read_whole(raw, connection, self.window)
+        suspect = await self._store(report, connection, kept.fetched_at)
+        async with self.runtime.database.begin() as tx:
+            await syncs.read_after_all(tx, kept.id)
+        return suspect
+
+    async def _failed(self, error: CasinoFluxError) -> None:
+        """Keep the answer and say what happened; no figure is touched."""
+        now = self.runtime.clock()
+        text = redact(str(error), self.connection.secrets if hasattr(self, "connection") else ())
+        fault = error if isinstance(error, ConnectorError) else ConnectorError(text, permanent=True)
+        wait = timedelta(seconds=fault.retry_after or 0.0)
+        log.warning("sync failed", account=self.run.account_id, permanent=fault.permanent, why=text)
+        async with self.runtime.database.begin() as tx:
+            if fault.raw and self.window and self.run.again is None:
+                days = (self.window.first, self.window.last)
+                await syncs.keep_answer(
+                    tx, self.run, window=days, raw=fault.raw, whole=fault.whole, reason=text, now=now
+                )
+            await syncs.failed(tx, self.run, self.holder, now, error=text, permanent=fault.permanent, wait=wait)

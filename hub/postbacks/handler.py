@@ -1,0 +1,286 @@
+"""/postback/{key}: keep raw, then read, then record — many requests to a commit, each answered after it."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from ipaddress import ip_address
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import structlog
+from litestar.types import Receive, Scope, Send
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hub.postbacks import responses as answers
+from hub.postbacks.responses import Answer
+from hub.runtime.platform_words import platform_words
+from hub.runtime.runtime import Runtime
+from storage.clicks.queries import ensure_codec
+from storage.db import config_version
+from storage.db.direct_sqlite import Straight, T, Work, away
+from storage.ledger.clicks.click_id import Codec
+from storage.ledger.errors import CasinoFluxError
+from storage.ledger.facts import Outcome
+from storage.ledger.postbacks.postback import signed
+from storage.outbound.queue import queue
+from storage.postbacks import replay
+from storage.postbacks.conversions import Desk, Received, receive
+from storage.postbacks.postback_accounts import Book, PostbackAccount, load
+from storage.postbacks.requests import Arrival, Entry, arrival, keep, refused
+from storage.tables import accounts
+
+log = structlog.get_logger()
+
+REFRESH_SECONDS = 0.3
+MOST_TOGETHER = 128  # placed without a pause: clicks of this process wait meanwhile
+FRESH, FRESH_EVERY = timedelta(minutes=15), timedelta(seconds=2)
+OLD, OLD_EVERY = timedelta(hours=48), timedelta(minutes=10)
+_METHODS = frozenset({"GET", "POST", "HEAD", "PUT"})
+
+
+class _Waiting:
+    """A request between its arrival and its commit, and who is told its answer then."""
+
+    __slots__ = ("arrival", "tell")
+
+    def __init__(self, one: Arrival, tell: Callable[[Answer], None]) -> None:
+        self.arrival = one
+        self.tell = tell
+
+
+class Postbacks:
+    """The postback route of one process. While one batch is committed the next gathers by itself."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._straight = Straight(runtime.database)
+        self._waiting: list[_Waiting] = []
+        self._arrived = asyncio.Event()
+        self._book = Book(by_key={}, by_id={}, capped={})
+        self._codec: Codec | None = None
+        self._seen = -1
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
+        self._looked: dict[timedelta, datetime] = {}
+        self.counts: dict[str, int] = {}
+
+    async def start(self) -> None:
+        """Read the accounts, then take requests."""
+        async with self._runtime.database.begin() as tx:
+            self._codec = await ensure_codec(tx)
+        await self.refresh()
+        await self._straight.open()
+        self._tasks = [asyncio.create_task(self._record()), asyncio.create_task(self._follow())]
+
+    async def stop(self) -> None:
+        """Finish what has arrived, then stop."""
+        self._stopping = True
+        self._arrived.set()
+        for task in self._tasks[1:]:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        await self._straight.close()
+
+    async def refresh(self) -> None:
+        """Read all accounts anew if anything was configured since."""
+        async with self._runtime.database.read() as tx:
+            seen = await config_version.seen(tx)
+            if seen != self._seen:
+                self._book = await load(tx, platform_words)
+                self._seen = seen
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(REFRESH_SECONDS)
+            try:
+                await self.refresh()
+            except Exception as error:
+                log.warning("accounts could not be read", error=type(error).__name__)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        key = scope["path"].removeprefix("/postback/").strip("/")
+        account = self._book.by_key.get(key) or await self._unseen(key)
+        if account is None:
+            await answers.give(send, answers.UNKNOWN)
+            return
+        if scope["method"] not in _METHODS:  # type: ignore[typeddict-item]
+            await answers.give(send, answers.NOT_ALLOWED)
+            return
+        body, fault = await answers.body_of(receive) if answers.may_have_body(scope) else (b"", "")
+        told: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+        def tell(answer: Answer) -> None:
+            if not told.done():  # it is when whoever asked has gone
+                told.set_result(answer)
+
+        self._hand_in(_Waiting(self._arrival(scope, account, body, fault), tell))
+        await answers.give(send, await told)
+
+    def take(self, scope: Any, send: Callable[[Any], Any]) -> bool:
+        """A postback without a body, answered with `send`, which is not awaited; False if it is anything else."""
+        path = scope["path"]
+        account = self._book.by_key.get(path[10:]) if path.startswith("/postback/") else None
+        if account is None or scope["method"] != "GET" or answers.may_have_body(scope):
+            return False
+
+        def tell(answer: Answer) -> None:
+            with suppress(Exception):  # who asked may be gone
+                send(answer[0])
+                send(answer[1])
+
+        self._hand_in(_Waiting(self._arrival(scope, account, b"", ""), tell))
+        return True
+
+    async def _unseen(self, key: str) -> PostbackAccount | None:
+        """An account made this very moment is known before the next refresh."""
+        if not key or len(key) > 100:
+            return None
+        async with self._runtime.database.read() as tx:
+            found = (await tx.execute(select(accounts.c.id).where(accounts.c.postback_key == key))).first()
+        if found is None:
+            return None
+        self._seen = -1
+        await self.refresh()
+        return self._book.by_key.get(key)
+
+    def _arrival(self, scope: Scope, account: PostbackAccount, body: bytes, fault: str) -> Arrival:
+        one = arrival(
+            account, self._runtime.clock(), method=scope["method"],  # type: ignore[typeddict-item]
+            query=scope["query_string"], content_type=answers.header(scope, b"content-type") if body else "", body=body,
+        )  # fmt: skip
+        if fault:
+            return refused(one, fault)
+        if not account.allow and not account.hmac_sealed:
+            return one
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        if account.allow and not self._allowed(scope, headers, account):
+            return refused(one, "the address is not on the account's allow-list")
+        if account.hmac_sealed and not self._signed(scope["query_string"], body, headers, account):
+            return refused(one, "the signature is missing or wrong")
+        return one
+
+    def _allowed(self, scope: Scope, headers: dict[bytes, str], account: PostbackAccount) -> bool:
+        hops = [part.strip() for part in headers.get(b"x-forwarded-for", "").split(",") if part.strip()]
+        hops.append((scope.get("client") or ("",))[0])
+        trusted = self._runtime.settings.trusted_proxies
+        for hop in reversed(hops):
+            try:
+                address = ip_address(hop)
+            except ValueError:
+                return False
+            if not any(address in network for network in trusted):
+                break
+        return any(address in network for network in account.allow)
+
+    def _signed(self, query: bytes, body: bytes, headers: dict[bytes, str], account: PostbackAccount) -> bool:
+        try:
+            secret = str(self._runtime.box.open(account.hmac_sealed or "")).encode()
+        except CasinoFluxError as error:
+            log.error("a postback's signature cannot be checked", account=account.code, error=str(error))
+            return False
+        name = account.hmac_parameter
+        header = headers.get(name.lower().encode()) or headers.get(b"x-signature")
+        return signed(query, body, secret=secret, parameter=name, header=header)
+
+    def _hand_in(self, one: "_Waiting") -> None:
+        self._waiting.append(one)
+        self._arrived.set()
+
+    async def _record(self) -> None:
+        while not self._stopping or self._waiting:
+            await self._arrived.wait()
+            batch, self._waiting = self._waiting[:MOST_TOGETHER], self._waiting[MOST_TOGETHER:]
+            if not self._waiting and not self._stopping:
+                self._arrived.clear()
+            if batch:
+                await self._commit(batch)
+                await asyncio.sleep(0)  # first let those go that were just committed
+
+    async def _commit(self, batch: list[_Waiting]) -> None:
+        try:
+            done = await self._write([one.arrival for one in batch])
+        except Exception as error:
+            if away(error):
+                log.error("postbacks could not be stored", count=len(batch), error=repr(error)[:300])
+                for one in batch:
+                    one.tell(answers.UNAVAILABLE)
+                return
+            log.warning("postbacks are placed one by one", count=len(batch), error=type(error).__name__)
+            for one in batch:
+                await self._commit_alone(one)
+            return
+        for one, received in zip(batch, done, strict=True):
+            self._say(one, received)
+
+    async def _commit_alone(self, one: _Waiting) -> None:
+        """What cannot be placed is at least kept; what cannot even be kept is not said to be."""
+        try:
+            self._say(one, (await self._write([one.arrival]))[0])
+        except Exception as first:
+            log.error("postback could not be placed", account=one.arrival.account.code, error=repr(first)[:300])
+            try:
+                self._say(one, await self._straight.run(lambda tx: _only_kept(tx, one.arrival)))
+            except Exception as error:
+                log.error("postback not stored", account=one.arrival.account.code, error=type(error).__name__)
+                one.tell(answers.UNAVAILABLE)
+
+    def _say(self, one: _Waiting, done: Received) -> None:
+        self.counts[done.outcome] = self.counts.get(done.outcome, 0) + 1
+        one.tell(answers.told(done, too_long=one.arrival.signal.notes == answers.ONLY_TOO_LONG))
+
+    async def _write(self, arrivals: Sequence[Arrival]) -> list[Received]:
+        desk = self.desk()
+        return list(await self.run(lambda tx: receive(tx, arrivals, desk)))
+
+    @property
+    def open(self) -> bool:
+        """Whether it has been started, and not stopped yet."""
+        return bool(self._tasks)
+
+    async def run(self, work: Work[T]) -> T:
+        """Do `work(tx)` in a transaction on the straight way; it may await nothing but the database."""
+        return await self._straight.run(work)
+
+    def patience(self, now: datetime) -> timedelta | None:
+        """How old a waiting request may be to be looked at now; None if it is too soon to look again."""
+        for every, patience in ((OLD_EVERY, OLD), (FRESH_EVERY, FRESH)):
+            if now - self._looked.get(patience, now - every) >= every:
+                self._looked[patience] = now
+                return patience
+        return None
+
+    def desk(self) -> Desk:
+        """What placing requests needs, as it is known now."""
+        assert self._codec is not None  # noqa: S101 - made by start()
+        zone = ZoneInfo(self._runtime.settings.report_timezone)
+        return Desk(book=self._book, codec=self._codec, zone=zone, now=self._runtime.clock(), onward=queue)
+
+
+async def _only_kept(tx: AsyncConnection, one: Arrival) -> Received:
+    entry = Entry(arrival=one)
+    entry.settle(Outcome.REJECTED, answers.FAILED)
+    entry.reason = answers.FAILED
+    await keep(tx, [entry])
+    return Received(id=entry.id or 0, outcome=Outcome.REJECTED, reason=answers.FAILED, conversion_id=None)
+
+
+async def retry_waiting(runtime: Runtime) -> int:
+    """Place requests whose click was not stored when they came and is now; how many there were.
+
+    Late clicks come out of the spool within seconds, so the latest requests are looked at often and old ones seldom.
+    """
+    part = runtime.state.get("postbacks")
+    if not isinstance(part, Postbacks):
+        return 0
+    now = runtime.clock()
+    patience = part.patience(now)
+    if patience is None:
+        return 0
+    async with runtime.database.read() as tx:
+        if not await replay.any_to_retry(tx, now - patience):
+            return 0
+    async with runtime.database.begin() as tx:
+        return await replay.retry_waiting(tx, part.desk(), since=now - patience)

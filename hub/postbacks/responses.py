@@ -1,0 +1,88 @@
+"""What a platform sends to /postback/{key} beside the query, and the answers it gets."""
+
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+from litestar.types import Receive, Scope, Send
+
+from storage.ledger.facts import Outcome
+from storage.ledger.postbacks.postback import MAX_BODY
+from storage.postbacks.conversions import Received
+
+TOO_LONG = f"body over {MAX_BODY:,} bytes"
+FAILED = "could not be placed: kept, and can be replayed"
+ONLY_TOO_LONG = (TOO_LONG,)
+CUT = "the connection broke before the body was whole"
+Answer = tuple[Any, Any]
+"""The two messages ASGI wants: start with headers, body."""
+
+_LENGTHS = frozenset({b"content-length", b"transfer-encoding"})
+
+
+def header(scope: Scope, wanted: bytes) -> str:
+    """A header's value, empty if it is not given."""
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == wanted), "")
+
+
+def may_have_body(scope: Scope) -> bool:
+    """A GET without a length has none, and waiting for it costs as much as reading the query."""
+    if scope["method"] != "GET" or scope.get("http_version") == "2":  # type: ignore[typeddict-item]
+        return True
+    return any(name in _LENGTHS for name, _ in scope["headers"])
+
+
+async def body_of(receive: Receive) -> tuple[bytes, str]:
+    """The body, and why it is not whole, if so; a body over the limit is read to its end but not kept."""
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message: Any = await receive()
+        if message["type"] != "http.request":
+            return b"".join(parts), CUT
+        size += len(message.get("body", b""))
+        if size <= MAX_BODY:
+            parts.append(message.get("body", b""))
+        else:
+            parts.clear()
+        if not message.get("more_body") or size > 20 * MAX_BODY:
+            return b"".join(parts), "" if size <= MAX_BODY else TOO_LONG
+
+
+def told(done: Received, *, too_long: bool = False) -> Answer:
+    """What came of a request, for who sent it."""
+    if done.outcome in _PLAIN and not done.reason:
+        return _PLAIN[done.outcome]
+    content: dict[str, Any] = {"outcome": done.outcome}
+    if done.outcome is Outcome.REJECTED or done.reason:
+        content["reason"] = done.reason
+    if too_long:
+        return _messages(413, content)
+    if done.reason == FAILED:
+        return _messages(500, content)
+    return _messages(400 if done.outcome is Outcome.REJECTED else 200, content)
+
+
+async def give(send: Send, answer: Answer) -> None:
+    """Send an answer to a caller who may be gone."""
+    with suppress(OSError):
+        await send(answer[0])
+        await send(answer[1])
+
+
+def _messages(status: int, content: dict[str, Any], *headers: tuple[bytes, bytes]) -> Answer:
+    kind = b"application/problem+json" if "title" in content else b"application/json"
+    body = msgspec.json.encode(content)
+    length = (b"content-length", str(len(body)).encode())
+    all_of_them = [(b"content-type", kind), length, (b"cache-control", b"no-store"), *headers]
+    start = {"type": "http.response.start", "status": status, "headers": all_of_them}
+    return start, {"type": "http.response.body", "body": body, "more_body": False}
+
+
+#: What nearly all get.
+_PLAIN = {one: _messages(200, {"outcome": one}) for one in Outcome if one is not Outcome.REJECTED}
+UNKNOWN = _messages(404, {"title": "Not Found", "status": 404, "detail": "no such postback key"})
+NOT_ALLOWED = _messages(
+    405, {"title": "Method Not Allowed", "status": 405, "detail": "GET or POST"}, (b"allow", b"GET, POST, PUT, HEAD")
+)
+UNAVAILABLE = _messages(503, {"title": "Unavailable", "status": 503, "detail": "not stored: please send it again"})

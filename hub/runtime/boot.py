@@ -1,0 +1,126 @@
+"""From settings to a runtime: database opened and upgraded, first team, fixed facts checked."""
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+
+import stamina.instrumentation
+import structlog
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from hub.jobs import rates
+from hub.runtime.ports import HubPorts
+from hub.runtime.runtime import Runtime
+from hub.runtime.settings import SettingError, Settings
+from storage.catalogue import teams
+from storage.clicks.queries import ensure_codec
+from storage.db import touch_marks
+from storage.db.engine import Database
+from storage.db.schema import upgrade
+from storage.db.secrets import Box
+from storage.ledger.errors import CasinoFluxError
+
+REACHED = 15.0  # seconds a database is given to answer at the start
+
+
+def quiet_logs() -> None:
+    """Warnings and our own lines only: httpx would log every URL at INFO, Telegram's with the bot token in it."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+    for name in ("httpx", "httpcore", "apscheduler", "aiosqlite", "granian", "slack_bolt", "slack_sdk", "telegram"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # Attempts within one sync or send are no events: what came of it in the end is told.
+    stamina.instrumentation.set_on_retry_hooks([])
+    # A job that is still running when its next turn comes is how back-pressure looks here, not a fault.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.LogfmtRenderer(key_order=("timestamp", "level", "event")),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(file=None),
+        cache_logger_on_first_use=True,
+    )
+
+
+def new_runtime(settings: Settings, ports: HubPorts | None = None) -> Runtime:
+    """Everything that needs no event loop yet; the team is known after `prepare`."""
+    return Runtime(
+        settings=settings,
+        database=Database(settings.database_url),
+        box=Box(settings.secret_key),
+        ports=ports or HubPorts(settings),
+        team_id=0,
+        clock=shifted_clock(settings.clock_offset),
+    )
+
+
+async def reach(url: str, name: str = "CASINOFLUX_DATABASE_URL") -> None:
+    """Open the database once. Raises SettingError (of the setting `name`) if that cannot be done."""
+    parsed = make_url(url)
+    fault = _open_sqlite(parsed.database) if parsed.get_backend_name() == "sqlite" else await _open_postgresql(url)
+    if fault is not None:
+        shown = parsed.render_as_string(hide_password=True)
+        raise SettingError(f"{name}: {shown} cannot be opened ({fault}): is it there, and may we write to it?")
+
+
+def _open_sqlite(path: str | None) -> str | None:
+    try:
+        with closing(sqlite3.connect(path or ":memory:", timeout=1)) as connection:
+            connection.execute("BEGIN IMMEDIATE").close()
+    except sqlite3.Error as error:
+        return None if "locked" in str(error) else str(error)  # somebody else is writing: it can be written to
+    return None
+
+
+async def _open_postgresql(url: str) -> str | None:
+    from asyncpg import InterfaceError, PostgresError
+
+    database = Database(url)
+    try:
+        async with asyncio.timeout(REACHED), database.read() as tx:
+            await tx.execute(text("SELECT 1"))
+    except (OSError, SQLAlchemyError, PostgresError, InterfaceError) as error:
+        return str(error).partition("\n")[0] or "no answer"
+    finally:
+        await database.close()
+    return None
+
+
+def shifted_clock(seconds: int) -> Callable[[], datetime]:
+    """The real clock, or one that many seconds apart (demo and tests)."""
+    apart = timedelta(seconds=seconds)
+    return lambda: datetime.now(UTC) + apart
+
+
+async def prepare(runtime: Runtime) -> None:
+    """Upgrade the schema, make the first team, and refuse settings that contradict stored facts."""
+    await upgrade(runtime.database)
+    async with runtime.database.begin() as tx:
+        runtime.team_id = await teams.first(tx, runtime.clock())
+        await ensure_codec(tx)
+        await _keep_timezone(runtime, await teams.fact(tx, "report_timezone"))
+        await teams.keep_fact(tx, "report_timezone", runtime.settings.report_timezone)
+    await rates.fill(runtime)
+
+
+async def recover(runtime: Runtime) -> None:
+    """What a killed process may have left undone; part of every start."""
+    async with runtime.database.begin() as tx:
+        await touch_marks.touch_latest(tx)
+
+
+async def _keep_timezone(runtime: Runtime, stored: str | None) -> None:
+    """Report days are stored: a deployment's reporting zone is chosen once."""
+    wanted = runtime.settings.report_timezone
+    if stored is not None and stored != wanted:
+        raise CasinoFluxError(
+            f"CASINOFLUX_REPORT_TIMEZONE: {wanted!r}, but this database's days were counted in {stored!r}: "
+            "set it back, or start a new database"
+        )

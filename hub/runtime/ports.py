@@ -1,0 +1,118 @@
+"""What commands need from outside storage: platforms, test logins, traffic source presets."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from bot.core.context import Sample
+from connectors.base import Connection, Platform, Window
+from connectors.http import Http, Unreachable
+from connectors.platforms.csv_upload import CsvUpload
+from connectors.redaction import redact
+from connectors.registry import PLATFORMS, platform, platform_name
+from hub.runtime import registrars
+from hub.runtime.settings import Settings
+from storage.ledger.errors import ConnectorError, Refused
+from storage.ledger.facts import Report
+
+SAMPLE_DAYS = 7
+_SHORT = {"requests_per_second": 20.0}  # a person is waiting for the answer
+
+
+class HubPorts:
+    """bot.core.context.Ports over the real connectors."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.listeners: list[Callable[[], Awaitable[None]]] = []
+
+    def registrar_credentials(self, kind: str, given: dict[str, Any]) -> dict[str, str]:
+        return registrars.read_credentials(kind, given)
+
+    async def quotes(self, login: dict[str, Any] | None, names: list[str]) -> list[dict[str, Any]]:
+        return await registrars.quotes(self._settings, login, names)
+
+    async def changed(self) -> None:
+        for listener in self.listeners:
+            await listener()
+
+    def platforms(self) -> dict[str, type[msgspec.Struct]]:
+        return {name: platform(name).credentials for name in PLATFORMS}
+
+    def platform_options(self, platform_named: str) -> dict[str, Any]:
+        name = platform_name(platform_named)
+        found = platform(name)
+        return {
+            "name": name,
+            "title": found.title,
+            "has_api": found.has_api,
+            "needs_base_url": found.needs_base_url,
+            "base_url": found.base_url,
+            "takes_report_url": found.takes_report_url,
+            "url_dates": [date for date in found.url_dates if date],
+            "tag_from": list(found.tag_from),
+            "click_id_from": list(found.click_id_from),
+            "settings": dict(found.settings),
+            "credentials": found.credentials,
+            "words": msgspec.to_builtins(found.words),
+        }
+
+    async def probe(self, platform_named: str, account: dict[str, Any]) -> Sample:
+        """Log in and fetch the last seven days. Raises ConnectorError or Refused, no secret in it."""
+        found = platform(platform_named)
+        account = account | {"options": _SHORT | dict(account.get("options") or {})}
+        connection = connection_of(found, account)
+        today = self._now().astimezone(connection.zone).date()
+        window = Window(first=today - timedelta(days=min(SAMPLE_DAYS, found.max_days) - 1), last=today)
+        async with Http(allow_private=self._settings.allow_private_hosts, seconds=20.0) as http:
+            try:
+                report = await found.fetch(http, connection, window)
+            except Unreachable as error:
+                field = "report_url" if connection.report_url else "base_url"
+                raise Refused(redact(str(error), connection.secrets), field=field) from None
+            except ConnectorError as error:
+                raise told(error, connection) from None
+        return sample_of(report)
+
+    def read_upload(self, platform_named: str, account: dict[str, Any], raw: bytes) -> Report:
+        """The report in an uploaded file, over the days it speaks of."""
+        found = platform(platform_named)
+        if not isinstance(found, CsvUpload):
+            raise Refused(f"{found.title} is fetched by itself: uploads go to a csv_upload account", field="account")
+        connection = connection_of(found, account)
+        return found.read(raw, connection, found.window(raw, connection))
+
+    def presets(self) -> dict[str, dict[str, Any]]:
+        from connectors.sources import presets
+
+        return {name: dict(preset) for name, preset in presets().items()}
+
+    def _now(self) -> datetime:
+        return datetime.now(UTC) + timedelta(seconds=self._settings.clock_offset)
+
+
+def connection_of(found: Platform, account: Mapping[str, Any]) -> Connection:
+    """A connection from an account's opened login; the platform's own address where it has one for all."""
+    given = {name: account[name] for name in Connection.__struct_fields__ if account.get(name) is not None}
+    if not given.get("report_url"):
+        given.setdefault("base_url", found.base_url)
+    return Connection(**given)
+
+
+def told(error: ConnectorError, connection: Connection) -> ConnectorError:
+    """The error with every secret of the connection taken out of its text."""
+    text = redact(str(error), connection.secrets)
+    return ConnectorError(text, permanent=error.permanent, raw=error.raw, retry_after=error.retry_after)
+
+
+def sample_of(report: Report) -> Sample:
+    """What a report shows: how many rows, which figures it has, which segments."""
+    figures = [msgspec.structs.asdict(row.figures) for row in report.rows]
+    columns = [name for name in (figures[0] if figures else {}) if any(one[name] is not None for one in figures)]
+    segments = sorted({row.tag for row in report.rows if row.tag})
+    names = {row.tag: row.tag_name for row in report.rows if row.tag_name}
+    return Sample(
+        rows=len(report.rows), columns=tuple(columns), segments=tuple(segments), warnings=report.warnings, names=names
+    )

@@ -1,0 +1,38 @@
+"""What the parts of one process share: settings, database, clock. Made once, in hub.web.app."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from bot.core.context import Deployment, Ports
+from hub.runtime.settings import Settings
+from storage.db.engine import Database
+from storage.db.secrets import Box
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(slots=True)
+class Runtime:
+    """Handed to every part of the hub; tests make their own with another clock."""
+
+    settings: Settings
+    database: Database
+    box: Box
+    ports: Ports
+    team_id: int  # the deployment's first team
+    clock: Callable[[], datetime] = utc_now
+    telegram_name: str = ""
+    state: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def deployment(self) -> Deployment:
+        return Deployment(
+            public_url=self.settings.public_url,
+            timezone=self.settings.report_timezone,
+            currency=self.settings.report_currency,
+            telegram_name=self.telegram_name,
+        )

@@ -1,0 +1,256 @@
+"""Settings from the environment or a `.env`; a wrong value stops the start with its name, its fault and the fix."""
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+from babel.numbers import is_currency
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from storage.db.engine import with_driver
+from storage.ledger.errors import CasinoFluxError
+
+PREFIX = "CASINOFLUX_"
+
+
+class SettingError(CasinoFluxError):
+    """A setting cannot be used; the text names it, its fault and the fix."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The deployment's settings, checked. Secrets are never printed: see __repr__."""
+
+    database_url: str = "sqlite+aiosqlite:///casinoflux.db"
+    secret_key: str
+    public_url: str = "http://127.0.0.1:8000"
+    report_timezone: str = "UTC"
+    report_currency: str = "EUR"
+    allow_private_hosts: bool = False
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    store_ip_prefix: bool = False
+    retention_days: int = 0  # raw click detail; 0: kept for ever
+    geoip_file: str | None = None
+    clock_offset: int = 0  # seconds added to the clock: demo and tests
+    slack_bot_token: str | None = None
+    slack_signing_secret: str | None = None
+    slack_app_token: str | None = None
+    slack_client_id: str | None = None
+    slack_client_secret: str | None = None
+    slack_api_url: str = "https://slack.com/api/"
+    slack_authorize_url: str = "https://slack.com/oauth/v2/authorize"
+    telegram_bot_token: str | None = None
+    telegram_webhook_secret: str | None = None
+    telegram_api_url: str = "https://api.telegram.org/bot"
+    telegram_file_url: str = "https://api.telegram.org/file/bot"
+
+    def __repr__(self) -> str:
+        shown = make_url(self.database_url).render_as_string(hide_password=True)
+        return f"Settings(database_url={shown!r}, public_url={self.public_url!r})"
+
+
+def read_settings(environment: Mapping[str, str] | None = None, folder: Path | None = None) -> Settings:
+    """Settings from the environment, over those of `.env` in `folder`. Raises SettingError."""
+    folder = folder or Path.cwd()
+    raw = {**dotenv(folder / ".env"), **(os.environ if environment is None else environment)}
+    values = _named(raw)
+    given: dict[str, Any] = {}
+    for name, text in values.items():
+        given[name] = _READERS.get(name, _text)(PREFIX + name.upper(), text)
+    url = str(given.get("database_url", "sqlite+aiosqlite:///casinoflux.db"))
+    if "secret_key" not in given:
+        given["secret_key"] = _kept_key(url)
+    settings = Settings(**given)
+    _check_pairs(settings)
+    return settings
+
+
+def dotenv(path: Path) -> dict[str, str]:
+    """`NAME=value` lines of a file; quotes around a value and `#` lines are left out."""
+    if not path.is_file():
+        return {}
+    found = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        line = line.strip().removeprefix("export ")
+        if not line or line.startswith("#"):
+            continue
+        name, equals, value = line.partition("=")
+        if not equals:
+            raise SettingError(f"{path.name} line {number} is not NAME=value: mend or remove it")
+        found[name.strip()] = value.strip().strip("\"'")
+    return found
+
+
+def unknown_settings(environment: Mapping[str, str] | None = None, folder: Path | None = None) -> list[str]:
+    """What to say of names that look like a setting of ours misspelt; the program runs without them."""
+    raw = {**dotenv((folder or Path.cwd()) / ".env"), **(os.environ if environment is None else environment)}
+    known = [PREFIX + field.name.upper() for field in msgspec.structs.fields(Settings)]
+    known += [f"{name}_FILE" for name in known]
+    told = []
+    for name in sorted(raw):
+        if name.startswith(PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            told.append(f"{name} is no setting, and is left out" + (f": did you mean {near[0]}?" if near else ""))
+    return told
+
+
+def _named(raw: Mapping[str, str]) -> dict[str, str]:
+    known = {field.name for field in msgspec.structs.fields(Settings)}
+    values: dict[str, str] = {}
+    for name, text in sorted(raw.items()):
+        if not name.startswith(PREFIX):
+            continue
+        short = name.removeprefix(PREFIX).lower()
+        if short.endswith("_file") and short not in known and short.removesuffix("_file") in known:
+            values[short.removesuffix("_file")] = _secret_file(name, text)
+        elif short in known and text != "":
+            values.setdefault(short, text)
+    return values
+
+
+def _secret_file(name: str, path: str) -> str:
+    try:
+        found = Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SettingError(f"{name}: cannot read {path} ({error.strerror}): name a readable file") from None
+    if not found:
+        raise SettingError(f"{name}: {path} is empty: write the secret into it")
+    return found
+
+
+def _text(_name: str, text: str) -> str:
+    return text.strip()
+
+
+def _url(name: str, text: str) -> str:
+    try:
+        parts = urlsplit(text.strip())
+        whole = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is none, a bracket that is never closed
+        whole = False
+    if not whole:
+        raise SettingError(f"{name}: {text!r} is not a web address: write https://track.example.com")
+    return text.strip().rstrip("/") if name == "CASINOFLUX_PUBLIC_URL" else text.strip()
+
+
+def database_url(name: str, text: str) -> str:
+    """The database URL with our drivers. Raises SettingError for any other database."""
+    try:
+        backend = with_driver(make_url(text.strip())).get_backend_name()
+    except ArgumentError:
+        backend = ""
+    if backend not in {"sqlite", "postgresql"}:
+        raise SettingError(
+            f"{name}: not a database URL: write sqlite+aiosqlite:///file.db or postgresql+asyncpg://user:password@host/name"
+        )
+    return with_driver(make_url(text.strip())).render_as_string(hide_password=False)
+
+
+def _zone(name: str, text: str) -> str:
+    try:
+        ZoneInfo(text.strip())
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise SettingError(f"{name}: no time zone {text!r}: write one such as Europe/Berlin or UTC") from None
+    return text.strip()
+
+
+def _currency(name: str, text: str) -> str:
+    code = text.strip().upper()
+    if not is_currency(code):
+        raise SettingError(f"{name}: no currency {text!r}: write a three-letter code such as EUR")
+    return code
+
+
+def _switch(name: str, text: str) -> bool:
+    if text.strip() not in {"0", "1"}:
+        raise SettingError(f"{name}: {text!r} is neither 0 nor 1")
+    return text.strip() == "1"
+
+
+def _offset(name: str, text: str) -> int:
+    if not text.strip().lstrip("-").isdigit():
+        raise SettingError(f"{name}: {text!r} is not a whole number of seconds")
+    return int(text)
+
+
+def _count(name: str, text: str) -> int:
+    if not text.strip().isdigit():
+        raise SettingError(f"{name}: {text!r} is not a whole number of days")
+    return int(text)
+
+
+def _webhook_secret(name: str, text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", text.strip()):
+        raise SettingError(f"{name}: Telegram takes 1 to 256 letters, digits, _ and - only")
+    return text.strip()
+
+
+def _networks(name: str, text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    try:
+        return tuple(ip_network(part.strip(), strict=False) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise SettingError(f"{name}: {error}: list addresses or networks, e.g. 127.0.0.1, 10.0.0.0/8") from None
+
+
+_READERS = {
+    "database_url": database_url,
+    "public_url": _url,
+    "report_timezone": _zone,
+    "report_currency": _currency,
+    "allow_private_hosts": _switch,
+    "store_ip_prefix": _switch,
+    "retention_days": _count,
+    "trusted_proxies": _networks,
+    "clock_offset": _offset,
+    "slack_api_url": _url,
+    "slack_authorize_url": _url,
+    "telegram_api_url": _url,
+    "telegram_file_url": _url,
+    "telegram_webhook_secret": _webhook_secret,
+}
+
+
+def _check_pairs(settings: Settings) -> None:
+    if settings.slack_bot_token and not (settings.slack_signing_secret or settings.slack_app_token):
+        raise SettingError(
+            "CASINOFLUX_SLACK_BOT_TOKEN is set alone: add CASINOFLUX_SLACK_SIGNING_SECRET (HTTP) or "
+            "CASINOFLUX_SLACK_APP_TOKEN (socket mode)"
+        )
+    if settings.slack_app_token and not (settings.slack_bot_token or settings.slack_client_id):
+        raise SettingError("CASINOFLUX_SLACK_APP_TOKEN is set alone: add CASINOFLUX_SLACK_BOT_TOKEN")
+    if settings.slack_client_id and not (settings.slack_signing_secret or settings.slack_app_token):
+        raise SettingError("CASINOFLUX_SLACK_CLIENT_ID is set without CASINOFLUX_SLACK_SIGNING_SECRET: add it")
+    if bool(settings.slack_client_id) != bool(settings.slack_client_secret):
+        raise SettingError("CASINOFLUX_SLACK_CLIENT_ID and CASINOFLUX_SLACK_CLIENT_SECRET belong together: set both")
+
+
+def _kept_key(url: str) -> str:
+    """The secret key beside the database, made on first run with mode 600."""
+    path = _key_path(url)
+    if path.is_file():
+        return path.read_text(encoding="utf-8").strip()
+    key = os.urandom(32).hex()
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(key + "\n")
+    except FileExistsError:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SettingError(
+            f"CASINOFLUX_SECRET_KEY: cannot be kept in {path} ({error.strerror}): set it, or make the folder writable"
+        ) from None
+    return key
+
+
+def _key_path(url: str) -> Path:
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite" and parsed.database and parsed.database != ":memory:":
+        return Path(parsed.database + ".key")
+    return Path("casinoflux.key")

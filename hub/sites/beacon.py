@@ -1,0 +1,154 @@
+"""What visitors do on a site, as its page tells: first party, without cookies, nothing of those who object."""
+
+import asyncio
+import hashlib
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+import structlog
+from litestar.types import Receive, Scope
+
+from hub.runtime.runtime import Runtime
+from storage.catalogue.site_snapshot import Served
+from storage.clicks.queries import links
+from storage.reports import analytics
+from storage.reports.analytics import View
+from storage.tables.types import EPOCH_DAY
+
+BEACON = "b"
+LONGEST = 4096  # bytes of one message
+MOST_WAITING = 50_000
+STOP_WITHIN = 3.0  # seconds the last views are given at a stop
+FLUSH_SECONDS = 1.0
+LONGEST_VISIT = 6 * 3600 * 1000  # milliseconds
+_log = structlog.get_logger()
+
+
+class Told(msgspec.Struct):
+    """The page's message; it comes again and again with what has been added. Lengths guard the database."""
+
+    i: str  # the view
+    v: str = "a"  # variant
+    c: str = ""  # click id
+    r: str = ""  # referrer
+    m: int = 0  # milliseconds in view
+    s: int = 0  # percent scrolled
+    o: list[str] = []  # offers that came into view
+    k: list[str] = []  # offers clicked
+
+
+_decoder = msgspec.json.Decoder(Told)
+
+
+class Beacon:
+    """Takes messages in memory and stores them once a second."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._waiting: dict[int, tuple[View, str]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._store_often())
+
+    async def stop(self) -> None:
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        try:
+            async with asyncio.timeout(STOP_WITHIN):
+                await self.store()
+        except Exception as error:  # the database is away: the stop goes on
+            _log.warning("page views could not be stored", error=type(error).__name__)
+
+    async def take(self, scope: Scope, receive: Receive, site: Served) -> int:
+        """Read one message; returns the HTTP status to answer."""
+        headers = dict(scope["headers"])
+        if headers.get(b"dnt") == b"1" or headers.get(b"sec-gpc") == b"1":
+            return 204
+        body = await _body(receive)
+        if body is None:
+            return 413
+        try:
+            told = _decoder.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return 400
+        view = self._view(scope, site, told)
+        if view is not None and (view.id in self._waiting or len(self._waiting) < MOST_WAITING):
+            self._waiting[view.id] = view, told.c[:32]
+        return 204
+
+    def _view(self, scope: Scope, site: Served, told: Told) -> View | None:
+        """The view as it is stored; None of machines."""
+        clicks = self._runtime.state.get("clicks")
+        if clicks is None or (client := clicks.client(scope)).bot:
+            return None
+        now = self._runtime.clock()
+        visitor = clicks.state.keys.address(f"{client.address}\n{client.agent.text}").hex()
+        offers = {card.offer_code for look in site.looks for card in look.cards}
+        return View(
+            id=view_id(site.id, visitor, told.i), team_id=site.team_id, site_id=site.id, at=now, day=self._day(now),
+            variant=told.v if told.v in {look.code for look in site.looks} else "a", visitor=visitor,
+            country=client.country or "", device=client.agent.device, os=client.agent.os, browser=client.agent.browser,
+            referrer=_host(told.r), milliseconds=min(max(told.m, 0), LONGEST_VISIT), scroll=min(max(told.s, 0), 100),
+            seen=[one for one in dict.fromkeys(told.o) if one in offers],
+            clicked=[one for one in told.k[:50] if one in offers],
+        )  # fmt: skip
+
+    def _day(self, now: datetime) -> int:
+        return (now.astimezone(self._runtime.deployment.zone).date() - EPOCH_DAY).days
+
+    async def store(self) -> None:
+        """Write what is waiting; the campaign comes from the click the page was opened with."""
+        waiting, self._waiting = self._waiting, {}
+        clicks = self._runtime.state.get("clicks")
+        if not waiting or clicks is None:
+            return
+        decoded = {word: clicks.state.codec.decode(word) for _, word in waiting.values() if word}
+        async with self._runtime.database.begin() as tx:
+            found = await links(tx, [one for one in decoded.values() if one is not None])
+            views = [_joined(view, found.get(decoded.get(word) or 0)) for view, word in waiting.values()]
+            await analytics.record(tx, views)
+
+    async def _store_often(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            try:
+                await self.store()
+            except Exception as error:  # analytics are not worth a crash; the next second's go on
+                _log.warning("page views could not be stored", error=type(error).__name__)
+
+
+def _joined(view: View, link: Any) -> View:
+    if link is None or link.site_id != view.site_id:
+        return view
+    return msgspec.structs.replace(view, click_id=link.click_id, campaign_id=link.campaign_id)
+
+
+def view_id(site_id: int, visitor: str, given: str) -> int:
+    """A positive 63-bit number for one view of one visitor: nobody can write into another's."""
+    digest = hashlib.sha256(f"{site_id} {visitor} {given[:64]}".encode("utf-8", "replace")).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def _host(referrer: str) -> str:
+    try:
+        return (urlsplit(referrer[:500]).hostname or "")[:200].replace("\x00", "")
+    except ValueError:
+        return ""
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """The request's body; None if it is longer than any message of ours."""
+    body: bytes = b""
+    while True:
+        event: Any = await receive()
+        if event["type"] == "http.disconnect":
+            return None
+        body += event.get("body", b"")
+        if len(body) > LONGEST:
+            return None
+        if not event.get("more_body"):
+            return body

@@ -1,0 +1,254 @@
+"""Sites over HTTP: on their own domains by Host, and as preview under /s/{site}; all from memory."""
+
+import asyncio
+import re
+from datetime import date
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
+
+import structlog
+from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Receive, Scope, Send
+
+from hub.jobs.domains import CHALLENGE, challenge
+from hub.runtime.runtime import Runtime
+from hub.sites import pages as site_pages
+from hub.sites.beacon import BEACON, Beacon
+from hub.sites.images import Images
+from hub.sites.pages import LEGAL, Page
+from hub.sites.variant_choice import choose
+from hub.sites.visits import Visits
+from storage.catalogue import site_snapshot
+from storage.catalogue.site_snapshot import Look, Served, Serving
+from storage.db import config_version
+
+REFRESH_SECONDS = 0.3
+_CLICK = re.compile(r"[0-9A-Za-z]{1,32}")
+_HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
+_PRIVATE = (".local", ".localhost", ".internal", ".lan", ".home.arpa")
+_log = structlog.get_logger()
+
+
+class Sites:
+    """Every site of the deployment in memory, renewed within a second of a change in any process."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self._own_host = (urlsplit(runtime.settings.public_url).hostname or "").lower()
+        self._secure = runtime.settings.public_url.startswith("https:")
+        self._by_host: dict[str, Served] = {}
+        self._by_code: dict[str, Served] = {}
+        self._known: frozenset[str] = frozenset()
+        self._moved: dict[str, str] = {}
+        self._pages: dict[tuple[Any, ...], Page] = {}
+        self._seen = -1
+        self._turn = asyncio.Lock()  # a slow look must not put older pages over newer ones
+        self.visits = Visits(runtime)
+        self.beacon = Beacon(runtime)
+        self.images = Images(runtime)
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        await self.refresh()
+        self.visits.start()
+        self.beacon.start()
+        self._task = asyncio.create_task(self._watch())
+
+    async def stop(self) -> None:
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            await self.visits.stop()
+            await self.beacon.stop()
+
+    async def refresh(self) -> None:
+        """Load all sites again if anything configured has changed since."""
+        async with self._turn, self.runtime.database.read() as tx:
+            seen = await config_version.seen(tx)
+            if seen != self._seen:
+                self._take(await site_snapshot.load(tx))
+                self._seen = seen
+
+    def _take(self, found: Serving) -> None:
+        by_code: dict[str, Served] = {}
+        for site in found.sites:
+            by_code.setdefault(site.code, site)
+        published = (site for site in found.sites if site.status == "published")
+        self._by_host = {host: site for site in published for host in site.hosts}
+        self._by_code, self._known, self._moved, self._pages = by_code, found.known, found.moved, {}
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(REFRESH_SECONDS)
+            try:
+                await self.refresh()
+            except Exception as error:  # the pages in memory go on being served
+                _log.warning("sites could not be refreshed", error=repr(error))
+                await asyncio.sleep(1)
+
+    def owns(self, scope: Scope) -> bool:
+        """Whether a request is for a site by its Host: a team's domain, or a name that is nobody's (a neutral 404).
+
+        The hub itself answers under its public address, on IP addresses, and on names of a private network.
+        """
+        host = host_of(scope)
+        if host is None or host in self._known:
+            return True
+        private = "." not in host or host.endswith(_PRIVATE) or _is_address(host)
+        return not (private or host == self._own_host)
+
+    async def ask(self, domain: str) -> bool:
+        """Whether a certificate may be had for a name: it is a team's domain, or the hub's own. No network here."""
+        name = normal_host(domain)
+        return bool(name) and (name in self._known or (name == self._own_host and not _is_address(name)))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method = scope["method"]  # type: ignore[typeddict-item]
+        if scope["path"].startswith("/i/") and method in {"GET", "HEAD"}:
+            await self._picture(scope, send)
+            return
+        if await self._settled_elsewhere(scope, send):
+            return
+        site, base, name = self._place(scope)
+        if method == "POST" and name == BEACON and site is not None:
+            await _send(send, await self.beacon.take(scope, receive, site), [], b"")
+        elif method not in {"GET", "HEAD"}:
+            await _send(send, 405, [(b"allow", b"GET, HEAD")], b"")
+        elif site is None:
+            await _answer(send, site_pages.nothing_page(), scope, "", [])
+        else:
+            await self._show(scope, send, site, base, name)
+
+    async def _picture(self, scope: Scope, send: Send) -> None:
+        """A picture, under every name that is ours; a name that is nobody's has none."""
+        ours = host_of(scope) in self._known or not self.owns(scope)
+        page = await self.images.page(scope["path"]) if ours else None
+        if page is None:
+            await _answer(send, site_pages.nothing_page(), scope, "", [])
+            return
+        headers = [*page.headers, (b"content-length", str(len(page.plain)).encode())]
+        await _send(send, 200, headers, b"" if scope["method"] == "HEAD" else page.plain)  # type: ignore[typeddict-item]
+
+    async def _show(self, scope: Scope, send: Send, site: Served, base: str, name: str) -> None:
+        if not base and name in ("robots.txt", "sitemap.xml"):
+            await _answer(send, site_pages.for_crawlers(name, host_of(scope) or ""), scope, "", [])
+            return
+        click = _click(scope)
+        look = site.looks[0]
+        cookies: list[tuple[bytes, bytes]] = []
+        if not name:
+            forced = _asked_look(scope) if base else ""
+            look, cookies = choose(scope, site, click, forced=forced, ident=self._ident, secure=self._secure)
+            if site.status != "draft":
+                self.visits.add(scope, site, click)
+        await _answer(send, self._page(site, look, name, base), scope, click, cookies)
+
+    def _ident(self, scope: Scope) -> tuple[str, bool]:
+        """Something that stays with a visitor without a cookie, and whether it is a machine."""
+        clicks = self.runtime.state.get("clicks")
+        if clicks is None:
+            return "", False
+        client = clicks.client(scope)
+        return f"{client.address} {client.agent.text}", bool(client.bot)
+
+    async def _settled_elsewhere(self, scope: Scope, send: Send) -> bool:
+        """Whether the request was for what a domain answers whatever its site: our proof of it, or where it moved."""
+        path, host = scope["path"], host_of(scope) or ""
+        if path.startswith(CHALLENGE) and host in self._known:
+            await _send(send, 200, [(b"content-type", b"text/plain")], challenge(self.runtime, host).encode())
+            return True
+        if host in self._moved and not path.startswith("/s/"):
+            query = scope["query_string"]
+            target = f"https://{self._moved[host]}".encode() + quote(path).encode() + (b"?" + query if query else b"")
+            await _send(send, 302, [(b"location", target), (b"cache-control", b"no-store")], b"")
+            return True
+        return False
+
+    def _place(self, scope: Scope) -> tuple[Served | None, str, str]:
+        """The site that a request is for, what stands before its paths, and the page's name."""
+        path = scope["path"]
+        if path.startswith("/s/"):
+            code, _, rest = path[3:].partition("/")
+            return self._by_code.get(code.lower()), f"/s/{code.lower()}", rest.rstrip("/")
+        return self._by_host.get(host_of(scope) or ""), "", path[1:].rstrip("/")
+
+    def _page(self, site: Served, look: Look, name: str, base: str) -> Page:
+        today = self.runtime.clock().astimezone(self.runtime.deployment.zone).date()
+        key = (site.id, look.code, name if name in ("", *LEGAL) else None, base, today.month)
+        if key not in self._pages:
+            self._pages[key] = _rendered(site, look, name, base=base, today=today)
+        return self._pages[key]
+
+
+def _rendered(site: Served, look: Look, name: str, *, base: str, today: date) -> Page:
+    preview = bool(base)
+    if not name:
+        return site_pages.look_page(site, look, base=base, preview=preview, today=today)
+    if name in LEGAL:
+        return site_pages.legal_page(site, look, name, base=base, preview=preview, today=today)
+    return site_pages.missing_page(site, look, base=base, today=today)
+
+
+def host_of(scope: Scope) -> str | None:
+    """The request's host name as we write it; empty without one, None for what no honest browser sends."""
+    given = {value for name, value in scope["headers"] if name == b"host"}
+    if len(given) != 1:
+        return "" if not given else None
+    return normal_host(given.pop().decode("latin-1"))
+
+
+def normal_host(text: str) -> str | None:
+    """Lower case, without port and trailing dot, IDNA letters in ASCII; None for what is no host name."""
+    host = text.strip().lower()
+    if host.startswith("["):
+        return host.partition("]")[0][1:]
+    host = re.sub(r":\d{1,5}$", "", host).removesuffix(".")
+    if not host.isascii():
+        try:
+            host = host.encode("idna").decode()
+        except UnicodeError:
+            return None
+    return host if _HOST.fullmatch(host) and ".." not in host else None
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _accepts_gzip(scope: Scope) -> bool:
+    return any(name == b"accept-encoding" and b"gzip" in value for name, value in scope["headers"])
+
+
+def _click(scope: Scope) -> str:
+    """The click id that the page was opened with; empty if there is none."""
+    query = scope["query_string"]
+    if b"click=" not in query:
+        return ""
+    given = parse_qs(query[:2000].decode("latin-1")).get("click", [""])[0]
+    return given if _CLICK.fullmatch(given) else ""
+
+
+def _asked_look(scope: Scope) -> str:
+    """A variant asked for by name (`?look=b`), for the team to look at."""
+    query = scope["query_string"]
+    return parse_qs(query[:2000].decode("latin-1")).get("look", [""])[0] if b"look=" in query else ""
+
+
+async def _answer(send: Send, page: Page, scope: Scope, click: str, cookies: list[tuple[bytes, bytes]]) -> None:
+    zipped = not click and _accepts_gzip(scope)
+    body = page.zipped if zipped else page.body(click)
+    headers = [*page.headers, *cookies, (b"content-length", str(len(body)).encode())]
+    if zipped:
+        headers.append((b"content-encoding", b"gzip"))
+    await _send(send, page.status, headers, b"" if scope["method"] == "HEAD" else body)  # type: ignore[typeddict-item]
+
+
+async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    start: HTTPResponseStartEvent = {"type": "http.response.start", "status": status, "headers": headers}
+    ending: HTTPResponseBodyEvent = {"type": "http.response.body", "body": body, "more_body": False}
+    await send(start)
+    await send(ending)

@@ -1,0 +1,207 @@
+"""Pages of a site: rendered once per look, kept as bytes, filled with the visitor's click id when sent."""
+
+import gzip
+import hashlib
+import secrets
+from base64 import b64encode
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from hub.sites import texts
+from storage.catalogue.markets import market
+from storage.catalogue.site_snapshot import Look, Served
+
+FOLDER = Path(__file__).parent / "templates"
+LEGAL = ("terms", "privacy", "responsible-gambling")
+#: Stands in links where the query with the visitor's click id begins; random, so that no team's text can hold it.
+_MARK = f"mark{secrets.token_hex(12)}"
+
+Header = tuple[bytes, bytes]
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """A page ready to be sent. `parts` are joined by what outgoing links need where their query begins."""
+
+    status: int
+    headers: tuple[Header, ...]
+    parts: tuple[bytes, ...]
+    plain: bytes
+    zipped: bytes
+    varied: bool = False  # outgoing links name their variant
+
+    def body(self, click: str) -> bytes:
+        """The page for a visitor who came with a click id, or without one."""
+        if not click:
+            return self.plain
+        return f"?click={click}{'&amp;' if self.varied else ''}".encode().join(self.parts)
+
+
+def look_page(site: Served, look: Look, *, base: str, preview: bool, today: date) -> Page:
+    """The site's own page. `base` stands before its links: empty on its domain, `/s/{code}` as preview."""
+    found = _values(site, look, base=base, preview=preview, today=today)
+    script = "" if site.status == "draft" else _script()
+    return _render(f"{look.theme}.html", found, robots=not preview, images=_origins(look), script=script)
+
+
+def legal_page(site: Served, look: Look, name: str, *, base: str, preview: bool, today: date) -> Page:
+    """Terms, privacy or responsible gambling."""
+    found = _values(site, look, base=base, preview=preview, today=today)
+    return _render("legal.html", {**found, "page": name}, robots=not preview)
+
+
+def missing_page(site: Served, look: Look, *, base: str, today: date) -> Page:
+    found = _values(site, look, base=base, preview=False, today=today)
+    return _render("missing.html", found, robots=False, status=404)
+
+
+@cache
+def for_crawlers(name: str, host: str) -> Page:
+    """robots.txt and sitemap.xml of a live domain: the page and its legal ones, not the links to offers."""
+    if name == "robots.txt":
+        text, kind = f"User-agent: *\nDisallow: /go/\nSitemap: https://{host}/sitemap.xml\n", b"text/plain"
+    else:
+        urls = "".join(f"<url><loc>https://{host}/{one}</loc></url>" for one in ("", *LEGAL))
+        text = f'<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">{urls}</urlset>'
+        kind = b"application/xml"
+    body = text.encode()
+    headers = (b"content-type", kind + b"; charset=utf-8"), (b"cache-control", b"max-age=3600")
+    return Page(status=200, headers=headers, parts=(body,), plain=body, zipped=gzip.compress(body, 9, mtime=0))
+
+
+@cache
+def nothing_page() -> Page:
+    """What a host answers that is nobody's: it must not tell whose server this is."""
+    return _page(
+        "<!doctype html><html lang=en><meta charset=utf-8><title>Not found</title><p>Not found</p></html>",
+        status=404, robots=False, sources="default-src 'none'",
+    )  # fmt: skip
+
+
+def _values(site: Served, look: Look, *, base: str, preview: bool, today: date) -> dict[str, Any]:
+    words = texts.texts(texts.language_of(site.locale))
+    rules, lang = market(site.market), texts.written_in(site.locale)
+    names = {
+        "site": site.name, "age": rules.age, "country": texts.country(site.market, site.locale),
+        "month": texts.month(today, site.locale), "authority": rules.authority,
+        "operator": look.texts.get("operator", ""), "contact": look.texts.get("contact", ""),
+    }  # fmt: skip
+    first = look.cards[0] if look.cards else None
+    variant = f"v={look.code}" if len(site.looks) > 1 else ""
+    names |= {"casino": first.casino if first else site.name, "bonus": (first and first.bonus) or words["bonus"]}
+    return {
+        "site": site, "look": look, "t": words, "names": names, "market": rules, "lang": lang, "base": base,
+        "dir": "rtl" if lang in texts.RIGHT_TO_LEFT else "ltr", "preview": preview, "legal": LEGAL,
+        "headline": look.texts.get("headline") or words["headline"][look.theme].format(**names),
+        "intro": look.texts.get("intro") or words["intro"][look.theme], "faq": look.texts.get("faq") or words["faq"],
+        "ticks": words["ticks"] if all(card.licence and card.terms_url for card in look.cards) else words["ticks"][2:],
+        "href": lambda card, place: f"/go/{site.code}/{card.offer_code}{_MARK}{variant}",
+    }  # fmt: skip
+
+
+def _render(
+    template: str,
+    values: dict[str, Any],
+    *,
+    robots: bool,
+    status: int = 200,
+    images: tuple[str, ...] = (),
+    script: str = "",
+) -> Page:
+    style = _style(values["look"].theme)
+    html = _environment().get_template(template).render(**values, style=style, script=script)
+    sources = (
+        f"default-src 'none'; style-src 'sha256-{_digest(style)}'; img-src {' '.join(('data:', *images))}; "
+        + (f"script-src 'sha256-{_digest(script)}'; connect-src 'self'; " if script else "")
+        + "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    varied = len(values["site"].looks) > 1
+    return _page(html, status=status, robots=robots, sources=sources, lang=values["lang"], varied=varied)
+
+
+def _page(html: str, *, status: int, robots: bool, sources: str, lang: str = "en", varied: bool = False) -> Page:
+    parts = tuple(part.encode() for part in html.split(_MARK))
+    plain = (b"?" if varied else b"").join(parts)
+    headers = [
+        (b"content-type", b"text/html; charset=utf-8"),
+        (b"cache-control", b"no-cache, private"),
+        (b"content-security-policy", sources.encode("ascii", "ignore")),
+        (b"content-language", lang.encode()),
+        (b"x-content-type-options", b"nosniff"),
+        (b"referrer-policy", b"strict-origin-when-cross-origin"),
+        (b"vary", b"accept-encoding"),
+    ]
+    if not robots:
+        headers.append((b"x-robots-tag", b"noindex, nofollow"))
+    return Page(
+        status=status,
+        headers=tuple(headers),
+        parts=parts,
+        plain=plain,
+        varied=varied,
+        zipped=gzip.compress(plain, 9, mtime=0),
+    )
+
+
+@cache
+def _environment() -> Environment:
+    found = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= {"initials": initials, "hue": hue, "telephone": telephone, "fill": _fill}
+    return found
+
+
+@cache
+def _style(theme: str) -> str:
+    """Base and theme CSS in one, without the whitespace nobody needs."""
+    lines = [(FOLDER / "css" / f"{name}.css").read_text(encoding="utf-8") for name in ("base", theme)]
+    return "".join(line.strip() for text in lines for line in text.splitlines())
+
+
+@cache
+def _script() -> str:
+    """The beacon: what a visitor did on the page, told without cookies, and not at all if they object."""
+    return "".join((FOLDER / "beacon.js").read_text(encoding="utf-8").splitlines())
+
+
+def _digest(text: str) -> str:
+    return b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _origins(look: Look) -> tuple[str, ...]:
+    """Where pictures come from: ourselves, and the hosts of linked logos, the only other ones a page may touch."""
+    parts = [urlsplit(card.logo) for card in look.cards if card.logo]
+    hosts = {f"{part.scheme}://{part.netloc}" for part in parts if part.netloc and part.netloc.isascii()}
+    own = any(not part.netloc for part in parts) or "image" in look.texts
+    return (*(("'self'",) if own else ()), *sorted(hosts))
+
+
+def _fill(text: str, names: dict[str, Any], **more: Any) -> str:
+    return text.format(**{**names, **more})
+
+
+def initials(name: str) -> str:
+    """Two letters for a casino without a logo."""
+    words = [word for word in name.split() if word[:1].isalnum()]
+    letters = words[0][:1] + words[1][:1] if len(words) > 1 else name.strip()[:2]
+    return letters.upper() or "?"
+
+
+def hue(name: str) -> int:
+    """One of eight colours that stays with a name."""
+    return hashlib.sha256(name.encode()).digest()[0] % 8
+
+
+def telephone(number: str) -> str:
+    """A number as `tel:` wants it."""
+    return "".join(one for one in number if one.isdigit() or one == "+")

@@ -1,0 +1,109 @@
+"""One HTTP route per bot command, made from the commands themselves."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+from litestar import HttpMethod, Request, Response, route
+from litestar.handlers import HTTPRouteHandler
+from litestar.response import Stream
+
+from bot.core.command import COMMANDS, Command, run
+from bot.core.context import Actor, Context
+from hub.runtime.runtime import Runtime
+from hub.web.problems import API, from_error, problem
+from storage.ledger.errors import CasinoFluxError, Refused
+from storage.ledger.reports.report_pages import PagedReport
+from storage.people import tokens
+
+MAX_BODY = 20_000_000  # a CSV of a year's spend fits
+
+
+def command_routes(runtime: Runtime) -> list[HTTPRouteHandler]:
+    """A handler per command: POST with JSON, and GET with a query for those that only read."""
+    return [_route(runtime, one) for one in COMMANDS.values()]
+
+
+def _route(runtime: Runtime, found: Command) -> HTTPRouteHandler:
+    methods = [HttpMethod.POST] + ([HttpMethod.GET] if found.reads and not found.changes else [])
+
+    async def handle(request: Request[Any, Any, Any]) -> Response[Any]:
+        return await answer(runtime, found, request)
+
+    paths = [f"{API}{name.replace(' ', '/')}" for name in (found.name, *found.aliases)]
+    return route(
+        paths,
+        http_method=methods,
+        status_code=200,
+        name=found.name,
+        include_in_schema=False,
+        request_max_body_size=MAX_BODY,
+    )(handle)
+
+
+async def answer(runtime: Runtime, found: Command, request: Request[Any, Any, Any]) -> Response[Any]:
+    """Who asks, what, and the result as JSON."""
+    actor = await _actor(runtime, request)
+    if actor is None:
+        told = "send an API token: Authorization: Bearer <token>; an owner makes one with token create"
+        return problem(401, told, headers={"www-authenticate": "Bearer"})
+    try:
+        arguments = await _arguments(request)
+        asking = context(runtime, actor)
+        asking.encodes = True
+        result = (await run(found, arguments, asking)).result
+    except CasinoFluxError as error:
+        subject = found.positional[0] if found.positional and not found.name.endswith((" add", " create")) else None
+        return from_error(error, subject=subject)
+    if isinstance(result, PagedReport):
+        return _pieces(list(result.json()))
+    return Response(msgspec.json.encode(result), media_type="application/json")
+
+
+def _pieces(parts: list[bytes]) -> Stream:
+    """JSON sent piece by piece: a year's report is 50 MB, which need not be in memory once more."""
+
+    async def send() -> AsyncIterator[bytes]:
+        for part in parts:
+            yield part
+
+    length = {"content-length": str(sum(map(len, parts)))}
+    return Stream(send(), media_type="application/json", headers=length)
+
+
+def context(runtime: Runtime, actor: Actor) -> Context:
+    return Context(
+        database=runtime.database, deployment=runtime.deployment, actor=actor, face="api", ports=runtime.ports,
+        box=runtime.box, clock=runtime.clock,
+    )  # fmt: skip
+
+
+async def _actor(runtime: Runtime, request: Request[Any, Any, Any]) -> Actor | None:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        return None
+    async with runtime.database.read() as tx:
+        holder = await tokens.holder(tx, token.strip())
+    return None if holder is None else Actor(team_id=holder.team_id, name=holder.name, role=holder.role)
+
+
+async def _arguments(request: Request[Any, Any, Any]) -> dict[str, Any]:
+    if request.method == "GET":
+        return _query(request.query_params.multi_items())
+    body = await request.body()
+    if not body.strip():
+        return _query(request.query_params.multi_items())
+    try:
+        given = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Refused(f"the body is not JSON ({error}): send an object of arguments", field="body") from None
+    if not isinstance(given, dict):
+        raise Refused("the body is JSON, but not an object of arguments", field="body")
+    return given
+
+
+def _query(pairs: Any) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    for name, value in pairs:
+        given[name] = f"{given[name]},{value}" if name in given else value
+    return given

@@ -1,0 +1,123 @@
+"""The one place where the parts are joined."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+from litestar import Litestar, Response, get
+from litestar.exceptions import HTTPException
+from litestar.types import ControllerRouterHandler
+
+import bot.commands  # noqa: F401  registers every command
+from hub.clicks.handler import Clicks
+from hub.cockpit import handler
+from hub.jobs import sync
+from hub.jobs.scheduler import Jobs
+from hub.jobs.timetable import TIMETABLE
+from hub.postbacks.handler import Postbacks
+from hub.runtime import boot
+from hub.runtime.ports import HubPorts
+from hub.runtime.runtime import Runtime
+from hub.runtime.settings import Settings
+from hub.sites.handler import Sites
+from hub.web import api, health, openapi, problems
+from hub.web.chats import Chats
+from storage.ledger.errors import CasinoFluxError
+
+log = structlog.get_logger()
+
+ROLES = ("hub", "jobs", "bots")
+
+
+class Hub(Litestar):
+    """Litestar with the hot paths answered before its router."""
+
+    runtime: Runtime
+    clicks: Clicks
+    postbacks: Postbacks
+    sites: Sites
+
+    def take(self, scope: Any, send: Any) -> bool:
+        """Clicks and bodiless postbacks, answered without a task (hub.web.listener); False for anything else."""
+        return self.clicks.take(scope, send) or self.postbacks.take(scope, send)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            path = scope["path"]
+            if path.startswith(("/c/", "/go/")):
+                await self.clicks(scope, receive, send)
+                return
+            if path.startswith("/postback/"):
+                await self.postbacks(scope, receive, send)
+                return
+            if path.startswith(("/s/", "/i/")) or self.sites.owns(scope):
+                await self.sites(scope, receive, send)
+                return
+        await super().__call__(scope, receive, send)
+
+
+def create_app(settings: Settings, *, only: str | None = None) -> Hub:
+    """The whole application, or one of its roles: `hub` (HTTP), `jobs` (timetable), `bots` (polling, sockets)."""
+    ports = HubPorts(settings)
+    runtime = boot.new_runtime(settings, ports)
+    clicks, postbacks, sites = Clicks(runtime), Postbacks(runtime), Sites(runtime)
+    chats = Chats(runtime, polling=only in {None, "bots"})
+    runtime.state |= {"clicks": clicks, "postbacks": postbacks, "sites": sites, "chats": chats}
+    ports.listeners += [clicks.refresh, postbacks.refresh, sites.refresh]
+    parts: list[Any] = [clicks, postbacks, sites, chats]
+    if only in {None, "jobs"}:
+        parts += [sync.of(runtime), Jobs(runtime, TIMETABLE)]
+
+    @asynccontextmanager
+    async def lifespan(_app: Litestar) -> AsyncIterator[None]:
+        await boot.prepare(runtime)
+        await boot.recover(runtime)
+        started: list[Any] = []
+        try:
+            for part in parts:
+                await part.start()
+                started.append(part)
+            yield
+        finally:
+            for part in reversed(started):
+                await _stop(part)
+            await runtime.database.close()
+
+    app = Hub(
+        route_handlers=_handlers(runtime, chats, sites),
+        lifespan=[lifespan],
+        exception_handlers={
+            HTTPException: problems.on_http_error,
+            CasinoFluxError: problems.on_known_error,
+            Exception: problems.on_any_error,
+        },
+        openapi_config=None,
+        logging_config=None,
+    )
+    app.runtime, app.clicks, app.postbacks, app.sites = runtime, clicks, postbacks, sites
+    return app
+
+
+async def _stop(part: Any) -> None:
+    """One part that cannot be stopped (the database is away) must not keep the others from putting their work down."""
+    try:
+        await part.stop()
+    except Exception as error:
+        log.error("a part could not be stopped", part=type(part).__name__, error=type(error).__name__, exc_info=error)
+
+
+def _handlers(runtime: Runtime, chats: Chats, sites: Sites) -> list[ControllerRouterHandler]:
+    @get("/schema/openapi.json", sync_to_thread=False)
+    def schema() -> Response[bytes]:
+        return Response(openapi.document(runtime.settings.public_url), media_type="application/json")
+
+    @get("/tls/ask")
+    async def tls_ask(domain: str = "") -> Response[str]:
+        known = await sites.ask(domain)
+        return Response("ours" if known else "unknown", status_code=200 if known else 404, media_type="text/plain")
+
+    return [
+        *health.health_routes(runtime), schema, tls_ask,
+        *api.command_routes(runtime), *handler.cockpit_routes(runtime), *chats.handlers,
+    ]  # fmt: skip

@@ -1,0 +1,69 @@
+"""Liveness, readiness, Prometheus."""
+
+from typing import Any
+
+import msgspec
+from litestar import HttpMethod, Response, get, route
+from litestar.handlers import HTTPRouteHandler
+from sqlalchemy import func, select, text
+
+from hub.runtime.runtime import Runtime
+from storage.tables import faults
+
+_ASKED = [HttpMethod.GET, HttpMethod.HEAD]
+
+
+def health_routes(runtime: Runtime) -> list[HTTPRouteHandler]:
+    """`/healthz`, `/readyz`, `/metrics`."""
+
+    @route("/healthz", http_method=_ASKED, include_in_schema=False)
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @route("/readyz", http_method=_ASKED, include_in_schema=False)
+    async def readyz() -> Response[bytes]:
+        """200 while the database can be read and clicks go straight into it, not to the spool."""
+        facts = {"database": await _database(runtime), **_clicks(runtime)}
+        ready = facts["database"] == "ok" and not facts.get("spooled")
+        body = msgspec.json.encode({"status": "ok" if ready else "degraded", **facts})
+        return Response(body, status_code=200 if ready else 503, media_type="application/json")
+
+    @get("/metrics", include_in_schema=False)
+    async def metrics() -> Response[bytes]:
+        from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+
+        registry = CollectorRegistry()
+        for name, value in _clicks(runtime).items():
+            if isinstance(value, int | float):
+                Gauge(f"casinoflux_{name}", name.replace("_", " "), registry=registry).set(value)
+        counted = Gauge("casinoflux_faults", "requests with a fault, by its kind", ["kind"], registry=registry)
+        for kind, n in (await _faults(runtime)).items():
+            counted.labels(kind).set(n)
+        # Litestar says the charset itself.
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST.partition("; charset")[0])
+
+    return [healthz, readyz, metrics]
+
+
+async def _database(runtime: Runtime) -> str:
+    try:
+        async with runtime.database.read() as tx:
+            await tx.execute(text("SELECT n FROM changes"))
+    except Exception as error:
+        return f"cannot be read ({type(error).__name__})"
+    return "ok"
+
+
+async def _faults(runtime: Runtime) -> dict[str, int]:
+    """Unknown codes, cut queries, unreplaced macros so far; nothing while the database is away."""
+    query = select(faults.c.kind, func.sum(faults.c.n)).group_by(faults.c.kind)
+    try:
+        async with runtime.database.read() as tx:
+            return {kind: int(n) for kind, n in await tx.execute(query)}
+    except Exception:
+        return {}
+
+
+def _clicks(runtime: Runtime) -> dict[str, Any]:
+    clicks = runtime.state.get("clicks")
+    return dict(clicks.health()) if clicks else {}

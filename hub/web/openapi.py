@@ -1,0 +1,69 @@
+"""OpenAPI 3.1 of the command routes, from the commands' structs."""
+
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from bot.core.command import COMMANDS, Command
+from hub.web.problems import Problem
+
+_REF = "#/components/schemas/{name}"
+
+
+@cache
+def document(public_url: str) -> bytes:
+    """The whole description as JSON, made when first asked for; required fields are marked as such."""
+    types = {Problem, *(one.takes for one in COMMANDS.values()), *(one.gives for one in COMMANDS.values())}
+    ordered = sorted(types, key=str)
+    schemas, components = msgspec.json.schema_components(ordered, ref_template=_REF, schema_hook=lambda _: {})
+    by_type = dict(zip(ordered, schemas, strict=True))
+    described = {
+        "openapi": "3.1.0",
+        "info": {"title": "CasinoFlux", "version": "1", "description": "Every chat command, over HTTP."},
+        "servers": [{"url": public_url}],
+        "security": [{"token": []}],
+        "paths": {f"/api/v1/{one.path}": _path(one, by_type) for one in COMMANDS.values()},
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+    return msgspec.json.encode(described)
+
+
+def _path(one: Command, by_type: dict[Any, Any]) -> dict[str, Any]:
+    operations = {"post": _operation(one, by_type)}
+    if one.reads and not one.changes:
+        get = _operation(one, by_type)
+        del get["requestBody"]
+        operations["get"] = get | {"operationId": one.path + "/get", "parameters": _parameters(one)}
+    return operations
+
+
+def _operation(one: Command, by_type: dict[Any, Any]) -> dict[str, Any]:
+    problems = {"content": {"application/problem+json": {"schema": by_type[Problem]}}}
+    return {
+        "operationId": one.path,
+        "summary": one.summary,
+        "tags": [one.noun],
+        "requestBody": {"content": {"application/json": {"schema": by_type[one.takes]}}},
+        "responses": {
+            "200": {"description": "done", "content": {"application/json": {"schema": by_type[one.gives]}}},
+            **{code: {"description": text} | problems for code, text in _ERRORS.items()},
+        },
+    }
+
+
+_ERRORS = {"400": "a field is wrong", "401": "no valid token", "403": "the role does not allow it", "404": "not found"}
+
+
+def _parameters(one: Command) -> list[dict[str, Any]]:
+    schema: dict[str, Any] = msgspec.json.schema(one.takes, schema_hook=lambda _: {})
+    definition = next(iter(schema["$defs"].values())) if "$defs" in schema and "$ref" in schema else schema
+    required = set(definition.get("required", ()))
+    return [
+        {"name": name, "in": "query", "required": name in required, "schema": {"type": "string"},
+         "description": field.get("description", "")}
+        for name, field in definition.get("properties", {}).items()
+    ]  # fmt: skip

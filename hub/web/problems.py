@@ -1,0 +1,91 @@
+"""Errors over HTTP: application/problem+json (RFC 9457) with the field at fault."""
+
+from typing import Any
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from bot.core.command import unknown
+from storage.db.engine import locked
+from storage.ledger.errors import CasinoFluxError, ConnectorError, Forbidden, Missing, Refused
+
+log = structlog.get_logger()
+
+API = "/api/v1/"
+
+_TITLES = {
+    400: "Bad request", 401: "Unauthorized", 403: "Forbidden", 404: "Not found", 405: "Method not allowed",
+    409: "Conflict", 413: "Too large", 415: "Unsupported media type", 429: "Too many requests",
+    500: "Internal error", 502: "Bad gateway", 503: "Unavailable",
+}  # fmt: skip
+
+
+class Problem(msgspec.Struct, omit_defaults=True):
+    """`detail` says what to do; `field` names the argument at fault, if one is."""
+
+    title: str
+    status: int
+    detail: str
+    field: str | None = None
+
+
+def problem(
+    status: int, detail: str, field: str | None = None, headers: dict[str, str] | None = None
+) -> Response[bytes]:
+    body = msgspec.json.encode(Problem(_TITLES.get(status, "Error"), status, detail, field))
+    return Response(body, status_code=status, media_type="application/problem+json", headers=headers)
+
+
+def from_error(error: CasinoFluxError, *, subject: str | None = None) -> Response[bytes]:
+    """The answer to an error meant for people. A missing `subject` (what the call is about) is a 404."""
+    if isinstance(error, Missing) and error.field == subject:
+        return problem(404, str(error), error.field)
+    if isinstance(error, Refused):
+        return problem(400, str(error), error.field)
+    if isinstance(error, Forbidden):
+        return problem(403, str(error))
+    if isinstance(error, ConnectorError):
+        return problem(400 if error.permanent else 502, str(error))
+    return problem(400, str(error))
+
+
+def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    return problem(error.status_code, _detail(request, error), headers=error.headers)
+
+
+def _detail(request: Request[Any, Any, Any], error: HTTPException) -> str:
+    """Of a command that does not exist the nearest one; of one that changes something, that it is POSTed."""
+    path = request.url.path
+    if not path.startswith(API):
+        return error.detail
+    words = path.removeprefix(API).strip("/").lower().split("/")
+    if error.status_code == 404:
+        return unknown(" ".join(words), words if words[0] else [])
+    if error.status_code == 405:
+        return f"{' '.join(words)!r} changes something: send POST with JSON"
+    return error.detail
+
+
+def on_known_error(_request: Request[Any, Any, Any], error: CasinoFluxError) -> Response[bytes]:
+    return from_error(error)
+
+
+def database_away(error: BaseException) -> bool:
+    """Whether the database could not be reached, or somebody else has it locked."""
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or locked(error) or (error.orig is not None and database_away(error.orig))
+    named = type(error).__name__ in {"CannotConnectNowError", "ConnectionDoesNotExistError", "AdminShutdownError"}
+    return isinstance(error, ConnectionError | FileNotFoundError | PoolTimeout) or named
+
+
+def on_any_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Nothing of the error itself is shown: it may hold what is nobody's business."""
+    if database_away(error):
+        log.warning("request needs the database", path=request.url.path, error=type(error).__name__)
+        return problem(503, "the database does not answer: try again in a moment", headers={"retry-after": "5"})
+    log.error("request failed", path=request.url.path, error=type(error).__name__, exc_info=error)
+    return problem(500, "something went wrong on our side; the log has the details")

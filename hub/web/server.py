@@ -1,0 +1,84 @@
+"""One serving process: granian inside our own event loop, so that one process is all there is."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import threading
+
+from hub.runtime import gc_tuning
+from hub.runtime.settings import Settings
+from hub.web.app import create_app
+from hub.web.listener import Listener
+from storage.db.engine import Database
+from storage.db.schema import HEAD, current
+from storage.ledger.errors import CasinoFluxError
+
+_LEAVING = 3.0  # seconds the interpreter is given to end by itself
+
+
+async def serve(settings: Settings, *, host: str, port: int, only: str | None = None, announce: bool = True) -> None:
+    """Serve until SIGTERM or SIGINT, then drain: open requests are answered, batches committed."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for one in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(one, stopping.set)
+    await upgrade_apart(settings)
+    app = create_app(settings, only=only)
+    async with app.lifespan():
+        gc_tuning.settle_down()
+        if only in {"jobs", "bots"}:
+            await stopping.wait()
+        else:
+            await _listen(Listener(app, host=host, port=port), stopping, f"http://{host}:{port}" if announce else "")
+    leave_soon()
+
+
+async def _listen(listener: Listener, stopping: asyncio.Event, announced: str) -> None:
+    """Raises CasinoFluxError if the server ends without being asked to."""
+    serving = asyncio.create_task(listener.serve())
+    if announced:
+        print(f"CasinoFlux listens on {announced}", flush=True)  # noqa: T201
+    await asyncio.wait({serving, asyncio.create_task(stopping.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    if not stopping.is_set():
+        raise CasinoFluxError("the HTTP server ended by itself: see the log above")
+    listener.stop()
+    await asyncio.wait({serving}, timeout=10)
+
+
+def leave_soon() -> None:
+    """Everything is stored: a database driver's thread that a broken-off read left behind must not keep us here."""
+    leaving = threading.Timer(_LEAVING, os._exit, (0,))
+    leaving.daemon = True
+    leaving.start()
+
+
+async def upgrade_apart(settings: Settings) -> None:
+    """Upgrade the schema in a process of its own: Alembic's 12 MB would stay with this one. Raises CasinoFluxError."""
+    database = Database(settings.database_url)
+    try:
+        if await current(database) == HEAD:
+            return
+    finally:
+        await database.close()
+    environment = os.environ | {"CASINOFLUX_DATABASE_URL": settings.database_url}
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "hub", "db", "upgrade", env=environment, stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    _, told = await child.communicate()
+    if child.returncode:
+        lines = told.decode(errors="replace").strip().splitlines() or ["the schema could not be upgraded"]
+        raise CasinoFluxError(lines[-1].removeprefix("casinoflux: "))
+
+
+def check_port(host: str, port: int) -> None:
+    """granian shares ports (SO_REUSEPORT), so a port in use would go unnoticed. Raises CasinoFluxError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise CasinoFluxError(f"cannot listen on {host}:{port} ({error.strerror}): choose another --port") from None

@@ -1,0 +1,113 @@
+"""Campaigns: what a tracking link leads to, and since when."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.catalogue.entities import codes
+from storage.db import touch_marks
+from storage.tables import campaign_offer_spans, campaign_offers, campaigns, offers, sites, sources
+
+
+class Campaign(msgspec.Struct, frozen=True, kw_only=True):
+    """A campaign as every face shows it. `cost` is in micro-units per click, `url` the tracking link."""
+
+    id: int
+    name: str
+    code: str
+    url: str
+    site: str | None
+    source: str | None
+    offers: list[str]  # code:weight
+    fallback_url: str | None
+    cost_model: str
+    cost: int | None
+    currency: str | None
+    rules: list[Any]
+    binding: bool
+    direct: bool
+    status: str
+
+
+async def add(
+    tx: AsyncConnection, *, team_id: int, now: datetime, values: dict[str, Any], weights: dict[int, int]
+) -> int:
+    """Store a campaign with its offers in order; returns its id."""
+    made = await tx.execute(
+        insert(campaigns).values(team_id=team_id, created_at=now, **values).returning(campaigns.c.id)
+    )
+    campaign_id = int(made.scalar_one())
+    await set_offers(tx, team_id=team_id, campaign_id=campaign_id, now=now, weights=weights)
+    return campaign_id
+
+
+async def set_offers(
+    tx: AsyncConnection, *, team_id: int, campaign_id: int, now: datetime, weights: dict[int, int]
+) -> None:
+    """Replace a campaign's offers; spans remember which were in it when (allocation asks)."""
+    await tx.execute(delete(campaign_offers).where(campaign_offers.c.campaign_id == campaign_id))
+    rows = [
+        {"campaign_id": campaign_id, "offer_id": offer_id, "position": place, "weight": weight}
+        for place, (offer_id, weight) in enumerate(weights.items())
+    ]
+    if rows:
+        await tx.execute(insert(campaign_offers), rows)
+    await _keep_spans(tx, team_id=team_id, campaign_id=campaign_id, now=now, active=set(weights))
+
+
+async def set_status(tx: AsyncConnection, campaign: Row[Any], status: str, now: datetime) -> None:
+    """Pause or resume; a paused campaign's offers are not active in it."""
+    await tx.execute(update(campaigns).where(campaigns.c.id == campaign.id).values(status=status))
+    members = select(campaign_offers.c.offer_id).where(campaign_offers.c.campaign_id == campaign.id)
+    active = set((await tx.execute(members)).scalars()) if status == "active" else set()
+    await _keep_spans(tx, team_id=campaign.team_id, campaign_id=campaign.id, now=now, active=active)
+
+
+async def _keep_spans(tx: AsyncConnection, *, team_id: int, campaign_id: int, now: datetime, active: set[int]) -> None:
+    spans = campaign_offer_spans
+    running = spans.c.campaign_id == campaign_id, spans.c.until.is_(None)
+    open_now = set((await tx.execute(select(spans.c.offer_id).where(*running))).scalars())
+    if gone := open_now - active:
+        await tx.execute(update(spans).where(*running, spans.c.offer_id.in_(gone)).values(until=now))
+    new = [{"team_id": team_id, "campaign_id": campaign_id, "offer_id": one, "since": now} for one in active - open_now]
+    if new:
+        await tx.execute(insert(spans), new)
+    code = (await tx.execute(select(campaigns.c.code).where(campaigns.c.id == campaign_id))).scalar_one()
+    await touch_marks.touch_campaign(tx, team_id, code, now)
+
+
+async def offer_weights(tx: AsyncConnection, campaign_ids: list[int]) -> dict[int, list[tuple[int, int]]]:
+    """(offer id, weight) of each campaign, in order."""
+    query = select(campaign_offers).where(campaign_offers.c.campaign_id.in_(campaign_ids))
+    found: dict[int, list[tuple[int, int]]] = {one: [] for one in campaign_ids}
+    for row in await tx.execute(query.order_by(campaign_offers.c.campaign_id, campaign_offers.c.position)):
+        found[row.campaign_id].append((row.offer_id, row.weight))
+    return found
+
+
+def tracking_link(public_url: str, code: str) -> str:
+    """The campaign's public address, without the source's parameters."""
+    return f"{public_url}/c/{code}"
+
+
+async def shown(tx: AsyncConnection, team_id: int, rows: list[Any], *, public_url: str) -> list[Campaign]:
+    """Campaigns as faces show them."""
+    weights = await offer_weights(tx, [row.id for row in rows])
+    site, source, offer = (
+        await codes(tx, sites, team_id),
+        await codes(tx, sources, team_id),
+        await codes(tx, offers, team_id),
+    )
+    return [
+        Campaign(
+            id=row.id, name=row.name, code=row.code, site=site.get(row.site_id), source=source.get(row.source_id),
+            url=tracking_link(public_url, row.code),
+            offers=[f"{offer[one]}:{weight}" for one, weight in weights[row.id]],
+            fallback_url=row.fallback_url, cost_model=row.cost_model, cost=row.cost, currency=row.currency,
+            rules=row.rules, binding=row.binding, direct=row.direct, status=row.status,
+        )
+        for row in rows
+    ]  # fmt: skip

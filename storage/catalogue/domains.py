@@ -1,0 +1,182 @@
+"""Domains: host names of sites, on their way from an order to live, every step of it remembered."""
+
+import unicodedata
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from ipaddress import ip_address
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from sqlalchemy import Row, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.catalogue.entities import codes
+from storage.ledger.errors import Refused
+from storage.ledger.hostnames import is_bare
+from storage.tables import domains, sites
+
+#: In this order; `failed` can come from any of them, and goes on where it stopped.
+ORDERED, ADDED, BOUGHT, DNS, VERIFIED, TLS, LIVE, FAILED = (
+    "ordered", "added", "bought", "dns", "verified", "tls", "live", "failed",
+)  # fmt: skip
+STEPS = ("registration", "zone", "records", "verification", "tls")
+CLAIM = timedelta(minutes=2)
+
+StepState = Literal["todo", "waiting", "done", "failed", "skipped"]
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a step stands; `fix` says what to do when it waits for a person."""
+
+    name: str
+    state: StepState = "todo"
+    detail: str = ""
+    fix: str = ""
+    at: datetime | None = None
+
+
+class DnsRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A record that must stand in the domain's zone; `name` is the full host name."""
+
+    type: str
+    name: str
+    value: str
+
+
+class Domain(msgspec.Struct, frozen=True, kw_only=True):
+    """A domain as every face shows it. `shown_as` has the letters people read, `name` those DNS uses."""
+
+    id: int
+    name: str
+    code: str
+    shown_as: str
+    site: str | None
+    status: str
+    provider: str | None
+    url: str
+    records: list[DnsRecord]
+    steps: list[Step]
+    health: dict[str, Any]
+    registered_until: date | None
+    next_step_at: datetime | None
+    warnings: list[str]
+
+
+def entry(row: Row[Any], site_codes: dict[int, str]) -> Domain:
+    kept = msgspec.convert(row.state.get("steps", []), list[Step])
+    found = {step.name: step for step in kept}
+    return Domain(
+        id=row.id, name=row.name, code=row.code, shown_as=readable(row.name), site=site_codes.get(row.site_id or 0),
+        status=row.status, provider=row.provider, url=f"https://{row.name}/", health=row.state.get("health", {}),
+        records=msgspec.convert(row.state.get("records", []), list[DnsRecord]),
+        steps=[found.get(name, Step(name=name)) for name in STEPS], registered_until=row.registered_until,
+        next_step_at=row.next_step_at, warnings=look_alike(row.name),
+    )  # fmt: skip
+
+
+async def shown(tx: AsyncConnection, team_id: int, rows: Sequence[Row[Any]]) -> list[Domain]:
+    """Domains as faces show them."""
+    known = await codes(tx, sites, team_id)
+    return [entry(row, known) for row in rows]
+
+
+async def refuse_taken(tx: AsyncConnection, name: str, *, field: str = "name") -> None:
+    """A host name leads to one place: refused if any team has it already."""
+    found = (await tx.execute(select(domains.c.id).where(domains.c.name == name))).first()
+    if found is not None:
+        raise Refused(f"{field}: {name} is here already: domain list, or domain attach {name} site=…", field=field)
+
+
+async def due(tx: AsyncConnection, now: datetime, *, limit: int = 20) -> list[Row[Any]]:
+    """Domains whose next step is due, claimed for two minutes so that no other process takes them too."""
+    query = select(domains).where(domains.c.next_step_at <= now).order_by(domains.c.next_step_at).limit(limit)
+    claimed = []
+    for row in (await tx.execute(query)).all():
+        mine = domains.c.id == row.id, domains.c.next_step_at == row.next_step_at
+        taken = await tx.execute(update(domains).where(*mine).values(next_step_at=now + CLAIM))
+        if taken.rowcount:
+            claimed.append(row)
+    return claimed
+
+
+async def change(tx: AsyncConnection, domain_id: int, values: dict[str, Any]) -> None:
+    await tx.execute(update(domains).where(domains.c.id == domain_id).values(**values))
+
+
+def with_step(state: dict[str, Any], step: Step) -> dict[str, Any]:
+    """The state with this step in place of its older self."""
+    others = [one for one in state.get("steps", []) if one["name"] != step.name]
+    return {**state, "steps": [*others, msgspec.to_builtins(step)]}
+
+
+def first_steps(status: str, provider: str | None) -> list[Step]:
+    """What need not be done of a new domain: one's own is registered, and by hand the records are a person's work."""
+    own = Step(name="registration", state="skipped", detail="your own")
+    if status == ORDERED:
+        return []
+    if provider:
+        return [own]
+    fix = "Set the records shown above where its DNS is."
+    return [
+        own, Step(name="zone", state="skipped", detail="your own"),
+        Step(name="records", state="waiting", detail="by hand", fix=fix),
+    ]  # fmt: skip
+
+
+def read_name(text: str, *, field: str = "name") -> str:
+    """A host name as DNS has it, from what people paste. Raises Refused at `field`."""
+    word = text.strip().lower()
+    word = urlsplit(word).hostname or "" if "://" in word else word.partition("/")[0]
+    word = word.removesuffix(".")
+    if "*" in word:
+        raise Refused(f"{field}: {text!r} is a wildcard: add each host name by itself", field=field)
+    try:
+        name = word.encode("idna").decode().lower()
+    except UnicodeError:
+        name = ""
+    labels = name.split(".")
+    fine = all(
+        one and one[0] != "-" and one[-1] != "-" and one.replace("-", "").isalnum() and one.isascii() for one in labels
+    )
+    if not fine or len(labels) < 2 or len(name) > 253 or labels[-1].isdigit() or _is_address(name):
+        raise Refused(f"{field}: {text!r} is not a domain name: write brand.com", field=field)
+    return name
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def readable(name: str) -> str:
+    """The name with the letters people read instead of xn--…"""
+    try:
+        return name.encode().decode("idna")
+    except UnicodeError:
+        return name
+
+
+def look_alike(name: str) -> list[str]:
+    """A warning where a label mixes scripts, as names made to be mistaken for others do."""
+    told = []
+    for label in readable(name).split("."):
+        scripts = {unicodedata.name(letter, "?").partition(" ")[0] for letter in label if letter.isalpha()}
+        if len(scripts) > 1:
+            told.append(f"{label!r} mixes {' and '.join(sorted(scripts))} letters: browsers show it as {name}")
+    return told
+
+
+def wanted_records(name: str, public_url: str, addresses: Sequence[str] = ()) -> list[DnsRecord]:
+    """The records that lead a name to the hub; `addresses` are the hub's own, if they are known by now."""
+    host = urlsplit(public_url).hostname or ""
+    if _is_address(host):
+        addresses = [host]
+    elif not is_bare(name):
+        return [DnsRecord(type="CNAME", name=name, value=host)]
+    if not addresses:
+        return [DnsRecord(type="ALIAS", name=name, value=host)]
+    return [DnsRecord(type="AAAA" if ":" in one else "A", name=name, value=one) for one in addresses]

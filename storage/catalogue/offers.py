@@ -1,0 +1,122 @@
+"""Offers: one commercial deal each at one platform account."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.catalogue.entities import codes
+from storage.ledger.errors import Refused
+from storage.tables import accounts, casinos, offers, revenue, touched
+
+
+class Offer(msgspec.Struct, frozen=True, kw_only=True):
+    """An offer as every face shows it; what it refers to stands as codes."""
+
+    id: int
+    name: str
+    code: str
+    casino: str
+    account: str
+    url: str
+    tag: str | None
+    markets: list[str]
+    deal: str | None
+    cap: int | None
+    cap_event: str | None
+    cap_period: str | None
+    alternative: str | None
+    status: str
+    warnings: list[str] = []
+
+
+async def add(tx: AsyncConnection, *, team_id: int, now: datetime, values: dict[str, Any]) -> int:
+    """Store an offer; days whose revenue its tag claims are settled anew. Raises Refused for a tag already claimed."""
+    await check_tag(tx, account_id=values["account_id"], tag=values.get("tag"))
+    row = {**values, "tag_key": tag_key(values.get("tag"))}
+    made = await tx.execute(insert(offers).values(team_id=team_id, created_at=now, **row).returning(offers.c.id))
+    await touch_revenue(tx, values["account_id"])
+    return int(made.scalar_one())
+
+
+async def change(tx: AsyncConnection, offer: Row[Any], values: dict[str, Any]) -> None:
+    """Change an offer; a new tag or account moves its revenue at once."""
+    if "tag" in values or "account_id" in values:
+        account_id = values.get("account_id", offer.account_id)
+        tag = values.get("tag", offer.tag)
+        await check_tag(tx, account_id=account_id, tag=tag, but=offer.id)
+        values = {**values, "tag_key": tag_key(tag)}
+        for one in {offer.account_id, account_id}:
+            await touch_revenue(tx, one)
+    await tx.execute(update(offers).where(offers.c.id == offer.id).values(**values))
+
+
+def tag_key(tag: str | None) -> str | None:
+    """Tags match exactly but for case."""
+    return tag.strip().lower() if tag and tag.strip() else None
+
+
+async def check_tag(tx: AsyncConnection, *, account_id: int, tag: str | None, but: int = 0) -> None:
+    """One deal, one tag: a second claim on it is refused at `tag`."""
+    key = tag_key(tag)
+    query = select(offers.c.code).where(offers.c.account_id == account_id, offers.c.id != but)
+    matches = offers.c.tag_key == key if key else offers.c.tag_key.is_(None)
+    taken = (await tx.execute(query.where(matches))).scalars().first()
+    if taken and key:
+        raise Refused(f"tag {tag!r} is claimed by offer {taken}: one segment is one deal", field="tag")
+    if taken:
+        raise Refused(f"offer {taken} has no tag on this account either: give one of them a tag", field="tag")
+
+
+async def touch_revenue(tx: AsyncConnection, account_id: int) -> None:
+    """Mark every day the account has revenue on."""
+    days = select(revenue.c.team_id, revenue.c.day).where(revenue.c.account_id == account_id).distinct()
+    await tx.execute(insert(touched).from_select(["team_id", "day"], days))
+
+
+async def segments(tx: AsyncConnection, account_id: int) -> list[str]:
+    """Tags the account's revenue has shown so far, as the platform writes them."""
+    query = select(func.min(revenue.c.tag)).where(revenue.c.account_id == account_id).group_by(revenue.c.tag_key)
+    return sorted((await tx.execute(query)).scalars())
+
+
+async def siblings(tx: AsyncConnection, account_id: int, but: int = 0) -> list[Row[Any]]:
+    """Other offers on the same account."""
+    query = select(offers).where(offers.c.account_id == account_id, offers.c.id != but).order_by(offers.c.id)
+    return list(await tx.execute(query))
+
+
+async def shown(tx: AsyncConnection, team_id: int, rows: list[Any]) -> list[Offer]:
+    """Offers as faces show them."""
+    casino, account, offer = (
+        await codes(tx, casinos, team_id),
+        await codes(tx, accounts, team_id),
+        await codes(tx, offers, team_id),
+    )
+    return [
+        Offer(
+            id=row.id, name=row.name, code=row.code, casino=casino[row.casino_id], account=account[row.account_id],
+            url=row.url, tag=row.tag, markets=row.markets, deal=row.deal, cap=row.cap, cap_event=row.cap_event,
+            cap_period=row.cap_period, alternative=offer.get(row.alternative_id), status=row.status,
+            warnings=await warnings(tx, row),
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+async def warnings(tx: AsyncConnection, row: Any) -> list[str]:
+    """What is risky about an offer for as long as it lasts: an untagged one pulls in other deals' numbers."""
+    others = await siblings(tx, row.account_id, but=row.id)
+    if row.tag_key:
+        return [
+            f"offer {one.code} on the same account has no tag: it takes every segment that no offer claims"
+            for one in others
+            if one.tag_key is None
+        ]
+    seen = await segments(tx, row.account_id)
+    if others or len(seen) > 1:
+        named = ", ".join(seen[:5]) or ", ".join(one.code for one in others[:5])
+        return [f"no tag, but its account has several deals or segments ({named}): it pulls in their numbers"]
+    return []

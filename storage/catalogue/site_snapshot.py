@@ -1,0 +1,109 @@
+"""Sites as pages are made from: everything a page shows, loaded in one go whenever something configured changes."""
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.catalogue import sites
+from storage.tables import domains, site_variants
+from storage.tables import sites as table
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True):
+    """An offer on a page, with what players are told of its casino."""
+
+    offer_id: int
+    offer_code: str
+    casino: str
+    reviewed: bool
+    bonus: str | None
+    free_spins: str | None
+    wagering: str | None
+    payment_methods: tuple[str, ...]
+    licence: str | None
+    terms_url: str | None
+    logo: str | None
+
+
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """What may differ between the variants of a site; `a` is the site itself."""
+
+    code: str
+    weight: int
+    theme: str
+    texts: dict[str, Any]
+    cards: tuple[Card, ...]
+
+
+class Served(msgspec.Struct, frozen=True, kw_only=True):
+    """A site as it is served: looks to choose from, and the domains attached to it.
+
+    It answers on a domain from the first request that arrives under its name, however far its set-up has come.
+    """
+
+    id: int
+    team_id: int
+    name: str
+    code: str
+    market: str
+    locale: str
+    status: str
+    looks: tuple[Look, ...]
+    hosts: tuple[str, ...]
+
+
+class Serving(msgspec.Struct, frozen=True, kw_only=True):
+    """All sites, and every host name that is a team's, live or not yet; `moved` ones lead on to another name."""
+
+    sites: tuple[Served, ...]
+    known: frozenset[str]
+    moved: dict[str, str]
+
+
+async def load(tx: AsyncConnection) -> Serving:
+    """Every site of every team."""
+    rows = list(await tx.execute(select(table).order_by(table.c.id)))
+    ids = [row.id for row in rows]
+    cards = await sites.cards(tx, ids)
+    hosts: dict[int | None, list[str]] = {}
+    known: set[str] = set()
+    moved: dict[str, str] = {}
+    for host in await tx.execute(select(domains.c.site_id, domains.c.name, domains.c.state)):
+        known.add(host.name)
+        hosts.setdefault(host.site_id, []).append(host.name)
+        if host.site_id is None and "moved_to" in host.state:
+            moved[host.name] = host.state["moved_to"]
+    tried: dict[int, list[Row[Any]]] = {}
+    running = select(site_variants).where(site_variants.c.ended_at.is_(None)).order_by(site_variants.c.id)
+    for variant in await tx.execute(running):
+        tried.setdefault(variant.site_id, []).append(variant)
+    served = tuple(_served(row, cards[row.id], tried.get(row.id, []), tuple(hosts.get(row.id, ()))) for row in rows)
+    return Serving(sites=served, known=frozenset(known), moved=moved)
+
+
+def _served(row: Row[Any], of_site: list[Row[Any]], tried: list[Row[Any]], hosts: tuple[str, ...]) -> Served:
+    cards = {card.offer_id: _card(card) for card in of_site if card.offer_status == "active"}
+    itself = Look(code="a", weight=1, theme=row.theme, texts=row.texts, cards=tuple(cards.values()))
+    return Served(
+        id=row.id, team_id=row.team_id, name=row.name, code=row.code, market=row.market, locale=row.locale,
+        status=row.status, hosts=hosts, looks=(itself, *(_look(itself, one, cards) for one in tried)),
+    )  # fmt: skip
+
+
+def _look(itself: Look, variant: Row[Any], cards: dict[int, Card]) -> Look:
+    wanted = [cards[one] for one in variant.offers or () if one in cards]
+    rest = [card for card in itself.cards if card not in wanted]
+    return Look(
+        code=variant.code, weight=variant.weight, theme=variant.theme or itself.theme,
+        texts={**itself.texts, **variant.texts}, cards=(*wanted, *rest),
+    )  # fmt: skip
+
+
+def _card(row: Row[Any]) -> Card:
+    return Card(
+        offer_id=row.offer_id, offer_code=row.offer_code, casino=row.name, reviewed=row.status == "reviewed",
+        bonus=row.bonus, free_spins=row.free_spins, wagering=row.wagering, licence=row.licence,
+        payment_methods=tuple(row.payment_methods), terms_url=row.terms_url, logo=row.logo,
+    )  # fmt: skip

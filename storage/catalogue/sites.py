@@ -1,0 +1,189 @@
+"""Sites: landing pages of a market and a locale, with their offers in order and every version ever published."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.catalogue.markets import market
+from storage.tables import casinos, domains, offers, site_offers, site_versions, sites
+
+DRAFT, PUBLISHED, PAUSED = "draft", "published", "paused"
+THEMES = ("offer-wall", "single-offer", "comparison", "review")
+
+
+class Site(msgspec.Struct, frozen=True, kw_only=True):
+    """A site as every face shows it. `missing` is what publishing would refuse for, `version` the last published."""
+
+    id: int
+    name: str
+    code: str
+    market: str
+    locale: str
+    theme: str
+    offers: list[str]
+    status: str
+    texts: dict[str, Any]
+    version: int | None
+    domains: list[str]
+    preview_url: str
+    url: str
+    missing: list[str]
+    warnings: list[str]
+
+
+class Version(msgspec.Struct, frozen=True, kw_only=True):
+    """One published state of a site."""
+
+    version: int
+    at: datetime
+    actor: str
+    content: dict[str, Any]
+
+
+async def add(
+    tx: AsyncConnection, *, team_id: int, now: datetime, values: dict[str, Any], offer_ids: Sequence[int]
+) -> int:
+    """Store a draft with its offers in order; returns its id."""
+    row = {"team_id": team_id, "created_at": now, "status": DRAFT, **values}
+    made = await tx.execute(insert(sites).values(**row).returning(sites.c.id))
+    site_id = int(made.scalar_one())
+    await set_offers(tx, site_id, offer_ids)
+    return site_id
+
+
+async def change(tx: AsyncConnection, site_id: int, values: dict[str, Any]) -> None:
+    if values:
+        await tx.execute(update(sites).where(sites.c.id == site_id).values(**values))
+
+
+async def set_offers(tx: AsyncConnection, site_id: int, offer_ids: Sequence[int]) -> None:
+    """Replace the site's offers by these, in this order."""
+    await tx.execute(delete(site_offers).where(site_offers.c.site_id == site_id))
+    rows = [{"site_id": site_id, "offer_id": one, "position": place} for place, one in enumerate(offer_ids)]
+    if rows:
+        await tx.execute(insert(site_offers), rows)
+
+
+async def content(tx: AsyncConnection, site: Row[Any]) -> dict[str, Any]:
+    """What a version remembers of a site: all that makes its page, but the casinos' own facts."""
+    chosen = await offer_ids(tx, [site.id])
+    kept = {name: site._mapping[name] for name in ("market", "locale", "theme", "texts")}
+    return {**kept, "offers": chosen[site.id]}
+
+
+async def keep_version(tx: AsyncConnection, site: Row[Any], *, now: datetime, actor: str) -> int:
+    """Remember the site as it is published now; returns the version's number."""
+    mine = site_versions.c.site_id == site.id
+    last = (await tx.execute(select(func.max(site_versions.c.version)).where(mine))).scalar_one_or_none()
+    version = int(last or 0) + 1
+    await tx.execute(
+        insert(site_versions).values(
+            team_id=site.team_id, site_id=site.id, version=version, at=now, actor=actor, content=await content(tx, site)
+        )
+    )
+    return version
+
+
+async def versions(tx: AsyncConnection, site_id: int) -> list[Version]:
+    """Latest first."""
+    query = select(site_versions).where(site_versions.c.site_id == site_id).order_by(site_versions.c.version.desc())
+    return [
+        Version(version=row.version, at=row.at, actor=row.actor, content=row.content) for row in await tx.execute(query)
+    ]
+
+
+async def offer_ids(tx: AsyncConnection, site_ids: Sequence[int]) -> dict[int, list[int]]:
+    """Offers of each site, in order."""
+    query = select(site_offers).where(site_offers.c.site_id.in_(site_ids))
+    found: dict[int, list[int]] = {one: [] for one in site_ids}
+    for row in await tx.execute(query.order_by(site_offers.c.site_id, site_offers.c.position)):
+        found[row.site_id].append(row.offer_id)
+    return found
+
+
+async def cards(tx: AsyncConnection, site_ids: Sequence[int]) -> dict[int, list[Row[Any]]]:
+    """Each site's offers in order, each with its casino's facts (columns `offer_…` and those of the casino)."""
+    query = (
+        select(
+            site_offers.c.site_id,
+            site_offers.c.position,
+            offers.c.id.label("offer_id"),
+            offers.c.code.label("offer_code"),
+            offers.c.status.label("offer_status"),
+            offers.c.markets.label("offer_markets"),
+            casinos,
+        )
+        .join(offers, offers.c.id == site_offers.c.offer_id)
+        .join(casinos, casinos.c.id == offers.c.casino_id)
+        .where(site_offers.c.site_id.in_(site_ids))
+        .order_by(site_offers.c.site_id, site_offers.c.position)
+    )
+    found: dict[int, list[Row[Any]]] = {one: [] for one in site_ids}
+    for row in await tx.execute(query):
+        found[row.site_id].append(row)
+    return found
+
+
+def missing(site: Row[Any], shown: Sequence[Row[Any]]) -> list[str]:
+    """What keeps the site from being published, each with what to do."""
+    faults = [] if shown else [f"it has no offers: site edit {site.code} offers=…"]
+    for card in shown:
+        if card.status != "reviewed":
+            faults.append(f"casino {card.name} is not reviewed: casino review {card.code}")
+        if card.offer_markets and site.market not in card.offer_markets:
+            faults.append(f"offer {card.offer_code} is not for {site.market} (only {', '.join(card.offer_markets)})")
+        if card.markets and site.market not in card.markets:
+            faults.append(f"casino {card.name} may not be shown in {site.market} (only {', '.join(card.markets)})")
+    return list(dict.fromkeys(faults))
+
+
+def warnings(site: Row[Any], shown: Sequence[Row[Any]]) -> list[str]:
+    """What a visitor, or a regulator, would miss on the page."""
+    wanted = {"bonus": "bonus", "terms_url": "terms link", "licence": "licence"}
+    told = [f"nobody is named as responsible for the page: site edit {site.code} operator=…"]
+    told = [] if site.texts.get("operator") else told
+    if note := market(site.market).note:
+        told.append(f"in {site.market}: {note}")
+    for card in shown:
+        lacking = [word for column, word in wanted.items() if not card._mapping[column]]
+        if lacking:
+            told.append(f"casino {card.name} has no {' and no '.join(lacking)}: casino edit {card.code} …")
+        if card.offer_status == "paused":
+            told.append(f"offer {card.offer_code} is paused and left out of the page")
+    return list(dict.fromkeys(told))
+
+
+async def shown(tx: AsyncConnection, rows: Sequence[Row[Any]], *, public_url: str) -> list[Site]:
+    """Sites as faces show them."""
+    ids = [row.id for row in rows]
+    of_site, hosts, last = await cards(tx, ids), await _hosts(tx, ids), await _last_versions(tx, ids)
+    return [_site(row, of_site[row.id], hosts.get(row.id, []), last.get(row.id), public_url) for row in rows]
+
+
+def _site(row: Row[Any], of_site: list[Row[Any]], hosts: list[Row[Any]], version: int | None, public_url: str) -> Site:
+    preview = f"{public_url}/s/{row.code}"
+    live = [host.name for host in hosts if host.status == "live"]
+    return Site(
+        id=row.id, name=row.name, code=row.code, market=row.market, locale=row.locale, theme=row.theme,
+        offers=[card.offer_code for card in of_site], status=row.status, texts=row.texts, version=version,
+        domains=[host.name for host in hosts], preview_url=preview, url=f"https://{live[0]}/" if live else preview,
+        missing=missing(row, of_site), warnings=warnings(row, of_site),
+    )  # fmt: skip
+
+
+async def _hosts(tx: AsyncConnection, ids: Sequence[int]) -> dict[int, list[Row[Any]]]:
+    query = select(domains.c.site_id, domains.c.name, domains.c.status).where(domains.c.site_id.in_(ids))
+    found: dict[int, list[Any]] = {}
+    for row in await tx.execute(query.order_by(domains.c.id)):
+        found.setdefault(row.site_id, []).append(row)
+    return found
+
+
+async def _last_versions(tx: AsyncConnection, ids: Sequence[int]) -> dict[int, int]:
+    query = select(site_versions.c.site_id, func.max(site_versions.c.version).label("last"))
+    rows = await tx.execute(query.where(site_versions.c.site_id.in_(ids)).group_by(site_versions.c.site_id))
+    return {row.site_id: row.last for row in rows}

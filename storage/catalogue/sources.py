@@ -1,0 +1,135 @@
+"""Traffic sources: what their parameters are called on our link, and which postback they want for which event."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.db.secrets import Box
+from storage.ledger.postbacks.outbound_templates import placeholders
+from storage.tables import faults, sources
+
+
+class Template(msgspec.Struct, frozen=True, kw_only=True):
+    """What a source is told of one event. Not `enabled` while the account's own values are missing."""
+
+    url: str | None = None
+    method: str = "GET"
+    body: str | None = None
+    api: str | None = None
+    name: str | None = None
+    enabled: bool = True
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """A traffic source as every face shows it; of its settings only the names of those given."""
+
+    id: int
+    name: str
+    code: str
+    preset: str
+    parameters: dict[str, str]
+    postbacks: dict[str, Template]
+    settings: list[str]
+    missing: list[str]  # settings its postbacks still need
+    options: dict[str, Any]
+    unreplaced_macros: int = 0
+    unreplaced: dict[str, int] = {}
+    warnings: list[str] = []
+
+
+async def add(tx: AsyncConnection, *, team_id: int, now: datetime, values: Mapping[str, Any]) -> int:
+    """Store a source; `values` holds its columns."""
+    made = await tx.execute(insert(sources).values(team_id=team_id, created_at=now, **values).returning(sources.c.id))
+    return int(made.scalar_one())
+
+
+async def change(tx: AsyncConnection, source_id: int, values: Mapping[str, Any]) -> None:
+    await tx.execute(update(sources).where(sources.c.id == source_id).values(**values))
+
+
+def sealed(box: Box, settings: Mapping[str, str]) -> str | None:
+    return box.seal(dict(settings)) if settings else None
+
+
+def settings_of(box: Box, row: Row[Any]) -> dict[str, str]:
+    """The account's own values at the source. Raises CasinoFluxError when sealed under another key."""
+    opened: dict[str, str] = box.open(row.credentials_secret) if row.credentials_secret else {}
+    return opened
+
+
+def missing(postbacks: Mapping[str, Any], needs: Sequence[str], settings: Mapping[str, str]) -> list[str]:
+    """Settings that are needed and not given: placeholders of the templates, and what a JSON API must have."""
+    wanted = {name.lower() for name in needs}
+    for one in postbacks.values():
+        headers = (one.get("headers") or {}).values()
+        wanted |= {n.lower() for n in placeholders(one.get("url") or "", one.get("body") or "", *headers)}
+    return sorted(wanted - {name for name, value in settings.items() if value})
+
+
+def enabled(postbacks: Mapping[str, Any], lacking: Sequence[str]) -> dict[str, Any]:
+    """Templates with those switched off that still lack one of the account's values."""
+    result = {}
+    for event, one in postbacks.items():
+        texts = (one.get("url") or "", one.get("body") or "", *(one.get("headers") or {}).values())
+        needs = {name.lower() for name in placeholders(*texts)}
+        lacks = bool(lacking) if one.get("api") else bool(needs & set(lacking))
+        result[event] = {**one, "enabled": not lacks and not one.get("off", False)}
+    return result
+
+
+async def shown(tx: AsyncConnection, box: Box, rows: Sequence[Row[Any]]) -> list[Source]:
+    """Sources as they are shown, with how many unreplaced macros each has sent."""
+    counted = await _faults(tx, rows)
+    return [_shown(box, row, counted.get(row.code, {})) for row in rows]
+
+
+def _shown(box: Box, row: Row[Any], unreplaced: dict[str, int]) -> Source:
+    settings = settings_of(box, row)
+    lacking = missing(row.postbacks, row.options.get("needs", ()), settings)
+    warnings = [f"postbacks are off until these are given: {', '.join(lacking)}"] if lacking else []
+    if not row.postbacks:
+        warnings.append("no postback template: this source will be told of no conversion")
+    costs = row.options.get("costs") or {}
+    if costs.get("error"):
+        warnings.append(f"its costs could not be read: {costs['error']}")
+    if costs.get("unmatched"):
+        warnings.append(f"spend that matches no click of ours: {', '.join(costs['unmatched'][:5])}")
+    return Source(
+        id=row.id,
+        name=row.name,
+        code=row.code,
+        preset=row.preset,
+        parameters=row.parameters,
+        postbacks={event: _template(one) for event, one in row.postbacks.items()},
+        settings=sorted(settings),
+        missing=lacking,
+        options={name: value for name, value in row.options.items() if name not in {"needs", "costs"}},
+        unreplaced_macros=sum(unreplaced.values()),
+        unreplaced=unreplaced,
+        warnings=warnings,
+    )
+
+
+def _template(one: Mapping[str, Any]) -> Template:
+    names = Template.__struct_fields__
+    return Template(**{name: value for name, value in one.items() if name in names and value is not None})
+
+
+async def _faults(tx: AsyncConnection, rows: Sequence[Row[Any]]) -> dict[str, dict[str, int]]:
+    """Unreplaced macros by source code and parameter, over all days."""
+    if not rows:
+        return {}
+    query = (
+        select(faults.c.subject, func.sum(faults.c.n).label("n"))
+        .where(faults.c.team_id == rows[0].team_id, faults.c.kind == "macro")
+        .group_by(faults.c.subject)
+    )
+    found: dict[str, dict[str, int]] = {}
+    for row in await tx.execute(query):
+        code, _, parameter = row.subject.partition(":")
+        found.setdefault(code, {})[parameter] = int(row.n)
+    return found

@@ -1,0 +1,252 @@
+"""Campaigns compiled for the hot path: loaded whole whenever something configured changes, then only looked at."""
+
+from bisect import bisect_right
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.clicks.caps import period_of
+from storage.clicks.write_jobs import Cap
+from storage.ledger.clicks.macros import SUBS, Template
+from storage.ledger.clicks.rotation import CompiledRule, Rotation, Share
+from storage.ledger.clicks.rotation_rules import condition, spoken
+from storage.tables import (
+    accounts,
+    campaign_offers,
+    campaigns,
+    domains,
+    offers,
+    site_offers,
+    sites,
+    sources,
+)
+from storage.tables.types import EPOCH_DAY
+
+OURS = ("click_id", "cost", "currency", *SUBS)
+"""Parameters of a tracking link by our own names."""
+
+SLOT = 900  # seconds: every zone's hours and days begin on one of these
+
+
+class CapPlan(msgspec.Struct):
+    """An offer's cap; `at` gives the one of a moment, worked out once per quarter hour."""
+
+    offer_id: int
+    event: str
+    period: str
+    limit: int
+    zone: ZoneInfo
+    _slot: int = -1
+    _cap: Cap | None = None
+
+    def at(self, slot: int) -> Cap:
+        """`slot` is Unix time divided by SLOT."""
+        if slot != self._slot or self._cap is None:
+            day = period_of(datetime.fromtimestamp(slot * SLOT, UTC), self.period, self.zone)
+            self._cap = Cap(self.offer_id, self.event, (day - EPOCH_DAY).days, self.limit)
+            self._slot = slot
+        return self._cap
+
+
+class OfferPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an offer's visitors go, and whether they may."""
+
+    id: int
+    code: str
+    team_id: int
+    template: Template
+    paused: bool
+    cap: CapPlan | None = None
+
+
+class SitePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """A site: `url` is where its visitors land, to be followed by a click id; `offers` are ids in order."""
+
+    id: int
+    code: str
+    team_id: int
+    url: str
+    paused: bool
+    offers: tuple[int, ...] = ()
+
+
+class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """A traffic source; `places` tells which of OURS a parameter on our link is, by theirs and by our own names."""
+
+    id: int
+    code: str
+    places: dict[str, int]
+
+
+class Quick(msgspec.Struct, frozen=True):
+    """Offers by weight where nothing else has a say: no rule, no cap, no pause."""
+
+    offers: tuple[int, ...]
+    marks: tuple[float, ...]  # where each offer's part of 0 … 1 ends
+    known: frozenset[int]
+
+    def pick(self, roll: float) -> int:
+        offers = self.offers
+        return offers[0] if len(offers) == 1 else offers[bisect_right(self.marks, roll, 0, len(offers) - 1)]
+
+
+class CampaignPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """A campaign ready to serve: nothing in it is looked up any more."""
+
+    id: int
+    code: str
+    team_id: int
+    site: SitePlan | None
+    source: SourcePlan
+    rotation: Rotation
+    fallback: Template | None
+    cost_model: str
+    cost: int | None
+    currency: str | None
+    binding: bool
+    to_site: bool
+    paused: bool
+    quick: Quick | None = None
+
+
+class Plans(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the hot path knows. Offers by id, and by (team, code); sites and campaigns by code."""
+
+    campaigns: dict[str, CampaignPlan] = {}
+    campaign_codes: dict[int, str] = {}
+    sites: dict[str, SitePlan] = {}
+    sites_by_id: dict[int, SitePlan] = {}
+    offers: dict[int, OfferPlan] = {}
+    offer_codes: dict[tuple[int, str], int] = {}
+    source_codes: dict[int, str] = {}
+    alternatives: dict[int, int] = {}
+
+
+NO_SOURCE = SourcePlan(id=0, code="", places={name: place for place, name in enumerate(OURS)})
+
+
+async def load(tx: AsyncConnection, public_url: str) -> Plans:
+    """All teams' plans, as the database has them now."""
+    offer_rows = list(await tx.execute(_OFFERS))
+    offer_plans = {row.id: _offer(row) for row in offer_rows}
+    alternatives = {row.id: row.alternative_id for row in offer_rows if row.alternative_id}
+    site_plans = await _sites(tx, public_url)
+    source_plans = {row.id: _source(row) for row in await tx.execute(select(sources))}
+    codes = {(plan.team_id, plan.code): plan.id for plan in offer_plans.values()}
+    shares = await _shares(tx)
+    plans: dict[str, CampaignPlan] = {}
+    for row in await tx.execute(select(campaigns).order_by(campaigns.c.id)):
+        site = site_plans.get(row.site_id)
+        # A campaign that names no offers has its site's, for when the site cannot be shown.
+        own = shares.get(row.id) or tuple(Share(one) for one in (site.offers if site else ()))
+        rotation = _rotation(row, own, codes, alternatives)
+        made = _campaign(row, site, source_plans.get(row.source_id, NO_SOURCE), rotation)
+        made = msgspec.structs.replace(made, quick=_quick(made, offer_plans))
+        plans.setdefault(row.code, made)
+    return Plans(
+        campaigns=plans,
+        campaign_codes={plan.id: plan.code for plan in plans.values()},
+        sites=_by_code(site_plans),
+        sites_by_id=site_plans,
+        offers=offer_plans,
+        offer_codes=codes,
+        source_codes={plan.id: plan.code for plan in source_plans.values()},
+        alternatives=alternatives,
+    )
+
+
+_OFFERS = select(
+    offers.c.id, offers.c.code, offers.c.team_id, offers.c.url, offers.c.status, offers.c.cap, offers.c.cap_event,
+    offers.c.cap_period, offers.c.alternative_id, accounts.c.timezone,
+).join_from(offers, accounts, offers.c.account_id == accounts.c.id)  # fmt: skip
+
+
+def _offer(row: Any) -> OfferPlan:
+    cap = None
+    if row.cap is not None:
+        cap = CapPlan(row.id, row.cap_event or "click", row.cap_period or "day", row.cap, ZoneInfo(row.timezone))
+    return OfferPlan(
+        id=row.id,
+        code=row.code,
+        team_id=row.team_id,
+        template=Template(row.url),
+        paused=row.status != "active",
+        cap=cap,
+    )
+
+
+async def _sites(tx: AsyncConnection, public_url: str) -> dict[int, SitePlan]:
+    live = select(domains.c.site_id, domains.c.name).where(domains.c.status == "live").order_by(domains.c.id.desc())
+    hosts = {row.site_id: row.name for row in await tx.execute(live)}
+    members: dict[int, list[int]] = {}
+    ordered = select(site_offers).order_by(site_offers.c.site_id, site_offers.c.position)
+    for row in await tx.execute(ordered):
+        members.setdefault(row.site_id, []).append(row.offer_id)
+    return {
+        row.id: SitePlan(
+            id=row.id, code=row.code, team_id=row.team_id, paused=row.status == "paused",
+            offers=tuple(members.get(row.id, ())),
+            url=f"https://{hosts[row.id]}/" if row.id in hosts else f"{public_url}/s/{row.code}",
+        )
+        for row in await tx.execute(select(sites).order_by(sites.c.id))
+    }  # fmt: skip
+
+
+def _by_code(site_plans: dict[int, SitePlan]) -> dict[str, SitePlan]:
+    found: dict[str, SitePlan] = {}
+    for plan in site_plans.values():
+        found.setdefault(plan.code, plan)
+    return found
+
+
+def _source(row: Any) -> SourcePlan:
+    known = NO_SOURCE.places
+    theirs = {str(theirs): known[ours] for ours, theirs in (row.parameters or {}).items() if theirs and ours in known}
+    return SourcePlan(id=row.id, code=row.code, places=known | theirs)
+
+
+async def _shares(tx: AsyncConnection) -> dict[int, tuple[Share, ...]]:
+    found: dict[int, list[Share]] = {}
+    for row in await tx.execute(select(campaign_offers).order_by(campaign_offers.c.position)):
+        found.setdefault(row.campaign_id, []).append(Share(row.offer_id, row.weight))
+    return {campaign_id: tuple(shares) for campaign_id, shares in found.items()}
+
+
+def _rotation(
+    row: Any, shares: tuple[Share, ...], codes: dict[tuple[int, str], int], alternatives: dict[int, int]
+) -> Rotation:
+    rules = tuple(_rule(rule, lambda code: codes.get((row.team_id, code))) for rule in row.rules or ())
+    known = {share.offer_id for rule in rules for share in rule.shares} | {share.offer_id for share in shares}
+    return Rotation(rules=rules, shares=shares, alternatives=alternatives, members=frozenset(known))
+
+
+def _rule(rule: dict[str, Any], offer_id: Callable[[str], int | None]) -> CompiledRule:
+    """An offer that is gone since the rule was written is passed over."""
+    shares = tuple(Share(found, one["weight"]) for one in rule["offers"] if (found := offer_id(one["offer"])))
+    return CompiledRule(condition(rule["if"]), shares, spoken(rule))
+
+
+def _quick(plan: CampaignPlan, known: dict[int, OfferPlan]) -> Quick | None:
+    shares = [share for share in plan.rotation.shares if share.weight]
+    special = any(known[one.offer_id].paused or known[one.offer_id].cap for one in plan.rotation.shares)
+    if not shares or special or plan.rotation.rules or plan.paused or plan.to_site:
+        return None
+    total, so_far, marks = sum(share.weight for share in shares), 0, []
+    for share in shares:
+        so_far += share.weight
+        marks.append(so_far / total)
+    return Quick(tuple(share.offer_id for share in shares), tuple(marks), plan.rotation.members)
+
+
+def _campaign(row: Any, site: SitePlan | None, source: SourcePlan, rotation: Rotation) -> CampaignPlan:
+    return CampaignPlan(
+        id=row.id, code=row.code, team_id=row.team_id, site=site, source=source, rotation=rotation,
+        fallback=Template(row.fallback_url) if row.fallback_url else None, cost_model=row.cost_model, cost=row.cost,
+        currency=row.currency, binding=row.binding, to_site=site is not None and not row.direct,
+        paused=row.status != "active",
+    )  # fmt: skip

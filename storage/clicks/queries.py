@@ -1,0 +1,112 @@
+"""Clicks as the rest of the project sees them: the id codec, what a click id says of its revenue, one click in full."""
+
+import secrets
+from collections.abc import Iterable, Sequence
+from datetime import date, timedelta
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.catalogue import teams
+from storage.db.bulk_lookup import Lookup
+from storage.ledger.clicks.click_id import WORKERS, Codec
+from storage.ledger.errors import CasinoFluxError
+from storage.ledger.facts import ClickLink
+from storage.tables import SUBS, click_links, clicks, facts, user_agents
+from storage.tables.types import EPOCH_DAY
+
+_KEY = "click_id_key"
+_WORKER = "click_worker"
+_CHUNK = 500
+
+
+async def ensure_codec(tx: AsyncConnection) -> Codec:
+    """The deployment's id codec; its key is made at first use, in this write transaction.
+
+    The key lies in the database, since ids already handed to platforms must be read for years, whatever becomes of
+    CASINOFLUX_SECRET_KEY.
+    """
+    made = upsert(facts).values(name=_KEY, value=secrets.token_hex(32)).on_conflict_do_nothing()
+    await tx.execute(made)
+    return await codec(tx)
+
+
+async def codec(tx: AsyncConnection) -> Codec:
+    """The deployment's id codec. Raises CasinoFluxError if no process has served clicks yet (see ensure_codec)."""
+    key = await teams.fact(tx, _KEY)
+    if key is None:
+        raise CasinoFluxError("there is no click id key yet: start 'casinoflux serve' once")
+    return Codec(bytes.fromhex(key))
+
+
+async def next_worker(tx: AsyncConnection) -> int:
+    """A number for a process that makes click ids: counted up at every start, from 0 to 1023 and round again."""
+    await tx.execute(upsert(facts).values(name=_WORKER, value="0").on_conflict_do_nothing())
+    held = select(facts.c.value).where(facts.c.name == _WORKER).with_for_update()
+    number = int((await tx.execute(held)).scalar_one())
+    await teams.keep_fact(tx, _WORKER, str((number + 1) % WORKERS))
+    return number
+
+
+async def link(tx: AsyncConnection, click_id: int) -> ClickLink | None:
+    """Where a click came from and went; None if there is no such click."""
+    return (await links(tx, [click_id])).get(click_id)
+
+
+async def links(tx: AsyncConnection, ids: Iterable[int]) -> dict[int, ClickLink]:
+    """Links of those click ids that exist, also of clicks whose detail has expired."""
+    wanted = list(dict.fromkeys(ids))
+    found: dict[int, ClickLink] = {}
+    for start in range(0, len(wanted), _CHUNK):
+        chunk = wanted[start : start + _CHUNK]
+        for row in await _KEPT.rows(tx, chunk):
+            found[row[0]] = _link(row, tuple(row[8:]))
+        gone = [one for one in chunk if one not in found]
+        for row in await _EXPIRED.rows(tx, gone):
+            found[row[0]] = _link(row, (None,) * 10)
+    return found
+
+
+_LINK = ("id", "campaign_id", "site_id", "offer_id", "source_id", "hour", "country")
+_KEPT = Lookup(
+    select(
+        *(clicks.c[name] for name in _LINK), user_agents.c.device, *(clicks.c[name] for name in SUBS)
+    ).join_from(clicks, user_agents, clicks.c.user_agent_id == user_agents.c.id, isouter=True),
+    clicks.c.id,
+)  # fmt: skip
+_EXPIRED = Lookup(select(*(click_links.c[name] for name in (*_LINK, "device"))), click_links.c.id)
+
+
+def _link(row: Sequence[Any], subs: tuple[str | None, ...]) -> ClickLink:
+    number, campaign_id, site_id, offer_id, source_id, hour, country, device = row[:8]
+    return ClickLink(
+        click_id=number, day=day_of(hour), campaign_id=campaign_id, site_id=site_id, offer_id=offer_id,
+        source_id=source_id, country=country or "", device=device or "", subs=subs,
+    )  # fmt: skip
+
+
+def day_of(hour: int) -> date:
+    """The report day of a report hour (days since 1970 * 24 + hour of the day)."""
+    return EPOCH_DAY + timedelta(days=hour // 24)
+
+
+async def show(tx: AsyncConnection, team_id: int, click_id: int) -> dict[str, Any] | None:
+    """Every stored field of one click of the team, hashes left out; None if there is none."""
+    statement = select(clicks, user_agents.c.text, user_agents.c.device, user_agents.c.os, user_agents.c.browser)
+    joined = statement.join_from(clicks, user_agents, clicks.c.user_agent_id == user_agents.c.id, isouter=True)
+    row = (await tx.execute(joined.where(clicks.c.id == click_id, clicks.c.team_id == team_id))).one_or_none()
+    if row is None:
+        return await _expired(tx, team_id, click_id)
+    stored = dict(row._mapping)
+    for name in ("visitor", "ip_hash", "user_agent_id"):
+        del stored[name]
+    stored["user_agent"] = stored.pop("text")
+    return stored
+
+
+async def _expired(tx: AsyncConnection, team_id: int, click_id: int) -> dict[str, Any] | None:
+    mine = click_links.c.id == click_id, click_links.c.team_id == team_id
+    row = (await tx.execute(select(click_links).where(*mine))).one_or_none()
+    return None if row is None else dict(row._mapping) | {"expired": True}

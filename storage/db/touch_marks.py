@@ -1,0 +1,36 @@
+"""Touch marks: report days whose merged rows are out of date. Appended by every fact, consumed by `settle`."""
+
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta
+
+from sqlalchemy import func, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.tables import click_rollup, revenue, teams, touched
+from storage.tables.types import EPOCH_DAY
+
+
+async def touch_latest(tx: AsyncConnection) -> None:
+    """Mark each team's last days with clicks: a writer that was killed may have owed their mark (one a second)."""
+    for team_id in (await tx.execute(select(teams.c.id))).scalars().all():
+        last = select(func.max(click_rollup.c.hour)).where(click_rollup.c.team_id == team_id)
+        hour = (await tx.execute(last)).scalar_one_or_none()
+        if hour is not None:
+            day = EPOCH_DAY + timedelta(days=hour // 24)
+            await touch(tx, team_id, (day, day - timedelta(days=1)))
+
+
+async def touch(tx: AsyncConnection, team_id: int, days: Iterable[date]) -> None:
+    """Mark days as moved; part of the transaction that moves them."""
+    marks = [{"team_id": team_id, "day": day} for day in sorted(set(days))]
+    if marks:
+        await tx.execute(insert(touched), marks)
+
+
+async def touch_campaign(tx: AsyncConnection, team_id: int, code: str, now: datetime) -> None:
+    """A campaign's offers have changed: today's revenue may be allocated otherwise, and rows with its code are its."""
+    r = revenue.c
+    named = select(r.day).where(r.team_id == team_id, func.lower(r.sub) == code.lower()).distinct()
+    around = {now.date() + timedelta(days=n) for n in (-1, 0, 1)}  # whatever the report time zone
+    waiting = select(r.day).where(r.team_id == team_id, r.day.in_(around)).distinct()
+    await touch(tx, team_id, [*(await tx.execute(named)).scalars(), *(await tx.execute(waiting)).scalars()])

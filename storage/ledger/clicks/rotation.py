@@ -1,0 +1,127 @@
+"""Which offer a visitor gets: rules first, then weighted offers; what is paused or full is passed over.
+
+Pure: a campaign's rotation is made once, `pick` is called per click. Randomness comes in as a number from 0 up to 1.
+"""
+
+from collections.abc import Callable, Iterator
+from enum import IntEnum
+
+import msgspec
+
+from storage.ledger.clicks.rotation_rules import Visitor, read_rules
+from storage.ledger.facts import Reason
+
+__all__ = [
+    "CompiledRule",
+    "Door",
+    "Doors",
+    "Pick",
+    "Rotation",
+    "Share",
+    "Visitor",
+    "alternatives",
+    "pick",
+    "read_rules",
+    "weighted",
+]
+
+
+class Door(IntEnum):
+    """Whether an offer can be sent visitors now."""
+
+    OPEN = 0
+    CAPPED = 1
+    PAUSED = 2
+
+
+Doors = Callable[[int], Door]
+
+
+class Share(msgspec.Struct, frozen=True):
+    """An offer and how much of the traffic it gets, relative to the others."""
+
+    offer_id: int
+    weight: int = 1
+
+
+class CompiledRule(msgspec.Struct, frozen=True):
+    """Visitors that match go to these offers. `text` is how the rule reads."""
+
+    matches: Callable[[Visitor], bool]
+    shares: tuple[Share, ...]
+    text: str
+
+
+class Rotation(msgspec.Struct, frozen=True, kw_only=True):
+    """A campaign's rules and offers. `alternatives`: where to go when an offer's cap is full."""
+
+    rules: tuple[CompiledRule, ...] = ()
+    shares: tuple[Share, ...] = ()
+    alternatives: dict[int, int] = {}
+    members: frozenset[int] = frozenset()  # offers a returning visitor may keep
+
+
+class Pick(msgspec.Struct, frozen=True):
+    """The offer chosen (0: none can be sent visitors), why, and by which rule (-1: none)."""
+
+    offer_id: int
+    reason: Reason
+    rule: int = -1
+
+
+def pick(rotation: Rotation, visitor: Visitor, *, doors: Doors, bound: int, roll: float) -> Pick:
+    """Choose for one visitor. `bound` is the offer they saw before, 0 if none; `roll` is random, 0 ≤ roll < 1."""
+    if bound and bound in rotation.members and doors(bound) is Door.OPEN:
+        return Pick(bound, Reason.BOUND)
+    for number, rule in enumerate(rotation.rules):
+        if rule.matches(visitor):
+            found = _choose(rule.shares, rotation, doors=doors, roll=roll)
+            if found.offer_id:
+                return Pick(found.offer_id, found.reason, number)
+            default = _choose(rotation.shares, rotation, doors=doors, roll=roll)
+            return Pick(default.offer_id, found.reason, number)
+    found = _choose(rotation.shares, rotation, doors=doors, roll=roll)
+    if rotation.rules and found.reason is Reason.CHOSEN:
+        return Pick(found.offer_id, Reason.NO_RULE)
+    return found
+
+
+def _choose(shares: tuple[Share, ...], rotation: Rotation, *, doors: Doors, roll: float) -> Pick:
+    """By weight; if that one is shut its alternative, else by weight among those still open."""
+    if not shares:
+        return Pick(0, Reason.FALLBACK)
+    first = weighted(shares, roll)
+    door = doors(first)
+    if door is Door.OPEN:
+        return Pick(first, Reason.CHOSEN)
+    reason = Reason.CAPPED if door is Door.CAPPED else Reason.PAUSED
+    for offer_id in alternatives(rotation.alternatives, first):
+        if doors(offer_id) is Door.OPEN:
+            return Pick(offer_id, reason)
+    left = tuple(share for share in shares if doors(share.offer_id) is Door.OPEN)
+    return Pick(weighted(left, roll) if left else 0, reason)
+
+
+def alternatives(known: dict[int, int], offer_id: int) -> Iterator[int]:
+    """The alternative, its own alternative, and so on; a circle ends."""
+    seen = {offer_id}
+    while (offer_id := known.get(offer_id, 0)) and offer_id not in seen:
+        seen.add(offer_id)
+        yield offer_id
+
+
+def weighted(shares: tuple[Share, ...], roll: float) -> int:
+    """The offer whose part of the whole weight `roll` falls in; equal parts if all weights are 0."""
+    if len(shares) == 1:
+        return shares[0].offer_id
+    total = 0
+    for share in shares:
+        total += share.weight
+    if not total:
+        return shares[int(roll * len(shares))].offer_id
+    mark = roll * total
+    for share in shares:
+        mark -= share.weight
+        if mark < 0:
+            return share.offer_id
+    return next(share.offer_id for share in reversed(shares) if share.weight)

@@ -1,0 +1,262 @@
+"""What a set of postback requests amounts to: the conversions, whatever order the requests came in.
+
+`derive` is a pure function of the set, so that any interleaving of registrations, deposits, repeats, reversals and late
+arrivals ends in the same conversions. Storage asks it again whenever a request joins others of the same transaction
+or player, and writes what differs.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+import msgspec
+
+from storage.ledger.facts import Event, Status
+from storage.ledger.postbacks.conversion_facts import Derived, Habits, Request
+
+VERY_SAME_WITHIN = timedelta(minutes=10)
+MONEY = (Event.FIRST_DEPOSIT, Event.DEPOSIT)
+
+
+class _Bundle:
+    """Requests that report the same thing."""
+
+    def __init__(self, key: tuple[str, str], requests: list[Request]) -> None:
+        self.key = key
+        self.requests = requests
+        self.repeats: list[Request] = []
+        self.is_ftd = False
+
+    @property
+    def txn_id(self) -> str | None:
+        return min((r.txn_id for r in self.requests if r.txn_id is not None), default=None)
+
+    @property
+    def exists(self) -> bool:
+        """A reversal alone waits for its original."""
+        return any(r.status is not Status.REVERSED for r in self.requests)
+
+    def says(self, event: Event) -> bool:
+        return any(r.event is event for r in self.requests)
+
+    @property
+    def occurred_at(self) -> datetime:
+        originals = [r for r in self.requests if r.status is not Status.REVERSED] or self.requests
+        given = [r.occurred_at for r in originals if r.time_given]
+        return min(given or [r.occurred_at for r in originals])
+
+    @property
+    def order(self) -> tuple[datetime, str, tuple[str, str]]:
+        return self.occurred_at, self.txn_id or "", self.key
+
+    @property
+    def players(self) -> set[str]:
+        return {r.player_id for r in self.requests if r.player_id is not None}
+
+    @property
+    def clicks(self) -> set[int]:
+        return {r.click_id for r in self.requests if r.click_id is not None}
+
+
+def alone(request: Request, habits: Habits) -> Derived | None:
+    """What `derive` makes of a single request, at once; None if it waits for its original. Most requests are alone."""
+    if request.event is Event.REVERSAL or request.status is Status.REVERSED:
+        return None
+    first = request.event is Event.FIRST_DEPOSIT
+    return Derived(
+        event=request.event,
+        status=request.status,
+        is_ftd=first or (request.event is Event.DEPOSIT and not habits.has_ftd_event),
+        amount=request.amount,
+        currency=None if request.amount is None else request.currency,
+        occurred_at=request.occurred_at,
+        txn_id=None if habits.of(request.event) == "count" else request.txn_id,
+        click_id=request.click_id,
+        player_id=request.player_id,
+        received_at=request.received_at,
+        marks=tuple(sorted(set(request.marks))),
+        requests=(request.id,),
+    )
+
+
+def derive(requests: Iterable[Request], habits: Habits) -> list[Derived]:
+    """The conversions of an account's requests. Give it all of a transaction's and of a player's, in any order."""
+    known = sorted(requests, key=lambda r: r.id)
+    if len(known) == 1 and known[0].corrects is None:
+        only = alone(known[0], habits)
+        return [only] if only else []
+    originals = [r for r in known if r.event is not Event.REVERSAL and r.corrects is None]
+    reversals = [r for r in known if r.event is Event.REVERSAL]
+    corrections = [r for r in known if r.corrects is not None]
+    bundles = [
+        *_counted(_bundles(originals, (Event.REGISTRATION,), habits), habits, Event.REGISTRATION),
+        *_qualified(_bundles(originals, (Event.QUALIFIED,), habits)),
+        *_money(_bundles(originals, MONEY, habits), habits),
+    ]
+    found = [_folded(bundle, reversals, habits) for bundle in sorted(bundles, key=lambda b: b.order)]
+    return [_corrected(one, known, corrections) for one in found]
+
+
+def _bundles(requests: list[Request], events: tuple[Event, ...], habits: Habits) -> list[_Bundle]:
+    """Requests of a transaction together; without one, those of a player, or the very same within ten minutes."""
+    found: dict[tuple[str, str], list[Request]] = {}
+    for request in requests:
+        if request.event in events:
+            found.setdefault(_key(request, requests, habits), []).append(request)
+    return [bundle for bundle in (_Bundle(key, ones) for key, ones in found.items()) if bundle.exists]
+
+
+def _key(request: Request, requests: list[Request], habits: Habits) -> tuple[str, str]:
+    if habits.of(request.event) == "count":
+        return "request", str(request.id)
+    if request.txn_id is not None:
+        return "txn", request.txn_id
+    if request.event is not Event.DEPOSIT:
+        return "player", request.player_id or f"click {request.click_id}"
+    return "same", str(_first_of_same(request, requests))
+
+
+def _first_of_same(request: Request, requests: list[Request]) -> int:
+    """The id of the request that began a row of very same ones, each within ten minutes of the one before."""
+    first = last = request
+    for other in reversed([r for r in requests if r.digest == request.digest and r.event is request.event]):
+        if other.id < last.id and last.received_at - other.received_at <= VERY_SAME_WITHIN:
+            first = last = other
+    return first.id
+
+
+def _groups(bundles: list[_Bundle]) -> list[list[_Bundle]]:
+    """Bundles of the same player together: by player id; those without one join a player seen on their click."""
+    named = sorted((b for b in bundles if b.players), key=lambda b: b.order)
+    groups: list[list[_Bundle]] = []
+    for bundle in named:
+        mine = [group for group in groups if any(b.players & bundle.players for b in group)]
+        merged = [b for group in mine for b in group] + [bundle]
+        groups = [group for group in groups if group not in mine] + [merged]
+    by_click: dict[int, list[_Bundle]] = {}
+    for bundle in sorted((b for b in bundles if not b.players), key=lambda b: b.order):
+        click = min(bundle.clicks, default=0)
+        home = next((group for group in groups if any(click in b.clicks for b in group)), None)
+        if home is None:
+            home = by_click.setdefault(click, [])
+        home.append(bundle)
+    return groups + list(by_click.values())
+
+
+def _first(bundles: list[_Bundle]) -> _Bundle:
+    """The one that counts: the earliest with a transaction id, taking in those without one."""
+    named = [b for b in bundles if b.txn_id is not None]
+    first = min(named or bundles, key=lambda b: b.order)
+    for bundle in bundles:
+        if bundle is not first and bundle.txn_id is None:
+            first.requests = first.requests + bundle.requests
+    return first
+
+
+def _counted(bundles: list[_Bundle], habits: Habits, event: Event) -> list[_Bundle]:
+    """One per player; the others are its repeats."""
+    if habits.of(event) == "count":
+        return bundles
+    kept = []
+    for group in _groups(bundles):
+        first = _first(group)
+        others = [r for b in group if b is not first and b.txn_id is not None for r in b.requests]
+        first.repeats = [r for r in others if r.event is event]
+        kept.append(first)
+    return kept
+
+
+def _qualified(bundles: list[_Bundle]) -> list[_Bundle]:
+    """One per transaction; one without belongs to the player's earliest."""
+    kept = []
+    for group in _groups(bundles):
+        first = _first(group)
+        kept += [first, *(b for b in group if b is not first and b.txn_id is not None)]
+    return kept
+
+
+def _money(bundles: list[_Bundle], habits: Habits) -> list[_Bundle]:
+    """Deposits, one per player marked as the first: the one said to be, else (no such event) the earliest."""
+    said = [b for b in bundles if b.says(Event.FIRST_DEPOSIT)]
+    firsts = _counted(said, habits, Event.FIRST_DEPOSIT)
+    for first in firsts:
+        first.is_ftd = True
+    taken = {id(b) for b in said}
+    deposits = [b for b in bundles if id(b) not in taken]
+    freed = [_as_deposit(b) for b in said if b not in firsts and b.txn_id is not None and b.says(Event.DEPOSIT)]
+    deposits += [bundle for bundle in freed if bundle.exists]
+    if not habits.has_ftd_event:
+        _promote(firsts, deposits)
+    return firsts + deposits
+
+
+def _as_deposit(bundle: _Bundle) -> _Bundle:
+    """A repeated first deposit whose transaction also came as a deposit is that deposit."""
+    return _Bundle(bundle.key, [r for r in bundle.requests if r.event is Event.DEPOSIT])
+
+
+def _promote(firsts: list[_Bundle], deposits: list[_Bundle]) -> None:
+    marked = {id(b) for b in firsts}
+    for group in _groups(firsts + deposits):
+        if not any(id(b) in marked for b in group):
+            min(group, key=lambda b: b.order).is_ftd = True
+
+
+def _folded(bundle: _Bundle, reversals: list[Request], habits: Habits) -> Derived:
+    requests = bundle.requests
+    event = Event.FIRST_DEPOSIT if bundle.says(Event.FIRST_DEPOSIT) else requests[0].event
+    telling = [min(requests, key=lambda r: r.id)] if habits.of(event) == "ignore" else requests
+    against = [r for r in reversals if _reverses(r, bundle)]
+    status = max((r.status for r in (*telling, *against)), key=lambda s: s.rank)
+    priced = [r for r in telling if r.amount is not None]
+    best = max(priced, key=lambda r: (r.status.rank, r.occurred_at, r.id), default=None)
+    return Derived(
+        event=event,
+        status=Status.REVERSED if against else status,
+        is_ftd=bundle.is_ftd,
+        amount=best.amount if best else None,
+        currency=best.currency if best else None,
+        occurred_at=bundle.occurred_at,
+        txn_id=None if bundle.key[0] == "request" and habits.of(event) == "count" else bundle.txn_id,
+        click_id=min(bundle.clicks, default=None),
+        player_id=min(bundle.players, default=None),
+        received_at=min(r.received_at for r in requests),
+        marks=_marks(telling, best is not None),
+        requests=tuple(sorted(r.id for r in (*requests, *against))),
+        repeats=tuple(sorted(r.id for r in bundle.repeats)),
+    )
+
+
+def _marks(requests: list[Request], priced: bool) -> tuple[str, ...]:
+    """What is odd about a conversion: a mark stands until another request gives what was missing."""
+    marks = {mark for r in requests for mark in r.marks}
+    if priced:
+        marks.discard("no_amount")
+    if any(r.time_given for r in requests):
+        marks.discard("no_time")
+    return tuple(sorted(marks))
+
+
+def _reverses(reversal: Request, bundle: _Bundle) -> bool:
+    return reversal.txn_id is not None and any(
+        r.txn_id == reversal.txn_id
+        and (reversal.click_id is None or r.click_id is None or reversal.click_id == r.click_id)
+        for r in bundle.requests
+    )
+
+
+def _corrected(found: Derived, known: list[Request], corrections: list[Request]) -> Derived:
+    """What a person put right stands over what the requests say; the last correction counts."""
+    if not corrections:
+        return found
+    mine = {r.conversion_id for r in known if r.id in found.requests}
+    for one in corrections:
+        if one.corrects in mine:
+            found = msgspec.structs.replace(
+                found,
+                status=one.status,
+                amount=found.amount if one.amount is None else one.amount,
+                currency=found.currency if one.amount is None else one.currency,
+                marks=tuple(sorted({*found.marks, "corrected"})),
+                requests=(*found.requests, one.id),
+            )
+    return found

@@ -1,0 +1,95 @@
+"""What comes of each request as it joins those before it, and the conversions they all make in the end."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from storage.ledger.facts import Event, Outcome
+from storage.ledger.postbacks.conversion_facts import Derived, Habits, Request
+from storage.ledger.postbacks.conversion_rules import VERY_SAME_WITHIN, alone, derive
+
+
+class Judgement(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of one request. One that is not `joined` takes no part in what conversions are made of."""
+
+    request: Request
+    outcome: Outcome
+    reason: str | None = None
+    joined: bool = True
+    like: int | None = None  # the earlier request it repeats exactly
+
+
+def judge(
+    known: Sequence[Request], new: Sequence[Request], habits: Habits
+) -> tuple[list[Judgement], list[Derived], list[Request]]:
+    """Judge new requests in the order they came; also all conversions, and the requests they are made of."""
+    if not known and len(new) == 1 and new[0].corrects is None:
+        only = alone(new[0], habits)
+        if only is None:
+            return [_compared(new[0], (), ())], [], list(new)
+        return [Judgement(request=new[0], outcome=Outcome.ACCEPTED)], [only], list(new)
+    joined = list(known)
+    before = derive(joined, habits) if known else []
+    judged = []
+    for one in new:
+        found = _at_once(one, joined, before, habits)
+        if found is None:
+            joined.append(one)
+            after = derive(joined, habits)
+            found = _compared(one, before, after)
+            before = after
+        judged.append(found)
+    return judged, before, joined
+
+
+def _at_once(one: Request, joined: Sequence[Request], before: Sequence[Derived], habits: Habits) -> Judgement | None:
+    """A transaction of another click, or exactly what the last request said."""
+    if one.corrects is not None or habits.of(one.event) == "count":
+        return None
+    family = [r for r in joined if r.txn_id == one.txn_id and _family(r.event) == _family(one.event)]
+    if one.txn_id is not None and any(_another(one, r) for r in family):
+        reason = f"transaction {one.txn_id} belongs to another click"
+        return Judgement(request=one, outcome=Outcome.DUPLICATE, reason=reason, joined=False)
+    last = max((r for r in family if r.event is one.event), key=lambda r: r.id, default=None)
+    if last is None or last.digest != one.digest or last.corrects is not None:
+        return None
+    if one.txn_id is None and one.event is Event.DEPOSIT and one.received_at - last.received_at > VERY_SAME_WITHIN:
+        return None
+    waits = not any(last.id in (*d.requests, *d.repeats) for d in before)
+    outcome = Outcome.UNMATCHED if waits else Outcome.DUPLICATE
+    return Judgement(
+        request=one, outcome=outcome, reason="the very same request came before", joined=False, like=last.id
+    )
+
+
+def _family(event: Event) -> str:
+    return "deposit" if event is Event.FIRST_DEPOSIT else event.value
+
+
+def _another(one: Request, other: Request) -> bool:
+    if one.player_id is not None and one.player_id == other.player_id:
+        return False
+    return one.click_id is not None and other.click_id is not None and one.click_id != other.click_id
+
+
+def _compared(one: Request, before: Sequence[Derived], after: Sequence[Derived]) -> Judgement:
+    mine = [d for d in after if one.id in d.requests]
+    if not mine:
+        if any(one.id in d.repeats for d in after):
+            reason = f"the player's {one.event} is known already"
+            return Judgement(request=one, outcome=Outcome.DUPLICATE, reason=reason)
+        return Judgement(request=one, outcome=Outcome.UNMATCHED, reason="waits for the transaction it reverses")
+    pairs = [(d, p) for d in mine for p in before if set(p.requests) & set(d.requests)]
+    if not pairs:
+        return Judgement(request=one, outcome=Outcome.ACCEPTED)
+    changed = any(_says(d) != _says(p) and not _renamed(one, p) for d, p in pairs)
+    return Judgement(request=one, outcome=Outcome.UPDATED if changed else Outcome.DUPLICATE)
+
+
+def _says(one: Derived) -> tuple[object, ...]:
+    return one.event, one.status, one.amount, one.currency
+
+
+def _renamed(one: Request, before: Derived) -> bool:
+    """Another transaction of what a player does once: it may count in place of the first, but stays a duplicate."""
+    return one.event is not Event.REVERSAL and None not in {one.txn_id, before.txn_id} and one.txn_id != before.txn_id

@@ -1,0 +1,228 @@
+"""From a postback request as it came to what it says: parameters decoded, then read by an account's rules."""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from storage.ledger.facts import Event, Outcome, Status
+from storage.ledger.postbacks.decoding import Decoded, Pairs
+from storage.ledger.postbacks.values import CURRENCIES, amount, moment
+from storage.ledger.postbacks.vocabulary import event_words, is_macro, parameter_names, plain, status_words
+
+MAX_BODY = 1_000_000
+MAX_VALUE = 255  # of what is kept as an id; longer ones are cut
+_AHEAD = timedelta(days=1)
+_PARTS = re.compile(r"[.\[\]]+")
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """How an account's postbacks are read: its platform's words, overridden by the team's mapping."""
+
+    names: Mapping[str, tuple[str, ...]]  # our parameter -> names to look under, in compared form
+    places: Mapping[str, tuple[str, int]]  # such a name -> our parameter, and its place among the names
+    events: Mapping[str, Event]
+    statuses: Mapping[str, Status]
+    zone: ZoneInfo
+    currency: str
+    default_event: Event | None = None
+    has_ftd_event: bool = True
+    repeats: Mapping[str, str] = {}  # event -> ignore | update | count
+
+
+def rules(*, zone: ZoneInfo, currency: str, words: Mapping[str, Any], mapping: Mapping[str, Any]) -> Rules:
+    """Rules out of a platform's words (`connectors.base.PostbackWords`) and the account's own mapping over them.
+
+    Raises ValueError when a mapping names an event or status there is none of.
+    """
+    default = mapping.get("default_event")
+    has_ftd = mapping.get("has_ftd_event")
+    names = parameter_names(words.get("parameters", {}), mapping.get("parameters", {}))
+    return Rules(
+        names=names,
+        places={name: (ours, rank) for ours, known in names.items() for rank, name in enumerate(known)},
+        events=event_words(words.get("events", {}), mapping.get("events", {})),
+        statuses=status_words(words.get("statuses", {}), mapping.get("statuses", {})),
+        zone=zone,
+        currency=currency,
+        default_event=Event(default) if default else None,
+        has_ftd_event=bool(words.get("has_ftd_event", True) if has_ftd is None else has_ftd),
+        repeats=mapping.get("repeats", {}),
+    )
+
+
+class Signal(msgspec.Struct, frozen=True, kw_only=True):
+    """What a postback says. `outcome` is set where that is settled already: unmapped, rejected."""
+
+    outcome: Outcome | None = None
+    event: Event | None = None
+    status: Status = Status.APPROVED
+    click: str | None = None  # as it came
+    player_id: str | None = None
+    txn_id: str | None = None
+    amount: int | None = None
+    currency: str | None = None
+    occurred_at: datetime
+    time_given: bool = False
+    marks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def read(decoded: Decoded, by: Rules, received_at: datetime) -> Signal:
+    """What a decoded request says by an account's rules; every oddity leaves a note for the log."""
+    notes = list(decoded.notes)
+    values = _chosen(decoded.pairs, by, notes)
+    marks: list[str] = []
+    event, outcome = _event(values.get("event"), by, notes)
+    occurred_at, given = _occurred(values.get("occurred_at"), by, received_at, marks, notes)
+    money, currency = _amount(values, by, marks, notes)
+    status = Status.APPROVED if "status" not in values else _status(values["status"], by, marks, notes)
+    return Signal(
+        outcome=outcome,
+        event=event,
+        status=status,
+        click=_cut("click_id", values.get("click_id"), notes),
+        player_id=_cut("player_id", values.get("player_id"), notes),
+        txn_id=_cut("txn_id", values.get("txn_id"), notes),
+        amount=money,
+        currency=currency,
+        occurred_at=occurred_at,
+        time_given=given,
+        marks=tuple(marks),
+        notes=tuple(notes),
+    )
+
+
+def _chosen(pairs: Pairs, by: Rules, notes: list[str]) -> dict[str, str]:
+    """Our parameters -> values: the first name that holds something that is not an unreplaced macro."""
+    given: dict[str, list[tuple[int, str]]] = {}
+    for name, value in pairs:
+        meant = by.places.get(name) or by.places.get(plain(name)) or _inner(name, by)
+        if meant is None:
+            continue
+        if meant[0] in given:
+            given[meant[0]].append((meant[1], value))
+        else:
+            given[meant[0]] = [(meant[1], value)]
+    found: dict[str, str] = {}
+    for ours, ranked in given.items():
+        usable = _best(ours, ranked, notes)
+        if usable is not None:
+            found[ours] = usable
+    return found
+
+
+def _inner(name: str, by: Rules) -> tuple[str, int] | None:
+    """What a name within others means: `data.event.name`, `data[click_id]`, `click_id[]`, `items[0].amount`."""
+    if "." not in name and "[" not in name:
+        return None
+    parts = [part for part in _PARTS.split(name) if part and not part.isdecimal()]
+    for first in range(len(parts)):
+        meant = by.places.get(plain("".join(parts[first:])))
+        if meant is not None:
+            return meant
+    return None
+
+
+def _best(ours: str, ranked: list[tuple[int, str]], notes: list[str]) -> str | None:
+    if len(ranked) == 1:
+        return _usable(ours, [ranked[0][1]], notes)
+    for rank in sorted({rank for rank, _ in ranked}):
+        usable = _usable(ours, [value for one, value in ranked if one == rank], notes)
+        if usable is not None:
+            return usable
+    return None
+
+
+def _usable(name: str, values: list[str], notes: list[str]) -> str | None:
+    real = []
+    for one in values:
+        value = one.strip()
+        if value and is_macro(value):
+            notes.append(f"{name} holds the unreplaced macro {value[:40]}")
+        elif value:
+            real.append(value)
+    if len(real) > 1 and len(set(real)) > 1:
+        notes.append(f"{name} is given {len(real)} times: the first counts")
+    return real[0] if real else None
+
+
+def _event(word: str | None, by: Rules, notes: list[str]) -> tuple[Event | None, Outcome | None]:
+    if word is None:
+        if by.default_event is None:
+            notes.append("no event: send event=registration, first_deposit, deposit …, or set a default_event")
+            return None, Outcome.REJECTED
+        return by.default_event, None
+    event = by.events.get(plain(word))
+    if event is None:
+        notes.append(f"event {word[:80]!r} is not known: map it with 'postback map'")
+        return None, Outcome.UNMAPPED
+    return event, None
+
+
+def _status(word: str, by: Rules, marks: list[str], notes: list[str]) -> Status:
+    status = by.statuses.get(plain(word))
+    if status is None:
+        marks.append("unknown_status")
+        notes.append(f"status {word[:80]!r} is not known: taken as approved; map it with 'postback map'")
+        return Status.APPROVED
+    return status
+
+
+def _occurred(
+    text: str | None, by: Rules, received_at: datetime, marks: list[str], notes: list[str]
+) -> tuple[datetime, bool]:
+    if text is None:
+        return received_at, False
+    found = moment(text, by.zone)
+    if found is None or found > received_at + _AHEAD:
+        marks.append("no_time")
+        why = "cannot be read" if found is None else "is over a day ahead"
+        notes.append(f"occurred_at {text[:60]!r} {why}: the time of arrival counts")
+        return received_at, False
+    return found, True
+
+
+def _amount(values: Mapping[str, str], by: Rules, marks: list[str], notes: list[str]) -> tuple[int | None, str | None]:
+    text = values.get("amount")
+    if text is None:
+        return None, None
+    money, beside = amount(text)
+    if money is None:
+        marks.append("no_amount")
+        notes.append(f"amount {text[:60]!r} is no number: left missing")
+        return None, None
+    return money, _currency(values.get("currency"), beside or by.currency, notes)
+
+
+def _currency(given: str | None, otherwise: str, notes: list[str]) -> str:
+    if given is None:
+        return otherwise
+    if given in CURRENCIES:
+        return given
+    if re.fullmatch(r"[A-Za-z]{3,5}", given):
+        return given.upper()
+    notes.append(f"currency {given[:20]!r} is no currency code: {otherwise} is taken")
+    return otherwise
+
+
+def _cut(name: str, value: str | None, notes: list[str]) -> str | None:
+    if value is not None and len(value) > MAX_VALUE:
+        notes.append(f"{name} has {len(value)} characters: cut to {MAX_VALUE}")
+        return value[:MAX_VALUE]
+    return value
+
+
+def signed(query: bytes, body: bytes, *, secret: bytes, parameter: str, header: str | None) -> bool:
+    """Whether a request carries the right HMAC-SHA256 (hex) of its body, or of its query without the signature."""
+    parts = query.split(b"&") if query else []
+    prefix = parameter.encode() + b"="
+    carried = header or next((part[len(prefix) :].decode("latin-1") for part in parts if part.startswith(prefix)), "")
+    covered = body or b"&".join(part for part in parts if not part.startswith(prefix))
+    expected = hmac.new(secret, covered, hashlib.sha256).hexdigest()
+    return hmac.compare_digest(expected.encode(), carried.strip().lower().removeprefix("sha256=").encode())

@@ -1,0 +1,162 @@
+"""Pages: the rows of a report's single days, encoded once, and put together as often as somebody asks.
+
+A day's rows follow from its cells and from what of today's catalogue, rates and settlement they look at. A page knows
+all of that (`version`, `about`, `basis`), so it is either exactly what would be made now, or recognised as outdated.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date
+
+import msgspec
+
+from storage.ledger.reports.cells import Cell
+from storage.ledger.reports.collapse import Collapsing, View
+from storage.ledger.reports.groups import Group, row_of
+from storage.ledger.reports.report_rows import ENTITIES, MergedReport, ReportRow
+
+_encoder = msgspec.json.Encoder()
+_reader = msgspec.json.Decoder(list[ReportRow])
+_VERSION_BYTES = 8  # of which one bit is left out: databases keep signed numbers
+
+
+class About(msgspec.Struct, frozen=True, array_like=True):
+    """Whom the cells of a day speak of: ids, and the currencies amounts are in."""
+
+    offers: list[int] = []
+    campaigns: list[int] = []
+    sites: list[int] = []
+    sources: list[int] = []
+    accounts: list[int] = []  # of unassigned revenue
+    currencies: list[str] = []
+
+
+class Page(msgspec.Struct, frozen=True, array_like=True):
+    """One day of a report: rows as JSON without the brackets, and what the totals need of them."""
+
+    rows: bytes
+    unassigned: bytes
+    sums: list[int | None]
+    settlement: int
+    allocated: bool
+    unconverted: dict[str, dict[str, int]]
+    about: About
+    basis: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes it takes, roughly."""
+        return len(self.rows) + len(self.unassigned) + 2_000
+
+    def add_to(self, totals: Group) -> None:
+        group = Group()
+        group.sums, group.settlement, group.allocated = self.sums, self.settlement, self.allocated
+        group.unconverted = self.unconverted
+        totals.add(group)
+
+
+def version_of(cells: bytes) -> int:
+    """A number that tells these cells of a day from all others."""
+    digest = hashlib.blake2b(cells, digest_size=_VERSION_BYTES).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def page_of(day: date, cells: Sequence[Cell], view: View) -> Page:
+    """The page of a day whose cells all stand on it, for a report by day first."""
+    collapsing = Collapsing(view)
+    collapsing.add(day, cells)
+    total, about = collapsing.total(), about_of(cells)
+    return Page(
+        rows=_encoder.encode(collapsing.rows())[1:-1],
+        unassigned=_encoder.encode(collapsing.unassigned())[1:-1],
+        sums=total.sums, settlement=total.settlement, allocated=total.allocated, unconverted=total.unconverted,
+        about=about, basis=basis_of(day, about, view),
+    )  # fmt: skip
+
+
+def about_of(cells: Iterable[Cell]) -> About:
+    """Whom these cells speak of."""
+    placed = [cell for cell in cells if cell.tag is None]
+    return About(
+        offers=sorted({cell.offer_id for cell in placed}),
+        campaigns=sorted({cell.campaign_id for cell in placed}),
+        sites=sorted({cell.site_id for cell in placed}),
+        sources=sorted({cell.source_id for cell in placed}),
+        accounts=sorted({cell.account_id for cell in cells if cell.tag is not None}),
+        currencies=sorted({currency for cell in cells for currency in cell.money}),
+    )
+
+
+def basis_of(day: date, about: About, view: View) -> bytes:
+    """A digest of everything beside the cells that decides what a day's rows say."""
+    codes = {name: view.codes.get(name, {}) for name in ENTITIES if name in view.by}
+    told = [
+        [_offer(one, day, view, codes) for one in about.offers],
+        [[codes.get(name, {}).get(one) for one in ids]
+         for name, ids in (("campaign", about.campaigns), ("site", about.sites), ("source", about.sources))],
+        [(view.codes["account"].get(one), (one, day) in view.settled) for one in about.accounts],
+        [str(view.rates.rate(currency, day)) for currency in about.currencies],
+        view.rates.base,
+    ]  # fmt: skip
+    return hashlib.blake2b(_encoder.encode(told), digest_size=16).digest()
+
+
+def _offer(offer_id: int, day: date, view: View, codes: Mapping[str, Mapping[int, str]]) -> Sequence[object]:
+    """What decides how an offer's figures of the day are read, and what they are called."""
+    offer = view.offers.get(offer_id)
+    if offer is None:
+        return (any((one, day) in view.settled for one in view.account_ids),)
+    account_since, own_since = view.accounts_since.get(offer.account_id), view.offers_since.get(offer_id)
+    return (
+        (offer.account_id, day) in view.settled,
+        offer.has_postbacks,
+        account_since is not None and account_since <= day,
+        own_since is not None and own_since <= day,
+        codes.get("offer", {}).get(offer_id),
+        codes.get("casino", {}).get(offer.casino_id),
+        codes.get("account", {}).get(offer.account_id),
+    )
+
+
+class PagedReport:
+    """A merged report of pages: to be sent as JSON piece by piece, or read as structs."""
+
+    def __init__(self, view: View, pages: Sequence[Page]) -> None:
+        self._pages = pages
+        self.total = row_of({}, _total(pages))
+        self._head = MergedReport(
+            timezone=view.timezone, currency=view.rates.base, from_=view.first, to=view.last, rows=[], unassigned=[],
+            totals=self.total,
+        )  # fmt: skip
+
+    def json(self) -> Iterator[bytes]:
+        """The report's JSON, the very bytes that encoding the structs would give."""
+        head, _, tail = _encoder.encode(self._head).partition(b'"rows":[],"unassigned":[]')
+        yield head + b'"rows":['
+        yield from _joined(page.rows for page in self._pages)
+        yield b'],"unassigned":['
+        yield from _joined(page.unassigned for page in self._pages)
+        yield b"]" + tail
+
+    def report(self) -> MergedReport:
+        """The report as structs."""
+        rows = [row for page in self._pages if page.rows for row in _reader.decode(b"[%b]" % page.rows)]
+        rest = [row for page in self._pages if page.unassigned for row in _reader.decode(b"[%b]" % page.unassigned)]
+        return msgspec.structs.replace(self._head, rows=rows, unassigned=rest)
+
+
+def _total(pages: Iterable[Page]) -> Group:
+    totals = Group()
+    for page in pages:
+        page.add_to(totals)
+    return totals
+
+
+def _joined(parts: Iterable[bytes]) -> Iterator[bytes]:
+    first = True
+    for part in parts:
+        if part:
+            if not first:
+                yield b","
+            yield part
+            first = False

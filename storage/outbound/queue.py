@@ -1,0 +1,192 @@
+"""The outbox to traffic sources: filled in the transaction that accepts a conversion, delivered at least once."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, select
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.clicks import queries as click_storage
+from storage.ledger.clicks.click_id import instant_of
+from storage.ledger.facts import Event, Status
+from storage.ledger.postbacks.outbound_templates import (
+    Outgoing,
+    Sending,
+    Success,
+    fill,
+    host,
+    idempotency_key,
+    names_click,
+    names_click_to,
+    share,
+    values,
+)
+from storage.postbacks.conversion_rows import Change
+from storage.tables import campaigns, clicks, conversions, offers, outbound, sites, sources, user_agents
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be sent: a filled request, or what a JSON API of `api` needs to build one."""
+
+    request: Outgoing | None = None
+    api: str | None = None
+    sending: Sending | None = None
+
+
+async def queue(tx: AsyncConnection, changes: Sequence[Change]) -> None:
+    """Queue what the traffic sources of these conversions want to be told. Nothing is queued twice."""
+    due = [(change, event) for change in changes if (event := _event(change)) is not None]
+    wanted = {change.row["source_id"] for change, _ in due if change.row and change.row["source_id"]}
+    if not wanted:
+        return
+    rows = await tx.execute(select(sources).where(sources.c.id.in_(wanted)))
+    told = {row.id: row for row in rows if any(one.get("enabled", True) for one in row.postbacks.values())}
+    due = [(c, e) for c, e in due if c.row and c.row["source_id"] in told and e in told[c.row["source_id"]].postbacks]
+    if not due:
+        return
+    facts = await _facts(tx, [change for change, _ in due])
+    made = [_message(change, event, told[_value(change, "source_id")], facts) for change, event in due]
+    fresh = await _once_per_click(tx, [one for one in made if one is not None], told)
+    if fresh:
+        await tx.execute(upsert(outbound).on_conflict_do_nothing(index_elements=["idempotency_key"]), fresh)
+
+
+async def _once_per_click(
+    tx: AsyncConnection, made: list[dict[str, Any]], told: Mapping[int, Row[Any]]
+) -> list[dict[str, Any]]:
+    """Without those whose source wants each event once per click and has had it."""
+    picky = [one for one in made if (told[one["source_id"]].options or {}).get("only_unique")]
+    if not picky:
+        return made
+    ids = {one["conversion_id"] for one in picky}
+    mine = conversions.alias("mine")
+    other = conversions.alias("other")
+    query = (
+        select(mine.c.id, outbound.c.event)
+        .join(other, (other.c.click_id == mine.c.click_id) & (other.c.id < mine.c.id))
+        .join(outbound, outbound.c.conversion_id == other.c.id)
+        .where(mine.c.id.in_(ids))
+    )
+    had = {(row.id, row.event) for row in await tx.execute(query)}
+    return [one for one in made if one not in picky or (one["conversion_id"], one["event"]) not in had]
+
+
+def _value(change: Change, name: str) -> Any:
+    return (change.row or {})[name]
+
+
+def _event(change: Change) -> str | None:
+    """What a source is told of a change: a new conversion, or that one was reversed."""
+    row = change.row
+    if row is None:
+        return None
+    if row["status"] == Status.REVERSED:
+        told_before = change.before is not None and change.before.status != Status.REVERSED
+        return Event.REVERSAL.value if told_before else None
+    if change.before is not None and not (change.before.status == Status.PENDING != row["status"]):
+        return None  # what was told already is not told again: the key is the same
+    return Event.FIRST_DEPOSIT.value if row["is_ftd"] else str(row["event"])
+
+
+async def _facts(tx: AsyncConnection, changes: Sequence[Change]) -> Mapping[str, Mapping[int, Any]]:
+    """Click details and the codes of what the conversions belong to."""
+    ids = {_value(change, "click_id") for change in changes} - {None}
+    found = select(
+        clicks.c.id, clicks.c.source_click_id, clicks.c.extra, user_agents.c.text.label("user_agent")
+    ).join_from(clicks, user_agents, clicks.c.user_agent_id == user_agents.c.id, isouter=True)
+    codes: dict[str, Mapping[int, Any]] = {
+        "click": {row.id: row for row in await tx.execute(found.where(clicks.c.id.in_(ids)))}
+    }
+    for name, table in (("campaign", campaigns), ("offer", offers), ("site", sites)):
+        wanted = {_value(change, f"{name}_id") for change in changes} - {0}
+        rows = await tx.execute(select(table.c.id, table.c.code).where(table.c.id.in_(wanted))) if wanted else ()
+        codes[name] = {row.id: row.code for row in rows}
+    codes["codec"] = {0: await click_storage.codec(tx)}
+    return codes
+
+
+def _message(
+    change: Change, event: str, source: Row[Any], facts: Mapping[str, Mapping[int, Any]]
+) -> dict[str, Any] | None:
+    template = source.postbacks[event]
+    options = source.options or {}
+    if not template.get("enabled", True) or not _wanted(change, options):
+        return None
+    sending = _sending(change, event, template, options, facts)
+    told = told_of(template, sending)
+    delay = timedelta(seconds=int(options.get("delay", 0)))
+    created = change.derived.received_at
+    return {
+        "team_id": change.account.team_id, "source_id": source.id, "conversion_id": change.id, "event": event,
+        "idempotency_key": sending.key, "request": msgspec.to_builtins(told),
+        "host": host(told.request.url) if told.request else f"api:{told.api}",
+        "state": "queued" if _names_click(template, sending) else "skipped",
+        "next_at": created + delay, "created_at": created,
+    }  # fmt: skip
+
+
+def _names_click(template: Mapping[str, Any], sending: Sending) -> bool:
+    """A source cannot do anything with a conversion of a click that it does not know."""
+    if template.get("api"):
+        return names_click_to(str(template["api"]), sending)
+    headers = template.get("headers") or {}
+    return names_click("\n".join(map(str, (template["url"], template.get("body") or "", *headers.values()))), sending)
+
+
+def _wanted(change: Change, options: Mapping[str, Any]) -> bool:
+    """Sources may want approved conversions only, or none that a person recorded."""
+    row = change.row or {}
+    if options.get("only_approved") and row["status"] == Status.PENDING:
+        return False
+    return not (options.get("only_ftd") and row["event"] == Event.DEPOSIT and not row["is_ftd"])
+
+
+def _sending(
+    change: Change, event: str, template: Mapping[str, Any], options: Mapping[str, Any],
+    facts: Mapping[str, Mapping[int, Any]],
+) -> Sending:  # fmt: skip
+    row = change.row or {}
+    click = facts["click"].get(row["click_id"] or 0)
+    ours = facts["codec"][0].encode(row["click_id"]) if row["click_id"] else ""
+    percent = options.get("payout_share")
+    return Sending(
+        key=idempotency_key(change.account.team_id, change.id, event, ours),
+        event=event,
+        name=str(template.get("name") or event),
+        click_id=(click.source_click_id or "") if click else "",
+        our_click_id=ours,
+        clicked_at=instant_of(row["click_id"]) if row["click_id"] else None,
+        occurred_at=row["occurred_at"],
+        amount=share(row["amount"], Decimal(str(percent)) if percent is not None else None),
+        currency=row["currency"] or "",
+        status=row["status"],
+        txn_id=row["txn_id"] or "",
+        player_id=row["player_id"] or "",
+        campaign=facts["campaign"].get(row["campaign_id"], ""),
+        offer=facts["offer"].get(row["offer_id"], ""),
+        site=facts["site"].get(row["site_id"], ""),
+        country=row["country"] or "",
+        user_agent=(click.user_agent or "") if click else "",
+        subs=row["subs"],
+        extra={k: str(v) for k, v in ((click.extra if click else None) or {}).items()},
+    )
+
+
+def told_of(template: Mapping[str, Any], sending: Sending) -> Told:
+    """A template filled with a conversion; what an API needs is kept whole and built when it is sent."""
+    if template.get("api"):
+        return Told(api=str(template["api"]), sending=sending)
+    filled = values(sending)
+    return Told(
+        request=Outgoing(
+            method=str(template.get("method") or "GET").upper(),
+            url=fill(str(template["url"]), filled),
+            headers=template.get("headers") or {},
+            body=fill(str(template.get("body") or ""), filled),
+            success=msgspec.convert(template.get("success") or {}, Success),
+        )
+    )

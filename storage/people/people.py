@@ -1,0 +1,132 @@
+"""How members are known on each chat: a platform's user is one person of one team."""
+
+import secrets
+from datetime import datetime, timedelta
+
+import msgspec
+from sqlalchemy import insert, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.db.secrets import token_hash
+from storage.ledger.errors import Refused
+from storage.ledger.facts import Role
+from storage.people import members
+from storage.people.members import Invite, Member
+from storage.tables import confirmations, identities
+from storage.tables import members as members_table
+
+LINK_GOOD_FOR = timedelta(hours=1)
+_LINK = "member link"
+
+
+class Person(msgspec.Struct, frozen=True, kw_only=True):
+    """Who a platform's user is to us."""
+
+    team_id: int
+    member_id: int
+    name: str
+    code: str
+    role: Role
+    campaigns: list[str] | None = None
+    removed_at: datetime | None = None
+
+
+async def who(tx: AsyncConnection, face: str, workspace: str, user: str) -> Person | None:
+    """The member behind a platform's user; None for a stranger. One who was removed is told by `removed_at`."""
+    query = (
+        select(members_table, identities.c.member_id)
+        .join(identities, identities.c.member_id == members_table.c.id)
+        .where(identities.c.face == face, identities.c.workspace == workspace, identities.c.user == user)
+    )
+    found = (await tx.execute(query)).one_or_none()
+    return None if found is None else msgspec.convert(found, Person, from_attributes=True)
+
+
+async def join(
+    tx: AsyncConnection, code: str, *, face: str, workspace: str, user: str, name: str, now: datetime
+) -> tuple[Invite, Member]:
+    """Take up an invitation, or a member's own link, as this person. Raises Refused for a bad code, or a member of
+    another team.
+
+    Who is a member already keeps the higher of both roles.
+    """
+    known = await who(tx, face, workspace, user)
+    address = {"face": face, "workspace": workspace, "user": user}
+    linked = await _linked(tx, now, code)
+    if linked is not None:
+        return await _link(tx, linked, known, address=address, now=now)
+    found = await members.take_up(tx, now, code)
+    _same_team(known, found.team_id)
+    if known is not None and known.removed_at is not None:
+        return found, await members.readmit(tx, known.member_id, found)
+    if known is not None:
+        member = await members.get(tx, known.member_id)
+        if known.role.includes(found.role):
+            return found, member
+        return found, await members.set_role(tx, member, found.role, found.campaigns)
+    member = await members.add(tx, found, name=name, now=now)
+    await _identify(tx, found.team_id, member.id, address)
+    return found, member
+
+
+async def link(tx: AsyncConnection, *, team_id: int, member_id: int, now: datetime) -> tuple[str, datetime]:
+    """A one-time code by which the member is known on another chat as well, and when it lapses; only its hash is
+    kept, beside other questions that one person answers once."""
+    code = secrets.token_urlsafe(18)
+    asked = {"actor": f"#{member_id}", "command": _LINK, "arguments": {"member": member_id}}
+    values = {"code": token_hash(code), "expires_at": now + LINK_GOOD_FOR, **asked}
+    await tx.execute(insert(confirmations).values(team_id=team_id, **values))
+    return code, now + LINK_GOOD_FOR
+
+
+async def _linked(tx: AsyncConnection, now: datetime, code: str) -> int | None:
+    """Use a link up: whose it is; None for a code that is no link (any more)."""
+    c = confirmations.c
+    good = c.code == token_hash(code), c.command == _LINK, c.used_at.is_(None), c.expires_at > now
+    used = update(confirmations).where(*good).values(used_at=now).returning(c.arguments)
+    found = (await tx.execute(used)).scalar_one_or_none()
+    return None if found is None else int(found["member"])
+
+
+async def _link(
+    tx: AsyncConnection, member_id: int, known: Person | None, *, address: dict[str, str], now: datetime
+) -> tuple[Invite, Member]:
+    """Make the person the member. Who was another member until now goes over to it with all that one was known as."""
+    row = (await tx.execute(select(members_table).where(members_table.c.id == member_id))).one()
+    if row.removed_at is not None:
+        raise Refused("the member of this link was removed: ask an owner for an invitation", field="code")
+    _same_team(known, row.team_id)
+    member = members.shown(row)
+    if known is None:
+        await _identify(tx, row.team_id, member_id, address)
+    elif known.member_id != member_id:
+        if known.removed_at is None:
+            member = await _higher(tx, member, known)
+            await members.remove(tx, await members.get(tx, known.member_id), now)
+        mine = identities.c.member_id == known.member_id
+        await tx.execute(update(identities).where(mine).values(member_id=member_id))
+    return Invite(team_id=row.team_id, role=member.role, campaigns=member.campaigns), member
+
+
+async def _higher(tx: AsyncConnection, member: Member, other: Person) -> Member:
+    """The higher of both roles; of two buyers' campaigns all, without a limit if one of them has none."""
+    if member.role is other.role:
+        limits = (member.campaigns, other.campaigns)
+        both = None if None in limits else sorted({code for one in limits for code in one or ()})
+        return await members.set_role(tx, member, member.role, both)
+    if member.role.includes(other.role):
+        return member
+    return await members.set_role(tx, member, other.role, other.campaigns)
+
+
+def _same_team(known: Person | None, team_id: int) -> None:
+    if known is not None and known.team_id != team_id:
+        raise Refused("you are a member of another team here: ask its owner to remove you first", field="code")
+
+
+async def _identify(tx: AsyncConnection, team_id: int, member_id: int, address: dict[str, str]) -> None:
+    made = upsert(identities).values(team_id=team_id, member_id=member_id, **address)
+    taken = await tx.execute(made.on_conflict_do_nothing(index_elements=list(address)))
+    if not taken.rowcount:
+        raise Refused("you have just joined by another message", field="code")

@@ -1,0 +1,283 @@
+"""Conversions as rows: made, changed, and every state kept; the days they move are touched."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Row, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.clicks import caps
+from storage.db.bulk_insert import NO_NUMBER, Lowered, as_json, nullable
+from storage.ledger.clicks.click_id import instant_of
+from storage.ledger.facts import ClickLink, Event, Outcome, Status
+from storage.ledger.postbacks.conversion_facts import Derived, Request
+from storage.postbacks.postback_accounts import Book, PostbackAccount
+from storage.tables import SUBS, conversion_states, conversions, postbacks, touched
+from storage.tables.types import days, micros
+
+_COMPARED = ("event", "txn_id", "status", "is_ftd", "amount", "currency", "occurred_at", "day", "marks", "player_id")
+_NO_SUBS = (None,) * len(SUBS)
+
+
+@dataclass(slots=True, kw_only=True)
+class Change:
+    """A conversion to be made, or compared with its row."""
+
+    account: PostbackAccount
+    derived: Derived
+    candidates: tuple[int, ...] = ()  # rows its requests made before
+    strong: int = 0  # how many of them are its own, not its repeats'
+    outgoing: tuple[int, ...] = ()  # offers its click went on to, latest first
+    id: int = 0
+    before: Row[Any] | None = None
+    row: dict[str, Any] | None = None
+
+    @property
+    def differs(self) -> bool:
+        if self.before is None or self.row is None:
+            return True
+        return any(getattr(self.before, name) != self.row[name] for name in _COMPARED)
+
+
+async def write(
+    tx: AsyncConnection, changes: Sequence[Change], links: Mapping[int, ClickLink], *, book: Book, zone: ZoneInfo,
+    now: datetime,
+) -> None:  # fmt: skip
+    """Make and change rows; afterwards every change has its `id`."""
+    await _claim(tx, changes)
+    for change in changes:
+        change.row = _row(change, links.get(change.derived.click_id or 0), zone)
+    made = [change for change in changes if change.before is None]
+    changed = [change for change in changes if change.before is not None and change.differs]
+    await _retire(tx, changes, book=book, now=now)
+    await _free_transactions(tx, changed)
+    for change in changed:
+        kept = {name: change.row[name] for name in _COMPARED} if change.row else {}
+        await tx.execute(update(conversions).where(conversions.c.id == change.id).values(**kept))
+    if made:
+        ids = await _ROWS.insert(tx, [_lowered(change.row or {}) for change in made])
+        for change, number in zip(made, ids, strict=True):
+            change.id = number
+    await touch(tx, _days([*made, *changed]))
+    await _count_caps(tx, [*made, *changed], book)
+
+
+async def _free_transactions(tx: AsyncConnection, changed: Sequence[Change]) -> None:
+    """Two conversions may swap transactions: each lets go of its own first, for they are unique."""
+    moved = [
+        change.id
+        for change in changed
+        if change.before is not None
+        and change.row is not None
+        and change.before.txn_id is not None
+        and (change.before.event, change.before.txn_id) != (change.row["event"], change.row["txn_id"])
+    ]
+    if moved:
+        await tx.execute(update(conversions).where(conversions.c.id.in_(moved)).values(txn_id=None))
+
+
+async def _claim(tx: AsyncConnection, changes: Sequence[Change]) -> None:
+    """Which row each conversion already has: the one its own requests made, else one its repeats made."""
+    wanted = {number for change in changes for number in change.candidates}
+    if not wanted:
+        return
+    query = select(conversions).where(conversions.c.id.in_(wanted))
+    rows = {row.id: row for row in await tx.execute(query)}
+    taken: set[int] = set()
+    for own in (True, False):
+        for change in changes:
+            numbers = change.candidates[: change.strong] if own else change.candidates[change.strong :]
+            free = [number for number in numbers if number in rows and number not in taken]
+            if change.before is None and free:
+                change.id, change.before = free[0], rows[free[0]]
+                taken.add(free[0])
+
+
+def _row(change: Change, link: ClickLink | None, zone: ZoneInfo) -> dict[str, Any]:
+    found = change.derived
+    day = found.occurred_at.astimezone(zone).date()
+    return {
+        "team_id": change.account.team_id,
+        "account_id": change.account.id,
+        "campaign_id": link.campaign_id if link else 0,
+        "site_id": link.site_id if link else 0,
+        "offer_id": _offer(change, link),
+        "source_id": link.source_id if link else 0,
+        "country": link.country or None if link else None,
+        "device": link.device or None if link else None,
+        "subs": (link.subs if link else ()) or _NO_SUBS,
+        "click_id": found.click_id,
+        "player_id": found.player_id,
+        "event": found.event,
+        "txn_id": found.txn_id,
+        "status": found.status,
+        "is_ftd": found.is_ftd,
+        "amount": found.amount,
+        "currency": found.currency or change.account.rules.currency,
+        "occurred_at": found.occurred_at,
+        "received_at": found.received_at,
+        "day": day,
+        "visit_day": link.day if link else None,
+        "marks": _marks(found, link, day, zone),
+        "origin": "manual" if "manual" in found.marks else "postback",
+    }
+
+
+_ROWS = Lowered(
+    conversions,
+    (
+        "team_id", "account_id", "campaign_id", "site_id", "offer_id", "source_id", "country", "device", *SUBS,
+        "click_id", "player_id", "event", "txn_id", "status", "is_ftd", "amount", "currency", "occurred_at",
+        "received_at", "day", "visit_day", "marks", "origin",
+    ),
+    told_apart_by=(
+        "account_id", "event", "txn_id", "click_id", "player_id", "occurred_at", "amount", "status"
+    ),
+)  # fmt: skip
+_STATES = Lowered(
+    conversion_states,
+    (
+        "team_id", "conversion_id", "recorded_at", "postback_id", "status", "is_ftd", "amount", "currency",
+        "occurred_at", "day",
+    ),
+    told_apart_by=("conversion_id",),
+)  # fmt: skip
+_TOUCHED = Lowered(touched, ("team_id", "day"), told_apart_by=("team_id", "day"))
+
+
+def _lowered(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """A conversion's row as it lies on disk."""
+    return (
+        row["team_id"], row["account_id"], row["campaign_id"], row["site_id"], row["offer_id"], row["source_id"],
+        row["country"] or "", row["device"] or "", *(sub or "" for sub in row["subs"]), nullable(row["click_id"]),
+        row["player_id"] or "", str(row["event"]), row["txn_id"] or "", str(row["status"]), int(row["is_ftd"]),
+        nullable(row["amount"]), row["currency"] or "", micros(row["occurred_at"]), micros(row["received_at"]),
+        days(row["day"]), NO_NUMBER if row["visit_day"] is None else days(row["visit_day"]), as_json(row["marks"]),
+        row["origin"],
+    )  # fmt: skip
+
+
+def _marks(found: Derived, link: ClickLink | None, day: date, zone: ZoneInfo) -> list[str]:
+    """`late`: heard of after its day had ended. `before_click`: said to have happened before the click."""
+    if found.received_at is found.occurred_at and not found.marks:  # no time given: most are so
+        return []
+    marks = set(found.marks)
+    if found.received_at.astimezone(zone).date() > day:
+        marks.add("late")
+    if link is not None and found.occurred_at < instant_of(link.click_id).replace(microsecond=0):
+        marks.add("before_click")
+    return sorted(marks)
+
+
+def _offer(change: Change, link: ClickLink | None) -> int:
+    """The click's offer if the account has it; else the latest it went on to; else the account's only one."""
+    mine = change.account.offer_ids
+    if link is not None and link.offer_id in mine:
+        return link.offer_id
+    went_on = next((offer for offer in change.outgoing if offer in mine), None)
+    if went_on is not None:
+        return went_on
+    if len(mine) == 1:
+        return next(iter(mine))
+    return link.offer_id if link else 0
+
+
+async def _retire(tx: AsyncConnection, changes: Sequence[Change], *, book: Book, now: datetime) -> None:
+    """Rows left without requests: two players turned out to be one."""
+    taken = {change.id for change in changes}
+    left = {number for change in changes for number in change.candidates} - taken
+    for number in sorted(left):
+        await end(tx, number, "merged", book=book, now=now)
+
+
+async def end(tx: AsyncConnection, number: int, mark: str, *, book: Book, now: datetime) -> Row[Any]:
+    """A row left without requests stays, reversed, and says why; returns what it was."""
+    row = (await tx.execute(select(conversions).where(conversions.c.id == number))).one()
+    values = {"status": Status.REVERSED, "txn_id": None, "marks": sorted({*row.marks, mark})}
+    await tx.execute(update(conversions).where(conversions.c.id == number).values(**values))
+    await _STATES.insert(tx, [(
+        row.team_id, number, micros(now), NO_NUMBER, str(Status.REVERSED), int(row.is_ftd), nullable(row.amount),
+        row.currency or "", micros(row.occurred_at), days(row.day),
+    )])  # fmt: skip
+    await touch(tx, _days_of(row.team_id, row.day, row.visit_day))
+    event = book.capped.get(row.offer_id)
+    if event is not None and _in_cap(event, row.event, is_ftd=row.is_ftd, status=row.status):
+        await caps.count(tx, row.offer_id, event, row.occurred_at, -1)
+    return row
+
+
+async def write_states(
+    tx: AsyncConnection, changes: Sequence[Change], posted: Mapping[int, int | None], now: datetime
+) -> None:
+    """Every new state of a conversion: its history, and what a report of an earlier moment is made of."""
+    rows = []
+    for change in changes:
+        if change.row is None or not change.differs:
+            continue
+        numbers = [n for n in (*change.derived.requests, *change.derived.repeats) if n in posted]
+        row = change.row
+        rows.append((
+            change.account.team_id, change.id, micros(now), nullable(posted[max(numbers)] if numbers else None),
+            str(row["status"]), int(row["is_ftd"]), nullable(row["amount"]), row["currency"] or "",
+            micros(row["occurred_at"]), days(row["day"]),
+        ))  # fmt: skip
+    if rows:
+        await _STATES.append(tx, rows)
+
+
+async def put_right(tx: AsyncConnection, changes: Sequence[Change], stored: Mapping[int, Request]) -> None:
+    """Stored requests that now belong to another conversion, or found the one they waited for."""
+    for change in changes:
+        for number in (*change.derived.requests, *change.derived.repeats):
+            one = stored.get(number)
+            if one is None or one.conversion_id == change.id:
+                continue
+            values: dict[str, Any] = {"conversion_id": change.id}
+            if one.conversion_id is None:
+                values |= {"outcome": Outcome.UPDATED, "reason": None}
+            await tx.execute(update(postbacks).where(postbacks.c.id == number).values(**values))
+
+
+def _days(changes: Iterable[Change]) -> set[tuple[int, date]]:
+    moved: set[tuple[int, date]] = set()
+    for change in changes:
+        if change.row is not None:
+            moved |= _days_of(change.account.team_id, change.row["day"], change.row["visit_day"])
+        if change.before is not None:
+            moved |= _days_of(change.account.team_id, change.before.day, change.before.visit_day)
+    return moved
+
+
+def _days_of(team_id: int, day: date, visit_day: date | None) -> set[tuple[int, date]]:
+    return {(team_id, day)} | ({(team_id, visit_day)} if visit_day else set())
+
+
+async def touch(tx: AsyncConnection, moved: Iterable[tuple[int, date]]) -> None:
+    """Mark report days as moved, for storage.reports.settle."""
+    rows = [(team_id, days(day)) for team_id, day in sorted(moved)]
+    if rows:
+        await _TOUCHED.insert(tx, rows)
+
+
+async def _count_caps(tx: AsyncConnection, changes: Iterable[Change], book: Book) -> None:
+    """Caps count registrations and first deposits that are not reversed, whenever that changes."""
+    for change in changes:
+        row = change.row
+        event = book.capped.get(row["offer_id"]) if row else None
+        if row is None or event is None:
+            continue
+        now = _in_cap(event, row["event"], is_ftd=row["is_ftd"], status=row["status"])
+        old = change.before
+        was = old is not None and _in_cap(event, old.event, is_ftd=old.is_ftd, status=old.status)
+        if old is not None and was and not (now and old.occurred_at == row["occurred_at"]):
+            await caps.count(tx, row["offer_id"], event, old.occurred_at, -1)
+        if now and not (old is not None and was and old.occurred_at == row["occurred_at"]):
+            await caps.count(tx, row["offer_id"], event, row["occurred_at"], 1)
+
+
+def _in_cap(capped: str, event: str, *, is_ftd: bool, status: str) -> bool:
+    counted = is_ftd if capped == Event.FIRST_DEPOSIT else event == capped
+    return counted and status != Status.REVERSED

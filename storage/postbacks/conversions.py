@@ -1,0 +1,232 @@
+"""From postback requests to conversions: every request kept with its outcome, every state of a conversion kept."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import msgspec
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.db.direct_sqlite import AtOnce
+from storage.ledger.clicks.click_id import Codec
+from storage.ledger.facts import ClickLink, Outcome
+from storage.ledger.postbacks.conversion_facts import Derived, Request
+from storage.ledger.postbacks.conversion_links import components
+from storage.ledger.postbacks.judging import Judgement, judge
+from storage.postbacks.conversion_rows import Change, put_right, write, write_states
+from storage.postbacks.matching import match, neighbours, outgoing_offers, request, very_same
+from storage.postbacks.postback_accounts import Book, PostbackAccount
+from storage.postbacks.requests import Arrival, Entry, again, keep, waiting_for_players
+from storage.tables import accounts
+
+#: Told of conversions that were made or changed, in the transaction that did it.
+Onward = Callable[[AsyncConnection, Sequence[Change]], Awaitable[None]]
+
+
+@dataclass(slots=True, kw_only=True)
+class Desk:
+    """What receiving needs beside the requests: the accounts, the id codec, the report time zone, the time."""
+
+    book: Book
+    codec: Codec
+    zone: ZoneInfo
+    now: datetime
+    onward: Onward | None = None
+
+
+class Received(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of one request, in the order given. `id` is its line in the log."""
+
+    id: int
+    outcome: Outcome
+    reason: str | None
+    conversion_id: int | None
+
+
+@dataclass(slots=True)
+class _Sheet:
+    """One batch while it is worked on."""
+
+    entries: Sequence[Entry]
+    links: dict[int, ClickLink]
+    by_number: dict[int, Entry] = field(default_factory=dict)
+    changes: list[Change] = field(default_factory=list)
+    joined: dict[int, Request] = field(default_factory=dict)  # stored requests whose conversion may change
+    likes: dict[int, int] = field(default_factory=dict)  # a repeat -> the request it repeats
+
+
+async def receive(tx: AsyncConnection, arrivals: Sequence[Arrival], desk: Desk) -> list[Received]:
+    """Place a batch of requests, in the order they came; all of it happens or nothing.
+
+    The order of batches does not matter for the conversions they end in: see storage.ledger.postbacks.conversion_rules.
+    """
+    if not arrivals:
+        return []
+    await _take_turn(tx, arrivals)
+    entries = [Entry(arrival=one) for one in arrivals]
+    sheet = _Sheet(entries, await match(tx, entries, desk.codec))
+    placed = [entry for entry in entries if entry.outcome is None]
+    sheet.by_number = {entry.number: entry for entry in entries}
+    if placed:
+        await _place(tx, placed, sheet, desk)
+    await write(tx, sheet.changes, sheet.links, book=desk.book, zone=desk.zone, now=desk.now)
+    _name_conversions(sheet)
+    await keep(tx, entries)
+    await write_states(tx, sheet.changes, {n: e.id for n, e in sheet.by_number.items()}, desk.now)
+    await put_right(tx, sheet.changes, sheet.joined)
+    changed = [one for one in sheet.changes if one.before is None or one.differs]
+    if desk.onward is not None and changed:
+        await desk.onward(tx, changed)
+    await _wake_players(tx, placed, desk)
+    return [
+        Received(id=e.id or 0, outcome=e.outcome or Outcome.REJECTED, reason=e.reason, conversion_id=e.conversion_id)
+        for e in entries
+    ]
+
+
+async def foresee(tx: AsyncConnection, arrivals: Sequence[Arrival], desk: Desk) -> tuple[list[Entry], list[Change]]:
+    """What `receive` would do with requests, without doing it."""
+    entries = [Entry(arrival=one) for one in arrivals]
+    sheet = _Sheet(entries, await match(tx, entries, desk.codec))
+    placed = [entry for entry in entries if entry.outcome is None]
+    sheet.by_number = {entry.number: entry for entry in entries}
+    if placed:
+        await _place(tx, placed, sheet, desk)
+    return entries, sheet.changes
+
+
+async def _take_turn(tx: AsyncConnection, arrivals: Sequence[Arrival]) -> None:
+    """Two processes never place requests of one account at the same time (SQLite has one writer anyway)."""
+    if isinstance(tx, AtOnce):
+        return
+    ids = sorted({one.account.id for one in arrivals})
+    await tx.execute(
+        select(accounts.c.id).where(accounts.c.id.in_(ids)).order_by(accounts.c.id).with_for_update(key_share=True)
+    )
+
+
+async def _place(tx: AsyncConnection, placed: list[Entry], sheet: _Sheet, desk: Desk) -> None:
+    placed = await _drop_very_same(tx, placed)
+    new: dict[int, list[Request]] = {}
+    for entry in placed:
+        new.setdefault(entry.arrival.account.id, []).append(request(entry))
+    habits = {account: desk.book.by_id[account].habits for account in new}
+    known = await neighbours(tx, new, habits)
+    found: list[tuple[PostbackAccount, Derived, list[Request]]] = []
+    for account, requests in new.items():
+        for group in components([*known[account], *requests], habits[account]):
+            found += _judged(group, desk.book.by_id[account], sheet)
+    await _more_links(tx, found, sheet)
+    went_on = await _outgoing(tx, found, sheet)
+    sheet.changes = [_change(account, derived, group, went_on) for account, derived, group in found]
+
+
+async def _drop_very_same(tx: AsyncConnection, placed: list[Entry]) -> list[Entry]:
+    """A deposit without a transaction id is a duplicate if the very same request came within ten minutes."""
+    nameless = [
+        e for e in placed
+        if e.arrival.signal.txn_id is None and e.arrival.signal.event == "deposit" and e.arrival.corrects is None
+        and e.arrival.account.habits.of(e.arrival.signal.event) != "count"
+    ]  # fmt: skip
+    if not nameless:
+        return placed
+    seen = await very_same(tx, nameless)
+    kept = []
+    for entry in placed:
+        like = seen.get(entry.number)
+        if like is None:
+            kept.append(entry)
+            continue
+        entry.conversion_id = like
+        entry.settle(Outcome.DUPLICATE, "the very same request came within ten minutes")
+    return kept
+
+
+def _judged(
+    group: list[Request], account: PostbackAccount, sheet: _Sheet
+) -> list[tuple[PostbackAccount, Derived, list[Request]]]:
+    new = [r for r in group if r.id in sheet.by_number]
+    if not new:
+        return []
+    known = [] if len(new) == len(group) else [r for r in group if r.id not in sheet.by_number]
+    new.sort(key=_by_arrival)
+    judged, derived, joined = judge(known, new, account.habits)
+    sheet.joined |= {r.id: r for r in known}
+    for one in judged:
+        _settle(one, sheet)
+    return [(account, one, joined) for one in derived]
+
+
+def _by_arrival(one: Request) -> int:
+    return one.id
+
+
+def _settle(one: Judgement, sheet: _Sheet) -> None:
+    entry = sheet.by_number[one.request.id]
+    entry.joined = one.joined
+    entry.settle(one.outcome, one.reason)
+    if one.like is not None:
+        sheet.likes[entry.number] = one.like
+
+
+def _change(account: PostbackAccount, derived: Derived, group: list[Request], went_on: dict[int, list[int]]) -> Change:
+    went = tuple(went_on.get(derived.click_id or 0, ())) if went_on else ()
+    if len(group) == 1 and group[0].conversion_id is None:
+        return Change(account=account, derived=derived, outgoing=went)
+    by_id = {r.id: r for r in group}
+    core = [by_id[n].conversion_id for n in derived.requests if by_id[n].conversion_id]
+    beside = [by_id[n].conversion_id for n in derived.repeats if by_id[n].conversion_id]
+    return Change(
+        account=account,
+        derived=derived,
+        candidates=tuple(dict.fromkeys(one for one in (*sorted(filter(None, core)), *beside) if one is not None)),
+        strong=len(set(core)),
+        outgoing=went,
+    )
+
+
+async def _more_links(
+    tx: AsyncConnection, found: Sequence[tuple[PostbackAccount, Derived, list[Request]]], sheet: _Sheet
+) -> None:
+    """A conversion may come of a stored request alone, whose click nobody has looked up in this batch."""
+    from storage.clicks import queries
+
+    lacking = {d.click_id for _, d, _ in found if d.click_id is not None and d.click_id not in sheet.links}
+    if lacking:
+        sheet.links |= await queries.links(tx, lacking)
+
+
+async def _outgoing(
+    tx: AsyncConnection, found: Sequence[tuple[PostbackAccount, Derived, list[Request]]], sheet: _Sheet
+) -> dict[int, list[int]]:
+    unclear = set()
+    for account, derived, _ in found:
+        link = sheet.links.get(derived.click_id or 0)
+        if link is not None and link.offer_id not in account.offer_ids:
+            unclear.add(link.click_id)
+    return await outgoing_offers(tx, unclear)
+
+
+def _name_conversions(sheet: _Sheet) -> None:
+    """Every request of the batch gets the conversion it belongs to, a repeat that of what it repeats."""
+    named = {
+        number: change.id for change in sheet.changes for number in (*change.derived.requests, *change.derived.repeats)
+    }
+    for number, entry in sheet.by_number.items():
+        found = named.get(sheet.likes.get(number, number))
+        if found is not None:
+            entry.conversion_id = found
+
+
+async def _wake_players(tx: AsyncConnection, placed: Sequence[Entry], desk: Desk) -> None:
+    """Requests that named only a player wait until another one tells the player's click."""
+    named: dict[int, set[str]] = {}
+    for entry in placed:
+        signal = entry.arrival.signal
+        if entry.joined and signal.player_id is not None and signal.click is not None:
+            named.setdefault(entry.arrival.account.id, set()).add(signal.player_id)
+    rows = await waiting_for_players(tx, named)
+    if rows:
+        await receive(tx, [again(row, desk.book.by_id[row.account_id]) for row in rows], desk)

@@ -1,0 +1,124 @@
+"""Conversions recorded or put right by hand: their own mark, the same rules, the same history."""
+
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+import msgspec
+from sqlalchemy import Row, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.ledger.errors import Missing, Refused
+from storage.ledger.facts import Event, Status
+from storage.ledger.postbacks.decoding import Decoded
+from storage.ledger.postbacks.postback import Signal
+from storage.postbacks.conversion_rows import touch
+from storage.postbacks.conversions import Desk, Received, receive
+from storage.postbacks.postback_accounts import PostbackAccount
+from storage.postbacks.requests import Arrival
+from storage.tables import conversion_states, conversions
+
+
+class ByHand(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person says of a conversion. `amount` is in micro-units."""
+
+    event: Event
+    occurred_at: datetime
+    status: Status = Status.APPROVED
+    amount: int | None = None
+    currency: str | None = None
+    txn_id: str | None = None
+    player_id: str | None = None
+
+
+async def add_to_click(tx: AsyncConnection, desk: Desk, account: PostbackAccount, click: str, said: ByHand) -> Received:
+    """Record a conversion of a click, as if the platform had sent it; it stands in the log as MANUAL."""
+    return (await receive(tx, [_arrival(desk, account, said, click)], desk))[0]
+
+
+def _arrival(
+    desk: Desk, account: PostbackAccount, said: ByHand, click: str | None, corrects: int | None = None
+) -> Arrival:
+    shown = {
+        "click_id": click, "event": said.event.value, "status": said.status.value, "amount": said.amount,
+        "currency": said.currency, "txn_id": said.txn_id, "player_id": said.player_id, "corrects": corrects,
+        "occurred_at": said.occurred_at.isoformat(), "at": desk.now.isoformat(),
+    }  # fmt: skip
+    pairs = tuple((name, str(value)) for name, value in shown.items() if value is not None)
+    decoded = Decoded(pairs=pairs)
+    signal = Signal(
+        event=said.event, status=said.status, click=click, player_id=said.player_id, txn_id=said.txn_id,
+        amount=said.amount, currency=said.currency if said.amount is not None else None,
+        occurred_at=said.occurred_at, time_given=True, marks=() if corrects else ("manual",),
+    )  # fmt: skip
+    return Arrival(
+        account=account, received_at=desk.now, method="MANUAL", query=urlencode(pairs).encode(), content_type="",
+        body=b"", decoded=decoded, digest=decoded.digest, signal=signal, origin="manual", corrects=corrects,
+    )  # fmt: skip
+
+
+async def add_to_campaign(
+    tx: AsyncConnection, team_id: int, now: datetime, zone: ZoneInfo, said: ByHand, *, campaign: Row[Any],
+    offer_id: int, account_id: int | None,
+) -> int:  # fmt: skip
+    """Record a conversion nobody knows the click of; its id. Raises Refused for a transaction that is known."""
+    if said.txn_id is not None and await _known(tx, team_id, account_id, said):
+        raise Refused(f"txn_id: {said.txn_id} is recorded already", field="txn_id")
+    day = said.occurred_at.astimezone(zone).date()
+    state = {
+        "status": said.status, "is_ftd": said.event is Event.FIRST_DEPOSIT, "amount": said.amount,
+        "currency": said.currency, "occurred_at": said.occurred_at, "day": day,
+    }  # fmt: skip
+    row = {
+        "team_id": team_id, "account_id": account_id, "campaign_id": campaign.id, "site_id": campaign.site_id or 0,
+        "offer_id": offer_id, "source_id": campaign.source_id or 0, "event": said.event, "txn_id": said.txn_id,
+        "player_id": said.player_id, "received_at": now, "visit_day": None, "marks": ["manual"], "origin": "manual",
+    }  # fmt: skip
+    made = await tx.execute(insert(conversions).values(**row, **state).returning(conversions.c.id))
+    number = int(made.scalar_one())
+    await tx.execute(insert(conversion_states).values(team_id=team_id, conversion_id=number, recorded_at=now, **state))
+    await touch(tx, {(team_id, day)})
+    return number
+
+
+async def _known(tx: AsyncConnection, team_id: int, account_id: int | None, said: ByHand) -> bool:
+    query = select(conversions.c.id).where(
+        conversions.c.team_id == team_id,
+        conversions.c.account_id == account_id if account_id else conversions.c.account_id.is_(None),
+        conversions.c.event == said.event,
+        conversions.c.txn_id == said.txn_id,
+    )
+    return (await tx.execute(query)).first() is not None
+
+
+async def find(tx: AsyncConnection, team_id: int, number: int) -> Row[Any]:
+    """A conversion of the team. Raises Missing."""
+    query = select(conversions).where(conversions.c.team_id == team_id, conversions.c.id == number)
+    row = (await tx.execute(query)).first()
+    if row is None:
+        raise Missing(f"no conversion {number}: 'click show' and 'conversion list' name them", field="conversion")
+    return row
+
+
+async def correct(
+    tx: AsyncConnection, desk: Desk, row: Row[Any], *, status: Status | None, amount: int | None, currency: str | None
+) -> None:
+    """Put a conversion's status or amount right; what the platform sends later does not undo it."""
+    wanted = Status(row.status) if status is None else status
+    said = ByHand(
+        event=Event(row.event), occurred_at=row.occurred_at, status=wanted, txn_id=row.txn_id,
+        amount=row.amount if amount is None else amount, currency=currency or row.currency, player_id=row.player_id,
+    )  # fmt: skip
+    if row.click_id is not None and row.account_id is not None:
+        click = desk.codec.encode(row.click_id)
+        await receive(tx, [_arrival(desk, desk.book.by_id[row.account_id], said, click, corrects=row.id)], desk)
+        return
+    marks = sorted({*row.marks, "corrected"})
+    values = {"status": wanted, "amount": said.amount, "currency": said.currency}
+    await tx.execute(update(conversions).where(conversions.c.id == row.id).values(**values, marks=marks))
+    state = {"is_ftd": row.is_ftd, "occurred_at": row.occurred_at, "day": row.day, **values}
+    await tx.execute(
+        insert(conversion_states).values(team_id=row.team_id, conversion_id=row.id, recorded_at=desk.now, **state)
+    )
+    await touch(tx, {(row.team_id, row.day)})

@@ -1,0 +1,211 @@
+"""Which click or player a postback is about, and which earlier requests it must be looked at with."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.clicks import queries
+from storage.db.bulk_lookup import Lookup
+from storage.ledger.clicks.click_id import Codec
+from storage.ledger.facts import ClickLink, Event, Outcome, Status
+from storage.ledger.postbacks.conversion_facts import Habits, Request
+from storage.ledger.postbacks.conversion_links import links, single
+from storage.ledger.postbacks.conversion_rules import VERY_SAME_WITHIN
+from storage.postbacks.requests import Entry
+from storage.tables import outgoing, postbacks
+
+#: Numbers of requests not stored yet start here, above every stored id.
+UNSTORED = 1 << 62
+
+_SEEN = select(
+    postbacks.c.account_id, postbacks.c.id, postbacks.c.received_at, postbacks.c.event, postbacks.c.status,
+    postbacks.c.click_id, postbacks.c.player_id, postbacks.c.txn_id, postbacks.c.amount, postbacks.c.currency,
+    postbacks.c.occurred_at, postbacks.c.time_given, postbacks.c.digest, postbacks.c.marks,
+    postbacks.c.conversion_id, postbacks.c.corrects,
+).where(postbacks.c.joined)  # fmt: skip
+_OF_TXN = Lookup(_SEEN, postbacks.c.account_id, postbacks.c.txn_id)
+_OF_CONVERSION = Lookup(_SEEN, postbacks.c.conversion_id)
+_OF_PLAYER = Lookup(_SEEN, postbacks.c.account_id, postbacks.c.player_id, postbacks.c.event)
+#: Without statistics SQLite would rather read all of an account than look up its clicks.
+_OF_CLICK = Lookup(_SEEN, postbacks.c.click_id, postbacks.c.event)
+
+_DEPOSITS = Lookup(
+    select(
+        postbacks.c.id, postbacks.c.account_id, postbacks.c.digest, postbacks.c.received_at, postbacks.c.conversion_id
+    ).where(postbacks.c.event == Event.DEPOSIT, postbacks.c.conversion_id.is_not(None)),
+    postbacks.c.click_id,
+    postbacks.c.digest,
+)  # fmt: skip
+_PLAYERS = Lookup(
+    select(postbacks.c.account_id, postbacks.c.player_id, postbacks.c.click_id).where(
+        postbacks.c.joined, postbacks.c.click_id.is_not(None)
+    ),
+    postbacks.c.account_id,
+    postbacks.c.player_id,
+)
+
+
+async def match(tx: AsyncConnection, entries: Sequence[Entry], codec: Codec) -> dict[int, ClickLink]:
+    """Find the click of every entry, or settle its outcome; returns the links of the clicks found."""
+    for number, entry in enumerate(entries):
+        entry.number = entry.arrival.id or UNSTORED + number
+        _settle_alone(entry, codec)
+    found = await queries.links(tx, {e.click_id for e in entries if e.outcome is None and e.click_id is not None})
+    unclear = [e for e in entries if e.outcome is None and e.click_id is None]
+    for entry in entries:
+        if entry.outcome is None and entry.click_id is not None and entry.click_id not in found:
+            entry.settle(Outcome.UNMATCHED, "unknown click id")
+    if unclear:
+        found |= await _by_player(tx, unclear, entries)
+    return found
+
+
+def _settle_alone(entry: Entry, codec: Codec) -> None:
+    """What needs no look at anything stored: unreadable, unmapped, a reversal of nothing named."""
+    signal = entry.arrival.signal
+    if signal.click is not None:
+        entry.click_id = codec.decode(signal.click)
+    if signal.outcome is not None:
+        entry.settle(signal.outcome)
+    elif signal.txn_id is None and _reverses(entry) and entry.arrival.corrects is None:
+        entry.settle(Outcome.UNMATCHED, "a reversal needs the transaction id of what it reverses")
+    elif signal.click is not None and entry.click_id is None:
+        entry.settle(Outcome.UNMATCHED, "unknown click id")
+    elif signal.click is None and signal.player_id is None and not _reverses(entry):
+        entry.settle(Outcome.UNMATCHED, "no click id")
+
+
+def _reverses(entry: Entry) -> bool:
+    return entry.arrival.signal.event is Event.REVERSAL or entry.arrival.signal.status is Status.REVERSED
+
+
+async def _by_player(tx: AsyncConnection, unclear: Sequence[Entry], batch: Sequence[Entry]) -> dict[int, ClickLink]:
+    """Those without a click id belong to the click their player is known by."""
+    asked = {(e.arrival.account.id, e.arrival.signal.player_id) for e in unclear if e.arrival.signal.player_id}
+    known: dict[tuple[int, str], int] = {}
+    accounts, players = {account for account, _ in asked}, {player for _, player in asked}
+    for account, player, click_id in await _PLAYERS.rows(tx, accounts, players):
+        _remember(known, (account, player), click_id)
+    for entry in batch:
+        player = entry.arrival.signal.player_id
+        if entry.outcome is None and entry.click_id is not None and player is not None:
+            _remember(known, (entry.arrival.account.id, player), entry.click_id)
+    for entry in unclear:
+        _settle_by_player(entry, known)
+    return await queries.links(tx, {e.click_id for e in unclear if e.click_id is not None})
+
+
+def _remember(known: dict[tuple[int, str], int], key: tuple[int, str], click_id: int) -> None:
+    known[key] = min(known.get(key, click_id), click_id)
+
+
+def _settle_by_player(entry: Entry, known: Mapping[tuple[int, str], int]) -> None:
+    player = entry.arrival.signal.player_id
+    if player is None:
+        return  # a reversal by its transaction alone
+    entry.click_id = known.get((entry.arrival.account.id, player))
+    if entry.click_id is None and not _reverses(entry):
+        entry.settle(Outcome.UNMATCHED, "no click id, and the player is not known yet")
+
+
+def request(entry: Entry) -> Request:
+    """An entry as the rules see it."""
+    one, signal = entry.arrival, entry.arrival.signal
+    assert signal.event is not None  # noqa: S101 - settled before, else
+    return Request(
+        id=entry.number, received_at=one.received_at, event=signal.event, status=signal.status,
+        click_id=entry.click_id, player_id=signal.player_id, txn_id=signal.txn_id, amount=signal.amount,
+        currency=signal.currency, occurred_at=signal.occurred_at, time_given=signal.time_given, digest=one.digest,
+        marks=signal.marks, corrects=one.corrects, conversion_id=one.conversion_id,
+    )  # fmt: skip
+
+
+def _stored(row: Sequence[Any]) -> Request:
+    (
+        _, number, received_at, event, status, click_id, player_id, txn_id, amount, currency, occurred_at, time_given,
+        digest, marks, conversion_id, corrects,
+    ) = row  # fmt: skip
+    return Request(
+        id=number, received_at=received_at, event=Event(event), status=Status(status), click_id=click_id,
+        player_id=player_id, txn_id=txn_id, amount=amount, currency=currency, occurred_at=occurred_at,
+        time_given=time_given, digest=digest, marks=tuple(marks or ()), conversion_id=conversion_id, corrects=corrects,
+    )  # fmt: skip
+
+
+async def neighbours(
+    tx: AsyncConnection, new: Mapping[int, Sequence[Request]], habits: Mapping[int, Habits]
+) -> dict[int, list[Request]]:
+    """All stored requests (by account) that share a transaction, or what a player does once, with the new ones."""
+    own = {r.id for requests in new.values() for r in requests}
+    found: dict[int, dict[int, Request]] = {account: {} for account in new}
+    asked: set[tuple[int, str, object]] = set()
+    frontier = {(account, *link) for account, rs in new.items() for r in rs for link in links(r, habits[account])}
+    while frontier:
+        asked |= frontier
+        fresh = await _tied(tx, frontier, habits)
+        frontier = set()
+        for account, one in ((row[0], _stored(row)) for row in fresh):
+            if account not in found or one.id in found[account] or one.id in own:
+                continue
+            ties = {(account, *link) for link in links(one, habits[account])}
+            if not ties.isdisjoint(asked):
+                found[account][one.id] = one
+                frontier |= ties
+        frontier -= asked
+    return {account: list(known.values()) for account, known in found.items()}
+
+
+async def _tied(
+    tx: AsyncConnection, frontier: Iterable[tuple[int, str, object]], habits: Mapping[int, Habits]
+) -> list[Sequence[Any]]:
+    """Stored requests that any of these links leads to; of what players do once, some others of them too."""
+    values: defaultdict[str, set[Any]] = defaultdict(set)
+    events: defaultdict[str, set[Event]] = defaultdict(set)
+    accounts = set()
+    for account, kind, value in frontier:
+        accounts.add(account)
+        family, _, of = kind.rpartition(" of ")
+        values[of].add(value)
+        if family:
+            events[of] |= _events(family, habits[account])
+    return [
+        *await _OF_TXN.rows(tx, accounts, values["txn"]),
+        *await _OF_CONVERSION.rows(tx, values["conversion"]),
+        *await _OF_CLICK.rows(tx, values["click"], events["click"]),
+        *await _OF_PLAYER.rows(tx, accounts, values["player"], events["player"]),
+    ]
+
+
+def _events(family: str, habits: Habits) -> set[Event]:
+    return {event for event in Event if single(event, habits) == family}
+
+
+async def very_same(tx: AsyncConnection, entries: Sequence[Entry]) -> dict[int, int]:
+    """Conversions of which deposits without a transaction id say the very same again, by the entries' numbers."""
+    own = {e.arrival.id for e in entries}
+    rows = await _DEPOSITS.rows(tx, {e.click_id for e in entries}, {e.arrival.digest for e in entries})
+    rows = [row for row in sorted(rows, key=itemgetter(0)) if row[0] not in own]
+    found: dict[int, int] = {}
+    for entry in entries:
+        one = entry.arrival
+        for number, account_id, digest, received_at, conversion_id in rows:
+            # Of two workers' requests the one received first may be stored second.
+            before = number < entry.number and abs(one.received_at - received_at) <= VERY_SAME_WITHIN
+            if before and (account_id, digest) == (one.account.id, one.digest):
+                found[entry.number] = conversion_id
+    return found
+
+
+async def outgoing_offers(tx: AsyncConnection, click_ids: Iterable[int]) -> dict[int, list[int]]:
+    """The offers each click went on to, the latest first."""
+    wanted = set(click_ids)
+    found: dict[int, list[int]] = {}
+    if wanted:
+        query = select(outgoing.c.click_id, outgoing.c.offer_id).where(outgoing.c.click_id.in_(wanted))
+        for row in await tx.execute(query.order_by(outgoing.c.id.desc())):
+            found.setdefault(row.click_id, []).append(row.offer_id)
+    return found

@@ -1,0 +1,261 @@
+"""Postback requests as they came, each kept with what came of it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, Row, Select, Table, and_, exists, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.db.bulk_insert import Lowered, as_json, nullable
+from storage.ledger.facts import Event, Outcome, Status
+from storage.ledger.postbacks.decoding import Decoded, decode
+from storage.ledger.postbacks.postback import Signal, read
+from storage.postbacks.postback_accounts import PostbackAccount
+from storage.tables import accounts, campaigns, click_links, clicks, postbacks
+from storage.tables.types import micros
+
+_REASON = 1000
+
+
+@dataclass(slots=True, kw_only=True)
+class Arrival:
+    """A request on its way in. `id` is set for one that is stored already and looked at again."""
+
+    account: PostbackAccount
+    received_at: datetime
+    method: str
+    query: bytes
+    content_type: str
+    body: bytes
+    decoded: Decoded
+    digest: str
+    signal: Signal
+    id: int | None = None
+    origin: str = "postback"
+    corrects: int | None = None
+    conversion_id: int | None = None  # what a stored one made before
+
+
+def arrival(
+    account: PostbackAccount,
+    received_at: datetime,
+    *,
+    query: bytes,
+    method: str = "GET",
+    content_type: str = "",
+    body: bytes = b"",
+) -> Arrival:
+    """A request decoded and read by its account's rules; never raises, whatever it holds."""
+    decoded = decode(query, content_type, body)
+    return Arrival(
+        account=account, received_at=received_at, method=method, query=query, content_type=content_type[:200],
+        body=body, decoded=decoded, digest=decoded.digest, signal=read(decoded, account.rules, received_at),
+    )  # fmt: skip
+
+
+def refused(one: Arrival, reason: str) -> Arrival:
+    """The same request, kept but never to be read: too long, from a wrong address, with a wrong signature."""
+    one.signal = msgspec.structs.replace(one.signal, outcome=Outcome.REJECTED, notes=(reason,))
+    return one
+
+
+@dataclass(slots=True, kw_only=True)
+class Entry:
+    """A request while it is placed: what is found out about it, then what came of it."""
+
+    arrival: Arrival
+    outcome: Outcome | None = None
+    reason: str | None = None
+    click_id: int | None = None
+    number: int = 0  # orders requests of one batch after those stored
+    joined: bool = False
+    conversion_id: int | None = None
+    id: int | None = None
+
+    def settle(self, outcome: Outcome, reason: str | None = None) -> None:
+        self.outcome = outcome
+        notes = self.arrival.signal.notes
+        self.reason = "; ".join((reason, *notes) if reason else notes)[:_REASON] or None
+
+
+async def keep(tx: AsyncConnection, entries: Sequence[Entry]) -> None:
+    """Store new requests with their outcome, and the new outcome of those stored before."""
+    new = [entry for entry in entries if entry.arrival.id is None]
+    if new:
+        ids = await _ROWS.insert(tx, [(*_came(entry.arrival), *_said(entry)) for entry in new])
+        for entry, number in zip(new, ids, strict=True):
+            entry.id = number
+    for entry in entries:
+        if entry.arrival.id is not None:
+            entry.id = entry.arrival.id
+            await tx.execute(_FOUND_OUT.update(entry.id, _said(entry)))
+
+
+_CAME = (
+    "team_id", "account_id", "received_at", "method", "query", "content_type", "body", "parameters", "digest",
+    "corrects",
+)  # fmt: skip
+_SAID = (
+    "outcome", "reason", "event", "click", "click_id", "player_id", "txn_id", "status", "amount", "currency",
+    "occurred_at", "time_given", "marks", "joined", "conversion_id",
+)  # fmt: skip
+_ROWS = Lowered(postbacks, (*_CAME, *_SAID), told_apart_by=("account_id", "digest", "outcome", "method"))
+_FOUND_OUT = Lowered(postbacks, _SAID)
+
+
+def _came(one: Arrival) -> tuple[Any, ...]:
+    return (
+        one.account.team_id, one.account.id, micros(one.received_at), one.method, one.query, one.content_type, one.body,
+        as_json(one.decoded.kept()), one.digest, nullable(one.corrects),
+    )  # fmt: skip
+
+
+def _said(entry: Entry) -> tuple[Any, ...]:
+    signal = entry.arrival.signal
+    return (
+        str(entry.outcome or Outcome.REJECTED), entry.reason or "", str(signal.event or ""), signal.click or "",
+        nullable(entry.click_id), signal.player_id or "", signal.txn_id or "", str(signal.status),
+        nullable(signal.amount), signal.currency or "", micros(signal.occurred_at), int(signal.time_given),
+        as_json(signal.marks), int(entry.joined), nullable(entry.conversion_id),
+    )  # fmt: skip
+
+
+def again(row: Row[Any], account: PostbackAccount) -> Arrival:
+    """A stored request, read anew by the account's rules of today."""
+    if row.method == "MANUAL":
+        return as_stored(row, account, origin="manual")
+    one = arrival(
+        account, row.received_at, query=row.query, method=row.method, content_type=row.content_type, body=row.body
+    )
+    one.id, one.conversion_id = row.id, row.conversion_id if row.joined else None
+    return one
+
+
+def as_stored(row: Row[Any], account: PostbackAccount, *, origin: str = "postback") -> Arrival:
+    """A stored request as it was read when it was placed."""
+    signal = Signal(
+        event=Event(row.event), status=Status(row.status), click=row.click, player_id=row.player_id, txn_id=row.txn_id,
+        amount=row.amount, currency=row.currency, occurred_at=row.occurred_at, time_given=row.time_given,
+        marks=tuple(row.marks or ()),
+    )  # fmt: skip
+    return Arrival(
+        account=account, received_at=row.received_at, method=row.method, query=row.query, content_type="",
+        body=row.body, decoded=Decoded(pairs=()), digest=row.digest, signal=signal, id=row.id, origin=origin,
+        corrects=row.corrects, conversion_id=row.conversion_id if row.joined else None,
+    )  # fmt: skip
+
+
+class Logged(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of the postback log. `click_id` is as it came, `raw` the query and the body."""
+
+    id: int
+    received_at: datetime
+    account: str
+    outcome: Outcome
+    reason: str | None
+    event: str | None
+    click_id: str | None
+    txn_id: str | None
+    player_id: str | None
+    status: str | None
+    amount: int | None
+    currency: str | None
+    conversion_id: int | None
+    method: str
+    raw: str
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Which requests: all conditions given must hold. `click` is the id as it came, `click_id` what it stands for."""
+
+    outcome: str | None = None
+    account_id: int | None = None
+    click: str | None = None
+    click_id: int | None = None
+    ids: tuple[int, ...] = ()
+    campaigns: tuple[str, ...] | None = None  # codes; then only what is about their clicks
+
+
+def _conditions(team_id: int, wanted: Wanted) -> list[ColumnElement[bool]]:
+    found = [postbacks.c.team_id == team_id]
+    if wanted.outcome is not None:
+        found.append(postbacks.c.outcome == wanted.outcome)
+    if wanted.account_id is not None:
+        found.append(postbacks.c.account_id == wanted.account_id)
+    if wanted.click is not None:
+        same = [postbacks.c.click == wanted.click]
+        if wanted.click_id is not None:
+            same.append(postbacks.c.click_id == wanted.click_id)
+        found.append(or_(*same))
+    if wanted.ids:
+        found.append(postbacks.c.id.in_(wanted.ids))
+    if wanted.campaigns is not None:
+        mine = select(campaigns.c.id).where(campaigns.c.team_id == team_id, campaigns.c.code.in_(wanted.campaigns))
+        found.append(or_(*(_about(table, mine) for table in (clicks, click_links))))
+    return found
+
+
+def _about(table: Table, campaign_ids: Select[Any]) -> ColumnElement[bool]:
+    """Whether a request's click is of these campaigns; a click whose detail has expired is a row of click_links."""
+    return exists().where(table.c.id == postbacks.c.click_id, table.c.campaign_id.in_(campaign_ids))
+
+
+async def log(
+    tx: AsyncConnection, team_id: int, wanted: Wanted, *, limit: int = 50, after: int | None = None
+) -> list[Logged]:
+    """Latest first; `after` is the id of the last one seen."""
+    query = select(postbacks, accounts.c.code).join_from(postbacks, accounts).where(*_conditions(team_id, wanted))
+    if after is not None:
+        query = query.where(postbacks.c.id < after)
+    return [_logged(row) for row in await tx.execute(query.order_by(postbacks.c.id.desc()).limit(limit))]
+
+
+def _logged(row: Row[Any]) -> Logged:
+    return Logged(
+        id=row.id, received_at=row.received_at, account=row.code, outcome=Outcome(row.outcome), reason=row.reason,
+        event=row.event, click_id=row.click, txn_id=row.txn_id, player_id=row.player_id, status=row.status,
+        amount=row.amount, currency=row.currency, conversion_id=row.conversion_id, method=row.method,
+        raw=raw(row.query, row.body),
+    )  # fmt: skip
+
+
+def raw(query: bytes, body: bytes) -> str:
+    """A request as it came, readable: the query, then the body."""
+    parts = [part.decode("utf-8", errors="backslashreplace") for part in (query, body) if part]
+    return "\n".join(parts).replace("\x00", "\\x00")
+
+
+async def stored(
+    tx: AsyncConnection, team_id: int, wanted: Wanted, *, limit: int, after: int = 0
+) -> Sequence[Row[Any]]:
+    """Stored requests in the order they came, to be looked at again."""
+    query = select(postbacks).where(*_conditions(team_id, wanted), postbacks.c.id > after)
+    return (await tx.execute(query.order_by(postbacks.c.id).limit(limit))).all()
+
+
+async def waiting_for_clicks(tx: AsyncConnection, since: datetime, *, limit: int) -> Sequence[Row[Any]]:
+    """Unmatched requests whose click was not stored yet when they came: it may be by now."""
+    query = select(postbacks).where(
+        postbacks.c.outcome == Outcome.UNMATCHED,
+        postbacks.c.click_id.is_not(None),
+        postbacks.c.joined.is_(False),
+        postbacks.c.received_at >= since,
+    )
+    return (await tx.execute(query.order_by(postbacks.c.id).limit(limit))).all()
+
+
+async def waiting_for_players(tx: AsyncConnection, players: Mapping[int, Iterable[str]]) -> Sequence[Row[Any]]:
+    """Unmatched requests of players (account -> player ids) that have become known."""
+    if not players:
+        return []
+    ors = [
+        and_(postbacks.c.account_id == account, postbacks.c.player_id.in_(list(ids)))
+        for account, ids in players.items()
+    ]
+    query = select(postbacks).where(
+        or_(*ors), postbacks.c.outcome == Outcome.UNMATCHED, postbacks.c.joined.is_(False), postbacks.c.click.is_(None)
+    )
+    return (await tx.execute(query.order_by(postbacks.c.id))).all()

@@ -1,0 +1,227 @@
+"""What visitors did on sites: page views in, and what they add up to, by any of their traits."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, case, func, literal, select
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.ledger.errors import Refused
+from storage.tables import campaigns, clicks, conversions, offers, outgoing, site_views, user_agents
+from storage.tables.types import EPOCH_DAY, Json
+
+DIMENSIONS = ("day", "variant", "device", "os", "browser", "country", "referrer", "campaign")
+_CHUNK = 400
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """One page view. `day` counts from 1970 in the report's zone; `seen` and `clicked` are offer codes."""
+
+    id: int
+    team_id: int
+    site_id: int
+    variant: str
+    day: int
+    at: datetime
+    visitor: str
+    click_id: int = 0
+    campaign_id: int = 0
+    country: str
+    device: str
+    os: str
+    browser: str
+    referrer: str
+    milliseconds: int
+    scroll: int
+    seen: list[str]
+    clicked: list[str]
+
+
+class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
+    """What a group of visitors did. Shares are between 0 and 1; null where there is nothing to divide by."""
+
+    group: dict[str, str]
+    views: int
+    visitors: int
+    bounces: int
+    bounce_rate: float | None
+    seconds: float | None  # on the page, in view, per view
+    scroll: float | None  # share of the page, per view
+    clickers: int  # visitors who went on to an offer
+    ctr: float | None  # of the visitors
+
+
+class Went(msgspec.Struct, frozen=True, kw_only=True):
+    """An offer's showing in one variant: views it came into sight in, and clicks on it."""
+
+    variant: str
+    offer: str
+    impressions: int
+    clicks: int
+
+
+class Converted(msgspec.Struct, frozen=True, kw_only=True):
+    """Conversions of a site's visitors, those reversed left out."""
+
+    variant: str
+    offer: str
+    registrations: int
+    first_deposits: int
+
+
+async def record(tx: AsyncConnection, views: Sequence[View]) -> None:
+    """Store views; one told again replaces what it said before, unless it comes late."""
+    rows = [msgspec.structs.asdict(view) for view in views]
+    statement = upsert(site_views)
+    later = {name: statement.excluded[name] for name in ("milliseconds", "scroll", "seen", "clicked")}
+    told = statement.on_conflict_do_update(
+        index_elements=["id"], set_=later, where=statement.excluded.milliseconds >= site_views.c.milliseconds
+    )
+    for start in range(0, len(rows), _CHUNK):
+        await tx.execute(told, rows[start : start + _CHUNK])
+
+
+async def behaviour(
+    tx: AsyncConnection, site_ids: Sequence[int], first: date, last: date, *, by: str = ""
+) -> list[Behaviour]:
+    """What visitors did in a range of days, both included, one line per value of `by`, the most viewed first."""
+    if by and by not in (*DIMENSIONS, "site"):
+        raise Refused(f"by: no dimension {by!r}: one of {', '.join(DIMENSIONS)}", field="by")
+    v = site_views.c
+    group = _column(by)
+    told = literal([], type_=Json())
+    person = (
+        select(
+            group.label("g"),
+            func.count().label("views"),
+            func.sum(v.milliseconds).label("ms"),
+            func.sum(v.scroll).label("scroll"),
+            func.max(case((v.clicked != told, 1), else_=0)).label("went"),
+        )
+        .where(v.site_id.in_(site_ids), v.day.between(_day(first), _day(last)))
+        .group_by(group, v.day, v.visitor)
+        .subquery()
+    )
+    p = person.c
+    bounced = case(((p.views == 1) & (p.went == 0) & (p.ms < 10_000), 1), else_=0)
+    totals = select(
+        p.g, func.sum(p.views).label("views"), func.count().label("visitors"), func.sum(bounced).label("bounces"),
+        func.sum(p.ms).label("ms"), func.sum(p.scroll).label("scroll"), func.sum(p.went).label("went"),
+    ).group_by(p.g)  # fmt: skip
+    names = await _names(tx, by)
+    found = [_behaviour(row, by, names) for row in await tx.execute(totals)]
+    return sorted(found, key=lambda one: (-one.views, str(one.group)))
+
+
+def _column(by: str) -> ColumnElement[Any]:
+    if not by:
+        return site_views.c.team_id  # the same for all of them
+    column: ColumnElement[Any] = site_views.c[{"site": "site_id", "campaign": "campaign_id"}.get(by, by)]
+    return column
+
+
+def _behaviour(row: Any, by: str, names: dict[int, str]) -> Behaviour:
+    views, visitors, bounces, went = (int(row[name]) for name in (1, 2, 3, 6))
+    value = date.fromordinal(EPOCH_DAY.toordinal() + row.g).isoformat() if by == "day" else names.get(row.g, str(row.g))
+    return Behaviour(
+        group={by: value} if by else {}, views=views, visitors=visitors, bounces=bounces, clickers=went,
+        bounce_rate=bounces / visitors, ctr=went / visitors, seconds=round(int(row.ms) / 1000 / views, 1),
+        scroll=round(int(row.scroll) / 100 / views, 3),
+    )  # fmt: skip
+
+
+async def _names(tx: AsyncConnection, by: str) -> dict[int, str]:
+    if by != "campaign":
+        return {}
+    rows = await tx.execute(select(campaigns.c.id, campaigns.c.code))
+    return {0: "", **{row.id: row.code for row in rows}}
+
+
+async def showings(tx: AsyncConnection, site_id: int, first: date, last: date) -> list[Went]:
+    """How often each offer was seen and clicked, per variant."""
+    v = site_views.c
+    query = (
+        select(v.variant, v.seen, v.clicked, func.count().label("n"))
+        .where(v.site_id == site_id, v.day.between(_day(first), _day(last)))
+        .group_by(v.variant, v.seen, v.clicked)
+    )
+    seen: dict[tuple[str, str], list[int]] = {}
+    for row in await tx.execute(query):
+        for code in row.seen:
+            seen.setdefault((row.variant, code), [0, 0])[0] += row.n
+        for code in row.clicked:
+            seen.setdefault((row.variant, code), [0, 0])[1] += row.n
+    return [
+        Went(variant=variant, offer=offer, impressions=max(counts), clicks=counts[1])
+        for (variant, offer), counts in sorted(seen.items())
+    ]
+
+
+async def outgoing_clicks(tx: AsyncConnection, site_id: int, first: date, last: date) -> dict[tuple[str, str], int]:
+    """People's clicks from the site to offers, as our own redirects counted them, by variant and offer code."""
+    hours = _day(first) * 24, _day(last) * 24 + 23
+    came = select(site_views.c.click_id, func.min(site_views.c.variant).label("variant")).where(
+        site_views.c.site_id == site_id, site_views.c.click_id != 0
+    )
+    of = came.group_by(site_views.c.click_id).subquery()
+    carried = (
+        select(of.c.variant, offers.c.code, func.count().label("n"))
+        .join_from(outgoing, offers, offers.c.id == outgoing.c.offer_id)
+        .join(of, of.c.click_id == outgoing.c.click_id, isouter=True)
+        .where(outgoing.c.site_id == site_id, outgoing.c.hour.between(*hours), outgoing.c.bot == 0)
+        .group_by(of.c.variant, offers.c.code)
+    )
+    found: dict[tuple[str, str], int] = {}
+    for row in await tx.execute(carried):
+        key = row.variant or "a", row.code
+        found[key] = found.get(key, 0) + int(row.n)
+    direct = (
+        select(clicks.c.extra, offers.c.code, func.count().label("n"))
+        .join_from(clicks, offers, offers.c.id == clicks.c.offer_id)
+        .join(user_agents, user_agents.c.id == clicks.c.user_agent_id, isouter=True)
+        .where(clicks.c.site_id == site_id, clicks.c.campaign_id == 0, clicks.c.hour.between(*hours), clicks.c.bot == 0)
+        .group_by(clicks.c.extra, offers.c.code)
+    )
+    for row in await tx.execute(direct):
+        key = _variant(row.extra), row.code
+        found[key] = found.get(key, 0) + int(row.n)
+    return found
+
+
+async def converted(tx: AsyncConnection, site_id: int, first: date, last: date) -> list[Converted]:
+    """Registrations and first deposits of a site's visitors by variant and offer, on the days they happened."""
+    c = conversions.c
+    came = select(site_views.c.click_id, func.min(site_views.c.variant).label("variant")).where(
+        site_views.c.site_id == site_id, site_views.c.click_id != 0
+    )
+    of = came.group_by(site_views.c.click_id).subquery()
+    query = (
+        select(of.c.variant, clicks.c.extra, offers.c.code, c.event, c.is_ftd, func.count().label("n"))
+        .join_from(conversions, offers, offers.c.id == c.offer_id)
+        .join(of, of.c.click_id == c.click_id, isouter=True)
+        .join(clicks, clicks.c.id == c.click_id, isouter=True)
+        .where(c.site_id == site_id, c.day.between(first, last), c.status != "reversed")
+        .group_by(of.c.variant, clicks.c.extra, offers.c.code, c.event, c.is_ftd)
+    )
+    sums: dict[tuple[str, str], list[int]] = {}
+    for row in await tx.execute(query):
+        counts = sums.setdefault((row.variant or _variant(row.extra), row.code), [0, 0])
+        counts[0] += row.n if row.event == "registration" else 0
+        counts[1] += row.n if row.is_ftd else 0
+    return [
+        Converted(variant=variant, offer=offer, registrations=counts[0], first_deposits=counts[1])
+        for (variant, offer), counts in sorted(sums.items())
+    ]
+
+
+def _variant(extra: Any) -> str:
+    """The variant that an outgoing link named."""
+    given = extra.get("v") if isinstance(extra, dict) else None
+    return given if isinstance(given, str) and given else "a"
+
+
+def _day(day: date) -> int:
+    return (day - EPOCH_DAY).days

@@ -1,0 +1,188 @@
+"""Clicks of a report day: from the roll-up, and from single clicks where only they know (sub ids, part of an hour)."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, case, exists, func, literal, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.ledger.clicks.click_id import first_id_at
+from storage.ledger.facts import ClickFact
+from storage.reports.facts_query import Asked
+from storage.tables import SUBS, click_rollup, clicks, outgoing, user_agents
+from storage.tables.types import EPOCH_DAY
+
+_COUNTS = ("clicks", "unique_clicks", "bot_clicks", "site_visits", "outgoing", "cost")
+_Key = tuple[int, int, int, int, str, str, str]  # campaign, site, offer, source, country, device, currency
+
+
+async def click_facts(tx: AsyncConnection, asked: Asked, day: date) -> list[ClickFact]:
+    """Clicks counted by place. What raw clicks no longer tell (expired, site visits) stands without sub ids."""
+    counted = await _rolled_up(tx, asked, day)
+    if not asked.grain.subs:
+        return [_fact(day, key, (), counts) for key, counts in counted.items()]
+    single = await _single(tx, asked, day)
+    for (key, _), counts in single.items():
+        held = counted.setdefault(key, [0] * len(_COUNTS))
+        counted[key] = [a - b for a, b in zip(held, counts, strict=True)]
+    nothing = (None,) * len(asked.grain.subs)
+    rest = [_fact(day, key, nothing, counts) for key, counts in counted.items() if any(counts)]
+    return [*(_fact(day, key, subs, counts) for (key, subs), counts in single.items()), *rest]
+
+
+async def _rolled_up(tx: AsyncConnection, asked: Asked, day: date) -> dict[_Key, list[int]]:
+    first = _days(day) * 24
+    until = first + 24
+    at = report_hour(asked.as_of, asked) if asked.as_of else until
+    counted: dict[_Key, list[int]] = {}
+    if at > first:
+        r = click_rollup.c
+        keys = [r.campaign_id, r.site_id, r.offer_id, r.source_id]
+        keys += [r.country] if asked.grain.country else []
+        keys += [r.device] if asked.grain.device else []
+        keys += [r.currency]
+        sums = [func.sum(r[name]) for name in _COUNTS]
+        query = select(*keys, *sums).where(r.team_id == asked.team_id, r.hour >= first, r.hour < min(until, at))
+        for row in await tx.execute(query.group_by(*keys)):
+            _count(counted, _key(row, asked), row)
+    if asked.as_of is None:
+        return counted
+    limit = _limit(asked.as_of)
+    if first <= at < until:
+        part = clicks.c.hour == at, outgoing.c.hour == at
+        for query in (_raw(asked, day, ()).where(part[0]), _outgoing(asked, limit).where(part[1])):
+            for row in await tx.execute(query):
+                _count(counted, _key(row, asked), row)
+    for row in await tx.execute(_went_later(asked, day, limit)):
+        _take_back(counted, _key(row, asked), row)
+    return counted
+
+
+async def _single(tx: AsyncConnection, asked: Asked, day: date) -> dict[tuple[_Key, tuple[str | None, ...]], list[int]]:
+    names = [SUBS[n] for n in asked.grain.subs]
+    found: dict[tuple[_Key, tuple[str | None, ...]], list[int]] = {}
+    for row in await tx.execute(_raw(asked, day, names)):
+        subs = tuple(getattr(row, name) for name in names)
+        _count(found, (_key(row, asked), subs), row)
+    return found
+
+
+def _raw(asked: Asked, day: date, subs: Sequence[str]) -> Select[Any]:
+    """Single clicks of a day, counted by the grain."""
+    c = clicks.c
+    human = case((c.bot == 0, 1), else_=0)
+    straight = case((and_(c.campaign_id == 0, c.site_id != 0), human), else_=0)
+    keys = [*_places(asked), _cost_currency().label("currency"), *(c[name] for name in subs)]
+    query = _with_device(select(
+        *keys, func.sum(human), func.sum(human * c.unique_click), func.sum(1 - human), func.sum(0), func.sum(straight),
+        func.sum(human * func.coalesce(c.cost, 0)),
+    ), asked)  # fmt: skip
+    first = _days(day) * 24
+    around = _around(day)
+    query = query.where(
+        c.id >= around[0], c.id < around[1], c.team_id == asked.team_id, c.hour >= first, c.hour < first + 24
+    )
+    if asked.as_of is not None:
+        query = query.where(c.id < _limit(asked.as_of))
+    return query.group_by(*keys)
+
+
+def _outgoing(asked: Asked, limit: int) -> Select[Any]:
+    """People going on from sites with a campaign's click, up to the instant asked about."""
+    o, nothing = outgoing.c, func.sum(0)
+    keys = [*_places(asked, site=o.site_id, offer=o.offer_id), literal("").label("currency")]
+    counts = nothing, nothing, nothing, nothing, func.count(), nothing
+    query = _with_device(select(*keys, *counts).join_from(outgoing, clicks, clicks.c.id == o.click_id), asked)
+    return query.where(o.team_id == asked.team_id, o.bot == 0, o.id < limit).group_by(*keys)
+
+
+def _went_later(asked: Asked, day: date, limit: int) -> Select[Any]:
+    """Clicks of a day that had not gone on from their site at the instant asked about, but have since.
+
+    A click belongs to no offer until then, and to the first one it goes on to from then on.
+    """
+    c, o, around = clicks.c, outgoing.c, _around(day)
+    earlier = outgoing.alias()
+    before = exists().where(earlier.c.click_id == c.id, earlier.c.id < limit, earlier.c.bot == 0)
+    after = exists().where(o.click_id == c.id, o.id >= limit, o.bot == 0, o.offer_id == c.offer_id)
+    keys = [*_places(asked), _cost_currency().label("currency")]
+    nothing = func.sum(0)
+    counts = func.count(), func.sum(c.unique_click), nothing, nothing, nothing, func.sum(func.coalesce(c.cost, 0))
+    first = _days(day) * 24
+    return _with_device(select(*keys, *counts), asked).where(
+        c.id >= around[0], c.id < min(around[1], limit), c.team_id == asked.team_id, c.hour >= first,
+        c.hour < first + 24, c.bot == 0, c.campaign_id != 0, c.site_id != 0, c.offer_id != 0, after, ~before,
+    ).group_by(*keys)  # fmt: skip
+
+
+def _take_back(counted: dict[_Key, list[int]], key: _Key, row: Any) -> None:
+    """Count clicks for no offer instead of the one they went on to later."""
+    more = [int(number or 0) for number in row[-len(_COUNTS) :]]
+    for at, sign in ((key, -1), ((*key[:2], 0, *key[3:]), 1)):
+        held = counted.get(at, [0] * len(_COUNTS))
+        counted[at] = [a + sign * b for a, b in zip(held, more, strict=True)]
+    if not any(counted[key]):
+        del counted[key]
+
+
+def _places(asked: Asked, *, site: Any = clicks.c.site_id, offer: Any = clicks.c.offer_id) -> list[ColumnElement[Any]]:
+    c = clicks.c
+    keys = [c.campaign_id, site, offer, c.source_id]
+    keys += [func.coalesce(c.country, "").label("country")] if asked.grain.country else []
+    return keys + ([func.coalesce(user_agents.c.device, "").label("device")] if asked.grain.device else [])
+
+
+def _with_device(query: Select[Any], asked: Asked) -> Select[Any]:
+    if not asked.grain.device:
+        return query
+    return query.join(user_agents, clicks.c.user_agent_id == user_agents.c.id, isouter=True)
+
+
+def _limit(instant: datetime) -> int:
+    """The first id after an instant's millisecond."""
+    return first_id_at(instant) + (1 << 22)
+
+
+def _around(day: date) -> tuple[int, int]:
+    """Ids that clicks of a report day can have: they are in order of time; a day to either side does for any zone."""
+    return first_id_at(_midnight(day, -1)), first_id_at(_midnight(day, 2))
+
+
+def _cost_currency() -> ColumnElement[Any]:
+    return case((clicks.c.cost.is_(None), ""), else_=func.coalesce(clicks.c.currency, ""))
+
+
+def _key(row: Any, asked: Asked) -> _Key:
+    return (
+        row.campaign_id, row.site_id, row.offer_id, row.source_id, row.country if asked.grain.country else "",
+        row.device if asked.grain.device else "", row.currency,
+    )  # fmt: skip
+
+
+def _count(counted: dict[Any, list[int]], key: Any, row: Any) -> None:
+    held = counted.get(key)
+    more = [int(number or 0) for number in row[-len(_COUNTS) :]]
+    counted[key] = more if held is None else [a + b for a, b in zip(held, more, strict=True)]
+
+
+def _fact(day: date, key: _Key, subs: tuple[str | None, ...], counts: list[int]) -> ClickFact:
+    campaign, site, offer, source, country, device, currency = key
+    return ClickFact(
+        day=day, campaign_id=campaign, site_id=site, offer_id=offer, source_id=source, country=country, device=device,
+        subs=subs, currency=currency, **dict(zip(_COUNTS, counts, strict=True)),
+    )  # fmt: skip
+
+
+def report_hour(instant: datetime, asked: Asked) -> int:
+    """The report hour (days since 1970 * 24 + hour of the day) of an instant."""
+    local = instant.astimezone(asked.zone)
+    return _days(local.date()) * 24 + local.hour
+
+
+def _days(day: date) -> int:
+    return (day - EPOCH_DAY).days
+
+
+def _midnight(day: date, off: int) -> datetime:
+    return datetime.combine(day + timedelta(days=off), time(), UTC)

@@ -1,0 +1,60 @@
+"""Conversions of a report day, counted in the database; what was believed of them earlier, from their states."""
+
+from datetime import date
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.ledger.facts import Event, Status, Tally
+from storage.reports.facts_query import Asked
+from storage.tables import SUBS, accounts, conversion_states, conversions
+
+
+async def tallies(tx: AsyncConnection, asked: Asked, day: date) -> list[Tally]:
+    """Conversions that count, by place and event."""
+    c, s = conversions.c, conversion_states.c
+    if asked.as_of is None:
+        state = c
+        where = [c.team_id == asked.team_id, c.day == day]
+    else:
+        state = s
+        where = [s.id.in_(_last_states(asked, day)), s.day == day]
+    keys = _keys(asked, state)
+    query = select(*keys, func.count().label("n"), func.sum(state.amount).label("amount"))
+    if asked.as_of is not None:
+        query = query.join_from(conversion_states, conversions, s.conversion_id == c.id)
+    query = query.outerjoin(accounts, accounts.c.id == c.account_id)
+    where += [state.status != Status.REVERSED.value, c.event != Event.REVERSAL.value]
+    rows = await tx.execute(query.where(*where).group_by(*keys))
+    return [_tally(row, asked) for row in rows]
+
+
+def _last_states(asked: Asked, day: date) -> Any:
+    """The last state, known at the instant, of each conversion that ever was on the day."""
+    s = conversion_states.c
+    ever = select(s.conversion_id).where(s.team_id == asked.team_id, s.day == day)
+    known = select(func.max(s.id)).where(s.conversion_id.in_(ever), s.recorded_at <= asked.as_of)
+    return known.group_by(s.conversion_id)
+
+
+def _keys(asked: Asked, state: Any) -> list[ColumnElement[Any]]:
+    c, grain = conversions.c, asked.grain
+    keys: list[ColumnElement[Any]] = [c.campaign_id, c.site_id, c.offer_id, c.source_id, c.event, state.is_ftd]
+    # An amount whose currency nobody named is in the platform's.
+    keys += [func.coalesce(state.currency, accounts.c.currency, "").label("currency")]
+    keys += [func.coalesce(c.country, "").label("country")] if grain.country else []
+    keys += [func.coalesce(c.device, "").label("device")] if grain.device else []
+    keys += [c.visit_day] if grain.visit else []
+    return keys + [c[SUBS[n]] for n in grain.subs]
+
+
+def _tally(row: Any, asked: Asked) -> Tally:
+    grain = asked.grain
+    return Tally(
+        campaign_id=row.campaign_id, site_id=row.site_id, offer_id=row.offer_id, source_id=row.source_id,
+        event=Event(row.event), is_ftd=row.is_ftd, n=row.n,
+        amount=None if row.amount is None else int(row.amount), currency=row.currency,
+        country=row.country if grain.country else "", device=row.device if grain.device else "",
+        subs=tuple(getattr(row, SUBS[n]) for n in grain.subs), visit_day=row.visit_day if grain.visit else None,
+    )  # fmt: skip

@@ -1,0 +1,110 @@
+"""What is known of one report day, now or at an earlier instant: the facts that merging starts from."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.catalogue import teams
+from storage.clicks import queries as click_queries
+from storage.ledger.clicks.click_id import LENGTH, Codec
+from storage.ledger.dates import day_bounds
+from storage.ledger.facts import CampaignFact, ClickLink, Figures, OfferFact, RevenueFact, SpendFact
+from storage.ledger.reports.attribution import Catalogue
+from storage.ledger.reports.merge import DayFacts
+from storage.reports.day_clicks import click_facts
+from storage.reports.day_conversions import tallies
+from storage.reports.facts_query import Asked
+from storage.tables import (
+    MEASURES,
+    campaign_offer_spans,
+    campaigns,
+    offers,
+    revenue,
+    revenue_revisions,
+    spend,
+)
+
+
+async def day_facts(tx: AsyncConnection, asked: Asked, day: date) -> DayFacts:
+    """Everything known of the day."""
+    rows = await revenue_facts(tx, asked, day)
+    return DayFacts(
+        day=day,
+        clicks=await click_facts(tx, asked, day),
+        tallies=await tallies(tx, asked, day),
+        revenue=rows,
+        links=await links_of(tx, {row.sub for row in rows}),
+        spend=await spend_facts(tx, asked, day),
+        active=await active(tx, asked, day),
+    )
+
+
+async def catalogue(tx: AsyncConnection, team_id: int) -> Catalogue:
+    """Today's offers and campaigns."""
+    o, c = offers.c, campaigns.c
+    found = select(o.id, o.account_id, o.casino_id, o.tag_key, o.has_postbacks).where(o.team_id == team_id)
+    named = select(c.id, c.code, c.site_id, c.source_id).where(c.team_id == team_id)
+    return Catalogue(
+        [OfferFact(**row._mapping) for row in await tx.execute(found)],
+        [
+            CampaignFact(id=row.id, code=row.code, site_id=row.site_id or 0, source_id=row.source_id or 0)
+            for row in await tx.execute(named)
+        ],
+    )
+
+
+async def revenue_facts(tx: AsyncConnection, asked: Asked, day: date) -> list[RevenueFact]:
+    """What the platforms say of the day, withdrawn figures as the zeros they have become."""
+    r = revenue.c
+    named = r.id, r.account_id, r.tag, r.currency, r.sub, r.tag_name
+    if asked.as_of is None:
+        query = select(*named, *(r[name] for name in MEASURES)).where(r.team_id == asked.team_id, r.day == day)
+    else:
+        v = revenue_revisions.c
+        last = select(func.max(v.id)).where(v.team_id == asked.team_id, v.day == day, v.recorded_at <= asked.as_of)
+        figures = select(*named, *(v[name] for name in MEASURES))
+        query = figures.join_from(revenue_revisions, revenue, v.revenue_id == r.id).where(
+            v.id.in_(last.group_by(v.revenue_id))
+        )
+    return [
+        RevenueFact(
+            id=row[0], account_id=row[1], day=day, tag=row[2], currency=row[3], sub=row[4], tag_name=row[5],
+            figures=Figures(**dict(zip(MEASURES, row[6:], strict=True))),
+        )
+        for row in await tx.execute(query.order_by(r.id))
+    ]  # fmt: skip
+
+
+async def links_of(tx: AsyncConnection, subs: Iterable[str]) -> dict[str, ClickLink]:
+    """The clicks behind those sub ids that are click ids of ours."""
+    likely = [sub for sub in subs if len(sub) == LENGTH]
+    key = await teams.fact(tx, "click_id_key") if likely else None
+    if key is None:
+        return {}
+    read = Codec(bytes.fromhex(key)).decode
+    ids = {sub: click_id for sub in likely if (click_id := read(sub)) is not None}
+    found = await click_queries.links(tx, ids.values())
+    return {sub: found[click_id] for sub, click_id in ids.items() if click_id in found}
+
+
+async def spend_facts(tx: AsyncConnection, asked: Asked, day: date) -> list[SpendFact]:
+    """Uploaded costs: the last of each campaign and origin stands."""
+    s = spend.c
+    last = select(func.max(s.id)).where(s.team_id == asked.team_id, s.day == day)
+    if asked.as_of is not None:
+        last = last.where(s.recorded_at <= asked.as_of)
+    query = select(s.campaign_id, s.amount, s.currency).where(s.id.in_(last.group_by(s.campaign_id, s.origin)))
+    return [SpendFact(day=day, **row._mapping) for row in await tx.execute(query.order_by(s.id))]
+
+
+async def active(tx: AsyncConnection, asked: Asked, day: date) -> Mapping[int, Sequence[int]]:
+    """Campaigns by offer that had the offer at some time of the report day."""
+    begin, end = day_bounds(day, asked.zone)
+    s = campaign_offer_spans.c
+    that_day = s.team_id == asked.team_id, s.since < end, or_(s.until.is_(None), s.until > begin)
+    found: dict[int, set[int]] = {}
+    for row in await tx.execute(select(s.offer_id, s.campaign_id).where(*that_day)):
+        found.setdefault(row.offer_id, set()).add(row.campaign_id)
+    return {offer_id: sorted(ids) for offer_id, ids in found.items()}

@@ -1,0 +1,224 @@
+"""Pages of reports: a bounded shelf of them in memory, those of the usual reports in the database as well."""
+
+import asyncio
+import zlib
+from collections import OrderedDict
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import msgspec
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.ledger.reports.attribution import Catalogue
+from storage.ledger.reports.cells import Cell
+from storage.ledger.reports.collapse import View
+from storage.ledger.reports.report_pages import Page, PagedReport, basis_of, page_of, version_of
+from storage.reports.day_facts import catalogue
+from storage.reports.report_view import ReportQuery, view_of
+from storage.tables import merged, report_pages
+
+#: Reports whose pages are made when a day is settled, so that not even the first one after a start has to wait.
+USUAL: tuple[tuple[str, ...], ...] = (("day", "offer"), ("day", "campaign"))
+
+#: Bytes of rows kept in memory: a year of 200 offers by day takes 45 MB.
+SHELF_BYTES = 64_000_000
+
+_MANY = 60  # days: more of them are read as one range
+_AT_ONCE = 20  # days whose cells are in memory at the same time
+
+_decoder = msgspec.json.Decoder(list[Cell])
+_packer = msgspec.msgpack.Encoder()
+_unpacker = msgspec.msgpack.Decoder(Page)
+
+_Key = tuple[int, str, date, int]
+Token = tuple[object, ...]
+"""What a page was last found to hold under: equal tokens need no closer look."""
+
+#: A cell of which only the currencies are read.
+_Coins = msgspec.defstruct(
+    "_Coins",
+    [(f"field{n}", msgspec.Raw) for n in range(11)] + [("money", dict[str, msgspec.Raw])],
+    array_like=True,
+    gc=False,
+)
+_coins: msgspec.json.Decoder[list[Any]] = msgspec.json.Decoder(list[_Coins])  # type: ignore[valid-type]
+
+
+class Shelf:
+    """The pages last used, up to so many bytes."""
+
+    def __init__(self, limit: int = SHELF_BYTES) -> None:
+        self._limit = limit
+        self._size = 0
+        self._pages: OrderedDict[_Key, tuple[Page, Token]] = OrderedDict()
+
+    def get(self, key: _Key) -> tuple[Page, Token] | None:
+        found = self._pages.get(key)
+        if found is not None:
+            self._pages.move_to_end(key)
+        return found
+
+    def forget(self) -> None:
+        """Be as empty as after a start."""
+        self._pages.clear()
+        self._size = 0
+
+    def put(self, key: _Key, page: Page, token: Token) -> None:
+        before = self._pages.pop(key, None)
+        self._size += page.size - (before[0].size if before else 0)
+        self._pages[key] = page, token
+        while self._size > self._limit:
+            _, (gone, _) = self._pages.popitem(last=False)
+            self._size -= gone.size
+
+
+SHELF = Shelf()
+
+
+def form_of(by: Sequence[str], currency: str) -> str:
+    """The name under which pages of a report lie."""
+    return f"{','.join(by)}:{currency}"
+
+
+class Paging:
+    """A report as its pages are found: on the shelf, in the database, or made of cells now.
+
+    `fresh` holds days that moved since they were settled, with their cells as they are now.
+    """
+
+    def __init__(
+        self, tx: AsyncConnection, query: ReportQuery, named: Catalogue, *, fresh: Mapping[date, Sequence[Cell]]
+    ) -> None:
+        self._tx = tx
+        self._query = query
+        self._named = named
+        self._fresh = fresh
+        self._form = form_of(query.by, query.currency)
+        self._versions: dict[date, int | None] = {}
+        self._pages: dict[date, tuple[Page, Token]] = {}
+
+    async def report(self) -> PagedReport:
+        """The report; what had to be made goes on the shelf."""
+        self._versions = await self._kept_versions()
+        self._pages = {day: held for day in self._versions if (held := SHELF.get(self._key(day)))}
+        await self._take_kept()
+        raw = await self._cells(self._versions.keys() - self._pages.keys())
+        days = sorted(self._versions.keys() | self._fresh.keys())
+        view = await view_of(self._tx, self._query, self._named, currencies=self._currencies(raw), days=days)
+        tokens = Tokens(view)
+        outdated = [day for day, (page, token) in self._pages.items() if not self._holds(day, page, token, tokens)]
+        for at in range(0, len(outdated), _AT_ONCE):
+            raw |= await self._cells(outdated[at : at + _AT_ONCE])
+        await self._make(raw, view, tokens)
+        made = {day: page_of(day, cells, view) for day, cells in self._fresh.items()}
+        return PagedReport(view, [made[day] if day in made else self._pages[day][0] for day in days])
+
+    def _key(self, day: date) -> _Key:
+        return self._query.team_id, self._form, day, self._versions[day] or 0
+
+    async def _kept_versions(self) -> dict[date, int | None]:
+        m = merged.c
+        mine = m.team_id == self._query.team_id, m.day.between(self._query.first, self._query.last)
+        found = await self._tx.execute(select(m.day, m.version).where(*mine))
+        return {day: version for day, version in found if day not in self._fresh}
+
+    async def _take_kept(self) -> None:
+        """Pages that settling has left in the database."""
+        lacking = {day for day, version in self._versions.items() if version is not None} - self._pages.keys()
+        if not lacking or self._query.by not in USUAL:
+            return
+        p = report_pages.c
+        mine = select(p.day, p.version, p.page).where(p.team_id == self._query.team_id, p.form == self._form)
+        for day, version, page in await self._tx.execute(mine.where(_among(p.day, lacking))):
+            if day in lacking and version == self._versions[day]:
+                self._pages[day] = _unpacker.decode(zlib.decompress(page)), ()
+                await asyncio.sleep(0)
+
+    async def _cells(self, days: Collection[date]) -> dict[date, bytes]:
+        if not days:
+            return {}
+        m = merged.c
+        found = select(m.day, m.cells).where(m.team_id == self._query.team_id, _among(m.day, days))
+        return {day: cells for day, cells in await self._tx.execute(found) if day in days}
+
+    def _currencies(self, raw: Mapping[date, bytes]) -> set[str]:
+        found = {one for page, _ in self._pages.values() for one in page.about.currencies}
+        found |= {one for cells in raw.values() for cell in _coins.decode(cells) for one in cell.money}
+        return found | {one for cells in self._fresh.values() for cell in cells for one in cell.money}
+
+    def _holds(self, day: date, page: Page, token: Token, tokens: "Tokens") -> bool:
+        """Whether a page says what would be made now."""
+        now = tokens.of(day, page)
+        if token == now:
+            return True
+        if page.basis != basis_of(day, page.about, tokens.view):
+            return False
+        self._pages[day] = page, now
+        SHELF.put(self._key(day), page, now)
+        return True
+
+    async def _make(self, raw: Mapping[date, bytes], view: View, tokens: "Tokens") -> None:
+        for day, cells in raw.items():
+            page = page_of(day, _decoder.decode(cells), view)
+            self._pages[day] = page, tokens.of(day, page)
+            if self._versions[day] is not None:
+                SHELF.put(self._key(day), *self._pages[day])
+            await asyncio.sleep(0)  # clicks answered by the same process go on in between
+
+
+class Tokens:
+    """Short for what pages depend on: the whole catalogue at once, settlement and rates of their day."""
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+        told = (
+            [(name, sorted(view.codes[name].items())) for name in sorted(view.codes) if name in view.by],
+            sorted((o.id, o.account_id, o.casino_id, o.has_postbacks) for o in view.offers.values()),
+            sorted(view.codes["account"].items()),
+            sorted(view.accounts_since.items()),
+            sorted(view.offers_since.items()),
+        )
+        self._all = version_of(msgspec.json.encode(told))
+        self._settled: dict[date, list[int]] = {}
+        for account_id, day in view.settled:
+            self._settled.setdefault(day, []).append(account_id)
+
+    def of(self, day: date, page: Page) -> Token:
+        rates = tuple(self.view.rates.rate(one, day) for one in page.about.currencies)
+        return self._all, rates, *sorted(self._settled.get(day, ()))
+
+
+def _among(column: Any, days: Collection[date]) -> Any:
+    return column.in_(days) if len(days) <= _MANY else column.between(min(days), max(days))
+
+
+async def make_usual(
+    tx: AsyncConnection, query: ReportQuery, merged_days: Mapping[date, bytes]
+) -> dict[date, list[tuple[str, bytes]]]:
+    """Pages of days just merged, by form, for the usual reports; `query` names team and currency."""
+    days = {day: _decoder.decode(cells) for day, cells in merged_days.items()}
+    made: dict[date, list[tuple[str, bytes]]] = {day: [] for day in days}
+    currencies = {one for cells in days.values() for cell in cells for one in cell.money}
+    named = await catalogue(tx, query.team_id)
+    view = await view_of(tx, query, named, currencies=currencies, days=days)
+    for by in USUAL:
+        seen = msgspec.structs.replace(view, by=by)
+        for day, cells in days.items():
+            page = await asyncio.to_thread(_packed, day, cells, seen)
+            made[day].append((form_of(by, query.currency), page))
+    return made
+
+
+def _packed(day: date, cells: Sequence[Cell], view: View) -> bytes:
+    return zlib.compress(_packer.encode(page_of(day, cells, view)), 1)
+
+
+async def keep(tx: AsyncConnection, team_id: int, day: date, version: int, pages: Sequence[tuple[str, bytes]]) -> None:
+    """Keep a settled day's pages in place of those before."""
+    for form, page in pages:
+        kept = upsert(report_pages).values(team_id=team_id, form=form, day=day, version=version, page=page)
+        new = {"version": version, "page": page}
+        await tx.execute(kept.on_conflict_do_update(index_elements=["team_id", "form", "day"], set_=new))

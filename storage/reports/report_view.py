@@ -1,0 +1,164 @@
+"""What a report is asked for, and how it looks at cells: names, rates, settlement and since when postbacks measure."""
+
+from collections.abc import Callable, Collection
+from collections.abc import Set as AbstractSet
+from datetime import date, datetime
+from operator import attrgetter
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+import msgspec
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.catalogue.entities import codes
+from storage.ledger.facts import OfferFact
+from storage.ledger.reports.attribution import Catalogue, Grain
+from storage.ledger.reports.cells import Cell
+from storage.ledger.reports.collapse import View
+from storage.ledger.reports.report_rows import SUB_NAMES
+from storage.reports.facts_query import Asked
+from storage.reports.rates import load_rates
+from storage.tables import (
+    accounts,
+    campaigns,
+    casinos,
+    conversion_states,
+    conversions,
+    offers,
+    settled_days,
+    sites,
+    sources,
+    touched,
+)
+
+Clock = Literal["event", "visit"]
+_TABLES = {
+    "campaign": campaigns, "site": sites, "offer": offers, "casino": casinos, "account": accounts, "source": sources
+}  # fmt: skip
+
+
+class ReportQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """What a report is asked for: days of the report's clock, both included; entities to keep as codes.
+
+    With a filter by campaign, site, offer, casino or source, unassigned revenue is left out: it belongs to none.
+    """
+
+    team_id: int
+    first: date
+    last: date
+    by: tuple[str, ...] = ("day",)
+    as_of: datetime | None = None
+    clock: Clock = "event"
+    campaigns: tuple[str, ...] | None = None
+    sites: tuple[str, ...] | None = None
+    offers: tuple[str, ...] | None = None
+    casinos: tuple[str, ...] | None = None
+    accounts: tuple[str, ...] | None = None
+    sources: tuple[str, ...] | None = None
+    timezone: str = "UTC"
+    currency: str = "EUR"
+
+    @property
+    def filtered(self) -> bool:
+        """Whether some entities are asked for, and not all of them."""
+        named = self.campaigns, self.sites, self.offers, self.casinos, self.accounts, self.sources
+        return any(one is not None for one in named)
+
+    @property
+    def grain(self) -> Grain:
+        subs = tuple(SUB_NAMES.index(name) for name in self.by if name in SUB_NAMES)
+        return Grain("country" in self.by, "device" in self.by, subs, self.clock == "visit")
+
+    @property
+    def asked(self) -> Asked:
+        zone = ZoneInfo(self.timezone)
+        return Asked(team_id=self.team_id, zone=zone, grain=self.grain, as_of=self.as_of)
+
+
+async def view_of(
+    tx: AsyncConnection, query: ReportQuery, named: Catalogue, *, currencies: Collection[str], days: Collection[date]
+) -> View:
+    """How the query looks at the cells of these days, which hold amounts in these currencies."""
+    names = {name: await codes(tx, table, query.team_id) for name, table in _TABLES.items()}
+    first, last = (min(days), max(days)) if days else (query.first, query.last)
+    return View(
+        timezone=query.timezone,
+        first=query.first,
+        last=query.last,
+        by=query.by,
+        rates=await load_rates(tx, query.team_id, query.currency, currencies, first, last),
+        offers=named.offers,
+        codes=names,
+        settled=await _settled(tx, query, names["account"], first, last),
+        account_ids=frozenset(names["account"]),
+        accounts_since=await _since(tx, query, accounts),
+        offers_since=await _since(tx, query, offers),
+        keep=_keep(query, names, named.offers),
+        keep_unassigned=_keep_unassigned(query, names["account"]),
+    )
+
+
+async def _settled(
+    tx: AsyncConnection, query: ReportQuery, account_codes: dict[int, str], first: date, last: date
+) -> frozenset[tuple[int, date]]:
+    s = settled_days.c
+    found = select(s.account_id, s.day).where(s.account_id.in_(account_codes), s.day.between(first, last))
+    if query.as_of is not None:
+        found = found.where(s.settled_at <= query.as_of)
+    return frozenset((row.account_id, row.day) for row in await tx.execute(found))
+
+
+async def _since(tx: AsyncConnection, query: ReportQuery, table: Any) -> dict[int, date]:
+    """Since when accounts or offers are measured by postbacks, what is not settled yet included."""
+    c = conversions.c
+    column = c.account_id if table is accounts else c.offer_id
+    if query.as_of is None:
+        t = table.c
+        found = select(t.id, t.postbacks_since).where(t.team_id == query.team_id, t.postbacks_since.is_not(None))
+        since = {row[0]: row[1] for row in await tx.execute(found)}
+        recent = select(column, func.min(c.day)).where(
+            c.team_id == query.team_id, c.account_id.is_not(None),
+            c.day.in_(select(touched.c.day).where(touched.c.team_id == query.team_id)),
+        )  # fmt: skip
+    else:
+        s = conversion_states.c
+        since = {}
+        recent = (
+            select(column, func.min(s.day))
+            .join_from(conversions, conversion_states, s.conversion_id == c.id)
+            .where(c.team_id == query.team_id, c.account_id.is_not(None), s.recorded_at <= query.as_of)
+        )
+    for one, day in await tx.execute(recent.group_by(column)):
+        since[one] = min(day, since.get(one, day))
+    return since
+
+
+def _keep(
+    query: ReportQuery, names: dict[str, dict[int, str]], of: dict[int, OfferFact]
+) -> Callable[[Cell], bool] | None:
+    """Whether a cell is among the entities asked for."""
+    tests: list[Callable[[Cell], bool]] = []
+    for plain in ("campaign", "site", "offer", "source"):
+        if (ids := _ids(getattr(query, f"{plain}s"), names[plain])) is not None:
+            tests.append(_among(attrgetter(f"{plain}_id"), ids))
+    for derived in ("casino", "account"):
+        if (ids := _ids(getattr(query, f"{derived}s"), names[derived])) is not None:
+            mine = {one.id for one in of.values() if getattr(one, f"{derived}_id") in ids}
+            tests.append(_among(attrgetter("offer_id"), mine))
+    return (lambda cell: all(test(cell) for test in tests)) if tests else None
+
+
+def _among(read: Callable[[Cell], int], ids: AbstractSet[int]) -> Callable[[Cell], bool]:
+    return lambda cell: read(cell) in ids
+
+
+def _ids(wanted: tuple[str, ...] | None, named: dict[int, str]) -> set[int] | None:
+    return None if wanted is None else {one for one, code in named.items() if code in wanted}
+
+
+def _keep_unassigned(query: ReportQuery, account_codes: dict[int, str]) -> Callable[[int], bool] | None:
+    if any(one is not None for one in (query.campaigns, query.sites, query.offers, query.casinos, query.sources)):
+        return lambda _account_id: False
+    ids = _ids(query.accounts, account_codes)
+    return None if ids is None else lambda account_id: account_id in ids

@@ -1,0 +1,144 @@
+"""Days that moved are merged anew, whole: touch marks read first, cells recomputed, marks deleted last."""
+
+import asyncio
+from collections.abc import Collection
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import msgspec
+from sqlalchemy import Table, delete, or_, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.db.engine import Database
+from storage.ledger.reports.attribution import Catalogue
+from storage.ledger.reports.merge import DayFacts, merge_day
+from storage.ledger.reports.report_pages import version_of
+from storage.reports import report_pages
+from storage.reports.day_facts import catalogue, day_facts
+from storage.reports.facts_query import Asked
+from storage.reports.report_view import ReportQuery
+from storage.tables import accounts, conversions, merged, offers, touched
+
+#: Days merged in one transaction: a long backfill must not hold up clicks.
+BATCH = 4
+
+_CHUNK = 500
+_FEW = 200  # revenue rows that are merged on the spot: with more of them clicks would notice
+_AT_REST = timedelta(days=2)  # days this old hardly move any more: pages made of them last
+
+_encoder = msgspec.json.Encoder()
+
+
+class Merged(msgspec.Struct, frozen=True, kw_only=True):
+    """A day merged anew, and what was read for it: its marks, the accounts and offers with conversions."""
+
+    team_id: int
+    day: date
+    marks: list[int]
+    cells: bytes
+    version: int
+    accounts: frozenset[int]
+    offers: frozenset[int]
+
+
+async def settle_all(database: Database, zone: ZoneInfo, now: datetime, *, currency: str | None = None) -> int:
+    """Merge every touched day of every team; returns how many there were.
+
+    Merging reads a snapshot and only the outcome is written under the lock, so that clicks need not wait. With the
+    reporting `currency`, pages of the usual reports are made along the way for days that are at rest at `now`.
+    """
+    count = 0
+    at_rest = now.astimezone(zone).date() - _AT_REST
+    while True:
+        async with database.read() as tx:
+            found = await _look(tx, zone, BATCH)
+            pages = await _pages(tx, found, zone, currency, until=at_rest) if currency else {}
+        if not found:
+            return count
+        async with database.begin() as tx:
+            await _keep(tx, found)
+            for one in found:
+                await report_pages.keep(tx, one.team_id, one.day, one.version, pages.get((one.team_id, one.day), ()))
+        count += len(found)
+
+
+async def settle(tx: AsyncConnection, zone: ZoneInfo, *, limit: int = BATCH) -> int:
+    """Merge up to `limit` touched days within one transaction; returns how many were."""
+    found = await _look(tx, zone, limit)
+    await _keep(tx, found)
+    return len(found)
+
+
+async def _look(tx: AsyncConnection, zone: ZoneInfo, limit: int) -> list[Merged]:
+    """Read the marks first, then the facts: what is committed in between leaves a mark of its own."""
+    t = touched.c
+    days = select(t.team_id, t.day).distinct().order_by(t.day.desc()).limit(limit)
+    marks: dict[tuple[int, date], list[int]] = {}
+    for row in (await tx.execute(days)).all():
+        mine = select(t.id).where(t.team_id == row.team_id, t.day == row.day)
+        marks[row.team_id, row.day] = list((await tx.execute(mine)).scalars())
+    named = {team_id: await catalogue(tx, team_id) for team_id in {team_id for team_id, _ in marks}}
+    return [await _merge(tx, team_id, day, zone, ids, named[team_id]) for (team_id, day), ids in marks.items()]
+
+
+async def _merge(
+    tx: AsyncConnection, team_id: int, day: date, zone: ZoneInfo, marks: list[int], named: Catalogue
+) -> Merged:
+    c = conversions.c
+    that_day = c.team_id == team_id, c.day == day, c.account_id.is_not(None)
+    seen = (await tx.execute(select(c.account_id, c.offer_id).where(*that_day).distinct())).all()
+    facts = await day_facts(tx, Asked(team_id=team_id, zone=zone), day)
+    if len(facts.revenue) < _FEW:
+        cells = _merged_cells(facts, named)
+    else:
+        cells = await asyncio.to_thread(_merged_cells, facts, named)
+    return Merged(
+        team_id=team_id,
+        day=day,
+        marks=marks,
+        cells=cells,
+        version=version_of(cells),
+        accounts=frozenset(row.account_id for row in seen),
+        offers=frozenset(row.offer_id for row in seen),
+    )
+
+
+def _merged_cells(facts: DayFacts, named: Catalogue) -> bytes:
+    return _encoder.encode(merge_day(facts, named))
+
+
+async def _pages(
+    tx: AsyncConnection, found: list[Merged], zone: ZoneInfo, currency: str, *, until: date
+) -> dict[tuple[int, date], list[tuple[str, bytes]]]:
+    """Pages of the usual reports, for the days that are at rest."""
+    made: dict[tuple[int, date], list[tuple[str, bytes]]] = {}
+    for team_id in {one.team_id for one in found}:
+        days = {one.day: one.cells for one in found if one.team_id == team_id and one.day <= until}
+        if days:
+            query = ReportQuery(
+                team_id=team_id, first=min(days), last=max(days), timezone=zone.key, currency=currency
+            )  # fmt: skip
+            pages = await report_pages.make_usual(tx, query, days)
+            made |= {(team_id, day): forms for day, forms in pages.items()}
+    return made
+
+
+async def _keep(tx: AsyncConnection, found: list[Merged]) -> None:
+    """Write merged days; of the marks only those that had been read are deleted."""
+    for one in found:
+        values = {"cells": one.cells, "version": one.version}
+        kept = upsert(merged).values(team_id=one.team_id, day=one.day, **values)
+        await tx.execute(kept.on_conflict_do_update(index_elements=["team_id", "day"], set_=values))
+        await _note_postbacks(tx, accounts, one.accounts, one.day)
+        await _note_postbacks(tx, offers, one.offers, one.day)
+        for start in range(0, len(one.marks), _CHUNK):
+            await tx.execute(delete(touched).where(touched.c.id.in_(one.marks[start : start + _CHUNK])))
+
+
+async def _note_postbacks(tx: AsyncConnection, table: Table, ids: Collection[int], day: date) -> None:
+    """Remember since which report day accounts or offers are measured by postbacks."""
+    t = table.c
+    later = t.id.in_(ids), or_(t.postbacks_since.is_(None), t.postbacks_since > day)
+    if ids and (await tx.execute(select(t.id).where(*later))).first():
+        await tx.execute(update(table).where(*later).values(postbacks_since=day))

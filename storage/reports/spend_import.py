@@ -1,0 +1,109 @@
+"""Costs a source's API tells by its own campaigns, placed on ours by the clicks that carried those campaigns' ids."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
+from typing import Any, Protocol
+
+import msgspec
+from sqlalchemy import Row, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.reports import spend
+from storage.reports.spend import Cost
+from storage.tables import clicks, sources
+from storage.tables.types import EPOCH_DAY
+
+RESTATED_DAYS = 5
+EVERY = timedelta(hours=6)
+
+
+class SourceCost(Protocol):
+    """What a source said: connectors.sources.costs.CostRow."""
+
+    @property
+    def day(self) -> date: ...
+    @property
+    def campaign(self) -> str: ...
+    @property
+    def amount(self) -> int: ...
+    @property
+    def currency(self) -> str: ...
+
+
+class Imported(msgspec.Struct, frozen=True, kw_only=True):
+    """How many costs changed, and the source's campaigns (`day campaign`) whose spend matches no click of ours."""
+
+    changed: int
+    unmatched: tuple[str, ...]
+
+
+async def due(tx: AsyncConnection, presets: Sequence[str], now: datetime) -> Sequence[Row[Any]]:
+    """Sources of those presets whose costs were not read in the last hours."""
+    rows = await tx.execute(
+        select(sources).where(sources.c.preset.in_(presets), sources.c.credentials_secret.is_not(None))
+    )
+    return [row for row in rows if _next(row) <= now]
+
+
+def _next(row: Row[Any]) -> datetime:
+    last = (row.options.get("costs") or {}).get("at")
+    return datetime.fromisoformat(last) + EVERY if last else datetime.min.replace(tzinfo=row.created_at.tzinfo)
+
+
+async def record(
+    tx: AsyncConnection, source: Row[Any], rows: Sequence[SourceCost], *, sub: str, now: datetime
+) -> Imported:
+    """Split each cost over our campaigns by their human clicks of that day, and store what differs."""
+    unmatched: list[str] = []
+    sums: dict[tuple[int, date, str], int] = {}
+    for row in rows:
+        weights = await _clicks(tx, source, row, sub)
+        if not weights and row.amount:
+            unmatched.append(f"{row.day} {row.campaign}")
+        for campaign_id, part in split(row.amount, weights).items():
+            key = (campaign_id, row.day, row.currency)
+            sums[key] = sums.get(key, 0) + part
+    costs = [
+        Cost(campaign_id=campaign_id, day=day, amount=amount, currency=currency, origin=source.preset)
+        for (campaign_id, day, currency), amount in sums.items()
+    ]
+    changed = await spend.record(tx, source.team_id, costs, now)
+    await note(tx, source, {"at": now.isoformat(), "unmatched": unmatched[:50], "error": None})
+    return Imported(changed=changed, unmatched=tuple(unmatched))
+
+
+async def note(tx: AsyncConnection, source: Row[Any], said: Mapping[str, Any]) -> None:
+    """Keep with the source what the last reading of its costs came to."""
+    options = (await tx.execute(select(sources.c.options).where(sources.c.id == source.id))).scalar_one()
+    costs = {**(options.get("costs") or {}), **said}
+    await tx.execute(update(sources).where(sources.c.id == source.id).values(options={**options, "costs": costs}))
+
+
+async def _clicks(tx: AsyncConnection, source: Row[Any], row: SourceCost, sub: str) -> dict[int, int]:
+    """Human clicks of that day that carried the source's campaign id, by our campaign."""
+    first = (row.day - EPOCH_DAY).days * 24
+    query = (
+        select(clicks.c.campaign_id, func.count())
+        .where(
+            clicks.c.team_id == source.team_id,
+            clicks.c.source_id == source.id,
+            clicks.c.hour.between(first, first + 23),
+            clicks.c[sub] == row.campaign,
+            clicks.c.bot == 0,
+        )
+        .group_by(clicks.c.campaign_id)
+    )
+    return {campaign_id: int(n) for campaign_id, n in await tx.execute(query)}
+
+
+def split(amount: int, weights: Mapping[int, int]) -> dict[int, int]:
+    """An amount over campaigns by weight, exact by largest remainder, ties to the lower id."""
+    total = sum(weights.values())
+    if not total:
+        return {}
+    parts = {one: amount * weight // total for one, weight in weights.items()}
+    left = amount - sum(parts.values())
+    order = sorted(weights, key=lambda one: (-(amount * weights[one] % total), one))
+    for one in order[:left]:
+        parts[one] += 1
+    return parts

@@ -1,0 +1,152 @@
+"""Reports as they are kept: proof of what was fetched, what became of it, and the days it settled."""
+
+import zlib
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.ledger.dates import day_bounds
+from storage.ledger.errors import Refused
+from storage.ledger.facts import Report
+from storage.revenue.row_diff import Origin
+from storage.tables import revenue_reports, settled_days, sync_runs
+
+_packer = msgspec.msgpack.Encoder()
+
+
+class Known(msgspec.Struct, frozen=True):
+    """An answer that is recorded whole, and nothing else of its days since."""
+
+    digest: str
+    rows: int
+
+
+async def known(tx: AsyncConnection, account_id: int, first: date, last: date) -> Known | None:
+    """The answer the account's figures of just those days stand by, if a single one told them all."""
+    r = revenue_reports.c
+    query = select(r.from_day, r.to_day, r.digest, r.rows).where(
+        r.account_id == account_id, r.from_day <= last, r.to_day >= first, r.state.in_(("merged", "confirmed"))
+    )
+    found = (await tx.execute(query.order_by(r.id.desc()).limit(1))).first()
+    if found is None or found.digest is None or (found.from_day, found.to_day) != (first, last):
+        return None
+    return Known(found.digest, found.rows)
+
+
+async def record_same(
+    tx: AsyncConnection, *, team_id: int, account_id: int, report: Report, now: datetime, zone: ZoneInfo
+) -> None:
+    """Record that the known answer came once more: no figure moves, but days have gone by. Raises Refused if it is
+    not the known one any more."""
+    stands = await known(tx, account_id, report.first, report.last)
+    if stands is None or stands.digest != report.digest:
+        raise Refused("the figures were changed by somebody else while they were fetched: sync again")
+    await supersede(tx, account_id, report)
+    settled = await settled_of(tx, account_id, report)
+    of = Origin(team_id=team_id, account_id=account_id, run_id=None, now=now)
+    await settle_days(tx, of, (report.first, report.last), zone=zone, before=now, settled=settled)
+
+
+async def newest(tx: AsyncConnection, account_id: int) -> int | None:
+    """The account's latest report: who finds another one than before knows that figures may have moved."""
+    r = revenue_reports.c
+    newest = select(func.max(r.id)).where(r.account_id == account_id)
+    found: int | None = (await tx.execute(newest)).scalar_one()
+    return found
+
+
+async def keep(
+    tx: AsyncConnection, of: Origin, report: Report, proof: bytes, *, state: str, reason: str | None = None
+) -> int:
+    """Keep the answer as it came."""
+    values = {
+        "team_id": of.team_id, "account_id": of.account_id, "run_id": of.run_id, "fetched_at": of.now,
+        "from_day": report.first, "to_day": report.last, "state": state, "reason": reason, "raw": proof,
+        "parsed": None,
+    }  # fmt: skip
+    if state == "suspect":
+        values["parsed"] = zlib.compress(_packer.encode(report))
+    made = await tx.execute(insert(revenue_reports).values(values).returning(revenue_reports.c.id))
+    return int(made.scalar_one())
+
+
+async def supersede(tx: AsyncConnection, account_id: int, report: Report) -> None:
+    """A newer report of the same days takes the place of one that waits for a decision."""
+    r = revenue_reports.c
+    overlaps = r.from_day <= report.last, r.to_day >= report.first
+    held = update(revenue_reports).where(r.account_id == account_id, r.state == "suspect", *overlaps)
+    await tx.execute(held.values(state="superseded", parsed=None))
+
+
+async def decide(tx: AsyncConnection, report_id: int, state: str) -> None:
+    decided = update(revenue_reports).where(revenue_reports.c.id == report_id)
+    await tx.execute(decided.values(state=state, parsed=None))
+
+
+async def settled_of(tx: AsyncConnection, account_id: int, report: Report) -> set[date]:
+    s = settled_days.c
+    query = select(s.day).where(s.account_id == account_id, s.day.between(report.first, report.last))
+    return set((await tx.execute(query)).scalars())
+
+
+async def settle_days(
+    tx: AsyncConnection, of: Origin, window: tuple[date, date], *, zone: ZoneInfo, before: datetime, settled: set[date]
+) -> None:
+    """Days of the window that were over in the platform's zone when it was asked are settled from now on."""
+    first, last = window
+    days = (first + timedelta(days=n) for n in range((last - first).days + 1))
+    over = [day for day in days if day not in settled and day_bounds(day, zone)[1].astimezone(UTC) <= before]
+    rows = [{"account_id": of.account_id, "day": day, "team_id": of.team_id, "settled_at": of.now} for day in over]
+    if rows:
+        await tx.execute(upsert(settled_days).on_conflict_do_nothing(), rows)
+
+
+async def resettle(tx: AsyncConnection, account: Row[Any], zone: ZoneInfo) -> None:
+    """The account's days end elsewhere in another zone: of the latest ones, settle again those that had been over.
+
+    A day is settled if a sync that asked for it began after its end; of an upload only its own moment counts.
+    """
+    s = settled_days.c
+    since = ((account.last_success_at or account.created_at) - _LATEST).date()
+    mine = s.account_id == account.id, s.day >= since
+    stood = {row.day: row.settled_at for row in await tx.execute(select(s.day, s.settled_at).where(*mine))}
+    runs = await _done(tx, account.id)
+    for day in sorted(set(stood).union(*(run.days for run in runs))):
+        end = day_bounds(day, zone)[1].astimezone(UTC)
+        if day < since or (day in stood and stood[day] >= end):
+            continue
+        at = min((run.at for run in runs if day in run.days and run.at >= end), default=None)
+        await tx.execute(delete(settled_days).where(s.account_id == account.id, s.day == day))
+        if at is not None:
+            row = {"account_id": account.id, "day": day, "team_id": account.team_id, "settled_at": at}
+            await tx.execute(insert(settled_days).values(row))
+
+
+_LATEST = timedelta(days=12)  # of days settled long after their end no zone makes a difference: 26 hours at most
+
+
+class _Done(msgspec.Struct, frozen=True):
+    """A sync that came to its end: when it began, and the latest days it asked for."""
+
+    at: datetime
+    days: frozenset[date]
+
+
+async def _done(tx: AsyncConnection, account_id: int) -> list[_Done]:
+    r = sync_runs.c
+    query = select(r.started_at, r.from_day, r.to_day).where(
+        r.account_id == account_id, r.state == "done", r.again.is_(None)
+    )
+    found = []
+    for row in await tx.execute(query.order_by(r.id.desc()).limit(20)):
+        today = row.started_at.date()
+        first = max(row.from_day or today - _LATEST / 2, today - _LATEST)
+        last = min(row.to_day or today, today)
+        days = frozenset(first + timedelta(days=n) for n in range((last - first).days + 1))
+        found.append(_Done(row.started_at, days))
+    return found

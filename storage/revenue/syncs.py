@@ -1,0 +1,231 @@
+"""Syncs as rows: asked for, claimed under a lease, running, done. Accounts know when the next one is due."""
+
+import zlib
+from datetime import date, datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Row, Text, and_, cast, exists, func, insert, literal, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.db import leases
+from storage.tables import MEASURES, accounts, revenue, revenue_reports, sync_runs
+from storage.tables import leases as held
+
+LEASE = timedelta(seconds=60)
+#: After how long a sync that failed for a passing reason is tried again, by how often it has failed in a row.
+PAUSES = (timedelta(minutes=10), timedelta(minutes=30), timedelta(hours=1), timedelta(hours=3))
+
+_OPEN = ("queued", "running")
+
+
+async def queue(
+    tx: AsyncConnection,
+    *,
+    team_id: int,
+    account_id: int,
+    now: datetime,
+    first: date | None = None,
+    last: date | None = None,
+    again: int | None = None,
+) -> int:
+    """Ask for a sync of a window (none: the rolling one); the same asked for twice and not begun is one."""
+    same = and_(
+        sync_runs.c.account_id == account_id, sync_runs.c.state == "queued",
+        sync_runs.c.from_day.is_not_distinct_from(first), sync_runs.c.to_day.is_not_distinct_from(last),
+        sync_runs.c.again.is_not_distinct_from(again),
+    )  # fmt: skip
+    waiting = (await tx.execute(select(sync_runs.c.id).where(same))).scalars().first()
+    if waiting is not None:
+        return int(waiting)
+    made = await tx.execute(
+        insert(sync_runs)
+        .values(team_id=team_id, account_id=account_id, requested_at=now, from_day=first, to_day=last, again=again,
+                state="queued")
+        .returning(sync_runs.c.id)
+    )  # fmt: skip
+    return int(made.scalar_one())
+
+
+async def is_work(tx: AsyncConnection, now: datetime) -> bool:
+    """Whether a sync is due, asked for, or left behind by a process that died."""
+    due = exists().where(accounts.c.paused_at.is_(None), accounts.c.next_sync_at <= now)
+    return bool((await tx.execute(select(or_(due, exists().where(_claimable(now)))))).scalar())
+
+
+async def queue_due(tx: AsyncConnection, now: datetime) -> None:
+    """Queue the rolling sync of every account whose time has come."""
+    query = select(accounts).where(accounts.c.paused_at.is_(None), accounts.c.next_sync_at <= now)
+    for row in (await tx.execute(query)).all():
+        await queue(tx, team_id=row.team_id, account_id=row.id, now=now)
+        after = next_due(now, ZoneInfo(row.timezone), row.sync_hour)
+        await tx.execute(update(accounts).where(accounts.c.id == row.id).values(next_sync_at=after))
+
+
+async def claim(tx: AsyncConnection, holder: str, now: datetime) -> Row[Any] | None:
+    """The next run to do, now ours: one per account at a time, across all processes."""
+    query = select(sync_runs).where(_claimable(now)).order_by(sync_runs.c.id).limit(20)
+    for run in (await tx.execute(query)).all():
+        if await leases.take(tx, _lease(run.account_id), f"{holder}:{run.id}", now=now, good_for=LEASE):
+            begun = {"state": "running", "started_at": now, "rows": 0, "revisions": 0, "restated": 0}
+            mine = update(sync_runs).where(sync_runs.c.id == run.id, sync_runs.c.state.in_(_OPEN))
+            if (await tx.execute(mine.values(**begun))).rowcount == 0:  # done by another process meanwhile
+                await leases.give_back(tx, f"{holder}:{run.id}")
+                continue
+            await tx.execute(update(accounts).where(accounts.c.id == run.account_id).values(last_attempt_at=now))
+            return run
+    return None
+
+
+def _claimable(now: datetime) -> Any:
+    """Queued for an account that nobody works on, or running under a lease that has lapsed."""
+    name = literal("sync:", Text) + cast(sync_runs.c.account_id, Text)
+    busy = exists().where(held.c.name == name, held.c.until >= now)
+    return and_(sync_runs.c.state.in_(_OPEN), ~busy)
+
+
+def _lease(account_id: int) -> str:
+    return f"sync:{account_id}"
+
+
+async def renew(tx: AsyncConnection, run: Row[Any], holder: str, now: datetime) -> bool:
+    """Keep a run ours; False when somebody else has taken it over."""
+    return await leases.take(tx, _lease(run.account_id), f"{holder}:{run.id}", now=now, good_for=LEASE)
+
+
+async def reached(tx: AsyncConnection, run_id: int, day: date, *, rows: int, revisions: int, restated: int) -> None:
+    """A part of the window is stored; its counts are added."""
+    counts = {
+        "rows": sync_runs.c.rows + rows,
+        "revisions": sync_runs.c.revisions + revisions,
+        "restated": sync_runs.c.restated + restated,
+    }
+    await tx.execute(update(sync_runs).where(sync_runs.c.id == run_id).values(reached_day=day, **counts))
+
+
+async def done(tx: AsyncConnection, run: Row[Any], holder: str, now: datetime, *, suspect: str | None = None) -> None:
+    """The run is over and its figures stored, or held as suspect."""
+    state = "suspect" if suspect else "done"
+    await _end(tx, run, holder, {"state": state, "finished_at": now, "error": suspect})
+    kept = {"error": None} if suspect else {"error": None, "last_success_at": now}
+    await tx.execute(update(accounts).where(accounts.c.id == run.account_id).values(**kept))
+
+
+async def failed(
+    tx: AsyncConnection,
+    run: Row[Any],
+    holder: str,
+    now: datetime,
+    *,
+    error: str,
+    permanent: bool,
+    wait: timedelta = timedelta(0),
+) -> None:
+    """The run failed: a permanent fault pauses the account, another one is tried again after a while."""
+    await _end(tx, run, holder, {"state": "failed", "finished_at": now, "error": error})
+    values: dict[str, Any] = {"error": error}
+    if permanent:
+        values |= {"paused_at": now, "paused_why": error}
+    else:
+        soon = now + max(wait, PAUSES[min(await _failures(tx, run.account_id), len(PAUSES)) - 1])
+        due = (await tx.execute(select(accounts.c.next_sync_at).where(accounts.c.id == run.account_id))).scalar_one()
+        values["next_sync_at"] = soon if due is None else min(due, soon)
+    await tx.execute(update(accounts).where(accounts.c.id == run.account_id).values(**values))
+
+
+async def give_up(tx: AsyncConnection, run: Row[Any], holder: str) -> None:
+    """Put a run back in the queue, free for anybody."""
+    mine = update(sync_runs).where(sync_runs.c.id == run.id, sync_runs.c.state == "running")
+    await tx.execute(mine.values(state="queued"))
+    await leases.give_back(tx, f"{holder}:{run.id}")
+
+
+async def _end(tx: AsyncConnection, run: Row[Any], holder: str, values: dict[str, Any]) -> None:
+    await tx.execute(update(sync_runs).where(sync_runs.c.id == run.id).values(**values))
+    await leases.give_back(tx, f"{holder}:{run.id}")
+
+
+async def _failures(tx: AsyncConnection, account_id: int) -> int:
+    """How often in a row the account's syncs have failed, this one included."""
+    query = select(sync_runs.c.state).where(sync_runs.c.account_id == account_id, sync_runs.c.state.not_in(_OPEN))
+    states = (await tx.execute(query.order_by(sync_runs.c.id.desc()).limit(len(PAUSES)))).scalars().all()
+    return next((n for n, state in enumerate(states) if state != "failed"), len(states)) or 1
+
+
+def next_due(now: datetime, zone: ZoneInfo, hour: int) -> datetime:
+    """The next time the platform's figures of yesterday are expected to be ready."""
+    local = now.astimezone(zone)
+    today = datetime.combine(local.date(), time(hour), zone)
+    later = today if today > local else datetime.combine(local.date() + timedelta(days=1), time(hour), zone)
+    return later.astimezone(now.tzinfo)
+
+
+def rolling(today: date, last_success: date | None) -> tuple[date, date]:
+    """The days a daily sync asks for: the last week; in the first ten days of a month all of the last one too.
+
+    After an outage it reaches back to a week before the last success.
+    """
+    first = today - timedelta(days=7)
+    if today.day <= 10:
+        first = min(first, (today.replace(day=1) - timedelta(days=1)).replace(day=1))
+    if last_success is not None:
+        first = min(first, last_success - timedelta(days=7))
+    return first, today
+
+
+async def complete_until(tx: AsyncConnection, account_id: int, zone: ZoneInfo) -> date | None:
+    """The day of the last sync that reached its own today; one of an old range on demand leaves gaps after it."""
+    done = sync_runs.c.account_id == account_id, sync_runs.c.state == "done", sync_runs.c.again.is_(None)
+    query = select(sync_runs.c.to_day, sync_runs.c.started_at).where(*done).order_by(sync_runs.c.id.desc()).limit(100)
+    for row in await tx.execute(query):
+        begun: date = row.started_at.astimezone(zone).date()
+        if row.to_day is None or row.to_day >= begun:
+            return begun
+    return None
+
+
+async def keep_answer(
+    tx: AsyncConnection,
+    run: Row[Any],
+    *,
+    window: tuple[date, date],
+    raw: bytes,
+    whole: bool,
+    reason: str,
+    now: datetime,
+) -> None:
+    """Keep an answer that gave no report; one that is whole can be read again after a fix."""
+    state = "unreadable" if whole else "broken"
+    await tx.execute(insert(revenue_reports).values(
+        team_id=run.team_id, account_id=run.account_id, run_id=run.id, fetched_at=now, from_day=window[0],
+        to_day=window[1], state=state, reason=reason, raw=zlib.compress(raw),
+    ))  # fmt: skip
+
+
+async def kept_report(tx: AsyncConnection, report_id: int) -> tuple[Row[Any], bytes]:
+    """A kept report and its raw answer."""
+    row = (await tx.execute(select(revenue_reports).where(revenue_reports.c.id == report_id))).one()
+    return row, zlib.decompress(row.raw)
+
+
+async def read_after_all(tx: AsyncConnection, report_id: int) -> None:
+    """A kept answer could be read now: what it said stands in a report of its own."""
+    change = update(revenue_reports).where(revenue_reports.c.id == report_id)
+    await tx.execute(change.values(state="superseded", reason="read again"))
+
+
+async def unreadable(tx: AsyncConnection, account_id: int) -> list[int]:
+    """Kept answers that could not be read, the oldest first."""
+    query = select(revenue_reports.c.id).where(
+        revenue_reports.c.account_id == account_id, revenue_reports.c.state == "unreadable"
+    )
+    return list((await tx.execute(query.order_by(revenue_reports.c.id))).scalars())
+
+
+async def measured(tx: AsyncConnection, account_id: int, window: tuple[date, date]) -> set[str]:
+    """Measures that stand in the account's figures of those days."""
+    query = select(*(func.count(revenue.c[name]).label(name) for name in MEASURES)).where(
+        revenue.c.account_id == account_id, revenue.c.day.between(*window), revenue.c.withdrawn.is_(False)
+    )
+    row = (await tx.execute(query)).one()
+    return {name for name in MEASURES if row._mapping[name]}

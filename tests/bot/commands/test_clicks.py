@@ -1,0 +1,97 @@
+"""`simulate click` tells what a visitor would get; `click show` tells what is stored of one who came."""
+
+from typing import Any
+
+import pytest
+
+from bot.commands import click_show, simulate_click  # noqa: F401  registers them
+from bot.core.command import parse, run
+from bot.core.context import Actor, Context
+from storage.ledger.errors import Missing
+from storage.ledger.facts import Reason, Role
+from storage.tables import clicks
+from tests.hub.clicks.click_deployment import Desk, desk
+
+
+async def say(d: Desk, line: str) -> Any:
+    actor = Actor(team_id=d.runtime.team_id, name="shell", role=Role.OWNER)
+    ctx = Context(
+        database=d.database, deployment=d.runtime.deployment, actor=actor, face="shell", ports=d.runtime.ports,
+        box=d.runtime.box, clock=d.runtime.clock,
+    )  # fmt: skip
+    found, arguments = parse(line)
+    return (await run(found, arguments, ctx)).result
+
+
+async def test_a_simulation_tells_rule_offer_and_url_and_stores_nothing(database_url: str) -> None:
+    async with desk(database_url) as d:
+        await d.offer("nordic", url="https://nordic.example.test/?c={click_id}&s={sub1}")
+        await d.offer("rest")
+        rules = [{"if": {"country": ["SE", "FI"]}, "offers": ["nordic"]}]
+        await d.campaign("one", {"rest": 1}, rules=rules)
+        found = await say(d, "simulate click one country=se sub1=x")
+        assert (found.rule, found.offer, found.reason) == (1, "nordic", "chosen")
+        assert found.url == "https://nordic.example.test/?c=0123456789abcdefghjkmnp&s=x"
+        other = await say(d, "simulate click one country=DE")
+        assert (other.rule, other.offer, other.reason) == (None, "rest", "no_rule")
+        assert any("does not match" in step for step in other.steps)
+        assert await d.count(clicks) == 0
+
+
+async def test_a_simulation_knows_pauses_caps_and_sites(sqlite_url: str) -> None:
+    async with desk(sqlite_url) as d:
+        await d.offer("full", cap=1, cap_event="click", cap_period="day")
+        await d.offer("rest")
+        await d.campaign("one", {"full": 1, "rest": 0})
+        await d.get("/c/one", ip="192.0.2.1")
+        found = await say(d, "simulate click one")
+        assert (found.offer, found.reason) == ("rest", "capped")
+        assert any("full: 1 of 1" in step for step in found.steps)
+        await d.campaign("two", {"rest": 1})
+        assert not any("full" in step for step in (await say(d, "simulate click two")).steps)
+        site = await d.site("wall", "rest")
+        await d.campaign("walled", {}, site_id=site)
+        landing = (await say(d, "simulate click walled")).url
+        assert landing == "https://track.example.test/s/wall?click=0123456789abcdefghjkmnp"
+
+
+async def test_a_simulation_says_what_a_click_then_gets(sqlite_url: str) -> None:
+    async with desk(sqlite_url) as d:
+        await d.offer("a")
+        await d.offer("off", status="paused")
+        await d.offer("full", cap=1, cap_event="click", cap_period="day")
+        await d.campaign("fill", {"full": 1})
+        await d.get("/c/fill", ip="192.0.2.99")
+        wall, shut = await d.site("wall", "a"), await d.site("shut", "a", status="paused")
+        rules = [{"if": {"device": "mobile"}, "offers": ["off"]}]
+        kinds: dict[str, tuple[dict[str, int], dict[str, Any]]] = {
+            "plain": ({"a": 1}, {}), "shut": ({"off": 1}, {}), "both": ({"full": 1, "off": 0}, {}), "none": ({}, {}),
+            "paused": ({"a": 1}, {"status": "paused"}), "rules": ({"a": 1}, {"rules": rules}),
+            "back": ({"off": 1}, {"fallback_url": "https://back.example.test/"}),
+            "asleep": ({"a": 1}, {"fallback_url": "https://back.example.test/", "status": "paused"}),
+            "to-wall": ({}, {"site_id": wall}), "off-wall": ({}, {"site_id": wall, "status": "paused"}),
+            "last-wall": ({"off": 1}, {"site_id": wall, "direct": True}), "to-shut": ({}, {"site_id": shut}),
+        }  # fmt: skip
+        for code, (shares, more) in kinds.items():
+            await d.campaign(code, shares, **more)
+            said = await say(d, f"simulate click {code}")
+            answer = await d.get(f"/c/{code}", ip="192.0.2.1")
+            click = (await d.stored())[-1]
+            assert (said.url or "").partition("?")[0] == answer.location.partition("?")[0], code
+            assert said.reason == Reason(click.reason).name.lower(), code
+
+
+async def test_a_click_is_shown_with_every_field(database_url: str) -> None:
+    async with desk(database_url) as d:
+        await d.offer("a")
+        await d.campaign("one", {"a": 1})
+        answer = await d.get(
+            "/c/one?click_id=x1&sub3=z&cost=0.2&more=1", ip="8.8.8.8", referer="https://r.example.test/"
+        )
+        shown = await say(d, f"click show {answer.query['c'].upper()}")
+        assert shown.click_id == answer.query["c"]
+        assert (shown.campaign, shown.offer, shown.country, shown.device) == ("one", "a", "US", "mobile")
+        assert (shown.source_click_id, shown.sub3, shown.cost, shown.extra) == ("x1", "z", 200_000, {"more": "1"})
+        assert (shown.unique, shown.bot, shown.reason, shown.conversions) == (True, None, "chosen", [])
+        with pytest.raises(Missing):
+            await say(d, "click show zzzzzzzzzzzzz")

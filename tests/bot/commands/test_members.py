@@ -1,0 +1,163 @@
+"""Members: one-time codes, roles, the last owner."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bot.chat.joining import join
+from bot.core.context import Actor, Room
+from storage.ledger.errors import Refused
+from storage.ledger.facts import Role
+from tests.bot.asking import Asker, asking
+
+
+async def joins(
+    say: Asker, code: str | None, user: str, name: str = "Anna", room: str = "C1", face: Any = "slack"
+) -> Any:
+    where = Room(face=face, workspace="T1" if face == "slack" else "", room=room, user=user)
+    async with say.database.begin() as tx:
+        return await join(tx, say.now, where, name=name, code=code)
+
+
+async def test_an_invitation_works_once(opened: Callable[[], Any]) -> None:
+    async with asking(opened) as say:
+        made = await say("member invite role=buyer")
+        assert len(made["code"]) <= 64
+        assert made["link"] is None
+        assert made["expires_at"].startswith("2026-11-23T12:00")
+        joined = await joins(say, made["code"], "U1")
+        assert (joined.role, joined.bound) == (Role.BUYER, True)
+        with pytest.raises(Refused, match="unknown, used or older"):
+            await joins(say, made["code"], "U2", "Bob")
+
+
+async def test_of_two_who_use_a_code_at_once_one_gets_in(opened: Callable[[], Any]) -> None:
+    async with asking(opened) as say:
+        code = (await say("member invite role=viewer"))["code"]
+        found = await asyncio.gather(*(joins(say, code, f"U{n}") for n in range(4)), return_exceptions=True)
+        assert sum(not isinstance(one, Exception) for one in found) == 1
+
+
+async def test_an_invitation_lapses_after_a_day(opened: Callable[[], Any]) -> None:
+    async with asking(opened) as say:
+        code = (await say("member invite role=viewer"))["code"]
+        say.later(hours=24)
+        with pytest.raises(Refused, match="older than a day"):
+            await joins(say, code, "U1")
+
+
+async def test_the_last_owner_stays_and_stays_owner(opened: Callable[[], Any]) -> None:
+    async with asking(opened) as say:
+        await joins(say, (await say("member invite role=owner"))["code"], "U1")
+        for words in ("member remove anna", "member role anna viewer"):
+            with pytest.raises(Refused, match="only owner"):
+                await say(words)
+        await joins(say, (await say("member invite role=owner"))["code"], "U2", "Bob")
+        assert (await say("member role anna viewer"))["role"] == "viewer"
+
+
+async def test_who_was_removed_is_a_stranger_until_invited_again(opened: Callable[[], Any]) -> None:
+    async with asking(opened) as say:
+        await joins(say, (await say("member invite role=buyer"))["code"], "U1")
+        await say("member remove anna")
+        assert (await say("member list"))["items"] == []
+        with pytest.raises(Refused, match="members of a team only"):
+            await joins(say, None, "U1")
+        again = await joins(say, (await say("member invite role=viewer"))["code"], "U1")
+        assert (again.code, again.role) == ("anna", Role.VIEWER)
+
+
+async def test_a_member_who_takes_up_a_lower_invitation_loses_nothing(opened: Callable[[], Any]) -> None:
+    async with asking(opened) as say:
+        await joins(say, (await say("member invite role=buyer"))["code"], "U1")
+        assert (await joins(say, (await say("member invite role=viewer"))["code"], "U1")).role is Role.BUYER
+        assert (await joins(say, (await say("member invite role=owner"))["code"], "U1")).role is Role.OWNER
+
+
+async def test_names_that_are_taken_get_a_number(opened: Callable[[], Any]) -> None:
+    async with asking(opened) as say:
+        for user in ("U1", "U2", "U3"):
+            await joins(say, (await say("member invite role=viewer"))["code"], user, "Анна")
+        assert [one["name"] for one in (await say("member list"))["items"]] == ["Анна", "Анна 2", "Анна 3"]
+
+
+async def test_campaigns_limit_buyers_only_and_must_exist(opened: Callable[[], Any]) -> None:
+    async with asking(opened) as say:
+        with pytest.raises(Refused, match="limit a buyer"):
+            await say("member invite role=viewer campaigns=x")
+        with pytest.raises(Refused, match="no campaign 'x'") as fault:
+            await say("member invite role=buyer campaigns=x")
+        assert fault.value.field == "campaigns"
+
+
+async def test_a_room_of_another_team_is_not_joined(opened: Callable[[], Any]) -> None:
+    async with asking(opened) as say:
+        await joins(say, (await say("member invite role=viewer"))["code"], "U1")
+        async with say.database.begin() as tx:
+            from sqlalchemy import insert
+
+            from storage.tables import rooms, teams
+
+            other = await tx.execute(insert(teams).values(name="Other", created_at=say.now).returning(teams.c.id))
+            place = {"face": "slack", "workspace": "T1", "room": "C9", "created_at": say.now}
+            await tx.execute(insert(rooms).values(team_id=other.scalar_one(), **place))
+        with pytest.raises(Refused, match="another team"):
+            await joins(say, None, "U1", room="C9")
+
+
+async def link(say: Asker, member_id: int) -> str:
+    actor = Actor(team_id=say.team_id, name="anna", role=Role.VIEWER, member_id=member_id)
+    code: str = (await say.ask("member link", actor)).result.code
+    return code
+
+
+async def test_one_person_on_both_chats_is_one_member(opened: Callable[[], Any]) -> None:
+    async with asking(opened) as say:
+        anna = await joins(say, (await say("member invite role=owner"))["code"], "U1")
+        code = await link(say, anna.id)
+        linked = await joins(say, code, "42", "Anna T", "42", "telegram")
+        assert (linked.id, linked.role) == (anna.id, Role.OWNER)
+        with pytest.raises(Refused, match="unknown, used or older"):
+            await joins(say, code, "43", "Eve", "43", "telegram")
+        assert [one["code"] for one in (await say("member list"))["items"]] == ["anna"]
+
+
+async def test_who_was_two_members_becomes_one_with_the_higher_role(opened: Callable[[], Any]) -> None:
+    async with asking(opened) as say:
+        await say("campaign create name=c1")
+        await say("campaign create name=c2")
+        viewer = await joins(say, (await say("member invite role=viewer"))["code"], "U1")
+        owner = await joins(say, (await say("member invite role=owner"))["code"], "42", "Anna T", "42", "telegram")
+        assert owner.id != viewer.id
+        assert (await joins(say, await link(say, viewer.id), "42", "Anna T", "42", "telegram")).role is Role.OWNER
+        assert [(one["code"], one["role"]) for one in (await say("member list"))["items"]] == [("anna", "owner")]
+        with pytest.raises(Refused, match="only owner"):
+            await say("member remove anna")
+
+
+async def test_limits_of_two_buyers_who_are_one_are_put_together(opened: Callable[[], Any]) -> None:
+    async with asking(opened) as say:
+        for name in ("c1", "c2"):
+            await say(f"campaign create name={name}")
+        first, _ = [
+            await joins(say, (await say(f"member invite role=buyer campaigns={name}"))["code"], user, "Bob")
+            for name, user in (("c1", "U1"), ("c2", "U2"))
+        ]
+        assert (await joins(say, await link(say, first.id), "U2")).campaigns == ["c1", "c2"]
+
+
+async def test_a_link_lapses_after_an_hour_and_with_its_member(opened: Callable[[], Any]) -> None:
+    async with asking(opened) as say:
+        await joins(say, (await say("member invite role=owner"))["code"], "U1")
+        bob = await joins(say, (await say("member invite role=viewer"))["code"], "U2", "Bob")
+        old, good = await link(say, bob.id), await link(say, bob.id)
+        await say("member remove bob")
+        with pytest.raises(Refused, match="was removed"):
+            await joins(say, good, "42", "Bob", "42", "telegram")
+        say.later(minutes=61)
+        with pytest.raises(Refused, match="unknown, used or older"):
+            await joins(say, old, "42", "Bob", "42", "telegram")
+        with pytest.raises(Refused, match="said by a member"):
+            await say("member link")

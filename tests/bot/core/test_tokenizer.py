@@ -1,0 +1,99 @@
+"""What people type is understood: quotes, phones' typography, days and ranges."""
+
+from datetime import date
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.core.tokenizer import MAX_ARGUMENT, day, period, split, yes
+from storage.ledger.errors import Refused
+
+TODAY = date(2026, 11, 22)  # a Sunday
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            'offer add casino="Lucky Star" tag=x',
+            [(None, "offer"), (None, "add"), ("casino", "Lucky Star"), ("tag", "x")],
+        ),
+        ("casino=“Lucky Star”", [("casino", "Lucky Star")]),
+        ("stats\u00a07d", [(None, "stats"), (None, "7d")]),
+        ("url=https://a.example.test/?s={click_id}&b=2", [("url", "https://a.example.test/?s={click_id}&b=2")]),
+        (r'name="say \"hi\""', [("name", 'say "hi"')]),
+        ('alert add "ftd < 50% of 7d avg"', [(None, "alert"), (None, "add"), (None, "ftd < 50% of 7d avg")]),
+        ("—json", [(None, "json")]),
+        ("stats --csv=true —by=day", [(None, "stats"), ("csv", "true"), ("by", "day")]),
+        ("name='Lucky Star' x=y", [("name", "Lucky Star"), ("x", "y")]),
+        ("name=‘Lucky Star’", [("name", "Lucky Star")]),
+        ("name=O’Brien casino=Rock'n'Roll", [("name", "O'Brien"), ("casino", "Rock'n'Roll")]),
+        ("name=🍀 x=שלום", [("name", "🍀"), ("x", "שלום")]),
+    ],
+)
+def test_words_come_apart_as_meant(text: str, words: list[tuple[str | None, str]]) -> None:
+    assert split(text) == words
+
+
+def test_an_open_quote_is_named() -> None:
+    with pytest.raises(Refused, match="quote") as caught:
+        split('offer add casino="Lucky Star')
+    assert caught.value.field == "casino"
+
+
+def test_an_overlong_value_is_refused() -> None:
+    with pytest.raises(Refused, match="3,000"):
+        split("name=" + "x" * (MAX_ARGUMENT + 1))
+
+
+@given(st.text(max_size=300))
+def test_no_text_breaks_the_reader(text: str) -> None:
+    try:
+        words = split(text)
+    except Refused:
+        return
+    assert all(isinstance(value, str) for _, value in words)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("today", TODAY), ("yesterday", date(2026, 11, 21)), ("2026-10-01", date(2026, 10, 1)),
+        ("01.10.2026", date(2026, 10, 1)), ("1 oct", date(2026, 10, 1)), ("oct 1 2025", date(2025, 10, 1)),
+        ("monday", date(2026, 11, 16)), ("3d ago", date(2026, 11, 19)), ("sunday", TODAY),
+    ],
+)  # fmt: skip
+def test_days_as_people_write_them(text: str, found: date) -> None:
+    assert day(text, TODAY) == found
+
+
+@pytest.mark.parametrize("text", ["soon", "2026-13-01", "31.02.2026", "", "1 foo"])
+def test_what_is_no_day_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        day(text, TODAY)
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "last"),
+    [
+        ("7d", date(2026, 11, 16), TODAY), ("mtd", date(2026, 11, 1), TODAY), ("today", TODAY, TODAY),
+        ("2026-10-01..2026-10-31", date(2026, 10, 1), date(2026, 10, 31)),
+        ("last-month", date(2026, 10, 1), date(2026, 10, 31)),
+    ],
+)  # fmt: skip
+def test_ranges_end_where_people_expect(text: str, first: date, last: date) -> None:
+    assert period(text, TODAY) == (first, last)
+
+
+@pytest.mark.parametrize("text", ["0d", "2026-10-31..2026-10-01", "forever"])
+def test_a_range_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        period(text, TODAY)
+
+
+def test_yes_and_no() -> None:
+    assert yes("on")
+    assert not yes("0")
+    with pytest.raises(ValueError):
+        yes("maybe")

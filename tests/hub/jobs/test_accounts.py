@@ -1,0 +1,123 @@
+"""Accounts as a team adds and keeps them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bot.core.arguments import MissingFields
+from bot.forms import account_forms
+from connectors import registry
+from storage.ledger.errors import Refused
+from tests.hub.syncing import hub, programme
+
+TOKEN = "fake-statistic-token"
+
+
+async def test_a_login_is_tried_and_a_sample_shown_before_it_is_saved(opened: Callable[[], Any]) -> None:
+    with programme() as casino:
+        casino.says("2026-10-19", "spring", visits_count=3, partner_income="4.50")
+        casino.says("2026-10-18", "7001", visits_count=1, partner_income="0")
+        async with hub(opened) as team:
+            made = await team.say(f"account add affilka name=Main base_url={casino.url} token={TOKEN} currency=usd")
+            assert made["code"] == "main"
+            assert made["currency"] == "USD"
+            assert made["credentials"] == ["token"]
+            assert made["segments"] == made["unclaimed"] == ["19941", "7001"]
+            assert made["sample"]["columns"] == ["visits", "commission_other"]
+            assert made["sample"]["names"]["19941"] == "spring"
+            status = (await team.say("sync status main"))["items"][0]
+            assert (status["state"], status["from"], status["to"]) == ("queued", "2026-09-20", "2026-10-20")
+            shown = (
+                str(await team.say("account show main"))
+                + str(await team.say("account list"))
+                + str(await team.say("audit"))
+            )
+            assert TOKEN not in shown
+
+
+async def test_a_failing_login_saves_nothing_unless_it_is_not_tried(opened: Callable[[], Any]) -> None:
+    with programme() as casino:
+        casino.control("settings", token="another")
+        async with hub(opened) as team:
+            with pytest.raises(Refused, match="refused the login") as caught:
+                await team.say(f"account add affilka name=Main base_url={casino.url} token={TOKEN}")
+            assert caught.value.field == "token"
+            assert TOKEN not in str(caught.value)
+            assert (await team.say("account list"))["items"] == []
+            made = await team.say(f"account add affilka name=Main base_url={casino.url} token={TOKEN} test=false")
+            assert made["sample"] is None
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("words", "field", "hint"),
+    [
+        ("account add afilka base_url=x.example.test token=t", "platform", "affilka"),
+        ("account add affilka base_url=x.example.test", "token", "statistic token"),
+        ("account add affilka token=t", "base_url", "address"),
+        ("account add referon", "report_url", "copied from the panel"),
+        ("account add affilka base_url=x.example.test token=t timezone=Europe/Berlim", "timezone", "Europe/Berlin"),
+        ("account add affilka base_url=x.example.test token=t currency=euros!", "currency", "EUR"),
+        ("account add affilka base_url=ftp://x token=t", "base_url", "https"),
+        ("account add affilka base_url=https://u:p@x.example.test token=t", "base_url", "leave the user"),
+        ("account add affilka report_url=https://x.example.test/r?token=t", "report_url", "custom date range"),
+        ("account add affilka base_url=x.example.test token=t tag_from=campain", "tag_from", "campaign"),
+        ('account add affilka base_url=x.example.test token=t options="{\\"pats\\": 1}"', "options", "path"),
+        ("account add affilka base_url=x.example.test token=t sync_hour=25", "sync_hour", "23"),
+        ("account add affilka base_url=x.example.test token=t history=-1", "history", "between"),
+        ("account add postback_only report_url=https://x.example.test/", "report_url", "no report URLs"),
+    ],
+)
+async def test_a_wrong_field_is_named_with_what_to_do(
+    opened: Callable[[], Any], words: str, field: str, hint: str
+) -> None:
+    async with hub(opened) as team:
+        with pytest.raises(Refused, match=hint) as caught:
+            await team.say(words)
+        assert caught.value.field == field
+
+
+async def test_an_address_that_cannot_be_reached_is_named(opened: Callable[[], Any]) -> None:
+    async with hub(opened) as team:
+        with pytest.raises(Refused, match="cannot be reached") as caught:
+            await team.say("account add affilka base_url=http://127.0.0.1:1 token=t")
+        assert caught.value.field == "base_url"
+
+
+def test_forms_offer_every_platform_there_is() -> None:
+    assert tuple(registry.PLATFORMS) == account_forms.PLATFORMS
+
+
+async def test_missing_credentials_are_asked_for_by_a_form(opened: Callable[[], Any]) -> None:
+    async with hub(opened) as team:
+        with pytest.raises(MissingFields) as caught:
+            await team.say("account add affilka")
+        assert caught.value.names == ["base_url", "token"]
+
+
+async def test_a_platform_without_an_api_needs_nothing_and_syncs_nothing(opened: Callable[[], Any]) -> None:
+    async with hub(opened) as team:
+        made = await team.say("account add postback_only")
+        assert (made["name"], made["next_sync_at"]) == ("Postbacks only", None)
+        assert (await team.say("account add platform=postback_only"))["name"] == "Postbacks only 2"
+        with pytest.raises(Refused, match="no reporting API"):
+            await team.say("sync now postbacks-only")
+        assert (await team.say("sync status"))["items"] == []
+
+
+async def test_an_account_is_edited_tested_paused_and_resumed(opened: Callable[[], Any]) -> None:
+    with programme() as casino:
+        async with hub(opened) as team:
+            await team.say(f"account add affilka name=Main base_url={casino.url} token={TOKEN}")
+            casino.control("settings", token="new-token")
+            with pytest.raises(Refused, match="refused the login"):
+                await team.say("account edit main token=also-wrong")
+            edited = await team.say("account edit main token=new-token timezone=Europe/Malta sync_hour=9 name=Major")
+            assert (edited["name"], edited["code"], edited["timezone"]) == ("Major", "main", "Europe/Malta")
+            assert edited["next_sync_at"] == "2026-10-21T07:00:00Z"
+            assert (await team.say("account test main"))["sample"]["rows"] == 0
+            assert (await team.say("account pause main"))["status"] == "paused"
+            with pytest.raises(Refused, match="account resume main"):
+                await team.say("sync now main")
+            assert (await team.say("account resume main"))["status"] == "active"

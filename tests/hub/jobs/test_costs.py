@@ -1,0 +1,97 @@
+"""Costs from the sources' own statistics land on the campaigns whose clicks they bought."""
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from connectors.sources.costs import read
+from hub.jobs import costs
+from hub.runtime.ports import HubPorts
+from hub.runtime.runtime import Runtime
+from hub.runtime.settings import Settings
+from storage.catalogue.sources import shown
+from storage.db.secrets import Box
+from storage.ledger.errors import ConnectorError
+from storage.reports.spend_import import split
+from storage.tables import sources, spend
+from tests.standins.web import Asked, Given, serve
+from tests.storage.scene import NOON, build
+
+
+class Statistics:
+    """Answers as both statistics APIs do; `costs` by the source's campaign."""
+
+    def __init__(self) -> None:
+        self.costs = {"77": "12.50", "88": "3"}
+        self.asked: list[Asked] = []
+
+    def __call__(self, asked: Asked) -> Given:
+        self.asked.append(asked)
+        if asked.path == "/v2/login":
+            return Given(200, {"token": "short-lived"})
+        if asked.headers.get("authorization") not in {"Bearer short-lived", "Bearer fake-token"}:
+            return Given(401, {"error": "no"})
+        today = dict(asked.query).get("day_from", dict(asked.query).get("date-from")) == "2026-10-01"
+        return Given(
+            200, {"result": [{"campaign_id": int(c), "spent": v} for c, v in self.costs.items()] if today else []}
+        )
+
+
+@pytest.fixture
+def statistics() -> Iterator[tuple[Statistics, str]]:
+    standin = Statistics()
+    server = serve(standin, 0)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    yield standin, f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("preset", ["propellerads", "exoclick"])
+async def test_costs_are_read_again_over_five_days_and_restated(
+    opened: Callable[[], Any], statistics: tuple[Statistics, str], preset: str
+) -> None:
+    standin, url = statistics
+    async with opened() as database:
+        box = Box("k" * 32)
+        async with database.begin() as tx:
+            scene = await build(tx)
+            sealed = box.seal({"cost_token": "fake-token", "cost_url": url})
+            await tx.execute(update(sources).values(preset=preset, credentials_secret=sealed))
+            await scene.click(tx, 1, sub2="77")
+        moment = [NOON]
+        settings = Settings(secret_key="k" * 32, allow_private_hosts=True)
+        runtime = Runtime(
+            settings=settings, database=database, box=box, ports=HubPorts(settings), team_id=scene.team_id,
+            clock=lambda: moment[0],
+        )  # fmt: skip
+        await costs.tick(runtime)
+        asked = len(standin.asked)
+        await costs.tick(runtime)
+        assert len(standin.asked) == asked, "not due again yet"
+        standin.costs["77"] = "11"
+        moment[0] += timedelta(hours=7)
+        await costs.tick(runtime)
+        async with database.read() as tx:
+            rows = (await tx.execute(select(spend).order_by(spend.c.id))).all()
+            source = (await shown(tx, box, (await tx.execute(select(sources))).all()))[0]
+        assert [(r.amount, r.currency, r.origin, r.day.isoformat()) for r in rows] == [
+            (12_500_000, "USD", preset, "2026-10-01"), (11_000_000, "USD", preset, "2026-10-01"),
+        ]  # fmt: skip
+        assert any("matches no click" in text and "88" in text for text in source.warnings)
+        assert len({dict(a.query).get("day_from", dict(a.query).get("date-from")) for a in standin.asked} - {None}) == 5
+
+
+def test_an_answer_that_is_no_statistics_is_an_error_never_a_zero() -> None:
+    for status, body in ((200, b"<html>"), (200, b"[]"), (200, b'{"result":[{"id":1}]}'), (500, b"{}"), (401, b"{}")):
+        with pytest.raises(ConnectorError):
+            read("PropellerAds", status, body, NOON.date())
+
+
+def test_a_cost_is_split_exactly() -> None:
+    assert split(10, {2: 1, 1: 1, 3: 1}) == {1: 4, 2: 3, 3: 3}
+    assert split(5, {}) == {}

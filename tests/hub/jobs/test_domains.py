@@ -1,0 +1,177 @@
+"""A domain from its first command to live, each obstacle named with its fix."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import date
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from connectors.domains.lookup import Lookup
+from connectors.http import Answer, Http
+from hub.jobs import domains
+from hub.jobs.domains import Tools
+from storage.ledger.errors import Refused
+from tests.hub.asgi import fetch
+from tests.hub.sites.test_sites import Team, at_work, published
+from tests.standins.dns import NameServer
+
+NAME = "brand.example.test"
+RDAP = b"""{"objectClassName": "domain", "ldhName": "example.test", "status": ["active"],
+  "events": [{"eventAction": "registration", "eventDate": "2020-10-15T00:00:00Z"},
+             {"eventAction": "expiration", "eventDate": "2026-10-15T10:00:00Z"}],
+  "nameservers": [{"objectClassName": "nameserver", "ldhName": "NS.HOST.TEST"}]}"""
+
+
+WARNED = b'{"matches": [{"threatType": "SOCIAL_ENGINEERING", "threat": {"url": "http://brand.example.test/"}}]}'
+
+
+class Here(Http):
+    """Reaches every name on one loopback port, as if its DNS led there; `open` is whether anybody listens."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(allow_private=True)
+        self.port = port
+
+    async def get(self, url: str, **options: Any) -> Answer:
+        parts = urlsplit(url)
+        if parts.hostname == "rdap.org":
+            return Answer(status=200, headers={}, body=RDAP)
+        target = f"http://127.0.0.1:{self.port}{parts.path}"
+        return await super().get(target, headers={"Host": parts.hostname or ""}, **options)
+
+
+@asynccontextmanager
+async def listening(team: Team) -> AsyncIterator[int]:
+    """The team's sites on a loopback port."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        host = next(line[6:] for line in lines if line.lower().startswith("host: "))
+        path = lines[0].split()[1]
+        if path.startswith("/safebrowsing"):
+            writer.write(b"HTTP/1.1 200 X\r\nconnection: close\r\n\r\n" + WARNED)
+            await writer.drain()
+            writer.close()
+            return
+        got = await fetch(team.sites, path, host=host)
+        head = f"HTTP/1.1 {got.status} X\r\ncontent-length: {len(got.body)}\r\nconnection: close\r\n\r\n"
+        writer.write(head.encode() + got.body)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+def tools(port: int, names: NameServer) -> Tools:
+    return Tools(Here(port), Lookup([names.address], port=names.address[1]))
+
+
+async def step(team: Team, given: Tools) -> Any:
+    await team.say(f"domain verify {NAME}")
+    assert await domains.tick(team.runtime, given) == 1
+    return await team.say(f"domain show {NAME}")
+
+
+async def test_a_domain_goes_live_and_says_on_the_way_what_it_waits_for(opened: Callable[[], Any]) -> None:
+    async with at_work(opened) as team, NameServer({("ns.host.test", "A"): ["127.0.0.1"]}) as names:
+        await published(team)
+        found = await team.say(f"domain add https://{NAME.upper()}/ site=top")
+        assert (found.name, found.status, found.site) == (NAME, "added", "top")
+        assert [(one.type, one.value) for one in found.records] == [("CNAME", "track.example.test")]
+        nowhere = tools(1, names)
+        found = await step(team, nowhere)
+        assert "not registered" in _verification(found).detail
+        names.records[("example.test", "NS")] = ["ns.host.test"]
+        assert "know no address" in _verification(await step(team, nowhere)).detail
+        names.records[(NAME, "A")] = ["192.0.2.9"]
+        found = await step(team, nowhere)
+        assert "leads to 192.0.2.9" in _verification(found).detail
+        assert "Replace its records" in _verification(found).fix
+        async with listening(team) as port:
+            found = await step(team, tools(port, names))
+        assert found.status == "live"
+        assert [one.state for one in found.steps][-2:] == ["done", "skipped"]
+        assert (await team.get("/", host=NAME)).status == 200
+        assert await team.sites.ask(NAME)
+        found = await step(team, nowhere)
+        assert (found.status, found.health["ok"]) == ("live", False)
+        assert "does not answer" in found.health["faults"][0]
+
+
+async def test_a_live_domain_is_watched(opened: Callable[[], Any]) -> None:
+    async with at_work(opened) as team, NameServer({}) as names, listening(team) as port:
+        await published(team)
+        await team.say(f"domain add {NAME} site=top")
+        here = tools(port, names)
+        assert (await step(team, here)).status == "live"
+        found = await step(team, here)
+        assert found.health["ok"]
+        assert found.registered_until == date(2026, 10, 15)
+        assert found.health["faults"] == ["its registration ends on 15 Oct 2026: renew it at the registrar"]
+        await team.say(
+            f"registrar add google kind=safe_browsing api_key=k base_url=http://127.0.0.1:{port}/safebrowsing"
+        )
+        found = await step(team, here)
+        assert not found.health["ok"]
+        assert found.health["error"].startswith(f"browsers warn of {NAME} (social engineering)")
+
+
+async def test_dead_name_servers_are_told_and_asked_again(opened: Callable[[], Any]) -> None:
+    async with at_work(opened) as team, NameServer({}) as names:
+        await team.say(f"domain add {NAME}")
+        names.transport.close()
+        found = await step(team, tools(1, names))
+        assert "does not answer" in _verification(found).detail
+        assert found.next_step_at is not None
+
+
+async def test_a_spare_domain_takes_over_and_old_links_follow(opened: Callable[[], Any]) -> None:
+    async with at_work(opened) as team:
+        await published(team)
+        await team.say(f"domain add {NAME} site=top")
+        await team.say("domain add spare.example.test")
+        moved = await team.say(f"domain move {NAME} to=spare.example.test")
+        assert (moved.name, moved.site) == ("spare.example.test", "top")
+        got = await team.get("/terms?click=ABC", host=NAME)
+        assert (got.status, got.header("location")) == (302, "https://spare.example.test/terms?click=ABC")
+        assert (await team.get("/", host="spare.example.test")).status == 200
+
+
+async def test_a_domain_of_another_site_is_not_taken_by_mistake(opened: Callable[[], Any]) -> None:
+    async with at_work(opened) as team:
+        await published(team)
+        await team.say("site create name=Other market=DE")
+        await team.say(f"domain add {NAME} site=top")
+        with pytest.raises(Refused, match="leads to site top") as caught:
+            await team.say(f"domain attach {NAME} site=other")
+        assert caught.value.field == "domain"
+        with pytest.raises(Refused, match="is here already"):
+            await team.say(f"domain add {NAME}.")
+        assert (await team.say(f"domain attach {NAME} site=other move=true")).site == "other"
+
+
+@pytest.mark.parametrize("name", ["*.brand.com", "brand", "192.0.2.1", "-brand.com", "a..b.com", "b/../c", "x_y.com"])
+async def test_what_is_no_domain_name_is_refused(opened: Callable[[], Any], name: str) -> None:
+    async with at_work(opened) as team:
+        with pytest.raises(Refused) as caught:
+            await team.say(f"domain add {name}")
+        assert caught.value.field == "name"
+
+
+async def test_letters_that_pretend_to_be_others_are_pointed_out(opened: Callable[[], Any]) -> None:
+    async with at_work(opened) as team:
+        found = await team.say("domain add pаypal.example.test")  # the first a is Cyrillic
+        assert found.name.startswith("xn--")
+        assert "CYRILLIC" in found.warnings[0]
+        assert (await team.say("domain add bücher.example.test")).warnings == []
+
+
+def _verification(found: Any) -> Any:
+    return next(one for one in found.steps if one.name == "verification")

@@ -1,0 +1,274 @@
+"""What traffic sources are told: filled once, delivered at least once, tried again, given up, sent again."""
+
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from hub.jobs import outbound as outbound_job
+from hub.runtime.ports import HubPorts
+from hub.runtime.runtime import Runtime
+from hub.runtime.settings import Settings
+from storage.db.secrets import Box
+from storage.outbound import claims, delivery_log
+from storage.outbound.queue import queue
+from storage.tables import outbound as table
+from storage.tables import outbound_attempts, sources
+from tests.standins.traffic_source import TrafficSource
+from tests.standins.web import serve
+from tests.storage.scene import NOON, Scene, build
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def source() -> Iterator[tuple[TrafficSource, str]]:
+    """A stand-in traffic source on loopback, and its address."""
+    standin = TrafficSource()
+    server = serve(standin, 0)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    yield standin, f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+@asynccontextmanager
+async def told(
+    opened: Callable[[], Any], postbacks: dict[str, Any], *, private: bool = True, **columns: Any
+) -> AsyncIterator[tuple[Runtime, Scene, Clock]]:
+    async with opened() as database:
+        async with database.begin() as tx:
+            scene = await build(tx, postbacks=postbacks)
+            scene.onward = queue
+            if columns:
+                await tx.execute(update(sources).values(**columns))
+        clock = Clock()
+        settings = Settings(secret_key="k" * 32, allow_private_hosts=private)
+        yield Runtime(
+            settings=settings, database=database, box=Box("k" * 32), ports=HubPorts(settings),
+            team_id=scene.team_id, clock=clock,
+        ), scene, clock  # fmt: skip
+
+
+async def states(runtime: Runtime) -> list[tuple[str, str, int]]:
+    async with runtime.database.read() as tx:
+        rows = await tx.execute(select(table).order_by(table.c.id))
+        return [(row.event, row.state, row.attempts) for row in rows]
+
+
+def template(url: str, more: str = "") -> dict[str, Any]:
+    return {"url": url + "/conversion?cid={click_id}&e={event}&v={payout}&t={txn_id}" + more, "method": "GET"}
+
+
+async def test_each_conversion_is_told_once_with_the_sources_own_click_id(
+    opened: Callable[[], Any], source: tuple[TrafficSource, str]
+) -> None:
+    standin, url = source
+    async with told(opened, {"registration": template(url), "first_deposit": template(url)}) as (runtime, scene, _):
+        async with runtime.database.begin() as tx:
+            click = await scene.click(tx)
+            ftd = f"click_id={click}&event=ftd&amount=12.50&txn_id=F%261"
+            await scene.post(
+                tx, f"click_id={click}&event=reg&txn_id=R1", ftd, ftd, f"click_id={click}&event=dep&txn_id=9"
+            )
+        await outbound_job.tick(runtime)
+        await outbound_job.tick(runtime)
+        asked = sorted(one["query"]["e"] for one in standin.received)
+        assert asked == ["first_deposit", "registration"]
+        ftds = next(one["query"] for one in standin.received if one["query"]["e"] == "first_deposit")
+        assert ftds == {"cid": "src-1", "e": "first_deposit", "v": "12.5", "t": "F&1"}
+        assert {state for _, state, _ in await states(runtime)} == {"sent"}
+
+
+async def test_a_failing_source_is_tried_again_on_the_schedule_and_given_up(
+    opened: Callable[[], Any], source: tuple[TrafficSource, str]
+) -> None:
+    standin, url = source
+    async with told(opened, {"registration": template(url)}) as (runtime, scene, clock):
+        async with runtime.database.begin() as tx:
+            await scene.post(tx, f"click_id={await scene.click(tx)}&event=reg")
+        standin.failing = {"status": 503, "times": 6}
+        waits = []
+        for attempt in range(1, 7):
+            await outbound_job.tick(runtime)
+            assert (await states(runtime))[0][2] == attempt
+            async with runtime.database.read() as tx:
+                row = (await tx.execute(select(table))).one()
+            waits.append((row.next_at - clock.now).total_seconds() / 60)
+            clock.now = max(clock.now, row.next_at)
+        assert (await states(runtime))[0][1] == "dead"
+        for wait, minutes in zip(waits, (1, 5, 30, 120, 720), strict=False):
+            assert 0.8 * minutes <= wait <= 1.2 * minutes
+        async with runtime.database.begin() as tx:
+            assert [one.error for one in await delivery_log.history(tx, scene.team_id)] == ["answered 503"]
+            assert await delivery_log.resend(tx, scene.team_id, now=clock.now) == 1
+            assert len((await tx.execute(select(outbound_attempts))).all()) == 6
+        await outbound_job.tick(runtime)
+        assert len(standin.received) == 1
+        assert (await states(runtime))[0][1] == "sent"
+
+
+async def test_retry_after_is_waited_for(opened: Callable[[], Any], source: tuple[TrafficSource, str]) -> None:
+    standin, url = source
+    async with told(opened, {"registration": template(url)}) as (runtime, scene, clock):
+        async with runtime.database.begin() as tx:
+            await scene.post(tx, f"click_id={await scene.click(tx)}&event=reg")
+        standin.failing = {"status": 429, "times": 1, "retry_after": 600}
+        await outbound_job.tick(runtime)
+        async with runtime.database.read() as tx:
+            row = (await tx.execute(select(table))).one()
+        assert row.next_at >= clock.now + timedelta(seconds=600)
+
+
+async def test_the_accounts_own_values_are_filled_in_late_and_kept_out_of_sight(
+    opened: Callable[[], Any], source: tuple[TrafficSource, str]
+) -> None:
+    standin, url = source
+    sealed = Box("k" * 32).seal({"aid": "77", "key": "top-secret"})
+    postbacks = {"registration": template(url, "&aid={AID}&key={KEY}")}
+    async with told(opened, postbacks, credentials_secret=sealed) as (runtime, scene, _):
+        async with runtime.database.begin() as tx:
+            await scene.post(tx, f"click_id={await scene.click(tx)}&event=reg")
+            assert "top-secret" not in str((await tx.execute(select(table.c.request))).scalar_one())
+        await outbound_job.tick(runtime)
+        assert standin.received[0]["query"]["key"] == "top-secret"
+
+
+async def test_private_addresses_are_refused_and_not_tried_again(
+    opened: Callable[[], Any], source: tuple[TrafficSource, str]
+) -> None:
+    standin, url = source
+    async with told(opened, {"registration": template(url)}, private=False) as (runtime, scene, _):
+        async with runtime.database.begin() as tx:
+            await scene.post(tx, f"click_id={await scene.click(tx)}&event=reg")
+        await outbound_job.tick(runtime)
+        assert standin.received == []
+        async with runtime.database.read() as tx:
+            found = (await delivery_log.history(tx, scene.team_id))[0]
+        assert (found.state, "private" in (found.error or "")) == ("dead", True)
+
+
+async def test_a_crash_between_sending_and_noting_it_sends_the_same_key_again(
+    opened: Callable[[], Any], source: tuple[TrafficSource, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    standin, url = source
+    async with told(opened, {"registration": template(url, "&k={key}")}) as (runtime, scene, clock):
+        async with runtime.database.begin() as tx:
+            await scene.post(tx, f"click_id={await scene.click(tx)}&event=reg")
+
+        async def crash(*_given: object) -> None:
+            raise RuntimeError("killed")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(claims, "record", crash)
+            with pytest.raises(RuntimeError):
+                await outbound_job.tick(runtime)
+        await outbound_job.tick(runtime)
+        assert len(standin.received) == 1, "another process leaves a claimed message alone"
+        clock.now += claims.CLAIM + timedelta(seconds=1)
+        await outbound_job.tick(runtime)
+        keys = [one["query"]["k"] for one in standin.received]
+        assert len(keys) == 2
+        assert len(set(keys)) == 1
+
+
+async def test_a_source_says_what_it_wants(opened: Callable[[], Any], source: tuple[TrafficSource, str]) -> None:
+    standin, url = source
+    options = {"payout_share": "80", "only_approved": True, "only_unique": True}
+    wanted = {"deposit": template(url), "reversal": template(url)}
+    async with told(opened, wanted, options=options) as (runtime, scene, _):
+        async with runtime.database.begin() as tx:
+            click = await scene.click(tx)
+            dep = f"click_id={click}&event=deposit&amount=10"
+            await scene.post(tx, f"{dep}&txn_id=1&status=pending", f"{dep}&txn_id=2")
+            await scene.post(tx, f"{dep}&txn_id=3")
+            await scene.post(tx, f"click_id={click}&event=chargeback&txn_id=2")
+            other = f"click_id={await scene.click(tx, 2)}&event=deposit&amount=20&txn_id=4"
+            await scene.post(tx, f"{other}&status=pending")
+            await scene.post(tx, f"{other}&status=approved")
+        await outbound_job.tick(runtime)
+        told_of = sorted((one["query"]["e"], one["query"]["v"]) for one in standin.received)
+        assert told_of == [("deposit", "16"), ("deposit", "8"), ("reversal", "8")]
+
+
+async def test_a_click_without_the_sources_id_is_skipped_and_says_so(
+    opened: Callable[[], Any], source: tuple[TrafficSource, str]
+) -> None:
+    standin, url = source
+    async with told(opened, {"registration": template(url)}) as (runtime, scene, _):
+        async with runtime.database.begin() as tx:
+            await scene.post(tx, f"click_id={await scene.click(tx, source_click_id=None)}&event=reg")
+        await outbound_job.tick(runtime)
+        assert standin.received == []
+        assert (await states(runtime))[0][1] == "skipped"
+
+
+async def test_google_is_told_of_ios_clicks_by_what_stands_in_place_of_the_click_id(opened: Callable[[], Any]) -> None:
+    async with told(opened, {"registration": {"api": "google", "name": "registration"}}) as (runtime, scene, _):
+        async with runtime.database.begin() as tx:
+            for number, extra in enumerate(({"gbraid": "G1"}, {"wbraid": "W1"}, {"other": "1"}), 1):
+                click = await scene.click(tx, number, source_click_id=None, extra=extra)
+                await scene.post(tx, f"click_id={click}&event=reg")
+            rows = (await tx.execute(select(table).order_by(table.c.id))).all()
+            claimed = await claims.claim(tx, NOON, by_host={"api:google": 5})
+        assert [row.state for row in rows] == ["queued", "queued", "skipped"]
+        settings = {"account_id": "1", "conversion_action": "2", "access_token": "fake"}
+        bodies = [outbound_job.ready(one, settings, NOON)[0].body for one in claimed]
+        assert ['"adIdentifiers":{"gbraid":"G1"}' in bodies[0], '"adIdentifiers":{"wbraid":"W1"}' in bodies[1]] == [
+            True,
+            True,
+        ]
+
+
+async def test_a_template_that_asks_for_no_click_id_is_told_of_every_click(
+    opened: Callable[[], Any], source: tuple[TrafficSource, str]
+) -> None:
+    standin, url = source
+    async with told(opened, {"registration": {"url": url + "/c?zone={sub1}", "method": "GET"}}) as (runtime, scene, _):
+        async with runtime.database.begin() as tx:
+            await scene.post(tx, f"click_id={await scene.click(tx, source_click_id=None)}&event=reg")
+        await outbound_job.tick(runtime)
+        assert [one["query"] for one in standin.received] == [{"zone": "banner"}]
+
+
+async def test_a_long_outbox_is_drained_each_message_once(
+    opened: Callable[[], Any], source: tuple[TrafficSource, str]
+) -> None:
+    standin, url = source
+    async with told(opened, {"deposit": template(url)}) as (runtime, scene, _):
+        async with runtime.database.begin() as tx:
+            click = await scene.click(tx)
+            await scene.post(tx, *(f"click_id={click}&event=deposit&txn_id={n}" for n in range(120)))
+        await outbound_job.tick(runtime)
+        assert sorted(int(one["query"]["t"]) for one in standin.received) == list(range(120))
+        assert {state for _, state, _ in await states(runtime)} == {"sent"}
+
+
+async def test_what_was_claimed_but_not_begun_is_free_again_when_a_round_ends(
+    opened: Callable[[], Any], source: tuple[TrafficSource, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    standin, url = source
+    monkeypatch.setattr(outbound_job, "PATIENCE", 0.1)
+    async with told(opened, {"deposit": template(url)}, options={"per_second": 20, "concurrency": 1}) as parts:
+        runtime, scene, _ = parts
+        async with runtime.database.begin() as tx:
+            click = await scene.click(tx)
+            await scene.post(tx, *(f"click_id={click}&event=deposit&txn_id={n}" for n in range(30)))
+        for _ in range(12):
+            await outbound_job.tick(runtime)
+        assert len(standin.received) == len({one["query"]["t"] for one in standin.received})
+        found = await states(runtime)
+        assert sum(state == "sent" for _, state, _ in found) == len(standin.received)
+        async with runtime.database.read() as tx:
+            waiting = await tx.execute(select(table.c.claimed_until).where(table.c.state == "queued"))
+        assert set(waiting.scalars()) <= {None}

@@ -1,0 +1,257 @@
+"""/postback/{key} over HTTP: every request kept before its answer, answered as the contract says."""
+
+import asyncio
+import hashlib
+import hmac
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from sqlalchemy import select, update
+
+from hub.postbacks.handler import Postbacks, retry_waiting
+from hub.runtime.ports import HubPorts
+from hub.runtime.runtime import Runtime
+from hub.runtime.settings import Settings
+from storage.db import config_version
+from storage.db.engine import Database
+from storage.db.secrets import Box
+from storage.ledger.clicks.click_id import first_id_at
+from storage.tables import accounts, conversions, postbacks
+from tests.storage.scene import NOON, Scene, build
+
+
+@asynccontextmanager
+async def served(opened: Callable[[], Any], **settings: Any) -> AsyncIterator[tuple[httpx.AsyncClient, Scene, Runtime]]:
+    async with opened() as database:
+        async with database.begin() as tx:
+            scene = await build(tx)
+        given = Settings(secret_key="k" * 32, **settings)
+        runtime = Runtime(
+            settings=given, database=database, box=Box("k" * 32),
+            ports=HubPorts(given), team_id=scene.team_id, clock=lambda: NOON,
+        )  # fmt: skip
+        part = Postbacks(runtime)
+        runtime.state["postbacks"] = part
+        await part.start()
+        transport = httpx.ASGITransport(app=part)  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=transport, base_url="http://hub.example.test") as client:
+            yield client, scene, runtime
+        await part.stop()
+
+
+async def test_query_form_and_json_are_understood_alike(opened: Callable[[], Any]) -> None:
+    async with served(opened) as (client, scene, runtime):
+        async with runtime.database.begin() as tx:
+            clicks = [await scene.click(tx, n) for n in (1, 2, 3)]
+        said = [{"click_id": click, "event": "ftd", "amount": "12,50", "txn_id": click} for click in clicks]
+        answers = [
+            await client.get("/postback/key-1", params=said[0]),
+            await client.post("/postback/key-1", data=said[1]),
+            await client.post("/postback/key-1", json={"data": said[2]}),
+            await client.post("/postback/key-1", data=said[0]),
+        ]
+        assert [a.status_code for a in answers] == [200] * 4
+        assert [a.json()["outcome"] for a in answers] == ["accepted", "accepted", "accepted", "duplicate"]
+        async with runtime.database.read() as tx:
+            amounts = (await tx.execute(select(conversions.c.amount))).scalars().all()
+            assert amounts == [12_500_000] * 3
+            assert len((await tx.execute(select(postbacks))).all()) == 4
+
+
+async def test_an_unknown_key_is_not_found_and_a_new_one_is_known_at_once(opened: Callable[[], Any]) -> None:
+    async with served(opened) as (client, _scene, runtime):
+        assert (await client.get("/postback/other?event=reg")).status_code == 404
+        async with runtime.database.begin() as tx:
+            await tx.execute(update(accounts).values(postback_key="other"))
+            await config_version.bump(tx)
+        answer = await client.get("/postback/other?event=reg")
+        assert (answer.status_code, answer.json()["outcome"]) == (200, "unmatched")
+
+
+async def test_what_can_never_be_read_is_kept_and_answered_400(opened: Callable[[], Any]) -> None:
+    async with served(opened) as (client, _scene, runtime):
+        answer = await client.post("/postback/key-1", content=b"<html>\xff", headers={"content-type": "text/html"})
+        assert answer.status_code == 400
+        assert answer.json()["outcome"] == "rejected"
+        assert "page" in answer.json()["reason"]
+        async with runtime.database.read() as tx:
+            row = (await tx.execute(select(postbacks))).one()
+            assert (row.outcome, row.body) == ("rejected", b"<html>\xff")
+
+
+async def test_a_body_over_a_megabyte_is_413_and_logged_without_it(opened: Callable[[], Any]) -> None:
+    async with served(opened) as (client, _scene, runtime):
+        fits = await client.post("/postback/key-1?event=reg", content=b"a=" + b"x" * 999_998)
+        assert fits.status_code == 200
+        answer = await client.post("/postback/key-1?event=reg", content=b"x" * 1_000_001)
+        assert (answer.status_code, answer.json()["outcome"]) == (413, "rejected")
+        async with runtime.database.read() as tx:
+            row = (await tx.execute(select(postbacks).order_by(postbacks.c.id.desc()).limit(1))).one()
+            assert (row.outcome, row.body, row.query) == ("rejected", b"", b"event=reg")
+
+
+@pytest.mark.parametrize(
+    ("query", "outcome", "told"),
+    [
+        (b"event=reg&click_id=%ff%fe", "unmatched", "Windows-1252"),
+        (b"event=reg&click_id={click_id}", "unmatched", "macro"),
+        (b"event=ftd&click_id=CLICK&amount=1e2&amount=7", "accepted", "2 times"),
+        (b"event=ftd&click_id=CLICK&amount=NaN", "accepted", "no number"),
+        (b"event=ftd&click_id=CLICK&status=7", "accepted", "status '7'"),
+        (b"event=ftd&click_id=CLICK&occurred_at=2030-01-01", "accepted", "ahead"),
+        (b"event=%00&click_id=CLICK", "unmapped", "map it"),
+        (b"", "rejected", "no event"),
+        (b"event=ftd&click_id=CLICK&txn_id=" + b"9" * 300, "accepted", "cut to 255"),
+    ],
+)
+async def test_odd_requests_leave_a_reason(opened: Callable[[], Any], query: bytes, outcome: str, told: str) -> None:
+    async with served(opened) as (client, scene, runtime):
+        async with runtime.database.begin() as tx:
+            click = await scene.click(tx)
+        url = httpx.URL("http://hub.example.test/postback/key-1", query=query.replace(b"CLICK", click.encode()))
+        answer = await client.get(url)
+        assert answer.json()["outcome"] == outcome
+        async with runtime.database.read() as tx:
+            reason = (await tx.execute(select(postbacks.c.reason))).scalar_one()
+        assert told in reason
+
+
+async def test_only_listed_addresses_and_right_signatures_count(opened: Callable[[], Any]) -> None:
+    async with served(opened) as (client, scene, runtime):
+        async with runtime.database.begin() as tx:
+            click = await scene.click(tx)
+            await scene.map(tx, allow=["10.0.0.0/8"])
+            await config_version.bump(tx)
+        part: Postbacks = runtime.state["postbacks"]
+        await part.refresh()
+        refused = await client.get(f"/postback/key-1?click_id={click}&event=reg")
+        assert (refused.status_code, "allow-list" in refused.json()["reason"]) == (400, True)
+        async with runtime.database.begin() as tx:
+            await scene.map(tx, hmac_sealed=runtime.box.seal("shared"))
+            await config_version.bump(tx)
+        await part.refresh()
+        query = f"click_id={click}&event=reg"
+        wrong = await client.get(f"/postback/key-1?{query}&signature=00")
+        right = hmac.new(b"shared", query.encode(), hashlib.sha256).hexdigest()
+        good = await client.get(f"/postback/key-1?{query}&signature={right}")
+        assert [wrong.json()["outcome"], good.json()["outcome"]] == ["rejected", "accepted"]
+
+
+async def test_a_request_that_cannot_be_placed_is_still_kept(
+    opened: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_given: object) -> None:
+        raise RuntimeError("boom")
+
+    async with served(opened) as (client, scene, runtime):
+        async with runtime.database.begin() as tx:
+            click = await scene.click(tx)
+        monkeypatch.setattr("storage.postbacks.conversions.write", broken)
+        answer = await client.get(f"/postback/key-1?click_id={click}&event=reg")
+        assert (answer.status_code, answer.json()["outcome"]) == (500, "rejected")
+        async with runtime.database.read() as tx:
+            row = (await tx.execute(select(postbacks))).one()
+        assert (row.outcome, row.query) == ("rejected", f"click_id={click}&event=reg".encode())
+
+
+async def test_a_request_that_came_before_its_click_is_placed_when_the_click_is_stored(
+    opened: Callable[[], Any],
+) -> None:
+    async with served(opened) as (client, scene, runtime):
+        click_id = first_id_at(NOON - timedelta(hours=1)) + 5
+        url = f"/postback/key-1?event=reg&click_id={scene.codec.encode(click_id)}"
+        assert (await client.get(url)).json()["outcome"] == "unmatched"
+        assert await retry_waiting(runtime) == 0
+        async with runtime.database.begin() as tx:
+            await scene.click(tx, 5)
+        runtime.clock = lambda: NOON + timedelta(seconds=3)
+        assert await retry_waiting(runtime) == 1
+        async with runtime.database.read() as tx:
+            row = (await tx.execute(select(postbacks))).one()
+        assert (row.outcome, row.conversion_id is not None) == ("accepted", True)
+
+
+async def test_answered_without_a_task_it_is_answered_alike(opened: Callable[[], Any]) -> None:
+    async with served(opened) as (_client, scene, runtime):
+        async with runtime.database.begin() as tx:
+            click = await scene.click(tx)
+        part: Postbacks = runtime.state["postbacks"]
+        said: list[Any] = []
+        scope = {"type": "http", "method": "GET", "path": "/postback/key-1", "headers": [], "http_version": "1.1"}
+        queries = [f"click_id={click}&event=reg", f"click_id={click}&event=reg", "event=reg", ""]
+        for query in queries:
+            assert part.take(scope | {"query_string": query.encode()}, said.append)
+        assert not part.take(scope | {"path": "/postback/other", "query_string": b""}, said.append)
+        assert not part.take(scope | {"method": "POST", "query_string": b""}, said.append)
+        for _ in range(500):
+            if len(said) == 2 * len(queries):
+                break
+            await asyncio.sleep(0.01)
+        outcomes = [msgspec.json.decode(one["body"])["outcome"] for one in said[1::2]]
+        assert outcomes == ["accepted", "duplicate", "unmatched", "rejected"]
+        assert [one["status"] for one in said[::2]] == [200, 200, 200, 400]
+
+
+async def test_a_request_that_broke_off_is_kept_and_counts_for_nothing(opened: Callable[[], Any]) -> None:
+    async with served(opened) as (_client, scene, runtime):
+        async with runtime.database.begin() as tx:
+            click = await scene.click(tx)
+        parts = [
+            {"type": "http.request", "body": f"click_id={click}&event=ftd&amount=1".encode(), "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+
+        async def receive() -> Any:
+            return parts.pop(0)
+
+        async def send(_message: Any) -> None:
+            raise OSError("gone")
+
+        scope: Any = {"type": "http", "method": "POST", "path": "/postback/key-1", "query_string": b"", "headers": []}
+        await runtime.state["postbacks"](scope, receive, send)
+        async with runtime.database.read() as tx:
+            row = (await tx.execute(select(postbacks))).one()
+            assert (row.outcome, row.reason) == ("rejected", "the connection broke before the body was whole")
+            assert row.body.endswith(b"amount=1")
+
+
+async def test_a_locked_database_is_waited_for_and_given_up_for_all_at_once(
+    sqlite_template: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "locked.db"
+    shutil.copy(sqlite_template, path)
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Database]:
+        database = Database(f"sqlite+aiosqlite:///{path}")
+        yield database
+        await database.close()
+
+    async with served(opened) as (client, scene, runtime):
+        async with runtime.database.begin() as tx:
+            click = await scene.click(tx)
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        asked = [asyncio.create_task(client.get(f"/postback/key-1?click_id={click}&event={e}")) for e in ("reg", "ftd")]
+        await asyncio.sleep(0.2)
+        assert not any(one.done() for one in asked)
+        other.execute("ROLLBACK")
+        assert [(await one).json()["outcome"] for one in asked] == ["accepted", "accepted"]
+        runtime.state["postbacks"]._straight._patience = 0.1
+        other.execute("BEGIN IMMEDIATE")
+        deposit = f"/postback/key-1?click_id={click}&event=dep&txn_id="
+        late = await asyncio.gather(*(client.get(f"{deposit}{n}") for n in range(9)))
+        other.execute("ROLLBACK")
+        other.close()
+        assert {one.status_code for one in late} == {503}
+        assert "locked" not in late[0].text
+        again = await client.get(f"{deposit}1")
+        assert again.json()["outcome"] == "accepted"

@@ -1,0 +1,21 @@
+"""Errors over HTTP: a database that is away is told as such, anything else is ours."""
+
+import sqlite3
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+
+from hub.web.problems import database_away
+from storage.db.engine import Database
+
+
+async def test_a_database_that_is_away_or_locked_is_no_fault_of_ours() -> None:
+    database = Database("postgresql+asyncpg://u:p@127.0.0.1:1/nowhere")
+    with pytest.raises(OSError) as refused:
+        async with database.read() as tx:
+            await tx.execute(text("SELECT 1"))
+    assert database_away(refused.value)
+    assert database_away(OperationalError("UPDATE", {}, sqlite3.OperationalError("database is locked")))
+    assert not database_away(OperationalError("UPDATE", {}, sqlite3.OperationalError("no such table: nowhere")))
+    assert not database_away(KeyError("x"))

@@ -1,0 +1,88 @@
+"""Raw clicks expire, links and roll-ups stay; the roll-up can be counted again; days are partitions on PostgreSQL."""
+
+from datetime import timedelta
+
+from sqlalchemy import delete, text, update
+
+from storage.clicks import partitions, retention, rollup_check
+from storage.clicks import queries as stored_clicks
+from storage.tables import click_rollup, clicks, outgoing, visitors
+from tests.hub.clicks.click_deployment import Desk, desk
+
+
+async def _traffic(d: Desk) -> None:
+    await d.offer("a")
+    await d.offer("b")
+    site = await d.site("wall", "a", "b")
+    await d.campaign("one", {"a": 1})
+    await d.campaign("walled", {}, site_id=site)
+    for n in range(12):
+        await d.get("/c/one?cost=0.1", ip=f"192.0.2.{n % 7}")
+        landed = await d.get(f"/c/walled?cost=0.{n}", ip=f"192.0.2.{n}")
+        if n % 2:
+            await d.get(f"/go/wall/b?click={landed.query['click']}", ip=f"192.0.2.{n}")
+        await d.get("/go/wall/a", ip=f"192.0.2.{n}")
+    await d.get("/c/one", method="HEAD")
+    await d.clicks.writer.stop()
+
+
+async def test_the_recount_agrees_and_finds_what_was_tampered_with(database_url: str) -> None:
+    async with desk(database_url) as d:
+        await _traffic(d)
+        assert await rollup_check.check(d.database) == []
+        async with d.database.begin() as tx:
+            await tx.execute(update(click_rollup).where(click_rollup.c.bot_clicks == 1).values(bot_clicks=3))
+            await tx.execute(delete(outgoing).where(outgoing.c.offer_id == d.made["b"]))
+        found = await rollup_check.check(d.database)
+        assert any("bot_clicks is 3 in the roll-up, 1 in the raw rows" in line for line in found)
+        assert any("outgoing is" in line for line in found)
+
+
+async def test_expired_clicks_leave_their_links_and_counts(database_url: str) -> None:
+    async with desk(database_url) as d:
+        await _traffic(d)
+        before = await d.stored()
+        rolled = await d.rows(click_rollup)
+        later = d.runtime.clock() + timedelta(days=11)
+        assert await retention.drop(d.database, later, days=30) == 0
+        assert await retention.drop(d.database, later, days=10) == len(before)
+        assert await d.count(clicks) == 0
+        assert await d.rows(click_rollup) == rolled
+        async with d.database.read() as tx:
+            links = await stored_clicks.links(tx, [one.id for one in before])
+            shown = await stored_clicks.show(tx, d.runtime.team_id, before[0].id)
+        assert {one.id: (one.campaign_id, one.offer_id) for one in before} == {
+            key: (link.campaign_id, link.offer_id) for key, link in links.items()
+        }
+        assert shown is not None
+        assert shown["expired"]
+        assert await rollup_check.check(d.database) == []
+
+
+async def test_visitors_are_forgotten_after_a_day(postgres_url: str) -> None:
+    async with desk(postgres_url) as d:
+        await _traffic(d)
+        assert await d.count(visitors) > 0
+        await retention.forget_visitors(d.database, d.runtime.clock() + timedelta(hours=23))
+        assert await d.count(visitors) > 0
+        await retention.forget_visitors(d.database, d.runtime.clock() + timedelta(hours=25))
+        assert await d.count(visitors) == 0
+
+
+async def test_clicks_of_a_day_lie_in_its_partition_also_those_that_came_before_it_was_made(postgres_url: str) -> None:
+    async with desk(postgres_url) as d:
+        await d.offer("a")
+        await d.campaign("one", {"a": 1})
+        now = d.runtime.clock()
+        async with d.database.begin() as tx:
+            await partitions.drop(tx, partitions.name_of(now.date()))
+        await d.get("/c/one")
+        async with d.database.begin() as tx:
+            await partitions.ensure(tx, now)
+            await partitions.ensure(tx, now)
+        await d.get("/c/one")
+        async with d.database.read() as tx:
+            names = await partitions.names(tx)
+            lying = (await tx.execute(text(f"SELECT count(*) FROM {partitions.name_of(now.date())}"))).scalar_one()
+        assert len(names) == 4
+        assert lying == 2

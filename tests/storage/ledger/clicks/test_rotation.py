@@ -1,0 +1,137 @@
+"""Rotation: rules first, weights respected, binding stable, shut offers passed over."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.clicks.plans import Quick
+from storage.ledger.clicks.rotation import CompiledRule, Door, Rotation, Share, Visitor, pick, read_rules, weighted
+from storage.ledger.clicks.rotation_rules import condition, read_share, spoken
+from storage.ledger.errors import Refused
+from storage.ledger.facts import Reason
+
+shares = st.lists(st.integers(0, 50), min_size=1, max_size=8).map(
+    lambda weights: tuple(Share(n + 1, weight) for n, weight in enumerate(weights))
+)
+rolls = st.floats(0, 1, exclude_max=True)
+ANYBODY = Visitor()
+
+
+@given(shares)
+def test_weights_are_respected(given_shares: tuple[Share, ...]) -> None:
+    total = sum(share.weight for share in given_shares) or len(given_shares)
+    counts = Counter(weighted(given_shares, (n + 0.5) / (total * 10)) for n in range(total * 10))
+    for share in given_shares:
+        wanted = share.weight if sum(one.weight for one in given_shares) else 1
+        assert counts[share.offer_id] == wanted * 10
+
+
+@given(shares, rolls, st.sets(st.integers(1, 8)), st.integers(0, 8))
+def test_a_pick_is_open_or_none_is_and_binding_holds(
+    given_shares: tuple[Share, ...], roll: float, shut: set[int], bound: int
+) -> None:
+    rotation = Rotation(shares=given_shares, members=frozenset(share.offer_id for share in given_shares))
+    found = pick(rotation, ANYBODY, doors=lambda one: Door.CAPPED if one in shut else Door.OPEN, bound=bound, roll=roll)
+    still_open = {share.offer_id for share in given_shares} - shut
+    assert found.offer_id in (still_open or {0})
+    if bound in still_open:
+        assert found == type(found)(bound, Reason.BOUND)
+    elif found.reason is Reason.CHOSEN:
+        assert found.offer_id == weighted(given_shares, roll)
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=8), rolls)
+def test_the_quick_way_gives_the_same_offer(weights: list[int], roll: float) -> None:
+    given_shares = tuple(Share(n + 1, weight) for n, weight in enumerate(weights))
+    total, so_far, marks = sum(weights), 0, []
+    for weight in weights:
+        so_far += weight
+        marks.append(so_far / total)
+    quick = Quick(tuple(share.offer_id for share in given_shares), tuple(marks), frozenset())
+    found, usual = quick.pick(roll), weighted(given_shares, roll)
+    # Exactly on a mark, rounding may fall to either side.
+    assert found == usual or min(abs(roll - mark) for mark in marks) < 1e-9
+
+
+def test_alternatives_are_followed_and_a_circle_ends() -> None:
+    rotation = Rotation(shares=(Share(1, 1), Share(9, 0)), alternatives={1: 2, 2: 3, 3: 1})
+    doors = {1: Door.CAPPED, 2: Door.PAUSED, 3: Door.OPEN, 9: Door.OPEN}
+    assert pick(rotation, ANYBODY, doors=doors.__getitem__, bound=0, roll=0.5).offer_id == 3
+    doors[3] = Door.CAPPED
+    found = pick(rotation, ANYBODY, doors=doors.__getitem__, bound=0, roll=0.5)
+    assert (found.offer_id, found.reason) == (9, Reason.CAPPED)
+
+
+def test_the_first_rule_that_matches_decides_and_falls_back_to_the_offers() -> None:
+    rules = (
+        CompiledRule(condition({"country": ["DE"]}), (Share(1),), ""),
+        CompiledRule(condition({"device": ["mobile"]}), (Share(2),), ""),
+    )
+    rotation = Rotation(rules=rules, shares=(Share(3),))
+
+    def go(visitor: Visitor, shut: int = 0) -> tuple[int, Reason, int]:
+        found = pick(rotation, visitor, doors=lambda n: Door.PAUSED if n == shut else Door.OPEN, bound=0, roll=0.1)
+        return found.offer_id, found.reason, found.rule
+
+    assert go(Visitor(country="DE", device="mobile")) == (1, Reason.CHOSEN, 0)
+    assert go(Visitor(country="FR", device="mobile")) == (2, Reason.CHOSEN, 1)
+    assert go(Visitor(country="FR", device="desktop")) == (3, Reason.NO_RULE, -1)
+    assert go(Visitor(country="DE"), shut=1) == (3, Reason.PAUSED, 0)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "visitor", "holds"),
+    [
+        ({"country": "DE,AT"}, Visitor(country="AT"), True),
+        ({"country": ["!DE"]}, Visitor(country="DE"), False),
+        ({"country": ["!DE"]}, Visitor(country="FR"), True),
+        ({"hours": "9-18"}, Visitor(minute=17 * 60 + 59), True),
+        ({"hours": "9-18"}, Visitor(minute=18 * 60), False),
+        ({"hours": "22:30-6"}, Visitor(minute=23 * 60), True),
+        ({"hours": "22:30-6"}, Visitor(minute=7 * 60), False),
+        ({"weekdays": "fri-mon"}, Visitor(weekday=6), True),
+        ({"weekdays": ["1", "wed"]}, Visitor(weekday=1), False),
+        ({"sub3": "vip"}, Visitor(subs=("", "", "vip")), True),
+        ({"sub3": "vip"}, Visitor(), False),
+        ({"language": "de", "device": "mobile"}, Visitor(language="de", device="tablet"), False),
+        ({"browser": "Chrome"}, Visitor(browser="Chrome"), True),
+    ],
+)
+def test_conditions(conditions: dict[str, object], visitor: Visitor, holds: bool) -> None:
+    [rule] = read_rules([{"if": conditions, "offers": ["a"]}], ["a"])
+    assert condition(rule["if"])(visitor) is holds
+
+
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        ("nonsense", "not JSON"),
+        (5, "are a list"),
+        ([5], "rule 1"),
+        ([{"if": {"contry": "DE"}, "offers": ["a"]}], "country"),
+        ([{"if": {"country": "DEU"}, "offers": ["a"]}], "two-letter"),
+        ([{"if": {"country": "DE"}}], "names no offers"),
+        ([{"country": "DE", "offers": ["b"]}], "no offer 'b'"),
+        ([{"country": "DE", "offers": ["a:0"]}], "every weight"),
+        ([{"hours": "25-26", "offers": ["a"]}], "is not a span"),
+        ([{"device": "phone", "offers": ["a"]}], "none of"),
+        ([{"country": "DE", "offers": ["a:-1"]}], "weight"),
+        ([{"country": "", "offers": ["a"]}], "empty value"),
+    ],
+)
+def test_every_fault_of_a_rule_is_named(raw: object, told: str) -> None:
+    with pytest.raises(Refused, match=told) as caught:
+        read_rules(raw, ["a"])
+    assert caught.value.field == "rules"
+
+
+def test_rules_read_back_as_they_are_stored() -> None:
+    rules = read_rules(
+        '{"country": ["de", "at"], "hours": "9-18", "offers": [{"offer": "a", "weight": 3}, "b"]}', ["a", "b"]
+    )
+    assert read_rules(rules, ["a", "b"]) == rules
+    assert spoken(rules[0]) == "country DE, AT · hours 9-18 → a:3, b"
+    assert read_rules("", []) == []
+    assert read_share("a:7").weight == 7

@@ -1,0 +1,130 @@
+"""The same requests end in the same conversions, whatever order they came in."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from storage.ledger.facts import Event, Status
+from storage.ledger.postbacks.conversion_facts import Derived, Habits, Request
+from storage.ledger.postbacks.conversion_rules import alone, derive
+from storage.ledger.postbacks.judging import judge
+
+NOON = datetime(2026, 10, 1, 12, tzinfo=UTC)
+
+
+def request(number: int, event: str, **given: Any) -> Request:
+    """A request; `at` is the minute it says it happened, `came` the minute it came."""
+    minute, came = given.pop("at", None), given.pop("came", number)
+    received = NOON + timedelta(minutes=came)
+    fields = {
+        "click_id": 1, "player_id": None, "txn_id": None, "amount": None, "currency": None, "status": Status.APPROVED,
+        "digest": str(number), **given,
+    }  # fmt: skip
+    return Request(
+        id=number, received_at=received, event=Event(event), time_given=minute is not None,
+        occurred_at=received if minute is None else NOON + timedelta(minutes=minute), **fields,
+    )  # fmt: skip
+
+
+def shown(found: list[Derived]) -> list[tuple[Any, ...]]:
+    """What a report can see of conversions."""
+    return sorted(
+        ((d.event.value, d.status.value, d.is_ftd, d.amount, d.occurred_at, d.click_id) for d in found),
+        key=lambda row: tuple(map(str, row)),
+    )
+
+
+@st.composite
+def stories(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """What happened to a few players: each request says when it happened, and at most one amount per moment."""
+    told = []
+    for n in range(draw(st.integers(1, 10))):
+        event = draw(st.sampled_from(["registration", "first_deposit", "deposit", "deposit", "qualified", "reversal"]))
+        status = draw(st.sampled_from([Status.PENDING, Status.APPROVED, Status.APPROVED, Status.REVERSED]))
+        txn = draw(st.sampled_from(["1", "2", "3", None]))
+        if event == "reversal" or status is Status.REVERSED or event == "deposit":
+            txn = txn or "3"
+        click = draw(st.integers(1, 2))
+        told.append({
+            "event": event, "status": status, "txn_id": f"{click}-{txn}" if txn else None, "click_id": click,
+            "at": draw(st.integers(0, 5)) * 100 + n, "amount": draw(st.sampled_from([None, 10, 20, 30])),
+            "player_id": draw(st.sampled_from([None, f"P{click}"])), "digest": str(n),
+        })  # fmt: skip
+    return told + [dict(one) for one in draw(st.lists(st.sampled_from(told), max_size=3))]
+
+
+@settings(max_examples=400, deadline=None)
+@given(stories(), st.randoms(use_true_random=False), st.booleans())
+def test_any_order_of_requests_makes_the_same_conversions(
+    told: list[dict[str, Any]], chance: Any, has_ftd_event: bool
+) -> None:
+    habits = Habits(has_ftd_event=has_ftd_event)
+
+    def after(order: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+        known: list[Request] = []
+        found: list[Derived] = []
+        for n, one in enumerate(order, 1):
+            _, found, known = judge(known, [request(n, **one)], habits)
+        return shown(found)
+
+    shuffled = list(told)
+    chance.shuffle(shuffled)
+    assert after(shuffled) == after(told)
+
+
+@settings(max_examples=200, deadline=None)
+@given(stories())
+def test_judging_one_by_one_is_judging_all_at_once(told: list[dict[str, Any]]) -> None:
+    requests = [request(n, **one) for n, one in enumerate(told, 1)]
+    _, together, _ = judge([], requests, Habits())
+    known: list[Request] = []
+    for one in requests:
+        _, found, known = judge(known, [one], Habits())
+    assert shown(found) == shown(together)
+
+
+@settings(max_examples=200, deadline=None)
+@given(stories(), st.booleans(), st.sampled_from(["ignore", "update", "count"]))
+def test_a_request_alone_is_read_the_same_the_short_way(
+    told: list[dict[str, Any]], has_ftd_event: bool, habit: str
+) -> None:
+    habits = Habits(has_ftd_event=has_ftd_event, repeats={one["event"]: habit for one in told})
+    for n, one in enumerate(told, 1):
+        found = alone(request(n, **one), habits)
+        assert ([found] if found else []) == derive([request(n, **one)], habits)
+
+
+@settings(max_examples=200, deadline=None)
+@given(stories(), st.booleans())
+def test_a_player_has_one_first_deposit_at_most(told: list[dict[str, Any]], has_ftd_event: bool) -> None:
+    found = derive([request(n, **one) for n, one in enumerate(told, 1)], Habits(has_ftd_event=has_ftd_event))
+    for click in (1, 2):
+        assert sum(d.is_ftd for d in found if d.click_id == click) <= 1
+
+
+def test_the_amount_is_of_the_highest_rank_then_the_latest_then_the_last() -> None:
+    base = {"txn_id": "T", "at": 0}
+    found = derive([
+        request(1, "deposit", amount=10, status=Status.PENDING, txn_id="T", at=50),
+        request(2, "deposit", amount=20, **base),
+        request(3, "deposit", amount=30, **base),
+    ], Habits())  # fmt: skip
+    assert [(d.amount, d.occurred_at) for d in found] == [(30, NOON)]
+
+
+@pytest.mark.parametrize(("habit", "amounts"), [("update", [20]), ("ignore", [10]), ("count", [10, 20])])
+def test_what_a_repeat_means_can_be_set_per_event(habit: str, amounts: list[int]) -> None:
+    requests = [request(1, "deposit", amount=10, txn_id="T"), request(2, "deposit", amount=20, txn_id="T")]
+    found = derive(requests, Habits(repeats={"deposit": habit}))
+    assert sorted(d.amount or 0 for d in found) == amounts
+
+
+def test_a_correction_by_hand_stands() -> None:
+    first = request(1, "deposit", amount=10, txn_id="T", conversion_id=5)
+    wrong = request(3, "deposit", amount=30, txn_id="T", conversion_id=5)
+    right = request(2, "deposit", amount=11, status=Status.REVERSED, corrects=5, conversion_id=5)
+    found = derive([first, right, wrong], Habits())
+    assert [(d.amount, d.status) for d in found] == [(11, Status.REVERSED)]

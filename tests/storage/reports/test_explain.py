@@ -1,0 +1,115 @@
+"""Why: differences between the layers with their probable cause and the ids to ask about."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import insert
+
+from storage.ledger.reports.discrepancies import Evidence, Seen, explain
+from storage.reports.explain import Why, why
+from storage.reports.merged_report import ReportQuery
+from storage.tables import postbacks
+from tests.storage.books import FIRST, Books, at, build, later, row
+
+Open = Callable[[], Any]
+LONG_AFTER = at(later(9))
+
+
+async def asked(tx: Any, books: Books, now: datetime = LONG_AFTER, **filters: Any) -> Why:
+    query = ReportQuery(team_id=books.team_id, first=FIRST, last=FIRST, **filters or {"campaigns": ("spring",)})
+    return await why(tx, query, now=now)
+
+
+async def ftd(tx: Any, books: Books, when: Any, **columns: Any) -> None:
+    await books.click(tx, when, campaign="spring", offer="lucky")
+    await books.conversion(tx, when, "first_deposit", campaign="spring", offer="lucky", account="acme", **columns)
+
+
+async def unknown_click(tx: Any, books: Books, txn: str) -> None:
+    await tx.execute(
+        insert(postbacks).values(
+            team_id=books.team_id, account_id=books.ids["acme"], received_at=at(FIRST), method="GET", query=b"",
+            body=b"", digest=txn, outcome="unmatched", event="first_deposit", txn_id=txn,
+        )
+    )  # fmt: skip
+
+
+async def test_layers_that_agree_have_no_discrepancy(opened: Open) -> None:
+    async with opened() as database, database.begin() as tx:
+        books = await build(tx)
+        await ftd(tx, books, at(FIRST), txn_id="t1")
+        await books.sync(tx, "acme", [row(FIRST, first_deposits=1)], now=at(later(1)))
+        found = await asked(tx, books, offers=("lucky",))
+        assert (found.discrepancies, found.settlement) == ([], "settled")
+        assert found.layers.first_deposits.merged == 1
+
+
+async def test_an_unknown_click_id_is_found_out(opened: Open) -> None:
+    async with opened() as database, database.begin() as tx:
+        books = await build(tx)
+        await ftd(tx, books, at(FIRST), txn_id="t1")
+        await unknown_click(tx, books, "t2")
+        await books.sync(tx, "acme", [row(FIRST, first_deposits=2)], now=at(later(1)))
+        (one,) = (await asked(tx, books)).discrepancies
+        assert (one.measure, one.postback, one.platform) == ("first_deposits", 1, 2)
+        assert (one.cause, one.ids, one.offer) == ("unknown click id", ["t2"], "lucky")
+
+
+async def test_the_edge_of_the_platforms_day_is_found_out(opened: Open) -> None:
+    async with opened() as database, database.begin() as tx:
+        books = await build(tx)
+        await books.account(tx, "west", zone="America/New_York")
+        await books.offer(tx, "west-offer", "west", "w")
+        await books.click(tx, at(FIRST), campaign="spring", offer="west-offer")
+        place = {"campaign": "spring", "offer": "west-offer", "account": "west"}
+        await books.conversion(tx, at(FIRST, 2), "registration", txn_id="night", **place)
+        await books.conversion(tx, at(FIRST, 12), "registration", txn_id="noon", **place)
+        await books.sync(tx, "west", [row(FIRST, "w", registrations=1)], now=at(later(5)))
+        (one,) = (await asked(tx, books, offers=("west-offer",))).discrepancies
+        assert (one.cause, one.ids) == ("time-zone edge", ["night"])
+
+
+async def test_a_restated_figure_is_found_out(opened: Open) -> None:
+    async with opened() as database, database.begin() as tx:
+        books = await build(tx)
+        await ftd(tx, books, at(FIRST), txn_id="t1")
+        await ftd(tx, books, at(FIRST, 13), txn_id="t2")
+        await books.sync(tx, "acme", [row(FIRST, first_deposits=2, ngr=5)], now=at(later(3)))
+        await books.sync(tx, "acme", [row(FIRST, first_deposits=1, ngr=5)], now=at(later(5)))
+        (one,) = (await asked(tx, books)).discrepancies
+        assert (one.cause, one.ids) == ("restatement", ["t1", "t2"])
+
+
+async def test_a_late_batch_is_told_while_the_day_is_young_by_the_ids_the_platform_lacks(opened: Open) -> None:
+    async with opened() as database, database.begin() as tx:
+        books = await build(tx)
+        word = await books.click(tx, at(FIRST), campaign="spring", offer="lucky")
+        known = books.codec.decode(word)
+        await ftd(tx, books, at(FIRST), txn_id="t1", click_id=known)
+        await ftd(tx, books, at(FIRST, 13), txn_id="t2")
+        await books.sync(tx, "acme", [row(FIRST, sub=word, first_deposits=1)], now=at(later(1)))
+        (one,) = (await asked(tx, books, now=at(later(1), 13))).discrepancies
+        assert (one.cause, one.ids) == ("late batch", ["t2"])
+
+
+async def test_a_reversal_here_that_still_counts_there_is_found_out(opened: Open) -> None:
+    async with opened() as database, database.begin() as tx:
+        books = await build(tx)
+        await ftd(tx, books, at(FIRST), txn_id="t1", status="reversed")
+        await books.sync(tx, "acme", [row(FIRST, first_deposits=1)], now=at(later(1)))
+        (one,) = (await asked(tx, books)).discrepancies
+        assert (one.cause, one.ids) == ("reversal", ["t1"])
+
+
+def test_the_same_player_twice_is_a_duplicate() -> None:
+    seen = [Seen(ref=ref, here=True, there=True, player="p") for ref in ("a", "b")]
+    told = explain("first_deposits", 2, 1, Evidence(seen=seen))
+    assert told is not None
+    assert (told.cause, told.ids) == ("duplicate", ["a", "b"])
+
+
+def test_what_the_platform_lists_and_nobody_posted_is_a_missing_postback() -> None:
+    told = explain("registrations", 0, 1, Evidence(stated=["clickid"]))
+    assert told is not None
+    assert (told.cause, told.ids) == ("missing postback", ["clickid"])

@@ -1,0 +1,200 @@
+"""Reports of pages say, byte for byte, what summing every cell anew says: whatever moved, was renamed or re-rated."""
+
+import asyncio
+from collections.abc import Callable
+from decimal import Decimal
+from itertools import count
+from typing import Any
+
+import msgspec
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import insert, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from storage.clicks.queries import ensure_codec
+from storage.db import touch_marks
+from storage.db.engine import Database
+from storage.ledger.reports.report_pages import Page
+from storage.reports import rates, settle
+from storage.reports.merged_report import ReportQuery, merged_report, paged_report, summed_report
+from storage.reports.rates import Kept
+from storage.reports.report_pages import SHELF, Shelf
+from storage.tables import merged, offers, teams, user_agents
+from storage.tables import report_pages as kept_pages
+from tests.storage.books import FIRST, UTC_ZONE, Books, at, build, later, row
+
+Open = Callable[[], Any]
+FORMS = (("day", "offer"), ("day", "campaign"), ("day", "account", "casino", "month"), ("day",))
+NAMES = count(1)
+
+
+async def both(tx: Any, books: Books, *by: str) -> Any:
+    """The report, made in both ways and found to be the same."""
+    query = ReportQuery(team_id=books.team_id, first=FIRST, last=later(4), by=by)
+    paged = await paged_report(tx, query)
+    summed = await summed_report(tx, query)
+    assert paged is not None
+    assert b"".join(paged.json()) == msgspec.json.encode(summed)
+    assert await merged_report(tx, query) == summed
+    return summed
+
+
+async def settled(database: Database) -> None:
+    await settle.settle_all(database, UTC_ZONE, at(later(30)), currency="EUR")
+
+
+async def own_books(tx: Any) -> Books:
+    """A team of the example's own, with an account, an offer and a campaign."""
+    made = insert(teams).values(name=f"t{next(NAMES)}", created_at=at(FIRST)).returning(teams.c.id)
+    books = Books(int((await tx.execute(made)).scalar_one()), await ensure_codec(tx))
+    books.sequence = books.team_id * 1000
+    books.ids["acme"] = await books.account(tx, f"acme{books.team_id}")
+    await books.offer(tx, "lucky", "acme", "main")
+    await books.campaign(tx, "spring", active="lucky")
+    agent = upsert(user_agents).values(id=1, text="Mozilla/5.0", device="mobile", os="Android", browser="Chrome")
+    await tx.execute(agent.on_conflict_do_nothing())
+    return books
+
+
+steps = st.one_of(
+    st.tuples(st.just("sync"), st.sampled_from(["main", "free", "Nobody"]), st.sampled_from(["EUR", "USD", "XAU"])),
+    st.tuples(st.just("click"), st.integers(0, 3), st.just("")),
+    st.tuples(st.sampled_from(["registration", "first_deposit"]), st.integers(0, 3), st.just("")),
+    st.tuples(st.sampled_from(["settle", "forget", "rename", "offer", "postbacks"]), st.just(0), st.just("")),
+    st.tuples(st.just("rate"), st.integers(0, 3), st.sampled_from(["0.9", "1.123456789", "2"])),
+)
+
+
+class Story:
+    """Steps told by Hypothesis, on a team that all its examples share."""
+
+    def __init__(self, database: Database, books: Books) -> None:
+        self.database = database
+        self.books = books
+        self.moment = 0
+
+    async def step(self, what: str, one: Any, other: str) -> None:
+        self.moment += 1
+        if what == "settle":
+            await settled(self.database)
+            return
+        if what == "forget":
+            SHELF.forget()
+            return
+        async with self.database.begin() as tx:
+            await getattr(self, what)(tx, one, other)
+
+    async def sync(self, tx: Any, tag: str, currency: str) -> None:
+        figures: dict[str, Any] = {"first_deposits": self.moment % 4, "ngr": -7 * self.moment}
+        figures["commission_cpa"] = 1_000_003
+        rows = [row(later(n), tag, currency=currency, **figures) for n in range(self.moment % 3 + 1)]
+        await self.books.sync(tx, "acme", rows, now=at(later(9 + self.moment)), days=(FIRST, later(2)))
+
+    async def click(self, tx: Any, day: int, _: str) -> None:
+        await self.books.click(tx, at(later(day)), campaign="spring", offer="lucky")
+
+    async def registration(self, tx: Any, day: int, _: str) -> None:
+        await self.books.conversion(
+            tx, at(later(day)), "registration", campaign="spring", offer="lucky", account="acme"
+        )
+
+    async def first_deposit(self, tx: Any, day: int, _: str) -> None:
+        place: dict[str, Any] = {"campaign": "spring", "offer": "lucky", "account": "acme"}
+        place |= {"amount": 33, "currency": "USD"}
+        await self.books.conversion(tx, at(later(day)), "first_deposit", **place)
+
+    async def rename(self, tx: Any, *_: Any) -> None:
+        await tx.execute(update(offers).where(offers.c.id == self.books.ids["lucky"]).values(code=f"n{next(NAMES)}"))
+
+    async def offer(self, tx: Any, *_: Any) -> None:
+        if "free" not in self.books.ids:
+            await self.books.offer(tx, "free", "acme", "free")
+            await touch_marks.touch(tx, self.books.team_id, [later(n) for n in range(4)])
+
+    async def postbacks(self, tx: Any, *_: Any) -> None:
+        has = offers.c.has_postbacks
+        await tx.execute(update(offers).where(offers.c.id == self.books.ids["lucky"]).values(has_postbacks=~has))
+
+    async def rate(self, tx: Any, day: int, rate: str) -> None:
+        kept = Kept(day=later(day), currency="USD", base="EUR", rate=Decimal(rate), origin="team")
+        await rates.keep(tx, self.books.team_id, [kept])
+
+
+@settings(
+    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(told=st.lists(steps, min_size=4, max_size=12))
+def test_pages_always_say_what_the_cells_say(opened: Open, told: list[tuple[str, Any, str]]) -> None:
+    async def example() -> None:
+        async with opened() as database:
+            async with database.begin() as tx:
+                books = await own_books(tx)
+            story = Story(database, books)
+            for what, one, other in told:
+                await story.step(what, one, other)
+                async with database.read() as tx:
+                    await both(tx, books, *FORMS[story.moment % len(FORMS)])
+            await settled(database)
+            async with database.read() as tx:
+                for by in FORMS:
+                    await both(tx, books, *by)
+
+    asyncio.run(example())
+
+
+async def test_after_a_restart_pages_come_from_the_database_and_only_what_was_restated_is_made_anew(
+    opened: Open,
+) -> None:
+    async with opened() as database:
+        async with database.begin() as tx:
+            books = await build(tx)
+            rows = [row(later(n), ngr=n, commission_cpa=n) for n in range(5)]
+            await books.sync(tx, "acme", rows, now=at(later(20)))
+        await settled(database)
+        async with database.begin() as tx:
+            await tx.execute(update(merged).where(merged.c.day == FIRST).values(cells=b"not read any more"))
+        SHELF.forget()
+        async with database.read() as tx:
+            before = await books.report(tx, "day", "offer", last=later(4))
+            assert [one.commission for one in before.rows] == [0, 1, 2, 3, 4]
+        async with database.begin() as tx:
+            await books.sync(tx, "acme", [row(later(2), commission_cpa=50)], now=at(later(21)))
+            moved = await books.report(tx, "day", "offer", last=later(4))
+            assert [one.commission for one in moved.rows] == [0, 1, 50, 3, 4]
+        await settled(database)
+        async with database.read() as tx:
+            assert await books.report(tx, "day", "offer", last=later(4)) == moved
+
+
+async def test_days_that_still_move_get_no_page(opened: Open) -> None:
+    async with opened() as database:
+        async with database.begin() as tx:
+            books = await build(tx)
+            await books.sync(tx, "acme", [row(FIRST, ngr=1), row(later(3), ngr=2)], now=at(later(4)))
+        await settle.settle_all(database, UTC_ZONE, at(later(4)), currency="EUR")
+        async with database.read() as tx:
+            days = set((await tx.execute(select(kept_pages.c.day))).scalars())
+        assert days == {FIRST}
+
+
+async def test_days_settled_before_they_had_versions_are_read_from_their_cells(opened: Open) -> None:
+    async with opened() as database:
+        async with database.begin() as tx:
+            books = await build(tx)
+            await books.sync(tx, "acme", [row(FIRST, ngr=1)], now=at(later(9)))
+        await settled(database)
+        async with database.begin() as tx:
+            await tx.execute(update(merged).values(version=None))
+            assert (await both(tx, books, "day", "offer")).totals.ngr == 1
+
+
+def test_the_shelf_keeps_what_was_used_last_within_its_bytes() -> None:
+    page = msgspec.convert([b"x" * 1000, b"", [], 0, False, {}, [], b""], Page)
+    shelf = Shelf(limit=3 * page.size)
+    for n in range(3):
+        shelf.put((1, "day:EUR", later(n), n), page, ())
+    assert shelf.get((1, "day:EUR", later(0), 0))
+    shelf.put((1, "day:EUR", later(3), 3), page, ())
+    held = [n for n in range(4) if shelf.get((1, "day:EUR", later(n), n))]
+    assert held == [0, 2, 3]
