@@ -24,7 +24,7 @@ from bench.stage import Figures, Line, folder, free_port, load, middle, set_up, 
 from hub.jobs.outbound_pace import CONCURRENCY
 from storage.db.engine import Database
 from storage.ledger.postbacks.outbound_templates import Outgoing
-from storage.outbound.queue import Told
+from storage.outbound.queue import OutboundRequest
 from storage.tables import accounts, conversions, outbound, sources
 
 QUEUED = 10_000
@@ -90,7 +90,7 @@ async def fill(url: str, source_port: int, queued: int) -> None:
 
 
 def _message(team_id: int, conversion: object, port: int, number: int, now: datetime) -> dict[str, object]:
-    told = Told(request=Outgoing(method="GET", url=f"http://127.0.0.1:{port}/c?cid=s{number}&key=k{number}"))
+    told = OutboundRequest(request=Outgoing(method="GET", url=f"http://127.0.0.1:{port}/c?cid=s{number}&key=k{number}"))
     return {
         "team_id": team_id, "source_id": conversion.source_id, "conversion_id": conversion.id,  # type: ignore[attr-defined]
         "event": "deposit", "idempotency_key": f"k{number}", "request": msgspec.to_builtins(told),

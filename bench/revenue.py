@@ -130,7 +130,7 @@ def platform(rows: int) -> Iterator[str]:
         process.wait(10)
 
 
-class Desk:
+class RevenueStage:
     """The hub's side: one account of 200 offers, each with a campaign."""
 
     def __init__(self, database_url: str, platform_url: str) -> None:
@@ -206,45 +206,45 @@ class Desk:
 
 async def work(database_url: str, platform_url: str) -> dict[str, float]:
     """All of it on this process' one core; seconds of its processor, megabytes, milliseconds."""
-    desk, found = Desk(database_url, platform_url), dict[str, float]()
-    await desk.open()
+    stage, found = RevenueStage(database_url, platform_url), dict[str, float]()
+    await stage.open()
     first, last = first_day(), first_day() + timedelta(days=DAYS - 1)
     began, spent = time.perf_counter(), time.process_time()
-    await desk.sync(first, last)
+    await stage.sync(first, last)
     found |= {"first": time.process_time() - spent, "first_wall": time.perf_counter() - began}
-    before, spent = await desk.counted(), time.process_time()
-    await desk.sync(first, last)
-    found |= {"again": time.process_time() - spent, "written": float(before != await desk.counted())}
+    before, spent = await stage.counted(), time.process_time()
+    await stage.sync(first, last)
+    found |= {"again": time.process_time() - spent, "written": float(before != await stage.counted())}
     found |= {"rows": before[0], "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
     SHELF.forget()
-    found["cold"] = await timed(desk)
-    found["warm"] = statistics.median([await timed(desk) for _ in range(9)])
-    found["restated"], found["after"] = await restated(desk, last - timedelta(days=3))
-    await sync.stop(desk.runtime)
-    await desk.database.close()
+    found["cold"] = await timed(stage)
+    found["warm"] = statistics.median([await timed(stage) for _ in range(9)])
+    found["restated"], found["after"] = await restated(stage, last - timedelta(days=3))
+    await sync.stop(stage.runtime)
+    await stage.database.close()
     return found
 
 
-async def timed(desk: Desk) -> float:
+async def timed(stage: RevenueStage) -> float:
     """Milliseconds for the year's report by day and offer, all of its JSON made."""
     began = time.perf_counter()
-    size = len(b"".join((await desk.report()).json()))
+    size = len(b"".join((await stage.report()).json()))
     took = (time.perf_counter() - began) * 1000
     if size < OFFERS * DAYS * 100:
         raise RuntimeError(f"the report has only {size} bytes")
     return took
 
 
-async def restated(desk: Desk, day: date) -> tuple[float, float]:
+async def restated(stage: RevenueStage, day: date) -> tuple[float, float]:
     """Seconds from the answer with one changed row to the report that shows it; the report's own milliseconds."""
-    before = (await desk.report()).total.first_deposits.platform or 0
-    await asyncio.to_thread(lambda: urlopen(f"{desk.platform_url}/_restate?day={day}", timeout=5).close())
-    await desk.sync(day - timedelta(days=4), day + timedelta(days=3))
-    took = await timed(desk)
+    before = (await stage.report()).total.first_deposits.platform or 0
+    await asyncio.to_thread(lambda: urlopen(f"{stage.platform_url}/_restate?day={day}", timeout=5).close())
+    await stage.sync(day - timedelta(days=4), day + timedelta(days=3))
+    took = await timed(stage)
     shown = time.time()
-    if (await desk.report()).total.first_deposits.platform != before + 1:
+    if (await stage.report()).total.first_deposits.platform != before + 1:
         raise RuntimeError("the restated row is not in the report")
-    answered = await asyncio.to_thread(lambda: urlopen(f"{desk.platform_url}/_answered", timeout=5).read())
+    answered = await asyncio.to_thread(lambda: urlopen(f"{stage.platform_url}/_answered", timeout=5).read())
     return shown - float(answered), took
 
 

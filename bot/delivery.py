@@ -18,7 +18,7 @@ from bot.core.message import Message, Notice, Text
 from storage.chat import messages, rooms
 from storage.chat.messages import Queued
 from storage.chat.rooms import RoomRow
-from storage.db.direct_sqlite import Straight, T, Work
+from storage.db.direct_sqlite import DirectSqlite, T, Work
 from storage.db.engine import Database
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class Lost(Exception):
     """We may not write to that room any more: bot removed or blocked, channel archived or gone."""
 
 
-class Later(Exception):
+class RetryLater(Exception):
     """It was surely not posted: try again after so many seconds (None: as we see fit)."""
 
     def __init__(self, why: str, seconds: float | None = None) -> None:
@@ -52,7 +52,7 @@ class Sender(Protocol):
     async def post(self, item: Queued, message: Message, *, under: str | None) -> str:
         """Post and return the platform's id of the message. `under`: the id of the message it answers.
 
-        Raises Lost, Later or Unsendable.
+        Raises Lost, RetryLater or Unsendable.
         """
 
 
@@ -63,7 +63,7 @@ class Delivery:
         self, database: Database, clock: Callable[[], datetime], senders: Callable[[], dict[str, Sender]]
     ) -> None:
         self.database, self.clock, self.senders = database, clock, senders
-        self._straight, self._open = Straight(database), False
+        self._straight, self._open = DirectSqlite(database), False
         self._sending: dict[int, asyncio.Task[None]] = {}
         self._ended: list[tuple[Queued, str | Exception]] = []
         self._keeping: asyncio.Task[None] | None = None
@@ -161,7 +161,7 @@ class Delivery:
     async def _outcome(self, item: Queued) -> str | Exception:
         sender = self.senders().get(item.face)
         if sender is None:
-            return Later(f"{item.face} is not set up here")
+            return RetryLater(f"{item.face} is not set up here")
         under = None
         if item.answers:
             async with self.database.read() as tx:
@@ -181,7 +181,7 @@ class Delivery:
                     await messages.dead(tx, item.id, str(outcome))
                     if room := await rooms.by_id(tx, item.room_id):
                         await lose(tx, room, now, str(outcome))
-                case Later() if item.attempts < len(BACK_OFF):
+                case RetryLater() if item.attempts < len(BACK_OFF):
                     seconds = BACK_OFF[item.attempts] if outcome.seconds is None else outcome.seconds
                     await messages.retry(tx, item.id, now + timedelta(seconds=seconds), str(outcome))
                 case _:

@@ -2,11 +2,11 @@
 
 from datetime import UTC, date, datetime, timedelta
 
-from bot.alerts.context import Happening, Reading
+from bot.alerts.context import AlertEvent, Reading
 from bot.alerts.messages import Fired, fires, happened, over, storm
 from bot.core.message import Button, Buttons, Chart, Fields, File, Message, Notice, Series, Table, Text, error
 from bot.digests import message as digest
-from bot.digests.facts import Attention, ChangedFigure, DayFigures, DigestFacts, Mover, Pending, Usual
+from bot.digests.facts import Attention, ChangedFigure, DayFigures, DigestFacts, ExpiryBatches, Pending, Usual
 from storage.alerts.alert_states import History, Terms, Watch
 from storage.ledger.alerts.thresholds import read_rule
 from storage.ledger.reports.forecast import Estimate
@@ -47,8 +47,8 @@ DIGEST = DigestFacts(
         )
         for n in range(30)
     ),
-    top=(Mover(name="spring-fb", measure="FTD", value=20, usual=14.2),),
-    bottom=(Mover(name="push-<b>night</b>", measure="Regs", value=4, usual=9.6),),
+    top=(ExpiryBatches(name="spring-fb", measure="FTD", value=20, usual=14.2),),
+    bottom=(ExpiryBatches(name="push-<b>night</b>", measure="Regs", value=4, usual=9.6),),
     restated=(
         ChangedFigure(day=date(2026, 11, 18), account="affilka-main", tag="spring", measure="NGR",
                       before="€1,240.00", now="-€310.50"),
@@ -110,11 +110,11 @@ EXAMPLES: dict[str, Message] = {
     "alert over": over(Fired(_WATCH, _SILENCE)),
     "alerts in a storm": storm([Fired(_WATCH, _SILENCE)] * 5),
     "first deposit": happened(
-        _watch("ftd"), [Happening(key="1", text="FTD on lucky-star: €50.00", why="stats today by offer")]
+        _watch("ftd"), [AlertEvent(key="1", text="FTD on lucky-star: €50.00", why="stats today by offer")]
     ),
     "restatements": happened(
         _watch("restatement"),
-        [Happening(key=str(n), text=f"{n} Nov affilka-main / spring: FTD restated, 20 → 18") for n in range(1, 4)],
+        [AlertEvent(key=str(n), text=f"{n} Nov affilka-main / spring: FTD restated, 20 → 18") for n in range(1, 4)],
     ),
     "error": error("no offer 'luky': did you mean lucky-star?", usage="offer show <offer>"),
 }  # fmt: skip

@@ -57,7 +57,7 @@ class Unreachable(ConnectorError):
     """No answer: refused, timed out, broken off, or an address that may not be reached."""
 
 
-class _Again(Exception):
+class _RetryRequest(Exception):
     """Worth another try; its text holds no secret."""
 
     def __init__(self, text: str, *, answer: Answer | None = None, wait: float | None = None) -> None:
@@ -117,7 +117,7 @@ class Http:
                 with attempt:
                     await self._keep_pace(pace)
                     return await self._once(request, redirects, max_bytes, seconds or self.seconds, tries)
-        except _Again as again:
+        except _RetryRequest as again:
             if again.answer is not None:
                 return again.answer
             raise Unreachable(str(again)) from None
@@ -159,15 +159,15 @@ class Http:
                 permanent=True,
             ) from None
         except (httpx.TimeoutException, TimeoutError):
-            raise _Again(f"{where} did not answer in time") from None
+            raise _RetryRequest(f"{where} did not answer in time") from None
         except (httpx.InvalidURL, httpx.UnsupportedProtocol):
             raise Unreachable(f"{where} is not a web address: write https://…", permanent=True) from None
         except httpx.DecodingError:
-            raise _Again(f"{where} sent a compressed answer that cannot be read") from None
+            raise _RetryRequest(f"{where} sent a compressed answer that cannot be read") from None
         except httpx.TransportError as error:
-            raise _Again(redact(f"{where}: {_what(error)}", request.secrets)) from None
+            raise _RetryRequest(redact(f"{where}: {_what(error)}", request.secrets)) from None
         if tries > 1 and (answer.status == 429 or answer.status >= 500):
-            raise _Again(f"{where} answered {answer.status}", answer=answer, wait=answer.retry_after)
+            raise _RetryRequest(f"{where} answered {answer.status}", answer=answer, wait=answer.retry_after)
         return answer
 
     async def _follow(self, request: "_Request", redirects: int, max_bytes: int, seconds: float) -> Answer:
@@ -250,7 +250,7 @@ class _Transport(httpx.AsyncHTTPTransport):
 
 
 def _backoff(error: Exception) -> bool | float:
-    if not isinstance(error, _Again):
+    if not isinstance(error, _RetryRequest):
         return False
     if error.wait is None:
         return True

@@ -55,7 +55,7 @@ def run(work: Coroutine[Any, Any, int]) -> int:
     return uvloop.run(work)
 
 
-class Words(argparse.ArgumentParser):
+class ArgumentParser(argparse.ArgumentParser):
     """Says what it did not understand in one line."""
 
     def error(self, message: str) -> NoReturn:
@@ -64,7 +64,7 @@ class Words(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    top = Words(prog="casinoflux", description="Self-hosted campaign cockpit for iGaming affiliates")
+    top = ArgumentParser(prog="casinoflux", description="Self-hosted campaign cockpit for iGaming affiliates")
     words = top.add_subparsers(required=True, metavar="serve | demo | run | chat | db")
     serve = _add(words, "serve", cli.serve, "run the hub: clicks, postbacks, sync, chats, API")
     serve.add_argument("--host", default="127.0.0.1")

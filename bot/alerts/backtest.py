@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from bot.alerts import events
-from bot.alerts.context import Look
+from bot.alerts.context import AlertContext
 from bot.alerts.figures import base_days, level_on, rows_by_day
 from storage.alerts import backtest, live_counts
 from storage.ledger.alerts.thresholds import LIVE, Rule, breached, read_minutes, recovered
@@ -26,7 +26,7 @@ class Past(msgspec.Struct, frozen=True, kw_only=True):
     days: list[str]
 
 
-async def past(look: Look) -> Past:
+async def past(look: AlertContext) -> Past:
     """The alert's rule, tried on the 30 days before today."""
     days = await PASTS[look.rule.kind](look) if look.rule.kind in PASTS else None
     if days is None:
@@ -34,15 +34,15 @@ async def past(look: Look) -> Past:
     return Past(times=len(days), days=sorted({day.isoformat() for day in days}))
 
 
-def first_day(look: Look) -> date:
+def first_day(look: AlertContext) -> date:
     return look.today - timedelta(days=DAYS)
 
 
-def begin(look: Look) -> datetime:
+def begin(look: AlertContext) -> datetime:
     return datetime.combine(first_day(look), time(), look.deployment.zone)
 
 
-async def _figure(look: Look) -> list[date]:
+async def _figure(look: AlertContext) -> list[date]:
     rule = look.rule
     if rule.measure in LIVE and rule.window not in {"today", "yesterday"} and not rule.window.endswith("d"):
         return await _by_hour(look)
@@ -75,7 +75,7 @@ def _firings(
     return found
 
 
-async def _by_hour(look: Look) -> list[date]:
+async def _by_hour(look: AlertContext) -> list[date]:
     """Windows of hours, looked at on every full hour."""
     rule = look.rule
     hours = max(1, read_minutes(rule.window) // 60)
@@ -99,7 +99,7 @@ async def _by_hour(look: Look) -> list[date]:
     return _firings(rule, levels)
 
 
-async def _no_clicks(look: Look) -> list[date]:
+async def _no_clicks(look: AlertContext) -> list[date]:
     """Silences, by the hour; one shorter than an hour counts as one."""
     needed = -(-look.rule.minutes // 60)
     found = []
@@ -111,7 +111,7 @@ async def _no_clicks(look: Look) -> list[date]:
     return found
 
 
-async def _postback_failures(look: Look) -> list[date]:
+async def _postback_failures(look: AlertContext) -> list[date]:
     found = []
     for n in range(DAYS):
         day = first_day(look) + timedelta(days=n)
@@ -121,7 +121,7 @@ async def _postback_failures(look: Look) -> list[date]:
     return found
 
 
-async def _sync_failed(look: Look) -> list[date]:
+async def _sync_failed(look: AlertContext) -> list[date]:
     """The first failure of each row of failures."""
     runs = await backtest.sync_runs_since(look.tx, look.watch.team_id, begin(look), await look.account_ids())
     before: dict[int, str] = {}
@@ -133,7 +133,7 @@ async def _sync_failed(look: Look) -> list[date]:
     return found
 
 
-async def _sync_stale(look: Look) -> list[date]:
+async def _sync_stale(look: AlertContext) -> list[date]:
     runs = await backtest.sync_runs_since(look.tx, look.watch.team_id, begin(look), await look.account_ids())
     latest: dict[int, datetime] = {}
     found = []
@@ -147,7 +147,7 @@ async def _sync_stale(look: Look) -> list[date]:
     return found
 
 
-async def _restated(look: Look) -> list[date]:
+async def _restated(look: AlertContext) -> list[date]:
     ids = await look.account_ids()
     moved = await restatements.since(look.tx, look.watch.team_id, begin(look), account_ids=ids)
     if look.rule.kind == "vanished":
@@ -155,23 +155,23 @@ async def _restated(look: Look) -> list[date]:
     return [one.day for one in moved if events.moved(one) > look.rule.limit]
 
 
-async def _discrepancy(look: Look) -> list[date]:
+async def _discrepancy(look: AlertContext) -> list[date]:
     apart = await events.apart(look, first_day(look), look.today)
     return [date.fromisoformat(one.day) for one in apart]
 
 
-async def _first_deposits(look: Look) -> list[date]:
+async def _first_deposits(look: AlertContext) -> list[date]:
     rows = await backtest.first_deposits(look.tx, await look.scope(), first_day(look))
     if look.rule.kind == "ftd":
         return [row.day for row in rows]
     return [row.day for row in rows if await events.high_value(look, row)]
 
 
-async def _dead_postbacks(look: Look) -> list[date]:
+async def _dead_postbacks(look: AlertContext) -> list[date]:
     return [_day(look, at) for at in await backtest.dead_postbacks(look.tx, look.watch.team_id, begin(look))]
 
 
-async def _spend(look: Look) -> list[date]:
+async def _spend(look: AlertContext) -> list[date]:
     report = await look.report(first_day(look), look.today - timedelta(days=1), ("day", "campaign"))
     return [
         date.fromisoformat(row.group["day"] or "")
@@ -180,16 +180,16 @@ async def _spend(look: Look) -> list[date]:
     ]
 
 
-async def _caps(look: Look) -> list[date]:
+async def _caps(look: AlertContext) -> list[date]:
     rows = await backtest.caps_used(look.tx, look.watch.team_id, first_day(look), await look.offer_ids())
     return [row.period for row in rows if row.n / row.cap * 100 >= look.rule.limit]
 
 
-def _day(look: Look, instant: datetime) -> date:
+def _day(look: AlertContext, instant: datetime) -> date:
     return instant.astimezone(ZoneInfo(look.deployment.timezone)).date()
 
 
-PASTS: dict[str, Callable[[Look], Awaitable[list[date]]]] = {
+PASTS: dict[str, Callable[[AlertContext], Awaitable[list[date]]]] = {
     "figure": _figure, "no clicks": _no_clicks, "postback failures": _postback_failures, "sync failed": _sync_failed,
     "sync stale": _sync_stale, "restatement": _restated, "vanished": _restated, "discrepancy": _discrepancy,
     "ftd": _first_deposits, "high-value ftd": _first_deposits, "dead postback": _dead_postbacks,

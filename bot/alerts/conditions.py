@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 
-from bot.alerts.context import Look, Reading
+from bot.alerts.context import AlertContext, Reading
 from bot.alerts.figures import figure
 from bot.render import figures
 from storage.alerts import attention, live_counts
@@ -18,7 +18,7 @@ from storage.tables import domains
 FEWEST_POSTBACKS = 3  # fewer say nothing about a share
 
 
-async def no_clicks(look: Look) -> list[Reading]:
+async def no_clicks(look: AlertContext) -> list[Reading]:
     """One subject per campaign named, else the whole team; nothing can be missed that is younger than the silence."""
     found = []
     for name, scope in await look.scopes():
@@ -34,7 +34,7 @@ async def no_clicks(look: Look) -> list[Reading]:
     return found
 
 
-async def postback_failures(look: Look) -> list[Reading]:
+async def postback_failures(look: AlertContext) -> list[Reading]:
     span = look.now - timedelta(minutes=look.rule.minutes), look.now
     found = []
     for one in await live_counts.postback_answers(look.tx, look.watch.team_id, span):
@@ -48,7 +48,7 @@ async def postback_failures(look: Look) -> list[Reading]:
     return found
 
 
-async def sync_failed(look: Look) -> list[Reading]:
+async def sync_failed(look: AlertContext) -> list[Reading]:
     found = []
     for one in await attention.accounts_health(look.tx, look.watch.team_id, (), await look.account_ids()):
         why = one.error or one.paused_why or "paused"
@@ -60,7 +60,7 @@ async def sync_failed(look: Look) -> list[Reading]:
     return found
 
 
-async def sync_stale(look: Look) -> list[Reading]:
+async def sync_stale(look: AlertContext) -> list[Reading]:
     after = timedelta(minutes=look.rule.minutes)
     found = []
     for one in await attention.accounts_health(look.tx, look.watch.team_id, (), await look.account_ids()):
@@ -74,7 +74,7 @@ async def sync_stale(look: Look) -> list[Reading]:
     return found
 
 
-async def cap(look: Look) -> list[Reading]:
+async def cap(look: AlertContext) -> list[Reading]:
     found = []
     for one in await live_counts.caps(look.tx, look.watch.team_id, await look.offer_ids()):
         period = caps.period_of(look.now, one.cap_period, ZoneInfo(one.timezone))
@@ -88,7 +88,7 @@ async def cap(look: Look) -> list[Reading]:
     return found
 
 
-async def spend_without_registrations(look: Look) -> list[Reading]:
+async def spend_without_registrations(look: AlertContext) -> list[Reading]:
     report = await look.report(look.today, look.today, ("campaign",))
     found = []
     for row in report.rows:
@@ -103,7 +103,7 @@ async def spend_without_registrations(look: Look) -> list[Reading]:
     return found
 
 
-async def _domains(look: Look) -> list[tuple[str, date | None, dict[str, object]]]:
+async def _domains(look: AlertContext) -> list[tuple[str, date | None, dict[str, object]]]:
     d = domains.c
     rows = await look.tx.execute(
         select(d.name, d.registered_until, d.state, d.status).where(d.team_id == look.watch.team_id)
@@ -111,7 +111,7 @@ async def _domains(look: Look) -> list[tuple[str, date | None, dict[str, object]
     return [(row.name, row.registered_until, {**row.state.get("health", {}), "status": row.status}) for row in rows]
 
 
-async def domain_down(look: Look) -> list[Reading]:
+async def domain_down(look: AlertContext) -> list[Reading]:
     found = []
     for name, _, health in await _domains(look):
         if health["status"] == "live" and "ok" in health:
@@ -124,7 +124,7 @@ async def domain_down(look: Look) -> list[Reading]:
     return found
 
 
-async def domain_expiring(look: Look) -> list[Reading]:
+async def domain_expiring(look: AlertContext) -> list[Reading]:
     by = look.today + timedelta(minutes=look.rule.minutes)
     return [
         Reading(
@@ -136,7 +136,7 @@ async def domain_expiring(look: Look) -> list[Reading]:
     ]  # fmt: skip
 
 
-async def dead_offer_link(look: Look) -> list[Reading]:
+async def dead_offer_link(look: AlertContext) -> list[Reading]:
     """What hub.jobs.offer_links found at its last look."""
     found = []
     for one in await offer_checks.faults(look.tx, look.watch.team_id, await look.offer_ids()):
@@ -148,7 +148,7 @@ async def dead_offer_link(look: Look) -> list[Reading]:
     return found
 
 
-SEES: dict[str, Callable[[Look], Awaitable[list[Reading]]]] = {
+CONDITIONS: dict[str, Callable[[AlertContext], Awaitable[list[Reading]]]] = {
     "figure": figure, "no clicks": no_clicks, "postback failures": postback_failures, "sync failed": sync_failed,
     "sync stale": sync_stale, "cap": cap, "spend without registrations": spend_without_registrations,
     "domain down": domain_down, "domain expiring": domain_expiring,

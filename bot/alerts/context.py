@@ -30,7 +30,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     why: str  # the command that shows more
 
 
-class Happening(msgspec.Struct, frozen=True, kw_only=True):
+class AlertEvent(msgspec.Struct, frozen=True, kw_only=True):
     """Something that happened once; `key` keeps it from being told twice."""
 
     key: str
@@ -39,7 +39,7 @@ class Happening(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(slots=True)
-class Round:
+class AlertRun:
     """Shared by the alerts looked at together: the same report or count is read once."""
 
     reports: dict[ReportQuery, MergedReport] = field(default_factory=dict)
@@ -48,14 +48,14 @@ class Round:
 
 
 @dataclass(slots=True)
-class Look:
+class AlertContext:
     """An alert, the moment, and what it reads from."""
 
     tx: AsyncConnection
     watch: Watch
     now: datetime
     deployment: Deployment
-    round: Round = field(default_factory=Round)
+    round: AlertRun = field(default_factory=AlertRun)
 
     @property
     def rule(self) -> Rule:

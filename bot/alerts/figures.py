@@ -6,7 +6,7 @@ from statistics import fmean
 
 import msgspec
 
-from bot.alerts.context import Look, Reading
+from bot.alerts.context import AlertContext, Reading
 from bot.render import figures
 from storage.ledger.alerts.thresholds import (
     LIVE,
@@ -31,7 +31,7 @@ class Level(msgspec.Struct, frozen=True, kw_only=True):
     usual: float | None = None
 
 
-async def figure(look: Look) -> list[Reading]:
+async def figure(look: AlertContext) -> list[Reading]:
     """One reading: the figure of the rule's window, over all campaigns watched together."""
     rule = look.rule
     live = rule.measure in LIVE and rule.window != "yesterday" and not rule.window.endswith("d")
@@ -44,13 +44,13 @@ async def figure(look: Look) -> list[Reading]:
     return [Reading(subject="figure", broken=broken, recovered=back, text=told, over=told, why=_why(look))]
 
 
-def _why(look: Look) -> str:
+def _why(look: AlertContext) -> str:
     named = f" campaign={','.join(look.watch.campaigns)}" if look.watch.campaigns else ""
     window = {"today": "today", "yesterday": "yesterday"}.get(look.rule.window, "7d")
     return f"stats {window} by campaign{named}"
 
 
-async def _live(look: Look) -> Level:
+async def _live(look: AlertContext) -> Level:
     """Counted up to this moment; the average is of the same part of the day on earlier days."""
     rule, span = look.rule, _span(look)
     value = await look.count(rule.measure, span)
@@ -61,14 +61,14 @@ async def _live(look: Look) -> Level:
     return Level(value=value, usual=fmean([await look.count(rule.measure, one) for one in earlier]))
 
 
-def _span(look: Look) -> tuple[datetime, datetime]:
+def _span(look: AlertContext) -> tuple[datetime, datetime]:
     end = look.now.replace(second=0, microsecond=0) + timedelta(minutes=1)
     if look.rule.window == "today":
         return datetime.combine(look.today, time(), look.deployment.zone), end
     return end - timedelta(minutes=read_minutes(look.rule.window)), end
 
 
-def start_of(look: Look, instant: datetime, days: int) -> datetime:
+def start_of(look: AlertContext, instant: datetime, days: int) -> datetime:
     """The same wall-clock time so many days before."""
     local = instant.astimezone(look.deployment.zone)
     return (local.replace(tzinfo=None) - timedelta(days=days)).replace(tzinfo=look.deployment.zone)
@@ -87,7 +87,7 @@ def base_days(rule: Rule, _day: date) -> range:
             return range(0)
 
 
-async def _by_day(look: Look) -> Level:
+async def _by_day(look: AlertContext) -> Level:
     """Whole days, from the merged report."""
     rule = look.rule
     last = look.today - timedelta(days=1) if rule.window == "yesterday" else look.today

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from bot.alerts.context import Happening, Reading
+from bot.alerts.context import AlertEvent, Reading
 from bot.core.message import Block, Button, Buttons, Fields, Message, Table, Text
 from storage.alerts.alert_states import Watch
 from storage.ledger.alerts.thresholds import describe, length
@@ -34,7 +34,7 @@ def over(one: Fired) -> Message:
     return Message(f"🟢 Over: {one.reading.over}")
 
 
-def happened(watch: Watch, news: Sequence[Happening]) -> Message:
+def happened(watch: Watch, news: Sequence[AlertEvent]) -> Message:
     """Happenings of one alert; a single one is its own title."""
     if len(news) == 1:
         return Message(f"🔔 {news[0].text}", (_buttons(watch, news[0].why),))

@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import Table as SqlTable
 from sqlalchemy import func, or_, select
 
-from bot.chat.session import Desk
+from bot.chat.session import ChatSessions
 from bot.core.arguments import _kinds, meta
 from bot.core.command import Command
 from bot.core.context import Actor
@@ -62,17 +62,17 @@ class Option(msgspec.Struct, frozen=True):
 def questions(found: Command) -> list[Question]:
     """The command's fields as questions, in order; what is required comes first."""
     # A file comes with a message: no form has a place for it.
-    made = [_question(field) for field in msgspec.structs.fields(found.takes) if bytes not in _kinds(field.type)]
+    made = [_question(field) for field in msgspec.structs.fields(found.parameters) if bytes not in _kinds(field.type)]
     return sorted(made, key=lambda one: not one.required)
 
 
-def asked_for(desk: Desk, found: Command, arguments: dict[str, Any]) -> list[Question]:
+def asked_for(sessions: ChatSessions, found: Command, arguments: dict[str, Any]) -> list[Question]:
     """The command's questions as they stand with what is given: of the platforms' credentials only the chosen one's,
     right after what is required."""
     made = questions(found)
     if not any(one.refers == "platform" for one in made):
         return made
-    platforms = {name: set(_names(one)) for name, one in desk.ports.platforms().items()}
+    platforms = {name: set(_names(one)) for name, one in sessions.ports.platforms().items()}
     own = platforms.get(str(arguments.get("platform", "")).lower(), set())
     others = set().union(*platforms.values()) - own - REFERRED_FIELDS
     shown = [one for one in made if one.name not in others]
@@ -120,21 +120,23 @@ def _literals(annotation: Any) -> tuple[str, ...]:
     return next((found for one in get_args(bare) if (found := _literals(one))), ())
 
 
-async def options(desk: Desk, actor: Actor, question: Question, *, typed: str = "", limit: int = MOST) -> list[Option]:
+async def options(
+    sessions: ChatSessions, actor: Actor, question: Question, *, typed: str = "", limit: int = MOST
+) -> list[Option]:
     """What the question may be answered with, of the data there is now; empty where anything may be typed."""
     if question.kind == "yes":
         return [Option("yes", "Yes"), Option("no", "No")]
     if question.choices:
         return [Option(one, one) for one in question.choices if typed.lower() in one.lower()][:limit]
     if question.refers in {"platform", "preset"}:
-        known = desk.ports.platforms() if question.refers == "platform" else desk.ports.presets()
+        known = sessions.ports.platforms() if question.refers == "platform" else sessions.ports.presets()
         return [Option(one, one) for one in sorted(known) if typed.lower() in one.lower()][:limit]
     if question.refers not in REFERRED:
         return []
-    return await _entities(desk, actor, REFERRED[question.refers], typed, limit)
+    return await _entities(sessions, actor, REFERRED[question.refers], typed, limit)
 
 
-async def _entities(desk: Desk, actor: Actor, table: SqlTable, typed: str, limit: int) -> list[Option]:
+async def _entities(sessions: ChatSessions, actor: Actor, table: SqlTable, typed: str, limit: int) -> list[Option]:
     query = select(table.c.code, table.c.name).where(table.c.team_id == actor.team_id)
     if table is tables.campaigns and actor.campaigns is not None:
         query = query.where(table.c.code.in_(actor.campaigns))
@@ -146,6 +148,6 @@ async def _entities(desk: Desk, actor: Actor, table: SqlTable, typed: str, limit
     if typed:
         like = f"%{typed.lower().replace('%', '').replace('_', '')}%"
         query = query.where(or_(func.lower(table.c.name).like(like), table.c.code.like(like)))
-    async with desk.database.read() as tx:
+    async with sessions.database.read() as tx:
         rows = (await tx.execute(query.order_by(table.c.id.desc()).limit(limit))).all()
     return [Option(row.code, row.name) for row in rows]

@@ -11,7 +11,7 @@ import msgspec
 from bot import commands as _commands
 from bot.chat.joining import join
 from bot.commands.members import joined_card
-from bot.core.arguments import MissingFields, Unsaid, file_fields
+from bot.core.arguments import MissingArgument, MissingFields, file_fields
 from bot.core.command import COMMANDS, Command, parse, run
 from bot.core.context import Actor, Context, Deployment, Ports, Room
 from bot.core.message import Buttons, Message, error
@@ -29,7 +29,7 @@ assert _commands  # noqa: S101 - importing the package registers every command
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Desk:
+class ChatSessions:
     """What a chat needs to answer: handed in by the hub."""
 
     database: Database
@@ -74,10 +74,10 @@ Attached = Callable[[str], Awaitable[bytes]]
 JOIN = {"slack": "/flux join CODE", "telegram": "/start CODE"}
 
 
-async def handle(desk: Desk, caller: Caller, text: str, *, attached: Attached | None = None) -> Reply:
+async def handle(sessions: ChatSessions, caller: Caller, text: str, *, attached: Attached | None = None) -> Reply:
     """Answer a line of text, and the file that came along if its command takes one; never raises."""
     try:
-        return await _handle(desk, caller, text, attached)
+        return await _handle(sessions, caller, text, attached)
     except CasinoFluxError as fault:
         return Reply(message=error(str(fault)))
     except Exception:
@@ -90,12 +90,12 @@ def _broken(text: str) -> Message:
     return error("Something went wrong on our side; nothing was changed. It is in the log: please tell an owner.")
 
 
-async def _handle(desk: Desk, caller: Caller, text: str, attached: Attached | None) -> Reply:
+async def _handle(sessions: ChatSessions, caller: Caller, text: str, attached: Attached | None) -> Reply:
     text = text.strip().removeprefix("/")
     joining = _joining(text)
     if joining is not None:
-        return await _join(desk, caller, joining)
-    actor = await identify(desk, caller)
+        return await _join(sessions, caller, joining)
+    actor = await identify(sessions, caller)
     if isinstance(actor, Message):
         return Reply(message=actor)
     try:
@@ -104,23 +104,25 @@ async def _handle(desk: Desk, caller: Caller, text: str, attached: Attached | No
         if text.lower() not in {one.noun for one in COMMANDS.values()}:
             return Reply(message=error(str(fault)), actor=actor)
         found, arguments = COMMANDS["help"], {"command": text.lower()}
-    if attached is None or not file_fields(found.takes) or not actor.role.includes(found.role):
-        return await carry_out(desk, caller.room, actor, found, arguments)
-    field = file_fields(found.takes)[0]
+    if attached is None or not file_fields(found.parameters) or not actor.role.includes(found.role):
+        return await carry_out(sessions, caller.room, actor, found, arguments)
+    field = file_fields(found.parameters)[0]
     arguments[field] = await attached(field)
-    reply = await carry_out(desk, caller.room, actor, found, arguments)
+    reply = await carry_out(sessions, caller.room, actor, found, arguments)
     return msgspec.structs.replace(reply, form=None)  # a form would have to remember the file
 
 
-async def carry_out(desk: Desk, room: Room, actor: Actor, found: Command, arguments: dict[str, Any]) -> Reply:
+async def carry_out(
+    sessions: ChatSessions, room: Room, actor: Actor, found: Command, arguments: dict[str, Any]
+) -> Reply:
     """Run a command whose words are sorted already; faults come back as messages, missing fields as a form."""
     try:
-        answer = await run(found, arguments, context(desk, room, actor))
+        answer = await run(found, arguments, context(sessions, room, actor))
     except MissingFields as lack:
         message = error(str(lack), usage=found.usage())
         form = Form(command=found.name, arguments=arguments, missing=tuple(lack.names))
         return Reply(message=message, form=form, actor=actor)
-    except Unsaid as fault:
+    except MissingArgument as fault:
         form = _optional(found, arguments, fault)
         return Reply(message=error(str(fault), usage=found.usage()), form=form, actor=actor)
     except Refused as fault:
@@ -135,9 +137,9 @@ async def carry_out(desk: Desk, room: Room, actor: Actor, found: Command, argume
     return Reply(message=answer.message, public=found.changes and not private, actor=actor, done=True, secret=secret)
 
 
-def _optional(found: Command, arguments: dict[str, Any], fault: Unsaid) -> Form:
+def _optional(found: Command, arguments: dict[str, Any], fault: MissingArgument) -> Form:
     """A form for who has named nothing of what could be given."""
-    left = [one.encode_name for one in msgspec.structs.fields(found.takes) if one.encode_name not in arguments]
+    left = [one.encode_name for one in msgspec.structs.fields(found.parameters) if one.encode_name not in arguments]
     return Form(command=found.name, arguments=arguments, missing=tuple(left[:1]), any_of=True, fault=str(fault))
 
 
@@ -147,18 +149,18 @@ def _asks(message: Message) -> bool:
     return any(one.command.startswith("confirm ") for one in buttons)
 
 
-def context(desk: Desk, room: Room, actor: Actor) -> Context:
+def context(sessions: ChatSessions, room: Room, actor: Actor) -> Context:
     """One call's context."""
     return Context(
-        database=desk.database, deployment=desk.deployment(), actor=actor, face=room.face, ports=desk.ports,
-        box=desk.box, clock=desk.clock, room=room,
+        database=sessions.database, deployment=sessions.deployment(), actor=actor, face=room.face, ports=sessions.ports,
+        box=sessions.box, clock=sessions.clock, room=room,
     )  # fmt: skip
 
 
-async def identify(desk: Desk, caller: Caller) -> Actor | Message:
+async def identify(sessions: ChatSessions, caller: Caller) -> Actor | Message:
     """The member who speaks, in a room of their team; else the one line they get."""
     room = caller.room
-    async with desk.database.read() as tx:
+    async with sessions.database.read() as tx:
         person = await people.who(tx, room.face, room.workspace, room.user)
         place = await rooms.find(tx, room.face, room.workspace, room.room)
     strange = person is None or person.removed_at is not None or (place and place.team_id != person.team_id)
@@ -168,7 +170,7 @@ async def identify(desk: Desk, caller: Caller) -> Actor | Message:
         say = "/flux join" if room.face == "slack" else "/join"
         return Message(f"This chat belongs to no team yet: {say} makes it your team's.", private=True)
     if place is None or place.lost_at is not None:
-        await _settle_in(desk, room, person.team_id)
+        await _settle_in(sessions, room, person.team_id)
     return Actor(
         team_id=person.team_id, name=person.code, role=person.role, member_id=person.member_id,
         campaigns=None if person.campaigns is None else tuple(person.campaigns),
@@ -179,12 +181,12 @@ def _polite(room: Room) -> str:
     return f"I work for members of a team only. With an invitation of its owner: {JOIN.get(room.face, 'join CODE')}"
 
 
-async def _settle_in(desk: Desk, room: Room, team_id: int) -> None:
+async def _settle_in(sessions: ChatSessions, room: Room, team_id: int) -> None:
     """A member's own chat with the bot is their team's without asking; a lost room that speaks is not lost."""
-    async with desk.database.begin() as tx:
+    async with sessions.database.begin() as tx:
         await rooms.bind(
             tx, team_id=team_id, face=room.face, workspace=room.workspace, room=room.room, title=room.title,
-            private=room.private, now=desk.clock(),
+            private=room.private, now=sessions.clock(),
         )  # fmt: skip
 
 
@@ -199,10 +201,10 @@ def _joining(text: str) -> str | None:
     return words[0][1] if words else ""
 
 
-async def _join(desk: Desk, caller: Caller, code: str) -> Reply:
+async def _join(sessions: ChatSessions, caller: Caller, code: str) -> Reply:
     """People who join have no role yet, so this is not run like other commands; it is audited like them."""
-    now, room = desk.clock(), caller.room
-    async with desk.database.begin() as tx:
+    now, room = sessions.clock(), caller.room
+    async with sessions.database.begin() as tx:
         joined = await join(tx, now, room, name=caller.name, code=code or None)
         await audits.record(tx, now, audits.Entry(
             team_id=joined.team_id, actor=joined.code, face=room.face, room=room.room, command="join", arguments={},
@@ -210,8 +212,8 @@ async def _join(desk: Desk, caller: Caller, code: str) -> Reply:
         ))  # fmt: skip
         await config_version.bump(tx)
     actor = Actor(team_id=joined.team_id, name=joined.code, role=joined.role, member_id=joined.id)
-    message = joined_card(context(desk, room, actor), joined)
+    message = joined_card(context(sessions, room, actor), joined)
     return Reply(message=message, actor=actor, done=True, public=not room.private)
 
 
-__all__ = ["COMMANDS", "Caller", "Desk", "Form", "Reply", "carry_out", "context", "handle", "identify"]
+__all__ = ["COMMANDS", "Caller", "ChatSessions", "Form", "Reply", "carry_out", "context", "handle", "identify"]

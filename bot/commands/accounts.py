@@ -131,7 +131,7 @@ async def _prepare_new(ctx: Context, new: NewAccount) -> tuple[Checked, Sample |
     return checked, await _probed(ctx, checked) if new.test and checked.has_api else None
 
 
-@command("account add", role=Role.OWNER, says=account_card, positional=("platform",), prepare=_prepare_new)
+@command("account add", role=Role.OWNER, render=account_card, positional=("platform",), prepare=_prepare_new)
 async def add_account(ctx: Context, new: NewAccount) -> AccountShown:
     """Connect a platform account: logs in, shows a sample, and fetches the last 30 days in the background."""
     checked, sample = ctx.prepared
@@ -156,7 +156,7 @@ async def _prepare_edit(ctx: Context, new: AccountEdit) -> tuple[Checked, Sample
     return checked, await _probed(ctx, checked) if new.test and checked.has_api and checked.login_changed else None
 
 
-@command("account edit", role=Role.OWNER, says=account_card, positional=("account",), prepare=_prepare_edit)
+@command("account edit", role=Role.OWNER, render=account_card, positional=("account",), prepare=_prepare_edit)
 async def edit_account(ctx: Context, new: AccountEdit) -> AccountShown:
     """Change an account; a changed login is tried first, and one that works again is resumed."""
     checked, sample = ctx.prepared
@@ -180,7 +180,7 @@ async def edit_account(ctx: Context, new: AccountEdit) -> AccountShown:
     return await _noted(ctx, row.id, sample=sample, before=before)
 
 
-@command("account list", role=Role.VIEWER, says=account_table, reads=True)
+@command("account list", role=Role.VIEWER, render=account_table, reads=True)
 async def list_accounts(ctx: Context, new: AccountList) -> Page[Account]:
     """The team's platform accounts."""
     query = select(table).where(table.c.team_id == ctx.team_id)
@@ -190,7 +190,7 @@ async def list_accounts(ctx: Context, new: AccountList) -> Page[Account]:
     return Page([accounts.shown(ctx.box, row) for row in rows], following)
 
 
-@command("account show", role=Role.VIEWER, says=account_card, reads=True, positional=("account",))
+@command("account show", role=Role.VIEWER, render=account_card, reads=True, positional=("account",))
 async def show_account(ctx: Context, new: OneAccount) -> AccountShown:
     """One account, with the segments its reports have shown."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
@@ -204,14 +204,16 @@ async def _prepare_test(ctx: Context, new: OneAccount) -> Sample:
     return await ctx.ports.probe(row.platform, msgspec.structs.asdict(login) | {"name": f"account {row.id}"})
 
 
-@command("account test", role=Role.BUYER, says=account_card, reads=True, positional=("account",), prepare=_prepare_test)
+@command(
+    "account test", role=Role.BUYER, render=account_card, reads=True, positional=("account",), prepare=_prepare_test
+)
 async def test_account(ctx: Context, new: OneAccount) -> AccountShown:
     """Log in now and show what the last seven days look like."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
     return await _shown(ctx, row.id, sample=ctx.prepared)
 
 
-@command("account pause", role=Role.OWNER, says=account_card, positional=("account",))
+@command("account pause", role=Role.OWNER, render=account_card, positional=("account",))
 async def pause_account(ctx: Context, new: OneAccount) -> AccountShown:
     """Fetch nothing more from an account until it is resumed; its postbacks are still heard."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
@@ -219,7 +221,7 @@ async def pause_account(ctx: Context, new: OneAccount) -> AccountShown:
     return await _noted(ctx, row.id, before=accounts.shown(ctx.box, row))
 
 
-@command("account resume", role=Role.OWNER, says=account_card, positional=("account",))
+@command("account resume", role=Role.OWNER, render=account_card, positional=("account",))
 async def resume_account(ctx: Context, new: OneAccount) -> AccountShown:
     """Fetch from a paused account again, at once and then daily."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")

@@ -7,9 +7,9 @@ import msgspec
 from msgspec import Meta
 
 from bot.alerts.backtest import past
-from bot.alerts.context import Look
+from bot.alerts.context import AlertContext
 from bot.commands.digests import chosen_campaigns, room_asked
-from bot.core.arguments import Arguments, Unsaid, refers
+from bot.core.arguments import Arguments, MissingArgument, refers
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.listing import Listing, Page
@@ -28,7 +28,7 @@ from storage.tables import alerts as table
 RULE = Meta(description='"ftd < 50% of 7d avg", "clicks < 100 in 1h", "no clicks for 30m", "sync failed" …')
 
 
-class AlertWanted(Arguments):
+class AlertFilter(Arguments):
     rule: Annotated[str | None, RULE] = None
     kind: Annotated[str | None, Meta(description="a ready-made one: sync failed, no clicks for 30m, vanished …")] = None
     campaign: Annotated[list[str] | None, refers("campaign", "only these campaigns; all if absent")] = None
@@ -103,8 +103,8 @@ def muted_card(ctx: Context, found: Page[Alert]) -> Message:
     return Message(f"{ctx.actor.name} snoozed {', '.join(o.code for o in found.items)} until {until:%d %b %H:%M} UTC")
 
 
-@command("alert add", role=Role.BUYER, says=alert_card, positional=("rule",), sentence="rule")
-async def add_alert(ctx: Context, new: AlertWanted) -> Alert:
+@command("alert add", role=Role.BUYER, render=alert_card, positional=("rule",), sentence="rule")
+async def add_alert(ctx: Context, new: AlertFilter) -> Alert:
     """Arm an alert in this room, and say how often it would have fired in the last 30 days."""
     terms = _terms(ctx, new)
     channel = room_asked(ctx, new.channel)
@@ -113,13 +113,13 @@ async def add_alert(ctx: Context, new: AlertWanted) -> Alert:
         thread=channel.thread, terms=terms, campaigns=await chosen_campaigns(ctx, new.campaign, field="campaign"),
     ))  # fmt: skip
     one, watch = await alert_states.find(ctx.tx, ctx.team_id, str(made))
-    fired = await past(Look(ctx.tx, watch, ctx.now, ctx.deployment))
+    fired = await past(AlertContext(ctx.tx, watch, ctx.now, ctx.deployment))
     one = msgspec.structs.replace(one, would_have_fired=fired.times, would_have_fired_on=fired.days)
     ctx.notes |= {"entity": "alert", "entity_id": one.id, "after": one}
     return one
 
 
-@command("alert list", role=Role.VIEWER, says=alert_table, reads=True)
+@command("alert list", role=Role.VIEWER, render=alert_table, reads=True)
 async def list_alerts(ctx: Context, new: Listing) -> Page[Alert]:
     """The alerts armed, and how each stands."""
     rows, following = await page(
@@ -128,15 +128,15 @@ async def list_alerts(ctx: Context, new: Listing) -> Page[Alert]:
     return Page([alert_states.shown(row) for row in rows], following)
 
 
-@command("alert show", role=Role.VIEWER, says=alert_card, reads=True, positional=("alert",))
+@command("alert show", role=Role.VIEWER, render=alert_card, reads=True, positional=("alert",))
 async def show_alert(ctx: Context, new: OneAlert) -> Alert:
     """One alert, and how often it would have fired in the last 30 days."""
     one, watch = await alert_states.find(ctx.tx, ctx.team_id, new.alert)
-    fired = await past(Look(ctx.tx, watch, ctx.now, ctx.deployment))
+    fired = await past(AlertContext(ctx.tx, watch, ctx.now, ctx.deployment))
     return msgspec.structs.replace(one, would_have_fired=fired.times, would_have_fired_on=fired.days)
 
 
-@command("alert ack", role=Role.BUYER, says=acknowledged_card, positional=("alert",))
+@command("alert ack", role=Role.BUYER, render=acknowledged_card, positional=("alert",))
 async def acknowledge_alert(ctx: Context, new: OneAlert) -> Alert:
     """Somebody looks after it: it keeps still until it is over."""
     watch = await _mine(ctx, new.alert)
@@ -145,13 +145,13 @@ async def acknowledge_alert(ctx: Context, new: OneAlert) -> Alert:
     return await _kept(ctx, watch)
 
 
-@command("alert snooze", role=Role.BUYER, says=snoozed_card, positional=("alert", "for"))
+@command("alert snooze", role=Role.BUYER, render=snoozed_card, positional=("alert", "for"))
 async def snooze_alert(ctx: Context, new: Snooze) -> Alert:
     """Keep an alert still for a while; it is told again after, if it still holds."""
     return await _snooze(ctx, new.alert, ctx.now + timedelta(minutes=read_minutes(new.for_, "for")))
 
 
-@command("alert mute", role=Role.BUYER, says=muted_card, positional=("for",))
+@command("alert mute", role=Role.BUYER, render=muted_card, positional=("for",))
 async def mute_alerts(ctx: Context, new: Mute) -> Page[Alert]:
     """Snooze every alert for a while."""
     until = ctx.now + timedelta(minutes=read_minutes(new.for_, "for"))
@@ -159,7 +159,7 @@ async def mute_alerts(ctx: Context, new: Mute) -> Page[Alert]:
     return Page([await _snooze(ctx, str(row.id), until) for row in rows if _is_mine(ctx, row.campaigns)])
 
 
-@command("alert remove", role=Role.BUYER, says=removed_card, positional=("alert",))
+@command("alert remove", role=Role.BUYER, render=removed_card, positional=("alert",))
 async def remove_alert(ctx: Context, new: OneAlert) -> Alert:
     """Disarm an alert for good."""
     watch = await _mine(ctx, new.alert)
@@ -198,16 +198,16 @@ async def _kept(ctx: Context, watch: Watch) -> Alert:
     return one
 
 
-def _terms(ctx: Context, new: AlertWanted) -> Terms:
+def _terms(ctx: Context, new: AlertFilter) -> Terms:
     return Terms(
         rule=_rule(new), cooldown=read_minutes(new.cooldown, "cooldown"), quiet=_quiet(new.quiet),
         timezone=read_zone(new.timezone or ctx.deployment.timezone),
     )  # fmt: skip
 
 
-def _rule(new: AlertWanted) -> Rule:
+def _rule(new: AlertFilter) -> Rule:
     if bool(new.rule) == bool(new.kind):
-        raise (Refused if new.rule else Unsaid)(
+        raise (Refused if new.rule else MissingArgument)(
             'rule: name a rule, such as "ftd < 50% of 7d avg", or a kind, such as "sync failed"', field="rule"
         )
     try:

@@ -31,7 +31,7 @@ def _words(one: Recorded) -> str:
     return " ".join(f"{name}={value}" for name, value in one.arguments.items())[:120]
 
 
-@command("audit", role=Role.OWNER, says=audit_table, reads=True, aliases=("audit list",))
+@command("audit", role=Role.OWNER, render=audit_table, reads=True, aliases=("audit list",))
 async def list_audit(ctx: Context, new: AuditPage) -> Page[Recorded]:
     """Every change, latest first."""
     if not 1 <= new.limit <= MAX_PAGE:

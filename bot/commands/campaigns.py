@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import Row, select, update
 
-from bot.core.arguments import EMPTIES, NONE, Arguments, Unsaid, choices, refers
+from bot.core.arguments import EMPTIES, NONE, Arguments, MissingArgument, choices, refers
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.limits import own_source
@@ -118,7 +118,7 @@ def link_card(_ctx: Context, link: CampaignLink) -> Message:
     return Message(f"Tracking link of {link.campaign}", (Text(link.template, code=True),), private=True)
 
 
-@command("campaign create", role=Role.BUYER, says=campaign_card, positional=("name",), aliases=("campaign add",))
+@command("campaign create", role=Role.BUYER, render=campaign_card, positional=("name",), aliases=("campaign add",))
 async def create_campaign(ctx: Context, new: NewCampaign) -> Campaign:
     """Create a campaign and get its tracking link."""
     weights = await weighed(ctx, new.offers, new.weights)
@@ -137,7 +137,7 @@ async def create_campaign(ctx: Context, new: NewCampaign) -> Campaign:
     return found
 
 
-@command("campaign edit", role=Role.BUYER, says=campaign_card, positional=("campaign",))
+@command("campaign edit", role=Role.BUYER, render=campaign_card, positional=("campaign",))
 async def edit_campaign(ctx: Context, new: CampaignEdit) -> Campaign:
     """Change a campaign; what is not named stays."""
     row = await own_campaign(ctx, new.campaign)
@@ -167,11 +167,11 @@ async def edit_campaign(ctx: Context, new: CampaignEdit) -> Campaign:
     if values:
         await ctx.tx.execute(update(table).where(table.c.id == row.id).values(**values))
     elif chosen is None:
-        raise Unsaid("nothing to change: name a field, e.g. offers=…", field="campaign")
+        raise MissingArgument("nothing to change: name a field, e.g. offers=…", field="campaign")
     return await _noted(ctx, row.id, before=before)
 
 
-@command("campaign list", role=Role.VIEWER, says=campaign_table, reads=True)
+@command("campaign list", role=Role.VIEWER, render=campaign_table, reads=True)
 async def list_campaigns(ctx: Context, new: CampaignList) -> Page[Campaign]:
     """The team's campaigns."""
     query = select(table).where(table.c.team_id == ctx.team_id)
@@ -186,25 +186,25 @@ async def list_campaigns(ctx: Context, new: CampaignList) -> Page[Campaign]:
     return Page(shown, following)
 
 
-@command("campaign show", role=Role.VIEWER, says=campaign_card, reads=True, positional=("campaign",))
+@command("campaign show", role=Role.VIEWER, render=campaign_card, reads=True, positional=("campaign",))
 async def show_campaign(ctx: Context, new: OneCampaign) -> Campaign:
     """One campaign with its link, offers and rules."""
     return await _shown(ctx, await own_campaign(ctx, new.campaign))
 
 
-@command("campaign pause", role=Role.BUYER, says=campaign_card, positional=("campaign",))
+@command("campaign pause", role=Role.BUYER, render=campaign_card, positional=("campaign",))
 async def pause_campaign(ctx: Context, new: OneCampaign) -> Campaign:
     """Pause: its visitors go to the fallback URL or the site, and are still counted."""
     return await _set_status(ctx, new.campaign, "paused")
 
 
-@command("campaign resume", role=Role.BUYER, says=campaign_card, positional=("campaign",))
+@command("campaign resume", role=Role.BUYER, render=campaign_card, positional=("campaign",))
 async def resume_campaign(ctx: Context, new: OneCampaign) -> Campaign:
     """Run a paused campaign again."""
     return await _set_status(ctx, new.campaign, "active")
 
 
-@command("campaign link", role=Role.VIEWER, says=link_card, reads=True, positional=("campaign",))
+@command("campaign link", role=Role.VIEWER, render=link_card, reads=True, positional=("campaign",))
 async def link_campaign(ctx: Context, new: OneCampaign) -> CampaignLink:
     """The tracking link, bare and with the source's macros."""
     row = await own_campaign(ctx, new.campaign)

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from msgspec import Meta
 from sqlalchemy import select
 
-from bot.core.arguments import Arguments, Unsaid, choices, refers
+from bot.core.arguments import Arguments, MissingArgument, choices, refers
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.listing import Listing, Page
@@ -77,7 +77,7 @@ def casino_table(_ctx: Context, found: Page[Casino]) -> Message:
     return Message("Casinos", (Table(("Casino", "Status", "Bonus", "Licence"), rows), *more), private=True)
 
 
-@command("casino list", role=Role.VIEWER, says=casino_table, reads=True)
+@command("casino list", role=Role.VIEWER, render=casino_table, reads=True)
 async def list_casinos(ctx: Context, new: CasinoList) -> Page[Casino]:
     """The team's casino entries."""
     query = select(table).where(table.c.team_id == ctx.team_id)
@@ -87,22 +87,22 @@ async def list_casinos(ctx: Context, new: CasinoList) -> Page[Casino]:
     return Page([casinos.entry(row) for row in rows], following)
 
 
-@command("casino show", role=Role.VIEWER, says=casino_card, reads=True, positional=("casino",))
+@command("casino show", role=Role.VIEWER, render=casino_card, reads=True, positional=("casino",))
 async def show_casino(ctx: Context, new: OneCasino) -> Casino:
     """What players are told about a brand."""
     return casinos.entry(await casinos.find(ctx.tx, ctx.team_id, new.casino))
 
 
-@command("casino edit", role=Role.BUYER, says=casino_card, positional=("casino",))
+@command("casino edit", role=Role.BUYER, render=casino_card, positional=("casino",))
 async def edit_casino(ctx: Context, new: CasinoEdit) -> Casino:
     """Change a casino entry; what is not named stays. Pages that show it change within a second."""
     values = await _values(ctx, new)
     if not values:
-        raise Unsaid("nothing to change: name a field, e.g. bonus=…", field="casino")
+        raise MissingArgument("nothing to change: name a field, e.g. bonus=…", field="casino")
     return await _changed(ctx, new, values)
 
 
-@command("casino review", role=Role.BUYER, says=casino_card, positional=("casino",))
+@command("casino review", role=Role.BUYER, render=casino_card, positional=("casino",))
 async def review_casino(ctx: Context, new: CasinoReview) -> Casino:
     """Say that somebody has checked the entry; sites may show it from then on. Corrections can come along."""
     return await _changed(ctx, new, {**await _values(ctx, new), "status": casinos.REVIEWED})

@@ -78,7 +78,7 @@ def click_card(_ctx: Context, found: Shown) -> Message:
     return Message(f"Click {found.click_id}", (Fields(fields), *table), private=True)
 
 
-@command("click show", role=Role.VIEWER, says=click_card, reads=True, positional=("click_id",))
+@command("click show", role=Role.VIEWER, render=click_card, reads=True, positional=("click_id",))
 async def show_click(ctx: Context, new: OneClick) -> Shown:
     """Show a click: every stored field, and its conversions."""
     click_id = await _decoded(ctx, new.click_id)

@@ -30,14 +30,14 @@ async def _confirmed(ctx: Context, new: Code) -> Answer:
 
 @command(
     "confirm", role=Role.VIEWER, positional=("code",), reads=True, changes=True, prepare=_confirmed,
-    says=lambda ctx, _: ctx.prepared.message,
+    render=lambda ctx, _: ctx.prepared.message,
 )  # fmt: skip
 async def confirm(ctx: Context, new: Code) -> Any:
     """Go ahead with what was asked; good for ten minutes and for the person who was asked."""
     return ctx.prepared.result
 
 
-@command("cancel", role=Role.VIEWER, positional=("code",), says=lambda _, one: Message(f"Cancelled: {one.command}"))
+@command("cancel", role=Role.VIEWER, positional=("code",), render=lambda _, one: Message(f"Cancelled: {one.command}"))
 async def cancel(ctx: Context, new: Code) -> Cancelled:
     """Drop what was asked."""
     return Cancelled((await confirmations.take(ctx.tx, ctx.now, new.code, ctx.actor.name)).command)

@@ -25,15 +25,15 @@ from bot.forms.conversion_forms import (
     imported_card,
 )
 from bot.forms.imports import micro, rows_of, where
-from bot.forms.postback_context import desk
+from bot.forms.postback_context import processor
 from storage.catalogue import names
 from storage.catalogue.entities import codes, page
 from storage.clicks import queries
 from storage.ledger.errors import CasinoFluxError, Missing, Refused
 from storage.ledger.facts import Event, Outcome, Role, Status
 from storage.postbacks import manual_conversions
-from storage.postbacks.conversions import Desk
-from storage.postbacks.manual_conversions import ByHand
+from storage.postbacks.conversions import ConversionProcessor
+from storage.postbacks.manual_conversions import ManualConversion
 from storage.postbacks.matching import outgoing_offers
 from storage.postbacks.postback_accounts import PostbackAccount
 from storage.tables import accounts, campaign_offers, campaigns, conversions, offers
@@ -42,22 +42,22 @@ _IMPORTED = ("click_id", "campaign", "day", "event", "amount", "currency", "txn_
              "offer")  # fmt: skip
 
 
-@command("conversion add", role=Role.BUYER, says=conversion_card)
+@command("conversion add", role=Role.BUYER, render=conversion_card)
 async def add_conversion(ctx: Context, new: NewConversion) -> Conversion:
     """Record a conversion that no postback told of; it is marked as made by hand."""
-    placing = await desk(ctx)
+    placing = await processor(ctx)
     number, outcome = await _add(ctx, placing, new)
     if outcome not in {Outcome.ACCEPTED, Outcome.UPDATED}:
         raise Refused("click_id: this conversion is recorded already", field="txn_id" if new.txn_id else "click_id")
     return await _noted(ctx, placing, number, outcome=outcome.value)
 
 
-@command("conversion edit", role=Role.BUYER, says=conversion_card, positional=("conversion",))
+@command("conversion edit", role=Role.BUYER, render=conversion_card, positional=("conversion",))
 async def edit_conversion(ctx: Context, new: ConversionEdit) -> Conversion:
     """Put a conversion's status or amount right; what the platform sends later does not undo it."""
     if new.status is None and new.amount is None:
         raise Refused("status: nothing to change: give status= or amount=", field="status")
-    placing = await desk(ctx)
+    placing = await processor(ctx)
     row = await manual_conversions.find(ctx.tx, ctx.team_id, new.conversion)
     await _own(ctx, row)
     before = await _shown(ctx, placing, row)
@@ -68,10 +68,10 @@ async def edit_conversion(ctx: Context, new: ConversionEdit) -> Conversion:
     return await _noted(ctx, placing, row.id, before=before)
 
 
-@command("conversion import", role=Role.BUYER, says=imported_card)
+@command("conversion import", role=Role.BUYER, render=imported_card)
 async def import_conversions(ctx: Context, new: Import) -> Imported:
     """Record many conversions at once, all or none; those known already are named and left alone."""
-    placing = await desk(ctx)
+    placing = await processor(ctx)
     added, known = 0, []
     for number, given in enumerate(rows_of(new, _IMPORTED), 1):
         try:
@@ -85,7 +85,7 @@ async def import_conversions(ctx: Context, new: Import) -> Imported:
     return Imported(added=added, known=known)
 
 
-@command("conversion list", role=Role.VIEWER, says=conversion_table, reads=True)
+@command("conversion list", role=Role.VIEWER, render=conversion_table, reads=True)
 async def list_conversions(ctx: Context, new: ConversionList) -> Page[Conversion]:
     """Conversions as they stand, those made by hand marked."""
     query = select(conversions).where(conversions.c.team_id == ctx.team_id)
@@ -99,14 +99,14 @@ async def list_conversions(ctx: Context, new: ConversionList) -> Page[Conversion
     if new.day:
         query = query.where(conversions.c.day == new.day)
     rows, following = await page(ctx.tx, query, conversions.c.id, limit=new.limit, after=new.after)
-    placing = await desk(ctx)
+    placing = await processor(ctx)
     return Page([await _shown(ctx, placing, row) for row in rows], following)
 
 
-async def _add(ctx: Context, placing: Desk, new: NewConversion) -> tuple[int, Outcome]:
+async def _add(ctx: Context, placing: ConversionProcessor, new: NewConversion) -> tuple[int, Outcome]:
     if new.event not in EVENTS:
         raise Refused(f"event: one of {', '.join(EVENTS)}", field="event")
-    said = ByHand(
+    said = ManualConversion(
         event=Event(new.event), occurred_at=_moment(ctx, new.day), status=_status(new.status),
         amount=None if new.amount is None else micro(new.amount), txn_id=new.txn_id, player_id=new.player_id,
         currency=_currency(new.currency),
@@ -129,7 +129,9 @@ async def _add(ctx: Context, placing: Desk, new: NewConversion) -> tuple[int, Ou
     return number, Outcome.ACCEPTED
 
 
-async def _to_click(ctx: Context, placing: Desk, new: NewConversion, said: ByHand) -> tuple[int, Outcome]:
+async def _to_click(
+    ctx: Context, placing: ConversionProcessor, new: NewConversion, said: ManualConversion
+) -> tuple[int, Outcome]:
     word = (new.click_id or "").strip()
     number = placing.codec.decode(word)
     link = await queries.link(ctx.tx, number) if number is not None else None
@@ -143,7 +145,9 @@ async def _to_click(ctx: Context, placing: Desk, new: NewConversion, said: ByHan
     return done.conversion_id or 0, done.outcome
 
 
-async def _account(ctx: Context, placing: Desk, new: NewConversion, click_id: int, offer_id: int) -> PostbackAccount:
+async def _account(
+    ctx: Context, placing: ConversionProcessor, new: NewConversion, click_id: int, offer_id: int
+) -> PostbackAccount:
     if new.account:
         row = await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")
         return placing.book.by_id[row.id]
@@ -211,7 +215,7 @@ async def _own(ctx: Context, row: Row[Any]) -> None:
         await own_campaign(ctx, str(row.campaign_id))
 
 
-async def _shown(ctx: Context, placing: Desk, row: Row[Any], outcome: str | None = None) -> Conversion:
+async def _shown(ctx: Context, placing: ConversionProcessor, row: Row[Any], outcome: str | None = None) -> Conversion:
     campaign_codes = await codes(ctx.tx, campaigns, ctx.team_id)
     offer_codes = await codes(ctx.tx, offers, ctx.team_id)
     account = placing.book.by_id.get(row.account_id or 0)
@@ -226,7 +230,12 @@ async def _shown(ctx: Context, placing: Desk, row: Row[Any], outcome: str | None
 
 
 async def _noted(
-    ctx: Context, placing: Desk, number: int, *, before: Conversion | None = None, outcome: str | None = None
+    ctx: Context,
+    placing: ConversionProcessor,
+    number: int,
+    *,
+    before: Conversion | None = None,
+    outcome: str | None = None,
 ) -> Conversion:
     after = await _shown(ctx, placing, await manual_conversions.find(ctx.tx, ctx.team_id, number), outcome)
     ctx.notes |= {"entity": "conversion", "entity_id": number, "before": before, "after": after}

@@ -12,7 +12,7 @@ from bot.core.context import Context
 from bot.core.listing import Listing, Page
 from bot.core.message import Button, Buttons, Fields, Message, Table
 from bot.digests import loading
-from bot.digests.facts import Wanted
+from bot.digests.facts import DigestRequest
 from bot.render.terminal import render
 from storage.catalogue import names
 from storage.catalogue.entities import page
@@ -87,7 +87,7 @@ def preview_message(_ctx: Context, preview: Preview) -> Message:
     return msgspec.structs.replace(preview.message, private=True)
 
 
-@command("digest subscribe", role=Role.BUYER, says=subscription_card)
+@command("digest subscribe", role=Role.BUYER, render=subscription_card)
 async def subscribe(ctx: Context, new: NewDigest) -> Subscription:
     """Send this room the digest: every day, week or month at a time of day."""
     schedule = Schedule(
@@ -105,7 +105,7 @@ async def subscribe(ctx: Context, new: NewDigest) -> Subscription:
     return one
 
 
-@command("digest list", role=Role.VIEWER, says=subscription_table, reads=True)
+@command("digest list", role=Role.VIEWER, render=subscription_table, reads=True)
 async def list_digests(ctx: Context, new: Listing) -> Page[Subscription]:
     """The rooms that get a digest, and when."""
     query = subscriptions.of_team(ctx.team_id)
@@ -113,7 +113,7 @@ async def list_digests(ctx: Context, new: Listing) -> Page[Subscription]:
     return Page([subscriptions.shown(row) for row in rows], following)
 
 
-@command("digest preview", role=Role.VIEWER, says=preview_message, reads=True, positional=("digest",))
+@command("digest preview", role=Role.VIEWER, render=preview_message, reads=True, positional=("digest",))
 async def preview(ctx: Context, new: DigestPreview) -> Preview:
     """The digest as it would be sent now."""
     one = await _named_or_here(ctx, new.digest)
@@ -122,7 +122,7 @@ async def preview(ctx: Context, new: DigestPreview) -> Preview:
     chosen = await chosen_campaigns(ctx, wanted_campaigns)
     schedule = Schedule(every=every, at=read_time("00:00"), timezone="UTC")
     first, last = covers(schedule, ctx.now, ctx.deployment.zone)
-    wanted = Wanted(
+    wanted = DigestRequest(
         team_id=ctx.team_id, first=first, last=last, every=every, campaigns=chosen,
         told_until=one.told_until if one else ctx.now - timedelta(days=1), now=ctx.now, deployment=ctx.deployment,
     )  # fmt: skip
@@ -130,7 +130,7 @@ async def preview(ctx: Context, new: DigestPreview) -> Preview:
     return Preview(from_=first, to=last, title=message.title, text=render(message), message=message)
 
 
-@command("digest unsubscribe", role=Role.BUYER, says=removed_card, positional=("digest",))
+@command("digest unsubscribe", role=Role.BUYER, render=removed_card, positional=("digest",))
 async def unsubscribe(ctx: Context, new: OneDigest) -> Subscription:
     """Stop a room's digest."""
     one = await _named_or_here(ctx, new.digest, only=True)

@@ -82,7 +82,7 @@ def domain_table(_ctx: Context, found: Page[Domain]) -> Message:
     return Message("Domains", (Table(("Domain", "Site", "Provider", "Status"), rows), *more), private=True)
 
 
-@command("domain add", role=Role.BUYER, says=domain_card, positional=("name", "site"))
+@command("domain add", role=Role.BUYER, render=domain_card, positional=("name", "site"))
 async def add_domain(ctx: Context, new: NewDomain) -> Domain:
     """Use a domain of one's own; its DNS records are set, or shown to be set by hand."""
     name = domains.read_name(new.name)
@@ -96,7 +96,7 @@ async def add_domain(ctx: Context, new: NewDomain) -> Domain:
     )
 
 
-@command("domain attach", role=Role.BUYER, says=domain_card, positional=("domain", "site"))
+@command("domain attach", role=Role.BUYER, render=domain_card, positional=("domain", "site"))
 async def attach_domain(ctx: Context, new: Attach) -> Domain:
     """Lead a domain to a site."""
     row = await _domain(ctx, new.domain)
@@ -108,7 +108,7 @@ async def attach_domain(ctx: Context, new: Attach) -> Domain:
     return await _changed(ctx, row, {"site_id": site.id, "state": state})
 
 
-@command("domain move", role=Role.BUYER, says=domain_card, positional=("domain", "to"))
+@command("domain move", role=Role.BUYER, render=domain_card, positional=("domain", "to"))
 async def move_domain(ctx: Context, new: Move) -> Domain:
     """Put a spare domain in a blocked one's place; old links lead on to it, campaigns follow by themselves."""
     old, spare = await _domain(ctx, new.domain), await _domain(ctx, new.to, field="to")
@@ -120,7 +120,7 @@ async def move_domain(ctx: Context, new: Move) -> Domain:
     return await _changed(ctx, spare, {"site_id": old.site_id})
 
 
-@command("domain list", role=Role.VIEWER, says=domain_table, reads=True)
+@command("domain list", role=Role.VIEWER, render=domain_table, reads=True)
 async def list_domains(ctx: Context, new: DomainList) -> Page[Domain]:
     """The team's domains and how far they have come."""
     query = select(table).where(table.c.team_id == ctx.team_id)
@@ -133,13 +133,13 @@ async def list_domains(ctx: Context, new: DomainList) -> Page[Domain]:
     return Page(await domains.shown(ctx.tx, ctx.team_id, rows), following)
 
 
-@command("domain show", role=Role.VIEWER, says=domain_card, reads=True, positional=("domain",))
+@command("domain show", role=Role.VIEWER, render=domain_card, reads=True, positional=("domain",))
 async def show_domain(ctx: Context, new: OneDomain) -> Domain:
     """Every step of a domain, what it waits for, and the records it needs."""
     return (await domains.shown(ctx.tx, ctx.team_id, [await _domain(ctx, new.domain)]))[0]
 
 
-@command("domain verify", role=Role.BUYER, says=domain_card, positional=("domain",))
+@command("domain verify", role=Role.BUYER, render=domain_card, positional=("domain",))
 async def verify_domain(ctx: Context, new: OneDomain) -> Domain:
     """Look at its DNS and certificate again, at once."""
     row = await _domain(ctx, new.domain)
@@ -153,7 +153,7 @@ async def _loss(ctx: Context, new: OneDomain) -> str | None:
     return f"{row.name} will no longer lead anywhere here. The registration itself stays as it is."
 
 
-@command("domain remove", role=Role.OWNER, says=domain_card, positional=("domain",), confirm=_loss)
+@command("domain remove", role=Role.OWNER, render=domain_card, positional=("domain",), confirm=_loss)
 async def remove_domain(ctx: Context, new: OneDomain) -> Domain:
     """Forget a domain; what is registered stays registered."""
     row = await _domain(ctx, new.domain)

@@ -20,7 +20,7 @@ from storage.tables import campaigns, offers
 DAYS = 14  # how far back provisional days are looked for
 
 
-class ForecastWanted(Arguments):
+class ForecastQuery(Arguments):
     from_: Annotated[date | None, Meta(description="first day (two weeks ago, if absent)")] = None
     offer: Annotated[list[str], refers("offer", "only these offers")] = []
     campaign: Annotated[list[str], refers("campaign", "only these campaigns")] = []
@@ -59,8 +59,8 @@ def _record(made: Forecast) -> str:
     )
 
 
-@command("forecast", role=Role.VIEWER, says=forecast_message, reads=True, positional=("from",))
-async def show_forecast(ctx: Context, new: ForecastWanted) -> Forecast:
+@command("forecast", role=Role.VIEWER, render=forecast_message, reads=True, positional=("from",))
+async def show_forecast(ctx: Context, new: ForecastQuery) -> Forecast:
     """Commission that pending days may bring, with an 80 % interval and its past accuracy."""
     chosen = tuple([(await names.find(ctx.tx, offers, ctx.team_id, word, field="offer")).code for word in new.offer])
     mine = tuple([

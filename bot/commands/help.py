@@ -64,7 +64,7 @@ def each_summary(noun: str) -> str:
     return COMMANDS[noun].summary.rstrip(".").lower() if noun in COMMANDS else ""
 
 
-@command("help", role=Role.VIEWER, says=help_text, reads=True, positional=("command", "verb"))
+@command("help", role=Role.VIEWER, render=help_text, reads=True, positional=("command", "verb"))
 async def show_help(ctx: Context, new: About) -> Help:
     """List the commands, or explain one."""
     typed = " ".join(word for word in (new.command, new.verb) if word).lower()
@@ -80,7 +80,8 @@ async def show_help(ctx: Context, new: About) -> Help:
 def describe(one: Command) -> CommandHelp:
     """What help and the command reference say of a command."""
     fields = [
-        FieldHelp(field.encode_name, field.required, _description(field)) for field in msgspec.structs.fields(one.takes)
+        FieldHelp(field.encode_name, field.required, _description(field))
+        for field in msgspec.structs.fields(one.parameters)
     ]
     return CommandHelp(one.name, one.summary, one.usage(), one.role.value, fields)
 

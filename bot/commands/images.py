@@ -56,7 +56,7 @@ async def _made(new: CasinoLogo | SiteImage, words: str, *, longest: int) -> Ima
     return await uploaded_image.made_anew(new.image, longest=longest)
 
 
-@command("casino logo", role=Role.BUYER, says=casino_card, positional=("casino",), prepare=_logo)
+@command("casino logo", role=Role.BUYER, render=casino_card, positional=("casino",), prepare=_logo)
 async def set_logo(ctx: Context, new: CasinoLogo) -> Casino:
     """Give a casino the logo that comes with the message; pages that show it change within a second."""
     row = await casinos.find(ctx.tx, ctx.team_id, new.casino)
@@ -68,7 +68,7 @@ async def set_logo(ctx: Context, new: CasinoLogo) -> Casino:
     return after
 
 
-@command("site image", role=Role.BUYER, says=site_card, positional=("site",), prepare=_hero)
+@command("site image", role=Role.BUYER, render=site_card, positional=("site",), prepare=_hero)
 async def set_image(ctx: Context, new: SiteImage) -> Site:
     """Put the picture that comes with the message below a site's headline."""
     row = await names.find(ctx.tx, site_table, ctx.team_id, new.site, field="site")

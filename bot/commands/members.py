@@ -122,7 +122,7 @@ def _article(role: Role) -> str:
     return f"an {role.value}" if role is Role.OWNER else f"a {role.value}"
 
 
-@command("member invite", role=Role.OWNER, says=invited_card, positional=("role",))
+@command("member invite", role=Role.OWNER, render=invited_card, positional=("role",))
 async def invite_member(ctx: Context, new: Invitation) -> Invited:
     """Invite a person by a code that works once, for 24 hours."""
     limited = await _campaigns(ctx, new.role, new.campaigns)
@@ -137,7 +137,7 @@ async def _deep_link(ctx: Context, code: str) -> str | None:
     return f"https://t.me/{name}?start={code}" if name else None
 
 
-@command("member link", role=Role.VIEWER, says=linked_card)
+@command("member link", role=Role.VIEWER, render=linked_card)
 async def link_member(ctx: Context, _new: Linking) -> Linked:
     """Be the same member on Slack and Telegram: a code to say on the other chat."""
     if ctx.actor.member_id is None:
@@ -155,7 +155,7 @@ async def _campaigns(ctx: Context, role: Role, given: list[str] | None) -> list[
     return [one.code for one in found] or None
 
 
-@command("member list", role=Role.VIEWER, says=member_table, reads=True)
+@command("member list", role=Role.VIEWER, render=member_table, reads=True)
 async def list_members(ctx: Context, new: Listing) -> Page[Member]:
     """Who is in the team, and what they may do."""
     query = select(table).where(table.c.team_id == ctx.team_id, table.c.removed_at.is_(None))
@@ -163,7 +163,7 @@ async def list_members(ctx: Context, new: Listing) -> Page[Member]:
     return Page([members.shown(row) for row in rows], following)
 
 
-@command("member role", role=Role.OWNER, says=member_card, positional=("member", "role"))
+@command("member role", role=Role.OWNER, render=member_card, positional=("member", "role"))
 async def set_role(ctx: Context, new: NewRole) -> Member:
     """Change what a member may do."""
     before = await members.find(ctx.tx, ctx.team_id, new.member)
@@ -173,7 +173,7 @@ async def set_role(ctx: Context, new: NewRole) -> Member:
     return after
 
 
-@command("member remove", role=Role.OWNER, says=removed_card, positional=("member",))
+@command("member remove", role=Role.OWNER, render=removed_card, positional=("member",))
 async def remove_member(ctx: Context, new: OneMember) -> Member:
     """Take a member's access away, at once and on every chat."""
     before = await members.find(ctx.tx, ctx.team_id, new.member)
@@ -182,7 +182,7 @@ async def remove_member(ctx: Context, new: OneMember) -> Member:
     return after
 
 
-@command("join", role=Role.VIEWER, says=joined_card, positional=("code",), aliases=("start",))
+@command("join", role=Role.VIEWER, render=joined_card, positional=("code",), aliases=("start",))
 async def join(ctx: Context, new: Joining) -> Joined:
     """Become a member by an invitation's code, or bind this chat to your team."""
     if ctx.room is None or ctx.room.face not in {"slack", "telegram"}:

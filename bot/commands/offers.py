@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import Row, select, update
 
-from bot.core.arguments import EMPTIES, NONE, Arguments, Unsaid, choices, refers
+from bot.core.arguments import EMPTIES, NONE, Arguments, MissingArgument, choices, refers
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.listing import Listing, Page
@@ -104,7 +104,7 @@ def links_card(_ctx: Context, links: OfferLinks) -> Message:
     return Message(f"Links of {links.offer}", (Fields(fields),), private=True)
 
 
-@command("offer add", role=Role.BUYER, says=offer_card, positional=("casino",))
+@command("offer add", role=Role.BUYER, render=offer_card, positional=("casino",))
 async def add_offer(ctx: Context, new: NewOffer) -> Offer:
     """Record a deal; its casino entry is created with the first one."""
     account = await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")
@@ -121,7 +121,7 @@ async def add_offer(ctx: Context, new: NewOffer) -> Offer:
     return await _noted(ctx, offer_id, warnings=warnings)
 
 
-@command("offer edit", role=Role.BUYER, says=offer_card, positional=("offer",))
+@command("offer edit", role=Role.BUYER, render=offer_card, positional=("offer",))
 async def edit_offer(ctx: Context, new: OfferEdit) -> Offer:
     """Change an offer; what is not named stays."""
     offer = await _offer(ctx, new.offer)
@@ -148,14 +148,14 @@ async def edit_offer(ctx: Context, new: OfferEdit) -> Offer:
     if new.alternative:
         values["alternative_id"] = await _alternative(ctx, new.alternative, but=offer)
     if not values:
-        raise Unsaid("nothing to change: name a field, e.g. tag=…", field="offer")
+        raise MissingArgument("nothing to change: name a field, e.g. tag=…", field="offer")
     await offers.change(ctx.tx, offer, values)
     if values.keys() & {"cap", "account_id"}:
         await caps.recount(ctx.tx, offer.id, ctx.now, ctx.deployment.zone)
     return await _noted(ctx, offer.id, before=(await offers.shown(ctx.tx, ctx.team_id, [offer]))[0], warnings=warnings)
 
 
-@command("offer list", role=Role.VIEWER, says=offer_table, reads=True)
+@command("offer list", role=Role.VIEWER, render=offer_table, reads=True)
 async def list_offers(ctx: Context, new: OfferList) -> Page[Offer]:
     """The team's offers."""
     query = select(table).where(table.c.team_id == ctx.team_id)
@@ -170,25 +170,25 @@ async def list_offers(ctx: Context, new: OfferList) -> Page[Offer]:
     return Page(await offers.shown(ctx.tx, ctx.team_id, list(rows)), following)
 
 
-@command("offer show", role=Role.VIEWER, says=offer_card, reads=True, positional=("offer",))
+@command("offer show", role=Role.VIEWER, render=offer_card, reads=True, positional=("offer",))
 async def show_offer(ctx: Context, new: OneOffer) -> Offer:
     """One offer, with what is risky about it."""
     return (await offers.shown(ctx.tx, ctx.team_id, [await _offer(ctx, new.offer)]))[0]
 
 
-@command("offer pause", role=Role.BUYER, says=offer_card, positional=("offer",))
+@command("offer pause", role=Role.BUYER, render=offer_card, positional=("offer",))
 async def pause_offer(ctx: Context, new: OneOffer) -> Offer:
     """Send no more visitors to an offer; they go on to the next one."""
     return await _set_status(ctx, new.offer, "paused")
 
 
-@command("offer resume", role=Role.BUYER, says=offer_card, positional=("offer",))
+@command("offer resume", role=Role.BUYER, render=offer_card, positional=("offer",))
 async def resume_offer(ctx: Context, new: OneOffer) -> Offer:
     """Send visitors to a paused offer again."""
     return await _set_status(ctx, new.offer, "active")
 
 
-@command("offer link", role=Role.VIEWER, says=links_card, reads=True, positional=("offer",))
+@command("offer link", role=Role.VIEWER, render=links_card, reads=True, positional=("offer",))
 async def link_offer(ctx: Context, new: OneOffer) -> OfferLinks:
     """The offer's links: the platform's own, and those from our sites."""
     offer = await _offer(ctx, new.offer)

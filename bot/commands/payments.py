@@ -51,7 +51,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     currency: str
 
 
-class PaymentsWanted(Arguments):
+class PaymentsQuery(Arguments):
     account: Annotated[str | None, refers("account", "only this account")] = None
 
 
@@ -120,7 +120,7 @@ def _whole_team(ctx: Context) -> None:
         raise Forbidden("what platforms owe is the whole team's: your role is limited to campaigns")
 
 
-@command("payment add", role=Role.BUYER, says=payment_card, positional=("account", "amount"))
+@command("payment add", role=Role.BUYER, render=payment_card, positional=("account", "amount"))
 async def add_payment(ctx: Context, new: NewPayment) -> Payment:
     """Record what a platform has paid."""
     _whole_team(ctx)
@@ -134,7 +134,7 @@ async def add_payment(ctx: Context, new: NewPayment) -> Payment:
     return Payment(id=made, account=account.code, day=day, amount=amount, currency=currency)
 
 
-@command("payment list", role=Role.VIEWER, says=payment_table, reads=True, positional=("account",))
+@command("payment list", role=Role.VIEWER, render=payment_table, reads=True, positional=("account",))
 async def list_payments(ctx: Context, new: PaymentsPage) -> Page[Payment]:
     """Payments received."""
     _whole_team(ctx)
@@ -149,7 +149,7 @@ async def list_payments(ctx: Context, new: PaymentsPage) -> Page[Payment]:
     return Page(items, following)
 
 
-@command("payment rule", role=Role.BUYER, says=terms_card, positional=("account", "rule"))
+@command("payment rule", role=Role.BUYER, render=terms_card, positional=("account", "rule"))
 async def set_terms(ctx: Context, new: NewTerms) -> TermsSet:
     """Say what a deal does with negative balances."""
     _whole_team(ctx)
@@ -160,8 +160,8 @@ async def set_terms(ctx: Context, new: NewTerms) -> TermsSet:
     return TermsSet(account=account.code, rule=terms.rule, threshold=terms.threshold)
 
 
-@command("payment owed", role=Role.VIEWER, says=owed_message, reads=True, positional=("account",))
-async def show_owed(ctx: Context, new: PaymentsWanted) -> OwedList:
+@command("payment owed", role=Role.VIEWER, render=owed_message, reads=True, positional=("account",))
+async def show_owed(ctx: Context, new: PaymentsQuery) -> OwedList:
     """Commission by account and month, what bad months carry on, and what has been paid of it."""
     _whole_team(ctx)
     if new.account is not None:

@@ -9,14 +9,14 @@ from bot.core.arguments import Arguments, choices, refers
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.message import Fields, Message, Notice
-from bot.forms.postback_context import desk
+from bot.forms.postback_context import processor
 from storage.catalogue import names
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Event, Outcome, Role
 from storage.postbacks import mappings
 from storage.postbacks.mappings import PostbackMapping
 from storage.postbacks.replay import replay
-from storage.postbacks.requests import Wanted
+from storage.postbacks.requests import RequestFilter
 from storage.tables import accounts
 
 Account = Annotated[str, refers("account", "which platform account")]
@@ -59,7 +59,7 @@ def mapping_card(_ctx: Context, found: Mapped) -> Message:
     return Message(f"Postback mapping of {found.account}", (Fields(tuple(fields)), *notes))
 
 
-@command("postback map", role=Role.BUYER, says=mapping_card, positional=("account", "event", "as"))
+@command("postback map", role=Role.BUYER, render=mapping_card, positional=("account", "event", "as"))
 async def map_postbacks(ctx: Context, new: NewMapping) -> Mapped:
     """Say what a platform's words mean; requests that waited for it are read again at once."""
     row = await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")
@@ -68,13 +68,13 @@ async def map_postbacks(ctx: Context, new: NewMapping) -> Mapped:
     if not values:
         return Mapped(account=row.code, **msgspec.structs.asdict(before))
     await mappings.change(ctx.tx, row, values)
-    fresh = await desk(ctx)
+    fresh = await processor(ctx)
     account = fresh.book.by_id[row.id]
     if account.fault:
         raise Refused(account.fault, field="allow" if new.allow else "events")
     found: dict[str, int] = {}
     for outcome in (Outcome.UNMAPPED, Outcome.UNMATCHED, Outcome.REJECTED):
-        waiting = Wanted(outcome=outcome.value, account_id=row.id)
+        waiting = RequestFilter(outcome=outcome.value, account_id=row.id)
         for came, n in (await replay(ctx.tx, ctx.team_id, waiting, fresh)).items():
             if came not in {outcome.value, "unchanged"}:
                 found[came] = found.get(came, 0) + n

@@ -11,7 +11,7 @@ from bot.core.command import command
 from bot.core.context import Context
 from bot.core.listing import Listing, Page
 from bot.core.message import Button, Buttons, Fields, Message, Table, Text
-from bot.forms.postback_context import desk
+from bot.forms.postback_context import processor
 from storage.catalogue import names
 from storage.catalogue.entities import cursor
 from storage.clicks import queries
@@ -20,7 +20,7 @@ from storage.ledger.facts import Outcome, Role
 from storage.ledger.postbacks.template import template_url
 from storage.postbacks import requests as inbox
 from storage.postbacks.replay import replay
-from storage.postbacks.requests import Logged, Wanted
+from storage.postbacks.requests import Logged, RequestFilter
 from storage.tables import accounts
 
 OUTCOMES = tuple(outcome.value for outcome in Outcome)
@@ -90,7 +90,7 @@ def replay_card(_ctx: Context, done: Replayed) -> Message:
     return Message(f"{done.replayed:,} postbacks looked at again", (Fields(told),) if told else ())
 
 
-@command("postback url", role=Role.BUYER, says=url_card, reads=True, positional=("account",))
+@command("postback url", role=Role.BUYER, render=url_card, reads=True, positional=("account",))
 async def postback_url(ctx: Context, new: ForAccount) -> PostbackUrl:
     """The address an affiliate platform is to call, one per account."""
     row = await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")
@@ -104,7 +104,7 @@ async def postback_url(ctx: Context, new: ForAccount) -> PostbackUrl:
     )
 
 
-@command("postback log", role=Role.VIEWER, says=log_table, reads=True)
+@command("postback log", role=Role.VIEWER, render=log_table, reads=True)
 async def postback_log(ctx: Context, new: LogQuery) -> Page[Logged]:
     """Every postback that came, with what became of it and why."""
     wanted = await _wanted(ctx, new)
@@ -117,27 +117,27 @@ async def postback_log(ctx: Context, new: LogQuery) -> Page[Logged]:
     return Page(items, str(items[-1].id) if more else None)
 
 
-@command("postback replay", role=Role.BUYER, says=replay_card, positional=("id",))
+@command("postback replay", role=Role.BUYER, render=replay_card, positional=("id",))
 async def replay_postbacks(ctx: Context, new: ReplayQuery) -> Replayed:
     """Read stored postbacks again, one by its number or all that fit; nothing is counted twice."""
     wanted = await _wanted(ctx, new)
-    if new.id is None and wanted == Wanted(campaigns=wanted.campaigns):
+    if new.id is None and wanted == RequestFilter(campaigns=wanted.campaigns):
         wanted = msgspec.structs.replace(wanted, outcome=Outcome.UNMATCHED.value)
-    outcomes = await replay(ctx.tx, ctx.team_id, wanted, await desk(ctx))
+    outcomes = await replay(ctx.tx, ctx.team_id, wanted, await processor(ctx))
     total = sum(outcomes.values())
     if new.id is not None and not total:
         raise Refused(f"id: no postback {new.id}: 'postback log' lists them", field="id")
     return Replayed(replayed=total, outcomes=dict(outcomes))
 
 
-async def _wanted(ctx: Context, new: Any) -> Wanted:
+async def _wanted(ctx: Context, new: Any) -> RequestFilter:
     account: Row[Any] | None = None
     if new.account:
         account = await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")
     if new.outcome is not None and new.outcome not in OUTCOMES:
         raise Refused(f"outcome: one of {', '.join(OUTCOMES)}", field="outcome")
     one = getattr(new, "id", None)
-    return Wanted(
+    return RequestFilter(
         outcome=new.outcome,
         account_id=account.id if account else None,
         click=new.click_id,

@@ -48,7 +48,7 @@ def sent_table(_ctx: Context, found: Page[Sent]) -> Message:
     )  # fmt: skip
 
 
-@command("postback sent", role=Role.VIEWER, says=sent_table, reads=True)
+@command("postback sent", role=Role.VIEWER, render=sent_table, reads=True)
 async def sent_postbacks(ctx: Context, new: SentQuery) -> Page[Sent]:
     """What traffic sources were told, with every answer."""
     source = await names.find(ctx.tx, sources, ctx.team_id, new.source, field="source") if new.source else None
@@ -63,7 +63,7 @@ async def sent_postbacks(ctx: Context, new: SentQuery) -> Page[Sent]:
 
 @command(
     "postback resend", role=Role.BUYER, positional=("id",),
-    says=lambda _ctx, done: Message(f"{done.queued:,} postbacks are queued again"),
+    render=lambda _ctx, done: Message(f"{done.queued:,} postbacks are queued again"),
 )  # fmt: skip
 async def resend_postbacks(ctx: Context, new: ResendQuery) -> Resent:
     """Send a postback to its traffic source again: one, or all that were given up."""

@@ -39,7 +39,7 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True):
     origin: str
 
 
-class RatesWanted(Arguments):
+class RatesQuery(Arguments):
     currency: Annotated[str | None, Meta(description="only this currency")] = None
     from_: Annotated[date | None, Meta(description="first day")] = None
     to: Annotated[date | None, Meta(description="last day, included")] = None
@@ -66,7 +66,7 @@ def rate_table(ctx: Context, made: RateList) -> Message:
     return Message("Exchange rates", (Table(("day", "of", "is", "in", "from"), rows, numeric=(2,)),), private=True)
 
 
-@command("rate set", role=Role.BUYER, says=rate_card, positional=("currency", "rate", "day"))
+@command("rate set", role=Role.BUYER, render=rate_card, positional=("currency", "rate", "day"))
 async def set_rate(ctx: Context, new: NewRate) -> Rate:
     """Set what a currency is worth on a day, or on every day of a range."""
     base = ctx.deployment.currency
@@ -77,7 +77,7 @@ async def set_rate(ctx: Context, new: NewRate) -> Rate:
     first, last = _days(new, ctx.today)
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     await rates.keep(ctx.tx, ctx.team_id, [
-        rates.Kept(day=day, currency=currency, base=base, rate=rate, origin="team") for day in days
+        rates.StoredRate(day=day, currency=currency, base=base, rate=rate, origin="team") for day in days
     ])  # fmt: skip
     ctx.notes["entity"] = f"rate {currency}"
     return Rate(currency=currency, base=base, rate=f"{rate:f}", from_=first, to=last, origin="team")
@@ -120,8 +120,8 @@ def _days(new: NewRate, today: date) -> tuple[date, date]:
     return new.from_, last
 
 
-@command("rate list", role=Role.VIEWER, says=rate_table, reads=True, positional=("currency",))
-async def list_rates(ctx: Context, new: RatesWanted) -> RateList:
+@command("rate list", role=Role.VIEWER, render=rate_table, reads=True, positional=("currency",))
+async def list_rates(ctx: Context, new: RatesQuery) -> RateList:
     """Rates that stand: the team's own and the published ones, the latest day first."""
     if not 1 <= new.limit <= 500:
         raise Refused("limit: between 1 and 500", field="limit")

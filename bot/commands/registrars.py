@@ -96,7 +96,7 @@ def availability_card(_ctx: Context, found: Availability) -> Message:
     return Message(f"{found.shown_as} is free: {price}{renewal}", (*premium, *warnings, buy), private=True)
 
 
-@command("registrar add", role=Role.OWNER, says=registrar_card, positional=("name", "kind"))
+@command("registrar add", role=Role.OWNER, render=registrar_card, positional=("name", "kind"))
 async def add_registrar(ctx: Context, new: NewRegistrar) -> RegistrarLogin:
     """Keep a login at a registrar or DNS host; it is encrypted and never shown again."""
     given = {
@@ -114,7 +114,7 @@ async def add_registrar(ctx: Context, new: NewRegistrar) -> RegistrarLogin:
     return found
 
 
-@command("registrar list", role=Role.VIEWER, says=registrar_table, reads=True)
+@command("registrar list", role=Role.VIEWER, render=registrar_table, reads=True)
 async def list_registrars(ctx: Context, new: Listing) -> Page[RegistrarLogin]:
     """The team's logins at registrars and DNS hosts."""
     query = select(table).where(table.c.team_id == ctx.team_id)
@@ -122,7 +122,7 @@ async def list_registrars(ctx: Context, new: Listing) -> Page[RegistrarLogin]:
     return Page([registrars.entry(row) for row in rows], following)
 
 
-@command("registrar remove", role=Role.OWNER, says=registrar_card, positional=("registrar",))
+@command("registrar remove", role=Role.OWNER, render=registrar_card, positional=("registrar",))
 async def remove_registrar(ctx: Context, new: OneRegistrar) -> RegistrarLogin:
     """Forget a login; domains set up with it stay as they are."""
     found = registrars.entry(await names.find(ctx.tx, table, ctx.team_id, new.registrar, field="registrar"))
@@ -155,7 +155,7 @@ async def _asked(ctx: Context, new: DomainCheck | DomainBuy) -> tuple[Availabili
     return found, row.id if row is not None else None
 
 
-@command("domain check", role=Role.VIEWER, says=availability_card, reads=True, positional=("name",), prepare=_asked)
+@command("domain check", role=Role.VIEWER, render=availability_card, reads=True, positional=("name",), prepare=_asked)
 async def check_domain(ctx: Context, new: DomainCheck) -> Availability:
     """Whether a domain can be had, its price, and what it costs from the second year on."""
     found: Availability = ctx.prepared[0]
@@ -188,7 +188,7 @@ def _priced(found: Availability, registrar_id: int | None) -> Price:
     return Price(price=found.price, renewal=found.renewal, currency=found.currency)
 
 
-@command("domain buy", role=Role.OWNER, says=domain_card, positional=("name", "site"), confirm=_price_first,
+@command("domain buy", role=Role.OWNER, render=domain_card, positional=("name", "site"), confirm=_price_first,
          prepare=_asked)  # fmt: skip
 async def buy_domain(ctx: Context, new: DomainBuy) -> Domain:
     """Buy a domain at the price that was confirmed, and set it up."""

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from bot.commands.stats import StatsWanted, reported, stats_message
+from bot.commands.stats import StatsQuery, reported, stats_message
 from bot.core.command import command
 from bot.core.context import Context
 from storage.ledger.errors import Refused
@@ -13,14 +13,16 @@ from storage.ledger.facts import Role
 from storage.ledger.reports.report_rows import MergedReport
 
 
-class ReportWanted(StatsWanted, kw_only=True):
+class ReportArguments(StatsQuery, kw_only=True):
     from_: Annotated[date, Meta(description="first day, in the reporting time zone")]
     to: Annotated[date, Meta(description="last day, included")]
     range: str = ""
 
 
-@command("report merged", role=Role.VIEWER, says=stats_message, reads=True, positional=("from", "to"), keywords=("by",))
-async def report_merged(ctx: Context, new: ReportWanted) -> MergedReport:
+@command(
+    "report merged", role=Role.VIEWER, render=stats_message, reads=True, positional=("from", "to"), keywords=("by",)
+)
+async def report_merged(ctx: Context, new: ReportArguments) -> MergedReport:
     """Both layers of a range merged, by any dimensions."""
     if new.to < new.from_:
         raise Refused(f"to: {new.to} is before {new.from_}: the other way round?", field="to")

@@ -60,13 +60,13 @@ def _told(one: Restated, value: int | None) -> str:
     return money(value, one.currency) if one.measure in AMOUNTS else count(value)
 
 
-@command("revenue restated", role=Role.VIEWER, says=restated_message, reads=True, positional=("since",))
+@command("revenue restated", role=Role.VIEWER, render=restated_message, reads=True, positional=("since",))
 async def show_restated(ctx: Context, new: Moved) -> Restatements:
     """Figures of settled days that platforms have changed since."""
     return await _found(ctx, new)
 
 
-@command("revenue vanished", role=Role.VIEWER, says=restated_message, reads=True, positional=("since",))
+@command("revenue vanished", role=Role.VIEWER, render=restated_message, reads=True, positional=("since",))
 async def show_vanished(ctx: Context, new: Moved) -> Restatements:
     """First deposits and commission that platforms showed and later withdrew."""
     found = await _found(ctx, new)

@@ -44,7 +44,7 @@ def settings_card(_ctx: Context, found: Settings) -> Message:
     return Message("Settings", (Fields(fields), Buttons(ways)), private=True)
 
 
-@command("settings", role=Role.VIEWER, says=settings_card, reads=True)
+@command("settings", role=Role.VIEWER, render=settings_card, reads=True)
 async def settings(ctx: Context, _new: NoArguments) -> Settings:
     """Who you are here, and what this chat is sent."""
     room = await rooms.find(ctx.tx, ctx.room.face, ctx.room.workspace, ctx.room.room) if ctx.room else None

@@ -15,7 +15,7 @@ from storage.catalogue import names
 from storage.clicks import caps, plans
 from storage.clicks.plans import CampaignPlan, OfferPlan, Plans
 from storage.ledger.clicks.macros import SUBS
-from storage.ledger.clicks.rotation import Door, Doors, alternatives, pick
+from storage.ledger.clicks.rotation import Availability, AvailabilityOf, alternatives, pick
 from storage.ledger.clicks.rotation_rules import DEVICES, Visitor
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Reason, Role
@@ -69,7 +69,7 @@ def simulated(_ctx: Context, found: Simulation) -> Message:
     return Message(f"{found.campaign} → {found.offer or found.url or 'nowhere'}", (*steps, *url), private=True)
 
 
-@command("simulate click", role=Role.VIEWER, says=simulated, reads=True, positional=("campaign",))
+@command("simulate click", role=Role.VIEWER, render=simulated, reads=True, positional=("campaign",))
 async def simulate_click(ctx: Context, new: Simulated) -> Simulation:
     """Show which rule, offer and URL a given visitor would get; stores nothing."""
     row = await names.find(ctx.tx, campaigns, ctx.team_id, new.campaign, field="campaign")
@@ -87,8 +87,8 @@ async def simulate_click(ctx: Context, new: Simulated) -> Simulation:
         steps.append(f"the campaign leads to site {plan.site.code}, whose links carry the click on to the offers")
         reason = Reason.PAUSED if plan.paused else Reason.CHOSEN
         return _result(plan, steps, reason=reason, url=f"{plan.site.url}?click={_EXAMPLE_ID}")
-    doors = await _doors(ctx, known, plan, steps)
-    found = pick(plan.rotation, visitor, doors=doors, bound=bound if plan.binding else 0, roll=0.0)
+    availability = await _availability(ctx, known, plan, steps)
+    found = pick(plan.rotation, visitor, availability=availability, bound=bound if plan.binding else 0, roll=0.0)
     steps += _told(plan, known, visitor, found.rule)
     offer = known.offers.get(found.offer_id)
     reason = Reason.PAUSED if plan.paused and offer else found.reason
@@ -154,19 +154,19 @@ def _described(visitor: Visitor) -> str:
     return ", ".join([*words, f"at {visitor.minute // 60:02}:{visitor.minute % 60:02}"])
 
 
-async def _doors(ctx: Context, known: Plans, plan: CampaignPlan, steps: list[str]) -> Doors:
+async def _availability(ctx: Context, known: Plans, plan: CampaignPlan, steps: list[str]) -> AvailabilityOf:
     """Which of the campaign's offers and alternatives are open now, as the database counts; shut ones are told."""
     members = plan.rotation.members
     reached = members.union(*(alternatives(known.alternatives, one) for one in members))
-    shut: dict[int, Door] = {}
+    shut: dict[int, Availability] = {}
     for offer in (known.offers[one] for one in sorted(reached & known.offers.keys())):
         if offer.paused:
-            shut[offer.id] = Door.PAUSED
+            shut[offer.id] = Availability.PAUSED
             steps.append(f"offer {offer.code} is paused")
         elif offer.cap and (usage := await caps.used(ctx.tx, offer.id, ctx.now)) and usage[0] >= usage[1]:
-            shut[offer.id] = Door.CAPPED
+            shut[offer.id] = Availability.CAPPED
             steps.append(f"offer {offer.code} is full: {usage[0]} of {usage[1]} {offer.cap.event}s")
-    return lambda offer_id: shut.get(offer_id, Door.OPEN) if offer_id in known.offers else Door.PAUSED
+    return lambda offer_id: shut.get(offer_id, Availability.OPEN) if offer_id in known.offers else Availability.PAUSED
 
 
 def _told(plan: CampaignPlan, known: Plans, visitor: Visitor, decided: int) -> list[str]:

@@ -7,17 +7,17 @@ from urllib.parse import unquote, urlencode, urlsplit
 import msgspec
 from msgspec import Meta
 
-from bot.core.arguments import Arguments, Unsaid, refers
+from bot.core.arguments import Arguments, MissingArgument, refers
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.message import Fields, Message, Notice
-from bot.forms.postback_context import desk
+from bot.forms.postback_context import processor
 from storage.catalogue import names
 from storage.ledger.errors import Missing
 from storage.ledger.facts import Role
-from storage.postbacks.conversions import Desk, foresee
+from storage.postbacks.conversions import ConversionProcessor, foresee
 from storage.postbacks.postback_accounts import PostbackAccount
-from storage.postbacks.requests import arrival
+from storage.postbacks.requests import postback_request
 from storage.tables import accounts
 
 
@@ -34,7 +34,7 @@ class SimulatedPostback(Arguments, kw_only=True):
     player_id: str | None = None
 
 
-class Foreseen(msgspec.Struct, frozen=True, kw_only=True):
+class ForecastShown(msgspec.Struct, frozen=True, kw_only=True):
     """What would come of it. Amounts are micro-units; `day` is the report day it would count on."""
 
     account: str
@@ -54,7 +54,7 @@ class Foreseen(msgspec.Struct, frozen=True, kw_only=True):
     stored: bool = False
 
 
-def foreseen_card(_ctx: Context, found: Foreseen) -> Message:
+def foreseen_card(_ctx: Context, found: ForecastShown) -> Message:
     level = "ok" if found.outcome in {"accepted", "updated", "duplicate"} else "warning"
     fields = tuple(
         (name, str(getattr(found, name)))
@@ -67,16 +67,16 @@ def foreseen_card(_ctx: Context, found: Foreseen) -> Message:
     )
 
 
-@command("simulate postback", role=Role.BUYER, says=foreseen_card, reads=True, positional=("url",))
-async def simulate_postback(ctx: Context, new: SimulatedPostback) -> Foreseen:
+@command("simulate postback", role=Role.BUYER, render=foreseen_card, reads=True, positional=("url",))
+async def simulate_postback(ctx: Context, new: SimulatedPostback) -> ForecastShown:
     """Show what a given postback would do; nothing is stored or sent."""
-    placing = await desk(ctx)
+    placing = await processor(ctx)
     account, query = await _asked(ctx, placing, new)
-    one = arrival(account, ctx.now, query=query.encode("utf-8", errors="replace"))
+    one = postback_request(account, ctx.now, query=query.encode("utf-8", errors="replace"))
     entries, changes = await foresee(ctx.tx, [one], placing)
     entry, signal = entries[0], one.signal
     made = next((c.derived for c in changes if entry.number in c.derived.requests), None)
-    return Foreseen(
+    return ForecastShown(
         account=account.code, outcome=entry.outcome or "rejected", reason=entry.reason, event=signal.event,
         click_id=signal.click, txn_id=signal.txn_id, player_id=signal.player_id, status=signal.status,
         amount=signal.amount, currency=signal.currency, occurred_at=signal.occurred_at,
@@ -85,12 +85,12 @@ async def simulate_postback(ctx: Context, new: SimulatedPostback) -> Foreseen:
     )  # fmt: skip
 
 
-async def _asked(ctx: Context, placing: Desk, new: SimulatedPostback) -> tuple[PostbackAccount, str]:
+async def _asked(ctx: Context, placing: ConversionProcessor, new: SimulatedPostback) -> tuple[PostbackAccount, str]:
     given = {name: getattr(new, name) for name in new.__struct_fields__ if name not in {"url", "account"}}
     more = urlencode({name: value for name, value in given.items() if value is not None})
     if new.url is None:
         if new.account is None:
-            raise Unsaid("url: give a whole postback address, or account= and what it says", field="url")
+            raise MissingArgument("url: give a whole postback address, or account= and what it says", field="url")
         return await _account(ctx, placing, new.account), more
     parts = urlsplit(new.url)
     query = parts.query or (new.url if "=" in new.url and not parts.netloc else "")
@@ -103,5 +103,5 @@ async def _asked(ctx: Context, placing: Desk, new: SimulatedPostback) -> tuple[P
     raise Missing("url: no account has that postback address: 'postback url <account>' gives it", field="url")
 
 
-async def _account(ctx: Context, placing: Desk, word: str) -> PostbackAccount:
+async def _account(ctx: Context, placing: ConversionProcessor, word: str) -> PostbackAccount:
     return placing.book.by_id[(await names.find(ctx.tx, accounts, ctx.team_id, word, field="account")).id]

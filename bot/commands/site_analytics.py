@@ -26,18 +26,18 @@ Which = Annotated[str, refers("site", "which site")]
 Range = Annotated[str, Meta(description="today, yesterday, 7d, 30d, mtd, a day, or <from>..<to>")]
 
 
-class AnalyticsWanted(Arguments):
+class AnalyticsQuery(Arguments):
     site: Which
     range: Range = "7d"
     by: Annotated[str, choices("what to look at it by", *analytics.DIMENSIONS)] = "day"
 
 
-class ReportWanted(Arguments):
+class ReportArguments(Arguments):
     site: Which
     range: Range = "30d"
 
 
-class OverviewWanted(Arguments):
+class OverviewQuery(Arguments):
     range: Range = "7d"
 
 
@@ -104,7 +104,7 @@ def analytics_table(_ctx: Context, found: Analytics) -> Message:
     if found.total is None:
         return Message(title, (Text("Nobody has been measured in this range."),), private=True)
     rows = tuple(_behaviour_row(one) for one in found.rows[:40])
-    columns = (next(iter(found.rows[0].group)), "Views", "Visitors", "Bounced", "Seconds", "Scrolled", "Went on")
+    columns = (next(iter(found.rows[0].group)), "Views", "Visitors", "Bounced", "Seconds", "Scrolled", "OfferVisits on")
     total = found.total
     summary = Text(f"{total.visitors} visitors, {_percent(total.ctr)} went on to an offer", strong=True)
     return Message(title, (summary, Table(columns, rows, numeric=(1, 2, 3, 4, 5, 6))), private=True)
@@ -148,9 +148,9 @@ def overview_table(_ctx: Context, found: Overview) -> Message:
     )
 
 
-@command("site analytics", role=Role.VIEWER, says=analytics_table, reads=True, positional=("site", "range"),
+@command("site analytics", role=Role.VIEWER, render=analytics_table, reads=True, positional=("site", "range"),
          keywords=("by",))  # fmt: skip
-async def site_analytics(ctx: Context, new: AnalyticsWanted) -> Analytics:
+async def site_analytics(ctx: Context, new: AnalyticsQuery) -> Analytics:
     """Views, visitors, bounces, time, scrolling and offers opened, by day, variant, device, country and more."""
     row, (first, last) = await _site(ctx, new.site), _range(ctx, new.range)
     total = await analytics.behaviour(ctx.tx, [row.id], first, last)
@@ -160,8 +160,8 @@ async def site_analytics(ctx: Context, new: AnalyticsWanted) -> Analytics:
     return Analytics(site=row.code, from_=first, to=last, total=total[0] if total else None, rows=rows)
 
 
-@command("site report", role=Role.VIEWER, says=funnel_table, reads=True, positional=("site", "range"))
-async def site_report(ctx: Context, new: ReportWanted) -> Funnel:
+@command("site report", role=Role.VIEWER, render=funnel_table, reads=True, positional=("site", "range"))
+async def site_report(ctx: Context, new: ReportArguments) -> Funnel:
     """From visit to commission: what each offer brought, in each variant and position."""
     row, (first, last) = await _site(ctx, new.site), _range(ctx, new.range)
     report = await merged_report(ctx.tx, _query(ctx, first, last, by=("offer",), sites=(row.code,)))
@@ -177,8 +177,8 @@ async def site_report(ctx: Context, new: ReportWanted) -> Funnel:
     )  # fmt: skip
 
 
-@command("site overview", role=Role.VIEWER, says=overview_table, reads=True, positional=("range",))
-async def site_overview(ctx: Context, new: OverviewWanted) -> Overview:
+@command("site overview", role=Role.VIEWER, render=overview_table, reads=True, positional=("range",))
+async def site_overview(ctx: Context, new: OverviewQuery) -> Overview:
     """All sites side by side: visits, CTR, registrations, first deposits, commission."""
     first, last = _range(ctx, new.range)
     rows = list(await ctx.tx.execute(select(table).where(table.c.team_id == ctx.team_id).order_by(table.c.id)))
@@ -216,7 +216,7 @@ async def _lines(ctx: Context, row: Row[tuple[object, ...]], first: date, last: 
 def _line(
     key: tuple[str, str],
     place: int | None,
-    seen: analytics.Went | None,
+    seen: analytics.OfferVisits | None,
     opened: int | None,
     done: analytics.Converted | None,
 ) -> FunnelLine:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import Row, select
 
-from bot.core.arguments import Arguments, Unsaid, choices, refers
+from bot.core.arguments import Arguments, MissingArgument, choices, refers
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.listing import Listing, Page
@@ -133,7 +133,7 @@ def version_table(ctx: Context, found: Page[VersionLine]) -> Message:
     return Message("Versions, latest first", (Table(columns, rows, numeric=(0, 4)),), private=True)
 
 
-@command("site create", role=Role.BUYER, says=site_card, positional=("name",), aliases=("site add",))
+@command("site create", role=Role.BUYER, render=site_card, positional=("name",), aliases=("site add",))
 async def create_site(ctx: Context, new: NewSite) -> Site:
     """Draft a landing page; its preview address shows it at once."""
     country = read_market(new.market)
@@ -147,14 +147,14 @@ async def create_site(ctx: Context, new: NewSite) -> Site:
     return await _noted(ctx, made)
 
 
-@command("site edit", role=Role.BUYER, says=site_card, positional=("site",))
+@command("site edit", role=Role.BUYER, render=site_card, positional=("site",))
 async def edit_site(ctx: Context, new: SiteEdit) -> Site:
     """Change a site; a published one changes everywhere within a second, and its last version is kept."""
     row = await _site(ctx, new.site)
     before = await shown_site(ctx, row)
     values = await _edited(ctx, row, new)
     if not values and new.offers is None:
-        raise Unsaid("nothing to change: name a field, e.g. offers=…", field="site")
+        raise MissingArgument("nothing to change: name a field, e.g. offers=…", field="site")
     await sites.change(ctx.tx, row.id, values)
     if new.offers is not None:
         await sites.set_offers(ctx.tx, row.id, await chosen_offers(ctx, new.offers))
@@ -163,7 +163,7 @@ async def edit_site(ctx: Context, new: SiteEdit) -> Site:
     return await _noted(ctx, row.id, before=before)
 
 
-@command("site list", role=Role.VIEWER, says=site_table, reads=True)
+@command("site list", role=Role.VIEWER, render=site_table, reads=True)
 async def list_sites(ctx: Context, new: SiteList) -> Page[Site]:
     """The team's sites."""
     query = select(table).where(table.c.team_id == ctx.team_id)
@@ -175,13 +175,13 @@ async def list_sites(ctx: Context, new: SiteList) -> Page[Site]:
     return Page(await sites.shown(ctx.tx, rows, public_url=ctx.deployment.public_url), following)
 
 
-@command("site show", role=Role.VIEWER, says=site_card, reads=True, positional=("site",))
+@command("site show", role=Role.VIEWER, render=site_card, reads=True, positional=("site",))
 async def show_site(ctx: Context, new: OneSite) -> Site:
     """A site, its address, and what is missing before it can be published."""
     return await shown_site(ctx, await _site(ctx, new.site))
 
 
-@command("site publish", role=Role.BUYER, says=site_card, positional=("site",))
+@command("site publish", role=Role.BUYER, render=site_card, positional=("site",))
 async def publish_site(ctx: Context, new: OneSite) -> Site:
     """Put a site live; refused with the list of what is missing."""
     row = await _site(ctx, new.site)
@@ -190,7 +190,7 @@ async def publish_site(ctx: Context, new: OneSite) -> Site:
     return await _noted(ctx, row.id, before=before)
 
 
-@command("site pause", role=Role.BUYER, says=site_card, positional=("site",))
+@command("site pause", role=Role.BUYER, render=site_card, positional=("site",))
 async def pause_site(ctx: Context, new: OneSite) -> Site:
     """Take a site off its domains; campaigns that lead to it still find its preview address."""
     row = await _site(ctx, new.site)
@@ -199,14 +199,14 @@ async def pause_site(ctx: Context, new: OneSite) -> Site:
     return await _noted(ctx, row.id, before=before)
 
 
-@command("site versions", role=Role.VIEWER, says=version_table, reads=True, positional=("site",))
+@command("site versions", role=Role.VIEWER, render=version_table, reads=True, positional=("site",))
 async def list_versions(ctx: Context, new: OneSite) -> Page[VersionLine]:
     """Every state of a site that was published."""
     row = await _site(ctx, new.site)
     return Page([_line(one) for one in await sites.versions(ctx.tx, row.id)])
 
 
-@command("site rollback", role=Role.BUYER, says=site_card, positional=("site", "version"))
+@command("site rollback", role=Role.BUYER, render=site_card, positional=("site", "version"))
 async def roll_back(ctx: Context, new: Rollback) -> Site:
     """Publish an earlier version again; it becomes the newest one."""
     row = await _site(ctx, new.site)

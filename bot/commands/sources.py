@@ -101,7 +101,7 @@ def source_table(_ctx: Context, found: Page[Source]) -> Message:
     return Message("Sources", (Table(("Source", "Preset", "Told of", "Lacks"), rows), *more), private=True)
 
 
-@command("source add", role=Role.BUYER, says=source_card, positional=("name",))
+@command("source add", role=Role.BUYER, render=source_card, positional=("name",))
 async def add_source(ctx: Context, new: NewSource) -> Source:
     """Add a traffic source, from a preset or your own parameter names and postback templates."""
     preset = _preset(ctx, new.preset)
@@ -119,7 +119,7 @@ async def add_source(ctx: Context, new: NewSource) -> Source:
     return await _noted(ctx, source_id)
 
 
-@command("source edit", role=Role.BUYER, says=source_card, positional=("source",))
+@command("source edit", role=Role.BUYER, render=source_card, positional=("source",))
 async def edit_source(ctx: Context, new: SourceEdit) -> Source:
     """Change a source; what is not named stays, a template of `-` is taken away."""
     row = await own_source(ctx, new.source, alone=True)
@@ -141,7 +141,7 @@ async def edit_source(ctx: Context, new: SourceEdit) -> Source:
     return await _noted(ctx, row.id, before=before)
 
 
-@command("source list", role=Role.VIEWER, says=source_table, reads=True)
+@command("source list", role=Role.VIEWER, render=source_table, reads=True)
 async def list_sources(ctx: Context, new: Listing) -> Page[Source]:
     """The team's traffic sources."""
     query = select(table).where(table.c.team_id == ctx.team_id)
@@ -151,7 +151,7 @@ async def list_sources(ctx: Context, new: Listing) -> Page[Source]:
     return Page(await sources.shown(ctx.tx, ctx.box, list(rows)), following)
 
 
-@command("source show", role=Role.VIEWER, says=source_card, reads=True, positional=("source",))
+@command("source show", role=Role.VIEWER, render=source_card, reads=True, positional=("source",))
 async def show_source(ctx: Context, new: OneSource) -> Source:
     """One source, with how many unreplaced macros it has sent."""
     return (await sources.shown(ctx.tx, ctx.box, [await own_source(ctx, new.source)]))[0]

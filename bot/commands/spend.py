@@ -35,7 +35,7 @@ class SpendImport(Arguments, kw_only=True):
     file: Sent = None
 
 
-class Spent(msgspec.Struct, frozen=True, kw_only=True):
+class SpendRecorded(msgspec.Struct, frozen=True, kw_only=True):
     """A cost as it stands now, in micro-units. `changed` is false when it stood so already."""
 
     campaign: str
@@ -55,7 +55,7 @@ class SpendImported(msgspec.Struct, frozen=True, kw_only=True):
     warnings: list[str]
 
 
-def spent_card(_ctx: Context, one: Spent) -> Message:
+def spent_card(_ctx: Context, one: SpendRecorded) -> Message:
     notes = tuple(Notice("warning", text) for text in one.warnings)
     worth = f"{one.amount / 1_000_000:,.2f} {one.currency}"
     return Message(f"Spend of {one.campaign} on {one.day:%d %b %Y}: {worth}", notes)
@@ -66,20 +66,20 @@ def imported_card(_ctx: Context, done: SpendImported) -> Message:
     return Message(f"{done.rows:,} costs read, {done.changed:,} of them new or changed", notes)
 
 
-@command("spend add", role=Role.BUYER, says=spent_card, positional=("campaign", "day", "amount", "currency"))
-async def add_spend(ctx: Context, new: NewSpend) -> Spent:
+@command("spend add", role=Role.BUYER, render=spent_card, positional=("campaign", "day", "amount", "currency"))
+async def add_spend(ctx: Context, new: NewSpend) -> SpendRecorded:
     """Say what a campaign's traffic cost on a day; it replaces what was said of that day before."""
     cost = await _cost(ctx, new.campaign, new.day, new.amount, new.currency, origin="manual")
     changed = await spend.record(ctx.tx, ctx.team_id, [cost], ctx.now)
     code = (await own_campaign(ctx, new.campaign)).code
     ctx.notes |= {"entity": "campaign", "entity_id": cost.campaign_id, "after": cost}
-    return Spent(
+    return SpendRecorded(
         campaign=code, day=cost.day, amount=cost.amount, currency=cost.currency, origin=cost.origin,
         changed=bool(changed), warnings=await _warnings(ctx, [cost], {cost.campaign_id: code}),
     )  # fmt: skip
 
 
-@command("spend import", role=Role.BUYER, says=imported_card)
+@command("spend import", role=Role.BUYER, render=imported_card)
 async def import_spend(ctx: Context, new: SpendImport) -> SpendImported:
     """Import costs, all or none; a day imported again replaces the import before."""
     costs, known = [], {}

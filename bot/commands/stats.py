@@ -28,7 +28,7 @@ FILTERS: dict[str, Table] = {
 }  # fmt: skip
 
 
-class StatsWanted(Arguments):
+class StatsQuery(Arguments):
     range: Annotated[str, Meta(description="today, yesterday, 7d, 30d, mtd, a day, or <from>..<to>")] = "today"
     by: Annotated[list[str] | None, Meta(description="day, week, month, campaign, site, offer, account …")] = None
     campaign: Annotated[list[str], refers("campaign", "only these campaigns")] = []
@@ -77,14 +77,14 @@ def _buttons(ctx: Context, report: MergedReport, by: list[str]) -> Buttons:
     return Buttons((*buttons, Button("CSV", f"{asked} by {','.join(by)} csv=true")))
 
 
-@command("stats", role=Role.VIEWER, says=stats_message, reads=True, positional=("range",), keywords=("by",))
-async def stats(ctx: Context, new: StatsWanted) -> MergedReport:
+@command("stats", role=Role.VIEWER, render=stats_message, reads=True, positional=("range",), keywords=("by",))
+async def stats(ctx: Context, new: StatsQuery) -> MergedReport:
     """Clicks, registrations, FTDs, commission, spend and profit of a range."""
     report: MergedReport = await reported(ctx, new)
     return report
 
 
-async def reported(ctx: Context, new: StatsWanted) -> Any:
+async def reported(ctx: Context, new: StatsQuery) -> Any:
     """The MergedReport; where only its JSON is wanted, a PagedReport if there is one."""
     try:
         first, last = period(new.range, ctx.today)
@@ -103,7 +103,7 @@ async def reported(ctx: Context, new: StatsWanted) -> Any:
     return await merged_report(ctx.tx, query)
 
 
-def _kept(new: StatsWanted, chosen: dict[str, Any]) -> str:
+def _kept(new: StatsQuery, chosen: dict[str, Any]) -> str:
     """The filters again, for the buttons beneath."""
     words = [f" {name.removesuffix('s')}={','.join(codes)}" for name, codes in chosen.items()]
     words += [" clock=visit"] if new.clock == "visit" else []
@@ -130,7 +130,7 @@ def _as_of(word: str | None, ctx: Context) -> datetime | None:
     return datetime.combine(following, time(), ctx.deployment.zone)
 
 
-async def filters(ctx: Context, new: StatsWanted) -> dict[str, Any]:
+async def filters(ctx: Context, new: StatsQuery) -> dict[str, Any]:
     """Codes to keep, per dimension; a buyer with own campaigns sees those only."""
     chosen: dict[str, Any] = {}
     for plural, table in FILTERS.items():

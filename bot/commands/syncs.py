@@ -143,7 +143,7 @@ def uploaded(_ctx: Context, done: Uploaded) -> Message:
     return Message(f"Figures uploaded for {done.account}", (text, *notices))
 
 
-@command("sync now", role=Role.BUYER, says=requested, positional=("account",))
+@command("sync now", role=Role.BUYER, render=requested, positional=("account",))
 async def sync_now(ctx: Context, new: SyncNow) -> Requested:
     """Fetch revenue now, in the background; any range may be asked for."""
     rows = await _asked(ctx, new)
@@ -153,7 +153,7 @@ async def sync_now(ctx: Context, new: SyncNow) -> Requested:
     return Requested(requested_at=ctx.now, accounts=[row.code for row in rows])
 
 
-@command("sync status", role=Role.VIEWER, says=status_table, reads=True, positional=("account",))
+@command("sync status", role=Role.VIEWER, render=status_table, reads=True, positional=("account",))
 async def sync_status(ctx: Context, new: SyncStatus) -> Statuses:
     """How fresh each account's figures are, what was restated, what is wrong, and when the next sync is."""
     query = select(table).where(table.c.team_id == ctx.team_id)
@@ -166,7 +166,7 @@ async def sync_status(ctx: Context, new: SyncStatus) -> Statuses:
     return Statuses(await statuses(ctx.tx, rows), following)
 
 
-@command("sync confirm", role=Role.BUYER, says=confirmed, positional=("account",))
+@command("sync confirm", role=Role.BUYER, render=confirmed, positional=("account",))
 async def sync_confirm(ctx: Context, new: OneSync) -> Decided:
     """Take over a report that was held as suspect: its figures are right after all."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
@@ -176,7 +176,7 @@ async def sync_confirm(ctx: Context, new: OneSync) -> Decided:
     )
 
 
-@command("sync discard", role=Role.BUYER, says=discarded, positional=("account",))
+@command("sync discard", role=Role.BUYER, render=discarded, positional=("account",))
 async def sync_discard(ctx: Context, new: OneSync) -> Decided:
     """Throw away a report that was held as suspect; the numbers stay as they were."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
@@ -184,7 +184,7 @@ async def sync_discard(ctx: Context, new: OneSync) -> Decided:
     return Decided(account=row.code, reports=count)
 
 
-@command("sync read", role=Role.BUYER, says=requested, positional=("account",))
+@command("sync read", role=Role.BUYER, render=requested, positional=("account",))
 async def sync_read(ctx: Context, new: OneSync) -> Requested:
     """Read an account's kept unreadable answers again, after a fix."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
@@ -209,7 +209,7 @@ async def _read_upload(ctx: Context, new: Upload) -> Report:
         raise Refused(str(error), field="csv" if new.csv else "lines" if new.lines else "file") from None
 
 
-@command("sync upload", role=Role.BUYER, says=uploaded, positional=("account",), prepare=_read_upload)
+@command("sync upload", role=Role.BUYER, render=uploaded, positional=("account",), prepare=_read_upload)
 async def sync_upload(ctx: Context, new: Upload) -> Uploaded:
     """Take over figures from a CSV; the days it speaks of are replaced by what it says, history kept."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")

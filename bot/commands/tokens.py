@@ -52,7 +52,7 @@ def token_table(_ctx: Context, found: Page[Token]) -> Message:
     return Message("Tokens", (Table(("Token", "Role", "State"), rows),), private=True)
 
 
-@command("token create", role=Role.OWNER, says=fresh_card, positional=("name", "role"))
+@command("token create", role=Role.OWNER, render=fresh_card, positional=("name", "role"))
 async def create_token(ctx: Context, new: NewToken) -> FreshToken:
     """Make a token for the HTTP API; it is shown once."""
     secret = new_token("cf_")
@@ -64,7 +64,7 @@ async def create_token(ctx: Context, new: NewToken) -> FreshToken:
     return FreshToken(**msgspec.structs.asdict(made), token=secret)
 
 
-@command("token list", role=Role.OWNER, says=token_table, reads=True)
+@command("token list", role=Role.OWNER, render=token_table, reads=True)
 async def list_tokens(ctx: Context, new: Listing) -> Page[Token]:
     """The team's tokens, without their secrets."""
     query = select(table).where(table.c.team_id == ctx.team_id)
@@ -72,7 +72,7 @@ async def list_tokens(ctx: Context, new: Listing) -> Page[Token]:
     return Page([tokens.shown(row) for row in rows], following)
 
 
-@command("token revoke", role=Role.OWNER, says=token_card, positional=("token",))
+@command("token revoke", role=Role.OWNER, render=token_card, positional=("token",))
 async def revoke_token(ctx: Context, new: OneToken) -> Token:
     """Shut a token out, at once."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.token, field="token")

@@ -82,10 +82,12 @@ def inverse(one: Recorded) -> tuple[str, dict[str, Any]] | None:
         return INVERSE[one.command], {noun: code}
     if one.command in PICTURES:
         return PICTURES[one.command](code, before)
-    if not one.command.endswith(" edit") or noun not in field_names(COMMANDS[one.command].takes):
+    if not one.command.endswith(" edit") or noun not in field_names(COMMANDS[one.command].parameters):
         return None
-    changed = {name: before[name] for name in field_names(COMMANDS[one.command].takes) if _differs(name, before, after)}
-    fields = {field.encode_name: field.type for field in msgspec.structs.fields(COMMANDS[one.command].takes)}
+    changed = {
+        name: before[name] for name in field_names(COMMANDS[one.command].parameters) if _differs(name, before, after)
+    }
+    fields = {field.encode_name: field.type for field in msgspec.structs.fields(COMMANDS[one.command].parameters)}
     changed |= {name: NONE for name, was in changed.items() if was is None and meta(fields[name])[2].get("empties")}
     # Other fields that were empty before cannot be emptied by naming them: an edit leaves what is not named.
     if not changed or any(value in (None, "", []) for value in changed.values()):
@@ -107,7 +109,7 @@ def undone_card(ctx: Context, done: Undone) -> Message:
     return Message(f"Taken back: {done.undone}", (Notice("ok", answer.message.title),))
 
 
-@command("undo", role=Role.BUYER, says=undone_card, prepare=_taken_back)
+@command("undo", role=Role.BUYER, render=undone_card, prepare=_taken_back)
 async def undo(ctx: Context, new: Undo) -> Undone:
     """Take back your last reversible change."""
     one, name, answer = ctx.prepared

@@ -75,7 +75,7 @@ def kept_card(_ctx: Context, site: Site) -> Message:
     return Message(f"Site {site.name} ({site.code}) goes on as version {site.version or '–'}", ())
 
 
-@command("variant add", role=Role.BUYER, says=experiment_card, positional=("site",))
+@command("variant add", role=Role.BUYER, render=experiment_card, positional=("site",))
 async def add_variant(ctx: Context, new: NewVariant) -> Experiment:
     """Show another theme, order or text to a share of a site's visitors."""
     row = await _site(ctx, new.site)
@@ -95,7 +95,7 @@ async def add_variant(ctx: Context, new: NewVariant) -> Experiment:
     return await _compared(ctx, row, "ctr")
 
 
-@command("variant list", role=Role.VIEWER, says=experiment_card, reads=True, positional=("site",))
+@command("variant list", role=Role.VIEWER, render=experiment_card, reads=True, positional=("site",))
 async def list_variants(ctx: Context, new: Compared) -> Experiment:
     """How the variants of a site compare, and whether that can be said yet."""
     if new.goal not in variants.GOALS:
@@ -103,7 +103,7 @@ async def list_variants(ctx: Context, new: Compared) -> Experiment:
     return await _compared(ctx, await _site(ctx, new.site), new.goal)
 
 
-@command("variant drop", role=Role.BUYER, says=experiment_card, positional=("site", "variant"))
+@command("variant drop", role=Role.BUYER, render=experiment_card, positional=("site", "variant"))
 async def drop_variant(ctx: Context, new: OneVariant) -> Experiment:
     """Show a variant no longer."""
     row = await _site(ctx, new.site)
@@ -115,7 +115,7 @@ async def drop_variant(ctx: Context, new: OneVariant) -> Experiment:
     return await _compared(ctx, row, "ctr")
 
 
-@command("variant keep", role=Role.BUYER, says=kept_card, positional=("site", "variant"))
+@command("variant keep", role=Role.BUYER, render=kept_card, positional=("site", "variant"))
 async def keep_variant(ctx: Context, new: OneVariant) -> Site:
     """Make a variant the site itself and end the test."""
     row = await _site(ctx, new.site)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from bot.core.arguments import Arguments, Unsaid, refers
+from bot.core.arguments import Arguments, MissingArgument, refers
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.message import Block, Message, Notice, Table, Text
@@ -74,7 +74,7 @@ def _sentence(one: Discrepancy, currency: str) -> str:
     )
 
 
-@command("why", role=Role.VIEWER, says=explanation, reads=True, positional=("what", "day"))
+@command("why", role=Role.VIEWER, render=explanation, reads=True, positional=("what", "day"))
 async def explain(ctx: Context, new: Asked) -> Why:
     """Both layers of a campaign's or an offer's day, and why they differ."""
     campaign, offer, asked = await _subject(ctx, new)
@@ -97,7 +97,7 @@ async def _subject(ctx: Context, new: Asked) -> tuple[str | None, str | None, st
     offer = await _code(ctx, "offer", new.offer)
     if not named:
         if new.what is None:
-            raise Unsaid("say a campaign or an offer: why campaign=… day=…", field="campaign")
+            raise MissingArgument("say a campaign or an offer: why campaign=… day=…", field="campaign")
         try:
             campaign = await _code(ctx, "campaign", new.what)
         except Missing as error:

@@ -41,7 +41,7 @@ EMPTIES = msgspec.Meta(extra={"empties": True})
 NONE = "none"
 
 
-class Unsaid(Refused):
+class MissingArgument(Refused):
     """Nothing was given of what could be: a form asks which it is to be."""
 
 
@@ -54,8 +54,8 @@ class MissingFields(Refused):
         self.names = names
 
 
-def field_names(takes: type[msgspec.Struct]) -> list[str]:
-    return [field.encode_name for field in msgspec.structs.fields(takes)]
+def field_names(parameters: type[msgspec.Struct]) -> list[str]:
+    return [field.encode_name for field in msgspec.structs.fields(parameters)]
 
 
 def meta(annotation: Any) -> tuple[Any, str, dict[str, Any]]:
@@ -71,18 +71,18 @@ def meta(annotation: Any) -> tuple[Any, str, dict[str, Any]]:
     return annotation, description, extra
 
 
-def secret_fields(takes: type[msgspec.Struct]) -> set[str]:
-    return {f.encode_name for f in msgspec.structs.fields(takes) if meta(f.type)[2].get("secret")}
+def secret_fields(parameters: type[msgspec.Struct]) -> set[str]:
+    return {f.encode_name for f in msgspec.structs.fields(parameters) if meta(f.type)[2].get("secret")}
 
 
-def file_fields(takes: type[msgspec.Struct]) -> list[str]:
+def file_fields(parameters: type[msgspec.Struct]) -> list[str]:
     """Fields that take a file: over HTTP as base64, in a chat the one that came with the command."""
-    return [field.encode_name for field in msgspec.structs.fields(takes) if bytes in _kinds(field.type)]
+    return [field.encode_name for field in msgspec.structs.fields(parameters) if bytes in _kinds(field.type)]
 
 
-def fill(takes: type[msgspec.Struct], given: dict[str, Any], today: date) -> Any:
+def fill(parameters: type[msgspec.Struct], given: dict[str, Any], today: date) -> Any:
     """The struct from words (chat, shell, query) or JSON values. Raises Refused naming the field."""
-    fields = {field.encode_name: field for field in msgspec.structs.fields(takes)}
+    fields = {field.encode_name: field for field in msgspec.structs.fields(parameters)}
     for name in given:
         if name not in fields:
             near = difflib.get_close_matches(name, fields, n=1)
@@ -94,7 +94,7 @@ def fill(takes: type[msgspec.Struct], given: dict[str, Any], today: date) -> Any
     if lacking:
         raise MissingFields(lacking, {name: meta(fields[name].type)[1] for name in lacking})
     try:
-        return msgspec.convert(values, takes, strict=False)
+        return msgspec.convert(values, parameters, strict=False)
     except msgspec.ValidationError as error:
         raise _refused(error, fields) from None
 

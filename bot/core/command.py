@@ -27,11 +27,11 @@ class Command:
     """A command: its words, the struct it takes, what it gives, and how the answer reads."""
 
     name: str
-    takes: type[msgspec.Struct]
-    gives: Any
+    parameters: type[msgspec.Struct]
+    result: Any
     handler: Handler
     role: Role
-    says: Says
+    render: Says
     reads: bool = False
     changes: bool = True
     positional: tuple[str, ...] = ()
@@ -54,7 +54,7 @@ class Command:
     def usage(self) -> str:
         """`offer add <casino> account=… [tag=…]`"""
         parts = [self.name]
-        for field in msgspec.structs.fields(self.takes):
+        for field in msgspec.structs.fields(self.parameters):
             name = field.encode_name
             word = f"<{name}>" if name in self.positional else f"{name}=…"
             parts.append(word if field.required else f"[{word}]")
@@ -75,7 +75,7 @@ def command(
     name: str,
     *,
     role: Role,
-    says: Says,
+    render: Says,
     reads: bool = False,
     changes: bool | None = None,
     positional: tuple[str, ...] = (),
@@ -96,9 +96,10 @@ def command(
 
     def declare(handler: Handler) -> Handler:
         hints = get_type_hints(handler, include_extras=True)
-        takes = next(hint for argument, hint in hints.items() if argument not in {"ctx", "return"})
+        parameters = next(hint for argument, hint in hints.items() if argument not in {"ctx", "return"})
         COMMANDS[name] = Command(
-            name=name, takes=takes, gives=hints["return"], handler=handler, role=role, says=says, reads=reads,
+            name=name, parameters=parameters, result=hints["return"],
+            handler=handler, role=role, render=render, reads=reads,
             positional=positional, keywords=keywords, sentence=sentence, prepare=prepare, confirm=confirm,
             aliases=aliases,
             changes=not reads if changes is None else changes,
@@ -162,7 +163,7 @@ def parse_words(words: list[tuple[str | None, str]]) -> tuple[Command, dict[str,
 
 
 def _too_much(found: Command, value: str) -> str:
-    near = difflib.get_close_matches(value, field_names(found.takes), n=1)
+    near = difflib.get_close_matches(value, field_names(found.parameters), n=1)
     hint = f"did you mean {near[0]}=…?" if near else "write key=value, with quotes around spaces"
     return f"{value!r} is one word too many for {found.name!r}: {hint}"
 
@@ -171,7 +172,7 @@ async def run(found: Command, arguments: dict[str, Any], ctx: Context, *, confir
     """Run a command as `ctx.actor`. Raises Refused, Forbidden, ConnectorError; changes nothing then."""
     if not ctx.actor.role.includes(found.role):
         raise Forbidden(f"{found.name!r} needs the role {found.role.value}; yours is {ctx.actor.role.value}")
-    new = fill(found.takes, arguments, ctx.today)
+    new = fill(found.parameters, arguments, ctx.today)
     if found.confirm and not confirmed:
         async with ctx.database.read() as tx:
             consequence = await _within(ctx, tx, found.confirm, new)
@@ -184,12 +185,12 @@ async def run(found: Command, arguments: dict[str, Any], ctx: Context, *, confir
         if not found.reads:
             await audits.record(tx, ctx.now, audits.Entry(
                 team_id=ctx.team_id, actor=ctx.actor.name, face=ctx.face, room=ctx.room.room if ctx.room else "",
-                command=found.name, arguments=masked(found.takes, arguments), **ctx.notes,
+                command=found.name, arguments=masked(found.parameters, arguments), **ctx.notes,
             ))  # fmt: skip
             await config_version.bump(tx)
     if not found.reads:
         await ctx.ports.changed()
-    return Answer(result, Message("") if ctx.encodes else found.says(ctx, result))
+    return Answer(result, Message("") if ctx.encodes else found.render(ctx, result))
 
 
 def _transaction(found: Command, ctx: Context) -> AbstractAsyncContextManager[AsyncConnection]:
@@ -218,11 +219,11 @@ async def _ask(found: Command, arguments: dict[str, Any], ctx: Context, conseque
     return Answer({"confirm": code, "consequence": consequence, "command": found.name}, message)
 
 
-def masked(takes: type[msgspec.Struct], arguments: dict[str, Any]) -> dict[str, Any]:
+def masked(parameters: type[msgspec.Struct], arguments: dict[str, Any]) -> dict[str, Any]:
     """Arguments as the audit trail may keep them: credentials and files replaced."""
     from bot.core.arguments import file_fields, secret_fields
 
-    hidden = secret_fields(takes) | set(file_fields(takes))
+    hidden = secret_fields(parameters) | set(file_fields(parameters))
     return {name: "•••" if name in hidden else value for name, value in arguments.items()}
 
 

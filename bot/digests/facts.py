@@ -19,7 +19,7 @@ CHART_DAYS = 30
 MOVERS = 3
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+class DigestRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Which digest: the days it covers, for which campaigns (None: all), what was told before."""
 
     team_id: int
@@ -41,7 +41,7 @@ class Usual(msgspec.Struct, frozen=True, kw_only=True):
     first_deposits: float | None = None
 
 
-class Mover(msgspec.Struct, frozen=True, kw_only=True):
+class ExpiryBatches(msgspec.Struct, frozen=True, kw_only=True):
     """A group far from its own average."""
 
     name: str
@@ -90,8 +90,8 @@ class DigestFacts(msgspec.Struct, frozen=True, kw_only=True):
     report: MergedReport
     usual: Usual = Usual()
     days: tuple[DayFigures, ...] = ()
-    top: tuple[Mover, ...] = ()
-    bottom: tuple[Mover, ...] = ()
+    top: tuple[ExpiryBatches, ...] = ()
+    bottom: tuple[ExpiryBatches, ...] = ()
     restated: tuple[ChangedFigure, ...] = ()
     vanished: tuple[str, ...] = ()
     pending: tuple[Pending, ...] = ()
@@ -103,7 +103,7 @@ class DigestFacts(msgspec.Struct, frozen=True, kw_only=True):
     late: str = ""
 
 
-def period_name(wanted: Wanted) -> str:
+def period_name(wanted: DigestRequest) -> str:
     if wanted.every == "week":
         return f"Week {wanted.first:%G-W%V}"
     if wanted.every == "month":
@@ -130,7 +130,7 @@ _FIGURES = (("FTD", "first_deposits"), ("Regs", "registrations"))
 
 def movers(
     report: MergedReport, before: MergedReport, by: str, *, n_days: int
-) -> tuple[tuple[Mover, ...], tuple[Mover, ...]]:
+) -> tuple[tuple[ExpiryBatches, ...], tuple[ExpiryBatches, ...]]:
     """The groups most above and most below their own average, by FTDs, else registrations, else clicks."""
     now = {row.group.get(by) or "": row for row in report.rows}
     past: dict[str, list[ReportRow]] = {}
@@ -144,13 +144,13 @@ def movers(
     return top, bottom
 
 
-def _moved(name: str, row: ReportRow | None, past: Sequence[ReportRow], n_days: int) -> Mover | None:
+def _moved(name: str, row: ReportRow | None, past: Sequence[ReportRow], n_days: int) -> ExpiryBatches | None:
     for title, measure in (*_FIGURES, ("Clicks", "clicks")):
         value = _figure(row, measure)
         known = [one for one in (_figure(each, measure) for each in past) if one is not None]
         average = sum(known) / LOOK_BACK * n_days
         if (value or average) and known:
-            return Mover(name=name, measure=title, value=value or 0, usual=average)
+            return ExpiryBatches(name=name, measure=title, value=value or 0, usual=average)
     return None
 
 
@@ -233,7 +233,7 @@ def sync_words(health: Sequence[AccountHealth], now: datetime) -> Iterable[Atten
             yield Attention(level="warning", text=f"{one.code}: no figures {since}")
 
 
-def healthy_words(health: Sequence[AccountHealth], wanted: Wanted) -> str:
+def healthy_words(health: Sequence[AccountHealth], wanted: DigestRequest) -> str:
     """One line when every account syncs well."""
     fetched = [one for one in health if one.fetched]
     if not fetched or any(one.error or one.paused or one.stale(wanted.now) for one in fetched):

@@ -16,7 +16,7 @@ from bot.digests.facts import (
     Attention,
     ChangedFigure,
     DigestFacts,
-    Wanted,
+    DigestRequest,
     changed,
     chart_days,
     healthy_words,
@@ -49,7 +49,7 @@ class _Standing(msgspec.Struct, frozen=True):
     account_ids: set[int] | None
 
 
-class _News(msgspec.Struct, frozen=True):
+class _RecentEvents(msgspec.Struct, frozen=True):
     """What is new since the last digest of one subscription."""
 
     restated: tuple[ChangedFigure, ...]
@@ -62,22 +62,22 @@ class Shared:
     """Kept while several digests are made of one moment: most of them tell the same."""
 
     standing: dict[Key, _Standing] = field(default_factory=dict)
-    news: dict[tuple[Key, datetime], _News] = field(default_factory=dict)
-    messages: dict[tuple[Key, _News, str], Message] = field(default_factory=dict)
+    news: dict[tuple[Key, datetime], _RecentEvents] = field(default_factory=dict)
+    messages: dict[tuple[Key, _RecentEvents, str], Message] = field(default_factory=dict)
 
 
-def known(wanted: Wanted, shared: Shared) -> Message | None:
+def known(wanted: DigestRequest, shared: Shared) -> Message | None:
     """The digest message if the very same was built before; it costs no look into the database."""
     key = _key(wanted)
     news = shared.news.get((key, wanted.told_until))
     return None if news is None else shared.messages.get((key, news, wanted.late))
 
 
-def _key(wanted: Wanted) -> Key:
+def _key(wanted: DigestRequest) -> Key:
     return wanted.team_id, wanted.first, wanted.last, wanted.every, wanted.campaigns
 
 
-async def build(tx: AsyncConnection, wanted: Wanted, shared: Shared | None = None) -> Message:
+async def build(tx: AsyncConnection, wanted: DigestRequest, shared: Shared | None = None) -> Message:
     """The digest message as it would be sent now."""
     shared = shared or Shared()
     key = _key(wanted)
@@ -95,7 +95,7 @@ async def build(tx: AsyncConnection, wanted: Wanted, shared: Shared | None = Non
     return shared.messages[key, news, wanted.late]
 
 
-async def _standing(tx: AsyncConnection, wanted: Wanted) -> _Standing:
+async def _standing(tx: AsyncConnection, wanted: DigestRequest) -> _Standing:
     by = await dimension(tx, wanted.team_id)
     report = await _report(tx, wanted, wanted.first, wanted.last, (by,))
     before = await _report(tx, wanted, *_days_before(wanted.first), ("day", by))
@@ -118,9 +118,9 @@ async def _standing(tx: AsyncConnection, wanted: Wanted) -> _Standing:
     ), ids)  # fmt: skip
 
 
-async def _news(tx: AsyncConnection, wanted: Wanted, ids: set[int] | None) -> _News:
+async def _news(tx: AsyncConnection, wanted: DigestRequest, ids: set[int] | None) -> _RecentEvents:
     restated = await restatements.since(tx, wanted.team_id, wanted.told_until, account_ids=ids)
-    return _News(
+    return _RecentEvents(
         tuple(changed(one) for one in restated),
         tuple(vanished(one) for one in restated if one.vanished),
         tuple(await _deliveries(tx, wanted)) if wanted.campaigns is None else (),
@@ -135,18 +135,20 @@ async def dimension(tx: AsyncConnection, team_id: int) -> str:
     return "offer"
 
 
-async def _report(tx: AsyncConnection, wanted: Wanted, first: date, last: date, by: tuple[str, ...]) -> MergedReport:
+async def _report(
+    tx: AsyncConnection, wanted: DigestRequest, first: date, last: date, by: tuple[str, ...]
+) -> MergedReport:
     return await merged_report(tx, _query(wanted, first, last, by))
 
 
-def _query(wanted: Wanted, first: date, last: date, by: tuple[str, ...] = ()) -> ReportQuery:
+def _query(wanted: DigestRequest, first: date, last: date, by: tuple[str, ...] = ()) -> ReportQuery:
     return ReportQuery(
         team_id=wanted.team_id, first=first, last=last, by=by, timezone=wanted.deployment.timezone,
         currency=wanted.deployment.currency, campaigns=wanted.campaigns,
     )  # fmt: skip
 
 
-async def _expected(tx: AsyncConnection, wanted: Wanted) -> Estimate | None:
+async def _expected(tx: AsyncConnection, wanted: DigestRequest) -> Estimate | None:
     """What the days still pending may bring."""
     first = min(wanted.first, wanted.last - timedelta(days=LOOK_BACK - 1))
     return (await forecast(tx, _query(wanted, first, wanted.last))).total
@@ -156,22 +158,22 @@ def _days_before(first: date) -> tuple[date, date]:
     return first - timedelta(days=LOOK_BACK), first - timedelta(days=1)
 
 
-async def _account_ids(tx: AsyncConnection, wanted: Wanted) -> set[int] | None:
+async def _account_ids(tx: AsyncConnection, wanted: DigestRequest) -> set[int] | None:
     if wanted.campaigns is None:
         return None
     return await attention.account_ids_of(tx, wanted.team_id, wanted.campaigns)
 
 
-def midnight(day: date, wanted: Wanted) -> datetime:
+def midnight(day: date, wanted: DigestRequest) -> datetime:
     return datetime.combine(day, time(), wanted.deployment.zone)
 
 
-def _end(wanted: Wanted) -> datetime:
+def _end(wanted: DigestRequest) -> datetime:
     return midnight(wanted.last + timedelta(days=1), wanted)
 
 
 async def _attention(
-    tx: AsyncConnection, wanted: Wanted, health: Sequence[AccountHealth], ids: set[int] | None
+    tx: AsyncConnection, wanted: DigestRequest, health: Sequence[AccountHealth], ids: set[int] | None
 ) -> list[Attention]:
     found = list(sync_words(health, wanted.now))
     for row in await attention.suspects(tx, wanted.team_id, ids):
@@ -188,7 +190,7 @@ async def _attention(
     return found
 
 
-async def _deliveries(tx: AsyncConnection, wanted: Wanted) -> list[Attention]:
+async def _deliveries(tx: AsyncConnection, wanted: DigestRequest) -> list[Attention]:
     found = []
     if n := await attention.dead_letters(tx, wanted.team_id, wanted.told_until):
         text = f"{n:,} conversion{'s' if n > 1 else ''} could not be delivered to a traffic source"

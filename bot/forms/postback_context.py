@@ -7,12 +7,12 @@ from bot.core.context import Context
 from storage.clicks.queries import codec
 from storage.ledger.errors import Missing
 from storage.outbound.queue import queue
-from storage.postbacks.conversions import Desk
+from storage.postbacks.conversions import ConversionProcessor
 from storage.postbacks.postback_accounts import load
 
 
-async def desk(ctx: Context) -> Desk:
-    """A desk of this command's transaction."""
+async def processor(ctx: Context) -> ConversionProcessor:
+    """A processor of this command's transaction."""
 
     def words(platform: str) -> Mapping[str, Any]:
         try:
@@ -21,6 +21,6 @@ async def desk(ctx: Context) -> Desk:
             return {}
         return found
 
-    return Desk(
+    return ConversionProcessor(
         book=await load(ctx.tx, words), codec=await codec(ctx.tx), zone=ctx.deployment.zone, now=ctx.now, onward=queue
     )

@@ -39,7 +39,7 @@ class _Actions:
         text = action.get("value", "")
         shared = text.startswith(SHARE)
         caller = Caller(room=_room(body), name=body["user"].get("username") or body["user"].get("name", ""))
-        reply = await handle(self.chat.desk, caller, text.removeprefix(SHARE))
+        reply = await handle(self.chat.sessions, caller, text.removeprefix(SHARE))
         if reply.form and reply.form.missing and await views.ask(self.chat, caller.room, reply, body):
             return
         if shared and reply.done:

@@ -14,7 +14,7 @@ from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.chat.session import Caller, Desk, Reply, handle
+from bot.chat.session import Caller, ChatSessions, Reply, handle
 from bot.core.context import Room
 from bot.slack import actions, post, views
 from bot.slack import files as slack_files
@@ -47,9 +47,9 @@ class SlackSettings(msgspec.Struct, frozen=True, kw_only=True):
 class SlackChat:
     """The bot on Slack: `start`, `dispatch` what comes over HTTP, `stop`."""
 
-    def __init__(self, desk: Desk, settings: SlackSettings) -> None:
-        self.desk, self.settings = desk, settings
-        self.installs = Installs(desk)
+    def __init__(self, sessions: ChatSessions, settings: SlackSettings) -> None:
+        self.sessions, self.settings = sessions, settings
+        self.installs = Installs(sessions)
         self.sender = SlackSender(lambda workspace: self.client(workspace, patient=False))
         self._tasks: set[asyncio.Task[None]] = set()
         self._own_user = ""
@@ -136,7 +136,7 @@ class SlackChat:
 
     def _listen(self) -> None:
         app = self.app
-        app.middleware(Once(self.desk).handle)
+        app.middleware(Once(self.sessions).handle)
         app.error(self._fault)
         app.command(re.compile(r".*"))(self._command)
         app.event("app_mention")(self._mention)
@@ -166,7 +166,7 @@ class SlackChat:
 
     async def _answer(self, caller: Caller, text: str, body: dict[str, Any]) -> None:
         url = body.get("response_url", "")
-        work = asyncio.create_task(handle(self.desk, caller, text))
+        work = asyncio.create_task(handle(self.sessions, caller, text))
         slow = not (await asyncio.wait({work}, timeout=PATIENCE))[0]
         if slow and url:
             busy = slack_text.busy(text)
@@ -215,7 +215,7 @@ class SlackChat:
         file = slack_files.attached(
             event, self.session, lambda: self.token(room.workspace), api_url=self.settings.api_url
         )
-        reply = await handle(self.desk, caller, text, attached=file)
+        reply = await handle(self.sessions, caller, text, attached=file)
         if reply.form and reply.form.missing:
             reply = slack_text.with_form_button(reply, text)
         await self.tell(caller, reply, "")

@@ -8,7 +8,7 @@ from time import monotonic
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 
-from bot.chat.session import Desk
+from bot.chat.session import ChatSessions
 from storage.chat import processed_events
 
 GOOD_FOR = 300.0  # seconds after which a signature is stale anyway
@@ -18,8 +18,8 @@ WAIT = 1.5  # seconds for the database; Slack waits three for its answer
 class Once:
     """Remembered in the database for all processes, and here for the moments when that is busy writing."""
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
+    def __init__(self, sessions: ChatSessions) -> None:
+        self.sessions = sessions
         self._recent: dict[str, float] = {}
 
     async def handle(self, request: AsyncBoltRequest, next_: Callable[[], Awaitable[BoltResponse]]) -> BoltResponse:
@@ -49,8 +49,8 @@ class Once:
             return True
 
     async def _kept(self, keys: list[str], body: str, *, again: bool) -> bool:
-        now = self.desk.clock()
-        async with self.desk.database.begin() as tx:
+        now = self.sessions.clock()
+        async with self.sessions.database.begin() as tx:
             repeated = again and await processed_events.before(tx, body)
             fresh = await processed_events.first_time(tx, now, *keys)
             await processed_events.first_time(tx, now, body)

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from bot.chat.questions import MOST, Option, Question, asked_for, options
-from bot.chat.session import Desk, Form
+from bot.chat.session import ChatSessions, Form
 from bot.core.command import COMMANDS
 from bot.core.context import Actor
 from bot.core.message import Message
@@ -30,14 +30,14 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     extra: dict[str, Any] = msgspec.field(default_factory=dict)  # arguments that are not among its inputs
 
 
-async def view(desk: Desk, actor: Actor, form: Form, origin: Origin, *, note: str = "") -> Json:
+async def view(sessions: ChatSessions, actor: Actor, form: Form, origin: Origin, *, note: str = "") -> Json:
     """The modal that asks for what a command takes, filled with what was given."""
     found = COMMANDS[form.command]
-    asked = asked_for(desk, found, form.arguments)[:MOST_INPUTS]
+    asked = asked_for(sessions, found, form.arguments)[:MOST_INPUTS]
     blocks = [section(plain(found.summary or found.name, TEXT))]
     blocks += [section(plain(f"⛔ {note}", TEXT))] if note else []
     for question in asked:
-        known = await options(desk, actor, question)
+        known = await options(sessions, actor, question)
         blocks.append(block(question, known, form.arguments.get(question.name)))
     return {
         "type": "modal", "callback_id": CALLBACK, "title": plain(found.name.capitalize(), 24),

@@ -1,6 +1,6 @@
 """The App Home: today's numbers, quick actions, how to begin."""
 
-from bot.chat.session import Desk, carry_out
+from bot.chat.session import ChatSessions, carry_out
 from bot.core.command import COMMANDS, Command
 from bot.core.context import Actor, Room
 from bot.core.message import Button, Buttons, Message, Text
@@ -18,22 +18,22 @@ SETTINGS = (
 )
 
 
-async def view(desk: Desk, room: Room, actor: Actor | Message) -> Json:
+async def view(sessions: ChatSessions, room: Room, actor: Actor | Message) -> Json:
     """What the person may see of today; a stranger sees how to become a member."""
     if isinstance(actor, Message):
         return {"type": "home", "blocks": render(actor)["blocks"]}
     blocks: list[Json] = []
     stats = COMMANDS.get("stats")
     if stats is not None and actor.role.includes(stats.role):
-        blocks += await _today(desk, room, actor, stats)
+        blocks += await _today(sessions, room, actor, stats)
     blocks += _section("Quick actions", QUICK, actor, prefix="do")
     blocks += _section("Settings", SETTINGS, actor, prefix="set")
     return {"type": "home", "blocks": blocks[: 2 * BLOCKS]}
 
 
-async def _today(desk: Desk, room: Room, actor: Actor, stats: Command) -> list[Json]:
+async def _today(sessions: ChatSessions, room: Room, actor: Actor, stats: Command) -> list[Json]:
     period = next(iter(stats.positional), None)
-    reply = await carry_out(desk, room, actor, stats, {period: "today"} if period else {})
+    reply = await carry_out(sessions, room, actor, stats, {period: "today"} if period else {})
     shown = [one for one in render(reply.message)["blocks"] if one["type"] not in {"actions", "table"}]
     return [*shown, {"type": "divider"}]
 

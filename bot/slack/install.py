@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import aiohttp
 from slack_sdk.errors import SlackApiError
 
-from bot.chat.session import Desk
+from bot.chat.session import ChatSessions
 from bot.slack import post
 from storage.catalogue import teams
 from storage.ledger.errors import Refused
@@ -26,8 +26,8 @@ WITHOUT_SECONDS = 5.0
 class Installs:
     """Tokens by workspace. Kept in the deployment's facts, encrypted."""
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
+    def __init__(self, sessions: ChatSessions) -> None:
+        self.sessions = sessions
         self._without: dict[str, float] = {}
 
     async def token(self, workspace: str) -> str | None:
@@ -35,21 +35,21 @@ class Installs:
         since any process may hear that the app was removed; that there is none holds for some seconds."""
         if not workspace or self._without.get(workspace, 0.0) > monotonic():
             return None
-        async with self.desk.database.read() as tx:
+        async with self.sessions.database.read() as tx:
             sealed = await teams.fact(tx, _fact(workspace))
         if sealed is None:
             self._without[workspace] = monotonic() + WITHOUT_SECONDS
             return None
-        return str(self.desk.box.open(sealed)["token"])
+        return str(self.sessions.box.open(sealed)["token"])
 
     async def keep(self, workspace: str, token: str) -> None:
         self._without.pop(workspace, None)
-        async with self.desk.database.begin() as tx:
-            await teams.keep_fact(tx, _fact(workspace), self.desk.box.seal({"token": token}))
+        async with self.sessions.database.begin() as tx:
+            await teams.keep_fact(tx, _fact(workspace), self.sessions.box.seal({"token": token}))
 
     async def forget(self, workspace: str) -> None:
         """The app was removed there."""
-        async with self.desk.database.begin() as tx:
+        async with self.sessions.database.begin() as tx:
             await teams.drop_fact(tx, _fact(workspace))
 
 
@@ -69,7 +69,7 @@ class Install:
         self.installs = installs
         self._client_id, self._client_secret = client_id, client_secret
         self._api_url, self._authorize_url = api_url, authorize_url
-        self._key = installs.desk.box.derive("slack-install")
+        self._key = installs.sessions.box.derive("slack-install")
 
     def begin(self, now: datetime) -> tuple[str, str]:
         """Where to send the browser, and the state for its cookie."""
@@ -94,7 +94,7 @@ class Install:
         return str(team.get("name") or team["id"])
 
     def _redirect(self) -> str:
-        return f"{self.installs.desk.deployment().public_url}/slack/oauth_redirect"
+        return f"{self.installs.sessions.deployment().public_url}/slack/oauth_redirect"
 
     def _sign(self, bare: str) -> str:
         return hmac.new(self._key, bare.encode(), hashlib.sha256).hexdigest()

@@ -11,7 +11,7 @@ from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetry
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.core.message import Message
-from bot.delivery import Later, Lost, Unsendable
+from bot.delivery import Lost, RetryLater, Unsendable
 from bot.render.chart_png import legend
 from bot.render.chart_worker import PAINTER
 from bot.slack.blocks import fallback, files, pictures, render
@@ -142,7 +142,7 @@ class SlackSender:
         except SlackApiError as fault:
             raise _sorted(fault) from None
         except aiohttp.ClientConnectorError as fault:
-            raise Later(type(fault).__name__) from None
+            raise RetryLater(type(fault).__name__) from None
         except (aiohttp.ClientError, TimeoutError) as fault:
             raise Unsendable(f"no answer ({type(fault).__name__}): it may have arrived") from None
 
@@ -152,7 +152,7 @@ def _sorted(fault: SlackApiError) -> Exception:
     if why in CLOSED:
         return Lost(f"Slack says {why}")
     if status(fault) == 429:
-        return Later("rate limited", float(fault.response.headers.get("Retry-After", "1")))
+        return RetryLater("rate limited", float(fault.response.headers.get("Retry-After", "1")))
     if why in PASSING or status(fault) >= 500:
-        return Later(f"Slack says {why}")
+        return RetryLater(f"Slack says {why}")
     return Unsendable(f"Slack says {why}")

@@ -45,7 +45,7 @@ async def ask(chat: "SlackChat", room: Room, reply: Reply, body: dict[str, Any])
     origin = Origin(command=reply.form.command, channel=room.room, thread=room.thread, title=room.title)
     web = await chat.client(room.workspace)
     try:
-        shown = await slack_form.view(chat.desk, reply.actor, reply.form, origin)
+        shown = await slack_form.view(chat.sessions, reply.actor, reply.form, origin)
         await web.api_call("views.open", json={"trigger_id": body["trigger_id"], "view": shown})
     except (SlackApiError, aiohttp.ClientError, TimeoutError) as fault:
         log.warning("a form could not be opened: %s", post.reason(fault))
@@ -78,10 +78,10 @@ class _Views:
         self.chat.spawn(self.chat.tell(Caller(room=room), reply, ""))
 
     async def _run(self, room: Room, origin: Origin, arguments: dict[str, Any], body: dict[str, Any]) -> Reply:
-        actor = await identify(self.chat.desk, Caller(room=room))
+        actor = await identify(self.chat.sessions, Caller(room=room))
         if isinstance(actor, Message):
             return Reply(message=actor)
-        return await carry_out(self.chat.desk, room, actor, COMMANDS[origin.command], arguments)
+        return await carry_out(self.chat.sessions, room, actor, COMMANDS[origin.command], arguments)
 
     async def _late(self, work: asyncio.Task[Reply], room: Room, origin: Origin, body: dict[str, Any]) -> None:
         """The result of a long command: in the still open modal, and where it was asked for."""
@@ -89,7 +89,7 @@ class _Views:
         web = await self.chat.client(room.workspace)
         if reply.form is not None and reply.actor is not None and not reply.done:
             note = reply.form.fault or reply.message.title
-            shown = await slack_form.view(self.chat.desk, reply.actor, reply.form, origin, note=note)
+            shown = await slack_form.view(self.chat.sessions, reply.actor, reply.form, origin, note=note)
         else:
             shown = slack_form.told(reply.message, origin.command)
         try:
@@ -117,28 +117,28 @@ class _Views:
     async def _refill(self, body: dict[str, Any]) -> None:
         origin, arguments = slack_form.submitted(body["view"])
         room = self._room(body, origin)
-        actor = await identify(self.chat.desk, Caller(room=room))
+        actor = await identify(self.chat.sessions, Caller(room=room))
         if isinstance(actor, Actor):
             form = Form(command=origin.command, arguments=arguments)
-            shown = await slack_form.view(self.chat.desk, actor, form, origin)
+            shown = await slack_form.view(self.chat.sessions, actor, form, origin)
             web = await self.chat.client(room.workspace)
             await web.api_call("views.update", json={"view_id": body["view"]["id"], "view": shown})
 
     async def suggested(self, ack: Any, body: dict[str, Any]) -> None:
         """What a long list offers for the letters typed so far."""
         origin = msgspec.json.decode(body["view"]["private_metadata"], type=Origin)
-        actor = await identify(self.chat.desk, Caller(room=self._room(body, origin)))
+        actor = await identify(self.chat.sessions, Caller(room=self._room(body, origin)))
         asked = [one for one in questions(COMMANDS[origin.command]) if one.name == body["block_id"]]
         known = []
         if isinstance(actor, Actor) and asked:
-            known = await options(self.chat.desk, actor, asked[0], typed=body.get("value", ""))
+            known = await options(self.chat.sessions, actor, asked[0], typed=body.get("value", ""))
         await ack(options=[slack_form.option(one) for one in known])
 
     async def shortcut(self, ack: Any, body: dict[str, Any]) -> None:
         """A global shortcut: the form of its command."""
         await ack()
         room = self._room(body, Origin(command=""))
-        actor = await identify(self.chat.desk, Caller(room=room))
+        actor = await identify(self.chat.sessions, Caller(room=room))
         if isinstance(actor, Message):
             self.chat.spawn(self.chat.tell(Caller(room=room), Reply(message=actor), ""))
             return
@@ -155,7 +155,7 @@ class _Views:
             self.chat.spawn(self._publish(room))
 
     async def _publish(self, room: Room) -> None:
-        actor = await identify(self.chat.desk, Caller(room=room))
-        shown = await slack_home.view(self.chat.desk, room, actor)
+        actor = await identify(self.chat.sessions, Caller(room=room))
+        shown = await slack_home.view(self.chat.sessions, room, actor)
         web = await self.chat.client(room.workspace)
         await web.api_call("views.publish", json={"user_id": room.user, "view": shown})

@@ -17,10 +17,10 @@ from telegram.error import InvalidToken, TelegramError
 from telegram.ext import Application, ApplicationBuilder, BaseUpdateProcessor, TypeHandler
 from telegram.request import HTTPXRequest
 
-from bot.chat.session import Desk
+from bot.chat.session import ChatSessions
 from bot.telegram import menu, post
 from bot.telegram.post import TelegramSender
-from bot.telegram.updates import Hearing
+from bot.telegram.updates import SocketListening
 from storage.chat import processed_events
 from storage.db import leases
 
@@ -66,13 +66,15 @@ class _ByChat(BaseUpdateProcessor):
 class TelegramChat:
     """The bot on Telegram: `start`, `receive` what comes over HTTP, `stop`. `named` hears the bot's user name."""
 
-    def __init__(self, desk: Desk, settings: TelegramSettings, *, named: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(
+        self, sessions: ChatSessions, settings: TelegramSettings, *, named: Callable[[str], Awaitable[None]]
+    ) -> None:
         # httpx logs every address at INFO, and Telegram's hold the token.
         logging.getLogger("httpx").setLevel(logging.WARNING)
-        self.desk, self.settings, self._named = desk, settings, named
+        self.sessions, self.settings, self._named = sessions, settings, named
         self.app = self._build()
-        self.sender = TelegramSender(desk, self.app.bot)
-        self.hearing = Hearing(desk, self.app.bot)
+        self.sender = TelegramSender(sessions, self.app.bot)
+        self.hearing = SocketListening(sessions, self.app.bot)
         self._ready = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._holder = f"telegram:{uuid4().hex}"
@@ -119,7 +121,7 @@ class TelegramChat:
             except TimeoutError:
                 log.warning("updates of Telegram were still worked on at the stop")
         await self.app.shutdown()
-        async with self.desk.database.begin() as tx:
+        async with self.sessions.database.begin() as tx:
             await leases.give_back(tx, self._holder)
 
     async def receive(self, body: bytes, secret: str) -> int:
@@ -144,9 +146,9 @@ class TelegramChat:
 
     async def _take(self, update: Update) -> None:
         """Queue an update that was not handled before, by whatever process."""
-        async with self.desk.database.begin() as tx:
+        async with self.sessions.database.begin() as tx:
             fresh = await processed_events.first_time(
-                tx, self.desk.clock(), f"telegram:{self.app.bot.id}:{update.update_id}"
+                tx, self.sessions.clock(), f"telegram:{self.app.bot.id}:{update.update_id}"
             )
         if fresh:
             await self.app.update_queue.put(update)
@@ -216,5 +218,5 @@ class TelegramChat:
         await self.app.bot.delete_webhook()
 
     async def _leased(self) -> bool:
-        async with self.desk.database.begin() as tx:
-            return await leases.take(tx, "telegram updates", self._holder, now=self.desk.clock(), good_for=LEASE)
+        async with self.sessions.database.begin() as tx:
+            return await leases.take(tx, "telegram updates", self._holder, now=self.sessions.clock(), good_for=LEASE)

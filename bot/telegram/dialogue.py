@@ -14,7 +14,7 @@ from telegram import Message as Heard
 from telegram.error import BadRequest, TelegramError
 
 from bot.chat.questions import Option, Question, asked_for, options, questions
-from bot.chat.session import Caller, Desk, Form, carry_out, identify
+from bot.chat.session import Caller, ChatSessions, Form, carry_out, identify
 from bot.core.command import COMMANDS
 from bot.core.context import Actor, Room
 from bot.core.message import Message
@@ -41,11 +41,11 @@ class State(msgspec.Struct, kw_only=True):
     note: str = ""
 
 
-class Asking:
+class DialogueRunner:
     """One bot's open dialogues."""
 
-    def __init__(self, desk: Desk, bot: Bot) -> None:
-        self.desk, self.bot = desk, bot
+    def __init__(self, sessions: ChatSessions, bot: Bot) -> None:
+        self.sessions, self.bot = sessions, bot
 
     async def begin(self, room: Room, actor: Actor, form: Form) -> None:
         """Ask for the first field that lacks (or was refused)."""
@@ -59,19 +59,19 @@ class Asking:
         found = await self._load(room)
         await self.forget(room)
         if found is None:
-            actor = await identify(self.desk, Caller(room=room))
+            actor = await identify(self.sessions, Caller(room=room))
             told = actor if isinstance(actor, Message) else Message("There is nothing to cancel.")
         else:
             await self._close(room, found[1], "cancelled")
             told = Message(f"Cancelled: {found[0]}. Nothing was changed.")
-        await post.post(self.desk, self.bot, room.room, told, thread=room.thread)
+        await post.post(self.sessions, self.bot, room.room, told, thread=room.thread)
 
     async def forget(self, room: Room) -> None:
         """End the person's dialogue in this room, if there is one."""
-        async with self.desk.database.read() as tx:
-            found = await dialogues.load(tx, self.desk.clock(), **_address(room))
+        async with self.sessions.database.read() as tx:
+            found = await dialogues.load(tx, self.sessions.clock(), **_address(room))
         if found is not None:
-            async with self.desk.database.begin() as tx:
+            async with self.sessions.database.begin() as tx:
                 await dialogues.drop(tx, **_address(room))
 
     async def answered(self, room: Room, heard: Heard, text: str) -> bool:
@@ -80,7 +80,7 @@ class Asking:
         if found is None:
             return False
         command, state = found
-        actor = await identify(self.desk, Caller(room=room))
+        actor = await identify(self.sessions, Caller(room=room))
         if isinstance(actor, Message):
             return False
         question = _question(command, state.asking)
@@ -105,7 +105,7 @@ class Asking:
         if found is None or found[1].nonce != nonce:
             await toast(query, YES_OVER)
             return
-        actor = await identify(self.desk, Caller(room=room))
+        actor = await identify(self.sessions, Caller(room=room))
         if isinstance(actor, Message):
             await toast(query, actor.title, alert=True)
             return
@@ -125,7 +125,7 @@ class Asking:
                 state.menu, state.page = not state.menu, 0
                 await self._ask(room, actor, command, state)
             case "f":
-                state.asking, state.menu, state.page = _all(self.desk, command, state)[number].name, False, 0
+                state.asking, state.menu, state.page = _all(self.sessions, command, state)[number].name, False, 0
                 await self._ask(room, actor, command, state)
             case "o" if question.many:
                 state.picked = _toggled(state, state.known[number].value)
@@ -144,7 +144,7 @@ class Asking:
             state.asking = lacking[0]
             await self._ask(room, actor, command, state)
             return
-        reply = await carry_out(self.desk, room, actor, COMMANDS[command], state.arguments)
+        reply = await carry_out(self.sessions, room, actor, COMMANDS[command], state.arguments)
         names = {one.name for one in questions(COMMANDS[command])}
         at = reply.form and (reply.form.missing[0] if reply.form.missing else reply.form.field)
         if reply.form and at in names:
@@ -154,15 +154,15 @@ class Asking:
             return
         await self.forget(room)
         await self._close(room, state, _shown(value))
-        await post.tell(self.desk, self.bot, room, reply)
+        await post.tell(self.sessions, self.bot, room, reply)
 
     async def _ask(self, room: Room, actor: Actor, command: str, state: State) -> None:
         """Show the question: in the message of the one before, if that was answered by a button."""
         question = _question(command, state.asking)
-        state.known = await options(self.desk, actor, question)
+        state.known = await options(self.sessions, actor, question)
         state.nonce = state.nonce or secrets.token_hex(3)
         await self._keep(room, command, state)
-        text, keys = _text(command, question, state), _keys(_all(self.desk, command, state), question, state)
+        text, keys = _text(command, question, state), _keys(_all(self.sessions, command, state), question, state)
         shown = await self._show(room, state.message_id, text, keyboard(keys))
         if shown != state.message_id:
             state.message_id = shown
@@ -197,18 +197,18 @@ class Asking:
             post.log.info("a question could not be closed: %s", fault.message)
 
     async def _keep(self, room: Room, command: str, state: State) -> None:
-        sealed = self.desk.box.seal(state)  # arguments may hold credentials
-        async with self.desk.database.begin() as tx:
+        sealed = self.sessions.box.seal(state)  # arguments may hold credentials
+        async with self.sessions.database.begin() as tx:
             await dialogues.keep(
-                tx, Dialogue(command=command, state={"sealed": sealed}, at=self.desk.clock(), **_address(room))
+                tx, Dialogue(command=command, state={"sealed": sealed}, at=self.sessions.clock(), **_address(room))
             )
 
     async def _load(self, room: Room) -> tuple[str, State] | None:
-        async with self.desk.database.read() as tx:
-            found = await dialogues.load(tx, self.desk.clock(), **_address(room))
+        async with self.sessions.database.read() as tx:
+            found = await dialogues.load(tx, self.sessions.clock(), **_address(room))
         if found is None or found.command not in COMMANDS:
             return None
-        return found.command, msgspec.convert(self.desk.box.open(found.state["sealed"]), State)
+        return found.command, msgspec.convert(self.sessions.box.open(found.state["sealed"]), State)
 
 
 async def toast(query: CallbackQuery, text: str = "", *, alert: bool = False) -> None:
@@ -260,8 +260,8 @@ def _text(command: str, question: Question, state: State) -> str:
     return "\n".join(lines)
 
 
-def _all(desk: Desk, command: str, state: State) -> list[Question]:
-    return asked_for(desk, COMMANDS[command], state.arguments)
+def _all(sessions: ChatSessions, command: str, state: State) -> list[Question]:
+    return asked_for(sessions, COMMANDS[command], state.arguments)
 
 
 def _keys(every: list[Question], question: Question, state: State) -> list[Key]:

@@ -22,10 +22,10 @@ from telegram.error import (
 )
 from telegram.ext import BaseRateLimiter
 
-from bot.chat.session import Desk, Reply
+from bot.chat.session import ChatSessions, Reply
 from bot.core.context import Room
 from bot.core.message import Message
-from bot.delivery import Later, Lost, Unsendable
+from bot.delivery import Lost, RetryLater, Unsendable
 from bot.render.chart_worker import PAINTER
 from bot.telegram.html import Key, Part, long_commands, render
 from storage.chat import dialogues, rooms
@@ -58,14 +58,15 @@ def markup(keys: tuple[tuple[Key, ...], ...]) -> InlineKeyboardMarkup | None:
 
 
 async def post(
-    desk: Desk, bot: Bot, chat: int | str, message: Message, *, thread: str = "", reply_to: int | None = None,
+    sessions: ChatSessions, bot: Bot, chat: int | str, message: Message, *, thread: str = "",
+    reply_to: int | None = None,
     silent: bool = False, pace: AsyncLimiter | None = None,
 ) -> int:  # fmt: skip
     """Post all parts of a message; returns the id of the first. Once that is posted, the rest waits its turn.
 
     Raises what PTB raises for the first part.
     """
-    await keep_commands(desk, message)
+    await keep_commands(sessions, message)
     where: dict[str, Any] = {"chat_id": chat, "disable_notification": silent}
     if thread:
         where["message_thread_id"] = int(thread)
@@ -81,26 +82,26 @@ async def post(
     return posted.message_id
 
 
-async def tell(desk: Desk, bot: Bot, room: Room, reply: Reply, *, reply_to: int | None = None) -> None:
+async def tell(sessions: ChatSessions, bot: Bot, room: Room, reply: Reply, *, reply_to: int | None = None) -> None:
     """Answer in the room; what only the asker may see goes to their own chat, and the room hears that it did."""
     message = reply.message
     if reply.secret and not room.private:
         try:
-            await post(desk, bot, room.user, message)
+            await post(sessions, bot, room.user, message)
             message = Message(f"{message.title}: I have sent it to your own chat with me.")
         except Forbidden:
             message = Message(
                 f"{message.title}: it is for your eyes only, and I may not write to you yet. "
                 f"Open https://t.me/{bot.username}, press Start, and say it there again."
             )
-    await post(desk, bot, room.room, message, thread=room.thread, reply_to=reply_to)
+    await post(sessions, bot, room.room, message, thread=room.thread, reply_to=reply_to)
 
 
-async def keep_commands(desk: Desk, message: Message) -> None:
+async def keep_commands(sessions: ChatSessions, message: Message) -> None:
     """Remember the commands whose buttons carry only a short id."""
     if commands := long_commands(message):
-        async with desk.database.begin() as tx:
-            await dialogues.keep_presses(tx, desk.clock(), commands)
+        async with sessions.database.begin() as tx:
+            await dialogues.keep_presses(tx, sessions.clock(), commands)
 
 
 async def _part(bot: Bot, part: Part, where: dict[str, Any]) -> Posted:
@@ -175,8 +176,8 @@ class Patience(BaseRateLimiter[str]):
 class TelegramSender:
     """The outbox's way to Telegram."""
 
-    def __init__(self, desk: Desk, bot: Bot) -> None:
-        self.desk, self.bot = desk, bot
+    def __init__(self, sessions: ChatSessions, bot: Bot) -> None:
+        self.sessions, self.bot = sessions, bot
         self.pace = AsyncLimiter(1, 1 / CALLS_A_SECOND)  # a digest is several calls: text, picture
 
     async def post(self, item: Queued, message: Message, *, under: str | None) -> str:
@@ -184,35 +185,35 @@ class TelegramSender:
         try:
             return str(await self._post(item, message, item.thread, reply_to))
         except ChatMigrated as moved:
-            async with self.desk.database.begin() as tx:
+            async with self.sessions.database.begin() as tx:
                 await rooms.migrate(tx, "telegram", old=item.room, new=str(moved.new_chat_id))
-            raise Later("the group has a new id", 0) from None
+            raise RetryLater("the group has a new id", 0) from None
         except TelegramError as fault:
             raise sorted_fault(fault) from None
 
     async def _post(self, item: Queued, message: Message, thread: str, reply_to: int | None) -> int:
         try:
             return await post(
-                self.desk, self.bot, item.room, message, thread=thread, reply_to=reply_to, silent=item.silent,
+                self.sessions, self.bot, item.room, message, thread=thread, reply_to=reply_to, silent=item.silent,
                 pace=self.pace,
             )  # fmt: skip
         except BadRequest as fault:
             if not thread or not any(one in fault.message.lower() for one in NO_TOPIC):
                 raise
             return await post(
-                self.desk, self.bot, item.room, message, reply_to=reply_to, silent=item.silent, pace=self.pace
+                self.sessions, self.bot, item.room, message, reply_to=reply_to, silent=item.silent, pace=self.pace
             )
 
 
 def sorted_fault(fault: TelegramError) -> Exception:
-    """Lost, Later or Unsendable."""
+    """Lost, RetryLater or Unsendable."""
     why = reason(fault)
     if isinstance(fault, RetryAfter):
-        return Later("rate limited", seconds(fault))
+        return RetryLater("rate limited", seconds(fault))
     if isinstance(fault, Forbidden) or (isinstance(fault, BadRequest) and any(one in why.lower() for one in CLOSED)):
         return Lost(f"Telegram says: {why}")
     if isinstance(fault, BadRequest | InvalidToken):
         return Unsendable(f"Telegram says: {why}")
     if isinstance(fault, NetworkError) and (fault.__cause__ is None or why in _NEVER_LEFT):
-        return Later(f"Telegram cannot be reached ({why})")
+        return RetryLater(f"Telegram cannot be reached ({why})")
     return Unsendable(f"no answer ({why}): it may have arrived")

@@ -10,12 +10,12 @@ from telegram import Message as Heard
 from telegram.constants import ChatAction
 from telegram.error import BadRequest, TelegramError
 
-from bot.chat.session import Caller, Desk, Reply, handle
+from bot.chat.session import Caller, ChatSessions, Reply, handle
 from bot.core.context import Room
 from bot.core.message import Message, Text
 from bot.delivery import lose
 from bot.telegram import post
-from bot.telegram.dialogue import Asking, toast
+from bot.telegram.dialogue import DialogueRunner, toast
 from bot.telegram.files import attached
 from bot.telegram.html import TEXT, render
 from storage.chat import dialogues, rooms
@@ -25,12 +25,12 @@ PAGES = {"More", "Next", "Previous", "Back", "‹", "›"}  # buttons that turn 
 PATIENCE = 1.5  # seconds before a press or a line is told that we are at work
 
 
-class Hearing:
+class SocketListening:
     """Everything the bot hears, one update at a time per chat."""
 
-    def __init__(self, desk: Desk, bot: Bot) -> None:
-        self.desk, self.bot = desk, bot
-        self.asking = Asking(desk, bot)
+    def __init__(self, sessions: ChatSessions, bot: Bot) -> None:
+        self.sessions, self.bot = sessions, bot
+        self.asking = DialogueRunner(sessions, bot)
 
     async def hear(self, update: Update) -> None:
         if update.my_chat_member is not None:
@@ -77,13 +77,13 @@ class Hearing:
             await self._answer(caller, heard, text)
 
     async def _answer(self, caller: Caller, heard: Heard, text: str) -> None:
-        work = handle(self.desk, caller, text, attached=attached(heard))
+        work = handle(self.sessions, caller, text, attached=attached(heard))
         reply = await self._patiently(work, caller.room)
         if reply.form and reply.form.missing and reply.actor:
             await self.asking.begin(caller.room, reply.actor, reply.form)
             return
         reply_to = None if caller.room.private else heard.message_id
-        await post.tell(self.desk, self.bot, caller.room, reply, reply_to=reply_to)
+        await post.tell(self.sessions, self.bot, caller.room, reply, reply_to=reply_to)
 
     async def _patiently(self, work: Any, room: Room) -> Reply:
         """Wait for a reply; one that takes its time shows as typing."""
@@ -95,7 +95,7 @@ class Hearing:
         return task.result()
 
     async def _say(self, room: Room, message: Message, reply_to: int | None = None) -> None:
-        await post.post(self.desk, self.bot, room.room, message, thread=room.thread, reply_to=reply_to)
+        await post.post(self.sessions, self.bot, room.room, message, thread=room.thread, reply_to=reply_to)
 
     async def _pressed(self, query: CallbackQuery) -> None:
         """A button: a step of a dialogue, or a command run as the person who pressed it."""
@@ -114,11 +114,11 @@ class Hearing:
         await self._run(caller, query, origin, text)
 
     async def _kept(self, data: str) -> str | None:
-        async with self.desk.database.read() as tx:
+        async with self.sessions.database.read() as tx:
             return await dialogues.pressed(tx, data.removeprefix("#"))
 
     async def _run(self, caller: Caller, query: CallbackQuery, origin: Heard, text: str) -> None:
-        task = asyncio.create_task(handle(self.desk, caller, text))
+        task = asyncio.create_task(handle(self.sessions, caller, text))
         quick = bool((await asyncio.wait({task}, timeout=PATIENCE))[0])
         if quick and not task.result().done and not (task.result().form and task.result().form.missing):  # type: ignore[union-attr]
             await toast(query, task.result().message.title, alert=True)
@@ -133,14 +133,14 @@ class Hearing:
             if reply.done and reply.public:
                 with suppress(TelegramError):  # it may be gone, or too old to be changed
                     await self._mark(origin, query)
-            await post.tell(self.desk, self.bot, caller.room, reply, reply_to=origin.message_id)
+            await post.tell(self.sessions, self.bot, caller.room, reply, reply_to=origin.message_id)
 
     async def _turn_page(self, room: Room, origin: Heard, message: Message) -> None:
         first, *rest = render(message)
         if rest:
             await self._say(room, message)
             return
-        await post.keep_commands(self.desk, message)
+        await post.keep_commands(self.sessions, message)
         with suppress(BadRequest):  # the same page again is "not modified"
             await origin.edit_text(first.html, parse_mode="HTML", reply_markup=post.markup(first.keys))
 
@@ -158,13 +158,13 @@ class Hearing:
 
     async def _migrated(self, heard: Heard) -> None:
         old, new = heard.migrate_from_chat_id or heard.chat.id, heard.migrate_to_chat_id or heard.chat.id
-        async with self.desk.database.begin() as tx:
+        async with self.sessions.database.begin() as tx:
             await rooms.migrate(tx, "telegram", old=str(old), new=str(new))
 
     async def _moved(self, change: ChatMemberUpdated) -> None:
         """The bot was thrown out (or blocked), or let in again."""
-        now = self.desk.clock()
-        async with self.desk.database.begin() as tx:
+        now = self.sessions.clock()
+        async with self.sessions.database.begin() as tx:
             room = await rooms.find(tx, "telegram", "", str(change.chat.id))
             if room is None:
                 return

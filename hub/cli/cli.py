@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 import bot.commands  # noqa: F401  registers every command
-from bot.chat.session import Desk, carry_out
+from bot.chat.session import ChatSessions, carry_out
 from bot.core.arguments import fill
 from bot.core.command import parse, parse_words, run
 from bot.core.context import Actor, Context, Room
@@ -65,7 +65,7 @@ async def run_command(arguments: argparse.Namespace) -> int:
         ctx = shell_context(runtime)
         try:
             found, given = parse(words[0]) if len(words) == 1 else parse_words([_word(word) for word in words])
-            fill(found.takes, given, ctx.today)
+            fill(found.parameters, given, ctx.today)
         except Refused as error:
             sys.stderr.write(f"casinoflux: {error}\n")
             return 2
@@ -80,7 +80,7 @@ async def run_command(arguments: argparse.Namespace) -> int:
 async def chat(_arguments: argparse.Namespace) -> int:
     boot.quiet_logs()
     async with _runtime() as runtime:
-        desk = Desk(
+        sessions = ChatSessions(
             database=runtime.database, deployment=lambda: runtime.deployment, ports=runtime.ports, box=runtime.box,
             clock=runtime.clock,
         )  # fmt: skip
@@ -91,7 +91,7 @@ async def chat(_arguments: argparse.Namespace) -> int:
                 found, given = parse(text)
             except Refused as fault:
                 return error(str(fault))
-            return (await carry_out(desk, Room(face="terminal", room="shell"), ctx.actor, found, given)).message
+            return (await carry_out(sessions, Room(face="terminal", room="shell"), ctx.actor, found, given)).message
 
         await terminal.chat(answer)
     return 0

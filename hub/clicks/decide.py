@@ -6,9 +6,9 @@ from datetime import datetime
 
 from hub.clicks.state import State
 from storage.clicks.plans import SLOT, CampaignPlan, Plans, SitePlan
-from storage.clicks.write_jobs import Came, Click, ClickJob, OutgoingJob
+from storage.clicks.write_jobs import Click, ClickJob, OriginClick, OutgoingJob
 from storage.ledger.clicks.macros import SUBS
-from storage.ledger.clicks.rotation import Door, alternatives, pick
+from storage.ledger.clicks.rotation import Availability, alternatives, pick
 from storage.ledger.clicks.rotation_rules import Visitor
 from storage.ledger.facts import Reason
 
@@ -22,7 +22,7 @@ class CampaignJob(ClickJob):
 
     def __init__(self, state: State, campaign: CampaignPlan, click: Click, *, seconds: float) -> None:
         self.click = click
-        self.visitor_id = self.elder_id = self.bound = 0
+        self.visitor_id = self.previous_day_visitor_id = self.bound = 0
         self._state = state
         self.plans = state.plans
         self.campaign = campaign
@@ -54,7 +54,7 @@ class CampaignJob(ClickJob):
             click.offer_id, click.reason = 0, reason
             return None
         found = pick(
-            plan.rotation, self._visitor(), doors=self._state.doors(self.plans, self.seconds),
+            plan.rotation, self._visitor(), availability=self._state.availability(self.plans, self.seconds),
             bound=self.bound if plan.binding else 0, roll=self.roll,
         )  # fmt: skip
         if found.offer_id:
@@ -156,12 +156,12 @@ class GoingJob(OutgoingJob):
         self._state = state
         self._site = site
         self._wanted = offer_id
-        self._came: Came | None = None
+        self._came: OriginClick | None = None
         self.plans = state.plans
         self.seconds = seconds
         self.word = word
 
-    def decide(self, click: Came | None) -> None:
+    def decide(self, click: OriginClick | None) -> None:
         self._came = click
         self.offer_id, reason = onward(self._state, self.plans, self._site, self._wanted, self.seconds)
         offer = self.plans.offers[self.offer_id]
@@ -195,13 +195,13 @@ class GoingJob(OutgoingJob):
 
 def onward(state: State, plans: Plans, site: SitePlan, wanted: int, seconds: float) -> tuple[int, Reason]:
     """The offer a site's visitor goes on to: the wanted one, its alternative, the site's next; never none."""
-    doors = state.doors(plans, seconds)
-    door = doors(wanted)
-    if door is Door.OPEN:
+    availability = state.availability(plans, seconds)
+    preferred = availability(wanted)
+    if preferred is Availability.OPEN:
         return wanted, Reason.CHOSEN
-    reason = Reason.CAPPED if door is Door.CAPPED else Reason.PAUSED
+    reason = Reason.CAPPED if preferred is Availability.CAPPED else Reason.PAUSED
     for offer_id in (*alternatives(plans.alternatives, wanted), *site.offers):
-        if doors(offer_id) is Door.OPEN:
+        if availability(offer_id) is Availability.OPEN:
             return offer_id, reason
     return wanted, Reason.FAILED
 

@@ -20,7 +20,7 @@ from hub.clicks.burst_counter import Rates
 from hub.clicks.client import Client, Clients
 from hub.clicks.country import Countries
 from hub.clicks.decide import CampaignJob
-from hub.clicks.job_factory import Maker
+from hub.clicks.job_factory import ClickJobFactory
 from hub.clicks.state import State
 from hub.clicks.user_agents import UserAgents
 from hub.runtime.runtime import Runtime
@@ -31,7 +31,7 @@ from storage.clicks.write_jobs import VISITS, Click
 from storage.clicks.writer import Writer
 from storage.db import config_version
 from storage.db.engine import Database
-from storage.ledger.clicks.click_id import Mint
+from storage.ledger.clicks.click_id import ClickIdGenerator
 from storage.ledger.clicks.visitor import Remembered
 
 log = structlog.get_logger()
@@ -49,7 +49,7 @@ class Clicks:
         self._runtime = runtime
         self._database = runtime.database
         self._clients = Clients(settings.trusted_proxies, Countries(settings.geoip_file), UserAgents())
-        self._jar = answers.Jar(secure=settings.public_url.startswith("https:"))
+        self._jar = answers.CookieFactory(secure=settings.public_url.startswith("https:"))
         self._refreshing: asyncio.Task[None] | None = None
         self._seen_change = -1
         self._refreshed_at: datetime | None = None
@@ -71,12 +71,16 @@ class Clicks:
             self._database, spool=spool_folder(self._database), name=f"{os.getpid()}-{worker}", clock=runtime.clock
         )
         self.state = State(
-            codec=codec, mint=Mint(worker), zone=runtime.deployment.zone, clock=runtime.clock, full=self.writer.full
+            codec=codec,
+            mint=ClickIdGenerator(worker),
+            zone=runtime.deployment.zone,
+            clock=runtime.clock,
+            full=self.writer.full,
         )
         self.state.keys = keys
         self._seen_change = -1
         self._rates = Rates(spool_folder(self._database) / "rates")
-        self._maker = Maker(self.state, self._clients, runtime.settings, self.writer, rates=self._rates)
+        self._maker = ClickJobFactory(self.state, self._clients, runtime.settings, self.writer, rates=self._rates)
         await self.refresh()
         await asyncio.to_thread(self._clients.warm)
         await self.writer.start()

@@ -18,7 +18,7 @@ from storage.ledger.clicks.visitor import Remembered, browser_number, read_cooki
 Headers = dict[bytes, bytes]
 
 
-class Maker:
+class ClickJobFactory:
     """Makes jobs; stateless but for what it is given."""
 
     def __init__(self, state: State, clients: Clients, settings: Settings, writer: Writer, *, rates: Rates) -> None:
@@ -69,7 +69,7 @@ class Maker:
             job.visitor_id = visitor_id(browser, job.place)
             elder = keys.address_yesterday(address)
             if elder is not None:
-                job.elder_id = visitor_id(browser_number(elder, agent.mark), job.place)
+                job.previous_day_visitor_id = visitor_id(browser_number(elder, agent.mark), job.place)
         return job, kept
 
     def _remembered(self, headers: Headers, job: CampaignJob) -> Remembered | None:

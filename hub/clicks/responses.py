@@ -66,7 +66,7 @@ NOT_ALLOWED: Answer = (
 )
 
 
-class Jar:
+class CookieFactory:
     """Makes our cookies."""
 
     def __init__(self, *, secure: bool) -> None:

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 
 from hub.runtime.runtime import utc_now
 from storage.clicks.plans import NO_SOURCE, SLOT, CampaignPlan, Plans, SitePlan
-from storage.ledger.clicks.click_id import Codec, Mint
-from storage.ledger.clicks.rotation import Door, Doors, Rotation
+from storage.ledger.clicks.click_id import ClickIdGenerator, Codec
+from storage.ledger.clicks.rotation import Availability, AvailabilityOf, Rotation
 from storage.ledger.clicks.visitor import Keys
 from storage.tables.types import EPOCH_DAY
 
@@ -18,7 +18,9 @@ Full = set[tuple[int, str, int]]
 class State:
     """Made at start, then refreshed: `plans` on every change of configuration, `keys` every day."""
 
-    def __init__(self, *, codec: Codec, mint: Mint, zone: ZoneInfo, clock: Callable[[], datetime], full: Full) -> None:
+    def __init__(
+        self, *, codec: Codec, mint: ClickIdGenerator, zone: ZoneInfo, clock: Callable[[], datetime], full: Full
+    ) -> None:
         self.codec = codec
         self.mint = mint
         self.zone = zone
@@ -39,20 +41,20 @@ class State:
             self._slot = slot
         return self._hour
 
-    def doors(self, plans: Plans, seconds: float) -> Doors:
+    def availability(self, plans: Plans, seconds: float) -> AvailabilityOf:
         """Tells of offers whether they are open at a Unix time, as far as this process knows."""
         slot = int(seconds) // SLOT
         full, offers = self._full, plans.offers
 
-        def door(offer_id: int) -> Door:
+        def availability(offer_id: int) -> Availability:
             offer = offers.get(offer_id)
             if offer is None or offer.paused:
-                return Door.PAUSED
+                return Availability.PAUSED
             if full and offer.cap and offer.cap.at(slot).key in full:
-                return Door.CAPPED
-            return Door.OPEN
+                return Availability.CAPPED
+            return Availability.OPEN
 
-        return door
+        return availability
 
     def no_campaign(self, site: SitePlan) -> CampaignPlan:
         """What stands for the campaign of visitors who came to a site by themselves."""

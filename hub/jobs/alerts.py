@@ -6,9 +6,9 @@ import msgspec
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.alerts.conditions import SEES
-from bot.alerts.context import Happening, Look, Reading, Round
-from bot.alerts.events import HEARS
+from bot.alerts.conditions import CONDITIONS
+from bot.alerts.context import AlertContext, AlertEvent, AlertRun, Reading
+from bot.alerts.events import EVENTS
 from bot.alerts.messages import Fired, fires, happened, over, storm
 from bot.core.message import Message
 from hub.runtime.runtime import Runtime
@@ -29,16 +29,16 @@ class Seen(msgspec.Struct, frozen=True):
 
     watch: Watch
     readings: list[Reading]
-    happenings: list[Happening]
+    happenings: list[AlertEvent]
 
 
 async def tick(runtime: Runtime) -> int:
-    """Look at every armed alert; returns how many messages were queued."""
+    """AlertContext at every armed alert; returns how many messages were queued."""
     return await _round(runtime)
 
 
 async def notice(runtime: Runtime) -> int:
-    """Look at what is told at once: first deposits."""
+    """AlertContext at what is told at once: first deposits."""
     return await _round(runtime, kinds=NOTICES)
 
 
@@ -46,7 +46,7 @@ async def _round(runtime: Runtime, *, kinds: frozenset[str] | None = None) -> in
     now = runtime.clock()
     async with runtime.database.read() as tx:
         watches = await alert_states.armed(tx, kinds=kinds)
-    together = Round()
+    together = AlertRun()
     seen = [one for watch in watches if (one := await _look(runtime, watch, now, together)) is not None]
     news = [one for one in seen if _is_news(one, now)]
     if not news:
@@ -55,14 +55,14 @@ async def _round(runtime: Runtime, *, kinds: frozenset[str] | None = None) -> in
         return await _tell(tx, news, now)
 
 
-async def _look(runtime: Runtime, watch: Watch, now: datetime, together: Round) -> Seen | None:
+async def _look(runtime: Runtime, watch: Watch, now: datetime, together: AlertRun) -> Seen | None:
     """One alert's look; a failing one does not keep the others from looking."""
     try:
         async with runtime.database.read() as tx:
-            look = Look(tx, watch, now, runtime.deployment, together)
+            look = AlertContext(tx, watch, now, runtime.deployment, together)
             kind = watch.rule.kind
-            readings = await SEES[kind](look) if kind in SEES else []
-            happenings = await HEARS[kind](look) if kind in HEARS else []
+            readings = await CONDITIONS[kind](look) if kind in CONDITIONS else []
+            happenings = await EVENTS[kind](look) if kind in EVENTS else []
             return Seen(watch, readings, happenings)
     except Exception as error:
         log.error("alert failed to look", alert=watch.id, error=type(error).__name__, exc_info=error)
@@ -72,7 +72,7 @@ async def _look(runtime: Runtime, watch: Watch, now: datetime, together: Round) 
 def _is_news(seen: Seen, now: datetime) -> bool:
     """Whether this look changes how the alert stands: only then is anything written."""
     history = seen.watch.history
-    if seen.happenings or seen.watch.rule.kind in HEARS:
+    if seen.happenings or seen.watch.rule.kind in EVENTS:
         fresh = any(one.key not in history.told for one in seen.happenings)
         stale = history.seen is None or now - history.seen > REMEMBER
         return (fresh or stale) and not held_back(Alarm(), now, seen.watch.policy)
@@ -106,7 +106,7 @@ async def _tell(tx: AsyncConnection, news: list[Seen], now: datetime) -> int:
     return queued
 
 
-async def _happenings(tx: AsyncConnection, watch: Watch, happenings: list[Happening], now: datetime) -> int:
+async def _happenings(tx: AsyncConnection, watch: Watch, happenings: list[AlertEvent], now: datetime) -> int:
     fresh = [one for one in happenings if one.key not in watch.history.told]
     watch.history.seen = now
     if not fresh:

@@ -10,11 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.core.message import Message
 from bot.digests import loading
-from bot.digests.facts import Wanted
+from bot.digests.facts import DigestRequest
 from hub.runtime.runtime import Runtime
 from storage.chat import messages, subscriptions
 from storage.chat.subscriptions import Due
-from storage.db.direct_sqlite import Straight
+from storage.db.direct_sqlite import DirectSqlite
 from storage.ledger.schedule import covers, due_after, latest_due
 
 log = structlog.get_logger()
@@ -42,7 +42,7 @@ async def tick(runtime: Runtime) -> int:
         if not await subscriptions.due(tx, now, limit=1):
             runtime.state.pop("digests", None)
             return 0
-    straight = Straight(runtime.database)
+    straight = DirectSqlite(runtime.database)
     await straight.open()
     try:
         return await _queue_all(runtime, straight, now)
@@ -50,7 +50,7 @@ async def tick(runtime: Runtime) -> int:
         await straight.close()
 
 
-async def _queue_all(runtime: Runtime, straight: Straight, now: datetime) -> int:
+async def _queue_all(runtime: Runtime, straight: DirectSqlite, now: datetime) -> int:
     queued, shared, end = 0, _shared(runtime, now), monotonic() + LONGEST
     seen: set[int] = set()
     while monotonic() < end:
@@ -89,10 +89,10 @@ async def _built(runtime: Runtime, one: Due, shared: loading.Shared, now: dateti
     return Built(one, due, message)
 
 
-def _wanted(runtime: Runtime, one: Due, due: datetime, *, now: datetime, note: str) -> Wanted:
+def _wanted(runtime: Runtime, one: Due, due: datetime, *, now: datetime, note: str) -> DigestRequest:
     deployment = runtime.deployment
     first, last = covers(one.schedule, due, deployment.zone)
-    return Wanted(
+    return DigestRequest(
         team_id=one.team_id, first=first, last=last, every=one.schedule.every, campaigns=one.campaigns,
         told_until=one.told_until, now=now, deployment=deployment, late=note,
     )  # fmt: skip

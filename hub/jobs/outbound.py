@@ -39,10 +39,10 @@ async def tick(runtime: Runtime) -> None:
     async with runtime.database.read() as tx:
         waiting = await claims.due_hosts(tx, now)
     if waiting:
-        await Round(runtime).run()
+        await DeliveryRun(runtime).run()
 
 
-class Round:
+class DeliveryRun:
     """One stretch of delivering: hosts side by side, each at its own pace, results stored many at a time."""
 
     def __init__(self, runtime: Runtime, *, concurrency: int = CONCURRENCY) -> None:

@@ -76,8 +76,9 @@ async def _fetch(runtime: Runtime, first: date, last: date) -> None:
         await rates.keep(tx, rates.EVERYBODY, _kept(found, "frankfurter"))
 
 
-def _kept(found: Iterable[tuple[date, str, Decimal]], origin: str) -> list[rates.Kept]:
+def _kept(found: Iterable[tuple[date, str, Decimal]], origin: str) -> list[rates.StoredRate]:
     """What one euro is worth in each currency, as it is stored."""
     return [
-        rates.Kept(day=day, currency="EUR", base=currency, rate=rate, origin=origin) for day, currency, rate in found
+        rates.StoredRate(day=day, currency="EUR", base=currency, rate=rate, origin=origin)
+        for day, currency, rate in found
     ]

@@ -19,16 +19,16 @@ from hub.runtime.platform_words import platform_words
 from hub.runtime.runtime import Runtime
 from storage.clicks.queries import ensure_codec
 from storage.db import config_version
-from storage.db.direct_sqlite import Straight, T, Work, away
+from storage.db.direct_sqlite import DirectSqlite, T, Work, away
 from storage.ledger.clicks.click_id import Codec
 from storage.ledger.errors import CasinoFluxError
 from storage.ledger.facts import Outcome
 from storage.ledger.postbacks.postback import signed
 from storage.outbound.queue import queue
 from storage.postbacks import replay
-from storage.postbacks.conversions import Desk, Received, receive
-from storage.postbacks.postback_accounts import Book, PostbackAccount, load
-from storage.postbacks.requests import Arrival, Entry, arrival, keep, refused
+from storage.postbacks.conversions import ConversionProcessor, Received, receive
+from storage.postbacks.postback_accounts import AccountDirectory, PostbackAccount, load
+from storage.postbacks.requests import Entry, PostbackRequest, keep, postback_request, refused
 from storage.tables import accounts
 
 log = structlog.get_logger()
@@ -41,12 +41,12 @@ _METHODS = frozenset({"GET", "POST", "HEAD", "PUT"})
 
 
 class _Waiting:
-    """A request between its arrival and its commit, and who is told its answer then."""
+    """A request between its arrival and its commit, and the callback that receives its answer."""
 
-    __slots__ = ("arrival", "tell")
+    __slots__ = ("postback_request", "tell")
 
-    def __init__(self, one: Arrival, tell: Callable[[Answer], None]) -> None:
-        self.arrival = one
+    def __init__(self, one: PostbackRequest, tell: Callable[[Answer], None]) -> None:
+        self.postback_request = one
         self.tell = tell
 
 
@@ -55,10 +55,10 @@ class Postbacks:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._straight = Straight(runtime.database)
+        self._straight = DirectSqlite(runtime.database)
         self._waiting: list[_Waiting] = []
         self._arrived = asyncio.Event()
-        self._book = Book(by_key={}, by_id={}, capped={})
+        self._book = AccountDirectory(by_key={}, by_id={}, capped={})
         self._codec: Codec | None = None
         self._seen = -1
         self._tasks: list[asyncio.Task[None]] = []
@@ -146,8 +146,8 @@ class Postbacks:
         await self.refresh()
         return self._book.by_key.get(key)
 
-    def _arrival(self, scope: Scope, account: PostbackAccount, body: bytes, fault: str) -> Arrival:
-        one = arrival(
+    def _arrival(self, scope: Scope, account: PostbackAccount, body: bytes, fault: str) -> PostbackRequest:
+        one = postback_request(
             account, self._runtime.clock(), method=scope["method"],  # type: ignore[typeddict-item]
             query=scope["query_string"], content_type=answers.header(scope, b"content-type") if body else "", body=body,
         )  # fmt: skip
@@ -201,7 +201,7 @@ class Postbacks:
 
     async def _commit(self, batch: list[_Waiting]) -> None:
         try:
-            done = await self._write([one.arrival for one in batch])
+            done = await self._write([one.postback_request for one in batch])
         except Exception as error:
             if away(error):
                 log.error("postbacks could not be stored", count=len(batch), error=repr(error)[:300])
@@ -218,22 +218,24 @@ class Postbacks:
     async def _commit_alone(self, one: _Waiting) -> None:
         """What cannot be placed is at least kept; what cannot even be kept is not said to be."""
         try:
-            self._say(one, (await self._write([one.arrival]))[0])
+            self._say(one, (await self._write([one.postback_request]))[0])
         except Exception as first:
-            log.error("postback could not be placed", account=one.arrival.account.code, error=repr(first)[:300])
+            log.error(
+                "postback could not be placed", account=one.postback_request.account.code, error=repr(first)[:300]
+            )
             try:
-                self._say(one, await self._straight.run(lambda tx: _only_kept(tx, one.arrival)))
+                self._say(one, await self._straight.run(lambda tx: _only_kept(tx, one.postback_request)))
             except Exception as error:
-                log.error("postback not stored", account=one.arrival.account.code, error=type(error).__name__)
+                log.error("postback not stored", account=one.postback_request.account.code, error=type(error).__name__)
                 one.tell(answers.UNAVAILABLE)
 
     def _say(self, one: _Waiting, done: Received) -> None:
         self.counts[done.outcome] = self.counts.get(done.outcome, 0) + 1
-        one.tell(answers.told(done, too_long=one.arrival.signal.notes == answers.ONLY_TOO_LONG))
+        one.tell(answers.told(done, too_long=one.postback_request.signal.notes == answers.ONLY_TOO_LONG))
 
-    async def _write(self, arrivals: Sequence[Arrival]) -> list[Received]:
-        desk = self.desk()
-        return list(await self.run(lambda tx: receive(tx, arrivals, desk)))
+    async def _write(self, arrivals: Sequence[PostbackRequest]) -> list[Received]:
+        processor = self.processor()
+        return list(await self.run(lambda tx: receive(tx, arrivals, processor)))
 
     @property
     def open(self) -> bool:
@@ -252,15 +254,17 @@ class Postbacks:
                 return patience
         return None
 
-    def desk(self) -> Desk:
+    def processor(self) -> ConversionProcessor:
         """What placing requests needs, as it is known now."""
         assert self._codec is not None  # noqa: S101 - made by start()
         zone = ZoneInfo(self._runtime.settings.report_timezone)
-        return Desk(book=self._book, codec=self._codec, zone=zone, now=self._runtime.clock(), onward=queue)
+        return ConversionProcessor(
+            book=self._book, codec=self._codec, zone=zone, now=self._runtime.clock(), onward=queue
+        )
 
 
-async def _only_kept(tx: AsyncConnection, one: Arrival) -> Received:
-    entry = Entry(arrival=one)
+async def _only_kept(tx: AsyncConnection, one: PostbackRequest) -> Received:
+    entry = Entry(postback_request=one)
     entry.settle(Outcome.REJECTED, answers.FAILED)
     entry.reason = answers.FAILED
     await keep(tx, [entry])
@@ -283,4 +287,4 @@ async def retry_waiting(runtime: Runtime) -> int:
         if not await replay.any_to_retry(tx, now - patience):
             return 0
     async with runtime.database.begin() as tx:
-        return await replay.retry_waiting(tx, part.desk(), since=now - patience)
+        return await replay.retry_waiting(tx, part.processor(), since=now - patience)

@@ -26,7 +26,7 @@ LONGEST_VISIT = 6 * 3600 * 1000  # milliseconds
 _log = structlog.get_logger()
 
 
-class Told(msgspec.Struct):
+class BeaconReport(msgspec.Struct):
     """The page's message; it comes again and again with what has been added. Lengths guard the database."""
 
     i: str  # the view
@@ -39,7 +39,7 @@ class Told(msgspec.Struct):
     k: list[str] = []  # offers clicked
 
 
-_decoder = msgspec.json.Decoder(Told)
+_decoder = msgspec.json.Decoder(BeaconReport)
 
 
 class Beacon:
@@ -80,7 +80,7 @@ class Beacon:
             self._waiting[view.id] = view, told.c[:32]
         return 204
 
-    def _view(self, scope: Scope, site: Served, told: Told) -> View | None:
+    def _view(self, scope: Scope, site: Served, told: BeaconReport) -> View | None:
         """The view as it is stored; None of machines."""
         clicks = self._runtime.state.get("clicks")
         if clicks is None or (client := clicks.client(scope)).bot:

@@ -19,7 +19,7 @@ from hub.sites.pages import LEGAL, Page
 from hub.sites.variant_choice import choose
 from hub.sites.visits import Visits
 from storage.catalogue import site_snapshot
-from storage.catalogue.site_snapshot import Look, Served, Serving
+from storage.catalogue.site_snapshot import Served, Serving, Variant
 from storage.db import config_version
 
 REFRESH_SECONDS = 0.3
@@ -107,7 +107,7 @@ class Sites:
         if scope["path"].startswith("/i/") and method in {"GET", "HEAD"}:
             await self._picture(scope, send)
             return
-        if await self._settled_elsewhere(scope, send):
+        if await self._challenge_or_redirect(scope, send):
             return
         site, base, name = self._place(scope)
         if method == "POST" and name == BEACON and site is not None:
@@ -151,7 +151,7 @@ class Sites:
         client = clicks.client(scope)
         return f"{client.address} {client.agent.text}", bool(client.bot)
 
-    async def _settled_elsewhere(self, scope: Scope, send: Send) -> bool:
+    async def _challenge_or_redirect(self, scope: Scope, send: Send) -> bool:
         """Whether the request was for what a domain answers whatever its site: our proof of it, or where it moved."""
         path, host = scope["path"], host_of(scope) or ""
         if path.startswith(CHALLENGE) and host in self._known:
@@ -172,7 +172,7 @@ class Sites:
             return self._by_code.get(code.lower()), f"/s/{code.lower()}", rest.rstrip("/")
         return self._by_host.get(host_of(scope) or ""), "", path[1:].rstrip("/")
 
-    def _page(self, site: Served, look: Look, name: str, base: str) -> Page:
+    def _page(self, site: Served, look: Variant, name: str, base: str) -> Page:
         today = self.runtime.clock().astimezone(self.runtime.deployment.zone).date()
         key = (site.id, look.code, name if name in ("", *LEGAL) else None, base, today.month)
         if key not in self._pages:
@@ -180,7 +180,7 @@ class Sites:
         return self._pages[key]
 
 
-def _rendered(site: Served, look: Look, name: str, *, base: str, today: date) -> Page:
+def _rendered(site: Served, look: Variant, name: str, *, base: str, today: date) -> Page:
     preview = bool(base)
     if not name:
         return site_pages.look_page(site, look, base=base, preview=preview, today=today)

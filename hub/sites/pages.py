@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from hub.sites import texts
 from storage.catalogue.markets import market
-from storage.catalogue.site_snapshot import Look, Served
+from storage.catalogue.site_snapshot import Served, Variant
 
 FOLDER = Path(__file__).parent / "templates"
 LEGAL = ("terms", "privacy", "responsible-gambling")
@@ -42,20 +42,20 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
         return f"?click={click}{'&amp;' if self.varied else ''}".encode().join(self.parts)
 
 
-def look_page(site: Served, look: Look, *, base: str, preview: bool, today: date) -> Page:
+def look_page(site: Served, look: Variant, *, base: str, preview: bool, today: date) -> Page:
     """The site's own page. `base` stands before its links: empty on its domain, `/s/{code}` as preview."""
     found = _values(site, look, base=base, preview=preview, today=today)
     script = "" if site.status == "draft" else _script()
     return _render(f"{look.theme}.html", found, robots=not preview, images=_origins(look), script=script)
 
 
-def legal_page(site: Served, look: Look, name: str, *, base: str, preview: bool, today: date) -> Page:
+def legal_page(site: Served, look: Variant, name: str, *, base: str, preview: bool, today: date) -> Page:
     """Terms, privacy or responsible gambling."""
     found = _values(site, look, base=base, preview=preview, today=today)
     return _render("legal.html", {**found, "page": name}, robots=not preview)
 
 
-def missing_page(site: Served, look: Look, *, base: str, today: date) -> Page:
+def missing_page(site: Served, look: Variant, *, base: str, today: date) -> Page:
     found = _values(site, look, base=base, preview=False, today=today)
     return _render("missing.html", found, robots=False, status=404)
 
@@ -83,7 +83,7 @@ def nothing_page() -> Page:
     )  # fmt: skip
 
 
-def _values(site: Served, look: Look, *, base: str, preview: bool, today: date) -> dict[str, Any]:
+def _values(site: Served, look: Variant, *, base: str, preview: bool, today: date) -> dict[str, Any]:
     words = texts.texts(texts.language_of(site.locale))
     rules, lang = market(site.market), texts.written_in(site.locale)
     names = {
@@ -178,7 +178,7 @@ def _digest(text: str) -> str:
     return b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _origins(look: Look) -> tuple[str, ...]:
+def _origins(look: Variant) -> tuple[str, ...]:
     """Where pictures come from: ourselves, and the hosts of linked logos, the only other ones a page may touch."""
     parts = [urlsplit(card.logo) for card in look.cards if card.logo]
     hosts = {f"{part.scheme}://{part.netloc}" for part in parts if part.netloc and part.netloc.isascii()}

@@ -7,7 +7,7 @@ from typing import Any
 
 from litestar.types import Scope
 
-from storage.catalogue.site_snapshot import Look, Served
+from storage.catalogue.site_snapshot import Served, Variant
 
 KEPT_SECONDS = 30 * 24 * 3600
 _CODE = re.compile(r"[a-z0-9-]{1,20}")
@@ -17,7 +17,7 @@ Ident = Callable[[Scope], tuple[str, bool]]
 
 def choose(
     scope: Scope, site: Served, click: str, *, forced: str, ident: Ident, secure: bool
-) -> tuple[Look, list[tuple[bytes, bytes]]]:
+) -> tuple[Variant, list[tuple[bytes, bytes]]]:
     """The look, and the cookie that keeps it; machines always see the site itself."""
     by_code = {look.code: look for look in site.looks}
     if forced in by_code:
@@ -35,7 +35,7 @@ def choose(
     return look, [(b"set-cookie", value.encode())]
 
 
-def by_weight(site: Served, who: str) -> Look:
+def by_weight(site: Served, who: str) -> Variant:
     """The same for the same visitor, shared out by weight over many."""
     total = sum(look.weight for look in site.looks)
     point = int.from_bytes(hashlib.sha256(f"{site.id} {who}".encode()).digest()[:8], "big") % max(total, 1)

@@ -1,4 +1,4 @@
-"""The chats' doors: /slack/events and /telegram/webhook handed to the bot, messages delivered from the outbox.
+"""The chats' endpoints: /slack/events and /telegram/webhook handed to the bot, messages delivered from the outbox.
 
 Slack and Telegram are imported only where they are configured: their SDKs cost tens of megabytes.
 """
@@ -12,7 +12,7 @@ from litestar import Request, Response, get, post
 from litestar.datastructures import Cookie
 from litestar.types import ControllerRouterHandler
 
-from bot.chat.session import Desk
+from bot.chat.session import ChatSessions
 from bot.delivery import Delivery, Sender
 from hub.runtime.runtime import Runtime
 from storage.catalogue import teams
@@ -37,7 +37,7 @@ class Chats:
 
     def __init__(self, runtime: Runtime, *, polling: bool = True) -> None:
         self.runtime, self.polling = runtime, polling
-        self.desk = Desk(
+        self.sessions = ChatSessions(
             database=runtime.database, deployment=lambda: runtime.deployment, ports=runtime.ports, box=runtime.box,
             clock=runtime.clock,
         )  # fmt: skip
@@ -88,7 +88,7 @@ class Chats:
         from bot.slack.adapter import SlackChat, SlackSettings
 
         one = self.runtime.settings
-        return SlackChat(self.desk, SlackSettings(
+        return SlackChat(self.sessions, SlackSettings(
             bot_token=one.slack_bot_token, signing_secret=one.slack_signing_secret, app_token=one.slack_app_token,
             api_url=one.slack_api_url,
         ))  # fmt: skip
@@ -97,7 +97,7 @@ class Chats:
         from bot.telegram.adapter import TelegramChat, TelegramSettings
 
         one = self.runtime.settings
-        return TelegramChat(self.desk, TelegramSettings(
+        return TelegramChat(self.sessions, TelegramSettings(
             token=token, webhook_secret=one.telegram_webhook_secret, webhook_url=f"{one.public_url}/telegram/webhook",
             api_url=one.telegram_api_url, file_url=one.telegram_file_url,
         ), named=self._named)  # fmt: skip

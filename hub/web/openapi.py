@@ -14,7 +14,7 @@ _REF = "#/components/schemas/{name}"
 @cache
 def document(public_url: str) -> bytes:
     """The whole description as JSON, made when first asked for; required fields are marked as such."""
-    types = {Problem, *(one.takes for one in COMMANDS.values()), *(one.gives for one in COMMANDS.values())}
+    types = {Problem, *(one.parameters for one in COMMANDS.values()), *(one.result for one in COMMANDS.values())}
     ordered = sorted(types, key=str)
     schemas, components = msgspec.json.schema_components(ordered, ref_template=_REF, schema_hook=lambda _: {})
     by_type = dict(zip(ordered, schemas, strict=True))
@@ -47,9 +47,9 @@ def _operation(one: Command, by_type: dict[Any, Any]) -> dict[str, Any]:
         "operationId": one.path,
         "summary": one.summary,
         "tags": [one.noun],
-        "requestBody": {"content": {"application/json": {"schema": by_type[one.takes]}}},
+        "requestBody": {"content": {"application/json": {"schema": by_type[one.parameters]}}},
         "responses": {
-            "200": {"description": "done", "content": {"application/json": {"schema": by_type[one.gives]}}},
+            "200": {"description": "done", "content": {"application/json": {"schema": by_type[one.result]}}},
             **{code: {"description": text} | problems for code, text in _ERRORS.items()},
         },
     }
@@ -59,7 +59,7 @@ _ERRORS = {"400": "a field is wrong", "401": "no valid token", "403": "the role 
 
 
 def _parameters(one: Command) -> list[dict[str, Any]]:
-    schema: dict[str, Any] = msgspec.json.schema(one.takes, schema_hook=lambda _: {})
+    schema: dict[str, Any] = msgspec.json.schema(one.parameters, schema_hook=lambda _: {})
     definition = next(iter(schema["$defs"].values())) if "$defs" in schema and "$ref" in schema else schema
     required = set(definition.get("required", ()))
     return [

@@ -27,7 +27,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     logo: str | None
 
 
-class Look(msgspec.Struct, frozen=True, kw_only=True):
+class Variant(msgspec.Struct, frozen=True, kw_only=True):
     """What may differ between the variants of a site; `a` is the site itself."""
 
     code: str
@@ -50,7 +50,7 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     market: str
     locale: str
     status: str
-    looks: tuple[Look, ...]
+    looks: tuple[Variant, ...]
     hosts: tuple[str, ...]
 
 
@@ -85,17 +85,17 @@ async def load(tx: AsyncConnection) -> Serving:
 
 def _served(row: Row[Any], of_site: list[Row[Any]], tried: list[Row[Any]], hosts: tuple[str, ...]) -> Served:
     cards = {card.offer_id: _card(card) for card in of_site if card.offer_status == "active"}
-    itself = Look(code="a", weight=1, theme=row.theme, texts=row.texts, cards=tuple(cards.values()))
+    itself = Variant(code="a", weight=1, theme=row.theme, texts=row.texts, cards=tuple(cards.values()))
     return Served(
         id=row.id, team_id=row.team_id, name=row.name, code=row.code, market=row.market, locale=row.locale,
         status=row.status, hosts=hosts, looks=(itself, *(_look(itself, one, cards) for one in tried)),
     )  # fmt: skip
 
 
-def _look(itself: Look, variant: Row[Any], cards: dict[int, Card]) -> Look:
+def _look(itself: Variant, variant: Row[Any], cards: dict[int, Card]) -> Variant:
     wanted = [cards[one] for one in variant.offers or () if one in cards]
     rest = [card for card in itself.cards if card not in wanted]
-    return Look(
+    return Variant(
         code=variant.code, weight=variant.weight, theme=variant.theme or itself.theme,
         texts={**itself.texts, **variant.texts}, cards=(*wanted, *rest),
     )  # fmt: skip

@@ -83,7 +83,7 @@ class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
     places: dict[str, int]
 
 
-class Quick(msgspec.Struct, frozen=True):
+class FastPlan(msgspec.Struct, frozen=True):
     """Offers by weight where nothing else has a say: no rule, no cap, no pause."""
 
     offers: tuple[int, ...]
@@ -111,7 +111,7 @@ class CampaignPlan(msgspec.Struct, frozen=True, kw_only=True):
     binding: bool
     to_site: bool
     paused: bool
-    quick: Quick | None = None
+    quick: FastPlan | None = None
 
 
 class Plans(msgspec.Struct, frozen=True, kw_only=True):
@@ -231,7 +231,7 @@ def _rule(rule: dict[str, Any], offer_id: Callable[[str], int | None]) -> Compil
     return CompiledRule(condition(rule["if"]), shares, spoken(rule))
 
 
-def _quick(plan: CampaignPlan, known: dict[int, OfferPlan]) -> Quick | None:
+def _quick(plan: CampaignPlan, known: dict[int, OfferPlan]) -> FastPlan | None:
     shares = [share for share in plan.rotation.shares if share.weight]
     special = any(known[one.offer_id].paused or known[one.offer_id].cap for one in plan.rotation.shares)
     if not shares or special or plan.rotation.rules or plan.paused or plan.to_site:
@@ -240,7 +240,7 @@ def _quick(plan: CampaignPlan, known: dict[int, OfferPlan]) -> Quick | None:
     for share in shares:
         so_far += share.weight
         marks.append(so_far / total)
-    return Quick(tuple(share.offer_id for share in shares), tuple(marks), plan.rotation.members)
+    return FastPlan(tuple(share.offer_id for share in shares), tuple(marks), plan.rotation.members)
 
 
 def _campaign(row: Any, site: SitePlan | None, source: SourcePlan, rotation: Rotation) -> CampaignPlan:

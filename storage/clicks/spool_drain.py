@@ -6,7 +6,7 @@ from datetime import datetime
 import structlog
 
 from storage.clicks.spool import Record, Spool, SpooledClick, SpooledOutgoing
-from storage.clicks.write_batch import Batch, Counts, Touches, read_came
+from storage.clicks.write_batch import Batch, Counts, Touches, read_origin_click
 from storage.clicks.write_connections import WriterPort
 from storage.clicks.write_jobs import EARLY, Agent, Cap, Click
 from storage.ledger.clicks.click_id import first_id_at
@@ -68,7 +68,7 @@ class Drain:
         return stored
 
     async def _count_cap(self, cap: Cap | None) -> None:
-        """It went there while nobody could look at the cap; it is used up all the same."""
+        """Count a click that was sent while the cap could not be read."""
         if cap and cap.event == "click":
             await self._port.fetch(self._port.statements.cap_held, (*cap.key, 1))
 
@@ -80,6 +80,6 @@ class Drain:
             else:
                 log.warning("an outgoing click was given up: the click it came with is nowhere", click=record.click_id)
             return 0
-        await batch.went(self._port, record.job(), read_came(found[0]))
+        await batch.store_outgoing(self._port, record.job(), read_origin_click(found[0]))
         await self._count_cap(record.cap)
         return 1

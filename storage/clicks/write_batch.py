@@ -14,11 +14,11 @@ from storage.clicks.write_jobs import (
     OUTGOING,
     UNIQUE,
     Agent,
-    Came,
     Cap,
     Click,
     ClickJob,
     Job,
+    OriginClick,
     OutgoingJob,
     RollupKey,
 )
@@ -145,7 +145,7 @@ class Batch:
 
     async def _decide(self, port: Port, now: datetime) -> None:
         since = first_id_at(now - DAY)
-        keys = [(job.visitor_id, job.elder_id) for job in self.clicks if job.visitor_id]
+        keys = [(job.visitor_id, job.previous_day_visitor_id) for job in self.clicks if job.visitor_id]
         seen = await port.visitors(keys, since) if keys else {}
         fresh: dict[int, ClickJob] = {}
         for job in self.clicks:
@@ -211,7 +211,7 @@ class Batch:
 
     async def _go(self, port: Port, job: OutgoingJob) -> None:
         found = await port.fetch(port.statements.came, (job.click_id,))
-        came = read_came(found[0]) if found else None
+        came = read_origin_click(found[0]) if found else None
         if came is not None and came.team_id != job.team_id:
             came = None
         job.found = came is not None
@@ -224,25 +224,25 @@ class Batch:
         while job.cap and not await self._take(port, job.cap, 1):
             self.full.add(job.cap.key)
             job.decide(came)
-        await self.went(port, job, came)
+        await self.store_outgoing(port, job, came)
 
-    async def went(self, port: Port, job: OutgoingJob, came: Came) -> None:
+    async def store_outgoing(self, port: Port, job: OutgoingJob, came: OriginClick) -> None:
         """Store an outgoing click once; the first one of a person gives the click its offer, roll-up included."""
         row = (job.id, job.team_id, came.id, came.campaign_id, job.site_id, job.offer_id, job.hour, job.bot, 0)
         if not await port.fetch(port.statements.outgoing, row) or job.bot:
             return
         if came.offer_id == 0 and job.offer_id:
             values = {"offer": job.offer_id, "click": came.id}
-            went = port.statements.went
-            if await port.fetch(went, tuple(values.get(name, 0) for name in went.names)):
+            store_outgoing = port.statements.store_outgoing
+            if await port.fetch(store_outgoing, tuple(values.get(name, 0) for name in store_outgoing.names)):
                 self._move(came, job.offer_id)
-        key = _came_key(came, job.hour, job.offer_id, site_id=job.site_id, currency="")
+        key = _origin_key(came, job.hour, job.offer_id, site_id=job.site_id, currency="")
         self.counts.rollup[key][OUTGOING] += 1
 
-    def _move(self, came: Came, offer_id: int) -> None:
+    def _move(self, came: OriginClick, offer_id: int) -> None:
         """The click now belongs to the offer: so do its counts."""
         for sign, offer in ((-1, 0), (1, offer_id)):
-            row = self.counts.rollup[_came_key(came, came.hour, offer)]
+            row = self.counts.rollup[_origin_key(came, came.hour, offer)]
             row[CLICKS] += sign
             row[UNIQUE] += sign * came.unique
             row[COST] += sign * (came.cost or 0)
@@ -269,14 +269,16 @@ class Batch:
         self._touches.written(self.marks)
 
 
-_CAME = Came.__struct_fields__[:-1]
+_CAME = OriginClick.__struct_fields__[:-1]
 
 
-def read_came(row: Sequence[Any]) -> Came:
-    return Came(**dict(zip(_CAME, row, strict=False)), subs=tuple(row[14:24]))
+def read_origin_click(row: Sequence[Any]) -> OriginClick:
+    return OriginClick(**dict(zip(_CAME, row, strict=False)), subs=tuple(row[14:24]))
 
 
-def _came_key(came: Came, hour: int, offer_id: int, *, site_id: int = 0, currency: str | None = None) -> RollupKey:
+def _origin_key(
+    came: OriginClick, hour: int, offer_id: int, *, site_id: int = 0, currency: str | None = None
+) -> RollupKey:
     return (
         came.team_id, hour, came.campaign_id, site_id or came.site_id, offer_id, came.source_id,
         came.country or "", came.device or "", came.currency or "" if currency is None else currency,

@@ -20,7 +20,7 @@ from storage.clicks.visitors import VisitorFile
 from storage.clicks.write_jobs import Click
 from storage.clicks.write_sql import Compiled, Statements
 from storage.db.engine import Database
-from storage.db.write_lock import Helper, Turn, Unavailable
+from storage.db.write_lock import Helper, Unavailable, WriteLock
 from storage.tables import clicks
 
 _COLUMNS = [column.name for column in clicks.columns]
@@ -39,13 +39,13 @@ class SqlitePort:
         self._turn = database.turn
         self._committer: Helper | None = None
         self._connection: sqlite3.Connection | None = None
-        self._file: Turn | None = None
+        self._file: WriteLock | None = None
         self._turning = False  # the turn among this process's writers
         self._seen = VisitorFile(Path(self._path + ".seen"))
 
     async def open(self) -> None:
         self._seen.open()
-        self._file = Turn(self._path + ".turn")
+        self._file = WriteLock(self._path + ".turn")
         self._connection = sqlite3.connect(
             self._path, isolation_level=None, check_same_thread=False, timeout=0, cached_statements=64
         )

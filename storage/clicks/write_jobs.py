@@ -69,7 +69,7 @@ class Click(msgspec.Struct, eq=False):
     currency: str = ""
     subs: tuple[str, ...] = ("",) * 10
     extra: str = ""
-    cap: Cap | None = None  # of the offer it went to; people only
+    cap: Cap | None = None  # of the offer it was sent to; people only
     wide: bool = True  # whether it may have more than the columns of a `short_row`
 
     def short_row(self, agent_id: int) -> tuple[Any, ...]:
@@ -93,12 +93,12 @@ class Click(msgspec.Struct, eq=False):
 class ClickJob:
     """One click to store. hub's own kind chooses the offer; this one goes where `click` says."""
 
-    __slots__ = ("bound", "click", "elder_id", "visitor_id")
+    __slots__ = ("bound", "click", "previous_day_visitor_id", "visitor_id")
 
-    def __init__(self, click: Click, *, visitor_id: int = 0, elder_id: int = 0, bound: int = 0) -> None:
+    def __init__(self, click: Click, *, visitor_id: int = 0, previous_day_visitor_id: int = 0, bound: int = 0) -> None:
         self.click = click
         self.visitor_id = visitor_id  # key in `visitors`; 0 when a cookie already told, or for a bot
-        self.elder_id = elder_id  # the same visitor under yesterday's key
+        self.previous_day_visitor_id = previous_day_visitor_id  # the same visitor under yesterday's key
         self.bound = bound  # the offer this visitor saw before, 0 if none is known
 
     def decide(self) -> None:
@@ -126,11 +126,11 @@ class OutgoingJob:
         self.found = False  # whether the click it came with exists
         self.early = False  # whether that click may still come: it waits in another process's spool
 
-    def decide(self, click: "Came | None") -> None:
+    def decide(self, click: "OriginClick | None") -> None:
         """Choose the offer, knowing the click they came with (None: it could not be looked up)."""
 
 
-class Came(msgspec.Struct, frozen=True):
+class OriginClick(msgspec.Struct, frozen=True):
     """The stored click that an outgoing one came with."""
 
     id: int

@@ -88,7 +88,7 @@ class Statements:
             )
         )
         self.came = make(CAME)
-        self.went = make(
+        self.store_outgoing = make(
             update(clicks)
             .values(offer_id=bindparam("offer"))
             .where(clicks.c.id == bindparam("click"), clicks.c.offer_id == 0)

@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import Boolean, Column, MetaData, Table, Text, TypeDecorator, Update, insert, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.db.direct_sqlite import AtOnce
+from storage.db.direct_sqlite import SyncConnection
 
 _IDS = text("SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_series(1, :n)")
 #: No number, in a column that may be null. Python's sqlite3 takes four times as long to bind None.
@@ -16,20 +16,20 @@ NO_NUMBER = -(1 << 63)
 _MISSING = {"", NO_NUMBER}
 
 
-class Lowered:
+class BulkTable:
     """A table that takes plain tuples, in the order of `names`.
 
-    In columns that may be null, "" and NO_NUMBER stand for null. `told_apart_by` names columns by which rows of one
+    In columns that may be null, "" and NO_NUMBER stand for null. `identity_columns` names columns by which rows of one
     batch can be told apart, as far as they differ.
     """
 
-    def __init__(self, table: Table, names: Sequence[str], *, told_apart_by: Sequence[str] = ()) -> None:
+    def __init__(self, table: Table, names: Sequence[str], *, identity_columns: Sequence[str] = ()) -> None:
         columns = [Column(column.name, _plain(column.type), primary_key=column.primary_key) for column in table.columns]
         self.table = Table(table.name, MetaData(), *columns)
         self.names = tuple(names)
         self._nullable = [n for n, name in enumerate(names) if table.c[name].nullable]
         self._flags = [n for n, name in enumerate(names) if isinstance(table.c[name].type, Boolean)]
-        self._apart = tuple(names.index(name) for name in told_apart_by)
+        self._apart = tuple(names.index(name) for name in identity_columns)
 
     @cached_property
     def text(self) -> str:
@@ -43,11 +43,11 @@ class Lowered:
 
     async def insert(self, tx: AsyncConnection, rows: Sequence[tuple[Any, ...]]) -> list[int]:
         """Insert rows; their new ids, in order."""
-        if isinstance(tx, AtOnce):
+        if isinstance(tx, SyncConnection):
             return tx.insert(self.table.name, self.text, rows)
         if tx.dialect.name == "postgresql":
             return await self._copied(tx, rows)
-        return await self._told_apart(tx, rows)
+        return await self._match_returned_ids(tx, rows)
 
     async def _copied(self, tx: AsyncConnection, rows: Sequence[tuple[Any, ...]]) -> list[int]:
         """By COPY, under ids taken from the table's sequence: a tenth of what inserting costs.
@@ -61,7 +61,7 @@ class Lowered:
 
     async def append(self, tx: AsyncConnection, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert rows whose ids nobody needs to know, after another statement of the same transaction."""
-        if isinstance(tx, AtOnce) or tx.dialect.name != "postgresql":
+        if isinstance(tx, SyncConnection) or tx.dialect.name != "postgresql":
             await self.insert(tx, rows)
         else:
             await self._copy(tx, [self._typed(row) for row in rows])
@@ -77,7 +77,7 @@ class Lowered:
             values[n] = bool(values[n])
         return values
 
-    async def _told_apart(self, tx: AsyncConnection, rows: Sequence[tuple[Any, ...]]) -> list[int]:
+    async def _match_returned_ids(self, tx: AsyncConnection, rows: Sequence[tuple[Any, ...]]) -> list[int]:
         """Databases do not promise the order of RETURNING, and asking SQLAlchemy to sort it costs a statement a row.
 
         So rows are recognised by what tells them apart; rows alike in all of it are alike, and get ascending ids.

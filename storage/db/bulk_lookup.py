@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Select, bindparam
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.db.direct_sqlite import AtOnce
+from storage.db.direct_sqlite import SyncConnection
 
 _DIALECT = sqlite.dialect()
 
@@ -32,7 +32,7 @@ class Lookup:
         if not all(values):
             return ()
         padded = [_padded(given) for given in values]
-        if not isinstance(tx, AtOnce):
+        if not isinstance(tx, SyncConnection):
             among = (column.in_(given) for column, given in zip(self._columns, padded, strict=True))
             return [tuple(row) for row in await tx.execute(self._query.where(*among))]
         text, constants = self._text(tuple(map(len, padded)))

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.pool import NullPool
 
 from storage.db.engine import Database
-from storage.db.write_lock import Helper, Turn, Unavailable
+from storage.db.write_lock import Helper, Unavailable, WriteLock
 from storage.ledger.errors import CasinoFluxError
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ class Busy(CasinoFluxError):
     """Somebody else kept the database locked for too long."""
 
 
-class Straight:
+class DirectSqlite:
     """One process' straight way into the database. `patience` is how many seconds a lock is waited for."""
 
     def __init__(self, database: Database, *, patience: float = 10.0) -> None:
@@ -41,7 +41,7 @@ class Straight:
         self._raw: sqlite3.Connection | None = None
         self._connection: Connection | None = None
         self._committer: Helper | None = None
-        self._turn: Turn | None = None
+        self._turn: WriteLock | None = None
         self._late: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -56,7 +56,7 @@ class Straight:
         self._raw, self._connection = raw, engine.connect()
         self._committer = Helper("commit")
         # The processes' click writers take turns on this file: so do we, that nobody sleeps in SQLite's busy handler.
-        self._turn = Turn(self._path + ".turn")
+        self._turn = WriteLock(self._path + ".turn")
 
     async def close(self) -> None:
         if self._late is not None:
@@ -85,7 +85,7 @@ class Straight:
         await self._mine(end)
         try:
             await self._begin(self._raw, self._turn, end)
-            result = _driven(work(cast(AsyncConnection, AtOnce(self._connection, self._raw))))
+            result = run_without_suspending(work(cast(AsyncConnection, SyncConnection(self._connection, self._raw))))
             await self._committer.do(self._commit)
             return result
         except BaseException:
@@ -112,7 +112,7 @@ class Straight:
         except TimeoutError:
             raise Busy("another transaction of this process does not end") from None
 
-    async def _begin(self, raw: sqlite3.Connection, turn: Turn, end: float) -> None:
+    async def _begin(self, raw: sqlite3.Connection, turn: WriteLock, end: float) -> None:
         if self._late is not None:
             self._late.cancel()
             self._late = None
@@ -127,7 +127,7 @@ class Straight:
             await asyncio.sleep(_PAUSE)
 
 
-async def _hand_back(turn: Turn) -> None:
+async def _hand_back(turn: WriteLock) -> None:
     """A turn that came too late is given on: everybody else waits for it."""
     await turn.take(24 * 3600.0)
     turn.give()
@@ -152,7 +152,7 @@ def away(error: BaseException) -> bool:
     return type(error).__module__.startswith("asyncpg") and "Connection" in type(error).__name__
 
 
-class AtOnce:
+class SyncConnection:
     """Enough of an AsyncConnection for storage's functions; every statement is done when it is asked."""
 
     def __init__(self, connection: Connection, raw: sqlite3.Connection) -> None:
@@ -193,7 +193,7 @@ class _Borrowed:
         """Not ours to do."""
 
 
-def _driven(work: Awaitable[T]) -> T:
+def run_without_suspending(work: Awaitable[T]) -> T:
     """The result of a coroutine that never waits. Raises RuntimeError for one that does."""
     steps = work.__await__()
     try:

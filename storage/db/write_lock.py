@@ -49,7 +49,7 @@ def _settle(done: "asyncio.Future[None]", error: Exception | None) -> None:
         done.set_exception(error)
 
 
-class Turn:
+class WriteLock:
     """The lock file on which the writing processes of one machine take turns; handed over at once, never slept for."""
 
     def __init__(self, path: str) -> None:

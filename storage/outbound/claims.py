@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import Row, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.outbound.queue import Told
+from storage.outbound.queue import OutboundRequest
 from storage.tables import outbound, outbound_attempts, sources
 
 CLAIM = timedelta(minutes=2)
@@ -23,7 +23,7 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     source_id: int
     host: str
     key: str
-    told: Told
+    told: OutboundRequest
     attempts: int
     credentials_secret: str | None
     options: Mapping[str, Any]
@@ -70,7 +70,8 @@ async def give_back(tx: AsyncConnection, ids: Sequence[int]) -> None:
 def _claimed(row: Row[Any]) -> Claimed:
     return Claimed(
         id=row.id, team_id=row.team_id, source_id=row.source_id, host=row.host, key=row.idempotency_key,
-        told=msgspec.convert(row.request, Told), attempts=row.attempts, credentials_secret=row.credentials_secret,
+        told=msgspec.convert(row.request, OutboundRequest), attempts=row.attempts,
+        credentials_secret=row.credentials_secret,
         options=row.options or {},
     )  # fmt: skip
 

@@ -29,7 +29,7 @@ from storage.postbacks.conversion_rows import Change
 from storage.tables import campaigns, clicks, conversions, offers, outbound, sites, sources, user_agents
 
 
-class Told(msgspec.Struct, frozen=True, kw_only=True):
+class OutboundRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be sent: a filled request, or what a JSON API of `api` needs to build one."""
 
     request: Outgoing | None = None
@@ -176,12 +176,12 @@ def _sending(
     )
 
 
-def told_of(template: Mapping[str, Any], sending: Sending) -> Told:
+def told_of(template: Mapping[str, Any], sending: Sending) -> OutboundRequest:
     """A template filled with a conversion; what an API needs is kept whole and built when it is sent."""
     if template.get("api"):
-        return Told(api=str(template["api"]), sending=sending)
+        return OutboundRequest(api=str(template["api"]), sending=sending)
     filled = values(sending)
-    return Told(
+    return OutboundRequest(
         request=Outgoing(
             method=str(template.get("method") or "GET").upper(),
             url=fill(str(template["url"]), filled),

@@ -10,11 +10,11 @@ from sqlalchemy import Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.clicks import caps
-from storage.db.bulk_insert import NO_NUMBER, Lowered, as_json, nullable
+from storage.db.bulk_insert import NO_NUMBER, BulkTable, as_json, nullable
 from storage.ledger.clicks.click_id import instant_of
 from storage.ledger.facts import ClickLink, Event, Outcome, Status
 from storage.ledger.postbacks.conversion_facts import Derived, Request
-from storage.postbacks.postback_accounts import Book, PostbackAccount
+from storage.postbacks.postback_accounts import AccountDirectory, PostbackAccount
 from storage.tables import SUBS, conversion_states, conversions, postbacks, touched
 from storage.tables.types import days, micros
 
@@ -43,7 +43,8 @@ class Change:
 
 
 async def write(
-    tx: AsyncConnection, changes: Sequence[Change], links: Mapping[int, ClickLink], *, book: Book, zone: ZoneInfo,
+    tx: AsyncConnection, changes: Sequence[Change], links: Mapping[int, ClickLink], *, book: AccountDirectory,
+    zone: ZoneInfo,
     now: datetime,
 ) -> None:  # fmt: skip
     """Make and change rows; afterwards every change has its `id`."""
@@ -58,7 +59,7 @@ async def write(
         kept = {name: change.row[name] for name in _COMPARED} if change.row else {}
         await tx.execute(update(conversions).where(conversions.c.id == change.id).values(**kept))
     if made:
-        ids = await _ROWS.insert(tx, [_lowered(change.row or {}) for change in made])
+        ids = await _ROWS.insert(tx, [_bulk_row(change.row or {}) for change in made])
         for change, number in zip(made, ids, strict=True):
             change.id = number
     await touch(tx, _days([*made, *changed]))
@@ -126,29 +127,29 @@ def _row(change: Change, link: ClickLink | None, zone: ZoneInfo) -> dict[str, An
     }
 
 
-_ROWS = Lowered(
+_ROWS = BulkTable(
     conversions,
     (
         "team_id", "account_id", "campaign_id", "site_id", "offer_id", "source_id", "country", "device", *SUBS,
         "click_id", "player_id", "event", "txn_id", "status", "is_ftd", "amount", "currency", "occurred_at",
         "received_at", "day", "visit_day", "marks", "origin",
     ),
-    told_apart_by=(
+    identity_columns=(
         "account_id", "event", "txn_id", "click_id", "player_id", "occurred_at", "amount", "status"
     ),
 )  # fmt: skip
-_STATES = Lowered(
+_STATES = BulkTable(
     conversion_states,
     (
         "team_id", "conversion_id", "recorded_at", "postback_id", "status", "is_ftd", "amount", "currency",
         "occurred_at", "day",
     ),
-    told_apart_by=("conversion_id",),
+    identity_columns=("conversion_id",),
 )  # fmt: skip
-_TOUCHED = Lowered(touched, ("team_id", "day"), told_apart_by=("team_id", "day"))
+_TOUCHED = BulkTable(touched, ("team_id", "day"), identity_columns=("team_id", "day"))
 
 
-def _lowered(row: Mapping[str, Any]) -> tuple[Any, ...]:
+def _bulk_row(row: Mapping[str, Any]) -> tuple[Any, ...]:
     """A conversion's row as it lies on disk."""
     return (
         row["team_id"], row["account_id"], row["campaign_id"], row["site_id"], row["offer_id"], row["source_id"],
@@ -185,7 +186,7 @@ def _offer(change: Change, link: ClickLink | None) -> int:
     return link.offer_id if link else 0
 
 
-async def _retire(tx: AsyncConnection, changes: Sequence[Change], *, book: Book, now: datetime) -> None:
+async def _retire(tx: AsyncConnection, changes: Sequence[Change], *, book: AccountDirectory, now: datetime) -> None:
     """Rows left without requests: two players turned out to be one."""
     taken = {change.id for change in changes}
     left = {number for change in changes for number in change.candidates} - taken
@@ -193,7 +194,7 @@ async def _retire(tx: AsyncConnection, changes: Sequence[Change], *, book: Book,
         await end(tx, number, "merged", book=book, now=now)
 
 
-async def end(tx: AsyncConnection, number: int, mark: str, *, book: Book, now: datetime) -> Row[Any]:
+async def end(tx: AsyncConnection, number: int, mark: str, *, book: AccountDirectory, now: datetime) -> Row[Any]:
     """A row left without requests stays, reversed, and says why; returns what it was."""
     row = (await tx.execute(select(conversions).where(conversions.c.id == number))).one()
     values = {"status": Status.REVERSED, "txn_id": None, "marks": sorted({*row.marks, mark})}
@@ -262,7 +263,7 @@ async def touch(tx: AsyncConnection, moved: Iterable[tuple[int, date]]) -> None:
         await _TOUCHED.insert(tx, rows)
 
 
-async def _count_caps(tx: AsyncConnection, changes: Iterable[Change], book: Book) -> None:
+async def _count_caps(tx: AsyncConnection, changes: Iterable[Change], book: AccountDirectory) -> None:
     """Caps count registrations and first deposits that are not reversed, whenever that changes."""
     for change in changes:
         row = change.row

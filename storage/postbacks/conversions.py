@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.db.direct_sqlite import AtOnce
+from storage.db.direct_sqlite import SyncConnection
 from storage.ledger.clicks.click_id import Codec
 from storage.ledger.facts import ClickLink, Outcome
 from storage.ledger.postbacks.conversion_facts import Derived, Request
@@ -17,8 +17,8 @@ from storage.ledger.postbacks.conversion_links import components
 from storage.ledger.postbacks.judging import Judgement, judge
 from storage.postbacks.conversion_rows import Change, put_right, write, write_states
 from storage.postbacks.matching import match, neighbours, outgoing_offers, request, very_same
-from storage.postbacks.postback_accounts import Book, PostbackAccount
-from storage.postbacks.requests import Arrival, Entry, again, keep, waiting_for_players
+from storage.postbacks.postback_accounts import AccountDirectory, PostbackAccount
+from storage.postbacks.requests import Entry, PostbackRequest, again, keep, waiting_for_players
 from storage.tables import accounts
 
 #: Told of conversions that were made or changed, in the transaction that did it.
@@ -26,10 +26,10 @@ Onward = Callable[[AsyncConnection, Sequence[Change]], Awaitable[None]]
 
 
 @dataclass(slots=True, kw_only=True)
-class Desk:
+class ConversionProcessor:
     """What receiving needs beside the requests: the accounts, the id codec, the report time zone, the time."""
 
-    book: Book
+    book: AccountDirectory
     codec: Codec
     zone: ZoneInfo
     now: datetime
@@ -57,49 +57,53 @@ class _Sheet:
     likes: dict[int, int] = field(default_factory=dict)  # a repeat -> the request it repeats
 
 
-async def receive(tx: AsyncConnection, arrivals: Sequence[Arrival], desk: Desk) -> list[Received]:
+async def receive(
+    tx: AsyncConnection, arrivals: Sequence[PostbackRequest], processor: ConversionProcessor
+) -> list[Received]:
     """Place a batch of requests, in the order they came; all of it happens or nothing.
 
     The order of batches does not matter for the conversions they end in: see storage.ledger.postbacks.conversion_rules.
     """
     if not arrivals:
         return []
-    await _take_turn(tx, arrivals)
-    entries = [Entry(arrival=one) for one in arrivals]
-    sheet = _Sheet(entries, await match(tx, entries, desk.codec))
+    await _take_lock(tx, arrivals)
+    entries = [Entry(postback_request=one) for one in arrivals]
+    sheet = _Sheet(entries, await match(tx, entries, processor.codec))
     placed = [entry for entry in entries if entry.outcome is None]
     sheet.by_number = {entry.number: entry for entry in entries}
     if placed:
-        await _place(tx, placed, sheet, desk)
-    await write(tx, sheet.changes, sheet.links, book=desk.book, zone=desk.zone, now=desk.now)
+        await _place(tx, placed, sheet, processor)
+    await write(tx, sheet.changes, sheet.links, book=processor.book, zone=processor.zone, now=processor.now)
     _name_conversions(sheet)
     await keep(tx, entries)
-    await write_states(tx, sheet.changes, {n: e.id for n, e in sheet.by_number.items()}, desk.now)
+    await write_states(tx, sheet.changes, {n: e.id for n, e in sheet.by_number.items()}, processor.now)
     await put_right(tx, sheet.changes, sheet.joined)
     changed = [one for one in sheet.changes if one.before is None or one.differs]
-    if desk.onward is not None and changed:
-        await desk.onward(tx, changed)
-    await _wake_players(tx, placed, desk)
+    if processor.onward is not None and changed:
+        await processor.onward(tx, changed)
+    await _wake_players(tx, placed, processor)
     return [
         Received(id=e.id or 0, outcome=e.outcome or Outcome.REJECTED, reason=e.reason, conversion_id=e.conversion_id)
         for e in entries
     ]
 
 
-async def foresee(tx: AsyncConnection, arrivals: Sequence[Arrival], desk: Desk) -> tuple[list[Entry], list[Change]]:
+async def foresee(
+    tx: AsyncConnection, arrivals: Sequence[PostbackRequest], processor: ConversionProcessor
+) -> tuple[list[Entry], list[Change]]:
     """What `receive` would do with requests, without doing it."""
-    entries = [Entry(arrival=one) for one in arrivals]
-    sheet = _Sheet(entries, await match(tx, entries, desk.codec))
+    entries = [Entry(postback_request=one) for one in arrivals]
+    sheet = _Sheet(entries, await match(tx, entries, processor.codec))
     placed = [entry for entry in entries if entry.outcome is None]
     sheet.by_number = {entry.number: entry for entry in entries}
     if placed:
-        await _place(tx, placed, sheet, desk)
+        await _place(tx, placed, sheet, processor)
     return entries, sheet.changes
 
 
-async def _take_turn(tx: AsyncConnection, arrivals: Sequence[Arrival]) -> None:
+async def _take_lock(tx: AsyncConnection, arrivals: Sequence[PostbackRequest]) -> None:
     """Two processes never place requests of one account at the same time (SQLite has one writer anyway)."""
-    if isinstance(tx, AtOnce):
+    if isinstance(tx, SyncConnection):
         return
     ids = sorted({one.account.id for one in arrivals})
     await tx.execute(
@@ -107,29 +111,32 @@ async def _take_turn(tx: AsyncConnection, arrivals: Sequence[Arrival]) -> None:
     )
 
 
-async def _place(tx: AsyncConnection, placed: list[Entry], sheet: _Sheet, desk: Desk) -> None:
+async def _place(tx: AsyncConnection, placed: list[Entry], sheet: _Sheet, processor: ConversionProcessor) -> None:
     placed = await _drop_very_same(tx, placed)
     new: dict[int, list[Request]] = {}
     for entry in placed:
-        new.setdefault(entry.arrival.account.id, []).append(request(entry))
-    habits = {account: desk.book.by_id[account].habits for account in new}
-    known = await neighbours(tx, new, habits)
+        new.setdefault(entry.postback_request.account.id, []).append(request(entry))
+    account_rules = {account: processor.book.by_id[account].account_rules for account in new}
+    known = await neighbours(tx, new, account_rules)
     found: list[tuple[PostbackAccount, Derived, list[Request]]] = []
     for account, requests in new.items():
-        for group in components([*known[account], *requests], habits[account]):
-            found += _judged(group, desk.book.by_id[account], sheet)
+        for group in components([*known[account], *requests], account_rules[account]):
+            found += _judged(group, processor.book.by_id[account], sheet)
     await _more_links(tx, found, sheet)
     went_on = await _outgoing(tx, found, sheet)
     sheet.changes = [_change(account, derived, group, went_on) for account, derived, group in found]
 
 
+def _is_nameless_deposit(request: PostbackRequest) -> bool:
+    signal = request.signal
+    if signal.txn_id is not None or signal.event != "deposit" or request.corrects is not None:
+        return False
+    return request.account.account_rules.of(signal.event) != "count"
+
+
 async def _drop_very_same(tx: AsyncConnection, placed: list[Entry]) -> list[Entry]:
     """A deposit without a transaction id is a duplicate if the very same request came within ten minutes."""
-    nameless = [
-        e for e in placed
-        if e.arrival.signal.txn_id is None and e.arrival.signal.event == "deposit" and e.arrival.corrects is None
-        and e.arrival.account.habits.of(e.arrival.signal.event) != "count"
-    ]  # fmt: skip
+    nameless = [entry for entry in placed if _is_nameless_deposit(entry.postback_request)]
     if not nameless:
         return placed
     seen = await very_same(tx, nameless)
@@ -152,7 +159,7 @@ def _judged(
         return []
     known = [] if len(new) == len(group) else [r for r in group if r.id not in sheet.by_number]
     new.sort(key=_by_arrival)
-    judged, derived, joined = judge(known, new, account.habits)
+    judged, derived, joined = judge(known, new, account.account_rules)
     sheet.joined |= {r.id: r for r in known}
     for one in judged:
         _settle(one, sheet)
@@ -220,13 +227,13 @@ def _name_conversions(sheet: _Sheet) -> None:
             entry.conversion_id = found
 
 
-async def _wake_players(tx: AsyncConnection, placed: Sequence[Entry], desk: Desk) -> None:
+async def _wake_players(tx: AsyncConnection, placed: Sequence[Entry], processor: ConversionProcessor) -> None:
     """Requests that named only a player wait until another one tells the player's click."""
     named: dict[int, set[str]] = {}
     for entry in placed:
-        signal = entry.arrival.signal
+        signal = entry.postback_request.signal
         if entry.joined and signal.player_id is not None and signal.click is not None:
-            named.setdefault(entry.arrival.account.id, set()).add(signal.player_id)
+            named.setdefault(entry.postback_request.account.id, set()).add(signal.player_id)
     rows = await waiting_for_players(tx, named)
     if rows:
-        await receive(tx, [again(row, desk.book.by_id[row.account_id]) for row in rows], desk)
+        await receive(tx, [again(row, processor.book.by_id[row.account_id]) for row in rows], processor)

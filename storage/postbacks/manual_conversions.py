@@ -14,13 +14,13 @@ from storage.ledger.facts import Event, Status
 from storage.ledger.postbacks.decoding import Decoded
 from storage.ledger.postbacks.postback import Signal
 from storage.postbacks.conversion_rows import touch
-from storage.postbacks.conversions import Desk, Received, receive
+from storage.postbacks.conversions import ConversionProcessor, Received, receive
 from storage.postbacks.postback_accounts import PostbackAccount
-from storage.postbacks.requests import Arrival
+from storage.postbacks.requests import PostbackRequest
 from storage.tables import conversion_states, conversions
 
 
-class ByHand(msgspec.Struct, frozen=True, kw_only=True):
+class ManualConversion(msgspec.Struct, frozen=True, kw_only=True):
     """What a person says of a conversion. `amount` is in micro-units."""
 
     event: Event
@@ -32,18 +32,24 @@ class ByHand(msgspec.Struct, frozen=True, kw_only=True):
     player_id: str | None = None
 
 
-async def add_to_click(tx: AsyncConnection, desk: Desk, account: PostbackAccount, click: str, said: ByHand) -> Received:
+async def add_to_click(
+    tx: AsyncConnection, processor: ConversionProcessor, account: PostbackAccount, click: str, said: ManualConversion
+) -> Received:
     """Record a conversion of a click, as if the platform had sent it; it stands in the log as MANUAL."""
-    return (await receive(tx, [_arrival(desk, account, said, click)], desk))[0]
+    return (await receive(tx, [_arrival(processor, account, said, click)], processor))[0]
 
 
 def _arrival(
-    desk: Desk, account: PostbackAccount, said: ByHand, click: str | None, corrects: int | None = None
-) -> Arrival:
+    processor: ConversionProcessor,
+    account: PostbackAccount,
+    said: ManualConversion,
+    click: str | None,
+    corrects: int | None = None,
+) -> PostbackRequest:
     shown = {
         "click_id": click, "event": said.event.value, "status": said.status.value, "amount": said.amount,
         "currency": said.currency, "txn_id": said.txn_id, "player_id": said.player_id, "corrects": corrects,
-        "occurred_at": said.occurred_at.isoformat(), "at": desk.now.isoformat(),
+        "occurred_at": said.occurred_at.isoformat(), "at": processor.now.isoformat(),
     }  # fmt: skip
     pairs = tuple((name, str(value)) for name, value in shown.items() if value is not None)
     decoded = Decoded(pairs=pairs)
@@ -52,14 +58,14 @@ def _arrival(
         amount=said.amount, currency=said.currency if said.amount is not None else None,
         occurred_at=said.occurred_at, time_given=True, marks=() if corrects else ("manual",),
     )  # fmt: skip
-    return Arrival(
-        account=account, received_at=desk.now, method="MANUAL", query=urlencode(pairs).encode(), content_type="",
+    return PostbackRequest(
+        account=account, received_at=processor.now, method="MANUAL", query=urlencode(pairs).encode(), content_type="",
         body=b"", decoded=decoded, digest=decoded.digest, signal=signal, origin="manual", corrects=corrects,
     )  # fmt: skip
 
 
 async def add_to_campaign(
-    tx: AsyncConnection, team_id: int, now: datetime, zone: ZoneInfo, said: ByHand, *, campaign: Row[Any],
+    tx: AsyncConnection, team_id: int, now: datetime, zone: ZoneInfo, said: ManualConversion, *, campaign: Row[Any],
     offer_id: int, account_id: int | None,
 ) -> int:  # fmt: skip
     """Record a conversion nobody knows the click of; its id. Raises Refused for a transaction that is known."""
@@ -82,7 +88,7 @@ async def add_to_campaign(
     return number
 
 
-async def _known(tx: AsyncConnection, team_id: int, account_id: int | None, said: ByHand) -> bool:
+async def _known(tx: AsyncConnection, team_id: int, account_id: int | None, said: ManualConversion) -> bool:
     query = select(conversions.c.id).where(
         conversions.c.team_id == team_id,
         conversions.c.account_id == account_id if account_id else conversions.c.account_id.is_(None),
@@ -102,23 +108,31 @@ async def find(tx: AsyncConnection, team_id: int, number: int) -> Row[Any]:
 
 
 async def correct(
-    tx: AsyncConnection, desk: Desk, row: Row[Any], *, status: Status | None, amount: int | None, currency: str | None
+    tx: AsyncConnection,
+    processor: ConversionProcessor,
+    row: Row[Any],
+    *,
+    status: Status | None,
+    amount: int | None,
+    currency: str | None,
 ) -> None:
     """Put a conversion's status or amount right; what the platform sends later does not undo it."""
     wanted = Status(row.status) if status is None else status
-    said = ByHand(
+    said = ManualConversion(
         event=Event(row.event), occurred_at=row.occurred_at, status=wanted, txn_id=row.txn_id,
         amount=row.amount if amount is None else amount, currency=currency or row.currency, player_id=row.player_id,
     )  # fmt: skip
     if row.click_id is not None and row.account_id is not None:
-        click = desk.codec.encode(row.click_id)
-        await receive(tx, [_arrival(desk, desk.book.by_id[row.account_id], said, click, corrects=row.id)], desk)
+        click = processor.codec.encode(row.click_id)
+        await receive(
+            tx, [_arrival(processor, processor.book.by_id[row.account_id], said, click, corrects=row.id)], processor
+        )
         return
     marks = sorted({*row.marks, "corrected"})
     values = {"status": wanted, "amount": said.amount, "currency": said.currency}
     await tx.execute(update(conversions).where(conversions.c.id == row.id).values(**values, marks=marks))
     state = {"is_ftd": row.is_ftd, "occurred_at": row.occurred_at, "day": row.day, **values}
     await tx.execute(
-        insert(conversion_states).values(team_id=row.team_id, conversion_id=row.id, recorded_at=desk.now, **state)
+        insert(conversion_states).values(team_id=row.team_id, conversion_id=row.id, recorded_at=processor.now, **state)
     )
     await touch(tx, {(row.team_id, row.day)})

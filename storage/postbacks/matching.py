@@ -12,7 +12,7 @@ from storage.clicks import queries
 from storage.db.bulk_lookup import Lookup
 from storage.ledger.clicks.click_id import Codec
 from storage.ledger.facts import ClickLink, Event, Outcome, Status
-from storage.ledger.postbacks.conversion_facts import Habits, Request
+from storage.ledger.postbacks.conversion_facts import AccountRules, Request
 from storage.ledger.postbacks.conversion_links import links, single
 from storage.ledger.postbacks.conversion_rules import VERY_SAME_WITHIN
 from storage.postbacks.requests import Entry
@@ -52,8 +52,8 @@ _PLAYERS = Lookup(
 async def match(tx: AsyncConnection, entries: Sequence[Entry], codec: Codec) -> dict[int, ClickLink]:
     """Find the click of every entry, or settle its outcome; returns the links of the clicks found."""
     for number, entry in enumerate(entries):
-        entry.number = entry.arrival.id or UNSTORED + number
-        _settle_alone(entry, codec)
+        entry.number = entry.postback_request.id or UNSTORED + number
+        _decide_alone(entry, codec)
     found = await queries.links(tx, {e.click_id for e in entries if e.outcome is None and e.click_id is not None})
     unclear = [e for e in entries if e.outcome is None and e.click_id is None]
     for entry in entries:
@@ -64,14 +64,14 @@ async def match(tx: AsyncConnection, entries: Sequence[Entry], codec: Codec) -> 
     return found
 
 
-def _settle_alone(entry: Entry, codec: Codec) -> None:
+def _decide_alone(entry: Entry, codec: Codec) -> None:
     """What needs no look at anything stored: unreadable, unmapped, a reversal of nothing named."""
-    signal = entry.arrival.signal
+    signal = entry.postback_request.signal
     if signal.click is not None:
         entry.click_id = codec.decode(signal.click)
     if signal.outcome is not None:
         entry.settle(signal.outcome)
-    elif signal.txn_id is None and _reverses(entry) and entry.arrival.corrects is None:
+    elif signal.txn_id is None and _reverses(entry) and entry.postback_request.corrects is None:
         entry.settle(Outcome.UNMATCHED, "a reversal needs the transaction id of what it reverses")
     elif signal.click is not None and entry.click_id is None:
         entry.settle(Outcome.UNMATCHED, "unknown click id")
@@ -80,22 +80,28 @@ def _settle_alone(entry: Entry, codec: Codec) -> None:
 
 
 def _reverses(entry: Entry) -> bool:
-    return entry.arrival.signal.event is Event.REVERSAL or entry.arrival.signal.status is Status.REVERSED
+    return (
+        entry.postback_request.signal.event is Event.REVERSAL or entry.postback_request.signal.status is Status.REVERSED
+    )
 
 
 async def _by_player(tx: AsyncConnection, unclear: Sequence[Entry], batch: Sequence[Entry]) -> dict[int, ClickLink]:
     """Those without a click id belong to the click their player is known by."""
-    asked = {(e.arrival.account.id, e.arrival.signal.player_id) for e in unclear if e.arrival.signal.player_id}
+    asked = {
+        (e.postback_request.account.id, e.postback_request.signal.player_id)
+        for e in unclear
+        if e.postback_request.signal.player_id
+    }
     known: dict[tuple[int, str], int] = {}
     accounts, players = {account for account, _ in asked}, {player for _, player in asked}
     for account, player, click_id in await _PLAYERS.rows(tx, accounts, players):
         _remember(known, (account, player), click_id)
     for entry in batch:
-        player = entry.arrival.signal.player_id
+        player = entry.postback_request.signal.player_id
         if entry.outcome is None and entry.click_id is not None and player is not None:
-            _remember(known, (entry.arrival.account.id, player), entry.click_id)
+            _remember(known, (entry.postback_request.account.id, player), entry.click_id)
     for entry in unclear:
-        _settle_by_player(entry, known)
+        _decide_by_player(entry, known)
     return await queries.links(tx, {e.click_id for e in unclear if e.click_id is not None})
 
 
@@ -103,18 +109,18 @@ def _remember(known: dict[tuple[int, str], int], key: tuple[int, str], click_id:
     known[key] = min(known.get(key, click_id), click_id)
 
 
-def _settle_by_player(entry: Entry, known: Mapping[tuple[int, str], int]) -> None:
-    player = entry.arrival.signal.player_id
+def _decide_by_player(entry: Entry, known: Mapping[tuple[int, str], int]) -> None:
+    player = entry.postback_request.signal.player_id
     if player is None:
         return  # a reversal by its transaction alone
-    entry.click_id = known.get((entry.arrival.account.id, player))
+    entry.click_id = known.get((entry.postback_request.account.id, player))
     if entry.click_id is None and not _reverses(entry):
         entry.settle(Outcome.UNMATCHED, "no click id, and the player is not known yet")
 
 
 def request(entry: Entry) -> Request:
     """An entry as the rules see it."""
-    one, signal = entry.arrival, entry.arrival.signal
+    one, signal = entry.postback_request, entry.postback_request.signal
     assert signal.event is not None  # noqa: S101 - settled before, else
     return Request(
         id=entry.number, received_at=one.received_at, event=signal.event, status=signal.status,
@@ -137,21 +143,23 @@ def _stored(row: Sequence[Any]) -> Request:
 
 
 async def neighbours(
-    tx: AsyncConnection, new: Mapping[int, Sequence[Request]], habits: Mapping[int, Habits]
+    tx: AsyncConnection, new: Mapping[int, Sequence[Request]], account_rules: Mapping[int, AccountRules]
 ) -> dict[int, list[Request]]:
     """All stored requests (by account) that share a transaction, or what a player does once, with the new ones."""
     own = {r.id for requests in new.values() for r in requests}
     found: dict[int, dict[int, Request]] = {account: {} for account in new}
     asked: set[tuple[int, str, object]] = set()
-    frontier = {(account, *link) for account, rs in new.items() for r in rs for link in links(r, habits[account])}
+    frontier = {
+        (account, *link) for account, rs in new.items() for r in rs for link in links(r, account_rules[account])
+    }
     while frontier:
         asked |= frontier
-        fresh = await _tied(tx, frontier, habits)
+        fresh = await _tied(tx, frontier, account_rules)
         frontier = set()
         for account, one in ((row[0], _stored(row)) for row in fresh):
             if account not in found or one.id in found[account] or one.id in own:
                 continue
-            ties = {(account, *link) for link in links(one, habits[account])}
+            ties = {(account, *link) for link in links(one, account_rules[account])}
             if not ties.isdisjoint(asked):
                 found[account][one.id] = one
                 frontier |= ties
@@ -160,7 +168,7 @@ async def neighbours(
 
 
 async def _tied(
-    tx: AsyncConnection, frontier: Iterable[tuple[int, str, object]], habits: Mapping[int, Habits]
+    tx: AsyncConnection, frontier: Iterable[tuple[int, str, object]], account_rules: Mapping[int, AccountRules]
 ) -> list[Sequence[Any]]:
     """Stored requests that any of these links leads to; of what players do once, some others of them too."""
     values: defaultdict[str, set[Any]] = defaultdict(set)
@@ -171,7 +179,7 @@ async def _tied(
         family, _, of = kind.rpartition(" of ")
         values[of].add(value)
         if family:
-            events[of] |= _events(family, habits[account])
+            events[of] |= _events(family, account_rules[account])
     return [
         *await _OF_TXN.rows(tx, accounts, values["txn"]),
         *await _OF_CONVERSION.rows(tx, values["conversion"]),
@@ -180,18 +188,18 @@ async def _tied(
     ]
 
 
-def _events(family: str, habits: Habits) -> set[Event]:
-    return {event for event in Event if single(event, habits) == family}
+def _events(family: str, account_rules: AccountRules) -> set[Event]:
+    return {event for event in Event if single(event, account_rules) == family}
 
 
 async def very_same(tx: AsyncConnection, entries: Sequence[Entry]) -> dict[int, int]:
     """Conversions of which deposits without a transaction id say the very same again, by the entries' numbers."""
-    own = {e.arrival.id for e in entries}
-    rows = await _DEPOSITS.rows(tx, {e.click_id for e in entries}, {e.arrival.digest for e in entries})
+    own = {e.postback_request.id for e in entries}
+    rows = await _DEPOSITS.rows(tx, {e.click_id for e in entries}, {e.postback_request.digest for e in entries})
     rows = [row for row in sorted(rows, key=itemgetter(0)) if row[0] not in own]
     found: dict[int, int] = {}
     for entry in entries:
-        one = entry.arrival
+        one = entry.postback_request
         for number, account_id, digest, received_at, conversion_id in rows:
             # Of two workers' requests the one received first may be stored second.
             before = number < entry.number and abs(one.received_at - received_at) <= VERY_SAME_WITHIN

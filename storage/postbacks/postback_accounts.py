@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.ledger.postbacks.conversion_facts import Habits
+from storage.ledger.postbacks.conversion_facts import AccountRules
 from storage.ledger.postbacks.postback import Rules, rules
 from storage.tables import accounts, offers
 
@@ -25,7 +25,7 @@ class PostbackAccount(msgspec.Struct, frozen=True, kw_only=True):
     code: str
     key: str
     rules: Rules
-    habits: Habits
+    account_rules: AccountRules
     offer_ids: frozenset[int] = frozenset()
     allow: tuple[IPv4Network | IPv6Network, ...] = ()
     hmac_sealed: str | None = None  # the shared secret, encrypted
@@ -33,7 +33,7 @@ class PostbackAccount(msgspec.Struct, frozen=True, kw_only=True):
     fault: str = ""  # what is wrong with its mapping; the platform's words alone are used then
 
 
-class Book(msgspec.Struct, frozen=True, kw_only=True):
+class AccountDirectory(msgspec.Struct, frozen=True, kw_only=True):
     """All accounts, looked up by key and by id, and the offers whose caps count conversions."""
 
     by_key: Mapping[str, PostbackAccount]
@@ -41,7 +41,7 @@ class Book(msgspec.Struct, frozen=True, kw_only=True):
     capped: Mapping[int, str]  # offer -> registration | first_deposit
 
 
-async def load(tx: AsyncConnection, words: Words) -> Book:
+async def load(tx: AsyncConnection, words: Words) -> AccountDirectory:
     """Every account as it is set up now."""
     mine: dict[int, set[int]] = {}
     capped: dict[int, str] = {}
@@ -50,7 +50,7 @@ async def load(tx: AsyncConnection, words: Words) -> Book:
         if offer.cap is not None and offer.cap_event in {"registration", "first_deposit"}:
             capped[offer.id] = offer.cap_event
     found = [read_account(row, words, frozenset(mine.get(row.id, ()))) for row in await tx.execute(select(accounts))]
-    return Book(by_key={one.key: one for one in found}, by_id={one.id: one for one in found}, capped=capped)
+    return AccountDirectory(by_key={one.key: one for one in found}, by_id={one.id: one for one in found}, capped=capped)
 
 
 def read_account(row: Row[Any], words: Words, offer_ids: frozenset[int]) -> PostbackAccount:
@@ -70,7 +70,7 @@ def read_account(row: Row[Any], words: Words, offer_ids: frozenset[int]) -> Post
         code=row.code,
         key=row.postback_key,
         rules=how,
-        habits=Habits(has_ftd_event=how.has_ftd_event, repeats=how.repeats),
+        account_rules=AccountRules(has_ftd_event=how.has_ftd_event, repeats=how.repeats),
         offer_ids=offer_ids,
         allow=allow,
         hmac_sealed=mapping.get("hmac_sealed"),

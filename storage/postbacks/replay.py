@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.postbacks.conversions import Desk, receive
-from storage.postbacks.requests import Arrival, Wanted, again, stored, waiting_for_clicks
+from storage.postbacks.conversions import ConversionProcessor, receive
+from storage.postbacks.requests import PostbackRequest, RequestFilter, again, stored, waiting_for_clicks
 from storage.postbacks.withdrawals import withdraw
 from storage.tables import accounts, clicks, postbacks
 
@@ -17,10 +17,10 @@ _CHUNK = 500
 
 
 async def replay(
-    tx: AsyncConnection, team_id: int, wanted: Wanted, desk: Desk, *, most: int = 10_000
+    tx: AsyncConnection, team_id: int, wanted: RequestFilter, processor: ConversionProcessor, *, most: int = 10_000
 ) -> Mapping[str, int]:
     """Read stored requests anew by today's mapping; outcome -> how many ended in it. Nothing is counted twice."""
-    await _take_turn(tx, team_id, wanted)
+    await _take_lock(tx, team_id, wanted)
     found: Counter[str] = Counter()
     after = 0
     while most > 0:
@@ -28,26 +28,26 @@ async def replay(
         if not rows:
             break
         after, most = rows[-1].id, most - len(rows)
-        arrivals = [one for one in (_anew(row, desk) for row in rows) if one is not None]
-        await _take_back(tx, rows, arrivals, desk)
-        found.update(done.outcome.value for done in await receive(tx, arrivals, desk))
+        arrivals = [one for one in (_anew(row, processor) for row in rows) if one is not None]
+        await _take_back(tx, rows, arrivals, processor)
+        found.update(done.outcome.value for done in await receive(tx, arrivals, processor))
         found["unchanged"] += len(rows) - len(arrivals)
     return {outcome: n for outcome, n in found.items() if n}
 
 
-async def _take_turn(tx: AsyncConnection, team_id: int, wanted: Wanted) -> None:
+async def _take_lock(tx: AsyncConnection, team_id: int, wanted: RequestFilter) -> None:
     query = select(accounts.c.id).where(accounts.c.team_id == team_id).order_by(accounts.c.id)
     if wanted.account_id is not None:
         query = query.where(accounts.c.id == wanted.account_id)
     await tx.execute(query.with_for_update(key_share=True))
 
 
-def _anew(row: Row[Any], desk: Desk) -> Arrival | None:
+def _anew(row: Row[Any], processor: ConversionProcessor) -> PostbackRequest | None:
     """A stored request to be placed again; None if that would say nothing new.
 
     One that made a conversion but cannot be read so any more, or is of another click, is without that conversion.
     """
-    account = desk.book.by_id.get(row.account_id)
+    account = processor.book.by_id.get(row.account_id)
     if account is None or row.reason == "body over 1,000,000 bytes":
         return None
     one = again(row, account)
@@ -63,7 +63,9 @@ def _anew(row: Row[Any], desk: Desk) -> Arrival | None:
     return None if same == was else one
 
 
-async def _take_back(tx: AsyncConnection, rows: Sequence[Row[Any]], arrivals: list[Arrival], desk: Desk) -> None:
+async def _take_back(
+    tx: AsyncConnection, rows: Sequence[Row[Any]], arrivals: list[PostbackRequest], processor: ConversionProcessor
+) -> None:
     """Of those read otherwise, what they made; but what a person put right stands, and so do they."""
     by_id = {row.id: row for row in rows}
     gone = [by_id[one.id] for one in arrivals if one.id and by_id[one.id].conversion_id and not one.conversion_id]
@@ -73,15 +75,17 @@ async def _take_back(tx: AsyncConnection, rows: Sequence[Row[Any]], arrivals: li
     corrected = set((await tx.execute(select(postbacks.c.corrects).where(postbacks.c.corrects.in_(made)))).scalars())
     stays = {row.id for row in gone if row.conversion_id in corrected}
     arrivals[:] = [one for one in arrivals if one.id not in stays]
-    await withdraw(tx, [row for row in gone if row.id not in stays], desk)
+    await withdraw(tx, [row for row in gone if row.id not in stays], processor)
 
 
-async def retry_waiting(tx: AsyncConnection, desk: Desk, *, since: datetime, limit: int = 500) -> int:
+async def retry_waiting(
+    tx: AsyncConnection, processor: ConversionProcessor, *, since: datetime, limit: int = 500
+) -> int:
     """Place requests whose click has been stored since they came (it may have lain in the spool); how many."""
     rows = await waiting_for_clicks(tx, since, limit=5_000)
     known = await _existing(tx, [row.click_id for row in rows])
-    arrivals = [again(row, desk.book.by_id[row.account_id]) for row in rows if row.click_id in known][:limit]
-    await receive(tx, arrivals, desk)
+    arrivals = [again(row, processor.book.by_id[row.account_id]) for row in rows if row.click_id in known][:limit]
+    await receive(tx, arrivals, processor)
     return len(arrivals)
 
 

@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Row, Select, Table, and_, exists, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.db.bulk_insert import Lowered, as_json, nullable
+from storage.db.bulk_insert import BulkTable, as_json, nullable
 from storage.ledger.facts import Event, Outcome, Status
 from storage.ledger.postbacks.decoding import Decoded, decode
 from storage.ledger.postbacks.postback import Signal, read
@@ -21,7 +21,7 @@ _REASON = 1000
 
 
 @dataclass(slots=True, kw_only=True)
-class Arrival:
+class PostbackRequest:
     """A request on its way in. `id` is set for one that is stored already and looked at again."""
 
     account: PostbackAccount
@@ -39,7 +39,7 @@ class Arrival:
     conversion_id: int | None = None  # what a stored one made before
 
 
-def arrival(
+def postback_request(
     account: PostbackAccount,
     received_at: datetime,
     *,
@@ -47,16 +47,16 @@ def arrival(
     method: str = "GET",
     content_type: str = "",
     body: bytes = b"",
-) -> Arrival:
+) -> PostbackRequest:
     """A request decoded and read by its account's rules; never raises, whatever it holds."""
     decoded = decode(query, content_type, body)
-    return Arrival(
+    return PostbackRequest(
         account=account, received_at=received_at, method=method, query=query, content_type=content_type[:200],
         body=body, decoded=decoded, digest=decoded.digest, signal=read(decoded, account.rules, received_at),
     )  # fmt: skip
 
 
-def refused(one: Arrival, reason: str) -> Arrival:
+def refused(one: PostbackRequest, reason: str) -> PostbackRequest:
     """The same request, kept but never to be read: too long, from a wrong address, with a wrong signature."""
     one.signal = msgspec.structs.replace(one.signal, outcome=Outcome.REJECTED, notes=(reason,))
     return one
@@ -66,7 +66,7 @@ def refused(one: Arrival, reason: str) -> Arrival:
 class Entry:
     """A request while it is placed: what is found out about it, then what came of it."""
 
-    arrival: Arrival
+    postback_request: PostbackRequest
     outcome: Outcome | None = None
     reason: str | None = None
     click_id: int | None = None
@@ -77,20 +77,20 @@ class Entry:
 
     def settle(self, outcome: Outcome, reason: str | None = None) -> None:
         self.outcome = outcome
-        notes = self.arrival.signal.notes
+        notes = self.postback_request.signal.notes
         self.reason = "; ".join((reason, *notes) if reason else notes)[:_REASON] or None
 
 
 async def keep(tx: AsyncConnection, entries: Sequence[Entry]) -> None:
     """Store new requests with their outcome, and the new outcome of those stored before."""
-    new = [entry for entry in entries if entry.arrival.id is None]
+    new = [entry for entry in entries if entry.postback_request.id is None]
     if new:
-        ids = await _ROWS.insert(tx, [(*_came(entry.arrival), *_said(entry)) for entry in new])
+        ids = await _ROWS.insert(tx, [(*_came(entry.postback_request), *_said(entry)) for entry in new])
         for entry, number in zip(new, ids, strict=True):
             entry.id = number
     for entry in entries:
-        if entry.arrival.id is not None:
-            entry.id = entry.arrival.id
+        if entry.postback_request.id is not None:
+            entry.id = entry.postback_request.id
             await tx.execute(_FOUND_OUT.update(entry.id, _said(entry)))
 
 
@@ -102,11 +102,11 @@ _SAID = (
     "outcome", "reason", "event", "click", "click_id", "player_id", "txn_id", "status", "amount", "currency",
     "occurred_at", "time_given", "marks", "joined", "conversion_id",
 )  # fmt: skip
-_ROWS = Lowered(postbacks, (*_CAME, *_SAID), told_apart_by=("account_id", "digest", "outcome", "method"))
-_FOUND_OUT = Lowered(postbacks, _SAID)
+_ROWS = BulkTable(postbacks, (*_CAME, *_SAID), identity_columns=("account_id", "digest", "outcome", "method"))
+_FOUND_OUT = BulkTable(postbacks, _SAID)
 
 
-def _came(one: Arrival) -> tuple[Any, ...]:
+def _came(one: PostbackRequest) -> tuple[Any, ...]:
     return (
         one.account.team_id, one.account.id, micros(one.received_at), one.method, one.query, one.content_type, one.body,
         as_json(one.decoded.kept()), one.digest, nullable(one.corrects),
@@ -114,7 +114,7 @@ def _came(one: Arrival) -> tuple[Any, ...]:
 
 
 def _said(entry: Entry) -> tuple[Any, ...]:
-    signal = entry.arrival.signal
+    signal = entry.postback_request.signal
     return (
         str(entry.outcome or Outcome.REJECTED), entry.reason or "", str(signal.event or ""), signal.click or "",
         nullable(entry.click_id), signal.player_id or "", signal.txn_id or "", str(signal.status),
@@ -123,25 +123,25 @@ def _said(entry: Entry) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def again(row: Row[Any], account: PostbackAccount) -> Arrival:
+def again(row: Row[Any], account: PostbackAccount) -> PostbackRequest:
     """A stored request, read anew by the account's rules of today."""
     if row.method == "MANUAL":
         return as_stored(row, account, origin="manual")
-    one = arrival(
+    one = postback_request(
         account, row.received_at, query=row.query, method=row.method, content_type=row.content_type, body=row.body
     )
     one.id, one.conversion_id = row.id, row.conversion_id if row.joined else None
     return one
 
 
-def as_stored(row: Row[Any], account: PostbackAccount, *, origin: str = "postback") -> Arrival:
+def as_stored(row: Row[Any], account: PostbackAccount, *, origin: str = "postback") -> PostbackRequest:
     """A stored request as it was read when it was placed."""
     signal = Signal(
         event=Event(row.event), status=Status(row.status), click=row.click, player_id=row.player_id, txn_id=row.txn_id,
         amount=row.amount, currency=row.currency, occurred_at=row.occurred_at, time_given=row.time_given,
         marks=tuple(row.marks or ()),
     )  # fmt: skip
-    return Arrival(
+    return PostbackRequest(
         account=account, received_at=row.received_at, method=row.method, query=row.query, content_type="",
         body=row.body, decoded=Decoded(pairs=()), digest=row.digest, signal=signal, id=row.id, origin=origin,
         corrects=row.corrects, conversion_id=row.conversion_id if row.joined else None,
@@ -168,7 +168,7 @@ class Logged(msgspec.Struct, frozen=True, kw_only=True):
     raw: str
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+class RequestFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which requests: all conditions given must hold. `click` is the id as it came, `click_id` what it stands for."""
 
     outcome: str | None = None
@@ -179,7 +179,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     campaigns: tuple[str, ...] | None = None  # codes; then only what is about their clicks
 
 
-def _conditions(team_id: int, wanted: Wanted) -> list[ColumnElement[bool]]:
+def _conditions(team_id: int, wanted: RequestFilter) -> list[ColumnElement[bool]]:
     found = [postbacks.c.team_id == team_id]
     if wanted.outcome is not None:
         found.append(postbacks.c.outcome == wanted.outcome)
@@ -204,7 +204,7 @@ def _about(table: Table, campaign_ids: Select[Any]) -> ColumnElement[bool]:
 
 
 async def log(
-    tx: AsyncConnection, team_id: int, wanted: Wanted, *, limit: int = 50, after: int | None = None
+    tx: AsyncConnection, team_id: int, wanted: RequestFilter, *, limit: int = 50, after: int | None = None
 ) -> list[Logged]:
     """Latest first; `after` is the id of the last one seen."""
     query = select(postbacks, accounts.c.code).join_from(postbacks, accounts).where(*_conditions(team_id, wanted))
@@ -229,7 +229,7 @@ def raw(query: bytes, body: bytes) -> str:
 
 
 async def stored(
-    tx: AsyncConnection, team_id: int, wanted: Wanted, *, limit: int, after: int = 0
+    tx: AsyncConnection, team_id: int, wanted: RequestFilter, *, limit: int, after: int = 0
 ) -> Sequence[Row[Any]]:
     """Stored requests in the order they came, to be looked at again."""
     query = select(postbacks).where(*_conditions(team_id, wanted), postbacks.c.id > after)

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.ledger.facts import Event, Status
 from storage.ledger.postbacks.conversion_facts import Derived, Request
 from storage.postbacks.conversion_rows import Change, end
-from storage.postbacks.conversions import Desk, receive
+from storage.postbacks.conversions import ConversionProcessor, receive
 from storage.postbacks.matching import neighbours, request
 from storage.postbacks.requests import Entry, as_stored
 from storage.tables import SUBS, postbacks
@@ -18,40 +18,42 @@ from storage.tables import SUBS, postbacks
 MARK = "withdrawn"
 
 
-async def withdraw(tx: AsyncConnection, rows: Sequence[Row[Any]], desk: Desk) -> None:
+async def withdraw(tx: AsyncConnection, rows: Sequence[Row[Any]], processor: ConversionProcessor) -> None:
     """Take requests out of what they made: what stays of their conversions is derived anew from the others.
 
     A conversion that nothing is left of stays as a row, reversed and marked `withdrawn`, its history with it; the
     traffic source is told of the reversal as of any other.
     """
-    others = await _tied(tx, rows, desk)
+    others = await _tied(tx, rows, processor)
     numbers = [row.id for row in rows]
     await tx.execute(update(postbacks).where(postbacks.c.id.in_(numbers)).values(joined=False, conversion_id=None))
-    await receive(tx, [as_stored(row, desk.book.by_id[row.account_id]) for row in others], desk)
+    await receive(tx, [as_stored(row, processor.book.by_id[row.account_id]) for row in others], processor)
     made = {row.conversion_id for row in rows}
     left = select(postbacks.c.conversion_id).where(postbacks.c.conversion_id.in_(made), postbacks.c.joined)
     for number in sorted(made - set((await tx.execute(left)).scalars())):
-        row = await end(tx, number, MARK, book=desk.book, now=desk.now)
-        if desk.onward is not None and row.status != Status.REVERSED:
-            await desk.onward(tx, [_ended(row, desk)])
+        row = await end(tx, number, MARK, book=processor.book, now=processor.now)
+        if processor.onward is not None and row.status != Status.REVERSED:
+            await processor.onward(tx, [_ended(row, processor)])
 
 
-async def _tied(tx: AsyncConnection, rows: Sequence[Row[Any]], desk: Desk) -> Sequence[Row[Any]]:
+async def _tied(tx: AsyncConnection, rows: Sequence[Row[Any]], processor: ConversionProcessor) -> Sequence[Row[Any]]:
     """The other stored requests that were looked at together with these."""
     mine: dict[int, list[Request]] = {}
     for row in rows:
-        entry = Entry(arrival=as_stored(row, desk.book.by_id[row.account_id]), click_id=row.click_id, number=row.id)
+        entry = Entry(
+            postback_request=as_stored(row, processor.book.by_id[row.account_id]), click_id=row.click_id, number=row.id
+        )
         mine.setdefault(row.account_id, []).append(request(entry))
-    found = await neighbours(tx, mine, {account: desk.book.by_id[account].habits for account in mine})
+    found = await neighbours(tx, mine, {account: processor.book.by_id[account].account_rules for account in mine})
     numbers = [one.id for known in found.values() for one in known]
     return (await tx.execute(select(postbacks).where(postbacks.c.id.in_(numbers)).order_by(postbacks.c.id))).all()
 
 
-def _ended(row: Row[Any], desk: Desk) -> Change:
+def _ended(row: Row[Any], processor: ConversionProcessor) -> Change:
     derived = Derived(
         event=Event(row.event), status=Status.REVERSED, is_ftd=row.is_ftd, amount=row.amount, currency=row.currency,
         occurred_at=row.occurred_at, txn_id=row.txn_id, click_id=row.click_id, player_id=row.player_id,
-        received_at=desk.now, marks=(MARK,), requests=(),
+        received_at=processor.now, marks=(MARK,), requests=(),
     )  # fmt: skip
     values = dict(row._mapping) | msgspec.structs.asdict(derived) | {"subs": tuple(row._mapping[one] for one in SUBS)}
-    return Change(account=desk.book.by_id[row.account_id], derived=derived, id=row.id, before=row, row=values)
+    return Change(account=processor.book.by_id[row.account_id], derived=derived, id=row.id, before=row, row=values)

@@ -54,7 +54,7 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
     ctr: float | None  # of the visitors
 
 
-class Went(msgspec.Struct, frozen=True, kw_only=True):
+class OfferVisits(msgspec.Struct, frozen=True, kw_only=True):
     """An offer's showing in one variant: views it came into sight in, and clicks on it."""
 
     variant: str
@@ -140,7 +140,7 @@ async def _names(tx: AsyncConnection, by: str) -> dict[int, str]:
     return {0: "", **{row.id: row.code for row in rows}}
 
 
-async def showings(tx: AsyncConnection, site_id: int, first: date, last: date) -> list[Went]:
+async def showings(tx: AsyncConnection, site_id: int, first: date, last: date) -> list[OfferVisits]:
     """How often each offer was seen and clicked, per variant."""
     v = site_views.c
     query = (
@@ -155,7 +155,7 @@ async def showings(tx: AsyncConnection, site_id: int, first: date, last: date) -
         for code in row.clicked:
             seen.setdefault((row.variant, code), [0, 0])[1] += row.n
     return [
-        Went(variant=variant, offer=offer, impressions=max(counts), clicks=counts[1])
+        OfferVisits(variant=variant, offer=offer, impressions=max(counts), clicks=counts[1])
         for (variant, offer), counts in sorted(seen.items())
     ]
 

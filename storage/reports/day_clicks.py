@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.ledger.clicks.click_id import first_id_at
 from storage.ledger.facts import ClickFact
-from storage.reports.facts_query import Asked
+from storage.reports.facts_query import FactsQuery
 from storage.tables import SUBS, click_rollup, clicks, outgoing, user_agents
 from storage.tables.types import EPOCH_DAY
 
@@ -17,7 +17,7 @@ _COUNTS = ("clicks", "unique_clicks", "bot_clicks", "site_visits", "outgoing", "
 _Key = tuple[int, int, int, int, str, str, str]  # campaign, site, offer, source, country, device, currency
 
 
-async def click_facts(tx: AsyncConnection, asked: Asked, day: date) -> list[ClickFact]:
+async def click_facts(tx: AsyncConnection, asked: FactsQuery, day: date) -> list[ClickFact]:
     """Clicks counted by place. What raw clicks no longer tell (expired, site visits) stands without sub ids."""
     counted = await _rolled_up(tx, asked, day)
     if not asked.grain.subs:
@@ -31,7 +31,7 @@ async def click_facts(tx: AsyncConnection, asked: Asked, day: date) -> list[Clic
     return [*(_fact(day, key, subs, counts) for (key, subs), counts in single.items()), *rest]
 
 
-async def _rolled_up(tx: AsyncConnection, asked: Asked, day: date) -> dict[_Key, list[int]]:
+async def _rolled_up(tx: AsyncConnection, asked: FactsQuery, day: date) -> dict[_Key, list[int]]:
     first = _days(day) * 24
     until = first + 24
     at = report_hour(asked.as_of, asked) if asked.as_of else until
@@ -59,7 +59,9 @@ async def _rolled_up(tx: AsyncConnection, asked: Asked, day: date) -> dict[_Key,
     return counted
 
 
-async def _single(tx: AsyncConnection, asked: Asked, day: date) -> dict[tuple[_Key, tuple[str | None, ...]], list[int]]:
+async def _single(
+    tx: AsyncConnection, asked: FactsQuery, day: date
+) -> dict[tuple[_Key, tuple[str | None, ...]], list[int]]:
     names = [SUBS[n] for n in asked.grain.subs]
     found: dict[tuple[_Key, tuple[str | None, ...]], list[int]] = {}
     for row in await tx.execute(_raw(asked, day, names)):
@@ -68,7 +70,7 @@ async def _single(tx: AsyncConnection, asked: Asked, day: date) -> dict[tuple[_K
     return found
 
 
-def _raw(asked: Asked, day: date, subs: Sequence[str]) -> Select[Any]:
+def _raw(asked: FactsQuery, day: date, subs: Sequence[str]) -> Select[Any]:
     """Single clicks of a day, counted by the grain."""
     c = clicks.c
     human = case((c.bot == 0, 1), else_=0)
@@ -88,7 +90,7 @@ def _raw(asked: Asked, day: date, subs: Sequence[str]) -> Select[Any]:
     return query.group_by(*keys)
 
 
-def _outgoing(asked: Asked, limit: int) -> Select[Any]:
+def _outgoing(asked: FactsQuery, limit: int) -> Select[Any]:
     """People going on from sites with a campaign's click, up to the instant asked about."""
     o, nothing = outgoing.c, func.sum(0)
     keys = [*_places(asked, site=o.site_id, offer=o.offer_id), literal("").label("currency")]
@@ -97,7 +99,7 @@ def _outgoing(asked: Asked, limit: int) -> Select[Any]:
     return query.where(o.team_id == asked.team_id, o.bot == 0, o.id < limit).group_by(*keys)
 
 
-def _went_later(asked: Asked, day: date, limit: int) -> Select[Any]:
+def _went_later(asked: FactsQuery, day: date, limit: int) -> Select[Any]:
     """Clicks of a day that had not gone on from their site at the instant asked about, but have since.
 
     A click belongs to no offer until then, and to the first one it goes on to from then on.
@@ -126,14 +128,16 @@ def _take_back(counted: dict[_Key, list[int]], key: _Key, row: Any) -> None:
         del counted[key]
 
 
-def _places(asked: Asked, *, site: Any = clicks.c.site_id, offer: Any = clicks.c.offer_id) -> list[ColumnElement[Any]]:
+def _places(
+    asked: FactsQuery, *, site: Any = clicks.c.site_id, offer: Any = clicks.c.offer_id
+) -> list[ColumnElement[Any]]:
     c = clicks.c
     keys = [c.campaign_id, site, offer, c.source_id]
     keys += [func.coalesce(c.country, "").label("country")] if asked.grain.country else []
     return keys + ([func.coalesce(user_agents.c.device, "").label("device")] if asked.grain.device else [])
 
 
-def _with_device(query: Select[Any], asked: Asked) -> Select[Any]:
+def _with_device(query: Select[Any], asked: FactsQuery) -> Select[Any]:
     if not asked.grain.device:
         return query
     return query.join(user_agents, clicks.c.user_agent_id == user_agents.c.id, isouter=True)
@@ -153,7 +157,7 @@ def _cost_currency() -> ColumnElement[Any]:
     return case((clicks.c.cost.is_(None), ""), else_=func.coalesce(clicks.c.currency, ""))
 
 
-def _key(row: Any, asked: Asked) -> _Key:
+def _key(row: Any, asked: FactsQuery) -> _Key:
     return (
         row.campaign_id, row.site_id, row.offer_id, row.source_id, row.country if asked.grain.country else "",
         row.device if asked.grain.device else "", row.currency,
@@ -174,7 +178,7 @@ def _fact(day: date, key: _Key, subs: tuple[str | None, ...], counts: list[int])
     )  # fmt: skip
 
 
-def report_hour(instant: datetime, asked: Asked) -> int:
+def report_hour(instant: datetime, asked: FactsQuery) -> int:
     """The report hour (days since 1970 * 24 + hour of the day) of an instant."""
     local = instant.astimezone(asked.zone)
     return _days(local.date()) * 24 + local.hour

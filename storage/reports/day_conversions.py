@@ -7,11 +7,11 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.ledger.facts import Event, Status, Tally
-from storage.reports.facts_query import Asked
+from storage.reports.facts_query import FactsQuery
 from storage.tables import SUBS, accounts, conversion_states, conversions
 
 
-async def tallies(tx: AsyncConnection, asked: Asked, day: date) -> list[Tally]:
+async def tallies(tx: AsyncConnection, asked: FactsQuery, day: date) -> list[Tally]:
     """Conversions that count, by place and event."""
     c, s = conversions.c, conversion_states.c
     if asked.as_of is None:
@@ -30,7 +30,7 @@ async def tallies(tx: AsyncConnection, asked: Asked, day: date) -> list[Tally]:
     return [_tally(row, asked) for row in rows]
 
 
-def _last_states(asked: Asked, day: date) -> Any:
+def _last_states(asked: FactsQuery, day: date) -> Any:
     """The last state, known at the instant, of each conversion that ever was on the day."""
     s = conversion_states.c
     ever = select(s.conversion_id).where(s.team_id == asked.team_id, s.day == day)
@@ -38,7 +38,7 @@ def _last_states(asked: Asked, day: date) -> Any:
     return known.group_by(s.conversion_id)
 
 
-def _keys(asked: Asked, state: Any) -> list[ColumnElement[Any]]:
+def _keys(asked: FactsQuery, state: Any) -> list[ColumnElement[Any]]:
     c, grain = conversions.c, asked.grain
     keys: list[ColumnElement[Any]] = [c.campaign_id, c.site_id, c.offer_id, c.source_id, c.event, state.is_ftd]
     # An amount whose currency nobody named is in the platform's.
@@ -49,7 +49,7 @@ def _keys(asked: Asked, state: Any) -> list[ColumnElement[Any]]:
     return keys + [c[SUBS[n]] for n in grain.subs]
 
 
-def _tally(row: Any, asked: Asked) -> Tally:
+def _tally(row: Any, asked: FactsQuery) -> Tally:
     grain = asked.grain
     return Tally(
         campaign_id=row.campaign_id, site_id=row.site_id, offer_id=row.offer_id, source_id=row.source_id,

@@ -15,7 +15,7 @@ from storage.ledger.reports.attribution import Catalogue
 from storage.ledger.reports.merge import DayFacts
 from storage.reports.day_clicks import click_facts
 from storage.reports.day_conversions import tallies
-from storage.reports.facts_query import Asked
+from storage.reports.facts_query import FactsQuery
 from storage.tables import (
     MEASURES,
     campaign_offer_spans,
@@ -27,7 +27,7 @@ from storage.tables import (
 )
 
 
-async def day_facts(tx: AsyncConnection, asked: Asked, day: date) -> DayFacts:
+async def day_facts(tx: AsyncConnection, asked: FactsQuery, day: date) -> DayFacts:
     """Everything known of the day."""
     rows = await revenue_facts(tx, asked, day)
     return DayFacts(
@@ -55,7 +55,7 @@ async def catalogue(tx: AsyncConnection, team_id: int) -> Catalogue:
     )
 
 
-async def revenue_facts(tx: AsyncConnection, asked: Asked, day: date) -> list[RevenueFact]:
+async def revenue_facts(tx: AsyncConnection, asked: FactsQuery, day: date) -> list[RevenueFact]:
     """What the platforms say of the day, withdrawn figures as the zeros they have become."""
     r = revenue.c
     named = r.id, r.account_id, r.tag, r.currency, r.sub, r.tag_name
@@ -89,7 +89,7 @@ async def links_of(tx: AsyncConnection, subs: Iterable[str]) -> dict[str, ClickL
     return {sub: found[click_id] for sub, click_id in ids.items() if click_id in found}
 
 
-async def spend_facts(tx: AsyncConnection, asked: Asked, day: date) -> list[SpendFact]:
+async def spend_facts(tx: AsyncConnection, asked: FactsQuery, day: date) -> list[SpendFact]:
     """Uploaded costs: the last of each campaign and origin stands."""
     s = spend.c
     last = select(func.max(s.id)).where(s.team_id == asked.team_id, s.day == day)
@@ -99,7 +99,7 @@ async def spend_facts(tx: AsyncConnection, asked: Asked, day: date) -> list[Spen
     return [SpendFact(day=day, **row._mapping) for row in await tx.execute(query.order_by(s.id))]
 
 
-async def active(tx: AsyncConnection, asked: Asked, day: date) -> Mapping[int, Sequence[int]]:
+async def active(tx: AsyncConnection, asked: FactsQuery, day: date) -> Mapping[int, Sequence[int]]:
     """Campaigns by offer that had the offer at some time of the report day."""
     begin, end = day_bounds(day, asked.zone)
     s = campaign_offer_spans.c

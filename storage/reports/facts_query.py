@@ -8,7 +8,7 @@ import msgspec
 from storage.ledger.reports.attribution import COARSE, Grain
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class FactsQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Whose facts, told how far apart, believed at which instant (None: now)."""
 
     team_id: int

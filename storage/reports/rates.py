@@ -18,7 +18,7 @@ EVERYBODY = 0
 _CHUNK = 2000
 
 
-class Kept(msgspec.Struct, frozen=True, kw_only=True):
+class StoredRate(msgspec.Struct, frozen=True, kw_only=True):
     """A stored rate: on `day`, one `currency` is worth `rate` of `base`; `origin` is team, ecb or frankfurter."""
 
     day: date
@@ -48,7 +48,7 @@ async def load_rates(
     return Rates(base, [Quote(x.day, x.currency, x.base, Decimal(x.rate), x.team_id != EVERYBODY) for x in rows])
 
 
-async def keep(tx: AsyncConnection, team_id: int, kept: Sequence[Kept]) -> None:
+async def keep(tx: AsyncConnection, team_id: int, kept: Sequence[StoredRate]) -> None:
     """Store rates; a later one for the same day replaces the earlier."""
     for start in range(0, len(kept), _CHUNK):
         rows = [
@@ -82,7 +82,7 @@ async def first_published(tx: AsyncConnection) -> date | None:
 
 async def listed(
     tx: AsyncConnection, team_id: int, *, currency: str | None, first: date, last: date, limit: int = 500, skip: int = 0
-) -> list[Kept]:
+) -> list[StoredRate]:
     """The team's own rates and the published ones, the latest first."""
     r = rates.c
     query = select(r.day, r.currency, r.base, r.rate, r.origin).where(
@@ -93,4 +93,6 @@ async def listed(
     rows = await tx.execute(
         query.order_by(r.day.desc(), r.team_id.desc(), r.currency, r.base).limit(limit).offset(skip)
     )
-    return [Kept(day=x.day, currency=x.currency, base=x.base, rate=Decimal(x.rate), origin=x.origin) for x in rows]
+    return [
+        StoredRate(day=x.day, currency=x.currency, base=x.base, rate=Decimal(x.rate), origin=x.origin) for x in rows
+    ]

@@ -47,7 +47,7 @@ _Coins = msgspec.defstruct(
 _coins: msgspec.json.Decoder[list[Any]] = msgspec.json.Decoder(list[_Coins])  # type: ignore[valid-type]
 
 
-class Shelf:
+class PageCache:
     """The pages last used, up to so many bytes."""
 
     def __init__(self, limit: int = SHELF_BYTES) -> None:
@@ -75,7 +75,7 @@ class Shelf:
             self._size -= gone.size
 
 
-SHELF = Shelf()
+SHELF = PageCache()
 
 
 def form_of(by: Sequence[str], currency: str) -> str:

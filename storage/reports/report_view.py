@@ -17,7 +17,7 @@ from storage.ledger.reports.attribution import Catalogue, Grain
 from storage.ledger.reports.cells import Cell
 from storage.ledger.reports.collapse import View
 from storage.ledger.reports.report_rows import SUB_NAMES
-from storage.reports.facts_query import Asked
+from storage.reports.facts_query import FactsQuery
 from storage.reports.rates import load_rates
 from storage.tables import (
     accounts,
@@ -71,9 +71,9 @@ class ReportQuery(msgspec.Struct, frozen=True, kw_only=True):
         return Grain("country" in self.by, "device" in self.by, subs, self.clock == "visit")
 
     @property
-    def asked(self) -> Asked:
+    def asked(self) -> FactsQuery:
         zone = ZoneInfo(self.timezone)
-        return Asked(team_id=self.team_id, zone=zone, grain=self.grain, as_of=self.as_of)
+        return FactsQuery(team_id=self.team_id, zone=zone, grain=self.grain, as_of=self.as_of)
 
 
 async def view_of(

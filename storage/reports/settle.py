@@ -16,7 +16,7 @@ from storage.ledger.reports.merge import DayFacts, merge_day
 from storage.ledger.reports.report_pages import version_of
 from storage.reports import report_pages
 from storage.reports.day_facts import catalogue, day_facts
-from storage.reports.facts_query import Asked
+from storage.reports.facts_query import FactsQuery
 from storage.reports.report_view import ReportQuery
 from storage.tables import accounts, conversions, merged, offers, touched
 
@@ -88,7 +88,7 @@ async def _merge(
     c = conversions.c
     that_day = c.team_id == team_id, c.day == day, c.account_id.is_not(None)
     seen = (await tx.execute(select(c.account_id, c.offer_id).where(*that_day).distinct())).all()
-    facts = await day_facts(tx, Asked(team_id=team_id, zone=zone), day)
+    facts = await day_facts(tx, FactsQuery(team_id=team_id, zone=zone), day)
     if len(facts.revenue) < _FEW:
         cells = _merged_cells(facts, named)
     else:

@@ -29,7 +29,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     now: datetime
 
 
-class Stood(msgspec.Struct, gc=False):
+class StoredRow(msgspec.Struct, gc=False):
     """A row as it stands."""
 
     id: int
@@ -52,14 +52,14 @@ class Changes(msgspec.Struct, frozen=True):
         return len(self.changed) + len(self.gone)
 
 
-async def standing(tx: AsyncConnection, account_id: int, first: date, last: date) -> dict[Key, Stood]:
+async def standing(tx: AsyncConnection, account_id: int, first: date, last: date) -> dict[Key, StoredRow]:
     """The account's rows of some days."""
     r = revenue.c
     query = select(
         r.day, r.tag_key, r.sub, r.part, r.currency, r.id, r.withdrawn, r.tag_name, *(r[name] for name in MEASURES)
     ).where(r.account_id == account_id, r.day.between(first, last))
     return {
-        (row[0], row[1], row[2], row[3], row[4]): Stood(row[5], tuple(row[8:]), row[6], row[7])
+        (row[0], row[1], row[2], row[3], row[4]): StoredRow(row[5], tuple(row[8:]), row[6], row[7])
         for row in await tx.execute(query)
     }
 
@@ -71,7 +71,7 @@ async def stands_at_all(tx: AsyncConnection, account_id: int, first: date, last:
     return (await tx.execute(query)).first() is not None
 
 
-def differences(rows: Mapping[Key, RevenueRow], stood: Mapping[Key, Stood]) -> Changes:
+def differences(rows: Mapping[Key, RevenueRow], stood: Mapping[Key, StoredRow]) -> Changes:
     """What the report's rows say otherwise than those that stand. Raises ConnectorError for figures too large."""
     found = Changes({}, {}, {}, {}, set())
     for key, row in rows.items():

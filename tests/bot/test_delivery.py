@@ -10,7 +10,7 @@ from sqlalchemy import insert, select
 
 from bot import delivery
 from bot.core.message import Message
-from bot.delivery import Delivery, Later, Lost, Sender, Unsendable
+from bot.delivery import Delivery, Lost, RetryLater, Sender, Unsendable
 from storage.catalogue import teams
 from storage.chat import messages, rooms
 from storage.chat.messages import Queued
@@ -116,7 +116,7 @@ async def test_a_rate_limit_is_waited_for_and_keeps_the_order(opened: Callable[[
         room = await one.room("C1")
         await one.queue(room, "a")
         await one.queue(room, "b")
-        one.chat.faults["C1"] = [Later("rate limited", 30)]
+        one.chat.faults["C1"] = [RetryLater("rate limited", 30)]
         await one.run()
         one.now += timedelta(seconds=29)
         await one.run()
@@ -158,7 +158,7 @@ async def test_a_message_whose_process_died_is_given_up_and_the_next_is_posted(o
 async def test_temporary_failures_end_at_last(opened: Callable[[], Any]) -> None:
     async with posting(opened) as one:
         await one.queue(await one.room("C1"), "a")
-        one.chat.faults["C1"] = [Later("down")] * 30
+        one.chat.faults["C1"] = [RetryLater("down")] * 30
         for _ in range(len(delivery.BACK_OFF) + 2):
             await one.run()
             one.now += timedelta(hours=5)

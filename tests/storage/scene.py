@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.catalogue import teams
 from storage.clicks.queries import ensure_codec
 from storage.ledger.clicks.click_id import Codec, first_id_at
-from storage.postbacks.conversions import Desk, Onward, Received, receive
+from storage.postbacks.conversions import ConversionProcessor, Onward, Received, receive
 from storage.postbacks.postback_accounts import load
-from storage.postbacks.requests import arrival
+from storage.postbacks.requests import postback_request
 from storage.tables import accounts, campaigns, casinos, clicks, conversions, offers, sources, user_agents
 from storage.tables.types import EPOCH_DAY
 
@@ -34,15 +34,15 @@ class Scene:
     words: Mapping[str, Any] = field(default_factory=dict)
     onward: Onward | None = None
 
-    async def desk(self, tx: AsyncConnection, now: datetime = NOON) -> Desk:
+    async def processor(self, tx: AsyncConnection, now: datetime = NOON) -> ConversionProcessor:
         book = await load(tx, lambda _platform: self.words)
-        return Desk(book=book, codec=self.codec, zone=ZoneInfo("UTC"), now=now, onward=self.onward)
+        return ConversionProcessor(book=book, codec=self.codec, zone=ZoneInfo("UTC"), now=now, onward=self.onward)
 
     async def post(self, tx: AsyncConnection, *queries: str, now: datetime = NOON) -> list[Received]:
         """Requests to the account, all in one batch."""
-        desk = await self.desk(tx, now)
-        account = desk.book.by_id[self.account_id]
-        return await receive(tx, [arrival(account, now, query=query.encode()) for query in queries], desk)
+        processor = await self.processor(tx, now)
+        account = processor.book.by_id[self.account_id]
+        return await receive(tx, [postback_request(account, now, query=query.encode()) for query in queries], processor)
 
     async def one(self, tx: AsyncConnection, query: str, now: datetime = NOON) -> str:
         """The outcome of one request."""

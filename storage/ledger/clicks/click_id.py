@@ -37,7 +37,7 @@ def first_id_at(instant: datetime) -> int:
     return max(0, (instant - EPOCH) // timedelta(milliseconds=1)) << _TIME_SHIFT
 
 
-class Mint:
+class ClickIdGenerator:
     """Makes ids in one process; `worker` (0 … 1023) keeps processes apart. Never repeats one, never goes back."""
 
     def __init__(self, worker: int) -> None:

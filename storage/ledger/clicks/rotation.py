@@ -12,9 +12,9 @@ from storage.ledger.clicks.rotation_rules import Visitor, read_rules
 from storage.ledger.facts import Reason
 
 __all__ = [
+    "Availability",
+    "AvailabilityOf",
     "CompiledRule",
-    "Door",
-    "Doors",
     "Pick",
     "Rotation",
     "Share",
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 
-class Door(IntEnum):
+class Availability(IntEnum):
     """Whether an offer can be sent visitors now."""
 
     OPEN = 0
@@ -34,7 +34,7 @@ class Door(IntEnum):
     PAUSED = 2
 
 
-Doors = Callable[[int], Door]
+AvailabilityOf = Callable[[int], Availability]
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -69,36 +69,36 @@ class Pick(msgspec.Struct, frozen=True):
     rule: int = -1
 
 
-def pick(rotation: Rotation, visitor: Visitor, *, doors: Doors, bound: int, roll: float) -> Pick:
+def pick(rotation: Rotation, visitor: Visitor, *, availability: AvailabilityOf, bound: int, roll: float) -> Pick:
     """Choose for one visitor. `bound` is the offer they saw before, 0 if none; `roll` is random, 0 ≤ roll < 1."""
-    if bound and bound in rotation.members and doors(bound) is Door.OPEN:
+    if bound and bound in rotation.members and availability(bound) is Availability.OPEN:
         return Pick(bound, Reason.BOUND)
     for number, rule in enumerate(rotation.rules):
         if rule.matches(visitor):
-            found = _choose(rule.shares, rotation, doors=doors, roll=roll)
+            found = _choose(rule.shares, rotation, availability=availability, roll=roll)
             if found.offer_id:
                 return Pick(found.offer_id, found.reason, number)
-            default = _choose(rotation.shares, rotation, doors=doors, roll=roll)
+            default = _choose(rotation.shares, rotation, availability=availability, roll=roll)
             return Pick(default.offer_id, found.reason, number)
-    found = _choose(rotation.shares, rotation, doors=doors, roll=roll)
+    found = _choose(rotation.shares, rotation, availability=availability, roll=roll)
     if rotation.rules and found.reason is Reason.CHOSEN:
         return Pick(found.offer_id, Reason.NO_RULE)
     return found
 
 
-def _choose(shares: tuple[Share, ...], rotation: Rotation, *, doors: Doors, roll: float) -> Pick:
+def _choose(shares: tuple[Share, ...], rotation: Rotation, *, availability: AvailabilityOf, roll: float) -> Pick:
     """By weight; if that one is shut its alternative, else by weight among those still open."""
     if not shares:
         return Pick(0, Reason.FALLBACK)
     first = weighted(shares, roll)
-    door = doors(first)
-    if door is Door.OPEN:
+    preferred = availability(first)
+    if preferred is Availability.OPEN:
         return Pick(first, Reason.CHOSEN)
-    reason = Reason.CAPPED if door is Door.CAPPED else Reason.PAUSED
+    reason = Reason.CAPPED if preferred is Availability.CAPPED else Reason.PAUSED
     for offer_id in alternatives(rotation.alternatives, first):
-        if doors(offer_id) is Door.OPEN:
+        if availability(offer_id) is Availability.OPEN:
             return Pick(offer_id, reason)
-    left = tuple(share for share in shares if doors(share.offer_id) is Door.OPEN)
+    left = tuple(share for share in shares if availability(share.offer_id) is Availability.OPEN)
     return Pick(weighted(left, roll) if left else 0, reason)
 
 

@@ -1,4 +1,4 @@
-"""What judging conversions starts from and ends in: matched requests, an account's habits, conversions."""
+"""Inputs and results of judging conversions: matched requests, an account's rules, conversions."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -46,7 +46,7 @@ class Derived(msgspec.Struct, frozen=True, kw_only=True):
     repeats: tuple[int, ...] = ()
 
 
-class Habits(msgspec.Struct, frozen=True, kw_only=True):
+class AccountRules(msgspec.Struct, frozen=True, kw_only=True):
     """What an account's platform does: whether it tells first deposits apart, and what a repeat means per event."""
 
     has_ftd_event: bool = True

@@ -4,17 +4,17 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from storage.ledger.facts import Event
-from storage.ledger.postbacks.conversion_facts import Habits, Request
+from storage.ledger.postbacks.conversion_facts import AccountRules, Request
 
 
-def links(request: Request, habits: Habits) -> list[tuple[str, object]]:
+def links(request: Request, account_rules: AccountRules) -> list[tuple[str, object]]:
     """What ties a request to others: its transaction; for what a player does once, the player and the click."""
     found: list[tuple[str, object]] = []
     if request.txn_id is not None:
         found.append(("txn", request.txn_id))
     elif request.event is Event.DEPOSIT:
         found.append(("same", request.digest))
-    family = single(request.event, habits)
+    family = single(request.event, account_rules)
     if family and request.click_id is not None:
         found.append((f"{family} of click", request.click_id))
     if family and request.player_id is not None:
@@ -24,14 +24,14 @@ def links(request: Request, habits: Habits) -> list[tuple[str, object]]:
     return found
 
 
-def single(event: Event, habits: Habits) -> str | None:
+def single(event: Event, account_rules: AccountRules) -> str | None:
     """The name of what a player does once, if this event is about that."""
-    if event is Event.FIRST_DEPOSIT or (event is Event.DEPOSIT and not habits.has_ftd_event):
+    if event is Event.FIRST_DEPOSIT or (event is Event.DEPOSIT and not account_rules.has_ftd_event):
         return "first deposit"
     return None if event in {Event.DEPOSIT, Event.REVERSAL} else event.value
 
 
-def components(requests: Iterable[Request], habits: Habits) -> list[list[Request]]:
+def components(requests: Iterable[Request], account_rules: AccountRules) -> list[list[Request]]:
     """Requests that must be looked at together, by what ties them."""
     known = list(requests)
     parent = list(range(len(known)))
@@ -44,7 +44,7 @@ def components(requests: Iterable[Request], habits: Habits) -> list[list[Request
 
     seen: dict[tuple[str, object], int] = {}
     for n, request in enumerate(known):
-        for link in links(request, habits):
+        for link in links(request, account_rules):
             parent[root(n)] = root(seen.setdefault(link, n))
     found: defaultdict[int, list[Request]] = defaultdict(list)
     for n, request in enumerate(known):

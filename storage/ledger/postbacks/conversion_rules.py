@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from storage.ledger.facts import Event, Status
-from storage.ledger.postbacks.conversion_facts import Derived, Habits, Request
+from storage.ledger.postbacks.conversion_facts import AccountRules, Derived, Request
 
 VERY_SAME_WITHIN = timedelta(minutes=10)
 MONEY = (Event.FIRST_DEPOSIT, Event.DEPOSIT)
@@ -57,7 +57,7 @@ class _Bundle:
         return {r.click_id for r in self.requests if r.click_id is not None}
 
 
-def alone(request: Request, habits: Habits) -> Derived | None:
+def alone(request: Request, account_rules: AccountRules) -> Derived | None:
     """What `derive` makes of a single request, at once; None if it waits for its original. Most requests are alone."""
     if request.event is Event.REVERSAL or request.status is Status.REVERSED:
         return None
@@ -65,11 +65,11 @@ def alone(request: Request, habits: Habits) -> Derived | None:
     return Derived(
         event=request.event,
         status=request.status,
-        is_ftd=first or (request.event is Event.DEPOSIT and not habits.has_ftd_event),
+        is_ftd=first or (request.event is Event.DEPOSIT and not account_rules.has_ftd_event),
         amount=request.amount,
         currency=None if request.amount is None else request.currency,
         occurred_at=request.occurred_at,
-        txn_id=None if habits.of(request.event) == "count" else request.txn_id,
+        txn_id=None if account_rules.of(request.event) == "count" else request.txn_id,
         click_id=request.click_id,
         player_id=request.player_id,
         received_at=request.received_at,
@@ -78,35 +78,35 @@ def alone(request: Request, habits: Habits) -> Derived | None:
     )
 
 
-def derive(requests: Iterable[Request], habits: Habits) -> list[Derived]:
+def derive(requests: Iterable[Request], account_rules: AccountRules) -> list[Derived]:
     """The conversions of an account's requests. Give it all of a transaction's and of a player's, in any order."""
     known = sorted(requests, key=lambda r: r.id)
     if len(known) == 1 and known[0].corrects is None:
-        only = alone(known[0], habits)
+        only = alone(known[0], account_rules)
         return [only] if only else []
     originals = [r for r in known if r.event is not Event.REVERSAL and r.corrects is None]
     reversals = [r for r in known if r.event is Event.REVERSAL]
     corrections = [r for r in known if r.corrects is not None]
     bundles = [
-        *_counted(_bundles(originals, (Event.REGISTRATION,), habits), habits, Event.REGISTRATION),
-        *_qualified(_bundles(originals, (Event.QUALIFIED,), habits)),
-        *_money(_bundles(originals, MONEY, habits), habits),
+        *_counted(_bundles(originals, (Event.REGISTRATION,), account_rules), account_rules, Event.REGISTRATION),
+        *_qualified(_bundles(originals, (Event.QUALIFIED,), account_rules)),
+        *_money(_bundles(originals, MONEY, account_rules), account_rules),
     ]
-    found = [_folded(bundle, reversals, habits) for bundle in sorted(bundles, key=lambda b: b.order)]
+    found = [_folded(bundle, reversals, account_rules) for bundle in sorted(bundles, key=lambda b: b.order)]
     return [_corrected(one, known, corrections) for one in found]
 
 
-def _bundles(requests: list[Request], events: tuple[Event, ...], habits: Habits) -> list[_Bundle]:
+def _bundles(requests: list[Request], events: tuple[Event, ...], account_rules: AccountRules) -> list[_Bundle]:
     """Requests of a transaction together; without one, those of a player, or the very same within ten minutes."""
     found: dict[tuple[str, str], list[Request]] = {}
     for request in requests:
         if request.event in events:
-            found.setdefault(_key(request, requests, habits), []).append(request)
+            found.setdefault(_key(request, requests, account_rules), []).append(request)
     return [bundle for bundle in (_Bundle(key, ones) for key, ones in found.items()) if bundle.exists]
 
 
-def _key(request: Request, requests: list[Request], habits: Habits) -> tuple[str, str]:
-    if habits.of(request.event) == "count":
+def _key(request: Request, requests: list[Request], account_rules: AccountRules) -> tuple[str, str]:
+    if account_rules.of(request.event) == "count":
         return "request", str(request.id)
     if request.txn_id is not None:
         return "txn", request.txn_id
@@ -152,9 +152,9 @@ def _first(bundles: list[_Bundle]) -> _Bundle:
     return first
 
 
-def _counted(bundles: list[_Bundle], habits: Habits, event: Event) -> list[_Bundle]:
+def _counted(bundles: list[_Bundle], account_rules: AccountRules, event: Event) -> list[_Bundle]:
     """One per player; the others are its repeats."""
-    if habits.of(event) == "count":
+    if account_rules.of(event) == "count":
         return bundles
     kept = []
     for group in _groups(bundles):
@@ -174,17 +174,17 @@ def _qualified(bundles: list[_Bundle]) -> list[_Bundle]:
     return kept
 
 
-def _money(bundles: list[_Bundle], habits: Habits) -> list[_Bundle]:
+def _money(bundles: list[_Bundle], account_rules: AccountRules) -> list[_Bundle]:
     """Deposits, one per player marked as the first: the one said to be, else (no such event) the earliest."""
     said = [b for b in bundles if b.says(Event.FIRST_DEPOSIT)]
-    firsts = _counted(said, habits, Event.FIRST_DEPOSIT)
+    firsts = _counted(said, account_rules, Event.FIRST_DEPOSIT)
     for first in firsts:
         first.is_ftd = True
     taken = {id(b) for b in said}
     deposits = [b for b in bundles if id(b) not in taken]
     freed = [_as_deposit(b) for b in said if b not in firsts and b.txn_id is not None and b.says(Event.DEPOSIT)]
     deposits += [bundle for bundle in freed if bundle.exists]
-    if not habits.has_ftd_event:
+    if not account_rules.has_ftd_event:
         _promote(firsts, deposits)
     return firsts + deposits
 
@@ -201,10 +201,10 @@ def _promote(firsts: list[_Bundle], deposits: list[_Bundle]) -> None:
             min(group, key=lambda b: b.order).is_ftd = True
 
 
-def _folded(bundle: _Bundle, reversals: list[Request], habits: Habits) -> Derived:
+def _folded(bundle: _Bundle, reversals: list[Request], account_rules: AccountRules) -> Derived:
     requests = bundle.requests
     event = Event.FIRST_DEPOSIT if bundle.says(Event.FIRST_DEPOSIT) else requests[0].event
-    telling = [min(requests, key=lambda r: r.id)] if habits.of(event) == "ignore" else requests
+    telling = [min(requests, key=lambda r: r.id)] if account_rules.of(event) == "ignore" else requests
     against = [r for r in reversals if _reverses(r, bundle)]
     status = max((r.status for r in (*telling, *against)), key=lambda s: s.rank)
     priced = [r for r in telling if r.amount is not None]
@@ -216,7 +216,7 @@ def _folded(bundle: _Bundle, reversals: list[Request], habits: Habits) -> Derive
         amount=best.amount if best else None,
         currency=best.currency if best else None,
         occurred_at=bundle.occurred_at,
-        txn_id=None if bundle.key[0] == "request" and habits.of(event) == "count" else bundle.txn_id,
+        txn_id=None if bundle.key[0] == "request" and account_rules.of(event) == "count" else bundle.txn_id,
         click_id=min(bundle.clicks, default=None),
         player_id=min(bundle.players, default=None),
         received_at=min(r.received_at for r in requests),

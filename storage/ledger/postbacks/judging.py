@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from storage.ledger.facts import Event, Outcome
-from storage.ledger.postbacks.conversion_facts import Derived, Habits, Request
+from storage.ledger.postbacks.conversion_facts import AccountRules, Derived, Request
 from storage.ledger.postbacks.conversion_rules import VERY_SAME_WITHIN, alone, derive
 
 
@@ -20,31 +20,33 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def judge(
-    known: Sequence[Request], new: Sequence[Request], habits: Habits
+    known: Sequence[Request], new: Sequence[Request], account_rules: AccountRules
 ) -> tuple[list[Judgement], list[Derived], list[Request]]:
     """Judge new requests in the order they came; also all conversions, and the requests they are made of."""
     if not known and len(new) == 1 and new[0].corrects is None:
-        only = alone(new[0], habits)
+        only = alone(new[0], account_rules)
         if only is None:
             return [_compared(new[0], (), ())], [], list(new)
         return [Judgement(request=new[0], outcome=Outcome.ACCEPTED)], [only], list(new)
     joined = list(known)
-    before = derive(joined, habits) if known else []
+    before = derive(joined, account_rules) if known else []
     judged = []
     for one in new:
-        found = _at_once(one, joined, before, habits)
+        found = _at_once(one, joined, before, account_rules)
         if found is None:
             joined.append(one)
-            after = derive(joined, habits)
+            after = derive(joined, account_rules)
             found = _compared(one, before, after)
             before = after
         judged.append(found)
     return judged, before, joined
 
 
-def _at_once(one: Request, joined: Sequence[Request], before: Sequence[Derived], habits: Habits) -> Judgement | None:
+def _at_once(
+    one: Request, joined: Sequence[Request], before: Sequence[Derived], account_rules: AccountRules
+) -> Judgement | None:
     """A transaction of another click, or exactly what the last request said."""
-    if one.corrects is not None or habits.of(one.event) == "count":
+    if one.corrects is not None or account_rules.of(one.event) == "count":
         return None
     family = [r for r in joined if r.txn_id == one.txn_id and _family(r.event) == _family(one.event)]
     if one.txn_id is not None and any(_another(one, r) for r in family):

@@ -10,10 +10,10 @@ from bot.core.context import Actor, Context
 from storage.ledger.errors import Missing
 from storage.ledger.facts import Reason, Role
 from storage.tables import clicks
-from tests.hub.clicks.click_deployment import Desk, desk
+from tests.hub.clicks.click_deployment import ClickDeployment, click_deployment
 
 
-async def say(d: Desk, line: str) -> Any:
+async def say(d: ClickDeployment, line: str) -> Any:
     actor = Actor(team_id=d.runtime.team_id, name="shell", role=Role.OWNER)
     ctx = Context(
         database=d.database, deployment=d.runtime.deployment, actor=actor, face="shell", ports=d.runtime.ports,
@@ -24,7 +24,7 @@ async def say(d: Desk, line: str) -> Any:
 
 
 async def test_a_simulation_tells_rule_offer_and_url_and_stores_nothing(database_url: str) -> None:
-    async with desk(database_url) as d:
+    async with click_deployment(database_url) as d:
         await d.offer("nordic", url="https://nordic.example.test/?c={click_id}&s={sub1}")
         await d.offer("rest")
         rules = [{"if": {"country": ["SE", "FI"]}, "offers": ["nordic"]}]
@@ -39,7 +39,7 @@ async def test_a_simulation_tells_rule_offer_and_url_and_stores_nothing(database
 
 
 async def test_a_simulation_knows_pauses_caps_and_sites(sqlite_url: str) -> None:
-    async with desk(sqlite_url) as d:
+    async with click_deployment(sqlite_url) as d:
         await d.offer("full", cap=1, cap_event="click", cap_period="day")
         await d.offer("rest")
         await d.campaign("one", {"full": 1, "rest": 0})
@@ -56,7 +56,7 @@ async def test_a_simulation_knows_pauses_caps_and_sites(sqlite_url: str) -> None
 
 
 async def test_a_simulation_says_what_a_click_then_gets(sqlite_url: str) -> None:
-    async with desk(sqlite_url) as d:
+    async with click_deployment(sqlite_url) as d:
         await d.offer("a")
         await d.offer("off", status="paused")
         await d.offer("full", cap=1, cap_event="click", cap_period="day")
@@ -82,7 +82,7 @@ async def test_a_simulation_says_what_a_click_then_gets(sqlite_url: str) -> None
 
 
 async def test_a_click_is_shown_with_every_field(database_url: str) -> None:
-    async with desk(database_url) as d:
+    async with click_deployment(database_url) as d:
         await d.offer("a")
         await d.campaign("one", {"a": 1})
         answer = await d.get(

@@ -54,7 +54,7 @@ class Answer:
 
 
 @dataclass
-class Desk:
+class ClickDeployment:
     """Sets things up and clicks."""
 
     database: Database
@@ -152,7 +152,7 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(url: str, **settings: str) -> AsyncIterator[Desk]:
+async def click_deployment(url: str, **settings: str) -> AsyncIterator[ClickDeployment]:
     """A started hot path on an upgraded database, with one account and one casino; `create=""`: another process."""
     first = settings.pop("create", "1")
     database = Database(url)
@@ -164,7 +164,7 @@ async def desk(url: str, **settings: str) -> AsyncIterator[Desk]:
     clicks_path = Clicks(runtime)
     await clicks_path.start()
     try:
-        yield Desk(database, clicks_path, runtime, made)
+        yield ClickDeployment(database, clicks_path, runtime, made)
     finally:
         await clicks_path.stop()
         await database.close()

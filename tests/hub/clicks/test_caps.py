@@ -9,10 +9,10 @@ from sqlalchemy import delete, update
 from storage.clicks import caps
 from storage.db import config_version
 from storage.tables import cap_counts, conversions, offers
-from tests.hub.clicks.click_deployment import Desk, desk
+from tests.hub.clicks.click_deployment import ClickDeployment, click_deployment
 
 
-async def capped(d: Desk, code: str, cap: int, event: str = "click", period: str = "day") -> int:
+async def capped(d: ClickDeployment, code: str, cap: int, event: str = "click", period: str = "day") -> int:
     """Set the cap as `offer edit` does, forgetting what was counted; how much of it is used."""
     async with d.database.begin() as tx:
         await tx.execute(delete(cap_counts))
@@ -29,7 +29,7 @@ async def capped(d: Desk, code: str, cap: int, event: str = "click", period: str
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata"])
 async def test_a_cap_set_later_counts_the_people_sent_before(database_url: str, zone: str) -> None:
-    async with desk(database_url, report_timezone=zone) as d:
+    async with click_deployment(database_url, report_timezone=zone) as d:
         await d.offer("a")
         await d.offer("rest")
         await d.campaign("one", {"a": 1})
@@ -50,7 +50,7 @@ async def test_a_cap_set_later_counts_the_people_sent_before(database_url: str, 
 
 
 async def test_a_full_cap_set_later_shuts_the_offer_at_once(sqlite_url: str) -> None:
-    async with desk(sqlite_url) as d:
+    async with click_deployment(sqlite_url) as d:
         await d.offer("a")
         await d.offer("rest")
         await d.campaign("one", {"a": 1, "rest": 0})
@@ -64,7 +64,7 @@ async def test_a_full_cap_set_later_shuts_the_offer_at_once(sqlite_url: str) -> 
 
 
 async def test_a_cap_on_conversions_set_later_counts_those_that_stand(database_url: str) -> None:
-    async with desk(database_url) as d:
+    async with click_deployment(database_url) as d:
         await d.offer("a")
         now = d.runtime.clock()
         row = {
@@ -87,7 +87,7 @@ async def test_a_cap_on_conversions_set_later_counts_those_that_stand(database_u
 
 
 async def test_a_new_time_zone_of_an_account_moves_its_caps(sqlite_url: str) -> None:
-    async with desk(sqlite_url) as d:
+    async with click_deployment(sqlite_url) as d:
         await d.offer("a")
         await d.campaign("one", {"a": 1})
         await d.get("/c/one", ip="192.0.2.1")

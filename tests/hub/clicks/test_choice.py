@@ -6,17 +6,17 @@ from collections import Counter
 from storage.clicks.write_jobs import Agent
 from storage.ledger.facts import Bot, Reason
 from storage.tables import cap_counts
-from tests.hub.clicks.click_deployment import WINDOWS, Desk, desk
+from tests.hub.clicks.click_deployment import WINDOWS, ClickDeployment, click_deployment
 
 
-async def crowd(d: Desk, path: str, n: int, *, start: int = 0) -> Counter[str]:
+async def crowd(d: ClickDeployment, path: str, n: int, *, start: int = 0) -> Counter[str]:
     """So many different visitors at once; how many went to each host."""
     gets = (d.get(path, ip=f"10.{k // 65536}.{k // 256 % 256}.{k % 256}") for k in range(start, start + n))
     return Counter([one.host.split(".")[0] for one in await asyncio.gather(*gets)])
 
 
 async def test_rules_come_first_then_weights(database_url: str) -> None:
-    async with desk(database_url) as d:
+    async with click_deployment(database_url) as d:
         for code in ("nordic", "phone", "big", "small"):
             await d.offer(code)
         rules = [
@@ -34,7 +34,7 @@ async def test_rules_come_first_then_weights(database_url: str) -> None:
 
 
 async def test_a_cap_on_clicks_is_exact_for_a_crowd_and_goes_to_the_alternative(database_url: str) -> None:
-    async with desk(database_url) as d:
+    async with click_deployment(database_url) as d:
         reserve = await d.offer("reserve")
         await d.offer("full", cap=25, cap_event="click", cap_period="day", alternative_id=reserve)
         await d.offer("other")
@@ -46,7 +46,7 @@ async def test_a_cap_on_clicks_is_exact_for_a_crowd_and_goes_to_the_alternative(
 
 
 async def test_a_cap_is_exact_across_processes(database_url: str) -> None:
-    async with desk(database_url) as d, desk(database_url, create="") as other:
+    async with click_deployment(database_url) as d, click_deployment(database_url, create="") as other:
         await d.offer("full", cap=30, cap_event="click", cap_period="day")
         await d.offer("rest")
         await d.campaign("one", {"full": 1, "rest": 0})
@@ -56,7 +56,7 @@ async def test_a_cap_is_exact_across_processes(database_url: str) -> None:
 
 
 async def test_uniqueness_is_exact_across_processes(database_url: str) -> None:
-    async with desk(database_url) as d, desk(database_url, create="") as other:
+    async with click_deployment(database_url) as d, click_deployment(database_url, create="") as other:
         await d.offer("a")
         await d.offer("b")
         await d.campaign("one", {"a": 1, "b": 1})
@@ -67,7 +67,7 @@ async def test_uniqueness_is_exact_across_processes(database_url: str) -> None:
 
 
 async def test_clicks_of_one_address_are_counted_across_processes(sqlite_url: str) -> None:
-    async with desk(sqlite_url) as d, desk(sqlite_url, create="") as other:
+    async with click_deployment(sqlite_url) as d, click_deployment(sqlite_url, create="") as other:
         await d.offer("a")
         await d.campaign("one", {"a": 1})
         await other.clicks.refresh()
@@ -77,7 +77,7 @@ async def test_clicks_of_one_address_are_counted_across_processes(sqlite_url: st
 
 
 async def test_machines_use_up_no_cap(database_url: str) -> None:
-    async with desk(database_url) as d:
+    async with click_deployment(database_url) as d:
         await d.offer("full", cap=1, cap_event="click", cap_period="week")
         await d.offer("rest")
         await d.campaign("one", {"full": 1, "rest": 0})
@@ -90,7 +90,7 @@ async def test_machines_use_up_no_cap(database_url: str) -> None:
 async def test_a_cap_on_first_deposits_shuts_the_offer_when_they_are_there(database_url: str) -> None:
     from storage.clicks import caps
 
-    async with desk(database_url) as d:
+    async with click_deployment(database_url) as d:
         full = await d.offer("full", cap=1, cap_event="first_deposit", cap_period="month")
         await d.offer("rest")
         await d.campaign("one", {"full": 1, "rest": 0})
@@ -107,7 +107,7 @@ async def test_a_cap_on_first_deposits_shuts_the_offer_when_they_are_there(datab
 
 
 async def test_without_an_open_offer_visitors_go_to_the_fallback_then_the_site_then_anywhere(sqlite_url: str) -> None:
-    async with desk(sqlite_url) as d:
+    async with click_deployment(sqlite_url) as d:
         await d.offer("off", status="paused")
         site = await d.site("wall", "off")
         await d.campaign("one", {"off": 1}, fallback_url="https://back.example.test/?c={click_id}&k={campaign}")
@@ -125,7 +125,7 @@ async def test_without_an_open_offer_visitors_go_to_the_fallback_then_the_site_t
 
 
 async def test_visitors_of_a_paused_site_go_to_its_offers(sqlite_url: str) -> None:
-    async with desk(sqlite_url) as d:
+    async with click_deployment(sqlite_url) as d:
         await d.offer("off", status="paused")
         await d.offer("a")
         site = await d.site("wall", "off", "a", status="paused")
@@ -134,7 +134,7 @@ async def test_visitors_of_a_paused_site_go_to_its_offers(sqlite_url: str) -> No
 
 
 async def test_a_paused_campaign_still_sends_its_visitors_on(sqlite_url: str) -> None:
-    async with desk(sqlite_url) as d:
+    async with click_deployment(sqlite_url) as d:
         await d.offer("a")
         await d.campaign("one", {"a": 1}, status="paused")
         await d.campaign("two", {"a": 1}, status="paused", fallback_url="https://back.example.test/")
@@ -144,7 +144,7 @@ async def test_a_paused_campaign_still_sends_its_visitors_on(sqlite_url: str) ->
 
 
 async def test_a_shut_offer_of_a_site_goes_on_to_the_sites_next(sqlite_url: str) -> None:
-    async with desk(sqlite_url) as d:
+    async with click_deployment(sqlite_url) as d:
         await d.offer("off", status="paused")
         await d.offer("next")
         site = await d.site("wall", "off", "next")
@@ -155,7 +155,7 @@ async def test_a_shut_offer_of_a_site_goes_on_to_the_sites_next(sqlite_url: str)
 
 
 async def test_a_returning_visitor_keeps_the_offer_unless_the_campaign_says_otherwise(sqlite_url: str) -> None:
-    async with desk(sqlite_url) as d:
+    async with click_deployment(sqlite_url) as d:
         await d.offer("a")
         await d.offer("b")
         await d.campaign("bound", {"a": 1, "b": 1})
@@ -167,7 +167,7 @@ async def test_a_returning_visitor_keeps_the_offer_unless_the_campaign_says_othe
 
 
 async def test_cost_comes_from_the_link_or_is_fixed_or_uploaded(sqlite_url: str) -> None:
-    async with desk(sqlite_url) as d:
+    async with click_deployment(sqlite_url) as d:
         await d.offer("a")
         await d.campaign("link", {"a": 1})
         await d.campaign("fixed", {"a": 1}, cost_model="fixed", cost=20_000, currency="USD")
@@ -189,7 +189,7 @@ async def test_cost_comes_from_the_link_or_is_fixed_or_uploaded(sqlite_url: str)
 
 
 async def test_whatever_breaks_the_visitor_is_sent_on_and_the_click_kept(sqlite_url: str) -> None:
-    async with desk(sqlite_url) as d:
+    async with click_deployment(sqlite_url) as d:
         await d.offer("a")
         await d.campaign("one", {"a": 1})
 

@@ -3,11 +3,11 @@
 from storage.clicks import queries as stored_clicks
 from storage.ledger.facts import Bot, Reason
 from storage.tables import click_rollup, faults, outgoing, touched, user_agents
-from tests.hub.clicks.click_deployment import IPHONE, WINDOWS, desk
+from tests.hub.clicks.click_deployment import IPHONE, WINDOWS, click_deployment
 
 
 async def test_a_click_is_stored_and_sent_on_with_its_id(database_url: str) -> None:
-    async with desk(database_url) as d:
+    async with click_deployment(database_url) as d:
         source = await d.source("fb", click_id="fbclid", cost="bid", sub1="ad")
         await d.offer("lucky", url="https://lucky.example.test/p?c={click_id}&s={sub1}&x={source_click_id}&o={offer}")
         await d.campaign("spring", {"lucky": 1}, source_id=source)
@@ -32,7 +32,7 @@ async def test_a_click_is_stored_and_sent_on_with_its_id(database_url: str) -> N
 
 
 async def test_an_unknown_code_is_a_404_page_and_counted(database_url: str) -> None:
-    async with desk(database_url) as d:
+    async with click_deployment(database_url) as d:
         for path in ("/c/nothing", "/c/nothing", "/c/", "/go/x/y", "/go/x"):
             assert (await d.get(path)).status == 404
         await d.clicks.writer.stop()
@@ -40,7 +40,7 @@ async def test_an_unknown_code_is_a_404_page_and_counted(database_url: str) -> N
 
 
 async def test_a_visitor_is_unique_once_a_day_by_cookie_or_else_by_hash(database_url: str) -> None:
-    async with desk(database_url) as d:
+    async with click_deployment(database_url) as d:
         await d.offer("a")
         await d.campaign("one", {"a": 1})
         await d.campaign("two", {"a": 1})
@@ -53,7 +53,7 @@ async def test_a_visitor_is_unique_once_a_day_by_cookie_or_else_by_hash(database
 
 
 async def test_uniqueness_and_binding_survive_a_restart(database_url: str) -> None:
-    async with desk(database_url) as d:
+    async with click_deployment(database_url) as d:
         await d.offer("a")
         await d.offer("b")
         await d.campaign("one", {"a": 1, "b": 1})
@@ -68,7 +68,7 @@ async def test_uniqueness_and_binding_survive_a_restart(database_url: str) -> No
 
 
 async def test_machines_are_redirected_flagged_and_counted_apart(database_url: str) -> None:
-    async with desk(database_url) as d:
+    async with click_deployment(database_url) as d:
         await d.offer("a")
         await d.campaign("one", {"a": 1})
         assert (await d.get("/c/one", method="HEAD", ip="192.0.2.1")).status == 302
@@ -83,7 +83,7 @@ async def test_machines_are_redirected_flagged_and_counted_apart(database_url: s
 
 
 async def test_more_than_sixty_clicks_a_minute_from_one_address_are_a_machines(sqlite_url: str) -> None:
-    async with desk(sqlite_url) as d:
+    async with click_deployment(sqlite_url) as d:
         await d.offer("a")
         await d.campaign("one", {"a": 1})
         for _ in range(62):
@@ -92,7 +92,7 @@ async def test_more_than_sixty_clicks_a_minute_from_one_address_are_a_machines(s
 
 
 async def test_a_site_gets_the_click_and_its_link_takes_it_on_to_the_offer(database_url: str) -> None:
-    async with desk(database_url) as d:
+    async with click_deployment(database_url) as d:
         await d.offer("a", url="https://a.example.test/?c={click_id}&s={sub1}&w={site}&k={campaign}")
         await d.offer("b")
         site = await d.site("wall", "a", "b")
@@ -116,7 +116,7 @@ async def test_a_site_gets_the_click_and_its_link_takes_it_on_to_the_offer(datab
 
 
 async def test_a_site_without_campaign_makes_clicks_of_its_own(database_url: str) -> None:
-    async with desk(database_url) as d:
+    async with click_deployment(database_url) as d:
         await d.offer("a")
         await d.site("wall", "a")
         answer = await d.get("/go/wall/a", ip="192.0.2.1")
@@ -130,7 +130,7 @@ async def test_a_site_without_campaign_makes_clicks_of_its_own(database_url: str
 
 
 async def test_macros_a_source_left_are_missing_and_counted_as_its_fault(database_url: str) -> None:
-    async with desk(database_url) as d:
+    async with click_deployment(database_url) as d:
         await d.offer("a")
         source = await d.source("pop", click_id="sid")
         await d.campaign("one", {"a": 1}, source_id=source)
@@ -145,7 +145,7 @@ async def test_macros_a_source_left_are_missing_and_counted_as_its_fault(databas
 
 
 async def test_a_user_agent_is_stored_once(database_url: str) -> None:
-    async with desk(database_url) as d:
+    async with click_deployment(database_url) as d:
         await d.offer("a")
         await d.campaign("one", {"a": 1})
         for agent in (IPHONE, WINDOWS, IPHONE):

@@ -22,7 +22,7 @@ from storage.clicks import rollup_check
 from storage.db.engine import Database
 from storage.ledger.clicks.click_id import LENGTH
 from storage.tables import clicks
-from tests.hub.clicks.click_deployment import IPHONE, Desk, desk
+from tests.hub.clicks.click_deployment import IPHONE, ClickDeployment, click_deployment
 
 
 def free_port() -> int:
@@ -75,14 +75,14 @@ async def visitors(port: int, answered: list[str], number: int) -> None:
 
 
 async def set_up(url: str) -> None:
-    async with desk(url) as d:
+    async with click_deployment(url) as d:
         await d.offer("a")
         await d.campaign("one", {"a": 1})
 
 
 async def check_kept(url: str, answered: list[str]) -> None:
     """Every answered click is stored, once, and the roll-up agrees with the rows; a start drains what is spooled."""
-    async with desk(url, create="") as d:
+    async with click_deployment(url, create="") as d:
         for _ in range(40):
             if not d.clicks.writer.spooled:
                 break
@@ -128,7 +128,7 @@ async def test_a_worker_killed_beside_another_loses_nothing(database_url: str) -
 
 @pytest.mark.slow
 async def test_a_database_locked_for_five_seconds_costs_a_second_at_most_and_no_click(sqlite_url: str) -> None:
-    async with desk(sqlite_url) as d:
+    async with click_deployment(sqlite_url) as d:
         await d.offer("a")
         await d.campaign("one", {"a": 1})
         path = sqlite_url.partition("///")[2]
@@ -150,7 +150,7 @@ async def test_a_database_locked_for_five_seconds_costs_a_second_at_most_and_no_
     await check_kept(sqlite_url, words)
 
 
-async def until_drained(d: Desk) -> None:
+async def until_drained(d: ClickDeployment) -> None:
     for _ in range(60):
         await asyncio.sleep(0.1)
         if not d.clicks.writer.spooled and not d.clicks.writer.down:
@@ -159,7 +159,7 @@ async def until_drained(d: Desk) -> None:
 
 
 async def test_a_spool_left_by_a_kill_is_drained_once_by_the_next_start(database_url: str) -> None:
-    async with desk(database_url) as d:
+    async with click_deployment(database_url) as d:
         await d.offer("a")
         await d.campaign("one", {"a": 1})
         break_database(d)
@@ -187,7 +187,7 @@ async def count_of(url: str, table: Any) -> int:
     return int(n)
 
 
-def break_database(d: Desk) -> None:
+def break_database(d: ClickDeployment) -> None:
     """The writer's transactions fail as on a full disk."""
 
     async def full(_patience: float) -> None:
@@ -196,12 +196,12 @@ def break_database(d: Desk) -> None:
     d.clicks.writer._port.begin = full  # type: ignore[method-assign, assignment]
 
 
-def mend_database(d: Desk) -> None:
+def mend_database(d: ClickDeployment) -> None:
     del d.clicks.writer._port.begin
 
 
 async def test_when_even_the_spool_is_full_visitors_go_on_and_clicks_wait_in_memory(sqlite_url: str) -> None:
-    async with desk(sqlite_url) as d:
+    async with click_deployment(sqlite_url) as d:
         await d.offer("a")
         await d.campaign("one", {"a": 1})
         break_database(d)
@@ -218,7 +218,7 @@ async def test_when_even_the_spool_is_full_visitors_go_on_and_clicks_wait_in_mem
 
 
 async def test_a_full_disk_on_commit_sends_the_batch_to_the_reserved_spool(sqlite_url: str, tmp_path: Path) -> None:
-    async with desk(sqlite_url) as d:
+    async with click_deployment(sqlite_url) as d:
         await d.offer("a")
         await d.campaign("one", {"a": 1})
         port = d.clicks.writer._port

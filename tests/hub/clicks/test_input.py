@@ -13,7 +13,7 @@ from hub.clicks.user_agents import UserAgents
 from hub.runtime.settings import read_settings
 from storage.clicks.plans import NO_SOURCE
 from storage.tables import faults
-from tests.hub.clicks.click_deployment import desk
+from tests.hub.clicks.click_deployment import click_deployment
 
 AWKWARD = [
     "sub1=%ZZ%", "sub1=%00%00", "sub1=%ED%A0%80", "sub1=a%0d%0aLocation:%20https://evil.example.test/", "&&&==&=x",
@@ -24,7 +24,7 @@ AWKWARD = [
 
 
 async def test_awkward_queries_are_redirected_kept_and_go_nowhere_else(database_url: str) -> None:
-    async with desk(database_url) as d:
+    async with click_deployment(database_url) as d:
         await d.offer("a", url="https://a.example.test/{sub1}?c={click_id}&s={sub1}&t={source_click_id}")
         await d.campaign("one", {"a": 1})
         for query in AWKWARD:
@@ -42,7 +42,7 @@ async def test_awkward_queries_are_redirected_kept_and_go_nowhere_else(database_
 
 
 async def test_awkward_headers_do_not_break_a_click(database_url: str) -> None:
-    async with desk(database_url) as d:
+    async with click_deployment(database_url) as d:
         await d.offer("a")
         await d.campaign("one", {"a": 1})
         for headers in (
@@ -87,7 +87,7 @@ def test_the_client_is_the_rightmost_address_that_is_no_trusted_proxy() -> None:
 
 
 async def test_a_prefix_is_stored_only_if_asked_for(sqlite_url: str) -> None:
-    async with desk(sqlite_url, store_ip_prefix="1") as d:
+    async with click_deployment(sqlite_url, store_ip_prefix="1") as d:
         await d.offer("a")
         await d.campaign("one", {"a": 1})
         await asyncio.gather(d.get("/c/one", ip="198.51.100.77"), d.get("/c/one", ip="2001:db8:1:2::3"))

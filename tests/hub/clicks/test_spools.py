@@ -6,16 +6,16 @@ from storage.clicks import rollup_check
 from storage.clicks.spool import Spool, SpooledClick
 from storage.clicks.write_jobs import Agent, Click
 from storage.tables import clicks, outgoing
-from tests.hub.clicks.click_deployment import desk
+from tests.hub.clicks.click_deployment import click_deployment
 from tests.hub.clicks.test_faults import break_database, mend_database, until_drained
 
 
 async def test_an_outgoing_click_waits_for_its_click_in_another_process_s_spool(database_url: str) -> None:
-    async with desk(database_url) as first:
+    async with click_deployment(database_url) as first:
         await first.offer("a")
         site = await first.site("reviews", "a")
         await first.campaign("one", {}, site_id=site)
-        async with desk(database_url, create="") as second:
+        async with click_deployment(database_url, create="") as second:
             break_database(first)
             word = (await first.get("/c/one", ip="192.0.2.1")).query["click"]
             gone = await second.get(f"/go/reviews/a?click={word}", ip="192.0.2.1")

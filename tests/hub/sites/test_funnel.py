@@ -77,8 +77,10 @@ async def test_visits_and_behaviour_are_joined_to_the_campaigns_click(opened: Ca
             )
             == 204
         )
-        went = await fetch(clicks, f"/go/top/lucky-star?click={click}", host="track.example.test", headers=agent)
-        assert went.status == 302
+        store_outgoing = await fetch(
+            clicks, f"/go/top/lucky-star?click={click}", host="track.example.test", headers=agent
+        )
+        assert store_outgoing.status == 302
         await team.sites.visits.count()
         await team.sites.beacon.store()
         assert await visits_of_campaigns(team) == 1

@@ -7,10 +7,10 @@ from sqlalchemy import delete, text, update
 from storage.clicks import partitions, retention, rollup_check
 from storage.clicks import queries as stored_clicks
 from storage.tables import click_rollup, clicks, outgoing, visitors
-from tests.hub.clicks.click_deployment import Desk, desk
+from tests.hub.clicks.click_deployment import ClickDeployment, click_deployment
 
 
-async def _traffic(d: Desk) -> None:
+async def _traffic(d: ClickDeployment) -> None:
     await d.offer("a")
     await d.offer("b")
     site = await d.site("wall", "a", "b")
@@ -27,7 +27,7 @@ async def _traffic(d: Desk) -> None:
 
 
 async def test_the_recount_agrees_and_finds_what_was_tampered_with(database_url: str) -> None:
-    async with desk(database_url) as d:
+    async with click_deployment(database_url) as d:
         await _traffic(d)
         assert await rollup_check.check(d.database) == []
         async with d.database.begin() as tx:
@@ -39,7 +39,7 @@ async def test_the_recount_agrees_and_finds_what_was_tampered_with(database_url:
 
 
 async def test_expired_clicks_leave_their_links_and_counts(database_url: str) -> None:
-    async with desk(database_url) as d:
+    async with click_deployment(database_url) as d:
         await _traffic(d)
         before = await d.stored()
         rolled = await d.rows(click_rollup)
@@ -60,7 +60,7 @@ async def test_expired_clicks_leave_their_links_and_counts(database_url: str) ->
 
 
 async def test_visitors_are_forgotten_after_a_day(postgres_url: str) -> None:
-    async with desk(postgres_url) as d:
+    async with click_deployment(postgres_url) as d:
         await _traffic(d)
         assert await d.count(visitors) > 0
         await retention.forget_visitors(d.database, d.runtime.clock() + timedelta(hours=23))
@@ -70,7 +70,7 @@ async def test_visitors_are_forgotten_after_a_day(postgres_url: str) -> None:
 
 
 async def test_clicks_of_a_day_lie_in_its_partition_also_those_that_came_before_it_was_made(postgres_url: str) -> None:
-    async with desk(postgres_url) as d:
+    async with click_deployment(postgres_url) as d:
         await d.offer("a")
         await d.campaign("one", {"a": 1})
         now = d.runtime.clock()

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.db.direct_sqlite import Straight
+from storage.db.direct_sqlite import DirectSqlite
 from storage.tables import conversion_states, conversions, postbacks
 from tests.storage.scene import NOON, Scene, build
 
@@ -82,7 +82,7 @@ async def test_any_order_and_any_batches_end_in_the_same_rows(opened: Callable[[
 
 async def test_the_straight_way_ends_in_the_same_rows_as_an_ordinary_transaction(opened: Callable[[], Any]) -> None:
     async with opened() as database:
-        straight = Straight(database)
+        straight = DirectSqlite(database)
         await straight.open()
         async with database.begin() as tx:
             scene = await build(tx)

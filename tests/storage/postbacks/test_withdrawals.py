@@ -10,13 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.clicks import caps
 from storage.postbacks.conversion_rows import Change
 from storage.postbacks.replay import replay
-from storage.postbacks.requests import Wanted
+from storage.postbacks.requests import RequestFilter
 from storage.tables import conversion_states, conversions, offers, postbacks
 from tests.storage.scene import NOON, Scene, build
 
 
 async def again(tx: AsyncConnection, scene: Scene, *ids: int) -> dict[str, int]:
-    return dict(await replay(tx, scene.team_id, Wanted(ids=ids), await scene.desk(tx)))
+    return dict(await replay(tx, scene.team_id, RequestFilter(ids=ids), await scene.processor(tx)))
 
 
 async def found(tx: AsyncConnection) -> list[tuple[str, str, bool]]:

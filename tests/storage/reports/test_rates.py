@@ -11,7 +11,7 @@ from connectors.rates import ecb, frankfurter
 from storage.ledger.errors import ConnectorError
 from storage.ledger.money import Quote, Rates, convert, to_micro
 from storage.reports import rates
-from storage.reports.rates import EVERYBODY, Kept
+from storage.reports.rates import EVERYBODY, StoredRate
 
 FRIDAY, MONDAY = date(2026, 10, 2), date(2026, 10, 5)
 
@@ -44,12 +44,12 @@ def test_the_teams_own_rate_goes_first_and_stands_for_its_day_alone() -> None:
 
 async def test_rates_are_kept_exactly_and_replaced(opened: Callable[[], Any]) -> None:
     async with opened() as database, database.begin() as tx:
-        ecb_rate = Kept(day=FRIDAY, currency="EUR", base="USD", rate=Decimal("1.2345"), origin="ecb")
+        ecb_rate = StoredRate(day=FRIDAY, currency="EUR", base="USD", rate=Decimal("1.2345"), origin="ecb")
         await rates.keep(tx, EVERYBODY, [ecb_rate])
         await rates.keep(
-            tx, EVERYBODY, [Kept(day=FRIDAY, currency="EUR", base="USD", rate=Decimal("1.25"), origin="ecb")]
+            tx, EVERYBODY, [StoredRate(day=FRIDAY, currency="EUR", base="USD", rate=Decimal("1.25"), origin="ecb")]
         )
-        own = Kept(day=FRIDAY, currency="USDT", base="EUR", rate=Decimal("0.123456789012345678"), origin="team")
+        own = StoredRate(day=FRIDAY, currency="USDT", base="EUR", rate=Decimal("0.123456789012345678"), origin="team")
         await rates.keep(tx, 1, [own])
         known = await rates.load_rates(tx, 1, "EUR", ["USD", "USDT", "EUR"], FRIDAY, MONDAY)
         assert known.rate("USD", MONDAY) == Decimal("0.8")

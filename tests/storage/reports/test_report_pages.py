@@ -18,8 +18,8 @@ from storage.db.engine import Database
 from storage.ledger.reports.report_pages import Page
 from storage.reports import rates, settle
 from storage.reports.merged_report import ReportQuery, merged_report, paged_report, summed_report
-from storage.reports.rates import Kept
-from storage.reports.report_pages import SHELF, Shelf
+from storage.reports.rates import StoredRate
+from storage.reports.report_pages import SHELF, PageCache
 from storage.tables import merged, offers, teams, user_agents
 from storage.tables import report_pages as kept_pages
 from tests.storage.books import FIRST, UTC_ZONE, Books, at, build, later, row
@@ -117,7 +117,7 @@ class Story:
         await tx.execute(update(offers).where(offers.c.id == self.books.ids["lucky"]).values(has_postbacks=~has))
 
     async def rate(self, tx: Any, day: int, rate: str) -> None:
-        kept = Kept(day=later(day), currency="USD", base="EUR", rate=Decimal(rate), origin="team")
+        kept = StoredRate(day=later(day), currency="USD", base="EUR", rate=Decimal(rate), origin="team")
         await rates.keep(tx, self.books.team_id, [kept])
 
 
@@ -191,7 +191,7 @@ async def test_days_settled_before_they_had_versions_are_read_from_their_cells(o
 
 def test_the_shelf_keeps_what_was_used_last_within_its_bytes() -> None:
     page = msgspec.convert([b"x" * 1000, b"", [], 0, False, {}, [], b""], Page)
-    shelf = Shelf(limit=3 * page.size)
+    shelf = PageCache(limit=3 * page.size)
     for n in range(3):
         shelf.put((1, "day:EUR", later(n), n), page, ())
     assert shelf.get((1, "day:EUR", later(0), 0))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.ledger.clicks.click_id import EPOCH, LENGTH, Codec, Mint, first_id_at, instant_of
+from storage.ledger.clicks.click_id import EPOCH, LENGTH, ClickIdGenerator, Codec, first_id_at, instant_of
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -30,7 +30,7 @@ def test_any_text_is_an_id_or_none(text: str) -> None:
 
 
 def test_ids_are_unique_and_ordered_even_if_the_clock_goes_back() -> None:
-    mint = Mint(7)
+    mint = ClickIdGenerator(7)
     seconds = NOW.timestamp()
     made = [mint.make(seconds - (n % 3) * 5) for n in range(20_000)]
     assert made == sorted(set(made))
@@ -39,20 +39,20 @@ def test_ids_are_unique_and_ordered_even_if_the_clock_goes_back() -> None:
 
 def test_workers_never_make_the_same_id() -> None:
     seconds = NOW.timestamp()
-    ids = [mint.make(seconds) for mint in map(Mint, range(1024)) for _ in range(3)]
+    ids = [mint.make(seconds) for mint in map(ClickIdGenerator, range(1024)) for _ in range(3)]
     assert len(set(ids)) == len(ids)
 
 
 @given(st.integers(1, 2_000_000_000_000_000))
 def test_the_first_id_of_an_instant_parts_earlier_from_later(micros: int) -> None:
     at = EPOCH + timedelta(microseconds=micros)
-    assert Mint(0).make(at.timestamp() + 0.002) >= first_id_at(at)
+    assert ClickIdGenerator(0).make(at.timestamp() + 0.002) >= first_id_at(at)
     assert first_id_at(at) <= first_id_at(at + timedelta(milliseconds=1))
     assert at - instant_of(first_id_at(at)) < timedelta(milliseconds=1)
 
 
 def test_words_sort_as_the_clicks_came() -> None:
-    codec, mint = Codec(b"some key"), Mint(7)
+    codec, mint = Codec(b"some key"), ClickIdGenerator(7)
     words = [codec.encode(mint.make(NOW.timestamp() + n / 3000)) for n in range(2000)]
     assert words == sorted(words)
     assert len(set(words)) == len(words)

@@ -6,8 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.clicks.plans import Quick
-from storage.ledger.clicks.rotation import CompiledRule, Door, Rotation, Share, Visitor, pick, read_rules, weighted
+from storage.clicks.plans import FastPlan
+from storage.ledger.clicks.rotation import (
+    Availability,
+    CompiledRule,
+    Rotation,
+    Share,
+    Visitor,
+    pick,
+    read_rules,
+    weighted,
+)
 from storage.ledger.clicks.rotation_rules import condition, read_share, spoken
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Reason
@@ -33,7 +42,13 @@ def test_a_pick_is_open_or_none_is_and_binding_holds(
     given_shares: tuple[Share, ...], roll: float, shut: set[int], bound: int
 ) -> None:
     rotation = Rotation(shares=given_shares, members=frozenset(share.offer_id for share in given_shares))
-    found = pick(rotation, ANYBODY, doors=lambda one: Door.CAPPED if one in shut else Door.OPEN, bound=bound, roll=roll)
+    found = pick(
+        rotation,
+        ANYBODY,
+        availability=lambda one: Availability.CAPPED if one in shut else Availability.OPEN,
+        bound=bound,
+        roll=roll,
+    )
     still_open = {share.offer_id for share in given_shares} - shut
     assert found.offer_id in (still_open or {0})
     if bound in still_open:
@@ -49,7 +64,7 @@ def test_the_quick_way_gives_the_same_offer(weights: list[int], roll: float) -> 
     for weight in weights:
         so_far += weight
         marks.append(so_far / total)
-    quick = Quick(tuple(share.offer_id for share in given_shares), tuple(marks), frozenset())
+    quick = FastPlan(tuple(share.offer_id for share in given_shares), tuple(marks), frozenset())
     found, usual = quick.pick(roll), weighted(given_shares, roll)
     # Exactly on a mark, rounding may fall to either side.
     assert found == usual or min(abs(roll - mark) for mark in marks) < 1e-9
@@ -57,10 +72,10 @@ def test_the_quick_way_gives_the_same_offer(weights: list[int], roll: float) -> 
 
 def test_alternatives_are_followed_and_a_circle_ends() -> None:
     rotation = Rotation(shares=(Share(1, 1), Share(9, 0)), alternatives={1: 2, 2: 3, 3: 1})
-    doors = {1: Door.CAPPED, 2: Door.PAUSED, 3: Door.OPEN, 9: Door.OPEN}
-    assert pick(rotation, ANYBODY, doors=doors.__getitem__, bound=0, roll=0.5).offer_id == 3
-    doors[3] = Door.CAPPED
-    found = pick(rotation, ANYBODY, doors=doors.__getitem__, bound=0, roll=0.5)
+    availability = {1: Availability.CAPPED, 2: Availability.PAUSED, 3: Availability.OPEN, 9: Availability.OPEN}
+    assert pick(rotation, ANYBODY, availability=availability.__getitem__, bound=0, roll=0.5).offer_id == 3
+    availability[3] = Availability.CAPPED
+    found = pick(rotation, ANYBODY, availability=availability.__getitem__, bound=0, roll=0.5)
     assert (found.offer_id, found.reason) == (9, Reason.CAPPED)
 
 
@@ -72,7 +87,13 @@ def test_the_first_rule_that_matches_decides_and_falls_back_to_the_offers() -> N
     rotation = Rotation(rules=rules, shares=(Share(3),))
 
     def go(visitor: Visitor, shut: int = 0) -> tuple[int, Reason, int]:
-        found = pick(rotation, visitor, doors=lambda n: Door.PAUSED if n == shut else Door.OPEN, bound=0, roll=0.1)
+        found = pick(
+            rotation,
+            visitor,
+            availability=lambda n: Availability.PAUSED if n == shut else Availability.OPEN,
+            bound=0,
+            roll=0.1,
+        )
         return found.offer_id, found.reason, found.rule
 
     assert go(Visitor(country="DE", device="mobile")) == (1, Reason.CHOSEN, 0)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.ledger.facts import Event, Status
-from storage.ledger.postbacks.conversion_facts import Derived, Habits, Request
+from storage.ledger.postbacks.conversion_facts import AccountRules, Derived, Request
 from storage.ledger.postbacks.conversion_rules import alone, derive
 from storage.ledger.postbacks.judging import judge
 
@@ -61,13 +61,13 @@ def stories(draw: st.DrawFn) -> list[dict[str, Any]]:
 def test_any_order_of_requests_makes_the_same_conversions(
     told: list[dict[str, Any]], chance: Any, has_ftd_event: bool
 ) -> None:
-    habits = Habits(has_ftd_event=has_ftd_event)
+    account_rules = AccountRules(has_ftd_event=has_ftd_event)
 
     def after(order: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
         known: list[Request] = []
         found: list[Derived] = []
         for n, one in enumerate(order, 1):
-            _, found, known = judge(known, [request(n, **one)], habits)
+            _, found, known = judge(known, [request(n, **one)], account_rules)
         return shown(found)
 
     shuffled = list(told)
@@ -79,10 +79,10 @@ def test_any_order_of_requests_makes_the_same_conversions(
 @given(stories())
 def test_judging_one_by_one_is_judging_all_at_once(told: list[dict[str, Any]]) -> None:
     requests = [request(n, **one) for n, one in enumerate(told, 1)]
-    _, together, _ = judge([], requests, Habits())
+    _, together, _ = judge([], requests, AccountRules())
     known: list[Request] = []
     for one in requests:
-        _, found, known = judge(known, [one], Habits())
+        _, found, known = judge(known, [one], AccountRules())
     assert shown(found) == shown(together)
 
 
@@ -91,16 +91,16 @@ def test_judging_one_by_one_is_judging_all_at_once(told: list[dict[str, Any]]) -
 def test_a_request_alone_is_read_the_same_the_short_way(
     told: list[dict[str, Any]], has_ftd_event: bool, habit: str
 ) -> None:
-    habits = Habits(has_ftd_event=has_ftd_event, repeats={one["event"]: habit for one in told})
+    account_rules = AccountRules(has_ftd_event=has_ftd_event, repeats={one["event"]: habit for one in told})
     for n, one in enumerate(told, 1):
-        found = alone(request(n, **one), habits)
-        assert ([found] if found else []) == derive([request(n, **one)], habits)
+        found = alone(request(n, **one), account_rules)
+        assert ([found] if found else []) == derive([request(n, **one)], account_rules)
 
 
 @settings(max_examples=200, deadline=None)
 @given(stories(), st.booleans())
 def test_a_player_has_one_first_deposit_at_most(told: list[dict[str, Any]], has_ftd_event: bool) -> None:
-    found = derive([request(n, **one) for n, one in enumerate(told, 1)], Habits(has_ftd_event=has_ftd_event))
+    found = derive([request(n, **one) for n, one in enumerate(told, 1)], AccountRules(has_ftd_event=has_ftd_event))
     for click in (1, 2):
         assert sum(d.is_ftd for d in found if d.click_id == click) <= 1
 
@@ -111,14 +111,14 @@ def test_the_amount_is_of_the_highest_rank_then_the_latest_then_the_last() -> No
         request(1, "deposit", amount=10, status=Status.PENDING, txn_id="T", at=50),
         request(2, "deposit", amount=20, **base),
         request(3, "deposit", amount=30, **base),
-    ], Habits())  # fmt: skip
+    ], AccountRules())  # fmt: skip
     assert [(d.amount, d.occurred_at) for d in found] == [(30, NOON)]
 
 
 @pytest.mark.parametrize(("habit", "amounts"), [("update", [20]), ("ignore", [10]), ("count", [10, 20])])
 def test_what_a_repeat_means_can_be_set_per_event(habit: str, amounts: list[int]) -> None:
     requests = [request(1, "deposit", amount=10, txn_id="T"), request(2, "deposit", amount=20, txn_id="T")]
-    found = derive(requests, Habits(repeats={"deposit": habit}))
+    found = derive(requests, AccountRules(repeats={"deposit": habit}))
     assert sorted(d.amount or 0 for d in found) == amounts
 
 
@@ -126,5 +126,5 @@ def test_a_correction_by_hand_stands() -> None:
     first = request(1, "deposit", amount=10, txn_id="T", conversion_id=5)
     wrong = request(3, "deposit", amount=30, txn_id="T", conversion_id=5)
     right = request(2, "deposit", amount=11, status=Status.REVERSED, corrects=5, conversion_id=5)
-    found = derive([first, right, wrong], Habits())
+    found = derive([first, right, wrong], AccountRules())
     assert [(d.amount, d.status) for d in found] == [(11, Status.REVERSED)]
