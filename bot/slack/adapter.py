@@ -23,6 +23,7 @@ from bot.slack.blocks import files, pictures
 from bot.slack.deduplicate import Once
 from bot.slack.install import Installs
 from bot.slack.post import SlackSender
+from storage.db import tasks
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class SlackChat:
         self.installs = Installs(sessions)
         self.sender = SlackSender(lambda workspace: self.client(workspace, patient=False))
         self._tasks: set[asyncio.Task[None]] = set()
+        self._connecting: asyncio.Task[None] | None = None
         self._own_user = ""
         self._socket: Any = None
 
@@ -68,10 +70,11 @@ class SlackChat:
             from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 
             self._socket = AsyncSocketModeHandler(self.app, self.settings.app_token)
-            self.spawn(self._connect())
+            self._connecting = tasks.start_loop("slack socket", self._connect)
 
     async def stop(self) -> None:
         """Finish what was begun (for some seconds), then hang up."""
+        await tasks.stop(self._connecting)
         if self._socket is not None:
             await self._socket.close_async()
         if self._tasks:

@@ -22,7 +22,7 @@ from bot.telegram import menu, post
 from bot.telegram.post import TelegramSender
 from bot.telegram.updates import SocketListening
 from storage.chat import processed_events
-from storage.db import leases
+from storage.db import leases, tasks
 
 log = logging.getLogger(__name__)
 
@@ -103,18 +103,16 @@ class TelegramChat:
 
         `listen`: this process may ask for updates, if there is no webhook.
         """
-        self._spawn(self._begin(listen))
+        self._start("telegram", lambda: self._begin(listen))
         with suppress(TimeoutError):
             await asyncio.wait_for(self._ready.wait(), START_WITHIN)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        self._tasks.append(asyncio.create_task(work))
+    def _start(self, name: str, work: tasks.Work) -> None:
+        self._tasks.append(tasks.start_loop(name, work))
 
     async def stop(self) -> None:
         """Finish the updates that were taken, then hang up."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await tasks.stop(*self._tasks)
         if self.app.running:
             try:
                 await asyncio.wait_for(self.app.stop(), STOP_WITHIN)
@@ -163,15 +161,19 @@ class TelegramChat:
 
     async def _begin(self, listen: bool) -> None:
         await self._until_done("be reached", self._open)
-        self._spawn(self._until_done("take the command list", lambda: menu.publish(self.app.bot), tries=3))
+        self._start("telegram command list", self._publish_menu)
         if self.settings.webhook_secret:
             await self._until_done("take the webhook", self._set_webhook)
         elif listen:
-            await self._poll()
+            self._start("telegram polling", self._poll)
+
+    async def _publish_menu(self) -> None:
+        await self._until_done("take the command list", lambda: menu.publish(self.app.bot), tries=3)
 
     async def _open(self) -> None:
         await self.app.initialize()
-        await self.app.start()
+        if not self.app.running:  # a start that failed later on is repeated
+            await self.app.start()
         await self._named(self.app.bot.username)
         self._ready.set()
 

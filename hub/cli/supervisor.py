@@ -5,8 +5,11 @@ import ctypes
 import signal
 import sys
 from asyncio.subprocess import Process
+from functools import partial
 
 import structlog
+
+from storage.db import tasks
 
 log = structlog.get_logger()
 
@@ -21,9 +24,14 @@ async def supervise(*, host: str, port: int, workers: int) -> int:
     for one in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(one, stopping.set)
     roles = ["hub"] * workers + ["jobs", "bots"]
-    keepers = [asyncio.create_task(_keep(role, host, port, stopping)) for role in roles]
+    codes: list[int] = []
+
+    async def keep(role: str) -> None:
+        codes.append(await _keep(role, host, port, stopping))
+
+    keepers = [tasks.start_loop(f"{role} process", partial(keep, role)) for role in roles]
     print(f"CasinoFlux listens on http://{host}:{port} with {workers} workers", flush=True)  # noqa: T201
-    codes = await asyncio.gather(*keepers)
+    await asyncio.gather(*keepers)
     return max(codes)
 
 

@@ -29,7 +29,7 @@ from storage.clicks.plans import CampaignPlan
 from storage.clicks.queries import ensure_codec, next_worker
 from storage.clicks.write_jobs import VISITS, Click
 from storage.clicks.writer import Writer
-from storage.db import config_version
+from storage.db import config_version, tasks
 from storage.db.engine import Database
 from storage.ledger.clicks.click_id import ClickIdGenerator
 from storage.ledger.clicks.visitor import Remembered
@@ -55,7 +55,6 @@ class Clicks:
         self._refreshed_at: datetime | None = None
         self._subjects: set[str] = set()
         self._failures = 0
-        self._stale = False
         self.state: State
         self.writer: Writer
 
@@ -84,13 +83,12 @@ class Clicks:
         await self.refresh()
         await asyncio.to_thread(self._clients.warm)
         await self.writer.start()
-        self._refreshing = asyncio.create_task(self._follow())
+        self._refreshing = tasks.start_interval("campaigns refresh", REFRESH, self._follow)
 
     async def stop(self) -> None:
         """Everything taken in is stored before this returns."""
         if self._refreshing:
-            self._refreshing.cancel()
-            await asyncio.gather(self._refreshing, return_exceptions=True)
+            await tasks.stop(self._refreshing)
             await self.writer.stop()
             self._rates.close()
 
@@ -104,16 +102,8 @@ class Clicks:
         self._refreshed_at = self._runtime.clock()
 
     async def _follow(self) -> None:
-        while True:
-            await asyncio.sleep(REFRESH)
-            try:
-                await self.refresh()
-                await self._turn_keys()
-                self._stale = False
-            except Exception as error:  # the database may be away: plans stay as they are, /readyz tells their age
-                if not self._stale:
-                    log.warning("plans cannot be refreshed for now", error=type(error).__name__)
-                self._stale = True
+        await self.refresh()
+        await self._turn_keys()
 
     async def _turn_keys(self) -> None:
         today = self._runtime.clock().astimezone(UTC).date()

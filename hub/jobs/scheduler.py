@@ -7,14 +7,11 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from sqlalchemy.exc import DBAPIError
 
 from hub.runtime.runtime import Runtime, utc_now
-from storage.db import leases
-
-log = structlog.get_logger()
+from storage.db import leases, tasks
 
 LEASE = timedelta(seconds=20)
 GIVE_BACK = 2.0  # seconds a stop waits for the database
@@ -60,6 +57,8 @@ class Jobs:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         self._scheduler.shutdown(wait=False)
+        for job in self._timetable:
+            tasks.monitor.ended(job.name)
         if self._held:
             with suppress(TimeoutError, DBAPIError, OSError):  # the database is away: the leases lapse by themselves
                 async with asyncio.timeout(GIVE_BACK), self._runtime.database.begin() as tx:
@@ -75,21 +74,16 @@ class Jobs:
             elif await self._lease(job):
                 await self._keep_lease(job)
         except Exception as error:
-            log.error("job failed", job=job.name, error=type(error).__name__, exc_info=error)
+            tasks.monitor.failed(job.name, error)
+        else:
+            tasks.monitor.succeeded(job.name)
         finally:
             if task:
                 self._running.discard(task)
 
     async def _keep_lease(self, job: Job) -> None:
-        """Work that takes longer than a lease lasts has it renewed meanwhile, that no other process begins the same."""
-
-        async def renew() -> None:
-            while True:
-                await asyncio.sleep(LEASE.total_seconds() / 3)
-                with suppress(Exception):  # the work goes on: it is safe to be done twice
-                    await self._lease(job)
-
-        renewing = asyncio.create_task(renew())
+        """Work, and renew the lease meanwhile. The work goes on when that fails: it is safe to be done twice."""
+        renewing = tasks.start_interval("job lease", LEASE.total_seconds() / 3, lambda: self._lease(job))
         try:
             await job.work(self._runtime)
         finally:
@@ -97,7 +91,7 @@ class Jobs:
 
     async def _lease(self, job: Job) -> bool:
         now = self._runtime.clock()
-        if self._held.get(job.name, now) - now > LEASE / 2:
+        if LEASE / 2 < self._held.get(job.name, now) - now <= LEASE:
             return True
         async with self._runtime.database.begin() as tx:
             mine = await leases.take(tx, f"job:{job.name}", self._holder, now=now, good_for=LEASE)

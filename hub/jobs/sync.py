@@ -16,6 +16,7 @@ from connectors.registry import platform
 from hub.runtime.ports import connection_of
 from hub.runtime.runtime import Runtime
 from storage.catalogue import accounts, names
+from storage.db import tasks
 from storage.ledger.errors import CasinoFluxError, ConnectorError
 from storage.ledger.facts import Figures, Report
 from storage.revenue import raw_reports, syncs
@@ -74,7 +75,7 @@ class Syncs:
         await self.http.close()
 
     async def _work(self, run: Row[Any]) -> None:
-        beat = asyncio.create_task(self._beat(run))
+        beat = tasks.start_interval("sync lease", _BEAT, lambda: self._renew(run))
         try:
             await Run(self, run).work()
         except Exception as error:
@@ -88,11 +89,9 @@ class Syncs:
         async with self.runtime.database.begin() as tx:
             await syncs.failed(tx, run, self.holder, self.runtime.clock(), error=text, permanent=False)
 
-    async def _beat(self, run: Row[Any]) -> None:
-        while True:
-            await asyncio.sleep(_BEAT)
-            async with self.runtime.database.begin() as tx:
-                await syncs.renew(tx, run, self.holder, self.runtime.clock())
+    async def _renew(self, run: Row[Any]) -> None:
+        async with self.runtime.database.begin() as tx:
+            await syncs.renew(tx, run, self.holder, self.runtime.clock())
 
 
 async def tick(runtime: Runtime) -> None:

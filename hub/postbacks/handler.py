@@ -18,7 +18,7 @@ from hub.postbacks.responses import Answer
 from hub.runtime.platform_words import platform_words
 from hub.runtime.runtime import Runtime
 from storage.clicks.queries import ensure_codec
-from storage.db import config_version
+from storage.db import config_version, tasks
 from storage.db.direct_sqlite import DirectSqlite, T, Work, away
 from storage.ledger.clicks.click_id import Codec
 from storage.ledger.errors import CasinoFluxError
@@ -72,7 +72,10 @@ class Postbacks:
             self._codec = await ensure_codec(tx)
         await self.refresh()
         await self._straight.open()
-        self._tasks = [asyncio.create_task(self._record()), asyncio.create_task(self._follow())]
+        self._tasks = [
+            tasks.start_loop("postback recorder", self._record, serving=True),
+            tasks.start_interval("accounts refresh", REFRESH_SECONDS, self.refresh),
+        ]
 
     async def stop(self) -> None:
         """Finish what has arrived, then stop."""
@@ -91,14 +94,6 @@ class Postbacks:
             if seen != self._seen:
                 self._book = await load(tx, platform_words)
                 self._seen = seen
-
-    async def _follow(self) -> None:
-        while True:
-            await asyncio.sleep(REFRESH_SECONDS)
-            try:
-                await self.refresh()
-            except Exception as error:
-                log.warning("accounts could not be read", error=type(error).__name__)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         key = scope["path"].removeprefix("/postback/").strip("/")
@@ -196,7 +191,12 @@ class Postbacks:
             if not self._waiting and not self._stopping:
                 self._arrived.clear()
             if batch:
-                await self._commit(batch)
+                try:
+                    await self._commit(batch)
+                except BaseException:
+                    for one in batch:
+                        one.tell(answers.UNAVAILABLE)
+                    raise
                 await asyncio.sleep(0)  # first let those go that were just committed
 
     async def _commit(self, batch: list[_Waiting]) -> None:

@@ -13,6 +13,7 @@ from litestar.types import Receive, Scope
 from hub.runtime.runtime import Runtime
 from storage.catalogue.site_snapshot import Served
 from storage.clicks.queries import links
+from storage.db import tasks
 from storage.reports import analytics
 from storage.reports.analytics import View
 from storage.tables.types import EPOCH_DAY
@@ -51,12 +52,10 @@ class Beacon:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._store_often())
+        self._task = tasks.start_interval("page views", FLUSH_SECONDS, self.store)
 
     async def stop(self) -> None:
-        if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await tasks.stop(self._task)
         try:
             async with asyncio.timeout(STOP_WITHIN):
                 await self.store()
@@ -111,14 +110,6 @@ class Beacon:
             found = await links(tx, [one for one in decoded.values() if one is not None])
             views = [_joined(view, found.get(decoded.get(word) or 0)) for view, word in waiting.values()]
             await analytics.record(tx, views)
-
-    async def _store_often(self) -> None:
-        while True:
-            await asyncio.sleep(FLUSH_SECONDS)
-            try:
-                await self.store()
-            except Exception as error:  # analytics are not worth a crash; the next second's go on
-                _log.warning("page views could not be stored", error=type(error).__name__)
 
 
 def _joined(view: View, link: Any) -> View:

@@ -20,7 +20,7 @@ from hub.sites.variant_choice import choose
 from hub.sites.visits import Visits
 from storage.catalogue import site_snapshot
 from storage.catalogue.site_snapshot import Served, Serving, Variant
-from storage.db import config_version
+from storage.db import config_version, tasks
 
 REFRESH_SECONDS = 0.3
 _CLICK = re.compile(r"[0-9A-Za-z]{1,32}")
@@ -52,12 +52,11 @@ class Sites:
         await self.refresh()
         self.visits.start()
         self.beacon.start()
-        self._task = asyncio.create_task(self._watch())
+        self._task = tasks.start_interval("sites refresh", REFRESH_SECONDS, self.refresh)
 
     async def stop(self) -> None:
         if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await tasks.stop(self._task)
             await self.visits.stop()
             await self.beacon.stop()
 
@@ -76,15 +75,6 @@ class Sites:
         published = (site for site in found.sites if site.status == "published")
         self._by_host = {host: site for site in published for host in site.hosts}
         self._by_code, self._known, self._moved, self._pages = by_code, found.known, found.moved, {}
-
-    async def _watch(self) -> None:
-        while True:
-            await asyncio.sleep(REFRESH_SECONDS)
-            try:
-                await self.refresh()
-            except Exception as error:  # the pages in memory go on being served
-                _log.warning("sites could not be refreshed", error=repr(error))
-                await asyncio.sleep(1)
 
     def owns(self, scope: Scope) -> bool:
         """Whether a request is for a site by its Host: a team's domain, or a name that is nobody's (a neutral 404).

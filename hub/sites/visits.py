@@ -9,6 +9,7 @@ from litestar.types import Scope
 from hub.runtime.runtime import Runtime
 from storage.catalogue.site_snapshot import Served
 from storage.clicks.queries import links
+from storage.db import tasks
 from storage.ledger.facts import ClickLink
 
 TOLD_EVERY = 0.5  # seconds; many visits are looked up together
@@ -25,13 +26,11 @@ class Visits:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._count_often())
+        self._task = tasks.start_interval("site visits", TOLD_EVERY, self.count)
 
     async def stop(self) -> None:
         """Counts what is waiting."""
-        if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await tasks.stop(self._task)
         await self.count()
 
     def add(self, scope: Scope, site: Served, click: str) -> None:
@@ -58,14 +57,6 @@ class Visits:
         async with self._runtime.database.read() as tx:
             found = await links(tx, known)
         return {word: found[one] for word, one in ids.items() if one in found}
-
-    async def _count_often(self) -> None:
-        while True:
-            await asyncio.sleep(TOLD_EVERY)
-            try:
-                await self.count()
-            except Exception as error:  # a count is not worth a page; the next ones go on
-                _log.warning("site visits could not be counted", error=type(error).__name__)
 
 
 def _brought_by(link: ClickLink | None, site: Served) -> dict[str, int]:

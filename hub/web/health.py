@@ -8,6 +8,7 @@ from litestar.handlers import HTTPRouteHandler
 from sqlalchemy import func, select, text
 
 from hub.runtime.runtime import Runtime
+from storage.db import tasks
 from storage.tables import faults
 
 _ASKED = [HttpMethod.GET, HttpMethod.HEAD]
@@ -22,15 +23,19 @@ def health_routes(runtime: Runtime) -> list[HTTPRouteHandler]:
 
     @route("/readyz", http_method=_ASKED, include_in_schema=False)
     async def readyz() -> Response[bytes]:
-        """200 while the database can be read and clicks go straight into it, not to the spool."""
-        facts = {"database": await _database(runtime), **_clicks(runtime)}
-        ready = facts["database"] == "ok" and not facts.get("spooled")
-        body = msgspec.json.encode({"status": "ok" if ready else "degraded", **facts})
+        """200 while requests can be served: the database is read, clicks go into it and not to the spool.
+
+        `failing` names the background tasks that fail; one that no request waits for degrades the hub, no more.
+        """
+        failing = tasks.monitor.failing()
+        facts = {"database": await _database(runtime), "failing": failing, **_clicks(runtime)}
+        ready = facts["database"] == "ok" and not facts.get("spooled") and tasks.monitor.serving()
+        body = msgspec.json.encode({"status": "ok" if ready and not failing else "degraded", **facts})
         return Response(body, status_code=200 if ready else 503, media_type="application/json")
 
     @get("/metrics", include_in_schema=False)
     async def metrics() -> Response[bytes]:
-        from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+        from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, generate_latest
 
         registry = CollectorRegistry()
         for name, value in _clicks(runtime).items():
@@ -39,6 +44,9 @@ def health_routes(runtime: Runtime) -> list[HTTPRouteHandler]:
         counted = Gauge("casinoflux_faults", "requests with a fault, by its kind", ["kind"], registry=registry)
         for kind, n in (await _faults(runtime)).items():
             counted.labels(kind).set(n)
+        failures = Counter("casinoflux_task_failures", "failures of background tasks", ["task"], registry=registry)
+        for task, n in tasks.monitor.failures().items():
+            failures.labels(task).inc(n)
         # Litestar says the charset itself.
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST.partition("; charset")[0])
 

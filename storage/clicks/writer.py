@@ -19,6 +19,7 @@ from storage.clicks.spool_drain import Drain
 from storage.clicks.write_batch import Batch, Counts, FaultKey, Touches
 from storage.clicks.write_connections import port_of, unavailable
 from storage.clicks.write_jobs import Job, RollupKey
+from storage.db import tasks
 from storage.db.engine import Database
 from storage.db.write_lock import Unavailable
 
@@ -75,7 +76,11 @@ class Writer:
             if not unavailable(error):
                 raise
             self._down_since = time.monotonic()
-        self._tasks = [asyncio.create_task(work) for work in (self._write_jobs(), self._write_calls(), self._watch())]
+        self._tasks = [
+            tasks.start_loop("click writer", self._write_jobs, serving=True),
+            tasks.start_loop("click writer calls", self._write_calls, serving=True),
+            tasks.start_loop("click writer timer", self._watch, serving=True),
+        ]
 
     async def stop(self) -> None:
         """Write all that waits, then close."""

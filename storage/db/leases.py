@@ -8,14 +8,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.tables import leases
 
+APART = 2  # lengths of a lease: the clocks of two machines differ by one at most
+
 
 async def take(tx: AsyncConnection, name: str, holder: str, *, now: datetime, good_for: timedelta) -> bool:
-    """Take or renew a lease; False while somebody else holds it."""
+    """Take or renew a lease; False while another holder has it.
+
+    A lease that ends further ahead than any clock can explain has lapsed: it was taken before the clock was set back.
+    """
     statement = upsert(leases).values(name=name, holder=holder, until=now + good_for)
     statement = statement.on_conflict_do_update(
         index_elements=["name"],
         set_={"holder": holder, "until": now + good_for},
-        where=or_(leases.c.holder == holder, leases.c.until < now),
+        where=or_(leases.c.holder == holder, leases.c.until < now, leases.c.until > now + good_for * APART),
     )
     return (await tx.execute(statement.returning(leases.c.holder))).first() is not None
 

@@ -1,0 +1,50 @@
+"""Loops are watched: a background task is started by `storage.db.tasks`, which starts it again and tells of it."""
+
+import ast
+
+from tests.house.test_structure import MODULES, ROOT
+
+STARTERS = {"create_task", "ensure_future", "TaskGroup", "run_coroutine_threadsafe"}
+
+#: Tasks of one request, message or piece of work: who starts them awaits them.
+AWAITED = {
+    "bot/delivery.py:tick": "one message; `drain` awaits it",
+    "bot/delivery.py:_keep": "outcomes of one moment; the senders await it",
+    "bot/slack/adapter.py:spawn": "the answer to one request; `stop` awaits it",
+    "bot/slack/adapter.py:_answer": "one command, awaited with a notice if it is slow",
+    "bot/slack/views.py:submitted": "one form, awaited for as long as Slack waits",
+    "bot/telegram/updates.py:_patiently": "one command, awaited with a typing notice",
+    "bot/telegram/updates.py:_run": "one button, awaited with a notice if it is slow",
+    "hub/cli/supervisor.py:_keep": "the wait for one process or the stop, whichever comes first",
+    "hub/jobs/outbound.py:_begin": "one message; the delivery run awaits it",
+    "hub/jobs/sync.py:begin": "one sync run, recorded in the database and leased",
+    "hub/web/listener.py:_fetch": "one HTTP request",
+    "hub/web/server.py:_listen": "the HTTP server itself: when it ends, the process does",
+    "storage/db/direct_sqlite.py:_begin": "gives back a lock that arrived too late",
+    "storage/db/tasks.py:start_loop": "the one place",
+}
+
+
+def starters() -> dict[str, int]:
+    """`file:function` of every call that starts a task, with its line."""
+    found = {}
+    for path in MODULES:
+        for function in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            for call in ast.walk(function):
+                if isinstance(call, ast.Call) and _name(call.func) in STARTERS:
+                    found[f"{path.relative_to(ROOT)}:{function.name}"] = call.lineno
+    return found
+
+
+def _name(function: ast.expr) -> str:
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+def test_loops_are_started_in_one_place() -> None:
+    assert sorted(set(starters()) - set(AWAITED)) == []
+
+
+def test_the_list_of_awaited_tasks_is_current() -> None:
+    assert sorted(set(AWAITED) - set(starters())) == []
