@@ -1,6 +1,9 @@
-"""Tokens for the HTTP API: made, listed, revoked."""
+"""Tokens for the HTTP API and sessions of the cockpit: made, listed, revoked."""
 
+import re
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Meta
@@ -14,15 +17,18 @@ from bot.core.message import Message, Notice, Table, Text
 from storage.catalogue import names
 from storage.catalogue.entities import page
 from storage.db.secrets import new_token
+from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.people import tokens
-from storage.people.tokens import Token
+from storage.people.tokens import Identity, Kind, Token
 from storage.tables import tokens as table
 
 
 class NewToken(Arguments):
     name: Annotated[str, Meta(description="who or what will use it")]
     role: Annotated[Role, choices("what it may do", *(one.value for one in Role))] = Role.VIEWER
+
+    expires: Annotated[str | None, Meta(description="when it ends: 90d, 12h, or a day; never by default")] = None
 
 
 class OneToken(Arguments):
@@ -40,42 +46,89 @@ def fresh_card(_ctx: Context, made: FreshToken) -> Message:
     return Message(f"Token {made.name} ({made.role.value})", blocks, private=True)
 
 
-def token_card(_ctx: Context, found: Token) -> Message:
-    state = "revoked" if found.revoked_at else "active"
-    return Message(f"Token {found.name} ({found.code}) · {found.role.value} · {state}", private=True)
+def token_card(ctx: Context, token: Token) -> Message:
+    return Message(f"Token {token.name} ({token.code}) · {token.role.value} · {token.state(ctx.now)}", private=True)
 
 
-def token_table(_ctx: Context, found: Page[Token]) -> Message:
-    rows = tuple((t.code, t.role.value, "revoked" if t.revoked_at else "active") for t in found.items)
+def token_table(ctx: Context, found: Page[Token]) -> Message:
+    rows = tuple((t.name, t.code, t.role.value, t.state(ctx.now), _until(ctx, t)) for t in found.items)
     if not rows:
         return Message("No tokens yet: token create name=… role=viewer", private=True)
-    return Message("Tokens", (Table(("Token", "Role", "State"), rows),), private=True)
+    return Message("Tokens", (Table(("Name", "Token", "Role", "State", "Expires"), rows),), private=True)
+
+
+def _until(ctx: Context, token: Token) -> str:
+    if token.expires_at is None:
+        return "never"
+    return token.expires_at.astimezone(ctx.deployment.zone).strftime("%Y-%m-%d %H:%M")
+
+
+def expiry(text: str, now: datetime, zone: ZoneInfo) -> datetime:
+    """The instant of `90d`, `12h`, `4w`, or the end of a day. Raises Refused unless it is within the next ten years."""
+    units = {"h": "hours", "d": "days", "w": "weeks"}
+    match = re.fullmatch(r"([0-9]{1,5})([hdw])", text.strip().lower())
+    try:
+        if match is not None:
+            ends = now + timedelta(**{units[match[2]]: int(match[1])})
+        else:
+            ends = datetime.combine(date.fromisoformat(text.strip()), time.max, tzinfo=zone)
+        ahead = now < ends <= now + timedelta(days=3660)
+    except (ValueError, OverflowError):
+        ahead = False
+    if not ahead:
+        raise Refused("expires: write 90d, 12h, or a day ahead such as 2027-06-30, within ten years", field="expires")
+    return ends.astimezone(UTC)
 
 
 @command("token create", role=Role.OWNER, render=fresh_card, positional=("name", "role"))
 async def create_token(ctx: Context, new: NewToken) -> FreshToken:
     """Make a token for the HTTP API; it is shown once."""
+    expires_at = expiry(new.expires, ctx.now, ctx.deployment.zone) if new.expires else None
     secret = new_token("cf_")
     code = await names.code_for(ctx.tx, table, ctx.team_id, new.name)
     made = await tokens.add(
-        ctx.tx, team_id=ctx.team_id, now=ctx.now, name=new.name, code=code, role=new.role, token=secret
-    )
+        ctx.tx, team_id=ctx.team_id, now=ctx.now, name=new.name, code=code, role=new.role, token=secret,
+        expires_at=expires_at,
+    )  # fmt: skip
     ctx.notes |= {"entity": "token", "entity_id": made.id, "after": made}
     return FreshToken(**msgspec.structs.asdict(made), token=secret)
 
 
 @command("token list", role=Role.OWNER, render=token_table, reads=True)
 async def list_tokens(ctx: Context, new: Listing) -> Page[Token]:
-    """The team's tokens, without their secrets."""
-    query = select(table).where(table.c.team_id == ctx.team_id)
+    """The team's tokens and sessions of the cockpit, without their secrets."""
+    query = select(table).where(table.c.team_id == ctx.team_id, table.c.kind != Kind.LINK.value)
     rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after)
     return Page([tokens.shown(row) for row in rows], following)
 
 
 @command("token revoke", role=Role.OWNER, render=token_card, positional=("token",))
 async def revoke_token(ctx: Context, new: OneToken) -> Token:
-    """Shut a token out, at once."""
+    """End a token, or somebody's session of the cockpit, at once."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.token, field="token")
     found = await tokens.revoke(ctx.tx, row.id, ctx.now)
     ctx.notes |= {"entity": "token", "entity_id": found.id, "before": tokens.shown(row), "after": found}
     return found
+
+
+class Entrance(msgspec.Struct, frozen=True, kw_only=True):
+    """A link that signs in to the cockpit once."""
+
+    url: str
+    expires_at: datetime
+
+
+def entrance_card(_ctx: Context, entrance: Entrance) -> Message:
+    text = "Opens the cockpit as you: once, within ten minutes. Do not pass it on."
+    return Message("Cockpit", (Text(entrance.url), Notice("warning", text)), private=True)
+
+
+@command("cockpit", role=Role.VIEWER, render=entrance_card)
+async def open_cockpit(ctx: Context, _new: Arguments) -> Entrance:
+    """A link to the cockpit, the team's web page, which signs you in once."""
+    actor = ctx.actor
+    identity = Identity(
+        team_id=actor.team_id, name=actor.name, role=actor.role, member_id=actor.member_id, token_id=actor.token_id
+    )
+    code, expires_at = await tokens.add_link(ctx.tx, identity, ctx.now)
+    return Entrance(url=f"{ctx.deployment.public_url}/cockpit/enter/{code}", expires_at=expires_at)

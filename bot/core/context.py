@@ -13,7 +13,7 @@ from storage.db.engine import Database
 from storage.db.secrets import Box
 from storage.ledger.facts import Report, Role
 
-Face = Literal["slack", "telegram", "terminal", "shell", "api"]
+Face = Literal["slack", "telegram", "terminal", "shell", "api", "web"]
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +36,7 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     role: Role
     member_id: int | None = None
+    token_id: int | None = None  # the API token that speaks, or that a session of the cockpit was opened with
     campaigns: tuple[str, ...] | None = None  # codes a buyer is limited to; None: all
 
 

@@ -1,5 +1,8 @@
 """How the cockpit looks: one page, its own CSS, no script; light and dark."""
 
+from base64 import b64encode
+from hashlib import sha256
+
 _STYLE = """
 :root{color-scheme:light dark;--ink:#17212b;--dim:#5b6875;--line:#d9dee3;--bg:#f6f7f9;--card:#fff;--accent:#0b6e4f}
 @media(prefers-color-scheme:dark){:root{--ink:#e7ecf0;--dim:#9aa7b2;--line:#2c3742;--bg:#10161c;--card:#182029;--accent:#4cc38a}}
@@ -18,25 +21,33 @@ th,td{padding:.35rem .6rem;text-align:left;border-bottom:1px solid var(--line);w
 gap:.2rem 1rem;margin:0}dt{color:var(--dim)}dd{margin:0;overflow-wrap:anywhere}p{margin:.5rem 0;color:var(--dim)}
 .warning,.error{color:inherit;border-left:3px solid #c77700;padding-left:.6rem}.error{border-color:#c0392b}
 .ok{border-left:3px solid var(--accent);padding-left:.6rem}small{color:var(--dim)}
-""".replace("{", "{{").replace("}", "}}")
+form.out{flex:0}nav.top{margin:0 0 1rem}
+"""
+
+#: The source expression that allows the page's style in a content security policy.
+STYLE_HASH = f" 'sha256-{b64encode(sha256(_STYLE.encode()).digest()).decode()}'"
 
 _HEAD = (
     "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width,initial-scale=1'>"
-    f"<title>CasinoFlux cockpit</title><style>{_STYLE}</style>"
+    f"<title>CasinoFlux cockpit</title><style>{_STYLE.replace('{', '{{').replace('}', '}}')}</style>"
 )
 
-#: Filled with str.format: {told}.
+#: Filled with str.format: {message}.
 LOGIN = _HEAD + (
-    "<main><article><h2>CasinoFlux cockpit</h2><p>Sign in with an API token; an owner makes one with "
-    "<b>token create name=… role=viewer</b>.</p><form method=post action=/cockpit/sign-in>"
+    "<main><article><h2>CasinoFlux cockpit</h2><p>Say <b>cockpit</b> to the bot, or <b>casinoflux run cockpit</b> in "
+    "a shell: the answer is a link that signs you in. Or sign in with an API token.</p>"
+    "<form method=post action=/cockpit/sign-in>"
     "<input type=password name=token aria-label='API token' autocomplete=current-password required>"
-    "<button>Sign in</button></form><p role=alert>{told}</p></article></main>"
+    "<button>Sign in</button></form><p role=alert>{message}</p></article></main>"
 )
 
-#: Filled with str.format: {who}, {say}, {links}, {shown}.
+#: What a link preview sees of a link that signs in.
+ENTER = _HEAD.replace("{{", "{").replace("}}", "}") + "<main><article><h2>CasinoFlux cockpit</h2></article></main>"
+
+#: Filled with str.format: {who}, {say}, {links}, {shown}, {csrf}.
 PAGE = _HEAD + (
     "<header><h1>CasinoFlux</h1><form action=/cockpit><input name=say value=\"{say}\" aria-label='Command' "
     "placeholder='stats 30d by campaign'><button>Show</button></form><form method=post action=/cockpit/sign-out "
-    "style='flex:0'><button>Sign out</button></form><small>{who}</small></header>"
-    "<main><nav style='margin:0 0 1rem'>{links}</nav>{shown}</main>"
+    "class=out><input type=hidden name=csrf value={csrf}><button>Sign out</button></form><small>{who}</small></header>"
+    "<main><nav class=top>{links}</nav>{shown}</main>"
 )

@@ -38,6 +38,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     store_ip_prefix: bool = False
     retention_days: int = 0  # raw click detail; 0: kept for ever
     geoip_file: str | None = None
+    limit_token: int = 3000  # API requests a minute of one token; 0: no limit, as for those below
+    limit_address: int = 6000  # requests a minute of one address, clicks and postbacks apart
+    limit_sign_in: int = 30  # sign-ins, and requests without a valid token, a minute of one address
+    limit_beacon: int = 300  # page reports a minute of one address
     clock_offset: int = 0  # seconds added to the clock: demo and tests
     slack_bot_token: str | None = None
     slack_signing_secret: str | None = None
@@ -181,8 +185,8 @@ def _offset(name: str, text: str) -> int:
 
 
 def _count(name: str, text: str) -> int:
-    if not text.strip().isdigit():
-        raise SettingError(f"{name}: {text!r} is not a whole number of days")
+    if not text.strip().isdecimal() or len(text.strip()) > 9:
+        raise SettingError(f"{name}: {text!r} is not a whole number from 0 to 999999999")
     return int(text)
 
 
@@ -207,6 +211,10 @@ _READERS = {
     "allow_private_hosts": _switch,
     "store_ip_prefix": _switch,
     "retention_days": _count,
+    "limit_token": _count,
+    "limit_address": _count,
+    "limit_sign_in": _count,
+    "limit_beacon": _count,
     "trusted_proxies": _networks,
     "clock_offset": _offset,
     "slack_api_url": _url,

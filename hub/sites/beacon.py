@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import time
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ import structlog
 from litestar.types import Receive, Scope
 
 from hub.runtime.runtime import Runtime
+from hub.web.limits import Limits
 from storage.catalogue.site_snapshot import Served
 from storage.clicks.queries import links
 from storage.db import tasks
@@ -48,6 +50,7 @@ class Beacon:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._limits = Limits(runtime.settings)
         self._waiting: dict[int, tuple[View, str]] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -62,8 +65,12 @@ class Beacon:
         except Exception as error:  # the database is away: the stop goes on
             _log.warning("page views could not be stored", error=type(error).__name__)
 
-    async def take(self, scope: Scope, receive: Receive, site: Served) -> int:
-        """Read one message; returns the HTTP status to answer."""
+    async def take(self, scope: Scope, receive: Receive, site: Served) -> tuple[int, float]:
+        """Read one message; returns the HTTP status to answer, and with 429 the seconds to wait."""
+        wait = self._limits.beacons.use(self._limits.address(scope), time.monotonic())
+        return (429, wait) if wait else (await self._read(scope, receive, site), 0.0)
+
+    async def _read(self, scope: Scope, receive: Receive, site: Served) -> int:
         headers = dict(scope["headers"])
         if headers.get(b"dnt") == b"1" or headers.get(b"sec-gpc") == b"1":
             return 204
@@ -72,7 +79,7 @@ class Beacon:
             return 413
         try:
             told = _decoder.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return 400
         view = self._view(scope, site, told)
         if view is not None and (view.id in self._waiting or len(self._waiting) < MOST_WAITING):

@@ -1,6 +1,7 @@
 """Sites over HTTP: on their own domains by Host, and as preview under /s/{site}; all from memory."""
 
 import asyncio
+import math
 import re
 from datetime import date
 from ipaddress import ip_address
@@ -101,7 +102,8 @@ class Sites:
             return
         site, base, name = self._place(scope)
         if method == "POST" and name == BEACON and site is not None:
-            await _send(send, await self.beacon.take(scope, receive, site), [], b"")
+            status, wait = await self.beacon.take(scope, receive, site)
+            await _send(send, status, [(b"retry-after", str(math.ceil(wait)).encode())] if wait else [], b"")
         elif method not in {"GET", "HEAD"}:
             await _send(send, 405, [(b"allow", b"GET, HEAD")], b"")
         elif site is None:

@@ -9,26 +9,29 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.response import Stream
 
 from bot.core.command import COMMANDS, Command, run
-from bot.core.context import Actor, Context
+from bot.core.context import Actor, Context, Face
 from hub.runtime.runtime import Runtime
+from hub.web import limits
+from hub.web.limits import Limits
 from hub.web.problems import API, from_error, problem
 from storage.ledger.errors import CasinoFluxError, Refused
 from storage.ledger.reports.report_pages import PagedReport
-from storage.people import tokens
+from storage.people import audits, tokens
+from storage.people.tokens import Holder
 
 MAX_BODY = 20_000_000  # a CSV of a year's spend fits
 
 
-def command_routes(runtime: Runtime) -> list[HTTPRouteHandler]:
+def command_routes(runtime: Runtime, limited: Limits) -> list[HTTPRouteHandler]:
     """A handler per command: POST with JSON, and GET with a query for those that only read."""
-    return [_route(runtime, one) for one in COMMANDS.values()]
+    return [_route(runtime, limited, found) for found in COMMANDS.values()]
 
 
-def _route(runtime: Runtime, found: Command) -> HTTPRouteHandler:
+def _route(runtime: Runtime, limited: Limits, found: Command) -> HTTPRouteHandler:
     methods = [HttpMethod.POST] + ([HttpMethod.GET] if found.reads and not found.changes else [])
 
     async def handle(request: Request[Any, Any, Any]) -> Response[Any]:
-        return await answer(runtime, found, request)
+        return await answer(runtime, limited, found, request)
 
     paths = [f"{API}{name.replace(' ', '/')}" for name in (found.name, *found.aliases)]
     return route(
@@ -41,12 +44,18 @@ def _route(runtime: Runtime, found: Command) -> HTTPRouteHandler:
     )(handle)
 
 
-async def answer(runtime: Runtime, found: Command, request: Request[Any, Any, Any]) -> Response[Any]:
+async def answer(runtime: Runtime, limited: Limits, found: Command, request: Request[Any, Any, Any]) -> Response[Any]:
     """Who asks, what, and the result as JSON."""
     actor = await _actor(runtime, request)
     if actor is None:
+        address = limited.address(request.scope)
+        if (refused := limits.use(limited.sign_ins, address)) is not None:
+            return refused
+        await record_failure(runtime, limited, request, found.name)
         told = "send an API token: Authorization: Bearer <token>; an owner makes one with token create"
         return problem(401, told, headers={"www-authenticate": "Bearer"})
+    if (refused := limits.use(limited.token, str(actor.token_id))) is not None:
+        return refused
     try:
         arguments = await _arguments(request)
         asking = context(runtime, actor)
@@ -71,9 +80,25 @@ def _pieces(parts: list[bytes]) -> Stream:
     return Stream(send(), media_type="application/json", headers=length)
 
 
-def context(runtime: Runtime, actor: Actor) -> Context:
+async def record_failure(runtime: Runtime, limited: Limits, request: Request[Any, Any, Any], command: str) -> None:
+    """Note in the audit trail that somebody unknown was turned away; at most 60 a minute, whoever they are.
+
+    They belong to no team: the deployment's first, its operator's, is told. An address is kept as its daily hash only.
+    """
+    if limits.use(limited.audited_failures, "") is not None:
+        return
+    clicks = runtime.state.get("clicks")
+    hashed = clicks.state.keys.address(limited.address(request.scope)).hex()[:16] if clicks else ""
+    async with runtime.database.begin() as tx:
+        await audits.record(tx, runtime.clock(), audits.Entry(
+            team_id=runtime.team_id, actor="unknown", face="web", room="", command=command,
+            arguments={"refused": "no valid sign-in", "address": hashed},
+        ))  # fmt: skip
+
+
+def context(runtime: Runtime, actor: Actor, face: Face = "api") -> Context:
     return Context(
-        database=runtime.database, deployment=runtime.deployment, actor=actor, face="api", ports=runtime.ports,
+        database=runtime.database, deployment=runtime.deployment, actor=actor, face=face, ports=runtime.ports,
         box=runtime.box, clock=runtime.clock,
     )  # fmt: skip
 
@@ -83,8 +108,16 @@ async def _actor(runtime: Runtime, request: Request[Any, Any, Any]) -> Actor | N
     if scheme.lower() != "bearer" or not token.strip():
         return None
     async with runtime.database.read() as tx:
-        holder = await tokens.holder(tx, token.strip())
-    return None if holder is None else Actor(team_id=holder.team_id, name=holder.name, role=holder.role)
+        holder = await tokens.holder(tx, token.strip(), runtime.clock())
+    return None if holder is None else actor_of(holder)
+
+
+def actor_of(holder: Holder) -> Actor:
+    """Who acts when this token, or a session opened with it, is used."""
+    return Actor(
+        team_id=holder.team_id, name=holder.name, role=holder.role, member_id=holder.member_id,
+        campaigns=holder.campaigns, token_id=holder.token_id,
+    )  # fmt: skip
 
 
 async def _arguments(request: Request[Any, Any, Any]) -> dict[str, Any]:

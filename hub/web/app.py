@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
-from litestar import Litestar, Response, get
+from litestar import Litestar, Request, Response, get
 from litestar.exceptions import HTTPException
 from litestar.types import ControllerRouterHandler
 
@@ -21,11 +21,16 @@ from hub.runtime.ports import HubPorts
 from hub.runtime.runtime import Runtime
 from hub.runtime.settings import Settings
 from hub.sites.handler import Sites
-from hub.web import api, health, openapi, problems
+from hub.web import api, health, limits, openapi, problems
 from hub.web.chats import Chats
+from hub.web.headers import SecurityHeaders
+from hub.web.limits import Limits
 from storage.ledger.errors import CasinoFluxError
 
 log = structlog.get_logger()
+
+#: Asked by machines of the deployment itself: balancers, Prometheus, Caddy.
+UNLIMITED = frozenset({"/healthz", "/readyz", "/metrics", "/tls/ask"})
 
 ROLES = ("hub", "jobs", "bots")
 
@@ -37,22 +42,30 @@ class Hub(Litestar):
     clicks: Clicks
     postbacks: Postbacks
     sites: Sites
+    headers: SecurityHeaders
+    limits: Limits
 
     def take(self, scope: Any, send: Any) -> bool:
         """Clicks and bodiless postbacks, answered without a task (hub.web.listener); False for anything else."""
+        send = self.headers.for_visitors(send)
         return self.clicks.take(scope, send) or self.postbacks.take(scope, send)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
             path = scope["path"]
             if path.startswith(("/c/", "/go/")):
-                await self.clicks(scope, receive, send)
+                await self.clicks(scope, receive, self.headers.for_visitors(send))
                 return
             if path.startswith("/postback/"):
-                await self.postbacks(scope, receive, send)
+                await self.postbacks(scope, receive, self.headers.for_visitors(send))
                 return
             if path.startswith(("/s/", "/i/")) or self.sites.owns(scope):
-                await self.sites(scope, receive, send)
+                await self.sites(scope, receive, self.headers.for_visitors(send))
+                return
+            send = self.headers.for_team(send)
+            refused = None if path in UNLIMITED else limits.use(self.limits.requests, self.limits.address(scope))
+            if refused is not None:
+                await refused.to_asgi_response(None, Request(scope))(scope, receive, send)
                 return
         await super().__call__(scope, receive, send)
 
@@ -64,6 +77,7 @@ def create_app(settings: Settings, *, only: str | None = None) -> Hub:
     clicks, postbacks, sites = Clicks(runtime), Postbacks(runtime), Sites(runtime)
     chats = Chats(runtime, polling=only in {None, "bots"})
     runtime.state |= {"clicks": clicks, "postbacks": postbacks, "sites": sites, "chats": chats}
+    limited = Limits(settings)
     ports.listeners += [clicks.refresh, postbacks.refresh, sites.refresh]
     parts: list[Any] = [clicks, postbacks, sites, chats]
     if only in {None, "jobs"}:
@@ -85,7 +99,7 @@ def create_app(settings: Settings, *, only: str | None = None) -> Hub:
             await runtime.database.close()
 
     app = Hub(
-        route_handlers=_handlers(runtime, chats, sites),
+        route_handlers=_handlers(runtime, chats, sites, limited),
         lifespan=[lifespan],
         exception_handlers={
             HTTPException: problems.on_http_error,
@@ -95,6 +109,8 @@ def create_app(settings: Settings, *, only: str | None = None) -> Hub:
         openapi_config=None,
         logging_config=None,
     )
+    app.headers = SecurityHeaders(https=settings.public_url.startswith("https:"))
+    app.limits = limited
     app.runtime, app.clicks, app.postbacks, app.sites = runtime, clicks, postbacks, sites
     return app
 
@@ -107,7 +123,7 @@ async def _stop(part: Any) -> None:
         log.error("a part could not be stopped", part=type(part).__name__, error=type(error).__name__, exc_info=error)
 
 
-def _handlers(runtime: Runtime, chats: Chats, sites: Sites) -> list[ControllerRouterHandler]:
+def _handlers(runtime: Runtime, chats: Chats, sites: Sites, limited: Limits) -> list[ControllerRouterHandler]:
     @get("/schema/openapi.json", sync_to_thread=False)
     def schema() -> Response[bytes]:
         return Response(openapi.document(runtime.settings.public_url), media_type="application/json")
@@ -119,5 +135,5 @@ def _handlers(runtime: Runtime, chats: Chats, sites: Sites) -> list[ControllerRo
 
     return [
         *health.health_routes(runtime), schema, tls_ask,
-        *api.command_routes(runtime), *handler.cockpit_routes(runtime), *chats.handlers,
+        *api.command_routes(runtime, limited), *handler.cockpit_routes(runtime, limited), *chats.handlers,
     ]  # fmt: skip

@@ -12,6 +12,7 @@ from storage.catalogue import names
 from storage.db.secrets import token_hash
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
+from storage.people.tokens import revoke_sessions
 from storage.tables import identities, invites, members
 
 _MENTION = re.compile(r"<@([UW][A-Z0-9]+)(?:\|[^>]*)?>")
@@ -114,6 +115,7 @@ async def readmit(tx: AsyncConnection, member_id: int, found: Invite) -> Member:
 async def remove(tx: AsyncConnection, member: Member, now: datetime) -> Member:
     """Take a member's access away, at once and everywhere. Raises Refused for the last owner."""
     await _keep_an_owner(tx, member)
+    await revoke_sessions(tx, member.id, now)
     change = update(members).where(members.c.id == member.id).values(removed_at=now).returning(members)
     return shown((await tx.execute(change)).one())
 

@@ -70,6 +70,11 @@ tokens = named(
     Column("role", Text, nullable=False),
     Column("token_hash", Text, nullable=False, unique=True),
     Column("revoked_at", Instant),
+    Column("kind", Text, nullable=False, server_default="api"),  # api | session (of the cockpit) | link (signs in once)
+    Column("expires_at", Instant),  # null: never
+    Column("used_at", Instant),  # the last use, to the hour
+    Column("member_id", BigInteger),  # whose session or link it is; their role of now is what counts
+    Column("parent_id", BigInteger),  # the API token that a session or link was made with, and ends with
 )
 
 confirmations = Table(

@@ -1,0 +1,123 @@
+"""Signing in to the cockpit: by a one-time link, by a token; sessions that end, and requests of other pages."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.journeys.deployment import Deployment
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    folder: Path = tmp_path_factory.mktemp("sign-in")
+    deployment = Deployment(f"sqlite+aiosqlite:///{folder / 'casinoflux.db'}", folder)
+    deployment.start()
+    try:
+        yield deployment
+    finally:
+        deployment.stop()
+
+
+def browser(hub: Deployment, address: str = "203.0.113.1") -> httpx.Client:
+    return httpx.Client(
+        base_url=hub.url, headers={"x-forwarded-for": address, "user-agent": "Mozilla/5.0 Firefox/140.0"}
+    )
+
+
+def csrf_of(page: str) -> str:
+    found = re.search(r"name=csrf value=([0-9a-f]{64})", page)
+    assert found is not None
+    return found[1]
+
+
+def test_a_link_signs_in_once_and_a_preview_of_it_does_not_use_it_up(hub: Deployment) -> None:
+    link = hub.run("cockpit")["url"].removeprefix(hub.url)
+    with browser(hub) as person, browser(hub) as other:
+        preview = other.get(link, headers={"user-agent": "TelegramBot (like TwitterBot)"})
+        assert (preview.status_code, "set-cookie" in preview.headers) == (200, False)
+        assert "set-cookie" not in other.head(link).headers
+        entered = person.get(link)
+        assert (entered.status_code, entered.headers["location"]) == (303, "/cockpit")
+        assert {"httponly", "samesite=lax", "path=/"} <= set(entered.headers["set-cookie"].lower().split("; "))
+        assert person.get("/cockpit").status_code == 200
+        assert other.get(link).status_code == other.get("/cockpit").status_code == 401
+    actions = [(one["command"], one["actor"]) for one in hub.run("audit", "limit=5")["items"]]
+    assert ("sign-in", "shell") in actions
+    assert ("sign-in by link", "unknown") in actions
+
+
+def test_a_session_is_listed_and_ended_by_an_owner(hub: Deployment) -> None:
+    with browser(hub) as person:
+        person.get(hub.run("cockpit")["url"].removeprefix(hub.url))
+        sessions = [one for one in hub.get("token/list")["items"] if one["kind"] == "session" and not one["revoked_at"]]
+        assert person.get("/cockpit").status_code == 200
+        for session in sessions:
+            hub.post("token/revoke", token=session["code"])
+        assert person.get("/cockpit").status_code == 401
+
+
+def test_a_session_ends_with_the_token_it_was_opened_with(hub: Deployment) -> None:
+    token = hub.post("token/create", name="guest", role="viewer", expires="90d")
+    assert token["expires_at"]
+    with browser(hub) as person:
+        assert person.post("/cockpit/sign-in", data={"token": token["token"]}).status_code == 303
+        assert "token:guest" in person.get("/cockpit").text
+        secret = next(iter(person.cookies.values()))
+        bearer = hub.http.get("/api/v1/offer/list", headers={"authorization": f"Bearer {secret}"})
+        assert bearer.status_code == 401  # a session's cookie is no API token
+        hub.post("token/revoke", token="guest")
+        assert person.get("/cockpit").status_code == 401
+
+
+def test_a_post_without_the_sessions_proof_is_refused(hub: Deployment) -> None:
+    with browser(hub) as person:
+        person.get(hub.run("cockpit")["url"].removeprefix(hub.url))
+        csrf = csrf_of(person.get("/cockpit").text)
+        assert person.post("/cockpit/sign-out", data={}).status_code == 403
+        assert person.post("/cockpit/sign-out", data={"csrf": "0" * 64}).status_code == 403
+        foreign = {"origin": "https://evil.example"}
+        assert person.post("/cockpit/sign-out", data={"csrf": csrf}, headers=foreign).status_code == 403
+        assert person.post("/cockpit/sign-in", data={"token": "x"}, headers=foreign).status_code == 403
+        secret = next(iter(person.cookies.values()))
+        assert person.post("/cockpit/sign-out", data={"csrf": csrf}).status_code == 303
+        stolen = hub.http.get("/cockpit", headers={"cookie": f"cf_session={secret}"})
+        assert stolen.status_code == 401  # it ended on the server as well
+
+
+def test_an_expired_token_and_a_wrong_expiry_are_refused(hub: Deployment) -> None:
+    for expires in ("0d", "yesterday", "2020-01-01", "99999d", "9999-12-31"):
+        answer = hub.http.post(
+            "/api/v1/token/create",
+            json={"name": "wrong", "expires": expires},
+            headers={"authorization": f"Bearer {hub.token}"},
+        )
+        assert (answer.status_code, answer.json()["field"]) == (400, "expires"), expires
+
+
+def test_every_answer_has_the_headers_of_its_kind(hub: Deployment) -> None:
+    for path in ("/", "/cockpit", "/api/v1/offer/list", "/nowhere", "/schema/openapi.json", "/healthz"):
+        headers = hub.http.get(path).headers
+        assert headers["x-content-type-options"] == "nosniff", path
+        assert "frame-ancestors 'none'" in headers["content-security-policy"], path
+        assert "unsafe-inline" not in headers["content-security-policy"], path
+        assert headers["referrer-policy"] == "no-referrer", path
+    for path in ("/c/nowhere", "/go/a/b", "/postback/nowhere", "/s/nowhere"):
+        assert hub.http.get(path).headers["x-content-type-options"] == "nosniff", path
+    front = hub.http.get("/")
+    assert (front.status_code, front.headers["location"]) == (302, "/cockpit")
+
+
+def test_too_many_sign_ins_of_one_address_are_told_when_to_come_back(hub: Deployment) -> None:
+    with browser(hub, "198.51.100.9") as guesser, browser(hub, "198.51.100.10") as other:
+        answers = [guesser.post("/cockpit/sign-in", data={"token": f"guess {n}"}) for n in range(32)]
+        assert {one.status_code for one in answers[:30]} == {401}
+        assert answers[-1].status_code == 429
+        assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
+        assert guesser.get("/api/v1/offer/list").status_code == 429
+        assert guesser.get("/c/nowhere").status_code == guesser.get("/postback/nowhere").status_code == 404
+        assert other.post("/cockpit/sign-in", data={"token": "guess"}).status_code == 401
+        token = {"authorization": f"Bearer {hub.token}"}
+        assert guesser.get("/api/v1/offer/list", headers=token).status_code == 200
