@@ -113,6 +113,7 @@ class Platform(ABC):
     to_is_exclusive: ClassVar[bool] = False
     max_days: ClassVar[int] = 31  # longest window of one request
     restated_days: ClassVar[int] = 60  # how far back its figures still move
+    measures: ClassVar[tuple[str, ...]] = ()  # figures that it reports of every row there is
     pace: ClassVar[float] = 1.0  # requests per second of one account
     settings: ClassVar[Mapping[str, str]] = {}  # options of its own, with what they mean
     words: ClassVar[PostbackWords] = PostbackWords()
@@ -140,7 +141,8 @@ class Platform(ABC):
         digest = self._digest(raw, connection, window)
         if digest == connection.known:
             return Report(first=window.first, last=window.last, rows=(), raw=b"", digest=digest, same=True)
-        return msgspec.structs.replace(self.read(raw, connection, window), digest=digest)
+        report = self.read(raw, connection, window)
+        return msgspec.structs.replace(report, digest=digest, measures=report.measures or self.measures)
 
     def _digest(self, raw: bytes, connection: Connection, window: Window) -> str:
         """Of the answer and everything that decides what is read out of it: the account, the days, this very code."""

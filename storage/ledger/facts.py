@@ -118,7 +118,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What a connector fetched for days `first` to `last`, both included: rows, totals, the raw answer.
 
     `digest` is of the answer and of all that decides how it is read. With `same` it is the answer known already, and
-    its rows were not read again.
+    its rows were not read again. `measures` names the figures that the connector reports of every row there is: what a
+    complete report has no row of is 0.
     """
 
     first: date
@@ -129,6 +130,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     digest: str = ""
     same: bool = False
+    measures: tuple[str, ...] = ()
 
 
 class ClickFact(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,7 +154,8 @@ class ClickFact(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
-    """Conversions that count (reversed ones do not), of one event in one place; `amount` is None where none came.
+    """Conversions alike that count (reversed ones do not), of one event in one place. `amount` is that of each of the
+    `n`, None where none came.
 
     `visit_day` is the report day of the click, None if it is the day itself or unknown.
     """

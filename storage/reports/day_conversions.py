@@ -12,7 +12,7 @@ from storage.tables import SUBS, accounts, conversion_states, conversions
 
 
 async def tallies(tx: AsyncConnection, asked: FactsQuery, day: date) -> list[Tally]:
-    """Conversions that count, by place and event."""
+    """Conversions that count, by place, event and amount: each amount is converted by itself."""
     c, s = conversions.c, conversion_states.c
     if asked.as_of is None:
         state = c
@@ -21,7 +21,7 @@ async def tallies(tx: AsyncConnection, asked: FactsQuery, day: date) -> list[Tal
         state = s
         where = [s.id.in_(_last_states(asked, day)), s.day == day]
     keys = _keys(asked, state)
-    query = select(*keys, func.count().label("n"), func.sum(state.amount).label("amount"))
+    query = select(*keys, func.count().label("n"))
     if asked.as_of is not None:
         query = query.join_from(conversion_states, conversions, s.conversion_id == c.id)
     query = query.outerjoin(accounts, accounts.c.id == c.account_id)
@@ -42,7 +42,7 @@ def _keys(asked: FactsQuery, state: Any) -> list[ColumnElement[Any]]:
     c, grain = conversions.c, asked.grain
     keys: list[ColumnElement[Any]] = [c.campaign_id, c.site_id, c.offer_id, c.source_id, c.event, state.is_ftd]
     # An amount whose currency nobody named is in the platform's.
-    keys += [func.coalesce(state.currency, accounts.c.currency, "").label("currency")]
+    keys += [func.coalesce(state.currency, accounts.c.currency, "").label("currency"), state.amount]
     keys += [func.coalesce(c.country, "").label("country")] if grain.country else []
     keys += [func.coalesce(c.device, "").label("device")] if grain.device else []
     keys += [c.visit_day] if grain.visit else []

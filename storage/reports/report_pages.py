@@ -180,6 +180,7 @@ class Tokens:
             sorted(view.codes["account"].items()),
             sorted(view.accounts_since.items()),
             sorted(view.offers_since.items()),
+            sorted((account_id, sorted(names)) for account_id, names in view.measures.items()),
         )
         self._all = version_of(msgspec.json.encode(told))
         self._settled: dict[date, list[int]] = {}

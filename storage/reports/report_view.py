@@ -19,6 +19,7 @@ from storage.ledger.reports.collapse import View
 from storage.ledger.reports.report_rows import SUB_NAMES
 from storage.reports.facts_query import FactsQuery
 from storage.reports.rates import load_rates
+from storage.revenue import account_measures
 from storage.tables import (
     accounts,
     campaigns,
@@ -94,6 +95,7 @@ async def view_of(
         account_ids=frozenset(names["account"]),
         accounts_since=await _since(tx, query, accounts),
         offers_since=await _since(tx, query, offers),
+        measures=await account_measures.of_team(tx, query.team_id, as_of=query.as_of),
         keep=_keep(query, names, named.offers),
         keep_unassigned=_keep_unassigned(query, names["account"]),
     )

@@ -15,6 +15,7 @@ from storage.db.engine import Database
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Report, RevenueRow
 from storage.ledger.revenue.sanity import Judge, Key, distinct
+from storage.revenue import account_measures
 from storage.revenue.raw_reports import decide, keep, newest, settle_days, settled_of, supersede
 from storage.revenue.row_diff import Changes, Origin, differences, standing, stands_at_all, write
 from storage.tables import accounts, revenue_reports
@@ -110,6 +111,7 @@ class Recording:
         self._report = report
         self._zone = zone
         self._slices = list(_sliced(report, distinct(report)))
+        self._measures = account_measures.of_report(report)
         self._changes: list[Changes] = []
         self._held = held
         self._before = fetched_at or of.now
@@ -141,6 +143,8 @@ class Recording:
         if self._why is not None:
             await keep(tx, self._of, self._report, proof, state="suspect", reason=self._why)
             return False
+        of = self._of
+        await account_measures.note(tx, of.account_id, self._measures, team_id=of.team_id, now=of.now)
         self._again = await newest(tx, self._of.account_id) != self._newest
         if not self._again and not any(one.days for one in self._changes):
             return False

@@ -35,6 +35,7 @@ from storage.tables.people import (
 )
 from storage.tables.revenue import (
     MEASURES,
+    account_measures,
     merged,
     payments,
     report_pages,
@@ -64,6 +65,7 @@ from storage.tables.traffic import (
 __all__ = [
     "MEASURES",
     "SUBS",
+    "account_measures",
     "accounts",
     "alerts",
     "audits",

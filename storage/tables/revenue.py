@@ -112,6 +112,18 @@ revenue_revisions = Table(
     index("team_id", "day"),
 )
 
+#: Measures that an account's platform reports, and since when that is known: without a row a settled day has 0 of them.
+account_measures = Table(
+    "account_measures",
+    metadata,
+    Column("account_id", BigInteger, nullable=False),
+    Column("measure", Text, nullable=False),
+    Column("team_id", BigInteger, nullable=False),
+    Column("since", Instant, nullable=False),
+    PrimaryKeyConstraint("account_id", "measure"),
+    index("team_id"),
+)
+
 #: Days an account has been synced past, in its own zone, and since when.
 settled_days = Table(
     "settled_days",

@@ -23,8 +23,8 @@ def split(amount: int, weights: Sequence[int]) -> list[int]:
     return parts
 
 
-def first_telling(scales: Sequence[Sequence[int]]) -> Sequence[int]:
-    """The first of several scales that weighs anything; equal weights if none does."""
+def first_positive(scales: Sequence[Sequence[int]]) -> Sequence[int]:
+    """The first of several scales whose weights sum to more than 0; equal weights if none does."""
     for scale in scales:
         if sum(scale) > 0:
             return scale

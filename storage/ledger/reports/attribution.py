@@ -1,6 +1,7 @@
 """How a revenue row finds its offer and its campaign (the three steps of the product's rules)."""
 
 from collections.abc import Iterable
+from datetime import date
 
 import msgspec
 
@@ -9,7 +10,7 @@ from storage.ledger.reports.cells import Place
 
 
 class Grain(msgspec.Struct, frozen=True):
-    """What places tell apart beyond campaign, site, offer and source; `subs` are positions from 0."""
+    """The dimensions of places beyond campaign, site, offer and source; `subs` are positions from 0."""
 
     country: bool = False
     device: bool = False
@@ -33,7 +34,7 @@ class Catalogue:
         self._codes = {campaign.code.lower(): campaign for campaign in self.campaigns.values()}
         self._tags: dict[tuple[int, str], OfferFact] = {}
         self._untagged: dict[int, OfferFact] = {}
-        for offer in sorted(self.offers.values(), key=lambda one: -one.id):  # the oldest claim stands
+        for offer in sorted(self.offers.values(), key=lambda offer: -offer.id):  # the oldest claim stands
             if offer.tag_key is None:
                 self._untagged[offer.account_id] = offer
             else:
@@ -55,14 +56,14 @@ class Catalogue:
         """Where a campaign's figures go when nothing is known of the visits behind them."""
         campaign = self.campaigns.get(campaign_id)
         site, source = (campaign.site_id, campaign.source_id) if campaign else (0, 0)
-        return campaign_id, site, offer_id, source, "", "", (), None
+        return Place(campaign_id, site, offer_id, source)
 
 
-def place_of_link(link: ClickLink, offer_id: int, grain: Grain) -> Place:
-    """The place a known click gives a row of `offer_id`."""
+def place_of_link(link: ClickLink, offer_id: int, grain: Grain, *, day: date) -> Place:
+    """The place a known click gives a row of `offer_id` on `day`."""
     subs = tuple(link.subs[n] if n < len(link.subs) else None for n in grain.subs)
-    return (
+    return Place(
         link.campaign_id, link.site_id, offer_id, link.source_id,
         link.country if grain.country else "", link.device if grain.device else "", subs,
-        link.day if grain.visit else None,
+        link.day if grain.visit and link.day != day else None,
     )  # fmt: skip

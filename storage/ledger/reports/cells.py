@@ -1,38 +1,111 @@
 """Cells: what both layers say of a day of one campaign, site, offer and source; nothing decided, nothing converted."""
 
+from collections.abc import Sequence
 from datetime import date
-from typing import Any
+from typing import NamedTuple
 
 import msgspec
 
 from storage.ledger.facts import Figures
 
-#: Positions in `Cell.clicks`.
-CLICKS = ("clicks", "unique_clicks", "bot_clicks", "site_visits", "outgoing")
-#: Positions in `Cell.postback`, and after `visits` in `Cell.platform`.
-COUNTS = ("registrations", "first_deposits", "deposits", "qualified")
-#: Positions in `Cell.money`, per currency.
-MONEY = (
-    "postback_amount",
-    "deposit_amount",
-    "ngr",
-    "commission_cpa",
-    "commission_revshare",
-    "commission_other",
-    "spend",
-)
-SPEND = 6
+#: Measures of `Figures` that are counts, and those that are amounts of money.
+PLATFORM_COUNTS = ("visits", "registrations", "first_deposits", "deposits", "qualified")
+PLATFORM_AMOUNTS = ("deposit_amount", "ngr", "commission_cpa", "commission_revshare", "commission_other")
 
-Place = tuple[int, int, int, int, str, str, tuple[str | None, ...], date | None]
-"""Campaign, site, offer, source, country, device, subs, visit day: where a figure belongs."""
+_encoder = msgspec.json.Encoder()
+
+
+class Place(NamedTuple):
+    """Where a figure belongs. Ids are 0 when there is none; `visit_day` is None when it is the day itself."""
+
+    campaign_id: int
+    site_id: int
+    offer_id: int
+    source_id: int
+    country: str = ""
+    device: str = ""
+    subs: tuple[str | None, ...] = ()
+    visit_day: date | None = None
+
+    @property
+    def base(self) -> "Place":
+        """The place without country, device, sub ids and visit day."""
+        return Place(self.campaign_id, self.site_id, self.offer_id, self.source_id)
+
+
+class Clicks(msgspec.Struct, array_like=True, gc=False):
+    """Click counts of a cell."""
+
+    clicks: int = 0
+    unique_clicks: int = 0
+    bot_clicks: int = 0
+    site_visits: int = 0
+    outgoing: int = 0
+
+
+class PostbackCounts(msgspec.Struct, array_like=True, gc=False):
+    """Conversions that count; `deposits` include first deposits."""
+
+    registrations: int = 0
+    first_deposits: int = 0
+    deposits: int = 0
+    qualified: int = 0
+
+
+class PlatformCounts(msgspec.Struct, array_like=True, gc=False):
+    """Counts that a platform states; None is what it does not state."""
+
+    visits: int | None = None
+    registrations: int | None = None
+    first_deposits: int | None = None
+    deposits: int | None = None
+    qualified: int | None = None
+
+
+class Amounts(msgspec.Struct, array_like=True, gc=False):
+    """Sums of amounts in one currency, in micro-units; None where there is no amount.
+
+    `parts` is the JSON of `Parts`, there only where some sum is of more than one figure: each figure is converted
+    by itself, so another currency needs them.
+    """
+
+    postback_amount: int | None = None
+    deposit_amount: int | None = None
+    ngr: int | None = None
+    commission_cpa: int | None = None
+    commission_revshare: int | None = None
+    commission_other: int | None = None
+    spend: int | None = None
+    parts: msgspec.Raw = msgspec.Raw(b"null")
+
+
+AMOUNTS = Amounts.__struct_fields__[:-1]
+
+Part = int | tuple[int, int]
+"""A whole figure, or a stretch of one: the figure up to its start (in the order of all parts), and up to its end."""
+
+
+class Parts(msgspec.Struct, array_like=True, gc=False):
+    """What each sum of `Amounts` consists of; empty where it is one whole figure."""
+
+    postback_amount: list[Part] = []
+    deposit_amount: list[Part] = []
+    ngr: list[Part] = []
+    commission_cpa: list[Part] = []
+    commission_revshare: list[Part] = []
+    commission_other: list[Part] = []
+    spend: list[Part] = []
+
+
+read_parts = msgspec.json.Decoder(Parts).decode
 
 
 class Cell(msgspec.Struct, array_like=True, gc=False):
     """Figures of one place on one day. None is what nobody has given.
 
     `account_id` and `tag` are those of revenue that no offer claims, else 0 and None. `visit_day` is the day the cell
-    is counted on when that is not the day it happened. `platform` starts with the platform's own visits. A `waiting`
-    cell holds nothing: its campaign had the offer that day, and revenue of it may still come.
+    is counted on when that is not the day it happened. A `waiting` cell holds nothing: its campaign had the offer
+    that day, and revenue of it may still come.
     """
 
     campaign_id: int
@@ -43,10 +116,10 @@ class Cell(msgspec.Struct, array_like=True, gc=False):
     tag: str | None = None
     tag_name: str = ""
     allocated: bool = False
-    clicks: list[int] = []
-    postback: list[int] | None = None
-    platform: list[int | None] | None = None
-    money: dict[str, list[int | None]] = {}
+    clicks: Clicks = msgspec.field(default_factory=Clicks)
+    postback: PostbackCounts | None = None
+    platform: PlatformCounts | None = None
+    money: dict[str, Amounts] = {}
     country: str = ""
     device: str = ""
     subs: tuple[str | None, ...] = ()
@@ -60,17 +133,16 @@ class Cells:
     def __init__(self) -> None:
         self._placed: dict[Place, Cell] = {}
         self._unassigned: dict[tuple[int, str, date | None], Cell] = {}
+        self._parts: dict[int, tuple[Amounts, Parts]] = {}  # by the identity of the amounts
 
     def at(self, place: Place) -> Cell:
         """The cell of a place, made if there is none yet."""
         cell = self._placed.get(place)
         if cell is None:
-            campaign, site, offer, source, country, device, subs, visit_day = place
-            cell = Cell(
-                campaign, site, offer, source, country=country, device=device, subs=subs, visit_day=visit_day,
-                clicks=[0, 0, 0, 0, 0],
+            cell = self._placed[place] = Cell(
+                place.campaign_id, place.site_id, place.offer_id, place.source_id, country=place.country,
+                device=place.device, subs=place.subs, visit_day=place.visit_day,
             )  # fmt: skip
-            self._placed[place] = cell
         return cell
 
     def unassigned(self, account_id: int, tag: str, visit_day: date | None = None) -> Cell:
@@ -83,44 +155,52 @@ class Cells:
     def placed(self) -> list[tuple[Place, Cell]]:
         return list(self._placed.items())
 
+    def add_amount(self, cell: Cell, currency: str, name: str, part: Part, *, times: int = 1) -> None:
+        """Add a figure, or its stretch, to one of a cell's amounts, so many times."""
+        amounts = cell.money.get(currency)
+        if amounts is None:
+            amounts = cell.money[currency] = Amounts()
+        amount = part if isinstance(part, int) else part[1] - part[0]
+        sum_before = getattr(amounts, name)
+        setattr(amounts, name, amount * times + (sum_before or 0))
+        if sum_before is None and times == 1 and isinstance(part, int):
+            return  # one whole figure is its own sum
+        _, parts = self._parts.setdefault(id(amounts), (amounts, Parts()))
+        listed: list[Part] = getattr(parts, name)
+        if not listed and sum_before:
+            listed.append(sum_before)
+        if amount:
+            listed.extend([part] * times)
+
+    def add_figures(self, cell: Cell, currency: str, figures: Figures) -> None:
+        """Add a platform's row, which belongs to the cell whole."""
+        for name in PLATFORM_COUNTS:
+            if (count := getattr(figures, name)) is not None:
+                add_count(cell, name, count)
+        for name in PLATFORM_AMOUNTS:
+            if (amount := getattr(figures, name)) is not None:
+                self.add_amount(cell, currency, name, amount)
+
     def all(self) -> list[Cell]:
+        """The cells, whole; nothing can be added to them any more."""
+        for amounts, parts in self._parts.values():
+            amounts.parts = msgspec.Raw(_encoder.encode(parts))
+        self._parts.clear()
         return [*self._placed.values(), *self._unassigned.values()]
 
 
-def add_money(cell: Cell, currency: str, position: int, amount: int | None) -> None:
-    """Add to one of a cell's amounts; None adds nothing."""
-    if amount is None:
-        return
-    held = cell.money.get(currency)
-    if held is None:
-        held = cell.money[currency] = [None] * len(MONEY)
-    held[position] = amount + (held[position] or 0)
+def add_count(cell: Cell, name: str, count: int) -> None:
+    """Add to one of the counts that the platform states."""
+    if cell.platform is None:
+        cell.platform = PlatformCounts()
+    setattr(cell.platform, name, count + (getattr(cell.platform, name) or 0))
 
 
-def add_figures(cell: Cell, currency: str, counts: Any, amounts: Any) -> None:
-    """Add a platform's figures, or a part of them: `counts` and `amounts` in the order of `figures_of`."""
-    if any(count is not None for count in counts):
-        held = cell.platform
-        if held is None:
-            cell.platform = list(counts)
-        else:
-            for i, count in enumerate(counts):
-                if count is not None:
-                    held[i] = count + (held[i] or 0)
-    if any(amount is not None for amount in amounts):
-        money = cell.money.get(currency)
-        if money is None:
-            cell.money[currency] = [None, *amounts, None]
-        else:
-            for i, amount in enumerate(amounts, start=1):
-                if amount is not None:
-                    money[i] = amount + (money[i] or 0)
-
-
-def figures_of(figures: Figures) -> tuple[list[int | None], list[int | None]]:
-    """A platform's counts and amounts in the order cells hold them."""
-    f = figures
-    return (
-        [f.visits, f.registrations, f.first_deposits, f.deposits, f.qualified],
-        [f.deposit_amount, f.ngr, f.commission_cpa, f.commission_revshare, f.commission_other],
-    )
+def stretches(parts: Sequence[int]) -> list[Part]:
+    """The parts of a divided figure as stretches of it, in their order."""
+    ends: list[Part] = []
+    start = 0
+    for part in parts:
+        ends.append((start, start + part))
+        start += part
+    return ends

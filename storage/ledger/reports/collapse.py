@@ -3,40 +3,32 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import date
-from typing import Any
+from decimal import Decimal
+from typing import Any, NamedTuple
 
 import msgspec
 
 from storage.ledger.facts import OfferFact
 from storage.ledger.money import Rates, convert
-from storage.ledger.reports.cells import MONEY, Cell
-from storage.ledger.reports.groups import (
-    AMOUNT,
-    COMMISSION,
-    CPA,
-    LAYERS,
-    NGR,
-    OFFERLESS,
-    OTHER,
-    PROVISIONAL,
-    REVSHARE,
-    SETTLED,
-    SITE_VISITS,
-    SPEND,
-    VISITS,
-    Group,
-    add_layers,
-    known_sum,
-    note_unconverted,
-    row_of,
+from storage.ledger.reports.cells import (
+    AMOUNTS,
+    PLATFORM_AMOUNTS,
+    PLATFORM_COUNTS,
+    Amounts,
+    Cell,
+    Part,
+    Parts,
+    read_parts,
 )
+from storage.ledger.reports.groups import OFFERLESS, PROVISIONAL, SETTLED, Group, Sums, note_unconverted, row_of
 from storage.ledger.reports.report_rows import PERIODS, SUB_NAMES, MergedReport, ReportRow, period
 
 
 class View(msgspec.Struct, kw_only=True):
     """How a report looks at cells: groups, codes of entities, and what decides between the layers.
 
-    `settled` holds (account, day); `postbacks_since` the first report day an account (and an offer) had a postback.
+    `settled` holds (account, day); `accounts_since` and `offers_since` the first report day with a postback;
+    `measures` what each account's platform reports.
     """
 
     timezone: str
@@ -50,6 +42,7 @@ class View(msgspec.Struct, kw_only=True):
     account_ids: AbstractSet[int]
     accounts_since: Mapping[int, date]
     offers_since: Mapping[int, date]
+    measures: Mapping[int, AbstractSet[str]] = {}
     keep: Callable[[Cell], bool] | None = None
     keep_unassigned: Callable[[int], bool] | None = None
 
@@ -164,116 +157,182 @@ def _getter(name: str, view: View) -> Callable[[Cell, date], str | None]:
     return lambda cell, _day: codes.get(getattr(cell, f"{name}_id"))
 
 
+class Standing(NamedTuple):
+    """How an offer stands on a day. `everywhere`: measured by postbacks even without a campaign."""
+
+    settled: bool
+    measured: bool
+    everywhere: bool
+
+
 class _DayReader:
     """Reads the cells of one day into groups, deciding what `merged` is for each offer."""
 
     def __init__(self, day: date, cells: Sequence[Cell], view: View) -> None:
         self._day = day
         self._view = view
-        self._offers: dict[int, tuple[bool, bool, bool]] = {}
-        self._reported: dict[int, list[bool]] = {}  # offer: counts, then amounts, that its platform gave that day
+        self._standings: dict[int, Standing] = {}
+        self._stated = _stated(cells)
+        self._reported: dict[int, AbstractSet[str]] = {}
         self._rates = {currency: view.rates.rate(currency, day) for cell in cells for currency in cell.money}
-        for cell in cells:
-            if cell.tag is None and (cell.platform or cell.money):
-                self._note_reported(cell)
 
-    def _note_reported(self, cell: Cell) -> None:
-        reported = self._reported.setdefault(cell.offer_id, [False] * 10)
-        for i, count in enumerate(cell.platform or ()):
-            if count is not None:
-                reported[i] = True
-        for amounts in cell.money.values():
-            for i in range(1, 6):
-                if amounts[i] is not None:
-                    reported[4 + i] = True
+    def _standing(self, offer_id: int) -> Standing:
+        standing = self._standings.get(offer_id)
+        if standing is None:
+            standing = self._standings[offer_id] = self._find_standing(offer_id)
+        return standing
 
-    def _standing(self, cell: Cell) -> tuple[bool, bool, bool]:
-        """Of the cell's offer that day: settled; measured by postbacks; measured even without a campaign."""
-        offer = self._view.offers.get(cell.offer_id)
+    def _find_standing(self, offer_id: int) -> Standing:
+        offer = self._view.offers.get(offer_id)
         if offer is None:
-            over = any((one, self._day) in self._view.settled for one in self._view.account_ids)
-            return over, False, False
+            over = any((account_id, self._day) in self._view.settled for account_id in self._view.account_ids)
+            return Standing(over, False, False)
         settled = (offer.account_id, self._day) in self._view.settled
         account_since = self._view.accounts_since.get(offer.account_id)
         own_since = self._view.offers_since.get(offer.id)
         measured = offer.has_postbacks and account_since is not None and account_since <= self._day
-        return settled, measured, measured and own_since is not None and own_since <= self._day
+        return Standing(settled, measured, measured and own_since is not None and own_since <= self._day)
 
     def settled(self, cell: Cell) -> bool:
         """Whether the day is settled for the cell's offer."""
-        return self._standing(cell)[0]
+        return self._standing(cell.offer_id).settled
+
+    def _reports(self, offer_id: int) -> AbstractSet[str]:
+        """Measures that the platform reports of the offer: what a settled day has no row of is 0."""
+        reported = self._reported.get(offer_id)
+        if reported is None:
+            offer = self._view.offers.get(offer_id)
+            of_account = self._view.measures.get(offer.account_id, frozenset()) if offer else frozenset()
+            reported = self._reported[offer_id] = of_account | self._stated.get(offer_id, set())
+        return reported
 
     def read(self, cell: Cell, group: Group) -> None:
         """Add a cell to its group."""
         if cell.tag is not None:
             settled, measured = (cell.account_id, self._day) in self._view.settled, False
         else:
-            standing = self._offers.get(cell.offer_id)
-            if standing is None:
-                standing = self._offers[cell.offer_id] = self._standing(cell)
-            settled = standing[0]
-            measured = cell.postback is not None or (standing[1] if cell.campaign_id else standing[2])
-        reported = self._reported.get(cell.offer_id) if settled and cell.tag is None else None
-        sums = group.sums
-        if cell.tag is None and (cell.campaign_id or cell.site_id):
-            # Visits and outgoing clicks are only measured where there is a site.
-            for i, count in enumerate(cell.clicks if cell.site_id else cell.clicks[:SITE_VISITS]):
-                sums[i] = count + (sums[i] or 0)
-        self._read_counts(cell, sums, settled=settled, measured=measured, reported=reported)
-        self._read_money(cell, group, settled=settled, measured=measured, reported=reported)
+            standing = self._standing(cell.offer_id)
+            settled = standing.settled
+            measured = cell.postback is not None or (standing.measured if cell.campaign_id else standing.everywhere)
+            if cell.campaign_id or cell.site_id:
+                _add_clicks(cell, group.sums)
+        reported = self._reports(cell.offer_id) if settled and cell.tag is None and cell.offer_id else frozenset()
+        _add_counts(cell, group.sums, settled=settled, measured=measured, reported=reported)
+        self._add_money(cell, group, settled=settled, measured=measured, reported=reported)
         bit = SETTLED if settled else PROVISIONAL
         group.settlement |= bit if cell.tag is not None or cell.offer_id else bit << OFFERLESS
         group.allocated = group.allocated or cell.allocated
 
-    def _read_counts(
-        self, cell: Cell, sums: list[int | None], *, settled: bool, measured: bool, reported: list[bool] | None
+    def _add_money(
+        self, cell: Cell, group: Group, *, settled: bool, measured: bool, reported: AbstractSet[str]
     ) -> None:
-        postback, platform = cell.postback, cell.platform
-        for i in range(4):
-            said = (postback[i] if postback else 0) if measured else None
-            stated = platform[i + 1] if platform else None
-            if stated is None and reported and reported[i + 1]:
-                stated = 0  # the offer's day is settled, and the platform gave all of it to others
-            add_layers(sums, LAYERS + 3 * i, said, stated, settled=settled)
-        if platform and platform[0] is not None:
-            sums[VISITS] = platform[0] + (sums[VISITS] or 0)
-
-    def _read_money(
-        self, cell: Cell, group: Group, *, settled: bool, measured: bool, reported: list[bool] | None
-    ) -> None:
-        amounts, lacking = self._converted(cell, group)
-        said, stated = amounts[0], amounts[1]
-        if said is None and measured and not lacking[0] and not (cell.postback and cell.postback[2]):
-            said = 0
-        zeros = [bool(reported and reported[4 + i]) and not lacking[i] for i in range(1, 6)] if reported else None
-        if zeros:
-            stated = 0 if stated is None and zeros[0] else stated
-            for i in range(2, 6):
-                if amounts[i] is None and zeros[i - 1]:
-                    amounts[i] = 0
         sums = group.sums
-        if lacking[1 if settled else 0]:
-            add_layers(sums, AMOUNT, said, stated, settled=None)
-        else:
-            add_layers(sums, AMOUNT, said, stated, settled=settled)
-        for at, amount in ((NGR, amounts[2]), (CPA, amounts[3]), (REVSHARE, amounts[4]), (OTHER, amounts[5]),
-                           (COMMISSION, known_sum(amounts[3:6])), (SPEND, amounts[6])):  # fmt: skip
-            if amount is not None:
-                sums[at] = amount + (sums[at] or 0)
+        amounts, lacking = self._converted(cell, group) if cell.money else (_NO_AMOUNTS, _NONE_LACKING)
+        for name in reported:
+            if name in _AMOUNT_NAMES and name not in lacking and getattr(amounts, name) is None:
+                if amounts is _NO_AMOUNTS:
+                    amounts = Amounts()
+                setattr(amounts, name, 0)
+        postback = amounts.postback_amount
+        deposits = cell.postback.deposits if cell.postback else 0
+        if postback is None and measured and "postback_amount" not in lacking and not deposits:
+            postback = 0
+        deciding = "deposit_amount" if settled else "postback_amount"
+        sums.deposit_amount.add(
+            postback, amounts.deposit_amount, settled=None if deciding in lacking else settled
+        )  # fmt: skip
+        for name in PLATFORM_AMOUNTS:
+            amount = getattr(amounts, name)
+            if amount is not None and name != "deposit_amount":
+                setattr(sums, name, amount + (getattr(sums, name) or 0))
+                if name.startswith("commission_"):
+                    sums.commission = amount + (sums.commission or 0)
+        if amounts.spend is not None:
+            sums.spend = amounts.spend + (sums.spend or 0)
 
-    def _converted(self, cell: Cell, group: Group) -> tuple[list[int | None], list[bool]]:
-        """Amounts in the report's currency, each rounded by itself; and which of them lack a rate."""
-        whole: list[int | None] = [None] * len(MONEY)
-        lacking = [False] * len(MONEY)
+    def _converted(self, cell: Cell, group: Group) -> tuple[Amounts, AbstractSet[str]]:
+        """Amounts in the report's currency, each figure rounded by itself; and the names of those that lack a rate."""
+        whole = Amounts()
+        lacking: set[str] = set()
         for currency, amounts in cell.money.items():
             rate = self._rates[currency]
-            for i, amount in enumerate(amounts):
+            held = amounts if rate is None or rate == 1 else _convert_all(amounts, rate)
+            for name in AMOUNTS:
+                amount = getattr(held, name)
                 if amount is None:
                     continue
                 if rate is None:
-                    lacking[i] = True
-                    note_unconverted(group, currency, MONEY[i], amount)
+                    lacking.add(name)
+                    note_unconverted(group, currency, name, amount)
                 else:
-                    converted = amount if rate == 1 else convert(amount, rate)
-                    whole[i] = converted + (whole[i] or 0)
+                    setattr(whole, name, amount + (getattr(whole, name) or 0))
         return whole, lacking
+
+
+_NO_AMOUNTS = Amounts()
+_NONE_LACKING: AbstractSet[str] = frozenset()
+_AMOUNT_NAMES = frozenset(PLATFORM_AMOUNTS)
+
+
+def _stated(cells: Sequence[Cell]) -> dict[int, set[str]]:
+    """The measures that some row of each offer states."""
+    stated: dict[int, set[str]] = {}
+    for cell in cells:
+        if cell.tag is not None or not (cell.platform or cell.money):
+            continue
+        names = stated.setdefault(cell.offer_id, set())
+        if cell.platform:
+            names.update(name for name in PLATFORM_COUNTS if getattr(cell.platform, name) is not None)
+        for amounts in cell.money.values():
+            names.update(name for name in PLATFORM_AMOUNTS if getattr(amounts, name) is not None)
+    return stated
+
+
+def _add_clicks(cell: Cell, sums: Sums) -> None:
+    """Visits and outgoing clicks are only measured where there is a site."""
+    counts = cell.clicks
+    sums.clicks = counts.clicks + (sums.clicks or 0)
+    sums.unique_clicks = counts.unique_clicks + (sums.unique_clicks or 0)
+    sums.bot_clicks = counts.bot_clicks + (sums.bot_clicks or 0)
+    if cell.site_id:
+        sums.site_visits = counts.site_visits + (sums.site_visits or 0)
+        sums.outgoing = counts.outgoing + (sums.outgoing or 0)
+
+
+def _add_counts(cell: Cell, sums: Sums, *, settled: bool, measured: bool, reported: AbstractSet[str]) -> None:
+    for name in _LAYERED_COUNTS:
+        postback = (getattr(cell.postback, name) if cell.postback else 0) if measured else None
+        platform = getattr(cell.platform, name) if cell.platform else None
+        if platform is None and name in reported:
+            platform = 0
+        getattr(sums, name).add(postback, platform, settled=settled)
+    visits = cell.platform.visits if cell.platform else None
+    if visits is None and "visits" in reported:
+        visits = 0
+    if visits is not None:
+        sums.visits = visits + (sums.visits or 0)
+
+
+_LAYERED_COUNTS = ("registrations", "first_deposits", "deposits", "qualified")
+
+
+def _convert_all(amounts: Amounts, rate: Decimal) -> Amounts:
+    """Amounts of one currency in another. Stretches of a figure are converted so that they sum to the figure's."""
+    converted = Amounts()
+    parts = read_parts(amounts.parts) if amounts.parts != _NO_PARTS else Parts()
+    for name in AMOUNTS:
+        amount = getattr(amounts, name)
+        if amount is not None:
+            listed: Sequence[Part] = getattr(parts, name) or (amount,)
+            setattr(converted, name, sum(_convert_part(part, rate) for part in listed))
+    return converted
+
+
+def _convert_part(part: Part, rate: Decimal) -> int:
+    if isinstance(part, int):
+        return convert(part, rate)
+    start, end = part
+    return convert(end, rate) - convert(start, rate)
+
+
+_NO_PARTS = msgspec.Raw(b"null")

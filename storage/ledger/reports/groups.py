@@ -1,33 +1,94 @@
 """Sums of groups of cells, and the report rows they make."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import msgspec
 
 from storage.ledger.facts import Settlement
 from storage.ledger.reports.report_rows import Layers, ReportRow
 
-# Positions in a group's sums.
-CLICKS = 0  # clicks, unique, bots, site visits, outgoing
-SITE_VISITS = 3
-LAYERS = 5  # postback, platform, merged of registrations, first deposits, deposits, qualified, deposit amount
-AMOUNT = 17
-NGR, COMMISSION, CPA, REVSHARE, OTHER, SPEND, VISITS = 20, 21, 22, 23, 24, 25, 26
-_WIDTH = 27
 SETTLED, PROVISIONAL = 1, 2
 OFFERLESS = 2  # bits further up: cells without an offer decide only where there are no others
 
-#: Which figure `unconverted` tells of, the weightiest first.
+#: Which figure `unconverted` names, the weightiest first.
 _WEIGHTIEST = ("commission", "spend", "ngr", "deposit_amount")
+
+LAYERED = ("registrations", "first_deposits", "deposits", "qualified", "deposit_amount")
+PLAIN = (
+    "clicks", "unique_clicks", "bot_clicks", "site_visits", "outgoing", "ngr", "commission", "commission_cpa",
+    "commission_revshare", "commission_other", "spend", "visits",
+)  # fmt: skip
+
+
+class LayerSums(msgspec.Struct, array_like=True, gc=False):
+    """One measure of a group, by layer; None is what nothing is known of."""
+
+    postback: int | None = None
+    platform: int | None = None
+    merged: int | None = None
+
+    def add(self, postback: int | None, platform: int | None, *, settled: bool | None) -> None:
+        """Add both layers of a cell; what is merged follows from the settlement.
+
+        `settled` None: the deciding figure has no rate, so nothing is merged.
+        """
+        merged: int | None = None
+        if settled:
+            merged = postback if platform is None else platform
+        elif settled is not None:
+            merged = platform if postback is None else postback
+        self.add_known(postback, platform, merged)
+
+    def add_known(self, postback: int | None, platform: int | None, merged: int | None) -> None:
+        if postback is not None:
+            self.postback = postback + (self.postback or 0)
+        if platform is not None:
+            self.platform = platform + (self.platform or 0)
+        if merged is not None:
+            self.merged = merged + (self.merged or 0)
+
+    def layers(self) -> Layers:
+        return Layers(self.postback, self.platform, self.merged)
+
+
+class Sums(msgspec.Struct, array_like=True, gc=False):
+    """The measures of a group; None is what nothing is known of."""
+
+    clicks: int | None = None
+    unique_clicks: int | None = None
+    bot_clicks: int | None = None
+    site_visits: int | None = None
+    outgoing: int | None = None
+    registrations: LayerSums = msgspec.field(default_factory=LayerSums)
+    first_deposits: LayerSums = msgspec.field(default_factory=LayerSums)
+    deposits: LayerSums = msgspec.field(default_factory=LayerSums)
+    qualified: LayerSums = msgspec.field(default_factory=LayerSums)
+    deposit_amount: LayerSums = msgspec.field(default_factory=LayerSums)
+    ngr: int | None = None
+    commission: int | None = None
+    commission_cpa: int | None = None
+    commission_revshare: int | None = None
+    commission_other: int | None = None
+    spend: int | None = None
+    visits: int | None = None
+
+    def add(self, other: "Sums") -> None:
+        for name in PLAIN:
+            more = getattr(other, name)
+            if more is not None:
+                setattr(self, name, more + (getattr(self, name) or 0))
+        for name in LAYERED:
+            layers: LayerSums = getattr(other, name)
+            getattr(self, name).add_known(layers.postback, layers.platform, layers.merged)
 
 
 class Group:
-    """Sums of one group; None is what nothing is known of."""
+    """Sums of one group, and how its figures came about."""
 
     __slots__ = ("allocated", "settlement", "sums", "tag", "tag_name", "unconverted")
 
     def __init__(self) -> None:
-        self.sums: list[int | None] = [None] * _WIDTH
+        self.sums = Sums()
         self.settlement = 0
         self.allocated = False
         self.tag = ""
@@ -35,59 +96,35 @@ class Group:
         self.unconverted: dict[str, dict[str, int]] = {}
 
     def add(self, other: "Group") -> None:
-        sums = self.sums
-        for i, more in enumerate(other.sums):
-            if more is not None:
-                held = sums[i]
-                sums[i] = more if held is None else held + more
+        self.sums.add(other.sums)
         self.settlement |= other.settlement
         self.allocated = self.allocated or other.allocated
         for currency, figures in other.unconverted.items():
-            held_figures = self.unconverted.setdefault(currency, {})
+            held = self.unconverted.setdefault(currency, {})
             for name, amount in figures.items():
-                held_figures[name] = held_figures.get(name, 0) + amount
+                held[name] = held.get(name, 0) + amount
 
 
 def note_unconverted(group: Group, currency: str, name: str, amount: int) -> None:
     """An amount without a rate; commission is noted by its part and as a whole."""
     figures = group.unconverted.setdefault(currency, {})
     names = (name, "commission") if name.startswith("commission_") else (name,)
-    for one in names:
-        figures[one] = figures.get(one, 0) + amount
-
-
-def add_layers(sums: list[int | None], at: int, said: int | None, stated: int | None, *, settled: bool | None) -> None:
-    """Add a measure: `said` by postbacks, `stated` by the platform; what is merged follows from the settlement.
-
-    `settled` None: the deciding figure has no rate, so nothing is merged.
-    """
-    first, second = (stated, said) if settled else (said, stated)
-    merged = None if settled is None else first if first is not None else second
-    if said is not None:
-        sums[at] = said + (sums[at] or 0)
-    if stated is not None:
-        sums[at + 1] = stated + (sums[at + 1] or 0)
-    if merged is not None:
-        sums[at + 2] = merged + (sums[at + 2] or 0)
-
-
-def known_sum(amounts: Sequence[int | None]) -> int | None:
-    """The sum of what is known; None if nothing is."""
-    known = [amount for amount in amounts if amount is not None]
-    return sum(known) if known else None
+    for noted in names:
+        figures[noted] = figures.get(noted, 0) + amount
 
 
 def row_of(group: dict[str, str | None], of: Group) -> ReportRow:
     s = of.sums
-    layers = [Layers(*s[at : at + 3]) for at in range(LAYERS, NGR, 3)]
     row = ReportRow(
         group=group,
-        clicks=s[0], unique_clicks=s[1], bot_clicks=s[2], site_visits=s[3], outgoing=s[4],
-        registrations=layers[0], first_deposits=layers[1], deposits=layers[2], qualified=layers[3],
-        deposit_amount=layers[4],
-        ngr=s[NGR], commission=s[COMMISSION], commission_cpa=s[CPA], commission_revshare=s[REVSHARE],
-        commission_other=s[OTHER], spend=s[SPEND], profit=_less(s[COMMISSION], s[SPEND]), visits=s[VISITS],
-        settlement=_settlement(of.settlement), allocated=of.allocated,
+        clicks=s.clicks, unique_clicks=s.unique_clicks, bot_clicks=s.bot_clicks, site_visits=s.site_visits,
+        outgoing=s.outgoing,
+        registrations=s.registrations.layers(), first_deposits=s.first_deposits.layers(),
+        deposits=s.deposits.layers(), qualified=s.qualified.layers(), deposit_amount=s.deposit_amount.layers(),
+        ngr=s.ngr, commission=s.commission, commission_cpa=s.commission_cpa,
+        commission_revshare=s.commission_revshare, commission_other=s.commission_other, spend=s.spend,
+        profit=_less(s.commission, s.spend), visits=s.visits, settlement=_settlement(of.settlement),
+        allocated=of.allocated,
     )  # fmt: skip
     if of.tag_name:
         row = msgspec.structs.replace(row, tag_name=of.tag_name)

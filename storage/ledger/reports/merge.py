@@ -1,14 +1,25 @@
 """Both layers of one day, brought together: every figure a platform stated stands in exactly one set of cells."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
+from typing import NamedTuple
 
 import msgspec
 
-from storage.ledger.facts import ClickFact, ClickLink, Event, RevenueFact, SpendFact, Tally
+from storage.ledger.facts import ClickFact, ClickLink, Event, Figures, RevenueFact, SpendFact, Tally
 from storage.ledger.reports.attribution import COARSE, Catalogue, Grain, place_of_link
-from storage.ledger.reports.cells import SPEND, Cell, Cells, Place, add_figures, add_money, figures_of
-from storage.ledger.reports.shares import Numbers, Share, Weight, share_over, weighted
+from storage.ledger.reports.cells import (
+    PLATFORM_AMOUNTS,
+    PLATFORM_COUNTS,
+    Cell,
+    Cells,
+    Clicks,
+    Place,
+    PostbackCounts,
+    add_count,
+    stretches,
+)
+from storage.ledger.reports.shares import SPEND, WEIGHED_BY, Share, Weight, share_of, share_over, sum_of
 
 
 class DayFacts(msgspec.Struct, kw_only=True):
@@ -27,158 +38,246 @@ class DayFacts(msgspec.Struct, kw_only=True):
 def merge_day(facts: DayFacts, catalogue: Catalogue, grain: Grain = COARSE) -> list[Cell]:
     """The cells of a day: clicks, postbacks and spend where they belong, revenue where attribution leads it."""
     cells = Cells()
-    daily = {one.campaign_id for one in facts.spend}
     for click in facts.clicks:
-        _add_clicks(cells, click, costs=click.campaign_id not in daily)
+        _add_clicks(cells, click)
     for tally in facts.tallies:
         _add_tally(cells, tally, facts.day)
-    allotment = Allotment(cells.placed(), facts, catalogue)
+    allocation = Allocation(facts, catalogue)
     for row in facts.revenue:
-        _add_revenue(cells, row, facts, catalogue, grain, allotment)
+        _add_revenue(cells, row, facts, catalogue, grain, allocation)
+    _add_click_costs(cells, facts)
     for spend in facts.spend:
         _add_spend(cells, spend, catalogue, facts.clicks)
     _add_waiting(cells, facts.active, catalogue)
     return cells.all()
 
 
-def _add_clicks(cells: Cells, click: ClickFact, *, costs: bool) -> None:
-    cell = cells.at(_place(click))
-    added = (click.clicks, click.unique_clicks, click.bot_clicks, click.site_visits, click.outgoing)
-    cell.clicks = [held + more for held, more in zip(cell.clicks, added, strict=True)]
-    if costs and (click.cost or click.currency):
-        add_money(cell, click.currency, SPEND, click.cost)
+def _add_clicks(cells: Cells, click: ClickFact) -> None:
+    held = cells.at(_click_place(click)).clicks
+    held.clicks += click.clicks
+    held.unique_clicks += click.unique_clicks
+    held.bot_clicks += click.bot_clicks
+    held.site_visits += click.site_visits
+    held.outgoing += click.outgoing
 
 
-def _place(click: ClickFact) -> Place:
-    return (
-        click.campaign_id, click.site_id, click.offer_id, click.source_id, click.country, click.device, click.subs, None
+def _click_place(click: ClickFact) -> Place:
+    return Place(
+        click.campaign_id, click.site_id, click.offer_id, click.source_id, click.country, click.device, click.subs
+    )
+
+
+def _tally_place(tally: Tally, visit_day: date | None = None) -> Place:
+    return Place(
+        tally.campaign_id, tally.site_id, tally.offer_id, tally.source_id, tally.country, tally.device, tally.subs,
+        visit_day,
     )  # fmt: skip
 
 
 def _add_tally(cells: Cells, tally: Tally, day: date) -> None:
-    visit_day = tally.visit_day if tally.visit_day != day else None
-    cell = cells.at(
-        (tally.campaign_id, tally.site_id, tally.offer_id, tally.source_id, tally.country, tally.device, tally.subs,
-         visit_day)
-    )  # fmt: skip
+    cell = cells.at(_tally_place(tally, tally.visit_day if tally.visit_day != day else None))
     if cell.postback is None:
-        cell.postback = [0, 0, 0, 0]
+        cell.postback = PostbackCounts()
     if tally.event is Event.REGISTRATION:
-        cell.postback[0] += tally.n
+        cell.postback.registrations += tally.n
     if tally.is_ftd:
-        cell.postback[1] += tally.n
+        cell.postback.first_deposits += tally.n
     if tally.event in (Event.FIRST_DEPOSIT, Event.DEPOSIT):
-        cell.postback[2] += tally.n
-        add_money(cell, tally.currency, 0, tally.amount)
+        cell.postback.deposits += tally.n
+        if tally.amount is not None:
+            cells.add_amount(cell, tally.currency, "postback_amount", tally.amount, times=tally.n)
     if tally.event is Event.QUALIFIED:
-        cell.postback[3] += tally.n
+        cell.postback.qualified += tally.n
 
 
 def _add_revenue(
-    cells: Cells, row: RevenueFact, facts: DayFacts, catalogue: Catalogue, grain: Grain, allotment: "Allotment"
+    cells: Cells, row: RevenueFact, facts: DayFacts, catalogue: Catalogue, grain: Grain, allocation: "Allocation"
 ) -> None:
-    counts, amounts = figures_of(row.figures)
     offer = catalogue.claim(row.account_id, row.tag, row.tag_name)
     if offer is None:
         cell = cells.unassigned(row.account_id, row.tag)
         cell.tag_name = row.tag_name
-        add_figures(cell, row.currency, counts, amounts)
+        cells.add_figures(cell, row.currency, row.figures)
         return
     link = facts.links.get(row.sub) if row.sub else None
     if link is not None:
-        place = place_of_link(link, offer.id, grain)
-        if place[7] == facts.day:
-            place = (*place[:7], None)
-        add_figures(cells.at(place), row.currency, counts, amounts)
+        cell = cells.at(place_of_link(link, offer.id, grain, day=facts.day))
+        cells.add_figures(cell, row.currency, row.figures)
         return
     campaign = catalogue.campaign_named(row.sub)
-    if campaign is not None:
-        share, guessed = allotment.of_campaign(campaign.id, offer.id), False
+    if campaign is None:
+        allotment = allocation.of_offer(offer.id)
+        share, marked = allotment.share, allotment.allocated
     else:
-        share, guessed = allotment.of_offer(offer.id)
-    marked = guessed or share.divided
+        share, marked = allocation.of_campaign(campaign.id, offer.id), False
+    _spread(cells, row.currency, row.figures, share, marked=marked or bool(share.parts))
 
-    def put(place: Place, numbers: Numbers) -> None:
-        cell = cells.at(place)
+
+def _spread(cells: Cells, currency: str, figures: Figures, share: Share, *, marked: bool) -> None:
+    """Divide a row over the places of a share, each measure by its own weights."""
+    into = [cells.at(place) for place in share.places]
+    for cell in into:
         cell.allocated = cell.allocated or marked
-        add_figures(cell, row.currency, numbers[:5], numbers[5:])
+    if not share.parts:
+        cells.add_figures(into[0], currency, figures)
+        return
+    for name in PLATFORM_COUNTS:
+        if (stated := getattr(figures, name)) is not None:
+            for cell, part in zip(into, share.divide(stated, WEIGHED_BY[name]), strict=True):
+                add_count(cell, name, part)
+    for name in PLATFORM_AMOUNTS:
+        if (stated := getattr(figures, name)) is not None:
+            parts = stretches(share.divide(stated, WEIGHED_BY[name]))
+            for cell, stretch in zip(into, parts, strict=True):
+                cells.add_amount(cell, currency, name, stretch)
 
-    share.spread([*counts, *amounts], put)
 
+def _add_click_costs(cells: Cells, facts: DayFacts) -> None:
+    """Costs of single clicks; an upload for the campaign's day takes their place.
 
-def _add_waiting(cells: Cells, active: Mapping[int, Sequence[int]], catalogue: Catalogue) -> None:
-    """Offers that a campaign of the day had without anything happening: they decide whether it is settled."""
-    placed = {(place[0], place[2]) for place, _ in cells.placed()}
-    campaigns = {campaign_id for campaign_id, _ in placed}
-    for offer_id, campaign_ids in active.items():
-        for one in campaign_ids:
-            if one in campaigns and (one, offer_id) not in placed and offer_id in catalogue.offers:
-                cells.at(catalogue.campaign_place(one, offer_id)).waiting = True
+    What a campaign's clicks cost in a currency is one figure of the day, in whatever detail clicks are counted.
+    """
+    uploaded = {spend.campaign_id for spend in facts.spend}
+    costs: dict[tuple[int, str], list[tuple[Place, int]]] = {}
+    for click in facts.clicks:
+        if click.campaign_id not in uploaded and (click.cost or click.currency):
+            costs.setdefault((click.campaign_id, click.currency), []).append((_click_place(click), click.cost))
+    for (_, currency), by_place in costs.items():
+        by_place.sort(key=lambda item: (item[0].base, repr(item[0])))
+        for (place, _), stretch in zip(by_place, stretches([cost for _, cost in by_place]), strict=True):
+            cells.add_amount(cells.at(place), currency, "spend", stretch)
 
 
 def _add_spend(cells: Cells, spend: SpendFact, catalogue: Catalogue, clicks: Sequence[ClickFact]) -> None:
     by_place: dict[Place, int] = {}
-    for one in clicks:
-        if one.campaign_id == spend.campaign_id:
-            by_place[_place(one)] = by_place.get(_place(one), 0) + one.clicks
-    share = share_over([(place, (0, 0, count)) for place, count in by_place.items() if count])
-    if not by_place or not share.parts:
-        share = Share(catalogue.campaign_place(spend.campaign_id, 0))
-    share.spread([spend.amount], lambda place, part: add_money(cells.at(place), spend.currency, SPEND, part[0]))
+    for click in clicks:
+        if click.campaign_id == spend.campaign_id and click.clicks:
+            place = _click_place(click)
+            by_place[place] = by_place.get(place, 0) + click.clicks
+    weights = [(place, Weight(clicks=count)) for place, count in by_place.items()]
+    share = share_over(weights) if weights else Share(catalogue.campaign_place(spend.campaign_id, 0))
+    for place, stretch in zip(share.places, stretches(share.divide(spend.amount, SPEND)), strict=True):
+        cells.add_amount(cells.at(place), spend.currency, "spend", stretch)
 
 
-class Allotment:
-    """Which campaigns an offer's unplaced revenue goes to on a day, and in what proportion.
+def _add_waiting(cells: Cells, active: Mapping[int, Sequence[int]], catalogue: Catalogue) -> None:
+    """Offers that a campaign of the day had without anything happening: they decide whether it is settled."""
+    placed = {(place.campaign_id, place.offer_id) for place, _ in cells.placed()}
+    campaigns = {campaign_id for campaign_id, _ in placed}
+    for offer_id, campaign_ids in active.items():
+        for campaign_id in campaign_ids:
+            if campaign_id in campaigns and (campaign_id, offer_id) not in placed and offer_id in catalogue.offers:
+                cells.at(catalogue.campaign_place(campaign_id, offer_id)).waiting = True
 
-    The campaigns are those with a human click on the offer that day, else those that had the offer that day; without
-    any, the row keeps its offer and stands with the sites that sent visitors, if there are such. A visitor who went on
-    from a site to a second offer is a click on that offer too.
+
+class Party(NamedTuple):
+    """Who takes part in an allocation: a campaign, or (without a campaign) the visitors of one site."""
+
+    campaign_id: int
+    site_id: int = 0
+
+    @property
+    def order(self) -> tuple[bool, int, bool, int]:
+        """Lower campaigns first, no campaign last."""
+        return not self.campaign_id, self.campaign_id, not self.site_id, self.site_id
+
+
+class Allotment(NamedTuple):
+    """How the unplaced rows of an offer divide; `allocated` unless there is nothing to choose between.
+
+    `parties` holds the weight of each party, in the order of the share's parts.
     """
 
-    def __init__(self, placed: Sequence[tuple[Place, Cell]], facts: DayFacts, catalogue: Catalogue) -> None:
+    share: Share
+    allocated: bool
+    parties: Mapping[Party, Weight]
+
+
+class Allocation:
+    """Over whom an offer's unplaced revenue of a day is divided (product: Allocation).
+
+    Every place with a human click that went to the offer, or with a conversion that counts, takes part: each campaign,
+    and each site's visitors without a campaign. If there is none, the campaigns that had the offer that day; if there
+    is none either, the row keeps its offer and has no campaign. A visitor who went on from a site to a second offer is
+    a click on that offer too.
+    """
+
+    def __init__(self, facts: DayFacts, catalogue: Catalogue) -> None:
         self._facts = facts
         self._catalogue = catalogue
-        self._weights: dict[int, dict[int, dict[Place, Weight]]] = {}
-        for place, cell in placed:
-            if place[2]:
-                self._weigh(place, cell)
+        self._weights: dict[int, dict[Party, dict[Place, Weight]]] = {}
         self._campaigns: dict[tuple[int, int], Share] = {}
-        self._offers: dict[int, tuple[Share, bool]] = {}
-
-    def _weigh(self, place: Place, cell: Cell) -> None:
-        campaigns = self._weights.setdefault(place[2], {})
-        places = campaigns.setdefault(place[0], {})
-        at = (*place[:7], None)
-        ftds, registrations, clicks = places.get(at, (0, 0, 0))
-        counts = cell.postback or (0, 0)
-        places[at] = ftds + counts[1], registrations + counts[0], clicks + max(cell.clicks[0], cell.clicks[4])
+        self._offers: dict[int, Allotment] = {}
+        for place, weight in _weights(facts):
+            if weight.takes_part:
+                party = Party(place.campaign_id, 0 if place.campaign_id else place.site_id)
+                self._weights.setdefault(place.offer_id, {}).setdefault(party, {})[place] = weight
 
     def of_campaign(self, campaign_id: int, offer_id: int) -> Share:
         """What lies within one campaign's traffic to an offer."""
         key = campaign_id, offer_id
         if key not in self._campaigns:
-            places = self._weights.get(offer_id, {}).get(campaign_id)
+            places = self._weights.get(offer_id, {}).get(Party(campaign_id))
             self._campaigns[key] = (
                 share_over(places.items()) if places else Share(self._catalogue.campaign_place(campaign_id, offer_id))
             )
         return self._campaigns[key]
 
-    def of_offer(self, offer_id: int) -> tuple[Share, bool]:
-        """The share of an offer's unplaced rows, and whether it is a guess among campaigns."""
+    def of_offer(self, offer_id: int) -> Allotment:
+        """How the offer's unplaced rows divide."""
         if offer_id not in self._offers:
-            campaigns = self._candidates(offer_id)
-            if campaigns:
-                parts = [(self.of_campaign(one, offer_id), self._weight(offer_id, one)) for one in campaigns]
-                self._offers[offer_id] = weighted(parts), True
-            else:
-                self._offers[offer_id] = self.of_campaign(0, offer_id), False
+            self._offers[offer_id] = self._allotment(offer_id)
         return self._offers[offer_id]
 
-    def _candidates(self, offer_id: int) -> list[int]:
-        seen = self._weights.get(offer_id, {})
-        clicked = [one for one in seen if one and self._weight(offer_id, one)[2] > 0]
-        return sorted(clicked or self._facts.active.get(offer_id, ()))
+    def _allotment(self, offer_id: int) -> Allotment:
+        parties = self._parties(offer_id)
+        if not parties:
+            return Allotment(Share(Place(0, 0, offer_id, 0)), False, {})
+        parts = [(self._share(party, offer_id), weight) for party, weight in parties.items()]
+        allocated = len(parties) > 1 or any(party.campaign_id for party in parties)
+        return Allotment(share_of(parts), allocated, parties)
 
-    def _weight(self, offer_id: int, campaign_id: int) -> Weight:
-        places = self._weights.get(offer_id, {}).get(campaign_id, {}).values()
-        return sum(w[0] for w in places), sum(w[1] for w in places), sum(w[2] for w in places)
+    def _parties(self, offer_id: int) -> dict[Party, Weight]:
+        parties = {party: sum_of(places.values()) for party, places in self._weights.get(offer_id, {}).items()}
+        if not parties:
+            parties = {Party(campaign_id): Weight() for campaign_id in self._facts.active.get(offer_id, ())}
+        return {party: parties[party] for party in sorted(parties, key=lambda party: party.order)}
+
+    def _share(self, party: Party, offer_id: int) -> Share:
+        if party.campaign_id:
+            return self.of_campaign(party.campaign_id, offer_id)
+        return share_over(self._weights[offer_id][party].items())
+
+
+def _weights(facts: DayFacts) -> Iterable[tuple[Place, Weight]]:
+    """What speaks for each place that has an offer.
+
+    Clicks are those that went to the offer; what a site sent on beyond them are visitors who went to other offers
+    before. The sums within a campaign, site, offer and source do not depend on the detail of the places.
+    """
+    clicks: dict[Place, dict[Place, Clicks]] = {}
+    for click in facts.clicks:
+        if click.offer_id:
+            place = _click_place(click)
+            counts = clicks.setdefault(place.base, {}).setdefault(place, Clicks())
+            counts.clicks += click.clicks
+            counts.outgoing += click.outgoing
+    weights: dict[Place, Weight] = {}
+    for inside in clicks.values():
+        further = sum(c.outgoing for c in inside.values()) > sum(c.clicks for c in inside.values())
+        for place, counts in inside.items():
+            weights[place] = Weight(clicks=counts.outgoing if further else counts.clicks)
+    for tally in facts.tallies:
+        if tally.offer_id:
+            place = _tally_place(tally)
+            weights[place] = weights.get(place, Weight()) + _weight_of(tally)
+    return weights.items()
+
+
+def _weight_of(tally: Tally) -> Weight:
+    return Weight(
+        registrations=tally.n * (tally.event is Event.REGISTRATION),
+        first_deposits=tally.n * tally.is_ftd,
+        deposits=tally.n * (tally.event in (Event.FIRST_DEPOSIT, Event.DEPOSIT)),
+        qualified=tally.n * (tally.event is Event.QUALIFIED),
+    )

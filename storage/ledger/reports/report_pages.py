@@ -12,7 +12,7 @@ import msgspec
 
 from storage.ledger.reports.cells import Cell
 from storage.ledger.reports.collapse import Collapsing, View
-from storage.ledger.reports.groups import Group, row_of
+from storage.ledger.reports.groups import Group, Sums, row_of
 from storage.ledger.reports.report_rows import ENTITIES, MergedReport, ReportRow
 
 _encoder = msgspec.json.Encoder()
@@ -36,7 +36,7 @@ class Page(msgspec.Struct, frozen=True, array_like=True):
 
     rows: bytes
     unassigned: bytes
-    sums: list[int | None]
+    sums: Sums
     settlement: int
     allocated: bool
     unconverted: dict[str, dict[str, int]]
@@ -112,6 +112,7 @@ def _offer(offer_id: int, day: date, view: View, codes: Mapping[str, Mapping[int
         offer.has_postbacks,
         account_since is not None and account_since <= day,
         own_since is not None and own_since <= day,
+        sorted(view.measures.get(offer.account_id, ())),
         codes.get("offer", {}).get(offer_id),
         codes.get("casino", {}).get(offer.casino_id),
         codes.get("account", {}).get(offer.account_id),

@@ -1,72 +1,106 @@
-"""Trees of weights: how figures spread over campaigns, then over what lies within a campaign, exact on every level."""
+"""Trees of weights: how figures divide over campaigns, then over what lies within a campaign, exact on every level."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 
-from storage.ledger.reports.allocate import first_telling, split
+import msgspec
+
+from storage.ledger.reports.allocate import first_positive, split
 from storage.ledger.reports.cells import Place
 
-Numbers = Sequence[int | None]
-Put = Callable[[Place, Numbers], None]
-Weight = tuple[int, int, int]
-"""First deposits, registrations, clicks: the first of them that tells anything decides."""
+
+class Weight(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What speaks for a place: human clicks on the offer, and conversions that count, first deposits among deposits."""
+
+    clicks: int = 0
+    registrations: int = 0
+    first_deposits: int = 0
+    deposits: int = 0
+    qualified: int = 0
+
+    def __add__(self, other: "Weight") -> "Weight":
+        return Weight(
+            clicks=self.clicks + other.clicks,
+            registrations=self.registrations + other.registrations,
+            first_deposits=self.first_deposits + other.first_deposits,
+            deposits=self.deposits + other.deposits,
+            qualified=self.qualified + other.qualified,
+        )
+
+    @property
+    def takes_part(self) -> bool:
+        """Whether something happened in the place at all."""
+        return bool(self.clicks or self.registrations or self.first_deposits or self.deposits or self.qualified)
+
+
+#: By which kind of weight each measure of a platform is divided; the next kind where the first sums to 0.
+WEIGHED_BY: Mapping[str, tuple[str, ...]] = {
+    "visits": ("clicks",),
+    "registrations": ("registrations", "clicks"),
+    "first_deposits": ("first_deposits", "registrations", "clicks"),
+    "qualified": ("qualified", "first_deposits", "registrations", "clicks"),
+    "commission_cpa": ("qualified", "first_deposits", "registrations", "clicks"),
+    "deposits": ("deposits", "first_deposits", "registrations", "clicks"),
+    "deposit_amount": ("deposits", "first_deposits", "registrations", "clicks"),
+    "ngr": ("deposits", "first_deposits", "registrations", "clicks"),
+    "commission_revshare": ("deposits", "first_deposits", "registrations", "clicks"),
+    "commission_other": ("deposits", "first_deposits", "registrations", "clicks"),
+}
+
+#: Costs follow the clicks.
+SPEND = ("clicks",)
 
 
 class Share:
-    """A place, or a set of weighted shares of which each is one in turn."""
+    """A place, or several shares with a weight each."""
 
-    __slots__ = ("parts", "place", "weights")
+    def __init__(self, place: Place, parts: Sequence[tuple["Share", Weight]] = ()) -> None:
+        """Raises ValueError for a single part: that part is the share. `place` counts where there are no parts."""
+        self._place = place
+        self.parts = [share for share, _ in parts]
+        self._weights = [weight for _, weight in parts]
+        self._scales: dict[tuple[str, ...], Sequence[int]] = {}
 
-    def __init__(self, place: Place | None, parts: Sequence["Share"] = (), weights: Sequence[int] = ()) -> None:
-        self.place = place
-        self.parts = parts
-        self.weights = weights
+    @cached_property
+    def places(self) -> list[Place]:
+        """The places below, in the order in which amounts are divided."""
+        return [place for part in self.parts for place in part.places] if self.parts else [self._place]
 
-    @property
-    def divided(self) -> bool:
-        """Whether figures are really divided here."""
-        return len(self.parts) > 1 or any(part.divided for part in self.parts)
+    def divide(self, amount: int, kinds: tuple[str, ...]) -> list[int]:
+        """Parts of an amount for each of `places`, weighed by the first of these kinds that sums to more than 0."""
+        if not amount:
+            return [0] * len(self.places)
+        if not self.parts:
+            return [amount]
+        divided: list[int] = []
+        for part, share in zip(self.parts, split(amount, self.scale(kinds)), strict=True):
+            divided += part.divide(share, kinds)
+        return divided
 
-    def spread(self, numbers: Numbers, put: Put) -> None:
-        """Divide each number over the places below. None stays None for each of them; 0 is 0 for each."""
-        if self.place is not None:
-            put(self.place, numbers)
-        elif len(self.parts) == 1:
-            self.parts[0].spread(numbers, put)
-        else:
-            columns = [self._divided(number) for number in numbers]
-            for i, part in enumerate(self.parts):
-                part.spread([column[i] for column in columns], put)
+    def scale(self, kinds: tuple[str, ...]) -> Sequence[int]:
+        """The weights of the parts."""
+        if kinds not in self._scales:
+            self._scales[kinds] = first_positive([[getattr(w, kind) for w in self._weights] for kind in kinds])
+        return self._scales[kinds]
 
-    def _divided(self, number: int | None) -> Sequence[int | None]:
-        return [number] * len(self.parts) if not number else split(number, self.weights)
+
+def share_of(parts: Sequence[tuple[Share, Weight]]) -> Share:
+    """One share over several, in the order given (ties go to the earlier)."""
+    return parts[0][0] if len(parts) == 1 else Share(parts[0][0].places[0], parts)
 
 
 def share_over(places: Iterable[tuple[Place, Weight]]) -> Share:
-    """Spread over places: over their sites, offers and sources, then over finer dimensions, by the same weights."""
+    """A share over places: over their sites, offers and sources, then over finer dimensions."""
     bases: dict[Place, list[tuple[Place, Weight]]] = {}
     for place, weight in places:
-        bases.setdefault((*place[:4], "", "", (), None), []).append((place, weight))
-    shares = [(_fine(inside), _sum(weight for _, weight in inside)) for _, inside in sorted(bases.items())]
-    return weighted(shares)
-
-
-def weighted(shares: Sequence[tuple[Share, Weight]]) -> Share:
-    """One share over several, in the order given (ties go to the earlier)."""
-    scales = [[weight[i] for _, weight in shares] for i in range(3)]
-    return Share(None, [share for share, _ in shares], first_telling(scales))
+        bases.setdefault(place.base, []).append((place, weight))
+    return share_of([(_fine(inside), sum_of(weight for _, weight in inside)) for _, inside in sorted(bases.items())])
 
 
 def _fine(places: list[tuple[Place, Weight]]) -> Share:
-    if len(places) == 1:
-        return Share(places[0][0])
-    ordered = sorted(places, key=lambda one: repr(one[0]))
-    return weighted([(Share(place), weight) for place, weight in ordered])
+    ordered = sorted(places, key=lambda item: repr(item[0]))
+    return share_of([(Share(place), weight) for place, weight in ordered])
 
 
-def _sum(weights: Iterable[Weight]) -> Weight:
-    ftds = registrations = clicks = 0
-    for weight in weights:
-        ftds += weight[0]
-        registrations += weight[1]
-        clicks += weight[2]
-    return ftds, registrations, clicks
+def sum_of(weights: Iterable[Weight]) -> Weight:
+    return sum(weights, Weight())

@@ -1,10 +1,7 @@
 """The merged report out of the database: kept or merged on the spot, now or as it was believed."""
 
-import time
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -282,28 +279,3 @@ async def test_unknown_dimensions_are_refused_with_the_nearest(opened: Open) -> 
             await books.report(tx, "campain")
         with pytest.raises(Refused, match="ends before"):
             await books.report(tx, "day", first=later(1))
-
-
-@pytest.mark.slow
-async def test_a_month_of_1500_cells_is_read_in_25_milliseconds(opened: Open) -> None:
-    async with opened() as database:
-        async with database.begin() as tx:
-            books = await build(tx)
-            for n in range(50):
-                await books.campaign(tx, f"c{n}")
-                for day in range(30):
-                    await books.click(tx, at(later(day)), campaign=f"c{n}", offer="lucky")
-            await books.conversion(tx, at(FIRST), "registration", campaign="c1", offer="lucky", account="acme")
-            rows = [row(later(n), ngr=n, commission_cpa=10**8) for n in range(30)]
-            await books.sync(tx, "acme", rows, now=at(later(40)))
-        await settle.settle_all(database, ZoneInfo("UTC"), at(later(40)))
-        async with database.read() as tx:
-            times = []
-            for _ in range(10):
-                began = time.perf_counter()
-                made = await books.report(tx, "day", "campaign", last=FIRST + timedelta(days=29))
-                msgspec.json.encode(made)
-                times.append(time.perf_counter() - began)
-            assert len(made.rows) == 1500
-        print(f"{min(times) * 1000:.1f} ms")
-        assert min(times) < 0.05

@@ -48,6 +48,7 @@ def report(
     settled: Iterable[int] = (1,),
     since: date | None = DAY,
     quotes: Sequence[Quote] = (),
+    measures: Sequence[str] = (),
 ) -> MergedReport:
     grain = Grain("country" in by, "device" in by, tuple(SUB_NAMES.index(n) for n in by if n in SUB_NAMES))
     catalogue = Catalogue(offers, campaigns)
@@ -63,6 +64,7 @@ def report(
         settled={(one, DAY) for one in settled}, account_ids=accounts,
         accounts_since=dict.fromkeys(accounts, since) if since else {},
         offers_since={one.id: since for one in offers} if since else {},
+        measures=dict.fromkeys(accounts, frozenset(measures)),
     )  # fmt: skip
     return collapse([(DAY, cells)], view)
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.ledger.facts import ClickLink, Event, SpendFact
-from storage.ledger.reports.allocate import first_telling, split
+from storage.ledger.reports.allocate import first_positive, split
 from storage.ledger.reports.merge import DayFacts
 from storage.ledger.reports.report_rows import DIMENSIONS, ReportRow
 from tests.storage.ledger.reports.merging import DAY, campaign, happened, offer, report, said, visits
@@ -114,5 +114,5 @@ def test_parts_sum_to_the_whole_and_stay_within_one_of_their_share(amount: int, 
 
 
 def test_the_first_scale_that_tells_anything_decides() -> None:
-    assert first_telling([[0, 0], [0, 2], [5, 5]]) == [0, 2]
-    assert first_telling([[0, 0], [0, 0]]) == [1, 1]
+    assert first_positive([[0, 0], [0, 2], [5, 5]]) == [0, 2]
+    assert first_positive([[0, 0], [0, 0]]) == [1, 1]

@@ -44,22 +44,77 @@ def test_a_row_with_an_unknown_click_is_allocated_by_clicks_to_the_micro_unit() 
     assert rows["c2"].allocated
 
 
-def test_first_deposits_weigh_before_registrations_and_clicks() -> None:
+def test_each_measure_is_divided_by_its_own_weights() -> None:
     facts = DayFacts(
         day=DAY,
         clicks=[visits(1, 100), visits(2, 1)],
-        tallies=[happened(2, Event.FIRST_DEPOSIT, ftd=True), happened(1, Event.REGISTRATION, 50)],
-        revenue=[said(ngr=-7, commission_revshare=10)],
+        tallies=[happened(2, Event.FIRST_DEPOSIT, ftd=True), happened(1, Event.REGISTRATION, 3)],
+        revenue=[said(ngr=-7, commission_revshare=10, commission_cpa=4, registrations=3, first_deposits=1, visits=101)],
     )
     rows = by_group(report(facts))
-    assert (rows["c2"].ngr, rows["c2"].commission, rows["c1"].commission) == (-7, 10, 0)
+    assert (rows["c2"].ngr, rows["c2"].commission, rows["c1"].commission) == (-7, 14, 0)
+    assert (rows["c1"].registrations.platform, rows["c2"].registrations.platform) == (3, 0)
+    assert (rows["c1"].visits, rows["c2"].visits) == (100, 1)
 
 
-def test_conversions_of_a_campaign_without_a_click_that_day_do_not_weigh() -> None:
+def test_a_campaign_with_a_conversion_but_no_click_that_day_takes_part() -> None:
     facts = DayFacts(
-        day=DAY, clicks=[visits(1)], tallies=[happened(2, Event.FIRST_DEPOSIT, ftd=True)], revenue=[said(ngr=9)]
-    )
-    assert by_group(report(facts))["c1"].ngr == 9
+        day=DAY, clicks=[visits(1)], tallies=[happened(2, Event.FIRST_DEPOSIT, ftd=True)],
+        revenue=[said(ngr=9, visits=1)],
+    )  # fmt: skip
+    rows = by_group(report(facts))
+    assert (rows["c2"].ngr, rows["c1"].ngr, rows["c1"].visits) == (9, 0, 1)
+
+
+def test_a_campaign_whose_clicks_never_reached_the_offer_takes_no_part() -> None:
+    facts = DayFacts(
+        day=DAY, clicks=[visits(1, 90, offer=2), visits(3, 50, offer=0, site=1), visits(2, 1)], active={1: [1, 2, 3]},
+        revenue=[said(ngr=9)],
+    )  # fmt: skip
+    made = report(facts, by=("campaign", "offer"))
+    assert {row.group["campaign"]: row.ngr for row in made.rows if row.ngr is not None} == {"c2": 9}
+
+
+def test_visitors_of_a_site_without_a_campaign_take_part_beside_campaigns() -> None:
+    facts = DayFacts(day=DAY, clicks=[visits(0, 2, site=4, source=0), visits(1, 1)], revenue=[said(ngr=9)])
+    made = report(facts, by=("campaign", "site"))
+    assert {tuple(row.group.values()): (row.ngr, row.allocated) for row in made.rows} == {
+        ("c1", None): (3, True), (None, "s4"): (6, True)
+    }  # fmt: skip
+
+
+def test_a_visitor_who_went_on_to_a_second_offer_is_one_click_on_each() -> None:
+    """Of campaign 1 three people reached the offer: two of them had been at another offer first."""
+    first, further = visits(1, 1, site=2, outgoing=1), visits(1, 0, site=2, outgoing=2, source=3)
+    facts = DayFacts(day=DAY, clicks=[first, further, visits(2, 3)], revenue=[said(ngr=12)])
+    rows = by_group(report(facts))
+    assert (rows["c1"].ngr, rows["c2"].ngr) == (6, 6)
+    assert rows["c1"].clicks == 1
+    own = DayFacts(day=DAY, clicks=[visits(1, 3, site=2, outgoing=3), visits(2, 3)], revenue=[said(ngr=12)])
+    assert by_group(report(own))["c1"].ngr == 6, "who went on from the site counts once"
+    straight = DayFacts(day=DAY, clicks=[visits(1, 3, site=2, outgoing=1), visits(2, 3)], revenue=[said(ngr=12)])
+    assert by_group(report(straight))["c1"].ngr == 6
+
+
+def test_a_cell_stays_marked_as_allocated_whatever_comes_after() -> None:
+    guess, known = said(ngr=4, row=1), said(sub="abc", ngr=1, row=2)
+    named = said(sub="C1", ngr=1, row=3)
+    for order in ([guess, known, named], [named, known, guess]):
+        facts = DayFacts(day=DAY, clicks=[visits(1), visits(2)], links={"abc": link(1)}, revenue=order)
+        assert by_group(report(facts))["c1"].allocated
+    facts = DayFacts(day=DAY, clicks=[visits(1)], links={"abc": link(1)}, revenue=[known, named])
+    assert not by_group(report(facts))["c1"].allocated
+
+
+def test_a_settled_day_without_a_row_is_the_platforms_zero() -> None:
+    facts = DayFacts(day=DAY, clicks=[visits(1)], tallies=[happened(1, Event.FIRST_DEPOSIT, 2, ftd=True)])
+    reported = ("first_deposits", "commission_cpa")
+    row = by_group(report(facts, measures=reported))["c1"]
+    assert row.first_deposits == Layers(2, 0, 0)
+    assert row.registrations == Layers(0, None, 0), "what the connector never reports stays the postbacks'"
+    assert (row.commission_cpa, row.commission, row.ngr) == (0, 0, None)
+    provisional = by_group(report(facts, measures=reported, settled=()))["c1"]
+    assert (provisional.first_deposits, provisional.commission) == (Layers(2, None, 2), None)
 
 
 def test_ties_go_to_the_lower_campaign_and_negatives_are_divided_alike() -> None:
@@ -164,7 +219,7 @@ def test_deposits_count_first_deposits_and_keep_their_amounts() -> None:
         clicks=[visits(1)],
         tallies=[
             happened(1, Event.FIRST_DEPOSIT, ftd=True, amount=5, currency="EUR"),
-            happened(1, Event.DEPOSIT, 2, amount=10, currency="EUR"),
+            happened(1, Event.DEPOSIT, 2, amount=5, currency="EUR"),
         ],
     )
     row = by_group(report(facts))["c1"]
@@ -200,6 +255,25 @@ def test_amounts_are_converted_one_by_one_half_even() -> None:
     )
     row = by_group(report(facts, quotes=quotes))["c1"]
     assert (row.commission_cpa, row.commission_revshare, row.commission) == (2, 2, 4)
+
+
+@pytest.mark.parametrize("by", [("campaign",), ("country",), ("campaign", "country"), ("offer",), ()])
+def test_a_total_in_another_currency_does_not_depend_on_what_it_is_grouped_by(by: tuple[str, ...]) -> None:
+    """Three figures of 3 micro-units at a half each are 2 (half-even) by themselves: 6, not the 4 of their sum."""
+    quotes = [Quote(DAY, "USD", "EUR", Decimal("0.5"), own=True)]
+    facts = DayFacts(
+        day=DAY,
+        clicks=[
+            visits(1, 1, country="DE", cost=1, currency="USD"), visits(1, 1, country="AT", cost=1, currency="USD"),
+            visits(2, 1, country="DE"),
+        ],
+        tallies=[happened(1, Event.DEPOSIT, 3, amount=3, currency="USD", country="DE")],
+        revenue=[said(currency="USD", commission_cpa=3, deposit_amount=5, row=n) for n in range(3)],
+        spend=[SpendFact(day=DAY, campaign_id=2, amount=1, currency="USD")],
+    )  # fmt: skip
+    totals = report(facts, by=by, quotes=quotes).totals
+    assert (totals.commission, totals.deposit_amount) == (6, Layers(6, 6, 6))
+    assert totals.spend == 1, "2 USD of clicks are 1, 1 USD of the upload is 0 (half-even)"
 
 
 def test_without_a_rate_the_figure_is_null_and_told_in_its_own_currency() -> None:
