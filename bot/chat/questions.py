@@ -6,30 +6,17 @@ from enum import Enum
 from typing import Any, Literal, get_args, get_origin
 
 import msgspec
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy import Table as SqlTable
-from sqlalchemy import func, or_, select
 
 from bot.chat.session import ChatSessions
-from bot.core.arguments import _kinds, meta
+from bot.core.arguments import bare_kinds, meta
 from bot.core.command import Command
 from bot.core.context import Actor
-from bot.core.limits import own_sources
-from storage import tables
+from bot.core.permissions import ENTITIES, changeable, visible
 
 Kind = Literal["text", "choice", "yes", "day", "secret"]
 
-#: Where the things that a field may refer to are kept.
-REFERRED: dict[str, SqlTable] = {
-    "account": tables.accounts,
-    "casino": tables.casinos,
-    "offer": tables.offers,
-    "site": tables.sites,
-    "domain": tables.domains,
-    "source": tables.sources,
-    "campaign": tables.campaigns,
-    "token": tables.tokens,
-    "member": tables.members,
-}
 #: Fields whose name says what they refer to, on whatever command.
 REFERRED_FIELDS = {"platform", "preset"}
 MOST = 100
@@ -45,6 +32,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     many: bool = False
     choices: tuple[str, ...] = ()
     refers: str = ""
+    changes: bool = False  # the command changes what is referred to
     default: str = ""
 
     @property
@@ -62,7 +50,12 @@ class Option(msgspec.Struct, frozen=True):
 def questions(found: Command) -> list[Question]:
     """The command's fields as questions, in order; what is required comes first."""
     # A file comes with a message: no form has a place for it.
-    made = [_question(field) for field in msgspec.structs.fields(found.parameters) if bytes not in _kinds(field.type)]
+    changes = {one.name for one in found.references if one.changes}
+    made = [
+        _question(field, changes=field.name in changes)
+        for field in msgspec.structs.fields(found.parameters)
+        if bytes not in bare_kinds(field.type)
+    ]
     return sorted(made, key=lambda one: not one.required)
 
 
@@ -83,9 +76,9 @@ def _names(struct: type[msgspec.Struct]) -> list[str]:
     return [field.encode_name for field in msgspec.structs.fields(struct)]
 
 
-def _question(field: msgspec.structs.FieldInfo) -> Question:
+def _question(field: msgspec.structs.FieldInfo, *, changes: bool) -> Question:
     _, description, extra = meta(field.type)
-    kinds = _kinds(field.type)
+    kinds = bare_kinds(field.type)
     values = tuple(extra.get("choices", ())) or _enumerated(kinds) or _literals(field.type)
     refers = extra.get("refers", "") or (field.encode_name if field.encode_name in REFERRED_FIELDS else "")
     kind: Kind = "text"
@@ -100,7 +93,7 @@ def _question(field: msgspec.structs.FieldInfo) -> Question:
     default = field.default if isinstance(field.default, str | int | Decimal) else ""
     return Question(
         name=field.encode_name, description=description, required=field.required, kind=kind,
-        many=bool(kinds & {list, tuple}), choices=values, refers=refers,
+        many=bool(kinds & {list, tuple}), choices=values, refers=refers, changes=changes,
         default=str(getattr(default, "value", default)),
     )  # fmt: skip
 
@@ -131,17 +124,16 @@ async def options(
     if question.refers in {"platform", "preset"}:
         known = sessions.ports.platforms() if question.refers == "platform" else sessions.ports.presets()
         return [Option(one, one) for one in sorted(known) if typed.lower() in one.lower()][:limit]
-    if question.refers not in REFERRED:
+    if question.refers not in ENTITIES:
         return []
-    return await _entities(sessions, actor, REFERRED[question.refers], typed, limit)
+    allowed = (changeable if question.changes else visible)(actor, question.refers)
+    return await _entities(sessions, actor, ENTITIES[question.refers].table, allowed, typed=typed, limit=limit)
 
 
-async def _entities(sessions: ChatSessions, actor: Actor, table: SqlTable, typed: str, limit: int) -> list[Option]:
-    query = select(table.c.code, table.c.name).where(table.c.team_id == actor.team_id)
-    if table is tables.campaigns and actor.campaigns is not None:
-        query = query.where(table.c.code.in_(actor.campaigns))
-    if table is tables.sources and actor.campaigns is not None:
-        query = query.where(own_sources(actor.team_id, actor.campaigns))
+async def _entities(
+    sessions: ChatSessions, actor: Actor, table: SqlTable, allowed: ColumnElement[bool], *, typed: str, limit: int
+) -> list[Option]:
+    query = select(table.c.code, table.c.name).where(table.c.team_id == actor.team_id, allowed)
     for gone in ("removed_at", "revoked_at"):
         if gone in table.c:
             query = query.where(table.c[gone].is_(None))

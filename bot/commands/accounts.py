@@ -11,6 +11,7 @@ from bot.core.command import command
 from bot.core.context import Context, Sample
 from bot.core.listing import Listing, Page
 from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table, Text
+from bot.core.permissions import Scope, visible
 from bot.forms.account_forms import PLATFORMS, Checked, check_edit, check_new
 from storage.catalogue import accounts, names, offers
 from storage.catalogue.accounts import Account
@@ -180,10 +181,10 @@ async def edit_account(ctx: Context, new: AccountEdit) -> AccountShown:
     return await _noted(ctx, row.id, sample=sample, before=before)
 
 
-@command("account list", role=Role.VIEWER, render=account_table, reads=True)
+@command("account list", role=Role.VIEWER, scope=Scope.OWN, render=account_table, reads=True)
 async def list_accounts(ctx: Context, new: AccountList) -> Page[Account]:
     """The team's platform accounts."""
-    query = select(table).where(table.c.team_id == ctx.team_id)
+    query = select(table).where(table.c.team_id == ctx.team_id, visible(ctx.actor, "account"))
     if new.platform:
         query = query.where(table.c.platform == ctx.ports.platform_options(new.platform)["name"])
     rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after)

@@ -14,6 +14,7 @@ from bot.core.command import command
 from bot.core.context import Context
 from bot.core.listing import Listing, Page
 from bot.core.message import Button, Buttons, Fields, Message, Table
+from bot.core.permissions import Scope, of_own_campaigns
 from storage.alerts import alert_states
 from storage.alerts.alert_states import Alert, NewAlert, Terms, Watch
 from storage.catalogue.entities import page
@@ -31,7 +32,9 @@ RULE = Meta(description='"ftd < 50% of 7d avg", "clicks < 100 in 1h", "no clicks
 class AlertFilter(Arguments):
     rule: Annotated[str | None, RULE] = None
     kind: Annotated[str | None, Meta(description="a ready-made one: sync failed, no clicks for 30m, vanished …")] = None
-    campaign: Annotated[list[str] | None, refers("campaign", "only these campaigns; all if absent")] = None
+    campaign: Annotated[
+        list[str] | None, refers("campaign", "only these campaigns; all if absent", changes=False, most=200)
+    ] = None
     for_: Annotated[str | None, Meta(description="how long it must last before it is told: 2h")] = None
     cooldown: Annotated[str, Meta(description="how long it keeps still after it was over: 1h")] = "1h"
     quiet: Annotated[str | None, Meta(description="hours in which it waits: 22:00-07:00")] = None
@@ -40,14 +43,14 @@ class AlertFilter(Arguments):
 
 
 class OneAlert(Arguments):
-    alert: Annotated[str, Meta(description="which alert, such as alert-7")]
+    alert: Annotated[str, refers("alert", "which alert, such as alert-7")]
 
 
 HOW_LONG = Annotated[str, Meta(description="how long: 30m, 2h, 1d")]
 
 
 class Snooze(Arguments):
-    alert: Annotated[str, Meta(description="which alert, such as alert-7")]
+    alert: Annotated[str, refers("alert", "which alert, such as alert-7")]
     for_: HOW_LONG = "1h"
 
 
@@ -103,7 +106,7 @@ def muted_card(ctx: Context, found: Page[Alert]) -> Message:
     return Message(f"{ctx.actor.name} snoozed {', '.join(o.code for o in found.items)} until {until:%d %b %H:%M} UTC")
 
 
-@command("alert add", role=Role.BUYER, render=alert_card, positional=("rule",), sentence="rule")
+@command("alert add", role=Role.BUYER, scope=Scope.OWN, render=alert_card, positional=("rule",), sentence="rule")
 async def add_alert(ctx: Context, new: AlertFilter) -> Alert:
     """Arm an alert in this room, and say how often it would have fired in the last 30 days."""
     terms = _terms(ctx, new)
@@ -119,13 +122,14 @@ async def add_alert(ctx: Context, new: AlertFilter) -> Alert:
     return one
 
 
-@command("alert list", role=Role.VIEWER, render=alert_table, reads=True)
+@command("alert list", role=Role.VIEWER, scope=Scope.OWN, render=alert_table, reads=True)
 async def list_alerts(ctx: Context, new: Listing) -> Page[Alert]:
     """The alerts armed, and how each stands."""
     rows, following = await page(
         ctx.tx, alert_states.of_team(ctx.team_id), table.c.id, limit=new.limit, after=new.after
     )
-    return Page([alert_states.shown(row) for row in rows], following)
+    shown = map(alert_states.shown, rows)
+    return Page([one for one in shown if of_own_campaigns(ctx.actor, one.campaigns)], following)
 
 
 @command("alert show", role=Role.VIEWER, render=alert_card, reads=True, positional=("alert",))
@@ -139,7 +143,7 @@ async def show_alert(ctx: Context, new: OneAlert) -> Alert:
 @command("alert ack", role=Role.BUYER, render=acknowledged_card, positional=("alert",))
 async def acknowledge_alert(ctx: Context, new: OneAlert) -> Alert:
     """Somebody looks after it: it keeps still until it is over."""
-    watch = await _mine(ctx, new.alert)
+    watch = await _held(ctx, new.alert)
     history = watch.history
     history.alarms = {subject: alarms.acknowledge(one) for subject, one in history.alarms.items()}
     return await _kept(ctx, watch)
@@ -151,18 +155,18 @@ async def snooze_alert(ctx: Context, new: Snooze) -> Alert:
     return await _snooze(ctx, new.alert, ctx.now + timedelta(minutes=read_minutes(new.for_, "for")))
 
 
-@command("alert mute", role=Role.BUYER, render=muted_card, positional=("for",))
+@command("alert mute", role=Role.BUYER, scope=Scope.OWN, render=muted_card, positional=("for",))
 async def mute_alerts(ctx: Context, new: Mute) -> Page[Alert]:
     """Snooze every alert for a while."""
     until = ctx.now + timedelta(minutes=read_minutes(new.for_, "for"))
     rows = (await ctx.tx.execute(alert_states.of_team(ctx.team_id).order_by(table.c.id))).all()
-    return Page([await _snooze(ctx, str(row.id), until) for row in rows if _is_mine(ctx, row.campaigns)])
+    return Page([await _snooze(ctx, str(row.id), until) for row in rows if of_own_campaigns(ctx.actor, row.campaigns)])
 
 
 @command("alert remove", role=Role.BUYER, render=removed_card, positional=("alert",))
 async def remove_alert(ctx: Context, new: OneAlert) -> Alert:
     """Disarm an alert for good."""
-    watch = await _mine(ctx, new.alert)
+    watch = await _held(ctx, new.alert)
     one, _ = await alert_states.find(ctx.tx, ctx.team_id, str(watch.id))
     await alert_states.remove(ctx.tx, watch.id, ctx.now)
     ctx.notes |= {"entity": "alert", "entity_id": one.id, "before": one}
@@ -170,24 +174,17 @@ async def remove_alert(ctx: Context, new: OneAlert) -> Alert:
 
 
 async def _snooze(ctx: Context, word: str, until: datetime) -> Alert:
-    watch = await _mine(ctx, word)
+    watch = await _held(ctx, word)
     history = watch.history
     history.alarms = {subject: alarms.snooze(one) for subject, one in history.alarms.items()}
     await alert_states.snooze(ctx.tx, watch.id, until)
     return await _kept(ctx, watch)
 
 
-async def _mine(ctx: Context, word: str) -> Watch:
-    """The alert, if a buyer limited to own campaigns may touch it."""
-    one, watch = await alert_states.find(ctx.tx, ctx.team_id, word)
-    if not _is_mine(ctx, one.campaigns):
-        raise Refused(f"alert: {one.code} is not on your campaigns", field="alert")
+async def _held(ctx: Context, word: str) -> Watch:
+    """The alert as it stands now, held against others."""
+    _, watch = await alert_states.find(ctx.tx, ctx.team_id, word)
     return await alert_states.again(ctx.tx, watch.id) or watch
-
-
-def _is_mine(ctx: Context, campaigns: list[str] | None) -> bool:
-    mine = ctx.actor.campaigns
-    return mine is None or (campaigns is not None and set(campaigns) <= set(mine))
 
 
 async def _kept(ctx: Context, watch: Watch) -> Alert:

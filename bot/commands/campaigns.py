@@ -7,22 +7,26 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import Row, select, update
 
+from bot.core import permissions
 from bot.core.arguments import EMPTIES, NONE, Arguments, MissingArgument, choices, refers
 from bot.core.command import command
 from bot.core.context import Context
-from bot.core.limits import own_source
+from bot.core.limits import limited
 from bot.core.listing import Listing, Page
 from bot.core.message import Button, Buttons, Fields, Message, Notice, Table, Text
+from bot.core.permissions import Scope, visible
 from bot.forms.weights import weighed
 from storage.catalogue import campaigns, names
 from storage.catalogue.campaigns import Campaign
 from storage.catalogue.entities import page
 from storage.ledger.clicks import macros, rotation
-from storage.ledger.errors import Forbidden, Refused
+from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.tables import campaigns as table
 from storage.tables import members, offers, sites, sources
 
+MAX_OFFERS = 200
+MAX_RULES = 200
 COST_MODELS = ("link", "fixed", "daily", "none")
 _COST_WORDS = {
     "link": "link", "parameter": "link", "param": "link", "auto": "link", "macro": "link", "per_click": "fixed",
@@ -30,9 +34,19 @@ _COST_WORDS = {
     "uploaded": "daily", "none": "none",
 }  # fmt: skip
 
-Offers = Annotated[list[str], refers("offer", "offers in order, with a weight if you like: lucky-star:3,wild-win:1")]
-Weights = Annotated[list[int], Meta(description="or the weights by themselves, one for each offer in order: 3,1")]
-Rules = Annotated[list[Any] | dict[str, Any], Meta(description="rotation rules as JSON; the first that fits decides")]
+Offers = Annotated[
+    list[str],
+    refers("offer", "offers in order, with a weight if you like: lucky-star:3,wild-win:1", changes=False,
+           weighted=True, most=MAX_OFFERS),
+]  # fmt: skip
+Weights = Annotated[
+    list[int],
+    limited("or the weights by themselves, one for each offer in order: 3,1", items=MAX_OFFERS),
+]
+Rules = Annotated[
+    list[Any] | dict[str, Any],
+    limited("rotation rules as JSON; the first that fits decides", items=MAX_RULES, depth=8),
+]
 CostModel = Annotated[str, choices("where the cost comes from", *COST_MODELS)]
 Cost = Annotated[Decimal, Meta(description="per click, e.g. 0.05")]
 Direct = Annotated[bool, Meta(description="send visitors straight to the offers although there is a site")]
@@ -43,8 +57,8 @@ class NewCampaign(Arguments):
     name: Annotated[str, Meta(description="what the team calls it")]
     offers: Offers = []
     weights: Weights = []
-    site: Annotated[str | None, refers("site", "landing page; its links lead on to the offers")] = None
-    source: Annotated[str | None, refers("source", "who sends the visitors")] = None
+    site: Annotated[str | None, refers("site", "landing page; its links lead on to the offers", changes=False)] = None
+    source: Annotated[str | None, refers("source", "who sends the visitors", changes=False)] = None
     fallback_url: Annotated[str | None, Meta(description="where visitors go when no offer is left")] = None
     cost_model: CostModel | None = None
     cost: Cost | None = None
@@ -59,8 +73,12 @@ class CampaignEdit(Arguments):
     name: str | None = None
     offers: Offers | None = None
     weights: Weights = []
-    site: Annotated[str | None, refers("site", "landing page; none: straight to the offers"), EMPTIES] = None
-    source: Annotated[str | None, refers("source", "who sends the visitors; none: nobody"), EMPTIES] = None
+    site: Annotated[
+        str | None, refers("site", "landing page; none: straight to the offers", changes=False), EMPTIES
+    ] = None
+    source: Annotated[str | None, refers("source", "who sends the visitors; none: nobody", changes=False), EMPTIES] = (
+        None
+    )
     fallback_url: Annotated[str | None, Meta(description="where visitors go when no offer is left"), EMPTIES] = None
     cost_model: CostModel | None = None
     cost: Cost | None = None
@@ -118,7 +136,14 @@ def link_card(_ctx: Context, link: CampaignLink) -> Message:
     return Message(f"Tracking link of {link.campaign}", (Text(link.template, code=True),), private=True)
 
 
-@command("campaign create", role=Role.BUYER, render=campaign_card, positional=("name",), aliases=("campaign add",))
+@command(
+    "campaign create",
+    role=Role.BUYER,
+    scope=Scope.OWN,
+    render=campaign_card,
+    positional=("name",),
+    aliases=("campaign add",),
+)
 async def create_campaign(ctx: Context, new: NewCampaign) -> Campaign:
     """Create a campaign and get its tracking link."""
     weights = await weighed(ctx, new.offers, new.weights)
@@ -171,7 +196,7 @@ async def edit_campaign(ctx: Context, new: CampaignEdit) -> Campaign:
     return await _noted(ctx, row.id, before=before)
 
 
-@command("campaign list", role=Role.VIEWER, render=campaign_table, reads=True)
+@command("campaign list", role=Role.VIEWER, scope=Scope.OWN, render=campaign_table, reads=True)
 async def list_campaigns(ctx: Context, new: CampaignList) -> Page[Campaign]:
     """The team's campaigns."""
     query = select(table).where(table.c.team_id == ctx.team_id)
@@ -179,8 +204,7 @@ async def list_campaigns(ctx: Context, new: CampaignList) -> Page[Campaign]:
         query = query.where(table.c.source_id == await _ref(ctx, sources, new.source, "source"))
     if new.status:
         query = query.where(table.c.status == new.status)
-    if ctx.actor.campaigns is not None:
-        query = query.where(table.c.code.in_(ctx.actor.campaigns))
+    query = query.where(visible(ctx.actor, "campaign"))
     rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after)
     shown = await campaigns.shown(ctx.tx, ctx.team_id, list(rows), public_url=ctx.deployment.public_url)
     return Page(shown, following)
@@ -218,11 +242,8 @@ async def link_campaign(ctx: Context, new: OneCampaign) -> CampaignLink:
 
 
 async def own_campaign(ctx: Context, word: str) -> Row[Any]:
-    """The campaign of that code, name or id; Forbidden when the buyer is limited to others."""
-    row = await names.find(ctx.tx, table, ctx.team_id, word, field="campaign")
-    if ctx.actor.campaigns is not None and row.code not in ctx.actor.campaigns:
-        raise Forbidden(f"campaign {row.code} is not one of yours: ask an owner")
-    return row
+    """The campaign of that code, name or id; Forbidden when the actor is limited to others."""
+    return await permissions.find(ctx, "campaign", word, field="campaign")
 
 
 async def _set_status(ctx: Context, word: str, status: str) -> Campaign:
@@ -245,15 +266,15 @@ async def _noted(ctx: Context, campaign_id: int, *, before: Campaign | None = No
 async def _ref(ctx: Context, other: Any, word: str | None, field: str) -> int | None:
     if not word or word == NONE:
         return None
-    if other is sources:
-        return int((await own_source(ctx, word)).id)
     return int((await names.find(ctx.tx, other, ctx.team_id, word, field=field)).id)
 
 
 async def _rules(ctx: Context, rules: Any) -> list[Any]:
     if not rules:
         return []
-    mine = select(offers.c.id, offers.c.name, offers.c.code).where(offers.c.team_id == ctx.team_id)
+    mine = select(offers.c.id, offers.c.name, offers.c.code).where(
+        offers.c.team_id == ctx.team_id, visible(ctx.actor, "offer")
+    )
     found = list(await ctx.tx.execute(mine.order_by(offers.c.id)))
     by_word = {str(one.id): one.code for one in found} | {one.name.lower(): one.code for one in found}
     return list(rotation.read_rules(rules, by_word | {one.code: one.code for one in found}))

@@ -11,6 +11,7 @@ from bot.core.command import command
 from bot.core.context import Context
 from bot.core.listing import Listing, Page
 from bot.core.message import Button, Buttons, Fields, Message, Notice, Table
+from bot.core.permissions import Scope, visible
 from storage.catalogue import casinos, names
 from storage.catalogue.casinos import Casino
 from storage.catalogue.entities import page
@@ -77,10 +78,10 @@ def casino_table(_ctx: Context, found: Page[Casino]) -> Message:
     return Message("Casinos", (Table(("Casino", "Status", "Bonus", "Licence"), rows), *more), private=True)
 
 
-@command("casino list", role=Role.VIEWER, render=casino_table, reads=True)
+@command("casino list", role=Role.VIEWER, scope=Scope.OWN, render=casino_table, reads=True)
 async def list_casinos(ctx: Context, new: CasinoList) -> Page[Casino]:
     """The team's casino entries."""
-    query = select(table).where(table.c.team_id == ctx.team_id)
+    query = select(table).where(table.c.team_id == ctx.team_id, visible(ctx.actor, "casino"))
     if new.status:
         query = query.where(table.c.status == new.status)
     rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after)

@@ -4,10 +4,9 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta
 from sqlalchemy import select
 
-from bot.core.arguments import Arguments
+from bot.core.arguments import Arguments, refers
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.message import Fields, Message, Table
@@ -21,7 +20,7 @@ from storage.tables import campaigns, conversions, offers, outgoing, sites, sour
 
 
 class OneClick(Arguments):
-    click_id: Annotated[str, Meta(description="our click id, as the casino has it")]
+    click_id: Annotated[str, refers("click", "our click id, as the casino has it")]
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,8 +85,6 @@ async def show_click(ctx: Context, new: OneClick) -> Shown:
     if stored is None or click_id is None:
         raise Missing(f"no click {new.click_id!r}", field="click_id")
     found: dict[str, Any] = {name: stored.get(name) for name in _PLAIN} | await _places(ctx, stored)
-    if ctx.actor.campaigns is not None and found["campaign"] not in ctx.actor.campaigns:
-        raise Missing(f"no click {new.click_id!r} of your campaigns", field="click_id")
     if not stored.get("expired"):
         found |= {
             "unique": bool(stored["unique_click"]), "reason": Reason(stored["reason"]).name.lower(),

@@ -9,6 +9,7 @@ from bot.core.arguments import Arguments
 from bot.core.command import COMMANDS, Answer, command, run
 from bot.core.context import Context
 from bot.core.message import Message
+from bot.core.permissions import Scope
 from storage.ledger.facts import Role
 from storage.people import confirmations
 
@@ -29,7 +30,7 @@ async def _confirmed(ctx: Context, new: Code) -> Answer:
 
 
 @command(
-    "confirm", role=Role.VIEWER, positional=("code",), reads=True, changes=True, prepare=_confirmed,
+    "confirm", role=Role.VIEWER, scope=Scope.OPEN, positional=("code",), reads=True, changes=True, prepare=_confirmed,
     render=lambda ctx, _: ctx.prepared.message,
 )  # fmt: skip
 async def confirm(ctx: Context, new: Code) -> Any:
@@ -37,7 +38,13 @@ async def confirm(ctx: Context, new: Code) -> Any:
     return ctx.prepared.result
 
 
-@command("cancel", role=Role.VIEWER, positional=("code",), render=lambda _, one: Message(f"Cancelled: {one.command}"))
+@command(
+    "cancel",
+    role=Role.VIEWER,
+    scope=Scope.OPEN,
+    positional=("code",),
+    render=lambda _, one: Message(f"Cancelled: {one.command}"),
+)
 async def cancel(ctx: Context, new: Code) -> Cancelled:
     """Drop what was asked."""
     return Cancelled((await confirmations.take(ctx.tx, ctx.now, new.code, ctx.actor.name)).command)

@@ -7,10 +7,12 @@ import msgspec
 from sqlalchemy import Row, select
 
 from bot.commands.campaigns import own_campaign
+from bot.core import permissions
 from bot.core.arguments import amount
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.listing import Page
+from bot.core.permissions import Scope, own_campaigns
 from bot.core.tokenizer import day as read_day
 from bot.forms.conversion_forms import (
     EVENTS,
@@ -26,7 +28,6 @@ from bot.forms.conversion_forms import (
 )
 from bot.forms.imports import micro, rows_of, where
 from bot.forms.postback_context import processor
-from storage.catalogue import names
 from storage.catalogue.entities import codes, page
 from storage.clicks import queries
 from storage.ledger.errors import CasinoFluxError, Missing, Refused
@@ -36,13 +37,13 @@ from storage.postbacks.conversions import ConversionProcessor
 from storage.postbacks.manual_conversions import ManualConversion
 from storage.postbacks.matching import outgoing_offers
 from storage.postbacks.postback_accounts import PostbackAccount
-from storage.tables import accounts, campaign_offers, campaigns, conversions, offers
+from storage.tables import campaign_offers, campaigns, conversions, offers
 
 _IMPORTED = ("click_id", "campaign", "day", "event", "amount", "currency", "txn_id", "status", "player_id", "account",
              "offer")  # fmt: skip
 
 
-@command("conversion add", role=Role.BUYER, render=conversion_card)
+@command("conversion add", role=Role.BUYER, scope=Scope.OWN, render=conversion_card)
 async def add_conversion(ctx: Context, new: NewConversion) -> Conversion:
     """Record a conversion that no postback told of; it is marked as made by hand."""
     placing = await processor(ctx)
@@ -59,7 +60,6 @@ async def edit_conversion(ctx: Context, new: ConversionEdit) -> Conversion:
         raise Refused("status: nothing to change: give status= or amount=", field="status")
     placing = await processor(ctx)
     row = await manual_conversions.find(ctx.tx, ctx.team_id, new.conversion)
-    await _own(ctx, row)
     before = await _shown(ctx, placing, row)
     await manual_conversions.correct(
         ctx.tx, placing, row, status=_status(new.status) if new.status else None,
@@ -68,7 +68,7 @@ async def edit_conversion(ctx: Context, new: ConversionEdit) -> Conversion:
     return await _noted(ctx, placing, row.id, before=before)
 
 
-@command("conversion import", role=Role.BUYER, render=imported_card)
+@command("conversion import", role=Role.BUYER, scope=Scope.OWN, render=imported_card)
 async def import_conversions(ctx: Context, new: Import) -> Imported:
     """Record many conversions at once, all or none; those known already are named and left alone."""
     placing = await processor(ctx)
@@ -85,14 +85,13 @@ async def import_conversions(ctx: Context, new: Import) -> Imported:
     return Imported(added=added, known=known)
 
 
-@command("conversion list", role=Role.VIEWER, render=conversion_table, reads=True)
+@command("conversion list", role=Role.VIEWER, scope=Scope.OWN, render=conversion_table, reads=True)
 async def list_conversions(ctx: Context, new: ConversionList) -> Page[Conversion]:
     """Conversions as they stand, those made by hand marked."""
     query = select(conversions).where(conversions.c.team_id == ctx.team_id)
     if new.campaign:
         query = query.where(conversions.c.campaign_id == (await own_campaign(ctx, new.campaign)).id)
-    elif ctx.actor.campaigns is not None:
-        mine = select(campaigns.c.id).where(campaigns.c.code.in_(ctx.actor.campaigns))
+    elif (mine := own_campaigns(ctx.actor)) is not None:
         query = query.where(conversions.c.campaign_id.in_(mine))
     if new.event:
         query = query.where(conversions.c.event == new.event)
@@ -137,7 +136,7 @@ async def _to_click(
     link = await queries.link(ctx.tx, number) if number is not None else None
     if link is None:
         raise Missing(f"click_id: there is no click {word!r}", field="click_id")
-    if link.campaign_id:
+    if link.campaign_id or ctx.actor.campaigns is not None:
         await own_campaign(ctx, str(link.campaign_id))
     account = await _account(ctx, placing, new, link.click_id, link.offer_id)
     said = msgspec.structs.replace(said, currency=said.currency or account.rules.currency)
@@ -149,7 +148,7 @@ async def _account(
     ctx: Context, placing: ConversionProcessor, new: NewConversion, click_id: int, offer_id: int
 ) -> PostbackAccount:
     if new.account:
-        row = await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")
+        row = await permissions.find(ctx, "account", new.account, field="account")
         return placing.book.by_id[row.id]
     went_on = (await outgoing_offers(ctx.tx, [click_id])).get(click_id, [])
     mine = [one for one in placing.book.by_id.values() if one.team_id == ctx.team_id]
@@ -164,11 +163,11 @@ async def _account(
 
 async def _offer(ctx: Context, new: NewConversion, campaign: Row[Any]) -> Row[Any] | None:
     if new.offer:
-        return await names.find(ctx.tx, offers, ctx.team_id, new.offer, field="offer")
+        return await permissions.find(ctx, "offer", new.offer, field="offer")
     query = select(offers).join(campaign_offers, campaign_offers.c.offer_id == offers.c.id)
     found = (await ctx.tx.execute(query.where(campaign_offers.c.campaign_id == campaign.id))).all()
     if new.account:
-        account = await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")
+        account = await permissions.find(ctx, "account", new.account, field="account")
         found = [one for one in found if one.account_id == account.id]
     if len(found) > 1:
         named = ", ".join(one.code for one in found)
@@ -208,11 +207,6 @@ def _row(ctx: Context, given: dict[str, Any]) -> NewConversion:
         )
     except (TypeError, ValueError) as error:
         raise Refused(str(error)) from None
-
-
-async def _own(ctx: Context, row: Row[Any]) -> None:
-    if row.campaign_id:
-        await own_campaign(ctx, str(row.campaign_id))
 
 
 async def _shown(ctx: Context, placing: ConversionProcessor, row: Row[Any], outcome: str | None = None) -> Conversion:

@@ -6,26 +6,28 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from bot.core import permissions
 from bot.core.arguments import Arguments, choices, refers
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.listing import Listing, Page
 from bot.core.message import Button, Buttons, Fields, Message, Table
+from bot.core.permissions import Scope, of_own_campaigns
 from bot.digests import loading
 from bot.digests.facts import DigestRequest
 from bot.render.terminal import render
-from storage.catalogue import names
 from storage.catalogue.entities import page
 from storage.chat import channels, rooms, subscriptions
 from storage.chat.subscriptions import Subscription
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.ledger.schedule import Every, Schedule, covers, read_time, read_weekdays, read_zone
-from storage.tables import campaigns as campaign_table
 from storage.tables import subscriptions as table
 
 EVERY = Annotated[Every, choices("how often", "day", "week", "month")]
-CAMPAIGNS = Annotated[list[str] | None, refers("campaign", "only these campaigns; all if absent")]
+CAMPAIGNS = Annotated[
+    list[str] | None, refers("campaign", "only these campaigns; all if absent", changes=False, most=200)
+]
 WEEKDAYS = Meta(description="only on these: mon,tue,wed,thu,fri; a weekly one comes on the first")
 
 
@@ -39,13 +41,13 @@ class NewDigest(Arguments):
 
 
 class DigestPreview(Arguments):
-    digest: Annotated[str | None, Meta(description="a subscription; default: this room's, else all campaigns")] = None
+    digest: Annotated[str | None, refers("digest", "a subscription; default: this room's, else all campaigns")] = None
     every: EVERY | None = None
     campaigns: CAMPAIGNS = None
 
 
 class OneDigest(Arguments):
-    digest: Annotated[str | None, Meta(description="which one; default: the one of this room")] = None
+    digest: Annotated[str | None, refers("digest", "which one; default: the one of this room")] = None
 
 
 class Preview(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +89,7 @@ def preview_message(_ctx: Context, preview: Preview) -> Message:
     return msgspec.structs.replace(preview.message, private=True)
 
 
-@command("digest subscribe", role=Role.BUYER, render=subscription_card)
+@command("digest subscribe", role=Role.BUYER, scope=Scope.OWN, render=subscription_card)
 async def subscribe(ctx: Context, new: NewDigest) -> Subscription:
     """Send this room the digest: every day, week or month at a time of day."""
     schedule = Schedule(
@@ -105,15 +107,18 @@ async def subscribe(ctx: Context, new: NewDigest) -> Subscription:
     return one
 
 
-@command("digest list", role=Role.VIEWER, render=subscription_table, reads=True)
+@command("digest list", role=Role.VIEWER, scope=Scope.OWN, render=subscription_table, reads=True)
 async def list_digests(ctx: Context, new: Listing) -> Page[Subscription]:
     """The rooms that get a digest, and when."""
     query = subscriptions.of_team(ctx.team_id)
     rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after)
-    return Page([subscriptions.shown(row) for row in rows], following)
+    shown = map(subscriptions.shown, rows)
+    return Page([one for one in shown if of_own_campaigns(ctx.actor, one.campaigns)], following)
 
 
-@command("digest preview", role=Role.VIEWER, render=preview_message, reads=True, positional=("digest",))
+@command(
+    "digest preview", role=Role.VIEWER, scope=Scope.OWN, render=preview_message, reads=True, positional=("digest",)
+)
 async def preview(ctx: Context, new: DigestPreview) -> Preview:
     """The digest as it would be sent now."""
     one = await _named_or_here(ctx, new.digest)
@@ -130,7 +135,7 @@ async def preview(ctx: Context, new: DigestPreview) -> Preview:
     return Preview(from_=first, to=last, title=message.title, text=render(message), message=message)
 
 
-@command("digest unsubscribe", role=Role.BUYER, render=removed_card, positional=("digest",))
+@command("digest unsubscribe", role=Role.BUYER, scope=Scope.OWN, render=removed_card, positional=("digest",))
 async def unsubscribe(ctx: Context, new: OneDigest) -> Subscription:
     """Stop a room's digest."""
     one = await _named_or_here(ctx, new.digest, only=True)
@@ -149,6 +154,7 @@ async def _named_or_here(ctx: Context, word: str | None, *, only: bool = False) 
     channel = room_asked(ctx, None)
     room = await rooms.find(ctx.tx, channel.face, channel.workspace, channel.room)
     here = await subscriptions.of_room(ctx.tx, ctx.team_id, room.id, channel.thread) if room else []
+    here = [one for one in here if of_own_campaigns(ctx.actor, one.campaigns)]
     if only and len(here) > 1:
         raise Refused(f"digest: which one? {', '.join(one.code for one in here)}", field="digest")
     return here[0] if here else None
@@ -170,11 +176,8 @@ def room_asked(ctx: Context, named: str | None) -> channels.Channel:
 async def chosen_campaigns(
     ctx: Context, given: list[str] | None, *, field: str = "campaigns"
 ) -> tuple[str, ...] | None:
-    """Codes of the campaigns asked for, within those a buyer is limited to."""
-    mine = ctx.actor.campaigns
+    """Codes of the campaigns asked for, within those the actor is limited to."""
     if not given:
-        return mine
-    found = [(await names.find(ctx.tx, campaign_table, ctx.team_id, one, field=field)).code for one in given]
-    if mine is not None and (others := [code for code in found if code not in mine]):
-        raise Refused(f"{field}: {others[0]!r} is not one of yours", field=field)
+        return ctx.actor.campaigns
+    found = [(await permissions.find(ctx, "campaign", word, field=field)).code for word in given]
     return tuple(dict.fromkeys(found))

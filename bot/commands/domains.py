@@ -11,6 +11,7 @@ from bot.core.command import command
 from bot.core.context import Context
 from bot.core.listing import Listing, Page
 from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table
+from bot.core.permissions import Scope, visible
 from storage.catalogue import domains, names
 from storage.catalogue.domains import Domain, Step
 from storage.catalogue.entities import page
@@ -28,7 +29,9 @@ Name = Annotated[str, Meta(description="host name: brand.com or go.brand.com")]
 class NewDomain(Arguments):
     name: Name
     site: Annotated[str | None, refers("site", "site it leads to")] = None
-    provider: Annotated[str | None, refers("registrar", "login that may set its DNS records; none: by hand")] = None
+    provider: Annotated[
+        str | None, refers("registrar", "login that may set its DNS records; none: by hand", changes=False)
+    ] = None
 
 
 class Attach(Arguments):
@@ -82,7 +85,7 @@ def domain_table(_ctx: Context, found: Page[Domain]) -> Message:
     return Message("Domains", (Table(("Domain", "Site", "Provider", "Status"), rows), *more), private=True)
 
 
-@command("domain add", role=Role.BUYER, render=domain_card, positional=("name", "site"))
+@command("domain add", role=Role.BUYER, scope=Scope.OWN, render=domain_card, positional=("name", "site"))
 async def add_domain(ctx: Context, new: NewDomain) -> Domain:
     """Use a domain of one's own; its DNS records are set, or shown to be set by hand."""
     name = domains.read_name(new.name)
@@ -120,10 +123,10 @@ async def move_domain(ctx: Context, new: Move) -> Domain:
     return await _changed(ctx, spare, {"site_id": old.site_id})
 
 
-@command("domain list", role=Role.VIEWER, render=domain_table, reads=True)
+@command("domain list", role=Role.VIEWER, scope=Scope.OWN, render=domain_table, reads=True)
 async def list_domains(ctx: Context, new: DomainList) -> Page[Domain]:
     """The team's domains and how far they have come."""
-    query = select(table).where(table.c.team_id == ctx.team_id)
+    query = select(table).where(table.c.team_id == ctx.team_id, visible(ctx.actor, "domain"))
     if new.site:
         site = await names.find(ctx.tx, sites, ctx.team_id, new.site, field="site")
         query = query.where(table.c.site_id == site.id)

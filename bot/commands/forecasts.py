@@ -3,12 +3,12 @@
 from datetime import date, timedelta
 from typing import Annotated
 
-from msgspec import Meta
-
 from bot.core.arguments import Arguments, refers
 from bot.core.command import command
 from bot.core.context import Context
+from bot.core.limits import day_range
 from bot.core.message import Block, Message, Notice, Table, Text
+from bot.core.permissions import Scope
 from bot.render.figures import NONE, count, money
 from storage.catalogue import names
 from storage.ledger.facts import Role
@@ -21,7 +21,7 @@ DAYS = 14  # how far back provisional days are looked for
 
 
 class ForecastQuery(Arguments):
-    from_: Annotated[date | None, Meta(description="first day (two weeks ago, if absent)")] = None
+    from_: Annotated[date | None, day_range("first day (two weeks ago, if absent)")] = None
     offer: Annotated[list[str], refers("offer", "only these offers")] = []
     campaign: Annotated[list[str], refers("campaign", "only these campaigns")] = []
 
@@ -59,7 +59,7 @@ def _record(made: Forecast) -> str:
     )
 
 
-@command("forecast", role=Role.VIEWER, render=forecast_message, reads=True, positional=("from",))
+@command("forecast", role=Role.VIEWER, scope=Scope.OWN, render=forecast_message, reads=True, positional=("from",))
 async def show_forecast(ctx: Context, new: ForecastQuery) -> Forecast:
     """Commission that pending days may bring, with an 80 % interval and its past accuracy."""
     chosen = tuple([(await names.find(ctx.tx, offers, ctx.team_id, word, field="offer")).code for word in new.offer])
@@ -68,7 +68,7 @@ async def show_forecast(ctx: Context, new: ForecastQuery) -> Forecast:
     ])  # fmt: skip
     limit = ctx.actor.campaigns
     if limit is not None:
-        mine = tuple(code for code in mine if code in limit) or tuple(limit)
+        mine = mine or limit
     return await forecast(ctx.tx, ReportQuery(
         team_id=ctx.team_id, first=new.from_ or ctx.today - timedelta(days=DAYS), last=ctx.today,
         offers=chosen or None, campaigns=mine or None, timezone=ctx.deployment.timezone,

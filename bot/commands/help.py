@@ -8,7 +8,9 @@ from msgspec import Meta
 from bot.core.arguments import Arguments, meta
 from bot.core.command import COMMANDS, Command, command, unknown
 from bot.core.context import Context
+from bot.core.limits import Limit
 from bot.core.message import Button, Buttons, Fields, Message, Text
+from bot.core.permissions import Scope, may
 from storage.ledger.errors import Missing
 from storage.ledger.facts import Role
 
@@ -64,11 +66,11 @@ def each_summary(noun: str) -> str:
     return COMMANDS[noun].summary.rstrip(".").lower() if noun in COMMANDS else ""
 
 
-@command("help", role=Role.VIEWER, render=help_text, reads=True, positional=("command", "verb"))
+@command("help", role=Role.VIEWER, scope=Scope.OPEN, render=help_text, reads=True, positional=("command", "verb"))
 async def show_help(ctx: Context, new: About) -> Help:
     """List the commands, or explain one."""
     typed = " ".join(word for word in (new.command, new.verb) if word).lower()
-    mine = [one for one in COMMANDS.values() if ctx.actor.role.includes(one.role)]
+    mine = [one for one in COMMANDS.values() if may(one, ctx.actor)]
     if not typed:
         return Help([describe(one) for one in sorted(mine, key=lambda one: one.name)])
     found = [one for one in COMMANDS.values() if one.name == typed] or [one for one in mine if one.noun == typed]
@@ -80,12 +82,13 @@ async def show_help(ctx: Context, new: About) -> Help:
 def describe(one: Command) -> CommandHelp:
     """What help and the command reference say of a command."""
     fields = [
-        FieldHelp(field.encode_name, field.required, _description(field))
+        FieldHelp(field.encode_name, field.required, _description(field, one.limits[field.encode_name]))
         for field in msgspec.structs.fields(one.parameters)
     ]
     return CommandHelp(one.name, one.summary, one.usage(), one.role.value, fields)
 
 
-def _description(field: msgspec.structs.FieldInfo) -> str:
+def _description(field: msgspec.structs.FieldInfo, limit: Limit) -> str:
     _, text, extra = meta(field.type)
-    return f"{text} ({', '.join(extra['choices'])})" if "choices" in extra else text
+    text = f"{text} ({', '.join(extra['choices'])})" if "choices" in extra else text
+    return ", ".join(part for part in (text, str(limit)) if part)

@@ -11,9 +11,10 @@ from bot.chat.joining import Joined
 from bot.chat.joining import join as join_room
 from bot.core.arguments import Arguments, choices, refers
 from bot.core.command import command
-from bot.core.context import Context
+from bot.core.context import Actor, Context
 from bot.core.listing import Listing, Page
 from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table, Text
+from bot.core.permissions import Scope
 from storage.catalogue import names, teams
 from storage.catalogue.entities import page
 from storage.ledger.errors import Refused
@@ -26,9 +27,14 @@ from storage.tables import members as table
 ROLES = tuple(one.value for one in Role)
 
 
+Limited = Annotated[
+    list[str] | None, refers("campaign", "campaigns a buyer or viewer is limited to", changes=False, most=200)
+]
+
+
 class Invitation(Arguments):
     role: Annotated[Role, choices("what they may do", *ROLES)]
-    campaigns: Annotated[list[str] | None, refers("campaign", "campaigns a buyer is limited to")] = None
+    campaigns: Limited = None
 
 
 class Invited(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +62,7 @@ class Linked(msgspec.Struct, frozen=True, kw_only=True):
 class NewRole(Arguments):
     member: Annotated[str, refers("member", "who")]
     role: Annotated[Role, choices("what they may do from now on", *ROLES)]
-    campaigns: Annotated[list[str] | None, refers("campaign", "campaigns a buyer is limited to")] = None
+    campaigns: Limited = None
 
 
 class OneMember(Arguments):
@@ -137,7 +143,7 @@ async def _deep_link(ctx: Context, code: str) -> str | None:
     return f"https://t.me/{name}?start={code}" if name else None
 
 
-@command("member link", role=Role.VIEWER, render=linked_card)
+@command("member link", role=Role.VIEWER, scope=Scope.OPEN, render=linked_card)
 async def link_member(ctx: Context, _new: Linking) -> Linked:
     """Be the same member on Slack and Telegram: a code to say on the other chat."""
     if ctx.actor.member_id is None:
@@ -149,18 +155,26 @@ async def link_member(ctx: Context, _new: Linking) -> Linked:
 async def _campaigns(ctx: Context, role: Role, given: list[str] | None) -> list[str] | None:
     if given is None:
         return None
-    if role is not Role.BUYER:
-        raise Refused(f"campaigns limit a buyer, not {_article(role)}: leave them out", field="campaigns")
+    if role is Role.OWNER:
+        raise Refused("campaigns limit a buyer or a viewer, not an owner: leave them out", field="campaigns")
     found = [await names.find(ctx.tx, campaigns_table, ctx.team_id, one, field="campaigns") for one in given]
     return [one.code for one in found] or None
 
 
-@command("member list", role=Role.VIEWER, render=member_table, reads=True)
+@command("member list", role=Role.VIEWER, scope=Scope.OWN, render=member_table, reads=True)
 async def list_members(ctx: Context, new: Listing) -> Page[Member]:
     """Who is in the team, and what they may do."""
     query = select(table).where(table.c.team_id == ctx.team_id, table.c.removed_at.is_(None))
     rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after)
-    return Page([members.shown(row) for row in rows], following)
+    return Page([one for row in rows if (one := _seen_by(ctx.actor, members.shown(row)))], following)
+
+
+def _seen_by(actor: Actor, member: Member) -> Member | None:
+    """A member as an actor limited to campaigns sees them: those who share one, and of their campaigns the shared."""
+    if actor.campaigns is None or member.campaigns is None:
+        return member
+    shared = [code for code in member.campaigns if code in actor.campaigns]
+    return msgspec.structs.replace(member, campaigns=shared) if shared else None
 
 
 @command("member role", role=Role.OWNER, render=member_card, positional=("member", "role"))
@@ -182,7 +196,7 @@ async def remove_member(ctx: Context, new: OneMember) -> Member:
     return after
 
 
-@command("join", role=Role.VIEWER, render=joined_card, positional=("code",), aliases=("start",))
+@command("join", role=Role.VIEWER, scope=Scope.OPEN, render=joined_card, positional=("code",), aliases=("start",))
 async def join(ctx: Context, new: Joining) -> Joined:
     """Become a member by an invitation's code, or bind this chat to your team."""
     if ctx.room is None or ctx.room.face not in {"slack", "telegram"}:

@@ -11,6 +11,7 @@ from bot.core.command import command
 from bot.core.context import Context
 from bot.core.listing import Listing, Page
 from bot.core.message import Button, Buttons, Fields, Message, Notice, Table
+from bot.core.permissions import Scope, visible
 from storage.catalogue import casinos, names, offers
 from storage.catalogue.entities import codes, page
 from storage.catalogue.offers import Offer
@@ -31,7 +32,7 @@ Markets = Annotated[list[str], Meta(description="countries it may be shown in, a
 
 class NewOffer(Arguments):
     casino: Annotated[str, Meta(description="brand the player sees")]
-    account: Annotated[str, refers("account", "platform account the deal is on")]
+    account: Annotated[str, refers("account", "platform account the deal is on", changes=False)]
     url: Annotated[str, Meta(description="tracking link; {click_id} marks where our id goes")]
     tag: Annotated[str | None, Meta(description="the platform's campaign, media item or tracking code")] = None
     name: Annotated[str | None, Meta(description="default: casino and tag")] = None
@@ -39,7 +40,7 @@ class NewOffer(Arguments):
     cap: Annotated[int | None, Meta(description="most clicks, registrations or FTDs per period")] = None
     cap_event: CapEvent = "first_deposit"
     cap_period: CapPeriod = "day"
-    alternative: Annotated[str | None, refers("offer", "where visitors go at the cap")] = None
+    alternative: Annotated[str | None, refers("offer", "where visitors go at the cap", changes=False)] = None
     deal: Annotated[str | None, Meta(description="terms, for the record: CPA 120, 35 % rev share …")] = None
     force: Annotated[bool, Meta(description="accept an untagged offer beside other deals")] = False
 
@@ -49,12 +50,12 @@ class OfferEdit(Arguments):
     name: str | None = None
     url: str | None = None
     tag: str | None = None
-    account: Annotated[str | None, refers("account", "platform account the deal is on")] = None
+    account: Annotated[str | None, refers("account", "platform account the deal is on", changes=False)] = None
     markets: Markets | None = None
     cap: Annotated[int | None, Meta(description="0 takes the cap away")] = None
     cap_event: CapEvent | None = None
     cap_period: CapPeriod | None = None
-    alternative: Annotated[str | None, refers("offer", "where visitors go at the cap"), EMPTIES] = None
+    alternative: Annotated[str | None, refers("offer", "where visitors go at the cap", changes=False), EMPTIES] = None
     deal: Annotated[str | None, Meta(description="terms, for the record"), EMPTIES] = None
     force: bool = False
 
@@ -104,7 +105,7 @@ def links_card(_ctx: Context, links: OfferLinks) -> Message:
     return Message(f"Links of {links.offer}", (Fields(fields),), private=True)
 
 
-@command("offer add", role=Role.BUYER, render=offer_card, positional=("casino",))
+@command("offer add", role=Role.BUYER, scope=Scope.OWN, render=offer_card, positional=("casino",))
 async def add_offer(ctx: Context, new: NewOffer) -> Offer:
     """Record a deal; its casino entry is created with the first one."""
     account = await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")
@@ -155,10 +156,10 @@ async def edit_offer(ctx: Context, new: OfferEdit) -> Offer:
     return await _noted(ctx, offer.id, before=(await offers.shown(ctx.tx, ctx.team_id, [offer]))[0], warnings=warnings)
 
 
-@command("offer list", role=Role.VIEWER, render=offer_table, reads=True)
+@command("offer list", role=Role.VIEWER, scope=Scope.OWN, render=offer_table, reads=True)
 async def list_offers(ctx: Context, new: OfferList) -> Page[Offer]:
     """The team's offers."""
-    query = select(table).where(table.c.team_id == ctx.team_id)
+    query = select(table).where(table.c.team_id == ctx.team_id, visible(ctx.actor, "offer"))
     if new.account:
         account = await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")
         query = query.where(table.c.account_id == account.id)
@@ -192,7 +193,8 @@ async def resume_offer(ctx: Context, new: OneOffer) -> Offer:
 async def link_offer(ctx: Context, new: OneOffer) -> OfferLinks:
     """The offer's links: the platform's own, and those from our sites."""
     offer = await _offer(ctx, new.offer)
-    shown_on = select(site_offers.c.site_id).where(site_offers.c.offer_id == offer.id)
+    shown_on = select(site_offers.c.site_id).join(sites, sites.c.id == site_offers.c.site_id)
+    shown_on = shown_on.where(site_offers.c.offer_id == offer.id, visible(ctx.actor, "site"))
     known = await codes(ctx.tx, sites, ctx.team_id)
     on = [known[one] for one in (await ctx.tx.execute(shown_on)).scalars()]
     links = {site: f"{ctx.deployment.public_url}/go/{site}/{offer.code}" for site in sorted(on)}

@@ -14,10 +14,10 @@ from bot.core.command import command
 from bot.core.context import Context
 from bot.core.listing import Listing, Page
 from bot.core.message import Block, Message, Table, Text
+from bot.core.permissions import Scope
 from bot.render.figures import money
 from storage.catalogue import names
 from storage.catalogue.entities import page
-from storage.ledger.errors import Forbidden
 from storage.ledger.facts import Role
 from storage.ledger.money import to_micro
 from storage.ledger.revenue.owed import Rule
@@ -115,15 +115,9 @@ def _months(one: Owed) -> Table:
     return Table(("Month", "Commission", "Carried in", "Payable", "Paid"), rows, numeric=(1, 2, 3, 4))
 
 
-def _whole_team(ctx: Context) -> None:
-    if ctx.actor.campaigns is not None:
-        raise Forbidden("what platforms owe is the whole team's: your role is limited to campaigns")
-
-
-@command("payment add", role=Role.BUYER, render=payment_card, positional=("account", "amount"))
+@command("payment add", role=Role.BUYER, scope=Scope.TEAM, render=payment_card, positional=("account", "amount"))
 async def add_payment(ctx: Context, new: NewPayment) -> Payment:
     """Record what a platform has paid."""
-    _whole_team(ctx)
     account = await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")
     day, currency = new.day or ctx.today, code(new.currency) if new.currency else account.currency
     amount = to_micro(new.amount)
@@ -134,10 +128,9 @@ async def add_payment(ctx: Context, new: NewPayment) -> Payment:
     return Payment(id=made, account=account.code, day=day, amount=amount, currency=currency)
 
 
-@command("payment list", role=Role.VIEWER, render=payment_table, reads=True, positional=("account",))
+@command("payment list", role=Role.VIEWER, scope=Scope.TEAM, render=payment_table, reads=True, positional=("account",))
 async def list_payments(ctx: Context, new: PaymentsPage) -> Page[Payment]:
     """Payments received."""
-    _whole_team(ctx)
     account_id = None
     if new.account is not None:
         account_id = (await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")).id
@@ -149,10 +142,9 @@ async def list_payments(ctx: Context, new: PaymentsPage) -> Page[Payment]:
     return Page(items, following)
 
 
-@command("payment rule", role=Role.BUYER, render=terms_card, positional=("account", "rule"))
+@command("payment rule", role=Role.BUYER, scope=Scope.TEAM, render=terms_card, positional=("account", "rule"))
 async def set_terms(ctx: Context, new: NewTerms) -> TermsSet:
     """Say what a deal does with negative balances."""
-    _whole_team(ctx)
     account = await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")
     terms = Terms(rule=new.rule, threshold=to_micro(abs(new.threshold)))
     await payments.set_terms(ctx.tx, account, terms)
@@ -160,10 +152,9 @@ async def set_terms(ctx: Context, new: NewTerms) -> TermsSet:
     return TermsSet(account=account.code, rule=terms.rule, threshold=terms.threshold)
 
 
-@command("payment owed", role=Role.VIEWER, render=owed_message, reads=True, positional=("account",))
+@command("payment owed", role=Role.VIEWER, scope=Scope.TEAM, render=owed_message, reads=True, positional=("account",))
 async def show_owed(ctx: Context, new: PaymentsQuery) -> OwedList:
     """Commission by account and month, what bad months carry on, and what has been paid of it."""
-    _whole_team(ctx)
     if new.account is not None:
         rows = [await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")]
     else:

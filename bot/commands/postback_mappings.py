@@ -59,7 +59,7 @@ def mapping_card(_ctx: Context, found: Mapped) -> Message:
     return Message(f"Postback mapping of {found.account}", (Fields(tuple(fields)), *notes))
 
 
-@command("postback map", role=Role.BUYER, render=mapping_card, positional=("account", "event", "as"))
+@command("postback map", role=Role.OWNER, render=mapping_card, positional=("account", "event", "as"))
 async def map_postbacks(ctx: Context, new: NewMapping) -> Mapped:
     """Say what a platform's words mean; requests that waited for it are read again at once."""
     row = await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")

@@ -3,7 +3,6 @@
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta
 from sqlalchemy import Row
 
 from bot.core.arguments import Arguments, choices, refers
@@ -11,6 +10,7 @@ from bot.core.command import command
 from bot.core.context import Context
 from bot.core.listing import Listing, Page
 from bot.core.message import Button, Buttons, Fields, Message, Table, Text
+from bot.core.permissions import Scope
 from bot.forms.postback_context import processor
 from storage.catalogue import names
 from storage.catalogue.entities import cursor
@@ -24,7 +24,6 @@ from storage.postbacks.requests import Logged, RequestFilter
 from storage.tables import accounts
 
 OUTCOMES = tuple(outcome.value for outcome in Outcome)
-Account = Annotated[str, refers("account", "which platform account")]
 
 
 class PostbackUrl(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,20 +36,20 @@ class PostbackUrl(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ForAccount(Arguments):
-    account: Account
+    account: Annotated[str, refers("account", "which platform account", changes=True)]  # whoever has it may post to it
 
 
 class LogQuery(Listing, kw_only=True):
     outcome: Annotated[str | None, choices("only these", *OUTCOMES)] = None
     account: Annotated[str | None, refers("account", "only this account's")] = None
-    click_id: Annotated[str | None, Meta(description="only this click's")] = None
+    click_id: Annotated[str | None, refers("click", "only this click's", changes=False)] = None
 
 
 class ReplayQuery(Arguments, kw_only=True):
-    id: Annotated[int | None, Meta(description="one request, by its number in the log")] = None
+    id: Annotated[int | None, refers("postback", "one request, by its number in the log")] = None
     outcome: Annotated[str | None, choices("only these", *OUTCOMES)] = None
-    account: Annotated[str | None, refers("account", "only this account's")] = None
-    click_id: Annotated[str | None, Meta(description="only this click's")] = None
+    account: Annotated[str | None, refers("account", "only this account's", changes=False)] = None
+    click_id: Annotated[str | None, refers("click", "only this click's", changes=False)] = None
 
 
 class Replayed(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,7 +103,7 @@ async def postback_url(ctx: Context, new: ForAccount) -> PostbackUrl:
     )
 
 
-@command("postback log", role=Role.VIEWER, render=log_table, reads=True)
+@command("postback log", role=Role.VIEWER, scope=Scope.OWN, render=log_table, reads=True)
 async def postback_log(ctx: Context, new: LogQuery) -> Page[Logged]:
     """Every postback that came, with what became of it and why."""
     wanted = await _wanted(ctx, new)
@@ -117,7 +116,7 @@ async def postback_log(ctx: Context, new: LogQuery) -> Page[Logged]:
     return Page(items, str(items[-1].id) if more else None)
 
 
-@command("postback replay", role=Role.BUYER, render=replay_card, positional=("id",))
+@command("postback replay", role=Role.BUYER, scope=Scope.OWN, render=replay_card, positional=("id",))
 async def replay_postbacks(ctx: Context, new: ReplayQuery) -> Replayed:
     """Read stored postbacks again, one by its number or all that fit; nothing is counted twice."""
     wanted = await _wanted(ctx, new)
@@ -143,7 +142,7 @@ async def _wanted(ctx: Context, new: Any) -> RequestFilter:
         click=new.click_id,
         click_id=await _click_number(ctx, new.click_id),
         ids=(one,) if one is not None else (),
-        campaigns=None if ctx.actor.campaigns is None else tuple(ctx.actor.campaigns),
+        campaigns=ctx.actor.campaigns,
     )
 
 

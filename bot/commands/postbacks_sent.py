@@ -4,13 +4,13 @@ from datetime import datetime
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 
 from bot.core.arguments import Arguments, choices, refers
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.listing import Listing, Page
 from bot.core.message import Message, Table
+from bot.core.permissions import Scope, own_campaigns
 from storage.catalogue import names
 from storage.catalogue.entities import cursor
 from storage.ledger.facts import Role
@@ -25,7 +25,7 @@ class SentQuery(Listing, kw_only=True):
 
 
 class ResendQuery(Arguments, kw_only=True):
-    id: Annotated[int | None, Meta(description="one, by its number in 'postback sent'; else all dead ones")] = None
+    id: Annotated[int | None, refers("delivery", "one, by its number in 'postback sent'; else all dead ones")] = None
 
 
 class Resent(msgspec.Struct, frozen=True):
@@ -48,13 +48,14 @@ def sent_table(_ctx: Context, found: Page[Sent]) -> Message:
     )  # fmt: skip
 
 
-@command("postback sent", role=Role.VIEWER, render=sent_table, reads=True)
+@command("postback sent", role=Role.VIEWER, scope=Scope.OWN, render=sent_table, reads=True)
 async def sent_postbacks(ctx: Context, new: SentQuery) -> Page[Sent]:
     """What traffic sources were told, with every answer."""
     source = await names.find(ctx.tx, sources, ctx.team_id, new.source, field="source") if new.source else None
     items = await delivery_log.history(
         ctx.tx, ctx.team_id, state=new.state, source_id=source.id if source else None,
-        limit=new.limit + 1, after=cursor(new.after),
+        limit=new.limit + 1,
+        after=cursor(new.after), campaigns=own_campaigns(ctx.actor),
     )  # fmt: skip
     more = len(items) > new.limit
     items = items[: new.limit]
@@ -62,9 +63,12 @@ async def sent_postbacks(ctx: Context, new: SentQuery) -> Page[Sent]:
 
 
 @command(
-    "postback resend", role=Role.BUYER, positional=("id",),
+    "postback resend", role=Role.BUYER, scope=Scope.OWN, positional=("id",),
     render=lambda _ctx, done: Message(f"{done.queued:,} postbacks are queued again"),
 )  # fmt: skip
 async def resend_postbacks(ctx: Context, new: ResendQuery) -> Resent:
     """Send a postback to its traffic source again: one, or all that were given up."""
-    return Resent(await delivery_log.resend(ctx.tx, ctx.team_id, now=ctx.now, number=new.id), ctx.now)
+    return Resent(
+        await delivery_log.resend(ctx.tx, ctx.team_id, now=ctx.now, number=new.id, campaigns=own_campaigns(ctx.actor)),
+        ctx.now,
+    )

@@ -10,13 +10,14 @@ from msgspec import Meta
 from bot.core.arguments import Arguments
 from bot.core.command import command
 from bot.core.context import Context
+from bot.core.limits import day_range
 from bot.core.message import Message, Notice, Table, Text
+from bot.core.permissions import Scope
 from storage.catalogue.entities import cursor
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.reports import rates
 
-MAX_DAYS = 1_100  # three years at once
 SHOWN = 60  # days a list goes back by default
 
 
@@ -24,7 +25,7 @@ class NewRate(Arguments):
     currency: Annotated[str, Meta(description="currency the rate is for: USDT, BRL …")]
     rate: Annotated[str, Meta(description="what one unit of it is worth in the report currency")]
     day: Annotated[date | None, Meta(description="the day it stands for (today, if no range is given)")] = None
-    from_: Annotated[date | None, Meta(description="first day of a range")] = None
+    from_: Annotated[date | None, day_range("first day of a range")] = None
     to: Annotated[date | None, Meta(description="last day of the range, included (today, if absent)")] = None
 
 
@@ -66,7 +67,7 @@ def rate_table(ctx: Context, made: RateList) -> Message:
     return Message("Exchange rates", (Table(("day", "of", "is", "in", "from"), rows, numeric=(2,)),), private=True)
 
 
-@command("rate set", role=Role.BUYER, render=rate_card, positional=("currency", "rate", "day"))
+@command("rate set", role=Role.OWNER, render=rate_card, positional=("currency", "rate", "day"))
 async def set_rate(ctx: Context, new: NewRate) -> Rate:
     """Set what a currency is worth on a day, or on every day of a range."""
     base = ctx.deployment.currency
@@ -115,12 +116,10 @@ def _days(new: NewRate, today: date) -> tuple[date, date]:
     last = new.to or today
     if last < new.from_:
         raise Refused(f"to: the range ends before it starts: {new.from_}..{last}", field="to")
-    if (last - new.from_).days >= MAX_DAYS:
-        raise Refused(f"to: at most {MAX_DAYS} days at once", field="to")
     return new.from_, last
 
 
-@command("rate list", role=Role.VIEWER, render=rate_table, reads=True, positional=("currency",))
+@command("rate list", role=Role.VIEWER, scope=Scope.OPEN, render=rate_table, reads=True, positional=("currency",))
 async def list_rates(ctx: Context, new: RatesQuery) -> RateList:
     """Rates that stand: the team's own and the published ones, the latest day first."""
     if not 1 <= new.limit <= 500:

@@ -12,6 +12,7 @@ from bot.core.command import command
 from bot.core.context import Context
 from bot.core.listing import Listing, Page
 from bot.core.message import Button, Buttons, Message, Notice, Table
+from bot.core.permissions import Scope
 from bot.render.figures import money
 from storage.catalogue import domains, names, registrars
 from storage.catalogue.domains import Domain
@@ -114,7 +115,7 @@ async def add_registrar(ctx: Context, new: NewRegistrar) -> RegistrarLogin:
     return found
 
 
-@command("registrar list", role=Role.VIEWER, render=registrar_table, reads=True)
+@command("registrar list", role=Role.VIEWER, scope=Scope.OPEN, render=registrar_table, reads=True)
 async def list_registrars(ctx: Context, new: Listing) -> Page[RegistrarLogin]:
     """The team's logins at registrars and DNS hosts."""
     query = select(table).where(table.c.team_id == ctx.team_id)
@@ -155,7 +156,15 @@ async def _asked(ctx: Context, new: DomainCheck | DomainBuy) -> tuple[Availabili
     return found, row.id if row is not None else None
 
 
-@command("domain check", role=Role.VIEWER, render=availability_card, reads=True, positional=("name",), prepare=_asked)
+@command(
+    "domain check",
+    role=Role.VIEWER,
+    scope=Scope.OPEN,
+    render=availability_card,
+    reads=True,
+    positional=("name",),
+    prepare=_asked,
+)
 async def check_domain(ctx: Context, new: DomainCheck) -> Availability:
     """Whether a domain can be had, its price, and what it costs from the second year on."""
     found: Availability = ctx.prepared[0]

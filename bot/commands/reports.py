@@ -8,19 +8,27 @@ from msgspec import Meta
 from bot.commands.stats import StatsQuery, reported, stats_message
 from bot.core.command import command
 from bot.core.context import Context
+from bot.core.limits import day_range
+from bot.core.permissions import Scope
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.ledger.reports.report_rows import MergedReport
 
 
 class ReportArguments(StatsQuery, kw_only=True):
-    from_: Annotated[date, Meta(description="first day, in the reporting time zone")]
+    from_: Annotated[date, day_range("first day, in the reporting time zone")]
     to: Annotated[date, Meta(description="last day, included")]
     range: str = ""
 
 
 @command(
-    "report merged", role=Role.VIEWER, render=stats_message, reads=True, positional=("from", "to"), keywords=("by",)
+    "report merged",
+    role=Role.VIEWER,
+    scope=Scope.OWN,
+    render=stats_message,
+    reads=True,
+    positional=("from", "to"),
+    keywords=("by",),
 )
 async def report_merged(ctx: Context, new: ReportArguments) -> MergedReport:
     """Both layers of a range merged, by any dimensions."""

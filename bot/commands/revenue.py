@@ -10,9 +10,9 @@ from bot.core.arguments import Arguments, refers
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.message import Message, Notice, Table, Text
+from bot.core.permissions import Scope
 from bot.render.figures import count, money
 from storage.catalogue import names
-from storage.ledger.errors import Forbidden
 from storage.ledger.facts import Role
 from storage.revenue import restatements
 from storage.revenue.restatements import AMOUNTS, Restated
@@ -60,13 +60,17 @@ def _told(one: Restated, value: int | None) -> str:
     return money(value, one.currency) if one.measure in AMOUNTS else count(value)
 
 
-@command("revenue restated", role=Role.VIEWER, render=restated_message, reads=True, positional=("since",))
+@command(
+    "revenue restated", role=Role.VIEWER, scope=Scope.TEAM, render=restated_message, reads=True, positional=("since",)
+)
 async def show_restated(ctx: Context, new: Moved) -> Restatements:
     """Figures of settled days that platforms have changed since."""
     return await _found(ctx, new)
 
 
-@command("revenue vanished", role=Role.VIEWER, render=restated_message, reads=True, positional=("since",))
+@command(
+    "revenue vanished", role=Role.VIEWER, scope=Scope.TEAM, render=restated_message, reads=True, positional=("since",)
+)
 async def show_vanished(ctx: Context, new: Moved) -> Restatements:
     """First deposits and commission that platforms showed and later withdrew."""
     found = await _found(ctx, new)
@@ -74,8 +78,6 @@ async def show_vanished(ctx: Context, new: Moved) -> Restatements:
 
 
 async def _found(ctx: Context, new: Moved) -> Restatements:
-    if ctx.actor.campaigns is not None:
-        raise Forbidden("restatements are the whole team's: your role is limited to campaigns")
     first = new.since or ctx.today - timedelta(days=DAYS)
     since = datetime.combine(first, time(), ctx.deployment.zone)
     ids = None

@@ -6,6 +6,7 @@ from bot.core.arguments import Arguments
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.message import Button, Buttons, Fields, Message
+from bot.core.permissions import Scope, of_own_campaigns
 from storage.alerts import alert_states
 from storage.chat import rooms, subscriptions
 from storage.ledger.facts import Role
@@ -44,7 +45,7 @@ def settings_card(_ctx: Context, found: Settings) -> Message:
     return Message("Settings", (Fields(fields), Buttons(ways)), private=True)
 
 
-@command("settings", role=Role.VIEWER, render=settings_card, reads=True)
+@command("settings", role=Role.VIEWER, scope=Scope.OPEN, render=settings_card, reads=True)
 async def settings(ctx: Context, _new: NoArguments) -> Settings:
     """Who you are here, and what this chat is sent."""
     room = await rooms.find(ctx.tx, ctx.room.face, ctx.room.workspace, ctx.room.room) if ctx.room else None
@@ -55,6 +56,8 @@ async def settings(ctx: Context, _new: NoArguments) -> Settings:
     return Settings(
         member=ctx.actor.name, role=ctx.actor.role, campaigns=None if mine is None else list(mine),
         timezone=ctx.deployment.timezone, currency=ctx.deployment.currency, public_url=ctx.deployment.public_url,
-        digests=[f"{one.code} ({one.name})" for one in map(subscriptions.shown, digests)],
-        alerts=[f"{one.code} ({one.rule})" for one in map(alert_states.shown, armed)],
+        digests=[f"{one.code} ({one.name})" for one in map(subscriptions.shown, digests)
+                 if of_own_campaigns(ctx.actor, one.campaigns)],
+        alerts=[f"{one.code} ({one.rule})" for one in map(alert_states.shown, armed)
+                if of_own_campaigns(ctx.actor, one.campaigns)],
     )  # fmt: skip

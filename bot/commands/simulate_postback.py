@@ -7,10 +7,12 @@ from urllib.parse import unquote, urlencode, urlsplit
 import msgspec
 from msgspec import Meta
 
+from bot.core import permissions
 from bot.core.arguments import Arguments, MissingArgument, refers
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.message import Fields, Message, Notice
+from bot.core.permissions import Scope
 from bot.forms.postback_context import processor
 from storage.catalogue import names
 from storage.ledger.errors import Missing
@@ -24,7 +26,7 @@ from storage.tables import accounts
 class SimulatedPostback(Arguments, kw_only=True):
     url: Annotated[str | None, Meta(description="a whole postback address, or only its query")] = None
     account: Annotated[str | None, refers("account", "whose postback, if no address is given")] = None
-    click_id: str | None = None
+    click_id: Annotated[str | None, refers("click", "the click it is about")] = None
     event: str | None = None
     txn_id: str | None = None
     amount: str | None = None
@@ -67,7 +69,7 @@ def foreseen_card(_ctx: Context, found: ForecastShown) -> Message:
     )
 
 
-@command("simulate postback", role=Role.BUYER, render=foreseen_card, reads=True, positional=("url",))
+@command("simulate postback", role=Role.BUYER, scope=Scope.OWN, render=foreseen_card, reads=True, positional=("url",))
 async def simulate_postback(ctx: Context, new: SimulatedPostback) -> ForecastShown:
     """Show what a given postback would do; nothing is stored or sent."""
     placing = await processor(ctx)
@@ -75,6 +77,7 @@ async def simulate_postback(ctx: Context, new: SimulatedPostback) -> ForecastSho
     one = postback_request(account, ctx.now, query=query.encode("utf-8", errors="replace"))
     entries, changes = await foresee(ctx.tx, [one], placing)
     entry, signal = entries[0], one.signal
+    await _refuse_foreign(ctx, signal.click)
     made = next((c.derived for c in changes if entry.number in c.derived.requests), None)
     return ForecastShown(
         account=account.code, outcome=entry.outcome or "rejected", reason=entry.reason, event=signal.event,
@@ -83,6 +86,12 @@ async def simulate_postback(ctx: Context, new: SimulatedPostback) -> ForecastSho
         day=made.occurred_at.astimezone(placing.zone).date().isoformat() if made else None,
         is_ftd=bool(made and made.is_ftd), parameters=one.decoded.kept(),
     )  # fmt: skip
+
+
+async def _refuse_foreign(ctx: Context, click: str | None) -> None:
+    """A postback address may name a click in ways of the account's own: judged once it has been read."""
+    if ctx.actor.campaigns is not None and click:
+        await permissions.judge(ctx, "click", click, field="url")
 
 
 async def _asked(ctx: Context, placing: ConversionProcessor, new: SimulatedPostback) -> tuple[PostbackAccount, str]:

@@ -4,13 +4,14 @@ from datetime import date
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 from sqlalchemy import Row, select
 
 from bot.core.arguments import Arguments, choices, refers
 from bot.core.command import command
 from bot.core.context import Context
+from bot.core.limits import day_range
 from bot.core.message import Message, Table, Text
+from bot.core.permissions import Scope, own_campaigns, visible
 from bot.core.tokenizer import period
 from bot.render.figures import money
 from storage.catalogue import names, site_snapshot
@@ -23,7 +24,7 @@ from storage.reports.merged_report import ReportQuery, merged_report
 from storage.tables import sites as table
 
 Which = Annotated[str, refers("site", "which site")]
-Range = Annotated[str, Meta(description="today, yesterday, 7d, 30d, mtd, a day, or <from>..<to>")]
+Range = Annotated[str, day_range("today, yesterday, 7d, 30d, mtd, a day, or <from>..<to>")]
 
 
 class AnalyticsQuery(Arguments):
@@ -153,8 +154,8 @@ def overview_table(_ctx: Context, found: Overview) -> Message:
 async def site_analytics(ctx: Context, new: AnalyticsQuery) -> Analytics:
     """Views, visitors, bounces, time, scrolling and offers opened, by day, variant, device, country and more."""
     row, (first, last) = await _site(ctx, new.site), _range(ctx, new.range)
-    total = await analytics.behaviour(ctx.tx, [row.id], first, last)
-    rows = await analytics.behaviour(ctx.tx, [row.id], first, last, by=new.by)
+    total = await analytics.behaviour(ctx.tx, [row.id], first, last, only=own_campaigns(ctx.actor))
+    rows = await analytics.behaviour(ctx.tx, [row.id], first, last, by=new.by, only=own_campaigns(ctx.actor))
     if new.by == "day":
         rows = sorted(rows, key=lambda one: one.group["day"])
     return Analytics(site=row.code, from_=first, to=last, total=total[0] if total else None, rows=rows)
@@ -165,7 +166,7 @@ async def site_report(ctx: Context, new: ReportArguments) -> Funnel:
     """From visit to commission: what each offer brought, in each variant and position."""
     row, (first, last) = await _site(ctx, new.site), _range(ctx, new.range)
     report = await merged_report(ctx.tx, _query(ctx, first, last, by=("offer",), sites=(row.code,)))
-    people = await analytics.behaviour(ctx.tx, [row.id], first, last)
+    people = await analytics.behaviour(ctx.tx, [row.id], first, last, only=own_campaigns(ctx.actor))
     lines = await _lines(ctx, row, first, last)
     totals = report.totals
     return Funnel(
@@ -177,14 +178,20 @@ async def site_report(ctx: Context, new: ReportArguments) -> Funnel:
     )  # fmt: skip
 
 
-@command("site overview", role=Role.VIEWER, render=overview_table, reads=True, positional=("range",))
+@command("site overview", role=Role.VIEWER, scope=Scope.OWN, render=overview_table, reads=True, positional=("range",))
 async def site_overview(ctx: Context, new: OverviewQuery) -> Overview:
     """All sites side by side: visits, CTR, registrations, first deposits, commission."""
     first, last = _range(ctx, new.range)
-    rows = list(await ctx.tx.execute(select(table).where(table.c.team_id == ctx.team_id).order_by(table.c.id)))
+    rows = list(
+        await ctx.tx.execute(
+            select(table).where(table.c.team_id == ctx.team_id, visible(ctx.actor, "site")).order_by(table.c.id)
+        )
+    )
     report = await merged_report(ctx.tx, _query(ctx, first, last, by=("site",), sites=None))
     of = {one.group["site"]: one for one in report.rows}
-    people = await analytics.behaviour(ctx.tx, [row.id for row in rows], first, last, by="site")
+    people = await analytics.behaviour(
+        ctx.tx, [row.id for row in rows], first, last, by="site", only=own_campaigns(ctx.actor)
+    )
     did = {one.group["site"]: one for one in people}
     items = [_overview_line(row, of.get(row.code), did.get(str(row.id))) for row in rows]
     return Overview(from_=first, to=last, currency=report.currency, items=items)
@@ -200,10 +207,10 @@ def _overview_line(row: Row[tuple[object, ...]], found: ReportRow | None, did: B
 
 
 async def _lines(ctx: Context, row: Row[tuple[object, ...]], first: date, last: date) -> list[FunnelLine]:
-    site_id = int(row.id)
-    seen = {(one.variant, one.offer): one for one in await analytics.showings(ctx.tx, site_id, first, last)}
-    opened = await analytics.outgoing_clicks(ctx.tx, site_id, first, last)
-    done = {(one.variant, one.offer): one for one in await analytics.converted(ctx.tx, site_id, first, last)}
+    site_id, only = int(row.id), own_campaigns(ctx.actor)
+    seen = {(one.variant, one.offer): one for one in await analytics.showings(ctx.tx, site_id, first, last, only=only)}
+    opened = await analytics.outgoing_clicks(ctx.tx, site_id, first, last, only=only)
+    done = {(one.variant, one.offer): one for one in await analytics.converted(ctx.tx, site_id, first, last, only=only)}
     places = await _positions(ctx, site_id)
     return [
         _line(key, places.get(key), seen.get(key), opened.get(key), done.get(key))
@@ -237,7 +244,8 @@ async def _positions(ctx: Context, site_id: int) -> dict[tuple[str, str], int]:
 
 def _query(ctx: Context, first: date, last: date, *, by: tuple[str, ...], sites: tuple[str, ...] | None) -> ReportQuery:
     return ReportQuery(
-        team_id=ctx.team_id, first=first, last=last, by=by, sites=sites, timezone=ctx.deployment.timezone,
+        team_id=ctx.team_id, first=first, last=last, by=by, sites=sites, campaigns=ctx.actor.campaigns,
+        timezone=ctx.deployment.timezone,
         currency=ctx.deployment.currency,
     )  # fmt: skip
 

@@ -13,6 +13,7 @@ from bot.core.command import command
 from bot.core.context import Context
 from bot.core.listing import Listing, Page
 from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table
+from bot.core.permissions import Scope, visible
 from storage.catalogue import names, sites
 from storage.catalogue.entities import page
 from storage.catalogue.markets import market, read_locale, read_market
@@ -33,7 +34,7 @@ Which = Annotated[str, refers("site", "which site")]
 Theme = Annotated[str, choices("how it looks", *sites.THEMES)]
 Country = Annotated[str, Meta(description="country it is for: DE")]
 Language = Annotated[str | None, Meta(description="language of its texts: de; default: the market's")]
-Offers = Annotated[list[str], refers("offer", "offers, the first on top: lucky-star,wild-win")]
+Offers = Annotated[list[str], refers("offer", "offers, the first on top: lucky-star,wild-win", changes=False, most=100)]
 Headline = Annotated[str | None, Meta(description="headline; default: the locale's own")]
 Intro = Annotated[str | None, Meta(description="the lines below the headline")]
 About = Annotated[str | None, Meta(description="a paragraph about the page or the team behind it")]
@@ -133,7 +134,7 @@ def version_table(ctx: Context, found: Page[VersionLine]) -> Message:
     return Message("Versions, latest first", (Table(columns, rows, numeric=(0, 4)),), private=True)
 
 
-@command("site create", role=Role.BUYER, render=site_card, positional=("name",), aliases=("site add",))
+@command("site create", role=Role.BUYER, scope=Scope.OWN, render=site_card, positional=("name",), aliases=("site add",))
 async def create_site(ctx: Context, new: NewSite) -> Site:
     """Draft a landing page; its preview address shows it at once."""
     country = read_market(new.market)
@@ -163,10 +164,10 @@ async def edit_site(ctx: Context, new: SiteEdit) -> Site:
     return await _noted(ctx, row.id, before=before)
 
 
-@command("site list", role=Role.VIEWER, render=site_table, reads=True)
+@command("site list", role=Role.VIEWER, scope=Scope.OWN, render=site_table, reads=True)
 async def list_sites(ctx: Context, new: SiteList) -> Page[Site]:
     """The team's sites."""
-    query = select(table).where(table.c.team_id == ctx.team_id)
+    query = select(table).where(table.c.team_id == ctx.team_id, visible(ctx.actor, "site"))
     if new.market:
         query = query.where(table.c.market == read_market(new.market))
     if new.status:

@@ -10,9 +10,9 @@ from sqlalchemy import select
 from bot.core.arguments import Arguments, refers
 from bot.core.command import command
 from bot.core.context import Context
-from bot.core.limits import own_source, own_sources
 from bot.core.listing import Listing, Page
 from bot.core.message import Button, Buttons, Fields, Message, Notice, Table
+from bot.core.permissions import Scope, visible
 from bot.forms.source_forms import given_parameters, given_postbacks, given_settings
 from storage.catalogue import names, sources
 from storage.catalogue.entities import page
@@ -101,7 +101,7 @@ def source_table(_ctx: Context, found: Page[Source]) -> Message:
     return Message("Sources", (Table(("Source", "Preset", "Told of", "Lacks"), rows), *more), private=True)
 
 
-@command("source add", role=Role.BUYER, render=source_card, positional=("name",))
+@command("source add", role=Role.BUYER, scope=Scope.OWN, render=source_card, positional=("name",))
 async def add_source(ctx: Context, new: NewSource) -> Source:
     """Add a traffic source, from a preset or your own parameter names and postback templates."""
     preset = _preset(ctx, new.preset)
@@ -122,7 +122,7 @@ async def add_source(ctx: Context, new: NewSource) -> Source:
 @command("source edit", role=Role.BUYER, render=source_card, positional=("source",))
 async def edit_source(ctx: Context, new: SourceEdit) -> Source:
     """Change a source; what is not named stays, a template of `-` is taken away."""
-    row = await own_source(ctx, new.source, alone=True)
+    row = await names.find(ctx.tx, table, ctx.team_id, new.source, field="source")
     before = (await sources.shown(ctx.tx, ctx.box, [row]))[0]
     settings = {**sources.settings_of(ctx.box, row), **given_settings(new.settings)}
     told = {**row.postbacks, **given_postbacks(new)}
@@ -141,12 +141,10 @@ async def edit_source(ctx: Context, new: SourceEdit) -> Source:
     return await _noted(ctx, row.id, before=before)
 
 
-@command("source list", role=Role.VIEWER, render=source_table, reads=True)
+@command("source list", role=Role.VIEWER, scope=Scope.OWN, render=source_table, reads=True)
 async def list_sources(ctx: Context, new: Listing) -> Page[Source]:
     """The team's traffic sources."""
-    query = select(table).where(table.c.team_id == ctx.team_id)
-    if ctx.actor.campaigns is not None:
-        query = query.where(own_sources(ctx.team_id, ctx.actor.campaigns))
+    query = select(table).where(table.c.team_id == ctx.team_id, visible(ctx.actor, "source"))
     rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after)
     return Page(await sources.shown(ctx.tx, ctx.box, list(rows)), following)
 
@@ -154,7 +152,8 @@ async def list_sources(ctx: Context, new: Listing) -> Page[Source]:
 @command("source show", role=Role.VIEWER, render=source_card, reads=True, positional=("source",))
 async def show_source(ctx: Context, new: OneSource) -> Source:
     """One source, with how many unreplaced macros it has sent."""
-    return (await sources.shown(ctx.tx, ctx.box, [await own_source(ctx, new.source)]))[0]
+    row = await names.find(ctx.tx, table, ctx.team_id, new.source, field="source")
+    return (await sources.shown(ctx.tx, ctx.box, [row]))[0]
 
 
 def _preset(ctx: Context, word: str) -> dict[str, Any]:

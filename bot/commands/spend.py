@@ -11,7 +11,9 @@ from bot.commands.campaigns import own_campaign
 from bot.core.arguments import Arguments, amount, refers
 from bot.core.command import command
 from bot.core.context import Context
+from bot.core.limits import MAX_ROWS, limited
 from bot.core.message import Message, Notice
+from bot.core.permissions import Scope
 from bot.core.tokenizer import day as read_day
 from bot.forms.imports import Sent, micro, rows_of, where
 from storage.ledger.errors import CasinoFluxError, Refused
@@ -30,7 +32,9 @@ class NewSpend(Arguments, kw_only=True):
 
 
 class SpendImport(Arguments, kw_only=True):
-    rows: Annotated[list[dict[str, Any]], Meta(description="costs, each with campaign, day, amount, currency")] = []
+    rows: Annotated[
+        list[dict[str, Any]], limited("costs, each with campaign, day, amount, currency", items=MAX_ROWS, depth=3)
+    ] = []
     csv: Annotated[str | None, Meta(description="or a table with a header line: campaign,day,amount,currency")] = None
     file: Sent = None
 
@@ -79,7 +83,7 @@ async def add_spend(ctx: Context, new: NewSpend) -> SpendRecorded:
     )  # fmt: skip
 
 
-@command("spend import", role=Role.BUYER, render=imported_card)
+@command("spend import", role=Role.BUYER, scope=Scope.OWN, render=imported_card)
 async def import_spend(ctx: Context, new: SpendImport) -> SpendImported:
     """Import costs, all or none; a day imported again replaces the import before."""
     costs, known = [], {}

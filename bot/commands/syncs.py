@@ -10,8 +10,10 @@ from sqlalchemy import Row, select
 from bot.core.arguments import Arguments, refers
 from bot.core.command import command
 from bot.core.context import Context
+from bot.core.limits import MAX_ROWS, day_range, limited
 from bot.core.listing import Listing
 from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table, Text
+from bot.core.permissions import Scope, visible
 from bot.forms.imports import Sent, text_of
 from storage.catalogue import accounts, names
 from storage.catalogue.entities import page
@@ -27,7 +29,7 @@ WITHOUT_API = ("postback_only", "csv_upload")
 
 class SyncNow(Arguments):
     account: Annotated[str | None, refers("account", "which account; all if absent")] = None
-    from_: Annotated[date | None, Meta(description="first day; default: the last week")] = None
+    from_: Annotated[date | None, day_range("first day; default: the last week")] = None
     to: Annotated[date | None, Meta(description="last day; default: the account's today")] = None
 
 
@@ -42,7 +44,7 @@ class OneSync(Arguments):
 class Upload(Arguments):
     account: Annotated[str, refers("account", "a csv_upload account")]
     csv: Annotated[str | None, Meta(description="the file, if it is short")] = None
-    lines: Annotated[list[str], Meta(description="or its lines, the header first")] = []
+    lines: Annotated[list[str], limited("or its lines, the header first", items=MAX_ROWS)] = []
     file: Sent = None
 
 
@@ -143,7 +145,7 @@ def uploaded(_ctx: Context, done: Uploaded) -> Message:
     return Message(f"Figures uploaded for {done.account}", (text, *notices))
 
 
-@command("sync now", role=Role.BUYER, render=requested, positional=("account",))
+@command("sync now", role=Role.BUYER, scope=Scope.TEAM, render=requested, positional=("account",))
 async def sync_now(ctx: Context, new: SyncNow) -> Requested:
     """Fetch revenue now, in the background; any range may be asked for."""
     rows = await _asked(ctx, new)
@@ -153,10 +155,10 @@ async def sync_now(ctx: Context, new: SyncNow) -> Requested:
     return Requested(requested_at=ctx.now, accounts=[row.code for row in rows])
 
 
-@command("sync status", role=Role.VIEWER, render=status_table, reads=True, positional=("account",))
+@command("sync status", role=Role.VIEWER, scope=Scope.OWN, render=status_table, reads=True, positional=("account",))
 async def sync_status(ctx: Context, new: SyncStatus) -> Statuses:
     """How fresh each account's figures are, what was restated, what is wrong, and when the next sync is."""
-    query = select(table).where(table.c.team_id == ctx.team_id)
+    query = select(table).where(table.c.team_id == ctx.team_id, visible(ctx.actor, "account"))
     if new.account:
         one = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
         query = query.where(table.c.id == one.id)
@@ -166,7 +168,7 @@ async def sync_status(ctx: Context, new: SyncStatus) -> Statuses:
     return Statuses(await statuses(ctx.tx, rows), following)
 
 
-@command("sync confirm", role=Role.BUYER, render=confirmed, positional=("account",))
+@command("sync confirm", role=Role.BUYER, scope=Scope.TEAM, render=confirmed, positional=("account",))
 async def sync_confirm(ctx: Context, new: OneSync) -> Decided:
     """Take over a report that was held as suspect: its figures are right after all."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
@@ -176,7 +178,7 @@ async def sync_confirm(ctx: Context, new: OneSync) -> Decided:
     )
 
 
-@command("sync discard", role=Role.BUYER, render=discarded, positional=("account",))
+@command("sync discard", role=Role.BUYER, scope=Scope.TEAM, render=discarded, positional=("account",))
 async def sync_discard(ctx: Context, new: OneSync) -> Decided:
     """Throw away a report that was held as suspect; the numbers stay as they were."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
@@ -184,7 +186,7 @@ async def sync_discard(ctx: Context, new: OneSync) -> Decided:
     return Decided(account=row.code, reports=count)
 
 
-@command("sync read", role=Role.BUYER, render=requested, positional=("account",))
+@command("sync read", role=Role.BUYER, scope=Scope.TEAM, render=requested, positional=("account",))
 async def sync_read(ctx: Context, new: OneSync) -> Requested:
     """Read an account's kept unreadable answers again, after a fix."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
@@ -209,7 +211,9 @@ async def _read_upload(ctx: Context, new: Upload) -> Report:
         raise Refused(str(error), field="csv" if new.csv else "lines" if new.lines else "file") from None
 
 
-@command("sync upload", role=Role.BUYER, render=uploaded, positional=("account",), prepare=_read_upload)
+@command(
+    "sync upload", role=Role.BUYER, scope=Scope.TEAM, render=uploaded, positional=("account",), prepare=_read_upload
+)
 async def sync_upload(ctx: Context, new: Upload) -> Uploaded:
     """Take over figures from a CSV; the days it speaks of are replaced by what it says, history kept."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
@@ -256,6 +260,4 @@ def _window(ctx: Context, new: SyncNow, row: Row[Any]) -> tuple[date | None, dat
         raise Refused(f"from: {first} is still to come where the account is ({today} there)", field="from")
     if first > last:
         raise Refused("from: the range ends before it starts", field="from")
-    if (last - first).days > 1100:
-        raise Refused("from: three years at most at once", field="from")
     return first, last

@@ -8,6 +8,7 @@ from bot.core.arguments import NONE, Arguments, field_names, meta
 from bot.core.command import COMMANDS, Answer, command, run
 from bot.core.context import Context
 from bot.core.message import Message, Notice
+from bot.core.permissions import Scope
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.people import audits
@@ -109,7 +110,7 @@ def undone_card(ctx: Context, done: Undone) -> Message:
     return Message(f"Taken back: {done.undone}", (Notice("ok", answer.message.title),))
 
 
-@command("undo", role=Role.BUYER, render=undone_card, prepare=_taken_back)
+@command("undo", role=Role.BUYER, scope=Scope.OPEN, render=undone_card, prepare=_taken_back)
 async def undo(ctx: Context, new: Undo) -> Undone:
     """Take back your last reversible change."""
     one, name, answer = ctx.prepared

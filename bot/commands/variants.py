@@ -26,7 +26,9 @@ Which = Annotated[str, refers("site", "which site")]
 class NewVariant(Arguments):
     site: Which
     theme: Theme | None = None
-    offers: Annotated[list[str] | None, Meta(description="another order; offers not named follow")] = None
+    offers: Annotated[
+        list[str] | None, refers("offer", "another order; offers not named follow", changes=False, most=100)
+    ] = None
     headline: Headline = None
     intro: Intro = None
     weight: Annotated[int, Meta(description="share against the site's own 1", ge=1, le=100)] = 1
@@ -38,7 +40,7 @@ class OneVariant(Arguments):
 
 
 class Compared(Arguments):
-    site: Which
+    site: Annotated[str, refers("site", "which site", changes=True)]  # its variants are compared over all visitors
     goal: Annotated[str, choices("what counts as success", *variants.GOALS)] = "ctr"
 
 

@@ -9,10 +9,11 @@ from bot.core.arguments import Arguments, MissingArgument, refers
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.message import Block, Message, Notice, Table, Text
+from bot.core.permissions import Scope
 from bot.core.tokenizer import day
 from bot.render.figures import MARKS, count, money
 from storage.catalogue import names
-from storage.ledger.errors import Forbidden, Missing, Refused
+from storage.ledger.errors import Missing, Refused
 from storage.ledger.facts import Role
 from storage.ledger.reports.discrepancies import Discrepancy
 from storage.ledger.reports.report_rows import Layers
@@ -37,7 +38,7 @@ ASK = {
 
 
 class Asked(Arguments):
-    what: Annotated[str | None, Meta(description="a campaign or an offer")] = None
+    what: Annotated[str | None, refers("campaign|offer", "a campaign or an offer")] = None
     day: Annotated[str | None, Meta(description="the day (yesterday, if absent)")] = None
     campaign: Annotated[str | None, refers("campaign", "which campaign")] = None
     offer: Annotated[str | None, refers("offer", "which offer")] = None
@@ -74,15 +75,12 @@ def _sentence(one: Discrepancy, currency: str) -> str:
     )
 
 
-@command("why", role=Role.VIEWER, render=explanation, reads=True, positional=("what", "day"))
+@command("why", role=Role.VIEWER, scope=Scope.OWN, render=explanation, reads=True, positional=("what", "day"))
 async def explain(ctx: Context, new: Asked) -> Why:
     """Both layers of a campaign's or an offer's day, and why they differ."""
     campaign, offer, asked = await _subject(ctx, new)
     when = _day(asked, ctx.today)
-    mine = ctx.actor.campaigns
-    if mine is not None and campaign is not None and campaign not in mine:
-        raise Forbidden(f"campaign {campaign} is not one of yours")
-    chosen = (campaign,) if campaign else mine
+    chosen = (campaign,) if campaign else ctx.actor.campaigns
     return await why(ctx.tx, ReportQuery(
         team_id=ctx.team_id, first=when, last=when, campaigns=chosen, offers=(offer,) if offer else None,
         timezone=ctx.deployment.timezone, currency=ctx.deployment.currency,

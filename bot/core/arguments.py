@@ -19,9 +19,31 @@ class Arguments(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, rename
     """Base of what commands take. Fields called like a Python word end in `_` (`from_`), outside they do not."""
 
 
-def refers(entity: str, description: str) -> msgspec.Meta:
-    """Marks a field that names another entity (code, name or id): forms offer those there are."""
-    return msgspec.Meta(description=description, extra={"refers": entity})
+def refers(
+    entity: str, description: str, *, changes: bool | None = None, weighted: bool = False, most: int | None = None
+) -> msgspec.Meta:
+    """Marks a field that names another entity (code, name or id): forms offer those there are, and the gate
+    (bot.core.permissions) judges them.
+
+    `changes`: whether the command changes the entity; by default one that changes anything does. `weighted`: a word
+    may end in a weight (`lucky-star:3`). `most`: how many a list may name.
+    """
+    extra: dict[str, Any] = {"refers": entity}
+    if changes is not None:
+        extra["changes"] = changes
+    if weighted:
+        extra["weighted"] = True
+    if most is not None:
+        extra["items"] = most
+    return msgspec.Meta(description=description, extra=extra)
+
+
+def weighted_word(word: str) -> tuple[str, int]:
+    """`lucky-star:3` as name and weight; a name with a colon of its own stays whole, its weight 1."""
+    name, colon, weight = word.rpartition(":")
+    if not colon or not weight.strip().isdecimal():
+        return word, 1
+    return name, int(weight)
 
 
 def secret(description: str) -> msgspec.Meta:
@@ -77,7 +99,7 @@ def secret_fields(parameters: type[msgspec.Struct]) -> set[str]:
 
 def file_fields(parameters: type[msgspec.Struct]) -> list[str]:
     """Fields that take a file: over HTTP as base64, in a chat the one that came with the command."""
-    return [field.encode_name for field in msgspec.structs.fields(parameters) if bytes in _kinds(field.type)]
+    return [field.encode_name for field in msgspec.structs.fields(parameters) if bytes in bare_kinds(field.type)]
 
 
 def fill(parameters: type[msgspec.Struct], given: dict[str, Any], today: date) -> Any:
@@ -113,7 +135,7 @@ def _refused(error: msgspec.ValidationError, fields: dict[str, Any]) -> Refused:
 
 
 def _value(name: str, annotation: Any, value: Any, today: date) -> Any:
-    kind = _kinds(annotation)
+    kind = bare_kinds(annotation)
     if isinstance(value, str) and len(value) > MAX_ARGUMENT and bytes not in kind:
         raise Refused(f"{name} may have {MAX_ARGUMENT:,} characters at most", field=name)
     if isinstance(value, str) and "\x00" in value:
@@ -184,8 +206,9 @@ def amount(value: Any) -> Decimal:
     return number
 
 
-def _kinds(annotation: Any) -> set[Any]:
+def bare_kinds(annotation: Any) -> set[Any]:
+    """The types that a field may hold, without what is in them: `list[str] | None` is list and NoneType."""
     annotation = meta(annotation)[0]
     if get_origin(annotation) in {Union, types.UnionType}:
-        return set().union(*(_kinds(one) for one in get_args(annotation)))
+        return set().union(*(bare_kinds(one) for one in get_args(annotation)))
     return {get_origin(annotation) or annotation}

@@ -9,12 +9,14 @@ from typing import Any, get_type_hints
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.core.arguments import MissingFields, field_names, fill
+from bot.core import limits, permissions
+from bot.core.arguments import MissingFields, field_names, file_fields, fill, secret_fields
 from bot.core.context import Context
 from bot.core.message import Button, Buttons, Message, Notice, Text
+from bot.core.permissions import Reference, Scope
 from bot.core.tokenizer import split
 from storage.db import config_version
-from storage.ledger.errors import Forbidden, Refused
+from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.people import audits, confirmations
 
@@ -31,6 +33,10 @@ class Command:
     result: Any
     handler: Handler
     role: Role
+    scope: Scope
+    judged: bool  # the declaration says what a member limited to campaigns may do
+    references: tuple[Reference, ...]
+    limits: dict[str, limits.Limit]
     render: Says
     reads: bool = False
     changes: bool = True
@@ -76,6 +82,7 @@ def command(
     *,
     role: Role,
     render: Says,
+    scope: Scope | None = None,
     reads: bool = False,
     changes: bool | None = None,
     positional: tuple[str, ...] = (),
@@ -87,6 +94,8 @@ def command(
 ) -> Callable[[Handler], Handler]:
     """Declare a command: `async def f(ctx, new: Struct) -> Result`, its docstring the help line.
 
+    `role`, `scope`: who may (bot.core.permissions); without `scope` a command is judged by the field it requires that
+    refers to an entity, and one without such a field is the whole team's.
     `reads`: runs on a read transaction, and (unless it `changes` something by other means) answers GET.
     `positional`: fields that may come without their name. `keywords`: bare words that take the next word (`by day`).
     `sentence`: the positional field that takes all bare words, so that it needs no quotes.
@@ -97,12 +106,16 @@ def command(
     def declare(handler: Handler) -> Handler:
         hints = get_type_hints(handler, include_extras=True)
         parameters = next(hint for argument, hint in hints.items() if argument not in {"ctx", "return"})
+        altering = not reads if changes is None else changes
+        fields = permissions.references(parameters, changes=altering)
+        kind, judged = permissions.scope_of(scope, role, fields)
         COMMANDS[name] = Command(
             name=name, parameters=parameters, result=hints["return"],
-            handler=handler, role=role, render=render, reads=reads,
+            handler=handler, role=role, scope=kind, judged=judged, references=fields,
+            limits=limits.limits_of(parameters), render=render, reads=reads,
             positional=positional, keywords=keywords, sentence=sentence, prepare=prepare, confirm=confirm,
             aliases=aliases,
-            changes=not reads if changes is None else changes,
+            changes=altering,
             summary=(handler.__doc__ or "").strip().partition("\n")[0],
         )  # fmt: skip
         return handler
@@ -170,9 +183,11 @@ def _too_much(found: Command, value: str) -> str:
 
 async def run(found: Command, arguments: dict[str, Any], ctx: Context, *, confirmed: bool = False) -> Answer:
     """Run a command as `ctx.actor`. Raises Refused, Forbidden, ConnectorError; changes nothing then."""
-    if not ctx.actor.role.includes(found.role):
-        raise Forbidden(f"{found.name!r} needs the role {found.role.value}; yours is {ctx.actor.role.value}")
+    permissions.check_role(found, ctx.actor)
+    limits.check(found.limits, arguments)
     new = fill(found.parameters, arguments, ctx.today)
+    limits.check_days(found.limits, new, ctx.today)
+    await permissions.admit(found, new, ctx)
     if found.confirm and not confirmed:
         async with ctx.database.read() as tx:
             consequence = await _within(ctx, tx, found.confirm, new)
@@ -221,8 +236,6 @@ async def _ask(found: Command, arguments: dict[str, Any], ctx: Context, conseque
 
 def masked(parameters: type[msgspec.Struct], arguments: dict[str, Any]) -> dict[str, Any]:
     """Arguments as the audit trail may keep them: credentials and files replaced."""
-    from bot.core.arguments import file_fields, secret_fields
-
     hidden = secret_fields(parameters) | set(file_fields(parameters))
     return {name: "•••" if name in hidden else value for name, value in arguments.items()}
 

@@ -37,7 +37,7 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
     role: Role
     member_id: int | None = None
     token_id: int | None = None  # the API token that speaks, or that a session of the cockpit was opened with
-    campaigns: tuple[str, ...] | None = None  # codes a buyer is limited to; None: all
+    campaigns: tuple[str, ...] | None = None  # codes a buyer or viewer is limited to; None: all
 
 
 class Room(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,44 +1,125 @@
-"""What a buyer with own campaigns sees of sources: those of the campaigns, and those that no campaign has yet."""
+"""Limits of size, declared with the arguments: checked before work that grows with them, told in help."""
 
-from collections.abc import Collection
+from datetime import date
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, or_, select
+import msgspec
+from msgspec import Meta
 
-from bot.core.context import Context
-from storage.catalogue import names
-from storage.ledger.errors import Forbidden
-from storage.tables import campaigns, sources
+from bot.core.arguments import bare_kinds, meta
+from bot.core.tokenizer import MAX_ARGUMENT, period
+from storage.ledger.errors import Refused
 
-
-def own_sources(team_id: int, codes: Collection[str]) -> ColumnElement[bool]:
-    """Condition on sources, for a buyer limited to the campaigns of these codes."""
-    mine = select(campaigns.c.source_id).where(campaigns.c.team_id == team_id, campaigns.c.code.in_(codes))
-    return or_(
-        sources.c.id.in_(mine.where(campaigns.c.source_id.is_not(None))), sources.c.id.not_in(_others(team_id, codes))
-    )
+MAX_ITEMS = 500  # of a list that says nothing else
+MAX_DEPTH = 16  # of JSON that says nothing else
+MAX_FILE = 20_000_000  # bytes of an upload
+MAX_ROWS = 200_000  # rows of one import: what a file of 20 MB holds
+MAX_DAYS = 1_100  # of a range: three years
 
 
-def _others(team_id: int, codes: Collection[str]) -> Select[Any]:
-    """Sources that send visitors to other people's campaigns."""
-    used = campaigns.c.team_id == team_id, campaigns.c.source_id.is_not(None)
-    return select(campaigns.c.source_id).where(*used, campaigns.c.code.not_in(codes))
+class Limit(msgspec.Struct, frozen=True, kw_only=True):
+    """How much a field may hold; None where its kind has no such measure."""
+
+    text: int | None = None  # characters
+    items: int | None = None  # of a list, or fields of an object
+    depth: int | None = None  # of JSON
+    days: int | None = None  # of a range
+    file: int | None = None  # bytes
+
+    def __str__(self) -> str:
+        """As help says it; what every text and list shares is not repeated."""
+        parts = []
+        if self.text not in {None, MAX_ARGUMENT}:
+            parts.append(f"{self.text:,} characters")
+        if self.items not in {None, MAX_ITEMS}:
+            parts.append(f"{self.items:,} entries")
+        if self.days is not None:
+            parts.append(f"{self.days:,} days")
+        if self.file is not None:
+            parts.append(f"{self.file // 1_000_000} MB")
+        return f"at most {', '.join(parts)}" if parts else ""
 
 
-async def own_source(ctx: Context, word: str, *, alone: bool = False) -> Row[Any]:
-    """The source of that code, name or id. Raises Forbidden where the buyer is limited to others; with `alone` also
-    where it serves other people's campaigns beside."""
-    row = await names.find(ctx.tx, sources, ctx.team_id, word, field="source")
-    mine = ctx.actor.campaigns
-    if mine is None:
-        return row
-    if not await _holds(ctx, row.id, own_sources(ctx.team_id, mine)):
-        raise Forbidden(f"source {row.code} is not one of yours: ask an owner")
-    if alone and not await _holds(ctx, row.id, sources.c.id.not_in(_others(ctx.team_id, mine))):
-        raise Forbidden(f"source {row.code} serves campaigns that are not yours as well: ask an owner")
-    return row
+def limited(description: str, *, items: int | None = None, text: int | None = None, depth: int | None = None) -> Meta:
+    """Marks a field that may hold so many entries or characters, and JSON so deep."""
+    given = {"items": items, "text": text, "depth": depth}
+    return Meta(description=description, extra={name: value for name, value in given.items() if value is not None})
 
 
-async def _holds(ctx: Context, source_id: int, condition: ColumnElement[bool]) -> bool:
-    query = select(sources.c.id).where(sources.c.id == source_id, condition)
-    return (await ctx.tx.execute(query)).first() is not None
+def day_range(description: str, days: int = MAX_DAYS) -> Meta:
+    """Marks a range of days, or the first day of one that ends with the field `to`."""
+    return Meta(description=description, extra={"days": days})
+
+
+def limits_of(parameters: type[msgspec.Struct]) -> dict[str, Limit]:
+    """The limits of each field, by the name it has outside."""
+    return {field.encode_name: _limit(field.type) for field in msgspec.structs.fields(parameters)}
+
+
+def _limit(annotation: Any) -> Limit:
+    kinds, extra = bare_kinds(annotation), meta(annotation)[2]
+    if bytes in kinds:
+        return Limit(file=MAX_FILE)
+    if kinds & {list, tuple, dict}:
+        return Limit(text=MAX_ARGUMENT, items=extra.get("items", MAX_ITEMS), depth=extra.get("depth", MAX_DEPTH))
+    return Limit(text=extra.get("text", MAX_ARGUMENT), days=extra.get("days"))
+
+
+def schema(limit: Limit) -> dict[str, int]:
+    """The limit in the words of JSON Schema, which for an object would be `maxProperties`: lists and texts only."""
+    if limit.items is not None:
+        return {"maxItems": limit.items}
+    return {} if limit.text is None else {"maxLength": limit.text}
+
+
+def check(limits: dict[str, Limit], arguments: dict[str, Any]) -> None:
+    """Raises Refused at the first field that holds too much. Work is bounded by the limits, not by what came."""
+    for name, value in arguments.items():
+        if name in limits:
+            _check(name, limits[name], value)
+
+
+def _check(name: str, limit: Limit, value: Any) -> None:
+    if isinstance(value, str | bytes):
+        if limit.file is not None and len(value) > limit.file * 4 // 3 + 1_000:
+            raise Refused(f"{name}: a file has {limit.file // 1_000_000} MB at most", field=name)
+        if limit.file is None and len(value) > (limit.text or MAX_ARGUMENT):
+            raise Refused(f"{name} may have {limit.text or MAX_ARGUMENT:,} characters at most", field=name)
+    elif isinstance(value, list | dict):
+        if limit.items is not None and len(value) > limit.items:
+            raise Refused(f"{name}: {len(value):,} entries, at most {limit.items:,} may be given", field=name)
+        if deeper_than(value, limit.depth or MAX_DEPTH):
+            raise Refused(f"{name}: nested more than {limit.depth or MAX_DEPTH} deep", field=name)
+
+
+def deeper_than(value: Any, depth: int) -> bool:
+    """Whether JSON is nested deeper than that; level by level, so that it stops as soon as that is certain."""
+    level = [value]
+    for _ in range(depth):
+        level = [inner for one in level for inner in _inside(one)]
+        if not level:
+            return False
+    return True
+
+
+def _inside(value: Any) -> list[Any]:
+    values = value.values() if isinstance(value, dict) else value
+    return [one for one in values if isinstance(one, list | dict)]
+
+
+def check_days(limits: dict[str, Limit], new: msgspec.Struct, today: date) -> None:
+    """Raises Refused for a range with more days than declared; what is no range is for the command to refuse."""
+    for field in msgspec.structs.fields(new):
+        most = limits[field.encode_name].days
+        value = getattr(new, field.name)
+        if most is None or value is None:
+            continue
+        try:
+            first, last = (
+                (value, getattr(new, "to", None) or today) if isinstance(value, date) else period(value, today)
+            )
+        except (ValueError, Refused):
+            continue
+        if (last - first).days >= most:
+            raise Refused(f"{field.encode_name}: {(last - first).days + 1:,} days, at most {most:,} may be asked for",
+                          field=field.encode_name)  # fmt: skip

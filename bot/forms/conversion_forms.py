@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from bot.core.arguments import Arguments, choices, refers
 from bot.core.context import Context
+from bot.core.limits import MAX_ROWS, limited
 from bot.core.listing import Listing, Page
 from bot.core.message import Fields, Message, Notice, Table
 from bot.forms.imports import Sent
@@ -18,7 +19,7 @@ EVENTS = tuple(event.value for event in Event)
 
 
 class NewConversion(Arguments, kw_only=True):
-    click_id: Annotated[str | None, Meta(description="our click id, as the platform knows it")] = None
+    click_id: Annotated[str | None, refers("click", "our click id, as the platform knows it", changes=False)] = None
     campaign: Annotated[str | None, refers("campaign", "if the click is not known")] = None
     day: Annotated[date | None, Meta(description="report day it happened; today if absent")] = None
     event: Annotated[str, choices("what happened", *EVENTS)]
@@ -27,12 +28,14 @@ class NewConversion(Arguments, kw_only=True):
     txn_id: Annotated[str | None, Meta(description="the platform's transaction id")] = None
     status: Annotated[str, choices("how sure it is", *(s.value for s in Status))] = "approved"
     player_id: Annotated[str | None, Meta(description="the platform's id of the player")] = None
-    account: Annotated[str | None, refers("account", "where it happened, if the click does not tell")] = None
-    offer: Annotated[str | None, refers("offer", "which deal, if the campaign has several")] = None
+    account: Annotated[
+        str | None, refers("account", "where it happened, if the click does not tell", changes=False)
+    ] = None
+    offer: Annotated[str | None, refers("offer", "which deal, if the campaign has several", changes=False)] = None
 
 
 class ConversionEdit(Arguments, kw_only=True):
-    conversion: Annotated[int, Meta(description="its number, as 'conversion list' shows it")]
+    conversion: Annotated[int, refers("conversion", "its number, as 'conversion list' shows it")]
     status: Annotated[str | None, choices("what it is now", *(s.value for s in Status))] = None
     amount: Annotated[Decimal | None, Meta(description="in whole units: 50 or 49.90")] = None
     currency: str | None = None
@@ -45,7 +48,10 @@ class ConversionList(Listing, kw_only=True):
 
 
 class Import(Arguments, kw_only=True):
-    rows: Annotated[list[dict[str, Any]], Meta(description="conversions, each with the fields of conversion add")] = []
+    rows: Annotated[
+        list[dict[str, Any]],
+        limited("conversions, each with the fields of conversion add", items=MAX_ROWS, depth=3),
+    ] = []
     csv: Annotated[str | None, Meta(description="or a table with a header line")] = None
     file: Sent = None
 

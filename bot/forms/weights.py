@@ -1,5 +1,6 @@
 """Offers of a campaign with their weights, as people name them."""
 
+from bot.core.arguments import weighted_word
 from bot.core.context import Context
 from storage.catalogue import names
 from storage.ledger.clicks.rotation_rules import MAX_WEIGHT
@@ -18,7 +19,9 @@ async def weighed(ctx: Context, words: list[str], apart: list[int]) -> dict[int,
         raise Refused(f"weights: a weight is from 0 to {MAX_WEIGHT:,}", field="weights")
     weights: dict[int, int] = {}
     for place, word in enumerate(words):
-        name, weight = _parted(word)
+        name, weight = weighted_word(word)
+        if weight > MAX_WEIGHT:
+            raise Refused(f"offers: a weight is at most {MAX_WEIGHT:,}", field="offers")
         offer = await names.find(ctx.tx, offers, ctx.team_id, name, field="offers")
         if offer.id in weights:
             raise Refused(f"offers: {offer.code} is named twice", field="offers")
@@ -26,13 +29,3 @@ async def weighed(ctx: Context, words: list[str], apart: list[int]) -> dict[int,
     if weights and not any(weights.values()):
         raise Refused("offers: every weight is 0, so nobody would be sent anywhere", field="offers")
     return weights
-
-
-def _parted(word: str) -> tuple[str, int]:
-    """`lucky-star:3` as name and weight; a name with a colon of its own stays whole."""
-    name, colon, weight = word.rpartition(":")
-    if not colon or not weight.strip().isdecimal():
-        return word, 1
-    if int(weight) > MAX_WEIGHT:
-        raise Refused(f"offers: a weight is at most {MAX_WEIGHT:,}", field="offers")
-    return name, int(weight)

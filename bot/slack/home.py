@@ -4,6 +4,7 @@ from bot.chat.session import ChatSessions, carry_out
 from bot.core.command import COMMANDS, Command
 from bot.core.context import Actor, Room
 from bot.core.message import Button, Buttons, Message, Text
+from bot.core.permissions import may
 from bot.slack.blocks import BLOCKS, Json, plain, render, section
 
 QUICK = (
@@ -24,7 +25,7 @@ async def view(sessions: ChatSessions, room: Room, actor: Actor | Message) -> Js
         return {"type": "home", "blocks": render(actor)["blocks"]}
     blocks: list[Json] = []
     stats = COMMANDS.get("stats")
-    if stats is not None and actor.role.includes(stats.role):
+    if stats is not None and may(stats, actor):
         blocks += await _today(sessions, room, actor, stats)
     blocks += _section("Quick actions", QUICK, actor, prefix="do")
     blocks += _section("Settings", SETTINGS, actor, prefix="set")
@@ -50,4 +51,4 @@ def _section(title: str, ways: tuple[tuple[str, str], ...], actor: Actor, *, pre
 
 def _may(actor: Actor, text: str) -> bool:
     found = COMMANDS.get(text) or COMMANDS.get(text.split()[0])
-    return found is not None and actor.role.includes(found.role)
+    return found is not None and may(found, actor)

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from bot.core.command import COMMANDS, Command
+from bot.core.limits import schema
 from hub.web.problems import Problem
 
 _REF = "#/components/schemas/{name}"
@@ -18,6 +19,8 @@ def document(public_url: str) -> bytes:
     ordered = sorted(types, key=str)
     schemas, components = msgspec.json.schema_components(ordered, ref_template=_REF, schema_hook=lambda _: {})
     by_type = dict(zip(ordered, schemas, strict=True))
+    for one in COMMANDS.values():
+        _limit(one, components)
     described = {
         "openapi": "3.1.0",
         "info": {"title": "CasinoFlux", "version": "1", "description": "Every chat command, over HTTP."},
@@ -30,6 +33,14 @@ def document(public_url: str) -> bytes:
         },
     }
     return msgspec.json.encode(described)
+
+
+def _limit(one: Command, components: dict[str, Any]) -> None:
+    """Tell the limits of the command's fields that its types do not tell."""
+    properties = components.get(one.parameters.__name__, {}).get("properties", {})
+    for name, described in properties.items():
+        for word, most in schema(one.limits[name]).items():
+            described.setdefault(word, most)
 
 
 def _path(one: Command, by_type: dict[Any, Any]) -> dict[str, Any]:

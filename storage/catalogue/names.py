@@ -4,7 +4,7 @@ import re
 import unicodedata
 from typing import Any
 
-from sqlalchemy import Row, Table, func, select
+from sqlalchemy import ColumnElement, Row, Table, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.ledger.errors import Missing, Refused
@@ -36,8 +36,12 @@ async def code_for(tx: AsyncConnection, table: Table, team_id: int, name: str, *
     return next(f"{base}-{n}" for n in range(2, len(taken) + 3) if f"{base}-{n}" not in taken)
 
 
-async def find(tx: AsyncConnection, table: Table, team_id: int, word: str | int, *, field: str) -> Row[Any]:
-    """The team's entity of that code, name or id. Raises Missing at `field`, with the nearest ones."""
+async def find(
+    tx: AsyncConnection, table: Table, team_id: int, word: str | int, *, field: str,
+    suggest: ColumnElement[bool] | None = None,
+) -> Row[Any]:  # fmt: skip
+    """The team's entity of that code, name or id. Raises Missing at `field`, with the nearest ones (of those that
+    meet `suggest`)."""
     text = str(word).strip()
     mine = table.c.team_id == team_id
     tries = [table.c.code == text.lower(), table.c.name == text, func.lower(table.c.name) == text.lower()]
@@ -47,13 +51,14 @@ async def find(tx: AsyncConnection, table: Table, team_id: int, word: str | int,
         found = (await tx.execute(select(table).where(mine, condition).limit(1))).first()
         if found is not None:
             return found
-    raise Missing(await _not_found(tx, table, team_id, text), field=field)
+    known = mine if suggest is None else and_(mine, suggest)
+    raise Missing(await _not_found(tx, table, known, text), field=field)
 
 
-async def _not_found(tx: AsyncConnection, table: Table, team_id: int, text: str) -> str:
+async def _not_found(tx: AsyncConnection, table: Table, known_to_asker: ColumnElement[bool], text: str) -> str:
     import difflib
 
-    known = [r.code for r in await tx.execute(select(table.c.code).where(table.c.team_id == team_id).limit(500))]
+    known = [r.code for r in await tx.execute(select(table.c.code).where(known_to_asker).limit(500))]
     near = difflib.get_close_matches(text.lower(), known, n=3, cutoff=0.5) or sorted(known)[:5]
     noun = table.name.rstrip("s")
     return f"no {noun} {text!r}: " + (f"did you mean {' or '.join(near)}?" if near else f"there is no {noun} yet")

@@ -5,11 +5,12 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, func, select, update
+from sqlalchemy import ColumnElement, Row, Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.ledger.errors import Missing
 from storage.tables import (
+    conversions,
     outbound,
     outbound_attempts,
     sources,
@@ -36,8 +37,9 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
 async def history(
     tx: AsyncConnection, team_id: int, *, state: str | None = None, source_id: int | None = None,
     conversion_ids: Iterable[int] = (), limit: int = 50, after: int | None = None,
+    campaigns: Select[Any] | None = None,
 ) -> list[Sent]:  # fmt: skip
-    """Latest first; `after` is the id of the last one seen."""
+    """Latest first; `after` is the id of the last one seen. `campaigns`: ids of the only ones it may be about."""
     latest = (
         select(outbound_attempts.c.outbound_id, func.max(outbound_attempts.c.id).label("attempt"))
         .group_by(outbound_attempts.c.outbound_id)
@@ -57,9 +59,15 @@ async def history(
         query = query.where(outbound.c.source_id == source_id)
     if conversion_ids:
         query = query.where(outbound.c.conversion_id.in_(list(conversion_ids)))
+    if campaigns is not None:
+        query = query.where(_about(campaigns))
     if after is not None:
         query = query.where(outbound.c.id < after)
     return [_sent(row) for row in await tx.execute(query.order_by(outbound.c.id.desc()).limit(limit))]
+
+
+def _about(campaigns: Select[Any]) -> ColumnElement[bool]:
+    return outbound.c.conversion_id.in_(select(conversions.c.id).where(conversions.c.campaign_id.in_(campaigns)))
 
 
 def _sent(row: Row[Any]) -> Sent:
@@ -70,10 +78,16 @@ def _sent(row: Row[Any]) -> Sent:
     )  # fmt: skip
 
 
-async def resend(tx: AsyncConnection, team_id: int, *, now: datetime, number: int | None = None) -> int:
-    """Queue a dead or sent message again, or all dead ones; the key stays the same. Raises Missing."""
+async def resend(
+    tx: AsyncConnection, team_id: int, *, now: datetime, number: int | None = None, campaigns: Select[Any] | None = None
+) -> int:
+    """Queue a dead or sent message again, or all dead ones; the key stays the same. Raises Missing.
+
+    `campaigns`: ids of the only ones it may be about.
+    """
     mine = [outbound.c.team_id == team_id]
     mine.append(outbound.c.id == number if number is not None else outbound.c.state == "dead")
+    mine += [] if campaigns is None else [_about(campaigns)]
     again = update(outbound).where(*mine).values(state="queued", next_at=now, attempts=0, claimed_until=None)
     done = (await tx.execute(again)).rowcount
     if number is not None and not done:

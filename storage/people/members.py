@@ -20,7 +20,7 @@ INVITE_GOOD_FOR = timedelta(hours=24)
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
-    """A person in chat. `campaigns` are the codes a buyer is limited to; null: all."""
+    """A person in chat. `campaigns` are the codes a buyer or viewer is limited to; null: all."""
 
     id: int
     name: str

@@ -5,7 +5,7 @@ from datetime import date, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, case, func, literal, select
+from sqlalchemy import ColumnElement, Select, case, func, literal, select, true
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -15,6 +15,7 @@ from storage.tables.types import EPOCH_DAY, Json
 
 DIMENSIONS = ("day", "variant", "device", "os", "browser", "country", "referrer", "campaign")
 _CHUNK = 400
+Campaigns = Select[Any] | None
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,9 +86,12 @@ async def record(tx: AsyncConnection, views: Sequence[View]) -> None:
 
 
 async def behaviour(
-    tx: AsyncConnection, site_ids: Sequence[int], first: date, last: date, *, by: str = ""
+    tx: AsyncConnection, site_ids: Sequence[int], first: date, last: date, *, by: str = "", only: Campaigns = None
 ) -> list[Behaviour]:
-    """What visitors did in a range of days, both included, one line per value of `by`, the most viewed first."""
+    """What visitors did in a range of days, both included, one line per value of `by`, the most viewed first.
+
+    `only`: ids of the campaigns whose visitors are counted; here and below.
+    """
     if by and by not in (*DIMENSIONS, "site"):
         raise Refused(f"by: no dimension {by!r}: one of {', '.join(DIMENSIONS)}", field="by")
     v = site_views.c
@@ -101,7 +105,7 @@ async def behaviour(
             func.sum(v.scroll).label("scroll"),
             func.max(case((v.clicked != told, 1), else_=0)).label("went"),
         )
-        .where(v.site_id.in_(site_ids), v.day.between(_day(first), _day(last)))
+        .where(v.site_id.in_(site_ids), v.day.between(_day(first), _day(last)), _within(v.campaign_id, only))
         .group_by(group, v.day, v.visitor)
         .subquery()
     )
@@ -140,12 +144,14 @@ async def _names(tx: AsyncConnection, by: str) -> dict[int, str]:
     return {0: "", **{row.id: row.code for row in rows}}
 
 
-async def showings(tx: AsyncConnection, site_id: int, first: date, last: date) -> list[OfferVisits]:
+async def showings(
+    tx: AsyncConnection, site_id: int, first: date, last: date, *, only: Campaigns = None
+) -> list[OfferVisits]:
     """How often each offer was seen and clicked, per variant."""
     v = site_views.c
     query = (
         select(v.variant, v.seen, v.clicked, func.count().label("n"))
-        .where(v.site_id == site_id, v.day.between(_day(first), _day(last)))
+        .where(v.site_id == site_id, v.day.between(_day(first), _day(last)), _within(v.campaign_id, only))
         .group_by(v.variant, v.seen, v.clicked)
     )
     seen: dict[tuple[str, str], list[int]] = {}
@@ -160,7 +166,9 @@ async def showings(tx: AsyncConnection, site_id: int, first: date, last: date) -
     ]
 
 
-async def outgoing_clicks(tx: AsyncConnection, site_id: int, first: date, last: date) -> dict[tuple[str, str], int]:
+async def outgoing_clicks(
+    tx: AsyncConnection, site_id: int, first: date, last: date, *, only: Campaigns = None
+) -> dict[tuple[str, str], int]:
     """People's clicks from the site to offers, as our own redirects counted them, by variant and offer code."""
     hours = _day(first) * 24, _day(last) * 24 + 23
     came = select(site_views.c.click_id, func.min(site_views.c.variant).label("variant")).where(
@@ -171,13 +179,20 @@ async def outgoing_clicks(tx: AsyncConnection, site_id: int, first: date, last: 
         select(of.c.variant, offers.c.code, func.count().label("n"))
         .join_from(outgoing, offers, offers.c.id == outgoing.c.offer_id)
         .join(of, of.c.click_id == outgoing.c.click_id, isouter=True)
-        .where(outgoing.c.site_id == site_id, outgoing.c.hour.between(*hours), outgoing.c.bot == 0)
+        .where(
+            outgoing.c.site_id == site_id,
+            outgoing.c.hour.between(*hours),
+            outgoing.c.bot == 0,
+            _within(outgoing.c.campaign_id, only),
+        )
         .group_by(of.c.variant, offers.c.code)
     )
     found: dict[tuple[str, str], int] = {}
     for row in await tx.execute(carried):
         key = row.variant or "a", row.code
         found[key] = found.get(key, 0) + int(row.n)
+    if only is not None:
+        return found  # the rest came without a campaign
     direct = (
         select(clicks.c.extra, offers.c.code, func.count().label("n"))
         .join_from(clicks, offers, offers.c.id == clicks.c.offer_id)
@@ -191,7 +206,9 @@ async def outgoing_clicks(tx: AsyncConnection, site_id: int, first: date, last: 
     return found
 
 
-async def converted(tx: AsyncConnection, site_id: int, first: date, last: date) -> list[Converted]:
+async def converted(
+    tx: AsyncConnection, site_id: int, first: date, last: date, *, only: Campaigns = None
+) -> list[Converted]:
     """Registrations and first deposits of a site's visitors by variant and offer, on the days they happened."""
     c = conversions.c
     came = select(site_views.c.click_id, func.min(site_views.c.variant).label("variant")).where(
@@ -203,7 +220,7 @@ async def converted(tx: AsyncConnection, site_id: int, first: date, last: date) 
         .join_from(conversions, offers, offers.c.id == c.offer_id)
         .join(of, of.c.click_id == c.click_id, isouter=True)
         .join(clicks, clicks.c.id == c.click_id, isouter=True)
-        .where(c.site_id == site_id, c.day.between(first, last), c.status != "reversed")
+        .where(c.site_id == site_id, c.day.between(first, last), c.status != "reversed", _within(c.campaign_id, only))
         .group_by(of.c.variant, clicks.c.extra, offers.c.code, c.event, c.is_ftd)
     )
     sums: dict[tuple[str, str], list[int]] = {}
@@ -215,6 +232,10 @@ async def converted(tx: AsyncConnection, site_id: int, first: date, last: date) 
         Converted(variant=variant, offer=offer, registrations=counts[0], first_deposits=counts[1])
         for (variant, offer), counts in sorted(sums.items())
     ]
+
+
+def _within(column: ColumnElement[Any], only: Campaigns) -> ColumnElement[bool]:
+    return true() if only is None else column.in_(only)
 
 
 def _variant(extra: Any) -> str:

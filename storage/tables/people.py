@@ -35,7 +35,7 @@ rooms = Table(
 members = named(
     "members",
     Column("role", Text, nullable=False),
-    Column("campaigns", Json),  # codes a buyer is limited to; null: all
+    Column("campaigns", Json),  # codes a buyer or viewer is limited to; null: all
     Column("removed_at", Instant),
 )
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 
-from storage.ledger.errors import Missing, Refused
+from storage.ledger.errors import Forbidden, Missing, Refused
 from storage.ledger.facts import Role
 from storage.tables import sync_runs
 from tests.bot.asking import Asker, asking
@@ -112,7 +112,7 @@ async def test_a_buyer_touches_alerts_of_own_campaigns_only(opened: Opened) -> N
         theirs = await say(f"alert add ftd campaign=spring {HERE}")
         mine = await say(f"alert add ftd {HERE}", role=Role.BUYER, campaigns=("autumn",))
         assert mine["campaigns"] == ["autumn"]
-        with pytest.raises(Refused, match="not on your campaigns"):
+        with pytest.raises(Forbidden, match="not of your campaigns"):
             await say(f"alert remove {theirs['code']}", role=Role.BUYER, campaigns=("autumn",))
 
 

@@ -151,7 +151,7 @@ async def test_a_limited_buyer_sees_and_changes_own_sources_only(opened: Opened)
         for words in ("source show theirs", "source edit theirs name=x", "campaign edit a source=theirs"):
             with pytest.raises(Forbidden, match="not one of yours"):
                 await say(words, **limited)
-        with pytest.raises(Forbidden, match="serves campaigns that are not yours"):
+        with pytest.raises(Forbidden, match="serves more than your campaigns"):
             await say("source edit shared name=x", **limited)
         assert (await say("source edit mine name=Ours", **limited))["name"] == "Ours"
         assert (await say("campaign edit a source=free", **limited))["source"] == "free"

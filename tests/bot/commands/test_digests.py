@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, update
 
-from storage.ledger.errors import Missing, Refused
+from storage.ledger.errors import Forbidden, Missing, Refused
 from storage.ledger.facts import Role
 from storage.tables import accounts, postbacks
 from tests.bot.asking import Asker, asking
@@ -128,7 +128,7 @@ async def test_a_buyers_digest_keeps_to_own_campaigns(opened: Opened) -> None:
         assert "spring" not in say.told
         mine = await say("digest subscribe channel=terminal", role=Role.BUYER, campaigns=("autumn",))
         assert mine["campaigns"] == ["autumn"]
-        with pytest.raises(Refused, match="not one of yours"):
+        with pytest.raises(Forbidden, match="not one of yours"):
             await say("digest subscribe channel=terminal campaigns=spring", role=Role.BUYER, campaigns=("autumn",))
 
 

@@ -83,10 +83,13 @@ async def test_names_that_are_taken_get_a_number(opened: Callable[[], Any]) -> N
         assert [one["name"] for one in (await say("member list"))["items"]] == ["Анна", "Анна 2", "Анна 3"]
 
 
-async def test_campaigns_limit_buyers_only_and_must_exist(opened: Callable[[], Any]) -> None:
+async def test_campaigns_limit_buyers_and_viewers_and_must_exist(opened: Callable[[], Any]) -> None:
     async with asking(opened) as say:
-        with pytest.raises(Refused, match="limit a buyer"):
-            await say("member invite role=viewer campaigns=x")
+        with pytest.raises(Refused, match="not an owner"):
+            await say("member invite role=owner campaigns=x")
+        await say("campaign create name=mine")
+        viewer = await joins(say, (await say("member invite role=viewer campaigns=mine"))["code"], "U9")
+        assert (viewer.role, viewer.campaigns) == (Role.VIEWER, ["mine"])
         with pytest.raises(Refused, match="no campaign 'x'") as fault:
             await say("member invite role=buyer campaigns=x")
         assert fault.value.field == "campaigns"

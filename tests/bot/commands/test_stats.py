@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from storage.ledger.errors import Missing, Refused
+from storage.ledger.errors import Forbidden, Missing, Refused
 from storage.ledger.facts import Role
 from tests.bot.asking import Asker, asking
 from tests.bot.seeding import clicked, converted, days_ago, reported, tracked
@@ -68,7 +68,7 @@ async def test_a_buyer_sees_own_campaigns_only(opened: Opened) -> None:
         mine = await say("stats yesterday", role=Role.BUYER, campaigns=("autumn",))
         assert [row["group"]["campaign"] for row in mine["rows"]] == ["autumn"]
         assert mine["totals"]["clicks"] == 77
-        with pytest.raises(Refused, match="not one of yours"):
+        with pytest.raises(Forbidden, match="not one of yours"):
             await say("stats yesterday campaign=spring", role=Role.BUYER, campaigns=("autumn",))
 
 
