@@ -206,7 +206,7 @@ async def _read_upload(ctx: Context, new: Upload) -> Report:
     if not (new.csv or new.lines or new.file):
         raise Refused("file: none came along: send it with 'sync upload <account>' as its text", field="file")
     try:
-        return ctx.ports.read_upload(row.platform, login, text.encode())
+        return await ctx.ports.read_upload(row.platform, login, text.encode())
     except ConnectorError as error:
         raise Refused(str(error), field="csv" if new.csv else "lines" if new.lines else "file") from None
 

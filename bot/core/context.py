@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.core.message import Chart
 from storage.db.engine import Database
 from storage.db.secrets import Box
 from storage.ledger.facts import Report, Role
@@ -74,7 +75,17 @@ class Ports(Protocol):
     async def probe(self, platform: str, account: dict[str, Any]) -> Sample:
         """Log in and fetch the last seven days. Raises ConnectorError with the reason."""
 
-    def read_upload(self, platform: str, account: dict[str, Any], raw: bytes) -> Report:
+    async def draw(self, chart: Chart) -> bytes | None:
+        """A chart as a PNG; None where it cannot be drawn now: then its text stands alone."""
+
+    async def run_apart(self, job: Callable[..., Any], *arguments: Any, advice: str) -> Any:
+        """Run an importable function, or coroutine function, beside the event loop and return what it returns.
+
+        For work that would hold the interpreter for more than 20 ms. Arguments and result are pickled: bytes and small
+        structs. Raises what the job raises; TooLong, with `advice` how to narrow the request, after 30 s.
+        """
+
+    async def read_upload(self, platform: str, account: dict[str, Any], raw: bytes) -> Report:
         """The report in an uploaded file. Raises ConnectorError or Refused saying what is wrong with it."""
 
     def presets(self) -> dict[str, dict[str, Any]]:

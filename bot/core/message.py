@@ -32,11 +32,13 @@ class Table(msgspec.Struct, frozen=True, tag="table"):
 
 
 class Series(msgspec.Struct, frozen=True):
-    """One line or row of bars; None leaves a gap."""
+    """One line or row of bars; None leaves a gap. A `provisional` one belongs to the series before it, and is drawn
+    paler: its days are not settled yet."""
 
     name: str
     values: tuple[float | None, ...]
     kind: Literal["line", "bar"] = "line"
+    provisional: bool = False
 
 
 class Chart(msgspec.Struct, frozen=True, tag="chart"):

@@ -126,14 +126,14 @@ def _chart(facts: DigestFacts) -> Iterable[Block]:
     if sum(one.settled is not None or one.pending is not None or bool(one.first_deposits) for one in days) < 2:
         return
     series = [
-        Series("Commission", tuple(one.settled for one in days), "bar"),
-        Series("Commission, not settled", tuple(one.pending for one in days), "bar"),
-        Series("Spend", tuple(one.spend for one in days), "bar"),
-        Series("FTD", tuple(one.first_deposits for one in days)),
+        Series("Commission", tuple(point.settled for point in days), "bar"),
+        Series("Commission, not settled", tuple(point.pending for point in days), "bar", provisional=True),
+        Series("Spend", tuple(point.spend for point in days), "bar"),
+        Series("FTDs", tuple(point.first_deposits for point in days)),
     ]
     known = tuple(one for one in series if any(value is not None for value in one.values))
-    title = f"30 days, {facts.report.currency} and FTD count"
-    yield Chart(title, tuple(f"{one.day:%d %b}" for one in days), known)
+    labels = tuple(f"{point.day:%d %b}" for point in days)
+    yield Chart("Commission, spend and FTDs, 30 days", labels, known, facts.report.currency)
 
 
 def _buttons(facts: DigestFacts) -> Buttons:

@@ -75,7 +75,7 @@ class _Actions:
             except SlackApiError as fault:
                 post.log.info("a pressed message could not be changed: %s", post.reason(fault))
         thread = body["message"].get("thread_ts") or body["message"]["ts"]
-        await post.post(web, caller.room.room, reply.message, thread=thread)
+        await post.post(web, caller.room.room, reply.message, draw=self.chat.sessions.ports.draw, thread=thread)
 
 
 def used(message: Json, action: Json, user: str) -> Json:

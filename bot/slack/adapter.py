@@ -51,7 +51,7 @@ class SlackChat:
     def __init__(self, sessions: ChatSessions, settings: SlackSettings) -> None:
         self.sessions, self.settings = sessions, settings
         self.installs = Installs(sessions)
-        self.sender = SlackSender(lambda workspace: self.client(workspace, patient=False))
+        self.sender = SlackSender(lambda workspace: self.client(workspace, patient=False), sessions.ports.draw)
         self._tasks: set[asyncio.Task[None]] = set()
         self._connecting: asyncio.Task[None] | None = None
         self._own_user = ""
@@ -190,10 +190,11 @@ class SlackChat:
             if shown and replace and reply.public:
                 await post.respond_raw(self.session, url, {"delete_original": True})
             if shown:
-                await post.upload_privately(web, room.user, message)
+                await post.upload_privately(web, room.user, message, draw=self.sessions.ports.draw)
                 return
         user = "" if reply.public else room.user
-        await post.post(web, room.room, message, thread=room.thread, user=user)
+        draw = self.sessions.ports.draw
+        await post.post(web, room.room, message, draw=draw, thread=room.thread, user=user)
 
     async def _mention(self, ack: Any, event: dict[str, Any], body: dict[str, Any]) -> None:
         """`@bot <command>`, in threads as well"""

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from bot.core.message import Block, Button, Buttons, Chart, Fields, File, Message, Notice, Table, Text
-from bot.render.chart_png import drawable
+from bot.render.chart_spec import drawable
 from bot.render.text_columns import aligned, cells, chart_lines, clean, cut, left_out, line
 
 BLOCKS, SECTION, HEADER, FIELDS, ACTIONS = 50, 3000, 150, 10, 25

@@ -10,10 +10,9 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.core.message import Message
+from bot.core.message import Chart, Message
 from bot.delivery import Lost, RetryLater, Unsendable
-from bot.render.chart_png import legend
-from bot.render.chart_worker import PAINTER
+from bot.render.chart_spec import legend
 from bot.slack.blocks import fallback, files, pictures, render
 from storage.chat.messages import Queued
 
@@ -30,6 +29,7 @@ CLOSED = {
 PASSING = {"internal_error", "fatal_error", "service_unavailable", "request_timeout", "ratelimited", "rate_limited"}
 BLOCKS = {"invalid_blocks", "invalid_blocks_format", "invalid_attachments", "msg_blocks_too_long", "invalid_arguments"}
 
+Draw = Callable[[Chart], Awaitable[bytes | None]]
 ClientFor = Callable[[str], Awaitable[AsyncWebClient]]
 
 
@@ -42,7 +42,9 @@ def client(token: str | None, api_url: str, session: aiohttp.ClientSession | Non
     return made
 
 
-async def post(web: AsyncWebClient, channel: str, message: Message, *, thread: str = "", user: str = "") -> str:
+async def post(
+    web: AsyncWebClient, channel: str, message: Message, *, draw: Draw, thread: str = "", user: str = ""
+) -> str:
     """Post in a channel, or (with `user`) for that person's eyes only. Returns the message's ts."""
     where: dict[str, Any] = {"channel": channel} | ({"thread_ts": thread} if thread else {})
     method = "chat.postMessage"
@@ -58,20 +60,21 @@ async def post(web: AsyncWebClient, channel: str, message: Message, *, thread: s
         answer = await web.api_call(method, json=where | fallback(message))
     posted = str(answer.get("ts") or answer.get("message_ts") or "")
     if user and method == "chat.postEphemeral":
-        await upload_privately(web, user, message)
+        await upload_privately(web, user, message, draw=draw)
     else:
-        await _upload(web, str(answer.get("channel") or channel), message, thread or posted)
+        await _upload(web, str(answer.get("channel") or channel), message, thread=thread or posted, draw=draw)
     return posted
 
 
-async def _upload(web: AsyncWebClient, channel: str, message: Message, thread: str) -> None:
+async def _upload(web: AsyncWebClient, channel: str, message: Message, *, thread: str, draw: Draw) -> None:
     """Files and pictures go into the message's thread; one that fails does not undo the message."""
     sent: list[dict[str, Any]] = [
         {"filename": one.name, "title": one.name, "content": one.content} for one in files(message)
     ]
     for chart in pictures(message):
-        told = {"title": legend(chart), "alt_txt": legend(chart)}
-        sent.append({"filename": "chart.png", "content": await PAINTER.draw(chart)} | told)
+        if picture := await draw(chart):
+            text = legend(chart)
+            sent.append({"filename": "chart.png", "content": picture, "title": text, "alt_txt": text})
     for file in sent:
         try:
             await web.files_upload_v2(channel=channel, thread_ts=thread or None, **file)
@@ -79,11 +82,11 @@ async def _upload(web: AsyncWebClient, channel: str, message: Message, thread: s
             log.warning("the file %s was not uploaded: %s", file["filename"], reason(fault))
 
 
-async def upload_privately(web: AsyncWebClient, user: str, message: Message) -> None:
+async def upload_privately(web: AsyncWebClient, user: str, message: Message, *, draw: Draw) -> None:
     """Files and pictures of an answer for one person's eyes go to their own chat with the bot."""
     if files(message) or pictures(message):
         opened = await web.conversations_open(users=user)
-        await _upload(web, str(opened["channel"]["id"]), message, "")
+        await _upload(web, str(opened["channel"]["id"]), message, thread="", draw=draw)
 
 
 async def respond(
@@ -132,13 +135,13 @@ def status(fault: SlackApiError) -> int:
 class SlackSender:
     """The outbox's way to Slack."""
 
-    def __init__(self, client_for: ClientFor) -> None:
-        self.client_for = client_for
+    def __init__(self, client_for: ClientFor, draw: Draw) -> None:
+        self.client_for, self.draw = client_for, draw
 
     async def post(self, item: Queued, message: Message, *, under: str | None) -> str:
         try:
             web = await self.client_for(item.workspace)
-            return await post(web, item.room, message, thread=under or item.thread)
+            return await post(web, item.room, message, draw=self.draw, thread=under or item.thread)
         except SlackApiError as fault:
             raise _sorted(fault) from None
         except aiohttp.ClientConnectorError as fault:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from bot.core.message import Block, Button, Buttons, Chart, Fields, File, Message, Notice, Table, Text
-from bot.render.chart_png import drawable, legend
+from bot.render.chart_spec import drawable, legend
 from bot.render.terminal import render as as_text
 from bot.render.text_columns import aligned, cells, chart_lines, clean, cut, left_out, line, width
 from storage.chat.dialogues import press_id

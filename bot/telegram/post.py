@@ -26,7 +26,6 @@ from bot.chat.session import ChatSessions, Reply
 from bot.core.context import Room
 from bot.core.message import Message
 from bot.delivery import Lost, RetryLater, Unsendable
-from bot.render.chart_worker import PAINTER
 from bot.telegram.html import Key, Part, long_commands, render
 from storage.chat import dialogues, rooms
 from storage.chat.messages import Queued
@@ -75,10 +74,10 @@ async def post(
     first, *rest = render(message)
     answer = {"reply_parameters": ReplyParameters(reply_to, allow_sending_without_reply=True)} if reply_to else {}
     async with pace or nullcontext():
-        posted = await _part(bot, first, where | answer)
+        posted = await _part(sessions, bot, first, where | answer)
     for part in rest:
         async with pace or nullcontext():
-            await _patiently(bot, part, where)
+            await _patiently(sessions, bot, part, where)
     return posted.message_id
 
 
@@ -104,12 +103,12 @@ async def keep_commands(sessions: ChatSessions, message: Message) -> None:
             await dialogues.keep_presses(tx, sessions.clock(), commands)
 
 
-async def _part(bot: Bot, part: Part, where: dict[str, Any]) -> Posted:
+async def _part(sessions: ChatSessions, bot: Bot, part: Part, where: dict[str, Any]) -> Posted:
     if part.file is not None:
         document = InputFile(part.file.content.encode(), filename=part.file.name)
         return await bot.send_document(document=document, **where)
-    if part.chart is not None:
-        picture = InputFile(await PAINTER.draw(part.chart), filename="chart.png")
+    if part.chart is not None and (drawn := await sessions.ports.draw(part.chart)):
+        picture = InputFile(drawn, filename="chart.png")
         return await bot.send_photo(photo=picture, caption=part.html, parse_mode="HTML", **where)
     preview = LinkPreviewOptions(is_disabled=True)
     return await bot.send_message(
@@ -117,11 +116,11 @@ async def _part(bot: Bot, part: Part, where: dict[str, Any]) -> Posted:
     )
 
 
-async def _patiently(bot: Bot, part: Part, where: dict[str, Any]) -> None:
+async def _patiently(sessions: ChatSessions, bot: Bot, part: Part, where: dict[str, Any]) -> None:
     """A later part: rate limits are waited out; a failure does not send the first part again."""
     for _ in range(4):
         try:
-            await _part(bot, part, where)
+            await _part(sessions, bot, part, where)
         except RetryAfter as wait:
             await asyncio.sleep(seconds(wait))
         except TelegramError as fault:

@@ -1,31 +1,42 @@
 """What commands need from outside storage: platforms, test logins, traffic source presets."""
 
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from inspect import isawaitable
 from typing import Any
 
 import msgspec
+import structlog
 
 from bot.core.context import Sample
+from bot.core.message import Chart
+from bot.render.chart_image import draw
 from connectors.base import Connection, Platform, Window
 from connectors.http import Http, Unreachable
 from connectors.platforms.csv_upload import CsvUpload
 from connectors.redaction import redact
 from connectors.registry import PLATFORMS, platform, platform_name
 from hub.runtime import registrars
+from hub.runtime.helper_process import HelperProcess
 from hub.runtime.settings import Settings
-from storage.ledger.errors import ConnectorError, Refused
+from storage.ledger.errors import CasinoFluxError, ConnectorError, Refused
 from storage.ledger.facts import Report
 
+log = structlog.get_logger()
+
 SAMPLE_DAYS = 7
+KEPT_CHARTS = 32  # pictures; most digests of one moment hold the same
 _SHORT = {"requests_per_second": 20.0}  # a person is waiting for the answer
 
 
 class HubPorts:
     """bot.core.context.Ports over the real connectors."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, helper: HelperProcess | None = None) -> None:
         self._settings = settings
+        self._helper = helper
+        self._charts: OrderedDict[Chart, bytes] = OrderedDict()
         self.listeners: list[Callable[[], Awaitable[None]]] = []
 
     def registrar_credentials(self, kind: str, given: dict[str, Any]) -> dict[str, str]:
@@ -33,6 +44,25 @@ class HubPorts:
 
     async def quotes(self, login: dict[str, Any] | None, names: list[str]) -> list[dict[str, Any]]:
         return await registrars.quotes(self._settings, login, names)
+
+    async def run_apart(self, job: Callable[..., Any], *arguments: Any, advice: str = "ask for less") -> Any:
+        """In the helper process; right here where there is none, as in a shell."""
+        if self._helper is not None:
+            return await self._helper.run(job, *arguments, advice=advice)
+        result = job(*arguments)
+        return await result if isawaitable(result) else result
+
+    async def draw(self, chart: Chart) -> bytes | None:
+        if chart in self._charts:
+            return self._charts[chart]
+        try:
+            self._charts[chart] = drawn = await self.run_apart(draw, chart)
+        except CasinoFluxError as error:
+            log.warning("a chart was not drawn", error=str(error))
+            return None
+        if len(self._charts) > KEPT_CHARTS:
+            self._charts.popitem(last=False)
+        return bytes(drawn)
 
     async def changed(self) -> None:
         for listener in self.listeners:
@@ -76,13 +106,8 @@ class HubPorts:
                 raise told(error, connection) from None
         return sample_of(report)
 
-    def read_upload(self, platform_named: str, account: dict[str, Any], raw: bytes) -> Report:
-        """The report in an uploaded file, over the days it speaks of."""
-        found = platform(platform_named)
-        if not isinstance(found, CsvUpload):
-            raise Refused(f"{found.title} is fetched by itself: uploads go to a csv_upload account", field="account")
-        connection = connection_of(found, account)
-        return found.read(raw, connection, found.window(raw, connection))
+    async def read_upload(self, platform_named: str, account: dict[str, Any], raw: bytes) -> Report:
+        return read_upload(platform_named, account, raw)
 
     def presets(self) -> dict[str, dict[str, Any]]:
         from connectors.sources import presets
@@ -91,6 +116,15 @@ class HubPorts:
 
     def _now(self) -> datetime:
         return datetime.now(UTC) + timedelta(seconds=self._settings.clock_offset)
+
+
+def read_upload(platform_named: str, account: dict[str, Any], raw: bytes) -> Report:
+    """The report in an uploaded file, over the days it speaks of."""
+    found = platform(platform_named)
+    if not isinstance(found, CsvUpload):
+        raise Refused(f"{found.title} is fetched by itself: uploads go to a csv_upload account", field="account")
+    connection = connection_of(found, account)
+    return found.read(raw, connection, found.window(raw, connection))
 
 
 def connection_of(found: Platform, account: Mapping[str, Any]) -> Connection:

@@ -17,6 +17,7 @@ from hub.jobs.scheduler import Jobs
 from hub.jobs.timetable import TIMETABLE
 from hub.postbacks.handler import Postbacks
 from hub.runtime import boot
+from hub.runtime.helper_process import HelperProcess
 from hub.runtime.ports import HubPorts
 from hub.runtime.runtime import Runtime
 from hub.runtime.settings import Settings
@@ -72,7 +73,8 @@ class Hub(Litestar):
 
 def create_app(settings: Settings, *, only: str | None = None) -> Hub:
     """The whole application, or one of its roles: `hub` (HTTP), `jobs` (timetable), `bots` (polling, sockets)."""
-    ports = HubPorts(settings)
+    helper = HelperProcess()
+    ports = HubPorts(settings, helper)
     runtime = boot.new_runtime(settings, ports)
     clicks, postbacks, sites = Clicks(runtime), Postbacks(runtime), Sites(runtime)
     chats = Chats(runtime, polling=only in {None, "bots"})
@@ -96,6 +98,7 @@ def create_app(settings: Settings, *, only: str | None = None) -> Hub:
         finally:
             for part in reversed(started):
                 await _stop(part)
+            helper.close()
             await runtime.database.close()
 
     app = Hub(

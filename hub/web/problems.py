@@ -11,7 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from bot.core.command import unknown
 from storage.db.engine import locked
-from storage.ledger.errors import CasinoFluxError, ConnectorError, Forbidden, Missing, Refused
+from storage.ledger.errors import CasinoFluxError, ConnectorError, Forbidden, Missing, Refused, TooLong
 
 log = structlog.get_logger()
 
@@ -19,8 +19,8 @@ API = "/api/v1/"
 
 _TITLES = {
     400: "Bad request", 401: "Unauthorized", 403: "Forbidden", 404: "Not found", 405: "Method not allowed",
-    409: "Conflict", 413: "Too large", 415: "Unsupported media type", 429: "Too many requests",
-    500: "Internal error", 502: "Bad gateway", 503: "Unavailable",
+    409: "Conflict", 413: "Too large", 415: "Unsupported media type", 422: "Unprocessable content",
+    429: "Too many requests", 500: "Internal error", 502: "Bad gateway", 503: "Unavailable",
 }  # fmt: skip
 
 
@@ -46,6 +46,8 @@ def from_error(error: CasinoFluxError, *, subject: str | None = None) -> Respons
         return problem(404, str(error), error.field)
     if isinstance(error, Refused):
         return problem(400, str(error), error.field)
+    if isinstance(error, TooLong):
+        return problem(422, str(error))
     if isinstance(error, Forbidden):
         return problem(403, str(error))
     if isinstance(error, ConnectorError):

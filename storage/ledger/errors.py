@@ -21,6 +21,10 @@ class Forbidden(CasinoFluxError):
     """The person's role does not allow it."""
 
 
+class TooLong(CasinoFluxError):
+    """A request was given up because it takes too long; the text says how to narrow it."""
+
+
 class ConnectorError(CasinoFluxError):
     """A platform did not give what was asked for.
 

@@ -15,7 +15,8 @@ from typing import Any
 
 from bot.core.message import Message
 from bot.examples import EXAMPLES
-from bot.render.chart_png import COLOURS, draw
+from bot.render.chart_image import draw
+from bot.render.chart_spec import COLOURS
 from bot.render.text_columns import sparkline
 from bot.slack.blocks import pictures
 from bot.slack.blocks import render as slack_render
@@ -127,9 +128,9 @@ def _cell(cell: dict[str, Any]) -> str:
 
 def _chart(block: dict[str, Any]) -> str:
     lines = [
-        f'<div><b style="color:rgb{colour}">{html.escape(one["name"])}</b> '
+        f'<div><b style="color:{colour}">{html.escape(one["name"])}</b> '
         f"{sparkline([point['value'] for point in one['data']])}</div>"
-        for colour, one in zip(COLOURS, block["chart"]["series"], strict=False)
+        for colour, one in zip(COLOURS["light"], block["chart"]["series"], strict=False)
     ]
     return f'<div class="v"><b>{html.escape(block["title"])}</b>{"".join(lines)}</div>'
 

@@ -2,17 +2,16 @@
 
 import json
 import re
-import time
 from html.parser import HTMLParser
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 
 from bot.core.message import Button, Buttons, Chart, Message, Series, Table, Text
-from bot.render import chart_png, terminal
+from bot.render import terminal
 from bot.slack import blocks as slack_blocks
 from bot.telegram import html as telegram_html
-from tests.bot.messages import CHART, DIGEST, MESSAGE
+from tests.bot.messages import DIGEST, MESSAGE
 from tests.standins.slack_limits import check_slack
 
 FUZZ = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
@@ -146,19 +145,3 @@ def test_the_terminal_shows_the_whole_digest() -> None:
     shown = terminal.render(DIGEST)
     assert "spring-fb         12  410.00" in shown
     assert "→ Why: why spring-fb yesterday" in shown
-
-
-@FUZZ
-@given(CHART)
-def test_any_chart_becomes_a_picture(chart: Chart) -> None:
-    assert chart_png.draw(chart).startswith(b"\x89PNG")
-    assert isinstance(chart_png.legend(chart), str)
-
-
-def test_a_chart_of_thirty_days_is_drawn_within_a_quarter_second() -> None:
-    days = tuple(f"2026-10-{n:02}" for n in range(1, 31))
-    series = tuple(Series(name, tuple(float(n * n % 37) for n in range(30))) for name in ("Spend", "Commission"))
-    began = time.process_time()
-    drawn = chart_png.draw(Chart("Last 30 days", days, (*series, Series("FTD", (3.0,) * 30, "bar"))))
-    assert time.process_time() - began < 0.25
-    assert len(drawn) < 60_000

@@ -1,0 +1,205 @@
+"""A chart as a Vega-Lite specification: the same for a picture in a chat and for a page that draws it live.
+
+Bars and lines have panels of their own, one above the other, since amounts and counts share no scale. A provisional
+series stacks on the bars of its colour, pale and with a dashed outline. Laid out for the width of a phone.
+https://vega.github.io/vega-lite/docs/
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from bot.core.message import Chart, Series
+from bot.render.text_columns import cut, last, line
+
+Theme = Literal["light", "dark"]
+Json = dict[str, Any]
+
+WIDTH, PANEL = 300, 130  # of the plot, in pixels at the size of a phone (360 with its axes)
+MOST_SERIES = 6
+MOST_POINTS = 400
+FONT = "Roboto, DejaVu Sans, sans-serif"  # Roboto comes with vl-convert
+COLOURS: dict[Theme, tuple[str, ...]] = {
+    "light": ("#2563eb", "#ea580c", "#16a34a", "#9333ea", "#db2777", "#0d9488"),
+    "dark": ("#60a5fa", "#fb923c", "#4ade80", "#c084fc", "#f472b6", "#2dd4bf"),
+}
+SIGNS = ("🟦", "🟧", "🟩", "🟪", "🟥", "🟫")
+_GROUND = {"light": "#ffffff", "dark": "#1b1f27"}
+_INK = {"light": "#374151", "dark": "#d1d5db"}
+_GRID = {"light": "#e5e7eb", "dark": "#374151"}
+_NAME = 40  # characters of a series' name
+
+
+def specification(chart: Chart, theme: Theme = "light") -> Json:
+    """The chart in Vega-Lite; what is not known is left out, never drawn as zero."""
+    series = drawn_series(chart)
+    labels = [line(label) for label in chart.labels[:MOST_POINTS]]
+    panels = [_panel(chart, kind, series, labels, theme) for kind in ("bar", "line") if _of_kind(series, kind)]
+    return {
+        "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
+        "title": {"text": _wrapped(line(chart.title)), "anchor": "start", "offset": 12},
+        "background": _GROUND[theme],
+        "padding": 14,
+        "vconcat": panels or [_panel(chart, "line", series, labels, theme)],
+        "spacing": 14,
+        "resolve": {"scale": {"color": "independent"}, "legend": {"color": "independent"}},
+        "config": _config(theme),
+    }
+
+
+def drawn_series(chart: Chart) -> list[tuple[int, Series]]:
+    """The series with a value, and the number of each one's colour: a provisional one shares its predecessor's."""
+    colour, numbered = -1, []
+    for series in chart.series[:MOST_SERIES]:
+        colour += 0 if series.provisional and colour >= 0 else 1
+        if any(is_known(value) for value in series.values):
+            numbered.append((colour, series))
+    return numbered
+
+
+def is_known(value: float | None) -> bool:
+    return value is not None and abs(value) < 1e15
+
+
+def drawable(chart: Chart) -> bool:
+    """Whether a picture shows more than the text does: three points at least."""
+    return any(sum(is_known(value) for value in series.values) > 2 for series in chart.series)
+
+
+def legend(chart: Chart) -> str:
+    """Title, what the colours mean with the last values, and the span, as text."""
+    parts = []
+    for colour, series in drawn_series(chart):
+        sign = "◻️" if series.provisional else SIGNS[colour]
+        parts.append(f"{sign} {cut(line(series.name), _NAME)} {last(series)}")
+    title = f"{line(chart.title)} ({line(chart.unit)})" if line(chart.unit) else line(chart.title)
+    span = f"{line(chart.labels[0])} – {line(chart.labels[-1])}" if chart.labels else ""
+    return "\n".join(part for part in (title, "  ".join(parts), span) if part)
+
+
+def _of_kind(series: Sequence[tuple[int, Series]], kind: str) -> list[tuple[int, Series]]:
+    return [(colour, one) for colour, one in series if one.kind == kind]
+
+
+def _panel(chart: Chart, kind: str, series: Sequence[tuple[int, Series]], labels: Sequence[str], theme: Theme) -> Json:
+    shown = _of_kind(series, kind)
+    names = [cut(line(one.name), _NAME) for _, one in shown]
+    colours = [_colour(colour, theme, pale=series.provisional) for colour, series in shown]
+    legend_ = {"orient": "top", "direction": "horizontal", "title": None, "columns": 2, "offset": 4}
+    encoding: Json = {
+        "x": _x(labels),
+        "y": {"field": "value", "type": "quantitative", "axis": {"title": _unit(chart, kind, names), **_Y_AXIS}},
+        "color": {
+            "field": "series", "type": "nominal", "legend": legend_, "scale": {"domain": names, "range": colours}
+        },
+        "tooltip": [{"field": name} for name in ("label", "series", "value")],
+    }  # fmt: skip
+    if kind == "bar":
+        encoding |= _bars(shown, names, theme)
+    return {
+        "width": WIDTH,
+        "height": PANEL,
+        "data": {"values": list(_points(shown, names, labels))},
+        "mark": _LINE if kind == "line" else {"type": "bar", "strokeDash": [2, 2]},
+        "encoding": encoding,
+    }
+
+
+def _colour(number: int, theme: Theme, *, pale: bool) -> str:
+    """A colour of the palette, or that colour mixed with the ground."""
+    colour = COLOURS[theme][number]
+    if not pale:
+        return colour
+    pairs = zip(bytes.fromhex(colour[1:]), bytes.fromhex(_GROUND[theme][1:]), strict=True)
+    return "#" + bytes(round(0.45 * one + 0.55 * ground) for one, ground in pairs).hex()
+
+
+def _points(shown: Sequence[tuple[int, Series]], names: Sequence[str], labels: Sequence[str]) -> Iterable[Json]:
+    for (colour, series), name in zip(shown, names, strict=True):
+        for at, label in enumerate(labels):
+            value = series.values[at] if at < len(series.values) else None
+            point = {"at": at, "label": label, "series": name, "group": colour, "value": value}
+            if is_known(value):
+                yield point
+            elif series.kind == "line":
+                yield point | {"value": None}
+
+
+def _bars(shown: Sequence[tuple[int, Series]], names: Sequence[str], theme: Theme) -> Json:
+    """Bars of one colour stack, those of different ones stand side by side; provisional ones are pale and dashed."""
+    provisional = [name for name, (_, series) in zip(names, shown, strict=True) if series.provisional]
+    test = {"field": "series", "oneOf": provisional}
+    outline = {"test": test, "value": _INK[theme]}
+    groups = {colour for colour, _ in shown}
+    return {
+        "stroke": {"condition": outline, "value": None},
+        "strokeWidth": {"condition": {"test": test, "value": 0.8}, "value": 0},
+    } | ({"xOffset": {"field": "group", "type": "nominal"}} if len(groups) > 1 else {})
+
+
+def _x(labels: Sequence[str]) -> Json:
+    """Positions are numbers, so that labels alike keep their own places; about six of them are written out."""
+    every = max(1, -(-len(labels) // 6))
+    words = [cut(label, 14) for label in labels]
+    axis = {
+        "title": None, "grid": False, "labelAngle": 0, "values": list(range(0, len(labels), every)),
+        "labelExpr": f"{_js(words)}[datum.value]", "labelOverlap": True, "ticks": False, "labelPadding": 6,
+    }  # fmt: skip
+    return {
+        "field": "at", "type": "ordinal", "axis": axis, "scale": {"domain": list(range(len(labels)))}
+    }  # fmt: skip
+
+
+def _js(words: Sequence[str]) -> str:
+    """The words as an array of a Vega expression."""
+    return msgspec.json.encode(words).decode()
+
+
+def _unit(chart: Chart, kind: str, names: Sequence[str]) -> str:
+    unit = line(chart.unit)
+    if kind == "line" and any(series.kind == "bar" for series in chart.series):
+        return cut(names[0], 18) if names else ""  # the unit is that of the bars
+    return cut(unit, 18)
+
+
+def _wrapped(title: str) -> list[str]:
+    """A title in at most two lines of a phone's width."""
+    lines = [""]
+    for word in title.split():
+        if lines[-1] and len(lines[-1]) + 1 + len(word) > 36:
+            lines.append(word)
+        else:
+            lines[-1] = f"{lines[-1]} {word}".strip()
+    return [cut(one, 38) for one in lines[:2]]
+
+
+_LINE = {
+    "type": "line",
+    "strokeWidth": 2.5,
+    "strokeJoin": "round",
+    "point": {"size": 30, "filled": True},
+    "interpolate": "linear",
+}
+_Y_AXIS = {
+    "labelExpr": "format(datum.value, '~s')",
+    "tickCount": 4,
+    "titlePadding": 8,
+    "domain": False,
+    "ticks": False,
+    "labelPadding": 6,
+}
+
+
+def _config(theme: Theme) -> Json:
+    ink = _INK[theme]
+    return {
+        "font": FONT,
+        "view": {"stroke": None},
+        "title": {"color": ink, "fontSize": 15, "fontWeight": "bold", "lineHeight": 19},
+        "axis": {
+            "labelColor": ink, "titleColor": ink, "gridColor": _GRID[theme], "domainColor": _GRID[theme],
+            "labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": "normal",
+        },
+        "legend": {"labelColor": ink, "labelFontSize": 12, "symbolSize": 90, "labelLimit": 160},
+    }  # fmt: skip

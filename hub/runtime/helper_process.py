@@ -1,0 +1,158 @@
+"""One process of low priority beside the event loop, for work that would hold the interpreter for long.
+
+It runs one job after another: a function that can be imported, and its arguments, go over a pipe as a pickle; what the
+function returns or raises comes back the same way. The process starts with the first job, ends by itself after a
+minute without one or with the hub, and is replaced when it dies. A job that exceeds its time is given up and the
+process ended, because nothing else stops a computation.
+"""
+
+import asyncio
+import logging
+import os
+import pickle
+import select
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from inspect import isawaitable
+from typing import Any, BinaryIO, TypeVar, overload
+
+from storage.ledger.errors import CasinoFluxError, TooLong
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+SECONDS = 30.0
+"""The longest a caller waits for a job, its turn included."""
+IDLE_SECONDS = 60.0
+NICE = 19
+_ATTEMPTS = 2  # a process may have ended for idleness at the moment it was asked
+
+
+class HelperFailed(CasinoFluxError):
+    """The helper process died twice over one job, or cannot be started."""
+
+
+class HelperProcess:
+    """The helper process of this process; jobs wait for their turn, first come, first served."""
+
+    def __init__(self, *, seconds: float = SECONDS) -> None:
+        self._seconds = seconds
+        self._turn = asyncio.Lock()
+        # A thread of its own: those of the loop are few, and commits wait for them.
+        self._thread = ThreadPoolExecutor(1, "helper")
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Of the running process, None while there is none."""
+        return self._child.pid if self._child is not None and self._child.poll() is None else None
+
+    @overload
+    async def run(self, job: Callable[..., Awaitable[T]], *arguments: Any, advice: str = ...) -> T: ...
+    @overload
+    async def run(self, job: Callable[..., T], *arguments: Any, advice: str = ...) -> T: ...
+    async def run(self, job: Callable[..., Any], *arguments: Any, advice: str = "ask for less") -> Any:
+        """Run `job(*arguments)` in the helper process, a coroutine function included.
+
+        Raises what the job raises, TooLong with `advice` after 30 s, HelperFailed if the process dies twice.
+        """
+        try:
+            async with asyncio.timeout(self._seconds), self._turn:
+                return await self._exchange((job, arguments))
+        except TimeoutError:
+            raise TooLong(f"this takes longer than {self._seconds:g} seconds: {advice}") from None
+
+    def close(self) -> None:
+        """End the process, whatever it is doing."""
+        self._end()
+        self._thread.shutdown(wait=False)
+
+    async def _exchange(self, request: tuple[Any, ...]) -> Any:
+        """Hand over a request and wait for its answer; a caller that stops waiting ends the process."""
+        waiting = asyncio.get_running_loop().run_in_executor(self._thread, self._ask, request)
+        try:
+            succeeded, result = await asyncio.shield(waiting)
+        except asyncio.CancelledError:
+            self._end()
+            await asyncio.wait({waiting})
+            waiting.cancelled() or waiting.exception()  # its pipe broke: we closed it
+            raise
+        if not succeeded:
+            raise result
+        return result
+
+    def _ask(self, request: tuple[Any, ...]) -> tuple[bool, Any]:
+        """In the thread: whether the job succeeded, and its result or error."""
+        for _ in range(_ATTEMPTS):
+            child = self._child = self._child or _start()
+            try:
+                return _send_and_receive(child, request)
+            except (OSError, EOFError, pickle.UnpicklingError) as error:
+                ended = self._child is None  # by `_end`: the caller no longer waits
+                child.kill()
+                child.communicate()
+                self._child = None
+                if ended:
+                    break
+                log.warning("the helper process ended (%s): it is started again", type(error).__name__)
+        raise HelperFailed("the helper process ended before the work was done: see the log, then try again")
+
+    def _end(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            child.kill()
+
+
+def _start() -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "hub.runtime.helper_process"]
+    return subprocess.Popen(  # noqa: S603 - our own words; a session of its own, so that Ctrl-C is for the hub alone
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    )
+
+
+def _send_and_receive(child: "subprocess.Popen[bytes]", request: tuple[Any, ...]) -> tuple[bool, Any]:
+    """Raises OSError or EOFError if the process has ended."""
+    assert child.stdin is not None  # noqa: S101 - both are pipes
+    assert child.stdout is not None  # noqa: S101
+    pickle.dump(request, child.stdin, protocol=5)
+    child.stdin.flush()
+    answer: tuple[bool, Any] = pickle.load(child.stdout)  # noqa: S301 - written by our own process
+    return answer
+
+
+def main() -> None:
+    """The helper process. What a job prints goes to standard error: standard output carries the answers."""
+    os.nice(NICE)
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+    with asyncio.Runner() as runner:
+        while select.select([requests], [], [], IDLE_SECONDS)[0]:
+            try:
+                job, arguments = pickle.load(requests)  # noqa: S301 - written by the hub
+            except EOFError:
+                return
+            _answer(answers, runner.run(_outcome(job, arguments)))
+
+
+async def _outcome(job: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[bool, Any]:
+    try:
+        result = job(*arguments)
+        return True, await result if isawaitable(result) else result
+    except CasinoFluxError as error:
+        return False, error
+    except Exception as error:
+        log.exception("a job of the helper process failed")
+        return False, HelperFailed(f"the work failed on our side ({type(error).__name__}): the log has the details")
+
+
+def _answer(answers: BinaryIO, outcome: tuple[bool, Any]) -> None:
+    pickle.dump(outcome, answers, protocol=5)
+    answers.flush()
+
+
+if __name__ == "__main__":
+    main()

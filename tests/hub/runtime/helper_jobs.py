@@ -1,0 +1,33 @@
+"""Jobs that the tests give the helper process."""
+
+import os
+import time
+from pathlib import Path
+
+from storage.ledger.errors import Refused
+
+
+async def whereabouts() -> tuple[int, int]:
+    """Process id and niceness."""
+    return os.getpid(), os.nice(0)
+
+
+def repeated(data: bytes, times: int) -> bytes:
+    print("this must not stand in the answer")
+    return data * times
+
+
+def refuse(field: str) -> None:
+    raise Refused("this is wrong", field=field)
+
+
+def compute_for(seconds: float) -> None:
+    """Hold the interpreter."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        pass
+
+
+def mark_and_compute(path: str) -> None:
+    Path(path).touch()
+    compute_for(60.0)

@@ -1,0 +1,80 @@
+"""The helper process: runs jobs beside the event loop, is replaced when it dies, and ends jobs that take too long."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bot.core.message import Chart, Series
+from bot.render.chart_image import draw
+from hub.runtime.helper_process import HelperProcess
+from storage.ledger.errors import Refused, TooLong
+from tests.hub.runtime import helper_jobs
+
+
+@pytest.fixture
+def helper() -> Iterator[HelperProcess]:
+    made = HelperProcess()
+    yield made
+    made.close()
+
+
+async def test_a_job_runs_in_another_process_of_low_priority(helper: HelperProcess) -> None:
+    before = helper.pid
+    pid, niceness = await helper.run(helper_jobs.whereabouts)
+    assert before is None  # none before the first job
+    assert pid == helper.pid != os.getpid()
+    assert niceness == 19
+    assert await helper.run(helper_jobs.repeated, b"x" * 3_000_000, 2) == b"x" * 6_000_000
+    assert (await helper.run(helper_jobs.whereabouts))[0] == pid
+
+
+async def test_an_error_comes_back_as_it_was_raised(helper: HelperProcess) -> None:
+    with pytest.raises(Refused, match="wrong") as caught:
+        await helper.run(helper_jobs.refuse, "amount")
+    assert caught.value.field == "amount"
+
+
+async def test_a_process_that_died_is_replaced(helper: HelperProcess) -> None:
+    pid, _ = await helper.run(helper_jobs.whereabouts)
+    os.kill(pid, signal.SIGKILL)
+    assert (await helper.run(helper_jobs.whereabouts))[0] != pid
+
+
+async def test_a_job_that_takes_too_long_is_ended_and_the_next_one_runs() -> None:
+    helper = HelperProcess(seconds=3.0)
+    try:
+        pid, _ = await helper.run(helper_jobs.whereabouts)
+        began = time.monotonic()
+        with pytest.raises(TooLong, match="fewer days"):
+            await helper.run(helper_jobs.compute_for, 60.0, advice="ask for fewer days")
+        assert time.monotonic() - began < 20
+        assert (await helper.run(helper_jobs.whereabouts))[0] != pid
+    finally:
+        helper.close()
+
+
+async def test_a_caller_that_leaves_ends_its_job(helper: HelperProcess, tmp_path: Path) -> None:
+    pid, _ = await helper.run(helper_jobs.whereabouts)
+    started = tmp_path / "started"
+    waiting = asyncio.create_task(helper.run(helper_jobs.mark_and_compute, str(started)))
+    while not started.exists():
+        await asyncio.sleep(0.01)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert (await helper.run(helper_jobs.whereabouts))[0] != pid
+
+
+async def test_a_chart_is_drawn_although_the_process_was_killed(helper: HelperProcess) -> None:
+    chart = Chart("FTDs", ("1 Oct", "2 Oct", "3 Oct"), (Series("FTDs", (1.0, None, 3.0)),))
+    picture = await helper.run(draw, chart)
+    assert picture.startswith(b"\x89PNG")
+    pid = helper.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    assert await helper.run(draw, chart) == picture
