@@ -160,8 +160,9 @@ async def _prepare_edit(ctx: Context, new: AccountEdit) -> tuple[Checked, Sample
 @command("account edit", role=Role.OWNER, render=account_card, positional=("account",), prepare=_prepare_edit)
 async def edit_account(ctx: Context, new: AccountEdit) -> AccountShown:
     """Change an account; a changed login is tried first, and one that works again is resumed."""
-    checked, sample = ctx.prepared
+    _, sample = ctx.prepared
     row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
+    checked = check_edit(ctx, new, row.platform, accounts.opened(ctx.box, row))  # it may have changed during the login
     before = accounts.shown(ctx.box, row)
     values = accounts.sealed(ctx.box, checked.login)
     if new.name and new.name != row.name:

@@ -119,7 +119,7 @@ async def move_domain(ctx: Context, new: Move) -> Domain:
         raise Refused(f"domain: {old.name} leads to no site", field="domain")
     if old.id == spare.id or spare.site_id not in (None, old.site_id):
         raise Refused(f"to: {spare.name} is no spare: it leads to a site already", field="to")
-    await domains.change(ctx.tx, old.id, {"site_id": None, "state": {**old.state, "moved_to": spare.name}})
+    await domains.change(ctx.tx, old, {"site_id": None, "state": {**old.state, "moved_to": spare.name}})
     return await _changed(ctx, spare, {"site_id": old.site_id})
 
 
@@ -195,7 +195,7 @@ async def _domain(ctx: Context, word: str, *, field: str = "domain") -> Row[Any]
 
 async def _changed(ctx: Context, row: Row[Any], values: dict[str, Any]) -> Domain:
     before = (await domains.shown(ctx.tx, ctx.team_id, [row]))[0]
-    await domains.change(ctx.tx, row.id, values)
+    await domains.change(ctx.tx, row, values)
     found = (await domains.shown(ctx.tx, ctx.team_id, [await names.by_id(ctx.tx, table, row.id)]))[0]
     ctx.notes |= {"entity": "domain", "entity_id": row.id, "before": before, "after": found}
     return found

@@ -17,6 +17,7 @@ from bot.forms.source_forms import given_parameters, given_postbacks, given_sett
 from storage.catalogue import names, sources
 from storage.catalogue.entities import page
 from storage.catalogue.sources import Source
+from storage.db.json_column import change_keys
 from storage.ledger.errors import Missing, Refused
 from storage.ledger.facts import Role
 from storage.tables import sources as table
@@ -131,9 +132,9 @@ async def edit_source(ctx: Context, new: SourceEdit) -> Source:
     values: dict[str, Any] = {
         "parameters": {**row.parameters, **given_parameters(new)},
         "postbacks": sources.enabled(postbacks, lacking),
-        "options": {**row.options, **_options(new)},
         "credentials_secret": sources.sealed(ctx.box, settings),
     }
+    await change_keys(ctx.tx, table.c.options, row.id, before={}, after=_options(new))
     if new.name and new.name != row.name:
         await names.code_for(ctx.tx, table, ctx.team_id, new.name)
         values["name"] = new.name

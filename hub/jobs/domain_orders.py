@@ -62,7 +62,7 @@ async def _bought(runtime: Runtime, http: Http, row: Row[Any], kind: Registrar, 
         return _after(order, state, now)
     state["asked_at"] = now.isoformat()
     async with runtime.database.begin() as tx:
-        await domains.change(tx, row.id, {"state": state})
+        await domains.change(tx, row, {"state": state})
     quote = msgspec.convert(state["quote"], Quote)
     return _after(await kind.register(http, login, quote), state, now)
 

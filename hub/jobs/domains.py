@@ -58,7 +58,7 @@ async def _advance(runtime: Runtime, tools: Tools, row: Row[Any]) -> None:
     if row.status != LIVE:
         values.setdefault("next_step_at", runtime.clock() + pause(int(values["state"].get("tries", 0))))
     async with runtime.database.begin() as tx:
-        await domains.change(tx, row.id, values)
+        await domains.change(tx, row, values)
         if values.get("status", row.status) != row.status:
             await config_version.bump(tx)
 

@@ -12,6 +12,7 @@ from sqlalchemy import Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.catalogue.entities import codes
+from storage.db.json_column import change_keys
 from storage.ledger.errors import Refused
 from storage.ledger.hostnames import is_bare
 from storage.tables import domains, sites
@@ -94,14 +95,27 @@ async def due(tx: AsyncConnection, now: datetime, *, limit: int = 20) -> list[Ro
     claimed = []
     for row in (await tx.execute(query)).all():
         mine = domains.c.id == row.id, domains.c.next_step_at == row.next_step_at
-        taken = await tx.execute(update(domains).where(*mine).values(next_step_at=now + CLAIM))
-        if taken.rowcount:
-            claimed.append(row)
+        taken = await tx.execute(update(domains).where(*mine).values(next_step_at=now + CLAIM).returning(domains))
+        claimed += taken.all()
     return claimed
 
 
-async def change(tx: AsyncConnection, domain_id: int, values: dict[str, Any]) -> None:
-    await tx.execute(update(domains).where(domains.c.id == domain_id).values(**values))
+async def change(tx: AsyncConnection, row: Row[Any], values: dict[str, Any]) -> None:
+    """Store what differs from `row`, which may have been read before a step of the network.
+
+    Of the state only the keys that `values` change are written, and a next step that was asked for meanwhile stays.
+    """
+    current = select(domains.c.next_step_at).where(domains.c.id == row.id).with_for_update()
+    next_step_at = (await tx.execute(current)).scalar_one_or_none()
+    columns = {name: value for name, value in values.items() if name != "state"}
+    state = values.get("state", row.state)
+    if next_step_at != row.next_step_at:
+        columns.pop("next_step_at", None)
+        state = {**state, "tries": row.state.get("tries", 0)}
+    if state != row.state:
+        await change_keys(tx, domains.c.state, row.id, before=row.state, after=state)
+    if columns:
+        await tx.execute(update(domains).where(domains.c.id == row.id).values(**columns))
 
 
 def with_step(state: dict[str, Any], step: Step) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """One runner at a time: a lease per job, taken over when it lapses."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import delete, or_
+from sqlalchemy import and_, delete, not_, or_
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -20,9 +21,14 @@ async def take(tx: AsyncConnection, name: str, holder: str, *, now: datetime, go
     statement = statement.on_conflict_do_update(
         index_elements=["name"],
         set_={"holder": holder, "until": now + good_for},
-        where=or_(leases.c.holder == holder, leases.c.until < now, leases.c.until > now + good_for * APART),
+        where=or_(leases.c.holder == holder, not_(holds(now, good_for))),
     )
     return (await tx.execute(statement.returning(leases.c.holder))).first() is not None
+
+
+def holds(now: datetime, good_for: timedelta) -> Any:
+    """The condition that a lease of that length has not lapsed."""
+    return and_(leases.c.until >= now, leases.c.until <= now + good_for * APART)
 
 
 async def give_back(tx: AsyncConnection, holder: str) -> None:

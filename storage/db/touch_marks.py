@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import Select, func, insert, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.tables import click_rollup, revenue, teams, touched
@@ -29,8 +29,14 @@ async def touch(tx: AsyncConnection, team_id: int, days: Iterable[date]) -> None
 
 async def touch_campaign(tx: AsyncConnection, team_id: int, code: str, now: datetime) -> None:
     """A campaign's offers have changed: today's revenue may be allocated otherwise, and rows with its code are its."""
-    r = revenue.c
-    named = select(r.day).where(r.team_id == team_id, func.lower(r.sub) == code.lower()).distinct()
     around = {now.date() + timedelta(days=n) for n in (-1, 0, 1)}  # whatever the report time zone
-    waiting = select(r.day).where(r.team_id == team_id, r.day.in_(around)).distinct()
+    waiting = select(revenue.c.day).where(revenue.c.team_id == team_id, revenue.c.day.in_(around)).distinct()
+    named = days_named(team_id, code)
     await touch(tx, team_id, [*(await tx.execute(named)).scalars(), *(await tx.execute(waiting)).scalars()])
+
+
+def days_named(team_id: int, code: str) -> Select[tuple[date]]:
+    """The days with revenue that came back with a campaign's code, whatever its case; found by an index."""
+    with_sub = revenue.c.sub != literal_column("''")  # a literal, as the partial index has it
+    mine = revenue.c.team_id == team_id, func.lower(revenue.c.sub) == code.lower()
+    return select(revenue.c.day).where(*mine, with_sub).distinct()

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, update
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.db.json_column import change_keys
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Event, Status
 from storage.ledger.postbacks.vocabulary import PARAMETERS, plain
@@ -47,7 +48,7 @@ async def change(tx: AsyncConnection, row: Row[Any], values: Mapping[str, Any]) 
         else:
             kept[name] = value
     options["postback"] = {name: value for name, value in kept.items() if value not in (None, {}, [])}
-    await tx.execute(update(accounts).where(accounts.c.id == row.id).values(options=options))
+    await change_keys(tx, accounts.c.options, row.id, before=row.options or {}, after=options)
 
 
 def checked(kind: str, words: Mapping[str, str]) -> dict[str, str]:

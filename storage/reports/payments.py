@@ -4,9 +4,10 @@ from datetime import date, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, Select, func, insert, select, update
+from sqlalchemy import Row, Select, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.db.json_column import change_keys
 from storage.ledger.revenue.owed import Earned, Rule, Statement, statements
 from storage.tables import accounts, casinos, offers, payments, revenue, settled_days
 
@@ -44,8 +45,8 @@ async def pay(
 
 
 async def set_terms(tx: AsyncConnection, account: Row[Any], terms: Terms) -> None:
-    options = {**account.options, "carryover": msgspec.structs.asdict(terms)}
-    await tx.execute(update(accounts).where(accounts.c.id == account.id).values(options=options))
+    after = {"carryover": msgspec.structs.asdict(terms)}
+    await change_keys(tx, accounts.c.options, account.id, before={}, after=after)
 
 
 def terms_of(account: Row[Any]) -> Terms:

@@ -5,9 +5,10 @@ from datetime import date, datetime, timedelta
 from typing import Any, Protocol
 
 import msgspec
-from sqlalchemy import Row, func, select, update
+from sqlalchemy import Row, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.db.json_column import change_keys
 from storage.reports import spend
 from storage.reports.spend import Cost
 from storage.tables import clicks, sources
@@ -68,15 +69,16 @@ async def record(
         for (campaign_id, day, currency), amount in sums.items()
     ]
     changed = await spend.record(tx, source.team_id, costs, now)
-    await note(tx, source, {"at": now.isoformat(), "unmatched": unmatched[:50], "error": None})
+    await note(tx, source.id, {"at": now.isoformat(), "unmatched": unmatched[:50], "error": None})
     return Imported(changed=changed, unmatched=tuple(unmatched))
 
 
-async def note(tx: AsyncConnection, source: Row[Any], said: Mapping[str, Any]) -> None:
-    """Keep with the source what the last reading of its costs came to."""
-    options = (await tx.execute(select(sources.c.options).where(sources.c.id == source.id))).scalar_one()
-    costs = {**(options.get("costs") or {}), **said}
-    await tx.execute(update(sources).where(sources.c.id == source.id).values(options={**options, "costs": costs}))
+async def note(tx: AsyncConnection, source_id: int, outcome: Mapping[str, Any]) -> None:
+    """Keep with the source what the last reading of its costs came to; its other options stay as they are by now."""
+    query = select(sources.c.options).where(sources.c.id == source_id).with_for_update()
+    options = (await tx.execute(query)).scalar_one_or_none() or {}
+    costs = {**(options.get("costs") or {}), **outcome}
+    await change_keys(tx, sources.c.options, source_id, before={}, after={"costs": costs})
 
 
 async def _clicks(tx: AsyncConnection, source: Row[Any], row: SourceCost, sub: str) -> dict[int, int]:

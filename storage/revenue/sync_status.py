@@ -5,9 +5,10 @@ from datetime import date, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, select
+from sqlalchemy import Row, ScalarSelect, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.tables import accounts as table
 from storage.tables import revenue_reports, sync_runs
 
 _OPEN = ("queued", "running")
@@ -32,42 +33,55 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     reached: date | None = None  # a running one has the days from here to `to`
 
 
-async def statuses(tx: AsyncConnection, rows: Sequence[Row[Any]]) -> list[Progress]:
-    """How the syncing of those accounts stands."""
-    return [await _status(tx, row) for row in rows]
+async def statuses(tx: AsyncConnection, accounts: Sequence[Row[Any]]) -> list[Progress]:
+    """How the syncing of those accounts stands; one statement, however many they are."""
+    found = {row.account_id: row for row in await tx.execute(_latest([account.id for account in accounts]))}
+    return [_progress(account, found.get(account.id)) for account in accounts]
 
 
-async def _status(tx: AsyncConnection, account: Row[Any]) -> Progress:
-    mine = sync_runs.c.account_id == account.id
-    latest = select(sync_runs).where(mine).order_by(sync_runs.c.id.desc()).limit(1)
-    going = (await tx.execute(latest.where(sync_runs.c.state.in_(_OPEN)))).first()
-    running = (await tx.execute(latest.where(sync_runs.c.state == "running"))).first()
-    last = (await tx.execute(latest.where(sync_runs.c.state.in_(("done", "suspect"))))).first()
-    run = running or going or last
-    counted = running or last
-    held = await _held(tx, account.id)
-    return Progress(
-        account=account.code, account_id=account.id, platform=account.platform,
-        state=_state(account, going, running, held), last_attempt_at=account.last_attempt_at,
-        last_success_at=account.last_success_at, error=account.paused_why or account.error or held,
-        rows=counted.rows if counted else 0, revisions=counted.revisions if counted else 0,
-        restated=counted.restated if counted else 0, next_run_at=None if account.paused_at else account.next_sync_at,
-        from_day=run.from_day if run else None, to_day=run.to_day if run else None,
-        reached=running.reached_day if running else None,
+def _latest(account_ids: list[int]) -> Select[Any]:
+    """By account: its running run, else the queued one, else the last that ended well; and a held report's reason."""
+
+    def latest(*states: str) -> ScalarSelect[int]:
+        mine = sync_runs.c.account_id == table.c.id, sync_runs.c.state.in_(states)
+        return select(func.max(sync_runs.c.id)).where(*mine).scalar_subquery()
+
+    suspect = revenue_reports.c.account_id == table.c.id, revenue_reports.c.state == "suspect"
+    ids = select(
+        table.c.id.label("account_id"), latest("running").label("running"), latest("queued").label("queued"),
+        latest("done", "suspect").label("ended"),
+        select(func.min(revenue_reports.c.id)).where(*suspect).scalar_subquery().label("held"),
+    ).where(table.c.id.in_(account_ids)).subquery()  # fmt: skip
+    run, counted = sync_runs.alias("run"), sync_runs.alias("counted")
+    return (
+        select(
+            ids.c.account_id, run.c.state, run.c.from_day, run.c.to_day, run.c.reached_day, counted.c.rows,
+            counted.c.revisions, counted.c.restated, revenue_reports.c.reason,
+        )
+        .select_from(ids)
+        .outerjoin(run, run.c.id == func.coalesce(ids.c.running, ids.c.queued, ids.c.ended))
+        .outerjoin(counted, counted.c.id == func.coalesce(ids.c.running, ids.c.ended))
+        .outerjoin(revenue_reports, revenue_reports.c.id == ids.c.held)
     )  # fmt: skip
 
 
-async def _held(tx: AsyncConnection, account_id: int) -> str | None:
-    """Why a report of the account is held as suspect; None if none is."""
-    query = select(revenue_reports.c.reason).where(
-        revenue_reports.c.account_id == account_id, revenue_reports.c.state == "suspect"
-    )
-    return (await tx.execute(query.order_by(revenue_reports.c.id).limit(1))).scalar_one_or_none()
+def _progress(account: Row[Any], latest: Row[Any] | None) -> Progress:
+    going = latest.state if latest is not None and latest.state in _OPEN else None
+    held = latest.reason if latest is not None else None
+    return Progress(
+        account=account.code, account_id=account.id, platform=account.platform, state=_state(account, going, held),
+        last_attempt_at=account.last_attempt_at, last_success_at=account.last_success_at,
+        error=account.paused_why or account.error or held,
+        rows=(latest and latest.rows) or 0, revisions=(latest and latest.revisions) or 0,
+        restated=(latest and latest.restated) or 0, next_run_at=None if account.paused_at else account.next_sync_at,
+        from_day=latest.from_day if latest else None, to_day=latest.to_day if latest else None,
+        reached=latest.reached_day if latest and going == "running" else None,
+    )  # fmt: skip
 
 
-def _state(account: Row[Any], going: Row[Any] | None, running: Row[Any] | None, held: str | None) -> str:
-    if running or going:
-        return "running" if running else "queued"
+def _state(account: Row[Any], going: str | None, held: str | None) -> str:
+    if going is not None:
+        return going
     if account.paused_at:
         return "paused"
     if account.error:

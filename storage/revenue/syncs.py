@@ -80,7 +80,7 @@ async def claim(tx: AsyncConnection, holder: str, now: datetime) -> Row[Any] | N
 def _claimable(now: datetime) -> Any:
     """Queued for an account that nobody works on, or running under a lease that has lapsed."""
     name = literal("sync:", Text) + cast(sync_runs.c.account_id, Text)
-    busy = exists().where(held.c.name == name, held.c.until >= now)
+    busy = exists().where(held.c.name == name, leases.holds(now, LEASE))
     return and_(sync_runs.c.state.in_(_OPEN), ~busy)
 
 

@@ -4,6 +4,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Index,
     Integer,
     LargeBinary,
     PrimaryKeyConstraint,
@@ -11,6 +12,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    func,
 )
 
 from storage.tables.base import index, key, metadata, reference, team
@@ -96,6 +98,12 @@ revenue = Table(
     index("team_id", "day"),
 )
 
+#: The days of a campaign's code, for storage.db.touch_marks.
+Index(
+    "ix_revenue_team_id_sub_day", revenue.c.team_id, func.lower(revenue.c.sub), revenue.c.day,
+    sqlite_where=revenue.c.sub != "", postgresql_where=revenue.c.sub != "",
+)  # fmt: skip
+
 #: Every figure ever fetched that differed from the one before.
 revenue_revisions = Table(
     "revenue_revisions",
@@ -142,6 +150,7 @@ touched = Table(
     key(),
     Column("team_id", BigInteger, nullable=False),
     Column("day", Day, nullable=False),
+    sqlite_autoincrement=True,  # an id is never used again: a settler deletes the marks it has read, by their ids
 )
 
 #: The merged cells of a day, event clock, recomputed whole whenever the day is touched.

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import func, insert, select, update
 
 from connectors.sources.costs import read
 from hub.jobs import costs
@@ -16,6 +16,7 @@ from hub.runtime.settings import Settings
 from storage.catalogue.sources import shown
 from storage.db.secrets import Box
 from storage.ledger.errors import ConnectorError
+from storage.reports import spend_import
 from storage.reports.spend_import import split
 from storage.tables import sources, spend
 from tests.standins.web import Asked, Given, serve
@@ -84,6 +85,48 @@ async def test_costs_are_read_again_over_five_days_and_restated(
         ]  # fmt: skip
         assert any("matches no click" in text and "88" in text for text in source.warnings)
         assert len({dict(a.query).get("day_from", dict(a.query).get("date-from")) for a in standin.asked} - {None}) == 5
+
+
+async def test_one_source_that_cannot_be_read_does_not_stop_the_others(
+    opened: Callable[[], Any], statistics: tuple[Statistics, str]
+) -> None:
+    _, url = statistics
+    async with opened() as database:
+        box = Box("k" * 32)
+        async with database.begin() as tx:
+            scene = await build(tx)
+            sealed = box.seal({"cost_token": "fake-token", "cost_url": url})
+            await tx.execute(update(sources).values(preset="exoclick", credentials_secret=sealed))
+            row = (await tx.execute(select(sources))).one()._asdict()
+            del row["id"]
+            elsewhere = Box("x" * 32).seal({"cost_token": "unreadable"})
+            first = insert(sources).values(row | {"id": 900, "name": "A", "code": "a", "credentials_secret": elsewhere})
+            await tx.execute(first)
+            await scene.click(tx, 1, sub2="77")
+        settings = Settings(secret_key="k" * 32, allow_private_hosts=True)
+        runtime = Runtime(
+            settings=settings, database=database, box=box, ports=HubPorts(settings), team_id=scene.team_id,
+            clock=lambda: NOON,
+        )  # fmt: skip
+        await costs.tick(runtime)
+        async with database.read() as tx:
+            told = dict((await tx.execute(select(sources.c.code, sources.c.options))).all())
+            assert (await tx.execute(select(func.count()).select_from(spend))).scalar_one() == 1
+        errors = {code: options["costs"]["error"] for code, options in told.items()}
+        assert errors.pop("a")
+        assert set(errors.values()) == {None}
+
+
+async def test_an_option_changed_while_costs_are_read_is_kept(opened: Callable[[], Any]) -> None:
+    async with opened() as database:
+        async with database.begin() as tx:
+            await build(tx)
+            source = (await tx.execute(select(sources))).first()
+            assert source is not None
+            await tx.execute(update(sources).values(options={"delay": 60}))
+            await spend_import.note(tx, source.id, {"at": NOON.isoformat(), "error": None})
+            options = (await tx.execute(select(sources.c.options).where(sources.c.id == source.id))).scalar_one()
+        assert options == {"delay": 60, "costs": {"at": NOON.isoformat(), "error": None}}
 
 
 def test_an_answer_that_is_no_statistics_is_an_error_never_a_zero() -> None:

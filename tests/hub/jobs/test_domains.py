@@ -144,6 +144,59 @@ async def test_a_spare_domain_takes_over_and_old_links_follow(opened: Callable[[
         assert (await team.get("/", host="spare.example.test")).status == 200
 
 
+class Meanwhile(Here):
+    """Somebody gives a command while a check waits for the network."""
+
+    def __init__(self, port: int, team: Team, command: str) -> None:
+        super().__init__(port)
+        self.team, self.command = team, command
+
+    async def get(self, url: str, **options: Any) -> Answer:
+        if self.command:
+            command, self.command = self.command, ""
+            await self.team.say(command)
+        return await super().get(url, **options)
+
+
+async def test_a_move_during_a_health_check_is_kept(opened: Callable[[], Any]) -> None:
+    async with at_work(opened) as team, NameServer({}) as names, listening(team) as port:
+        await published(team)
+        await team.say(f"domain add {NAME} site=top")
+        assert (await step(team, tools(port, names))).status == "live"
+        await team.say("domain add spare.example.test")
+        await team.say(f"domain verify {NAME}")
+        moving = Meanwhile(port, team, f"domain move {NAME} to=spare.example.test")
+        await domains.tick(team.runtime, Tools(moving, Lookup([names.address], port=names.address[1])))
+        found = await team.say(f"domain show {NAME}")
+        assert found.site is None
+        assert found.health["ok"] is not None, "the check is kept as well"
+        got = await team.get("/terms", host=NAME)
+        assert (got.status, got.header("location")) == (302, "https://spare.example.test/terms")
+
+
+@pytest.mark.parametrize("live", [True, False])
+async def test_a_domain_attached_and_asked_for_during_a_check_is_looked_at_again(
+    opened: Callable[[], Any], live: bool
+) -> None:
+    async with at_work(opened) as team, NameServer({}) as names, listening(team) as port:
+        await published(team)
+        await team.say(f"domain add {NAME} site=top")
+        if live:
+            assert (await step(team, tools(port, names))).status == "live"
+        await team.say("domain add spare.example.test")
+        await team.say(f"domain move {NAME} to=spare.example.test")
+        await team.say(f"domain verify {NAME}")
+        lookup = Lookup([names.address], port=names.address[1])
+        attach = f"domain attach {NAME} site=top"
+        await domains.tick(team.runtime, Tools(Meanwhile(port if live else 1, team, attach), lookup))
+        assert (await team.say(f"domain show {NAME}")).site == "top"
+        assert (await team.get("/", host=NAME)).status == 200, "it leads to its site, not on to the spare one"
+        await team.say(f"domain verify {NAME}")
+        verify = Meanwhile(port if live else 1, team, f"domain verify {NAME}")
+        await domains.tick(team.runtime, Tools(verify, lookup))
+        assert (await team.say(f"domain show {NAME}")).next_step_at <= team.runtime.clock()
+
+
 async def test_a_domain_of_another_site_is_not_taken_by_mistake(opened: Callable[[], Any]) -> None:
     async with at_work(opened) as team:
         await published(team)

@@ -7,12 +7,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
 from hub.jobs import sync
 from storage.ledger.errors import Refused
-from storage.revenue import syncs
-from storage.tables import revenue, revenue_reports, settled_days, sync_runs
+from storage.revenue import sync_status, syncs
+from storage.tables import accounts, revenue, revenue_reports, settled_days, sync_runs
 from tests.hub.syncing import Hub, Programme, hub, programme
 
 FIGURES = {"visits_count": 40, "registrations_count": 10, "first_deposits_count": 4, "deposits_sum": "400.00",
@@ -53,6 +53,25 @@ async def test_a_new_accounts_first_sync_brings_its_figures(opened: Callable[[],
         assert await figures(team, "ngr") == {"2026-10-18": -12_500_000, "2026-10-19": -12_500_000}
         asked = [r for r in casino.standin.requests if r["path"].endswith("/report")]
         assert dict(asked[-1]["query"])["from"] == "2026-09-20"
+
+
+async def test_the_status_of_all_accounts_is_one_statement(opened: Callable[[], Any]) -> None:
+    async with hub(opened) as team:
+        for name in ("One", "Two", "Three"):
+            await team.say(f"account add affilka name={name} base_url=https://{name}.example.test token=t test=false")
+        await team.say("sync now two from=2026-10-01 to=2026-10-02")
+        statements: list[str] = []
+        async with team.runtime.database.read() as tx:
+            rows = (await tx.execute(select(accounts).order_by(accounts.c.id))).all()
+            event.listen(tx.sync_connection, "before_cursor_execute", lambda *of: statements.append(of[2]))
+            found = await sync_status.statuses(tx, rows)
+        assert len(statements) == 1
+        assert [(one.account, one.state) for one in found] == [
+            ("one", "queued"),
+            ("two", "queued"),
+            ("three", "queued"),
+        ]
+        assert (found[1].from_day, found[1].to_day) == (date(2026, 10, 1), date(2026, 10, 2))
 
 
 async def test_the_daily_sync_comes_by_itself_and_brings_restatements(opened: Callable[[], Any]) -> None:

@@ -1,0 +1,70 @@
+"""Touch marks: none is lost, whoever settles at the same time; a campaign's days are found by an index."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import date, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import func, insert, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.db import touch_marks
+from storage.db.engine import Database
+from storage.reports import settle
+from storage.tables import revenue, touched
+from tests.storage.scene import NOON, build
+
+UTC_ZONE = ZoneInfo("UTC")
+DAY = date(2026, 10, 1)
+
+
+class SlowSettler(Database):
+    """Between what it reads and what it writes another settler finishes, and a day is touched."""
+
+    def __init__(self, database: Database, team_id: int) -> None:
+        super().__init__(database.url)
+        self.others, self.team_id, self.overtaken = database, team_id, False
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        if not self.overtaken:
+            self.overtaken = True
+            await settle.settle_all(self.others, UTC_ZONE, NOON)
+            async with self.others.begin() as tx:
+                await touch_marks.touch(tx, self.team_id, [DAY])
+        async with super().begin() as tx:
+            yield tx
+
+
+async def test_two_settlers_at_once_lose_no_mark(opened: Callable[[], Any]) -> None:
+    async with opened() as database:
+        async with database.begin() as tx:
+            team_id = (await build(tx)).team_id
+            await touch_marks.touch(tx, team_id, [DAY])
+        slow = SlowSettler(database, team_id)
+        try:
+            merged = await settle.settle_all(slow, UTC_ZONE, NOON)
+        finally:
+            await slow.close()
+        assert merged == 2, "the day that was touched meanwhile is merged again"
+        async with database.read() as tx:
+            assert (await tx.execute(select(func.count()).select_from(touched))).scalar_one() == 0
+
+
+async def test_the_days_of_a_campaigns_code_are_found_by_an_index(opened: Callable[[], Any]) -> None:
+    async with opened() as database, database.begin() as tx:
+        scene = await build(tx)
+        rows = [
+            {"team_id": scene.team_id, "account_id": scene.account_id, "day": DAY - timedelta(days=n), "tag": "t",
+             "tag_key": "t", "sub": "" if n % 10 else f"Code{n}", "currency": "EUR", "recorded_at": NOON,
+             "report_id": 1} for n in range(500)
+        ]  # fmt: skip
+        await tx.execute(insert(revenue), rows)
+        await tx.execute(text("ANALYZE"))
+        query = touch_marks.days_named(scene.team_id, "code50")
+        assert (await tx.execute(query)).scalars().all() == [DAY - timedelta(days=50)]
+        named = query.compile(dialect=tx.dialect, compile_kwargs={"literal_binds": True})
+        explain = "EXPLAIN QUERY PLAN" if database.sqlite else "EXPLAIN"
+        plan = [str(row) for row in await tx.execute(text(f"{explain} {named}"))]
+        assert any("ix_revenue_team_id_sub_day" in line for line in plan), plan
