@@ -7,12 +7,14 @@ a public address first and a private one later (DNS rebinding) gets nowhere.
 import asyncio
 import socket
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 import httpcore
 from httpcore._backends.anyio import AnyIOBackend
 
 _NAT64 = IPv6Network("64:ff9b::/96")
+#: What older Pythons take for public: 6to4 relays (RFC 7526) and documentation (RFC 9637).
+_RELAYS, _DOCUMENTATION = IPv4Network("192.88.99.0/24"), IPv6Network("3fff::/20")
 Options = Iterable[httpcore.SOCKET_OPTION]
 
 
@@ -32,6 +34,8 @@ def is_public(text: str) -> bool:
         if address in _NAT64:
             inner = IPv4Address(int(address) & 0xFFFFFFFF)
         address = inner or address
+    if address in (_DOCUMENTATION if isinstance(address, IPv6Address) else _RELAYS):
+        return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 

@@ -1,7 +1,6 @@
 """Casino entries: what players are told about a brand, and whether somebody has checked it."""
 
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from msgspec import Meta
 from sqlalchemy import select
@@ -17,7 +16,7 @@ from storage.catalogue.casinos import Casino
 from storage.catalogue.entities import page
 from storage.catalogue.images import ADDRESS
 from storage.catalogue.markets import read_market
-from storage.ledger.errors import Refused
+from storage.ledger.addresses import web_address
 from storage.ledger.facts import Role
 from storage.tables import casinos as table
 
@@ -137,7 +136,4 @@ def _address(url: str, *, field: str) -> str:
     """A web address fit for a page of ours: browsers must not be made to run anything by it."""
     if field == "logo" and ADDRESS.fullmatch(url):
         return url  # a picture of ours, set back by undo
-    parts = urlsplit(url.strip())
-    if parts.scheme.lower() not in {"https", "http"} or not parts.hostname or any(one in url for one in " \"'<>\\"):
-        raise Refused(f"{field}: {url!r} is not a web address: write https://…", field=field)
-    return url.strip()
+    return web_address(url, field=field)

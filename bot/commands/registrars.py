@@ -18,6 +18,7 @@ from storage.catalogue import domains, names, registrars
 from storage.catalogue.domains import Domain
 from storage.catalogue.entities import page
 from storage.catalogue.registrars import Price, RegistrarLogin
+from storage.ledger.addresses import web_address
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.tables import domains as domain_table
@@ -104,7 +105,7 @@ async def add_registrar(ctx: Context, new: NewRegistrar) -> RegistrarLogin:
         name: getattr(new, name) for name in ("token", "account_id", "api_key", "secret_key", "api_user", "client_ip")
     }
     credentials = ctx.ports.registrar_credentials(new.kind, given)
-    options = {**new.options, **({"base_url": new.base_url} if new.base_url else {})}
+    options = {**new.options, **({"base_url": web_address(new.base_url, field="base_url")} if new.base_url else {})}
     made = await ctx.tx.execute(insert(table).values(
         team_id=ctx.team_id, name=new.name, code=await names.code_for(ctx.tx, table, ctx.team_id, new.name),
         created_at=ctx.now, kind=new.kind.strip().lower(), options=options,

@@ -12,6 +12,7 @@ import msgspec
 from bot.core.arguments import MissingFields, meta
 from bot.core.context import Context
 from storage.catalogue.accounts import Login
+from storage.ledger.addresses import web_address
 from storage.ledger.errors import Refused
 
 CREDENTIALS = ("token", "key", "client_id", "client_secret", "affiliate_id", "network_id", "api_key")
@@ -132,16 +133,7 @@ def _currency(word: str) -> str:
 def _web_address(word: str | None, field: str) -> str | None:
     if not word:
         return None
-    text = word.strip() if "://" in word else f"https://{word.strip()}"
-    try:
-        parts = urlsplit(text)
-        fine = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        fine = False
-    if not fine or any(mark in text for mark in " \n\t"):
-        raise Refused(f"{field}: not a web address: write https://…", field=field)
-    if parts.username or parts.password:
-        raise Refused(f"{field}: leave the user and password out of it: they have fields of their own", field=field)
+    text = web_address(word if "://" in word else f"https://{word.strip()}", field=field)
     return text.rstrip("/") if field == "base_url" else text
 
 

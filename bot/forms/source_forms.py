@@ -4,8 +4,8 @@ import difflib
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
+from storage.ledger.addresses import web_address
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Event
 from storage.ledger.postbacks.outbound_templates import MACROS, unknown_macros
@@ -59,14 +59,12 @@ def _template(event: str, given: Any) -> dict[str, Any]:
 def check_url(url: str, field: str) -> str:
     """A template's address. Raises Refused at `field`."""
     url = url.strip()
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.netloc:
-        raise Refused(f"{field}: {url[:80]!r} is not a web address: write https://…?cid={{click_id}}", field=field)
-    if re.search(r"\{[a-z]", parts.netloc):
+    netloc = url.partition("://")[2].partition("/")[0].partition("?")[0]
+    if re.search(r"\{[a-z]", netloc):
         raise Refused(
             f"{field}: a macro in the host would send conversions anywhere: put it after the host", field=field
         )
-    return url
+    return web_address(url, field=field, user_info=True)
 
 
 def _check_macros(text: str, event: str) -> None:

@@ -12,6 +12,7 @@ from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_sdk.errors import SlackApiError
+from slack_sdk.signature import SignatureVerifier
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.chat.session import Caller, ChatSessions, Reply, handle
@@ -27,6 +28,7 @@ from storage.db import tasks
 
 log = logging.getLogger(__name__)
 
+_TIMESTAMP = re.compile(r"[0-9]{1,12}")
 STOP_WITHIN = 8  # seconds
 HEARD = {None, "thread_broadcast", "file_share"}  # subtypes of what people write themselves
 PATIENCE = 2.0  # seconds before somebody who waits is told that we are at work
@@ -85,10 +87,26 @@ class SlackChat:
 
     async def dispatch(self, body: bytes, query: str, headers: Mapping[str, str]) -> tuple[int, dict[str, str], str]:
         """One request of Slack's: answered within its three seconds, worked on after."""
+        text = body.decode("utf-8", "replace")
+        if not self._is_signed(text, headers):
+            return 401, {}, "the signature is missing, wrong or older than five minutes"
         sequences: dict[str, Any] = {name: [value] for name, value in headers.items()}
-        request = AsyncBoltRequest(body=body.decode("utf-8", "replace"), query=query, headers=sequences)
-        answer = await self.app.async_dispatch(request)
+        try:
+            request = AsyncBoltRequest(body=text, query=query, headers=sequences)
+            answer = await self.app.async_dispatch(request)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            log.warning("a signed request of Slack's cannot be read: %s", type(error).__name__)
+            return 400, {}, "this is no request of Slack's"
         return answer.status, {name: values[0] for name, values in answer.headers.items()}, answer.body
+
+    def _is_signed(self, text: str, headers: Mapping[str, str]) -> bool:
+        """Judged before anything is parsed, whatever a stranger sends as timestamp and signature."""
+        timestamp = headers.get("x-slack-request-timestamp", "")
+        signature = headers.get("x-slack-signature", "")
+        if self.settings.signing_secret is None or not _TIMESTAMP.fullmatch(timestamp) or not signature.isascii():
+            return False
+        verifier = SignatureVerifier(self.settings.signing_secret)
+        return verifier.is_valid(text.encode("utf-8"), timestamp, signature)
 
     async def client(self, workspace: str, *, patient: bool = True) -> AsyncWebClient:
         """A Web API client with the workspace's token, or the one of the settings."""

@@ -135,7 +135,7 @@ class TelegramChat:
         try:
             data = json.loads(body)
             update = Update.de_json(data, self.app.bot) if isinstance(data, dict) else None
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return 400
         if update is None:
             return 400

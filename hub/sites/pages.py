@@ -16,6 +16,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from hub.sites import texts
 from storage.catalogue.markets import market
 from storage.catalogue.site_snapshot import Served, Variant
+from storage.ledger.addresses import web_address
+from storage.ledger.errors import Refused
 
 FOLDER = Path(__file__).parent / "templates"
 LEGAL = ("terms", "privacy", "responsible-gambling")
@@ -180,10 +182,20 @@ def _digest(text: str) -> str:
 
 def _origins(look: Variant) -> tuple[str, ...]:
     """Where pictures come from: ourselves, and the hosts of linked logos, the only other ones a page may touch."""
-    parts = [urlsplit(card.logo) for card in look.cards if card.logo]
-    hosts = {f"{part.scheme}://{part.netloc}" for part in parts if part.netloc and part.netloc.isascii()}
-    own = any(not part.netloc for part in parts) or "image" in look.texts
-    return (*(("'self'",) if own else ()), *sorted(hosts))
+    logos = [card.logo for card in look.cards if card.logo]
+    own = any(logo.startswith("/") for logo in logos) or "image" in look.texts
+    origins = {_origin(logo) for logo in logos} - {""}
+    return (*(("'self'",) if own else ()), *sorted(origins))
+
+
+def _origin(address: str) -> str:
+    """Scheme, host and port of a logo, as a policy names them; empty for what was stored before it was checked."""
+    try:
+        parts = urlsplit(web_address(address, field="logo", user_info=True))
+    except Refused:
+        return ""
+    host = (parts.hostname or "").encode("idna").decode()
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}" + (f":{parts.port}" if parts.port else "")
 
 
 def _fill(text: str, names: dict[str, Any], **more: Any) -> str:

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.catalogue.entities import codes
 from storage.db.json_column import change_keys
+from storage.ledger.addresses import is_host
 from storage.ledger.errors import Refused
 from storage.ledger.hostnames import is_bare
 from storage.tables import domains, sites
@@ -141,7 +142,10 @@ def first_steps(status: str, provider: str | None) -> list[Step]:
 def read_name(text: str, *, field: str = "name") -> str:
     """A host name as DNS has it, from what people paste. Raises Refused at `field`."""
     word = text.strip().lower()
-    word = urlsplit(word).hostname or "" if "://" in word else word.partition("/")[0]
+    try:
+        word = urlsplit(word).hostname or "" if "://" in word else word.partition("/")[0]
+    except ValueError:  # a bracket that is never closed
+        word = ""
     word = word.removesuffix(".")
     if "*" in word:
         raise Refused(f"{field}: {text!r} is a wildcard: add each host name by itself", field=field)
@@ -153,7 +157,7 @@ def read_name(text: str, *, field: str = "name") -> str:
     fine = all(
         one and one[0] != "-" and one[-1] != "-" and one.replace("-", "").isalnum() and one.isascii() for one in labels
     )
-    if not fine or len(labels) < 2 or len(name) > 253 or labels[-1].isdigit() or _is_address(name):
+    if not fine or len(labels) < 2 or not is_host(name) or labels[-1].isdigit() or _is_address(name):
         raise Refused(f"{field}: {text!r} is not a domain name: write brand.com", field=field)
     return name
 
