@@ -22,7 +22,8 @@ HOSTILE: tuple[Any, ...] = (
     "../../etc/passwd",
     "EUR", "ftd < 50% of 7d avg", "clicks > 1e999", "7d", "-7d", "99999d", "day,day", "day,campaign,site,offer",
     "<script>",
-    "'; drop table clicks", 0, -1, 2**31, 2**63, 2**64, 10**30, 1e308, True, None, [], {}, [[]], [None], {"a": {"b": [1]}},
+    "'; drop table clicks",
+    0, -1, 2**31, 2**63, 2**64, 10**30, 1e308, True, None, [], {}, [[]], [None], {"a": {"b": [1]}},
     [2**70],
     ["a" * 5000], ["\x00"], {"\x00": "\x00"}, {"a": "\x00"}, [{"offer": "brand-spring", "weight": 2**70}],
 )  # fmt: skip
