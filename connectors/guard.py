@@ -53,10 +53,7 @@ class PublicOnly(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Options | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        addresses = await _resolve(host, port)
-        public = [address for address in addresses if is_public(address)]
-        if not public:
-            raise PrivateAddress(host)
+        public = await public_addresses(host, port)
         failure: Exception | None = None
         for address in public[:4]:
             try:
@@ -76,6 +73,15 @@ class PublicOnly(httpcore.AsyncNetworkBackend):
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+async def public_addresses(host: str, port: int, *, allow_private: bool = False) -> list[str]:
+    """The addresses of a host that may be connected to. Raises PrivateAddress if there are others only."""
+    addresses = await _resolve(host, port)
+    allowed = [address for address in addresses if allow_private or is_public(address)]
+    if not allowed:
+        raise PrivateAddress(host)
+    return allowed
 
 
 async def _resolve(host: str, port: int) -> list[str]:

@@ -65,7 +65,7 @@ class ArgumentParser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     top = ArgumentParser(prog="casinoflux", description="Self-hosted campaign cockpit for iGaming affiliates")
-    words = top.add_subparsers(required=True, metavar="serve | demo | run | chat | db")
+    words = top.add_subparsers(required=True, metavar="serve | demo | run | chat | db | keys")
     serve = _add(words, "serve", cli.serve, "run the hub: clicks, postbacks, sync, chats, API")
     serve.add_argument("--host", default="127.0.0.1")
     serve.add_argument("--port", type=_port, default=8000)
@@ -87,6 +87,9 @@ def parser() -> argparse.ArgumentParser:
     _add(verbs, "backup", cli.db_backup, "write everything to a file").add_argument("file")
     _add(verbs, "restore", cli.db_restore, "fill an empty database from a backup").add_argument("file")
     _add(verbs, "port", cli.db_port, "copy everything to another database; can be repeated").add_argument("url")
+    keys = words.add_parser("keys", help="rotate the key that stored credentials are encrypted with")
+    key_verbs = keys.add_subparsers(required=True, metavar="rotate")
+    _add(key_verbs, "rotate", cli.keys_rotate, "seal all stored credentials under a new key")
     return top
 
 

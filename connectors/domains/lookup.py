@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 from connectors.domains.dns import PUBLIC, Record, Reply, Server, ask, ask_any
+from connectors.guard import is_public
 from storage.ledger.errors import ConnectorError
 
 PORT = 53
@@ -25,8 +26,9 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 class Lookup:
     """Asks public resolvers for the way, then a zone's own servers for the truth."""
 
-    def __init__(self, resolvers: Sequence[Server] = PUBLIC, *, port: int = PORT) -> None:
+    def __init__(self, resolvers: Sequence[Server] = PUBLIC, *, port: int = PORT, allow_private: bool = False) -> None:
         self._resolvers = tuple(resolvers)
+        self._allow_private = allow_private  # ask name servers on private addresses, too
         self._port = port  # of authoritative servers; another one in tests
 
     async def addresses(self, name: str) -> tuple[str, ...]:
@@ -72,7 +74,7 @@ class Lookup:
 
     async def _host(self, server: str) -> tuple[str, ...]:
         reply = await ask_any(self._resolvers, server, "A")
-        return tuple(reply.values("A"))
+        return tuple(address for address in reply.values("A") if self._allow_private or is_public(address))
 
 
 def resolved(host: str) -> tuple[str, ...]:

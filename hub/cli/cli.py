@@ -1,6 +1,7 @@
 """What each word of the command line does. Each returns its exit code."""
 
 import argparse
+import secrets
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,11 +19,12 @@ from bot.render import terminal
 from hub.cli import supervisor
 from hub.runtime import boot, gc_tuning
 from hub.runtime.runtime import Runtime
-from hub.runtime.settings import database_url, read_settings, unknown_settings
+from hub.runtime.settings import database_url, keep_key, key_is_set, read_settings, unknown_settings
 from storage.clicks import rollup_check
-from storage.db import transfer
+from storage.db import rotation, transfer
 from storage.db.engine import Database
 from storage.db.schema import upgrade
+from storage.db.secrets import Box, secret_keys
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.reports import settle
@@ -140,6 +142,38 @@ async def db_port(arguments: argparse.Namespace) -> int:
         finally:
             await target.close()
     print(f"{rows} rows copied; repeat it for what came since, then change CASINOFLUX_DATABASE_URL")
+    return 0
+
+
+async def keys_rotate(_arguments: argparse.Namespace) -> int:
+    """Seal all stored credentials under the newest key, and with no old key left, make a new one first.
+
+    A hub that runs goes on with the key it started with: the old one is dropped by the next run, after a restart.
+    """
+    settings = read_settings()
+    await boot.reach(settings.database_url)
+    keys = secret_keys(settings.secret_key)
+    begins = len(keys) == 1
+    if begins:
+        fresh = secrets.token_hex(32)
+        keys = [fresh, *keys]
+        if key_is_set() or not keep_key(settings.database_url, ",".join(keys)):
+            print("CASINOFLUX_SECRET_KEY holds one key. Put a new one before it, restart, and run this again:")
+            print(f"CASINOFLUX_SECRET_KEY={fresh},<the key it holds now>")
+            return 1
+    async with _database() as database, database.begin() as tx:
+        rotated = await rotation.rotate(tx, Box(",".join(keys)))
+    print(f"{rotated.sealed} secrets are sealed under the new key")
+    for place in rotated.unreadable:
+        sys.stderr.write(f"casinoflux: no key opens a secret of {place}: set it again\n")
+    if rotated.unreadable:
+        return 1
+    if key_is_set():
+        print("Restart the hub if it has not the new key yet; then leave the old ones out of CASINOFLUX_SECRET_KEY.")
+    elif begins:
+        print("Restart the hub now, and run this once more: the old key is dropped then.")
+    elif keep_key(settings.database_url, keys[0]):
+        print("The old key is dropped. Backups from before need it: keep it with them.")
     return 0
 
 

@@ -42,7 +42,7 @@ async def tick(runtime: Runtime, tools: Tools | None = None) -> int:
     if not claimed:
         return 0
     async with Http(allow_private=runtime.settings.allow_private_hosts, seconds=10.0) as http:
-        given = tools or Tools(http, Lookup())
+        given = tools or Tools(http, Lookup(allow_private=runtime.settings.allow_private_hosts))
         await asyncio.gather(*(_advance(runtime, given, row) for row in claimed))
     return len(claimed)
 

@@ -5,10 +5,12 @@ import ssl
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import httpcore
 import msgspec
 from sqlalchemy import Row, select
 
 from connectors.domains import rdap
+from connectors.guard import PrivateAddress, public_addresses
 from connectors.http import Http
 from hub.runtime.runtime import Runtime
 from storage.ledger.errors import ConnectorError
@@ -37,7 +39,8 @@ async def look(runtime: Runtime, http: Http, row: Row[Any], *, answers: bool, se
     """The columns a look changes. `answers`: whether requests for the name arrive here."""
     now = runtime.clock()
     faults = [] if answers else [f"{row.name} does not answer: domain verify {row.name} looks why"]
-    until = await certificate_until(row.name) if secure and answers else None
+    private = runtime.settings.allow_private_hosts
+    until = await certificate_until(row.name, allow_private=private) if secure and answers else None
     if until is not None and until - now < SOON:
         faults.append(f"its certificate ends on {until:%d %b %Y} and was not renewed: look at Caddy")
     if warned := await _warned_of(runtime, http, row):
@@ -56,13 +59,15 @@ async def look(runtime: Runtime, http: Http, row: Row[Any], *, answers: bool, se
     return {"state": state, "next_step_at": now + EVERY, **values}
 
 
-async def certificate_until(name: str, port: int = 443) -> datetime | None:
-    """When the certificate that a name shows ends; None if no trusted one is shown."""
+async def certificate_until(name: str, port: int = 443, *, allow_private: bool = False) -> datetime | None:
+    """When the certificate that a name shows ends; None if no trusted one is shown on a public address."""
     try:
-        _, writer = await asyncio.wait_for(
-            asyncio.open_connection(name, port, ssl=ssl.create_default_context(), server_hostname=name), 8
-        )
-    except (OSError, TimeoutError):
+        async with asyncio.timeout(8):
+            address = (await public_addresses(name, port, allow_private=allow_private))[0]
+            _, writer = await asyncio.open_connection(
+                address, port, ssl=ssl.create_default_context(), server_hostname=name
+            )
+    except (OSError, TimeoutError, PrivateAddress, httpcore.ConnectError):
         return None
     shown: Any = writer.get_extra_info("peercert")
     writer.close()

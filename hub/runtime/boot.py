@@ -2,10 +2,13 @@
 
 import asyncio
 import logging
+import os
 import sqlite3
+import stat
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import stamina.instrumentation
 import structlog
@@ -72,11 +75,22 @@ async def reach(url: str, name: str = "CASINOFLUX_DATABASE_URL") -> None:
 
 def _open_sqlite(path: str | None) -> str | None:
     try:
+        _make_private(path)
         with closing(sqlite3.connect(path or ":memory:", timeout=1)) as connection:
             connection.execute("BEGIN IMMEDIATE").close()
     except sqlite3.Error as error:
         return None if "locked" in str(error) else str(error)  # somebody else is writing: it can be written to
     return None
+
+
+def _make_private(path: str | None) -> None:
+    """The database file is the owner's alone; SQLite makes its -wal and -shm with the same mode."""
+    if not path or path == ":memory:":
+        return
+    with suppress(OSError):  # whoever may not change it may still open it; opening says what is wrong
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        if stat.S_IMODE(Path(path).stat().st_mode) & 0o077:
+            Path(path).chmod(0o600)
 
 
 async def _open_postgresql(url: str) -> str | None:

@@ -257,6 +257,26 @@ def _kept_key(url: str) -> str:
     return key
 
 
+def key_is_set(environment: Mapping[str, str] | None = None, folder: Path | None = None) -> bool:
+    """Whether the secret key comes from the environment or `.env`, not from the file beside the database."""
+    raw = {**dotenv((folder or Path.cwd()) / ".env"), **(os.environ if environment is None else environment)}
+    return "secret_key" in _named(raw)
+
+
+def keep_key(url: str, key: str) -> bool:
+    """Replace the secret key beside the database; False if it comes from elsewhere, and is not ours to replace."""
+    path = _key_path(url)
+    if not path.is_file():
+        return False
+    fresh = path.with_name(path.name + ".new")
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(key + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+    return True
+
+
 def _key_path(url: str) -> Path:
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite" and parsed.database and parsed.database != ":memory:":

@@ -4,36 +4,60 @@ import hashlib
 import hmac
 import secrets
 from base64 import urlsafe_b64encode
+from contextlib import suppress
 from typing import Any
 
 import msgspec
-from cryptography.fernet import Fernet, InvalidToken
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from storage.ledger.errors import CasinoFluxError
 
 
 class Box:
-    """Encrypts with Fernet under a key derived from CASINOFLUX_SECRET_KEY; derives keys for other uses."""
+    """Encrypts with Fernet under keys derived from CASINOFLUX_SECRET_KEY; derives keys for other uses.
+
+    The setting may hold several keys, the newest first, with commas between: the first encrypts, each of them decrypts.
+    """
 
     def __init__(self, secret_key: str) -> None:
-        self._secret = secret_key.encode()
-        self._fernet = Fernet(urlsafe_b64encode(self.derive("credentials")))
+        keys = secret_keys(secret_key)
+        self._secret = keys[0].encode()
+        # What was sealed while a comma was a letter of the one key stays readable.
+        candidates = dict.fromkeys((*keys, secret_key))
+        fernets = [Fernet(urlsafe_b64encode(_derive(key, "credentials"))) for key in candidates]
+        self._newest, self._all = fernets[0], MultiFernet(fernets)
 
     def derive(self, purpose: str) -> bytes:
-        """32 bytes of key for one purpose, the same at every start."""
-        return hmac.new(self._secret, b"casinoflux:" + purpose.encode(), hashlib.sha256).digest()
+        """32 bytes of the newest key for one purpose, the same at every start."""
+        return _derive(self._secret.decode(), purpose)
+
+    def rotate(self, sealed: str) -> str | None:
+        """The same secret under the newest key; None if it is already. Raises CasinoFluxError if no key opens it."""
+        with suppress(InvalidToken):
+            self._newest.decrypt(sealed.encode())
+            return None
+        return self.seal(self.open(sealed))
 
     def seal(self, value: Any) -> str:
-        return self._fernet.encrypt(msgspec.json.encode(value)).decode()
+        return self._newest.encrypt(msgspec.json.encode(value)).decode()
 
     def open(self, sealed: str) -> Any:
         """Raises CasinoFluxError when it was sealed under another key."""
         try:
-            return msgspec.json.decode(self._fernet.decrypt(sealed.encode()))
+            return msgspec.json.decode(self._all.decrypt(sealed.encode()))
         except InvalidToken:
             raise CasinoFluxError(
                 "stored credentials cannot be read: CASINOFLUX_SECRET_KEY is not the key they were saved with"
             ) from None
+
+
+def secret_keys(setting: str) -> list[str]:
+    """The keys of CASINOFLUX_SECRET_KEY, the newest first."""
+    return [key.strip() for key in setting.split(",") if key.strip()] or [setting]
+
+
+def _derive(key: str, purpose: str) -> bytes:
+    return hmac.new(key.encode(), b"casinoflux:" + purpose.encode(), hashlib.sha256).digest()
 
 
 def new_token(prefix: str = "") -> str:

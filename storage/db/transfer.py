@@ -1,5 +1,6 @@
 """Everything from one database to another, or to a file and back: the same rows, whichever kind it is."""
 
+import os
 import zipfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -92,7 +93,7 @@ async def _still(database: Database) -> AsyncIterator[AsyncConnection]:
 @contextmanager
 def _new_file(path: Path) -> Iterator[IO[bytes]]:
     try:
-        file = path.open("xb")
+        file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
     except FileExistsError:
         raise CasinoFluxError(f"{path} exists already: name a new file") from None
     except OSError as error:

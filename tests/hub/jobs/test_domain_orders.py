@@ -34,7 +34,7 @@ async def shopping(opened: Callable[[], Any], kind: str) -> AsyncIterator[tuple[
         await published(team)
         await team.say(f"registrar add main {LOGINS[kind].format(url=shop.url)}")
         http = Http(allow_private=True, first_wait=0.01, seconds=2)
-        yield team, shop, Tools(http, Lookup([names.address], port=names.address[1]), http_port=1)
+        yield team, shop, Tools(http, Lookup([names.address], port=names.address[1], allow_private=True), http_port=1)
         await http.close()
 
 
