@@ -12,8 +12,8 @@ ROOT = Path(__file__).resolve().parents[3]
 def shell(folder: Path, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("CASINOFLUX_")}
     return subprocess.run(
-        [sys.executable, "-m", "hub", *words], cwd=folder, env={**clean, **settings, "PYTHONPATH": str(ROOT)}, capture_output=True,
-        text=True, check=False,
+        [sys.executable, "-m", "hub", *words], cwd=folder, env={**clean, **settings, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 
