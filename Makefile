@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test test-slow lint docs bench lock clean
+.PHONY: setup demo test test-slow fuzz lint docs bench lock clean
 setup: .venv/.installed
 
 .venv/.installed: requirements.lock pyproject.toml
@@ -18,6 +18,9 @@ test: setup
 
 test-slow: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow -rs
+
+fuzz: setup
+	FUZZ_SECONDS=$${FUZZ_SECONDS:-600} FUZZ_EXAMPLES=10 FUZZ_SEED=$${FUZZ_SEED:-$$$$} $(BIN)/python -m pytest tests/fuzz -rs
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,6 +1,8 @@
 """What both chats do with a line of text: who says it, in whose room, what it asks, and what comes of it."""
 
 import logging
+import math
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +23,7 @@ from storage.db import config_version
 from storage.db.engine import Database
 from storage.db.secrets import Box
 from storage.ledger.errors import CasinoFluxError, Refused
+from storage.ledger.rate_limit import RateLimit
 from storage.people import audits, people
 
 log = logging.getLogger(__name__)
@@ -201,9 +204,16 @@ def _joining(text: str) -> str | None:
     return words[0][1] if words else ""
 
 
+#: Invitation codes that one person may try a minute.
+_JOINS = RateLimit(10)
+
+
 async def _join(sessions: ChatSessions, caller: Caller, code: str) -> Reply:
     """People who join have no role yet, so this is not run like other commands; it is audited like them."""
     now, room = sessions.clock(), caller.room
+    wait = _JOINS.use(f"{room.face} {room.workspace} {room.user}", time.monotonic())
+    if wait:
+        raise Refused(f"too many codes were tried: try again in {math.ceil(wait)} s", field="code")
     async with sessions.database.begin() as tx:
         joined = await join(tx, now, room, name=caller.name, code=code or None)
         await audits.record(tx, now, audits.Entry(

@@ -1,6 +1,7 @@
 """The command core: declared once, understood from every face, run under one role check, transaction and audit."""
 
 import difflib
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -16,8 +17,9 @@ from bot.core.message import Button, Buttons, Message, Notice, Text
 from bot.core.permissions import Reference, Scope
 from bot.core.tokenizer import split
 from storage.db import config_version
-from storage.ledger.errors import Refused
+from storage.ledger.errors import Forbidden, Refused
 from storage.ledger.facts import Role
+from storage.ledger.rate_limit import RateLimit
 from storage.people import audits, confirmations
 
 Says = Callable[[Context, Any], Message]
@@ -183,11 +185,11 @@ def _too_much(found: Command, value: str) -> str:
 
 async def run(found: Command, arguments: dict[str, Any], ctx: Context, *, confirmed: bool = False) -> Answer:
     """Run a command as `ctx.actor`. Raises Refused, Forbidden, ConnectorError; changes nothing then."""
-    permissions.check_role(found, ctx.actor)
-    limits.check(found.limits, arguments)
-    new = fill(found.parameters, arguments, ctx.today)
-    limits.check_days(found.limits, new, ctx.today)
-    await permissions.admit(found, new, ctx)
+    try:
+        new = await _admitted(found, arguments, ctx)
+    except Forbidden as refusal:
+        await _record_refusal(found, ctx, str(refusal))
+        raise
     if found.confirm and not confirmed:
         async with ctx.database.read() as tx:
             consequence = await _within(ctx, tx, found.confirm, new)
@@ -206,6 +208,30 @@ async def run(found: Command, arguments: dict[str, Any], ctx: Context, *, confir
     if not found.reads:
         await ctx.ports.changed()
     return Answer(result, Message("") if ctx.encodes else found.render(ctx, result))
+
+
+async def _admitted(found: Command, arguments: dict[str, Any], ctx: Context) -> Any:
+    """The command's arguments, read and within their limits, of an actor who may use them so."""
+    permissions.check_role(found, ctx.actor)
+    limits.check(found.limits, arguments)
+    new = fill(found.parameters, arguments, ctx.today)
+    limits.check_days(found.limits, new, ctx.today)
+    await permissions.admit(found, new, ctx)
+    return new
+
+
+#: Refusals of one actor that are recorded a minute.
+_RECORDED_REFUSALS = RateLimit(30)
+
+
+async def _record_refusal(found: Command, ctx: Context, reason: str) -> None:
+    if _RECORDED_REFUSALS.use(f"{ctx.team_id} {ctx.actor.name}", time.monotonic()):
+        return
+    async with ctx.database.begin() as tx:
+        await audits.record(tx, ctx.now, audits.Entry(
+            team_id=ctx.team_id, actor=ctx.actor.name, face=ctx.face, room=ctx.room.room if ctx.room else "",
+            command=found.name, arguments={"refused": reason},
+        ))  # fmt: skip
 
 
 def _transaction(found: Command, ctx: Context) -> AbstractAsyncContextManager[AsyncConnection]:

@@ -12,10 +12,23 @@ from hub.web.problems import Problem
 _REF = "#/components/schemas/{name}"
 
 
+class Confirmation(msgspec.Struct):
+    """What a command answers that asks before it changes something: nothing has been done yet."""
+
+    confirm: str
+    consequence: str
+    command: str
+
+
 @cache
 def document(public_url: str) -> bytes:
     """The whole description as JSON, made when first asked for; required fields are marked as such."""
-    types = {Problem, *(one.parameters for one in COMMANDS.values()), *(one.result for one in COMMANDS.values())}
+    types = {
+        Problem,
+        Confirmation,
+        *(one.parameters for one in COMMANDS.values()),
+        *(one.result for one in COMMANDS.values()),
+    }
     ordered = sorted(types, key=str)
     schemas, components = msgspec.json.schema_components(ordered, ref_template=_REF, schema_hook=lambda _: {})
     by_type = dict(zip(ordered, schemas, strict=True))
@@ -60,13 +73,21 @@ def _operation(one: Command, by_type: dict[Any, Any]) -> dict[str, Any]:
         "tags": [one.noun],
         "requestBody": {"content": {"application/json": {"schema": by_type[one.parameters]}}},
         "responses": {
-            "200": {"description": "done", "content": {"application/json": {"schema": by_type[one.result]}}},
+            "200": {"description": _DONE if one.confirm else "done", "content": {"application/json": {
+                "schema": {"anyOf": [by_type[one.result], by_type[Confirmation]]} if one.confirm
+                else by_type[one.result],
+            }}},
             **{code: {"description": text} | problems for code, text in _ERRORS.items()},
         },
-    }
+    }  # fmt: skip
 
 
-_ERRORS = {"400": "a field is wrong", "401": "no valid token", "403": "the role does not allow it", "404": "not found"}
+_DONE = "done; or a question first: `confirm code=…` with its code carries the command out"
+_ERRORS = {
+    "400": "a field is wrong", "401": "no valid token", "403": "the role does not allow it", "404": "not found",
+    "413": "the body is too large", "422": "the report is too large: narrow it", "429": "too many requests",
+    "502": "a platform or registrar does not answer", "503": "the database does not answer",
+}  # fmt: skip
 
 
 def _parameters(one: Command) -> list[dict[str, Any]]:
