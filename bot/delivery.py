@@ -18,7 +18,6 @@ from bot.core.message import Message, Notice, Text
 from storage.chat import messages, rooms
 from storage.chat.messages import Queued
 from storage.chat.rooms import RoomRow
-from storage.db.direct_sqlite import DirectSqlite, T, Work
 from storage.db.engine import Database
 
 log = logging.getLogger(__name__)
@@ -63,7 +62,6 @@ class Delivery:
         self, database: Database, clock: Callable[[], datetime], senders: Callable[[], dict[str, Sender]]
     ) -> None:
         self.database, self.clock, self.senders = database, clock, senders
-        self._straight, self._open = DirectSqlite(database), False
         self._sending: dict[int, asyncio.Task[None]] = {}
         self._ended: list[tuple[Queued, str | Exception]] = []
         self._keeping: asyncio.Task[None] | None = None
@@ -80,7 +78,7 @@ class Delivery:
         async with self.database.read() as tx:
             if not await messages.due(tx, now, faces):
                 return 0
-        claimed = await self._write(lambda tx: self._claim(tx, now, faces, limit))
+        claimed = await self.database.run(lambda tx: self._claim(tx, now, faces, limit))
         self._allowance -= len(claimed)
         for n, item in enumerate(claimed):
             # One after the other: all at once, they would hold up the clicks of that moment.
@@ -91,23 +89,10 @@ class Delivery:
         await messages.give_up_lapsed(tx, now)
         return await messages.claim(tx, now, faces=faces, busy=self._busy(), limit=limit)
 
-    async def _write(self, work: Work[T]) -> T:
-        """On the straight way: while we write, clicks wait for the lock."""
-        if not self._open:
-            self._open = True
-            await self._straight.open()
-        return await self._straight.run(work)
-
     async def drain(self) -> None:
         """Wait for what is being sent."""
         while self._sending:
             await asyncio.gather(*self._sending.values(), return_exceptions=True)
-
-    async def close(self) -> None:
-        """Nothing more is sent or kept."""
-        if self._open:
-            self._open = False
-            await self._straight.close()
 
     async def deliver_all(self) -> None:
         """Send everything that is due now, at the platforms' pace (the demo and tests)."""
@@ -154,7 +139,7 @@ class Delivery:
             await asyncio.sleep(GATHER)
         self._keeping, ended, self._ended = None, self._ended, []
         try:
-            await self._write(lambda tx: self._settle(tx, ended))
+            await self.database.run(lambda tx: self._settle(tx, ended))
         except Exception:
             log.exception("the outcome of messages %s could not be kept", [item.id for item, _ in ended])
 

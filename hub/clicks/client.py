@@ -1,4 +1,7 @@
-"""The client of a request: address behind trusted proxies, country, browser, language, whether it is a machine."""
+"""The client of a request: address behind trusted proxies, country, browser, language, whether it is a machine.
+
+Headers are cut before they are a cache's key, and caches are bounded: what strangers send takes no memory to speak of.
+"""
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -12,14 +15,16 @@ from hub.clicks.user_agents import UserAgents
 from storage.clicks.write_jobs import Agent
 from storage.ledger.facts import Bot
 
-_KEPT = 50_000
+_KEPT = 5_000
 _LONGEST_REFERRER = 500  # characters
+_LONGEST_LANGUAGE = 40  # bytes; the first language stands at the start
+_LONGEST_FORWARDED = 2_000  # bytes, from the right: proxies append
 Headers = dict[bytes, bytes]
 Network = IPv4Network | IPv6Network
 
 
 class Client(msgspec.Struct, gc=False):
-    """Who asks, as far as the request tells. `bot` is a storage.ledger.facts.Bot."""
+    """The client, as far as the request tells. `bot` is a storage.ledger.facts.Bot."""
 
     address: str
     country: str
@@ -35,7 +40,9 @@ class Clients:
     def __init__(self, trusted: Sequence[Network], countries: Countries, agents: UserAgents) -> None:
         self._trusted = tuple(trusted)
         self._trusted_v4 = tuple(
-            (int(one.network_address), int(one.netmask)) for one in trusted if isinstance(one, IPv4Network)
+            (int(network.network_address), int(network.netmask))
+            for network in trusted
+            if isinstance(network, IPv4Network)
         )
         self._proxies: dict[str, bool] = {}
         self.country = countries.of
@@ -61,7 +68,9 @@ class Clients:
     def referrer(self, headers: Headers) -> str:
         """Where the visitor came from; empty if the browser does not say."""
         raw = headers.get(b"referer")
-        return raw.decode("utf-8", "replace").replace("\x00", "")[:_LONGEST_REFERRER] if raw else ""
+        if not raw:
+            return ""
+        return raw[: 4 * _LONGEST_REFERRER].decode("utf-8", "replace").replace("\x00", "")[:_LONGEST_REFERRER]
 
     def address(self, scope: Any, headers: Headers) -> str:
         """The peer, or behind trusted proxies the rightmost address that is not one of them."""
@@ -70,15 +79,15 @@ class Clients:
         forwarded = headers.get(b"x-forwarded-for") if self._trusted else None
         if not forwarded or not self._is_trusted(address):
             return address
-        for part in reversed(forwarded.decode("latin-1").split(",")):
+        for part in reversed(forwarded[-_LONGEST_FORWARDED:].decode("latin-1").split(",")):
             part = part.strip()
             try:
                 number = int.from_bytes(inet_pton(AF_INET, part), "big")
             except (OSError, ValueError):
-                named = _odd(part)
-                if named is None:
+                parsed = _unusual_address(part)
+                if parsed is None:
                     return address
-                address = named
+                address = parsed
                 inside = self._within(address)
             else:
                 address = part
@@ -113,6 +122,7 @@ class Clients:
         raw = headers.get(b"accept-language")
         if not raw:
             return ""
+        raw = raw[:_LONGEST_LANGUAGE]
         known = self._languages.get(raw)
         if known is None:
             if len(self._languages) >= _KEPT:
@@ -122,7 +132,7 @@ class Clients:
         return known
 
 
-def _odd(part: str) -> str | None:
+def _unusual_address(part: str) -> str | None:
     """What is no plain IPv4 address: IPv6, or with port, brackets, quotes."""
     text = part.strip('"')
     if text.startswith("["):
@@ -148,10 +158,10 @@ def machine(method: str, headers: Headers) -> int:
         value = headers.get(name)
         if value is None:
             continue
-        said = value.lower()
-        if b"prefetch" in said or b"prerender" in said:
+        purpose = value.lower()
+        if b"prefetch" in purpose or b"prerender" in purpose:
             return Bot.PREFETCH
-        if b"preview" in said:
+        if b"preview" in purpose:
             return Bot.PREVIEW
     return Bot.NO
 

@@ -1,7 +1,7 @@
-"""Where a click goes: the writer asks each job to decide, and once it is on disk the job tells the URL."""
+"""Where a click goes: the writer has each job decide, and once it is on disk the job names the URL."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 
 from hub.clicks.state import State
@@ -12,7 +12,7 @@ from storage.ledger.clicks.rotation import Availability, alternatives, pick
 from storage.ledger.clicks.rotation_rules import Visitor
 from storage.ledger.facts import Reason
 
-_NOBODY = Visitor()
+_ANY_VISITOR = Visitor()
 
 
 class CampaignJob(ClickJob):
@@ -30,11 +30,11 @@ class CampaignJob(ClickJob):
         self.roll = random.random()
         self.word = state.codec.encode(click.id)
         self._to_fallback = self._to_site = False
-        #: What visitors are told apart on: the campaign, or minus the site where there is none.
+        #: What a visitor is a visitor of: the campaign, or minus the site where there is none.
         self.place = campaign.id or -click.site_id
 
     def decide(self) -> None:
-        """By the campaign's plan; what is shut is passed over, and there is nearly always somewhere to go."""
+        """By the campaign's plan; a paused or full offer is passed over, and never a last resort."""
         click, plan = self.click, self.campaign
         quick = plan.quick
         if quick is not None:
@@ -53,22 +53,31 @@ class CampaignJob(ClickJob):
             self._to_site = True
             click.offer_id, click.reason = 0, reason
             return None
-        found = pick(
+        picked = pick(
             plan.rotation, self._visitor(), availability=self._state.availability(self.plans, self.seconds),
             bound=self.bound if plan.binding else 0, roll=self.roll,
         )  # fmt: skip
-        if found.offer_id:
-            return self._go(found.offer_id, Reason.PAUSED if plan.paused else found.reason)
+        if picked.offer_id:
+            return self._go(picked.offer_id, Reason.PAUSED if plan.paused else picked.reason)
         if plan.fallback:
             return self._fall_back(Reason.FALLBACK)
         if plan.site and not plan.site.paused:
             self._to_site = True
             click.offer_id, click.reason = 0, Reason.SITE
             return None
-        # Nothing is open and nothing stands behind it: better the full or paused offer than nowhere.
-        click.offer_id = last_resort(self.plans, [share.offer_id for share in plan.rotation.shares], self.roll)
-        click.reason = found.reason if click.offer_id else Reason.FAILED
+        click.offer_id, click.reason = 0, picked.reason if plan.rotation.shares else Reason.FAILED
         return None
+
+    def give_up(self) -> None:
+        """Its `decide` raised: it goes to the site, the fallback, or the first offer that is open."""
+        super().give_up()
+        plan = self.campaign
+        self._to_site = bool(plan.to_site and plan.site and not plan.site.paused)
+        self._to_fallback = not self._to_site and plan.fallback is not None
+        if not self._to_site and not self._to_fallback:
+            availability = self._state.availability(self.plans, self.seconds)
+            shares = (share.offer_id for share in plan.rotation.shares)
+            self.click.offer_id = next((one for one in shares if availability(one) is Availability.OPEN), 0)
 
     def _go(self, offer_id: int, reason: Reason) -> None:
         self.click.offer_id, self.click.reason = offer_id, reason
@@ -82,7 +91,7 @@ class CampaignJob(ClickJob):
 
     def _visitor(self) -> Visitor:
         if not self.campaign.rotation.rules:
-            return _NOBODY
+            return _ANY_VISITOR
         click = self.click
         local = datetime.fromtimestamp(self.seconds, self._state.zone)
         return Visitor(
@@ -92,7 +101,7 @@ class CampaignJob(ClickJob):
         )  # fmt: skip
 
     def url(self) -> str | None:
-        """Where the visitor is sent; None if the campaign leads nowhere at all."""
+        """Where the visitor is sent; None if nothing is open and there is no fallback."""
         if self._to_site and self.campaign.site:
             return f"{self.campaign.site.url}?click={self.word}"
         offer = self.plans.offers.get(self.click.offer_id)
@@ -123,28 +132,43 @@ _VALUES: dict[str, Callable[[CampaignJob], str]] = {
 }
 
 
+class FailedJob(CampaignJob):
+    """A click whose request could not be read."""
+
+    __slots__ = ()
+
+    def decide(self) -> None:
+        self.give_up()
+
+
 class SiteJob(CampaignJob):
     """A click that begins on a site, with no campaign before it: fast launch."""
 
-    __slots__ = ("_site", "_wanted")
+    __slots__ = ("_clicked", "_site")
 
     def __init__(self, state: State, site: SitePlan, offer_id: int, click: Click, *, seconds: float) -> None:
         super().__init__(state, state.no_campaign(site), click, seconds=seconds)
         self._site = site
-        self._wanted = offer_id
+        self._clicked = offer_id
 
     def decide(self) -> None:
         self.click.cap = None
-        offer_id, reason = onward(self._state, self.plans, self._site, self._wanted, self.seconds)
-        self._go(offer_id, reason)
-        if reason is Reason.FAILED:
-            self.click.cap = None
+        offer_id, reason = onward(self._state, self.plans, self._site, self._clicked, self.seconds)
+        if offer_id:
+            self._go(offer_id, reason)
+        else:
+            self.click.offer_id, self.click.reason = 0, reason
+
+    def give_up(self) -> None:
+        """Its `decide` raised: it goes back to the site."""
+        ClickJob.give_up(self)
+        self._to_site = not self._site.paused
 
 
 class GoingJob(OutgoingJob):
     """A visitor of a site going on with the click of a campaign."""
 
-    __slots__ = ("_came", "_site", "_state", "_wanted", "plans", "seconds", "word")
+    __slots__ = ("_clicked", "_origin", "_site", "_state", "plans", "seconds", "word")
 
     def __init__(
         self, state: State, site: SitePlan, offer_id: int, *, outgoing_id: int, click_id: int, word: str,
@@ -155,25 +179,27 @@ class GoingJob(OutgoingJob):
         )
         self._state = state
         self._site = site
-        self._wanted = offer_id
-        self._came: OriginClick | None = None
+        self._clicked = offer_id
+        self._origin: OriginClick | None = None
         self.plans = state.plans
         self.seconds = seconds
         self.word = word
 
     def decide(self, click: OriginClick | None) -> None:
-        self._came = click
-        self.offer_id, reason = onward(self._state, self.plans, self._site, self._wanted, self.seconds)
-        offer = self.plans.offers[self.offer_id]
-        counts = offer.cap and not self.bot and reason is not Reason.FAILED
-        self.cap = offer.cap.at(int(self.seconds) // SLOT) if counts and offer.cap else None
+        self._origin = click
+        self.offer_id, _ = onward(self._state, self.plans, self._site, self._clicked, self.seconds)
+        offer = self.plans.offers.get(self.offer_id)
+        counts = offer and offer.cap and not self.bot
+        self.cap = offer.cap.at(int(self.seconds) // SLOT) if counts and offer and offer.cap else None
 
-    def url(self) -> str:
-        return self.plans.offers[self.offer_id].template.fill(self.value)
+    def url(self) -> str | None:
+        """Where the visitor is sent; None if none of the site's offers is open."""
+        offer = self.plans.offers.get(self.offer_id)
+        return offer.template.fill(self.value) if offer else None
 
     def value(self, macro: str) -> str:
         """A macro's value, of the click they came with."""
-        came = self._came
+        origin = self._origin
         if macro == "click_id":
             return self.word
         if macro in {"timestamp", "random"}:
@@ -182,36 +208,28 @@ class GoingJob(OutgoingJob):
             return self.plans.offers[self.offer_id].code
         if macro == "site":
             return self._site.code
-        if came is None:
+        if origin is None:
             return ""
         if macro.startswith("sub"):
-            return came.subs[int(macro[3:]) - 1] or ""
+            return origin.subs[int(macro[3:]) - 1] or ""
         if macro == "campaign":
-            return self.plans.campaign_codes.get(came.campaign_id, "")
+            return self.plans.campaign_codes.get(origin.campaign_id, "")
         if macro == "source":
-            return self.plans.source_codes.get(came.source_id, "")
-        return str(getattr(came, macro, "") or "")
+            return self.plans.source_codes.get(origin.source_id, "")
+        return str(getattr(origin, macro, "") or "")
 
 
-def onward(state: State, plans: Plans, site: SitePlan, wanted: int, seconds: float) -> tuple[int, Reason]:
-    """The offer a site's visitor goes on to: the wanted one, its alternative, the site's next; never none."""
+def onward(state: State, plans: Plans, site: SitePlan, clicked: int, seconds: float) -> tuple[int, Reason]:
+    """The offer a site's visitor goes on to: the clicked one, its alternative, the site's next; 0 if none is open."""
     availability = state.availability(plans, seconds)
-    preferred = availability(wanted)
+    preferred = availability(clicked)
     if preferred is Availability.OPEN:
-        return wanted, Reason.CHOSEN
+        return clicked, Reason.CHOSEN
     reason = Reason.CAPPED if preferred is Availability.CAPPED else Reason.PAUSED
-    for offer_id in (*alternatives(plans.alternatives, wanted), *site.offers):
+    for offer_id in (*alternatives(plans.alternatives, clicked), *site.offers):
         if availability(offer_id) is Availability.OPEN:
             return offer_id, reason
-    return wanted, Reason.FAILED
-
-
-def last_resort(plans: Plans, offers: Sequence[int], roll: float) -> int:
-    """An offer although none is open: one that is only full before one that is paused; 0 if there are none."""
-    known = [one for one in offers if one in plans.offers]
-    active = [one for one in known if not plans.offers[one].paused]
-    among = active or known
-    return among[int(roll * len(among))] if among else 0
+    return 0, reason
 
 
 def moment(macro: str, seconds: float) -> str:

@@ -16,16 +16,16 @@ import structlog
 from sqlalchemy.engine import make_url
 
 from hub.clicks import responses as answers
-from hub.clicks.burst_counter import Rates
 from hub.clicks.client import Client, Clients
+from hub.clicks.closed_campaigns import ClosedCampaigns
 from hub.clicks.country import Countries
-from hub.clicks.decide import CampaignJob
+from hub.clicks.decide import CampaignJob, FailedJob
 from hub.clicks.job_factory import ClickJobFactory
 from hub.clicks.state import State
 from hub.clicks.user_agents import UserAgents
 from hub.runtime.runtime import Runtime
 from storage.clicks import daily_keys, partitions, plans
-from storage.clicks.plans import CampaignPlan
+from storage.clicks.plans import CampaignPlan, SitePlan
 from storage.clicks.queries import ensure_codec, next_worker
 from storage.clicks.write_jobs import VISITS, Click
 from storage.clicks.writer import Writer
@@ -49,12 +49,13 @@ class Clicks:
         self._runtime = runtime
         self._database = runtime.database
         self._clients = Clients(settings.trusted_proxies, Countries(settings.geoip_file), UserAgents())
-        self._jar = answers.CookieFactory(secure=settings.public_url.startswith("https:"))
+        self._cookie_factory = answers.CookieFactory(secure=settings.public_url.startswith("https:"))
         self._refreshing: asyncio.Task[None] | None = None
         self._seen_change = -1
         self._refreshed_at: datetime | None = None
         self._subjects: set[str] = set()
         self._failures = 0
+        self._closed = ClosedCampaigns(runtime)
         self.state: State
         self.writer: Writer
 
@@ -78,8 +79,7 @@ class Clicks:
         )
         self.state.keys = keys
         self._seen_change = -1
-        self._rates = Rates(spool_folder(self._database) / "rates")
-        self._maker = ClickJobFactory(self.state, self._clients, runtime.settings, self.writer, rates=self._rates)
+        self._factory = ClickJobFactory(self.state, self._clients, runtime.settings, self.writer)
         await self.refresh()
         await asyncio.to_thread(self._clients.warm)
         await self.writer.start()
@@ -90,10 +90,9 @@ class Clicks:
         if self._refreshing:
             await tasks.stop(self._refreshing)
             await self.writer.stop()
-            self._rates.close()
 
     async def refresh(self) -> None:
-        """Take the configuration in as it is now; called by itself within a third of a second of any change."""
+        """Take the configuration in as it is now; happens by itself within a third of a second of any change."""
         async with self._database.read() as tx:
             seen = await config_version.seen(tx)
             if seen != self._seen_change:
@@ -104,11 +103,13 @@ class Clicks:
     async def _follow(self) -> None:
         await self.refresh()
         await self._turn_keys()
+        await self._closed.tell()
 
     async def _turn_keys(self) -> None:
         today = self._runtime.clock().astimezone(UTC).date()
         if today != self.state.keys.day:
-            self.state.keys = await self.writer.run(lambda tx: daily_keys.keys(tx, today))
+            async with self._database.begin() as tx:
+                self.state.keys = await daily_keys.keys(tx, today)
 
     def health(self) -> dict[str, Any]:
         """For /readyz and /metrics. `spooled` clicks wait outside the database; ages are in seconds."""
@@ -120,7 +121,7 @@ class Clicks:
             "plans_age": round((now - fresh).total_seconds(), 1) if fresh else None,
             "last_commit": commit.isoformat() if commit else None,
             "campaigns": len(self.state.plans.campaigns),
-            "click_failures": self._failures,
+            "click_failures": self._failures + self.writer.failed_decisions,
             **{f"writer_{name}": n for name, n in self.writer.tally.items()},
         }
 
@@ -134,15 +135,15 @@ class Clicks:
         return True
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """ASGI: any path below /c/ and /go/."""
+        """ASGI: any path below /c/ and /go/, in any letter case, with any number of slashes."""
         if scope["method"] not in _METHODS:
             await answers.give(send, answers.NOT_ALLOWED)
             return
-        parts = scope["path"].split("/")
-        if parts[1] == "c":
-            await self._campaign(scope, send, parts[2].lower())
-        elif len(parts) > 3:
-            await self._go(scope, send, parts[2].lower(), parts[3].lower())
+        parts = [part for part in scope["path"].lower().split("/") if part]
+        if len(parts) > 1 and parts[0] == "c":
+            await self._campaign(scope, send, parts[1])
+        elif len(parts) > 2 and parts[0] == "go":
+            await self._go(scope, send, parts[1], parts[2])
         else:
             await self._unknown(scope, send, scope["path"])
 
@@ -166,21 +167,29 @@ class Clicks:
     def _click(self, scope: Any, plan: CampaignPlan, send: Any) -> None:
         """Never raises: whatever happens, the visitor is sent somewhere."""
         try:
-            job, kept = self._maker.click(scope, dict(scope["headers"]), plan)
+            job, kept = self._factory.click(scope, dict(scope["headers"]), plan)
         except Exception as error:
             self._send_on(plan, send, error)
             return
 
         def answer() -> None:
             try:
-                url = job.url()
-                start, body = answers.redirection(url, self._cookies(job, kept)) if url else answers.NOWHERE
+                start, body = self._answer(scope, job, kept)
             except Exception as error:
-                start, body = self._failed(plan, error)[1]
+                start, body = self._failed_answer(plan, error)
             send(start)
             send(body)
 
         self.writer.hand_in(job, answer)
+
+    def _answer(self, scope: Any, job: CampaignJob, kept: Remembered | None) -> answers.Answer:
+        url = job.url()
+        if url:
+            return answers.redirection(url, self._cookies(job, kept))
+        if not job.campaign.rotation.shares:
+            return answers.without_body(answers.NOWHERE, scope["method"])
+        self._closed.add(job.campaign, job.click.reason)
+        return answers.without_body(answers.NOTHING_OPEN, scope["method"])
 
     def _cookies(self, job: CampaignJob, kept: Remembered | None) -> Sequence[tuple[bytes, bytes]]:
         """Nothing for machines, and nothing that the visitor has already."""
@@ -190,36 +199,46 @@ class Clicks:
         cookies = []
         if kept is None or kept.offer_id != click.offer_id:
             first = kept.click if kept else job.word
-            cookies.append(self._jar.remembered(job.place, first, click.offer_id))
+            cookies.append(self._cookie_factory.remembered(job.place, first, click.offer_id))
         if click.campaign_id and click.site_id and not click.offer_id:
-            cookies.append(self._jar.carried(job.word))
+            cookies.append(self._cookie_factory.carried(job.word))
         return cookies
 
     def _send_on(self, plan: CampaignPlan, send: Any, error: Exception) -> None:
         """Something of ours broke: the click is kept as far as known, and the visitor redirected all the same."""
-        job, (start, body) = self._failed(plan, error)
+        job = self._failed_job(plan, error)
 
         def answer() -> None:
+            url = job.url()
+            start, body = answers.redirection(url) if url else answers.NOTHING_OPEN
             send(start)
             send(body)
 
         self.writer.hand_in(job, answer)
 
-    def _failed(self, plan: CampaignPlan, error: Exception) -> tuple[CampaignJob, answers.Answer]:
+    def _failed_answer(self, plan: CampaignPlan, error: Exception) -> answers.Answer:
+        """The click is stored, but where it goes cannot be said: to the first place there is."""
+        try:
+            job = self._failed_job(plan, error)
+            job.give_up()
+            url = job.url()
+        except Exception:
+            url = None
+        return answers.redirection(url) if url else answers.NOTHING_OPEN
+
+    def _failed_job(self, plan: CampaignPlan, error: Exception) -> FailedJob:
         self._failures += 1
         log.error("a click failed", campaign=plan.code, error=type(error).__name__, exc_info=error)
         click = Click(
             self.state.mint.make(), plan.team_id, plan.id, plan.site.id if plan.site else 0, plan.source.id,
             self.state.hour(self.state.seconds()), answers.UNREAD,
         )  # fmt: skip
-        job = answers.FailedJob(self.state, plan, click)
-        url = job.url()
-        return job, answers.redirection(url) if url else answers.NOWHERE
+        return FailedJob(self.state, plan, click, seconds=self.state.seconds())
 
     async def _go(self, scope: Any, send: Any, site_code: str, offer_code: str) -> None:
-        known = self.state.plans
-        site = known.sites.get(site_code)
-        offer_id = known.offer_codes.get((site.team_id, offer_code)) if site else None
+        plans = self.state.plans
+        site = plans.sites.get(site_code)
+        offer_id = plans.offer_codes.get((site.team_id, offer_code)) if site else None
         if site is None or offer_id is None:
             await self._unknown(scope, send, f"{site_code}/{offer_code}")
             return
@@ -227,22 +246,30 @@ class Clicks:
         word = self._carried(scope, headers)
         click_id = self.state.codec.decode(word) if word else None
         if word and click_id is not None:
-            going = self._maker.going(scope, headers, site, offer_id, click_id=click_id, word=word)
-            await self.writer.submit(going)
-            if going.found or going.early or self.writer.down:
-                await answers.give(send, answers.redirection(going.url()))
+            outgoing = self._factory.going(scope, headers, site, offer_id, click_id=click_id, word=word)
+            await self.writer.submit(outgoing)
+            if outgoing.found or outgoing.early or self.writer.down:
+                await answers.give(send, self._outgoing_answer(scope, site, outgoing.url(), ()))
                 return
-        job, kept = self._maker.click(scope, headers, self.state.no_campaign(site), (site, offer_id))
+        job, kept = self._factory.click(scope, headers, self.state.no_campaign(site), (site, offer_id))
         await self.writer.submit(job)
-        await answers.give(send, answers.redirection(job.url() or site.url, self._cookies(job, kept)))
+        await answers.give(send, self._outgoing_answer(scope, site, job.url(), self._cookies(job, kept)))
+
+    def _outgoing_answer(
+        self, scope: Any, site: SitePlan, url: str | None, cookies: Sequence[tuple[bytes, bytes]]
+    ) -> answers.Answer:
+        if url:
+            return answers.redirection(url, cookies)
+        self._closed.add_site(site)
+        return answers.without_body(answers.NOTHING_OPEN, scope["method"])
 
     def _carried(self, scope: Any, headers: dict[bytes, bytes]) -> str | None:
         """The click that the visitor came to the site with, by the link or else by cookie."""
         query = scope["query_string"]
         if b"click=" in query:
-            given = parse_qs(query[:2000].decode("utf-8", "replace"), errors="replace", max_num_fields=None)
-            if given.get("click"):
-                return str(given["click"][0]).lower()
+            parameters = parse_qs(query[:2000].decode("utf-8", "replace"), errors="replace", max_num_fields=None)
+            if parameters.get("click"):
+                return str(parameters["click"][0]).lower()
         cookie = headers.get(b"cookie")
         return answers.carried_value(cookie) if cookie else None
 
@@ -255,7 +282,7 @@ class Clicks:
             self._subjects.add(subject)
         day = self.state.hour(self.state.seconds()) // 24
         self.writer.fault((self._runtime.team_id, day, "unknown_code", subject))
-        await answers.give(send, answers.unknown(head=scope["method"] == "HEAD"))
+        await answers.give(send, answers.without_body(answers.UNKNOWN, scope["method"]))
 
     def visit(
         self, scope: Any, *, team_id: int, site_id: int, campaign_id: int = 0, offer_id: int = 0, source_id: int = 0
@@ -275,7 +302,7 @@ class Clicks:
         return True
 
     def client(self, scope: Any) -> Client:
-        """Who asks, without counting it as a click: for pages and the beacon."""
+        """The client, without counting a click: for pages and the beacon."""
         return self._clients.look(scope, dict(scope["headers"]))
 
 

@@ -1,10 +1,9 @@
-"""From a request to a job for the writer: who asks, what the link carried, what the visitor's cookie said."""
+"""From a request to a job for the writer: the client, what the link carried, what the visitor's cookie said."""
 
 from datetime import UTC, datetime
 from typing import Any
 
 from hub.clicks import responses as answers
-from hub.clicks.burst_counter import Rates
 from hub.clicks.client import Clients, machine, prefix
 from hub.clicks.decide import CampaignJob, GoingJob, SiteJob
 from hub.clicks.query import EMPTY, Query, read_cost, read_currency, read_query
@@ -21,11 +20,11 @@ Headers = dict[bytes, bytes]
 class ClickJobFactory:
     """Makes jobs; stateless but for what it is given."""
 
-    def __init__(self, state: State, clients: Clients, settings: Settings, writer: Writer, *, rates: Rates) -> None:
+    def __init__(self, state: State, clients: Clients, settings: Settings, writer: Writer) -> None:
         self.state = state
         self.clients = clients
         self._writer = writer
-        self._rates = rates
+        self._bursts = writer.bursts
         self._currency = settings.report_currency
         self._keeps_prefix = settings.store_ip_prefix
 
@@ -40,8 +39,8 @@ class ClickJobFactory:
         query = read_query(scope["query_string"], plan.source.places)
         keys = state.keys
         ip_hash = keys.address(address)
-        often = self._rates.count(ip_hash, seconds)
-        bot = machine(scope["method"], headers) or agent.bot or often
+        burst = self._bursts.count(ip_hash, seconds)
+        bot = machine(scope["method"], headers) or agent.bot or burst
         browser = browser_number(ip_hash, agent.mark)
         click = Click(
             state.mint.make(seconds), plan.team_id, plan.id, plan.site.id if plan.site else 0, plan.source.id,
@@ -67,9 +66,9 @@ class ClickJobFactory:
             job.bound = kept.offer_id
         elif not bot:
             job.visitor_id = visitor_id(browser, job.place)
-            elder = keys.address_yesterday(address)
-            if elder is not None:
-                job.previous_day_visitor_id = visitor_id(browser_number(elder, agent.mark), job.place)
+            previous = keys.address_yesterday(address)
+            if previous is not None:
+                job.previous_day_visitor_id = visitor_id(browser_number(previous, agent.mark), job.place)
         return job, kept
 
     def _remembered(self, headers: Headers, job: CampaignJob) -> Remembered | None:
@@ -106,8 +105,8 @@ class ClickJobFactory:
         """An outgoing click of a visitor who came with the click `click_id`."""
         seconds = self.state.seconds()
         client = self.clients.look(scope, headers)
-        often = self._rates.count(self.state.keys.address(client.address), seconds)
+        burst = self._bursts.count(self.state.keys.address(client.address), seconds)
         return GoingJob(
             self.state, site, offer_id, outgoing_id=self.state.mint.make(seconds), click_id=click_id, word=word,
-            seconds=seconds, bot=client.bot or often,
+            seconds=seconds, bot=client.bot or burst,
         )  # fmt: skip

@@ -13,6 +13,7 @@ from storage.ledger.clicks.macros import unreplaced
 LONGEST_QUERY = 8192  # bytes; of longer ones the parameters we do not know are cut
 LONGEST_VALUE = 2048  # characters
 _LAST_SHORT = OURS.index("sub2")
+_LONGEST_COST = 40  # characters
 _HIGHEST_COST = Decimal(1_000_000_000)
 
 
@@ -71,13 +72,6 @@ def read_query(raw: bytes, places: Mapping[str, int]) -> Query:
     return query
 
 
-def _shortened(value: str, *, keep: bool, cut: bool) -> tuple[str, bool]:
-    """Parameters we do not know are dropped from where the query is too long; long values are cut."""
-    if not keep:
-        return "", True
-    return value[:LONGEST_VALUE], cut or len(value) > LONGEST_VALUE
-
-
 def _decoded(text: str) -> str:
     return unquote_plus(text, errors="replace").replace("\x00", "")
 
@@ -98,9 +92,13 @@ def _keep(query: Query, name: str, value: str) -> None:
         query.extra[name] = [before, value]
 
 
-@lru_cache(maxsize=4096)
 def read_cost(text: str) -> int:
     """A cost per click in micro-units; -1 for what is no amount, or no possible one."""
+    return _read_cost(text) if len(text) <= _LONGEST_COST else -1
+
+
+@lru_cache(maxsize=4096)
+def _read_cost(text: str) -> int:
     if "," in text and "." not in text:
         text = text.replace(",", ".")
     try:

@@ -5,10 +5,8 @@ from typing import Any
 
 import msgspec
 
-from hub.clicks.decide import CampaignJob, last_resort
 from storage.clicks.write_jobs import Agent
 from storage.ledger.clicks.visitor import COOKIE_AGE
-from storage.ledger.facts import Reason
 
 _NO_STORE = (b"cache-control", b"no-store")
 _EMPTY = (b"content-length", b"0")
@@ -40,8 +38,9 @@ def redirection(url: str, cookies: Sequence[tuple[bytes, bytes]] = ()) -> Answer
     return {"type": "http.response.start", "status": 302, "headers": headers}, _NO_BODY
 
 
-def unknown(*, head: bool = False) -> Answer:
-    return (_UNKNOWN[0], _NO_BODY) if head else _UNKNOWN
+def without_body(answer: Answer, method: str) -> Answer:
+    """The answer to HEAD has the headers only."""
+    return (answer[0], _NO_BODY) if method == "HEAD" else answer
 
 
 async def give(send: Any, answer: Answer) -> None:
@@ -50,16 +49,18 @@ async def give(send: Any, answer: Answer) -> None:
     await send(answer[1])
 
 
-def _page(title: str, text: str) -> Answer:
+def _page(title: str, text: str, *, status: int = 404) -> Answer:
     page = _PAGE.format(title=title, text=text).encode()
     headers = [_HTML, _NO_STORE, (b"content-length", str(len(page)).encode())]
-    start = {"type": "http.response.start", "status": 404, "headers": headers}
+    start = {"type": "http.response.start", "status": status, "headers": headers}
     return start, {"type": "http.response.body", "body": page}
 
 
-_UNKNOWN = _page("Page not found", "This link is not in use. Please check the address.")
+UNKNOWN = _page("Page not found", "This link is not in use. Please check the address.")
 #: The campaign has neither offer nor site nor fallback.
 NOWHERE = _page("Not available", "There is nothing here at the moment.")
+#: All offers are paused or full, and there is no fallback.
+NOTHING_OPEN = _page("Not available", "There is nothing here at the moment.", status=200)
 NOT_ALLOWED: Answer = (
     {"type": "http.response.start", "status": 405, "headers": [(b"allow", b"GET, HEAD"), _EMPTY]},
     _NO_BODY,
@@ -97,19 +98,3 @@ def _value(header: bytes, start: str) -> str | None:
         if part.startswith(start):
             return part[len(start) :]
     return None
-
-
-class FailedJob(CampaignJob):
-    """A click that something of ours broke: it goes to the first place there is."""
-
-    __slots__ = ()
-
-    def __init__(self, state: Any, plan: Any, click: Any) -> None:
-        super().__init__(state, plan, click, seconds=state.seconds())
-        self.decide()
-
-    def decide(self) -> None:
-        self.click.reason = Reason.FAILED
-        self._to_site = bool(self.campaign.to_site and self.campaign.site)
-        offers = [share.offer_id for share in self.campaign.rotation.shares]
-        self.click.offer_id = 0 if self._to_site else last_resort(self.plans, offers, 0.0)

@@ -1,4 +1,7 @@
-"""What a user agent tells: device, system, browser, and whether it is a machine. Each is read once."""
+"""What a user agent tells: device, system, browser, and whether it is a machine. Each is read once.
+
+People browse inside Snapchat, Viber, Instagram and the like; only what fetches a link's preview for them is a machine.
+"""
 
 import hashlib
 import re
@@ -9,11 +12,18 @@ from ua_parser import Domain, Resolver
 from storage.clicks.write_jobs import Agent
 from storage.ledger.facts import Bot
 
-_KEPT = 20_000
-_LONGEST = 512  # characters; what comes after is never read, nor stored
+_KEPT = 10_000
+_LONGEST = 512  # bytes; what comes after is never read, nor stored
 _PREVIEWS = re.compile(
-    r"facebookexternalhit|facebot|twitterbot|slackbot|slack-imgproxy|telegrambot|whatsapp|discordbot|linkedinbot|"
-    r"skypeuripreview|viber|snapchat|pinterestbot|redditbot|vkshare|bitlybot|iframely|embedly|mattermost|google-pagerenderer",
+    r"^(?:whatsapp|viber|snapchat)|snap url preview|facebookexternalhit|facebot|twitterbot|slackbot|slack-imgproxy|"
+    r"telegrambot|discordbot|linkedinbot|skypeuripreview|pinterestbot|redditbot|vkshare|bitlybot|iframely|embedly|"
+    r"mattermost|google-pagerenderer",
+    re.IGNORECASE,
+)
+_IN_APP = re.compile(
+    r"Mozilla/5\.0 \((?!compatible)(?!.*(?:bot\b|spider|crawl|preview)).*\b(?:snapchat|viber|instagram|barcelona|fban|"
+    r"fbav|fb_iab|musical_ly|bytedancewebview|tiktok|line/|telegram|micromessenger|whatsapp|slack|pinterest|discord|"
+    r"skype|kakaotalk)",
     re.IGNORECASE,
 )
 _TABLET = re.compile(r"ipad|tablet|playbook|silk(?!.*mobile)|kindle|android(?!.*mobile)", re.IGNORECASE)
@@ -30,13 +40,13 @@ class UserAgents:
         self._resolver: Resolver | None = None
 
     def of(self, header: bytes) -> Agent:
-        found = self._known.get(header)
-        if found is None:
+        header = header[:_LONGEST]
+        agent = self._known.get(header)
+        if agent is None:
             if len(self._known) >= _KEPT:
                 self._known.clear()
-            text = header.decode("utf-8", "replace")[:_LONGEST].replace("\x00", "")
-            found = self._known[header] = self._read(text)
-        return found
+            agent = self._known[header] = self._read(header.decode("utf-8", "replace").replace("\x00", ""))
+        return agent
 
     def warm(self) -> None:
         """Load what reading needs, before the first visitor comes."""
@@ -67,6 +77,8 @@ class UserAgents:
     def _bot(self, text: str) -> int:
         if _PREVIEWS.search(text):
             return Bot.PREVIEW
+        if _IN_APP.match(text):
+            return Bot.NO
         if self._crawler is None:
             from crawlerdetect import CrawlerDetect
 

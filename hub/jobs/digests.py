@@ -14,7 +14,6 @@ from bot.digests.facts import DigestRequest
 from hub.runtime.runtime import Runtime
 from storage.chat import messages, subscriptions
 from storage.chat.subscriptions import Due
-from storage.db.direct_sqlite import DirectSqlite
 from storage.ledger.schedule import covers, due_after, latest_due
 
 log = structlog.get_logger()
@@ -42,15 +41,10 @@ async def tick(runtime: Runtime) -> int:
         if not await subscriptions.due(tx, now, limit=1):
             runtime.state.pop("digests", None)
             return 0
-    straight = DirectSqlite(runtime.database)
-    await straight.open()
-    try:
-        return await _queue_all(runtime, straight, now)
-    finally:
-        await straight.close()
+    return await _queue_all(runtime, now)
 
 
-async def _queue_all(runtime: Runtime, straight: DirectSqlite, now: datetime) -> int:
+async def _queue_all(runtime: Runtime, now: datetime) -> int:
     queued, shared, end = 0, _shared(runtime, now), monotonic() + LONGEST
     seen: set[int] = set()
     while monotonic() < end:
@@ -60,7 +54,7 @@ async def _queue_all(runtime: Runtime, straight: DirectSqlite, now: datetime) ->
             break
         seen |= {one.id for one in waiting}
         ready = [built for one in waiting if (built := await _built(runtime, one, shared, now)) is not None]
-        queued += await straight.run(lambda tx, ready=ready: _queue(tx, ready, now))  # type: ignore[misc]
+        queued += await runtime.database.run(lambda tx, ready=ready: _queue(tx, ready, now))  # type: ignore[misc]
         await asyncio.sleep(PAUSE)
     return queued
 

@@ -14,7 +14,7 @@ from connectors.sources import WITH_TOKEN, build, read_token, token_request
 from hub.jobs.outbound_pace import CONCURRENCY, Pace
 from hub.postbacks import handler
 from hub.runtime.runtime import Runtime
-from storage.db.direct_sqlite import T, Work
+from storage.db.engine import T, Work
 from storage.ledger.errors import CasinoFluxError, ConnectorError, Refused
 from storage.ledger.postbacks.outbound_templates import Outgoing, Success, next_try, placeholders, reveal, taken
 from storage.outbound import claims

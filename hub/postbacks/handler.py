@@ -19,7 +19,8 @@ from hub.runtime.platform_words import platform_words
 from hub.runtime.runtime import Runtime
 from storage.clicks.queries import ensure_codec
 from storage.db import config_version, tasks
-from storage.db.direct_sqlite import DirectSqlite, T, Work, away
+from storage.db.engine import T, Work
+from storage.db.unavailable import is_unavailable
 from storage.ledger.clicks.click_id import Codec
 from storage.ledger.errors import CasinoFluxError
 from storage.ledger.facts import Outcome
@@ -55,7 +56,6 @@ class Postbacks:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._straight = DirectSqlite(runtime.database)
         self._waiting: list[_Waiting] = []
         self._arrived = asyncio.Event()
         self._book = AccountDirectory(by_key={}, by_id={}, capped={})
@@ -71,7 +71,6 @@ class Postbacks:
         async with self._runtime.database.begin() as tx:
             self._codec = await ensure_codec(tx)
         await self.refresh()
-        await self._straight.open()
         self._tasks = [
             tasks.start_loop("postback recorder", self._record, serving=True),
             tasks.start_interval("accounts refresh", REFRESH_SECONDS, self.refresh),
@@ -85,7 +84,6 @@ class Postbacks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
-        await self._straight.close()
 
     async def refresh(self) -> None:
         """Read all accounts anew if anything was configured since."""
@@ -203,7 +201,7 @@ class Postbacks:
         try:
             done = await self._write([one.postback_request for one in batch])
         except Exception as error:
-            if away(error):
+            if is_unavailable(error):
                 log.error("postbacks could not be stored", count=len(batch), error=repr(error)[:300])
                 for one in batch:
                     one.tell(answers.UNAVAILABLE)
@@ -224,7 +222,7 @@ class Postbacks:
                 "postback could not be placed", account=one.postback_request.account.code, error=repr(first)[:300]
             )
             try:
-                self._say(one, await self._straight.run(lambda tx: _only_kept(tx, one.postback_request)))
+                self._say(one, await self.run(lambda tx: _only_kept(tx, one.postback_request)))
             except Exception as error:
                 log.error("postback not stored", account=one.postback_request.account.code, error=type(error).__name__)
                 one.tell(answers.UNAVAILABLE)
@@ -243,8 +241,8 @@ class Postbacks:
         return bool(self._tasks)
 
     async def run(self, work: Work[T]) -> T:
-        """Do `work(tx)` in a transaction on the straight way; it may await nothing but the database."""
-        return await self._straight.run(work)
+        """Run `work(tx)` in a short write transaction; it may await nothing but the database."""
+        return await self._runtime.database.run(work)
 
     def patience(self, now: datetime) -> timedelta | None:
         """How old a waiting request may be to be looked at now; None if it is too soon to look again."""

@@ -60,7 +60,6 @@ class Chats:
         """Finish what is being sent and answered, side by side, within seconds."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self.delivery.drain(), STOP_WITHIN)
-        await self.delivery.close()
         await asyncio.gather(*(chat.stop() for chat in (self.slack, self.telegram) if chat is not None))
 
     async def deliver(self) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import func, select, text
 
 from hub.runtime.runtime import Runtime
 from storage.db import tasks
+from storage.db.unavailable import DatabaseUnavailable
 from storage.tables import faults
 
 _ASKED = [HttpMethod.GET, HttpMethod.HEAD]
@@ -29,7 +30,11 @@ def health_routes(runtime: Runtime) -> list[HTTPRouteHandler]:
         """
         failing = tasks.monitor.failing()
         facts = {"database": await _database(runtime), "failing": failing, **_clicks(runtime)}
-        ready = facts["database"] == "ok" and not facts.get("spooled") and tasks.monitor.serving()
+        ready = (
+            facts["database"] == "ok"
+            and not (facts.get("spooled") or facts.get("database_down"))
+            and tasks.monitor.serving()
+        )
         body = msgspec.json.encode({"status": "ok" if ready and not failing else "degraded", **facts})
         return Response(body, status_code=200 if ready else 503, media_type="application/json")
 
@@ -57,6 +62,8 @@ async def _database(runtime: Runtime) -> str:
     try:
         async with runtime.database.read() as tx:
             await tx.execute(text("SELECT n FROM changes"))
+    except DatabaseUnavailable as error:
+        return str(error)
     except Exception as error:
         return f"cannot be read ({type(error).__name__})"
     return "ok"

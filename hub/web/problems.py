@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from bot.core.command import unknown
-from storage.db.engine import locked
+from storage.db.unavailable import DatabaseUnavailable, is_locked
 from storage.ledger.errors import CasinoFluxError, ConnectorError, Forbidden, Missing, Refused, TooLong
 
 log = structlog.get_logger()
@@ -42,6 +42,8 @@ def problem(
 
 def from_error(error: CasinoFluxError, *, subject: str | None = None) -> Response[bytes]:
     """The answer to an error meant for people. A missing `subject` (what the call is about) is a 404."""
+    if isinstance(error, DatabaseUnavailable):
+        return problem(503, str(error), headers={"retry-after": "5"})
     if isinstance(error, Missing) and error.field == subject:
         return problem(404, str(error), error.field)
     if isinstance(error, Refused):
@@ -79,7 +81,9 @@ def on_known_error(_request: Request[Any, Any, Any], error: CasinoFluxError) -> 
 def database_away(error: BaseException) -> bool:
     """Whether the database could not be reached, or somebody else has it locked."""
     if isinstance(error, DBAPIError):
-        return error.connection_invalidated or locked(error) or (error.orig is not None and database_away(error.orig))
+        return (
+            error.connection_invalidated or is_locked(error) or (error.orig is not None and database_away(error.orig))
+        )
     named = type(error).__name__ in {"CannotConnectNowError", "ConnectionDoesNotExistError", "AdminShutdownError"}
     return isinstance(error, ConnectionError | FileNotFoundError | PoolTimeout) or named
 

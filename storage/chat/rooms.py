@@ -91,6 +91,32 @@ async def own_chats(tx: AsyncConnection, team_id: int, now: datetime, *, but: in
     return found
 
 
+class TeamRoom(msgspec.Struct, frozen=True):
+    """A place in a room where a team hears of what happens."""
+
+    room_id: int
+    thread: str = ""
+
+
+async def of_team(tx: AsyncConnection, team_id: int, campaign: str, now: datetime) -> list[TeamRoom]:
+    """Where a team hears at once: rooms with a digest or an alert that covers the campaign, else the owners' chats.
+
+    `campaign` is a code; empty for what concerns no single campaign.
+    """
+    s, a = subscriptions.c, alerts.c
+    digests = select(s.room_id, s.thread, s.campaigns).where(s.team_id == team_id, s.disabled_at.is_(None))
+    watches = select(a.room_id, a.thread, a.campaigns).where(a.team_id == team_id, a.removed_at.is_(None))
+    lost = set((await tx.execute(select(rooms.c.id).where(rooms.c.lost_at.is_not(None)))).scalars())
+    found: dict[TeamRoom, None] = {}
+    for query in (digests, watches):
+        for room_id, thread, campaigns in await tx.execute(query):
+            if room_id not in lost and (campaigns is None or campaign in campaigns):
+                found[TeamRoom(room_id, thread)] = None
+    if found:
+        return list(found)
+    return [TeamRoom(room.id) for room in await own_chats(tx, team_id, now)]
+
+
 async def migrate(tx: AsyncConnection, face: str, *, old: str, new: str) -> None:
     """A group got another id (Telegram makes supergroups of groups): everything said there follows it."""
     mine = rooms.c.face == face

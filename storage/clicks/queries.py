@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.catalogue import teams
-from storage.db.bulk_lookup import Lookup
+from storage.db.bulk_sql import Lookup
 from storage.ledger.clicks.click_id import WORKERS, Codec
 from storage.ledger.errors import CasinoFluxError
 from storage.ledger.facts import ClickLink

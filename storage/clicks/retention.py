@@ -9,7 +9,7 @@ from storage.catalogue import teams
 from storage.clicks import partitions
 from storage.db.engine import Database
 from storage.ledger.clicks.click_id import first_id_at
-from storage.tables import click_links, clicks, outgoing, site_views, sites, user_agents, visitors
+from storage.tables import click_bursts, click_links, clicks, outgoing, site_views, sites, user_agents, visitors
 from storage.tables.types import EPOCH_DAY
 
 KEPT_FROM = "clicks_kept_from"
@@ -98,7 +98,9 @@ async def _expire_views(database: Database, site_id: int, first_kept: datetime) 
 
 
 async def forget_visitors(database: Database, now: datetime) -> None:
-    """Who was seen longer than a day ago is new again; a few thousand rows at a time."""
+    """Visitors last seen over a day ago are new again, and old bursts are over; a few thousand rows at a time."""
+    async with database.begin() as tx:
+        await tx.execute(delete(click_bursts).where(click_bursts.c.began < int(now.timestamp()) - 3600))
     before = first_id_at(now - timedelta(hours=24))
     place = -1
     while place is not None:

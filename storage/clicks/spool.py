@@ -1,4 +1,6 @@
-"""Where clicks go while the database cannot be written: an append-only file, synced before the visitor is sent on.
+"""Where clicks go while the database cannot be written, and how they get from there into it, once each.
+
+A spool is an append-only file, synced before the visitor is sent on.
 
 A record is its length, its CRC-32 and msgpack. What a crash cut off at the end was never answered and is passed over.
 A file belongs to the process that holds its lock; files whose process died are taken over by whoever comes first.
@@ -11,15 +13,23 @@ import struct
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
+import structlog
 
-from storage.clicks.write_jobs import Cap, Click, ClickJob, Job, OutgoingJob
+from storage.clicks.write_batch import Batch, Counts, WriterState
+from storage.clicks.write_jobs import EARLY, Cap, Click, ClickJob, Job, OutgoingJob
+from storage.db.unavailable import is_unavailable
+from storage.ledger.clicks.click_id import first_id_at
+
+log = structlog.get_logger()
 
 RESERVE = 2 << 20  # bytes: about 8,000 clicks
 _HEAD = struct.Struct("<II")
 _MOMENT = 0.25  # seconds
+_CHUNK = 500  # records of one transaction
 
 
 class SpooledClick(msgspec.Struct, frozen=True, array_like=True, tag="c"):
@@ -50,13 +60,9 @@ Record = SpooledClick | SpooledOutgoing
 
 
 def record_of(job: Job) -> Record:
-    """What is kept of a job while the database is away; the job decides without it."""
+    """What is kept of a job that has decided without the database."""
     if isinstance(job, ClickJob):
-        if job.visitor_id:
-            job.click.unique = 1
-        job.decide()
         return SpooledClick(job.click)
-    job.decide(None)
     return SpooledOutgoing(
         job.id, job.team_id, job.click_id, job.site_id, job.offer_id, job.hour, job.bot, job.cap
     )  # fmt: skip
@@ -75,7 +81,7 @@ class Spool:
         self._file = -1
         self._end = 0
         self.depth = 0  # records waiting
-        self.due = 0.0  # monotonic time before which looking again is of no use
+        self.due = 0.0  # monotonic time before which draining is of no use
 
     def open(self) -> None:
         """Make the file and reserve its room. Raises OSError if the folder cannot be written."""
@@ -114,7 +120,7 @@ class Spool:
     def append(self, records: Iterable[Record]) -> None:
         """Write and sync. Raises OSError if it cannot be made durable; then none of these records counts."""
         payloads = [_encoder.encode(record) for record in records]
-        data = b"".join(_HEAD.pack(len(one), zlib.crc32(one)) + one for one in payloads)
+        data = b"".join(_HEAD.pack(len(payload), zlib.crc32(payload)) + payload for payload in payloads)
         # The zeros of the next head end the file for a reader, also over the remains of an earlier, longer one.
         written = os.pwrite(self._file, data + b"\0" * _HEAD.size, self._end)
         if written < len(data):
@@ -133,20 +139,26 @@ class Spool:
         return records
 
     def replace(self, records: Sequence[Record]) -> None:
-        """Everything read is in the database but these, which wait a moment: begin anew."""
+        """Everything read is in the database but these, which wait a moment: start the file again with them."""
         if not records:
             self.clear()
             return
         self.due = time.monotonic() + _MOMENT
-        fresh = Spool(self._folder, f"{self._name}.fresh")
-        fresh.open()
-        fresh.append(records)
-        fresh._path().rename(self._path())
+        rewritten = Spool(self._folder, f"{self._name}.rewritten")
+        rewritten.open()
+        rewritten.append(records)
+        rewritten._path().rename(self._path())
         os.close(self._file)
-        self._file, self._end, self.depth = fresh._file, fresh._end, fresh.depth
+        self._file, self._end, self.depth = rewritten._file, rewritten._end, rewritten.depth
+
+    def set_aside(self, records: Sequence[Record]) -> None:
+        """Keep records that the database does not take, as lines of JSON beside the spools."""
+        if records:
+            with (self._folder / "rejected.jsonl").open("ab") as file:
+                file.writelines(msgspec.json.encode(record) + b"\n" for record in records)
 
     def clear(self) -> None:
-        """Everything read is in the database: begin anew."""
+        """Everything read is in the database: start the file again."""
         os.pwrite(self._file, b"\0" * _HEAD.size, 0)
         os.fsync(self._file)
         self._end = 0
@@ -176,11 +188,11 @@ def _sync_folder(folder: Path) -> None:
 
 def orphans(folder: Path, own: str) -> list["Spool"]:
     """Spools whose process is gone, opened and ours until closed."""
-    found = []
+    adopted = []
     for path in sorted(folder.glob("*.spool")) if folder.is_dir() else []:
         if path.stem != own and (spool := _adopted(folder, path.stem)):
-            found.append(spool)
-    return found
+            adopted.append(spool)
+    return adopted
 
 
 def _adopted(folder: Path, name: str) -> "Spool | None":
@@ -190,3 +202,72 @@ def _adopted(folder: Path, name: str) -> "Spool | None":
     except (BlockingIOError, FileNotFoundError):
         return None
     return spool
+
+
+class Drain:
+    """From a spool into the database: a click's id decides, and only what was really inserted is counted."""
+
+    def __init__(self, state: WriterState, now: datetime, *, patience: float) -> None:
+        self._state = state
+        self._now = now
+        self._patience = patience
+        self.early: list[Record] = []  # outgoing clicks whose own click is still in another process's spool
+        self.rejected: list[Record] = []  # what the database does not take
+
+    async def empty(self, spool: Spool) -> int:
+        """Store all of a spool, then clear it but for what has to wait; a crash between the two repeats nothing."""
+        stored = await self.store(spool.read())
+        spool.set_aside(self.rejected)
+        spool.replace(self.early)
+        return stored
+
+    async def store(self, records: Sequence[Record]) -> int:
+        """Store records in chunks, a transaction each; returns how many were new. `early` is what has to wait."""
+        stored = 0
+        self.early = []
+        for start in range(0, len(records), _CHUNK):
+            chunk = records[start : start + _CHUNK]
+            try:
+                stored += await self._chunk(chunk)
+            except Exception as error:
+                if is_unavailable(error):
+                    raise
+                stored += await self._one_by_one(chunk)
+        return stored
+
+    async def _one_by_one(self, records: Sequence[Record]) -> int:
+        """A chunk that its own contents broke: what cannot be stored is set aside, and holds up no other."""
+        stored = 0
+        for record in records:
+            try:
+                stored += await self._chunk([record])
+            except Exception as error:
+                if is_unavailable(error):
+                    raise
+                log.error("a spooled click cannot be stored; it is set aside", error=type(error).__name__)
+                self.rejected.append(record)
+        return stored
+
+    async def _chunk(self, records: Sequence[Record]) -> int:
+        clicks = [record.click for record in records if isinstance(record, SpooledClick)]
+        outgoing = [record for record in records if isinstance(record, SpooledOutgoing)]
+        batch = Batch(self._state, [], Counts())
+        async with self._state.connection.transaction(self._patience):
+            stored = await batch.store_spooled(clicks, self._now) if clicks else 0
+            for record in outgoing:
+                stored += await self._outgoing(batch, record)
+            await batch.write_counts()
+        batch.committed()
+        return stored
+
+    async def _outgoing(self, batch: Batch, record: SpooledOutgoing) -> int:
+        origin = await batch.origin_click(record.click_id)
+        if origin is None:
+            if first_id_at(self._now) - record.click_id < EARLY:
+                self.early.append(record)
+            else:
+                log.warning("an outgoing click was given up: the click it came with is nowhere", click=record.click_id)
+            return 0
+        await batch.store_outgoing(record.job(), origin)
+        await batch.count_cap(record.cap)
+        return 1

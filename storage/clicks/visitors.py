@@ -1,146 +1,148 @@
-"""Who was seen in the last 24 hours, in files that the processes of one machine share.
+"""Who was seen in the last 24 hours, and which offer they saw: what makes a click unique, and binds a visitor.
 
-For SQLite, whose writer would otherwise touch a page of a random place for every new visitor. Hash tables of fixed
-slots in memory-mapped files: read and written in a microsecond, kept over restarts and kills, never in the way of a
-commit. A full table is not made larger, which would take its time: a larger one is begun, and the old one deleted when
-all in it are older than a day. Changes are made in the writer's turn, which one process has at a time. A power cut may
-lose some of it: a few visitors would count as unique once more.
-
-File: a head (magic, slots, entries, newest click, whether there is a later file), then slots of (visitor, click,
-offer); visitor 0 is an empty slot.
+On SQLite, which one process serves, visitors are kept in its memory: a row each would touch a page of a random place
+for every new visitor. After a restart they are read again from the clicks, which name their visitors. On PostgreSQL,
+which several processes share, they are rows of `visitors`.
 """
 
-import mmap
-import os
-import sys
-from collections.abc import Sequence
-from pathlib import Path
+import asyncio
+from collections.abc import Iterable, Sequence
 
-_MAGIC = int.from_bytes(b"cfseen02", sys.byteorder)
-_WORD = 8  # bytes; all of a file is numbers of this size
-_SLOTS_AT, _ENTRIES_AT, _NEWEST_AT, _FOLLOWED_AT, _START = range(1, 6)
-_WIDTH = 3  # words of a slot
-_SMALLEST = 1 << 16  # slots
-_LARGEST = 1 << 20
-_FULL = 0.6
+from sqlalchemy import select
 
+from storage.db.batch_connection import BatchConnection, PostgresBatchConnection
+from storage.db.engine import Database
+from storage.ledger.clicks.visitor import visitor_id
+from storage.tables import clicks
 
-class _Table:
-    """One file, mapped, as a row of numbers."""
+SPAN = 4 * 3_600_000 << 22  # four hours, in click ids
+_OFFER_BITS = 32
+_OFFER = (1 << _OFFER_BITS) - 1
+_CHUNK = 2_000  # rows read before others get their turn
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with path.open("r+b") as file:
-            self._map = mmap.mmap(file.fileno(), 0)
-        self.words = memoryview(self._map).cast("Q")
-        self.slots = self.words[_SLOTS_AT]
-        if self.words[0] != _MAGIC or len(self.words) != _START + self.slots * _WIDTH:
-            self.close()
-            raise OSError(f"{path} is no file of visitors: remove it")
-        self.mask: int = self.slots - 1
-        self.end = len(self.words)
-
-    def close(self) -> None:
-        self.words.release()
-        self._map.close()
-
-    @property
-    def followed(self) -> bool:
-        return bool(self.words[_FOLLOWED_AT])
-
-    @property
-    def newest(self) -> int:
-        return self.words[_NEWEST_AT]
-
-    @property
-    def full(self) -> bool:
-        return self.words[_ENTRIES_AT] > _FULL * self.slots
-
-    def put(self, rows: Sequence[tuple[int, int, int]]) -> None:
-        words, mask = self.words, self.mask
-        new = 0
-        for visitor, click, offer in rows:
-            at = (visitor & mask) * _WIDTH + _START
-            while (seen := words[at]) != visitor and seen:
-                at += _WIDTH
-                if at >= self.end:
-                    at = _START
-            new += not seen
-            words[at + 2], words[at + 1], words[at] = offer, click, visitor
-        words[_ENTRIES_AT] += new
-        words[_NEWEST_AT] = max(words[_NEWEST_AT], max(row[1] for row in rows))
-
-    def mark_followed(self) -> None:
-        self.words[_FOLLOWED_AT] = 1
+Seen = tuple[int, int, int]
+"""visitor, click, offer."""
 
 
-class VisitorFile:
-    """`look` at any time after `follow`; `keep` only in the writer's turn."""
+class VisitorMemory:
+    """Visitors of the last 24 hours, in one dictionary per four hours: what is too old goes a dictionary at a time."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._tables: list[_Table] = []  # oldest first
-
-    def open(self) -> None:
-        """Open all files there are, or make the first."""
-        if not self._numbers():
-            self._make(1, _SMALLEST)
-        self._load()
-
-    def close(self) -> None:
-        for table in self._tables:
-            table.close()
-        self._tables = []
+    def __init__(self) -> None:
+        self._spans: list[dict[int, int]] = [{}]  # latest first; values hold click and offer in one number
+        self._first_click = 0  # of the latest span
 
     def look(self, visitor: int, since: int) -> int | None:
         """The offer that a visitor saw, if their click is not older than the id `since`; None if unknown."""
-        for table in reversed(self._tables):
-            words = table.words
-            at = (visitor & table.mask) * _WIDTH + _START
-            while seen := words[at]:
-                if seen == visitor:
-                    return words[at + 2] if words[at + 1] >= since else None
-                at += _WIDTH
-                if at >= table.end:
-                    at = _START
+        for span in self._spans:
+            seen = span.get(visitor)
+            if seen is not None:
+                return seen & _OFFER if seen >> _OFFER_BITS >= since else None
         return None
 
-    def keep(self, rows: Sequence[tuple[int, int, int]], since: int) -> None:
-        """Remember (visitor, click, offer). Files of which all is older than `since` may go."""
-        self.follow()
-        table = self._tables[-1]
-        table.put(rows)
-        if table.full:
-            number = self._numbers()[-1] + 1
-            self._make(number, min(table.slots * 4, _LARGEST))
-            table.mark_followed()
-            for old in self._tables[:-1]:
-                if old.newest < since:
-                    old.path.unlink(missing_ok=True)
-            self._load()
+    def keep(self, rows: Iterable[Seen], since: int) -> None:
+        """Remember visitors; what is older than `since` may be forgotten."""
+        latest = self._spans[0]
+        for visitor, click, offer in rows:
+            if click - self._first_click >= SPAN:
+                latest, self._first_click = {}, click
+                self._spans.insert(0, latest)
+                self._forget(since)
+            latest[visitor] = click << _OFFER_BITS | offer
 
-    def follow(self) -> None:
-        """Take in the file that another process has begun in the meantime."""
-        if self._tables[-1].followed:
-            self._load()
+    def _forget(self, since: int) -> None:
+        """A span's clicks began at most four hours before the next span's."""
+        oldest_kept = (self._first_click - since) // SPAN + 3
+        del self._spans[max(2, oldest_kept) :]
 
-    def _numbers(self) -> list[int]:
-        found = self._path.parent.glob(f"{self._path.name}.*")
-        return sorted(int(one.suffix[1:]) for one in found if one.suffix[1:].isdecimal())
+    async def load(self, database: Database, since: int) -> None:
+        """Read the visitors of the clicks since then again."""
+        c = clicks.c
+        query = select(c.id, c.visitor, c.campaign_id, c.site_id, c.offer_id).order_by(c.id).limit(_CHUNK)
+        people = c.unique_click == 1, c.bot == 0
+        last = since - 1
+        while True:
+            async with database.read() as tx:
+                rows = (await tx.execute(query.where(c.id > last, *people))).all()
+            self.keep(((visitor_key(row[1], row[2], row[3]), row[0], row[4]) for row in rows if row[1]), since)
+            if len(rows) < _CHUNK:
+                return
+            last = rows[-1][0]
+            await asyncio.sleep(0)
 
-    def _load(self) -> None:
-        fresh = [_Table(self._file(number)) for number in self._numbers()]
-        self.close()
-        self._tables = fresh
 
-    def _file(self, number: int) -> Path:
-        return self._path.with_name(f"{self._path.name}.{number}")
+class ProcessVisitors:
+    """On SQLite: in memory, believed once the batch that brought them is committed."""
 
-    def _make(self, number: int, slots: int) -> None:
-        """A new file appears whole, so that nobody opens half of one."""
-        draft = self._path.with_name(f"{self._path.name}.new{os.getpid()}")
-        with draft.open("wb") as file:
-            file.write(b"".join(word.to_bytes(_WORD, sys.byteorder) for word in (_MAGIC, slots, 0, 0, 0)))
-            file.truncate((_START + slots * _WIDTH) * _WORD)
-        draft.chmod(0o600)
-        draft.rename(self._file(number))
+    def __init__(self) -> None:
+        self.memory = VisitorMemory()
+        self._uncommitted: list[Seen] = []
+
+    async def find(
+        self, _connection: BatchConnection, keys: Sequence[tuple[int, int]], since: int
+    ) -> dict[int, int]:  # fmt: skip
+        """What visitors seen since a click id saw: by key, of (key, previous day's key) pairs."""
+        self._uncommitted = []
+        return self.find_now(keys, since)
+
+    def find_now(self, keys: Sequence[tuple[int, int]], since: int) -> dict[int, int]:
+        look = self.memory.look
+        offers: dict[int, int] = {}
+        for key, previous_day_key in keys:
+            offer = look(key, since)
+            if offer is None and previous_day_key:
+                offer = look(previous_day_key, since)
+            if offer is not None:
+                offers[key] = offer
+        return offers
+
+    async def remember(self, _connection: BatchConnection, rows: Sequence[Seen], since: int) -> set[int]:
+        """Keep visitors; returns those that no other process had kept since."""
+        self._uncommitted += rows
+        return {row[0] for row in rows}
+
+    def committed(self, since: int) -> None:
+        rows, self._uncommitted = self._uncommitted, []
+        if rows:
+            self.memory.keep(rows, since)
+
+
+class SharedVisitors:
+    """On PostgreSQL: rows that all processes see."""
+
+    async def find(
+        self, connection: BatchConnection, keys: Sequence[tuple[int, int]], since: int
+    ) -> dict[int, int]:  # fmt: skip
+        """What visitors seen since a click id saw: by key, of (key, previous day's key) pairs."""
+        assert isinstance(connection, PostgresBatchConnection)  # noqa: S101
+        ids = [number for key in keys for number in key if number]
+        offers: dict[int, int] = {row[0]: row[1] for row in await connection.query(_FIND, ids, since)}
+        return {
+            key: offers.get(key, offers.get(previous_day_key, 0))
+            for key, previous_day_key in keys
+            if key in offers or previous_day_key in offers
+        }
+
+    async def remember(self, connection: BatchConnection, rows: Sequence[Seen], since: int) -> set[int]:
+        """Keep visitors; returns those that no other process had kept since."""
+        assert isinstance(connection, PostgresBatchConnection)  # noqa: S101
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        return {row[0] for row in await connection.query(_REMEMBER, *columns, since)}
+
+    def committed(self, _since: int) -> None:
+        """The transaction has kept them."""
+
+
+Visitors = ProcessVisitors | SharedVisitors
+
+_FIND = "SELECT id, offer_id FROM visitors WHERE id = ANY($1::bigint[]) AND click_id >= $2"
+_REMEMBER = """
+INSERT INTO visitors (id, click_id, offer_id)
+SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[])
+ON CONFLICT (id) DO UPDATE SET click_id = excluded.click_id, offer_id = excluded.offer_id
+WHERE visitors.click_id < $4 RETURNING id
+"""
+
+
+def visitor_key(browser: bytes | bytearray, campaign_id: int, site_id: int) -> int:
+    """The key of a stored click's visitor: `browser` is what `clicks.visitor` holds."""
+    return visitor_id(int.from_bytes(browser, "big"), campaign_id or -site_id)

@@ -4,13 +4,20 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
+import structlog
+from sqlalchemy import Dialect, Table, Text, bindparam, func, insert, literal_column, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from storage.clicks.bursts import BurstCounter
+from storage.clicks.visitors import Visitors, visitor_key
 from storage.clicks.write_jobs import (
     BOTS,
     CLICKS,
     COST,
     EARLY,
+    NOT_SHORT,
     OUTGOING,
     UNIQUE,
     Agent,
@@ -22,8 +29,13 @@ from storage.clicks.write_jobs import (
     OutgoingJob,
     RollupKey,
 )
-from storage.clicks.write_sql import Compiled, Statements
+from storage.db.batch_connection import BatchConnection, PostgresBatchConnection
+from storage.db.bulk_sql import Compiled
 from storage.ledger.clicks.click_id import first_id_at
+from storage.tables import SUBS, cap_counts, click_rollup, clicks, faults, outgoing, touched, user_agents
+from storage.tables.types import Json
+
+log = structlog.get_logger()
 
 DAY = timedelta(hours=24)
 TOUCH_EVERY = 1.0  # seconds
@@ -31,25 +43,9 @@ TOUCH_EVERY = 1.0  # seconds
 FaultKey = tuple[int, int, str, str]
 """team, day (days since 1970), kind, subject."""
 
-
-class Port(Protocol):
-    """The writer's own connection to a database."""
-
-    statements: Statements
-    shared: bool  # whether others write at the same time: rows are locked one by one then
-
-    async def many(self, statement: Compiled, rows: Sequence[tuple[Any, ...]]) -> None: ...
-
-    async def insert_clicks(self, clicks: Sequence[tuple[Click, int]]) -> None:
-        """Insert clicks; each comes with the key of its user agent."""
-
-    async def fetch(self, statement: Compiled, values: tuple[Any, ...]) -> Sequence[tuple[Any, ...]]: ...
-
-    async def visitors(self, keys: Sequence[tuple[int, int]], since: int) -> dict[int, int]:
-        """What visitors seen since a click id saw: by key, of (key, yesterday's key) pairs."""
-
-    async def remember(self, rows: Sequence[tuple[int, int, int]], since: int) -> set[int]:
-        """Keep (visitor, click, offer); returns the visitors that nobody had kept since."""
+COUNTS = ("clicks", "unique_clicks", "bot_clicks", "site_visits", "outgoing", "cost")
+_COLUMNS = [column.name for column in clicks.columns]
+_MISSING = ("", -1)
 
 
 class Counts:
@@ -116,170 +112,328 @@ class Touches:
         return self.owed and bool(self.due(()))
 
 
+class WriterState:
+    """What all batches of a writer share."""
+
+    def __init__(self, connection: BatchConnection, visitors: Visitors, bursts: BurstCounter) -> None:
+        self.connection = connection
+        self.statements = Statements(connection.dialect)
+        self.visitors = visitors
+        self.bursts = bursts
+        self.touches = Touches()
+        self.full: set[tuple[int, str, int]] = set()  # caps found full; forgotten every tick
+        self.failed_decisions = 0
+
+    def decide(self, job: ClickJob) -> None:
+        """Have a click choose where it goes; one that cannot is kept as failed, and holds up no other."""
+        try:
+            job.decide()
+        except Exception as error:
+            self._failed(error)
+            job.give_up()
+
+    def decide_outgoing(self, job: OutgoingJob, origin: OriginClick | None) -> None:
+        """The same for an outgoing click."""
+        try:
+            job.decide(origin)
+        except Exception as error:
+            self._failed(error)
+            job.give_up()
+
+    def _failed(self, error: Exception) -> None:
+        self.failed_decisions += 1
+        if self.failed_decisions & (self.failed_decisions - 1) == 0:  # the 1st, 2nd, 4th, 8th …
+            log.error(
+                "a click could not choose its offer", error=type(error).__name__, so_far=self.failed_decisions,
+                exc_info=error,
+            )  # fmt: skip
+
+
 class Batch:
     """Everything one transaction writes."""
 
-    def __init__(self, jobs: list[Job], counts: Counts, touches: Touches, full: set[tuple[int, str, int]]) -> None:
+    def __init__(self, state: WriterState, jobs: Sequence[Job], counts: Counts) -> None:
         self.clicks = [job for job in jobs if isinstance(job, ClickJob)]
         self.outgoing = [job for job in jobs if isinstance(job, OutgoingJob)]
         self.counts = Counts()
         self.counts.merge(counts)
-        self.full = full
-        self.agents: dict[str, int] = {}
-        self.marks: list[tuple[int, int]] = []
-        self._touches = touches
+        self._state = state
+        self._connection = state.connection
+        self._statements = state.statements
+        self._agents: dict[str, int] = {}
+        self._marks: list[tuple[int, int]] = []
+        self._since = 0
 
-    async def store(self, port: Port, now: datetime) -> None:
-        """Write it all; the caller commits. Asks every job to decide, again where a cap proves full."""
+    async def store(self, now: datetime) -> None:
+        """Write it all, within a transaction. Every job decides, again where a cap proves full."""
+        self._since = first_id_at(now - DAY)
         if self.clicks:
-            await self._decide(port, now)
+            await self._decide()
             new = {job.click.agent for job in self.clicks if not job.click.agent.id}
-            ids = await self.agent_ids(port, new) if new else {}
-            clicks = [job.click for job in self.clicks]
-            await port.insert_clicks([(one, one.agent.id or ids[one.agent]) for one in clicks])
-            for one in clicks:
-                self.counts.add_click(one)
-        for going in self.outgoing:
-            await self._go(port, going)
-        await self.write_counts(port)
+            ids = await self.agent_ids(new) if new else {}
+            await self._insert_clicks([(job.click, job.click.agent.id or ids[job.click.agent]) for job in self.clicks])
+            for job in self.clicks:
+                self.counts.add_click(job.click)
+        for outgoing_job in self.outgoing:
+            await self._go(outgoing_job)
+        await self.write_counts()
+        if isinstance(self._connection, PostgresBatchConnection):
+            await self._state.bursts.exchange(self._connection)
 
-    async def _decide(self, port: Port, now: datetime) -> None:
-        since = first_id_at(now - DAY)
+    async def _insert_clicks(self, rows: Sequence[tuple[Click, int]]) -> None:
+        """Insert clicks; each comes with the key of its user agent."""
+        if isinstance(self._connection, PostgresBatchConnection):
+            records = [[None if value in _MISSING else value for value in click.row(agent)] for click, agent in rows]
+            await self._connection.copy("clicks", _COLUMNS, records)
+            return
+        many, statements = self._connection.many, self._statements
+        await many(statements.clicks_short, [click.short_row(agent) for click, agent in rows if not click.wide])
+        if wide := [click.row(agent) for click, agent in rows if click.wide]:
+            await many(statements.clicks, wide)
+
+    async def _decide(self) -> None:
+        state = self._state
         keys = [(job.visitor_id, job.previous_day_visitor_id) for job in self.clicks if job.visitor_id]
-        seen = await port.visitors(keys, since) if keys else {}
-        fresh: dict[int, ClickJob] = {}
+        seen = await state.visitors.find(self._connection, keys, self._since) if keys else {}
+        new: dict[int, ClickJob] = {}
         for job in self.clicks:
             visitor = job.visitor_id
             if not visitor:
-                job.decide()
+                state.decide(job)
             elif visitor in seen:
                 job.click.unique, job.bound = 0, seen[visitor]
-                job.decide()
+                state.decide(job)
             else:
                 job.click.unique, job.bound = 1, 0
-                job.decide()
-                fresh[visitor] = job
+                state.decide(job)
+                new[visitor] = job
                 seen[visitor] = job.click.offer_id
-        await self._reserve(port, [job for job in self.clicks if job.click.cap])
-        if fresh:
-            await self._remember(port, fresh, since)
+        await self._reserve([job for job in self.clicks if job.click.cap])
+        if new:
+            await self._remember(new)
 
-    async def _remember(self, port: Port, fresh: dict[int, ClickJob], since: int) -> None:
-        rows = sorted((visitor, job.click.id, job.click.offer_id) for visitor, job in fresh.items())
-        kept = await port.remember(rows, since)
-        for visitor, job in fresh.items():
+    async def _remember(self, new: dict[int, ClickJob]) -> None:
+        rows = sorted((visitor, job.click.id, job.click.offer_id) for visitor, job in new.items())
+        kept = await self._state.visitors.remember(self._connection, rows, self._since)
+        for visitor, job in new.items():
             if visitor not in kept:  # another process was faster
                 job.click.unique = 0
 
-    async def _reserve(self, port: Port, capped: list[ClickJob]) -> None:
-        """Take room under the caps; who finds none decides again, knowing what is full."""
+    async def _reserve(self, capped: list[ClickJob]) -> None:
+        """Take room under the caps; a click that finds none decides again, knowing what is full."""
         while capped:
-            wanted: defaultdict[Cap, list[ClickJob]] = defaultdict(list)
+            by_cap: defaultdict[Cap, list[ClickJob]] = defaultdict(list)
             for job in capped:
                 if job.click.cap:
-                    wanted[job.click.cap].append(job)
+                    by_cap[job.click.cap].append(job)
             capped = []
-            for cap in sorted(wanted, key=lambda one: one.key):
-                jobs = wanted[cap]
-                room = await self._take(port, cap, len(jobs))
+            for cap in sorted(by_cap, key=lambda cap: cap.key):
+                jobs = by_cap[cap]
+                room = await self._take(cap, len(jobs))
                 for job in jobs[room:]:
-                    self.full.add(cap.key)
-                    job.decide()
+                    self._state.full.add(cap.key)
+                    self._state.decide(job)
                     capped.append(job)
 
-    async def _take(self, port: Port, cap: Cap, wanted: int) -> int:
-        """How many of the wanted clicks the cap lets through; only clicks use up a cap on clicks."""
+    async def _take(self, cap: Cap, clicks: int) -> int:
+        """How many of the clicks the cap lets through; only clicks use up a cap on clicks."""
+        fetch, statements = self._connection.fetch, self._statements
         if cap.event != "click":
-            used = await port.fetch(port.statements.cap_used, cap.key)
-            return wanted if not used or used[0][0] < cap.limit else 0
-        held = await port.fetch(port.statements.cap_held, (*cap.key, 0))
-        room = max(0, min(wanted, cap.limit - int(held[0][0])))
+            used = await fetch(statements.cap_used, cap.key)
+            return clicks if not used or used[0][0] < cap.limit else 0
+        held = await fetch(statements.cap_held, (*cap.key, 0))
+        room = max(0, min(clicks, cap.limit - int(held[0][0])))
         if room:
-            await port.fetch(port.statements.cap_held, (*cap.key, room))
+            await fetch(statements.cap_held, (*cap.key, room))
         return room
 
-    async def agent_ids(self, port: Port, agents: set[Agent]) -> dict[Agent, int]:
+    async def agent_ids(self, agents: set[Agent]) -> dict[Agent, int]:
         """Keys of user agents, new ones put into the dictionary."""
-        new = sorted((agent for agent in agents if not agent.id), key=lambda one: one.text)
+        new = sorted((agent for agent in agents if not agent.id), key=lambda agent: agent.text)
         if new:
             rows = [(agent.text, agent.device, agent.os, agent.browser) for agent in new]
-            await port.many(port.statements.agent, rows)
+            await self._connection.many(self._statements.agent, rows)
         for agent in new:
-            found = await port.fetch(port.statements.agent_id, (agent.text,))
-            self.agents[agent.text] = found[0][0]
-        return {agent: agent.id or self.agents[agent.text] for agent in agents}
+            stored = await self._connection.fetch(self._statements.agent_id, (agent.text,))
+            self._agents[agent.text] = int(stored[0][0])
+        return {agent: agent.id or self._agents[agent.text] for agent in agents}
 
-    async def _go(self, port: Port, job: OutgoingJob) -> None:
-        found = await port.fetch(port.statements.came, (job.click_id,))
-        came = read_origin_click(found[0]) if found else None
-        if came is not None and came.team_id != job.team_id:
-            came = None
-        job.found = came is not None
-        job.early = not found and job.id - job.click_id < EARLY
-        job.decide(came)
-        if came is None:
+    async def _go(self, job: OutgoingJob) -> None:
+        origin = await self.origin_click(job.click_id)
+        if origin is not None and origin.team_id != job.team_id:
+            origin = None
+        else:
+            job.early = origin is None and job.id - job.click_id < EARLY
+        job.found = origin is not None
+        self._state.decide_outgoing(job, origin)
+        if origin is None:
             return
-        if came.bot:
-            job.bot = came.bot
-        while job.cap and not await self._take(port, job.cap, 1):
-            self.full.add(job.cap.key)
-            job.decide(came)
-        await self.store_outgoing(port, job, came)
+        if origin.bot:
+            job.bot = origin.bot
+        while job.cap and not await self._take(job.cap, 1):
+            self._state.full.add(job.cap.key)
+            self._state.decide_outgoing(job, origin)
+        await self.store_outgoing(job, origin)
 
-    async def store_outgoing(self, port: Port, job: OutgoingJob, came: OriginClick) -> None:
+    async def origin_click(self, click_id: int) -> OriginClick | None:
+        """The stored click that an outgoing one came with."""
+        rows = await self._connection.fetch(self._statements.origin, (click_id,))
+        if not rows:
+            return None
+        fields = dict(zip(_ORIGIN_FIELDS, rows[0], strict=False))
+        return OriginClick(**fields, subs=tuple(rows[0][14:24]))
+
+    async def store_outgoing(self, job: OutgoingJob, origin: OriginClick) -> None:
         """Store an outgoing click once; the first one of a person gives the click its offer, roll-up included."""
-        row = (job.id, job.team_id, came.id, came.campaign_id, job.site_id, job.offer_id, job.hour, job.bot, 0)
-        if not await port.fetch(port.statements.outgoing, row) or job.bot:
+        fetch, statements = self._connection.fetch, self._statements
+        row = (job.id, job.team_id, origin.id, origin.campaign_id, job.site_id, job.offer_id, job.hour, job.bot, 0)
+        if not await fetch(statements.outgoing, row) or job.bot:
             return
-        if came.offer_id == 0 and job.offer_id:
-            values = {"offer": job.offer_id, "click": came.id}
-            store_outgoing = port.statements.store_outgoing
-            if await port.fetch(store_outgoing, tuple(values.get(name, 0) for name in store_outgoing.names)):
-                self._move(came, job.offer_id)
-        key = _origin_key(came, job.hour, job.offer_id, site_id=job.site_id, currency="")
+        if origin.offer_id == 0 and job.offer_id:
+            values = {"offer": job.offer_id, "click": origin.id}
+            give_offer = statements.give_offer
+            if await fetch(give_offer, tuple(values.get(name, 0) for name in give_offer.names)):
+                self._move(origin, job.offer_id)
+        key = _origin_key(origin, job.hour, job.offer_id, site_id=job.site_id, currency="")
         self.counts.rollup[key][OUTGOING] += 1
 
-    def _move(self, came: OriginClick, offer_id: int) -> None:
+    def _move(self, origin: OriginClick, offer_id: int) -> None:
         """The click now belongs to the offer: so do its counts."""
         for sign, offer in ((-1, 0), (1, offer_id)):
-            row = self.counts.rollup[_origin_key(came, came.hour, offer)]
+            row = self.counts.rollup[_origin_key(origin, origin.hour, offer)]
             row[CLICKS] += sign
-            row[UNIQUE] += sign * came.unique
-            row[COST] += sign * (came.cost or 0)
+            row[UNIQUE] += sign * origin.unique
+            row[COST] += sign * (origin.cost or 0)
 
-    async def write_counts(self, port: Port) -> None:
+    async def store_spooled(self, clicks: Sequence[Click], now: datetime) -> int:
+        """Store clicks out of a spool, once each; returns how many were new."""
+        self._since = first_id_at(now - DAY)
+        agents: dict[str, Agent] = {}
+        for click in clicks:
+            click.agent.id = 0  # of another time, perhaps another database
+            click.agent = agents.setdefault(click.agent.text, click.agent)
+        ids = await self.agent_ids(set(agents.values()))
+        new = []
+        for click in clicks:
+            if await self._connection.fetch(self._statements.clicks_once, click.row(ids[click.agent])):
+                new.append(click)
+                self.counts.add_click(click)
+                await self.count_cap(click.cap)
+        seen = {
+            visitor_key(click.visitor, click.campaign_id, click.site_id): (click.id, click.offer_id)
+            for click in new
+            if click.unique and not click.bot
+        }
+        if seen:
+            rows = sorted((visitor, click_id, offer_id) for visitor, (click_id, offer_id) in seen.items())
+            await self._state.visitors.remember(self._connection, rows, self._since)
+        return len(new)
+
+    async def count_cap(self, cap: Cap | None) -> None:
+        """Count a click that was sent while the cap could not be read."""
+        if cap and cap.event == "click":
+            await self._connection.fetch(self._statements.cap_held, (*cap.key, 1))
+
+    async def write_counts(self) -> None:
         """Roll-up, faults and touch marks; in the order of their keys, so that writers never wait in a circle."""
-        statements = port.statements
+        many, statements = self._connection.many, self._statements
         days = {(key[0], key[1] // 24) for key in self.counts.rollup}
         if self.counts.rollup:
             rows = [(*key, *row) for key, row in self.counts.rollup.items()]
-            await port.many(statements.rollup, sorted(rows) if port.shared else rows)
+            await many(statements.rollup, sorted(rows) if self._connection.shared else rows)
         if self.counts.faults:
-            await port.many(statements.faults, [(*key, n) for key, n in sorted(self.counts.faults.items())])
-        self.marks = self._touches.due(days)
-        if self.marks:
-            await port.many(statements.touched, self.marks)
+            await many(statements.faults, [(*key, n) for key, n in sorted(self.counts.faults.items())])
+        self._marks = self._state.touches.due(days)
+        if self._marks:
+            await many(statements.touched, self._marks)
 
     def committed(self) -> None:
-        """What may be believed only now: dictionary keys, touch marks."""
+        """What may be believed only now: dictionary keys, visitors, touch marks."""
         for job in self.clicks:
             agent = job.click.agent
             if not agent.id:
-                agent.id = self.agents.get(agent.text, 0)
-        self._touches.written(self.marks)
+                agent.id = self._agents.get(agent.text, 0)
+        self._state.visitors.committed(self._since)
+        self._state.touches.written(self._marks)
 
 
-_CAME = OriginClick.__struct_fields__[:-1]
-
-
-def read_origin_click(row: Sequence[Any]) -> OriginClick:
-    return OriginClick(**dict(zip(_CAME, row, strict=False)), subs=tuple(row[14:24]))
+_ORIGIN_FIELDS = OriginClick.__struct_fields__[:-1]
 
 
 def _origin_key(
-    came: OriginClick, hour: int, offer_id: int, *, site_id: int = 0, currency: str | None = None
+    origin: OriginClick, hour: int, offer_id: int, *, site_id: int = 0, currency: str | None = None
 ) -> RollupKey:
     return (
-        came.team_id, hour, came.campaign_id, site_id or came.site_id, offer_id, came.source_id,
-        came.country or "", came.device or "", came.currency or "" if currency is None else currency,
+        origin.team_id, hour, origin.campaign_id, site_id or origin.site_id, offer_id, origin.source_id,
+        origin.country or "", origin.device or "", origin.currency or "" if currency is None else currency,
     )  # fmt: skip
+
+
+def _columns(table: Table, *without: str) -> list[str]:
+    return [column.name for column in table.columns if column.name not in without]
+
+
+def _adding(table: Table, counts: tuple[str, ...]) -> Any:
+    """Insert, or add the counts to the row there is."""
+    statement = upsert(table)
+    return statement.on_conflict_do_update(
+        index_elements=list(table.primary_key.columns),
+        set_={name: table.c[name] + statement.excluded[name] for name in counts},
+    )
+
+
+def _or_null() -> dict[str, Any]:
+    """A click's values, of which empty texts and a cost of -1 become NULL."""
+    values: dict[str, Any] = {}
+    for column in clicks.columns:
+        value = bindparam(f"b_{column.name}", type_=Text() if isinstance(column.type, Json) else column.type)
+        missing = {"cost": "-1", "visitor": None, "ip_hash": None}.get(column.name, "''")
+        plain = not column.nullable or missing is None
+        values[column.name] = value if plain else func.nullif(value, literal_column(str(missing)))
+    return values
+
+
+_ORIGIN = select(
+    clicks.c.id, clicks.c.team_id, clicks.c.campaign_id, clicks.c.site_id, clicks.c.offer_id, clicks.c.source_id,
+    clicks.c.hour, clicks.c.unique_click, clicks.c.bot, clicks.c.cost, clicks.c.currency, clicks.c.country,
+    user_agents.c.device, clicks.c.source_click_id, *(clicks.c[name] for name in SUBS),
+).join_from(clicks, user_agents, clicks.c.user_agent_id == user_agents.c.id, isouter=True).where(
+    clicks.c.id == bindparam("click_id")
+)  # fmt: skip
+
+
+class Statements:
+    """All of them, for one dialect."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        def make(statement: Any, columns: list[str] | None = None) -> Compiled:
+            return Compiled(statement, dialect, columns)
+
+        row = _or_null()
+        self.clicks = make(upsert(clicks).values(**row))
+        self.clicks_short = make(
+            upsert(clicks).values(**{name: value for name, value in row.items() if name not in NOT_SHORT})
+        )
+        self.clicks_once = make(upsert(clicks).values(**row).on_conflict_do_nothing().returning(clicks.c.id))
+        self.rollup = make(_adding(click_rollup, COUNTS), _columns(click_rollup))
+        self.faults = make(_adding(faults, ("n",)), _columns(faults))
+        self.touched = make(insert(touched), ["team_id", "day"])
+        agent = _columns(user_agents, "id")
+        self.agent = make(upsert(user_agents).on_conflict_do_nothing(index_elements=["text"]), agent)
+        self.agent_id = make(select(user_agents.c.id).where(user_agents.c.text == bindparam("text")))
+        self.cap_held = make(_adding(cap_counts, ("n",)).returning(cap_counts.c.n), _columns(cap_counts))
+        self.cap_used = make(
+            select(cap_counts.c.n).where(
+                cap_counts.c.offer_id == bindparam("offer"),
+                cap_counts.c.event == bindparam("event"),
+                cap_counts.c.period == bindparam("period"),
+            )
+        )
+        self.origin = make(_ORIGIN)
+        self.give_offer = make(
+            update(clicks)
+            .values(offer_id=bindparam("offer"))
+            .where(clicks.c.id == bindparam("click"), clicks.c.offer_id == 0)
+            .returning(clicks.c.id)
+        )
+        self.outgoing = make(upsert(outgoing).on_conflict_do_nothing().returning(outgoing.c.id), _columns(outgoing))

@@ -4,6 +4,8 @@ from typing import Any
 
 import msgspec
 
+from storage.ledger.facts import Reason
+
 CLICKS, UNIQUE, BOTS, VISITS, OUTGOING, COST = range(6)
 """Places in a roll-up row's counts."""
 
@@ -97,12 +99,16 @@ class ClickJob:
 
     def __init__(self, click: Click, *, visitor_id: int = 0, previous_day_visitor_id: int = 0, bound: int = 0) -> None:
         self.click = click
-        self.visitor_id = visitor_id  # key in `visitors`; 0 when a cookie already told, or for a bot
+        self.visitor_id = visitor_id  # key in `visitors`; 0 for one whom a cookie names, and for a bot
         self.previous_day_visitor_id = previous_day_visitor_id  # the same visitor under yesterday's key
         self.bound = bound  # the offer this visitor saw before, 0 if none is known
 
     def decide(self) -> None:
-        """Choose where to send it: sets `click.offer_id`, `.reason`, `.cap`. Asked again if that cap proves full."""
+        """Choose where to send it: sets `click.offer_id`, `.reason`, `.cap`. Called again if that cap proves full."""
+
+    def give_up(self) -> None:
+        """Its `decide` raised: it goes to no offer."""
+        self.click.offer_id, self.click.reason, self.click.cap = 0, Reason.FAILED, None
 
 
 EARLY = 600_000 << 22
@@ -128,6 +134,10 @@ class OutgoingJob:
 
     def decide(self, click: "OriginClick | None") -> None:
         """Choose the offer, knowing the click they came with (None: it could not be looked up)."""
+
+    def give_up(self) -> None:
+        """Its `decide` raised: it goes to no offer."""
+        self.offer_id, self.cap = 0, None
 
 
 class OriginClick(msgspec.Struct, frozen=True):

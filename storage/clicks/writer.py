@@ -1,43 +1,37 @@
 """The writer: many requests, one commit, and an answer only after it.
 
-While one batch commits the next one gathers; nobody waits for a timer. If the database cannot be written within a
+While one batch commits the next one gathers; nothing waits for a timer. If the database cannot be written within a
 second the batch goes to the spool, synced, and from there to the database when it is back, once each.
 """
 
 import asyncio
+import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Generic, TypeVar
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.clicks.spool import Record, Spool, orphans, record_of
-from storage.clicks.spool_drain import Drain
-from storage.clicks.write_batch import Batch, Counts, FaultKey, Touches
-from storage.clicks.write_connections import port_of, unavailable
-from storage.clicks.write_jobs import Job, RollupKey
+from storage.clicks.bursts import BurstCounter
+from storage.clicks.spool import Drain, Record, Spool, orphans, record_of
+from storage.clicks.visitors import ProcessVisitors, SharedVisitors
+from storage.clicks.write_batch import DAY, Batch, Counts, FaultKey, WriterState
+from storage.clicks.write_jobs import ClickJob, Job, RollupKey
 from storage.db import tasks
+from storage.db.batch_connection import batch_connection
 from storage.db.engine import Database
-from storage.db.write_lock import Unavailable
+from storage.db.unavailable import DatabaseUnavailable, is_unavailable
+from storage.ledger.clicks.click_id import first_id_at
 
 log = structlog.get_logger()
-T = TypeVar("T")
 Answer = Callable[[], None]
+Waiting = tuple[Job, Answer]
 
 PATIENCE = 1.0  # seconds a visitor may wait for a locked database
 _TICK = 0.25  # seconds between looks at what is owed: counts, touch marks, the spool
+_ORPHANS_EVERY = 10.0  # seconds
 _LARGEST = 1000  # jobs of one batch
-
-
-class _Call(Generic[T]):
-    """Somebody else's work inside a writer's transaction."""
-
-    def __init__(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> None:
-        self.work = work
-        self.done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
 
 class Writer:
@@ -46,39 +40,39 @@ class Writer:
     def __init__(self, database: Database, *, spool: Path, name: str, clock: Callable[[], datetime]) -> None:
         self._database = database
         self._clock = clock
-        self._port = port_of(database)
+        self._connection = batch_connection(database)
+        self.bursts = BurstCounter()
+        self._visitors = ProcessVisitors() if database.sqlite else SharedVisitors()
+        self._state = WriterState(self._connection, self._visitors, self.bursts)
+        self.full = self._state.full
         self._folder = spool
         self._spool = Spool(spool, name)
         self._name = name
-        self._jobs: list[tuple[Job, Answer]] = []
-        self._calls: list[_Call[Any]] = []
+        self._waiting: list[Waiting] = []
         self._counts = Counts()
-        self._touches = Touches()
         self._unsaved: list[Record] = []  # answered without being durable, since even the spool failed
         self._wake = asyncio.Event()
-        self._call_wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
-        self._loop: asyncio.AbstractEventLoop
         self._down_since: float | None = None
+        self._down_reason = ""
         self._looked_for_orphans = 0.0
-        self.full: set[tuple[int, str, int]] = set()  # caps found full; forgotten every tick
         self.last_commit: datetime | None = None
         self.tally = {"commits": 0, "clicks": 0, "outgoing": 0, "spooled": 0, "drained": 0, "failed": 0}
 
     async def start(self) -> None:
-        """Open the connection and the spool; a database that is away does not stop the start."""
-        self._loop = asyncio.get_running_loop()
+        """Open the spool, and learn who clicked lately; a database that is away does not stop the start."""
         await asyncio.to_thread(self._spool.open)
         try:
-            await self._port.open()
+            await self.bursts.load(self._database, self._clock())
+            if isinstance(self._visitors, ProcessVisitors):
+                await self._visitors.memory.load(self._database, first_id_at(self._clock() - DAY))
         except Exception as error:
-            if not unavailable(error):
+            if not is_unavailable(error):
                 raise
-            self._down_since = time.monotonic()
+            self._gone(error)
         self._tasks = [
-            tasks.start_loop("click writer", self._write_jobs, serving=True),
-            tasks.start_loop("click writer calls", self._write_calls, serving=True),
+            tasks.start_loop("click writer", self._write, serving=True),
             tasks.start_loop("click writer timer", self._watch, serving=True),
         ]
 
@@ -88,39 +82,28 @@ class Writer:
             return
         self._stopping = True
         self._wake.set()
-        self._call_wake.set()
         if self._tasks:
-            self._tasks[2].cancel()
+            self._tasks[1].cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._counts or self._spool.depth or self._touches.owed:
-            await self._batch(finishing=True)
-        await self._port.close()
+        if self._counts or self.spooled or self._state.touches.owed:
+            await self._batch()
+        await self._connection.close()
         await asyncio.to_thread(self._spool.close)
 
     def hand_in(self, job: Job, answer: Answer) -> None:
         """Store a click or an outgoing click; `answer` is called once it is on disk and the job has decided."""
-        self._jobs.append((job, answer))
+        self._waiting.append((job, answer))
         if not self._wake.is_set():
             self._wake.set()
 
     def submit(self, job: Job) -> "asyncio.Future[None]":
-        """The same for who awaits the answer."""
-        done: asyncio.Future[None] = self._loop.create_future()
+        """The same for a caller that awaits the answer."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.hand_in(job, lambda: None if done.done() else done.set_result(None))
         return done
 
-    async def run(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """Do `work(tx)` in a transaction shared with others, under a savepoint of its own; returns after the commit.
-
-        Raises what `work` raises (its writes are undone then), or the database's error if nothing could be committed.
-        """
-        call = _Call(work)
-        self._calls.append(call)
-        self._call_wake.set()
-        return await call.done
-
     def count(self, key: RollupKey, place: int, n: int = 1) -> None:
-        """Add to a roll-up row (writer_jobs.VISITS …) with the next batch, at the latest in a quarter second."""
+        """Add to a roll-up row (write_jobs.VISITS …) with the next batch, at the latest in a quarter second."""
         self._counts.rollup[key][place] += n
 
     def fault(self, key: FaultKey) -> None:
@@ -133,51 +116,81 @@ class Writer:
         return self._spool.depth + len(self._unsaved)
 
     @property
+    def failed_decisions(self) -> int:
+        """Clicks that could not choose where to go."""
+        return self._state.failed_decisions
+
+    @property
     def down(self) -> bool:
         return self._down_since is not None
+
+    @property
+    def down_reason(self) -> str:
+        """Why the database cannot be written; empty while it can."""
+        return self._down_reason if self.down else ""
 
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(_TICK)
             self.full.clear()
-            if self._counts or self.spooled or self._touches.waiting() or self._orphans_due():
+            self._look_at_file()
+            if self._counts or self.spooled or self._state.touches.waiting() or self._orphans_due():
+                self._wake.set()
+
+    def _look_at_file(self) -> None:
+        """A file that is deleted or replaced is noticed although no click comes."""
+        try:
+            self._database.file.check()
+        except DatabaseUnavailable as error:
+            self._gone(error)
+        else:
+            if self.down and not self.spooled:
                 self._wake.set()
 
     def _orphans_due(self) -> bool:
-        return time.monotonic() - self._looked_for_orphans > 10
+        return time.monotonic() - self._looked_for_orphans > _ORPHANS_EVERY
 
-    async def _write_jobs(self) -> None:
+    async def _write(self) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
             await self._batch()
-            while self._jobs:
+            while self._waiting:
                 await asyncio.sleep(0)  # first let those go whose clicks were just committed
                 await self._batch()
             if self._stopping:
                 return
 
-    async def _batch(self, *, finishing: bool = False) -> None:
-        """Write what waits in one transaction, or put it into the spool."""
-        taken: list[tuple[Job, Answer]] = []
+    async def _batch(self) -> None:
+        """Write what waits in one transaction, or put it into the spool. Never raises."""
+        taken: list[Waiting] = []
         try:
-            await self._port.begin(PATIENCE if self._down_since is None or finishing else 0.0)
+            if self.down:
+                await self._try_database()
             await self._catch_up()
-            taken, self._jobs = self._jobs[:_LARGEST], self._jobs[_LARGEST:]
-            await self._store([job for job, _ in taken])
-            self._answer(taken)
+            await self._store(taken)
         except Exception as error:
-            await self._port.rollback()
-            if not taken:
-                taken, self._jobs = self._jobs[:_LARGEST], self._jobs[_LARGEST:]
-            await self._failed(taken, error)
+            taken = taken or self._take()
+            if is_unavailable(error):
+                self._gone(error)
+                await self._spool_all(taken)
+            else:
+                await self._one_by_one(taken, error)
 
-    async def _store(self, jobs: list[Job]) -> None:
-        counts, self._counts = self._counts, Counts()
-        batch = Batch(jobs, counts, self._touches, self.full)
+    def _take(self) -> list[Waiting]:
+        taken, self._waiting = self._waiting[:_LARGEST], self._waiting[_LARGEST:]
+        return taken
+
+    async def _store(self, taken: list[Waiting]) -> None:
+        """Store and answer `taken`; an empty list is filled with what waits once the transaction has begun."""
+        counts = Counts()
         try:
-            await batch.store(self._port, self._clock())
-            await self._port.commit()
+            async with self._connection.transaction(PATIENCE):
+                if not taken:
+                    taken += self._take()
+                counts, self._counts = self._counts, counts
+                batch = Batch(self._state, [job for job, _ in taken], counts)
+                await batch.store(self._clock())
         except BaseException:
             self._counts.merge(counts)
             raise
@@ -188,51 +201,88 @@ class Writer:
         self.tally["commits"] += 1
         self.tally["clicks"] += len(batch.clicks)
         self.tally["outgoing"] += len(batch.outgoing)
+        self._answer(taken)
 
     @staticmethod
-    def _answer(taken: list[tuple[Job, Answer]]) -> None:
+    def _answer(taken: list[Waiting]) -> None:
         for _, answer in taken:
             try:
                 answer()
             except Exception as error:  # one visitor who cannot be answered must not keep the others waiting
                 log.error("a click could not be answered", error=type(error).__name__, exc_info=error)
 
+    async def _try_database(self) -> None:
+        """Wait for a database that was away, a second at most; clicks go to the spool meanwhile, without waiting.
+
+        Raises DatabaseUnavailable if it is still away.
+        """
+        trial = asyncio.create_task(self._begin_once())
+        while not trial.done():
+            await self._spool_all(self._take())
+            wake = asyncio.create_task(self._wake.wait())
+            await asyncio.wait({trial, wake}, return_when=asyncio.FIRST_COMPLETED)
+            wake.cancel()
+            self._wake.clear()
+        await trial
+
+    async def _begin_once(self) -> None:
+        async with self._connection.transaction(PATIENCE):
+            pass
+
     async def _catch_up(self) -> None:
-        """The database is there: first what waited outside it. Leaves an open transaction behind."""
+        """The database is there: first what waited outside it."""
         spools = [self._spool]
         if self._orphans_due():
             self._looked_for_orphans = time.monotonic()
             spools += await asyncio.to_thread(orphans, self._folder, self._name)
         drained = 0
         for spool in spools:
-            if spool.depth and time.monotonic() >= spool.due:
-                drained += await Drain(self._port, self._touches, self._clock()).empty(spool)
-                await self._port.begin(PATIENCE)
-            if spool is not self._spool:
-                spool.close()
+            try:
+                if spool.depth and time.monotonic() >= spool.due:
+                    drained += await self._drain().empty(spool)
+            finally:
+                if spool is not self._spool:
+                    spool.close()
         if self._unsaved:
-            drain = Drain(self._port, self._touches, self._clock())
+            drain = self._drain()
             drained += await drain.store(self._unsaved)
+            self._spool.set_aside(drain.rejected)
             self._unsaved = drain.early
-            await self._port.begin(PATIENCE)
         self.tally["drained"] += drained
         if self._down_since is not None:
             log.info("database is back", away_seconds=round(time.monotonic() - self._down_since, 1), drained=drained)
             self._down_since = None
 
-    async def _failed(self, taken: list[tuple[Job, Answer]], error: Exception) -> None:
-        if not unavailable(error):
-            await self._one_by_one(taken, error)
-            return
+    def _drain(self) -> Drain:
+        return Drain(self._state, self._clock(), patience=PATIENCE)
+
+    def _gone(self, error: Exception) -> None:
+        self._down_reason = _described(error)
         if self._down_since is None:
             self._down_since = time.monotonic()
-            log.warning("database cannot be written: clicks go to the spool", error=_told(error))
-        await self._spool_all(taken)
+            log.warning("database cannot be written: clicks go to the spool", error=self._down_reason)
 
-    async def _spool_all(self, taken: list[tuple[Job, Answer]]) -> None:
+    async def _spool_all(self, taken: list[Waiting]) -> None:
         if taken:
+            for job, _ in taken:
+                self._decide_without_database(job)
             await self._keep([job for job, _ in taken])
             self._answer(taken)
+
+    def _decide_without_database(self, job: Job) -> None:
+        if not isinstance(job, ClickJob):
+            self._state.decide_outgoing(job, None)
+            return
+        if not job.visitor_id:
+            self._state.decide(job)
+            return
+        since, offers = first_id_at(self._clock() - DAY), {}
+        if isinstance(self._visitors, ProcessVisitors):
+            offers = self._visitors.find_now([(job.visitor_id, job.previous_day_visitor_id)], since)
+        job.click.unique, job.bound = int(not offers), offers.get(job.visitor_id, 0)
+        self._state.decide(job)
+        if isinstance(self._visitors, ProcessVisitors) and not offers:
+            self._visitors.memory.keep([(job.visitor_id, job.click.id, job.click.offer_id)], since)
 
     async def _keep(self, jobs: Sequence[Job]) -> None:
         records = [record_of(job) for job in jobs]
@@ -240,61 +290,25 @@ class Writer:
             await asyncio.to_thread(self._spool.append, [*self._unsaved, *records])
             self._unsaved = []
         except OSError as error:
-            log.error("the spool cannot be written: clicks are kept in memory", error=_told(error))
+            if not self._unsaved:
+                log.error("the spool cannot be written: clicks are kept in memory", error=_described(error))
             self._unsaved += records
         self.tally["spooled"] += len(records)
 
-    async def _one_by_one(self, taken: list[tuple[Job, Answer]], error: Exception) -> None:
+    async def _one_by_one(self, taken: list[Waiting], error: Exception) -> None:
         """A batch that its own contents broke: each job alone, so that one cannot hold up the others."""
-        log.error("a batch of clicks could not be stored", jobs=len(taken), error=_told(error))
-        for one in taken:
+        log.error("a batch of clicks could not be stored", jobs=len(taken), error=_described(error))
+        for waiting in taken:
             try:
-                await self._port.begin(PATIENCE)
-                await self._store([one[0]])
+                await self._store([waiting])
             except Exception as fault:
-                await self._port.rollback()
                 self.tally["failed"] += 1
-                log.error("a click could not be stored; it stays in the spool", error=_told(fault))
-                await self._spool_all([one])
-            else:
-                self._answer([one])
-
-    async def _write_calls(self) -> None:
-        while True:
-            await self._call_wake.wait()
-            self._call_wake.clear()
-            while self._calls:
-                calls, self._calls = self._calls[:_LARGEST], self._calls[_LARGEST:]
-                await self._call_together(calls)
-            if self._stopping:
-                return
-
-    async def _call_together(self, calls: list[_Call[Any]]) -> None:
-        results: list[tuple[_Call[Any], Any]] = []
-        try:
-            async with self._database.begin() as tx:
-                for call in calls:
-                    await self._call_one(tx, call, results)
-        except Exception as error:
-            for call in calls:
-                if not call.done.done():
-                    call.done.set_exception(error)
-            return
-        for call, result in results:
-            if not call.done.done():
-                call.done.set_result(result)
-
-    @staticmethod
-    async def _call_one(tx: AsyncConnection, call: _Call[Any], results: list[tuple[_Call[Any], Any]]) -> None:
-        try:
-            async with tx.begin_nested():
-                results.append((call, await call.work(tx)))
-        except Exception as error:
-            if not call.done.done():
-                call.done.set_exception(error)
+                log.error("a click could not be stored; it stays in the spool", error=_described(fault))
+                await self._spool_all([waiting])
 
 
-def _told(error: BaseException) -> str:
-    return (
-        f"{type(error).__name__}: {error}"[:300] if isinstance(error, Unavailable | OSError) else type(error).__name__
-    )
+def _described(error: BaseException) -> str:
+    """What may be shown of an error: SQL and its values never stand in these."""
+    if isinstance(error, DatabaseUnavailable | OSError | sqlite3.OperationalError):
+        return f"{type(error).__name__}: {error}"[:300]
+    return type(error).__name__

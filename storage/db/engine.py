@@ -1,16 +1,21 @@
-"""Where the two databases differ, and the only place: pragmas, pools, transactions."""
+"""The database of a process: the one way to write, the way to read, and where SQLite and PostgreSQL differ."""
 
 import asyncio
-import sqlite3
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from storage.db.direct_sqlite import DirectSqlite, run_without_suspending
+from storage.db.unavailable import DatabaseFile, is_locked
+
+T = TypeVar("T")
+Work = Callable[[AsyncConnection], Awaitable[T]]
 
 LOCKED_WAIT = 10.0  # seconds a writer waits for those of other processes
 BUSY_TIMEOUT_MS = 1_500  # SQLite's own waiting cannot be broken off: this much at a time
@@ -18,17 +23,21 @@ CONNECT_TIMEOUT = 10  # seconds PostgreSQL is given to take a connection
 
 
 class Database:
-    """One database, opened once per process: `begin()` to write, `read()` to look.
+    """One database, opened once per process: `begin()` or `run()` to write, `read()` to look.
 
-    On SQLite writers of this process take turns on a lock instead of on SQLite's busy handler, which sleeps;
-    writers of other processes are waited for by the busy timeout.
+    On SQLite all writers of the process queue on one lock, first come first served; SQLite's own lock is between
+    processes, and is waited for with the process's lock held. `run()` is for short transactions, whose statements are
+    done on the event loop; `begin()` for all others, whose statements are done in a thread.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.sqlite = make_url(url).get_backend_name() == "sqlite"
-        self.engine = create_engine(url)
-        self.turn = asyncio.Lock()
+        parsed = with_driver(make_url(url))
+        self.sqlite = parsed.get_backend_name() == "sqlite"
+        self.file = DatabaseFile(parsed.database or "" if self.sqlite else "")
+        self.write_lock = asyncio.Lock()
+        self.direct = DirectSqlite(self.file, self.write_lock) if self.sqlite else None
+        self.engine = create_engine(parsed, self.file)
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
@@ -37,18 +46,33 @@ class Database:
             async with self.engine.begin() as connection:
                 yield connection
             return
-        async with self.turn, self.engine.connect() as connection:
-            await _begin(connection)
-            try:
-                yield connection
-            except BaseException:
-                await connection.rollback()
-                raise
-            await connection.commit()
+        async with self.write_lock:
+            self.file.check()
+            async with self.engine.connect() as connection:
+                await _begin(connection)
+                try:
+                    yield connection
+                except BaseException:
+                    await connection.rollback()
+                    raise
+                await connection.commit()
+            self.file.check()
+
+    async def run(self, work: Work[T], *, patience: float = LOCKED_WAIT) -> T:
+        """Run `work(tx)` in a short write transaction, committed when this returns; it awaits nothing but `tx`.
+
+        Raises DatabaseUnavailable if SQLite's transaction cannot begin within `patience` seconds.
+        """
+        if self.direct is None:
+            async with self.begin() as tx:
+                return await work(tx)
+        async with self.direct.transaction(patience) as direct:
+            return run_without_suspending(work(cast(AsyncConnection, direct)))
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A consistent view to read from; nothing is written."""
+        self.file.check()
         async with self.engine.connect() as connection:
             if self.sqlite:
                 await connection.exec_driver_sql("BEGIN")
@@ -58,31 +82,37 @@ class Database:
                 await connection.rollback()
 
     async def close(self) -> None:
+        if self.direct is not None:
+            self.direct.close()
         await self.engine.dispose()
 
 
 async def _begin(connection: AsyncConnection) -> None:
-    until = time.monotonic() + LOCKED_WAIT
+    deadline = time.monotonic() + LOCKED_WAIT
     while True:
         try:
             await connection.exec_driver_sql("BEGIN IMMEDIATE")
             return
         except OperationalError as error:
-            if not locked(error) or time.monotonic() >= until:
+            if not is_locked(error) or time.monotonic() >= deadline:
                 raise
 
 
-def create_engine(url: str) -> AsyncEngine:
+def create_engine(url: URL, file: DatabaseFile) -> AsyncEngine:
     """An engine for `sqlite+aiosqlite:///file` or `postgresql+asyncpg://…`; values never stand in its errors."""
-    parsed = with_driver(make_url(url))
-    if parsed.get_backend_name() == "sqlite":
+    if url.get_backend_name() == "sqlite":
         engine = create_async_engine(
-            parsed, pool_size=5, max_overflow=20, connect_args={"isolation_level": None}, hide_parameters=True
+            url, pool_size=5, max_overflow=20, connect_args={"isolation_level": None}, hide_parameters=True
         )
-        event.listen(engine.sync_engine, "connect", _set_pragmas)
+
+        def connected(connection: Any, _record: Any) -> None:
+            file.remember()
+            _set_pragmas(connection)
+
+        event.listen(engine.sync_engine, "connect", connected)
         return engine
     return create_async_engine(
-        parsed, pool_size=10, max_overflow=20, pool_pre_ping=True, connect_args={"timeout": CONNECT_TIMEOUT},
+        url, pool_size=10, max_overflow=20, pool_pre_ping=True, connect_args={"timeout": CONNECT_TIMEOUT},
         hide_parameters=True,
     )  # fmt: skip
 
@@ -97,7 +127,7 @@ def with_driver(url: URL) -> URL:
     return url.set(drivername=drivers.get(url.drivername.partition("+")[0], url.drivername))
 
 
-def _set_pragmas(connection: Any, _record: Any) -> None:
+def _set_pragmas(connection: Any) -> None:
     cursor = connection.cursor()
     for pragma in (
         f"busy_timeout={BUSY_TIMEOUT_MS}",
@@ -109,9 +139,3 @@ def _set_pragmas(connection: Any, _record: Any) -> None:
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
-
-
-def locked(error: BaseException) -> bool:
-    """Whether SQLite said that somebody else is writing."""
-    cause = getattr(error, "orig", error)
-    return isinstance(cause, sqlite3.OperationalError) and "locked" in str(cause)

@@ -10,7 +10,7 @@ from storage.db.engine import Database
 from storage.ledger.errors import CasinoFluxError
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
-HEAD = "0007"
+HEAD = "0008"
 _LOCK = 7_215_309_001  # any fixed number: one process upgrades a PostgreSQL at a time
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 
-from storage.db.direct_sqlite import away
+from storage.db.unavailable import is_unavailable
 
 log = structlog.get_logger()
 
@@ -170,7 +170,7 @@ def database_fault(error: BaseException) -> bool:
     """Whether the database is at fault (away, locked, full, unreadable), not what it was asked."""
     if isinstance(error, DBAPIError) and not isinstance(error, IntegrityError | ProgrammingError):
         return True
-    return away(error)
+    return is_unavailable(error)
 
 
 def short(error: BaseException) -> str:

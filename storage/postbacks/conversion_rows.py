@@ -10,7 +10,7 @@ from sqlalchemy import Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.clicks import caps
-from storage.db.bulk_insert import NO_NUMBER, BulkTable, as_json, nullable
+from storage.db.bulk_sql import NO_NUMBER, BulkTable, as_json, nullable
 from storage.ledger.clicks.click_id import instant_of
 from storage.ledger.facts import ClickLink, Event, Outcome, Status
 from storage.ledger.postbacks.conversion_facts import Derived, Request

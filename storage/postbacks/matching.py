@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.clicks import queries
-from storage.db.bulk_lookup import Lookup
+from storage.db.bulk_sql import Lookup
 from storage.ledger.clicks.click_id import Codec
 from storage.ledger.facts import ClickLink, Event, Outcome, Status
 from storage.ledger.postbacks.conversion_facts import AccountRules, Request

@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Row, Select, Table, and_, exists, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.db.bulk_insert import BulkTable, as_json, nullable
+from storage.db.bulk_sql import BulkTable, as_json, nullable
 from storage.ledger.facts import Event, Outcome, Status
 from storage.ledger.postbacks.decoding import Decoded, decode
 from storage.ledger.postbacks.postback import Signal, read

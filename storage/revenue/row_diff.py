@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import Dialect, bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.clicks.write_sql import Compiled
+from storage.db.bulk_sql import Compiled
 from storage.db.touch_marks import touch
 from storage.ledger.facts import RevenueRow
 from storage.ledger.revenue.sanity import Key, Values, check_size, values_of

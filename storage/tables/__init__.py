@@ -49,6 +49,7 @@ from storage.tables.revenue import (
 from storage.tables.traffic import (
     SUBS,
     cap_counts,
+    click_bursts,
     click_links,
     click_rollup,
     clicks,
@@ -75,6 +76,7 @@ __all__ = [
     "cap_counts",
     "casinos",
     "changes",
+    "click_bursts",
     "click_links",
     "click_rollup",
     "clicks",

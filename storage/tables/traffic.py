@@ -243,6 +243,15 @@ visitors = Table(
     Column("offer_id", BigInteger, nullable=False),
 )
 
+#: Addresses that click often, told to each other by processes that share a PostgreSQL; unused on SQLite.
+click_bursts = Table(
+    "click_bursts",
+    metadata,
+    Column("address", LargeBinary, primary_key=True),  # keyed hash
+    Column("began", BigInteger, nullable=False),  # Unix time of the minute's first click
+    Column("n", Integer, nullable=False),
+)
+
 #: What stays of a click when its detail has expired: where it came from and went, for revenue that arrives for months.
 click_links = Table(
     "click_links",

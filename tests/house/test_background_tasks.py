@@ -20,7 +20,7 @@ AWAITED = {
     "hub/jobs/sync.py:begin": "one sync run, recorded in the database and leased",
     "hub/web/listener.py:_fetch": "one HTTP request",
     "hub/web/server.py:_listen": "the HTTP server itself: when it ends, the process does",
-    "storage/db/direct_sqlite.py:_begin": "gives back a lock that arrived too late",
+    "storage/clicks/writer.py:_try_database": "one attempt to begin; the writer awaits it while it spools",
     "storage/db/tasks.py:start_loop": "the one place",
 }
 

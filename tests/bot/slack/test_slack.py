@@ -319,7 +319,7 @@ async def _told(one: Chatting, text: str) -> bool:
 async def test_slack_is_answered_in_time_while_the_database_is_busy_writing(chat: Chat) -> None:
     async with chat() as one:
         await one.flux(f"join {await one.invite()}")
-        async with one.database.turn:
+        async with one.database.write_lock:
             answer = await one.on(one.slack, "command", text="member list")
         assert answer["status"] == 200
         assert answer["seconds"] < 2.5

@@ -109,11 +109,11 @@ async def test_kill_9_under_load_loses_no_answered_click(database_url: str) -> N
     await check_kept(database_url, answered)
 
 
-async def test_a_worker_killed_beside_another_loses_nothing(database_url: str) -> None:
-    await set_up(database_url)
+async def test_a_worker_killed_beside_another_loses_nothing(postgres_url: str) -> None:
+    await set_up(postgres_url)
     answered: list[str] = []
     port, other = free_port(), free_port()
-    async with serving(database_url, port) as first, serving(database_url, other) as second:
+    async with serving(postgres_url, port) as first, serving(postgres_url, other) as second:
         load = [asyncio.create_task(visitors(one, answered, n)) for n in range(8) for one in (port, other)]
         await asyncio.sleep(0.5)
         first.kill()
@@ -123,7 +123,7 @@ async def test_a_worker_killed_beside_another_loses_nothing(database_url: str) -
         second.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(second.wait, 10) == 0
         await asyncio.gather(*load)
-    await check_kept(database_url, answered)
+    await check_kept(postgres_url, answered)
 
 
 @pytest.mark.slow
@@ -190,14 +190,14 @@ async def count_of(url: str, table: Any) -> int:
 def break_database(d: ClickDeployment) -> None:
     """The writer's transactions fail as on a full disk."""
 
-    async def full(_patience: float) -> None:
+    def full(_patience: float) -> Any:
         raise OSError(errno.ENOSPC, "no space left on device")
 
-    d.clicks.writer._port.begin = full  # type: ignore[method-assign, assignment]
+    d.clicks.writer._connection.transaction = full  # type: ignore[method-assign, assignment]
 
 
 def mend_database(d: ClickDeployment) -> None:
-    del d.clicks.writer._port.begin
+    del d.clicks.writer._connection.transaction
 
 
 async def test_when_even_the_spool_is_full_visitors_go_on_and_clicks_wait_in_memory(sqlite_url: str) -> None:
@@ -221,12 +221,14 @@ async def test_a_full_disk_on_commit_sends_the_batch_to_the_reserved_spool(sqlit
     async with click_deployment(sqlite_url) as d:
         await d.offer("a")
         await d.campaign("one", {"a": 1})
-        port = d.clicks.writer._port
-        pages = port._connection.execute("PRAGMA page_count").fetchone()[0]  # type: ignore[union-attr]
-        port._connection.execute(f"PRAGMA max_page_count={pages}")  # type: ignore[union-attr]
+        assert d.database.direct is not None
+        async with d.database.direct.transaction(1.0) as tx:
+            raw = tx.raw
+        pages = raw.execute("PRAGMA page_count").fetchone()[0]
+        raw.execute(f"PRAGMA max_page_count={pages}")
         words = [(await d.get(f"/c/one?x={'y' * 1500}", ip=f"192.0.2.{n}")).query["c"] for n in range(40)]
         assert d.clicks.health()["spooled"] > 0
-        port._connection.execute("PRAGMA max_page_count=1000000")  # type: ignore[union-attr]
+        raw.execute("PRAGMA max_page_count=1000000")
         await until_drained(d)
     await check_kept(sqlite_url, words)
 

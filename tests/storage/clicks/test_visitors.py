@@ -1,34 +1,27 @@
-"""Who was seen is remembered for a day, by every process of the machine, over restarts."""
+"""Visitors are remembered for a day, in the memory of the process that serves an SQLite database."""
 
 import random
-from pathlib import Path
 
-from storage.clicks.visitors import VisitorFile
+from storage.clicks.visitors import SPAN, VisitorMemory
 
 
-def test_all_are_found_by_another_process_and_after_a_restart(tmp_path: Path) -> None:
+def test_all_of_a_day_are_known_with_the_offer_they_saw_and_their_click() -> None:
     chance = random.Random(5)
-    rows = [(chance.getrandbits(63) | 1, n + 1, n % 7) for n in range(60_000)]
-    mine, theirs = VisitorFile(tmp_path / "a.seen"), VisitorFile(tmp_path / "a.seen")
-    mine.open()
-    theirs.open()
+    rows = [(chance.getrandbits(63) | 1, n * (SPAN // 1000), n % 7) for n in range(5_000)]
+    memory = VisitorMemory()
     for n in range(0, len(rows), 100):
-        (mine, theirs)[n // 100 % 2].keep(rows[n : n + 100], 0)
-    theirs.close()
-    theirs.open()
-    mine.follow()
-    for one in (mine, theirs):
-        assert all(one.look(visitor, 0) == offer for visitor, _, offer in rows)
-        assert one.look(12345, 0) is None
-        assert one.look(rows[0][0], rows[0][1] + 1) is None
-    assert len(list(tmp_path.iterdir())) > 1
+        memory.keep(rows[n : n + 100], 0)
+    assert all(memory.look(visitor, click) == offer for visitor, click, offer in rows)
+    assert all(memory.look(visitor, click + 1) is None for visitor, click, _ in rows)
+    assert memory.look(12345, 0) is None
 
 
-def test_files_of_long_ago_are_deleted(tmp_path: Path) -> None:
-    seen = VisitorFile(tmp_path / "a.seen")
-    seen.open()
-    for n in range(0, 200_000, 1000):
-        seen.keep([(n + k + 1, n + k + 1, 0) for k in range(1000)], max(0, n - 20_000))
-    assert not (tmp_path / "a.seen.1").exists()
-    assert seen.look(200_000, 190_000) == 0
-    seen.close()
+def test_what_is_older_than_a_day_is_forgotten_and_nothing_younger() -> None:
+    memory, day = VisitorMemory(), 6 * SPAN
+    step = SPAN // 100
+    for n in range(5_000):
+        memory.keep([(n + 1, n * step, 0)], n * step - day)
+    latest = 4_999 * step
+    assert all(memory.look(n + 1, latest - day) == 0 for n in range(5_000) if n * step >= latest - day)
+    assert memory.look(1, 0) is None
+    assert sum(len(span) for span in memory._spans) < 1_200

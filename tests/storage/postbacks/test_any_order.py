@@ -7,7 +7,6 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.db.direct_sqlite import DirectSqlite
 from storage.tables import conversion_states, conversions, postbacks
 from tests.storage.scene import NOON, Scene, build
 
@@ -80,10 +79,8 @@ async def test_any_order_and_any_batches_end_in_the_same_rows(opened: Callable[[
         await check_history(tx)
 
 
-async def test_the_straight_way_ends_in_the_same_rows_as_an_ordinary_transaction(opened: Callable[[], Any]) -> None:
+async def test_a_direct_transaction_ends_in_the_same_rows_as_an_ordinary_one(opened: Callable[[], Any]) -> None:
     async with opened() as database:
-        straight = DirectSqlite(database)
-        await straight.open()
         async with database.begin() as tx:
             scene = await build(tx)
         for seed in range(6):
@@ -93,12 +90,11 @@ async def test_the_straight_way_ends_in_the_same_rows_as_an_ordinary_transaction
             async def work(tx: AsyncConnection, told: list[str] = told, number: int = seed * 2) -> Any:
                 return await tell(tx, scene, told, number, random.Random(number))
 
-            fast = await straight.run(work)
+            fast = await database.run(work)
             async with database.begin() as tx:
                 assert await work(tx, told, seed * 2 + 1) == fast, f"seed {seed}"
         async with database.read() as tx:
             await check_history(tx)
-        await straight.close()
 
 
 async def check_history(tx: AsyncConnection) -> None:

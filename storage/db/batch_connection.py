@@ -1,0 +1,123 @@
+"""Transactions of many rows as plain tuples, on SQLite and on PostgreSQL, for batches where every row's work counts."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import Dialect
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
+from sqlalchemy.engine import make_url
+
+from storage.db.bulk_sql import Compiled
+from storage.db.direct_sqlite import DirectSqlite, SyncConnection
+from storage.db.engine import Database
+from storage.db.unavailable import DatabaseUnavailable
+
+
+class SqliteBatchConnection:
+    """The process's direct connection to SQLite, in whose queue its batches wait like every other writer."""
+
+    shared = False  # nothing else writes during a transaction: rows need no order
+
+    def __init__(self, direct: DirectSqlite) -> None:
+        self.dialect: Dialect = sqlite.dialect()
+        self._direct = direct
+        self._tx: SyncConnection | None = None
+
+    @asynccontextmanager
+    async def transaction(self, patience: float) -> AsyncIterator[None]:
+        """A write transaction. Raises DatabaseUnavailable if it cannot begin within `patience` seconds."""
+        async with self._direct.transaction(patience) as tx:
+            self._tx = tx
+            yield
+
+    async def many(self, statement: Compiled, rows: Sequence[tuple[Any, ...]]) -> None:
+        assert self._tx is not None  # noqa: S101 - within a transaction
+        self._tx.raw.executemany(statement.text, rows)
+
+    async def fetch(self, statement: Compiled, values: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
+        assert self._tx is not None  # noqa: S101 - within a transaction
+        return self._tx.fetch(statement.text, values)
+
+    async def close(self) -> None:
+        """The connection is the database's."""
+
+
+class PostgresBatchConnection:
+    """A connection outside the pool; opened again when the server has been away."""
+
+    shared = True  # others write at the same time: rows are written in the order of their keys
+
+    def __init__(self, url: str) -> None:
+        self.dialect: Dialect = asyncpg_dialect.dialect()  # type: ignore[no-untyped-call]
+        self._url = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+        self._connection: Any = None
+
+    @asynccontextmanager
+    async def transaction(self, patience: float) -> AsyncIterator[None]:
+        """A transaction. Raises DatabaseUnavailable if the server cannot be reached within `patience` seconds."""
+        transaction = await self._begin(patience)
+        try:
+            yield
+            await transaction.commit()
+        except BaseException:
+            await self._rollback(transaction)
+            raise
+
+    async def _begin(self, patience: float) -> Any:
+        import asyncpg  # 3 MB, loaded where PostgreSQL is used only
+
+        try:
+            if self._connection is None or self._connection.is_closed():
+                async with asyncio.timeout(patience):
+                    self._connection = await asyncpg.connect(self._url, timeout=5, command_timeout=10)
+            transaction = self._connection.transaction()
+            await transaction.start()
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            self._drop()
+            raise DatabaseUnavailable(f"PostgreSQL cannot be reached ({type(error).__name__})") from None
+        return transaction
+
+    async def _rollback(self, transaction: Any) -> None:
+        """Roll back; a connection that cannot even do that is dropped."""
+        try:
+            if not self._connection.is_closed():
+                await transaction.rollback()
+        except Exception:
+            self._drop()
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
+
+    async def many(self, statement: Compiled, rows: Sequence[tuple[Any, ...]]) -> None:
+        await self._connection.executemany(statement.text, rows)
+
+    async def fetch(self, statement: Compiled, values: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
+        return await self.query(statement.text, *values)
+
+    async def query(self, text: str, *values: Any) -> Sequence[tuple[Any, ...]]:
+        """Rows of a statement in PostgreSQL's own words."""
+        return [tuple(row) for row in await self._connection.fetch(text, *values)]
+
+    async def copy(self, table: str, columns: Sequence[str], records: Sequence[Sequence[Any]]) -> None:
+        """Insert rows by COPY."""
+        await self._connection.copy_records_to_table(table, records=records, columns=columns)
+
+    async def close(self) -> None:
+        if self._connection is not None and not self._connection.is_closed():
+            await self._connection.close(timeout=5)
+        self._connection = None
+
+
+BatchConnection = SqliteBatchConnection | PostgresBatchConnection
+
+
+def batch_connection(database: Database) -> BatchConnection:
+    """The connection for batches of a database."""
+    if database.direct is not None:
+        return SqliteBatchConnection(database.direct)
+    return PostgresBatchConnection(database.url)

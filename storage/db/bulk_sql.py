@@ -1,0 +1,216 @@
+"""SQL for many rows at once, without SQLAlchemy's work per row: plain tuples in, plain tuples out.
+
+Columns get what lies on disk: instants and days as numbers, JSON as text.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from functools import cached_property
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ColumnElement,
+    Dialect,
+    MetaData,
+    Select,
+    Table,
+    Text,
+    TypeDecorator,
+    Update,
+    bindparam,
+    insert,
+    text,
+    update,
+)
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.base import Executable
+
+from storage.db.direct_sqlite import SyncConnection
+
+_DIALECT = sqlite.dialect()
+_IDS = text("SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_series(1, :n)")
+#: No number, in a column that may be null. Python's sqlite3 takes four times as long to bind None.
+NO_NUMBER = -(1 << 63)
+_MISSING = {"", NO_NUMBER}
+
+
+class BulkTable:
+    """A table that takes plain tuples, in the order of `names`.
+
+    In columns that may be null, "" and NO_NUMBER stand for null. `identity_columns` names columns that distinguish the
+    rows of one batch, as far as they differ.
+    """
+
+    def __init__(self, table: Table, names: Sequence[str], *, identity_columns: Sequence[str] = ()) -> None:
+        columns = [Column(column.name, _plain(column.type), primary_key=column.primary_key) for column in table.columns]
+        self.table = Table(table.name, MetaData(), *columns)
+        self.names = tuple(names)
+        self._nullable = [n for n, name in enumerate(names) if table.c[name].nullable]
+        self._flags = [n for n, name in enumerate(names) if isinstance(table.c[name].type, Boolean)]
+        self._identity = tuple(names.index(name) for name in identity_columns)
+
+    @cached_property
+    def text(self) -> str:
+        """SQLite's statement; the id comes first."""
+        marks = ["?"] * len(self.names)
+        for n in self._nullable:
+            numeric = not isinstance(self.table.c[self.names[n]].type, Text)
+            marks[n] = f"nullif(?, {NO_NUMBER})" if numeric else "nullif(?, '')"
+        columns = ", ".join(self.names)
+        return f"INSERT INTO {self.table.name} (id, {columns}) VALUES (?, {', '.join(marks)})"  # noqa: S608
+
+    async def insert(self, tx: AsyncConnection, rows: Sequence[tuple[Any, ...]]) -> list[int]:
+        """Insert rows; their new ids, in order."""
+        if isinstance(tx, SyncConnection):
+            return tx.insert(self.table.name, self.text, rows)
+        if tx.dialect.name == "postgresql":
+            return await self._copied(tx, rows)
+        return await self._match_returned_ids(tx, rows)
+
+    async def _copied(self, tx: AsyncConnection, rows: Sequence[tuple[Any, ...]]) -> list[int]:
+        """By COPY, under ids taken from the table's sequence: a tenth of what inserting costs.
+
+        SQLAlchemy fetches the ids, so that its transaction has begun on the connection that copies.
+        """
+        fetched = await tx.execute(_IDS, {"table": self.table.name, "n": len(rows)})
+        ids = sorted(int(number) for number in fetched.scalars())
+        await self._copy(tx, [(number, *self._typed(row)) for number, row in zip(ids, rows, strict=True)], "id")
+        return ids
+
+    async def append(self, tx: AsyncConnection, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert rows whose ids are not needed, after another statement of the same transaction."""
+        if isinstance(tx, SyncConnection) or tx.dialect.name != "postgresql":
+            await self.insert(tx, rows)
+        else:
+            await self._copy(tx, [self._typed(row) for row in rows])
+
+    async def _copy(self, tx: AsyncConnection, records: Sequence[Sequence[Any]], *first: str) -> None:
+        connection = (await tx.get_raw_connection()).driver_connection
+        assert connection is not None  # noqa: S101 - it has executed a statement before
+        await connection.copy_records_to_table(self.table.name, records=records, columns=[*first, *self.names])
+
+    def _typed(self, row: tuple[Any, ...]) -> list[Any]:
+        values = self._nulled(row)
+        for n in self._flags:
+            values[n] = bool(values[n])
+        return values
+
+    async def _match_returned_ids(self, tx: AsyncConnection, rows: Sequence[tuple[Any, ...]]) -> list[int]:
+        """Databases do not promise the order of RETURNING, and sorting by SQLAlchemy costs a statement a row.
+
+        So rows are matched by the identity columns; rows equal in all of them get ascending ids.
+        """
+        nulled = [self._nulled(row) for row in rows]
+        columns = (self.table.c.id, *(self.table.c[self.names[n]] for n in self._identity))
+        waiting: dict[tuple[Any, ...], list[int]] = {}
+        statement = insert(self.table).returning(*columns)
+        for returned in await tx.execute(statement, [dict(zip(self.names, row, strict=True)) for row in nulled]):
+            waiting.setdefault(tuple(returned[1:]), []).append(returned.id)
+        for ids in waiting.values():
+            ids.sort(reverse=True)
+        return [waiting[tuple(row[n] for n in self._identity)].pop() for row in nulled]
+
+    def _nulled(self, row: tuple[Any, ...]) -> list[Any]:
+        values = list(row)
+        for n in self._nullable:
+            if values[n] in _MISSING:
+                values[n] = None
+        return values
+
+    def update(self, number: int, row: tuple[Any, ...]) -> Update:
+        """The statement that gives the columns of row `number` these values."""
+        values = dict(zip(self.names, self._nulled(row), strict=True))
+        return update(self.table).where(self.table.c.id == number).values(**values)
+
+
+def nullable(value: int | None) -> int:
+    """A number for a column that may be null."""
+    return NO_NUMBER if value is None else value
+
+
+def as_json(value: Any) -> str:
+    """Plain JSON as it lies on disk."""
+    return msgspec.json.encode(value).decode()
+
+
+def _plain(kind: Any) -> Any:
+    return kind.impl_instance if isinstance(kind, TypeDecorator) else kind
+
+
+class Compiled:
+    """A statement's text for one dialect; its positional parameters are in the order of `names`."""
+
+    __slots__ = ("names", "text")
+
+    def __init__(self, statement: Executable, dialect: Dialect, columns: list[str] | None = None) -> None:
+        compiled: Any = statement.compile(dialect=dialect, column_keys=columns)  # type: ignore[attr-defined]
+        self.text = str(compiled)
+        self.names: tuple[str, ...] = tuple(compiled.positiontup)
+
+
+class Lookup:
+    """A query for the rows whose columns are each among some values.
+
+    In a direct SQLite transaction its text is kept for each number of values (powers of two; the last value is
+    repeated); elsewhere it is an ordinary statement, few of which PostgreSQL then has to prepare. Columns are read by
+    position, for rows may be plain tuples.
+    """
+
+    def __init__(self, query: Select[Any], *columns: ColumnElement[Any]) -> None:
+        self._query = query
+        self._columns = columns
+        self._texts: dict[tuple[int, ...], tuple[str, tuple[Any, ...]]] = {}
+        readers = ((n, _reader(column)) for n, column in enumerate(query.selected_columns))
+        self._readers = [(n, reader) for n, reader in readers if reader is not None]
+
+    async def rows(self, tx: AsyncConnection, *values: Collection[Any]) -> Sequence[Sequence[Any]]:
+        """Rows for which every column is among its values, in any order; none if any of them is empty."""
+        if not all(values):
+            return ()
+        padded = [_padded(column) for column in values]
+        if not isinstance(tx, SyncConnection):
+            among = (column.in_(among_values) for column, among_values in zip(self._columns, padded, strict=True))
+            return [tuple(row) for row in await tx.execute(self._query.where(*among))]
+        text, constants = self._text(tuple(map(len, padded)))
+        rows = tx.fetch(text, [*constants, *(value for column in padded for value in column)])
+        return [self._read(row) for row in rows] if self._readers else rows
+
+    def _text(self, sizes: tuple[int, ...]) -> tuple[str, tuple[Any, ...]]:
+        compiled = self._texts.get(sizes)
+        if compiled is None:
+            compiled = self._texts[sizes] = self._compiled(sizes)
+        return compiled
+
+    def _compiled(self, sizes: tuple[int, ...]) -> tuple[str, tuple[Any, ...]]:
+        """The query's own values come first, then ours in the order of the columns."""
+        names = [[f"among_{n}_{i}" for i in range(size)] for n, size in enumerate(sizes)]
+        among = (
+            column.in_([bindparam(name, type_=column.type) for name in parameters])
+            for column, parameters in zip(self._columns, names, strict=True)
+        )
+        compiled: Any = self._query.where(*among).compile(dialect=_DIALECT)
+        ours = [name for parameters in names for name in parameters]
+        constants = compiled.positiontup[: -len(ours)]
+        assert compiled.positiontup[len(constants) :] == ours  # noqa: S101 - how SQLAlchemy orders a WHERE
+        return str(compiled), tuple(compiled.params[name] for name in constants)
+
+    def _read(self, row: Sequence[Any]) -> Sequence[Any]:
+        values = list(row)
+        for n, reader in self._readers:
+            values[n] = reader(values[n])
+        return values
+
+
+def _padded(values: Collection[Any]) -> list[Any]:
+    """Values as the driver takes them, as many as the next power of two."""
+    plain = [str(value) if isinstance(value, str) else value for value in values]
+    return plain + [plain[-1]] * ((1 << (len(plain) - 1).bit_length()) - len(plain))
+
+
+def _reader(column: Any) -> Callable[[Any], Any] | None:
+    """How a column's values are read, as SQLAlchemy does it."""
+    reader: Callable[[Any], Any] | None = column.type.dialect_impl(_DIALECT).result_processor(_DIALECT, None)
+    return reader
