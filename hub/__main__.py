@@ -1,7 +1,9 @@
 """`casinoflux serve | demo | run | chat | db …`; `python -m hub` is the same."""
 
 import argparse
+import errno
 import os
+import sqlite3
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, NoReturn
@@ -10,7 +12,10 @@ from typing import Any, NoReturn
 for _name in ("rich", "click"):
     sys.modules.setdefault(_name, None)  # type: ignore[arg-type]
 
+from sqlalchemy.exc import DBAPIError  # noqa: E402
+
 from hub.cli import cli  # noqa: E402
+from storage.db.unavailable import is_unavailable  # noqa: E402
 from storage.ledger.errors import CasinoFluxError  # noqa: E402
 
 
@@ -20,24 +25,39 @@ def main() -> None:
     try:
         code = run(arguments.work(arguments))
     except CasinoFluxError as error:
-        code = told(error)
+        code = told(str(error))
     except BaseExceptionGroup as group:  # what a start in several tasks raises
         known = next(_leaves(group), None)
         if known is None:
             raise
-        code = told(known)
+        code = told(str(known))
     except KeyboardInterrupt:
         code = 0
     except BrokenPipeError:  # whoever read the output has seen enough: `… | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except (DBAPIError, sqlite3.Error, OSError) as error:
+        if (fault := database_fault(error)) is None:
+            raise
+        code = told(fault)
     raise SystemExit(code)
 
 
-def told(error: CasinoFluxError) -> int:
+def told(error: str) -> int:
     """One line on stderr; the exit code."""
-    sys.stderr.write(f"casinoflux: {' '.join(str(error).split())}\n")
+    sys.stderr.write(f"casinoflux: {' '.join(error.split())}\n")
     return 1
+
+
+def database_fault(error: Exception) -> str | None:
+    """What to do about a disk or a database that stopped the command; None if that is not what stopped it."""
+    cause = getattr(error, "orig", error)
+    full = isinstance(cause, sqlite3.Error) and "full" in str(cause)
+    if full or (isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}):
+        return "the disk is full: make room where the database is, then start again"
+    if isinstance(error, OSError) or not is_unavailable(error):
+        return None
+    return f"the database cannot be used ({str(cause).partition(chr(10))[0][:200]}): see CASINOFLUX_DATABASE_URL"
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[CasinoFluxError]:

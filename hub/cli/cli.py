@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
+from sqlalchemy.engine import make_url
 
 import bot.commands  # noqa: F401  registers every command
 from bot.chat.session import ChatSessions, carry_out
@@ -38,6 +39,9 @@ async def serve(arguments: argparse.Namespace) -> int:
     settings = read_settings()
     for warning in unknown_settings():
         sys.stderr.write(f"casinoflux: {warning}\n")
+    if (fault := _unfit_for_sqlite(arguments, settings.database_url)) is not None:
+        sys.stderr.write(f"casinoflux: {fault}\n")
+        return 2
     await boot.reach(settings.database_url)
     if arguments.child:
         supervisor.die_with_parent()
@@ -50,6 +54,17 @@ async def serve(arguments: argparse.Namespace) -> int:
         settings, host=arguments.host, port=arguments.port, only=arguments.only, announce=not arguments.child
     )
     return 0
+
+
+def _unfit_for_sqlite(arguments: argparse.Namespace, url: str) -> str | None:
+    """On SQLite `serve` is one process."""
+    if make_url(url).get_backend_name() != "sqlite" or (arguments.workers == 1 and not arguments.only):
+        return None
+    option = f"--only {arguments.only}" if arguments.only else f"--workers {arguments.workers}"
+    return (
+        f"{option} needs PostgreSQL: on SQLite one process does it all. Leave it out, or set "
+        "CASINOFLUX_DATABASE_URL to postgresql://user:password@host/name (casinoflux db transfer copies everything)"
+    )
 
 
 async def demo(arguments: argparse.Namespace) -> int:

@@ -19,7 +19,7 @@ from hub.runtime.platform_words import platform_words
 from hub.runtime.runtime import Runtime
 from storage.clicks.queries import ensure_codec
 from storage.db import config_version, tasks
-from storage.db.engine import T, Work
+from storage.db.engine import LOCKED_WAIT, T, Work
 from storage.db.unavailable import is_unavailable
 from storage.ledger.clicks.click_id import Codec
 from storage.ledger.errors import CasinoFluxError
@@ -56,6 +56,7 @@ class Postbacks:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._patience = LOCKED_WAIT
         self._waiting: list[_Waiting] = []
         self._arrived = asyncio.Event()
         self._book = AccountDirectory(by_key={}, by_id={}, capped={})
@@ -242,7 +243,7 @@ class Postbacks:
 
     async def run(self, work: Work[T]) -> T:
         """Run `work(tx)` in a short write transaction; it may await nothing but the database."""
-        return await self._runtime.database.run(work)
+        return await self._runtime.database.run(work, patience=self._patience)
 
     def patience(self, now: datetime) -> timedelta | None:
         """How old a waiting request may be to be looked at now; None if it is too soon to look again."""

@@ -24,7 +24,7 @@ from storage.catalogue import teams
 from storage.clicks.queries import ensure_codec
 from storage.db import touch_marks
 from storage.db.engine import Database
-from storage.db.schema import upgrade
+from storage.db.schema import lock_start, upgrade
 from storage.db.secrets import Box
 from storage.ledger.errors import CasinoFluxError
 
@@ -117,6 +117,7 @@ async def prepare(runtime: Runtime) -> None:
     """Upgrade the schema, make the first team, and refuse settings that contradict stored facts."""
     await upgrade(runtime.database)
     async with runtime.database.begin() as tx:
+        await lock_start(tx)
         runtime.team_id = await teams.first(tx, runtime.clock())
         await ensure_codec(tx)
         await _keep_timezone(runtime, await teams.fact(tx, "report_timezone"))

@@ -245,15 +245,19 @@ def _kept_key(url: str) -> str:
     if path.is_file():
         return path.read_text(encoding="utf-8").strip()
     key = os.urandom(32).hex()
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(key + "\n")
+        path.hardlink_to(draft)  # appears whole, and once: another process may start at the same moment
     except FileExistsError:
         return path.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise SettingError(
             f"CASINOFLUX_SECRET_KEY: cannot be kept in {path} ({error.strerror}): set it, or make the folder writable"
         ) from None
+    finally:
+        draft.unlink(missing_ok=True)
     return key
 
 

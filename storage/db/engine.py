@@ -1,6 +1,7 @@
 """The database of a process: the one way to write, the way to read, and where SQLite and PostgreSQL differ."""
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -12,12 +13,13 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from storage.db.direct_sqlite import DirectSqlite, run_without_suspending
-from storage.db.unavailable import DatabaseFile, is_locked
+from storage.db.unavailable import DatabaseFile, DatabaseUnavailable, is_locked
 
 T = TypeVar("T")
 Work = Callable[[AsyncConnection], Awaitable[T]]
 
 LOCKED_WAIT = 10.0  # seconds a writer waits for those of other processes
+WAL_WAIT = 5.0  # seconds, of a process that meets a database in the making
 BUSY_TIMEOUT_MS = 1_500  # SQLite's own waiting cannot be broken off: this much at a time
 CONNECT_TIMEOUT = 10  # seconds PostgreSQL is given to take a connection
 
@@ -40,8 +42,11 @@ class Database:
         self.engine = create_engine(parsed, self.file)
 
     @asynccontextmanager
-    async def begin(self) -> AsyncIterator[AsyncConnection]:
-        """A write transaction, committed at the end or rolled back on an error."""
+    async def begin(self, *, patience: float = LOCKED_WAIT) -> AsyncIterator[AsyncConnection]:
+        """A write transaction, committed at the end or rolled back on an error.
+
+        Raises DatabaseUnavailable if another process keeps SQLite locked for `patience` seconds.
+        """
         if not self.sqlite:
             async with self.engine.begin() as connection:
                 yield connection
@@ -49,7 +54,7 @@ class Database:
         async with self.write_lock:
             self.file.check()
             async with self.engine.connect() as connection:
-                await _begin(connection)
+                await _begin(connection, patience)
                 try:
                     yield connection
                 except BaseException:
@@ -87,15 +92,17 @@ class Database:
         await self.engine.dispose()
 
 
-async def _begin(connection: AsyncConnection) -> None:
-    deadline = time.monotonic() + LOCKED_WAIT
+async def _begin(connection: AsyncConnection, patience: float) -> None:
+    deadline = time.monotonic() + patience
     while True:
         try:
             await connection.exec_driver_sql("BEGIN IMMEDIATE")
             return
         except OperationalError as error:
-            if not is_locked(error) or time.monotonic() >= deadline:
+            if not is_locked(error):
                 raise
+            if time.monotonic() >= deadline:
+                raise DatabaseUnavailable("the database is locked by another process") from None
 
 
 def create_engine(url: URL, file: DatabaseFile) -> AsyncEngine:
@@ -129,9 +136,9 @@ def with_driver(url: URL) -> URL:
 
 def _set_pragmas(connection: Any) -> None:
     cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+    _use_wal(cursor)
     for pragma in (
-        f"busy_timeout={BUSY_TIMEOUT_MS}",
-        "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
         "temp_store=MEMORY",
@@ -139,3 +146,16 @@ def _set_pragmas(connection: Any) -> None:
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _use_wal(cursor: Any) -> None:
+    """SQLite does not wait for another process that makes the same empty file a database: so this does, briefly."""
+    deadline = time.monotonic() + WAL_WAIT
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if not is_locked(error) or time.monotonic() >= deadline:
+                raise
+        time.sleep(0.01)

@@ -5,26 +5,33 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.db.engine import Database
 from storage.ledger.errors import CasinoFluxError
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 HEAD = "0008"
+UPGRADE_WAIT = 600.0  # seconds another process's upgrade is waited for
 _LOCK = 7_215_309_001  # any fixed number: one process upgrades a PostgreSQL at a time
 
 
 async def upgrade(database: Database) -> None:
-    """Bring the database to this version's schema. Raises CasinoFluxError if it is a newer one's."""
+    """Bring the database to this version's schema; processes that start at once do it one after the other.
+
+    Raises CasinoFluxError if the schema is a newer version's.
+    """
     if await current(database) == HEAD:
         return
-    if database.sqlite:
-        async with database.begin() as tx:
-            await tx.run_sync(_upgrade)
-        return
-    async with database.begin() as tx:
-        await tx.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+    async with database.begin(patience=UPGRADE_WAIT) as tx:
+        await lock_start(tx)
         await tx.run_sync(_upgrade)
+
+
+async def lock_start(tx: AsyncConnection) -> None:
+    """Until the transaction ends, no other process upgrades or sets up the database (SQLite has one writer anyway)."""
+    if tx.dialect.name == "postgresql":
+        await tx.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
 
 
 async def current(database: Database) -> str | None:

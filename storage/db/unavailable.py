@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
@@ -17,7 +18,7 @@ class DatabaseFile:
 
     def __init__(self, path: str) -> None:
         self.path = "" if path == ":memory:" else path
-        self._name = os.path.basename(path)
+        self._name = Path(path).name
         self._identity: tuple[int, int] | None = None
 
     def remember(self) -> None:
@@ -40,9 +41,7 @@ class DatabaseFile:
                 f"the database file {self._name} cannot be found ({error.strerror}): put it back, or restart on another"
             ) from None
         if (status.st_dev, status.st_ino) != self._identity:
-            raise DatabaseUnavailable(
-                f"the database file {self._name} was replaced by another: restart to use that one"
-            )
+            raise DatabaseUnavailable(f"the database file {self._name} was replaced by another: restart to use it")
 
 
 def is_unavailable(error: BaseException) -> bool:

@@ -23,6 +23,12 @@ def deploy_sqlite(sqlite_url: str, tmp_path: Path) -> Iterator[Deploy]:
     yield from _deploying(sqlite_url, tmp_path)
 
 
+@pytest.fixture
+def deploy_postgres(postgres_url: str, tmp_path: Path) -> Iterator[Deploy]:
+    """The same on PostgreSQL only, for several processes on one database."""
+    yield from _deploying(postgres_url, tmp_path)
+
+
 def _deploying(database_url: str, folder: Path) -> Iterator[Deploy]:
     made: list[Deployment] = []
 

@@ -22,8 +22,8 @@ async def said(urls: list[str]) -> list[tuple[int, str]]:
 
 
 @pytest.mark.slow
-def test_the_same_postback_to_both_workers_at_once_counts_once(deploy: Callable[..., Deployment]) -> None:
-    hub = deploy()
+def test_the_same_postback_to_both_workers_at_once_counts_once(deploy_postgres: Callable[..., Deployment]) -> None:
+    hub = deploy_postgres()
     hub.start("--workers", "2")
     hub.post("account/add", name="acme", platform="postback_only", timezone="UTC", currency="EUR")
     hub.post("offer/add", casino="Lucky", account="acme", url="https://lucky.example.test/?s={click_id}")

@@ -92,8 +92,8 @@ def test_a_stop_while_the_database_is_locked_exits_with_0_and_keeps_every_click(
 
 
 @pytest.mark.slow
-def test_two_workers_share_the_port_and_one_that_dies_is_replaced(deploy: Deploy) -> None:
-    hub = deploy()
+def test_two_workers_share_the_port_and_one_that_dies_is_replaced(deploy_postgres: Deploy) -> None:
+    hub = deploy_postgres()
     hub.start("--workers", "2")
     link = campaign(hub)
     assert hub.process is not None

@@ -245,7 +245,7 @@ async def test_a_locked_database_is_waited_for_and_given_up_for_all_at_once(
         assert not any(one.done() for one in asked)
         other.execute("ROLLBACK")
         assert [(await one).json()["outcome"] for one in asked] == ["accepted", "accepted"]
-        runtime.state["postbacks"]._straight._patience = 0.1
+        runtime.state["postbacks"]._patience = 0.1
         other.execute("BEGIN IMMEDIATE")
         deposit = f"/postback/key-1?click_id={click}&event=dep&txn_id="
         late = await asyncio.gather(*(client.get(f"{deposit}{n}") for n in range(9)))
