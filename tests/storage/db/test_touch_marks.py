@@ -27,13 +27,13 @@ class SlowSettler(Database):
         self.others, self.team_id, self.overtaken = database, team_id, False
 
     @asynccontextmanager
-    async def begin(self) -> AsyncIterator[AsyncConnection]:
+    async def begin(self, *, patience: float = 10.0) -> AsyncIterator[AsyncConnection]:
         if not self.overtaken:
             self.overtaken = True
             await settle.settle_all(self.others, UTC_ZONE, NOON)
             async with self.others.begin() as tx:
                 await touch_marks.touch(tx, self.team_id, [DAY])
-        async with super().begin() as tx:
+        async with super().begin(patience=patience) as tx:
             yield tx
 
 
