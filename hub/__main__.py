@@ -96,6 +96,7 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--exit", action="store_true", help="stop at the end; 1 if any step failed")
     spoken = _add(words, "run", cli.run_command, "run one bot command as owner")
     spoken.add_argument("--json", action="store_true", help="print the struct; may also stand at the end")
+    spoken.add_argument("--csv", action="store_true", help="print nothing but the CSV; may also stand at the end")
     spoken.add_argument(
         "words", nargs=argparse.REMAINDER, help="offer list, stats 7d by campaign … (--json: the struct)"
     )

@@ -28,7 +28,7 @@ class ReportArguments(StatsQuery, kw_only=True):
     render=stats_message,
     reads=True,
     positional=("from", "to"),
-    keywords=("by",),
+    keywords=("by", "top"),
 )
 async def report_merged(ctx: Context, new: ReportArguments) -> MergedReport:
     """Both layers of a range merged, by any dimensions."""

@@ -1,5 +1,6 @@
 """Statistics of a range, both layers merged, in one table."""
 
+import re
 from collections.abc import Iterable
 from datetime import datetime, time, timedelta
 from typing import Annotated, Any, Literal
@@ -20,13 +21,23 @@ from bot.render.report_csv import report_file
 from storage.catalogue import names
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
-from storage.ledger.reports.report_rows import MergedReport
+from storage.ledger.reports.arrange import arrange, check_sort
+from storage.ledger.reports.report_rows import DIMENSIONS, ENTITIES, MergedReport
 from storage.reports.merged_report import ReportQuery, merged_report, paged_report
 from storage.tables import accounts, campaigns, casinos, offers, sites, sources
 
 FILTERS: dict[str, Table] = {
     "campaigns": campaigns, "sites": sites, "offers": offers, "accounts": accounts, "sources": sources,
     "casinos": casinos,
+}  # fmt: skip
+
+
+SUB_FILTER = Meta(description="only these values of the sub id")
+
+#: A value of each period as reports write it.
+PERIOD_VALUES = {
+    "day": (r"\d{4}-\d\d-\d\d", "2026-10-05"), "week": (r"\d{4}-[Ww]\d\d", "2026-W40"),
+    "month": (r"\d{4}-\d\d", "2026-10"),
 }  # fmt: skip
 
 
@@ -39,6 +50,26 @@ class StatsQuery(Arguments):
     account: Annotated[list[str], refers("account", "only these platform accounts")] = []
     source: Annotated[list[str], refers("source", "only these traffic sources")] = []
     casino: Annotated[list[str], refers("casino", "only these brands")] = []
+    day: Annotated[list[str], Meta(description="only these days of the range: 2026-10-05")] = []
+    week: Annotated[list[str], Meta(description="only these weeks: 2026-W40")] = []
+    month: Annotated[list[str], Meta(description="only these months: 2026-10")] = []
+    country: Annotated[list[str], Meta(description="only visitors of these countries: DE, AT")] = []
+    device: Annotated[list[str], Meta(description="only these devices: mobile, desktop, tablet")] = []
+    sub1: Annotated[list[str], SUB_FILTER] = []
+    sub2: Annotated[list[str], SUB_FILTER] = []
+    sub3: Annotated[list[str], SUB_FILTER] = []
+    sub4: Annotated[list[str], SUB_FILTER] = []
+    sub5: Annotated[list[str], SUB_FILTER] = []
+    sub6: Annotated[list[str], SUB_FILTER] = []
+    sub7: Annotated[list[str], SUB_FILTER] = []
+    sub8: Annotated[list[str], SUB_FILTER] = []
+    sub9: Annotated[list[str], SUB_FILTER] = []
+    sub10: Annotated[list[str], SUB_FILTER] = []
+    sort: Annotated[str | None, Meta(description="a measure to sort by; -commission: the highest first")] = None
+    top: Annotated[int | None, Meta(description="only so many rows, the first of the order", ge=1)] = None
+    limit: Annotated[int | None, Meta(description="so many rows at a time", ge=1)] = None
+    after: Annotated[str | None, Meta(description="the next of the rows before")] = None
+    format: Annotated[str, choices("what HTTP and the shell answer with", "json", "csv")] = "json"
     clock: Annotated[str, choices("count on the day it happened, or of the click", "event", "visit")] = "event"
     csv: Annotated[bool, Meta(description="as a file for a spreadsheet")] = False
     as_of: Annotated[str | None, Meta(description="as it was believed then: 2026-10-05T09:00")] = None
@@ -86,7 +117,7 @@ def _buttons(ctx: Context, report: MergedReport, by: list[str]) -> Buttons:
     render=stats_message,
     reads=True,
     positional=("range",),
-    keywords=("by",),
+    keywords=("by", "top"),
 )
 async def stats(ctx: Context, new: StatsQuery) -> MergedReport:
     """Clicks, registrations, FTDs, commission, spend and profit of a range."""
@@ -102,22 +133,44 @@ async def reported(ctx: Context, new: StatsQuery) -> Any:
         raise Refused(f"range: {error}", field="range") from None
     by = new.by if new.by is not None else [await dimension(ctx.tx, ctx.team_id)]
     chosen = await filters(ctx, new)
-    ctx.notes |= {"by": by, "csv": new.csv, "kept": _kept(new, chosen)}
+    in_csv = _format(new.format) == "csv"
+    ctx.notes |= {"by": by, "csv": new.csv or in_csv, "kept": _kept(new, chosen)}
+    check_sort(new.sort)
     query = ReportQuery(
         team_id=ctx.team_id, first=first, last=last, by=tuple(by), clock=_clock(new.clock),
         as_of=_as_of(new.as_of, ctx), timezone=ctx.deployment.timezone, currency=ctx.deployment.currency,
-        **chosen,
+        values=values(new), **chosen,
     )  # fmt: skip
-    if ctx.encodes and (paged := await paged_report(ctx.tx, query)):
+    arranged = new.sort or new.top is not None or new.limit is not None or new.after is not None
+    if ctx.encodes and not arranged and not in_csv and (paged := await paged_report(ctx.tx, query)):
         return paged
-    return await merged_report(ctx.tx, query)
+    report = await merged_report(ctx.tx, query)
+    return arrange(report, sort=new.sort, top=new.top, limit=new.limit, after=new.after) if arranged else report
 
 
 def _kept(new: StatsQuery, chosen: dict[str, Any]) -> str:
     """The filters again, for the buttons beneath."""
     words = [f" {name.removesuffix('s')}={','.join(codes)}" for name, codes in chosen.items()]
+    words += [f' {name}="{",".join(kept)}"' for name, kept in values(new).items()]
     words += [" clock=visit"] if new.clock == "visit" else []
+    words += [f" sort={new.sort}"] if new.sort else []
     return "".join(words) + (f' as_of="{new.as_of}"' if new.as_of else "")
+
+
+def values(new: StatsQuery) -> dict[str, tuple[str, ...]]:
+    """Values to keep of periods, country, device and sub ids. Raises Refused at a period that is written otherwise."""
+    given = {name: tuple(getattr(new, name)) for name in DIMENSIONS if name not in ENTITIES}
+    for name, (pattern, example) in PERIOD_VALUES.items():
+        for value in given[name]:
+            if not re.fullmatch(pattern, value):
+                raise Refused(f"{name}: {value!r} is no {name}: write {example}", field=name)
+    return {name: kept for name, kept in given.items() if kept}
+
+
+def _format(word: str) -> str:
+    if word not in {"json", "csv"}:
+        raise Refused(f"format: {word!r} is neither json nor csv", field="format")
+    return word
 
 
 def _clock(word: str) -> Literal["event", "visit"]:

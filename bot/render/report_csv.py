@@ -5,12 +5,12 @@ import io
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
-from bot.core.message import File
+from bot.core.message import File, Message, Table
 from storage.ledger.reports.report_rows import Layers, MergedReport, ReportRow
 
-COUNTS = ("clicks", "unique_clicks", "bot_clicks", "site_visits")
-LAYERED = ("registrations", "first_deposits", "deposits", "deposit_amount")
-MONEY = ("ngr", "commission", "commission_cpa", "commission_revshare", "spend", "profit")
+COUNTS = ("clicks", "unique_clicks", "bot_clicks", "site_visits", "outgoing", "visits")
+LAYERED = ("registrations", "first_deposits", "deposits", "qualified", "deposit_amount")
+MONEY = ("ngr", "commission", "commission_cpa", "commission_revshare", "commission_other", "spend", "profit")
 
 
 def report_file(report: MergedReport, by: Sequence[str]) -> File:
@@ -21,9 +21,24 @@ def report_file(report: MergedReport, by: Sequence[str]) -> File:
     layered = [f"{name}_{layer}" for name in LAYERED for layer in Layers.__struct_fields__]
     writer.writerow([*groups, *COUNTS, *layered, *MONEY, "currency", "settlement", "allocated"])
     for row in (*report.rows, *report.unassigned):
-        told = [_safe(row.group.get(name) or "") for name in groups]
-        writer.writerow([*told, *_figures(row), report.currency, row.settlement, str(row.allocated).lower()])
+        labels = [_safe(row.group.get(name) or "") for name in groups]
+        writer.writerow([*labels, *_figures(row), report.currency, row.settlement, str(row.allocated).lower()])
     return File(f"report-{report.from_}-{report.to}.csv", out.getvalue())
+
+
+def csv_of(message: Message) -> str | None:
+    """The first file or table of a message as CSV; None if it has neither."""
+    for block in message.blocks:
+        if isinstance(block, File) and block.mime == "text/csv":
+            return block.content
+    for block in message.blocks:
+        if isinstance(block, Table):
+            out = io.StringIO()
+            csv.writer(out, lineterminator="\n").writerows(
+                [block.columns, *([_safe(c) for c in r] for r in block.rows)]
+            )
+            return out.getvalue()
+    return None
 
 
 def _figures(row: ReportRow) -> Iterator[str]:

@@ -12,11 +12,12 @@ from sqlalchemy.engine import make_url
 
 import bot.commands  # noqa: F401  registers every command
 from bot.chat.session import ChatSessions, carry_out
-from bot.core.arguments import fill
+from bot.core.arguments import field_names, fill
 from bot.core.command import parse, parse_words, run
 from bot.core.context import Actor, Context, Room
 from bot.core.message import Message, error
 from bot.render import terminal
+from bot.render.report_csv import csv_of
 from hub.cli import supervisor
 from hub.runtime import boot, gc_tuning
 from hub.runtime.runtime import Runtime
@@ -76,12 +77,15 @@ async def demo(arguments: argparse.Namespace) -> int:
 
 async def run_command(arguments: argparse.Namespace) -> int:
     """One bot command, as owner. 2 when the words cannot be understood."""
-    words = [word for word in arguments.words if word != "--json"]
+    words = [word for word in arguments.words if word not in {"--json", "--csv"}]
+    in_csv = arguments.csv or "--csv" in arguments.words
     boot.quiet_logs()
     async with _runtime() as runtime:
         ctx = shell_context(runtime)
         try:
             found, given = parse(words[0]) if len(words) == 1 else parse_words([_word(word) for word in words])
+            if in_csv and "format" in field_names(found.parameters):
+                given["format"] = "csv"
             fill(found.parameters, given, ctx.today)
         except Refused as error:
             sys.stderr.write(f"casinoflux: {error}\n")
@@ -89,6 +93,11 @@ async def run_command(arguments: argparse.Namespace) -> int:
         answer = await run(found, given, ctx)
         if arguments.json or "--json" in arguments.words:
             print(msgspec.json.format(msgspec.json.encode(answer.result), indent=2).decode())
+        elif in_csv:
+            if (table := csv_of(answer.message)) is None:
+                sys.stderr.write(f"casinoflux: {found.name} has no table to print as CSV\n")
+                return 2
+            sys.stdout.write(table)
         else:
             print(terminal.render(answer.message))
     return 0

@@ -8,14 +8,18 @@ from litestar import HttpMethod, Request, Response, route
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import Stream
 
+from bot.core.arguments import field_names
 from bot.core.command import COMMANDS, Command, run
 from bot.core.context import Actor, Context, Face
+from bot.core.message import File
+from bot.render.report_csv import report_file
 from hub.runtime.runtime import Runtime
 from hub.web import limits
 from hub.web.limits import Limits
 from hub.web.problems import API, from_error, problem
 from storage.ledger.errors import CasinoFluxError, Refused
 from storage.ledger.reports.report_pages import PagedReport
+from storage.ledger.reports.report_rows import MergedReport
 from storage.people import audits, tokens
 from storage.people.tokens import Holder
 
@@ -58,15 +62,29 @@ async def answer(runtime: Runtime, limited: Limits, found: Command, request: Req
         return refused
     try:
         arguments = await _arguments(request)
+        if _wants_csv(request) and "format" in field_names(found.parameters):
+            arguments.setdefault("format", "csv")
         asking = context(runtime, actor)
         asking.encodes = True
         result = (await run(found, arguments, asking)).result
     except CasinoFluxError as error:
         subject = found.positional[0] if found.positional and not found.name.endswith((" add", " create")) else None
         return from_error(error, subject=subject)
+    if isinstance(result, MergedReport) and asking.notes.get("csv"):
+        return _csv(report_file(result, asking.notes["by"]))
     if isinstance(result, PagedReport):
         return _pieces(list(result.json()))
     return Response(msgspec.json.encode(result), media_type="application/json")
+
+
+def _wants_csv(request: Request[Any, Any, Any]) -> bool:
+    return request.headers.get("accept", "").partition(";")[0].strip().lower() == "text/csv"
+
+
+def _csv(file: File) -> Response[Any]:
+    disposition = f'attachment; filename="{file.name}"'
+    headers = {"content-disposition": disposition}
+    return Response(file.content.encode(), media_type="text/csv; charset=utf-8", headers=headers)
 
 
 def _pieces(parts: list[bytes]) -> Stream:

@@ -1,7 +1,7 @@
 """What all named entities share: paging by id, and the codes that ids stand for."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Row, Select, Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -33,6 +33,19 @@ def cursor(after: str | int | None) -> int | None:
     if not str(after).isdecimal() or len(str(after)) > 18:
         raise Refused("after: not a cursor of this list: take `next` of the page before", field="after")
     return int(after)
+
+
+class Label(NamedTuple):
+    """What machines and people call an entity."""
+
+    code: str
+    name: str
+
+
+async def labels(tx: AsyncConnection, table: Table, team_id: int) -> dict[int, Label]:
+    """Code and name by id of all the team's entities of a kind."""
+    query = select(table.c.id, table.c.code, table.c.name).where(table.c.team_id == team_id)
+    return {row.id: Label(row.code, row.name) for row in await tx.execute(query)}
 
 
 async def codes(tx: AsyncConnection, table: Table, team_id: int) -> dict[int, str]:

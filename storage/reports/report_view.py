@@ -1,6 +1,6 @@
 """What a report is asked for, and how it looks at cells: names, rates, settlement and since when postbacks measure."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import date, datetime
 from operator import attrgetter
@@ -11,12 +11,12 @@ import msgspec
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.catalogue.entities import codes
+from storage.catalogue import entities
 from storage.ledger.facts import OfferFact
 from storage.ledger.reports.attribution import Catalogue, Grain
 from storage.ledger.reports.cells import Cell
 from storage.ledger.reports.collapse import View
-from storage.ledger.reports.report_rows import SUB_NAMES
+from storage.ledger.reports.report_rows import PERIODS, SUB_NAMES, period
 from storage.reports.facts_query import FactsQuery
 from storage.reports.rates import load_rates
 from storage.revenue import account_measures
@@ -42,7 +42,8 @@ _TABLES = {
 class ReportQuery(msgspec.Struct, frozen=True, kw_only=True):
     """What a report is asked for: days of the report's clock, both included; entities to keep as codes.
 
-    With a filter by campaign, site, offer, casino or source, unassigned revenue is left out: it belongs to none.
+    `values` holds the values to keep of periods, country, device and sub ids. With a filter by anything but account or
+    period, unassigned revenue is left out: it belongs to none.
     """
 
     team_id: int
@@ -57,19 +58,21 @@ class ReportQuery(msgspec.Struct, frozen=True, kw_only=True):
     casinos: tuple[str, ...] | None = None
     accounts: tuple[str, ...] | None = None
     sources: tuple[str, ...] | None = None
+    values: Mapping[str, tuple[str, ...]] = {}
     timezone: str = "UTC"
     currency: str = "EUR"
 
     @property
     def filtered(self) -> bool:
-        """Whether some entities are asked for, and not all of them."""
+        """Whether some entities or values are asked for, and not all of them."""
         named = self.campaigns, self.sites, self.offers, self.casinos, self.accounts, self.sources
-        return any(one is not None for one in named)
+        return bool(self.values) or any(codes is not None for codes in named)
 
     @property
     def grain(self) -> Grain:
-        subs = tuple(SUB_NAMES.index(name) for name in self.by if name in SUB_NAMES)
-        return Grain("country" in self.by, "device" in self.by, subs, self.clock == "visit")
+        used = {*self.by, *self.values}
+        subs = tuple(position for position, name in enumerate(SUB_NAMES) if name in used)
+        return Grain("country" in used, "device" in used, subs, self.clock == "visit")
 
     @property
     def asked(self) -> FactsQuery:
@@ -81,7 +84,8 @@ async def view_of(
     tx: AsyncConnection, query: ReportQuery, named: Catalogue, *, currencies: Collection[str], days: Collection[date]
 ) -> View:
     """How the query looks at the cells of these days, which hold amounts in these currencies."""
-    names = {name: await codes(tx, table, query.team_id) for name, table in _TABLES.items()}
+    labels = {name: await entities.labels(tx, table, query.team_id) for name, table in _TABLES.items()}
+    names = {name: {key: label.code for key, label in of.items()} for name, of in labels.items()}
     first, last = (min(days), max(days)) if days else (query.first, query.last)
     return View(
         timezone=query.timezone,
@@ -91,12 +95,15 @@ async def view_of(
         rates=await load_rates(tx, query.team_id, query.currency, currencies, first, last),
         offers=named.offers,
         codes=names,
+        names={name: {label.code: label.name for label in of.values()} for name, of in labels.items()},
+        subs=query.grain.subs,
         settled=await _settled(tx, query, names["account"], first, last),
         account_ids=frozenset(names["account"]),
         accounts_since=await _since(tx, query, accounts),
         offers_since=await _since(tx, query, offers),
         measures=await account_measures.of_team(tx, query.team_id, as_of=query.as_of),
         keep=_keep(query, names, named.offers),
+        keep_day=_keep_day(query.values),
         keep_unassigned=_keep_unassigned(query, names["account"]),
     )
 
@@ -148,7 +155,24 @@ def _keep(
         if (ids := _ids(getattr(query, f"{derived}s"), names[derived])) is not None:
             mine = {one.id for one in of.values() if getattr(one, f"{derived}_id") in ids}
             tests.append(_among(attrgetter("offer_id"), mine))
+    tests += [_has_value(name, values, query.grain) for name, values in query.values.items() if name not in PERIODS]
     return (lambda cell: all(test(cell) for test in tests)) if tests else None
+
+
+def _has_value(name: str, values: Collection[str], grain: Grain) -> Callable[[Cell], bool]:
+    """Whether a cell's country, device or sub id is one of these, in any letter case."""
+    wanted = {value.casefold() for value in values}
+    if name in SUB_NAMES:
+        place = grain.subs.index(SUB_NAMES.index(name))
+        return lambda cell: place < len(cell.subs) and (cell.subs[place] or "").casefold() in wanted
+    read: Callable[[Cell], str] = attrgetter(name)
+    return lambda cell: read(cell).casefold() in wanted
+
+
+def _keep_day(values: Mapping[str, tuple[str, ...]]) -> Callable[[date], bool] | None:
+    """Whether a day is in the days, weeks and months asked for."""
+    periods = {name: {value.upper() for value in values[name]} for name in PERIODS if name in values}
+    return (lambda day: all(period(name, day) in wanted for name, wanted in periods.items())) if periods else None
 
 
 def _among(read: Callable[[Cell], int], ids: AbstractSet[int]) -> Callable[[Cell], bool]:
@@ -160,7 +184,8 @@ def _ids(wanted: tuple[str, ...] | None, named: dict[int, str]) -> set[int] | No
 
 
 def _keep_unassigned(query: ReportQuery, account_codes: dict[int, str]) -> Callable[[int], bool] | None:
-    if any(one is not None for one in (query.campaigns, query.sites, query.offers, query.casinos, query.sources)):
+    entities_named = query.campaigns, query.sites, query.offers, query.casinos, query.sources
+    if query.values.keys() - set(PERIODS) or any(codes is not None for codes in entities_named):
         return lambda _account_id: False
     ids = _ids(query.accounts, account_codes)
     return None if ids is None else lambda account_id: account_id in ids

@@ -122,3 +122,21 @@ def test_the_cockpit_shows_a_token_holder_the_numbers(hub: Deployment) -> None:
     refused_change = hub.http.get("/cockpit", params={"say": "campaign pause b-bold-b-sons"}).text
     assert "changes something" in refused_change
     assert hub.get("campaign/show", campaign="b-bold-b-sons")["status"] == "active"
+
+
+def test_a_report_comes_as_csv_over_http_and_from_the_shell(hub: Deployment) -> None:
+    headers = {"authorization": f"Bearer {hub.token}", "accept": "text/csv"}
+    asked = {"from": "2026-10-01", "to": "2026-10-02", "by": "day,campaign"}
+    answer = hub.http.get("/api/v1/report/merged", params=asked, headers=headers)
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert answer.text.startswith("day,campaign,clicks,unique_clicks,")
+    by_name = hub.http.get(
+        "/api/v1/report/merged", params=asked | {"format": "csv"}, headers=headers | {"accept": "*/*"}
+    )
+    assert by_name.text == answer.text
+    plain = hub.http.get("/api/v1/report/merged", params=asked, headers=headers | {"accept": "*/*"})
+    assert plain.json()["names"] == {}
+    shell = hub.shell("report", "merged", "2026-10-01", "2026-10-02", "by", "day,campaign", "--csv")
+    assert (shell.returncode, shell.stdout, shell.stderr) == (0, answer.text, "")
+    refused = hub.http.get("/api/v1/report/merged", params=asked | {"to": "2036-10-02"}, headers=headers)
+    assert (refused.status_code, refused.json()["field"]) == (400, "to")

@@ -21,7 +21,7 @@ from storage.ledger.reports.cells import (
     read_parts,
 )
 from storage.ledger.reports.groups import OFFERLESS, PROVISIONAL, SETTLED, Group, Sums, note_unconverted, row_of
-from storage.ledger.reports.report_rows import PERIODS, SUB_NAMES, MergedReport, ReportRow, period
+from storage.ledger.reports.report_rows import ENTITIES, PERIODS, SUB_NAMES, MergedReport, ReportRow, period
 
 
 class View(msgspec.Struct, kw_only=True):
@@ -43,7 +43,10 @@ class View(msgspec.Struct, kw_only=True):
     accounts_since: Mapping[int, date]
     offers_since: Mapping[int, date]
     measures: Mapping[int, AbstractSet[str]] = {}
+    names: Mapping[str, Mapping[str, str]] = {}  # of entities, by dimension and code
+    subs: tuple[int, ...] = ()  # positions from 0 of the sub ids that cells have, in their order
     keep: Callable[[Cell], bool] | None = None
+    keep_day: Callable[[date], bool] | None = None
     keep_unassigned: Callable[[int], bool] | None = None
 
 
@@ -71,7 +74,7 @@ class Collapsing:
         waiting: list[Cell] = []
         for cell in cells:
             shown = cell.visit_day or day
-            if not view.first <= shown <= view.last:
+            if not view.first <= shown <= view.last or not (view.keep_day is None or view.keep_day(shown)):
                 continue
             if cell.tag is not None:
                 self._add_unassigned(cell, cell.tag, shown, reader)
@@ -96,15 +99,16 @@ class Collapsing:
 
     def report(self) -> MergedReport:
         """Rows in the order of their groups, what has none last; the totals over all of it."""
-        view = self._view
+        view, rows, unassigned = self._view, self.rows(), self.unassigned()
         return MergedReport(
             timezone=view.timezone,
             currency=view.rates.base,
             from_=view.first,
             to=view.last,
-            rows=self.rows(),
-            unassigned=self.unassigned(),
+            rows=rows,
+            unassigned=unassigned,
             totals=row_of({}, self.total()),
+            names=names_of(codes_of([*rows, *unassigned]), view),
         )
 
     def rows(self) -> list[ReportRow]:
@@ -129,6 +133,25 @@ class Collapsing:
         return row_of(dict(zip((*self._periods, "account", "tag"), named, strict=True)), group)
 
 
+def codes_of(rows: Iterable[ReportRow]) -> dict[str, list[str]]:
+    """The codes of entities in these rows, by dimension."""
+    codes: dict[str, set[str]] = {}
+    for row in rows:
+        for name, code in row.group.items():
+            if code is not None and name in ENTITIES:
+                codes.setdefault(name, set()).add(code)
+    return {name: sorted(found) for name, found in codes.items()}
+
+
+def names_of(codes: Mapping[str, Iterable[str]], view: View) -> dict[str, dict[str, str]]:
+    """What people call the entities of these codes."""
+    return {
+        name: {code: view.names.get(name, {}).get(code, code) for code in codes[name]}
+        for name in ENTITIES
+        if name in codes
+    }
+
+
 def _order(key: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple((value is None, value if value is not None else 0) for value in key)
 
@@ -144,8 +167,8 @@ def _getter(name: str, view: View) -> Callable[[Cell, date], str | None]:
         texts: dict[date, str] = {}
         return lambda _cell, day: texts.get(day) or texts.setdefault(day, period(name, day))
     if name in SUB_NAMES:
-        at = [one for one in view.by if one in SUB_NAMES].index(name)
-        return lambda cell, _day: (cell.subs[at] or None) if at < len(cell.subs) else None
+        place = view.subs.index(SUB_NAMES.index(name))
+        return lambda cell, _day: (cell.subs[place] or None) if place < len(cell.subs) else None
     if name == "country":
         return lambda cell, _day: cell.country or None
     if name == "device":

@@ -11,7 +11,7 @@ from datetime import date
 import msgspec
 
 from storage.ledger.reports.cells import Cell
-from storage.ledger.reports.collapse import Collapsing, View
+from storage.ledger.reports.collapse import Collapsing, View, codes_of, names_of
 from storage.ledger.reports.groups import Group, Sums, row_of
 from storage.ledger.reports.report_rows import ENTITIES, MergedReport, ReportRow
 
@@ -42,6 +42,7 @@ class Page(msgspec.Struct, frozen=True, array_like=True):
     unconverted: dict[str, dict[str, int]]
     about: About
     basis: bytes
+    codes: dict[str, list[str]] = {}  # of the entities in the rows, by dimension
 
     @property
     def size(self) -> int:
@@ -66,11 +67,11 @@ def page_of(day: date, cells: Sequence[Cell], view: View) -> Page:
     collapsing = Collapsing(view)
     collapsing.add(day, cells)
     total, about = collapsing.total(), about_of(cells)
+    rows, unassigned = collapsing.rows(), collapsing.unassigned()
     return Page(
-        rows=_encoder.encode(collapsing.rows())[1:-1],
-        unassigned=_encoder.encode(collapsing.unassigned())[1:-1],
+        rows=_encoder.encode(rows)[1:-1], unassigned=_encoder.encode(unassigned)[1:-1],
         sums=total.sums, settlement=total.settlement, allocated=total.allocated, unconverted=total.unconverted,
-        about=about, basis=basis_of(day, about, view),
+        about=about, basis=basis_of(day, about, view), codes=codes_of([*rows, *unassigned]),
     )  # fmt: skip
 
 
@@ -127,7 +128,7 @@ class PagedReport:
         self.total = row_of({}, _total(pages))
         self._head = MergedReport(
             timezone=view.timezone, currency=view.rates.base, from_=view.first, to=view.last, rows=[], unassigned=[],
-            totals=self.total,
+            totals=self.total, names=names_of(_codes(pages), view),
         )  # fmt: skip
 
     def json(self) -> Iterator[bytes]:
@@ -144,6 +145,14 @@ class PagedReport:
         rows = [row for page in self._pages if page.rows for row in _reader.decode(b"[%b]" % page.rows)]
         rest = [row for page in self._pages if page.unassigned for row in _reader.decode(b"[%b]" % page.unassigned)]
         return msgspec.structs.replace(self._head, rows=rows, unassigned=rest)
+
+
+def _codes(pages: Iterable[Page]) -> dict[str, list[str]]:
+    codes: dict[str, set[str]] = {}
+    for page in pages:
+        for name, found in page.codes.items():
+            codes.setdefault(name, set()).update(found)
+    return {name: sorted(found) for name, found in codes.items()}
 
 
 def _total(pages: Iterable[Page]) -> Group:

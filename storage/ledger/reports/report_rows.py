@@ -56,7 +56,10 @@ class ReportRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class MergedReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows by group, revenue no offer claims, and the sum of both."""
+    """Rows by group, revenue no offer claims, and the sum of both, whichever rows are left out by `top` or `limit`.
+
+    `names` maps the codes of the rows to names, by dimension. `next` is the cursor of the rows to come.
+    """
 
     timezone: str
     currency: str
@@ -65,6 +68,8 @@ class MergedReport(msgspec.Struct, frozen=True, kw_only=True):
     rows: list[ReportRow]
     unassigned: list[ReportRow]
     totals: ReportRow
+    names: dict[str, dict[str, str]] = {}
+    next: str | UnsetType | None = UNSET
 
 
 def check_dimensions(by: tuple[str, ...]) -> None:

@@ -101,3 +101,60 @@ async def test_a_long_report_says_what_it_left_out(opened: Opened) -> None:
             await clicked(say, ids, days_ago(say, n), 5)
         assert len((await say("stats 110d by day"))["rows"]) == 110
         assert "and 10 more rows" in say.told
+
+
+async def test_rows_are_sorted_cut_and_paged_while_totals_stay_whole(opened: Opened) -> None:
+    async with asking(opened) as say:
+        for name, clicks in (("one", 10), ("two", 30), ("three", 20)):
+            await clicked(say, await tracked(say, campaign=name, tag=name), days_ago(say, 1), clicks)
+
+        async def order(words: str) -> list[str]:
+            report = await say(f"stats yesterday by campaign {words}")
+            assert report["totals"]["clicks"] == 60
+            return [row["group"]["campaign"] for row in report["rows"]]
+
+        assert await order("sort=clicks") == ["one", "three", "two"]
+        assert await order("sort=-clicks top 2") == ["two", "three"]
+        assert await order("sort=epc") == ["one", "three", "two"], "what is not known keeps its order, last"
+        first = await say("stats yesterday by campaign sort=-clicks limit=2")
+        assert (len(first["rows"]), first["next"]) == (2, "2")
+        rest = await say(f"stats yesterday by campaign sort=-clicks limit=2 after={first['next']}")
+        assert ([row["group"]["campaign"] for row in rest["rows"]], rest["next"]) == (["one"], None)
+        for words, field in (("sort=moon", "sort"), ("after=x", "after"), ("top=0", "top"), ("format=xml", "format"),
+                             ("week=40", "week"), ("day=monday", "day"), ("month=2026-W40", "month")):  # fmt: skip
+            with pytest.raises(Refused) as caught:
+                await say(f"stats yesterday {words}")
+            assert caught.value.field == field
+
+
+async def test_every_dimension_is_a_filter_and_codes_have_names_beside(opened: Opened) -> None:
+    async with asking(opened) as say:
+        ids = await yesterday_tracked(say)
+        await clicked(say, ids, days_ago(say, 2), 7)
+        await say("campaign edit spring name='Spring 2026'")
+        report = await say("stats 7d by day,campaign")
+        assert report["names"] == {"campaign": {"spring": "Spring 2026"}}
+        assert (await say("stats 7d by day day=2026-11-20"))["totals"]["clicks"] == 7
+        assert (await say("stats 7d by month week=2026-W47,2026-W46"))["totals"]["clicks"] == 1207
+        assert (await say("stats 7d month=2026-10"))["rows"] == []
+        for name, value in (("country", "de"), ("device", "mobile"), ("sub1", "banner")):
+            by_value = await say(f"stats 7d by {name}")
+            kept = await say(f"stats 7d by campaign {name}={value}")
+            of_value = [row for row in by_value["rows"] if (row["group"][name] or "").lower() == value]
+            expected = sum(row["clicks"] for row in of_value) or None
+            assert kept["totals"]["clicks"] == expected, name
+            assert (await say(f"stats 7d by {name} {name}=nothing"))["rows"] == []
+        for name in ("casino", "account", "offer"):
+            group = (await say(f"stats 7d by {name}"))["rows"][0]["group"][name]
+            assert (await say(f"stats 7d {name}={group}"))["totals"]["clicks"] == 1207
+
+
+async def test_a_filter_by_a_sub_id_keeps_its_clicks_and_conversions(opened: Opened) -> None:
+    async with asking(opened) as say:
+        ids = await yesterday_tracked(say)
+        at = say.now - timedelta(days=1)
+        await converted(say, ids, at, 3, event="registration", sub2="left", country="AT")
+        report = await say("stats 7d by sub2,country sub2=Left,right country=AT")
+        (row,) = report["rows"]
+        assert row["group"] == {"sub2": "left", "country": "AT"}
+        assert row["registrations"]["postback"] == 3

@@ -50,7 +50,7 @@ def report(
     quotes: Sequence[Quote] = (),
     measures: Sequence[str] = (),
 ) -> MergedReport:
-    grain = Grain("country" in by, "device" in by, tuple(SUB_NAMES.index(n) for n in by if n in SUB_NAMES))
+    grain = Grain("country" in by, "device" in by, tuple(i for i, n in enumerate(SUB_NAMES) if n in by))
     catalogue = Catalogue(offers, campaigns)
     cells = merge_day(facts, catalogue, grain)
     accounts = {one.account_id for one in offers} | {row.account_id for row in facts.revenue}
@@ -64,7 +64,7 @@ def report(
         settled={(one, DAY) for one in settled}, account_ids=accounts,
         accounts_since=dict.fromkeys(accounts, since) if since else {},
         offers_since={one.id: since for one in offers} if since else {},
-        measures=dict.fromkeys(accounts, frozenset(measures)),
+        measures=dict.fromkeys(accounts, frozenset(measures)), subs=grain.subs,
     )  # fmt: skip
     return collapse([(DAY, cells)], view)
 

@@ -1,0 +1,94 @@
+"""The rows of a report in the order asked for, and as many of them as asked for."""
+
+import difflib
+from collections.abc import Callable
+from fractions import Fraction
+
+import msgspec
+
+from storage.ledger.errors import Refused
+from storage.ledger.reports.groups import LAYERED, PLAIN
+from storage.ledger.reports.report_rows import Layers, MergedReport, ReportRow
+
+Measure = Callable[[ReportRow], int | Fraction | None]
+
+_LAYERS = Layers.__struct_fields__
+
+
+def _ratio(part: str, whole: str) -> Measure:
+    part_of, whole_of = measure(part), measure(whole)
+
+    def read(row: ReportRow) -> Fraction | None:
+        above, below = part_of(row), whole_of(row)
+        return None if above is None or not below else Fraction(above) / below
+
+    return read
+
+
+def measure(name: str) -> Measure:
+    """How a measure is read off a row: of a layered one what is merged, or `registrations.platform`.
+
+    Raises Refused at `sort` for a measure there is not.
+    """
+    if name in _RATIOS:
+        return _ratio(*_RATIOS[name])
+    if name in (*PLAIN, "profit"):
+        return lambda row: getattr(row, name)
+    plain, dot, layer = name.partition(".")
+    if plain in LAYERED and (not dot or layer in _LAYERS):
+        return lambda row: getattr(getattr(row, plain), layer or "merged")
+    names = (*PLAIN, "profit", *LAYERED, *_RATIOS)
+    near = difflib.get_close_matches(plain, names, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(names)}"
+    raise Refused(f"sort: no measure {name!r}: {hint}", field="sort")
+
+
+_RATIOS = {
+    "cr": ("registrations", "clicks"), "reg2dep": ("first_deposits", "registrations"), "epc": ("commission", "clicks"),
+    "cpa": ("spend", "first_deposits"), "roi": ("profit", "spend"),
+}  # fmt: skip
+
+
+def check_sort(sort: str | None) -> None:
+    """Raises Refused at `sort` for a measure there is not."""
+    if sort:
+        measure(sort.removeprefix("-"))
+
+
+def arrange(
+    report: MergedReport,
+    *,
+    sort: str | None = None,
+    top: int | None = None,
+    limit: int | None = None,
+    after: str | None = None,
+) -> MergedReport:
+    """The report with its rows sorted (`-` for descending, what is not measured last) and cut; totals stay whole.
+
+    `top` keeps the first rows, without `sort` those of the highest commission. `limit` keeps a page of them after the
+    cursor `after`; `next` is the cursor that follows. Raises Refused at the field.
+    """  # fmt: skip
+    rows = _sorted(report.rows, sort or ("-commission" if top else None))
+    rows = rows if top is None else rows[:top]
+    if limit is None and after is None:
+        return msgspec.structs.replace(report, rows=rows)
+    start = _start(after)
+    end = len(rows) if limit is None else start + limit
+    return msgspec.structs.replace(report, rows=rows[start:end], next=str(end) if end < len(rows) else None)
+
+
+def _sorted(rows: list[ReportRow], sort: str | None) -> list[ReportRow]:
+    if not sort:
+        return rows
+    read, down = measure(sort.removeprefix("-")), sort.startswith("-")
+    known = [row for row in rows if read(row) is not None]
+    known.sort(key=lambda row: read(row) or 0, reverse=down)
+    return [*known, *(row for row in rows if read(row) is None)]
+
+
+def _start(after: str | None) -> int:
+    if after is None:
+        return 0
+    if not (after.isascii() and after.isdigit() and len(after) < 10):
+        raise Refused(f"after: {after!r} is no cursor: give the 'next' of the page before", field="after")
+    return int(after)
