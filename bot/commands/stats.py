@@ -32,6 +32,7 @@ FILTERS: dict[str, Table] = {
 }  # fmt: skip
 
 
+Positive = Annotated[int, Meta(ge=1)]
 SUB_FILTER = Meta(description="only these values of the sub id")
 
 #: A value of each period as reports write it.
@@ -66,8 +67,8 @@ class StatsQuery(Arguments):
     sub9: Annotated[list[str], SUB_FILTER] = []
     sub10: Annotated[list[str], SUB_FILTER] = []
     sort: Annotated[str | None, Meta(description="a measure to sort by; -commission: the highest first")] = None
-    top: Annotated[int | None, Meta(description="only so many rows, the first of the order", ge=1)] = None
-    limit: Annotated[int | None, Meta(description="so many rows at a time", ge=1)] = None
+    top: Annotated[Positive | None, Meta(description="only so many rows, the first of the order")] = None
+    limit: Annotated[Positive | None, Meta(description="so many rows at a time")] = None
     after: Annotated[str | None, Meta(description="the next of the rows before")] = None
     format: Annotated[str, choices("what HTTP and the shell answer with", "json", "csv")] = "json"
     clock: Annotated[str, choices("count on the day it happened, or of the click", "event", "visit")] = "event"
@@ -83,7 +84,7 @@ def stats_message(ctx: Context, report: MergedReport) -> Message:
         f"{days}: {count(totals.clicks)} clicks, {count(totals.registrations.merged)} regs, "
         f"{first_deposits(totals)} FTD, commission {worded_commission(totals, currency)}"
     )
-    if not report.rows and not report.unassigned:
+    if not report.rows and not report.unassigned and not ctx.notes["csv"]:
         return Message(f"{days}: nothing happened", (_buttons(ctx, report, by),), private=True)
     rest = (Text(f"{LEGEND} · {report.timezone} days, {currency}"), *_warnings(report), _buttons(ctx, report, by))
     files = (report_file(report, by),) if ctx.notes["csv"] else _cut(report)

@@ -17,7 +17,7 @@ from storage.ledger.errors import Missing, Refused
 from storage.ledger.facts import Role
 from storage.ledger.reports.discrepancies import Discrepancy
 from storage.ledger.reports.report_rows import Layers
-from storage.reports.explain import Why, why
+from storage.reports.explain import AllocatedRow, Why, why
 from storage.reports.merged_report import ReportQuery
 from storage.tables import campaigns, offers
 
@@ -25,15 +25,19 @@ TITLES = {
     "registrations": "Registrations", "first_deposits": "FTD", "deposits": "Deposits", "qualified": "Qualified",
     "deposit_amount": "Deposit amount",
 }  # fmt: skip
+MOST_ALLOCATED = 10  # rows named in a message
+
 ASK = {
-    "time-zone edge": "the platform's day is not the report's: these fall on another day there",
-    "unknown click id": "postbacks came whose click nobody knows: see postback log outcome=unmatched",
-    "duplicate": "the same player counts more than once here",
+    "restatement": "the platform changed what it stated of a settled day",
+    "duplicate": "these look like one and the same, counted more than once here",
     "reversal": "reversed here, still counted there",
-    "restatement": "the platform said the same before, and changed it",
-    "untagged offer": "a segment without an offer of its own plays in: offer add with its tag",
-    "late batch": "the platform may not have booked these yet: ask for them if they stay away",
     "missing postback": "no postback came for these: check the postback set-up of the deal",
+    "unknown click id": "postbacks came with a click id that is not known: see postback log outcome=unmatched",
+    "untagged offer": "a segment without an offer of its own plays in: offer add with its tag",
+    "time-zone edge": "the platform's day is not the report's: these fall on another day there",
+    "late batch": "the platform may not have booked these yet: ask for them if they stay away",
+    "amounts differ": "the counts agree, the amounts do not: compare them one by one",
+    "not reported": "the platform does not report these: ask the affiliate manager for them",
 }
 
 
@@ -54,6 +58,9 @@ def explanation(ctx: Context, found: Why) -> Message:
         Table(("", "Postbacks", "Platform", "Merged"), rows, numeric=(1, 2, 3)),
         *(Notice("warning", _sentence(one, found.currency)) for one in found.discrepancies),
     ]
+    blocks += [Text(_share(row)) for row in found.allocated[:MOST_ALLOCATED]]
+    if len(found.allocated) > MOST_ALLOCATED:
+        blocks.append(Text(f"and {len(found.allocated) - MOST_ALLOCATED:,} more divided rows"))
     if not found.discrepancies:
         blocks.append(Notice("ok", "The layers agree where both have spoken."))
     return Message(f"Why: {subject}", tuple(blocks), private=True)
@@ -69,10 +76,29 @@ def _sentence(one: Discrepancy, currency: str) -> str:
     ours, theirs, _ = _told(Layers(one.postback, one.platform), one.measure, currency)
     ids = ", ".join(one.ids[:10]) + (f" and {len(one.ids) - 10} more" if len(one.ids) > 10 else "")
     check = f" Check: {ids}." if ids else ""
+    further = f" Also possible: {', '.join(one.others)}." if one.others else ""
     return (
         f"{TITLES[one.measure]} of {one.offer}: postbacks {ours}, platform {theirs}. "
-        f"Probably {one.cause}: {ASK.get(one.cause, '')}.{check}"
+        f"Probably {one.cause}: {ASK[one.cause]}{_restated(one, currency)}.{check}{further}"
     )
+
+
+def _restated(one: Discrepancy, currency: str) -> str:
+    if one.restatement is None:
+        return ""
+    before, after, _ = _told(Layers(one.restatement.before, one.restatement.after), one.measure, currency)
+    return f", from {before} to {after} on {one.restatement.at:%d %b %Y at %H:%M} UTC"
+
+
+def _share(row: AllocatedRow) -> str:
+    """One allocated row in a sentence: its weights, and the share of the campaign asked about."""
+    parts = []
+    for name, measure in row.measures.items():
+        amount = name not in {"visits", "registrations", "first_deposits", "deposits", "qualified"}
+        stated, share = (money(v, row.currency) if amount else count(v) for v in (measure.stated, measure.share))
+        by = "equally" if measure.weighed_by == "equally" else f"by {measure.weighed_by.replace('_', ' ')}"
+        parts.append(f"{share} of {stated} {name.replace('_', ' ')} ({by}, {measure.weight} of {measure.of})")
+    return f"Row {row.row} of {row.offer} belongs to no one campaign and is divided: {', '.join(parts)}."
 
 
 @command("why", role=Role.VIEWER, scope=Scope.OWN, render=explanation, reads=True, positional=("what", "day"))

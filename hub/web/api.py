@@ -84,7 +84,7 @@ def _wants_csv(request: Request[Any, Any, Any]) -> bool:
 def _csv(file: File) -> Response[Any]:
     disposition = f'attachment; filename="{file.name}"'
     headers = {"content-disposition": disposition}
-    return Response(file.content.encode(), media_type="text/csv; charset=utf-8", headers=headers)
+    return Response(file.content.encode(), media_type="text/csv", headers=headers)
 
 
 def _pieces(parts: list[bytes]) -> Stream:

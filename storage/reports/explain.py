@@ -1,6 +1,7 @@
 """Both layers of a day side by side, each difference with its probable cause and the ids to check."""
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -10,13 +11,17 @@ from sqlalchemy import Row, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.catalogue import teams
+from storage.clicks import queries as click_queries
 from storage.ledger.clicks.click_id import Codec
 from storage.ledger.dates import day_bounds
 from storage.ledger.facts import Event, Outcome, Settlement, Status
-from storage.ledger.reports.discrepancies import Discrepancy, Evidence, Seen, explain
+from storage.ledger.reports.discrepancies import Discrepancy, Evidence, Restatement, Seen, explain
+from storage.ledger.reports.merge import Allocation
 from storage.ledger.reports.report_rows import Layers, ReportRow
+from storage.ledger.reports.shares import WEIGHED_BY, Weight
+from storage.reports.day_facts import catalogue, day_facts, links_of
 from storage.reports.merged_report import ReportQuery, merged_report
-from storage.tables import accounts, conversions, offers, postbacks, revenue, revenue_revisions
+from storage.tables import accounts, campaigns, conversions, offers, postbacks, revenue, revenue_revisions, settled_days
 
 COUNTED = ("registrations", "first_deposits", "deposits", "qualified")
 FRESH = timedelta(hours=48)  # a platform's batches may still come in
@@ -30,6 +35,30 @@ class BothLayers(msgspec.Struct, frozen=True, kw_only=True):
     deposits: Layers
     qualified: Layers
     deposit_amount: Layers
+
+
+class Allotted(msgspec.Struct, frozen=True, kw_only=True):
+    """One measure of an allocated row: what the row states, by what it is weighed, and the share asked about.
+
+    `weighed_by` is clicks, registrations, first_deposits, deposits, qualified, or `equally`; `weight` is that of the
+    campaign asked about, `of` the sum over all who take part.
+    """
+
+    stated: int
+    weighed_by: str
+    weight: int
+    of: int
+    share: int
+
+
+class AllocatedRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A platform's row that belongs to no one campaign. Amounts are micro-units of `currency`."""
+
+    row: int
+    offer: str
+    tag: str
+    currency: str
+    measures: dict[str, Allotted]
 
 
 class OfferDay(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,16 +81,22 @@ class Why(msgspec.Struct, frozen=True, kw_only=True):
     layers: BothLayers
     discrepancies: list[Discrepancy]
     offers: list[OfferDay]
+    allocated: list[AllocatedRow] = []  # rows of which the campaign asked about has a share
 
 
 async def why(tx: AsyncConnection, query: ReportQuery, *, now: datetime) -> Why:
     """Explain the (one-day) report of a campaign or an offer."""
     report = await merged_report(tx, msgspec.structs.replace(query, by=("offer",)))
+    campaign_ids = await _campaign_ids(tx, query)
     found: list[Discrepancy] = []
+    allocated: list[AllocatedRow] = []
     for row in report.rows:
         offer = await _offer(tx, query.team_id, row.group["offer"])
         if offer is not None:
-            found += await _Case(tx, query, offer, now).discrepancies(row)
+            inquiry = _Inquiry(tx, query, offer, now, campaign_ids)
+            found += await inquiry.discrepancies(row)
+            if row.allocated and campaign_ids is not None:
+                allocated += await _allocated(tx, query, offer, campaign_ids)
     return Why(
         day=query.first,
         campaign=query.campaigns[0] if query.campaigns else None,
@@ -74,7 +109,53 @@ async def why(tx: AsyncConnection, query: ReportQuery, *, now: datetime) -> Why:
             OfferDay(offer=row.group["offer"], settlement=row.settlement, allocated=row.allocated, layers=_layers(row))
             for row in report.rows
         ],
+        allocated=allocated,
     )
+
+
+async def _campaign_ids(tx: AsyncConnection, query: ReportQuery) -> frozenset[int] | None:
+    """The campaigns asked about; None: all."""
+    if query.campaigns is None:
+        return None
+    c = campaigns.c
+    mine = select(c.id).where(c.team_id == query.team_id, c.code.in_(query.campaigns))
+    return frozenset((await tx.execute(mine)).scalars())
+
+
+async def _allocated(
+    tx: AsyncConnection, query: ReportQuery, offer: Row[Any], campaign_ids: AbstractSet[int]
+) -> list[AllocatedRow]:
+    """The offer's rows that were divided, with the share of these campaigns."""
+    named = await catalogue(tx, query.team_id)
+    facts = await day_facts(tx, query.asked, query.first)
+    allotment = Allocation(facts, named).of_offer(offer.id)
+    own = [weight for party, weight in allotment.parties.items() if party.campaign_id in campaign_ids]
+    if not own:
+        return []
+    places = [place.campaign_id in campaign_ids for place in allotment.share.places]
+    rows: list[AllocatedRow] = []
+    for row in facts.revenue:
+        claimed = named.claim(row.account_id, row.tag, row.tag_name)
+        if claimed is None or claimed.id != offer.id or row.sub in facts.links or named.campaign_named(row.sub):
+            continue
+        measures: dict[str, Allotted] = {}
+        for name, kinds in WEIGHED_BY.items():
+            if (stated := getattr(row.figures, name)) is not None:
+                parts = allotment.share.divide(stated, kinds)
+                share = sum(part for part, mine in zip(parts, places, strict=True) if mine)
+                measures[name] = _allotted(stated, share, kinds, list(allotment.parties.values()), own)
+        rows.append(AllocatedRow(row=row.id, offer=offer.code, tag=row.tag, currency=row.currency, measures=measures))
+    return rows
+
+
+def _allotted(
+    stated: int, share: int, kinds: Sequence[str], every: Sequence[Weight], own: Sequence[Weight]
+) -> Allotted:
+    for kind in kinds:
+        if of := sum(getattr(weight, kind) for weight in every):
+            weight = sum(getattr(weight, kind) for weight in own)
+            return Allotted(stated=stated, weighed_by=kind, weight=weight, of=of, share=share)
+    return Allotted(stated=stated, weighed_by="equally", weight=len(own), of=len(every), share=share)
 
 
 def _layers(row: ReportRow) -> BothLayers:
@@ -91,15 +172,19 @@ async def _offer(tx: AsyncConnection, team_id: int, code: str | None) -> Any:
     return found
 
 
-class _Case:
-    """One offer-day under inquiry."""
+class _Inquiry:
+    """One offer-day under inquiry; with `campaign_ids`, only what is those campaigns'."""
 
-    def __init__(self, tx: AsyncConnection, query: ReportQuery, offer: Row[Any], now: datetime) -> None:
+    def __init__(
+        self, tx: AsyncConnection, query: ReportQuery, offer: Row[Any], now: datetime,
+        campaign_ids: AbstractSet[int] | None,
+    ) -> None:  # fmt: skip
         self.tx = tx
         self.query = query
         self.day = query.first
         self.offer = offer
         self.now = now
+        self.campaign_ids = campaign_ids
         self.codec: Codec | None = None
 
     async def discrepancies(self, row: ReportRow) -> list[Discrepancy]:
@@ -109,49 +194,59 @@ class _Case:
         key = await teams.fact(self.tx, "click_id_key")
         self.codec = Codec(bytes.fromhex(key)) if key else None
         happened = await self._conversions()
-        stated = await self._stated()
+        claimed, others = await self._revenue()
         requests = await self._requests()
         found = []
         for measure in differing:
             layers = getattr(row, measure)
             counted = "deposits" if measure == "deposit_amount" else measure
-            evidence = await self._evidence(counted, happened, stated, requests)
+            evidence = await self._evidence(measure, counted, happened, claimed, others, requests)
+            if measure == "deposit_amount":
+                evidence = msgspec.structs.replace(evidence, is_amount=not _differs(row.deposits))
             told = explain(measure, layers.postback, layers.platform, evidence)
             if told is not None:
                 found.append(msgspec.structs.replace(told, offer=self.offer.code))
         return found
 
     async def _evidence(
-        self, measure: str, happened: Sequence[Row[Any]], stated: Sequence[Row[Any]], requests: Sequence[Row[Any]]
-    ) -> Evidence:
+        self, measure: str, counted: str, happened: Sequence[Row[Any]], claimed: Sequence[Row[Any]],
+        others: Sequence[Row[Any]], requests: Sequence[Row[Any]],
+    ) -> Evidence:  # fmt: skip
         zone = ZoneInfo(self.offer.timezone)
-        mine = [row for row in stated if self._claims(row)]
-        others = [row for row in stated if not self._claims(row) and getattr(row, measure)]
-        about = [one for one in requests if one.event is None or measure in _measures(one.event, is_ftd=True)]
-        over = day_bounds(self.day, zone)[1]
+        about = [request for request in requests if request.event is None or counted in _measures(request.event)]
+        unclaimed = [row for row in others if getattr(row, counted)]
+        segments = sorted({row.tag for row in claimed if getattr(row, counted)})
         return Evidence(
-            seen=[self._seen(one, zone) for one in happened if measure in _measures(one.event, is_ftd=one.is_ftd)],
-            unmatched=[_named(one) for one in about if one.outcome == Outcome.UNMATCHED.value],
-            unread=[_named(one) for one in about if one.outcome != Outcome.UNMATCHED.value],
-            stated=[row.sub.lower() for row in mine if row.sub and getattr(row, measure)],
-            earlier=await self._earlier([row.id for row in mine], measure),
-            unclaimed=sorted({row.tag for row in others}) if await self._unclaimed(others) else (),
-            untagged=self.offer.tag_key is None and len({row.tag_key for row in mine}) > 1,
-            fresh=self.now < over + FRESH,
+            seen=[
+                self._seen(conversion, zone)
+                for conversion in happened
+                if counted in _measures(conversion.event, is_ftd=conversion.is_ftd)
+            ],
+            unmatched=[_named(request) for request in about if request.outcome == Outcome.UNMATCHED.value],
+            unread=[_named(request) for request in about if request.outcome != Outcome.UNMATCHED.value],
+            stated=[row.sub.lower() for row in claimed if row.sub and getattr(row, counted)],
+            restated=await self._restated([row.id for row in claimed], measure),
+            unclaimed=sorted({row.tag for row in unclaimed}) if await self._unclaimed(unclaimed) else (),
+            segments=segments if self.offer.tag_key is None and len(segments) > 1 else (),
+            fresh=self.now < day_bounds(self.day, zone)[1] + FRESH,
         )
 
     def _claims(self, row: Row[Any]) -> bool:
         return self.offer.tag_key in {None, row.tag_key, row.tag_name.strip().lower()}
 
-    def _seen(self, one: Row[Any], zone: ZoneInfo) -> Seen:
-        click = self.codec.encode(one.click_id) if self.codec and one.click_id else ""
+    def _seen(self, conversion: Row[Any], zone: ZoneInfo) -> Seen:
+        click = self.codec.encode(conversion.click_id) if self.codec and conversion.click_id else ""
         return Seen(
-            ref=one.txn_id or one.player_id or click or f"conversion {one.id}",
-            here=one.day == self.day,
-            there=one.occurred_at.astimezone(zone).date() == self.day,
-            counts=one.status != Status.REVERSED.value,
-            player=one.player_id or click if one.event != Event.DEPOSIT.value else "",
+            ref=conversion.txn_id or conversion.player_id or click or f"conversion {conversion.id}",
+            here=conversion.day == self.day,
+            there=conversion.occurred_at.astimezone(zone).date() == self.day,
+            counts=conversion.status != Status.REVERSED.value,
+            player=conversion.player_id or "",
             click=click,
+            amount=conversion.amount,
+            currency=conversion.currency or "",
+            occurred_at=conversion.occurred_at,
+            once=conversion.event != Event.DEPOSIT.value,
         )
 
     async def _conversions(self) -> Sequence[Row[Any]]:
@@ -159,36 +254,71 @@ class _Case:
         c = conversions.c
         near = c.day.between(self.day - timedelta(days=1), self.day + timedelta(days=1))
         query = select(conversions).where(c.team_id == self.query.team_id, near, c.offer_id == self.offer.id)
+        if self.campaign_ids is not None:
+            query = query.where(c.campaign_id.in_(self.campaign_ids))
         return (await self.tx.execute(query.order_by(c.id))).all()
 
-    async def _stated(self) -> Sequence[Row[Any]]:
+    async def _revenue(self) -> tuple[list[Row[Any]], list[Row[Any]]]:
+        """The account's rows of the day: those of the offer (and not of another campaign), and those of no offer's."""
         r = revenue.c
         query = select(revenue).where(r.account_id == self.offer.account_id, r.day == self.day)
-        return (await self.tx.execute(query.order_by(r.id))).all()
+        rows = (await self.tx.execute(query.order_by(r.id))).all()
+        claimed = [row for row in rows if self._claims(row)]
+        others = [row for row in rows if not self._claims(row)]
+        if self.campaign_ids is None:
+            return claimed, others
+        links = await links_of(self.tx, {row.sub for row in claimed})
+        named = await catalogue(self.tx, self.query.team_id)
 
-    async def _requests(self) -> Any:
-        """Requests of the platform's day that made no conversion."""
+        def placed(row: Row[Any]) -> int | None:
+            if row.sub in links:
+                return links[row.sub].campaign_id
+            campaign = named.campaign_named(row.sub)
+            return campaign.id if campaign else None
+
+        return [row for row in claimed if placed(row) is None or placed(row) in self.campaign_ids], others
+
+    async def _requests(self) -> Sequence[Row[Any]]:
+        """Requests of the platform's day that made no conversion, and are not of another campaign's click."""
         p = postbacks.c
         begin, end = day_bounds(self.day, ZoneInfo(self.offer.timezone))
-        query = select(p.id, p.outcome, p.event, p.txn_id, p.player_id, p.click).where(
+        query = select(p.id, p.outcome, p.event, p.txn_id, p.player_id, p.click, p.click_id).where(
             p.account_id == self.offer.account_id,
             p.received_at >= begin,
             p.received_at < end + timedelta(hours=6),
             p.outcome.in_([Outcome.UNMATCHED.value, Outcome.UNMAPPED.value, Outcome.REJECTED.value]),
         )
-        rows: Any = (await self.tx.execute(query.order_by(p.id).limit(200))).all()
-        return rows
+        rows: Sequence[Any] = (await self.tx.execute(query.order_by(p.id).limit(200))).all()
+        known = await click_queries.links(self.tx, {row.click_id for row in rows if row.click_id})
 
-    async def _earlier(self, ids: Sequence[int], measure: str) -> list[int]:
-        """What the platform's sum was before, at each moment it changed; the latest first."""
-        v = revenue_revisions.c
+        def own(row: Row[Any]) -> bool:
+            link = known.get(row.click_id)
+            if link is None:
+                return True
+            here = link.offer_id in {0, self.offer.id}
+            return here and (self.campaign_ids is None or link.campaign_id in self.campaign_ids)
+
+        return [row for row in rows if own(row)]
+
+    async def _restated(self, ids: Sequence[int], measure: str) -> list[Restatement]:
+        """Changes of the platform's sum after the day was settled; the latest first."""
+        s, v = settled_days.c, revenue_revisions.c
+        settled = select(s.settled_at).where(s.account_id == self.offer.account_id, s.day == self.day)
+        since = (await self.tx.execute(settled)).scalar_one_or_none()
+        if since is None:
+            return []
         query = select(v.revenue_id, v[measure], v.recorded_at).where(v.revenue_id.in_(ids)).order_by(v.id)
         now: dict[int, int] = {}
-        sums: dict[datetime, int] = {}
-        for row in await self.tx.execute(query):
-            now[row[0]] = row[1] or 0
-            sums[row[2]] = sum(now.values())
-        return list(sums.values())[-2::-1]
+        changes: dict[datetime, Restatement] = {}
+        for row_id, figure, at in await self.tx.execute(query):
+            before = sum(now.values())
+            now[row_id] = figure or 0
+            if at > since:
+                earlier = changes.get(at)
+                rows = [*(earlier.rows if earlier else []), row_id]
+                start = earlier.before if earlier else before
+                changes[at] = Restatement(before=start, after=sum(now.values()), at=at, rows=rows)
+        return [change for change in reversed(changes.values()) if change.before != change.after]
 
     async def _unclaimed(self, rows: Sequence[Row[Any]]) -> bool:
         """Whether some of these segments belong to no offer."""
@@ -204,7 +334,7 @@ def _differs(layers: Layers) -> bool:
     return layers.postback is not None and layers.platform is not None and layers.postback != layers.platform
 
 
-def _measures(event: str, *, is_ftd: bool) -> set[str]:
+def _measures(event: str, *, is_ftd: bool = True) -> set[str]:
     """Measures an event counts in."""
     named = {
         Event.REGISTRATION.value: {"registrations"}, Event.QUALIFIED.value: {"qualified"},
@@ -213,5 +343,5 @@ def _measures(event: str, *, is_ftd: bool) -> set[str]:
     return named | {"first_deposits"} if is_ftd and "deposits" in named else named
 
 
-def _named(one: Row[Any]) -> str:
-    return one.txn_id or one.player_id or one.click or f"request {one.id}"
+def _named(request: Row[Any]) -> str:
+    return request.txn_id or request.player_id or request.click or f"request {request.id}"

@@ -1,14 +1,18 @@
-"""Why the two layers tell different numbers: the probable cause, and what to check one by one."""
+"""Why the two layers tell different numbers: the probable causes, and what to check one by one."""
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from typing import Literal
 
 import msgspec
 
 Cause = Literal[
-    "time-zone edge", "unknown click id", "duplicate", "reversal", "restatement", "untagged offer", "late batch",
-    "missing postback",
+    "restatement", "duplicate", "reversal", "missing postback", "unknown click id", "untagged offer", "time-zone edge",
+    "late batch", "amounts differ", "not reported",
 ]  # fmt: skip
+
+#: Two reports of one deposit come within this time of one another.
+SAME_DEPOSIT = timedelta(minutes=10)
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,82 +23,158 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     here: bool
     there: bool
     counts: bool = True  # neither reversed nor taken out
-    player: str = ""
+    player: str = ""  # the platform's id of the player
     click: str = ""  # our click id, as the platform may return it
+    amount: int | None = None
+    currency: str = ""
+    occurred_at: datetime | None = None
+    once: bool = False  # of a kind that happens once per player
+
+
+class Restatement(msgspec.Struct, frozen=True, kw_only=True):
+    """What the platform stated of a settled day before, what it stated from `at` on, and in which rows."""
+
+    before: int
+    after: int
+    at: datetime
+    rows: list[int] = []
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known around one measure of one offer-day."""
+    """What is known around one measure of one offer-day, of the campaign asked about."""
 
     seen: Sequence[Seen] = ()
-    unmatched: Sequence[str] = ()  # requests that day whose click or player nobody knows
+    unmatched: Sequence[str] = ()  # requests that day whose click or player is unknown
     unread: Sequence[str] = ()  # requests that day that were rejected, or of an unmapped event
-    stated: Sequence[str] = ()  # ids the platform lists with this measure
-    earlier: Sequence[int] = ()  # what the platform stated before, latest first
+    stated: Sequence[str] = ()  # click ids the platform lists with this measure
+    restated: Sequence[Restatement] = ()  # the latest first
     unclaimed: Sequence[str] = ()  # segments of the account that day that no offer claims
-    untagged: bool = False  # the offer takes several segments for lack of a tag
+    segments: Sequence[str] = ()  # those an offer without a tag takes, if there are several
     fresh: bool = False  # the platform's day has been over for less than two days
+    is_amount: bool = False  # the measure is an amount, of which the counts agree
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """A cause that fits, with the ids that show it. `restatement`: both values and when, of a restatement."""
+
+    cause: Cause
+    ids: list[str]
+    restatement: Restatement | None = None
 
 
 class Discrepancy(msgspec.Struct, frozen=True, kw_only=True):
-    """One measure on which the layers differ. `ids` are transaction, player or click ids to ask the platform about."""
+    """One measure on which the layers differ. `ids` are transaction, player or click ids to ask the platform about.
+
+    `causes` has every cause that fits, the most telling first: `cause` and `ids` are those of the first.
+    """
 
     measure: str
     postback: int
     platform: int
-    cause: str
+    cause: Cause
     ids: list[str]
+    causes: list[Explanation] = []
     offer: str | None = None
     others: list[str] = []  # further causes that may play a part
+    restatement: Restatement | None = None
 
 
 def explain(measure: str, postback: int, platform: int, evidence: Evidence) -> Discrepancy | None:
     """The discrepancy of a measure with its most probable cause; None where the layers agree."""
     if postback == platform:
         return None
-    found = list(_causes(postback, platform, evidence))
-    (cause, ids), rest = found[0], found[1:]
+    causes = list(_causes(postback, platform, evidence))
+    first = causes[0]
     return Discrepancy(
-        measure=measure, postback=postback, platform=platform, cause=cause, ids=list(dict.fromkeys(ids)),
-        others=[name for name, _ in rest],
+        measure=measure, postback=postback, platform=platform, cause=first.cause, ids=first.ids, causes=causes,
+        others=[further.cause for further in causes[1:]], restatement=first.restatement,
     )  # fmt: skip
 
 
-def _causes(postback: int, platform: int, of: Evidence) -> Iterator[tuple[Cause, Sequence[str]]]:
-    """Causes that fit, the most telling first; the last one always fits."""
-    edge = [one.ref for one in of.seen if one.counts and one.here != one.there]
-    if edge and sum(one.counts and one.there for one in of.seen) == platform:
-        yield "time-zone edge", edge
-    yield from _we_have_more(of) if postback > platform else _they_have_more(of)
-    if postback in of.earlier:
-        yield "restatement", [one.ref for one in of.seen if one.here and one.counts]
-    elif edge:
-        yield "time-zone edge", edge
-    if postback > platform:
-        yield "late batch", [one.ref for one in of.seen if one.here and one.counts and one.click not in of.stated]
-    else:
-        known = {one.click for one in of.seen}
-        yield "missing postback", [ref for ref in of.stated if ref not in known] or of.unread
+def _causes(postback: int, platform: int, of: Evidence) -> Iterator[Explanation]:
+    """Causes that fit, the most telling first; the last ones fit where nothing else does."""
+    found = [*_restatement(postback, platform, of)]
+    found += _of_surplus(of) if postback > platform else _of_lack(of)
+    found += _edge(postback, platform, of)
+    if postback > platform and of.fresh:
+        found.append(_because("late batch", _unstated(of)))
+    if of.is_amount and not found:
+        found.append(_because("amounts differ", [seen.ref for seen in _counted(of)]))
+    if not found:
+        last: Cause = "not reported" if postback > platform else "missing postback"
+        found.append(_because(last, _unstated(of) if postback > platform else of.stated))
+    yield from found
 
 
-def _we_have_more(of: Evidence) -> Iterator[tuple[Cause, Sequence[str]]]:
-    players = [one.player for one in of.seen if one.here and one.counts and one.player]
-    twice = {player for player in players if players.count(player) > 1}
-    if twice:
-        yield "duplicate", [one.ref for one in of.seen if one.player in twice and one.here and one.counts]
+def _because(cause: Cause, ids: Sequence[str]) -> Explanation:
+    return Explanation(cause=cause, ids=list(dict.fromkeys(ids)))
+
+
+def _counted(of: Evidence) -> list[Seen]:
+    return [seen for seen in of.seen if seen.here and seen.counts]
+
+
+def _unstated(of: Evidence) -> list[str]:
+    """Conversions that the platform does not list by their click."""
+    return [seen.ref for seen in _counted(of) if not seen.click or seen.click not in of.stated]
+
+
+def _restatement(postback: int, platform: int, of: Evidence) -> Iterator[Explanation]:
+    """The platform stated a settled day otherwise before, and moved away from the postbacks."""
+    for change in of.restated:
+        if (change.before > change.after) == (postback > platform):
+            ids = [seen.ref for seen in _counted(of)] or [f"row {row}" for row in change.rows]
+            yield Explanation(cause="restatement", ids=list(dict.fromkeys(ids)), restatement=change)
+            return
+
+
+def _of_surplus(of: Evidence) -> Iterator[Explanation]:
+    """Causes of more postbacks than the platform counts."""
+    if repeated := _repeated(_counted(of)):
+        yield _because("duplicate", repeated)
     if of.unclaimed:
-        yield "untagged offer", of.unclaimed
-    if of.fresh:
-        yield "late batch", [one.ref for one in of.seen if one.here and one.counts and one.click not in of.stated]
+        yield _because("untagged offer", of.unclaimed)
 
 
-def _they_have_more(of: Evidence) -> Iterator[tuple[Cause, Sequence[str]]]:
+def _repeated(counted: Sequence[Seen]) -> list[str]:
+    """Conversions that are probably one: of one player, or of one amount at nearly the same time."""
+    refs: list[str] = []
+    for n, seen in enumerate(counted):
+        for other in counted[n + 1 :]:
+            if _same(seen, other):
+                refs += [seen.ref, other.ref]
+    return refs
+
+
+def _same(one: Seen, other: Seen) -> bool:
+    if one.once and one.player and one.player == other.player:
+        return True
+    if one.once and one.click and one.click == other.click:
+        return True
+    if one.amount is None or (one.amount, one.currency) != (other.amount, other.currency):
+        return False
+    if one.occurred_at is None or other.occurred_at is None or (one.player and other.player != one.player):
+        return False
+    return abs(one.occurred_at - other.occurred_at) <= SAME_DEPOSIT
+
+
+def _of_lack(of: Evidence) -> Iterator[Explanation]:
+    """Causes of fewer postbacks than the platform counts."""
+    if reversed_here := [seen.ref for seen in of.seen if seen.here and not seen.counts]:
+        yield _because("reversal", reversed_here)
+    clicks = {seen.click for seen in of.seen}
+    if lacking := [*(click for click in of.stated if click not in clicks), *of.unread]:
+        yield _because("missing postback", lacking)
     if of.unmatched:
-        yield "unknown click id", of.unmatched
-    reversed_here = [one.ref for one in of.seen if one.here and not one.counts]
-    if reversed_here:
-        yield "reversal", reversed_here
-    if of.untagged:
-        yield "untagged offer", of.stated
-    if of.unread:
-        yield "missing postback", of.unread
+        yield _because("unknown click id", of.unmatched)
+    if of.segments:
+        yield _because("untagged offer", of.segments)
+
+
+def _edge(postback: int, platform: int, of: Evidence) -> Iterator[Explanation]:
+    """Conversions on another day of the platform's, where they move the counts apart as they are."""
+    counted = [seen for seen in of.seen if seen.counts]
+    ours = [seen.ref for seen in counted if seen.here and not seen.there]
+    theirs = [seen.ref for seen in counted if seen.there and not seen.here]
+    if len(ours) != len(theirs) and (len(ours) > len(theirs)) == (postback > platform):
+        yield _because("time-zone edge", [*ours, *theirs])

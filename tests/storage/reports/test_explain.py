@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from sqlalchemy import insert
 
 from storage.ledger.reports.discrepancies import Evidence, Seen, explain
@@ -103,13 +104,78 @@ async def test_a_reversal_here_that_still_counts_there_is_found_out(opened: Open
 
 
 def test_the_same_player_twice_is_a_duplicate() -> None:
-    seen = [Seen(ref=ref, here=True, there=True, player="p") for ref in ("a", "b")]
+    seen = [Seen(ref=ref, here=True, there=True, player="p", once=True) for ref in ("a", "b")]
     told = explain("first_deposits", 2, 1, Evidence(seen=seen))
     assert told is not None
     assert (told.cause, told.ids) == ("duplicate", ["a", "b"])
 
 
-def test_what_the_platform_lists_and_nobody_posted_is_a_missing_postback() -> None:
+def test_what_the_platform_lists_without_a_postback_is_a_missing_postback() -> None:
     told = explain("registrations", 0, 1, Evidence(stated=["clickid"]))
     assert told is not None
     assert (told.cause, told.ids) == ("missing postback", ["clickid"])
+
+
+async def test_no_row_on_a_settled_day_shows_the_postback_against_zero(opened: Open) -> None:
+    async with opened() as database, database.begin() as tx:
+        books = await build(tx)
+        await ftd(tx, books, at(FIRST), txn_id="t1")
+        await books.sync(tx, "acme", [row(later(1), first_deposits=1)], now=at(later(2)), days=(FIRST, later(1)))
+        (young,) = (await asked(tx, books, now=at(later(1), 12))).discrepancies
+        assert (young.postback, young.platform, young.cause, young.ids) == (1, 0, "late batch", ["t1"])
+        (old,) = (await asked(tx, books)).discrepancies
+        assert (old.cause, old.ids) == ("not reported", ["t1"]), "it can be late no more"
+
+
+async def test_a_restatement_has_both_values_and_when(opened: Open) -> None:
+    async with opened() as database, database.begin() as tx:
+        books = await build(tx)
+        await ftd(tx, books, at(FIRST), txn_id="t1")
+        await ftd(tx, books, at(FIRST, 13), txn_id="t2")
+        await books.sync(tx, "acme", [row(FIRST, first_deposits=1)], now=at(FIRST, 20))
+        await books.sync(tx, "acme", [row(FIRST, first_deposits=2)], now=at(later(1)))
+        await books.sync(tx, "acme", [row(FIRST, first_deposits=1)], now=at(later(5)))
+        (one,) = (await asked(tx, books)).discrepancies
+        assert one.restatement is not None
+        assert (one.restatement.before, one.restatement.after, one.restatement.at) == (2, 1, at(later(5)))
+        assert one.restatement.rows
+
+
+async def test_evidence_is_that_of_the_campaign_asked_about(opened: Open) -> None:
+    """An allocated row is named with this campaign's weight and share; ids of the other campaign stay out."""
+    async with opened() as database, database.begin() as tx:
+        books = await build(tx)
+        await books.campaign(tx, "autumn", active="lucky")
+        word = await books.click(tx, at(FIRST), campaign="autumn", offer="lucky")
+        await ftd(tx, books, at(FIRST), txn_id="mine")
+        for n in range(3):
+            await books.click(tx, at(FIRST), campaign="autumn", offer="lucky")
+            await books.conversion(
+                tx,
+                at(FIRST, 14 + n),
+                "first_deposit",
+                campaign="autumn",
+                offer="lucky",
+                account="acme",
+                txn_id=f"their{n}",
+            )
+        rows = [row(FIRST, first_deposits=1, commission_cpa=100), row(FIRST, sub=word, first_deposits=1)]
+        await books.sync(tx, "acme", rows, now=at(later(1)))
+        for tx_id in ("late1",):
+            await tx.execute(
+                insert(postbacks).values(
+                    team_id=books.team_id, account_id=books.ids["acme"], received_at=at(FIRST), method="GET",
+                    query=b"", body=b"", digest=tx_id, outcome="rejected", event="first_deposit", txn_id=tx_id,
+                    click_id=books.codec.decode(word),
+                )
+            )  # fmt: skip
+        found = await asked(tx, books)
+        (one,) = found.discrepancies
+        assert (one.postback, one.platform, one.ids) == (1, 0, ["mine"])
+        (allocated,) = found.allocated
+        assert allocated.measures["commission_cpa"].share == 25
+        first_deposits = allocated.measures["first_deposits"]
+        assert (first_deposits.weighed_by, first_deposits.weight, first_deposits.of) == ("first_deposits", 1, 4)
+        told = msgspec.json.encode(found).decode()
+        assert not any(name in told for name in ("their", "late1", word, "autumn"))
+        assert (await asked(tx, books, offers=("lucky",))).allocated == []
