@@ -139,4 +139,4 @@ def test_a_report_comes_as_csv_over_http_and_from_the_shell(hub: Deployment) -> 
     shell = hub.shell("run", "report", "merged", "2026-10-01", "2026-10-02", "by", "day,campaign", "--csv")
     assert (shell.returncode, shell.stdout, shell.stderr) == (0, answer.text, "")
     refused = hub.http.get("/api/v1/report/merged", params=asked | {"to": "2036-10-02"}, headers=headers)
-    assert (refused.status_code, refused.json()["field"]) == (400, "to")
+    assert (refused.status_code, refused.json()["field"]) == (400, "from")
