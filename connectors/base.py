@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
 
+from connectors.columns import Columns
 from connectors.http import Http
 from connectors.redaction import query_secrets
 from storage.ledger.errors import ConnectorError
@@ -37,6 +38,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     credentials: Mapping[str, str] = {}
     options: Mapping[str, Any] = {}
     known: str = ""  # digest of the answer that is recorded for the window asked for: it need not be read again
+    shape: tuple[str, ...] | None = None  # `Report.shape` of the account's last accepted answer; None without one
 
     @property
     def zone(self) -> ZoneInfo:
@@ -113,10 +115,15 @@ class Platform(ABC):
     to_is_exclusive: ClassVar[bool] = False
     max_days: ClassVar[int] = 31  # longest window of one request
     restated_days: ClassVar[int] = 60  # how far back its figures still move
-    measures: ClassVar[tuple[str, ...]] = ()  # figures that it reports of every row there is
     pace: ClassVar[float] = 1.0  # requests per second of one account
     settings: ClassVar[Mapping[str, str]] = {}  # options of its own, with what they mean
     words: ClassVar[PostbackWords] = PostbackWords()
+    #: Rows are grouped by what we ask, so that a repeat is damage; or lines of detail (one per player), to be summed.
+    rows: ClassVar[Literal["grouped", "detail"]] = "grouped"
+    #: Its reports have every column of `columns`, whatever the programme; else an answer's own header says which.
+    every_measure: ClassVar[bool] = False
+    #: What every answer of it has (words of `Report.shape`), where no earlier answer of the account says otherwise.
+    always: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     async def fetch(self, http: Http, connection: Connection, window: Window) -> Report:
@@ -125,6 +132,24 @@ class Platform(ABC):
     @abstractmethod
     def read(self, raw: bytes, connection: Connection, window: Window) -> Report:
         """Rows out of a raw answer kept earlier. Raises ConnectorError saying what was expected and what came."""
+
+    def columns(self, connection: Connection) -> Columns:
+        """Which column of its reports is which figure for this account."""
+        return Columns(measures={})
+
+    async def fetch_report(self, http: Http, connection: Connection, window: Window) -> Report:
+        """`fetch`, once more if the answer is cut off or damaged; `Report.damage` says what the second one still lacks.
+
+        Raises ConnectorError.
+        """
+        try:
+            report = await self.fetch(http, connection, window)
+            if not report.damage:
+                return report
+        except ConnectorError as error:
+            if not error.cut_off:
+                raise
+        return await self.fetch(http, connection, window)
 
     async def read_whole(self, raw: bytes, connection: Connection, window: Window) -> Report:
         """`read`, in a thread if it takes long; errors are about a whole report, worth reading again after a fix."""
@@ -142,7 +167,7 @@ class Platform(ABC):
         if digest == connection.known:
             return Report(first=window.first, last=window.last, rows=(), raw=b"", digest=digest, same=True)
         report = self.read(raw, connection, window)
-        return msgspec.structs.replace(report, digest=digest, measures=report.measures or self.measures)
+        return msgspec.structs.replace(report, digest=digest)
 
     def _digest(self, raw: bytes, connection: Connection, window: Window) -> str:
         """Of the answer and everything that decides what is read out of it: the account, the days, this very code."""

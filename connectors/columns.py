@@ -1,11 +1,11 @@
 """Which column of a report is which figure, and what figures make together."""
 
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from typing import Any
 
 import msgspec
 
-from connectors.base import Connection
+from storage.ledger.dates import Order
 from storage.ledger.facts import Figures, RevenueRow
 
 COUNTS = ("visits", "registrations", "first_deposits", "deposits", "qualified")
@@ -27,16 +27,26 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
     sub: tuple[str, ...] = ()
     part: tuple[str, ...] = ()  # all of them together keep rows apart
     currency: tuple[str, ...] = ()
-    day_order: str = ""
+    day_order: Order = ""
 
-    def over(self, connection: Connection) -> "Columns":
+    def over(self, options: Mapping[str, Any]) -> "Columns":
         """With the account's own `columns` option (measure -> column name) laid over."""
-        own = connection.option("columns", {})
+        own = options.get("columns") or {}
         if not isinstance(own, Mapping):
             return self
         measures = dict(self.measures) | {name: (str(c),) for name, c in own.items() if name in self.known()}
         ends = {name: (str(own[name]),) for name in ("day", "tag", "sub", "currency") if name in own}
         return msgspec.structs.replace(self, measures=measures, **ends)
+
+    def reported(self) -> frozenset[str]:
+        """The fields of Figures that these columns can give; the whole commission is given as its other part."""
+        extras = {"commission": "commission_other", "commission_cpl": "commission_other"}
+        return frozenset(extras.get(name, name) for name, columns in self.measures.items() if columns)
+
+    def names(self) -> tuple[str, ...]:
+        """Every column name known, as it is written."""
+        ends = (*self.day, *self.tag, *self.tag_name, *self.sub, *self.part, *self.currency)
+        return (*ends, *(part for group in self.measures.values() for name in group for part in name.split(" + ")))
 
     @staticmethod
     def known() -> tuple[str, ...]:
@@ -78,14 +88,3 @@ def _sum(one: int | None, other: int | None) -> int | None:
     if one is None or other is None:
         return other if one is None else one
     return one + other
-
-
-_SIGNS = {"€": "EUR", "$": "USD", "£": "GBP", "₺": "TRY", "₽": "RUB", "₹": "INR", "R$": "BRL", "zł": "PLN", "¥": "JPY"}
-
-
-@lru_cache(maxsize=1000)
-def currency(text: str, default: str) -> str:
-    """A currency code from a code or a sign; the account's own where nothing usable is said."""
-    bare = text.strip()
-    code = _SIGNS.get(bare, bare.upper())
-    return code if 3 <= len(code) <= 5 and code.isalnum() else default

@@ -1,10 +1,8 @@
 """Answers judged and decoded: what is no report is told apart from a report before any figure is touched."""
 
 import codecs
-import csv
-import io
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 from xml.etree import ElementTree
@@ -12,9 +10,11 @@ from xml.etree import ElementTree
 import msgspec
 
 from connectors.base import Connection
+from connectors.columns import Columns
 from connectors.http import Answer, Http
 from connectors.redaction import redact
 from storage.ledger.errors import ConnectorError
+from storage.ledger.tables import Table, TableError, decode_text, is_value, plain_name, read_table
 
 Record = dict[str, Any]
 _JSON: msgspec.json.Decoder[Any] = msgspec.json.Decoder(float_hook=Decimal)
@@ -117,7 +117,10 @@ def json_of(body: bytes, connection: Connection) -> Any:
         return _JSON.decode(decoded(body))
     except (msgspec.DecodeError, UnicodeEncodeError) as error:
         what = "JSON that is cut off" if "truncated" in str(error) else "something else than JSON"
-        raise ConnectorError(f"the platform sent {what} ({snippet(body, connection)})", raw=body) from None
+        cut_off = "truncated" in str(error)
+        raise ConnectorError(
+            f"the platform sent {what} ({snippet(body, connection)})", raw=body, cut_off=cut_off
+        ) from None
 
 
 def json_outline(body: bytes, connection: Connection) -> Any:
@@ -149,61 +152,37 @@ def xml_of(body: bytes, connection: Connection) -> ElementTree.Element:
         return ElementTree.fromstring(text)  # noqa: S314 - declarations were refused above
     except ElementTree.ParseError:
         raise ConnectorError(
-            f"the platform sent XML that cannot be read ({snippet(body, connection)})", raw=body
+            f"the platform sent XML that cannot be read ({snippet(body, connection)})", raw=body, cut_off=True
         ) from None
 
 
-def plain_name(name: str) -> str:
-    """A column's name without case, blanks and punctuation, as columns are compared."""
-    return re.sub(r"[^\w%]|_", "", name.casefold())
+def csv_of(body: bytes, connection: Connection, *, header: Collection[str], columns: Columns) -> Table:
+    """The table of a CSV with one or more header lines, which have a cell named in `header`.
 
-
-def csv_of(body: bytes, connection: Connection, *, header: Collection[str]) -> tuple[list[Record], list[Record]]:
-    """Records and total rows of a CSV with one or more header lines, whatever stands before the first.
-
-    A line with a cell named in `header` starts a block; one whose first words are `total…` is a totals row.
-    Raises ConnectorError for a web page, no header, or a line with too few or too many cells (a cut-off answer).
+    `columns` are those its reader looks at. Raises ConnectorError for a web page, for no header, and for
+    what is damaged, naming the line.
     """
     not_html(body, connection)
-    text = decoded(body)
     wanted = {plain_name(name) for name in header}
-    names: list[str] | None = None
-    records: list[Record] = []
-    totals: list[Record] = []
-    for number, line in enumerate(csv.reader(io.StringIO(text), delimiter=_delimiter(text, wanted)), 1):
-        cells = [cell.strip() for cell in line]
-        if any(plain_name(cell) in wanted for cell in cells if not cell[:1].isdigit()):
-            names = cells
-        elif names is None or not any(cells):
-            continue
-        else:
-            record = _record(names, cells, number, body)
-            (totals if _is_total(cells) else records).append(record)
-    if names is None:
+
+    def is_header(cells: Sequence[str]) -> bool:
+        named = any(plain_name(cell) in wanted for cell in cells if cell[:1].isalpha() or cell[:1] in '"#%')
+        return named and len(cells) > 1 and not any(map(is_value, cells))
+
+    try:
+        text = decode_text(body, str(connection.option("encoding", "")), known=columns.names())
+        table = read_table(text, is_header, looked_at=columns.names(), own_names=own_columns(connection))
+    except TableError as error:
+        raise ConnectorError(f"the report cannot be read: {error}", raw=body, cut_off=True) from None
+    if not table.blocks:
         raise ConnectorError(
-            f"the report has no header line with {' or '.join(sorted(header))} ({snippet(body, connection)})", raw=body
-        )
-    return records, totals
+            f"the report has no header line with {' or '.join(sorted(header))} ({snippet(body, connection)})", raw=body,
+            cut_off=not table.ends_with_line_end,
+        )  # fmt: skip
+    return table
 
 
-def _record(names: list[str], cells: list[str], number: int, body: bytes) -> Record:
-    if (len(cells) < len(names) and not _is_total(cells)) or any(cells[len(names) :]):
-        raise ConnectorError(
-            f"line {number} of the report has {len(cells)} cells where its header has {len(names)}: "
-            "the answer is cut off or damaged",
-            raw=body,
-        )
-    return dict(zip(names, cells, strict=False))
-
-
-def _is_total(cells: list[str]) -> bool:
-    first = next((cell for cell in cells if cell), "").lower()
-    return first.startswith(("total", "sum:", "gesamt", "grand total", "итого"))
-
-
-def _delimiter(text: str, wanted: Collection[str]) -> str:
-    for line in text.splitlines():
-        for mark in (",", ";", "\t", "|"):
-            if any(plain_name(cell.strip(' "')) in wanted for cell in line.split(mark)) and mark in line:
-                return mark
-    return ","
+def own_columns(connection: Connection) -> tuple[str, ...]:
+    """Column names that the account's own mapping chooses."""
+    own = connection.option("columns", {})
+    return tuple(str(name) for name in own.values()) if isinstance(own, Mapping) else ()

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import msgspec
 
 from connectors.base import Connection
+from connectors.columns import Columns
 from connectors.reading import (
     Record,
     csv_of,
@@ -18,19 +19,37 @@ from connectors.reading import (
     snippet,
     xml_of,
 )
+from connectors.sheet import Sheet
 from storage.ledger.errors import ConnectorError
+from storage.ledger.facts import Figures
 
 _LISTS = ("data", "rows", "items", "result", "report", "stats", "table", "registrations")
 
 
-def records_of(body: bytes, connection: Connection, *, header: Collection[str]) -> list[Record]:
+def add_answer(sheet: Sheet, body: bytes, *, header: Collection[str]) -> Figures | None:
+    """Add an answer to a sheet by what it begins with; what a table's totals lines say."""
+    if _is_table(body):
+        return sheet.add_table(csv_of(body, sheet.connection, header=header, columns=sheet.columns))
+    for record in records_of(body, sheet.connection, header=header, columns=sheet.columns):
+        sheet.add(record)
+    return None
+
+
+def _is_table(body: bytes) -> bool:
+    start = decoded(body[:200]).lstrip()
+    page = start[:14].lower().startswith(("<!doctype", "<html"))
+    return start[:1] not in {"{", "["} and (page or not start.startswith("<"))
+
+
+def records_of(body: bytes, connection: Connection, *, header: Collection[str], columns: Columns) -> list[Record]:
     """The records of an answer by what it begins with."""
     start = decoded(body[:200]).lstrip()
     if start[:1] in {"{", "["}:
         return json_records(json_of(body, connection), body, connection)
-    if start.startswith("<") and not start[:14].lower().startswith(("<!doctype", "<html")):
+    if not _is_table(body):
         return xml_records(xml_of(body, connection))
-    return csv_of(body, connection, header=header)[0]
+    table = csv_of(body, connection, header=header, columns=columns)
+    return [record for block in table.blocks for _, record in block.records()]
 
 
 def json_records(content: Any, body: bytes, connection: Connection) -> list[Record]:

@@ -1,32 +1,35 @@
-"""From a platform's records to revenue rows, every fault named by its column."""
+"""From a platform's records to revenue rows, every fault named by its line and column."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, NoReturn
 
 import msgspec
 
-from connectors.base import Connection, Window
-from connectors.columns import COUNTS, PARTS, Columns, added, comparable, currency, figures_of
-from connectors.reading import Record, plain_name
+from connectors.base import Connection, Platform, Window
+from connectors.columns import COUNTS, PARTS, Columns, added, comparable, figures_of
+from connectors.reading import Record
+from storage.ledger.currencies import currency_of
+from storage.ledger.dates import Order, read_day
 from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Figures, Report, RevenueRow
-from storage.ledger.numbers import day as read_day
-from storage.ledger.numbers import micro, whole
+from storage.ledger.numbers import Mark, read_count, read_micro
+from storage.ledger.tables import Block, Table, TableError, column_mark, column_order, is_total_name, plain_name
 
-Read = Callable[[Any], int | None]
-
-#: Measures whose absence is told: without them a report says little.
-_TOLD = ("registrations", "first_deposits", "commission")
+#: Measures whose absence is named: without them a report says little.
+_EXPECTED = ("registrations", "first_deposits", "commission")
 _NONE: Mapping[str, str] = {}
+
+TOTALS_LINE = "a totals line"
+LINE_END = "a line end behind its last line"
 
 
 class Layout:
-    """Records of one shape: which of their columns is what."""
+    """Records of one shape: which of their columns is what, and by which convention it is written."""
 
-    __slots__ = ("currency", "day", "measures", "part", "sub", "tag", "tag_name")
+    __slots__ = ("currency", "day", "marks", "measures", "order", "part", "sub", "tag", "tag_name")
 
-    def __init__(self, columns: Columns, shape: tuple[str, ...]) -> None:
+    def __init__(self, columns: Columns, shape: tuple[str, ...], marks: dict[str, Mark]) -> None:
         names = {plain_name(name): name for name in reversed(shape)}
 
         def known(aliases: Iterable[str]) -> tuple[str, ...]:
@@ -38,25 +41,40 @@ class Layout:
         self.sub = known(columns.sub)
         self.part = known(columns.part)
         self.currency = known(columns.currency)
-        self.measures: list[tuple[str, tuple[str, ...], Read]] = []
+        self.order: Order = columns.day_order
+        self.marks = marks
+        self.measures: list[tuple[str, tuple[str, ...], bool]] = []
         for measure, aliases in columns.measures.items():
             found = next((parts for alias in aliases if (parts := known(alias.split(" + ")))), None)
             if found:
-                self.measures.append((measure, found, whole if measure in COUNTS else micro))
+                self.measures.append((measure, found, measure in COUNTS))
 
 
 class Sheet:
     """Revenue rows gathered from records. Raises ConnectorError for what would make a figure doubtful."""
 
-    def __init__(self, columns: Columns, connection: Connection, window: Window, raw: bytes) -> None:
-        self.columns = columns.over(connection)
+    def __init__(
+        self, platform: Platform, connection: Connection, window: Window, raw: bytes, columns: Columns | None = None
+    ) -> None:
+        self.columns = (columns or platform.columns(connection)).over(connection.options)
         self.connection = connection
         self.window = window
         self.raw = raw
         self.rows: dict[tuple[object, ...], RevenueRow] = {}
+        self.detail = str(connection.option("lines", platform.rows)) == "detail"
+        self._every_measure = platform.every_measure
+        self.always = platform.always if connection.shape is None else connection.shape
+        self.shape: list[str] = []
+        self.damages: list[str] = []
+        self.notes: list[str] = []
+        self.assumed_days = False
+        self._days_declared = platform.has_api and bool(self.columns.day_order)
         self.outside = 0
         self.repeated = 0
+        self.line = 0  # of the record that is read, where it is one of a file
         self._layouts: dict[tuple[str, ...], Layout] = {}
+        self._marks: dict[str, Mark] = {}  # column -> its decimal separator, where its cells decide
+        self._orders: dict[str, Order] = {}  # column of days -> its order, by its cells or the setting
         self._known: dict[str, str] = {}  # texts that many rows share are in memory once
 
     def add(self, record: Record, fixed: Mapping[str, str] = _NONE, *, day: date | None = None) -> None:
@@ -66,95 +84,226 @@ class Sheet:
         if not self.window.first <= when <= self.window.last:
             self.outside += 1
             return
-        said = fixed.get("currency") or _text(record, layout.currency)
+        currency, figures = self._read(record, layout, fixed.get("currency") or "")
         self.keep(RevenueRow(
             day=when,
             tag=fixed["tag"] if "tag" in fixed else self._shared(self._tag(record, layout)),
             tag_name=fixed["tag_name"] if "tag_name" in fixed else self._shared(_text(record, layout.tag_name)),
             sub=fixed["sub"] if "sub" in fixed else _text(record, layout.sub),
             part=fixed["part"] if "part" in fixed else self._shared(_part(record, layout.part)),
-            currency=currency(said, self.connection.currency) if said else self.connection.currency,
-            figures=self._figures(record, layout),
+            currency=currency,
+            figures=figures,
         ))  # fmt: skip
 
     def keep(self, row: RevenueRow) -> None:
-        """Keep a row. The very same again is one; the same with other figures makes the report doubtful."""
+        """Keep a row. Lines of detail are summed; a repeat of a grouped row is damage, whatever its figures."""
         key = (row.day, row.tag.lower(), row.sub, row.part, row.currency)
         before = self.rows.setdefault(key, row)
         if before is row:
             return
-        if before.tag != row.tag:
+        if before.tag != row.tag or self.detail:
             self.rows[key] = msgspec.structs.replace(before, figures=added(before.figures, row.figures))
-        elif before.figures == row.figures:
-            self.repeated += 1
-        else:
+            return
+        self.repeated += 1
+        if self.repeated == 1:
             where = " ".join(part for part in (row.tag, row.sub, row.part) if part)
-            self.fail(f"{row.day} stands twice with different figures{f' ({where})' if where else ''}")
+            same = "the same" if before.figures == row.figures else "other"
+            line = f", line {self.line}" if self.line else ""
+            self.damages.append(
+                f"{row.day}{f' of {where}' if where else ''} stands twice with {same} figures{line}: expected one row "
+                "for each day and segment"
+            )
+
+    def add_table(self, table: Table) -> Figures | None:
+        """Add the rows of a table; what its totals lines say together, None where one of its blocks has none."""
+        self.see_table(table)
+        totals: list[Figures] = []
+        for number, block in enumerate(table.blocks, 1):
+            rows, total = self._without_totals(block, self._layouts[block.names])
+            for self.line, record in rows:
+                self.add(record)
+            if total is not None:
+                totals.append(total)
+                self.shape += [TOTALS_LINE] if len(totals) == 1 else [f"a totals line below header line {number}"]
+        self.line = 0
+        return _together(totals) if len(totals) == len(table.blocks) else None
+
+    def see_table(self, table: Table) -> None:
+        """Note what a table has beside its rows, and learn from whole columns how numbers and days are written."""
+        self.notes += table.notes
+        self.shape += [f"header line {number}" for number in range(1, len(table.blocks) + 1)]
+        if table.ends_with_line_end:
+            self.shape.append(LINE_END)
+        for block in table.blocks:
+            layout = self._layout(dict.fromkeys(block.names))
+            try:
+                self._learn(block, layout)
+            except TableError as error:
+                self.fail(str(error))
+
+    def _learn(self, block: Block, layout: Layout) -> None:
+        for _, names, is_count in layout.measures:
+            for name in names:
+                if not is_count and (mark := column_mark(block, block.names.index(name))):
+                    self._marks[name] = mark
+        if not layout.day or not block.rows:
+            return
+        at = block.names.index(layout.day[0])
+        layout.order, decided = column_order(block, at, self.columns.day_order)
+        self._orders[layout.day[0]] = layout.order
+        if not decided and not self._days_declared:
+            self.assumed_days = True
+            self.notes.append(
+                f"column {layout.day[0]!r} does not decide between day first and month first: read "
+                f"{'day first' if layout.order == 'dmy' else 'month first'}, by the account's day_order"
+            )
+
+    def _without_totals(self, block: Block, layout: Layout) -> tuple[list[tuple[int, dict[str, str]]], Figures | None]:
+        """The rows of a block without its totals and subtotals, and what the last totals line says.
+
+        A line with a day of its own is a subtotal if its key cells say so and its figures are the sum of rows before
+        it, else a row: a brand may be called Total. Without a day it is a totals line, and damage if it is wrong.
+        """
+        lines = list(block.records())
+        total: Figures | None = None
+        if not any(self._says_total(record, layout) for _, record in lines):
+            return lines, total
+        rows: list[tuple[int, dict[str, str]]] = []
+        figures: list[Figures] = []
+        currencies: set[str] = set()
+        for self.line, record in lines:
+            currency, values = self._read(record, layout, "")
+            if self._says_total(record, layout):
+                fits = _is_sum(values, figures, counts_only=len(currencies) > 1)
+                if not _is_day(record, layout):
+                    total = values
+                    if not fits:
+                        self.damages.append(f"line {self.line}: the totals contradict the rows above them")
+                    continue
+                if fits:
+                    continue
+            currencies.add(currency)
+            figures.append(values)
+            rows.append((self.line, record))
+        return rows, total
+
+    def _says_total(self, record: Mapping[str, str], layout: Layout) -> bool:
+        """Whether a key cell says total, or, where no day stands, the first cell that is filled."""
+        keys = (*layout.tag, *layout.tag_name, *layout.part, *layout.day)
+        if any(is_total_name(record[name]) for name in keys):
+            return True
+        return not _is_day(record, layout) and is_total_name(next(filter(None, record.values()), ""))
 
     def figures(self, record: Record) -> Figures:
         """The figures of a record; what it does not hold stays None."""
-        return self._figures(record, self._layout(record))
+        return self._read(record, self._layout(record), "")[1]
 
     def summed(self, totals: Iterable[Record]) -> Figures | None:
         """What the report's own total lines say, taken together; None without one."""
-        found: Figures | None = None
-        for record in totals:
-            said = self.figures(record)
-            found = said if found is None else added(found, said)
-        return found
+        return _together([self.figures(record) for record in totals])
 
     def report(self, *, totals: Figures | None = None, warnings: Iterable[str] = ()) -> Report:
         """The report of what was gathered."""
-        told = list(warnings)
+        notes = [*warnings, *self.notes]
         if self.outside:
-            told.append(f"{self.outside} rows outside {self.window.first}..{self.window.last} were left out")
-        if self.repeated:
-            told.append(f"{self.repeated} repeated lines were counted once")
+            notes.append(f"{self.outside} rows outside {self.window.first}..{self.window.last} were left out")
         if self.rows:
-            told += [f"no column for {name}" for name in self._unseen()]
+            notes += [f"no column for {name}" for name in self._unseen()]
+        if lacking := [name for name in self.always if name not in self.shape]:
+            self.damages.append(f"the answer is cut off: it lacks {' and '.join(lacking)}")
+        if self.repeated > 1:
+            self.damages[0] += f" (and {self.repeated - 1} more)"
         return Report(
             first=self.window.first,
             last=self.window.last,
             rows=tuple(self.rows.values()),
             raw=self.raw,
             totals=None if self.outside or totals is None else comparable(totals, self.rows.values()),
-            warnings=tuple(told),
+            warnings=tuple(notes),
+            measures=self._measures(),
+            damage="; ".join(dict.fromkeys(self.damages)),
+            shape=tuple(dict.fromkeys(self.shape)),
+            assumed_days=self.assumed_days,
         )
 
+    def count(self, stated: Any, seen: int, name: str) -> None:
+        """Compare the number of rows that the answer states with those it has."""
+        if stated is not None:
+            self.shape.append(name)
+            if read_count(stated) != seen:
+                self.damages.append(f"the answer is cut off: it states {name} {stated}, and has {seen} rows")
+
     def fail(self, text: str) -> NoReturn:
-        raise ConnectorError(f"the report cannot be read: {text}", raw=self.raw)
+        where = f"line {self.line}, " if self.line else ""
+        raise ConnectorError(f"the report cannot be read: {where}{text}", raw=self.raw)
+
+    def _measures(self) -> tuple[str, ...]:
+        """The figures that the platform reports of every row there is, by the columns that its answers have."""
+        seen = {measure: ("",) for layout in self._layouts.values() for measure, _, _ in layout.measures}
+        if not seen and self._every_measure:
+            return tuple(sorted(self.columns.reported()))
+        return tuple(sorted(Columns(measures=seen).reported()))
 
     def _unseen(self) -> list[str]:
         seen = {measure for layout in self._layouts.values() for measure, _, _ in layout.measures}
         if seen & set(PARTS):
             seen.add("commission")
-        return [name for name in self.columns.measures if name in _TOLD and name not in seen]
+        return [name for name in self.columns.measures if name in _EXPECTED and name not in seen]
 
-    def _layout(self, record: Record) -> Layout:
+    def _layout(self, record: Mapping[str, Any]) -> Layout:
         shape = tuple(record)
-        found = self._layouts.get(shape)
-        if found is None:
-            found = self._layouts[shape] = Layout(self.columns, shape)
-            if not found.measures:
+        layout = self._layouts.get(shape)
+        if layout is None:
+            layout = self._layouts[shape] = Layout(self.columns, shape, self._marks)
+            if layout.day:
+                layout.order = self._orders.get(layout.day[0], layout.order)
+            if not layout.measures:
                 wanted = ", ".join(group[0] for group in self.columns.measures.values() if group)
                 self.fail(f"none of its columns is known: expected {wanted}; got {', '.join(shape)[:300]}")
-        return found
+        return layout
 
-    def _figures(self, record: Record, layout: Layout) -> Figures:
-        found: dict[str, int | None] = {}
-        for measure, names, read in layout.measures:
-            try:
-                found[measure] = read(record[names[0]]) if len(names) == 1 else _summed(record, names, read)
-            except ValueError as error:
-                self.fail(f"column {' + '.join(names)!r}: {error}")
-        return figures_of(found)
+    def _read(self, record: Record, layout: Layout, currency: str) -> tuple[str, Figures]:
+        """The currency of a record and its figures; a currency beside an amount is that of the whole record."""
+        own = self._currency(currency or _text(record, layout.currency))
+        values: dict[str, int | None] = {}
+        beside, bare = "", False
+        for measure, names, is_count in layout.measures:
+            total: int | None = None
+            for name in names:
+                try:
+                    if is_count:
+                        value = read_count(record[name])
+                    else:
+                        value, written = read_micro(record[name], layout.marks.get(name, ""), own)
+                        if written and beside and written != beside:
+                            self.fail(f"column {name!r}: {record[name]!r} beside an amount in {beside}")
+                        beside = beside or written
+                        bare = bare or bool(value and not written)
+                except ValueError as error:
+                    self.fail(f"column {name!r}: {error}")
+                if value is not None:
+                    total = value if total is None else total + value
+            values[measure] = total
+        if beside and beside != own and (bare or currency or _text(record, layout.currency)):
+            self.fail(f"an amount is in {beside} where the row is in {own}: which currency is it?")
+        return beside or own, figures_of(values)
+
+    def _currency(self, written: str) -> str:
+        """The currency that a column says; the account's own where it says nothing."""
+        own = self.connection.currency
+        if not written or written == own:
+            return own
+        try:
+            return currency_of(written, own)
+        except ValueError as error:
+            self.fail(f"column {(self.columns.currency or ('currency',))[0]!r}: {error}")
 
     def _day(self, record: Record, layout: Layout) -> date:
         text = self._required(record, layout.day, self.columns.day)
         try:
-            return read_day(text, self.columns.day_order)
+            return read_day(text, layout.order)
         except ValueError as error:
-            self.fail(f"column {self.columns.day[0]!r}: {error}")
+            self.fail(f"column {layout.day[0]!r}: {error}")
 
     def _tag(self, record: Record, layout: Layout) -> str:
         return self._required(record, layout.tag, self.columns.tag) if self.columns.tag else ""
@@ -168,6 +317,38 @@ class Sheet:
         return _text(record, names)
 
 
+def _is_day(record: Mapping[str, str], layout: Layout) -> bool:
+    try:
+        return bool(layout.day) and bool(read_day(record[layout.day[0]], layout.order))
+    except ValueError:
+        return False
+
+
+def _together(figures: Sequence[Figures]) -> Figures | None:
+    total: Figures | None = None
+    for one in figures:
+        total = one if total is None else added(total, one)
+    return total
+
+
+def _is_sum(total: Figures, rows: Sequence[Figures], *, counts_only: bool) -> bool:
+    """Whether figures are the sum of the rows before, or of the last of them: a total or a subtotal."""
+    known = COUNTS if counts_only else Figures.__struct_fields__
+    names = [name for name in known if getattr(total, name) is not None]
+    wanted = [getattr(total, name) for name in names]
+    sums = [0] * len(names)
+    for row in reversed(rows):
+        sums = [value + (getattr(row, name) or 0) for value, name in zip(sums, names, strict=True)]
+        if all(abs(a - b) <= _slack(name, len(rows)) for a, b, name in zip(sums, wanted, names, strict=True)):
+            return True
+    return not any(wanted) and not rows
+
+
+def _slack(name: str, rows: int) -> int:
+    """Rounding that a platform's own totals may show: half a cent a row."""
+    return 0 if name in COUNTS else 5_000 * (rows + 2)
+
+
 def _text(record: Record, names: tuple[str, ...]) -> str:
     for name in names:
         value = record[name]
@@ -178,8 +359,3 @@ def _text(record: Record, names: tuple[str, ...]) -> str:
 
 def _part(record: Record, names: tuple[str, ...]) -> str:
     return "/".join(filter(None, [_text(record, (name,)) for name in names]))
-
-
-def _summed(record: Record, names: tuple[str, ...], read: Read) -> int | None:
-    known = [value for value in (read(record[name]) for name in names) if value is not None]
-    return sum(known) if known else None

@@ -23,6 +23,7 @@ from connectors.sheet import Sheet
 from connectors.urls import joined
 from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Figures, Report
+from storage.ledger.numbers import read_count
 
 REPORT = "/api/customer/v1/partner/report"
 ASKED = (
@@ -42,6 +43,7 @@ class Affilka(Platform):
     credentials = Credentials
     takes_report_url = True
     url_dates = ("from", "to")
+    every_measure = True
     tag_from = ("campaign", "promo", "brand", "none")
     pace = 0.6  # clients space calls by 1.5 to 2 seconds; 429 is common
     settings: ClassVar[Mapping[str, str]] = {
@@ -72,7 +74,7 @@ class Affilka(Platform):
         pages = unbundle(raw)
         names = _names_of(next((page.body for page in pages if page.name == "names"), b""), connection)
         dimension = self.tag_column(connection)
-        sheet = Sheet(_columns(dimension, self.sub_column(connection)), connection, window, raw)
+        sheet = Sheet(self, connection, window, raw)
         reports = [page.body for page in pages if page.name == "report"]
         for body in reports:
             content = _content(body, connection)
@@ -80,6 +82,9 @@ class Affilka(Platform):
                 for record in _records(cells, raw):
                     self._add(sheet, record, dimension, names)
         return sheet.report(totals=_totals(content, sheet) if len(reports) == 1 else None)
+
+    def columns(self, connection: Connection) -> Columns:
+        return _columns(self.tag_column(connection), self.sub_column(connection))
 
     def _add(self, sheet: Sheet, record: Record, dimension: str, names: dict[str, str]) -> None:
         fixed = {"currency": str(record.pop("", ""))}
@@ -137,7 +142,7 @@ class Affilka(Platform):
             answer = await self._with_token(http, connection, path, params)
             content = json_of(sound(answer, connection), connection)
             found += _items(content)
-            if not isinstance(content, dict) or page >= int(content.get("total_pages") or 1):
+            if not isinstance(content, dict) or page >= (read_count(content.get("total_pages")) or 1):
                 break
         return msgspec.json.encode(found)
 
@@ -194,10 +199,11 @@ def _last_page(body: bytes, connection: Connection, page: int) -> int:
         paging = _PAGING.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         content = _content(body, connection)  # says what is wrong, if anything is
-        paging = _Paging(_Rows(msgspec.Raw(b"[]")), content.get("current_page"), content.get("total_pages"))
-    if paging.current_page is not None and int(paging.current_page) != page:
+        numbers = [read_count(content.get(name)) for name in ("current_page", "total_pages")]
+        paging = _Paging(_Rows(msgspec.Raw(b"[]")), *numbers)
+    if paging.current_page is not None and paging.current_page != page:
         raise ConnectorError(f"the platform sent page {paging.current_page} when asked for page {page}", raw=body)
-    return int(paging.total_pages or 1)
+    return paging.total_pages or 1
 
 
 def _records(cells: Any, raw: bytes) -> list[Record]:

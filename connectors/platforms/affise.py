@@ -21,6 +21,7 @@ from connectors.sheet import Sheet
 from connectors.urls import joined
 from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Report
+from storage.ledger.numbers import read_count
 
 LIMIT = 500
 
@@ -33,6 +34,7 @@ class Affise(Platform):
     name = "affise"
     title = "Affise"
     credentials = Credentials
+    every_measure = True
     tag_from = ("offer", "*")
     click_id_from = tuple(f"sub{n}" for n in range(1, 9))
     pace = 2.0
@@ -50,7 +52,7 @@ class Affise(Platform):
             body = await self._ask(http, connection, window, number)
             pages.append(Page("report", body))
             content = _content(body, connection)
-            total = int((content.get("pagination") or {}).get("total") or 0)
+            total = read_count((content.get("pagination") or {}).get("total")) or 0
             if number * LIMIT >= total:
                 break
         return await self.read_whole(bundle(pages), connection, window)
@@ -67,20 +69,26 @@ class Affise(Platform):
         return sound(answer, connection)
 
     def read(self, raw: bytes, connection: Connection, window: Window) -> Report:
+        sheet, stated, seen = Sheet(self, connection, window, raw), None, 0
+        for page in unbundle(raw):
+            content = _content(page.body, connection)
+            for row in content["stats"]:
+                sheet.add(_record(row))
+            stated = (content.get("pagination") or {}).get("total", stated)
+            seen += len(content["stats"])
+        sheet.count(stated, seen, "pagination.total")
+        return sheet.report()
+
+    def columns(self, connection: Connection) -> Columns:
         tag, sub = self.tag_column(connection), self.sub_column(connection)
         measures = {
             "visits": ("traffic_uniq", "traffic_raw", "clicks"),
             "commission": ("actions_confirmed_revenue", "confirmed_revenue", "earnings"),
         }
-        columns = Columns(
+        return Columns(
             measures=with_conversions(connection, measures, "actions_confirmed_count", "confirmed_count"), day=("day",),
             tag=(tag, f"{tag}_id"), tag_name=(f"{tag}_title",), sub=(sub,) if sub else (), currency=("currency",),
         )  # fmt: skip
-        sheet = Sheet(columns, connection, window, raw)
-        for page in unbundle(raw):
-            for row in _content(page.body, connection)["stats"]:
-                sheet.add(_record(row))
-        return sheet.report()
 
 
 def _content(body: bytes, connection: Connection) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from connectors.sheet import Sheet
 from connectors.urls import joined
 from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Report
+from storage.ledger.numbers import read_count
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +34,7 @@ class Alanbase(Platform):
     credentials = Credentials
     base_url = "https://api.alanbase.com/v1"
     needs_base_url = False
+    every_measure = True
     tag_from = ("offer", "*")
     click_id_from = ("sub1", *(f"sub{n}" for n in range(2, 11)))
     pace = 3.0
@@ -47,7 +49,7 @@ class Alanbase(Platform):
         async def page(day: date, number: int) -> tuple[bytes, bool]:
             body = await self._ask(http, connection, day, number)
             meta = _content(body, connection).get("meta") or {}
-            return body, number < int(meta.get("last_page") or 1)
+            return body, number < (read_count(meta.get("last_page")) or 1)
 
         return await self.read_whole(await ask_days(window, page), connection, window)
 
@@ -63,18 +65,26 @@ class Alanbase(Platform):
         return sound(answer, connection)
 
     def read(self, raw: bytes, connection: Connection, window: Window) -> Report:
+        sheet = Sheet(self, connection, window, raw)
+        counts: dict[date, tuple[Any, int]] = {}
+        for day, body in days_of(raw):
+            content = _content(body, connection)
+            for row in content["data"]:
+                sheet.add(_record(row), day=day)
+            stated = (content.get("meta") or {}).get("total_count")
+            counts[day] = stated, counts.get(day, (None, 0))[1] + len(content["data"])
+        for stated, seen in counts.values():
+            sheet.count(stated, seen, "total_count")
+        return sheet.report()
+
+    def columns(self, connection: Connection) -> Columns:
         measures = {
             "visits": ("click_count", "click_unique_count"),
             "commission": ("confirmed_payout",),
         }
-        columns = Columns(
+        return Columns(
             measures=with_conversions(connection, measures, "confirmed_count"), tag=("tag",), tag_name=("name",)
         )
-        sheet = Sheet(columns, connection, window, raw)
-        for day, body in days_of(raw):
-            for one in _content(body, connection)["data"]:
-                sheet.add(_record(one), day=day)
-        return sheet.report()
 
 
 def _content(body: bytes, connection: Connection) -> dict[str, Any]:

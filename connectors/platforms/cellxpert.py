@@ -15,13 +15,13 @@ from connectors.columns import Columns, added
 from connectors.http import Http
 from connectors.pages import Page, bundle, unbundle
 from connectors.reading import Record, ask, decoded, sound
-from connectors.records import records_of
+from connectors.records import add_answer, records_of
 from connectors.sheet import Sheet
 from connectors.urls import joined
+from storage.ledger.dates import read_day
 from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Figures, Report, RevenueRow
-from storage.ledger.numbers import day as read_day
-from storage.ledger.numbers import micro
+from storage.ledger.numbers import read_micro
 
 COLUMNS = Columns(
     day=("Day", "Date"),
@@ -51,6 +51,7 @@ class Cellxpert(Platform):
     name = "cellxpert"
     title = "Cellxpert"
     credentials = Credentials
+    every_measure = True
     tag_from = ("Tracking_Code", "Brand", "*")
     click_id_from = ("afp1", "afp", *(f"afp{n}" for n in range(2, 16)))
     max_days = 31
@@ -81,18 +82,22 @@ class Cellxpert(Platform):
 
     def read(self, raw: bytes, connection: Connection, window: Window) -> Report:
         pages = {page.name: page.body for page in unbundle(raw)}
-        tag = self.tag_column(connection)
-        own = COLUMNS if tag == "Tracking_Code" else msgspec.structs.replace(COLUMNS, tag=(tag,))
-        sheet = Sheet(own, connection, window, raw)
-        for record in _records(pages["report"], connection):
-            sheet.add(record)
+        sheet = Sheet(self, connection, window, raw)
+        report, totals = _refused(pages["report"]), None
+        if report.strip():
+            totals = add_answer(sheet, report, header=("Day",))
         if "commissions" in pages:
-            _set_apart(sheet, _records(pages["commissions"], connection), self.sub_column(connection))
-        return sheet.report()
+            _set_apart(sheet, _records(pages["commissions"], sheet), self.sub_column(connection))
+        return sheet.report(totals=totals)
+
+    def columns(self, connection: Connection) -> Columns:
+        tag = self.tag_column(connection)
+        return COLUMNS if tag == "Tracking_Code" else msgspec.structs.replace(COLUMNS, tag=(tag,))
 
 
-def _records(body: bytes, connection: Connection) -> list[Record]:
-    return records_of(_refused(body), connection, header=("Day",)) if body.strip() else []
+def _records(body: bytes, sheet: Sheet) -> list[Record]:
+    body = _refused(body)
+    return records_of(body, sheet.connection, header=("Day",), columns=sheet.columns) if body.strip() else []
 
 
 def _refused(body: bytes) -> bytes:
@@ -109,7 +114,7 @@ def _set_apart(sheet: Sheet, commissions: list[Record], sub_name: str) -> None:
     for record in commissions:
         when = read_day(str(record.get("created", "")))
         sub = afp(str(record.get("afp") or ""), sub_name)
-        amount = micro(record.get("Commission"))
+        amount = read_micro(record.get("Commission"), own=sheet.connection.currency)[0]
         tag = str(record.get("TrackingCode") or record.get("Tracking_Code") or "")
         rest = next((k for k, row in sheet.rows.items() if row.day == when and row.tag == tag and not row.sub), None)
         if not sub or amount is None or rest is None:

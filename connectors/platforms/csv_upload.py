@@ -4,6 +4,7 @@ The file's own days are its window: what it does not say of them any more is wit
 """
 
 from collections.abc import Mapping
+from datetime import date
 from typing import ClassVar
 
 import msgspec
@@ -11,11 +12,11 @@ import msgspec
 from connectors.base import Connection, Platform, Window
 from connectors.columns import Columns
 from connectors.http import Http
-from connectors.reading import Record, csv_of, plain_name
+from connectors.reading import csv_of
 from connectors.sheet import Sheet
 from storage.ledger.errors import ConnectorError, Refused
 from storage.ledger.facts import Report
-from storage.ledger.numbers import day as read_day
+from storage.ledger.tables import Table, plain_name
 
 PRESETS: dict[str, Columns] = {
     "netrefer": Columns(
@@ -57,53 +58,54 @@ class CsvUpload(Platform):
     needs_base_url = False
     tag_from = ("", "*")
     click_id_from = ("", "*")
+    rows = "detail"
     settings: ClassVar[Mapping[str, str]] = {
         "preset": f"{', '.join(PRESETS)} (default)",
         "columns": "measure, day, tag, sub or currency -> the file's column for it",
-        "day_order": "how 01/02/2026 is meant: mdy (default) or dmy",
+        "day_order": "how 01/02/2026 is meant where no line decides it: mdy (default) or dmy",
+        "encoding": "encoding of the files, where they are not UTF-8: windows-1252, windows-1251 …",
+        "lines": "`detail` (default): lines alike are summed, such as one per player; `grouped`: a repeat is refused",
     }
 
     async def fetch(self, http: Http, connection: Connection, window: Window) -> Report:
         raise ConnectorError("this account has no API: upload its figures with `sync upload`", permanent=True)
 
     def read(self, raw: bytes, connection: Connection, window: Window) -> Report:
-        sheet = Sheet(self._columns(connection), connection, window, raw)
-        for record in self._records(raw, sheet.columns, connection):
-            sheet.add(record, {} if self._has_tag(record, sheet.columns) else {"tag": ""})
-        return sheet.report()
+        sheet, table = self._opened(raw, connection, window)
+        return sheet.report(totals=sheet.add_table(table))
 
-    def window(self, raw: bytes, connection: Connection) -> Window:
-        """The days a file speaks of. Raises ConnectorError for a file without a line."""
-        columns = self._columns(connection).over(connection)
-        wanted = {plain_name(name) for name in columns.day}
-        days = []
-        for record in self._records(raw, columns, connection):
-            text = next((value for name, value in record.items() if plain_name(name) in wanted), "")
-            try:
-                days.append(read_day(text, columns.day_order))
-            except ValueError as error:
-                raise ConnectorError(f"the file cannot be read: {error}", raw=raw) from None
-        if not days:
+    def read_upload(self, raw: bytes, connection: Connection) -> Report:
+        """The report in a file, over the days it speaks of. Raises ConnectorError for a file without a line."""
+        sheet, table = self._opened(raw, connection, Window(first=date.min, last=date.max))
+        totals = sheet.add_table(table)
+        if not sheet.rows:
             raise ConnectorError("the file has a header and no line of figures", raw=raw)
-        return Window(first=min(days), last=max(days))
+        days = [row.day for row in sheet.rows.values()]
+        sheet.window = Window(first=min(days), last=max(days))
+        return sheet.report(totals=totals)
 
-    def _columns(self, connection: Connection) -> Columns:
+    def columns(self, connection: Connection) -> Columns:
         name = str(connection.option("preset", "custom")).lower()
         if name not in PRESETS:
             raise Refused(f"options: no preset {name!r}: there is {', '.join(PRESETS)}", field="options")
-        found = PRESETS[name]
-        order = str(connection.option("day_order", found.day_order))
+        preset = PRESETS[name]
+        order = str(connection.option("day_order", preset.day_order)).lower()
+        if order not in {"", "dmy", "mdy"}:
+            raise Refused(f"options: day_order is dmy or mdy, not {order!r}", field="options")
         tag, sub = self.tag_column(connection), self.sub_column(connection)
         return msgspec.structs.replace(
-            found, day_order=order, tag=(tag,) if tag else found.tag, sub=(sub,) if sub else ("sub", "click_id")
+            preset, day_order=order, tag=(tag,) if tag else preset.tag, sub=(sub,) if sub else ("sub", "click_id")
         )
 
-    def _records(self, raw: bytes, columns: Columns, connection: Connection) -> list[Record]:
-        return csv_of(raw, connection, header=columns.over(connection).day)[0]
-
-    def _has_tag(self, record: Record, columns: Columns) -> bool:
-        known = {plain_name(name) for name in record}
-        return any(plain_name(name) in known for name in columns.tag)
+    def _opened(self, raw: bytes, connection: Connection, window: Window) -> tuple[Sheet, Table]:
+        """A sheet for the file, and its table; a file may have no column for the segment."""
+        columns = self.columns(connection)
+        whole = columns.over(connection.options)
+        table = csv_of(raw, connection, header=whole.day, columns=whole)
+        names = {plain_name(name) for block in table.blocks for name in block.names}
+        if not any(plain_name(name) in names for name in whole.tag):
+            columns = msgspec.structs.replace(columns, tag=())
+        return Sheet(self, connection, window, raw, columns), table
 
 
 PLATFORM = CsvUpload()

@@ -20,6 +20,7 @@ from connectors.sheet import Sheet
 from connectors.urls import joined
 from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Report
+from storage.ledger.numbers import read_count
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +33,7 @@ class Everflow(Platform):
     credentials = Credentials
     base_url = "https://api.eflow.team"
     needs_base_url = False
+    every_measure = True
     tag_from = ("offer", "offer_group", "creative", "source_id", "*")
     click_id_from = ("sub1", "sub2", "sub3", "sub4", "sub5", "source_id")
     pace = 4.0
@@ -53,7 +55,7 @@ class Everflow(Platform):
         columns = [name for name in (self.tag_column(connection), self.sub_column(connection)) if name]
         body = msgspec.json.encode({
             "from": day.isoformat(), "to": day.isoformat(), "currency_id": connection.currency,
-            "timezone_id": int(connection.option("timezone_id", 67)),
+            "timezone_id": read_count(connection.option("timezone_id", 67)),
             "columns": [{"column": name} for name in dict.fromkeys(columns)], "query": {"filters": []},
         })  # fmt: skip
         url = joined(connection.base_url, "/v1/affiliates/reporting/entity/table")
@@ -62,17 +64,19 @@ class Everflow(Platform):
         return sound(answer, connection)
 
     def read(self, raw: bytes, connection: Connection, window: Window) -> Report:
-        tag, sub = self.tag_column(connection), self.sub_column(connection)
-        measures = {"visits": ("total_click", "unique_click"), "commission": ("revenue",)}
-        columns = Columns(
-            measures=with_conversions(connection, measures, "cv"), tag=(tag,), tag_name=(f"{tag} label",),
-            sub=(sub,) if sub else (),
-        )  # fmt: skip
-        sheet = Sheet(columns, connection, window, raw)
+        sheet, sub = Sheet(self, connection, window, raw), self.sub_column(connection)
         for day, body in days_of(raw):
             for row in _table(body, connection):
                 sheet.add(_record(row, sub), day=day)
         return sheet.report()
+
+    def columns(self, connection: Connection) -> Columns:
+        tag, sub = self.tag_column(connection), self.sub_column(connection)
+        measures = {"visits": ("total_click", "unique_click"), "commission": ("revenue",)}
+        return Columns(
+            measures=with_conversions(connection, measures, "cv"), tag=(tag,), tag_name=(f"{tag} label",),
+            sub=(sub,) if sub else (),
+        )  # fmt: skip
 
 
 def _table(body: bytes, connection: Connection) -> list[dict[str, Any]]:

@@ -17,19 +17,21 @@ from connectors.base import Connection, Platform, PostbackWords, Window
 from connectors.columns import Columns
 from connectors.http import Http
 from connectors.pages import Page, bundle, unbundle
-from connectors.reading import Record, ask, csv_of, decoded, plain_name, snippet, sound, xml_of
+from connectors.reading import Record, ask, csv_of, decoded, snippet, sound, xml_of
 from connectors.records import xml_records
-from connectors.sheet import Sheet
+from connectors.sheet import TOTALS_LINE, Sheet
 from connectors.urls import joined
+from storage.ledger.dates import read_day
 from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Report
-from storage.ledger.numbers import day as read_day
+from storage.ledger.tables import plain_name
 
 DAY = ("period", "date", "day", "statdate")
 COLUMNS = Columns(
     day=DAY,
     tag=("siteid", "site id"),
     tag_name=("sitename",),
+    day_order="mdy",
     part=("merchantname", "bannerid", "playerid"),
     currency=("currencysymbol", "currency"),
     measures={
@@ -105,20 +107,16 @@ class IncomeAccess(Platform):
         return joined(connection.base_url, f"/api/affreporting.asp?{query}")
 
     def read(self, raw: bytes, connection: Connection, window: Window) -> Report:
-        tag, sub = self.tag_column(connection), self.sub_column(connection)
-        own = COLUMNS if tag == "siteid" else msgspec.structs.replace(COLUMNS, tag=(tag,))
-        if sub:
-            own = msgspec.structs.replace(own, sub=(sub,))
-        sheet = Sheet(own, connection, window, raw)
+        sheet = Sheet(self, connection, window, raw)
         totals: list[Record] = []
         for page in unbundle(raw):
-            day = _day_of(page.name, window)
-            for record in _records(page.body, connection):
-                if _is_total(record, sheet.columns.tag):
-                    totals.append(record)
-                else:
-                    sheet.add(_player(record, day), day=None if _named(record, DAY) else day)
+            _add_page(sheet, page.body, _day_of(page.name, window), totals)
         return sheet.report(totals=sheet.summed(totals))
+
+    def columns(self, connection: Connection) -> Columns:
+        tag, sub = self.tag_column(connection), self.sub_column(connection)
+        own = COLUMNS if tag == "siteid" else msgspec.structs.replace(COLUMNS, tag=(tag,))
+        return msgspec.structs.replace(own, sub=(sub,)) if sub else own
 
 
 def _with_names(pages: list[Page]) -> bytes:
@@ -138,7 +136,7 @@ def _day_of(name: str, window: Window) -> date | None:
 
 def _has_day(body: bytes, connection: Connection) -> bool:
     """Whether the report says the day of each line."""
-    return any(_named(record, DAY) for record in _records(body, connection)[:1])
+    return any(_named(record, DAY) for _, record in _lines(body, connection)[:1])
 
 
 def _named(record: Record, names: tuple[str, ...]) -> bool:
@@ -163,13 +161,41 @@ def _refused(body: bytes, connection: Connection) -> None:
         raise ConnectorError(f"the platform has a fault: {snippet(body, connection)}", raw=body)
 
 
-def _records(body: bytes, connection: Connection) -> list[Record]:
+def _add_page(sheet: Sheet, body: bytes, day: date | None, totals: list[Record]) -> None:
+    """Add the rows of one answer to a sheet and its totals rows to `totals`.
+
+    Where its rows are numbered (`rowid`), a totals row is always among them, and each states their number.
+    """
+    rows, stated, before = 0, None, len(totals)
+    for line, record in _lines(body, sheet.connection, sheet):
+        sheet.line = line
+        values = {plain_name(name): value for name, value in record.items()}
+        if _is_total(record, sheet.columns.tag):
+            totals.append(record)
+            continue
+        rows, stated = rows + 1, values.get("totalrecords")
+        sheet.detail = sheet.detail or "playerid" in values
+        sheet.add(_player(record, day), day=None if _named(record, DAY) else day)
+    sheet.line = 0
+    sheet.count(stated or None, rows, "totalrecords")
+    if len(totals) > before:
+        sheet.shape.append(TOTALS_LINE)
+    elif stated is not None and sheet.connection.shape is None:
+        sheet.always = (*sheet.always, TOTALS_LINE)
+
+
+def _lines(body: bytes, connection: Connection, sheet: Sheet | None = None) -> list[tuple[int, Record]]:
+    """The records of an answer with their lines; a sheet learns from whole columns how they are written."""
     _refused(body, connection)
     if _empty(body):
         return []
     if decoded(body[:200]).lstrip().startswith("<") and b"<html" not in body[:500].lower():
-        return xml_records(xml_of(body, connection))
-    return csv_of(body, connection, header=("rowid", "siteid", "period"))[0]
+        return [(0, record) for record in xml_records(xml_of(body, connection))]
+    columns = sheet.columns if sheet else COLUMNS
+    table = csv_of(body, connection, header=("rowid", "siteid", "period"), columns=columns)
+    if sheet:
+        sheet.see_table(table)
+    return [(line, dict(record)) for block in table.blocks for line, record in block.records()]
 
 
 def _is_total(record: Record, tag: tuple[str, ...]) -> bool:
@@ -194,7 +220,7 @@ def _player(record: Record, day: date | None) -> Record:
 
 def _on(text: object, day: date) -> int:
     try:
-        return int(read_day(text) == day)
+        return int(read_day(text, "mdy") == day)
     except ValueError:
         return 0
 

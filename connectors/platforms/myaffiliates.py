@@ -17,7 +17,7 @@ from connectors.base import Connection, Platform, PostbackWords, Window
 from connectors.columns import Columns
 from connectors.http import Http
 from connectors.reading import ask, csv_of, json_of, snippet, sound
-from connectors.sheet import Sheet
+from connectors.sheet import LINE_END, TOTALS_LINE, Sheet
 from connectors.urls import joined
 from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Report
@@ -55,6 +55,7 @@ class MyAffiliates(Platform):
     takes_report_url = True
     url_dates = ("d1", "d2")
     tag_from = ("Campaign", "Channel", "*")
+    always = (TOTALS_LINE, LINE_END)
     settings: ClassVar[Mapping[str, str]] = {
         "columns": 'measure -> the portal\'s column for it, e.g. {"deposit_amount": "Deposits"}',
         "path": "path and query of the report, /statistics.php?mode=csv&sbm=1&dnl=1&sd=1 by default",
@@ -97,17 +98,16 @@ class MyAffiliates(Platform):
         return {"Authorization": f"Bearer {content['access_token']}"}
 
     def read(self, raw: bytes, connection: Connection, window: Window) -> Report:
-        tag = self.tag_column(connection)
-        own = COLUMNS if tag == "Campaign" else msgspec.structs.replace(COLUMNS, tag=(tag,))
-        sheet = Sheet(own, connection, window, raw)
-        records, totals = csv_of(raw, connection, header=DAY)
-        for record in records:
-            sheet.add(record)
-        unclear = any("Deposits" in record for record in records) and "Deposits" not in str(connection.options)
+        sheet = Sheet(self, connection, window, raw)
+        table = csv_of(raw, connection, header=DAY, columns=sheet.columns)
+        totals = sheet.add_table(table)
+        unclear = any("Deposits" in block.names for block in table.blocks) and "Deposits" not in str(connection.options)
         told = ["column 'Deposits' is a count in some portals and money in others: say which in `columns`"]
-        blocks = {tuple(record) for record in records}
-        sums = sheet.summed(totals) if len(totals) == len(blocks) else None
-        return sheet.report(totals=sums, warnings=told if unclear else ())
+        return sheet.report(totals=totals, warnings=told if unclear else ())
+
+    def columns(self, connection: Connection) -> Columns:
+        tag = self.tag_column(connection)
+        return COLUMNS if tag == "Campaign" else msgspec.structs.replace(COLUMNS, tag=(tag,))
 
 
 PLATFORM = MyAffiliates()

@@ -13,7 +13,7 @@ from connectors.columns import Columns
 from connectors.http import Http
 from connectors.platforms.windows import asked_until
 from connectors.reading import ask, sound
-from connectors.records import records_of
+from connectors.records import add_answer
 from connectors.sheet import Sheet
 from storage.ledger.facts import Report
 
@@ -50,8 +50,13 @@ class ReferOn(Platform):
         return await self.read_whole(sound(answer, connection), connection, window)
 
     def read(self, raw: bytes, connection: Connection, window: Window) -> Report:
+        sheet = Sheet(self, connection, window, raw)
+        totals = add_answer(sheet, raw, header=sheet.columns.day)
+        return sheet.report(totals=totals)
+
+    def columns(self, connection: Connection) -> Columns:
         tag, sub = self.tag_column(connection), self.sub_column(connection)
-        columns = Columns(
+        return Columns(
             measures=MEASURES,
             day=("date", "day", "period"),
             tag=(tag, f"{tag} name", f"{tag} id"),
@@ -59,10 +64,6 @@ class ReferOn(Platform):
             part=("brand",) if tag != "brand" else (),
             currency=("currency",),
         )
-        sheet = Sheet(columns, connection, window, raw)
-        for record in records_of(raw, connection, header=columns.day):
-            sheet.add(record)
-        return sheet.report()
 
 
 PLATFORM = ReferOn()

@@ -31,6 +31,7 @@ class Scaleo(Platform):
     name = "scaleo"
     title = "Scaleo"
     credentials = Credentials
+    every_measure = True
     tag_from = ("offer_id", "offer", "*")
     click_id_from = ("aff_param1", *(f"aff_param{n}" for n in range(2, 6)), "sub_id1", "*")
     pace = 2.0
@@ -65,17 +66,19 @@ class Scaleo(Platform):
         return sound(answer, connection)
 
     def read(self, raw: bytes, connection: Connection, window: Window) -> Report:
-        tag, sub = self.tag_column(connection), self.sub_column(connection)
-        measures = {"visits": ("clicks", "unique_clicks"), "commission": ("revenue", "payout")}
-        columns = Columns(
-            measures=with_conversions(connection, measures, "conversions"), day=("day", "date"), tag=(tag, "offer_id"),
-            tag_name=("offer_name", "offer"), sub=(sub,) if sub else (), currency=("currency",),
-        )  # fmt: skip
-        sheet = Sheet(columns, connection, window, raw)
+        sheet = Sheet(self, connection, window, raw)
         for page in unbundle(raw):
             for row in _rows(page.body, connection):
                 sheet.add(_record(row))
         return sheet.report()
+
+    def columns(self, connection: Connection) -> Columns:
+        tag, sub = self.tag_column(connection), self.sub_column(connection)
+        measures = {"visits": ("clicks", "unique_clicks"), "commission": ("revenue", "payout")}
+        return Columns(
+            measures=with_conversions(connection, measures, "conversions"), day=("day", "date"), tag=(tag, "offer_id"),
+            tag_name=("offer_name", "offer"), sub=(sub,) if sub else (), currency=("currency",),
+        )  # fmt: skip
 
 
 def _rows(body: bytes, connection: Connection) -> list[dict[str, Any]]:

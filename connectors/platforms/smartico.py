@@ -45,6 +45,7 @@ class Smartico(Platform):
     credentials = Credentials
     base_url = "https://boapi.smartico.ai"
     needs_base_url = False
+    every_measure = True
     tag_from = ("link_id", "utm_campaign", "utm_source", "utm_medium", "brand_id", "campaign_id", "source_id",
                 "afp", *(f"afp{n}" for n in range(1, 10)))  # fmt: skip
     click_id_from = ("afp", *(f"afp{n}" for n in range(1, 10)), "utm_campaign", "utm_source", "utm_medium")
@@ -78,8 +79,14 @@ class Smartico(Platform):
     def read(self, raw: bytes, connection: Connection, window: Window) -> Report:
         told, records = json_stream(raw, connection)
         _refuse_error(told, raw)
+        sheet = Sheet(self, connection, window, raw)
+        for record in records:
+            sheet.add(record)
+        return sheet.report()
+
+    def columns(self, connection: Connection) -> Columns:
         tag, sub = self.tag_column(connection), self.sub_column(connection)
-        columns = Columns(
+        return Columns(
             measures=MEASURES,
             day=("dt",),
             tag=(tag,),
@@ -88,10 +95,6 @@ class Smartico(Platform):
             part=("brand_id",) if tag != "brand_id" else (),
             currency=("currency", "currency_code"),
         )
-        sheet = Sheet(columns, connection, window, raw)
-        for record in records:
-            sheet.add(record)
-        return sheet.report()
 
 
 def _refuse_error(content: Any, raw: bytes) -> None:

@@ -19,6 +19,7 @@ from connectors.sheet import Sheet
 from connectors.urls import joined
 from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Report
+from storage.ledger.numbers import read_count
 
 LIMIT = 1000
 
@@ -33,6 +34,7 @@ class Tune(Platform):
     title = "TUNE"
     credentials = Credentials
     needs_base_url = False
+    every_measure = True
     tag_from = ("offer_id", "source", "*")
     click_id_from = (*(f"affiliate_info{n}" for n in range(1, 6)), "source")
     pace = 3.0
@@ -47,7 +49,7 @@ class Tune(Platform):
         for number in range(1, 1000):
             body = await self._ask(http, connection, window, number)
             pages.append(Page("report", body))
-            if number >= int(_data(body, connection).get("pageCount") or 1):
+            if number >= (read_count(_data(body, connection).get("pageCount")) or 1):
                 break
         return await self.read_whole(bundle(pages), connection, window)
 
@@ -69,19 +71,21 @@ class Tune(Platform):
         return sound(await ask(http, connection, "GET", url, params=params, per_second=self.pace), connection)
 
     def read(self, raw: bytes, connection: Connection, window: Window) -> Report:
-        tag, sub = self.tag_column(connection), self.sub_column(connection)
-        measures = {"visits": ("Stat_clicks",), "commission": ("Stat_payout",)}
-        columns = Columns(
-            measures=with_conversions(connection, measures, "Stat_conversions"), day=("Stat_date",),
-            tag=(f"Stat_{tag}",), tag_name=("Offer_name",) if tag == "offer_id" else (),
-            sub=(f"Stat_{sub}",) if sub else (), currency=("Stat_currency",),
-        )  # fmt: skip
-        sheet = Sheet(columns, connection, window, raw)
+        sheet = Sheet(self, connection, window, raw)
         for page in unbundle(raw):
             rows = _data(page.body, connection).get("data") or []
             for row in rows.values() if isinstance(rows, dict) else rows:
                 sheet.add(flat(row))
         return sheet.report()
+
+    def columns(self, connection: Connection) -> Columns:
+        tag, sub = self.tag_column(connection), self.sub_column(connection)
+        measures = {"visits": ("Stat_clicks",), "commission": ("Stat_payout",)}
+        return Columns(
+            measures=with_conversions(connection, measures, "Stat_conversions"), day=("Stat_date",),
+            tag=(f"Stat_{tag}",), tag_name=("Offer_name",) if tag == "offer_id" else (),
+            sub=(f"Stat_{sub}",) if sub else (), currency=("Stat_currency",),
+        )  # fmt: skip
 
 
 def _data(body: bytes, connection: Connection) -> dict[str, Any]:

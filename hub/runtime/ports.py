@@ -124,7 +124,7 @@ def read_upload(platform_named: str, account: dict[str, Any], raw: bytes) -> Rep
     if not isinstance(found, CsvUpload):
         raise Refused(f"{found.title} is fetched by itself: uploads go to a csv_upload account", field="account")
     connection = connection_of(found, account)
-    return found.read(raw, connection, found.window(raw, connection))
+    return found.read_upload(raw, connection)
 
 
 def connection_of(found: Platform, account: Mapping[str, Any]) -> Connection:

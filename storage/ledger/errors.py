@@ -30,6 +30,7 @@ class ConnectorError(CasinoFluxError):
 
     `permanent` pauses the account and tells the team; otherwise the sync is tried again. `raw` is the answer
     as it came, `whole` if it is all of the report, so that it can be read again after a fix. `retry_after`: seconds.
+    `cut_off` if the answer ends too early: worth fetching once more at once.
     """
 
     def __init__(
@@ -40,8 +41,10 @@ class ConnectorError(CasinoFluxError):
         raw: bytes | None = None,
         retry_after: float | None = None,
         whole: bool = False,
+        cut_off: bool = False,
     ) -> None:
         super().__init__(text)
+        self.cut_off = cut_off
         self.permanent = permanent
         self.whole = whole
         self.raw = raw

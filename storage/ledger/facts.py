@@ -119,7 +119,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     `digest` is of the answer and of all that decides how it is read. With `same` it is the answer known already, and
     its rows were not read again. `measures` names the figures that the connector reports of every row there is: what a
-    complete report has no row of is 0.
+    complete report has no row of is 0. `damage` says why the report must be held whatever its figures: cut off, rows
+    repeated. `shape` names what the answer has that later ones of the account must have too (a totals line, header
+    lines, a whole last line). With `assumed_days` its days were read by the account's setting since the file does not
+    decide between day first and month first: what it would withdraw of settled days is to be refused.
     """
 
     first: date
@@ -131,6 +134,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     digest: str = ""
     same: bool = False
     measures: tuple[str, ...] = ()
+    damage: str = ""
+    shape: tuple[str, ...] = ()
+    assumed_days: bool = False
 
 
 class ClickFact(msgspec.Struct, frozen=True, kw_only=True):

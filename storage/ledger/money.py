@@ -15,11 +15,15 @@ CARRIED_DAYS = 31
 _EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)
 _PRECISE = Context(prec=40, rounding=ROUND_HALF_EVEN)
 _WHOLE = Decimal(1)
+_MICRO = Decimal(MICRO)
+_LARGEST = 9_000_000_000_000  # whole units; as micro-units it fits 64 bits
 
 
 def to_micro(amount: Decimal) -> int:
-    """Micro-units of an amount in whole units, rounded half-even."""
-    return int(_EXACT.multiply(amount, Decimal(MICRO)).quantize(_WHOLE, context=_EXACT))
+    """Micro-units of an amount in whole units, rounded half-even. Raises ValueError for what is too large to keep."""
+    if abs(amount) > _LARGEST:
+        raise ValueError(f"{amount} is too large an amount")
+    return int(_EXACT.multiply(amount, _MICRO).quantize(_WHOLE, context=_EXACT))
 
 
 def convert(micro: int, rate: Decimal) -> int:

@@ -106,6 +106,8 @@ def told(report: Report) -> dict[str, Any]:
         found["totals"] = figures(report.totals)
     if report.warnings:
         found["warnings"] = list(report.warnings)
+    if report.damage:
+        found["damage"] = report.damage
     return found
 
 

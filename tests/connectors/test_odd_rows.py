@@ -22,7 +22,7 @@ Rows = Callable[[list[Any]], list[Any]]
 
 def strange(rows: list[Any]) -> list[Any]:
     """A column that nobody has heard of."""
-    return [row | {"unheard_of": "17"} if isinstance(row, dict) else row for row in rows]
+    return [row | {"unheard_of": "17 things"} if isinstance(row, dict) else row for row in rows]
 
 
 def twice(rows: list[Any]) -> list[Any]:
@@ -69,7 +69,7 @@ def _in_xml(text: str, rows: Rows) -> bytes:
                 parent.append(children[-1])
             else:
                 for child in children:
-                    ElementTree.SubElement(child, "unheard_of").text = "17"
+                    ElementTree.SubElement(child, "unheard_of").text = "17 things"
     return ElementTree.tostring(root)
 
 
