@@ -233,7 +233,7 @@ def _block(row: Row, looked_at: Collection[str] | None, chosen: Collection[str])
     for at, name in enumerate(cells):
         copies = compared.count(compared[at])
         if copies == 1 or not name:
-            names.append(name)
+            names.append(name or f"column {at + 1}")
             continue
         said = any(plain_name(f"{name} ({n})") in chosen for n in range(1, copies + 1))
         if not said and (looked_at is None or compared[at] in looked_at):
