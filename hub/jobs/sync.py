@@ -151,7 +151,7 @@ class Run:
         async with self.runtime.database.read() as tx:
             known = await raw_reports.known(tx, self.run.account_id, window.first, window.last)
         asking = msgspec.structs.replace(connection, known=known.digest if known else "")
-        report = await found.fetch(self.http, asking, window)
+        report = await found.fetch_report(self.http, asking, window)
         if known and report.same:
             await self._store_same(report, connection, begun, known.rows)
             return None

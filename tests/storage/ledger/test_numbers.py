@@ -79,7 +79,7 @@ def test_counts_are_whole() -> None:
     written = ("40", 40, "1.041", "1,041", "1.000", f"1{NBSP}000", "12,00", 3.0, Decimal("4.0"), "-1", "(5)")
     assert [read_count(value) for value in written] == [40, 40, 1041, 1041, 1000, 1000, 12, 3, 4, -1, -5]
     for text in ("3.5", "-0.004", "0.125", "1234.567", "1.5k", 2.5):
-        with pytest.raises(ValueError, match="no whole number|no number"):
+        with pytest.raises(ValueError, match=r"no whole number|no number"):
             read_count(text)
     with pytest.raises(ValueError, match="no number"):
         read_count(True)
