@@ -83,7 +83,7 @@ class Judge:
 
     def __init__(self, report: Report, rows: Sequence[RevenueRow], settled: AbstractSet[date]) -> None:
         self._settled = settled
-        self._contradiction = _contradicts_itself(report, rows)
+        self._contradiction = report.damage or _contradicts_itself(report, rows)
         self._zeros = "all of its figures are zero" if rows else "it is empty"
         self._says_something = any(any(values_of(row.figures)) for row in rows)
         self._stood = 0
