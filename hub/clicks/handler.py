@@ -306,6 +306,11 @@ class Clicks:
         return self._clients.look(scope, dict(scope["headers"]))
 
 
+def is_click_path(path: str) -> bool:
+    """Whether a path is below /c/ or /go/, in any letter case and with any number of slashes before it."""
+    return path.startswith(("/c/", "/go/")) or path[:100].lstrip("/").lower().startswith(("c/", "go/"))
+
+
 def spool_folder(database: Database) -> Path:
     """Beside an SQLite database, else in the working folder."""
     path = make_url(database.url).database if database.sqlite else None

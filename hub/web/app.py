@@ -10,7 +10,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import ControllerRouterHandler
 
 import bot.commands  # noqa: F401  registers every command
-from hub.clicks.handler import Clicks
+from hub.clicks.handler import Clicks, is_click_path
 from hub.cockpit import handler
 from hub.jobs import sync
 from hub.jobs.scheduler import Jobs
@@ -54,7 +54,7 @@ class Hub(Litestar):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
             path = scope["path"]
-            if path.startswith(("/c/", "/go/")):
+            if is_click_path(path):
                 await self.clicks(scope, receive, self.headers.for_visitors(send))
                 return
             if path.startswith("/postback/"):

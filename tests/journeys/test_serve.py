@@ -169,3 +169,22 @@ def test_a_port_in_use_is_said(deploy_sqlite: Deploy) -> None:
     second = hub.shell("serve", "--port", str(hub.port))
     assert second.returncode == 1
     assert "--port" in second.stderr
+
+
+@pytest.mark.parametrize("option", [("--workers", "2"), ("--only", "jobs")])
+def test_on_sqlite_serve_is_one_process(deploy_sqlite: Deploy, option: tuple[str, str]) -> None:
+    refused = deploy_sqlite().shell("serve", *option)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(f"casinoflux: {' '.join(option)} needs PostgreSQL")
+    assert refused.stderr.count("\n") == 1
+
+
+def test_a_command_beside_a_first_start_works(deploy: Deploy) -> None:
+    hub = deploy()
+    helped: list[int] = []
+    beside = threading.Thread(target=lambda: helped.append(hub.shell("run", "help").returncode))
+    beside.start()
+    hub.start()
+    beside.join(60)
+    assert helped == [0]
+    assert hub.stop() == 0, hub.log()

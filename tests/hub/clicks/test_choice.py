@@ -3,9 +3,13 @@
 import asyncio
 from collections import Counter
 
+from sqlalchemy import insert, update
+
+from storage.chat import rooms
 from storage.clicks.write_jobs import Agent
+from storage.db import config_version
 from storage.ledger.facts import Bot, Reason
-from storage.tables import cap_counts
+from storage.tables import cap_counts, messages, offers, subscriptions
 from tests.hub.clicks.click_deployment import WINDOWS, ClickDeployment, click_deployment
 
 
@@ -223,3 +227,61 @@ async def test_whatever_breaks_the_visitor_is_sent_on_and_the_click_kept(sqlite_
         assert (await d.get("/c/one", ip="192.0.2.1")).host == "a.example.test"
         assert [click.reason for click in await d.stored()] == [Reason.FAILED]
         assert d.clicks.health()["click_failures"] == 1
+
+
+async def test_the_cookie_is_rewritten_when_the_offer_changes_and_only_then(sqlite_url: str) -> None:
+    async with click_deployment(sqlite_url) as d:
+        a = await d.offer("a")
+        b = await d.offer("b")
+        await d.campaign("one", {"a": 1, "b": 0})
+        first = await d.get("/c/one", ip="192.0.2.1")
+        assert f"-{a};" in first.cookies[0]
+        assert (await d.get("/c/one", ip="192.0.2.1", cookie=first.cookie)).cookies == []
+        async with d.database.begin() as tx:
+            await tx.execute(update(offers).where(offers.c.id == a).values(status="paused"))
+            await config_version.bump(tx)
+        await d.clicks.refresh()
+        moved = await d.get("/c/one", ip="192.0.2.1", cookie=first.cookie)
+        assert moved.host == "b.example.test"
+        assert moved.cookie == first.cookie.replace(f"-{a}", f"-{b}")
+
+
+async def test_only_a_visitor_sent_to_the_site_carries_the_click_in_a_cookie(sqlite_url: str) -> None:
+    async with click_deployment(sqlite_url) as d:
+        await d.offer("a")
+        site = await d.site("wall", "a")
+        await d.campaign("through", {}, site_id=site)
+        await d.campaign("direct", {"a": 1}, site_id=site, direct=True)
+        assert "cf_click=" in (await d.get("/c/through", ip="192.0.2.1")).cookie
+        assert "cf_click=" not in (await d.get("/c/direct", ip="192.0.2.2")).cookie
+
+
+async def test_with_nothing_open_the_team_is_told_once_where_the_campaign_may_be_seen(
+    database_url: str,
+) -> None:
+    async with click_deployment(database_url) as d:
+        await d.offer("off", status="paused")
+        site = await d.site("wall", "off")
+        await d.campaign("closed", {"off": 1})
+        now = d.runtime.clock()
+        async with d.database.begin() as tx:
+            for name, limit in (("all", None), ("theirs", ["closed"]), ("others", ["another"])):
+                room = await rooms.bind(
+                    tx, team_id=d.runtime.team_id, face="slack", workspace="T", room=name, title=name, private=False,
+                    now=now,
+                )  # fmt: skip
+                new = {"team_id": d.runtime.team_id, "room_id": room.id, "every": "day", "at": "09:00"}
+                more = {"timezone": "UTC", "campaigns": limit, "next_at": now, "created_at": now}
+                await tx.execute(insert(subscriptions).values(**new, **more))
+        for n in range(3):
+            assert (await d.get("/c/closed", ip=f"192.0.2.{n}")).status == 200
+        answer = await d.get("/go/wall/off", ip="192.0.2.9")
+        assert (answer.status, answer.location) == (200, "")
+        for _ in range(100):
+            if len(queued := await d.rows(messages, messages.c.id)) == 3:
+                break
+            await asyncio.sleep(0.02)
+        titles = sorted(row.message["title"] for row in queued)
+        assert [title.split()[1:3] for title in titles] == [["Campaign", "closed"]] * 2 + [["Site", "wall"]]
+        assert [(click.offer_id, click.reason) for click in await d.stored()] == [(0, Reason.PAUSED)] * 4
+        assert site

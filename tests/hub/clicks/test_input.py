@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from hub.clicks.client import Clients
 from hub.clicks.country import Countries
-from hub.clicks.query import read_cost, read_query
+from hub.clicks.handler import is_click_path
+from hub.clicks.query import read_cost, read_currency, read_query
 from hub.clicks.user_agents import UserAgents
 from hub.runtime.settings import read_settings
 from storage.clicks.plans import NO_SOURCE
@@ -92,3 +93,50 @@ async def test_a_prefix_is_stored_only_if_asked_for(sqlite_url: str) -> None:
         await d.campaign("one", {"a": 1})
         await asyncio.gather(d.get("/c/one", ip="198.51.100.77"), d.get("/c/one", ip="2001:db8:1:2::3"))
         assert [click.ip_prefix for click in await d.stored()] == ["198.51.100.0/24", "2001:db8:1::/48"]
+
+
+IN_APP = (
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148 "
+)
+PEOPLE = [
+    "Snapchat/12.88.0.42 (like Safari/8618.2.12.10.9, panda)", "Viber/22.6.0.5", "Instagram 334.0.0.31.114 (iPhone)",
+    "[FBAN/FBIOS;FBAV/466.0.0.44.103]", "musical_ly_34.5.0 BytedanceWebview/d8a21c6", "Safari Line/14.8.0",
+    "Telegram-iOS/10.14", "MicroMessenger/8.0.49(0x18003130) NetType/WIFI", "WhatsApp/2.24.10.79", "Slack/24.05",
+]  # fmt: skip
+FETCHERS = [
+    "Snap URL Preview Service; bot; snapchat; https://developers.snap.com/robots", "WhatsApp/2.23.20.0 A",
+    "Viber/20.9.0.8 CFNetwork/1410.0.3 Darwin/22.6.0", "TelegramBot (like TwitterBot)",
+    "facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)",
+    "facebookexternalhit/1.1;line-poker/1.0",
+]  # fmt: skip
+
+
+def test_in_app_browsers_are_people_and_preview_fetchers_are_machines() -> None:
+    agents = UserAgents()
+    assert [text for text in PEOPLE if agents.of((IN_APP + text).encode()).bot] == []
+    assert [text for text in FETCHERS if not agents.of(text.encode()).bot] == []
+
+
+def test_long_headers_are_cut_before_they_are_kept() -> None:
+    agents = UserAgents()
+    clients = Clients((), Countries(), agents)
+    for n in range(50):
+        agents.of(b"x" * 600 + b"%d" % n * 4000)
+        assert clients.language({b"accept-language": b"de" + b"," * 60 + b"%d" % n * 2000}) == "de"
+    assert len(agents._known) == len(clients._languages) == 1
+
+
+def test_a_currency_in_a_link_has_three_to_five_letters() -> None:
+    read = {"eur": "EUR", "usdt": "USDT", "DOGEC": "DOGEC", "eu": "GBP", "dollar": "GBP", "€€€": "GBP", "": "GBP"}
+    assert {text: read_currency(text, "GBP") for text in read} == read
+
+
+async def test_links_work_in_any_letter_case_and_with_doubled_slashes(sqlite_url: str) -> None:
+    async with click_deployment(sqlite_url) as d:
+        await d.offer("a")
+        await d.site("wall", "a")
+        await d.campaign("field", {"a": 1})
+        for path in ("/c/field", "/C/FIELD", "//c/field", "/c//Field/", "/GO/Wall/A", "//go/wall//a"):
+            assert is_click_path(path)
+            assert (await d.get(path)).host == "a.example.test", path
+        assert not is_click_path("/cockpit/c/field")

@@ -1,0 +1,128 @@
+"""A database that cannot be written: visitors go on within a second, clicks are kept, and all is well soon after."""
+
+import asyncio
+import shutil
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from hub.clicks.decide import CampaignJob
+from storage.clicks import rollup_check
+from storage.clicks.write_batch import Batch
+from storage.db.direct_sqlite import DirectSqlite
+from storage.db.unavailable import DatabaseUnavailable
+from storage.ledger.facts import Reason
+from tests.hub.clicks.click_deployment import WINDOWS, ClickDeployment, click_deployment
+
+
+async def recovered(d: ClickDeployment, within: float) -> None:
+    end = time.monotonic() + within
+    while d.clicks.writer.spooled or d.clicks.writer.down:
+        assert time.monotonic() < end, d.clicks.health()
+        await asyncio.sleep(0.02)
+
+
+async def postbacks(d: ClickDeployment) -> None:
+    """Another customer of the write lock, who never stops."""
+    while True:
+        await d.database.run(lambda tx: tx.execute(text("UPDATE changes SET n = n")))
+        await asyncio.sleep(0.25)
+
+
+async def test_a_lock_from_outside_is_over_a_second_after_its_release_while_others_write(sqlite_url: str) -> None:
+    async with click_deployment(sqlite_url) as d:
+        await d.offer("a")
+        await d.campaign("one", {"a": 1})
+        other = sqlite3.connect(sqlite_url.partition("///")[2], isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        writing = asyncio.create_task(postbacks(d))
+        began = time.monotonic()
+        assert (await d.get("/c/one", ip="192.0.2.1")).status == 302
+        assert time.monotonic() - began < 1.5
+        assert (await d.get("/c/one", ip="192.0.2.2")).status == 302
+        assert d.clicks.health()["spooled"] == 2
+        other.execute("ROLLBACK")
+        other.close()
+        await recovered(d, 2.0)
+        assert not writing.done()
+        writing.cancel()
+        assert [click.unique_click for click in await d.stored()] == [1, 1]
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_a_file_that_is_deleted_or_replaced_is_never_written_to(sqlite_url: str, replaced: bool) -> None:
+    path = Path(sqlite_url.partition("///")[2])
+    async with click_deployment(sqlite_url) as d:
+        await d.offer("a")
+        await d.campaign("one", {"a": 1})
+        await d.get("/c/one", ip="192.0.2.1")
+        kept = path.rename(path.with_suffix(".kept"))
+        if replaced:
+            shutil.copy(kept, path)
+        for _ in range(100):
+            if d.clicks.health()["database_down"]:
+                break
+            await asyncio.sleep(0.02)
+        assert ("replaced" if replaced else "cannot be found") in d.clicks.writer.down_reason
+        assert (await d.get("/c/one", ip="192.0.2.2")).status == 302
+        assert d.clicks.health()["spooled"] == 1
+        with pytest.raises(DatabaseUnavailable):
+            async with d.database.begin():
+                pass
+        with pytest.raises(DatabaseUnavailable):
+            async with d.database.read():
+                pass
+        kept.rename(path)
+        await recovered(d, 3.0)
+        assert len(await d.stored()) == 2
+
+
+async def test_a_job_that_cannot_decide_fails_alone(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    decide = CampaignJob.decide
+
+    def broken(job: CampaignJob) -> None:
+        if job.click.agent.text == WINDOWS:
+            raise RuntimeError("no such rule")
+        decide(job)
+
+    monkeypatch.setattr(CampaignJob, "decide", broken)
+    async with click_deployment(database_url) as d:
+        await d.offer("off", status="paused")
+        await d.offer("a")
+        await d.campaign("one", {"off": 1, "a": 1})
+        gets = [d.get("/c/one", ip="192.0.2.1", agent=WINDOWS), d.get("/c/one", ip="192.0.2.2"), d.get("/c/one")]
+        assert [answer.host for answer in await asyncio.gather(*gets)] == ["a.example.test"] * 3
+        assert (await d.get("/c/one", ip="192.0.2.3")).host == "a.example.test"
+        assert [click.reason == Reason.FAILED for click in await d.stored()] == [True, False, False, False]
+        await d.clicks.stop()
+        assert await rollup_check.check(d.database) == []
+
+
+async def test_a_rollback_that_raises_does_not_stop_the_writer(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Batch.store
+    faults = iter([OSError("no answer")])
+
+    async def failing(batch: Batch, now: Any) -> None:
+        await store(batch, now)
+        for fault in faults:
+            raise fault
+
+    def rollback(_direct: DirectSqlite, _tx: Any) -> None:
+        raise RuntimeError("cannot roll back")
+
+    async with click_deployment(sqlite_url) as d:
+        await d.offer("a")
+        await d.campaign("one", {"a": 1})
+        monkeypatch.setattr(Batch, "store", failing)
+        with monkeypatch.context() as broken:
+            broken.setattr(DirectSqlite, "_rollback", rollback)
+            assert (await d.get("/c/one", ip="192.0.2.1")).status == 302
+        assert (await d.get("/c/one", ip="192.0.2.2")).status == 302
+        await recovered(d, 3.0)
+        assert len(await d.stored()) == 2
