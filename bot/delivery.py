@@ -18,6 +18,7 @@ from bot.core.message import Message, Notice, Text
 from storage.chat import messages, rooms
 from storage.chat.messages import Queued
 from storage.chat.rooms import RoomRow
+from storage.db import tasks
 from storage.db.engine import Database
 
 log = logging.getLogger(__name__)
@@ -140,17 +141,23 @@ class Delivery:
         self._keeping, ended, self._ended = None, self._ended, []
         try:
             await self.database.run(lambda tx: self._settle(tx, ended))
-        except Exception:
-            log.exception("the outcome of messages %s could not be kept", [item.id for item, _ in ended])
+        except Exception as error:  # kept with the next ones; a message whose claim lapses meanwhile is given up
+            self._ended = ended + self._ended
+            tasks.monitor.failed("message outcomes", error)
+        else:
+            tasks.monitor.succeeded("message outcomes")
 
     async def _outcome(self, item: Queued) -> str | Exception:
         sender = self.senders().get(item.face)
         if sender is None:
             return RetryLater(f"{item.face} is not set up here")
         under = None
-        if item.answers:
-            async with self.database.read() as tx:
-                under = await messages.posted_as(tx, item.answers)
+        try:
+            if item.answers:
+                async with self.database.read() as tx:
+                    under = await messages.posted_as(tx, item.answers)
+        except Exception as fault:
+            return RetryLater(tasks.short(fault))
         try:
             return await sender.post(item, msgspec.convert(item.message, Message), under=under)
         except Exception as fault:
@@ -170,8 +177,9 @@ class Delivery:
                     seconds = BACK_OFF[item.attempts] if outcome.seconds is None else outcome.seconds
                     await messages.retry(tx, item.id, now + timedelta(seconds=seconds), str(outcome))
                 case _:
-                    log.warning("message %s to %s is given up: %s", item.id, item.face, outcome)
-                    await messages.dead(tx, item.id, f"{type(outcome).__name__}: {outcome}")
+                    why = tasks.short(outcome)
+                    log.warning("message %s to %s is given up: %s", item.id, item.face, why)
+                    await messages.dead(tx, item.id, why)
 
 
 async def lose(tx: AsyncConnection, room: RoomRow, now: datetime, why: str) -> None:

@@ -12,10 +12,15 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from hypothesis import settings
 from sqlalchemy.engine import make_url
 
 from storage.db.engine import Database
 from storage.db.schema import upgrade
+
+# A loaded machine takes its time: no example is failed for being slow.
+settings.register_profile("casinoflux", deadline=None)
+settings.load_profile("casinoflux")
 
 
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:

@@ -39,13 +39,24 @@ def sent_table(_ctx: Context, found: Page[Sent]) -> Message:
     if not found.items:
         return Message("Nothing was sent to a traffic source yet", private=True)
     rows = tuple(
-        (str(one.id), one.source, one.event, one.state, str(one.attempts), one.error or one.answer[:60])
+        (
+            str(one.id),
+            one.source,
+            one.event,
+            one.state,
+            str(one.attempts),
+            _next_try(one),
+            one.reason or one.error or one.answer[:60],
+        )
         for one in found.items
     )
-    return Message(
-        "Postbacks to traffic sources, the latest first",
-        (Table(("Id", "Source", "Event", "State", "Tries", "Last answer"), rows, numeric=(4,)),), private=True,
-    )  # fmt: skip
+    columns = ("Id", "Source", "Event", "State", "Tries", "Next try", "Answer or reason")
+    table = Table(columns, rows, numeric=(4,))
+    return Message("Postbacks to traffic sources, the latest first", (table,), private=True)
+
+
+def _next_try(one: Sent) -> str:
+    return f"{one.next_at:%Y-%m-%d %H:%M} UTC" if one.next_at is not None else "–"
 
 
 @command("postback sent", role=Role.VIEWER, scope=Scope.OWN, render=sent_table, reads=True)

@@ -15,6 +15,7 @@ from bot.delivery import Lost, RetryLater, Unsendable
 from bot.render.chart_spec import legend
 from bot.slack.blocks import fallback, files, pictures, render
 from storage.chat.messages import Queued
+from storage.db import tasks
 
 log = logging.getLogger(__name__)
 
@@ -141,6 +142,9 @@ class SlackSender:
     async def post(self, item: Queued, message: Message, *, under: str | None) -> str:
         try:
             web = await self.client_for(item.workspace)
+        except Exception as fault:  # it surely was not posted
+            raise RetryLater(f"the workspace's token could not be read ({tasks.short(fault)})") from fault
+        try:
             return await post(web, item.room, message, draw=self.draw, thread=under or item.thread)
         except SlackApiError as fault:
             raise _sorted(fault) from None

@@ -29,6 +29,7 @@ from bot.delivery import Lost, RetryLater, Unsendable
 from bot.telegram.html import Key, Part, long_commands, render
 from storage.chat import dialogues, rooms
 from storage.chat.messages import Queued
+from storage.db import tasks
 
 log = logging.getLogger(__name__)
 
@@ -63,9 +64,12 @@ async def post(
 ) -> int:  # fmt: skip
     """Post all parts of a message; returns the id of the first. Once that is posted, the rest waits its turn.
 
-    Raises what PTB raises for the first part.
+    Raises what PTB raises for the first part, and RetryLater if nothing was posted for a fault of ours.
     """
-    await keep_commands(sessions, message)
+    try:
+        await keep_commands(sessions, message)
+    except Exception as fault:
+        raise RetryLater(f"its buttons could not be stored ({tasks.short(fault)})") from fault
     where: dict[str, Any] = {"chat_id": chat, "disable_notification": silent}
     if thread:
         where["message_thread_id"] = int(thread)

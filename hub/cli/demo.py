@@ -5,7 +5,7 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -26,6 +26,8 @@ from storage.ledger.errors import CasinoFluxError
 
 ROOT = Path(__file__).resolve().parents[2]
 DAY = 86_400
+SHOW_EVERY = 10.0  # seconds between two lines that say what is waited for
+LONGEST = 900.0  # seconds
 
 
 class DemoFailed(CasinoFluxError):
@@ -55,6 +57,7 @@ class Demo:
         self._stack = stack
         self._port = free_port()
         self._hub = AsyncExitStack()
+        self._serving: Any = None
         self.url = f"http://127.0.0.1:{self._port}"
 
     async def lifecycle(self) -> None:
@@ -118,7 +121,7 @@ class Demo:
             accepted = await visitors.convert(registrations=12, first_deposits=5)
         tell(f"  {clicked} clicks redirected, {onward} went on to the casino, {accepted} postbacks accepted")
         check(accepted == 17, f"only {accepted} of 17 postbacks were accepted")
-        received = await poll(lambda: _received(source), lambda n: n >= 17, "conversions at the traffic source")
+        received = await self._poll(lambda: _received(source), lambda n: n >= 17, "conversions at the traffic source")
         tell(f"  {received} conversions passed on to the traffic source")
 
     async def _a_day_later(self, platform: str) -> None:
@@ -139,7 +142,7 @@ class Demo:
             async with self._shell(quiet=True) as look:
                 return (await look("sync status"))["items"][0]
 
-        done = await poll(state, lambda one: one["state"] == "idle" and bool(one["rows"]), "the sync")
+        done = await self._poll(state, lambda one: one["state"] == "idle" and bool(one["rows"]), "the sync")
         tell(f"  {done['rows']} rows of revenue synced")
         await asyncio.sleep(2)
 
@@ -147,8 +150,12 @@ class Demo:
         self._hub = AsyncExitStack()
         environment = os.environ | self._environment(days_ago)
         command = [sys.executable, "-m", "hub", "serve", "--port", str(self._port)]
-        await self._hub.enter_async_context(process(command, environment, self._folder))
-        await poll(lambda: _ready(self.url), bool, "the hub")
+        self._serving = await self._hub.enter_async_context(process(command, environment, self._folder))
+        await self._poll(lambda: _ready(self.url), bool, "the hub")
+
+    async def _poll(self, ask: Any, done: Any, what: str) -> Any:
+        """Ask until it is done, for as long as the hub runs. Raises DemoFailed when it has ended."""
+        return await poll(ask, done, what, lambda: self._serving.returncode is None)
 
     def _environment(self, days_ago: int) -> dict[str, str]:
         return {
@@ -188,20 +195,29 @@ def check(held: bool, otherwise: str) -> None:
         raise DemoFailed(otherwise)
 
 
-async def poll(ask: Any, done: Any, what: str, seconds: float = 30) -> Any:
-    """Ask until it is done. Raises DemoFailed when it takes too long."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    while asyncio.get_running_loop().time() < deadline:
+async def poll(ask: Any, done: Any, what: str, runs: Callable[[], bool]) -> Any:
+    """Ask until it is done, while the process `runs`, and show that we wait. Raises DemoFailed.
+
+    A busy machine may take minutes; one that takes LONGEST is given up.
+    """
+    loop = asyncio.get_running_loop()
+    began = shown = loop.time()
+    while loop.time() - began < LONGEST:
         answer = await ask()
         if done(answer):
             return answer
+        if not runs():
+            raise DemoFailed(f"the hub has ended while the demo waited for {what}: see its messages above")
+        if loop.time() - shown > SHOW_EVERY:
+            shown = loop.time()
+            tell(f"  … still waiting for {what} ({shown - began:.0f} s)")
         await asyncio.sleep(0.2)
-    raise DemoFailed(f"{what} did not come within {seconds:g} seconds")
+    raise DemoFailed(f"{what} did not come within {LONGEST:g} seconds")
 
 
 async def _received(source: str) -> int:
     async with httpx.AsyncClient() as client:
-        return len((await client.get(f"{source}/_control/received")).json()["items"])
+        return len((await client.get(f"{source}/_control/received", timeout=60)).json()["items"])
 
 
 async def _ready(url: str) -> bool:
@@ -223,7 +239,7 @@ async def standin(name: str, folder: Path) -> AsyncIterator[str]:
     """Start a stand-in server; yields its address."""
     command = [sys.executable, "-m", f"tests.standins.{name}", "--port", "0"]
     async with process(command, os.environ | {"PYTHONPATH": str(ROOT)}, ROOT) as child:
-        line = await asyncio.wait_for(child.stdout.readline(), 20)
+        line = await child.stdout.readline()  # empty when it has ended
         check(bool(line), f"the stand-in {name} did not start: the demo needs the project's tests folder")
         yield f"http://127.0.0.1:{msgspec.json.decode(line)['port']}"
 

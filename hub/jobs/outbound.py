@@ -14,6 +14,7 @@ from connectors.sources import WITH_TOKEN, build, read_token, token_request
 from hub.jobs.outbound_pace import CONCURRENCY, Pace
 from hub.postbacks import handler
 from hub.runtime.runtime import Runtime
+from storage.db import tasks
 from storage.db.engine import T, Work
 from storage.ledger.errors import CasinoFluxError, ConnectorError, Refused
 from storage.ledger.postbacks.outbound_templates import Outgoing, Success, next_try, placeholders, reveal, taken
@@ -177,14 +178,18 @@ class DeliveryRun:
         try:
             settings = await self._with_token(http, one, self._settings(one))
             request, secrets = ready(one, settings, self._runtime.clock())
+        except CasinoFluxError as error:  # it was surely not sent: a setting mended within a day still sends it
+            return self._failed(one, str(error))
+        except Exception as error:
+            tasks.monitor.failed("outbound preparation", error)
+            return self._failed(one, "could not be prepared: the log has the details")
+        try:
             answer = await http.send(
                 request.method, request.url, headers=request.headers, body=request.body or None, secrets=secrets,
                 tries=1, redirects=3, max_bytes=_BODY, seconds=SECONDS,
             )  # fmt: skip
         except ConnectorError as error:
             return self._failed(one, str(error), permanent=error.permanent)
-        except CasinoFluxError as error:
-            return self._failed(one, str(error), permanent=True)
         except Exception as error:
             log.error("postback to a source could not be sent", id=one.id, error=type(error).__name__)
             return self._failed(one, f"could not be sent: {type(error).__name__}")

@@ -59,10 +59,24 @@ class Jobs:
         self._scheduler.shutdown(wait=False)
         for job in self._timetable:
             tasks.monitor.ended(job.name)
+        await self._give_back()
+
+    async def _give_back(self) -> None:
         if self._held:
             with suppress(TimeoutError, DBAPIError, OSError):  # the database is away: the leases lapse by themselves
                 async with asyncio.timeout(GIVE_BACK), self._runtime.database.begin() as tx:
                     await leases.give_back(tx, self._holder)
+
+    async def run_once(self, name: str) -> bool:
+        """Do one job now, under its lease; False if another process has it and does it by itself."""
+        job = next(job for job in self._timetable if job.name == name)
+        if not await self._lease(job):
+            return False
+        try:
+            await self._keep_lease(job)
+        finally:
+            await self._give_back()
+        return True
 
     async def _run(self, job: Job) -> None:
         task = asyncio.current_task()

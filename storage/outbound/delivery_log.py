@@ -16,6 +16,8 @@ from storage.tables import (
     sources,
 )
 
+NO_CLICK_ID = "the click came without the source's click id, so the source could not match the postback to a visitor"
+
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
     """A line of the delivery history, with what the latest try got."""
@@ -32,6 +34,7 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
     status: int | None
     answer: str
     error: str | None
+    reason: str | None = None  # why it is skipped
 
 
 async def history(
@@ -75,6 +78,7 @@ def _sent(row: Row[Any]) -> Sent:
         id=row.id, source=row.code, conversion_id=row.conversion_id, event=row.event, state=row.state,
         attempts=row.attempts, created_at=row.created_at, next_at=row.next_at if row.state == "queued" else None,
         host=row.host, status=row.status, answer=row.answer or "", error=row.error,
+        reason=NO_CLICK_ID if row.state == "skipped" else None,
     )  # fmt: skip
 
 

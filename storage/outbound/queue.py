@@ -65,6 +65,9 @@ async def _once_per_click(
     ids = {one["conversion_id"] for one in picky}
     mine = conversions.alias("mine")
     other = conversions.alias("other")
+    clicks_of = {row.id: row.click_id for row in await tx.execute(
+        select(conversions.c.id, conversions.c.click_id).where(conversions.c.id.in_(ids))
+    )}  # fmt: skip
     query = (
         select(mine.c.id, outbound.c.event)
         .join(other, (other.c.click_id == mine.c.click_id) & (other.c.id < mine.c.id))
@@ -72,7 +75,17 @@ async def _once_per_click(
         .where(mine.c.id.in_(ids))
     )
     had = {(row.id, row.event) for row in await tx.execute(query)}
-    return [one for one in made if one not in picky or (one["conversion_id"], one["event"]) not in had]
+    fresh: list[dict[str, Any]] = []
+    chosen: set[tuple[Any, ...]] = set()
+    for one in made:
+        if (told[one["source_id"]].options or {}).get("only_unique"):
+            conversion_id, event = one["conversion_id"], one["event"]
+            of_click = one["source_id"], clicks_of[conversion_id] or f"conversion {conversion_id}", event
+            if (conversion_id, event) in had or of_click in chosen:
+                continue
+            chosen.add(of_click)
+        fresh.append(one)
+    return fresh
 
 
 def _value(change: Change, name: str) -> Any:

@@ -1,27 +1,32 @@
 """The outbox: in order per room, at the platforms' pace, never twice, lost rooms told to the owners."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import insert, select
+from sqlalchemy.exc import OperationalError
 
 from bot import delivery
 from bot.core.message import Message
 from bot.delivery import Delivery, Lost, RetryLater, Sender, Unsendable
+from bot.slack.post import SlackSender
 from storage.catalogue import teams
 from storage.chat import messages, rooms
 from storage.chat.messages import Queued
 from storage.chat.rooms import RoomRow
 from storage.db.engine import Database
+from storage.ledger.errors import CasinoFluxError
 from storage.ledger.facts import Role
 from storage.people import members, people
 from storage.tables import messages as table
 from storage.tables import subscriptions
 
 NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
+LOCKED = OperationalError("INSERT INTO presses VALUES (?)", {}, sqlite3.OperationalError("database is locked"))
 
 
 class Chat:
@@ -240,3 +245,36 @@ async def tidied(one: Post, faces: set[str]) -> None:
     async with one.database.begin() as tx:
         await messages.give_up_unreachable(tx, one.now, faces)
         await messages.forget(tx, one.now)
+
+
+async def test_a_message_whose_token_could_not_be_read_is_tried_again(opened: Callable[[], Any]) -> None:
+    async with posting(opened) as one:
+        failures: list[Exception] = [LOCKED, CasinoFluxError("the secret cannot be read: was the key changed?")]
+
+        async def client_for(_workspace: str) -> Any:
+            raise failures.pop(0)
+
+        async def draw(_chart: Any) -> bytes | None:
+            return None
+
+        await one.queue(await one.room("C1"), "a")
+        slack: dict[str, Sender] = {"slack": SlackSender(client_for, draw)}
+        one.delivery = Delivery(one.database, lambda: one.now, lambda: slack)
+        while failures:
+            await one.run()
+            assert await one.state("a") == "queued"
+            one.now += timedelta(minutes=1)
+        one.delivery = one.another()
+        one.now += timedelta(minutes=1)
+        await one.run()
+        assert one.chat.posted == [("C1", "a")]
+
+
+async def test_no_reason_holds_sql(opened: Callable[[], Any]) -> None:
+    async with posting(opened) as one:
+        await one.queue(await one.room("C1"), "a")
+        one.chat.faults["C1"] = [LOCKED]
+        await one.run()
+        async with one.database.read() as tx:
+            state, why = (await tx.execute(select(table.c.state, table.c.error))).one()
+        assert (state, why) == ("dead", "OperationalError: database is locked")

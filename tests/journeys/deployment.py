@@ -119,8 +119,8 @@ class Deployment:
         return wait_for(done, f"the sync of {account}", told=self.log)
 
 
-def wait_for(ask: Callable[[], Any], what: str, *, seconds: float = 25, told: Callable[[], str] = str) -> Any:
-    """Ask until it is true."""
+def wait_for(ask: Callable[[], Any], what: str, *, seconds: float = 180, told: Callable[[], str] = str) -> Any:
+    """Ask until it is true; `ask` raises when a process has ended, so `seconds` may be many."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         answer = ask()

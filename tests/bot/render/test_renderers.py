@@ -14,7 +14,7 @@ from bot.telegram import html as telegram_html
 from tests.bot.messages import DIGEST, MESSAGE
 from tests.standins.slack_limits import check_slack
 
-FUZZ = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+FUZZ = settings(max_examples=120, suppress_health_check=list(HealthCheck))
 
 
 class Tags(HTMLParser):

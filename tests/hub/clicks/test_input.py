@@ -56,7 +56,7 @@ async def test_awkward_headers_do_not_break_a_click(database_url: str) -> None:
         assert len(await d.stored()) == 6
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=300))
 def test_any_bytes_are_read(raw: bytes) -> None:
     for query in (raw, quote_from_bytes(raw).encode(), b"sub1=" + raw + b"&cost=" + raw):

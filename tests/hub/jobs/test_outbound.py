@@ -272,3 +272,50 @@ async def test_what_was_claimed_but_not_begun_is_free_again_when_a_round_ends(
         async with runtime.database.read() as tx:
             waiting = await tx.execute(select(table.c.claimed_until).where(table.c.state == "queued"))
         assert set(waiting.scalars()) <= {None}
+
+
+async def test_three_deposits_of_one_click_in_one_batch_are_one_for_a_source_that_wants_each_event_once(
+    opened: Callable[[], Any], source: tuple[TrafficSource, str]
+) -> None:
+    standin, url = source
+    wanted = {"deposit": template(url), "registration": template(url)}
+    async with told(opened, wanted, options={"only_unique": True}) as (runtime, scene, _):
+        async with runtime.database.begin() as tx:
+            click, other = await scene.click(tx), await scene.click(tx, 2)
+            deposits = [f"click_id={click}&event=deposit&amount=10&txn_id={n}" for n in range(3)]
+            await scene.post(tx, f"click_id={click}&event=reg", *deposits, f"click_id={other}&event=deposit&txn_id=9")
+        await outbound_job.tick(runtime)
+        told_of = sorted((one["query"]["cid"], one["query"]["e"]) for one in standin.received)
+        assert told_of == [("src-1", "deposit"), ("src-1", "registration"), ("src-2", "deposit")]
+
+
+async def test_a_postback_that_could_not_be_prepared_is_tried_again(
+    opened: Callable[[], Any], source: tuple[TrafficSource, str]
+) -> None:
+    standin, url = source
+    async with told(opened, {"registration": template(url)}, credentials_secret="unreadable") as (
+        runtime,
+        scene,
+        clock,
+    ):
+        async with runtime.database.begin() as tx:
+            await scene.post(tx, f"click_id={await scene.click(tx)}&event=reg")
+        await outbound_job.tick(runtime)
+        assert await states(runtime) == [("registration", "queued", 1)]
+        async with runtime.database.begin() as tx:
+            await tx.execute(update(sources).values(credentials_secret=None))
+            [line] = await delivery_log.history(tx, scene.team_id)
+        assert line.error
+        assert line.next_at is not None
+        clock.now = line.next_at
+        await outbound_job.tick(runtime)
+        assert len(standin.received) == 1
+
+
+async def test_a_skipped_postback_says_why(opened: Callable[[], Any], source: tuple[TrafficSource, str]) -> None:
+    async with told(opened, {"registration": template(source[1])}) as (runtime, scene, _):
+        async with runtime.database.begin() as tx:
+            await scene.post(tx, f"click_id={await scene.click(tx, source_click_id=None)}&event=reg")
+            [line] = await delivery_log.history(tx, scene.team_id)
+        assert (line.state, line.next_at) == ("skipped", None)
+        assert "click id" in (line.reason or "")

@@ -21,9 +21,7 @@ from storage.tables import accounts, casinos, user_agents
 from tests.storage.books import FIRST, UTC_ZONE, Books, at, build, later, row
 
 NAMES = count(1)
-RELAXED = settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+RELAXED = settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 figures = st.fixed_dictionaries(
     {

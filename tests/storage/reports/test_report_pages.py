@@ -121,9 +121,7 @@ class Story:
         await rates.keep(tx, self.books.team_id, [kept])
 
 
-@settings(
-    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(told=st.lists(steps, min_size=4, max_size=12))
 def test_pages_always_say_what_the_cells_say(opened: Open, told: list[tuple[str, Any, str]]) -> None:
     async def example() -> None:

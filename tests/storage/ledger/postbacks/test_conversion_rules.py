@@ -56,7 +56,7 @@ def stories(draw: st.DrawFn) -> list[dict[str, Any]]:
     return told + [dict(one) for one in draw(st.lists(st.sampled_from(told), max_size=3))]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(stories(), st.randoms(use_true_random=False), st.booleans())
 def test_any_order_of_requests_makes_the_same_conversions(
     told: list[dict[str, Any]], chance: Any, has_ftd_event: bool
@@ -75,7 +75,7 @@ def test_any_order_of_requests_makes_the_same_conversions(
     assert after(shuffled) == after(told)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(stories())
 def test_judging_one_by_one_is_judging_all_at_once(told: list[dict[str, Any]]) -> None:
     requests = [request(n, **one) for n, one in enumerate(told, 1)]
@@ -86,7 +86,7 @@ def test_judging_one_by_one_is_judging_all_at_once(told: list[dict[str, Any]]) -
     assert shown(found) == shown(together)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(stories(), st.booleans(), st.sampled_from(["ignore", "update", "count"]))
 def test_a_request_alone_is_read_the_same_the_short_way(
     told: list[dict[str, Any]], has_ftd_event: bool, habit: str
@@ -97,7 +97,7 @@ def test_a_request_alone_is_read_the_same_the_short_way(
         assert ([found] if found else []) == derive([request(n, **one)], account_rules)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(stories(), st.booleans())
 def test_a_player_has_one_first_deposit_at_most(told: list[dict[str, Any]], has_ftd_event: bool) -> None:
     found = derive([request(n, **one) for n, one in enumerate(told, 1)], AccountRules(has_ftd_event=has_ftd_event))

@@ -122,7 +122,7 @@ def _report(facts: DayFacts, *by: str) -> MergedReport:
     return report(facts, offers=[offer(1), offer(2, tag="two")], campaigns=[campaign(n) for n in (1, 2, 3)], by=by)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(days)
 def test_every_place_is_told_what_the_products_words_give_it(facts: DayFacts) -> None:
     expected = model(facts)
@@ -132,7 +132,7 @@ def test_every_place_is_told_what_the_products_words_give_it(facts: DayFacts) ->
             assert found.get(key, {}).get(name, 0) == expected.get(key, {}).get(name, 0), (key, name)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(days, st.sampled_from([("country",), ("source",), ("country", "device", "campaign"), ("site", "offer")]))
 def test_no_campaign_is_told_otherwise_in_another_detail(facts: DayFacts, by: tuple[str, ...]) -> None:
     """The same figures per campaign, whatever else a report is grouped by."""

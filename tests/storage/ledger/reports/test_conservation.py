@@ -68,7 +68,7 @@ def total(parts: list[int | None]) -> int | None:
     return sum(known) if known else None
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(rows, max_size=8),
     st.lists(clicks, max_size=6),
