@@ -131,6 +131,9 @@ async def db_upgrade(_arguments: argparse.Namespace) -> int:
 
 async def db_check(_arguments: argparse.Namespace) -> int:
     """1 when a roll-up differs from its raw clicks."""
+    from hub.jobs.scheduler import Jobs  # the other commands start faster without the jobs
+    from hub.jobs.timetable import TIMETABLE
+
     async with _runtime() as runtime:
         await Jobs(runtime, TIMETABLE).run_once("settle")  # a running hub has the lease, and settles each second
         differences = await rollup_check.check(runtime.database)

@@ -1,0 +1,142 @@
+"""Jobs that fail: told, counted, tried again; their leases are renewed through an error of the database."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import structlog
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hub.jobs import scheduler
+from hub.jobs.scheduler import Job, Jobs
+from hub.jobs.timetable import TIMETABLE
+from hub.runtime.ports import HubPorts
+from hub.runtime.runtime import Runtime
+from hub.runtime.settings import Settings
+from hub.web.health import health_routes
+from storage.db import leases, tasks
+from storage.db.engine import Database
+from storage.db.secrets import Box
+from storage.db.tasks import TaskMonitor
+from storage.tables import leases as table
+from tests.hub.asgi import fetch
+from tests.storage.scene import NOON
+
+AWAY = OperationalError("UPDATE leases SET until = ?", {}, sqlite3.OperationalError("disk I/O error"))
+
+
+@asynccontextmanager
+async def running(database: Database, *jobs: Job) -> AsyncIterator[Runtime]:
+    """A timetable at work on a database."""
+    found = runtime(database)
+    at_work = Jobs(found, jobs)
+    await at_work.start()
+    try:
+        yield found
+    finally:
+        await at_work.stop()
+
+
+def runtime(database: Database) -> Runtime:
+    settings = Settings(secret_key="k" * 32)
+    return Runtime(
+        settings=settings, database=database, box=Box("k" * 32), ports=HubPorts(settings), team_id=1,
+        clock=lambda: NOON,
+    )  # fmt: skip
+
+
+async def test_a_job_that_raises_is_named_by_readyz_and_counted_by_metrics(
+    opened: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from litestar import Litestar
+
+    monkeypatch.setattr(tasks, "monitor", TaskMonitor())
+    failed, mended, working = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    calls: list[int] = []
+
+    async def work(_runtime: Runtime) -> None:
+        calls.append(1)
+        if not mended.is_set():
+            if len(calls) == 3:
+                failed.set()
+            raise ValueError("no such rate")
+        if len(calls) > 4:
+            working.set()
+
+    with structlog.testing.capture_logs() as lines:
+        async with opened() as database, running(database, Job("rates", 0.01, work)) as here:
+            app = Litestar(health_routes(here), openapi_config=None)
+            await failed.wait()
+            ready = await fetch(app, "/readyz", host="hub.example.test")
+            assert ready.status == 200, "no request waits for a job"
+            assert b'"status":"degraded"' in ready.body
+            assert b'"failing":{"rates":"ValueError: no such rate"}' in ready.body
+            assert (
+                b'casinoflux_task_failures_total{task="rates"}'
+                in (await fetch(app, "/metrics", host="hub.example.test")).body
+            )
+            mended.set()
+            await working.wait()
+            assert b'"failing":{}' in (await fetch(app, "/readyz", host="hub.example.test")).body
+    assert [line["event"] for line in lines if line.get("task") == "rates"] == [
+        "a background task failed", "works again",
+    ]  # fmt: skip
+
+
+class FailsOnce(Database):
+    """Renewals of a lease meet an error of the database, once."""
+
+    failures = 0
+    renewed = asyncio.Event()
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        self.begun = getattr(self, "begun", 0) + 1
+        if self.begun == 2:
+            self.failures += 1
+            raise AWAY
+        async with super().begin() as tx:
+            yield tx
+        if self.begun > 2:
+            self.renewed.set()
+
+
+async def test_a_lease_is_renewed_after_an_error_of_the_database(
+    opened: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler, "LEASE", timedelta(seconds=0.06))
+    monkeypatch.setattr(tasks, "monitor", TaskMonitor())
+    async with opened() as database:
+        failing = FailsOnce(database.url)
+        failing.renewed = asyncio.Event()
+        here = runtime(failing)
+        ticks = iter(range(100_000))
+        here.clock = lambda: NOON + timedelta(seconds=next(ticks) / 20)
+
+        async def work(_runtime: Runtime) -> None:
+            await failing.renewed.wait()
+
+        try:
+            assert await Jobs(here, (Job("settle", 1, work),)).run_once("settle")
+        finally:
+            await failing.close()
+        assert tasks.monitor.failures() == {"job lease": 1}
+        assert tasks.monitor.failing() == {}
+
+
+async def test_a_job_of_the_shell_leaves_it_to_the_hub_that_has_the_lease(opened: Callable[[], Any]) -> None:
+    async with opened() as database:
+        async with database.begin() as tx:
+            await leases.take(tx, "job:settle", "the hub", now=NOON, good_for=scheduler.LEASE)
+        assert not await Jobs(runtime(database), TIMETABLE).run_once("settle")
+        async with database.begin() as tx:
+            await leases.give_back(tx, "the hub")
+        assert await Jobs(runtime(database), TIMETABLE).run_once("settle")
+        async with database.read() as tx:
+            assert (await tx.execute(select(table))).all() == [], "given back"
