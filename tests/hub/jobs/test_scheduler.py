@@ -21,7 +21,7 @@ from hub.runtime.runtime import Runtime
 from hub.runtime.settings import Settings
 from hub.web.health import health_routes
 from storage.db import leases, tasks
-from storage.db.engine import Database
+from storage.db.engine import LOCKED_WAIT, Database
 from storage.db.secrets import Box
 from storage.db.tasks import TaskMonitor
 from storage.tables import leases as table
@@ -96,12 +96,12 @@ class FailsOnce(Database):
     renewed = asyncio.Event()
 
     @asynccontextmanager
-    async def begin(self) -> AsyncIterator[AsyncConnection]:
+    async def begin(self, *, patience: float = LOCKED_WAIT) -> AsyncIterator[AsyncConnection]:
         self.begun = getattr(self, "begun", 0) + 1
         if self.begun == 2:
             self.failures += 1
             raise AWAY
-        async with super().begin() as tx:
+        async with super().begin(patience=patience) as tx:
             yield tx
         if self.begun > 2:
             self.renewed.set()
