@@ -58,6 +58,8 @@ class Sessions:
     async def enter(self, code: str) -> Cookie | None:
         """Sign in by a one-time link; None for an unknown, used or old one."""
         now = self._runtime.clock()
+        if not await self._holds(code, Kind.LINK):
+            return None
         async with self._runtime.database.begin() as tx:
             opened = await tokens.use_link(tx, code, now)
             if opened is None:
@@ -69,6 +71,8 @@ class Sessions:
     async def sign_in(self, token: str) -> Cookie | None:
         """Sign in by an API token; None for one that does not hold."""
         now = self._runtime.clock()
+        if not await self._holds(token, Kind.API):
+            return None
         async with self._runtime.database.begin() as tx:
             holder = await tokens.holder(tx, token, now)
             if holder is None:
@@ -76,6 +80,11 @@ class Sessions:
             secret = await tokens.add_session(tx, holder, now)
             await audits.record(tx, now, _entry(holder, "token"))
         return self._cookie(secret)
+
+    async def _holds(self, secret: str, kind: Kind) -> bool:
+        """Whether a secret may sign in; asked without the write lock, so that guesses keep no click waiting."""
+        async with self._runtime.database.read() as tx:
+            return await tokens.holder(tx, secret, self._runtime.clock(), kind) is not None
 
     async def end(self, session: Session) -> Cookie:
         """Sign out: the session ends here, and its cookie in the browser."""
