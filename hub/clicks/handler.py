@@ -118,6 +118,7 @@ class Clicks:
         return {
             "spooled": self.writer.spooled,
             "database_down": int(self.writer.down),
+            "database_fault": self.writer.down_reason,
             "plans_age": round((now - fresh).total_seconds(), 1) if fresh else None,
             "last_commit": commit.isoformat() if commit else None,
             "campaigns": len(self.state.plans.campaigns),
