@@ -70,7 +70,8 @@ async def reach(url: str, name: str = "CASINOFLUX_DATABASE_URL") -> None:
     fault = _open_sqlite(parsed.database) if parsed.get_backend_name() == "sqlite" else await _open_postgresql(url)
     if fault is not None:
         shown = parsed.render_as_string(hide_password=True)
-        raise SettingError(f"{name}: {shown} cannot be opened ({fault}): is it there, may we write to it, and is there room on the disk?")
+        check = "is it there, may we write to it, and is there room on the disk?"
+        raise SettingError(f"{name}: {shown} cannot be opened ({fault}): {check}")
 
 
 def _open_sqlite(path: str | None) -> str | None:
