@@ -179,3 +179,10 @@ async def test_evidence_is_that_of_the_campaign_asked_about(opened: Open) -> Non
         told = msgspec.json.encode(found).decode()
         assert not any(name in told for name in ("their", "late1", word, "autumn"))
         assert (await asked(tx, books, offers=("lucky",))).allocated == []
+
+
+def test_amounts_that_differ_with_equal_counts_name_the_deposits() -> None:
+    seen = [Seen(ref="a", here=True, there=True, amount=5), Seen(ref="b", here=True, there=True, counts=False)]
+    told = explain("deposit_amount", 5, 4, Evidence(seen=seen, is_amount=True))
+    assert told is not None
+    assert (told.cause, told.ids) == ("amounts differ", ["a"])
