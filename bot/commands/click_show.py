@@ -9,14 +9,14 @@ from sqlalchemy import select
 from bot.core.arguments import Arguments, refers
 from bot.core.command import command
 from bot.core.context import Context
-from bot.core.message import Fields, Message, Table
+from bot.core.message import Fields, Message, Table, Text
 from storage.catalogue.entities import codes
 from storage.clicks import queries
 from storage.ledger.clicks.click_id import instant_of
 from storage.ledger.clicks.macros import SUBS
 from storage.ledger.errors import CasinoFluxError, Missing
 from storage.ledger.facts import Bot, Reason, Role
-from storage.tables import campaigns, conversions, offers, outgoing, sites, sources
+from storage.tables import campaigns, conversion_states, conversions, offers, outgoing, sites, sources
 
 
 class OneClick(Arguments):
@@ -69,12 +69,22 @@ def click_card(_ctx: Context, found: Shown) -> Message:
     if found.cost is not None:
         plain["cost"] = f"{found.cost / 1e6:g}"
     fields = tuple((name.replace("_", " "), str(value)) for name, value in plain.items() if value not in (None, ""))
-    rows = tuple(
-        (str(one["event"]), str(one["status"]), "–" if one["amount"] is None else f"{one['amount'] / 1e6:g}",
-         str(one["currency"] or ""), f"{one['occurred_at']:%Y-%m-%d %H:%M}") for one in found.conversions
-    )  # fmt: skip
+    rows = tuple(_state_row(str(one["event"]), one) for one in found.conversions)
     table = (Table(("Event", "Status", "Amount", "Currency", "When (UTC)"), rows, numeric=(2,)),) if rows else ()
-    return Message(f"Click {found.click_id}", (Fields(fields), *table), private=True)
+    changes = tuple(
+        (f"{state['recorded_at']:%Y-%m-%d %H:%M}", *_state_row(str(one["event"]), state))
+        for one in found.conversions
+        if len(one["history"]) > 1
+        for state in one["history"]
+    )
+    columns = ("Known since (UTC)", "Event", "Status", "Amount", "Currency", "When (UTC)")
+    history = (Text("History", strong=True), Table(columns, changes, numeric=(3,))) if changes else ()
+    return Message(f"Click {found.click_id}", (Fields(fields), *table, *history), private=True)
+
+
+def _state_row(event: str, state: dict[str, Any]) -> tuple[str, ...]:
+    amount = "–" if state["amount"] is None else f"{state['amount'] / 1e6:g}"
+    return event, str(state["status"]), amount, str(state["currency"] or ""), f"{state['occurred_at']:%Y-%m-%d %H:%M}"
 
 
 @command("click show", role=Role.VIEWER, render=click_card, reads=True, positional=("click_id",))
@@ -122,6 +132,21 @@ async def _went(ctx: Context, click_id: int) -> list[str]:
 
 
 async def _conversions(ctx: Context, click_id: int) -> list[dict[str, Any]]:
+    """The click's conversions, each with every status and amount it has had."""
     query = select(conversions).where(conversions.c.click_id == click_id, conversions.c.team_id == ctx.team_id)
-    wanted = ("id", "event", "status", "is_ftd", "amount", "currency", "txn_id", "player_id", "occurred_at", "day")
-    return [{name: row._mapping[name] for name in wanted} for row in await ctx.tx.execute(query)]
+    rows = (await ctx.tx.execute(query.order_by(conversions.c.id))).all()
+    history = await _history(ctx, [row.id for row in rows])
+    return [{name: row._mapping[name] for name in _CONVERSION} | {"history": history.get(row.id, [])} for row in rows]
+
+
+_CONVERSION = ("id", "event", "status", "is_ftd", "amount", "currency", "txn_id", "player_id", "occurred_at", "day")
+_STATE = ("recorded_at", "status", "is_ftd", "amount", "currency", "occurred_at", "day", "postback_id")
+
+
+async def _history(ctx: Context, ids: list[int]) -> dict[int, list[dict[str, Any]]]:
+    """The states of conversions, the oldest first."""
+    s = conversion_states.c
+    history: dict[int, list[dict[str, Any]]] = {}
+    for row in await ctx.tx.execute(select(conversion_states).where(s.conversion_id.in_(ids)).order_by(s.id)):
+        history.setdefault(row.conversion_id, []).append({name: row._mapping[name] for name in _STATE})
+    return history

@@ -13,7 +13,7 @@ from bot.core.limits import day_range
 from bot.core.message import Message, Table, Text
 from bot.core.permissions import Scope, own_campaigns, visible
 from bot.core.tokenizer import period
-from bot.render.figures import money
+from bot.render.figures import layered, money
 from storage.catalogue import names, site_snapshot
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
@@ -80,6 +80,7 @@ class Funnel(msgspec.Struct, frozen=True, kw_only=True):
     commission: int | None
     lines: list[FunnelLine]
     offers: list[ReportRow]
+    totals: ReportRow
 
 
 class OverviewLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,9 +104,9 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
 def analytics_table(_ctx: Context, found: Analytics) -> Message:
     title = f"Visitors of {found.site}, {_days(found.from_, found.to)}"
     if found.total is None:
-        return Message(title, (Text("Nobody has been measured in this range."),), private=True)
+        return Message(title, (Text("No visitor has been measured in this range."),), private=True)
     rows = tuple(_behaviour_row(one) for one in found.rows[:40])
-    columns = (next(iter(found.rows[0].group)), "Views", "Visitors", "Bounced", "Seconds", "Scrolled", "OfferVisits on")
+    columns = (next(iter(found.rows[0].group)), "Views", "Visitors", "Bounced", "Seconds", "Scrolled", "Went on")
     total = found.total
     summary = Text(f"{total.visitors} visitors, {_percent(total.ctr)} went on to an offer", strong=True)
     return Message(title, (summary, Table(columns, rows, numeric=(1, 2, 3, 4, 5, 6))), private=True)
@@ -121,7 +122,7 @@ def _behaviour_row(one: Behaviour) -> tuple[str, ...]:
 def funnel_table(_ctx: Context, found: Funnel) -> Message:
     title = (
         f"{found.site}, {_days(found.from_, found.to)}: {_number(found.visits)} visits, {found.outgoing} to offers, "
-        f"{_number(found.registrations)} regs, {_number(found.first_deposits)} FTD, "
+        f"{layered(found.totals.registrations)} regs, {layered(found.totals.first_deposits)} FTD, "
         f"{money(found.commission, found.currency)}"
     )
     rows = tuple(
@@ -131,7 +132,7 @@ def funnel_table(_ctx: Context, found: Funnel) -> Message:
     )  # fmt: skip
     columns = ("Variant", "Position", "Offer", "Seen", "Opened", "CTR", "Regs", "FTD")
     if not rows:
-        return Message(title, (Text("Nobody has been measured in this range."),), private=True)
+        return Message(title, (Text("No visitor has been measured in this range."),), private=True)
     return Message(title, (Table(columns, rows, numeric=(1, 3, 4, 5, 6, 7)),), private=True)
 
 
@@ -167,14 +168,14 @@ async def site_report(ctx: Context, new: ReportArguments) -> Funnel:
     row, (first, last) = await _site(ctx, new.site), _range(ctx, new.range)
     report = await merged_report(ctx.tx, _query(ctx, first, last, by=("offer",), sites=(row.code,)))
     people = await analytics.behaviour(ctx.tx, [row.id], first, last, only=own_campaigns(ctx.actor))
-    lines = await _lines(ctx, row, first, last)
     totals = report.totals
+    lines = _with_rest(await _lines(ctx, row, first, last), totals.outgoing)
     return Funnel(
         site=row.code, from_=first, to=last, currency=report.currency, visits=totals.site_visits,
         visitors=people[0].visitors if people else None,
-        outgoing=max(sum(one.clicks for one in lines), totals.outgoing or 0),
+        outgoing=sum(line.clicks for line in lines),
         registrations=totals.registrations.merged, first_deposits=totals.first_deposits.merged,
-        commission=totals.commission, lines=lines, offers=report.rows,
+        commission=totals.commission, lines=lines, offers=report.rows, totals=totals,
     )  # fmt: skip
 
 
@@ -206,6 +207,18 @@ def _overview_line(row: Row[tuple[object, ...]], found: ReportRow | None, did: B
     )  # fmt: skip
 
 
+def _with_rest(lines: list[FunnelLine], outgoing: int | None) -> list[FunnelLine]:
+    """The lines, and one for outgoing clicks whose detail has expired: the lines sum to what the site sent on."""
+    rest = (outgoing or 0) - sum(line.clicks for line in lines)
+    if rest <= 0:
+        return lines
+    expired = FunnelLine(
+        variant="–", position=None, offer="–", impressions=None, clicks=rest, ctr=None, registrations=None,
+        first_deposits=None,
+    )  # fmt: skip
+    return [*lines, expired]
+
+
 async def _lines(ctx: Context, row: Row[tuple[object, ...]], first: date, last: date) -> list[FunnelLine]:
     site_id, only = int(row.id), own_campaigns(ctx.actor)
     seen = {(one.variant, one.offer): one for one in await analytics.showings(ctx.tx, site_id, first, last, only=only)}
@@ -231,7 +244,7 @@ def _line(
     shown = seen.impressions if seen else None
     return FunnelLine(
         variant=key[0], position=place, offer=key[1], impressions=shown, clicks=clicks,
-        ctr=seen.clicks / seen.impressions if seen and seen.impressions else None,
+        ctr=clicks / shown if shown and clicks <= shown else None,
         registrations=done.registrations if done else None, first_deposits=done.first_deposits if done else None,
     )  # fmt: skip
 

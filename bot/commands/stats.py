@@ -16,7 +16,16 @@ from bot.core.message import Block, Button, Buttons, Message, Notice, Text
 from bot.core.permissions import Scope
 from bot.core.tokenizer import day, period
 from bot.digests.loading import dimension
-from bot.render.figures import LEGEND, MOST_ROWS, count, first_deposits, money, report_table, worded_commission
+from bot.render.figures import (
+    LEGEND,
+    MOST_ROWS,
+    count,
+    first_deposits,
+    layered,
+    report_table,
+    unconverted,
+    worded_commission,
+)
 from bot.render.report_csv import report_file
 from storage.catalogue import names
 from storage.ledger.errors import Refused
@@ -81,7 +90,7 @@ def stats_message(ctx: Context, report: MergedReport) -> Message:
     totals, currency = report.totals, report.currency
     days = f"{report.from_:%d %b %Y}" if report.from_ == report.to else f"{report.from_:%d %b} to {report.to:%d %b %Y}"
     title = (
-        f"{days}: {count(totals.clicks)} clicks, {count(totals.registrations.merged)} regs, "
+        f"{days}: {count(totals.clicks)} clicks, {layered(totals.registrations)} regs, "
         f"{first_deposits(totals)} FTD, commission {worded_commission(totals, currency)}"
     )
     if not report.rows and not report.unassigned and not ctx.notes["csv"]:
@@ -97,9 +106,8 @@ def _cut(report: MergedReport) -> tuple[Block, ...]:
 
 
 def _warnings(report: MergedReport) -> Iterable[Block]:
-    if isinstance(report.totals.unconverted, dict) and report.totals.unconverted:
-        sums = ", ".join(money(amount, currency) for currency, amount in report.totals.unconverted.items())
-        yield Notice("warning", f"no exchange rate for {sums}: left out of the sums; rate set adds one")
+    if lacking := unconverted(report):
+        yield Notice("warning", lacking)
     if report.unassigned:
         yield Notice("warning", "some figures belong to no offer: add an offer with that account and tag")
 

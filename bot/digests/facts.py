@@ -214,6 +214,11 @@ def unmatched_words(n: int) -> Iterable[Attention]:
         yield Attention(level="warning", text=f"{n:,} unmatched postback{'s' if n > 1 else ''}: their click is unknown")
 
 
+def unconverted_words(report: MergedReport) -> Iterable[Attention]:
+    if lacking := figures.unconverted(report):
+        yield Attention(level="warning", text=lacking)
+
+
 def unassigned_words(report: MergedReport) -> Iterable[Attention]:
     names = sorted({f"{row.group.get('account')} / {row.group.get('tag') or 'no tag'}" for row in report.unassigned})
     if names:

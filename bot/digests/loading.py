@@ -25,6 +25,7 @@ from bot.digests.facts import (
     period_name,
     sync_words,
     unassigned_words,
+    unconverted_words,
     unmatched_words,
     usual,
     vanished,
@@ -113,7 +114,10 @@ async def _standing(tx: AsyncConnection, wanted: DigestRequest) -> _Standing:
         name=period_name(wanted), range=f"{wanted.first}..{wanted.last}", by=(by,), report=report,
         usual=usual(before, n_days=n_days), days=chart_days(days, wanted.last), top=top, bottom=bottom,
         pending=waiting, expected=await _expected(tx, wanted) if waiting else None,
-        attention=(*await _attention(tx, wanted, health, ids), *unmatched_words(unmatched), *unassigned_words(report)),
+        attention=(
+            *await _attention(tx, wanted, health, ids), *unmatched_words(unmatched), *unassigned_words(report),
+            *unconverted_words(report),
+        ),
         unmatched=unmatched, has_accounts=bool(health), healthy=healthy_words(health, wanted),
     ), ids)  # fmt: skip
 

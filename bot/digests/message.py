@@ -35,7 +35,7 @@ def _said(report: MergedReport) -> Iterable[str]:
     if ftds is not None:
         yield f"{figures.first_deposits(totals)} FTD"
     if regs is not None:
-        yield f"{count(regs)} regs"
+        yield f"{figures.layered(totals.registrations)} regs"
     if ftds is None and regs is None and totals.clicks is not None:
         yield f"{count(totals.clicks)} clicks"
     yield f"commission {figures.worded_commission(totals, currency)}"
@@ -49,12 +49,12 @@ def _period(facts: DigestFacts) -> Iterable[Block]:
     regs = totals.registrations.merged
     fields = (
         ("Clicks", _against(count(totals.clicks), totals.clicks, usual.clicks)),
-        ("Registrations", _against(count(regs), regs, usual.registrations)),
+        ("Registrations", _against(figures.layered(totals.registrations), regs, usual.registrations)),
         ("FTD", _against(figures.first_deposits(totals), totals.first_deposits.merged, usual.first_deposits)),
         ("CR · reg2dep", " · ".join((
             percent(regs, totals.clicks), percent(totals.first_deposits.merged, regs),
         ))),
-        ("Deposits", count(totals.deposits.merged)),
+        ("Deposits", figures.layered(totals.deposits)),
         ("Commission", figures.worded_commission(totals, currency, exact=True)),
         ("Spend", money(totals.spend, currency)),
         ("Profit · ROI", f"{figures.profit(totals, currency)} · {figures.roi(totals)}"),

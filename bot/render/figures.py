@@ -8,7 +8,7 @@ import msgspec
 from babel.numbers import format_currency
 
 from bot.core.message import Table
-from storage.ledger.reports.report_rows import MergedReport, ReportRow
+from storage.ledger.reports.report_rows import Layers, MergedReport, ReportRow
 
 NONE = "–"
 PENDING = "pending"
@@ -96,12 +96,32 @@ def roi(row: ReportRow) -> str:
     return NONE if row.commission is None else percent(row.profit, row.spend)
 
 
-def first_deposits(row: ReportRow) -> str:
+def layered(layers: Layers) -> str:
     """The merged count, with the postbacks' beside it where the two differ."""
-    merged, told = row.first_deposits.merged, row.first_deposits.postback
-    if told is None or merged is None or told == merged:
-        return count(merged)
-    return f"{merged:,} ({told:,})"
+    if layers.postback is None or layers.merged is None or layers.postback == layers.merged:
+        return count(layers.merged)
+    return f"{layers.merged:,} ({layers.postback:,})"
+
+
+def first_deposits(row: ReportRow) -> str:
+    return layered(row.first_deposits)
+
+
+def unconverted(report: MergedReport) -> str | None:
+    """What is left out of the sums for lack of an exchange rate, commission and spend apart; None if nothing is."""
+    figures = report.totals.unconverted_figures
+    if not isinstance(figures, dict) or not figures:
+        return None
+    parts = []
+    for currency, amounts in figures.items():
+        named = {name: amounts[name] for name in ("commission", "spend") if name in amounts} or dict(
+            [*amounts.items()][:1]
+        )
+        parts += [f"{_AMOUNTS.get(name, name)} {money(amount, currency)}" for name, amount in named.items()]
+    return f"no exchange rate for {', '.join(parts)}: left out of the sums; rate set adds one"
+
+
+_AMOUNTS = {"ngr": "NGR", "deposit_amount": "deposits", "postback_amount": "deposits"}
 
 
 def marks(row: ReportRow) -> str:
@@ -112,7 +132,8 @@ def cells(row: ReportRow, currency: str) -> tuple[str, ...]:
     """One row of figures, in the order of COLUMNS."""
     regs, ftds = row.registrations.merged, row.first_deposits.merged
     return (
-        count(row.clicks), count(regs), first_deposits(row), percent(regs, row.clicks), percent(ftds, regs),
+        count(row.clicks), layered(row.registrations), first_deposits(row), percent(regs, row.clicks),
+        percent(ftds, regs),
         each(row.commission, row.clicks, currency), commission(row, currency), money(row.spend, currency),
         profit(row, currency), roi(row), marks(row),
     )  # fmt: skip

@@ -158,3 +158,17 @@ async def test_a_filter_by_a_sub_id_keeps_its_clicks_and_conversions(opened: Ope
         (row,) = report["rows"]
         assert row["group"] == {"sub2": "left", "country": "AT"}
         assert row["registrations"]["postback"] == 3
+
+
+async def test_registration_gaps_stand_like_ftd_gaps_and_spend_without_a_rate_is_said(opened: Opened) -> None:
+    async with asking(opened) as say:
+        ids = await yesterday_tracked(say)
+        await reported(say, ids, days_ago(say, 1), at=say.now, registrations=61, first_deposits=20)
+        await say(f"spend add spring {days_ago(say, 1)} 80 currency=SEK")
+        await say("stats 7d")
+        assert "61 (60)" in say.told
+        lacking = "no exchange rate for spend SEK80.00"
+        assert lacking in say.told.replace("\N{NO-BREAK SPACE}", "")
+        await say("digest preview")
+        assert "61 (60)" in say.told
+        assert lacking in say.told.replace("\N{NO-BREAK SPACE}", "")

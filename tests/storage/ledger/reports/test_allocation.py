@@ -152,3 +152,25 @@ def test_no_campaign_is_told_otherwise_in_another_detail(facts: DayFacts, by: tu
 def test_facts_of_the_model_are_those_of_the_ledger() -> None:
     row: RevenueFact = said(ngr=1)
     assert set(KINDS) == set(row.figures.__struct_fields__)
+
+
+def test_the_worked_example_of_the_documentation() -> None:
+    facts = DayFacts(
+        day=DAY,
+        clicks=[visits(1, 70), visits(2, 20), visits(0, 10, site=4, source=0), visits(3, 50, offer=2)],
+        tallies=[
+            happened(1, Event.REGISTRATION), happened(2, Event.REGISTRATION), happened(2, Event.DEPOSIT, 2),
+            happened(2, Event.FIRST_DEPOSIT, ftd=True),
+        ],
+        revenue=[
+            said(visits=101, registrations=3, first_deposits=1, commission_cpa=100_000_000, ngr=-10_000_000),
+        ],
+        active={1: [1, 2, 3]},
+    )  # fmt: skip
+    found = shown(_report(facts, "campaign", "site"))
+    measures = ("visits", "registrations", "first_deposits", "commission_cpa", "ngr")
+    told = {key: [figures.get(name) for name in measures] for key, figures in found.items()}
+    assert told[1, 0] == [71, 2, 0, 0, 0]
+    assert told[2, 0] == [20, 1, 1, 100_000_000, -10_000_000]
+    assert told[0, 4] == [10, 0, 0, 0, 0]
+    assert not any(told.get((3, 0), []))
