@@ -119,6 +119,10 @@ def _days(new: NewRate, today: date) -> tuple[date, date]:
     return new.from_, last
 
 
+def _days_before(day: date, days: int) -> date:
+    return max(day, date.min + timedelta(days=days)) - timedelta(days=days)
+
+
 @command("rate list", role=Role.VIEWER, scope=Scope.OPEN, render=rate_table, reads=True, positional=("currency",))
 async def list_rates(ctx: Context, new: RatesQuery) -> RateList:
     """Rates that stand: the team's own and the published ones, the latest day first."""
@@ -128,7 +132,7 @@ async def list_rates(ctx: Context, new: RatesQuery) -> RateList:
     last = new.to or ctx.today
     found = await rates.listed(
         ctx.tx, ctx.team_id, currency=code(new.currency) if new.currency else None,
-        first=new.from_ or last - timedelta(days=SHOWN), last=last, limit=new.limit + 1, skip=skip,
+        first=new.from_ or _days_before(last, SHOWN), last=last, limit=new.limit + 1, skip=skip,
     )  # fmt: skip
     items = [
         Rate(currency=one.currency, base=one.base, rate=f"{one.rate:f}", from_=one.day, to=one.day, origin=one.origin)

@@ -13,6 +13,7 @@ from bot.core.message import Message, Notice, Table, Text
 from bot.core.permissions import Scope
 from bot.render.figures import count, money
 from storage.catalogue import names
+from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.revenue import restatements
 from storage.revenue.restatements import AMOUNTS, Restated
@@ -79,6 +80,8 @@ async def show_vanished(ctx: Context, new: Moved) -> Restatements:
 
 async def _found(ctx: Context, new: Moved) -> Restatements:
     first = new.since or ctx.today - timedelta(days=DAYS)
+    if not 2000 <= first.year <= 9998:  # outside, converting to UTC fails
+        raise Refused(f"since: {first} is before 2000 or after 9998: nothing was recorded then", field="since")
     since = datetime.combine(first, time(), ctx.deployment.zone)
     ids = None
     if new.account is not None:

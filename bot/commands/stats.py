@@ -33,6 +33,7 @@ from storage.ledger.facts import Role
 from storage.ledger.reports.arrange import arrange, check_sort
 from storage.ledger.reports.report_rows import DIMENSIONS, ENTITIES, MergedReport
 from storage.reports.merged_report import ReportQuery, merged_report, paged_report
+from storage.reports.report_apart import is_light
 from storage.tables import accounts, campaigns, casinos, offers, sites, sources
 
 FILTERS: dict[str, Table] = {
@@ -135,11 +136,14 @@ async def stats(ctx: Context, new: StatsQuery) -> MergedReport:
 
 
 async def reported(ctx: Context, new: StatsQuery) -> Any:
-    """The MergedReport; where only its JSON is wanted, a PagedReport if there is one."""
+    """The MergedReport; where only its JSON is wanted, a PagedReport or ReportParts if there is one."""
     try:
         first, last = period(new.range, ctx.today)
     except ValueError as error:
         raise Refused(f"range: {error}", field="range") from None
+    if first.year < 2000 or last.year > 9000:
+        field = "from" if hasattr(new, "from_") else "range"
+        raise Refused(f"{field}: {first}..{last}: days from the year 2000 on can be asked for", field=field)
     by = new.by if new.by is not None else [await dimension(ctx.tx, ctx.team_id)]
     chosen = await filters(ctx, new)
     in_csv = _format(new.format) == "csv"
@@ -151,9 +155,11 @@ async def reported(ctx: Context, new: StatsQuery) -> Any:
         values=values(new), **chosen,
     )  # fmt: skip
     arranged = new.sort or new.top is not None or new.limit is not None or new.after is not None
-    if ctx.encodes and not arranged and not in_csv and (paged := await paged_report(ctx.tx, query)):
-        return paged
-    report = await merged_report(ctx.tx, query)
+    parts = None if await is_light(ctx.tx, query) else await ctx.ports.report_apart(query)
+    encoded = ctx.encodes and not arranged and not in_csv
+    if encoded and (found := parts or await paged_report(ctx.tx, query)):
+        return found
+    report = await parts.report() if parts else await merged_report(ctx.tx, query)
     return arrange(report, sort=new.sort, top=new.top, limit=new.limit, after=new.after) if arranged else report
 
 
@@ -195,11 +201,13 @@ def _as_of(word: str | None, ctx: Context) -> datetime | None:
     try:
         if "T" in word or ":" in word:
             instant = datetime.fromisoformat(word.replace(" ", "+"))  # a + that came through a URL as it is
-            return instant if instant.tzinfo else instant.replace(tzinfo=ctx.deployment.zone)
-        following = day(word, ctx.today) + timedelta(days=1)
-    except ValueError:
+        else:
+            instant = datetime.combine(day(word, ctx.today) + timedelta(days=1), time())
+    except (ValueError, OverflowError):
         raise Refused(f"as_of: {word!r} is not a moment: write 2026-10-05T09:00 or 2026-10-05", field="as_of") from None
-    return datetime.combine(following, time(), ctx.deployment.zone)
+    if not 2000 <= instant.year <= 9998:  # outside, converting to UTC fails
+        raise Refused(f"as_of: {word!r} is before 2000 or after 9998: nothing was recorded then", field="as_of")
+    return instant if instant.tzinfo else instant.replace(tzinfo=ctx.deployment.zone)
 
 
 async def filters(ctx: Context, new: StatsQuery) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from bot.core.message import Chart
 from storage.db.engine import Database
 from storage.db.secrets import Box
 from storage.ledger.facts import Report, Role
+from storage.reports.report_apart import ReportParts
+from storage.reports.report_view import ReportQuery
 
 Face = Literal["slack", "telegram", "terminal", "shell", "api", "web"]
 
@@ -84,6 +86,9 @@ class Ports(Protocol):
         For work that would hold the interpreter for more than 20 ms. Arguments and result are pickled: bytes and small
         structs. Raises what the job raises; TooLong, with `advice` how to narrow the request, after 30 s.
         """
+
+    async def report_apart(self, query: ReportQuery) -> ReportParts | None:
+        """A merged report made beside the event loop; None where there is no helper process. Raises TooLong."""
 
     async def read_upload(self, platform: str, account: dict[str, Any], raw: bytes) -> Report:
         """The report in an uploaded file. Raises ConnectorError or Refused saying what is wrong with it."""

@@ -28,6 +28,7 @@ SECONDS = 30.0
 """The longest a caller waits for a job, its turn included."""
 IDLE_SECONDS = 60.0
 NICE = 19
+MOST_WAITING = 12  # jobs; each caller may hold a connection to the database meanwhile
 _ATTEMPTS = 2  # a process may have ended for idleness at the moment it was asked
 
 
@@ -41,6 +42,7 @@ class HelperProcess:
     def __init__(self, *, seconds: float = SECONDS) -> None:
         self._seconds = seconds
         self._turn = asyncio.Lock()
+        self._waiting = 0
         # A thread of its own: those of the loop are few, and commits wait for them.
         self._thread = ThreadPoolExecutor(1, "helper")
         self._child: subprocess.Popen[bytes] | None = None
@@ -59,11 +61,16 @@ class HelperProcess:
 
         Raises what the job raises, TooLong with `advice` after 30 s, HelperFailed if the process dies twice.
         """
+        if self._waiting >= MOST_WAITING:
+            raise TooLong("too much work waits for the helper process: try again in a minute")
+        self._waiting += 1
         try:
             async with asyncio.timeout(self._seconds), self._turn:
                 return await self._exchange((job, arguments))
         except TimeoutError:
             raise TooLong(f"this takes longer than {self._seconds:g} seconds: {advice}") from None
+        finally:
+            self._waiting -= 1
 
     def close(self) -> None:
         """End the process, whatever it is doing."""

@@ -22,6 +22,8 @@ from hub.runtime.helper_process import HelperProcess
 from hub.runtime.settings import Settings
 from storage.ledger.errors import CasinoFluxError, ConnectorError, Refused
 from storage.ledger.facts import Report
+from storage.reports.report_apart import ReportParts, report_parts
+from storage.reports.report_view import ReportQuery
 
 log = structlog.get_logger()
 
@@ -51,6 +53,12 @@ class HubPorts:
             return await self._helper.run(job, *arguments, advice=advice)
         result = job(*arguments)
         return await result if isawaitable(result) else result
+
+    async def report_apart(self, query: ReportQuery) -> ReportParts | None:
+        if self._helper is None:
+            return None
+        advice = "ask for fewer days, or for coarser groups (without sub ids, as_of and clock=visit)"
+        return await self._helper.run(report_parts, self._settings.database_url, query, advice=advice)
 
     async def draw(self, chart: Chart) -> bytes | None:
         if chart in self._charts:

@@ -22,6 +22,7 @@ from storage.ledger.reports.report_pages import PagedReport
 from storage.ledger.reports.report_rows import MergedReport
 from storage.people import audits, tokens
 from storage.people.tokens import Holder
+from storage.reports.report_apart import ReportParts
 
 MAX_BODY = 20_000_000  # a CSV of a year's spend fits
 
@@ -72,7 +73,7 @@ async def answer(runtime: Runtime, limited: Limits, found: Command, request: Req
         return from_error(error, subject=subject)
     if isinstance(result, MergedReport) and asking.notes.get("csv"):
         return _csv(report_file(result, asking.notes["by"]))
-    if isinstance(result, PagedReport):
+    if isinstance(result, PagedReport | ReportParts):
         return _pieces(list(result.json()))
     return Response(msgspec.json.encode(result), media_type="application/json")
 

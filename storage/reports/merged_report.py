@@ -38,7 +38,7 @@ async def paged_report(tx: AsyncConnection, query: ReportQuery) -> PagedReport |
     are not by day first. Raises Refused like `merged_report`.
     """
     _check(query)
-    if query.by[:1] != ("day",) or query.filtered or not _cells_suffice(query):
+    if query.by[:1] != ("day",) or query.filtered or not cells_suffice(query):
         return None
     named = await catalogue(tx, query.team_id)
     fresh = {day: merge_day(await day_facts(tx, query.asked, day), named) for day in await _moved(tx, query)}
@@ -64,12 +64,13 @@ def _check(query: ReportQuery) -> None:
         raise Refused(f"to: the range ends before it starts: {query.first}..{query.last}", field="to")
 
 
-def _cells_suffice(query: ReportQuery) -> bool:
+def cells_suffice(query: ReportQuery) -> bool:
+    """Whether settled cells answer the query; else days are merged from their facts."""
     return query.as_of is None and query.clock == "event" and not query.grain.fine
 
 
 async def _cells(tx: AsyncConnection, query: ReportQuery, named: Catalogue) -> Days:
-    if _cells_suffice(query):
+    if cells_suffice(query):
         return await _kept(tx, query, named)
     days = await _days_with_facts(tx, query)
     return [(day, merge_day(await day_facts(tx, query.asked, day), named, query.grain)) for day in days]

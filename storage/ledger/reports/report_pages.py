@@ -126,25 +126,30 @@ class PagedReport:
     def __init__(self, view: View, pages: Sequence[Page]) -> None:
         self._pages = pages
         self.total = row_of({}, _total(pages))
-        self._head = MergedReport(
+        self.head = MergedReport(
             timezone=view.timezone, currency=view.rates.base, from_=view.first, to=view.last, rows=[], unassigned=[],
             totals=self.total, names=names_of(_codes(pages), view),
         )  # fmt: skip
 
     def json(self) -> Iterator[bytes]:
         """The report's JSON, the very bytes that encoding the structs would give."""
-        head, _, tail = _encoder.encode(self._head).partition(b'"rows":[],"unassigned":[]')
+        head, _, tail = _encoder.encode(self.head).partition(b'"rows":[],"unassigned":[]')
         yield head + b'"rows":['
         yield from _joined(page.rows for page in self._pages)
         yield b'],"unassigned":['
         yield from _joined(page.unassigned for page in self._pages)
         yield b"]" + tail
 
+    def parts(self) -> tuple[list[bytes], list[bytes]]:
+        """JSON arrays of rows and of unassigned rows, one for each day that has some."""
+        rows = [b"[%b]" % page.rows for page in self._pages if page.rows]
+        return rows, [b"[%b]" % page.unassigned for page in self._pages if page.unassigned]
+
     def report(self) -> MergedReport:
         """The report as structs."""
         rows = [row for page in self._pages if page.rows for row in _reader.decode(b"[%b]" % page.rows)]
         rest = [row for page in self._pages if page.unassigned for row in _reader.decode(b"[%b]" % page.unassigned)]
-        return msgspec.structs.replace(self._head, rows=rows, unassigned=rest)
+        return msgspec.structs.replace(self.head, rows=rows, unassigned=rest)
 
 
 def _codes(pages: Iterable[Page]) -> dict[str, list[str]]:

@@ -1,0 +1,118 @@
+"""Reports merged in another process than the one that answers: when that is worth it, and how they come back.
+
+A report comes back as JSON in parts, so that the process that sends it on neither encodes nor copies it whole.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from itertools import islice
+
+import msgspec
+from sqlalchemy import func, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.db.engine import Database
+from storage.ledger.reports.report_rows import MergedReport, ReportRow
+from storage.reports.merged_report import ReportQuery, cells_suffice, paged_report, summed_report
+from storage.tables import conversions, merged, revenue, touched
+
+#: Bytes of settled cells, and facts of days that moved since, which an event loop sums up itself: some milliseconds.
+LIGHT_BYTES, LIGHT_FACTS = 60_000, 200
+
+_PART = 500  # rows
+_ROWS = b'"rows":[],"unassigned":[]'
+
+_encoder = msgspec.json.Encoder()
+_rows = msgspec.json.Decoder(list[ReportRow])
+_databases: dict[str, Database] = {}
+
+
+class ReportParts(msgspec.Struct, frozen=True):
+    """A report as JSON: the head with totals and no rows, and JSON arrays of some hundred rows each."""
+
+    head: bytes
+    rows: list[bytes]
+    unassigned: list[bytes]
+
+    def json(self) -> Iterator[bytes]:
+        """The bytes that encoding the whole report gives, in parts."""
+        head, _, tail = self.head.partition(_ROWS)
+        yield head + b'"rows":['
+        yield from _joined(self.rows)
+        yield b'],"unassigned":['
+        yield from _joined(self.unassigned)
+        yield b"]" + tail
+
+    async def report(self) -> MergedReport:
+        """The report as structs; other work of the event loop runs in between."""
+        head = msgspec.json.decode(self.head, type=MergedReport)
+        return msgspec.structs.replace(head, rows=await _decoded(self.rows), unassigned=await _decoded(self.unassigned))
+
+
+async def is_light(tx: AsyncConnection, query: ReportQuery) -> bool:
+    """Whether an event loop may sum the report up itself, in a few milliseconds."""
+    if not cells_suffice(query):
+        return False
+    m, t = merged.c, touched.c
+    size = select(func.coalesce(func.sum(func.length(m.cells)), 0)).where(
+        m.team_id == query.team_id, m.day.between(query.first, query.last)
+    )
+    if int((await tx.execute(size)).scalar_one()) > LIGHT_BYTES:
+        return False
+    moved = select(t.day).where(t.team_id == query.team_id, t.day.between(query.first, query.last)).distinct()
+    days = list((await tx.execute(moved)).scalars())
+    facts = 0
+    for table in (revenue, conversions):
+        some = select(table.c.id).where(table.c.team_id == query.team_id, table.c.day.in_(days[:100]))
+        facts += int(
+            (await tx.execute(select(func.count()).select_from(some.limit(LIGHT_FACTS).subquery()))).scalar_one()
+        )
+    return len(days) <= 10 and facts < LIGHT_FACTS
+
+
+async def report_parts(url: str, query: ReportQuery) -> ReportParts:
+    """The merged report of a database. Raises Refused like `merged_report`."""
+    async with read_only(url) as tx:
+        if paged := await paged_report(tx, query):
+            return ReportParts(_encoder.encode(paged.head), *paged.parts())
+        return _parts_of(await summed_report(tx, query))
+
+
+def _parts_of(report: MergedReport) -> ReportParts:
+    head = msgspec.structs.replace(report, rows=[], unassigned=[])
+    return ReportParts(_encoder.encode(head), _encoded(report.rows), _encoded(report.unassigned))
+
+
+@asynccontextmanager
+async def read_only(url: str) -> AsyncIterator[AsyncConnection]:
+    """A consistent view of a database in which nothing can be written; its connections are kept for the next."""
+    database = _databases.setdefault(url, Database(url))
+    async with database.read() as tx:
+        await tx.execute(text("PRAGMA query_only=ON" if database.sqlite else "SET TRANSACTION READ ONLY"))
+        yield tx
+
+
+def _encoded(rows: Sequence[ReportRow]) -> list[bytes]:
+    parts = iter(rows)
+    return [_encoder.encode(part) for part in iter(lambda: list(islice(parts, _PART)), [])]
+
+
+async def _decoded(parts: Sequence[bytes]) -> list[ReportRow]:
+    rows: list[ReportRow] = []
+    for part in parts:
+        rows += _rows.decode(part)
+        await asyncio.sleep(0)
+    return rows
+
+
+def _joined(parts: Sequence[bytes]) -> Iterator[bytes]:
+    """JSON arrays as the inside of one."""
+    for number, part in enumerate(parts):
+        yield b"," + part[1:-1] if number else part[1:-1]
+
+
+async def close() -> None:
+    """Close the connections that `read_only` keeps."""
+    while _databases:
+        await _databases.popitem()[1].close()

@@ -1,0 +1,83 @@
+"""Work that takes long, and ranges without end: answered, or refused at the field, while clicks come in."""
+
+import os
+import signal
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.journeys.conftest import Deploy
+from tests.journeys.deployment import Deployment
+
+
+@pytest.fixture
+def hub(deploy_sqlite: Deploy) -> Deployment:
+    hub = deploy_sqlite()
+    hub.start()
+    return hub
+
+
+def helpers(hub: Deployment) -> list[int]:
+    """Process ids of the hub's helper processes."""
+    assert hub.process is not None
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            status, command = (folder / "status").read_text(), (folder / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if f"PPid:\t{hub.process.pid}\n" in status and b"helper_process" in command:
+            found.append(int(folder.name))
+    return found
+
+
+def test_a_fine_report_over_all_time_is_refused_and_over_three_years_comes_from_the_helper(hub: Deployment) -> None:
+    hub.run("account", "add", "platform=postback_only", "name=acme")
+    hub.run("offer", "add", "casino=Lucky", "account=acme", "url=https://casino.example.test/?s={click_id}")
+    campaign = hub.run("campaign", "create", "name=spring", "offers=lucky", "direct=true")
+    viewer = hub.run("token", "create", "name=reader", "role=viewer")["token"]
+    link = hub.url + httpx.URL(campaign["url"]).path
+    asking = httpx.Client(base_url=hub.url, headers={"authorization": f"Bearer {viewer}"}, timeout=40)
+
+    def report(**query: str) -> httpx.Response:
+        return asking.get("/api/v1/report/merged", params=query)
+
+    for n in range(5):
+        assert httpx.get(f"{link}?sub1=s{n % 2}").status_code == 302
+    refused = report(**{"from": "0001-01-01", "to": "9999-12-31", "by": "sub1"})
+    assert refused.status_code == 400
+    assert refused.json()["field"] == "from"
+    assert helpers(hub) == []  # nothing was begun for it
+    today = report(**{"from": "2026-01-01", "to": "2028-12-31", "by": "sub1"})
+    assert today.status_code == 200
+    assert {row["group"]["sub1"]: row["clicks"] for row in today.json()["rows"]}.keys() >= {"s0", "s1"}
+    (pid,) = helpers(hub)
+    os.kill(pid, signal.SIGKILL)
+    again = report(**{"from": "2026-01-01", "to": "2028-12-31", "by": "sub1"})
+    assert again.json() == today.json()
+    assert httpx.get(link).status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "field"),
+    [
+        ("report/merged", {"from": "2026-01-01", "to": "2026-01-02", "as_of": "9999-12-31"}, "as_of"),
+        ("report/merged", {"from": "2026-01-01", "to": "2026-01-02", "as_of": "0001-01-01T00:00"}, "as_of"),
+        ("report/merged", {"from": "9999-12-30", "to": "9999-12-31"}, "from"),
+        ("report/merged", {"from": "0001-01-01", "to": "0001-01-02", "clock": "visit"}, "from"),
+        ("revenue/restated", {"since": "0001-01-01"}, "since"),
+        ("revenue/vanished", {"since": "9999-12-31"}, "since"),
+        ("rate/list", {"to": "0001-01-01"}, None),
+        ("stats", {"range": "0001-01-01..9999-12-31"}, "range"),
+    ],
+)
+def test_a_day_at_the_end_of_time_is_answered_or_refused_at_its_field(
+    hub: Deployment, path: str, query: dict[str, str], field: str | None
+) -> None:
+    answer = httpx.get(
+        f"{hub.url}/api/v1/{path}", params=query, headers={"authorization": f"Bearer {hub.token}"}, timeout=40
+    )
+    assert answer.status_code == (200 if field is None else 400), answer.text
+    if field is not None:
+        assert answer.json()["field"] == field

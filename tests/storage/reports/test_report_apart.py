@@ -1,0 +1,60 @@
+"""Reports made in another process say, byte for byte, what they say here; nothing can be written meanwhile."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from sqlalchemy import delete
+from sqlalchemy.exc import DBAPIError
+
+from hub.runtime.helper_process import HelperProcess
+from storage.reports import report_apart, settle
+from storage.reports.merged_report import ReportQuery, merged_report
+from storage.tables import merged
+from tests.storage.books import FIRST, UTC_ZONE, at, build, later, row
+
+Open = Callable[[], Any]
+
+
+async def test_a_report_of_the_helper_process_is_the_report(opened: Open) -> None:
+    helper = HelperProcess()
+    async with opened() as database:
+        async with database.begin() as tx:
+            books = await build(tx)
+            await books.revenue(tx, "acme", FIRST, [row("main", first_deposits=2)])
+        await settle.settle_all(database, UTC_ZONE, at(later(30)))
+        forms: list[tuple[tuple[str, ...], Any]] = [
+            (("day",), {}), (("day", "offer"), {}), (("day", "sub1"), {}), (("campaign",), {"clock": "visit"}),
+            (("offer",), {"as_of": at(later(9))}),
+        ]  # fmt: skip
+        try:
+            for by, options in forms:
+                query = ReportQuery(team_id=books.team_id, first=FIRST, last=later(4), by=by, **options)
+                async with database.read() as tx:
+                    expected = await merged_report(tx, query)
+                parts = await helper.run(report_apart.report_parts, database.url, query)
+                assert b"".join(parts.json()) == msgspec.json.encode(expected)
+                assert await parts.report() == expected
+        finally:
+            helper.close()
+
+
+async def test_what_must_be_merged_when_read_is_never_light(opened: Open) -> None:
+    async with opened() as database:
+        async with database.begin() as tx:
+            books = await build(tx)
+        query = ReportQuery(team_id=books.team_id, first=FIRST, last=FIRST + timedelta(days=1))
+        async with database.read() as tx:
+            assert await report_apart.is_light(tx, query)
+            for other in ({"by": ("sub1",)}, {"clock": "visit"}, {"as_of": at(FIRST)}):
+                assert not await report_apart.is_light(tx, msgspec.structs.replace(query, **other))
+
+
+async def test_the_helper_process_can_write_nothing(opened: Open) -> None:
+    async with opened() as database:
+        async with report_apart.read_only(database.url) as tx:
+            with pytest.raises(DBAPIError):
+                await tx.execute(delete(merged))
+        await report_apart.close()
