@@ -1,7 +1,7 @@
 """Slack's buttons: a press runs the button's command as the person who pressed it."""
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from slack_sdk.errors import SlackApiError
@@ -10,13 +10,11 @@ from bot.chat.session import Caller, Reply, handle
 from bot.core.context import Room
 from bot.slack import post, views
 from bot.slack.blocks import Json, escape
+from bot.slack.chat import Chat
 from bot.slack.text import SHARE
 
-if TYPE_CHECKING:
-    from bot.slack.adapter import SlackChat
 
-
-def listen(chat: "SlackChat") -> None:
+def listen(chat: Chat) -> None:
     """Register the buttons of render()."""
     chat.app.action(re.compile(r"^run-"))(_Actions(chat).pressed)
     chat.app.action(re.compile(r".*"))(_opened)
@@ -28,7 +26,7 @@ async def _opened(ack: Any) -> None:
 
 
 class _Actions:
-    def __init__(self, chat: "SlackChat") -> None:
+    def __init__(self, chat: Chat) -> None:
         self.chat = chat
 
     async def pressed(self, ack: Any, body: dict[str, Any], action: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -16,10 +16,8 @@ from bot.core.message import Message
 from bot.slack import form as slack_form
 from bot.slack import home as slack_home
 from bot.slack import post
+from bot.slack.chat import Chat
 from bot.slack.form import Origin
-
-if TYPE_CHECKING:
-    from bot.slack.adapter import SlackChat
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +25,7 @@ ACK_WITHIN = 2.3  # seconds; Slack waits three for the answer to a submission
 SHORTCUTS = {"new_offer": "offer add", "new_campaign": "campaign create", "stats": "stats"}
 
 
-def listen(chat: "SlackChat") -> None:
+def listen(chat: Chat) -> None:
     """Register what modals and the App Home send."""
     slack = _Views(chat)
     chat.app.view(slack_form.CALLBACK)(slack.submitted)
@@ -38,7 +36,7 @@ def listen(chat: "SlackChat") -> None:
         chat.app.shortcut(name)(slack.shortcut)
 
 
-async def ask(chat: "SlackChat", room: Room, reply: Reply, body: dict[str, Any]) -> bool:
+async def ask(chat: Chat, room: Room, reply: Reply, body: dict[str, Any]) -> bool:
     """Open the form of a command that lacks fields; False where Slack lets us not."""
     if reply.form is None or reply.actor is None or not body.get("trigger_id"):
         return False
@@ -54,7 +52,7 @@ async def ask(chat: "SlackChat", room: Room, reply: Reply, body: dict[str, Any])
 
 
 class _Views:
-    def __init__(self, chat: "SlackChat") -> None:
+    def __init__(self, chat: Chat) -> None:
         self.chat = chat
 
     async def submitted(self, ack: Any, body: dict[str, Any]) -> None:

@@ -14,11 +14,12 @@ import bot.commands  # noqa: F401  registers every command
 from bot.chat.session import ChatSessions, carry_out
 from bot.core.arguments import field_names, fill
 from bot.core.command import parse, parse_words, run
-from bot.core.context import Actor, Context, Room
+from bot.core.context import Room
 from bot.core.message import Message, error
 from bot.render import terminal
 from bot.render.report_csv import csv_of
 from hub.cli import supervisor
+from hub.cli.shell_context import shell_context
 from hub.runtime import boot, gc_tuning
 from hub.runtime.runtime import Runtime
 from hub.runtime.settings import database_url, keep_key, key_is_set, read_settings, unknown_settings
@@ -28,7 +29,6 @@ from storage.db.engine import Database
 from storage.db.schema import upgrade
 from storage.db.secrets import Box, secret_keys
 from storage.ledger.errors import Refused
-from storage.ledger.facts import Role
 
 
 async def serve(arguments: argparse.Namespace) -> int:
@@ -201,15 +201,6 @@ async def keys_rotate(_arguments: argparse.Namespace) -> int:
     elif keep_key(settings.database_url, keys[0]):
         print("The old key is dropped. Backups from before need it: keep it with them.")
     return 0
-
-
-def shell_context(runtime: Runtime) -> Context:
-    """The shell speaks as owner: whoever reaches it has the database anyway."""
-    return Context(
-        database=runtime.database, deployment=runtime.deployment, ports=runtime.ports, box=runtime.box,
-        clock=runtime.clock, actor=Actor(team_id=runtime.team_id, name="shell", role=Role.OWNER), face="shell",
-        room=Room(face="terminal", room="shell"),
-    )  # fmt: skip
 
 
 def _word(word: str) -> tuple[str | None, str]:

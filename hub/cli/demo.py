@@ -17,8 +17,8 @@ import msgspec
 from bot.core.command import parse
 from bot.core.command import run as run_one
 from bot.render import terminal
-from hub.cli.cli import shell_context
 from hub.cli.demo_traffic import Visitors
+from hub.cli.shell_context import shell_context
 from hub.runtime import boot
 from hub.runtime.runtime import Runtime
 from hub.runtime.settings import read_settings

@@ -18,6 +18,7 @@ from hub.jobs.timetable import TIMETABLE
 from hub.postbacks.handler import Postbacks
 from hub.runtime import boot
 from hub.runtime.helper_process import HelperProcess
+from hub.runtime.loop_lag import LoopLag
 from hub.runtime.ports import HubPorts
 from hub.runtime.runtime import Runtime
 from hub.runtime.settings import Settings
@@ -78,10 +79,10 @@ def create_app(settings: Settings, *, only: str | None = None) -> Hub:
     runtime = boot.new_runtime(settings, ports)
     clicks, postbacks, sites = Clicks(runtime), Postbacks(runtime), Sites(runtime)
     chats = Chats(runtime, polling=only in {None, "bots"})
-    runtime.state |= {"clicks": clicks, "postbacks": postbacks, "sites": sites, "chats": chats}
+    runtime.state |= {"clicks": clicks, "postbacks": postbacks, "sites": sites, "chats": chats, "loop_lag": LoopLag()}
     limited = Limits(settings)
     ports.listeners += [clicks.refresh, postbacks.refresh, sites.refresh]
-    parts: list[Any] = [clicks, postbacks, sites, chats]
+    parts: list[Any] = [runtime.state["loop_lag"], clicks, postbacks, sites, chats]
     if only in {None, "jobs"}:
         parts += [sync.of(runtime), Jobs(runtime, TIMETABLE)]
 

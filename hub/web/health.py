@@ -52,6 +52,8 @@ def health_routes(runtime: Runtime) -> list[HTTPRouteHandler]:
         failures = Counter("casinoflux_task_failures", "failures of background tasks", ["task"], registry=registry)
         for task, n in tasks.monitor.failures().items():
             failures.labels(task).inc(n)
+        if lag := runtime.state.get("loop_lag"):
+            registry.register(lag)
         # Litestar says the charset itself.
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST.partition("; charset")[0])
 

@@ -3,20 +3,26 @@
 granian hands each request over from a thread of its own. Waking the event loop for every one of them costs more than
 reading it (5 of 60 microseconds), so they queue here and one wake-up fetches all that have come. What the application's
 `take` answers by itself needs no task; everything else runs in one, as in granian's own server.
+
+This takes names of granian that are not public. Where one is missing or takes other arguments, as another version may
+have it, granian's own embedded server serves the application: slower, and otherwise the same.
 """
 
 import asyncio
+import logging
 from collections import deque
 from contextvars import copy_context
 from typing import Any, Protocol
 
-from granian import _granian
+import granian
 from granian.constants import Interfaces
 from granian.log import LogLevels
 from granian.server.embed import Server
 
+log = logging.getLogger(__name__)
+
 BACKLOG = 4096
-_native: Any = _granian  # its typings lag behind what it takes
+_native: Any = getattr(granian, "_granian", None)  # its typings lag behind what it takes
 
 
 class Application(Protocol):
@@ -37,24 +43,44 @@ class Listener:
         self._context = copy_context()
         self._arrived: deque[Any] = deque()
         self._woken = False
-        self._server = Server(
-            application, address=host, port=port, interface=Interfaces.ASGINL, backlog=BACKLOG, websockets=False,
-            log_level=LogLevels.error,
-        )  # fmt: skip
+        self._address = host, port
+        self._server = self._new_server()
+        self._fault: Exception | None = None
 
     async def serve(self) -> None:
         """Listen until `stop`; then requests under way are finished."""
         await self._server.serve(self._spawn)  # type: ignore[arg-type]
+        if self._fault is not None:
+            log.warning("this granian has another inside (%s): its own server is used, which is slower", self._fault)
+            self._server = self._new_server()
+            await self._server.serve()
 
     def stop(self) -> None:
         self._server.stop()  # type: ignore[no-untyped-call]
 
-    async def _spawn(
+    def _new_server(self) -> Server:
+        host, port = self._address
+        return Server(
+            self._application, address=host, port=port, interface=Interfaces.ASGINL, backlog=BACKLOG, websockets=False,
+            log_level=LogLevels.error,
+        )  # fmt: skip
+
+    async def _spawn(self, *arguments: Any) -> None:
+        """Called by granian to start a worker; one that cannot be started stops the server."""
+        try:
+            stopped = self._start_worker(*arguments)
+        except Exception as error:
+            self._fault = error
+            self._server.stop()  # type: ignore[no-untyped-call]
+        else:
+            await stopped.wait()
+
+    def _start_worker(
         self, worker_id: int, stopping: Any, _loader: Any, sockets: tuple[Any, Any], threads: int,
         blocking_threads: int, py_threads: int, py_idle: int, backpressure: int, _task: Any, mode: Any, http1: Any,
         http2: Any, websockets: bool, files: Any, _log: Any, tls: tuple[Any, ...], _options: Any,
-    ) -> None:  # fmt: skip
-        """granian's worker for our scheduler; the arguments are those granian starts its own with."""
+    ) -> asyncio.Event:  # fmt: skip
+        """Start granian's worker with our scheduler; the arguments are those granian starts its own with."""
         stopped = asyncio.Event()
         stopping.add_cb(lambda: self._loop.call_soon_threadsafe(stopped.set))
         worker = _native.ASGIWorker(
@@ -64,7 +90,7 @@ class Listener:
         scheduler = _native.CallbackScheduler(self._loop, None, None, None, None)
         scheduler._schedule_fn = self._arrive
         worker.serve_async(scheduler, self._loop, stopping)
-        await stopped.wait()
+        return stopped
 
     def _arrive(self, request: Any) -> None:
         """In granian's thread: a request has come."""

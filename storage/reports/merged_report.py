@@ -100,7 +100,9 @@ async def _kept(tx: AsyncConnection, query: ReportQuery, named: Catalogue) -> Da
 
 async def _days_with_facts(tx: AsyncConnection, query: ReportQuery) -> list[date]:
     """Days to merge. By the visit's clock, also days on which visits of the range had consequences."""
-    within = {query.first + timedelta(days=n) for n in range((query.last - query.first).days + 1)}
+    m = merged.c
+    kept = select(m.day).where(m.team_id == query.team_id, m.day.between(query.first, query.last))
+    within = set((await tx.execute(kept)).scalars()) | await _moved(tx, query)
     if query.clock == "event":
         return sorted(within)
     c, r = conversions.c, revenue.c

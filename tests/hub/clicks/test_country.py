@@ -29,7 +29,12 @@ def database(bits: int) -> bytes:
     else:
         node = found.to_bytes(bits // 8, "big") + nothing.to_bytes(bits // 8, "big")
     record = mapping(("country", mapping(("iso_code", text("DE")))))
-    about = mapping(("node_count", number(1, 6)), ("record_size", number(bits, 5)), ("ip_version", number(4, 5)))
+    about = mapping(
+        ("node_count", number(1, 6)), ("record_size", number(bits, 5)), ("ip_version", number(4, 5)),
+        ("database_type", text("Country")), ("languages", bytes([0, 11 - 7])), ("description", mapping()),
+        ("binary_format_major_version", number(2, 5)), ("binary_format_minor_version", number(0, 5)),
+        ("build_epoch", bytes([1, 9 - 7, 1])),
+    )  # fmt: skip
     return node + b"\0" * 16 + record + b"\xab\xcd\xefMaxMind.com" + about
 
 

@@ -23,7 +23,8 @@ async def test_a_report_of_the_helper_process_is_the_report(opened: Open) -> Non
     async with opened() as database:
         async with database.begin() as tx:
             books = await build(tx)
-            await books.revenue(tx, "acme", FIRST, [row("main", first_deposits=2)])
+            await books.sync(tx, "acme", [row(FIRST, first_deposits=2)], now=at(later(1)))
+            await books.click(tx, at(FIRST), campaign="spring", offer="lucky", sub1="a")
         await settle.settle_all(database, UTC_ZONE, at(later(30)))
         forms: list[tuple[tuple[str, ...], Any]] = [
             (("day",), {}), (("day", "offer"), {}), (("day", "sub1"), {}), (("campaign",), {"clock": "visit"}),
