@@ -49,6 +49,11 @@ class Chart(msgspec.Struct, frozen=True, tag="chart"):
     series: tuple[Series, ...]
     unit: str = ""
 
+    def unit_of(self, series: Series) -> str:
+        """The unit of a series: where lines go with bars, the bars are amounts in it and the lines plain counts."""
+        beside_bars = series.kind == "line" and any(other.kind == "bar" for other in self.series)
+        return "" if beside_bars else self.unit
+
 
 class Button(msgspec.Struct, frozen=True):
     """A button that runs a command as the person who presses it, or opens a link."""

@@ -72,10 +72,10 @@ def legend(chart: Chart) -> str:
     parts = []
     for colour, series in drawn_series(chart):
         sign = "◻️" if series.provisional else SIGNS[colour]
-        parts.append(f"{sign} {cut(line(series.name), _NAME)} {last(series)}")
-    title = f"{line(chart.title)} ({line(chart.unit)})" if line(chart.unit) else line(chart.title)
+        unit = line(chart.unit_of(series))
+        parts.append(f"{sign} {cut(line(series.name), _NAME)} {last(series)} {unit}".rstrip())
     span = f"{line(chart.labels[0])} – {line(chart.labels[-1])}" if chart.labels else ""
-    return "\n".join(part for part in (title, "  ".join(parts), span) if part)
+    return "\n".join(part for part in (line(chart.title), "  ".join(parts), span) if part)
 
 
 def _of_kind(series: Sequence[tuple[int, Series]], kind: str) -> list[tuple[int, Series]]:

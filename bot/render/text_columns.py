@@ -102,7 +102,8 @@ def chart_lines(chart: Chart, *, points: int = 31) -> list[str]:
     names = max((width(line(one.name)) for one in chart.series), default=0)
     for series in chart.series:
         label = line(series.name) + " " * (names - width(line(series.name)))
-        lines.append(f"{label}  {sparkline(series.values[-points:])}  {last(series)} {line(chart.unit)}".rstrip())
+        amount = f"{last(series)} {line(chart.unit_of(series))}".rstrip()
+        lines.append(f"{label}  {sparkline(series.values[-points:])}  {amount}")
     if chart.labels and chart.series:
         lines.append(f"{line(chart.labels[-points:][0])} – {line(chart.labels[-1])}")
     return lines

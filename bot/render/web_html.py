@@ -25,8 +25,9 @@ def _block(block: Block) -> str:
             return "<dl>" + "".join(f"<dt>{escape(name)}<dd>{escape(value)}" for name, value in fields) + "</dl>"
         case Table():
             return _table(block)
-        case Chart(title=title, series=series, unit=unit):
-            last = ", ".join(f"{one.name} {one.values[-1] if one.values else '–'} {unit}".strip() for one in series)
+        case Chart(title=title, series=series):
+            values = ((one, one.values[-1] if one.values else "–") for one in series)
+            last = ", ".join(f"{one.name} {value} {block.unit_of(one)}".strip() for one, value in values)
             return f"<p>{escape(title)}: {escape(last)}</p>"
         case Buttons(buttons=buttons):
             return "<nav>" + "".join(_button(button) for button in buttons) + "</nav>"
