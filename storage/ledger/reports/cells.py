@@ -165,12 +165,14 @@ class Cells:
         setattr(amounts, name, amount * times + (sum_before or 0))
         if sum_before is None and times == 1 and isinstance(part, int):
             return  # one whole figure is its own sum
-        _, parts = self._parts.setdefault(id(amounts), (amounts, Parts()))
-        listed: list[Part] = getattr(parts, name)
+        held = self._parts.get(id(amounts))
+        if held is None:
+            held = self._parts[id(amounts)] = amounts, Parts()
+        listed: list[Part] = getattr(held[1], name)
         if not listed and sum_before:
             listed.append(sum_before)
         if amount:
-            listed.extend([part] * times)
+            listed += [part] * times
 
     def add_figures(self, cell: Cell, currency: str, figures: Figures) -> None:
         """Add a platform's row, which belongs to the cell whole."""

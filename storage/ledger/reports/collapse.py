@@ -251,11 +251,8 @@ class _DayReader:
     ) -> None:
         sums = group.sums
         amounts, lacking = self._converted(cell, group) if cell.money else (_NO_AMOUNTS, _NONE_LACKING)
-        for name in reported:
-            if name in _AMOUNT_NAMES and name not in lacking and getattr(amounts, name) is None:
-                if amounts is _NO_AMOUNTS:
-                    amounts = Amounts()
-                setattr(amounts, name, 0)
+        if zeros := [name for name in reported if name not in lacking and getattr(amounts, name, 0) is None]:
+            amounts = msgspec.structs.replace(amounts, **dict.fromkeys(zeros, 0))
         postback = amounts.postback_amount
         deposits = cell.postback.deposits if cell.postback else 0
         if postback is None and measured and "postback_amount" not in lacking and not deposits:
@@ -275,6 +272,10 @@ class _DayReader:
 
     def _converted(self, cell: Cell, group: Group) -> tuple[Amounts, AbstractSet[str]]:
         """Amounts in the report's currency, each figure rounded by itself; and the names of those that lack a rate."""
+        if len(cell.money) == 1:
+            ((currency, amounts),) = cell.money.items()
+            if self._rates[currency] == 1:
+                return amounts, _NONE_LACKING
         whole = Amounts()
         lacking: set[str] = set()
         for currency, amounts in cell.money.items():
@@ -294,7 +295,6 @@ class _DayReader:
 
 _NO_AMOUNTS = Amounts()
 _NONE_LACKING: AbstractSet[str] = frozenset()
-_AMOUNT_NAMES = frozenset(PLATFORM_AMOUNTS)
 
 
 def _stated(cells: Sequence[Cell]) -> dict[int, set[str]]:
