@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -199,3 +200,20 @@ async def test_a_preset_is_off_until_the_accounts_values_are_given(opened: Calla
         assert "A1" not in str(done)
         with pytest.raises(Refused, match="exoclick"):
             await say("source add Exo preset=exoklick")
+
+
+async def test_a_click_shows_every_status_and_amount_its_conversions_had(opened: Callable[[], Any]) -> None:
+    async with told(opened) as (say, scene):
+        async with say.database.begin() as tx:
+            click = await scene.click(tx)
+            deposit = f"click_id={click}&event=deposit&txn_id=d1&currency=EUR"
+            for n, rest in enumerate(("amount=50&status=pending", "amount=60&status=approved", "status=reversed")):
+                await scene.post(tx, f"{deposit}&{rest}", now=NOON + timedelta(hours=n))
+        shown = await say(f"click show {click}")
+        (conversion,) = shown["conversions"]
+        states = [(state["status"], state["amount"]) for state in conversion["history"]]
+        assert [status for status, _ in states] == ["pending", "approved", "reversed"]
+        assert states[:2] == [("pending", 50_000_000), ("approved", 60_000_000)]
+        assert conversion["status"] == "reversed"
+        history = say.told[say.told.index("History") :]
+        assert history.index("pending") < history.index("approved") < history.index("reversed")
