@@ -85,7 +85,7 @@ class ArgumentParser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     top = ArgumentParser(prog="casinoflux", description="Self-hosted campaign cockpit for iGaming affiliates")
-    words = top.add_subparsers(required=True, metavar="serve | demo | run | chat | db | keys")
+    words = top.add_subparsers(required=True, metavar="serve | demo | run | chat | team | db | keys")
     serve = _add(words, "serve", cli.serve, "run the hub: clicks, postbacks, sync, chats, API")
     serve.add_argument("--host", default="127.0.0.1")
     serve.add_argument("--port", type=_port, default=8000)
@@ -95,12 +95,21 @@ def parser() -> argparse.ArgumentParser:
     demo = _add(words, "demo", cli.demo, "show the whole product at work, in a scratch folder")
     demo.add_argument("--exit", action="store_true", help="stop at the end; 1 if any step failed")
     spoken = _add(words, "run", cli.run_command, "run one bot command as owner")
+    spoken.add_argument("--team", metavar="CODE", help="speak for this team; default: the first")
     spoken.add_argument("--json", action="store_true", help="print the struct; may also stand at the end")
     spoken.add_argument("--csv", action="store_true", help="print nothing but the CSV; may also stand at the end")
     spoken.add_argument(
         "words", nargs=argparse.REMAINDER, help="offer list, stats 7d by campaign … (--json: the struct)"
     )
-    _add(words, "chat", cli.chat, "talk to the bot in this terminal")
+    talk = _add(words, "chat", cli.chat, "talk to the bot in this terminal")
+    talk.add_argument("--team", metavar="CODE", help="speak for this team; default: the first")
+    team = words.add_parser("team", help="create, list or rename teams: the operator's, here only")
+    kinds = team.add_subparsers(required=True, metavar="create | list | rename")
+    _add(kinds, "create", cli.team_create, "a new team; everything belongs to one").add_argument("name")
+    _add(kinds, "list", cli.team_list, "all teams with their codes")
+    rename = _add(kinds, "rename", cli.team_rename, "another name; the code stays")
+    rename.add_argument("team", help="its code")
+    rename.add_argument("name", help="its new name")
     database = words.add_parser("db", help="upgrade, check, backup, restore or port the database")
     verbs = database.add_subparsers(required=True, metavar="upgrade | check | backup | restore | port")
     _add(verbs, "upgrade", cli.db_upgrade, "bring the schema to this version")

@@ -14,6 +14,7 @@ from bot.core.command import command
 from bot.core.context import Context
 from bot.core.listing import Listing, Page
 from bot.core.message import Message, Notice, Table, Text
+from bot.core.permissions import Scope
 from storage.catalogue import names
 from storage.catalogue.entities import page
 from storage.db.secrets import new_token
@@ -123,7 +124,7 @@ def entrance_card(_ctx: Context, entrance: Entrance) -> Message:
     return Message("Cockpit", (Text(entrance.url), Notice("warning", text)), private=True)
 
 
-@command("cockpit", role=Role.VIEWER, render=entrance_card)
+@command("cockpit", role=Role.VIEWER, scope=Scope.OPEN, render=entrance_card)
 async def open_cockpit(ctx: Context, _new: Arguments) -> Entrance:
     """A link to the cockpit, the team's web page, which signs you in once."""
     actor = ctx.actor

@@ -81,7 +81,7 @@ def field_names(parameters: type[msgspec.Struct]) -> list[str]:
 
 
 def meta(annotation: Any) -> tuple[Any, str, dict[str, Any]]:
-    """Bare type, description and extras of a field's annotation."""
+    """Bare type, description and extras of a field's annotation, `Annotated[…] | None` included."""
     description = ""
     extra: dict[str, Any] = {}
     if get_origin(annotation) is Annotated:
@@ -90,6 +90,10 @@ def meta(annotation: Any) -> tuple[Any, str, dict[str, Any]]:
             if isinstance(one, msgspec.Meta):
                 description = one.description or description
                 extra |= one.extra or {}
+    if get_origin(annotation) in {Union, types.UnionType}:
+        for member in get_args(annotation):
+            _, inner, more = meta(member)
+            description, extra = description or inner, more | extra
     return annotation, description, extra
 
 

@@ -23,6 +23,7 @@ from hub.cli.shell_context import shell_context
 from hub.runtime import boot, gc_tuning
 from hub.runtime.runtime import Runtime
 from hub.runtime.settings import database_url, keep_key, key_is_set, read_settings, unknown_settings
+from storage.catalogue import teams
 from storage.clicks import rollup_check
 from storage.db import rotation, transfer
 from storage.db.engine import Database
@@ -75,11 +76,11 @@ async def demo(arguments: argparse.Namespace) -> int:
 
 
 async def run_command(arguments: argparse.Namespace) -> int:
-    """One bot command, as owner. 2 when the words cannot be understood."""
+    """One bot command, as owner of the first team or the one named. 2 when the words cannot be understood."""
     words = [word for word in arguments.words if word not in {"--json", "--csv"}]
     in_csv = arguments.csv or "--csv" in arguments.words
     boot.quiet_logs()
-    async with _runtime() as runtime:
+    async with _runtime(arguments.team) as runtime:
         ctx = shell_context(runtime)
         try:
             found, given = parse(words[0]) if len(words) == 1 else parse_words([_word(word) for word in words])
@@ -102,9 +103,9 @@ async def run_command(arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def chat(_arguments: argparse.Namespace) -> int:
+async def chat(arguments: argparse.Namespace) -> int:
     boot.quiet_logs()
-    async with _runtime() as runtime:
+    async with _runtime(arguments.team) as runtime:
         sessions = ChatSessions(
             database=runtime.database, deployment=lambda: runtime.deployment, ports=runtime.ports, box=runtime.box,
             clock=runtime.clock,
@@ -119,6 +120,30 @@ async def chat(_arguments: argparse.Namespace) -> int:
             return (await carry_out(sessions, Room(face="terminal", room="shell"), ctx.actor, found, given)).message
 
         await terminal.chat(answer)
+    return 0
+
+
+async def team_create(arguments: argparse.Namespace) -> int:
+    async with _runtime() as runtime, runtime.database.begin() as tx:
+        team = await teams.add(tx, arguments.name, runtime.clock())
+    print(
+        f"team {team.name} has the code {team.code}; its first owner joins by what this prints: "
+        f"casinoflux run --team {team.code} member invite role=owner"
+    )
+    return 0
+
+
+async def team_list(_arguments: argparse.Namespace) -> int:
+    async with _runtime() as runtime, runtime.database.read() as tx:
+        for team in await teams.listed(tx):
+            print(f"{team.code}\t{team.name}\tsince {team.created_at:%Y-%m-%d}")
+    return 0
+
+
+async def team_rename(arguments: argparse.Namespace) -> int:
+    async with _runtime() as runtime, runtime.database.begin() as tx:
+        team = await teams.rename(tx, arguments.team, arguments.name)
+    print(f"team {team.code} is called {team.name} now")
     return 0
 
 
@@ -211,12 +236,16 @@ def _word(word: str) -> tuple[str | None, str]:
 
 
 @asynccontextmanager
-async def _runtime() -> AsyncIterator[Runtime]:
+async def _runtime(team: str | None = None) -> AsyncIterator[Runtime]:
+    """A prepared runtime that speaks for the team of that code; the deployment's first one without."""
     settings = read_settings()
     await boot.reach(settings.database_url)
     runtime = boot.new_runtime(settings)
     try:
         await boot.prepare(runtime)
+        if team is not None:
+            async with runtime.database.read() as tx:
+                runtime.team_id = (await teams.find(tx, team)).id
         yield runtime
     finally:
         await runtime.database.close()

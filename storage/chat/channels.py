@@ -4,12 +4,13 @@ import re
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.chat import rooms
 from storage.ledger.errors import Refused
 from storage.tables import rooms as table
+from storage.tables import teams
 
 _FORMS = {
     "slack": re.compile(r"(?:(?P<workspace>[TE][A-Z0-9]{2,})/)?(?P<room>[CGDU][A-Z0-9]{2,})(?:/(?P<thread>[\d.]+))?"),
@@ -54,7 +55,7 @@ def read(text: str) -> Channel:
 
 async def room_of(tx: AsyncConnection, team_id: int, channel: Channel, now: datetime) -> int:
     """Id of the team's room, made if unknown. Raises Refused at `channel` for a room that speaks for another team."""
-    workspace = channel.workspace or await _workspace(tx, channel)
+    workspace = channel.workspace or await _workspace(tx, team_id, channel)
     room = await rooms.bind(
         tx, team_id=team_id, face=channel.face, workspace=workspace, room=channel.room, title=channel.title,
         private=channel.private, now=now,
@@ -64,7 +65,10 @@ async def room_of(tx: AsyncConnection, team_id: int, channel: Channel, now: date
     return room.id
 
 
-async def _workspace(tx: AsyncConnection, channel: Channel) -> str:
-    """A channel id named without its workspace is the one we have met, if any."""
+async def _workspace(tx: AsyncConnection, team_id: int, channel: Channel) -> str:
+    """A channel id named without its workspace is the one we have met, if any; each team has a terminal of its own."""
+    if channel.face == "terminal":
+        first = (await tx.execute(select(func.min(teams.c.id)))).scalar_one()
+        return "" if team_id == first else f"team-{team_id}"
     met = select(table.c.workspace).where(table.c.face == channel.face, table.c.room == channel.room)
     return (await tx.execute(met.order_by(table.c.workspace.desc()).limit(1))).scalar() or ""

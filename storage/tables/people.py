@@ -1,6 +1,6 @@
 """Who works here: teams, members, rooms, tokens, confirmations, the audit trail."""
 
-from sqlalchemy import BigInteger, Boolean, Column, Integer, Table, Text, UniqueConstraint, false
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, Table, Text, UniqueConstraint, false
 
 from storage.tables.base import index, key, metadata, named, reference, team
 from storage.tables.types import Instant, Json
@@ -10,7 +10,9 @@ teams = Table(
     metadata,
     key(),
     Column("name", Text, nullable=False),
+    Column("code", Text, nullable=False, server_default=""),
     Column("created_at", Instant, nullable=False),
+    Index("ix_teams_code", "code", unique=True),
 )
 
 #: Deployment-wide facts by name: report time zone, click id key, installation tokens …

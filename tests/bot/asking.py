@@ -49,10 +49,14 @@ class Asker:
         return await self._run(found, given, actor)
 
     async def _run(self, found: Command, given: dict[str, Any], actor: Actor) -> Answer:
-        return await run(found, given, Context(
+        return await run(found, given, self.context(actor))
+
+    def context(self, actor: Actor) -> Context:
+        """One call of a command by somebody."""
+        return Context(
             database=self.database, deployment=Deployment(public_url="https://track.example.test"), actor=actor,
             face="shell", ports=self._ports, box=Box("k"), clock=lambda: self.now,
-        ))  # fmt: skip
+        )  # fmt: skip
 
     def later(self, **apart: float) -> None:
         self.now += timedelta(**apart)

@@ -1,0 +1,398 @@
+"""The gate: every command, for every role, on an entity of the actor's own, a shared one, one of other campaigns and
+one of another team, by code, name and id, on both databases. A command without a verdict fails here."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import pytest
+from sqlalchemy import insert, select
+
+from bot.core import permissions
+from bot.core.arguments import fill
+from bot.core.command import COMMANDS, Command, run
+from bot.core.context import Actor
+from bot.core.permissions import ENTITIES, Reference, Scope
+from storage import tables as t
+from storage.catalogue import teams
+from storage.clicks.queries import ensure_codec
+from storage.ledger.errors import CasinoFluxError, Forbidden, Missing
+from storage.ledger.facts import Role
+from tests.bot.asking import NOON, Asker, asking
+
+Opened = Callable[[], Any]
+MINE = ("mine", "also")  # the campaigns of the limited actors here
+
+#: May a buyer limited to campaigns give the command, with an entity of own campaigns, a shared one, and one of others'
+#: campaigns? One line per field that refers to something; `-` is a command that names nothing.
+LIMITED: dict[str, dict[str, str]] = {
+    "account list": {"-": "yes"},
+    "account show": {"account": "yes yes no"},
+    "account test": {"account": "yes yes no"},
+    "alert ack": {"alert": "yes no no"},
+    "alert add": {"campaign": "yes - no"},
+    "alert list": {"-": "yes"},
+    "alert mute": {"-": "yes"},
+    "alert remove": {"alert": "yes no no"},
+    "alert show": {"alert": "yes no no"},
+    "alert snooze": {"alert": "yes no no"},
+    "campaign create": {"offers": "yes yes no", "site": "yes yes no", "source": "yes yes no"},
+    "campaign edit": {"campaign": "yes - no", "offers": "yes yes no", "site": "yes yes no", "source": "yes yes no"},
+    "campaign link": {"campaign": "yes - no"},
+    "campaign list": {"source": "yes yes no"},
+    "campaign pause": {"campaign": "yes - no"},
+    "campaign resume": {"campaign": "yes - no"},
+    "campaign show": {"campaign": "yes - no"},
+    "cancel": {"-": "yes"},
+    "casino edit": {"casino": "yes no no"},
+    "casino list": {"-": "yes"},
+    "casino logo": {"casino": "yes no no"},
+    "casino review": {"casino": "yes no no"},
+    "casino show": {"casino": "yes yes no"},
+    "click show": {"click_id": "yes - no"},
+    "cockpit": {"-": "yes"},
+    "confirm": {"-": "yes"},
+    "conversion add": {"click_id": "yes - no", "campaign": "yes - no", "account": "yes yes no", "offer": "yes yes no"},
+    "conversion edit": {"conversion": "yes - no"},
+    "conversion import": {"-": "yes"},
+    "conversion list": {"campaign": "yes - no"},
+    "digest list": {"-": "yes"},
+    "digest preview": {"digest": "yes no no", "campaigns": "yes - no"},
+    "digest subscribe": {"campaigns": "yes - no"},
+    "digest unsubscribe": {"digest": "yes no no"},
+    "domain add": {"site": "yes no no", "provider": "- yes -"},
+    "domain attach": {"domain": "yes no no", "site": "yes no no"},
+    "domain check": {"registrar": "- yes -"},
+    "domain list": {"site": "yes yes no"},
+    "domain move": {"domain": "yes no no", "to": "yes no no"},
+    "domain show": {"domain": "yes yes no"},
+    "domain verify": {"domain": "yes no no"},
+    "forecast": {"offer": "yes yes no", "campaign": "yes - no"},
+    "help": {"-": "yes"},
+    "join": {"-": "yes"},
+    "member link": {"-": "yes"},
+    "member list": {"-": "yes"},
+    "offer add": {"account": "yes yes no", "alternative": "yes yes no"},
+    "offer edit": {"offer": "yes no no", "account": "yes yes no", "alternative": "yes yes no"},
+    "offer link": {"offer": "yes yes no"},
+    "offer list": {"account": "yes yes no", "casino": "yes yes no"},
+    "offer pause": {"offer": "yes no no"},
+    "offer resume": {"offer": "yes no no"},
+    "offer show": {"offer": "yes yes no"},
+    "payment add": {"-": "no"},
+    "payment list": {"-": "no"},
+    "payment owed": {"-": "no"},
+    "payment rule": {"-": "no"},
+    "postback log": {"account": "yes yes no", "click_id": "yes - no"},
+    "postback replay": {"id": "yes - no", "account": "yes yes no", "click_id": "yes - no"},
+    "postback resend": {"id": "yes - no"},
+    "postback sent": {"source": "yes yes no"},
+    "postback url": {"account": "yes no no"},
+    "rate list": {"-": "yes"},
+    "registrar list": {"-": "yes"},
+    "report merged": dict.fromkeys(("site", "offer", "account", "source", "casino"), "yes yes no")
+    | {"campaign": "yes - no"},
+    "revenue restated": {"-": "no"},
+    "revenue vanished": {"-": "no"},
+    "settings": {"-": "yes"},
+    "simulate click": {"campaign": "yes - no", "saw": "yes yes no"},
+    "simulate postback": {"account": "yes yes no", "click_id": "yes - no"},
+    "site analytics": {"site": "yes yes no"},
+    "site create": {"offers": "yes yes no"},
+    "site edit": {"site": "yes no no", "offers": "yes yes no"},
+    "site image": {"site": "yes no no"},
+    "site list": {"-": "yes"},
+    "site overview": {"-": "yes"},
+    "site pause": {"site": "yes no no"},
+    "site publish": {"site": "yes no no"},
+    "site report": {"site": "yes yes no"},
+    "site rollback": {"site": "yes no no"},
+    "site show": {"site": "yes yes no"},
+    "site versions": {"site": "yes yes no"},
+    "source add": {"-": "yes"},
+    "source edit": {"source": "yes no no"},
+    "source list": {"-": "yes"},
+    "source show": {"source": "yes yes no"},
+    "spend add": {"campaign": "yes - no"},
+    "spend import": {"-": "yes"},
+    "stats": dict.fromkeys(("site", "offer", "account", "source", "casino"), "yes yes no") | {"campaign": "yes - no"},
+    "sync confirm": {"-": "no"},
+    "sync discard": {"-": "no"},
+    "sync now": {"-": "no"},
+    "sync read": {"-": "no"},
+    "sync status": {"account": "yes yes no"},
+    "sync upload": {"-": "no"},
+    "undo": {"-": "yes"},
+    "variant add": {"site": "yes no no", "offers": "yes yes no"},
+    "variant drop": {"site": "yes no no"},
+    "variant keep": {"site": "yes no no"},
+    "variant list": {"site": "yes no no"},
+    "why": {"what": "yes yes no", "campaign": "yes - no", "offer": "yes yes no"},
+}
+#: Commands of owners: people, accounts, tokens, rates, mappings, signatures, and what costs money or cannot be undone.
+OWNERS = {
+    "account add", "account edit", "account pause", "account resume", "audit", "domain buy", "domain remove",
+    "member invite", "member remove", "member role", "postback map", "rate set", "registrar add", "registrar remove",
+    "token create", "token list", "token revoke",
+}  # fmt: skip
+
+
+class World(msgspec.Struct):
+    """One team with entities of each kind by whom they serve, and another team; ids and names by kind."""
+
+    say: Asker
+    words: dict[str, dict[str, list[str]]]  # noun -> own, shared, others, stranger -> words that name one
+
+
+@asynccontextmanager
+async def world(opened: Opened) -> AsyncIterator[World]:
+    async with asking(opened) as say:
+        async with say.database.begin() as tx:
+            stranger = (await teams.add(tx, "Strangers", NOON)).id
+            codec = await ensure_codec(tx)
+        words: dict[str, dict[str, list[str]]] = {}
+        other = Asker(say.database, stranger)
+        await _stranger(other, words)
+        for whose, campaigns in (("own", "mine"), ("shared", None), ("others", "theirs")):
+            await _set_up(say, whose, campaigns, words)
+        await _share(say)
+        for noun, table in ((noun, entity.table) for noun, entity in ENTITIES.items()):
+            async with say.database.read() as tx:
+                for row in await tx.execute(select(table)):
+                    for whose in ("own", "shared", "others", "stranger"):
+                        if row.name.startswith(whose.capitalize()):
+                            kept = words.setdefault(noun, {}).setdefault(whose, [])
+                            kept += [row.code, row.name, str(row.id)]
+        await _facts(say, codec, words, stranger)
+        yield World(say, words)
+
+
+async def _set_up(say: Asker, whose: str, campaign: str | None, words: dict[str, dict[str, list[str]]]) -> None:
+    """An entity of every kind, called after whose it is."""
+    name = whose.capitalize()
+    async with say.database.begin() as tx:
+        await tx.execute(insert(t.accounts).values(
+            team_id=say.team_id, name=f"{name} account", code=f"{whose}-account", created_at=NOON,
+            platform="postback_only", timezone="UTC", currency="EUR", options={}, postback_key=f"key-{whose}",
+        ))  # fmt: skip
+    await say(
+        f'offer add casino="{name} brand" account={whose}-account name="{name} offer" tag={whose} '
+        "url=https://a.example.test/?s={click_id}"
+    )
+    await say(f'site create name="{name} site" market=DE offers={whose}-offer')
+    await say(f'source add name="{name} source"')
+    await say(f"domain add {whose}.example.test site={whose}-site")
+    async with say.database.begin() as tx:
+        await tx.execute(t.domains.update().where(t.domains.c.name == f"{whose}.example.test").values(
+            name=f"{name} domain", code=f"{whose}-domain"
+        ))  # fmt: skip
+        await tx.execute(insert(t.registrars).values(
+            team_id=say.team_id, name=f"{name} registrar", code=f"{whose}-registrar", created_at=NOON,
+            kind="porkbun", credentials_secret="", options={},
+        ))  # fmt: skip
+    if campaign is None:
+        return
+    made = await say(f"campaign create {campaign} offers={whose}-offer site={whose}-site source={whose}-source")
+    words.setdefault("campaign", {})[whose] = [campaign, campaign.upper(), str(made["id"])]
+    for noun, told in (
+        ("alert", f"alert add ftd campaign={campaign}"),
+        ("digest", f"digest subscribe campaigns={campaign}"),
+    ):
+        found = await say(f"{told} channel=terminal")
+        words.setdefault(noun, {})[whose] = [found["code"], str(found["id"])]
+
+
+async def _stranger(say: Asker, words: dict[str, dict[str, list[str]]]) -> None:
+    await _set_up(say, "stranger", "strange", words)
+
+
+async def _share(say: Asker) -> None:
+    """A campaign of the actor's and one of others both use what is shared, and both concern an alert and a digest."""
+    await say("campaign create also offers=shared-offer site=shared-site source=shared-source")
+    await say("campaign create beside offers=shared-offer site=shared-site source=shared-source")
+
+
+async def _facts(say: Asker, codec: Any, words: dict[str, dict[str, list[str]]], stranger: int) -> None:
+    """A click, a conversion, a postback and a delivery of the actor's campaign, of another, and of another team."""
+    for n, whose in enumerate(("own", "others", "stranger"), 1):
+        click_id = (n << 40) + n
+        team = stranger if whose == "stranger" else say.team_id
+        campaign = int(words["campaign"][whose][-1])
+        async with say.database.begin() as tx:
+            await tx.execute(insert(t.click_links).values(
+                id=click_id, team_id=team, campaign_id=campaign, site_id=0, offer_id=0, source_id=0, hour=n,
+            ))  # fmt: skip
+            account = int(words["account"][whose][2])
+            conversion = (await tx.execute(insert(t.conversions).values(
+                team_id=team, account_id=account, campaign_id=campaign, site_id=0, offer_id=0, source_id=0,
+                event="deposit", status="approved", occurred_at=NOON, received_at=NOON, day=NOON.date(), marks=[],
+                click_id=click_id,
+            ).returning(t.conversions.c.id))).scalar_one()  # fmt: skip
+            postback = (await tx.execute(insert(t.postbacks).values(
+                team_id=team, account_id=account, received_at=NOON, method="GET", query=b"", body=b"",
+                digest=str(n), outcome="accepted", click_id=click_id,
+            ).returning(t.postbacks.c.id))).scalar_one()  # fmt: skip
+            source = int(words["source"][whose][2])
+            delivery = (await tx.execute(insert(t.outbound).values(
+                team_id=team, source_id=source, conversion_id=conversion, event="deposit",
+                idempotency_key=whose, request={}, host="s.example.test", state="dead", attempts=1,
+                created_at=NOON, next_at=NOON,
+            ).returning(t.outbound.c.id))).scalar_one()  # fmt: skip
+        for noun, word in (("click", codec.encode(click_id)), ("conversion", conversion), ("postback", postback),
+                           ("delivery", delivery)):  # fmt: skip
+            words.setdefault(noun, {})[whose] = [str(word)]
+
+
+#: Who an entity serves -> its place in a line of LIMITED.
+PLACES = ("own", "shared", "others")
+#: What a field takes that is required and refers to nothing.
+FILLERS: dict[str, Any] = {
+    "event": "deposit", "day": "2026-11-20", "amount": "1", "from": "2026-11-01", "to": "2026-11-20", "name": "n",
+    "market": "DE", "version": 1, "variant": "b", "url": "https://a.example.test/", "code": "x", "rule": "none",
+    "role": "viewer", "platform": "affilka", "currency": "USD", "rate": "1", "kind": "porkbun", "casino": "New brand",
+    "cooldown": "1h",
+}  # fmt: skip
+
+
+def arguments(command: Command, field: Reference, word: str, words: dict[str, dict[str, list[str]]]) -> dict[str, Any]:
+    """Arguments that name one entity by that word, and own ones wherever another is required."""
+    given = fillers(command)
+    for other in command.references:
+        if other.required and other != field:
+            given[_outside(command, other)] = words.get(other.nouns[0], {"own": ["x"]})["own"][0]
+    name = _outside(command, field)
+    return given | {name: word}
+
+
+def fillers(command: Command) -> dict[str, Any]:
+    """What the command requires at all."""
+    required = [one.encode_name for one in msgspec.structs.fields(command.parameters) if one.required]
+    return {name: FILLERS.get(name, "x") for name in required}
+
+
+def _outside(command: Command, field: Reference) -> str:
+    fields = {one.name: one.encode_name for one in msgspec.structs.fields(command.parameters)}
+    return fields[field.name]
+
+
+async def verdict(say: Asker, command: Command, given: dict[str, Any], actor: Actor) -> str:
+    """What the gate says: yes, no, or missing."""
+    ctx = say.context(actor)
+    try:
+        permissions.check_role(command, actor)
+        new = fill(command.parameters, given, ctx.today)
+        await permissions.admit(command, new, ctx)
+    except Forbidden:
+        return "no"
+    except Missing:
+        return "missing"
+    return "yes"
+
+
+def test_every_command_has_a_verdict() -> None:
+    assert [name for name, one in COMMANDS.items() if not one.judged] == [], "declare scope=… (bot.core.permissions)"
+    assert {name for name, one in COMMANDS.items() if one.role is Role.OWNER} == OWNERS
+    assert set(LIMITED) == COMMANDS.keys() - OWNERS, "say in LIMITED what a limited buyer may do with it"
+    for name, line in LIMITED.items():
+        named = {_outside(COMMANDS[name], one) for one in COMMANDS[name].references}
+        allowed = COMMANDS[name].scope is not Scope.TEAM
+        assert set(line) == (named if named and allowed else {"-"}), name
+
+
+async def test_a_limited_buyer_is_judged_by_what_each_command_names(opened: Opened) -> None:
+    async with world(opened) as one:
+        actor = Actor(team_id=one.say.team_id, name="b", role=Role.BUYER, campaigns=MINE)
+        viewer = msgspec.structs.replace(actor, role=Role.VIEWER)
+        wrong = []
+        for name, line in LIMITED.items():
+            command = COMMANDS[name]
+            for field in command.references if "-" not in line else ():
+                expected = dict(zip(PLACES, line[_outside(command, field)].split(), strict=True))
+                for whose, answer in expected.items():
+                    for word in one.words.get(field.nouns[0], {}).get(whose, ()) if answer != "-" else ():
+                        given = arguments(command, field, word, one.words)
+                        for who in (actor, viewer):
+                            reads = command.role is Role.VIEWER
+                            want = answer if who is actor or reads else "no"
+                            if (said := await verdict(one.say, command, given, who)) != want:
+                                wrong.append(f"{name} {field.name}={word} ({whose}, {who.role.value}): {said}")
+            if "-" in line and line["-"] != (said := await verdict(one.say, command, fillers(command), actor)):
+                wrong.append(f"{name}: {said}")
+        assert wrong == []
+
+
+async def test_another_teams_entity_is_missing_for_every_role(opened: Opened) -> None:
+    """The whole command is run: nothing of another team is found, whoever asks and however it is named."""
+    async with world(opened) as one:
+        wrong = []
+        for command in COMMANDS.values():
+            for field in command.references:
+                for word in one.words.get(field.nouns[0], {}).get("stranger", ()):
+                    given = arguments(command, field, word, one.words)
+                    for role in Role:
+                        said = await outcome(one.say, command, given, role)
+                        if "stranger" in said.lower().replace(word.lower(), ""):
+                            wrong.append(f"{command.name} {given} as {role.value}: {said}")
+        assert wrong == []
+
+
+async def outcome(say: Asker, command: Command, given: dict[str, Any], role: Role) -> str:
+    """What a whole command comes to: its error, or all that it gave."""
+    try:
+        answer = await run(command, given, say.context(Actor(team_id=say.team_id, name="o", role=role)))
+    except CasinoFluxError as error:
+        return str(error)
+    return "done: " + msgspec.json.encode(answer.result).decode()
+
+
+async def test_roles_decide_before_anything_is_looked_up(opened: Opened) -> None:
+    async with asking(opened) as say:
+        for command in COMMANDS.values():
+            for role in Role:
+                ctx = say.context(Actor(team_id=say.team_id, name="x", role=role))
+                if role.includes(command.role):
+                    permissions.check_role(command, ctx.actor)
+                else:
+                    with pytest.raises(Forbidden, match="needs the role"):
+                        await run(command, {}, ctx)
+
+
+async def test_a_suggestion_names_nothing_of_others(opened: Opened) -> None:
+    async with world(opened) as one:
+        with pytest.raises(Missing) as fault:
+            await one.say("offer show others-offe", role=Role.BUYER, campaigns=MINE)
+        assert "others" not in str(fault.value).replace("others-offe'", "")
+
+
+async def test_lists_show_what_serves_own_campaigns_or_nothing_yet(opened: Opened) -> None:
+    async with world(opened) as one:
+        limited: dict[str, Any] = {"role": Role.VIEWER, "campaigns": MINE}
+        for noun in ("account", "casino", "offer", "site", "source", "domain", "sync"):
+            verb = "status" if noun == "sync" else "list"
+            listed = str((await one.say(f"{noun} {verb}", **limited))["items"])
+            assert "others" not in listed.lower(), noun
+            assert noun == "sync" or ("Own" in listed or "own" in listed), noun
+        assert [c["code"] for c in (await one.say("campaign list", **limited))["items"]] == ["mine", "also"]
+        for noun in ("alert", "digest"):
+            assert [c["campaigns"] for c in (await one.say(f"{noun} list", **limited))["items"]] == [["mine"]]
+        overview = await one.say("site overview", **limited)
+        assert {item["site"] for item in overview["items"]} == {"own-site", "shared-site"}
+        for words, key in (("postback sent", "source"), ("postback log", "account"), ("conversion list", "account")):
+            assert {item[key] for item in (await one.say(words, **limited))["items"]} <= {"own-source", "own-account"}
+
+
+async def test_an_offer_that_a_rule_or_an_alternative_leads_to_is_shared(opened: Opened) -> None:
+    async with world(opened) as one:
+        say, limited = one.say, {"role": Role.BUYER, "campaigns": MINE}
+        for name in ("ruled", "spare"):
+            await say(
+                f"offer add casino=Side{name} account=own-account tag={name} name={name} "
+                "url=https://a.example.test/?s={click_id}"
+            )
+            await say(f"offer pause {name}", **limited)
+        await say.tell("campaign edit", campaign="theirs", rules=[{"if": {"country": ["DE"]}, "offers": ["ruled"]}])
+        await say("offer edit others-offer alternative=spare")
+        for name in ("ruled", "spare"):
+            with pytest.raises(Forbidden):
+                await say(f"offer resume {name}", **limited)
