@@ -384,7 +384,8 @@ async def test_lists_show_what_serves_own_campaigns_or_nothing_yet(opened: Opene
 
 async def test_an_offer_that_a_rule_or_an_alternative_leads_to_is_shared(opened: Opened) -> None:
     async with world(opened) as one:
-        say, limited = one.say, {"role": Role.BUYER, "campaigns": MINE}
+        say = one.say
+        limited: dict[str, Any] = {"role": Role.BUYER, "campaigns": MINE}
         for name in ("ruled", "spare"):
             await say(
                 f"offer add casino=Side{name} account=own-account tag={name} name={name} "
