@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from bot.core.arguments import Arguments, choices, refers, secret
 from bot.core.command import command
@@ -21,6 +21,7 @@ from storage.ledger.errors import ConnectorError, Refused
 from storage.ledger.facts import Role
 from storage.revenue import raw_reports, syncs
 from storage.tables import accounts as table
+from storage.tables import offers as offers_table
 
 
 class Credentials(Arguments):
@@ -215,7 +216,14 @@ async def test_account(ctx: Context, new: OneAccount) -> AccountShown:
     return await _shown(ctx, row.id, sample=ctx.prepared)
 
 
-@command("account pause", role=Role.OWNER, render=account_card, positional=("account",))
+async def _figures_stopped(ctx: Context, new: OneAccount) -> str:
+    row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
+    on = select(func.count()).where(offers_table.c.account_id == row.id)
+    count = (await ctx.tx.execute(on)).scalar_one()
+    return f"No figures of {row.name} are fetched until it is resumed: revenue of its offers ({count:,}) stays pending."
+
+
+@command("account pause", role=Role.OWNER, render=account_card, positional=("account",), confirm=_figures_stopped)
 async def pause_account(ctx: Context, new: OneAccount) -> AccountShown:
     """Fetch nothing more from an account until it is resumed; its postbacks are still heard."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")

@@ -163,7 +163,12 @@ async def mute_alerts(ctx: Context, new: Mute) -> Page[Alert]:
     return Page([await _snooze(ctx, str(row.id), until) for row in rows if of_own_campaigns(ctx.actor, row.campaigns)])
 
 
-@command("alert remove", role=Role.BUYER, render=removed_card, positional=("alert",))
+async def _alert_lost(ctx: Context, new: OneAlert) -> str:
+    one, _ = await alert_states.find(ctx.tx, ctx.team_id, new.alert)
+    return f"{one.channel} is no longer told of {one.rule!r}, and what {one.code} remembers is gone."
+
+
+@command("alert remove", role=Role.BUYER, render=removed_card, positional=("alert",), confirm=_alert_lost)
 async def remove_alert(ctx: Context, new: OneAlert) -> Alert:
     """Disarm an alert for good."""
     watch = await _held(ctx, new.alert)

@@ -6,7 +6,6 @@ from typing import Annotated
 from bot.core.arguments import Arguments, refers
 from bot.core.command import command
 from bot.core.context import Context
-from bot.core.limits import day_range
 from bot.core.message import Block, Message, Notice, Table, Text
 from bot.core.permissions import Scope
 from bot.render.figures import NONE, count, money
@@ -21,7 +20,7 @@ DAYS = 14  # how far back provisional days are looked for
 
 
 class ForecastQuery(Arguments):
-    from_: Annotated[date | None, day_range("first day (two weeks ago, if absent)")] = None
+    from_: Annotated[date | None, Meta(description="first day (two weeks ago, if absent)")] = None
     offer: Annotated[list[str], refers("offer", "only these offers")] = []
     campaign: Annotated[list[str], refers("campaign", "only these campaigns")] = []
 

@@ -187,7 +187,14 @@ async def set_role(ctx: Context, new: NewRole) -> Member:
     return after
 
 
-@command("member remove", role=Role.OWNER, render=removed_card, positional=("member",))
+async def _access_lost(ctx: Context, new: OneMember) -> str:
+    member = await members.find(ctx.tx, ctx.team_id, new.member)
+    return (
+        f"{member.name} ({member.role.value}) loses access at once, everywhere; only a new invitation brings it back."
+    )
+
+
+@command("member remove", role=Role.OWNER, render=removed_card, positional=("member",), confirm=_access_lost)
 async def remove_member(ctx: Context, new: OneMember) -> Member:
     """Take a member's access away, at once and on every chat."""
     before = await members.find(ctx.tx, ctx.team_id, new.member)

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, func, insert, select
 
 from bot.commands.domains import Name, domain_card, made_domain
 from bot.core.arguments import Arguments, choices, refers, secret
@@ -124,7 +124,14 @@ async def list_registrars(ctx: Context, new: Listing) -> Page[RegistrarLogin]:
     return Page([registrars.entry(row) for row in rows], following)
 
 
-@command("registrar remove", role=Role.OWNER, render=registrar_card, positional=("registrar",))
+async def _login_lost(ctx: Context, new: OneRegistrar) -> str:
+    row = await names.find(ctx.tx, table, ctx.team_id, new.registrar, field="registrar")
+    served = select(func.count()).where(domain_table.c.team_id == ctx.team_id, domain_table.c.provider == row.code)
+    count = (await ctx.tx.execute(served)).scalar_one()
+    return f"The login {row.name} is forgotten; {count:,} of your domains can no longer be set up with it."
+
+
+@command("registrar remove", role=Role.OWNER, render=registrar_card, positional=("registrar",), confirm=_login_lost)
 async def remove_registrar(ctx: Context, new: OneRegistrar) -> RegistrarLogin:
     """Forget a login; domains set up with it stay as they are."""
     found = registrars.entry(await names.find(ctx.tx, table, ctx.team_id, new.registrar, field="registrar"))

@@ -103,7 +103,14 @@ async def list_tokens(ctx: Context, new: Listing) -> Page[Token]:
     return Page([tokens.shown(row) for row in rows], following)
 
 
-@command("token revoke", role=Role.OWNER, render=token_card, positional=("token",))
+async def _token_lost(ctx: Context, new: OneToken) -> str | None:
+    row = await names.find(ctx.tx, table, ctx.team_id, new.token, field="token")
+    if row.revoked_at is not None or row.kind != Kind.API.value:
+        return None  # a session is begun again by a link
+    return f"Whatever uses the token {row.name} is refused from now on; it cannot be brought back."
+
+
+@command("token revoke", role=Role.OWNER, render=token_card, positional=("token",), confirm=_token_lost)
 async def revoke_token(ctx: Context, new: OneToken) -> Token:
     """End a token, or somebody's session of the cockpit, at once."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.token, field="token")

@@ -39,6 +39,11 @@ class Asker:
         self.told = terminal.render(answer.message)
         return msgspec.json.decode(msgspec.json.encode(answer.result))
 
+    async def sure(self, text: str, *, role: Role = Role.OWNER) -> Any:
+        """A command that asks first, and its confirmation."""
+        question = await self(text, role=role)
+        return await self(f"confirm {question['confirm']}", role=role)
+
     async def tell(self, name: str, **given: Any) -> Any:
         """A command with arguments that no line could hold."""
         actor = Actor(team_id=self.team_id, name="the-owner", role=Role.OWNER)

@@ -27,7 +27,7 @@ def test_the_api_is_what_the_contract_says(hub: Deployment) -> None:
     forbidden = hub.http.post("/api/v1/campaign/create", json={"name": "x"}, headers=headers)
     assert (forbidden.status_code, forbidden.json()["title"]) == (403, "Forbidden")
     assert hub.http.get("/api/v1/campaign/list", headers=headers).status_code == 200
-    hub.post("token/revoke", token="viewer")
+    hub.post("confirm", code=hub.post("token/revoke", token="viewer")["confirm"])
     assert hub.http.get("/api/v1/campaign/list", headers=headers).status_code == 401
 
 

@@ -68,7 +68,7 @@ def test_a_session_ends_with_the_token_it_was_opened_with(hub: Deployment) -> No
         secret = next(iter(person.cookies.values()))
         bearer = hub.http.get("/api/v1/offer/list", headers={"authorization": f"Bearer {secret}"})
         assert bearer.status_code == 401  # a session's cookie is no API token
-        hub.post("token/revoke", token="guest")
+        hub.post("confirm", code=hub.post("token/revoke", token="guest")["confirm"])
         assert person.get("/cockpit").status_code == 401
 
 

@@ -86,7 +86,7 @@ async def test_alerts_are_listed_snoozed_and_removed(opened: Opened) -> None:
         assert snoozed["snoozed_until"] == "2026-11-22T14:00:00Z"
         assert len((await say("alert mute 30m"))["items"]) == 2
         await say(f"alert ack {one['id']}")
-        await say(f"alert remove {one['code']}")
+        await say.sure(f"alert remove {one['code']}")
         assert [item["code"] for item in (await say("alert list"))["items"]] == [two["code"]]
         with pytest.raises(Missing, match="alert list"):
             await say(f"alert show {one['code']}")

@@ -113,7 +113,7 @@ async def test_a_token_is_shown_once_and_kept_as_a_hash(opened: Opened) -> None:
             row = (await tx.execute(select(tokens))).one()
         assert row.token_hash == token_hash(made["token"])
         assert made["token"] not in str(row)
-        assert (await say("token revoke grafana"))["revoked_at"]
+        assert (await say.sure("token revoke grafana"))["revoked_at"]
 
 
 async def test_every_change_is_in_the_audit_with_before_and_after(opened: Opened) -> None:
