@@ -3,6 +3,8 @@
 from datetime import date, timedelta
 from typing import Annotated
 
+from msgspec import Meta
+
 from bot.core.arguments import Arguments, refers
 from bot.core.command import command
 from bot.core.context import Context
