@@ -117,7 +117,8 @@ async def test_an_account_is_edited_tested_paused_and_resumed(opened: Callable[[
             assert (edited["name"], edited["code"], edited["timezone"]) == ("Major", "main", "Europe/Malta")
             assert edited["next_sync_at"] == "2026-10-21T07:00:00Z"
             assert (await team.say("account test main"))["sample"]["rows"] == 0
-            assert (await team.say.sure("account pause main"))["status"] == "paused"
+            question = await team.say("account pause main")
+            assert (await team.say(f"confirm {question['confirm']}"))["status"] == "paused"
             with pytest.raises(Refused, match="account resume main"):
                 await team.say("sync now main")
             assert (await team.say("account resume main"))["status"] == "active"
