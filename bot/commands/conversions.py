@@ -134,7 +134,7 @@ async def _to_click(
     word = (new.click_id or "").strip()
     number = placing.codec.decode(word)
     link = await queries.link(ctx.tx, number) if number is not None else None
-    if link is None:
+    if link is None or link.team_id != ctx.team_id:
         raise Missing(f"click_id: there is no click {word!r}", field="click_id")
     if link.campaign_id or ctx.actor.campaigns is not None:
         await own_campaign(ctx, str(link.campaign_id))

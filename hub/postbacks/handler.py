@@ -38,7 +38,7 @@ REFRESH_SECONDS = 0.3
 MOST_TOGETHER = 128  # placed without a pause: clicks of this process wait meanwhile
 FRESH, FRESH_EVERY = timedelta(minutes=15), timedelta(seconds=2)
 OLD, OLD_EVERY = timedelta(hours=48), timedelta(minutes=10)
-_METHODS = frozenset({"GET", "POST", "HEAD", "PUT"})
+_METHODS = frozenset({"GET", "POST"})  # the others count nothing
 
 
 class _Waiting:
@@ -130,7 +130,7 @@ class Postbacks:
 
     async def _unseen(self, key: str) -> PostbackAccount | None:
         """An account made this very moment is known before the next refresh."""
-        if not key or len(key) > 100:
+        if not key or len(key) > 100 or "\x00" in key:
             return None
         async with self._runtime.database.read() as tx:
             found = (await tx.execute(select(accounts.c.id).where(accounts.c.postback_key == key))).first()

@@ -56,20 +56,23 @@ async def link(tx: AsyncConnection, click_id: int) -> ClickLink | None:
 
 
 async def links(tx: AsyncConnection, ids: Iterable[int]) -> dict[int, ClickLink]:
-    """Links of those click ids that exist, also of clicks whose detail has expired."""
+    """Links of those click ids that exist, of any team, also of clicks whose detail has expired.
+
+    Whoever asks for a team leaves out those of another (`ClickLink.team_id`).
+    """
     wanted = list(dict.fromkeys(ids))
     found: dict[int, ClickLink] = {}
     for start in range(0, len(wanted), _CHUNK):
         chunk = wanted[start : start + _CHUNK]
         for row in await _KEPT.rows(tx, chunk):
-            found[row[0]] = _link(row, tuple(row[8:]))
+            found[row[0]] = _link(row, tuple(row[9:]))
         gone = [one for one in chunk if one not in found]
         for row in await _EXPIRED.rows(tx, gone):
             found[row[0]] = _link(row, (None,) * 10)
     return found
 
 
-_LINK = ("id", "campaign_id", "site_id", "offer_id", "source_id", "hour", "country")
+_LINK = ("id", "team_id", "campaign_id", "site_id", "offer_id", "source_id", "hour", "country")
 _KEPT = Lookup(
     select(
         *(clicks.c[name] for name in _LINK), user_agents.c.device, *(clicks.c[name] for name in SUBS)
@@ -80,9 +83,9 @@ _EXPIRED = Lookup(select(*(click_links.c[name] for name in (*_LINK, "device"))),
 
 
 def _link(row: Sequence[Any], subs: tuple[str | None, ...]) -> ClickLink:
-    number, campaign_id, site_id, offer_id, source_id, hour, country, device = row[:8]
+    number, team_id, campaign_id, site_id, offer_id, source_id, hour, country, device = row[:9]
     return ClickLink(
-        click_id=number, day=day_of(hour), campaign_id=campaign_id, site_id=site_id, offer_id=offer_id,
+        click_id=number, team_id=team_id, day=day_of(hour), campaign_id=campaign_id, site_id=site_id, offer_id=offer_id,
         source_id=source_id, country=country or "", device=device or "", subs=subs,
     )  # fmt: skip
 

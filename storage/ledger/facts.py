@@ -205,8 +205,9 @@ class SpendFact(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClickLink(msgspec.Struct, frozen=True, kw_only=True):
-    """What a click id says of its revenue: where the visit came from and went."""
+    """What a click id says of its revenue: whose it is, where the visit came from and went."""
 
+    team_id: int = 0
     click_id: int
     day: date
     campaign_id: int

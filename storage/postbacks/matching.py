@@ -57,7 +57,11 @@ async def match(tx: AsyncConnection, entries: Sequence[Entry], codec: Codec) -> 
     found = await queries.links(tx, {e.click_id for e in entries if e.outcome is None and e.click_id is not None})
     unclear = [e for e in entries if e.outcome is None and e.click_id is None]
     for entry in entries:
-        if entry.outcome is None and entry.click_id is not None and entry.click_id not in found:
+        if entry.outcome is not None or entry.click_id is None:
+            continue
+        link = found.get(entry.click_id)
+        if link is None or link.team_id != entry.postback_request.account.team_id:
+            entry.click_id = entry.click_id if link is None else None  # of another team: unknown to this one
             entry.settle(Outcome.UNMATCHED, "unknown click id")
     if unclear:
         found |= await _by_player(tx, unclear, entries)

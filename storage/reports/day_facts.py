@@ -35,7 +35,7 @@ async def day_facts(tx: AsyncConnection, asked: FactsQuery, day: date) -> DayFac
         clicks=await click_facts(tx, asked, day),
         tallies=await tallies(tx, asked, day),
         revenue=rows,
-        links=await links_of(tx, {row.sub for row in rows}),
+        links=await links_of(tx, asked.team_id, {row.sub for row in rows}),
         spend=await spend_facts(tx, asked, day),
         active=await active(tx, asked, day),
     )
@@ -77,8 +77,8 @@ async def revenue_facts(tx: AsyncConnection, asked: FactsQuery, day: date) -> li
     ]  # fmt: skip
 
 
-async def links_of(tx: AsyncConnection, subs: Iterable[str]) -> dict[str, ClickLink]:
-    """The clicks behind those sub ids that are click ids of ours."""
+async def links_of(tx: AsyncConnection, team_id: int, subs: Iterable[str]) -> dict[str, ClickLink]:
+    """The clicks behind those sub ids that are click ids of the team."""
     likely = [sub for sub in subs if len(sub) == LENGTH]
     key = await teams.fact(tx, "click_id_key") if likely else None
     if key is None:
@@ -86,7 +86,11 @@ async def links_of(tx: AsyncConnection, subs: Iterable[str]) -> dict[str, ClickL
     read = Codec(bytes.fromhex(key)).decode
     ids = {sub: click_id for sub in likely if (click_id := read(sub)) is not None}
     found = await click_queries.links(tx, ids.values())
-    return {sub: found[click_id] for sub, click_id in ids.items() if click_id in found}
+    return {
+        sub: found[click_id]
+        for sub, click_id in ids.items()
+        if click_id in found and found[click_id].team_id == team_id
+    }
 
 
 async def spend_facts(tx: AsyncConnection, asked: FactsQuery, day: date) -> list[SpendFact]:

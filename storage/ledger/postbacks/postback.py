@@ -169,8 +169,8 @@ def _status(word: str, by: Rules, marks: list[str], notes: list[str]) -> Status:
     status = by.statuses.get(plain(word))
     if status is None:
         marks.append("unknown_status")
-        notes.append(f"status {word[:80]!r} is not known: taken as approved; map it with 'postback map'")
-        return Status.APPROVED
+        notes.append(f"status {word[:80]!r} is not known: taken as pending; map it with 'postback map'")
+        return Status.PENDING
     return status
 
 

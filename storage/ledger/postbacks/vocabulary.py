@@ -29,17 +29,34 @@ PARAMETERS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 EVENTS: Mapping[Event, tuple[str, ...]] = {
-    Event.REGISTRATION: ("registration", "reg", "signup", "register", "lead", "nrc"),
-    Event.FIRST_DEPOSIT: ("first_deposit", "ftd", "fd", "first_dep", "ndc"),
+    Event.REGISTRATION: ("registration", "reg", "signup", "sign_up", "register", "lead", "nrc"),
+    Event.FIRST_DEPOSIT: ("first_deposit", "ftd", "fd", "first_dep", "firstdeposit", "ndc"),
     Event.DEPOSIT: ("deposit", "dep", "redeposit", "rdep", "rdeposit", "rebill"),
     Event.QUALIFIED: ("qualified", "qftd", "cpa", "baseline"),
     Event.REVERSAL: ("reversal", "chargeback", "refund", "fraud"),
 }
 
 STATUSES: Mapping[Status, tuple[str, ...]] = {
-    Status.APPROVED: ("approved", "confirmed", "sale", "ok"),
-    Status.PENDING: ("pending", "hold", "new", "waiting"),
-    Status.REVERSED: ("reversed", "rejected", "declined", "trash", "cancelled"),
+    Status.APPROVED: ("approved", "confirmed", "sale", "ok", "success", "paid"),
+    Status.PENDING: ("pending", "hold", "new", "waiting", "review"),
+    Status.REVERSED: (
+        "reversed",
+        "rejected",
+        "reject",
+        "declined",
+        "decline",
+        "trash",
+        "cancelled",
+        "canceled",
+        "chargeback",
+        "refunded",
+        "refund",
+        "void",
+        "invalid",
+        "fraud",
+        "failed",
+        "expired",
+    ),
 }
 
 _LONGEST_KEPT = 60
