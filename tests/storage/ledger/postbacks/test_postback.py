@@ -97,8 +97,8 @@ def test_every_status_word_is_known_and_numbers_only_as_a_connector_says() -> No
     for status in Status:
         for word in STATUSES[status]:
             assert said(f"event=reg&status={word.upper()}".encode()).status is status
-    for word in (b"2", b"banana"):
-        unknown = said(b"event=reg&status=" + word)
+    for code in ("2", "banana"):
+        unknown = said(f"event=reg&status={code}".encode())
         assert (unknown.status, unknown.marks) == (Status.PENDING, ("unknown_status",))
     affise = {"statuses": {"1": "approved", "2": "pending", "3": "reversed", "5": "pending"}}
     assert said(b"event=reg&status=2", words=affise).status is Status.PENDING
