@@ -6,7 +6,7 @@ from bot.alerts.context import AlertEvent, Reading
 from bot.alerts.messages import Fired, fires, happened, over, storm
 from bot.core.message import Button, Buttons, Chart, Fields, File, Message, Notice, Series, Table, Text, error
 from bot.digests import message as digest
-from bot.digests.facts import Attention, ChangedFigure, DayFigures, DigestFacts, ExpiryBatches, Pending, Usual
+from bot.digests.facts import Attention, ChangedFigure, DayFigures, DigestFacts, Movement, Pending, Usual
 from storage.alerts.alert_states import History, Terms, Watch
 from storage.ledger.alerts.thresholds import read_rule
 from storage.ledger.reports.forecast import Estimate
@@ -47,8 +47,8 @@ DIGEST = DigestFacts(
         )
         for n in range(30)
     ),
-    top=(ExpiryBatches(name="spring-fb", measure="FTD", value=20, usual=14.2),),
-    bottom=(ExpiryBatches(name="push-<b>night</b>", measure="Regs", value=4, usual=9.6),),
+    top=(Movement(name="spring-fb", measure="FTD", value=20, usual=14.2),),
+    bottom=(Movement(name="push-<b>night</b>", measure="Regs", value=4, usual=9.6),),
     restated=(
         ChangedFigure(day=date(2026, 11, 18), account="affilka-main", tag="spring", measure="NGR",
                       before="€1,240.00", now="-€310.50"),

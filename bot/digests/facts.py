@@ -41,7 +41,7 @@ class Usual(msgspec.Struct, frozen=True, kw_only=True):
     first_deposits: float | None = None
 
 
-class ExpiryBatches(msgspec.Struct, frozen=True, kw_only=True):
+class Movement(msgspec.Struct, frozen=True, kw_only=True):
     """A group far from its own average."""
 
     name: str
@@ -90,8 +90,8 @@ class DigestFacts(msgspec.Struct, frozen=True, kw_only=True):
     report: MergedReport
     usual: Usual = Usual()
     days: tuple[DayFigures, ...] = ()
-    top: tuple[ExpiryBatches, ...] = ()
-    bottom: tuple[ExpiryBatches, ...] = ()
+    top: tuple[Movement, ...] = ()
+    bottom: tuple[Movement, ...] = ()
     restated: tuple[ChangedFigure, ...] = ()
     vanished: tuple[str, ...] = ()
     pending: tuple[Pending, ...] = ()
@@ -130,7 +130,7 @@ _FIGURES = (("FTD", "first_deposits"), ("Regs", "registrations"))
 
 def movers(
     report: MergedReport, before: MergedReport, by: str, *, n_days: int
-) -> tuple[tuple[ExpiryBatches, ...], tuple[ExpiryBatches, ...]]:
+) -> tuple[tuple[Movement, ...], tuple[Movement, ...]]:
     """The groups most above and most below their own average, by FTDs, else registrations, else clicks."""
     now = {row.group.get(by) or "": row for row in report.rows}
     past: dict[str, list[ReportRow]] = {}
@@ -144,13 +144,13 @@ def movers(
     return top, bottom
 
 
-def _moved(name: str, row: ReportRow | None, past: Sequence[ReportRow], n_days: int) -> ExpiryBatches | None:
+def _moved(name: str, row: ReportRow | None, past: Sequence[ReportRow], n_days: int) -> Movement | None:
     for title, measure in (*_FIGURES, ("Clicks", "clicks")):
         value = _figure(row, measure)
         known = [one for one in (_figure(each, measure) for each in past) if one is not None]
         average = sum(known) / LOOK_BACK * n_days
         if (value or average) and known:
-            return ExpiryBatches(name=name, measure=title, value=value or 0, usual=average)
+            return Movement(name=name, measure=title, value=value or 0, usual=average)
     return None
 
 

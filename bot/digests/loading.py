@@ -176,6 +176,19 @@ def _end(wanted: DigestRequest) -> datetime:
     return midnight(wanted.last + timedelta(days=1), wanted)
 
 
+async def attention_of(tx: AsyncConnection, wanted: DigestRequest) -> list[Attention]:
+    """All that needs a hand: syncs, held reports, vanished figures, unmatched postbacks, tags, domains, deliveries."""
+    ids = await _account_ids(tx, wanted)
+    health = await attention.accounts_health(tx, wanted.team_id, [wanted.first], ids)
+    since = midnight(wanted.first, wanted)
+    unmatched = await attention.unmatched(tx, wanted.team_id, since=since, until=_end(wanted), ids=ids)
+    recent = await _news(tx, wanted, ids)
+    withdrawn = [Attention(level="warning", text=f"vanished: {text}") for text in recent.vanished]
+    return [
+        *await _attention(tx, wanted, health, ids), *withdrawn, *unmatched_words(unmatched), *recent.attention,
+    ]  # fmt: skip
+
+
 async def _attention(
     tx: AsyncConnection, wanted: DigestRequest, health: Sequence[AccountHealth], ids: set[int] | None
 ) -> list[Attention]:

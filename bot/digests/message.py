@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from bot.core.message import Block, Button, Buttons, Chart, Fields, Message, Notice, Series, Table, Text
-from bot.digests.facts import DigestFacts, ExpiryBatches
+from bot.digests.facts import DigestFacts, Movement
 from bot.render import figures
 from bot.render.figures import LEGEND, change, count, money, percent
 from storage.ledger.reports.report_rows import MergedReport
@@ -101,7 +101,7 @@ def _movers(facts: DigestFacts) -> Iterable[Block]:
         yield Table(columns, tuple(rows), numeric=(2, 3, 4))
 
 
-def _mover(one: ExpiryBatches, arrow: str) -> tuple[str, ...]:
+def _mover(one: Movement, arrow: str) -> tuple[str, ...]:
     moved = change(round(one.value), one.usual) or "new"
     return (one.name, one.measure, f"{one.value:,.4g}", f"{one.usual:,.1f}", f"{arrow} {moved}")
 

@@ -1,7 +1,6 @@
-"""A Message as HTML for the cockpit. Everything is escaped; buttons of commands that only read become links."""
+"""A Message as HTML for the cockpit. Everything is escaped; buttons say their command in the page's command line."""
 
 from html import escape
-from urllib.parse import quote
 
 from bot.core.command import parse
 from bot.core.message import Block, Button, Buttons, Chart, Fields, File, Message, Notice, Table, Text
@@ -47,13 +46,13 @@ def _table(table: Table) -> str:
 def _button(button: Button) -> str:
     if button.url:
         return f'<a href="{escape(button.url)}" rel=noopener>{escape(button.label)}</a>'
-    if not _reads(button.command):
-        return ""
-    return f'<a href="/cockpit?say={quote(button.command)}">{escape(button.label)}</a>'
+    if button.command.startswith(("confirm ", "cancel ")) or _reads(button.command):
+        return f'<button type="button" data-say="{escape(button.command)}">{escape(button.label)}</button>'
+    return ""
 
 
 def _reads(text: str) -> bool:
-    """Whether a command changes nothing: only then may a link run it."""
+    """Whether a command changes nothing, or asks before it does."""
     try:
         found, _ = parse(text)
     except Refused:

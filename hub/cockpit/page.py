@@ -1,53 +1,255 @@
-"""How the cockpit looks: one page, its own CSS, no script; light and dark."""
+"""The cockpit's frame: one signed-in request (`Visit`), its commands, its templates, its errors."""
 
-from base64 import b64encode
-from hashlib import sha256
+import base64
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
-_STYLE = """
-:root{color-scheme:light dark;--ink:#17212b;--dim:#5b6875;--line:#d9dee3;--bg:#f6f7f9;--card:#fff;--accent:#0b6e4f}
-@media(prefers-color-scheme:dark){:root{--ink:#e7ecf0;--dim:#9aa7b2;--line:#2c3742;--bg:#10161c;--card:#182029;--accent:#4cc38a}}
-*{box-sizing:border-box}body{margin:0;font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--bg)}
-header,main{max-width:72rem;margin:auto;padding:1rem}header{display:flex;gap:1rem;align-items:center;flex-wrap:wrap}
-h1{font-size:1.1rem;margin:0}h2{font-size:1rem;margin:0 0 .75rem}form{display:flex;gap:.5rem;flex:1 1 20rem}
-input{flex:1;min-width:0;font:inherit;padding:.5rem .75rem;border:1px solid var(--line);border-radius:.5rem;
-background:var(--card);color:inherit}
-button,nav a{font:inherit;padding:.4rem .8rem;border:1px solid var(--line);border-radius:.5rem;background:var(--card);
-color:inherit;text-decoration:none;display:inline-block;white-space:nowrap}
-button:hover,nav a:hover{border-color:var(--accent)}nav{display:flex;gap:.5rem;flex-wrap:wrap;margin-top:.75rem}
-article{background:var(--card);border:1px solid var(--line);border-radius:.75rem;padding:1rem;margin:0 0 1rem}
-.wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
-th,td{padding:.35rem .6rem;text-align:left;border-bottom:1px solid var(--line);white-space:nowrap}th{color:var(--dim)}
-.n{text-align:right}pre{overflow-x:auto;margin:.5rem 0}dl{display:grid;grid-template-columns:max-content 1fr;
-gap:.2rem 1rem;margin:0}dt{color:var(--dim)}dd{margin:0;overflow-wrap:anywhere}p{margin:.5rem 0;color:var(--dim)}
-.warning,.error{color:inherit;border-left:3px solid #c77700;padding-left:.6rem}.error{border-color:#c0392b}
-.ok{border-left:3px solid var(--accent);padding-left:.6rem}small{color:var(--dim)}
-form.out{flex:0}nav.top{margin:0 0 1rem}
-"""
+import msgspec
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from litestar import Request, Response, get, post
+from litestar.datastructures import Cookie
+from litestar.handlers import HTTPRouteHandler
 
-#: The source expression that allows the page's style in a content security policy.
-STYLE_HASH = f" 'sha256-{b64encode(sha256(_STYLE.encode()).digest()).decode()}'"
+from bot.core.command import COMMANDS, Answer, run
+from bot.core.context import Actor, Context, Deployment
+from hub.cockpit import figures
+from hub.cockpit.assets import Assets
+from hub.cockpit.session import CSRF_FIELD, Session, Sessions
+from hub.runtime.runtime import Runtime
+from storage.clicks.queries import ensure_codec
+from storage.ledger.clicks.click_id import Codec
+from storage.ledger.errors import CasinoFluxError, Forbidden, Missing, Refused
 
-_HEAD = (
-    "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width,initial-scale=1'>"
-    f"<title>CasinoFlux cockpit</title><style>{_STYLE.replace('{', '{{').replace('}', '}}')}</style>"
-)
+#: A page loads from us, runs our scripts only, frames previews of sites only, and stands in no frame.
+HEADERS = {
+    "cache-control": "no-store",
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+        "connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+}  # fmt: skip
+FLASH = "cf_flash"
+FOLDER = Path(__file__).parent / "templates"
 
-#: Filled with str.format: {message}.
-LOGIN = _HEAD + (
-    "<main><article><h2>CasinoFlux cockpit</h2><p>Say <b>cockpit</b> to the bot, or <b>casinoflux run cockpit</b> in "
-    "a shell: the answer is a link that signs you in. Or sign in with an API token.</p>"
-    "<form method=post action=/cockpit/sign-in>"
-    "<input type=password name=token aria-label='API token' autocomplete=current-password required>"
-    "<button>Sign in</button></form><p role=alert>{message}</p></article></main>"
-)
+Page = Callable[["Visit"], Awaitable[Response[Any]]]
 
-#: What a link preview sees of a link that signs in.
-ENTER = _HEAD.replace("{{", "{").replace("}}", "}") + "<main><article><h2>CasinoFlux cockpit</h2></article></main>"
 
-#: Filled with str.format: {who}, {say}, {links}, {shown}, {csrf}.
-PAGE = _HEAD + (
-    "<header><h1>CasinoFlux</h1><form action=/cockpit><input name=say value=\"{say}\" aria-label='Command' "
-    "placeholder='stats 30d by campaign'><button>Show</button></form><form method=post action=/cockpit/sign-out "
-    "class=out><input type=hidden name=csrf value={csrf}><button>Sign out</button></form><small>{who}</small></header>"
-    "<main><nav class=top>{links}</nav>{shown}</main>"
-)
+class MenuItem(msgspec.Struct, frozen=True):
+    """One line of the menu; `section` marks the pages that belong to it."""
+
+    section: str
+    label: str
+    path: str
+
+
+MENU: tuple[tuple[str, tuple[MenuItem, ...]], ...] = (
+    ("", (
+        MenuItem("today", "Today", "/cockpit"),
+        MenuItem("reports", "Reports", "/cockpit/reports"),
+        MenuItem("revenue", "Revenue", "/cockpit/revenue"),
+        MenuItem("logs", "Logs", "/cockpit/logs/clicks"),
+    )),
+    ("Set up", (
+        MenuItem("campaign", "Campaigns", "/cockpit/campaign"),
+        MenuItem("offer", "Offers", "/cockpit/offer"),
+        MenuItem("casino", "Casinos", "/cockpit/casino"),
+        MenuItem("site", "Sites", "/cockpit/site"),
+        MenuItem("domain", "Domains", "/cockpit/domain"),
+        MenuItem("source", "Traffic sources", "/cockpit/source"),
+        MenuItem("account", "Platform accounts", "/cockpit/account"),
+    )),
+    ("Watch", (
+        MenuItem("alert", "Alerts", "/cockpit/alerts"),
+        MenuItem("digest", "Digests", "/cockpit/digests"),
+        MenuItem("team", "Team", "/cockpit/team"),
+    )),
+)  # fmt: skip
+
+
+class Toast(msgspec.Struct, frozen=True):
+    """What a page says of the change just made; `undo` offers to take it back."""
+
+    text: str
+    undo: bool = False
+
+
+class Visit:
+    """One request of a signed-in person: their commands, their language, the page that answers."""
+
+    def __init__(self, cockpit: "Cockpit", request: Request[Any, Any, Any], session: Session) -> None:
+        self.cockpit = cockpit
+        self.request = request
+        self.session = session
+        self.actor: Actor = session.actor
+        self.csrf = session.csrf
+        self.deployment: Deployment = cockpit.runtime.deployment
+        self.form: dict[str, str] = {}
+        self.form_lists: dict[str, list[str]] = {}
+        self.show = figures.Show.for_request(request.headers.get("accept-language", ""), self.deployment)
+
+    @property
+    def path(self) -> str:
+        return self.request.url.path
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query, the last value of each name."""
+        return dict(parse_qsl(self.request.url.query or "", keep_blank_values=True, max_num_fields=200))
+
+    @property
+    def place(self) -> dict[str, str]:
+        """Parameters of the path."""
+        return {name: str(value) for name, value in self.request.path_params.items()}
+
+    def context(self) -> Context:
+        runtime = self.cockpit.runtime
+        return Context(
+            database=runtime.database, deployment=runtime.deployment, actor=self.actor, face="web",
+            ports=runtime.ports, box=runtime.box, clock=runtime.clock,
+        )  # fmt: skip
+
+    async def answer(self, name: str, arguments: dict[str, Any] | None = None) -> Answer:
+        """Run a command as this person: its result and its message. Raises CasinoFluxError."""
+        return await run(COMMANDS[name], dict(arguments or {}), self.context())
+
+    async def ask(self, name: str, **arguments: Any) -> Any:
+        """A command's result. Raises CasinoFluxError."""
+        context = self.context()
+        context.encodes = False
+        return (await run(COMMANDS[name], arguments, context)).result
+
+    async def ask_if_allowed(self, name: str, **arguments: Any) -> Any:
+        """A command's result, or None where this person may not ask."""
+        if not self.may(name):
+            return None
+        try:
+            return await self.ask(name, **arguments)
+        except Forbidden:
+            return None
+
+    def may(self, name: str) -> bool:
+        """Whether the person's role includes the command's: decides which buttons are shown, never what is done."""
+        return name in COMMANDS and self.actor.role.includes(COMMANDS[name].role)
+
+    def link(self, **changes: Any) -> str:
+        """This page's address with some parameters of its query changed; None takes one away."""
+        query = {name: value for name, value in (self.query | changes).items() if value not in {None, ""}}
+        return f"{self.path}?{urlencode(query)}" if query else self.path
+
+    def html(self, template: str, *, section: str, title: str, status: int = 200, **data: Any) -> Response[str]:
+        toast = _toast(self.request.cookies.get(FLASH, ""))
+        text = self.cockpit.environment.get_template(template).render(
+            visit=self, show=self.show, section=section, title=title, menu=MENU, toast=toast, **data
+        )
+        cookies = [Cookie(FLASH, value="", max_age=0, path="/cockpit")] if toast else []
+        return Response(text, status_code=status, media_type="text/html; charset=utf-8", cookies=cookies,
+                        headers=HEADERS)  # fmt: skip
+
+    def leave_for(self, path: str, *, toast: str = "", undo: bool = False) -> Response[str]:
+        """Go to another page of the cockpit, which says what has been done."""
+        cookies = []
+        if toast:
+            value = base64.urlsafe_b64encode(msgspec.json.encode(Toast(toast[:300], undo))).decode()
+            cookies.append(Cookie(FLASH, value=value, path="/cockpit", httponly=True, samesite="strict", max_age=60))
+        location = path if path.startswith("/cockpit") and "\n" not in path and "\r" not in path else "/cockpit"
+        return Response("", status_code=303, headers=HEADERS | {"location": location}, cookies=cookies)
+
+
+def _toast(value: str) -> Toast | None:
+    try:
+        return msgspec.json.decode(base64.urlsafe_b64decode(value), type=Toast) if value else None
+    except ValueError:
+        return None
+
+
+class Cockpit:
+    """Templates, assets and sessions; makes route handlers out of pages."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self.sessions = Sessions(runtime)
+        self.assets = Assets()
+        self._codec: Codec | None = None
+        self.environment = Environment(
+            loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+            lstrip_blocks=True,
+        )  # fmt: skip
+        self.environment.globals |= {"static": self.assets.address, "urlencode": urlencode}
+
+    def get(self, path: str) -> Callable[[Page], HTTPRouteHandler]:
+        """A page; who is not signed in is led to the sign-in."""
+
+        def make(page: Page) -> HTTPRouteHandler:
+            async def handle(request: Request[Any, Any, Any]) -> Response[Any]:
+                session = await self.sessions.find(request)
+                if session is None:
+                    return self.sign_in_first()
+                return await self._carefully(page, Visit(self, request, session))
+
+            return get(path, include_in_schema=False, name=f"cockpit {path}")(handle)
+
+        return make
+
+    def post(self, path: str, *, max_body: int = 25_000_000) -> Callable[[Page], HTTPRouteHandler]:
+        """An action; the form must carry the session's token against forged requests."""
+
+        def make(page: Page) -> HTTPRouteHandler:
+            async def handle(request: Request[Any, Any, Any]) -> Response[Any]:
+                session = await self.sessions.find(request)
+                if session is None:
+                    return self.sign_in_first()
+                visit = Visit(self, request, session)
+                try:
+                    await _read_form(visit)
+                    self.sessions.check_form(request, session, visit.form.get(CSRF_FIELD, ""))
+                except CasinoFluxError as error:
+                    return _fault(visit, error)
+                return await self._carefully(page, visit)
+
+            return post(
+                path, include_in_schema=False, status_code=200, request_max_body_size=max_body,
+                name=f"cockpit post {path}",
+            )(handle)  # fmt: skip
+
+        return make
+
+    def sign_in_first(self, message: str = "") -> Response[str]:
+        """The sign-in page; 401, so that nothing takes it for the page that was asked for."""
+        text = self.environment.get_template("sign_in.html").render(message=message)
+        return Response(text, status_code=401, media_type="text/html; charset=utf-8", headers=HEADERS)
+
+    async def codec(self) -> Codec:
+        """Turns click ids into what travels in links, and back."""
+        if self._codec is None:
+            async with self.runtime.database.begin() as tx:
+                self._codec = await ensure_codec(tx)
+        return self._codec
+
+    async def _carefully(self, page: Page, visit: Visit) -> Response[Any]:
+        try:
+            return await page(visit)
+        except CasinoFluxError as error:
+            return _fault(visit, error)
+
+
+async def _read_form(visit: Visit) -> None:
+    data = await visit.request.form()
+    for name, value in data.multi_items():
+        text = value if isinstance(value, str) else await _file(value)
+        visit.form_lists.setdefault(name, []).append(text)
+    visit.form = {name: values[-1] for name, values in visit.form_lists.items()}
+
+
+async def _file(upload: Any) -> str:
+    """An uploaded file as commands take one: base64."""
+    content = await upload.read()
+    return base64.b64encode(content).decode() if content else ""
+
+
+def _fault(visit: Visit, error: CasinoFluxError) -> Response[str]:
+    status = 404 if isinstance(error, Missing) else 403 if isinstance(error, Forbidden) else 400
+    if not isinstance(error, Missing | Forbidden | Refused):
+        status = 502
+    return visit.html("fault.html", section="", title="That did not work", status=status, text=str(error))

@@ -1,5 +1,6 @@
 """Campaigns: what a tracking link leads to, and since when."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -77,6 +78,12 @@ async def _keep_spans(tx: AsyncConnection, *, team_id: int, campaign_id: int, no
         await tx.execute(insert(spans), new)
     code = (await tx.execute(select(campaigns.c.code).where(campaigns.c.id == campaign_id))).scalar_one()
     await touch_marks.touch_campaign(tx, team_id, code, now)
+
+
+async def ids_of(tx: AsyncConnection, team_id: int, codes: Collection[str]) -> list[int]:
+    """The ids of a team's campaigns by their codes."""
+    query = select(campaigns.c.id).where(campaigns.c.team_id == team_id, campaigns.c.code.in_(list(codes)))
+    return list((await tx.execute(query)).scalars())
 
 
 async def offer_weights(tx: AsyncConnection, campaign_ids: list[int]) -> dict[int, list[tuple[int, int]]]:

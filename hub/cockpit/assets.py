@@ -1,0 +1,68 @@
+"""Style sheet, scripts and the chart library, compressed once and served under an address that changes with them."""
+
+import asyncio
+import gzip
+import hashlib
+import sys
+from pathlib import Path
+
+from litestar import Request, Response, get
+from litestar.handlers import HTTPRouteHandler
+
+from hub.runtime.runtime import Runtime
+
+FOLDER = Path(__file__).parent / "static"
+TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
+FOREVER = "public, max-age=31536000, immutable"
+#: Vega, Vega-Lite and Vega-Embed as one module, out of vl-convert; made with the first page that draws a chart.
+CHART_LIBRARY = "vega.js"
+
+
+class Assets:
+    """The static files in memory. One version for the whole folder, so that modules may import each other by name."""
+
+    def __init__(self) -> None:
+        files = {path.name: path.read_bytes() for path in sorted(FOLDER.iterdir()) if path.suffix in TYPES}
+        self.version = hashlib.sha256(b"".join(files.values())).hexdigest()[:12]
+        self._plain = files
+        self._packed = {name: gzip.compress(content, 9, mtime=0) for name, content in files.items()}
+
+    def address(self, name: str) -> str:
+        return f"/cockpit/static/{self.version}/{name}"
+
+    def add(self, name: str, content: bytes) -> None:
+        self._plain[name] = content
+        self._packed[name] = gzip.compress(content, 6, mtime=0)
+
+    def has(self, name: str) -> bool:
+        return name in self._plain
+
+    def response(self, name: str, accepts: str) -> Response[bytes]:
+        if name not in self._plain:
+            return Response(b"", status_code=404, media_type="text/plain")
+        headers = {"cache-control": FOREVER, "vary": "accept-encoding", "x-content-type-options": "nosniff"}
+        packed = "gzip" in accepts
+        if packed:
+            headers["content-encoding"] = "gzip"
+        content = (self._packed if packed else self._plain)[name]
+        return Response(content, media_type=TYPES[Path(name).suffix], headers=headers)
+
+
+def asset_route(assets: Assets, runtime: Runtime) -> HTTPRouteHandler:
+    """GET /cockpit/static/{version}/{name}; files hold nothing private, so no session is asked for."""
+
+    @get("/cockpit/static/{version:str}/{name:str}", include_in_schema=False, name="cockpit static")
+    async def static(version: str, name: str, request: Request[object, object, object]) -> Response[bytes]:  # type: ignore[type-var]
+        if name == CHART_LIBRARY and not assets.has(name):
+            assets.add(name, await _chart_library(runtime))
+        return assets.response(name, request.headers.get("accept-encoding", ""))
+
+    return static
+
+
+async def _chart_library(runtime: Runtime) -> bytes:
+    """The bundle is made in a process beside this one: vl-convert takes 100 MB while it is loaded."""
+    program = "import sys, vl_convert; sys.stdout.write(vl_convert.javascript_bundle())"
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE)
+    content, _ = await child.communicate()
+    return content

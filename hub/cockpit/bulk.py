@@ -1,0 +1,46 @@
+"""One action for several chosen entities: asked once with all their names, then done one by one."""
+
+from typing import Any
+
+from litestar import Response
+from litestar.handlers import HTTPRouteHandler
+
+from bot.core.command import COMMANDS
+from hub.cockpit.entities import BY_NOUN
+from hub.cockpit.page import Cockpit, Visit
+from storage.ledger.errors import CasinoFluxError, Refused
+
+MOST = 200
+
+
+def bulk_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
+    @cockpit.post("/cockpit/bulk/{noun:str}")
+    async def bulk(visit: Visit) -> Response[Any]:
+        kind = BY_NOUN.get(visit.place["noun"])
+        name, chosen = visit.form.get("do", ""), visit.form_lists.get("chosen", [])[:MOST]
+        if kind is None or name not in {action for action, _ in kind.actions} or name not in COMMANDS:
+            raise Refused("choose what is to be done", field="do")
+        if not chosen:
+            raise Refused("choose at least one line of the list", field="chosen")
+        if visit.form.get("sure") != "yes":
+            label = next(label for action, label in kind.actions if action == name)
+            return visit.html("bulk.html", section=kind.noun, title=f"{label}: {len(chosen)} {kind.plural.lower()}",
+                              kind=kind, name=name, label=label, chosen=chosen)  # fmt: skip
+        return visit.leave_for(f"/cockpit/{kind.noun}", toast=await _each(visit, kind.noun, name, chosen))
+
+    return [bulk]
+
+
+async def _each(visit: Visit, noun: str, name: str, chosen: list[str]) -> str:
+    """Do it for each; what is refused for one is told and keeps the others going."""
+    subject = COMMANDS[name].positional[0] if COMMANDS[name].positional else noun
+    refused = []
+    for code in chosen:
+        try:
+            answer = await visit.answer(name, {subject: code})
+            if isinstance(answer.result, dict) and "confirm" in answer.result:
+                await visit.answer("confirm", {"code": answer.result["confirm"]})
+        except CasinoFluxError as error:
+            refused.append(f"{code}: {error}")
+    done = len(chosen) - len(refused)
+    return f"{name}: {done} done" + (f", {len(refused)} refused: {'; '.join(refused[:3])}" if refused else "")

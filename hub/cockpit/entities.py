@@ -1,0 +1,252 @@
+"""Lists and pages of campaigns, offers, casinos, sites, sources, domains and accounts, with their latest figures."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+from litestar import Response
+from litestar.handlers import HTTPRouteHandler
+
+from bot.core.command import COMMANDS
+from bot.digests.facts import chart_days
+from hub.cockpit.charts import commission_chart
+from hub.cockpit.page import Cockpit, Visit
+from storage.ledger.errors import CasinoFluxError
+from storage.ledger.reports.report_rows import DIMENSIONS, MergedReport, ReportRow
+
+LIST_LIMIT = 100
+DAYS = 7
+
+
+class Kind(msgspec.Struct, frozen=True, kw_only=True):
+    """How one noun is listed: what it is called, its columns beside the name, what can be done with one of it."""
+
+    noun: str
+    plural: str
+    create: str
+    columns: tuple[tuple[str, str], ...]
+    actions: tuple[tuple[str, str], ...] = ()  # command, label
+    empty: str = ""
+    links: tuple[tuple[str, str], ...] = ()
+    searched: tuple[str, ...] = ("name", "code")
+
+
+KINDS = (
+    Kind(
+        noun="campaign",
+        plural="Campaigns",
+        create="campaign create",
+        columns=(("source", "Source"), ("site", "Site")),
+        actions=(("campaign copy", "Copy"), ("campaign pause", "Pause"), ("campaign resume", "Resume")),
+        empty="A campaign ties offers, a site and a traffic source together under one tracking link.",
+    ),
+    Kind(
+        noun="offer",
+        plural="Offers",
+        create="offer add",
+        columns=(("casino", "Casino"), ("account", "Account"), ("tag", "Tag")),
+        actions=(("offer copy", "Copy"), ("offer pause", "Pause"), ("offer resume", "Resume")),
+        empty="An offer is one deal at one platform account. Its casino entry is made with it.",
+    ),
+    Kind(
+        noun="casino",
+        plural="Casinos",
+        create="offer add",
+        columns=(("licence", "Licence"), ("bonus", "Bonus")),
+        actions=(("casino review", "Mark as reviewed"),),
+        empty="A casino entry is made with its first offer.",
+    ),
+    Kind(
+        noun="site",
+        plural="Sites",
+        create="site create",
+        columns=(("market", "Market"), ("locale", "Language"), ("domains", "Domains")),
+        actions=(("site publish", "Publish"), ("site pause", "Pause")),
+        empty="A site is a landing page or offer wall.",
+    ),
+    Kind(
+        noun="domain",
+        plural="Domains",
+        create="domain add",
+        columns=(("site", "Site"), ("registered_until", "Registered until")),
+        actions=(("domain verify", "Check now"),),
+        empty="Point a name at the hub, or buy one.",
+    ),
+    Kind(
+        noun="source",
+        plural="Traffic sources",
+        create="source add",
+        columns=(("preset", "Preset"), ("missing", "Lacks")),
+        empty="A traffic source says how its click id and cost come, and which postbacks it wants.",
+    ),
+    Kind(
+        noun="account",
+        plural="Platform accounts",
+        create="account add",
+        columns=(("platform", "Platform"), ("currency", "Currency"), ("last_success_at", "Last sync")),
+        actions=(
+            ("account test", "Test the login"),
+            ("sync now", "Sync now"),
+            ("account pause", "Pause"),
+            ("account resume", "Resume"),
+        ),
+        empty="Your login at an affiliate platform: its delayed revenue is fetched by itself.",
+    ),
+)
+BY_NOUN = {kind.noun: kind for kind in KINDS}
+#: Actions that fit a state only.
+FITTING: dict[str, Callable[[str], bool]] = {
+    "pause": lambda status: status in {"active", "published", "idle", "live"},
+    "resume": lambda status: status == "paused",
+    "publish": lambda status: status in {"draft", "paused", "published"},
+    "review": lambda status: status == "draft",
+}
+
+
+def entity_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
+    return [route for kind in KINDS for route in _routes(cockpit, kind)]
+
+
+def _routes(cockpit: Cockpit, kind: Kind) -> list[HTTPRouteHandler]:
+    @cockpit.get(f"/cockpit/{kind.noun}")
+    async def listing(visit: Visit) -> Response[Any]:
+        items, following = await _items(visit, kind)
+        figures = await _figures(visit, kind)
+        return visit.html(
+            "list.html", section=kind.noun, title=kind.plural, kind=kind, items=items, next=following, figures=figures,
+            has_figures=kind.noun in DIMENSIONS, days=DAYS, state_of=state_of, shown=_shown,
+        )  # fmt: skip
+
+    @cockpit.get(f"/cockpit/{kind.noun}/{{code:str}}")
+    async def single(visit: Visit) -> Response[Any]:
+        return await _single(visit, kind, visit.place["code"])
+
+    return [listing, single]
+
+
+async def _items(visit: Visit, kind: Kind) -> tuple[list[Any], str | None]:
+    """A page of the list; a search or a status goes through all of it."""
+    search, status = visit.query.get("find", "").strip().lower(), visit.query.get("status", "")
+    listed = f"{kind.noun} list"
+    if not search and not status:
+        page = await visit.ask(listed, limit=LIST_LIMIT, **_after(visit))
+        return page.items, page.next
+    found: list[Any] = []
+    after: dict[str, str] = {}
+    while len(found) < LIST_LIMIT:
+        page = await visit.ask(listed, limit=500, **after)
+        found += [item for item in page.items if _matches(item, kind, search, status)]
+        if not page.next:
+            break
+        after = {"after": page.next}
+    return found[:LIST_LIMIT], None
+
+
+def _after(visit: Visit) -> dict[str, str]:
+    return {"after": visit.query["after"]} if visit.query.get("after") else {}
+
+
+def _matches(item: Any, kind: Kind, search: str, status: str) -> bool:
+    texts = [getattr(item, name, "") for name in (*kind.searched, *(key for key, _ in kind.columns))]
+    return (not search or any(search in str(text).lower() for text in texts)) and (
+        not status or state_of(item) == status
+    )
+
+
+def state_of(item: Any) -> str:
+    return str(getattr(item, "status", "") or "")
+
+
+def _shown(visit: Visit, item: Any, key: str) -> str:
+    return visit.show.text(getattr(item, key, None))
+
+
+async def _figures(visit: Visit, kind: Kind) -> dict[str, ReportRow]:
+    """The last days' figures by code."""
+    if kind.noun not in DIMENSIONS:
+        return {}
+    report = await _report(visit, [kind.noun], DAYS)
+    return {row.group[kind.noun] or "": row for row in report.rows}
+
+
+async def _report(visit: Visit, by: list[str], days: int, **filters: Any) -> MergedReport:
+    today = visit.context().today
+    first = today - timedelta(days=days - 1)
+    report: MergedReport = await visit.ask(
+        "report merged", to=today.isoformat(), by=by, **filters, **{"from": first.isoformat()}
+    )
+    return report
+
+
+async def _single(visit: Visit, kind: Kind, code: str) -> Response[Any]:
+    entity = await visit.ask(f"{kind.noun} show", **{kind.noun if kind.noun != "domain" else "domain": code})
+    report = chart = None
+    if kind.noun in DIMENSIONS:
+        report = await _report(visit, ["day"], 30, **{kind.noun: entity.code})
+        chart = commission_chart(chart_days(report, visit.context().today), report.currency) if report.rows else None
+    return visit.html(
+        "entity.html", section=kind.noun, title=entity.name, kind=kind, entity=entity, state=state_of(entity),
+        fields=_fields(visit, entity), report=report, chart=chart, actions=_actions(visit, kind, entity),
+        links=await _links(visit, kind, entity), audit=await _audit(visit, kind, entity),
+        editable=visit.may(f"{kind.noun} edit"), warnings=list(getattr(entity, "warnings", []) or []),
+        rules=_rules(entity), offers=await _weights(visit, entity) if kind.noun == "campaign" else [],
+    )  # fmt: skip
+
+
+_HIDDEN = {"id", "name", "warnings", "status", "rules", "texts"}
+
+
+def _fields(visit: Visit, entity: Any) -> list[tuple[str, str]]:
+    fields = []
+    for field in msgspec.structs.fields(type(entity)):
+        if field.encode_name not in _HIDDEN:
+            label = field.encode_name.replace("_", " ").capitalize().replace("url", "URL").replace("Url", "URL")
+            fields.append((label, visit.show.text(getattr(entity, field.name))))
+    return fields
+
+
+def _rules(entity: Any) -> list[Any]:
+    return list(getattr(entity, "rules", []) or [])
+
+
+async def _weights(visit: Visit, entity: Any) -> list[tuple[str, str, int, float]]:
+    """The campaign's offers with their weights, as shares of the traffic."""
+    listed = await visit.ask_if_allowed("offer list", limit=500)
+    names = {item.code: item.name for item in listed.items} if listed else {}
+    weights = [(code, int(weight or 1)) for code, _, weight in (text.partition(":") for text in entity.offers)]
+    total = sum(weight for _, weight in weights) or 1
+    return [(code, names.get(code, code), weight, weight / total * 100) for code, weight in weights]
+
+
+def _actions(visit: Visit, kind: Kind, entity: Any) -> list[tuple[str, str, dict[str, str]]]:
+    status = state_of(entity)
+    found = []
+    for name, label in kind.actions:
+        verb = name.partition(" ")[2]
+        fits = FITTING.get(verb)
+        if visit.may(name) and (fits is None or fits(status)):
+            subject = COMMANDS[name].positional[0] if COMMANDS[name].positional else kind.noun
+            found.append((name, label, {subject: entity.code}))
+    return found
+
+
+async def _links(visit: Visit, kind: Kind, entity: Any) -> list[tuple[str, str]]:
+    """Addresses to copy: tracking link, postback address, preview."""
+    links = [(label, getattr(entity, name)) for name, label in (("url", "Address"), ("preview_url", "Preview"))
+             if getattr(entity, name, None)]  # fmt: skip
+    if kind.noun == "account" and visit.may("postback url"):
+        try:
+            links.append(("Postback address", (await visit.ask("postback url", account=entity.code)).url))
+        except CasinoFluxError:
+            return links
+    return links
+
+
+async def _audit(visit: Visit, kind: Kind, entity: Any) -> list[Any]:
+    """The latest changes of this entity, where the person may see the audit."""
+    page = await visit.ask_if_allowed("audit", limit=200)
+    if page is None:
+        return []
+    mine = [line for line in page.items if line.entity == kind.noun and line.entity_id == entity.id]
+    return mine[:12]

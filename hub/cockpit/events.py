@@ -1,0 +1,182 @@
+"""`/cockpit/events`: server-sent events of what happens now, one reader of the database per team however many look."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import structlog
+from litestar import Request, Response, get
+from litestar.handlers import HTTPRouteHandler
+from litestar.response import ServerSentEvent, ServerSentEventMessage
+from sqlalchemy import func, select
+
+from hub.cockpit.page import Cockpit
+from storage.ledger.clicks.click_id import instant_of
+from storage.tables import campaigns, clicks, conversions, offers, sites
+
+EVERY = 0.4  # seconds between two looks while somebody listens
+KEPT = 200  # events a page that lost its connection can catch up with
+BATCH = 100
+HEARTBEAT = 15.0  # seconds; proxies cut connections that stay silent
+_log = structlog.get_logger()
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """A click or a conversion, as the live line shows it. `id` orders events of one stream."""
+
+    id: str
+    kind: str
+    at: datetime
+    text: str
+    href: str
+    campaign: str | None = None
+
+
+class Feed:
+    """Events of one team: polled while there are listeners, the latest kept for those who come back."""
+
+    def __init__(self, cockpit: Cockpit, team_id: int) -> None:
+        self._cockpit = cockpit
+        self._runtime = cockpit.runtime
+        self._team_id = team_id
+        self._recent: deque[Event] = deque(maxlen=KEPT)
+        self._listeners: set[asyncio.Queue[Event]] = set()
+        self._click, self._conversion = -1, -1
+        self._task: asyncio.Task[None] | None = None
+
+    def listen(self) -> "asyncio.Queue[Event]":
+        queue: asyncio.Queue[Event] = asyncio.Queue(maxsize=KEPT)
+        self._listeners.add(queue)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._poll())
+        return queue
+
+    def leave(self, queue: "asyncio.Queue[Event]") -> None:
+        self._listeners.discard(queue)
+
+    def since(self, event_id: str) -> list[Event]:
+        """What came after an event; everything kept where that event is not known any more."""
+        recent = list(self._recent)
+        for n, event in enumerate(recent):
+            if event.id == event_id:
+                return recent[n + 1 :]
+        return recent
+
+    async def _poll(self) -> None:
+        while self._listeners:
+            try:
+                for event in await self._new():
+                    self._recent.append(event)
+                    for queue in self._listeners:
+                        if not queue.full():
+                            queue.put_nowait(event)
+            except Exception as error:
+                _log.warning("live events could not be read", error=type(error).__name__)
+                await asyncio.sleep(2)
+            await asyncio.sleep(EVERY)
+        self._task = None
+
+    async def _new(self) -> list[Event]:
+        self._codec = await self._cockpit.codec()
+        async with self._runtime.database.read() as tx:
+            if self._click < 0:
+                self._click = (await tx.execute(select(func.max(clicks.c.id)))).scalar_one() or 0
+                self._conversion = (await tx.execute(select(func.max(conversions.c.id)))).scalar_one() or 0
+                self._recent.extend(await self._clicks(tx, self._click - 1, latest=10))
+                return []
+            found = [*await self._clicks(tx, self._click), *await self._conversions(tx)]
+        return sorted(found, key=lambda event: event.at)
+
+    async def _clicks(self, tx: Any, after: int, latest: int = 0) -> list[Event]:
+        c = clicks.c
+        query = (
+            select(c.id, c.country, c.device, c.bot, campaigns.c.code, campaigns.c.name, sites.c.name.label("site"))
+            .outerjoin(campaigns, campaigns.c.id == c.campaign_id).outerjoin(sites, sites.c.id == c.site_id)
+            .where(c.team_id == self._team_id, c.bot == 0)
+        )  # fmt: skip
+        if latest:
+            rows = list(reversed((await tx.execute(query.order_by(c.id.desc()).limit(latest))).all()))
+        else:
+            rows = list((await tx.execute(query.where(c.id > after).order_by(c.id).limit(BATCH))).all())
+        if rows and not latest:
+            self._click = rows[-1].id
+        return [self._click_event(row) for row in rows]
+
+    def _click_event(self, row: Any) -> Event:
+        click = self._codec.encode(row.id)
+        where = row.name or row.site or "a site"
+        what = " · ".join(part for part in (where, row.country or "", str(getattr(row, "device", "") or "")) if part)
+        return Event(id=f"c{row.id}", kind="click", at=instant_of(row.id), text=what, href=f"/cockpit/story/{click}",
+                     campaign=row.code)  # fmt: skip
+
+    async def _conversions(self, tx: Any) -> list[Event]:
+        c = conversions.c
+        query = (
+            select(c.id, c.event, c.click_id, c.amount, c.currency, c.received_at, campaigns.c.code, campaigns.c.name,
+                   offers.c.name.label("offer"))
+            .outerjoin(campaigns, campaigns.c.id == c.campaign_id).outerjoin(offers, offers.c.id == c.offer_id)
+            .where(c.team_id == self._team_id, c.id > self._conversion).order_by(c.id).limit(BATCH)
+        )  # fmt: skip
+        rows = (await tx.execute(query)).all()
+        if rows:
+            self._conversion = rows[-1].id
+        return [self._conversion_event(row) for row in rows]
+
+    def _conversion_event(self, row: Any) -> Event:
+        amount = "" if row.amount is None else f" {row.amount / 1e6:,.2f} {row.currency or ''}".rstrip()
+        words = {
+            "first_deposit": "FTD",
+            "registration": "Registration",
+            "deposit": "Deposit",
+            "qualified": "Qualified FTD",
+        }
+        text = f"{words.get(row.event, row.event)}{amount} · {row.name or row.offer or 'no campaign'}"
+        href = f"/cockpit/story/{self._codec.encode(row.click_id)}" if row.click_id else "/cockpit/logs/conversions"
+        return Event(id=f"v{row.id}", kind=str(row.event), at=row.received_at, text=text, href=href, campaign=row.code)
+
+
+def event_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
+    feeds: dict[int, Feed] = {}
+
+    @get("/cockpit/events", include_in_schema=False)
+    async def events(request: Request[Any, Any, Any]) -> Response[Any]:
+        session = await cockpit.sessions.find(request)
+        if session is None:
+            return Response("sign in first", status_code=401, media_type="text/plain")
+        feed = feeds.setdefault(session.actor.team_id, Feed(cockpit, session.actor.team_id))
+        last = request.headers.get("last-event-id", "")[:40]
+        return ServerSentEvent(_stream(cockpit, request, feed, last, session.actor.campaigns))
+
+    return [events]
+
+
+async def _stream(
+    cockpit: Cockpit, request: Request[Any, Any, Any], feed: Feed, last: str, allowed: tuple[str, ...] | None
+) -> AsyncIterator[ServerSentEventMessage]:
+    """Events for one page, until it leaves or its session ends; a limited person sees their campaigns' only."""
+    queue = feed.listen()
+    try:
+        for event in feed.since(last):
+            if _may_see(event, allowed):
+                yield _message(event)
+        while await cockpit.sessions.find(request) is not None:
+            try:
+                event = await asyncio.wait_for(queue.get(), HEARTBEAT)
+            except TimeoutError:
+                yield ServerSentEventMessage(comment="still here")
+                continue
+            if _may_see(event, allowed):
+                yield _message(event)
+    finally:
+        feed.leave(queue)
+
+
+def _may_see(event: Event, allowed: tuple[str, ...] | None) -> bool:
+    return allowed is None or event.campaign in allowed
+
+
+def _message(event: Event) -> ServerSentEventMessage:
+    return ServerSentEventMessage(data=msgspec.json.encode(event).decode(), id=event.id, event="happened")

@@ -1,0 +1,127 @@
+"""Figures on pages: numbers, money, ratios and days in the reader's language, "–" where nothing is measured."""
+
+from datetime import date, datetime
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from babel import Locale, UnknownLocaleError, negotiate_locale
+from babel.dates import format_date, format_datetime
+from babel.numbers import format_currency, format_decimal, format_percent
+
+from bot.core.context import Deployment
+
+NONE = "–"
+LOCALES = [
+    "en",
+    "en_GB",
+    "de",
+    "es",
+    "pt",
+    "fi",
+    "sv",
+    "ru",
+    "uk",
+    "pl",
+    "fr",
+    "it",
+    "nl",
+    "da",
+    "nb",
+    "cs",
+    "ro",
+    "el",
+    "tr",
+    "he",
+    "ar",
+    "ja",
+]
+
+
+class Show(msgspec.Struct, frozen=True):
+    """How one reader sees figures: language from the browser, days and money from the deployment."""
+
+    locale: str
+    currency: str
+    timezone: str
+
+    @staticmethod
+    def for_request(accept_language: str, deployment: Deployment) -> "Show":
+        return Show(locale=_locale(accept_language[:200]), currency=deployment.currency, timezone=deployment.timezone)
+
+    def count(self, number: float | None) -> str:
+        return NONE if number is None else str(format_decimal(number, locale=self.locale))
+
+    def money(self, micros: int | None, currency: str = "", *, missing: str = NONE) -> str:
+        """Micro-units as an amount of the report currency, or of another one."""
+        if micros is None:
+            return missing
+        amount = Decimal(micros).scaleb(-6)
+        return str(format_currency(amount, currency or self.currency, locale=self.locale))
+
+    def each(self, micros: int | None, number: int | None) -> str:
+        """Money per piece: EPC, CPA."""
+        return NONE if micros is None or not number else self.money(round(micros / number))
+
+    def percent(self, part: int | None, whole: int | None, *, digits: int = 1) -> str:
+        if part is None or not whole:
+            return NONE
+        pattern = "#,##0." + "0" * digits + " %" if digits else "#,##0 %"
+        return str(format_percent(Decimal(part) / Decimal(whole), pattern, locale=self.locale))
+
+    def change(self, now: float | None, before: float | None) -> str:
+        """+12 % against another figure; empty where that says nothing."""
+        if now is None or not before:
+            return ""
+        moved = (now - before) / abs(before) * 100
+        return f"{moved:+,.0f} %"
+
+    def day(self, day: date | str | None) -> str:
+        if day is None:
+            return NONE
+        value = date.fromisoformat(day) if isinstance(day, str) else day
+        return str(format_date(value, "medium", locale=self.locale))
+
+    def time(self, instant: datetime | None) -> str:
+        """An instant in the reporting time zone."""
+        if instant is None:
+            return NONE
+        return str(format_datetime(instant.astimezone(_zone(self.timezone)), "medium", locale=self.locale))
+
+    def clock(self, instant: datetime | None) -> str:
+        return NONE if instant is None else f"{instant.astimezone(_zone(self.timezone)):%H:%M:%S}"
+
+    def text(self, value: Any) -> str:
+        """Any field of a result as a person reads it."""
+        if value is None or value == "" or value == [] or value == {}:
+            return NONE
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        if isinstance(value, datetime):
+            return self.time(value)
+        if isinstance(value, date):
+            return self.day(value)
+        if isinstance(value, list | tuple | set):
+            return ", ".join(self.text(part) for part in value)
+        if isinstance(value, dict | msgspec.Struct):
+            return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+        return str(value)
+
+
+@lru_cache(maxsize=256)
+def _locale(accept_language: str) -> str:
+    wanted = [part.split(";")[0].strip().replace("-", "_") for part in accept_language.split(",") if part.strip()]
+    try:
+        found = negotiate_locale(wanted, LOCALES) or "en"
+        Locale.parse(found)
+    except (ValueError, UnknownLocaleError):
+        return "en"
+    return found
+
+
+@lru_cache(maxsize=16)
+def _zone(name: str) -> Any:
+    from zoneinfo import ZoneInfo
+
+    return ZoneInfo(name)

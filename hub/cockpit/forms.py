@@ -1,0 +1,228 @@
+"""Every command as a form: fields, choices, help and defaults come from its struct, errors stand at their field."""
+
+from typing import Any
+
+import msgspec
+from litestar import Response
+from litestar.handlers import HTTPRouteHandler
+
+from bot.chat.questions import Question, questions
+from bot.core.arguments import MissingArgument, MissingFields, file_fields, meta
+from bot.core.command import COMMANDS, Command
+from hub.cockpit.page import Cockpit, Visit
+from storage.ledger.errors import CasinoFluxError, Refused
+
+NOUNS = ("account", "campaign", "casino", "domain", "member", "offer", "site", "source")
+#: Commands of a chat alone; a page has no room to bind or to be linked to.
+NOT_HERE = {"join", "confirm", "cancel", "member link", "cockpit"}
+LONG_TEXTS = {"rules", "intro", "about", "faq", "csv", "options", "settings", "parameters", "postbacks", "statuses"}
+
+
+class Field(msgspec.Struct, frozen=True, kw_only=True):
+    """One field of a form: what it asks, what may be chosen, what stands in it, what is wrong with it."""
+
+    question: Question
+    value: str
+    options: tuple[tuple[str, str], ...] = ()
+    fault: str = ""
+    long: bool = False
+    file: bool = False
+    fixed: bool = False
+
+
+async def fields(
+    visit: Visit, found: Command, values: dict[str, str], *, fault: Refused | None = None, fixed: tuple[str, ...] = ()
+) -> list[Field]:
+    """The command's fields as they stand; `fixed` ones are sent along without being shown for editing."""
+    made = []
+    for question in questions(found):
+        at_fault = fault is not None and fault.field == question.name
+        made.append(Field(
+            question=question, value=values.get(question.name, question.default), fault=str(fault) if at_fault else "",
+            options=await _options(visit, question), long=question.name in LONG_TEXTS, fixed=question.name in fixed,
+        ))  # fmt: skip
+    made += [
+        Field(question=Question(name=name, description=_described(found, name), required=False, kind="text"),
+              value="", file=True, fault=str(fault) if fault is not None and fault.field == name else "")
+        for name in file_fields(found.parameters)
+    ]  # fmt: skip
+    return made
+
+
+def _described(found: Command, name: str) -> str:
+    for field in msgspec.structs.fields(found.parameters):
+        if field.encode_name == name:
+            return meta(field.type)[1]
+    return ""
+
+
+async def _options(visit: Visit, question: Question) -> tuple[tuple[str, str], ...]:
+    if question.kind == "yes":
+        return (("yes", "Yes"), ("no", "No"))
+    if question.choices:
+        return tuple((choice, choice) for choice in question.choices)
+    if question.refers == "platform":
+        return tuple((name, name) for name in sorted(visit.cockpit.runtime.ports.platforms()))
+    if question.refers == "preset":
+        return tuple((name, name) for name in sorted(visit.cockpit.runtime.ports.presets()))
+    if question.refers in NOUNS:
+        listed = await visit.ask_if_allowed(f"{question.refers} list", limit=500)
+        return tuple((item.code, item.name) for item in listed.items) if listed else ()
+    return ()
+
+
+def given(visit: Visit, found: Command) -> dict[str, Any]:
+    """What a form sent, as arguments: empty fields are left out, choices of many become one list."""
+    arguments: dict[str, Any] = {}
+    for field in msgspec.structs.fields(found.parameters):
+        name = field.encode_name
+        values = [value for value in visit.form_lists.get(name, []) if value.strip()]
+        if len(values) == 1:
+            arguments[name] = values[0]
+        elif values:
+            arguments[name] = values
+    return arguments
+
+
+def edited(found: Command, arguments: dict[str, Any], before: dict[str, str]) -> dict[str, Any]:
+    """Of an edit only what was changed; a field that was emptied is emptied by the word every face uses for it."""
+    changed: dict[str, Any] = {}
+    for field in msgspec.structs.fields(found.parameters):
+        name = field.encode_name
+        now, stood = arguments.get(name), before.get(name, "")
+        if field.required or (now or "") != stood:
+            if now is None and stood and meta(field.type)[2].get("empties"):
+                changed[name] = "none"
+            elif now is not None:
+                changed[name] = now
+    return changed
+
+
+def form_values(found: Command, entity: Any) -> dict[str, str]:
+    """What an entity's fields hold, as its edit form shows them."""
+    shown = msgspec.to_builtins(entity)
+    values: dict[str, str] = {}
+    for field in msgspec.structs.fields(found.parameters):
+        value = shown.get(field.encode_name)
+        if value is not None:
+            values[field.encode_name] = _as_text(field.encode_name, value)
+    return values
+
+
+def _as_text(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list) and all(isinstance(part, str | int) for part in value):
+        return ",".join(str(part) for part in value)
+    if name == "offers" and isinstance(value, list):
+        return ",".join(f"{part['code']}:{part['weight']}" if "weight" in part else part["code"] for part in value)
+    if isinstance(value, dict | list):
+        return msgspec.json.encode(value).decode() if value else ""
+    return str(value)
+
+
+def form_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
+    """`/cockpit/do/<command>`: a command's form, and running it."""
+
+    @cockpit.get("/cockpit/do/{noun:str}/{verb:str}")
+    async def show(visit: Visit) -> Response[Any]:
+        return await _show(visit, _command(visit), visit.query)
+
+    @cockpit.post("/cockpit/do/{noun:str}/{verb:str}")
+    async def send(visit: Visit) -> Response[Any]:
+        return await _send(visit, _command(visit))
+
+    @cockpit.post("/cockpit/do/{noun:str}")
+    async def send_single(visit: Visit) -> Response[Any]:
+        return await _send(visit, _command(visit))
+
+    return [show, send, send_single]
+
+
+def _command(visit: Visit) -> Command:
+    name = " ".join(filter(None, (visit.place["noun"], visit.place.get("verb", ""))))
+    if name not in COMMANDS or (name in NOT_HERE and name not in {"confirm", "cancel"}):
+        raise Refused(f"the cockpit has no form for {name!r}", field="command")
+    return COMMANDS[name]
+
+
+async def _show(
+    visit: Visit, found: Command, values: dict[str, str], *, fault: Refused | None = None, status: int = 200
+) -> Response[Any]:
+    before = await _before(visit, found, values)
+    shown = {**before, **{name: value for name, value in values.items() if value}}
+    fixed = tuple(name for name in found.positional[:1] if found.name.endswith(" edit") and values.get(name))
+    at_no_field = fault is not None and not any(fault.field == question.name for question in questions(found))
+    return visit.html(
+        "form.html", section=found.noun, title=_title(found), status=status, command=found, summary=found.summary,
+        fields=await fields(visit, found, shown, fault=fault, fixed=fixed), before=before,
+        fault=str(fault) if at_no_field else "", back=values.get("back", ""),
+    )  # fmt: skip
+
+
+def _title(found: Command) -> str:
+    noun, _, verb = found.name.partition(" ")
+    return f"{verb or noun} {noun if verb else ''}".strip().capitalize()
+
+
+async def _before(visit: Visit, found: Command, values: dict[str, str]) -> dict[str, str]:
+    """What stands, for an edit's form."""
+    subject = found.positional[0] if found.positional else ""
+    show = f"{found.noun} show"
+    if not found.name.endswith(" edit") or not values.get(subject) or show not in COMMANDS:
+        return {}
+    entity = await visit.ask(show, **{COMMANDS[show].positional[0]: values[subject]})
+    return {**form_values(found, entity), subject: values[subject]}
+
+
+async def _send(visit: Visit, found: Command) -> Response[Any]:
+    arguments = given(visit, found)
+    stood = {name[7:]: value for name, value in visit.form.items() if name.startswith("before.")}
+    if stood and (clash := await _clash(visit, found, arguments, stood)):
+        return clash
+    if found.name.endswith(" edit"):
+        arguments = edited(found, arguments, stood)
+    try:
+        done = await visit.answer(found.name, arguments)
+    except MissingFields as lack:
+        first = Refused(f"{lack.names[0].replace('_', ' ')} is needed", field=lack.names[0])
+        return await _show(visit, found, visit.form, fault=first, status=400)
+    except (MissingArgument, Refused) as fault:
+        return await _show(visit, found, visit.form, fault=fault, status=400)
+    if isinstance(done.result, dict) and "confirm" in done.result:
+        return visit.html("confirm.html", section=found.noun, title=done.message.title, question=done.result,
+                          back=visit.form.get("back", ""))  # fmt: skip
+    return _done(visit, found, done.result, done.message)
+
+
+async def _clash(
+    visit: Visit, found: Command, arguments: dict[str, Any], stood: dict[str, str]
+) -> Response[Any] | None:
+    """Two people edit the same thing: the second is told what has changed meanwhile."""
+    try:
+        now = await _before(visit, found, {name: str(value) for name, value in arguments.items()})
+    except CasinoFluxError:
+        return None
+    moved = {name: (stood.get(name, ""), now[name]) for name in now if name in stood and stood[name] != now[name]}
+    if not moved:
+        return None
+    return visit.html("clash.html", section=found.noun, title="Somebody else has changed this meanwhile", status=409,
+                      command=found, moved=moved, arguments=arguments, now=now)  # fmt: skip
+
+
+def _done(visit: Visit, found: Command, result: Any, message: Any) -> Response[Any]:
+    code = getattr(result, "code", "")
+    secret = any(getattr(result, name, None) for name in _SHOWN_ONCE.get(found.name, ()))
+    if secret or not found.changes:
+        from bot.render import web_html
+
+        return visit.html("done.html", section=found.noun, title=message.title, shown=web_html.render(message),
+                          back=visit.form.get("back", ""))  # fmt: skip
+    back = visit.form.get("back", "")
+    if not back and code and found.noun in NOUNS and found.noun != "member" and not found.name.endswith(" remove"):
+        back = f"/cockpit/{found.noun}/{code}"
+    return visit.leave_for(back or visit.link(), toast=message.title or f"Done: {found.name}",
+                           undo=found.name != "undo" and visit.may("undo"))  # fmt: skip
+
+
+_SHOWN_ONCE = {"token create": ("token",), "member invite": ("code", "link")}

@@ -1,0 +1,66 @@
+"""Signing in to the cockpit: by a one-time link from a chat or the shell, or by an API token."""
+
+from typing import Annotated, Any
+
+from litestar import HttpMethod, Request, Response, post, route
+from litestar.datastructures import Cookie
+from litestar.enums import RequestEncodingType
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import Body
+
+from hub.clicks.user_agents import UserAgents
+from hub.cockpit.page import HEADERS, Cockpit
+from hub.cockpit.session import CSRF_FIELD
+from hub.web import limits
+from hub.web.api import record_failure
+from hub.web.limits import Limits
+
+Form = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
+_PREFETCHES = ("sec-purpose", "purpose", "x-moz", "x-purpose")
+
+
+def sign_in_routes(cockpit: Cockpit, limited: Limits) -> list[HTTPRouteHandler]:
+    """The one-time link, the token form, and signing out."""
+    runtime, sessions, agents = cockpit.runtime, cockpit.sessions, UserAgents()
+
+    @route("/cockpit/enter/{code:str}", http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
+    async def enter(request: Request[Any, Any, Any], code: str) -> Response[str]:
+        """Sign in by a one-time link. What previews links in a chat does not use it up."""
+        address = limited.address(request.scope)
+        if (refused := limits.waiting(limited.sign_ins, address)) is not None:
+            return refused  # type: ignore[return-value]
+        agent = agents.of(request.headers.get("user-agent", "").encode("latin-1", "replace"))
+        if request.method == "HEAD" or agent.bot or any(name in request.headers for name in _PREFETCHES):
+            return Response("CasinoFlux cockpit", media_type="text/plain")
+        cookie = await sessions.enter(code)
+        if cookie is None:
+            limits.use(limited.sign_ins, address)
+            await record_failure(runtime, limited, request, "sign-in by link")
+            return cockpit.sign_in_first("This link was used already, or is older than ten minutes.")
+        return _back(cookie)
+
+    @post("/cockpit/sign-in", include_in_schema=False)
+    async def sign_in(request: Request[Any, Any, Any], data: Form) -> Response[str]:
+        if (refused := limits.use(limited.sign_ins, limited.address(request.scope))) is not None:
+            return refused  # type: ignore[return-value]
+        sessions.check_form(request, None)
+        cookie = await sessions.sign_in(data.get("token", "").strip())
+        if cookie is None:
+            await record_failure(runtime, limited, request, "sign-in by token")
+            return cockpit.sign_in_first("This token is not known, was revoked, or has expired.")
+        return _back(cookie)
+
+    @post("/cockpit/sign-out", include_in_schema=False)
+    async def sign_out(request: Request[Any, Any, Any], data: Form) -> Response[str]:
+        session = await sessions.find(request)
+        if session is None:
+            return _back()
+        sessions.check_form(request, session, data.get(CSRF_FIELD, ""))
+        return _back(await sessions.end(session))
+
+    return [enter, sign_in, sign_out]
+
+
+def _back(cookie: Cookie | None = None) -> Response[str]:
+    cookies = [] if cookie is None else [cookie]
+    return Response("", status_code=303, headers=HEADERS | {"location": "/cockpit"}, cookies=cookies)

@@ -1,0 +1,198 @@
+"""Today: what happened so far against yesterday and the usual day, the last 30 days, what moves, what needs a look."""
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import msgspec
+from litestar import Response
+from litestar.handlers import HTTPRouteHandler
+
+from bot.digests.facts import CHART_DAYS, LOOK_BACK, DigestRequest, chart_days
+from bot.digests.loading import attention_of
+from hub.cockpit.charts import commission_chart, sparkline
+from hub.cockpit.page import Cockpit, Visit
+from storage.alerts import live_counts
+from storage.alerts.live_counts import Scope
+from storage.catalogue import campaigns
+from storage.ledger.dates import day_bounds
+from storage.ledger.reports.report_rows import MergedReport, ReportRow
+
+MOVERS = 5
+COUNTED = (("clicks", "Clicks"), ("registrations", "Registrations"), ("first_deposits", "FTDs"))
+
+
+class Figure(msgspec.Struct, frozen=True, kw_only=True):
+    """One figure of the top row, in words, and what it is compared with."""
+
+    label: str
+    value: str
+    beside: tuple[str, ...] = ()
+    tone: str = ""
+
+
+class Mover(msgspec.Struct, frozen=True, kw_only=True):
+    """A campaign whose last seven days differ from the seven before."""
+
+    code: str
+    name: str
+    clicks: int | None
+    first_deposits: int | None
+    commission: int | None
+    change: float
+    points: Any
+
+
+def today_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
+    @cockpit.get("/cockpit")
+    async def today(visit: Visit) -> Response[Any]:
+        context = visit.context()
+        day, now = context.today, context.now
+        report: MergedReport = await visit.ask(
+            "report merged",
+            to=day.isoformat(),
+            by=["day"],
+            **{"from": (day - timedelta(days=CHART_DAYS - 1)).isoformat()},
+        )
+        figures = [*await _counts(visit, day, now), *await _money(visit, report, day)]
+        chart = commission_chart(chart_days(report, day), report.currency) if report.rows else None
+        return visit.html(
+            "today.html", section="today", title="Today", day=day, figures=figures, chart=chart,
+            movers=await _movers(visit, day), attention=await _attention(visit, day, now),
+            started=bool(report.rows) or await _has_any(visit),
+        )  # fmt: skip
+
+    return [today]
+
+
+async def _has_any(visit: Visit) -> bool:
+    return bool((await visit.ask("offer list", limit=1)).items)
+
+
+async def _counts(visit: Visit, day: date, now: datetime) -> list[Figure]:
+    """Clicks, registrations and FTDs so far, the same hours of yesterday, and those of the usual day."""
+    zone = visit.deployment.zone
+    start = day_bounds(day, zone)[0]
+    figures = []
+    async with visit.cockpit.runtime.database.read() as tx:
+        ids = None
+        if visit.actor.campaigns is not None:
+            ids = tuple(await campaigns.ids_of(tx, visit.actor.team_id, visit.actor.campaigns))
+        scope = Scope(visit.actor.team_id, visit.deployment.timezone, now, ids)
+        for measure, label in COUNTED:
+            so_far = await live_counts.counted(tx, scope, measure, (start, now))
+            before = await live_counts.counted(tx, scope, measure, _hours_of(day - timedelta(days=1), zone, start, now))
+            week = [
+                await live_counts.counted(tx, scope, measure, _hours_of(day - timedelta(days=n), zone, start, now))
+                for n in range(1, LOOK_BACK + 1)
+            ]
+            figures.append(_counted(visit, label, so_far, before, sum(week) / LOOK_BACK))
+    return figures
+
+
+def _hours_of(day: date, zone: Any, start: datetime, now: datetime) -> tuple[datetime, datetime]:
+    """The hours of another day that correspond to today's so far."""
+    first = day_bounds(day, zone)[0]
+    return first, first + (now - start)
+
+
+def _counted(visit: Visit, label: str, now: float, before: float, usual: float) -> Figure:
+    show = visit.show
+    beside = (
+        f"{show.count(round(before))} yesterday by now {show.change(now, before)}".strip(),
+        f"{show.count(round(usual))} on a usual day {show.change(now, usual)}".strip(),
+    )
+    tone = "" if not usual or abs(now - usual) / usual < 0.1 else "up" if now > usual else "down"
+    return Figure(label=label, value=show.count(round(now)), beside=beside, tone=tone)
+
+
+async def _money(visit: Visit, report: MergedReport, day: date) -> list[Figure]:
+    """Commission, spend, profit and ROI of yesterday, and what the pending days may bring."""
+    show = visit.show
+    rows = {row.group["day"]: row for row in report.rows}
+    yesterday = rows.get((day - timedelta(days=1)).isoformat())
+    before = rows.get((day - timedelta(days=2)).isoformat())
+    today = rows.get(day.isoformat())
+    month = report.totals
+    forecast = await visit.ask_if_allowed("forecast")
+    estimate = forecast.total if forecast is not None else None
+    pending = Figure(label="Commission pending", value="–", beside=("nothing is pending",))
+    if estimate is not None:
+        pending = Figure(
+            label="Commission pending", value=f"≈ {show.money(estimate.estimate)}", tone="pending",
+            beside=(f"80 %: {show.money(estimate.low)} to {show.money(estimate.high)}",),
+        )  # fmt: skip
+    return [
+        _amount(visit, "Commission yesterday", yesterday, before, "commission"),
+        pending,
+        Figure(
+            label="Spend today",
+            value=show.money(today.spend if today else None),
+            beside=(f"{show.money(yesterday.spend if yesterday else None)} yesterday",),
+        ),
+        Figure(label="Profit, 30 days", value=show.money(month.profit), beside=(_settled_words(month),)),
+        Figure(
+            label="ROI, 30 days",
+            value=show.percent(month.profit, month.spend, digits=0) if month.commission is not None else "–",
+            beside=(f"commission {show.money(month.commission)}", f"spend {show.money(month.spend)}"),
+        ),
+    ]
+
+
+def _amount(visit: Visit, label: str, row: ReportRow | None, before: ReportRow | None, measure: str) -> Figure:
+    value = getattr(row, measure) if row else None
+    settled = row is not None and row.settlement == "settled"
+    state = "settled" if settled else "not settled yet"
+    missing = "pending" if row is not None and not settled else "–"
+    other = getattr(before, measure) if before else None
+    beside = (f"{state}", f"{visit.show.money(other)} the day before")
+    return Figure(label=label, value=visit.show.money(value, missing=missing), beside=beside,
+                  tone="" if settled else "pending")  # fmt: skip
+
+
+def _settled_words(row: ReportRow) -> str:
+    return {"settled": "all days settled", "partial": "some days not settled"}.get(row.settlement, "not settled yet")
+
+
+async def _movers(visit: Visit, day: date) -> tuple[list[Mover], list[Mover]]:
+    """Campaigns that rise and fall: the last seven whole days against the seven before, by commission, else FTDs."""
+    first = day - timedelta(days=2 * LOOK_BACK)
+    report: MergedReport = await visit.ask(
+        "report merged", to=(day - timedelta(days=1)).isoformat(), by=["day", "campaign"], **{"from": first.isoformat()}
+    )
+    names = {item.code: item.name for item in (await visit.ask("campaign list", limit=500)).items}
+    by_campaign: dict[str, list[ReportRow]] = {}
+    for row in report.rows:
+        if code := row.group.get("campaign"):
+            by_campaign.setdefault(code, []).append(row)
+    days = [first + timedelta(days=n) for n in range(2 * LOOK_BACK)]
+    movers = [_mover(code, names.get(code, code), rows, days) for code, rows in by_campaign.items()]
+    rising = sorted((m for m in movers if m.change > 0), key=lambda m: -m.change)[:MOVERS]
+    falling = sorted((m for m in movers if m.change < 0), key=lambda m: m.change)[:MOVERS]
+    return rising, falling
+
+
+def _mover(code: str, name: str, rows: Sequence[ReportRow], days: list[date]) -> Mover:
+    by_day = {row.group["day"]: row for row in rows}
+    series = [by_day.get(day.isoformat()) for day in days]
+    clicks = [float(row.clicks or 0) if row else 0.0 for row in series]
+    deposits = [float(row.first_deposits.merged or 0) if row else 0.0 for row in series]
+    money = [(row.commission or 0) / 1e6 if row else 0.0 for row in series]
+    values = deposits if any(deposits) else clicks
+    now, before = sum(values[LOOK_BACK:]), sum(values[:LOOK_BACK])
+    late = [row for row in series[LOOK_BACK:] if row]
+    return Mover(
+        code=code, name=name, clicks=round(sum(clicks[LOOK_BACK:])), first_deposits=round(sum(deposits[LOOK_BACK:])),
+        commission=round(sum(money[LOOK_BACK:]) * 1e6) if any(row.commission is not None for row in late) else None,
+        change=now - before, points=sparkline(values, f"{name}: the last {len(days)} days"),
+    )  # fmt: skip
+
+
+async def _attention(visit: Visit, day: date, now: datetime) -> list[Any]:
+    """Held reports, vanished figures, failed syncs, unmatched postbacks, dead links, domains."""
+    wanted = DigestRequest(
+        team_id=visit.actor.team_id, first=day - timedelta(days=1), last=day, every="day",
+        campaigns=visit.actor.campaigns, told_until=now - timedelta(days=1), now=now, deployment=visit.deployment,
+    )  # fmt: skip
+    async with visit.cockpit.runtime.database.read() as tx:
+        return list(await attention_of(tx, wanted))
