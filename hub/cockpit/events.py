@@ -93,7 +93,7 @@ class Feed:
     async def _clicks(self, tx: Any, after: int, latest: int = 0) -> list[Event]:
         c = clicks.c
         query = (
-            select(c.id, c.country, c.device, c.bot, campaigns.c.code, campaigns.c.name, sites.c.name.label("site"))
+            select(c.id, c.country, c.bot, campaigns.c.code, campaigns.c.name, sites.c.name.label("site"))
             .outerjoin(campaigns, campaigns.c.id == c.campaign_id).outerjoin(sites, sites.c.id == c.site_id)
             .where(c.team_id == self._team_id, c.bot == 0)
         )  # fmt: skip
@@ -108,7 +108,7 @@ class Feed:
     def _click_event(self, row: Any) -> Event:
         click = self._codec.encode(row.id)
         where = row.name or row.site or "a site"
-        what = " · ".join(part for part in (where, row.country or "", str(getattr(row, "device", "") or "")) if part)
+        what = " · ".join(part for part in (where, row.country or "") if part)
         return Event(id=f"c{row.id}", kind="click", at=instant_of(row.id), text=what, href=f"/cockpit/story/{click}",
                      campaign=row.code)  # fmt: skip
 

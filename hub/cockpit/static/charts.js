@@ -22,7 +22,8 @@ function walk(value, palette) {
 }
 
 export async function draw(places) {
-  const { vegaEmbed } = await import(places[0].dataset.chart);
+  await import(places[0].dataset.chart);
+  const { vegaEmbed } = window;
   const render = async () => {
     const palette = colours();
     for (const place of places) {
