@@ -42,7 +42,7 @@ class AlertEvent(msgspec.Struct, frozen=True, kw_only=True):
 class AlertRun:
     """Shared by the alerts looked at together: the same report or count is read once."""
 
-    reports: dict[ReportQuery, MergedReport] = field(default_factory=dict)
+    reports: dict[bytes, MergedReport] = field(default_factory=dict)
     counts: dict[tuple[Scope, str, Span], float] = field(default_factory=dict)
     rates: dict[tuple[int, str, date], Decimal | None] = field(default_factory=dict)
 
@@ -70,9 +70,10 @@ class AlertContext:
             team_id=self.watch.team_id, first=first, last=last, by=by, campaigns=self.watch.campaigns,
             timezone=self.deployment.timezone, currency=self.deployment.currency,
         )  # fmt: skip
-        if query not in self.round.reports:
-            self.round.reports[query] = await merged_report(self.tx, query)
-        return self.round.reports[query]
+        key = msgspec.msgpack.encode(query)
+        if key not in self.round.reports:
+            self.round.reports[key] = await merged_report(self.tx, query)
+        return self.round.reports[key]
 
     async def count(self, measure: str, span: Span) -> float:
         key = (await self.scope(), measure, span)

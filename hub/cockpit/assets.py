@@ -1,9 +1,7 @@
 """Style sheet, scripts and the chart library, compressed once and served under an address that changes with them."""
 
-import asyncio
 import gzip
 import hashlib
-import sys
 from pathlib import Path
 
 from litestar import Request, Response, get
@@ -61,8 +59,13 @@ def asset_route(assets: Assets, runtime: Runtime) -> HTTPRouteHandler:
 
 
 async def _chart_library(runtime: Runtime) -> bytes:
-    """The bundle is made in a process beside this one: vl-convert takes 100 MB while it is loaded."""
-    program = "import sys, vl_convert; sys.stdout.write(vl_convert.javascript_bundle())"
-    child = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE)
-    content, _ = await child.communicate()
-    return content
+    """The bundle is made in the helper process: vl-convert takes 100 MB while it is loaded."""
+    text: str = await runtime.ports.run_apart(chart_library, advice="load the page again")
+    return text.encode()
+
+
+def chart_library() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script that sets `window.vegaEmbed`."""
+    import vl_convert
+
+    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))

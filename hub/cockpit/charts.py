@@ -7,7 +7,7 @@ import msgspec
 
 from bot.digests.facts import DayFigures
 
-SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
+SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 WIDTH, HEIGHT = 100.0, 20.0
 
 

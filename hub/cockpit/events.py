@@ -7,13 +7,13 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-import structlog
 from litestar import Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 from sqlalchemy import func, select
 
 from hub.cockpit.page import Cockpit
+from storage.db import tasks
 from storage.ledger.clicks.click_id import instant_of
 from storage.tables import campaigns, clicks, conversions, offers, sites
 
@@ -21,7 +21,6 @@ EVERY = 0.4  # seconds between two looks while somebody listens
 KEPT = 200  # events a page that lost its connection can catch up with
 BATCH = 100
 HEARTBEAT = 15.0  # seconds; proxies cut connections that stay silent
-_log = structlog.get_logger()
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +50,7 @@ class Feed:
         queue: asyncio.Queue[Event] = asyncio.Queue(maxsize=KEPT)
         self._listeners.add(queue)
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._poll())
+            self._task = tasks.start_loop("live events", self._poll)
         return queue
 
     def leave(self, queue: "asyncio.Queue[Event]") -> None:
@@ -66,18 +65,14 @@ class Feed:
         return recent
 
     async def _poll(self) -> None:
+        """Read what is new until the last listener has left; started again after a failure."""
         while self._listeners:
-            try:
-                for event in await self._new():
-                    self._recent.append(event)
-                    for queue in self._listeners:
-                        if not queue.full():
-                            queue.put_nowait(event)
-            except Exception as error:
-                _log.warning("live events could not be read", error=type(error).__name__)
-                await asyncio.sleep(2)
+            for event in await self._new():
+                self._recent.append(event)
+                for queue in self._listeners:
+                    if not queue.full():
+                        queue.put_nowait(event)
             await asyncio.sleep(EVERY)
-        self._task = None
 
     async def _new(self) -> list[Event]:
         self._codec = await self._cockpit.codec()

@@ -1,5 +1,7 @@
 """The HTTP API: every command, tokens and roles, errors that name the field, OpenAPI that says so."""
 
+import re
+
 import httpx
 import pytest
 
@@ -66,7 +68,7 @@ def test_what_is_no_json_or_no_route_is_said(hub: Deployment) -> None:
     assert (deep.status_code, deep.json()["field"]) == (400, "body")
     far = hub.http.get("/api/v1/campaign/list", params={"after": "9" * 30}, headers=headers)
     assert (far.status_code, far.json()["field"]) == (400, "after")
-    assert hub.get("forecast", **{"from": "0001-01-01"})["items"] == []
+    assert hub.http.get("/api/v1/forecast", params={"from": "0001-01-01"}, headers=headers).json()["field"] == "from"
 
 
 def test_alerts_and_digests_need_no_room(hub: Deployment) -> None:
@@ -115,12 +117,19 @@ def test_the_cockpit_shows_a_token_holder_the_numbers(hub: Deployment) -> None:
     assert "httponly" in signed.headers["set-cookie"].lower()
     page = hub.http.get("/cockpit")
     assert page.status_code == 200
-    assert "b-bold-b-sons" in page.text
     assert "default-src 'none'" in page.headers["content-security-policy"]
-    shown = hub.http.get("/cockpit", params={"say": "campaign show b-bold-b-sons"}).text
-    assert "&lt;b&gt;Bold&lt;/b&gt; &amp; Sons" in shown
-    refused_change = hub.http.get("/cockpit", params={"say": "campaign pause b-bold-b-sons"}).text
-    assert "changes something" in refused_change
+    listed = hub.http.get("/cockpit/campaign").text
+    assert "b-bold-b-sons" in listed
+    assert "&lt;b&gt;Bold&lt;/b&gt; &amp; Sons" in hub.http.get("/cockpit/campaign/b-bold-b-sons").text
+    csrf = re.search(r'name="csrf" value="([0-9a-f]{64})"', page.text)
+    assert csrf is not None
+    pause = {"campaign": "b-bold-b-sons"}
+    assert hub.http.post("/cockpit/do/campaign/pause", data=pause).status_code == 403
+    done = hub.http.post("/cockpit/do/campaign/pause", data=pause | {"csrf": csrf[1]})
+    assert (done.status_code, done.headers["location"]) == (303, "/cockpit/campaign/b-bold-b-sons")
+    assert hub.get("campaign/show", campaign="b-bold-b-sons")["status"] == "paused"
+    answer = hub.http.post("/cockpit/say", data={"say": "campaign resume b-bold-b-sons", "csrf": csrf[1]})
+    assert "&lt;b&gt;Bold&lt;/b&gt;" in answer.text
     assert hub.get("campaign/show", campaign="b-bold-b-sons")["status"] == "active"
 
 

@@ -28,7 +28,7 @@ def browser(hub: Deployment, address: str = "203.0.113.1") -> httpx.Client:
 
 
 def csrf_of(page: str) -> str:
-    found = re.search(r"name=csrf value=([0-9a-f]{64})", page)
+    found = re.search(r'name="csrf" value="([0-9a-f]{64})"', page)
     assert found is not None
     return found[1]
 
