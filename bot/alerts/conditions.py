@@ -8,11 +8,14 @@ from sqlalchemy import select
 
 from bot.alerts.context import AlertContext, Reading
 from bot.alerts.figures import figure
+from bot.alerts.held_reports import consequence
+from bot.core.message import Button
 from bot.render import figures
 from storage.alerts import attention, live_counts
 from storage.catalogue import offer_checks
 from storage.clicks import caps
 from storage.ledger.alerts.thresholds import length
+from storage.revenue.held_reports import held_reports
 from storage.tables import domains
 
 FEWEST_POSTBACKS = 3  # fewer say nothing about a share
@@ -58,6 +61,27 @@ async def sync_failed(look: AlertContext) -> list[Reading]:
             why=f"sync status {one.code}",
         ))  # fmt: skip
     return found
+
+
+async def suspect(look: AlertContext) -> list[Reading]:
+    """Accounts whose report is held until somebody decides."""
+    held = {row.code: row for row in await attention.suspects(look.tx, look.watch.team_id, await look.account_ids())}
+    known = look.watch.history.alarms
+    changes = {
+        code: consequence(await held_reports(look.tx, row.id)) for code, row in held.items() if code not in known
+    }
+    return [
+        Reading(
+            subject=code, broken=code in held, recovered=code not in held,
+            text=f"a report of {code} is held: {held[code].reason}. {changes.get(code, '')}" if code in held else "",
+            over=f"no report of {code} is held any more", why=f"sync show {code}",
+            buttons=(
+                Button("Confirm", f"sync confirm {code}", style="primary"),
+                Button("Discard", f"sync discard {code}", style="danger"),
+            ),
+        )
+        for code in sorted({*held, *known})
+    ]  # fmt: skip
 
 
 async def sync_stale(look: AlertContext) -> list[Reading]:
@@ -150,7 +174,8 @@ async def dead_offer_link(look: AlertContext) -> list[Reading]:
 
 CONDITIONS: dict[str, Callable[[AlertContext], Awaitable[list[Reading]]]] = {
     "figure": figure, "no clicks": no_clicks, "postback failures": postback_failures, "sync failed": sync_failed,
-    "sync stale": sync_stale, "cap": cap, "spend without registrations": spend_without_registrations,
+    "suspect": suspect, "sync stale": sync_stale, "cap": cap,
+    "spend without registrations": spend_without_registrations,
     "domain down": domain_down, "domain expiring": domain_expiring,
     "dead offer link": dead_offer_link,
 }  # fmt: skip

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.core.context import Deployment
+from bot.core.message import Button
 from storage.alerts import attention
 from storage.alerts.alert_states import Watch
 from storage.alerts.live_counts import Scope, Span, counted
@@ -28,6 +29,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     over: str  # what to say when it is over
     why: str  # the command that shows more
+    buttons: tuple[Button, ...] = ()  # what can be decided at once
 
 
 class AlertEvent(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,7 +27,9 @@ def fires(one: Fired) -> Message:
         fields.append(("Campaigns", ", ".join(watch.campaigns)))
     if watch.rule.for_minutes:
         fields.append(("Lasting", f"over {length(watch.rule.for_minutes)}"))
-    return Message(f"🔴 {one.reading.text}", (Fields(tuple(fields)), _buttons(watch, one.reading.why)))
+    return Message(
+        f"🔴 {one.reading.text}", (Fields(tuple(fields)), _buttons(watch, one.reading.why, one.reading.buttons))
+    )
 
 
 def over(one: Fired) -> Message:
@@ -55,7 +57,7 @@ def storm(several: Sequence[Fired]) -> Message:
     return Message(f"🔴 {len(several)} alerts: {several[0].reading.text} …", tuple(blocks))
 
 
-def _buttons(watch: Watch, why: str) -> Buttons:
+def _buttons(watch: Watch, why: str, decisions: tuple[Button, ...] = ()) -> Buttons:
     code = f"alert-{watch.id}"
-    buttons = (Button("Ack", f"alert ack {code}"), Button("Snooze 1h", f"alert snooze {code} 1h"))
+    buttons = (*decisions, Button("Ack", f"alert ack {code}"), Button("Snooze 1h", f"alert snooze {code} 1h"))
     return Buttons((*buttons, Button("Why", why)) if why else buttons)

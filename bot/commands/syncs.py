@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import Row, select
 
+from bot.alerts.held_reports import consequence, decision_buttons, held_rows, tell_held
 from bot.core.arguments import Arguments, refers
 from bot.core.command import command
 from bot.core.context import Context
@@ -16,11 +17,12 @@ from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Ta
 from bot.core.permissions import Scope, visible
 from bot.forms.imports import Sent, text_of
 from storage.catalogue import accounts, names
-from storage.catalogue.entities import page
+from storage.catalogue.entities import cursor, page
 from storage.ledger.errors import ConnectorError, Refused
 from storage.ledger.facts import Report, Role
+from storage.revenue import held_reports, kept_answers, syncs
 from storage.revenue import revisions as revenue
-from storage.revenue import syncs
+from storage.revenue.held_reports import HeldFigure, HeldReport, HeldReports, HeldTotal
 from storage.revenue.sync_status import Progress, statuses
 from storage.tables import accounts as table
 
@@ -38,6 +40,10 @@ class SyncStatus(Listing):
 
 
 class OneSync(Arguments):
+    account: Annotated[str, refers("account", "whose held report")]
+
+
+class HeldRows(Listing, kw_only=True):
     account: Annotated[str, refers("account", "whose held report")]
 
 
@@ -73,6 +79,16 @@ class Statuses(msgspec.Struct, frozen=True):
     next: str | None = None
 
 
+class HeldPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Reports held of an account, the sums they would change, and every figure, latest day first."""
+
+    account: str
+    reports: list[HeldReport]
+    totals: list[HeldTotal]
+    items: list[HeldFigure]
+    next: str | None = None
+
+
 class Decided(msgspec.Struct, frozen=True, kw_only=True):
     """What became of an account's held reports."""
 
@@ -101,7 +117,8 @@ def status_table(_ctx: Context, found: Statuses) -> Message:
         for one in found.items
     )  # fmt: skip
     faults = tuple(Notice("error", f"{one.account}: {one.error}") for one in found.items if one.error)
-    return Message("Syncs", (Table(columns, rows, numeric=(3, 4, 5)), *faults), private=True)
+    warnings = tuple(Notice("info", f"{one.account}: {text}") for one in found.items for text in one.warnings)
+    return Message("Syncs", (Table(columns, rows, numeric=(3, 4, 5)), *faults, *warnings), private=True)
 
 
 def _one_status(one: Progress) -> Message:
@@ -110,11 +127,11 @@ def _one_status(one: Progress) -> Message:
         ("Rows", str(one.rows)), ("Revised", str(one.revisions)), ("Restated", str(one.restated)),
         ("Next", _at(one.next_run_at)),
     ))]  # fmt: skip
+    blocks += [Notice("info", warning) for warning in one.warnings]
     if one.error:
         blocks.append(Notice("warning" if one.state == "suspect" else "error", one.error))
     if one.state == "suspect":
-        confirm = Button("Confirm", f"sync confirm {one.account}", style="primary")
-        blocks.append(Buttons((confirm, Button("Discard", f"sync discard {one.account}", style="danger"))))
+        blocks.append(decision_buttons(one.account))
     else:
         blocks.append(Buttons((Button("Sync now", f"sync now {one.account}"),)))
     return Message(f"Sync of {one.account}: {_state(one)}", tuple(blocks), private=True)
@@ -126,6 +143,11 @@ def _state(one: Progress) -> str:
 
 def _at(moment: datetime | None) -> str:
     return f"{moment:%Y-%m-%d %H:%M}" if moment else "–"
+
+
+def held_page(_ctx: Context, held: HeldPage) -> Message:
+    reports = HeldReports(account=held.account, reports=held.reports, totals=held.totals, figures=held.items)
+    return held_rows(reports, more=held.next is not None)
 
 
 def confirmed(_ctx: Context, done: Decided) -> Message:
@@ -168,11 +190,32 @@ async def sync_status(ctx: Context, new: SyncStatus) -> Statuses:
     return Statuses(await statuses(ctx.tx, rows), following)
 
 
-@command("sync confirm", role=Role.BUYER, scope=Scope.TEAM, render=confirmed, positional=("account",))
-async def sync_confirm(ctx: Context, new: OneSync) -> Decided:
-    """Take over a report that was held as suspect: its figures are right after all."""
+@command("sync show", role=Role.VIEWER, scope=Scope.TEAM, render=held_page, reads=True, positional=("account",))
+async def sync_show(ctx: Context, new: HeldRows) -> HeldPage:
+    """What a held report would change: which rows, from what to what."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
-    done = await revenue.confirm(ctx.tx, account_id=row.id, now=ctx.now, zone=accounts.zone_of(row))
+    held = await held_reports.held_reports(ctx.tx, row.id)
+    start = cursor(new.after) or 0
+    end = start + new.limit
+    return HeldPage(
+        account=held.account, reports=held.reports, totals=held.totals, items=held.figures[start:end],
+        next=str(end) if end < len(held.figures) else None,
+    )  # fmt: skip
+
+
+async def _changes_of_confirming(ctx: Context, new: OneSync) -> str:
+    row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
+    return consequence(await held_reports.held_reports(ctx.tx, row.id))
+
+
+@command(
+    "sync confirm", role=Role.BUYER, scope=Scope.TEAM, render=confirmed, positional=("account",),
+    confirm=_changes_of_confirming,
+)  # fmt: skip
+async def sync_confirm(ctx: Context, new: OneSync) -> Decided:
+    """Record a report that was held as suspect: its figures are right after all."""
+    row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
+    done = await held_reports.confirm(ctx.tx, account_id=row.id, now=ctx.now, zone=accounts.zone_of(row))
     return Decided(
         account=row.code, reports=done.reports, rows=done.rows, revisions=done.revisions, restated=done.restated
     )
@@ -182,7 +225,7 @@ async def sync_confirm(ctx: Context, new: OneSync) -> Decided:
 async def sync_discard(ctx: Context, new: OneSync) -> Decided:
     """Throw away a report that was held as suspect; the numbers stay as they were."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
-    count = await revenue.discard(ctx.tx, account_id=row.id)
+    count = await held_reports.discard(ctx.tx, account_id=row.id)
     return Decided(account=row.code, reports=count)
 
 
@@ -190,7 +233,7 @@ async def sync_discard(ctx: Context, new: OneSync) -> Decided:
 async def sync_read(ctx: Context, new: OneSync) -> Requested:
     """Read an account's kept unreadable answers again, after a fix."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
-    kept = await syncs.unreadable(ctx.tx, row.id)
+    kept = await kept_answers.unreadable(ctx.tx, row.id)
     if not kept:
         raise Refused(f"account {row.code} has no kept answer that could be read again", field="account")
     for report_id in kept:
@@ -208,7 +251,7 @@ async def _read_upload(ctx: Context, new: Upload) -> Report:
     try:
         return await ctx.ports.read_upload(row.platform, login, text.encode())
     except ConnectorError as error:
-        raise Refused(str(error), field="csv" if new.csv else "lines" if new.lines else "file") from None
+        raise Refused(str(error), field=_upload_field(new)) from None
 
 
 @command(
@@ -218,16 +261,43 @@ async def sync_upload(ctx: Context, new: Upload) -> Uploaded:
     """Take over figures from a CSV; the days it speaks of are replaced by what it says, history kept."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
     report: Report = ctx.prepared
+    await _refuse_undecided_days(ctx, new, row, report)
     done = await revenue.record(
         ctx.tx, team_id=ctx.team_id, account_id=row.id, run_id=None, report=report, now=ctx.now,
         zone=accounts.zone_of(row),
     )  # fmt: skip
     fresh = {} if done.suspect else {"last_success_at": ctx.now}
-    await accounts.change(ctx.tx, row.id, {"last_attempt_at": ctx.now, "error": None, **fresh})
+    warnings = list(report.warnings)
+    await accounts.change(
+        ctx.tx, row.id, {"last_attempt_at": ctx.now, "error": None, "sync_warnings": warnings, **fresh}
+    )
+    if done.suspect:
+        await tell_held(ctx.tx, ctx.team_id, row.id, ctx.now)
     return Uploaded(
         account=row.code, first=report.first, last=report.last, rows=done.rows, revisions=done.revisions,
-        restated=done.restated, suspect=done.suspect, warnings=list(report.warnings),
+        restated=done.restated, suspect=done.suspect, warnings=warnings,
     )  # fmt: skip
+
+
+async def _refuse_undecided_days(ctx: Context, new: Upload, row: Row[Any], report: Report) -> None:
+    """Days that could be read in two ways must not withdraw settled figures: the other way may be the right one."""
+    if not report.undecided_days:
+        return
+    days = await held_reports.withdrawn_settled_days(ctx.tx, row.id, report)
+    if not days:
+        return
+    shown = ", ".join(f"{day}" for day in days[:5]) + (" …" if len(days) > 5 else "")
+    field = _upload_field(new)
+    raise Refused(
+        f"{field}: its dates can be read day first or month first, and as read they would withdraw figures of "
+        f"{len(days)} settled {'day' if len(days) == 1 else 'days'} ({shown}): write the days as 2026-10-31, or say "
+        f'how they are meant: account edit {row.code} options=\'{{"day_order": "dmy"}}\'',
+        field=field,
+    )
+
+
+def _upload_field(new: Upload) -> str:
+    return "csv" if new.csv else "lines" if new.lines else "file"
 
 
 async def _asked(ctx: Context, new: SyncNow) -> list[Row[Any]]:

@@ -236,6 +236,8 @@ def sync_words(health: Sequence[AccountHealth], now: datetime) -> Iterable[Atten
         elif one.stale(now):
             since = f"since {one.last_success_at:%d %b %H:%M} UTC" if one.last_success_at else "yet"
             yield Attention(level="warning", text=f"{one.code}: no figures {since}")
+        for warning in one.warnings:
+            yield Attention(level="warning", text=f"{one.code}: {warning}")
 
 
 def healthy_words(health: Sequence[AccountHealth], wanted: DigestRequest) -> str:

@@ -19,7 +19,7 @@ from storage.ledger.alerts.alarms import Alarm, Step, held_back, is_quiet, step
 
 log = structlog.get_logger()
 
-NOTICES = frozenset({"ftd", "high-value ftd"})
+NOTICES = frozenset({"ftd", "high-value ftd", "suspect"})
 STORM = 4  # as many alerts of one room in one round are told together
 REMEMBER = timedelta(hours=1)  # how often the moment looked at is stored when nothing happens
 
@@ -38,7 +38,7 @@ async def tick(runtime: Runtime) -> int:
 
 
 async def notice(runtime: Runtime) -> int:
-    """AlertContext at what is told at once: first deposits."""
+    """AlertContext at what is told at once: first deposits, held reports."""
     return await _round(runtime, kinds=NOTICES)
 
 

@@ -9,6 +9,7 @@ import msgspec
 import structlog
 from sqlalchemy import Row
 
+from bot.alerts.held_reports import tell_held
 from connectors.base import Connection, Platform, Window
 from connectors.http import Http
 from connectors.redaction import redact
@@ -19,7 +20,9 @@ from storage.catalogue import accounts, names
 from storage.db import tasks
 from storage.ledger.errors import CasinoFluxError, ConnectorError
 from storage.ledger.facts import Figures, Report
-from storage.revenue import raw_reports, syncs
+from storage.ledger.revenue.sanity import distinct
+from storage.ledger.revenue.suspect import contradiction
+from storage.revenue import kept_answers, raw_reports, syncs
 from storage.revenue import revisions as revenue
 from storage.tables import accounts as table
 
@@ -120,6 +123,9 @@ class Run:
         self.runtime = syncs_here.runtime
         self.run = run
         self.window: Window | None = None
+        self.warnings: list[str] = []
+        self.warnings_before: list[str] = []  # those of the last sync: an answer known before is not read again
+        self.is_held = False
 
     async def work(self) -> None:
         try:
@@ -128,13 +134,18 @@ class Run:
             await self._failed(error)
             return
         async with self.runtime.database.begin() as tx:
-            await syncs.done(tx, self.run, self.holder, self.runtime.clock(), suspect=suspect)
+            now = self.runtime.clock()
+            await syncs.done(tx, self.run, self.holder, now, suspect=suspect)
+            await accounts.change(tx, self.run.account_id, {"sync_warnings": list(dict.fromkeys(self.warnings))})
+            if self.is_held:
+                await tell_held(tx, self.run.team_id, self.run.account_id, now)
 
     async def _windows(self) -> str | None:
         """Fetch and store window by window, the latest first; why a report is held as suspect, if one is."""
         async with self.runtime.database.read() as tx:
             row = await names.by_id(tx, table, self.run.account_id)
             complete = await syncs.complete_until(tx, row.id, accounts.zone_of(row))
+        self.warnings_before = row.sync_warnings or []
         found = platform(row.platform)
         connection = self._connection(found, row)
         if self.run.again is not None:
@@ -155,7 +166,7 @@ class Run:
         if known and report.same:
             await self._store_same(report, connection, begun, known.rows)
             return None
-        return await self._store(report, connection, begun)
+        return await self._store(report, connection, self._true_at(connection, begun))
 
     def _connection(self, found: Platform, row: Row[Any]) -> Connection:
         login = msgspec.structs.asdict(accounts.opened(self.runtime.box, row))
@@ -171,27 +182,30 @@ class Run:
 
     async def _store_same(self, report: Report, connection: Connection, begun: datetime, rows: int) -> None:
         """The answer that is known: there is nothing to compare."""
+        self.warnings += self.warnings_before
         async with self.runtime.database.begin() as tx:
             await raw_reports.record_same(
                 tx, team_id=self.run.team_id, account_id=self.run.account_id, report=report,
-                now=self._told_at(connection, begun), zone=connection.zone,
+                now=self._true_at(connection, begun), zone=connection.zone,
             )  # fmt: skip
             await syncs.reached(tx, self.run.id, report.first, rows=rows, revisions=0, restated=0)
 
-    def _told_at(self, connection: Connection, begun: datetime) -> datetime:
+    def _true_at(self, connection: Connection, begun: datetime) -> datetime:
         """When the report was true: what was fetched across the platform's midnight knows the day before only."""
         now = self.runtime.clock()
         same_day = begun.astimezone(connection.zone).date() == now.astimezone(connection.zone).date()
         return now if same_day else begun
 
-    async def _store(self, report: Report, connection: Connection, begun: datetime) -> str | None:
+    async def _store(self, report: Report, connection: Connection, fetched_at: datetime) -> str | None:
         async with self.runtime.database.read() as tx:
             await self._refuse_lost_measures(tx, report)
             report = await self._named(tx, report)
         recorded = await revenue.record_in_turns(
             self.runtime.database, team_id=self.run.team_id, account_id=self.run.account_id, run_id=self.run.id,
-            report=report, now=self._told_at(connection, begun), zone=connection.zone,
+            report=report, now=self.runtime.clock(), zone=connection.zone, fetched_at=fetched_at,
         )  # fmt: skip
+        self.is_held = self.is_held or recorded.suspect is not None
+        self.warnings += report.warnings
         async with self.runtime.database.begin() as tx:
             await syncs.reached(
                 tx, self.run.id, report.first, rows=recorded.rows, revisions=recorded.revisions,
@@ -225,12 +239,17 @@ class Run:
     async def _read_again(self, found: Platform, connection: Connection) -> str | None:
         """Read a kept answer once more, after a fix."""
         async with self.runtime.database.read() as tx:
-            kept, raw = await syncs.kept_report(tx, self.run.again)
+            kept, raw = await kept_answers.kept_answer(tx, self.run.again)
         self.window = Window(first=kept.from_day, last=kept.to_day)
         report = await found.read_whole(raw, connection, self.window)
-        suspect = await self._store(report, connection, kept.fetched_at)
+        async with self.runtime.database.read() as tx:
+            later = await kept_answers.days_known_later(tx, kept, connection.zone)
+        doubt = report.doubt or contradiction(report, list(distinct(report).values())) or ""
+        suspect = None
+        for part in kept_answers.without_days(msgspec.structs.replace(report, doubt=doubt), later):
+            suspect = await self._store(part, connection, kept.fetched_at) or suspect
         async with self.runtime.database.begin() as tx:
-            await syncs.read_after_all(tx, kept.id)
+            await kept_answers.mark_read(tx, kept.id)
         return suspect
 
     async def _failed(self, error: CasinoFluxError) -> None:
@@ -243,7 +262,9 @@ class Run:
         async with self.runtime.database.begin() as tx:
             if fault.raw and self.window and self.run.again is None:
                 days = (self.window.first, self.window.last)
-                await syncs.keep_answer(
+                await kept_answers.keep_answer(
                     tx, self.run, window=days, raw=fault.raw, whole=fault.whole, reason=text, now=now
                 )
             await syncs.failed(tx, self.run, self.holder, now, error=text, permanent=fault.permanent, wait=wait)
+            if self.is_held:
+                await tell_held(tx, self.run.team_id, self.run.account_id, now)

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.tables import (
     accounts,
+    alerts,
     campaign_offers,
     campaigns,
     domains,
@@ -20,6 +21,7 @@ from storage.tables import (
     revenue_reports,
     rooms,
     settled_days,
+    subscriptions,
 )
 
 STALE = timedelta(hours=36)
@@ -39,6 +41,7 @@ class AccountHealth(msgspec.Struct, frozen=True, kw_only=True):
     paused: bool
     last_success_at: datetime | None
     next_sync_at: datetime | None
+    warnings: tuple[str, ...] = ()
     provisional: tuple[date, ...] = ()
 
     @property
@@ -79,7 +82,8 @@ def _health(row: Row[Any], provisional: tuple[date, ...]) -> AccountHealth:
     return AccountHealth(
         id=row.id, code=row.code, platform=row.platform, timezone=row.timezone, created_at=row.created_at,
         error=row.error, paused_why=row.paused_why, paused=row.paused_at is not None,
-        last_success_at=row.last_success_at, next_sync_at=row.next_sync_at, provisional=provisional,
+        last_success_at=row.last_success_at, next_sync_at=row.next_sync_at,
+        warnings=tuple(row.sync_warnings or ()), provisional=provisional,
     )  # fmt: skip
 
 
@@ -106,6 +110,34 @@ async def suspects(tx: AsyncConnection, team_id: int, ids: Collection[int] | Non
         .where(revenue_reports.c.team_id == team_id, revenue_reports.c.state == "suspect")
     )
     return (await tx.execute(query.where(_within(accounts.c.id, ids)).order_by(accounts.c.code))).all()
+
+
+SYNC_ALERTS = ("sync failed", "sync stale")
+
+
+async def rooms_told_of_syncs(tx: AsyncConnection, team_id: int, account_id: int) -> list[tuple[int, str]]:
+    """(room, thread) of every digest and sync alert that covers the account; a `suspect` alert speaks for itself."""
+    digests = select(subscriptions.c.room_id, subscriptions.c.thread, subscriptions.c.campaigns).where(
+        subscriptions.c.team_id == team_id, subscriptions.c.disabled_at.is_(None)
+    )
+    armed = alerts.c.team_id == team_id, alerts.c.removed_at.is_(None)
+    watches = select(alerts.c.room_id, alerts.c.thread, alerts.c.campaigns, alerts.c.kind).where(*armed)
+    rows = [*await tx.execute(digests)]
+    own = set()
+    for row in await tx.execute(watches.where(alerts.c.kind.in_((*SYNC_ALERTS, "suspect")))):
+        if row.kind != "suspect":
+            rows.append(row)
+        elif await _covers(tx, team_id, row.campaigns, account_id):
+            own.add((row.room_id, row.thread))
+    lost = set(
+        (await tx.execute(select(rooms.c.id).where(rooms.c.team_id == team_id, rooms.c.lost_at.is_not(None)))).scalars()
+    )
+    told = {(row.room_id, row.thread) for row in rows if await _covers(tx, team_id, row.campaigns, account_id)}
+    return sorted(room for room in told - own if room[0] not in lost)
+
+
+async def _covers(tx: AsyncConnection, team_id: int, campaign_codes: Collection[str] | None, account_id: int) -> bool:
+    return campaign_codes is None or account_id in await account_ids_of(tx, team_id, campaign_codes)
 
 
 async def untagged(tx: AsyncConnection, team_id: int, ids: Collection[int] | None = None) -> Sequence[Any]:

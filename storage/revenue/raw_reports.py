@@ -61,16 +61,23 @@ async def newest(tx: AsyncConnection, account_id: int) -> int | None:
 
 
 async def keep(
-    tx: AsyncConnection, of: Origin, report: Report, proof: bytes, *, state: str, reason: str | None = None
+    tx: AsyncConnection,
+    of: Origin,
+    report: Report,
+    proof: bytes,
+    *,
+    state: str,
+    at: datetime,
+    reason: str | None = None,
 ) -> int:
-    """Keep the answer as it came."""
+    """Keep the answer as it came at that moment."""
     values = {
-        "team_id": of.team_id, "account_id": of.account_id, "run_id": of.run_id, "fetched_at": of.now,
+        "team_id": of.team_id, "account_id": of.account_id, "run_id": of.run_id, "fetched_at": at,
         "from_day": report.first, "to_day": report.last, "state": state, "reason": reason, "raw": proof,
         "parsed": None,
     }  # fmt: skip
     if state == "suspect":
-        values["parsed"] = zlib.compress(_packer.encode(report))
+        values["parsed"] = zlib.compress(_packer.encode(msgspec.structs.replace(report, raw=b"")))
     made = await tx.execute(insert(revenue_reports).values(values).returning(revenue_reports.c.id))
     return int(made.scalar_one())
 

@@ -4,26 +4,28 @@ import asyncio
 import zlib
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
-from sqlalchemy import select, update
+from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.db.engine import Database
-from storage.ledger.errors import Refused
 from storage.ledger.facts import Report, RevenueRow
+<<<<<<< HEAD
 from storage.ledger.revenue.sanity import Judge, Key, distinct
 from storage.revenue import account_measures
 from storage.revenue.raw_reports import decide, keep, newest, settle_days, settled_of, supersede
+=======
+from storage.ledger.revenue.sanity import Key, distinct
+from storage.ledger.revenue.suspect import Judge
+from storage.revenue.raw_reports import keep, newest, settle_days, settled_of, supersede
+>>>>>>> c545969 (Suspect reports are judged by settled days alone, told at once, shown row by row; kept answers never replace newer figures)
 from storage.revenue.row_diff import Changes, Origin, differences, standing, stands_at_all, write
-from storage.tables import accounts, revenue_reports
+from storage.tables import revenue_reports
 
 #: Rows written in one transaction, whole days at least: clicks wait for no longer than that takes.
 SLICE = 1_000
-
-_unpacker = msgspec.msgpack.Decoder(Report)
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,13 +74,16 @@ async def record_in_turns(
     report: Report,
     now: datetime,
     zone: ZoneInfo,
+    fetched_at: datetime | None = None,
 ) -> Recorded:
     """The same in short transactions, so that clicks need not wait for a long report. Each day comes whole.
+
+    What it says is known from `now` on; `fetched_at` is when it was true, if that was earlier: days over then settle.
 
     What is broken off half way is completed by recording the report again: rows written already differ no more.
     """
     of = Origin(team_id=team_id, account_id=account_id, run_id=run_id, now=now)
-    recording = await asyncio.to_thread(Recording, of, report, zone=zone)
+    recording = await asyncio.to_thread(Recording, of, report, zone=zone, fetched_at=fetched_at)
     async with database.read() as tx:
         await recording.look(tx)
     proof = await asyncio.to_thread(zlib.compress, report.raw)
@@ -134,21 +139,21 @@ class Recording:
             judge.see({key: row.values for key, row in stood.items() if not row.withdrawn}, rows)
             self._changes.append(differences(rows, stood))
             await asyncio.sleep(0)
-        self._why = judge.suspicion() if judged else None
+        self._why = await asyncio.to_thread(judge.suspicion) if judged else None
 
     async def begin(self, tx: AsyncConnection, proof: bytes) -> bool:
         """Keep the report if it says anything new, or hold it as suspect; whether there is anything to write."""
         if self._held is None:
             await supersede(tx, self._of.account_id, self._report)
         if self._why is not None:
-            await keep(tx, self._of, self._report, proof, state="suspect", reason=self._why)
+            await keep(tx, self._of, self._report, proof, state="suspect", at=self._before, reason=self._why)
             return False
         of = self._of
         await account_measures.note(tx, of.account_id, self._measures, team_id=of.team_id, now=of.now)
         self._again = await newest(tx, self._of.account_id) != self._newest
         if not self._again and not any(one.days for one in self._changes):
             return False
-        self._report_id = self._held or await keep(tx, self._of, self._report, proof, state="merged")
+        self._report_id = self._held or await keep(tx, self._of, self._report, proof, state="merged", at=self._before)
         self._newest = await newest(tx, self._of.account_id)
         return True
 
@@ -198,47 +203,3 @@ def _sliced(report: Report, rows: Mapping[Key, RevenueRow]) -> Iterator[tuple[da
             last, held = day, {}
         held |= more
     yield report.first, last, held
-
-
-async def confirm(tx: AsyncConnection, *, account_id: int, now: datetime, zone: ZoneInfo) -> Recorded:
-    """Take over what is held as suspect, the oldest first. Raises Refused if nothing is."""
-    done = []
-    for held in await suspects(tx, account_id):
-        report = _unpacker.decode(zlib.decompress(held.parsed))
-        of = Origin(team_id=held.team_id, account_id=account_id, run_id=held.run_id, now=now)
-        recording = Recording(of, report, zone=zone, held=held.id, fetched_at=held.fetched_at)
-        await recording.look(tx, judged=False)
-        if await recording.begin(tx, b""):
-            for number in recording.parts():
-                await recording.write(tx, number)
-        done.append(await recording.end(tx))
-        await decide(tx, held.id, "confirmed")
-    if not done:
-        raise Refused("no report of this account is held as suspect", field="account")
-    return Recorded(
-        rows=sum(one.rows for one in done), revisions=sum(one.revisions for one in done),
-        restated=sum(one.restated for one in done), reports=len(done),
-    )  # fmt: skip
-
-
-async def discard(tx: AsyncConnection, *, account_id: int) -> int:
-    """Throw away what is held as suspect; returns how many reports. Raises Refused if nothing is."""
-    held = await suspects(tx, account_id)
-    for one in held:
-        await decide(tx, one.id, "discarded")
-    if not held:
-        raise Refused("no report of this account is held as suspect", field="account")
-    return len(held)
-
-
-async def suspects(tx: AsyncConnection, account_id: int) -> list[Any]:
-    """Reports of the account that wait for a decision, the oldest first."""
-    r = revenue_reports.c
-    query = select(revenue_reports).where(r.account_id == account_id, r.state == "suspect").order_by(r.id)
-    return list(await tx.execute(query))
-
-
-async def zone_of(tx: AsyncConnection, account_id: int) -> ZoneInfo:
-    """The platform's time zone of an account."""
-    found = await tx.execute(select(accounts.c.timezone).where(accounts.c.id == account_id))
-    return ZoneInfo(found.scalar_one())

@@ -28,6 +28,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     revisions: int
     restated: int
     next_run_at: datetime | None
+    warnings: list[str] = []  # what the last report made the connector notice
     from_day: date | None = msgspec.field(default=None, name="from")
     to_day: date | None = msgspec.field(default=None, name="to")
     reached: date | None = None  # a running one has the days from here to `to`
@@ -39,6 +40,7 @@ async def statuses(tx: AsyncConnection, accounts: Sequence[Row[Any]]) -> list[Pr
     return [_progress(account, found.get(account.id)) for account in accounts]
 
 
+<<<<<<< HEAD
 def _latest(account_ids: list[int]) -> Select[Any]:
     """By account: its running run, else the queued one, else the last that ended well; and a held report's reason."""
 
@@ -62,6 +64,25 @@ def _latest(account_ids: list[int]) -> Select[Any]:
         .outerjoin(run, run.c.id == func.coalesce(ids.c.running, ids.c.queued, ids.c.ended))
         .outerjoin(counted, counted.c.id == func.coalesce(ids.c.running, ids.c.ended))
         .outerjoin(revenue_reports, revenue_reports.c.id == ids.c.held)
+=======
+async def _status(tx: AsyncConnection, account: Row[Any]) -> Progress:
+    mine = sync_runs.c.account_id == account.id
+    latest = select(sync_runs).where(mine).order_by(sync_runs.c.id.desc()).limit(1)
+    going = (await tx.execute(latest.where(sync_runs.c.state.in_(_OPEN)))).first()
+    running = (await tx.execute(latest.where(sync_runs.c.state == "running"))).first()
+    last = (await tx.execute(latest.where(sync_runs.c.state.in_(("done", "suspect"))))).first()
+    run = running or going or last
+    counted = running or last
+    held = await _held(tx, account.id)
+    return Progress(
+        account=account.code, account_id=account.id, platform=account.platform,
+        state=_state(account, going, running, held), last_attempt_at=account.last_attempt_at,
+        last_success_at=account.last_success_at, error=account.paused_why or account.error or held,
+        rows=counted.rows if counted else 0, revisions=counted.revisions if counted else 0,
+        restated=counted.restated if counted else 0, next_run_at=None if account.paused_at else account.next_sync_at,
+        from_day=run.from_day if run else None, to_day=run.to_day if run else None,
+        warnings=account.sync_warnings or [], reached=running.reached_day if running else None,
+>>>>>>> c545969 (Suspect reports are judged by settled days alone, told at once, shown row by row; kept answers never replace newer figures)
     )  # fmt: skip
 
 

@@ -1,6 +1,5 @@
 """Syncs as rows: asked for, claimed under a lease, running, done. Accounts know when the next one is due."""
 
-import zlib
 from datetime import date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -9,7 +8,7 @@ from sqlalchemy import Row, Text, and_, cast, exists, func, insert, literal, or_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.db import leases
-from storage.tables import MEASURES, accounts, revenue, revenue_reports, sync_runs
+from storage.tables import MEASURES, accounts, revenue, sync_runs
 from storage.tables import leases as held
 
 LEASE = timedelta(seconds=60)
@@ -182,44 +181,6 @@ async def complete_until(tx: AsyncConnection, account_id: int, zone: ZoneInfo) -
         if row.to_day is None or row.to_day >= begun:
             return begun
     return None
-
-
-async def keep_answer(
-    tx: AsyncConnection,
-    run: Row[Any],
-    *,
-    window: tuple[date, date],
-    raw: bytes,
-    whole: bool,
-    reason: str,
-    now: datetime,
-) -> None:
-    """Keep an answer that gave no report; one that is whole can be read again after a fix."""
-    state = "unreadable" if whole else "broken"
-    await tx.execute(insert(revenue_reports).values(
-        team_id=run.team_id, account_id=run.account_id, run_id=run.id, fetched_at=now, from_day=window[0],
-        to_day=window[1], state=state, reason=reason, raw=zlib.compress(raw),
-    ))  # fmt: skip
-
-
-async def kept_report(tx: AsyncConnection, report_id: int) -> tuple[Row[Any], bytes]:
-    """A kept report and its raw answer."""
-    row = (await tx.execute(select(revenue_reports).where(revenue_reports.c.id == report_id))).one()
-    return row, zlib.decompress(row.raw)
-
-
-async def read_after_all(tx: AsyncConnection, report_id: int) -> None:
-    """A kept answer could be read now: what it said stands in a report of its own."""
-    change = update(revenue_reports).where(revenue_reports.c.id == report_id)
-    await tx.execute(change.values(state="superseded", reason="read again"))
-
-
-async def unreadable(tx: AsyncConnection, account_id: int) -> list[int]:
-    """Kept answers that could not be read, the oldest first."""
-    query = select(revenue_reports.c.id).where(
-        revenue_reports.c.account_id == account_id, revenue_reports.c.state == "unreadable"
-    )
-    return list((await tx.execute(query.order_by(revenue_reports.c.id))).scalars())
 
 
 async def measured(tx: AsyncConnection, account_id: int, window: tuple[date, date]) -> set[str]:

@@ -22,6 +22,7 @@ accounts = named(
     Column("last_attempt_at", Instant),
     Column("last_success_at", Instant),
     Column("error", Text),
+    Column("sync_warnings", Json),  # what the last sync or upload noticed in its report
     Column("postbacks_since", Day),  # first report day with a conversion: before it, postbacks measured nothing
 )
 

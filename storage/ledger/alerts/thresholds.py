@@ -37,7 +37,7 @@ LIVE = frozenset({"clicks", "unique_clicks", "bot_clicks", "registrations", "fir
 TITLES = {"first_deposits": "FTD", "ngr": "NGR", "roi": "ROI", "cr": "CR", "epc": "EPC", "cpa": "CPA"}
 
 #: Kinds that are conditions: they fire, last, and resolve.
-CONDITIONS = ("figure", "no clicks", "postback failures", "sync failed", "sync stale", "discrepancy", "cap",
+CONDITIONS = ("figure", "no clicks", "postback failures", "sync failed", "sync stale", "suspect", "discrepancy", "cap",
               "spend without registrations", "domain down", "domain expiring", "dead offer link")  # fmt: skip
 #: Kinds that are happenings: told once each.
 HAPPENINGS = ("restatement", "vanished", "high-value ftd", "ftd", "dead postback")
@@ -76,6 +76,7 @@ _KINDS: tuple[tuple[str, re.Pattern[str], float, int], ...] = (
     ("postback failures", re.compile(rf"postbacks? fail(?:ure|ures|ing|ed)?{_LIMIT}{_LENGTH}"), 10, 60),
     ("sync failed", re.compile(r"sync fail(?:ed|s|ure|ures|ing)?"), 0, 0),
     ("sync stale", re.compile(rf"(?:sync stale|stale sync|no figures){_LENGTH}"), 0, 36 * 60),
+    ("suspect", re.compile(r"suspects?(?: (?:reports?|syncs?))?|held reports?"), 0, 0),
     ("discrepancy", re.compile(rf"discrepanc(?:y|ies){_LIMIT}"), 10, 0),
     ("restatement", re.compile(rf"(?:restatements?|restated){_LIMIT}"), 0, 0),
     ("vanished", re.compile(r"vanished(?: (?:ftds?|revenue))?"), 0, 0),

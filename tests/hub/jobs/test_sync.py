@@ -149,7 +149,9 @@ async def test_an_empty_answer_where_figures_stood_is_held_until_decided(opened:
         assert (await status(team))["state"] == "idle"
         await team.say("sync now main")
         await team.sync()
-        assert (await team.say("sync confirm main"))["restated"] == 2
+        asked = await team.say("sync confirm main")
+        assert asked["consequence"].startswith("main: 2 rows would be withdrawn; visits 80 → 0")
+        assert (await team.say(f"confirm {asked['confirm']}"))["restated"] == 2
         assert (await figures(team, "visits"))["2026-10-19"] == 0
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 
 from storage.ledger.errors import ConnectorError, Refused
 from storage.ledger.facts import Figures, Report
+from storage.revenue import held_reports
 from storage.revenue import revisions as revenue
 from storage.revenue.row_diff import Origin
 from storage.tables import revenue as table
@@ -144,11 +145,11 @@ async def test_a_suspect_report_is_merged_when_confirmed(opened: Open) -> None:
         await books.sync(tx, "acme", [fat(FIRST)], now=at(later(1)))
         await books.sync(tx, "acme", [fat(FIRST, 3)], now=at(later(2)))
         account = books.ids["acme"]
-        done = await revenue.confirm(tx, account_id=account, now=at(later(3)), zone=books.zones[account])
+        done = await held_reports.confirm(tx, account_id=account, now=at(later(3)), zone=books.zones[account])
         assert (done.reports, done.restated) == (1, 1)
         assert (await tx.execute(select(table.c.registrations))).scalar_one() == 12
         with pytest.raises(Refused, match="suspect"):
-            await revenue.discard(tx, account_id=account)
+            await held_reports.discard(tx, account_id=account)
 
 
 async def test_a_suspect_report_is_forgotten_when_discarded_or_superseded(opened: Open) -> None:
@@ -157,11 +158,11 @@ async def test_a_suspect_report_is_forgotten_when_discarded_or_superseded(opened
         account = books.ids["acme"]
         await books.sync(tx, "acme", [fat(FIRST)], now=at(later(1)))
         await books.sync(tx, "acme", [fat(FIRST, 3)], now=at(later(2)))
-        assert await revenue.discard(tx, account_id=account) == 1
+        assert await held_reports.discard(tx, account_id=account) == 1
         await books.sync(tx, "acme", [fat(FIRST, 3)], now=at(later(3)))
         sound = row(FIRST, registrations=5, first_deposits=2, commission_cpa=100)
         assert (await books.sync(tx, "acme", [sound], now=at(later(4)))).suspect is None
-        assert await revenue.suspects(tx, account) == []
+        assert await held_reports.suspects(tx, account) == []
         states = select(revenue_reports.c.state).order_by(revenue_reports.c.id)
         assert list((await tx.execute(states)).scalars()) == ["merged", "discarded", "superseded", "merged"]
 

@@ -1,0 +1,107 @@
+"""A report held as suspect, as rooms hear of it at once: why, what it would change, and the two decisions."""
+
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.core.message import Block, Button, Buttons, Message, Notice, Table, Text
+from bot.render.figures import count, money
+from storage.alerts import attention
+from storage.chat import messages
+from storage.revenue.held_reports import HeldFigure, HeldReports, HeldTotal, held_reports
+
+SHOWN = 20
+
+
+async def tell_held(tx: AsyncConnection, team_id: int, account_id: int, now: datetime) -> int:
+    """Queue the news for every room with a digest or a sync alert on the account; returns how many rooms."""
+    rooms = await attention.rooms_told_of_syncs(tx, team_id, account_id)
+    if not rooms:
+        return 0
+    held = await held_reports(tx, account_id)
+    message = held_message(held)
+    for room_id, thread in rooms:
+        key = f"held:{held.reports[-1].id}:{room_id}:{thread}"
+        await messages.queue(tx, team_id=team_id, room_id=room_id, thread=thread, key=key, message=message, now=now)
+    return len(rooms)
+
+
+def held_message(held: HeldReports) -> Message:
+    """The news of it, with buttons."""
+    reasons = "; ".join(dict.fromkeys(report.reason for report in held.reports))
+    return Message(
+        f"🔴 A report of {held.account} is held: {reasons}", (*summary(held), decision_buttons(held.account))
+    )
+
+
+def decision_buttons(account: str) -> Buttons:
+    return Buttons((
+        Button("Confirm", f"sync confirm {account}", style="primary"),
+        Button("Discard", f"sync discard {account}", style="danger"),
+        Button("Show rows", f"sync show {account}"),
+    ))  # fmt: skip
+
+
+def summary(held: HeldReports) -> tuple[Block, ...]:
+    """Which days are held, how many rows would change, and the sums before and after."""
+    lines = [
+        f"{report.first} to {report.last}: {rows_in_words(report.changed, report.new, report.gone)}"
+        for report in held.reports
+    ]
+    rows = tuple(
+        (measure_name(total.measure), amount(total, total.before), amount(total, total.now))
+        for total in held.totals
+        if total.before != total.now
+    )
+    note = Text("\n".join((*lines, "Nothing of it is merged until somebody decides.")))
+    return (note, Table(("Measure", "Stands", "Held report"), rows, numeric=(1, 2))) if rows else (note,)
+
+
+def rows_in_words(changed: int, new: int, gone: int) -> str:
+    """12 rows would change, 1 is new, 3 would be withdrawn."""
+    parts = [
+        f"{number} {'row' if number == 1 else 'rows'} {what}"
+        for number, what in ((changed, "would change"), (new, "would be added"), (gone, "would be withdrawn"))
+        if number
+    ]
+    return ", ".join(parts) or "no row would change"
+
+
+def consequence(held: HeldReports) -> str:
+    """What confirming changes, in a sentence."""
+    count_of = (sum(getattr(report, name) for report in held.reports) for name in ("changed", "new", "gone"))
+    sums = [
+        f"{measure_name(total.measure)} {amount(total, total.before)} → {amount(total, total.now)}"
+        for total in held.totals
+        if total.before != total.now
+    ]
+    rows = rows_in_words(*count_of)
+    return f"{held.account}: {rows}" + (f"; {', '.join(sums)}" if sums else "")
+
+
+def held_rows(held: HeldReports, *, more: bool) -> Message:
+    """The rows of held reports, figure by figure."""
+    rows = tuple(
+        (f"{figure.day}", figure.tag_name or figure.tag or "no tag", figure.sub or figure.part,
+         measure_name(figure.measure), amount(figure, figure.before), amount(figure, figure.now))
+        for figure in held.figures[:SHOWN]
+    )  # fmt: skip
+    blocks: list[Block] = [Notice("warning", report.reason) for report in held.reports]
+    blocks += summary(held)
+    blocks.append(Table(("Day", "Segment", "Sub id", "Measure", "Was", "Would be"), rows, numeric=(4, 5)))
+    if more or len(held.figures) > SHOWN:
+        blocks.append(Text("There are more: limit=… and after=… page through them over HTTP or in the shell."))
+    blocks.append(decision_buttons(held.account))
+    return Message(f"Held report of {held.account}", tuple(blocks), private=True)
+
+
+def measure_name(measure: str) -> str:
+    return {"first_deposits": "FTDs", "ngr": "NGR"}.get(measure, measure.replace("_", " "))
+
+
+def amount(of: HeldFigure | HeldTotal, value: int | None) -> str:
+    """A count, or an amount in its currency."""
+    return money(value, of.currency) if of.measure in AMOUNTS else count(value)
+
+
+AMOUNTS = frozenset({"deposit_amount", "ngr", "commission_cpa", "commission_revshare", "commission_other"})

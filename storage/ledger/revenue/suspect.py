@@ -1,0 +1,245 @@
+"""Whether a fetched report can be believed, judged by itself and by the settled figures that stand.
+
+Days that still run when a report is compared are left out: their figures grow. Of ordinary restatements at most one
+sync in a thousand may be held (tests/storage/ledger/revenue/test_suspect.py generates a thousand months of them).
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import date
+from fractions import Fraction
+
+import msgspec
+
+from storage.ledger.facts import Report, RevenueRow
+from storage.ledger.revenue.sanity import COUNTS, MEASURES, Key, Values, values_of
+
+_VISITS, _EVENTS, _MONEY = (0,), (1, 2, 3, 4), tuple(range(COUNTS, len(MEASURES)))
+_KINDS = (range(COUNTS), _MONEY)
+_DEPOSITS, _FIRST_DEPOSITS, _DEPOSIT_AMOUNT = 3, 2, 5
+
+_ROUNDING = 5_000  # half a cent for each row that a platform's total sums up, in micro-units
+_CENT = 10_000
+_TOO_SMALL = 100_000  # an amount that rounding to cents may change by more than a tenth says nothing about a factor
+_FEWEST = 3  # with fewer figures than this, "all of them doubled" is chance
+_SAMPLE = 1_000  # compared rows that are looked at for a common factor
+_NOTHING: Values = (0,) * len(MEASURES)
+
+_TENS = tuple(Fraction(10) ** n for n in (1, 2, 3, -1, -2, -3))
+_MULTIPLES = (Fraction(2), Fraction(1, 2), Fraction(3), Fraction(1, 3))
+
+
+class Pair(msgspec.Struct, frozen=True, gc=False):
+    """A row of a settled day as it stands and as the report has it; zeros where the report has no such row."""
+
+    before: Values
+    after: Values
+
+
+class Judge:
+    """Whether a report can be believed, shown slice by slice what stands of its days.
+
+    `settled` holds the days of its window that were over at an earlier sync.
+    """
+
+    def __init__(self, report: Report, rows: Sequence[RevenueRow], settled: AbstractSet[date]) -> None:
+        self._settled = settled
+        self._fault = report.doubt or contradiction(report, rows)
+        self._is_empty = not rows
+        self._says = frozenset(
+            i for row in rows for i, value in enumerate(values_of(row.figures)) if value
+        )  # fmt: skip
+        self._rows_standing = 0
+        self._settled_rows = 0
+        self._gone = 0
+        self._figures = [0] * len(MEASURES)
+        self._rows_with_money = 0
+        self._rows_with_counts = 0
+        self._pairs: list[Pair] = []
+        self._stride = 1
+
+    def see(self, standing: Mapping[Key, Values], rows: Mapping[Key, RevenueRow]) -> None:
+        """Compare figures that stand with the report's rows of the same days."""
+        for key, before in standing.items():
+            if not any(before):
+                continue
+            self._rows_standing += 1
+            if key[0] in self._settled:
+                row = rows.get(key)
+                self._compare(Pair(before, _NOTHING if row is None else values_of(row.figures)))
+
+    def suspicion(self) -> str | None:
+        """Why the report is held until somebody decides; None if it is sound."""
+        if self._fault:
+            return self._fault
+        if not self._says:
+            empty = "it is empty" if self._is_empty else "all of its figures are zero"
+            return f"{empty}, where {self._rows_standing} rows with figures stood" if self._rows_standing else None
+        return self._vanished() or self._zeroed() or _multiplied(self._pairs)
+
+    def _compare(self, pair: Pair) -> None:
+        self._settled_rows += 1
+        self._gone += not any(pair.after)
+        self._rows_with_money += any(pair.before[i] for i in _MONEY)
+        self._rows_with_counts += any(pair.before[i] for i in _EVENTS)
+        for i, value in enumerate(pair.before):
+            self._figures[i] += bool(value)
+        if self._settled_rows % self._stride == 0:
+            self._pairs.append(pair)
+        if len(self._pairs) > _SAMPLE:
+            self._pairs, self._stride = self._pairs[::2], self._stride * 2
+
+    def _vanished(self) -> str | None:
+        gone, rows = self._gone, self._settled_rows
+        if (gone >= _FEWEST and gone * 2 > rows) or (gone == rows and gone > 1):
+            return f"{gone} of {rows} rows of settled days are gone from it"
+        return None
+
+    def _zeroed(self) -> str | None:
+        """Whole kinds of figures that stood and are zero in every row, while others stand."""
+        money, events = self._standing(_MONEY), self._standing(_EVENTS)
+        if self._says.isdisjoint(_MONEY) and self._says.isdisjoint(_EVENTS):
+            rows = max(self._rows_with_money, self._rows_with_counts)
+            if money + events >= _FEWEST and rows > 1:
+                return f"all of its figures but visits are zero, where {money + events} stood"
+        elif self._says.isdisjoint(_MONEY):
+            if money >= _FEWEST and (self._rows_with_money > 1 or self._deposits_lost_their_amount()):
+                return f"all of its money is zero, where {money} amounts stood, while its counts stand"
+        elif self._says.isdisjoint(_EVENTS) and events > _FEWEST and self._rows_with_counts >= _FEWEST:
+            return f"all of its counts are zero, where {events} stood, while its money stands"
+        return None
+
+    def _deposits_lost_their_amount(self) -> bool:
+        return bool(self._figures[_DEPOSIT_AMOUNT]) and bool(self._says & {_DEPOSITS, _FIRST_DEPOSITS})
+
+    def _standing(self, measures: Iterable[int]) -> int:
+        """How many figures of these measures stand in settled rows."""
+        return sum(self._figures[i] for i in measures)
+
+
+def contradiction(report: Report, rows: Sequence[RevenueRow]) -> str | None:
+    """How the totals that the report states contradict its rows; None if they agree or none are stated."""
+    if report.totals is None:
+        return None
+    one_currency = len({row.currency for row in report.rows}) <= 1
+    totals = values_of(report.totals)
+    for i in range(len(MEASURES) if one_currency else COUNTS):
+        total = totals[i]
+        if total is None:
+            continue
+        of_all, of_distinct = _sum(report.rows, i), _sum(rows, i)
+        if of_all is None or of_distinct is None:
+            continue
+        slack = 0 if i < COUNTS else _ROUNDING * (len(report.rows) + 2)
+        if min(abs(of_all - total), abs(of_distinct - total)) > slack:
+            return f"its rows sum to {_worded(of_all, i)} {MEASURES[i]}, its total says {_worded(total, i)}"
+    return None
+
+
+def _sum(rows: Sequence[RevenueRow], i: int) -> int | None:
+    """The sum of a measure; None if rows there are do not report it."""
+    known = [value for row in rows if (value := getattr(row.figures, MEASURES[i])) is not None]
+    return sum(known) if known or not rows else None
+
+
+def _worded(value: int, i: int) -> str:
+    return str(value) if i < COUNTS else f"{value / 1_000_000:.2f}"
+
+
+class _Scaling(msgspec.Struct, frozen=True):
+    """How many figures are a factor of what they were, of how many that could show it."""
+
+    factor: Fraction
+    matches: int
+    figures: int
+    rows: int
+    counted: int  # sum of the counts among the matches
+
+    @property
+    def is_most(self) -> bool:
+        return self.matches * 2 > self.figures
+
+    @property
+    def is_evidence(self) -> bool:
+        """A row or two of counts such as 1 → 2 prove nothing."""
+        return self.matches >= _FEWEST and (self.rows >= _FEWEST or self.counted >= 5 or self.matches > _FEWEST)
+
+
+def _multiplied(pairs: Sequence[Pair]) -> str | None:
+    """Most settled figures multiplied alike, or money or counts of most rows by ten, a hundred or a thousand.
+
+    Amounts alone may be restated by any factor: a platform's monthly fee is one.
+    """
+    for factor in _candidates(pairs):
+        found = _scaling(pairs, factor, range(len(MEASURES)))
+        if not (found.is_most and found.is_evidence):
+            continue
+        counts, amounts = (_scaling(pairs, factor, kind) for kind in _KINDS)
+        is_fee = not counts.figures and factor not in (*_TENS, *_MULTIPLES)
+        if all(one.is_most for one in (counts, amounts) if one.figures) and not is_fee:
+            return f"{found.matches} of its {found.figures} settled figures are {_times(factor)} what they were"
+    for factor in (*_TENS, *_MULTIPLES, Fraction(-1)):
+        for kind in _KINDS:
+            one = _scaling(pairs, factor, kind)
+            enough = one.is_most if factor in _TENS else one.matches * 5 >= one.figures * 4 and one.matches >= 6
+            if enough and one.is_evidence:
+                return f"{_kind_name(kind)} of most rows are {_times(factor)} what they were"
+    for i, name in enumerate(MEASURES):
+        for factor in _TENS:
+            one = _scaling(pairs, factor, (i,))
+            if one.is_most and one.rows >= _FEWEST:
+                return f"{name} of most rows is {_times(factor)} what it was"
+    return None
+
+
+def _kind_name(kind: Collection[int]) -> str:
+    return "amounts" if COUNTS in kind else "counts"
+
+
+def _times(factor: Fraction) -> str:
+    return f"{float(factor):.4g} times"
+
+
+def _candidates(pairs: Sequence[Pair]) -> list[Fraction]:
+    """Factors worth trying: the usual ones, and the middle one of each kind of figure."""
+    middles = []
+    for kind in _KINDS:
+        ratios = [
+            Fraction(new, old)
+            for pair in pairs
+            for i in kind
+            if (old := pair.before[i]) and (new := pair.after[i]) and old != new
+        ]
+        if len(ratios) >= _FEWEST:
+            middles.append(sorted(ratios)[len(ratios) // 2])
+    return list(dict.fromkeys((*_MULTIPLES, *_TENS, *middles)))
+
+
+def _scaling(pairs: Sequence[Pair], factor: Fraction, measures: Collection[int]) -> _Scaling:
+    matches = figures = rows = counted = 0
+    for pair in pairs:
+        matched = 0
+        for i in measures:
+            old, new = pair.before[i] or 0, pair.after[i] or 0
+            if not old or _is_too_small(old, factor, i):
+                continue
+            figures += 1
+            if new and new != old and _is_multiple(old, new, factor, i):
+                matched += 1
+                counted += old if i < COUNTS else 0
+        matches += matched
+        rows += bool(matched)
+    return _Scaling(factor, matches, figures, rows, counted)
+
+
+def _is_too_small(old: int, factor: Fraction, measure: int) -> bool:
+    """Whether the figure, divided, is too small to be told from a rounding."""
+    return factor.denominator > 1 and abs(old * factor) < (1 if measure < COUNTS else _TOO_SMALL)
+
+
+def _is_multiple(old: int, new: int, factor: Fraction, measure: int) -> bool:
+    """Whether `new` is `old` times the factor, rounded to a whole count or a cent."""
+    off = abs(new * factor.denominator - old * factor.numerator)
+    if measure < COUNTS or abs(new) < _TOO_SMALL:
+        return off < factor.denominator
+    return off < _CENT * factor.denominator
