@@ -12,15 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.db.engine import Database
 from storage.ledger.facts import Report, RevenueRow
-<<<<<<< HEAD
-from storage.ledger.revenue.sanity import Judge, Key, distinct
-from storage.revenue import account_measures
-from storage.revenue.raw_reports import decide, keep, newest, settle_days, settled_of, supersede
-=======
 from storage.ledger.revenue.sanity import Key, distinct
 from storage.ledger.revenue.suspect import Judge
+from storage.revenue import account_measures
 from storage.revenue.raw_reports import keep, newest, settle_days, settled_of, supersede
->>>>>>> c545969 (Suspect reports are judged by settled days alone, told at once, shown row by row; kept answers never replace newer figures)
 from storage.revenue.row_diff import Changes, Origin, differences, standing, stands_at_all, write
 from storage.tables import revenue_reports
 

@@ -40,7 +40,6 @@ async def statuses(tx: AsyncConnection, accounts: Sequence[Row[Any]]) -> list[Pr
     return [_progress(account, found.get(account.id)) for account in accounts]
 
 
-<<<<<<< HEAD
 def _latest(account_ids: list[int]) -> Select[Any]:
     """By account: its running run, else the queued one, else the last that ended well; and a held report's reason."""
 
@@ -64,25 +63,6 @@ def _latest(account_ids: list[int]) -> Select[Any]:
         .outerjoin(run, run.c.id == func.coalesce(ids.c.running, ids.c.queued, ids.c.ended))
         .outerjoin(counted, counted.c.id == func.coalesce(ids.c.running, ids.c.ended))
         .outerjoin(revenue_reports, revenue_reports.c.id == ids.c.held)
-=======
-async def _status(tx: AsyncConnection, account: Row[Any]) -> Progress:
-    mine = sync_runs.c.account_id == account.id
-    latest = select(sync_runs).where(mine).order_by(sync_runs.c.id.desc()).limit(1)
-    going = (await tx.execute(latest.where(sync_runs.c.state.in_(_OPEN)))).first()
-    running = (await tx.execute(latest.where(sync_runs.c.state == "running"))).first()
-    last = (await tx.execute(latest.where(sync_runs.c.state.in_(("done", "suspect"))))).first()
-    run = running or going or last
-    counted = running or last
-    held = await _held(tx, account.id)
-    return Progress(
-        account=account.code, account_id=account.id, platform=account.platform,
-        state=_state(account, going, running, held), last_attempt_at=account.last_attempt_at,
-        last_success_at=account.last_success_at, error=account.paused_why or account.error or held,
-        rows=counted.rows if counted else 0, revisions=counted.revisions if counted else 0,
-        restated=counted.restated if counted else 0, next_run_at=None if account.paused_at else account.next_sync_at,
-        from_day=run.from_day if run else None, to_day=run.to_day if run else None,
-        warnings=account.sync_warnings or [], reached=running.reached_day if running else None,
->>>>>>> c545969 (Suspect reports are judged by settled days alone, told at once, shown row by row; kept answers never replace newer figures)
     )  # fmt: skip
 
 
@@ -96,7 +76,7 @@ def _progress(account: Row[Any], latest: Row[Any] | None) -> Progress:
         rows=(latest and latest.rows) or 0, revisions=(latest and latest.revisions) or 0,
         restated=(latest and latest.restated) or 0, next_run_at=None if account.paused_at else account.next_sync_at,
         from_day=latest.from_day if latest else None, to_day=latest.to_day if latest else None,
-        reached=latest.reached_day if latest and going == "running" else None,
+        warnings=account.sync_warnings or [], reached=latest.reached_day if latest and going == "running" else None,
     )  # fmt: skip
 
 
