@@ -281,7 +281,7 @@ async def sync_upload(ctx: Context, new: Upload) -> Uploaded:
 
 async def _refuse_undecided_days(ctx: Context, new: Upload, row: Row[Any], report: Report) -> None:
     """Days that could be read in two ways must not withdraw settled figures: the other way may be the right one."""
-    if not report.undecided_days:
+    if not report.assumed_days:
         return
     days = await held_reports.withdrawn_settled_days(ctx.tx, row.id, report)
     if not days:

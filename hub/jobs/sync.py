@@ -161,7 +161,8 @@ class Run:
         begun = self.runtime.clock()
         async with self.runtime.database.read() as tx:
             known = await raw_reports.known(tx, self.run.account_id, window.first, window.last)
-        asking = msgspec.structs.replace(connection, known=known.digest if known else "")
+            shape = await accounts.report_shape(tx, self.run.account_id)
+        asking = msgspec.structs.replace(connection, known=known.digest if known else "", shape=shape)
         report = await found.fetch_report(self.http, asking, window)
         if known and report.same:
             await self._store_same(report, connection, begun, known.rows)
@@ -244,9 +245,9 @@ class Run:
         report = await found.read_whole(raw, connection, self.window)
         async with self.runtime.database.read() as tx:
             later = await kept_answers.days_known_later(tx, kept, connection.zone)
-        doubt = report.doubt or contradiction(report, list(distinct(report).values())) or ""
+        damage = report.damage or contradiction(report, list(distinct(report).values())) or ""
         suspect = None
-        for part in kept_answers.without_days(msgspec.structs.replace(report, doubt=doubt), later):
+        for part in kept_answers.without_days(msgspec.structs.replace(report, damage=damage), later):
             suspect = await self._store(part, connection, kept.fetched_at) or suspect
         async with self.runtime.database.begin() as tx:
             await kept_answers.mark_read(tx, kept.id)

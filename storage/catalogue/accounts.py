@@ -60,6 +60,12 @@ async def change(tx: AsyncConnection, account_id: int, values: Mapping[str, Any]
     await tx.execute(update(accounts).where(accounts.c.id == account_id).values(**values))
 
 
+async def report_shape(tx: AsyncConnection, account_id: int) -> tuple[str, ...] | None:
+    """What the account's last accepted report had (`Report.shape`); None before the first."""
+    shape = (await tx.execute(select(accounts.c.report_shape).where(accounts.c.id == account_id))).scalar_one()
+    return None if shape is None else tuple(shape)
+
+
 def sealed(box: Box, login: Login) -> dict[str, Any]:
     """A login as it is stored."""
     return {

@@ -105,7 +105,7 @@ def without_days(report: Report, days: Iterable[date]) -> list[Report]:
             parts.append([day, day])
     return [
         msgspec.structs.replace(
-            report, first=first, last=last, totals=None, digest="",
+            report, first=first, last=last, totals=None, digest="", shape=(),
             rows=tuple(row for row in report.rows if first <= row.day <= last),
         )
         for first, last in parts

@@ -17,7 +17,7 @@ from storage.ledger.revenue.suspect import Judge
 from storage.revenue import account_measures
 from storage.revenue.raw_reports import keep, newest, settle_days, settled_of, supersede
 from storage.revenue.row_diff import Changes, Origin, differences, standing, stands_at_all, write
-from storage.tables import revenue_reports
+from storage.tables import accounts, revenue_reports
 
 #: Rows written in one transaction, whole days at least: clicks wait for no longer than that takes.
 SLICE = 1_000
@@ -175,6 +175,9 @@ class Recording:
         rows = sum(len(rows) for _, _, rows in self._slices)
         if self._why is not None:
             return Recorded(rows=rows, suspect=self._why)
+        if self._report.rows and (self._report.shape or self._held):
+            shape = update(accounts).where(accounts.c.id == self._of.account_id)
+            await tx.execute(shape.values(report_shape=list(self._report.shape)))
         if self._report_id and self._report.digest:
             whole = update(revenue_reports).where(revenue_reports.c.id == self._report_id)
             await tx.execute(whole.values(digest=self._report.digest, rows=rows))

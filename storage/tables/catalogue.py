@@ -23,6 +23,7 @@ accounts = named(
     Column("last_success_at", Instant),
     Column("error", Text),
     Column("sync_warnings", Json),  # what the last sync or upload noticed in its report
+    Column("report_shape", Json),  # what its last accepted report had: a totals line, header lines, a whole last line
     Column("postbacks_since", Day),  # first report day with a conversion: before it, postbacks measured nothing
 )
 

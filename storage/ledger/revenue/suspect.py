@@ -44,7 +44,7 @@ class Judge:
 
     def __init__(self, report: Report, rows: Sequence[RevenueRow], settled: AbstractSet[date]) -> None:
         self._settled = settled
-        self._fault = report.doubt or contradiction(report, rows)
+        self._fault = report.damage or contradiction(report, rows)
         self._is_empty = not rows
         self._says = frozenset(
             i for row in rows for i, value in enumerate(values_of(row.figures)) if value

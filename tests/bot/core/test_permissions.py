@@ -121,6 +121,7 @@ LIMITED: dict[str, dict[str, str]] = {
     "sync discard": {"-": "no"},
     "sync now": {"-": "no"},
     "sync read": {"-": "no"},
+    "sync show": {"-": "no"},
     "sync status": {"account": "yes yes no"},
     "sync upload": {"-": "no"},
     "undo": {"-": "yes"},

@@ -161,7 +161,7 @@ def report(rows: Rows, **more: Any) -> Report:
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
-        (report([small(DAY, registrations=3)], doubt="it is cut off"), "cut off"),
+        (report([small(DAY, registrations=3)], damage="it is cut off"), "cut off"),
         (report([small(DAY, registrations=3)], totals=Figures(registrations=4)), "rows sum to 3 registrations"),
         (report([], totals=Figures(first_deposits=4)), "rows sum to 0 first_deposits"),
         (report([small(DAY, ngr=1_000_000)], totals=Figures(ngr=1_010_000)), None),
