@@ -38,7 +38,8 @@ async def test_presets_and_own_mappings_are_read(opened: Callable[[], Any]) -> N
     ("lines", "told"),
     [(["a,b"], "no header"), (["day,tag,commission"], "no line"),
      (["day,tag,commission", "yesterday,x,1"], "no day"), (["day,tag,commission", "2026-10-01,x,abc"], "no number"),
-     (["day,tag,commission", "2026-10-01,x"], "cut off"), (["day,tag,colour", "2026-10-01,x,1"], "none of its columns")],
+     (["day,tag,commission", "2026-10-01,x"], "cut off"),
+     (["day,tag,colour", "2026-10-01,x,1"], "none of its columns")],
 )  # fmt: skip
 async def test_a_file_that_cannot_be_read_says_why(opened: Callable[[], Any], lines: list[str], told: str) -> None:
     async with hub(opened) as team:
