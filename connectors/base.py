@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import date, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from connectors.http import Http
 from connectors.redaction import query_secrets
 from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Report
+from storage.ledger.revenue.report_parts import ReportParts, parts_of
 
 #: Bytes of a report that are read on the spot; longer ones would keep clicks waiting.
 SHORT = 100_000
@@ -39,6 +40,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     options: Mapping[str, Any] = {}
     known: str = ""  # digest of the answer that is recorded for the window asked for: it need not be read again
     shape: tuple[str, ...] | None = None  # `Report.shape` of the account's last accepted answer; None without one
+    run_apart: Callable[..., Awaitable[Any]] | None = None  # runs an importable function in another process
 
     @property
     def zone(self) -> ZoneInfo:
@@ -152,10 +154,17 @@ class Platform(ABC):
         return await self.fetch(http, connection, window)
 
     async def read_whole(self, raw: bytes, connection: Connection, window: Window) -> Report:
-        """`read`, in a thread if it takes long; errors are about a whole report, worth reading again after a fix."""
+        """`read`, beside the event loop if it takes long.
+
+        Errors are about a whole report, worth reading again after a fix.
+        """
         try:
             if len(raw) < SHORT:
                 return self._read_once(raw, connection, window)
+            if connection.run_apart is not None:
+                alone = msgspec.structs.replace(connection, run_apart=None)
+                parts: ReportParts = await connection.run_apart(_read_parts, self, raw, alone, window)
+                return await parts.report(raw)
             return await asyncio.to_thread(self._read_once, raw, connection, window)
         except ConnectorError as error:
             error.raw, error.whole = raw, True
@@ -184,3 +193,8 @@ class Platform(ABC):
     def sub_column(self, connection: Connection) -> str:
         """The dimension that gives our click id back for this account; empty if none does."""
         return str(connection.option("click_id_from", self.click_id_from[0] if self.click_id_from else ""))
+
+
+def _read_parts(platform: Platform, raw: bytes, connection: Connection, window: Window) -> ReportParts:
+    """In the other process. Raises ConnectorError."""
+    return parts_of(platform._read_once(raw, connection, window))

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 from sqlalchemy import Row, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.alerts.held_reports import consequence, decision_buttons, held_rows, tell_held
 from bot.core.arguments import Arguments, refers
@@ -241,7 +242,15 @@ async def sync_read(ctx: Context, new: OneSync) -> Requested:
     return Requested(requested_at=ctx.now, accounts=[row.code])
 
 
-async def _read_upload(ctx: Context, new: Upload) -> Report:
+class _RecordedUpload(msgspec.Struct, frozen=True):
+    """A report that was uploaded, and what came of it."""
+
+    report: Report
+    recorded: revenue.Recorded
+
+
+async def _record_upload(ctx: Context, new: Upload) -> _RecordedUpload:
+    """Read the file and record it in short transactions, as a sync does: clicks are kept in between."""
     async with ctx.database.read() as tx:
         row = await names.find(tx, table, ctx.team_id, new.account, field="account")
     login = msgspec.structs.asdict(accounts.opened(ctx.box, row))
@@ -249,23 +258,26 @@ async def _read_upload(ctx: Context, new: Upload) -> Report:
     if not (new.csv or new.lines or new.file):
         raise Refused("file: none came along: send it with 'sync upload <account>' as its text", field="file")
     try:
-        return await ctx.ports.read_upload(row.platform, login, text.encode())
+        report = await ctx.ports.read_upload(row.platform, login, text.encode())
+        async with ctx.database.read() as tx:
+            await _refuse_undecided_days(tx, new, row, report)
+        recorded = await revenue.record_in_turns(
+            ctx.database, team_id=ctx.team_id, account_id=row.id, run_id=None, report=report, now=ctx.now,
+            zone=accounts.zone_of(row),
+        )  # fmt: skip
     except ConnectorError as error:
         raise Refused(str(error), field=_upload_field(new)) from None
+    return _RecordedUpload(report, recorded)
 
 
 @command(
-    "sync upload", role=Role.BUYER, scope=Scope.TEAM, render=uploaded, positional=("account",), prepare=_read_upload
+    "sync upload", role=Role.BUYER, scope=Scope.TEAM, render=uploaded, positional=("account",), prepare=_record_upload
 )
 async def sync_upload(ctx: Context, new: Upload) -> Uploaded:
     """Take over figures from a CSV; the days it speaks of are replaced by what it says, history kept."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
-    report: Report = ctx.prepared
-    await _refuse_undecided_days(ctx, new, row, report)
-    done = await revenue.record(
-        ctx.tx, team_id=ctx.team_id, account_id=row.id, run_id=None, report=report, now=ctx.now,
-        zone=accounts.zone_of(row),
-    )  # fmt: skip
+    upload: _RecordedUpload = ctx.prepared
+    report, done = upload.report, upload.recorded
     fresh = {} if done.suspect else {"last_success_at": ctx.now}
     warnings = list(report.warnings)
     await accounts.change(
@@ -279,11 +291,11 @@ async def sync_upload(ctx: Context, new: Upload) -> Uploaded:
     )  # fmt: skip
 
 
-async def _refuse_undecided_days(ctx: Context, new: Upload, row: Row[Any], report: Report) -> None:
+async def _refuse_undecided_days(tx: AsyncConnection, new: Upload, row: Row[Any], report: Report) -> None:
     """Days that could be read in two ways must not withdraw settled figures: the other way may be the right one."""
     if not report.assumed_days:
         return
-    days = await held_reports.withdrawn_settled_days(ctx.tx, row.id, report)
+    days = await held_reports.withdrawn_settled_days(tx, row.id, report)
     if not days:
         return
     shown = ", ".join(f"{day}" for day in days[:5]) + (" …" if len(days) > 5 else "")

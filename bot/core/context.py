@@ -87,6 +87,9 @@ class Ports(Protocol):
         structs. Raises what the job raises; TooLong, with `advice` how to narrow the request, after 30 s.
         """
 
+    async def run_background(self, job: Callable[..., Any], *arguments: Any) -> Any:
+        """The same for work that no person waits for: in a thread where the helper process is missing or too slow."""
+
     async def report_apart(self, query: ReportQuery) -> ReportParts | None:
         """A merged report made beside the event loop; None where there is no helper process. Raises TooLong."""
 

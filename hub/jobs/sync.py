@@ -1,6 +1,7 @@
 """Fetch the delayed revenue of accounts that are due, in the background: one run per account at a time."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -171,7 +172,8 @@ class Run:
 
     def _connection(self, found: Platform, row: Row[Any]) -> Connection:
         login = msgspec.structs.asdict(accounts.opened(self.runtime.box, row))
-        self.connection = connection_of(found, login | {"name": f"account {row.id}"})
+        connection = connection_of(found, login | {"name": f"account {row.id}"})
+        self.connection = msgspec.structs.replace(connection, run_apart=self.runtime.ports.run_background)
         return self.connection
 
     def _asked(self, connection: Connection, complete: date | None) -> Window:
@@ -216,8 +218,7 @@ class Run:
 
     async def _refuse_lost_measures(self, tx: Any, report: Report) -> None:
         """A column that disappears from a report must not wipe out figures known before."""
-        names = Figures.__struct_fields__
-        given = {name for name in names if any(getattr(row.figures, name) is not None for row in report.rows)}
+        given = await asyncio.to_thread(_reported, report)
         if report.rows and (lost := await syncs.measured(tx, self.run.account_id, (report.first, report.last)) - given):
             raise ConnectorError(
                 f"the report no longer says {', '.join(sorted(lost))}, which it did before: numbers are left as they "
@@ -234,8 +235,7 @@ class Run:
         known = {tag: name for tag, name in await accounts.segments(tx, self.run.account_id, since=since) if name}
         if not known:
             return report
-        rows = tuple(msgspec.structs.replace(row, tag_name=known.get(row.tag, "")) for row in report.rows)
-        return msgspec.structs.replace(report, rows=rows)
+        return await asyncio.to_thread(_with_names, report, known)
 
     async def _read_again(self, found: Platform, connection: Connection) -> str | None:
         """Read a kept answer once more, after a fix."""
@@ -269,3 +269,14 @@ class Run:
             await syncs.failed(tx, self.run, self.holder, now, error=text, permanent=fault.permanent, wait=wait)
             if self.is_held:
                 await tell_held(tx, self.run.team_id, self.run.account_id, now)
+
+
+def _reported(report: Report) -> set[str]:
+    """The figures that some row has."""
+    figures = [row.figures for row in report.rows]
+    return {name for name in Figures.__struct_fields__ if any(getattr(one, name) is not None for one in figures)}
+
+
+def _with_names(report: Report, names_by_tag: Mapping[str, str]) -> Report:
+    rows = tuple(msgspec.structs.replace(row, tag_name=names_by_tag.get(row.tag, "")) for row in report.rows)
+    return msgspec.structs.replace(report, rows=rows)

@@ -1,10 +1,11 @@
 """What commands need from outside storage: platforms, test logins, traffic source presets."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from inspect import isawaitable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
@@ -12,20 +13,24 @@ import structlog
 from bot.core.context import Sample
 from bot.core.message import Chart
 from bot.render.chart_image import draw
-from connectors.base import Connection, Platform, Window
+from connectors.base import SHORT, Connection, Platform, Window
 from connectors.http import Http, Unreachable
 from connectors.platforms.csv_upload import CsvUpload
 from connectors.redaction import redact
 from connectors.registry import PLATFORMS, platform, platform_name
 from hub.runtime import registrars
-from hub.runtime.helper_process import HelperProcess
+from hub.runtime.helper_process import HelperFailed, HelperProcess
 from hub.runtime.settings import Settings
-from storage.ledger.errors import CasinoFluxError, ConnectorError, Refused
+from storage.ledger.errors import CasinoFluxError, ConnectorError, Refused, TooLong
 from storage.ledger.facts import Report
+from storage.ledger.revenue.report_parts import ReportParts as UploadParts
+from storage.ledger.revenue.report_parts import parts_of
 from storage.reports.report_apart import ReportParts, report_parts
 from storage.reports.report_view import ReportQuery
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 SAMPLE_DAYS = 7
 KEPT_CHARTS = 32  # pictures; most digests of one moment hold the same
@@ -53,6 +58,15 @@ class HubPorts:
             return await self._helper.run(job, *arguments, advice=advice)
         result = job(*arguments)
         return await result if isawaitable(result) else result
+
+    async def run_background(self, job: Callable[..., T], *arguments: Any) -> T:
+        """What no person waits for: in the helper process, or in a thread where that is missing or too slow."""
+        if self._helper is not None:
+            try:
+                return await self._helper.run(job, *arguments)
+            except (HelperFailed, TooLong) as error:
+                log.warning("work of the helper process goes on in a thread", work=job.__name__, why=str(error))
+        return await asyncio.to_thread(job, *arguments)
 
     async def report_apart(self, query: ReportQuery) -> ReportParts | None:
         if self._helper is None:
@@ -115,7 +129,11 @@ class HubPorts:
         return sample_of(report)
 
     async def read_upload(self, platform_named: str, account: dict[str, Any], raw: bytes) -> Report:
-        return read_upload(platform_named, account, raw)
+        if len(raw) < SHORT:
+            return read_upload(platform_named, account, raw)
+        advice = "upload the file in several parts, of fewer days each"
+        parts: UploadParts = await self.run_apart(_upload_parts, platform_named, account, raw, advice=advice)
+        return await parts.report(raw)
 
     def presets(self) -> dict[str, dict[str, Any]]:
         from connectors.sources import presets
@@ -133,6 +151,10 @@ def read_upload(platform_named: str, account: dict[str, Any], raw: bytes) -> Rep
         raise Refused(f"{found.title} is fetched by itself: uploads go to a csv_upload account", field="account")
     connection = connection_of(found, account)
     return found.read_upload(raw, connection)
+
+
+def _upload_parts(platform_named: str, account: dict[str, Any], raw: bytes) -> UploadParts:
+    return parts_of(read_upload(platform_named, account, raw))
 
 
 def connection_of(found: Platform, account: Mapping[str, Any]) -> Connection:

@@ -2,6 +2,8 @@
 
 import os
 import signal
+from base64 import b64encode
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -57,6 +59,30 @@ def test_a_fine_report_over_all_time_is_refused_and_over_three_years_comes_from_
     again = report(**{"from": "2026-01-01", "to": "2028-12-31", "by": "sub1"})
     assert again.json() == today.json()
     assert httpx.get(link).status_code == 302
+
+
+def test_an_upload_of_30_000_rows_is_read_by_the_helper_while_clicks_come_in(hub: Deployment) -> None:
+    hub.run("account", "add", "platform=csv_upload", "name=own", "currency=EUR")
+    hub.run("account", "add", "platform=postback_only", "name=acme")
+    hub.run("offer", "add", "casino=Lucky", "account=acme", "url=https://casino.example.test/?s={click_id}")
+    link = hub.url + httpx.URL(hub.run("campaign", "create", "name=spring", "offers=lucky", "direct=true")["url"]).path
+    lines = [f"2026-10-{1 + n % 30:02},tag{n // 30},EUR,{n}.50" for n in range(30_000)]
+    table = "\n".join(["day,tag,currency,commission", *lines])
+    body = {"account": "own", "file": b64encode(table.encode()).decode()}
+    with ThreadPoolExecutor(1) as pool:
+        upload = pool.submit(
+            httpx.post, f"{hub.url}/api/v1/sync/upload", json=body, timeout=60,
+            headers={"authorization": f"Bearer {hub.token}"},
+        )  # fmt: skip
+        answers = [httpx.get(link).status_code]
+        while not upload.done():
+            answers.append(httpx.get(link).status_code)
+    assert set(answers) == {302}
+    assert upload.result().status_code in {200, 201}, upload.result().text
+    assert upload.result().json()["rows"] == 30_000
+    assert helpers(hub)
+    held = [line for line in hub.log().splitlines() if "the event loop is held" in line]
+    assert not [line for line in held if "connectors." in line or "storage.ledger.revenue" in line]
 
 
 @pytest.mark.parametrize(
