@@ -24,7 +24,6 @@ from hub.runtime.runtime import Runtime
 from hub.runtime.settings import read_settings
 from storage.ledger.errors import CasinoFluxError
 
-ROOT = Path(__file__).resolve().parents[2]
 DAY = 86_400
 SHOW_EVERY = 10.0  # seconds between two lines that say what is waited for
 LONGEST = 900.0  # seconds
@@ -163,7 +162,6 @@ class Demo:
             "CASINOFLUX_PUBLIC_URL": self.url,
             "CASINOFLUX_ALLOW_PRIVATE_HOSTS": "1",
             "CASINOFLUX_CLOCK_OFFSET": str(-DAY * days_ago),
-            "PYTHONPATH": str(ROOT),
         }
 
     @asynccontextmanager
@@ -237,10 +235,10 @@ def free_port() -> int:
 @asynccontextmanager
 async def standin(name: str, folder: Path) -> AsyncIterator[str]:
     """Start a stand-in server; yields its address."""
-    command = [sys.executable, "-m", f"tests.standins.{name}", "--port", "0"]
-    async with process(command, os.environ | {"PYTHONPATH": str(ROOT)}, ROOT) as child:
+    command = [sys.executable, "-m", f"hub.cli.standins.{name}", "--port", "0"]
+    async with process(command, dict(os.environ), folder) as child:
         line = await child.stdout.readline()  # empty when it has ended
-        check(bool(line), f"the stand-in {name} did not start: the demo needs the project's tests folder")
+        check(bool(line), f"the stand-in {name} did not start: see its messages above")
         yield f"http://127.0.0.1:{msgspec.json.decode(line)['port']}"
 
 

@@ -13,6 +13,8 @@ import msgspec
 import bot.commands  # noqa: F401  registers every command
 from bot.core.command import parse, run
 from bot.core.context import Actor, Context, Room
+from hub.cli.standins.affilka import Affilka
+from hub.cli.standins.web import serve
 from hub.jobs import sync
 from hub.runtime.ports import HubPorts
 from hub.runtime.runtime import Runtime
@@ -21,8 +23,6 @@ from storage.catalogue import teams
 from storage.clicks import queries
 from storage.db.secrets import Box
 from storage.ledger.facts import Role
-from tests.standins.affilka import Affilka
-from tests.standins.web import serve
 
 NOON = datetime(2026, 10, 20, 12, 0, tzinfo=UTC)
 

@@ -139,7 +139,8 @@ def free_port() -> int:
 @contextmanager
 def standin(name: str) -> Iterator[httpx.Client]:
     """A stand-in server as a process; a client for it."""
-    command = [sys.executable, "-m", f"tests.standins.{name}", "--port", "0"]
+    package = "hub.cli" if name in {"affilka", "traffic_source"} else "tests"  # the demo has two of its own
+    command = [sys.executable, "-m", f"{package}.standins.{name}", "--port", "0"]
     child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
     try:
         assert child.stdout is not None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, NamedTuple
 
-from tests.standins.web import Asked, Given
+from hub.cli.standins.web import Asked, Given
 
 CSV = "Date,Channel,Customer Group,Campaign,Clicks,NRC,NDC,Total Deposits,Net revenue Total,Income Revshare,Income CPA"
 

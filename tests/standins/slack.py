@@ -25,8 +25,8 @@ import urllib.request
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
+from hub.cli.standins.web import Asked, Given, main
 from tests.standins.slack_limits import fault
-from tests.standins.web import Asked, Given, main
 
 WORKSPACE = "T0STANDIN"
 BOT = "U0BOT"

@@ -25,7 +25,7 @@ from email.policy import HTTP
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
-from tests.standins.web import Asked, Given, main
+from hub.cli.standins.web import Asked, Given, main
 
 TOKEN = "123456:stand-in-token"
 BOT = {"id": 123456, "is_bot": True, "first_name": "CasinoFlux", "username": "casinoflux_standin_bot"}

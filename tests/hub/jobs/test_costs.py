@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import func, insert, select, update
 
 from connectors.sources.costs import read
+from hub.cli.standins.web import Asked, Given, serve
 from hub.jobs import costs
 from hub.runtime.ports import HubPorts
 from hub.runtime.runtime import Runtime
@@ -19,7 +20,6 @@ from storage.ledger.errors import ConnectorError
 from storage.reports import spend_import
 from storage.reports.spend_import import split
 from storage.tables import sources, spend
-from tests.standins.web import Asked, Given, serve
 from tests.storage.scene import NOON, build
 
 

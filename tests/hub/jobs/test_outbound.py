@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
+from hub.cli.standins.traffic_source import TrafficSource
+from hub.cli.standins.web import serve
 from hub.jobs import outbound as outbound_job
 from hub.runtime.ports import HubPorts
 from hub.runtime.runtime import Runtime
@@ -18,8 +20,6 @@ from storage.outbound import claims, delivery_log
 from storage.outbound.queue import queue
 from storage.tables import outbound as table
 from storage.tables import outbound_attempts, sources
-from tests.standins.traffic_source import TrafficSource
-from tests.standins.web import serve
 from tests.storage.scene import NOON, Scene, build
 
 

@@ -17,12 +17,12 @@ from sqlalchemy import select
 
 from bot.core.message import Message
 from bot.render import terminal
+from hub.cli.standins.web import serve
 from hub.jobs import digests
 from storage.reports import settle
 from storage.tables import messages
 from tests.hub.syncing import Hub, hub
 from tests.standins.market import Figures, Market
-from tests.standins.web import serve
 
 FIRST = date(2026, 9, 1)
 DAYS = 30

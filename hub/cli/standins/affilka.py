@@ -20,7 +20,7 @@ import urllib.request
 from decimal import Decimal
 from typing import Any
 
-from tests.standins.web import Asked, Given, main
+from hub.cli.standins.web import Asked, Given, main
 
 MONEY = ("deposits_sum", "ngr", "fixed_per_player", "partner_income", "first_deposits_sum", "wager", "ggr")
 REPORT = "/api/customer/v1/partner/report"

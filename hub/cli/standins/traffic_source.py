@@ -7,7 +7,7 @@
 import threading
 from typing import Any
 
-from tests.standins.web import Asked, Given, main
+from hub.cli.standins.web import Asked, Given, main
 
 
 class TrafficSource:

@@ -1,0 +1,54 @@
+"""The wheel: built from this checkout, installed elsewhere, it runs the demo without the checkout."""
+
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("bot", "connectors", "hub", "storage")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
+    return next(folder.glob("casinoflux-*.whl"))
+
+
+def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", *PACKAGES], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
+    tracked = {name for name in listing.split("\0") if name and (ROOT / name).is_file()}
+    assert {"connectors/sources/presets.json", "hub/cockpit/static/cockpit.js"} <= tracked
+    assert tracked - set(zipfile.ZipFile(wheel).namelist()) == set()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_the_demo_runs_from_an_installed_wheel_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
+    home = tmp_path / "venv"
+    venv.create(home)
+    python = home / "bin" / "python"
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index"]
+    subprocess.run([*pip, str(wheel)], check=True, capture_output=True, timeout=60)
+    site = Path(_output(python, "import sysconfig; print(sysconfig.get_path('purelib'))", tmp_path))
+    # Dependencies come from the tests' own environment: a .pth line makes them reachable, but not the checkout.
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+    assert Path(_output(python, "import hub; print(hub.__file__)", tmp_path)).is_relative_to(home)
+    result = subprocess.run(
+        [str(home / "bin" / "casinoflux"), "demo", "--exit"], cwd=tmp_path, capture_output=True, text=True, timeout=380
+    )
+    assert result.returncode == 0, result.stderr
+    assert "Up and running" in result.stdout
+
+
+def _output(python: Path, code: str, folder: Path) -> str:
+    command = [str(python), "-c", code]
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
