@@ -1,6 +1,7 @@
 """Sites: landing pages with offers in order, from draft to published, and back to any version."""
 
 import difflib
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -173,7 +174,7 @@ async def list_sites(ctx: Context, new: SiteList) -> Page[Site]:
     if new.status:
         query = query.where(table.c.status == new.status)
     rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after)
-    return Page(await sites.shown(ctx.tx, rows, public_url=ctx.deployment.public_url), following)
+    return Page(await _shown(ctx, rows), following)
 
 
 @command("site show", role=Role.VIEWER, render=site_card, reads=True, positional=("site",))
@@ -284,7 +285,12 @@ async def _site(ctx: Context, word: str) -> Row[Any]:
 
 
 async def shown_site(ctx: Context, row: Row[Any]) -> Site:
-    return (await sites.shown(ctx.tx, [row], public_url=ctx.deployment.public_url))[0]
+    return (await _shown(ctx, [row]))[0]
+
+
+async def _shown(ctx: Context, rows: Sequence[Row[Any]]) -> list[Site]:
+    key = ctx.box.derive("previews")
+    return await sites.shown(ctx.tx, rows, public_url=ctx.deployment.public_url, preview_key=key)
 
 
 async def _noted(ctx: Context, site_id: int, *, before: Site | None = None) -> Site:

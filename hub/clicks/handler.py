@@ -23,6 +23,7 @@ from hub.clicks.decide import CampaignJob, FailedJob
 from hub.clicks.job_factory import ClickJobFactory
 from hub.clicks.state import State
 from hub.clicks.user_agents import UserAgents
+from hub.runtime.hosts import EVERY_TEAM, NO_TEAM, Hosts, host_of
 from hub.runtime.runtime import Runtime
 from storage.clicks import daily_keys, partitions, plans
 from storage.clicks.plans import CampaignPlan, SitePlan
@@ -50,6 +51,7 @@ class Clicks:
         self._database = runtime.database
         self._clients = Clients(settings.trusted_proxies, Countries(settings.geoip_file), UserAgents())
         self._cookie_factory = answers.CookieFactory(secure=settings.public_url.startswith("https:"))
+        self._hosts = Hosts(settings.public_url)
         self._refreshing: asyncio.Task[None] | None = None
         self._seen_change = -1
         self._refreshed_at: datetime | None = None
@@ -97,6 +99,7 @@ class Clicks:
             seen = await config_version.seen(tx)
             if seen != self._seen_change:
                 self.state.plans = await plans.load(tx, self._runtime.settings.public_url)
+                self._hosts.replace(self.state.plans.hosts)
                 self._seen_change = seen
         self._refreshed_at = self._runtime.clock()
 
@@ -130,7 +133,7 @@ class Clicks:
         """A click on a campaign's link, answered with `send`, which is not awaited; False if it is anything else."""
         path = scope["path"]
         plan = self.state.plans.campaigns.get(path[3:]) if path.startswith("/c/") else None
-        if plan is None or scope["method"] not in _METHODS:
+        if plan is None or scope["method"] not in _METHODS or not self._hosts.admits(scope, plan.team_id):
             return False
         self._click(scope, plan, send)
         return True
@@ -150,7 +153,7 @@ class Clicks:
 
     async def _campaign(self, scope: Any, send: Any, code: str) -> None:
         plan = self.state.plans.campaigns.get(code)
-        if plan is None:
+        if plan is None or not self._hosts.admits(scope, plan.team_id):
             await self._unknown(scope, send, code)
             return
         messages: list[Any] = []
@@ -240,7 +243,7 @@ class Clicks:
         plans = self.state.plans
         site = plans.sites.get(site_code)
         offer_id = plans.offer_codes.get((site.team_id, offer_code)) if site else None
-        if site is None or offer_id is None:
+        if site is None or offer_id is None or not self._hosts.admits(scope, site.team_id):
             await self._unknown(scope, send, f"{site_code}/{offer_code}")
             return
         headers = dict(scope["headers"])
@@ -275,14 +278,17 @@ class Clicks:
         return answers.carried_value(cookie) if cookie else None
 
     async def _unknown(self, scope: Any, send: Any, code: str) -> None:
-        """404, and counted under the code, so that a mistyped link is found."""
-        subject = code[:80].replace("\x00", "")
+        """404, and counted under the code, so that a mistyped link is found; by the team whose domain it is."""
+        team_id = self._hosts.team(scope)
+        under = "" if team_id == EVERY_TEAM else f" at {host_of(scope) or 'no host'}"
+        subject = (code[:80] + under[:80]).replace("\x00", "")
         if subject not in self._subjects:
             if len(self._subjects) >= _MOST_SUBJECTS:
                 subject = "(others)"
             self._subjects.add(subject)
         day = self.state.hour(self.state.seconds()) // 24
-        self.writer.fault((self._runtime.team_id, day, "unknown_code", subject))
+        owner = self._runtime.team_id if team_id in (EVERY_TEAM, NO_TEAM) else team_id
+        self.writer.fault((owner, day, "unknown_code", subject))
         await answers.give(send, answers.without_body(answers.UNKNOWN, scope["method"]))
 
     def visit(

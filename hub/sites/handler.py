@@ -1,17 +1,20 @@
-"""Sites over HTTP: on their own domains by Host, and as preview under /s/{site}; all from memory."""
+"""Sites over HTTP: on their own domains by Host, and under /s/{site}; all from memory.
+
+A draft is shown under the signed address of its preview, and to visitors that a campaign sent there."""
 
 import asyncio
+import hmac
 import math
 import re
 from datetime import date
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote
 
 import structlog
 from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Receive, Scope, Send
 
 from hub.jobs.domains import CHALLENGE, challenge
+from hub.runtime.hosts import EVERY_TEAM, NO_TEAM, Hosts, host_of, is_address, normal_host
 from hub.runtime.runtime import Runtime
 from hub.sites import pages as site_pages
 from hub.sites.beacon import BEACON, Beacon
@@ -21,12 +24,11 @@ from hub.sites.variant_choice import choose
 from hub.sites.visits import Visits
 from storage.catalogue import site_snapshot
 from storage.catalogue.site_snapshot import Served, Serving, Variant
+from storage.catalogue.sites import DRAFT, PUBLISHED, preview_signature
 from storage.db import config_version, tasks
 
 REFRESH_SECONDS = 0.3
 _CLICK = re.compile(r"[0-9A-Za-z]{1,32}")
-_HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
-_PRIVATE = (".local", ".localhost", ".internal", ".lan", ".home.arpa")
 _log = structlog.get_logger()
 
 
@@ -35,11 +37,11 @@ class Sites:
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
-        self._own_host = (urlsplit(runtime.settings.public_url).hostname or "").lower()
+        self._hosts = Hosts(runtime.settings.public_url)
+        self._preview_key = runtime.box.derive("previews")
         self._secure = runtime.settings.public_url.startswith("https:")
         self._by_host: dict[str, Served] = {}
         self._by_code: dict[str, Served] = {}
-        self._known: frozenset[str] = frozenset()
         self._moved: dict[str, str] = {}
         self._pages: dict[tuple[Any, ...], Page] = {}
         self._seen = -1
@@ -73,25 +75,22 @@ class Sites:
         by_code: dict[str, Served] = {}
         for site in found.sites:
             by_code.setdefault(site.code, site)
-        published = (site for site in found.sites if site.status == "published")
+        published = (site for site in found.sites if site.status == PUBLISHED)
         self._by_host = {host: site for site in published for host in site.hosts}
-        self._by_code, self._known, self._moved, self._pages = by_code, found.known, found.moved, {}
+        self._by_code, self._moved, self._pages = by_code, found.moved, {}
+        self._hosts.replace(found.known)
 
     def owns(self, scope: Scope) -> bool:
         """Whether a request is for a site by its Host: a team's domain, or a name that is nobody's (a neutral 404).
 
         The hub itself answers under its public address, on IP addresses, and on names of a private network.
         """
-        host = host_of(scope)
-        if host is None or host in self._known:
-            return True
-        private = "." not in host or host.endswith(_PRIVATE) or _is_address(host)
-        return not (private or host == self._own_host)
+        return self._hosts.team(scope) != EVERY_TEAM
 
     async def ask(self, domain: str) -> bool:
         """Whether a certificate may be had for a name: it is a team's domain, or the hub's own. No network here."""
         name = normal_host(domain)
-        return bool(name) and (name in self._known or (name == self._own_host and not _is_address(name)))
+        return bool(name) and (name in self._hosts or (name == self._hosts.own and not is_address(name)))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         method = scope["method"]  # type: ignore[typeddict-item]
@@ -113,7 +112,7 @@ class Sites:
 
     async def _picture(self, scope: Scope, send: Send) -> None:
         """A picture, under every name that is ours; a name that is nobody's has none."""
-        ours = host_of(scope) in self._known or not self.owns(scope)
+        ours = self._hosts.team(scope) != NO_TEAM
         page = await self.images.page(scope["path"]) if ours else None
         if page is None:
             await _answer(send, site_pages.nothing_page(), scope, "", [])
@@ -131,7 +130,7 @@ class Sites:
         if not name:
             forced = _asked_look(scope) if base else ""
             look, cookies = choose(scope, site, click, forced=forced, ident=self._ident, secure=self._secure)
-            if site.status != "draft":
+            if site.status != DRAFT:
                 self.visits.add(scope, site, click)
         await _answer(send, self._page(site, look, name, base), scope, click, cookies)
 
@@ -146,7 +145,7 @@ class Sites:
     async def _challenge_or_redirect(self, scope: Scope, send: Send) -> bool:
         """Whether the request was for what a domain answers whatever its site: our proof of it, or where it moved."""
         path, host = scope["path"], host_of(scope) or ""
-        if path.startswith(CHALLENGE) and host in self._known:
+        if path.startswith(CHALLENGE) and host in self._hosts:
             await _send(send, 200, [(b"content-type", b"text/plain")], challenge(self.runtime, host).encode())
             return True
         if host in self._moved and not path.startswith("/s/"):
@@ -159,10 +158,23 @@ class Sites:
     def _place(self, scope: Scope) -> tuple[Served | None, str, str]:
         """The site that a request is for, what stands before its paths, and the page's name."""
         path = scope["path"]
-        if path.startswith("/s/"):
-            code, _, rest = path[3:].partition("/")
-            return self._by_code.get(code.lower()), f"/s/{code.lower()}", rest.rstrip("/")
-        return self._by_host.get(host_of(scope) or ""), "", path[1:].rstrip("/")
+        if not path.startswith("/s/"):
+            return self._by_host.get(host_of(scope) or ""), "", path[1:].rstrip("/")
+        word, _, rest = path[3:].partition("/")
+        code, _, carried = word.lower().partition("~")
+        site = self._by_code.get(code)
+        if site is None or not self._hosts.admits(scope, site.team_id):
+            return None, "", ""
+        if site.status != DRAFT:
+            return site, f"/s/{code}", rest.rstrip("/")
+        signature = preview_signature(self._preview_key, code)
+        signed = hmac.compare_digest(carried.encode(), signature.encode())
+        return (site if signed or self._is_click(scope) else None), f"/s/{code}~{signature}", rest.rstrip("/")
+
+    def _is_click(self, scope: Scope) -> bool:
+        """Whether a campaign sent the visitor: a click id cannot be guessed."""
+        clicks, word = self.runtime.state.get("clicks"), _click(scope)
+        return bool(word) and clicks is not None and clicks.state.codec.decode(word) is not None
 
     def _page(self, site: Served, look: Variant, name: str, base: str) -> Page:
         today = self.runtime.clock().astimezone(self.runtime.deployment.zone).date()
@@ -179,36 +191,6 @@ def _rendered(site: Served, look: Variant, name: str, *, base: str, today: date)
     if name in LEGAL:
         return site_pages.legal_page(site, look, name, base=base, preview=preview, today=today)
     return site_pages.missing_page(site, look, base=base, today=today)
-
-
-def host_of(scope: Scope) -> str | None:
-    """The request's host name as we write it; empty without one, None for what no honest browser sends."""
-    given = {value for name, value in scope["headers"] if name == b"host"}
-    if len(given) != 1:
-        return "" if not given else None
-    return normal_host(given.pop().decode("latin-1"))
-
-
-def normal_host(text: str) -> str | None:
-    """Lower case, without port and trailing dot, IDNA letters in ASCII; None for what is no host name."""
-    host = text.strip().lower()
-    if host.startswith("["):
-        return host.partition("]")[0][1:]
-    host = re.sub(r":\d{1,5}$", "", host).removesuffix(".")
-    if not host.isascii():
-        try:
-            host = host.encode("idna").decode()
-        except UnicodeError:
-            return None
-    return host if _HOST.fullmatch(host) and ".." not in host else None
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _accepts_gzip(scope: Scope) -> bool:

@@ -1,5 +1,7 @@
 """Sites: landing pages of a market and a locale, with their offers in order and every version ever published."""
 
+import hashlib
+import hmac
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -157,20 +159,26 @@ def warnings(site: Row[Any], shown: Sequence[Row[Any]]) -> list[str]:
     return list(dict.fromkeys(told))
 
 
-async def shown(tx: AsyncConnection, rows: Sequence[Row[Any]], *, public_url: str) -> list[Site]:
+def preview_signature(key: bytes, code: str) -> str:
+    """What makes the address of a site's preview unguessable."""
+    return hmac.new(key, code.encode(), hashlib.sha256).hexdigest()[:24]
+
+
+async def shown(tx: AsyncConnection, rows: Sequence[Row[Any]], *, public_url: str, preview_key: bytes) -> list[Site]:
     """Sites as faces show them."""
     ids = [row.id for row in rows]
     of_site, hosts, last = await cards(tx, ids), await _hosts(tx, ids), await _last_versions(tx, ids)
-    return [_site(row, of_site[row.id], hosts.get(row.id, []), last.get(row.id), public_url) for row in rows]
+    previews = {row.id: f"{public_url}/s/{row.code}~{preview_signature(preview_key, row.code)}" for row in rows}
+    return [_site(row, of_site[row.id], hosts.get(row.id, []), last.get(row.id), previews[row.id]) for row in rows]
 
 
-def _site(row: Row[Any], of_site: list[Row[Any]], hosts: list[Row[Any]], version: int | None, public_url: str) -> Site:
-    preview = f"{public_url}/s/{row.code}"
+def _site(row: Row[Any], of_site: list[Row[Any]], hosts: list[Row[Any]], version: int | None, preview: str) -> Site:
+    address = preview if row.status == DRAFT else preview.partition("~")[0]
     live = [host.name for host in hosts if host.status == "live"]
     return Site(
         id=row.id, name=row.name, code=row.code, market=row.market, locale=row.locale, theme=row.theme,
         offers=[card.offer_code for card in of_site], status=row.status, texts=row.texts, version=version,
-        domains=[host.name for host in hosts], preview_url=preview, url=f"https://{live[0]}/" if live else preview,
+        domains=[host.name for host in hosts], preview_url=preview, url=f"https://{live[0]}/" if live else address,
         missing=missing(row, of_site), warnings=warnings(row, of_site),
     )  # fmt: skip
 

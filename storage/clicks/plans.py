@@ -115,7 +115,8 @@ class CampaignPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plans(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything the hot path knows. Offers by id, and by (team, code); sites and campaigns by code."""
+    """Everything the hot path knows. Offers by id, and by (team, code); sites and campaigns by code; `hosts` are the
+    teams of domains by their names."""
 
     campaigns: dict[str, CampaignPlan] = {}
     campaign_codes: dict[int, str] = {}
@@ -125,6 +126,7 @@ class Plans(msgspec.Struct, frozen=True, kw_only=True):
     offer_codes: dict[tuple[int, str], int] = {}
     source_codes: dict[int, str] = {}
     alternatives: dict[int, int] = {}
+    hosts: dict[str, int] = {}
 
 
 NO_SOURCE = SourcePlan(id=0, code="", places={name: place for place, name in enumerate(OURS)})
@@ -157,6 +159,7 @@ async def load(tx: AsyncConnection, public_url: str) -> Plans:
         offer_codes=codes,
         source_codes={plan.id: plan.code for plan in source_plans.values()},
         alternatives=alternatives,
+        hosts={row.name: row.team_id for row in await tx.execute(select(domains.c.name, domains.c.team_id))},
     )
 
 

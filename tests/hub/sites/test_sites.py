@@ -11,10 +11,11 @@ from sqlalchemy import insert, update
 import bot.commands  # noqa: F401
 from bot.core.command import Answer, parse, run
 from bot.core.context import Actor, Context, Deployment
+from hub.runtime.hosts import normal_host
 from hub.runtime.ports import HubPorts
 from hub.runtime.runtime import Runtime
 from hub.runtime.settings import Settings
-from hub.sites.handler import Sites, normal_host
+from hub.sites.handler import Sites
 from storage.catalogue import teams
 from storage.db import config_version
 from storage.db.engine import Database
@@ -96,9 +97,13 @@ async def test_a_draft_shows_as_preview_with_a_banner(opened: Callable[[], Any])
     async with at_work(opened) as team:
         site = await team.say('site create name="Top Casinos" market=DE offers=wild-win,lucky-star')
         assert (site.code, site.locale, site.theme, site.status) == ("top-casinos", "de", "offer-wall", "draft")
-        assert site.preview_url == f"{PUBLIC}/s/top-casinos"
-        got = await team.get("/s/top-casinos")
+        assert site.preview_url.startswith(f"{PUBLIC}/s/top-casinos~")
+        preview = site.preview_url.removeprefix(PUBLIC)
+        for unsigned in ("/s/top-casinos", "/s/top-casinos~", preview[:-1], preview[:-1] + "x", "/s/nothing"):
+            assert (await team.get(unsigned)).text == (await team.get("/s/no-site")).text
+        got = await team.get(preview)
         assert got.status == 200
+        assert (await team.get(f"{preview}/privacy")).status == 200
         assert "Vorschau" in got.text
         assert got.text.index("Wild Win") < got.text.index("Lucky Star")
         assert '<html lang="de"' in got.text
@@ -108,7 +113,7 @@ async def test_a_draft_shows_as_preview_with_a_banner(opened: Callable[[], Any])
 
 async def test_the_click_travels_on_to_every_offer(opened: Callable[[], Any]) -> None:
     async with at_work(opened) as team:
-        await team.say("site create name=Top market=DE offers=wild-win,lucky-star")
+        await published(team)
         got = await team.get(f"/s/top?click={CLICK}&utm=x")
         assert f'href="/go/top/wild-win?click={CLICK}"' in got.text
         assert f'href="/go/top/lucky-star?click={CLICK}"' in got.text
@@ -180,10 +185,10 @@ async def test_a_paused_site_leaves_its_domain(opened: Callable[[], Any]) -> Non
 async def test_markup_in_texts_is_shown_as_text(opened: Callable[[], Any]) -> None:
     async with at_work(opened) as team:
         await team.say("casino review lucky-star bonus=<script>alert(1)</script>")
-        await team.say(
+        site = await team.say(
             'site create name="<b>x</b>" market=DE offers=lucky-star headline="<img src=x onerror=alert(1)>"'
         )
-        got = await team.get("/s/b-x-b")
+        got = await team.get(site.preview_url.removeprefix(PUBLIC))
         assert "<script>alert" not in got.text
         assert "<img src=x" not in got.text
         assert "&lt;img src=x" in got.text

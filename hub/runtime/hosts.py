@@ -1,0 +1,85 @@
+"""Whose name a request came under: the deployment's own address, a team's domain, or a stranger's."""
+
+import re
+from collections.abc import Mapping
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+EVERY_TEAM = 0
+NO_TEAM = -1
+_HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
+_PRIVATE = (".local", ".localhost", ".internal", ".lan", ".home.arpa")
+_MOST_VERDICTS = 1000
+
+
+class Hosts:
+    """Host names by team. The deployment's own address is its public URL, an IP address, or a name of a private
+    network: every team's sites and links answer there. A team's domains serve that team alone, other names nothing."""
+
+    def __init__(self, public_url: str) -> None:
+        self.own = (urlsplit(public_url).hostname or "").lower()
+        self._teams: Mapping[str, int] = {}
+        self._verdicts: dict[bytes, int] = {}
+
+    def replace(self, teams: Mapping[str, int]) -> None:
+        """Take the domains as they are now: team ids by name."""
+        self._teams, self._verdicts = teams, {}
+
+    def __contains__(self, host: str | None) -> bool:
+        return host in self._teams
+
+    def team(self, scope: Any) -> int:
+        """The id of the team whose domain a request is for, EVERY_TEAM at the deployment's own address, or NO_TEAM."""
+        names = [value for name, value in scope["headers"] if name == b"host"]
+        if len(names) == 1:
+            verdict = self._verdicts.get(names[0])
+            if verdict is not None:
+                return verdict
+        verdict = self._judge(host_of(scope))
+        if len(names) == 1 and verdict != NO_TEAM and len(self._verdicts) < _MOST_VERDICTS:
+            self._verdicts[names[0]] = verdict
+        return verdict
+
+    def admits(self, scope: Any, team_id: int) -> bool:
+        """Whether what is a team's answers under the name a request came under."""
+        return self.team(scope) in (EVERY_TEAM, team_id)
+
+    def _judge(self, host: str | None) -> int:
+        if host is None:
+            return NO_TEAM
+        if host in self._teams:
+            return self._teams[host]
+        private = "." not in host or host.endswith(_PRIVATE) or is_address(host)
+        return EVERY_TEAM if private or host == self.own else NO_TEAM
+
+
+def host_of(scope: Any) -> str | None:
+    """The request's host name as we write it; empty without one, None for what no honest browser sends."""
+    given = {value for name, value in scope["headers"] if name == b"host"}
+    if len(given) != 1:
+        return "" if not given else None
+    return normal_host(given.pop().decode("latin-1"))
+
+
+def normal_host(text: str) -> str | None:
+    """Lower case, without port and trailing dot, IDNA letters in ASCII; None for what is no host name."""
+    host = text.strip().lower()
+    if host.startswith("["):
+        return host.partition("]")[0][1:]
+    host = re.sub(r":\d{1,5}$", "", host).removesuffix(".")
+    if not host.isascii():
+        try:
+            host = host.encode("idna").decode()
+        except UnicodeError:
+            return None
+    return host if _HOST.fullmatch(host) and ".." not in host else None
+
+
+def is_address(host: str) -> bool:
+    """Whether a host name is an IP address."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
