@@ -60,7 +60,8 @@ def set_up(team: TeamSession, host: str) -> dict[str, Any]:
     team.post("domain/add", name=host, site="guide")
     postback = team.post("postback/url", account="main")["url"].partition("?")[0]
     return {
-        "campaign": campaign["code"], "id": str(campaign["id"]), "link": campaign["url"], "site": site["code"], "postback": postback,
+        "campaign": campaign["code"], "id": str(campaign["id"]), "link": campaign["url"], "site": site["code"],
+        "postback": postback,
         "draft": urlsplit(draft["preview_url"]).path,
     }  # fmt: skip
 
