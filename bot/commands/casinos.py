@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 from sqlalchemy import select
 
-from bot.core.arguments import Arguments, MissingArgument, choices, refers
+from bot.core.arguments import EMPTIES, NONE, Arguments, MissingArgument, choices, refers
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.listing import Listing, Page
@@ -21,13 +21,13 @@ from storage.ledger.facts import Role
 from storage.tables import casinos as table
 
 Brand = Annotated[str, refers("casino", "which casino")]
-Bonus = Annotated[str | None, Meta(description="welcome bonus as players read it: 100 % up to €200")]
-FreeSpins = Annotated[str | None, Meta(description="free spins: 50, or 50 on Book of Dead")]
-Wagering = Annotated[str | None, Meta(description="wagering requirement: 35x")]
-Payments = Annotated[list[str] | None, Meta(description="payment methods: Visa, Trustly, Skrill")]
+Bonus = Annotated[str | None, Meta(description="welcome bonus as players read it: 100 % up to €200"), EMPTIES]
+FreeSpins = Annotated[str | None, Meta(description="free spins: 50, or 50 on Book of Dead"), EMPTIES]
+Wagering = Annotated[str | None, Meta(description="wagering requirement: 35x"), EMPTIES]
+Payments = Annotated[list[str] | None, Meta(description="payment methods: Visa, Trustly, Skrill"), EMPTIES]
 Countries = Annotated[list[str] | None, Meta(description="countries it may be shown in: DE,AT; all: anywhere")]
-Licence = Annotated[str | None, Meta(description="authority and number: MGA/B2C/123/2020")]
-Terms = Annotated[str | None, Meta(description="web address of the bonus terms")]
+Licence = Annotated[str | None, Meta(description="authority and number: MGA/B2C/123/2020"), EMPTIES]
+Terms = Annotated[str | None, Meta(description="web address of the bonus terms"), EMPTIES]
 Logo = Annotated[str | None, Meta(description="web address of the logo; casino logo takes a picture itself")]
 
 
@@ -118,11 +118,14 @@ async def _changed(ctx: Context, new: CasinoEdit, values: dict[str, Any]) -> Cas
 async def _values(ctx: Context, new: CasinoEdit) -> dict[str, Any]:
     plain = ("bonus", "free_spins", "wagering", "payment_methods", "licence")
     values = {field: getattr(new, field) for field in plain if getattr(new, field) is not None}
+    values |= {field: None for field in (*plain, "terms_url") if getattr(new, field) == NONE}
+    if new.payment_methods == [NONE]:
+        values["payment_methods"] = []
     if new.markets is not None:
         everywhere = [word.lower() for word in new.markets] in (["all"], ["any"])
         values["markets"] = [] if everywhere else [read_market(one, field="markets") for one in new.markets]
     for field in ("terms_url", "logo"):
-        if url := getattr(new, field):
+        if (url := getattr(new, field)) and url != NONE:
             values[field] = _address(url, field=field)
     if new.name:
         row = await casinos.find(ctx.tx, ctx.team_id, new.casino)

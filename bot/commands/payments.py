@@ -124,8 +124,9 @@ async def add_payment(ctx: Context, new: NewPayment) -> Payment:
     made = await payments.pay(
         ctx.tx, team_id=ctx.team_id, account_id=account.id, day=day, amount=amount, currency=currency, now=ctx.now
     )
-    ctx.notes["entity"] = f"payment {made}"
-    return Payment(id=made, account=account.code, day=day, amount=amount, currency=currency)
+    payment = Payment(id=made, account=account.code, day=day, amount=amount, currency=currency)
+    ctx.notes |= {"entity": f"payment {made}", "after": payment}
+    return payment
 
 
 @command("payment list", role=Role.VIEWER, scope=Scope.TEAM, render=payment_table, reads=True, positional=("account",))

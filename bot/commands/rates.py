@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from bot.core.arguments import Arguments
+from bot.core.arguments import NONE, Arguments
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.limits import day_range
@@ -23,7 +23,7 @@ SHOWN = 60  # days a list goes back by default
 
 class NewRate(Arguments):
     currency: Annotated[str, Meta(description="currency the rate is for: USDT, BRL …")]
-    rate: Annotated[str, Meta(description="what one unit of it is worth in the report currency")]
+    rate: Annotated[str, Meta(description="what one unit is worth in the report currency; none: the bank's again")]
     day: Annotated[date | None, Meta(description="the day it stands for (today, if no range is given)")] = None
     from_: Annotated[date | None, day_range("first day of a range")] = None
     to: Annotated[date | None, Meta(description="last day of the range, included (today, if absent)")] = None
@@ -55,6 +55,8 @@ class RateList(msgspec.Struct, frozen=True, kw_only=True):
 
 def rate_card(ctx: Context, made: Rate) -> Message:
     days = f"{made.from_}" if made.from_ == made.to else f"{made.from_} to {made.to}"
+    if made.rate == NONE:
+        return Message(f"{made.currency}: the bank's rate again on {days}")
     return Message(f"1 {made.currency} = {made.rate} {made.base} on {days}", (
         Text("Reports use it at once, before the bank's rate."),
     ))  # fmt: skip
@@ -74,14 +76,24 @@ async def set_rate(ctx: Context, new: NewRate) -> Rate:
     currency = code(new.currency)
     if currency == base:
         raise Refused(f"currency: {currency} is the report currency itself", field="currency")
-    rate = _rate(new.rate)
+    rate = None if new.rate.strip().lower() == NONE else _rate(new.rate)
     first, last = _days(new, ctx.today)
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
-    await rates.keep(ctx.tx, ctx.team_id, [
-        rates.StoredRate(day=day, currency=currency, base=base, rate=rate, origin="team") for day in days
-    ])  # fmt: skip
-    ctx.notes["entity"] = f"rate {currency}"
-    return Rate(currency=currency, base=base, rate=f"{rate:f}", from_=first, to=last, origin="team")
+    before = await rates.own(ctx.tx, ctx.team_id, currency, base, first=first, last=last)
+    if rate is None:
+        await rates.drop(ctx.tx, ctx.team_id, currency, base, first=first, last=last)
+    else:
+        await rates.keep(ctx.tx, ctx.team_id, [
+            rates.StoredRate(day=day, currency=currency, base=base, rate=rate, origin="team") for day in days
+        ])  # fmt: skip
+    made = Rate(
+        currency=currency, base=base, rate=NONE if rate is None else f"{rate:f}", from_=first, to=last, origin="team"
+    )
+    ctx.notes |= {"entity": f"rate {currency}", "after": made}
+    stood = {before.get(day, NONE) for day in days}
+    if len(stood) == 1:  # undo sets them back by one command
+        ctx.notes["before"] = msgspec.structs.replace(made, rate=stood.pop())
+    return made
 
 
 def code(word: str) -> str:

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import Row, select
 
-from bot.core.arguments import Arguments, MissingArgument, choices, refers
+from bot.core.arguments import EMPTIES, NONE, Arguments, MissingArgument, choices, refers
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.listing import Listing, Page
@@ -36,12 +36,14 @@ Theme = Annotated[str, choices("how it looks", *sites.THEMES)]
 Country = Annotated[str, Meta(description="country it is for: DE")]
 Language = Annotated[str | None, Meta(description="language of its texts: de; default: the market's")]
 Offers = Annotated[list[str], refers("offer", "offers, the first on top: lucky-star,wild-win", changes=False, most=100)]
-Headline = Annotated[str | None, Meta(description="headline; default: the locale's own")]
-Intro = Annotated[str | None, Meta(description="the lines below the headline")]
-About = Annotated[str | None, Meta(description="a paragraph about the page or the team behind it")]
-Faq = Annotated[list[str] | None, Meta(description='own questions: ["Question? | Answer", …]; replaces the ready ones')]
-Operator = Annotated[str | None, Meta(description="who runs the page, for its legal texts: name and address")]
-Contact = Annotated[str | None, Meta(description="e-mail address for its legal texts")]
+Headline = Annotated[str | None, Meta(description="headline; default: the locale's own"), EMPTIES]
+Intro = Annotated[str | None, Meta(description="the lines below the headline"), EMPTIES]
+About = Annotated[str | None, Meta(description="a paragraph about the page or the team behind it"), EMPTIES]
+Faq = Annotated[
+    list[str] | None, Meta(description='questions: ["Question? | Answer", …] instead of the ready ones'), EMPTIES
+]
+Operator = Annotated[str | None, Meta(description="who runs the page, for its legal texts: name and address"), EMPTIES]
+Contact = Annotated[str | None, Meta(description="e-mail address for its legal texts"), EMPTIES]
 
 
 class NewSite(Arguments):
@@ -142,7 +144,7 @@ async def create_site(ctx: Context, new: NewSite) -> Site:
     values = {
         "name": new.name, "code": await names.code_for(ctx.tx, table, ctx.team_id, new.name), "market": country,
         "locale": read_locale(new.locale or market(country).locale), "theme": chosen_theme(new.theme),
-        "texts": _texts(new),
+        "texts": {name: text for name, text in _texts(new).items() if text is not None},
     }  # fmt: skip
     chosen = await chosen_offers(ctx, new.offers)
     made = await sites.add(ctx.tx, team_id=ctx.team_id, now=ctx.now, values=values, offer_ids=chosen)
@@ -245,13 +247,16 @@ async def _edited(ctx: Context, row: Row[Any], new: SiteEdit) -> dict[str, Any]:
     if new.theme:
         values["theme"] = chosen_theme(new.theme)
     if texts := _texts(new):
-        values["texts"] = {**row.texts, **texts}
+        values["texts"] = {name: text for name, text in {**row.texts, **texts}.items() if text is not None}
     return values
 
 
 def _texts(new: NewSite | SiteEdit) -> dict[str, Any]:
     texts: dict[str, Any] = {name: getattr(new, name) for name in TEXTS if getattr(new, name) is not None}
-    if new.faq is not None:
+    texts = {name: None if text == NONE else text for name, text in texts.items()}
+    if new.faq == [NONE]:
+        texts["faq"] = None
+    elif new.faq is not None:
         texts["faq"] = [_question(one) for one in new.faq]
     return texts
 

@@ -74,9 +74,11 @@ def imported_card(_ctx: Context, done: SpendImported) -> Message:
 async def add_spend(ctx: Context, new: NewSpend) -> SpendRecorded:
     """Say what a campaign's traffic cost on a day; it replaces what was said of that day before."""
     cost = await _cost(ctx, new.campaign, new.day, new.amount, new.currency, origin="manual")
+    amount_before, currency_before = await spend.standing(ctx.tx, cost) or (0, cost.currency)
     changed = await spend.record(ctx.tx, ctx.team_id, [cost], ctx.now)
     code = (await own_campaign(ctx, new.campaign)).code
     ctx.notes |= {"entity": "campaign", "entity_id": cost.campaign_id, "after": cost}
+    ctx.notes["before"] = msgspec.structs.replace(cost, amount=amount_before, currency=currency_before)
     return SpendRecorded(
         campaign=code, day=cost.day, amount=cost.amount, currency=cost.currency, origin=cost.origin,
         changed=bool(changed), warnings=await _warnings(ctx, [cost], {cost.campaign_id: code}),

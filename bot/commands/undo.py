@@ -1,9 +1,12 @@
 """Take back the last reversible change one made: by running what sets it to how it was before."""
 
+from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 
+from bot.commands.sites import TEXTS
 from bot.core.arguments import NONE, Arguments, field_names, meta
 from bot.core.command import COMMANDS, Answer, command, run
 from bot.core.context import Context
@@ -21,6 +24,7 @@ INVERSE = {
     "account resume": "account pause",
 }  # fmt: skip
 LOOK_BACK = 50
+Inverse = tuple[str, dict[str, Any]]
 
 
 def _logo_before(code: str, before: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -36,6 +40,39 @@ def _image_before(code: str, before: dict[str, Any]) -> tuple[str, dict[str, Any
     return "site image", {"site": code, "remove": True}
 
 
+def _spend_before(before: dict[str, Any], _after: dict[str, Any]) -> Inverse | None:
+    if not before:
+        return None
+    campaign, amount = str(before["campaign_id"]), micros_written_out(before["amount"])
+    return "spend add", {"campaign": campaign, "amount": amount, **_some(before, "day", "currency")}
+
+
+def _payment_before(_before: dict[str, Any], after: dict[str, Any]) -> Inverse | None:
+    if not after:
+        return None
+    return "payment add", {"amount": micros_written_out(-after["amount"]), **_some(after, "account", "day", "currency")}
+
+
+def _rate_before(before: dict[str, Any], _after: dict[str, Any]) -> Inverse | None:
+    return ("rate set", _some(before, "currency", "rate", "from", "to")) if before else None
+
+
+def _some(state: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: state[name] for name in names}
+
+
+def micros_written_out(micros: int) -> str:
+    """Micro-units as a decimal of whole units."""
+    return f"{Decimal(micros) / 1_000_000:f}"
+
+
+#: Figures are set back by the same command, payments by one of the opposite sign.
+_FIGURES: dict[str, Callable[[dict[str, Any], dict[str, Any]], Inverse | None]] = {
+    "spend add": _spend_before, "payment add": _payment_before, "rate set": _rate_before,
+}  # fmt: skip
+#: How an edit is told that a field was empty before, where it does not take `none`.
+_EMPTY: dict[str, Any] = {"markets": "all", "cap": 0}
+_NO_CHANGES = {"undo", "confirm", "cancel", "join"}
 #: Pictures are kept under their addresses, so the one before can be shown again.
 PICTURES = {"casino logo": _logo_before, "site image": _image_before}
 
@@ -59,22 +96,23 @@ async def _taken_back(ctx: Context, _new: Undo) -> tuple[Recorded, str, Answer]:
         recent = await audits.page(tx, ctx.team_id, limit=LOOK_BACK)
     taken = {number for one in recent if one.command == "undo" and one.after for number in one.after["audit_ids"]}
     mine = [one for one in recent if one.actor == ctx.actor.name and one.id not in taken]
+    lasting = [one.command for one in mine if one.command not in _NO_CHANGES and inverse(one) is None]
     for one in mine:
-        if one.command == "undo":
-            continue
         found = inverse(one)
         if found is not None:
             name, arguments = found
             return one, name, await run(COMMANDS[name], arguments, ctx, confirmed=True)
-        if one.command not in {"confirm", "cancel", "join"}:
-            raise Refused(f"your last change, {one.command!r}, cannot be taken back", field="command")
+    if lasting:
+        raise Refused(f"your last change, {lasting[0]!r}, cannot be taken back, nor those before it", field="command")
     raise Refused("there is no change of yours to take back", field="command")
 
 
 def inverse(one: Recorded) -> tuple[str, dict[str, Any]] | None:
     """The command and arguments that set an entity back to what it was; None if there are none."""
-    before = one.before if isinstance(one.before, dict) else {}
-    after = one.after if isinstance(one.after, dict) else {}
+    before = _flat(one.before)
+    after = _flat(one.after)
+    if one.command in _FIGURES:
+        return _FIGURES[one.command](before, after)
     code = after.get("code") or before.get("code")
     if not code or not before:
         return None
@@ -89,11 +127,23 @@ def inverse(one: Recorded) -> tuple[str, dict[str, Any]] | None:
         name: before[name] for name in field_names(COMMANDS[one.command].parameters) if _differs(name, before, after)
     }
     fields = {field.encode_name: field.type for field in msgspec.structs.fields(COMMANDS[one.command].parameters)}
-    changed |= {name: NONE for name, was in changed.items() if was is None and meta(fields[name])[2].get("empties")}
-    # Other fields that were empty before cannot be emptied by naming them: an edit leaves what is not named.
+    emptied = [name for name, was in changed.items() if was in (None, "", [])]
+    changed |= {name: NONE for name in emptied if meta(fields[name])[2].get("empties")}
+    changed |= {name: _EMPTY[name] for name in emptied if name in _EMPTY}
     if not changed or any(value in (None, "", []) for value in changed.values()):
         return None
     return one.command, {noun: code, **{name: _said(name, value) for name, value in changed.items()}}
+
+
+def _flat(state: Any) -> dict[str, Any]:
+    """A state with the texts of a site beside its other fields."""
+    if not isinstance(state, dict):
+        return {}
+    texts = state.get("texts")
+    if not isinstance(texts, dict):
+        return state
+    faq = [" | ".join(one) for one in texts.get("faq") or ()]
+    return {**state, **{name: texts.get(name) for name in TEXTS}, "faq": faq}
 
 
 def _differs(name: str, before: dict[str, Any], after: dict[str, Any]) -> bool:

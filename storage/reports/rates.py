@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 import msgspec
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -64,6 +64,24 @@ async def keep(tx: AsyncConnection, team_id: int, kept: Sequence[StoredRate]) ->
             ),
             rows,
         )
+
+
+async def own(
+    tx: AsyncConnection, team_id: int, currency: str, base: str, *, first: date, last: date
+) -> dict[date, str]:
+    """The team's own rates of those days, as decimals written out."""
+    query = select(rates.c.day, rates.c.rate).where(*_own(team_id, currency, base, first, last))
+    return {row.day: row.rate for row in await tx.execute(query)}
+
+
+async def drop(tx: AsyncConnection, team_id: int, currency: str, base: str, *, first: date, last: date) -> None:
+    """Forget the team's own rates of those days: the published ones stand again."""
+    await tx.execute(delete(rates).where(*_own(team_id, currency, base, first, last)))
+
+
+def _own(team_id: int, currency: str, base: str, first: date, last: date) -> tuple[ColumnElement[bool], ...]:
+    r = rates.c
+    return r.team_id == team_id, r.currency == currency, r.base == base, r.day.between(first, last)
 
 
 async def last_published(tx: AsyncConnection) -> date | None:

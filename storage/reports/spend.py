@@ -23,7 +23,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
 
 async def record(tx: AsyncConnection, team_id: int, costs: list[Cost], now: datetime) -> int:
     """Store costs that differ from what stands; returns how many did. The same again changes nothing."""
-    changed = [cost for cost in costs if await _standing(tx, cost) != (cost.amount, cost.currency)]
+    changed = [cost for cost in costs if await standing(tx, cost) != (cost.amount, cost.currency)]
     for cost in changed:
         moment = now
         while await _taken(tx, cost, moment):  # two uploads in one microsecond
@@ -34,7 +34,7 @@ async def record(tx: AsyncConnection, team_id: int, costs: list[Cost], now: date
     return len(changed)
 
 
-async def _standing(tx: AsyncConnection, cost: Cost) -> tuple[int, str] | None:
+async def standing(tx: AsyncConnection, cost: Cost) -> tuple[int, str] | None:
     """What the last upload of the same origin said."""
     query = select(spend.c.amount, spend.c.currency).where(*_same(cost)).order_by(spend.c.id.desc()).limit(1)
     row = (await tx.execute(query)).first()

@@ -59,6 +59,47 @@ async def test_what_cannot_be_taken_back_is_said(opened: Opened) -> None:
             await say("undo")
 
 
+async def test_costs_payments_and_rates_are_taken_back(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await set_up(say)
+        await say("spend add c1 yesterday 20.25 EUR")
+        await say("spend add c1 yesterday 30 EUR")
+        assert (await say("undo"))["result"]["amount"] == 20_250_000
+        assert (await say("undo"))["result"]["amount"] == 0
+        await say("payment add main 100.50")
+        await say("undo")
+        assert sorted(one["amount"] for one in (await say("payment list"))["items"]) == [-100_500_000, 100_500_000]
+        await say("rate set BRL 0.17")
+        await say("rate set BRL 0.18")
+        await say("undo")
+        assert [one["rate"] for one in (await say("rate list BRL"))["items"]] == ["0.17"]
+        await say("undo")
+        assert (await say("rate list BRL"))["items"] == []
+
+
+async def test_texts_and_what_was_empty_are_set_back(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await set_up(say)
+        await say("site create name=wall market=DE offers=lucky-one intro=First")
+        await say.tell("site edit", site="wall", headline="Hello", intro="Second", faq=["Who? | We."])
+        await say("casino edit lucky bonus=100 licence=MGA payment_methods=Visa markets=DE")
+        await say("undo")
+        casino = await say("casino show lucky")
+        assert [casino[name] for name in ("bonus", "licence", "payment_methods", "markets")] == [None, None, [], []]
+        await say("undo")
+        assert (await say("site show wall"))["texts"] == {"intro": "First"}
+
+
+async def test_what_cannot_be_taken_back_does_not_hide_what_was_before_it(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await set_up(say)
+        await say("offer pause lucky-one")
+        await say("source add name=later")
+        assert (await say("undo"))["undone"] == "offer pause"
+        with pytest.raises(Refused, match="source add"):
+            await say("undo")
+
+
 async def test_a_logo_and_a_sites_picture_are_taken_back(opened: Opened) -> None:
     async with asking(opened) as say:
         await set_up(say)
