@@ -15,8 +15,9 @@ from storage.alerts.alert_states import Watch
 from storage.alerts.live_counts import Scope, Span, counted
 from storage.ledger.alerts.thresholds import Rule
 from storage.ledger.reports.report_rows import MergedReport
-from storage.reports.merged_report import ReportQuery, merged_report
+from storage.reports.merged_report import ReportQuery
 from storage.reports.rates import load_rates
+from storage.reports.report_apart import Apart, report_of
 from storage.tables import campaign_offers, campaigns
 
 
@@ -58,6 +59,7 @@ class AlertContext:
     now: datetime
     deployment: Deployment
     round: AlertRun = field(default_factory=AlertRun)
+    apart: Apart | None = None  # makes large reports beside the event loop
 
     @property
     def rule(self) -> Rule:
@@ -74,7 +76,7 @@ class AlertContext:
         )  # fmt: skip
         key = msgspec.msgpack.encode(query)
         if key not in self.round.reports:
-            self.round.reports[key] = await merged_report(self.tx, query)
+            self.round.reports[key] = await report_of(self.tx, query, self.apart)
         return self.round.reports[key]
 
     async def count(self, measure: str, span: Span) -> float:

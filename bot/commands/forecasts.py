@@ -74,4 +74,4 @@ async def show_forecast(ctx: Context, new: ForecastQuery) -> Forecast:
         team_id=ctx.team_id, first=new.from_ or ctx.today - timedelta(days=DAYS), last=ctx.today,
         offers=chosen or None, campaigns=mine or None, timezone=ctx.deployment.timezone,
         currency=ctx.deployment.currency,
-    ))  # fmt: skip
+    ), ctx.ports.report_apart)  # fmt: skip

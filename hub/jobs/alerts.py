@@ -59,7 +59,7 @@ async def _look(runtime: Runtime, watch: Watch, now: datetime, together: AlertRu
     """One alert's look; a failing one does not keep the others from looking."""
     try:
         async with runtime.database.read() as tx:
-            look = AlertContext(tx, watch, now, runtime.deployment, together)
+            look = AlertContext(tx, watch, now, runtime.deployment, together, runtime.ports.report_apart)
             kind = watch.rule.kind
             readings = await CONDITIONS[kind](look) if kind in CONDITIONS else []
             happenings = await EVENTS[kind](look) if kind in EVENTS else []

@@ -20,7 +20,8 @@ from storage.ledger.reports.merge import Allocation
 from storage.ledger.reports.report_rows import Layers, ReportRow
 from storage.ledger.reports.shares import WEIGHED_BY, Weight
 from storage.reports.day_facts import catalogue, day_facts, links_of
-from storage.reports.merged_report import ReportQuery, merged_report
+from storage.reports.merged_report import ReportQuery
+from storage.reports.report_apart import Apart, report_of
 from storage.tables import accounts, campaigns, conversions, offers, postbacks, revenue, revenue_revisions, settled_days
 
 COUNTED = ("registrations", "first_deposits", "deposits", "qualified")
@@ -84,9 +85,9 @@ class Why(msgspec.Struct, frozen=True, kw_only=True):
     allocated: list[AllocatedRow] = []  # rows of which the campaign asked about has a share
 
 
-async def why(tx: AsyncConnection, query: ReportQuery, *, now: datetime) -> Why:
+async def why(tx: AsyncConnection, query: ReportQuery, *, now: datetime, apart: Apart | None = None) -> Why:
     """Explain the (one-day) report of a campaign or an offer."""
-    report = await merged_report(tx, msgspec.structs.replace(query, by=("offer",)))
+    report = await report_of(tx, msgspec.structs.replace(query, by=("offer",)), apart)
     campaign_ids = await _campaign_ids(tx, query)
     found: list[Discrepancy] = []
     allocated: list[AllocatedRow] = []

@@ -7,7 +7,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.ledger.reports.forecast import Accuracy, Estimate, Past, accuracy, estimate, total
 from storage.ledger.reports.report_rows import ReportRow
-from storage.reports.merged_report import ReportQuery, merged_report
+from storage.reports.merged_report import ReportQuery
+from storage.reports.report_apart import Apart, report_of
 
 HISTORY = timedelta(days=90)
 BEHIND = 60  # settled days an estimate looks back on
@@ -35,10 +36,10 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     estimated: bool = True
 
 
-async def forecast(tx: AsyncConnection, query: ReportQuery) -> Forecast:
+async def forecast(tx: AsyncConnection, query: ReportQuery, apart: Apart | None = None) -> Forecast:
     """What the query's provisional days may bring, and how such estimates did before."""
     wide = msgspec.structs.replace(query, by=("day", "offer"), first=max(query.first, date.min + HISTORY) - HISTORY)
-    report = await merged_report(tx, wide)
+    report = await report_of(tx, wide, apart)
     by_offer: dict[str, list[ReportRow]] = {}
     for row in report.rows:
         if row.group["offer"] is not None:

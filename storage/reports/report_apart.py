@@ -4,7 +4,7 @@ A report comes back as JSON in parts, so that the process that sends it on neith
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import islice
 
@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.db.engine import Database
 from storage.ledger.reports.report_rows import MergedReport, ReportRow
-from storage.reports.merged_report import ReportQuery, cells_suffice, paged_report, summed_report
+from storage.reports.merged_report import ReportQuery, cells_suffice, merged_report, paged_report, summed_report
 from storage.tables import conversions, merged, revenue, touched
 
 #: Bytes of settled cells, and facts of days that moved since, which an event loop sums up itself: some milliseconds.
@@ -50,6 +50,9 @@ class ReportParts(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(head, rows=await _decoded(self.rows), unassigned=await _decoded(self.unassigned))
 
 
+Apart = Callable[[ReportQuery], Awaitable[ReportParts | None]]
+
+
 async def is_light(tx: AsyncConnection, query: ReportQuery) -> bool:
     """Whether an event loop may sum the report up itself, in a few milliseconds."""
     if not cells_suffice(query):
@@ -69,6 +72,12 @@ async def is_light(tx: AsyncConnection, query: ReportQuery) -> bool:
             (await tx.execute(select(func.count()).select_from(some.limit(LIGHT_FACTS).subquery()))).scalar_one()
         )
     return len(days) <= 10 and facts < LIGHT_FACTS
+
+
+async def report_of(tx: AsyncConnection, query: ReportQuery, apart: Apart | None) -> MergedReport:
+    """The merged report; one that would hold the event loop is asked of `apart`, `Ports.report_apart`."""
+    parts = None if apart is None or await is_light(tx, query) else await apart(query)
+    return await parts.report() if parts else await merged_report(tx, query)
 
 
 async def report_parts(url: str, query: ReportQuery) -> ReportParts:

@@ -70,6 +70,14 @@ class Chatting:
         shown = await eventually(lambda: self._since(before), f"an answer to {text}")
         return shown[-1]
 
+    async def slack_answered(self) -> None:
+        """Wait until everything that Slack sent so far is worked off."""
+        assert self.chats.slack is not None
+        await eventually(self._slack_idle, "an idle Slack adapter")
+
+    async def _slack_idle(self) -> bool:
+        return self.chats.slack is not None and not self.chats.slack._tasks
+
     async def runtime_post(self, sent: Any) -> int:
         """Send a request that was sent before once more, byte for byte."""
         async with httpx.AsyncClient() as client:

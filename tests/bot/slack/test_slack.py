@@ -1,6 +1,5 @@
 """Slack over real HTTP, with the real SDK, against a stand-in that signs and checks limits."""
 
-import asyncio
 import json
 import re
 from typing import Any
@@ -39,7 +38,7 @@ async def test_a_stranger_gets_one_polite_line_per_command(chat: Chat) -> None:
         answer = await one.flux("member list", user="U0EVE")
         assert answer["response_type"] == "ephemeral"
         assert "/flux join" in answer["text"]
-        await asyncio.sleep(0.2)
+        await one.slack_answered()
         assert len(await one.calls(one.slack)) == 1
 
 
@@ -63,7 +62,7 @@ async def test_the_same_signed_request_is_handled_once(chat: Chat) -> None:
         first = await one.on(one.slack, "command", text="source add name=Once")
         again = await one.runtime_post(first)
         assert again == 200
-        await asyncio.sleep(0.4)
+        await one.slack_answered()
         told = [body["text"] for body in await one.calls(one.slack, "response")]
         assert len([text for text in told if "Once" in text]) == 1
 
@@ -73,7 +72,7 @@ async def test_a_retried_event_is_handled_once(chat: Chat) -> None:
         await one.flux(f"join {await one.invite()}")
         for _ in range(2):
             await one.on(one.slack, "mention", text="source add name=Twice", event_id="Ev0SAME")
-        await asyncio.sleep(0.4)
+        await one.slack_answered()
         assert len(await one.calls(one.slack, "chat.postMessage")) == 1
 
 
@@ -85,7 +84,7 @@ async def test_a_command_that_slack_sends_again_is_handled_once(chat: Chat) -> N
             one.slack, "raw", body=first["sent"], skew=-20, headers={"X-Slack-Retry-Num": "1"}
         )  # fmt: skip
         assert again["status"] == 200
-        await asyncio.sleep(0.3)
+        await one.slack_answered()
         told = [body["text"] for body in await one.calls(one.slack, "response")]
         assert len([text for text in told if "Once" in text]) == 1
 
