@@ -17,6 +17,7 @@ import msgspec
 from bot.core.command import parse
 from bot.core.command import run as run_one
 from bot.render import terminal
+from hub.cli.demo_history import History
 from hub.cli.demo_traffic import Visitors
 from hub.cli.shell_context import shell_context
 from hub.runtime import boot
@@ -64,7 +65,8 @@ class Demo:
         tell("CasinoFlux demo: a casino platform, a traffic source and the hub, each its own process on loopback.")
         platform = await self._stack.enter_async_context(standin("affilka", self._folder))
         source = await self._stack.enter_async_context(standin("traffic_source", self._folder))
-        self._stack.push_async_callback(self._hub.aclose)
+        self._stack.push_async_callback(self._stop_hub)
+        await self._write_history()
         await self._start_hub(days_ago=1)
         async with self._shell(days_ago=1) as say:
             await self._set_up(say, platform, source)
@@ -78,12 +80,25 @@ class Demo:
             told = await say("stats yesterday by campaign")
             check(bool(told.get("rows")), "the report has no rows")
             await say("digest preview")
+            link = str((await say("campaign link alpine-native"))["url"])
+            async with Visitors(link, "") as visitors:
+                await visitors.click(25)
+            await say("cockpit")
         tell(f"Up and running: hub {self.url} · platform {platform} · traffic source {source}")
         tell(f"Offer wall {self.url}/s/lucky-guide · health {self.url}/readyz · API {self.url}/schema/openapi.json")
 
     async def stay(self) -> None:
         tell("Press Ctrl-C to stop; the scratch folder goes with it.")
         await asyncio.Event().wait()
+
+    async def _write_history(self) -> None:
+        tell("The team's last 30 days are written: three accounts, two traffic sources, an A/B test, a held report …")
+        runtime = boot.new_runtime(read_settings(self._environment(1), folder=self._folder))
+        try:
+            await boot.prepare(runtime)
+            await History(runtime, self._folder).write()
+        finally:
+            await runtime.database.close()
 
     async def _set_up(self, say: Any, platform: str, source: str) -> None:
         tell("A deal is recorded, a site and a tracked campaign made — all by chat commands:")
@@ -125,7 +140,7 @@ class Demo:
 
     async def _a_day_later(self, platform: str) -> None:
         tell("… a day later (the hub is stopped and started again with tomorrow's clock):")
-        await self._hub.aclose()
+        await self._stop_hub()
         yesterday = boot.shifted_clock(0)().date() - timedelta(days=1)
         figures = {"campaign": "spring", "day": yesterday.isoformat(), "visits_count": 41, "registrations_count": 12,
                    "first_deposits_count": 4, "deposits_count": 7, "deposits_sum": "910.00", "ngr": "-35.50",
@@ -151,6 +166,9 @@ class Demo:
         command = [sys.executable, "-m", "hub", "serve", "--port", str(self._port)]
         self._serving = await self._hub.enter_async_context(process(command, environment, self._folder))
         await self._poll(lambda: _ready(self.url), bool, "the hub")
+
+    async def _stop_hub(self) -> None:
+        await self._hub.aclose()
 
     async def _poll(self, ask: Any, done: Any, what: str) -> Any:
         """Ask until it is done, for as long as the hub runs. Raises DemoFailed when it has ended."""

@@ -120,7 +120,8 @@ def _render(
     sources = (
         f"default-src 'none'; style-src 'sha256-{_digest(style)}'; img-src {' '.join(('data:', *images))}; "
         + (f"script-src 'sha256-{_digest(script)}'; connect-src 'self'; " if script else "")
-        + "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        + "base-uri 'none'; form-action 'none'; frame-ancestors "
+        + ("'self'" if values["preview"] else "'none'")  # the cockpit's editor shows previews in frames
     )
     varied = len(values["site"].looks) > 1
     return _page(html, status=status, robots=robots, sources=sources, lang=values["lang"], varied=varied)

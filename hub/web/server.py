@@ -7,6 +7,8 @@ import socket
 import sys
 import threading
 
+from sqlalchemy.engine import make_url
+
 from hub.runtime import gc_tuning
 from hub.runtime.settings import Settings
 from hub.web.app import create_app
@@ -31,8 +33,20 @@ async def serve(settings: Settings, *, host: str, port: int, only: str | None = 
         if only in {"jobs", "bots"}:
             await stopping.wait()
         else:
-            await _listen(Listener(app, host=host, port=port), stopping, f"http://{host}:{port}" if announce else "")
+            await _listen(
+                Listener(app, host=host, port=port), stopping, _welcome(settings, host, port) if announce else ""
+            )
     leave_soon()
+
+
+def _welcome(settings: Settings, host: str, port: int) -> str:
+    """Where it listens, where its data lies, what to do next."""
+    database = make_url(settings.database_url).render_as_string(hide_password=True)
+    return (
+        f"http://{host}:{port}\nDatabase: {database}\n"
+        "Next: 'casinoflux run cockpit' prints a link that signs you in to the cockpit; "
+        "'casinoflux run member invite role=owner' invites a colleague"
+    )
 
 
 async def _listen(listener: Listener, stopping: asyncio.Event, announced: str) -> None:
