@@ -1,4 +1,4 @@
-"""`casinoflux serve | demo | run | chat | db …`; `python -m hub` is the same."""
+"""`casinoflux serve | demo | doctor | run | chat | db …`; `python -m hub` is the same."""
 
 import argparse
 import errno
@@ -85,7 +85,7 @@ class ArgumentParser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     top = ArgumentParser(prog="casinoflux", description="Self-hosted campaign cockpit for iGaming affiliates")
-    words = top.add_subparsers(required=True, metavar="serve | demo | run | chat | team | db | keys")
+    words = top.add_subparsers(required=True, metavar="serve | demo | doctor | run | chat | team | db | keys")
     serve = _add(words, "serve", cli.serve, "run the hub: clicks, postbacks, sync, chats, API")
     serve.add_argument("--host", default="127.0.0.1")
     serve.add_argument("--port", type=_port, default=8000)
@@ -94,6 +94,10 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     demo = _add(words, "demo", cli.demo, "show the whole product at work, in a scratch folder")
     demo.add_argument("--exit", action="store_true", help="stop at the end; 1 if any step failed")
+    doctor = _add(
+        words, "doctor", cli.doctor, "check settings, database, clock, disk, address and chats; 1 if one fails"
+    )
+    doctor.add_argument("--json", action="store_true", help="print the checks as JSON")
     spoken = _add(words, "run", cli.run_command, "run one bot command as owner")
     spoken.add_argument("--team", metavar="CODE", help="speak for this team; default: the first")
     spoken.add_argument("--json", action="store_true", help="print the struct; may also stand at the end")
@@ -112,7 +116,8 @@ def parser() -> argparse.ArgumentParser:
     rename.add_argument("name", help="its new name")
     database = words.add_parser("db", help="upgrade, check, backup, restore or port the database")
     verbs = database.add_subparsers(required=True, metavar="upgrade | check | backup | restore | port")
-    _add(verbs, "upgrade", cli.db_upgrade, "bring the schema to this version")
+    upgrade = _add(verbs, "upgrade", cli.db_upgrade, "bring the schema to this version")
+    upgrade.add_argument("--check", action="store_true", help="change nothing; 1 if there is something to upgrade")
     _add(verbs, "check", cli.db_check, "recount the roll-ups from the raw clicks and report any difference")
     _add(verbs, "backup", cli.db_backup, "write everything to a file").add_argument("file")
     _add(verbs, "restore", cli.db_restore, "fill an empty database from a backup").add_argument("file")

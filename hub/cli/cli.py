@@ -27,7 +27,7 @@ from storage.catalogue import teams
 from storage.clicks import rollup_check
 from storage.db import rotation, transfer
 from storage.db.engine import Database
-from storage.db.schema import upgrade
+from storage.db.schema import HEAD, current, upgrade
 from storage.db.secrets import Box, secret_keys
 from storage.ledger.errors import Refused
 
@@ -147,11 +147,44 @@ async def team_rename(arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def db_upgrade(_arguments: argparse.Namespace) -> int:
+async def doctor(arguments: argparse.Namespace) -> int:
+    """1 when something is wrong."""
+    from hub.cli import doctor as checking
+
+    boot.quiet_logs()
+    checks = await checking.run()
+    if arguments.json:
+        print(msgspec.json.format(msgspec.json.encode({"items": checks}), indent=2).decode())
+    else:
+        for check in checks:
+            fix = f": {check.fix}" if check.fix else ""
+            print(f"{'ok   ' if check.ok else 'FAULT'} {check.name}: {check.says}{fix}")
+    return 0 if all(check.ok for check in checks) else 1
+
+
+async def db_upgrade(arguments: argparse.Namespace) -> int:
+    if arguments.check:
+        return await _upgrade_needed()
     async with _database():
         pass
     print("the database is at this version's schema")
     return 0
+
+
+async def _upgrade_needed() -> int:
+    """0 when the schema is this version's; 1, and nothing is changed, when `db upgrade` has work to do."""
+    settings = read_settings()
+    await boot.reach(settings.database_url)
+    database = Database(settings.database_url)
+    try:
+        revision = await current(database)
+    finally:
+        await database.close()
+    if revision == HEAD:
+        print(f"the database is at this version's schema ({HEAD})")
+        return 0
+    print(f"the database is at schema {revision or 'none'}, this version's is {HEAD}")
+    return 1
 
 
 async def db_check(_arguments: argparse.Namespace) -> int:

@@ -79,6 +79,8 @@ class Telegram:
         match method:
             case "getMe":
                 return right(BOT | {"can_join_groups": True, "can_read_all_group_messages": False})
+            case "getWebhookInfo":
+                return right({"url": self.webhook.get("url", ""), "pending_update_count": 0})
             case "setWebhook":
                 self.webhook = body
             case "deleteWebhook":

@@ -1,0 +1,186 @@
+"""`casinoflux doctor`: settings, database, clock, disk, address and chats are checked, each fault with its mend."""
+
+import shutil
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from hub.runtime import boot
+from hub.runtime.settings import SettingError, Settings, read_settings, unknown_settings
+from storage.db.engine import Database
+from storage.db.schema import HEAD, current
+
+TIMEOUT = 10.0  # seconds for one request
+LEAST_DISK = 1_000_000_000  # bytes free; below it the disk is a fault
+MOST_SKEW = 30.0  # seconds the clock may be apart: signed requests of Slack are refused at 300
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """What was looked at, what was seen, and for a fault the mend. Holds no secret."""
+
+    name: str
+    ok: bool
+    says: str
+    fix: str | None = None
+
+
+async def run() -> list[Check]:
+    """All checks; without readable settings only the first."""
+    try:
+        settings = read_settings()
+    except SettingError as error:
+        return [Check(name="settings", ok=False, says=str(error), fix="set it right in the environment or in .env")]
+    return [check async for check in checks(settings)]
+
+
+async def checks(settings: Settings) -> AsyncIterator[Check]:
+    unknown = unknown_settings()
+    yield (
+        Check(name="settings", ok=False, says="; ".join(unknown), fix="rename or remove them")
+        if unknown
+        else Check(name="settings", ok=True, says="all can be read")
+    )
+    yield await _database(settings)
+    yield _disk(settings)
+    async with httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False) as client:
+        async for check in _address(client, settings):
+            yield check
+        if settings.slack_bot_token:
+            yield await _slack(client, settings)
+        if settings.telegram_bot_token:
+            async for check in _telegram(client, settings):
+                yield check
+
+
+async def _database(settings: Settings) -> Check:
+    name = "database"
+    try:
+        await boot.reach(settings.database_url)
+    except SettingError as error:
+        return Check(name=name, ok=False, says=str(error), fix="mend CASINOFLUX_DATABASE_URL, or start the database")
+    database = Database(settings.database_url)
+    try:
+        revision = await current(database)
+        if not database.sqlite:
+            async with database.read() as tx:
+                if (await tx.execute(text("SHOW transaction_read_only"))).scalar_one() == "on":
+                    return Check(
+                        name=name, ok=False, says="the server takes no writes: it is a standby or read-only",
+                        fix="name the primary in CASINOFLUX_DATABASE_URL",
+                    )  # fmt: skip
+    except (SQLAlchemyError, OSError) as error:
+        return Check(name=name, ok=False, says=f"cannot be read ({type(error).__name__})", fix="see the database's log")
+    finally:
+        await database.close()
+    if revision != HEAD:
+        return Check(
+            name=name, ok=False, says=f"schema {revision or 'none'}, this version needs {HEAD}",
+            fix="run casinoflux db upgrade; if the schema is newer, install the newer version",
+        )  # fmt: skip
+    return Check(name=name, ok=True, says=f"can be written, schema {revision}")
+
+
+def _disk(settings: Settings) -> Check:
+    """Where SQLite's file and the spool of clicks lie."""
+    url = make_url(settings.database_url)
+    file = url.database if url.get_backend_name() == "sqlite" and url.database != ":memory:" else None
+    folder = Path(file).resolve().parent if file else Path.cwd()
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        return Check(name="disk", ok=False, says=f"{folder}: {error.strerror}", fix="make the folder, or set another")
+    says = f"{free / 1e9:.1f} GB free in {folder}"
+    if free < LEAST_DISK:
+        return Check(name="disk", ok=False, says=says, fix="make room: the database and the spool of clicks need it")
+    return Check(name="disk", ok=True, says=says)
+
+
+async def _address(client: httpx.AsyncClient, settings: Settings) -> AsyncIterator[Check]:
+    """The hub answers at its public address, over TLS, and the clock agrees with the answer's date."""
+    parts = urlsplit(settings.public_url)
+    local = parts.hostname in {"127.0.0.1", "localhost", "::1"}
+    tls = parts.scheme == "https" or local
+    yield Check(
+        name="tls", ok=tls, says=f"{settings.public_url} is {'encrypted' if parts.scheme == 'https' else 'plain HTTP'}",
+        fix=None if tls else "put Caddy before the hub and write https:// in CASINOFLUX_PUBLIC_URL",
+    )  # fmt: skip
+    try:
+        response = await client.get(f"{settings.public_url}/healthz")
+        answers = response.status_code == 200 and response.json() == {"status": "ok"}
+        says = "the hub answers" if answers else f"something else answers there (status {response.status_code})"
+    except httpx.HTTPError as error:
+        response, answers = None, False
+        says = f"no answer ({str(error) or type(error).__name__})"
+    except ValueError:
+        answers, says = False, "something else answers there (no JSON)"
+    yield Check(
+        name="public address", ok=answers, says=f"{settings.public_url}: {says}",
+        fix=None if answers else "start the hub; check DNS, certificate, firewall and the proxy's upstream",
+    )  # fmt: skip
+    yield _clock(settings, response)
+
+
+def _clock(settings: Settings, response: httpx.Response | None) -> Check:
+    """The clock against the Date of the public address: tells two machines apart, not one machine's own fault."""
+    if settings.clock_offset:
+        return Check(
+            name="clock", ok=False, says=f"shifted by {settings.clock_offset} s", fix="remove CASINOFLUX_CLOCK_OFFSET"
+        )
+    if response is None or "date" not in response.headers:
+        return Check(name="clock", ok=True, says=f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, compared with no other")
+    apart = abs((datetime.now(UTC) - parsedate_to_datetime(response.headers["date"])).total_seconds())
+    ok = apart <= MOST_SKEW
+    return Check(
+        name="clock", ok=ok, says=f"{apart:.0f} s from the public address", fix=None if ok else "keep the time by NTP"
+    )
+
+
+async def _slack(client: httpx.AsyncClient, settings: Settings) -> Check:
+    headers = {"Authorization": f"Bearer {settings.slack_bot_token}"}
+    answer = await _json(lambda: client.post(f"{settings.slack_api_url}auth.test", headers=headers))
+    if answer.get("ok"):
+        return Check(name="slack", ok=True, says=f"the token is of {answer.get('team') or 'a workspace'}")
+    return Check(
+        name="slack", ok=False, says=f"the token is refused ({answer.get('error', 'no reason given')})",
+        fix="copy the Bot User OAuth Token into CASINOFLUX_SLACK_BOT_TOKEN, and reach CASINOFLUX_SLACK_API_URL",
+    )  # fmt: skip
+
+
+async def _telegram(client: httpx.AsyncClient, settings: Settings) -> AsyncIterator[Check]:
+    base = f"{settings.telegram_api_url}{settings.telegram_bot_token}"
+    answer = await _json(lambda: client.post(f"{base}/getMe"))
+    if not answer.get("ok"):
+        yield Check(
+            name="telegram", ok=False, says=f"the token is refused ({answer.get('description', 'no reason given')})",
+            fix="copy @BotFather's token into CASINOFLUX_TELEGRAM_BOT_TOKEN, and reach CASINOFLUX_TELEGRAM_API_URL",
+        )  # fmt: skip
+        return
+    yield Check(name="telegram", ok=True, says=f"the token is of @{answer['result'].get('username')}")
+    if settings.telegram_webhook_secret:
+        info = (await _json(lambda: client.post(f"{base}/getWebhookInfo"))).get("result", {})
+        ok = info.get("url") == f"{settings.public_url}/telegram/webhook" and not info.get("last_error_message")
+        says = info.get("last_error_message") or (f"set to {info['url']}" if info.get("url") else "not set")
+        yield Check(
+            name="telegram webhook", ok=ok, says=says,
+            fix=None if ok else "restart the hub: it sets the webhook at CASINOFLUX_PUBLIC_URL, which needs HTTPS",
+        )  # fmt: skip
+
+
+async def _json(request: Callable[[], Any]) -> dict[str, Any]:
+    """The JSON object of an answer. What failed is named by its kind alone: an address may hold a token."""
+    try:
+        body = (await request()).json()
+    except httpx.HTTPError as error:
+        return {"error": type(error).__name__, "description": type(error).__name__}
+    except ValueError:
+        body = None
+    return body if isinstance(body, dict) else {"error": "no JSON", "description": "no JSON"}
