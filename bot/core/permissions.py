@@ -111,6 +111,10 @@ ENTITIES: dict[str, Entity] = {
 }
 
 
+#: A published site that no campaign leads to is the team's, and so are its domains.
+_ON_SITE = {"site": t.sites.c.id, "domain": t.domains.c.site_id}
+
+
 def visible(actor: Actor, noun: str) -> Condition:
     """Condition on the noun's table: what the actor may see."""
     serving = ENTITIES[noun].serving
@@ -130,7 +134,14 @@ def changeable(actor: Actor, noun: str) -> Condition:
         return true()
     if serving is None:
         return not_(true())
-    return ENTITIES[noun].table.c.id.not_in(serving(_mine(actor)[1]))
+    mine, others = _mine(actor)
+    free = ENTITIES[noun].table.c.id.not_in(serving(others))
+    if noun not in _ON_SITE:
+        return free
+    own_sites = select(t.campaigns.c.site_id).where(mine, t.campaigns.c.site_id.is_not(None))
+    live = t.sites.alias()
+    teams_own = select(live.c.id).where(live.c.status == "published", live.c.id.not_in(own_sites))
+    return and_(free, or_(_ON_SITE[noun].is_(None), _ON_SITE[noun].not_in(teams_own)))
 
 
 def own_campaigns(actor: Actor) -> Select[Any] | None:

@@ -383,6 +383,22 @@ async def test_lists_show_what_serves_own_campaigns_or_nothing_yet(opened: Opene
             assert {item[key] for item in (await one.say(words, **limited))["items"]} <= {"own-source", "own-account"}
 
 
+async def test_a_published_site_without_a_campaign_is_the_teams(opened: Opened) -> None:
+    async with world(opened) as one:
+        limited: dict[str, Any] = {"role": Role.BUYER, "campaigns": MINE}
+        await one.say("site create name=lone market=DE offers=own-offer")
+        await one.say("domain add lone.example.test site=lone")
+        await one.say("site edit lone intro=Hello", **limited)
+        await one.say("casino review own-brand")
+        await one.say("site publish lone")
+        for told in ("site edit lone intro=No", "site pause lone", "domain verify lone.example.test"):
+            with pytest.raises(Forbidden):
+                await one.say(told, **limited)
+        await one.say("site show lone", **limited)
+        await one.say("site publish own-site")
+        await one.say("site edit own-site intro=Yes", **limited)
+
+
 async def test_an_offer_that_a_rule_or_an_alternative_leads_to_is_shared(opened: Opened) -> None:
     async with world(opened) as one:
         say = one.say
