@@ -26,3 +26,35 @@ def test_every_setting_is_documented() -> None:
     short = {name.removeprefix("…_") for name in re.findall(r"`(…_[A-Z_]+)`", told)}
     names = [f"CASINOFLUX_{one.name.upper()}" for one in fields(Settings)]
     assert [n for n in names if n not in told and not any(n.endswith(end) for end in short)] == []
+
+
+def _package_files(text: str) -> list[str]:
+    return re.findall(r"`((?:bot|connectors|hub|storage|tests|bench)/[\w/]+\.py)`", text)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_named_files_exist(path: Path) -> None:
+    assert [name for name in _package_files(path.read_text(encoding="utf-8")) if not (ROOT / name).is_file()] == []
+
+
+def test_the_architecture_names_functions_of_the_files_beside_them() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([\w/]+\.py)` \((?:\*\*[^*]+\*\* in )?(`[^)]+`)\)", text)
+    assert len(named) > 10
+    for file, names in named:
+        source = (ROOT / file).read_text(encoding="utf-8")
+        defined = set(re.findall(r"(?:def|class) (\w+)", source))
+        assert {part for name in re.findall(r"`([\w.]+)`", names) for part in name.split(".")} <= defined, file
+
+
+def test_every_table_is_described_once() -> None:
+    from storage.tables import metadata
+
+    text = (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == sorted(metadata.tables)
+    modules = re.findall(r"`((?:bot|hub|storage)\.[\w.]+)`", text)
+    assert [
+        m
+        for m in modules
+        if not ((ROOT / m.replace(".", "/")).is_dir() or (ROOT / (m.replace(".", "/") + ".py")).is_file())
+    ] == []

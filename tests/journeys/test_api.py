@@ -1,6 +1,7 @@
 """The HTTP API: every command, tokens and roles, errors that name the field, OpenAPI that says so."""
 
 import re
+from pathlib import Path
 
 import httpx
 import pytest
@@ -98,6 +99,12 @@ def test_health_and_metrics(hub: Deployment) -> None:
     assert "casinoflux_spooled 0.0" in hub.http.get("/metrics").text
     assert hub.http.get("/c/nowhere").status_code == 404
     wait_for(lambda: 'casinoflux_faults{kind="unknown_code"} 1.0' in hub.http.get("/metrics").text, "the count")
+    documented = (Path(__file__).resolve().parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+    shown = set(re.findall(r"^# TYPE (casinoflux_\w+)", hub.http.get("/metrics").text, re.MULTILINE))
+    assert shown == set(re.findall(r"^\| `(casinoflux_\w+)` ", documented, re.MULTILINE))
+    assert set(hub.http.get("/readyz").json()) <= set(re.findall(r"`(\w+)`", documented)) | {
+        name.removeprefix("casinoflux_") for name in shown
+    }
 
 
 def test_the_cockpit_never_answers_on_a_strange_host(hub: Deployment) -> None:
