@@ -47,13 +47,13 @@ DIGEST = DigestFacts(
         )
         for n in range(30)
     ),
-    top=(Movement(name="spring-fb", measure="FTD", value=20, usual=14.2),),
+    top=(Movement(name="spring-fb", measure="FTDs", value=20, usual=14.2),),
     bottom=(Movement(name="push-<b>night</b>", measure="Regs", value=4, usual=9.6),),
     restated=(
         ChangedFigure(day=date(2026, 11, 18), account="affilka-main", tag="spring", measure="NGR",
                       before="€1,240.00", now="-€310.50"),
     ),
-    vanished=("18 Nov affilka-main / spring: FTD 20 → 18",),
+    vanished=("18 Nov affilka-main / spring: FTDs 20 → 18",),
     pending=(Pending(account="referon", said="referon: 21 Nov, next sync 22 Nov 10:00 UTC"),),
     expected=Estimate(1_240_000_000, 980_000_000, 1_530_000_000, 60),
     attention=(
@@ -114,7 +114,7 @@ EXAMPLES: dict[str, Message] = {
     ),
     "restatements": happened(
         _watch("restatement"),
-        [AlertEvent(key=str(n), text=f"{n} Nov affilka-main / spring: FTD restated, 20 → 18") for n in range(1, 4)],
+        [AlertEvent(key=str(n), text=f"{n} Nov affilka-main / spring: FTDs restated, 20 → 18") for n in range(1, 4)],
     ),
     "error": error("no offer 'luky': did you mean lucky-star?", usage="offer show <offer>"),
 }  # fmt: skip

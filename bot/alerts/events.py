@@ -72,7 +72,7 @@ def _told(one: Restated, what: str) -> AlertEvent:
     def said(value: int | None) -> str:
         return figures.money(value, one.currency) if one.measure in AMOUNTS else figures.count(value)
 
-    measure = one.measure.replace("first_deposits", "FTD").replace("ngr", "NGR")
+    measure = one.measure.replace("first_deposits", "FTDs").replace("ngr", "NGR")
     change = f"{said(one.before)} → {said(one.now)}"
     return AlertEvent(
         key=f"{what}:{one.account_id}:{one.day}:{one.tag}:{one.measure}:{one.now}",
@@ -112,7 +112,7 @@ async def discrepancy(look: AlertContext) -> list[AlertEvent]:
     return [
         AlertEvent(
             key=f"discrepancy:{one.day}:{one.offer}:{one.postback}:{one.platform}", why=f"why {one.offer} {one.day}",
-            text=f"{one.day} {one.offer}: {one.postback} FTD by postbacks, {one.platform} by the platform "
+            text=f"{one.day} {one.offer}: {one.postback} FTDs by postbacks, {one.platform} by the platform "
             f"({one.percent:.0f}% apart)",
         )
         for one in await apart(look, look.today - timedelta(days=DISCREPANCY_DAYS), look.today)

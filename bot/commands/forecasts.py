@@ -37,7 +37,7 @@ def forecast_message(ctx: Context, made: Forecast) -> Message:
         for one in made.items
     )  # fmt: skip
     blocks: list[Block] = [
-        Table(("Day", "Offer", "FTD", "Stated so far", "Estimate (80 %)"), rows, numeric=(2, 3, 4)),
+        Table(("Day", "Offer", "FTDs", "Stated so far", "Estimate (80 %)"), rows, numeric=(2, 3, 4)),
         Text(_record(made)),
     ]
     if made.missing:

@@ -123,7 +123,7 @@ def _behaviour_row(one: Behaviour) -> tuple[str, ...]:
 def funnel_table(_ctx: Context, found: Funnel) -> Message:
     title = (
         f"{found.site}, {_days(found.from_, found.to)}: {_number(found.visits)} visits, {found.outgoing} to offers, "
-        f"{layered(found.totals.registrations)} regs, {layered(found.totals.first_deposits)} FTD, "
+        f"{layered(found.totals.registrations)} regs, {layered(found.totals.first_deposits)} FTDs, "
         f"{money(found.commission, found.currency)}"
     )
     rows = tuple(
@@ -131,7 +131,7 @@ def funnel_table(_ctx: Context, found: Funnel) -> Message:
          _number(one.registrations), _number(one.first_deposits))
         for one in found.lines
     )  # fmt: skip
-    columns = ("Variant", "Position", "Offer", "Seen", "Opened", "CTR", "Regs", "FTD")
+    columns = ("Variant", "Position", "Offer", "Seen", "Opened", "CTR", "Regs", "FTDs")
     if not rows:
         return Message(title, (Text("No visitor has been measured in this range."),), private=True)
     return Message(title, (Table(columns, rows, numeric=(1, 3, 4, 5, 6, 7)),), private=True)
@@ -145,7 +145,7 @@ def overview_table(_ctx: Context, found: Overview) -> Message:
          _number(one.first_deposits), money(one.commission, found.currency))
         for one in found.items
     )  # fmt: skip
-    columns = ("Site", "Status", "Visits", "CTR", "Regs", "FTD", "Commission")
+    columns = ("Site", "Status", "Visits", "CTR", "Regs", "FTDs", "Commission")
     return Message(
         f"Sites, {_days(found.from_, found.to)}", (Table(columns, rows, numeric=(2, 3, 4, 5, 6)),), private=True
     )

@@ -5,23 +5,26 @@ from collections.abc import Iterable
 from datetime import datetime, time, timedelta
 from typing import Annotated, Any, Literal
 
+import msgspec
 from msgspec import Meta
 from sqlalchemy import Table
 
 from bot.core.arguments import Arguments, choices, refers
 from bot.core.command import command
 from bot.core.context import Context
-from bot.core.limits import day_range
+from bot.core.limits import MAX_DAYS, day_range
 from bot.core.message import Block, Button, Buttons, Message, Notice, Text
 from bot.core.permissions import Scope
-from bot.core.tokenizer import day, period
+from bot.core.tokenizer import day, period, previous_period
 from bot.digests.loading import dimension
 from bot.render.figures import (
     LEGEND,
     MOST_ROWS,
-    count,
+    change_table,
+    days,
     first_deposits,
     layered,
+    plural,
     report_table,
     unconverted,
     worded_commission,
@@ -31,7 +34,7 @@ from storage.catalogue import names
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.ledger.reports.arrange import arrange, check_sort
-from storage.ledger.reports.report_rows import DIMENSIONS, ENTITIES, MergedReport
+from storage.ledger.reports.report_rows import DIMENSIONS, ENTITIES, ComparedRange, MergedReport
 from storage.reports.merged_report import ReportQuery, merged_report, paged_report
 from storage.reports.report_apart import is_light
 from storage.tables import accounts, campaigns, casinos, offers, sites, sources
@@ -52,8 +55,12 @@ PERIOD_VALUES = {
 }  # fmt: skip
 
 
+RANGES = "today, yesterday, this week, last month, 7d, mtd, nov, mon, since 1 oct, or <from>..<to>"
+PAGE_ROWS = 15  # of a table on Telegram
+
+
 class StatsQuery(Arguments):
-    range: Annotated[str, day_range("today, yesterday, 7d, 30d, mtd, a day, or <from>..<to>")] = "today"
+    range: Annotated[str, day_range(RANGES)] = "today"
     by: Annotated[list[str] | None, Meta(description="day, week, month, campaign, site, offer, account …")] = None
     campaign: Annotated[list[str], refers("campaign", "only these campaigns")] = []
     site: Annotated[list[str], refers("site", "only these sites")] = []
@@ -76,6 +83,7 @@ class StatsQuery(Arguments):
     sub8: Annotated[list[str], SUB_FILTER] = []
     sub9: Annotated[list[str], SUB_FILTER] = []
     sub10: Annotated[list[str], SUB_FILTER] = []
+    vs: Annotated[str | None, day_range("compare with another range: previous, last week, last monday")] = None
     sort: Annotated[str | None, Meta(description="a measure to sort by; -commission: the highest first")] = None
     top: Annotated[Positive | None, Meta(description="only so many rows, the first of the order")] = None
     limit: Annotated[Positive | None, Meta(description="so many rows at a time")] = None
@@ -89,21 +97,31 @@ class StatsQuery(Arguments):
 def stats_message(ctx: Context, report: MergedReport) -> Message:
     by = ctx.notes["by"]
     totals, currency = report.totals, report.currency
-    days = f"{report.from_:%d %b %Y}" if report.from_ == report.to else f"{report.from_:%d %b} to {report.to:%d %b %Y}"
+    shown_days = days(report.from_, report.to)
     title = (
-        f"{days}: {count(totals.clicks)} clicks, {layered(totals.registrations)} regs, "
-        f"{first_deposits(totals)} FTD, commission {worded_commission(totals, currency)}"
+        f"{shown_days}: {plural(totals.clicks, 'click')}, {layered(totals.registrations)} "
+        f"{'reg' if totals.registrations.merged == 1 else 'regs'}, {first_deposits(totals)} "
+        f"{'FTD' if totals.first_deposits.merged == 1 else 'FTDs'}, commission {worded_commission(totals, currency)}"
     )
     if not report.rows and not report.unassigned and not ctx.notes["csv"]:
-        return Message(f"{days}: nothing happened", (_buttons(ctx, report, by),), private=True)
-    rest = (Text(f"{LEGEND} · {report.timezone} days, {currency}"), *_warnings(report), _buttons(ctx, report, by))
-    files = (report_file(report, by),) if ctx.notes["csv"] else _cut(report)
-    return Message(title, (report_table(report, by), *files, *rest), private=True)
+        return Message(f"{shown_days}: nothing happened", (_buttons(ctx, report, by),), private=True)
+    as_of = f" · as of {ctx.notes['as_of']:%Y-%m-%d %H:%M %Z}" if ctx.notes.get("as_of") else ""
+    rest = (Text(f"{LEGEND} · {report.timezone} days, {currency}{as_of}"), *_warnings(report))
+    files = (report_file(report, by),) if ctx.notes["csv"] else _cut(ctx, report)
+    compared: tuple[Block, ...] = ()
+    if isinstance(report.versus, ComparedRange):
+        versus = Text(f"Against {days(report.versus.from_, report.versus.to)}", strong=True)
+        compared = (versus, change_table(report, report.versus, by))
+    blocks = (report_table(report, by), *compared, *files, *rest, _buttons(ctx, report, by))
+    return Message(title, blocks, private=True)
 
 
-def _cut(report: MergedReport) -> tuple[Block, ...]:
+def _cut(ctx: Context, report: MergedReport) -> tuple[Block, ...]:
+    if page := ctx.notes.get("page"):
+        start, total = page
+        return (Text(f"Page {start // PAGE_ROWS + 1} of {-(-total // PAGE_ROWS)}"),)
     more = len(report.rows) - MOST_ROWS
-    return (Text(f"and {more:,} more rows: csv=true gives them all as a file"),) if more > 0 else ()
+    return (Text(f"and {more:,} more {'row' if more == 1 else 'rows'}: CSV gives them all"),) if more > 0 else ()
 
 
 def _warnings(report: MergedReport) -> Iterable[Block]:
@@ -117,7 +135,16 @@ def _buttons(ctx: Context, report: MergedReport, by: list[str]) -> Buttons:
     asked = f"stats {report.from_}..{report.to}{ctx.notes['kept']}"
     other = [one for one in ("day", "campaign", "offer", "source") if [one] != by][:3]
     buttons = [Button(f"By {one}", f"{asked} by {one}") for one in other]
-    return Buttons((*buttons, Button("CSV", f"{asked} by {','.join(by)} csv=true")))
+    grouped = f"{asked} by {','.join(by)}"
+    return Buttons((*_page_buttons(ctx, grouped), *buttons, Button("CSV", f"{grouped} csv=true")))
+
+
+def _page_buttons(ctx: Context, grouped: str) -> Iterable[Button]:
+    start, total = ctx.notes.get("page") or (0, 0)
+    if start > 0:
+        yield Button("◀ Prev", f"{grouped} after={max(start - PAGE_ROWS, 0)}")
+    if start + PAGE_ROWS < total:
+        yield Button("Next ▶", f"{grouped} after={start + PAGE_ROWS}")
 
 
 @command(
@@ -127,7 +154,7 @@ def _buttons(ctx: Context, report: MergedReport, by: list[str]) -> Buttons:
     render=stats_message,
     reads=True,
     positional=("range",),
-    keywords=("by", "top"),
+    keywords=("by", "top", "vs"),
 )
 async def stats(ctx: Context, new: StatsQuery) -> MergedReport:
     """Clicks, registrations, FTDs, commission, spend and profit of a range."""
@@ -154,13 +181,43 @@ async def reported(ctx: Context, new: StatsQuery) -> Any:
         as_of=_as_of(new.as_of, ctx), timezone=ctx.deployment.timezone, currency=ctx.deployment.currency,
         values=values(new), **chosen,
     )  # fmt: skip
-    arranged = new.sort or new.top is not None or new.limit is not None or new.after is not None
+    ctx.notes["as_of"] = query.as_of
+    arranged = new.sort or new.top is not None or new.limit is not None or new.after is not None or new.vs
     parts = None if await is_light(ctx.tx, query) else await ctx.ports.report_apart(query)
     encoded = ctx.encodes and not arranged and not in_csv
     if encoded and (found := parts or await paged_report(ctx.tx, query)):
         return found
     report = await parts.report() if parts else await merged_report(ctx.tx, query)
-    return arrange(report, sort=new.sort, top=new.top, limit=new.limit, after=new.after) if arranged else report
+    if new.vs:
+        report = msgspec.structs.replace(report, versus=await _versus(ctx, new, query))
+    return _arranged(ctx, new, report, in_csv=new.csv or in_csv)
+
+
+def _arranged(ctx: Context, new: StatsQuery, report: MergedReport, *, in_csv: bool) -> MergedReport:
+    """The rows asked for. Telegram gets a long table in pages, without a wish by what earned most."""
+    limit, sort = new.limit, new.sort
+    count = len(report.rows) if new.top is None else min(new.top, len(report.rows))
+    if ctx.face == "telegram" and limit is None and not in_csv and count > PAGE_ROWS:
+        limit, sort = PAGE_ROWS, sort or (None if set(ctx.notes["by"]) & PERIOD_VALUES.keys() else "-commission")
+        after = new.after or ""
+        ctx.notes["page"] = (int(after) if after.isdecimal() and len(after) < 10 else 0, count)
+    return arrange(report, sort=sort, top=new.top, limit=limit, after=new.after)
+
+
+async def _versus(ctx: Context, new: StatsQuery, query: ReportQuery) -> ComparedRange:
+    """The report of the range that is compared with. Raises Refused at `vs`."""
+    word = (new.vs or "").strip().lower()
+    try:
+        previous = word in {"previous", "prev", "before", "last"}
+        first, last = previous_period(new.range, query.first, query.last) if previous else period(word, ctx.today)
+    except ValueError as error:
+        raise Refused(f"vs: {error}", field="vs") from None
+    if first.year < 2000 or (last - first).days >= MAX_DAYS:
+        raise Refused(f"vs: {first}..{last}: at most {MAX_DAYS:,} days from the year 2000 on", field="vs")
+    other = msgspec.structs.replace(query, first=first, last=last)
+    parts = None if await is_light(ctx.tx, other) else await ctx.ports.report_apart(other)
+    report = await parts.report() if parts else await merged_report(ctx.tx, other)
+    return ComparedRange(from_=report.from_, to=report.to, rows=report.rows, totals=report.totals)
 
 
 def _kept(new: StatsQuery, chosen: dict[str, Any]) -> str:
@@ -169,6 +226,8 @@ def _kept(new: StatsQuery, chosen: dict[str, Any]) -> str:
     words += [f' {name}="{",".join(kept)}"' for name, kept in values(new).items()]
     words += [" clock=visit"] if new.clock == "visit" else []
     words += [f" sort={new.sort}"] if new.sort else []
+    words += [f" top={new.top}"] if new.top else []
+    words += [f' vs="{new.vs}"'] if new.vs else []
     return "".join(words) + (f' as_of="{new.as_of}"' if new.as_of else "")
 
 
@@ -213,11 +272,11 @@ def _as_of(word: str | None, ctx: Context) -> datetime | None:
 async def filters(ctx: Context, new: StatsQuery) -> dict[str, Any]:
     """Codes to keep, per dimension; a buyer with own campaigns sees those only."""
     chosen: dict[str, Any] = {}
-    for plural, table in FILTERS.items():
-        field = plural.removesuffix("s")
+    for several, table in FILTERS.items():
+        field = several.removesuffix("s")
         codes = [(await names.find(ctx.tx, table, ctx.team_id, w, field=field)).code for w in getattr(new, field)]
         if codes:
-            chosen[plural] = tuple(codes)
+            chosen[several] = tuple(codes)
     mine = ctx.actor.campaigns
     if mine is not None:
         chosen.setdefault("campaigns", mine)

@@ -22,7 +22,7 @@ from storage.reports.merged_report import ReportQuery
 from storage.tables import campaigns, offers
 
 TITLES = {
-    "registrations": "Registrations", "first_deposits": "FTD", "deposits": "Deposits", "qualified": "Qualified",
+    "registrations": "Registrations", "first_deposits": "FTDs", "deposits": "Deposits", "qualified": "Qualified",
     "deposit_amount": "Deposit amount",
 }  # fmt: skip
 MOST_ALLOCATED = 10  # rows named in a message

@@ -15,7 +15,7 @@ from bot.core.arguments import MissingFields, field_names, file_fields, fill, se
 from bot.core.context import Context
 from bot.core.message import Button, Buttons, Message, Notice, Text
 from bot.core.permissions import Reference, Scope
-from bot.core.tokenizer import split
+from bot.core.tokenizer import RANGE_WORDS, is_period, split
 from storage.db import config_version
 from storage.ledger.errors import Forbidden, Refused
 from storage.ledger.facts import Role
@@ -156,16 +156,19 @@ def parse(text: str) -> tuple[Command, dict[str, Any]]:
 
 def parse_words(words: list[tuple[str | None, str]]) -> tuple[Command, dict[str, Any]]:
     """The same from words that are apart already, as a shell hands them over."""
-    found, used = find(words)
+    found, used = find(words := ranked(words))
     arguments: dict[str, Any] = {}
     free = list(found.positional)
-    rest = iter(words[used:])
-    for key, value in rest:
+    rest = list(words[used:])
+    while rest:
+        key, value = rest.pop(0)
         if key is None and value.lower() in found.keywords:
             name: str | None = value.lower()
-            value = next(rest, (None, ""))[1]
+            value = rest.pop(0)[1] if rest else ""
         else:
             name = key or next((one for one in free if one not in arguments), None)
+        if name in found.limits and found.limits[name].days is not None:
+            value = _whole_range(value, rest, found)
         if name is None and found.sentence in arguments:
             arguments[found.sentence] += f" {value}"
             continue
@@ -175,6 +178,42 @@ def parse_words(words: list[tuple[str | None, str]]) -> tuple[Command, dict[str,
             raise Refused(f"{name} is given twice", field=name)
         arguments[name] = value
     return found, arguments
+
+
+_RANKED = {"best": "-", "worst": ""}
+_MEASURES = {
+    "ftd": "first_deposits", "ftds": "first_deposits", "regs": "registrations", "revenue": "commission",
+}  # fmt: skip
+
+
+def ranked(words: list[tuple[str | None, str]]) -> list[tuple[str | None, str]]:
+    """`best campaign this week`, `worst 3 offers 7d by roi` as the words of `stats`; any other line as it is."""
+    if not words or words[0][0] is not None or words[0][1].lower() not in _RANKED:
+        return words
+    order, rest = _RANKED[words[0][1].lower()], list(words[1:])
+    top = rest.pop(0)[1] if rest and rest[0][0] is None and rest[0][1].isdecimal() else ""
+    noun = rest.pop(0)[1].lower() if rest and rest[0][0] is None else "campaign"
+    single = {"countries": "country"}.get(noun, noun.removesuffix("s"))
+    measure = "profit"
+    for n, (key, word) in enumerate(rest[:-1]):
+        if key is None and word.lower() == "by":
+            measure = _MEASURES.get(rest[n + 1][1].lower(), rest[n + 1][1].lower())
+            del rest[n : n + 2]
+            break
+    top = top or ("1" if single == noun else "5")
+    return [(None, "stats"), ("by", single), ("sort", order + measure), ("top", top), *rest]
+
+
+def _whole_range(value: str, rest: list[tuple[str | None, str]], found: Command) -> str:
+    """A range and those of the next words that belong to it: `last`, `week`. Takes them off `rest`."""
+    texts = [value]
+    for key, word in rest[: RANGE_WORDS - 1]:
+        if key is not None or word.lower() in found.keywords:
+            break
+        texts.append(word)
+    most = next((n for n in range(len(texts), 1, -1) if is_period(" ".join(texts[:n]))), 1)
+    del rest[: most - 1]
+    return " ".join(texts[:most])
 
 
 def _too_much(found: Command, value: str) -> str:

@@ -24,11 +24,16 @@ class Fields(msgspec.Struct, frozen=True, tag="fields"):
 
 
 class Table(msgspec.Struct, frozen=True, tag="table"):
-    """A table; `numeric` columns are set to the right. Long ones may be cut with a note or sent as a file."""
+    """A table; `numeric` columns are set to the right. Long ones may be cut with a note or sent as a file.
+
+    `phone`: the columns that matter where only five have room. `total`: the last row is a sum, shown whatever is cut.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     numeric: tuple[int, ...] = ()
+    phone: tuple[int, ...] = ()
+    total: bool = False
 
 
 class Series(msgspec.Struct, frozen=True):

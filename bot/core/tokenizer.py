@@ -72,26 +72,153 @@ def _month(name: str) -> int:
     return _MONTHS[name]
 
 
+_QUALIFIED = re.compile(r"(this|last|current|previous)[ -]?(week|month|quarter|year)")
+_COUNTED = re.compile(r"(?:last |past )?(\d{1,4})\s?(d|days?|w|weeks?)")
+_BETWEEN = re.compile(r"\s*\.\.\.?\s*|\s+(?:to|till|until|through)\s+|\s+[-–—]\s+|(?<=\d)(?:[–—](?=\d)|-(?=\d{1,2}\s+[a-z]))")
+#: More words than any range has.
+RANGE_WORDS = 9
+
+
+class BackwardsRange(ValueError):
+    """Both ends of a range are days, the last before the first."""
+
+
 def period(text: str, today: date) -> tuple[date, date]:
-    """First and last day of today, yesterday, 7d, 30d, mtd, last-month, a day, or <from>..<to>. Raises ValueError."""
-    word = text.strip().lower()
-    if match := re.fullmatch(r"(\d{1,3})d", word):
-        if match[1].strip("0") == "":
-            raise ValueError("a range has at least one day: 1d")
-        return today - timedelta(days=int(match[1]) - 1), today
-    if word == "mtd":
-        return today.replace(day=1), today
-    if word in {"last-month", "lastmonth"}:
-        last = today.replace(day=1) - timedelta(days=1)
-        return last.replace(day=1), last
-    if ".." in word:
-        first, _, last_word = word.partition("..")
-        start, end = day(first, today), day(last_word, today) if last_word else today
-        if end < start:
-            raise ValueError(f"the range ends before it starts: {end}..{start} is the other way round")
-        return start, end
-    one = day(word, today)
-    return one, one
+    """First and last day of a range as people say it; one that is still running ends today.
+
+    today, yesterday, mon, last monday, 1 oct, 7d, last 30 days, this week, last month, mtd, nov, oct 2025, 2026-10,
+    2026-W40, since 1 oct, <from>..<to>. A day or month without a year is the latest that has begun. Raises ValueError.
+    """
+    word = " ".join(text.strip().lower().replace("_", " ").split())
+    if word.startswith("since "):
+        first = period(word.removeprefix("since "), today)[0]
+        return _forwards(first, today)
+    ends = _BETWEEN.split(word.removeprefix("from "), maxsplit=1)
+    if len(ends) == 1 and word.startswith("from "):
+        return _forwards(period(ends[0], today)[0], today)
+    if len(ends) == 2:
+        return _between(ends[0].strip(), ends[1].strip(), today)
+    for read in (_counted, _calendar, _named_month):
+        if found := read(word, today):
+            return found
+    single = past_day(word, today)
+    return single, single
+
+
+def is_period(text: str) -> bool:
+    """Whether the words mean a range of days, whatever today is."""
+    try:
+        period(text, date(2024, 12, 31))
+    except BackwardsRange:
+        return True
+    except (ValueError, OverflowError):
+        return False
+    return True
+
+
+def past_day(text: str, today: date) -> date:
+    """A day that has been: `last monday`, and `1 dec` said in November is last year's. Raises ValueError."""
+    word = text.removeprefix("last ").removeprefix("previous ")
+    if word != text and word[:3] in _WEEKDAYS and word.isalpha():
+        return day(word, today - timedelta(days=1))
+    read = day(text, today)
+    if read > today and text != "tomorrow" and not re.search(r"\d{4}", text):
+        return day(text, today.replace(year=today.year - 1, day=min(today.day, 28)))
+    return read
+
+
+def previous_period(text: str, first: date, last: date) -> tuple[date, date]:
+    """The range to compare with: the same days of the week, month or year before, else as many days just before."""
+    word = " ".join(text.strip().lower().split())
+    if re.fullmatch(r"\d{4}-w\d{2}", word):
+        return first - timedelta(days=7), first - timedelta(days=1)
+    unit = "month" if word == "mtd" or _named_month(word, last) else "year" if word == "ytd" else ""
+    if match := _QUALIFIED.fullmatch(word):
+        unit = match[2]
+    if unit == "week":
+        return first - timedelta(days=7), last - timedelta(days=7)
+    if unit in {"month", "quarter", "year"}:
+        start = _months_before(first, {"month": 1, "quarter": 3, "year": 12}[unit])
+        whole = (last + timedelta(days=1)).day == 1
+        return start, first - timedelta(days=1) if whole else min(start + (last - first), first - timedelta(days=1))
+    days = (last - first).days + 1
+    return first - timedelta(days=days), first - timedelta(days=1)
+
+
+def _forwards(first: date, last: date) -> tuple[date, date]:
+    if last < first:
+        raise BackwardsRange(f"the range ends before it starts: {last}..{first} is the other way round")
+    return first, last
+
+
+def _between(start: str, end: str, today: date) -> tuple[date, date]:
+    """Two ends, each a day or a longer range; a month or year that only the second names holds for both."""
+    last = period(end, today)[1] if end else today
+    if start.isdigit() and (month := re.search(r"[a-z]{3}.*", end)):
+        start = f"{start} {month[0]}"
+    elif (year := re.search(r"\b\d{4}$", end)) and not re.search(r"\d{4}", start) and re.search(r"[a-z]", start):
+        start = f"{start} {year[0]}"
+    return _forwards(period(start, today)[0], last)
+
+
+def _counted(word: str, today: date) -> tuple[date, date] | None:
+    match = _COUNTED.fullmatch(word)
+    if match is None:
+        return None
+    days = int(match[1]) * (7 if match[2].startswith("w") else 1)
+    if days == 0:
+        raise ValueError("a range has at least one day: 1d")
+    return today - timedelta(days=days - 1), today
+
+
+def _calendar(word: str, today: date) -> tuple[date, date] | None:
+    """This or last week, month, quarter or year; past days of it where it still runs."""
+    word = {"mtd": "this month", "ytd": "this year", "wtd": "this week", "qtd": "this quarter"}.get(word, word)
+    match = _QUALIFIED.fullmatch(word)
+    if match is None:
+        return None
+    first = _start_of(match[2], today)
+    if match[1] in {"this", "current"}:
+        return first, today
+    last = first - timedelta(days=1)
+    return _start_of(match[2], last), last
+
+
+def _start_of(unit: str, of: date) -> date:
+    if unit == "week":
+        return of - timedelta(days=of.weekday())
+    month = {"month": of.month, "quarter": (of.month - 1) // 3 * 3 + 1, "year": 1}[unit]
+    return date(of.year, month, 1)
+
+
+def _months_before(first: date, months: int) -> date:
+    count = first.year * 12 + first.month - 1 - months
+    year, month = divmod(count, 12)
+    return date(year, month + 1, min(first.day, calendar.monthrange(year, month + 1)[1]))
+
+
+_MONTH_NAMES = {name.lower(): n for n, name in enumerate(calendar.month_name) if name} | _MONTHS | {"sept": 9}
+
+
+def _named_month(word: str, today: date) -> tuple[date, date] | None:
+    """nov, november 2025, 2026-10, 2026-W40; the running one ends today."""
+    if match := re.fullmatch(r"(\d{4})-w(\d{2})", word):
+        first = date.fromisocalendar(int(match[1]), int(match[2]), 1)
+        return first, _not_past(first + timedelta(days=6), first, today)
+    if match := re.fullmatch(r"(\d{4})-(\d{2})", word):
+        year, month = int(match[1]), int(match[2])
+    else:
+        name, _, year_word = word.removeprefix("last ").partition(" ")
+        if name.rstrip(".") not in _MONTH_NAMES or (year_word and not re.fullmatch(r"\d{4}", year_word)):
+            return None
+        month = _MONTH_NAMES[name.rstrip(".")]
+        year = int(year_word) if year_word else today.year - (month > today.month)
+    first = date(year, month, 1)
+    return first, _not_past(date(year, month, calendar.monthrange(year, month)[1]), first, today)
+
+
+def _not_past(last: date, first: date, today: date) -> date:
+    return today if first <= today < last else last
 
 
 def yes(value: Any) -> bool:

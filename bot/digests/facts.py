@@ -125,7 +125,7 @@ def usual(before: MergedReport, n_days: int) -> Usual:
     )
 
 
-_FIGURES = (("FTD", "first_deposits"), ("Regs", "registrations"))
+_FIGURES = (("FTDs", "first_deposits"), ("Regs", "registrations"))
 
 
 def movers(
@@ -180,7 +180,7 @@ def _chart_day(day: date, row: ReportRow | None) -> DayFigures:
     )  # fmt: skip
 
 
-_MEASURES = {"registrations": "Regs", "first_deposits": "FTD", "deposits": "Deposits", "ngr": "NGR",
+_MEASURES = {"registrations": "Regs", "first_deposits": "FTDs", "deposits": "Deposits", "ngr": "NGR",
              "commission": "Commission"}  # fmt: skip
 
 

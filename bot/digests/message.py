@@ -33,7 +33,7 @@ def _said(report: MergedReport) -> Iterable[str]:
     totals, currency = report.totals, report.currency
     ftds, regs = totals.first_deposits.merged, totals.registrations.merged
     if ftds is not None:
-        yield f"{figures.first_deposits(totals)} FTD"
+        yield f"{figures.first_deposits(totals)} {'FTD' if totals.first_deposits.merged == 1 else 'FTDs'}"
     if regs is not None:
         yield f"{figures.layered(totals.registrations)} regs"
     if ftds is None and regs is None and totals.clicks is not None:
@@ -50,7 +50,7 @@ def _period(facts: DigestFacts) -> Iterable[Block]:
     fields = (
         ("Clicks", _against(count(totals.clicks), totals.clicks, usual.clicks)),
         ("Registrations", _against(figures.layered(totals.registrations), regs, usual.registrations)),
-        ("FTD", _against(figures.first_deposits(totals), totals.first_deposits.merged, usual.first_deposits)),
+        ("FTDs", _against(figures.first_deposits(totals), totals.first_deposits.merged, usual.first_deposits)),
         ("CR · reg2dep", " · ".join((
             percent(regs, totals.clicks), percent(totals.first_deposits.merged, regs),
         ))),

@@ -1,6 +1,7 @@
 """Report figures as people read them: money in their currency, ratios in percent, "–" where nothing is measured."""
 
 from collections.abc import Sequence
+from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import cache
 
@@ -8,13 +9,13 @@ import msgspec
 from babel.numbers import format_currency
 
 from bot.core.message import Table
-from storage.ledger.reports.report_rows import Layers, MergedReport, ReportRow
+from storage.ledger.reports.report_rows import ComparedRange, Layers, MergedReport, ReportRow
 
 NONE = "–"
 PENDING = "pending"
 MARKS = {"settled": "✓", "provisional": "…", "partial": "◐"}
 LEGEND = "✓ settled · … provisional · ◐ partly settled · ≈ allocated · (n) by postbacks"
-COLUMNS = ("Clicks", "Regs", "FTD", "CR", "Reg2dep", "EPC", "Commission", "Spend", "Profit", "ROI", "State")
+COLUMNS = ("Clicks", "Regs", "FTDs", "CR", "Reg2dep", "EPC", "Commission", "Spend", "Profit", "ROI", "State")
 
 MOST_ROWS = 100  # as many as a chat's table holds
 
@@ -153,12 +154,43 @@ def compact(table: Table) -> Table:
 
 def report_table(report: MergedReport, by: Sequence[str], *, most: int = MOST_ROWS) -> Table:
     """The report's first rows, what no offer claims, the totals."""
-    heads = tuple(_TITLES.get(one, one.capitalize()) for one in by) or ("",)
-    rows = [(*_labels(row, by), *cells(row, report.currency)) for row in report.rows[:most]]
+    heads = tuple(_TITLES.get(one, one.capitalize()) for one in by) or ("Range",)
+    rows = [(*_labels(row, by, report.names), *cells(row, report.currency)) for row in report.rows[:most]]
     rows += [(*_unassigned(row, by), *cells(row, report.currency)) for row in report.unassigned[:most]]
-    if len(rows) != 1:
+    summed = len(rows) != 1
+    if summed:
         rows.append((*_first("Total", len(heads)), *cells(report.totals, report.currency)))
-    return Table(heads + COLUMNS, tuple(rows), numeric=tuple(range(len(heads), len(heads) + len(COLUMNS) - 1)))
+    numeric = tuple(range(len(heads), len(heads) + len(COLUMNS) - 1))
+    phone = (*range(min(len(heads), 2)), *(len(heads) + COLUMNS.index(name) for name in _ON_A_PHONE[: 6 - len(heads)]))
+    return Table(heads + COLUMNS, tuple(rows), numeric=numeric, phone=phone[:5], total=summed)
+
+
+_ON_A_PHONE = ("Clicks", "FTDs", "Profit", "ROI")
+_COMPARED = ("Clicks", "Regs", "FTDs", "Commission", "Profit")
+
+
+def change_table(report: MergedReport, before: ComparedRange, by: Sequence[str], *, most: int = MOST_ROWS) -> Table:
+    """How each row moved against the same row of the other range; of periods, which never recur, only the total."""
+    recurring = bool(by) and not set(by) & set(_TITLES)
+    then = {tuple(row.group.get(one) for one in by): row for row in before.rows}
+    rows = [
+        (" · ".join(_labels(row, by, report.names)), *_changes(row, then.get(tuple(row.group.get(one) for one in by))))
+        for row in (report.rows[:most] if recurring else [])
+    ]
+    rows.append(("Total", *_changes(report.totals, before.totals)))
+    head = " · ".join(one.capitalize() for one in by) if recurring else "Range"
+    return Table((head, *_COMPARED), tuple(rows), numeric=(1, 2, 3, 4, 5), phone=(0, 1, 3, 5), total=True)
+
+
+def _changes(now: ReportRow, then: ReportRow | None) -> tuple[str, ...]:
+    if then is None:
+        return ("new", *[NONE] * 4)
+    pairs = (
+        (now.clicks, then.clicks), (now.registrations.merged, then.registrations.merged),
+        (now.first_deposits.merged, then.first_deposits.merged), (now.commission, then.commission),
+        (now.profit, then.profit),
+    )  # fmt: skip
+    return tuple(change(after, earlier) or NONE for after, earlier in pairs)
 
 
 def biggest(report: MergedReport, most: int) -> MergedReport:
@@ -173,8 +205,25 @@ def _weight(row: ReportRow) -> tuple[int, ...]:
     return (row.commission or 0, row.first_deposits.merged or 0, row.registrations.merged or 0, row.clicks or 0)
 
 
-def _labels(row: ReportRow, by: Sequence[str]) -> tuple[str, ...]:
-    return tuple(label(row.group.get(one), one) for one in by) or ("All",)
+def _labels(row: ReportRow, by: Sequence[str], names: dict[str, dict[str, str]]) -> tuple[str, ...]:
+    return tuple(_named(row.group.get(one), one, names) for one in by) or ("All",)
+
+
+def _named(code: str | None, dimension: str, names: dict[str, dict[str, str]]) -> str:
+    """The name of an entity as typed; of anything else its value."""
+    return label(names.get(dimension, {}).get(code, code) if code else code, dimension)
+
+
+def days(first: date, last: date) -> str:
+    """A range as people read it; both years where they differ."""
+    if first == last:
+        return f"{first:%d %b %Y}"
+    return f"{first:%d %b %Y} to {last:%d %b %Y}" if first.year != last.year else f"{first:%d %b} to {last:%d %b %Y}"
+
+
+def plural(number: int | None, word: str) -> str:
+    """1 day, 2 days, 1 FTD, 1,200 clicks; "–" where it is not measured."""
+    return f"{count(number)} {word}" + ("" if number == 1 else "s")
 
 
 def _unassigned(row: ReportRow, by: Sequence[str]) -> tuple[str, ...]:

@@ -52,19 +52,27 @@ def _width(one: str) -> int:
 def cells(table: Table, *, rows: int | None = None) -> list[list[str]]:
     """Header and rows as clean cells, every row as long as the header, nothing empty."""
     count = len(table.columns)
-    body = table.rows if rows is None else table.rows[:rows]
+    body = table.rows if rows is None else first_rows(table, rows)
     padded = ([*row[:count], *[""] * (count - len(row))] for row in (table.columns, *body))
     return [[line(cell) or "–" for cell in row] for row in padded]
 
 
-def aligned(table: Table, *, rows: int | None = None, widest: int = 40) -> list[str]:
+def first_rows(table: Table, most: int) -> tuple[tuple[str, ...], ...]:
+    """So many rows of the table, its total among them."""
+    if len(table.rows) <= most:
+        return table.rows
+    return (*table.rows[: most - 1], table.rows[-1]) if table.total else table.rows[:most]
+
+
+def aligned(table: Table, *, rows: int | None = None, widest: int = 40, gap: int = 2) -> list[str]:
     """The table as lines: a header, a rule, the rows; numeric columns to the right, long cells cut."""
     if not table.columns:
         return []
     grid = [[cut(cell, widest) for cell in row] for row in cells(table, rows=rows)]
     widths = [max(width(row[n]) for row in grid) for n in range(len(table.columns))]
-    lines = ["  ".join(_padded(row[n], size, n in table.numeric) for n, size in enumerate(widths)) for row in grid]
-    lines.insert(1, "  ".join("─" * size for size in widths))
+    between = " " * gap
+    lines = [between.join(_padded(row[n], size, n in table.numeric) for n, size in enumerate(widths)) for row in grid]
+    lines.insert(1, between.join("─" * size for size in widths))
     return [one.rstrip() for one in lines]
 
 

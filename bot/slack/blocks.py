@@ -121,7 +121,10 @@ class _Room:
             return _code_lines(aligned(table, rows=200), left_out(table, min(200, len(table.rows))))
         self.tables -= 1
         rows = cells(table, rows=TABLE_ROWS - 1)
-        rows = rows[: _rows_within(rows, TABLE_CHARACTERS)]
+        fitting = _rows_within(rows, TABLE_CHARACTERS)
+        if fitting < len(rows) and table.total:
+            rows = [*rows[: max(fitting - 1, 1)], rows[-1]]
+        rows = rows[:fitting]
         head = [_bold_cell(cut(cell, 200)) for cell in rows[0]]
         body = [[_cell(cut(cell, 500)) for cell in row] for row in rows[1:]]
         aligns = [{"align": "right" if n in table.numeric else "left"} for n in range(columns)]

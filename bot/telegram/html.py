@@ -17,7 +17,8 @@ from storage.chat.dialogues import press_id
 
 TEXT, CAPTION, DATA, LABEL, KEYS = 4096, 1024, 64, 64, 100
 MOST_PARTS = 4  # a longer answer comes as a file
-PHONE = 44  # characters of fixed width that a phone shows without breaking the line
+PHONE = 44  # of a row of buttons
+SCREEN, COLUMNS = 34, 5  # characters of fixed width, and columns, that a phone shows without breaking the line
 
 _SIGNS = {"ok": "✅", "info": "ℹ️", "warning": "⚠️", "error": "⛔"}
 
@@ -149,15 +150,27 @@ def _escaped(text: str) -> str:
 
 def _table(table: Table) -> list[_Piece]:
     """Fixed width where a phone can show it, else each row as a line of `name value` pairs."""
+    table = _narrowed(table)
     rest = left_out(table, min(len(table.rows), 200))
-    lines = aligned(table, rows=200, widest=24)
-    if not lines:
+    for widest in (24, 18, 14, 12):
+        lines = aligned(table, rows=200, widest=widest, gap=1 if widest < 24 else 2)
+        if lines and len(table.columns) <= COLUMNS and max(width(one) for one in lines) <= SCREEN:
+            return [_Piece("\n".join(lines), "pre"), *([_Piece(rest)] if rest else [])]
+    head, *rows = cells(table, rows=200) if table.columns else [[]]
+    if not head:
         return []
-    if max(width(one) for one in lines) <= PHONE:
-        return [_Piece("\n".join(lines), "pre"), *([_Piece(rest)] if rest else [])]
-    head, *rows = cells(table, rows=200)
     shown = [_row(head, row) for row in rows] or [", ".join(_escaped(one) for one in head)]
     return [_Piece("\n".join([*shown, *([rest] if rest else [])]), escaped=True)]
+
+
+def _narrowed(table: Table) -> Table:
+    """The columns that matter on a phone, where the table says which."""
+    if not table.phone or len(table.columns) <= COLUMNS:
+        return table
+    kept = [n for n in table.phone if n < len(table.columns)]
+    rows = tuple(tuple(row[n] for n in kept if n < len(row)) for row in table.rows)
+    numeric = tuple(place for place, n in enumerate(kept) if n in table.numeric)
+    return Table(tuple(table.columns[n] for n in kept), rows, numeric, total=table.total)
 
 
 def _row(head: list[str], row: list[str]) -> str:

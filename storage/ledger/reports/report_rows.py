@@ -55,6 +55,15 @@ class ReportRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     unconverted_figures: dict[str, dict[str, int]] | UnsetType = UNSET
 
 
+class ComparedRange(msgspec.Struct, frozen=True, kw_only=True):
+    """The same report of the range that another is compared with: its rows by the same dimensions, and totals."""
+
+    from_: date = msgspec.field(name="from")
+    to: date
+    rows: list[ReportRow]
+    totals: ReportRow
+
+
 class MergedReport(msgspec.Struct, frozen=True, kw_only=True):
     """Rows by group, revenue no offer claims, and the sum of both, whichever rows are left out by `top` or `limit`.
 
@@ -70,6 +79,7 @@ class MergedReport(msgspec.Struct, frozen=True, kw_only=True):
     totals: ReportRow
     names: dict[str, dict[str, str]] = {}
     next: str | UnsetType | None = UNSET
+    versus: ComparedRange | UnsetType = UNSET
 
 
 def check_dimensions(by: tuple[str, ...]) -> None:

@@ -29,7 +29,7 @@ async def test_provisional_revenue_is_pending_and_never_nought(opened: Opened) -
         report = await say("stats yesterday")
         assert report["totals"]["commission"] is None
         assert report["rows"][0]["group"] == {"campaign": "spring"}
-        assert "20 FTD, commission pending" in say.told
+        assert "20 FTDs, commission pending" in say.told
         assert "€300.00" in say.told
         assert "€0" not in say.told
 
@@ -172,3 +172,28 @@ async def test_registration_gaps_stand_like_ftd_gaps_and_spend_without_a_rate_is
         await say("digest preview")
         assert "61 (60)" in say.told
         assert lacking in say.told.replace("\N{NO-BREAK SPACE}", "")
+
+
+async def test_a_question_is_asked_as_it_is_said(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await yesterday_tracked(say)
+        poor = await tracked(say, campaign='"Казино Вулкан"', tag="poor")
+        await clicked(say, poor, days_ago(say, 1), 10, cost=900_000_000)
+        worst = await say("worst campaign this week by spend")
+        assert [row["group"]["campaign"] for row in worst["rows"]] == ["spring"]
+        best = await say("best 2 campaigns last 7 days by spend")
+        assert [row["spend"] for row in best["rows"]] == [900_000_000, 300_000_000]
+        assert "Казино Вулкан" in say.told
+
+
+async def test_a_range_is_compared_with_another(opened: Opened) -> None:
+    async with asking(opened) as say:
+        ids = await yesterday_tracked(say)
+        await clicked(say, ids, days_ago(say, 8), 1000)
+        report = await say("stats yesterday vs last saturday by campaign")
+        assert (report["versus"]["from"], report["versus"]["to"]) == ("2026-11-21", "2026-11-21")
+        report = await say("stats last 7 days vs previous by campaign")
+        assert (report["versus"]["from"], report["versus"]["to"]) == ("2026-11-09", "2026-11-15")
+        assert report["versus"]["totals"]["clicks"] == 1000
+        assert "Against 09 Nov 2026 to 15 Nov 2026" in say.told or "Against 09 Nov to 15 Nov 2026" in say.told
+        assert "+20%" in say.told

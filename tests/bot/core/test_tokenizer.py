@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.core.tokenizer import MAX_ARGUMENT, day, period, split, yes
+from bot.core.tokenizer import MAX_ARGUMENT, day, period, previous_period, split, yes
 from storage.ledger.errors import Refused
 
 TODAY = date(2026, 11, 22)  # a Sunday
@@ -79,7 +79,15 @@ def test_what_is_no_day_is_refused(text: str) -> None:
     [
         ("7d", date(2026, 11, 16), TODAY), ("mtd", date(2026, 11, 1), TODAY), ("today", TODAY, TODAY),
         ("2026-10-01..2026-10-31", date(2026, 10, 1), date(2026, 10, 31)),
-        ("last-month", date(2026, 10, 1), date(2026, 10, 31)),
+        ("last-month", date(2026, 10, 1), date(2026, 10, 31)), ("last month", date(2026, 10, 1), date(2026, 10, 31)),
+        ("this week", date(2026, 11, 16), TODAY), ("last week", date(2026, 11, 9), date(2026, 11, 15)),
+        ("nov", date(2026, 11, 1), TODAY), ("dec", date(2025, 12, 1), date(2025, 12, 31)),
+        ("oct..nov", date(2026, 10, 1), TODAY), ("mon", date(2026, 11, 16), date(2026, 11, 16)),
+        ("last sunday", date(2026, 11, 15), date(2026, 11, 15)), ("since 1 oct", date(2026, 10, 1), TODAY),
+        ("1-5 oct", date(2026, 10, 1), date(2026, 10, 5)), ("1 oct to 5 oct", date(2026, 10, 1), date(2026, 10, 5)),
+        ("28 dec - 3 jan", date(2025, 12, 28), date(2026, 1, 3)), ("last 7 days", date(2026, 11, 16), TODAY),
+        ("1 oct - 7 oct 2025", date(2025, 10, 1), date(2025, 10, 7)),
+        ("2026-W40", date(2026, 9, 28), date(2026, 10, 4)), ("last quarter", date(2026, 7, 1), date(2026, 9, 30)),
     ],
 )  # fmt: skip
 def test_ranges_end_where_people_expect(text: str, first: date, last: date) -> None:
@@ -90,6 +98,18 @@ def test_ranges_end_where_people_expect(text: str, first: date, last: date) -> N
 def test_a_range_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         period(text, TODAY)
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "last"),
+    [
+        ("7d", date(2026, 11, 9), date(2026, 11, 15)), ("mtd", date(2026, 10, 1), date(2026, 10, 22)),
+        ("last week", date(2026, 11, 2), date(2026, 11, 8)), ("oct", date(2026, 9, 1), date(2026, 9, 30)),
+        ("yesterday", date(2026, 11, 20), date(2026, 11, 20)),
+    ],
+)  # fmt: skip
+def test_the_range_before_has_the_same_days_of_its_week_or_month(text: str, first: date, last: date) -> None:
+    assert previous_period(text, *period(text, TODAY)) == (first, last)
 
 
 def test_yes_and_no() -> None:

@@ -157,9 +157,9 @@ async def test_restatements_discrepancies_and_what_vanished_are_told(opened: Ope
         await reported(say, ids, days_ago(say, 2), at=say.now, first_deposits=8, ngr=10**8, commission_cpa=10**9)
         assert await tick(runtime_of(say)) == 3
         assert sorted(await titles(say)) == [
-            "🔔 20 Nov main / spring: FTD restated, 10 → 8",
-            "🔔 20 Nov main / spring: FTD withdrawn, 10 → 8",
-            "🔔 2026-11-20 lucky-spring: 10 FTD by postbacks, 8 by the platform (20% apart)",
+            "🔔 20 Nov main / spring: FTDs restated, 10 → 8",
+            "🔔 20 Nov main / spring: FTDs withdrawn, 10 → 8",
+            "🔔 2026-11-20 lucky-spring: 10 FTDs by postbacks, 8 by the platform (20% apart)",
         ]
         assert await tick(runtime_of(say)) == 0
 
