@@ -74,7 +74,9 @@ def _month(name: str) -> int:
 
 _QUALIFIED = re.compile(r"(this|last|current|previous)[ -]?(week|month|quarter|year)")
 _COUNTED = re.compile(r"(?:last |past )?(\d{1,4})\s?(d|days?|w|weeks?)")
-_BETWEEN = re.compile(r"\s*\.\.\.?\s*|\s+(?:to|till|until|through)\s+|\s+[-–—]\s+|(?<=\d)(?:[–—](?=\d)|-(?=\d{1,2}\s+[a-z]))")
+_BETWEEN = re.compile(
+    r"\s*\.\.\.?\s*|\s+(?:to|till|until|through)\s+|\s+[-–—]\s+|(?<=\d)(?:[–—](?=\d)|-(?=\d{1,2}\s+[a-z]))"
+)
 #: More words than any range has.
 RANGE_WORDS = 9
 

@@ -143,7 +143,7 @@ async def test_a_team_in_fast_launch_sees_no_fake_nought_and_no_talk_of_sources(
         assert say.told.startswith("Sat 21 Nov: 2 FTDs, commission €180\n")
         assert "–" in say.told
         row = next(line for line in say.told.splitlines() if line.lower().startswith("lucky wall"))
-        assert row.split()[1:] == ["–", "–", "2", "€180.00", "–", "€180.00", "–", "✓"]
+        assert row.split()[2:] == ["–", "–", "2", "€180.00", "–", "€180.00", "–", "✓"]
         assert "source" not in say.told.lower()
         assert "campaign" not in say.told.lower()
 
