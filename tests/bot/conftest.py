@@ -11,6 +11,7 @@ import pytest
 
 from storage.db.engine import Database
 from storage.db.schema import upgrade
+from storage.ledger.rate_limit import RateLimit
 from tests.bot.chatting import Chatting, chatting
 from tests.journeys.deployment import standin
 
@@ -60,3 +61,9 @@ def chat(tmp_path: Path, empty_database: Path, slack_url: str, telegram_url: str
             await database.close()
 
     return open_one
+
+
+@pytest.fixture(autouse=True)
+def fresh_invitation_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests of one process join more often than a person may."""
+    monkeypatch.setattr("bot.chat.session._JOINS", RateLimit(10))

@@ -46,7 +46,8 @@ async def settled(database: Database) -> None:
 
 async def own_books(tx: Any) -> Books:
     """A team of the example's own, with an account, an offer and a campaign."""
-    made = insert(teams).values(name=f"t{next(NAMES)}", created_at=at(FIRST)).returning(teams.c.id)
+    name = f"t{next(NAMES)}"
+    made = insert(teams).values(name=name, code=name, created_at=at(FIRST)).returning(teams.c.id)
     books = Books(int((await tx.execute(made)).scalar_one()), await ensure_codec(tx))
     books.sequence = books.team_id * 1000
     books.ids["acme"] = await books.account(tx, f"acme{books.team_id}")
