@@ -89,12 +89,19 @@ class Market:
     def myaffiliates(self, asked: Asked) -> Given:
         if asked.path.endswith("/access_token"):
             return Given(body={"access_token": "fake-access-token", "expires_in": 3600})
+        rows = list(self.rows("myaffiliates", asked.one("d1"), asked.one("d2")))
         lines = [
             f"{day},Demo,4,{tag},{f.visits},{f.registrations},{f.ftds},{money(f.deposits)},{money(f.ngr)},"
             f"{money(f.revshare)},{money(f.cpa)}"
-            for day, tag, f in self.rows("myaffiliates", asked.one("d1"), asked.one("d2"))
+            for day, tag, f in rows
         ]
-        return Given(200, "\n".join([CSV, *lines]).encode(), {"Content-Type": "text/csv"})
+        sums = Figures(*(sum(f[n] for _, _, f in rows) for n in range(len(Figures._fields))))
+        totals = (
+            f"Total,,,,{sums.visits},{sums.registrations},{sums.ftds},{money(sums.deposits)},{money(sums.ngr)},"
+            f"{money(sums.revshare)},{money(sums.cpa)}"
+        )
+        content = "".join(f"{line}\n" for line in (CSV, *lines, totals))
+        return Given(200, content.encode(), {"Content-Type": "text/csv"})
 
 
 def _cell(name: str, value: Any) -> dict[str, Any]:

@@ -74,7 +74,9 @@ async def test_a_link_belongs_to_one_team_only(opened: Opened) -> None:
     async with asking(opened) as say:
         await say("campaign create Spring")
         async with say.database.begin() as tx:
-            made = await tx.execute(insert(teams).values(name="Other", code="other", created_at=say.now).returning(teams.c.id))
+            made = await tx.execute(
+                insert(teams).values(name="Other", code="other", created_at=say.now).returning(teams.c.id)
+            )
         other = Asker(say.database, int(made.scalar_one()))
         assert (await other("campaign create Spring"))["code"] == "spring-2"
         assert (await other("source add name=Push"))["code"] == "push"

@@ -104,7 +104,9 @@ async def test_a_room_of_another_team_is_not_joined(opened: Callable[[], Any]) -
 
             from storage.tables import rooms, teams
 
-            other = await tx.execute(insert(teams).values(name="Other", code="other", created_at=say.now).returning(teams.c.id))
+            other = await tx.execute(
+                insert(teams).values(name="Other", code="other", created_at=say.now).returning(teams.c.id)
+            )
             place = {"face": "slack", "workspace": "T1", "room": "C9", "created_at": say.now}
             await tx.execute(insert(rooms).values(team_id=other.scalar_one(), **place))
         with pytest.raises(Refused, match="another team"):
