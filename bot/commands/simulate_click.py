@@ -93,15 +93,7 @@ async def simulate_click(ctx: Context, new: Simulated) -> Simulation:
     offer = known.offers.get(found.offer_id)
     reason = Reason.PAUSED if plan.paused and offer else found.reason
     steps.append(f"offer {offer.code if offer else 'none'}: {_WHY[reason]}")
-    return _landing(plan, offer or _left(plan, known), new, ctx.now, steps, rule=found.rule, reason=reason)
-
-
-def _left(plan: CampaignPlan, known: Plans) -> OfferPlan | None:
-    """Where visitors go although nothing is open, for want of anything else: a full offer rather than a paused one."""
-    if plan.fallback or (plan.site and not plan.site.paused):
-        return None
-    mine = [known.offers[one.offer_id] for one in plan.rotation.shares if one.offer_id in known.offers]
-    return next((one for one in mine if not one.paused), mine[0] if mine else None)
+    return _landing(plan, offer, new, ctx.now, steps, rule=found.rule, reason=reason)
 
 
 def _landing(
@@ -117,7 +109,8 @@ def _landing(
     if plan.site and not plan.site.paused:
         url = f"{plan.site.url}?click={_EXAMPLE_ID}"
         return _result(plan, [*steps, f"site {plan.site.code}"], reason=Reason.SITE, url=url, rule=rule)
-    return _result(plan, [*steps, "nothing stands behind it"], reason=Reason.FAILED, url=None, rule=rule)
+    closed = reason if reason in {Reason.PAUSED, Reason.CAPPED} else Reason.FAILED
+    return _result(plan, [*steps, "nothing is open: a neutral page"], reason=closed, url=None, rule=rule)
 
 
 def _result(

@@ -28,25 +28,31 @@ MAX_BODY = 20_000_000  # a CSV of a year's spend fits
 
 
 def command_routes(runtime: Runtime, limited: Limits) -> list[HTTPRouteHandler]:
-    """A handler per command: POST with JSON, and GET with a query for those that only read."""
-    return [_route(runtime, limited, found) for found in COMMANDS.values()]
+    """A route per command: POST with JSON, and GET with a query for those that only read.
 
-
-def _route(runtime: Runtime, limited: Limits, found: Command) -> HTTPRouteHandler:
-    methods = [HttpMethod.POST] + ([HttpMethod.GET] if found.reads and not found.changes else [])
+    All of them share two handlers, one for each set of methods: a handler of its own for each would take 2 MB.
+    """
+    commands = {_path(name): found for found in COMMANDS.values() for name in (found.name, *found.aliases)}
+    readable = [path for path, found in commands.items() if found.reads and not found.changes]
+    others = [path for path in commands if path not in set(readable)]
 
     async def handle(request: Request[Any, Any, Any]) -> Response[Any]:
-        return await answer(runtime, limited, found, request)
+        return await answer(runtime, limited, commands[request.url.path.rstrip("/")], request)
 
-    paths = [f"{API}{name.replace(' ', '/')}" for name in (found.name, *found.aliases)]
-    return route(
-        paths,
-        http_method=methods,
-        status_code=200,
-        name=found.name,
-        include_in_schema=False,
-        request_max_body_size=MAX_BODY,
-    )(handle)
+    return [
+        _route(readable, [HttpMethod.GET, HttpMethod.POST], handle),
+        _route(others, [HttpMethod.POST], handle),
+    ]
+
+
+def _path(name: str) -> str:
+    return f"{API}{name.replace(' ', '/')}"
+
+
+def _route(paths: list[str], methods: list[HttpMethod], handle: Any) -> HTTPRouteHandler:
+    return route(paths, http_method=methods, status_code=200, include_in_schema=False, request_max_body_size=MAX_BODY)(
+        handle
+    )
 
 
 async def answer(runtime: Runtime, limited: Limits, found: Command, request: Request[Any, Any, Any]) -> Response[Any]:

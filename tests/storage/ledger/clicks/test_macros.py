@@ -37,7 +37,7 @@ def test_every_macro_is_known_and_a_url_without_click_id_is_warned_about() -> No
         ("//offer.example.test/", "not a web address"),
         ("https://offer.example.test/ x", "space or control"),
         ("https://offer.example.test/\r\nX: y", "space or control"),
-        ("https://a@offer.example.test/", "user names"),
+        ("https://a@offer.example.test/", "user name"),
         ("https://offer.example.test:x/", "not a web address"),
         ("https:\\\\offer.example.test", "not a web address"),
         ("", "not a web address"),
