@@ -89,4 +89,8 @@ def test_two_chats_of_one_team_see_each_others_work(deploy_sqlite: Deploy) -> No
         tell(telegram, f"/start {hub.run('member', 'invite', 'role=viewer')['code']}")
         flux(slack, "source add name=PushNet")
         assert "needs the role" in tell(telegram, "/source add name=Other")
-        assert [one["actor"] for one in hub.get("audit")["items"] if one["command"] == "source add"] == ["anna"]
+        tried = [line for line in hub.get("audit")["items"] if line["command"] == "source add"]
+        assert [(line["actor"], "refused" in line["arguments"]) for line in tried] == [
+            ("anna-2", True),
+            ("anna", False),
+        ]
