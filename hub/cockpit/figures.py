@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 from babel import Locale, UnknownLocaleError, negotiate_locale
-from babel.dates import format_date, format_datetime
 from babel.numbers import format_currency, format_decimal, format_percent
 
 from bot.core.context import Deployment
@@ -80,6 +79,8 @@ class Show(msgspec.Struct, frozen=True):
     def day(self, day: date | str | None) -> str:
         if day is None:
             return NONE
+        from babel.dates import format_date  # 2 MB with its calendars, for who looks at pages only
+
         value = date.fromisoformat(day) if isinstance(day, str) else day
         return str(format_date(value, "medium", locale=self.locale))
 
@@ -87,6 +88,8 @@ class Show(msgspec.Struct, frozen=True):
         """An instant in the reporting time zone."""
         if instant is None:
             return NONE
+        from babel.dates import format_datetime
+
         return str(format_datetime(instant.astimezone(_zone(self.timezone)), "medium", locale=self.locale))
 
     def clock(self, instant: datetime | None) -> str:

@@ -2,12 +2,12 @@
 
 import base64
 from collections.abc import Awaitable, Callable
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import Request, Response, get, post
 from litestar.datastructures import Cookie
 from litestar.handlers import HTTPRouteHandler
@@ -21,6 +21,9 @@ from hub.runtime.runtime import Runtime
 from storage.clicks.queries import ensure_codec
 from storage.ledger.clicks.click_id import Codec
 from storage.ledger.errors import CasinoFluxError, Forbidden, Missing, Refused
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 #: A page loads from us, runs our scripts only, frames previews of sites only, and stands in no frame.
 HEADERS = {
@@ -172,11 +175,18 @@ class Cockpit:
         self.sessions = Sessions(runtime)
         self.assets = Assets()
         self._codec: Codec | None = None
-        self.environment = Environment(
+
+    @cached_property
+    def environment(self) -> "Environment":
+        """The templates; made with the first page, since Jinja takes 2 MB."""
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+        made = Environment(
             loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
             lstrip_blocks=True,
         )  # fmt: skip
-        self.environment.globals |= {"static": self.assets.address, "urlencode": urlencode}
+        made.globals |= {"static": self.assets.address, "urlencode": urlencode}
+        return made
 
     def get(self, path: str) -> Callable[[Page], HTTPRouteHandler]:
         """A page; who is not signed in is led to the sign-in."""

@@ -7,17 +7,19 @@ from base64 import b64encode
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from hub.sites import texts
 from storage.catalogue.markets import market
 from storage.catalogue.site_snapshot import Served, Variant
 from storage.ledger.addresses import web_address
 from storage.ledger.errors import Refused
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 FOLDER = Path(__file__).parent / "templates"
 LEGAL = ("terms", "privacy", "responsible-gambling")
@@ -152,7 +154,10 @@ def _page(html: str, *, status: int, robots: bool, sources: str, lang: str = "en
 
 
 @cache
-def _environment() -> Environment:
+def _environment() -> "Environment":
+    """The themes' templates; made with the first page, since Jinja takes 2 MB."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     found = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,

@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 from babel import Locale, UnknownLocaleError
-from babel.dates import format_date
 
 FOLDER = Path(__file__).parent / "templates" / "locales"
 RIGHT_TO_LEFT = {"ar", "fa", "he", "ur"}
@@ -38,6 +37,8 @@ def country(market: str, locale: str) -> str:
 
 
 def month(day: date, locale: str) -> str:
+    from babel.dates import format_date  # with its calendars 2 MB, for pages only
+
     return format_date(day, "LLLL y", locale=_babel(written_in(locale)))
 
 
