@@ -48,11 +48,12 @@ class Syncs:
 
     async def begin(self) -> None:
         """Queue what is due and start what this process has room for."""
-        now = self.runtime.clock()
         async with self.runtime.database.read() as tx:
-            if len(self.going) >= AT_ONCE or not await syncs.is_work(tx, now):
+            if len(self.going) >= AT_ONCE or not await syncs.is_work(tx, self.runtime.clock()):
                 return
         async with self.runtime.database.begin() as tx:
+            # Read once the transaction has begun: an attempt is never earlier than the request that it answers.
+            now = self.runtime.clock()
             await syncs.queue_due(tx, now)
             claimed = [await syncs.claim(tx, self.holder, now) for _ in range(AT_ONCE - len(self.going))]
         for run in claimed:

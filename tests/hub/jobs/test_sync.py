@@ -1,5 +1,6 @@
 """Delayed revenue as it comes in: on time, restated, broken, suspect, and never zeroed by an error."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -85,6 +86,22 @@ async def test_the_daily_sync_comes_by_itself_and_brings_restatements(opened: Ca
         assert (now["state"], now["revisions"], now["restated"]) == ("idle", 1, 1)
         assert (await figures(team, "ngr"))["2026-10-19"] == -200_000_000
         assert now["next_run_at"] == "2026-10-22T06:00:00Z"
+
+
+async def test_an_attempt_is_never_earlier_than_the_request_it_answers(opened: Callable[[], Any]) -> None:
+    """Whoever waits for the sync they asked for waits for an attempt after their request."""
+    async with synced(opened) as (team, _):
+        team.clock.later(days=1)  # the daily sync is due
+        async with team.runtime.database.begin() as tx:
+            beginning = asyncio.create_task(sync.of(team.runtime).begin())
+            await asyncio.wait({beginning}, timeout=0.3)  # on SQLite it waits for this transaction
+            team.clock.later(minutes=1)
+            account = (await tx.execute(select(accounts.c.id, accounts.c.team_id))).one()
+            await syncs.queue(tx, team_id=account.team_id, account_id=account.id, now=team.clock())
+        requested = team.clock()
+        await beginning
+        await team.sync()
+        assert datetime.fromisoformat((await status(team))["last_attempt_at"]) >= requested
 
 
 async def test_any_range_can_be_asked_for_and_is_fetched_in_pieces(opened: Callable[[], Any]) -> None:
