@@ -8,12 +8,10 @@ from sqlalchemy import Row, select
 
 from bot.commands.campaigns import own_campaign
 from bot.core import permissions
-from bot.core.arguments import amount
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.listing import Page
 from bot.core.permissions import Scope, own_campaigns
-from bot.core.tokenizer import day as read_day
 from bot.forms.conversion_forms import (
     EVENTS,
     Conversion,
@@ -26,7 +24,7 @@ from bot.forms.conversion_forms import (
     conversion_table,
     imported_card,
 )
-from bot.forms.imports import micro, rows_of, where
+from bot.forms.imports import ImportedRow, micro, rows_of, where
 from bot.forms.postback_context import processor
 from storage.catalogue.entities import codes, page
 from storage.clicks import queries
@@ -73,15 +71,15 @@ async def import_conversions(ctx: Context, new: Import) -> Imported:
     """Record many conversions at once, all or none; those known already are named and left alone."""
     placing = await processor(ctx)
     added, known = 0, []
-    for number, given in enumerate(rows_of(new, _IMPORTED), 1):
+    for row in rows_of(new, _IMPORTED, amounts=("amount",), days=("day",)):
         try:
-            _, outcome = await _add(ctx, placing, _row(ctx, given))
-        except CasinoFluxError as error:
-            raise Refused(f"line {number}: {error}", field=where(new)) from None
+            _, outcome = await _add(ctx, placing, _imported(ctx, row))
+        except (CasinoFluxError, ValueError) as error:
+            raise Refused(f"{row.place}: {error}", field=where(new)) from None
         if outcome is Outcome.ACCEPTED:
             added += 1
         else:
-            known.append(f"line {number} ({outcome.value})")
+            known.append(f"{row.place} ({outcome.value})")
     return Imported(added=added, known=known)
 
 
@@ -197,16 +195,17 @@ def _currency(word: str | None) -> str | None:
     return word.upper() if word else None
 
 
-def _row(ctx: Context, given: dict[str, Any]) -> NewConversion:
-    held = {name: value for name, value in given.items() if value not in {None, ""}}
-    try:
-        return NewConversion(
-            **{name: str(value) for name, value in held.items() if name not in {"day", "amount"}},
-            day=read_day(str(held["day"]), ctx.today) if "day" in held else None,
-            amount=amount(held["amount"]) if "amount" in held else None,
-        )
-    except (TypeError, ValueError) as error:
-        raise Refused(str(error)) from None
+def _imported(ctx: Context, row: ImportedRow) -> NewConversion:
+    cells = {name: row.said(name) for name in row.cells if name not in {"day", "amount"} and row.said(name)}
+    if "event" not in cells:
+        raise Refused("event: missing", field="event")
+    if row.said("amount"):
+        worth, currency = row.amount("amount", "")
+        cells |= {"currency": currency} if currency else {}
+    return NewConversion(
+        **cells, day=row.day("day", ctx.today) if row.said("day") else None,
+        amount=worth if row.said("amount") else None,
+    )  # fmt: skip
 
 
 async def _shown(ctx: Context, placing: ConversionProcessor, row: Row[Any], outcome: str | None = None) -> Conversion:

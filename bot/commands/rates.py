@@ -1,7 +1,7 @@
 """Exchange rates of the team's own: for currencies no bank publishes, or instead of the bank's."""
 
 from datetime import date, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Annotated
 
 import msgspec
@@ -16,6 +16,7 @@ from bot.core.permissions import Scope
 from storage.catalogue.entities import cursor
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
+from storage.ledger.numbers import Mark, read_number
 from storage.reports import rates
 
 SHOWN = 60  # days a list goes back by default
@@ -106,14 +107,12 @@ def code(word: str) -> str:
 
 def _rate(word: str) -> Decimal:
     """A rate as typed. A lone comma is decimal, however many digits follow: nobody groups the digits of a rate."""
-    text = word.strip().replace(" ", "")
-    if text.count(",") == 1 and "." not in text:
-        text = text.replace(",", ".")
+    mark: Mark = "," if word.count(",") == 1 and "." not in word else ""
     try:
-        rate = Decimal(text)
-    except InvalidOperation:
-        raise Refused(f"rate: {word!r} is not a number: write 0.92", field="rate") from None
-    if not rate.is_finite() or rate <= 0 or not Decimal("1e-12") <= rate <= Decimal("1e12"):
+        rate = read_number(word, mark)
+    except ValueError as error:
+        raise Refused(f"rate: {error}", field="rate") from None
+    if rate is None or not Decimal("1e-12") <= rate <= Decimal("1e12"):
         raise Refused("rate: must be above 0", field="rate")
     return rate
 

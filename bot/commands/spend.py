@@ -8,14 +8,13 @@ import msgspec
 from msgspec import Meta
 
 from bot.commands.campaigns import own_campaign
-from bot.core.arguments import Arguments, amount, refers
+from bot.core.arguments import Arguments, refers
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.limits import MAX_ROWS, limited
 from bot.core.message import Message, Notice
 from bot.core.permissions import Scope
-from bot.core.tokenizer import day as read_day
-from bot.forms.imports import Sent, micro, rows_of, where
+from bot.forms.imports import ImportedRow, Sent, micro, rows_of, where
 from storage.ledger.errors import CasinoFluxError, Refused
 from storage.ledger.facts import Role
 from storage.reports import spend
@@ -89,17 +88,23 @@ async def add_spend(ctx: Context, new: NewSpend) -> SpendRecorded:
 async def import_spend(ctx: Context, new: SpendImport) -> SpendImported:
     """Import costs, all or none; a day imported again replaces the import before."""
     costs, known = [], {}
-    for number, row in enumerate(rows_of(new, _COLUMNS), 1):
+    for row in rows_of(new, _COLUMNS, amounts=("amount",), days=("day",)):
         try:
-            on, worth = read_day(str(row.get("day", "")), ctx.today), amount(row.get("amount", ""))
-            cost = await _cost(ctx, str(row.get("campaign", "")), on, worth, row.get("currency"), origin="csv")
+            cost = await _imported(ctx, row)
         except (CasinoFluxError, ValueError) as error:
-            raise Refused(f"line {number}: {error}", field=where(new)) from None
-        known[cost.campaign_id] = str(row["campaign"])
+            raise Refused(f"{row.place}: {error}", field=where(new)) from None
+        known[cost.campaign_id] = row.said("campaign")
         costs.append(cost)
     together = _summed(costs)
     changed = await spend.record(ctx.tx, ctx.team_id, together, ctx.now)
     return SpendImported(rows=len(costs), changed=changed, warnings=await _warnings(ctx, together, known))
+
+
+async def _imported(ctx: Context, row: ImportedRow) -> Cost:
+    campaign = row.said("campaign")
+    own = (await own_campaign(ctx, campaign)).currency or ctx.deployment.currency
+    worth, currency = row.amount("amount", own)
+    return await _cost(ctx, campaign, row.day("day", ctx.today), worth, currency, origin="csv")
 
 
 def _summed(costs: list[Cost]) -> list[Cost]:

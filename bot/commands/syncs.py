@@ -1,5 +1,6 @@
 """Syncs: ask for one, see how they stand, decide about suspect reports, read kept answers again."""
 
+from codecs import BOM_UTF8
 from datetime import date, datetime
 from typing import Annotated, Any
 
@@ -16,7 +17,7 @@ from bot.core.limits import MAX_ROWS, day_range, limited
 from bot.core.listing import Listing
 from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table, Text
 from bot.core.permissions import Scope, visible
-from bot.forms.imports import Sent, text_of
+from bot.forms.imports import Sent
 from storage.catalogue import accounts, names
 from storage.catalogue.entities import cursor, page
 from storage.ledger.errors import ConnectorError, Refused
@@ -254,11 +255,12 @@ async def _record_upload(ctx: Context, new: Upload) -> _RecordedUpload:
     async with ctx.database.read() as tx:
         row = await names.find(tx, table, ctx.team_id, new.account, field="account")
     login = msgspec.structs.asdict(accounts.opened(ctx.box, row))
-    text = new.csv or "\n".join(new.lines) or (text_of(new.file) if new.file else "")
-    if not (new.csv or new.lines or new.file):
+    text = new.csv or "\n".join(new.lines)
+    raw = BOM_UTF8 + text.encode() if text else new.file  # text is UTF-8, whatever encoding the account's files have
+    if not raw:
         raise Refused("file: none came along: send it with 'sync upload <account>' as its text", field="file")
     try:
-        report = await ctx.ports.read_upload(row.platform, login, text.encode())
+        report = await ctx.ports.read_upload(row.platform, login, raw)
         async with ctx.database.read() as tx:
             await _refuse_undecided_days(tx, new, row, report)
         recorded = await revenue.record_in_turns(

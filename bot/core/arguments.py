@@ -4,13 +4,14 @@ import difflib
 import re
 import types
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import msgspec
 
 from bot.core.tokenizer import MAX_ARGUMENT, day, yes
 from storage.ledger.errors import Refused
+from storage.ledger.numbers import Mark, read_amount
 
 MAX_AMOUNT = 1_000_000_000_000  # whole units; in micro-units it fits a 64-bit column, and so do sums of some
 
@@ -116,6 +117,7 @@ def fill(parameters: type[msgspec.Struct], given: dict[str, Any], today: date) -
             raise Refused(f"no field {name!r}: {hint}", field=name)
     given = {name: _emptied(fields[name].type, value) for name, value in given.items()}
     values = {n: _value(n, fields[n].type, v, today) for n, v in given.items() if v is not None and v != ""}
+    values |= _amounts(fields, values)
     lacking = [name for name, field in fields.items() if field.required and name not in values]
     if lacking:
         raise MissingFields(lacking, {name: meta(fields[name].type)[1] for name in lacking})
@@ -123,6 +125,24 @@ def fill(parameters: type[msgspec.Struct], given: dict[str, Any], today: date) -
         return msgspec.convert(values, parameters, strict=False)
     except msgspec.ValidationError as error:
         raise _refused(error, fields) from None
+
+
+def _amounts(fields: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """The amounts among the values, and the currency written beside them where a field takes it."""
+    amounts: dict[str, Any] = {}
+    for name, value in values.items():
+        if Decimal not in bare_kinds(fields[name].type):
+            continue
+        said = str(values.get("currency") or "")
+        try:
+            amounts[name], beside = amount(value, said, said=said)
+            if beside and "currency" not in fields:
+                raise ValueError(f"a currency has no place here: write {amounts[name]:f}")
+        except ValueError as error:
+            raise Refused(f"{name}: {error}", field=name) from None
+        if beside:
+            amounts["currency"] = beside
+    return amounts
 
 
 def _emptied(annotation: Any, value: Any) -> Any:
@@ -148,7 +168,7 @@ def _value(name: str, annotation: Any, value: Any, today: date) -> Any:
         return _read(kind, value, today)
     except msgspec.DecodeError as error:
         raise Refused(f"{name}: cannot be read as JSON ({str(error).lower()})", field=name) from None
-    except (ValueError, InvalidOperation) as error:
+    except ValueError as error:
         raise Refused(f"{name}: {error}", field=name) from None
 
 
@@ -160,7 +180,7 @@ def _read(kinds: set[Any], value: Any, today: date) -> Any:
     if bytes in kinds and isinstance(value, str) and value.startswith("data:"):
         return value.partition(",")[2]
     if Decimal in kinds:
-        return amount(value)
+        return value
     if dict in kinds and (isinstance(value, dict) or _is_json(value, "{")):
         return msgspec.json.decode(value) if isinstance(value, str) else value
     if tuple in kinds or list in kinds:
@@ -192,22 +212,20 @@ def _is_json(value: Any, opening: str) -> bool:
     return isinstance(value, str) and value.lstrip().startswith(opening)
 
 
-def amount(value: Any) -> Decimal:
-    """An amount in whole units of its currency, as typed: 12.50, 12,50, "1 000". Raises ValueError."""
-    if isinstance(value, bool):
-        raise ValueError(f"{value!r} is not an amount")
-    text = str(value).strip().replace(" ", "").replace("_", "")
-    if "," in text and "." not in text and re.search(r",\d{1,2}$", text):
-        text = text.replace(",", ".")
-    try:
-        number = Decimal(text.replace(",", ""))
-    except InvalidOperation:
-        raise ValueError(f"{value!r} is not an amount: write 12.50") from None
-    if not number.is_finite():
-        raise ValueError(f"{value!r} is not an amount: write 12.50")
-    if abs(number) >= MAX_AMOUNT:
+def amount(value: Any, own: str = "", *, mark: Mark = "", said: str = "") -> tuple[Decimal, str]:
+    """An amount in whole units, and the currency written beside it, empty where none is.
+
+    A sign of several currencies (`kr`, `$`) means `own` if that is one of them. Raises ValueError, also for a currency
+    other than the one `said` in a field of its own.
+    """
+    read = read_amount(value, mark, own.upper())
+    if read is None:
+        raise ValueError(f"{value!r} is no number: write it like 1234.50")
+    if abs(read.value) >= MAX_AMOUNT:
         raise ValueError(f"{value!r} is too large: below {MAX_AMOUNT:,}")
-    return number
+    if said and read.currency not in {"", said.upper()}:
+        raise ValueError(f"{value!r} is in {read.currency}, and currency says {said}")
+    return read.value, read.currency
 
 
 def bare_kinds(annotation: Any) -> set[Any]:

@@ -1,30 +1,61 @@
 """Many rows at once: as JSON, or as a table with a header line."""
 
-import csv
-import io
+from collections.abc import Collection, Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any
 
+import msgspec
 from msgspec import Meta
 
+from bot.core.arguments import amount
+from bot.core.tokenizer import day as typed_day
+from storage.ledger.dates import Order, day_order, read_day
 from storage.ledger.errors import Refused
+from storage.ledger.numbers import Mark
+from storage.ledger.tables import Block, TableError, column_mark, decode_text, is_value, plain_name, read_table
 
 Sent = Annotated[
     bytes | None, Meta(description="the table as a file: comes with the message in a chat, as base64 over HTTP")
 ]
 
 
-def text_of(file: bytes) -> str:
-    """A file's text, in whatever encoding a spreadsheet saved it. Raises Refused at `file`."""
-    encodings = ["utf-16"] if file[:2] in {b"\xff\xfe", b"\xfe\xff"} else ["utf-8-sig", "cp1252"]
-    for encoding in encodings:
+class ImportedRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A row to import: where it stands (`line 3`, `row 3`), its cells, and how its columns write numbers and days."""
+
+    place: str
+    cells: dict[str, Any]
+    marks: dict[str, Mark] = {}
+    orders: dict[str, Order] = {}
+
+    def said(self, column: str) -> str:
+        value = self.cells.get(column)
+        return "" if value is None else str(value).strip()
+
+    def amount(self, column: str, own: str) -> tuple[Decimal, str]:
+        """An amount in whole units, and its currency: the one beside it, the row's `currency`, or the field's own.
+
+        Raises ValueError.
+        """
+        said = self.said("currency")
         try:
-            text = file.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        if "\x00" not in text:
-            return text
-    raise Refused("file: this is no text: save the table as CSV", field="file")
+            value, beside = amount(self.cells.get(column), said or own, mark=self.marks.get(column, ""), said=said)
+            return value, beside or said or own
+        except ValueError as error:
+            raise ValueError(f"{column}: {error}") from None
+
+    def day(self, column: str, today: date) -> date:
+        """A day as files and as people write it. Raises ValueError."""
+        text = self.said(column)
+        if column in self.orders:
+            try:
+                return read_day(text, self.orders[column])
+            except ValueError:
+                pass  # it may be a day as people type it: yesterday
+        try:
+            return typed_day(text, today)
+        except ValueError as error:
+            raise ValueError(f"{column}: {error}") from None
 
 
 def micro(value: Decimal) -> int:
@@ -35,24 +66,72 @@ def micro(value: Decimal) -> int:
     return int(scaled)
 
 
-def rows_of(new: Any, columns: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Rows given as JSON, or as CSV in text or a file. Raises Refused for a column there is none of, or for nothing."""
-    found: list[dict[str, Any]] = list(new.rows)
-    if table := new.csv or (text_of(new.file) if new.file else ""):
-        text = table.strip("\ufeff \r\n")
-        dialect = ";" if text.partition("\n")[0].count(";") > text.partition("\n")[0].count(",") else ","
-        for row in csv.DictReader(io.StringIO(text), delimiter=dialect):
-            if None in row:
-                raise Refused(f"{where(new)}: a line has more values than the header", field=where(new))
-            found.append({(name or "").strip().lower(): (value or "").strip() for name, value in row.items()})
-    if not found:
+def rows_of(
+    new: Any, columns: tuple[str, ...], *, amounts: Collection[str] = (), days: Collection[str] = ()
+) -> list[ImportedRow]:
+    """Rows given as JSON, or as CSV in text or a file; `amounts` and `days` name the columns that hold such.
+
+    Raises Refused for a column there is none of, for what is damaged, naming the line, and for nothing.
+    """
+    rows = [ImportedRow(place=f"row {number}", cells=dict(cells)) for number, cells in enumerate(new.rows, 1)]
+    if new.csv or new.file:
+        try:
+            rows += _table_rows(new.csv or decode_text(new.file), columns, amounts, days)
+        except TableError as error:
+            raise Refused(f"{where(new)}: {error}", field=where(new)) from None
+    if not rows:
         raise Refused(
             f"rows: nothing to import: send a CSV file along, with the columns {', '.join(columns)}", field="rows"
         )
-    unknown = {name for row in found for name in row} - set(columns)
+    unknown = {name for row in rows for name in row.cells} - set(columns)
     if unknown:
         raise Refused(f"no column {sorted(unknown)[0]!r}: there is {', '.join(columns)}", field=where(new))
-    return found
+    return rows
+
+
+def _table_rows(
+    text: str, columns: tuple[str, ...], amounts: Collection[str], days: Collection[str]
+) -> list[ImportedRow]:
+    known = {plain_name(name) for name in columns}
+
+    def is_header(cells: Sequence[str]) -> bool:
+        named = [cell for cell in cells if cell]
+        hits = sum(plain_name(cell) in known for cell in named)
+        return hits >= min(2, len(columns)) and not any(map(is_value, named))
+
+    table = read_table(text, is_header)
+    if table.outside:
+        row = table.outside[0]
+        raise TableError(f"{' '.join(filter(None, row.cells))[:80]!r} is neither header nor row: the header has the "
+                         f"columns {', '.join(columns)}", row.line)  # fmt: skip
+    return [row for block in table.blocks for row in _block_rows(block, columns, amounts, days)]
+
+
+def _block_rows(
+    block: Block, columns: tuple[str, ...], amounts: Collection[str], days: Collection[str]
+) -> list[ImportedRow]:
+    ours = {plain_name(name): name for name in columns}
+    names = [ours.get(plain_name(name), name.lower()) for name in block.names]
+    marks = {name: column_mark(block, at) for at, name in enumerate(names) if name in amounts}
+    orders = {name: _order(block, at) for at, name in enumerate(names) if name in days}
+    return [
+        ImportedRow(
+            place=f"line {row.line}", cells=dict(zip(names, row.cells, strict=True)), marks=marks, orders=orders
+        )
+        for row in block.rows
+    ]
+
+
+def _order(block: Block, at: int) -> Order:
+    """The order of day and month, which the column must decide: an import has no setting that could."""
+    try:
+        order = day_order(filter(None, block.column(at)))
+    except ValueError as error:
+        raise TableError(f"column {block.names[at]!r}: {error}") from None
+    if not order.decided:
+        cell = next(filter(None, block.column(at)))
+        raise TableError(f"column {block.names[at]!r}: {cell!r} may be day first or month first: write 2026-10-31")
+    return order.order
 
 
 def where(new: Any) -> str:

@@ -8,6 +8,7 @@ import msgspec
 
 from connectors.http import Answer, Http
 from storage.ledger.errors import ConnectorError
+from storage.ledger.numbers import read_micro
 
 #: How an order stands. `unknown`: we were cut off while paying, so it is looked up before anything else happens.
 OrderState = Literal["registered", "pending", "failed", "unknown", "absent"]
@@ -81,14 +82,10 @@ class Login(msgspec.Struct, frozen=True, kw_only=True):
 
 def micros(price: Any) -> int | None:
     """Micro-units of a price as text or number; None for none. Raises ConnectorError."""
-    from decimal import Decimal, InvalidOperation
-
-    if price in (None, ""):
-        return None
     try:
-        return int(Decimal(str(price)) * 1_000_000)
-    except InvalidOperation:
-        raise ConnectorError(f"a price cannot be read: {price!r}") from None
+        return read_micro(price, own="USD")[0]
+    except ValueError as error:
+        raise ConnectorError(f"a price cannot be read: {error}") from None
 
 
 def decoded(answer: Answer, who: str) -> Any:

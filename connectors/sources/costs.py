@@ -13,7 +13,7 @@ import msgspec
 from connectors.http import Http
 from connectors.sources.rules import setting
 from storage.ledger.errors import ConnectorError
-from storage.ledger.postbacks.values import amount
+from storage.ledger.numbers import read_micro
 
 _COST = ("spent", "cost", "spend", "money", "total_cost", "value")
 _CAMPAIGN = ("campaign_id", "campaignid", "idcampaign", "campaign", "id")
@@ -73,14 +73,19 @@ def read(title: str, status: int, body: bytes, day: date) -> list[CostRow]:
     rows = content.get("result")
     if not isinstance(rows, list):
         raise ConnectorError(f"{title}: expected a list 'result', got {sorted(content)[:5]}", raw=body)
-    found: dict[str, int] = {}
+    costs: dict[str, int] = {}
     for row in rows:
         campaign, cost = _one(row, _CAMPAIGN), _one(row, _COST)
-        micros, _ = amount(str(cost)) if cost is not None else (None, "")
+        try:
+            micros, currency = read_micro(cost, own=CURRENCY)
+        except ValueError as error:
+            raise ConnectorError(f"{title}: the cost of campaign {campaign}: {error}", raw=body) from None
         if campaign is None or micros is None:
             raise ConnectorError(f"{title}: a row names no campaign or no cost: {sorted(row)[:8]}", raw=body)
-        found[str(campaign)] = found.get(str(campaign), 0) + micros
-    return [CostRow(day=day, campaign=name, amount=micros) for name, micros in found.items()]
+        if currency not in {"", CURRENCY}:
+            raise ConnectorError(f"{title}: the cost of campaign {campaign} is in {currency}, not {CURRENCY}", raw=body)
+        costs[str(campaign)] = costs.get(str(campaign), 0) + micros
+    return [CostRow(day=day, campaign=name, amount=micros) for name, micros in costs.items()]
 
 
 def _decoded(title: str, status: int, body: bytes) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Parameters of a tracking link, read so that nothing a traffic source sends can break a click."""
 
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from urllib.parse import unquote_plus
 
@@ -9,12 +8,13 @@ import msgspec
 
 from storage.clicks.plans import OURS
 from storage.ledger.clicks.macros import unreplaced
+from storage.ledger.numbers import read_micro
 
 LONGEST_QUERY = 8192  # bytes; of longer ones the parameters we do not know are cut
 LONGEST_VALUE = 2048  # characters
 _LAST_SHORT = OURS.index("sub2")
 _LONGEST_COST = 40  # characters
-_HIGHEST_COST = Decimal(1_000_000_000)
+_HIGHEST_COST = 1_000_000_000 * 1_000_000
 
 
 class Query(msgspec.Struct):
@@ -99,13 +99,11 @@ def read_cost(text: str) -> int:
 
 @lru_cache(maxsize=4096)
 def _read_cost(text: str) -> int:
-    if "," in text and "." not in text:
-        text = text.replace(",", ".")
     try:
-        amount = Decimal(text.strip())
-        return round(amount * 1_000_000) if 0 <= amount < _HIGHEST_COST else -1
-    except (InvalidOperation, ValueError):
+        micro, currency = read_micro(text)
+    except ValueError:
         return -1
+    return micro if micro is not None and not currency and 0 <= micro < _HIGHEST_COST else -1
 
 
 def read_currency(text: str, default: str) -> str:

@@ -3,11 +3,8 @@
 import base64
 from datetime import UTC, datetime, timedelta
 
-import pytest
 from sqlalchemy import func, select
 
-from bot.forms.imports import text_of
-from storage.ledger.errors import Refused
 from storage.tables import spend
 from tests.bot.chatting import Chatting
 from tests.bot.conftest import Chat
@@ -47,16 +44,6 @@ async def test_a_table_sent_as_a_file_is_read_on_slack(chat: Chat) -> None:
         sent = [{"id": "F1", "name": "costs.csv", "size": 9000, "url_private_download": address}]
         assert "300 costs read" in await said(one, "mention", sent, text="spend import")
         assert await costs(one) == 300
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16"])
-def test_a_table_is_read_in_whatever_encoding_a_spreadsheet_saved_it(encoding: str) -> None:
-    assert text_of("Größe;9,50".encode(encoding)) == "Größe;9,50"
-
-
-def test_what_is_no_text_is_refused() -> None:
-    with pytest.raises(Refused, match="save the table as CSV"):
-        text_of(b"\x89PNG\r\n\x1a\n\x00\x00")
 
 
 async def test_without_a_file_one_is_told_how_to_send_it(chat: Chat) -> None:

@@ -2,11 +2,13 @@
 
 import difflib
 import re
+from decimal import Decimal
 from typing import Literal
 
 import msgspec
 
 from storage.ledger.errors import Refused
+from storage.ledger.numbers import DASHES, read_count, read_number
 
 Baseline = Literal["", "7d", "30d", "weekday"]
 
@@ -61,7 +63,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     for_minutes: int = 0
 
 
-_NUMBER = r"(?P<number>-?\d[\d ,.]*k?)\s*(?P<percent>%|percent\b)?"
+_WRITTEN = rf"(?P<number>[{DASHES}]?\d[\d ,.'’]*k?)"
+_NUMBER = rf"{_WRITTEN}\s*(?P<percent>%|percent\b)?"
 _FIGURE = re.compile(
     rf"(?P<measure>[a-z][a-z0-9 _-]*?)\s*(?P<op><=|>=|<|>|\bbelow\b|\bunder\b|\babove\b|\bover\b)\s*{_NUMBER}"
     r"(?:\s+of\s+(?:the\s+|its\s+)?(?P<base>7d|7-day|7 day|30d|30-day|30 day|(?:same[- ])?weekday)"
@@ -69,7 +72,7 @@ _FIGURE = re.compile(
     r"(?:\s+in\s+(?:the\s+)?(?:last\s+)?(?P<window>today|yesterday|\d+\s*[mhd][a-z]*|hour|day|week))?"
     r"(?:\s+for\s+(?P<lasting>\d+\s*[mhd][a-z]*))?",
 )
-_LIMIT = r"(?:\s*(?:>|over|above|at)?\s*(?P<number>\d[\d ,.]*k?)\s*(?P<percent>%|percent)?)?"
+_LIMIT = rf"(?:\s*(?:>|over|above|at)?\s*{_WRITTEN}\s*(?P<percent>%|percent)?)?"
 _LENGTH = r"(?:\s*(?:for|in|since)?\s*(?P<length>\d+\s*[mhd][a-z]*))?"
 _KINDS: tuple[tuple[str, re.Pattern[str], float, int], ...] = (
     ("no clicks", re.compile(rf"no clicks?{_LENGTH}"), 0, 30),
@@ -107,7 +110,7 @@ def read_rule(text: str) -> Rule:
 def _kind(kind: str, match: re.Match[str], limit: float, minutes: int) -> Rule:
     found = match.groupdict()
     return Rule(
-        kind=kind, limit=read_number(found["number"]) if found.get("number") else limit,
+        kind=kind, limit=read_limit(found["number"]) if found.get("number") else limit,
         minutes=read_minutes(found["length"]) if found.get("length") else minutes,
     )  # fmt: skip
 
@@ -120,9 +123,10 @@ def _figure(match: re.Match[str]) -> Rule:
         raise Refused(f'rule: percent of what? write "{match["measure"]} < 50% of 7d avg"', field="rule")
     base: Baseline = "" if not match["base"] else _BASES[match["base"][:2]]
     window = {"hour": "1h", "day": "24h", "week": "7d", None: "today"}.get(match["window"], match["window"] or "today")
+    count = measure in LIVE and not match["percent"]
     return Rule(
         kind="figure", measure=measure, below=match["op"] in {"<", "<=", "below", "under"},
-        limit=read_number(match["number"]), baseline=base, window=_window(window, measure),
+        limit=read_limit(match["number"], count=count), baseline=base, window=_window(window, measure),
         for_minutes=read_minutes(match["lasting"]) if match["lasting"] else 0,
     )  # fmt: skip
 
@@ -161,16 +165,17 @@ def read_minutes(text: str, field: str = "rule") -> int:
     return minutes
 
 
-def read_number(text: str) -> float:
-    """50, 1,000, 2k, 12.5. Raises Refused at `rule`."""
-    plain = text.strip().replace(" ", "")
-    thousand = plain.endswith("k")
-    plain = plain.removesuffix("k")
-    plain = plain.replace(",", ".") if re.fullmatch(r"-?\d+,\d{1,2}", plain) else plain.replace(",", "")
+def read_limit(text: str, *, count: bool = False) -> float:
+    """The number of a rule; a lone separator before three digits parts thousands in one of counts. Raises Refused."""
     try:
-        return float(plain) * (1000 if thousand else 1)
-    except ValueError:
-        raise Refused(f"rule: {text!r} is not a number", field="rule") from None
+        number = read_number(text)
+        if count and number is not None and re.fullmatch(r"[1-9]\d{0,2}[.,]\d{3}", text.strip()):
+            number = Decimal(read_count(text) or 0)
+    except ValueError as error:
+        raise Refused(f"rule: {error}", field="rule") from None
+    if number is None:
+        raise Refused(f"rule: {text!r} is no number: write it like 1234.50", field="rule")
+    return float(number)
 
 
 def length(minutes: int) -> str:

@@ -10,9 +10,11 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from storage.ledger.currencies import CURRENCIES
 from storage.ledger.facts import Event, Outcome, Status
+from storage.ledger.numbers import read_micro
 from storage.ledger.postbacks.decoding import Decoded, Pairs
-from storage.ledger.postbacks.values import CURRENCIES, amount, moment
+from storage.ledger.postbacks.values import moment
 from storage.ledger.postbacks.vocabulary import event_words, is_macro, parameter_names, plain, status_words
 
 MAX_BODY = 1_000_000
@@ -192,12 +194,16 @@ def _amount(values: Mapping[str, str], by: Rules, marks: list[str], notes: list[
     text = values.get("amount")
     if text is None:
         return None, None
-    money, beside = amount(text)
-    if money is None:
+    currency = _currency(values.get("currency"), by.currency, notes)
+    try:
+        money, beside = read_micro(text, own=currency)
+        if beside and values.get("currency") and beside != currency:
+            raise ValueError(f"it is in {beside}, and the request says {currency}")
+    except ValueError as error:
         marks.append("no_amount")
-        notes.append(f"amount {text[:60]!r} is no number: left missing")
+        notes.append(f"amount {text[:60]!r} is left missing: {error}")
         return None, None
-    return money, _currency(values.get("currency"), beside or by.currency, notes)
+    return (None, None) if money is None else (money, beside or currency)
 
 
 def _currency(given: str | None, otherwise: str, notes: list[str]) -> str:

@@ -1,87 +1,9 @@
-"""Amounts and times as platforms write them, read exactly or not at all."""
+"""Times as platforms write them in postbacks, read exactly or not at all."""
 
 import re
 from datetime import UTC, datetime, timedelta
-from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
 from zoneinfo import ZoneInfo
-
-MICRO = Decimal(1_000_000)
-_LARGEST = 9_000_000_000_000  # whole units; as micro-units it still fits 64 bits
-
-#: Currency codes that may stand beside a number: ISO 4217 of the markets there are, and the coins casinos pay in.
-_CODES = """
-AED AMD ARS AUD AZN BAM BDT BGN BHD BOB BRL BYN CAD CDF CHF CLP CNY COP CRC CZK DKK DOP DZD EGP ETB EUR GBP
-GEL GHS GTQ HKD HNL HRK HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KRW KWD KZT LBP LKR MAD MDL MGA
-MKD MMK MNT MUR MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR
-SEK SGD THB TJS TMT TND TRY TWD TZS UAH UGX USD UYU UZS VES VND XAF XOF ZAR ZMW ZWL BTC ETH LTC USDT USDC TRX
-XRP DOGE
-"""
-CURRENCIES = frozenset(_CODES.split())
-SYMBOLS = {"€": "EUR", "£": "GBP", "₹": "INR", "₽": "RUB", "₺": "TRY", "₴": "UAH", "₦": "NGN", "₿": "BTC", "$": ""}
-_CODE = re.compile(r"^([A-Za-z]{3,4})(?![A-Za-z])|(?<![A-Za-z])([A-Za-z]{3,4})$")
-_GAPS = re.compile(r"(?<=\d)[\s'’_\u00a0\u202f\u2009](?=\d)")
-_SIMPLE = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,6}))?")  # how nearly all of them come
-#: Thousands, also as India writes them (12,34,567); a comma alone may stand before any number of digits but one or two.
-_GROUPED = re.compile(r"[+-]?(?:\d{1,3}(?:\.\d{2,3})*\.\d{3}|\d{1,3}(?:,\d{2,3})*,\d{3}|\d*,\d*)")
-_NUMBER = re.compile(r"[+-]?(?:[\d.,]*\d[\d.,]*)(?:[eE][+-]?\d{1,4})?")
-
-
-def amount(text: str) -> tuple[int | None, str]:
-    """Micro-units and the currency written beside the number, if any; None when it is no number.
-
-    With both separators the last is the decimal one; a lone dot is decimal; a lone comma is decimal before one or two
-    digits, else it parts thousands. Sign and exponent are read exactly; less than a micro-unit is rounded half-even.
-    """
-    simple = _SIMPLE.fullmatch(text)
-    if simple:
-        whole, fraction = simple.groups("")
-        return int(whole + fraction.ljust(6, "0")), ""
-    bare, currency = _without_currency(text.strip().replace("\u2212", "-"))
-    bare = _GAPS.sub("", bare)
-    if not _NUMBER.fullmatch(bare):
-        return None, currency
-    try:
-        number = Decimal(_with_point(bare))
-    except InvalidOperation:
-        return None, currency
-    if not number.is_finite() or (number and number.adjusted() > 13) or abs(number) > _LARGEST:
-        return None, currency
-    return int((number * MICRO).to_integral_value(ROUND_HALF_EVEN)), currency
-
-
-def _without_currency(text: str) -> tuple[str, str]:
-    currency = ""
-    for symbol, code in SYMBOLS.items():
-        if symbol in text:
-            text, currency = text.replace(symbol, "", 1), code
-            break
-    sign = text[:1] if text[:1] in {"-", "+"} else ""
-    rest = text.removeprefix(sign).strip()
-    found = _CODE.search(rest)
-    if found and found[0].upper() in CURRENCIES:
-        currency = found[0].upper()
-        rest = (rest[: found.start()] + rest[found.end() :]).strip()
-    return sign + rest, currency
-
-
-def _with_point(text: str) -> str:
-    mantissa, mark, exponent = text.replace("E", "e").partition("e")
-    dots, commas = mantissa.count("."), mantissa.count(",")
-    if dots and commas:
-        decimal, thousands = (".", ",") if mantissa.rfind(".") > mantissa.rfind(",") else (",", ".")
-        mantissa = mantissa.replace(thousands, "")
-        if mantissa.count(decimal) > 1:
-            return "x"
-        mantissa = mantissa.replace(decimal, ".")
-    elif commas == 1 and re.search(r",\d{1,2}$", mantissa):
-        mantissa = mantissa.replace(",", ".")
-    elif commas or dots > 1:
-        if not _GROUPED.fullmatch(mantissa):
-            return "x"
-        mantissa = mantissa.replace(",", "").replace(".", "")
-    return mantissa + mark + exponent
-
 
 _NUMBERED = re.compile(r"\d{9,19}(?:\.\d+)?")
 _ISO = re.compile(
@@ -124,7 +46,9 @@ def _since_1970(word: str) -> datetime | None:
         return None
     whole = len(word.partition(".")[0])
     divisor = 1 if whole <= 11 else 1_000 if whole <= 14 else 1_000_000 if whole <= 17 else 1_000_000_000
-    return _EPOCH + timedelta(microseconds=int(Decimal(word) * 1_000_000 / divisor))
+    seconds, _, fraction = word.partition(".")
+    micros = int(seconds) * 1_000_000 + int(fraction[:6].ljust(6, "0"))
+    return _EPOCH + timedelta(microseconds=micros // divisor)
 
 
 def _iso(word: str, zone: ZoneInfo) -> datetime | None:
