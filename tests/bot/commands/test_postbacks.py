@@ -134,7 +134,7 @@ async def test_many_conversions_are_imported_or_none(opened: Callable[[], Any]) 
         async with say.database.begin() as tx:
             click = await scene.click(tx)
         lines = f"click_id;event;amount;day\n{click};reg;;2026-11-20\n"
-        with pytest.raises(Refused, match="line 1: event"):
+        with pytest.raises(Refused, match="line 2: event"):
             await say(f'conversion import csv="{lines}"')
         lines = lines.replace(";reg;", ";registration;") + f"{click};deposit;12,50;2026-11-21\n"
         assert (await say(f'conversion import csv="{lines}"'))["added"] == 2
