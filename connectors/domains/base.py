@@ -81,11 +81,14 @@ class Login(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def micros(price: Any) -> int | None:
-    """Micro-units of a price as text or number; None for none. Raises ConnectorError."""
+    """Micro-units of a price in USD as text or number; None for none. Raises ConnectorError."""
     try:
-        return read_micro(price, own="USD")[0]
+        price_read, currency = read_micro(price, own="USD")
     except ValueError as error:
         raise ConnectorError(f"a price cannot be read: {error}") from None
+    if currency not in {"", "USD"}:
+        raise ConnectorError(f"a price cannot be read: {price!r} is in {currency}, expected USD")
+    return price_read
 
 
 def decoded(answer: Answer, who: str) -> Any:
