@@ -8,15 +8,18 @@ from sqlalchemy import select
 from bot.core.arguments import EMPTIES, NONE, Arguments, MissingArgument, choices, refers
 from bot.core.command import command
 from bot.core.context import Context
+from bot.core.limits import limited
 from bot.core.listing import Listing, Page
 from bot.core.message import Button, Buttons, Fields, Message, Notice, Table
 from bot.core.permissions import Scope, visible
-from storage.catalogue import casinos, names
+from storage.catalogue import casino_hub, casinos, names
+from storage.catalogue.casino_hub import Brand
 from storage.catalogue.casinos import Casino
 from storage.catalogue.entities import page
 from storage.catalogue.images import ADDRESS
 from storage.catalogue.markets import read_market
 from storage.ledger.addresses import web_address
+from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.tables import casinos as table
 
@@ -28,7 +31,7 @@ Payments = Annotated[list[str] | None, Meta(description="payment methods: Visa, 
 Countries = Annotated[list[str] | None, Meta(description="countries it may be shown in: DE,AT; all: anywhere")]
 Licence = Annotated[str | None, Meta(description="authority and number: MGA/B2C/123/2020"), EMPTIES]
 Terms = Annotated[str | None, Meta(description="web address of the bonus terms"), EMPTIES]
-Logo = Annotated[str | None, Meta(description="web address of the logo; casino logo takes a picture itself")]
+Logo = Annotated[str | None, Meta(description="web address of the logo; casino logo takes a picture itself"), EMPTIES]
 
 
 class OneCasino(Arguments):
@@ -50,6 +53,10 @@ class CasinoEdit(Arguments):
 
 class CasinoReview(CasinoEdit):
     pass
+
+
+class HubQuery(Listing):
+    casino: Annotated[str | None, limited("only this brand", text=names.MAX_NAME)] = None
 
 
 class CasinoList(Listing):
@@ -75,6 +82,19 @@ def casino_table(_ctx: Context, found: Page[Casino]) -> Message:
     rows = tuple((one.code, one.status, one.bonus or "–", one.licence or "–") for one in found.items)
     more = (Buttons((Button("More", f"casino list after={found.next}"),)),) if found.next else ()
     return Message("Casinos", (Table(("Casino", "Status", "Bonus", "Licence"), rows), *more), private=True)
+
+
+def hub_table(_ctx: Context, found: Page[Brand]) -> Message:
+    if not found.items:
+        return Message("Nothing in the casino hub yet: brands appear when another team has reviewed them", private=True)
+    rows = tuple(
+        (one.name, one.licence or "–", ", ".join(one.payment_methods) or "–", one.terms_url or "–")
+        for one in found.items
+    )
+    ways = [Button(f"Fill {one.name}"[:40], f"casino fill {one.own}") for one in found.items[:5] if one.own]
+    ways += [Button("More", f"casino hub after={found.next}")] if found.next else []
+    table = Table(("Brand", "Licence", "Payment methods", "Terms"), rows)
+    return Message("Casino hub", (table, *((Buttons(tuple(ways)),) if ways else ())), private=True)
 
 
 @command("casino list", role=Role.VIEWER, scope=Scope.OWN, render=casino_table, reads=True)
@@ -108,6 +128,33 @@ async def review_casino(ctx: Context, new: CasinoReview) -> Casino:
     return await _changed(ctx, new, {**await _values(ctx, new), "status": casinos.REVIEWED})
 
 
+@command("casino hub", role=Role.VIEWER, scope=Scope.OPEN, render=hub_table, reads=True, positional=("casino",))
+async def list_hub(ctx: Context, new: HubQuery) -> Page[Brand]:
+    """What other teams have reviewed of brands: logo, payment methods, licence and terms, where the operator allows."""
+    _refuse_without_hub(ctx)
+    if new.casino:
+        return Page([await casino_hub.find(ctx.tx, ctx.team_id, new.casino)])
+    return Page(*await casino_hub.page(ctx.tx, ctx.team_id, limit=new.limit, after=new.after))
+
+
+@command("casino fill", role=Role.BUYER, render=casino_card, positional=("casino",))
+async def fill_casino(ctx: Context, new: OneCasino) -> Casino:
+    """Fill what a draft leaves empty with what other teams have reviewed of the brand; check it before you review it."""
+    _refuse_without_hub(ctx)
+    row = await casinos.find(ctx.tx, ctx.team_id, new.casino)
+    if row.status == casinos.REVIEWED:
+        raise Refused(f"casino: {row.name} is reviewed: what you checked stays as it is", field="casino")
+    await casino_hub.fill(ctx.tx, row, await casino_hub.find(ctx.tx, ctx.team_id, row.name), ctx.now)
+    after = casinos.entry(await casinos.find(ctx.tx, ctx.team_id, row.code))
+    ctx.notes |= {"entity": "casino", "entity_id": row.id, "before": casinos.entry(row), "after": after}
+    return after
+
+
+def _refuse_without_hub(ctx: Context) -> None:
+    if not ctx.deployment.casino_hub:
+        raise Refused("the casino hub is switched off: the operator sets CASINOFLUX_CASINO_HUB=1", field="command")
+
+
 async def _changed(ctx: Context, new: CasinoEdit, values: dict[str, Any]) -> Casino:
     row = await casinos.find(ctx.tx, ctx.team_id, new.casino)
     after = await casinos.change(ctx.tx, row.id, values)
@@ -118,7 +165,7 @@ async def _changed(ctx: Context, new: CasinoEdit, values: dict[str, Any]) -> Cas
 async def _values(ctx: Context, new: CasinoEdit) -> dict[str, Any]:
     plain = ("bonus", "free_spins", "wagering", "payment_methods", "licence")
     values = {field: getattr(new, field) for field in plain if getattr(new, field) is not None}
-    values |= {field: None for field in (*plain, "terms_url") if getattr(new, field) == NONE}
+    values |= {field: None for field in (*plain, "terms_url", "logo") if getattr(new, field) == NONE}
     if new.payment_methods == [NONE]:
         values["payment_methods"] = []
     if new.markets is not None:

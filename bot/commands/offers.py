@@ -12,7 +12,7 @@ from bot.core.context import Context
 from bot.core.listing import Listing, Page
 from bot.core.message import Button, Buttons, Fields, Message, Notice, Table
 from bot.core.permissions import Scope, visible
-from storage.catalogue import casinos, names, offers
+from storage.catalogue import casino_hub, casinos, names, offers
 from storage.catalogue.entities import codes, page
 from storage.catalogue.offers import Offer
 from storage.clicks import caps
@@ -111,7 +111,8 @@ async def add_offer(ctx: Context, new: NewOffer) -> Offer:
     account = await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")
     warnings = macros.check_url(new.url)
     await _refuse_untagged(ctx, account.id, new.tag, force=new.force)
-    casino = await casinos.ensure(ctx.tx, ctx.team_id, new.casino, ctx.now)
+    casino, drafted = await _casino(ctx, new.casino)
+    warnings += drafted
     name = new.name or await _free_name(ctx, f"{casino.name} {new.tag}" if new.tag else casino.name)
     offer_id = await offers.add(ctx.tx, team_id=ctx.team_id, now=ctx.now, values={
         "name": name, "code": await names.code_for(ctx.tx, table, ctx.team_id, name),
@@ -120,6 +121,18 @@ async def add_offer(ctx: Context, new: NewOffer) -> Offer:
         "alternative_id": await _alternative(ctx, new.alternative), "status": "active",
     })  # fmt: skip
     return await _noted(ctx, offer_id, warnings=warnings)
+
+
+async def _casino(ctx: Context, name: str) -> tuple[Row[Any], list[str]]:
+    """The casino entry of that name, made if there is none, and what to say of a draft filled by the casino hub."""
+    if not ctx.deployment.casino_hub:
+        return await casinos.ensure(ctx.tx, ctx.team_id, name, ctx.now), []
+    casino, filled = await casino_hub.ensure(ctx.tx, ctx.team_id, name, ctx.now)
+    facts = ", ".join(column.replace("_url", "").replace("_", " ") for column in filled)
+    check = (
+        f"{casino.name} begins with what other teams have reviewed ({facts}): check it with casino show {casino.code}"
+    )
+    return casino, [check] if filled else []
 
 
 async def _redirects_changed(ctx: Context, new: OfferEdit) -> str | None:

@@ -70,6 +70,8 @@ def micros_written_out(micros: int) -> str:
 _FIGURES: dict[str, Callable[[dict[str, Any], dict[str, Any]], Inverse | None]] = {
     "spend add": _spend_before, "payment add": _payment_before, "rate set": _rate_before,
 }  # fmt: skip
+#: Commands that fill fields of an entity, and the edit that sets those back.
+_EDITED_BY = {"casino fill": "casino edit"}
 #: How an edit is told that a field was empty before, where it does not take `none`.
 _EMPTY: dict[str, Any] = {"markets": "all", "cap": 0}
 _NO_CHANGES = {"undo", "confirm", "cancel", "join"}
@@ -121,18 +123,17 @@ def inverse(one: Recorded) -> tuple[str, dict[str, Any]] | None:
         return INVERSE[one.command], {noun: code}
     if one.command in PICTURES:
         return PICTURES[one.command](code, before)
-    if not one.command.endswith(" edit") or noun not in field_names(COMMANDS[one.command].parameters):
+    editing = _EDITED_BY.get(one.command, one.command)
+    if not editing.endswith(" edit") or noun not in field_names(COMMANDS[editing].parameters):
         return None
-    changed = {
-        name: before[name] for name in field_names(COMMANDS[one.command].parameters) if _differs(name, before, after)
-    }
-    fields = {field.encode_name: field.type for field in msgspec.structs.fields(COMMANDS[one.command].parameters)}
+    fields = {field.encode_name: field.type for field in msgspec.structs.fields(COMMANDS[editing].parameters)}
+    changed = {name: before[name] for name in fields if _differs(name, before, after)}
     emptied = [name for name, was in changed.items() if was in (None, "", [])]
     changed |= {name: NONE for name in emptied if meta(fields[name])[2].get("empties")}
     changed |= {name: _EMPTY[name] for name in emptied if name in _EMPTY}
     if not changed or any(value in (None, "", []) for value in changed.values()):
         return None
-    return one.command, {noun: code, **{name: _said(name, value) for name, value in changed.items()}}
+    return editing, {noun: code, **{name: _said(name, value) for name, value in changed.items()}}
 
 
 def _flat(state: Any) -> dict[str, Any]:

@@ -26,6 +26,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     timezone: str = "UTC"
     currency: str = "EUR"
     telegram_name: str = ""  # the bot's user name, for deep links
+    casino_hub: bool = False  # facts of reviewed casinos are offered to the other teams
 
     @property
     def zone(self) -> ZoneInfo:

@@ -35,4 +35,5 @@ class Runtime:
             timezone=self.settings.report_timezone,
             currency=self.settings.report_currency,
             telegram_name=self.telegram_name,
+            casino_hub=self.settings.casino_hub,
         )

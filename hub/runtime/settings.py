@@ -36,6 +36,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allow_private_hosts: bool = False
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     store_ip_prefix: bool = False
+    casino_hub: bool = False  # facts of reviewed casinos are offered to the other teams
     retention_days: int = 0  # raw click detail; 0: kept for ever
     geoip_file: str | None = None
     limit_token: int = 3000  # API requests a minute of one token; 0: no limit, as for those below
@@ -210,6 +211,7 @@ _READERS = {
     "report_currency": _currency,
     "allow_private_hosts": _switch,
     "store_ip_prefix": _switch,
+    "casino_hub": _switch,
     "retention_days": _count,
     "limit_token": _count,
     "limit_address": _count,

@@ -31,6 +31,7 @@ class Asker:
         self.team_id = team_id
         self.now = NOON
         self.told = ""
+        self.deployment = Deployment(public_url="https://track.example.test")
         self._ports = HubPorts(read_settings({"CASINOFLUX_SECRET_KEY": "k", "CASINOFLUX_ALLOW_PRIVATE_HOSTS": "1"}))
 
     async def __call__(self, text: str, *, role: Role = Role.OWNER, campaigns: tuple[str, ...] | None = None) -> Any:
@@ -59,7 +60,7 @@ class Asker:
     def context(self, actor: Actor) -> Context:
         """One call of a command by somebody."""
         return Context(
-            database=self.database, deployment=Deployment(public_url="https://track.example.test"), actor=actor,
+            database=self.database, deployment=self.deployment, actor=actor,
             face="shell", ports=self._ports, box=Box("k"), clock=lambda: self.now,
         )  # fmt: skip
 

@@ -46,6 +46,8 @@ LIMITED: dict[str, dict[str, str]] = {
     "campaign show": {"campaign": "yes - no"},
     "cancel": {"-": "yes"},
     "casino edit": {"casino": "yes no no"},
+    "casino fill": {"casino": "yes no no"},
+    "casino hub": {"-": "yes"},
     "casino list": {"-": "yes"},
     "casino logo": {"casino": "yes no no"},
     "casino review": {"casino": "yes no no"},
