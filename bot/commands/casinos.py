@@ -13,7 +13,7 @@ from bot.core.listing import Listing, Page
 from bot.core.message import Button, Buttons, Fields, Message, Notice, Table
 from bot.core.permissions import Scope, visible
 from storage.catalogue import casino_hub, casinos, names
-from storage.catalogue.casino_hub import Brand
+from storage.catalogue.casino_hub import BrandFacts
 from storage.catalogue.casinos import Casino
 from storage.catalogue.entities import page
 from storage.catalogue.images import ADDRESS
@@ -84,7 +84,7 @@ def casino_table(_ctx: Context, found: Page[Casino]) -> Message:
     return Message("Casinos", (Table(("Casino", "Status", "Bonus", "Licence"), rows), *more), private=True)
 
 
-def hub_table(_ctx: Context, found: Page[Brand]) -> Message:
+def hub_table(_ctx: Context, found: Page[BrandFacts]) -> Message:
     if not found.items:
         return Message("Nothing in the casino hub yet: brands appear when another team has reviewed them", private=True)
     rows = tuple(
@@ -129,8 +129,8 @@ async def review_casino(ctx: Context, new: CasinoReview) -> Casino:
 
 
 @command("casino hub", role=Role.VIEWER, scope=Scope.OPEN, render=hub_table, reads=True, positional=("casino",))
-async def list_hub(ctx: Context, new: HubQuery) -> Page[Brand]:
-    """What other teams have reviewed of brands: logo, payment methods, licence and terms, where the operator allows."""
+async def list_hub(ctx: Context, new: HubQuery) -> Page[BrandFacts]:
+    """Facts of brands that other teams have reviewed, where the operator switches it on."""
     _refuse_without_hub(ctx)
     if new.casino:
         return Page([await casino_hub.find(ctx.tx, ctx.team_id, new.casino)])
@@ -139,7 +139,7 @@ async def list_hub(ctx: Context, new: HubQuery) -> Page[Brand]:
 
 @command("casino fill", role=Role.BUYER, render=casino_card, positional=("casino",))
 async def fill_casino(ctx: Context, new: OneCasino) -> Casino:
-    """Fill what a draft leaves empty with what other teams have reviewed of the brand; check it before you review it."""
+    """Fill what a draft leaves empty with what other teams have reviewed of the brand."""
     _refuse_without_hub(ctx)
     row = await casinos.find(ctx.tx, ctx.team_id, new.casino)
     if row.status == casinos.REVIEWED:

@@ -23,7 +23,7 @@ from storage.tables import images as images_table
 FACTS = ("payment_methods", "licence", "terms_url", "logo")
 
 
-class Brand(msgspec.Struct, frozen=True, kw_only=True):
+class BrandFacts(msgspec.Struct, frozen=True, kw_only=True):
     """The facts of a brand that other teams have reviewed; `own` is the code of the asking team's entry, if any."""
 
     code: str
@@ -40,7 +40,9 @@ class Brand(msgspec.Struct, frozen=True, kw_only=True):
         return {name: value for name in FACTS if (value := getattr(self, name))}
 
 
-async def page(tx: AsyncConnection, team_id: int, *, limit: int, after: str | None) -> tuple[list[Brand], str | None]:
+async def page(
+    tx: AsyncConnection, team_id: int, *, limit: int, after: str | None
+) -> tuple[list[BrandFacts], str | None]:
     """Brands in the order of their codes, and the cursor of the next page."""
     wanted = select(table.c.code).where(_of_others(team_id)).distinct().order_by(table.c.code).limit(limit + 1)
     codes = list((await tx.execute(wanted.where(table.c.code > (after or "")))).scalars())
@@ -48,7 +50,7 @@ async def page(tx: AsyncConnection, team_id: int, *, limit: int, after: str | No
     return found, codes[limit - 1] if len(codes) > limit else None
 
 
-async def find(tx: AsyncConnection, team_id: int, word: str) -> Brand:
+async def find(tx: AsyncConnection, team_id: int, word: str) -> BrandFacts:
     """The brand of that name, or of that entry of one's own. Raises Missing at `casino`."""
     brand = await _find(tx, team_id, word)
     if brand is None:
@@ -66,7 +68,7 @@ async def ensure(tx: AsyncConnection, team_id: int, name: str, now: datetime) ->
     return row, [] if brand is None else list(await fill(tx, row, brand, now))
 
 
-async def fill(tx: AsyncConnection, row: Row[Any], brand: Brand, now: datetime) -> dict[str, Any]:
+async def fill(tx: AsyncConnection, row: Row[Any], brand: BrandFacts, now: datetime) -> dict[str, Any]:
     """Fill what an entry leaves empty; returns the columns that were filled."""
     filled = {name: value for name, value in brand.facts.items() if not row._mapping[name]}
     if filled:
@@ -80,14 +82,14 @@ def _of_others(team_id: int) -> ColumnElement[bool]:
     return and_(table.c.team_id != team_id, table.c.status == REVIEWED)
 
 
-async def _find(tx: AsyncConnection, team_id: int, word: str) -> Brand | None:
+async def _find(tx: AsyncConnection, team_id: int, word: str) -> BrandFacts | None:
     code = names.slug(word)
     spelled = [table.c.name == word.strip(), *([table.c.code == code] if code else ())]
     brands = await _brands(tx, team_id, or_(*spelled))
     return brands[0] if brands else None
 
 
-async def _brands(tx: AsyncConnection, team_id: int, condition: ColumnElement[bool]) -> list[Brand]:
+async def _brands(tx: AsyncConnection, team_id: int, condition: ColumnElement[bool]) -> list[BrandFacts]:
     """One brand per code; of several teams' entries each fact is the one of the entry made last that has it."""
     query = select(table).where(_of_others(team_id), condition).order_by(table.c.code, table.c.id.desc())
     entries: dict[str, list[Row[Any]]] = {}
@@ -99,8 +101,8 @@ async def _brands(tx: AsyncConnection, team_id: int, condition: ColumnElement[bo
     return [_brand(code, rows, hosts, code if code in ours else None) for code, rows in entries.items()]
 
 
-def _brand(code: str, rows: list[Row[Any]], team_hosts: set[str], own: str | None) -> Brand:
-    return Brand(
+def _brand(code: str, rows: list[Row[Any]], team_hosts: set[str], own: str | None) -> BrandFacts:
+    return BrandFacts(
         code=code, name=rows[0].name, own=own,
         payment_methods=next((tuple(row.payment_methods) for row in rows if row.payment_methods), ()),
         licence=next((row.licence for row in rows if row.licence), None),
