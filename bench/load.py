@@ -45,7 +45,7 @@ def clicks(seed: int, path: str = "/c/bench") -> list[bytes]:
             (
                 f"GET {path}?click_id={chance.getrandbits(64):x}&cost=0.0{chance.randint(1, 9)}&sub1=banner-{n % 7}"
                 f"&sub2=zone{chance.randint(1, 500)} HTTP/1.1\r\n"
-                "Host: track.example.test\r\n"
+                "Host: track.localhost\r\n"
                 f"User-Agent: {chance.choice(agents)}\r\n"
                 "Accept: text/html,application/xhtml+xml\r\n"
                 f"Accept-Language: {chance.choice(('de-DE,de;q=0.9', 'en-GB,en;q=0.8', 'fi', 'pt-BR'))}\r\n"
@@ -113,7 +113,7 @@ def short(seed: int, path: str = "/c/bench") -> list[bytes]:
         made.append(
             (
                 f"GET {path}?click_id={chance.getrandbits(64):x}&cost=0.0{n % 9 + 1}&sub1=banner-{n % 7} HTTP/1.1\r\n"
-                f"Host: track.example.test\r\nUser-Agent: {chance.choice(agents)}\r\nX-Forwarded-For: {address}\r\n\r\n"
+                f"Host: track.localhost\r\nUser-Agent: {chance.choice(agents)}\r\nX-Forwarded-For: {address}\r\n\r\n"
             ).encode()
         )
     return made

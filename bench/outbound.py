@@ -46,17 +46,18 @@ def slow_source(port: int) -> Iterator[None]:
 
 
 @contextmanager
-def whole(url: str) -> Iterator[tuple[int, int]]:
-    """`serve` on the first core; its port and process id."""
+def whole(url: str, *, log: Path | None = None) -> Iterator[tuple[int, int]]:
+    """`serve` on the first core; its port and process id. What it says goes to `log`."""
     port, first = free_port(), min(os.sched_getaffinity(0))
     environment = os.environ | {
         "CASINOFLUX_DATABASE_URL": url, "CASINOFLUX_SECRET_KEY": "b" * 64, "CASINOFLUX_TRUSTED_PROXIES": "127.0.0.1",
         "CASINOFLUX_ALLOW_PRIVATE_HOSTS": "1",
     }  # fmt: skip
-    process = subprocess.Popen(
-        [sys.executable, "-m", "hub", "serve", "--port", str(port)], env=environment, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL, preexec_fn=lambda: os.sched_setaffinity(0, {first}),
-    )  # fmt: skip
+    with (log or Path(os.devnull)).open("ab") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "hub", "serve", "--port", str(port)], env=environment, stdout=out, stderr=out,
+            preexec_fn=lambda: os.sched_setaffinity(0, {first}),
+        )  # fmt: skip
     try:
         for _ in range(200):
             with contextlib.suppress(OSError), urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1):

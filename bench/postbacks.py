@@ -29,7 +29,7 @@ def requests(ids: list[str], seed: int) -> list[bytes]:
     for n in range(_REQUESTS):
         event = ("registration", "first_deposit", "deposit")[min(n // len(ids), 2)]
         query = f"click_id={ids[n % len(ids)]}&event={event}&txn_id=T{seed}-{n}&amount={chance.randint(10, 200)}.50"
-        one = f"GET /postback/benchkey?{query}&currency=EUR HTTP/1.1\r\nHost: track.example.test\r\n\r\n".encode()
+        one = f"GET /postback/benchkey?{query}&currency=EUR HTTP/1.1\r\nHost: track.localhost\r\n\r\n".encode()
         made += [one, one] if n % 10 == 0 else [one]
     return made
 

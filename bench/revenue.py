@@ -77,6 +77,7 @@ class Platform(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     rows = 0
     more: ClassVar[dict[str, int]] = {}
+    kept: ClassVar[dict[str, bytes] | None] = None
     answered = 0.0
 
     def do_GET(self) -> None:
@@ -96,6 +97,11 @@ class Platform(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _report(self, first: date, until: date) -> bytes:
+        if self.kept is None:
+            return self._made(first, until)
+        return self.kept.get(f"{first} {until}") or self.kept.setdefault(f"{first} {until}", self._made(first, until))
+
+    def _made(self, first: date, until: date) -> bytes:
         days = (first + timedelta(days=n) for n in range((until - first).days))
         mine = (day for day in days if first_day() <= day < first_day() + timedelta(days=DAYS))
         rows = ",".join(",".join(told(day, self.rows, self.more.get(str(day), 0))) for day in mine)
@@ -105,17 +111,19 @@ class Platform(BaseHTTPRequestHandler):
         """Nobody reads it."""
 
 
-def stand_in(port: int, rows: int) -> None:
+def stand_in(port: int, rows: int, *, kept: bool = False) -> None:
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     Platform.rows = rows
+    Platform.kept = {} if kept else None
     ThreadingHTTPServer(("127.0.0.1", port), Platform).serve_forever()
 
 
 @contextmanager
-def platform(rows: int) -> Iterator[str]:
-    """Base URL of a stand-in in a process of its own."""
+def platform(rows: int, *, kept: bool = False) -> Iterator[str]:
+    """Base URL of a stand-in in a process of its own; `kept`: an answer is made once, whoever asks for it again."""
     port = free_port()
-    process = subprocess.Popen([sys.executable, "-m", "bench.revenue", "platform", str(port), str(rows)])
+    words = [str(port), str(rows), *(["kept"] if kept else [])]
+    process = subprocess.Popen([sys.executable, "-m", "bench.revenue", "platform", *words])
     url = f"http://127.0.0.1:{port}"
     try:
         for _ in range(100):
@@ -268,7 +276,7 @@ def lines() -> list[Line]:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["platform"]:
-        stand_in(int(sys.argv[2]), int(sys.argv[3]))
+        stand_in(int(sys.argv[2]), int(sys.argv[3]), kept="kept" in sys.argv)
     elif sys.argv[1:2] == ["work"]:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         few_arenas()
