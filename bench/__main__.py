@@ -8,7 +8,7 @@ from importlib import import_module
 
 from bench.stage import Line, machine, table
 
-MODULES = ("clicks", "workers", "volume", "postbacks", "outbound", "chats", "revenue")
+MODULES = ("clicks", "workers", "volume", "postbacks", "outbound", "chats", "revenue", "long_work")
 
 
 def main(names: list[str]) -> int:

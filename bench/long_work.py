@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import statistics
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -36,7 +35,7 @@ from storage.people import tokens
 WANTED = 1.3
 LAG_MS = 20.0
 HISTORY = 300_000  # clicks of the last 30 days
-_TOKEN = "cf_bench-long-work"  # noqa: S105 - of a database that lives for a minute
+_TOKEN = "cf_bench-long-work"
 _LAG = "casinoflux_event_loop_lag_seconds"
 
 
@@ -48,11 +47,11 @@ class Hub:
 
     def free_helper(self) -> None:
         """Let the helper process run on any core: the load on the other one leaves it some time."""
-        for folder in Path("/proc").glob("[0-9]*"):
+        for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                command = (folder / "cmdline").read_bytes()
-                if b"helper_process" in command and f"PPid:\t{self._process}\n" in (folder / "status").read_text():
-                    os.sched_setaffinity(int(folder.name), set(range(os.cpu_count() or 1)))
+                command = (process / "cmdline").read_bytes()
+                if b"helper_process" in command and f"PPid:\t{self._process}\n" in (process / "status").read_text():
+                    os.sched_setaffinity(int(process.name), set(range(os.cpu_count() or 1)))
 
     def get(self, path: str, **query: str) -> Any:
         return json.loads(self._send(f"{path}?{urlencode(query)}"))
@@ -211,7 +210,7 @@ def _lines(hub: Hub, chosen: list[Work], *, n: int, seconds: float) -> list[Line
     load(hub.port, seconds=2.0, seed=99)
     for work in chosen:
         work.once()
-        print(work.name, "alone", work.took.pop(), file=sys.stderr)
+        work.took.clear()
     quiet: dict[str, list[Figures]] = {work.name: [] for work in chosen}
     busy: dict[str, list[Figures]] = {work.name: [] for work in chosen}
     lags: dict[str, list[float]] = {work.name: [] for work in chosen}
