@@ -12,7 +12,7 @@ from bot.core.context import Context, Sample
 from bot.core.listing import Listing, Page
 from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table, Text
 from bot.core.permissions import Scope, visible
-from bot.forms.account_forms import PLATFORMS, Checked, check_edit, check_new
+from bot.forms.account_forms import PLATFORMS, Checked, check_edit, check_new, same_login
 from storage.catalogue import accounts, names, offers
 from storage.catalogue.accounts import Account
 from storage.catalogue.entities import page
@@ -51,6 +51,7 @@ class NewAccount(Credentials, kw_only=True):
     sync_hour: Annotated[int, Meta(description="hour its figures of yesterday are ready, its own zone")] = 6
     history: Annotated[int, Meta(description="days the first sync reaches back")] = 30
     test: Annotated[bool, Meta(description="log in and look before saving")] = True
+    force: Annotated[bool, Meta(description="connect a login that another account has already")] = False
 
 
 class AccountEdit(Credentials, kw_only=True):
@@ -65,6 +66,7 @@ class AccountEdit(Credentials, kw_only=True):
     options: Annotated[dict[str, Any] | None, Meta(description="settings to change; null takes one away")] = None
     sync_hour: int | None = None
     test: Annotated[bool, Meta(description="log in before saving a changed login")] = True
+    force: Annotated[bool, Meta(description="take over a login that another account has already")] = False
 
 
 class OneAccount(Arguments):
@@ -130,6 +132,7 @@ async def _prepare_new(ctx: Context, new: NewAccount) -> tuple[Checked, Sample |
     checked = check_new(ctx, new)
     async with ctx.database.read() as tx:
         await names.code_for(tx, table, ctx.team_id, await _name(ctx, tx, new.name, checked))
+        await _refuse_connected(ctx, tx, checked, force=new.force)
     return checked, await _probed(ctx, checked) if new.test and checked.has_api else None
 
 
@@ -137,6 +140,7 @@ async def _prepare_new(ctx: Context, new: NewAccount) -> tuple[Checked, Sample |
 async def add_account(ctx: Context, new: NewAccount) -> AccountShown:
     """Connect a platform account: logs in, shows a sample, and fetches the last 30 days in the background."""
     checked, sample = ctx.prepared
+    await _refuse_connected(ctx, ctx.tx, checked, force=new.force)
     name = await _name(ctx, ctx.tx, new.name, checked)
     zone = checked.zone
     due = syncs.next_due(ctx.now, zone, checked.sync_hour) if checked.has_api else None
@@ -154,7 +158,8 @@ async def add_account(ctx: Context, new: NewAccount) -> AccountShown:
 async def _prepare_edit(ctx: Context, new: AccountEdit) -> tuple[Checked, Sample | None]:
     async with ctx.database.read() as tx:
         row = await names.find(tx, table, ctx.team_id, new.account, field="account")
-    checked = check_edit(ctx, new, row.platform, accounts.opened(ctx.box, row))
+        checked = check_edit(ctx, new, row.platform, accounts.opened(ctx.box, row))
+        await _refuse_connected(ctx, tx, checked, force=new.force, but=row.id)
     return checked, await _probed(ctx, checked) if new.test and checked.has_api and checked.login_changed else None
 
 
@@ -164,6 +169,7 @@ async def edit_account(ctx: Context, new: AccountEdit) -> AccountShown:
     _, sample = ctx.prepared
     row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
     checked = check_edit(ctx, new, row.platform, accounts.opened(ctx.box, row))  # it may have changed during the login
+    await _refuse_connected(ctx, ctx.tx, checked, force=new.force, but=row.id)
     before = accounts.shown(ctx.box, row)
     values = accounts.sealed(ctx.box, checked.login)
     if new.name and new.name != row.name:
@@ -257,6 +263,21 @@ async def _name(ctx: Context, tx: Any, name: str | None, checked: Checked) -> st
     return next(
         n for n in (checked.title, *(f"{checked.title} {i}" for i in range(2, len(taken) + 3))) if n not in taken
     )
+
+
+async def _refuse_connected(ctx: Context, tx: Any, checked: Checked, *, force: bool, but: int = 0) -> None:
+    """Two accounts with one login would count the same revenue twice. Raises Refused at the login's field."""
+    login = checked.login
+    if force or not checked.has_api or not checked.login_changed:
+        return
+    query = select(table).where(table.c.team_id == ctx.team_id, table.c.platform == checked.platform, table.c.id != but)
+    for row in await tx.execute(query):
+        if same_login(login, accounts.opened(ctx.box, row), dates=checked.url_dates):
+            raise Refused(
+                f"{checked.login_field}: account {row.name} ({row.code}) has this login already, and its revenue would "
+                "count twice. Say force=true to connect it all the same",
+                field=checked.login_field,
+            )
 
 
 async def _probed(ctx: Context, checked: Checked) -> Sample:

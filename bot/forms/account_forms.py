@@ -1,7 +1,7 @@
 """What an account needs to be usable, checked field by field before anything is tried or saved."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -31,6 +31,7 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     platform: str
     title: str
     has_api: bool
+    url_dates: tuple[str, ...] = ()
     login: Login
     sync_hour: int = 6
     login_changed: bool = True
@@ -70,7 +71,12 @@ def check_new(ctx: Context, new: Any) -> Checked:
     if not 0 <= new.history <= MAX_HISTORY:
         raise Refused(f"history: between 0 and {MAX_HISTORY} days", field="history")
     return Checked(
-        platform=about["name"], title=about["title"], has_api=about["has_api"], login=login, sync_hour=new.sync_hour
+        platform=about["name"],
+        title=about["title"],
+        has_api=about["has_api"],
+        login=login,
+        sync_hour=new.sync_hour,
+        url_dates=tuple(about["url_dates"]),
     )
 
 
@@ -91,12 +97,44 @@ def check_edit(ctx: Context, new: Any, platform: str, old: Login) -> Checked:
     parts = ("base_url", "report_url", "credentials", "options")
     changed = any(getattr(login, name) != getattr(old, name) for name in parts)
     return Checked(
-        platform=about["name"], title=about["title"], has_api=about["has_api"], login=login, login_changed=changed
+        platform=about["name"],
+        title=about["title"],
+        has_api=about["has_api"],
+        login=login,
+        login_changed=changed,
+        url_dates=tuple(about["url_dates"]),
     )
 
 
 def _given(new: Any) -> dict[str, str]:
-    return {name: getattr(new, name).strip() for name in CREDENTIALS if getattr(new, name)}
+    return {name: _credential(name, getattr(new, name).strip()) for name in CREDENTIALS if getattr(new, name)}
+
+
+def _credential(name: str, text: str) -> str:
+    """A credential as it goes into a header. Raises Refused, without the value, for what no platform hands out."""
+    odd = next((n for n, letter in enumerate(text, 1) if not " " < letter < "\x7f"), None)
+    if odd is None:
+        return text
+    raise Refused(
+        f"{name}: character {odd} is no Latin letter, digit or sign (a space, an accent, a digit of another script): "
+        "copy the value from the platform once more",
+        field=name,
+    )
+
+
+def same_login(one: Login, other: Login, *, dates: Sequence[str]) -> bool:
+    """Whether two accounts of a platform fetch the same figures: same place, same credentials, same pasted report.
+
+    `dates` are the parameters of a pasted report that are replaced at each sync.
+    """
+    return _identity(dates, one) == _identity(dates, other)
+
+
+def _identity(dates: Sequence[str], login: Login) -> tuple[Any, ...]:
+    url = urlsplit(login.report_url or "")
+    query = sorted((name, value) for name, value in parse_qsl(url.query, keep_blank_values=True) if name not in dates)
+    place = (login.base_url or "").rstrip("/").lower()
+    return place, dict(login.credentials), url.netloc.lower(), url.path, query
 
 
 def _complete(about: Mapping[str, Any], login: Login) -> None:

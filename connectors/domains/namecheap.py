@@ -7,6 +7,7 @@ first. The answer is read without a document type: entities are refused.
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
+from urllib.parse import urlencode
 from xml.etree import ElementTree
 
 import msgspec
@@ -23,6 +24,7 @@ base_url = "https://api.namecheap.com/xml.response"
 sells = True
 hosts_dns = True
 _SPACE = "{http://api.namecheap.com/xml.response}"
+_ADDRESS_TYPES = {"A", "AAAA", "CNAME", "ALIAS", "URL", "URL301", "FRAME"}
 _LOGIN_ERRORS = {"1011102", "1011105", "1011150", "1010102", "1010104"}
 
 
@@ -93,35 +95,59 @@ async def zone(http: Http, login: Login, domain: str) -> Zone:
 
 
 async def put_records(http: Http, login: Login, zone: Zone, records: Sequence[Any]) -> None:
+    """Add records and keep the others, mail included: `setHosts` deletes what it is not given."""
     sld, _, tld = zone.id.partition(".")
     place = [("SLD", sld), ("TLD", tld)]
-    found = await _call(http, login, "namecheap.domains.dns.getHosts", place)
-    names = {within(one.name) or "@" for one in records}
+    answer = await _call(http, login, "namecheap.domains.dns.getHosts", place)
+    result = next(answer.iter(f"{_SPACE}DomainDNSGetHostsResult"), None)
+    if result is not None and result.get("IsUsingOurDNS", "true").lower() == "false":
+        raise ConnectorError(
+            f"{zone.id} has other nameservers than Namecheap's, so records set there have no effect: choose "
+            "Namecheap BasicDNS in its panel, or add the records where its DNS is",
+            permanent=True,
+        )
+    replaced = {within(record.name) or "@" for record in records}
     kept = [
-        (one.attrib["Name"], one.attrib["Type"], one.attrib["Address"], one.get("TTL", "1800"), one.get("MXPref", "10"))
-        for one in found.iter(f"{_SPACE}host")
-        if not (one.attrib["Name"] in names and one.attrib["Type"] in {"A", "AAAA", "CNAME", "ALIAS", "URL"})
-    ]
-    ours = [(within(one.name) or "@", one.type, one.value, "600", "10") for one in records]
+        (host.attrib["Name"], host.attrib["Type"], host.attrib["Address"], host.get("TTL", "1800"),
+         host.get("MXPref", "10"))
+        for host in answer.iter(f"{_SPACE}host")
+        if not (host.attrib["Name"] in replaced and host.attrib["Type"] in _ADDRESS_TYPES)
+    ]  # fmt: skip
+    ours = [(within(record.name) or "@", record.type, record.value, "600", "10") for record in records]
     fields = ("HostName", "RecordType", "Address", "TTL", "MXPref")
-    given = [
+    hosts = [
         (f"{field}{n}", value)
         for n, host in enumerate([*kept, *ours], 1)
         for field, value in zip(fields, host, strict=True)
     ]
-    await _call(http, login, "namecheap.domains.dns.setHosts", [*place, *given])
+    mail = _email_type(result, {kind for _, kind, *_ in kept})
+    await _call(http, login, "namecheap.domains.dns.setHosts", [*place, *mail, *hosts], method="POST")
+
+
+def _email_type(result: ElementTree.Element | None, kinds: set[str]) -> list[tuple[str, str]]:
+    """The domain's mail setting, repeated: without it Namecheap drops the MX records."""
+    stated = "" if result is None else result.get("EmailType", "")
+    stated = stated or next((kind for kind in ("MX", "MXE") if kind in kinds), "")
+    return [("EmailType", stated)] if stated else []
 
 
 async def _call(
-    http: Http, login: Login, command: str, given: Sequence[tuple[str, str]], *, tries: int = 3
+    http: Http, login: Login, command: str, given: Sequence[tuple[str, str]], *, tries: int = 3, method: str = "GET"
 ) -> ElementTree.Element:
-    """An answer with status OK. Raises ConnectorError with Namecheap's own words."""
+    """An answer with status OK; by POST where the parameters can be longer than a URL may be.
+
+    Raises ConnectorError with Namecheap's own words.
+    """
     who = login.credentials
     keys = [
         ("ApiUser", who["api_user"]), ("ApiKey", who["api_key"]), ("UserName", who["api_user"]),
         ("ClientIp", who["client_ip"]), ("Command", command),
     ]  # fmt: skip
-    answer = await http.get(login.base_url, params=[*keys, *given], secrets=login.secrets, redirects=0, tries=tries)
+    values = [*keys, *given]
+    form: dict[str, Any] = {"params": values}
+    if method == "POST":
+        form = {"body": urlencode(values), "headers": {"Content-Type": "application/x-www-form-urlencoded"}}
+    answer = await http.send(method, login.base_url, secrets=login.secrets, redirects=0, tries=tries, **form)
     if b"<!DOCTYPE" in answer.body or b"<!ENTITY" in answer.body:
         raise ConnectorError("Namecheap answered with a document type, which we do not read", raw=answer.body)
     try:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import msgspec
 import pytest
@@ -130,3 +131,20 @@ async def test_a_recorded_answer_gives_what_stands_beside_it(kind: str, case: st
 def test_a_registrar_has_recordings_of_all_that_can_come(kind: str) -> None:
     recorded = {case for name, case in cases() if name == kind}
     assert recorded >= ALWAYS, f"{kind} lacks {', '.join(sorted(ALWAYS - recorded))}"
+
+
+async def test_namecheap_keeps_the_mail_records_and_the_mail_setting() -> None:
+    """`setHosts` without EmailType=MX drops MX records; many hosts do not fit into a URL."""
+    for case, setting in (("records_put", "MX"), ("records_forwarded", "FWD")):
+        left = answers("namecheap", case)
+        async with serving(lambda _, left=left: left.pop(0)) as web, Http(allow_private=True) as http:
+            login = Login(base_url=web.url, credentials=KEYS["namecheap"])
+            await play("namecheap", "records", http, login)
+        written = web.asked[-1]
+        assert written.method == "POST"
+        assert "nc-fake-key" not in written.target
+        form = dict(parse_qsl(written.body.decode()))
+        assert form["EmailType"] == setting
+        assert {("@", "MX", "mail.example.test."), ("shop", "A", "198.51.100.2")} <= {
+            (form[f"HostName{n}"], form[f"RecordType{n}"], form[f"Address{n}"]) for n in range(1, 5)
+        }

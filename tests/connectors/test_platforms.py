@@ -1,12 +1,17 @@
 """Every connector against its recordings: what it asks, what it reads, and what it says of an error."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
+from connectors.base import Connection
+from connectors.columns import Columns
 from connectors.registry import PLATFORMS, platform
 from tests.connectors.recordings import HERE, cases, played, recording
 
 #: What each connector that fetches must have recordings of.
+DOCUMENT = Path(__file__).parents[2] / "docs" / "connectors.md"
 ALWAYS = {"normal", "empty", "corrected", "unauthorised", "login_page", "truncated", "throttled"}
 
 
@@ -33,3 +38,23 @@ def test_a_platform_says_what_forms_and_sync_need(name: str) -> None:
     assert found.title == PLATFORMS[name]
     for field in msgspec.structs.fields(found.credentials):
         assert "description=" in repr(field.type), f"{name}.{field.name} has no description"
+
+
+def declared(name: str) -> str:
+    """The line of docs/connectors.md about what a platform declares."""
+    found = platform(name)
+    columns = found.columns(Connection(timezone="UTC", currency="EUR"))
+    measures = ", ".join(measure for measure in Columns.known() if columns.measures.get(measure))
+    whose = "" if found.every_measure or not measures else " (those whose columns an answer has)"
+    return f"| `{name}` | {found.rows} | {measures or '–'}{whose} | {' and '.join(found.always) or '–'} |"
+
+
+def test_the_documents_say_what_each_platform_declares() -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    start, end = text.index("<!-- declared"), text.index("<!-- /declared -->")
+    lines = [declared(name) for name in PLATFORMS if platform(name).has_api or name == "csv_upload"]
+    if recording():
+        head = text[start:].splitlines()[:3]
+        DOCUMENT.write_text(text[:start] + "\n".join([*head, *lines]) + "\n" + text[end:], encoding="utf-8")
+        text = DOCUMENT.read_text(encoding="utf-8")
+    assert text[start : text.index("<!-- /declared -->")].splitlines()[3:] == lines

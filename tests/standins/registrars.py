@@ -57,7 +57,8 @@ class RegistrarStandIn:
             return self._cloudflare(method, parts.path[3:], dict(parse_qsl(parts.query)), body)
         if parts.path.startswith("/pb/"):
             return self._porkbun(parts.path[3:], msgspec.json.decode(body))
-        return self._namecheap(dict(parse_qsl(parts.query)))
+        form = parse_qsl(body.decode()) if method == "POST" else []
+        return self._namecheap(dict([*parse_qsl(parts.query), *form]))
 
     def free(self, name: str) -> bool:
         return name not in self.taken and name not in self.bought

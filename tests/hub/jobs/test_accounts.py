@@ -89,6 +89,63 @@ def test_forms_offer_every_platform_there_is() -> None:
     assert tuple(registry.PLATFORMS) == account_forms.PLATFORMS
 
 
+@pytest.mark.parametrize(
+    ("login", "field"),
+    [
+        ("affilka base_url=x.example.test token=١٢", "token"),
+        ("affilka base_url=x.example.test token=kéy", "token"),
+        ('affilka base_url=x.example.test token="two words"', "token"),
+        ("cellxpert base_url=x.example.test affiliate_id=１２ api_key=k", "affiliate_id"),
+        ("smartico api_key=ключ", "api_key"),
+        ("myaffiliates base_url=x.example.test client_id=c client_secret=sécret", "client_secret"),
+        ("income_access base_url=x.example.test key=ключ", "key"),
+    ],
+)
+async def test_a_credential_that_fits_no_header_is_refused_at_its_field(
+    opened: Callable[[], Any], login: str, field: str
+) -> None:
+    async with hub(opened) as team:
+        await team.say("account add affilka name=Main base_url=main.example.test token=t test=false")
+        with pytest.raises(Refused, match="copy the value from the platform") as caught:
+            await team.say(f"account add {login} test=false")
+        assert caught.value.field == field
+        value = login.rpartition("=")[2].strip('"')
+        assert value not in str(caught.value)
+        with pytest.raises(Refused, match="copy the value from the platform") as caught:
+            await team.say("account edit main token=١٢ test=false")
+        assert caught.value.field == "token"
+
+
+async def test_a_login_is_connected_once_unless_the_team_means_it(opened: Callable[[], Any]) -> None:
+    place = "base_url=https://x.example.test"
+    async with hub(opened) as team:
+        await team.say(f"account add affilka name=Main {place} token=t test=false")
+        for again in (f"{place} token=t", "base_url=X.example.test/ token=t"):
+            with pytest.raises(Refused, match=r"account Main \(main\) has this login already") as caught:
+                await team.say(f"account add affilka name=Again {again} test=false")
+            assert caught.value.field == "token"
+        await team.say(f"account add affilka name=Other {place} token=another test=false")
+        await team.say("account add affilka name=Elsewhere base_url=y.example.test token=t test=false")
+        with pytest.raises(Refused, match="account Main"):
+            await team.say("account edit other token=t test=false")
+        await team.say("account edit main sync_hour=9")
+        await team.say("account edit other token=t test=false force=true")
+        await team.say(f"account add affilka name=Third {place} token=t test=false force=true")
+        assert len((await team.say("account list"))["items"]) == 4
+
+
+async def test_a_pasted_report_is_known_again_by_all_but_its_dates(opened: Callable[[], Any]) -> None:
+    pasted = "https://portal.example.test/statistics.php?mode=csv&key=k"
+    async with hub(opened) as team:
+        await team.say(
+            f'account add myaffiliates name=Main report_url="{pasted}&d1=2026-10-01&d2=2026-10-02" test=false'
+        )
+        with pytest.raises(Refused, match="account Main") as caught:
+            await team.say(f'account add myaffiliates report_url="{pasted}&d1=2026-09-01&d2=2026-09-30" test=false')
+        assert caught.value.field == "report_url"
+        await team.say(f'account add myaffiliates report_url="{pasted}2&d1=2026-09-01&d2=2026-09-30" test=false')
+
+
 async def test_missing_credentials_are_asked_for_by_a_form(opened: Callable[[], Any]) -> None:
     async with hub(opened) as team:
         with pytest.raises(MissingFields) as caught:
