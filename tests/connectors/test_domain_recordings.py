@@ -21,7 +21,7 @@ from connectors.domains.registry import REGISTRARS, registrar
 from connectors.http import Http
 from storage.ledger.errors import CasinoFluxError
 from tests.connectors.recordings import KINDS, recording
-from tests.connectors.web import answer, serving
+from tests.connectors.web import Request, answer, serving
 
 FOLDER = Path(__file__).parent / "domains"
 _FILE = re.compile(
@@ -133,14 +133,17 @@ def test_a_registrar_has_recordings_of_all_that_can_come(kind: str) -> None:
     assert recorded >= ALWAYS, f"{kind} lacks {', '.join(sorted(ALWAYS - recorded))}"
 
 
+async def last_request(left: list[bytes | None]) -> Request:
+    """What Namecheap is asked last when records are put and these are its answers."""
+    async with serving(lambda _: left.pop(0) or b"") as web, Http(allow_private=True) as http:
+        await play("namecheap", "records", http, Login(base_url=web.url, credentials=KEYS["namecheap"]))
+    return web.asked[-1]
+
+
 async def test_namecheap_keeps_the_mail_records_and_the_mail_setting() -> None:
     """`setHosts` without EmailType=MX drops MX records; many hosts do not fit into a URL."""
     for case, setting in (("records_put", "MX"), ("records_forwarded", "FWD")):
-        left = answers("namecheap", case)
-        async with serving(lambda _, left=left: left.pop(0)) as web, Http(allow_private=True) as http:
-            login = Login(base_url=web.url, credentials=KEYS["namecheap"])
-            await play("namecheap", "records", http, login)
-        written = web.asked[-1]
+        written = await last_request(answers("namecheap", case))
         assert written.method == "POST"
         assert "nc-fake-key" not in written.target
         form = dict(parse_qsl(written.body.decode()))
