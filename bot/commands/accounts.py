@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import func, select
 
-from bot.core.arguments import Arguments, choices, refers, secret
+from bot.core.arguments import Arguments, choices, holds_credentials, refers, secret
 from bot.core.command import command
 from bot.core.context import Context, Sample
 from bot.core.listing import Listing, Page
@@ -47,7 +47,7 @@ class NewAccount(Credentials, kw_only=True):
     currency: Annotated[str | None, Meta(description="the platform's currency; default: the reporting one")] = None
     tag_from: Annotated[str | None, Meta(description="dimension that names the segment an offer claims")] = None
     click_id_from: Annotated[str | None, Meta(description="where our click id comes back")] = None
-    options: Annotated[dict[str, Any], Meta(description="further settings of the platform, as JSON")] = {}
+    options: Annotated[dict[str, Any], holds_credentials("further settings of the platform, as JSON")] = {}
     sync_hour: Annotated[int, Meta(description="hour its figures of yesterday are ready, its own zone")] = 6
     history: Annotated[int, Meta(description="days the first sync reaches back")] = 30
     test: Annotated[bool, Meta(description="log in and look before saving")] = True
@@ -63,7 +63,7 @@ class AccountEdit(Credentials, kw_only=True):
     currency: str | None = None
     tag_from: str | None = None
     click_id_from: str | None = None
-    options: Annotated[dict[str, Any] | None, Meta(description="settings to change; null takes one away")] = None
+    options: Annotated[dict[str, Any] | None, holds_credentials("settings to change; null takes one away")] = None
     sync_hour: int | None = None
     test: Annotated[bool, Meta(description="log in before saving a changed login")] = True
     force: Annotated[bool, Meta(description="take over a login that another account has already")] = False

@@ -19,7 +19,7 @@ from storage.catalogue import names, teams
 from storage.catalogue.entities import page
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
-from storage.people import members, people
+from storage.people import members, people, tokens
 from storage.people.members import Member
 from storage.tables import campaigns as campaigns_table
 from storage.tables import members as table
@@ -133,7 +133,7 @@ async def invite_member(ctx: Context, new: Invitation) -> Invited:
     """Invite a person by a code that works once, for 24 hours."""
     limited = await _campaigns(ctx, new.role, new.campaigns)
     code, expires_at = await members.invite(
-        ctx.tx, team_id=ctx.team_id, role=new.role, campaigns=limited, now=ctx.now
+        ctx.tx, team_id=ctx.team_id, role=new.role, campaigns=limited, now=ctx.now, made_by=ctx.actor.name
     )  # fmt: skip
     return Invited(code=code, link=await _deep_link(ctx, code), role=new.role, campaigns=limited, expires_at=expires_at)
 
@@ -189,14 +189,17 @@ async def set_role(ctx: Context, new: NewRole) -> Member:
 
 async def _access_lost(ctx: Context, new: OneMember) -> str:
     member = await members.find(ctx.tx, ctx.team_id, new.member)
+    made = [token.name for token in await tokens.made_by(ctx.tx, ctx.team_id, member.code, ctx.now)]
+    ends = f" What uses the API tokens they made is refused, too: {', '.join(made)}." if made else ""
     return (
         f"{member.name} ({member.role.value}) loses access at once, everywhere; only a new invitation brings it back."
+        f"{ends}"
     )
 
 
 @command("member remove", role=Role.OWNER, render=removed_card, positional=("member",), confirm=_access_lost)
 async def remove_member(ctx: Context, new: OneMember) -> Member:
-    """Take a member's access away, at once and on every chat."""
+    """Take a member's access away, at once and on every chat, with their sessions and the API tokens they made."""
     before = await members.find(ctx.tx, ctx.team_id, new.member)
     after = await members.remove(ctx.tx, before, ctx.now)
     ctx.notes |= {"entity": "member", "entity_id": after.id, "before": before}

@@ -19,7 +19,7 @@ from storage.clicks import caps
 from storage.ledger.clicks import macros
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
-from storage.tables import accounts, campaign_offers, campaigns, site_offers, sites
+from storage.tables import accounts, site_offers, sites
 from storage.tables import offers as table
 
 CAP_EVENTS = ("click", "registration", "first_deposit")
@@ -136,13 +136,11 @@ async def _casino(ctx: Context, name: str) -> tuple[Row[Any], list[str]]:
 
 
 async def _redirects_changed(ctx: Context, new: OfferEdit) -> str | None:
-    """Asked before the URL of an offer changes while campaigns send visitors to it."""
+    """Asked before the URL of an offer changes while campaigns or published sites send visitors to it."""
     offer = await _offer(ctx, new.offer)
     if not new.url or new.url == offer.url:
         return None
-    sending = select(campaigns.c.name).join(campaign_offers, campaign_offers.c.campaign_id == campaigns.c.id)
-    active = sending.where(campaign_offers.c.offer_id == offer.id, campaigns.c.status == "active")
-    named = list((await ctx.tx.execute(active.order_by(campaigns.c.id))).scalars())
+    named = await offers.sending(ctx.tx, offer)
     if not named:
         return None
     listed = ", ".join(named[:5]) + (f" and {len(named) - 5:,} more" if len(named) > 5 else "")

@@ -38,8 +38,8 @@ class NewRegistrar(Arguments):
     api_user: Annotated[str | None, Meta(description="Namecheap: user name")] = None
     client_ip: Annotated[str | None, Meta(description="Namecheap: this server's allowed address")] = None
     base_url: Annotated[str | None, Meta(description="another address of its API, e.g. its sandbox")] = None
-    options: Annotated[dict[str, Any], Meta(description="settings of the connector, as JSON")] = msgspec.field(
-        default_factory=dict
+    options: Annotated[dict[str, Any], secret("settings of the connector, as JSON, such as the buyer's contact")] = (
+        msgspec.field(default_factory=dict)
     )
 
 

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 from msgspec import Meta
 from sqlalchemy import select
 
-from bot.core.arguments import Arguments, refers
+from bot.core.arguments import Arguments, holds_credentials, refers
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.listing import Listing, Page
 from bot.core.message import Button, Buttons, Fields, Message, Notice, Table
 from bot.core.permissions import Scope, visible
-from bot.forms.source_forms import given_parameters, given_postbacks, given_settings
+from bot.forms.source_forms import given_parameters, given_postbacks, given_settings, sealed_apart
 from storage.catalogue import names, sources
 from storage.catalogue.entities import page
 from storage.catalogue.sources import Source
@@ -28,11 +28,12 @@ Setting = Annotated[
 ]
 Parameters = Annotated[dict[str, str], Meta(description='all names at once, as JSON: {"click_id": "subid"}')]
 Postbacks = Annotated[
-    dict[str, str | dict[str, Any]], Meta(description="templates by event, as JSON; an event's own field wins")
+    dict[str, str | dict[str, Any]],
+    holds_credentials("templates by event, as JSON; an event's own field wins"),
 ]
 Theirs = Annotated[str | None, Meta(description="what the source calls it on our link")]
 Url = Annotated[
-    str | None, Meta(description="address to call for this event; {click_id} is the source's own, {payout}")
+    str | None, holds_credentials("address to call for this event; {click_id} is the source's own, {payout}")
 ]
 
 
@@ -106,9 +107,10 @@ def source_table(_ctx: Context, found: Page[Source]) -> Message:
 async def add_source(ctx: Context, new: NewSource) -> Source:
     """Add a traffic source, from a preset or your own parameter names and postback templates."""
     preset = _preset(ctx, new.preset)
-    settings = given_settings(new.settings)
     needs = list(preset.get("settings", ()))
-    postbacks = {**preset.get("postbacks", {}), **given_postbacks(new)}
+    templates, credentials = sealed_apart(given_postbacks(new, {}))
+    settings = {**credentials, **given_settings(new.settings)}
+    postbacks = {**preset.get("postbacks", {}), **templates}
     source_id = await sources.add(ctx.tx, team_id=ctx.team_id, now=ctx.now, values={
         "name": new.name, "code": await names.code_for(ctx.tx, table, ctx.team_id, new.name),
         "preset": new.preset.lower(),
@@ -125,9 +127,9 @@ async def edit_source(ctx: Context, new: SourceEdit) -> Source:
     """Change a source; what is not named stays, a template of `-` is taken away."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.source, field="source")
     before = (await sources.shown(ctx.tx, ctx.box, [row]))[0]
-    settings = {**sources.settings_of(ctx.box, row), **given_settings(new.settings)}
-    told = {**row.postbacks, **given_postbacks(new)}
-    postbacks = {event: one for event, one in told.items() if one.get("url") != "-"}
+    templates, credentials = sealed_apart({**row.postbacks, **given_postbacks(new, row.postbacks)})
+    settings = {**sources.settings_of(ctx.box, row), **credentials, **given_settings(new.settings)}
+    postbacks = {event: one for event, one in templates.items() if one.get("url") != "-"}
     lacking = sources.missing(postbacks, row.options.get("needs", ()), settings)
     values: dict[str, Any] = {
         "parameters": {**row.parameters, **given_parameters(new)},

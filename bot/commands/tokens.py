@@ -89,7 +89,7 @@ async def create_token(ctx: Context, new: NewToken) -> FreshToken:
     code = await names.code_for(ctx.tx, table, ctx.team_id, new.name)
     made = await tokens.add(
         ctx.tx, team_id=ctx.team_id, now=ctx.now, name=new.name, code=code, role=new.role, token=secret,
-        expires_at=expires_at,
+        expires_at=expires_at, made_by=ctx.actor.name,
     )  # fmt: skip
     ctx.notes |= {"entity": "token", "entity_id": made.id, "after": made}
     return FreshToken(**msgspec.structs.asdict(made), token=secret)
@@ -107,7 +107,9 @@ async def _token_lost(ctx: Context, new: OneToken) -> str | None:
     row = await names.find(ctx.tx, table, ctx.team_id, new.token, field="token")
     if row.revoked_at is not None or row.kind != Kind.API.value:
         return None  # a session is begun again by a link
-    return f"Whatever uses the token {row.name} is refused from now on; it cannot be brought back."
+    made = [token.name for token in await tokens.made_by(ctx.tx, ctx.team_id, f"token:{row.code}", ctx.now)]
+    left = f" Tokens that were made with it go on: {', '.join(made)}." if made else ""
+    return f"Whatever uses the token {row.name} is refused from now on; it cannot be brought back.{left}"
 
 
 @command("token revoke", role=Role.OWNER, render=token_card, positional=("token",), confirm=_token_lost)

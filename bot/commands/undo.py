@@ -7,11 +7,12 @@ from typing import Any
 import msgspec
 
 from bot.commands.sites import TEXTS
-from bot.core.arguments import NONE, Arguments, field_names, meta
+from bot.core.arguments import NONE, Arguments, field_names, meta, secret_fields
 from bot.core.command import COMMANDS, Answer, command, run
 from bot.core.context import Context
 from bot.core.message import Message, Notice
 from bot.core.permissions import Scope
+from storage.ledger.credentials import HIDDEN
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.people import audits
@@ -127,11 +128,14 @@ def inverse(one: Recorded) -> tuple[str, dict[str, Any]] | None:
     if not editing.endswith(" edit") or noun not in field_names(COMMANDS[editing].parameters):
         return None
     fields = {field.encode_name: field.type for field in msgspec.structs.fields(COMMANDS[editing].parameters)}
-    changed = {name: before[name] for name in fields if _differs(name, before, after)}
+    secret = secret_fields(COMMANDS[editing].parameters)  # shown by their names only
+    changed = {name: before[name] for name in fields if name not in secret and _differs(name, before, after)}
+    if "postbacks" in changed:  # an event that had no template loses it again
+        changed["postbacks"] = {**dict.fromkeys(after["postbacks"], "-"), **changed["postbacks"]}
     emptied = [name for name, was in changed.items() if was in (None, "", [])]
     changed |= {name: NONE for name in emptied if meta(fields[name])[2].get("empties")}
     changed |= {name: _EMPTY[name] for name in emptied if name in _EMPTY}
-    if not changed or any(value in (None, "", []) for value in changed.values()):
+    if not changed or any(value in (None, "", []) for value in changed.values()) or HIDDEN in str(changed):
         return None
     return editing, {noun: code, **{name: _said(name, value) for name, value in changed.items()}}
 

@@ -52,6 +52,11 @@ def secret(description: str) -> msgspec.Meta:
     return msgspec.Meta(description=description, extra={"secret": True})
 
 
+def holds_credentials(description: str) -> msgspec.Meta:
+    """Marks a field whose text or JSON may hold credentials beside other things: those parts are masked."""
+    return msgspec.Meta(description=description, extra={"credentials": True})
+
+
 def choices(description: str, *values: str) -> msgspec.Meta:
     """Marks a field with a few values to choose from; forms show them."""
     return msgspec.Meta(description=description, extra={"choices": values})
@@ -100,6 +105,11 @@ def meta(annotation: Any) -> tuple[Any, str, dict[str, Any]]:
 
 def secret_fields(parameters: type[msgspec.Struct]) -> set[str]:
     return {f.encode_name for f in msgspec.structs.fields(parameters) if meta(f.type)[2].get("secret")}
+
+
+def credential_fields(parameters: type[msgspec.Struct]) -> set[str]:
+    """Fields that may hold credentials beside other things."""
+    return {f.encode_name for f in msgspec.structs.fields(parameters) if meta(f.type)[2].get("credentials")}
 
 
 def file_fields(parameters: type[msgspec.Struct]) -> list[str]:

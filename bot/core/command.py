@@ -1,5 +1,6 @@
 """The command core: declared once, understood from every face, run under one role check, transaction and audit."""
 
+import contextlib
 import difflib
 import time
 from collections.abc import Awaitable, Callable
@@ -11,12 +12,13 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.core import limits, permissions
-from bot.core.arguments import MissingFields, field_names, file_fields, fill, secret_fields
+from bot.core.arguments import MissingFields, credential_fields, field_names, file_fields, fill, secret_fields
 from bot.core.context import Context
 from bot.core.message import Button, Buttons, Message, Notice, Text
 from bot.core.permissions import Reference, Scope
 from bot.core.tokenizer import RANGE_WORDS, is_period, split
 from storage.db import config_version
+from storage.ledger.credentials import HIDDEN, hide_credentials
 from storage.ledger.errors import Forbidden, Refused
 from storage.ledger.facts import Role
 from storage.ledger.rate_limit import RateLimit
@@ -300,9 +302,19 @@ async def _ask(found: Command, arguments: dict[str, Any], ctx: Context, conseque
 
 
 def masked(parameters: type[msgspec.Struct], arguments: dict[str, Any]) -> dict[str, Any]:
-    """Arguments as the audit trail may keep them: credentials and files replaced."""
+    """Arguments as the audit trail may keep them: credentials, files and addresses of people replaced."""
     hidden = secret_fields(parameters) | set(file_fields(parameters))
-    return {name: "•••" if name in hidden else value for name, value in arguments.items()}
+    partly = credential_fields(parameters)
+    kept = {name: HIDDEN if name in hidden else value for name, value in arguments.items()}
+    return {name: hide_credentials(_parsed(value)) if name in partly else value for name, value in kept.items()}
+
+
+def _parsed(value: Any) -> Any:
+    """JSON that came as text, as in a chat, so that its parts are seen."""
+    if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
+        with contextlib.suppress(msgspec.DecodeError, RecursionError):
+            return msgspec.json.decode(value)
+    return value
 
 
 __all__ = ["COMMANDS", "Answer", "Command", "MissingFields", "command", "find", "masked", "parse", "run"]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from storage.ledger.addresses import web_address
+from storage.ledger.credentials import HIDDEN, hide_credentials, replace_credentials, replace_in_header
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Event
 from storage.ledger.postbacks.outbound_templates import MACROS, unknown_macros
@@ -30,13 +31,52 @@ def given_parameters(new: Any) -> dict[str, str]:
     return found
 
 
-def given_postbacks(new: Any) -> dict[str, dict[str, Any]]:
-    """Event -> template. Raises Refused naming the event whose template cannot work."""
+def given_postbacks(new: Any, stored: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Event -> template; `stored` are the source's own. Raises Refused naming the event whose template cannot work."""
     told: dict[str, Any] = dict(new.postbacks)
     for event in _EVENTS:
         if getattr(new, event) is not None:
             told[event] = getattr(new, event)
-    return {event: _template(event, one) for event, one in told.items()}
+    return {event: _template(event, one) for event, one in with_hidden(told, stored).items()}
+
+
+def sealed_apart(templates: Mapping[str, dict[str, Any]]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Templates with a placeholder for each credential written into them, and the credentials as the source's settings.
+
+    So a credential is kept encrypted, and neither lists nor the audit trail nor the outbox hold it.
+    """
+    settings: dict[str, str] = {}
+    return {event: _sealed_apart(event, one, settings) for event, one in templates.items()}, settings
+
+
+def _sealed_apart(event: str, one: dict[str, Any], settings: dict[str, str]) -> dict[str, Any]:
+    def placeholder(name: str, value: str) -> str:
+        base = re.sub(r"[^a-z0-9]+", "_", f"{event}_{name}".lower()).strip("_")
+        names = (base, *(f"{base}_{n}" for n in range(2, len(settings) + 3)))
+        chosen = next(each for each in names if settings.get(each, value) == value)
+        settings[chosen] = value
+        return "{" + chosen.upper() + "}"
+
+    texts = {part: replace_credentials(one[part], placeholder) for part in ("url", "body") if one.get(part)}
+    headers = {name: replace_in_header(name, value, placeholder) for name, value in (one.get("headers") or {}).items()}
+    return {**one, **texts, **({"headers": headers} if headers else {})}
+
+
+def with_hidden(told: dict[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Templates that came back as they are shown, with the stored ones in their place. Raises Refused at the event."""
+    shown = {event: hide_credentials(one) for event, one in stored.items()}
+    return {event: _unhidden(event, one, shown, stored) for event, one in told.items()}
+
+
+def _unhidden(event: str, one: Any, shown: Mapping[str, Any], stored: Mapping[str, Any]) -> Any:
+    parts = {"url": one} if isinstance(one, str) else dict(one)
+    for part in ("url", "body", "headers"):
+        if HIDDEN not in str(parts.get(part) or ""):
+            continue
+        if event not in shown or parts[part] != shown[event].get(part):
+            raise Refused(f"{event}: write the credential itself where {HIDDEN} stands", field=event)
+        parts[part] = stored[event][part]
+    return parts["url"] if isinstance(one, str) else parts
 
 
 def _template(event: str, given: Any) -> dict[str, Any]:
@@ -44,7 +84,9 @@ def _template(event: str, given: Any) -> dict[str, Any]:
         near = difflib.get_close_matches(event, _EVENTS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(_EVENTS)}"
         raise Refused(f"postbacks: no event {event!r}: {hint}", field="postbacks")
-    one: dict[str, Any] = {"url": given} if isinstance(given, str) else dict(given)
+    one: dict[str, Any] = (
+        {"url": given} if isinstance(given, str) else {n: v for n, v in given.items() if v is not None}
+    )
     if one.get("api") or one.get("url") == "-":
         return one
     one["url"] = check_url(str(one.get("url") or ""), event)

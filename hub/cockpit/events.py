@@ -157,7 +157,8 @@ async def _stream(
         for event in feed.since(last):
             if _may_see(event, allowed):
                 yield _message(event)
-        while await cockpit.sessions.find(request) is not None:
+        while (session := await cockpit.sessions.find(request)) is not None:
+            allowed = session.actor.campaigns
             try:
                 event = await asyncio.wait_for(queue.get(), HEARTBEAT)
             except TimeoutError:

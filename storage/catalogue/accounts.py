@@ -10,6 +10,7 @@ from sqlalchemy import Row, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.db.secrets import Box, new_key
+from storage.ledger.credentials import hide_credentials
 from storage.tables import accounts, offers, revenue
 
 _HIDDEN_OPTIONS = ("hmac_sealed", "hmac_secret")
@@ -96,7 +97,8 @@ def shown(box: Box, row: Row[Any]) -> Account:
     return Account(
         id=row.id, name=row.name, code=row.code, platform=row.platform, base_url=row.base_url,
         has_report_url=row.report_url_secret is not None, credentials=sorted(login.credentials),
-        timezone=row.timezone, currency=row.currency, sync_hour=row.sync_hour, options=_public(row.options or {}),
+        timezone=row.timezone, currency=row.currency, sync_hour=row.sync_hour,
+        options=hide_credentials(_public(row.options or {})),
         status="paused" if row.paused_at else "active", paused_why=row.paused_why, error=row.error,
         last_success_at=row.last_success_at, next_sync_at=None if row.paused_at else row.next_sync_at,
     )  # fmt: skip

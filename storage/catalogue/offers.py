@@ -4,12 +4,22 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, Text, cast, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.catalogue.entities import codes
 from storage.ledger.errors import Refused
-from storage.tables import accounts, casinos, offers, revenue, touched
+from storage.tables import (
+    accounts,
+    campaign_offers,
+    campaigns,
+    casinos,
+    offers,
+    revenue,
+    site_offers,
+    sites,
+    touched,
+)
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +96,26 @@ async def siblings(tx: AsyncConnection, account_id: int, but: int = 0) -> list[R
     """Other offers on the same account."""
     query = select(offers).where(offers.c.account_id == account_id, offers.c.id != but).order_by(offers.c.id)
     return list(await tx.execute(query))
+
+
+async def sending(tx: AsyncConnection, offer: Row[Any]) -> list[str]:
+    """Names of the active campaigns and published sites whose visitors may be sent to an offer.
+
+    By weight, by a rule, through a site, or as the alternative of an offer at its cap.
+    """
+    reached = select(offers.c.id).where(or_(offers.c.id == offer.id, offers.c.alternative_id == offer.id))
+    codes_ = (await tx.execute(select(offers.c.code).where(offers.c.id.in_(reached)))).scalars()
+    shows = select(site_offers.c.site_id).where(site_offers.c.offer_id.in_(reached))
+    weighted = select(campaign_offers.c.campaign_id).where(campaign_offers.c.offer_id.in_(reached))
+    rules = cast(campaigns.c.rules, Text)
+    sends = or_(
+        campaigns.c.id.in_(weighted), campaigns.c.site_id.in_(shows),
+        *(rules.contains(f'"{code}"', autoescape=True) for code in codes_),
+    )  # fmt: skip
+    active = campaigns.c.team_id == offer.team_id, campaigns.c.status == "active", sends
+    named = list((await tx.execute(select(campaigns.c.name).where(*active).order_by(campaigns.c.id))).scalars())
+    live = select(sites.c.name).where(sites.c.id.in_(shows), sites.c.status == "published").order_by(sites.c.id)
+    return [*named, *(f"site {name}" for name in (await tx.execute(live)).scalars())]
 
 
 async def shown(tx: AsyncConnection, team_id: int, rows: list[Any]) -> list[Offer]:

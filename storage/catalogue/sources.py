@@ -9,16 +9,19 @@ from sqlalchemy import Row, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.db.secrets import Box
+from storage.ledger.credentials import hide_credentials
 from storage.ledger.postbacks.outbound_templates import placeholders
 from storage.tables import faults, sources
 
 
 class Template(msgspec.Struct, frozen=True, kw_only=True):
-    """What a source is told of one event. Not `enabled` while the account's own values are missing."""
+    """What a source is told of one event, credentials masked. Not `enabled` while it lacks the account's own values."""
 
     url: str | None = None
     method: str = "GET"
     body: str | None = None
+    headers: dict[str, str] | None = None
+    success: dict[str, Any] | None = None
     api: str | None = None
     name: str | None = None
     enabled: bool = True
@@ -116,7 +119,8 @@ def _shown(box: Box, row: Row[Any], unreplaced: dict[str, int]) -> Source:
 
 def _template(one: Mapping[str, Any]) -> Template:
     names = Template.__struct_fields__
-    return Template(**{name: value for name, value in one.items() if name in names and value is not None})
+    shown = {name: value for name, value in hide_credentials(one).items() if name in names and value is not None}
+    return Template(**shown)
 
 
 async def _faults(tx: AsyncConnection, rows: Sequence[Row[Any]]) -> dict[str, dict[str, int]]:

@@ -30,10 +30,10 @@ async def ask(tx: AsyncConnection, now: datetime, question: Question) -> str:
     return code
 
 
-async def take(tx: AsyncConnection, now: datetime, code: str, actor: str) -> Question:
+async def take(tx: AsyncConnection, now: datetime, code: str, *, team_id: int, actor: str) -> Question:
     """Use the code up. Raises Missing for an unknown one, Refused for another person's, a used or an old one."""
     found = (await tx.execute(select(confirmations).where(confirmations.c.code == code))).one_or_none()
-    if found is None or found.actor != actor:
+    if found is None or (found.team_id, found.actor) != (team_id, actor):
         raise Missing("nothing to confirm under this code: repeat the command", field="code")
     claimed = await tx.execute(
         update(confirmations)

@@ -5,14 +5,14 @@ import secrets
 from datetime import datetime, timedelta
 
 import msgspec
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.catalogue import names
 from storage.db.secrets import token_hash
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
-from storage.people.tokens import revoke_sessions
+from storage.people import tokens
 from storage.tables import identities, invites, members
 
 _MENTION = re.compile(r"<@([UW][A-Z0-9]+)(?:\|[^>]*)?>")
@@ -43,13 +43,15 @@ def shown(row: Row[tuple[object, ...]]) -> Member:
 
 
 async def invite(
-    tx: AsyncConnection, *, team_id: int, role: Role, campaigns: list[str] | None, now: datetime
+    tx: AsyncConnection, *, team_id: int, role: Role, campaigns: list[str] | None, now: datetime, made_by: str = ""
 ) -> tuple[str, datetime]:
     """A new one-time code and when it lapses; only its hash is kept."""
     code = secrets.token_urlsafe(18)
     expires_at = now + INVITE_GOOD_FOR
-    kept = {"code_hash": token_hash(code), "role": role.value, "campaigns": campaigns, "expires_at": expires_at}
-    await tx.execute(insert(invites).values(team_id=team_id, created_at=now, **kept))
+    await tx.execute(insert(invites).values(
+        team_id=team_id, created_at=now, code_hash=token_hash(code), role=role.value, campaigns=campaigns,
+        expires_at=expires_at, made_by=made_by,
+    ))  # fmt: skip
     return code, expires_at
 
 
@@ -113,11 +115,18 @@ async def readmit(tx: AsyncConnection, member_id: int, found: Invite) -> Member:
 
 
 async def remove(tx: AsyncConnection, member: Member, now: datetime) -> Member:
-    """Take a member's access away, at once and everywhere. Raises Refused for the last owner."""
+    """Take a member's access away, at once and everywhere: sessions, and tokens and invitations they made.
+
+    Raises Refused for the last owner.
+    """
     await _keep_an_owner(tx, member)
-    await revoke_sessions(tx, member.id, now)
     change = update(members).where(members.c.id == member.id).values(removed_at=now).returning(members)
-    return shown((await tx.execute(change)).one())
+    row = (await tx.execute(change)).one()
+    await tokens.revoke_sessions(tx, member.id, now)
+    await tokens.revoke_made_by(tx, row.team_id, member.code, now)
+    unused = invites.c.team_id == row.team_id, invites.c.made_by == member.code, invites.c.used_at.is_(None)
+    await tx.execute(delete(invites).where(*unused))
+    return shown(row)
 
 
 async def _keep_an_owner(tx: AsyncConnection, member: Member) -> None:

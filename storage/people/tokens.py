@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 import msgspec
-from sqlalchemy import Row, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.db.secrets import new_token, token_hash
@@ -71,11 +71,13 @@ def shown(row: Row[tuple[object, ...]]) -> Token:
 
 async def add(
     tx: AsyncConnection, *, team_id: int, now: datetime, name: str, code: str, role: Role, token: str,
-    expires_at: datetime | None = None,
+    expires_at: datetime | None = None, made_by: str | None = None,
 ) -> Token:  # fmt: skip
-    """Store an API token's hash."""
-    values = {"name": name, "code": code, "role": role.value, "token_hash": token_hash(token), "expires_at": expires_at}
-    created = await tx.execute(insert(tokens).values(team_id=team_id, created_at=now, **values).returning(tokens))
+    """Store an API token's hash. `made_by` is the maker's name in the audit trail."""
+    created = await tx.execute(insert(tokens).values(
+        team_id=team_id, created_at=now, name=name, code=code, role=role.value, token_hash=token_hash(token),
+        expires_at=expires_at, made_by=made_by,
+    ).returning(tokens))  # fmt: skip
     return shown(created.one())
 
 
@@ -173,3 +175,19 @@ async def revoke_sessions(tx: AsyncConnection, member_id: int, now: datetime) ->
     await tx.execute(
         update(tokens).where(tokens.c.member_id == member_id, tokens.c.revoked_at.is_(None)).values(revoked_at=now)
     )
+
+
+async def made_by(tx: AsyncConnection, team_id: int, maker: str, now: datetime) -> list[Token]:
+    """The API tokens that somebody made and that still hold."""
+    return [shown(row) for row in await tx.execute(select(tokens).where(*_made_by(team_id, maker, now)))]
+
+
+async def revoke_made_by(tx: AsyncConnection, team_id: int, maker: str, now: datetime) -> None:
+    """End the API tokens that somebody made."""
+    await tx.execute(update(tokens).where(*_made_by(team_id, maker, now)).values(revoked_at=now))
+
+
+def _made_by(team_id: int, maker: str, now: datetime) -> list[ColumnElement[bool]]:
+    held = or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > now)
+    mine = [tokens.c.team_id == team_id, tokens.c.made_by == maker, tokens.c.kind == Kind.API.value]
+    return [*mine, tokens.c.revoked_at.is_(None), held]

@@ -65,6 +65,7 @@ invites = Table(
     Column("expires_at", Instant, nullable=False),
     Column("used_at", Instant),
     Column("created_at", Instant, nullable=False),
+    Column("made_by", Text),  # as `actor` of the audit trail
 )
 
 tokens = named(
@@ -77,6 +78,7 @@ tokens = named(
     Column("used_at", Instant),  # the last use, to the hour
     Column("member_id", BigInteger),  # whose session or link it is; their role of now is what counts
     Column("parent_id", BigInteger),  # the API token that a session or link was made with, and ends with
+    Column("made_by", Text),  # an API token's maker, as `actor` of the audit trail
 )
 
 confirmations = Table(

@@ -45,7 +45,7 @@ class Asker:
         question = await self(text, role=role)
         return await self(f"confirm {question['confirm']}", role=role)
 
-    async def tell(self, name: str, **given: Any) -> Any:
+    async def tell(self, name: str, /, **given: Any) -> Any:
         """A command with arguments that no line could hold."""
         actor = Actor(team_id=self.team_id, name="the-owner", role=Role.OWNER)
         return (await self._run(COMMANDS[name], given, actor)).result
