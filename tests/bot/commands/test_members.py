@@ -10,6 +10,8 @@ from bot.chat.joining import join
 from bot.core.context import Actor, Room
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
+from storage.people import tokens
+from storage.people.tokens import Kind
 from tests.bot.asking import Asker, asking
 
 
@@ -167,3 +169,68 @@ async def test_a_link_lapses_after_an_hour_and_with_its_member(opened: Callable[
             await joins(say, old, "42", "Bob", "42", "telegram")
         with pytest.raises(Refused, match="said by a member"):
             await say("member link")
+
+
+async def test_a_removed_members_sessions_tokens_and_invitations_end(opened: Callable[[], Any]) -> None:
+    async with asking(opened) as say:
+        await joins(say, (await say("member invite role=owner"))["code"], "U1")
+        bob = await joins(say, (await say("member invite role=owner"))["code"], "U2", "Bob")
+        actor = Actor(team_id=say.team_id, name=bob.code, role=Role.OWNER, member_id=bob.id)
+        own = (await say.ask("token create bobs owner", actor)).result.token
+        other = (await say("token create theirs owner"))["token"]
+        invited = (await say.ask("member invite role=owner", actor)).result.code
+        link = (await say.ask("cockpit", actor)).result.url.rpartition("/")[2]
+        async with say.database.begin() as tx:
+            opened_session = await tokens.use_link(tx, link, say.now)
+            assert opened_session is not None
+        second = (await say.ask("cockpit", actor)).result.url.rpartition("/")[2]
+        asked = await say("member remove bob")
+        assert "API tokens they made is refused, too: bobs." in asked["consequence"]
+        assert await holds(say, own)
+        await say(f"confirm {asked['confirm']}")
+        assert not await holds(say, own)
+        assert not await holds(say, opened_session[1], Kind.SESSION)
+        assert not await holds(say, second, Kind.LINK)
+        assert await holds(say, other)
+        with pytest.raises(Refused, match="unknown, used or older"):
+            await joins(say, invited, "U2", "Bob")
+
+
+async def holds(say: Asker, secret: str, kind: Kind = Kind.API) -> bool:
+    async with say.database.read() as tx:
+        return await tokens.holder(tx, secret, say.now, kind) is not None
+
+
+async def test_a_session_lasts_twelve_hours_from_its_last_use_and_a_week_at_most(opened: Callable[[], Any]) -> None:
+    async with asking(opened) as say:
+
+        async def used() -> bool:
+            async with say.database.begin() as tx:
+                found = await tokens.holder(tx, secret, say.now, Kind.SESSION)
+                if found is not None and (until := tokens.renewal(found, say.now)) is not None:
+                    await tokens.renew(tx, found.id, now=say.now, expires_at=until)
+                return found is not None
+
+        for apart, uses in ((12.1, 0), (11.9, 14)):
+            link = (await say("cockpit"))["url"].rpartition("/")[2]
+            async with say.database.begin() as tx:
+                entered = await tokens.use_link(tx, link, say.now)
+            assert entered is not None
+            secret, count = entered[1], 0
+            say.later(hours=apart)
+            while await used():
+                count += 1
+                say.later(hours=apart)
+            assert count == uses
+
+
+async def test_a_token_ends_on_its_day(opened: Callable[[], Any]) -> None:
+    async with asking(opened) as say:
+        made = await say("token create ci viewer expires=90d")
+        assert made["expires_at"].startswith("2027-02-20T12:00")
+        say.later(days=89, hours=23)
+        assert await holds(say, made["token"])
+        say.later(hours=2)
+        assert not await holds(say, made["token"])
+        await say("token list")
+        assert "expired" in say.told
