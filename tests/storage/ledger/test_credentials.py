@@ -51,8 +51,11 @@ def test_settings_and_headers_are_masked_by_their_names() -> None:
 
 def test_a_credential_is_handed_over_as_it_is_sent() -> None:
     seen: list[tuple[str, str]] = []
-    text = replace_credentials(
-        "https://a:p%40w@s.example/?token=a%2Fb+c&x=1", lambda n, v: seen.append((n, v)) or "{T}"
-    )
+
+    def replace(name: str, value: str) -> str:
+        seen.append((name, value))
+        return "{T}"
+
+    text = replace_credentials("https://a:p%40w@s.example/?token=a%2Fb+c&x=1", replace)
     assert text == "https://a:{T}@s.example/?token={T}&x=1"
     assert seen == [("password", "p@w"), ("token", "a/b c")]
