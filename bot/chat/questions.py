@@ -1,5 +1,6 @@
 """Questions a command's struct asks, and the answers there are to choose from: for modals and dialogues alike."""
 
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from enum import Enum
@@ -59,13 +60,15 @@ def questions(found: Command) -> list[Question]:
     return sorted(made, key=lambda one: not one.required)
 
 
-def asked_for(sessions: ChatSessions, found: Command, arguments: dict[str, Any]) -> list[Question]:
+def asked_for(
+    known_platforms: Mapping[str, type[msgspec.Struct]], found: Command, arguments: Mapping[str, Any]
+) -> list[Question]:
     """The command's questions as they stand with what is given: of the platforms' credentials only the chosen one's,
     right after what is required."""
     made = questions(found)
     if not any(one.refers == "platform" for one in made):
         return made
-    platforms = {name: set(_names(one)) for name, one in sessions.ports.platforms().items()}
+    platforms = {name: set(_names(one)) for name, one in known_platforms.items()}
     own = platforms.get(str(arguments.get("platform", "")).lower(), set())
     others = set().union(*platforms.values()) - own - REFERRED_FIELDS
     shown = [one for one in made if one.name not in others]

@@ -95,7 +95,7 @@ async def list_conversions(ctx: Context, new: ConversionList) -> Page[Conversion
         query = query.where(conversions.c.event == new.event)
     if new.day:
         query = query.where(conversions.c.day == new.day)
-    rows, following = await page(ctx.tx, query, conversions.c.id, limit=new.limit, after=new.after)
+    rows, following = await page(ctx.tx, query, conversions.c.id, limit=new.limit, after=new.after, latest=new.latest)
     placing = await processor(ctx)
     return Page([await _shown(ctx, placing, row) for row in rows], following)
 

@@ -67,9 +67,16 @@ def micros_written_out(micros: int) -> str:
     return f"{Decimal(micros) / 1_000_000:f}"
 
 
-#: Figures are set back by the same command, payments by one of the opposite sign.
+def _view_before(before: dict[str, Any], after: dict[str, Any]) -> Inverse | None:
+    if before:
+        return "view save", _some(before, "name", "query")
+    return ("view remove", {"view": after["code"]}) if after else None
+
+
+#: Figures and views are set back by the same command, payments by one of the opposite sign.
 _FIGURES: dict[str, Callable[[dict[str, Any], dict[str, Any]], Inverse | None]] = {
     "spend add": _spend_before, "payment add": _payment_before, "rate set": _rate_before,
+    "view save": _view_before, "view remove": _view_before,
 }  # fmt: skip
 #: Commands that fill fields of an entity, and the edit that sets those back.
 _EDITED_BY = {"casino fill": "casino edit"}

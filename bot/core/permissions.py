@@ -108,6 +108,7 @@ ENTITIES: dict[str, Entity] = {
     "registrar": Entity(t.registrars),
     "member": Entity(t.members),
     "token": Entity(t.tokens),
+    "view": Entity(t.views),
 }
 
 

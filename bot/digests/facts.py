@@ -69,8 +69,11 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Attention(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that needs a hand, and what it is about: pages lead there."""
+
     level: Literal["info", "warning", "error"]
     text: str
+    about: Literal["revenue", "postbacks", "deliveries", "offers", "domains", "digests"] = "revenue"
 
 
 class DayFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -211,7 +214,8 @@ def pending(one: AccountHealth) -> Pending:
 
 def unmatched_words(n: int) -> Iterable[Attention]:
     if n:
-        yield Attention(level="warning", text=f"{n:,} unmatched postback{'s' if n > 1 else ''}: their click is unknown")
+        yield Attention(level="warning", text=f"{n:,} unmatched postback{'s' if n > 1 else ''}: their click is unknown",
+                        about="postbacks")  # fmt: skip
 
 
 def unconverted_words(report: MergedReport) -> Iterable[Attention]:
@@ -223,7 +227,7 @@ def unassigned_words(report: MergedReport) -> Iterable[Attention]:
     names = sorted({f"{row.group.get('account')} / {row.group.get('tag') or 'no tag'}" for row in report.unassigned})
     if names:
         text = f"figures that no offer claims: {', '.join(names[:5])}: add an offer with that tag"
-        yield Attention(level="warning", text=text)
+        yield Attention(level="warning", text=text, about="offers")
 
 
 def sync_words(health: Sequence[AccountHealth], now: datetime) -> Iterable[Attention]:

@@ -200,10 +200,10 @@ async def _attention(
         found.append(Attention(level="error", text=text))
     for row in await attention.untagged(tx, wanted.team_id, ids):
         text = f"offer {row.offer} has no tag, and {row.account} has several segments: it pulls in other deals' numbers"
-        found.append(Attention(level="warning", text=text))
+        found.append(Attention(level="warning", text=text, about="offers"))
     if wanted.campaigns is None:
         for fault in await attention.domain_faults(tx, wanted.team_id, wanted.last + timedelta(days=30)):
-            found.append(Attention(level="error" if fault.down else "warning", text=fault.text))
+            found.append(Attention(level="error" if fault.down else "warning", text=fault.text, about="domains"))
     return found
 
 
@@ -211,7 +211,8 @@ async def _deliveries(tx: AsyncConnection, wanted: DigestRequest) -> list[Attent
     found = []
     if n := await attention.dead_letters(tx, wanted.team_id, wanted.told_until):
         text = f"{n:,} conversion{'s' if n > 1 else ''} could not be delivered to a traffic source"
-        found.append(Attention(level="error", text=text))
+        found.append(Attention(level="error", text=text, about="deliveries"))
     for room in await attention.lost_rooms(tx, wanted.team_id, wanted.told_until):
-        found.append(Attention(level="warning", text=f"we may no longer write to {room}: its digest has stopped"))
+        text = f"we may no longer write to {room}: its digest has stopped"
+        found.append(Attention(level="warning", text=text, about="digests"))
     return found

@@ -45,6 +45,7 @@ class ConversionList(Listing, kw_only=True):
     campaign: Annotated[str | None, refers("campaign", "only this campaign's")] = None
     event: Annotated[str | None, choices("only these", *EVENTS)] = None
     day: Annotated[date | None, Meta(description="only of this report day")] = None
+    latest: Annotated[bool, Meta(description="the latest first")] = False
 
 
 class Import(Arguments, kw_only=True):

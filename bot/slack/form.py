@@ -33,7 +33,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 async def view(sessions: ChatSessions, actor: Actor, form: Form, origin: Origin, *, note: str = "") -> Json:
     """The modal that asks for what a command takes, filled with what was given."""
     found = COMMANDS[form.command]
-    asked = asked_for(sessions, found, form.arguments)[:MOST_INPUTS]
+    asked = asked_for(sessions.ports.platforms(), found, form.arguments)[:MOST_INPUTS]
     blocks = [section(plain(found.summary or found.name, TEXT))]
     blocks += [section(plain(f"⛔ {note}", TEXT))] if note else []
     for question in asked:

@@ -261,7 +261,7 @@ def _text(command: str, question: Question, state: State) -> str:
 
 
 def _all(sessions: ChatSessions, command: str, state: State) -> list[Question]:
-    return asked_for(sessions, COMMANDS[command], state.arguments)
+    return asked_for(sessions.ports.platforms(), COMMANDS[command], state.arguments)
 
 
 def _keys(every: list[Question], question: Question, state: State) -> list[Key]:

@@ -29,6 +29,7 @@ from storage.tables.types import EPOCH_DAY
 
 DAYS = 30
 REPORTED_DAYS = 5  # days that each upload speaks of
+_SITE = "the site under test"
 _PRICE = 620_000  # micro-units of a click
 _AGENTS = tuple(
     Agent(text=f"history {device}", device=device, os=os, browser=browser)
@@ -91,7 +92,7 @@ class History:
         self._random = random.Random(20)  # the same figures each time
         self._figures: dict[tuple[str, date], DayFigures] = {}
         self._writer = Writer(runtime.database, spool=folder / "history", name="history", clock=runtime.clock)
-        self._ids = ClickIdGenerator(0)
+        self._ids: dict[str, ClickIdGenerator] = {}  # one a campaign: ids of one generator never go back in time
         self._rows: dict[str, Any] = {}
         self._offers: dict[str, int] = {}  # by their casino's code
         self._codes: list[str] = []  # of the offers
@@ -145,7 +146,8 @@ class History:
             for line in LINES:
                 found = await names.find(tx, campaigns, self._runtime.team_id, names.slug(line.name), field="campaign")
                 self._rows[line.name] = found
-            self._ids = ClickIdGenerator(await next_worker(tx))
+            for name in (*self._rows, _SITE):
+                self._ids[name] = ClickIdGenerator(await next_worker(tx))
 
     async def _day(self, day: date, n: int) -> None:
         """One day: yesterday's figures are uploaded in the morning, then visitors come, and some of them play."""
@@ -183,7 +185,8 @@ class History:
         row = self._rows[line.name]
         subs = (f"banner-{self._random.randrange(4)}", f"zone-{self._random.randrange(9)}", *("",) * 8)
         return Click(
-            id=self._ids.make(moment.timestamp()), team_id=self._runtime.team_id, campaign_id=row.id, site_id=0,
+            id=self._ids[line.name].make(moment.timestamp()), team_id=self._runtime.team_id, campaign_id=row.id,
+            site_id=0,
             source_id=row.source_id or 0, offer_id=self._offer(line), hour=_hour(moment),
             agent=self._random.choice(_AGENTS), unique=int(self._random.random() < 0.86), country=line.country,
             language="de", subs=subs,
@@ -201,7 +204,7 @@ class History:
             agent = self._random.choice(_AGENTS)
             went_on = self._random.random() < {"a": 0.27, "b": 0.38}[variant]
             views.append(View(
-                id=self._ids.make(at.timestamp()), team_id=self._runtime.team_id, site_id=self._site_id,
+                id=self._ids[_SITE].make(at.timestamp()), team_id=self._runtime.team_id, site_id=self._site_id,
                 variant=variant, day=(day - EPOCH_DAY).days, at=at, visitor=f"{day}-{n}", country="DE",
                 device=agent.device, os=agent.os, browser=agent.browser, referrer="news.example.test",
                 milliseconds=self._random.randrange(2_000, 70_000), scroll=self._random.randrange(20, 100),

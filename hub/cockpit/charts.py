@@ -32,14 +32,14 @@ def sparkline(values: Sequence[float], label: str) -> Sparkline | None:
 
 
 def commission_chart(days: Sequence[DayFigures], currency: str) -> dict[str, Any]:
-    """Commission by day, settled and not yet settled apart, spend as a line."""
+    """Commission by day, settled and not yet settled apart; spend as a line, without the last day, which goes on."""
     rows = [
         {"day": day.day.isoformat(), "commission": value, "state": state}
         for day in days
         for value, state in ((day.settled, "settled"), (day.pending, "not settled yet"))
         if value is not None
     ]
-    spend = [{"day": day.day.isoformat(), "spend": day.spend} for day in days if day.spend is not None]
+    spend = [{"day": day.day.isoformat(), "spend": day.spend} for day in days[:-1] if day.spend is not None]
     x = {"field": "day", "type": "temporal", "title": None, "axis": {"format": "%d %b", "tickCount": 8, "grid": False}}
     bars = {
         "data": {"values": rows},
@@ -65,7 +65,7 @@ def commission_chart(days: Sequence[DayFigures], currency: str) -> dict[str, Any
         "data": {"values": spend},
         "mark": {"type": "line", "interpolate": "monotone", "strokeWidth": 1.5},
         "encoding": {
-            "x": {**x, "timeUnit": "utcyearmonthdate"},
+            "x": {**x, "timeUnit": "utcyearmonthdate", "bandPosition": 0.5},
             "y": {"field": "spend", "type": "quantitative"},
             "color": {"datum": "spend"},
         },

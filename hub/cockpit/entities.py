@@ -194,7 +194,8 @@ async def _single(visit: Visit, kind: Kind, code: str) -> Response[Any]:
     )  # fmt: skip
 
 
-_HIDDEN = {"id", "name", "warnings", "status", "rules", "texts"}
+_HIDDEN = {"id", "name", "code", "warnings", "missing", "status", "rules", "texts", "url", "preview_url", "sample",
+           "options", "has_report_url"}  # fmt: skip
 
 
 def _fields(visit: Visit, entity: Any) -> list[tuple[str, str]]:
@@ -233,8 +234,10 @@ def _actions(visit: Visit, kind: Kind, entity: Any) -> list[tuple[str, str, dict
 
 async def _links(visit: Visit, kind: Kind, entity: Any) -> list[tuple[str, str]]:
     """Addresses to copy: tracking link, postback address, preview."""
-    links = [(label, getattr(entity, name)) for name, label in (("url", "Address"), ("preview_url", "Preview"))
-             if getattr(entity, name, None)]  # fmt: skip
+    named = (("url", "Tracking link" if kind.noun == "campaign" else "Address"), ("preview_url", "Preview"))
+    links = [(label, getattr(entity, name)) for name, label in named if getattr(entity, name, None)]
+    if len({url for _, url in links}) == 1:
+        links = links[:1]
     if kind.noun == "account" and visit.may("postback url"):
         try:
             links.append(("Postback address", (await visit.ask("postback url", account=entity.code)).url))

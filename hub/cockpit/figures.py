@@ -52,6 +52,13 @@ class Show(msgspec.Struct, frozen=True):
     def count(self, number: float | None) -> str:
         return NONE if number is None else str(format_decimal(number, locale=self.locale))
 
+    def decimal(self, number: float | None) -> str:
+        """A number of unknown size: two decimals, more where it is small."""
+        if number is None:
+            return NONE
+        digits = 2 if abs(number) >= 0.1 or number == 0 else 4
+        return str(format_decimal(round(number, digits), format="#,##0." + "0" * digits, locale=self.locale))
+
     def money(self, micros: int | None, currency: str = "", *, missing: str = NONE) -> str:
         """Micro-units as an amount of the report currency, or of another one."""
         if micros is None:
@@ -67,14 +74,20 @@ class Show(msgspec.Struct, frozen=True):
         if part is None or not whole:
             return NONE
         pattern = "#,##0." + "0" * digits + " %" if digits else "#,##0 %"
-        return str(format_percent(Decimal(part) / Decimal(whole), pattern, locale=self.locale))
+        return str(format_percent(Decimal(part) / Decimal(whole), pattern, locale=self.locale)).replace(" %", "\u00a0%")
+
+    def share(self, part: float | None, *, digits: int = 1) -> str:
+        """A fraction of one as a percentage."""
+        return NONE if part is None else self.percent(round(part * 1_000_000), 1_000_000, digits=digits)
 
     def change(self, now: float | None, before: float | None) -> str:
         """+12 % against another figure; empty where that says nothing."""
         if now is None or not before:
             return ""
         moved = (now - before) / abs(before) * 100
-        return f"{moved:+,.0f} %"
+        if moved >= 1000:
+            return f"×{now / before:,.0f}"
+        return f"{moved:+,.0f}\u00a0%".replace("-", "−")
 
     def day(self, day: date | str | None) -> str:
         if day is None:
@@ -97,7 +110,7 @@ class Show(msgspec.Struct, frozen=True):
 
     def text(self, value: Any) -> str:
         """Any field of a result as a person reads it."""
-        if value is None or value == "" or value == [] or value == {}:
+        if value is None or (not value and not isinstance(value, bool | int | float)):
             return NONE
         if isinstance(value, bool):
             return "yes" if value else "no"

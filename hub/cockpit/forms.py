@@ -6,7 +6,7 @@ import msgspec
 from litestar import Response
 from litestar.handlers import HTTPRouteHandler
 
-from bot.chat.questions import Question, questions
+from bot.chat.questions import Question, asked_for, questions
 from bot.core.arguments import MissingArgument, MissingFields, file_fields, meta
 from bot.core.command import COMMANDS, Command
 from hub.cockpit.page import Cockpit, Visit
@@ -35,10 +35,11 @@ async def fields(
 ) -> list[Field]:
     """The command's fields as they stand; `fixed` ones are sent along without being shown for editing."""
     made = []
-    for question in questions(found):
+    for question in _questions(visit, found, values):
         at_fault = fault is not None and fault.field == question.name
         made.append(Field(
-            question=question, value=values.get(question.name, question.default), fault=str(fault) if at_fault else "",
+            question=question, value=values.get(question.name, _default(question)),
+            fault=str(fault) if at_fault else "",
             options=await _options(visit, question), long=question.name in LONG_TEXTS, fixed=question.name in fixed,
         ))  # fmt: skip
     made += [
@@ -47,6 +48,17 @@ async def fields(
         for name in file_fields(found.parameters)
     ]  # fmt: skip
     return made
+
+
+def _questions(visit: Visit, found: Command, values: dict[str, str]) -> list[Question]:
+    """The questions as they stand; a form that asks for a platform asks for the credentials of the chosen one only."""
+    return asked_for(visit.cockpit.runtime.ports.platforms(), found, values)
+
+
+def _default(question: Question) -> str:
+    return {"True": "yes", "False": "no"}.get(question.default, question.default) if question.kind == "yes" else (
+        question.default
+    )  # fmt: skip
 
 
 def _described(found: Command, name: str) -> str:

@@ -18,6 +18,7 @@ class Log(msgspec.Struct, frozen=True, kw_only=True):
     command: str
     filters: tuple[str, ...]
     columns: tuple[tuple[str, str], ...]
+    more: dict[str, str] = {}  # arguments that make the command list the latest first
 
 
 LOGS = (
@@ -72,6 +73,7 @@ LOGS = (
         key="conversions",
         label="Conversions",
         command="conversion list",
+        more={"latest": "yes"},
         filters=("campaign", "event", "day"),
         columns=(
             ("received_at", "When"),
@@ -94,7 +96,7 @@ def log_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
         shown = [entry for entry in LOGS if visit.may(entry.command)]
         chosen = next((entry for entry in shown if entry.key == visit.place["name"]), shown[0])
         filters = {name: visit.query[name] for name in (*chosen.filters, "after") if visit.query.get(name)}
-        page = await visit.ask(chosen.command, limit=50, **filters)
+        page = await visit.ask(chosen.command, limit=50, **chosen.more, **filters)
         return visit.html(
             "log.html", section="logs", title="Logs", logs=shown, chosen=chosen, items=page.items, next=page.next,
             cell=_cell, states=STATES,
@@ -109,6 +111,8 @@ def log_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
 
 def _cell(visit: Visit, item: Any, key: str) -> str:
     value = getattr(item, key, None)
+    if key == "event" and value:
+        return {"first_deposit": "FTD"}.get(str(value), str(value))
     if key == "amount" and value is not None:
         return visit.show.money(value, getattr(item, "currency", None) or "")
     return visit.show.text(value)

@@ -11,9 +11,11 @@ import msgspec
 from litestar import Request, Response, get, post
 from litestar.datastructures import Cookie
 from litestar.handlers import HTTPRouteHandler
+from sqlalchemy import select
 
 from bot.core.command import COMMANDS, Answer, run
 from bot.core.context import Actor, Context, Deployment
+from bot.core.permissions import ENTITIES, visible
 from hub.cockpit import figures
 from hub.cockpit.assets import Assets
 from hub.cockpit.session import CSRF_FIELD, Session, Sessions
@@ -98,8 +100,11 @@ class Visit:
 
     @property
     def query(self) -> dict[str, str]:
-        """The query, the last value of each name."""
-        return dict(parse_qsl(self.request.url.query or "", keep_blank_values=True, max_num_fields=200))
+        """The query; several values of a name (boxes that are ticked) stand together, with commas between."""
+        found: dict[str, str] = {}
+        for name, value in parse_qsl(self.request.url.query or "", keep_blank_values=True, max_num_fields=200):
+            found[name] = f"{found[name]},{value}" if found.get(name) and value else value or found.get(name, "")
+        return found
 
     @property
     def place(self) -> dict[str, str]:
@@ -131,6 +136,19 @@ class Visit:
             return await self.ask(name, **arguments)
         except Forbidden:
             return None
+
+    async def labels(self, *nouns: str, most: int = 10_000) -> dict[str, dict[str, str]]:
+        """Names by code of the team's entities of some kinds, as far as this person may see them."""
+        found: dict[str, dict[str, str]] = {}
+        async with self.cockpit.runtime.database.read() as tx:
+            for noun in nouns:
+                table = ENTITIES[noun].table
+                query = select(table.c.code, table.c.name).where(
+                    table.c.team_id == self.actor.team_id, visible(self.actor, noun)
+                )  # fmt: skip
+                rows = await tx.execute(query.order_by(table.c.name).limit(most))
+                found[noun] = {row.code: row.name for row in rows}
+        return found
 
     def may(self, name: str) -> bool:
         """Whether the person's role includes the command's: decides which buttons are shown, never what is done."""

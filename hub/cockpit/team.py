@@ -19,6 +19,7 @@ def team_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
         return visit.html(
             "team.html", section="team", title="Team", members=members.items, tokens=tokens.items if tokens else [],
             audit=audit.items if audit else [], next=audit.next if audit else None, settings=settings,
+            arguments_in_words=_in_words,
         )  # fmt: skip
 
     @cockpit.get("/cockpit/alerts")
@@ -36,3 +37,7 @@ def team_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
         return visit.html("digests.html", section="digest", title="Digests", digests=listed.items)
 
     return [team, alerts, digests]
+
+
+def _in_words(arguments: dict[str, Any]) -> str:
+    return " ".join(f"{name}={value}" for name, value in arguments.items())

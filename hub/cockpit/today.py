@@ -19,6 +19,13 @@ from storage.ledger.dates import day_bounds
 from storage.ledger.reports.report_rows import MergedReport, ReportRow
 
 MOVERS = 5
+ENOUGH = 5  # events; a change against fewer says nothing
+#: Where a note of what needs a look leads.
+LEADS_TO = {
+    "revenue": "/cockpit/revenue", "postbacks": "/cockpit/logs/postbacks?outcome=unmatched",
+    "deliveries": "/cockpit/logs/sent?state=dead", "offers": "/cockpit/offer", "domains": "/cockpit/domain",
+    "digests": "/cockpit/digests",
+}  # fmt: skip
 COUNTED = (("clicks", "Clicks"), ("registrations", "Registrations"), ("first_deposits", "FTDs"))
 
 
@@ -58,7 +65,7 @@ def today_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
         chart = commission_chart(chart_days(report, day), report.currency) if report.rows else None
         return visit.html(
             "today.html", section="today", title="Today", day=day, figures=figures, chart=chart,
-            movers=await _movers(visit, day), attention=await _attention(visit, day, now),
+            movers=await _movers(visit, day), attention=await _attention(visit, day, now), leads_to=LEADS_TO,
             started=bool(report.rows) or await _has_any(visit),
         )  # fmt: skip
 
@@ -99,11 +106,19 @@ def _hours_of(day: date, zone: Any, start: datetime, now: datetime) -> tuple[dat
 def _counted(visit: Visit, label: str, now: float, before: float, usual: float) -> Figure:
     show = visit.show
     beside = (
-        f"{show.count(round(before))} yesterday by now {show.change(now, before)}".strip(),
-        f"{show.count(round(usual))} on a usual day {show.change(now, usual)}".strip(),
+        _against(visit, now, before, "yesterday by now"),
+        _against(visit, now, usual, "on a usual day"),
     )
-    tone = "" if not usual or abs(now - usual) / usual < 0.1 else "up" if now > usual else "down"
+    few = usual < ENOUGH or abs(now - usual) / usual < 0.1
+    tone = "" if few else "up" if now > usual else "down"
     return Figure(label=label, value=show.count(round(now)), beside=beside, tone=tone)
+
+
+def _against(visit: Visit, now: float, other: float, words: str) -> str:
+    """`120 yesterday by now, +12 %`; the change is left out where a few more would make it."""
+    shown = visit.show.count(round(other, 1 if other < ENOUGH else 0))
+    change = visit.show.change(now, other) if other >= ENOUGH else ""
+    return f"{shown} {words}" + (f", {change}" if change else "")
 
 
 async def _money(visit: Visit, report: MergedReport, day: date) -> list[Figure]:

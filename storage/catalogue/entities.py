@@ -12,15 +12,15 @@ MAX_PAGE = 500
 
 
 async def page(
-    tx: AsyncConnection, query: Select[Any], key: Any, *, limit: int, after: str | int | None
+    tx: AsyncConnection, query: Select[Any], key: Any, *, limit: int, after: str | int | None, latest: bool = False
 ) -> tuple[Sequence[Row[Any]], str | None]:
-    """Rows of a query in the order of `key`, and the cursor of the next page (None: that was all)."""
+    """Rows of a query in the order of `key`, or against it, and the cursor of the next page (None: that was all)."""
     if not 1 <= limit <= MAX_PAGE:
         raise Refused(f"limit: between 1 and {MAX_PAGE}", field="limit")
     last = cursor(after)
     if last is not None:
-        query = query.where(key > last)
-    rows = (await tx.execute(query.order_by(key).limit(limit + 1))).all()
+        query = query.where(key < last if latest else key > last)
+    rows = (await tx.execute(query.order_by(key.desc() if latest else key).limit(limit + 1))).all()
     more = len(rows) > limit
     rows = rows[:limit]
     return rows, str(rows[-1]._mapping[key.name]) if more else None

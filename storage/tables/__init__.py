@@ -14,6 +14,7 @@ from storage.tables.catalogue import (
     site_offers,
     sites,
     sources,
+    views,
 )
 from storage.tables.deliveries import alerts, messages, outbound, outbound_attempts, subscriptions
 from storage.tables.landing import domain_quotes, images, registrars, site_variants, site_versions, site_views
@@ -126,5 +127,6 @@ __all__ = [
     "tokens",
     "touched",
     "user_agents",
+    "views",
     "visitors",
 ]

@@ -142,6 +142,9 @@ campaign_offer_spans = Table(
     index("offer_id"),
 )
 
+#: A report that the team looks at again: the query of its address.
+views = named("views", Column("query", Text, nullable=False))
+
 #: Reporting-currency value of one unit of a currency on a day; `origin` says whose rate it is.
 rates = Table(
     "rates",

@@ -29,6 +29,23 @@ for (const control of document.querySelectorAll("form[data-auto] select, form[da
   control.addEventListener("change", () => control.form.requestSubmit());
 }
 
+// A choice that decides which other fields there are: the form is loaded again with what was typed so far.
+for (const select of document.querySelectorAll("select[data-reload]")) {
+  select.addEventListener("change", () => {
+    const typed = [...new FormData(select.form)].filter(([name, value]) => name !== "csrf" && typeof value === "string" && value && select.form.elements[name]?.type !== "password");
+    location.assign(`${select.form.getAttribute("action")}?${new URLSearchParams(typed)}`);
+  });
+}
+
+// Buttons that copy what stands beside them.
+for (const button of document.querySelectorAll("[data-copy]")) {
+  button.hidden = !navigator.clipboard;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(button.dataset.copy);
+    button.textContent = "Copied";
+  });
+}
+
 const places = [...document.querySelectorAll("[data-chart]")];
 if (places.length) import("./charts.js").then((charts) => charts.draw(places));
 const live = [...document.querySelectorAll("[data-live]")];

@@ -2,7 +2,7 @@
 export function start() {
   for (const list of document.querySelectorAll("[data-sortable]")) {
     const field = document.getElementById(list.dataset.sortable);
-    const store = () => { field.value = [...list.children].map((item) => item.dataset.value).join(","); };
+    const store = () => { if (field) field.value = [...list.children].map((item) => item.dataset.value).join(","); };
     let dragged = null;
     for (const item of list.children) {
       item.draggable = true;
@@ -12,15 +12,16 @@ export function start() {
         event.preventDefault();
         if (!dragged || dragged === item) return;
         const box = item.getBoundingClientRect();
-        list.insertBefore(dragged, event.clientY < box.top + box.height / 2 ? item : item.nextSibling);
+        list.insertBefore(dragged, (event.clientY < box.top || (event.clientY < box.bottom && event.clientX < box.left + box.width / 2)) ? item : item.nextSibling);
       });
       item.addEventListener("drop", (event) => { event.preventDefault(); store(); });
       item.addEventListener("dragend", store);
       item.addEventListener("keydown", (event) => {
-        if (!["ArrowUp", "ArrowDown"].includes(event.key)) return;
+        if (!["ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight"].includes(event.key)) return;
         event.preventDefault();
-        if (event.key === "ArrowUp" && item.previousElementSibling) list.insertBefore(item, item.previousElementSibling);
-        if (event.key === "ArrowDown" && item.nextElementSibling) list.insertBefore(item.nextElementSibling, item);
+        const back = event.key === "ArrowUp" || event.key === "ArrowLeft";
+        if (back && item.previousElementSibling) list.insertBefore(item, item.previousElementSibling);
+        if (!back && item.nextElementSibling) list.insertBefore(item.nextElementSibling, item);
         item.focus();
         store();
       });

@@ -131,6 +131,9 @@ LIMITED: dict[str, dict[str, str]] = {
     "variant drop": {"site": "yes no no"},
     "variant keep": {"site": "yes no no"},
     "variant list": {"site": "yes no no"},
+    "view list": {"-": "yes"},
+    "view remove": {"-": "no"},
+    "view save": {"-": "no"},
     "why": {"what": "yes yes no", "campaign": "yes - no", "offer": "yes yes no"},
 }
 #: Commands of owners: people, accounts, tokens, rates, mappings, signatures, and what costs money or cannot be undone.
@@ -186,6 +189,7 @@ async def _set_up(say: Asker, whose: str, campaign: str | None, words: dict[str,
     await say(f'site create name="{name} site" market=DE offers={whose}-offer')
     await say(f'source add name="{name} source"')
     await say(f"domain add {whose}.example.test site={whose}-site")
+    await say(f'view save name="{name} view" query="stats 7d"')
     async with say.database.begin() as tx:
         await tx.execute(t.domains.update().where(t.domains.c.name == f"{whose}.example.test").values(
             name=f"{name} domain", code=f"{whose}-domain"
@@ -254,7 +258,7 @@ FILLERS: dict[str, Any] = {
     "event": "deposit", "day": "2026-11-20", "amount": "1", "from": "2026-11-01", "to": "2026-11-20", "name": "n",
     "market": "DE", "version": 1, "variant": "b", "url": "https://a.example.test/", "code": "x", "rule": "none",
     "role": "viewer", "platform": "affilka", "currency": "USD", "rate": "1", "kind": "porkbun", "casino": "New brand",
-    "cooldown": "1h",
+    "cooldown": "1h", "query": "stats 7d",
 }  # fmt: skip
 
 

@@ -96,8 +96,9 @@ OVERFLOW = """
   if (document.documentElement.scrollWidth <= width) return [];
   const scrolls = (e) => { for (e = e.parentElement; e; e = e.parentElement)
     if (["auto", "scroll", "hidden"].includes(getComputedStyle(e).overflowX)) return true; return false; };
-  return [...document.querySelectorAll("body *")].filter((e) => e.getBoundingClientRect().right > width + 1 && !scrolls(e))
-    .map((e) => `${e.tagName}.${e.className} ${e.textContent.trim().slice(0, 40)}`).concat(["the page scrolls sideways"]);
+  const wide = (e) => e.getBoundingClientRect().right > width + 1 && !scrolls(e);
+  return [...document.querySelectorAll("body *")].filter(wide)
+    .map((e) => `${e.tagName}.${e.className} ${e.textContent.trim().slice(0, 40)}`).concat(["it scrolls sideways"]);
 }
 """
 SHIFT = """
@@ -126,7 +127,10 @@ def violations(page: Page) -> list[dict[str, Any]]:
 
     found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
     return [
-        {"rule": v["id"], "elements": [node["html"][:160] + " | " + node["failureSummary"][-160:] for node in v["nodes"][:4]]}
+        {
+            "rule": v["id"],
+            "elements": [node["html"][:160] + " | " + node["failureSummary"][-160:] for node in v["nodes"][:4]],
+        }
         for v in found
         if v["impact"] in {"serious", "critical"}
     ]

@@ -1,0 +1,79 @@
+"""Saved views: reports by name, the same on every face."""
+
+from typing import Annotated
+from urllib.parse import parse_qsl
+
+from msgspec import Meta
+
+from bot.core.arguments import Arguments, refers
+from bot.core.command import command
+from bot.core.context import Context
+from bot.core.listing import Listing, Page
+from bot.core.message import Block, Button, Buttons, Fields, Message, Table
+from bot.core.permissions import Scope, of_own_campaigns
+from bot.forms.report_view import read_saved, read_view
+from storage.catalogue.entities import page
+from storage.ledger.facts import Role
+from storage.reports import views
+from storage.reports.views import SavedView
+from storage.tables import views as table
+
+
+class NewView(Arguments):
+    name: Annotated[str, Meta(description="what the team calls it; a view of that name is replaced")]
+    query: Annotated[str, Meta(description="a stats command: stats 7d by campaign")]
+
+
+class OneView(Arguments):
+    view: Annotated[str, refers("view", "which one")]
+
+
+def view_card(ctx: Context, view: SavedView) -> Message:
+    shown = read_view(dict(parse_qsl(view.query)), ctx.today)
+    fields = Fields((("Shows", shown.stats()), ("Page", f"{ctx.deployment.public_url}/cockpit/reports?{view.query}")))
+    return Message(f"View {view.name}", (fields, Buttons((Button("Show", shown.stats()),))))
+
+
+def removed_card(_ctx: Context, view: SavedView) -> Message:
+    return Message(f"View {view.name} is removed")
+
+
+def view_table(ctx: Context, found: Page[SavedView]) -> Message:
+    if not found.items:
+        return Message("No views yet: view save Weekly stats 7d by campaign", private=True)
+    shown = [(view, read_view(dict(parse_qsl(view.query)), ctx.today).stats()) for view in found.items]
+    blocks: list[Block] = [Table(("View", "Shows"), tuple((view.code, stats) for view, stats in shown))]
+    blocks.append(Buttons(tuple(Button(view.name[:40], stats) for view, stats in shown[:5])))
+    return Message("Views", tuple(blocks), private=True)
+
+
+@command(
+    "view save", role=Role.BUYER, scope=Scope.TEAM, render=view_card, positional=("name", "query"), sentence="query"
+)
+async def save_view(ctx: Context, new: NewView) -> SavedView:
+    """Keep a report under a name for the whole team."""
+    view, before = await views.save(ctx.tx, ctx.team_id, new.name.strip(), read_saved(new.query, ctx.today), ctx.now)
+    ctx.notes |= {"entity": "view", "entity_id": view.id, "before": before, "after": view}
+    return view
+
+
+@command("view list", role=Role.VIEWER, scope=Scope.OWN, render=view_table, reads=True)
+async def list_views(ctx: Context, new: Listing) -> Page[SavedView]:
+    """The team's saved reports."""
+    rows, following = await page(ctx.tx, views.of_team(ctx.team_id), table.c.id, limit=new.limit, after=new.after)
+    return Page([view for view in map(views.shown, rows) if _concerns(ctx, view)], following)
+
+
+def _concerns(ctx: Context, view: SavedView) -> bool:
+    """Views that name other campaigns are not shown to who is limited to some."""
+    named = dict(parse_qsl(view.query)).get("campaign")
+    return named is None or of_own_campaigns(ctx.actor, named.split(","))
+
+
+@command("view remove", role=Role.BUYER, scope=Scope.TEAM, render=removed_card, positional=("view",))
+async def remove_view(ctx: Context, new: OneView) -> SavedView:
+    """Forget a saved report."""
+    view = await views.find(ctx.tx, ctx.team_id, new.view)
+    await views.remove(ctx.tx, view.id)
+    ctx.notes |= {"entity": "view", "entity_id": view.id, "before": view}
+    return view

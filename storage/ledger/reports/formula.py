@@ -1,0 +1,85 @@
+"""Own columns of a report: a formula over its measures, such as `profit / commission * 100`."""
+
+import ast
+import operator
+from collections.abc import Callable
+from fractions import Fraction
+
+from storage.ledger.errors import Refused
+from storage.ledger.reports.arrange import Measure, measure
+from storage.ledger.reports.report_rows import ReportRow
+
+LONGEST = 200  # characters
+#: Measures in micro-units of the report currency; a formula sees them in whole units.
+AMOUNTS = {
+    "commission",
+    "commission_cpa",
+    "commission_revshare",
+    "ngr",
+    "spend",
+    "profit",
+    "deposit_amount",
+    "epc",
+    "cpa",
+}
+
+_OPERATORS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
+}  # fmt: skip
+_LARGEST = Fraction(10**30)
+
+
+def read_formula(text: str, *, field: str = "own") -> Measure:
+    """What a formula gives for a row: a number in whole units; None where a part of it is not known, or divides by 0.
+
+    Numbers, measures, `+ - * /` and brackets. Raises Refused at `field`, naming the part that cannot be read.
+    """
+    if len(text) > LONGEST:
+        raise Refused(f"{field}: a formula may have {LONGEST} characters at most", field=field)
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        raise Refused(f"{field}: {text!r} is no formula: write e.g. profit / commission * 100", field=field) from None
+    return _node(tree.body, field)
+
+
+def _node(node: ast.expr, field: str) -> Measure:
+    if isinstance(node, ast.Constant) and type(node.value) in {int, float}:
+        return _constant(Fraction(str(node.value)), field)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        inner = _node(node.operand, field)
+        return lambda row: None if (value := inner(row)) is None else -value
+    if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
+        return _calculation(_OPERATORS[type(node.op)], _node(node.left, field), _node(node.right, field))
+    if isinstance(node, ast.Name | ast.Attribute):
+        return _measure(ast.unparse(node).lower(), field)
+    part = ast.unparse(node)
+    raise Refused(
+        f"{field}: {part!r} cannot be used: a formula has numbers, measures, + - * / and brackets", field=field
+    )
+
+
+def _constant(number: Fraction, field: str) -> Measure:
+    if abs(number) > _LARGEST:
+        raise Refused(f"{field}: the number is too large", field=field)
+    return lambda _row: number
+
+
+def _measure(name: str, field: str) -> Measure:
+    try:
+        found = measure(name)
+    except Refused as error:
+        raise Refused(str(error).replace("sort:", f"{field}:", 1), field=field) from None
+    if name.partition(".")[0] not in AMOUNTS:
+        return found
+    return lambda row: None if (value := found(row)) is None else Fraction(value) / 1_000_000
+
+
+def _calculation(calculate: Callable[[Fraction, Fraction], Fraction], left: Measure, right: Measure) -> Measure:
+    def read(row: ReportRow) -> Fraction | None:
+        first, second = left(row), right(row)
+        if first is None or second is None or (calculate is operator.truediv and not second):
+            return None
+        return calculate(Fraction(first), Fraction(second))
+
+    return read
