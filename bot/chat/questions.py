@@ -122,6 +122,8 @@ async def options(
     """What the question may be answered with, of the data there is now; empty where anything may be typed."""
     if question.kind == "yes":
         return [Option("yes", "Yes"), Option("no", "No")]
+    if question.kind == "day":
+        return [Option("today", "Today"), Option("yesterday", "Yesterday")]
     if question.choices:
         return [Option(one, one) for one in question.choices if typed.lower() in one.lower()][:limit]
     if question.refers in {"platform", "preset"}:

@@ -1,5 +1,6 @@
 """What both chats do with a line of text: who says it, in whose room, what it asks, and what comes of it."""
 
+import asyncio
 import logging
 import math
 import time
@@ -13,12 +14,14 @@ import msgspec
 from bot import commands as _commands
 from bot.chat.joining import join
 from bot.commands.members import joined_card
+from bot.commands.undo import with_undo
 from bot.core.arguments import MissingArgument, MissingFields, file_fields
 from bot.core.command import COMMANDS, Command, parse, run
 from bot.core.context import Actor, Context, Deployment, Ports, Room
-from bot.core.message import Buttons, Message, error
+from bot.core.message import Message, error
 from bot.core.tokenizer import split
-from storage.chat import rooms
+from storage.chat import presses, rooms
+from storage.chat.dialogues import press_id
 from storage.db import config_version
 from storage.db.engine import Database
 from storage.db.secrets import Box
@@ -27,6 +30,8 @@ from storage.ledger.rate_limit import RateLimit
 from storage.people import audits, people
 
 log = logging.getLogger(__name__)
+
+PRESS_WAIT = 20.0  # seconds that a press waits for another one of the same button
 
 assert _commands  # noqa: S101 - importing the package registers every command
 
@@ -87,6 +92,52 @@ async def handle(sessions: ChatSessions, caller: Caller, text: str, *, attached:
         return Reply(message=_broken(text))
 
 
+async def press(sessions: ChatSessions, caller: Caller, text: str, *, origin: str, once: bool = False) -> Reply | None:
+    """Carry out a button's command. Of several presses of the button of one message (`origin`), by whomever, one does
+    it: another person is told so, the same one hears nothing (None).
+
+    `once`: although the command changes nothing.
+    """
+    if not once and not _changes(text):
+        return await handle(sessions, caller, text)
+    room = caller.room
+    message = f"press:{room.face}:{room.workspace}:{room.room}:{origin}:"
+    button = message + press_id(text)
+    before = await _claim(sessions, button, room.user)
+    if before:
+        return None if before == "same" else Reply(message=error("Somebody has just pressed this button: it is done."))
+    reply = Reply(message=error(""))
+    try:
+        reply = await handle(sessions, caller, text)
+    finally:
+        async with sessions.database.begin() as tx:
+            if reply.done:
+                await presses.complete(tx, sessions.clock(), message, button=button, user=room.user)
+            else:
+                await presses.release(tx, button)
+    return reply
+
+
+def _changes(text: str) -> bool:
+    try:
+        return parse(text)[0].changes
+    except Refused:
+        return False
+
+
+async def _claim(sessions: ChatSessions, button: str, user: str) -> str:
+    """Wait until the button is ours (empty), or somebody's press of it was carried out."""
+    for _ in range(int(PRESS_WAIT / 0.1)):
+        async with sessions.database.begin() as tx:
+            now = sessions.clock()
+            if before := await presses.pressed_before(tx, now, button, user=user):
+                return before
+            if await presses.claim(tx, now, button):
+                return ""
+        await asyncio.sleep(0.1)
+    return "other"
+
+
 def _broken(text: str) -> Message:
     # The words may hold a credential: only the command's own two are logged.
     log.exception("a command failed: %s", " ".join(text.split()[:2]))
@@ -135,21 +186,16 @@ async def carry_out(
         return Reply(message=error(str(fault)), actor=actor)
     except Exception:
         return Reply(message=_broken(found.name), actor=actor)
-    private = answer.message.private
-    secret = found.changes and private and not _asks(answer.message)
-    return Reply(message=answer.message, public=found.changes and not private, actor=actor, done=True, secret=secret)
+    message, private = with_undo(answer), answer.message.private
+    asks = isinstance(answer.result, dict) and "confirm" in answer.result
+    secret = found.changes and private and not asks and (found.reads or answer.change is not None)
+    return Reply(message=message, public=found.changes and not private, actor=actor, done=True, secret=secret)
 
 
 def _optional(found: Command, arguments: dict[str, Any], fault: MissingArgument) -> Form:
     """A form for who has named nothing of what could be given."""
     left = [one.encode_name for one in msgspec.structs.fields(found.parameters) if one.encode_name not in arguments]
     return Form(command=found.name, arguments=arguments, missing=tuple(left[:1]), any_of=True, fault=str(fault))
-
-
-def _asks(message: Message) -> bool:
-    """Whether it is a question before something that cannot be taken back."""
-    buttons = [one for block in message.blocks if isinstance(block, Buttons) for one in block.buttons]
-    return any(one.command.startswith("confirm ") for one in buttons)
 
 
 def context(sessions: ChatSessions, room: Room, actor: Actor) -> Context:

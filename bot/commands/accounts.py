@@ -13,6 +13,7 @@ from bot.core.listing import Listing, Page
 from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table, Text
 from bot.core.permissions import Scope, visible
 from bot.forms.account_forms import PLATFORMS, Checked, check_edit, check_new, same_login
+from bot.forms.bulk_change import render_change
 from storage.catalogue import accounts, names, offers
 from storage.catalogue.accounts import Account
 from storage.catalogue.entities import page
@@ -222,18 +223,28 @@ async def test_account(ctx: Context, new: OneAccount) -> AccountShown:
     return await _shown(ctx, row.id, sample=ctx.prepared)
 
 
-async def _figures_stopped(ctx: Context, new: OneAccount) -> str:
+async def _figures_stopped(ctx: Context, new: OneAccount) -> str | None:
     row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
+    if row.paused_at is not None:
+        return None
     on = select(func.count()).where(offers_table.c.account_id == row.id)
     count = (await ctx.tx.execute(on)).scalar_one()
     return f"No figures of {row.name} are fetched until it is resumed: revenue of its offers ({count:,}) stays pending."
 
 
-@command("account pause", role=Role.OWNER, render=account_card, positional=("account",), confirm=_figures_stopped)
+@command(
+    "account pause",
+    role=Role.OWNER,
+    render=render_change("account", account_card, "paused"),
+    positional=("account",),
+    confirm=_figures_stopped,
+)
 async def pause_account(ctx: Context, new: OneAccount) -> AccountShown:
     """Fetch nothing more from an account until it is resumed; its postbacks are still heard."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
-    await accounts.change(ctx.tx, row.id, {"paused_at": ctx.now, "paused_why": None})
+    ctx.unchanged = row.paused_at is not None
+    if not ctx.unchanged:
+        await accounts.change(ctx.tx, row.id, {"paused_at": ctx.now, "paused_why": None})
     return await _noted(ctx, row.id, before=accounts.shown(ctx.box, row))
 
 

@@ -15,6 +15,7 @@ from bot.core.limits import limited
 from bot.core.listing import Listing, Page
 from bot.core.message import Button, Buttons, Fields, Message, Notice, Table, Text
 from bot.core.permissions import Scope, visible
+from bot.forms.bulk_change import MOST, BulkChange, change_each, chosen, question, render_change
 from bot.forms.weights import weighed
 from storage.catalogue import campaigns, names
 from storage.catalogue.campaigns import Campaign
@@ -22,8 +23,8 @@ from storage.catalogue.entities import page
 from storage.ledger.clicks import macros, rotation
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
+from storage.tables import campaign_offers, members, offers, sites, sources
 from storage.tables import campaigns as table
-from storage.tables import members, offers, sites, sources
 
 MAX_OFFERS = 200
 MAX_RULES = 200
@@ -92,6 +93,18 @@ class OneCampaign(Arguments):
     campaign: Annotated[str, refers("campaign", "which campaign")]
 
 
+class CampaignChoice(Arguments):
+    campaign: Annotated[list[str], refers("campaign", "which campaign; several with commas between", most=MOST)] = []
+    source: Annotated[str | None, refers("source", "or all of this traffic source", changes=False)] = None
+    site: Annotated[str | None, refers("site", "or all that lead to this site", changes=False)] = None
+    offer: Annotated[str | None, refers("offer", "or all that send to this offer", changes=False)] = None
+
+
+class CampaignCopy(Arguments):
+    campaign: Annotated[str, refers("campaign", "which campaign to copy", changes=False)]
+    name: Annotated[str | None, Meta(description="of the copy; default: its name and copy")] = None
+
+
 class CampaignList(Listing):
     source: Annotated[str | None, refers("source", "only this source's")] = None
     status: Annotated[str | None, choices("only these", "active", "paused")] = None
@@ -115,7 +128,7 @@ def campaign_card(_ctx: Context, found: Campaign) -> Message:
     buttons = Buttons((
         Button("Link for the source", f"campaign link {found.code}"),
         Button("Stats 7d", f"stats 7d campaign={found.code}"),
-        Button(other[0], f"{other[1]} {found.code}"),
+        Button(other[0], f"{other[1]} {found.code}"), Button("Copy", f"campaign copy {found.code}"),
     ))  # fmt: skip
     nowhere = () if found.offers or found.site or found.fallback_url else (
         Notice("warning", "It leads nowhere yet: add offers, a site or a fallback_url."),
@@ -155,11 +168,7 @@ async def create_campaign(ctx: Context, new: NewCampaign) -> Campaign:
         "rules": await _rules(ctx, new.rules), "direct": new.direct, "binding": new.binding,
     }  # fmt: skip
     made = await campaigns.add(ctx.tx, team_id=ctx.team_id, now=ctx.now, values=values, weights=weights)
-    found = await _noted(ctx, made)
-    if ctx.actor.campaigns is not None and ctx.actor.member_id:
-        mine = [*ctx.actor.campaigns, found.code]
-        await ctx.tx.execute(update(members).where(members.c.id == ctx.actor.member_id).values(campaigns=mine))
-    return found
+    return await _made(ctx, made)
 
 
 @command("campaign edit", role=Role.BUYER, render=campaign_card, positional=("campaign",))
@@ -216,16 +225,62 @@ async def show_campaign(ctx: Context, new: OneCampaign) -> Campaign:
     return await _shown(ctx, await own_campaign(ctx, new.campaign))
 
 
-@command("campaign pause", role=Role.BUYER, render=campaign_card, positional=("campaign",))
-async def pause_campaign(ctx: Context, new: OneCampaign) -> Campaign:
-    """Pause: its visitors go to the fallback URL or the site, and are still counted."""
-    return await _set_status(ctx, new.campaign, "paused")
+async def _pauses(ctx: Context, new: CampaignChoice) -> str | None:
+    return await _question(ctx, new, "paused", "Pauses")
 
 
-@command("campaign resume", role=Role.BUYER, render=campaign_card, positional=("campaign",))
-async def resume_campaign(ctx: Context, new: OneCampaign) -> Campaign:
-    """Run a paused campaign again."""
-    return await _set_status(ctx, new.campaign, "active")
+async def _resumes(ctx: Context, new: CampaignChoice) -> str | None:
+    return await _question(ctx, new, "active", "Resumes")
+
+
+async def _question(ctx: Context, new: CampaignChoice, status: str, verb: str) -> str | None:
+    """Asked before several are changed, or any that only a filter names."""
+    rows = await _chosen(ctx, new)
+    changing = [row for row in rows if row.status != status]
+    if not changing or len(new.campaign) == len(rows) == 1:
+        return None
+    return question(ctx, "campaign", rows, verb=verb, changing=changing)
+
+
+@command(
+    "campaign pause",
+    role=Role.BUYER,
+    scope=Scope.OWN,
+    render=render_change("campaign", campaign_card, "paused"),
+    positional=("campaign",),
+    confirm=_pauses,
+)
+async def pause_campaign(ctx: Context, new: CampaignChoice) -> Campaign | BulkChange[Campaign]:
+    """Pause: their visitors go to the fallback URL or the site, and are still counted."""
+    return await _set_status(ctx, new, "paused")
+
+
+@command(
+    "campaign resume",
+    role=Role.BUYER,
+    scope=Scope.OWN,
+    render=render_change("campaign", campaign_card, "active"),
+    positional=("campaign",),
+    confirm=_resumes,
+)
+async def resume_campaign(ctx: Context, new: CampaignChoice) -> Campaign | BulkChange[Campaign]:
+    """Run paused campaigns again."""
+    return await _set_status(ctx, new, "active")
+
+
+@command("campaign copy", role=Role.BUYER, render=campaign_card, positional=("campaign", "name"))
+async def copy_campaign(ctx: Context, new: CampaignCopy) -> Campaign:
+    """Make another campaign like one: offers, weights, site, source, cost and rules, with a link of its own."""
+    row = await own_campaign(ctx, new.campaign)
+    name = new.name or await names.free_name(ctx.tx, table, ctx.team_id, f"{row.name} copy")
+    copied = (
+        "site_id", "source_id", "fallback_url", "cost_model", "cost", "currency", "rules", "direct", "binding",
+    )  # fmt: skip
+    values = {column: row._mapping[column] for column in copied}
+    values |= {"name": name, "code": await names.code_for(ctx.tx, table, ctx.team_id, name), "status": "active"}
+    weights = (await campaigns.offer_weights(ctx.tx, [row.id]))[row.id]
+    made = await campaigns.add(ctx.tx, team_id=ctx.team_id, now=ctx.now, values=values, weights=dict(weights))
+    return await _made(ctx, made)
 
 
 @command("campaign link", role=Role.VIEWER, render=link_card, reads=True, positional=("campaign",))
@@ -246,11 +301,30 @@ async def own_campaign(ctx: Context, word: str) -> Row[Any]:
     return await permissions.find(ctx, "campaign", word, field="campaign")
 
 
-async def _set_status(ctx: Context, word: str, status: str) -> Campaign:
-    row = await own_campaign(ctx, word)
-    before = await _shown(ctx, row)
-    await campaigns.set_status(ctx.tx, row, status, ctx.now)
-    return await _noted(ctx, row.id, before=before)
+async def _chosen(ctx: Context, new: CampaignChoice) -> list[Row[Any]]:
+    where = []
+    if new.source:
+        where.append(table.c.source_id == await _ref(ctx, sources, new.source, "source"))
+    if new.site:
+        where.append(table.c.site_id == await _ref(ctx, sites, new.site, "site"))
+    if new.offer:
+        sending = select(campaign_offers.c.campaign_id)
+        where.append(
+            table.c.id.in_(sending.where(campaign_offers.c.offer_id == await _ref(ctx, offers, new.offer, "offer")))
+        )
+    return await chosen(ctx, "campaign", new.campaign, where=where)
+
+
+async def _set_status(ctx: Context, new: CampaignChoice, status: str) -> Campaign | BulkChange[Campaign]:
+    rows = await _chosen(ctx, new)
+
+    async def shown(found: list[Any]) -> list[Campaign]:
+        return await campaigns.shown(ctx.tx, ctx.team_id, found, public_url=ctx.deployment.public_url)
+
+    return await change_each(
+        ctx, "campaign", rows, changing=[row for row in rows if row.status != status], shown=shown,
+        change=lambda row: campaigns.set_status(ctx.tx, row, status, ctx.now),
+    )  # fmt: skip
 
 
 async def _shown(ctx: Context, row: Row[Any]) -> Campaign:
@@ -260,6 +334,15 @@ async def _shown(ctx: Context, row: Row[Any]) -> Campaign:
 async def _noted(ctx: Context, campaign_id: int, *, before: Campaign | None = None) -> Campaign:
     found = await _shown(ctx, await names.by_id(ctx.tx, table, campaign_id))
     ctx.notes |= {"entity": "campaign", "entity_id": found.id, "before": before, "after": found}
+    return found
+
+
+async def _made(ctx: Context, campaign_id: int) -> Campaign:
+    """A new campaign; it is one of its maker's own, if those are limited."""
+    found = await _noted(ctx, campaign_id)
+    if ctx.actor.campaigns is not None and ctx.actor.member_id:
+        mine = [*ctx.actor.campaigns, found.code]
+        await ctx.tx.execute(update(members).where(members.c.id == ctx.actor.member_id).values(campaigns=mine))
     return found
 
 

@@ -6,12 +6,13 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import Row, select, update
 
-from bot.core.arguments import EMPTIES, NONE, Arguments, MissingArgument, choices, refers
+from bot.core.arguments import EMPTIES, NONE, Arguments, MissingArgument, MissingFields, choices, refers
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.listing import Listing, Page
 from bot.core.message import Button, Buttons, Fields, Message, Notice, Table
 from bot.core.permissions import Scope, visible
+from bot.forms.bulk_change import MOST, BulkChange, change_each, chosen, question, render_change
 from storage.catalogue import casino_hub, casinos, names, offers
 from storage.catalogue.entities import codes, page
 from storage.catalogue.offers import Offer
@@ -20,6 +21,7 @@ from storage.ledger.clicks import macros
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.tables import accounts, site_offers, sites
+from storage.tables import casinos as casino_table
 from storage.tables import offers as table
 
 CAP_EVENTS = ("click", "registration", "first_deposit")
@@ -64,6 +66,20 @@ class OneOffer(Arguments):
     offer: Annotated[str, refers("offer", "which offer")]
 
 
+class OfferChoice(Arguments):
+    offer: Annotated[list[str], refers("offer", "which offer; several with commas between", most=MOST)] = []
+    account: Annotated[str | None, refers("account", "or all of this platform account", changes=False)] = None
+    casino: Annotated[str | None, refers("casino", "or all of this brand", changes=False)] = None
+
+
+class OfferCopy(Arguments):
+    offer: Annotated[str, refers("offer", "which offer to copy", changes=False)]
+    tag: Annotated[str | None, Meta(description="of the copy's own deal; needed on the same account")] = None
+    name: Annotated[str | None, Meta(description="default: casino and tag")] = None
+    account: Annotated[str | None, refers("account", "another platform account", changes=False)] = None
+    url: Annotated[str | None, Meta(description="tracking link of the copy; default: the same")] = None
+
+
 class OfferList(Listing):
     account: Annotated[str | None, refers("account", "only this account's")] = None
     casino: Annotated[str | None, refers("casino", "only this brand's")] = None
@@ -88,7 +104,13 @@ def offer_card(_ctx: Context, offer: Offer) -> Message:
     warnings = tuple(Notice("warning", text) for text in offer.warnings)
     other = "offer pause" if offer.status == "active" else "offer resume"
     label = "Pause" if offer.status == "active" else "Resume"
-    buttons = Buttons((Button(label, f"{other} {offer.code}"), Button("Links", f"offer link {offer.code}")))
+    buttons = Buttons(
+        (
+            Button(label, f"{other} {offer.code}"),
+            Button("Links", f"offer link {offer.code}"),
+            Button("Copy", f"offer copy {offer.code}"),
+        )
+    )
     return Message(f"Offer {offer.name} ({offer.code}) · {offer.status}", (Fields(fields), *warnings, buttons))
 
 
@@ -113,7 +135,9 @@ async def add_offer(ctx: Context, new: NewOffer) -> Offer:
     await _refuse_untagged(ctx, account.id, new.tag, force=new.force)
     casino, drafted = await _casino(ctx, new.casino)
     warnings += drafted
-    name = new.name or await _free_name(ctx, f"{casino.name} {new.tag}" if new.tag else casino.name)
+    name = new.name or await names.free_name(
+        ctx.tx, table, ctx.team_id, f"{casino.name} {new.tag}" if new.tag else casino.name
+    )
     offer_id = await offers.add(ctx.tx, team_id=ctx.team_id, now=ctx.now, values={
         "name": name, "code": await names.code_for(ctx.tx, table, ctx.team_id, name),
         "casino_id": casino.id, "account_id": account.id, "url": new.url, "tag": new.tag,
@@ -202,16 +226,69 @@ async def show_offer(ctx: Context, new: OneOffer) -> Offer:
     return (await offers.shown(ctx.tx, ctx.team_id, [await _offer(ctx, new.offer)]))[0]
 
 
-@command("offer pause", role=Role.BUYER, render=offer_card, positional=("offer",))
-async def pause_offer(ctx: Context, new: OneOffer) -> Offer:
-    """Send no more visitors to an offer; they go on to the next one."""
-    return await _set_status(ctx, new.offer, "paused")
+async def _pauses(ctx: Context, new: OfferChoice) -> str | None:
+    return await _question(ctx, new, "paused", "Pauses")
 
 
-@command("offer resume", role=Role.BUYER, render=offer_card, positional=("offer",))
-async def resume_offer(ctx: Context, new: OneOffer) -> Offer:
-    """Send visitors to a paused offer again."""
-    return await _set_status(ctx, new.offer, "active")
+async def _resumes(ctx: Context, new: OfferChoice) -> str | None:
+    return await _question(ctx, new, "active", "Resumes")
+
+
+async def _question(ctx: Context, new: OfferChoice, status: str, verb: str) -> str | None:
+    """Asked before several are changed, or any that only a filter names."""
+    rows = await _chosen(ctx, new)
+    changing = [row for row in rows if row.status != status]
+    if not changing or len(new.offer) == len(rows) == 1:
+        return None
+    return question(ctx, "offer", rows, verb=verb, changing=changing)
+
+
+@command(
+    "offer pause",
+    role=Role.BUYER,
+    scope=Scope.OWN,
+    render=render_change("offer", offer_card, "paused"),
+    positional=("offer",),
+    confirm=_pauses,
+)
+async def pause_offer(ctx: Context, new: OfferChoice) -> Offer | BulkChange[Offer]:
+    """Send no more visitors to offers; they go on to the next one."""
+    return await _set_status(ctx, new, "paused")
+
+
+@command(
+    "offer resume",
+    role=Role.BUYER,
+    scope=Scope.OWN,
+    render=render_change("offer", offer_card, "active"),
+    positional=("offer",),
+    confirm=_resumes,
+)
+async def resume_offer(ctx: Context, new: OfferChoice) -> Offer | BulkChange[Offer]:
+    """Send visitors to paused offers again."""
+    return await _set_status(ctx, new, "active")
+
+
+@command("offer copy", role=Role.BUYER, render=offer_card, positional=("offer", "tag"))
+async def copy_offer(ctx: Context, new: OfferCopy) -> Offer:
+    """Record another deal like one: casino, link, markets, cap and terms, with a tag of its own."""
+    offer = await _offer(ctx, new.offer)
+    account_id = offer.account_id
+    if new.account:
+        account_id = (await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")).id
+    tag = new.tag or (offer.tag if account_id != offer.account_id else None)
+    if not tag and account_id == offer.account_id:
+        raise MissingFields(["tag"], {"tag": "of the copy's own deal: one tag is one deal"})
+    warnings = macros.check_url(new.url) if new.url else []
+    casino = await names.by_id(ctx.tx, casino_table, offer.casino_id)
+    default = f"{casino.name} {tag}" if tag else f"{offer.name} copy"
+    name = new.name or await names.free_name(ctx.tx, table, ctx.team_id, default)
+    copied = ("casino_id", "markets", "deal", "cap", "cap_event", "cap_period", "alternative_id")
+    made = await offers.add(ctx.tx, team_id=ctx.team_id, now=ctx.now, values={
+        **{column: offer._mapping[column] for column in copied}, "name": name, "account_id": account_id, "tag": tag,
+        "code": await names.code_for(ctx.tx, table, ctx.team_id, name), "url": new.url or offer.url, "status": "active",
+    })  # fmt: skip
+    return await _noted(ctx, made, warnings=warnings)
 
 
 @command("offer link", role=Role.VIEWER, render=links_card, reads=True, positional=("offer",))
@@ -230,11 +307,23 @@ async def _offer(ctx: Context, word: str) -> Row[Any]:
     return await names.find(ctx.tx, table, ctx.team_id, word, field="offer")
 
 
-async def _set_status(ctx: Context, word: str, status: str) -> Offer:
-    offer = await _offer(ctx, word)
-    before = (await offers.shown(ctx.tx, ctx.team_id, [offer]))[0]
-    await ctx.tx.execute(update(table).where(table.c.id == offer.id).values(status=status))
-    return await _noted(ctx, offer.id, before=before)
+async def _chosen(ctx: Context, new: OfferChoice) -> list[Row[Any]]:
+    where = []
+    if new.account:
+        account = await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")
+        where.append(table.c.account_id == account.id)
+    if new.casino:
+        where.append(table.c.casino_id == (await casinos.find(ctx.tx, ctx.team_id, new.casino)).id)
+    return await chosen(ctx, "offer", new.offer, where=where)
+
+
+async def _set_status(ctx: Context, new: OfferChoice, status: str) -> Offer | BulkChange[Offer]:
+    rows = await _chosen(ctx, new)
+    return await change_each(
+        ctx, "offer", rows, changing=[row for row in rows if row.status != status],
+        shown=lambda found: offers.shown(ctx.tx, ctx.team_id, found),
+        change=lambda row: ctx.tx.execute(update(table).where(table.c.id == row.id).values(status=status)),
+    )  # fmt: skip
 
 
 async def _noted(
@@ -245,13 +334,6 @@ async def _noted(
     offer = msgspec.structs.replace(offer, warnings=[*(warnings or []), *offer.warnings])
     ctx.notes |= {"entity": "offer", "entity_id": offer.id, "before": before, "after": offer}
     return offer
-
-
-async def _free_name(ctx: Context, name: str) -> str:
-    """A default name must not clash: Lucky Star, Lucky Star 2 …"""
-    query = select(table.c.name).where(table.c.team_id == ctx.team_id, table.c.name.startswith(name, autoescape=True))
-    taken = set((await ctx.tx.execute(query)).scalars())
-    return next(one for one in (name, *(f"{name} {n}" for n in range(2, len(taken) + 3))) if one not in taken)
 
 
 async def _refuse_untagged(ctx: Context, account_id: int, tag: str | None, *, force: bool, but: int = 0) -> None:

@@ -15,6 +15,7 @@ from bot.core.context import Context
 from bot.core.listing import Listing, Page
 from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table
 from bot.core.permissions import Scope, visible
+from bot.forms.bulk_change import render_change
 from storage.catalogue import names, sites
 from storage.catalogue.entities import page
 from storage.catalogue.markets import market, read_locale, read_market
@@ -194,11 +195,12 @@ async def publish_site(ctx: Context, new: OneSite) -> Site:
     return await _noted(ctx, row.id, before=before)
 
 
-@command("site pause", role=Role.BUYER, render=site_card, positional=("site",))
+@command("site pause", role=Role.BUYER, render=render_change("site", site_card, "paused"), positional=("site",))
 async def pause_site(ctx: Context, new: OneSite) -> Site:
     """Take a site off its domains; campaigns that lead to it still find its preview address."""
     row = await _site(ctx, new.site)
     before = await shown_site(ctx, row)
+    ctx.unchanged = row.status == sites.PAUSED
     await sites.change(ctx.tx, row.id, {"status": sites.PAUSED})
     return await _noted(ctx, row.id, before=before)
 

@@ -2,15 +2,16 @@
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from bot.commands.sites import TEXTS
 from bot.core.arguments import NONE, Arguments, field_names, meta, secret_fields
 from bot.core.command import COMMANDS, Answer, command, run
 from bot.core.context import Context
-from bot.core.message import Message, Notice
+from bot.core.message import Button, Buttons, Message, Notice
 from bot.core.permissions import Scope
 from storage.ledger.credentials import HIDDEN
 from storage.ledger.errors import Refused
@@ -24,6 +25,8 @@ INVERSE = {
     "campaign resume": "campaign pause", "site publish": "site pause", "account pause": "account resume",
     "account resume": "account pause",
 }  # fmt: skip
+#: What was added and can be taken away again.
+_ADDED = {"alert add": "alert remove", "digest subscribe": "digest unsubscribe"}
 LOOK_BACK = 50
 Inverse = tuple[str, dict[str, Any]]
 
@@ -88,7 +91,7 @@ PICTURES = {"casino logo": _logo_before, "site image": _image_before}
 
 
 class Undo(Arguments):
-    pass
+    change: Annotated[int | None, Meta(description="number of the change in audit; default: your last")] = None
 
 
 class Undone(msgspec.Struct, frozen=True):
@@ -100,18 +103,53 @@ class Undone(msgspec.Struct, frozen=True):
     result: Any
 
 
-async def _taken_back(ctx: Context, _new: Undo) -> tuple[Recorded, str, Answer]:
+class Inverted(msgspec.Struct, frozen=True):
+    """A change, the command that took it back, and its answer."""
+
+    change: Recorded
+    command: str
+    answer: Answer
+
+
+async def _taken_back(ctx: Context, new: Undo) -> Inverted:
     """Find what to take back and run its inverse as any other command: role check, transaction and audit included."""
+    if new.change is None:
+        return await _last_taken_back(ctx)
+    async with ctx.database.read() as tx:
+        change = await audits.get(tx, ctx.team_id, new.change)
+        later = await audits.since(tx, change) if change else []
+    inverted = inverse(change) if change else None
+    if change is None or inverted is None:
+        raise Refused(f"change: {new.change} is no change that can be taken back", field="change")
+    _refuse_superseded(change, later)
+    name, arguments = inverted
+    return Inverted(change, name, await run(COMMANDS[name], arguments, ctx, confirmed=True))
+
+
+def _refuse_superseded(change: Recorded, later: list[Recorded]) -> None:
+    """A change that was taken back already, or that another one of the same entity followed."""
+    undone = {number for one in later if one.command == "undo" and one.after for number in one.after["audit_ids"]}
+    if change.id in undone:
+        raise Refused(f"{change.command!r} was taken back already", field="change")
+    newer = [one for one in later if one.command != "undo" and one.entity_id is not None and one.id not in undone]
+    if newer:
+        raise Refused(
+            f"{change.command!r} is not the last change any more: {newer[-1].actor} did {newer[-1].command!r} since",
+            field="change",
+        )
+
+
+async def _last_taken_back(ctx: Context) -> Inverted:
     async with ctx.database.read() as tx:
         recent = await audits.page(tx, ctx.team_id, limit=LOOK_BACK)
     taken = {number for one in recent if one.command == "undo" and one.after for number in one.after["audit_ids"]}
     mine = [one for one in recent if one.actor == ctx.actor.name and one.id not in taken]
     lasting = [one.command for one in mine if one.command not in _NO_CHANGES and inverse(one) is None]
     for one in mine:
-        found = inverse(one)
-        if found is not None:
-            name, arguments = found
-            return one, name, await run(COMMANDS[name], arguments, ctx, confirmed=True)
+        inverted = inverse(one)
+        if inverted is not None:
+            name, arguments = inverted
+            return Inverted(one, name, await run(COMMANDS[name], arguments, ctx, confirmed=True))
     if lasting:
         raise Refused(f"your last change, {lasting[0]!r}, cannot be taken back, nor those before it", field="command")
     raise Refused("there is no change of yours to take back", field="command")
@@ -119,14 +157,19 @@ async def _taken_back(ctx: Context, _new: Undo) -> tuple[Recorded, str, Answer]:
 
 def inverse(one: Recorded) -> tuple[str, dict[str, Any]] | None:
     """The command and arguments that set an entity back to what it was; None if there are none."""
+    noun = one.command.partition(" ")[0]
+    if isinstance(one.after, list):  # of several
+        codes = [state["code"] for state in one.after]
+        return (INVERSE[one.command], {noun: codes}) if codes and one.command in INVERSE else None
     before = _flat(one.before)
     after = _flat(one.after)
+    if one.command in _ADDED:
+        return (_ADDED[one.command], {noun: str(after["id"])}) if after.get("id") else None
     if one.command in _FIGURES:
         return _FIGURES[one.command](before, after)
     code = after.get("code") or before.get("code")
     if not code or not before:
         return None
-    noun = one.command.partition(" ")[0]
     if one.command in INVERSE:
         return INVERSE[one.command], {noun: code}
     if one.command in PICTURES:
@@ -168,16 +211,28 @@ def _said(name: str, value: Any) -> Any:
 
 
 def undone_card(ctx: Context, done: Undone) -> Message:
-    _, _, answer = ctx.prepared
-    return Message(f"Taken back: {done.undone}", (Notice("ok", answer.message.title),))
+    return Message(f"Taken back: {done.undone}", (Notice("ok", ctx.prepared.answer.message.title),))
 
 
-@command("undo", role=Role.BUYER, scope=Scope.OPEN, render=undone_card, prepare=_taken_back)
+def with_undo(answer: Answer) -> Message:
+    """The answer's message with a button that takes its change back, if that can be."""
+    message, change = answer.message, answer.change
+    if change is None or inverse(change) is None:
+        return message
+    button = Button("Undo", f"undo {change.id}")
+    *others, last = message.blocks or (None,)
+    if isinstance(last, Buttons):
+        blocks = (*others, Buttons((*last.buttons, button)))
+    else:
+        blocks = (*message.blocks, Buttons((button,)))
+    return msgspec.structs.replace(message, blocks=blocks)
+
+
+@command("undo", role=Role.BUYER, scope=Scope.OPEN, render=undone_card, positional=("change",), prepare=_taken_back)
 async def undo(ctx: Context, new: Undo) -> Undone:
-    """Take back your last reversible change."""
-    one, name, answer = ctx.prepared
-    done = Undone(one.command, name, one.id, answer.result)
-    recent = await audits.page(ctx.tx, ctx.team_id, limit=LOOK_BACK)
-    own = next(each.id for each in recent if each.command == name and each.actor == ctx.actor.name)
-    ctx.notes = {"entity": one.entity, "entity_id": one.entity_id, "after": {"audit_ids": [one.id, own]}}
-    return done
+    """Take back a change: your last reversible one, or the one of a number."""
+    inverted: Inverted = ctx.prepared
+    change, by = inverted.change, inverted.answer.change
+    ids = [change.id, *([by.id] if by else [])]
+    ctx.notes = {"entity": change.entity, "entity_id": change.entity_id, "after": {"audit_ids": ids}}
+    return Undone(change.command, inverted.command, change.id, inverted.answer.result)

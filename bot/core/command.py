@@ -3,10 +3,11 @@
 import contextlib
 import difflib
 import time
+import types
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -23,6 +24,7 @@ from storage.ledger.errors import Forbidden, Refused
 from storage.ledger.facts import Role
 from storage.ledger.rate_limit import RateLimit
 from storage.people import audits, confirmations
+from storage.people.audits import Recorded
 
 Says = Callable[[Context, Any], Message]
 Handler = Callable[[Context, Any], Awaitable[Any]]
@@ -35,6 +37,7 @@ class Command:
     name: str
     parameters: type[msgspec.Struct]
     result: Any
+    bulk_result: Any  # where it is another struct for several entities; else None
     handler: Handler
     role: Role
     scope: Scope
@@ -72,10 +75,11 @@ class Command:
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What a command gave (for machines) and how it reads (for people)."""
+    """What a command gave (for machines), how it reads (for people), and the change it recorded."""
 
     result: Any
     message: Message
+    change: Recorded | None = None
 
 
 COMMANDS: dict[str, Command] = {}
@@ -104,17 +108,19 @@ def command(
     `positional`: fields that may come without their name. `keywords`: bare words that take the next word (`by day`).
     `sentence`: the positional field that takes all bare words, so that it needs no quotes.
     `prepare`: slow outside work done before the transaction, its result in `ctx.prepared`.
-    `confirm`: returns the consequence in words, or None.
+    `confirm`: returns the consequence in words, or None. What it puts into `ctx.notes["narrowed"]` replaces arguments,
+    so that what is done is what was listed.
     """
 
     def declare(handler: Handler) -> Handler:
         hints = get_type_hints(handler, include_extras=True)
         parameters = next(hint for argument, hint in hints.items() if argument not in {"ctx", "return"})
+        single, several = _results(hints["return"])
         altering = not reads if changes is None else changes
         fields = permissions.references(parameters, changes=altering)
         kind, judged = permissions.scope_of(scope, role, fields)
         COMMANDS[name] = Command(
-            name=name, parameters=parameters, result=hints["return"],
+            name=name, parameters=parameters, result=single, bulk_result=several,
             handler=handler, role=role, scope=kind, judged=judged, references=fields,
             limits=limits.limits_of(parameters), render=render, reads=reads,
             positional=positional, keywords=keywords, sentence=sentence, prepare=prepare, confirm=confirm,
@@ -125,6 +131,14 @@ def command(
         return handler
 
     return declare
+
+
+def _results(annotation: Any) -> tuple[Any, Any]:
+    """The struct of one entity, and that of several where a handler may return either."""
+    if get_origin(annotation) is types.UnionType:
+        single, several = get_args(annotation)
+        return single, several
+    return annotation, None
 
 
 def find(words: list[tuple[str | None, str]]) -> tuple[Command, int]:
@@ -235,20 +249,21 @@ async def run(found: Command, arguments: dict[str, Any], ctx: Context, *, confir
         async with ctx.database.read() as tx:
             consequence = await _within(ctx, tx, found.confirm, new)
         if consequence:
-            return await _ask(found, arguments, ctx, consequence)
+            return await _ask(found, arguments | ctx.notes.pop("narrowed", {}), ctx, consequence)
     if found.prepare:
         ctx.prepared = await found.prepare(ctx, new)
+    change = ctx.prepared.change if isinstance(ctx.prepared, Answer) else None
     async with _transaction(found, ctx) as tx:
         result = await _within(ctx, tx, found.handler, new)
-        if not found.reads:
-            await audits.record(tx, ctx.now, audits.Entry(
+        if not found.reads and not ctx.unchanged:
+            change = await audits.record(tx, ctx.now, audits.Entry(
                 team_id=ctx.team_id, actor=ctx.actor.name, face=ctx.face, room=ctx.room.room if ctx.room else "",
                 command=found.name, arguments=masked(found.parameters, arguments), **ctx.notes,
             ))  # fmt: skip
             await config_version.bump(tx)
-    if not found.reads:
+    if not found.reads and not ctx.unchanged:
         await ctx.ports.changed()
-    return Answer(result, Message("") if ctx.encodes else found.render(ctx, result))
+    return Answer(result, Message("") if ctx.encodes else found.render(ctx, result), change)
 
 
 async def _admitted(found: Command, arguments: dict[str, Any], ctx: Context) -> Any:

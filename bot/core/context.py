@@ -125,6 +125,7 @@ class Context:
     encodes: bool = False  # only JSON is wanted of the result: it may come encoded, and nobody reads its message
     prepared: Any = None  # what the command's `prepare` returned, got before the transaction began
     notes: dict[str, Any] = field(default_factory=dict)  # audit: entity, before, after
+    unchanged: bool = False  # everything was as the command wants it already: nothing is recorded
     _connection: AsyncConnection | None = None
 
     @property

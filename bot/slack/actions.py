@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from slack_sdk.errors import SlackApiError
 
-from bot.chat.session import Caller, Reply, handle
+from bot.chat.session import Caller, Reply, press
 from bot.core.context import Room
 from bot.slack import post, views
 from bot.slack.blocks import Json, escape
@@ -37,7 +37,10 @@ class _Actions:
         text = action.get("value", "")
         shared = text.startswith(SHARE)
         caller = Caller(room=_room(body), name=body["user"].get("username") or body["user"].get("name", ""))
-        reply = await handle(self.chat.sessions, caller, text.removeprefix(SHARE))
+        command, origin = text.removeprefix(SHARE), _origin(body)
+        reply = await press(self.chat.sessions, caller, command, origin=origin + SHARE * shared, once=shared)
+        if reply is None:
+            return
         if reply.form and reply.form.missing and await views.ask(self.chat, caller.room, reply, body):
             return
         if shared and reply.done:
@@ -94,6 +97,12 @@ def used(message: Json, action: Json, user: str) -> Json:
 def render_label(action: Json) -> str:
     """The button's label, safe in mrkdwn."""
     return escape((action.get("text") or {}).get("text", "done"))
+
+
+def _origin(body: dict[str, Any]) -> str:
+    """The pressed message; a message for one person's eyes has no other mark than the container's."""
+    container = body.get("container") or {}
+    return str((body.get("message") or {}).get("ts") or container.get("message_ts") or container.get("view_id") or "")
 
 
 def _hidden(body: dict[str, Any]) -> bool:

@@ -50,7 +50,8 @@ def block(question: Question, known: list[Option], given: Any) -> Json:
     """One input. What was given and is not among the options is kept as typed."""
     values = _values(question, given)
     among = {one.value for one in known}
-    element = _select(question, known, values) if known and set(values) <= among else _typed(question, values)
+    listed = known and question.kind != "day" and set(values) <= among
+    element = _select(question, known, values) if listed else _typed(question, values)
     made: Json = {
         "type": "input", "block_id": question.name, "optional": not question.required,
         "label": plain(question.label, 200), "element": element,

@@ -255,7 +255,7 @@ def _text(command: str, question: Question, state: State) -> str:
         lines.append(html.escape(question.description, quote=False))
     if question.kind == "secret":
         lines.append("<i>Your message is removed once it is read.</i>")
-    if not state.known:
+    if not state.known or question.kind == "day":
         lines.append("<i>Type it (in a group: as a reply to this). /cancel stops.</i>")
     return "\n".join(lines)
 

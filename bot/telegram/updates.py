@@ -10,7 +10,7 @@ from telegram import Message as Heard
 from telegram.constants import ChatAction
 from telegram.error import BadRequest, TelegramError
 
-from bot.chat.session import Caller, ChatSessions, Reply, handle
+from bot.chat.session import Caller, ChatSessions, Reply, handle, press
 from bot.core.context import Room
 from bot.core.message import Message, Text
 from bot.delivery import lose
@@ -118,13 +118,16 @@ class SocketListening:
             return await dialogues.pressed(tx, data.removeprefix("#"))
 
     async def _run(self, caller: Caller, query: CallbackQuery, origin: Heard, text: str) -> None:
-        task = asyncio.create_task(handle(self.sessions, caller, text))
-        quick = bool((await asyncio.wait({task}, timeout=PATIENCE))[0])
-        if quick and not task.result().done and not (task.result().form and task.result().form.missing):  # type: ignore[union-attr]
-            await toast(query, task.result().message.title, alert=True)
+        task = asyncio.create_task(press(self.sessions, caller, text, origin=str(origin.message_id)))
+        quick = (await asyncio.wait({task}, timeout=PATIENCE))[0]
+        early = task.result() if quick else None
+        if early and not early.done and not (early.form and early.form.missing):
+            await toast(query, early.message.title, alert=True)
             return
         await toast(query)
         reply = await task
+        if reply is None:
+            return
         if reply.form and reply.form.missing and reply.actor:
             await self.asking.begin(caller.room, reply.actor, reply.form)
         elif reply.done and _label(origin, query.data or "") in PAGES:

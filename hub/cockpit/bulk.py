@@ -1,4 +1,5 @@
-"""One action for several chosen entities: asked once with all their names, then done one by one."""
+"""One action for several chosen entities: asked once with all their names; as one change where the command takes
+several, else one by one."""
 
 from typing import Any
 
@@ -22,6 +23,8 @@ def bulk_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
             raise Refused("choose what is to be done", field="do")
         if not chosen:
             raise Refused("choose at least one line of the list", field="chosen")
+        if COMMANDS[name].bulk_result is not None:
+            return await _all_at_once(visit, kind.noun, name, chosen)
         if visit.form.get("sure") != "yes":
             label = next(label for action, label in kind.actions if action == name)
             return visit.html("bulk.html", section=kind.noun, title=f"{label}: {len(chosen)} {kind.plural.lower()}",
@@ -29,6 +32,15 @@ def bulk_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
         return visit.leave_for(f"/cockpit/{kind.noun}", toast=await _each(visit, kind.noun, name, chosen))
 
     return [bulk]
+
+
+async def _all_at_once(visit: Visit, noun: str, name: str, chosen: list[str]) -> Response[Any]:
+    """A command for several asks by itself, as it does in a chat, and does all or nothing."""
+    done = await visit.answer(name, {COMMANDS[name].positional[0]: chosen})
+    if isinstance(done.result, dict) and "confirm" in done.result:
+        return visit.html("confirm.html", section=noun, title=done.message.title, question=done.result,
+                          back=f"/cockpit/{noun}")  # fmt: skip
+    return visit.leave_for(f"/cockpit/{noun}", toast=done.message.title, undo=done.change is not None)
 
 
 async def _each(visit: Visit, noun: str, name: str, chosen: list[str]) -> str:

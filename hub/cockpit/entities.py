@@ -251,5 +251,10 @@ async def _audit(visit: Visit, kind: Kind, entity: Any) -> list[Any]:
     page = await visit.ask_if_allowed("audit", limit=200)
     if page is None:
         return []
-    mine = [line for line in page.items if line.entity == kind.noun and line.entity_id == entity.id]
-    return mine[:12]
+    return [line for line in page.items if line.entity == kind.noun and _concerns(line, entity.id)][:12]
+
+
+def _concerns(line: Any, entity_id: int) -> bool:
+    """Whether a change is of the entity, alone or among several."""
+    several = line.after if isinstance(line.after, list) else []
+    return line.entity_id == entity_id or any(state.get("id") == entity_id for state in several)

@@ -28,6 +28,7 @@ def document(public_url: str) -> bytes:
         Confirmation,
         *(one.parameters for one in COMMANDS.values()),
         *(one.result for one in COMMANDS.values()),
+        *(one.bulk_result for one in COMMANDS.values() if one.bulk_result is not None),
     }
     ordered = sorted(types, key=str)
     schemas, components = msgspec.json.schema_components(ordered, ref_template=_REF, schema_hook=lambda _: {})
@@ -74,12 +75,17 @@ def _operation(one: Command, by_type: dict[Any, Any]) -> dict[str, Any]:
         "requestBody": {"content": {"application/json": {"schema": by_type[one.parameters]}}},
         "responses": {
             "200": {"description": _DONE if one.confirm else "done", "content": {"application/json": {
-                "schema": {"anyOf": [by_type[one.result], by_type[Confirmation]]} if one.confirm
-                else by_type[one.result],
+                "schema": _answer(one, by_type),
             }}},
             **{code: {"description": text} | problems for code, text in _ERRORS.items()},
         },
     }  # fmt: skip
+
+
+def _answer(one: Command, by_type: dict[Any, Any]) -> Any:
+    results = [one.result, *([one.bulk_result] if one.bulk_result is not None else [])]
+    results += [Confirmation] if one.confirm else []
+    return by_type[one.result] if len(results) == 1 else {"anyOf": [by_type[result] for result in results]}
 
 
 _DONE = "done; or a question first: `confirm code=…` with its code carries the command out"

@@ -36,6 +36,14 @@ async def code_for(tx: AsyncConnection, table: Table, team_id: int, name: str, *
     return next(f"{base}-{n}" for n in range(2, len(taken) + 3) if f"{base}-{n}" not in taken)
 
 
+async def free_name(tx: AsyncConnection, table: Table, team_id: int, name: str) -> str:
+    """A default name that clashes with none: Lucky Star, Lucky Star 2 …; within the longest a name may be."""
+    name = name[: MAX_NAME - 5]
+    query = select(table.c.name).where(table.c.team_id == team_id, table.c.name.startswith(name, autoescape=True))
+    taken = set((await tx.execute(query)).scalars())
+    return next(free for free in (name, *(f"{name} {n}" for n in range(2, len(taken) + 3))) if free not in taken)
+
+
 async def find(
     tx: AsyncConnection, table: Table, team_id: int, word: str | int, *, field: str,
     suggest: ColumnElement[bool] | None = None,

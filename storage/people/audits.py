@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import insert, select
+from sqlalchemy import and_, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.tables import audits
@@ -30,10 +30,27 @@ class Recorded(Entry, frozen=True, kw_only=True):
     at: datetime
 
 
-async def record(tx: AsyncConnection, now: datetime, entry: Entry) -> None:
+async def record(tx: AsyncConnection, now: datetime, entry: Entry) -> Recorded:
+    """Store a change; returns it with its number."""
     row = {name: getattr(entry, name) for name in entry.__struct_fields__}
     row["before"], row["after"] = (msgspec.to_builtins(row[name]) for name in ("before", "after"))
-    await tx.execute(insert(audits).values(at=now, **row))
+    stored = await tx.execute(insert(audits).values(at=now, **row).returning(audits.c.id))
+    return Recorded(id=stored.scalar_one(), at=now, **row)
+
+
+async def get(tx: AsyncConnection, team_id: int, number: int) -> Recorded | None:
+    """A team's change by its number."""
+    query = select(audits).where(audits.c.team_id == team_id, audits.c.id == number)
+    row = (await tx.execute(query)).one_or_none()
+    return Recorded(**row._mapping) if row else None
+
+
+async def since(tx: AsyncConnection, change: Recorded) -> list[Recorded]:
+    """Later changes of the same entity, and every undo since then."""
+    same = and_(audits.c.entity == change.entity, audits.c.entity_id == change.entity_id)
+    later = audits.c.team_id == change.team_id, audits.c.id > change.id
+    query = select(audits).where(*later, or_(same, audits.c.command == "undo")).order_by(audits.c.id)
+    return [Recorded(**row._mapping) for row in await tx.execute(query)]
 
 
 async def page(tx: AsyncConnection, team_id: int, *, limit: int, after: int | None = None) -> list[Recorded]:

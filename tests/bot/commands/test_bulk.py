@@ -1,0 +1,142 @@
+"""One change of several entities, copies, and changes that were made already."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bot.core.arguments import MissingFields
+from storage.ledger.errors import Forbidden, Missing, Refused
+from storage.ledger.facts import Role
+from tests.bot.asking import Asker, asking
+
+Opened = Callable[[], Any]
+
+
+async def set_up(say: Asker) -> None:
+    await say.account()
+    await say.account("second")
+    for tag, account in (("one", "main"), ("two", "main"), ("three", "second")):
+        await say(f"offer add casino=Lucky account={account} tag={tag} url=https://lucky.example.test/?s={{click_id}}")
+    await say("source add name=fb")
+    await say('campaign create name="Казино Вулкан" offers=lucky-one,lucky-two:3 source=fb cost=0.05')
+    await say("campaign create name=beta offers=lucky-two source=fb cost=0.05")
+    await say("campaign create name=gamma offers=lucky-three")
+
+
+async def statuses(say: Asker, noun: str) -> dict[str, str]:
+    return {one["name"]: one["status"] for one in (await say(f"{noun} list"))["items"]}
+
+
+async def audited(say: Asker, command: str) -> list[Any]:
+    return [line for line in (await say("audit"))["items"] if line["command"] == command]
+
+
+async def test_several_are_paused_with_one_question_one_line_and_one_undo(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await set_up(say)
+        question = await say("campaign pause beta,gamma")
+        assert "Pauses 2 campaigns: beta, gamma." in question["consequence"]
+        assert await statuses(say, "campaign") == {"Казино Вулкан": "active", "beta": "active", "gamma": "active"}
+        done = await say(f"confirm {question['confirm']}")
+        assert [one["code"] for one in done["items"]] == ["beta", "gamma"]
+        assert "2 campaigns paused" in say.told
+        assert len(await audited(say, "campaign pause")) == 1
+        assert (await say("undo"))["with"] == "campaign resume"
+        assert set((await statuses(say, "campaign")).values()) == {"active"}
+
+
+async def test_a_filter_names_what_it_found_and_nothing_that_came_later_is_touched(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await set_up(say)
+        await say("campaign pause beta")
+        question = await say("campaign pause source=fb")
+        assert "Pauses 1 campaign: Казино Вулкан (" in question["consequence"]
+        assert "1 campaign is so already" in question["consequence"]
+        await say("campaign create name=later source=fb offers=lucky-one")
+        done = await say(f"confirm {question['confirm']}")
+        assert done["unchanged"] == ["beta"]
+        assert await statuses(say, "campaign") == {
+            "Казино Вулкан": "paused", "beta": "paused", "gamma": "active", "later": "active",
+        }  # fmt: skip
+
+
+async def test_offers_of_an_account_are_paused_and_resumed(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await set_up(say)
+        await say.sure("offer pause account=main")
+        assert list((await statuses(say, "offer")).values()) == ["paused", "paused", "active"]
+        await say.sure("offer resume account=main casino=lucky")
+        assert set((await statuses(say, "offer")).values()) == {"active"}
+        with pytest.raises(Missing, match="no offer fits"):
+            await say("offer pause lucky-three account=main")
+        with pytest.raises(MissingFields):
+            await say("offer pause")
+
+
+async def test_what_is_so_already_is_said_and_not_recorded(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await set_up(say)
+        for _ in range(2):
+            assert (await say("campaign pause beta"))["status"] == "paused"
+        assert "It was paused already: nothing was changed." in say.told
+        assert (await say("campaign pause beta,beta"))["code"] == "beta"
+        assert len(await audited(say, "campaign pause")) == 1
+        await say.sure("campaign pause beta,gamma")
+        assert (await say("campaign pause beta,gamma"))["unchanged"] == ["beta", "gamma"]
+        assert len(await audited(say, "campaign pause")) == 2
+        await say.sure("account pause main")
+        await say("account pause main")
+        assert len(await audited(say, "account pause")) == 1
+
+
+async def test_a_limited_buyer_pauses_what_serves_own_campaigns_only(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await set_up(say)
+        with pytest.raises(Forbidden):
+            await say("campaign pause beta,gamma", role=Role.BUYER, campaigns=("beta",))
+        assert (await say("campaign pause source=fb", role=Role.BUYER, campaigns=("beta",)))["consequence"].startswith(
+            "Pauses 1 campaign: beta."
+        )
+
+
+async def test_a_copy_of_a_campaign_has_everything_but_the_link(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await set_up(say)
+        first = (await say("campaign list"))["items"][0]
+        copy = await say(f"campaign copy {first['code']}")
+        assert copy["name"] == "Казино Вулкан copy"
+        same = {name for name in first if first[name] == copy[name]}
+        assert set(first) - same == {"id", "name", "code", "url"}
+        assert (await say(f"campaign copy {first['code']}"))["name"] == "Казино Вулкан copy 2"
+        assert (await say(f'campaign copy {first["code"]} "Autumn"'))["code"] == "autumn"
+
+
+async def test_a_copy_of_an_offer_is_another_deal(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await set_up(say)
+        await say('offer edit lucky-one cap=5 markets=DE deal="CPA 120"')
+        with pytest.raises(MissingFields, match="tag"):
+            await say("offer copy lucky-one")
+        with pytest.raises(Refused, match="claimed"):
+            await say("offer copy lucky-one two")
+        copy = await say("offer copy lucky-one four")
+        assert (copy["name"], copy["cap"], copy["markets"], copy["deal"]) == ("Lucky four", 5, ["DE"], "CPA 120")
+        other = await say("offer copy lucky-one account=second")
+        assert (other["account"], other["tag"]) == ("second", "one")
+
+
+async def test_a_numbered_change_is_taken_back_unless_another_followed(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await set_up(say)
+        await say("campaign edit beta cost=0.10")
+        (edit,) = await audited(say, "campaign edit")
+        await say("campaign pause beta")
+        with pytest.raises(Refused, match="the-owner did 'campaign pause' since"):
+            await say(f"undo {edit['id']}")
+        await say("undo")
+        assert (await say(f"undo {edit['id']}"))["undone"] == "campaign edit"
+        with pytest.raises(Refused, match="taken back already"):
+            await say(f"undo {edit['id']}")
+        with pytest.raises(Refused, match="no change"):
+            await say("undo 999999")
