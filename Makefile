@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test test-slow fuzz lint docs bench lock clean
+.PHONY: setup demo test test-slow fuzz lint docs pictures bench lock clean
 setup: .venv/.installed
 
 .venv/.installed: requirements.lock pyproject.toml
@@ -30,6 +30,9 @@ lint: setup
 
 docs: setup
 	$(BIN)/python -m bot.reference > docs/commands.md
+
+pictures: setup
+	$(BIN)/python -m tests.hub.cockpit.pictures
 
 bench: setup
 	$(BIN)/python -m bench

@@ -1,7 +1,11 @@
 """Style sheet, scripts and the chart library, compressed once and served under an address that changes with them."""
 
+import asyncio
+import contextlib
 import gzip
 import hashlib
+import os
+from importlib.metadata import version
 from pathlib import Path
 
 from litestar import Request, Response, get
@@ -23,6 +27,7 @@ class Assets:
         files = {path.name: path.read_bytes() for path in sorted(FOLDER.iterdir()) if path.suffix in TYPES}
         self.version = hashlib.sha256(b"".join(files.values())).hexdigest()[:12]
         self._plain = files
+        self._making = asyncio.Lock()
         self._packed = {name: gzip.compress(content, 9, mtime=0) for name, content in files.items()}
 
     def address(self, name: str) -> str:
@@ -32,8 +37,12 @@ class Assets:
         self._plain[name] = content
         self._packed[name] = gzip.compress(content, 6, mtime=0)
 
-    def has(self, name: str) -> bool:
-        return name in self._plain
+    async def make_chart_library(self, runtime: Runtime) -> None:
+        """Once, in the helper process: vl-convert takes 100 MB while it is loaded."""
+        async with self._making:
+            if CHART_LIBRARY not in self._plain:
+                text: str = await runtime.ports.run_apart(chart_library, advice="load the page again")
+                self.add(CHART_LIBRARY, text.encode())
 
     def response(self, name: str, accepts: str) -> Response[bytes]:
         if name not in self._plain:
@@ -51,21 +60,31 @@ def asset_route(assets: Assets, runtime: Runtime) -> HTTPRouteHandler:
 
     @get("/cockpit/static/{version:str}/{name:str}", include_in_schema=False, name="cockpit static")
     async def static(version: str, name: str, request: Request[object, object, object]) -> Response[bytes]:  # type: ignore[type-var]
-        if name == CHART_LIBRARY and not assets.has(name):
-            assets.add(name, await _chart_library(runtime))
+        if name == CHART_LIBRARY:
+            await assets.make_chart_library(runtime)
         return assets.response(name, request.headers.get("accept-encoding", ""))
 
     return static
 
 
-async def _chart_library(runtime: Runtime) -> bytes:
-    """The bundle is made in the helper process: vl-convert takes 100 MB while it is loaded."""
-    text: str = await runtime.ports.run_apart(chart_library, advice="load the page again")
-    return text.encode()
-
-
 def chart_library() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script that sets `window.vegaEmbed`."""
+    """Vega, Vega-Lite and Vega-Embed as one script that sets `window.vegaEmbed`; kept in the user's cache folder,
+    since bundling takes seconds."""
+    kept = _cache_folder() / f"vega-{version('vl-convert-python')}.js"
+    with contextlib.suppress(OSError):
+        return kept.read_text(encoding="utf-8")
     import vl_convert
 
-    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
+    text = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
+    with contextlib.suppress(OSError):
+        kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        part = kept.with_suffix(f".{os.getpid()}")
+        part.write_text(text, encoding="utf-8")
+        part.replace(kept)
+    return text
+
+
+def _cache_folder() -> Path:
+    """The user's own; nobody else may write there, so what lies in it is ours."""
+    chosen = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(chosen) if chosen.startswith("/") else Path("~/.cache").expanduser()) / "casinoflux"

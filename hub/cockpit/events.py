@@ -20,6 +20,7 @@ from storage.tables import campaigns, clicks, conversions, offers, sites
 EVERY = 0.4  # seconds between two looks while somebody listens
 KEPT = 200  # events a page that lost its connection can catch up with
 BATCH = 100
+LATEST = 14  # clicks that a page begins with
 HEARTBEAT = 15.0  # seconds; proxies cut connections that stay silent
 
 
@@ -66,6 +67,7 @@ class Feed:
 
     async def _poll(self) -> None:
         """Read what is new until the last listener has left; started again after a failure."""
+        self._click = -1  # while nobody listened, more may have happened than a page shows
         while self._listeners:
             for event in await self._new():
                 self._recent.append(event)
@@ -80,8 +82,8 @@ class Feed:
             if self._click < 0:
                 self._click = (await tx.execute(select(func.max(clicks.c.id)))).scalar_one() or 0
                 self._conversion = (await tx.execute(select(func.max(conversions.c.id)))).scalar_one() or 0
-                self._recent.extend(await self._clicks(tx, self._click - 1, latest=10))
-                return []
+                known = {event.id for event in self._recent}
+                return [event for event in await self._clicks(tx, 0, latest=LATEST) if event.id not in known]
             found = [*await self._clicks(tx, self._click), *await self._conversions(tx)]
         return sorted(found, key=lambda event: event.at)
 
@@ -142,7 +144,7 @@ def event_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
         if session is None:
             return Response("sign in first", status_code=401, media_type="text/plain")
         feed = feeds.setdefault(session.actor.team_id, Feed(cockpit, session.actor.team_id))
-        last = request.headers.get("last-event-id", "")[:40]
+        last = (request.headers.get("last-event-id") or request.query_params.get("last", ""))[:40]
         return ServerSentEvent(_stream(cockpit, request, feed, last, session.actor.campaigns))
 
     return [events]

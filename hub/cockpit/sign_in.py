@@ -14,6 +14,7 @@ from hub.cockpit.session import CSRF_FIELD
 from hub.web import limits
 from hub.web.api import record_failure
 from hub.web.limits import Limits
+from storage.db import tasks
 
 Form = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
 _PREFETCHES = ("sec-purpose", "purpose", "x-moz", "x-purpose")
@@ -37,6 +38,7 @@ def sign_in_routes(cockpit: Cockpit, limited: Limits) -> list[HTTPRouteHandler]:
             limits.use(limited.sign_ins, address)
             await record_failure(runtime, limited, request, "sign-in by link")
             return cockpit.sign_in_first("This link was used already, or is older than ten minutes.")
+        tasks.start_loop("chart library", lambda: cockpit.assets.make_chart_library(runtime))
         return _back(cookie)
 
     @post("/cockpit/sign-in", include_in_schema=False)

@@ -9,6 +9,8 @@ from litestar.handlers import HTTPRouteHandler
 from bot.chat.questions import questions
 from bot.core.command import COMMANDS
 from hub.cockpit.page import Cockpit, Visit
+from storage.catalogue import sites
+from storage.catalogue.sites import Version
 from storage.ledger.errors import Refused
 
 TEXTS = ("headline", "intro", "about", "faq", "operator", "contact")
@@ -45,7 +47,9 @@ async def _editor(visit: Visit, fault: Refused | None = None) -> Response[Any]:
     listed = (await visit.ask("offer list", limit=500)).items
     names = {offer.code: offer.name for offer in listed}
     chosen = visit.form.get("offers", ",".join(site.offers)).split(",") if fault else site.offers
-    versions = await visit.ask_if_allowed("site versions", site=site.code)
+    async with visit.cockpit.runtime.database.read() as tx:
+        published = await sites.versions(tx, site.id)
+    by_id = {offer.id: offer.name for offer in listed}
     variants = await visit.ask_if_allowed("variant list", site=site.code)
     casinos = {casino.code: casino for casino in (await visit.ask("casino list", limit=500)).items}
     shown_casinos = {offer.casino for offer in listed if offer.code in site.offers}
@@ -54,9 +58,9 @@ async def _editor(visit: Visit, fault: Refused | None = None) -> Response[Any]:
         fault=fault, themes=_choices("theme"), locales=_choices("locale"), texts=_texts(visit, site, fault),
         offers=[Offer(code, names.get(code, code)) for code in chosen if code],
         others=[Offer(code, name) for code, name in names.items() if code not in site.offers],
-        versions=versions.items if versions else [], variants=variants,
+        variants=variants,
         casinos=[casinos[code] for code in sorted(shown_casinos) if code in casinos],
-        differences=_differences(versions.items if versions else []),
+        differences=_differences(published, by_id),
     )  # fmt: skip
 
 
@@ -93,13 +97,20 @@ def _changes(visit: Visit, site: Any) -> dict[str, Any]:
     return changed
 
 
-def _differences(versions: list[Any]) -> list[tuple[Any, list[tuple[str, str, str]]]]:
+def _differences(versions: list[Version], offers: dict[int, str]) -> list[tuple[Version, list[tuple[str, str, str]]]]:
     """Each version with what it changed against the one before: field, before, after."""
     shown = []
     for n, version in enumerate(versions):
-        before = versions[n + 1].content if n + 1 < len(versions) else {}
-        names = sorted({*version.content, *before})
-        moved = [(name, _text(before.get(name)), _text(version.content.get(name))) for name in names
-                 if version.content.get(name) != before.get(name)]  # fmt: skip
-        shown.append((version, moved))
+        after = _content(version, offers)
+        before = _content(versions[n + 1], offers) if n + 1 < len(versions) else {}
+        names = [name for name in {**after, **before} if after.get(name) != before.get(name)]
+        shown.append((version, [(name, before.get(name, ""), after.get(name, "")) for name in names]))
     return shown
+
+
+def _content(version: Version, offers: dict[int, str]) -> dict[str, str]:
+    """A version's fields and texts as people read them."""
+    content = {name: value for name, value in version.content.items() if name not in {"texts", "offers"}}
+    content |= version.content.get("texts") or {}
+    named = ", ".join(offers.get(offer_id, f"offer {offer_id}") for offer_id in version.content.get("offers") or [])
+    return {**{name: _text(value) for name, value in content.items()}, "offers": named}

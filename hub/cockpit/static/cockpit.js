@@ -1,6 +1,4 @@
 // What the cockpit does beyond plain pages: menu, charts, live lines, command line. Pages read without it.
-const root = document.documentElement;
-root.classList.remove("no-script");
 const csrf = document.body.dataset.csrf || "";
 
 // The menu of narrow screens.

@@ -8,14 +8,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from hub.cli.demo_history import History
-from hub.runtime import boot
-from hub.runtime.settings import read_settings
+from tests.hub.cockpit.history import write_history
 from tests.hub.cockpit.screen import Screen, chromium
 from tests.journeys.deployment import Deployment
 from tests.standins.browser import CHROMIUM, MISSING
-
-KEY = "journey-secret-key"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -32,17 +28,6 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("history")
     asyncio.run(write_history(folder))
     return folder / "casinoflux.db"
-
-
-async def write_history(folder: Path) -> None:
-    environment = {"CASINOFLUX_DATABASE_URL": f"sqlite+aiosqlite:///{folder / 'casinoflux.db'}",
-                   "CASINOFLUX_SECRET_KEY": KEY, "CASINOFLUX_PUBLIC_URL": "http://127.0.0.1"}  # fmt: skip
-    runtime = boot.new_runtime(read_settings(environment, folder=folder))
-    try:
-        await boot.prepare(runtime)
-        await History(runtime, folder).write()
-    finally:
-        await runtime.database.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,52 @@
+"""Every page at a phone's width, a desk's and a wide screen's, light and dark: fits, stands still, can be read."""
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.hub.cockpit.pages import PAGES
+from tests.hub.cockpit.screen import Screen, violations
+from tests.journeys.deployment import Deployment
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.mark.parametrize(("width", "dark"), [(360, True), (1360, False), (2560, True)])
+def test_every_page_fits_and_can_be_read(browser: Browser, hub: Deployment, width: int, dark: bool) -> None:
+    screen = Screen(browser, hub, width=width, dark=dark).sign_in()
+    click = hub.get("conversion/list", limit=1)["items"][0]["click_id"]
+    faults = []
+    for name, path in {**PAGES, "story": f"/cockpit/story/{click}"}.items():
+        screen.open(path).drawn()
+        found = [*screen.overflow(), *map(str, violations(screen.page)), *screen.complaints]
+        if (shift := screen.layout_shift()) > 0.05:
+            found.append(f"moved by {shift:.2f}")
+        faults += [f"{name}: {fault}" for fault in found]
+        screen.complaints.clear()
+    screen.close()
+    assert faults == [], "\n".join(faults)
+
+
+def test_pages_of_an_empty_team_lead_to_the_next_step(browser: Browser, empty_hub: Deployment) -> None:
+    screen = Screen(browser, empty_hub, width=360).sign_in()
+    for path in ("/cockpit", "/cockpit/reports", "/cockpit/revenue", "/cockpit/campaign", "/cockpit/offer",
+                 "/cockpit/site", "/cockpit/domain", "/cockpit/source", "/cockpit/account", "/cockpit/alerts",
+                 "/cockpit/digests", "/cockpit/logs/postbacks"):  # fmt: skip
+        screen.open(path)
+        assert screen.page.locator(".empty").count() > 0, path
+        if "logs" not in path:
+            assert screen.page.locator(".empty a.button").count() > 0, path
+        assert (screen.overflow(), violations(screen.page)) == ([], []), path
+    assert screen.complaints == []
+    screen.close()
+
+
+def test_long_names_and_other_scripts_fit(browser: Browser, empty_hub: Deployment) -> None:
+    names = ["W" * 200, "حملة الربيع " + "ا" * 60, "<script>alert(1)</script> & \"quotes\""]  # fmt: skip
+    codes = [empty_hub.post("source/add", name=name)["code"] for name in names]
+    screen = Screen(browser, empty_hub, width=360).sign_in()
+    for path in ("/cockpit/source", *(f"/cockpit/source/{code}" for code in codes)):
+        screen.open(path)
+        assert screen.overflow() == [], path
+    assert screen.heading == names[-1]
+    assert screen.complaints == []
+    screen.close()
