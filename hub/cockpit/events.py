@@ -144,7 +144,7 @@ def event_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
         if session is None:
             return Response("sign in first", status_code=401, media_type="text/plain")
         feed = feeds.setdefault(session.actor.team_id, Feed(cockpit, session.actor.team_id))
-        last = (request.headers.get("last-event-id") or request.query_params.get("last", ""))[:40]
+        last = str(request.headers.get("last-event-id") or request.query_params.get("last") or "")[:40]
         return ServerSentEvent(_stream(cockpit, request, feed, last, session.actor.campaigns))
 
     return [events]
