@@ -265,7 +265,7 @@ async def _record_upload(ctx: Context, new: Upload) -> _RecordedUpload:
             await _refuse_undecided_days(tx, new, row, report)
         recorded = await revenue.record_in_turns(
             ctx.database, team_id=ctx.team_id, account_id=row.id, run_id=None, report=report, now=ctx.now,
-            zone=accounts.zone_of(row),
+            zone=accounts.zone_of(row), apart=ctx.ports.compare_apart,
         )  # fmt: skip
     except ConnectorError as error:
         raise Refused(str(error), field=_upload_field(new)) from None

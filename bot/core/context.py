@@ -13,8 +13,11 @@ from bot.core.message import Chart
 from storage.db.engine import Database
 from storage.db.secrets import Box
 from storage.ledger.facts import Report, Role
+from storage.ledger.revenue.report_parts import ReportParts as UploadParts
 from storage.reports.report_apart import ReportParts
 from storage.reports.report_view import ReportQuery
+from storage.reports.settle import Merged, MergeRequest
+from storage.revenue.comparison import Comparison
 
 Face = Literal["slack", "telegram", "terminal", "shell", "api", "web"]
 
@@ -93,6 +96,12 @@ class Ports(Protocol):
 
     async def report_apart(self, query: ReportQuery) -> ReportParts | None:
         """A merged report made beside the event loop; None where there is no helper process. Raises TooLong."""
+
+    async def compare_apart(self, account_id: int, parts: UploadParts) -> Comparison | None:
+        """A platform's report compared beside the event loop with what stands; None where that cannot be done."""
+
+    async def merge_apart(self, request: MergeRequest) -> list[Merged] | None:
+        """Touched days merged beside the event loop; None where that cannot be done."""
 
     async def read_upload(self, platform: str, account: dict[str, Any], raw: bytes) -> Report:
         """The report in an uploaded file. Raises ConnectorError or Refused saying what is wrong with it."""

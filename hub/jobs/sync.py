@@ -20,7 +20,7 @@ from hub.runtime.runtime import Runtime
 from storage.catalogue import accounts, names
 from storage.db import tasks
 from storage.ledger.errors import CasinoFluxError, ConnectorError
-from storage.ledger.facts import Figures, Report
+from storage.ledger.facts import Figures, Report, RevenueRow
 from storage.ledger.revenue.sanity import distinct
 from storage.ledger.revenue.suspect import contradiction
 from storage.revenue import kept_answers, raw_reports, syncs
@@ -207,6 +207,7 @@ class Run:
         recorded = await revenue.record_in_turns(
             self.runtime.database, team_id=self.run.team_id, account_id=self.run.account_id, run_id=self.run.id,
             report=report, now=self.runtime.clock(), zone=connection.zone, fetched_at=fetched_at,
+            apart=self.runtime.ports.compare_apart,
         )  # fmt: skip
         self.is_held = self.is_held or recorded.suspect is not None
         self.warnings += report.warnings
@@ -219,7 +220,7 @@ class Run:
 
     async def _refuse_lost_measures(self, tx: Any, report: Report) -> None:
         """A column that disappears from a report must not wipe out figures known before."""
-        given = await asyncio.to_thread(_reported, report)
+        given = await _reported(report)
         if report.rows and (lost := await syncs.measured(tx, self.run.account_id, (report.first, report.last)) - given):
             raise ConnectorError(
                 f"the report no longer says {', '.join(sorted(lost))}, which it did before: numbers are left as they "
@@ -236,7 +237,7 @@ class Run:
         known = {tag: name for tag, name in await accounts.segments(tx, self.run.account_id, since=since) if name}
         if not known:
             return report
-        return await asyncio.to_thread(_with_names, report, known)
+        return await _with_names(report, known)
 
     async def _read_again(self, found: Platform, connection: Connection) -> str | None:
         """Read a kept answer once more, after a fix."""
@@ -272,12 +273,24 @@ class Run:
                 await tell_held(tx, self.run.team_id, self.run.account_id, now)
 
 
-def _reported(report: Report) -> set[str]:
+_MANY = 1_000  # rows: after so many, other work of the event loop has its turn
+
+
+async def _reported(report: Report) -> set[str]:
     """The figures that some row has."""
-    figures = [row.figures for row in report.rows]
-    return {name for name in Figures.__struct_fields__ if any(getattr(one, name) is not None for one in figures)}
+    found: set[str] = set()
+    for start in range(0, len(report.rows), _MANY):
+        figures = [row.figures for row in report.rows[start : start + _MANY]]
+        missing = [name for name in Figures.__struct_fields__ if name not in found]
+        found |= {name for name in missing if any(getattr(one, name) is not None for one in figures)}
+        await asyncio.sleep(0)
+    return found
 
 
-def _with_names(report: Report, names_by_tag: Mapping[str, str]) -> Report:
-    rows = tuple(msgspec.structs.replace(row, tag_name=names_by_tag.get(row.tag, "")) for row in report.rows)
-    return msgspec.structs.replace(report, rows=rows)
+async def _with_names(report: Report, names_by_tag: Mapping[str, str]) -> Report:
+    rows: list[RevenueRow] = []
+    for start in range(0, len(report.rows), _MANY):
+        part = report.rows[start : start + _MANY]
+        rows += [msgspec.structs.replace(row, tag_name=names_by_tag.get(row.tag, "")) for row in part]
+        await asyncio.sleep(0)
+    return msgspec.structs.replace(report, rows=tuple(rows))

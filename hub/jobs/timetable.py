@@ -10,7 +10,10 @@ from storage.reports import settle
 async def settle_touched(runtime: Runtime) -> None:
     """Merge the days that moved, team by team."""
     deployment = runtime.deployment
-    await settle.settle_all(runtime.database, deployment.zone, runtime.clock(), currency=deployment.currency)
+    await settle.settle_all(
+        runtime.database, deployment.zone, runtime.clock(), currency=deployment.currency,
+        apart=runtime.ports.merge_apart,
+    )  # fmt: skip
 
 
 async def deliver(runtime: Runtime) -> None:

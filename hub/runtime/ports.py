@@ -27,6 +27,8 @@ from storage.ledger.revenue.report_parts import ReportParts as UploadParts
 from storage.ledger.revenue.report_parts import parts_of
 from storage.reports.report_apart import ReportParts, report_parts
 from storage.reports.report_view import ReportQuery
+from storage.reports.settle import Merged, MergeRequest, merge_read_only
+from storage.revenue.comparison import Comparison, compare_parts
 
 log = structlog.get_logger()
 
@@ -73,6 +75,23 @@ class HubPorts:
             return None
         advice = "ask for fewer days, or for coarser groups (without sub ids, as_of and clock=visit)"
         return await self._helper.run(report_parts, self._settings.database_url, query, advice=advice)
+
+    async def compare_apart(self, account_id: int, parts: UploadParts) -> Comparison | None:
+        return await self._read_apart(compare_parts, account_id, parts)
+
+    async def merge_apart(self, request: MergeRequest) -> list[Merged] | None:
+        """Touched days merged in the helper process; None where it is missing or too slow."""
+        return await self._read_apart(merge_read_only, request)
+
+    async def _read_apart(self, job: Callable[..., Awaitable[T]], *arguments: Any) -> T | None:
+        """A job that reads our database, in the helper process; None where that is missing or too slow."""
+        if self._helper is None:
+            return None
+        try:
+            return await self._helper.run(job, self._settings.database_url, *arguments)
+        except (HelperFailed, TooLong) as error:
+            log.warning("work of the helper process is done here", work=job.__name__, why=str(error))
+            return None
 
     async def draw(self, chart: Chart) -> bytes | None:
         if chart in self._charts:

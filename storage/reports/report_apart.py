@@ -4,28 +4,27 @@ A report comes back as JSON in parts, so that the process that sends it on neith
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import islice
 
 import msgspec
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.db.engine import Database
+from storage.db.read_only import read_only
 from storage.ledger.reports.report_rows import MergedReport, ReportRow
+from storage.reports.day_facts import has_few_facts
 from storage.reports.merged_report import ReportQuery, cells_suffice, merged_report, paged_report, summed_report
-from storage.tables import conversions, merged, revenue, touched
+from storage.tables import merged, touched
 
-#: Bytes of settled cells, and facts of days that moved since, which an event loop sums up itself: some milliseconds.
-LIGHT_BYTES, LIGHT_FACTS = 60_000, 200
+#: Bytes of settled cells which an event loop sums up itself, in some milliseconds.
+LIGHT_BYTES = 60_000
 
 _PART = 500  # rows
 _ROWS = b'"rows":[],"unassigned":[]'
 
 _encoder = msgspec.json.Encoder()
 _rows = msgspec.json.Decoder(list[ReportRow])
-_databases: dict[str, Database] = {}
 
 
 class ReportParts(msgspec.Struct, frozen=True):
@@ -65,13 +64,7 @@ async def is_light(tx: AsyncConnection, query: ReportQuery) -> bool:
         return False
     moved = select(t.day).where(t.team_id == query.team_id, t.day.between(query.first, query.last)).distinct()
     days = list((await tx.execute(moved)).scalars())
-    facts = 0
-    for table in (revenue, conversions):
-        some = select(table.c.id).where(table.c.team_id == query.team_id, table.c.day.in_(days[:100]))
-        facts += int(
-            (await tx.execute(select(func.count()).select_from(some.limit(LIGHT_FACTS).subquery()))).scalar_one()
-        )
-    return len(days) <= 10 and facts < LIGHT_FACTS
+    return len(days) <= 10 and await has_few_facts(tx, query.team_id, days)
 
 
 async def report_of(tx: AsyncConnection, query: ReportQuery, apart: Apart | None) -> MergedReport:
@@ -93,15 +86,6 @@ def _parts_of(report: MergedReport) -> ReportParts:
     return ReportParts(_encoder.encode(head), _encoded(report.rows), _encoded(report.unassigned))
 
 
-@asynccontextmanager
-async def read_only(url: str) -> AsyncIterator[AsyncConnection]:
-    """A consistent view of a database in which nothing can be written; its connections are kept for the next."""
-    database = _databases.setdefault(url, Database(url))
-    async with database.read() as tx:
-        await tx.execute(text("PRAGMA query_only=ON" if database.sqlite else "SET TRANSACTION READ ONLY"))
-        yield tx
-
-
 def _encoded(rows: Sequence[ReportRow]) -> list[bytes]:
     parts = iter(rows)
     return [_encoder.encode(part) for part in iter(lambda: list(islice(parts, _PART)), [])]
@@ -119,9 +103,3 @@ def _joined(parts: Sequence[bytes]) -> Iterator[bytes]:
     """JSON arrays as the inside of one."""
     for number, part in enumerate(parts):
         yield b"," + part[1:-1] if number else part[1:-1]
-
-
-async def close() -> None:
-    """Close the connections that `read_only` keeps."""
-    while _databases:
-        await _databases.popitem()[1].close()

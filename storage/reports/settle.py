@@ -1,21 +1,23 @@
 """Days that moved are merged anew, whole: touch marks read first, cells recomputed, marks deleted last."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from datetime import date, datetime, timedelta
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import msgspec
-from sqlalchemy import Table, delete, or_, select, update
+from sqlalchemy import Select, Table, delete, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.db.engine import Database
+from storage.db.read_only import read_only
 from storage.ledger.reports.attribution import Catalogue
 from storage.ledger.reports.merge import DayFacts, merge_day
 from storage.ledger.reports.report_pages import version_of
 from storage.reports import report_pages
-from storage.reports.day_facts import catalogue, day_facts
+from storage.reports.day_facts import FEW_FACTS, catalogue, day_facts, has_few_facts
 from storage.reports.facts_query import FactsQuery
 from storage.reports.report_view import ReportQuery
 from storage.tables import accounts, conversions, merged, offers, touched
@@ -24,7 +26,6 @@ from storage.tables import accounts, conversions, merged, offers, touched
 BATCH = 4
 
 _CHUNK = 500
-_FEW = 200  # revenue rows that are merged on the spot: with more of them clicks would notice
 _AT_REST = timedelta(days=2)  # days this old hardly move any more: pages made of them last
 
 _encoder = msgspec.json.Encoder()
@@ -40,27 +41,79 @@ class Merged(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     accounts: frozenset[int]
     offers: frozenset[int]
+    pages: list[tuple[str, bytes]] = []  # of the usual reports, by form
 
 
-async def settle_all(database: Database, zone: ZoneInfo, now: datetime, *, currency: str | None = None) -> int:
+class MergeRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Touched days to merge: how many, and until which day pages of the usual reports are made of them."""
+
+    timezone: str
+    currency: str | None
+    pages_until: date
+    limit: int = BATCH
+
+
+MergeApart = Callable[[MergeRequest], Awaitable[list[Merged] | None]]
+"""Merges touched days beside the event loop; None where that cannot be done."""
+
+
+async def settle_all(
+    database: Database, zone: ZoneInfo, now: datetime, *, currency: str | None = None, apart: MergeApart | None = None
+) -> int:
     """Merge every touched day of every team; returns how many there were.
 
-    Merging reads a snapshot and only the outcome is written under the lock, so that clicks need not wait. With the
-    reporting `currency`, pages of the usual reports are made along the way for days that are at rest at `now`.
+    Merging reads a snapshot and only the outcome is written under the lock, a day at a time, so that clicks need not
+    wait; days of many facts are merged by `apart`. With the reporting `currency`, pages of the usual reports are made
+    along the way for days that are at rest at `now`.
     """
     count = 0
-    at_rest = now.astimezone(zone).date() - _AT_REST
-    while True:
-        async with database.read() as tx:
-            found = await _look(tx, zone, BATCH)
-            pages = await _pages(tx, found, zone, currency, until=at_rest) if currency else {}
-        if not found:
-            return count
-        async with database.begin() as tx:
-            await _keep(tx, found)
-            for one in found:
-                await report_pages.keep(tx, one.team_id, one.day, one.version, pages.get((one.team_id, one.day), ()))
+    request = MergeRequest(
+        timezone=zone.key, currency=currency, pages_until=now.astimezone(zone).date() - _AT_REST
+    )  # fmt: skip
+    while found := await _merged_now(database, request, apart):
+        for one in found:
+            await database.run(partial(_keep, found=[one]))
         count += len(found)
+    return count
+
+
+async def _merged_now(database: Database, request: MergeRequest, apart: MergeApart | None) -> list[Merged]:
+    if apart is not None:
+        async with database.read() as tx:
+            is_light = await _is_light(tx, request.limit)
+        if not is_light and (found := await apart(request)) is not None:
+            return found
+    async with database.read() as tx:
+        return await merge_touched(tx, request)
+
+
+async def merge_read_only(url: str, request: MergeRequest) -> list[Merged]:
+    """Touched days of a database merged, and nothing written: for the helper process."""
+    async with read_only(url) as tx:
+        return await merge_touched(tx, request)
+
+
+async def merge_touched(tx: AsyncConnection, request: MergeRequest) -> list[Merged]:
+    """Touched days merged, the latest first, with the pages made of them."""
+    zone = ZoneInfo(request.timezone)
+    found = await _look(tx, zone, request.limit)
+    if request.currency is None:
+        return found
+    pages = await _pages(tx, found, zone, request.currency, until=request.pages_until)
+    return [msgspec.structs.replace(one, pages=pages.get((one.team_id, one.day), [])) for one in found]
+
+
+async def _is_light(tx: AsyncConnection, limit: int) -> bool:
+    """Whether the next touched days have few facts."""
+    days: dict[int, list[date]] = {}
+    for row in await tx.execute(_next_days(limit)):
+        days.setdefault(row.team_id, []).append(row.day)
+    return all([await has_few_facts(tx, team_id, of_team) for team_id, of_team in days.items()])
+
+
+def _next_days(limit: int) -> Select[tuple[int, date]]:
+    t = touched.c
+    return select(t.team_id, t.day).distinct().order_by(t.day.desc()).limit(limit)
 
 
 async def settle(tx: AsyncConnection, zone: ZoneInfo, *, limit: int = BATCH) -> int:
@@ -73,9 +126,8 @@ async def settle(tx: AsyncConnection, zone: ZoneInfo, *, limit: int = BATCH) -> 
 async def _look(tx: AsyncConnection, zone: ZoneInfo, limit: int) -> list[Merged]:
     """Read the marks first, then the facts: what is committed in between leaves a mark of its own."""
     t = touched.c
-    days = select(t.team_id, t.day).distinct().order_by(t.day.desc()).limit(limit)
     marks: dict[tuple[int, date], list[int]] = {}
-    for row in (await tx.execute(days)).all():
+    for row in (await tx.execute(_next_days(limit))).all():
         mine = select(t.id).where(t.team_id == row.team_id, t.day == row.day)
         marks[row.team_id, row.day] = list((await tx.execute(mine)).scalars())
     named = {team_id: await catalogue(tx, team_id) for team_id in {team_id for team_id, _ in marks}}
@@ -89,7 +141,7 @@ async def _merge(
     that_day = c.team_id == team_id, c.day == day, c.account_id.is_not(None)
     seen = (await tx.execute(select(c.account_id, c.offer_id).where(*that_day).distinct())).all()
     facts = await day_facts(tx, FactsQuery(team_id=team_id, zone=zone), day)
-    if len(facts.revenue) < _FEW:
+    if len(facts.revenue) < FEW_FACTS:
         cells = _merged_cells(facts, named)
     else:
         cells = await asyncio.to_thread(_merged_cells, facts, named)
@@ -132,6 +184,7 @@ async def _keep(tx: AsyncConnection, found: list[Merged]) -> None:
         await tx.execute(kept.on_conflict_do_update(index_elements=["team_id", "day"], set_=values))
         await _note_postbacks(tx, accounts, one.accounts, one.day)
         await _note_postbacks(tx, offers, one.offers, one.day)
+        await report_pages.keep(tx, one.team_id, one.day, one.version, one.pages)
         for start in range(0, len(one.marks), _CHUNK):
             await tx.execute(delete(touched).where(touched.c.id.in_(one.marks[start : start + _CHUNK])))
 

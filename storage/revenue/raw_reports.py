@@ -1,6 +1,6 @@
 """Reports as they are kept: proof of what was fetched, what became of it, and the days it settled."""
 
-import zlib
+from collections.abc import Set as AbstractSet
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -15,8 +15,6 @@ from storage.ledger.errors import Refused
 from storage.ledger.facts import Report
 from storage.revenue.row_diff import Origin
 from storage.tables import revenue_reports, settled_days, sync_runs
-
-_packer = msgspec.msgpack.Encoder()
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -69,15 +67,14 @@ async def keep(
     state: str,
     at: datetime,
     reason: str | None = None,
+    packed: bytes | None = None,
 ) -> int:
-    """Keep the answer as it came at that moment."""
+    """Keep the answer as it came at that moment; `packed` are the rows of one that waits for a decision."""
     values = {
         "team_id": of.team_id, "account_id": of.account_id, "run_id": of.run_id, "fetched_at": at,
         "from_day": report.first, "to_day": report.last, "state": state, "reason": reason, "raw": proof,
-        "parsed": None,
+        "parsed": packed,
     }  # fmt: skip
-    if state == "suspect":
-        values["parsed"] = zlib.compress(_packer.encode(msgspec.structs.replace(report, raw=b"")))
     made = await tx.execute(insert(revenue_reports).values(values).returning(revenue_reports.c.id))
     return int(made.scalar_one())
 
@@ -102,7 +99,13 @@ async def settled_of(tx: AsyncConnection, account_id: int, report: Report) -> se
 
 
 async def settle_days(
-    tx: AsyncConnection, of: Origin, window: tuple[date, date], *, zone: ZoneInfo, before: datetime, settled: set[date]
+    tx: AsyncConnection,
+    of: Origin,
+    window: tuple[date, date],
+    *,
+    zone: ZoneInfo,
+    before: datetime,
+    settled: AbstractSet[date],
 ) -> None:
     """Days of the window that were over in the platform's zone when it was asked are settled from now on."""
     first, last = window

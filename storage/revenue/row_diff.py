@@ -1,23 +1,33 @@
 """Revenue rows against a report's: what stands, what differs, and how a difference is written."""
 
-from collections.abc import Mapping, Sequence
-from datetime import date, datetime
-from functools import lru_cache
-from itertools import islice
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Dialect, bindparam, insert, select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.db.bulk_sql import Compiled
+from storage.db.bulk_sql import BulkTable, nullable
 from storage.db.touch_marks import touch
 from storage.ledger.facts import RevenueRow
 from storage.ledger.revenue.sanity import Key, Values, check_size, values_of
 from storage.tables import MEASURES, revenue, revenue_revisions
-from storage.tables.types import EPOCH_DAY, micros
+from storage.tables.types import EPOCH_DAY, days, micros
 
-_CHUNK = 5_000
+#: Rows written in one transaction: it takes some milliseconds, and clicks wait for no longer.
+BATCH = 100
+
+_REVENUE = BulkTable(
+    revenue,
+    ("team_id", "account_id", "day", "tag", "tag_key", "tag_name", "sub", "part", "currency", *MEASURES, "withdrawn",
+     "recorded_at", "report_id"),
+    identity_columns=("day", "tag_key", "sub", "part", "currency"),
+)  # fmt: skip
+_REVISIONS = BulkTable(
+    revenue_revisions, ("team_id", "revenue_id", "day", *MEASURES, "withdrawn", "recorded_at", "report_id"),
+    identity_columns=("revenue_id",),
+)  # fmt: skip
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,18 +48,42 @@ class StoredRow(msgspec.Struct, gc=False):
     tag_name: str
 
 
-class Changes(msgspec.Struct, frozen=True):
-    """What a report says otherwise: new rows, figures that changed or are gone (by the row's id), tags renamed."""
+class NewRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A row that a report has and nobody had before. `day` counts from 1970, as it lies on disk."""
 
-    fresh: dict[Key, RevenueRow]
-    changed: dict[int, Values]
-    gone: dict[int, Values]
-    renamed: dict[int, str]
-    days: set[date]
+    day: int
+    tag: str
+    tag_key: str
+    tag_name: str
+    sub: str
+    part: str
+    currency: str
+    values: Values
 
-    @property
-    def restated(self) -> int:
-        return len(self.changed) + len(self.gone)
+
+class RestatedRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A stored row's new figures: zeros of one that is withdrawn."""
+
+    id: int
+    day: int
+    values: Values
+    withdrawn: bool
+
+
+class RenamedTag(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A stored row whose tag is called otherwise now."""
+
+    id: int
+    day: int
+    name: str
+
+
+class Changes(msgspec.Struct, frozen=True, array_like=True):
+    """What a report says otherwise: new rows, figures that changed or are gone, tags renamed."""
+
+    new: list[NewRow]
+    restated: list[RestatedRow]
+    renamed: list[RenamedTag]
 
 
 async def standing(tx: AsyncConnection, account_id: int, first: date, last: date) -> dict[Key, StoredRow]:
@@ -73,80 +107,71 @@ async def stands_at_all(tx: AsyncConnection, account_id: int, first: date, last:
 
 def differences(rows: Mapping[Key, RevenueRow], stood: Mapping[Key, StoredRow]) -> Changes:
     """What the report's rows say otherwise than those that stand. Raises ConnectorError for figures too large."""
-    found = Changes({}, {}, {}, {}, set())
+    found = Changes([], [], [])
     for key, row in rows.items():
-        before = stood.get(key)
+        before, values = stood.get(key), values_of(row.figures)
         if before is None:
             check_size(row)
-            found.fresh[key] = row
-            found.days.add(key[0])
+            found.new.append(NewRow(days(key[0]), row.tag, key[1], row.tag_name, key[2], key[3], key[4], values))
             continue
-        values = values_of(row.figures)
         if values != before.values:
             check_size(row)
-            found.changed[before.id] = values
-            found.days.add(key[0])
+            found.restated.append(RestatedRow(before.id, days(key[0]), values, False))
         if row.tag_name != before.tag_name:
-            found.renamed[before.id] = row.tag_name
-            found.days.add(key[0])
+            found.renamed.append(RenamedTag(before.id, days(key[0]), row.tag_name))
     for key, held in stood.items():
         if key not in rows and not held.withdrawn and any(held.values):
-            found.gone[held.id] = tuple(None if value is None else 0 for value in held.values)
-            found.days.add(key[0])
+            zeros = tuple(None if value is None else 0 for value in held.values)
+            found.restated.append(RestatedRow(held.id, days(key[0]), zeros, True))
     return found
+
+
+def batches(changes: Changes) -> Iterator[Changes]:
+    """The changes in parts of at most BATCH rows."""
+    for start in range(0, len(changes.new), BATCH):
+        yield Changes(changes.new[start : start + BATCH], [], [])
+    for start in range(0, len(changes.restated), BATCH):
+        yield Changes([], changes.restated[start : start + BATCH], [])
+    for start in range(0, len(changes.renamed), BATCH):
+        yield Changes([], [], changes.renamed[start : start + BATCH])
 
 
 async def write(tx: AsyncConnection, of: Origin, changes: Changes, *, report_id: int) -> None:
     """Write what differs, a revision for each figure, and mark the days as moved."""
-    stamp = {"recorded_at": of.now, "report_id": report_id}
-    if changes.fresh:
-        await _insert(tx, of, changes.fresh, report_id)
-    await _update(tx, changes.changed, stamp, withdrawn=False)
-    await _update(tx, changes.gone, stamp, withdrawn=True)
-    if changes.fresh or changes.restated:
-        await _revise(tx, of, sorted(changes.days), report_id)
-    for row_id, name in changes.renamed.items():
-        await tx.execute(update(revenue).where(revenue.c.id == row_id).values(tag_name=name))
-    await touch(tx, of.team_id, changes.days)
+    now = micros(of.now)
+    moved = {row.day for rows in (changes.new, changes.restated, changes.renamed) for row in rows}
+    await touch(tx, of.team_id, [EPOCH_DAY + timedelta(days=day) for day in moved])
+    if changes.new:
+        measured = [tuple(map(nullable, row.values)) for row in changes.new]
+        ids = await _REVENUE.insert(tx, [
+            (of.team_id, of.account_id, row.day, row.tag, row.tag_key, row.tag_name, row.sub, row.part, row.currency,
+             *values, False, now, report_id)
+            for row, values in zip(changes.new, measured, strict=True)
+        ])  # fmt: skip
+        await _REVISIONS.append(tx, [
+            (of.team_id, number, row.day, *values, False, now, report_id)
+            for number, row, values in zip(ids, changes.new, measured, strict=True)
+        ])  # fmt: skip
+    if changes.restated:
+        await _restate(tx, changes.restated, {"recorded_at": of.now, "report_id": report_id})
+        await _REVISIONS.append(tx, [
+            (of.team_id, row.id, row.day, *map(nullable, row.values), row.withdrawn, now, report_id)
+            for row in changes.restated
+        ])  # fmt: skip
+    for renamed in changes.renamed:
+        await tx.execute(update(revenue).where(revenue.c.id == renamed.id).values(tag_name=renamed.name))
 
 
-@lru_cache(maxsize=4)
-def _inserted(dialect: Dialect) -> str:
-    """The insert for the driver itself, values in the table's order: SQLAlchemy's own way takes as long as SQLite."""
-    return Compiled(insert(revenue).inline(), dialect, [one.name for one in revenue.columns if one.name != "id"]).text
+_RESTATED: dict[str, Any] = {
+    name: bindparam(f"new_{name}") for name in (*MEASURES, "withdrawn", "recorded_at", "report_id")
+}
+_RESTATE = update(revenue).where(revenue.c.id == bindparam("key")).values(_RESTATED)
 
 
-async def _insert(tx: AsyncConnection, of: Origin, fresh: Mapping[Key, RevenueRow], report_id: int) -> None:
-    statement, now, rows = _inserted(tx.dialect), micros(of.now), iter(fresh.items())
-    while part := [
-        (of.team_id, of.account_id, (key[0] - EPOCH_DAY).days, row.tag, key[1], row.tag_name, *key[2:],
-         *values_of(row.figures), False, now, report_id)
-        for key, row in islice(rows, _CHUNK)
-    ]:  # fmt: skip
-        await tx.exec_driver_sql(statement, part)
-
-
-async def _update(
-    tx: AsyncConnection, changes: Mapping[int, Values], stamp: dict[str, Any], *, withdrawn: bool
-) -> None:
-    if not changes:
-        return
-    statement = (
-        update(revenue)
-        .where(revenue.c.id == bindparam("key"))
-        .values({name: bindparam(f"new_{name}") for name in MEASURES} | stamp | {"withdrawn": withdrawn})
-    )
-    new = [f"new_{name}" for name in MEASURES]
-    await tx.execute(
-        statement, [{"key": key, **dict(zip(new, values, strict=True))} for key, values in changes.items()]
-    )
-
-
-async def _revise(tx: AsyncConnection, of: Origin, days: Sequence[date], report_id: int) -> None:
-    """Copy what the report wrote of these days to the revisions."""
-    r = revenue.c
-    names = ("team_id", "day", *MEASURES, "withdrawn", "recorded_at", "report_id")
-    wrote = select(r.id, *(r[name] for name in names)).where(
-        r.account_id == of.account_id, r.day.between(days[0], days[-1]), r.report_id == report_id
-    )
-    await tx.execute(insert(revenue_revisions).from_select(["revenue_id", *names], wrote.order_by(r.id)))
+async def _restate(tx: AsyncConnection, rows: list[RestatedRow], stamp: dict[str, Any]) -> None:
+    stamped = {f"new_{name}": value for name, value in stamp.items()}
+    names = [f"new_{name}" for name in MEASURES]
+    await tx.execute(_RESTATE, [
+        {"key": row.id, "new_withdrawn": row.withdrawn, **dict(zip(names, row.values, strict=True)), **stamped}
+        for row in rows
+    ])  # fmt: skip

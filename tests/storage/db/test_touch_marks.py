@@ -1,20 +1,19 @@
 """Touch marks: none is lost, whoever settles at the same time; a campaign's days are found by an index."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import func, insert, select, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.db import touch_marks
-from storage.db.engine import Database
+from storage.db.engine import Database, Work
 from storage.reports import settle
 from storage.tables import revenue, touched
 from tests.storage.scene import NOON, build
 
+T = TypeVar("T")
 UTC_ZONE = ZoneInfo("UTC")
 DAY = date(2026, 10, 1)
 
@@ -26,15 +25,13 @@ class SlowSettler(Database):
         super().__init__(database.url)
         self.others, self.team_id, self.overtaken = database, team_id, False
 
-    @asynccontextmanager
-    async def begin(self, *, patience: float = 10.0) -> AsyncIterator[AsyncConnection]:
+    async def run(self, work: Work[T], *, patience: float = 10.0) -> T:
         if not self.overtaken:
             self.overtaken = True
             await settle.settle_all(self.others, UTC_ZONE, NOON)
             async with self.others.begin() as tx:
                 await touch_marks.touch(tx, self.team_id, [DAY])
-        async with super().begin(patience=patience) as tx:
-            yield tx
+        return await super().run(work, patience=patience)
 
 
 async def test_two_settlers_at_once_lose_no_mark(opened: Callable[[], Any]) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import delete
 from sqlalchemy.exc import DBAPIError
 
 from hub.runtime.helper_process import HelperProcess
+from storage.db import read_only
 from storage.reports import report_apart, settle
 from storage.reports.merged_report import ReportQuery, merged_report
 from storage.tables import merged
@@ -55,7 +56,7 @@ async def test_what_must_be_merged_when_read_is_never_light(opened: Open) -> Non
 
 async def test_the_helper_process_can_write_nothing(opened: Open) -> None:
     async with opened() as database:
-        async with report_apart.read_only(database.url) as tx:
+        async with read_only.read_only(database.url) as tx:
             with pytest.raises(DBAPIError):
                 await tx.execute(delete(merged))
-        await report_apart.close()
+        await read_only.close()
