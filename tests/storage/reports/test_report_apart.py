@@ -11,8 +11,12 @@ from sqlalchemy.exc import DBAPIError
 
 from hub.runtime.helper_process import HelperProcess
 from storage.db import read_only
+from storage.ledger.facts import Report, RevenueRow
+from storage.ledger.revenue.report_parts import ReportParts
 from storage.reports import report_apart, settle
 from storage.reports.merged_report import ReportQuery, merged_report
+from storage.revenue import revisions
+from storage.revenue.comparison import Comparison, compare_parts
 from storage.tables import merged
 from tests.storage.books import FIRST, UTC_ZONE, at, build, later, row
 
@@ -60,3 +64,45 @@ async def test_the_helper_process_can_write_nothing(opened: Open) -> None:
             with pytest.raises(DBAPIError):
                 await tx.execute(delete(merged))
         await read_only.close()
+
+
+async def test_a_large_report_is_compared_and_its_days_merged_in_the_helper_process(opened: Open) -> None:
+    helper = HelperProcess()
+    used: list[str] = []
+    async with opened() as database:
+        async with database.begin() as tx:
+            books = await build(tx)
+
+        async def compare(account_id: int, parts: ReportParts) -> Comparison:
+            used.append("compare")
+            return await helper.run(compare_parts, database.url, account_id, parts)
+
+        async def merge(request: settle.MergeRequest) -> list[settle.Merged]:
+            used.append("merge")
+            return await helper.run(settle.merge_read_only, database.url, request)
+
+        async def record(rows: list[RevenueRow], hour: int) -> revisions.Recorded:
+            report = Report(first=FIRST, last=later(1), rows=tuple(rows), raw=b"")
+            done = await revisions.record_in_turns(
+                database, team_id=books.team_id, account_id=books.ids["acme"], run_id=None, report=report,
+                now=at(later(3), hour), zone=UTC_ZONE, apart=compare,
+            )  # fmt: skip
+            await settle.settle_all(database, UTC_ZONE, at(later(9)), currency="EUR", apart=merge)
+            return done
+
+        rows = [row(later(n), sub=f"s{m}", registrations=m, commission_cpa=m) for n in range(2) for m in range(1_100)]
+        restated = [row(later(0), sub="s5", registrations=9, commission_cpa=9), *rows[:5], *rows[6:-1]]
+        query = ReportQuery(team_id=books.team_id, first=FIRST, last=later(1), by=("day",))
+        try:
+            first = await record(rows, 1)
+            second = await record(restated, 2)
+            third = await record([], 3)
+        finally:
+            helper.close()
+        async with database.read() as tx:
+            report = await merged_report(tx, query)
+        assert (first.rows, first.revisions, first.restated) == (2_200, 2_200, 0)
+        assert (second.rows, second.revisions, second.restated) == (2_199, 2, 2)
+        assert third.suspect is not None
+        assert used == ["compare", "merge", "compare", "merge"]  # an empty report is small, and touches no day
+        assert report.totals.registrations.platform == 2 * sum(range(1_100)) + 4 - 1_099
