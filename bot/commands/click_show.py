@@ -12,7 +12,7 @@ from bot.core.context import Context
 from bot.core.message import Fields, Message, Table, Text
 from storage.catalogue.entities import codes
 from storage.clicks import queries
-from storage.ledger.clicks.click_id import instant_of
+from storage.ledger.clicks.click_id import Codec, instant_of
 from storage.ledger.clicks.macros import SUBS
 from storage.ledger.errors import CasinoFluxError, Missing
 from storage.ledger.facts import Bot, Reason, Role
@@ -94,17 +94,8 @@ async def show_click(ctx: Context, new: OneClick) -> Shown:
     stored = await queries.show(ctx.tx, ctx.team_id, click_id) if click_id is not None else None
     if stored is None or click_id is None:
         raise Missing(f"no click {new.click_id!r}", field="click_id")
-    found: dict[str, Any] = {name: stored.get(name) for name in _PLAIN} | await _places(ctx, stored)
-    if not stored.get("expired"):
-        found |= {
-            "unique": bool(stored["unique_click"]), "reason": Reason(stored["reason"]).name.lower(),
-            "bot": Bot(stored["bot"]).name.lower() if stored["bot"] else None,
-        }  # fmt: skip
-    return Shown(
-        click_id=(await queries.codec(ctx.tx)).encode(click_id), id=click_id, at=instant_of(click_id),
-        detail_expired=bool(stored.get("expired")), **found,
-        outgoing=await _went(ctx, click_id), conversions=await _conversions(ctx, click_id),
-    )  # fmt: skip
+    fields = stored_fields(stored, await place_codes(ctx), await queries.codec(ctx.tx))
+    return Shown(**fields, outgoing=await _went(ctx, click_id), conversions=await _conversions(ctx, click_id))
 
 
 _PLAIN = (
@@ -120,9 +111,28 @@ async def _decoded(ctx: Context, word: str) -> int | None:
         return None
 
 
-async def _places(ctx: Context, stored: dict[str, Any]) -> dict[str, str | None]:
-    tables = {"campaign": campaigns, "site": sites, "offer": offers, "source": sources}
-    return {name: (await codes(ctx.tx, table, ctx.team_id)).get(stored[f"{name}_id"]) for name, table in tables.items()}
+_PLACES = {"campaign": campaigns, "site": sites, "offer": offers, "source": sources}
+
+
+async def place_codes(ctx: Context) -> dict[str, dict[int, str]]:
+    """Codes by id of what a click refers to, by noun."""
+    return {noun: await codes(ctx.tx, table, ctx.team_id) for noun, table in _PLACES.items()}
+
+
+def stored_fields(stored: dict[str, Any], places: dict[str, dict[int, str]], codec: Codec) -> dict[str, Any]:
+    """A stored click as faces show it."""
+    fields: dict[str, Any] = {name: stored.get(name) for name in _PLAIN}
+    fields |= {noun: known.get(stored[f"{noun}_id"]) for noun, known in places.items()}
+    fields |= {
+        "click_id": codec.encode(stored["id"]), "id": stored["id"], "at": instant_of(stored["id"]),
+        "detail_expired": bool(stored.get("expired")),
+    }  # fmt: skip
+    if not stored.get("expired"):
+        fields |= {
+            "unique": bool(stored["unique_click"]), "reason": Reason(stored["reason"]).name.lower(),
+            "bot": Bot(stored["bot"]).name.lower() if stored["bot"] else None,
+        }  # fmt: skip
+    return fields
 
 
 async def _went(ctx: Context, click_id: int) -> list[str]:

@@ -21,7 +21,7 @@ def report_file(report: MergedReport, by: Sequence[str]) -> File:
     layered = [f"{name}_{layer}" for name in LAYERED for layer in Layers.__struct_fields__]
     writer.writerow([*groups, *COUNTS, *layered, *MONEY, "currency", "settlement", "allocated"])
     for row in (*report.rows, *report.unassigned):
-        labels = [_safe(row.group.get(name) or "") for name in groups]
+        labels = [safe_cell(row.group.get(name) or "") for name in groups]
         writer.writerow([*labels, *_figures(row), report.currency, row.settlement, str(row.allocated).lower()])
     return File(f"report-{report.from_}-{report.to}.csv", out.getvalue())
 
@@ -35,7 +35,7 @@ def csv_of(message: Message) -> str | None:
         if isinstance(block, Table):
             out = io.StringIO()
             csv.writer(out, lineterminator="\n").writerows(
-                [block.columns, *([_safe(c) for c in r] for r in block.rows)]
+                [block.columns, *([safe_cell(c) for c in r] for r in block.rows)]
             )
             return out.getvalue()
     return None
@@ -61,6 +61,6 @@ def _amount(micros: int | None) -> str:
     return "" if micros is None else f"{Decimal(micros).scaleb(-6):f}"
 
 
-def _safe(text: str) -> str:
+def safe_cell(text: str) -> str:
     """A spreadsheet takes cells that start so for formulas; tags come from outside."""
     return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text

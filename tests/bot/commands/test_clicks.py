@@ -4,23 +4,33 @@ from typing import Any
 
 import pytest
 
-from bot.commands import click_show, simulate_click  # noqa: F401  registers them
-from bot.core.command import parse, run
+from bot.commands import click_log, click_show, simulate_click  # noqa: F401  registers them
+from bot.core.command import Answer, parse, run
 from bot.core.context import Actor, Context
-from storage.ledger.errors import Missing
+from bot.core.message import Message
+from bot.render.report_csv import csv_of
+from storage.ledger.errors import Missing, Refused
 from storage.ledger.facts import Reason, Role
 from storage.tables import clicks
 from tests.hub.clicks.click_deployment import ClickDeployment, click_deployment
 
 
 async def say(d: ClickDeployment, line: str) -> Any:
+    return (await _answer(d, line)).result
+
+
+async def told(d: ClickDeployment, line: str) -> Message:
+    return (await _answer(d, line)).message
+
+
+async def _answer(d: ClickDeployment, line: str) -> Answer:
     actor = Actor(team_id=d.runtime.team_id, name="shell", role=Role.OWNER)
     ctx = Context(
         database=d.database, deployment=d.runtime.deployment, actor=actor, face="shell", ports=d.runtime.ports,
         box=d.runtime.box, clock=d.runtime.clock,
     )  # fmt: skip
     found, arguments = parse(line)
-    return (await run(found, arguments, ctx)).result
+    return await run(found, arguments, ctx)
 
 
 async def test_a_simulation_tells_rule_offer_and_url_and_stores_nothing(database_url: str) -> None:
@@ -95,3 +105,28 @@ async def test_a_click_is_shown_with_every_field(database_url: str) -> None:
         assert (shown.unique, shown.bot, shown.reason, shown.conversions) == (True, None, "chosen", [])
         with pytest.raises(Missing):
             await say(d, "click show zzzzzzzzzzzzz")
+
+
+async def test_the_log_has_every_stored_field_latest_first_in_pages_and_as_csv(database_url: str) -> None:
+    async with click_deployment(database_url) as d:
+        await d.offer("a")
+        await d.campaign("one", {"a": 1})
+        await d.campaign("two", {"a": 1})
+        for n in range(3):
+            await d.get(f"/c/one?sub1=s{n}", ip=f"192.0.2.{n + 1}")
+        await d.get("/c/two", ip="192.0.2.9")
+        first = await say(d, "click log campaign=one limit=2")
+        assert [click.sub1 for click in first.items] == ["s2", "s1"]
+        rest = await say(d, f"click log campaign=one limit=2 after={first.next}")
+        assert ([click.sub1 for click in rest.items], rest.next) == (["s0"], None)
+        assert len((await say(d, "click log outcome=chosen")).items) == 4
+        assert (await say(d, "click log outcome=capped")).items == []
+        one = first.items[0]
+        shown = await say(d, f"click show {one.click_id}")
+        assert {name for name in one.__struct_fields__ if getattr(one, name) != getattr(shown, name)} == set()
+        with pytest.raises(Refused, match="outcome: one of chosen"):
+            await say(d, "click log outcome=lucky")
+        answer = await told(d, "click log campaign=one csv=true")
+        lines = (csv_of(answer) or "").splitlines()
+        assert len(lines) == 4
+        assert {"sub1", "sub10", "user_agent", "referrer", "cost", "extra"} <= set(lines[0].split(","))

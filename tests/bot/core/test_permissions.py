@@ -53,6 +53,7 @@ LIMITED: dict[str, dict[str, str]] = {
     "casino logo": {"casino": "yes no no"},
     "casino review": {"casino": "yes no no"},
     "casino show": {"casino": "yes yes no"},
+    "click log": {"campaign": "yes - no", "offer": "yes yes no", "site": "yes yes no", "source": "yes yes no"},
     "click show": {"click_id": "yes - no"},
     "cockpit": {"-": "yes"},
     "confirm": {"-": "yes"},
