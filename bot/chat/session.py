@@ -15,7 +15,7 @@ from bot import commands as _commands
 from bot.chat.joining import join
 from bot.commands.members import joined_card
 from bot.commands.undo import with_undo
-from bot.core.arguments import MissingArgument, MissingFields, file_fields
+from bot.core.arguments import MissingArgument, MissingFields, file_fields, secret_fields
 from bot.core.command import COMMANDS, Command, parse, run
 from bot.core.context import Actor, Context, Deployment, Ports, Room
 from bot.core.message import Message, error
@@ -180,16 +180,26 @@ async def carry_out(
         form = _optional(found, arguments, fault)
         return Reply(message=error(str(fault), usage=found.usage()), form=form, actor=actor)
     except Refused as fault:
-        form = Form(command=found.name, arguments=arguments, fault=str(fault), field=fault.field)
-        return Reply(message=error(str(fault), usage=found.usage()), form=form, actor=actor)
+        text = without_secrets(found, arguments, str(fault))
+        form = Form(command=found.name, arguments=arguments, fault=text, field=fault.field)
+        return Reply(message=error(text, usage=found.usage()), form=form, actor=actor)
     except CasinoFluxError as fault:
-        return Reply(message=error(str(fault)), actor=actor)
+        return Reply(message=error(without_secrets(found, arguments, str(fault))), actor=actor)
     except Exception:
         return Reply(message=_broken(found.name), actor=actor)
     message, private = with_undo(answer), answer.message.private
     asks = isinstance(answer.result, dict) and "confirm" in answer.result
     secret = found.changes and private and not asks and (found.reads or answer.change is not None)
     return Reply(message=message, public=found.changes and not private, actor=actor, done=True, secret=secret)
+
+
+def without_secrets(found: Command, arguments: dict[str, Any], text: str) -> str:
+    """A fault's words without the credentials that were given: a refused token is sent nowhere."""
+    for name in secret_fields(found.parameters):
+        value = str(arguments.get(name) or "").strip()
+        if len(value) > 3:
+            text = text.replace(value, "•••")
+    return text
 
 
 def _optional(found: Command, arguments: dict[str, Any], fault: MissingArgument) -> Form:

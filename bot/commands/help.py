@@ -45,13 +45,29 @@ def help_text(_ctx: Context, found: Help) -> Message:
         return Message(one.summary, (Text(one.usage, code=True), Fields(fields)), private=True)
     if len({each.name.partition(" ")[0] for each in found.commands}) == 1:
         return _noun_help(found.commands)
-    nouns: dict[str, list[str]] = {}
-    for each in found.commands:
-        noun, _, verb = each.name.partition(" ")
-        nouns.setdefault(noun, []).append(verb)
-    lines = tuple((noun, ", ".join(v for v in verbs if v) or each_summary(noun)) for noun, verbs in nouns.items())
-    ending = Text("help <command> explains one. Words are key=value; quotes go around spaces.")
-    return Message("What CasinoFlux can do", (Fields(lines), ending), private=True)
+    nouns = {each.name.partition(" ")[0] for each in found.commands} - _UNSEEN
+    listed = {noun for _, group in GROUPS for noun in group}
+    groups = (*GROUPS, ("More", tuple(sorted(nouns - listed))))
+    lines = tuple(
+        (title, ", ".join(noun for noun in group if noun in nouns)) for title, group in groups if nouns & {*group}
+    )
+    buttons = tuple(Button(noun.capitalize(), f"help {noun}") for noun in _FIRST if noun in nouns)
+    ending = Text("help <word> explains one. Words are key=value; quotes go around spaces.")
+    return Message("What do you want to do?", (Fields(lines), Buttons(buttons), ending), private=True)
+
+
+#: What people want to do, and the nouns for it.
+GROUPS = (
+    ("See how it goes", ("stats", "forecast", "why", "report", "revenue", "digest", "alert")),
+    ("Set up deals", ("account", "offer", "casino")),
+    ("Bring visitors", ("campaign", "source", "site", "variant", "domain", "registrar")),
+    ("Check single events", ("click", "conversion", "postback", "simulate")),
+    ("Get the money right", ("sync", "spend", "payment", "rate")),
+    ("The team and its rooms", ("member", "token", "settings", "cockpit", "audit", "undo")),
+)  # fmt: skip
+_FIRST = ("stats", "campaign", "offer", "account", "site", "source", "alert", "digest", "sync", "member")
+#: Said by buttons, or before one is a member.
+_UNSEEN = {"confirm", "cancel", "help", "join"}
 
 
 def _noun_help(commands: list[CommandHelp]) -> Message:
@@ -60,10 +76,6 @@ def _noun_help(commands: list[CommandHelp]) -> Message:
     buttons = tuple(Button((one.name.partition(" ")[2] or noun).capitalize(), one.name) for one in commands)
     told = Fields(tuple((one.name, one.summary) for one in commands))
     return Message(f"{noun.capitalize()}: what there is", (told, Buttons(buttons)), private=True)
-
-
-def each_summary(noun: str) -> str:
-    return COMMANDS[noun].summary.rstrip(".").lower() if noun in COMMANDS else ""
 
 
 @command("help", role=Role.VIEWER, scope=Scope.OPEN, render=help_text, reads=True, positional=("command", "verb"))
@@ -83,7 +95,7 @@ def describe(one: Command) -> CommandHelp:
     """What help and the command reference say of a command."""
     fields = [
         FieldHelp(field.encode_name, field.required, _description(field, one.limits[field.encode_name]))
-        for field in msgspec.structs.fields(one.parameters)
+        for field in sorted(msgspec.structs.fields(one.parameters), key=lambda field: not field.required)
     ]
     return CommandHelp(one.name, one.summary, one.usage(), one.role.value, fields)
 

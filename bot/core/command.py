@@ -67,7 +67,8 @@ class Command:
     def usage(self) -> str:
         """`offer add <casino> account=… [tag=…]`"""
         parts = [self.name]
-        for field in msgspec.structs.fields(self.parameters):
+        fields = msgspec.structs.fields(self.parameters)
+        for field in sorted(fields, key=lambda field: not field.required):
             name = field.encode_name
             word = f"<{name}>" if name in self.positional else f"{name}=…"
             parts.append(word if field.required else f"[{word}]")

@@ -93,8 +93,6 @@ def _typed(question: Question, values: list[str]) -> Json:
     if question.kind == "day" and (not text or _iso(text)):
         return {"type": "datepicker", "action_id": ACTION} | ({"initial_date": text} if text else {})
     element: Json = {"type": "plain_text_input", "action_id": ACTION, "max_length": TEXT}
-    if question.kind == "secret":
-        return element
     return element | ({"initial_value": text} if text else {})
 
 

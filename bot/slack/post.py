@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -81,6 +82,10 @@ async def _upload(web: AsyncWebClient, channel: str, message: Message, *, thread
             await web.files_upload_v2(channel=channel, thread_ts=thread or None, **file)
         except (SlackClientError, aiohttp.ClientError, TimeoutError) as fault:
             log.warning("the file %s was not uploaded: %s", file["filename"], reason(fault))
+            lost = Message(f"⚠️ {file['filename']} could not be uploaded: Slack says {reason(fault)}.")
+            with suppress(SlackClientError, aiohttp.ClientError, TimeoutError):  # the log has it in any case
+                where = {"channel": channel} | ({"thread_ts": thread} if thread else {})
+                await web.api_call("chat.postMessage", json=where | render(lost))
 
 
 async def upload_privately(web: AsyncWebClient, user: str, message: Message, *, draw: Draw) -> None:

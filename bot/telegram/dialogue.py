@@ -80,6 +80,8 @@ class DialogueRunner:
         if found is None:
             return False
         command, state = found
+        if not room.private and not _replies_to(heard, state.message_id):
+            return False
         actor = await identify(self.sessions, Caller(room=room))
         if isinstance(actor, Message):
             return False
@@ -218,6 +220,11 @@ async def toast(query: CallbackQuery, text: str = "", *, alert: bool = False) ->
         await query.answer(text[:200] or None, show_alert=alert)
     except BadRequest as fault:
         post.log.info("a press could not be answered: %s", fault.message)
+
+
+def _replies_to(heard: Heard, message_id: int) -> bool:
+    """Whether a line is written as a reply to that message: in a group people go on talking to each other."""
+    return heard.reply_to_message is not None and heard.reply_to_message.message_id == message_id
 
 
 def _address(room: Room) -> dict[str, str]:

@@ -45,6 +45,9 @@ class SocketListening:
             await self._migrated(heard)
             return
         text = heard.text or heard.caption or ""
+        if heard.sender_chat is not None and self.command(text, heard.chat):
+            await self._refuse_anonymous(heard)
+            return
         if heard.from_user is None or heard.from_user.is_bot or not text.strip():
             return
         caller = Caller(room=room_of(heard, heard.from_user), name=heard.from_user.full_name)
@@ -56,6 +59,16 @@ class SocketListening:
         elif command:
             await self.asking.forget(caller.room)
             await self._answer(caller, heard, command)
+
+    async def _refuse_anonymous(self, heard: Heard) -> None:
+        """Who writes as the group or a channel has no name, and so no role: they are told, lest they wait."""
+        topic = heard.message_thread_id if heard.is_topic_message else None
+        room = Room(face="telegram", room=str(heard.chat.id), thread=str(topic or ""))
+        why = Message(
+            "You write as an anonymous admin, so I cannot see who you are and what you may do. Switch off "
+            "“Remain anonymous” in the group's administrators, or write to me in private."
+        )
+        await self._say(room, why, heard.message_id)
 
     def command(self, text: str, chat: Chat) -> str | None:
         """The command in a line: `/offer@our_bot add …` or `@our_bot offer add …`; empty if meant for another bot,

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.tables import dialogues, presses
 
-GOOD_FOR = timedelta(days=1)
+GOOD_FOR = timedelta(minutes=15)
 KEPT = timedelta(days=90)
 
 
@@ -35,7 +35,7 @@ async def keep(tx: AsyncConnection, dialogue: Dialogue) -> None:
 
 
 async def load(tx: AsyncConnection, now: datetime, *, face: str, room: str, user: str) -> Dialogue | None:
-    """The person's open dialogue in that room; after a day it is forgotten."""
+    """The person's open dialogue in that room; after 15 minutes it is forgotten."""
     mine = dialogues.c.face == face, dialogues.c.room == room, dialogues.c.user == user
     found = (await tx.execute(select(dialogues).where(*mine, dialogues.c.at > now - GOOD_FOR))).one_or_none()
     if found is None:
@@ -69,6 +69,6 @@ async def pressed(tx: AsyncConnection, short: str) -> str | None:
 
 
 async def forget(tx: AsyncConnection, now: datetime) -> None:
-    """Drop dialogues after a day and buttons after three months."""
+    """Drop dialogues after 15 minutes and buttons after three months."""
     await tx.execute(delete(dialogues).where(dialogues.c.at < now - GOOD_FOR))
     await tx.execute(delete(presses).where(presses.c.at < now - KEPT))

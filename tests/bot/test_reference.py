@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from bot.commands.help import GROUPS
 from bot.core.command import COMMANDS
 from bot.reference import reference
 
@@ -31,3 +32,16 @@ def test_every_command_of_the_contract_is_there() -> None:
 
 def test_every_command_says_what_it_does() -> None:
     assert [one.name for one in COMMANDS.values() if not one.summary.endswith(".")] == []
+
+
+def test_usage_names_required_fields_first() -> None:
+    assert COMMANDS["conversion add"].usage().index("event=") < COMMANDS["conversion add"].usage().index("[")
+    for command in COMMANDS.values():
+        words = command.usage().removeprefix(command.name).split()
+        optional = [word.startswith("[") for word in words]
+        assert optional == sorted(optional)
+
+
+def test_help_has_a_place_for_every_noun() -> None:
+    listed = {noun for _, group in GROUPS for noun in group}
+    assert listed <= {command.noun for command in COMMANDS.values()}

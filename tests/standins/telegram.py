@@ -184,6 +184,12 @@ class Telegram:
             length = len(body["text"].split()[0])
             name = "caption_entities" if "media" in body else "entities"
             message[name] = [{"type": "bot_command", "offset": 0, "length": length}]
+        if "reply_to" in body:
+            message["reply_to_message"] = next(
+                {name: value for name, value in one.items() if name not in {"html", "reply_markup"}}
+                for one in self.chats[str(chat)]
+                if one["message_id"] == body["reply_to"]
+            )
         if "thread" in body:
             message |= {"message_thread_id": body["thread"], "is_topic_message": True}
         self.chats.setdefault(str(chat), []).append(message)
