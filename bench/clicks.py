@@ -25,10 +25,10 @@ def lines(*, n: int = 7, seconds: float = 3.0) -> list[Line]:
              detail=told(found, "clicks", "redirect")),
         Line("the same, with all headers a browser sends", ratio(full, "clicks", "redirect"), 1.0,
              detail=told(full, "clicks", "redirect")),
-        Line("durable click ÷ without storage", ratio(found, "clicks", "unstored"), 0.55,
+        Line("durable click ÷ without storage", ratio(found, "clicks", "unstored"), 0.6,
              detail=told(found, "unstored")),
-        Line("durable click ÷ insert and commit per request", ratio(found, "clicks", "each"), 15,
+        Line("durable click ÷ insert and commit per request", ratio(found, "clicks", "each"), 25,
              detail=told(found, "each")),
-        Line("p99 of the durable click ÷ of the Redirect", ratio(found, "clicks", "redirect", "p99"), 1.2,
+        Line("p99 of the durable click ÷ of the Redirect", ratio(found, "clicks", "redirect", "p99"), 1.0,
              at_most=True),
     ]  # fmt: skip

@@ -148,7 +148,7 @@ def lines(*, n: int = 5, seconds: float = 4.0) -> list[Line]:
         with servers(**kinds) as started:
             beside = rounds({name: one.port for name, one in started.items()}, n=n, seconds=seconds)
     return [
-        Line(f"throughput over {clicks:,} clicks ÷ empty database", ratio(found, "full", "empty"), 0.9,
+        Line(f"throughput over {clicks:,} clicks ÷ empty database", ratio(found, "full", "empty"), 0.95,
              detail=told(found, "full", "empty")),
         Line("p99 while a 30-day report runs every second ÷ without", ratio(beside, "beside", "alone", "p99"), 1.5,
              at_most=True, detail=told(beside, "beside", "alone")),

@@ -28,6 +28,6 @@ def lines(*, n: int = 5, seconds: float = 3.0) -> list[Line]:
         finally:
             server.cleanup()
     return [
-        Line("on PostgreSQL ÷ on SQLite", ratio(found, "postgresql", "sqlite"), 0.7,
+        Line("on PostgreSQL ÷ on SQLite", ratio(found, "postgresql", "sqlite"), 0.8,
              detail=told(found, "postgresql", "sqlite"))
     ]  # fmt: skip

@@ -116,7 +116,7 @@ async def add_alert(ctx: Context, new: AlertFilter) -> Alert:
         thread=channel.thread, terms=terms, campaigns=await chosen_campaigns(ctx, new.campaign, field="campaign"),
     ))  # fmt: skip
     one, watch = await alert_states.find(ctx.tx, ctx.team_id, str(made))
-    fired = await past(AlertContext(ctx.tx, watch, ctx.now, ctx.deployment))
+    fired = await past(AlertContext(ctx.tx, watch, ctx.now, ctx.deployment, apart=ctx.ports.report_apart))
     one = msgspec.structs.replace(one, would_have_fired=fired.times, would_have_fired_on=fired.days)
     ctx.notes |= {"entity": "alert", "entity_id": one.id, "after": one}
     return one
@@ -136,7 +136,7 @@ async def list_alerts(ctx: Context, new: Listing) -> Page[Alert]:
 async def show_alert(ctx: Context, new: OneAlert) -> Alert:
     """One alert, and how often it would have fired in the last 30 days."""
     one, watch = await alert_states.find(ctx.tx, ctx.team_id, new.alert)
-    fired = await past(AlertContext(ctx.tx, watch, ctx.now, ctx.deployment))
+    fired = await past(AlertContext(ctx.tx, watch, ctx.now, ctx.deployment, apart=ctx.ports.report_apart))
     return msgspec.structs.replace(one, would_have_fired=fired.times, would_have_fired_on=fired.days)
 
 

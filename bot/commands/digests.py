@@ -131,7 +131,7 @@ async def preview(ctx: Context, new: DigestPreview) -> Preview:
         team_id=ctx.team_id, first=first, last=last, every=every, campaigns=chosen,
         told_until=one.told_until if one else ctx.now - timedelta(days=1), now=ctx.now, deployment=ctx.deployment,
     )  # fmt: skip
-    message = await loading.build(ctx.tx, wanted)
+    message = await loading.build(ctx.tx, wanted, apart=ctx.ports.report_apart)
     return Preview(from_=first, to=last, title=message.title, text=render(message), message=message)
 
 

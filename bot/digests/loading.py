@@ -33,10 +33,10 @@ from bot.digests.facts import (
 from storage.alerts import attention
 from storage.alerts.attention import AccountHealth
 from storage.ledger.reports.forecast import Estimate
-from storage.ledger.reports.report_rows import MergedReport
 from storage.ledger.schedule import Every
 from storage.reports.forecast import forecast
-from storage.reports.merged_report import ReportQuery, merged_report
+from storage.reports.merged_report import ReportQuery
+from storage.reports.report_apart import Apart, report_of
 from storage.revenue import restatements
 from storage.tables import campaigns, sites
 
@@ -78,12 +78,14 @@ def _key(wanted: DigestRequest) -> Key:
     return wanted.team_id, wanted.first, wanted.last, wanted.every, wanted.campaigns
 
 
-async def build(tx: AsyncConnection, wanted: DigestRequest, shared: Shared | None = None) -> Message:
-    """The digest message as it would be sent now."""
+async def build(
+    tx: AsyncConnection, wanted: DigestRequest, shared: Shared | None = None, *, apart: Apart | None = None
+) -> Message:
+    """The digest message as it would be sent now; large reports are asked of `apart`."""
     shared = shared or Shared()
     key = _key(wanted)
     if key not in shared.standing:
-        shared.standing[key] = await _standing(tx, wanted)
+        shared.standing[key] = await _standing(tx, wanted, apart)
     standing = shared.standing[key]
     if (key, wanted.told_until) not in shared.news:
         shared.news[key, wanted.told_until] = await _news(tx, wanted, standing.account_ids)
@@ -96,11 +98,12 @@ async def build(tx: AsyncConnection, wanted: DigestRequest, shared: Shared | Non
     return shared.messages[key, news, wanted.late]
 
 
-async def _standing(tx: AsyncConnection, wanted: DigestRequest) -> _Standing:
+async def _standing(tx: AsyncConnection, wanted: DigestRequest, apart: Apart | None) -> _Standing:
     by = await dimension(tx, wanted.team_id)
-    report = await _report(tx, wanted, wanted.first, wanted.last, (by,))
-    before = await _report(tx, wanted, *_days_before(wanted.first), ("day", by))
-    days = await _report(tx, wanted, wanted.last - timedelta(days=CHART_DAYS - 1), wanted.last, ("day",))
+    chart_since = wanted.last - timedelta(days=CHART_DAYS - 1)
+    report = await report_of(tx, _query(wanted, wanted.first, wanted.last, (by,)), apart)
+    before = await report_of(tx, _query(wanted, *_days_before(wanted.first), ("day", by)), apart)
+    days = await report_of(tx, _query(wanted, chart_since, wanted.last, ("day",)), apart)
     ids = await _account_ids(tx, wanted)
     span = [wanted.last - timedelta(days=n) for n in range(LOOK_BACK)]
     health = await attention.accounts_health(tx, wanted.team_id, span, ids)
@@ -113,7 +116,7 @@ async def _standing(tx: AsyncConnection, wanted: DigestRequest) -> _Standing:
     return _Standing(DigestFacts(
         name=period_name(wanted), range=f"{wanted.first}..{wanted.last}", by=(by,), report=report,
         usual=usual(before, n_days=n_days), days=chart_days(days, wanted.last), top=top, bottom=bottom,
-        pending=waiting, expected=await _expected(tx, wanted) if waiting else None,
+        pending=waiting, expected=await _expected(tx, wanted, apart) if waiting else None,
         attention=(
             *await _attention(tx, wanted, health, ids), *unmatched_words(unmatched), *unassigned_words(report),
             *unconverted_words(report),
@@ -139,12 +142,6 @@ async def dimension(tx: AsyncConnection, team_id: int) -> str:
     return "offer"
 
 
-async def _report(
-    tx: AsyncConnection, wanted: DigestRequest, first: date, last: date, by: tuple[str, ...]
-) -> MergedReport:
-    return await merged_report(tx, _query(wanted, first, last, by))
-
-
 def _query(wanted: DigestRequest, first: date, last: date, by: tuple[str, ...] = ()) -> ReportQuery:
     return ReportQuery(
         team_id=wanted.team_id, first=first, last=last, by=by, timezone=wanted.deployment.timezone,
@@ -152,10 +149,10 @@ def _query(wanted: DigestRequest, first: date, last: date, by: tuple[str, ...] =
     )  # fmt: skip
 
 
-async def _expected(tx: AsyncConnection, wanted: DigestRequest) -> Estimate | None:
+async def _expected(tx: AsyncConnection, wanted: DigestRequest, apart: Apart | None) -> Estimate | None:
     """What the days still pending may bring."""
     first = min(wanted.first, wanted.last - timedelta(days=LOOK_BACK - 1))
-    return (await forecast(tx, _query(wanted, first, wanted.last))).total
+    return (await forecast(tx, _query(wanted, first, wanted.last), apart)).total
 
 
 def _days_before(first: date) -> tuple[date, date]:

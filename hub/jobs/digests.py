@@ -76,7 +76,7 @@ async def _built(runtime: Runtime, one: Due, shared: loading.Shared, now: dateti
         if (known := loading.known(wanted, shared)) is not None:
             return Built(one, due, known)
         async with runtime.database.read() as tx:
-            message = await loading.build(tx, wanted, shared)
+            message = await loading.build(tx, wanted, shared, apart=runtime.ports.report_apart)
     except Exception as error:  # the others get theirs; this one is tried again at the next tick
         log.error("digest failed", subscription=one.id, error=type(error).__name__, exc_info=error)
         return None
