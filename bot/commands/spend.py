@@ -1,11 +1,13 @@
 """What traffic cost: typed in, or imported."""
 
+import asyncio
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
+from sqlalchemy import Row
 
 from bot.commands.campaigns import own_campaign
 from bot.core.arguments import Arguments, refers
@@ -14,12 +16,13 @@ from bot.core.context import Context
 from bot.core.limits import MAX_ROWS, limited
 from bot.core.message import Message, Notice
 from bot.core.permissions import Scope
-from bot.forms.imports import ImportedRow, Sent, micro, rows_of, where
+from bot.forms.imports import Sent, micro, rows_of, where
 from storage.ledger.errors import CasinoFluxError, Refused
 from storage.ledger.facts import Role
 from storage.reports import spend
 from storage.reports.spend import Cost
 
+_TURN = 50  # rows read before other work has its turn
 _COLUMNS = ("campaign", "day", "amount", "currency")
 
 
@@ -72,10 +75,11 @@ def imported_card(_ctx: Context, done: SpendImported) -> Message:
 @command("spend add", role=Role.BUYER, render=spent_card, positional=("campaign", "day", "amount", "currency"))
 async def add_spend(ctx: Context, new: NewSpend) -> SpendRecorded:
     """Say what a campaign's traffic cost on a day; it replaces what was said of that day before."""
-    cost = await _cost(ctx, new.campaign, new.day, new.amount, new.currency, origin="manual")
+    campaign = await own_campaign(ctx, new.campaign)
+    cost = _cost(ctx, campaign, new.day, new.amount, new.currency, origin="manual")
     amount_before, currency_before = await spend.standing(ctx.tx, cost) or (0, cost.currency)
     changed = await spend.record(ctx.tx, ctx.team_id, [cost], ctx.now)
-    code = (await own_campaign(ctx, new.campaign)).code
+    code = campaign.code
     ctx.notes |= {"entity": "campaign", "entity_id": cost.campaign_id, "after": cost}
     ctx.notes["before"] = msgspec.structs.replace(cost, amount=amount_before, currency=currency_before)
     return SpendRecorded(
@@ -84,27 +88,42 @@ async def add_spend(ctx: Context, new: NewSpend) -> SpendRecorded:
     )  # fmt: skip
 
 
-@command("spend import", role=Role.BUYER, scope=Scope.OWN, render=imported_card)
+class _ReadCosts(msgspec.Struct, frozen=True):
+    """The costs of an import, and what it called their campaigns."""
+
+    costs: list[Cost]
+    known: dict[int, str]
+
+
+async def _read_import(ctx: Context, new: SpendImport) -> _ReadCosts:
+    """Read the rows before the transaction, with turns for other work: clicks do not wait for a long file."""
+    rows = await asyncio.to_thread(rows_of, new, _COLUMNS, amounts=("amount",), days=("day",))
+    costs: list[Cost] = []
+    campaigns: dict[str, Row[Any]] = {}
+    known: dict[int, str] = {}
+    async with ctx.reading():
+        for number, row in enumerate(rows):
+            word = row.said("campaign")
+            try:
+                campaign = campaigns.get(word) or await own_campaign(ctx, word)
+                worth, currency = row.amount("amount", campaign.currency or ctx.deployment.currency)
+                cost = _cost(ctx, campaign, row.day("day", ctx.today), worth, currency, origin="csv")
+            except (CasinoFluxError, ValueError) as error:
+                raise Refused(f"{row.place}: {error}", field=where(new)) from None
+            campaigns[word], known[cost.campaign_id] = campaign, word
+            costs.append(cost)
+            if number % _TURN == 0:
+                await asyncio.sleep(0)
+    return _ReadCosts(costs, known)
+
+
+@command("spend import", role=Role.BUYER, scope=Scope.OWN, render=imported_card, prepare=_read_import)
 async def import_spend(ctx: Context, new: SpendImport) -> SpendImported:
     """Import costs, all or none; a day imported again replaces the import before."""
-    costs, known = [], {}
-    for row in rows_of(new, _COLUMNS, amounts=("amount",), days=("day",)):
-        try:
-            cost = await _imported(ctx, row)
-        except (CasinoFluxError, ValueError) as error:
-            raise Refused(f"{row.place}: {error}", field=where(new)) from None
-        known[cost.campaign_id] = row.said("campaign")
-        costs.append(cost)
-    together = _summed(costs)
+    read: _ReadCosts = ctx.prepared
+    together = _summed(read.costs)
     changed = await spend.record(ctx.tx, ctx.team_id, together, ctx.now)
-    return SpendImported(rows=len(costs), changed=changed, warnings=await _warnings(ctx, together, known))
-
-
-async def _imported(ctx: Context, row: ImportedRow) -> Cost:
-    campaign = row.said("campaign")
-    own = (await own_campaign(ctx, campaign)).currency or ctx.deployment.currency
-    worth, currency = row.amount("amount", own)
-    return await _cost(ctx, campaign, row.day("day", ctx.today), worth, currency, origin="csv")
+    return SpendImported(rows=len(read.costs), changed=changed, warnings=await _warnings(ctx, together, read.known))
 
 
 def _summed(costs: list[Cost]) -> list[Cost]:
@@ -119,8 +138,7 @@ def _summed(costs: list[Cost]) -> list[Cost]:
     return list(found.values())
 
 
-async def _cost(ctx: Context, campaign: str, on: date, worth: Decimal, currency: str | None, *, origin: str) -> Cost:
-    row = await own_campaign(ctx, campaign)
+def _cost(ctx: Context, row: Row[Any], on: date, worth: Decimal, currency: str | None, *, origin: str) -> Cost:
     if on > ctx.today:
         raise Refused(f"day: {on} has not come yet", field="day")
     code = (currency or row.currency or ctx.deployment.currency).upper()

@@ -1,6 +1,7 @@
 """Who asks, on which face, at what time, with which transaction and ports."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal, Protocol
@@ -143,6 +144,16 @@ class Context:
         if self._connection is None:
             raise RuntimeError("this command runs outside a transaction")
         return self._connection
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[None]:
+        """A read transaction as `tx`, for what is prepared before the command's own."""
+        async with self.database.read() as tx:
+            self._connection = tx
+            try:
+                yield
+            finally:
+                self._connection = None
 
     @property
     def now(self) -> datetime:

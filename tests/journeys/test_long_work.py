@@ -85,6 +85,33 @@ def test_an_upload_of_30_000_rows_is_read_by_the_helper_while_clicks_come_in(hub
     assert not [line for line in held if "connectors." in line or "storage.ledger.revenue" in line]
 
 
+def test_costs_of_10_000_lines_are_imported_all_or_none_while_clicks_come_in(hub: Deployment) -> None:
+    hub.run("account", "add", "platform=postback_only", "name=acme")
+    hub.run("offer", "add", "casino=Lucky", "account=acme", "url=https://casino.example.test/?s={click_id}")
+    link = hub.url + httpx.URL(hub.run("campaign", "create", "name=spring", "offers=lucky", "direct=true")["url"]).path
+    lines = [f"spring,2026-{1 + n % 9:02}-{1 + n % 28:02},1.25,EUR" for n in range(10_000)]
+    header = "campaign,day,amount,currency"
+
+    def sent(*table: str) -> httpx.Response:
+        file = b64encode("\n".join((header, *table)).encode()).decode()
+        return hub.try_post("spend/import", file=file)
+
+    refused = sent(*lines, "spring,2026-09-01,much,EUR")
+    assert refused.status_code == 400
+    assert "line 10002" in refused.json()["detail"]
+    with ThreadPoolExecutor(1) as pool:
+        imported = pool.submit(sent, *lines)
+        answers = [httpx.get(link).status_code]
+        while not imported.done():
+            answers.append(httpx.get(link).status_code)
+    assert set(answers) == {302}
+    days = len({line.split(",")[1] for line in lines})
+    told = imported.result().json()
+    assert (told["rows"], told["changed"]) == (10_000, days)
+    assert sent(*lines).json()["changed"] == 0
+    assert not [line for line in hub.log().splitlines() if "the event loop is held" in line and "spend" in line]
+
+
 @pytest.mark.parametrize(
     ("path", "query", "field"),
     [
