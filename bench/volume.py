@@ -31,24 +31,26 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def fill(path: Path, clicks: int, conversions: int) -> float:
-    """So many clicks over the last 30 days, their roll-up, and conversions; returns bytes per click."""
+def fill(path: Path, clicks: int, conversions: int, *, days: int = DAYS, campaigns: int = CAMPAIGNS) -> float:
+    """So many clicks over the last days, their roll-up, and conversions; returns bytes per click."""
     database = sqlite3.connect(path, isolation_level=None)
     database.execute("PRAGMA synchronous=OFF")
     database.execute("PRAGMA cache_size=-200000")
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     database.execute("BEGIN")
-    _campaigns(database)
+    _campaigns(database, campaigns)
     agents = [(n, f"agent {n}", ("mobile", "desktop", "tablet")[n % 3], "iOS", "Safari") for n in range(1, _AGENTS + 1)]
     database.executemany("INSERT INTO user_agents VALUES (?,?,?,?,?)", agents)
     before = _bytes(database)
     marks = ",".join("?" * len(_COLUMNS))
-    database.executemany(f"INSERT INTO clicks ({','.join(_COLUMNS)}) VALUES ({marks})", _clicks(today, clicks))
+    database.executemany(
+        f"INSERT INTO clicks ({','.join(_COLUMNS)}) VALUES ({marks})", _clicks(today, clicks, days, campaigns)
+    )
     database.execute(_ROLLUP)
     grown = _bytes(database) - before
-    database.executemany(_CONVERSION, _conversions(today, conversions))
-    days = [(1, (today.date() - EPOCH_DAY).days - n) for n in range(1, DAYS + 1)]
-    database.executemany("INSERT INTO touched (team_id, day) VALUES (?,?)", days)
+    database.executemany(_CONVERSION, _conversions(today, conversions, days, campaigns))
+    touched = [(1, (today.date() - EPOCH_DAY).days - n) for n in range(1, days + 1)]
+    database.executemany("INSERT INTO touched (team_id, day) VALUES (?,?)", touched)
     database.execute("COMMIT")
     database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     database.close()
@@ -60,24 +62,24 @@ def _bytes(database: sqlite3.Connection) -> int:
     return int(pages * size)
 
 
-def _campaigns(database: sqlite3.Connection) -> None:
-    for n in range(CAMPAIGNS):
+def _campaigns(database: sqlite3.Connection, campaigns: int) -> None:
+    for n in range(campaigns):
         database.execute(
             "INSERT INTO campaigns (id, team_id, name, code, created_at, cost_model, rules, binding, direct, status) "
             f"VALUES ({100 + n}, 1, 'c{n}', 'c{n}', 0, 'link', '[]', 1, 1, 'active')"
         )
 
 
-def _clicks(today: datetime, count: int) -> Iterator[tuple[Any, ...]]:
+def _clicks(today: datetime, count: int, days: int, campaigns: int) -> Iterator[tuple[Any, ...]]:
     chance = random.Random(1)
-    start = first_id_at(today - timedelta(days=DAYS))
-    first_hour = ((today.date() - EPOCH_DAY).days - DAYS) * 24
-    step = DAYS * 86_400_000 / count
+    start = first_id_at(today - timedelta(days=days))
+    first_hour = ((today.date() - EPOCH_DAY).days - days) * 24
+    step = days * 86_400_000 / count
     for n in range(count):
         ms = int(n * step)
         dice = chance.getrandbits(60)
         yield (
-            start + (ms << 22) + (n & 4095), 1, 100 + dice % CAMPAIGNS, 0, 1 + dice % CAMPAIGNS % 4, 0,
+            start + (ms << 22) + (n & 4095), 1, 100 + dice % campaigns, 0, 1 + dice % campaigns % 4, 0,
             first_hour + ms // 3_600_000, dice & 1, 0, 0, 1 + (dice >> 12) % _AGENTS,
             _COUNTRIES[(dice >> 22) % 5], "de",
             bytearray(dice.to_bytes(8, "big")), bytearray((dice ^ 99).to_bytes(8, "big")),
@@ -98,16 +100,16 @@ VALUES (1, 1, ?, 0, ?, 0, 'DE', 'mobile', ?, ?, 'approved', ?, ?, 'EUR', ?, ?, ?
 """
 
 
-def _conversions(today: datetime, count: int) -> Iterator[tuple[Any, ...]]:
+def _conversions(today: datetime, count: int, days: int, campaigns: int) -> Iterator[tuple[Any, ...]]:
     chance = random.Random(2)
-    start = today - timedelta(days=DAYS)
+    start = today - timedelta(days=days)
     for n in range(count):
-        at = start + timedelta(seconds=chance.randrange(DAYS * 86_400))
+        at = start + timedelta(seconds=chance.randrange(days * 86_400))
         kind = chance.randrange(10)
         event = "registration" if kind < 7 else "first_deposit" if kind < 9 else "deposit"
         day = (at.date() - EPOCH_DAY).days
         yield (
-            100 + n % CAMPAIGNS, 1 + n % CAMPAIGNS % 4, event, f"t{n}", event == "first_deposit",
+            100 + n % campaigns, 1 + n % campaigns % 4, event, f"t{n}", event == "first_deposit",
             None if event == "registration" else 50_000_000, micros(at), micros(at), day, day,
         )  # fmt: skip
 

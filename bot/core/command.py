@@ -264,7 +264,7 @@ async def run(found: Command, arguments: dict[str, Any], ctx: Context, *, confir
             await config_version.bump(tx)
     if not found.reads and not ctx.unchanged:
         await ctx.ports.changed()
-    return Answer(result, Message("") if ctx.encodes else found.render(ctx, result), change)
+    return Answer(result, Message("") if ctx.encodes or ctx.unread else found.render(ctx, result), change)
 
 
 async def _admitted(found: Command, arguments: dict[str, Any], ctx: Context) -> Any:

@@ -132,6 +132,7 @@ class Context:
     box: Box
     clock: Callable[[], datetime]
     room: Room | None = None
+    unread: bool = False  # only the result is wanted: the message is not made
     encodes: bool = False  # only JSON is wanted of the result: it may come encoded, and nobody reads its message
     prepared: Any = None  # what the command's `prepare` returned, got before the transaction began
     notes: dict[str, Any] = field(default_factory=dict)  # audit: entity, before, after

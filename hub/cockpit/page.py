@@ -125,7 +125,7 @@ class Visit:
     async def ask(self, name: str, **arguments: Any) -> Any:
         """A command's result. Raises CasinoFluxError."""
         context = self.context()
-        context.encodes = False
+        context.unread = True
         return (await run(COMMANDS[name], arguments, context)).result
 
     async def ask_if_allowed(self, name: str, **arguments: Any) -> Any:

@@ -43,10 +43,8 @@ class Mover(msgspec.Struct, frozen=True, kw_only=True):
 
     code: str
     name: str
-    clicks: int | None
-    first_deposits: int | None
+    first_deposits: int
     commission: int | None
-    change: float
     points: Any
 
 
@@ -175,31 +173,44 @@ async def _movers(visit: Visit, day: date) -> tuple[list[Mover], list[Mover]]:
     report: MergedReport = await visit.ask(
         "report merged", to=(day - timedelta(days=1)).isoformat(), by=["day", "campaign"], **{"from": first.isoformat()}
     )
-    names = {item.code: item.name for item in (await visit.ask("campaign list", limit=500)).items}
+    names = (await visit.labels("campaign"))["campaign"]
     by_campaign: dict[str, list[ReportRow]] = {}
     for row in report.rows:
         if code := row.group.get("campaign"):
             by_campaign.setdefault(code, []).append(row)
     days = [first + timedelta(days=n) for n in range(2 * LOOK_BACK)]
-    movers = [_mover(code, names.get(code, code), rows, days) for code, rows in by_campaign.items()]
-    rising = sorted((m for m in movers if m.change > 0), key=lambda m: -m.change)[:MOVERS]
-    falling = sorted((m for m in movers if m.change < 0), key=lambda m: m.change)[:MOVERS]
-    return rising, falling
+    changes = {code: _change(rows, days) for code, rows in by_campaign.items()}
+    order = sorted(changes, key=lambda code: changes[code])
+    rising = [code for code in reversed(order) if changes[code] > 0][:MOVERS]
+    falling = [code for code in order if changes[code] < 0][:MOVERS]
+
+    def shown(codes: list[str]) -> list[Mover]:
+        return [_mover(code, names.get(code, code), by_campaign[code], days) for code in codes]
+
+    return shown(rising), shown(falling)
+
+
+def _series(rows: Sequence[ReportRow], days: list[date]) -> list[float]:
+    """FTDs of each day; clicks where there is none."""
+    by_day = {row.group["day"]: row for row in rows}
+    series = [by_day.get(day.isoformat()) for day in days]
+    deposits = [float(row.first_deposits.merged or 0) if row else 0.0 for row in series]
+    return deposits if any(deposits) else [float(row.clicks or 0) if row else 0.0 for row in series]
+
+
+def _change(rows: Sequence[ReportRow], days: list[date]) -> float:
+    values = _series(rows, days)
+    return sum(values[LOOK_BACK:]) - sum(values[:LOOK_BACK])
 
 
 def _mover(code: str, name: str, rows: Sequence[ReportRow], days: list[date]) -> Mover:
-    by_day = {row.group["day"]: row for row in rows}
-    series = [by_day.get(day.isoformat()) for day in days]
-    clicks = [float(row.clicks or 0) if row else 0.0 for row in series]
-    deposits = [float(row.first_deposits.merged or 0) if row else 0.0 for row in series]
-    money = [(row.commission or 0) / 1e6 if row else 0.0 for row in series]
-    values = deposits if any(deposits) else clicks
-    now, before = sum(values[LOOK_BACK:]), sum(values[:LOOK_BACK])
-    late = [row for row in series[LOOK_BACK:] if row]
+    since = days[LOOK_BACK].isoformat()
+    late = [row for row in rows if (row.group["day"] or "") >= since]
+    amounts = [row.commission for row in late if row.commission is not None]
     return Mover(
-        code=code, name=name, clicks=round(sum(clicks[LOOK_BACK:])), first_deposits=round(sum(deposits[LOOK_BACK:])),
-        commission=round(sum(money[LOOK_BACK:]) * 1e6) if any(row.commission is not None for row in late) else None,
-        change=now - before, points=sparkline(values, f"{name}: the last {len(days)} days"),
+        code=code, name=name, first_deposits=sum(row.first_deposits.merged or 0 for row in late),
+        commission=sum(amounts) if amounts else None,
+        points=sparkline(_series(rows, days), f"{name}: the last {len(days)} days"),
     )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Offers: one commercial deal each at one platform account."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -125,28 +126,36 @@ async def shown(tx: AsyncConnection, team_id: int, rows: list[Any]) -> list[Offe
         await codes(tx, accounts, team_id),
         await codes(tx, offers, team_id),
     )
+    risks = await warnings(tx, rows)
     return [
         Offer(
             id=row.id, name=row.name, code=row.code, casino=casino[row.casino_id], account=account[row.account_id],
             url=row.url, tag=row.tag, markets=row.markets, deal=row.deal, cap=row.cap, cap_event=row.cap_event,
             cap_period=row.cap_period, alternative=offer.get(row.alternative_id), status=row.status,
-            warnings=await warnings(tx, row),
+            warnings=risks[row.id],
         )
         for row in rows
     ]  # fmt: skip
 
 
-async def warnings(tx: AsyncConnection, row: Any) -> list[str]:
-    """What is risky about an offer for as long as it lasts: an untagged one pulls in other deals' numbers."""
-    others = await siblings(tx, row.account_id, but=row.id)
+async def warnings(tx: AsyncConnection, rows: Sequence[Any]) -> dict[int, list[str]]:
+    """By offer what is risky about it for as long as it lasts: an untagged one pulls in other deals' numbers."""
+    query = select(offers.c.id, offers.c.account_id, offers.c.code, offers.c.tag_key)
+    mine = offers.c.account_id.in_({row.account_id for row in rows})
+    on_account: dict[int, list[Row[Any]]] = {}
+    for one in await tx.execute(query.where(mine).order_by(offers.c.id)):
+        on_account.setdefault(one.account_id, []).append(one)
+    untagged = {account: [one for one in found if one.tag_key is None] for account, found in on_account.items()}
+    seen = {account: await segments(tx, account) for account, found in untagged.items() if found}
+    return {row.id: _warnings(row, on_account[row.account_id], untagged[row.account_id], seen) for row in rows}
+
+
+def _warnings(row: Any, on_account: list[Row[Any]], untagged: list[Row[Any]], seen: dict[int, list[str]]) -> list[str]:
     if row.tag_key:
-        return [
-            f"offer {one.code} on the same account has no tag: it takes every segment that no offer claims"
-            for one in others
-            if one.tag_key is None
-        ]
-    seen = await segments(tx, row.account_id)
-    if others or len(seen) > 1:
-        named = ", ".join(seen[:5]) or ", ".join(one.code for one in others[:5])
+        text = "on the same account has no tag: it takes every segment that no offer claims"
+        return [f"offer {one.code} {text}" for one in untagged if one.id != row.id]
+    tags, others = seen.get(row.account_id, []), [one.code for one in on_account if one.id != row.id]
+    if others or len(tags) > 1:
+        named = ", ".join(tags[:5]) or ", ".join(others[:5])
         return [f"no tag, but its account has several deals or segments ({named}): it pulls in their numbers"]
     return []
