@@ -142,7 +142,7 @@ async def warnings(tx: AsyncConnection, rows: Sequence[Any]) -> dict[int, list[s
     """By offer what is risky about it for as long as it lasts: an untagged one pulls in other deals' numbers."""
     query = select(offers.c.id, offers.c.account_id, offers.c.code, offers.c.tag_key)
     mine = offers.c.account_id.in_({row.account_id for row in rows})
-    on_account: dict[int, list[Row[Any]]] = {}
+    on_account: dict[int, list[Any]] = {}
     for one in await tx.execute(query.where(mine).order_by(offers.c.id)):
         on_account.setdefault(one.account_id, []).append(one)
     untagged = {account: [one for one in found if one.tag_key is None] for account, found in on_account.items()}
@@ -150,7 +150,7 @@ async def warnings(tx: AsyncConnection, rows: Sequence[Any]) -> dict[int, list[s
     return {row.id: _warnings(row, on_account[row.account_id], untagged[row.account_id], seen) for row in rows}
 
 
-def _warnings(row: Any, on_account: list[Row[Any]], untagged: list[Row[Any]], seen: dict[int, list[str]]) -> list[str]:
+def _warnings(row: Any, on_account: list[Any], untagged: list[Any], seen: dict[int, list[str]]) -> list[str]:
     if row.tag_key:
         text = "on the same account has no tag: it takes every segment that no offer claims"
         return [f"offer {one.code} {text}" for one in untagged if one.id != row.id]
