@@ -1,5 +1,6 @@
 """Statistics of a range, both layers merged, in one table."""
 
+import asyncio
 import re
 from collections.abc import Iterable
 from datetime import datetime, time, timedelta
@@ -56,6 +57,7 @@ PERIOD_VALUES = {
 
 
 RANGES = "today, yesterday, this week, last month, 7d, mtd, nov, mon, since 1 oct, or <from>..<to>"
+MANY_ROWS = 2_000  # more of them are sorted in a thread
 PAGE_ROWS = 15  # of a table on Telegram
 
 
@@ -107,7 +109,7 @@ def stats_message(ctx: Context, report: MergedReport) -> Message:
         return Message(f"{shown_days}: nothing happened", (_buttons(ctx, report, by),), private=True)
     as_of = f" · as of {ctx.notes['as_of']:%Y-%m-%d %H:%M %Z}" if ctx.notes.get("as_of") else ""
     rest = (Text(f"{LEGEND} · {report.timezone} days, {currency}{as_of}"), *_warnings(report))
-    files = (report_file(report, by),) if ctx.notes["csv"] else _cut(ctx, report)
+    files: tuple[Block, ...] = (ctx.notes["file"],) if ctx.notes["csv"] else _cut(ctx, report)
     compared: tuple[Block, ...] = ()
     if isinstance(report.versus, ComparedRange):
         versus = Text(f"Against {days(report.versus.from_, report.versus.to)}", strong=True)
@@ -190,10 +192,13 @@ async def reported(ctx: Context, new: StatsQuery) -> Any:
     report = await parts.report() if parts else await merged_report(ctx.tx, query)
     if new.vs:
         report = msgspec.structs.replace(report, versus=await _versus(ctx, new, query))
-    return _arranged(ctx, new, report, in_csv=new.csv or in_csv)
+    report = await _arranged(ctx, new, report, in_csv=new.csv or in_csv)
+    if new.csv or in_csv:
+        ctx.notes["file"] = await report_file(report, by)
+    return report
 
 
-def _arranged(ctx: Context, new: StatsQuery, report: MergedReport, *, in_csv: bool) -> MergedReport:
+async def _arranged(ctx: Context, new: StatsQuery, report: MergedReport, *, in_csv: bool) -> MergedReport:
     """The rows asked for. Telegram gets a long table in pages, without a wish by what earned most."""
     limit, sort = new.limit, new.sort
     count = len(report.rows) if new.top is None else min(new.top, len(report.rows))
@@ -201,7 +206,9 @@ def _arranged(ctx: Context, new: StatsQuery, report: MergedReport, *, in_csv: bo
         limit, sort = PAGE_ROWS, sort or (None if set(ctx.notes["by"]) & PERIOD_VALUES.keys() else "-commission")
         after = new.after or ""
         ctx.notes["page"] = (int(after) if after.isdecimal() and len(after) < 10 else 0, count)
-    return arrange(report, sort=sort, top=new.top, limit=limit, after=new.after)
+    if len(report.rows) < MANY_ROWS:
+        return arrange(report, sort=sort, top=new.top, limit=limit, after=new.after)
+    return await asyncio.to_thread(arrange, report, sort=sort, top=new.top, limit=limit, after=new.after)
 
 
 async def _versus(ctx: Context, new: StatsQuery, query: ReportQuery) -> ComparedRange:

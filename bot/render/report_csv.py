@@ -1,5 +1,6 @@
 """A merged report as CSV: every measure of both layers, amounts in whole units, empty where nothing is known."""
 
+import asyncio
 import csv
 import io
 from collections.abc import Iterator, Sequence
@@ -8,19 +9,25 @@ from decimal import Decimal
 from bot.core.message import File, Message, Table
 from storage.ledger.reports.report_rows import Layers, MergedReport, ReportRow
 
+_TURN = 100  # rows written before other work has its turn
 COUNTS = ("clicks", "unique_clicks", "bot_clicks", "site_visits", "outgoing", "visits")
 LAYERED = ("registrations", "first_deposits", "deposits", "qualified", "deposit_amount")
 MONEY = ("ngr", "commission", "commission_cpa", "commission_revshare", "commission_other", "spend", "profit")
 
 
-def report_file(report: MergedReport, by: Sequence[str]) -> File:
-    """The report's rows and what no offer claims; a spreadsheet's sums over them are the totals."""
+async def report_file(report: MergedReport, by: Sequence[str]) -> File:
+    """The report's rows and what no offer claims; a spreadsheet's sums over them are the totals.
+
+    Other work of the event loop runs in between.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     groups = list(dict.fromkeys([*by, *(("account", "tag") if report.unassigned else ())]))
     layered = [f"{name}_{layer}" for name in LAYERED for layer in Layers.__struct_fields__]
     writer.writerow([*groups, *COUNTS, *layered, *MONEY, "currency", "settlement", "allocated"])
-    for row in (*report.rows, *report.unassigned):
+    for number, row in enumerate((*report.rows, *report.unassigned)):
+        if number % _TURN == _TURN - 1:
+            await asyncio.sleep(0)
         labels = [safe_cell(row.group.get(name) or "") for name in groups]
         writer.writerow([*labels, *_figures(row), report.currency, row.settlement, str(row.allocated).lower()])
     return File(f"report-{report.from_}-{report.to}.csv", out.getvalue())

@@ -106,7 +106,7 @@ def report_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
         report = await visit.ask("report merged", **view.arguments(first, last))
         name = f"report-{first}-{last}.csv"
         headers = {"content-disposition": f'attachment; filename="{name}"'}
-        content = report_file(report, list(view.by)).content
+        content = (await report_file(report, list(view.by))).content
         return Response(content, media_type="text/csv; charset=utf-8", headers=headers)
 
     return [reports, csv]

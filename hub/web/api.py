@@ -12,7 +12,6 @@ from bot.core.arguments import field_names
 from bot.core.command import COMMANDS, Command, run
 from bot.core.context import Actor, Context, Face
 from bot.core.message import File
-from bot.render.report_csv import report_file
 from hub.runtime.runtime import Runtime
 from hub.web import limits
 from hub.web.limits import Limits
@@ -78,7 +77,7 @@ async def answer(runtime: Runtime, limited: Limits, found: Command, request: Req
         subject = found.positional[0] if found.positional and not found.name.endswith((" add", " create")) else None
         return from_error(error, subject=subject)
     if isinstance(result, MergedReport) and asking.notes.get("csv"):
-        return _csv(report_file(result, asking.notes["by"]))
+        return _csv(asking.notes["file"])
     if isinstance(result, PagedReport | ReportParts):
         return _pieces(list(result.json()))
     return Response(msgspec.json.encode(result), media_type="application/json")
