@@ -21,6 +21,7 @@ from storage.catalogue import campaigns, names
 from storage.catalogue.campaigns import Campaign
 from storage.catalogue.entities import page
 from storage.ledger.clicks import macros, rotation
+from storage.ledger.clicks.rules_in_words import EXAMPLE, in_words
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.tables import campaign_offers, members, offers, sites, sources
@@ -45,8 +46,8 @@ Weights = Annotated[
     limited("or the weights by themselves, one for each offer in order: 3,1", items=MAX_OFFERS),
 ]
 Rules = Annotated[
-    list[Any] | dict[str, Any],
-    limited("rotation rules as JSON; the first that fits decides", items=MAX_RULES, depth=8),
+    str | list[Any] | dict[str, Any],
+    limited(f"rotation rules, the first that fits decides: {EXAMPLE}; or as JSON", items=MAX_RULES, depth=8),
 ]
 CostModel = Annotated[str, choices("where the cost comes from", *COST_MODELS)]
 Cost = Annotated[Decimal, Meta(description="per click, e.g. 0.05")]
@@ -119,11 +120,13 @@ class CampaignLink(msgspec.Struct, frozen=True):
 
 
 def campaign_card(_ctx: Context, found: Campaign) -> Message:
-    fields = (
+    fields: tuple[tuple[str, str], ...] = (
         ("Tracking link", found.url), ("Site", found.site or "–"), ("Source", found.source or "–"),
         ("Offers", ", ".join(found.offers) or "–"), ("Fallback", found.fallback_url or "–"),
         ("Cost", found.cost_model if found.cost is None else f"{found.cost / 1e6:g} {found.currency} a click"),
     )  # fmt: skip
+    if found.rules:
+        fields += (("Rules", in_words(found.rules).replace("; ", "\n")),)
     other = ("Pause", "campaign pause") if found.status == "active" else ("Resume", "campaign resume")
     buttons = Buttons((
         Button("Link for the source", f"campaign link {found.code}"),

@@ -193,6 +193,8 @@ def _read(kinds: set[Any], value: Any, today: date) -> Any:
         return value
     if dict in kinds and (isinstance(value, dict) or _is_json(value, "{")):
         return msgspec.json.decode(value) if isinstance(value, str) else value
+    if str in kinds and list in kinds and isinstance(value, str) and not _is_json(value, "["):
+        return value
     if tuple in kinds or list in kinds:
         return _many(value)
     if dict in kinds and isinstance(value, str):

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from storage.ledger.clicks.rules_in_words import read_words
 from storage.ledger.errors import Refused
 
 SUBS = tuple(f"sub{n}" for n in range(1, 11))
@@ -57,7 +58,7 @@ def read_rules(raw: Any, offers: Iterable[str] | Mapping[str, str]) -> list[dict
     if raw is None or raw == "" or raw == []:
         return []
     if isinstance(raw, str):
-        raw = _json(raw)
+        raw = _json(raw) if raw.lstrip()[:1] in {"[", "{"} else read_words(raw)
     known = offers if isinstance(offers, Mapping) else {code: code for code in offers}
     rules = [raw] if isinstance(raw, dict) else raw
     if not isinstance(rules, list | tuple):
