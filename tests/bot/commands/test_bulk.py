@@ -140,3 +140,14 @@ async def test_a_numbered_change_is_taken_back_unless_another_followed(opened: O
             await say(f"undo {edit['id']}")
         with pytest.raises(Refused, match="no change"):
             await say("undo 999999")
+
+
+async def test_rules_are_written_in_words_and_shown_so(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await set_up(say)
+        words = "country=DE,AT -> lucky-one; device=mobile -> lucky-two:2,lucky-three:1"
+        edited = await say(f'campaign edit beta rules="{words}"')
+        assert [len(rule["offers"]) for rule in edited["rules"]] == [1, 2]
+        assert "country=DE,AT -> lucky-one" in say.told
+        await say("campaign edit beta rules=[]")
+        assert (await say("campaign show beta"))["rules"] == []
