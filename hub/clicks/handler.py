@@ -115,11 +115,15 @@ class Clicks:
                 self.state.keys = await daily_keys.keys(tx, today)
 
     def health(self) -> dict[str, Any]:
-        """For /readyz and /metrics. `spooled` clicks wait outside the database; ages are in seconds."""
+        """For /readyz and /metrics. `spooled` clicks wait outside the database, `unsaved` of them in memory only.
+
+        Ages are in seconds.
+        """
         now = self._runtime.clock()
         commit, fresh = self.writer.last_commit, self._refreshed_at
         return {
             "spooled": self.writer.spooled,
+            "unsaved": self.writer.unsaved,
             "database_down": int(self.writer.down),
             "database_fault": self.writer.down_reason,
             "plans_age": round((now - fresh).total_seconds(), 1) if fresh else None,

@@ -4,16 +4,22 @@ A spool is an append-only file, synced before the visitor is sent on.
 
 A record is its length, its CRC-32 and msgpack. What a crash cut off at the end was never answered and is passed over.
 A file belongs to the process that holds its lock; files whose process died are taken over by whoever comes first.
-Some room is kept in reserve beforehand, so that a full disk does not stop the spool.
+Some room is kept in reserve beforehand, so that a full disk does not stop the spool. It is read piece by piece: what
+waits may be more than fits into memory. After a crash it is read from its start again: ids decide what is new.
 """
 
+import asyncio
+import errno
 import fcntl
 import os
 import struct
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import islice
+from math import inf
 from pathlib import Path
 
 import msgspec
@@ -26,10 +32,12 @@ from storage.ledger.clicks.click_id import first_id_at
 
 log = structlog.get_logger()
 
-RESERVE = 2 << 20  # bytes: about 8,000 clicks
+RESERVE = 4 << 20  # bytes: about 15,000 clicks
+PIECE = 200  # records of one transaction: requests wait no longer for it than for a batch of clicks
+MOST_EARLY = 1_000  # outgoing clicks kept in memory until their own clicks are stored
 _HEAD = struct.Struct("<II")
 _MOMENT = 0.25  # seconds
-_CHUNK = 500  # records of one transaction
+_LATER = 10.0  # seconds
 
 
 class SpooledClick(msgspec.Struct, frozen=True, array_like=True, tag="c"):
@@ -77,18 +85,19 @@ class Spool:
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder = folder
-        self._name = name
+        self.name = name
         self._file = -1
+        self._start = 0  # what lies before has been read
         self._end = 0
         self.depth = 0  # records waiting
-        self.due = 0.0  # monotonic time before which draining is of no use
+        self.due = 0.0  # monotonic time before which reading is of no use
 
     def open(self) -> None:
         """Make the file and reserve its room. Raises OSError if the folder cannot be written."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._file = os.open(self._path(), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._file, fcntl.LOCK_EX)
-        self.depth = len(self.read())
+        self.rewind()
         if os.fstat(self._file).st_size < RESERVE:
             os.posix_fallocate(self._file, 0, RESERVE)
         os.fsync(self._file)
@@ -103,10 +112,10 @@ class Spool:
             os.close(self._file)
             self._file = -1
             raise
-        self.depth = len(self.read())
+        self.rewind()
 
     def _path(self) -> Path:
-        return self._folder / f"{self._name}.spool"
+        return self._folder / f"{self.name}.spool"
 
     def close(self) -> None:
         """Let go of the file; an empty one is removed."""
@@ -124,32 +133,55 @@ class Spool:
         # The zeros of the next head end the file for a reader, also over the remains of an earlier, longer one.
         written = os.pwrite(self._file, data + b"\0" * _HEAD.size, self._end)
         if written < len(data):
-            raise OSError(28, "no space left for the spool")
+            raise OSError(errno.ENOSPC, "no space left for the spool")
         os.fsync(self._file)
         self._end += len(data)
         self.depth += len(payloads)
 
-    def read(self) -> list[Record]:
-        """All that waits here."""
+    def read(self, most: int = PIECE) -> list[Record]:
+        """The next records, in the order they came in; empty once all have been read."""
         records: list[Record] = []
-        self._end = 0
-        for payload in _payloads(self._file):
+        for payload in islice(_payloads(self._file, self._start, self._end), most):
             records.append(_decoder.decode(payload))
-            self._end += _HEAD.size + len(payload)
+            self._start += _HEAD.size + len(payload)
         return records
+
+    @property
+    def all_read(self) -> bool:
+        return self._start >= self._end
+
+    def rewind(self) -> None:
+        """Read from the start again, with all that the file holds."""
+        self._start, self._end, self.depth = 0, 0, 0
+        for payload in _payloads(self._file, 0):
+            self._end += _HEAD.size + len(payload)
+            self.depth += 1
 
     def replace(self, records: Sequence[Record]) -> None:
         """Everything read is in the database but these, which wait a moment: start the file again with them."""
         if not records:
-            self.clear()
+            self._clear()
             return
         self.due = time.monotonic() + _MOMENT
-        rewritten = Spool(self._folder, f"{self._name}.rewritten")
-        rewritten.open()
-        rewritten.append(records)
+        rewritten = Spool(self._folder, f"{self.name}.rewritten")
+        try:
+            rewritten.open()
+            rewritten.append(records)
+        except OSError:  # a full disk: all is read once more, later
+            rewritten.abandon()
+            self.rewind()
+            self.due = time.monotonic() + _LATER
+            return
         rewritten._path().rename(self._path())
         os.close(self._file)
-        self._file, self._end, self.depth = rewritten._file, rewritten._end, rewritten.depth
+        self._file, self._start, self._end, self.depth = rewritten._file, 0, rewritten._end, rewritten.depth
+
+    def abandon(self) -> None:
+        """Remove the file, whatever it holds."""
+        self._path().unlink(missing_ok=True)
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
     def set_aside(self, records: Sequence[Record]) -> None:
         """Keep records that the database does not take, as lines of JSON beside the spools."""
@@ -157,18 +189,52 @@ class Spool:
             with (self._folder / "rejected.jsonl").open("ab") as file:
                 file.writelines(msgspec.json.encode(record) + b"\n" for record in records)
 
-    def clear(self) -> None:
-        """Everything read is in the database: start the file again."""
+    def _clear(self) -> None:
         os.pwrite(self._file, b"\0" * _HEAD.size, 0)
         os.fsync(self._file)
-        self._end = 0
+        self._start = self._end = self.depth = 0
+
+
+class MemorySpool:
+    """Where clicks wait while not even a file can be written; an end of the process loses them."""
+
+    def __init__(self) -> None:
+        self._records: deque[Record] = deque()
         self.depth = 0
+        self.due = 0.0
+
+    def append(self, records: Sequence[Record]) -> None:
+        self._records.extend(records)
+        self.depth += len(records)
+
+    def read(self, most: int = PIECE) -> list[Record]:
+        """The next records, which are no longer here."""
+        return [self._records.popleft() for _ in range(min(most, len(self._records)))]
+
+    def put_back(self, records: Sequence[Record]) -> None:
+        """Undo a `read`."""
+        self._records.extendleft(reversed(records))
+
+    @property
+    def all_read(self) -> bool:
+        return not self._records
+
+    def replace(self, records: Sequence[Record]) -> None:
+        """Everything read is in the database but these, which wait a moment."""
+        self.put_back(records)
+        self.depth = len(self._records)
+        self.due = time.monotonic() + _MOMENT if records else 0.0
+
+    def set_aside(self, records: Sequence[Record]) -> None:
+        """Nothing can be written."""
+
+    def close(self) -> None:
+        """It has no file."""
 
 
-def _payloads(file: int) -> Iterator[bytes]:
-    """Whole records from the start of a file, up to the first that is not."""
-    place = 0
-    while len(head := os.pread(file, _HEAD.size, place)) == _HEAD.size:
+def _payloads(file: int, place: int, end: float = inf) -> Iterator[bytes]:
+    """Whole records from a place in a file on, up to the first that is not whole."""
+    while place < end and len(head := os.pread(file, _HEAD.size, place)) == _HEAD.size:
         length, checksum = _HEAD.unpack(head)
         payload = os.pread(file, length, place + _HEAD.size)
         if not length or len(payload) < length or zlib.crc32(payload) != checksum:
@@ -186,16 +252,16 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def orphans(folder: Path, own: str) -> list["Spool"]:
-    """Spools whose process is gone, opened and ours until closed."""
+def orphans(folder: Path, known: set[str]) -> list[Spool]:
+    """Spools whose process is gone, opened and ours until closed; not those whose names are known."""
     adopted = []
     for path in sorted(folder.glob("*.spool")) if folder.is_dir() else []:
-        if path.stem != own and (spool := _adopted(folder, path.stem)):
+        if path.stem not in known and (spool := _adopted(folder, path.stem)):
             adopted.append(spool)
     return adopted
 
 
-def _adopted(folder: Path, name: str) -> "Spool | None":
+def _adopted(folder: Path, name: str) -> Spool | None:
     spool = Spool(folder, name)
     try:
         spool.adopt()
@@ -205,69 +271,97 @@ def _adopted(folder: Path, name: str) -> "Spool | None":
 
 
 class Drain:
-    """From a spool into the database: a click's id decides, and only what was really inserted is counted."""
+    """One spool on its way into the database: a click's id decides, and only what was really inserted is counted.
 
-    def __init__(self, state: WriterState, now: datetime, *, patience: float) -> None:
+    `step` by step, so that requests get their turn between two of them.
+    """
+
+    def __init__(
+        self, state: WriterState, spool: Spool | MemorySpool, *, clock: Callable[[], datetime], patience: float
+    ) -> None:
         self._state = state
-        self._now = now
+        self.spool = spool
+        self._clock = clock
         self._patience = patience
-        self.early: list[Record] = []  # outgoing clicks whose own click is still in another process's spool
-        self.rejected: list[Record] = []  # what the database does not take
+        self._piece: list[Record] = []  # read, and not stored yet
+        self._early: list[Record] = []  # outgoing clicks whose own click is still in another process's spool
+        self._rejected: list[Record] = []  # what the database does not take
 
-    async def empty(self, spool: Spool) -> int:
-        """Store all of a spool, then clear it but for what has to wait; a crash between the two repeats nothing."""
-        stored = await self.store(spool.read())
-        spool.set_aside(self.rejected)
-        spool.replace(self.early)
-        return stored
+    @property
+    def due(self) -> bool:
+        """Whether there is something to store now."""
+        return bool(self.spool.depth) and time.monotonic() >= self.spool.due
 
-    async def store(self, records: Sequence[Record]) -> int:
-        """Store records in chunks, a transaction each; returns how many were new. `early` is what has to wait."""
+    async def step(self) -> int:
+        """Store the next piece, in one transaction; how many records were new. Raises what the database raises."""
+        if not self._piece:
+            self._piece = self._next()
         stored = 0
-        self.early = []
-        for start in range(0, len(records), _CHUNK):
-            chunk = records[start : start + _CHUNK]
-            try:
-                stored += await self._chunk(chunk)
-            except Exception as error:
-                if is_unavailable(error):
-                    raise
-                stored += await self._one_by_one(chunk)
+        if self._piece:
+            early: list[Record] = []
+            stored = await self._store(self._piece, early)
+            self.spool.depth -= len(self._piece) - len(early)
+            self._piece, self._early = [], self._early + early
+        if self._rejected:
+            await asyncio.to_thread(self.spool.set_aside, self._rejected)
+            self._rejected = []
+        if self.spool.all_read:
+            early, self._early = self._early, []
+            await asyncio.to_thread(self.spool.replace, early)
         return stored
 
-    async def _one_by_one(self, records: Sequence[Record]) -> int:
-        """A chunk that its own contents broke: what cannot be stored is set aside, and holds up no other."""
+    def put_back(self) -> None:
+        """Have the spool hold again all that was read of it and is not stored."""
+        self.spool.replace([*self._piece, *self._early])
+        self._piece, self._early = [], []
+
+    def _next(self) -> list[Record]:
+        if len(self._early) < MOST_EARLY:
+            return self.spool.read()
+        self.spool.due = time.monotonic() + _MOMENT / (MOST_EARLY // PIECE)
+        piece, self._early = self._early[:PIECE], self._early[PIECE:]  # these first: memory has its limit
+        return piece
+
+    async def _store(self, piece: Sequence[Record], early: list[Record]) -> int:
+        try:
+            return await self._transaction(piece, early)
+        except Exception as error:
+            if is_unavailable(error):
+                raise
+            early.clear()
+            return await self._one_by_one(piece, early)
+
+    async def _one_by_one(self, records: Sequence[Record], early: list[Record]) -> int:
+        """A piece that its own contents broke: what cannot be stored is set aside, and holds up no other."""
         stored = 0
         for record in records:
             try:
-                stored += await self._chunk([record])
+                stored += await self._transaction([record], early)
             except Exception as error:
                 if is_unavailable(error):
                     raise
                 log.error("a spooled click cannot be stored; it is set aside", error=type(error).__name__)
-                self.rejected.append(record)
+                self._rejected.append(record)
         return stored
 
-    async def _chunk(self, records: Sequence[Record]) -> int:
+    async def _transaction(self, records: Sequence[Record], early: list[Record]) -> int:
+        """Store records; those that have to wait are added to `early`."""
+        now = self._clock()
         clicks = [record.click for record in records if isinstance(record, SpooledClick)]
         outgoing = [record for record in records if isinstance(record, SpooledOutgoing)]
+        waiting: list[Record] = []
         batch = Batch(self._state, [], Counts())
         async with self._state.connection.transaction(self._patience):
-            stored = await batch.store_spooled(clicks, self._now) if clicks else 0
+            stored = await batch.store_spooled(clicks, now) if clicks else 0
             for record in outgoing:
-                stored += await self._outgoing(batch, record)
+                origin = await batch.origin_click(record.click_id)
+                if origin is not None:
+                    stored += await batch.store_spooled_outgoing(record.job(), origin)
+                elif first_id_at(now) - record.click_id < EARLY:
+                    waiting.append(record)
+                else:
+                    log.warning("an outgoing click was given up: its click is nowhere", click=record.click_id)
             await batch.write_counts()
         batch.committed()
+        early += waiting
         return stored
-
-    async def _outgoing(self, batch: Batch, record: SpooledOutgoing) -> int:
-        origin = await batch.origin_click(record.click_id)
-        if origin is None:
-            if first_id_at(self._now) - record.click_id < EARLY:
-                self.early.append(record)
-            else:
-                log.warning("an outgoing click was given up: the click it came with is nowhere", click=record.click_id)
-            return 0
-        await batch.store_outgoing(record.job(), origin)
-        await batch.count_cap(record.cap)
-        return 1

@@ -283,12 +283,23 @@ class Batch:
         fields = dict(zip(_ORIGIN_FIELDS, rows[0], strict=False))
         return OriginClick(**fields, subs=tuple(rows[0][14:24]))
 
-    async def store_outgoing(self, job: OutgoingJob, origin: OriginClick) -> None:
-        """Store an outgoing click once; the first one of a person gives the click its offer, roll-up included."""
+    async def store_spooled_outgoing(self, job: OutgoingJob, origin: OriginClick) -> bool:
+        """Store an outgoing click out of a spool, once; whether it was new."""
+        new = await self.store_outgoing(job, origin)
+        if new:
+            await self.count_cap(job.cap)
+        return new
+
+    async def store_outgoing(self, job: OutgoingJob, origin: OriginClick) -> bool:
+        """Store an outgoing click once; the first one of a person gives the click its offer, roll-up included.
+
+        Returns whether it was new.
+        """
         fetch, statements = self._connection.fetch, self._statements
         row = (job.id, job.team_id, origin.id, origin.campaign_id, job.site_id, job.offer_id, job.hour, job.bot, 0)
-        if not await fetch(statements.outgoing, row) or job.bot:
-            return
+        new = bool(await fetch(statements.outgoing, row))
+        if not new or job.bot:
+            return new
         if origin.offer_id == 0 and job.offer_id:
             values = {"offer": job.offer_id, "click": origin.id}
             give_offer = statements.give_offer
@@ -296,6 +307,7 @@ class Batch:
                 self._move(origin, job.offer_id)
         key = _origin_key(origin, job.hour, job.offer_id, site_id=job.site_id, currency="")
         self.counts.rollup[key][OUTGOING] += 1
+        return True
 
     def _move(self, origin: OriginClick, offer_id: int) -> None:
         """The click now belongs to the offer: so do its counts."""

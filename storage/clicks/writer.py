@@ -1,12 +1,14 @@
 """The writer: many requests, one commit, and an answer only after it.
 
 While one batch commits the next one gathers; nothing waits for a timer. If the database cannot be written within a
-second the batch goes to the spool, synced, and from there to the database when it is back, once each.
+second the batch goes to the spool, synced, and from there to the database when it is back, once each: a piece between
+two batches. If even the spool cannot be written, clicks wait in memory, up to MOST_UNSAVED.
 """
 
 import asyncio
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +16,7 @@ from pathlib import Path
 import structlog
 
 from storage.clicks.bursts import BurstCounter
-from storage.clicks.spool import Drain, Record, Spool, orphans, record_of
+from storage.clicks.spool import Drain, MemorySpool, Spool, orphans, record_of
 from storage.clicks.visitors import ProcessVisitors, SharedVisitors
 from storage.clicks.write_batch import DAY, Batch, Counts, FaultKey, WriterState
 from storage.clicks.write_jobs import ClickJob, Job, RollupKey
@@ -32,6 +34,10 @@ PATIENCE = 1.0  # seconds a visitor may wait for a locked database
 _TICK = 0.25  # seconds between looks at what is owed: counts, touch marks, the spool
 _ORPHANS_EVERY = 10.0  # seconds
 _LARGEST = 1000  # jobs of one batch
+MOST_UNSAVED = 20_000  # clicks kept in memory while neither the database nor the spool can be written: about 25 MB
+_RETRY_SPOOL = 1.0  # seconds between two attempts at a spool that cannot be written
+_LOG_EVERY = 60.0  # seconds between two log lines about one fault
+_LAST_DRAIN = 5.0  # seconds a stop goes on draining: the next start does the rest
 
 
 class Writer:
@@ -47,22 +53,26 @@ class Writer:
         self.full = self._state.full
         self._folder = spool
         self._spool = Spool(spool, name)
-        self._name = name
+        self._unsaved = MemorySpool()  # clicks answered without being durable, since even the spool failed
+        self._drains = [self._drain(self._spool), self._drain(self._unsaved)]  # then those of processes that died
         self._waiting: list[Waiting] = []
         self._counts = Counts()
-        self._unsaved: list[Record] = []  # answered without being durable, since even the spool failed
+        self._spool_due = 0.0  # monotonic time before which writing to a spool that failed is of no use
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._stopping = False
+        self._stop_by = 0.0  # monotonic time; 0 while we run
         self._down_since: float | None = None
         self._down_reason = ""
+        self._not_logged: Counter[str] = Counter()  # faults since the last log line about them
+        self._logged_at: dict[str, float] = {}
         self._looked_for_orphans = 0.0
         self.last_commit: datetime | None = None
-        self.tally = {"commits": 0, "clicks": 0, "outgoing": 0, "spooled": 0, "drained": 0, "failed": 0}
+        self.tally = {"commits": 0, "clicks": 0, "outgoing": 0, "spooled": 0, "drained": 0, "failed": 0, "lost": 0}
 
     async def start(self) -> None:
         """Open the spool, and learn who clicked lately; a database that is away does not stop the start."""
         await asyncio.to_thread(self._spool.open)
+        await self._adopt()
         try:
             await self.bursts.load(self._database, self._clock())
             if isinstance(self._visitors, ProcessVisitors):
@@ -78,17 +88,26 @@ class Writer:
 
     async def stop(self) -> None:
         """Write all that waits, then close."""
-        if self._stopping:
+        if self._stop_by:
             return
-        self._stopping = True
+        self._stop_by = time.monotonic() + _LAST_DRAIN
         self._wake.set()
         if self._tasks:
             self._tasks[1].cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._counts or self.spooled or self._state.touches.owed:
             await self._batch()
+        await self._save_last()
         await self._connection.close()
-        await asyncio.to_thread(self._spool.close)
+        for drain in self._drains:
+            await asyncio.to_thread(drain.spool.close)
+
+    async def _save_last(self) -> None:
+        """The last chance of clicks that are in memory only."""
+        self._spool_due = 0.0
+        self._drains[1].put_back()
+        if not await self._save():
+            self._lose(self._unsaved.depth)
 
     def hand_in(self, job: Job, answer: Answer) -> None:
         """Store a click or an outgoing click; `answer` is called once it is on disk and the job has decided."""
@@ -113,7 +132,12 @@ class Writer:
     @property
     def spooled(self) -> int:
         """Clicks that wait outside the database."""
-        return self._spool.depth + len(self._unsaved)
+        return sum(drain.spool.depth for drain in self._drains)
+
+    @property
+    def unsaved(self) -> int:
+        """Those of them that are in memory only: an end of the process would lose them."""
+        return self._unsaved.depth
 
     @property
     def failed_decisions(self) -> int:
@@ -134,7 +158,7 @@ class Writer:
             await asyncio.sleep(_TICK)
             self.full.clear()
             self._look_at_file()
-            if self._counts or self.spooled or self._state.touches.waiting() or self._orphans_due():
+            if self._counts or self._due() or self._state.touches.waiting() or self._orphans_due():
                 self._wake.set()
 
     def _look_at_file(self) -> None:
@@ -144,8 +168,11 @@ class Writer:
         except DatabaseUnavailable as error:
             self._gone(error)
         else:
-            if self.down and not self.spooled:
+            if self.down:
                 self._wake.set()
+
+    def _due(self) -> bool:
+        return any(drain.due for drain in self._drains)
 
     def _orphans_due(self) -> bool:
         return time.monotonic() - self._looked_for_orphans > _ORPHANS_EVERY
@@ -155,10 +182,10 @@ class Writer:
             await self._wake.wait()
             self._wake.clear()
             await self._batch()
-            while self._waiting:
+            while self._waiting or (self._due() and not self.down and not self._stop_by):
                 await asyncio.sleep(0)  # first let those go whose clicks were just committed
                 await self._batch()
-            if self._stopping:
+            if self._stop_by:
                 return
 
     async def _batch(self) -> None:
@@ -168,7 +195,8 @@ class Writer:
             if self.down:
                 await self._try_database()
             await self._catch_up()
-            await self._store(taken)
+            if self._waiting or self._counts or self._state.touches.owed:
+                await self._store(taken)
         except Exception as error:
             taken = taken or self._take()
             if is_unavailable(error):
@@ -230,37 +258,53 @@ class Writer:
             pass
 
     async def _catch_up(self) -> None:
-        """The database is there: first what waited outside it."""
-        spools = [self._spool]
+        """Bring the next piece of what waits outside the database into it; all of it when we stop."""
         if self._orphans_due():
-            self._looked_for_orphans = time.monotonic()
-            spools += await asyncio.to_thread(orphans, self._folder, self._name)
-        drained = 0
-        for spool in spools:
-            try:
-                if spool.depth and time.monotonic() >= spool.due:
-                    drained += await self._drain().empty(spool)
-            finally:
-                if spool is not self._spool:
-                    spool.close()
-        if self._unsaved:
-            drain = self._drain()
-            drained += await drain.store(self._unsaved)
-            self._spool.set_aside(drain.rejected)
-            self._unsaved = drain.early
-        self.tally["drained"] += drained
+            await self._adopt()
+        while drain := next((drain for drain in self._drains if drain.due), None):
+            self.tally["drained"] += await drain.step()
+            if drain not in self._drains[:2] and not drain.spool.depth:
+                self._drains.remove(drain)
+                await asyncio.to_thread(drain.spool.close)
+            if time.monotonic() > self._stop_by:
+                break
         if self._down_since is not None:
-            log.info("database is back", away_seconds=round(time.monotonic() - self._down_since, 1), drained=drained)
+            if self._logged("down"):
+                away = round(time.monotonic() - self._down_since, 1)
+                log.info("database is back", away_seconds=away, spooled=self.spooled)
             self._down_since = None
 
-    def _drain(self) -> Drain:
-        return Drain(self._state, self._clock(), patience=PATIENCE)
+    async def _adopt(self) -> None:
+        """Take over the spools of processes that died."""
+        self._looked_for_orphans = time.monotonic()
+        known = {drain.spool.name for drain in self._drains if isinstance(drain.spool, Spool)}
+        for spool in await asyncio.to_thread(orphans, self._folder, known):
+            if spool.depth:
+                self._drains.append(self._drain(spool))
+            else:
+                spool.close()
+
+    def _drain(self, spool: Spool | MemorySpool) -> Drain:
+        return Drain(self._state, spool, clock=self._clock, patience=PATIENCE)
 
     def _gone(self, error: Exception) -> None:
         self._down_reason = _described(error)
         if self._down_since is None:
             self._down_since = time.monotonic()
-            log.warning("database cannot be written: clicks go to the spool", error=self._down_reason)
+            if times := self._times("down"):
+                log.warning("database cannot be written: clicks go to the spool", error=self._down_reason, times=times)
+
+    def _times(self, fault: str, n: int = 1) -> int:
+        """How often a fault happened since it was logged last; 0 if that is less than a minute ago."""
+        self._not_logged[fault] += n
+        if time.monotonic() < self._logged_at.get(fault, -_LOG_EVERY) + _LOG_EVERY:
+            return 0
+        self._logged_at[fault] = time.monotonic()
+        return self._not_logged.pop(fault)
+
+    def _logged(self, fault: str) -> bool:
+        """Whether the latest of these faults is in the log."""
+        return not self._not_logged[fault]
 
     async def _spool_all(self, taken: list[Waiting]) -> None:
         if taken:
@@ -285,15 +329,43 @@ class Writer:
             self._visitors.memory.keep([(job.visitor_id, job.click.id, job.click.offer_id)], since)
 
     async def _keep(self, jobs: Sequence[Job]) -> None:
+        """Into the spool; into memory while it cannot be written, as far as that goes."""
         records = [record_of(job) for job in jobs]
-        try:
-            await asyncio.to_thread(self._spool.append, [*self._unsaved, *records])
-            self._unsaved = []
-        except OSError as error:
-            if not self._unsaved:
-                log.error("the spool cannot be written: clicks are kept in memory", error=_described(error))
-            self._unsaved += records
         self.tally["spooled"] += len(records)
+        if await self._save():
+            try:
+                await asyncio.to_thread(self._spool.append, records)
+                return
+            except OSError as error:
+                self._spool_failed(error)
+        room = max(0, MOST_UNSAVED - self._unsaved.depth)
+        self._unsaved.append(records[:room])
+        if room < len(records):
+            self._lose(len(records) - room)
+
+    async def _save(self) -> bool:
+        """Move what is in memory only to the spool; False while that cannot be done."""
+        if self._unsaved.depth and time.monotonic() < self._spool_due:
+            return False
+        while records := self._unsaved.read():
+            try:
+                await asyncio.to_thread(self._spool.append, records)
+            except OSError as error:
+                self._unsaved.put_back(records)
+                self._spool_failed(error)
+                return False
+            self._unsaved.depth -= len(records)
+        return True
+
+    def _spool_failed(self, error: OSError) -> None:
+        if times := self._times("spool"):
+            log.error("the spool cannot be written: clicks wait in memory", error=_described(error), times=times)
+        self._spool_due = time.monotonic() + _RETRY_SPOOL
+
+    def _lose(self, clicks: int) -> None:
+        self.tally["lost"] += clicks
+        if times := self._times("lost", clicks):
+            log.error("clicks were redirected and cannot be kept: make room on the disk", clicks=times)
 
     async def _one_by_one(self, taken: list[Waiting], error: Exception) -> None:
         """A batch that its own contents broke: each job alone, so that one cannot hold up the others."""

