@@ -164,6 +164,7 @@ async def _redirects_changed(ctx: Context, new: OfferEdit) -> str | None:
     offer = await _offer(ctx, new.offer)
     if not new.url or new.url == offer.url:
         return None
+    macros.check_url(new.url)
     named = await offers.sending(ctx.tx, offer)
     if not named:
         return None
