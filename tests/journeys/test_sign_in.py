@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.journeys.conftest import Deploy
 from tests.journeys.deployment import Deployment
 
 
@@ -121,3 +122,22 @@ def test_too_many_sign_ins_of_one_address_are_told_when_to_come_back(hub: Deploy
         assert other.post("/cockpit/sign-in", data={"token": "guess"}).status_code == 401
         token = {"authorization": f"Bearer {hub.token}"}
         assert guesser.get("/api/v1/offer/list", headers=token).status_code == 200
+
+
+def test_over_https_the_cookie_is_of_this_host_alone_and_browsers_are_told_to_stay(deploy_sqlite: Deploy) -> None:
+    hub = deploy_sqlite(PUBLIC_URL="https://track.example.test", LIMIT_BEACON="5")
+    hub.start()
+    entered = hub.http.post("/cockpit/sign-in", data={"token": hub.token})
+    cookie = entered.headers["set-cookie"]
+    assert (entered.status_code, cookie.startswith("__Host-cf_session=")) == (303, True)
+    assert {"secure", "httponly", "samesite=lax", "path=/"} <= set(cookie.lower().split("; "))
+    assert "domain=" not in cookie.lower()
+    for path in ("/cockpit", "/api/v1/offer/list", "/c/nowhere", "/postback/nowhere", "/healthz"):
+        assert hub.http.get(path).headers["strict-transport-security"] == "max-age=31536000", path
+
+    hub.post("site/create", name="land", market="DE")
+    site = hub.get("site/show", site="land")["preview_url"].partition("example.test")[2].partition("?")[0]
+    answers = [hub.http.post(f"{site}/b", content=b"null") for _ in range(7)]
+    assert [one.status_code for one in answers[:5]] == [400] * 5
+    assert answers[-1].status_code == 429
+    assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
