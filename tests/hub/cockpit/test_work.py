@@ -210,3 +210,14 @@ def test_a_session_that_was_ended_leads_to_the_sign_in(browser: Browser, hub: De
     screen.open("/cockpit/campaign")
     assert screen.heading == "CasinoFlux cockpit"
     screen.close()
+
+
+def test_a_campaign_is_copied_from_its_page(owner: Screen) -> None:
+    page = owner.page
+    owner.open("/cockpit/campaign/verde-native")
+    page.get_by_role("link", name="Copy", exact=True).click()
+    page.get_by_label("Name").fill("Verde Two")
+    page.locator("form.stack button.primary").click()
+    expect(page.locator("h1")).to_have_text("Verde Two")
+    copied = owner.hub.get("campaign/show", campaign="verde-two")
+    assert copied["offers"] == owner.hub.get("campaign/show", campaign="verde-native")["offers"]
