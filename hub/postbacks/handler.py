@@ -203,7 +203,7 @@ class Postbacks:
             done = await self._write([one.postback_request for one in batch])
         except Exception as error:
             if is_unavailable(error):
-                log.error("postbacks could not be stored", count=len(batch), error=repr(error)[:300])
+                tasks.monitor.failed("postbacks", error)  # one log line a minute, with their number
                 for one in batch:
                     one.tell(answers.UNAVAILABLE)
                 return
@@ -211,6 +211,7 @@ class Postbacks:
             for one in batch:
                 await self._commit_alone(one)
             return
+        tasks.monitor.succeeded("postbacks")
         for one, received in zip(batch, done, strict=True):
             self._say(one, received)
 

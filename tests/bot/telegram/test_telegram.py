@@ -1,6 +1,5 @@
 """Telegram over real HTTP, with the real SDK, against a stand-in that checks limits and markup."""
 
-import asyncio
 from typing import Any
 
 import httpx
@@ -65,7 +64,7 @@ async def test_the_same_update_is_handled_once(chat: Chat) -> None:
         for _ in range(2):
             assert (await one.on(one.telegram, "update", update_id=777, message=said))["status"] == 200
         await latest(one, "Once")
-        await asyncio.sleep(0.3)
+        await one.tell("/source add name=Twice")  # answered after whatever came before it
         assert len([m for m in await one.standing() if "Once" in m.get("text", "")]) == 1
 
 
@@ -118,8 +117,8 @@ async def test_a_stranger_gets_one_polite_line_per_command_and_nothing_else(chat
         assert "members of a team only" in told["text"]
         await one.on(one.telegram, "say", text="hello everybody", chat=GROUP, user=666)
         await one.on(one.telegram, "say", text="/source@another_bot list", chat=GROUP, user=666)
-        await asyncio.sleep(0.4)
-        assert len(await one.standing(GROUP)) == before + 1
+        await one.tell("/source list", chat=GROUP, user=7, name="Bob")  # answered after whatever came before it
+        assert len(await one.standing(GROUP)) == before + 2
 
 
 async def test_a_group_of_no_team_yet_is_bound_by_a_members_join(chat: Chat) -> None:
