@@ -16,16 +16,16 @@ from bot.chat.joining import join
 from bot.commands.members import joined_card
 from bot.commands.undo import with_undo
 from bot.core.arguments import MissingArgument, MissingFields, file_fields, secret_fields
-from bot.core.command import COMMANDS, Command, parse, run
+from bot.core.command import COMMANDS, Command, line_of, parse, readings, run
 from bot.core.context import Actor, Context, Deployment, Ports, Room
-from bot.core.message import Message, error
+from bot.core.message import Button, Buttons, Message, error
 from bot.core.tokenizer import split
 from storage.chat import presses, rooms
 from storage.chat.dialogues import press_id
 from storage.db import config_version
 from storage.db.engine import Database
 from storage.db.secrets import Box
-from storage.ledger.errors import CasinoFluxError, Refused
+from storage.ledger.errors import CasinoFluxError, Missing, Refused
 from storage.ledger.rate_limit import RateLimit
 from storage.people import audits, people
 
@@ -156,7 +156,7 @@ async def _handle(sessions: ChatSessions, caller: Caller, text: str, attached: A
         found, arguments = parse(text or "help")
     except Refused as fault:
         if text.lower() not in {one.noun for one in COMMANDS.values()}:
-            return Reply(message=error(str(fault)), actor=actor)
+            return Reply(message=_with_lines(error(str(fault)), readings(text)), actor=actor)
         found, arguments = COMMANDS["help"], {"command": text.lower()}
     if attached is None or not file_fields(found.parameters) or not actor.role.includes(found.role):
         return await carry_out(sessions, caller.room, actor, found, arguments)
@@ -182,7 +182,8 @@ async def carry_out(
     except Refused as fault:
         text = without_secrets(found, arguments, str(fault))
         form = Form(command=found.name, arguments=arguments, fault=text, field=fault.field)
-        return Reply(message=error(text, usage=found.usage()), form=form, actor=actor)
+        message = _with_lines(error(text, usage=found.usage()), _mended(found, arguments, fault))
+        return Reply(message=message, form=form, actor=actor)
     except CasinoFluxError as fault:
         return Reply(message=error(without_secrets(found, arguments, str(fault))), actor=actor)
     except Exception:
@@ -191,6 +192,25 @@ async def carry_out(
     asks = isinstance(answer.result, dict) and "confirm" in answer.result
     secret = found.changes and private and not asks and (found.reads or answer.change is not None)
     return Reply(message=message, public=found.changes and not private, actor=actor, done=True, secret=secret)
+
+
+def _mended(found: Command, arguments: dict[str, Any], fault: Refused) -> list[str]:
+    """The command with each of the nearest names in the place of the one that does not exist."""
+    if not isinstance(fault, Missing) or not fault.near or secret_fields(found.parameters) & arguments.keys():
+        return []
+    lines = []
+    for code in fault.near:
+        value = arguments.get(str(fault.field))
+        words = value if isinstance(value, list) else str(value).split(",")
+        mended = [code if str(word).strip() == fault.word else word for word in words]
+        lines.append(line_of(found, arguments | {str(fault.field): code if len(mended) == 1 else mended}))
+    return lines
+
+
+def _with_lines(message: Message, lines: list[str]) -> Message:
+    """Lines that may have been meant, each as a button: nothing is done before one is pressed."""
+    buttons = tuple(Button(line, line) for line in lines)
+    return msgspec.structs.replace(message, blocks=(*message.blocks, Buttons(buttons))) if buttons else message
 
 
 def without_secrets(found: Command, arguments: dict[str, Any], text: str) -> str:

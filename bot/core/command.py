@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import re
 import time
 import types
 from collections.abc import Awaitable, Callable
@@ -164,6 +165,28 @@ def unknown(typed: str, bare: list[str]) -> str:
     if verbs:
         return f"no command {typed!r}: there is {', '.join(verbs)}"
     return f"no command {typed!r}: 'help' lists them all" if typed else "say a command: 'help' lists them all"
+
+
+def readings(text: str, most: int = 2) -> list[str]:
+    """Lines that a line which is no command may mean: the nearest commands, with the rest of its words."""
+    words = text.strip().removeprefix("/").split()
+    spoken = {alias: one.name for one in COMMANDS.values() for alias in (one.name, *one.aliases)}
+    near: list[str] = []
+    for count in (2, 1):
+        typed = " ".join(words[:count]).lower()
+        names = difflib.get_close_matches(typed, spoken, n=most, cutoff=0.6) if len(words) >= count else []
+        near += [" ".join([spoken[name], *words[count:]]) for name in names]
+    return list(dict.fromkeys(near))[:most]
+
+
+def line_of(found: Command, arguments: dict[str, Any]) -> str:
+    """A command and its arguments as one types them."""
+    words = [found.name]
+    for name, value in arguments.items():
+        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        quoted = re.sub(r'(["\\\\])', r"\\\1", text)
+        words.append(f'{name}="{quoted}"' if re.search(r"[\s\"'=\\\\]", text) or not text else f"{name}={text}")
+    return " ".join(words)
 
 
 def parse(text: str) -> tuple[Command, dict[str, Any]]:

@@ -60,16 +60,27 @@ async def find(
         if found is not None:
             return found
     known = mine if suggest is None else and_(mine, suggest)
-    raise Missing(await _not_found(tx, table, known, text), field=field)
+    raise await _not_found(tx, table, known, text, field=field)
 
 
-async def _not_found(tx: AsyncConnection, table: Table, known_to_asker: ColumnElement[bool], text: str) -> str:
+NEAR = 0.6  # of difflib: below it a name is another one
+
+
+async def _not_found(
+    tx: AsyncConnection, table: Table, known_to_asker: ColumnElement[bool], text: str, *, field: str
+) -> Missing:
+    """Names and codes that are alike, the nearest first; never one that merely exists."""
     import difflib
 
-    known = [r.code for r in await tx.execute(select(table.c.code).where(known_to_asker).limit(500))]
-    near = difflib.get_close_matches(text.lower(), known, n=3, cutoff=0.5) or sorted(known)[:5]
+    known: dict[str, Any] = {}
+    for row in await tx.execute(select(table.c.code, table.c.name).where(known_to_asker).limit(2_000)):
+        known |= {row.name.lower(): row, row.code: row}
+    near = [known[word] for word in difflib.get_close_matches(text.lower(), known, n=6, cutoff=NEAR)]
+    rows = list(dict.fromkeys(near))[:3]
     noun = table.name.rstrip("s")
-    return f"no {noun} {text!r}: " + (f"did you mean {' or '.join(near)}?" if near else f"there is no {noun} yet")
+    told = " or ".join(row.code if row.code == row.name else f"{row.name} ({row.code})" for row in rows)
+    hint = f"did you mean {told}?" if rows else f"'{noun} list' shows them" if known else f"there is no {noun} yet"
+    return Missing(f"no {noun} {text!r}: {hint}", field, word=text, near=tuple(row.code for row in rows))
 
 
 async def by_id(tx: AsyncConnection, table: Table, entity_id: int) -> Row[Any]:

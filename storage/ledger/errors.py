@@ -14,7 +14,11 @@ class Refused(CasinoFluxError):
 
 
 class Missing(Refused):
-    """Something referred to does not exist."""
+    """Something referred to does not exist. `word` is what was said, `near` the codes that come nearest to it."""
+
+    def __init__(self, text: str, field: str | None = None, *, word: str = "", near: tuple[str, ...] = ()) -> None:
+        super().__init__(text, field)
+        self.word, self.near = word, near
 
 
 class Forbidden(CasinoFluxError):

@@ -75,3 +75,22 @@ async def test_several_are_paused_on_telegram_with_one_confirmation_and_one_undo
         await eventually(lambda: changes(one, "undo"), "the undo")
         assert len(await found(one, "2 campaigns paused")) == 1
         assert (await changes(one, "campaign pause"), await changes(one, "campaign resume")) == (1, 1)
+
+
+async def test_a_mistyped_name_or_command_is_offered_mended(chat: Chat) -> None:
+    async with chat() as one:
+        await one.tell(f"/start {await one.invite()}", chat=77)
+        await one.tell('/campaign create name="Казино Вулкан" fallback_url=https://example.com/', chat=77)
+        told = await one.tell('/campaign show "казино вулкн"', chat=77)
+        assert "did you mean Казино Вулкан (" in told["text"]
+        label = told["reply_markup"]["inline_keyboard"][0][0]["text"]
+        assert label.startswith("campaign show campaign=")
+        await one.press(told, label, chat=77)
+        await eventually(lambda: _shown(one), "the card")
+        wrong = await one.tell("/campain list", chat=77)
+        assert wrong["reply_markup"]["inline_keyboard"][0][0]["text"] == "campaign list"
+        assert "reply_markup" not in await one.tell("/campaign show zzzzzz", chat=77)
+
+
+async def _shown(one: Chatting) -> bool:
+    return sum("Campaign Казино Вулкан" in message.get("text", "") for message in await one.standing(77)) == 2

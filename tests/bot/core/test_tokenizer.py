@@ -117,3 +117,11 @@ def test_yes_and_no() -> None:
     assert not yes("0")
     with pytest.raises(ValueError):
         yes("maybe")
+
+
+def test_a_line_written_from_a_command_reads_back_as_it() -> None:
+    from bot.core.command import line_of, parse
+
+    for value in ("plain", "two words", 'a "quoted" one', "back\\slash", "it's", "a=b", "Казино Вулкан"):
+        found, arguments = parse(line_of(parse("campaign create x")[0], {"name": value, "source": "fb"}))
+        assert (found.name, arguments) == ("campaign create", {"name": value, "source": "fb"})
