@@ -9,8 +9,9 @@ from bot.digests import message as digest
 from bot.digests.facts import Attention, ChangedFigure, DayFigures, DigestFacts, Movement, Pending, Usual
 from storage.alerts.alert_states import History, Terms, Watch
 from storage.ledger.alerts.thresholds import read_rule
-from storage.ledger.reports.forecast import Estimate
+from storage.ledger.reports.forecast import Accuracy, Estimate
 from storage.ledger.reports.report_rows import Layers, MergedReport, ReportRow
+from storage.reports.forecast import Forecast
 
 _DAY = date(2026, 11, 21)
 
@@ -37,6 +38,11 @@ REPORT = MergedReport(
     totals=_row("", 2350, 95, 27, 2035, 590, settlement="partial", allocated=True),
 )  # fmt: skip
 
+FORECAST = Forecast(
+    currency="EUR", items=[], total=Estimate(1_240_000_000, 980_000_000, 1_530_000_000, 60), missing=0,
+    accuracy=Accuracy(0, 0), total_accuracy=Accuracy(62, 50),
+)  # fmt: skip
+
 DIGEST = DigestFacts(
     name="Sat 21 Nov", range="2026-11-21..2026-11-21", by=("campaign",), report=REPORT,
     usual=Usual(clicks=2100.0, registrations=99.0, first_deposits=22.5),
@@ -55,7 +61,7 @@ DIGEST = DigestFacts(
     ),
     vanished=("18 Nov affilka-main / spring: FTDs 20 → 18",),
     pending=(Pending(account="referon", said="referon: 21 Nov, next sync 22 Nov 10:00 UTC"),),
-    expected=Estimate(1_240_000_000, 980_000_000, 1_530_000_000, 60),
+    expected=FORECAST,
     attention=(
         Attention(level="error", text="cellxpert: sync paused: the API key was refused"),
         Attention(level="warning", text="12 unmatched postbacks: their click is unknown"),

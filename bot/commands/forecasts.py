@@ -10,7 +10,7 @@ from bot.core.command import command
 from bot.core.context import Context
 from bot.core.message import Block, Message, Notice, Table, Text
 from bot.core.permissions import Scope
-from bot.render.figures import NONE, count, money
+from bot.render.figures import NONE, count, money, outcomes_inside
 from storage.catalogue import names
 from storage.ledger.facts import Role
 from storage.ledger.reports.forecast import Estimate
@@ -30,34 +30,38 @@ class ForecastQuery(Arguments):
 def forecast_message(ctx: Context, made: Forecast) -> Message:
     if not made.items:
         return Message("No day is pending: every figure is settled", private=True)
-    title = f"Estimate of pending commission: {_between(made.total, made.currency)}"
+    if made.total is None:
+        title = "Pending commission: no estimate yet"
+    else:
+        title = f"Estimate of pending commission: {_between(made.total, made.currency)}"
     rows = tuple(
-        (one.day, one.offer, count(one.first_deposits), money(one.commission, made.currency),
-         _between(one.forecast, made.currency))
-        for one in made.items
+        (item.day, item.offer, count(item.first_deposits), money(item.commission, made.currency),
+         _between(item.forecast, made.currency))
+        for item in made.items
     )  # fmt: skip
     blocks: list[Block] = [
         Table(("Day", "Offer", "FTDs", "Stated so far", "Estimate (80 %)"), rows, numeric=(2, 3, 4)),
         Text(_record(made)),
     ]
-    if made.missing:
-        blocks.append(Notice("info", f"{made.missing} days without an estimate: their offers have too short a history"))
+    lacking = {item.offer: item.lacking for item in made.items if item.lacking}
+    if lacking:
+        offers_lacking = "; ".join(f"{offer} ({why})" for offer, why in lacking.items())
+        blocks.append(Notice("info", f"No estimate yet, and not in the total: {offers_lacking}"))
     return Message(title, tuple(blocks), private=True)
 
 
-def _between(told: Estimate | None, currency: str) -> str:
-    if told is None:
+def _between(estimate: Estimate | None, currency: str) -> str:
+    if estimate is None:
         return NONE
-    return f"≈ {money(told.estimate, currency)} ({money(told.low, currency)} … {money(told.high, currency)})"
+    return (
+        f"≈ {money(estimate.estimate, currency)} ({money(estimate.low, currency)} … {money(estimate.high, currency)})"
+    )
 
 
 def _record(made: Forecast) -> str:
     if made.accuracy.share is None:
-        return "An estimate from FTDs in hand; none has been put to the test yet."
-    return (
-        f"An estimate from FTDs in hand. Of {made.accuracy.days} past days "
-        f"{made.accuracy.share:.0%} turned out inside their interval."
-    )
+        return "An estimate from FTDs in hand and the players so far; no past one has an outcome yet."
+    return f"An estimate from FTDs in hand and the players so far. {outcomes_inside(made.accuracy)}"
 
 
 @command("forecast", role=Role.VIEWER, scope=Scope.OWN, render=forecast_message, reads=True, positional=("from",))
@@ -74,4 +78,4 @@ async def show_forecast(ctx: Context, new: ForecastQuery) -> Forecast:
         team_id=ctx.team_id, first=new.from_ or ctx.today - timedelta(days=DAYS), last=ctx.today,
         offers=chosen or None, campaigns=mine or None, timezone=ctx.deployment.timezone,
         currency=ctx.deployment.currency,
-    ), ctx.ports.report_apart)  # fmt: skip
+    ), ctx.ports.report_apart, now=ctx.now)  # fmt: skip

@@ -9,9 +9,9 @@ import msgspec
 from bot.core.context import Deployment
 from bot.render import figures
 from storage.alerts.attention import AccountHealth
-from storage.ledger.reports.forecast import Estimate
 from storage.ledger.reports.report_rows import MergedReport, ReportRow
 from storage.ledger.schedule import Every
+from storage.reports.forecast import Forecast
 from storage.revenue.restatements import AMOUNTS, Restated
 
 LOOK_BACK = 7  # days of the average, and how far back days may still be pending
@@ -98,7 +98,7 @@ class DigestFacts(msgspec.Struct, frozen=True, kw_only=True):
     restated: tuple[ChangedFigure, ...] = ()
     vanished: tuple[str, ...] = ()
     pending: tuple[Pending, ...] = ()
-    expected: Estimate | None = None  # what the pending days may bring
+    expected: Forecast | None = None  # what the pending days may bring
     attention: tuple[Attention, ...] = ()
     unmatched: int = 0
     has_accounts: bool = False

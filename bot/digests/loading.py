@@ -32,9 +32,8 @@ from bot.digests.facts import (
 )
 from storage.alerts import attention
 from storage.alerts.attention import AccountHealth
-from storage.ledger.reports.forecast import Estimate
 from storage.ledger.schedule import Every
-from storage.reports.forecast import forecast
+from storage.reports.forecast import Forecast, forecast
 from storage.reports.merged_report import ReportQuery
 from storage.reports.report_apart import Apart, report_of
 from storage.revenue import restatements
@@ -149,10 +148,10 @@ def _query(wanted: DigestRequest, first: date, last: date, by: tuple[str, ...] =
     )  # fmt: skip
 
 
-async def _expected(tx: AsyncConnection, wanted: DigestRequest, apart: Apart | None) -> Estimate | None:
+async def _expected(tx: AsyncConnection, wanted: DigestRequest, apart: Apart | None) -> Forecast:
     """What the days still pending may bring."""
     first = min(wanted.first, wanted.last - timedelta(days=LOOK_BACK - 1))
-    return (await forecast(tx, _query(wanted, first, wanted.last), apart)).total
+    return await forecast(tx, _query(wanted, first, wanted.last), apart, now=wanted.now)
 
 
 def _days_before(first: date) -> tuple[date, date]:

@@ -7,6 +7,7 @@ from bot.digests.facts import DigestFacts, Movement
 from bot.render import figures
 from bot.render.figures import LEGEND, change, count, money, percent
 from storage.ledger.reports.report_rows import MergedReport
+from storage.reports.forecast import Forecast
 
 MOST_ROWS = 12
 MOST_LINES = 8
@@ -78,9 +79,17 @@ def _pending(facts: DigestFacts) -> Iterable[Block]:
         yield Text("Pending", strong=True)
         yield Text("\n".join(_some([one.said for one in facts.pending])))
     if facts.pending and facts.expected is not None:
-        one, currency = facts.expected, facts.report.currency
-        between = f"{figures.round_money(one.low, currency)} … {figures.round_money(one.high, currency)}"
-        yield Text(f"Estimate from FTDs in hand: ≈ {figures.round_money(one.estimate, currency)} (80%: {between})")
+        yield from _estimate(facts.expected, facts.report.currency)
+
+
+def _estimate(made: Forecast, currency: str) -> Iterable[Block]:
+    """What the pending days may bring, how such estimates did, and which offers are not in it."""
+    if (estimate := made.total) is not None:
+        between = f"{figures.round_money(estimate.low, currency)} … {figures.round_money(estimate.high, currency)}"
+        text = f"Estimate from FTDs in hand: ≈ {figures.round_money(estimate.estimate, currency)} (80%: {between})"
+        yield Text(f"{text}. {record}" if (record := figures.outcomes_inside(made.total_accuracy)) else text)
+    if lacking := {item.offer: item.lacking for item in made.items if item.lacking}:
+        yield Text("No estimate yet: " + "; ".join([f"{offer} ({why})" for offer, why in lacking.items()][:MOST_LINES]))
 
 
 def _restated(facts: DigestFacts) -> Iterable[Block]:

@@ -9,6 +9,7 @@ import msgspec
 from babel.numbers import format_currency
 
 from bot.core.message import Table
+from storage.ledger.reports.forecast import Accuracy
 from storage.ledger.reports.report_rows import ComparedRange, Layers, MergedReport, ReportRow
 
 NONE = "–"
@@ -20,6 +21,13 @@ COLUMNS = ("Clicks", "Regs", "FTDs", "CR", "Reg2dep", "EPC", "Commission", "Spen
 MOST_ROWS = 100  # as many as a chat's table holds
 
 _TITLES = {"day": "Day", "week": "Week", "month": "Month"}
+
+
+def outcomes_inside(accuracy: Accuracy) -> str:
+    """How past forecasts did; empty where none has an outcome yet."""
+    if accuracy.share is None:
+        return ""
+    return f"Of {accuracy.days:,} past outcomes {accuracy.share:.0%} were inside their range."
 
 
 def count(number: int | None) -> str:

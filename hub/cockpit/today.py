@@ -10,6 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from bot.digests.facts import CHART_DAYS, LOOK_BACK, DigestRequest, chart_days
 from bot.digests.loading import attention_of
+from bot.render.figures import outcomes_inside
 from hub.cockpit.charts import commission_chart, sparkline
 from hub.cockpit.page import Cockpit, Visit
 from storage.alerts import live_counts
@@ -17,6 +18,7 @@ from storage.alerts.live_counts import Scope
 from storage.catalogue import campaigns
 from storage.ledger.dates import day_bounds
 from storage.ledger.reports.report_rows import MergedReport, ReportRow
+from storage.reports.forecast import Forecast
 
 MOVERS = 5
 ENOUGH = 5  # events; a change against fewer says nothing
@@ -127,14 +129,7 @@ async def _money(visit: Visit, report: MergedReport, day: date) -> list[Figure]:
     before = rows.get((day - timedelta(days=2)).isoformat())
     today = rows.get(day.isoformat())
     month = report.totals
-    forecast = await visit.ask_if_allowed("forecast")
-    estimate = forecast.total if forecast is not None else None
-    pending = Figure(label="Commission pending", value="–", beside=("nothing is pending",))
-    if estimate is not None:
-        pending = Figure(
-            label="Commission pending", value=f"≈ {show.money(estimate.estimate)}", tone="pending",
-            beside=(f"80 %: {show.money(estimate.low)} to {show.money(estimate.high)}",),
-        )  # fmt: skip
+    pending = _pending(visit, await visit.ask_if_allowed("forecast"))
     return [
         _amount(visit, "Commission yesterday", yesterday, before, "commission"),
         pending,
@@ -150,6 +145,26 @@ async def _money(visit: Visit, report: MergedReport, day: date) -> list[Figure]:
             beside=(f"commission {show.money(month.commission)}", f"spend {show.money(month.spend)}"),
         ),
     ]
+
+
+def _pending(visit: Visit, made: Forecast | None) -> Figure:
+    """What the pending days may bring, and how such estimates did."""
+    show = visit.show
+    if made is None or not made.items:
+        return Figure(label="Commission pending", value="–", beside=("nothing is pending",))
+    lacking = sorted({item.offer for item in made.items if item.forecast is None})
+    without = (f"no estimate yet: {', '.join(lacking)}",) if lacking else ()
+    if made.total is None:
+        why = next((item.lacking for item in made.items if item.lacking), None)
+        return Figure(
+            label="Commission pending", value="–", tone="pending", beside=(*without, *((why,) if why else ()))
+        )
+    between = f"80 %: {show.money(made.total.low)} to {show.money(made.total.high)}"
+    record = outcomes_inside(made.total_accuracy)
+    return Figure(
+        label="Commission pending", value=f"≈ {show.money(made.total.estimate)}", tone="pending",
+        beside=(between, *((record,) if record else ()), *without),
+    )  # fmt: skip
 
 
 def _amount(visit: Visit, label: str, row: ReportRow | None, before: ReportRow | None, measure: str) -> Figure:

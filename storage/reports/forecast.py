@@ -1,63 +1,140 @@
-"""Pending commission, estimated: provisional days of each offer against its own settled past."""
+"""Pending commission, estimated: days of each offer that its platform has not settled, against the offer's own past."""
 
-from datetime import date, timedelta
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import msgspec
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.ledger.reports.forecast import Accuracy, Estimate, Past, accuracy, estimate, total
+from storage.ledger.dates import day_bounds
+from storage.ledger.reports.forecast import Accuracy, Estimate, OfferForecast, forecast_offer, shortage, total
+from storage.ledger.reports.forecast_fit import Past, Pending
 from storage.ledger.reports.report_rows import ReportRow
 from storage.reports.merged_report import ReportQuery
 from storage.reports.report_apart import Apart, report_of
+from storage.tables import offers, settled_days
 
-HISTORY = timedelta(days=90)
-BEHIND = 60  # settled days an estimate looks back on
+HISTORY = timedelta(days=90)  # before the first pending day
 
 
 class Expected(msgspec.Struct, frozen=True, kw_only=True):
-    """One offer's provisional day. `commission` is what the platform has stated so far; an absent estimate has too
-    short a history behind it."""
+    """One offer's pending day. `commission` is what the platform has stated so far; where there is no estimate,
+    `lacking` says what its history lacks."""
 
     day: str
     offer: str
-    first_deposits: int
+    first_deposits: int | None
     commission: int | None
     forecast: Estimate | None
+    lacking: str | None = None
 
 
 class Forecast(msgspec.Struct, frozen=True, kw_only=True):
-    """Estimates, marked as such; amounts are micro-units of `currency`. `missing` counts offer-days without one."""
+    """Estimates, marked as such; amounts are micro-units of `currency`. `missing` counts offer-days without one.
+
+    `accuracy` is that of past days of single offers, `total_accuracy` that of past days' sums over these offers: how
+    many outcomes, once matured, lay inside the interval made of the days before them.
+    """
 
     currency: str
     items: list[Expected]
     total: Estimate | None
     missing: int
     accuracy: Accuracy
+    total_accuracy: Accuracy = Accuracy(0, 0)
     estimated: bool = True
 
 
-async def forecast(tx: AsyncConnection, query: ReportQuery, apart: Apart | None = None) -> Forecast:
-    """What the query's provisional days may bring, and how such estimates did before."""
+class _OfferDays(msgspec.Struct, frozen=True, kw_only=True):
+    """One offer's calendar days from its first figure on, and which of them are settled."""
+
+    offer: str
+    first: date
+    rows: Mapping[date, ReportRow]
+    settled: frozenset[date]
+
+    @property
+    def pending_from(self) -> date | None:
+        """The day after the last settled one."""
+        return max(self.settled) + timedelta(days=1) if self.settled else None
+
+
+async def forecast(
+    tx: AsyncConnection, query: ReportQuery, apart: Apart | None = None, *, now: datetime | None = None
+) -> Forecast:
+    """What the query's pending days may bring, and how such estimates did before. `now` says how much of a day that is
+    not over is still to come; without it every day is taken to be over."""
     wide = msgspec.structs.replace(query, by=("day", "offer"), first=max(query.first, date.min + HISTORY) - HISTORY)
     report = await report_of(tx, wide, apart)
-    by_offer: dict[str, list[ReportRow]] = {}
-    for row in report.rows:
-        if row.group["offer"] is not None:
-            by_offer.setdefault(row.group["offer"], []).append(row)
     items: list[Expected] = []
-    checks: list[Accuracy] = []
-    for offer, rows in sorted(by_offer.items()):
-        past = [_past(row) for row in rows if _is_past(row)]
-        checks.append(accuracy(past[-BEHIND:]))
-        items += [_expected(offer, row, past[-BEHIND:]) for row in rows if _is_pending(row, query.first)]
-    told = [one.forecast for one in items if one.forecast is not None]
+    made: list[OfferForecast] = []
+    for days in await _days_by_offer(tx, wide, report.rows):
+        found, offer_forecast = _forecast_offer(days, query, now)
+        items += found
+        made += [offer_forecast] if offer_forecast else []
+        await asyncio.sleep(0)  # clicks answered by the same process go on in between
+    whole, whole_accuracy = total(made)
     return Forecast(
-        currency=query.currency,
-        items=items,
-        total=total(told),
-        missing=len(items) - len(told),
-        accuracy=Accuracy(sum(one.days for one in checks), sum(one.inside for one in checks)),
-    )
+        currency=query.currency, items=items, total=whole, missing=sum(item.forecast is None for item in items),
+        accuracy=Accuracy(sum(one.accuracy.days for one in made), sum(one.accuracy.inside for one in made)),
+        total_accuracy=whole_accuracy,
+    )  # fmt: skip
+
+
+async def _days_by_offer(tx: AsyncConnection, query: ReportQuery, rows: Sequence[ReportRow]) -> list[_OfferDays]:
+    """The days of each offer with figures in the range."""
+    by_offer: dict[str, dict[date, ReportRow]] = {}
+    for row in rows:
+        if row.group["offer"] is not None:
+            by_offer.setdefault(row.group["offer"], {})[date.fromisoformat(row.group["day"] or "")] = row
+    s, o = settled_days.c, offers.c
+    account_of: dict[str, int] = {}
+    for code, account_id in await tx.execute(select(o.code, o.account_id).where(o.team_id == query.team_id)):
+        account_of[code] = account_id
+    found = select(s.account_id, s.day).where(s.team_id == query.team_id, s.day.between(query.first, query.last))
+    settled: dict[int, set[date]] = {}
+    for account_id, day in await tx.execute(found):
+        settled.setdefault(account_id, set()).add(day)
+    return [
+        _OfferDays(offer=offer, first=min(of), rows=of, settled=frozenset(settled.get(account_of[offer], ())))
+        for offer, of in sorted(by_offer.items())
+    ]
+
+
+def _forecast_offer(
+    days: _OfferDays, query: ReportQuery, now: datetime | None
+) -> tuple[list[Expected], OfferForecast | None]:
+    """The offer's pending days of the query; days before the query's first are none of its."""
+    start = days.pending_from
+    history = [_past(days, day) for day in _span(days.first, start)] if start else []
+    lacking = shortage(history)
+    if start is None or lacking is not None:
+        rows = [day for day in sorted(days.rows) if day >= max(start or query.first, query.first)]
+        return [_expected(days, day, lacking=lacking) for day in rows], None
+    if start > query.last:
+        return [], None
+    usual = sum(past.first_deposits for past in history[-28:]) / 28
+    pending = [_pending(days, day, usual * _share_left(day, query, now)) for day in _span(start, query.last + _DAY)]
+    made = forecast_offer(
+        history, pending, skip=max(0, (query.first - start).days), first_day=days.first.toordinal()
+    )  # fmt: skip
+    if made is None:
+        return [], None
+    shown = range(len(pending) - len(made.estimates), len(pending))
+    return [
+        _expected(days, start + _DAY * at, estimate=one)
+        for at, one in zip(shown, made.estimates, strict=True)
+    ], made  # fmt: skip
+
+
+_DAY = timedelta(days=1)
+
+
+def _span(first: date, end: date) -> list[date]:
+    return [first + _DAY * n for n in range((end - first).days)]
 
 
 def _in_hand(row: ReportRow) -> int | None:
@@ -66,25 +143,29 @@ def _in_hand(row: ReportRow) -> int | None:
     return layers.postback if layers.postback is not None else layers.platform
 
 
-def _is_past(row: ReportRow) -> bool:
-    return row.settlement == "settled" and row.commission is not None and _in_hand(row) is not None
+def _past(days: _OfferDays, day: date) -> Past:
+    """A settled day without a row had no activity; of a day that is not settled the commission is not known."""
+    row = days.rows.get(day)
+    first_deposits = (_in_hand(row) or 0) if row else 0
+    return Past(first_deposits, ((row.commission or 0) if row else 0) if day in days.settled else None)
 
 
-def _past(row: ReportRow) -> Past:
-    return Past(_in_hand(row) or 0, row.commission or 0)
+def _pending(days: _OfferDays, day: date, expected: float) -> Pending:
+    row = days.rows.get(day)
+    return Pending((_in_hand(row) or 0) if row else 0, expected)
 
 
-def _is_pending(row: ReportRow, first: date) -> bool:
-    day = row.group["day"] or ""
-    return row.settlement != "settled" and day >= first.isoformat() and _in_hand(row) is not None
+def _share_left(day: date, query: ReportQuery, now: datetime | None) -> float:
+    """How much of the day is still to come."""
+    if now is None:
+        return 0.0
+    begin, end = day_bounds(day, ZoneInfo(query.timezone))
+    return min(max((end - now) / (end - begin), 0.0), 1.0)
 
 
-def _expected(offer: str, row: ReportRow, past: list[Past]) -> Expected:
-    first_deposits = _in_hand(row) or 0
+def _expected(days: _OfferDays, day: date, *, estimate: Estimate | None = None, lacking: str | None = None) -> Expected:
+    row = days.rows.get(day)
     return Expected(
-        day=row.group["day"] or "",
-        offer=offer,
-        first_deposits=first_deposits,
-        commission=row.commission,
-        forecast=estimate(first_deposits, past),
-    )
+        day=day.isoformat(), offer=days.offer, first_deposits=_in_hand(row) if row else 0,
+        commission=row.commission if row else None, forecast=estimate, lacking=lacking,
+    )  # fmt: skip

@@ -1,7 +1,7 @@
 """Commission that a platform has yet to state: an estimate, an 80 % interval, and how such intervals did before.
 
 A day brings what its first deposits bring, some at once and some late, and what the players brought so far bring. The
-interval is how far past days strayed from the estimate made of the days before them, at a level that follows the misses.
+interval is how far past days strayed from the estimate made of earlier days, at a level that follows the misses.
 
 - Late commission: a day's own that grows as its players qualify (what has not come yet is not nothing: Chapelle 2014,
   *Modeling delayed feedback in display advertising*), or commission booked on the day they qualify (geometric lags:
@@ -21,7 +21,9 @@ from math import ceil, floor, gcd, sqrt
 
 import msgspec
 
-from storage.ledger.reports.forecast_fit import Fit, FittedDay, Past, Pending
+from storage.ledger.reports.forecast_fit import Fit, FittedDay
+from storage.ledger.reports.forecast_fit import Past as Past
+from storage.ledger.reports.forecast_fit import Pending as Pending
 
 LEAST_DAYS, LEAST_FIRST_DEPOSITS = 28, 10  # of history; below them nothing is estimated
 MOST_DAYS = 120  # of history that are looked at
@@ -94,12 +96,18 @@ def estimate(first_deposits: int, history: Sequence[Past]) -> Estimate | None:
     return made.estimates[0] if made else None
 
 
-def forecast_offer(history: Sequence[Past], pending: Sequence[Pending], *, first_day: int = 0) -> OfferForecast | None:
-    """The pending days after the history, one entry a calendar day, oldest first; None if `shortage` says why not."""
+def forecast_offer(
+    history: Sequence[Past], pending: Sequence[Pending], *, skip: int = 0, first_day: int = 0
+) -> OfferForecast | None:
+    """The pending days after the history, one entry a calendar day, oldest first; None if `shortage` says why not.
+
+    The first `skip` of them are only there for what follows from their first deposits. `first_day` numbers the
+    history's first day, so that totals put the same days of several offers together.
+    """
     recent = history[-MOST_DAYS:]
     if shortage(recent) is not None:
         return None
-    return _forecast(Fit(recent, pending), first_day + len(history) - len(recent))
+    return _forecast(Fit(recent, pending, skip=skip), first_day + len(history) - len(recent))
 
 
 def _forecast(fit: Fit, first_day: int) -> OfferForecast:
@@ -127,7 +135,7 @@ def _outcomes(fit: Fit) -> list[FittedDay | None]:
 
 def total(forecasts: Sequence[OfferForecast]) -> tuple[Estimate | None, Accuracy]:
     """All pending days of several offers as one, and how past days' totals did."""
-    if not forecasts:
+    if not any(forecast.estimates for forecast in forecasts):
         return None, Accuracy(0, 0)
     units = [one.rounding.unit for one in forecasts]
     rounding = Rounding(gcd(*units) if all(units) else 0, all(one.rounding.never_negative for one in forecasts))
@@ -200,6 +208,5 @@ class Calibration:
 
 def _ranks(ordered: list[float], level: float) -> tuple[float, float]:
     """The errors that leave `level` of as many and one more outside, half on each side, rounded outwards."""
-    n = len(ordered)
-    low, high = floor((n + 1) * level / 2), ceil((n + 1) * (1 - level / 2))
-    return ordered[max(low, 1) - 1], ordered[min(high, n) - 1]
+    outside = max(1, int((len(ordered) + 1) * level / 2))
+    return ordered[outside - 1], ordered[-outside]

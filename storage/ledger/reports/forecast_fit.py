@@ -4,6 +4,7 @@ Reasons and sources are in storage.ledger.reports.forecast.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from itertools import accumulate
 from math import exp, gcd, log, sqrt
 from operator import mul
@@ -11,12 +12,12 @@ from operator import mul
 import msgspec
 
 LEARNT_AT_ONCE = 28  # known days that the first coefficients come from; each later day is estimated from those before
-HALF_LIFE = 45  # days after which a past day counts half
+_KEEP = 0.5 ** (1 / 45)  # what a past day counts, a day later: half after 45 days
 _MATURE = 0.97  # share of a day's commission that has come by when it is an outcome
 _DECAYS = (0.5, 0.75, 0.87, 0.92)  # of late commission: mean delays of 1, 3, 7 and 12 days
 _AT_ONCE_PRIOR = 6.0  # against 1 for each shape of late commission
-_STOCKS = ((1.0, 2.0), (0.5 ** (1 / 45), 1.0))  # daily share of players who stay, prior: all, or half after 45 days
-_SPREADS = ((1.0, 2, 4.0), (1.0, 1, 1.0), (0.4, 2, 1.0), (0.4, 1, 1.0), (0.0, 1, 1.0))  # stock's share, power; prior
+_STOCKS = ((1.0, 5.0), (_KEEP, 1.0))  # daily share of players who stay, prior: all, or half after 45 days
+_SPREADS = ((1.0, 2, 16.0), (1.0, 1, 1.0), (0.4, 2, 1.0), (0.4, 1, 1.0), (0.0, 1, 1.0))  # stock's share, power; prior
 _NEGLIGIBLE = 0.01  # weight below which a shape is left out
 _CENT = 10_000
 
@@ -66,7 +67,7 @@ class Fit:
     Inside, amounts are divided by the mean day's, columns by their mean.
     """
 
-    def __init__(self, history: Sequence[Past], pending: Sequence[Pending]) -> None:
+    def __init__(self, history: Sequence[Past], pending: Sequence[Pending], *, skip: int = 0) -> None:
         self.known = [d for d, day in enumerate(history) if day.commission is not None]
         self._n = len(history)
         self._first_deposits = [float(day.first_deposits) for day in history]
@@ -82,7 +83,7 @@ class Fit:
         self._weights = self._first_weights()
         self._columns = self._make_columns()
         self._spreads = self._make_spreads()
-        self._run(pending)
+        self._run(pending, skip)
 
     def _is_counting(self) -> bool:
         """Whether the offer pays per FTD alone: no negative day, no more days with commission than FTDs, and amounts
@@ -92,8 +93,8 @@ class Fit:
         return plain and (self.unit > 0 or 4 * paid <= 3 * len(self.known))
 
     def _first_weights(self) -> Column:
-        mean, last, keep = self._mean_first_deposits, self.known[-1], 0.5 ** (1 / HALF_LIFE)
-        return [keep ** (last - d) * 2 * mean / (self._first_deposits[d] + mean) for d in self.known]
+        mean, last = self._mean_first_deposits, self.known[-1]
+        return [_KEEP ** (last - d) * 2 * mean / (self._first_deposits[d] + mean) for d in self.known]
 
     def _make_columns(self) -> list[Column]:
         """Late commission; for an offer that pays more than that also the stock of players, and a constant."""
@@ -112,23 +113,25 @@ class Fit:
         shapes = list(self._late_shapes())
         priors = [1.0 if decay else _AT_ONCE_PRIOR for decay, _, _ in shapes]
         shares = self._residuals(base).shares((self._cut(column) for _, column, _ in shapes), priors)
+        n = self._n
         for share, (decay, _, grows) in zip(shares, shapes, strict=True):
             if grows and share:
-                self._immature = [
-                    lacking + share * decay ** (self._n - d) for d, lacking in enumerate(self._immature)
-                ]  # fmt: skip
-        return _mixed([column for _, column, _ in shapes], shares)
+                lacking = _powers(decay, n + 1)
+                self._immature = [value + share * lacking[n - d] for d, value in enumerate(self._immature)]
+        return _mixed([self._normal(column) if share else column for share, (_, column, _) in
+                       zip(shares, shapes, strict=True)], shares)  # fmt: skip
 
     def _late_shapes(self) -> Iterator[tuple[float, Column, bool]]:
         """Decay, column, and whether a day's own commission grows, for each way in which commission may be late."""
         deposits, n = self._first_deposits, self._n
-        yield 0.0, self._normal(deposits), False
+        yield 0.0, deposits, False
         for decay in _DECAYS:
-            grown = [deposits[d] * (1 - decay ** (n - d)) for d in range(n)]
-            yield decay, self._normal([*grown, *deposits[n:]]), True
-            for start in (self._mean_first_deposits, 0.0):  # players from before the history, or none
-                lagged = accumulate(deposits, lambda x, new, keep=decay: keep * x + (1 - keep) * new, initial=start)  # type: ignore[misc]
-                yield decay, self._normal(list(lagged)[1:]), False
+            powers = _powers(decay, len(deposits) + 1)
+            yield decay, [*map(_grown, deposits, powers[n:0:-1]), *deposits[n:]], True
+            lagged = list(accumulate(deposits, lambda x, new, keep=decay: keep * x + new))  # type: ignore[misc]
+            yield decay, lagged, False
+            before = self._mean_first_deposits / (1 - decay)  # the same, with players from before the history
+            yield decay, [value + before * power for value, power in zip(lagged, powers[1:], strict=True)], False
 
     def _cut(self, column: Column) -> Column:
         """The column's days of which the commission is known."""
@@ -161,24 +164,25 @@ class Fit:
         shares = _weighed(misfits, [prior for _, _, prior in _SPREADS])
         return [sqrt(value) for value in _mixed(variances, shares)]
 
-    def _run(self, pending: Sequence[Pending]) -> None:
+    def _run(self, pending: Sequence[Pending], skip: int) -> None:
         """Learn the past day by day, then estimate the pending days."""
         rows = [[value / spread for value in row]
                 for *row, spread in zip(*self._columns, self._spreads, strict=True)]  # fmt: skip
-        targets = {d: self._amounts[d] / self._spreads[d] for d in self.known}
-        start = self.known[:LEARNT_AT_ONCE]
-        learner = _Learner([rows[d] for d in start], [targets[d] for d in start])
-        strays: dict[int, tuple[float, float]] = {}  # estimate and its error's size, in spreads
-        for d in start:
-            middle, leverage = learner.predict(rows[d])
-            strays[d] = middle, sqrt(max(0.05, 1 - leverage))
-        for d in self.known[LEARNT_AT_ONCE:]:
-            middle, leverage = learner.learn(rows[d], targets[d])
-            strays[d] = middle, sqrt(1 + leverage)
-        squares = sum(((targets[d] - middle) / size) ** 2 for d, (middle, size) in strays.items())
-        self._typical = max(sqrt(squares / len(strays)), 1e-7) * self._scale
-        self.past = [self._past_day(d, *strays[d]) if d in strays else None for d in range(self._n)]
-        self._estimate(learner, rows[self._n :], pending)
+        known = [rows[d] for d in self.known]
+        targets = [self._amounts[d] / self._spreads[d] for d in self.known]
+        learner = _Learner(known[:LEARNT_AT_ONCE], targets[:LEARNT_AT_ONCE])
+        middles = [learner.predict(row) for row in known[:LEARNT_AT_ONCE]]
+        sizes = [sqrt(max(0.05, 1 - leverage)) for _, leverage in middles]
+        middles += learner.learn(known[LEARNT_AT_ONCE:], targets[LEARNT_AT_ONCE:])
+        sizes += [sqrt(1 + leverage) for _, leverage in middles[LEARNT_AT_ONCE:]]
+        squares = sum(
+            ((target - middle) / size) ** 2 for target, (middle, _), size in zip(targets, middles, sizes, strict=True)
+        )
+        self._typical = max(sqrt(squares / len(known)), 1e-7) * self._scale
+        self.past: list[FittedDay | None] = [None] * self._n
+        for d, (middle, _), size in zip(self.known, middles, sizes, strict=True):
+            self.past[d] = self._past_day(d, middle, size)
+        self._estimate(learner, rows, [(self._n + at, day) for at, day in enumerate(pending)][skip:])
 
     def _past_day(self, d: int, middle: float, size: float) -> FittedDay:
         spread = self._spreads[d]
@@ -188,55 +192,70 @@ class Fit:
             matured=1 - self._immature[d] >= _MATURE, alone=self.counting and self._first_deposits[d] == 0,
         )  # fmt: skip
 
-    def _estimate(self, learner: "_Learner", rows: Matrix, pending: Sequence[Pending]) -> None:
+    def _estimate(self, learner: "_Learner", rows: Sequence[Column], pending: Sequence[tuple[int, Pending]]) -> None:
         """Estimates of the pending days, and the spread of their sum: all share the coefficients' error."""
-        spreads = self._spreads[self._n :]
         per_first_deposit = learner.coefficients[0] / (self._mean_first_deposits or 1.0) * self._scale
-        self.pending = []
+        self.pending: list[FittedDay] = []
         variance = 0.0
-        for row, spread, day in zip(rows, spreads, pending, strict=True):
-            middle, leverage = learner.predict(row)
-            to_come = per_first_deposit**2 * day.expected  # counts vary as much as they are
+        for d, day in pending:
+            spread = self._spreads[d]
+            middle, leverage = learner.predict(rows[d])
+            to_come = per_first_deposit**2 * day.expected  # a count varies as much as it is
             variance += (spread * self._typical) ** 2 + to_come
             self.pending.append(FittedDay(
                 estimate=middle * spread * self._scale, outcome=0.0,
                 spread=sqrt((spread * self._typical) ** 2 * (1 + leverage) + to_come),
-                alone=self.counting and self._first_deposits[self._n + len(self.pending)] == 0,
+                alone=self.counting and self._first_deposits[d] == 0,
             ))  # fmt: skip
-        sums = [sum(map(mul, column, spreads)) for column in zip(*rows, strict=True)]
-        self.pending_spread = sqrt(variance + learner.predict(sums)[1] * self._typical**2) if rows else 0.0
+        sums = [sum(self._spreads[d] * rows[d][at] for d, _ in pending) for at in range(len(self._columns))]
+        self.pending_spread = sqrt(variance + learner.predict(sums)[1] * self._typical**2)
 
 
 class _Learner:
-    """Least squares that forget, updated row by row (recursive least squares)."""
+    """Least squares that forget, updated row by row (recursive least squares), of three columns at most."""
 
     def __init__(self, rows: Sequence[Column], targets: Column) -> None:
-        self._keep = 0.5 ** (1 / HALF_LIFE)
-        weights = [self._keep ** (len(rows) - 1 - at) for at in range(len(rows))]
+        weights = [_KEEP ** (len(rows) - 1 - at) for at in range(len(rows))]
         columns = [list(column) for column in zip(*rows, strict=True)]
         weighted = [list(map(mul, weights, column)) for column in columns]
-        self._inverse = _inverted([[sum(map(mul, one, other)) for other in columns] for one in weighted])
+        inverse = _inverted([[sum(map(mul, one, other)) for other in columns] for one in weighted])
         sums = [sum(map(mul, column, targets)) for column in weighted]
-        self.coefficients = [sum(map(mul, line, sums)) for line in self._inverse]
+        self._none = [0.0] * (3 - len(columns))  # columns that are not there
+        self.coefficients = [sum(map(mul, line, sums)) for line in inverse] + self._none
+        self._inverse = [line + self._none for line in inverse] + [[0.0] * 3 for _ in self._none]
 
     def predict(self, row: Column) -> tuple[float, float]:
         """The estimate, and its variance by the coefficients (1 is a row's own)."""
+        row = row + self._none
         gains = [sum(map(mul, line, row)) for line in self._inverse]
         return sum(map(mul, self.coefficients, row)), sum(map(mul, gains, row))
 
-    def learn(self, row: Column, target: float) -> tuple[float, float]:
-        """What `predict` says, and then take the row in."""
-        gains = [sum(map(mul, line, row)) for line in self._inverse]
-        middle, leverage = sum(map(mul, self.coefficients, row)), sum(map(mul, gains, row))
-        step = 1 / (self._keep + leverage)
-        self.coefficients = [
-            b + gain * step * (target - middle) for b, gain in zip(self.coefficients, gains, strict=True)
-        ]
-        self._inverse = [
-            [(value - gain * other * step) / self._keep for value, other in zip(line, gains, strict=True)]
-            for line, gain in zip(self._inverse, gains, strict=True)
-        ]
-        return middle, leverage
+    def learn(self, rows: Iterable[Column], targets: Iterable[float]) -> list[tuple[float, float]]:
+        """Take rows in, one after another; what `predict` said of each before (written out: most time goes here)."""
+        b0, b1, b2 = self.coefficients
+        (p00, p01, p02), (_, p11, p12), (_, _, p22) = self._inverse
+        predicted = []
+        for row, target in zip(rows, targets, strict=True):
+            x, y, z = row if len(row) == 3 else (*row, *self._none)
+            g0, g1, g2 = p00 * x + p01 * y + p02 * z, p01 * x + p11 * y + p12 * z, p02 * x + p12 * y + p22 * z
+            middle, leverage = b0 * x + b1 * y + b2 * z, g0 * x + g1 * y + g2 * z
+            predicted.append((middle, leverage))
+            step = 1 / (_KEEP + leverage)
+            stray = step * (target - middle)
+            b0, b1, b2 = b0 + g0 * stray, b1 + g1 * stray, b2 + g2 * stray
+            p00, p01, p02 = (
+                (p00 - g0 * g0 * step) / _KEEP,
+                (p01 - g0 * g1 * step) / _KEEP,
+                (p02 - g0 * g2 * step) / _KEEP,
+            )
+            p11, p12, p22 = (
+                (p11 - g1 * g1 * step) / _KEEP,
+                (p12 - g1 * g2 * step) / _KEEP,
+                (p22 - g2 * g2 * step) / _KEEP,
+            )
+        self.coefficients = [b0, b1, b2]
+        self._inverse = [[p00, p01, p02], [p01, p11, p12], [p02, p12, p22]]
+        return predicted
 
 
 class _Residuals:
@@ -256,21 +275,26 @@ class _Residuals:
 
     def shares(self, columns: Iterable[Column], priors: Sequence[float]) -> Column:
         """Weights of further columns, each by itself beside those there are, by how likely they make the amounts."""
-        left = sum(map(mul, map(mul, self.values, self.values), self._weights))
+        self._weighted_values = list(map(mul, self._weights, self.values))
+        left = sum(map(mul, self._weighted_values, self.values))
         misfits = [max(left - self._explained(column), 0.0) for column in columns]
         noise = 2 * max(min(misfits), 1e-9) / (len(self.values) - len(self._columns) - 1)
         return _weighed([misfit / noise for misfit in misfits], priors)
 
     def _explained(self, column: Column) -> float:
-        weighted = list(map(mul, self._weights, column))
-        own = sum(map(mul, weighted, column))
-        shared = [sum(map(mul, weighted, other)) for other in self._columns]
-        left = own - sum(
-            a * value * b
-            for a, line in zip(shared, self._inverse, strict=True)
-            for value, b in zip(line, shared, strict=True)
-        )
-        return sum(map(mul, weighted, self.values)) ** 2 / left if left > 1e-9 * own else 0.0
+        own = sum(map(mul, self._weights, map(mul, column, column)))
+        shared = [sum(map(mul, weighted, column)) for weighted in self._weighted]
+        left = own - sum(a * sum(map(mul, line, shared)) for a, line in zip(shared, self._inverse, strict=True))
+        return sum(map(mul, self._weighted_values, column)) ** 2 / left if left > 1e-9 * own else 0.0
+
+
+@cache
+def _powers(decay: float, n: int) -> tuple[float, ...]:
+    return tuple(decay**power for power in range(n))
+
+
+def _grown(first_deposits: float, lacking: float) -> float:
+    return first_deposits * (1 - lacking)
 
 
 def _weighed(misfits: Sequence[float], priors: Sequence[float]) -> Column:

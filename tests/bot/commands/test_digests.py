@@ -85,7 +85,28 @@ async def test_pending_revenue_comes_with_an_estimate(opened: Opened) -> None:
             await tx.execute(update(accounts).values(platform="affilka"))
         await say("digest preview")
         assert "main: 21 Nov, waiting for a sync" in say.told
-        assert "Estimate from FTDs in hand: ≈ €" in say.told
+        assert "No estimate yet: " in say.told
+        assert " of 28 settled days, " in say.told
+        assert "Estimate from FTDs in hand" not in say.told
+
+
+async def test_the_estimate_comes_with_its_range_and_its_record(opened: Opened) -> None:
+    async with asking(opened) as say:
+        ids = await tracked(say)
+        for n in range(60, 0, -1):
+            at = say.now - timedelta(days=n)
+            await converted(say, ids, at, 1, event="first_deposit", amount=10**7, currency="EUR")
+            if n > 1:
+                await reported(say, ids, at.date(), at=at + timedelta(days=1), first_deposits=1, commission_cpa=10**8)
+        async with say.database.begin() as tx:
+            await tx.execute(update(accounts).values(platform="affilka"))
+        await say("digest preview")
+        assert "Estimate from FTDs in hand: ≈ €100 (80%: €100 … €100). Of " in say.told
+        assert "past outcomes 100% were inside their range." in say.told
+        made = await say("forecast")
+        assert made["total"]["estimate"] >= 10**8
+        assert made["accuracy"]["inside"] == made["accuracy"]["days"] > 20
+        assert "past outcomes 100% were inside their range." in say.told
 
 
 async def test_restated_and_vanished_figures_are_told_with_what_they_were(opened: Opened) -> None:

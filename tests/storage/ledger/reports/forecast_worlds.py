@@ -1,0 +1,102 @@
+"""Coverage, bias and claimed accuracy of the forecast over many worlds; run, it prints docs/trust.md's table."""
+
+import sys
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from storage.ledger.reports.forecast import OfferForecast, Past, Pending, forecast_offer, total
+from tests.storage.ledger.reports.worlds import PROCESSES, RATES, World
+
+WINDOW = 90
+ORIGINS = (60, 75, 90, 105, 119)
+OFFERS = 6
+
+
+class Tally(msgspec.Struct):
+    """Sums over the forecasts of many worlds."""
+
+    forecasts: int = 0
+    inside: int = 0
+    estimated: float = 0.0
+    expected: float = 0.0
+    judged: int = 0
+    judged_inside: int = 0
+
+    @property
+    def cover(self) -> float:
+        return 100 * self.inside / self.forecasts
+
+    @property
+    def bias(self) -> float:
+        return 100 * (self.estimated / self.expected - 1)
+
+    @property
+    def claimed(self) -> float:
+        return 100 * self.judged_inside / max(1, self.judged)
+
+    def __str__(self) -> str:
+        return f"{self.cover:.0f} / {self.bias:+.1f} / {self.claimed:.0f}"
+
+
+def forecast_world(world: World, day: int) -> OfferForecast | None:
+    """The forecast made on the morning of the day, with its first deposits in hand."""
+    first = max(0, day - WINDOW)
+    stated = world.stated(first, day)
+    history = [Past(n, amount) for n, amount in zip(world.first_deposits[first:day], stated, strict=True)]
+    return forecast_offer(history, [Pending(world.first_deposits[day])], first_day=first)
+
+
+def singles(process: str, rate: float, seeds: Iterable[int], **form: bool) -> Tally:
+    tally = Tally()
+    for seed in seeds:
+        world = World(process, rate, str(seed), **form)
+        for day in ORIGINS:
+            if made := forecast_world(world, day):
+                _add(tally, [made], [world], day)
+    return tally
+
+
+def totals(processes: Sequence[str], rate: float, seeds: Iterable[int], **form: bool) -> Tally:
+    """Totals over one offer of each process."""
+    tally = Tally()
+    for seed in seeds:
+        worlds = [World(process, rate, f"{seed}/{n}", **form) for n, process in enumerate(processes)]
+        for day in ORIGINS:
+            pairs = [(made, world) for world in worlds if (made := forecast_world(world, day))]
+            if pairs:
+                _add(tally, [made for made, _ in pairs], [world for _, world in pairs], day)
+    return tally
+
+
+def _add(tally: Tally, made: Sequence[OfferForecast], worlds: Sequence[World], day: int) -> None:
+    if len(made) == 1:
+        estimate, accuracy = made[0].estimates[0], made[0].accuracy
+    else:
+        whole, accuracy = total(made)
+        assert whole is not None
+        estimate = whole
+    tally.forecasts += 1
+    tally.inside += estimate.low <= sum(world.outcome(day) for world in worlds) <= estimate.high
+    tally.estimated += estimate.estimate
+    tally.expected += sum(world.expected(day) for world in worlds)
+    tally.judged += accuracy.days
+    tally.judged_inside += accuracy.inside
+
+
+def table(worlds: int, first_seed: int, **form: bool) -> str:
+    """Cover, bias and claimed accuracy in percent: single offers, then totals over six."""
+    seeds, few = range(first_seed, first_seed + worlds), range(first_seed, first_seed + worlds // 3)
+    heads = ["process", *(f"{rate:g}" for rate in RATES), *(f"six at {rate:g}" for rate in RATES)]
+    lines = [f"| {' | '.join(heads)} |"]
+    lines.append("|---" * (1 + 2 * len(RATES)) + "|")
+    for process in PROCESSES:
+        alone = [str(singles(process, rate, seeds, **form)) for rate in RATES]
+        six = [str(totals([process] * OFFERS, rate, few, **form)) for rate in RATES]
+        lines.append(f"| {process} | " + " | ".join([*alone, *six]) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    words = sys.argv[1:]
+    print(table(int(words[0]), int(words[1]), booked="booked" in words, common="common" in words))
