@@ -40,7 +40,7 @@ REPORT = MergedReport(
 
 FORECAST = Forecast(
     currency="EUR", items=[], total=Estimate(1_240_000_000, 980_000_000, 1_530_000_000, 60), missing=0,
-    accuracy=Accuracy(0, 0), total_accuracy=Accuracy(62, 50),
+    accuracy=Accuracy(0, 0),
 )  # fmt: skip
 
 DIGEST = DigestFacts(
