@@ -10,7 +10,18 @@ from importlib import import_module
 
 from bench.stage import Line, machine, table
 
-MODULES = ("clicks", "workers", "volume", "postbacks", "outbound", "chats", "revenue", "forecast", "long_work", "memory")
+MODULES = (
+    "clicks",
+    "workers",
+    "volume",
+    "postbacks",
+    "outbound",
+    "chats",
+    "revenue",
+    "forecast",
+    "long_work",
+    "memory",
+)
 
 
 #: What a quick run measures over, and how many rounds.
