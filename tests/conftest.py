@@ -23,6 +23,14 @@ settings.register_profile("casinoflux", deadline=None)
 settings.load_profile("casinoflux")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is marked `slow_on_postgresql` is slow there and runs on SQLite in a quick run."""
+    for item in items:
+        kind = getattr(item, "callspec", None) and item.callspec.params.get("database_kind")  # type: ignore[attr-defined]
+        if kind == "postgresql" and item.get_closest_marker("slow_on_postgresql"):
+            item.add_marker(pytest.mark.slow)
+
+
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Coroutine tests run on a fresh loop each."""
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
@@ -49,11 +57,27 @@ def postgres() -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def database_kind(request: pytest.FixtureRequest) -> str:
+    """Each kind of database in turn."""
+    return str(request.param)
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, database_kind: str, tmp_path: Path) -> str:
     """The URL of an empty database, on each kind in turn."""
-    if request.param == "sqlite":
+    if database_kind == "sqlite":
         return f"sqlite+aiosqlite:///{tmp_path / 'casinoflux.db'}"
     return new_postgres(request.getfixturevalue("postgres"))
+
+
+@pytest.fixture
+def upgraded_url(request: pytest.FixtureRequest, database_kind: str, tmp_path: Path) -> str:
+    """The URL of a database with today's tables and no rows, on each kind in turn."""
+    if database_kind == "sqlite":
+        path = tmp_path / "casinoflux.db"
+        shutil.copy(request.getfixturevalue("sqlite_template"), path)
+        return f"sqlite+aiosqlite:///{path}"
+    return new_postgres(request.getfixturevalue("postgres"), request.getfixturevalue("postgres_template"))
 
 
 @pytest.fixture
@@ -104,20 +128,13 @@ async def _upgraded(url: str) -> None:
 
 
 @pytest.fixture
-def opened(request: pytest.FixtureRequest, database_url: str) -> Callable[[], Any]:
-    """`async with opened() as database:` — an upgraded, empty database, opened on the test's own loop."""
-    if database_url.startswith("sqlite"):
-        template = request.getfixturevalue("sqlite_template")
-        shutil.copy(template, database_url.removeprefix("sqlite+aiosqlite:///"))
-        url = database_url
-    else:
-        url = new_postgres(request.getfixturevalue("postgres"), request.getfixturevalue("postgres_template"))
+def opened(upgraded_url: str) -> Callable[[], Any]:
+    """`async with opened() as database:` — a database with today's tables, opened on the test's own loop."""
 
     @asynccontextmanager
     async def open_one() -> AsyncIterator[Database]:
-        database = Database(url)
+        database = Database(upgraded_url)
         try:
-            await upgrade(database)
             yield database
         finally:
             await database.close()

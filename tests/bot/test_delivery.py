@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import insert, select
 from sqlalchemy.exc import OperationalError
 
@@ -212,6 +213,7 @@ async def test_a_room_gets_one_message_a_second_at_most(opened: Callable[[], Any
         assert len(one.chat.posted) == 1
 
 
+@pytest.mark.slow
 async def test_many_at_once_go_no_faster_than_telegram_allows(opened: Callable[[], Any]) -> None:
     async with posting(opened) as one:
         for n in range(60):

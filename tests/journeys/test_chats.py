@@ -53,6 +53,7 @@ def digests(bodies: list[str], name: str) -> int:
     return sum(name in text for text in bodies)
 
 
+@pytest.mark.slow_on_postgresql
 @pytest.mark.slow
 def test_both_chats_join_work_and_get_their_digest_exactly_once(deploy: Deploy) -> None:
     with standin("slack") as slack, standin("telegram") as telegram:
@@ -81,6 +82,7 @@ def test_both_chats_join_work_and_get_their_digest_exactly_once(deploy: Deploy) 
         assert TOKEN not in hub.log()
 
 
+@pytest.mark.slow_on_postgresql
 @pytest.mark.slow
 def test_two_chats_of_one_team_see_each_others_work(deploy_sqlite: Deploy) -> None:
     with standin("slack") as slack, standin("telegram") as telegram:

@@ -5,6 +5,8 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from tests.journeys.deployment import Deployment, free_port, standin, wait_for
 
 Deploy = Callable[..., Deployment]
@@ -16,6 +18,7 @@ def _checks(hub: Deployment) -> tuple[int, dict[str, Any], str]:
     return done.returncode, {c["name"]: c for c in json.loads(done.stdout)["items"]}, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_hub_with_both_chats_is_found_well_and_wrong_tokens_are_named_but_not_shown(deploy_sqlite: Deploy) -> None:
     with standin("slack") as slack, standin("telegram") as telegram:
         hub = deploy_sqlite(
@@ -51,6 +54,7 @@ def test_a_hub_with_both_chats_is_found_well_and_wrong_tokens_are_named_but_not_
             assert secret not in output + wrong_output
 
 
+@pytest.mark.slow
 def test_without_a_hub_the_address_the_schema_and_plain_http_are_faults(deploy_sqlite: Deploy) -> None:
     hub = deploy_sqlite(PUBLIC_URL=f"http://localhost.:{free_port()}")
     done = hub.shell("doctor")
@@ -60,12 +64,14 @@ def test_without_a_hub_the_address_the_schema_and_plain_http_are_faults(deploy_s
     assert done.returncode == 1
 
 
+@pytest.mark.slow
 def test_settings_that_cannot_be_read_are_the_one_fault(deploy_sqlite: Deploy) -> None:
     code, checks, _ = _checks(deploy_sqlite(REPORT_CURRENCY="GOLD"))
     assert (code, list(checks)) == (1, ["settings"])
     assert "CASINOFLUX_REPORT_CURRENCY" in checks["settings"]["says"]
 
 
+@pytest.mark.slow
 def test_an_upgrade_is_announced_and_not_made(deploy_sqlite: Deploy) -> None:
     hub = deploy_sqlite()
     assert hub.shell("db", "upgrade", "--check").returncode == 1

@@ -4,6 +4,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
+import pytest
 
 from tests.journeys.conftest import Deploy
 from tests.journeys.deployment import Deployment, wait_for
@@ -17,6 +18,7 @@ def convert(hub: Deployment, postback: str, click_id: str, event: str, **more: s
     return str(answer.json()["outcome"])
 
 
+@pytest.mark.slow_on_postgresql
 def test_clicks_postbacks_and_delayed_revenue_become_one_report(
     deploy: Deploy, affilka: httpx.Client, traffic_source: httpx.Client
 ) -> None:

@@ -98,6 +98,7 @@ def picture() -> bytes:
     return out.getvalue()
 
 
+@pytest.mark.slow
 def test_a_body_of_fifty_megabytes_is_refused_and_the_hub_goes_on(deploy_sqlite: Deploy) -> None:
     hub = deploy_sqlite()
     hub.start()

@@ -34,6 +34,7 @@ def helpers(hub: Deployment) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_a_fine_report_over_all_time_is_refused_and_over_three_years_comes_from_the_helper(hub: Deployment) -> None:
     hub.run("account", "add", "platform=postback_only", "name=acme")
     hub.run("offer", "add", "casino=Lucky", "account=acme", "url=https://casino.example.test/?s={click_id}")
@@ -61,6 +62,7 @@ def test_a_fine_report_over_all_time_is_refused_and_over_three_years_comes_from_
     assert httpx.get(link).status_code == 302
 
 
+@pytest.mark.slow
 def test_an_upload_of_30_000_rows_is_read_by_the_helper_while_clicks_come_in(hub: Deployment) -> None:
     hub.run("account", "add", "platform=csv_upload", "name=own", "currency=EUR")
     hub.run("account", "add", "platform=postback_only", "name=acme")
@@ -85,6 +87,7 @@ def test_an_upload_of_30_000_rows_is_read_by_the_helper_while_clicks_come_in(hub
     assert not [line for line in held if "connectors." in line or "storage.ledger.revenue" in line]
 
 
+@pytest.mark.slow
 def test_costs_of_10_000_lines_are_imported_all_or_none_while_clicks_come_in(hub: Deployment) -> None:
     hub.run("account", "add", "platform=postback_only", "name=acme")
     hub.run("offer", "add", "casino=Lucky", "account=acme", "url=https://casino.example.test/?s={click_id}")
@@ -112,6 +115,7 @@ def test_costs_of_10_000_lines_are_imported_all_or_none_while_clicks_come_in(hub
     assert not [line for line in hub.log().splitlines() if "the event loop is held" in line and "spend" in line]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "query", "field"),
     [

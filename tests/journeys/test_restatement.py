@@ -4,12 +4,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.journeys.conftest import Deploy
 from tests.journeys.deployment import Deployment, wait_for
 from tests.journeys.steps import click, figures, today, tracked_campaign
 
 
+@pytest.mark.slow
 def test_a_restated_day_is_shown_as_it_is_now_and_as_it_was_then(
     deploy: Deploy, affilka: httpx.Client, traffic_source: httpx.Client
 ) -> None:

@@ -34,6 +34,7 @@ def csrf_of(page: str) -> str:
     return found[1]
 
 
+@pytest.mark.slow
 def test_a_link_signs_in_once_and_a_preview_of_it_does_not_use_it_up(hub: Deployment) -> None:
     link = hub.run("cockpit")["url"].removeprefix(hub.url)
     with browser(hub) as person, browser(hub) as other:

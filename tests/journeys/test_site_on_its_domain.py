@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
+import pytest
 
 from tests.journeys.conftest import Deploy
 from tests.journeys.deployment import Deployment, wait_for
@@ -13,6 +14,7 @@ from tests.journeys.steps import BROWSER
 HOST = "brand.example.test"
 
 
+@pytest.mark.slow
 def test_a_site_goes_from_fast_launch_to_full_tracking(deploy: Deploy) -> None:
     hub = deploy()
     hub.start()

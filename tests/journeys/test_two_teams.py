@@ -31,6 +31,7 @@ class TeamSession:
         return self.hub.http.post(f"/api/v1/{path}", json=arguments, headers=headers)
 
 
+@pytest.mark.slow
 def test_nothing_crosses_from_team_to_team(deploy: Deploy) -> None:
     hub = deploy()
     hub.start()
@@ -130,6 +131,7 @@ def people_and_rooms_are_of_their_team(hub: Deployment, red: TeamSession, blue: 
     assert hub.get("campaign/list")["items"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "says"),
     [

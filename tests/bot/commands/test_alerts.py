@@ -62,6 +62,7 @@ PASTS: list[tuple[str, int | None]] = [
     ]  # fmt: skip
 
 
+@pytest.mark.slow_on_postgresql
 async def test_every_kind_tells_its_past(opened: Opened) -> None:
     async with asking(opened) as say:
         ids = await a_month(say)

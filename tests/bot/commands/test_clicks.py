@@ -33,8 +33,8 @@ async def _answer(d: ClickDeployment, line: str) -> Answer:
     return await run(found, arguments, ctx)
 
 
-async def test_a_simulation_tells_rule_offer_and_url_and_stores_nothing(database_url: str) -> None:
-    async with click_deployment(database_url) as d:
+async def test_a_simulation_tells_rule_offer_and_url_and_stores_nothing(upgraded_url: str) -> None:
+    async with click_deployment(upgraded_url) as d:
         await d.offer("nordic", url="https://nordic.example.test/?c={click_id}&s={sub1}")
         await d.offer("rest")
         rules = [{"if": {"country": ["SE", "FI"]}, "offers": ["nordic"]}]
@@ -91,8 +91,8 @@ async def test_a_simulation_says_what_a_click_then_gets(sqlite_url: str) -> None
             assert said.reason == Reason(click.reason).name.lower(), code
 
 
-async def test_a_click_is_shown_with_every_field(database_url: str) -> None:
-    async with click_deployment(database_url) as d:
+async def test_a_click_is_shown_with_every_field(upgraded_url: str) -> None:
+    async with click_deployment(upgraded_url) as d:
         await d.offer("a")
         await d.campaign("one", {"a": 1})
         answer = await d.get(
@@ -107,8 +107,8 @@ async def test_a_click_is_shown_with_every_field(database_url: str) -> None:
             await say(d, "click show zzzzzzzzzzzzz")
 
 
-async def test_the_log_has_every_stored_field_latest_first_in_pages_and_as_csv(database_url: str) -> None:
-    async with click_deployment(database_url) as d:
+async def test_the_log_has_every_stored_field_latest_first_in_pages_and_as_csv(upgraded_url: str) -> None:
+    async with click_deployment(upgraded_url) as d:
         await d.offer("a")
         await d.campaign("one", {"a": 1})
         await d.campaign("two", {"a": 1})

@@ -310,6 +310,7 @@ def test_every_command_has_a_verdict() -> None:
         assert set(line) == (named if named and allowed else {"-"}), name
 
 
+@pytest.mark.slow_on_postgresql
 async def test_a_limited_buyer_is_judged_by_what_each_command_names(opened: Opened) -> None:
     async with world(opened) as one:
         actor = Actor(team_id=one.say.team_id, name="b", role=Role.BUYER, campaigns=MINE)
@@ -332,6 +333,7 @@ async def test_a_limited_buyer_is_judged_by_what_each_command_names(opened: Open
         assert wrong == []
 
 
+@pytest.mark.slow_on_postgresql
 async def test_another_teams_entity_is_missing_for_every_role(opened: Opened) -> None:
     """The whole command is run: nothing of another team is found, whoever asks and however it is named."""
     async with world(opened) as one:

@@ -28,8 +28,8 @@ async def capped(d: ClickDeployment, code: str, cap: int, event: str = "click", 
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata"])
-async def test_a_cap_set_later_counts_the_people_sent_before(database_url: str, zone: str) -> None:
-    async with click_deployment(database_url, report_timezone=zone) as d:
+async def test_a_cap_set_later_counts_the_people_sent_before(upgraded_url: str, zone: str) -> None:
+    async with click_deployment(upgraded_url, report_timezone=zone) as d:
         await d.offer("a")
         await d.offer("rest")
         await d.campaign("one", {"a": 1})
@@ -63,8 +63,8 @@ async def test_a_full_cap_set_later_shuts_the_offer_at_once(sqlite_url: str) -> 
         assert (await d.get("/c/one", ip="192.0.2.9")).host == "rest.example.test"
 
 
-async def test_a_cap_on_conversions_set_later_counts_those_that_stand(database_url: str) -> None:
-    async with click_deployment(database_url) as d:
+async def test_a_cap_on_conversions_set_later_counts_those_that_stand(upgraded_url: str) -> None:
+    async with click_deployment(upgraded_url) as d:
         await d.offer("a")
         now = d.runtime.clock()
         row = {

@@ -19,8 +19,8 @@ async def crowd(d: ClickDeployment, path: str, n: int, *, start: int = 0) -> Cou
     return Counter([one.host.split(".")[0] for one in await asyncio.gather(*gets)])
 
 
-async def test_rules_come_first_then_weights(database_url: str) -> None:
-    async with click_deployment(database_url) as d:
+async def test_rules_come_first_then_weights(upgraded_url: str) -> None:
+    async with click_deployment(upgraded_url) as d:
         for code in ("nordic", "phone", "big", "small"):
             await d.offer(code)
         rules = [
@@ -37,8 +37,8 @@ async def test_rules_come_first_then_weights(database_url: str) -> None:
         assert reasons[Reason.NO_RULE] == 400
 
 
-async def test_a_cap_on_clicks_is_exact_for_a_crowd_and_goes_to_the_alternative(database_url: str) -> None:
-    async with click_deployment(database_url) as d:
+async def test_a_cap_on_clicks_is_exact_for_a_crowd_and_goes_to_the_alternative(upgraded_url: str) -> None:
+    async with click_deployment(upgraded_url) as d:
         reserve = await d.offer("reserve")
         await d.offer("full", cap=25, cap_event="click", cap_period="day", alternative_id=reserve)
         await d.offer("other")
@@ -49,8 +49,8 @@ async def test_a_cap_on_clicks_is_exact_for_a_crowd_and_goes_to_the_alternative(
         assert Counter(click.reason for click in await d.stored()) == {Reason.CHOSEN: 25, Reason.CAPPED: 75}
 
 
-async def test_a_cap_is_exact_across_processes(database_url: str) -> None:
-    async with click_deployment(database_url) as d, click_deployment(database_url, create="") as other:
+async def test_a_cap_is_exact_across_processes(upgraded_url: str) -> None:
+    async with click_deployment(upgraded_url) as d, click_deployment(upgraded_url, create="") as other:
         await d.offer("full", cap=30, cap_event="click", cap_period="day")
         await d.offer("rest")
         await d.campaign("one", {"full": 1, "rest": 0})
@@ -81,15 +81,15 @@ async def test_clicks_of_one_address_are_counted_across_processes(postgres_url: 
         assert sum(click.bot == Bot.BURST for click in await d.stored()) in {5, 6}
 
 
-async def test_visitors_and_bursts_are_known_after_a_restart(database_url: str) -> None:
-    async with click_deployment(database_url) as d:
+async def test_visitors_and_bursts_are_known_after_a_restart(upgraded_url: str) -> None:
+    async with click_deployment(upgraded_url) as d:
         await d.offer("a")
         await d.offer("b")
         await d.campaign("one", {"a": 1, "b": 1})
         first = {n: (await d.get("/c/one", ip=f"192.0.2.{n}")).host for n in range(1, 20)}
         for _ in range(40):
             await d.get("/c/one", ip="192.0.3.1")
-    async with click_deployment(database_url, create="") as d:
+    async with click_deployment(upgraded_url, create="") as d:
         again = {n: (await d.get("/c/one", ip=f"192.0.2.{n}")).host for n in range(1, 20)}
         for _ in range(22):
             await d.get("/c/one", ip="192.0.3.1")
@@ -99,8 +99,8 @@ async def test_visitors_and_bursts_are_known_after_a_restart(database_url: str) 
     assert sum(click.bot == Bot.BURST for click in stored) == 2
 
 
-async def test_machines_use_up_no_cap(database_url: str) -> None:
-    async with click_deployment(database_url) as d:
+async def test_machines_use_up_no_cap(upgraded_url: str) -> None:
+    async with click_deployment(upgraded_url) as d:
         await d.offer("full", cap=1, cap_event="click", cap_period="week")
         await d.offer("rest")
         await d.campaign("one", {"full": 1, "rest": 0})
@@ -110,10 +110,10 @@ async def test_machines_use_up_no_cap(database_url: str) -> None:
         assert (await d.get("/c/one", ip="192.0.2.2")).host == "rest.example.test"
 
 
-async def test_a_cap_on_first_deposits_shuts_the_offer_when_they_are_there(database_url: str) -> None:
+async def test_a_cap_on_first_deposits_shuts_the_offer_when_they_are_there(upgraded_url: str) -> None:
     from storage.clicks import caps
 
-    async with click_deployment(database_url) as d:
+    async with click_deployment(upgraded_url) as d:
         full = await d.offer("full", cap=1, cap_event="first_deposit", cap_period="month")
         await d.offer("rest")
         await d.campaign("one", {"full": 1, "rest": 0})
@@ -257,9 +257,9 @@ async def test_only_a_visitor_sent_to_the_site_carries_the_click_in_a_cookie(sql
 
 
 async def test_with_nothing_open_the_team_is_told_once_where_the_campaign_may_be_seen(
-    database_url: str,
+    upgraded_url: str,
 ) -> None:
-    async with click_deployment(database_url) as d:
+    async with click_deployment(upgraded_url) as d:
         await d.offer("off", status="paused")
         site = await d.site("wall", "off")
         await d.campaign("closed", {"off": 1})

@@ -6,8 +6,8 @@ from storage.tables import click_rollup, faults, outgoing, touched, user_agents
 from tests.hub.clicks.click_deployment import IPHONE, WINDOWS, click_deployment
 
 
-async def test_a_click_is_stored_and_sent_on_with_its_id(database_url: str) -> None:
-    async with click_deployment(database_url) as d:
+async def test_a_click_is_stored_and_sent_on_with_its_id(upgraded_url: str) -> None:
+    async with click_deployment(upgraded_url) as d:
         source = await d.source("fb", click_id="fbclid", cost="bid", sub1="ad")
         await d.offer("lucky", url="https://lucky.example.test/p?c={click_id}&s={sub1}&x={source_click_id}&o={offer}")
         await d.campaign("spring", {"lucky": 1}, source_id=source)
@@ -31,16 +31,16 @@ async def test_a_click_is_stored_and_sent_on_with_its_id(database_url: str) -> N
         assert (link.offer_id, link.device, link.subs[0]) == (d.made["lucky"], "mobile", "red one")
 
 
-async def test_an_unknown_code_is_a_404_page_and_counted(database_url: str) -> None:
-    async with click_deployment(database_url) as d:
+async def test_an_unknown_code_is_a_404_page_and_counted(upgraded_url: str) -> None:
+    async with click_deployment(upgraded_url) as d:
         for path in ("/c/nothing", "/c/nothing", "/c/", "/go/x/y", "/go/x"):
             assert (await d.get(path)).status == 404
         await d.clicks.writer.stop()
         assert {(row.kind, row.subject, row.n) for row in await d.rows(faults)} >= {("unknown_code", "nothing", 2)}
 
 
-async def test_a_visitor_is_unique_once_a_day_by_cookie_or_else_by_hash(database_url: str) -> None:
-    async with click_deployment(database_url) as d:
+async def test_a_visitor_is_unique_once_a_day_by_cookie_or_else_by_hash(upgraded_url: str) -> None:
+    async with click_deployment(upgraded_url) as d:
         await d.offer("a")
         await d.campaign("one", {"a": 1})
         await d.campaign("two", {"a": 1})
@@ -52,8 +52,8 @@ async def test_a_visitor_is_unique_once_a_day_by_cookie_or_else_by_hash(database
         assert [click.unique_click for click in await d.stored()] == [1, 0, 0, 1, 1]
 
 
-async def test_uniqueness_and_binding_survive_a_restart(database_url: str) -> None:
-    async with click_deployment(database_url) as d:
+async def test_uniqueness_and_binding_survive_a_restart(upgraded_url: str) -> None:
+    async with click_deployment(upgraded_url) as d:
         await d.offer("a")
         await d.offer("b")
         await d.campaign("one", {"a": 1, "b": 1})
@@ -67,8 +67,8 @@ async def test_uniqueness_and_binding_survive_a_restart(database_url: str) -> No
         assert {click.reason for click in stored[20:]} == {Reason.BOUND}
 
 
-async def test_machines_are_redirected_flagged_and_counted_apart(database_url: str) -> None:
-    async with click_deployment(database_url) as d:
+async def test_machines_are_redirected_flagged_and_counted_apart(upgraded_url: str) -> None:
+    async with click_deployment(upgraded_url) as d:
         await d.offer("a")
         await d.campaign("one", {"a": 1})
         assert (await d.get("/c/one", method="HEAD", ip="192.0.2.1")).status == 302
@@ -91,8 +91,8 @@ async def test_more_than_sixty_clicks_a_minute_from_one_address_are_a_machines(s
         assert [click.bot for click in await d.stored()] == [Bot.NO] * 60 + [Bot.BURST] * 2
 
 
-async def test_a_site_gets_the_click_and_its_link_takes_it_on_to_the_offer(database_url: str) -> None:
-    async with click_deployment(database_url) as d:
+async def test_a_site_gets_the_click_and_its_link_takes_it_on_to_the_offer(upgraded_url: str) -> None:
+    async with click_deployment(upgraded_url) as d:
         await d.offer("a", url="https://a.example.test/?c={click_id}&s={sub1}&w={site}&k={campaign}")
         await d.offer("b")
         site = await d.site("wall", "a", "b")
@@ -115,8 +115,8 @@ async def test_a_site_gets_the_click_and_its_link_takes_it_on_to_the_offer(datab
         }
 
 
-async def test_a_site_without_campaign_makes_clicks_of_its_own(database_url: str) -> None:
-    async with click_deployment(database_url) as d:
+async def test_a_site_without_campaign_makes_clicks_of_its_own(upgraded_url: str) -> None:
+    async with click_deployment(upgraded_url) as d:
         await d.offer("a")
         await d.site("wall", "a")
         answer = await d.get("/go/wall/a", ip="192.0.2.1")
@@ -129,8 +129,8 @@ async def test_a_site_without_campaign_makes_clicks_of_its_own(database_url: str
         ]
 
 
-async def test_macros_a_source_left_are_missing_and_counted_as_its_fault(database_url: str) -> None:
-    async with click_deployment(database_url) as d:
+async def test_macros_a_source_left_are_missing_and_counted_as_its_fault(upgraded_url: str) -> None:
+    async with click_deployment(upgraded_url) as d:
         await d.offer("a")
         source = await d.source("pop", click_id="sid")
         await d.campaign("one", {"a": 1}, source_id=source)
@@ -144,8 +144,8 @@ async def test_macros_a_source_left_are_missing_and_counted_as_its_fault(databas
         assert counted == {"pop:sid", "pop:cost", "pop:sub1", "pop:sub2", "pop:sub3"}
 
 
-async def test_a_user_agent_is_stored_once(database_url: str) -> None:
-    async with click_deployment(database_url) as d:
+async def test_a_user_agent_is_stored_once(upgraded_url: str) -> None:
+    async with click_deployment(upgraded_url) as d:
         await d.offer("a")
         await d.campaign("one", {"a": 1})
         for agent in (IPHONE, WINDOWS, IPHONE):

@@ -97,19 +97,21 @@ async def check_kept(url: str, answered: list[str]) -> None:
         assert await rollup_check.check(d.database) == []
 
 
-async def test_kill_9_under_load_loses_no_answered_click(database_url: str) -> None:
-    await set_up(database_url)
+@pytest.mark.slow
+async def test_kill_9_under_load_loses_no_answered_click(upgraded_url: str) -> None:
+    await set_up(upgraded_url)
     answered: list[str] = []
     for _ in range(2):
         port = free_port()
-        async with serving(database_url, port) as server:
+        async with serving(upgraded_url, port) as server:
             load = [asyncio.create_task(visitors(port, answered, n)) for n in range(16)]
             await asyncio.sleep(0.7)
             server.kill()
             await asyncio.gather(*load)
-    await check_kept(database_url, answered)
+    await check_kept(upgraded_url, answered)
 
 
+@pytest.mark.slow
 async def test_a_worker_killed_beside_another_loses_nothing(postgres_url: str) -> None:
     await set_up(postgres_url)
     answered: list[str] = []
@@ -159,8 +161,9 @@ async def until_drained(d: ClickDeployment) -> None:
     raise AssertionError("the spool is not drained")
 
 
-async def test_a_spool_left_by_a_kill_is_drained_once_by_the_next_start(database_url: str) -> None:
-    async with click_deployment(database_url) as d:
+@pytest.mark.slow_on_postgresql
+async def test_a_spool_left_by_a_kill_is_drained_once_by_the_next_start(upgraded_url: str) -> None:
+    async with click_deployment(upgraded_url) as d:
         await d.offer("a")
         await d.campaign("one", {"a": 1})
         break_database(d)
@@ -176,8 +179,8 @@ async def test_a_spool_left_by_a_kill_is_drained_once_by_the_next_start(database
         (spool.parent / "99999-1.spool").write_bytes(kept + b"\x17\x00\x00\x00torn")
         await d.clicks.start()
         await until_drained(d)
-    await check_kept(database_url, words)
-    assert await count_of(database_url, clicks) == 7
+    await check_kept(upgraded_url, words)
+    assert await count_of(upgraded_url, clicks) == 7
 
 
 async def count_of(url: str, table: Any) -> int:

@@ -24,8 +24,8 @@ AWKWARD = [
 ]  # fmt: skip
 
 
-async def test_awkward_queries_are_redirected_kept_and_go_nowhere_else(database_url: str) -> None:
-    async with click_deployment(database_url) as d:
+async def test_awkward_queries_are_redirected_kept_and_go_nowhere_else(upgraded_url: str) -> None:
+    async with click_deployment(upgraded_url) as d:
         await d.offer("a", url="https://a.example.test/{sub1}?c={click_id}&s={sub1}&t={source_click_id}")
         await d.campaign("one", {"a": 1})
         for query in AWKWARD:
@@ -42,8 +42,8 @@ async def test_awkward_queries_are_redirected_kept_and_go_nowhere_else(database_
         assert ("cut", "one") in {(row.kind, row.subject) for row in await d.rows(faults)}
 
 
-async def test_awkward_headers_do_not_break_a_click(database_url: str) -> None:
-    async with click_deployment(database_url) as d:
+async def test_awkward_headers_do_not_break_a_click(upgraded_url: str) -> None:
+    async with click_deployment(upgraded_url) as d:
         await d.offer("a")
         await d.campaign("one", {"a": 1})
         for headers in (

@@ -115,12 +115,12 @@ async def test_new_clicks_are_stored_between_two_pieces_of_the_spool(sqlite_url:
         assert await d.count(clicks) == 20 * PIECE + 2
 
 
-async def test_an_outgoing_click_waits_for_its_click_in_another_process_s_spool(database_url: str) -> None:
-    async with click_deployment(database_url) as first:
+async def test_an_outgoing_click_waits_for_its_click_in_another_process_s_spool(upgraded_url: str) -> None:
+    async with click_deployment(upgraded_url) as first:
         await first.offer("a")
         site = await first.site("reviews", "a")
         await first.campaign("one", {}, site_id=site)
-        async with click_deployment(database_url, create="") as second:
+        async with click_deployment(upgraded_url, create="") as second:
             break_database(first)
             word = (await first.get("/c/one", ip="192.0.2.1")).query["click"]
             gone = await second.get(f"/go/reviews/a?click={word}", ip="192.0.2.1")

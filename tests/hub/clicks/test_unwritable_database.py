@@ -81,7 +81,7 @@ async def test_a_file_that_is_deleted_or_replaced_is_never_written_to(sqlite_url
         assert len(await d.stored()) == 2
 
 
-async def test_a_job_that_cannot_decide_fails_alone(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_job_that_cannot_decide_fails_alone(upgraded_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     decide = CampaignJob.decide
 
     def broken(job: CampaignJob) -> None:
@@ -90,7 +90,7 @@ async def test_a_job_that_cannot_decide_fails_alone(database_url: str, monkeypat
         decide(job)
 
     monkeypatch.setattr(CampaignJob, "decide", broken)
-    async with click_deployment(database_url) as d:
+    async with click_deployment(upgraded_url) as d:
         await d.offer("off", status="paused")
         await d.offer("a")
         await d.campaign("one", {"off": 1, "a": 1})

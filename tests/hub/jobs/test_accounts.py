@@ -49,7 +49,7 @@ async def test_a_failing_login_saves_nothing_unless_it_is_not_tried(opened: Call
             assert made["sample"] is None
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("words", "field", "hint"),
     [

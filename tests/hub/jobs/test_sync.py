@@ -116,7 +116,7 @@ async def test_any_range_can_be_asked_for_and_is_fetched_in_pieces(opened: Calla
             await team.say("sync now main from=2026-10-25")
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("mode", "state", "told"),
     [(401, "paused", "refused the login"), ("login", "paused", "login page"), (500, "failed", "500"),

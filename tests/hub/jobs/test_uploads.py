@@ -33,7 +33,7 @@ async def test_presets_and_own_mappings_are_read(opened: Callable[[], Any]) -> N
         assert (await team.say("sync status mexos"))["items"][0]["last_success_at"] == "2026-10-20T12:00:00Z"
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("lines", "told"),
     [(["a,b"], "no header"), (["day,tag,commission"], "no line"),

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -17,6 +19,7 @@ def shell(folder: Path, *words: str, **settings: str) -> subprocess.CompletedPro
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_key_beside_the_database_is_replaced_and_the_old_one_dropped_by_the_second_run(tmp_path: Path) -> None:
     key = tmp_path / "casinoflux.db.key"
     assert shell(tmp_path, "run", "help").returncode == 0
@@ -33,6 +36,7 @@ def test_a_key_beside_the_database_is_replaced_and_the_old_one_dropped_by_the_se
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600, name
 
 
+@pytest.mark.slow
 def test_a_key_of_the_environment_is_not_ours_to_replace(tmp_path: Path) -> None:
     told = shell(tmp_path, "keys", "rotate", CASINOFLUX_SECRET_KEY="old")
     assert told.returncode == 1

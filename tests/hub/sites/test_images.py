@@ -93,7 +93,7 @@ async def test_a_picture_stands_below_the_headline_of_every_theme(opened: Callab
     ("kind", "mode"),
     [("PNG", "RGBA"), ("PNG", "P"), ("PNG", "L"), ("JPEG", "CMYK"), ("JPEG", "L"), ("GIF", "P"), ("WEBP", "RGBA")],
 )
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 async def test_every_usual_kind_is_taken_by_its_content(opened: Callable[[], Any], kind: str, mode: str) -> None:
     async with at_work(opened) as team:
         casino = await send(team, "casino logo", picture(kind, (40, 20), mode), casino="lucky-star")
@@ -101,7 +101,7 @@ async def test_every_usual_kind_is_taken_by_its_content(opened: Callable[[], Any
             assert shown.size == (40, 20)
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 async def test_what_a_camera_wrote_into_a_picture_is_gone_and_it_stands_upright(opened: Callable[[], Any]) -> None:
     exif = Pillow.Exif()
     exif[0x0112] = 6  # lies on its side
@@ -140,7 +140,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 async def test_what_is_no_fit_picture_is_refused_with_the_reason(opened: Callable[[], Any], name: str) -> None:
     raw, told = BAD[name]
     async with at_work(opened) as team:
@@ -153,7 +153,7 @@ async def test_what_is_no_fit_picture_is_refused_with_the_reason(opened: Callabl
             assert (await tx.execute(select(images.c.id))).all() == []
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 async def test_what_is_no_base64_is_refused_at_its_field(opened: Callable[[], Any]) -> None:
     async with at_work(opened) as team:
         with pytest.raises(Refused) as caught:
@@ -161,7 +161,7 @@ async def test_what_is_no_base64_is_refused_at_its_field(opened: Callable[[], An
         assert caught.value.field == "image"
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 async def test_the_audit_trail_holds_no_pictures(opened: Callable[[], Any]) -> None:
     async with at_work(opened) as team:
         await send(team, "casino logo", base64.b64encode(picture()).decode(), casino="lucky-star")

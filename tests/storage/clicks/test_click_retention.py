@@ -26,8 +26,8 @@ async def _traffic(d: ClickDeployment) -> None:
     await d.clicks.writer.stop()
 
 
-async def test_the_recount_agrees_and_finds_what_was_tampered_with(database_url: str) -> None:
-    async with click_deployment(database_url) as d:
+async def test_the_recount_agrees_and_finds_what_was_tampered_with(upgraded_url: str) -> None:
+    async with click_deployment(upgraded_url) as d:
         await _traffic(d)
         assert await rollup_check.check(d.database) == []
         async with d.database.begin() as tx:
@@ -38,8 +38,8 @@ async def test_the_recount_agrees_and_finds_what_was_tampered_with(database_url:
         assert any("outgoing is" in line for line in found)
 
 
-async def test_expired_clicks_leave_their_links_and_counts(database_url: str) -> None:
-    async with click_deployment(database_url) as d:
+async def test_expired_clicks_leave_their_links_and_counts(upgraded_url: str) -> None:
+    async with click_deployment(upgraded_url) as d:
         await _traffic(d)
         before = await d.stored()
         rolled = await d.rows(click_rollup)

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 
+import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
@@ -10,6 +11,7 @@ from storage.db.engine import Database
 from storage.db.schema import upgrade
 
 
+@pytest.mark.slow
 async def test_a_writer_waits_for_another_process_and_can_be_broken_off(sqlite_url: str) -> None:
     database = Database(sqlite_url)
     await upgrade(database)

@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime
 from typing import Any
 
+import pytest
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Boolean, Column, Connection, Integer, LargeBinary, MetaData, Table, Text, select
@@ -48,6 +49,7 @@ def row_of(table: Table) -> dict[str, Any]:
     return {column.name: value_of(column) for column in table.columns if column.name != counted}
 
 
+@pytest.mark.slow_on_postgresql
 async def test_a_filled_first_database_becomes_todays(database_url: str) -> None:
     database = Database(database_url)
     try:

@@ -51,6 +51,7 @@ async def test_a_backup_is_restored_into_a_new_database(opened: Opened, tmp_path
     await fresh.close()
 
 
+@pytest.mark.slow_on_postgresql
 async def test_a_backup_is_of_one_moment_whoever_writes_meanwhile(opened: Opened, tmp_path: Path) -> None:
     async with asking(opened) as say:
         await fill(say)

@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -65,6 +66,7 @@ async def rows(tx: AsyncConnection, ids: list[int | None]) -> list[tuple[Any, ..
     )
 
 
+@pytest.mark.slow_on_postgresql
 async def test_any_order_and_any_batches_end_in_the_same_rows(opened: Callable[[], Any]) -> None:
     async with opened() as database, database.begin() as tx:
         scene = await build(tx)
@@ -79,6 +81,7 @@ async def test_any_order_and_any_batches_end_in_the_same_rows(opened: Callable[[
         await check_history(tx)
 
 
+@pytest.mark.slow_on_postgresql
 async def test_a_direct_transaction_ends_in_the_same_rows_as_an_ordinary_one(opened: Callable[[], Any]) -> None:
     async with opened() as database:
         async with database.begin() as tx:

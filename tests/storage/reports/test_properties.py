@@ -83,6 +83,7 @@ async def shown(tx: Any, books: Books, **query: Any) -> Any:
     return await books.report(tx, "day", "offer", "campaign", last=later(4), accounts=(name_of(books),), **query)
 
 
+@pytest.mark.slow_on_postgresql
 @RELAXED
 @given(truth=truths, asked=st.lists(windows, max_size=5))
 def test_any_order_and_overlap_of_syncs_gives_the_same_report(
@@ -119,6 +120,7 @@ steps = st.one_of(
 )
 
 
+@pytest.mark.slow_on_postgresql
 @RELAXED
 @given(told=st.lists(steps, min_size=1, max_size=6))
 def test_as_of_any_past_moment_gives_what_was_shown_then(ready: str, told: list[Any]) -> None:

@@ -23,6 +23,7 @@ from tests.storage.books import FIRST, UTC_ZONE, at, build, later, row
 Open = Callable[[], Any]
 
 
+@pytest.mark.slow_on_postgresql
 async def test_a_report_of_the_helper_process_is_the_report(opened: Open) -> None:
     helper = HelperProcess()
     async with opened() as database:
@@ -47,6 +48,7 @@ async def test_a_report_of_the_helper_process_is_the_report(opened: Open) -> Non
             helper.close()
 
 
+@pytest.mark.slow_on_postgresql
 async def test_what_must_be_merged_when_read_is_never_light(opened: Open) -> None:
     async with opened() as database:
         async with database.begin() as tx:
@@ -58,6 +60,7 @@ async def test_what_must_be_merged_when_read_is_never_light(opened: Open) -> Non
                 assert not await report_apart.is_light(tx, msgspec.structs.replace(query, **other))
 
 
+@pytest.mark.slow_on_postgresql
 async def test_the_helper_process_can_write_nothing(opened: Open) -> None:
     async with opened() as database:
         async with read_only.read_only(database.url) as tx:
@@ -66,6 +69,7 @@ async def test_the_helper_process_can_write_nothing(opened: Open) -> None:
         await read_only.close()
 
 
+@pytest.mark.slow_on_postgresql
 async def test_a_large_report_is_compared_and_its_days_merged_in_the_helper_process(opened: Open) -> None:
     helper = HelperProcess()
     used: list[str] = []

@@ -7,6 +7,7 @@ from itertools import count
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import insert, select, update
@@ -122,6 +123,7 @@ class Story:
         await rates.keep(tx, self.books.team_id, [kept])
 
 
+@pytest.mark.slow_on_postgresql
 @settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(told=st.lists(steps, min_size=4, max_size=12))
 def test_pages_always_say_what_the_cells_say(opened: Open, told: list[tuple[str, Any, str]]) -> None:
@@ -142,6 +144,7 @@ def test_pages_always_say_what_the_cells_say(opened: Open, told: list[tuple[str,
     asyncio.run(example())
 
 
+@pytest.mark.slow_on_postgresql
 async def test_after_a_restart_pages_come_from_the_database_and_only_what_was_restated_is_made_anew(
     opened: Open,
 ) -> None:
@@ -166,6 +169,7 @@ async def test_after_a_restart_pages_come_from_the_database_and_only_what_was_re
             assert await books.report(tx, "day", "offer", last=later(4)) == moved
 
 
+@pytest.mark.slow_on_postgresql
 async def test_days_that_still_move_get_no_page(opened: Open) -> None:
     async with opened() as database:
         async with database.begin() as tx:
@@ -177,6 +181,7 @@ async def test_days_that_still_move_get_no_page(opened: Open) -> None:
         assert days == {FIRST}
 
 
+@pytest.mark.slow_on_postgresql
 async def test_days_settled_before_they_had_versions_are_read_from_their_cells(opened: Open) -> None:
     async with opened() as database:
         async with database.begin() as tx:
@@ -188,6 +193,7 @@ async def test_days_settled_before_they_had_versions_are_read_from_their_cells(o
             assert (await both(tx, books, "day", "offer")).totals.ngr == 1
 
 
+@pytest.mark.slow_on_postgresql
 def test_the_shelf_keeps_what_was_used_last_within_its_bytes() -> None:
     page = msgspec.convert([b"x" * 1000, b"", [], 0, False, {}, [], b""], Page)
     shelf = PageCache(limit=3 * page.size)

@@ -1,5 +1,6 @@
 """A winner is named when it is one, and not before."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,6 +30,7 @@ def test_one_variant_is_no_test() -> None:
     assert compare([Arm("a", 5000, 500)]).reason == "not enough yet: there is only one variant"
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(st.lists(st.tuples(st.integers(0, 3000), st.floats(0, 1)), min_size=1, max_size=4))
 def test_probabilities_add_up_and_rates_lie_in_their_interval(counts: list[tuple[int, float]]) -> None:
