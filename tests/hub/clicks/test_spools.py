@@ -89,8 +89,8 @@ async def drain_under_load(url: str, count: int) -> None:
     await check_kept(url, kept + answered)
 
 
-async def test_a_spool_is_drained_beside_new_clicks_and_once_although_killed(database_url: str) -> None:
-    await drain_under_load(database_url, 10_000)
+async def test_a_spool_is_drained_beside_new_clicks_and_once_although_killed(upgraded_url: str) -> None:
+    await drain_under_load(upgraded_url, 10_000)
 
 
 @pytest.mark.slow
@@ -163,8 +163,8 @@ def test_a_torn_record_at_the_end_of_a_spool_is_passed_over(tmp_path: Path) -> N
     assert not list(tmp_path.iterdir())
 
 
-async def test_what_is_read_again_after_a_crash_counts_once_caps_included(database_url: str) -> None:
-    async with click_deployment(database_url) as d:
+async def test_what_is_read_again_after_a_crash_counts_once_caps_included(upgraded_url: str) -> None:
+    async with click_deployment(upgraded_url) as d:
         await d.offer("a")
         await d.offer("b")
         site = await d.site("reviews", "a", "b")
