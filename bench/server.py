@@ -90,7 +90,7 @@ class Unstored:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._writer, name)
 
-    def hand_in(self, job: Job, answer: Answer) -> None:
+    def enqueue(self, job: Job, answer: Answer) -> None:
         if isinstance(job, ClickJob):
             job.decide()
         answer()
@@ -113,7 +113,7 @@ class Each(Unstored):
             values = dict(zip(names, click.row(agent.id), strict=True)) | {"extra": None}
             await tx.execute(insert(clicks).values(**values))
 
-    def hand_in(self, job: Job, answer: Answer) -> None:
+    def enqueue(self, job: Job, answer: Answer) -> None:
         if not isinstance(job, ClickJob):
             raise TypeError("only clicks are measured so")
         asyncio.ensure_future(self._store(job)).add_done_callback(lambda _done: answer())

@@ -87,7 +87,7 @@ class Delivery:
         return len(claimed)
 
     async def _claim(self, tx: AsyncConnection, now: datetime, faces: list[str], limit: int) -> list[Queued]:
-        await messages.give_up_lapsed(tx, now)
+        await messages.expire_lapsed(tx, now)
         return await messages.claim(tx, now, faces=faces, busy=self._busy(), limit=limit)
 
     async def drain(self) -> None:

@@ -15,7 +15,7 @@ SHOWN = 20
 
 async def tell_held(tx: AsyncConnection, team_id: int, account_id: int, now: datetime) -> int:
     """Queue the news for every room with a digest or a sync alert on the account; returns how many rooms."""
-    rooms = await attention.rooms_told_of_syncs(tx, team_id, account_id)
+    rooms = await attention.rooms_with_sync_alerts(tx, team_id, account_id)
     if not rooms:
         return 0
     held = await held_reports(tx, account_id)

@@ -194,7 +194,7 @@ async def _held(ctx: Context, word: str) -> Watch:
 
 async def _kept(ctx: Context, watch: Watch) -> Alert:
     before, _ = await alert_states.find(ctx.tx, ctx.team_id, str(watch.id))
-    await alert_states.keep(ctx.tx, watch.id, watch.history)
+    await alert_states.store(ctx.tx, watch.id, watch.history)
     one, _ = await alert_states.find(ctx.tx, ctx.team_id, str(watch.id))
     ctx.notes |= {"entity": "alert", "entity_id": one.id, "before": before, "after": one}
     return one

@@ -25,7 +25,7 @@ class Cancelled(msgspec.Struct, frozen=True):
 async def _confirmed(ctx: Context, new: Code) -> Answer:
     """Use the code up in a transaction of its own, then run what was asked as any other command."""
     async with ctx.database.begin() as tx:
-        question = await confirmations.take(tx, ctx.now, new.code, team_id=ctx.team_id, actor=ctx.actor.name)
+        question = await confirmations.redeem(tx, ctx.now, new.code, team_id=ctx.team_id, actor=ctx.actor.name)
     return await run(COMMANDS[question.command], question.arguments, ctx, confirmed=True)
 
 
@@ -47,5 +47,5 @@ async def confirm(ctx: Context, new: Code) -> Any:
 )
 async def cancel(ctx: Context, new: Code) -> Cancelled:
     """Drop what was asked."""
-    question = await confirmations.take(ctx.tx, ctx.now, new.code, team_id=ctx.team_id, actor=ctx.actor.name)
+    question = await confirmations.redeem(ctx.tx, ctx.now, new.code, team_id=ctx.team_id, actor=ctx.actor.name)
     return Cancelled(question.command)

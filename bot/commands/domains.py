@@ -176,7 +176,7 @@ async def made_domain(
     more: dict[str, Any] | None = None,
 ) -> Domain:
     """Store a domain, its first step due at once."""
-    records = domains.wanted_records(name, ctx.deployment.public_url)
+    records = domains.required_records(name, ctx.deployment.public_url)
     steps = msgspec.to_builtins(domains.first_steps(status, provider))
     state = {"records": msgspec.to_builtins(records), "steps": steps, "tries": 0, **(more or {})}
     made = await ctx.tx.execute(insert(table).values(

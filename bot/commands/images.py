@@ -62,7 +62,7 @@ async def set_logo(ctx: Context, new: CasinoLogo) -> Casino:
     row = await casinos.find(ctx.tx, ctx.team_id, new.casino)
     made: Image | None = ctx.prepared
     if made:
-        await images.keep(ctx.tx, ctx.team_id, made, now=ctx.now, alt=row.name)
+        await images.store(ctx.tx, ctx.team_id, made, now=ctx.now, alt=row.name)
     after = await casinos.change(ctx.tx, row.id, {"logo": made.address if made else None})
     ctx.notes |= {"entity": "casino", "entity_id": row.id, "before": casinos.entry(row), "after": after}
     return after
@@ -75,7 +75,7 @@ async def set_image(ctx: Context, new: SiteImage) -> Site:
     before = await shown_site(ctx, row)
     texts: dict[str, Any] = {name: text for name, text in row.texts.items() if name != "image"}
     if made := ctx.prepared:
-        await images.keep(ctx.tx, ctx.team_id, made, now=ctx.now, alt=new.alt)
+        await images.store(ctx.tx, ctx.team_id, made, now=ctx.now, alt=new.alt)
         texts["image"] = {"src": made.address, "width": made.width, "height": made.height, "alt": new.alt}
     elif new.earlier:
         texts["image"] = await _earlier(ctx, new.earlier, new.alt)

@@ -84,7 +84,7 @@ async def set_rate(ctx: Context, new: NewRate) -> Rate:
     if rate is None:
         await rates.drop(ctx.tx, ctx.team_id, currency, base, first=first, last=last)
     else:
-        await rates.keep(ctx.tx, ctx.team_id, [
+        await rates.store(ctx.tx, ctx.team_id, [
             rates.StoredRate(day=day, currency=currency, base=base, rate=rate, origin="team") for day in days
         ])  # fmt: skip
     made = Rate(

@@ -159,7 +159,7 @@ async def _asked(ctx: Context, new: DomainCheck | DomainBuy) -> tuple[Availabili
         name=name, shown_as=domains.readable(name), available=quote["available"], price=quote["price"],
         renewal=quote["renewal"], currency=quote["currency"] if quote["price"] is not None else None,
         premium=quote["premium"], reason=quote["reason"], registrar=row.code if row is not None else None,
-        warnings=domains.look_alike(name),
+        warnings=domains.mixed_script_warnings(name),
     )  # fmt: skip
     return found, row.id if row is not None else None
 
@@ -184,7 +184,7 @@ async def _price_first(ctx: Context, new: DomainBuy) -> str | None:
     found, registrar_id = await _asked(ctx, new)
     price = _priced(found, registrar_id)
     async with ctx.database.begin() as tx:
-        await registrars.keep_quote(
+        await registrars.store_quote(
             tx, team_id=ctx.team_id, actor=ctx.actor.name, name=found.name, registrar_id=registrar_id or 0, price=price,
             now=ctx.now,
         )  # fmt: skip

@@ -253,7 +253,7 @@ def _line(
 async def _positions(ctx: Context, site_id: int) -> dict[tuple[str, str], int]:
     """Where each offer stands in each variant now, 1 on top."""
     site = next(one for one in (await site_snapshot.load(ctx.tx)).sites if one.id == site_id)
-    return {(look.code, card.offer_code): n for look in site.looks for n, card in enumerate(look.cards, 1)}
+    return {(look.code, card.offer_code): n for look in site.variants for n, card in enumerate(look.cards, 1)}
 
 
 def _query(ctx: Context, first: date, last: date, *, by: tuple[str, ...], sites: tuple[str, ...] | None) -> ReportQuery:

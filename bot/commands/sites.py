@@ -234,7 +234,7 @@ async def publish_again(ctx: Context, site_id: int) -> None:
     if missing:
         raise Refused(f"site {row.code} cannot be published yet: {'; '.join(missing)}", field="site")
     await sites.change(ctx.tx, site_id, {"status": sites.PUBLISHED})
-    await sites.keep_version(ctx.tx, row, now=ctx.now, actor=ctx.actor.name)
+    await sites.store_version(ctx.tx, row, now=ctx.now, actor=ctx.actor.name)
 
 
 async def _edited(ctx: Context, row: Row[Any], new: SiteEdit) -> dict[str, Any]:

@@ -263,7 +263,7 @@ async def _record_upload(ctx: Context, new: Upload) -> _RecordedUpload:
         report = await ctx.ports.read_upload(row.platform, login, raw)
         async with ctx.database.read() as tx:
             await _refuse_undecided_days(tx, new, row, report)
-        recorded = await revenue.record_in_turns(
+        recorded = await revenue.record_in_slices(
             ctx.database, team_id=ctx.team_id, account_id=row.id, run_id=None, report=report, now=ctx.now,
             zone=accounts.zone_of(row), apart=ctx.ports.compare_apart,
         )  # fmt: skip

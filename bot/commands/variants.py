@@ -109,7 +109,7 @@ async def list_variants(ctx: Context, new: Compared) -> Experiment:
 async def drop_variant(ctx: Context, new: OneVariant) -> Experiment:
     """Show a variant no longer."""
     row = await _site(ctx, new.site)
-    found = await variants.one(ctx.tx, row.id, new.variant)
+    found = await variants.find(ctx.tx, row.id, new.variant)
     if found.code == "a":
         raise Refused("variant: a is the site itself: keep another one instead", field="variant")
     await variants.end(ctx.tx, row.id, ctx.now, code=found.code)
@@ -122,7 +122,7 @@ async def keep_variant(ctx: Context, new: OneVariant) -> Site:
     """Make a variant the site itself and end the test."""
     row = await _site(ctx, new.site)
     before = await shown_site(ctx, row)
-    found = await variants.one(ctx.tx, row.id, new.variant)
+    found = await variants.find(ctx.tx, row.id, new.variant)
     await variants.end(ctx.tx, row.id, ctx.now)
     if found.code != "a":
         values = {"theme": found.theme or row.theme, "texts": {**row.texts, **found.texts}}

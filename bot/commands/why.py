@@ -110,7 +110,7 @@ async def explain(ctx: Context, new: Asked) -> Why:
     return await why(ctx.tx, ReportQuery(
         team_id=ctx.team_id, first=when, last=when, campaigns=chosen, offers=(offer,) if offer else None,
         timezone=ctx.deployment.timezone, currency=ctx.deployment.currency,
-    ), now=ctx.now, apart=ctx.ports.report_apart)  # fmt: skip
+    ), now=ctx.now, helper=ctx.ports.report_apart)  # fmt: skip
 
 
 async def _subject(ctx: Context, new: Asked) -> tuple[str | None, str | None, str | None]:

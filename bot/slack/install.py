@@ -45,7 +45,7 @@ class Installs:
     async def keep(self, workspace: str, token: str) -> None:
         self._without.pop(workspace, None)
         async with self.sessions.database.begin() as tx:
-            await teams.keep_fact(tx, _fact(workspace), self.sessions.box.seal({"token": token}))
+            await teams.store_fact(tx, _fact(workspace), self.sessions.box.seal({"token": token}))
 
     async def forget(self, workspace: str) -> None:
         """The app was removed there."""

@@ -126,7 +126,7 @@ class TelegramChat:
                 log.warning("updates of Telegram were still worked on at the stop")
         await self.app.shutdown()
         async with self.sessions.database.begin() as tx:
-            await leases.give_back(tx, self._holder)
+            await leases.release(tx, self._holder)
 
     async def receive(self, body: bytes, secret: str) -> int:
         """One webhook request; the HTTP status to answer. Telegram repeats what gets no 200."""
@@ -231,4 +231,4 @@ class TelegramChat:
 
     async def _leased(self) -> bool:
         async with self.sessions.database.begin() as tx:
-            return await leases.take(tx, "telegram updates", self._holder, now=self.sessions.clock(), good_for=LEASE)
+            return await leases.acquire(tx, "telegram updates", self._holder, now=self.sessions.clock(), good_for=LEASE)

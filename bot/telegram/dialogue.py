@@ -201,7 +201,7 @@ class DialogueRunner:
     async def _keep(self, room: Room, command: str, state: State) -> None:
         sealed = self.sessions.box.seal(state)  # arguments may hold credentials
         async with self.sessions.database.begin() as tx:
-            await dialogues.keep(
+            await dialogues.store(
                 tx, Dialogue(command=command, state={"sealed": sealed}, at=self.sessions.clock(), **_address(room))
             )
 

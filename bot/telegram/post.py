@@ -104,7 +104,7 @@ async def keep_commands(sessions: ChatSessions, message: Message) -> None:
     """Remember the commands whose buttons carry only a short id."""
     if commands := long_commands(message):
         async with sessions.database.begin() as tx:
-            await dialogues.keep_presses(tx, sessions.clock(), commands)
+            await dialogues.store_presses(tx, sessions.clock(), commands)
 
 
 async def _part(sessions: ChatSessions, bot: Bot, part: Part, where: dict[str, Any]) -> Posted:

@@ -188,7 +188,7 @@ class Clicks:
             send(start)
             send(body)
 
-        self.writer.hand_in(job, answer)
+        self.writer.enqueue(job, answer)
 
     def _answer(self, scope: Any, job: CampaignJob, kept: Remembered | None) -> answers.Answer:
         url = job.url()
@@ -222,7 +222,7 @@ class Clicks:
             send(start)
             send(body)
 
-        self.writer.hand_in(job, answer)
+        self.writer.enqueue(job, answer)
 
     def _failed_answer(self, plan: CampaignPlan, error: Exception) -> answers.Answer:
         """The click is stored, but where it goes cannot be said: to the first place there is."""

@@ -73,7 +73,7 @@ def _is_news(seen: Seen, now: datetime) -> bool:
     """Whether this look changes how the alert stands: only then is anything written."""
     history = seen.watch.history
     if seen.happenings or seen.watch.rule.kind in EVENTS:
-        fresh = any(one.key not in history.told for one in seen.happenings)
+        fresh = any(one.key not in history.reported for one in seen.happenings)
         stale = history.seen is None or now - history.seen > REMEMBER
         return (fresh or stale) and not held_back(Alarm(), now, seen.watch.policy)
     if history.alarms.keys() - {one.subject for one in seen.readings}:
@@ -102,16 +102,16 @@ async def _tell(tx: AsyncConnection, news: list[Seen], now: datetime) -> int:
         queued += await _overs(tx, watch, seen.readings, now)
     queued += await _fire_together(tx, fired, now)
     for watch, history in standing.values():
-        await alert_states.keep(tx, watch.id, history)
+        await alert_states.store(tx, watch.id, history)
     return queued
 
 
 async def _happenings(tx: AsyncConnection, watch: Watch, happenings: list[AlertEvent], now: datetime) -> int:
-    fresh = [one for one in happenings if one.key not in watch.history.told]
+    fresh = [one for one in happenings if one.key not in watch.history.reported]
     watch.history.seen = now
     if not fresh:
         return 0
-    watch.history.told += [one.key for one in fresh]
+    watch.history.reported += [one.key for one in fresh]
     key = f"alert:{watch.id}:{fresh[0].key}"
     return await _queue(tx, watch, key, happened(watch, fresh), now)
 
@@ -122,7 +122,7 @@ def _fires(watch: Watch, readings: list[Reading], now: datetime) -> list[Fired]:
     gone = history.alarms.keys() - {one.subject for one in readings}
     for subject in gone:
         del history.alarms[subject]
-        history.told_as.pop(subject, None)
+        history.message_keys.pop(subject, None)
     for one in readings:
         alarm = history.alarms.get(one.subject, Alarm())
         moved, said = _stepped(alarm, one, watch, now)
@@ -144,9 +144,9 @@ async def _overs(tx: AsyncConnection, watch: Watch, readings: list[Reading], now
         if said != "resolve":
             continue
         watch.history.alarms[one.subject] = moved
-        told_as = watch.history.told_as.pop(one.subject, None)
+        message_keys = watch.history.message_keys.pop(one.subject, None)
         key = f"alert:{watch.id}:{one.subject}:{alarm.round}:over"
-        queued += await _queue(tx, watch, key, over(Fired(watch, one)), now, answers=told_as)
+        queued += await _queue(tx, watch, key, over(Fired(watch, one)), now, answers=message_keys)
     return queued
 
 
@@ -162,12 +162,12 @@ async def _fire_together(tx: AsyncConnection, fired: list[tuple[Fired, History]]
             key = f"alerts:{first.room_id}:{first.thread}:{now.isoformat()}"
             queued += await _queue(tx, first, key, storm([one for one, _ in several]), now)
             for one, history in several:
-                history.told_as[one.reading.subject] = key
+                history.message_keys[one.reading.subject] = key
             continue
         for one, history in several:
             subject = one.reading.subject
             key = f"alert:{one.watch.id}:{subject}:{history.alarms[subject].round}"
-            history.told_as[subject] = key
+            history.message_keys[subject] = key
             queued += await _queue(tx, one.watch, key, fires(one), now)
     return queued
 

@@ -88,7 +88,7 @@ async def _recorded(runtime: Runtime, http: Http, row: Row[Any], kind: Registrar
     """Zone and records at the DNS host."""
     now, state = runtime.clock(), {**row.state, "tries": int(row.state.get("tries", 0)) + 1}
     host = urlsplit(runtime.settings.public_url).hostname or ""
-    wanted = domains.wanted_records(row.name, runtime.settings.public_url, await asyncio.to_thread(resolved, host))
+    wanted = domains.required_records(row.name, runtime.settings.public_url, await asyncio.to_thread(resolved, host))
     state["records"] = msgspec.to_builtins(wanted)
     name = "zone"
     try:

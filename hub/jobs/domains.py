@@ -93,7 +93,7 @@ async def verify(runtime: Runtime, tools: Tools, row: Row[Any]) -> dict[str, Any
 async def _diagnosed(runtime: Runtime, tools: Tools, row: Row[Any], state: dict[str, Any]) -> dict[str, Any]:
     now, host = runtime.clock(), urlsplit(runtime.settings.public_url).hostname or ""
     ours = await asyncio.to_thread(resolved, host)
-    wanted = domains.wanted_records(row.name, runtime.settings.public_url, ours)
+    wanted = domains.required_records(row.name, runtime.settings.public_url, ours)
     state = {**state, "records": msgspec.to_builtins(wanted)}
     try:
         found = await tools.lookup.find(row.name)

@@ -28,7 +28,7 @@ async def tick(runtime: Runtime) -> int:
         faults = await asyncio.gather(*(fault_of(http, one.url) for one in waiting))
     async with runtime.database.begin() as tx:
         for one, fault in zip(waiting, faults, strict=True):
-            await offer_checks.keep(tx, one.id, now, fault)
+            await offer_checks.store(tx, one.id, now, fault)
     return len(waiting)
 
 

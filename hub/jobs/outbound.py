@@ -150,7 +150,7 @@ class DeliveryRun:
         async def work(tx: AsyncConnection) -> None:
             if done:
                 await claims.record(tx, done)
-            await claims.give_back(tx, unsent)
+            await claims.release(tx, unsent)
 
         if done or unsent:
             await self._write(work)

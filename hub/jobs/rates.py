@@ -35,7 +35,7 @@ async def fill(runtime: Runtime) -> None:
 
     kept = _kept(ecb.bundled(since), "ecb")
     async with runtime.database.begin() as tx:
-        await rates.keep(tx, rates.EVERYBODY, kept)
+        await rates.store(tx, rates.EVERYBODY, kept)
 
 
 async def tick(runtime: Runtime) -> None:
@@ -73,7 +73,7 @@ async def _fetch(runtime: Runtime, first: date, last: date) -> None:
         log.warning("no new exchange rates", why=str(error), since=str(first))
         return
     async with runtime.database.begin() as tx:
-        await rates.keep(tx, rates.EVERYBODY, _kept(found, "frankfurter"))
+        await rates.store(tx, rates.EVERYBODY, _kept(found, "frankfurter"))
 
 
 def _kept(found: Iterable[tuple[date, str, Decimal]], origin: str) -> list[rates.StoredRate]:

@@ -65,7 +65,7 @@ class Jobs:
         if self._held:
             with suppress(TimeoutError, DBAPIError, OSError):  # the database is away: the leases lapse by themselves
                 async with asyncio.timeout(GIVE_BACK), self._runtime.database.begin() as tx:
-                    await leases.give_back(tx, self._holder)
+                    await leases.release(tx, self._holder)
 
     async def run_once(self, name: str) -> bool:
         """Do one job now, under its lease; False if another process has it and does it by itself."""
@@ -108,7 +108,7 @@ class Jobs:
         if LEASE / 2 < self._held.get(job.name, now) - now <= LEASE:
             return True
         async with self._runtime.database.begin() as tx:
-            mine = await leases.take(tx, f"job:{job.name}", self._holder, now=now, good_for=LEASE)
+            mine = await leases.acquire(tx, f"job:{job.name}", self._holder, now=now, good_for=LEASE)
         if mine:
             self._held[job.name] = now + LEASE
         else:

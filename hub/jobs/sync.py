@@ -204,7 +204,7 @@ class Run:
         async with self.runtime.database.read() as tx:
             await self._refuse_lost_measures(tx, report)
             report = await self._named(tx, report)
-        recorded = await revenue.record_in_turns(
+        recorded = await revenue.record_in_slices(
             self.runtime.database, team_id=self.run.team_id, account_id=self.run.account_id, run_id=self.run.id,
             report=report, now=self.runtime.clock(), zone=connection.zone, fetched_at=fetched_at,
             apart=self.runtime.ports.compare_apart,
@@ -242,7 +242,7 @@ class Run:
     async def _read_again(self, found: Platform, connection: Connection) -> str | None:
         """Read a kept answer once more, after a fix."""
         async with self.runtime.database.read() as tx:
-            kept, raw = await kept_answers.kept_answer(tx, self.run.again)
+            kept, raw = await kept_answers.stored_answer(tx, self.run.again)
         self.window = Window(first=kept.from_day, last=kept.to_day)
         report = await found.read_whole(raw, connection, self.window)
         async with self.runtime.database.read() as tx:
@@ -265,7 +265,7 @@ class Run:
         async with self.runtime.database.begin() as tx:
             if fault.raw and self.window and self.run.again is None:
                 days = (self.window.first, self.window.last)
-                await kept_answers.keep_answer(
+                await kept_answers.store_answer(
                     tx, self.run, window=days, raw=fault.raw, whole=fault.whole, reason=text, now=now
                 )
             await syncs.failed(tx, self.run, self.holder, now, error=text, permanent=fault.permanent, wait=wait)

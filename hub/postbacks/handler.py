@@ -29,7 +29,7 @@ from storage.outbound.queue import queue
 from storage.postbacks import replay
 from storage.postbacks.conversions import ConversionProcessor, Received, receive
 from storage.postbacks.postback_accounts import AccountDirectory, PostbackAccount, load
-from storage.postbacks.requests import Entry, PostbackRequest, keep, postback_request, refused
+from storage.postbacks.requests import Entry, PostbackRequest, postback_request, refused, store
 from storage.tables import accounts
 
 log = structlog.get_logger()
@@ -110,7 +110,7 @@ class Postbacks:
             if not told.done():  # it is when whoever asked has gone
                 told.set_result(answer)
 
-        self._hand_in(_Waiting(self._arrival(scope, account, body, fault), tell))
+        self._submit(_Waiting(self._arrival(scope, account, body, fault), tell))
         await answers.give(send, await told)
 
     def take(self, scope: Any, send: Callable[[Any], Any]) -> bool:
@@ -125,7 +125,7 @@ class Postbacks:
                 send(answer[0])
                 send(answer[1])
 
-        self._hand_in(_Waiting(self._arrival(scope, account, b"", ""), tell))
+        self._submit(_Waiting(self._arrival(scope, account, b"", ""), tell))
         return True
 
     async def _unseen(self, key: str) -> PostbackAccount | None:
@@ -179,7 +179,7 @@ class Postbacks:
         header = headers.get(name.lower().encode()) or headers.get(b"x-signature")
         return signed(query, body, secret=secret, parameter=name, header=header)
 
-    def _hand_in(self, one: "_Waiting") -> None:
+    def _submit(self, one: "_Waiting") -> None:
         self._waiting.append(one)
         self._arrived.set()
 
@@ -265,9 +265,9 @@ class Postbacks:
 
 async def _only_kept(tx: AsyncConnection, one: PostbackRequest) -> Received:
     entry = Entry(postback_request=one)
-    entry.settle(Outcome.REJECTED, answers.FAILED)
+    entry.decide(Outcome.REJECTED, answers.FAILED)
     entry.reason = answers.FAILED
-    await keep(tx, [entry])
+    await store(tx, [entry])
     return Received(id=entry.id or 0, outcome=Outcome.REJECTED, reason=answers.FAILED, conversion_id=None)
 
 

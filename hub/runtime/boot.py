@@ -122,7 +122,7 @@ async def prepare(runtime: Runtime) -> None:
         runtime.team_id = await teams.first(tx, runtime.clock())
         await ensure_codec(tx)
         await _keep_timezone(runtime, await teams.fact(tx, "report_timezone"))
-        await teams.keep_fact(tx, "report_timezone", runtime.settings.report_timezone)
+        await teams.store_fact(tx, "report_timezone", runtime.settings.report_timezone)
     await rates.fill(runtime)
 
 

@@ -93,10 +93,10 @@ class Beacon:
             return None
         now = self._runtime.clock()
         visitor = clicks.state.keys.address(f"{client.address}\n{client.agent.text}").hex()
-        offers = {card.offer_code for look in site.looks for card in look.cards}
+        offers = {card.offer_code for look in site.variants for card in look.cards}
         return View(
             id=view_id(site.id, visitor, told.i), team_id=site.team_id, site_id=site.id, at=now, day=self._day(now),
-            variant=told.v if told.v in {look.code for look in site.looks} else "a", visitor=visitor,
+            variant=told.v if told.v in {look.code for look in site.variants} else "a", visitor=visitor,
             country=client.country or "", device=client.agent.device, os=client.agent.os, browser=client.agent.browser,
             referrer=_host(told.r), milliseconds=min(max(told.m, 0), LONGEST_VISIT), scroll=min(max(told.s, 0), 100),
             seen=[one for one in dict.fromkeys(told.o) if one in offers],

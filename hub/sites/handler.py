@@ -125,7 +125,7 @@ class Sites:
             await _answer(send, site_pages.for_crawlers(name, host_of(scope) or ""), scope, "", [])
             return
         click = _click(scope)
-        look = site.looks[0]
+        look = site.variants[0]
         cookies: list[tuple[bytes, bytes]] = []
         if not name:
             forced = _asked_look(scope) if base else ""

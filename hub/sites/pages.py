@@ -96,7 +96,7 @@ def _values(site: Served, look: Variant, *, base: str, preview: bool, today: dat
         "operator": look.texts.get("operator", ""), "contact": look.texts.get("contact", ""),
     }  # fmt: skip
     first = look.cards[0] if look.cards else None
-    variant = f"v={look.code}" if len(site.looks) > 1 else ""
+    variant = f"v={look.code}" if len(site.variants) > 1 else ""
     names |= {"casino": first.casino if first else site.name, "bonus": (first and first.bonus) or words["bonus"]}
     return {
         "site": site, "look": look, "t": words, "names": names, "market": rules, "lang": lang, "base": base,
@@ -125,7 +125,7 @@ def _render(
         + "base-uri 'none'; form-action 'none'; frame-ancestors "
         + ("'self'" if values["preview"] else "'none'")  # the cockpit's editor shows previews in frames
     )
-    varied = len(values["site"].looks) > 1
+    varied = len(values["site"].variants) > 1
     return _page(html, status=status, robots=robots, sources=sources, lang=values["lang"], varied=varied)
 
 

@@ -19,17 +19,17 @@ def choose(
     scope: Scope, site: Served, click: str, *, forced: str, ident: Ident, secure: bool
 ) -> tuple[Variant, list[tuple[bytes, bytes]]]:
     """The look, and the cookie that keeps it; machines always see the site itself."""
-    by_code = {look.code: look for look in site.looks}
+    by_code = {look.code: look for look in site.variants}
     if forced in by_code:
         return by_code[forced], []
-    if len(site.looks) == 1:
-        return site.looks[0], []
+    if len(site.variants) == 1:
+        return site.variants[0], []
     name = f"cf_look_{site.id}"
     if kept := by_code.get(cookie(scope, name)):
         return kept, []
     who, machine = ident(scope)
     if machine:
-        return site.looks[0], []
+        return site.variants[0], []
     look = by_weight(site, click or who)
     value = f"{name}={look.code}; Path=/; Max-Age={KEPT_SECONDS}; HttpOnly; SameSite=Lax{'; Secure' if secure else ''}"
     return look, [(b"set-cookie", value.encode())]
@@ -37,13 +37,13 @@ def choose(
 
 def by_weight(site: Served, who: str) -> Variant:
     """The same for the same visitor, shared out by weight over many."""
-    total = sum(look.weight for look in site.looks)
+    total = sum(look.weight for look in site.variants)
     point = int.from_bytes(hashlib.sha256(f"{site.id} {who}".encode()).digest()[:8], "big") % max(total, 1)
-    for look in site.looks:
+    for look in site.variants:
         point -= look.weight
         if point < 0:
             return look
-    return site.looks[0]
+    return site.variants[0]
 
 
 def cookie(scope: Any, name: str) -> str:

@@ -71,7 +71,7 @@ class Chats:
             async with self.runtime.database.begin() as tx:
                 await processed_events.forget(tx, now)
                 await dialogues.forget(tx, now)
-                await messages.give_up_unreachable(tx, now, self.senders())
+                await messages.expire_unreachable(tx, now, self.senders())
                 await messages.forget(tx, now)
 
     def senders(self) -> dict[str, Sender]:
@@ -105,7 +105,7 @@ class Chats:
         """The bot's user name is known: invitations carry a link from now on, also those made in the shell."""
         self.runtime.telegram_name = name
         async with self.runtime.database.begin() as tx:
-            await teams.keep_fact(tx, "telegram_name", name)
+            await teams.store_fact(tx, "telegram_name", name)
 
     def install(self) -> "Install | None":
         """Slack's installation for further workspaces; None where it is not set up."""

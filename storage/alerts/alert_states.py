@@ -14,7 +14,7 @@ from storage.ledger.alerts.thresholds import Rule, describe, length
 from storage.ledger.errors import Missing
 from storage.tables import alerts, rooms
 
-REMEMBERED = 300  # happenings told; older ones are known by their time
+REMEMBERED = 300  # events reported; older ones are known by their time
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,11 +27,11 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class History(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """How the alert stands: its alarms by subject, and the happenings told."""
+    """How the alert stands: its alarms by subject, and the events reported."""
 
     alarms: dict[str, Alarm] = {}
-    told_as: dict[str, str] = {}  # subject -> key of the message that told it
-    told: list[str] = []
+    message_keys: dict[str, str] = msgspec.field(default_factory=dict, name="told_as")  # by subject
+    reported: list[str] = msgspec.field(default_factory=list, name="told")  # keys of events
     seen: datetime | None = None  # happenings before this moment were looked at
 
 
@@ -92,7 +92,7 @@ class NewAlert(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def add(tx: AsyncConnection, now: datetime, new: NewAlert) -> int:
-    """Arm an alert; what happened before is not told."""
+    """Arm an alert; what happened before is not reported."""
     made = insert(alerts).values(
         team_id=new.team_id, room_id=new.room_id, thread=new.thread, kind=new.terms.rule.kind,
         rule=msgspec.to_builtins(new.terms), campaigns=None if new.campaigns is None else list(new.campaigns),
@@ -136,9 +136,9 @@ async def again(tx: AsyncConnection, alert_id: int) -> Watch | None:
     return None if row is None else watch_of(row)
 
 
-async def keep(tx: AsyncConnection, alert_id: int, history: History) -> None:
+async def store(tx: AsyncConnection, alert_id: int, history: History) -> None:
     """Store how the alert stands."""
-    history.told = history.told[-REMEMBERED:]
+    history.reported = history.reported[-REMEMBERED:]
     state = overall(list(history.alarms.values()))
     values: dict[str, Any] = {"history": msgspec.to_builtins(history), "state": state}
     await tx.execute(update(alerts).where(alerts.c.id == alert_id).values(**values))
@@ -165,11 +165,11 @@ def shown(row: Row[Any]) -> Alert:
     watch = watch_of(row)
     terms, rule = watch.terms, watch.rule
     words = describe(rule)
-    told = [subject for subject, one in watch.history.alarms.items() if one.state in {"firing", "acknowledged"}]
+    firing = [subject for subject, alarm in watch.history.alarms.items() if alarm.state in {"firing", "acknowledged"}]
     return Alert(
         id=row.id, name=words, code=f"alert-{row.id}", rule=words, kind=row.kind, campaigns=row.campaigns,
         for_=length(rule.for_minutes) if rule.for_minutes else None, cooldown=length(terms.cooldown),
         quiet="-".join(terms.quiet) if terms.quiet else None, timezone=terms.timezone,
-        channel=channel(row.face, row.room, row.thread), state=row.state, firing=sorted(told),
+        channel=channel(row.face, row.room, row.thread), state=row.state, firing=sorted(firing),
         snoozed_until=row.snoozed_until,
     )  # fmt: skip

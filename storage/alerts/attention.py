@@ -115,7 +115,7 @@ async def suspects(tx: AsyncConnection, team_id: int, ids: Collection[int] | Non
 SYNC_ALERTS = ("sync failed", "sync stale")
 
 
-async def rooms_told_of_syncs(tx: AsyncConnection, team_id: int, account_id: int) -> list[tuple[int, str]]:
+async def rooms_with_sync_alerts(tx: AsyncConnection, team_id: int, account_id: int) -> list[tuple[int, str]]:
     """(room, thread) of every digest and sync alert that covers the account; a `suspect` alert speaks for itself."""
     digests = select(subscriptions.c.room_id, subscriptions.c.thread, subscriptions.c.campaigns).where(
         subscriptions.c.team_id == team_id, subscriptions.c.disabled_at.is_(None)
@@ -132,8 +132,8 @@ async def rooms_told_of_syncs(tx: AsyncConnection, team_id: int, account_id: int
     lost = set(
         (await tx.execute(select(rooms.c.id).where(rooms.c.team_id == team_id, rooms.c.lost_at.is_not(None)))).scalars()
     )
-    told = {(row.room_id, row.thread) for row in rows if await _covers(tx, team_id, row.campaigns, account_id)}
-    return sorted(room for room in told - own if room[0] not in lost)
+    subscribed = {(row.room_id, row.thread) for row in rows if await _covers(tx, team_id, row.campaigns, account_id)}
+    return sorted(room for room in subscribed - own if room[0] not in lost)
 
 
 async def _covers(tx: AsyncConnection, team_id: int, campaign_codes: Collection[str] | None, account_id: int) -> bool:
@@ -183,12 +183,12 @@ class DomainFault(msgspec.Struct, frozen=True):
 async def domain_faults(tx: AsyncConnection, team_id: int, by: date) -> list[DomainFault]:
     """What the last look at each domain found; registrations that end by that day where nobody looked."""
     query = select(domains.c.name, domains.c.registered_until, domains.c.state).where(domains.c.team_id == team_id)
-    found = []
+    faults = []
     for row in await tx.execute(query.order_by(domains.c.name)):
         health = row.state.get("health", {})
-        told = [str(one) for one in health.get("faults", [])]
-        if not told and row.registered_until is not None and row.registered_until <= by:
-            told = [f"its registration ends on {row.registered_until:%d %b %Y}"]
+        texts = [str(text) for text in health.get("faults", [])]
+        if not texts and row.registered_until is not None and row.registered_until <= by:
+            texts = [f"its registration ends on {row.registered_until:%d %b %Y}"]
         down = not health.get("ok", True)
-        found += [DomainFault(f"{row.name}: {text.removeprefix(row.name).strip()}", down) for text in told]
-    return found
+        faults += [DomainFault(f"{row.name}: {text.removeprefix(row.name).strip()}", down) for text in texts]
+    return faults

@@ -21,18 +21,18 @@ async def by_hour(tx: AsyncConnection, scope: Scope, measure: str, span: Span) -
         return await _clicks(tx, scope, measure, span)
     c = conversions.c
     hour = type_coerce(c.occurred_at, BigInteger) // _HOUR
-    first, last = (one.astimezone(ZoneInfo(scope.zone)).date() for one in span)
+    first, last = (instant.astimezone(ZoneInfo(scope.zone)).date() for instant in span)
     query = select(hour.label("hour"), func.count().label("n")).where(
         c.team_id == scope.team_id, c.day.between(first, last), c.status != "reversed",
         c.is_ftd if measure == "first_deposits" else c.event.in_(EVENTS[measure]),
     )  # fmt: skip
     if scope.campaign_ids is not None:
         query = query.where(c.campaign_id.in_(scope.campaign_ids))
-    found: dict[int, int] = {}
+    counts: dict[int, int] = {}
     for row in await tx.execute(query.group_by(hour)):
         local = hour_of(EPOCH + timedelta(hours=row.hour), scope.zone)
-        found[local] = found.get(local, 0) + row.n
-    return found
+        counts[local] = counts.get(local, 0) + row.n
+    return counts
 
 
 async def _clicks(tx: AsyncConnection, scope: Scope, measure: str, span: Span) -> dict[int, int]:

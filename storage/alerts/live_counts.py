@@ -37,7 +37,7 @@ async def counted(tx: AsyncConnection, scope: Scope, measure: str, span: Span) -
 
 async def _conversions(tx: AsyncConnection, scope: Scope, measure: str, span: Span) -> float:
     c = conversions.c
-    first, last = (one.astimezone(ZoneInfo(scope.zone)).date() for one in span)
+    first, last = (instant.astimezone(ZoneInfo(scope.zone)).date() for instant in span)
     query = select(func.count()).where(
         c.team_id == scope.team_id, c.day.between(first, last), c.occurred_at >= span[0], c.occurred_at < span[1],
         c.status != "reversed",
@@ -106,8 +106,8 @@ async def last_click(tx: AsyncConnection, scope: Scope, span: Span) -> datetime 
     if (await tx.execute(busy)).scalar_one() is None:
         return None
     last = select(clicks.c.id).where(*_clicked(scope, span), clicks.c.bot == 0).order_by(clicks.c.id.desc()).limit(1)
-    found = (await tx.execute(last)).scalar_one_or_none()
-    return None if found is None else instant_of(found)
+    latest = (await tx.execute(last)).scalar_one_or_none()
+    return None if latest is None else instant_of(latest)
 
 
 class Answers(msgspec.Struct, frozen=True):

@@ -56,7 +56,7 @@ async def set_offers(
     ]
     if rows:
         await tx.execute(insert(campaign_offers), rows)
-    await _keep_spans(tx, team_id=team_id, campaign_id=campaign_id, now=now, active=set(weights))
+    await _store_spans(tx, team_id=team_id, campaign_id=campaign_id, now=now, active=set(weights))
 
 
 async def set_status(tx: AsyncConnection, campaign: Row[Any], status: str, now: datetime) -> None:
@@ -64,16 +64,19 @@ async def set_status(tx: AsyncConnection, campaign: Row[Any], status: str, now: 
     await tx.execute(update(campaigns).where(campaigns.c.id == campaign.id).values(status=status))
     members = select(campaign_offers.c.offer_id).where(campaign_offers.c.campaign_id == campaign.id)
     active = set((await tx.execute(members)).scalars()) if status == "active" else set()
-    await _keep_spans(tx, team_id=campaign.team_id, campaign_id=campaign.id, now=now, active=active)
+    await _store_spans(tx, team_id=campaign.team_id, campaign_id=campaign.id, now=now, active=active)
 
 
-async def _keep_spans(tx: AsyncConnection, *, team_id: int, campaign_id: int, now: datetime, active: set[int]) -> None:
+async def _store_spans(tx: AsyncConnection, *, team_id: int, campaign_id: int, now: datetime, active: set[int]) -> None:
     spans = campaign_offer_spans
     running = spans.c.campaign_id == campaign_id, spans.c.until.is_(None)
     open_now = set((await tx.execute(select(spans.c.offer_id).where(*running))).scalars())
-    if gone := open_now - active:
-        await tx.execute(update(spans).where(*running, spans.c.offer_id.in_(gone)).values(until=now))
-    new = [{"team_id": team_id, "campaign_id": campaign_id, "offer_id": one, "since": now} for one in active - open_now]
+    if ended := open_now - active:
+        await tx.execute(update(spans).where(*running, spans.c.offer_id.in_(ended)).values(until=now))
+    new = [
+        {"team_id": team_id, "campaign_id": campaign_id, "offer_id": offer_id, "since": now}
+        for offer_id in active - open_now
+    ]
     if new:
         await tx.execute(insert(spans), new)
     code = (await tx.execute(select(campaigns.c.code).where(campaigns.c.id == campaign_id))).scalar_one()
@@ -89,10 +92,10 @@ async def ids_of(tx: AsyncConnection, team_id: int, codes: Collection[str]) -> l
 async def offer_weights(tx: AsyncConnection, campaign_ids: list[int]) -> dict[int, list[tuple[int, int]]]:
     """(offer id, weight) of each campaign, in order."""
     query = select(campaign_offers).where(campaign_offers.c.campaign_id.in_(campaign_ids))
-    found: dict[int, list[tuple[int, int]]] = {one: [] for one in campaign_ids}
+    weights: dict[int, list[tuple[int, int]]] = {campaign_id: [] for campaign_id in campaign_ids}
     for row in await tx.execute(query.order_by(campaign_offers.c.campaign_id, campaign_offers.c.position)):
-        found[row.campaign_id].append((row.offer_id, row.weight))
-    return found
+        weights[row.campaign_id].append((row.offer_id, row.weight))
+    return weights
 
 
 def tracking_link(public_url: str, code: str) -> str:
@@ -112,7 +115,7 @@ async def shown(tx: AsyncConnection, team_id: int, rows: list[Any], *, public_ur
         Campaign(
             id=row.id, name=row.name, code=row.code, site=site.get(row.site_id), source=source.get(row.source_id),
             url=tracking_link(public_url, row.code),
-            offers=[f"{offer[one]}:{weight}" for one, weight in weights[row.id]],
+            offers=[f"{offer[offer_id]}:{weight}" for offer_id, weight in weights[row.id]],
             fallback_url=row.fallback_url, cost_model=row.cost_model, cost=row.cost, currency=row.currency,
             rules=row.rules, binding=row.binding, direct=row.direct, status=row.status,
         )

@@ -66,14 +66,14 @@ class Domain(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def entry(row: Row[Any], site_codes: dict[int, str]) -> Domain:
-    kept = msgspec.convert(row.state.get("steps", []), list[Step])
-    found = {step.name: step for step in kept}
+    stored = msgspec.convert(row.state.get("steps", []), list[Step])
+    by_name = {step.name: step for step in stored}
     return Domain(
         id=row.id, name=row.name, code=row.code, shown_as=readable(row.name), site=site_codes.get(row.site_id or 0),
         status=row.status, provider=row.provider, url=f"https://{row.name}/", health=row.state.get("health", {}),
         records=msgspec.convert(row.state.get("records", []), list[DnsRecord]),
-        steps=[found.get(name, Step(name=name)) for name in STEPS], registered_until=row.registered_until,
-        next_step_at=row.next_step_at, warnings=look_alike(row.name),
+        steps=[by_name.get(name, Step(name=name)) for name in STEPS], registered_until=row.registered_until,
+        next_step_at=row.next_step_at, warnings=mixed_script_warnings(row.name),
     )  # fmt: skip
 
 
@@ -85,8 +85,8 @@ async def shown(tx: AsyncConnection, team_id: int, rows: Sequence[Row[Any]]) -> 
 
 async def refuse_taken(tx: AsyncConnection, name: str, *, field: str = "name") -> None:
     """A host name leads to one place: refused if any team has it already."""
-    found = (await tx.execute(select(domains.c.id).where(domains.c.name == name))).first()
-    if found is not None:
+    existing = (await tx.execute(select(domains.c.id).where(domains.c.name == name))).first()
+    if existing is not None:
         raise Refused(f"{field}: {name} is here already: domain list, or domain attach {name} site=…", field=field)
 
 
@@ -121,7 +121,7 @@ async def change(tx: AsyncConnection, row: Row[Any], values: dict[str, Any]) -> 
 
 def with_step(state: dict[str, Any], step: Step) -> dict[str, Any]:
     """The state with this step in place of its older self."""
-    others = [one for one in state.get("steps", []) if one["name"] != step.name]
+    others = [other for other in state.get("steps", []) if other["name"] != step.name]
     return {**state, "steps": [*others, msgspec.to_builtins(step)]}
 
 
@@ -155,7 +155,8 @@ def read_name(text: str, *, field: str = "name") -> str:
         name = ""
     labels = name.split(".")
     fine = all(
-        one and one[0] != "-" and one[-1] != "-" and one.replace("-", "").isalnum() and one.isascii() for one in labels
+        label and label[0] != "-" and label[-1] != "-" and label.replace("-", "").isalnum() and label.isascii()
+        for label in labels
     )
     if not fine or len(labels) < 2 or not is_host(name) or labels[-1].isdigit() or _is_address(name):
         raise Refused(f"{field}: {text!r} is not a domain name: write brand.com", field=field)
@@ -178,17 +179,17 @@ def readable(name: str) -> str:
         return name
 
 
-def look_alike(name: str) -> list[str]:
+def mixed_script_warnings(name: str) -> list[str]:
     """A warning where a label mixes scripts, as names made to be mistaken for others do."""
-    told = []
+    warnings = []
     for label in readable(name).split("."):
         scripts = {unicodedata.name(letter, "?").partition(" ")[0] for letter in label if letter.isalpha()}
         if len(scripts) > 1:
-            told.append(f"{label!r} mixes {' and '.join(sorted(scripts))} letters: browsers show it as {name}")
-    return told
+            warnings.append(f"{label!r} mixes {' and '.join(sorted(scripts))} letters: browsers show it as {name}")
+    return warnings
 
 
-def wanted_records(name: str, public_url: str, addresses: Sequence[str] = ()) -> list[DnsRecord]:
+def required_records(name: str, public_url: str, addresses: Sequence[str] = ()) -> list[DnsRecord]:
     """The records that lead a name to the hub; `addresses` are the hub's own, if they are known by now."""
     host = urlsplit(public_url).hostname or ""
     if _is_address(host):
@@ -197,4 +198,4 @@ def wanted_records(name: str, public_url: str, addresses: Sequence[str] = ()) ->
         return [DnsRecord(type="CNAME", name=name, value=host)]
     if not addresses:
         return [DnsRecord(type="ALIAS", name=name, value=host)]
-    return [DnsRecord(type="AAAA" if ":" in one else "A", name=name, value=one) for one in addresses]
+    return [DnsRecord(type="AAAA" if ":" in address else "A", name=name, value=address) for address in addresses]

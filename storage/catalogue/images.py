@@ -27,7 +27,7 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
         return f"/i/{self.hash}.webp"
 
 
-async def keep(tx: AsyncConnection, team_id: int, image: Image, *, now: datetime, alt: str = "") -> None:
+async def store(tx: AsyncConnection, team_id: int, image: Image, *, now: datetime, alt: str = "") -> None:
     """Keep a picture; the same one again changes nothing."""
     row = {"team_id": team_id, "alt": alt, "created_at": now, **msgspec.structs.asdict(image)}
     await tx.execute(insert(images).values(row).on_conflict_do_nothing(index_elements=["team_id", "hash"]))
@@ -37,11 +37,11 @@ async def size(tx: AsyncConnection, team_id: int, address: str) -> tuple[int, in
     """Width and height of one of the team's pictures by its address; None if it has none of that name."""
     match = ADDRESS.fullmatch(address)
     mine = images.c.team_id == team_id, images.c.hash == (match[1] if match else "")
-    found = (await tx.execute(select(images.c.width, images.c.height).where(*mine))).one_or_none()
-    return None if found is None else (found.width, found.height)
+    size = (await tx.execute(select(images.c.width, images.c.height).where(*mine))).one_or_none()
+    return None if size is None else (size.width, size.height)
 
 
 async def content(tx: AsyncConnection, digest: str) -> bytes | None:
     """A picture's bytes; None if there is none of that name."""
-    found = await tx.execute(select(images.c.content).where(images.c.hash == digest).limit(1))
-    return found.scalar_one_or_none()
+    content = await tx.execute(select(images.c.content).where(images.c.hash == digest).limit(1))
+    return content.scalar_one_or_none()

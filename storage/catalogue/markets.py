@@ -89,7 +89,7 @@ _MARKETS = (
     _market("ZA", "en", 18, Help("Responsible Gambling", "https://responsiblegambling.org.za", "0800 006 008")),
     _market("JP", "en", 20),
 )  # fmt: skip
-_BY_CODE = {one.code: one for one in _MARKETS}
+_BY_CODE = {market.code: market for market in _MARKETS}
 _SAID = {"UK": "GB", "EN": "GB", "EL": "GR"}
 
 
@@ -102,10 +102,10 @@ def read_market(word: str, *, field: str = "market") -> str:
     """ISO-2 code of a country, from its code or English name. Raises Refused at `field`."""
     text = word.strip()
     code = _SAID.get(text.upper(), text.upper())
-    countries = {one: name for one, name in Locale("en").territories.items() if len(one) == 2 and one.isalpha()}
+    countries = {code: name for code, name in Locale("en").territories.items() if len(code) == 2 and code.isalpha()}
     if code in countries and code not in {"ZZ", "EU", "UN", "XA", "XB", "QO", "EZ"}:
         return code
-    named: dict[str, str] = {name.lower(): one for one, name in countries.items()}
+    named: dict[str, str] = {name.lower(): code for code, name in countries.items()}
     if text.lower() in named:
         return named[text.lower()]
     raise Refused(f"{field}: no country {word!r}: write its two letters, e.g. DE", field=field)
@@ -114,7 +114,7 @@ def read_market(word: str, *, field: str = "market") -> str:
 def read_locale(word: str, *, field: str = "locale") -> str:
     """A locale as `de` or `de-AT`. Raises Refused at `field`."""
     try:
-        found = Locale.parse(word.strip().replace("-", "_"))
+        locale = Locale.parse(word.strip().replace("-", "_"))
     except (ValueError, UnknownLocaleError):
         raise Refused(f"{field}: no locale {word!r}: write e.g. de or de-AT", field=field) from None
-    return "-".join(part for part in (found.language, found.territory) if part)
+    return "-".join(part for part in (locale.language, locale.territory) if part)

@@ -56,9 +56,9 @@ async def find(
     if text.isdecimal() and len(text) < 19:
         tries.append(table.c.id == int(text))
     for condition in tries:
-        found = (await tx.execute(select(table).where(mine, condition).limit(1))).first()
-        if found is not None:
-            return found
+        row = (await tx.execute(select(table).where(mine, condition).limit(1))).first()
+        if row is not None:
+            return row
     known = mine if suggest is None else and_(mine, suggest)
     raise await _not_found(tx, table, known, text, field=field)
 

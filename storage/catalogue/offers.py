@@ -59,8 +59,8 @@ async def change(tx: AsyncConnection, offer: Row[Any], values: dict[str, Any]) -
         tag = values.get("tag", offer.tag)
         await check_tag(tx, account_id=account_id, tag=tag, but=offer.id)
         values = {**values, "tag_key": tag_key(tag)}
-        for one in {offer.account_id, account_id}:
-            await touch_revenue(tx, one)
+        for changed_account in {offer.account_id, account_id}:
+            await touch_revenue(tx, changed_account)
     await tx.execute(update(offers).where(offers.c.id == offer.id).values(**values))
 
 

@@ -47,7 +47,7 @@ async def chosen(tx: AsyncConnection, team_id: int, word: str | None) -> Row[Any
     return rows[0] if rows else None
 
 
-async def keep_quote(
+async def store_quote(
     tx: AsyncConnection, *, team_id: int, actor: str, name: str, registrar_id: int, price: Price, now: datetime
 ) -> None:
     """Remember what a person was told."""

@@ -38,7 +38,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):
-    """A site as it is served: looks to choose from, and the domains attached to it.
+    """A site as it is served: variants to choose from, and the domains attached to it.
 
     It answers on a domain from the first request that arrives under its name, however far its set-up has come.
     """
@@ -50,7 +50,7 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     market: str
     locale: str
     status: str
-    looks: tuple[Variant, ...]
+    variants: tuple[Variant, ...]
     hosts: tuple[str, ...]
 
 
@@ -88,16 +88,16 @@ def _served(row: Row[Any], of_site: list[Row[Any]], tried: list[Row[Any]], hosts
     itself = Variant(code="a", weight=1, theme=row.theme, texts=row.texts, cards=tuple(cards.values()))
     return Served(
         id=row.id, team_id=row.team_id, name=row.name, code=row.code, market=row.market, locale=row.locale,
-        status=row.status, hosts=hosts, looks=(itself, *(_look(itself, one, cards) for one in tried)),
+        status=row.status, hosts=hosts, variants=(itself, *(_variant(itself, row_, cards) for row_ in tried)),
     )  # fmt: skip
 
 
-def _look(itself: Variant, variant: Row[Any], cards: dict[int, Card]) -> Variant:
-    wanted = [cards[one] for one in variant.offers or () if one in cards]
-    rest = [card for card in itself.cards if card not in wanted]
+def _variant(itself: Variant, variant: Row[Any], cards: dict[int, Card]) -> Variant:
+    first_cards = [cards[offer_id] for offer_id in variant.offers or () if offer_id in cards]
+    rest = [card for card in itself.cards if card not in first_cards]
     return Variant(
         code=variant.code, weight=variant.weight, theme=variant.theme or itself.theme,
-        texts={**itself.texts, **variant.texts}, cards=(*wanted, *rest),
+        texts={**itself.texts, **variant.texts}, cards=(*first_cards, *rest),
     )  # fmt: skip
 
 

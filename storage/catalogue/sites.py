@@ -65,7 +65,7 @@ async def change(tx: AsyncConnection, site_id: int, values: dict[str, Any]) -> N
 async def set_offers(tx: AsyncConnection, site_id: int, offer_ids: Sequence[int]) -> None:
     """Replace the site's offers by these, in this order."""
     await tx.execute(delete(site_offers).where(site_offers.c.site_id == site_id))
-    rows = [{"site_id": site_id, "offer_id": one, "position": place} for place, one in enumerate(offer_ids)]
+    rows = [{"site_id": site_id, "offer_id": offer_id, "position": place} for place, offer_id in enumerate(offer_ids)]
     if rows:
         await tx.execute(insert(site_offers), rows)
 
@@ -73,11 +73,11 @@ async def set_offers(tx: AsyncConnection, site_id: int, offer_ids: Sequence[int]
 async def content(tx: AsyncConnection, site: Row[Any]) -> dict[str, Any]:
     """What a version remembers of a site: all that makes its page, but the casinos' own facts."""
     chosen = await offer_ids(tx, [site.id])
-    kept = {name: site._mapping[name] for name in ("market", "locale", "theme", "texts")}
-    return {**kept, "offers": chosen[site.id]}
+    values = {name: site._mapping[name] for name in ("market", "locale", "theme", "texts")}
+    return {**values, "offers": chosen[site.id]}
 
 
-async def keep_version(tx: AsyncConnection, site: Row[Any], *, now: datetime, actor: str) -> int:
+async def store_version(tx: AsyncConnection, site: Row[Any], *, now: datetime, actor: str) -> int:
     """Remember the site as it is published now; returns the version's number."""
     mine = site_versions.c.site_id == site.id
     last = (await tx.execute(select(func.max(site_versions.c.version)).where(mine))).scalar_one_or_none()
@@ -101,10 +101,10 @@ async def versions(tx: AsyncConnection, site_id: int) -> list[Version]:
 async def offer_ids(tx: AsyncConnection, site_ids: Sequence[int]) -> dict[int, list[int]]:
     """Offers of each site, in order."""
     query = select(site_offers).where(site_offers.c.site_id.in_(site_ids))
-    found: dict[int, list[int]] = {one: [] for one in site_ids}
+    offers_of: dict[int, list[int]] = {site_id: [] for site_id in site_ids}
     for row in await tx.execute(query.order_by(site_offers.c.site_id, site_offers.c.position)):
-        found[row.site_id].append(row.offer_id)
-    return found
+        offers_of[row.site_id].append(row.offer_id)
+    return offers_of
 
 
 async def cards(tx: AsyncConnection, site_ids: Sequence[int]) -> dict[int, list[Row[Any]]]:
@@ -124,10 +124,10 @@ async def cards(tx: AsyncConnection, site_ids: Sequence[int]) -> dict[int, list[
         .where(site_offers.c.site_id.in_(site_ids))
         .order_by(site_offers.c.site_id, site_offers.c.position)
     )
-    found: dict[int, list[Row[Any]]] = {one: [] for one in site_ids}
+    cards_of: dict[int, list[Row[Any]]] = {site_id: [] for site_id in site_ids}
     for row in await tx.execute(query):
-        found[row.site_id].append(row)
-    return found
+        cards_of[row.site_id].append(row)
+    return cards_of
 
 
 def missing(site: Row[Any], shown: Sequence[Row[Any]]) -> list[str]:
@@ -145,18 +145,18 @@ def missing(site: Row[Any], shown: Sequence[Row[Any]]) -> list[str]:
 
 def warnings(site: Row[Any], shown: Sequence[Row[Any]]) -> list[str]:
     """What a visitor, or a regulator, would miss on the page."""
-    wanted = {"bonus": "bonus", "terms_url": "terms link", "licence": "licence"}
-    told = [f"nobody is named as responsible for the page: site edit {site.code} operator=…"]
-    told = [] if site.texts.get("operator") else told
+    required = {"bonus": "bonus", "terms_url": "terms link", "licence": "licence"}
+    warnings = [f"nobody is named as responsible for the page: site edit {site.code} operator=…"]
+    warnings = [] if site.texts.get("operator") else warnings
     if note := market(site.market).note:
-        told.append(f"in {site.market}: {note}")
+        warnings.append(f"in {site.market}: {note}")
     for card in shown:
-        lacking = [word for column, word in wanted.items() if not card._mapping[column]]
+        lacking = [word for column, word in required.items() if not card._mapping[column]]
         if lacking:
-            told.append(f"casino {card.name} has no {' and no '.join(lacking)}: casino edit {card.code} …")
+            warnings.append(f"casino {card.name} has no {' and no '.join(lacking)}: casino edit {card.code} …")
         if card.offer_status == "paused":
-            told.append(f"offer {card.offer_code} is paused and left out of the page")
-    return list(dict.fromkeys(told))
+            warnings.append(f"offer {card.offer_code} is paused and left out of the page")
+    return list(dict.fromkeys(warnings))
 
 
 def preview_signature(key: bytes, code: str) -> str:
@@ -185,10 +185,10 @@ def _site(row: Row[Any], of_site: list[Row[Any]], hosts: list[Row[Any]], version
 
 async def _hosts(tx: AsyncConnection, ids: Sequence[int]) -> dict[int, list[Row[Any]]]:
     query = select(domains.c.site_id, domains.c.name, domains.c.status).where(domains.c.site_id.in_(ids))
-    found: dict[int, list[Any]] = {}
+    rows_of: dict[int, list[Any]] = {}
     for row in await tx.execute(query.order_by(domains.c.id)):
-        found.setdefault(row.site_id, []).append(row)
-    return found
+        rows_of.setdefault(row.site_id, []).append(row)
+    return rows_of
 
 
 async def _last_versions(tx: AsyncConnection, ids: Sequence[int]) -> dict[int, int]:

@@ -66,21 +66,21 @@ def settings_of(box: Box, row: Row[Any]) -> dict[str, str]:
 
 def missing(postbacks: Mapping[str, Any], needs: Sequence[str], settings: Mapping[str, str]) -> list[str]:
     """Settings that are needed and not given: placeholders of the templates, and what a JSON API must have."""
-    wanted = {name.lower() for name in needs}
-    for one in postbacks.values():
-        headers = (one.get("headers") or {}).values()
-        wanted |= {n.lower() for n in placeholders(one.get("url") or "", one.get("body") or "", *headers)}
-    return sorted(wanted - {name for name, value in settings.items() if value})
+    names = {name.lower() for name in needs}
+    for postback in postbacks.values():
+        headers = (postback.get("headers") or {}).values()
+        names |= {n.lower() for n in placeholders(postback.get("url") or "", postback.get("body") or "", *headers)}
+    return sorted(names - {name for name, value in settings.items() if value})
 
 
 def enabled(postbacks: Mapping[str, Any], lacking: Sequence[str]) -> dict[str, Any]:
     """Templates with those switched off that still lack one of the account's values."""
     result = {}
-    for event, one in postbacks.items():
-        texts = (one.get("url") or "", one.get("body") or "", *(one.get("headers") or {}).values())
+    for event, postback in postbacks.items():
+        texts = (postback.get("url") or "", postback.get("body") or "", *(postback.get("headers") or {}).values())
         needs = {name.lower() for name in placeholders(*texts)}
-        lacks = bool(lacking) if one.get("api") else bool(needs & set(lacking))
-        result[event] = {**one, "enabled": not lacks and not one.get("off", False)}
+        lacks = bool(lacking) if postback.get("api") else bool(needs & set(lacking))
+        result[event] = {**postback, "enabled": not lacks and not postback.get("off", False)}
     return result
 
 
@@ -107,7 +107,7 @@ def _shown(box: Box, row: Row[Any], unreplaced: dict[str, int]) -> Source:
         code=row.code,
         preset=row.preset,
         parameters=row.parameters,
-        postbacks={event: _template(one) for event, one in row.postbacks.items()},
+        postbacks={event: _template(postback) for event, postback in row.postbacks.items()},
         settings=sorted(settings),
         missing=lacking,
         options={name: value for name, value in row.options.items() if name not in {"needs", "costs"}},
@@ -117,9 +117,9 @@ def _shown(box: Box, row: Row[Any], unreplaced: dict[str, int]) -> Source:
     )
 
 
-def _template(one: Mapping[str, Any]) -> Template:
+def _template(postback: Mapping[str, Any]) -> Template:
     names = Template.__struct_fields__
-    shown = {name: value for name, value in hide_credentials(one).items() if name in names and value is not None}
+    shown = {name: value for name, value in hide_credentials(postback).items() if name in names and value is not None}
     return Template(**shown)
 
 
@@ -132,8 +132,8 @@ async def _faults(tx: AsyncConnection, rows: Sequence[Row[Any]]) -> dict[str, di
         .where(faults.c.team_id == rows[0].team_id, faults.c.kind == "macro")
         .group_by(faults.c.subject)
     )
-    found: dict[str, dict[str, int]] = {}
+    counts: dict[str, dict[str, int]] = {}
     for row in await tx.execute(query):
         code, _, parameter = row.subject.partition(":")
-        found.setdefault(code, {})[parameter] = int(row.n)
-    return found
+        counts.setdefault(code, {})[parameter] = int(row.n)
+    return counts

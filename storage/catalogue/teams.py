@@ -24,8 +24,8 @@ class Team(msgspec.Struct, frozen=True, kw_only=True):
 
 async def first(tx: AsyncConnection, now: datetime) -> int:
     """The deployment's first team, made if there is none; a deployment of one team never has to name it."""
-    found = (await tx.execute(select(teams.c.id).order_by(teams.c.id).limit(1))).scalar_one_or_none()
-    return int(found) if found is not None else (await add(tx, "Team", now)).id
+    first = (await tx.execute(select(teams.c.id).order_by(teams.c.id).limit(1))).scalar_one_or_none()
+    return int(first) if first is not None else (await add(tx, "Team", now)).id
 
 
 async def add(tx: AsyncConnection, name: str, now: datetime) -> Team:
@@ -33,7 +33,9 @@ async def add(tx: AsyncConnection, name: str, now: datetime) -> Team:
     await _check_name(tx, name)
     taken = set((await tx.execute(select(teams.c.code))).scalars())
     base = slug(name) or "team"
-    code = next(one for one in (base, *(f"{base}-{n}" for n in range(2, len(taken) + 3))) if one not in taken)
+    code = next(
+        candidate for candidate in (base, *(f"{base}-{n}" for n in range(2, len(taken) + 3))) if candidate not in taken
+    )
     made = insert(teams).values(name=name.strip(), code=code, created_at=now).returning(teams)
     return _shown((await tx.execute(made)).one())
 
@@ -58,13 +60,13 @@ async def find(tx: AsyncConnection, word: str) -> Team:
     for team in known:
         if word.strip().lower() in {team.code, team.name.lower()}:
             return team
-    raise Missing(f"no team {word!r}: there is {', '.join(one.code for one in known)}", field="team")
+    raise Missing(f"no team {word!r}: there is {', '.join(team.code for team in known)}", field="team")
 
 
 async def _check_name(tx: AsyncConnection, name: str) -> None:
     if not 1 <= len(name.strip()) <= MAX_NAME:
         raise Refused(f"name needs between 1 and {MAX_NAME} characters", field="name")
-    if any(name.strip().lower() == one.name.lower() for one in await listed(tx)):
+    if any(name.strip().lower() == team.name.lower() for team in await listed(tx)):
         raise Refused(f"name {name.strip()!r} is taken by another team", field="name")
 
 
@@ -77,7 +79,7 @@ async def fact(tx: AsyncConnection, name: str) -> str | None:
     return (await tx.execute(select(facts.c.value).where(facts.c.name == name))).scalar_one_or_none()
 
 
-async def keep_fact(tx: AsyncConnection, name: str, value: str) -> None:
+async def store_fact(tx: AsyncConnection, name: str, value: str) -> None:
     statement = upsert(facts).values(name=name, value=value)
     await tx.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"value": value}))
 

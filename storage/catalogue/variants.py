@@ -56,7 +56,7 @@ async def end(tx: AsyncConnection, site_id: int, now: datetime, *, code: str | N
     await tx.execute((ending.where(v.code == code) if code else ending).values(ended_at=now))
 
 
-async def one(tx: AsyncConnection, site_id: int, code: str) -> Variant:
+async def find(tx: AsyncConnection, site_id: int, code: str) -> Variant:
     """Raises Missing at `variant`."""
     for variant in await running(tx, site_id):
         if variant.code == code.lower():
@@ -66,17 +66,19 @@ async def one(tx: AsyncConnection, site_id: int, code: str) -> Variant:
 
 async def arms(tx: AsyncConnection, site_id: int, *, goal: str) -> list[Arm]:
     """Visitors and successes of each running variant, since the newest of them began."""
-    found = await running(tx, site_id)
-    since = max((one.since for one in found if one.since), default=None)
+    variants = await running(tx, site_id)
+    since = max((variant.since for variant in variants if variant.since), default=None)
     v = site_views.c
     mine = [v.site_id == site_id, *([v.at >= since] if since else [])]
-    went = case((v.clicked != literal([], type_=Json()), 1), else_=0)
-    told = (
-        select(v.variant, v.day, v.visitor, func.max(v.click_id).label("click_id"), func.max(went).label("went"))
+    clicked_through = case((v.clicked != literal([], type_=Json()), 1), else_=0)
+    views = (
+        select(
+            v.variant, v.day, v.visitor, func.max(v.click_id).label("click_id"), func.max(clicked_through).label("went")
+        )
         .where(*mine)
         .group_by(v.variant, v.day, v.visitor)
     )
-    seen = list(await tx.execute(told))
+    seen = list(await tx.execute(views))
     reached = await _converted(tx, site_id, goal) if goal != "ctr" else set()
     return [
         Arm(
@@ -88,12 +90,14 @@ async def arms(tx: AsyncConnection, site_id: int, *, goal: str) -> list[Arm]:
                 if row.variant == variant.code and (bool(row.went) if goal == "ctr" else row.click_id in reached)
             ),
         )
-        for variant in found
+        for variant in variants
     ]
 
 
 async def _converted(tx: AsyncConnection, site_id: int, goal: str) -> set[int]:
     c = conversions.c
-    wanted = c.is_ftd if goal == "first_deposit" else c.event == goal
-    query = select(c.click_id).where(c.site_id == site_id, wanted, c.status != "reversed", c.click_id.is_not(None))
+    reached_goal = c.is_ftd if goal == "first_deposit" else c.event == goal
+    query = select(c.click_id).where(
+        c.site_id == site_id, reached_goal, c.status != "reversed", c.click_id.is_not(None)
+    )
     return set((await tx.execute(query)).scalars())

@@ -70,5 +70,5 @@ async def _workspace(tx: AsyncConnection, team_id: int, channel: Channel) -> str
     if channel.face == "terminal":
         first = (await tx.execute(select(func.min(teams.c.id)))).scalar_one()
         return "" if team_id == first else f"team-{team_id}"
-    met = select(table.c.workspace).where(table.c.face == channel.face, table.c.room == channel.room)
-    return (await tx.execute(met.order_by(table.c.workspace.desc()).limit(1))).scalar() or ""
+    workspaces = select(table.c.workspace).where(table.c.face == channel.face, table.c.room == channel.room)
+    return (await tx.execute(workspaces.order_by(table.c.workspace.desc()).limit(1))).scalar() or ""

@@ -26,7 +26,7 @@ class Dialogue(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
-async def keep(tx: AsyncConnection, dialogue: Dialogue) -> None:
+async def store(tx: AsyncConnection, dialogue: Dialogue) -> None:
     """Begin or go on; one person has one dialogue per room."""
     values = msgspec.structs.asdict(dialogue)
     changed = {name: values[name] for name in ("command", "state", "at")}
@@ -37,11 +37,11 @@ async def keep(tx: AsyncConnection, dialogue: Dialogue) -> None:
 async def load(tx: AsyncConnection, now: datetime, *, face: str, room: str, user: str) -> Dialogue | None:
     """The person's open dialogue in that room; after 15 minutes it is forgotten."""
     mine = dialogues.c.face == face, dialogues.c.room == room, dialogues.c.user == user
-    found = (await tx.execute(select(dialogues).where(*mine, dialogues.c.at > now - GOOD_FOR))).one_or_none()
-    if found is None:
+    row = (await tx.execute(select(dialogues).where(*mine, dialogues.c.at > now - GOOD_FOR))).one_or_none()
+    if row is None:
         return None
     return Dialogue(
-        face=face, room=room, user=user, command=found.command, state=found.state, at=found.at
+        face=face, room=room, user=user, command=row.command, state=row.state, at=row.at
     )  # fmt: skip
 
 
@@ -56,7 +56,7 @@ def press_id(command: str) -> str:
     return hashlib.blake2b(command.encode(), digest_size=12).hexdigest()
 
 
-async def keep_presses(tx: AsyncConnection, now: datetime, commands: list[str]) -> None:
+async def store_presses(tx: AsyncConnection, now: datetime, commands: list[str]) -> None:
     """Remember what buttons stand for, where a platform's buttons carry too little to say it."""
     for command in commands:
         statement = upsert(presses).values(id=press_id(command), command=command, at=now)

@@ -79,8 +79,8 @@ async def claim(
         .order_by(messages.c.id)
         .limit(limit)
     )
-    found = (await tx.execute(due)).all()
-    return [msgspec.convert(row, Queued, from_attributes=True) for row in found if await _take(tx, row.id, now)]
+    rows = (await tx.execute(due)).all()
+    return [msgspec.convert(row, Queued, from_attributes=True) for row in rows if await _take(tx, row.id, now)]
 
 
 async def _take(tx: AsyncConnection, message_id: int, now: datetime) -> bool:
@@ -104,14 +104,14 @@ async def dead(tx: AsyncConnection, message_id: int, why: str) -> None:
     await tx.execute(update(messages).where(messages.c.id == message_id).values(state="dead", error=why))
 
 
-async def give_up_lapsed(tx: AsyncConnection, now: datetime) -> int:
+async def expire_lapsed(tx: AsyncConnection, now: datetime) -> int:
     """Messages whose sender died while sending: they may have been posted, so they are not posted again."""
     lapsed = and_(messages.c.state == "queued", messages.c.claimed_until < now)
     why = "the process stopped while sending: it may have arrived, so it is not sent again"
     return (await tx.execute(update(messages).where(lapsed).values(state="dead", error=why))).rowcount
 
 
-async def give_up_unreachable(tx: AsyncConnection, now: datetime, faces: Collection[str]) -> int:
+async def expire_unreachable(tx: AsyncConnection, now: datetime, faces: Collection[str]) -> int:
     """What nobody will send: a terminal is not written to, and a platform that is not among `faces` may never be."""
     stale = messages.c.created_at < now - WAITS
     elsewhere = select(rooms.c.id).where(rooms.c.face.not_in({*faces, "terminal"}))

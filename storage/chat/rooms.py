@@ -34,8 +34,8 @@ async def by_id(tx: AsyncConnection, room_id: int) -> RoomRow | None:
     return _row((await tx.execute(select(rooms).where(rooms.c.id == room_id))).one_or_none())
 
 
-def _row(found: Row[tuple[object, ...]] | None) -> RoomRow | None:
-    return None if found is None else msgspec.convert(found, RoomRow, from_attributes=True)
+def _row(row: Row[tuple[object, ...]] | None) -> RoomRow | None:
+    return None if row is None else msgspec.convert(row, RoomRow, from_attributes=True)
 
 
 async def bind(
@@ -47,9 +47,9 @@ async def bind(
     await tx.execute(made.on_conflict_do_nothing(index_elements=["face", "workspace", "room"]))
     address = rooms.c.face == face, rooms.c.workspace == workspace, rooms.c.room == room
     row = (await tx.execute(select(rooms).where(*address))).one()
-    found = msgspec.convert(row, RoomRow, from_attributes=True)
-    await regain(tx, found)
-    return found
+    room_row = msgspec.convert(row, RoomRow, from_attributes=True)
+    await regain(tx, room_row)
+    return room_row
 
 
 async def regain(tx: AsyncConnection, room: RoomRow) -> None:
@@ -82,13 +82,13 @@ async def own_chats(tx: AsyncConnection, team_id: int, now: datetime, *, but: in
         .where(members.c.team_id == team_id, members.c.role == "owner", members.c.removed_at.is_(None))
         .where(identities.c.face.in_(["slack", "telegram"]))
     )
-    found = []
+    rooms_ = []
     for who in (await tx.execute(query)).all():
         address = {"face": who.face, "workspace": who.workspace, "room": who.user}
         known = await find(tx, **address)
         if known is None or (known.team_id == team_id and known.id != but):
-            found.append(await bind(tx, team_id=team_id, **address, title=who.name, private=True, now=now))
-    return found
+            rooms_.append(await bind(tx, team_id=team_id, **address, title=who.name, private=True, now=now))
+    return rooms_
 
 
 class TeamRoom(msgspec.Struct, frozen=True):
@@ -107,13 +107,13 @@ async def of_team(tx: AsyncConnection, team_id: int, campaign: str, now: datetim
     digests = select(s.room_id, s.thread, s.campaigns).where(s.team_id == team_id, s.disabled_at.is_(None))
     watches = select(a.room_id, a.thread, a.campaigns).where(a.team_id == team_id, a.removed_at.is_(None))
     lost = set((await tx.execute(select(rooms.c.id).where(rooms.c.lost_at.is_not(None)))).scalars())
-    found: dict[TeamRoom, None] = {}
+    rooms_: dict[TeamRoom, None] = {}
     for query in (digests, watches):
         for room_id, thread, campaigns in await tx.execute(query):
             if room_id not in lost and (campaigns is None or campaign in campaigns):
-                found[TeamRoom(room_id, thread)] = None
-    if found:
-        return list(found)
+                rooms_[TeamRoom(room_id, thread)] = None
+    if rooms_:
+        return list(rooms_)
     return [TeamRoom(room.id) for room in await own_chats(tx, team_id, now)]
 
 

@@ -115,9 +115,9 @@ async def due(tx: AsyncConnection, now: datetime, *, limit: int, but: Collection
     return [_due(row) for row in await tx.execute(query)]
 
 
-async def advance(tx: AsyncConnection, one: Due, *, next_at: datetime, told_until: datetime) -> bool:
+async def advance(tx: AsyncConnection, subscription: Due, *, next_at: datetime, told_until: datetime) -> bool:
     """Claim the due moment: true for one caller only, however many processes try."""
-    here = (subscriptions.c.id == one.id, subscriptions.c.next_at == one.next_at)
+    here = (subscriptions.c.id == subscription.id, subscriptions.c.next_at == subscription.next_at)
     done = await tx.execute(update(subscriptions).where(*here).values(next_at=next_at, told_until=told_until))
     return done.rowcount == 1
 

@@ -51,12 +51,12 @@ async def used(tx: AsyncConnection, offer_id: int, at: datetime) -> tuple[int, i
     if capped is None:
         return None
     period = period_of(at, capped.cap_period or "day", ZoneInfo(capped.timezone))
-    found = await tx.execute(
+    result = await tx.execute(
         select(cap_counts.c.n).where(
             cap_counts.c.offer_id == offer_id, cap_counts.c.event == capped.cap_event, cap_counts.c.period == period
         )
     )
-    return int(found.scalar_one_or_none() or 0), int(capped.cap)
+    return int(result.scalar_one_or_none() or 0), int(capped.cap)
 
 
 async def recount(tx: AsyncConnection, offer_id: int, at: datetime, report_zone: ZoneInfo) -> None:
@@ -125,8 +125,8 @@ async def _in_part(tx: AsyncConnection, offer_id: int, since: int, until: int) -
     for table in (clicks, outgoing):
         of_people = table.c.offer_id == offer_id, table.c.bot == 0, table.c.id >= since, table.c.id < until
         # A click straight from a site has no outgoing row, one of a campaign's visitor has.
-        found = await tx.execute(select(func.count()).select_from(table).where(*of_people))
-        total += int(found.scalar_one())
+        result = await tx.execute(select(func.count()).select_from(table).where(*of_people))
+        total += int(result.scalar_one())
     return total
 
 

@@ -18,9 +18,9 @@ async def keys(tx: AsyncConnection, today: date) -> Keys:
     name = _PREFIX + today.isoformat()
     await tx.execute(upsert(facts).values(name=name, value=secrets.token_hex(32)).on_conflict_do_nothing())
     ours = facts.c.name.startswith(_PREFIX, autoescape=True)
-    kept = {row.name: row.value for row in await tx.execute(select(facts.c.name, facts.c.value).where(ours))}
-    elder = _PREFIX + (today - timedelta(days=1)).isoformat()
-    if any(one < elder for one in kept):
-        await tx.execute(delete(facts).where(ours, facts.c.name < elder))
-    yesterday = kept.get(elder)
-    return Keys(today, bytes.fromhex(kept[name]), bytes.fromhex(yesterday) if yesterday else None)
+    stored = {row.name: row.value for row in await tx.execute(select(facts.c.name, facts.c.value).where(ours))}
+    yesterday_name = _PREFIX + (today - timedelta(days=1)).isoformat()
+    if any(name < yesterday_name for name in stored):
+        await tx.execute(delete(facts).where(ours, facts.c.name < yesterday_name))
+    yesterday = stored.get(yesterday_name)
+    return Keys(today, bytes.fromhex(stored[name]), bytes.fromhex(yesterday) if yesterday else None)

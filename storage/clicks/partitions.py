@@ -25,10 +25,10 @@ async def ensure(tx: AsyncConnection, now: datetime) -> None:
 
 async def names(tx: AsyncConnection) -> list[str]:
     """Partitions there are, by name; the default one left out."""
-    found = await tx.execute(
+    result = await tx.execute(
         text("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'clicks'::regclass")
     )
-    return sorted(name for name in found.scalars() if name != "clicks_default")
+    return sorted(name for name in result.scalars() if name != "clicks_default")
 
 
 async def before(tx: AsyncConnection, day: date) -> list[str]:

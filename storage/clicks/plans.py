@@ -145,7 +145,7 @@ async def load(tx: AsyncConnection, public_url: str) -> Plans:
     for row in await tx.execute(select(campaigns).order_by(campaigns.c.id)):
         site = site_plans.get(row.site_id)
         # A campaign that names no offers has its site's, for when the site cannot be shown.
-        own = shares.get(row.id) or tuple(Share(one) for one in (site.offers if site else ()))
+        own = shares.get(row.id) or tuple(Share(offer_id_) for offer_id_ in (site.offers if site else ()))
         rotation = _rotation(row, own, codes, alternatives)
         made = _campaign(row, site, source_plans.get(row.source_id, NO_SOURCE), rotation)
         made = msgspec.structs.replace(made, quick=_quick(made, offer_plans))
@@ -201,10 +201,10 @@ async def _sites(tx: AsyncConnection, public_url: str) -> dict[int, SitePlan]:
 
 
 def _by_code(site_plans: dict[int, SitePlan]) -> dict[str, SitePlan]:
-    found: dict[str, SitePlan] = {}
+    plans: dict[str, SitePlan] = {}
     for plan in site_plans.values():
-        found.setdefault(plan.code, plan)
-    return found
+        plans.setdefault(plan.code, plan)
+    return plans
 
 
 def _source(row: Any) -> SourcePlan:
@@ -214,10 +214,10 @@ def _source(row: Any) -> SourcePlan:
 
 
 async def _shares(tx: AsyncConnection) -> dict[int, tuple[Share, ...]]:
-    found: dict[int, list[Share]] = {}
+    shares_of: dict[int, list[Share]] = {}
     for row in await tx.execute(select(campaign_offers).order_by(campaign_offers.c.position)):
-        found.setdefault(row.campaign_id, []).append(Share(row.offer_id, row.weight))
-    return {campaign_id: tuple(shares) for campaign_id, shares in found.items()}
+        shares_of.setdefault(row.campaign_id, []).append(Share(row.offer_id, row.weight))
+    return {campaign_id: tuple(shares) for campaign_id, shares in shares_of.items()}
 
 
 def _rotation(
@@ -230,13 +230,15 @@ def _rotation(
 
 def _rule(rule: dict[str, Any], offer_id: Callable[[str], int | None]) -> CompiledRule:
     """An offer that is gone since the rule was written is passed over."""
-    shares = tuple(Share(found, one["weight"]) for one in rule["offers"] if (found := offer_id(one["offer"])))
+    shares = tuple(
+        Share(known_id, entry["weight"]) for entry in rule["offers"] if (known_id := offer_id(entry["offer"]))
+    )
     return CompiledRule(condition(rule["if"]), shares, spoken(rule))
 
 
 def _quick(plan: CampaignPlan, known: dict[int, OfferPlan]) -> FastPlan | None:
     shares = [share for share in plan.rotation.shares if share.weight]
-    special = any(known[one.offer_id].paused or known[one.offer_id].cap for one in plan.rotation.shares)
+    special = any(known[share.offer_id].paused or known[share.offer_id].cap for share in plan.rotation.shares)
     if not shares or special or plan.rotation.rules or plan.paused or plan.to_site:
         return None
     total, so_far, marks = sum(share.weight for share in shares), 0, []

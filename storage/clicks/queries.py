@@ -46,7 +46,7 @@ async def next_worker(tx: AsyncConnection) -> int:
     await tx.execute(upsert(facts).values(name=_WORKER, value="0").on_conflict_do_nothing())
     held = select(facts.c.value).where(facts.c.name == _WORKER).with_for_update()
     number = int((await tx.execute(held)).scalar_one())
-    await teams.keep_fact(tx, _WORKER, str((number + 1) % WORKERS))
+    await teams.store_fact(tx, _WORKER, str((number + 1) % WORKERS))
     return number
 
 
@@ -60,16 +60,16 @@ async def links(tx: AsyncConnection, ids: Iterable[int]) -> dict[int, ClickLink]
 
     Whoever asks for a team leaves out those of another (`ClickLink.team_id`).
     """
-    wanted = list(dict.fromkeys(ids))
-    found: dict[int, ClickLink] = {}
-    for start in range(0, len(wanted), _CHUNK):
-        chunk = wanted[start : start + _CHUNK]
+    distinct = list(dict.fromkeys(ids))
+    links: dict[int, ClickLink] = {}
+    for start in range(0, len(distinct), _CHUNK):
+        chunk = distinct[start : start + _CHUNK]
         for row in await _KEPT.rows(tx, chunk):
-            found[row[0]] = _link(row, tuple(row[9:]))
-        gone = [one for one in chunk if one not in found]
-        for row in await _EXPIRED.rows(tx, gone):
-            found[row[0]] = _link(row, (None,) * 10)
-    return found
+            links[row[0]] = _link(row, tuple(row[9:]))
+        expired = [click_id for click_id in chunk if click_id not in links]
+        for row in await _EXPIRED.rows(tx, expired):
+            links[row[0]] = _link(row, (None,) * 10)
+    return links
 
 
 _LINK = ("id", "team_id", "campaign_id", "site_id", "offer_id", "source_id", "hour", "country")

@@ -53,23 +53,23 @@ async def _expire_some(database: Database, before: int) -> int:
 
 async def _expire(tx: AsyncConnection, first: int, last: int, *, delete_rows: bool) -> int:
     """Keep the links of clicks from `first` to `last`, let the rest go."""
-    gone = clicks.c.id.between(first, last)
-    count, hour = (await tx.execute(select(func.count(), func.max(clicks.c.hour)).where(gone))).one()
+    expired = clicks.c.id.between(first, last)
+    count, hour = (await tx.execute(select(func.count(), func.max(clicks.c.hour)).where(expired))).one()
     await tx.execute(delete(outgoing).where(outgoing.c.id <= last))
     if count:
-        await _keep_links(tx, gone)
+        await _store_links(tx, expired)
         kept_from = int(await teams.fact(tx, KEPT_FROM) or 0)
-        await teams.keep_fact(tx, KEPT_FROM, str(max(kept_from, hour + 1)))
+        await teams.store_fact(tx, KEPT_FROM, str(max(kept_from, hour + 1)))
     if delete_rows:
-        await tx.execute(delete(clicks).where(gone))
+        await tx.execute(delete(clicks).where(expired))
     return int(count)
 
 
-async def _keep_links(tx: AsyncConnection, gone: ColumnElement[bool]) -> None:
+async def _store_links(tx: AsyncConnection, expired: ColumnElement[bool]) -> None:
     joined = select(*(clicks.c[name] for name in _COPIED), user_agents.c.device).join_from(
         clicks, user_agents, clicks.c.user_agent_id == user_agents.c.id, isouter=True
     )
-    await tx.execute(insert(click_links).from_select([*_COPIED, "device"], joined.where(gone)))
+    await tx.execute(insert(click_links).from_select([*_COPIED, "device"], joined.where(expired)))
 
 
 async def drop_views(database: Database, now: datetime, *, days: int) -> int:
@@ -81,7 +81,7 @@ async def drop_views(database: Database, now: datetime, *, days: int) -> int:
     first_kept = today - timedelta(days=days)
     async with database.read() as tx:
         site_ids = (await tx.execute(select(sites.c.id))).scalars().all()
-    return sum([await _expire_views(database, one, first_kept) for one in site_ids])
+    return sum([await _expire_views(database, site_id, first_kept) for site_id in site_ids])
 
 
 async def _expire_views(database: Database, site_id: int, first_kept: datetime) -> int:

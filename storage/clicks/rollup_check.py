@@ -28,36 +28,36 @@ async def check(database: Database) -> list[str]:
         rolled = await _rolled(tx, since)
     lines = []
     for key in sorted(raw.keys() | rolled.keys()):
-        for measure, counted, kept in zip(_MEASURES, raw.get(key, _NONE), rolled.get(key, _NONE), strict=True):
-            if counted != kept:
-                lines.append(_line(key, measure, counted, kept))
+        for measure, counted, rolled_up in zip(_MEASURES, raw.get(key, _NONE), rolled.get(key, _NONE), strict=True):
+            if counted != rolled_up:
+                lines.append(_line(key, measure, counted, rolled_up))
     return lines if len(lines) <= _MOST else [*lines[:_MOST], f"… and {len(lines) - _MOST} more"]
 
 
 _NONE = [0] * len(_MEASURES)
 
 
-def _line(key: tuple[Any, ...], measure: str, counted: int, kept: int) -> str:
+def _line(key: tuple[Any, ...], measure: str, counted: int, rolled_up: int) -> str:
     named = " ".join(f"{name}={value}" for name, value in zip(_KEY, key, strict=True) if value not in (0, ""))
-    return f"{named}: {measure} is {kept} in the roll-up, {counted} in the raw rows"
+    return f"{named}: {measure} is {rolled_up} in the roll-up, {counted} in the raw rows"
 
 
 async def _raw(tx: AsyncConnection, since: int) -> Counted:
-    found = {tuple(row[:9]): [int(n) for n in row[9:]] for row in await tx.execute(_clicks(since))}
+    counts = {tuple(row[:9]): [int(n) for n in row[9:]] for row in await tx.execute(_clicks(since))}
     for row in await tx.execute(_outgoing(since)):
-        found.setdefault((*row[:8], ""), list(_NONE))[3] += int(row[8])
-    return found
+        counts.setdefault((*row[:8], ""), list(_NONE))[3] += int(row[8])
+    return counts
 
 
 def _clicks(since: int) -> Any:
     person = case((clicks.c.bot == 0, 1), else_=0)
-    straight = case((clicks.c.campaign_id == 0, person * case((clicks.c.site_id != 0, 1), else_=0)), else_=0)
+    direct = case((clicks.c.campaign_id == 0, person * case((clicks.c.site_id != 0, 1), else_=0)), else_=0)
     key = (
         clicks.c.team_id, clicks.c.hour, clicks.c.campaign_id, clicks.c.site_id, clicks.c.offer_id,
         clicks.c.source_id, *_texts(clicks.c.country, user_agents.c.device, clicks.c.currency),
     )  # fmt: skip
     sums = (
-        func.sum(person), func.sum(person * clicks.c.unique_click), func.sum(1 - person), func.sum(straight),
+        func.sum(person), func.sum(person * clicks.c.unique_click), func.sum(1 - person), func.sum(direct),
         func.sum(person * func.coalesce(clicks.c.cost, 0)),
     )  # fmt: skip
     joined = select(*key, *sums).join_from(
@@ -73,9 +73,9 @@ def _texts(*columns: Any) -> tuple[Any, ...]:
 
 def _outgoing(since: int) -> Any:
     """People going on from sites; where they came from stands in their click, or what is left of it."""
-    whence = func.coalesce(clicks.c.source_id, click_links.c.source_id)
+    source = func.coalesce(clicks.c.source_id, click_links.c.source_id)
     key = (
-        outgoing.c.team_id, outgoing.c.hour, outgoing.c.campaign_id, outgoing.c.site_id, outgoing.c.offer_id, whence,
+        outgoing.c.team_id, outgoing.c.hour, outgoing.c.campaign_id, outgoing.c.site_id, outgoing.c.offer_id, source,
         func.coalesce(clicks.c.country, click_links.c.country, ""),
         func.coalesce(user_agents.c.device, click_links.c.device, ""),
     )  # fmt: skip

@@ -20,7 +20,7 @@ _OFFER_BITS = 32
 _OFFER = (1 << _OFFER_BITS) - 1
 _CHUNK = 2_000  # rows read before others get their turn
 
-Seen = tuple[int, int, int]
+SeenVisitor = tuple[int, int, int]
 """visitor, click, offer."""
 
 
@@ -31,7 +31,7 @@ class VisitorMemory:
         self._spans: list[dict[int, int]] = [{}]  # latest first; values hold click and offer in one number
         self._first_click = 0  # of the latest span
 
-    def look(self, visitor: int, since: int) -> int | None:
+    def find_offer(self, visitor: int, since: int) -> int | None:
         """The offer that a visitor saw, if their click is not older than the id `since`; None if unknown."""
         for span in self._spans:
             seen = span.get(visitor)
@@ -39,7 +39,7 @@ class VisitorMemory:
                 return seen & _OFFER if seen >> _OFFER_BITS >= since else None
         return None
 
-    def keep(self, rows: Iterable[Seen], since: int) -> None:
+    def remember_all(self, rows: Iterable[SeenVisitor], since: int) -> None:
         """Remember visitors; what is older than `since` may be forgotten."""
         latest = self._spans[0]
         for visitor, click, offer in rows:
@@ -63,7 +63,7 @@ class VisitorMemory:
         while True:
             async with database.read() as tx:
                 rows = (await tx.execute(query.where(c.id > last, *people))).all()
-            self.keep(((visitor_key(row[1], row[2], row[3]), row[0], row[4]) for row in rows if row[1]), since)
+            self.remember_all(((visitor_key(row[1], row[2], row[3]), row[0], row[4]) for row in rows if row[1]), since)
             if len(rows) < _CHUNK:
                 return
             last = rows[-1][0]
@@ -75,7 +75,7 @@ class ProcessVisitors:
 
     def __init__(self) -> None:
         self.memory = VisitorMemory()
-        self._uncommitted: list[Seen] = []
+        self._uncommitted: list[SeenVisitor] = []
 
     async def find(
         self, _connection: BatchConnection, keys: Sequence[tuple[int, int]], since: int
@@ -85,17 +85,17 @@ class ProcessVisitors:
         return self.find_now(keys, since)
 
     def find_now(self, keys: Sequence[tuple[int, int]], since: int) -> dict[int, int]:
-        look = self.memory.look
+        offer_of = self.memory.find_offer
         offers: dict[int, int] = {}
         for key, previous_day_key in keys:
-            offer = look(key, since)
+            offer = offer_of(key, since)
             if offer is None and previous_day_key:
-                offer = look(previous_day_key, since)
+                offer = offer_of(previous_day_key, since)
             if offer is not None:
                 offers[key] = offer
         return offers
 
-    async def remember(self, _connection: BatchConnection, rows: Sequence[Seen], since: int) -> set[int]:
+    async def remember(self, _connection: BatchConnection, rows: Sequence[SeenVisitor], since: int) -> set[int]:
         """Keep visitors; returns those that no other process had kept since."""
         self._uncommitted += rows
         return {row[0] for row in rows}
@@ -103,7 +103,7 @@ class ProcessVisitors:
     def committed(self, since: int) -> None:
         rows, self._uncommitted = self._uncommitted, []
         if rows:
-            self.memory.keep(rows, since)
+            self.memory.remember_all(rows, since)
 
 
 class SharedVisitors:
@@ -122,7 +122,7 @@ class SharedVisitors:
             if key in offers or previous_day_key in offers
         }
 
-    async def remember(self, connection: BatchConnection, rows: Sequence[Seen], since: int) -> set[int]:
+    async def remember(self, connection: BatchConnection, rows: Sequence[SeenVisitor], since: int) -> set[int]:
         """Keep visitors; returns those that no other process had kept since."""
         assert isinstance(connection, PostgresBatchConnection)  # noqa: S101
         columns = [list(column) for column in zip(*rows, strict=True)]

@@ -214,9 +214,9 @@ class Batch:
 
     async def _remember(self, new: dict[int, ClickJob]) -> None:
         rows = sorted((visitor, job.click.id, job.click.offer_id) for visitor, job in new.items())
-        kept = await self._state.visitors.remember(self._connection, rows, self._since)
+        remembered = await self._state.visitors.remember(self._connection, rows, self._since)
         for visitor, job in new.items():
-            if visitor not in kept:  # another process was faster
+            if visitor not in remembered:  # another process was faster
                 job.click.unique = 0
 
     async def _reserve(self, capped: list[ClickJob]) -> None:

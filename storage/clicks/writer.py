@@ -109,7 +109,7 @@ class Writer:
         if not await self._save():
             self._lose(self._unsaved.depth)
 
-    def hand_in(self, job: Job, answer: Answer) -> None:
+    def enqueue(self, job: Job, answer: Answer) -> None:
         """Store a click or an outgoing click; `answer` is called once it is on disk and the job has decided."""
         self._waiting.append((job, answer))
         if not self._wake.is_set():
@@ -118,7 +118,7 @@ class Writer:
     def submit(self, job: Job) -> "asyncio.Future[None]":
         """The same for a caller that awaits the answer."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.hand_in(job, lambda: None if done.done() else done.set_result(None))
+        self.enqueue(job, lambda: None if done.done() else done.set_result(None))
         return done
 
     def count(self, key: RollupKey, place: int, n: int = 1) -> None:
@@ -157,11 +157,11 @@ class Writer:
         while True:
             await asyncio.sleep(_TICK)
             self.full.clear()
-            self._look_at_file()
+            self._check_file()
             if self._counts or self._due() or self._state.touches.waiting() or self._orphans_due():
                 self._wake.set()
 
-    def _look_at_file(self) -> None:
+    def _check_file(self) -> None:
         """A file that is deleted or replaced is noticed although no click comes."""
         try:
             self._database.file.check()
@@ -326,7 +326,7 @@ class Writer:
         job.click.unique, job.bound = int(not offers), offers.get(job.visitor_id, 0)
         self._state.decide(job)
         if isinstance(self._visitors, ProcessVisitors) and not offers:
-            self._visitors.memory.keep([(job.visitor_id, job.click.id, job.click.offer_id)], since)
+            self._visitors.memory.remember_all([(job.visitor_id, job.click.id, job.click.offer_id)], since)
 
     async def _keep(self, jobs: Sequence[Job]) -> None:
         """Into the spool; into memory while it cannot be written, as far as that goes."""

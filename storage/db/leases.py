@@ -12,7 +12,7 @@ from storage.tables import leases
 APART = 2  # lengths of a lease: the clocks of two machines differ by one at most
 
 
-async def take(tx: AsyncConnection, name: str, holder: str, *, now: datetime, good_for: timedelta) -> bool:
+async def acquire(tx: AsyncConnection, name: str, holder: str, *, now: datetime, good_for: timedelta) -> bool:
     """Take or renew a lease; False while another holder has it.
 
     A lease that ends further ahead than any clock can explain has lapsed: it was taken before the clock was set back.
@@ -31,6 +31,6 @@ def holds(now: datetime, good_for: timedelta) -> Any:
     return and_(leases.c.until >= now, leases.c.until <= now + good_for * APART)
 
 
-async def give_back(tx: AsyncConnection, holder: str) -> None:
+async def release(tx: AsyncConnection, holder: str) -> None:
     """Let others run at once what this process ran."""
     await tx.execute(delete(leases).where(leases.c.holder == holder))

@@ -117,8 +117,8 @@ async def _chunks(tx: AsyncConnection, table: Table) -> AsyncIterator[list[dict[
     columns = [column.name for column in table.columns]
     listed = ", ".join(f'"{name}"' for name in columns)
     keys = ", ".join(f'"{column.name}"' for column in table.primary_key.columns) or listed
-    found = await tx.stream(text(f'SELECT {listed} FROM "{table.name}" ORDER BY {keys}'))  # noqa: S608
-    async for part in found.partitions(CHUNK):
+    stream = await tx.stream(text(f'SELECT {listed} FROM "{table.name}" ORDER BY {keys}'))  # noqa: S608
+    async for part in stream.partitions(CHUNK):
         yield [dict(zip(columns, row, strict=True)) for row in part]
 
 
@@ -142,7 +142,9 @@ async def _upsert(tx: AsyncConnection, table: Table, rows: list[dict[str, Any]])
 
 
 def _unique(table: Table) -> list[Column[Any]]:
-    return next(list(one.columns) for one in table.constraints if isinstance(one, UniqueConstraint))
+    return next(
+        list(constraint.columns) for constraint in table.constraints if isinstance(constraint, UniqueConstraint)
+    )
 
 
 def _stored(column: Column[Any]) -> Any:
@@ -173,6 +175,6 @@ async def _reset_counters(database: Database) -> None:
         for table in metadata.sorted_tables:
             key = table.autoincrement_column
             if key is not None and key.name == "id" and table.name != "changes":
-                found = f"""SELECT setval(pg_get_serial_sequence('{table.name}', 'id'), COALESCE(max(id), 0) + 1, false)
+                query = f"""SELECT setval(pg_get_serial_sequence('{table.name}', 'id'), COALESCE(max(id), 0) + 1, false)
                             FROM "{table.name}" """  # noqa: S608
-                await tx.execute(text(found))
+                await tx.execute(text(query))

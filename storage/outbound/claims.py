@@ -31,16 +31,16 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
 
 async def due_hosts(tx: AsyncConnection, now: datetime) -> list[str]:
     """Hosts with something due. From one host to the next by the index, however long the outbox is."""
-    found: list[str] = []
+    dead_sources: list[str] = []
     last = ""
     while True:
         waiting = select(outbound.c.host).where(outbound.c.state == "queued", outbound.c.host > last)
         name = (await tx.execute(waiting.order_by(outbound.c.host).limit(1))).scalar()
         if name is None:
-            return found
+            return dead_sources
         due = select(outbound.c.id).where(*_due(now), outbound.c.host == name)
         if (await tx.execute(due.order_by(outbound.c.next_at).limit(1))).first() is not None:
-            found.append(name)
+            dead_sources.append(name)
         last = name
 
 
@@ -62,7 +62,7 @@ async def claim(tx: AsyncConnection, now: datetime, *, by_host: Mapping[str, int
     return [_claimed(row) for row in await tx.execute(query.where(outbound.c.id.in_(ids)).order_by(outbound.c.id))]
 
 
-async def give_back(tx: AsyncConnection, ids: Sequence[int]) -> None:
+async def release(tx: AsyncConnection, ids: Sequence[int]) -> None:
     """Messages that were claimed but not begun: anybody may take them at once."""
     await tx.execute(update(outbound).where(outbound.c.id.in_(ids)).values(claimed_until=None))
 
@@ -92,25 +92,25 @@ async def record(tx: AsyncConnection, attempts: Sequence[Attempt]) -> None:
     if not attempts:
         return
     await tx.execute(insert(outbound_attempts), [
-        {"outbound_id": one.outbound_id, "at": one.at, "status": one.status, "answer": _printable(one.answer),
-         "error": one.error} for one in attempts
+        {"outbound_id": attempt.outbound_id, "at": attempt.at, "status": attempt.status,
+         "answer": _printable(attempt.answer), "error": attempt.error} for attempt in attempts
     ])  # fmt: skip
     for state in ("sent", "queued", "dead"):
-        ids = [one.outbound_id for one in attempts if _state(one) == state]
+        ids = [attempt.outbound_id for attempt in attempts if _state(attempt) == state]
         if ids and state != "queued":
             moved = update(outbound).where(outbound.c.id.in_(ids))
             await tx.execute(moved.values(state=state, attempts=outbound.c.attempts + 1, claimed_until=None))
-    for one in attempts:
-        if _state(one) == "queued":
-            moved = update(outbound).where(outbound.c.id == one.outbound_id)
-            waits = {"next_at": one.next_at, "attempts": outbound.c.attempts + 1, "claimed_until": None}
+    for attempt in attempts:
+        if _state(attempt) == "queued":
+            moved = update(outbound).where(outbound.c.id == attempt.outbound_id)
+            waits = {"next_at": attempt.next_at, "attempts": outbound.c.attempts + 1, "claimed_until": None}
             await tx.execute(moved.values(**waits))
 
 
-def _state(one: Attempt) -> str:
-    if one.error is None:
+def _state(attempt: Attempt) -> str:
+    if attempt.error is None:
         return "sent"
-    return "queued" if one.next_at is not None else "dead"
+    return "queued" if attempt.next_at is not None else "dead"
 
 
 def _printable(text: str) -> str:

@@ -40,29 +40,35 @@ class OutboundRequest(msgspec.Struct, frozen=True, kw_only=True):
 async def queue(tx: AsyncConnection, changes: Sequence[Change]) -> None:
     """Queue what the traffic sources of these conversions want to be told. Nothing is queued twice."""
     due = [(change, event) for change in changes if (event := _event(change)) is not None]
-    wanted = {change.row["source_id"] for change, _ in due if change.row and change.row["source_id"]}
-    if not wanted:
+    source_ids = {change.row["source_id"] for change, _ in due if change.row and change.row["source_id"]}
+    if not source_ids:
         return
-    rows = await tx.execute(select(sources).where(sources.c.id.in_(wanted)))
-    told = {row.id: row for row in rows if any(one.get("enabled", True) for one in row.postbacks.values())}
-    due = [(c, e) for c, e in due if c.row and c.row["source_id"] in told and e in told[c.row["source_id"]].postbacks]
+    rows = await tx.execute(select(sources).where(sources.c.id.in_(source_ids)))
+    receivers = {
+        row.id: row for row in rows if any(postback.get("enabled", True) for postback in row.postbacks.values())
+    }
+    due = [
+        (c, e)
+        for c, e in due
+        if c.row and c.row["source_id"] in receivers and e in receivers[c.row["source_id"]].postbacks
+    ]
     if not due:
         return
     facts = await _facts(tx, [change for change, _ in due])
-    made = [_message(change, event, told[_value(change, "source_id")], facts) for change, event in due]
-    fresh = await _once_per_click(tx, [one for one in made if one is not None], told)
+    made = [_message(change, event, receivers[_value(change, "source_id")], facts) for change, event in due]
+    fresh = await _once_per_click(tx, [row for row in made if row is not None], receivers)
     if fresh:
         await tx.execute(upsert(outbound).on_conflict_do_nothing(index_elements=["idempotency_key"]), fresh)
 
 
 async def _once_per_click(
-    tx: AsyncConnection, made: list[dict[str, Any]], told: Mapping[int, Row[Any]]
+    tx: AsyncConnection, made: list[dict[str, Any]], receivers: Mapping[int, Row[Any]]
 ) -> list[dict[str, Any]]:
     """Without those whose source wants each event once per click and has had it."""
-    picky = [one for one in made if (told[one["source_id"]].options or {}).get("only_unique")]
+    picky = [row for row in made if (receivers[row["source_id"]].options or {}).get("only_unique")]
     if not picky:
         return made
-    ids = {one["conversion_id"] for one in picky}
+    ids = {row["conversion_id"] for row in picky}
     mine = conversions.alias("mine")
     other = conversions.alias("other")
     clicks_of = {row.id: row.click_id for row in await tx.execute(
@@ -77,14 +83,14 @@ async def _once_per_click(
     had = {(row.id, row.event) for row in await tx.execute(query)}
     fresh: list[dict[str, Any]] = []
     chosen: set[tuple[Any, ...]] = set()
-    for one in made:
-        if (told[one["source_id"]].options or {}).get("only_unique"):
-            conversion_id, event = one["conversion_id"], one["event"]
-            of_click = one["source_id"], clicks_of[conversion_id] or f"conversion {conversion_id}", event
+    for row in made:
+        if (receivers[row["source_id"]].options or {}).get("only_unique"):
+            conversion_id, event = row["conversion_id"], row["event"]
+            of_click = row["source_id"], clicks_of[conversion_id] or f"conversion {conversion_id}", event
             if (conversion_id, event) in had or of_click in chosen:
                 continue
             chosen.add(of_click)
-        fresh.append(one)
+        fresh.append(row)
     return fresh
 
 
@@ -98,8 +104,8 @@ def _event(change: Change) -> str | None:
     if row is None:
         return None
     if row["status"] == Status.REVERSED:
-        told_before = change.before is not None and change.before.status != Status.REVERSED
-        return Event.REVERSAL.value if told_before else None
+        was_sent = change.before is not None and change.before.status != Status.REVERSED
+        return Event.REVERSAL.value if was_sent else None
     if change.before is not None and not (change.before.status == Status.PENDING != row["status"]):
         return None  # what was told already is not told again: the key is the same
     return Event.FIRST_DEPOSIT.value if row["is_ftd"] else str(row["event"])
@@ -108,15 +114,17 @@ def _event(change: Change) -> str | None:
 async def _facts(tx: AsyncConnection, changes: Sequence[Change]) -> Mapping[str, Mapping[int, Any]]:
     """Click details and the codes of what the conversions belong to."""
     ids = {_value(change, "click_id") for change in changes} - {None}
-    found = select(
+    columns = select(
         clicks.c.id, clicks.c.source_click_id, clicks.c.extra, user_agents.c.text.label("user_agent")
     ).join_from(clicks, user_agents, clicks.c.user_agent_id == user_agents.c.id, isouter=True)
     codes: dict[str, Mapping[int, Any]] = {
-        "click": {row.id: row for row in await tx.execute(found.where(clicks.c.id.in_(ids)))}
+        "click": {row.id: row for row in await tx.execute(columns.where(clicks.c.id.in_(ids)))}
     }
     for name, table in (("campaign", campaigns), ("offer", offers), ("site", sites)):
-        wanted = {_value(change, f"{name}_id") for change in changes} - {0}
-        rows = await tx.execute(select(table.c.id, table.c.code).where(table.c.id.in_(wanted))) if wanted else ()
+        entity_ids = {_value(change, f"{name}_id") for change in changes} - {0}
+        rows = (
+            await tx.execute(select(table.c.id, table.c.code).where(table.c.id.in_(entity_ids))) if entity_ids else ()
+        )
         codes[name] = {row.id: row.code for row in rows}
     codes["codec"] = {0: await click_storage.codec(tx)}
     return codes
@@ -127,16 +135,16 @@ def _message(
 ) -> dict[str, Any] | None:
     template = source.postbacks[event]
     options = source.options or {}
-    if not template.get("enabled", True) or not _wanted(change, options):
+    if not template.get("enabled", True) or not _receiving_sources(change, options):
         return None
     sending = _sending(change, event, template, options, facts)
-    told = told_of(template, sending)
+    outbound = outbound_request(template, sending)
     delay = timedelta(seconds=int(options.get("delay", 0)))
     created = change.derived.received_at
     return {
         "team_id": change.account.team_id, "source_id": source.id, "conversion_id": change.id, "event": event,
-        "idempotency_key": sending.key, "request": msgspec.to_builtins(told),
-        "host": host(told.request.url) if told.request else f"api:{told.api}",
+        "idempotency_key": sending.key, "request": msgspec.to_builtins(outbound),
+        "host": host(outbound.request.url) if outbound.request else f"api:{outbound.api}",
         "state": "queued" if _names_click(template, sending) else "skipped",
         "next_at": created + delay, "created_at": created,
     }  # fmt: skip
@@ -150,7 +158,7 @@ def _names_click(template: Mapping[str, Any], sending: Sending) -> bool:
     return names_click("\n".join(map(str, (template["url"], template.get("body") or "", *headers.values()))), sending)
 
 
-def _wanted(change: Change, options: Mapping[str, Any]) -> bool:
+def _receiving_sources(change: Change, options: Mapping[str, Any]) -> bool:
     """Sources may want approved conversions only, or none that a person recorded."""
     row = change.row or {}
     if options.get("only_approved") and row["status"] == Status.PENDING:
@@ -189,7 +197,7 @@ def _sending(
     )
 
 
-def told_of(template: Mapping[str, Any], sending: Sending) -> OutboundRequest:
+def outbound_request(template: Mapping[str, Any], sending: Sending) -> OutboundRequest:
     """A template filled with a conversion; what an API needs is kept whole and built when it is sent."""
     if template.get("api"):
         return OutboundRequest(api=str(template["api"]), sending=sending)

@@ -30,18 +30,16 @@ async def ask(tx: AsyncConnection, now: datetime, question: Question) -> str:
     return code
 
 
-async def take(tx: AsyncConnection, now: datetime, code: str, *, team_id: int, actor: str) -> Question:
+async def redeem(tx: AsyncConnection, now: datetime, code: str, *, team_id: int, actor: str) -> Question:
     """Use the code up. Raises Missing for an unknown one, Refused for another person's, a used or an old one."""
-    found = (await tx.execute(select(confirmations).where(confirmations.c.code == code))).one_or_none()
-    if found is None or (found.team_id, found.actor) != (team_id, actor):
+    row = (await tx.execute(select(confirmations).where(confirmations.c.code == code))).one_or_none()
+    if row is None or (row.team_id, row.actor) != (team_id, actor):
         raise Missing("nothing to confirm under this code: repeat the command", field="code")
     claimed = await tx.execute(
-        update(confirmations)
-        .where(confirmations.c.id == found.id, confirmations.c.used_at.is_(None))
-        .values(used_at=now)
+        update(confirmations).where(confirmations.c.id == row.id, confirmations.c.used_at.is_(None)).values(used_at=now)
     )
     if claimed.rowcount == 0:
         raise Refused("this was confirmed or cancelled already", field="code")
-    if found.expires_at < now:
+    if row.expires_at < now:
         raise Refused("this question is older than ten minutes: repeat the command", field="code")
-    return Question(team_id=found.team_id, actor=found.actor, command=found.command, arguments=found.arguments)
+    return Question(team_id=row.team_id, actor=row.actor, command=row.command, arguments=row.arguments)

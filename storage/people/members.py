@@ -55,7 +55,7 @@ async def invite(
     return code, expires_at
 
 
-async def take_up(tx: AsyncConnection, now: datetime, code: str) -> Invite:
+async def redeem_invite(tx: AsyncConnection, now: datetime, code: str) -> Invite:
     """Use an invitation up. Raises Refused for an unknown, used or old one, without saying which."""
     good = invites.c.code_hash == token_hash(code), invites.c.used_at.is_(None), invites.c.expires_at > now
     used = (await tx.execute(update(invites).where(*good).values(used_at=now).returning(invites))).one_or_none()
@@ -64,19 +64,21 @@ async def take_up(tx: AsyncConnection, now: datetime, code: str) -> Invite:
     return Invite(team_id=used.team_id, role=Role(used.role), campaigns=used.campaigns)
 
 
-async def add(tx: AsyncConnection, found: Invite, *, name: str, now: datetime) -> Member:
+async def add(tx: AsyncConnection, invite: Invite, *, name: str, now: datetime) -> Member:
     """A new member; a name that is taken gets a number."""
-    name = await _free_name(tx, found.team_id, name.strip()[:100] or "Member")
-    code = await names.code_for(tx, members, found.team_id, name)
-    values = {"name": name, "code": code, "role": found.role.value, "campaigns": found.campaigns}
-    made = insert(members).values(team_id=found.team_id, created_at=now, **values).returning(members)
+    name = await _free_name(tx, invite.team_id, name.strip()[:100] or "Member")
+    code = await names.code_for(tx, members, invite.team_id, name)
+    values = {"name": name, "code": code, "role": invite.role.value, "campaigns": invite.campaigns}
+    made = insert(members).values(team_id=invite.team_id, created_at=now, **values).returning(members)
     return shown((await tx.execute(made)).one())
 
 
 async def _free_name(tx: AsyncConnection, team_id: int, name: str) -> str:
-    alike = select(members.c.name).where(members.c.team_id == team_id, members.c.name.like(f"{name[:50]}%"))
-    taken = {row.name for row in await tx.execute(alike)}
-    return next(one for one in [name, *(f"{name} {n}" for n in range(2, len(taken) + 3))] if one not in taken)
+    similar = select(members.c.name).where(members.c.team_id == team_id, members.c.name.like(f"{name[:50]}%"))
+    taken = {row.name for row in await tx.execute(similar)}
+    return next(
+        candidate for candidate in [name, *(f"{name} {n}" for n in range(2, len(taken) + 3))] if candidate not in taken
+    )
 
 
 async def get(tx: AsyncConnection, member_id: int) -> Member:
@@ -101,14 +103,14 @@ async def find(tx: AsyncConnection, team_id: int, word: str) -> Member:
 async def set_role(tx: AsyncConnection, member: Member, role: Role, campaigns: list[str] | None) -> Member:
     """Change what a member may do. Raises Refused for the last owner."""
     if role is not Role.OWNER:
-        await _keep_an_owner(tx, member)
+        await _require_an_owner(tx, member)
     change = update(members).where(members.c.id == member.id).values(role=role.value, campaigns=campaigns)
     return shown((await tx.execute(change.returning(members))).one())
 
 
-async def readmit(tx: AsyncConnection, member_id: int, found: Invite) -> Member:
+async def readmit(tx: AsyncConnection, member_id: int, invite: Invite) -> Member:
     """A member who was removed comes back, as what the new invitation says."""
-    values = {"role": found.role.value, "campaigns": found.campaigns, "removed_at": None}
+    values = {"role": invite.role.value, "campaigns": invite.campaigns, "removed_at": None}
     return shown(
         (await tx.execute(update(members).where(members.c.id == member_id).values(**values).returning(members))).one()
     )
@@ -119,7 +121,7 @@ async def remove(tx: AsyncConnection, member: Member, now: datetime) -> Member:
 
     Raises Refused for the last owner.
     """
-    await _keep_an_owner(tx, member)
+    await _require_an_owner(tx, member)
     change = update(members).where(members.c.id == member.id).values(removed_at=now).returning(members)
     row = (await tx.execute(change)).one()
     await tokens.revoke_sessions(tx, member.id, now)
@@ -129,7 +131,7 @@ async def remove(tx: AsyncConnection, member: Member, now: datetime) -> Member:
     return shown(row)
 
 
-async def _keep_an_owner(tx: AsyncConnection, member: Member) -> None:
+async def _require_an_owner(tx: AsyncConnection, member: Member) -> None:
     if member.role is not Role.OWNER:
         return
     mine = await tx.execute(select(members.c.team_id).where(members.c.id == member.id))

@@ -39,8 +39,8 @@ async def who(tx: AsyncConnection, face: str, workspace: str, user: str) -> Pers
         .join(identities, identities.c.member_id == members_table.c.id)
         .where(identities.c.face == face, identities.c.workspace == workspace, identities.c.user == user)
     )
-    found = (await tx.execute(query)).one_or_none()
-    return None if found is None else msgspec.convert(found, Person, from_attributes=True)
+    row = (await tx.execute(query)).one_or_none()
+    return None if row is None else msgspec.convert(row, Person, from_attributes=True)
 
 
 async def join(
@@ -56,26 +56,26 @@ async def join(
     linked = await _linked(tx, now, code)
     if linked is not None:
         return await _link(tx, linked, known, address=address, now=now)
-    found = await members.take_up(tx, now, code)
-    _same_team(known, found.team_id)
+    invite = await members.redeem_invite(tx, now, code)
+    _same_team(known, invite.team_id)
     if known is not None and known.removed_at is not None:
-        return found, await members.readmit(tx, known.member_id, found)
+        return invite, await members.readmit(tx, known.member_id, invite)
     if known is not None:
         member = await members.get(tx, known.member_id)
-        if known.role.includes(found.role):
-            return found, member
-        return found, await members.set_role(tx, member, found.role, found.campaigns)
-    member = await members.add(tx, found, name=name, now=now)
-    await _identify(tx, found.team_id, member.id, address)
-    return found, member
+        if known.role.includes(invite.role):
+            return invite, member
+        return invite, await members.set_role(tx, member, invite.role, invite.campaigns)
+    member = await members.add(tx, invite, name=name, now=now)
+    await _identify(tx, invite.team_id, member.id, address)
+    return invite, member
 
 
 async def link(tx: AsyncConnection, *, team_id: int, member_id: int, now: datetime) -> tuple[str, datetime]:
     """A one-time code by which the member is known on another chat as well, and when it lapses; only its hash is
     kept, beside other questions that one person answers once."""
     code = secrets.token_urlsafe(18)
-    asked = {"actor": f"#{member_id}", "command": _LINK, "arguments": {"member": member_id}}
-    values = {"code": token_hash(code), "expires_at": now + LINK_GOOD_FOR, **asked}
+    link = {"actor": f"#{member_id}", "command": _LINK, "arguments": {"member": member_id}}
+    values = {"code": token_hash(code), "expires_at": now + LINK_GOOD_FOR, **link}
     await tx.execute(insert(confirmations).values(team_id=team_id, **values))
     return code, now + LINK_GOOD_FOR
 
@@ -85,8 +85,8 @@ async def _linked(tx: AsyncConnection, now: datetime, code: str) -> int | None:
     c = confirmations.c
     good = c.code == token_hash(code), c.command == _LINK, c.used_at.is_(None), c.expires_at > now
     used = update(confirmations).where(*good).values(used_at=now).returning(c.arguments)
-    found = (await tx.execute(used)).scalar_one_or_none()
-    return None if found is None else int(found["member"])
+    arguments = (await tx.execute(used)).scalar_one_or_none()
+    return None if arguments is None else int(arguments["member"])
 
 
 async def _link(
@@ -113,7 +113,7 @@ async def _higher(tx: AsyncConnection, member: Member, other: Person) -> Member:
     """The higher of both roles; of two buyers' campaigns all, without a limit if one of them has none."""
     if member.role is other.role:
         limits = (member.campaigns, other.campaigns)
-        both = None if None in limits else sorted({code for one in limits for code in one or ()})
+        both = None if None in limits else sorted({code for limit in limits for code in limit or ()})
         return await members.set_role(tx, member, member.role, both)
     if member.role.includes(other.role):
         return member

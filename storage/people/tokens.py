@@ -143,20 +143,20 @@ def _holder(row: Row[tuple[object, ...]]) -> Holder:
 
 async def use_link(tx: AsyncConnection, code: str, now: datetime) -> tuple[Holder, str] | None:
     """Use up a link: whom it signs in, and the secret of the new session. None for an unknown, used or old one."""
-    found = await holder(tx, code, now, Kind.LINK)
-    if found is None:
+    link = await holder(tx, code, now, Kind.LINK)
+    if link is None:
         return None
-    used = await tx.execute(update(tokens).where(tokens.c.id == found.id, tokens.c.revoked_at.is_(None)).values(
+    used = await tx.execute(update(tokens).where(tokens.c.id == link.id, tokens.c.revoked_at.is_(None)).values(
         revoked_at=now,
     ))  # fmt: skip
-    return (found, await add_session(tx, found, now)) if used.rowcount else None
+    return (link, await add_session(tx, link, now)) if used.rowcount else None
 
 
-def renewal(found: Holder, now: datetime) -> datetime | None:
+def renewal(session: Holder, now: datetime) -> datetime | None:
     """Until when a session in use is to be kept; None while it needs no renewal (it is written once an hour)."""
-    if found.used_at is not None and now - found.used_at < _RENEWED_AFTER:
+    if session.used_at is not None and now - session.used_at < _RENEWED_AFTER:
         return None
-    return min(now + SESSION_GOOD_FOR, found.created_at + SESSION_LONGEST)
+    return min(now + SESSION_GOOD_FOR, session.created_at + SESSION_LONGEST)
 
 
 async def renew(tx: AsyncConnection, token_id: int, *, now: datetime, expires_at: datetime | None) -> None:

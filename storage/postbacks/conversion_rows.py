@@ -56,8 +56,8 @@ async def write(
     await _retire(tx, changes, book=book, now=now)
     await _free_transactions(tx, changed)
     for change in changed:
-        kept = {name: change.row[name] for name in _COMPARED} if change.row else {}
-        await tx.execute(update(conversions).where(conversions.c.id == change.id).values(**kept))
+        values = {name: change.row[name] for name in _COMPARED} if change.row else {}
+        await tx.execute(update(conversions).where(conversions.c.id == change.id).values(**values))
     if made:
         ids = await _ROWS.insert(tx, [_bulk_row(change.row or {}) for change in made])
         for change, number in zip(made, ids, strict=True):
@@ -82,10 +82,10 @@ async def _free_transactions(tx: AsyncConnection, changed: Sequence[Change]) -> 
 
 async def _claim(tx: AsyncConnection, changes: Sequence[Change]) -> None:
     """Which row each conversion already has: the one its own requests made, else one its repeats made."""
-    wanted = {number for change in changes for number in change.candidates}
-    if not wanted:
+    ids = {number for change in changes for number in change.candidates}
+    if not ids:
         return
-    query = select(conversions).where(conversions.c.id.in_(wanted))
+    query = select(conversions).where(conversions.c.id.in_(ids))
     rows = {row.id: row for row in await tx.execute(query)}
     taken: set[int] = set()
     for own in (True, False):
@@ -98,8 +98,8 @@ async def _claim(tx: AsyncConnection, changes: Sequence[Change]) -> None:
 
 
 def _row(change: Change, link: ClickLink | None, zone: ZoneInfo) -> dict[str, Any]:
-    found = change.derived
-    day = found.occurred_at.astimezone(zone).date()
+    derived = change.derived
+    day = derived.occurred_at.astimezone(zone).date()
     return {
         "team_id": change.account.team_id,
         "account_id": change.account.id,
@@ -110,20 +110,20 @@ def _row(change: Change, link: ClickLink | None, zone: ZoneInfo) -> dict[str, An
         "country": link.country or None if link else None,
         "device": link.device or None if link else None,
         "subs": (link.subs if link else ()) or _NO_SUBS,
-        "click_id": found.click_id,
-        "player_id": found.player_id,
-        "event": found.event,
-        "txn_id": found.txn_id,
-        "status": found.status,
-        "is_ftd": found.is_ftd,
-        "amount": found.amount,
-        "currency": found.currency or change.account.rules.currency,
-        "occurred_at": found.occurred_at,
-        "received_at": found.received_at,
+        "click_id": derived.click_id,
+        "player_id": derived.player_id,
+        "event": derived.event,
+        "txn_id": derived.txn_id,
+        "status": derived.status,
+        "is_ftd": derived.is_ftd,
+        "amount": derived.amount,
+        "currency": derived.currency or change.account.rules.currency,
+        "occurred_at": derived.occurred_at,
+        "received_at": derived.received_at,
         "day": day,
         "visit_day": link.day if link else None,
-        "marks": _marks(found, link, day, zone),
-        "origin": "manual" if "manual" in found.marks else "postback",
+        "marks": _marks(derived, link, day, zone),
+        "origin": "manual" if "manual" in derived.marks else "postback",
     }
 
 
@@ -161,14 +161,14 @@ def _bulk_row(row: Mapping[str, Any]) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _marks(found: Derived, link: ClickLink | None, day: date, zone: ZoneInfo) -> list[str]:
+def _marks(derived: Derived, link: ClickLink | None, day: date, zone: ZoneInfo) -> list[str]:
     """`late`: heard of after its day had ended. `before_click`: said to have happened before the click."""
-    if found.received_at is found.occurred_at and not found.marks:  # no time given: most are so
+    if derived.received_at is derived.occurred_at and not derived.marks:  # no time given: most are so
         return []
-    marks = set(found.marks)
-    if found.received_at.astimezone(zone).date() > day:
+    marks = set(derived.marks)
+    if derived.received_at.astimezone(zone).date() > day:
         marks.add("late")
-    if link is not None and found.occurred_at < instant_of(link.click_id).replace(microsecond=0):
+    if link is not None and derived.occurred_at < instant_of(link.click_id).replace(microsecond=0):
         marks.add("before_click")
     return sorted(marks)
 
@@ -233,11 +233,11 @@ async def put_right(tx: AsyncConnection, changes: Sequence[Change], stored: Mapp
     """Stored requests that now belong to another conversion, or found the one they waited for."""
     for change in changes:
         for number in (*change.derived.requests, *change.derived.repeats):
-            one = stored.get(number)
-            if one is None or one.conversion_id == change.id:
+            row = stored.get(number)
+            if row is None or row.conversion_id == change.id:
                 continue
             values: dict[str, Any] = {"conversion_id": change.id}
-            if one.conversion_id is None:
+            if row.conversion_id is None:
                 values |= {"outcome": Outcome.UPDATED, "reason": None}
             await tx.execute(update(postbacks).where(postbacks.c.id == number).values(**values))
 

@@ -16,9 +16,9 @@ from storage.ledger.postbacks.conversion_facts import Derived, Request
 from storage.ledger.postbacks.conversion_links import components
 from storage.ledger.postbacks.judging import Judgement, judge
 from storage.postbacks.conversion_rows import Change, put_right, write, write_states
-from storage.postbacks.matching import match, neighbours, outgoing_offers, request, very_same
+from storage.postbacks.matching import as_request, match, neighbours, outgoing_offers, very_same
 from storage.postbacks.postback_accounts import AccountDirectory, PostbackAccount
-from storage.postbacks.requests import Entry, PostbackRequest, again, keep, waiting_for_players
+from storage.postbacks.requests import Entry, PostbackRequest, again, store, waiting_for_players
 from storage.tables import accounts
 
 #: Told of conversions that were made or changed, in the transaction that did it.
@@ -67,7 +67,7 @@ async def receive(
     if not arrivals:
         return []
     await _take_lock(tx, arrivals)
-    entries = [Entry(postback_request=one) for one in arrivals]
+    entries = [Entry(postback_request=arrival) for arrival in arrivals]
     sheet = _Sheet(entries, await match(tx, entries, processor.codec))
     placed = [entry for entry in entries if entry.outcome is None]
     sheet.by_number = {entry.number: entry for entry in entries}
@@ -75,10 +75,10 @@ async def receive(
         await _place(tx, placed, sheet, processor)
     await write(tx, sheet.changes, sheet.links, book=processor.book, zone=processor.zone, now=processor.now)
     _name_conversions(sheet)
-    await keep(tx, entries)
+    await store(tx, entries)
     await write_states(tx, sheet.changes, {n: e.id for n, e in sheet.by_number.items()}, processor.now)
     await put_right(tx, sheet.changes, sheet.joined)
-    changed = [one for one in sheet.changes if one.before is None or one.differs]
+    changed = [change for change in sheet.changes if change.before is None or change.differs]
     if processor.onward is not None and changed:
         await processor.onward(tx, changed)
     await _wake_players(tx, placed, processor)
@@ -92,7 +92,7 @@ async def foresee(
     tx: AsyncConnection, arrivals: Sequence[PostbackRequest], processor: ConversionProcessor
 ) -> tuple[list[Entry], list[Change]]:
     """What `receive` would do with requests, without doing it."""
-    entries = [Entry(postback_request=one) for one in arrivals]
+    entries = [Entry(postback_request=arrival) for arrival in arrivals]
     sheet = _Sheet(entries, await match(tx, entries, processor.codec))
     placed = [entry for entry in entries if entry.outcome is None]
     sheet.by_number = {entry.number: entry for entry in entries}
@@ -105,7 +105,7 @@ async def _take_lock(tx: AsyncConnection, arrivals: Sequence[PostbackRequest]) -
     """Two processes never place requests of one account at the same time (SQLite has one writer anyway)."""
     if isinstance(tx, SyncConnection):
         return
-    ids = sorted({one.account.id for one in arrivals})
+    ids = sorted({arrival.account.id for arrival in arrivals})
     await tx.execute(
         select(accounts.c.id).where(accounts.c.id.in_(ids)).order_by(accounts.c.id).with_for_update(key_share=True)
     )
@@ -115,16 +115,16 @@ async def _place(tx: AsyncConnection, placed: list[Entry], sheet: _Sheet, proces
     placed = await _drop_very_same(tx, placed)
     new: dict[int, list[Request]] = {}
     for entry in placed:
-        new.setdefault(entry.postback_request.account.id, []).append(request(entry))
+        new.setdefault(entry.postback_request.account.id, []).append(as_request(entry))
     account_rules = {account: processor.book.by_id[account].account_rules for account in new}
     known = await neighbours(tx, new, account_rules)
-    found: list[tuple[PostbackAccount, Derived, list[Request]]] = []
+    derived_now: list[tuple[PostbackAccount, Derived, list[Request]]] = []
     for account, requests in new.items():
         for group in components([*known[account], *requests], account_rules[account]):
-            found += _judged(group, processor.book.by_id[account], sheet)
-    await _more_links(tx, found, sheet)
-    went_on = await _outgoing(tx, found, sheet)
-    sheet.changes = [_change(account, derived, group, went_on) for account, derived, group in found]
+            derived_now += _judged(group, processor.book.by_id[account], sheet)
+    await _more_links(tx, derived_now, sheet)
+    went_on = await _outgoing(tx, derived_now, sheet)
+    sheet.changes = [_change(account, derived, group, went_on) for account, derived, group in derived_now]
 
 
 def _is_nameless_deposit(request: PostbackRequest) -> bool:
@@ -140,15 +140,15 @@ async def _drop_very_same(tx: AsyncConnection, placed: list[Entry]) -> list[Entr
     if not nameless:
         return placed
     seen = await very_same(tx, nameless)
-    kept = []
+    fresh = []
     for entry in placed:
         like = seen.get(entry.number)
         if like is None:
-            kept.append(entry)
+            fresh.append(entry)
             continue
         entry.conversion_id = like
-        entry.settle(Outcome.DUPLICATE, "the very same request came within ten minutes")
-    return kept
+        entry.decide(Outcome.DUPLICATE, "the very same request came within ten minutes")
+    return fresh
 
 
 def _judged(
@@ -161,55 +161,57 @@ def _judged(
     new.sort(key=_by_arrival)
     judged, derived, joined = judge(known, new, account.account_rules)
     sheet.joined |= {r.id: r for r in known}
-    for one in judged:
-        _settle(one, sheet)
-    return [(account, one, joined) for one in derived]
+    for judgement in judged:
+        _decide(judgement, sheet)
+    return [(account, derived_, joined) for derived_ in derived]
 
 
-def _by_arrival(one: Request) -> int:
-    return one.id
+def _by_arrival(request: Request) -> int:
+    return request.id
 
 
-def _settle(one: Judgement, sheet: _Sheet) -> None:
-    entry = sheet.by_number[one.request.id]
-    entry.joined = one.joined
-    entry.settle(one.outcome, one.reason)
-    if one.like is not None:
-        sheet.likes[entry.number] = one.like
+def _decide(judgement: Judgement, sheet: _Sheet) -> None:
+    entry = sheet.by_number[judgement.request.id]
+    entry.joined = judgement.joined
+    entry.decide(judgement.outcome, judgement.reason)
+    if judgement.like is not None:
+        sheet.likes[entry.number] = judgement.like
 
 
 def _change(account: PostbackAccount, derived: Derived, group: list[Request], went_on: dict[int, list[int]]) -> Change:
-    went = tuple(went_on.get(derived.click_id or 0, ())) if went_on else ()
+    offers = tuple(went_on.get(derived.click_id or 0, ())) if went_on else ()
     if len(group) == 1 and group[0].conversion_id is None:
-        return Change(account=account, derived=derived, outgoing=went)
+        return Change(account=account, derived=derived, outgoing=offers)
     by_id = {r.id: r for r in group}
     core = [by_id[n].conversion_id for n in derived.requests if by_id[n].conversion_id]
     beside = [by_id[n].conversion_id for n in derived.repeats if by_id[n].conversion_id]
     return Change(
         account=account,
         derived=derived,
-        candidates=tuple(dict.fromkeys(one for one in (*sorted(filter(None, core)), *beside) if one is not None)),
+        candidates=tuple(
+            dict.fromkeys(number for number in (*sorted(filter(None, core)), *beside) if number is not None)
+        ),
         strong=len(set(core)),
-        outgoing=went,
+        outgoing=offers,
     )
 
 
 async def _more_links(
-    tx: AsyncConnection, found: Sequence[tuple[PostbackAccount, Derived, list[Request]]], sheet: _Sheet
+    tx: AsyncConnection, derived_now: Sequence[tuple[PostbackAccount, Derived, list[Request]]], sheet: _Sheet
 ) -> None:
     """A conversion may come of a stored request alone, whose click nobody has looked up in this batch."""
     from storage.clicks import queries
 
-    lacking = {d.click_id for _, d, _ in found if d.click_id is not None and d.click_id not in sheet.links}
+    lacking = {d.click_id for _, d, _ in derived_now if d.click_id is not None and d.click_id not in sheet.links}
     if lacking:
         sheet.links |= await queries.links(tx, lacking)
 
 
 async def _outgoing(
-    tx: AsyncConnection, found: Sequence[tuple[PostbackAccount, Derived, list[Request]]], sheet: _Sheet
+    tx: AsyncConnection, derived_now: Sequence[tuple[PostbackAccount, Derived, list[Request]]], sheet: _Sheet
 ) -> dict[int, list[int]]:
     unclear = set()
-    for account, derived, _ in found:
+    for account, derived, _ in derived_now:
         link = sheet.links.get(derived.click_id or 0)
         if link is not None and link.offer_id not in account.offer_ids:
             unclear.add(link.click_id)
@@ -222,9 +224,9 @@ def _name_conversions(sheet: _Sheet) -> None:
         number: change.id for change in sheet.changes for number in (*change.derived.requests, *change.derived.repeats)
     }
     for number, entry in sheet.by_number.items():
-        found = named.get(sheet.likes.get(number, number))
-        if found is not None:
-            entry.conversion_id = found
+        conversion_id = named.get(sheet.likes.get(number, number))
+        if conversion_id is not None:
+            entry.conversion_id = conversion_id
 
 
 async def _wake_players(tx: AsyncConnection, placed: Sequence[Entry], processor: ConversionProcessor) -> None:

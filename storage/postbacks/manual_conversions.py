@@ -33,30 +33,30 @@ class ManualConversion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def add_to_click(
-    tx: AsyncConnection, processor: ConversionProcessor, account: PostbackAccount, click: str, said: ManualConversion
+    tx: AsyncConnection, processor: ConversionProcessor, account: PostbackAccount, click: str, manual: ManualConversion
 ) -> Received:
     """Record a conversion of a click, as if the platform had sent it; it stands in the log as MANUAL."""
-    return (await receive(tx, [_arrival(processor, account, said, click)], processor))[0]
+    return (await receive(tx, [_arrival(processor, account, manual, click)], processor))[0]
 
 
 def _arrival(
     processor: ConversionProcessor,
     account: PostbackAccount,
-    said: ManualConversion,
+    manual: ManualConversion,
     click: str | None,
     corrects: int | None = None,
 ) -> PostbackRequest:
     shown = {
-        "click_id": click, "event": said.event.value, "status": said.status.value, "amount": said.amount,
-        "currency": said.currency, "txn_id": said.txn_id, "player_id": said.player_id, "corrects": corrects,
-        "occurred_at": said.occurred_at.isoformat(), "at": processor.now.isoformat(),
+        "click_id": click, "event": manual.event.value, "status": manual.status.value, "amount": manual.amount,
+        "currency": manual.currency, "txn_id": manual.txn_id, "player_id": manual.player_id, "corrects": corrects,
+        "occurred_at": manual.occurred_at.isoformat(), "at": processor.now.isoformat(),
     }  # fmt: skip
     pairs = tuple((name, str(value)) for name, value in shown.items() if value is not None)
     decoded = Decoded(pairs=pairs)
     signal = Signal(
-        event=said.event, status=said.status, click=click, player_id=said.player_id, txn_id=said.txn_id,
-        amount=said.amount, currency=said.currency if said.amount is not None else None,
-        occurred_at=said.occurred_at, time_given=True, marks=() if corrects else ("manual",),
+        event=manual.event, status=manual.status, click=click, player_id=manual.player_id, txn_id=manual.txn_id,
+        amount=manual.amount, currency=manual.currency if manual.amount is not None else None,
+        occurred_at=manual.occurred_at, time_given=True, marks=() if corrects else ("manual",),
     )  # fmt: skip
     return PostbackRequest(
         account=account, received_at=processor.now, method="MANUAL", query=urlencode(pairs).encode(), content_type="",
@@ -65,21 +65,21 @@ def _arrival(
 
 
 async def add_to_campaign(
-    tx: AsyncConnection, team_id: int, now: datetime, zone: ZoneInfo, said: ManualConversion, *, campaign: Row[Any],
+    tx: AsyncConnection, team_id: int, now: datetime, zone: ZoneInfo, manual: ManualConversion, *, campaign: Row[Any],
     offer_id: int, account_id: int | None,
 ) -> int:  # fmt: skip
     """Record a conversion nobody knows the click of; its id. Raises Refused for a transaction that is known."""
-    if said.txn_id is not None and await _known(tx, team_id, account_id, said):
-        raise Refused(f"txn_id: {said.txn_id} is recorded already", field="txn_id")
-    day = said.occurred_at.astimezone(zone).date()
+    if manual.txn_id is not None and await _known(tx, team_id, account_id, manual):
+        raise Refused(f"txn_id: {manual.txn_id} is recorded already", field="txn_id")
+    day = manual.occurred_at.astimezone(zone).date()
     state = {
-        "status": said.status, "is_ftd": said.event is Event.FIRST_DEPOSIT, "amount": said.amount,
-        "currency": said.currency, "occurred_at": said.occurred_at, "day": day,
+        "status": manual.status, "is_ftd": manual.event is Event.FIRST_DEPOSIT, "amount": manual.amount,
+        "currency": manual.currency, "occurred_at": manual.occurred_at, "day": day,
     }  # fmt: skip
     row = {
         "team_id": team_id, "account_id": account_id, "campaign_id": campaign.id, "site_id": campaign.site_id or 0,
-        "offer_id": offer_id, "source_id": campaign.source_id or 0, "event": said.event, "txn_id": said.txn_id,
-        "player_id": said.player_id, "received_at": now, "visit_day": None, "marks": ["manual"], "origin": "manual",
+        "offer_id": offer_id, "source_id": campaign.source_id or 0, "event": manual.event, "txn_id": manual.txn_id,
+        "player_id": manual.player_id, "received_at": now, "visit_day": None, "marks": ["manual"], "origin": "manual",
     }  # fmt: skip
     made = await tx.execute(insert(conversions).values(**row, **state).returning(conversions.c.id))
     number = int(made.scalar_one())
@@ -88,12 +88,12 @@ async def add_to_campaign(
     return number
 
 
-async def _known(tx: AsyncConnection, team_id: int, account_id: int | None, said: ManualConversion) -> bool:
+async def _known(tx: AsyncConnection, team_id: int, account_id: int | None, manual: ManualConversion) -> bool:
     query = select(conversions.c.id).where(
         conversions.c.team_id == team_id,
         conversions.c.account_id == account_id if account_id else conversions.c.account_id.is_(None),
-        conversions.c.event == said.event,
-        conversions.c.txn_id == said.txn_id,
+        conversions.c.event == manual.event,
+        conversions.c.txn_id == manual.txn_id,
     )
     return (await tx.execute(query)).first() is not None
 
@@ -117,19 +117,19 @@ async def correct(
     currency: str | None,
 ) -> None:
     """Put a conversion's status or amount right; what the platform sends later does not undo it."""
-    wanted = Status(row.status) if status is None else status
-    said = ManualConversion(
-        event=Event(row.event), occurred_at=row.occurred_at, status=wanted, txn_id=row.txn_id,
+    new_status = Status(row.status) if status is None else status
+    manual = ManualConversion(
+        event=Event(row.event), occurred_at=row.occurred_at, status=new_status, txn_id=row.txn_id,
         amount=row.amount if amount is None else amount, currency=currency or row.currency, player_id=row.player_id,
     )  # fmt: skip
     if row.click_id is not None and row.account_id is not None:
         click = processor.codec.encode(row.click_id)
         await receive(
-            tx, [_arrival(processor, processor.book.by_id[row.account_id], said, click, corrects=row.id)], processor
+            tx, [_arrival(processor, processor.book.by_id[row.account_id], manual, click, corrects=row.id)], processor
         )
         return
     marks = sorted({*row.marks, "corrected"})
-    values = {"status": wanted, "amount": said.amount, "currency": said.currency}
+    values = {"status": new_status, "amount": manual.amount, "currency": manual.currency}
     await tx.execute(update(conversions).where(conversions.c.id == row.id).values(**values, marks=marks))
     state = {"is_ftd": row.is_ftd, "occurred_at": row.occurred_at, "day": row.day, **values}
     await tx.execute(

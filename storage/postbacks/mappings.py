@@ -31,23 +31,23 @@ class PostbackMapping(msgspec.Struct, frozen=True, kw_only=True):
 
 def mapping_of(row: Row[Any]) -> PostbackMapping:
     """The mapping of an account's row; of the signature only whether there is one."""
-    kept = dict((row.options or {}).get("postback") or {})
-    kept["signed"] = bool(kept.pop("hmac_sealed", None))
-    kept.pop("hmac_parameter", None)
-    return msgspec.convert(kept, PostbackMapping, strict=False)
+    rules = dict((row.options or {}).get("postback") or {})
+    rules["signed"] = bool(rules.pop("hmac_sealed", None))
+    rules.pop("hmac_parameter", None)
+    return msgspec.convert(rules, PostbackMapping, strict=False)
 
 
 async def change(tx: AsyncConnection, row: Row[Any], values: Mapping[str, Any]) -> None:
     """Merge into the account's mapping: words are added to those there are, a word mapped to `-` is taken away."""
     options = dict(row.options or {})
-    kept = dict(options.get("postback") or {})
+    rules = dict(options.get("postback") or {})
     for name, value in values.items():
         if isinstance(value, Mapping):
-            merged = {**kept.get(name, {}), **value}
-            kept[name] = {word: ours for word, ours in merged.items() if ours != "-"}
+            merged = {**rules.get(name, {}), **value}
+            rules[name] = {word: ours for word, ours in merged.items() if ours != "-"}
         else:
-            kept[name] = value
-    options["postback"] = {name: value for name, value in kept.items() if value not in (None, {}, [])}
+            rules[name] = value
+    options["postback"] = {name: value for name, value in rules.items() if value not in (None, {}, [])}
     await change_keys(tx, accounts.c.options, row.id, before=row.options or {}, after=options)
 
 
@@ -59,9 +59,9 @@ def checked(kind: str, words: Mapping[str, str]) -> dict[str, str]:
         "statuses": {plain(status): status.value for status in Status},
         "repeats": {plain(word): word for word in REPEATS},
     }[kind]
-    found = {}
+    parameters = {}
     for theirs, ours in words.items():
         if ours != "-" and plain(ours) not in known:
             raise Refused(f"{kind}: no {ours!r}: there is {', '.join(known.values())}", field=kind)
-        found[theirs.strip()] = known.get(plain(ours), ours)
-    return found
+        parameters[theirs.strip()] = known.get(plain(ours), ours)
+    return parameters

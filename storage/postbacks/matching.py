@@ -54,18 +54,18 @@ async def match(tx: AsyncConnection, entries: Sequence[Entry], codec: Codec) -> 
     for number, entry in enumerate(entries):
         entry.number = entry.postback_request.id or UNSTORED + number
         _decide_alone(entry, codec)
-    found = await queries.links(tx, {e.click_id for e in entries if e.outcome is None and e.click_id is not None})
+    links_of = await queries.links(tx, {e.click_id for e in entries if e.outcome is None and e.click_id is not None})
     unclear = [e for e in entries if e.outcome is None and e.click_id is None]
     for entry in entries:
         if entry.outcome is not None or entry.click_id is None:
             continue
-        link = found.get(entry.click_id)
+        link = links_of.get(entry.click_id)
         if link is None or link.team_id != entry.postback_request.account.team_id:
             entry.click_id = entry.click_id if link is None else None  # of another team: unknown to this one
-            entry.settle(Outcome.UNMATCHED, "unknown click id")
+            entry.decide(Outcome.UNMATCHED, "unknown click id")
     if unclear:
-        found |= await _by_player(tx, unclear, entries)
-    return found
+        links_of |= await _by_player(tx, unclear, entries)
+    return links_of
 
 
 def _decide_alone(entry: Entry, codec: Codec) -> None:
@@ -74,13 +74,13 @@ def _decide_alone(entry: Entry, codec: Codec) -> None:
     if signal.click is not None:
         entry.click_id = codec.decode(signal.click)
     if signal.outcome is not None:
-        entry.settle(signal.outcome)
+        entry.decide(signal.outcome)
     elif signal.txn_id is None and _reverses(entry) and entry.postback_request.corrects is None:
-        entry.settle(Outcome.UNMATCHED, "a reversal needs the transaction id of what it reverses")
+        entry.decide(Outcome.UNMATCHED, "a reversal needs the transaction id of what it reverses")
     elif signal.click is not None and entry.click_id is None:
-        entry.settle(Outcome.UNMATCHED, "unknown click id")
+        entry.decide(Outcome.UNMATCHED, "unknown click id")
     elif signal.click is None and signal.player_id is None and not _reverses(entry):
-        entry.settle(Outcome.UNMATCHED, "no click id")
+        entry.decide(Outcome.UNMATCHED, "no click id")
 
 
 def _reverses(entry: Entry) -> bool:
@@ -91,13 +91,13 @@ def _reverses(entry: Entry) -> bool:
 
 async def _by_player(tx: AsyncConnection, unclear: Sequence[Entry], batch: Sequence[Entry]) -> dict[int, ClickLink]:
     """Those without a click id belong to the click their player is known by."""
-    asked = {
+    account_players = {
         (e.postback_request.account.id, e.postback_request.signal.player_id)
         for e in unclear
         if e.postback_request.signal.player_id
     }
     known: dict[tuple[int, str], int] = {}
-    accounts, players = {account for account, _ in asked}, {player for _, player in asked}
+    accounts, players = {account for account, _ in account_players}, {player for _, player in account_players}
     for account, player, click_id in await _PLAYERS.rows(tx, accounts, players):
         _remember(known, (account, player), click_id)
     for entry in batch:
@@ -119,18 +119,18 @@ def _decide_by_player(entry: Entry, known: Mapping[tuple[int, str], int]) -> Non
         return  # a reversal by its transaction alone
     entry.click_id = known.get((entry.postback_request.account.id, player))
     if entry.click_id is None and not _reverses(entry):
-        entry.settle(Outcome.UNMATCHED, "no click id, and the player is not known yet")
+        entry.decide(Outcome.UNMATCHED, "no click id, and the player is not known yet")
 
 
-def request(entry: Entry) -> Request:
+def as_request(entry: Entry) -> Request:
     """An entry as the rules see it."""
-    one, signal = entry.postback_request, entry.postback_request.signal
+    request, signal = entry.postback_request, entry.postback_request.signal
     assert signal.event is not None  # noqa: S101 - settled before, else
     return Request(
-        id=entry.number, received_at=one.received_at, event=signal.event, status=signal.status,
+        id=entry.number, received_at=request.received_at, event=signal.event, status=signal.status,
         click_id=entry.click_id, player_id=signal.player_id, txn_id=signal.txn_id, amount=signal.amount,
-        currency=signal.currency, occurred_at=signal.occurred_at, time_given=signal.time_given, digest=one.digest,
-        marks=signal.marks, corrects=one.corrects, conversion_id=one.conversion_id,
+        currency=signal.currency, occurred_at=signal.occurred_at, time_given=signal.time_given, digest=request.digest,
+        marks=signal.marks, corrects=request.corrects, conversion_id=request.conversion_id,
     )  # fmt: skip
 
 
@@ -151,24 +151,24 @@ async def neighbours(
 ) -> dict[int, list[Request]]:
     """All stored requests (by account) that share a transaction, or what a player does once, with the new ones."""
     own = {r.id for requests in new.values() for r in requests}
-    found: dict[int, dict[int, Request]] = {account: {} for account in new}
-    asked: set[tuple[int, str, object]] = set()
+    known: dict[int, dict[int, Request]] = {account: {} for account in new}
+    searched: set[tuple[int, str, object]] = set()
     frontier = {
         (account, *link) for account, rs in new.items() for r in rs for link in links(r, account_rules[account])
     }
     while frontier:
-        asked |= frontier
+        searched |= frontier
         fresh = await _tied(tx, frontier, account_rules)
         frontier = set()
-        for account, one in ((row[0], _stored(row)) for row in fresh):
-            if account not in found or one.id in found[account] or one.id in own:
+        for account, request in ((row[0], _stored(row)) for row in fresh):
+            if account not in known or request.id in known[account] or request.id in own:
                 continue
-            ties = {(account, *link) for link in links(one, account_rules[account])}
-            if not ties.isdisjoint(asked):
-                found[account][one.id] = one
+            ties = {(account, *link) for link in links(request, account_rules[account])}
+            if not ties.isdisjoint(searched):
+                known[account][request.id] = request
                 frontier |= ties
-        frontier -= asked
-    return {account: list(known.values()) for account, known in found.items()}
+        frontier -= searched
+    return {account: list(known.values()) for account, known in known.items()}
 
 
 async def _tied(
@@ -201,23 +201,23 @@ async def very_same(tx: AsyncConnection, entries: Sequence[Entry]) -> dict[int, 
     own = {e.postback_request.id for e in entries}
     rows = await _DEPOSITS.rows(tx, {e.click_id for e in entries}, {e.postback_request.digest for e in entries})
     rows = [row for row in sorted(rows, key=itemgetter(0)) if row[0] not in own]
-    found: dict[int, int] = {}
+    repeats: dict[int, int] = {}
     for entry in entries:
-        one = entry.postback_request
+        candidate = entry.postback_request
         for number, account_id, digest, received_at, conversion_id in rows:
             # Of two workers' requests the one received first may be stored second.
-            before = number < entry.number and abs(one.received_at - received_at) <= VERY_SAME_WITHIN
-            if before and (account_id, digest) == (one.account.id, one.digest):
-                found[entry.number] = conversion_id
-    return found
+            before = number < entry.number and abs(candidate.received_at - received_at) <= VERY_SAME_WITHIN
+            if before and (account_id, digest) == (candidate.account.id, candidate.digest):
+                repeats[entry.number] = conversion_id
+    return repeats
 
 
 async def outgoing_offers(tx: AsyncConnection, click_ids: Iterable[int]) -> dict[int, list[int]]:
     """The offers each click went on to, the latest first."""
-    wanted = set(click_ids)
-    found: dict[int, list[int]] = {}
-    if wanted:
-        query = select(outgoing.c.click_id, outgoing.c.offer_id).where(outgoing.c.click_id.in_(wanted))
+    ids = set(click_ids)
+    offers_of: dict[int, list[int]] = {}
+    if ids:
+        query = select(outgoing.c.click_id, outgoing.c.offer_id).where(outgoing.c.click_id.in_(ids))
         for row in await tx.execute(query.order_by(outgoing.c.id.desc())):
-            found.setdefault(row.click_id, []).append(row.offer_id)
-    return found
+            offers_of.setdefault(row.click_id, []).append(row.offer_id)
+    return offers_of

@@ -49,8 +49,14 @@ async def load(tx: AsyncConnection, words: Words) -> AccountDirectory:
         mine.setdefault(offer.account_id, set()).add(offer.id)
         if offer.cap is not None and offer.cap_event in {"registration", "first_deposit"}:
             capped[offer.id] = offer.cap_event
-    found = [read_account(row, words, frozenset(mine.get(row.id, ()))) for row in await tx.execute(select(accounts))]
-    return AccountDirectory(by_key={one.key: one for one in found}, by_id={one.id: one for one in found}, capped=capped)
+    all_accounts = [
+        read_account(row, words, frozenset(mine.get(row.id, ()))) for row in await tx.execute(select(accounts))
+    ]
+    return AccountDirectory(
+        by_key={account.key: account for account in all_accounts},
+        by_id={account.id: account for account in all_accounts},
+        capped=capped,
+    )
 
 
 def read_account(row: Row[Any], words: Words, offer_ids: frozenset[int]) -> PostbackAccount:

@@ -17,32 +17,37 @@ _CHUNK = 500
 
 
 async def replay(
-    tx: AsyncConnection, team_id: int, wanted: RequestFilter, processor: ConversionProcessor, *, most: int = 10_000
+    tx: AsyncConnection,
+    team_id: int,
+    request_filter: RequestFilter,
+    processor: ConversionProcessor,
+    *,
+    most: int = 10_000,
 ) -> Mapping[str, int]:
     """Read stored requests anew by today's mapping; outcome -> how many ended in it. Nothing is counted twice."""
-    await _take_lock(tx, team_id, wanted)
-    found: Counter[str] = Counter()
+    await _take_lock(tx, team_id, request_filter)
+    outcomes: Counter[str] = Counter()
     after = 0
     while most > 0:
-        rows = await stored(tx, team_id, wanted, limit=min(_CHUNK, most), after=after)
+        rows = await stored(tx, team_id, request_filter, limit=min(_CHUNK, most), after=after)
         if not rows:
             break
         after, most = rows[-1].id, most - len(rows)
-        arrivals = [one for one in (_anew(row, processor) for row in rows) if one is not None]
-        await _take_back(tx, rows, arrivals, processor)
-        found.update(done.outcome.value for done in await receive(tx, arrivals, processor))
-        found["unchanged"] += len(rows) - len(arrivals)
-    return {outcome: n for outcome, n in found.items() if n}
+        arrivals = [arrival for arrival in (_reread(row, processor) for row in rows) if arrival is not None]
+        await _withdraw_unmatched(tx, rows, arrivals, processor)
+        outcomes.update(done.outcome.value for done in await receive(tx, arrivals, processor))
+        outcomes["unchanged"] += len(rows) - len(arrivals)
+    return {outcome: n for outcome, n in outcomes.items() if n}
 
 
-async def _take_lock(tx: AsyncConnection, team_id: int, wanted: RequestFilter) -> None:
+async def _take_lock(tx: AsyncConnection, team_id: int, request_filter: RequestFilter) -> None:
     query = select(accounts.c.id).where(accounts.c.team_id == team_id).order_by(accounts.c.id)
-    if wanted.account_id is not None:
-        query = query.where(accounts.c.id == wanted.account_id)
+    if request_filter.account_id is not None:
+        query = query.where(accounts.c.id == request_filter.account_id)
     await tx.execute(query.with_for_update(key_share=True))
 
 
-def _anew(row: Row[Any], processor: ConversionProcessor) -> PostbackRequest | None:
+def _reread(row: Row[Any], processor: ConversionProcessor) -> PostbackRequest | None:
     """A stored request to be placed again; None if that would say nothing new.
 
     One that made a conversion but cannot be read so any more, or is of another click, is without that conversion.
@@ -50,32 +55,42 @@ def _anew(row: Row[Any], processor: ConversionProcessor) -> PostbackRequest | No
     account = processor.book.by_id.get(row.account_id)
     if account is None or row.reason == "body over 1,000,000 bytes":
         return None
-    one = again(row, account)
+    arrival = again(row, account)
     if row.conversion_id is None:
-        return one
+        return arrival
     if not row.joined:
         return None
-    if one.signal.outcome is not None or one.signal.click != row.click:
-        one.conversion_id = None
-        return one
-    same = (one.signal.event, one.signal.txn_id, one.signal.player_id, one.signal.status, one.signal.amount)
+    if arrival.signal.outcome is not None or arrival.signal.click != row.click:
+        arrival.conversion_id = None
+        return arrival
+    same = (
+        arrival.signal.event,
+        arrival.signal.txn_id,
+        arrival.signal.player_id,
+        arrival.signal.status,
+        arrival.signal.amount,
+    )
     was = (row.event, row.txn_id, row.player_id, row.status, row.amount)
-    return None if same == was else one
+    return None if same == was else arrival
 
 
-async def _take_back(
+async def _withdraw_unmatched(
     tx: AsyncConnection, rows: Sequence[Row[Any]], arrivals: list[PostbackRequest], processor: ConversionProcessor
 ) -> None:
     """Of those read otherwise, what they made; but what a person put right stands, and so do they."""
     by_id = {row.id: row for row in rows}
-    gone = [by_id[one.id] for one in arrivals if one.id and by_id[one.id].conversion_id and not one.conversion_id]
-    if not gone:
+    unmatched = [
+        by_id[arrival.id]
+        for arrival in arrivals
+        if arrival.id and by_id[arrival.id].conversion_id and not arrival.conversion_id
+    ]
+    if not unmatched:
         return
-    made = {row.conversion_id for row in gone}
+    made = {row.conversion_id for row in unmatched}
     corrected = set((await tx.execute(select(postbacks.c.corrects).where(postbacks.c.corrects.in_(made)))).scalars())
-    stays = {row.id for row in gone if row.conversion_id in corrected}
-    arrivals[:] = [one for one in arrivals if one.id not in stays]
-    await withdraw(tx, [row for row in gone if row.id not in stays], processor)
+    corrected_ids = {row.id for row in unmatched if row.conversion_id in corrected}
+    arrivals[:] = [arrival for arrival in arrivals if arrival.id not in corrected_ids]
+    await withdraw(tx, [row for row in unmatched if row.id not in corrected_ids], processor)
 
 
 async def retry_waiting(
@@ -96,8 +111,8 @@ async def any_to_retry(tx: AsyncConnection, since: datetime) -> bool:
 
 
 async def _existing(tx: AsyncConnection, ids: Sequence[int]) -> set[int]:
-    found: set[int] = set()
+    existing: set[int] = set()
     for start in range(0, len(ids), _CHUNK):
         chunk = ids[start : start + _CHUNK]
-        found |= set((await tx.execute(select(clicks.c.id).where(clicks.c.id.in_(chunk)))).scalars())
-    return found
+        existing |= set((await tx.execute(select(clicks.c.id).where(clicks.c.id.in_(chunk)))).scalars())
+    return existing

@@ -56,10 +56,10 @@ def postback_request(
     )  # fmt: skip
 
 
-def refused(one: PostbackRequest, reason: str) -> PostbackRequest:
+def refused(request: PostbackRequest, reason: str) -> PostbackRequest:
     """The same request, kept but never to be read: too long, from a wrong address, with a wrong signature."""
-    one.signal = msgspec.structs.replace(one.signal, outcome=Outcome.REJECTED, notes=(reason,))
-    return one
+    request.signal = msgspec.structs.replace(request.signal, outcome=Outcome.REJECTED, notes=(reason,))
+    return request
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,45 +75,49 @@ class Entry:
     conversion_id: int | None = None
     id: int | None = None
 
-    def settle(self, outcome: Outcome, reason: str | None = None) -> None:
+    def decide(self, outcome: Outcome, reason: str | None = None) -> None:
         self.outcome = outcome
         notes = self.postback_request.signal.notes
         self.reason = "; ".join((reason, *notes) if reason else notes)[:_REASON] or None
 
 
-async def keep(tx: AsyncConnection, entries: Sequence[Entry]) -> None:
+async def store(tx: AsyncConnection, entries: Sequence[Entry]) -> None:
     """Store new requests with their outcome, and the new outcome of those stored before."""
     new = [entry for entry in entries if entry.postback_request.id is None]
     if new:
-        ids = await _ROWS.insert(tx, [(*_came(entry.postback_request), *_said(entry)) for entry in new])
+        ids = await _ROWS.insert(
+            tx, [(*_request_values(entry.postback_request), *_outcome_values(entry)) for entry in new]
+        )
         for entry, number in zip(new, ids, strict=True):
             entry.id = number
     for entry in entries:
         if entry.postback_request.id is not None:
             entry.id = entry.postback_request.id
-            await tx.execute(_FOUND_OUT.update(entry.id, _said(entry)))
+            await tx.execute(_OUTCOMES.update(entry.id, _outcome_values(entry)))
 
 
-_CAME = (
+_REQUEST_COLUMNS = (
     "team_id", "account_id", "received_at", "method", "query", "content_type", "body", "parameters", "digest",
     "corrects",
 )  # fmt: skip
-_SAID = (
+_OUTCOME_COLUMNS = (
     "outcome", "reason", "event", "click", "click_id", "player_id", "txn_id", "status", "amount", "currency",
     "occurred_at", "time_given", "marks", "joined", "conversion_id",
 )  # fmt: skip
-_ROWS = BulkTable(postbacks, (*_CAME, *_SAID), identity_columns=("account_id", "digest", "outcome", "method"))
-_FOUND_OUT = BulkTable(postbacks, _SAID)
+_ROWS = BulkTable(
+    postbacks, (*_REQUEST_COLUMNS, *_OUTCOME_COLUMNS), identity_columns=("account_id", "digest", "outcome", "method")
+)
+_OUTCOMES = BulkTable(postbacks, _OUTCOME_COLUMNS)
 
 
-def _came(one: PostbackRequest) -> tuple[Any, ...]:
+def _request_values(request: PostbackRequest) -> tuple[Any, ...]:
     return (
-        one.account.team_id, one.account.id, micros(one.received_at), one.method, one.query, one.content_type, one.body,
-        as_json(one.decoded.kept()), one.digest, nullable(one.corrects),
+        request.account.team_id, request.account.id, micros(request.received_at), request.method, request.query,
+        request.content_type, request.body, as_json(request.decoded.kept()), request.digest, nullable(request.corrects),
     )  # fmt: skip
 
 
-def _said(entry: Entry) -> tuple[Any, ...]:
+def _outcome_values(entry: Entry) -> tuple[Any, ...]:
     signal = entry.postback_request.signal
     return (
         str(entry.outcome or Outcome.REJECTED), entry.reason or "", str(signal.event or ""), signal.click or "",
@@ -127,11 +131,11 @@ def again(row: Row[Any], account: PostbackAccount) -> PostbackRequest:
     """A stored request, read anew by the account's rules of today."""
     if row.method == "MANUAL":
         return as_stored(row, account, origin="manual")
-    one = postback_request(
+    request = postback_request(
         account, row.received_at, query=row.query, method=row.method, content_type=row.content_type, body=row.body
     )
-    one.id, one.conversion_id = row.id, row.conversion_id if row.joined else None
-    return one
+    request.id, request.conversion_id = row.id, row.conversion_id if row.joined else None
+    return request
 
 
 def as_stored(row: Row[Any], account: PostbackAccount, *, origin: str = "postback") -> PostbackRequest:
@@ -179,23 +183,25 @@ class RequestFilter(msgspec.Struct, frozen=True, kw_only=True):
     campaigns: tuple[str, ...] | None = None  # codes; then only what is about their clicks
 
 
-def _conditions(team_id: int, wanted: RequestFilter) -> list[ColumnElement[bool]]:
-    found = [postbacks.c.team_id == team_id]
-    if wanted.outcome is not None:
-        found.append(postbacks.c.outcome == wanted.outcome)
-    if wanted.account_id is not None:
-        found.append(postbacks.c.account_id == wanted.account_id)
-    if wanted.click is not None:
-        same = [postbacks.c.click == wanted.click]
-        if wanted.click_id is not None:
-            same.append(postbacks.c.click_id == wanted.click_id)
-        found.append(or_(*same))
-    if wanted.ids:
-        found.append(postbacks.c.id.in_(wanted.ids))
-    if wanted.campaigns is not None:
-        mine = select(campaigns.c.id).where(campaigns.c.team_id == team_id, campaigns.c.code.in_(wanted.campaigns))
-        found.append(or_(*(_about(table, mine) for table in (clicks, click_links))))
-    return found
+def _conditions(team_id: int, request_filter: RequestFilter) -> list[ColumnElement[bool]]:
+    conditions = [postbacks.c.team_id == team_id]
+    if request_filter.outcome is not None:
+        conditions.append(postbacks.c.outcome == request_filter.outcome)
+    if request_filter.account_id is not None:
+        conditions.append(postbacks.c.account_id == request_filter.account_id)
+    if request_filter.click is not None:
+        same = [postbacks.c.click == request_filter.click]
+        if request_filter.click_id is not None:
+            same.append(postbacks.c.click_id == request_filter.click_id)
+        conditions.append(or_(*same))
+    if request_filter.ids:
+        conditions.append(postbacks.c.id.in_(request_filter.ids))
+    if request_filter.campaigns is not None:
+        mine = select(campaigns.c.id).where(
+            campaigns.c.team_id == team_id, campaigns.c.code.in_(request_filter.campaigns)
+        )
+        conditions.append(or_(*(_about(table, mine) for table in (clicks, click_links))))
+    return conditions
 
 
 def _about(table: Table, campaign_ids: Select[Any]) -> ColumnElement[bool]:
@@ -204,10 +210,12 @@ def _about(table: Table, campaign_ids: Select[Any]) -> ColumnElement[bool]:
 
 
 async def log(
-    tx: AsyncConnection, team_id: int, wanted: RequestFilter, *, limit: int = 50, after: int | None = None
+    tx: AsyncConnection, team_id: int, request_filter: RequestFilter, *, limit: int = 50, after: int | None = None
 ) -> list[Logged]:
     """Latest first; `after` is the id of the last one seen."""
-    query = select(postbacks, accounts.c.code).join_from(postbacks, accounts).where(*_conditions(team_id, wanted))
+    query = (
+        select(postbacks, accounts.c.code).join_from(postbacks, accounts).where(*_conditions(team_id, request_filter))
+    )
     if after is not None:
         query = query.where(postbacks.c.id < after)
     return [_logged(row) for row in await tx.execute(query.order_by(postbacks.c.id.desc()).limit(limit))]
@@ -229,10 +237,10 @@ def raw(query: bytes, body: bytes) -> str:
 
 
 async def stored(
-    tx: AsyncConnection, team_id: int, wanted: RequestFilter, *, limit: int, after: int = 0
+    tx: AsyncConnection, team_id: int, request_filter: RequestFilter, *, limit: int, after: int = 0
 ) -> Sequence[Row[Any]]:
     """Stored requests in the order they came, to be looked at again."""
-    query = select(postbacks).where(*_conditions(team_id, wanted), postbacks.c.id > after)
+    query = select(postbacks).where(*_conditions(team_id, request_filter), postbacks.c.id > after)
     return (await tx.execute(query.order_by(postbacks.c.id).limit(limit))).all()
 
 

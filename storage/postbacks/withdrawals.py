@@ -11,7 +11,7 @@ from storage.ledger.facts import Event, Status
 from storage.ledger.postbacks.conversion_facts import Derived, Request
 from storage.postbacks.conversion_rows import Change, end
 from storage.postbacks.conversions import ConversionProcessor, receive
-from storage.postbacks.matching import neighbours, request
+from storage.postbacks.matching import as_request, neighbours
 from storage.postbacks.requests import Entry, as_stored
 from storage.tables import SUBS, postbacks
 
@@ -43,9 +43,11 @@ async def _tied(tx: AsyncConnection, rows: Sequence[Row[Any]], processor: Conver
         entry = Entry(
             postback_request=as_stored(row, processor.book.by_id[row.account_id]), click_id=row.click_id, number=row.id
         )
-        mine.setdefault(row.account_id, []).append(request(entry))
-    found = await neighbours(tx, mine, {account: processor.book.by_id[account].account_rules for account in mine})
-    numbers = [one.id for known in found.values() for one in known]
+        mine.setdefault(row.account_id, []).append(as_request(entry))
+    known_requests = await neighbours(
+        tx, mine, {account: processor.book.by_id[account].account_rules for account in mine}
+    )
+    numbers = [request.id for known in known_requests.values() for request in known]
     return (await tx.execute(select(postbacks).where(postbacks.c.id.in_(numbers)).order_by(postbacks.c.id))).all()
 
 
@@ -55,5 +57,5 @@ def _ended(row: Row[Any], processor: ConversionProcessor) -> Change:
         occurred_at=row.occurred_at, txn_id=row.txn_id, click_id=row.click_id, player_id=row.player_id,
         received_at=processor.now, marks=(MARK,), requests=(),
     )  # fmt: skip
-    values = dict(row._mapping) | msgspec.structs.asdict(derived) | {"subs": tuple(row._mapping[one] for one in SUBS)}
+    values = dict(row._mapping) | msgspec.structs.asdict(derived) | {"subs": tuple(row._mapping[sub] for sub in SUBS)}
     return Change(account=processor.book.by_id[row.account_id], derived=derived, id=row.id, before=row, row=values)

@@ -78,11 +78,11 @@ async def record(tx: AsyncConnection, views: Sequence[View]) -> None:
     rows = [msgspec.structs.asdict(view) for view in views]
     statement = upsert(site_views)
     later = {name: statement.excluded[name] for name in ("milliseconds", "scroll", "seen", "clicked")}
-    told = statement.on_conflict_do_update(
+    statement_ = statement.on_conflict_do_update(
         index_elements=["id"], set_=later, where=statement.excluded.milliseconds >= site_views.c.milliseconds
     )
     for start in range(0, len(rows), _CHUNK):
-        await tx.execute(told, rows[start : start + _CHUNK])
+        await tx.execute(statement_, rows[start : start + _CHUNK])
 
 
 async def behaviour(
@@ -96,14 +96,14 @@ async def behaviour(
         raise Refused(f"by: no dimension {by!r}: one of {', '.join(DIMENSIONS)}", field="by")
     v = site_views.c
     group = _column(by)
-    told = literal([], type_=Json())
+    no_clicks = literal([], type_=Json())
     person = (
         select(
             group.label("g"),
             func.count().label("views"),
             func.sum(v.milliseconds).label("ms"),
             func.sum(v.scroll).label("scroll"),
-            func.max(case((v.clicked != told, 1), else_=0)).label("went"),
+            func.max(case((v.clicked != no_clicks, 1), else_=0)).label("went"),
         )
         .where(v.site_id.in_(site_ids), v.day.between(_day(first), _day(last)), _within(v.campaign_id, only))
         .group_by(group, v.day, v.visitor)
@@ -116,8 +116,8 @@ async def behaviour(
         func.sum(p.ms).label("ms"), func.sum(p.scroll).label("scroll"), func.sum(p.went).label("went"),
     ).group_by(p.g)  # fmt: skip
     names = await _names(tx, by)
-    found = [_behaviour(row, by, names) for row in await tx.execute(totals)]
-    return sorted(found, key=lambda one: (-one.views, str(one.group)))
+    rows = [_behaviour(row, by, names) for row in await tx.execute(totals)]
+    return sorted(rows, key=lambda behaviour: (-behaviour.views, str(behaviour.group)))
 
 
 def _column(by: str) -> ColumnElement[Any]:
@@ -128,11 +128,11 @@ def _column(by: str) -> ColumnElement[Any]:
 
 
 def _behaviour(row: Any, by: str, names: dict[int, str]) -> Behaviour:
-    views, visitors, bounces, went = (int(row[name]) for name in (1, 2, 3, 6))
+    views, visitors, bounces, clickers = (int(row[name]) for name in (1, 2, 3, 6))
     value = date.fromordinal(EPOCH_DAY.toordinal() + row.g).isoformat() if by == "day" else names.get(row.g, str(row.g))
     return Behaviour(
-        group={by: value} if by else {}, views=views, visitors=visitors, bounces=bounces, clickers=went,
-        bounce_rate=bounces / visitors, ctr=went / visitors, seconds=round(int(row.ms) / 1000 / views, 1),
+        group={by: value} if by else {}, views=views, visitors=visitors, bounces=bounces, clickers=clickers,
+        bounce_rate=bounces / visitors, ctr=clickers / visitors, seconds=round(int(row.ms) / 1000 / views, 1),
         scroll=round(int(row.scroll) / 100 / views, 3),
     )  # fmt: skip
 
@@ -171,10 +171,10 @@ async def outgoing_clicks(
 ) -> dict[tuple[str, str], int]:
     """People's clicks from the site to offers, as our own redirects counted them, by variant and offer code."""
     hours = _day(first) * 24, _day(last) * 24 + 23
-    came = select(site_views.c.click_id, func.min(site_views.c.variant).label("variant")).where(
+    first_views = select(site_views.c.click_id, func.min(site_views.c.variant).label("variant")).where(
         site_views.c.site_id == site_id, site_views.c.click_id != 0
     )
-    of = came.group_by(site_views.c.click_id).subquery()
+    of = first_views.group_by(site_views.c.click_id).subquery()
     carried = (
         select(of.c.variant, offers.c.code, func.count().label("n"))
         .join_from(outgoing, offers, offers.c.id == outgoing.c.offer_id)
@@ -187,12 +187,12 @@ async def outgoing_clicks(
         )
         .group_by(of.c.variant, offers.c.code)
     )
-    found: dict[tuple[str, str], int] = {}
+    counts: dict[tuple[str, str], int] = {}
     for row in await tx.execute(carried):
         key = row.variant or "a", row.code
-        found[key] = found.get(key, 0) + int(row.n)
+        counts[key] = counts.get(key, 0) + int(row.n)
     if only is not None:
-        return found  # the rest came without a campaign
+        return counts  # the rest came without a campaign
     direct = (
         select(clicks.c.extra, offers.c.code, func.count().label("n"))
         .join_from(clicks, offers, offers.c.id == clicks.c.offer_id)
@@ -202,8 +202,8 @@ async def outgoing_clicks(
     )
     for row in await tx.execute(direct):
         key = _variant(row.extra), row.code
-        found[key] = found.get(key, 0) + int(row.n)
-    return found
+        counts[key] = counts.get(key, 0) + int(row.n)
+    return counts
 
 
 async def converted(
@@ -211,10 +211,10 @@ async def converted(
 ) -> list[Converted]:
     """Registrations and first deposits of a site's visitors by variant and offer, on the days they happened."""
     c = conversions.c
-    came = select(site_views.c.click_id, func.min(site_views.c.variant).label("variant")).where(
+    first_views = select(site_views.c.click_id, func.min(site_views.c.variant).label("variant")).where(
         site_views.c.site_id == site_id, site_views.c.click_id != 0
     )
-    of = came.group_by(site_views.c.click_id).subquery()
+    of = first_views.group_by(site_views.c.click_id).subquery()
     query = (
         select(of.c.variant, clicks.c.extra, offers.c.code, c.event, c.is_ftd, func.count().label("n"))
         .join_from(conversions, offers, offers.c.id == c.offer_id)
@@ -240,8 +240,8 @@ def _within(column: ColumnElement[Any], only: Campaigns) -> ColumnElement[bool]:
 
 def _variant(extra: Any) -> str:
     """The variant that an outgoing link named."""
-    given = extra.get("v") if isinstance(extra, dict) else None
-    return given if isinstance(given, str) and given else "a"
+    variant_code = extra.get("v") if isinstance(extra, dict) else None
+    return variant_code if isinstance(variant_code, str) and variant_code else "a"
 
 
 def _day(day: date) -> int:

@@ -17,89 +17,89 @@ _COUNTS = ("clicks", "unique_clicks", "bot_clicks", "site_visits", "outgoing", "
 _Key = tuple[int, int, int, int, str, str, str]  # campaign, site, offer, source, country, device, currency
 
 
-async def click_facts(tx: AsyncConnection, asked: FactsQuery, day: date) -> list[ClickFact]:
+async def click_facts(tx: AsyncConnection, facts_query: FactsQuery, day: date) -> list[ClickFact]:
     """Clicks counted by place. What raw clicks no longer tell (expired, site visits) stands without sub ids."""
-    counted = await _rolled_up(tx, asked, day)
-    if not asked.grain.subs:
+    counted = await _rolled_up(tx, facts_query, day)
+    if not facts_query.grain.subs:
         return [_fact(day, key, (), counts) for key, counts in counted.items()]
-    single = await _single(tx, asked, day)
+    single = await _single(tx, facts_query, day)
     for (key, _), counts in single.items():
         held = counted.setdefault(key, [0] * len(_COUNTS))
         counted[key] = [a - b for a, b in zip(held, counts, strict=True)]
-    nothing = (None,) * len(asked.grain.subs)
+    nothing = (None,) * len(facts_query.grain.subs)
     rest = [_fact(day, key, nothing, counts) for key, counts in counted.items() if any(counts)]
     return [*(_fact(day, key, subs, counts) for (key, subs), counts in single.items()), *rest]
 
 
-async def _rolled_up(tx: AsyncConnection, asked: FactsQuery, day: date) -> dict[_Key, list[int]]:
+async def _rolled_up(tx: AsyncConnection, facts_query: FactsQuery, day: date) -> dict[_Key, list[int]]:
     first = _days(day) * 24
     until = first + 24
-    at = report_hour(asked.as_of, asked) if asked.as_of else until
+    at = report_hour(facts_query.as_of, facts_query) if facts_query.as_of else until
     counted: dict[_Key, list[int]] = {}
     if at > first:
         r = click_rollup.c
         keys = [r.campaign_id, r.site_id, r.offer_id, r.source_id]
-        keys += [r.country] if asked.grain.country else []
-        keys += [r.device] if asked.grain.device else []
+        keys += [r.country] if facts_query.grain.country else []
+        keys += [r.device] if facts_query.grain.device else []
         keys += [r.currency]
         sums = [func.sum(r[name]) for name in _COUNTS]
-        query = select(*keys, *sums).where(r.team_id == asked.team_id, r.hour >= first, r.hour < min(until, at))
+        query = select(*keys, *sums).where(r.team_id == facts_query.team_id, r.hour >= first, r.hour < min(until, at))
         for row in await tx.execute(query.group_by(*keys)):
-            _count(counted, _key(row, asked), row)
-    if asked.as_of is None:
+            _count(counted, _key(row, facts_query), row)
+    if facts_query.as_of is None:
         return counted
-    limit = _limit(asked.as_of)
+    limit = _limit(facts_query.as_of)
     if first <= at < until:
         part = clicks.c.hour == at, outgoing.c.hour == at
-        for query in (_raw(asked, day, ()).where(part[0]), _outgoing(asked, limit).where(part[1])):
+        for query in (_raw(facts_query, day, ()).where(part[0]), _outgoing(facts_query, limit).where(part[1])):
             for row in await tx.execute(query):
-                _count(counted, _key(row, asked), row)
-    for row in await tx.execute(_went_later(asked, day, limit)):
-        _take_back(counted, _key(row, asked), row)
+                _count(counted, _key(row, facts_query), row)
+    for row in await tx.execute(_later_outgoing(facts_query, day, limit)):
+        _subtract(counted, _key(row, facts_query), row)
     return counted
 
 
 async def _single(
-    tx: AsyncConnection, asked: FactsQuery, day: date
+    tx: AsyncConnection, facts_query: FactsQuery, day: date
 ) -> dict[tuple[_Key, tuple[str | None, ...]], list[int]]:
-    names = [SUBS[n] for n in asked.grain.subs]
-    found: dict[tuple[_Key, tuple[str | None, ...]], list[int]] = {}
-    for row in await tx.execute(_raw(asked, day, names)):
+    names = [SUBS[n] for n in facts_query.grain.subs]
+    counts: dict[tuple[_Key, tuple[str | None, ...]], list[int]] = {}
+    for row in await tx.execute(_raw(facts_query, day, names)):
         subs = tuple(getattr(row, name) for name in names)
-        _count(found, (_key(row, asked), subs), row)
-    return found
+        _count(counts, (_key(row, facts_query), subs), row)
+    return counts
 
 
-def _raw(asked: FactsQuery, day: date, subs: Sequence[str]) -> Select[Any]:
+def _raw(facts_query: FactsQuery, day: date, subs: Sequence[str]) -> Select[Any]:
     """Single clicks of a day, counted by the grain."""
     c = clicks.c
     human = case((c.bot == 0, 1), else_=0)
-    straight = case((and_(c.campaign_id == 0, c.site_id != 0), human), else_=0)
-    keys = [*_places(asked), _cost_currency().label("currency"), *(c[name] for name in subs)]
+    direct = case((and_(c.campaign_id == 0, c.site_id != 0), human), else_=0)
+    keys = [*_places(facts_query), _cost_currency().label("currency"), *(c[name] for name in subs)]
     query = _with_device(select(
-        *keys, func.sum(human), func.sum(human * c.unique_click), func.sum(1 - human), func.sum(0), func.sum(straight),
+        *keys, func.sum(human), func.sum(human * c.unique_click), func.sum(1 - human), func.sum(0), func.sum(direct),
         func.sum(human * func.coalesce(c.cost, 0)),
-    ), asked)  # fmt: skip
+    ), facts_query)  # fmt: skip
     first = _days(day) * 24
     around = _around(day)
     query = query.where(
-        c.id >= around[0], c.id < around[1], c.team_id == asked.team_id, c.hour >= first, c.hour < first + 24
+        c.id >= around[0], c.id < around[1], c.team_id == facts_query.team_id, c.hour >= first, c.hour < first + 24
     )
-    if asked.as_of is not None:
-        query = query.where(c.id < _limit(asked.as_of))
+    if facts_query.as_of is not None:
+        query = query.where(c.id < _limit(facts_query.as_of))
     return query.group_by(*keys)
 
 
-def _outgoing(asked: FactsQuery, limit: int) -> Select[Any]:
+def _outgoing(facts_query: FactsQuery, limit: int) -> Select[Any]:
     """People going on from sites with a campaign's click, up to the instant asked about."""
     o, nothing = outgoing.c, func.sum(0)
-    keys = [*_places(asked, site=o.site_id, offer=o.offer_id), literal("").label("currency")]
+    keys = [*_places(facts_query, site=o.site_id, offer=o.offer_id), literal("").label("currency")]
     counts = nothing, nothing, nothing, nothing, func.count(), nothing
-    query = _with_device(select(*keys, *counts).join_from(outgoing, clicks, clicks.c.id == o.click_id), asked)
-    return query.where(o.team_id == asked.team_id, o.bot == 0, o.id < limit).group_by(*keys)
+    query = _with_device(select(*keys, *counts).join_from(outgoing, clicks, clicks.c.id == o.click_id), facts_query)
+    return query.where(o.team_id == facts_query.team_id, o.bot == 0, o.id < limit).group_by(*keys)
 
 
-def _went_later(asked: FactsQuery, day: date, limit: int) -> Select[Any]:
+def _later_outgoing(facts_query: FactsQuery, day: date, limit: int) -> Select[Any]:
     """Clicks of a day that had not gone on from their site at the instant asked about, but have since.
 
     A click belongs to no offer until then, and to the first one it goes on to from then on.
@@ -108,17 +108,17 @@ def _went_later(asked: FactsQuery, day: date, limit: int) -> Select[Any]:
     earlier = outgoing.alias()
     before = exists().where(earlier.c.click_id == c.id, earlier.c.id < limit, earlier.c.bot == 0)
     after = exists().where(o.click_id == c.id, o.id >= limit, o.bot == 0, o.offer_id == c.offer_id)
-    keys = [*_places(asked), _cost_currency().label("currency")]
+    keys = [*_places(facts_query), _cost_currency().label("currency")]
     nothing = func.sum(0)
     counts = func.count(), func.sum(c.unique_click), nothing, nothing, nothing, func.sum(func.coalesce(c.cost, 0))
     first = _days(day) * 24
-    return _with_device(select(*keys, *counts), asked).where(
-        c.id >= around[0], c.id < min(around[1], limit), c.team_id == asked.team_id, c.hour >= first,
+    return _with_device(select(*keys, *counts), facts_query).where(
+        c.id >= around[0], c.id < min(around[1], limit), c.team_id == facts_query.team_id, c.hour >= first,
         c.hour < first + 24, c.bot == 0, c.campaign_id != 0, c.site_id != 0, c.offer_id != 0, after, ~before,
     ).group_by(*keys)  # fmt: skip
 
 
-def _take_back(counted: dict[_Key, list[int]], key: _Key, row: Any) -> None:
+def _subtract(counted: dict[_Key, list[int]], key: _Key, row: Any) -> None:
     """Count clicks for no offer instead of the one they went on to later."""
     more = [int(number or 0) for number in row[-len(_COUNTS) :]]
     for at, sign in ((key, -1), ((*key[:2], 0, *key[3:]), 1)):
@@ -129,16 +129,16 @@ def _take_back(counted: dict[_Key, list[int]], key: _Key, row: Any) -> None:
 
 
 def _places(
-    asked: FactsQuery, *, site: Any = clicks.c.site_id, offer: Any = clicks.c.offer_id
+    facts_query: FactsQuery, *, site: Any = clicks.c.site_id, offer: Any = clicks.c.offer_id
 ) -> list[ColumnElement[Any]]:
     c = clicks.c
     keys = [c.campaign_id, site, offer, c.source_id]
-    keys += [func.coalesce(c.country, "").label("country")] if asked.grain.country else []
-    return keys + ([func.coalesce(user_agents.c.device, "").label("device")] if asked.grain.device else [])
+    keys += [func.coalesce(c.country, "").label("country")] if facts_query.grain.country else []
+    return keys + ([func.coalesce(user_agents.c.device, "").label("device")] if facts_query.grain.device else [])
 
 
-def _with_device(query: Select[Any], asked: FactsQuery) -> Select[Any]:
-    if not asked.grain.device:
+def _with_device(query: Select[Any], facts_query: FactsQuery) -> Select[Any]:
+    if not facts_query.grain.device:
         return query
     return query.join(user_agents, clicks.c.user_agent_id == user_agents.c.id, isouter=True)
 
@@ -157,10 +157,10 @@ def _cost_currency() -> ColumnElement[Any]:
     return case((clicks.c.cost.is_(None), ""), else_=func.coalesce(clicks.c.currency, ""))
 
 
-def _key(row: Any, asked: FactsQuery) -> _Key:
+def _key(row: Any, facts_query: FactsQuery) -> _Key:
     return (
-        row.campaign_id, row.site_id, row.offer_id, row.source_id, row.country if asked.grain.country else "",
-        row.device if asked.grain.device else "", row.currency,
+        row.campaign_id, row.site_id, row.offer_id, row.source_id, row.country if facts_query.grain.country else "",
+        row.device if facts_query.grain.device else "", row.currency,
     )  # fmt: skip
 
 
@@ -178,9 +178,9 @@ def _fact(day: date, key: _Key, subs: tuple[str | None, ...], counts: list[int])
     )  # fmt: skip
 
 
-def report_hour(instant: datetime, asked: FactsQuery) -> int:
+def report_hour(instant: datetime, facts_query: FactsQuery) -> int:
     """The report hour (days since 1970 * 24 + hour of the day) of an instant."""
-    local = instant.astimezone(asked.zone)
+    local = instant.astimezone(facts_query.zone)
     return _days(local.date()) * 24 + local.hour
 
 

@@ -11,35 +11,35 @@ from storage.reports.facts_query import FactsQuery
 from storage.tables import SUBS, accounts, conversion_states, conversions
 
 
-async def tallies(tx: AsyncConnection, asked: FactsQuery, day: date) -> list[Tally]:
+async def tallies(tx: AsyncConnection, facts_query: FactsQuery, day: date) -> list[Tally]:
     """Conversions that count, by place, event and amount: each amount is converted by itself."""
     c, s = conversions.c, conversion_states.c
-    if asked.as_of is None:
+    if facts_query.as_of is None:
         state = c
-        where = [c.team_id == asked.team_id, c.day == day]
+        where = [c.team_id == facts_query.team_id, c.day == day]
     else:
         state = s
-        where = [s.id.in_(_last_states(asked, day)), s.day == day]
-    keys = _keys(asked, state)
+        where = [s.id.in_(_last_states(facts_query, day)), s.day == day]
+    keys = _keys(facts_query, state)
     query = select(*keys, func.count().label("n"))
-    if asked.as_of is not None:
+    if facts_query.as_of is not None:
         query = query.join_from(conversion_states, conversions, s.conversion_id == c.id)
     query = query.outerjoin(accounts, accounts.c.id == c.account_id)
     where += [state.status != Status.REVERSED.value, c.event != Event.REVERSAL.value]
     rows = await tx.execute(query.where(*where).group_by(*keys))
-    return [_tally(row, asked) for row in rows]
+    return [_tally(row, facts_query) for row in rows]
 
 
-def _last_states(asked: FactsQuery, day: date) -> Any:
+def _last_states(facts_query: FactsQuery, day: date) -> Any:
     """The last state, known at the instant, of each conversion that ever was on the day."""
     s = conversion_states.c
-    ever = select(s.conversion_id).where(s.team_id == asked.team_id, s.day == day)
-    known = select(func.max(s.id)).where(s.conversion_id.in_(ever), s.recorded_at <= asked.as_of)
+    ever = select(s.conversion_id).where(s.team_id == facts_query.team_id, s.day == day)
+    known = select(func.max(s.id)).where(s.conversion_id.in_(ever), s.recorded_at <= facts_query.as_of)
     return known.group_by(s.conversion_id)
 
 
-def _keys(asked: FactsQuery, state: Any) -> list[ColumnElement[Any]]:
-    c, grain = conversions.c, asked.grain
+def _keys(facts_query: FactsQuery, state: Any) -> list[ColumnElement[Any]]:
+    c, grain = conversions.c, facts_query.grain
     keys: list[ColumnElement[Any]] = [c.campaign_id, c.site_id, c.offer_id, c.source_id, c.event, state.is_ftd]
     # An amount whose currency nobody named is in the platform's.
     keys += [func.coalesce(state.currency, accounts.c.currency, "").label("currency"), state.amount]
@@ -49,8 +49,8 @@ def _keys(asked: FactsQuery, state: Any) -> list[ColumnElement[Any]]:
     return keys + [c[SUBS[n]] for n in grain.subs]
 
 
-def _tally(row: Any, asked: FactsQuery) -> Tally:
-    grain = asked.grain
+def _tally(row: Any, facts_query: FactsQuery) -> Tally:
+    grain = facts_query.grain
     return Tally(
         campaign_id=row.campaign_id, site_id=row.site_id, offer_id=row.offer_id, source_id=row.source_id,
         event=Event(row.event), is_ftd=row.is_ftd, n=row.n,

@@ -30,17 +30,17 @@ from storage.tables import (
 FEW_FACTS = 200  # rows that are merged on the spot: with more of them clicks would notice
 
 
-async def day_facts(tx: AsyncConnection, asked: FactsQuery, day: date) -> DayFacts:
+async def day_facts(tx: AsyncConnection, facts_query: FactsQuery, day: date) -> DayFacts:
     """Everything known of the day."""
-    rows = await revenue_facts(tx, asked, day)
+    rows = await revenue_facts(tx, facts_query, day)
     return DayFacts(
         day=day,
-        clicks=await click_facts(tx, asked, day),
-        tallies=await tallies(tx, asked, day),
+        clicks=await click_facts(tx, facts_query, day),
+        tallies=await tallies(tx, facts_query, day),
         revenue=rows,
-        links=await links_of(tx, asked.team_id, {row.sub for row in rows}),
-        spend=await spend_facts(tx, asked, day),
-        active=await active(tx, asked, day),
+        links=await links_of(tx, facts_query.team_id, {row.sub for row in rows}),
+        spend=await spend_facts(tx, facts_query, day),
+        active=await active(tx, facts_query, day),
     )
 
 
@@ -56,10 +56,10 @@ async def has_few_facts(tx: AsyncConnection, team_id: int, days: Collection[date
 async def catalogue(tx: AsyncConnection, team_id: int) -> Catalogue:
     """Today's offers and campaigns."""
     o, c = offers.c, campaigns.c
-    found = select(o.id, o.account_id, o.casino_id, o.tag_key, o.has_postbacks).where(o.team_id == team_id)
+    columns = select(o.id, o.account_id, o.casino_id, o.tag_key, o.has_postbacks).where(o.team_id == team_id)
     named = select(c.id, c.code, c.site_id, c.source_id).where(c.team_id == team_id)
     return Catalogue(
-        [OfferFact(**row._mapping) for row in await tx.execute(found)],
+        [OfferFact(**row._mapping) for row in await tx.execute(columns)],
         [
             CampaignFact(id=row.id, code=row.code, site_id=row.site_id or 0, source_id=row.source_id or 0)
             for row in await tx.execute(named)
@@ -67,15 +67,17 @@ async def catalogue(tx: AsyncConnection, team_id: int) -> Catalogue:
     )
 
 
-async def revenue_facts(tx: AsyncConnection, asked: FactsQuery, day: date) -> list[RevenueFact]:
+async def revenue_facts(tx: AsyncConnection, facts_query: FactsQuery, day: date) -> list[RevenueFact]:
     """What the platforms say of the day, withdrawn figures as the zeros they have become."""
     r = revenue.c
     named = r.id, r.account_id, r.tag, r.currency, r.sub, r.tag_name
-    if asked.as_of is None:
-        query = select(*named, *(r[name] for name in MEASURES)).where(r.team_id == asked.team_id, r.day == day)
+    if facts_query.as_of is None:
+        query = select(*named, *(r[name] for name in MEASURES)).where(r.team_id == facts_query.team_id, r.day == day)
     else:
         v = revenue_revisions.c
-        last = select(func.max(v.id)).where(v.team_id == asked.team_id, v.day == day, v.recorded_at <= asked.as_of)
+        last = select(func.max(v.id)).where(
+            v.team_id == facts_query.team_id, v.day == day, v.recorded_at <= facts_query.as_of
+        )
         figures = select(*named, *(v[name] for name in MEASURES))
         query = figures.join_from(revenue_revisions, revenue, v.revenue_id == r.id).where(
             v.id.in_(last.group_by(v.revenue_id))
@@ -97,30 +99,30 @@ async def links_of(tx: AsyncConnection, team_id: int, subs: Iterable[str]) -> di
         return {}
     read = Codec(bytes.fromhex(key)).decode
     ids = {sub: click_id for sub in likely if (click_id := read(sub)) is not None}
-    found = await click_queries.links(tx, ids.values())
+    links = await click_queries.links(tx, ids.values())
     return {
-        sub: found[click_id]
+        sub: links[click_id]
         for sub, click_id in ids.items()
-        if click_id in found and found[click_id].team_id == team_id
+        if click_id in links and links[click_id].team_id == team_id
     }
 
 
-async def spend_facts(tx: AsyncConnection, asked: FactsQuery, day: date) -> list[SpendFact]:
+async def spend_facts(tx: AsyncConnection, facts_query: FactsQuery, day: date) -> list[SpendFact]:
     """Uploaded costs: the last of each campaign and origin stands."""
     s = spend.c
-    last = select(func.max(s.id)).where(s.team_id == asked.team_id, s.day == day)
-    if asked.as_of is not None:
-        last = last.where(s.recorded_at <= asked.as_of)
+    last = select(func.max(s.id)).where(s.team_id == facts_query.team_id, s.day == day)
+    if facts_query.as_of is not None:
+        last = last.where(s.recorded_at <= facts_query.as_of)
     query = select(s.campaign_id, s.amount, s.currency).where(s.id.in_(last.group_by(s.campaign_id, s.origin)))
     return [SpendFact(day=day, **row._mapping) for row in await tx.execute(query.order_by(s.id))]
 
 
-async def active(tx: AsyncConnection, asked: FactsQuery, day: date) -> Mapping[int, Sequence[int]]:
+async def active(tx: AsyncConnection, facts_query: FactsQuery, day: date) -> Mapping[int, Sequence[int]]:
     """Campaigns by offer that had the offer at some time of the report day."""
-    begin, end = day_bounds(day, asked.zone)
+    begin, end = day_bounds(day, facts_query.zone)
     s = campaign_offer_spans.c
-    that_day = s.team_id == asked.team_id, s.since < end, or_(s.until.is_(None), s.until > begin)
-    found: dict[int, set[int]] = {}
+    that_day = s.team_id == facts_query.team_id, s.since < end, or_(s.until.is_(None), s.until > begin)
+    campaigns: dict[int, set[int]] = {}
     for row in await tx.execute(select(s.offer_id, s.campaign_id).where(*that_day)):
-        found.setdefault(row.offer_id, set()).add(row.campaign_id)
-    return {offer_id: sorted(ids) for offer_id, ids in found.items()}
+        campaigns.setdefault(row.offer_id, set()).add(row.campaign_id)
+    return {offer_id: sorted(ids) for offer_id, ids in campaigns.items()}

@@ -85,17 +85,17 @@ class Why(msgspec.Struct, frozen=True, kw_only=True):
     allocated: list[AllocatedRow] = []  # rows of which the campaign asked about has a share
 
 
-async def why(tx: AsyncConnection, query: ReportQuery, *, now: datetime, apart: Apart | None = None) -> Why:
+async def why(tx: AsyncConnection, query: ReportQuery, *, now: datetime, helper: Apart | None = None) -> Why:
     """Explain the (one-day) report of a campaign or an offer."""
-    report = await report_of(tx, msgspec.structs.replace(query, by=("offer",)), apart)
+    report = await report_of(tx, msgspec.structs.replace(query, by=("offer",)), helper)
     campaign_ids = await _campaign_ids(tx, query)
-    found: list[Discrepancy] = []
+    discrepancies: list[Discrepancy] = []
     allocated: list[AllocatedRow] = []
     for row in report.rows:
         offer = await _offer(tx, query.team_id, row.group["offer"])
         if offer is not None:
             inquiry = _Inquiry(tx, query, offer, now, campaign_ids)
-            found += await inquiry.discrepancies(row)
+            discrepancies += await inquiry.discrepancies(row)
             if row.allocated and campaign_ids is not None:
                 allocated += await _allocated(tx, query, offer, campaign_ids)
     return Why(
@@ -105,7 +105,7 @@ async def why(tx: AsyncConnection, query: ReportQuery, *, now: datetime, apart: 
         currency=query.currency,
         settlement=report.totals.settlement,
         layers=_layers(report.totals),
-        discrepancies=found,
+        discrepancies=discrepancies,
         offers=[
             OfferDay(offer=row.group["offer"], settlement=row.settlement, allocated=row.allocated, layers=_layers(row))
             for row in report.rows
@@ -169,8 +169,8 @@ def _layers(row: ReportRow) -> BothLayers:
 async def _offer(tx: AsyncConnection, team_id: int, code: str | None) -> Any:
     o, a = offers.c, accounts.c
     query = select(o.id, o.code, o.tag_key, o.account_id, a.timezone).join(accounts, a.id == o.account_id)
-    found: Any = (await tx.execute(query.where(o.team_id == team_id, o.code == code))).one_or_none()
-    return found
+    row: Any = (await tx.execute(query.where(o.team_id == team_id, o.code == code))).one_or_none()
+    return row
 
 
 class _Inquiry:
@@ -197,17 +197,17 @@ class _Inquiry:
         happened = await self._conversions()
         claimed, others = await self._revenue()
         requests = await self._requests()
-        found = []
+        discrepancies = []
         for measure in differing:
             layers = getattr(row, measure)
             counted = "deposits" if measure == "deposit_amount" else measure
             evidence = await self._evidence(measure, counted, happened, claimed, others, requests)
             if measure == "deposit_amount":
                 evidence = msgspec.structs.replace(evidence, is_amount=not _differs(row.deposits))
-            told = explain(measure, layers.postback, layers.platform, evidence)
-            if told is not None:
-                found.append(msgspec.structs.replace(told, offer=self.offer.code))
-        return found
+            discrepancy = explain(measure, layers.postback, layers.platform, evidence)
+            if discrepancy is not None:
+                discrepancies.append(msgspec.structs.replace(discrepancy, offer=self.offer.code))
+        return discrepancies
 
     async def _evidence(
         self, measure: str, counted: str, happened: Sequence[Row[Any]], claimed: Sequence[Row[Any]],
@@ -219,7 +219,7 @@ class _Inquiry:
         segments = sorted({row.tag for row in claimed if getattr(row, counted)})
         return Evidence(
             seen=[
-                self._seen(conversion, zone)
+                self._seen_conversion(conversion, zone)
                 for conversion in happened
                 if counted in _measures(conversion.event, is_ftd=conversion.is_ftd)
             ],
@@ -235,7 +235,7 @@ class _Inquiry:
     def _claims(self, row: Row[Any]) -> bool:
         return self.offer.tag_key in {None, row.tag_key, row.tag_name.strip().lower()}
 
-    def _seen(self, conversion: Row[Any], zone: ZoneInfo) -> Seen:
+    def _seen_conversion(self, conversion: Row[Any], zone: ZoneInfo) -> Seen:
         click = self.codec.encode(conversion.click_id) if self.codec and conversion.click_id else ""
         return Seen(
             ref=conversion.txn_id or conversion.player_id or click or f"conversion {conversion.id}",

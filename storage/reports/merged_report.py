@@ -71,7 +71,7 @@ def cells_suffice(query: ReportQuery) -> bool:
 
 async def _cells(tx: AsyncConnection, query: ReportQuery, named: Catalogue) -> Days:
     if cells_suffice(query):
-        return await _kept(tx, query, named)
+        return await _stored_cells(tx, query, named)
     days = await _days_with_facts(tx, query)
     return [(day, merge_day(await day_facts(tx, query.asked, day), named, query.grain)) for day in days]
 
@@ -83,17 +83,17 @@ async def _moved(tx: AsyncConnection, query: ReportQuery) -> set[date]:
     return set((await tx.execute(moved)).scalars())
 
 
-async def _kept(tx: AsyncConnection, query: ReportQuery, named: Catalogue) -> Days:
+async def _stored_cells(tx: AsyncConnection, query: ReportQuery, named: Catalogue) -> Days:
     """Cells as last settled; days that moved since are merged on the spot."""
     mine = merged.c.team_id == query.team_id, merged.c.day.between(query.first, query.last)
-    kept = {row.day: row.cells for row in await tx.execute(select(merged.c.day, merged.c.cells).where(*mine))}
+    stored = {row.day: row.cells for row in await tx.execute(select(merged.c.day, merged.c.cells).where(*mine))}
     fresh = await _moved(tx, query)
     days: Days = []
-    for day in sorted(kept.keys() | fresh):
+    for day in sorted(stored.keys() | fresh):
         if day in fresh:
             days.append((day, merge_day(await day_facts(tx, query.asked, day), named)))
         else:
-            days.append((day, _decoder.decode(kept[day])))
+            days.append((day, _decoder.decode(stored[day])))
             await asyncio.sleep(0)
     return days
 
@@ -101,8 +101,8 @@ async def _kept(tx: AsyncConnection, query: ReportQuery, named: Catalogue) -> Da
 async def _days_with_facts(tx: AsyncConnection, query: ReportQuery) -> list[date]:
     """Days to merge. By the visit's clock, also days on which visits of the range had consequences."""
     m = merged.c
-    kept = select(m.day).where(m.team_id == query.team_id, m.day.between(query.first, query.last))
-    within = set((await tx.execute(kept)).scalars()) | await _moved(tx, query)
+    stored_days = select(m.day).where(m.team_id == query.team_id, m.day.between(query.first, query.last))
+    within = set((await tx.execute(stored_days)).scalars()) | await _moved(tx, query)
     if query.clock == "event":
         return sorted(within)
     c, r = conversions.c, revenue.c

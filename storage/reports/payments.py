@@ -65,10 +65,10 @@ async def owed(tx: AsyncConnection, account: Row[Any]) -> list[Owed]:
         months = statements(
             earned.get(currency, ()), paid.get(currency, {}), rule=terms.rule, threshold=terms.threshold
         )
-        payable, got = sum(one.payable for one in months), sum(one.paid for one in months)
+        payable, received = sum(month.payable for month in months), sum(month.paid for month in months)
         made.append(Owed(
-            account=account.code, currency=currency, terms=terms, months=months, payable=payable, paid=got,
-            outstanding=payable - got, carried=months[-1].carried_out, settled_to=settled,
+            account=account.code, currency=currency, terms=terms, months=months, payable=payable, paid=received,
+            outstanding=payable - received, carried=months[-1].carried_out, settled_to=settled,
         ))  # fmt: skip
     return made
 
@@ -81,13 +81,13 @@ async def _earned(tx: AsyncConnection, account_id: int, *, by_player: bool) -> d
     keys += [r.part, r.sub] if by_player else []
     query = select(*keys, func.sum(parts[0] + parts[1] + parts[2])).where(r.account_id == account_id).group_by(*keys)
     brands = await _brands(tx, account_id)
-    found: dict[str, list[Earned]] = {}
+    statements: dict[str, list[Earned]] = {}
     for row in await tx.execute(query):
         brand = brands.get(row[2]) or brands.get(row[3]) or brands.get("") or row[2]
         player = row[4] or row[5] if by_player else ""
         earned = Earned(month=f"{row[0]:%Y-%m}", commission=int(row[-1]), brand=brand, player=player)
-        found.setdefault(row[1], []).append(earned)
-    return found
+        statements.setdefault(row[1], []).append(earned)
+    return statements
 
 
 async def _brands(tx: AsyncConnection, account_id: int) -> dict[str, str]:
@@ -101,11 +101,11 @@ async def _brands(tx: AsyncConnection, account_id: int) -> dict[str, str]:
 
 async def _paid(tx: AsyncConnection, account_id: int) -> dict[str, dict[str, int]]:
     p = payments.c
-    found: dict[str, dict[str, int]] = {}
+    amounts: dict[str, dict[str, int]] = {}
     for row in await tx.execute(select(p.day, p.currency, p.amount).where(p.account_id == account_id)):
-        months = found.setdefault(row.currency, {})
+        months = amounts.setdefault(row.currency, {})
         months[f"{row.day:%Y-%m}"] = months.get(f"{row.day:%Y-%m}", 0) + row.amount
-    return found
+    return amounts
 
 
 def listed(team_id: int, account_id: int | None) -> Select[Any]:

@@ -32,12 +32,12 @@ async def load_rates(
     tx: AsyncConnection, team_id: int, base: str, currencies: Iterable[str], first: date, last: date
 ) -> Rates:
     """Rates of those currencies into `base` for the days, with what weekends and holidays need before them."""
-    wanted = sorted({*currencies} - {base})
-    if not wanted:
+    others = sorted({*currencies} - {base})
+    if not others:
         return Rates(base)
     r = rates.c
-    named = [*wanted, base]
-    own = and_(r.team_id == team_id, r.base == base, r.currency.in_(wanted), r.day >= first)
+    named = [*others, base]
+    own = and_(r.team_id == team_id, r.base == base, r.currency.in_(others), r.day >= first)
     published = and_(
         r.team_id == EVERYBODY, r.currency.in_([*named, "EUR"]), r.base.in_([*named, "EUR"]),
         r.day >= first - timedelta(days=CARRIED_DAYS),
@@ -48,13 +48,13 @@ async def load_rates(
     return Rates(base, [Quote(x.day, x.currency, x.base, Decimal(x.rate), x.team_id != EVERYBODY) for x in rows])
 
 
-async def keep(tx: AsyncConnection, team_id: int, kept: Sequence[StoredRate]) -> None:
+async def store(tx: AsyncConnection, team_id: int, stored_rates: Sequence[StoredRate]) -> None:
     """Store rates; a later one for the same day replaces the earlier."""
-    for start in range(0, len(kept), _CHUNK):
+    for start in range(0, len(stored_rates), _CHUNK):
         rows = [
-            {"team_id": team_id, "currency": one.currency, "base": one.base, "day": one.day, "rate": str(one.rate),
-             "origin": one.origin}
-            for one in kept[start : start + _CHUNK]
+            {"team_id": team_id, "currency": rate.currency, "base": rate.base, "day": rate.day, "rate": str(rate.rate),
+             "origin": rate.origin}
+            for rate in stored_rates[start : start + _CHUNK]
         ]  # fmt: skip
         statement = upsert(rates)
         await tx.execute(
@@ -87,15 +87,15 @@ def _own(team_id: int, currency: str, base: str, first: date, last: date) -> tup
 async def last_published(tx: AsyncConnection) -> date | None:
     """The last day there are published rates of."""
     last = select(func.max(rates.c.day)).where(rates.c.team_id == EVERYBODY)
-    found: date | None = (await tx.execute(last)).scalar_one_or_none()
-    return found
+    newest: date | None = (await tx.execute(last)).scalar_one_or_none()
+    return newest
 
 
 async def first_published(tx: AsyncConnection) -> date | None:
     """The first day there are published rates of."""
     first = select(func.min(rates.c.day)).where(rates.c.team_id == EVERYBODY)
-    found: date | None = (await tx.execute(first)).scalar_one_or_none()
-    return found
+    oldest: date | None = (await tx.execute(first)).scalar_one_or_none()
+    return oldest
 
 
 async def listed(

@@ -67,9 +67,9 @@ async def is_light(tx: AsyncConnection, query: ReportQuery) -> bool:
     return len(days) <= 10 and await has_few_facts(tx, query.team_id, days)
 
 
-async def report_of(tx: AsyncConnection, query: ReportQuery, apart: Apart | None) -> MergedReport:
+async def report_of(tx: AsyncConnection, query: ReportQuery, helper: Apart | None) -> MergedReport:
     """The merged report; one that would hold the event loop is asked of `apart`, `Ports.report_apart`."""
-    parts = None if apart is None or await is_light(tx, query) else await apart(query)
+    parts = None if helper is None or await is_light(tx, query) else await helper(query)
     return await parts.report() if parts else await merged_report(tx, query)
 
 

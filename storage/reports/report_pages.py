@@ -56,10 +56,10 @@ class PageCache:
         self._pages: OrderedDict[_Key, tuple[Page, Token]] = OrderedDict()
 
     def get(self, key: _Key) -> tuple[Page, Token] | None:
-        found = self._pages.get(key)
-        if found is not None:
+        page = self._pages.get(key)
+        if page is not None:
             self._pages.move_to_end(key)
-        return found
+        return page
 
     def forget(self) -> None:
         """Be as empty as after a start."""
@@ -71,8 +71,8 @@ class PageCache:
         self._size += page.size - (before[0].size if before else 0)
         self._pages[key] = page, token
         while self._size > self._limit:
-            _, (gone, _) = self._pages.popitem(last=False)
-            self._size -= gone.size
+            _, (dropped, _) = self._pages.popitem(last=False)
+            self._size -= dropped.size
 
 
 SHELF = PageCache()
@@ -102,9 +102,9 @@ class Paging:
 
     async def report(self) -> PagedReport:
         """The report; what had to be made goes on the shelf."""
-        self._versions = await self._kept_versions()
+        self._versions = await self._stored_versions()
         self._pages = {day: held for day in self._versions if (held := SHELF.get(self._key(day)))}
-        await self._take_kept()
+        await self._use_stored()
         raw = await self._cells(self._versions.keys() - self._pages.keys())
         days = sorted(self._versions.keys() | self._fresh.keys())
         view = await view_of(self._tx, self._query, self._named, currencies=self._currencies(raw), days=days)
@@ -119,13 +119,13 @@ class Paging:
     def _key(self, day: date) -> _Key:
         return self._query.team_id, self._form, day, self._versions[day] or 0
 
-    async def _kept_versions(self) -> dict[date, int | None]:
+    async def _stored_versions(self) -> dict[date, int | None]:
         m = merged.c
         mine = m.team_id == self._query.team_id, m.day.between(self._query.first, self._query.last)
-        found = await self._tx.execute(select(m.day, m.version).where(*mine))
-        return {day: version for day, version in found if day not in self._fresh}
+        versions = await self._tx.execute(select(m.day, m.version).where(*mine))
+        return {day: version for day, version in versions if day not in self._fresh}
 
-    async def _take_kept(self) -> None:
+    async def _use_stored(self) -> None:
         """Pages that settling has left in the database."""
         lacking = {day for day, version in self._versions.items() if version is not None} - self._pages.keys()
         if not lacking or self._query.by not in USUAL:
@@ -141,13 +141,13 @@ class Paging:
         if not days:
             return {}
         m = merged.c
-        found = select(m.day, m.cells).where(m.team_id == self._query.team_id, _among(m.day, days))
-        return {day: cells for day, cells in await self._tx.execute(found) if day in days}
+        query = select(m.day, m.cells).where(m.team_id == self._query.team_id, _among(m.day, days))
+        return {day: cells for day, cells in await self._tx.execute(query) if day in days}
 
     def _currencies(self, raw: Mapping[date, bytes]) -> set[str]:
-        found = {one for page, _ in self._pages.values() for one in page.about.currencies}
-        found |= {one for cells in raw.values() for cell in _coins.decode(cells) for one in cell.money}
-        return found | {one for cells in self._fresh.values() for cell in cells for one in cell.money}
+        currencies_ = {currency for page, _ in self._pages.values() for currency in page.about.currencies}
+        currencies_ |= {currency for cells in raw.values() for cell in _coins.decode(cells) for currency in cell.money}
+        return currencies_ | {currency for cells in self._fresh.values() for cell in cells for currency in cell.money}
 
     def _holds(self, day: date, page: Page, token: Token, tokens: "Tokens") -> bool:
         """Whether a page says what would be made now."""
@@ -174,7 +174,7 @@ class Tokens:
 
     def __init__(self, view: View) -> None:
         self.view = view
-        told = (
+        content = (
             [(name, sorted(view.codes[name].items())) for name in sorted(view.codes) if name in view.by],
             sorted((o.id, o.account_id, o.casino_id, o.has_postbacks) for o in view.offers.values()),
             sorted(view.codes["account"].items()),
@@ -182,13 +182,13 @@ class Tokens:
             sorted(view.offers_since.items()),
             sorted((account_id, sorted(names)) for account_id, names in view.measures.items()),
         )
-        self._all = version_of(msgspec.json.encode(told))
+        self._all = version_of(msgspec.json.encode(content))
         self._settled: dict[date, list[int]] = {}
         for account_id, day in view.settled:
             self._settled.setdefault(day, []).append(account_id)
 
     def of(self, day: date, page: Page) -> Token:
-        rates = tuple(self.view.rates.rate(one, day) for one in page.about.currencies)
+        rates = tuple(self.view.rates.rate(currency, day) for currency in page.about.currencies)
         return self._all, rates, *sorted(self._settled.get(day, ()))
 
 
@@ -202,7 +202,7 @@ async def make_usual(
     """Pages of days just merged, by form, for the usual reports; `query` names team and currency."""
     days = {day: _decoder.decode(cells) for day, cells in merged_days.items()}
     made: dict[date, list[tuple[str, bytes]]] = {day: [] for day in days}
-    currencies = {one for cells in days.values() for cell in cells for one in cell.money}
+    currencies = {currency for cells in days.values() for cell in cells for currency in cell.money}
     named = await catalogue(tx, query.team_id)
     view = await view_of(tx, query, named, currencies=currencies, days=days)
     for by in USUAL:
@@ -217,9 +217,9 @@ def _packed(day: date, cells: Sequence[Cell], view: View) -> bytes:
     return zlib.compress(_packer.encode(page_of(day, cells, view)), 1)
 
 
-async def keep(tx: AsyncConnection, team_id: int, day: date, version: int, pages: Sequence[tuple[str, bytes]]) -> None:
+async def store(tx: AsyncConnection, team_id: int, day: date, version: int, pages: Sequence[tuple[str, bytes]]) -> None:
     """Keep a settled day's pages in place of those before."""
     for form, page in pages:
-        kept = upsert(report_pages).values(team_id=team_id, form=form, day=day, version=version, page=page)
+        statement = upsert(report_pages).values(team_id=team_id, form=form, day=day, version=version, page=page)
         new = {"version": version, "page": page}
-        await tx.execute(kept.on_conflict_do_update(index_elements=["team_id", "form", "day"], set_=new))
+        await tx.execute(statement.on_conflict_do_update(index_elements=["team_id", "form", "day"], set_=new))

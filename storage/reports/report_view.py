@@ -112,10 +112,10 @@ async def _settled(
     tx: AsyncConnection, query: ReportQuery, account_codes: dict[int, str], first: date, last: date
 ) -> frozenset[tuple[int, date]]:
     s = settled_days.c
-    found = select(s.account_id, s.day).where(s.account_id.in_(account_codes), s.day.between(first, last))
+    query_ = select(s.account_id, s.day).where(s.account_id.in_(account_codes), s.day.between(first, last))
     if query.as_of is not None:
-        found = found.where(s.settled_at <= query.as_of)
-    return frozenset((row.account_id, row.day) for row in await tx.execute(found))
+        query_ = query_.where(s.settled_at <= query.as_of)
+    return frozenset((row.account_id, row.day) for row in await tx.execute(query_))
 
 
 async def _since(tx: AsyncConnection, query: ReportQuery, table: Any) -> dict[int, date]:
@@ -124,8 +124,8 @@ async def _since(tx: AsyncConnection, query: ReportQuery, table: Any) -> dict[in
     column = c.account_id if table is accounts else c.offer_id
     if query.as_of is None:
         t = table.c
-        found = select(t.id, t.postbacks_since).where(t.team_id == query.team_id, t.postbacks_since.is_not(None))
-        since = {row[0]: row[1] for row in await tx.execute(found)}
+        query_ = select(t.id, t.postbacks_since).where(t.team_id == query.team_id, t.postbacks_since.is_not(None))
+        since = {row[0]: row[1] for row in await tx.execute(query_)}
         recent = select(column, func.min(c.day)).where(
             c.team_id == query.team_id, c.account_id.is_not(None),
             c.day.in_(select(touched.c.day).where(touched.c.team_id == query.team_id)),
@@ -138,8 +138,8 @@ async def _since(tx: AsyncConnection, query: ReportQuery, table: Any) -> dict[in
             .join_from(conversions, conversion_states, s.conversion_id == c.id)
             .where(c.team_id == query.team_id, c.account_id.is_not(None), s.recorded_at <= query.as_of)
         )
-    for one, day in await tx.execute(recent.group_by(column)):
-        since[one] = min(day, since.get(one, day))
+    for key, day in await tx.execute(recent.group_by(column)):
+        since[key] = min(day, since.get(key, day))
     return since
 
 
@@ -153,7 +153,7 @@ def _keep(
             tests.append(_among(attrgetter(f"{plain}_id"), ids))
     for derived in ("casino", "account"):
         if (ids := _ids(getattr(query, f"{derived}s"), names[derived])) is not None:
-            mine = {one.id for one in of.values() if getattr(one, f"{derived}_id") in ids}
+            mine = {entity.id for entity in of.values() if getattr(entity, f"{derived}_id") in ids}
             tests.append(_among(attrgetter("offer_id"), mine))
     tests += [_has_value(name, values, query.grain) for name, values in query.values.items() if name not in PERIODS]
     return (lambda cell: all(test(cell) for test in tests)) if tests else None
@@ -161,26 +161,26 @@ def _keep(
 
 def _has_value(name: str, values: Collection[str], grain: Grain) -> Callable[[Cell], bool]:
     """Whether a cell's country, device or sub id is one of these, in any letter case."""
-    wanted = {value.casefold() for value in values}
+    folded = {value.casefold() for value in values}
     if name in SUB_NAMES:
         place = grain.subs.index(SUB_NAMES.index(name))
-        return lambda cell: place < len(cell.subs) and (cell.subs[place] or "").casefold() in wanted
+        return lambda cell: place < len(cell.subs) and (cell.subs[place] or "").casefold() in folded
     read: Callable[[Cell], str] = attrgetter(name)
-    return lambda cell: read(cell).casefold() in wanted
+    return lambda cell: read(cell).casefold() in folded
 
 
 def _keep_day(values: Mapping[str, tuple[str, ...]]) -> Callable[[date], bool] | None:
     """Whether a day is in the days, weeks and months asked for."""
     periods = {name: {value.upper() for value in values[name]} for name in PERIODS if name in values}
-    return (lambda day: all(period(name, day) in wanted for name, wanted in periods.items())) if periods else None
+    return (lambda day: all(period(name, day) in allowed for name, allowed in periods.items())) if periods else None
 
 
 def _among(read: Callable[[Cell], int], ids: AbstractSet[int]) -> Callable[[Cell], bool]:
     return lambda cell: read(cell) in ids
 
 
-def _ids(wanted: tuple[str, ...] | None, named: dict[int, str]) -> set[int] | None:
-    return None if wanted is None else {one for one, code in named.items() if code in wanted}
+def _ids(codes: tuple[str, ...] | None, named: dict[int, str]) -> set[int] | None:
+    return None if codes is None else {id_ for id_, code in named.items() if code in codes}
 
 
 def _keep_unassigned(query: ReportQuery, account_codes: dict[int, str]) -> Callable[[int], bool] | None:

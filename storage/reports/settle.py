@@ -72,7 +72,7 @@ async def settle_all(
     )  # fmt: skip
     while found := await _merged_now(database, request, apart):
         for one in found:
-            await database.run(partial(_keep, found=[one]))
+            await database.run(partial(_store, found=[one]))
         count += len(found)
     return count
 
@@ -96,7 +96,7 @@ async def merge_read_only(url: str, request: MergeRequest) -> list[Merged]:
 async def merge_touched(tx: AsyncConnection, request: MergeRequest) -> list[Merged]:
     """Touched days merged, the latest first, with the pages made of them."""
     zone = ZoneInfo(request.timezone)
-    found = await _look(tx, zone, request.limit)
+    found = await _load_touched(tx, zone, request.limit)
     if request.currency is None:
         return found
     pages = await _pages(tx, found, zone, request.currency, until=request.pages_until)
@@ -118,12 +118,12 @@ def _next_days(limit: int) -> Select[tuple[int, date]]:
 
 async def settle(tx: AsyncConnection, zone: ZoneInfo, *, limit: int = BATCH) -> int:
     """Merge up to `limit` touched days within one transaction; returns how many were."""
-    found = await _look(tx, zone, limit)
-    await _keep(tx, found)
+    found = await _load_touched(tx, zone, limit)
+    await _store(tx, found)
     return len(found)
 
 
-async def _look(tx: AsyncConnection, zone: ZoneInfo, limit: int) -> list[Merged]:
+async def _load_touched(tx: AsyncConnection, zone: ZoneInfo, limit: int) -> list[Merged]:
     """Read the marks first, then the facts: what is committed in between leaves a mark of its own."""
     t = touched.c
     marks: dict[tuple[int, date], list[int]] = {}
@@ -176,7 +176,7 @@ async def _pages(
     return made
 
 
-async def _keep(tx: AsyncConnection, found: list[Merged]) -> None:
+async def _store(tx: AsyncConnection, found: list[Merged]) -> None:
     """Write merged days; of the marks only those that had been read are deleted."""
     for one in found:
         values = {"cells": one.cells, "version": one.version}
@@ -184,7 +184,7 @@ async def _keep(tx: AsyncConnection, found: list[Merged]) -> None:
         await tx.execute(kept.on_conflict_do_update(index_elements=["team_id", "day"], set_=values))
         await _note_postbacks(tx, accounts, one.accounts, one.day)
         await _note_postbacks(tx, offers, one.offers, one.day)
-        await report_pages.keep(tx, one.team_id, one.day, one.version, one.pages)
+        await report_pages.store(tx, one.team_id, one.day, one.version, one.pages)
         for start in range(0, len(one.marks), _CHUNK):
             await tx.execute(delete(touched).where(touched.c.id.in_(one.marks[start : start + _CHUNK])))
 

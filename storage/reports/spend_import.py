@@ -103,9 +103,9 @@ def split(amount: int, weights: Mapping[int, int]) -> dict[int, int]:
     total = sum(weights.values())
     if not total:
         return {}
-    parts = {one: amount * weight // total for one, weight in weights.items()}
+    parts = {campaign: amount * weight // total for campaign, weight in weights.items()}
     left = amount - sum(parts.values())
-    order = sorted(weights, key=lambda one: (-(amount * weights[one] % total), one))
-    for one in order[:left]:
-        parts[one] += 1
+    order = sorted(weights, key=lambda campaign: (-(amount * weights[campaign] % total), campaign))
+    for campaign in order[:left]:
+        parts[campaign] += 1
     return parts

@@ -39,7 +39,7 @@ async def of_team(tx: AsyncConnection, team_id: int, *, as_of: datetime | None =
     query = select(a.account_id, a.measure).where(a.team_id == team_id)
     if as_of is not None:
         query = query.where(a.since <= as_of)
-    found: dict[int, set[str]] = {}
+    measures_of: dict[int, set[str]] = {}
     for row in await tx.execute(query):
-        found.setdefault(row.account_id, set()).add(row.measure)
-    return {account_id: frozenset(names) for account_id, names in found.items()}
+        measures_of.setdefault(row.account_id, set()).add(row.measure)
+    return {account_id: frozenset(names) for account_id, names in measures_of.items()}

@@ -147,8 +147,8 @@ async def withdrawn_settled_days(tx: AsyncConnection, account_id: int, report: R
     settled = await settled_of(tx, account_id, report)
     rows = distinct(report)
     stored = await standing(tx, account_id, report.first, report.last)
-    gone = (key for key, row in stored.items() if key not in rows and not row.withdrawn and any(row.values))
-    return sorted({key[0] for key in gone} & settled)
+    missing = (key for key, row in stored.items() if key not in rows and not row.withdrawn and any(row.values))
+    return sorted({key[0] for key in missing} & settled)
 
 
 async def confirm(tx: AsyncConnection, *, account_id: int, now: datetime, zone: ZoneInfo) -> Recorded:
@@ -158,7 +158,7 @@ async def confirm(tx: AsyncConnection, *, account_id: int, now: datetime, zone: 
         report = _decoder.decode(zlib.decompress(held.parsed))
         of = Origin(team_id=held.team_id, account_id=account_id, run_id=held.run_id, now=now)
         recording = Recording(of, report, zone=zone, held=held.id, fetched_at=held.fetched_at)
-        await recording.look(tx, judged=False)
+        await recording.compare(tx, judged=False)
         if await recording.begin(tx, b""):
             for number in recording.parts():
                 await recording.write(tx, number)
@@ -167,8 +167,8 @@ async def confirm(tx: AsyncConnection, *, account_id: int, now: datetime, zone: 
     if not recorded:
         raise Refused("no report of this account is held as suspect", field="account")
     return Recorded(
-        rows=sum(one.rows for one in recorded), revisions=sum(one.revisions for one in recorded),
-        restated=sum(one.restated for one in recorded), reports=len(recorded),
+        rows=sum(result.rows for result in recorded), revisions=sum(result.revisions for result in recorded),
+        restated=sum(result.restated for result in recorded), reports=len(recorded),
     )  # fmt: skip
 
 

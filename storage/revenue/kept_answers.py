@@ -16,7 +16,7 @@ from storage.tables import revenue_reports, sync_runs
 _SOUND = ("merged", "confirmed")
 
 
-async def keep_answer(
+async def store_answer(
     tx: AsyncConnection,
     run: Row[Any],
     *,
@@ -34,7 +34,7 @@ async def keep_answer(
     ))  # fmt: skip
 
 
-async def kept_answer(tx: AsyncConnection, report_id: int) -> tuple[Row[Any], bytes]:
+async def stored_answer(tx: AsyncConnection, report_id: int) -> tuple[Row[Any], bytes]:
     """A kept answer: its row, and the bytes that came."""
     row = (await tx.execute(select(revenue_reports).where(revenue_reports.c.id == report_id))).one()
     return row, zlib.decompress(row.raw)
@@ -96,9 +96,9 @@ def without_days(report: Report, days: Iterable[date]) -> list[Report]:
     left_out = set(days)
     if not left_out:
         return [report]
-    kept = [day for day in _days(report.first, report.last) if day not in left_out]
+    covered = [day for day in _days(report.first, report.last) if day not in left_out]
     parts: list[list[date]] = []
-    for day in kept:
+    for day in covered:
         if parts and parts[-1][1] + timedelta(days=1) == day:
             parts[-1][1] = day
         else:

@@ -30,10 +30,10 @@ async def known(tx: AsyncConnection, account_id: int, first: date, last: date) -
     query = select(r.from_day, r.to_day, r.digest, r.rows).where(
         r.account_id == account_id, r.from_day <= last, r.to_day >= first, r.state.in_(("merged", "confirmed"))
     )
-    found = (await tx.execute(query.order_by(r.id.desc()).limit(1))).first()
-    if found is None or found.digest is None or (found.from_day, found.to_day) != (first, last):
+    row = (await tx.execute(query.order_by(r.id.desc()).limit(1))).first()
+    if row is None or row.digest is None or (row.from_day, row.to_day) != (first, last):
         return None
-    return Known(found.digest, found.rows)
+    return Known(row.digest, row.rows)
 
 
 async def record_same(
@@ -41,8 +41,8 @@ async def record_same(
 ) -> None:
     """Record that the known answer came once more: no figure moves, but days have gone by. Raises Refused if it is
     not the known one any more."""
-    stands = await known(tx, account_id, report.first, report.last)
-    if stands is None or stands.digest != report.digest:
+    last_known = await known(tx, account_id, report.first, report.last)
+    if last_known is None or last_known.digest != report.digest:
         raise Refused("the figures were changed by somebody else while they were fetched: sync again")
     await supersede(tx, account_id, report)
     settled = await settled_of(tx, account_id, report)
@@ -54,11 +54,11 @@ async def newest(tx: AsyncConnection, account_id: int) -> int | None:
     """The account's latest report: who finds another one than before knows that figures may have moved."""
     r = revenue_reports.c
     newest = select(func.max(r.id)).where(r.account_id == account_id)
-    found: int | None = (await tx.execute(newest)).scalar_one()
-    return found
+    report_id: int | None = (await tx.execute(newest)).scalar_one()
+    return report_id
 
 
-async def keep(
+async def store(
     tx: AsyncConnection,
     of: Origin,
     report: Report,
@@ -124,11 +124,11 @@ async def resettle(tx: AsyncConnection, account: Row[Any], zone: ZoneInfo) -> No
     s = settled_days.c
     since = ((account.last_success_at or account.created_at) - _LATEST).date()
     mine = s.account_id == account.id, s.day >= since
-    stood = {row.day: row.settled_at for row in await tx.execute(select(s.day, s.settled_at).where(*mine))}
+    settled = {row.day: row.settled_at for row in await tx.execute(select(s.day, s.settled_at).where(*mine))}
     runs = await _done(tx, account.id)
-    for day in sorted(set(stood).union(*(run.days for run in runs))):
+    for day in sorted(set(settled).union(*(run.days for run in runs))):
         end = day_bounds(day, zone)[1].astimezone(UTC)
-        if day < since or (day in stood and stood[day] >= end):
+        if day < since or (day in settled and settled[day] >= end):
             continue
         at = min((run.at for run in runs if day in run.days and run.at >= end), default=None)
         await tx.execute(delete(settled_days).where(s.account_id == account.id, s.day == day))
@@ -152,11 +152,11 @@ async def _done(tx: AsyncConnection, account_id: int) -> list[_Done]:
     query = select(r.started_at, r.from_day, r.to_day).where(
         r.account_id == account_id, r.state == "done", r.again.is_(None)
     )
-    found = []
+    runs = []
     for row in await tx.execute(query.order_by(r.id.desc()).limit(20)):
         today = row.started_at.date()
         first = max(row.from_day or today - _LATEST / 2, today - _LATEST)
         last = min(row.to_day or today, today)
         days = frozenset(first + timedelta(days=n) for n in range((last - first).days + 1))
-        found.append(_Done(row.started_at, days))
-    return found
+        runs.append(_Done(row.started_at, days))
+    return runs

@@ -46,10 +46,10 @@ async def since(
     moved = revenue_revisions.c
     recent = moved.day > (instant - REACH).date()  # the index is by day
     revised = select(moved.revenue_id).where(moved.team_id == team_id, recent, moved.recorded_at > instant)
-    stands = and_(settled_days.c.account_id == revenue.c.account_id, settled_days.c.day == revenue.c.day)
+    is_settled = and_(settled_days.c.account_id == revenue.c.account_id, settled_days.c.day == revenue.c.day)
     query = (
         select(revenue, accounts.c.code.label("account"), settled_days.c.settled_at)
-        .join(settled_days, stands)
+        .join(settled_days, is_settled)
         .join(accounts, accounts.c.id == revenue.c.account_id)
         .where(revenue.c.team_id == team_id, revenue.c.id.in_(revised))
     )
@@ -62,13 +62,13 @@ async def since(
 async def _before(tx: AsyncConnection, baselines: dict[int, datetime]) -> dict[int, Row[Any]]:
     """The revision of each row that stood at its baseline."""
     ids = list(baselines)
-    found: dict[int, Row[Any]] = {}
+    latest: dict[int, Row[Any]] = {}
     for start in range(0, len(ids), 500):
         query = select(revenue_revisions).where(revenue_revisions.c.revenue_id.in_(ids[start : start + 500]))
         for row in await tx.execute(query.order_by(revenue_revisions.c.id)):
             if row.recorded_at <= baselines[row.revenue_id]:
-                found[row.revenue_id] = row
-    return found
+                latest[row.revenue_id] = row
+    return latest
 
 
 def _compared(rows: Iterable[Row[Any]], before: dict[int, Row[Any]]) -> list[Restated]:
@@ -78,7 +78,7 @@ def _compared(rows: Iterable[Row[Any]], before: dict[int, Row[Any]]) -> list[Res
         key = (row.day, row.account_id, row.account, row.tag, row.currency)
         _add(was.setdefault(key, {}), before.get(row.id))
         _add(now.setdefault(key, {}), row)
-    found = [
+    restatements = [
         Restated(
             day=key[0], account_id=key[1], account=key[2], tag=key[3], currency=key[4], measure=measure,
             before=was[key].get(measure), now=now[key].get(measure),
@@ -87,7 +87,9 @@ def _compared(rows: Iterable[Row[Any]], before: dict[int, Row[Any]]) -> list[Res
         for measure in ("registrations", "first_deposits", "deposits", "ngr", "commission")
         if was[key].get(measure) != now[key].get(measure)
     ]  # fmt: skip
-    return sorted(found, key=lambda one: (-one.day.toordinal(), one.account, one.tag))
+    return sorted(
+        restatements, key=lambda restatement: (-restatement.day.toordinal(), restatement.account, restatement.tag)
+    )
 
 
 def _add(sums: dict[str, int | None], row: Row[Any] | None) -> None:

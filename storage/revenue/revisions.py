@@ -53,14 +53,14 @@ async def record(
     """
     of = Origin(team_id=team_id, account_id=account_id, run_id=run_id, now=now)
     recording = Recording(of, report, zone=zone)
-    await recording.look(tx)
+    await recording.compare(tx)
     if await recording.begin(tx, zlib.compress(report.raw)):
         for number in recording.parts():
             await recording.write(tx, number)
     return await recording.end(tx)
 
 
-async def record_in_turns(
+async def record_in_slices(
     database: Database,
     *,
     team_id: int,
@@ -119,7 +119,7 @@ class Recording:
             raise RuntimeError("a report is looked at before it is recorded")
         return self._comparison
 
-    async def look(self, tx: AsyncConnection, *, judged: bool = True) -> None:
+    async def compare(self, tx: AsyncConnection, *, judged: bool = True) -> None:
         """Compare with what stands; `judged`: and say whether it can be believed. Raises ConnectorError."""
         self._take(await compare(tx, self._of.account_id, self._report, judged=judged))
 
@@ -143,7 +143,7 @@ class Recording:
         if self._held is None:
             await supersede(tx, of.account_id, self._report)
         if found.suspect is not None:
-            await keep(
+            await store(
                 tx, of, self._report, proof, state="suspect", at=self._before, reason=found.suspect,
                 packed=found.packed,
             )  # fmt: skip
@@ -152,7 +152,7 @@ class Recording:
         is_outdated = await newest(tx, of.account_id) != self._newest
         if not is_outdated and found.says_nothing_new:
             return False
-        self._report_id = self._held or await keep(tx, of, self._report, proof, state="merged", at=self._before)
+        self._report_id = self._held or await store(tx, of, self._report, proof, state="merged", at=self._before)
         if not is_outdated:
             self._newest = await newest(tx, of.account_id)
         return True

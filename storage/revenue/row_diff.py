@@ -98,7 +98,7 @@ async def standing(tx: AsyncConnection, account_id: int, first: date, last: date
     }
 
 
-async def stands_at_all(tx: AsyncConnection, account_id: int, first: date, last: date) -> bool:
+async def has_figures(tx: AsyncConnection, account_id: int, first: date, last: date) -> bool:
     """Whether the account has any row of those days."""
     r = revenue.c
     query = select(r.id).where(r.account_id == account_id, r.day.between(first, last)).limit(1)

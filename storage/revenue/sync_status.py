@@ -36,8 +36,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 
 async def statuses(tx: AsyncConnection, accounts: Sequence[Row[Any]]) -> list[Progress]:
     """How the syncing of those accounts stands; one statement, however many they are."""
-    found = {row.account_id: row for row in await tx.execute(_latest([account.id for account in accounts]))}
-    return [_progress(account, found.get(account.id)) for account in accounts]
+    runs = {row.account_id: row for row in await tx.execute(_latest([account.id for account in accounts]))}
+    return [_progress(account, runs.get(account.id)) for account in accounts]
 
 
 def _latest(account_ids: list[int]) -> Select[Any]:

@@ -65,11 +65,11 @@ async def claim(tx: AsyncConnection, holder: str, now: datetime) -> Row[Any] | N
     """The next run to do, now ours: one per account at a time, across all processes."""
     query = select(sync_runs).where(_claimable(now)).order_by(sync_runs.c.id).limit(20)
     for run in (await tx.execute(query)).all():
-        if await leases.take(tx, _lease(run.account_id), f"{holder}:{run.id}", now=now, good_for=LEASE):
+        if await leases.acquire(tx, _lease(run.account_id), f"{holder}:{run.id}", now=now, good_for=LEASE):
             begun = {"state": "running", "started_at": now, "rows": 0, "revisions": 0, "restated": 0}
             mine = update(sync_runs).where(sync_runs.c.id == run.id, sync_runs.c.state.in_(_OPEN))
             if (await tx.execute(mine.values(**begun))).rowcount == 0:  # done by another process meanwhile
-                await leases.give_back(tx, f"{holder}:{run.id}")
+                await leases.release(tx, f"{holder}:{run.id}")
                 continue
             await tx.execute(update(accounts).where(accounts.c.id == run.account_id).values(last_attempt_at=now))
             return run
@@ -89,7 +89,7 @@ def _lease(account_id: int) -> str:
 
 async def renew(tx: AsyncConnection, run: Row[Any], holder: str, now: datetime) -> bool:
     """Keep a run ours; False when somebody else has taken it over."""
-    return await leases.take(tx, _lease(run.account_id), f"{holder}:{run.id}", now=now, good_for=LEASE)
+    return await leases.acquire(tx, _lease(run.account_id), f"{holder}:{run.id}", now=now, good_for=LEASE)
 
 
 async def reached(tx: AsyncConnection, run_id: int, day: date, *, rows: int, revisions: int, restated: int) -> None:
@@ -106,8 +106,8 @@ async def done(tx: AsyncConnection, run: Row[Any], holder: str, now: datetime, *
     """The run is over and its figures stored, or held as suspect."""
     state = "suspect" if suspect else "done"
     await _end(tx, run, holder, {"state": state, "finished_at": now, "error": suspect})
-    kept = {"error": None} if suspect else {"error": None, "last_success_at": now}
-    await tx.execute(update(accounts).where(accounts.c.id == run.account_id).values(**kept))
+    values = {"error": None} if suspect else {"error": None, "last_success_at": now}
+    await tx.execute(update(accounts).where(accounts.c.id == run.account_id).values(**values))
 
 
 async def failed(
@@ -136,12 +136,12 @@ async def give_up(tx: AsyncConnection, run: Row[Any], holder: str) -> None:
     """Put a run back in the queue, free for anybody."""
     mine = update(sync_runs).where(sync_runs.c.id == run.id, sync_runs.c.state == "running")
     await tx.execute(mine.values(state="queued"))
-    await leases.give_back(tx, f"{holder}:{run.id}")
+    await leases.release(tx, f"{holder}:{run.id}")
 
 
 async def _end(tx: AsyncConnection, run: Row[Any], holder: str, values: dict[str, Any]) -> None:
     await tx.execute(update(sync_runs).where(sync_runs.c.id == run.id).values(**values))
-    await leases.give_back(tx, f"{holder}:{run.id}")
+    await leases.release(tx, f"{holder}:{run.id}")
 
 
 async def _failures(tx: AsyncConnection, account_id: int) -> int:

@@ -245,7 +245,7 @@ async def test_what_nobody_will_send_is_given_up_and_what_is_over_forgotten(open
 
 async def tidied(one: Post, faces: set[str]) -> None:
     async with one.database.begin() as tx:
-        await messages.give_up_unreachable(tx, one.now, faces)
+        await messages.expire_unreachable(tx, one.now, faces)
         await messages.forget(tx, one.now)
 
 

@@ -16,7 +16,7 @@ from connectors.sources.__main__ import document
 from storage.catalogue.sources import enabled, missing
 from storage.ledger.errors import Refused
 from storage.ledger.postbacks.outbound_templates import Outgoing, Sending, placeholders, reveal, taken, unknown_macros
-from storage.outbound.queue import told_of
+from storage.outbound.queue import outbound_request
 
 RECORDINGS = Path(__file__).parent / "recordings"
 NOW = datetime(2026, 10, 1, 12, 30, tzinfo=UTC)
@@ -43,7 +43,7 @@ def sending(event: str, name: str, **more: Any) -> Sending:
 
 
 def made(template: Mapping[str, Any], event: str) -> Outgoing:
-    told = told_of(template, sending(event, str(template.get("name") or event)))
+    told = outbound_request(template, sending(event, str(template.get("name") or event)))
     if told.request is None:
         assert told.api is not None
         assert told.sending is not None

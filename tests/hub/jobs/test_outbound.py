@@ -197,8 +197,8 @@ async def test_a_source_says_what_it_wants(opened: Callable[[], Any], source: tu
             await scene.post(tx, f"{other}&status=pending")
             await scene.post(tx, f"{other}&status=approved")
         await outbound_job.tick(runtime)
-        told_of = sorted((one["query"]["e"], one["query"]["v"]) for one in standin.received)
-        assert told_of == [("deposit", "16"), ("deposit", "8"), ("reversal", "8")]
+        outbound_request = sorted((one["query"]["e"], one["query"]["v"]) for one in standin.received)
+        assert outbound_request == [("deposit", "16"), ("deposit", "8"), ("reversal", "8")]
 
 
 async def test_a_click_without_the_sources_id_is_skipped_and_says_so(
@@ -285,8 +285,8 @@ async def test_three_deposits_of_one_click_in_one_batch_are_one_for_a_source_tha
             deposits = [f"click_id={click}&event=deposit&amount=10&txn_id={n}" for n in range(3)]
             await scene.post(tx, f"click_id={click}&event=reg", *deposits, f"click_id={other}&event=deposit&txn_id=9")
         await outbound_job.tick(runtime)
-        told_of = sorted((one["query"]["cid"], one["query"]["e"]) for one in standin.received)
-        assert told_of == [("src-1", "deposit"), ("src-1", "registration"), ("src-2", "deposit")]
+        outbound_request = sorted((one["query"]["cid"], one["query"]["e"]) for one in standin.received)
+        assert outbound_request == [("src-1", "deposit"), ("src-1", "registration"), ("src-2", "deposit")]
 
 
 async def test_a_postback_that_could_not_be_prepared_is_tried_again(

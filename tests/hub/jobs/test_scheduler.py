@@ -133,10 +133,10 @@ async def test_a_lease_is_renewed_after_an_error_of_the_database(
 async def test_a_job_of_the_shell_leaves_it_to_the_hub_that_has_the_lease(opened: Callable[[], Any]) -> None:
     async with opened() as database:
         async with database.begin() as tx:
-            await leases.take(tx, "job:settle", "the hub", now=NOON, good_for=scheduler.LEASE)
+            await leases.acquire(tx, "job:settle", "the hub", now=NOON, good_for=scheduler.LEASE)
         assert not await Jobs(runtime(database), TIMETABLE).run_once("settle")
         async with database.begin() as tx:
-            await leases.give_back(tx, "the hub")
+            await leases.release(tx, "the hub")
         assert await Jobs(runtime(database), TIMETABLE).run_once("settle")
         async with database.read() as tx:
             assert (await tx.execute(select(table))).all() == [], "given back"

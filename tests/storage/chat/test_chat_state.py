@@ -37,7 +37,7 @@ async def test_a_key_is_fresh_once(opened: Callable[[], Any]) -> None:
 async def test_a_person_has_one_dialogue_per_room_until_it_lapses(opened: Callable[[], Any]) -> None:
     async with opened() as database, database.begin() as tx:
         for command in ("offer add", "source add"):
-            await dialogues.keep(tx, Dialogue(command=command, state={"n": 1}, at=NOW, **HERE))
+            await dialogues.store(tx, Dialogue(command=command, state={"n": 1}, at=NOW, **HERE))
         found = await dialogues.load(tx, NOW, **HERE)
         assert found is not None
         assert (found.command, found.state) == ("source add", {"n": 1})
@@ -49,7 +49,7 @@ async def test_a_person_has_one_dialogue_per_room_until_it_lapses(opened: Callab
 async def test_a_buttons_command_is_found_by_its_short_id(opened: Callable[[], Any]) -> None:
     async with opened() as database, database.begin() as tx:
         for _ in range(2):
-            await dialogues.keep_presses(tx, NOW, ["offer add " + "x" * 100])
+            await dialogues.store_presses(tx, NOW, ["offer add " + "x" * 100])
         assert await dialogues.pressed(tx, dialogues.press_id("offer add " + "x" * 100)) == "offer add " + "x" * 100
         assert await dialogues.pressed(tx, "unknown") is None
 

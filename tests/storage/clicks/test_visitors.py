@@ -10,18 +10,18 @@ def test_all_of_a_day_are_known_with_the_offer_they_saw_and_their_click() -> Non
     rows = [(chance.getrandbits(63) | 1, n * (SPAN // 1000), n % 7) for n in range(5_000)]
     memory = VisitorMemory()
     for n in range(0, len(rows), 100):
-        memory.keep(rows[n : n + 100], 0)
-    assert all(memory.look(visitor, click) == offer for visitor, click, offer in rows)
-    assert all(memory.look(visitor, click + 1) is None for visitor, click, _ in rows)
-    assert memory.look(12345, 0) is None
+        memory.remember_all(rows[n : n + 100], 0)
+    assert all(memory.find_offer(visitor, click) == offer for visitor, click, offer in rows)
+    assert all(memory.find_offer(visitor, click + 1) is None for visitor, click, _ in rows)
+    assert memory.find_offer(12345, 0) is None
 
 
 def test_what_is_older_than_a_day_is_forgotten_and_nothing_younger() -> None:
     memory, day = VisitorMemory(), 6 * SPAN
     step = SPAN // 100
     for n in range(5_000):
-        memory.keep([(n + 1, n * step, 0)], n * step - day)
+        memory.remember_all([(n + 1, n * step, 0)], n * step - day)
     latest = 4_999 * step
-    assert all(memory.look(n + 1, latest - day) == 0 for n in range(5_000) if n * step >= latest - day)
-    assert memory.look(1, 0) is None
+    assert all(memory.find_offer(n + 1, latest - day) == 0 for n in range(5_000) if n * step >= latest - day)
+    assert memory.find_offer(1, 0) is None
     assert sum(len(span) for span in memory._spans) < 1_200

@@ -16,7 +16,7 @@ async def test_a_lease_is_taken_over_when_it_lapses(opened: Callable[[], Any]) -
         async def take(holder: str, seconds: float) -> bool:
             async with database.begin() as tx:
                 now = NOON + timedelta(seconds=seconds)
-                return await leases.take(tx, "job:settle", holder, now=now, good_for=LENGTH)
+                return await leases.acquire(tx, "job:settle", holder, now=now, good_for=LENGTH)
 
         assert await take("a", 0)
         assert not await take("b", 10)
@@ -29,7 +29,7 @@ async def test_a_lease_is_taken_over_when_it_lapses(opened: Callable[[], Any]) -
 async def test_a_clock_set_back_does_not_keep_the_lease(opened: Callable[[], Any]) -> None:
     async with opened() as database:
         async with database.begin() as tx:
-            assert await leases.take(tx, "job:settle", "gone", now=NOON, good_for=LENGTH)
+            assert await leases.acquire(tx, "job:settle", "gone", now=NOON, good_for=LENGTH)
         async with database.begin() as tx:
             earlier = NOON - timedelta(hours=1)
-            assert await leases.take(tx, "job:settle", "new", now=earlier, good_for=LENGTH)
+            assert await leases.acquire(tx, "job:settle", "new", now=earlier, good_for=LENGTH)

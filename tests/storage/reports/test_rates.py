@@ -45,12 +45,12 @@ def test_the_teams_own_rate_goes_first_and_stands_for_its_day_alone() -> None:
 async def test_rates_are_kept_exactly_and_replaced(opened: Callable[[], Any]) -> None:
     async with opened() as database, database.begin() as tx:
         ecb_rate = StoredRate(day=FRIDAY, currency="EUR", base="USD", rate=Decimal("1.2345"), origin="ecb")
-        await rates.keep(tx, EVERYBODY, [ecb_rate])
-        await rates.keep(
+        await rates.store(tx, EVERYBODY, [ecb_rate])
+        await rates.store(
             tx, EVERYBODY, [StoredRate(day=FRIDAY, currency="EUR", base="USD", rate=Decimal("1.25"), origin="ecb")]
         )
         own = StoredRate(day=FRIDAY, currency="USDT", base="EUR", rate=Decimal("0.123456789012345678"), origin="team")
-        await rates.keep(tx, 1, [own])
+        await rates.store(tx, 1, [own])
         known = await rates.load_rates(tx, 1, "EUR", ["USD", "USDT", "EUR"], FRIDAY, MONDAY)
         assert known.rate("USD", MONDAY) == Decimal("0.8")
         assert known.rate("USDT", FRIDAY) == own.rate

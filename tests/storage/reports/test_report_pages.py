@@ -120,7 +120,7 @@ class Story:
 
     async def rate(self, tx: Any, day: int, rate: str) -> None:
         kept = StoredRate(day=later(day), currency="USD", base="EUR", rate=Decimal(rate), origin="team")
-        await rates.keep(tx, self.books.team_id, [kept])
+        await rates.store(tx, self.books.team_id, [kept])
 
 
 @pytest.mark.slow_on_postgresql

@@ -177,16 +177,16 @@ async def test_a_long_report_is_recorded_in_short_turns_and_completed_after_a_br
         given = {**whose, "report": report, "now": at(later(9)), "zone": UTC_ZONE}
         recording = revenue.Recording(Origin(**whose, now=at(later(9))), report, zone=UTC_ZONE)
         async with database.begin() as tx:
-            await recording.look(tx)
+            await recording.compare(tx)
             assert await recording.begin(tx, b"")
             assert len(recording.parts()) == 3
             await recording.write(tx, 0)
         async with database.begin() as tx:
             assert await count(tx, table) == 700
             assert list((await tx.execute(select(settled_days.c.day))).scalars()) == [later(2)], "day by day"
-        done = await revenue.record_in_turns(database, **given)
+        done = await revenue.record_in_slices(database, **given)
         assert (done.rows, done.revisions) == (2100, 1400)
-        assert (await revenue.record_in_turns(database, **given)).revisions == 0
+        assert (await revenue.record_in_slices(database, **given)).revisions == 0
         async with database.read() as tx:
             assert (await count(tx, revenue_revisions), await count(tx, settled_days)) == (2100, 3)
             assert (await books.report(tx, "day", last=later(2))).totals.commission == 700 + 1400
@@ -198,7 +198,7 @@ async def test_what_somebody_else_records_between_the_turns_is_seen(opened: Open
         report = Report(first=FIRST, last=FIRST, rows=(row(FIRST, ngr=5),), raw=b"")
         of = Origin(team_id=books.team_id, account_id=books.ids["acme"], run_id=None, now=at(later(9)))
         recording = revenue.Recording(of, report, zone=UTC_ZONE)
-        await recording.look(tx)
+        await recording.compare(tx)
         await books.sync(tx, "acme", [row(FIRST, ngr=3)], now=at(later(8)))
         assert await recording.begin(tx, b"")
         await recording.write(tx, 0)
