@@ -18,7 +18,7 @@ from storage.ledger.revenue.sanity import Key, distinct
 from storage.ledger.revenue.suspect import Judge
 from storage.revenue import account_measures
 from storage.revenue.raw_reports import newest, settled_of
-from storage.revenue.row_diff import batches, differences, standing, stands_at_all
+from storage.revenue.row_diff import batches, differences, has_figures, standing
 
 #: Rows whose days are settled together, whole days at least.
 SLICE = 1_000
@@ -68,7 +68,7 @@ async def compare(tx: AsyncConnection, account_id: int, report: Report, *, judge
     rows = await asyncio.to_thread(distinct, report) if len(report.rows) > LARGE else distinct(report)
     settled = await settled_of(tx, account_id, report)
     judge = Judge(report, list(rows.values()), settled)
-    known = await stands_at_all(tx, account_id, report.first, report.last)
+    known = await has_figures(tx, account_id, report.first, report.last)
     slices: list[DaySlice] = []
     for first, last, part in _sliced(report, rows):
         stood = await standing(tx, account_id, first, last) if known else {}

@@ -16,7 +16,7 @@ from storage.ledger.facts import Report
 from storage.ledger.revenue.report_parts import parts_in_turns
 from storage.revenue import account_measures
 from storage.revenue.comparison import LARGE, CompareApart, Comparison, compare
-from storage.revenue.raw_reports import keep, newest, settle_days, supersede
+from storage.revenue.raw_reports import newest, settle_days, store, supersede
 from storage.revenue.row_diff import Changes, Origin, write
 from storage.tables import accounts, revenue_reports
 
@@ -132,7 +132,7 @@ class Recording:
             self._take(found)
             return
         async with database.read() as tx:
-            await self.look(tx, judged=judged)
+            await self.compare(tx, judged=judged)
 
     def _take(self, found: Comparison) -> None:
         self._comparison, self._newest = found, found.newest
@@ -163,7 +163,7 @@ class Recording:
     async def write(self, tx: AsyncConnection, number: int) -> None:
         """Write a slice. If somebody else has recorded for the account meanwhile, all is compared once more."""
         if await newest(tx, self._of.account_id) != self._newest:
-            await self.look(tx, judged=False)
+            await self.compare(tx, judged=False)
         part = self._found.slices[number]
         for batch in part.batches:
             await self._write(tx, batch)

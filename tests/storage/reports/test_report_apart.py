@@ -87,7 +87,7 @@ async def test_a_large_report_is_compared_and_its_days_merged_in_the_helper_proc
 
         async def record(rows: list[RevenueRow], hour: int) -> revisions.Recorded:
             report = Report(first=FIRST, last=later(1), rows=tuple(rows), raw=b"")
-            done = await revisions.record_in_turns(
+            done = await revisions.record_in_slices(
                 database, team_id=books.team_id, account_id=books.ids["acme"], run_id=None, report=report,
                 now=at(later(3), hour), zone=UTC_ZONE, apart=compare,
             )  # fmt: skip
