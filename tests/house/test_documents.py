@@ -58,3 +58,10 @@ def test_every_table_is_described_once() -> None:
         for m in modules
         if not ((ROOT / m.replace(".", "/")).is_dir() or (ROOT / (m.replace(".", "/") + ".py")).is_file())
     ] == []
+
+
+def test_the_tests_to_run_exist() -> None:
+    text = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
+    folders = re.findall(r"`(tests/[\w/]+?)/?`", text)
+    assert len(folders) > 10
+    assert [folder for folder in folders if not (ROOT / folder).is_dir()] == []
