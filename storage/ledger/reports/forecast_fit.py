@@ -17,7 +17,7 @@ _MATURE = 0.97  # share of a day's commission that has come by when it is an out
 _DECAYS = (0.5, 0.75, 0.87, 0.92)  # of late commission: mean delays of 1, 3, 7 and 12 days
 _AT_ONCE_PRIOR = 6.0  # against 1 for each shape of late commission
 _STOCKS = ((1.0, 5.0), (_KEEP, 1.0))  # daily share of players who stay, prior: all, or half after 45 days
-_SPREADS = ((1.0, 2, 16.0), (1.0, 1, 1.0), (0.4, 2, 1.0), (0.4, 1, 1.0), (0.0, 1, 1.0))  # stock's share, power; prior
+_SPREADS = ((1.0, 2, 16.0), (1.0, 1, 1.0), (0.4, 1, 1.0), (0.0, 1, 1.0))  # stock's share, power; prior
 _NEGLIGIBLE = 0.01  # weight below which a shape is left out
 _CENT = 10_000
 
