@@ -196,5 +196,5 @@ async def lose(tx: AsyncConnection, room: RoomRow, now: datetime, why: str) -> N
 def lost_message(face: str, title: str, why: str, stopped: int) -> Message:
     """What the owners are told of a room we may not write to."""
     ended = f"{stopped} {'subscription' if stopped == 1 else 'subscriptions'} there stopped." if stopped else ""
-    again = Text(f"Invite the bot again and subscribe anew there. {ended}".strip())
+    again = Text(f"Invite the bot again and subscribe again there. {ended}".strip())
     return Message(f"I can no longer write to {title} on {face.title()}", (Notice("warning", why), again))

@@ -114,7 +114,7 @@ class SocketListening:
         """A button: a step of a dialogue, or a command run as the person who pressed it."""
         origin, data = query.message, query.data or ""
         if not isinstance(origin, Heard):
-            await toast(query, "This message is too old: say it anew.")
+            await toast(query, "This message is too old: send the command again.")
             return
         caller = Caller(room=room_of(origin, query.from_user), name=query.from_user.full_name)
         if data.startswith("d:"):
@@ -122,7 +122,7 @@ class SocketListening:
             return
         text = data[1:] if data.startswith("=") else await self._kept(data)
         if text is None:
-            await toast(query, "This button is too old: say it anew.")
+            await toast(query, "This button is too old: send the command again.")
             return
         await self._run(caller, query, origin, text)
 
