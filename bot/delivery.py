@@ -67,7 +67,8 @@ class Delivery:
         self._ended: list[tuple[Queued, str | Exception]] = []
         self._keeping: asyncio.Task[None] | None = None
         self._free_at: dict[int, float] = {}
-        self._allowance, self._asked_at, self._used = float(PER_SECOND), 0.0, 0.0
+        self._allowance: float = PER_SECOND
+        self._asked_at, self._used = 0.0, 0.0
 
     async def tick(self) -> int:
         """Begin to send what is due and may go now; returns how many were begun. Call about once a second."""
@@ -109,7 +110,7 @@ class Delivery:
         """How many messages may go now: a bucket that fills by the second."""
         at, used = asyncio.get_running_loop().time(), process_time()
         lasted = max(at - self._asked_at, 0.001)
-        pace = float(GENTLE if (used - self._used) / lasted > BUSY else PER_SECOND)
+        pace = GENTLE if (used - self._used) / lasted > BUSY else PER_SECOND
         self._allowance = min(pace, self._allowance + lasted * pace)
         self._asked_at, self._used = at, used
         return int(self._allowance)

@@ -14,6 +14,7 @@ from connectors.columns import Columns
 from connectors.http import Answer, Http
 from connectors.redaction import redact
 from storage.ledger.errors import ConnectorError
+from storage.ledger.numbers import read_float
 from storage.ledger.tables import Table, TableError, decode_text, is_value, plain_name, read_table
 
 Record = dict[str, Any]
@@ -36,7 +37,7 @@ async def ask(
     """Send a request under the account's pace, its secrets kept out of errors."""
     return await http.send(
         method, url, headers=headers, params=params, body=body, secrets=connection.secrets,
-        pace=(connection.name or url, float(connection.option("requests_per_second", per_second))),
+        pace=(connection.name or url, read_float(connection.option("requests_per_second", per_second))),
     )  # fmt: skip
 
 

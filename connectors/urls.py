@@ -6,13 +6,15 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from storage.ledger.numbers import read_float
+
 
 def retry_after(text: str | None, now: datetime) -> float | None:
     """Seconds to wait, from `120` or an HTTP date; None if the header is absent or unreadable."""
     if not text:
         return None
     with contextlib.suppress(ValueError):
-        return max(0.0, float(text.strip()))
+        return max(0.0, read_float(text))
     try:
         at = parsedate_to_datetime(text)
     except ValueError:

@@ -179,4 +179,4 @@ def number(measure: str, value: float | None, currency: str) -> str:
         return figures.money(round(value * 1e6), currency)
     if measure in RATIOS:
         return f"{value:.1f}%"
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from enum import Enum
+from itertools import islice
 from typing import Any, Literal, get_args, get_origin
 
 import msgspec
@@ -142,9 +143,11 @@ async def _entities(
     for gone in ("removed_at", "revoked_at"):
         if gone in table.c:
             query = query.where(table.c[gone].is_(None))
-    if typed:
+    if typed.isascii() and typed:
         like = f"%{typed.lower().replace('%', '').replace('_', '')}%"
         query = query.where(or_(func.lower(table.c.name).like(like), table.c.code.like(like)))
     async with sessions.database.read() as tx:
-        rows = (await tx.execute(query.order_by(table.c.id.desc()).limit(limit))).all()
-    return [Option(row.code, row.name) for row in rows]
+        rows = await tx.execute(query.order_by(table.c.id.desc()).limit(limit if typed.isascii() else None))
+        folded = "" if typed.isascii() else typed.casefold()  # SQL of SQLite knows the letter case of ASCII only
+        matching = (Option(row.code, row.name) for row in rows if folded in row.name.casefold())
+        return list(islice(matching, limit))

@@ -174,7 +174,7 @@ async def edit_account(ctx: Context, new: AccountEdit) -> AccountShown:
     before = accounts.shown(ctx.box, row)
     values = accounts.sealed(ctx.box, checked.login)
     if new.name and new.name != row.name:
-        await names.code_for(ctx.tx, table, ctx.team_id, new.name)
+        await names.code_for(ctx.tx, table, ctx.team_id, new.name, of=row.id)
         values["name"] = new.name
     if new.sync_hour is not None or new.timezone is not None:
         hour = row.sync_hour if new.sync_hour is None else new.sync_hour
@@ -269,11 +269,7 @@ async def _name(ctx: Context, tx: Any, name: str | None, checked: Checked) -> st
     """The name given, or the platform's, numbered if it is taken."""
     if name is not None:
         return name
-    query = select(table.c.name).where(table.c.team_id == ctx.team_id)
-    taken = set((await tx.execute(query)).scalars())
-    return next(
-        n for n in (checked.title, *(f"{checked.title} {i}" for i in range(2, len(taken) + 3))) if n not in taken
-    )
+    return await names.free_name(tx, table, ctx.team_id, checked.title)
 
 
 async def _refuse_connected(ctx: Context, tx: Any, checked: Checked, *, force: bool, but: int = 0) -> None:

@@ -8,7 +8,7 @@ from msgspec import Meta
 from sqlalchemy import Row, select, update
 
 from bot.core import permissions
-from bot.core.arguments import EMPTIES, NONE, Arguments, MissingArgument, choices, refers
+from bot.core.arguments import EMPTIES, NONE, Arguments, MissingArgument, choices, currency_code, refers, to_micros
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.limits import limited
@@ -183,7 +183,7 @@ async def edit_campaign(ctx: Context, new: CampaignEdit) -> Campaign:
         name: getattr(new, name) for name in ("direct", "binding") if getattr(new, name) is not None
     }
     if new.name and new.name != row.name:
-        await names.code_for(ctx.tx, table, ctx.team_id, new.name)
+        await names.code_for(ctx.tx, table, ctx.team_id, new.name, of=row.id)
         values["name"] = new.name
     if new.site:
         values["site_id"] = await _ref(ctx, sites, new.site, "site")
@@ -192,7 +192,7 @@ async def edit_campaign(ctx: Context, new: CampaignEdit) -> Campaign:
     if new.fallback_url:
         values["fallback_url"] = None if new.fallback_url == NONE else _fallback(new.fallback_url)
     if new.cost_model or new.cost is not None:
-        values |= _cost(ctx, new.cost_model, new.cost, new.currency or row.currency)
+        values |= _cost(ctx, new.cost_model, new.cost, new.currency, own=row.currency)
     if new.rules is not None:
         values["rules"] = await _rules(ctx, new.rules)
     chosen = new.offers
@@ -372,7 +372,9 @@ def _fallback(url: str | None) -> str | None:
     return url
 
 
-def _cost(ctx: Context, model: str | None, cost: Decimal | None, currency: str | None) -> dict[str, Any]:
+def _cost(
+    ctx: Context, model: str | None, cost: Decimal | None, currency: str | None, *, own: str | None = None
+) -> dict[str, Any]:  # fmt: skip
     chosen = _COST_WORDS.get((model or ("link" if cost is None else "fixed")).lower())
     if chosen is None:
         raise Refused(f"cost_model: one of {', '.join(COST_MODELS)}", field="cost_model")
@@ -380,5 +382,5 @@ def _cost(ctx: Context, model: str | None, cost: Decimal | None, currency: str |
         raise Refused("cost: missing; say what a click costs, e.g. cost=0.05", field="cost")
     if cost is not None and cost < 0:
         raise Refused("cost: cannot be negative", field="cost")
-    code = (currency or ctx.deployment.currency).upper()
-    return {"cost_model": chosen, "cost": None if cost is None else round(cost * 1_000_000), "currency": code}
+    code = currency_code(currency, own or ctx.deployment.currency)
+    return {"cost_model": chosen, "cost": None if cost is None else to_micros(cost, "cost"), "currency": code}

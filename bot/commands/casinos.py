@@ -177,7 +177,7 @@ async def _values(ctx: Context, new: CasinoEdit) -> dict[str, Any]:
     if new.name:
         row = await casinos.find(ctx.tx, ctx.team_id, new.casino)
         if new.name != row.name:
-            await names.code_for(ctx.tx, table, ctx.team_id, new.name)
+            await names.code_for(ctx.tx, table, ctx.team_id, new.name, of=row.id)
             values["name"] = new.name
     return values
 

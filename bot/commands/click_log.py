@@ -1,7 +1,5 @@
 """Clicks as they came: latest first, page by page, with every stored field."""
 
-import csv
-import io
 from typing import Annotated, Any
 
 import msgspec
@@ -21,6 +19,8 @@ from storage.catalogue.entities import MAX_PAGE, cursor
 from storage.clicks import queries
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Reason, Role
+from storage.ledger.money import units
+from storage.ledger.tables import write_table
 from storage.tables import campaigns, clicks, offers, sites, sources, user_agents
 
 OUTCOMES = tuple(reason.name.lower() for reason in Reason)
@@ -61,19 +61,18 @@ def click_table(ctx: Context, found: Page[Shown]) -> Message:
 
 
 def _file(items: list[Shown]) -> File:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
     fields = [
         *_COLUMNS,
         *(name for name in Shown.__struct_fields__ if name not in {*_COLUMNS, "conversions", "outgoing"}),
     ]
-    writer.writerow(fields)
-    for click in items:
-        values = msgspec.to_builtins(click)
-        values["cost"] = None if click.cost is None else f"{click.cost / 1e6:f}"
-        values["extra"] = msgspec.json.encode(click.extra).decode() if click.extra else None
-        writer.writerow(["" if values[name] is None else safe_cell(str(values[name])) for name in fields])
-    return File("clicks.csv", out.getvalue())
+    return File("clicks.csv", write_table([fields, *(_line(click, fields) for click in items)]))
+
+
+def _line(click: Shown, fields: list[str]) -> list[str]:
+    values = msgspec.to_builtins(click)
+    values["cost"] = None if click.cost is None else f"{units(click.cost):f}"
+    values["extra"] = msgspec.json.encode(click.extra).decode() if click.extra else None
+    return ["" if values[name] is None else safe_cell(str(values[name])) for name in fields]
 
 
 @command("click log", role=Role.VIEWER, scope=Scope.OWN, render=click_table, reads=True)

@@ -8,6 +8,7 @@ from sqlalchemy import Row, select
 
 from bot.commands.campaigns import own_campaign
 from bot.core import permissions
+from bot.core.arguments import currency_code, to_micros
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.listing import Page
@@ -24,7 +25,7 @@ from bot.forms.conversion_forms import (
     conversion_table,
     imported_card,
 )
-from bot.forms.imports import ImportedRow, micro, rows_of, where
+from bot.forms.imports import ImportedRow, rows_of, where
 from bot.forms.postback_context import processor
 from storage.catalogue.entities import codes, page
 from storage.clicks import queries
@@ -61,7 +62,8 @@ async def edit_conversion(ctx: Context, new: ConversionEdit) -> Conversion:
     before = await _shown(ctx, placing, row)
     await manual_conversions.correct(
         ctx.tx, placing, row, status=_status(new.status) if new.status else None,
-        amount=None if new.amount is None else micro(new.amount), currency=_currency(new.currency),
+        amount=None if new.amount is None else to_micros(new.amount),
+        currency=currency_code(new.currency, row.currency or "") or None,
     )  # fmt: skip
     return await _noted(ctx, placing, row.id, before=before)
 
@@ -105,8 +107,8 @@ async def _add(ctx: Context, placing: ConversionProcessor, new: NewConversion) -
         raise Refused(f"event: one of {', '.join(EVENTS)}", field="event")
     said = ManualConversion(
         event=Event(new.event), occurred_at=_moment(ctx, new.day), status=_status(new.status),
-        amount=None if new.amount is None else micro(new.amount), txn_id=new.txn_id, player_id=new.player_id,
-        currency=_currency(new.currency),
+        amount=None if new.amount is None else to_micros(new.amount), txn_id=new.txn_id, player_id=new.player_id,
+        currency=new.currency,
     )  # fmt: skip
     if new.click_id is not None:
         return await _to_click(ctx, placing, new, said)
@@ -117,8 +119,9 @@ async def _add(ctx: Context, placing: ConversionProcessor, new: NewConversion) -
     campaign = await own_campaign(ctx, new.campaign)
     offer = await _offer(ctx, new, campaign)
     account_id = offer.account_id if offer else None
-    currency = said.currency or (placing.book.by_id[account_id].rules.currency if account_id else None)
-    said = msgspec.structs.replace(said, currency=currency or campaign.currency or ctx.deployment.currency)
+    own = placing.book.by_id[account_id].rules.currency if account_id else None
+    currency = currency_code(said.currency, own or campaign.currency or ctx.deployment.currency)
+    said = msgspec.structs.replace(said, currency=currency)
     number = await manual_conversions.add_to_campaign(
         ctx.tx, ctx.team_id, ctx.now, placing.zone, said, campaign=campaign,
         offer_id=offer.id if offer else 0, account_id=account_id,
@@ -137,7 +140,7 @@ async def _to_click(
     if link.campaign_id or ctx.actor.campaigns is not None:
         await own_campaign(ctx, str(link.campaign_id))
     account = await _account(ctx, placing, new, link.click_id, link.offer_id)
-    said = msgspec.structs.replace(said, currency=said.currency or account.rules.currency)
+    said = msgspec.structs.replace(said, currency=currency_code(said.currency, account.rules.currency))
     done = await manual_conversions.add_to_click(ctx.tx, placing, account, word, said)
     return done.conversion_id or 0, done.outcome
 
@@ -189,18 +192,12 @@ def _status(word: str) -> Status:
         raise Refused(f"status: one of {', '.join(s.value for s in Status)}", field="status") from None
 
 
-def _currency(word: str | None) -> str | None:
-    if word is not None and not (word.isalpha() and 3 <= len(word) <= 5):
-        raise Refused(f"currency: {word!r} is no currency code such as EUR", field="currency")
-    return word.upper() if word else None
-
-
 def _imported(ctx: Context, row: ImportedRow) -> NewConversion:
     cells = {name: row.said(name) for name in row.cells if name not in {"day", "amount"} and row.said(name)}
     if "event" not in cells:
         raise Refused("event: missing", field="event")
     if row.said("amount"):
-        worth, currency = row.amount("amount", "")
+        worth, currency = row.amount("amount")
         cells |= {"currency": currency} if currency else {}
     return NewConversion(
         **cells, day=row.day("day", ctx.today) if row.said("day") else None,

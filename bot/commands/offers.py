@@ -181,7 +181,7 @@ async def edit_offer(ctx: Context, new: OfferEdit) -> Offer:
     if new.url:
         values["url"] = new.url
     if new.name and new.name != offer.name:
-        await names.code_for(ctx.tx, table, ctx.team_id, new.name)
+        await names.code_for(ctx.tx, table, ctx.team_id, new.name, of=offer.id)
         values["name"] = new.name
     if new.account:
         values["account_id"] = (await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")).id

@@ -8,8 +8,7 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import select
 
-from bot.commands.rates import code
-from bot.core.arguments import Arguments, choices, refers
+from bot.core.arguments import Arguments, choices, currency_code, refers, to_micros
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.listing import Listing, Page
@@ -18,8 +17,8 @@ from bot.core.permissions import Scope
 from bot.render.figures import money
 from storage.catalogue import names
 from storage.catalogue.entities import page
+from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
-from storage.ledger.money import to_micro
 from storage.ledger.revenue.owed import Rule
 from storage.reports import payments
 from storage.reports.payments import Owed, Terms
@@ -62,7 +61,8 @@ class PaymentsPage(Listing):
 class NewTerms(Arguments):
     account: Annotated[str, refers("account", "whose deal")]
     rule: Annotated[Rule, choices("what becomes of a negative balance", *RULES)]
-    threshold: Annotated[Decimal, Meta(description="for `player`: losses up to this are not carried")] = Decimal(0)
+    threshold: Annotated[Decimal | None, Meta(description="for `player`: losses up to this are not carried")] = None
+    currency: Annotated[str | None, Meta(description="of the threshold: the account's own")] = None
 
 
 class TermsSet(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,8 +119,8 @@ def _months(one: Owed) -> Table:
 async def add_payment(ctx: Context, new: NewPayment) -> Payment:
     """Record what a platform has paid."""
     account = await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")
-    day, currency = new.day or ctx.today, code(new.currency) if new.currency else account.currency
-    amount = to_micro(new.amount)
+    day, currency = new.day or ctx.today, currency_code(new.currency, account.currency)
+    amount = to_micros(new.amount)
     made = await payments.pay(
         ctx.tx, team_id=ctx.team_id, account_id=account.id, day=day, amount=amount, currency=currency, now=ctx.now
     )
@@ -147,7 +147,10 @@ async def list_payments(ctx: Context, new: PaymentsPage) -> Page[Payment]:
 async def set_terms(ctx: Context, new: NewTerms) -> TermsSet:
     """Say what a deal does with negative balances."""
     account = await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")
-    terms = Terms(rule=new.rule, threshold=to_micro(abs(new.threshold)))
+    if currency_code(new.currency, account.currency) != account.currency:
+        raise Refused(f"threshold: is in {account.currency}, the account's currency", field="threshold")
+    threshold = 0 if new.threshold is None else abs(to_micros(new.threshold, "threshold"))
+    terms = Terms(rule=new.rule, threshold=threshold)
     await payments.set_terms(ctx.tx, account, terms)
     ctx.notes["entity"] = f"account {account.code}"
     return TermsSet(account=account.code, rule=terms.rule, threshold=terms.threshold)

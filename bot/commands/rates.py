@@ -1,5 +1,6 @@
 """Exchange rates of the team's own: for currencies no bank publishes, or instead of the bank's."""
 
+import re
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Annotated
@@ -7,7 +8,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from bot.core.arguments import NONE, Arguments
+from bot.core.arguments import NONE, Arguments, currency_code
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.limits import day_range
@@ -16,7 +17,7 @@ from bot.core.permissions import Scope
 from storage.catalogue.entities import cursor
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
-from storage.ledger.numbers import Mark, read_number
+from storage.ledger.numbers import read_number
 from storage.reports import rates
 
 SHOWN = 60  # days a list goes back by default
@@ -74,7 +75,7 @@ def rate_table(ctx: Context, made: RateList) -> Message:
 async def set_rate(ctx: Context, new: NewRate) -> Rate:
     """Set what a currency is worth on a day, or on every day of a range."""
     base = ctx.deployment.currency
-    currency = code(new.currency)
+    currency = currency_code(new.currency, base)
     if currency == base:
         raise Refused(f"currency: {currency} is the report currency itself", field="currency")
     rate = None if new.rate.strip().lower() == NONE else _rate(new.rate)
@@ -97,22 +98,16 @@ async def set_rate(ctx: Context, new: NewRate) -> Rate:
     return made
 
 
-def code(word: str) -> str:
-    """A currency code as it is kept. Raises Refused."""
-    found = word.strip().upper()
-    if not (2 <= len(found) <= 10 and found.isalnum()):
-        raise Refused(f"currency: {word!r} is not a currency code: write EUR, BRL or USDT", field="currency")
-    return found
-
-
 def _rate(word: str) -> Decimal:
-    """A rate as typed. A lone comma is decimal, however many digits follow: nobody groups the digits of a rate."""
-    mark: Mark = "," if word.count(",") == 1 and "." not in word else ""
+    """A rate as typed. Raises Refused, also for `1,234`: as a rate it may be either."""
+    if re.fullmatch(r"[1-9]\d{0,2},\d{3}", word.strip()):
+        either = f"{word.strip().replace(',', '.')} or {word.strip().replace(',', '')}"
+        raise Refused(f"rate: {word!r} may be {either}: write it without a comma", field="rate")
     try:
-        rate = read_number(word, mark)
+        rate = read_number(word)
     except ValueError as error:
         raise Refused(f"rate: {error}", field="rate") from None
-    if rate is None or not Decimal("1e-12") <= rate <= Decimal("1e12"):
+    if rate is None or rate <= 0 or not -12 <= rate.adjusted() <= 12:
         raise Refused("rate: must be above 0", field="rate")
     return rate
 
@@ -142,7 +137,7 @@ async def list_rates(ctx: Context, new: RatesQuery) -> RateList:
     skip = cursor(new.after) or 0
     last = new.to or ctx.today
     found = await rates.listed(
-        ctx.tx, ctx.team_id, currency=code(new.currency) if new.currency else None,
+        ctx.tx, ctx.team_id, currency=currency_code(new.currency, "") or None,
         first=new.from_ or _days_before(last, SHOWN), last=last, limit=new.limit + 1, skip=skip,
     )  # fmt: skip
     items = [

@@ -240,7 +240,7 @@ async def publish_again(ctx: Context, site_id: int) -> None:
 async def _edited(ctx: Context, row: Row[Any], new: SiteEdit) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if new.name and new.name != row.name:
-        await names.code_for(ctx.tx, table, ctx.team_id, new.name)
+        await names.code_for(ctx.tx, table, ctx.team_id, new.name, of=row.id)
         values["name"] = new.name
     if new.market:
         values["market"] = read_market(new.market)

@@ -20,6 +20,7 @@ from storage.catalogue.sources import Source
 from storage.db.json_column import change_keys
 from storage.ledger.errors import Missing, Refused
 from storage.ledger.facts import Role
+from storage.ledger.numbers import read_float
 from storage.tables import sources as table
 
 Setting = Annotated[
@@ -138,7 +139,7 @@ async def edit_source(ctx: Context, new: SourceEdit) -> Source:
     }
     await change_keys(ctx.tx, table.c.options, row.id, before={}, after=_options(new))
     if new.name and new.name != row.name:
-        await names.code_for(ctx.tx, table, ctx.team_id, new.name)
+        await names.code_for(ctx.tx, table, ctx.team_id, new.name, of=row.id)
         values["name"] = new.name
     await sources.change(ctx.tx, row.id, values)
     return await _noted(ctx, row.id, before=before)
@@ -184,7 +185,7 @@ def _options(new: _SourceFields) -> dict[str, Any]:
         raise Refused("per_second: above 0", field="per_second")
     given = {
         "payout_share": None if new.payout_share is None else str(new.payout_share),
-        "per_second": None if new.per_second is None else float(new.per_second),
+        "per_second": None if new.per_second is None else read_float(new.per_second),
         "delay": new.delay, "only_approved": new.only_approved, "only_unique": new.only_unique,
         "concurrency": new.concurrency,
     }  # fmt: skip

@@ -10,13 +10,13 @@ from msgspec import Meta
 from sqlalchemy import Row
 
 from bot.commands.campaigns import own_campaign
-from bot.core.arguments import Arguments, refers
+from bot.core.arguments import Arguments, currency_code, refers, to_micros
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.limits import MAX_ROWS, limited
 from bot.core.message import Message, Notice
 from bot.core.permissions import Scope
-from bot.forms.imports import Sent, micro, rows_of, where
+from bot.forms.imports import Sent, rows_of, where
 from storage.ledger.errors import CasinoFluxError, Refused
 from storage.ledger.facts import Role
 from storage.reports import spend
@@ -106,7 +106,7 @@ async def _read_import(ctx: Context, new: SpendImport) -> _ReadCosts:
             word = row.said("campaign")
             try:
                 campaign = campaigns.get(word) or await own_campaign(ctx, word)
-                worth, currency = row.amount("amount", campaign.currency or ctx.deployment.currency)
+                worth, currency = row.amount("amount")
                 cost = _cost(ctx, campaign, row.day("day", ctx.today), worth, currency, origin="csv")
             except (CasinoFluxError, ValueError) as error:
                 raise Refused(f"{row.place}: {error}", field=where(new)) from None
@@ -141,10 +141,8 @@ def _summed(costs: list[Cost]) -> list[Cost]:
 def _cost(ctx: Context, row: Row[Any], on: date, worth: Decimal, currency: str | None, *, origin: str) -> Cost:
     if on > ctx.today:
         raise Refused(f"day: {on} has not come yet", field="day")
-    code = (currency or row.currency or ctx.deployment.currency).upper()
-    if not (code.isalpha() and 3 <= len(code) <= 5):
-        raise Refused(f"currency: {currency!r} is no currency code such as EUR", field="currency")
-    return Cost(campaign_id=row.id, day=on, amount=micro(worth), currency=code, origin=origin)
+    code = currency_code(currency, row.currency or ctx.deployment.currency)
+    return Cost(campaign_id=row.id, day=on, amount=to_micros(worth), currency=code, origin=origin)
 
 
 async def _warnings(ctx: Context, costs: list[Cost], known: dict[int, str]) -> list[str]:

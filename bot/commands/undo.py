@@ -1,7 +1,6 @@
 """Take back the last reversible change one made: by running what sets it to how it was before."""
 
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Annotated, Any
 
 import msgspec
@@ -16,6 +15,7 @@ from bot.core.permissions import Scope
 from storage.ledger.credentials import HIDDEN
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
+from storage.ledger.money import units
 from storage.people import audits
 from storage.people.audits import Recorded
 
@@ -67,7 +67,7 @@ def _some(state: dict[str, Any], *names: str) -> dict[str, Any]:
 
 def micros_written_out(micros: int) -> str:
     """Micro-units as a decimal of whole units."""
-    return f"{Decimal(micros) / 1_000_000:f}"
+    return f"{units(micros):f}"
 
 
 def _view_before(before: dict[str, Any], after: dict[str, Any]) -> Inverse | None:

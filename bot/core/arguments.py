@@ -10,6 +10,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import msgspec
 
 from bot.core.tokenizer import MAX_ARGUMENT, day, yes
+from storage.ledger.currencies import SIGNS, currency_of
 from storage.ledger.errors import Refused
 from storage.ledger.numbers import Mark, read_amount
 
@@ -145,9 +146,9 @@ def _amounts(fields: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
             continue
         said = str(values.get("currency") or "")
         try:
-            amounts[name], beside = amount(value, said, said=said)
+            amounts[name], beside = amount(value, said or None, said=said)
             if beside and "currency" not in fields:
-                raise ValueError(f"a currency has no place here: write {amounts[name]:f}")
+                raise ValueError(f"{value!r} is in {beside}, and a currency has no place here: write {amounts[name]:f}")
         except ValueError as error:
             raise Refused(f"{name}: {error}", field=name) from None
         if beside:
@@ -224,13 +225,14 @@ def _is_json(value: Any, opening: str) -> bool:
     return isinstance(value, str) and value.lstrip().startswith(opening)
 
 
-def amount(value: Any, own: str = "", *, mark: Mark = "", said: str = "") -> tuple[Decimal, str]:
+def amount(value: Any, own: str | None, *, mark: Mark = "", said: str = "") -> tuple[Decimal, str]:
     """An amount in whole units, and the currency written beside it, empty where none is.
 
-    A sign of several currencies (`kr`, `$`) means `own` if that is one of them. Raises ValueError, also for a currency
-    other than the one `said` in a field of its own.
+    A sign of several currencies (`kr`, `$`) means `own` if that is one of them; with None it stays as written, for
+    `currency_code` of the command. Raises ValueError, also for a currency other than the one `said` in a field of its
+    own.
     """
-    read = read_amount(value, mark, own.upper())
+    read = read_amount(value, mark, own.upper() if own else own)
     if read is None:
         raise ValueError(f"{value!r} is no number: write it like 1234.50")
     if abs(read.value) >= MAX_AMOUNT:
@@ -238,6 +240,27 @@ def amount(value: Any, own: str = "", *, mark: Mark = "", said: str = "") -> tup
     if said and read.currency not in {"", said.upper()}:
         raise ValueError(f"{value!r} is in {read.currency}, and currency says {said}")
     return read.value, read.currency
+
+
+def currency_code(word: str | None, own: str) -> str:
+    """The currency that a `currency` argument says, by code or sign, and `own` where it says none. Raises Refused."""
+    text = (word or "").strip()
+    if not text:
+        return own
+    if text.lower() not in SIGNS and 3 <= len(text) <= 10 and text.isascii() and text.isalnum():
+        return text.upper()
+    try:
+        return currency_of(text, own)
+    except ValueError as error:
+        raise Refused(f"currency: {error}", field="currency") from None
+
+
+def to_micros(value: Decimal, field: str = "amount") -> int:
+    """Micro-units of an amount in whole units. Raises Refused when it is finer or larger than can be kept."""
+    scaled = value * 1_000_000
+    if scaled != scaled.to_integral_value() or abs(scaled) > 9 * 10**18:
+        raise Refused(f"{field}: at most six digits after the point, and below nine trillion", field=field)
+    return int(scaled)
 
 
 def bare_kinds(annotation: Any) -> set[Any]:

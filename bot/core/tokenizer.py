@@ -5,6 +5,7 @@ import re
 from datetime import date, timedelta
 from typing import Any
 
+from storage.ledger.dates import day_order, read_day
 from storage.ledger.errors import Refused
 
 MAX_ARGUMENT = 3000
@@ -44,7 +45,18 @@ _WEEKDAYS = {name.lower(): n for n, name in enumerate(calendar.day_abbr)}
 
 def day(text: str, today: date) -> date:
     """A day as people write it: 2026-10-01, 01.10.2026, 1 oct, today, yesterday, monday, -3d. Raises ValueError."""
-    word = text.strip().lower()
+    try:
+        read = _day(text.strip().lower(), today)
+    except (ValueError, OverflowError) as error:
+        if repr(text.strip()) in str(error):
+            raise
+        raise ValueError(f"{text!r} is not a day: {error}") from None
+    if read is None:
+        raise ValueError(f"{text!r} is not a day: write 2026-10-01, yesterday or 1 oct")
+    return read
+
+
+def _day(word: str, today: date) -> date | None:
     if word in {"today", "now"}:
         return today
     if word == "yesterday":
@@ -55,15 +67,23 @@ def day(text: str, today: date) -> date:
         return today - timedelta(days=(today.weekday() - _WEEKDAYS[word[:3]]) % 7)
     if match := re.fullmatch(r"-?(\d{1,4})\s*d(?:ays?)?(?:\s*ago)?", word):
         return today - timedelta(days=int(match[1]))
-    if match := re.fullmatch(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})", word):
-        return date(int(match[1]), int(match[2]), int(match[3]))
-    if match := re.fullmatch(r"(\d{1,2})\.(\d{1,2})\.(\d{4})?", word):
-        return date(int(match[3] or today.year), int(match[2]), int(match[1]))
+    if match := re.fullmatch(r"([0-9]{1,2})\.([0-9]{1,2})\.", word):
+        return date(today.year, int(match[2]), int(match[1]))
+    if re.fullmatch(r"[0-9]+[-/.][0-9]+[-/.][0-9]+", word):
+        return _written_out(word)
     if match := re.fullmatch(r"(\d{1,2})\s+([a-z]{3})[a-z]*\.?(?:\s+(\d{4}))?", word):
         return date(int(match[3] or today.year), _month(match[2]), int(match[1]))
     if match := re.fullmatch(r"([a-z]{3})[a-z]*\.?\s+(\d{1,2})(?:,?\s+(\d{4}))?", word):
         return date(int(match[3] or today.year), _month(match[1]), int(match[2]))
-    raise ValueError(f"{text!r} is not a day: write 2026-10-01, yesterday or 1 oct")
+    return None
+
+
+def _written_out(word: str) -> date:
+    """A day in figures. Raises ValueError, also where day and month may be either."""
+    order = day_order([word])
+    if not order.decided:
+        raise ValueError(f"{word!r} may be day first or month first: write it like 2026-10-31")
+    return read_day(word, order.order)
 
 
 def _month(name: str) -> int:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import msgspec
 
-from bot.core.arguments import MissingFields, meta
+from bot.core.arguments import MissingFields, currency_code, meta
 from bot.core.context import Context
 from storage.catalogue.accounts import Login
 from storage.ledger.addresses import web_address
@@ -60,7 +60,7 @@ def check_new(ctx: Context, new: Any) -> Checked:
     options = _options(about, {}, new.options, new.tag_from, new.click_id_from)
     login = Login(
         timezone=_zone(new.timezone),
-        currency=_currency(new.currency or ctx.deployment.currency),
+        currency=currency_code(new.currency, ctx.deployment.currency),
         base_url=_web_address(new.base_url, "base_url"),
         report_url=_report_url(about, new.report_url),
         credentials=_given(new),
@@ -85,7 +85,7 @@ def check_edit(ctx: Context, new: Any, platform: str, old: Login) -> Checked:
     about = ctx.ports.platform_options(platform)
     login = Login(
         timezone=_zone(new.timezone) if new.timezone else old.timezone,
-        currency=_currency(new.currency) if new.currency else old.currency,
+        currency=currency_code(new.currency, old.currency),
         base_url=_web_address(new.base_url, "base_url") or old.base_url,
         report_url=_report_url(about, new.report_url) or old.report_url,
         credentials={**old.credentials, **_given(new)},
@@ -159,13 +159,6 @@ def _zone(word: str) -> str:
         hint = f"did you mean {near[0]}?" if near else "write one such as Europe/Malta or UTC"
         raise Refused(f"timezone: no time zone {word!r}: {hint}", field="timezone") from None
     return word.strip()
-
-
-def _currency(word: str) -> str:
-    code = word.strip().upper()
-    if not (3 <= len(code) <= 5 and code.isascii() and code.isalnum()):
-        raise Refused(f"currency: {word!r} is no currency code such as EUR or USDT", field="currency")
-    return code
 
 
 def _web_address(word: str | None, field: str) -> str | None:

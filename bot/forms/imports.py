@@ -32,15 +32,15 @@ class ImportedRow(msgspec.Struct, frozen=True, kw_only=True):
         value = self.cells.get(column)
         return "" if value is None else str(value).strip()
 
-    def amount(self, column: str, own: str) -> tuple[Decimal, str]:
-        """An amount in whole units, and its currency: the one beside it, the row's `currency`, or the field's own.
+    def amount(self, column: str) -> tuple[Decimal, str]:
+        """An amount in whole units, and its currency as written beside it or in the row's `currency`; else empty.
 
         Raises ValueError.
         """
         said = self.said("currency")
         try:
-            value, beside = amount(self.cells.get(column), said or own, mark=self.marks.get(column, ""), said=said)
-            return value, beside or said or own
+            value, beside = amount(self.cells.get(column), said or None, mark=self.marks.get(column, ""), said=said)
+            return value, beside or said
         except ValueError as error:
             raise ValueError(f"{column}: {error}") from None
 
@@ -56,14 +56,6 @@ class ImportedRow(msgspec.Struct, frozen=True, kw_only=True):
             return typed_day(text, today)
         except ValueError as error:
             raise ValueError(f"{column}: {error}") from None
-
-
-def micro(value: Decimal) -> int:
-    """Micro-units of an amount in whole units. Raises Refused when it is finer or larger than can be kept."""
-    scaled = value * 1_000_000
-    if scaled != scaled.to_integral_value() or abs(scaled) > 9 * 10**18:
-        raise Refused("amount: at most six digits after the point, and below nine trillion", field="amount")
-    return int(scaled)
 
 
 def rows_of(

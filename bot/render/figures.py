@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import date
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from functools import cache
 
 import msgspec
 from babel.numbers import format_currency
 
 from bot.core.message import Table
+from storage.ledger.money import ratio, units
 from storage.ledger.reports.forecast import Accuracy
 from storage.ledger.reports.report_rows import ComparedRange, Layers, MergedReport, ReportRow
 
@@ -38,15 +39,15 @@ def money(micros: int | None, currency: str, *, missing: str = NONE) -> str:
     """Micro-units as an amount: €1,234.50."""
     if micros is None:
         return missing
-    return _money(Decimal(micros).scaleb(-6), currency, exact=True)
+    return _money(units(micros), currency, exact=True)
 
 
 def round_money(micros: int, currency: str) -> str:
     """For a title: whole units from a hundred up."""
-    amount = Decimal(micros).scaleb(-6)
+    amount = units(micros)
     if abs(amount) < 100:
         return _money(amount, currency, exact=True)
-    return _money(amount.quantize(Decimal(1), ROUND_HALF_EVEN), currency, exact=False)
+    return _money(round(amount), currency, exact=False)
 
 
 @cache
@@ -54,7 +55,7 @@ def _pattern(exact: bool) -> str | None:
     return None if exact else "¤#,##0"
 
 
-def _money(amount: Decimal, currency: str, *, exact: bool) -> str:
+def _money(amount: Decimal | int, currency: str, *, exact: bool) -> str:
     return format_currency(amount, currency, _pattern(exact), locale="en", currency_digits=exact)
 
 
@@ -62,7 +63,7 @@ def percent(part: int | None, whole: int | None) -> str:
     """A ratio in percent; "–" without a denominator."""
     if part is None or not whole:
         return NONE
-    share = Decimal(part) * 100 / Decimal(whole)
+    share = ratio(part * 100, whole)
     return f"{share:,.0f}%" if abs(share) >= 100 else f"{share:.1f}%"
 
 
@@ -70,7 +71,7 @@ def each(micros: int | None, number: int | None, currency: str) -> str:
     """Money per piece: EPC, CPA."""
     if micros is None or not number:
         return NONE
-    return _money(Decimal(micros).scaleb(-6) / number, currency, exact=True)
+    return _money(units(micros) / number, currency, exact=True)
 
 
 def change(value: int | None, usual: float | None) -> str:

@@ -1,13 +1,12 @@
 """A merged report as CSV: every measure of both layers, amounts in whole units, empty where nothing is known."""
 
 import asyncio
-import csv
-import io
 from collections.abc import Iterator, Sequence
-from decimal import Decimal
 
 from bot.core.message import File, Message, Table
+from storage.ledger.money import units
 from storage.ledger.reports.report_rows import Layers, MergedReport, ReportRow
+from storage.ledger.tables import write_table
 
 _TURN = 100  # rows written before other work has its turn
 COUNTS = ("clicks", "unique_clicks", "bot_clicks", "site_visits", "outgoing", "visits")
@@ -20,17 +19,19 @@ async def report_file(report: MergedReport, by: Sequence[str]) -> File:
 
     Other work of the event loop runs in between.
     """
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
     groups = list(dict.fromkeys([*by, *(("account", "tag") if report.unassigned else ())]))
     layered = [f"{name}_{layer}" for name in LAYERED for layer in Layers.__struct_fields__]
-    writer.writerow([*groups, *COUNTS, *layered, *MONEY, "currency", "settlement", "allocated"])
-    for number, row in enumerate((*report.rows, *report.unassigned)):
-        if number % _TURN == _TURN - 1:
-            await asyncio.sleep(0)
-        labels = [safe_cell(row.group.get(name) or "") for name in groups]
-        writer.writerow([*labels, *_figures(row), report.currency, row.settlement, str(row.allocated).lower()])
-    return File(f"report-{report.from_}-{report.to}.csv", out.getvalue())
+    pieces = [write_table([[*groups, *COUNTS, *layered, *MONEY, "currency", "settlement", "allocated"]])]
+    rows = [*report.rows, *report.unassigned]
+    for start in range(0, len(rows), _TURN):
+        pieces.append(write_table(_line(report, row, groups) for row in rows[start : start + _TURN]))
+        await asyncio.sleep(0)
+    return File(f"report-{report.from_}-{report.to}.csv", "".join(pieces))
+
+
+def _line(report: MergedReport, row: ReportRow, groups: Sequence[str]) -> list[str]:
+    labels = [safe_cell(row.group.get(name) or "") for name in groups]
+    return [*labels, *_figures(row), report.currency, row.settlement, str(row.allocated).lower()]
 
 
 def csv_of(message: Message) -> str | None:
@@ -40,11 +41,7 @@ def csv_of(message: Message) -> str | None:
             return block.content
     for block in message.blocks:
         if isinstance(block, Table):
-            out = io.StringIO()
-            csv.writer(out, lineterminator="\n").writerows(
-                [block.columns, *([safe_cell(c) for c in r] for r in block.rows)]
-            )
-            return out.getvalue()
+            return write_table([block.columns, *([safe_cell(cell) for cell in row] for row in block.rows)])
     return None
 
 
@@ -65,7 +62,7 @@ def _count(value: int | None) -> str:
 
 
 def _amount(micros: int | None) -> str:
-    return "" if micros is None else f"{Decimal(micros).scaleb(-6):f}"
+    return "" if micros is None else f"{units(micros):f}"
 
 
 def safe_cell(text: str) -> str:

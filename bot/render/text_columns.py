@@ -123,4 +123,4 @@ def last(series: Series) -> str:
     if not known:
         return "–"
     value = known[-1]
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}"
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.2f}"

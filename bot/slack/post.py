@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -17,6 +17,7 @@ from bot.render.chart_spec import legend
 from bot.slack.blocks import fallback, files, pictures, render
 from storage.chat.messages import Queued
 from storage.db import tasks
+from storage.ledger.numbers import read_float
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +118,7 @@ async def _answer(session: aiohttp.ClientSession, url: str, body: dict[str, Any]
             async with session.post(url, json=body, timeout=aiohttp.ClientTimeout(TIMEOUT)) as answer:
                 if answer.status != 429:
                     return answer.status
-                await asyncio.sleep(min(float(answer.headers.get("Retry-After", "1")), 30))
+                await asyncio.sleep(min(_seconds(answer.headers), 30))
         except (aiohttp.ClientError, TimeoutError) as fault:
             log.warning("a response URL did not answer: %s", type(fault).__name__)
             return 0
@@ -159,12 +160,20 @@ class SlackSender:
             raise Unsendable(f"no answer ({type(fault).__name__}): it may have arrived") from None
 
 
+def _seconds(headers: Mapping[str, str]) -> float:
+    """How long to wait; a second where Slack does not say."""
+    try:
+        return read_float(headers.get("Retry-After", "1"))
+    except ValueError:
+        return 1.0
+
+
 def _sorted(fault: SlackApiError) -> Exception:
     why = reason(fault)
     if why in CLOSED:
         return Lost(f"Slack says {why}")
     if status(fault) == 429:
-        return RetryLater("rate limited", float(fault.response.headers.get("Retry-After", "1")))
+        return RetryLater("rate limited", _seconds(fault.response.headers))
     if why in PASSING or status(fault) >= 500:
         return RetryLater(f"Slack says {why}")
     return Unsendable(f"Slack says {why}")

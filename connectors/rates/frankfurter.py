@@ -18,7 +18,7 @@ URL = "https://api.frankfurter.dev/v1"
 class _Answer(msgspec.Struct):
     base: str
     rates: dict[date, dict[str, Decimal]]
-    amount: Decimal = Decimal(1)
+    amount: Decimal | None = None
 
 
 _decoder = msgspec.json.Decoder(_Answer)
@@ -36,7 +36,7 @@ def read(body: bytes) -> list[tuple[date, str, Decimal]]:
         answer = _decoder.decode(body)
     except msgspec.DecodeError as error:
         raise ConnectorError(f"Frankfurter: expected rates by day, got something else ({error})", raw=body) from None
-    if answer.base != "EUR" or answer.amount != 1:
+    if answer.base != "EUR" or answer.amount not in {None, 1}:
         raise ConnectorError("Frankfurter: expected rates of one euro", raw=body)
     return [
         (day, currency, rate)

@@ -13,6 +13,7 @@ import msgspec
 from connectors.sources.rules import encoded, fresh, setting, value, without_empty
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Event
+from storage.ledger.numbers import read_float
 from storage.ledger.postbacks.outbound_templates import INSTEAD, Outgoing, Sending, Success
 
 _CONSENT = {"granted": "CONSENT_GRANTED", "denied": "CONSENT_DENIED"}
@@ -81,6 +82,6 @@ def read_token(body: bytes) -> tuple[str, float]:
     """The access token and for how many seconds it is good. Raises Refused for anything else."""
     try:
         found = msgspec.json.decode(body)
-        return str(found["access_token"]), float(found.get("expires_in", 3600))
+        return str(found["access_token"]), read_float(found.get("expires_in", 3600))
     except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError):
         raise Refused("Google gave no access token: authorise the source again for a new refresh token") from None

@@ -1,19 +1,22 @@
 """What each word of the command line does. Each returns its exit code."""
 
 import argparse
+import base64
+import contextlib
 import secrets
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from sqlalchemy.engine import make_url
 
 import bot.commands  # noqa: F401  registers every command
 from bot.chat.session import ChatSessions, carry_out
-from bot.core.arguments import field_names, fill
-from bot.core.command import parse, parse_words, run
+from bot.core.arguments import field_names, file_fields, fill
+from bot.core.command import Command, parse, parse_words, run
 from bot.core.context import Room
 from bot.core.message import Message, error
 from bot.render import terminal
@@ -84,6 +87,7 @@ async def run_command(arguments: argparse.Namespace) -> int:
         ctx = shell_context(runtime)
         try:
             found, given = parse(words[0]) if len(words) == 1 else parse_words([_word(word) for word in words])
+            _read_files(found, given)
             if in_csv and "format" in field_names(found.parameters):
                 given["format"] = "csv"
             fill(found.parameters, given, ctx.today)
@@ -259,6 +263,21 @@ async def keys_rotate(_arguments: argparse.Namespace) -> int:
     elif keep_key(settings.database_url, keys[0]):
         print("The old key is dropped. Backups from before need it: keep it with them.")
     return 0
+
+
+def _read_files(found: Command, given: dict[str, Any]) -> None:
+    """Put the content of a file where a field that takes one names its path. Raises Refused."""
+    for name in file_fields(found.parameters):
+        path = given.get(name)
+        if not isinstance(path, str):
+            continue
+        try:
+            given[name] = Path(path).read_bytes()
+        except OSError as error:
+            with contextlib.suppress(ValueError):
+                given[name] = base64.b64decode(path, validate=True)
+                continue
+            raise Refused(f"{name}: {path[:200]!r} cannot be read ({error.strerror})", field=name) from None
 
 
 def _word(word: str) -> tuple[str | None, str]:

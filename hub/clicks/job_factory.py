@@ -78,15 +78,24 @@ class ClickJobFactory:
 
     def _cost_and_rest(self, click: Click, plan: CampaignPlan, query: Query) -> None:
         if plan.cost_model == "link":
-            if query.cost and (cost := read_cost(query.cost)) >= 0:
-                click.cost = cost
-                click.currency = read_currency(query.currency, plan.currency or self._currency)
+            if query.cost:
+                self._link_cost(click, plan, query)
         elif plan.cost_model == "fixed":
             self._fixed_cost(click, plan)
         if query.extra:
             click.extra = answers.as_json(query.extra)
         if query.macros or query.cut:
             self._faults(plan, query, click.hour)
+
+    def _link_cost(self, click: Click, plan: CampaignPlan, query: Query) -> None:
+        """The cost that the link says; one that cannot be read, or is in two currencies, is kept as text."""
+        own = read_currency(query.currency, plan.currency or self._currency)
+        cost, beside = read_cost(query.cost, own)
+        if cost < 0 or (beside and query.currency and beside != own):
+            query.extra, query.wide = {**(query.extra or {}), "cost": query.cost}, True
+            return
+        click.cost = cost
+        click.currency = beside or own
 
     def _fixed_cost(self, click: Click, plan: CampaignPlan) -> None:
         if plan.cost is not None:

@@ -92,18 +92,21 @@ def _keep(query: Query, name: str, value: str) -> None:
         query.extra[name] = [before, value]
 
 
-def read_cost(text: str) -> int:
-    """A cost per click in micro-units; -1 for what is no amount, or no possible one."""
-    return _read_cost(text) if len(text) <= _LONGEST_COST else -1
+def read_cost(text: str, own: str) -> tuple[int, str]:
+    """A cost per click in micro-units, -1 for what is no possible one, and the currency beside it, empty where none is.
+
+    `own` is the currency of the link: a sign of several currencies means it where it can.
+    """
+    return _read_cost(text, own) if len(text) <= _LONGEST_COST else (-1, "")
 
 
 @lru_cache(maxsize=4096)
-def _read_cost(text: str) -> int:
+def _read_cost(text: str, own: str) -> tuple[int, str]:
     try:
-        micro, currency = read_micro(text)
+        micro, currency = read_micro(text, own=own)
     except ValueError:
-        return -1
-    return micro if micro is not None and not currency and 0 <= micro < _HIGHEST_COST else -1
+        return -1, ""
+    return (micro, currency) if micro is not None and 0 <= micro < _HIGHEST_COST else (-1, "")
 
 
 def read_currency(text: str, default: str) -> str:

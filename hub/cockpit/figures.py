@@ -1,7 +1,6 @@
 """Figures on pages: numbers, money, ratios and days in the reader's language, "–" where nothing is measured."""
 
 from datetime import date, datetime
-from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -10,6 +9,7 @@ from babel import Locale, UnknownLocaleError, negotiate_locale
 from babel.numbers import format_currency, format_decimal, format_percent
 
 from bot.core.context import Deployment
+from storage.ledger.money import ratio, units
 
 NONE = "–"
 LOCALES = [
@@ -132,12 +132,12 @@ def _count(number: float, locale: str) -> str:
 
 @lru_cache(maxsize=20_000)
 def _money(micros: int, currency: str, locale: str) -> str:
-    return str(format_currency(Decimal(micros).scaleb(-6), currency, locale=locale))
+    return str(format_currency(units(micros), currency, locale=locale))
 
 
 @lru_cache(maxsize=20_000)
 def _percent(part: int, whole: int, pattern: str, locale: str) -> str:
-    return str(format_percent(Decimal(part) / Decimal(whole), pattern, locale=locale))
+    return str(format_percent(ratio(part, whole), pattern, locale=locale))
 
 
 @lru_cache(maxsize=256)

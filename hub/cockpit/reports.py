@@ -171,7 +171,7 @@ def value(row: ReportRow, column: Column) -> float | None:
     """A column's figure, for sorting, comparing and charts: amounts in micro-units."""
     if column.kind == "own" and column.formula is not None:
         found = column.formula(row)
-        return None if found is None else float(found)
+        return None if found is None else found.numerator / found.denominator
     if column.key in RATIOS:
         part, whole = (value(row, BY_KEY[name]) for name in RATIOS[column.key])
         return None if part is None or not whole else part / whole

@@ -209,8 +209,8 @@ def _series(rows: Sequence[ReportRow], days: list[date]) -> list[float]:
     """FTDs of each day; clicks where there is none."""
     by_day = {row.group["day"]: row for row in rows}
     series = [by_day.get(day.isoformat()) for day in days]
-    deposits = [float(row.first_deposits.merged or 0) if row else 0.0 for row in series]
-    return deposits if any(deposits) else [float(row.clicks or 0) if row else 0.0 for row in series]
+    deposits: list[float] = [row.first_deposits.merged or 0 if row else 0 for row in series]
+    return deposits if any(deposits) else [row.clicks or 0 if row else 0 for row in series]
 
 
 def _change(rows: Sequence[ReportRow], days: list[date]) -> float:

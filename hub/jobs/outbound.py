@@ -4,7 +4,6 @@ import asyncio
 import random
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -257,8 +256,8 @@ def ready(one: Claimed, settings: Mapping[str, str], now: datetime) -> tuple[Out
 
 
 def _per_second(one: Claimed) -> float | None:
-    rate: Any = one.options.get("per_second")
-    return float(rate) if rate else None
+    rate: float | None = one.options.get("per_second")
+    return rate or None
 
 
 def _hidden(text: str, secrets: list[str]) -> str:

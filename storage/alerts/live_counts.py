@@ -45,12 +45,12 @@ async def _conversions(tx: AsyncConnection, scope: Scope, measure: str, span: Sp
     query = query.where(c.is_ftd if measure == "first_deposits" else c.event.in_(EVENTS[measure]))
     if scope.campaign_ids is not None:
         query = query.where(c.campaign_id.in_(scope.campaign_ids))
-    return float((await tx.execute(query)).scalar_one())
+    return int((await tx.execute(query)).scalar_one())
 
 
 async def _clicks(tx: AsyncConnection, scope: Scope, measure: str, span: Span) -> float:
     if span[1] - span[0] < timedelta(hours=1) and measure != "unique_clicks":
-        return float(await _clicks_between(tx, scope, span, bots=measure == "bot_clicks"))
+        return await _clicks_between(tx, scope, span, bots=measure == "bot_clicks")
     first, last = hour_of(span[0], scope.zone), hour_of(span[1], scope.zone)
     column = click_rollup.c[measure]
     query = select(click_rollup.c.hour, func.sum(column)).where(*_hours(scope, first, last))

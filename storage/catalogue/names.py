@@ -20,12 +20,18 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", ascii_only).strip("-")[:80].strip("-")
 
 
-async def code_for(tx: AsyncConnection, table: Table, team_id: int, name: str, *, field: str = "name") -> str:
-    """A free code for a new name. Raises Refused at `field` if the name is empty, too long or taken."""
+async def code_for(
+    tx: AsyncConnection, table: Table, team_id: int, name: str, *, field: str = "name", of: int | None = None
+) -> str:  # fmt: skip
+    """A free code for a new name. Raises Refused at `field` if the name is empty, too long or taken.
+
+    A name in another letter case is the same name; `of` is the entity that is renamed and may hold it already.
+    """
     if not name.strip() or len(name) > MAX_NAME:
         raise Refused(f"{field} needs between 1 and {MAX_NAME} characters", field=field)
     mine = table.c.team_id == team_id
-    if (await tx.execute(select(table.c.id).where(mine, table.c.name == name))).first():
+    held_by = await _named(tx, table, team_id, name)
+    if held_by is not None and held_by != of:
         raise Refused(f"{field} {name!r} is taken: choose another, or edit that one", field=field)
     base = slug(name) or table.name.rstrip("s")
     in_links = select(table.c.code).where(table.c.code.like(f"{base}%"))
@@ -37,11 +43,12 @@ async def code_for(tx: AsyncConnection, table: Table, team_id: int, name: str, *
 
 
 async def free_name(tx: AsyncConnection, table: Table, team_id: int, name: str) -> str:
-    """A default name that clashes with none: Lucky Star, Lucky Star 2 …; within the longest a name may be."""
+    """A default name that clashes with none in any letter case: Lucky Star, Lucky Star 2 …; within the longest."""
     name = name[: MAX_NAME - 5]
-    query = select(table.c.name).where(table.c.team_id == team_id, table.c.name.startswith(name, autoescape=True))
-    taken = set((await tx.execute(query)).scalars())
-    return next(free for free in (name, *(f"{name} {n}" for n in range(2, len(taken) + 3))) if free not in taken)
+    rows = await tx.execute(select(table.c.name).where(table.c.team_id == team_id))
+    taken = {row.name.casefold() for row in rows}
+    numbered = (f"{name} {number}" for number in range(2, len(taken) + 3))
+    return next(free for free in (name, *numbered) if free.casefold() not in taken)
 
 
 async def find(
@@ -52,15 +59,31 @@ async def find(
     meet `suggest`)."""
     text = str(word).strip()
     mine = table.c.team_id == team_id
-    tries = [table.c.code == text.lower(), table.c.name == text, func.lower(table.c.name) == text.lower()]
-    if text.isdecimal() and len(text) < 19:
-        tries.append(table.c.id == int(text))
-    for condition in tries:
-        row = (await tx.execute(select(table).where(mine, condition).limit(1))).first()
-        if row is not None:
-            return row
+    row = (await tx.execute(select(table).where(mine, table.c.code == text.lower()).limit(1))).first()
+    if row is None and (number := await _named(tx, table, team_id, text)) is not None:
+        return await by_id(tx, table, number)
+    if row is None and text.isdecimal() and text.isascii() and len(text) < 19:
+        row = (await tx.execute(select(table).where(mine, table.c.id == int(text)).limit(1))).first()
+    if row is not None:
+        return row
     known = mine if suggest is None else and_(mine, suggest)
     raise await _not_found(tx, table, known, text, field=field)
+
+
+async def _named(tx: AsyncConnection, table: Table, team_id: int, name: str) -> int | None:
+    """The id of the team's entity of that name, first as typed, then in any letter case of any script.
+
+    `lower` of SQLite knows ASCII only, so other names are compared here.
+    """
+    mine = select(table.c.id).where(table.c.team_id == team_id).limit(1)
+    found = (await tx.execute(mine.where(table.c.name == name))).scalar()
+    if found is None and name.isascii():
+        found = (await tx.execute(mine.where(func.lower(table.c.name) == name.lower()))).scalar()
+    elif found is None:
+        names = select(table.c.id, table.c.name).where(table.c.team_id == team_id)
+        folded = name.casefold()
+        return next((row.id for row in await tx.execute(names) if row.name.casefold() == folded), None)
+    return found
 
 
 NEAR = 0.6  # of difflib: below it a name is another one

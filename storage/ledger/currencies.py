@@ -37,8 +37,11 @@ TRAILING = re.compile(rf"(?<![^\W\d_])(?:[a-z]{{3,5}}|(?:{_WORDS}))$", re.IGNORE
 
 
 @lru_cache(maxsize=1000)
-def currency_of(written: str, own: str = "") -> str:
-    """The currency that a code or sign stands for, in a field whose own currency is `own`. Raises ValueError."""
+def currency_of(written: str, own: str | None = "") -> str:
+    """The currency that a code or sign stands for, in a field whose own currency is `own`. Raises ValueError.
+
+    With None for `own` a sign of several currencies stays as it is written, for who knows the field's currency.
+    """
     word = written.strip()
     code = word.upper()
     if code in CURRENCIES or (own and code == own):
@@ -46,7 +49,9 @@ def currency_of(written: str, own: str = "") -> str:
     meant = SIGNS.get(word.lower())
     if meant is None:
         raise ValueError(f"{word!r} is no currency we know: write a code such as EUR")
-    if own in meant and own:
+    if own is None:
+        return meant[0] if len(meant) == 1 else word
+    if own and own in meant:
         return own
     if not meant[0]:
         raise ValueError(f"{word!r} may be {', '.join(meant[1:-1])} or {meant[-1]}: write the code")

@@ -26,6 +26,27 @@ def to_micro(amount: Decimal) -> int:
     return int(_EXACT.multiply(amount, _MICRO).quantize(_WHOLE, context=_EXACT))
 
 
+def units(micro: int) -> Decimal:
+    """An amount in whole units, exactly."""
+    return Decimal(micro).scaleb(-6)
+
+
+def written(micro: int) -> str:
+    """An amount in whole units, with a point and no more digits than it has: 40.5, 12, -0.83."""
+    text = f"{units(micro):f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def ratio(part: int, whole: int) -> Decimal:
+    """A part of a whole that is not 0."""
+    return Decimal(part) / Decimal(whole)
+
+
+def rounded(amount: Decimal) -> int:
+    """The nearest whole number, half-even."""
+    return int(amount.quantize(_WHOLE, context=_EXACT))
+
+
 def convert(micro: int, rate: Decimal) -> int:
     """An amount in another currency, rounded half-even to the micro-unit."""
     return int(_EXACT.multiply(Decimal(micro), rate).quantize(_WHOLE, context=_EXACT))

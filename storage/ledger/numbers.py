@@ -73,10 +73,23 @@ def read_number(value: Any, mark: Mark = "") -> Decimal | None:
     return None if amount is None else amount.value
 
 
-def read_amount(value: Any, mark: Mark = "", own: str = "") -> Amount | None:
+def read_exact(value: Any) -> Decimal:
+    """A number that has to be there. Raises ValueError."""
+    number = read_number(value)
+    if number is None:
+        raise _no_number(value)
+    return number
+
+
+def read_float(value: Any) -> float:
+    """A number that need not be exact and has to be there: seconds, a pace. Raises ValueError."""
+    return float(read_exact(value))
+
+
+def read_amount(value: Any, mark: Mark = "", own: str | None = "") -> Amount | None:
     """An amount with the currency beside it, in a field whose own currency is `own`; None where nothing is said.
 
-    Raises ValueError saying what stood there.
+    Where `own` is None a sign of several currencies stays as it is written. Raises ValueError saying what stood there.
     """
     if isinstance(value, str):
         return _read_text(value, mark, own)
@@ -160,7 +173,7 @@ def _decides(cell: str) -> Mark:
     return "." if dots else ","
 
 
-def _read_text(text: str, mark: Mark, own: str) -> Amount | None:
+def _read_text(text: str, mark: Mark, own: str | None) -> Amount | None:
     if mark != "," and _PLAIN.fullmatch(text):
         return Amount(Decimal(text))
     if not mark and (grouped := _GROUPED.fullmatch(text)):

@@ -10,7 +10,7 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 
 import msgspec
@@ -259,6 +259,13 @@ def _fitted(row: Row, block: Block, *, last: bool) -> Row:
             row.line,
         )
     return Row(row.line, (*cells[:width], *[""] * (width - len(cells))))
+
+
+def write_table(rows: Iterable[Iterable[str]]) -> str:
+    """Rows as CSV, commas between the cells."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue()
 
 
 @lru_cache(maxsize=4096)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -13,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.clicks import queries as click_storage
 from storage.ledger.clicks.click_id import instant_of
 from storage.ledger.facts import Event, Status
+from storage.ledger.numbers import read_number
 from storage.ledger.postbacks.outbound_templates import (
     Outgoing,
     Sending,
@@ -182,7 +182,7 @@ def _sending(
         our_click_id=ours,
         clicked_at=instant_of(row["click_id"]) if row["click_id"] else None,
         occurred_at=row["occurred_at"],
-        amount=share(row["amount"], Decimal(str(percent)) if percent is not None else None),
+        amount=share(row["amount"], read_number(percent)),
         currency=row["currency"] or "",
         status=row["status"],
         txn_id=row["txn_id"] or "",

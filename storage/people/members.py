@@ -66,19 +66,11 @@ async def redeem_invite(tx: AsyncConnection, now: datetime, code: str) -> Invite
 
 async def add(tx: AsyncConnection, invite: Invite, *, name: str, now: datetime) -> Member:
     """A new member; a name that is taken gets a number."""
-    name = await _free_name(tx, invite.team_id, name.strip()[:100] or "Member")
+    name = await names.free_name(tx, members, invite.team_id, name.strip()[:100] or "Member")
     code = await names.code_for(tx, members, invite.team_id, name)
     values = {"name": name, "code": code, "role": invite.role.value, "campaigns": invite.campaigns}
     made = insert(members).values(team_id=invite.team_id, created_at=now, **values).returning(members)
     return shown((await tx.execute(made)).one())
-
-
-async def _free_name(tx: AsyncConnection, team_id: int, name: str) -> str:
-    similar = select(members.c.name).where(members.c.team_id == team_id, members.c.name.like(f"{name[:50]}%"))
-    taken = {row.name for row in await tx.execute(similar)}
-    return next(
-        candidate for candidate in [name, *(f"{name} {n}" for n in range(2, len(taken) + 3))] if candidate not in taken
-    )
 
 
 async def get(tx: AsyncConnection, member_id: int) -> Member:

@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.ledger.money import CARRIED_DAYS, Quote, Rates
+from storage.ledger.numbers import read_exact
 from storage.tables import rates
 
 #: `team_id` of published rates.
@@ -45,7 +46,7 @@ async def load_rates(
     rows = await tx.execute(
         select(r.day, r.currency, r.base, r.rate, r.team_id).where(or_(own, published), r.day <= last)
     )
-    return Rates(base, [Quote(x.day, x.currency, x.base, Decimal(x.rate), x.team_id != EVERYBODY) for x in rows])
+    return Rates(base, [Quote(x.day, x.currency, x.base, read_exact(x.rate), x.team_id != EVERYBODY) for x in rows])
 
 
 async def store(tx: AsyncConnection, team_id: int, stored_rates: Sequence[StoredRate]) -> None:
@@ -112,5 +113,5 @@ async def listed(
         query.order_by(r.day.desc(), r.team_id.desc(), r.currency, r.base).limit(limit).offset(skip)
     )
     return [
-        StoredRate(day=x.day, currency=x.currency, base=x.base, rate=Decimal(x.rate), origin=x.origin) for x in rows
+        StoredRate(day=x.day, currency=x.currency, base=x.base, rate=read_exact(x.rate), origin=x.origin) for x in rows
     ]

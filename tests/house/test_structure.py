@@ -42,6 +42,15 @@ def test_nothing_is_left_for_later(pattern: str) -> None:
     assert names([p for p in MODULES if re.search(rf"\b{pattern}\b", p.read_text())]) == []
 
 
+READERS = {f"storage/ledger/{name}.py" for name in ("numbers", "money", "tables")}
+
+
+@pytest.mark.parametrize("pattern", [r"\bfloat\(", r"\bDecimal\(", r"\bcsv\.", r"\bimport csv\b", r"\bfrom csv\b"])
+def test_numbers_and_tables_are_read_in_one_place(pattern: str) -> None:
+    found = set(names([path for path in MODULES if re.search(pattern, path.read_text())]))
+    assert sorted(found - READERS) == []
+
+
 def test_the_lock_names_no_index() -> None:
     assert not re.search(r"https?://|index-url|find-links", (ROOT / "requirements.lock").read_text())
 

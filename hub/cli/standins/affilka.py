@@ -21,6 +21,7 @@ from decimal import Decimal
 from typing import Any
 
 from hub.cli.standins.web import Asked, Given, main
+from storage.ledger.numbers import read_exact, read_float
 
 MONEY = ("deposits_sum", "ngr", "fixed_per_player", "partner_income", "first_deposits_sum", "wager", "ggr")
 REPORT = "/api/customer/v1/partner/report"
@@ -101,13 +102,13 @@ class Affilka:
         for cells in rows:
             for cell in cells[3 if self.settings["tags"] else 2 :]:
                 value = cell["value"]["amount"] if cell["type"] == "money" else cell["value"]
-                sums[cell["name"]] = sums.get(cell["name"], Decimal(0)) + Decimal(str(value))
+                sums[cell["name"]] = read_exact(value) + sums.get(cell["name"], 0)
         return [self._cell(name, value if name in MONEY else int(value)) for name, value in sums.items()]
 
     def _cell(self, name: str, value: Any) -> dict[str, Any]:
         if name not in MONEY:
             return {"name": name, "value": int(value), "type": "integer"}
-        amount = Decimal(str(value))
+        amount = read_exact(value)
         cents = amount * 100
         money: dict[str, Any] = {"amount": str(amount), "currency": self.settings["currency"]}
         if cents == cents.to_integral_value():
@@ -129,7 +130,7 @@ class Affilka:
         headers = {"Retry-After": str(after)} if after is not None else {}
         html = {"Content-Type": "text/html"}
         if mode == "slow":
-            time.sleep(float(self.failing.get("seconds", 2)))
+            time.sleep(read_float(self.failing.get("seconds", 2)))
         known = {
             "html": Given(200, b"<html><body><h1>Maintenance</h1></body></html>", html),
             "login": Given(200, LOGIN, html),

@@ -2,13 +2,12 @@
 
 import difflib
 import re
-from decimal import Decimal
 from typing import Literal
 
 import msgspec
 
 from storage.ledger.errors import Refused
-from storage.ledger.numbers import DASHES, read_count, read_number
+from storage.ledger.numbers import DASHES, read_count, read_float
 
 Baseline = Literal["", "7d", "30d", "weekday"]
 
@@ -168,14 +167,11 @@ def read_minutes(text: str, field: str = "rule") -> int:
 def read_limit(text: str, *, count: bool = False) -> float:
     """The number of a rule; a lone separator before three digits parts thousands in one of counts. Raises Refused."""
     try:
-        number = read_number(text)
-        if count and number is not None and re.fullmatch(r"[1-9]\d{0,2}[.,]\d{3}", text.strip()):
-            number = Decimal(read_count(text) or 0)
+        if count and re.fullmatch(r"[1-9]\d{0,2}[.,]\d{3}", text.strip()):
+            return read_count(text) or 0
+        return read_float(text)
     except ValueError as error:
         raise Refused(f"rule: {error}", field="rule") from None
-    if number is None:
-        raise Refused(f"rule: {text!r} is no number: write it like 1234.50", field="rule")
-    return float(number)
 
 
 def length(minutes: int) -> str:

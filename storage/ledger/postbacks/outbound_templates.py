@@ -10,11 +10,13 @@ import random
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import msgspec
+
+from storage.ledger.money import rounded, units, written
 
 #: Waiting times after the first, second … failed try.
 SCHEDULE = (
@@ -60,7 +62,7 @@ class Sending(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def payout(self) -> str:
         """The amount with a decimal point, in at most six digits after it; empty if there is none."""
-        return "" if self.amount is None else decimal_text(self.amount)
+        return "" if self.amount is None else written(self.amount)
 
 
 class Success(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,16 +83,9 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     success: Success = Success()
 
 
-def decimal_text(micros: int) -> str:
-    """Micro-units as a decimal with a point: 40.5, 12, -0.83."""
-    text = f"{Decimal(micros) / 1_000_000:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
 def whole(micros: int) -> int:
     """Micro-units as whole units, rounded half-even; never 0 for something."""
-    units = int((Decimal(micros) / 1_000_000).to_integral_value(ROUND_HALF_EVEN))
-    return units or (1 if micros > 0 else -1 if micros < 0 else 0)
+    return rounded(units(micros)) or (1 if micros > 0 else -1 if micros < 0 else 0)
 
 
 def idempotency_key(team_id: int, conversion_id: int, event: str, our_click_id: str) -> str:
@@ -194,4 +189,4 @@ def share(amount: int | None, percent: Decimal | None) -> int | None:
     """The part of an amount that the source is told, rounded half-even."""
     if amount is None or percent is None:
         return amount
-    return int((Decimal(amount) * percent / 100).to_integral_value(ROUND_HALF_EVEN))
+    return rounded(amount * percent / 100)

@@ -197,7 +197,7 @@ def _kind_name(kind: Collection[int]) -> str:
 
 
 def _times(factor: Fraction) -> str:
-    return f"{float(factor):.4g} times"
+    return f"{factor.numerator / factor.denominator:.4g} times"
 
 
 def _candidates(pairs: Sequence[Pair]) -> list[Fraction]:

@@ -209,7 +209,9 @@ async def test_cost_comes_from_the_link_or_is_fixed_or_uploaded(sqlite_url: str)
             await d.get(f"/c/{code}", ip="192.0.2.1")
         await d.get("/c/fixed?cost=9", ip="192.0.2.1")
         await d.get("/c/daily?cost=9", ip="192.0.2.1")
-        assert [(click.cost, click.currency) for click in await d.stored()] == [
+        stored = await d.stored()
+        assert [click.extra for click in stored[:4]] == [None, {"cost": "abc"}, {"cost": "-1"}, None]
+        assert [(click.cost, click.currency) for click in stored] == [
             (123_456, "USD"), (None, None), (None, None), (1_000_000_000, "EUR"), (500_000, "EUR"), (20_000, "USD"),
             (None, None),
         ]  # fmt: skip

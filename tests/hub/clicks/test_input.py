@@ -1,8 +1,10 @@
 """Nothing in a request breaks a click, or sends a visitor to a host that nobody configured."""
 
 import asyncio
+from decimal import Decimal
 from urllib.parse import quote_from_bytes
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +17,7 @@ from hub.runtime.settings import read_settings
 from storage.clicks.plans import NO_SOURCE
 from storage.tables import faults
 from tests.hub.clicks.click_deployment import click_deployment
+from tests.storage.ledger.written import REFUSED, RIGHT, written_amounts
 
 AWKWARD = [
     "sub1=%ZZ%", "sub1=%00%00", "sub1=%ED%A0%80", "sub1=a%0d%0aLocation:%20https://evil.example.test/", "&&&==&=x",
@@ -63,8 +66,21 @@ def test_any_bytes_are_read(raw: bytes) -> None:
         read = read_query(query, NO_SOURCE.places)
         texts = [read.click_id, read.cost, read.currency, *read.subs, *(read.extra or {})]
         assert all("\x00" not in text and text.encode() is not None for text in texts if text)
-        cost = read_cost(read.cost)
+        cost, _ = read_cost(read.cost, "EUR")
         assert -1 <= cost < 2**62
+
+
+@pytest.mark.parametrize("text", [*RIGHT, *REFUSED])
+def test_a_cost_in_a_link_is_read_right_or_not_at_all(text: str) -> None:
+    value, currency = RIGHT.get(text, ("-1", ""))
+    micros = int(Decimal(value) * 1_000_000)
+    assert read_cost(text, "EUR") == ((micros, currency) if micros >= 0 else (-1, ""))
+
+
+@given(written_amounts(negative=False))
+def test_a_cost_in_any_convention_is_read_back(written: tuple[str, Decimal, str]) -> None:
+    text, value, currency = written
+    assert read_cost(text, "EUR") == (int(value * 1_000_000), currency)
 
 
 def test_the_client_is_the_rightmost_address_that_is_no_trusted_proxy() -> None:

@@ -1,6 +1,7 @@
 """Postbacks read as their senders mean them: words, amounts, times, odd bodies."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
@@ -14,6 +15,7 @@ from storage.ledger.postbacks.decoding import decode
 from storage.ledger.postbacks.postback import Signal, read, rules, signed
 from storage.ledger.postbacks.values import moment
 from storage.ledger.postbacks.vocabulary import EVENTS, STATUSES, is_macro
+from tests.storage.ledger.written import REFUSED, RIGHT, written_amounts
 
 NOW = datetime(2026, 10, 14, 12, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -198,3 +200,21 @@ def test_names_within_others_are_known(query: bytes, kind: str, body: bytes) -> 
 )  # fmt: skip
 def test_times_written_in_other_ways_are_of_the_accounts_zone(text: str) -> None:
     assert moment(text, BERLIN) == datetime(2026, 10, 14, 20, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("text", [*RIGHT, *REFUSED])
+def test_every_way_to_write_an_amount_is_read_right_or_left_missing(text: str) -> None:
+    signal = said(urlencode({"event": "deposit", "click_id": "C1", "amount": text}).encode())
+    value, currency = RIGHT.get(text, (None, ""))
+    if value is None:
+        assert (signal.amount, signal.marks) == (None, ("no_amount",))
+        assert any(repr(text) in note for note in signal.notes)
+    else:
+        assert (signal.amount, signal.currency) == (int(Decimal(value) * 1_000_000), currency or "EUR")
+
+
+@given(written_amounts())
+def test_an_amount_in_any_convention_is_read_back(written: tuple[str, Decimal, str]) -> None:
+    text, value, currency = written
+    signal = said(urlencode({"event": "deposit", "amount": text}).encode())
+    assert (signal.amount, signal.currency) == (int(value * 1_000_000), currency or "EUR")

@@ -1,0 +1,53 @@
+"""Names of entities in any script and letter case: found, unique, kept as typed."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from storage.ledger.errors import Missing, Refused
+from tests.bot.asking import asking
+
+Opened = Callable[[], Any]
+NAMES = {
+    "Казино": "казино",
+    "ÜBERGRÖSSE": "übergröße",
+    "Ελληνικά ΣΠΟΡ": "ελληνικά σπορ",
+    "Łódź": "łódź",
+    "Spring": "SPRING",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_name_is_found_and_taken_in_any_letter_case(opened: Opened, name: str) -> None:
+    other = NAMES[name]
+    async with asking(opened) as say:
+        await say.account()
+        made = await say.tell("campaign create", name=name)
+        assert made.name == name
+        shown = await say.tell("campaign show", campaign=other)
+        assert (shown.name, shown.id) == (name, made.id)
+        with pytest.raises(Refused, match="is taken") as refused:
+            await say.tell("campaign create", name=other)
+        assert refused.value.field == "name"
+        renamed = await say.tell("campaign edit", campaign=name, name=other)
+        assert (renamed.name, renamed.id) == (other, made.id)
+        with pytest.raises(Missing):
+            await say.tell("campaign show", campaign=f"{other} 2")
+
+
+async def test_a_casino_is_not_made_twice_for_its_letter_case(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await say.account()
+        for casino, tag in (("Казино Удача", "один"), ("казино удача", "ДВА")):
+            await say.tell(
+                "offer add", casino=casino, account="main", tag=tag, url="https://a.example.test/?c={click_id}"
+            )
+        assert [one["name"] for one in (await say("casino list"))["items"]] == ["Казино Удача"]
+        assert [one["name"] for one in (await say("offer list"))["items"]] == ["Казино Удача один", "Казино Удача ДВА"]
+
+
+async def test_names_given_by_default_are_free_in_any_letter_case(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await say.tell("account add", platform="postback_only", name="POSTBACKS ONLY")
+        assert (await say("account add postback_only"))["name"] == "Postbacks only 2"
