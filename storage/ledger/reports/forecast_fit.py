@@ -70,7 +70,7 @@ class Fit:
     def __init__(self, history: Sequence[Past], pending: Sequence[Pending], *, skip: int = 0) -> None:
         self.known = [d for d, day in enumerate(history) if day.commission is not None]
         self._n = len(history)
-        self._first_deposits = [float(day.first_deposits) for day in history]
+        self._first_deposits = [1.0 * day.first_deposits for day in history]
         self._first_deposits += [day.first_deposits + day.expected for day in pending]
         amounts = [day.commission or 0 for day in history]
         self._scale = sum(map(abs, amounts)) / len(self.known)
@@ -322,7 +322,7 @@ def _inverted(matrix: Matrix) -> Matrix:
     ridge = 1e-9 if n > 1 else 0.0
     rows = [
         [value * (1 + ridge) if at == i else value for at, value in enumerate(line)]
-        + [float(at == i) for at in range(n)]
+        + [1.0 if at == i else 0.0 for at in range(n)]
         for i, line in enumerate(matrix)
     ]
     for i in range(n):
