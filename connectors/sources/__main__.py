@@ -23,6 +23,12 @@ In templates: `{click_id}` (the source's own; `{source_click_id}` is the same), 
 `{payout_whole}`, `{currency}`, `{txn_id}`, `{key}` (one per conversion, the same at every try), `{random}`,
 `{timestamp}`, `{player_id}`, `{status}`, `{campaign}`, `{offer}`, `{site}`, `{country}`, `{sub1}` … `{sub10}`.
 Upper-case ones such as `{AID}` are your settings.
+
+## Credentials in templates
+A credential written into a template (a parameter such as `token`, `key`, `password`, `signature`, a password before
+the host, an `Authorization` header, a value that looks random) is kept encrypted among the source's settings; the
+template keeps a placeholder such as `{FIRST_DEPOSIT_TOKEN}`, filled when the request is sent. Lists, cards, the audit
+trail, the outbox and backups do not hold it. To change it write the new one into the template.
 """
 
 

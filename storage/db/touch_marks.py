@@ -1,6 +1,8 @@
 """Touch marks: report days whose merged rows are out of date. Appended by every fact, consumed by `settle`."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 
 from sqlalchemy import Select, func, insert, literal_column, select
@@ -8,6 +10,30 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.tables import click_rollup, revenue, teams, touched
 from storage.tables.types import EPOCH_DAY
+
+_being_written: Counter[tuple[int, date]] = Counter()
+
+
+@contextmanager
+def being_written(team_id: int, first: date, last: date) -> Iterator[None]:
+    """While a report is written to these days, batch by batch, this process does not settle them between two batches.
+
+    Their marks stay, so that reports merge them when they are read and a process that dies leaves nothing unmerged.
+    """
+    days = [(team_id, first + timedelta(days=n)) for n in range((last - first).days + 1)]
+    _being_written.update(days)
+    try:
+        yield
+    finally:
+        _being_written.subtract(days)
+        for day in days:
+            if not _being_written[day]:
+                del _being_written[day]
+
+
+def days_being_written() -> tuple[tuple[int, date], ...]:
+    """Team and day of all days that this process is writing to."""
+    return tuple(_being_written)
 
 
 async def touch_latest(tx: AsyncConnection) -> None:

@@ -7,12 +7,13 @@ from functools import partial
 from zoneinfo import ZoneInfo
 
 import msgspec
-from sqlalchemy import Select, Table, delete, or_, select, update
+from sqlalchemy import Select, Table, delete, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.db.engine import Database
 from storage.db.read_only import read_only
+from storage.db.touch_marks import days_being_written
 from storage.ledger.reports.attribution import Catalogue
 from storage.ledger.reports.merge import DayFacts, merge_day
 from storage.ledger.reports.report_pages import version_of
@@ -45,12 +46,13 @@ class Merged(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MergeRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Touched days to merge: how many, and until which day pages of the usual reports are made of them."""
+    """Touched days to merge: how many, which not, and until which day pages of the usual reports are made of them."""
 
     timezone: str
     currency: str | None
     pages_until: date
     limit: int = BATCH
+    skip: tuple[tuple[int, date], ...] = ()  # team and day of days that are merged later
 
 
 MergeApart = Callable[[MergeRequest], Awaitable[list[Merged] | None]]
@@ -70,7 +72,7 @@ async def settle_all(
     request = MergeRequest(
         timezone=zone.key, currency=currency, pages_until=now.astimezone(zone).date() - _AT_REST
     )  # fmt: skip
-    while found := await _merged_now(database, request, apart):
+    while found := await _merged_now(database, msgspec.structs.replace(request, skip=days_being_written()), apart):
         for one in found:
             await database.run(partial(_store, found=[one]))
         count += len(found)
@@ -80,7 +82,7 @@ async def settle_all(
 async def _merged_now(database: Database, request: MergeRequest, apart: MergeApart | None) -> list[Merged]:
     if apart is not None:
         async with database.read() as tx:
-            is_light = await _is_light(tx, request.limit)
+            is_light = await _is_light(tx, request)
         if not is_light and (found := await apart(request)) is not None:
             return found
     async with database.read() as tx:
@@ -96,24 +98,25 @@ async def merge_read_only(url: str, request: MergeRequest) -> list[Merged]:
 async def merge_touched(tx: AsyncConnection, request: MergeRequest) -> list[Merged]:
     """Touched days merged, the latest first, with the pages made of them."""
     zone = ZoneInfo(request.timezone)
-    found = await _load_touched(tx, zone, request.limit)
+    found = await _load_touched(tx, zone, request.limit, request.skip)
     if request.currency is None:
         return found
     pages = await _pages(tx, found, zone, request.currency, until=request.pages_until)
     return [msgspec.structs.replace(one, pages=pages.get((one.team_id, one.day), [])) for one in found]
 
 
-async def _is_light(tx: AsyncConnection, limit: int) -> bool:
+async def _is_light(tx: AsyncConnection, request: MergeRequest) -> bool:
     """Whether the next touched days have few facts."""
     days: dict[int, list[date]] = {}
-    for row in await tx.execute(_next_days(limit)):
+    for row in await tx.execute(_next_days(request.limit, request.skip)):
         days.setdefault(row.team_id, []).append(row.day)
     return all([await has_few_facts(tx, team_id, of_team) for team_id, of_team in days.items()])
 
 
-def _next_days(limit: int) -> Select[tuple[int, date]]:
+def _next_days(limit: int, skip: Collection[tuple[int, date]]) -> Select[tuple[int, date]]:
     t = touched.c
-    return select(t.team_id, t.day).distinct().order_by(t.day.desc()).limit(limit)
+    query = select(t.team_id, t.day).distinct().order_by(t.day.desc()).limit(limit)
+    return query.where(tuple_(t.team_id, t.day).not_in(skip)) if skip else query
 
 
 async def settle(tx: AsyncConnection, zone: ZoneInfo, *, limit: int = BATCH) -> int:
@@ -123,11 +126,13 @@ async def settle(tx: AsyncConnection, zone: ZoneInfo, *, limit: int = BATCH) -> 
     return len(found)
 
 
-async def _load_touched(tx: AsyncConnection, zone: ZoneInfo, limit: int) -> list[Merged]:
+async def _load_touched(
+    tx: AsyncConnection, zone: ZoneInfo, limit: int, skip: Collection[tuple[int, date]] = ()
+) -> list[Merged]:
     """Read the marks first, then the facts: what is committed in between leaves a mark of its own."""
     t = touched.c
     marks: dict[tuple[int, date], list[int]] = {}
-    for row in (await tx.execute(_next_days(limit))).all():
+    for row in (await tx.execute(_next_days(limit, skip))).all():
         mine = select(t.id).where(t.team_id == row.team_id, t.day == row.day)
         marks[row.team_id, row.day] = list((await tx.execute(mine)).scalars())
     named = {team_id: await catalogue(tx, team_id) for team_id in {team_id for team_id, _ in marks}}

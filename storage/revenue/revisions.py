@@ -12,10 +12,11 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.db.engine import Database
+from storage.db.touch_marks import being_written
 from storage.ledger.facts import Report
 from storage.ledger.revenue.report_parts import parts_in_turns
 from storage.revenue import account_measures
-from storage.revenue.comparison import LARGE, CompareApart, Comparison, compare
+from storage.revenue.comparison import LARGE, CompareApart, Comparison, DaySlice, compare
 from storage.revenue.raw_reports import newest, settle_days, store, supersede
 from storage.revenue.row_diff import Changes, Origin, write
 from storage.tables import accounts, revenue_reports
@@ -172,12 +173,18 @@ class Recording:
     async def write_in_turns(self, database: Database) -> bool:
         """Write all slices, a batch in each transaction; False once somebody else has recorded for the account."""
         for part in self._found.slices:
-            for batch in part.batches:
-                began = time.perf_counter()
-                if not await database.run(partial(self._write_batch, batch=batch)):
+            with being_written(self._of.team_id, part.first, part.last):
+                if not await self._write_slice(database, part):
                     return False
-                await asyncio.sleep(time.perf_counter() - began)  # others have at least as much of the loop
-            await database.run(partial(self._settle, first=part.first, last=part.last))
+        return True
+
+    async def _write_slice(self, database: Database, part: DaySlice) -> bool:
+        for batch in part.batches:
+            began = time.perf_counter()
+            if not await database.run(partial(self._write_batch, batch=batch)):
+                return False
+            await asyncio.sleep(time.perf_counter() - began)  # others have at least as much of the loop
+        await database.run(partial(self._settle, first=part.first, last=part.last))
         return True
 
     async def _write_batch(self, tx: AsyncConnection, batch: bytes) -> bool:

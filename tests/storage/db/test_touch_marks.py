@@ -49,6 +49,17 @@ async def test_two_settlers_at_once_lose_no_mark(opened: Callable[[], Any]) -> N
             assert (await tx.execute(select(func.count()).select_from(touched))).scalar_one() == 0
 
 
+async def test_a_day_that_a_report_is_being_written_to_is_merged_once_it_is_whole(opened: Callable[[], Any]) -> None:
+    async with opened() as database:
+        async with database.begin() as tx:
+            team_id = (await build(tx)).team_id
+            await touch_marks.touch(tx, team_id, [DAY, DAY + timedelta(days=1)])
+        with touch_marks.being_written(team_id, DAY, DAY):
+            assert await settle.settle_all(database, UTC_ZONE, NOON) == 1
+        assert await settle.settle_all(database, UTC_ZONE, NOON) == 1
+        assert touch_marks.days_being_written() == ()
+
+
 async def test_the_days_of_a_campaigns_code_are_found_by_an_index(opened: Callable[[], Any]) -> None:
     async with opened() as database, database.begin() as tx:
         scene = await build(tx)
