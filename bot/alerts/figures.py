@@ -179,4 +179,4 @@ def number(measure: str, value: float | None, currency: str) -> str:
         return figures.money(round(value * 1e6), currency)
     if measure in RATIOS:
         return f"{value:.1f}%"
-    return f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"
+    return f"{value:,.0f}" if value % 1 == 0 else f"{value:,.1f}"

@@ -8,7 +8,7 @@ import types
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -137,7 +137,7 @@ def command(
 
 def _results(annotation: Any) -> tuple[Any, Any]:
     """The struct of one entity, and that of several where a handler may return either."""
-    if get_origin(annotation) is types.UnionType:
+    if get_origin(annotation) in {Union, types.UnionType}:
         single, several = get_args(annotation)
         return single, several
     return annotation, None

@@ -123,4 +123,4 @@ def last(series: Series) -> str:
     if not known:
         return "–"
     value = known[-1]
-    return f"{value:,.0f}" if value == round(value) else f"{value:,.2f}"
+    return f"{value:,.0f}" if value % 1 == 0 else f"{value:,.2f}"
