@@ -128,7 +128,7 @@ def test_conditions(conditions: dict[str, object], visitor: Visitor, holds: bool
 @pytest.mark.parametrize(
     ("raw", "told"),
     [
-        ("nonsense", "not JSON"),
+        ("nonsense", "cannot be read"),
         (5, "are a list"),
         ([5], "rule 1"),
         ([{"if": {"contry": "DE"}, "offers": ["a"]}], "country"),
