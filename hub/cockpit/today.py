@@ -62,7 +62,9 @@ def today_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
             **{"from": (day - timedelta(days=CHART_DAYS - 1)).isoformat()},
         )
         figures = [*await _counts(visit, day, now), *await _money(visit, report, day)]
-        chart = commission_chart(chart_days(report, day), report.currency) if report.rows else None
+        days = chart_days(report, day)
+        has_money = any(one.settled is not None or one.pending is not None for one in days)
+        chart = commission_chart(days, report.currency) if has_money else None
         return visit.html(
             "today.html", section="today", title="Today", day=day, figures=figures, chart=chart,
             movers=await _movers(visit, day), attention=await _attention(visit, day, now), leads_to=LEADS_TO,

@@ -13,6 +13,12 @@ function make(csrf) {
   document.body.append(box);
   const input = box.querySelector("input"), list = box.querySelector("ul"), output = box.querySelector("output");
   let chosen = -1, asked = 0;
+  const accept = (text) => {
+    input.value = text;
+    chosen = -1;  // the next Enter runs the line, whether or not its completions have come
+    list.replaceChildren();
+    complete();
+  };
   const complete = async () => {
     const now = ++asked;
     const answer = await fetch(`/cockpit/complete?text=${encodeURIComponent(input.value)}`);
@@ -22,7 +28,7 @@ function make(csrf) {
       item.setAttribute("role", "option");
       item.dataset.text = choice.text;
       item.textContent = choice.label;
-      item.addEventListener("click", () => { input.value = choice.text; input.focus(); complete(); });
+      item.addEventListener("click", () => { accept(choice.text); input.focus(); });
       return item;
     }));
     chosen = -1;
@@ -36,13 +42,13 @@ function make(csrf) {
       items.forEach((item, n) => item.setAttribute("aria-selected", String(n === chosen)));
     } else if ((event.key === "Tab" || event.key === "Enter") && chosen >= 0 && items[chosen]) {
       event.preventDefault();
-      input.value = items[chosen].dataset.text;
-      complete();
+      accept(items[chosen].dataset.text);
     }
   });
   box.querySelector("form").addEventListener("submit", async (event) => {
     event.preventDefault();
     output.textContent = "…";
+    asked++;  // completions that are still on their way come too late
     const body = new URLSearchParams({ say: input.value, csrf });
     const answer = await fetch("/cockpit/say", { method: "POST", body });
     if (answer.redirected && answer.url.includes("sign-in")) { location.href = answer.url; return; }

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from tests.hub.cockpit.history import write_history
 from tests.hub.cockpit.screen import Screen, chromium
 from tests.journeys.deployment import Deployment
 from tests.standins.browser import CHROMIUM, MISSING
+
+expect.set_options(timeout=20_000)  # a loaded machine takes its time
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
