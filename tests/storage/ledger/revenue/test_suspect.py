@@ -43,7 +43,7 @@ def test_ordinary_restatements_are_not_held() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_of_a_thousand_months_of_ordinary_restatements_one_sync_in_a_thousand_is_held_at_most() -> None:
     syncs, held, reasons = held_syncs(1_000, seed=2)
     assert syncs == 30_000
