@@ -74,7 +74,7 @@ class Served:
 
 
 class Talk:
-    """Somebody who talks to the bot, and looks at the clock until the answer is there."""
+    """A member who writes to the bot and measures the time until its answer is there."""
 
     def __init__(self, port: int, platform: Platform) -> None:
         self.platform = platform
@@ -170,7 +170,7 @@ def until(ask: Callable[[], bool], what: str, seconds: float = 120) -> None:
 
 @contextmanager
 def stage(clicks: int) -> Iterator[tuple[Path, Platform, Talk, int]]:
-    """A million clicks, settled, the application on them, and somebody who has joined on both chats."""
+    """A million clicks, settled, the application on them, and a member who has joined on both chats."""
     with folder() as place:
         path = place / "chats.db"
         url = f"sqlite+aiosqlite:///{path}"

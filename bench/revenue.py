@@ -110,7 +110,7 @@ class Platform(BaseHTTPRequestHandler):
         return f'{{"meta":{{"affiliate_id":1}},"data":[{rows}]}}'.encode()
 
     def log_message(self, *_: Any) -> None:
-        """Nobody reads it."""
+        """The log is not read."""
 
 
 def stand_in(port: int, rows: int, *, kept: bool = False) -> None:

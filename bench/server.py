@@ -120,7 +120,7 @@ class Each(Unstored):
 
 
 async def reports(app: Any) -> None:
-    """What somebody asking for the 30-day report every second costs."""
+    """What a client costs that asks for the 30-day report every second."""
     last = datetime.now(UTC).date() - timedelta(days=1)
     query = ReportQuery(team_id=1, first=last - timedelta(days=29), last=last, by=("day", "campaign"))
     database = app.clicks._database

@@ -1,4 +1,4 @@
-"""Answers judged and decoded: what is no report is told apart from a report before any figure is touched."""
+"""Answers judged and decoded: what is no report is recognised before any figure is touched."""
 
 import codecs
 import re

@@ -48,7 +48,7 @@ def postgres() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="cf-pg-") as folder:
         os.environ.setdefault("XDG_RUNTIME_DIR", folder)
         server = get_server(Path(folder) / "data")
-        # Nobody pulls the plug of this machine during a test: without this, ending costs twenty seconds.
+        # Data need not survive a power cut during a test: without this, ending costs twenty seconds.
         for setting in ("fsync", "full_page_writes"):
             server.psql(f"ALTER SYSTEM SET {setting} = off")
         server.psql("SELECT pg_reload_conf()")

@@ -65,7 +65,7 @@ def _level(rows: dict[date, ReportRow], rule: Rule, day: date) -> tuple[float | 
 def _firings(
     rule: Rule, levels: Iterable[tuple[date, float | None, float | None]], *, once_a_day: bool = False
 ) -> list[date]:
-    """Days on which the rule broke: anew each day for rules by day, else once until it recovered."""
+    """Days on which the rule broke: every day for rules by day, else once until it recovered."""
     found, firing = [], False
     for day, value, usual in levels:
         broken = value is not None and breached(rule, value, usual) is True

@@ -64,7 +64,7 @@ async def sync_failed(look: AlertContext) -> list[Reading]:
 
 
 async def suspect(look: AlertContext) -> list[Reading]:
-    """Accounts whose report is held until somebody decides."""
+    """Accounts whose report is held until a member confirms or discards it."""
     held = {row.code: row for row in await attention.suspects(look.tx, look.watch.team_id, await look.account_ids())}
     known = look.watch.history.alarms
     changes = {

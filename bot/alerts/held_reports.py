@@ -53,7 +53,7 @@ def summary(held: HeldReports) -> tuple[Block, ...]:
         for total in held.totals
         if total.before != total.now
     )
-    note = Text("\n".join((*lines, "Nothing of it is merged until somebody decides.")))
+    note = Text("\n".join((*lines, "Nothing of it is merged until a member confirms it.")))
     return (note, Table(("Measure", "Stands", "Held report"), rows, numeric=(1, 2))) if rows else (note,)
 
 

@@ -105,7 +105,7 @@ async def press(sessions: ChatSessions, caller: Caller, text: str, *, origin: st
     button = message + press_id(text)
     before = await _claim(sessions, button, room.user)
     if before:
-        return None if before == "same" else Reply(message=error("Somebody has just pressed this button: it is done."))
+        return None if before == "same" else Reply(message=error("Another member has just pressed it: it is done."))
     reply = Reply(message=error(""))
     try:
         reply = await handle(sessions, caller, text)
@@ -126,7 +126,7 @@ def _changes(text: str) -> bool:
 
 
 async def _claim(sessions: ChatSessions, button: str, user: str) -> str:
-    """Wait until the button is ours (empty), or somebody's press of it was carried out."""
+    """Wait until the button is ours (empty), or another press of it was carried out."""
     for _ in range(int(PRESS_WAIT / 0.1)):
         async with sessions.database.begin() as tx:
             now = sessions.clock()

@@ -142,7 +142,7 @@ async def show_alert(ctx: Context, new: OneAlert) -> Alert:
 
 @command("alert ack", role=Role.BUYER, render=acknowledged_card, positional=("alert",))
 async def acknowledge_alert(ctx: Context, new: OneAlert) -> Alert:
-    """Somebody looks after it: it keeps still until it is over."""
+    """A member looks after it: the alert is silent until it is over."""
     watch = await _held(ctx, new.alert)
     history = watch.history
     history.alarms = {subject: alarms.acknowledge(one) for subject, one in history.alarms.items()}

@@ -15,7 +15,7 @@ from bot.core.limits import limited
 from bot.core.listing import Listing, Page
 from bot.core.message import Button, Buttons, Fields, Message, Notice, Table, Text
 from bot.core.permissions import Scope, visible
-from bot.forms.bulk_change import MOST, BulkChange, change_each, chosen, question, render_change
+from bot.forms.bulk_change import MOST, BulkChange, change_each, chosen, render_change, status_question
 from bot.forms.weights import weighed
 from storage.catalogue import campaigns, names
 from storage.catalogue.campaigns import Campaign
@@ -78,9 +78,7 @@ class CampaignEdit(Arguments):
     site: Annotated[
         str | None, refers("site", "landing page; none: straight to the offers", changes=False), EMPTIES
     ] = None
-    source: Annotated[str | None, refers("source", "who sends the visitors; none: nobody", changes=False), EMPTIES] = (
-        None
-    )
+    source: Annotated[str | None, refers("source", "who sends the visitors, or none", changes=False), EMPTIES] = None
     fallback_url: Annotated[str | None, Meta(description="where visitors go when no offer is left"), EMPTIES] = None
     cost_model: CostModel | None = None
     cost: Cost | None = None
@@ -229,20 +227,13 @@ async def show_campaign(ctx: Context, new: OneCampaign) -> Campaign:
 
 
 async def _pauses(ctx: Context, new: CampaignChoice) -> str | None:
-    return await _question(ctx, new, "paused", "Pauses")
+    rows = await _chosen(ctx, new)
+    return status_question(ctx, "campaign", rows, words=new.campaign, status="paused", verb="Pauses")
 
 
 async def _resumes(ctx: Context, new: CampaignChoice) -> str | None:
-    return await _question(ctx, new, "active", "Resumes")
-
-
-async def _question(ctx: Context, new: CampaignChoice, status: str, verb: str) -> str | None:
-    """Asked before several are changed, or any that only a filter names."""
     rows = await _chosen(ctx, new)
-    changing = [row for row in rows if row.status != status]
-    if not changing or len(new.campaign) == len(rows) == 1:
-        return None
-    return question(ctx, "campaign", rows, verb=verb, changing=changing)
+    return status_question(ctx, "campaign", rows, words=new.campaign, status="active", verb="Resumes")
 
 
 @command(

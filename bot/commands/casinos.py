@@ -1,4 +1,4 @@
-"""Casino entries: what players are told about a brand, and whether somebody has checked it."""
+"""Casino entries: what players are told about a brand, and whether a member has checked it."""
 
 from typing import Annotated, Any
 
@@ -124,7 +124,7 @@ async def edit_casino(ctx: Context, new: CasinoEdit) -> Casino:
 
 @command("casino review", role=Role.BUYER, render=casino_card, positional=("casino",))
 async def review_casino(ctx: Context, new: CasinoReview) -> Casino:
-    """Say that somebody has checked the entry; sites may show it from then on. Corrections can come along."""
+    """Say that the entry has been checked; sites may show it from then on. Corrections can come along."""
     return await _changed(ctx, new, {**await _values(ctx, new), "status": casinos.REVIEWED})
 
 

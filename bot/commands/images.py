@@ -48,7 +48,7 @@ async def _hero(_ctx: Context, new: SiteImage) -> Image | None:
 
 
 async def _made(new: CasinoLogo | SiteImage, words: str, *, longest: int) -> Image | None:
-    """Outside the transaction: nobody waits for a picture. Raises Refused at `image`."""
+    """Outside the transaction, so that no other command waits for a picture. Raises Refused at `image`."""
     if new.remove:
         return None
     if new.image is None:

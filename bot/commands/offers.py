@@ -12,7 +12,7 @@ from bot.core.context import Context
 from bot.core.listing import Listing, Page
 from bot.core.message import Button, Buttons, Fields, Message, Notice, Table
 from bot.core.permissions import Scope, visible
-from bot.forms.bulk_change import MOST, BulkChange, change_each, chosen, question, render_change
+from bot.forms.bulk_change import MOST, BulkChange, change_each, chosen, render_change, status_question
 from storage.catalogue import casino_hub, casinos, names, offers
 from storage.catalogue.entities import codes, page
 from storage.catalogue.offers import Offer
@@ -228,20 +228,13 @@ async def show_offer(ctx: Context, new: OneOffer) -> Offer:
 
 
 async def _pauses(ctx: Context, new: OfferChoice) -> str | None:
-    return await _question(ctx, new, "paused", "Pauses")
+    rows = await _chosen(ctx, new)
+    return status_question(ctx, "offer", rows, words=new.offer, status="paused", verb="Pauses")
 
 
 async def _resumes(ctx: Context, new: OfferChoice) -> str | None:
-    return await _question(ctx, new, "active", "Resumes")
-
-
-async def _question(ctx: Context, new: OfferChoice, status: str, verb: str) -> str | None:
-    """Asked before several are changed, or any that only a filter names."""
     rows = await _chosen(ctx, new)
-    changing = [row for row in rows if row.status != status]
-    if not changing or len(new.offer) == len(rows) == 1:
-        return None
-    return question(ctx, "offer", rows, verb=verb, changing=changing)
+    return status_question(ctx, "offer", rows, words=new.offer, status="active", verb="Resumes")
 
 
 @command(

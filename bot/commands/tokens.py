@@ -114,7 +114,7 @@ async def _token_lost(ctx: Context, new: OneToken) -> str | None:
 
 @command("token revoke", role=Role.OWNER, render=token_card, positional=("token",), confirm=_token_lost)
 async def revoke_token(ctx: Context, new: OneToken) -> Token:
-    """End a token, or somebody's session of the cockpit, at once."""
+    """End a token, or a member's session of the cockpit, at once."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.token, field="token")
     found = await tokens.revoke(ctx.tx, row.id, ctx.now)
     ctx.notes |= {"entity": "token", "entity_id": found.id, "before": tokens.shown(row), "after": found}

@@ -133,7 +133,7 @@ class Context:
     clock: Callable[[], datetime]
     room: Room | None = None
     unread: bool = False  # only the result is wanted: the message is not made
-    encodes: bool = False  # only JSON is wanted of the result: it may come encoded, and nobody reads its message
+    encodes: bool = False  # only JSON is wanted of the result: it may come encoded, and its message is not read
     prepared: Any = None  # what the command's `prepare` returned, got before the transaction began
     notes: dict[str, Any] = field(default_factory=dict)  # audit: entity, before, after
     unchanged: bool = False  # everything was as the command wants it already: nothing is recorded

@@ -52,8 +52,16 @@ async def chosen(
     return rows
 
 
-def question(ctx: Context, noun: str, rows: Sequence[Row[Any]], *, verb: str, changing: Sequence[Row[Any]]) -> str:
-    """The consequence of a change of several, with their names; what is confirmed is what is listed."""
+def status_question(
+    ctx: Context, noun: str, rows: Sequence[Row[Any]], *, words: Sequence[str], status: str, verb: str
+) -> str | None:
+    """The consequence of a new status, asked before several are changed or any that only a filter names; else None.
+
+    `words` are those the entities were named by. What is confirmed is what is listed.
+    """
+    changing = [row for row in rows if row.status != status]
+    if not changing or len(words) == len(rows) == 1:
+        return None
     ctx.notes["narrowed"] = {noun: [row.code for row in rows]}
     others = len(rows) - len(changing)
     unchanged = f" {plural(others, noun)} {'is' if others == 1 else 'are'} so already." if others else ""

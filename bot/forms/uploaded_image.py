@@ -1,4 +1,4 @@
-"""Pictures people send: checked before anything of them is decoded, and written anew, so that nothing else survives.
+"""Pictures people send: checked before anything of them is decoded, and encoded again, so that nothing else survives.
 
 Headers are read as in RFC 2083 (PNG), the GIF89a specification and RFC 9649 (WebP). Pillow is imported with the first
 picture: it costs memory that a hub without pictures need not spend.

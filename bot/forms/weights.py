@@ -27,5 +27,5 @@ async def weighed(ctx: Context, words: list[str], apart: list[int]) -> dict[int,
             raise Refused(f"offers: {offer.code} is named twice", field="offers")
         weights[offer.id] = apart[place] if apart else weight
     if weights and not any(weights.values()):
-        raise Refused("offers: every weight is 0, so nobody would be sent anywhere", field="offers")
+        raise Refused("offers: every weight is 0, so no visitor would be sent anywhere", field="offers")
     return weights

@@ -83,7 +83,7 @@ def change(value: int | None, usual: float | None) -> str:
 
 
 def commission(row: ReportRow, currency: str) -> str:
-    """Revenue of days nobody has settled yet is pending, never 0."""
+    """Revenue of days that are not settled yet is pending, never 0."""
     return money(row.commission, currency, missing=NONE if row.settlement == "settled" else PENDING)
 
 

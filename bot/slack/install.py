@@ -31,7 +31,7 @@ class Installs:
         self._without: dict[str, float] = {}
 
     async def token(self, workspace: str) -> str | None:
-        """The workspace's own token; None if it did not install the app by itself. A token is read anew each time,
+        """The workspace's own token; None if it did not install the app by itself. A token is read again each time,
         since any process may hear that the app was removed; that there is none holds for some seconds."""
         if not workspace or self._without.get(workspace, 0.0) > monotonic():
             return None

@@ -107,7 +107,7 @@ class _Views:
         )  # fmt: skip
 
     async def chosen(self, ack: Any, body: dict[str, Any]) -> None:
-        """A choice that other fields depend on: the open form is filled anew."""
+        """A choice that other fields depend on: the open form is filled again."""
         await ack()
         if body.get("view", {}).get("callback_id") == slack_form.CALLBACK:
             self.chat.spawn(self._refill(body))

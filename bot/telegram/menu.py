@@ -1,4 +1,4 @@
-"""The list of commands Telegram shows while somebody types, per kind of chat."""
+"""The list of commands Telegram shows while a person types, per kind of chat."""
 
 import re
 

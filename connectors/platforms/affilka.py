@@ -235,7 +235,7 @@ def _amount(value: dict[str, Any]) -> Decimal | Any:
 
 
 def _totals(content: dict[str, Any], sheet: Sheet) -> Figures | None:
-    """The report's own totals: of a single page in a single currency, else nobody says what they sum."""
+    """The report's own totals: of a single page in a single currency, else it is not said what they sum."""
     rows = (content.get("totals") or {}).get("data")
     if not isinstance(rows, list) or len(rows) != 1 or len({row.currency for row in sheet.rows.values()}) != 1:
         return None

@@ -111,7 +111,7 @@ class History:
         finally:
             await self._writer.stop()
         self._now = self._until
-        await self._upload(LINES[2], last, factor=2, days=12)  # every figure doubled: held until somebody decides
+        await self._upload(LINES[2], last, factor=2, days=12)  # every figure doubled: held until a member confirms
 
     def _at(self, day: date, hour: int) -> datetime:
         return datetime.combine(day, time(hour), self._runtime.deployment.zone)

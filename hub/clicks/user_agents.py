@@ -65,7 +65,7 @@ class UserAgents:
         )
 
     def _parser(self) -> Resolver:
-        """Browser and system only: the brands and models of devices cost 14 MB, and nobody asks for them."""
+        """Browser and system only: the brands and models of devices cost 14 MB, and no report uses them."""
         if self._resolver is None:
             from ua_parser.loaders import load_lazy_builtins
             from ua_parser.regex import Resolver as Compiled

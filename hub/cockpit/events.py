@@ -17,7 +17,7 @@ from storage.db import tasks
 from storage.ledger.clicks.click_id import instant_of
 from storage.tables import campaigns, clicks, conversions, offers, sites
 
-EVERY = 0.4  # seconds between two looks while somebody listens
+EVERY = 0.4  # seconds between two queries while a page listens
 KEPT = 200  # events a page that lost its connection can catch up with
 BATCH = 100
 LATEST = 14  # clicks that a page begins with
@@ -67,7 +67,7 @@ class Feed:
 
     async def _poll(self) -> None:
         """Read what is new until the last listener has left; started again after a failure."""
-        self._click = -1  # while nobody listened, more may have happened than a page shows
+        self._click = -1  # while no page listened, more may have happened than a page shows
         while self._listeners:
             for event in await self._new():
                 self._recent.append(event)

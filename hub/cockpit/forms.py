@@ -218,7 +218,7 @@ async def _clash(
     moved = {name: (stood.get(name, ""), now[name]) for name in now if name in stood and stood[name] != now[name]}
     if not moved:
         return None
-    return visit.html("clash.html", section=found.noun, title="Somebody else has changed this meanwhile", status=409,
+    return visit.html("clash.html", section=found.noun, title="Another member has changed this meanwhile", status=409,
                       command=found, moved=moved, arguments=arguments, now=now)  # fmt: skip
 
 

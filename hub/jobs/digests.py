@@ -22,7 +22,7 @@ log = structlog.get_logger()
 BATCH = 2  # a batch holds the write lock and the event loop for a millisecond or two
 PAUSE = 0.15  # seconds after each batch: as fast as they can be sent, and slow enough for clicks
 LONGEST = 10.0  # seconds of one tick, less than its lease; the next one goes on
-MOMENT = timedelta(minutes=1)  # as long, what several digests tell alike is not looked up anew
+MOMENT = timedelta(minutes=1)  # as long, what several digests have in common is not queried again
 LATE = timedelta(seconds=15)  # a restart takes longer
 
 
@@ -101,7 +101,7 @@ def _note(one: Due, due: datetime, missed: int, now: datetime) -> str:
 
 
 async def _queue(tx: AsyncConnection, ready: list[Built], now: datetime) -> int:
-    """Claim and queue in one go; somebody else's claim leaves nothing to do."""
+    """Claim and queue in one go; another process's claim leaves nothing to do."""
     return sum([await _queued(tx, built, now) for built in ready])
 
 

@@ -23,7 +23,7 @@ from storage.catalogue.domains import BOUGHT, FAILED, ORDERED, Step, with_step
 from storage.ledger.errors import ConnectorError
 from storage.tables import registrars
 
-#: An order nobody knows of this long after we asked for it was never placed.
+#: An order that the registrar does not know this long after the request was never placed.
 GIVE_UP = timedelta(minutes=30)
 
 

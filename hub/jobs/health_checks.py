@@ -75,7 +75,7 @@ async def certificate_until(name: str, port: int = 443, *, allow_private: bool =
 
 
 async def _registration(http: Http, row: Row[Any], now: datetime) -> dict[str, date | None]:
-    """The registration's end, asked about once a day; nothing when it was not time, or nobody answered."""
+    """The registration's end, asked about once a day; nothing when it was not time, or no answer came."""
     last = _when(row.state.get("health", {}).get("registration_at"))
     if last is not None and now - last < REGISTRATION_EVERY:
         return {}

@@ -87,7 +87,7 @@ class Postbacks:
         self._tasks = []
 
     async def refresh(self) -> None:
-        """Read all accounts anew if anything was configured since."""
+        """Read all accounts again if anything was configured since."""
         async with self._runtime.database.read() as tx:
             seen = await config_version.seen(tx)
             if seen != self._seen:

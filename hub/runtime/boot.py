@@ -80,7 +80,7 @@ def _open_sqlite(path: str | None) -> str | None:
         with closing(sqlite3.connect(path or ":memory:", timeout=1)) as connection:
             connection.execute("BEGIN IMMEDIATE").close()
     except sqlite3.Error as error:
-        return None if "locked" in str(error) else str(error)  # somebody else is writing: it can be written to
+        return None if "locked" in str(error) else str(error)  # another process is writing: it can be written to
     return None
 
 

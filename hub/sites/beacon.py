@@ -126,7 +126,7 @@ def _joined(view: View, link: Any) -> View:
 
 
 def view_id(site_id: int, visitor: str, given: str) -> int:
-    """A positive 63-bit number for one view of one visitor: nobody can write into another's."""
+    """A positive 63-bit number for one view of one visitor: no visitor can write into another's."""
     digest = hashlib.sha256(f"{site_id} {visitor} {given[:64]}".encode("utf-8", "replace")).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 

@@ -81,7 +81,7 @@ class Sites:
         self._hosts.replace(found.known)
 
     def owns(self, scope: Scope) -> bool:
-        """Whether a request is for a site by its Host: a team's domain, or a name that is nobody's (a neutral 404).
+        """Whether a request is for a site by its Host: a team's domain, or a name of no team (a neutral 404).
 
         The hub itself answers under its public address, on IP addresses, and on names of a private network.
         """
@@ -111,7 +111,7 @@ class Sites:
             await self._show(scope, send, site, base, name)
 
     async def _picture(self, scope: Scope, send: Send) -> None:
-        """A picture, under every name that is ours; a name that is nobody's has none."""
+        """A picture, under every name that is ours; a name that belongs to no team has none."""
         ours = self._hosts.team(scope) != NO_TEAM
         page = await self.images.page(scope["path"]) if ours else None
         if page is None:

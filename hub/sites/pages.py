@@ -80,7 +80,7 @@ def for_crawlers(name: str, host: str) -> Page:
 
 @cache
 def nothing_page() -> Page:
-    """What a host answers that is nobody's: it must not tell whose server this is."""
+    """The answer on a host that belongs to no team: it does not say whose server this is."""
     return _page(
         "<!doctype html><html lang=en><meta charset=utf-8><title>Not found</title><p>Not found</p></html>",
         status=404, robots=False, sources="default-src 'none'",
@@ -171,7 +171,7 @@ def _environment() -> "Environment":
 
 @cache
 def _style(theme: str) -> str:
-    """Base and theme CSS in one, without the whitespace nobody needs."""
+    """Base and theme CSS in one, without needless whitespace."""
     lines = [(FOLDER / "css" / f"{name}.css").read_text(encoding="utf-8") for name in ("base", theme)]
     return "".join(line.strip() for text in lines for line in text.splitlines())
 

@@ -105,7 +105,7 @@ def _pieces(parts: list[bytes]) -> Stream:
 
 
 async def record_failure(runtime: Runtime, limited: Limits, request: Request[Any, Any, Any], command: str) -> None:
-    """Note in the audit trail that somebody unknown was turned away; at most 60 a minute, whoever they are.
+    """Note in the audit trail that an unknown client was turned away; at most 60 a minute, whoever they are.
 
     They belong to no team: the deployment's first, its operator's, is told. An address is kept as its daily hash only.
     """

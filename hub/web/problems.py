@@ -79,7 +79,7 @@ def on_known_error(_request: Request[Any, Any, Any], error: CasinoFluxError) -> 
 
 
 def database_away(error: BaseException) -> bool:
-    """Whether the database could not be reached, or somebody else has it locked."""
+    """Whether the database could not be reached, or another process has it locked."""
     if isinstance(error, DBAPIError):
         return (
             error.connection_invalidated or is_locked(error) or (error.orig is not None and database_away(error.orig))
@@ -89,7 +89,7 @@ def database_away(error: BaseException) -> bool:
 
 
 def on_any_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """Nothing of the error itself is shown: it may hold what is nobody's business."""
+    """Nothing of the error itself is shown: it may hold secrets."""
     if database_away(error):
         log.warning("request needs the database", path=request.url.path, error=type(error).__name__)
         return problem(503, "the database does not answer: try again in a moment", headers={"retry-after": "5"})

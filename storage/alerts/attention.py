@@ -94,7 +94,7 @@ def _within(column: Any, ids: Collection[int] | None) -> ColumnElement[bool]:
 async def unmatched(
     tx: AsyncConnection, team_id: int, *, since: datetime, until: datetime, ids: Collection[int] | None = None
 ) -> int:
-    """Postbacks received in between whose click nobody knows."""
+    """Postbacks received in between whose click is not known."""
     query = select(func.count()).where(
         postbacks.c.team_id == team_id, postbacks.c.outcome == "unmatched", postbacks.c.received_at >= since,
         postbacks.c.received_at < until, _within(postbacks.c.account_id, ids),
@@ -181,7 +181,7 @@ class DomainFault(msgspec.Struct, frozen=True):
 
 
 async def domain_faults(tx: AsyncConnection, team_id: int, by: date) -> list[DomainFault]:
-    """What the last look at each domain found; registrations that end by that day where nobody looked."""
+    """What the last look at each domain found; registrations that end by that day where no check was made."""
     query = select(domains.c.name, domains.c.registered_until, domains.c.state).where(domains.c.team_id == team_id)
     faults = []
     for row in await tx.execute(query.order_by(domains.c.name)):

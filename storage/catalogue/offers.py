@@ -44,7 +44,7 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def add(tx: AsyncConnection, *, team_id: int, now: datetime, values: dict[str, Any]) -> int:
-    """Store an offer; days whose revenue its tag claims are settled anew. Raises Refused for a tag already claimed."""
+    """Store an offer; days whose revenue its tag claims are settled again. Raises Refused for a tag already claimed."""
     await check_tag(tx, account_id=values["account_id"], tag=values.get("tag"))
     row = {**values, "tag_key": tag_key(values.get("tag"))}
     made = await tx.execute(insert(offers).values(team_id=team_id, created_at=now, **row).returning(offers.c.id))

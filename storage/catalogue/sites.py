@@ -146,7 +146,7 @@ def missing(site: Row[Any], shown: Sequence[Row[Any]]) -> list[str]:
 def warnings(site: Row[Any], shown: Sequence[Row[Any]]) -> list[str]:
     """What a visitor, or a regulator, would miss on the page."""
     required = {"bonus": "bonus", "terms_url": "terms link", "licence": "licence"}
-    warnings = [f"nobody is named as responsible for the page: site edit {site.code} operator=…"]
+    warnings = [f"no operator is named as responsible for the page: site edit {site.code} operator=…"]
     warnings = [] if site.texts.get("operator") else warnings
     if note := market(site.market).note:
         warnings.append(f"in {site.market}: {note}")

@@ -112,7 +112,7 @@ async def expire_lapsed(tx: AsyncConnection, now: datetime) -> int:
 
 
 async def expire_unreachable(tx: AsyncConnection, now: datetime, faces: Collection[str]) -> int:
-    """What nobody will send: a terminal is not written to, and a platform that is not among `faces` may never be."""
+    """What cannot be sent: a terminal is not written to, and a platform that is not among `faces` may never be."""
     stale = messages.c.created_at < now - WAITS
     elsewhere = select(rooms.c.id).where(rooms.c.face.not_in({*faces, "terminal"}))
     terminals = select(rooms.c.id).where(rooms.c.face == "terminal")

@@ -34,7 +34,7 @@ async def complete(tx: AsyncConnection, now: datetime, origin: str, *, button: s
 
 
 async def pressed_before(tx: AsyncConnection, now: datetime, button: str, *, user: str) -> str:
-    """`same` or `other` if that person, or another, has pressed the button a moment ago; empty if nobody has."""
+    """`same` or `other` if that person, or another, has pressed the button a moment ago; empty without such a press."""
     anybody, own = f"{button}:done", f"{button}:done:{user}"
     query = select(handled.c.key).where(handled.c.key.in_([anybody, own]), handled.c.at > now - DOUBLE)
     found = set((await tx.execute(query)).scalars())

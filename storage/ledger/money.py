@@ -84,7 +84,7 @@ class Rates:
         self._known: dict[tuple[str, date], Decimal | None] = {}
 
     def rate(self, currency: str, day: date) -> Decimal | None:
-        """Base units per unit of `currency` on `day`; None if nobody has said."""
+        """Base units per unit of `currency` on `day`; None without a rate."""
         if currency == self.base:
             return _WHOLE
         key = currency, day

@@ -136,7 +136,7 @@ async def _require_an_owner(tx: AsyncConnection, member: Member) -> None:
         .with_for_update()
     )
     if len((await tx.execute(owners)).all()) <= 1:
-        raise Refused(f"{member.name} is the only owner: make somebody else an owner first", field="member")
+        raise Refused(f"{member.name} is the only owner: make another member an owner first", field="member")
 
 
 async def count(tx: AsyncConnection, team_id: int) -> int:

@@ -178,12 +178,12 @@ async def revoke_sessions(tx: AsyncConnection, member_id: int, now: datetime) ->
 
 
 async def made_by(tx: AsyncConnection, team_id: int, maker: str, now: datetime) -> list[Token]:
-    """The API tokens that somebody made and that still hold."""
+    """The API tokens that a member made and that still hold."""
     return [shown(row) for row in await tx.execute(select(tokens).where(*_made_by(team_id, maker, now)))]
 
 
 async def revoke_made_by(tx: AsyncConnection, team_id: int, maker: str, now: datetime) -> None:
-    """End the API tokens that somebody made."""
+    """End the API tokens that a member made."""
     await tx.execute(update(tokens).where(*_made_by(team_id, maker, now)).values(revoked_at=now))
 
 

@@ -199,7 +199,7 @@ def _change(account: PostbackAccount, derived: Derived, group: list[Request], we
 async def _more_links(
     tx: AsyncConnection, derived_now: Sequence[tuple[PostbackAccount, Derived, list[Request]]], sheet: _Sheet
 ) -> None:
-    """A conversion may come of a stored request alone, whose click nobody has looked up in this batch."""
+    """A conversion may come of a stored request alone, whose click this batch has not looked up."""
     from storage.clicks import queries
 
     lacking = {d.click_id for _, d, _ in derived_now if d.click_id is not None and d.click_id not in sheet.links}

@@ -68,7 +68,7 @@ async def add_to_campaign(
     tx: AsyncConnection, team_id: int, now: datetime, zone: ZoneInfo, manual: ManualConversion, *, campaign: Row[Any],
     offer_id: int, account_id: int | None,
 ) -> int:  # fmt: skip
-    """Record a conversion nobody knows the click of; its id. Raises Refused for a transaction that is known."""
+    """Record a conversion whose click is not known; its id. Raises Refused for a transaction that is known."""
     if manual.txn_id is not None and await _known(tx, team_id, account_id, manual):
         raise Refused(f"txn_id: {manual.txn_id} is recorded already", field="txn_id")
     day = manual.occurred_at.astimezone(zone).date()

@@ -24,7 +24,7 @@ async def replay(
     *,
     most: int = 10_000,
 ) -> Mapping[str, int]:
-    """Read stored requests anew by today's mapping; outcome -> how many ended in it. Nothing is counted twice."""
+    """Read stored requests again by today's mapping; outcome -> how many ended in it. Nothing is counted twice."""
     await _take_lock(tx, team_id, request_filter)
     outcomes: Counter[str] = Counter()
     after = 0

@@ -128,7 +128,7 @@ def _outcome_values(entry: Entry) -> tuple[Any, ...]:
 
 
 def again(row: Row[Any], account: PostbackAccount) -> PostbackRequest:
-    """A stored request, read anew by the account's rules of today."""
+    """A stored request, read again by the account's rules of today."""
     if row.method == "MANUAL":
         return as_stored(row, account, origin="manual")
     request = postback_request(

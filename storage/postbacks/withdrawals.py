@@ -19,7 +19,7 @@ MARK = "withdrawn"
 
 
 async def withdraw(tx: AsyncConnection, rows: Sequence[Row[Any]], processor: ConversionProcessor) -> None:
-    """Take requests out of what they made: what stays of their conversions is derived anew from the others.
+    """Take requests out of what they made: what stays of their conversions is derived again from the others.
 
     A conversion that nothing is left of stays as a row, reversed and marked `withdrawn`, its history with it; the
     traffic source is told of the reversal as of any other.

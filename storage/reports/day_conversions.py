@@ -41,7 +41,7 @@ def _last_states(facts_query: FactsQuery, day: date) -> Any:
 def _keys(facts_query: FactsQuery, state: Any) -> list[ColumnElement[Any]]:
     c, grain = conversions.c, facts_query.grain
     keys: list[ColumnElement[Any]] = [c.campaign_id, c.site_id, c.offer_id, c.source_id, c.event, state.is_ftd]
-    # An amount whose currency nobody named is in the platform's.
+    # An amount without a currency is in the platform's.
     keys += [func.coalesce(state.currency, accounts.c.currency, "").label("currency"), state.amount]
     keys += [func.coalesce(c.country, "").label("country")] if grain.country else []
     keys += [func.coalesce(c.device, "").label("device")] if grain.device else []

@@ -1,4 +1,4 @@
-"""Days that moved are merged anew, whole: touch marks read first, cells recomputed, marks deleted last."""
+"""Days that moved are merged again, whole: touch marks read first, cells recomputed, marks deleted last."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
@@ -33,7 +33,7 @@ _encoder = msgspec.json.Encoder()
 
 
 class Merged(msgspec.Struct, frozen=True, kw_only=True):
-    """A day merged anew, and what was read for it: its marks, the accounts and offers with conversions."""
+    """A day merged again, and what was read for it: its marks, the accounts and offers with conversions."""
 
     team_id: int
     day: date

@@ -91,7 +91,7 @@ async def compare_parts(url: str, account_id: int, parts: ReportParts) -> Compar
 
 
 def packed(report: Report) -> bytes:
-    """The report without its raw answer, as it is kept until somebody decides about it."""
+    """The report without its raw answer, as it is kept until a member confirms or discards it."""
     return zlib.compress(_packer.encode(msgspec.structs.replace(report, raw=b"")))
 
 

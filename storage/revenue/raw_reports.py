@@ -43,7 +43,7 @@ async def record_same(
     not the known one any more."""
     last_known = await known(tx, account_id, report.first, report.last)
     if last_known is None or last_known.digest != report.digest:
-        raise Refused("the figures were changed by somebody else while they were fetched: sync again")
+        raise Refused("the figures were changed by another sync while they were fetched: sync again")
     await supersede(tx, account_id, report)
     settled = await settled_of(tx, account_id, report)
     of = Origin(team_id=team_id, account_id=account_id, run_id=None, now=now)

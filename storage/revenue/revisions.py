@@ -162,7 +162,7 @@ class Recording:
         return range(len(self._found.slices))
 
     async def write(self, tx: AsyncConnection, number: int) -> None:
-        """Write a slice. If somebody else has recorded for the account meanwhile, all is compared once more."""
+        """Write a slice. If another report of the account was recorded meanwhile, all is compared once more."""
         if await newest(tx, self._of.account_id) != self._newest:
             await self.compare(tx, judged=False)
         part = self._found.slices[number]
@@ -171,7 +171,7 @@ class Recording:
         await self._settle(tx, part.first, part.last)
 
     async def write_in_turns(self, database: Database) -> bool:
-        """Write all slices, a batch in each transaction; False once somebody else has recorded for the account."""
+        """Write all slices, a batch in each transaction; False once another report of the account was recorded."""
         for part in self._found.slices:
             with being_written(self._of.team_id, part.first, part.last):
                 if not await self._write_slice(database, part):

@@ -49,7 +49,7 @@ class StoredRow(msgspec.Struct, gc=False):
 
 
 class NewRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A row that a report has and nobody had before. `day` counts from 1970, as it lies on disk."""
+    """A row that no earlier report had. `day` counts from 1970, as it lies on disk."""
 
     day: int
     tag: str

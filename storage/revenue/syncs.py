@@ -77,7 +77,7 @@ async def claim(tx: AsyncConnection, holder: str, now: datetime) -> Row[Any] | N
 
 
 def _claimable(now: datetime) -> Any:
-    """Queued for an account that nobody works on, or running under a lease that has lapsed."""
+    """Queued for an account that no process works on, or running under a lease that has lapsed."""
     name = literal("sync:", Text) + cast(sync_runs.c.account_id, Text)
     busy = exists().where(held.c.name == name, leases.holds(now, LEASE))
     return and_(sync_runs.c.state.in_(_OPEN), ~busy)
@@ -88,7 +88,7 @@ def _lease(account_id: int) -> str:
 
 
 async def renew(tx: AsyncConnection, run: Row[Any], holder: str, now: datetime) -> bool:
-    """Keep a run ours; False when somebody else has taken it over."""
+    """Keep a run ours; False when another process has taken it over."""
     return await leases.acquire(tx, _lease(run.account_id), f"{holder}:{run.id}", now=now, good_for=LEASE)
 
 

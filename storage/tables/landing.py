@@ -61,7 +61,7 @@ site_views = Table(
     index("site_id", "day"),
 )
 
-#: Logos and pictures sent in chat, written anew as WebP; named by their content.
+#: Logos and pictures sent in chat, encoded again as WebP; named by their content.
 images = Table(
     "images",
     metadata,

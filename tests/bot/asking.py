@@ -58,7 +58,7 @@ class Asker:
         return await run(found, given, self.context(actor))
 
     def context(self, actor: Actor) -> Context:
-        """One call of a command by somebody."""
+        """One call of a command by a member."""
         return Context(
             database=self.database, deployment=self.deployment, actor=actor,
             face="shell", ports=self._ports, box=Box("k"), clock=lambda: self.now,

@@ -1,4 +1,4 @@
-"""Every kind of message on every channel: within limits, and as it was when somebody last looked at it.
+"""Every kind of message on every channel: within limits, and as it was when it was last looked at.
 
 After a wanted change: `CASINOFLUX_KEEP_RENDERS=1 pytest tests/bot/test_examples.py`, then look at the difference.
 """

@@ -21,7 +21,7 @@ Rows = Callable[[list[Any]], list[Any]]
 
 
 def strange(rows: list[Any]) -> list[Any]:
-    """A column that nobody has heard of."""
+    """A column that is not known."""
     return [row | {"unheard_of": "17 things"} if isinstance(row, dict) else row for row in rows]
 
 

@@ -1,7 +1,13 @@
 """A hub with one of everything, and values that fields have stumbled over."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tests.conftest import new_postgres
 from tests.journeys.deployment import Deployment
 
 #: Codes of what `fill` makes.
@@ -26,6 +32,27 @@ HOSTILE: tuple[Any, ...] = (
     [2**70],
     ["a" * 5000], ["\x00"], {"\x00": "\x00"}, {"a": "\x00"}, [{"offer": "brand-spring", "weight": 2**70}],
 )  # fmt: skip
+
+
+#: Settings of a hub that limits no requests.
+UNLIMITED = dict.fromkeys(("LIMIT_TOKEN", "LIMIT_ADDRESS", "LIMIT_SIGN_IN", "LIMIT_BEACON"), "0")
+
+
+@contextmanager
+def filled_hub(folder: Path, *, url: str = "", **settings: str) -> Iterator[Deployment]:
+    """A served deployment with one of everything, on a SQLite file in the folder unless a URL is given."""
+    deployment = Deployment(url or f"sqlite+aiosqlite:///{folder / 'casinoflux.db'}", folder, **settings)
+    deployment.start()
+    try:
+        fill(deployment)
+        yield deployment
+    finally:
+        deployment.stop()
+
+
+def postgres_of(request: pytest.FixtureRequest) -> str:
+    """The URL of a new database where a fixture's parameter says postgresql, else an empty text."""
+    return new_postgres(request.getfixturevalue("postgres")) if request.param == "postgresql" else ""
 
 
 def fill(hub: Deployment) -> None:

@@ -3,13 +3,11 @@
 import base64
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import new_postgres
-from tests.fuzz.filled import DEEP, fill
+from tests.fuzz.filled import DEEP, filled_hub, postgres_of
 from tests.journeys.deployment import Deployment
 
 RULE = {"if": {"country": ["DE"]}, "offers": ["brand-spring"]}
@@ -17,17 +15,8 @@ RULE = {"if": {"country": ["DE"]}, "offers": ["brand-spring"]}
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def hub(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    folder: Path = tmp_path_factory.mktemp("cases")
-    url = f"sqlite+aiosqlite:///{folder / 'casinoflux.db'}"
-    if request.param == "postgresql":
-        url = new_postgres(request.getfixturevalue("postgres"))
-    deployment = Deployment(url, folder, ALLOW_PRIVATE_HOSTS="0")
-    deployment.start()
-    fill(deployment)
-    try:
+    with filled_hub(tmp_path_factory.mktemp("cases"), url=postgres_of(request), ALLOW_PRIVATE_HOSTS="0") as deployment:
         yield deployment
-    finally:
-        deployment.stop()
 
 
 def refused_at(hub: Deployment, path: str, **arguments: Any) -> tuple[int, str | None]:

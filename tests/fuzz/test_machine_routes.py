@@ -4,15 +4,13 @@ import os
 import random
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 import pytest
 
-from tests.conftest import new_postgres
-from tests.fuzz.filled import DEEP, HOSTILE, fill
+from tests.fuzz.filled import DEEP, HOSTILE, UNLIMITED, filled_hub, postgres_of
 from tests.journeys.deployment import Deployment
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "20"))
@@ -43,34 +41,17 @@ _BODIES = [
     b"payload=%5B%5D",
 ]
 _TYPES = ["application/json", "application/x-www-form-urlencoded", "text/plain", "multipart/form-data", "", "\xff"]
+_NOWHERE = "http://127.0.0.1:9/"
+CHATS = {
+    "SLACK_BOT_TOKEN": "xoxb-1", "SLACK_SIGNING_SECRET": "s", "SLACK_API_URL": _NOWHERE, "TELEGRAM_API_URL": _NOWHERE,
+}  # fmt: skip
 _TIMESTAMPS = ["abc", "nan", "1e400", "-1", "", "9" * 400, "1_0", "+5"]
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def hub(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    folder: Path = tmp_path_factory.mktemp("machines")
-    url = f"sqlite+aiosqlite:///{folder / 'casinoflux.db'}"
-    if request.param == "postgresql":
-        url = new_postgres(request.getfixturevalue("postgres"))
-    nowhere = "http://127.0.0.1:9/"
-    deployment = Deployment(
-        url,
-        folder,
-        SLACK_BOT_TOKEN="xoxb-1",
-        SLACK_SIGNING_SECRET="s",
-        SLACK_API_URL=nowhere,
-        TELEGRAM_API_URL=nowhere,
-        LIMIT_TOKEN="0",
-        LIMIT_ADDRESS="0",
-        LIMIT_SIGN_IN="0",
-        LIMIT_BEACON="0",
-    )
-    deployment.start()
-    fill(deployment)
-    try:
+    with filled_hub(tmp_path_factory.mktemp("machines"), url=postgres_of(request), **CHATS, **UNLIMITED) as deployment:
         yield deployment
-    finally:
-        deployment.stop()
 
 
 @pytest.mark.parametrize("timestamp", _TIMESTAMPS)

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.fuzz.filled import fill
+from tests.fuzz.filled import filled_hub
 from tests.journeys.deployment import Deployment
 
 REQUESTS = int(os.environ.get("HOSTILE_REQUESTS", "15000"))
@@ -18,13 +18,8 @@ _MEGABYTE = 1_000_000
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[Deployment]:
-    deployment = Deployment(f"sqlite+aiosqlite:///{tmp_path / 'casinoflux.db'}", tmp_path)
-    deployment.start()
-    fill(deployment)
-    try:
+    with filled_hub(tmp_path) as deployment:
         yield deployment
-    finally:
-        deployment.stop()
 
 
 def memory(hub: Deployment) -> int:

@@ -8,7 +8,6 @@ import os
 import random
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -21,8 +20,7 @@ from schemathesis import GenerationMode
 import bot.commands  # noqa: F401  registers every command
 from bot.core.arguments import meta
 from bot.core.command import COMMANDS, Command
-from tests.conftest import new_postgres
-from tests.fuzz.filled import CODES, HOSTILE, fill
+from tests.fuzz.filled import CODES, HOSTILE, UNLIMITED, filled_hub, postgres_of
 from tests.journeys.deployment import Deployment
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "60"))
@@ -32,18 +30,10 @@ MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def hub(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    folder: Path = tmp_path_factory.mktemp("fuzz")
-    url = f"sqlite+aiosqlite:///{folder / 'casinoflux.db'}"
-    if request.param == "postgresql":
-        url = new_postgres(request.getfixturevalue("postgres"))
-    unlimited = dict.fromkeys(("LIMIT_TOKEN", "LIMIT_ADDRESS", "LIMIT_SIGN_IN", "LIMIT_BEACON"), "0")
-    deployment = Deployment(url, folder, ALLOW_PRIVATE_HOSTS="0", **unlimited)
-    deployment.start()
-    fill(deployment)
-    try:
+    with filled_hub(
+        tmp_path_factory.mktemp("fuzz"), url=postgres_of(request), ALLOW_PRIVATE_HOSTS="0", **UNLIMITED
+    ) as deployment:
         yield deployment
-    finally:
-        deployment.stop()
 
 
 @pytest.mark.slow

@@ -42,6 +42,21 @@ def test_nothing_is_left_for_later(pattern: str) -> None:
     assert names([p for p in MODULES if re.search(rf"\b{pattern}\b", p.read_text())]) == []
 
 
+#: Old-fashioned turns and riddles for which the plain word exists: again, no process, another member, recognised.
+RIDDLES = r"\b(?:anew|nobody|somebody|whence|told apart|in [\w']+ stead)\b"
+
+
+def test_sentences_are_plain() -> None:
+    documents = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]
+    written = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in [*MODULES, *documents]
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if re.search(RIDDLES, line, re.IGNORECASE)
+    ]
+    assert written == []
+
+
 READERS = {f"storage/ledger/{name}.py" for name in ("numbers", "money", "tables")}
 
 

@@ -20,7 +20,7 @@ from tests.journeys.test_site_on_its_domain import HOST, arrive, report, set_up
 
 
 class Visitor:
-    """A browser that finds every name at Caddy's port, and trusts Caddy's own authority and nobody else."""
+    """A browser that finds every name at Caddy's port, and trusts Caddy's own authority only."""
 
     def __init__(self, port: int, folder: Path) -> None:
         root = ssl.create_default_context(cafile=str(folder / "caddy/pki/authorities/local/root.crt"))

@@ -74,7 +74,7 @@ def is_quiet(now: datetime, policy: Policy) -> bool:
 
 
 def acknowledge(alarm: Alarm) -> Alarm:
-    """Somebody has it: it stays told until it resolves."""
+    """A member has taken it: it is not repeated until it resolves."""
     return msgspec.structs.replace(alarm, state="acknowledged") if alarm.state == "firing" else alarm
 
 

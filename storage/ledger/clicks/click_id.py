@@ -2,7 +2,7 @@
 
 Inside, an id is a 63-bit number: milliseconds since 2024, the worker that made it, a sequence number. Rows keyed by it
 are appended in order. Outside it is the same number and a seal, 50 bits of its keyed hash, in 23 lower-case characters
-of Crockford's base32: words sort as the clicks came, nobody can make one up, and any platform may change their case.
+of Crockford's base32: words sort as the clicks came, cannot be made up, and may change their case on any platform.
 """
 
 import hashlib

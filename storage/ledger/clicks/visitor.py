@@ -24,7 +24,7 @@ class Keys:
         self._yesterday = hashlib.blake2b(digest_size=8, key=yesterday) if yesterday else None
 
     def address(self, address: str) -> bytes:
-        """Eight bytes for an address; nobody can tell the address once the key is gone."""
+        """Eight bytes for an address; the address cannot be found once the key is gone."""
         state = self._today.copy()
         state.update(address.encode())
         return state.digest()

@@ -57,7 +57,7 @@ class Sending(msgspec.Struct, frozen=True, kw_only=True):
     country: str = ""
     user_agent: str = ""
     subs: tuple[str | None, ...] = ()
-    extra: Mapping[str, str] = {}  # parameters of the link that are nobody's (fbp …)
+    extra: Mapping[str, str] = {}  # parameters of the link without a field of their own (fbp …)
 
     @property
     def payout(self) -> str:
@@ -135,7 +135,7 @@ def names_click(template: str, sending: Sending) -> bool:
 
 
 def names_click_to(api: str, sending: Sending) -> bool:
-    """Whether an API can know the click: by the source's id of it, or what else stood on our link in its stead."""
+    """Whether an API can know the click: by the source's id of it, or by what else on our link takes its place."""
     return bool(sending.click_id) or any(sending.extra.get(name) for name in INSTEAD.get(api, ()))
 
 

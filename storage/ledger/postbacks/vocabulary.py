@@ -1,4 +1,4 @@
-"""The words everybody uses in postbacks: parameter names, events, statuses, macros nobody filled in.
+"""The usual words of postbacks: parameter names, events, statuses, macros that were not filled in.
 
 Words are compared without case and without `_`, `-`, dots and spaces: `Sign_Up`, `sign-up` and `signup` are one.
 Platforms add their own through `connectors.base.PostbackWords`, teams through the account's mapping.
@@ -76,7 +76,7 @@ def _plain(word: str) -> str:
 
 
 def is_macro(value: str) -> bool:
-    """Whether a whole value (stripped) is a macro that nobody replaced: `{x}` `${x}` `[x]` `##x##` `__x__`."""
+    """Whether a whole value (stripped) is a macro that was not replaced: `{x}` `${x}` `[x]` `##x##` `__x__`."""
     return value[-1:] in _ENDS and _MACRO.fullmatch(value) is not None
 
 

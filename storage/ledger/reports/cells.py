@@ -101,7 +101,7 @@ read_parts = msgspec.json.Decoder(Parts).decode
 
 
 class Cell(msgspec.Struct, array_like=True, gc=False):
-    """Figures of one place on one day. None is what nobody has given.
+    """Figures of one place on one day. None is what no source has given.
 
     `account_id` and `tag` are those of revenue that no offer claims, else 0 and None. `visit_day` is the day the cell
     is counted on when that is not the day it happened. A `waiting` cell holds nothing: its campaign had the offer

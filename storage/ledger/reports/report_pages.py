@@ -1,4 +1,4 @@
-"""Pages: the rows of a report's single days, encoded once, and put together as often as somebody asks.
+"""Pages: the rows of a report's single days, encoded once, and put together as often as a report is asked for.
 
 A day's rows follow from its cells and from what of today's catalogue, rates and settlement they look at. A page knows
 all of that (`version`, `about`, `basis`), so it is either exactly what would be made now, or recognised as outdated.

@@ -35,7 +35,7 @@ def values_of(figures: Figures) -> Values:
 def distinct(report: Report) -> dict[Key, RevenueRow]:
     """The report's rows within its window by key; the same line twice is one.
 
-    Raises ConnectorError when a key comes twice with different figures: nobody could tell which are right.
+    Raises ConnectorError when a key comes twice with different figures: which of them are right is not known.
     """
     rows: dict[Key, RevenueRow] = {}
     for one in report.rows:

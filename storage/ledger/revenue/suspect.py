@@ -69,7 +69,7 @@ class Judge:
                 self._compare(Pair(before, _NOTHING if row is None else values_of(row.figures)))
 
     def suspicion(self) -> str | None:
-        """Why the report is held until somebody decides; None if it is sound."""
+        """Why the report is held until a member confirms or discards it; None if it is sound."""
         if self._fault:
             return self._fault
         if not self._says:

@@ -1,4 +1,4 @@
-"""Traffic sources: credentials written into templates are kept apart, encrypted, and shown to nobody."""
+"""Traffic sources: credentials written into templates are kept apart, encrypted, and never shown."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Groups on Telegram: answers are replies, anonymous admins, questions that are over, updates nobody can read."""
+"""Groups on Telegram: answers are replies, anonymous admins, questions that are over, updates that cannot be read."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""Nothing in a request breaks a click, or sends a visitor to a host that nobody configured."""
+"""Nothing in a request breaks a click, or sends a visitor to a host that is not configured."""
 
 import asyncio
 from decimal import Decimal

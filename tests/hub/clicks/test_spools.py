@@ -63,7 +63,7 @@ async def leave_spool(url: str, count: int) -> list[str]:
     return words
 
 
-async def drain_under_load(url: str, count: int) -> None:
+async def check_drained_once_under_load(url: str, count: int) -> None:
     """Kill a process while it drains, then let the next one end it; both take clicks meanwhile."""
     kept = await leave_spool(url, count)
     answered: list[str] = []
@@ -90,12 +90,12 @@ async def drain_under_load(url: str, count: int) -> None:
 
 
 async def test_a_spool_is_drained_beside_new_clicks_and_once_although_killed(upgraded_url: str) -> None:
-    await drain_under_load(upgraded_url, 10_000)
+    await check_drained_once_under_load(upgraded_url, 10_000)
 
 
 @pytest.mark.slow
 async def test_a_hundred_thousand_clicks_are_drained_in_pieces(sqlite_url: str) -> None:
-    await drain_under_load(sqlite_url, MANY)
+    await check_drained_once_under_load(sqlite_url, MANY)
 
 
 async def test_new_clicks_are_stored_between_two_pieces_of_the_spool(sqlite_url: str) -> None:

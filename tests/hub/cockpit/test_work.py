@@ -166,7 +166,7 @@ def test_the_second_of_two_who_edit_the_same_is_told_what_changed(browser: Brows
     assert first.heading == "Search Hub One"
     second.page.get_by_label("Name").fill("Search Hub Two")
     second.page.get_by_role("button", name="Save").click()
-    assert "Somebody else has changed this" in second.heading
+    assert "Another member has changed this" in second.heading
     row = second.page.get_by_role("row", name="name")
     expect(row).to_contain_text("SearchHub")
     expect(row).to_contain_text("Search Hub One")

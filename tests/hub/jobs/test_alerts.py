@@ -211,7 +211,7 @@ async def test_a_dead_offer_link_is_found_and_found_again(opened: Opened) -> Non
             await say(f"offer add casino=Lucky account=main url={url} tag=x")
             hub = runtime_of(say)
             hub.settings = msgspec.structs.replace(hub.settings, allow_private_hosts=True)
-            assert await offer_links.tick(hub) == 0  # nobody asked
+            assert await offer_links.tick(hub) == 0  # no alert asked for it
             await say(f'alert add "dead offer link" {HERE}')
             assert await offer_links.tick(hub) == 1
             assert await offer_links.tick(hub) == 0

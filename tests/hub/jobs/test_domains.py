@@ -145,7 +145,7 @@ async def test_a_spare_domain_takes_over_and_old_links_follow(opened: Callable[[
 
 
 class Meanwhile(Here):
-    """Somebody gives a command while a check waits for the network."""
+    """A member gives a command while a check waits for the network."""
 
     def __init__(self, port: int, team: Team, command: str) -> None:
         super().__init__(port)

@@ -1,4 +1,4 @@
-"""Sends to a source: never more at once than configured, evenly spread, one slow host in nobody's way."""
+"""Sends to a source: never more at once than configured, evenly spread, one slow host delays no other."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""Logos and pictures: taken only if they are what they say, kept anew, shown on every name that is ours."""
+"""Logos and pictures: taken only if they are what they say, encoded again, shown on every name that is ours."""
 
 import base64
 import io

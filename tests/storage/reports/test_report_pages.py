@@ -1,4 +1,4 @@
-"""Reports of pages say, byte for byte, what summing every cell anew says: whatever moved, was renamed or re-rated."""
+"""Reports of pages say, byte for byte, what summing every cell again says: whatever moved, was renamed or re-rated."""
 
 import asyncio
 from collections.abc import Callable
