@@ -75,7 +75,9 @@ async def test_commands_come_through_the_socket(chat: Chat) -> None:
             await _told(one, socket, f"join {await one.invite()}", 1)
             answer = await _told(one, socket, "member list", 2)
             assert "anna" in json.dumps(answer)
-            assert socket.acknowledged == ["1", "2"]
+            await eventually(
+                lambda: _now(socket.acknowledged == ["1", "2"] or None), "both to be acknowledged, once each"
+            )
 
 
 async def test_nobody_gets_in_over_http_where_no_signature_can_be_checked(chat: Chat) -> None:
