@@ -19,6 +19,7 @@ from storage.catalogue.domains import Domain
 from storage.catalogue.entities import page
 from storage.catalogue.registrars import Price, RegistrarLogin
 from storage.ledger.addresses import web_address
+from storage.ledger.credentials import plain_credential
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.tables import domains as domain_table
@@ -101,9 +102,8 @@ def availability_card(_ctx: Context, found: Availability) -> Message:
 @command("registrar add", role=Role.OWNER, render=registrar_card, positional=("name", "kind"))
 async def add_registrar(ctx: Context, new: NewRegistrar) -> RegistrarLogin:
     """Keep a login at a registrar or DNS host; it is encrypted and never shown again."""
-    given = {
-        name: getattr(new, name) for name in ("token", "account_id", "api_key", "secret_key", "api_user", "client_ip")
-    }
+    fields = ("token", "account_id", "api_key", "secret_key", "api_user", "client_ip")
+    given = {name: plain_credential(value, field=name) for name in fields if (value := getattr(new, name))}
     credentials = ctx.ports.registrar_credentials(new.kind, given)
     options = {**new.options, **({"base_url": web_address(new.base_url, field="base_url")} if new.base_url else {})}
     made = await ctx.tx.execute(insert(table).values(

@@ -13,6 +13,7 @@ from bot.core.arguments import MissingFields, currency_code, meta
 from bot.core.context import Context
 from storage.catalogue.accounts import Login
 from storage.ledger.addresses import web_address
+from storage.ledger.credentials import plain_credential
 from storage.ledger.errors import Refused
 
 CREDENTIALS = ("token", "key", "client_id", "client_secret", "affiliate_id", "network_id", "api_key")
@@ -107,19 +108,7 @@ def check_edit(ctx: Context, new: Any, platform: str, old: Login) -> Checked:
 
 
 def _given(new: Any) -> dict[str, str]:
-    return {name: _credential(name, getattr(new, name).strip()) for name in CREDENTIALS if getattr(new, name)}
-
-
-def _credential(name: str, text: str) -> str:
-    """A credential as it goes into a header. Raises Refused, without the value, for what no platform hands out."""
-    odd = next((n for n, letter in enumerate(text, 1) if not " " < letter < "\x7f"), None)
-    if odd is None:
-        return text
-    raise Refused(
-        f"{name}: character {odd} is no Latin letter, digit or sign (a space, an accent, a digit of another script): "
-        "copy the value from the platform once more",
-        field=name,
-    )
+    return {name: plain_credential(getattr(new, name), field=name) for name in CREDENTIALS if getattr(new, name)}
 
 
 def same_login(one: Login, other: Login, *, dates: Sequence[str]) -> bool:

@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from storage.ledger.addresses import web_address
-from storage.ledger.credentials import HIDDEN, hide_credentials, replace_credentials, replace_in_header
+from storage.ledger.credentials import (
+    HIDDEN,
+    hide_credentials,
+    is_credential_name,
+    plain_credential,
+    replace_credentials,
+    replace_in_header,
+)
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Event
 from storage.ledger.postbacks.outbound_templates import MACROS, unknown_macros
@@ -120,11 +127,15 @@ def _check_macros(text: str, event: str) -> None:
 def given_settings(given: list[str] | Mapping[str, str]) -> dict[str, str]:
     """The account's own values, names in lower case. Raises Refused for a word that is not name=value."""
     if isinstance(given, Mapping):
-        return {name.lower(): str(value) for name, value in given.items()}
-    found = {}
+        return {name.lower(): _setting(name, str(value)) for name, value in given.items()}
+    settings = {}
     for word in given:
         name, equals, value = word.partition("=")
         if not equals or not name.strip():
             raise Refused(f"settings: {word[:20]!r} is not name=value, e.g. aid=123", field="settings")
-        found[name.strip().lower()] = value.strip()
-    return found
+        settings[name.strip().lower()] = _setting(name.strip(), value.strip())
+    return settings
+
+
+def _setting(name: str, value: str) -> str:
+    return plain_credential(value, field="settings") if value and is_credential_name(name) else value

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote, unquote_plus
 
+from storage.ledger.errors import Refused
+
 HIDDEN = "•••"
 _LONG = 20  # characters of a value that looks random
 
@@ -21,6 +23,22 @@ _MEMBER = re.compile(r"(?P<before>\"(?P<name>[\w.\-]+)\"\s*:\s*\")(?P<value>(?:[
 
 #: Given a name and a credential as it is sent, what stands in its place.
 Replace = Callable[[str, str], str]
+
+
+def plain_credential(text: str, *, field: str) -> str:
+    """A credential as it goes into a header or a query, without blanks around it.
+
+    Raises Refused, without the value, for characters that no platform hands out: a header holds ASCII only.
+    """
+    value = text.strip()
+    odd = next((n for n, letter in enumerate(value, 1) if not " " < letter < "\x7f"), None)
+    if odd is None:
+        return value
+    raise Refused(
+        f"{field}: character {odd} is no Latin letter, digit or sign (a space, an accent, a digit of another script): "
+        "copy the value from the platform once more",
+        field=field,
+    )
 
 
 def is_credential_name(name: str) -> bool:

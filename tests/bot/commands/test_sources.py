@@ -115,3 +115,12 @@ def test_no_preset_holds_what_looks_like_a_credential() -> None:
     for name, preset in presets().items():
         templates = preset.get("postbacks", {})
         assert sealed_apart(templates) == ({event: dict(one) for event, one in templates.items()}, {}), name
+
+
+async def test_a_credential_that_fits_no_header_is_refused_and_not_repeated(opened: Opened) -> None:
+    async with asking(opened) as say:
+        with pytest.raises(Refused, match="copy the value from the platform") as caught:
+            await say("source add name=Odd settings=cost_token=ключ,page=Весна")
+        assert caught.value.field == "settings"
+        assert "ключ" not in str(caught.value)
+        await say("source add name=Odd settings=page=Весна")

@@ -139,6 +139,14 @@ async def test_a_missing_credential_is_named(sqlite_url: str) -> None:
         assert caught.value.field == "secret_key"
         with pytest.raises(Refused, match="did you mean cloudflare"):
             await team.say("registrar add three kind=cloudflair token=x account_id=y")
+        for login, field in (
+            ("kind=cloudflare token=١٢ account_id=y", "token"),
+            ("kind=porkbun api_key=k secret_key=ключ", "secret_key"),
+            ('kind=namecheap api_user=anna api_key="two words" client_ip=192.0.2.1', "api_key"),
+        ):  # fmt: skip
+            with pytest.raises(Refused, match="copy the value from the platform") as caught:
+                await team.say(f"registrar add four {login}")
+            assert caught.value.field == field
 
 
 def of(url: str) -> Callable[[], Any]:
