@@ -19,6 +19,7 @@ from tests.hub.clicks.click_deployment import ClickDeployment, click_deployment
 from tests.hub.clicks.test_faults import (
     break_database,
     check_kept,
+    count_of,
     free_port,
     mend_database,
     serving,
@@ -67,25 +68,24 @@ async def check_drained_once_under_load(url: str, count: int) -> None:
     """Kill a process while it drains, then let the next one end it; both take clicks meanwhile."""
     kept = await leave_spool(url, count)
     answered: list[str] = []
-    async with click_deployment(url, create="") as looking:
-        await looking.clicks.stop()
+    assert await count_of(url, clicks) == 0, "nothing of the spool is stored yet"
 
-        async def wait_for(stored: int, clicked: int) -> None:
-            while await looking.count(clicks) < stored or len(answered) < clicked:
-                await asyncio.sleep(0.02)
+    async def wait_for(stored: int, clicked: int) -> None:
+        while await count_of(url, clicks) < stored or len(answered) < clicked:
+            await asyncio.sleep(0.02)
 
-        for stored, last in ((count // 5, False), (count + 1, True)):
-            port = free_port()
-            async with serving(url, port) as server:
-                memory = psutil.Process(server.pid).memory_info().rss
-                clicked = len(answered) + 10
-                load = [asyncio.create_task(visitors(port, answered, n + 10 * last)) for n in range(2)]
-                await wait_for(stored, clicked)
-                assert psutil.Process(server.pid).memory_info().rss < memory + 60 * MEGABYTE
-                server.kill()
-                await asyncio.gather(*load)
-                if count == MANY and not last:
-                    assert await looking.count(clicks) < count, "new clicks do not wait for those of the spool"
+    for stored, last in ((count // 5, False), (count + 1, True)):
+        port = free_port()
+        async with serving(url, port) as server:
+            memory = psutil.Process(server.pid).memory_info().rss
+            clicked = len(answered) + 10
+            load = [asyncio.create_task(visitors(port, answered, n + 10 * last)) for n in range(2)]
+            await wait_for(stored, clicked)
+            assert psutil.Process(server.pid).memory_info().rss < memory + 60 * MEGABYTE
+            server.kill()
+            await asyncio.gather(*load)
+            if count == MANY and not last:
+                assert await count_of(url, clicks) < count, "new clicks do not wait for those of the spool"
     await check_kept(url, kept + answered)
 
 
