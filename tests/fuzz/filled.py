@@ -50,9 +50,14 @@ def filled_hub(folder: Path, *, url: str = "", **settings: str) -> Iterator[Depl
         deployment.stop()
 
 
-def postgres_of(request: pytest.FixtureRequest) -> str:
+@contextmanager
+def postgres_of(request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of a new database where a fixture's parameter says postgresql, else an empty text."""
-    return new_postgres(request.getfixturevalue("postgres")) if request.param == "postgresql" else ""
+    if request.param == "postgresql":
+        with new_postgres(request.getfixturevalue("postgres")) as url:
+            yield url
+    else:
+        yield ""
 
 
 def fill(hub: Deployment) -> None:

@@ -15,7 +15,8 @@ RULE = {"if": {"country": ["DE"]}, "offers": ["brand-spring"]}
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def hub(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    with filled_hub(tmp_path_factory.mktemp("cases"), url=postgres_of(request), ALLOW_PRIVATE_HOSTS="0") as deployment:
+    folder = tmp_path_factory.mktemp("cases")
+    with postgres_of(request) as url, filled_hub(folder, url=url, ALLOW_PRIVATE_HOSTS="0") as deployment:
         yield deployment
 
 

@@ -50,7 +50,8 @@ _TIMESTAMPS = ["abc", "nan", "1e400", "-1", "", "9" * 400, "1_0", "+5"]
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def hub(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    with filled_hub(tmp_path_factory.mktemp("machines"), url=postgres_of(request), **CHATS, **UNLIMITED) as deployment:
+    folder = tmp_path_factory.mktemp("machines")
+    with postgres_of(request) as url, filled_hub(folder, url=url, **CHATS, **UNLIMITED) as deployment:
         yield deployment
 
 

@@ -30,9 +30,8 @@ MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def hub(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    with filled_hub(
-        tmp_path_factory.mktemp("fuzz"), url=postgres_of(request), ALLOW_PRIVATE_HOSTS="0", **UNLIMITED
-    ) as deployment:
+    folder = tmp_path_factory.mktemp("fuzz")
+    with postgres_of(request) as url, filled_hub(folder, url=url, ALLOW_PRIVATE_HOSTS="0", **UNLIMITED) as deployment:
         yield deployment
 
 
