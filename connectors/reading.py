@@ -171,7 +171,7 @@ def csv_of(body: bytes, connection: Connection, *, header: Collection[str], colu
         return named and len(cells) > 1 and not any(map(is_value, cells))
 
     try:
-        text = decode_text(body, str(connection.option("encoding", "")), known=columns.names())
+        text = decode_text(body, str(connection.option("encoding", "")), names=columns.names())
         table = read_table(text, is_header, looked_at=columns.names(), own_names=own_columns(connection))
     except TableError as error:
         raise ConnectorError(f"the report cannot be read: {error}", raw=body, cut_off=True) from None

@@ -55,7 +55,10 @@ def replace_credentials(text: str, replace: Replace) -> str:
     netloc = address["netloc"]
     if colon and _is_literal(password):
         netloc = f"{user}:{replace('password', unquote(password))}@{netloc.rpartition('@')[2]}"
-    segments = [replace("path", unquote(one)) if _RANDOM.fullmatch(one) else one for one in address["path"].split("/")]
+    segments = [
+        replace("path", unquote(segment)) if _RANDOM.fullmatch(segment) else segment
+        for segment in address["path"].split("/")
+    ]
     rest = _PAIR.sub(_replacing(replace, unquote_plus, random=True), address["rest"])
     return f"{address['scheme']}{netloc}{'/'.join(segments)}{rest}"
 
@@ -63,8 +66,8 @@ def replace_credentials(text: str, replace: Replace) -> str:
 def replace_in_header(name: str, value: str, replace: Replace) -> str:
     """A header's value, replaced where the header is one that holds a credential. `Bearer ` stays."""
     scheme, space, secret = value.rpartition(" ")
-    held = is_credential_name(name) or scheme.lower() in {"bearer", "basic", "token"}
-    return f"{scheme}{space}{replace(name, secret)}" if held and _is_literal(secret) else value
+    is_secret = is_credential_name(name) or scheme.lower() in {"bearer", "basic", "token"}
+    return f"{scheme}{space}{replace(name, secret)}" if is_secret and _is_literal(secret) else value
 
 
 def hide_credentials(value: Any, name: str = "") -> Any:
@@ -85,10 +88,10 @@ def _hide(_name: str, _value: str) -> str:
 
 
 def _replacing(replace: Replace, decode: Callable[[str], str], *, random: bool = False) -> Callable[[Any], str]:
-    def replaced(found: re.Match[str]) -> str:
-        name, value = found["name"], found["value"]
-        held = is_credential_name(name) or (random and _RANDOM.fullmatch(value) is not None)
-        return found["before"] + (replace(name, decode(value)) if held and _is_literal(value) else value)
+    def replaced(match: re.Match[str]) -> str:
+        name, value = match["name"], match["value"]
+        is_secret = is_credential_name(name) or (random and _RANDOM.fullmatch(value) is not None)
+        return match["before"] + (replace(name, decode(value)) if is_secret and _is_literal(value) else value)
 
     return replaced
 

@@ -202,9 +202,9 @@ def _read_text(text: str, mark: Mark, own: str | None) -> Amount | None:
 
 def _agreed(written: list[str]) -> set[str]:
     """`$12 CAD`: the code says which of the sign's currencies is meant."""
-    for one, other in (written, written[::-1]):
-        code = currency_of(one)
-        if code == one.upper() and currency_of(other, code) == code:
+    for first, other in (written, written[::-1]):
+        code = currency_of(first)
+        if code == first.upper() and currency_of(other, code) == code:
             return {code}
     return set()
 

@@ -69,8 +69,8 @@ def due_after(schedule: Schedule, instant: datetime) -> datetime:
     """The first due moment after an instant, in UTC; one still ahead today is today's."""
     day = instant.astimezone(schedule.zone).date()
     for ahead in range(-1, 63):
-        one = day + timedelta(days=ahead)
-        if falls_on(schedule, one) and (due := moment(schedule, one)) > instant:
+        next_day = day + timedelta(days=ahead)
+        if falls_on(schedule, next_day) and (due := moment(schedule, next_day)) > instant:
             return due
     raise ValueError("a schedule comes round within two months")
 

@@ -92,7 +92,7 @@ def plain_name(name: str) -> str:
     return re.sub(r"[^\w%]|_", "", name.casefold())
 
 
-def decode_text(body: bytes, encoding: str = "", *, known: Collection[str] = ()) -> str:
+def decode_text(body: bytes, encoding: str = "", *, names: Collection[str] = ()) -> str:
     """The text of a file. Raises TableError naming the encoding where it is none that is told or certain.
 
     `encoding` is what the account says. A Windows encoding is certain where every one of them reads the same, or only
@@ -107,7 +107,7 @@ def decode_text(body: bytes, encoding: str = "", *, known: Collection[str] = ())
         text = body.decode()
     except UnicodeDecodeError as error:
         line = body.count(b"\n", 0, error.start) + 1
-        return _certain(body, line, {name for name in known if not name.isascii()})
+        return _certain(body, line, {name for name in names if not name.isascii()})
     if "\x00" in text:
         raise TableError("this is no text, or UTF-16 without a mark: save the table as CSV in UTF-8")
     return text
@@ -123,7 +123,7 @@ def _decoded(body: bytes, encoding: str) -> str:
     return text
 
 
-def _certain(body: bytes, line: int, known: Collection[str]) -> str:
+def _certain(body: bytes, line: int, names: Collection[str]) -> str:
     """The one text that Windows encodings make of the bytes: non-breaking spaces, quotation marks, known words."""
     readings: dict[str, str] = {}
     for encoding in WINDOWS:
@@ -133,7 +133,7 @@ def _certain(body: bytes, line: int, known: Collection[str]) -> str:
             readings.setdefault("", encoding)
     if len(readings) == 1 and "" not in readings:
         return readings.popitem()[0]
-    shown = {text: sum(name in text[:20_000] for name in known) for text in readings}
+    shown = {text: sum(name in text[:20_000] for name in names) for text in readings}
     best = [text for text, names in shown.items() if names and names == max(shown.values())]
     if len(best) == 1:
         return best[0]
@@ -158,7 +158,7 @@ def read_table(
     """
     whole = text.endswith("\n") or (text.endswith("\r") and "\n" not in text)
     chosen = {plain_name(name) for name in own_names}
-    wanted = None if looked_at is None else {plain_name(name) for name in looked_at}
+    columns = None if looked_at is None else {plain_name(name) for name in looked_at}
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     skipped = 0
     if match := _SEP_LINE.match(text):
@@ -174,7 +174,7 @@ def read_table(
             after_gap = True
             continue
         if is_header(row.cells):
-            blocks.append(_block(row, wanted, chosen))
+            blocks.append(_block(row, columns, chosen))
         elif not blocks:
             outside.append(row)
         elif after_gap and _is_note(row, rows[at + 1 :], whole):
@@ -188,7 +188,7 @@ def read_table(
 
 def _is_note(row: Row, rest: Sequence[Row], whole: bool) -> bool:
     """Whether a line below the last row is no row: one filled cell behind an empty line, and only such after it."""
-    alone = [sum(map(bool, one.cells)) <= 1 for one in (row, *rest)]
+    alone = [sum(map(bool, line.cells)) <= 1 for line in (row, *rest)]
     return whole and all(alone)
 
 
@@ -200,12 +200,12 @@ def _rows(text: str, separator: str, skipped: int) -> Iterator[Row]:
             yield Row(line, tuple([cell.strip() for cell in cells]))
             line = reader.line_num + 1 + skipped
     except csv.Error as error:
-        told = str(error)
-        if "unexpected end" in told:
+        message = str(error)
+        if "unexpected end" in message:
             raise TableError("a quote is opened and never closed: the file is cut off or damaged", line) from None
-        if "field larger" in told:
+        if "field larger" in message:
             raise TableError(f"a field has more than {LONGEST_FIELD:,} characters", line) from None
-        raise TableError(f"its quotes are damaged ({told})", line) from None
+        raise TableError(f"its quotes are damaged ({message})", line) from None
 
 
 def _separator(text: str, is_header: Callable[[Sequence[str]], bool]) -> str:
@@ -213,9 +213,9 @@ def _separator(text: str, is_header: Callable[[Sequence[str]], bool]) -> str:
     start = text[:200_000]
     lines = [line for line in start.split("\n")[:200] if line.strip()]
     for line in lines:
-        found = [mark for mark in SEPARATORS if mark in line and is_header(_split(line, mark))]
-        if found:
-            return max(found, key=line.count)
+        marks = [mark for mark in SEPARATORS if mark in line and is_header(_split(line, mark))]
+        if marks:
+            return max(marks, key=line.count)
     first = lines[0] if lines else ""
     return max(SEPARATORS, key=first.count) if first else ","
 
@@ -235,8 +235,8 @@ def _block(row: Row, looked_at: Collection[str] | None, chosen: Collection[str])
         if copies == 1 or not name:
             names.append(name or f"column {at + 1}")
             continue
-        said = any(plain_name(f"{name} ({n})") in chosen for n in range(1, copies + 1))
-        if not said and (looked_at is None or compared[at] in looked_at):
+        is_chosen = any(plain_name(f"{name} ({n})") in chosen for n in range(1, copies + 1))
+        if not is_chosen and (looked_at is None or compared[at] in looked_at):
             raise TableError(
                 f"{copies} columns are called {name!r}: rename one, or say which in `columns`, e.g. {name + ' (2)'!r}",
                 row.line,
@@ -285,7 +285,7 @@ def column_mark(block: Block, at: int) -> Mark:
 def column_order(block: Block, at: int, setting: Order) -> tuple[Order, bool]:
     """The order of day and month in a column, and whether its cells decide it. Raises TableError."""
     try:
-        found = day_order([cell for cell in block.column(at) if not is_missing(cell)], setting)
+        order = day_order([cell for cell in block.column(at) if not is_missing(cell)], setting)
     except ValueError as error:
         raise TableError(f"column {block.names[at]!r}: {error}") from None
-    return found.order, found.decided
+    return order.order, order.decided

@@ -85,7 +85,7 @@ def snooze(alarm: Alarm) -> Alarm:
 
 def overall(alarms: list[Alarm]) -> State:
     """The state of an alert with several subjects: the most urgent."""
-    states = {one.state for one in alarms}
+    states = {alarm.state for alarm in alarms}
     if "firing" in states:
         return "firing"
     return "acknowledged" if "acknowledged" in states else "idle"

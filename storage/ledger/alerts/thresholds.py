@@ -107,10 +107,10 @@ def read_rule(text: str) -> Rule:
 
 
 def _kind(kind: str, match: re.Match[str], limit: float, minutes: int) -> Rule:
-    found = match.groupdict()
+    groups = match.groupdict()
     return Rule(
-        kind=kind, limit=read_limit(found["number"]) if found.get("number") else limit,
-        minutes=read_minutes(found["length"]) if found.get("length") else minutes,
+        kind=kind, limit=read_limit(groups["number"]) if groups.get("number") else limit,
+        minutes=read_minutes(groups["length"]) if groups.get("length") else minutes,
     )  # fmt: skip
 
 
@@ -138,8 +138,8 @@ def _measure(word: str) -> str:
     for name, others in MEASURES.items():
         if plain == name or plain in others:
             return name
-    known = [one for name, others in MEASURES.items() for one in (name, *others)]
-    near = difflib.get_close_matches(plain, known, n=1)
+    names = [word for name, others in MEASURES.items() for word in (name, *others)]
+    near = difflib.get_close_matches(plain, names, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(MEASURES)}"
     raise Refused(f"rule: no measure {word.strip()!r}: {hint}", field="rule")
 

@@ -101,8 +101,8 @@ def _check_host(text: str, field: str) -> None:
 
 def _nearest(name: str) -> str:
     near = difflib.get_close_matches(name.lower(), MACROS, n=1, cutoff=0.4)
-    known = ", ".join(f"{{{one}}}" for one in MACROS if one not in SUBS[1:-1])
-    return f"did you mean {{{near[0]}}}?" if near else f"there is {known}"
+    macros = ", ".join(f"{{{macro}}}" for macro in MACROS if macro not in SUBS[1:-1])
+    return f"did you mean {{{near[0]}}}?" if near else f"there is {macros}"
 
 
 def unreplaced(value: str) -> bool:

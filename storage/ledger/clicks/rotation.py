@@ -75,15 +75,15 @@ def pick(rotation: Rotation, visitor: Visitor, *, availability: AvailabilityOf, 
         return Pick(bound, Reason.BOUND)
     for number, rule in enumerate(rotation.rules):
         if rule.matches(visitor):
-            found = _choose(rule.shares, rotation, availability=availability, roll=roll)
-            if found.offer_id:
-                return Pick(found.offer_id, found.reason, number)
+            choice = _choose(rule.shares, rotation, availability=availability, roll=roll)
+            if choice.offer_id:
+                return Pick(choice.offer_id, choice.reason, number)
             default = _choose(rotation.shares, rotation, availability=availability, roll=roll)
-            return Pick(default.offer_id, found.reason, number)
-    found = _choose(rotation.shares, rotation, availability=availability, roll=roll)
-    if rotation.rules and found.reason is Reason.CHOSEN:
-        return Pick(found.offer_id, Reason.NO_RULE)
-    return found
+            return Pick(default.offer_id, choice.reason, number)
+    choice = _choose(rotation.shares, rotation, availability=availability, roll=roll)
+    if rotation.rules and choice.reason is Reason.CHOSEN:
+        return Pick(choice.offer_id, Reason.NO_RULE)
+    return choice
 
 
 def _choose(shares: tuple[Share, ...], rotation: Rotation, *, availability: AvailabilityOf, roll: float) -> Pick:
@@ -98,15 +98,15 @@ def _choose(shares: tuple[Share, ...], rotation: Rotation, *, availability: Avai
     for offer_id in alternatives(rotation.alternatives, first):
         if availability(offer_id) is Availability.OPEN:
             return Pick(offer_id, reason)
-    left = tuple(share for share in shares if availability(share.offer_id) is Availability.OPEN)
-    return Pick(weighted(left, roll) if left else 0, reason)
+    open_shares = tuple(share for share in shares if availability(share.offer_id) is Availability.OPEN)
+    return Pick(weighted(open_shares, roll) if open_shares else 0, reason)
 
 
-def alternatives(known: dict[int, int], offer_id: int) -> Iterator[int]:
+def alternatives(next_offers: dict[int, int], offer_id: int) -> Iterator[int]:
     """The alternative, its own alternative, and so on; a circle ends."""
-    seen = {offer_id}
-    while (offer_id := known.get(offer_id, 0)) and offer_id not in seen:
-        seen.add(offer_id)
+    visited = {offer_id}
+    while (offer_id := next_offers.get(offer_id, 0)) and offer_id not in visited:
+        visited.add(offer_id)
         yield offer_id
 
 

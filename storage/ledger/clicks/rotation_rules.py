@@ -59,11 +59,11 @@ def read_rules(raw: Any, offers: Iterable[str] | Mapping[str, str]) -> list[dict
         return []
     if isinstance(raw, str):
         raw = _json(raw) if raw.lstrip()[:1] in {"[", "{"} else read_words(raw)
-    known = offers if isinstance(offers, Mapping) else {code: code for code in offers}
+    codes = offers if isinstance(offers, Mapping) else {code: code for code in offers}
     rules = [raw] if isinstance(raw, dict) else raw
     if not isinstance(rules, list | tuple):
         raise _refused('rules are a list: [{"if": {"country": ["DE"]}, "offers": ["code:2"]}]')
-    return [_one(rule, n, known) for n, rule in enumerate(rules, 1)]
+    return [_rule(rule, n, codes) for n, rule in enumerate(rules, 1)]
 
 
 def _json(text: str) -> Any:
@@ -77,47 +77,47 @@ def _refused(text: str) -> Refused:
     return Refused(text, field="rules")
 
 
-def _one(rule: Any, number: int, known: Mapping[str, str]) -> dict[str, Any]:
+def _rule(rule: Any, number: int, codes: Mapping[str, str]) -> dict[str, Any]:
     if not isinstance(rule, dict):
         raise _refused(f'rule {number} is not {{"if": …, "offers": …}}')
     then = next((rule[word] for word in _THEN if word in rule), None)
-    asked = next((rule[word] for word in _IF if word in rule), None)
-    if asked is None:
-        asked = {name: value for name, value in rule.items() if name not in _THEN}
-    if not isinstance(asked, dict):
+    condition = next((rule[word] for word in _IF if word in rule), None)
+    if condition is None:
+        condition = {name: value for name, value in rule.items() if name not in _THEN}
+    if not isinstance(condition, dict):
         raise _refused(f'rule {number}: "if" holds conditions: {{"country": ["DE"]}}')
-    conditions = dict(_condition(str(name), value, number) for name, value in asked.items())
-    return {"if": conditions, "offers": _offers(then, number, known)}
+    conditions = dict(_condition(str(name), value, number) for name, value in condition.items())
+    return {"if": conditions, "offers": _offers(then, number, codes)}
 
 
-def _offers(then: Any, number: int, known: Mapping[str, str]) -> list[dict[str, Any]]:
-    given = then if isinstance(then, list | tuple) else [] if then is None else [then]
-    if not given:
+def _offers(then: Any, number: int, codes: Mapping[str, str]) -> list[dict[str, Any]]:
+    targets = then if isinstance(then, list | tuple) else [] if then is None else [then]
+    if not targets:
         raise _refused(f"rule {number} names no offers")
-    shares = [read_share(one, known) for one in given]
+    shares = [read_share(target, codes) for target in targets]
     if not any(share.weight for share in shares):
         raise _refused(f"rule {number}: every weight is 0")
     return [{"offer": share.offer, "weight": share.weight} for share in shares]
 
 
-def read_share(given: Any, known: Mapping[str, str] | None = None, *, field: str = "rules") -> Share:
+def read_share(target: Any, codes: Mapping[str, str] | None = None, *, field: str = "rules") -> Share:
     """`code`, `code:weight` or `{"offer": code, "weight": n}`. Raises Refused at `field`."""
-    if isinstance(given, dict):
-        code, weight = str(given.get("offer", "")), given.get("weight", 1)
+    if isinstance(target, dict):
+        code, weight = str(target.get("offer", "")), target.get("weight", 1)
     else:
-        code, _, text = str(given).strip().partition(":")
+        code, _, text = str(target).strip().partition(":")
         weight = text or 1
     code = code.strip().lower()
     if not re.fullmatch(r"\d{1,7}", str(weight)) or int(weight) > MAX_WEIGHT:
         raise Refused(f"{code}: weight {weight!r} is not a whole number from 0 to {MAX_WEIGHT:,}", field=field)
-    if known is None:
+    if codes is None:
         return Share(code, int(weight))
-    if code not in known:
-        there = sorted(set(known.values()))
-        near = difflib.get_close_matches(code, there, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(there) or 'none'}"
+    if code not in codes:
+        valid = sorted(set(codes.values()))
+        near = difflib.get_close_matches(code, valid, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(valid) or 'none'}"
         raise Refused(f"no offer {code!r}: {hint}", field=field)
-    return Share(known[code], int(weight))
+    return Share(codes[code], int(weight))
 
 
 def _condition(name: str, value: Any, number: int) -> tuple[str, list[str]]:
@@ -126,14 +126,14 @@ def _condition(name: str, value: Any, number: int) -> tuple[str, list[str]]:
         near = difflib.get_close_matches(name, CONDITIONS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(CONDITIONS)}"
         raise _refused(f"rule {number}: no condition {name!r}: {hint}")
-    values = [str(one).strip() for one in (value if isinstance(value, list | tuple) else str(value).split(","))]
+    values = [str(part).strip() for part in (value if isinstance(value, list | tuple) else str(value).split(","))]
     if not values or "" in values:
         raise _refused(f"rule {number}: condition {name!r} has an empty value")
-    for one in values:
-        fault = _fault(name, one.removeprefix("!"))
+    for part in values:
+        fault = _fault(name, part.removeprefix("!"))
         if fault:
-            raise _refused(f"rule {number}: {name} {one!r} {fault}")
-    return name, [_tidy(name, one) for one in values]
+            raise _refused(f"rule {number}: {name} {part!r} {fault}")
+    return name, [_tidy(name, value) for value in values]
 
 
 def _fault(name: str, value: str) -> str:
@@ -196,31 +196,31 @@ def condition(conditions: dict[str, list[str]]) -> Test:
 
 
 def _test(name: str, values: list[str]) -> Test:
-    wanted = [one for one in values if not one.startswith("!")]
-    barred = [one[1:] for one in values if one.startswith("!")]
+    allowed = [value for value in values if not value.startswith("!")]
+    barred = [value[1:] for value in values if value.startswith("!")]
     if not barred:
-        return _any(name, wanted)
+        return _any(name, allowed)
     outside = _any(name, barred)
-    if not wanted:
+    if not allowed:
         return lambda visitor: not outside(visitor)
-    inside = _any(name, wanted)
+    inside = _any(name, allowed)
     return lambda visitor: inside(visitor) and not outside(visitor)
 
 
 def _any(name: str, values: list[str]) -> Test:
     if name == "hours":
-        spans = tuple(span for one in values if (span := _hours(one)))
+        spans = tuple(span for value in values if (span := _hours(value)))
         return lambda visitor: any(_within(visitor.minute, *span) for span in spans)
     if name == "weekdays":
-        days = frozenset().union(*(_days(one) or frozenset() for one in values))
+        days = frozenset().union(*(_days(value) or frozenset() for value in values))
         return lambda visitor: visitor.weekday in days
-    wanted = frozenset(values)
+    allowed_set = frozenset(values)
     if name in SUBS:
         at = int(name[3:]) - 1
-        return lambda visitor: len(visitor.subs) > at and visitor.subs[at] in wanted
+        return lambda visitor: len(visitor.subs) > at and visitor.subs[at] in allowed_set
     if name == "country":
-        return lambda visitor: visitor.country in wanted
-    return lambda visitor: str(getattr(visitor, name)).lower() in wanted
+        return lambda visitor: visitor.country in allowed_set
+    return lambda visitor: str(getattr(visitor, name)).lower() in allowed_set
 
 
 def _within(minute: int, start: int, end: int) -> bool:
@@ -229,6 +229,6 @@ def _within(minute: int, start: int, end: int) -> bool:
 
 def spoken(rule: dict[str, Any]) -> str:
     """A stored rule as people read it: `country DE, AT · hours 9-18 → lucky-star:3, royal`."""
-    asked = " · ".join(f"{name} {', '.join(values)}" for name, values in rule["if"].items()) or "everybody"
+    conditions = " · ".join(f"{name} {', '.join(values)}" for name, values in rule["if"].items()) or "everybody"
     offers = ", ".join(f"{s['offer']}:{s['weight']}" if s["weight"] != 1 else s["offer"] for s in rule["offers"])
-    return f"{asked} → {offers}"
+    return f"{conditions} → {offers}"

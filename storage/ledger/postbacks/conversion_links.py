@@ -9,19 +9,19 @@ from storage.ledger.postbacks.conversion_facts import AccountRules, Request
 
 def links(request: Request, account_rules: AccountRules) -> list[tuple[str, object]]:
     """What ties a request to others: its transaction; for what a player does once, the player and the click."""
-    found: list[tuple[str, object]] = []
+    keys: list[tuple[str, object]] = []
     if request.txn_id is not None:
-        found.append(("txn", request.txn_id))
+        keys.append(("txn", request.txn_id))
     elif request.event is Event.DEPOSIT:
-        found.append(("same", request.digest))
+        keys.append(("same", request.digest))
     family = single(request.event, account_rules)
     if family and request.click_id is not None:
-        found.append((f"{family} of click", request.click_id))
+        keys.append((f"{family} of click", request.click_id))
     if family and request.player_id is not None:
-        found.append((f"{family} of player", request.player_id))
+        keys.append((f"{family} of player", request.player_id))
     if request.corrects or request.conversion_id:
-        found.append(("conversion", request.corrects or request.conversion_id))
-    return found
+        keys.append(("conversion", request.corrects or request.conversion_id))
+    return keys
 
 
 def single(event: Event, account_rules: AccountRules) -> str | None:
@@ -33,8 +33,8 @@ def single(event: Event, account_rules: AccountRules) -> str | None:
 
 def components(requests: Iterable[Request], account_rules: AccountRules) -> list[list[Request]]:
     """Requests that must be looked at together, by what ties them."""
-    known = list(requests)
-    parent = list(range(len(known)))
+    ordered = list(requests)
+    parent = list(range(len(ordered)))
 
     def root(n: int) -> int:
         while parent[n] != n:
@@ -42,11 +42,11 @@ def components(requests: Iterable[Request], account_rules: AccountRules) -> list
             n = parent[n]
         return n
 
-    seen: dict[tuple[str, object], int] = {}
-    for n, request in enumerate(known):
+    first_by_key: dict[tuple[str, object], int] = {}
+    for n, request in enumerate(ordered):
         for link in links(request, account_rules):
-            parent[root(n)] = root(seen.setdefault(link, n))
-    found: defaultdict[int, list[Request]] = defaultdict(list)
-    for n, request in enumerate(known):
-        found[root(n)].append(request)
-    return list(found.values())
+            parent[root(n)] = root(first_by_key.setdefault(link, n))
+    groups: defaultdict[int, list[Request]] = defaultdict(list)
+    for n, request in enumerate(ordered):
+        groups[root(n)].append(request)
+    return list(groups.values())

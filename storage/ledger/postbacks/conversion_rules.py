@@ -41,8 +41,8 @@ class _Bundle:
     @property
     def occurred_at(self) -> datetime:
         originals = [r for r in self.requests if r.status is not Status.REVERSED] or self.requests
-        given = [r.occurred_at for r in originals if r.time_given]
-        return min(given or [r.occurred_at for r in originals])
+        stated_times = [r.occurred_at for r in originals if r.time_given]
+        return min(stated_times or [r.occurred_at for r in originals])
 
     @property
     def order(self) -> tuple[datetime, str, tuple[str, str]]:
@@ -80,29 +80,29 @@ def alone(request: Request, account_rules: AccountRules) -> Derived | None:
 
 def derive(requests: Iterable[Request], account_rules: AccountRules) -> list[Derived]:
     """The conversions of an account's requests. Give it all of a transaction's and of a player's, in any order."""
-    known = sorted(requests, key=lambda r: r.id)
-    if len(known) == 1 and known[0].corrects is None:
-        only = alone(known[0], account_rules)
+    ordered = sorted(requests, key=lambda r: r.id)
+    if len(ordered) == 1 and ordered[0].corrects is None:
+        only = alone(ordered[0], account_rules)
         return [only] if only else []
-    originals = [r for r in known if r.event is not Event.REVERSAL and r.corrects is None]
-    reversals = [r for r in known if r.event is Event.REVERSAL]
-    corrections = [r for r in known if r.corrects is not None]
+    originals = [r for r in ordered if r.event is not Event.REVERSAL and r.corrects is None]
+    reversals = [r for r in ordered if r.event is Event.REVERSAL]
+    corrections = [r for r in ordered if r.corrects is not None]
     bundles = [
         *_counted(_bundles(originals, (Event.REGISTRATION,), account_rules), account_rules, Event.REGISTRATION),
         *_qualified(_bundles(originals, (Event.QUALIFIED,), account_rules)),
         *_money(_bundles(originals, MONEY, account_rules), account_rules),
     ]
-    found = [_folded(bundle, reversals, account_rules) for bundle in sorted(bundles, key=lambda b: b.order)]
-    return [_corrected(one, known, corrections) for one in found]
+    derived = [_folded(bundle, reversals, account_rules) for bundle in sorted(bundles, key=lambda b: b.order)]
+    return [_corrected(conversion, ordered, corrections) for conversion in derived]
 
 
 def _bundles(requests: list[Request], events: tuple[Event, ...], account_rules: AccountRules) -> list[_Bundle]:
     """Requests of a transaction together; without one, those of a player, or the very same within ten minutes."""
-    found: dict[tuple[str, str], list[Request]] = {}
+    by_key: dict[tuple[str, str], list[Request]] = {}
     for request in requests:
         if request.event in events:
-            found.setdefault(_key(request, requests, account_rules), []).append(request)
-    return [bundle for bundle in (_Bundle(key, ones) for key, ones in found.items()) if bundle.exists]
+            by_key.setdefault(_key(request, requests, account_rules), []).append(request)
+    return [bundle for bundle in (_Bundle(key, ones) for key, ones in by_key.items()) if bundle.exists]
 
 
 def _key(request: Request, requests: list[Request], account_rules: AccountRules) -> tuple[str, str]:
@@ -156,33 +156,33 @@ def _counted(bundles: list[_Bundle], account_rules: AccountRules, event: Event) 
     """One per player; the others are its repeats."""
     if account_rules.of(event) == "count":
         return bundles
-    kept = []
+    distinct = []
     for group in _groups(bundles):
         first = _first(group)
         others = [r for b in group if b is not first and b.txn_id is not None for r in b.requests]
         first.repeats = [r for r in others if r.event is event]
-        kept.append(first)
-    return kept
+        distinct.append(first)
+    return distinct
 
 
 def _qualified(bundles: list[_Bundle]) -> list[_Bundle]:
     """One per transaction; one without belongs to the player's earliest."""
-    kept = []
+    counted = []
     for group in _groups(bundles):
         first = _first(group)
-        kept += [first, *(b for b in group if b is not first and b.txn_id is not None)]
-    return kept
+        counted += [first, *(b for b in group if b is not first and b.txn_id is not None)]
+    return counted
 
 
 def _money(bundles: list[_Bundle], account_rules: AccountRules) -> list[_Bundle]:
     """Deposits, one per player marked as the first: the one said to be, else (no such event) the earliest."""
-    said = [b for b in bundles if b.says(Event.FIRST_DEPOSIT)]
-    firsts = _counted(said, account_rules, Event.FIRST_DEPOSIT)
+    candidates = [b for b in bundles if b.says(Event.FIRST_DEPOSIT)]
+    firsts = _counted(candidates, account_rules, Event.FIRST_DEPOSIT)
     for first in firsts:
         first.is_ftd = True
-    taken = {id(b) for b in said}
+    taken = {id(b) for b in candidates}
     deposits = [b for b in bundles if id(b) not in taken]
-    freed = [_as_deposit(b) for b in said if b not in firsts and b.txn_id is not None and b.says(Event.DEPOSIT)]
+    freed = [_as_deposit(b) for b in candidates if b not in firsts and b.txn_id is not None and b.says(Event.DEPOSIT)]
     deposits += [bundle for bundle in freed if bundle.exists]
     if not account_rules.has_ftd_event:
         _promote(firsts, deposits)
@@ -244,19 +244,19 @@ def _reverses(reversal: Request, bundle: _Bundle) -> bool:
     )
 
 
-def _corrected(found: Derived, known: list[Request], corrections: list[Request]) -> Derived:
+def _corrected(derived: Derived, requests: list[Request], corrections: list[Request]) -> Derived:
     """What a person put right stands over what the requests say; the last correction counts."""
     if not corrections:
-        return found
-    mine = {r.conversion_id for r in known if r.id in found.requests}
-    for one in corrections:
-        if one.corrects in mine:
-            found = msgspec.structs.replace(
-                found,
-                status=one.status,
-                amount=found.amount if one.amount is None else one.amount,
-                currency=found.currency if one.amount is None else one.currency,
-                marks=tuple(sorted({*found.marks, "corrected"})),
-                requests=(*found.requests, one.id),
+        return derived
+    mine = {r.conversion_id for r in requests if r.id in derived.requests}
+    for correction in corrections:
+        if correction.corrects in mine:
+            derived = msgspec.structs.replace(
+                derived,
+                status=correction.status,
+                amount=derived.amount if correction.amount is None else correction.amount,
+                currency=derived.currency if correction.amount is None else correction.currency,
+                marks=tuple(sorted({*derived.marks, "corrected"})),
+                requests=(*derived.requests, correction.id),
             )
-    return found
+    return derived

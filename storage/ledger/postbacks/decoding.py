@@ -31,16 +31,16 @@ class Decoded(msgspec.Struct, frozen=True, kw_only=True):
 
     def kept(self) -> dict[str, str | list[str]]:
         """For the log: one value per name, or a list of them; very long ones cut."""
-        found: dict[str, Any] = {}
+        parameters: dict[str, Any] = {}
         for name, value in self.pairs:
             value = value[:_KEPT_VALUE]
-            if name not in found:
-                found[name] = value
-            elif isinstance(found[name], list):
-                found[name].append(value)
+            if name not in parameters:
+                parameters[name] = value
+            elif isinstance(parameters[name], list):
+                parameters[name].append(value)
             else:
-                found[name] = [found[name], value]
-        return found
+                parameters[name] = [parameters[name], value]
+        return parameters
 
 
 def decode(query: bytes, content_type: str = "", body: bytes = b"") -> Decoded:
@@ -145,20 +145,20 @@ def _marked(raw: bytes) -> str | None:
 
 def _json(body: bytes, notes: list[str]) -> list[tuple[str, str]]:
     try:
-        found = _DECODER.decode(_marked(body) or _decoded(body, notes))
+        content = _DECODER.decode(_marked(body) or _decoded(body, notes))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         notes.append(f"the body is not JSON: {error}")
         return []
-    if isinstance(found, list) and len(found) == 1:
-        found = found[0]
-    if not isinstance(found, dict):
-        many = isinstance(found, list) and len(found) > 1
+    if isinstance(content, list) and len(content) == 1:
+        content = content[0]
+    if not isinstance(content, dict):
+        many = isinstance(content, list) and len(content) > 1
         notes.append(
             "several postbacks in one body: send one per request" if many else "the JSON body is not an object"
         )
         return []
     pairs: list[tuple[str, str]] = []
-    _flatten(found, "", pairs, depth=0)
+    _flatten(content, "", pairs, depth=0)
     return pairs
 
 

@@ -20,47 +20,51 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def judge(
-    known: Sequence[Request], new: Sequence[Request], account_rules: AccountRules
+    existing: Sequence[Request], new: Sequence[Request], account_rules: AccountRules
 ) -> tuple[list[Judgement], list[Derived], list[Request]]:
     """Judge new requests in the order they came; also all conversions, and the requests they are made of."""
-    if not known and len(new) == 1 and new[0].corrects is None:
+    if not existing and len(new) == 1 and new[0].corrects is None:
         only = alone(new[0], account_rules)
         if only is None:
             return [_compared(new[0], (), ())], [], list(new)
         return [Judgement(request=new[0], outcome=Outcome.ACCEPTED)], [only], list(new)
-    joined = list(known)
-    before = derive(joined, account_rules) if known else []
+    joined = list(existing)
+    before = derive(joined, account_rules) if existing else []
     judged = []
-    for one in new:
-        found = _at_once(one, joined, before, account_rules)
-        if found is None:
-            joined.append(one)
+    for request in new:
+        judgement = _at_once(request, joined, before, account_rules)
+        if judgement is None:
+            joined.append(request)
             after = derive(joined, account_rules)
-            found = _compared(one, before, after)
+            judgement = _compared(request, before, after)
             before = after
-        judged.append(found)
+        judged.append(judgement)
     return judged, before, joined
 
 
 def _at_once(
-    one: Request, joined: Sequence[Request], before: Sequence[Derived], account_rules: AccountRules
+    request: Request, joined: Sequence[Request], before: Sequence[Derived], account_rules: AccountRules
 ) -> Judgement | None:
     """A transaction of another click, or exactly what the last request said."""
-    if one.corrects is not None or account_rules.of(one.event) == "count":
+    if request.corrects is not None or account_rules.of(request.event) == "count":
         return None
-    family = [r for r in joined if r.txn_id == one.txn_id and _family(r.event) == _family(one.event)]
-    if one.txn_id is not None and any(_another(one, r) for r in family):
-        reason = f"transaction {one.txn_id} belongs to another click"
-        return Judgement(request=one, outcome=Outcome.DUPLICATE, reason=reason, joined=False)
-    last = max((r for r in family if r.event is one.event), key=lambda r: r.id, default=None)
-    if last is None or last.digest != one.digest or last.corrects is not None:
+    family = [r for r in joined if r.txn_id == request.txn_id and _family(r.event) == _family(request.event)]
+    if request.txn_id is not None and any(_another(request, r) for r in family):
+        reason = f"transaction {request.txn_id} belongs to another click"
+        return Judgement(request=request, outcome=Outcome.DUPLICATE, reason=reason, joined=False)
+    last = max((r for r in family if r.event is request.event), key=lambda r: r.id, default=None)
+    if last is None or last.digest != request.digest or last.corrects is not None:
         return None
-    if one.txn_id is None and one.event is Event.DEPOSIT and one.received_at - last.received_at > VERY_SAME_WITHIN:
+    if (
+        request.txn_id is None
+        and request.event is Event.DEPOSIT
+        and request.received_at - last.received_at > VERY_SAME_WITHIN
+    ):
         return None
     waits = not any(last.id in (*d.requests, *d.repeats) for d in before)
     outcome = Outcome.UNMATCHED if waits else Outcome.DUPLICATE
     return Judgement(
-        request=one, outcome=outcome, reason="the very same request came before", joined=False, like=last.id
+        request=request, outcome=outcome, reason="the very same request came before", joined=False, like=last.id
     )
 
 
@@ -68,30 +72,34 @@ def _family(event: Event) -> str:
     return "deposit" if event is Event.FIRST_DEPOSIT else event.value
 
 
-def _another(one: Request, other: Request) -> bool:
-    if one.player_id is not None and one.player_id == other.player_id:
+def _another(request: Request, other: Request) -> bool:
+    if request.player_id is not None and request.player_id == other.player_id:
         return False
-    return one.click_id is not None and other.click_id is not None and one.click_id != other.click_id
+    return request.click_id is not None and other.click_id is not None and request.click_id != other.click_id
 
 
-def _compared(one: Request, before: Sequence[Derived], after: Sequence[Derived]) -> Judgement:
-    mine = [d for d in after if one.id in d.requests]
+def _compared(request: Request, before: Sequence[Derived], after: Sequence[Derived]) -> Judgement:
+    mine = [d for d in after if request.id in d.requests]
     if not mine:
-        if any(one.id in d.repeats for d in after):
-            reason = f"the player's {one.event} is known already"
-            return Judgement(request=one, outcome=Outcome.DUPLICATE, reason=reason)
-        return Judgement(request=one, outcome=Outcome.UNMATCHED, reason="waits for the transaction it reverses")
+        if any(request.id in d.repeats for d in after):
+            reason = f"the player's {request.event} is known already"
+            return Judgement(request=request, outcome=Outcome.DUPLICATE, reason=reason)
+        return Judgement(request=request, outcome=Outcome.UNMATCHED, reason="waits for the transaction it reverses")
     pairs = [(d, p) for d in mine for p in before if set(p.requests) & set(d.requests)]
     if not pairs:
-        return Judgement(request=one, outcome=Outcome.ACCEPTED)
-    changed = any(_says(d) != _says(p) and not _renamed(one, p) for d, p in pairs)
-    return Judgement(request=one, outcome=Outcome.UPDATED if changed else Outcome.DUPLICATE)
+        return Judgement(request=request, outcome=Outcome.ACCEPTED)
+    changed = any(_says(d) != _says(p) and not _renamed(request, p) for d, p in pairs)
+    return Judgement(request=request, outcome=Outcome.UPDATED if changed else Outcome.DUPLICATE)
 
 
-def _says(one: Derived) -> tuple[object, ...]:
-    return one.event, one.status, one.amount, one.currency
+def _says(derived: Derived) -> tuple[object, ...]:
+    return derived.event, derived.status, derived.amount, derived.currency
 
 
-def _renamed(one: Request, before: Derived) -> bool:
+def _renamed(request: Request, before: Derived) -> bool:
     """Another transaction of what a player does once: it may count in place of the first, but stays a duplicate."""
-    return one.event is not Event.REVERSAL and None not in {one.txn_id, before.txn_id} and one.txn_id != before.txn_id
+    return (
+        request.event is not Event.REVERSAL
+        and None not in {request.txn_id, before.txn_id}
+        and request.txn_id != before.txn_id
+    )

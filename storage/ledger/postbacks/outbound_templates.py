@@ -96,42 +96,43 @@ def idempotency_key(team_id: int, conversion_id: int, event: str, our_click_id: 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
     """A template with its lower-case macros replaced by encoded values; unknown ones are left empty."""
-    return _MACRO.sub(lambda found: quote(values.get(found[1], ""), safe=""), template)
+    return _MACRO.sub(lambda match: quote(values.get(match[1], ""), safe=""), template)
 
 
-def values(one: Sending) -> dict[str, str]:
+def values(sending: Sending) -> dict[str, str]:
     """What the macros of a plain template stand for."""
-    subs = {f"sub{n}": value or "" for n, value in enumerate(one.subs, 1)}
-    whole_payout = "" if one.amount is None else str(whole(one.amount))
+    subs = {f"sub{n}": value or "" for n, value in enumerate(sending.subs, 1)}
+    whole_payout = "" if sending.amount is None else str(whole(sending.amount))
     return subs | {
-        "click_id": one.click_id, "source_click_id": one.click_id, "our_click_id": one.our_click_id,
-        "event": one.name or one.event, "payout": one.payout, "amount": one.payout, "payout_whole": whole_payout,
-        "currency": one.currency, "txn_id": one.txn_id or one.key, "key": one.key,
-        "random": str(int(one.key[-8:], 16)), "timestamp": str(int(one.occurred_at.timestamp())),
-        "player_id": one.player_id, "status": one.status, "campaign": one.campaign, "offer": one.offer,
-        "site": one.site, "country": one.country,
+        "click_id": sending.click_id, "source_click_id": sending.click_id, "our_click_id": sending.our_click_id,
+        "event": sending.name or sending.event, "payout": sending.payout, "amount": sending.payout,
+        "payout_whole": whole_payout, "currency": sending.currency, "txn_id": sending.txn_id or sending.key,
+        "key": sending.key, "random": str(int(sending.key[-8:], 16)),
+        "timestamp": str(int(sending.occurred_at.timestamp())),
+        "player_id": sending.player_id, "status": sending.status, "campaign": sending.campaign, "offer": sending.offer,
+        "site": sending.site, "country": sending.country,
     }  # fmt: skip
 
 
 def placeholders(*texts: str) -> set[str]:
     """Names of the account's own values a template needs: `AID` of `{AID}`."""
-    return {found for text in texts for found in _PLACEHOLDER.findall(text)}
+    return {name for text in texts for name in _PLACEHOLDER.findall(text)}
 
 
 def reveal(text: str, settings: Mapping[str, str], *, encode: bool) -> str:
     """A template with the account's values filled in. Raises KeyError naming one that lacks."""
 
-    def value(found: re.Match[str]) -> str:
-        given = settings[found[1].lower()]
-        return quote(given, safe="") if encode else given
+    def value(match: re.Match[str]) -> str:
+        setting = settings[match[1].lower()]
+        return quote(setting, safe="") if encode else setting
 
     return _PLACEHOLDER.sub(value, text)
 
 
 def names_click(template: str, sending: Sending) -> bool:
     """Whether a plain template, filled with this, tells the source which click it is about, as far as it asks that."""
-    asked = {"click_id", "source_click_id"} & set(_MACRO.findall(template))
-    return bool(sending.click_id) or not asked
+    id_macros = {"click_id", "source_click_id"} & set(_MACRO.findall(template))
+    return bool(sending.click_id) or not id_macros
 
 
 def names_click_to(api: str, sending: Sending) -> bool:
@@ -153,22 +154,22 @@ def taken(status: int, body: bytes, rule: Success) -> str | None:
     if not 200 <= status < 300:
         return f"answered {status}"
     text = body.decode("utf-8", errors="replace")
-    for wanted in rule.contains:
-        if wanted.lower() not in text.lower():
-            return f"answered {status} without {wanted!r}"
+    for part in rule.contains:
+        if part.lower() not in text.lower():
+            return f"answered {status} without {part!r}"
     for unwanted in rule.lacks:
         if unwanted.lower() in text.lower():
             return f"answered {status} with {unwanted!r}"
     return _json_fault(text, rule.json_equals) if rule.json_equals else None
 
 
-def _json_fault(text: str, wanted: Mapping[str, Any]) -> str | None:
+def _json_fault(text: str, expected: Mapping[str, Any]) -> str | None:
     try:
-        found = msgspec.json.decode(text)
+        content = msgspec.json.decode(text)
     except msgspec.DecodeError:
         return "answered something that is not JSON"
-    for path, value in wanted.items():
-        at: Any = found
+    for path, value in expected.items():
+        at: Any = content
         for part in path.split("."):
             at = at.get(part) if isinstance(at, dict) else None
         if at != value and not (value == "*" and at is not None):
@@ -181,8 +182,8 @@ def next_try(failures: int, now: datetime, *, retry_after: float | None, chance:
     if failures > len(SCHEDULE):
         return None
     wait = SCHEDULE[failures - 1] * chance.uniform(0.8, 1.2)
-    asked = timedelta(seconds=min(retry_after or 0.0, _LONGEST.total_seconds()))
-    return now + max(wait, asked)
+    pause = timedelta(seconds=min(retry_after or 0.0, _LONGEST.total_seconds()))
+    return now + max(wait, pause)
 
 
 def share(amount: int | None, percent: Decimal | None) -> int | None:

@@ -47,7 +47,7 @@ def rules(*, zone: ZoneInfo, currency: str, words: Mapping[str, Any], mapping: M
     names = parameter_names(words.get("parameters", {}), mapping.get("parameters", {}))
     return Rules(
         names=names,
-        places={name: (ours, rank) for ours, known in names.items() for rank, name in enumerate(known)},
+        places={name: (ours, rank) for ours, aliases in names.items() for rank, name in enumerate(aliases)},
         events=event_words(words.get("events", {}), mapping.get("events", {})),
         statuses=status_words(words.get("statuses", {}), mapping.get("statuses", {})),
         zone=zone,
@@ -81,7 +81,7 @@ def read(decoded: Decoded, by: Rules, received_at: datetime) -> Signal:
     values = _chosen(decoded.pairs, by, notes)
     marks: list[str] = []
     event, outcome = _event(values.get("event"), by, notes)
-    occurred_at, given = _occurred(values.get("occurred_at"), by, received_at, marks, notes)
+    occurred_at, is_stated = _occurred(values.get("occurred_at"), by, received_at, marks, notes)
     money, currency = _amount(values, by, marks, notes)
     status = Status.APPROVED if "status" not in values else _status(values["status"], by, marks, notes)
     return Signal(
@@ -94,7 +94,7 @@ def read(decoded: Decoded, by: Rules, received_at: datetime) -> Signal:
         amount=money,
         currency=currency,
         occurred_at=occurred_at,
-        time_given=given,
+        time_given=is_stated,
         marks=tuple(marks),
         notes=tuple(notes),
     )
@@ -102,21 +102,21 @@ def read(decoded: Decoded, by: Rules, received_at: datetime) -> Signal:
 
 def _chosen(pairs: Pairs, by: Rules, notes: list[str]) -> dict[str, str]:
     """Our parameters -> values: the first name that holds something that is not an unreplaced macro."""
-    given: dict[str, list[tuple[int, str]]] = {}
+    candidates: dict[str, list[tuple[int, str]]] = {}
     for name, value in pairs:
         meant = by.places.get(name) or by.places.get(plain(name)) or _inner(name, by)
         if meant is None:
             continue
-        if meant[0] in given:
-            given[meant[0]].append((meant[1], value))
+        if meant[0] in candidates:
+            candidates[meant[0]].append((meant[1], value))
         else:
-            given[meant[0]] = [(meant[1], value)]
-    found: dict[str, str] = {}
-    for ours, ranked in given.items():
+            candidates[meant[0]] = [(meant[1], value)]
+    usable_values: dict[str, str] = {}
+    for ours, ranked in candidates.items():
         usable = _best(ours, ranked, notes)
         if usable is not None:
-            found[ours] = usable
-    return found
+            usable_values[ours] = usable
+    return usable_values
 
 
 def _inner(name: str, by: Rules) -> tuple[str, int] | None:
@@ -135,7 +135,7 @@ def _best(ours: str, ranked: list[tuple[int, str]], notes: list[str]) -> str | N
     if len(ranked) == 1:
         return _usable(ours, [ranked[0][1]], notes)
     for rank in sorted({rank for rank, _ in ranked}):
-        usable = _usable(ours, [value for one, value in ranked if one == rank], notes)
+        usable = _usable(ours, [value for priority, value in ranked if priority == rank], notes)
         if usable is not None:
             return usable
     return None
@@ -143,8 +143,8 @@ def _best(ours: str, ranked: list[tuple[int, str]], notes: list[str]) -> str | N
 
 def _usable(name: str, values: list[str], notes: list[str]) -> str | None:
     real = []
-    for one in values:
-        value = one.strip()
+    for text in values:
+        value = text.strip()
         if value and is_macro(value):
             notes.append(f"{name} holds the unreplaced macro {value[:40]}")
         elif value:
@@ -181,13 +181,13 @@ def _occurred(
 ) -> tuple[datetime, bool]:
     if text is None:
         return received_at, False
-    found = moment(text, by.zone)
-    if found is None or found > received_at + _AHEAD:
+    instant = moment(text, by.zone)
+    if instant is None or instant > received_at + _AHEAD:
         marks.append("no_time")
-        why = "cannot be read" if found is None else "is over a day ahead"
+        why = "cannot be read" if instant is None else "is over a day ahead"
         notes.append(f"occurred_at {text[:60]!r} {why}: the time of arrival counts")
         return received_at, False
-    return found, True
+    return instant, True
 
 
 def _amount(values: Mapping[str, str], by: Rules, marks: list[str], notes: list[str]) -> tuple[int | None, str | None]:
@@ -206,14 +206,14 @@ def _amount(values: Mapping[str, str], by: Rules, marks: list[str], notes: list[
     return (None, None) if money is None else (money, beside or currency)
 
 
-def _currency(given: str | None, otherwise: str, notes: list[str]) -> str:
-    if given is None:
+def _currency(code: str | None, otherwise: str, notes: list[str]) -> str:
+    if code is None:
         return otherwise
-    if given in CURRENCIES:
-        return given
-    if re.fullmatch(r"[A-Za-z]{3,5}", given):
-        return given.upper()
-    notes.append(f"currency {given[:20]!r} is no currency code: {otherwise} is taken")
+    if code in CURRENCIES:
+        return code
+    if re.fullmatch(r"[A-Za-z]{3,5}", code):
+        return code.upper()
+    notes.append(f"currency {code[:20]!r} is no currency code: {otherwise} is taken")
     return otherwise
 
 

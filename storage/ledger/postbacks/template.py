@@ -23,6 +23,6 @@ def template_url(url: str, platform: str, theirs: Mapping[str, str]) -> str:
     if macros is None:
         named = {ours: f"{{{name}}}" for name, ours in theirs.items()}
         macros = {**_USUAL, **{ours: macro for ours, macro in named.items() if ours in _USUAL}}
-    given = dict(macros)
-    given.setdefault("event", "EVENT")
-    return url + "?" + "&".join(f"{ours}={macro}" for ours, macro in given.items())
+    parameters = dict(macros)
+    parameters.setdefault("event", "EVENT")
+    return url + "?" + "&".join(f"{ours}={macro}" for ours, macro in parameters.items())

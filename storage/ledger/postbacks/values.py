@@ -32,13 +32,13 @@ def moment(text: str, zone: ZoneInfo) -> datetime | None:
     """
     word = text.strip()
     try:
-        found = (
+        instant = (
             _in_a_row(word, zone) or _since_1970(word) or _iso(word, zone) or _local(word, zone)
             or _in_words(word, zone) or _mail(word, zone)
         )  # fmt: skip
     except (ValueError, OverflowError, TypeError):
         return None
-    return found if found is not None and found >= _EARLIEST else None
+    return instant if instant is not None and instant >= _EARLIEST else None
 
 
 def _since_1970(word: str) -> datetime | None:
@@ -52,13 +52,13 @@ def _since_1970(word: str) -> datetime | None:
 
 
 def _iso(word: str, zone: ZoneInfo) -> datetime | None:
-    found = _ISO.fullmatch(word)
-    if found is None:
+    match = _ISO.fullmatch(word)
+    if match is None:
         lost = _LOST_PLUS.search(word)  # `+02:00` in a query that was not encoded arrives as a space
-        found = _ISO.fullmatch(_LOST_PLUS.sub(r"\1+\2", word)) if lost else None
-    if found is None:
+        match = _ISO.fullmatch(_LOST_PLUS.sub(r"\1+\2", word)) if lost else None
+    if match is None:
         return None
-    year, month, day, hour, minute, second, fraction, offset = found.groups()
+    year, month, day, hour, minute, second, fraction, offset = match.groups()
     local = datetime(
         int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0),
         int((fraction or "0")[:6].ljust(6, "0")), tzinfo=zone if offset is None else UTC,
@@ -75,22 +75,22 @@ def _offset(text: str) -> timedelta:
 
 
 def _local(word: str, zone: ZoneInfo) -> datetime | None:
-    found = _LOCAL.fullmatch(word)
-    if found is None:
+    match = _LOCAL.fullmatch(word)
+    if match is None:
         return None
-    year, month, day = _date_parts(int(found[1]), found[2], int(found[3]), int(found[4]))
-    hour = int(found[5] or 0)
-    if found[8]:
-        hour = hour % 12 + (12 if found[8].lower() == "pm" else 0)
-    local = datetime(year, month, day, hour, int(found[6] or 0), int(found[7] or 0), tzinfo=zone)
+    year, month, day = _date_parts(int(match[1]), match[2], int(match[3]), int(match[4]))
+    hour = int(match[5] or 0)
+    if match[8]:
+        hour = hour % 12 + (12 if match[8].lower() == "pm" else 0)
+    local = datetime(year, month, day, hour, int(match[6] or 0), int(match[7] or 0), tzinfo=zone)
     return local.astimezone(UTC)
 
 
-def _date_parts(one: int, separator: str, two: int, three: int) -> tuple[int, int, int]:
-    if one > 31:
-        return one, two, three
-    day_first = one > 12 or (separator in ".-" and two <= 12)
-    return (three, two, one) if day_first else (three, one, two)
+def _date_parts(first: int, separator: str, second: int, third: int) -> tuple[int, int, int]:
+    if first > 31:
+        return first, second, third
+    day_first = first > 12 or (separator in ".-" and second <= 12)
+    return (third, second, first) if day_first else (third, first, second)
 
 
 def _in_a_row(word: str, zone: ZoneInfo) -> datetime | None:
@@ -105,17 +105,17 @@ def _in_a_row(word: str, zone: ZoneInfo) -> datetime | None:
 
 def _in_words(word: str, zone: ZoneInfo) -> datetime | None:
     """Nov 22, 2026 10:00 PM"""
-    found = _WORDS.fullmatch(word)
-    if found is None:
+    match = _WORDS.fullmatch(word)
+    if match is None:
         return None
-    month = _MONTHS.index(found[1].lower()[:3]) + 1
-    hour = int(found[4] or 0)
-    if found[7]:
-        hour = hour % 12 + (12 if found[7].lower() == "pm" else 0)
-    local = datetime(int(found[3]), month, int(found[2]), hour, int(found[5] or 0), int(found[6] or 0), tzinfo=zone)
+    month = _MONTHS.index(match[1].lower()[:3]) + 1
+    hour = int(match[4] or 0)
+    if match[7]:
+        hour = hour % 12 + (12 if match[7].lower() == "pm" else 0)
+    local = datetime(int(match[3]), month, int(match[2]), hour, int(match[5] or 0), int(match[6] or 0), tzinfo=zone)
     return local.astimezone(UTC)
 
 
 def _mail(word: str, zone: ZoneInfo) -> datetime | None:
-    found = parsedate_to_datetime(word)
-    return (found if found.tzinfo else found.replace(tzinfo=zone)).astimezone(UTC)
+    instant = parsedate_to_datetime(word)
+    return (instant if instant.tzinfo else instant.replace(tzinfo=zone)).astimezone(UTC)

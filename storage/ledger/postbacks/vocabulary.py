@@ -82,7 +82,7 @@ def is_macro(value: str) -> bool:
 
 def spoken(words: Mapping[Event, tuple[str, ...]] | Mapping[Status, tuple[str, ...]]) -> dict[str, str]:
     """Compared word -> our word."""
-    return {plain(word): str(ours) for ours, known in words.items() for word in known}
+    return {plain(word): str(ours) for ours, theirs in words.items() for word in theirs}
 
 
 def event_words(*more: Mapping[str, str]) -> dict[str, Event]:
@@ -106,12 +106,12 @@ def parameter_names(*more: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
 
     A name that a mapping gives to one of ours no longer stands for another.
     """
-    given: dict[str, str] = {}
+    meanings: dict[str, str] = {}
     for mapping in more:
-        given |= {plain(theirs): ours for theirs, ours in mapping.items()}
+        meanings |= {plain(theirs): ours for theirs, ours in mapping.items()}
     names: dict[str, tuple[str, ...]] = {}
-    for ours, known in PARAMETERS.items():
-        mapped = [theirs for theirs, meant in reversed(given.items()) if meant == ours]
-        usual = [plain(name) for name in known if plain(name) not in given]
+    for ours, aliases in PARAMETERS.items():
+        mapped = [theirs for theirs, meant in reversed(meanings.items()) if meant == ours]
+        usual = [plain(name) for name in aliases if plain(name) not in meanings]
         names[ours] = tuple(dict.fromkeys((*mapped, *usual)))
     return names

@@ -15,10 +15,10 @@ def split(amount: int, weights: Sequence[int]) -> list[int]:
     if whole <= 0:
         raise ValueError("weights sum to nothing")
     parts = [amount * weight // whole for weight in weights]
-    left = amount - sum(parts)
-    if left:
+    remainder = amount - sum(parts)
+    if remainder:
         by_remainder = sorted(range(len(weights)), key=lambda i: (-(amount * weights[i] % whole), i))
-        for i in by_remainder[:left]:
+        for i in by_remainder[:remainder]:
             parts[i] += 1
     return parts
 

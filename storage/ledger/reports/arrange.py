@@ -81,9 +81,9 @@ def _sorted(rows: list[ReportRow], sort: str | None) -> list[ReportRow]:
     if not sort:
         return rows
     read, down = measure(sort.removeprefix("-")), sort.startswith("-")
-    known = [row for row in rows if read(row) is not None]
-    known.sort(key=lambda row: read(row) or 0, reverse=down)
-    return [*known, *(row for row in rows if read(row) is None)]
+    valued = [row for row in rows if read(row) is not None]
+    valued.sort(key=lambda row: read(row) or 0, reverse=down)
+    return [*valued, *(row for row in rows if read(row) is None)]
 
 
 def _start(after: str | None) -> int:

@@ -165,10 +165,10 @@ class Cells:
         setattr(amounts, name, amount * times + (sum_before or 0))
         if sum_before is None and times == 1 and isinstance(part, int):
             return  # one whole figure is its own sum
-        held = self._parts.get(id(amounts))
-        if held is None:
-            held = self._parts[id(amounts)] = amounts, Parts()
-        listed: list[Part] = getattr(held[1], name)
+        entry = self._parts.get(id(amounts))
+        if entry is None:
+            entry = self._parts[id(amounts)] = amounts, Parts()
+        listed: list[Part] = getattr(entry[1], name)
         if not listed and sum_before:
             listed.append(sum_before)
         if amount:

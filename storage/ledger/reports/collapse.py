@@ -140,7 +140,7 @@ def codes_of(rows: Iterable[ReportRow]) -> dict[str, list[str]]:
         for name, code in row.group.items():
             if code is not None and name in ENTITIES:
                 codes.setdefault(name, set()).add(code)
-    return {name: sorted(found) for name, found in codes.items()}
+    return {name: sorted(values) for name, values in codes.items()}
 
 
 def names_of(codes: Mapping[str, Iterable[str]], view: View) -> dict[str, dict[str, str]]:
@@ -175,7 +175,7 @@ def _getter(name: str, view: View) -> Callable[[Cell, date], str | None]:
         return lambda cell, _day: cell.device or None
     codes = view.codes[name]
     if name in {"casino", "account"}:
-        by_offer = {one.id: codes.get(getattr(one, f"{name}_id")) for one in view.offers.values()}
+        by_offer = {offer.id: codes.get(getattr(offer, f"{name}_id")) for offer in view.offers.values()}
         return lambda cell, _day: by_offer.get(cell.offer_id)
     return lambda cell, _day: codes.get(getattr(cell, f"{name}_id"))
 
@@ -280,9 +280,9 @@ class _DayReader:
         lacking: set[str] = set()
         for currency, amounts in cell.money.items():
             rate = self._rates[currency]
-            held = amounts if rate is None or rate == 1 else _convert_all(amounts, rate)
+            converted = amounts if rate is None or rate == 1 else _convert_all(amounts, rate)
             for name in AMOUNTS:
-                amount = getattr(held, name)
+                amount = getattr(converted, name)
                 if amount is None:
                     continue
                 if rate is None:

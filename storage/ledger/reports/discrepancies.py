@@ -93,17 +93,17 @@ def explain(measure: str, postback: int, platform: int, evidence: Evidence) -> D
 
 def _causes(postback: int, platform: int, of: Evidence) -> Iterator[Explanation]:
     """Causes that fit, the most telling first; the last ones fit where nothing else does."""
-    found = [*_restatement(postback, platform, of)]
-    found += _of_surplus(of) if postback > platform else _of_lack(of)
-    found += _edge(postback, platform, of)
+    causes = [*_restatement(postback, platform, of)]
+    causes += _of_surplus(of) if postback > platform else _of_lack(of)
+    causes += _edge(postback, platform, of)
     if postback > platform and of.fresh:
-        found.append(_because("late batch", _unstated(of)))
-    if of.is_amount and not found:
-        found.append(_because("amounts differ", [seen.ref for seen in _counted(of)]))
-    if not found:
+        causes.append(_because("late batch", _unstated(of)))
+    if of.is_amount and not causes:
+        causes.append(_because("amounts differ", [fact.ref for fact in _counted(of)]))
+    if not causes:
         last: Cause = "not reported" if postback > platform else "missing postback"
-        found.append(_because(last, _unstated(of) if postback > platform else of.stated))
-    yield from found
+        causes.append(_because(last, _unstated(of) if postback > platform else of.stated))
+    yield from causes
 
 
 def _because(cause: Cause, ids: Sequence[str]) -> Explanation:
@@ -111,19 +111,19 @@ def _because(cause: Cause, ids: Sequence[str]) -> Explanation:
 
 
 def _counted(of: Evidence) -> list[Seen]:
-    return [seen for seen in of.seen if seen.here and seen.counts]
+    return [fact for fact in of.seen if fact.here and fact.counts]
 
 
 def _unstated(of: Evidence) -> list[str]:
     """Conversions that the platform does not list by their click."""
-    return [seen.ref for seen in _counted(of) if not seen.click or seen.click not in of.stated]
+    return [fact.ref for fact in _counted(of) if not fact.click or fact.click not in of.stated]
 
 
 def _restatement(postback: int, platform: int, of: Evidence) -> Iterator[Explanation]:
     """The platform stated a settled day otherwise before, and moved away from the postbacks."""
     for change in of.restated:
         if (change.before > change.after) == (postback > platform):
-            ids = [seen.ref for seen in _counted(of)] or [f"row {row}" for row in change.rows]
+            ids = [fact.ref for fact in _counted(of)] or [f"row {row}" for row in change.rows]
             yield Explanation(cause="restatement", ids=list(dict.fromkeys(ids)), restatement=change)
             return
 
@@ -139,30 +139,30 @@ def _of_surplus(of: Evidence) -> Iterator[Explanation]:
 def _repeated(counted: Sequence[Seen]) -> list[str]:
     """Conversions that are probably one: of one player, or of one amount at nearly the same time."""
     refs: list[str] = []
-    for n, seen in enumerate(counted):
+    for n, fact in enumerate(counted):
         for other in counted[n + 1 :]:
-            if _same(seen, other):
-                refs += [seen.ref, other.ref]
+            if _same(fact, other):
+                refs += [fact.ref, other.ref]
     return refs
 
 
-def _same(one: Seen, other: Seen) -> bool:
-    if one.once and one.player and one.player == other.player:
+def _same(first: Seen, other: Seen) -> bool:
+    if first.once and first.player and first.player == other.player:
         return True
-    if one.once and one.click and one.click == other.click:
+    if first.once and first.click and first.click == other.click:
         return True
-    if one.amount is None or (one.amount, one.currency) != (other.amount, other.currency):
+    if first.amount is None or (first.amount, first.currency) != (other.amount, other.currency):
         return False
-    if one.occurred_at is None or other.occurred_at is None or (one.player and other.player != one.player):
+    if first.occurred_at is None or other.occurred_at is None or (first.player and other.player != first.player):
         return False
-    return abs(one.occurred_at - other.occurred_at) <= SAME_DEPOSIT
+    return abs(first.occurred_at - other.occurred_at) <= SAME_DEPOSIT
 
 
 def _of_lack(of: Evidence) -> Iterator[Explanation]:
     """Causes of fewer postbacks than the platform counts."""
-    if reversed_here := [seen.ref for seen in of.seen if seen.here and not seen.counts]:
+    if reversed_here := [fact.ref for fact in of.seen if fact.here and not fact.counts]:
         yield _because("reversal", reversed_here)
-    clicks = {seen.click for seen in of.seen}
+    clicks = {fact.click for fact in of.seen}
     if lacking := [*(click for click in of.stated if click not in clicks), *of.unread]:
         yield _because("missing postback", lacking)
     if of.unmatched:
@@ -173,8 +173,8 @@ def _of_lack(of: Evidence) -> Iterator[Explanation]:
 
 def _edge(postback: int, platform: int, of: Evidence) -> Iterator[Explanation]:
     """Conversions on another day of the platform's, where they move the counts apart as they are."""
-    counted = [seen for seen in of.seen if seen.counts]
-    ours = [seen.ref for seen in counted if seen.here and not seen.there]
-    theirs = [seen.ref for seen in counted if seen.there and not seen.here]
+    counted = [fact for fact in of.seen if fact.counts]
+    ours = [fact.ref for fact in counted if fact.here and not fact.there]
+    theirs = [fact.ref for fact in counted if fact.there and not fact.here]
     if len(ours) != len(theirs) and (len(ours) > len(theirs)) == (postback > platform):
         yield _because("time-zone edge", [*ours, *theirs])

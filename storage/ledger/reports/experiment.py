@@ -49,7 +49,7 @@ def compare(arms: Sequence[Arm], *, seed: int = 1) -> Verdict:
         for _ in range(DRAWS)
     ]
     standings = [_standing(arm, place, draws) for place, arm in enumerate(arms)]
-    lead = max(standings, key=lambda one: one.best)
+    lead = max(standings, key=lambda standing: standing.best)
     lacking = _lacking(standings, lead)
     if lacking:
         return Verdict(standings=standings, winner=None, reason=f"not enough yet: {lacking}")
@@ -71,10 +71,10 @@ def _standing(arm: Arm, place: int, draws: list[list[float]]) -> Standing:
 def _lacking(standings: Sequence[Standing], lead: Standing) -> str:
     if len(standings) < 2:
         return "there is only one variant"
-    fewest = min(standings, key=lambda one: one.visitors)
+    fewest = min(standings, key=lambda standing: standing.visitors)
     if fewest.visitors < LEAST_VISITORS:
         return f"{fewest.code} has {fewest.visitors} visitors, {LEAST_VISITORS} are needed"
-    successes = sum(one.successes for one in standings)
+    successes = sum(standing.successes for standing in standings)
     if successes < LEAST_SUCCESSES:
         return f"{successes} of all visitors went on, {LEAST_SUCCESSES} are needed"
     if lead.best < SURE and lead.expected_loss > FINE_LOSS * (lead.rate or 0):

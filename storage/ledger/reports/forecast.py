@@ -137,25 +137,27 @@ def total(forecasts: Sequence[OfferForecast]) -> tuple[Estimate | None, Accuracy
     """All pending days of several offers as one, and how past days' totals did."""
     if not any(forecast.estimates for forecast in forecasts):
         return None, Accuracy(0, 0)
-    units = [one.rounding.unit for one in forecasts]
-    rounding = Rounding(gcd(*units) if all(units) else 0, all(one.rounding.never_negative for one in forecasts))
+    units = [forecast.rounding.unit for forecast in forecasts]
+    never_negative = all(forecast.rounding.never_negative for forecast in forecasts)
+    rounding = Rounding(gcd(*units) if all(units) else 0, never_negative)
     calibration = Calibration(rounding)
     calibration.learn(_past_totals(forecasts))
-    middle = sum(one.estimate for forecast in forecasts for one in forecast.estimates)
-    low, high = calibration.ends(middle, sqrt(sum(one.spread**2 for one in forecasts)))
-    days = min(one.days for forecast in forecasts for one in forecast.estimates)
+    middle = sum(estimate.estimate for forecast in forecasts for estimate in forecast.estimates)
+    low, high = calibration.ends(middle, sqrt(sum(forecast.spread**2 for forecast in forecasts)))
+    days = min(estimate.days for forecast in forecasts for estimate in forecast.estimates)
     return Estimate(middle, min(low, middle), max(high, middle), days), calibration.accuracy
 
 
 def _past_totals(forecasts: Sequence[OfferForecast]) -> Iterable[FittedDay]:
     """Per calendar day the sums over the offers that have an outcome."""
-    first = min(one.first_day for one in forecasts)
-    last = max(one.first_day + len(one.errors) for one in forecasts)
+    first = min(forecast.first_day for forecast in forecasts)
+    last = max(forecast.first_day + len(forecast.errors) for forecast in forecasts)
     for day in range(first, last):
         errors = [
             error
-            for one in forecasts
-            if 0 <= day - one.first_day < len(one.errors) and (error := one.errors[day - one.first_day]) is not None
+            for forecast in forecasts
+            if 0 <= day - forecast.first_day < len(forecast.errors)
+            and (error := forecast.errors[day - forecast.first_day]) is not None
         ]
         if errors:
             yield FittedDay(

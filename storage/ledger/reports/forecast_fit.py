@@ -102,8 +102,8 @@ class Fit:
             return [self._averaged_late([])]
         constant = [1.0] * len(self._first_deposits)
         stocks = [
-            self._normal(accumulate(self._first_deposits, lambda stock, new, keep=keep: stock * keep + new))  # type: ignore[misc]
-            for keep, _ in _STOCKS
+            self._normal(accumulate(self._first_deposits, lambda stock, new, rate=rate: stock * rate + new))  # type: ignore[misc]
+            for rate, _ in _STOCKS
         ]
         late = self._averaged_late([stocks[0], constant])
         shares = self._residuals([late, constant]).shares(map(self._cut, stocks), [prior for _, prior in _STOCKS])
@@ -128,7 +128,7 @@ class Fit:
         for decay in _DECAYS:
             powers = _powers(decay, len(deposits) + 1)
             yield decay, [*map(_grown, deposits, powers[n:0:-1]), *deposits[n:]], True
-            lagged = list(accumulate(deposits, lambda x, new, keep=decay: keep * x + new))  # type: ignore[misc]
+            lagged = list(accumulate(deposits, lambda x, new, rate=decay: rate * x + new))  # type: ignore[misc]
             yield decay, lagged, False
             before = self._mean_first_deposits / (1 - decay)  # the same, with players from before the history
             yield decay, [value + before * power for value, power in zip(lagged, powers[1:], strict=True)], False
@@ -156,11 +156,11 @@ class Fit:
         variances, misfits = [], []
         for share, power, _ in _SPREADS:
             variance = [(1 - share) * a / 1.15 + share * b**power for a, b in zip(late, stock, strict=True)]
-            known = self._cut(variance)
-            mean = sum(known) / len(known)
+            residuals = self._cut(variance)
+            mean = sum(residuals) / len(residuals)
             variances.append([value / mean for value in variance])
-            absolute = sum(stray / sqrt(value) for stray, value in zip(strays, known, strict=True))
-            misfits.append(sum(map(log, known)) / 2 + len(known) * log(absolute + 1e-12))
+            absolute = sum(stray / sqrt(value) for stray, value in zip(strays, residuals, strict=True))
+            misfits.append(sum(map(log, residuals)) / 2 + len(residuals) * log(absolute + 1e-12))
         shares = _weighed(misfits, [prior for _, _, prior in _SPREADS])
         return [sqrt(value) for value in _mixed(variances, shares)]
 
@@ -168,17 +168,17 @@ class Fit:
         """Learn the past day by day, then estimate the pending days."""
         rows = [[value / spread for value in row]
                 for *row, spread in zip(*self._columns, self._spreads, strict=True)]  # fmt: skip
-        known = [rows[d] for d in self.known]
+        known_rows = [rows[d] for d in self.known]
         targets = [self._amounts[d] / self._spreads[d] for d in self.known]
-        learner = _Learner(known[:LEARNT_AT_ONCE], targets[:LEARNT_AT_ONCE])
-        middles = [learner.predict(row) for row in known[:LEARNT_AT_ONCE]]
+        learner = _Learner(known_rows[:LEARNT_AT_ONCE], targets[:LEARNT_AT_ONCE])
+        middles = [learner.predict(row) for row in known_rows[:LEARNT_AT_ONCE]]
         sizes = [sqrt(max(0.05, 1 - leverage)) for _, leverage in middles]
-        middles += learner.learn(known[LEARNT_AT_ONCE:], targets[LEARNT_AT_ONCE:])
+        middles += learner.learn(known_rows[LEARNT_AT_ONCE:], targets[LEARNT_AT_ONCE:])
         sizes += [sqrt(1 + leverage) for _, leverage in middles[LEARNT_AT_ONCE:]]
         squares = sum(
             ((target - middle) / size) ** 2 for target, (middle, _), size in zip(targets, middles, sizes, strict=True)
         )
-        self._typical = max(sqrt(squares / len(known)), 1e-7) * self._scale
+        self._typical = max(sqrt(squares / len(known_rows)), 1e-7) * self._scale
         self.past: list[FittedDay | None] = [None] * self._n
         for d, (middle, _), size in zip(self.known, middles, sizes, strict=True):
             self.past[d] = self._past_day(d, middle, size)
@@ -218,7 +218,7 @@ class _Learner:
         weights = [_KEEP ** (len(rows) - 1 - at) for at in range(len(rows))]
         columns = [list(column) for column in zip(*rows, strict=True)]
         weighted = [list(map(mul, weights, column)) for column in columns]
-        inverse = _inverted([[sum(map(mul, one, other)) for other in columns] for one in weighted])
+        inverse = _inverted([[sum(map(mul, scaled, column)) for column in columns] for scaled in weighted])
         sums = [sum(map(mul, column, targets)) for column in weighted]
         self._none = [0.0] * (3 - len(columns))  # columns that are not there
         self.coefficients = [sum(map(mul, line, sums)) for line in inverse] + self._none
@@ -265,7 +265,7 @@ class _Residuals:
         self._weights = weights
         self._columns = columns
         self._weighted = [list(map(mul, weights, column)) for column in columns]
-        gram = [[sum(map(mul, one, other)) for other in columns] for one in self._weighted]
+        gram = [[sum(map(mul, scaled, column)) for column in columns] for scaled in self._weighted]
         self._inverse = _inverted(gram)
         sums = [sum(map(mul, column, amounts)) for column in self._weighted]
         factors = [sum(map(mul, line, sums)) for line in self._inverse]
@@ -276,16 +276,16 @@ class _Residuals:
     def shares(self, columns: Iterable[Column], priors: Sequence[float]) -> Column:
         """Weights of further columns, each by itself beside those there are, by how likely they make the amounts."""
         self._weighted_values = list(map(mul, self._weights, self.values))
-        left = sum(map(mul, self._weighted_values, self.values))
-        misfits = [max(left - self._explained(column), 0.0) for column in columns]
+        total = sum(map(mul, self._weighted_values, self.values))
+        misfits = [max(total - self._explained(column), 0.0) for column in columns]
         noise = 2 * max(min(misfits), 1e-9) / (len(self.values) - len(self._columns) - 1)
         return _weighed([misfit / noise for misfit in misfits], priors)
 
     def _explained(self, column: Column) -> float:
         own = sum(map(mul, self._weights, map(mul, column, column)))
         shared = [sum(map(mul, weighted, column)) for weighted in self._weighted]
-        left = own - sum(a * sum(map(mul, line, shared)) for a, line in zip(shared, self._inverse, strict=True))
-        return sum(map(mul, self._weighted_values, column)) ** 2 / left if left > 1e-9 * own else 0.0
+        residual = own - sum(a * sum(map(mul, line, shared)) for a, line in zip(shared, self._inverse, strict=True))
+        return sum(map(mul, self._weighted_values, column)) ** 2 / residual if residual > 1e-9 * own else 0.0
 
 
 @cache

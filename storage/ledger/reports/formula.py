@@ -67,12 +67,12 @@ def _constant(number: Fraction, field: str) -> Measure:
 
 def _measure(name: str, field: str) -> Measure:
     try:
-        found = measure(name)
+        read = measure(name)
     except Refused as error:
         raise Refused(str(error).replace("sort:", f"{field}:", 1), field=field) from None
     if name.partition(".")[0] not in AMOUNTS:
-        return found
-    return lambda row: None if (value := found(row)) is None else Fraction(value) / 1_000_000
+        return read
+    return lambda row: None if (value := read(row)) is None else Fraction(value) / 1_000_000
 
 
 def _calculation(calculate: Callable[[Fraction, Fraction], Fraction], left: Measure, right: Measure) -> Measure:

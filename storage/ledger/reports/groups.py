@@ -100,9 +100,9 @@ class Group:
         self.settlement |= other.settlement
         self.allocated = self.allocated or other.allocated
         for currency, figures in other.unconverted.items():
-            held = self.unconverted.setdefault(currency, {})
+            amounts = self.unconverted.setdefault(currency, {})
             for name, amount in figures.items():
-                held[name] = held.get(name, 0) + amount
+                amounts[name] = amounts.get(name, 0) + amount
 
 
 def note_unconverted(group: Group, currency: str, name: str, amount: int) -> None:

@@ -53,12 +53,12 @@ def merge_day(facts: DayFacts, catalogue: Catalogue, grain: Grain = COARSE) -> l
 
 
 def _add_clicks(cells: Cells, click: ClickFact) -> None:
-    held = cells.at(_click_place(click)).clicks
-    held.clicks += click.clicks
-    held.unique_clicks += click.unique_clicks
-    held.bot_clicks += click.bot_clicks
-    held.site_visits += click.site_visits
-    held.outgoing += click.outgoing
+    figures = cells.at(_click_place(click)).clicks
+    figures.clicks += click.clicks
+    figures.unique_clicks += click.unique_clicks
+    figures.bot_clicks += click.bot_clicks
+    figures.site_visits += click.site_visits
+    figures.outgoing += click.outgoing
 
 
 def _click_place(click: ClickFact) -> Place:

@@ -91,22 +91,22 @@ def about_of(cells: Iterable[Cell]) -> About:
 def basis_of(day: date, about: About, view: View) -> bytes:
     """A digest of everything beside the cells that decides what a day's rows say."""
     codes = {name: view.codes.get(name, {}) for name in ENTITIES if name in view.by}
-    told = [
-        [_offer(one, day, view, codes) for one in about.offers],
-        [[codes.get(name, {}).get(one) for one in ids]
+    inputs = [
+        [_offer(offer, day, view, codes) for offer in about.offers],
+        [[codes.get(name, {}).get(entity_id) for entity_id in ids]
          for name, ids in (("campaign", about.campaigns), ("site", about.sites), ("source", about.sources))],
-        [(view.codes["account"].get(one), (one, day) in view.settled) for one in about.accounts],
+        [(view.codes["account"].get(account), (account, day) in view.settled) for account in about.accounts],
         [str(view.rates.rate(currency, day)) for currency in about.currencies],
         view.rates.base,
     ]  # fmt: skip
-    return hashlib.blake2b(_encoder.encode(told), digest_size=16).digest()
+    return hashlib.blake2b(_encoder.encode(inputs), digest_size=16).digest()
 
 
 def _offer(offer_id: int, day: date, view: View, codes: Mapping[str, Mapping[int, str]]) -> Sequence[object]:
     """What decides how an offer's figures of the day are read, and what they are called."""
     offer = view.offers.get(offer_id)
     if offer is None:
-        return (any((one, day) in view.settled for one in view.account_ids),)
+        return (any((account, day) in view.settled for account in view.account_ids),)
     account_since, own_since = view.accounts_since.get(offer.account_id), view.offers_since.get(offer_id)
     return (
         (offer.account_id, day) in view.settled,
@@ -155,9 +155,9 @@ class PagedReport:
 def _codes(pages: Iterable[Page]) -> dict[str, list[str]]:
     codes: dict[str, set[str]] = {}
     for page in pages:
-        for name, found in page.codes.items():
-            codes.setdefault(name, set()).update(found)
-    return {name: sorted(found) for name, found in codes.items()}
+        for name, values in page.codes.items():
+            codes.setdefault(name, set()).update(values)
+    return {name: sorted(values) for name, values in codes.items()}
 
 
 def _total(pages: Iterable[Page]) -> Group:

@@ -86,13 +86,13 @@ def check_dimensions(by: tuple[str, ...]) -> None:
     """Raises Refused at `by` for a dimension there is not, or one named twice."""
     import difflib
 
-    for one in by:
-        if one not in DIMENSIONS:
-            near = difflib.get_close_matches(one, DIMENSIONS, n=1)
+    for dimension in by:
+        if dimension not in DIMENSIONS:
+            near = difflib.get_close_matches(dimension, DIMENSIONS, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(DIMENSIONS)}"
-            raise Refused(f"by: no dimension {one!r}: {hint}", field="by")
-        if by.count(one) > 1:
-            raise Refused(f"by: {one} is named twice", field="by")
+            raise Refused(f"by: no dimension {dimension!r}: {hint}", field="by")
+        if by.count(dimension) > 1:
+            raise Refused(f"by: {dimension} is named twice", field="by")
 
 
 def week(day: date) -> str:

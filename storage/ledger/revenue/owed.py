@@ -38,16 +38,16 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
 def statements(earned: Iterable[Earned], paid: Mapping[str, int], *, rule: Rule, threshold: int = 0) -> list[Statement]:
     """The months in order, each with what the one before left; months of payments alone included."""
     months: dict[str, list[Earned]] = {month: [] for month in paid}
-    for one in earned:
-        months.setdefault(one.month, []).append(one)
+    for earning in earned:
+        months.setdefault(earning.month, []).append(earning)
     carried: dict[str, int] = {}
     made = []
     for month in sorted(months):
         brought = sum(carried.values())
         payable, carried, waived = _close(_by_unit(months[month], rule), carried, rule=rule, threshold=threshold)
         made.append(Statement(
-            month=month, commission=sum(one.commission for one in months[month]), carried_in=brought, payable=payable,
-            carried_out=sum(carried.values()), waived=waived, paid=paid.get(month, 0),
+            month=month, commission=sum(earning.commission for earning in months[month]), carried_in=brought,
+            payable=payable, carried_out=sum(carried.values()), waived=waived, paid=paid.get(month, 0),
         ))  # fmt: skip
     return made
 
@@ -55,9 +55,9 @@ def statements(earned: Iterable[Earned], paid: Mapping[str, int], *, rule: Rule,
 def _by_unit(earned: Iterable[Earned], rule: Rule) -> dict[str, int]:
     """Commission by what carries a loss on: the account as a whole, a brand, a player."""
     units: dict[str, int] = {}
-    for one in earned:
-        unit = {"brand": one.brand, "player": one.player}.get(rule, "")
-        units[unit] = units.get(unit, 0) + one.commission
+    for earning in earned:
+        unit = {"brand": earning.brand, "player": earning.player}.get(rule, "")
+        units[unit] = units.get(unit, 0) + earning.commission
     return units
 
 

@@ -33,17 +33,17 @@ def values_of(figures: Figures) -> Values:
 
 
 def distinct(report: Report) -> dict[Key, RevenueRow]:
-    """The report's rows within its window by key; the same line twice is one.
+    """The report's rows within its window by key; a line that is repeated counts once.
 
-    Raises ConnectorError when a key comes twice with different figures: which of them are right is not known.
+    Raises ConnectorError when two lines of one key have different figures: nothing says which is right.
     """
     rows: dict[Key, RevenueRow] = {}
-    for one in report.rows:
-        if not report.first <= one.day <= report.last:
+    for line in report.rows:
+        if not report.first <= line.day <= report.last:
             continue
-        row = _storable(one)
-        held = rows.setdefault(key_of(row), row)
-        if held is not row and held.figures != row.figures:
+        row = _storable(line)
+        earlier = rows.setdefault(key_of(row), row)
+        if earlier is not row and earlier.figures != row.figures:
             raise ConnectorError(
                 f"the report has {row.day} of {row.tag or 'no tag'} twice, with different figures: "
                 "expected one line for each day and segment",

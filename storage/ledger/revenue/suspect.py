@@ -90,9 +90,9 @@ class Judge:
             self._pairs, self._stride = self._pairs[::2], self._stride * 2
 
     def _vanished(self) -> str | None:
-        gone, rows = self._gone, self._settled_rows
-        if (gone >= _FEWEST and gone * 2 > rows) or (gone == rows and gone > 1):
-            return f"{gone} of {rows} rows of settled days are gone from it"
+        missing, rows = self._gone, self._settled_rows
+        if (missing >= _FEWEST and missing * 2 > rows) or (missing == rows and missing > 1):
+            return f"{missing} of {rows} rows of settled days are gone from it"
         return None
 
     def _zeroed(self) -> str | None:
@@ -138,8 +138,8 @@ def contradiction(report: Report, rows: Sequence[RevenueRow]) -> str | None:
 
 def _sum(rows: Sequence[RevenueRow], i: int) -> int | None:
     """The sum of a measure; None if rows there are do not report it."""
-    known = [value for row in rows if (value := getattr(row.figures, MEASURES[i])) is not None]
-    return sum(known) if known or not rows else None
+    values = [value for row in rows if (value := getattr(row.figures, MEASURES[i])) is not None]
+    return sum(values) if values or not rows else None
 
 
 def _worded(value: int, i: int) -> str:
@@ -171,23 +171,27 @@ def _multiplied(pairs: Sequence[Pair]) -> str | None:
     Amounts alone may be restated by any factor: a platform's monthly fee is one.
     """
     for factor in _candidates(pairs):
-        found = _scaling(pairs, factor, range(len(MEASURES)))
-        if not (found.is_most and found.is_evidence):
+        scaling = _scaling(pairs, factor, range(len(MEASURES)))
+        if not (scaling.is_most and scaling.is_evidence):
             continue
         counts, amounts = (_scaling(pairs, factor, kind) for kind in _KINDS)
         is_fee = not counts.figures and factor not in (*_TENS, *_MULTIPLES)
-        if all(one.is_most for one in (counts, amounts) if one.figures) and not is_fee:
-            return f"{found.matches} of its {found.figures} settled figures are {_times(factor)} what they were"
+        if all(scaling.is_most for scaling in (counts, amounts) if scaling.figures) and not is_fee:
+            return f"{scaling.matches} of its {scaling.figures} settled figures are {_times(factor)} what they were"
     for factor in (*_TENS, *_MULTIPLES, Fraction(-1)):
         for kind in _KINDS:
-            one = _scaling(pairs, factor, kind)
-            enough = one.is_most if factor in _TENS else one.matches * 5 >= one.figures * 4 and one.matches >= 6
-            if enough and one.is_evidence:
+            scaling = _scaling(pairs, factor, kind)
+            enough = (
+                scaling.is_most
+                if factor in _TENS
+                else scaling.matches * 5 >= scaling.figures * 4 and scaling.matches >= 6
+            )
+            if enough and scaling.is_evidence:
                 return f"{_kind_name(kind)} of most rows are {_times(factor)} what they were"
     for i, name in enumerate(MEASURES):
         for factor in _TENS:
-            one = _scaling(pairs, factor, (i,))
-            if one.is_most and one.rows >= _FEWEST:
+            scaling = _scaling(pairs, factor, (i,))
+            if scaling.is_most and scaling.rows >= _FEWEST:
                 return f"{name} of most rows is {_times(factor)} what it was"
     return None
 
