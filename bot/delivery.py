@@ -188,10 +188,10 @@ async def lose(tx: AsyncConnection, room: RoomRow, now: datetime, why: str) -> N
     stopped = await rooms.lose(tx, room.id, now, why)
     if stopped < 0:
         return
-    told = lost_message(room.face, room.title or room.room, why, stopped)
+    notice = lost_message(room.face, room.title or room.room, why, stopped)
     for own in await rooms.own_chats(tx, room.team_id, now, but=room.id):
         key = f"lost:{room.id}:{now:%Y%m%dT%H%M%S%f}:{own.id}"
-        await messages.queue(tx, team_id=room.team_id, room_id=own.id, key=key, message=told, now=now)
+        await messages.queue(tx, team_id=room.team_id, room_id=own.id, key=key, message=notice, now=now)
 
 
 def lost_message(face: str, title: str, why: str, stopped: int) -> Message:

@@ -10,21 +10,21 @@ from bot.core.command import COMMANDS
 def reference() -> str:
     """docs/commands.md as it should be."""
     nouns: dict[str, list[CommandHelp]] = {}
-    for one in sorted(COMMANDS.values(), key=lambda one: one.name):
-        nouns.setdefault(one.noun, []).append(describe(one))
+    for command in sorted(COMMANDS.values(), key=lambda command: command.name):
+        nouns.setdefault(command.noun, []).append(describe(command))
     listed = " · ".join(f"[{noun}](#{noun})" for noun in nouns)
     parts = [_HEAD, listed, ""]
     for noun, commands in nouns.items():
-        parts += [f"## {noun}", "", *(line for one in commands for line in _entry(one))]
+        parts += [f"## {noun}", "", *(line for command in commands for line in _entry(command))]
     return "\n".join(parts).rstrip() + "\n"
 
 
-def _entry(one: CommandHelp) -> list[str]:
-    lines = [f"### `{one.name}`", "", f"{one.summary} *({one.role})*", "", f"    {one.usage}", ""]
-    told = [field for field in one.fields if field.description]
-    if told:
+def _entry(entry: CommandHelp) -> list[str]:
+    lines = [f"### `{entry.name}`", "", f"{entry.summary} *({entry.role})*", "", f"    {entry.usage}", ""]
+    described = [field for field in entry.fields if field.description]
+    if described:
         lines += ["| field | |", "|---|---|"]
-        lines += [f"| `{f.name}`{' (required)' if f.required else ''} | {_cell(f.description)} |" for f in told]
+        lines += [f"| `{f.name}`{' (required)' if f.required else ''} | {_cell(f.description)} |" for f in described]
         lines.append("")
     return lines
 

@@ -26,34 +26,34 @@ class Past(msgspec.Struct, frozen=True, kw_only=True):
     days: list[str]
 
 
-async def past(look: AlertContext) -> Past:
+async def past(context: AlertContext) -> Past:
     """The alert's rule, tried on the 30 days before today."""
-    days = await PASTS[look.rule.kind](look) if look.rule.kind in PASTS else None
+    days = await PASTS[context.rule.kind](context) if context.rule.kind in PASTS else None
     if days is None:
         return Past(times=None, days=[])
     return Past(times=len(days), days=sorted({day.isoformat() for day in days}))
 
 
-def first_day(look: AlertContext) -> date:
-    return look.today - timedelta(days=DAYS)
+def first_day(context: AlertContext) -> date:
+    return context.today - timedelta(days=DAYS)
 
 
-def begin(look: AlertContext) -> datetime:
-    return datetime.combine(first_day(look), time(), look.deployment.zone)
+def begin(context: AlertContext) -> datetime:
+    return datetime.combine(first_day(context), time(), context.deployment.zone)
 
 
-async def _figure(look: AlertContext) -> list[date]:
-    rule = look.rule
+async def _figure(context: AlertContext) -> list[date]:
+    rule = context.rule
     if rule.measure in LIVE and rule.window not in {"today", "yesterday"} and not rule.window.endswith("d"):
-        return await _by_hour(look)
-    reach = max(base_days(rule, look.today), default=0) + 31
-    report = await look.report(first_day(look) - timedelta(days=reach), look.today, ("day",))
+        return await _by_hour(context)
+    reach = max(base_days(rule, context.today), default=0) + 31
+    report = await context.report(first_day(context) - timedelta(days=reach), context.today, ("day",))
     rows = rows_by_day(report)
     if not rows:
         return []
-    first = max(first_day(look), min(rows))
+    first = max(first_day(context), min(rows))
     whole = msgspec.structs.replace(rule, window=rule.window if rule.window.endswith("d") else "yesterday")
-    tried = [first + timedelta(days=n) for n in range((look.today - first).days)]
+    tried = [first + timedelta(days=n) for n in range((context.today - first).days)]
     return _firings(whole, [(day, *_level(rows, whole, day)) for day in tried], once_a_day=True)
 
 
@@ -66,29 +66,29 @@ def _firings(
     rule: Rule, levels: Iterable[tuple[date, float | None, float | None]], *, once_a_day: bool = False
 ) -> list[date]:
     """Days on which the rule broke: every day for rules by day, else once until it recovered."""
-    found, firing = [], False
+    days, firing = [], False
     for day, value, usual in levels:
         broken = value is not None and breached(rule, value, usual) is True
         if broken and (once_a_day or not firing):
-            found.append(day)
+            days.append(day)
         firing = broken or (firing and value is not None and not recovered(rule, value, usual))
-    return found
+    return days
 
 
-async def _by_hour(look: AlertContext) -> list[date]:
+async def _by_hour(context: AlertContext) -> list[date]:
     """Windows of hours, looked at on every full hour."""
-    rule = look.rule
+    rule = context.rule
     hours = max(1, read_minutes(rule.window) // 60)
-    back = base_days(rule, look.today)
-    start = begin(look) - timedelta(days=max(back, default=0) + 1)
-    counts = await backtest.by_hour(look.tx, await look.scope(), rule.measure, (start, look.now))
+    back = base_days(rule, context.today)
+    start = begin(context) - timedelta(days=max(back, default=0) + 1)
+    counts = await backtest.by_hour(context.tx, await context.scope(), rule.measure, (start, context.now))
     if not counts:
         return []
-    first = max(min(counts) + hours, live_counts.hour_of(begin(look), look.deployment.timezone))
-    last = live_counts.hour_of(look.now, look.deployment.timezone)
+    first = max(min(counts) + hours, live_counts.hour_of(begin(context), context.deployment.timezone))
+    last = live_counts.hour_of(context.now, context.deployment.timezone)
 
     def window(hour: int) -> int:
-        return sum(counts.get(one, 0) for one in range(hour - hours, hour))
+        return sum(counts.get(past_hour, 0) for past_hour in range(hour - hours, hour))
 
     share = min(1.0, read_minutes(rule.window) / (hours * 60))  # windows under an hour: that part of it
     levels = [
@@ -99,94 +99,104 @@ async def _by_hour(look: AlertContext) -> list[date]:
     return _firings(rule, levels)
 
 
-async def _no_clicks(look: AlertContext) -> list[date]:
+async def _no_clicks(context: AlertContext) -> list[date]:
     """Silences, by the hour; one shorter than an hour counts as one."""
-    needed = -(-look.rule.minutes // 60)
-    found = []
-    for _, scope in await look.scopes():
-        counts = await backtest.by_hour(look.tx, scope, "clicks", (begin(look), look.now))
+    needed = -(-context.rule.minutes // 60)
+    days = []
+    for _, scope in await context.scopes():
+        counts = await backtest.by_hour(context.tx, scope, "clicks", (begin(context), context.now))
         busy = sorted(hour for hour, n in counts.items() if n)
         silences = [(a, b - a - 1) for a, b in pairwise(busy)]
-        found += [backtest.day_of(hour + 1) for hour, length in silences if length >= needed]
-    return found
+        days += [backtest.day_of(hour + 1) for hour, length in silences if length >= needed]
+    return days
 
 
-async def _postback_failures(look: AlertContext) -> list[date]:
-    found = []
+async def _postback_failures(context: AlertContext) -> list[date]:
+    days = []
     for n in range(DAYS):
-        day = first_day(look) + timedelta(days=n)
-        start = datetime.combine(day, time(), look.deployment.zone)
-        answers = await live_counts.postback_answers(look.tx, look.watch.team_id, (start, start + timedelta(days=1)))
-        found += [day for one in answers if one.total >= 3 and one.failed / one.total * 100 > look.rule.limit]
-    return found
+        day = first_day(context) + timedelta(days=n)
+        start = datetime.combine(day, time(), context.deployment.zone)
+        answers = await live_counts.postback_answers(
+            context.tx, context.watch.team_id, (start, start + timedelta(days=1))
+        )
+        days += [
+            day for answer in answers if answer.total >= 3 and answer.failed / answer.total * 100 > context.rule.limit
+        ]
+    return days
 
 
-async def _sync_failed(look: AlertContext) -> list[date]:
+async def _sync_failed(context: AlertContext) -> list[date]:
     """The first failure of each row of failures."""
-    runs = await backtest.sync_runs_since(look.tx, look.watch.team_id, begin(look), await look.account_ids())
+    runs = await backtest.sync_runs_since(
+        context.tx, context.watch.team_id, begin(context), await context.account_ids()
+    )
     before: dict[int, str] = {}
-    found = []
+    days = []
     for run in runs:
         if run.state == "failed" and before.get(run.account_id) != "failed":
-            found.append(_day(look, run.finished_at))
+            days.append(_day(context, run.finished_at))
         before[run.account_id] = run.state
-    return found
+    return days
 
 
-async def _sync_stale(look: AlertContext) -> list[date]:
-    runs = await backtest.sync_runs_since(look.tx, look.watch.team_id, begin(look), await look.account_ids())
+async def _sync_stale(context: AlertContext) -> list[date]:
+    runs = await backtest.sync_runs_since(
+        context.tx, context.watch.team_id, begin(context), await context.account_ids()
+    )
     latest: dict[int, datetime] = {}
-    found = []
+    days = []
     for run in runs:
         if run.state != "done":
             continue
         since = latest.get(run.account_id)
-        if since is not None and run.finished_at - since > timedelta(minutes=look.rule.minutes):
-            found.append(_day(look, since + timedelta(minutes=look.rule.minutes)))
+        if since is not None and run.finished_at - since > timedelta(minutes=context.rule.minutes):
+            days.append(_day(context, since + timedelta(minutes=context.rule.minutes)))
         latest[run.account_id] = run.finished_at
-    return found
+    return days
 
 
-async def _restated(look: AlertContext) -> list[date]:
-    ids = await look.account_ids()
-    moved = await restatements.since(look.tx, look.watch.team_id, begin(look), account_ids=ids)
-    if look.rule.kind == "vanished":
-        return [one.day for one in moved if one.vanished]
-    return [one.day for one in moved if events.moved(one) > look.rule.limit]
+async def _restated(context: AlertContext) -> list[date]:
+    ids = await context.account_ids()
+    moved = await restatements.since(context.tx, context.watch.team_id, begin(context), account_ids=ids)
+    if context.rule.kind == "vanished":
+        return [row.day for row in moved if row.vanished]
+    return [row.day for row in moved if events.moved(row) > context.rule.limit]
 
 
-async def _discrepancy(look: AlertContext) -> list[date]:
-    apart = await events.apart(look, first_day(look), look.today)
-    return [date.fromisoformat(one.day) for one in apart]
+async def _discrepancy(context: AlertContext) -> list[date]:
+    gaps = await events.apart(context, first_day(context), context.today)
+    return [date.fromisoformat(gap.day) for gap in gaps]
 
 
-async def _first_deposits(look: AlertContext) -> list[date]:
-    rows = await backtest.first_deposits(look.tx, await look.scope(), first_day(look))
-    if look.rule.kind == "ftd":
+async def _first_deposits(context: AlertContext) -> list[date]:
+    rows = await backtest.first_deposits(context.tx, await context.scope(), first_day(context))
+    if context.rule.kind == "ftd":
         return [row.day for row in rows]
-    return [row.day for row in rows if await events.high_value(look, row)]
+    return [row.day for row in rows if await events.high_value(context, row)]
 
 
-async def _dead_postbacks(look: AlertContext) -> list[date]:
-    return [_day(look, at) for at in await backtest.dead_postbacks(look.tx, look.watch.team_id, begin(look))]
-
-
-async def _spend(look: AlertContext) -> list[date]:
-    report = await look.report(first_day(look), look.today - timedelta(days=1), ("day", "campaign"))
+async def _dead_postbacks(context: AlertContext) -> list[date]:
     return [
-        date.fromisoformat(row.group["day"] or "")
-        for row in report.rows
-        if row.group["campaign"] and (row.spend or 0) > look.rule.limit * 1e6 and not row.registrations.merged
+        _day(context, at) for at in await backtest.dead_postbacks(context.tx, context.watch.team_id, begin(context))
     ]
 
 
-async def _caps(look: AlertContext) -> list[date]:
-    rows = await backtest.caps_used(look.tx, look.watch.team_id, first_day(look), await look.offer_ids())
-    return [row.period for row in rows if row.n / row.cap * 100 >= look.rule.limit]
+async def _spend(context: AlertContext) -> list[date]:
+    report = await context.report(first_day(context), context.today - timedelta(days=1), ("day", "campaign"))
+    return [
+        date.fromisoformat(row.group["day"] or "")
+        for row in report.rows
+        if row.group["campaign"] and (row.spend or 0) > context.rule.limit * 1e6 and not row.registrations.merged
+    ]
 
 
-def _day(look: AlertContext, instant: datetime) -> date:
-    return instant.astimezone(ZoneInfo(look.deployment.timezone)).date()
+async def _caps(context: AlertContext) -> list[date]:
+    rows = await backtest.caps_used(context.tx, context.watch.team_id, first_day(context), await context.offer_ids())
+    return [row.period for row in rows if row.n / row.cap * 100 >= context.rule.limit]
+
+
+def _day(context: AlertContext, instant: datetime) -> date:
+    return instant.astimezone(ZoneInfo(context.deployment.timezone)).date()
 
 
 PASTS: dict[str, Callable[[AlertContext], Awaitable[list[date]]]] = {

@@ -21,46 +21,46 @@ from storage.tables import domains
 FEWEST_POSTBACKS = 3  # fewer say nothing about a share
 
 
-async def no_clicks(look: AlertContext) -> list[Reading]:
+async def no_clicks(context: AlertContext) -> list[Reading]:
     """One subject per campaign named, else the whole team; nothing can be missed that is younger than the silence."""
-    found = []
-    for name, scope in await look.scopes():
-        span = look.now - timedelta(minutes=look.rule.minutes), look.now
-        last = await live_counts.last_click(look.tx, scope, span)
-        young = look.watch.created_at > span[0]
+    readings = []
+    for name, scope in await context.scopes():
+        span = context.now - timedelta(minutes=context.rule.minutes), context.now
+        last = await live_counts.last_click(context.tx, scope, span)
+        young = context.watch.created_at > span[0]
         subject = name or "all campaigns"
-        found.append(Reading(
+        readings.append(Reading(
             subject=subject, broken=None if young and last is None else last is None, recovered=last is not None,
-            text=f"no clicks on {subject} for {length(look.rule.minutes)}", over=f"clicks on {subject} again",
+            text=f"no clicks on {subject} for {length(context.rule.minutes)}", over=f"clicks on {subject} again",
             why=f"stats today by source campaign={name}" if name else "stats today by campaign",
         ))  # fmt: skip
-    return found
+    return readings
 
 
-async def postback_failures(look: AlertContext) -> list[Reading]:
-    span = look.now - timedelta(minutes=look.rule.minutes), look.now
-    found = []
-    for one in await live_counts.postback_answers(look.tx, look.watch.team_id, span):
-        share = one.failed / one.total * 100
-        found.append(Reading(
-            subject=one.account, broken=share > look.rule.limit and one.total >= FEWEST_POSTBACKS,
-            recovered=share <= look.rule.limit * 0.9,
-            text=f"{one.failed} of {one.total} postbacks of {one.account} came to nothing ({share:.0f}%)",
-            over=f"postbacks of {one.account} are accepted again", why=f"postback log account={one.account}",
+async def postback_failures(context: AlertContext) -> list[Reading]:
+    span = context.now - timedelta(minutes=context.rule.minutes), context.now
+    readings = []
+    for answer in await live_counts.postback_answers(context.tx, context.watch.team_id, span):
+        share = answer.failed / answer.total * 100
+        readings.append(Reading(
+            subject=answer.account, broken=share > context.rule.limit and answer.total >= FEWEST_POSTBACKS,
+            recovered=share <= context.rule.limit * 0.9,
+            text=f"{answer.failed} of {answer.total} postbacks of {answer.account} came to nothing ({share:.0f}%)",
+            over=f"postbacks of {answer.account} are accepted again", why=f"postback log account={answer.account}",
         ))  # fmt: skip
-    return found
+    return readings
 
 
-async def sync_failed(look: AlertContext) -> list[Reading]:
-    found = []
-    for one in await attention.accounts_health(look.tx, look.watch.team_id, (), await look.account_ids()):
-        why = one.error or one.paused_why or "paused"
-        found.append(Reading(
-            subject=one.code, broken=one.error is not None, recovered=one.error is None,
-            text=f"sync of {one.code} failed: {why}", over=f"sync of {one.code} works again",
-            why=f"sync status {one.code}",
+async def sync_failed(context: AlertContext) -> list[Reading]:
+    readings = []
+    for account in await attention.accounts_health(context.tx, context.watch.team_id, (), await context.account_ids()):
+        why = account.error or account.paused_why or "paused"
+        readings.append(Reading(
+            subject=account.code, broken=account.error is not None, recovered=account.error is None,
+            text=f"sync of {account.code} failed: {why}", over=f"sync of {account.code} works again",
+            why=f"sync status {account.code}",
         ))  # fmt: skip
-    return found
+    return readings
 
 
 async def suspect(look: AlertContext) -> list[Reading]:
@@ -84,92 +84,94 @@ async def suspect(look: AlertContext) -> list[Reading]:
     ]  # fmt: skip
 
 
-async def sync_stale(look: AlertContext) -> list[Reading]:
-    after = timedelta(minutes=look.rule.minutes)
-    found = []
-    for one in await attention.accounts_health(look.tx, look.watch.team_id, (), await look.account_ids()):
-        if one.fetched:
-            broken = one.stale(look.now, after)
-            found.append(Reading(
-                subject=one.code, broken=broken, recovered=not broken,
-                text=f"no figures from {one.code} for over {length(look.rule.minutes)}",
-                over=f"figures from {one.code} again", why=f"sync status {one.code}",
+async def sync_stale(context: AlertContext) -> list[Reading]:
+    after = timedelta(minutes=context.rule.minutes)
+    readings = []
+    for account in await attention.accounts_health(context.tx, context.watch.team_id, (), await context.account_ids()):
+        if account.fetched:
+            broken = account.stale(context.now, after)
+            readings.append(Reading(
+                subject=account.code, broken=broken, recovered=not broken,
+                text=f"no figures from {account.code} for over {length(context.rule.minutes)}",
+                over=f"figures from {account.code} again", why=f"sync status {account.code}",
             ))  # fmt: skip
-    return found
+    return readings
 
 
-async def cap(look: AlertContext) -> list[Reading]:
-    found = []
-    for one in await live_counts.caps(look.tx, look.watch.team_id, await look.offer_ids()):
-        period = caps.period_of(look.now, one.cap_period, ZoneInfo(one.timezone))
-        used = await live_counts.cap_used(look.tx, one.id, one.cap_event, period)
-        share = used / one.cap * 100
-        found.append(Reading(
-            subject=f"{one.code} {period}", broken=share >= look.rule.limit, recovered=share < look.rule.limit,
-            text=f"{one.code}: {used} of a cap of {one.cap} {one.cap_event}s a {one.cap_period} ({share:.0f}%)",
-            over=f"{one.code} is below its cap again", why=f"offer show {one.code}",
+async def cap(context: AlertContext) -> list[Reading]:
+    readings = []
+    for offer_cap in await live_counts.caps(context.tx, context.watch.team_id, await context.offer_ids()):
+        period = caps.period_of(context.now, offer_cap.cap_period, ZoneInfo(offer_cap.timezone))
+        used = await live_counts.cap_used(context.tx, offer_cap.id, offer_cap.cap_event, period)
+        share = used / offer_cap.cap * 100
+        readings.append(Reading(
+            subject=f"{offer_cap.code} {period}", broken=share >= context.rule.limit,
+            recovered=share < context.rule.limit,
+            text=f"{offer_cap.code}: {used} of a cap of {offer_cap.cap} {offer_cap.cap_event}s a "
+                 f"{offer_cap.cap_period} ({share:.0f}%)",
+            over=f"{offer_cap.code} is below its cap again", why=f"offer show {offer_cap.code}",
         ))  # fmt: skip
-    return found
+    return readings
 
 
-async def spend_without_registrations(look: AlertContext) -> list[Reading]:
-    report = await look.report(look.today, look.today, ("campaign",))
-    found = []
+async def spend_without_registrations(context: AlertContext) -> list[Reading]:
+    report = await context.report(context.today, context.today, ("campaign",))
+    readings = []
     for row in report.rows:
         name = row.group.get("campaign")
         if name and row.spend is not None:
             none = not row.registrations.merged
-            found.append(Reading(
-                subject=name, broken=none and row.spend > look.rule.limit * 1e6, recovered=not none,
+            readings.append(Reading(
+                subject=name, broken=none and row.spend > context.rule.limit * 1e6, recovered=not none,
                 text=f"{name} has spent {figures.money(row.spend, report.currency)} today without a registration",
                 over=f"{name} has registrations now", why=f"stats today by offer campaign={name}",
             ))  # fmt: skip
-    return found
+    return readings
 
 
-async def _domains(look: AlertContext) -> list[tuple[str, date | None, dict[str, object]]]:
+async def _domains(context: AlertContext) -> list[tuple[str, date | None, dict[str, object]]]:
     d = domains.c
-    rows = await look.tx.execute(
-        select(d.name, d.registered_until, d.state, d.status).where(d.team_id == look.watch.team_id)
+    rows = await context.tx.execute(
+        select(d.name, d.registered_until, d.state, d.status).where(d.team_id == context.watch.team_id)
     )
     return [(row.name, row.registered_until, {**row.state.get("health", {}), "status": row.status}) for row in rows]
 
 
-async def domain_down(look: AlertContext) -> list[Reading]:
-    found = []
-    for name, _, health in await _domains(look):
+async def domain_down(context: AlertContext) -> list[Reading]:
+    readings = []
+    for name, _, health in await _domains(context):
         if health["status"] == "live" and "ok" in health:
             down = not health["ok"]
-            found.append(Reading(
+            readings.append(Reading(
                 subject=name, broken=down, recovered=not down,
                 text=f"{name} is down: {health.get('error') or health.get('detail') or 'no answer'}",
                 over=f"{name} is up again", why=f"domain show {name}",
             ))  # fmt: skip
-    return found
+    return readings
 
 
-async def domain_expiring(look: AlertContext) -> list[Reading]:
-    by = look.today + timedelta(minutes=look.rule.minutes)
+async def domain_expiring(context: AlertContext) -> list[Reading]:
+    by = context.today + timedelta(minutes=context.rule.minutes)
     return [
         Reading(
             subject=name, broken=until <= by, recovered=until > by, text=f"{name} runs out on {until:%d %b %Y}",
             over=f"{name} is renewed until {until:%d %b %Y}", why=f"domain show {name}",
         )
-        for name, until, _ in await _domains(look)
+        for name, until, _ in await _domains(context)
         if until is not None
     ]  # fmt: skip
 
 
-async def dead_offer_link(look: AlertContext) -> list[Reading]:
+async def dead_offer_link(context: AlertContext) -> list[Reading]:
     """What hub.jobs.offer_links found at its last look."""
-    found = []
-    for one in await offer_checks.faults(look.tx, look.watch.team_id, await look.offer_ids()):
-        found.append(Reading(
-            subject=one.code, broken=one.fault is not None, recovered=one.fault is None,
-            text=f"the link of {one.code} leads nowhere: {one.fault}", over=f"the link of {one.code} works again",
-            why=f"offer show {one.code}",
+    readings = []
+    for fault in await offer_checks.faults(context.tx, context.watch.team_id, await context.offer_ids()):
+        readings.append(Reading(
+            subject=fault.code, broken=fault.fault is not None, recovered=fault.fault is None,
+            text=f"the link of {fault.code} leads nowhere: {fault.fault}", over=f"the link of {fault.code} works again",
+            why=f"offer show {fault.code}",
         ))  # fmt: skip
-    return found
+    return readings
 
 
 CONDITIONS: dict[str, Callable[[AlertContext], Awaitable[list[Reading]]]] = {

@@ -104,8 +104,8 @@ class AlertContext:
         chosen = await self._chosen()
         if chosen is None:
             return [("", await self.scope())]
-        return [(code, Scope(self.watch.team_id, self.deployment.timezone, self.now, (one,)))
-                for code, one in sorted(chosen.items())]  # fmt: skip
+        return [(code, Scope(self.watch.team_id, self.deployment.timezone, self.now, (campaign_id,)))
+                for code, campaign_id in sorted(chosen.items())]  # fmt: skip
 
     async def _chosen(self) -> dict[str, int] | None:
         if self.watch.campaigns is None:

@@ -17,12 +17,12 @@ OVERLAP = timedelta(minutes=2)  # what was committed late is looked at again
 DISCREPANCY_DAYS = 7
 
 
-async def first_deposits(look: AlertContext) -> list[AlertEvent]:
+async def first_deposits(context: AlertContext) -> list[AlertEvent]:
     """Every first deposit, or those above an amount of the report currency."""
-    start = max((look.watch.history.seen or look.now) - OVERLAP, look.watch.created_at)
-    rows = await live_counts.first_deposits_since(look.tx, await look.scope(), start, today=look.today)
-    if look.rule.kind == "high-value ftd":
-        rows = [row for row in rows if await high_value(look, row)]
+    start = max((context.watch.history.seen or context.now) - OVERLAP, context.watch.created_at)
+    rows = await live_counts.first_deposits_since(context.tx, await context.scope(), start, today=context.today)
+    if context.rule.kind == "high-value ftd":
+        rows = [row for row in rows if await high_value(context, row)]
     return [
         AlertEvent(
             key=f"ftd:{row.id}",
@@ -37,47 +37,47 @@ def _amount(row: Any) -> str:
     return figures.money(row.amount, row.currency) if row.currency else f"{row.amount / 1e6:,.2f}"
 
 
-async def high_value(look: AlertContext, row: Any) -> bool:
+async def high_value(context: AlertContext, row: Any) -> bool:
     """Whether a deposit exceeds the rule's amount; without a rate its own number decides."""
     if row.amount is None:
         return False
-    base, limit = look.deployment.currency, look.rule.limit * 1e6
+    base, limit = context.deployment.currency, context.rule.limit * 1e6
     if not row.currency or row.currency == base:
         return bool(row.amount > limit)
-    rate = await look.rate(row.currency, row.day)
+    rate = await context.rate(row.currency, row.day)
     return bool((row.amount if rate is None else convert(row.amount, rate)) > limit)
 
 
-async def _restated(look: AlertContext) -> list[Restated]:
-    start = look.watch.history.seen or look.watch.created_at
-    ids = await look.account_ids()
-    return await restatements.since(look.tx, look.watch.team_id, start - OVERLAP, account_ids=ids)
+async def _restated(context: AlertContext) -> list[Restated]:
+    start = context.watch.history.seen or context.watch.created_at
+    ids = await context.account_ids()
+    return await restatements.since(context.tx, context.watch.team_id, start - OVERLAP, account_ids=ids)
 
 
-async def restatement(look: AlertContext) -> list[AlertEvent]:
+async def restatement(context: AlertContext) -> list[AlertEvent]:
     """Settled figures that moved by more than the limit, in percent."""
-    return [_told(one, "restated") for one in await _restated(look) if moved(one) > look.rule.limit]
+    return [_told(row, "restated") for row in await _restated(context) if moved(row) > context.rule.limit]
 
 
-async def vanished(look: AlertContext) -> list[AlertEvent]:
-    return [_told(one, "withdrawn") for one in await _restated(look) if one.vanished]
+async def vanished(context: AlertContext) -> list[AlertEvent]:
+    return [_told(row, "withdrawn") for row in await _restated(context) if row.vanished]
 
 
-def moved(one: Restated) -> float:
+def moved(restated: Restated) -> float:
     """By how many percent a figure moved; out of nothing counts as everything."""
-    return abs((one.now or 0) - (one.before or 0)) / abs(one.before) * 100 if one.before else 100.0
+    return abs((restated.now or 0) - (restated.before or 0)) / abs(restated.before) * 100 if restated.before else 100.0
 
 
-def _told(one: Restated, what: str) -> AlertEvent:
-    def said(value: int | None) -> str:
-        return figures.money(value, one.currency) if one.measure in AMOUNTS else figures.count(value)
+def _told(restated: Restated, what: str) -> AlertEvent:
+    def written(value: int | None) -> str:
+        return figures.money(value, restated.currency) if restated.measure in AMOUNTS else figures.count(value)
 
-    measure = one.measure.replace("first_deposits", "FTDs").replace("ngr", "NGR")
-    change = f"{said(one.before)} → {said(one.now)}"
+    measure = restated.measure.replace("first_deposits", "FTDs").replace("ngr", "NGR")
+    change = f"{written(restated.before)} → {written(restated.now)}"
     return AlertEvent(
-        key=f"{what}:{one.account_id}:{one.day}:{one.tag}:{one.measure}:{one.now}",
-        text=f"{one.day:%d %b} {one.account} / {one.tag or 'no tag'}: {measure} {what}, {change}",
-        why=f"stats {one.day} by offer account={one.account}",
+        key=f"{what}:{restated.account_id}:{restated.day}:{restated.tag}:{restated.measure}:{restated.now}",
+        text=f"{restated.day:%d %b} {restated.account} / {restated.tag or 'no tag'}: {measure} {what}, {change}",
+        why=f"stats {restated.day} by offer account={restated.account}",
     )
 
 
@@ -94,36 +94,36 @@ class SettledGap(msgspec.Struct, frozen=True, kw_only=True):
         return abs(self.postback - self.platform) / max(self.postback, self.platform) * 100
 
 
-async def apart(look: AlertContext, first: date, last: date) -> list[SettledGap]:
+async def apart(context: AlertContext, first: date, last: date) -> list[SettledGap]:
     """Settled offer-days on which postbacks and platform differ by more than the limit, in percent of the larger."""
-    report = await look.report(first, last, ("day", "offer"))
-    found = []
+    report = await context.report(first, last, ("day", "offer"))
+    gaps = []
     for row in report.rows:
         ours, theirs = row.first_deposits.postback, row.first_deposits.platform
         if row.settlement != "settled" or ours is None or theirs is None or ours == theirs:
             continue
-        one = SettledGap(day=row.group["day"] or "", offer=row.group["offer"] or "", postback=ours, platform=theirs)
-        if one.percent > look.rule.limit:
-            found.append(one)
-    return found
+        gap = SettledGap(day=row.group["day"] or "", offer=row.group["offer"] or "", postback=ours, platform=theirs)
+        if gap.percent > context.rule.limit:
+            gaps.append(gap)
+    return gaps
 
 
-async def discrepancy(look: AlertContext) -> list[AlertEvent]:
+async def discrepancy(context: AlertContext) -> list[AlertEvent]:
     return [
         AlertEvent(
-            key=f"discrepancy:{one.day}:{one.offer}:{one.postback}:{one.platform}", why=f"why {one.offer} {one.day}",
-            text=f"{one.day} {one.offer}: {one.postback} FTDs by postbacks, {one.platform} by the platform "
-            f"({one.percent:.0f}% apart)",
+            key=f"discrepancy:{gap.day}:{gap.offer}:{gap.postback}:{gap.platform}", why=f"why {gap.offer} {gap.day}",
+            text=f"{gap.day} {gap.offer}: {gap.postback} FTDs by postbacks, {gap.platform} by the platform "
+            f"({gap.percent:.0f}% apart)",
         )
-        for one in await apart(look, look.today - timedelta(days=DISCREPANCY_DAYS), look.today)
+        for gap in await apart(context, context.today - timedelta(days=DISCREPANCY_DAYS), context.today)
     ]  # fmt: skip
 
 
-async def dead_postbacks(look: AlertContext) -> list[AlertEvent]:
-    start = (look.watch.history.seen or look.watch.created_at) - OVERLAP
+async def dead_postbacks(context: AlertContext) -> list[AlertEvent]:
+    start = (context.watch.history.seen or context.watch.created_at) - OVERLAP
     return [
         AlertEvent(key=f"dead:{row.id}", text=f"{row.event} could not be delivered to {row.host}", why="source list")
-        for row in await live_counts.dead_postbacks(look.tx, look.watch.team_id, start)
+        for row in await live_counts.dead_postbacks(context.tx, context.watch.team_id, start)
     ]
 
 

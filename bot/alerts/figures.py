@@ -31,47 +31,47 @@ class Level(msgspec.Struct, frozen=True, kw_only=True):
     usual: float | None = None
 
 
-async def figure(look: AlertContext) -> list[Reading]:
+async def figure(context: AlertContext) -> list[Reading]:
     """One reading: the figure of the rule's window, over all campaigns watched together."""
-    rule = look.rule
+    rule = context.rule
     live = rule.measure in LIVE and rule.window != "yesterday" and not rule.window.endswith("d")
-    level = await (_live(look) if live else _by_day(look))
+    level = await (_live(context) if live else _by_day(context))
     broken = None if level.value is None else breached(rule, level.value, level.usual)
     if live and rule.below and rule.baseline and (level.usual or 0) < 1:
         broken = None  # not before at least one was to be expected
-    told = worded(rule, level, look.deployment.currency)
+    text = worded(rule, level, context.deployment.currency)
     back = level.value is not None and recovered(rule, level.value, level.usual)
-    return [Reading(subject="figure", broken=broken, recovered=back, text=told, over=told, why=_why(look))]
+    return [Reading(subject="figure", broken=broken, recovered=back, text=text, over=text, why=_why(context))]
 
 
-def _why(look: AlertContext) -> str:
-    named = f" campaign={','.join(look.watch.campaigns)}" if look.watch.campaigns else ""
-    window = {"today": "today", "yesterday": "yesterday"}.get(look.rule.window, "7d")
+def _why(context: AlertContext) -> str:
+    named = f" campaign={','.join(context.watch.campaigns)}" if context.watch.campaigns else ""
+    window = {"today": "today", "yesterday": "yesterday"}.get(context.rule.window, "7d")
     return f"stats {window} by campaign{named}"
 
 
-async def _live(look: AlertContext) -> Level:
+async def _live(context: AlertContext) -> Level:
     """Counted up to this moment; the average is of the same part of the day on earlier days."""
-    rule, span = look.rule, _span(look)
-    value = await look.count(rule.measure, span)
-    back = base_days(rule, look.today)
+    rule, span = context.rule, _span(context)
+    value = await context.count(rule.measure, span)
+    back = base_days(rule, context.today)
     if not back:
         return Level(value=value)
-    earlier = [(start_of(look, span[0], n), start_of(look, span[1], n)) for n in back]
-    return Level(value=value, usual=fmean([await look.count(rule.measure, one) for one in earlier]))
+    earlier = [(start_of(context, span[0], n), start_of(context, span[1], n)) for n in back]
+    return Level(value=value, usual=fmean([await context.count(rule.measure, span) for span in earlier]))
 
 
-def _span(look: AlertContext) -> tuple[datetime, datetime]:
-    end = look.now.replace(second=0, microsecond=0) + timedelta(minutes=1)
-    if look.rule.window == "today":
-        return datetime.combine(look.today, time(), look.deployment.zone), end
-    return end - timedelta(minutes=read_minutes(look.rule.window)), end
+def _span(context: AlertContext) -> tuple[datetime, datetime]:
+    end = context.now.replace(second=0, microsecond=0) + timedelta(minutes=1)
+    if context.rule.window == "today":
+        return datetime.combine(context.today, time(), context.deployment.zone), end
+    return end - timedelta(minutes=read_minutes(context.rule.window)), end
 
 
-def start_of(look: AlertContext, instant: datetime, days: int) -> datetime:
+def start_of(context: AlertContext, instant: datetime, days: int) -> datetime:
     """The same wall-clock time so many days before."""
-    local = instant.astimezone(look.deployment.zone)
-    return (local.replace(tzinfo=None) - timedelta(days=days)).replace(tzinfo=look.deployment.zone)
+    local = instant.astimezone(context.deployment.zone)
+    return (local.replace(tzinfo=None) - timedelta(days=days)).replace(tzinfo=context.deployment.zone)
 
 
 def base_days(rule: Rule, _day: date) -> range:
@@ -87,13 +87,13 @@ def base_days(rule: Rule, _day: date) -> range:
             return range(0)
 
 
-async def _by_day(look: AlertContext) -> Level:
+async def _by_day(context: AlertContext) -> Level:
     """Whole days, from the merged report."""
-    rule = look.rule
-    last = look.today - timedelta(days=1) if rule.window == "yesterday" else look.today
+    rule = context.rule
+    last = context.today - timedelta(days=1) if rule.window == "yesterday" else context.today
     days = length_in_days(rule)
     first = last - timedelta(days=days + max(base_days(rule, last), default=0))
-    report = await look.report(first, last, ("day",))
+    report = await context.report(first, last, ("day",))
     return level_on(rows_by_day(report), rule, last)
 
 
@@ -115,7 +115,7 @@ def level_on(rows: dict[date, ReportRow], rule: Rule, last: date) -> Level:
         return Level(value=value)
     shift = 0 if rule.baseline == "weekday" else days - 1
     known = [measured([rows[day]], rule.measure) for n in back if (day := last - timedelta(days=n + shift)) in rows]
-    usual = [one for one in known if one is not None]
+    usual = [value for value in known if value is not None]
     if rule.measure in LIVE and value is None and usual:
         value = 0.0  # a day without a single click has no row
     return Level(value=value, usual=_average(usual, len(back), rule) * _days_together(rule, days) if usual else None)
@@ -152,8 +152,8 @@ def measured(rows: Sequence[ReportRow], measure: str) -> float | None:
 
 def _sum(rows: Sequence[ReportRow], measure: str) -> float | None:
     values = [getattr(row, measure) for row in rows]
-    numbers = [getattr(one, "merged", one) for one in values]
-    known = [one for one in numbers if one is not None]
+    numbers = [getattr(value, "merged", value) for value in values]
+    known = [number for number in numbers if number is not None]
     return sum(known) if known else None
 
 
@@ -164,12 +164,14 @@ def _ratio(part: float | None, whole: float | None, by: float) -> float | None:
 def worded(rule: Rule, level: Level, currency: str) -> str:
     """FTD 3 today, 24% of the 7-day average of 12.4."""
     when = rule.window if rule.window in {"today", "yesterday"} else f"in {rule.window}"
-    said = f"{title(rule.measure)} {number(rule.measure, level.value, currency)} {when}"
+    sentence = f"{title(rule.measure)} {number(rule.measure, level.value, currency)} {when}"
     if level.value is not None and level.usual:
         name = {"7d": "7-day", "30d": "30-day", "weekday": "same-weekday"}[rule.baseline]
         usual = number(rule.measure, level.usual, currency)
-        return f"{said}, {level.value / level.usual * 100:,.0f}% of the {name} average of {usual} ({describe(rule)})"
-    return f"{said} ({describe(rule)})"
+        return (
+            f"{sentence}, {level.value / level.usual * 100:,.0f}% of the {name} average of {usual} ({describe(rule)})"
+        )
+    return f"{sentence} ({describe(rule)})"
 
 
 def number(measure: str, value: float | None, currency: str) -> str:

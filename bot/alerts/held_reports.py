@@ -57,11 +57,11 @@ def summary(held: HeldReports) -> tuple[Block, ...]:
     return (note, Table(("Measure", "Stands", "Held report"), rows, numeric=(1, 2))) if rows else (note,)
 
 
-def rows_in_words(changed: int, new: int, gone: int) -> str:
+def rows_in_words(changed: int, new: int, withdrawn: int) -> str:
     """12 rows would change, 1 is new, 3 would be withdrawn."""
     parts = [
         f"{number} {'row' if number == 1 else 'rows'} {what}"
-        for number, what in ((changed, "would change"), (new, "would be added"), (gone, "would be withdrawn"))
+        for number, what in ((changed, "would change"), (new, "would be added"), (withdrawn, "would be withdrawn"))
         if number
     ]
     return ", ".join(parts) or "no row would change"

@@ -19,28 +19,28 @@ class Fired(msgspec.Struct, frozen=True):
     reading: Reading
 
 
-def fires(one: Fired) -> Message:
+def fires(fired: Fired) -> Message:
     """The alert; its title is the push notification."""
-    watch = one.watch
+    watch = fired.watch
     fields = [("Rule", describe(watch.rule))]
     if watch.campaigns:
         fields.append(("Campaigns", ", ".join(watch.campaigns)))
     if watch.rule.for_minutes:
         fields.append(("Lasting", f"over {length(watch.rule.for_minutes)}"))
     return Message(
-        f"🔴 {one.reading.text}", (Fields(tuple(fields)), _buttons(watch, one.reading.why, one.reading.buttons))
+        f"🔴 {fired.reading.text}", (Fields(tuple(fields)), _buttons(watch, fired.reading.why, fired.reading.buttons))
     )
 
 
-def over(one: Fired) -> Message:
-    return Message(f"🟢 Over: {one.reading.over}")
+def over(fired: Fired) -> Message:
+    return Message(f"🟢 Over: {fired.reading.over}")
 
 
 def happened(watch: Watch, news: Sequence[AlertEvent]) -> Message:
     """Happenings of one alert; a single one is its own title."""
     if len(news) == 1:
         return Message(f"🔔 {news[0].text}", (_buttons(watch, news[0].why),))
-    lines = [f"• {one.text}" for one in news[:MOST_LINES]]
+    lines = [f"• {event.text}" for event in news[:MOST_LINES]]
     lines += [f"• and {len(news) - MOST_LINES} more"] if len(news) > MOST_LINES else []
     title = f"🔔 {len(news)} × {describe(watch.rule)}"
     return Message(title, (Text("\n".join(lines)), _buttons(watch, news[0].why)))
@@ -49,7 +49,7 @@ def happened(watch: Watch, news: Sequence[AlertEvent]) -> Message:
 def storm(several: Sequence[Fired]) -> Message:
     """Many alerts of one moment as one message."""
     shown = several[:MOST_LINES]
-    rows = tuple((f"alert-{one.watch.id}", one.reading.text) for one in shown)
+    rows = tuple((f"alert-{fired.watch.id}", fired.reading.text) for fired in shown)
     blocks: list[Block] = [Table(("Alert", "What"), rows)]
     if len(several) > len(shown):
         blocks.append(Text(f"and {len(several) - len(shown)} more: alert list"))

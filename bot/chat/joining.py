@@ -27,8 +27,8 @@ async def join(tx: AsyncConnection, now: datetime, room: Room, *, name: str, cod
     place = await rooms.find(tx, room.face, room.workspace, room.room)
     if code:
         address = {"face": room.face, "workspace": room.workspace, "user": room.user}
-        found, member = await people.join(tx, code, **address, name=name, now=now)
-        team_id = found.team_id
+        team, member = await people.join(tx, code, **address, name=name, now=now)
+        team_id = team.team_id
     else:
         person = await people.who(tx, room.face, room.workspace, room.user)
         if person is None or person.removed_at is not None:

@@ -49,31 +49,31 @@ class Option(msgspec.Struct, frozen=True):
     label: str
 
 
-def questions(found: Command) -> list[Question]:
+def questions(command: Command) -> list[Question]:
     """The command's fields as questions, in order; what is required comes first."""
     # A file comes with a message: no form has a place for it.
-    changes = {one.name for one in found.references if one.changes}
+    changes = {reference.name for reference in command.references if reference.changes}
     made = [
         _question(field, changes=field.name in changes)
-        for field in msgspec.structs.fields(found.parameters)
+        for field in msgspec.structs.fields(command.parameters)
         if bytes not in bare_kinds(field.type)
     ]
-    return sorted(made, key=lambda one: not one.required)
+    return sorted(made, key=lambda question: not question.required)
 
 
 def asked_for(
-    known_platforms: Mapping[str, type[msgspec.Struct]], found: Command, arguments: Mapping[str, Any]
+    known_platforms: Mapping[str, type[msgspec.Struct]], command: Command, arguments: Mapping[str, Any]
 ) -> list[Question]:
     """The command's questions as they stand with what is given: of the platforms' credentials only the chosen one's,
     right after what is required."""
-    made = questions(found)
-    if not any(one.refers == "platform" for one in made):
+    made = questions(command)
+    if not any(question.refers == "platform" for question in made):
         return made
-    platforms = {name: set(_names(one)) for name, one in known_platforms.items()}
+    platforms = {name: set(_names(struct)) for name, struct in known_platforms.items()}
     own = platforms.get(str(arguments.get("platform", "")).lower(), set())
     others = set().union(*platforms.values()) - own - REFERRED_FIELDS
-    shown = [one for one in made if one.name not in others]
-    return sorted(shown, key=lambda one: 0 if one.required else 1 if one.name in own else 2)
+    shown = [question for question in made if question.name not in others]
+    return sorted(shown, key=lambda question: 0 if question.required else 1 if question.name in own else 2)
 
 
 def _names(struct: type[msgspec.Struct]) -> list[str]:
@@ -105,7 +105,7 @@ def _question(field: msgspec.structs.FieldInfo, *, changes: bool) -> Question:
 def _enumerated(kinds: set[Any]) -> tuple[str, ...]:
     for kind in kinds:
         if isinstance(kind, type) and issubclass(kind, Enum):
-            return tuple(str(one.value) for one in kind)
+            return tuple(str(member.value) for member in kind)
     return ()
 
 
@@ -113,8 +113,8 @@ def _literals(annotation: Any) -> tuple[str, ...]:
     """Values of a Literal, alone or in `Literal[...] | None`."""
     bare = meta(annotation)[0]
     if get_origin(bare) is Literal:
-        return tuple(str(one) for one in get_args(bare))
-    return next((found for one in get_args(bare) if (found := _literals(one))), ())
+        return tuple(str(literal) for literal in get_args(bare))
+    return next((literals for argument in get_args(bare) if (literals := _literals(argument))), ())
 
 
 async def options(
@@ -126,10 +126,10 @@ async def options(
     if question.kind == "day":
         return [Option("today", "Today"), Option("yesterday", "Yesterday")]
     if question.choices:
-        return [Option(one, one) for one in question.choices if typed.lower() in one.lower()][:limit]
+        return [Option(choice, choice) for choice in question.choices if typed.lower() in choice.lower()][:limit]
     if question.refers in {"platform", "preset"}:
-        known = sessions.ports.platforms() if question.refers == "platform" else sessions.ports.presets()
-        return [Option(one, one) for one in sorted(known) if typed.lower() in one.lower()][:limit]
+        choices = sessions.ports.platforms() if question.refers == "platform" else sessions.ports.presets()
+        return [Option(name, name) for name in sorted(choices) if typed.lower() in name.lower()][:limit]
     if question.refers not in ENTITIES:
         return []
     allowed = (changeable if question.changes else visible)(actor, question.refers)
@@ -140,9 +140,9 @@ async def _entities(
     sessions: ChatSessions, actor: Actor, table: SqlTable, allowed: ColumnElement[bool], *, typed: str, limit: int
 ) -> list[Option]:
     query = select(table.c.code, table.c.name).where(table.c.team_id == actor.team_id, allowed)
-    for gone in ("removed_at", "revoked_at"):
-        if gone in table.c:
-            query = query.where(table.c[gone].is_(None))
+    for column in ("removed_at", "revoked_at"):
+        if column in table.c:
+            query = query.where(table.c[column].is_(None))
     if typed.isascii() and typed:
         like = f"%{typed.lower().replace('%', '').replace('_', '')}%"
         query = query.where(or_(func.lower(table.c.name).like(like), table.c.code.like(like)))

@@ -153,57 +153,57 @@ async def _handle(sessions: ChatSessions, caller: Caller, text: str, attached: A
     if isinstance(actor, Message):
         return Reply(message=actor)
     try:
-        found, arguments = parse(text or "help")
+        command, arguments = parse(text or "help")
     except Refused as fault:
-        if text.lower() not in {one.noun for one in COMMANDS.values()}:
+        if text.lower() not in {command.noun for command in COMMANDS.values()}:
             return Reply(message=_with_lines(error(str(fault)), readings(text)), actor=actor)
-        found, arguments = COMMANDS["help"], {"command": text.lower()}
-    if attached is None or not file_fields(found.parameters) or not actor.role.includes(found.role):
-        return await carry_out(sessions, caller.room, actor, found, arguments)
-    field = file_fields(found.parameters)[0]
+        command, arguments = COMMANDS["help"], {"command": text.lower()}
+    if attached is None or not file_fields(command.parameters) or not actor.role.includes(command.role):
+        return await carry_out(sessions, caller.room, actor, command, arguments)
+    field = file_fields(command.parameters)[0]
     arguments[field] = await attached(field)
-    reply = await carry_out(sessions, caller.room, actor, found, arguments)
+    reply = await carry_out(sessions, caller.room, actor, command, arguments)
     return msgspec.structs.replace(reply, form=None)  # a form would have to remember the file
 
 
 async def carry_out(
-    sessions: ChatSessions, room: Room, actor: Actor, found: Command, arguments: dict[str, Any]
+    sessions: ChatSessions, room: Room, actor: Actor, command: Command, arguments: dict[str, Any]
 ) -> Reply:
     """Run a command whose words are sorted already; faults come back as messages, missing fields as a form."""
     try:
-        answer = await run(found, arguments, context(sessions, room, actor))
+        answer = await run(command, arguments, context(sessions, room, actor))
     except MissingFields as lack:
-        message = error(str(lack), usage=found.usage())
-        form = Form(command=found.name, arguments=arguments, missing=tuple(lack.names))
+        message = error(str(lack), usage=command.usage())
+        form = Form(command=command.name, arguments=arguments, missing=tuple(lack.names))
         return Reply(message=message, form=form, actor=actor)
     except MissingArgument as fault:
-        form = _optional(found, arguments, fault)
-        return Reply(message=error(str(fault), usage=found.usage()), form=form, actor=actor)
+        form = _optional(command, arguments, fault)
+        return Reply(message=error(str(fault), usage=command.usage()), form=form, actor=actor)
     except Refused as fault:
-        text = without_secrets(found, arguments, str(fault))
-        form = Form(command=found.name, arguments=arguments, fault=text, field=fault.field)
-        message = _with_lines(error(text, usage=found.usage()), _mended(found, arguments, fault))
+        text = without_secrets(command, arguments, str(fault))
+        form = Form(command=command.name, arguments=arguments, fault=text, field=fault.field)
+        message = _with_lines(error(text, usage=command.usage()), _mended(command, arguments, fault))
         return Reply(message=message, form=form, actor=actor)
     except CasinoFluxError as fault:
-        return Reply(message=error(without_secrets(found, arguments, str(fault))), actor=actor)
+        return Reply(message=error(without_secrets(command, arguments, str(fault))), actor=actor)
     except Exception:
-        return Reply(message=_broken(found.name), actor=actor)
+        return Reply(message=_broken(command.name), actor=actor)
     message, private = with_undo(answer), answer.message.private
     asks = isinstance(answer.result, dict) and "confirm" in answer.result
-    secret = found.changes and private and not asks and (found.reads or answer.change is not None)
-    return Reply(message=message, public=found.changes and not private, actor=actor, done=True, secret=secret)
+    secret = command.changes and private and not asks and (command.reads or answer.change is not None)
+    return Reply(message=message, public=command.changes and not private, actor=actor, done=True, secret=secret)
 
 
-def _mended(found: Command, arguments: dict[str, Any], fault: Refused) -> list[str]:
+def _mended(command: Command, arguments: dict[str, Any], fault: Refused) -> list[str]:
     """The command with each of the nearest names in the place of the one that does not exist."""
-    if not isinstance(fault, Missing) or not fault.near or secret_fields(found.parameters) & arguments.keys():
+    if not isinstance(fault, Missing) or not fault.near or secret_fields(command.parameters) & arguments.keys():
         return []
     lines = []
     for code in fault.near:
         value = arguments.get(str(fault.field))
         words = value if isinstance(value, list) else str(value).split(",")
-        mended = [code if str(word).strip() == fault.word else word for word in words]
-        lines.append(line_of(found, arguments | {str(fault.field): code if len(mended) == 1 else mended}))
+        corrected = [code if str(word).strip() == fault.word else word for word in words]
+        lines.append(line_of(command, arguments | {str(fault.field): code if len(corrected) == 1 else corrected}))
     return lines
 
 
@@ -213,19 +213,21 @@ def _with_lines(message: Message, lines: list[str]) -> Message:
     return msgspec.structs.replace(message, blocks=(*message.blocks, Buttons(buttons))) if buttons else message
 
 
-def without_secrets(found: Command, arguments: dict[str, Any], text: str) -> str:
+def without_secrets(command: Command, arguments: dict[str, Any], text: str) -> str:
     """A fault's words without the credentials that were given: a refused token is sent nowhere."""
-    for name in secret_fields(found.parameters):
+    for name in secret_fields(command.parameters):
         value = str(arguments.get(name) or "").strip()
         if len(value) > 3:
             text = text.replace(value, "•••")
     return text
 
 
-def _optional(found: Command, arguments: dict[str, Any], fault: MissingArgument) -> Form:
+def _optional(command: Command, arguments: dict[str, Any], fault: MissingArgument) -> Form:
     """A form for who has named nothing of what could be given."""
-    left = [one.encode_name for one in msgspec.structs.fields(found.parameters) if one.encode_name not in arguments]
-    return Form(command=found.name, arguments=arguments, missing=tuple(left[:1]), any_of=True, fault=str(fault))
+    remaining = [
+        field.encode_name for field in msgspec.structs.fields(command.parameters) if field.encode_name not in arguments
+    ]
+    return Form(command=command.name, arguments=arguments, missing=tuple(remaining[:1]), any_of=True, fault=str(fault))
 
 
 def context(sessions: ChatSessions, room: Room, actor: Actor) -> Context:
@@ -246,8 +248,8 @@ async def identify(sessions: ChatSessions, caller: Caller) -> Actor | Message:
     if person is None or strange:
         return Message(_polite(room), private=True)
     if place is None and not room.private:
-        say = "/flux join" if room.face == "slack" else "/join"
-        return Message(f"This chat belongs to no team yet: {say} makes it your team's.", private=True)
+        join_command = "/flux join" if room.face == "slack" else "/join"
+        return Message(f"This chat belongs to no team yet: {join_command} makes it your team's.", private=True)
     if place is None or place.lost_at is not None:
         await _settle_in(sessions, room, person.team_id)
     return Actor(

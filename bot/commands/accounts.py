@@ -86,46 +86,46 @@ class AccountShown(Account, frozen=True, kw_only=True):
     sample: Sample | None = None
 
 
-def account_card(_ctx: Context, found: AccountShown) -> Message:
-    address = found.base_url or ("pasted report URL" if found.has_report_url else "–")
+def account_card(_ctx: Context, account: AccountShown) -> Message:
+    address = account.base_url or ("pasted report URL" if account.has_report_url else "–")
     fields = (
-        ("Platform", found.platform), ("Address", address),
-        ("Zone, currency", f"{found.timezone}, {found.currency}"), ("Login", ", ".join(found.credentials) or "–"),
-        ("Last sync", f"{found.last_success_at:%Y-%m-%d %H:%M} UTC" if found.last_success_at else "never"),
-        ("Next sync", f"{found.next_sync_at:%Y-%m-%d %H:%M} UTC" if found.next_sync_at else "–"),
+        ("Platform", account.platform), ("Address", address),
+        ("Zone, currency", f"{account.timezone}, {account.currency}"), ("Login", ", ".join(account.credentials) or "–"),
+        ("Last sync", f"{account.last_success_at:%Y-%m-%d %H:%M} UTC" if account.last_success_at else "never"),
+        ("Next sync", f"{account.next_sync_at:%Y-%m-%d %H:%M} UTC" if account.next_sync_at else "–"),
     )  # fmt: skip
-    blocks: list[Block] = [Fields(fields), *_sampled(found)]
-    if found.error or found.paused_why:
-        blocks.append(Notice("error", str(found.paused_why or found.error)))
-    other = "resume" if found.status == "paused" else "pause"
-    buttons = [Button(other.capitalize(), f"account {other} {found.code}")]
-    if found.platform not in {"postback_only", "csv_upload"}:
-        buttons += [Button("Sync now", f"sync now {found.code}"), Button("Test", f"account test {found.code}")]
+    blocks: list[Block] = [Fields(fields), *_sampled(account)]
+    if account.error or account.paused_why:
+        blocks.append(Notice("error", str(account.paused_why or account.error)))
+    other = "resume" if account.status == "paused" else "pause"
+    buttons = [Button(other.capitalize(), f"account {other} {account.code}")]
+    if account.platform not in {"postback_only", "csv_upload"}:
+        buttons += [Button("Sync now", f"sync now {account.code}"), Button("Test", f"account test {account.code}")]
     blocks.append(Buttons(tuple(buttons)))
-    return Message(f"Account {found.name} ({found.code}) · {found.status}", tuple(blocks))
+    return Message(f"Account {account.name} ({account.code}) · {account.status}", tuple(blocks))
 
 
-def _sampled(found: AccountShown) -> list[Block]:
+def _sampled(account: AccountShown) -> list[Block]:
     blocks: list[Block] = []
-    if found.sample is not None:
-        columns = ", ".join(found.sample.columns) or "no figures"
-        blocks.append(Text(f"The login works: {found.sample.rows} rows of the last seven days with {columns}."))
-        blocks += [Notice("info", text) for text in found.sample.warnings]
-    if found.segments:
-        named = found.sample.names if found.sample else {}
+    if account.sample is not None:
+        columns = ", ".join(account.sample.columns) or "no figures"
+        blocks.append(Text(f"The login works: {account.sample.rows} rows of the last seven days with {columns}."))
+        blocks += [Notice("info", text) for text in account.sample.warnings]
+    if account.segments:
+        named = account.sample.names if account.sample else {}
         rows = tuple(
-            (tag, named.get(tag, "–"), "no offer claims it" if tag in found.unclaimed else "claimed")
-            for tag in found.segments
+            (tag, named.get(tag, "–"), "no offer claims it" if tag in account.unclaimed else "claimed")
+            for tag in account.segments
         )
         blocks.append(Table(("Segment", "Called", ""), rows))
     return blocks
 
 
-def account_table(_ctx: Context, found: Page[Account]) -> Message:
-    if not found.items:
+def account_table(_ctx: Context, page: Page[Account]) -> Message:
+    if not page.items:
         return Message("No accounts yet: account add platform=affilka base_url=… token=…", private=True)
-    rows = tuple((a.code, a.platform, a.timezone, a.currency, a.error or a.status) for a in found.items)
-    more = (Buttons((Button("More", f"account list after={found.next}"),)),) if found.next else ()
+    rows = tuple((a.code, a.platform, a.timezone, a.currency, a.error or a.status) for a in page.items)
+    more = (Buttons((Button("More", f"account list after={page.next}"),)),) if page.next else ()
     return Message("Accounts", (Table(("Account", "Platform", "Zone", "Currency", "State"), rows), *more), private=True)
 
 
@@ -298,9 +298,9 @@ async def _probed(ctx: Context, checked: Checked) -> Sample:
 async def _noted(
     ctx: Context, account_id: int, *, sample: Sample | None = None, before: Account | None = None
 ) -> AccountShown:
-    found = await _shown(ctx, account_id, sample=sample)
-    ctx.notes |= {"entity": "account", "entity_id": account_id, "before": before, "after": found}
-    return found
+    account = await _shown(ctx, account_id, sample=sample)
+    ctx.notes |= {"entity": "account", "entity_id": account_id, "before": before, "after": account}
+    return account
 
 
 async def _shown(ctx: Context, account_id: int, *, sample: Sample | None = None) -> AccountShown:

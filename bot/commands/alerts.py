@@ -58,52 +58,52 @@ class Mute(Arguments):
     for_: HOW_LONG = "1h"
 
 
-def alert_card(_ctx: Context, one: Alert) -> Message:
-    fields = [("Room", one.channel), ("State", one.state), ("Campaigns", ", ".join(one.campaigns or []) or "all")]
-    fields += [("Must last", one.for_)] if one.for_ else []
-    fields += [("Quiet hours", f"{one.quiet} {one.timezone}")] if one.quiet else []
-    fields += [("Fires for", ", ".join(one.firing))] if one.firing else []
-    fields += [("Snoozed until", f"{one.snoozed_until:%d %b %H:%M} UTC")] if one.snoozed_until else []
-    if one.would_have_fired is not None:
-        fields.append(("Last 30 days", _history(one)))
+def alert_card(_ctx: Context, alert: Alert) -> Message:
+    fields = [("Room", alert.channel), ("State", alert.state), ("Campaigns", ", ".join(alert.campaigns or []) or "all")]
+    fields += [("Must last", alert.for_)] if alert.for_ else []
+    fields += [("Quiet hours", f"{alert.quiet} {alert.timezone}")] if alert.quiet else []
+    fields += [("Fires for", ", ".join(alert.firing))] if alert.firing else []
+    fields += [("Snoozed until", f"{alert.snoozed_until:%d %b %H:%M} UTC")] if alert.snoozed_until else []
+    if alert.would_have_fired is not None:
+        fields.append(("Last 30 days", _history(alert)))
     buttons = Buttons((
-        Button("Snooze 1h", f"alert snooze {one.code} 1h"),
-        Button("Remove", f"alert remove {one.code}", style="danger"),
+        Button("Snooze 1h", f"alert snooze {alert.code} 1h"),
+        Button("Remove", f"alert remove {alert.code}", style="danger"),
     ))  # fmt: skip
-    return Message(f"Alert {one.code}: {one.rule}", (Fields(tuple(fields)), buttons))
+    return Message(f"Alert {alert.code}: {alert.rule}", (Fields(tuple(fields)), buttons))
 
 
-def _history(one: Alert) -> str:
-    days = one.would_have_fired_on or []
-    times = f"would have fired {one.would_have_fired} time{'' if one.would_have_fired == 1 else 's'} in 30 days"
+def _history(alert: Alert) -> str:
+    days = alert.would_have_fired_on or []
+    times = f"would have fired {alert.would_have_fired} time{'' if alert.would_have_fired == 1 else 's'} in 30 days"
     return times + (f": {', '.join(days[:10])}" + (" …" if len(days) > 10 else "") if days else "")
 
 
-def alert_table(_ctx: Context, found: Page[Alert]) -> Message:
-    if not found.items:
+def alert_table(_ctx: Context, page: Page[Alert]) -> Message:
+    if not page.items:
         return Message('No alerts yet: alert add "ftd < 50% of 7d avg"', private=True)
-    rows = tuple((o.code, o.rule, ", ".join(o.campaigns or []) or "all", o.channel, o.state) for o in found.items)
-    more = (Buttons((Button("More", f"alert list after={found.next}"),)),) if found.next else ()
+    rows = tuple((o.code, o.rule, ", ".join(o.campaigns or []) or "all", o.channel, o.state) for o in page.items)
+    more = (Buttons((Button("More", f"alert list after={page.next}"),)),) if page.next else ()
     return Message("Alerts", (Table(("Alert", "Rule", "Campaigns", "Room", "State"), rows), *more), private=True)
 
 
-def removed_card(_ctx: Context, one: Alert) -> Message:
-    return Message(f"Alert {one.code} removed: {one.rule}")
+def removed_card(_ctx: Context, alert: Alert) -> Message:
+    return Message(f"Alert {alert.code} removed: {alert.rule}")
 
 
-def acknowledged_card(ctx: Context, one: Alert) -> Message:
-    return Message(f"{ctx.actor.name} has {one.code}: {one.rule}")
+def acknowledged_card(ctx: Context, alert: Alert) -> Message:
+    return Message(f"{ctx.actor.name} has {alert.code}: {alert.rule}")
 
 
-def snoozed_card(ctx: Context, one: Alert) -> Message:
-    return Message(f"{ctx.actor.name} snoozed {one.code} until {one.snoozed_until:%d %b %H:%M} UTC: {one.rule}")
+def snoozed_card(ctx: Context, alert: Alert) -> Message:
+    return Message(f"{ctx.actor.name} snoozed {alert.code} until {alert.snoozed_until:%d %b %H:%M} UTC: {alert.rule}")
 
 
-def muted_card(ctx: Context, found: Page[Alert]) -> Message:
-    if not found.items:
+def muted_card(ctx: Context, page: Page[Alert]) -> Message:
+    if not page.items:
         return Message("No alerts to snooze", private=True)
-    until = found.items[0].snoozed_until
-    return Message(f"{ctx.actor.name} snoozed {', '.join(o.code for o in found.items)} until {until:%d %b %H:%M} UTC")
+    until = page.items[0].snoozed_until
+    return Message(f"{ctx.actor.name} snoozed {', '.join(o.code for o in page.items)} until {until:%d %b %H:%M} UTC")
 
 
 @command("alert add", role=Role.BUYER, scope=Scope.OWN, render=alert_card, positional=("rule",), sentence="rule")
@@ -115,11 +115,11 @@ async def add_alert(ctx: Context, new: AlertFilter) -> Alert:
         team_id=ctx.team_id, room_id=await channels.room_of(ctx.tx, ctx.team_id, channel, ctx.now),
         thread=channel.thread, terms=terms, campaigns=await chosen_campaigns(ctx, new.campaign, field="campaign"),
     ))  # fmt: skip
-    one, watch = await alert_states.find(ctx.tx, ctx.team_id, str(made))
+    alert, watch = await alert_states.find(ctx.tx, ctx.team_id, str(made))
     fired = await past(AlertContext(ctx.tx, watch, ctx.now, ctx.deployment, apart=ctx.ports.report_apart))
-    one = msgspec.structs.replace(one, would_have_fired=fired.times, would_have_fired_on=fired.days)
-    ctx.notes |= {"entity": "alert", "entity_id": one.id, "after": one}
-    return one
+    alert = msgspec.structs.replace(alert, would_have_fired=fired.times, would_have_fired_on=fired.days)
+    ctx.notes |= {"entity": "alert", "entity_id": alert.id, "after": alert}
+    return alert
 
 
 @command("alert list", role=Role.VIEWER, scope=Scope.OWN, render=alert_table, reads=True)
@@ -129,15 +129,15 @@ async def list_alerts(ctx: Context, new: Listing) -> Page[Alert]:
         ctx.tx, alert_states.of_team(ctx.team_id), table.c.id, limit=new.limit, after=new.after
     )
     shown = map(alert_states.shown, rows)
-    return Page([one for one in shown if of_own_campaigns(ctx.actor, one.campaigns)], following)
+    return Page([alert for alert in shown if of_own_campaigns(ctx.actor, alert.campaigns)], following)
 
 
 @command("alert show", role=Role.VIEWER, render=alert_card, reads=True, positional=("alert",))
 async def show_alert(ctx: Context, new: OneAlert) -> Alert:
     """One alert, and how often it would have fired in the last 30 days."""
-    one, watch = await alert_states.find(ctx.tx, ctx.team_id, new.alert)
+    alert, watch = await alert_states.find(ctx.tx, ctx.team_id, new.alert)
     fired = await past(AlertContext(ctx.tx, watch, ctx.now, ctx.deployment, apart=ctx.ports.report_apart))
-    return msgspec.structs.replace(one, would_have_fired=fired.times, would_have_fired_on=fired.days)
+    return msgspec.structs.replace(alert, would_have_fired=fired.times, would_have_fired_on=fired.days)
 
 
 @command("alert ack", role=Role.BUYER, render=acknowledged_card, positional=("alert",))
@@ -145,7 +145,7 @@ async def acknowledge_alert(ctx: Context, new: OneAlert) -> Alert:
     """A member looks after it: the alert is silent until it is over."""
     watch = await _held(ctx, new.alert)
     history = watch.history
-    history.alarms = {subject: alarms.acknowledge(one) for subject, one in history.alarms.items()}
+    history.alarms = {subject: alarms.acknowledge(alarm) for subject, alarm in history.alarms.items()}
     return await _kept(ctx, watch)
 
 
@@ -164,24 +164,24 @@ async def mute_alerts(ctx: Context, new: Mute) -> Page[Alert]:
 
 
 async def _alert_lost(ctx: Context, new: OneAlert) -> str:
-    one, _ = await alert_states.find(ctx.tx, ctx.team_id, new.alert)
-    return f"{one.channel} is no longer told of {one.rule!r}, and what {one.code} remembers is gone."
+    alert, _ = await alert_states.find(ctx.tx, ctx.team_id, new.alert)
+    return f"{alert.channel} is no longer told of {alert.rule!r}, and what {alert.code} remembers is gone."
 
 
 @command("alert remove", role=Role.BUYER, render=removed_card, positional=("alert",), confirm=_alert_lost)
 async def remove_alert(ctx: Context, new: OneAlert) -> Alert:
     """Disarm an alert for good."""
     watch = await _held(ctx, new.alert)
-    one, _ = await alert_states.find(ctx.tx, ctx.team_id, str(watch.id))
+    alert, _ = await alert_states.find(ctx.tx, ctx.team_id, str(watch.id))
     await alert_states.remove(ctx.tx, watch.id, ctx.now)
-    ctx.notes |= {"entity": "alert", "entity_id": one.id, "before": one}
-    return one
+    ctx.notes |= {"entity": "alert", "entity_id": alert.id, "before": alert}
+    return alert
 
 
 async def _snooze(ctx: Context, word: str, until: datetime) -> Alert:
     watch = await _held(ctx, word)
     history = watch.history
-    history.alarms = {subject: alarms.snooze(one) for subject, one in history.alarms.items()}
+    history.alarms = {subject: alarms.snooze(alarm) for subject, alarm in history.alarms.items()}
     await alert_states.snooze(ctx.tx, watch.id, until)
     return await _kept(ctx, watch)
 
@@ -195,9 +195,9 @@ async def _held(ctx: Context, word: str) -> Watch:
 async def _kept(ctx: Context, watch: Watch) -> Alert:
     before, _ = await alert_states.find(ctx.tx, ctx.team_id, str(watch.id))
     await alert_states.store(ctx.tx, watch.id, watch.history)
-    one, _ = await alert_states.find(ctx.tx, ctx.team_id, str(watch.id))
-    ctx.notes |= {"entity": "alert", "entity_id": one.id, "before": before, "after": one}
-    return one
+    alert, _ = await alert_states.find(ctx.tx, ctx.team_id, str(watch.id))
+    ctx.notes |= {"entity": "alert", "entity_id": alert.id, "before": before, "after": alert}
+    return alert
 
 
 def _terms(ctx: Context, new: AlertFilter) -> Terms:

@@ -17,18 +17,18 @@ class AuditPage(Arguments):
     after: str | None = None
 
 
-def audit_table(ctx: Context, found: Page[Recorded]) -> Message:
-    if not found.items:
+def audit_table(ctx: Context, page: Page[Recorded]) -> Message:
+    if not page.items:
         return Message("Nothing has been changed yet", private=True)
     rows = tuple(
-        (f"{one.at.astimezone(ctx.deployment.zone):%Y-%m-%d %H:%M}", one.actor, one.command, _words(one))
-        for one in found.items
+        (f"{entry.at.astimezone(ctx.deployment.zone):%Y-%m-%d %H:%M}", entry.actor, entry.command, _words(entry))
+        for entry in page.items
     )
     return Message("Audit", (Table(("When", "Who", "What", "With"), rows),), private=True)
 
 
-def _words(one: Recorded) -> str:
-    return " ".join(f"{name}={value}" for name, value in one.arguments.items())[:120]
+def _words(entry: Recorded) -> str:
+    return " ".join(f"{name}={value}" for name, value in entry.arguments.items())[:120]
 
 
 @command("audit", role=Role.OWNER, render=audit_table, reads=True, aliases=("audit list",))
@@ -36,6 +36,6 @@ async def list_audit(ctx: Context, new: AuditPage) -> Page[Recorded]:
     """Every change, latest first."""
     if not 1 <= new.limit <= MAX_PAGE:
         raise Refused(f"limit: between 1 and {MAX_PAGE}", field="limit")
-    found = await audits.page(ctx.tx, ctx.team_id, limit=new.limit + 1, after=cursor(new.after))
-    shown = found[: new.limit]
-    return Page(shown, str(shown[-1].id) if len(found) > new.limit else None)
+    rows = await audits.page(ctx.tx, ctx.team_id, limit=new.limit + 1, after=cursor(new.after))
+    shown = rows[: new.limit]
+    return Page(shown, str(shown[-1].id) if len(rows) > new.limit else None)

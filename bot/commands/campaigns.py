@@ -117,31 +117,39 @@ class CampaignLink(msgspec.Struct, frozen=True):
     template: str
 
 
-def campaign_card(_ctx: Context, found: Campaign) -> Message:
+def _cost_line(campaign: Campaign) -> str:
+    if campaign.cost is None:
+        return campaign.cost_model
+    return f"{campaign.cost / 1e6:g} {campaign.currency} a click"
+
+
+def campaign_card(_ctx: Context, campaign: Campaign) -> Message:
     fields: tuple[tuple[str, str], ...] = (
-        ("Tracking link", found.url), ("Site", found.site or "–"), ("Source", found.source or "–"),
-        ("Offers", ", ".join(found.offers) or "–"), ("Fallback", found.fallback_url or "–"),
-        ("Cost", found.cost_model if found.cost is None else f"{found.cost / 1e6:g} {found.currency} a click"),
+        ("Tracking link", campaign.url), ("Site", campaign.site or "–"), ("Source", campaign.source or "–"),
+        ("Offers", ", ".join(campaign.offers) or "–"), ("Fallback", campaign.fallback_url or "–"),
+        ("Cost", _cost_line(campaign)),
     )  # fmt: skip
-    if found.rules:
-        fields += (("Rules", in_words(found.rules).replace("; ", "\n")),)
-    other = ("Pause", "campaign pause") if found.status == "active" else ("Resume", "campaign resume")
+    if campaign.rules:
+        fields += (("Rules", in_words(campaign.rules).replace("; ", "\n")),)
+    other = ("Pause", "campaign pause") if campaign.status == "active" else ("Resume", "campaign resume")
     buttons = Buttons((
-        Button("Link for the source", f"campaign link {found.code}"),
-        Button("Stats 7d", f"stats 7d campaign={found.code}"),
-        Button(other[0], f"{other[1]} {found.code}"), Button("Copy", f"campaign copy {found.code}"),
+        Button("Link for the source", f"campaign link {campaign.code}"),
+        Button("Stats 7d", f"stats 7d campaign={campaign.code}"),
+        Button(other[0], f"{other[1]} {campaign.code}"), Button("Copy", f"campaign copy {campaign.code}"),
     ))  # fmt: skip
-    nowhere = () if found.offers or found.site or found.fallback_url else (
+    nowhere = () if campaign.offers or campaign.site or campaign.fallback_url else (
         Notice("warning", "It leads nowhere yet: add offers, a site or a fallback_url."),
     )  # fmt: skip
-    return Message(f"Campaign {found.name} ({found.code}) · {found.status}", (Fields(fields), *nowhere, buttons))
+    return Message(
+        f"Campaign {campaign.name} ({campaign.code}) · {campaign.status}", (Fields(fields), *nowhere, buttons)
+    )
 
 
-def campaign_table(_ctx: Context, found: Page[Campaign]) -> Message:
-    if not found.items:
+def campaign_table(_ctx: Context, page: Page[Campaign]) -> Message:
+    if not page.items:
         return Message("No campaigns yet: campaign create name=… offers=…", private=True)
-    rows = tuple((c.code, c.site or "–", c.source or "–", ", ".join(c.offers) or "–", c.status) for c in found.items)
-    more = (Buttons((Button("More", f"campaign list after={found.next}"),)),) if found.next else ()
+    rows = tuple((c.code, c.site or "–", c.source or "–", ", ".join(c.offers) or "–", c.status) for c in page.items)
+    more = (Buttons((Button("More", f"campaign list after={page.next}"),)),) if page.next else ()
     columns = ("Campaign", "Site", "Source", "Offers", "Status")
     return Message("Campaigns", (Table(columns, rows), *more), private=True)
 
@@ -195,7 +203,7 @@ async def edit_campaign(ctx: Context, new: CampaignEdit) -> Campaign:
         values["rules"] = await _rules(ctx, new.rules)
     chosen = new.offers
     if chosen is None and new.weights:
-        chosen = [one.partition(":")[0] for one in before.offers]
+        chosen = [entry.partition(":")[0] for entry in before.offers]
     if chosen is not None:
         weights = await weighed(ctx, chosen, new.weights)
         await campaigns.set_offers(ctx.tx, team_id=ctx.team_id, campaign_id=row.id, now=ctx.now, weights=weights)
@@ -285,8 +293,8 @@ async def link_campaign(ctx: Context, new: OneCampaign) -> CampaignLink:
     query = ""
     if row.source_id:
         source = await names.by_id(ctx.tx, sources, row.source_id)
-        given = source.options.get("macros", {})
-        query = "&".join(f"{source.parameters.get(ours, ours)}={macro}" for ours, macro in given.items())
+        macros = source.options.get("macros", {})
+        query = "&".join(f"{source.parameters.get(ours, ours)}={macro}" for ours, macro in macros.items())
     return CampaignLink(row.code, url, f"{url}?{query}" if query else url)
 
 
@@ -312,8 +320,8 @@ async def _chosen(ctx: Context, new: CampaignChoice) -> list[Row[Any]]:
 async def _set_status(ctx: Context, new: CampaignChoice, status: str) -> Campaign | BulkChange[Campaign]:
     rows = await _chosen(ctx, new)
 
-    async def shown(found: list[Any]) -> list[Campaign]:
-        return await campaigns.shown(ctx.tx, ctx.team_id, found, public_url=ctx.deployment.public_url)
+    async def shown(rows: list[Any]) -> list[Campaign]:
+        return await campaigns.shown(ctx.tx, ctx.team_id, rows, public_url=ctx.deployment.public_url)
 
     return await change_each(
         ctx, "campaign", rows, changing=[row for row in rows if row.status != status], shown=shown,
@@ -326,18 +334,18 @@ async def _shown(ctx: Context, row: Row[Any]) -> Campaign:
 
 
 async def _noted(ctx: Context, campaign_id: int, *, before: Campaign | None = None) -> Campaign:
-    found = await _shown(ctx, await names.by_id(ctx.tx, table, campaign_id))
-    ctx.notes |= {"entity": "campaign", "entity_id": found.id, "before": before, "after": found}
-    return found
+    campaign = await _shown(ctx, await names.by_id(ctx.tx, table, campaign_id))
+    ctx.notes |= {"entity": "campaign", "entity_id": campaign.id, "before": before, "after": campaign}
+    return campaign
 
 
 async def _made(ctx: Context, campaign_id: int) -> Campaign:
     """A new campaign; it is one of its maker's own, if those are limited."""
-    found = await _noted(ctx, campaign_id)
+    campaign = await _noted(ctx, campaign_id)
     if ctx.actor.campaigns is not None and ctx.actor.member_id:
-        mine = [*ctx.actor.campaigns, found.code]
+        mine = [*ctx.actor.campaigns, campaign.code]
         await ctx.tx.execute(update(members).where(members.c.id == ctx.actor.member_id).values(campaigns=mine))
-    return found
+    return campaign
 
 
 async def _ref(ctx: Context, other: Any, word: str | None, field: str) -> int | None:
@@ -352,9 +360,9 @@ async def _rules(ctx: Context, rules: Any) -> list[Any]:
     mine = select(offers.c.id, offers.c.name, offers.c.code).where(
         offers.c.team_id == ctx.team_id, visible(ctx.actor, "offer")
     )
-    found = list(await ctx.tx.execute(mine.order_by(offers.c.id)))
-    by_word = {str(one.id): one.code for one in found} | {one.name.lower(): one.code for one in found}
-    return list(rotation.read_rules(rules, by_word | {one.code: one.code for one in found}))
+    rows = list(await ctx.tx.execute(mine.order_by(offers.c.id)))
+    by_word = {str(offer.id): offer.code for offer in rows} | {offer.name.lower(): offer.code for offer in rows}
+    return list(rotation.read_rules(rules, by_word | {offer.code: offer.code for offer in rows}))
 
 
 def _fallback(url: str | None) -> str | None:

@@ -76,23 +76,23 @@ def casino_card(_ctx: Context, casino: Casino) -> Message:
     return Message(title, (Fields(fields), *(check if casino.status == casinos.DRAFT else ())))
 
 
-def casino_table(_ctx: Context, found: Page[Casino]) -> Message:
-    if not found.items:
+def casino_table(_ctx: Context, page: Page[Casino]) -> Message:
+    if not page.items:
         return Message("No casinos yet: each comes with its first offer (offer add casino=…)", private=True)
-    rows = tuple((one.code, one.status, one.bonus or "–", one.licence or "–") for one in found.items)
-    more = (Buttons((Button("More", f"casino list after={found.next}"),)),) if found.next else ()
+    rows = tuple((casino.code, casino.status, casino.bonus or "–", casino.licence or "–") for casino in page.items)
+    more = (Buttons((Button("More", f"casino list after={page.next}"),)),) if page.next else ()
     return Message("Casinos", (Table(("Casino", "Status", "Bonus", "Licence"), rows), *more), private=True)
 
 
-def hub_table(_ctx: Context, found: Page[BrandFacts]) -> Message:
-    if not found.items:
+def hub_table(_ctx: Context, page: Page[BrandFacts]) -> Message:
+    if not page.items:
         return Message("Nothing in the casino hub yet: brands appear when another team has reviewed them", private=True)
     rows = tuple(
-        (one.name, one.licence or "–", ", ".join(one.payment_methods) or "–", one.terms_url or "–")
-        for one in found.items
+        (facts.name, facts.licence or "–", ", ".join(facts.payment_methods) or "–", facts.terms_url or "–")
+        for facts in page.items
     )
-    ways = [Button(f"Fill {one.name}"[:40], f"casino fill {one.own}") for one in found.items[:5] if one.own]
-    ways += [Button("More", f"casino hub after={found.next}")] if found.next else []
+    ways = [Button(f"Fill {facts.name}"[:40], f"casino fill {facts.own}") for facts in page.items[:5] if facts.own]
+    ways += [Button("More", f"casino hub after={page.next}")] if page.next else []
     table = Table(("Brand", "Licence", "Payment methods", "Terms"), rows)
     return Message("Casino hub", (table, *((Buttons(tuple(ways)),) if ways else ())), private=True)
 
@@ -170,7 +170,7 @@ async def _values(ctx: Context, new: CasinoEdit) -> dict[str, Any]:
         values["payment_methods"] = []
     if new.markets is not None:
         everywhere = [word.lower() for word in new.markets] in (["all"], ["any"])
-        values["markets"] = [] if everywhere else [read_market(one, field="markets") for one in new.markets]
+        values["markets"] = [] if everywhere else [read_market(market, field="markets") for market in new.markets]
     for field in ("terms_url", "logo"):
         if (url := getattr(new, field)) and url != NONE:
             values[field] = _address(url, field=field)

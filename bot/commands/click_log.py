@@ -41,22 +41,22 @@ class ClickLog(Listing, kw_only=True):
     csv: Annotated[bool, Meta(description="as a file for a spreadsheet, every stored field")] = False
 
 
-def click_table(ctx: Context, found: Page[Shown]) -> Message:
-    if not found.items:
+def click_table(ctx: Context, page: Page[Shown]) -> Message:
+    if not page.items:
         return Message("No clicks here", private=True)
     zone = ctx.deployment.zone
     rows = tuple(
         (f"{click.at.astimezone(zone):%m-%d %H:%M:%S}", click.campaign or "–", click.offer or "–",
          click.country or "–", click.reason or "–", click.device or "–", click.bot or "–", click.click_id)
-        for click in found.items
+        for click in page.items
     )  # fmt: skip
     columns = (f"When ({ctx.deployment.timezone})", "Campaign", "Offer", "Country", "Outcome", "Device", "Bot", "Click")
     blocks: list[Block] = [Table(columns, rows, phone=(0, 1, 2, 3))]
     if ctx.notes["csv"]:
-        blocks = [_file(found.items)]
-    asked = ctx.notes["asked"]
-    ways = [Button("Older", f"{asked} after={found.next}")] if found.next else []
-    ways += [] if ctx.notes["csv"] else [Button("CSV", f"{asked} limit={MAX_PAGE} csv=true")]
+        blocks = [_file(page.items)]
+    line = ctx.notes["asked"]
+    ways = [Button("Older", f"{line} after={page.next}")] if page.next else []
+    ways += [] if ctx.notes["csv"] else [Button("CSV", f"{line} limit={MAX_PAGE} csv=true")]
     return Message("Clicks, the latest first", (*blocks, *([Buttons(tuple(ways))] if ways else [])), private=True)
 
 
@@ -109,5 +109,5 @@ async def _conditions(ctx: Context, new: ClickLog) -> list[ColumnElement[bool]]:
 
 def _asked(new: ClickLog) -> str:
     """The command again, for the buttons beneath."""
-    given: dict[str, Any] = {name: getattr(new, name) for name in (*_ENTITIES, "country", "device", "outcome")}
-    return "click log" + "".join(f' {name}="{value}"' for name, value in given.items() if value)
+    filters: dict[str, Any] = {name: getattr(new, name) for name in (*_ENTITIES, "country", "device", "outcome")}
+    return "click log" + "".join(f' {name}="{value}"' for name, value in filters.items() if value)

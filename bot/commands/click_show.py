@@ -63,23 +63,23 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     conversions: list[dict[str, Any]] = []
 
 
-def click_card(_ctx: Context, found: Shown) -> Message:
-    plain = msgspec.structs.asdict(found)
+def click_card(_ctx: Context, click: Shown) -> Message:
+    plain = msgspec.structs.asdict(click)
     del plain["conversions"], plain["extra"], plain["outgoing"]
-    if found.cost is not None:
-        plain["cost"] = f"{found.cost / 1e6:g}"
+    if click.cost is not None:
+        plain["cost"] = f"{click.cost / 1e6:g}"
     fields = tuple((name.replace("_", " "), str(value)) for name, value in plain.items() if value not in (None, ""))
-    rows = tuple(_state_row(str(one["event"]), one) for one in found.conversions)
+    rows = tuple(_state_row(str(conversion["event"]), conversion) for conversion in click.conversions)
     table = (Table(("Event", "Status", "Amount", "Currency", "When (UTC)"), rows, numeric=(2,)),) if rows else ()
     changes = tuple(
-        (f"{state['recorded_at']:%Y-%m-%d %H:%M}", *_state_row(str(one["event"]), state))
-        for one in found.conversions
-        if len(one["history"]) > 1
-        for state in one["history"]
+        (f"{state['recorded_at']:%Y-%m-%d %H:%M}", *_state_row(str(conversion["event"]), state))
+        for conversion in click.conversions
+        if len(conversion["history"]) > 1
+        for state in conversion["history"]
     )
     columns = ("Known since (UTC)", "Event", "Status", "Amount", "Currency", "When (UTC)")
     history = (Text("History", strong=True), Table(columns, changes, numeric=(3,))) if changes else ()
-    return Message(f"Click {found.click_id}", (Fields(fields), *table, *history), private=True)
+    return Message(f"Click {click.click_id}", (Fields(fields), *table, *history), private=True)
 
 
 def _state_row(event: str, state: dict[str, Any]) -> tuple[str, ...]:
@@ -122,7 +122,7 @@ async def place_codes(ctx: Context) -> dict[str, dict[int, str]]:
 def stored_fields(stored: dict[str, Any], places: dict[str, dict[int, str]], codec: Codec) -> dict[str, Any]:
     """A stored click as faces show it."""
     fields: dict[str, Any] = {name: stored.get(name) for name in _PLAIN}
-    fields |= {noun: known.get(stored[f"{noun}_id"]) for noun, known in places.items()}
+    fields |= {noun: code_of.get(stored[f"{noun}_id"]) for noun, code_of in places.items()}
     fields |= {
         "click_id": codec.encode(stored["id"]), "id": stored["id"], "at": instant_of(stored["id"]),
         "detail_expired": bool(stored.get("expired")),
@@ -137,8 +137,8 @@ def stored_fields(stored: dict[str, Any], places: dict[str, dict[int, str]], cod
 
 async def _went(ctx: Context, click_id: int) -> list[str]:
     query = select(outgoing).where(outgoing.c.click_id == click_id).order_by(outgoing.c.id)
-    known = await codes(ctx.tx, offers, ctx.team_id)
-    return [known.get(row.offer_id, str(row.offer_id)) for row in await ctx.tx.execute(query)]
+    code_of = await codes(ctx.tx, offers, ctx.team_id)
+    return [code_of.get(row.offer_id, str(row.offer_id)) for row in await ctx.tx.execute(query)]
 
 
 async def _conversions(ctx: Context, click_id: int) -> list[dict[str, Any]]:

@@ -43,7 +43,7 @@ async def confirm(ctx: Context, new: Code) -> Any:
     role=Role.VIEWER,
     scope=Scope.OPEN,
     positional=("code",),
-    render=lambda _, one: Message(f"Cancelled: {one.command}"),
+    render=lambda _, cancelled: Message(f"Cancelled: {cancelled.command}"),
 )
 async def cancel(ctx: Context, new: Code) -> Cancelled:
     """Drop what was asked."""

@@ -105,32 +105,32 @@ async def list_conversions(ctx: Context, new: ConversionList) -> Page[Conversion
 async def _add(ctx: Context, placing: ConversionProcessor, new: NewConversion) -> tuple[int, Outcome]:
     if new.event not in EVENTS:
         raise Refused(f"event: one of {', '.join(EVENTS)}", field="event")
-    said = ManualConversion(
+    conversion = ManualConversion(
         event=Event(new.event), occurred_at=_moment(ctx, new.day), status=_status(new.status),
         amount=None if new.amount is None else to_micros(new.amount), txn_id=new.txn_id, player_id=new.player_id,
         currency=new.currency,
     )  # fmt: skip
     if new.click_id is not None:
-        return await _to_click(ctx, placing, new, said)
+        return await _to_click(ctx, placing, new, conversion)
     if new.campaign is None:
         raise Refused("click_id: give the click id, or campaign and day", field="click_id")
-    if said.event is Event.REVERSAL:
+    if conversion.event is Event.REVERSAL:
         raise Refused("click_id: a reversal needs the click and the transaction it is about", field="click_id")
     campaign = await own_campaign(ctx, new.campaign)
     offer = await _offer(ctx, new, campaign)
     account_id = offer.account_id if offer else None
     own = placing.book.by_id[account_id].rules.currency if account_id else None
-    currency = currency_code(said.currency, own or campaign.currency or ctx.deployment.currency)
-    said = msgspec.structs.replace(said, currency=currency)
+    currency = currency_code(conversion.currency, own or campaign.currency or ctx.deployment.currency)
+    conversion = msgspec.structs.replace(conversion, currency=currency)
     number = await manual_conversions.add_to_campaign(
-        ctx.tx, ctx.team_id, ctx.now, placing.zone, said, campaign=campaign,
+        ctx.tx, ctx.team_id, ctx.now, placing.zone, conversion, campaign=campaign,
         offer_id=offer.id if offer else 0, account_id=account_id,
     )  # fmt: skip
     return number, Outcome.ACCEPTED
 
 
 async def _to_click(
-    ctx: Context, placing: ConversionProcessor, new: NewConversion, said: ManualConversion
+    ctx: Context, placing: ConversionProcessor, new: NewConversion, conversion: ManualConversion
 ) -> tuple[int, Outcome]:
     word = (new.click_id or "").strip()
     number = placing.codec.decode(word)
@@ -140,8 +140,10 @@ async def _to_click(
     if link.campaign_id or ctx.actor.campaigns is not None:
         await own_campaign(ctx, str(link.campaign_id))
     account = await _account(ctx, placing, new, link.click_id, link.offer_id)
-    said = msgspec.structs.replace(said, currency=currency_code(said.currency, account.rules.currency))
-    done = await manual_conversions.add_to_click(ctx.tx, placing, account, word, said)
+    conversion = msgspec.structs.replace(
+        conversion, currency=currency_code(conversion.currency, account.rules.currency)
+    )
+    done = await manual_conversions.add_to_click(ctx.tx, placing, account, word, conversion)
     return done.conversion_id or 0, done.outcome
 
 
@@ -152,11 +154,11 @@ async def _account(
         row = await permissions.find(ctx, "account", new.account, field="account")
         return placing.book.by_id[row.id]
     went_on = (await outgoing_offers(ctx.tx, [click_id])).get(click_id, [])
-    mine = [one for one in placing.book.by_id.values() if one.team_id == ctx.team_id]
+    mine = [account for account in placing.book.by_id.values() if account.team_id == ctx.team_id]
     for offer in (offer_id, *went_on):
-        for one in mine:
-            if offer in one.offer_ids:
-                return one
+        for account in mine:
+            if offer in account.offer_ids:
+                return account
     if len(mine) == 1:
         return mine[0]
     raise Refused("account: the click does not tell where it happened: name the account", field="account")
@@ -166,14 +168,14 @@ async def _offer(ctx: Context, new: NewConversion, campaign: Row[Any]) -> Row[An
     if new.offer:
         return await permissions.find(ctx, "offer", new.offer, field="offer")
     query = select(offers).join(campaign_offers, campaign_offers.c.offer_id == offers.c.id)
-    found = (await ctx.tx.execute(query.where(campaign_offers.c.campaign_id == campaign.id))).all()
+    rows = (await ctx.tx.execute(query.where(campaign_offers.c.campaign_id == campaign.id))).all()
     if new.account:
         account = await permissions.find(ctx, "account", new.account, field="account")
-        found = [one for one in found if one.account_id == account.id]
-    if len(found) > 1:
-        named = ", ".join(one.code for one in found)
+        rows = [row for row in rows if row.account_id == account.id]
+    if len(rows) > 1:
+        named = ", ".join(row.code for row in rows)
         raise Refused(f"offer: the campaign has several: name one of {named}", field="offer")
-    return found[0] if found else None
+    return rows[0] if rows else None
 
 
 def _moment(ctx: Context, on: date | None) -> datetime:

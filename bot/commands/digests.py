@@ -60,28 +60,33 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     message: Message
 
 
-def subscription_card(ctx: Context, one: Subscription) -> Message:
-    zone = read_zone(one.timezone)
-    when = one.next_at.astimezone(Schedule(every="day", at=read_time(one.at), timezone=zone).zone)
+def subscription_card(ctx: Context, subscription: Subscription) -> Message:
+    zone = read_zone(subscription.timezone)
+    when = subscription.next_at.astimezone(Schedule(every="day", at=read_time(subscription.at), timezone=zone).zone)
+    following = f"{when:%a %d %b %Y %H:%M} {subscription.timezone}"
     fields = (
-        ("Room", one.channel), ("When", one.name), ("Campaigns", ", ".join(one.campaigns or []) or "all"),
-        ("Next", f"{when:%a %d %b %Y %H:%M} {one.timezone}" if one.status == "active" else "never: the room is lost"),
+        ("Room", subscription.channel), ("When", subscription.name),
+        ("Campaigns", ", ".join(subscription.campaigns or []) or "all"),
+        ("Next", following if subscription.status == "active" else "never: the room is lost"),
     )  # fmt: skip
-    buttons = Buttons((
-        Button("Preview", f"digest preview {one.code}"), Button("Unsubscribe", f"digest unsubscribe {one.code}"),
-    ))  # fmt: skip
-    return Message(f"Digest {one.code} · {one.name}", (Fields(fields), buttons))
+    buttons = Buttons(
+        (
+            Button("Preview", f"digest preview {subscription.code}"),
+            Button("Unsubscribe", f"digest unsubscribe {subscription.code}"),
+        )
+    )
+    return Message(f"Digest {subscription.code} · {subscription.name}", (Fields(fields), buttons))
 
 
-def removed_card(_ctx: Context, one: Subscription) -> Message:
-    return Message(f"No more digest in {one.channel} ({one.name})")
+def removed_card(_ctx: Context, subscription: Subscription) -> Message:
+    return Message(f"No more digest in {subscription.channel} ({subscription.name})")
 
 
-def subscription_table(_ctx: Context, found: Page[Subscription]) -> Message:
-    if not found.items:
+def subscription_table(_ctx: Context, page: Page[Subscription]) -> Message:
+    if not page.items:
         return Message("No digests yet: digest subscribe at=09:00", private=True)
-    rows = tuple((o.code, o.channel, o.name, ", ".join(o.campaigns or []) or "all", o.status) for o in found.items)
-    more = (Buttons((Button("More", f"digest list after={found.next}"),)),) if found.next else ()
+    rows = tuple((o.code, o.channel, o.name, ", ".join(o.campaigns or []) or "all", o.status) for o in page.items)
+    more = (Buttons((Button("More", f"digest list after={page.next}"),)),) if page.next else ()
     return Message("Digests", (Table(("Digest", "Room", "When", "Campaigns", "State"), rows), *more), private=True)
 
 
@@ -102,9 +107,9 @@ async def subscribe(ctx: Context, new: NewDigest) -> Subscription:
         team_id=ctx.team_id, room_id=room_id, thread=channel.thread, schedule=schedule,
         campaigns=await chosen_campaigns(ctx, new.campaigns),
     ))  # fmt: skip
-    one = await subscriptions.find(ctx.tx, ctx.team_id, str(made))
-    ctx.notes |= {"entity": "digest", "entity_id": one.id, "after": one}
-    return one
+    subscription = await subscriptions.find(ctx.tx, ctx.team_id, str(made))
+    ctx.notes |= {"entity": "digest", "entity_id": subscription.id, "after": subscription}
+    return subscription
 
 
 @command("digest list", role=Role.VIEWER, scope=Scope.OWN, render=subscription_table, reads=True)
@@ -113,7 +118,9 @@ async def list_digests(ctx: Context, new: Listing) -> Page[Subscription]:
     query = subscriptions.of_team(ctx.team_id)
     rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after)
     shown = map(subscriptions.shown, rows)
-    return Page([one for one in shown if of_own_campaigns(ctx.actor, one.campaigns)], following)
+    return Page(
+        [subscription for subscription in shown if of_own_campaigns(ctx.actor, subscription.campaigns)], following
+    )
 
 
 @command(
@@ -121,29 +128,30 @@ async def list_digests(ctx: Context, new: Listing) -> Page[Subscription]:
 )
 async def preview(ctx: Context, new: DigestPreview) -> Preview:
     """The digest as it would be sent now."""
-    one = await _named_or_here(ctx, new.digest)
-    every: Every = new.every or (one.every if one else "day")
-    wanted_campaigns = new.campaigns if new.campaigns is not None else (one.campaigns if one else None)
-    chosen = await chosen_campaigns(ctx, wanted_campaigns)
+    subscription = await _named_or_here(ctx, new.digest)
+    every: Every = new.every or (subscription.every if subscription else "day")
+    campaigns = new.campaigns if new.campaigns is not None else (subscription.campaigns if subscription else None)
+    chosen = await chosen_campaigns(ctx, campaigns)
     schedule = Schedule(every=every, at=read_time("00:00"), timezone="UTC")
     first, last = covers(schedule, ctx.now, ctx.deployment.zone)
-    wanted = DigestRequest(
+    request = DigestRequest(
         team_id=ctx.team_id, first=first, last=last, every=every, campaigns=chosen,
-        told_until=one.told_until if one else ctx.now - timedelta(days=1), now=ctx.now, deployment=ctx.deployment,
+        told_until=subscription.told_until if subscription else ctx.now - timedelta(days=1),
+        now=ctx.now, deployment=ctx.deployment,
     )  # fmt: skip
-    message = await loading.build(ctx.tx, wanted, apart=ctx.ports.report_apart)
+    message = await loading.build(ctx.tx, request, apart=ctx.ports.report_apart)
     return Preview(from_=first, to=last, title=message.title, text=render(message), message=message)
 
 
 @command("digest unsubscribe", role=Role.BUYER, scope=Scope.OWN, render=removed_card, positional=("digest",))
 async def unsubscribe(ctx: Context, new: OneDigest) -> Subscription:
     """Stop a room's digest."""
-    one = await _named_or_here(ctx, new.digest, only=True)
-    if one is None:
+    subscription = await _named_or_here(ctx, new.digest, only=True)
+    if subscription is None:
         raise Refused("digest: which one? 'digest list' shows them", field="digest")
-    await subscriptions.remove(ctx.tx, one.id)
-    ctx.notes |= {"entity": "digest", "entity_id": one.id, "before": one}
-    return one
+    await subscriptions.remove(ctx.tx, subscription.id)
+    ctx.notes |= {"entity": "digest", "entity_id": subscription.id, "before": subscription}
+    return subscription
 
 
 async def _named_or_here(ctx: Context, word: str | None, *, only: bool = False) -> Subscription | None:
@@ -154,9 +162,9 @@ async def _named_or_here(ctx: Context, word: str | None, *, only: bool = False) 
     channel = room_asked(ctx, None)
     room = await rooms.find(ctx.tx, channel.face, channel.workspace, channel.room)
     here = await subscriptions.of_room(ctx.tx, ctx.team_id, room.id, channel.thread) if room else []
-    here = [one for one in here if of_own_campaigns(ctx.actor, one.campaigns)]
+    here = [subscription for subscription in here if of_own_campaigns(ctx.actor, subscription.campaigns)]
     if only and len(here) > 1:
-        raise Refused(f"digest: which one? {', '.join(one.code for one in here)}", field="digest")
+        raise Refused(f"digest: which one? {', '.join(subscription.code for subscription in here)}", field="digest")
     return here[0] if here else None
 
 
@@ -174,10 +182,10 @@ def room_asked(ctx: Context, named: str | None) -> channels.Channel:
 
 
 async def chosen_campaigns(
-    ctx: Context, given: list[str] | None, *, field: str = "campaigns"
+    ctx: Context, words: list[str] | None, *, field: str = "campaigns"
 ) -> tuple[str, ...] | None:
     """Codes of the campaigns asked for, within those the actor is limited to."""
-    if not given:
+    if not words:
         return ctx.actor.campaigns
-    found = [(await permissions.find(ctx, "campaign", word, field=field)).code for word in given]
-    return tuple(dict.fromkeys(found))
+    codes = [(await permissions.find(ctx, "campaign", word, field=field)).code for word in words]
+    return tuple(dict.fromkeys(codes))

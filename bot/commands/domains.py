@@ -56,32 +56,34 @@ class DomainList(Listing):
     )
 
 
-def domain_card(ctx: Context, found: Domain) -> Message:
+def domain_card(ctx: Context, domain: Domain) -> Message:
     fields = (
-        ("Site", found.site or "none yet"), ("Provider", found.provider or "by hand"), ("Address", found.url),
-        ("Registered until", f"{found.registered_until:%Y-%m-%d}" if found.registered_until else "–"),
+        ("Site", domain.site or "none yet"), ("Provider", domain.provider or "by hand"), ("Address", domain.url),
+        ("Registered until", f"{domain.registered_until:%Y-%m-%d}" if domain.registered_until else "–"),
     )  # fmt: skip
-    blocks: list[Block] = [Fields(fields), *(Notice("warning", text) for text in found.warnings)]
-    if found.records and found.status != domains.LIVE:
-        rows = tuple((one.type, one.name, one.value) for one in found.records)
+    blocks: list[Block] = [Fields(fields), *(Notice("warning", text) for text in domain.warnings)]
+    if domain.records and domain.status != domains.LIVE:
+        rows = tuple((record.type, record.name, record.value) for record in domain.records)
         blocks.append(Table(("DNS record", "Name", "Value"), rows))
-    blocks.append(Table(("", "Step", "State"), tuple(_step_row(step) for step in found.steps)))
-    blocks += [Notice("warning", f"{step.detail} {step.fix}".strip()) for step in found.steps if step.fix]
-    blocks += [Notice("warning", text) for text in found.health.get("faults", [])]
-    if found.status != domains.LIVE:
-        blocks.append(Buttons((Button("Check now", f"domain verify {found.code}"),)))
-    return Message(f"Domain {found.shown_as} ({found.code}) · {found.status}", tuple(blocks))
+    blocks.append(Table(("", "Step", "State"), tuple(_step_row(step) for step in domain.steps)))
+    blocks += [Notice("warning", f"{step.detail} {step.fix}".strip()) for step in domain.steps if step.fix]
+    blocks += [Notice("warning", text) for text in domain.health.get("faults", [])]
+    if domain.status != domains.LIVE:
+        blocks.append(Buttons((Button("Check now", f"domain verify {domain.code}"),)))
+    return Message(f"Domain {domain.shown_as} ({domain.code}) · {domain.status}", tuple(blocks))
 
 
 def _step_row(step: Step) -> tuple[str, str, str]:
     return _SIGNS[step.state], step.name, step.detail or step.state
 
 
-def domain_table(_ctx: Context, found: Page[Domain]) -> Message:
-    if not found.items:
+def domain_table(_ctx: Context, page: Page[Domain]) -> Message:
+    if not page.items:
         return Message("No domains yet: domain add brand.com site=…, or domain check brand.com", private=True)
-    rows = tuple((one.shown_as, one.site or "–", one.provider or "by hand", one.status) for one in found.items)
-    more = (Buttons((Button("More", f"domain list after={found.next}"),)),) if found.next else ()
+    rows = tuple(
+        (domain.shown_as, domain.site or "–", domain.provider or "by hand", domain.status) for domain in page.items
+    )
+    more = (Buttons((Button("More", f"domain list after={page.next}"),)),) if page.next else ()
     return Message("Domains", (Table(("Domain", "Site", "Provider", "Status"), rows), *more), private=True)
 
 
@@ -160,10 +162,10 @@ async def _loss(ctx: Context, new: OneDomain) -> str | None:
 async def remove_domain(ctx: Context, new: OneDomain) -> Domain:
     """Forget a domain; what is registered stays registered."""
     row = await _domain(ctx, new.domain)
-    found = (await domains.shown(ctx.tx, ctx.team_id, [row]))[0]
+    domain = (await domains.shown(ctx.tx, ctx.team_id, [row]))[0]
     await ctx.tx.execute(delete(table).where(table.c.id == row.id))
-    ctx.notes |= {"entity": "domain", "entity_id": row.id, "before": found}
-    return found
+    ctx.notes |= {"entity": "domain", "entity_id": row.id, "before": domain}
+    return domain
 
 
 async def made_domain(
@@ -183,9 +185,9 @@ async def made_domain(
         team_id=ctx.team_id, name=name, code=await names.code_for(ctx.tx, table, ctx.team_id, name), site_id=site_id,
         created_at=ctx.now, status=status, provider=provider, state=state, next_step_at=ctx.now,
     ).returning(table))  # fmt: skip
-    found = (await domains.shown(ctx.tx, ctx.team_id, [made.one()]))[0]
-    ctx.notes |= {"entity": "domain", "entity_id": found.id, "after": found}
-    return found
+    domain = (await domains.shown(ctx.tx, ctx.team_id, [made.one()]))[0]
+    ctx.notes |= {"entity": "domain", "entity_id": domain.id, "after": domain}
+    return domain
 
 
 async def _domain(ctx: Context, word: str, *, field: str = "domain") -> Row[Any]:
@@ -196,6 +198,6 @@ async def _domain(ctx: Context, word: str, *, field: str = "domain") -> Row[Any]
 async def _changed(ctx: Context, row: Row[Any], values: dict[str, Any]) -> Domain:
     before = (await domains.shown(ctx.tx, ctx.team_id, [row]))[0]
     await domains.change(ctx.tx, row, values)
-    found = (await domains.shown(ctx.tx, ctx.team_id, [await names.by_id(ctx.tx, table, row.id)]))[0]
-    ctx.notes |= {"entity": "domain", "entity_id": row.id, "before": before, "after": found}
-    return found
+    domain = (await domains.shown(ctx.tx, ctx.team_id, [await names.by_id(ctx.tx, table, row.id)]))[0]
+    ctx.notes |= {"entity": "domain", "entity_id": row.id, "before": before, "after": domain}
+    return domain

@@ -38,14 +38,14 @@ class Help(msgspec.Struct, frozen=True):
     commands: list[CommandHelp]
 
 
-def help_text(_ctx: Context, found: Help) -> Message:
-    if len(found.commands) == 1:
-        one = found.commands[0]
-        fields = tuple((f.name + ("" if f.required else " (optional)"), f.description or "–") for f in one.fields)
-        return Message(one.summary, (Text(one.usage, code=True), Fields(fields)), private=True)
-    if len({each.name.partition(" ")[0] for each in found.commands}) == 1:
-        return _noun_help(found.commands)
-    nouns = {each.name.partition(" ")[0] for each in found.commands} - _UNSEEN
+def help_text(_ctx: Context, listing: Help) -> Message:
+    if len(listing.commands) == 1:
+        entry = listing.commands[0]
+        fields = tuple((f.name + ("" if f.required else " (optional)"), f.description or "–") for f in entry.fields)
+        return Message(entry.summary, (Text(entry.usage, code=True), Fields(fields)), private=True)
+    if len({each.name.partition(" ")[0] for each in listing.commands}) == 1:
+        return _noun_help(listing.commands)
+    nouns = {each.name.partition(" ")[0] for each in listing.commands} - _UNSEEN
     listed = {noun for _, group in GROUPS for noun in group}
     groups = (*GROUPS, ("More", tuple(sorted(nouns - listed))))
     lines = tuple(
@@ -73,31 +73,33 @@ _UNSEEN = {"confirm", "cancel", "help", "join"}
 def _noun_help(commands: list[CommandHelp]) -> Message:
     """What can be done to one kind of thing, each at a press."""
     noun = commands[0].name.partition(" ")[0]
-    buttons = tuple(Button((one.name.partition(" ")[2] or noun).capitalize(), one.name) for one in commands)
-    told = Fields(tuple((one.name, one.summary) for one in commands))
-    return Message(f"{noun.capitalize()}: what there is", (told, Buttons(buttons)), private=True)
+    buttons = tuple(Button((command.name.partition(" ")[2] or noun).capitalize(), command.name) for command in commands)
+    summaries = Fields(tuple((command.name, command.summary) for command in commands))
+    return Message(f"{noun.capitalize()}: what there is", (summaries, Buttons(buttons)), private=True)
 
 
 @command("help", role=Role.VIEWER, scope=Scope.OPEN, render=help_text, reads=True, positional=("command", "verb"))
 async def show_help(ctx: Context, new: About) -> Help:
     """List the commands, or explain one."""
     typed = " ".join(word for word in (new.command, new.verb) if word).lower()
-    mine = [one for one in COMMANDS.values() if may(one, ctx.actor)]
+    mine = [command for command in COMMANDS.values() if may(command, ctx.actor)]
     if not typed:
-        return Help([describe(one) for one in sorted(mine, key=lambda one: one.name)])
-    found = [one for one in COMMANDS.values() if one.name == typed] or [one for one in mine if one.noun == typed]
-    if not found:
+        return Help([describe(command) for command in sorted(mine, key=lambda command: command.name)])
+    matches = [command for command in COMMANDS.values() if command.name == typed] or [
+        command for command in mine if command.noun == typed
+    ]
+    if not matches:
         raise Missing(unknown(typed, typed.split()), field="command")
-    return Help([describe(one) for one in sorted(found, key=lambda one: one.name)])
+    return Help([describe(command) for command in sorted(matches, key=lambda command: command.name)])
 
 
-def describe(one: Command) -> CommandHelp:
+def describe(command: Command) -> CommandHelp:
     """What help and the command reference say of a command."""
     fields = [
-        FieldHelp(field.encode_name, field.required, _description(field, one.limits[field.encode_name]))
-        for field in sorted(msgspec.structs.fields(one.parameters), key=lambda field: not field.required)
+        FieldHelp(field.encode_name, field.required, _description(field, command.limits[field.encode_name]))
+        for field in sorted(msgspec.structs.fields(command.parameters), key=lambda field: not field.required)
     ]
-    return CommandHelp(one.name, one.summary, one.usage(), one.role.value, fields)
+    return CommandHelp(command.name, command.summary, command.usage(), command.role.value, fields)
 
 
 def _description(field: msgspec.structs.FieldInfo, limit: Limit) -> str:

@@ -24,7 +24,7 @@ from storage.people.members import Member
 from storage.tables import campaigns as campaigns_table
 from storage.tables import members as table
 
-ROLES = tuple(one.value for one in Role)
+ROLES = tuple(role.value for role in Role)
 
 
 Limited = Annotated[
@@ -99,24 +99,27 @@ def linked_card(_ctx: Context, made: Linked) -> Message:
     return Message("Say this on the other chat", tuple(how), private=True)
 
 
-def member_card(_ctx: Context, found: Member) -> Message:
-    return Message(f"{found.name} ({found.code}) · {_limited(found.role, found.campaigns)}")
+def member_card(_ctx: Context, member: Member) -> Message:
+    return Message(f"{member.name} ({member.code}) · {_limited(member.role, member.campaigns)}")
 
 
-def removed_card(_ctx: Context, found: Member) -> Message:
-    return Message(f"{found.name} ({found.code}) was removed and may do nothing here any more.")
+def removed_card(_ctx: Context, member: Member) -> Message:
+    return Message(f"{member.name} ({member.code}) was removed and may do nothing here any more.")
 
 
-def joined_card(_ctx: Context, found: Joined) -> Message:
-    where = " This chat is your team's now." if found.bound else ""
-    return Message(f"Welcome, {found.name}: you are {_article(found.role)}.{where} Say help to see what there is.")
+def joined_card(_ctx: Context, joined: Joined) -> Message:
+    where = " This chat is your team's now." if joined.bound else ""
+    return Message(f"Welcome, {joined.name}: you are {_article(joined.role)}.{where} Say help to see what there is.")
 
 
-def member_table(_ctx: Context, found: Page[Member]) -> Message:
-    rows = tuple((one.name, one.code, one.role.value, ", ".join(one.campaigns or ()) or "all") for one in found.items)
+def member_table(_ctx: Context, page: Page[Member]) -> Message:
+    rows = tuple(
+        (member.name, member.code, member.role.value, ", ".join(member.campaigns or ()) or "all")
+        for member in page.items
+    )
     if not rows:
         return Message("No members yet: member invite role=buyer", private=True)
-    more = (Buttons((Button("More", f"member list after={found.next}"),)),) if found.next else ()
+    more = (Buttons((Button("More", f"member list after={page.next}"),)),) if page.next else ()
     return Message("Members", (Table(("Name", "Code", "Role", "Campaigns"), rows), *more), private=True)
 
 
@@ -152,13 +155,13 @@ async def link_member(ctx: Context, _new: Linking) -> Linked:
     return Linked(code=code, link=await _deep_link(ctx, code), expires_at=expires_at)
 
 
-async def _campaigns(ctx: Context, role: Role, given: list[str] | None) -> list[str] | None:
-    if given is None:
+async def _campaigns(ctx: Context, role: Role, words: list[str] | None) -> list[str] | None:
+    if words is None:
         return None
     if role is Role.OWNER:
         raise Refused("campaigns limit a buyer or a viewer, not an owner: leave them out", field="campaigns")
-    found = [await names.find(ctx.tx, campaigns_table, ctx.team_id, one, field="campaigns") for one in given]
-    return [one.code for one in found] or None
+    rows = [await names.find(ctx.tx, campaigns_table, ctx.team_id, word, field="campaigns") for word in words]
+    return [row.code for row in rows] or None
 
 
 @command("member list", role=Role.VIEWER, scope=Scope.OWN, render=member_table, reads=True)
@@ -166,7 +169,7 @@ async def list_members(ctx: Context, new: Listing) -> Page[Member]:
     """Who is in the team, and what they may do."""
     query = select(table).where(table.c.team_id == ctx.team_id, table.c.removed_at.is_(None))
     rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after)
-    return Page([one for row in rows if (one := _seen_by(ctx.actor, members.shown(row)))], following)
+    return Page([member for row in rows if (member := _seen_by(ctx.actor, members.shown(row)))], following)
 
 
 def _seen_by(actor: Actor, member: Member) -> Member | None:

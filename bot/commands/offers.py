@@ -114,11 +114,11 @@ def offer_card(_ctx: Context, offer: Offer) -> Message:
     return Message(f"Offer {offer.name} ({offer.code}) · {offer.status}", (Fields(fields), *warnings, buttons))
 
 
-def offer_table(_ctx: Context, found: Page[Offer]) -> Message:
-    if not found.items:
+def offer_table(_ctx: Context, page: Page[Offer]) -> Message:
+    if not page.items:
         return Message("No offers yet: offer add casino=… account=… url=…", private=True)
-    rows = tuple((o.code, o.casino, o.account, o.tag or "–", o.status) for o in found.items)
-    more = (Buttons((Button("More", f"offer list after={found.next}"),)),) if found.next else ()
+    rows = tuple((o.code, o.casino, o.account, o.tag or "–", o.status) for o in page.items)
+    more = (Buttons((Button("More", f"offer list after={page.next}"),)),) if page.next else ()
     return Message("Offers", (Table(("Offer", "Casino", "Account", "Tag", "Status"), rows), *more), private=True)
 
 
@@ -291,8 +291,8 @@ async def link_offer(ctx: Context, new: OneOffer) -> OfferLinks:
     offer = await _offer(ctx, new.offer)
     shown_on = select(site_offers.c.site_id).join(sites, sites.c.id == site_offers.c.site_id)
     shown_on = shown_on.where(site_offers.c.offer_id == offer.id, visible(ctx.actor, "site"))
-    known = await codes(ctx.tx, sites, ctx.team_id)
-    on = [known[one] for one in (await ctx.tx.execute(shown_on)).scalars()]
+    site_codes = await codes(ctx.tx, sites, ctx.team_id)
+    on = [site_codes[site_id] for site_id in (await ctx.tx.execute(shown_on)).scalars()]
     links = {site: f"{ctx.deployment.public_url}/go/{site}/{offer.code}" for site in sorted(on)}
     return OfferLinks(offer.code, offer.url, links)
 
@@ -315,7 +315,7 @@ async def _set_status(ctx: Context, new: OfferChoice, status: str) -> Offer | Bu
     rows = await _chosen(ctx, new)
     return await change_each(
         ctx, "offer", rows, changing=[row for row in rows if row.status != status],
-        shown=lambda found: offers.shown(ctx.tx, ctx.team_id, found),
+        shown=lambda rows: offers.shown(ctx.tx, ctx.team_id, rows),
         change=lambda row: ctx.tx.execute(update(table).where(table.c.id == row.id).values(status=status)),
     )  # fmt: skip
 
@@ -333,10 +333,10 @@ async def _noted(
 async def _refuse_untagged(ctx: Context, account_id: int, tag: str | None, *, force: bool, but: int = 0) -> None:
     if offers.tag_key(tag) or force:
         return
-    others = [one.code for one in await offers.siblings(ctx.tx, account_id, but=but)]
-    seen = await offers.segments(ctx.tx, account_id)
-    if others or len(seen) > 1:
-        named = ", ".join((seen or others)[:5])
+    others = [sibling.code for sibling in await offers.siblings(ctx.tx, account_id, but=but)]
+    segments = await offers.segments(ctx.tx, account_id)
+    if others or len(segments) > 1:
+        named = ", ".join((segments or others)[:5])
         raise Refused(
             f"tag is missing, and the account has several segments ({named}): an untagged offer would pull in other "
             "deals' numbers. Name the tag, or say force=true",
@@ -347,10 +347,10 @@ async def _refuse_untagged(ctx: Context, account_id: int, tag: str | None, *, fo
 async def _alternative(ctx: Context, word: str | None, but: Row[Any] | None = None) -> int | None:
     if not word or word == NONE:
         return None
-    found = await names.find(ctx.tx, table, ctx.team_id, word, field="alternative")
-    if but is not None and found.id == but.id:
+    alternative = await names.find(ctx.tx, table, ctx.team_id, word, field="alternative")
+    if but is not None and alternative.id == but.id:
         raise Refused("alternative: an offer cannot be its own alternative", field="alternative")
-    return int(found.id)
+    return int(alternative.id)
 
 
 def _cap(cap: int | None, event: str, period: str) -> dict[str, Any]:
@@ -366,7 +366,7 @@ def _cap(cap: int | None, event: str, period: str) -> dict[str, Any]:
 
 
 def _markets(markets: list[str]) -> list[str]:
-    wrong = [one for one in markets if len(one) != 2 or not one.isalpha()]
+    wrong = [market for market in markets if len(market) != 2 or not market.isalpha()]
     if wrong:
         raise Refused(f"markets: {wrong[0]!r} is not a two-letter country code such as DE", field="markets")
-    return [one.upper() for one in markets]
+    return [market.upper() for market in markets]

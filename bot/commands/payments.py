@@ -81,7 +81,7 @@ def payment_card(ctx: Context, made: Payment) -> Message:
 
 
 def payment_table(ctx: Context, made: Page[Payment]) -> Message:
-    rows = tuple((f"{one.day}", one.account, money(one.amount, one.currency)) for one in made.items)
+    rows = tuple((f"{payment.day}", payment.account, money(payment.amount, payment.currency)) for payment in made.items)
     if not rows:
         return Message("No payment recorded yet", (Text("payment add account=… amount=…", code=True),), private=True)
     return Message("Payments", (Table(("Day", "Account", "Amount"), rows, numeric=(2,)),), private=True)
@@ -95,22 +95,23 @@ def owed_message(ctx: Context, made: OwedList) -> Message:
     if not made.items:
         return Message("No platform has stated commission yet", private=True)
     blocks: list[Block] = []
-    for one in made.items:
-        blocks += [Text(_told(one), strong=True), _months(one)]
+    for owed in made.items:
+        blocks += [Text(_owed_line(owed), strong=True), _months(owed)]
     return Message("Owed and paid", tuple(blocks), private=True)
 
 
-def _told(one: Owed) -> str:
-    settled = f"settled to {one.settled_to:%d %b %Y}" if one.settled_to else "nothing settled yet"
-    return f"{one.account}: {money(one.outstanding, one.currency)} outstanding, {settled}; {RULES[one.terms.rule]}"
+def _owed_line(owed: Owed) -> str:
+    settled = f"settled to {owed.settled_to:%d %b %Y}" if owed.settled_to else "nothing settled yet"
+    return f"{owed.account}: {money(owed.outstanding, owed.currency)} outstanding, {settled}; {RULES[owed.terms.rule]}"
 
 
-def _months(one: Owed) -> Table:
-    def told(micros: int) -> str:
-        return money(micros, one.currency)
+def _months(owed: Owed) -> Table:
+    def written(micros: int) -> str:
+        return money(micros, owed.currency)
 
     rows = tuple(
-        (m.month, told(m.commission), told(m.carried_in), told(m.payable), told(m.paid)) for m in one.months[-12:]
+        (m.month, written(m.commission), written(m.carried_in), written(m.payable), written(m.paid))
+        for m in owed.months[-12:]
     )
     return Table(("Month", "Commission", "Carried in", "Payable", "Paid"), rows, numeric=(1, 2, 3, 4))
 
@@ -164,4 +165,4 @@ async def show_owed(ctx: Context, new: PaymentsQuery) -> OwedList:
     else:
         mine = select(accounts).where(accounts.c.team_id == ctx.team_id).order_by(accounts.c.code)
         rows = list(await ctx.tx.execute(mine))
-    return OwedList(items=[one for row in rows for one in await payments.owed(ctx.tx, row)])
+    return OwedList(items=[owed for row in rows for owed in await payments.owed(ctx.tx, row)])

@@ -47,16 +47,16 @@ class Mapped(PostbackMapping, frozen=True, kw_only=True):
     reclassified: dict[str, int] = {}
 
 
-def mapping_card(_ctx: Context, found: Mapped) -> Message:
-    words = {**found.parameters, **found.events, **found.statuses}
+def mapping_card(_ctx: Context, mapping: Mapped) -> Message:
+    words = {**mapping.parameters, **mapping.events, **mapping.statuses}
     fields = list(words.items())
-    fields += [(f"repeated {event}", what) for event, what in found.repeats.items()]
-    if found.default_event:
-        fields.append(("without an event", found.default_event))
-    if found.allow:
-        fields.append(("only from", ", ".join(found.allow)))
-    notes = tuple(Notice("ok", f"{n:,} waiting postbacks are now {what}") for what, n in found.reclassified.items())
-    return Message(f"Postback mapping of {found.account}", (Fields(tuple(fields)), *notes))
+    fields += [(f"repeated {event}", what) for event, what in mapping.repeats.items()]
+    if mapping.default_event:
+        fields.append(("without an event", mapping.default_event))
+    if mapping.allow:
+        fields.append(("only from", ", ".join(mapping.allow)))
+    notes = tuple(Notice("ok", f"{n:,} waiting postbacks are now {what}") for what, n in mapping.reclassified.items())
+    return Message(f"Postback mapping of {mapping.account}", (Fields(tuple(fields)), *notes))
 
 
 @command("postback map", role=Role.OWNER, render=mapping_card, positional=("account", "event", "as"))
@@ -72,15 +72,15 @@ async def map_postbacks(ctx: Context, new: NewMapping) -> Mapped:
     account = fresh.book.by_id[row.id]
     if account.fault:
         raise Refused(account.fault, field="allow" if new.allow else "events")
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for outcome in (Outcome.UNMAPPED, Outcome.UNMATCHED, Outcome.REJECTED):
         waiting = RequestFilter(outcome=outcome.value, account_id=row.id)
-        for came, n in (await replay(ctx.tx, ctx.team_id, waiting, fresh)).items():
-            if came not in {outcome.value, "unchanged"}:
-                found[came] = found.get(came, 0) + n
+        for result, n in (await replay(ctx.tx, ctx.team_id, waiting, fresh)).items():
+            if result not in {outcome.value, "unchanged"}:
+                counts[result] = counts.get(result, 0) + n
     now = mappings.mapping_of(await names.by_id(ctx.tx, accounts, row.id))
     ctx.notes |= {"entity": "account", "entity_id": row.id, "before": before, "after": now}
-    return Mapped(account=row.code, reclassified=found, **msgspec.structs.asdict(now))
+    return Mapped(account=row.code, reclassified=counts, **msgspec.structs.asdict(now))
 
 
 def _changes(ctx: Context, new: NewMapping) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def _changes(ctx: Context, new: NewMapping) -> dict[str, Any]:
             if new.as_ is None:
                 raise Refused(f"as: say what {word!r} means, e.g. as=deposit", field="as")
             words[kind][word] = new.as_
-    values: dict[str, Any] = {kind: mappings.checked(kind, given) for kind, given in words.items() if given}
+    values: dict[str, Any] = {kind: mappings.checked(kind, entries) for kind, entries in words.items() if entries}
     if new.default_event is not None:
         values["default_event"] = mappings.checked("events", {"-": new.default_event})["-"]
         values["default_event"] = None if values["default_event"] == "-" else values["default_event"]

@@ -59,34 +59,34 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
     outcomes: dict[str, int]
 
 
-def url_card(_ctx: Context, found: PostbackUrl) -> Message:
+def url_card(_ctx: Context, address: PostbackUrl) -> Message:
     return Message(
-        f"Postback address of {found.account}",
+        f"Postback address of {address.account}",
         (
             Text("Give this to the platform (keep its own macros where it has others):"),
-            Text(found.template, code=True),
-            Text(f"Parameters it may send: {', '.join(found.parameters)}. GET, form or JSON, names in any case."),
-            Buttons((Button("Log", f"postback log account={found.account}"),)),
+            Text(address.template, code=True),
+            Text(f"Parameters it may send: {', '.join(address.parameters)}. GET, form or JSON, names in any case."),
+            Buttons((Button("Log", f"postback log account={address.account}"),)),
         ),
         private=True,
     )
 
 
-def log_table(_ctx: Context, found: Page[Logged]) -> Message:
-    if not found.items:
+def log_table(_ctx: Context, page: Page[Logged]) -> Message:
+    if not page.items:
         return Message("No postbacks here: 'postback url <account>' gives the address for the platform", private=True)
     rows = tuple(
-        (str(one.id), f"{one.received_at:%m-%d %H:%M:%S}", one.account, one.outcome.value, one.event or "–",
-         one.click_id or "–", one.reason or "")
-        for one in found.items
+        (str(postback.id), f"{postback.received_at:%m-%d %H:%M:%S}", postback.account, postback.outcome.value,
+         postback.event or "–", postback.click_id or "–", postback.reason or "")
+        for postback in page.items
     )  # fmt: skip
     columns = ("Id", "Received (UTC)", "Account", "Outcome", "Event", "Click", "Reason")
     return Message("Postbacks, the latest first", (Table(columns, rows),), private=True)
 
 
 def replay_card(_ctx: Context, done: Replayed) -> Message:
-    told = tuple((outcome, f"{n:,}") for outcome, n in sorted(done.outcomes.items()))
-    return Message(f"{done.replayed:,} postbacks looked at again", (Fields(told),) if told else ())
+    outcomes = tuple((outcome, f"{n:,}") for outcome, n in sorted(done.outcomes.items()))
+    return Message(f"{done.replayed:,} postbacks looked at again", (Fields(outcomes),) if outcomes else ())
 
 
 @command("postback url", role=Role.BUYER, render=url_card, reads=True, positional=("account",))
@@ -106,11 +106,11 @@ async def postback_url(ctx: Context, new: ForAccount) -> PostbackUrl:
 @command("postback log", role=Role.VIEWER, scope=Scope.OWN, render=log_table, reads=True)
 async def postback_log(ctx: Context, new: LogQuery) -> Page[Logged]:
     """Every postback that came, with what became of it and why."""
-    wanted = await _wanted(ctx, new)
+    filters = await _wanted(ctx, new)
     after = cursor(new.after)
     if not 1 <= new.limit <= 500:
         raise Refused("limit: between 1 and 500", field="limit")
-    items = await inbox.log(ctx.tx, ctx.team_id, wanted, limit=new.limit + 1, after=after)
+    items = await inbox.log(ctx.tx, ctx.team_id, filters, limit=new.limit + 1, after=after)
     more = len(items) > new.limit
     items = items[: new.limit]
     return Page(items, str(items[-1].id) if more else None)
@@ -119,10 +119,10 @@ async def postback_log(ctx: Context, new: LogQuery) -> Page[Logged]:
 @command("postback replay", role=Role.BUYER, scope=Scope.OWN, render=replay_card, positional=("id",))
 async def replay_postbacks(ctx: Context, new: ReplayQuery) -> Replayed:
     """Read stored postbacks again, one by its number or all that fit; nothing is counted twice."""
-    wanted = await _wanted(ctx, new)
-    if new.id is None and wanted == RequestFilter(campaigns=wanted.campaigns):
-        wanted = msgspec.structs.replace(wanted, outcome=Outcome.UNMATCHED.value)
-    outcomes = await replay(ctx.tx, ctx.team_id, wanted, await processor(ctx))
+    filters = await _wanted(ctx, new)
+    if new.id is None and filters == RequestFilter(campaigns=filters.campaigns):
+        filters = msgspec.structs.replace(filters, outcome=Outcome.UNMATCHED.value)
+    outcomes = await replay(ctx.tx, ctx.team_id, filters, await processor(ctx))
     total = sum(outcomes.values())
     if new.id is not None and not total:
         raise Refused(f"id: no postback {new.id}: 'postback log' lists them", field="id")
@@ -135,13 +135,13 @@ async def _wanted(ctx: Context, new: Any) -> RequestFilter:
         account = await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")
     if new.outcome is not None and new.outcome not in OUTCOMES:
         raise Refused(f"outcome: one of {', '.join(OUTCOMES)}", field="outcome")
-    one = getattr(new, "id", None)
+    postback_id = getattr(new, "id", None)
     return RequestFilter(
         outcome=new.outcome,
         account_id=account.id if account else None,
         click=new.click_id,
         click_id=await _click_number(ctx, new.click_id),
-        ids=(one,) if one is not None else (),
+        ids=(postback_id,) if postback_id is not None else (),
         campaigns=ctx.actor.campaigns,
     )
 

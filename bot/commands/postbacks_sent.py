@@ -35,28 +35,28 @@ class Resent(msgspec.Struct, frozen=True):
     at: datetime
 
 
-def sent_table(_ctx: Context, found: Page[Sent]) -> Message:
-    if not found.items:
+def sent_table(_ctx: Context, page: Page[Sent]) -> Message:
+    if not page.items:
         return Message("Nothing was sent to a traffic source yet", private=True)
     rows = tuple(
         (
-            str(one.id),
-            one.source,
-            one.event,
-            one.state,
-            str(one.attempts),
-            _next_try(one),
-            one.reason or one.error or one.answer[:60],
+            str(delivery.id),
+            delivery.source,
+            delivery.event,
+            delivery.state,
+            str(delivery.attempts),
+            _next_try(delivery),
+            delivery.reason or delivery.error or delivery.answer[:60],
         )
-        for one in found.items
+        for delivery in page.items
     )
     columns = ("Id", "Source", "Event", "State", "Tries", "Next try", "Answer or reason")
     table = Table(columns, rows, numeric=(4,))
     return Message("Postbacks to traffic sources, the latest first", (table,), private=True)
 
 
-def _next_try(one: Sent) -> str:
-    return f"{one.next_at:%Y-%m-%d %H:%M} UTC" if one.next_at is not None else "–"
+def _next_try(delivery: Sent) -> str:
+    return f"{delivery.next_at:%Y-%m-%d %H:%M} UTC" if delivery.next_at is not None else "–"
 
 
 @command("postback sent", role=Role.VIEWER, scope=Scope.OWN, render=sent_table, reads=True)

@@ -67,7 +67,7 @@ def rate_card(ctx: Context, made: Rate) -> Message:
 def rate_table(ctx: Context, made: RateList) -> Message:
     if not made.items:
         return Message("No exchange rates in these days", (Notice("info", "rate set adds one"),), private=True)
-    rows = tuple((f"{one.from_}", f"1 {one.currency}", one.rate, one.base, one.origin) for one in made.items)
+    rows = tuple((f"{rate.from_}", f"1 {rate.currency}", rate.rate, rate.base, rate.origin) for rate in made.items)
     return Message("Exchange rates", (Table(("day", "of", "is", "in", "from"), rows, numeric=(2,)),), private=True)
 
 
@@ -92,9 +92,9 @@ async def set_rate(ctx: Context, new: NewRate) -> Rate:
         currency=currency, base=base, rate=NONE if rate is None else f"{rate:f}", from_=first, to=last, origin="team"
     )
     ctx.notes |= {"entity": f"rate {currency}", "after": made}
-    stood = {before.get(day, NONE) for day in days}
-    if len(stood) == 1:  # undo sets them back by one command
-        ctx.notes["before"] = msgspec.structs.replace(made, rate=stood.pop())
+    previous = {before.get(day, NONE) for day in days}
+    if len(previous) == 1:  # undo sets them back by one command
+        ctx.notes["before"] = msgspec.structs.replace(made, rate=previous.pop())
     return made
 
 
@@ -136,12 +136,12 @@ async def list_rates(ctx: Context, new: RatesQuery) -> RateList:
         raise Refused("limit: between 1 and 500", field="limit")
     skip = cursor(new.after) or 0
     last = new.to or ctx.today
-    found = await rates.listed(
+    rows = await rates.listed(
         ctx.tx, ctx.team_id, currency=currency_code(new.currency, "") or None,
         first=new.from_ or _days_before(last, SHOWN), last=last, limit=new.limit + 1, skip=skip,
     )  # fmt: skip
     items = [
-        Rate(currency=one.currency, base=one.base, rate=f"{one.rate:f}", from_=one.day, to=one.day, origin=one.origin)
-        for one in found[: new.limit]
+        Rate(currency=row.currency, base=row.base, rate=f"{row.rate:f}", from_=row.day, to=row.day, origin=row.origin)
+        for row in rows[: new.limit]
     ]
-    return RateList(items=items, next=str(skip + new.limit) if len(found) > new.limit else None)
+    return RateList(items=items, next=str(skip + new.limit) if len(rows) > new.limit else None)

@@ -74,46 +74,48 @@ class Availability(msgspec.Struct, frozen=True, kw_only=True):
     warnings: list[str]
 
 
-def registrar_card(_ctx: Context, found: RegistrarLogin) -> Message:
-    return Message(f"Registrar {found.name} ({found.code}) · {found.kind}", private=True)
+def registrar_card(_ctx: Context, login: RegistrarLogin) -> Message:
+    return Message(f"Registrar {login.name} ({login.code}) · {login.kind}", private=True)
 
 
-def registrar_table(_ctx: Context, found: Page[RegistrarLogin]) -> Message:
-    if not found.items:
+def registrar_table(_ctx: Context, page: Page[RegistrarLogin]) -> Message:
+    if not page.items:
         return Message("No registrars yet: registrar add name=… kind=cloudflare …", private=True)
-    rows = tuple((one.code, one.kind) for one in found.items)
+    rows = tuple((login.code, login.kind) for login in page.items)
     return Message("Registrars", (Table(("Registrar", "Kind"), rows),), private=True)
 
 
-def availability_card(_ctx: Context, found: Availability) -> Message:
-    warnings = tuple(Notice("warning", text) for text in found.warnings)
-    if not found.available:
-        return Message(f"{found.shown_as} cannot be had: {found.reason or 'taken'}", warnings, private=True)
-    if found.price is None or found.currency is None:
-        told = Notice("info", "The price is known with a login: registrar add name=… kind=cloudflare …")
-        return Message(f"{found.shown_as} is free", (told, *warnings), private=True)
-    price = f"{money(found.price, found.currency)} the first year"
-    renewal = f", then {money(found.renewal, found.currency)}" if found.renewal is not None else ""
-    premium = (Notice("warning", "It is a premium name."),) if found.premium else ()
-    buy = Buttons((Button("Buy", f"domain buy {found.name}", style="primary"),))
-    return Message(f"{found.shown_as} is free: {price}{renewal}", (*premium, *warnings, buy), private=True)
+def availability_card(_ctx: Context, availability: Availability) -> Message:
+    warnings = tuple(Notice("warning", text) for text in availability.warnings)
+    if not availability.available:
+        return Message(
+            f"{availability.shown_as} cannot be had: {availability.reason or 'taken'}", warnings, private=True
+        )
+    if availability.price is None or availability.currency is None:
+        price_note = Notice("info", "The price is known with a login: registrar add name=… kind=cloudflare …")
+        return Message(f"{availability.shown_as} is free", (price_note, *warnings), private=True)
+    price = f"{money(availability.price, availability.currency)} the first year"
+    renewal = f", then {money(availability.renewal, availability.currency)}" if availability.renewal is not None else ""
+    premium = (Notice("warning", "It is a premium name."),) if availability.premium else ()
+    buy = Buttons((Button("Buy", f"domain buy {availability.name}", style="primary"),))
+    return Message(f"{availability.shown_as} is free: {price}{renewal}", (*premium, *warnings, buy), private=True)
 
 
 @command("registrar add", role=Role.OWNER, render=registrar_card, positional=("name", "kind"))
 async def add_registrar(ctx: Context, new: NewRegistrar) -> RegistrarLogin:
     """Keep a login at a registrar or DNS host; it is encrypted and never shown again."""
     fields = ("token", "account_id", "api_key", "secret_key", "api_user", "client_ip")
-    given = {name: plain_credential(value, field=name) for name in fields if (value := getattr(new, name))}
-    credentials = ctx.ports.registrar_credentials(new.kind, given)
+    values = {name: plain_credential(value, field=name) for name in fields if (value := getattr(new, name))}
+    credentials = ctx.ports.registrar_credentials(new.kind, values)
     options = {**new.options, **({"base_url": web_address(new.base_url, field="base_url")} if new.base_url else {})}
     made = await ctx.tx.execute(insert(table).values(
         team_id=ctx.team_id, name=new.name, code=await names.code_for(ctx.tx, table, ctx.team_id, new.name),
         created_at=ctx.now, kind=new.kind.strip().lower(), options=options,
         credentials_secret=ctx.box.seal(credentials),
     ).returning(table))  # fmt: skip
-    found = registrars.entry(made.one())
-    ctx.notes |= {"entity": "registrar", "entity_id": found.id, "after": found}
-    return found
+    login = registrars.entry(made.one())
+    ctx.notes |= {"entity": "registrar", "entity_id": login.id, "after": login}
+    return login
 
 
 @command("registrar list", role=Role.VIEWER, scope=Scope.OPEN, render=registrar_table, reads=True)
@@ -134,16 +136,16 @@ async def _login_lost(ctx: Context, new: OneRegistrar) -> str:
 @command("registrar remove", role=Role.OWNER, render=registrar_card, positional=("registrar",), confirm=_login_lost)
 async def remove_registrar(ctx: Context, new: OneRegistrar) -> RegistrarLogin:
     """Forget a login; domains set up with it stay as they are."""
-    found = registrars.entry(await names.find(ctx.tx, table, ctx.team_id, new.registrar, field="registrar"))
+    login = registrars.entry(await names.find(ctx.tx, table, ctx.team_id, new.registrar, field="registrar"))
     used = select(domain_table.c.name).where(
-        domain_table.c.team_id == ctx.team_id, domain_table.c.provider == found.code,
+        domain_table.c.team_id == ctx.team_id, domain_table.c.provider == login.code,
         domain_table.c.status.in_((domains.ORDERED, domains.BOUGHT)),
     )  # fmt: skip
     if busy := (await ctx.tx.execute(used)).scalars().first():
         raise Refused(f"registrar: {busy} is being bought with it: wait until that is done", field="registrar")
-    await ctx.tx.execute(delete(table).where(table.c.id == found.id))
-    ctx.notes |= {"entity": "registrar", "entity_id": found.id, "before": found}
-    return found
+    await ctx.tx.execute(delete(table).where(table.c.id == login.id))
+    ctx.notes |= {"entity": "registrar", "entity_id": login.id, "before": login}
+    return login
 
 
 async def _asked(ctx: Context, new: DomainCheck | DomainBuy) -> tuple[Availability, int | None]:
@@ -155,13 +157,13 @@ async def _asked(ctx: Context, new: DomainCheck | DomainBuy) -> tuple[Availabili
     if row is not None:
         login = {"kind": row.kind, "credentials": ctx.box.open(row.credentials_secret), "options": row.options}
     quote = (await ctx.ports.quotes(login, [name]))[0]
-    found = Availability(
+    availability = Availability(
         name=name, shown_as=domains.readable(name), available=quote["available"], price=quote["price"],
         renewal=quote["renewal"], currency=quote["currency"] if quote["price"] is not None else None,
         premium=quote["premium"], reason=quote["reason"], registrar=row.code if row is not None else None,
         warnings=domains.mixed_script_warnings(name),
     )  # fmt: skip
-    return found, row.id if row is not None else None
+    return availability, row.id if row is not None else None
 
 
 @command(
@@ -175,50 +177,59 @@ async def _asked(ctx: Context, new: DomainCheck | DomainBuy) -> tuple[Availabili
 )
 async def check_domain(ctx: Context, new: DomainCheck) -> Availability:
     """Whether a domain can be had, its price, and what it costs from the second year on."""
-    found: Availability = ctx.prepared[0]
-    return found
+    availability: Availability = ctx.prepared[0]
+    return availability
 
 
 async def _price_first(ctx: Context, new: DomainBuy) -> str | None:
-    """The question before buying; the price told is kept, and what is paid must be that price."""
-    found, registrar_id = await _asked(ctx, new)
-    price = _priced(found, registrar_id)
+    """The question before buying; the price shown is kept, and what is paid must be that price."""
+    availability, registrar_id = await _asked(ctx, new)
+    price = _priced(availability, registrar_id)
     async with ctx.database.begin() as tx:
         await registrars.store_quote(
-            tx, team_id=ctx.team_id, actor=ctx.actor.name, name=found.name, registrar_id=registrar_id or 0, price=price,
-            now=ctx.now,
+            tx, team_id=ctx.team_id, actor=ctx.actor.name, name=availability.name,
+            registrar_id=registrar_id or 0, price=price, now=ctx.now,
         )  # fmt: skip
     renewal = f", {money(price.renewal, price.currency)} a year after" if price.renewal is not None else ""
-    return (
-        f"{found.shown_as} will be bought at {found.registrar} for {money(price.price, price.currency)}{renewal}. "
-        "It cannot be given back."
-    )
+    cost = money(price.price, price.currency)
+    bought = f"{availability.shown_as} will be bought at {availability.registrar} for {cost}{renewal}."
+    return f"{bought} It cannot be given back."
 
 
-def _priced(found: Availability, registrar_id: int | None) -> Price:
+def _priced(availability: Availability, registrar_id: int | None) -> Price:
     if registrar_id is None:
         raise Refused("registrar: there is no login to buy with: registrar add name=… kind=…", field="registrar")
-    if not found.available:
-        raise Refused(f"name: {found.shown_as} cannot be had: {found.reason or 'taken'}", field="name")
-    if found.price is None or found.currency is None:
-        raise Refused(f"name: {found.registrar} names no price for {found.shown_as}", field="name")
-    return Price(price=found.price, renewal=found.renewal, currency=found.currency)
+    if not availability.available:
+        raise Refused(f"name: {availability.shown_as} cannot be had: {availability.reason or 'taken'}", field="name")
+    if availability.price is None or availability.currency is None:
+        raise Refused(f"name: {availability.registrar} names no price for {availability.shown_as}", field="name")
+    return Price(price=availability.price, renewal=availability.renewal, currency=availability.currency)
 
 
 @command("domain buy", role=Role.OWNER, render=domain_card, positional=("name", "site"), confirm=_price_first,
          prepare=_asked)  # fmt: skip
 async def buy_domain(ctx: Context, new: DomainBuy) -> Domain:
     """Buy a domain at the price that was confirmed, and set it up."""
-    found, registrar_id = ctx.prepared
-    price = _priced(found, registrar_id)
-    told = await registrars.last_quote(
-        ctx.tx, team_id=ctx.team_id, actor=ctx.actor.name, name=found.name, registrar_id=registrar_id, now=ctx.now
+    availability, registrar_id = ctx.prepared
+    price = _priced(availability, registrar_id)
+    quoted = await registrars.last_quote(
+        ctx.tx,
+        team_id=ctx.team_id,
+        actor=ctx.actor.name,
+        name=availability.name,
+        registrar_id=registrar_id,
+        now=ctx.now,
     )
-    if told is None or (told.price, told.currency) != (price.price, price.currency):
+    if quoted is None or (quoted.price, quoted.currency) != (price.price, price.currency):
         raise Refused(f"name: the price is {money(price.price, price.currency)} now: ask again", field="name")
-    await domains.refuse_taken(ctx.tx, found.name)
+    await domains.refuse_taken(ctx.tx, availability.name)
     site_id = (await names.find(ctx.tx, sites, ctx.team_id, new.site, field="site")).id if new.site else None
-    quote = {"name": found.name, "available": True, **msgspec.structs.asdict(price)}
+    quote = {"name": availability.name, "available": True, **msgspec.structs.asdict(price)}
     return await made_domain(
-        ctx, found.name, site_id=site_id, provider=found.registrar, status=domains.ORDERED, more={"quote": quote}
+        ctx,
+        availability.name,
+        site_id=site_id,
+        provider=availability.registrar,
+        status=domains.ORDERED,
+        more={"quote": quote},
     )

@@ -44,12 +44,12 @@ def restated_message(ctx: Context, made: Restatements) -> Message:
         return Message(f"No settled figure has moved {since}", private=True)
     columns = ("Day", "Account", "Segment", "Measure", "Was", "Is")
     rows = tuple(
-        (f"{one.day}", one.account, one.tag or "no tag", one.measure.replace("_", " "), _told(one, one.before),
-         _told(one, one.now))
-        for one in made.items[:SHOWN]
+        (f"{restated.day}", restated.account, restated.tag or "no tag", restated.measure.replace("_", " "),
+         _amount(restated, restated.before), _amount(restated, restated.now))
+        for restated in made.items[:SHOWN]
     )  # fmt: skip
-    gone = sum(one.vanished for one in made.items)
-    rest = (Notice("warning", f"{gone} of them were shown and taken back"),) if gone else ()
+    vanished = sum(restated.vanished for restated in made.items)
+    rest = (Notice("warning", f"{vanished} of them were shown and taken back"),) if vanished else ()
     more = (Text(f"and {len(made.items) - SHOWN} more"),) if len(made.items) > SHOWN else ()
     return Message(
         f"{len(made.items)} settled figures moved {since}", (Table(columns, rows, numeric=(4, 5)), *rest, *more),
@@ -57,8 +57,8 @@ def restated_message(ctx: Context, made: Restatements) -> Message:
     )  # fmt: skip
 
 
-def _told(one: Restated, value: int | None) -> str:
-    return money(value, one.currency) if one.measure in AMOUNTS else count(value)
+def _amount(restated: Restated, value: int | None) -> str:
+    return money(value, restated.currency) if restated.measure in AMOUNTS else count(value)
 
 
 @command(
@@ -74,8 +74,8 @@ async def show_restated(ctx: Context, new: Moved) -> Restatements:
 )
 async def show_vanished(ctx: Context, new: Moved) -> Restatements:
     """First deposits and commission that platforms showed and later withdrew."""
-    found = await _found(ctx, new)
-    return msgspec.structs.replace(found, items=[one for one in found.items if one.vanished])
+    listed = await _found(ctx, new)
+    return msgspec.structs.replace(listed, items=[restated for restated in listed.items if restated.vanished])
 
 
 async def _found(ctx: Context, new: Moved) -> Restatements:

@@ -31,12 +31,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     alerts: list[str]
 
 
-def settings_card(_ctx: Context, found: Settings) -> Message:
-    told = found.role.value if found.campaigns is None else f"{found.role.value}, only {', '.join(found.campaigns)}"
+def settings_card(_ctx: Context, settings: Settings) -> Message:
+    rights = (
+        settings.role.value
+        if settings.campaigns is None
+        else f"{settings.role.value}, only {', '.join(settings.campaigns)}"
+    )
     fields = (
-        ("You", f"{found.member}, {told}"), ("Reports", f"{found.timezone} days, {found.currency}"),
-        ("Address", found.public_url), ("Digests here", ", ".join(found.digests) or "none"),
-        ("Alerts here", ", ".join(found.alerts) or "none"),
+        ("You", f"{settings.member}, {rights}"), ("Reports", f"{settings.timezone} days, {settings.currency}"),
+        ("Address", settings.public_url), ("Digests here", ", ".join(settings.digests) or "none"),
+        ("Alerts here", ", ".join(settings.alerts) or "none"),
     )  # fmt: skip
     ways = (
         Button("New digest", "digest subscribe"), Button("New alert", "alert add"), Button("Digests", "digest list"),
@@ -56,8 +60,8 @@ async def settings(ctx: Context, _new: NoArguments) -> Settings:
     return Settings(
         member=ctx.actor.name, role=ctx.actor.role, campaigns=None if mine is None else list(mine),
         timezone=ctx.deployment.timezone, currency=ctx.deployment.currency, public_url=ctx.deployment.public_url,
-        digests=[f"{one.code} ({one.name})" for one in map(subscriptions.shown, digests)
-                 if of_own_campaigns(ctx.actor, one.campaigns)],
-        alerts=[f"{one.code} ({one.rule})" for one in map(alert_states.shown, armed)
-                if of_own_campaigns(ctx.actor, one.campaigns)],
+        digests=[f"{subscription.code} ({subscription.name})" for subscription in map(subscriptions.shown, digests)
+                 if of_own_campaigns(ctx.actor, subscription.campaigns)],
+        alerts=[f"{alert.code} ({alert.rule})" for alert in map(alert_states.shown, armed)
+                if of_own_campaigns(ctx.actor, alert.campaigns)],
     )  # fmt: skip

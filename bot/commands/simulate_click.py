@@ -63,18 +63,20 @@ class Simulation(msgspec.Struct, frozen=True, kw_only=True):
     url: str | None
 
 
-def simulated(_ctx: Context, found: Simulation) -> Message:
-    steps = tuple(Text(f"{number}. {step}") for number, step in enumerate(found.steps, 1))
-    url = (Text(found.url, code=True),) if found.url else ()
-    return Message(f"{found.campaign} → {found.offer or found.url or 'nowhere'}", (*steps, *url), private=True)
+def simulated(_ctx: Context, simulation: Simulation) -> Message:
+    steps = tuple(Text(f"{number}. {step}") for number, step in enumerate(simulation.steps, 1))
+    url = (Text(simulation.url, code=True),) if simulation.url else ()
+    return Message(
+        f"{simulation.campaign} → {simulation.offer or simulation.url or 'nowhere'}", (*steps, *url), private=True
+    )
 
 
 @command("simulate click", role=Role.VIEWER, render=simulated, reads=True, positional=("campaign",))
 async def simulate_click(ctx: Context, new: Simulated) -> Simulation:
     """Show which rule, offer and URL a given visitor would get; stores nothing."""
     row = await names.find(ctx.tx, campaigns, ctx.team_id, new.campaign, field="campaign")
-    known = await plans.load(ctx.tx, ctx.deployment.public_url)
-    plan = next(one for one in known.campaigns.values() if one.code == row.code)
+    all_plans = await plans.load(ctx.tx, ctx.deployment.public_url)
+    plan = next(campaign for campaign in all_plans.campaigns.values() if campaign.code == row.code)
     visitor = _visitor(ctx, plan, new)
     bound = (await names.find(ctx.tx, offers, ctx.team_id, new.saw, field="saw")).id if new.saw else 0
     steps = [f"visitor: {_described(visitor)}"]
@@ -87,13 +89,13 @@ async def simulate_click(ctx: Context, new: Simulated) -> Simulation:
         steps.append(f"the campaign leads to site {plan.site.code}, whose links carry the click on to the offers")
         reason = Reason.PAUSED if plan.paused else Reason.CHOSEN
         return _result(plan, steps, reason=reason, url=f"{plan.site.url}?click={_EXAMPLE_ID}")
-    availability = await _availability(ctx, known, plan, steps)
-    found = pick(plan.rotation, visitor, availability=availability, bound=bound if plan.binding else 0, roll=0.0)
-    steps += _told(plan, known, visitor, found.rule)
-    offer = known.offers.get(found.offer_id)
-    reason = Reason.PAUSED if plan.paused and offer else found.reason
+    availability = await _availability(ctx, all_plans, plan, steps)
+    choice = pick(plan.rotation, visitor, availability=availability, bound=bound if plan.binding else 0, roll=0.0)
+    steps += _told(plan, all_plans, visitor, choice.rule)
+    offer = all_plans.offers.get(choice.offer_id)
+    reason = Reason.PAUSED if plan.paused and offer else choice.reason
     steps.append(f"offer {offer.code if offer else 'none'}: {_WHY[reason]}")
-    return _landing(plan, offer, new, ctx.now, steps, rule=found.rule, reason=reason)
+    return _landing(plan, offer, new, ctx.now, steps, rule=choice.rule, reason=reason)
 
 
 def _landing(
@@ -147,32 +149,36 @@ def _described(visitor: Visitor) -> str:
     return ", ".join([*words, f"at {visitor.minute // 60:02}:{visitor.minute % 60:02}"])
 
 
-async def _availability(ctx: Context, known: Plans, plan: CampaignPlan, steps: list[str]) -> AvailabilityOf:
+async def _availability(ctx: Context, all_plans: Plans, plan: CampaignPlan, steps: list[str]) -> AvailabilityOf:
     """Which of the campaign's offers and alternatives are open now, as the database counts; shut ones are told."""
     members = plan.rotation.members
-    reached = members.union(*(alternatives(known.alternatives, one) for one in members))
+    reached = members.union(*(alternatives(all_plans.alternatives, offer_id) for offer_id in members))
     shut: dict[int, Availability] = {}
-    for offer in (known.offers[one] for one in sorted(reached & known.offers.keys())):
+    for offer in (all_plans.offers[offer_id] for offer_id in sorted(reached & all_plans.offers.keys())):
         if offer.paused:
             shut[offer.id] = Availability.PAUSED
             steps.append(f"offer {offer.code} is paused")
         elif offer.cap and (usage := await caps.used(ctx.tx, offer.id, ctx.now)) and usage[0] >= usage[1]:
             shut[offer.id] = Availability.CAPPED
             steps.append(f"offer {offer.code} is full: {usage[0]} of {usage[1]} {offer.cap.event}s")
-    return lambda offer_id: shut.get(offer_id, Availability.OPEN) if offer_id in known.offers else Availability.PAUSED
+    return lambda offer_id: (
+        shut.get(offer_id, Availability.OPEN) if offer_id in all_plans.offers else Availability.PAUSED
+    )
 
 
-def _told(plan: CampaignPlan, known: Plans, visitor: Visitor, decided: int) -> list[str]:
-    told = []
+def _told(plan: CampaignPlan, all_plans: Plans, visitor: Visitor, decided: int) -> list[str]:
+    lines = []
     for number, rule in enumerate(plan.rotation.rules):
         matches = rule.matches(visitor)
-        told.append(f"rule {number + 1} ({rule.text}) {'matches' if matches else 'does not match'}")
+        lines.append(f"rule {number + 1} ({rule.text}) {'matches' if matches else 'does not match'}")
         if number == decided:
-            return told
+            return lines
     shares = plan.rotation.shares
     total = sum(share.weight for share in shares) or 1
-    among = [f"{known.offers[s.offer_id].code} {s.weight / total:.0%}" for s in shares if s.offer_id in known.offers]
-    return [*told, "by weight: " + (", ".join(among) or "the campaign has no offers")]
+    among = [
+        f"{all_plans.offers[s.offer_id].code} {s.weight / total:.0%}" for s in shares if s.offer_id in all_plans.offers
+    ]
+    return [*lines, "by weight: " + (", ".join(among) or "the campaign has no offers")]
 
 
 def _values(plan: CampaignPlan, offer: OfferPlan | None, new: Simulated, now: datetime) -> Any:

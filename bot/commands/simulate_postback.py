@@ -56,16 +56,16 @@ class ForecastShown(msgspec.Struct, frozen=True, kw_only=True):
     stored: bool = False
 
 
-def foreseen_card(_ctx: Context, found: ForecastShown) -> Message:
-    level = "ok" if found.outcome in {"accepted", "updated", "duplicate"} else "warning"
+def foreseen_card(_ctx: Context, forecast: ForecastShown) -> Message:
+    level = "ok" if forecast.outcome in {"accepted", "updated", "duplicate"} else "warning"
     fields = tuple(
-        (name, str(getattr(found, name)))
+        (name, str(getattr(forecast, name)))
         for name in ("event", "click_id", "txn_id", "status", "amount", "currency", "day")
-        if getattr(found, name) is not None
+        if getattr(forecast, name) is not None
     )
-    notes = (Notice(level, found.reason),) if found.reason else ()  # type: ignore[arg-type]
+    notes = (Notice(level, forecast.reason),) if forecast.reason else ()  # type: ignore[arg-type]
     return Message(
-        f"This postback would be {found.outcome}; nothing was stored", (Fields(fields), *notes), private=True
+        f"This postback would be {forecast.outcome}; nothing was stored", (Fields(fields), *notes), private=True
     )
 
 
@@ -74,9 +74,9 @@ async def simulate_postback(ctx: Context, new: SimulatedPostback) -> ForecastSho
     """Show what a given postback would do; nothing is stored or sent."""
     placing = await processor(ctx)
     account, query = await _asked(ctx, placing, new)
-    one = postback_request(account, ctx.now, query=query.encode("utf-8", errors="replace"))
-    entries, changes = await foresee(ctx.tx, [one], placing)
-    entry, signal = entries[0], one.signal
+    request = postback_request(account, ctx.now, query=query.encode("utf-8", errors="replace"))
+    entries, changes = await foresee(ctx.tx, [request], placing)
+    entry, signal = entries[0], request.signal
     await _refuse_foreign(ctx, signal.click)
     made = next((c.derived for c in changes if entry.number in c.derived.requests), None)
     return ForecastShown(
@@ -84,7 +84,7 @@ async def simulate_postback(ctx: Context, new: SimulatedPostback) -> ForecastSho
         click_id=signal.click, txn_id=signal.txn_id, player_id=signal.player_id, status=signal.status,
         amount=signal.amount, currency=signal.currency, occurred_at=signal.occurred_at,
         day=made.occurred_at.astimezone(placing.zone).date().isoformat() if made else None,
-        is_ftd=bool(made and made.is_ftd), parameters=one.decoded.kept(),
+        is_ftd=bool(made and made.is_ftd), parameters=request.decoded.kept(),
     )  # fmt: skip
 
 
@@ -95,8 +95,8 @@ async def _refuse_foreign(ctx: Context, click: str | None) -> None:
 
 
 async def _asked(ctx: Context, placing: ConversionProcessor, new: SimulatedPostback) -> tuple[PostbackAccount, str]:
-    given = {name: getattr(new, name) for name in new.__struct_fields__ if name not in {"url", "account"}}
-    more = urlencode({name: value for name, value in given.items() if value is not None})
+    parameters = {name: getattr(new, name) for name in new.__struct_fields__ if name not in {"url", "account"}}
+    more = urlencode({name: value for name, value in parameters.items() if value is not None})
     if new.url is None:
         if new.account is None:
             raise MissingArgument("url: give a whole postback address, or account= and what it says", field="url")

@@ -102,34 +102,35 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     items: list[OverviewLine]
 
 
-def analytics_table(_ctx: Context, found: Analytics) -> Message:
-    title = f"Visitors of {found.site}, {_days(found.from_, found.to)}"
-    if found.total is None:
+def analytics_table(_ctx: Context, report: Analytics) -> Message:
+    title = f"Visitors of {report.site}, {_days(report.from_, report.to)}"
+    if report.total is None:
         return Message(title, (Text("No visitor has been measured in this range."),), private=True)
-    rows = tuple(_behaviour_row(one) for one in found.rows[:40])
-    columns = (next(iter(found.rows[0].group)), "Views", "Visitors", "Bounced", "Seconds", "Scrolled", "Went on")
-    total = found.total
+    rows = tuple(_behaviour_row(row) for row in report.rows[:40])
+    columns = (next(iter(report.rows[0].group)), "Views", "Visitors", "Bounced", "Seconds", "Scrolled", "Went on")
+    total = report.total
     summary = Text(f"{total.visitors} visitors, {_percent(total.ctr)} went on to an offer", strong=True)
     return Message(title, (summary, Table(columns, rows, numeric=(1, 2, 3, 4, 5, 6))), private=True)
 
 
-def _behaviour_row(one: Behaviour) -> tuple[str, ...]:
-    value = next(iter(one.group.values())) or "–"
-    seconds = "–" if one.seconds is None else f"{one.seconds:g}"
-    shares = _percent(one.bounce_rate), seconds, _percent(one.scroll), _percent(one.ctr)
-    return value, str(one.views), str(one.visitors), *shares
+def _behaviour_row(row: Behaviour) -> tuple[str, ...]:
+    value = next(iter(row.group.values())) or "–"
+    seconds = "–" if row.seconds is None else f"{row.seconds:g}"
+    shares = _percent(row.bounce_rate), seconds, _percent(row.scroll), _percent(row.ctr)
+    return value, str(row.views), str(row.visitors), *shares
 
 
-def funnel_table(_ctx: Context, found: Funnel) -> Message:
+def funnel_table(_ctx: Context, funnel: Funnel) -> Message:
     title = (
-        f"{found.site}, {_days(found.from_, found.to)}: {_number(found.visits)} visits, {found.outgoing} to offers, "
-        f"{layered(found.totals.registrations)} regs, {layered(found.totals.first_deposits)} FTDs, "
-        f"{money(found.commission, found.currency)}"
+        f"{funnel.site}, {_days(funnel.from_, funnel.to)}: {_number(funnel.visits)} visits, "
+        f"{funnel.outgoing} to offers, "
+        f"{layered(funnel.totals.registrations)} regs, {layered(funnel.totals.first_deposits)} FTDs, "
+        f"{money(funnel.commission, funnel.currency)}"
     )
     rows = tuple(
-        (one.variant, _number(one.position), one.offer, _number(one.impressions), str(one.clicks), _percent(one.ctr),
-         _number(one.registrations), _number(one.first_deposits))
-        for one in found.lines
+        (line.variant, _number(line.position), line.offer, _number(line.impressions), str(line.clicks),
+         _percent(line.ctr), _number(line.registrations), _number(line.first_deposits))
+        for line in funnel.lines
     )  # fmt: skip
     columns = ("Variant", "Position", "Offer", "Seen", "Opened", "CTR", "Regs", "FTDs")
     if not rows:
@@ -137,17 +138,17 @@ def funnel_table(_ctx: Context, found: Funnel) -> Message:
     return Message(title, (Table(columns, rows, numeric=(1, 3, 4, 5, 6, 7)),), private=True)
 
 
-def overview_table(_ctx: Context, found: Overview) -> Message:
-    if not found.items:
+def overview_table(_ctx: Context, overview: Overview) -> Message:
+    if not overview.items:
         return Message("No sites yet: site create name=… market=DE offers=…", private=True)
     rows = tuple(
-        (one.site, one.status, _number(one.visits), _percent(one.ctr), _number(one.registrations),
-         _number(one.first_deposits), money(one.commission, found.currency))
-        for one in found.items
+        (line.site, line.status, _number(line.visits), _percent(line.ctr), _number(line.registrations),
+         _number(line.first_deposits), money(line.commission, overview.currency))
+        for line in overview.items
     )  # fmt: skip
     columns = ("Site", "Status", "Visits", "CTR", "Regs", "FTDs", "Commission")
     return Message(
-        f"Sites, {_days(found.from_, found.to)}", (Table(columns, rows, numeric=(2, 3, 4, 5, 6)),), private=True
+        f"Sites, {_days(overview.from_, overview.to)}", (Table(columns, rows, numeric=(2, 3, 4, 5, 6)),), private=True
     )
 
 
@@ -159,7 +160,7 @@ async def site_analytics(ctx: Context, new: AnalyticsQuery) -> Analytics:
     total = await analytics.behaviour(ctx.tx, [row.id], first, last, only=own_campaigns(ctx.actor))
     rows = await analytics.behaviour(ctx.tx, [row.id], first, last, by=new.by, only=own_campaigns(ctx.actor))
     if new.by == "day":
-        rows = sorted(rows, key=lambda one: one.group["day"])
+        rows = sorted(rows, key=lambda row: row.group["day"])
     return Analytics(site=row.code, from_=first, to=last, total=total[0] if total else None, rows=rows)
 
 
@@ -190,21 +191,22 @@ async def site_overview(ctx: Context, new: OverviewQuery) -> Overview:
         )
     )
     report = await report_of(ctx.tx, _query(ctx, first, last, by=("site",), sites=None), ctx.ports.report_apart)
-    of = {one.group["site"]: one for one in report.rows}
+    of = {row.group["site"]: row for row in report.rows}
     people = await analytics.behaviour(
         ctx.tx, [row.id for row in rows], first, last, by="site", only=own_campaigns(ctx.actor)
     )
-    did = {one.group["site"]: one for one in people}
+    did = {behaviour.group["site"]: behaviour for behaviour in people}
     items = [_overview_line(row, of.get(row.code), did.get(str(row.id))) for row in rows]
     return Overview(from_=first, to=last, currency=report.currency, items=items)
 
 
-def _overview_line(row: Row[tuple[object, ...]], found: ReportRow | None, did: Behaviour | None) -> OverviewLine:
+def _overview_line(row: Row[tuple[object, ...]], figures: ReportRow | None, did: Behaviour | None) -> OverviewLine:
     return OverviewLine(
-        site=row.code, status=row.status, visits=found.site_visits if found else None,
+        site=row.code, status=row.status, visits=figures.site_visits if figures else None,
         visitors=did.visitors if did else None, ctr=did.ctr if did else None,
-        registrations=found.registrations.merged if found else None,
-        first_deposits=found.first_deposits.merged if found else None, commission=found.commission if found else None,
+        registrations=figures.registrations.merged if figures else None,
+        first_deposits=figures.first_deposits.merged if figures else None,
+        commission=figures.commission if figures else None,
     )  # fmt: skip
 
 
@@ -222,14 +224,20 @@ def _with_rest(lines: list[FunnelLine], outgoing: int | None) -> list[FunnelLine
 
 async def _lines(ctx: Context, row: Row[tuple[object, ...]], first: date, last: date) -> list[FunnelLine]:
     site_id, only = int(row.id), own_campaigns(ctx.actor)
-    seen = {(one.variant, one.offer): one for one in await analytics.showings(ctx.tx, site_id, first, last, only=only)}
+    showings = {
+        (showing.variant, showing.offer): showing
+        for showing in await analytics.showings(ctx.tx, site_id, first, last, only=only)
+    }
     opened = await analytics.outgoing_clicks(ctx.tx, site_id, first, last, only=only)
-    done = {(one.variant, one.offer): one for one in await analytics.converted(ctx.tx, site_id, first, last, only=only)}
+    done = {
+        (conversion.variant, conversion.offer): conversion
+        for conversion in await analytics.converted(ctx.tx, site_id, first, last, only=only)
+    }
     places = await _positions(ctx, site_id)
     return [
-        _line(key, places.get(key), seen.get(key), opened.get(key), done.get(key))
+        _line(key, places.get(key), showings.get(key), opened.get(key), done.get(key))
         for key in sorted(
-            seen.keys() | opened.keys() | done.keys(), key=lambda key: (key[0], places.get(key, 99), key[1])
+            showings.keys() | opened.keys() | done.keys(), key=lambda key: (key[0], places.get(key, 99), key[1])
         )
     ]
 
@@ -237,12 +245,12 @@ async def _lines(ctx: Context, row: Row[tuple[object, ...]], first: date, last: 
 def _line(
     key: tuple[str, str],
     place: int | None,
-    seen: analytics.OfferVisits | None,
+    showing: analytics.OfferVisits | None,
     opened: int | None,
     done: analytics.Converted | None,
 ) -> FunnelLine:
-    clicks = seen.clicks if opened is None and seen else opened or 0
-    shown = seen.impressions if seen else None
+    clicks = showing.clicks if opened is None and showing else opened or 0
+    shown = showing.impressions if showing else None
     return FunnelLine(
         variant=key[0], position=place, offer=key[1], impressions=shown, clicks=clicks,
         ctr=clicks / shown if shown and clicks <= shown else None,
@@ -252,8 +260,8 @@ def _line(
 
 async def _positions(ctx: Context, site_id: int) -> dict[tuple[str, str], int]:
     """Where each offer stands in each variant now, 1 on top."""
-    site = next(one for one in (await site_snapshot.load(ctx.tx)).sites if one.id == site_id)
-    return {(look.code, card.offer_code): n for look in site.variants for n, card in enumerate(look.cards, 1)}
+    site = next(site for site in (await site_snapshot.load(ctx.tx)).sites if site.id == site_id)
+    return {(variant.code, card.offer_code): n for variant in site.variants for n, card in enumerate(variant.cards, 1)}
 
 
 def _query(ctx: Context, first: date, last: date, *, by: tuple[str, ...], sites: tuple[str, ...] | None) -> ReportQuery:

@@ -111,28 +111,27 @@ def site_card(_ctx: Context, site: Site) -> Message:
 
 
 def _buttons(site: Site) -> tuple[Button, ...]:
-    look = Button("Look at it", url=site.preview_url)
+    preview = Button("Look at it", url=site.preview_url)
     if site.status == sites.PUBLISHED:
-        return look, Button("Pause", f"site pause {site.code}"), Button("Versions", f"site versions {site.code}")
-    return (look,) if site.missing else (look, Button("Publish", f"site publish {site.code}", style="primary"))
+        return preview, Button("Pause", f"site pause {site.code}"), Button("Versions", f"site versions {site.code}")
+    return (preview,) if site.missing else (preview, Button("Publish", f"site publish {site.code}", style="primary"))
 
 
-def site_table(_ctx: Context, found: Page[Site]) -> Message:
-    if not found.items:
+def site_table(_ctx: Context, page: Page[Site]) -> Message:
+    if not page.items:
         return Message("No sites yet: site create name=… market=DE offers=…", private=True)
-    rows = tuple((s.code, s.market, s.locale, s.theme, ", ".join(s.domains) or "–", s.status) for s in found.items)
-    more = (Buttons((Button("More", f"site list after={found.next}"),)),) if found.next else ()
+    rows = tuple((s.code, s.market, s.locale, s.theme, ", ".join(s.domains) or "–", s.status) for s in page.items)
+    more = (Buttons((Button("More", f"site list after={page.next}"),)),) if page.next else ()
     columns = ("Site", "Market", "Locale", "Theme", "Domains", "Status")
     return Message("Sites", (Table(columns, rows), *more), private=True)
 
 
-def version_table(ctx: Context, found: Page[VersionLine]) -> Message:
-    if not found.items:
+def version_table(ctx: Context, page: Page[VersionLine]) -> Message:
+    if not page.items:
         return Message("Never published so far", private=True)
     zone = ctx.deployment.zone
     rows = tuple(
-        (str(v.version), f"{v.at.astimezone(zone):%Y-%m-%d %H:%M}", v.actor, v.theme, str(v.offers))
-        for v in found.items
+        (str(v.version), f"{v.at.astimezone(zone):%Y-%m-%d %H:%M}", v.actor, v.theme, str(v.offers)) for v in page.items
     )
     columns = ("Version", "Published", "By", "Theme", "Offers")
     return Message("Versions, latest first", (Table(columns, rows, numeric=(0, 4)),), private=True)
@@ -209,7 +208,7 @@ async def pause_site(ctx: Context, new: OneSite) -> Site:
 async def list_versions(ctx: Context, new: OneSite) -> Page[VersionLine]:
     """Every state of a site that was published."""
     row = await _site(ctx, new.site)
-    return Page([_line(one) for one in await sites.versions(ctx.tx, row.id)])
+    return Page([_line(version) for version in await sites.versions(ctx.tx, row.id)])
 
 
 @command("site rollback", role=Role.BUYER, render=site_card, positional=("site", "version"))
@@ -217,10 +216,10 @@ async def roll_back(ctx: Context, new: Rollback) -> Site:
     """Publish an earlier version again; it becomes the newest one."""
     row = await _site(ctx, new.site)
     before = await shown_site(ctx, row)
-    found = next((one for one in await sites.versions(ctx.tx, row.id) if one.version == new.version), None)
-    if found is None:
+    version = next((entry for entry in await sites.versions(ctx.tx, row.id) if entry.version == new.version), None)
+    if version is None:
         raise Missing(f"site {row.code} has no version {new.version}: site versions {row.code}", field="version")
-    content = dict(found.content)
+    content = dict(version.content)
     await sites.set_offers(ctx.tx, row.id, content.pop("offers"))
     await sites.change(ctx.tx, row.id, content)
     await publish_again(ctx, row.id)
@@ -259,7 +258,7 @@ def _texts(new: NewSite | SiteEdit) -> dict[str, Any]:
     if new.faq == [NONE]:
         texts["faq"] = None
     elif new.faq is not None:
-        texts["faq"] = [_question(one) for one in new.faq]
+        texts["faq"] = [_question(question) for question in new.faq]
     return texts
 
 
@@ -281,10 +280,10 @@ def chosen_theme(word: str) -> str:
 
 
 async def chosen_offers(ctx: Context, words: list[str]) -> list[int]:
-    found = [(await names.find(ctx.tx, offers, ctx.team_id, word, field="offers")).id for word in words]
-    if len(set(found)) < len(found):
+    ids = [(await names.find(ctx.tx, offers, ctx.team_id, word, field="offers")).id for word in words]
+    if len(set(ids)) < len(ids):
         raise Refused("offers: one is named twice", field="offers")
-    return found
+    return ids
 
 
 async def _site(ctx: Context, word: str) -> Row[Any]:
@@ -306,5 +305,7 @@ async def _noted(ctx: Context, site_id: int, *, before: Site | None = None) -> S
     return site
 
 
-def _line(one: Version) -> VersionLine:
-    return VersionLine(one.version, one.at, one.actor, one.content["theme"], len(one.content["offers"]))
+def _line(version: Version) -> VersionLine:
+    return VersionLine(
+        version.version, version.at, version.actor, version.content["theme"], len(version.content["offers"])
+    )

@@ -13,7 +13,7 @@ from bot.core.context import Context
 from bot.core.listing import Listing, Page
 from bot.core.message import Button, Buttons, Fields, Message, Notice, Table
 from bot.core.permissions import Scope, visible
-from bot.forms.source_forms import given_parameters, given_postbacks, given_settings, sealed_apart
+from bot.forms.source_forms import read_parameters, read_postbacks, read_settings, sealed_apart
 from storage.catalogue import names, sources
 from storage.catalogue.entities import page
 from storage.catalogue.sources import Source
@@ -84,11 +84,11 @@ class OneSource(Arguments):
 
 def source_card(_ctx: Context, source: Source) -> Message:
     names_ = ", ".join(f"{ours}={theirs}" for ours, theirs in source.parameters.items())
-    told = tuple(
-        (event, f"{one.url or f'API {one.api}'}{'' if one.enabled else ' · off'}")
-        for event, one in source.postbacks.items()
+    postbacks = tuple(
+        (event, f"{postback.url or f'API {postback.api}'}{'' if postback.enabled else ' · off'}")
+        for event, postback in source.postbacks.items()
     )
-    fields = Fields((("Preset", source.preset), ("Names on our link", names_ or "ours"), *told))
+    fields = Fields((("Preset", source.preset), ("Names on our link", names_ or "ours"), *postbacks))
     notes = tuple(Notice("warning", text) for text in source.warnings)
     if source.unreplaced_macros:
         where = ", ".join(f"{name} {n:,}" for name, n in sorted(source.unreplaced.items()))
@@ -96,11 +96,11 @@ def source_card(_ctx: Context, source: Source) -> Message:
     return Message(f"Source {source.name} ({source.code})", (fields, *notes))
 
 
-def source_table(_ctx: Context, found: Page[Source]) -> Message:
-    if not found.items:
+def source_table(_ctx: Context, page: Page[Source]) -> Message:
+    if not page.items:
         return Message("No sources yet: source add name=… preset=…", private=True)
-    rows = tuple((s.code, s.preset, ", ".join(s.postbacks) or "–", ", ".join(s.missing) or "–") for s in found.items)
-    more = (Buttons((Button("More", f"source list after={found.next}"),)),) if found.next else ()
+    rows = tuple((s.code, s.preset, ", ".join(s.postbacks) or "–", ", ".join(s.missing) or "–") for s in page.items)
+    more = (Buttons((Button("More", f"source list after={page.next}"),)),) if page.next else ()
     return Message("Sources", (Table(("Source", "Preset", "Told of", "Lacks"), rows), *more), private=True)
 
 
@@ -109,13 +109,13 @@ async def add_source(ctx: Context, new: NewSource) -> Source:
     """Add a traffic source, from a preset or your own parameter names and postback templates."""
     preset = _preset(ctx, new.preset)
     needs = list(preset.get("settings", ()))
-    templates, credentials = sealed_apart(given_postbacks(new, {}))
-    settings = {**credentials, **given_settings(new.settings)}
+    templates, credentials = sealed_apart(read_postbacks(new, {}))
+    settings = {**credentials, **read_settings(new.settings)}
     postbacks = {**preset.get("postbacks", {}), **templates}
     source_id = await sources.add(ctx.tx, team_id=ctx.team_id, now=ctx.now, values={
         "name": new.name, "code": await names.code_for(ctx.tx, table, ctx.team_id, new.name),
         "preset": new.preset.lower(),
-        "parameters": {**preset.get("parameters", {}), **given_parameters(new)},
+        "parameters": {**preset.get("parameters", {}), **read_parameters(new)},
         "postbacks": sources.enabled(postbacks, sources.missing(postbacks, needs, settings)),
         "options": {**preset.get("options", {}), **_options(new), "needs": needs},
         "credentials_secret": sources.sealed(ctx.box, settings),
@@ -128,12 +128,12 @@ async def edit_source(ctx: Context, new: SourceEdit) -> Source:
     """Change a source; what is not named stays, a template of `-` is taken away."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.source, field="source")
     before = (await sources.shown(ctx.tx, ctx.box, [row]))[0]
-    templates, credentials = sealed_apart({**row.postbacks, **given_postbacks(new, row.postbacks)})
-    settings = {**sources.settings_of(ctx.box, row), **credentials, **given_settings(new.settings)}
-    postbacks = {event: one for event, one in templates.items() if one.get("url") != "-"}
+    templates, credentials = sealed_apart({**row.postbacks, **read_postbacks(new, row.postbacks)})
+    settings = {**sources.settings_of(ctx.box, row), **credentials, **read_settings(new.settings)}
+    postbacks = {event: template for event, template in templates.items() if template.get("url") != "-"}
     lacking = sources.missing(postbacks, row.options.get("needs", ()), settings)
     values: dict[str, Any] = {
-        "parameters": {**row.parameters, **given_parameters(new)},
+        "parameters": {**row.parameters, **read_parameters(new)},
         "postbacks": sources.enabled(postbacks, lacking),
         "credentials_secret": sources.sealed(ctx.box, settings),
     }
@@ -161,17 +161,17 @@ async def show_source(ctx: Context, new: OneSource) -> Source:
 
 
 def _preset(ctx: Context, word: str) -> dict[str, Any]:
-    wanted = word.strip().lower()
-    if wanted in {"", "custom"}:
+    name = word.strip().lower()
+    if name in {"", "custom"}:
         return {}
-    known = ctx.ports.presets()
-    spelled = {name.replace("-", "").replace("_", ""): name for name in known}
-    plain = "".join(letter for letter in wanted if letter.isalnum())
+    presets = ctx.ports.presets()
+    spelled = {name.replace("-", "").replace("_", ""): name for name in presets}
+    plain = "".join(letter for letter in name if letter.isalnum())
     if plain not in spelled:
         near = difflib.get_close_matches(plain, spelled, n=1, cutoff=0.5)
-        hint = f"did you mean {spelled[near[0]]!r}?" if near else f"there is custom, {', '.join(sorted(known))}"
+        hint = f"did you mean {spelled[near[0]]!r}?" if near else f"there is custom, {', '.join(sorted(presets))}"
         raise Missing(f"no preset {word!r}: {hint}", field="preset")
-    return known[spelled[plain]]
+    return presets[spelled[plain]]
 
 
 def _options(new: _SourceFields) -> dict[str, Any]:
@@ -183,13 +183,13 @@ def _options(new: _SourceFields) -> dict[str, Any]:
         raise Refused("concurrency: between 1 and 100", field="concurrency")
     if new.per_second is not None and new.per_second <= 0:
         raise Refused("per_second: above 0", field="per_second")
-    given = {
+    values = {
         "payout_share": None if new.payout_share is None else str(new.payout_share),
         "per_second": None if new.per_second is None else read_float(new.per_second),
         "delay": new.delay, "only_approved": new.only_approved, "only_unique": new.only_unique,
         "concurrency": new.concurrency,
     }  # fmt: skip
-    return {name: value for name, value in given.items() if value is not None}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 async def _noted(ctx: Context, source_id: int, *, before: Source | None = None) -> Source:

@@ -61,10 +61,10 @@ class SpendImported(msgspec.Struct, frozen=True, kw_only=True):
     warnings: list[str]
 
 
-def spent_card(_ctx: Context, one: SpendRecorded) -> Message:
-    notes = tuple(Notice("warning", text) for text in one.warnings)
-    worth = f"{one.amount / 1_000_000:,.2f} {one.currency}"
-    return Message(f"Spend of {one.campaign} on {one.day:%d %b %Y}: {worth}", notes)
+def spent_card(_ctx: Context, recorded: SpendRecorded) -> Message:
+    notes = tuple(Notice("warning", text) for text in recorded.warnings)
+    worth = f"{recorded.amount / 1_000_000:,.2f} {recorded.currency}"
+    return Message(f"Spend of {recorded.campaign} on {recorded.day:%d %b %Y}: {worth}", notes)
 
 
 def imported_card(_ctx: Context, done: SpendImported) -> Message:
@@ -100,7 +100,7 @@ async def _read_import(ctx: Context, new: SpendImport) -> _ReadCosts:
     rows = await asyncio.to_thread(rows_of, new, _COLUMNS, amounts=("amount",), days=("day",))
     costs: list[Cost] = []
     campaigns: dict[str, Row[Any]] = {}
-    known: dict[int, str] = {}
+    word_of: dict[int, str] = {}
     async with ctx.reading():
         for number, row in enumerate(rows):
             word = row.said("campaign")
@@ -110,11 +110,11 @@ async def _read_import(ctx: Context, new: SpendImport) -> _ReadCosts:
                 cost = _cost(ctx, campaign, row.day("day", ctx.today), worth, currency, origin="csv")
             except (CasinoFluxError, ValueError) as error:
                 raise Refused(f"{row.place}: {error}", field=where(new)) from None
-            campaigns[word], known[cost.campaign_id] = campaign, word
+            campaigns[word], word_of[cost.campaign_id] = campaign, word
             costs.append(cost)
             if number % _TURN == 0:
                 await asyncio.sleep(0)
-    return _ReadCosts(costs, known)
+    return _ReadCosts(costs, word_of)
 
 
 @command("spend import", role=Role.BUYER, scope=Scope.OWN, render=imported_card, prepare=_read_import)
@@ -128,14 +128,14 @@ async def import_spend(ctx: Context, new: SpendImport) -> SpendImported:
 
 def _summed(costs: list[Cost]) -> list[Cost]:
     """Several lines of one campaign and day are one cost. Raises Refused when they are in different currencies."""
-    found: dict[tuple[int, date], Cost] = {}
+    totals: dict[tuple[int, date], Cost] = {}
     for cost in costs:
         key = (cost.campaign_id, cost.day)
-        before = found.get(key)
+        before = totals.get(key)
         if before is not None and before.currency != cost.currency:
             raise Refused(f"{cost.day}: one campaign's costs of a day are in one currency", field="currency")
-        found[key] = msgspec.structs.replace(cost, amount=cost.amount + (before.amount if before else 0))
-    return list(found.values())
+        totals[key] = msgspec.structs.replace(cost, amount=cost.amount + (before.amount if before else 0))
+    return list(totals.values())
 
 
 def _cost(ctx: Context, row: Row[Any], on: date, worth: Decimal, currency: str | None, *, origin: str) -> Cost:
@@ -145,8 +145,8 @@ def _cost(ctx: Context, row: Row[Any], on: date, worth: Decimal, currency: str |
     return Cost(campaign_id=row.id, day=on, amount=to_micros(worth), currency=code, origin=origin)
 
 
-async def _warnings(ctx: Context, costs: list[Cost], known: dict[int, str]) -> list[str]:
+async def _warnings(ctx: Context, costs: list[Cost], word_of: dict[int, str]) -> list[str]:
     return [
-        f"{known[cost.campaign_id]} had no click on {cost.day}: is it the right campaign and day?"
+        f"{word_of[cost.campaign_id]} had no click on {cost.day}: is it the right campaign and day?"
         for cost in await spend.days_without_clicks(ctx.tx, ctx.team_id, costs)
     ]

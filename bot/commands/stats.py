@@ -134,10 +134,10 @@ def _warnings(report: MergedReport) -> Iterable[Block]:
 
 
 def _buttons(ctx: Context, report: MergedReport, by: list[str]) -> Buttons:
-    asked = f"stats {report.from_}..{report.to}{ctx.notes['kept']}"
-    other = [one for one in ("day", "campaign", "offer", "source") if [one] != by][:3]
-    buttons = [Button(f"By {one}", f"{asked} by {one}") for one in other]
-    grouped = f"{asked} by {','.join(by)}"
+    line = f"stats {report.from_}..{report.to}{ctx.notes['kept']}"
+    other = [dimension for dimension in ("day", "campaign", "offer", "source") if [dimension] != by][:3]
+    buttons = [Button(f"By {dimension}", f"{line} by {dimension}") for dimension in other]
+    grouped = f"{line} by {','.join(by)}"
     return Buttons((*_page_buttons(ctx, grouped), *buttons, Button("CSV", f"{grouped} csv=true")))
 
 
@@ -187,8 +187,8 @@ async def reported(ctx: Context, new: StatsQuery) -> Any:
     arranged = new.sort or new.top is not None or new.limit is not None or new.after is not None or new.vs
     parts = None if await is_light(ctx.tx, query) else await ctx.ports.report_apart(query)
     encoded = ctx.encodes and not arranged and not in_csv
-    if encoded and (found := parts or await paged_report(ctx.tx, query)):
-        return found
+    if encoded and (payload := parts or await paged_report(ctx.tx, query)):
+        return payload
     report = await parts.report() if parts else await merged_report(ctx.tx, query)
     if new.vs:
         report = msgspec.structs.replace(report, versus=await _versus(ctx, new, query))
@@ -230,7 +230,7 @@ async def _versus(ctx: Context, new: StatsQuery, query: ReportQuery) -> Compared
 def _kept(new: StatsQuery, chosen: dict[str, Any]) -> str:
     """The filters again, for the buttons beneath."""
     words = [f" {name.removesuffix('s')}={','.join(codes)}" for name, codes in chosen.items()]
-    words += [f' {name}="{",".join(kept)}"' for name, kept in values(new).items()]
+    words += [f' {name}="{",".join(chosen)}"' for name, chosen in values(new).items()]
     words += [" clock=visit"] if new.clock == "visit" else []
     words += [f" sort={new.sort}"] if new.sort else []
     words += [f" top={new.top}"] if new.top else []
@@ -240,12 +240,12 @@ def _kept(new: StatsQuery, chosen: dict[str, Any]) -> str:
 
 def values(new: StatsQuery) -> dict[str, tuple[str, ...]]:
     """Values to keep of periods, country, device and sub ids. Raises Refused at a period that is written otherwise."""
-    given = {name: tuple(getattr(new, name)) for name in DIMENSIONS if name not in ENTITIES}
+    filters = {name: tuple(getattr(new, name)) for name in DIMENSIONS if name not in ENTITIES}
     for name, (pattern, example) in PERIOD_VALUES.items():
-        for value in given[name]:
+        for value in filters[name]:
             if not re.fullmatch(pattern, value):
                 raise Refused(f"{name}: {value!r} is no {name}: write {example}", field=name)
-    return {name: kept for name, kept in given.items() if kept}
+    return {name: chosen for name, chosen in filters.items() if chosen}
 
 
 def _format(word: str) -> str:

@@ -103,44 +103,46 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
 
 def requested(_ctx: Context, done: Requested) -> Message:
     named = ", ".join(done.accounts)
-    look = Buttons((Button("Status", "sync status"),))
-    return Message(f"Sync asked for: {named}", (Text("It runs in the background."), look), private=True)
+    buttons = Buttons((Button("Status", "sync status"),))
+    return Message(f"Sync asked for: {named}", (Text("It runs in the background."), buttons), private=True)
 
 
-def status_table(_ctx: Context, found: Statuses) -> Message:
-    if not found.items:
+def status_table(_ctx: Context, statuses: Statuses) -> Message:
+    if not statuses.items:
         return Message("No accounts to sync yet: account add platform=… base_url=…", private=True)
-    if len(found.items) == 1:
-        return _one_status(found.items[0])
+    if len(statuses.items) == 1:
+        return _one_status(statuses.items[0])
     columns = ("Account", "State", "Last success", "Rows", "Revised", "Restated", "Next")
     rows = tuple(
-        (one.account, _state(one), _at(one.last_success_at), str(one.rows), str(one.revisions), str(one.restated),
-         _at(one.next_run_at))
-        for one in found.items
+        (status.account, _state(status), _at(status.last_success_at), str(status.rows), str(status.revisions),
+         str(status.restated), _at(status.next_run_at))
+        for status in statuses.items
     )  # fmt: skip
-    faults = tuple(Notice("error", f"{one.account}: {one.error}") for one in found.items if one.error)
-    warnings = tuple(Notice("info", f"{one.account}: {text}") for one in found.items for text in one.warnings)
+    faults = tuple(Notice("error", f"{status.account}: {status.error}") for status in statuses.items if status.error)
+    warnings = tuple(
+        Notice("info", f"{status.account}: {text}") for status in statuses.items for text in status.warnings
+    )
     return Message("Syncs", (Table(columns, rows, numeric=(3, 4, 5)), *faults, *warnings), private=True)
 
 
-def _one_status(one: Progress) -> Message:
+def _one_status(status: Progress) -> Message:
     blocks: list[Block] = [Fields((
-        ("Last attempt", _at(one.last_attempt_at)), ("Last success", _at(one.last_success_at)),
-        ("Rows", str(one.rows)), ("Revised", str(one.revisions)), ("Restated", str(one.restated)),
-        ("Next", _at(one.next_run_at)),
+        ("Last attempt", _at(status.last_attempt_at)), ("Last success", _at(status.last_success_at)),
+        ("Rows", str(status.rows)), ("Revised", str(status.revisions)), ("Restated", str(status.restated)),
+        ("Next", _at(status.next_run_at)),
     ))]  # fmt: skip
-    blocks += [Notice("info", warning) for warning in one.warnings]
-    if one.error:
-        blocks.append(Notice("warning" if one.state == "suspect" else "error", one.error))
-    if one.state == "suspect":
-        blocks.append(decision_buttons(one.account))
+    blocks += [Notice("info", warning) for warning in status.warnings]
+    if status.error:
+        blocks.append(Notice("warning" if status.state == "suspect" else "error", status.error))
+    if status.state == "suspect":
+        blocks.append(decision_buttons(status.account))
     else:
-        blocks.append(Buttons((Button("Sync now", f"sync now {one.account}"),)))
-    return Message(f"Sync of {one.account}: {_state(one)}", tuple(blocks), private=True)
+        blocks.append(Buttons((Button("Sync now", f"sync now {status.account}"),)))
+    return Message(f"Sync of {status.account}: {_state(status)}", tuple(blocks), private=True)
 
 
-def _state(one: Progress) -> str:
-    return f"{one.state}, back to {one.reached}" if one.state == "running" and one.reached else one.state
+def _state(status: Progress) -> str:
+    return f"{status.state}, back to {status.reached}" if status.state == "running" and status.reached else status.state
 
 
 def _at(moment: datetime | None) -> str:
@@ -184,8 +186,8 @@ async def sync_status(ctx: Context, new: SyncStatus) -> Statuses:
     """How fresh each account's figures are, what was restated, what is wrong, and when the next sync is."""
     query = select(table).where(table.c.team_id == ctx.team_id, visible(ctx.actor, "account"))
     if new.account:
-        one = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
-        query = query.where(table.c.id == one.id)
+        account = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
+        query = query.where(table.c.id == account.id)
     else:
         query = query.where(table.c.platform.not_in(WITHOUT_API))
     rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after)
@@ -235,10 +237,10 @@ async def sync_discard(ctx: Context, new: OneSync) -> Decided:
 async def sync_read(ctx: Context, new: OneSync) -> Requested:
     """Read an account's kept unreadable answers again, after a fix."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
-    kept = await kept_answers.unreadable(ctx.tx, row.id)
-    if not kept:
+    report_ids = await kept_answers.unreadable(ctx.tx, row.id)
+    if not report_ids:
         raise Refused(f"account {row.code} has no kept answer that could be read again", field="account")
-    for report_id in kept:
+    for report_id in report_ids:
         await syncs.queue(ctx.tx, team_id=ctx.team_id, account_id=row.id, now=ctx.now, again=report_id)
     return Requested(requested_at=ctx.now, accounts=[row.code])
 

@@ -27,7 +27,7 @@ from storage.tables import tokens as table
 
 class NewToken(Arguments):
     name: Annotated[str, Meta(description="who or what will use it")]
-    role: Annotated[Role, choices("what it may do", *(one.value for one in Role))] = Role.VIEWER
+    role: Annotated[Role, choices("what it may do", *(role.value for role in Role))] = Role.VIEWER
 
     expires: Annotated[str | None, Meta(description="when it ends: 90d, 12h, or a day; never by default")] = None
 
@@ -51,8 +51,8 @@ def token_card(ctx: Context, token: Token) -> Message:
     return Message(f"Token {token.name} ({token.code}) · {token.role.value} · {token.state(ctx.now)}", private=True)
 
 
-def token_table(ctx: Context, found: Page[Token]) -> Message:
-    rows = tuple((t.name, t.code, t.role.value, t.state(ctx.now), _until(ctx, t)) for t in found.items)
+def token_table(ctx: Context, page: Page[Token]) -> Message:
+    rows = tuple((t.name, t.code, t.role.value, t.state(ctx.now), _until(ctx, t)) for t in page.items)
     if not rows:
         return Message("No tokens yet: token create name=… role=viewer", private=True)
     return Message("Tokens", (Table(("Name", "Token", "Role", "State", "Expires"), rows),), private=True)
@@ -108,17 +108,17 @@ async def _token_lost(ctx: Context, new: OneToken) -> str | None:
     if row.revoked_at is not None or row.kind != Kind.API.value:
         return None  # a session is begun again by a link
     made = [token.name for token in await tokens.made_by(ctx.tx, ctx.team_id, f"token:{row.code}", ctx.now)]
-    left = f" Tokens that were made with it go on: {', '.join(made)}." if made else ""
-    return f"Whatever uses the token {row.name} is refused from now on; it cannot be brought back.{left}"
+    note = f" Tokens that were made with it go on: {', '.join(made)}." if made else ""
+    return f"Whatever uses the token {row.name} is refused from now on; it cannot be brought back.{note}"
 
 
 @command("token revoke", role=Role.OWNER, render=token_card, positional=("token",), confirm=_token_lost)
 async def revoke_token(ctx: Context, new: OneToken) -> Token:
     """End a token, or a member's session of the cockpit, at once."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.token, field="token")
-    found = await tokens.revoke(ctx.tx, row.id, ctx.now)
-    ctx.notes |= {"entity": "token", "entity_id": found.id, "before": tokens.shown(row), "after": found}
-    return found
+    token = await tokens.revoke(ctx.tx, row.id, ctx.now)
+    ctx.notes |= {"entity": "token", "entity_id": token.id, "before": tokens.shown(row), "after": token}
+    return token
 
 
 class Entrance(msgspec.Struct, frozen=True, kw_only=True):

@@ -128,10 +128,14 @@ async def _taken_back(ctx: Context, new: Undo) -> Inverted:
 
 def _refuse_superseded(change: Recorded, later: list[Recorded]) -> None:
     """A change that was taken back already, or that another one of the same entity followed."""
-    undone = {number for one in later if one.command == "undo" and one.after for number in one.after["audit_ids"]}
+    undone = {
+        number for entry in later if entry.command == "undo" and entry.after for number in entry.after["audit_ids"]
+    }
     if change.id in undone:
         raise Refused(f"{change.command!r} was taken back already", field="change")
-    newer = [one for one in later if one.command != "undo" and one.entity_id is not None and one.id not in undone]
+    newer = [
+        entry for entry in later if entry.command != "undo" and entry.entity_id is not None and entry.id not in undone
+    ]
     if newer:
         raise Refused(
             f"{change.command!r} is not the last change any more: {newer[-1].actor} did {newer[-1].command!r} since",
@@ -142,39 +146,41 @@ def _refuse_superseded(change: Recorded, later: list[Recorded]) -> None:
 async def _last_taken_back(ctx: Context) -> Inverted:
     async with ctx.database.read() as tx:
         recent = await audits.page(tx, ctx.team_id, limit=LOOK_BACK)
-    taken = {number for one in recent if one.command == "undo" and one.after for number in one.after["audit_ids"]}
-    mine = [one for one in recent if one.actor == ctx.actor.name and one.id not in taken]
-    lasting = [one.command for one in mine if one.command not in _NO_CHANGES and inverse(one) is None]
-    for one in mine:
-        inverted = inverse(one)
+    taken = {
+        number for entry in recent if entry.command == "undo" and entry.after for number in entry.after["audit_ids"]
+    }
+    mine = [entry for entry in recent if entry.actor == ctx.actor.name and entry.id not in taken]
+    lasting = [entry.command for entry in mine if entry.command not in _NO_CHANGES and inverse(entry) is None]
+    for entry in mine:
+        inverted = inverse(entry)
         if inverted is not None:
             name, arguments = inverted
-            return Inverted(one, name, await run(COMMANDS[name], arguments, ctx, confirmed=True))
+            return Inverted(entry, name, await run(COMMANDS[name], arguments, ctx, confirmed=True))
     if lasting:
         raise Refused(f"your last change, {lasting[0]!r}, cannot be taken back, nor those before it", field="command")
     raise Refused("there is no change of yours to take back", field="command")
 
 
-def inverse(one: Recorded) -> tuple[str, dict[str, Any]] | None:
+def inverse(entry: Recorded) -> tuple[str, dict[str, Any]] | None:
     """The command and arguments that set an entity back to what it was; None if there are none."""
-    noun = one.command.partition(" ")[0]
-    if isinstance(one.after, list):  # of several
-        codes = [state["code"] for state in one.after]
-        return (INVERSE[one.command], {noun: codes}) if codes and one.command in INVERSE else None
-    before = _flat(one.before)
-    after = _flat(one.after)
-    if one.command in _ADDED:
-        return (_ADDED[one.command], {noun: str(after["id"])}) if after.get("id") else None
-    if one.command in _FIGURES:
-        return _FIGURES[one.command](before, after)
+    noun = entry.command.partition(" ")[0]
+    if isinstance(entry.after, list):  # of several
+        codes = [state["code"] for state in entry.after]
+        return (INVERSE[entry.command], {noun: codes}) if codes and entry.command in INVERSE else None
+    before = _flat(entry.before)
+    after = _flat(entry.after)
+    if entry.command in _ADDED:
+        return (_ADDED[entry.command], {noun: str(after["id"])}) if after.get("id") else None
+    if entry.command in _FIGURES:
+        return _FIGURES[entry.command](before, after)
     code = after.get("code") or before.get("code")
     if not code or not before:
         return None
-    if one.command in INVERSE:
-        return INVERSE[one.command], {noun: code}
-    if one.command in PICTURES:
-        return PICTURES[one.command](code, before)
-    editing = _EDITED_BY.get(one.command, one.command)
+    if entry.command in INVERSE:
+        return INVERSE[entry.command], {noun: code}
+    if entry.command in PICTURES:
+        return PICTURES[entry.command](code, before)
+    editing = _EDITED_BY.get(entry.command, entry.command)
     if not editing.endswith(" edit") or noun not in field_names(COMMANDS[editing].parameters):
         return None
     fields = {field.encode_name: field.type for field in msgspec.structs.fields(COMMANDS[editing].parameters)}
@@ -197,7 +203,7 @@ def _flat(state: Any) -> dict[str, Any]:
     texts = state.get("texts")
     if not isinstance(texts, dict):
         return state
-    faq = [" | ".join(one) for one in texts.get("faq") or ()]
+    faq = [" | ".join(pair) for pair in texts.get("faq") or ()]
     return {**state, **{name: texts.get(name) for name in TEXTS}, "faq": faq}
 
 

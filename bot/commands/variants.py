@@ -54,23 +54,31 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-def experiment_card(_ctx: Context, found: Experiment) -> Message:
-    rows = tuple(_line(one) for one in found.variants)
-    columns = ("Variant", "Visitors", _GOAL_WORDS[found.goal], "95 % interval", "Best", "Expected loss")
-    level: Any = "ok" if found.winner else "info"
-    keep = (Buttons((Button(f"Keep {found.winner}", f"variant keep {found.site} {found.winner}", style="primary"),)),)
+def experiment_card(_ctx: Context, experiment: Experiment) -> Message:
+    rows = tuple(_line(variant) for variant in experiment.variants)
+    columns = ("Variant", "Visitors", _GOAL_WORDS[experiment.goal], "95 % interval", "Best", "Expected loss")
+    level: Any = "ok" if experiment.winner else "info"
+    buttons = (
+        Buttons(
+            (
+                Button(
+                    f"Keep {experiment.winner}", f"variant keep {experiment.site} {experiment.winner}", style="primary"
+                ),
+            )
+        ),
+    )
     blocks = (
         Table(columns, rows, numeric=(1, 2, 3, 4, 5)),
-        Notice(level, found.reason),
-        *(keep if found.winner else ()),
+        Notice(level, experiment.reason),
+        *(buttons if experiment.winner else ()),
     )
-    return Message(f"Variants of {found.site}", blocks)
+    return Message(f"Variants of {experiment.site}", blocks)
 
 
-def _line(one: Standing) -> tuple[str, ...]:
-    rate = "–" if one.rate is None else f"{one.rate:.1%}"
-    interval = f"{one.low:.1%} to {one.high:.1%}"
-    return one.code, str(one.visitors), rate, interval, f"{one.best:.0%}", f"{one.expected_loss:.2%}"
+def _line(variant: Standing) -> tuple[str, ...]:
+    rate = "–" if variant.rate is None else f"{variant.rate:.1%}"
+    interval = f"{variant.low:.1%} to {variant.high:.1%}"
+    return variant.code, str(variant.visitors), rate, interval, f"{variant.best:.0%}", f"{variant.expected_loss:.2%}"
 
 
 def kept_card(_ctx: Context, site: Site) -> Message:
@@ -109,11 +117,11 @@ async def list_variants(ctx: Context, new: Compared) -> Experiment:
 async def drop_variant(ctx: Context, new: OneVariant) -> Experiment:
     """Show a variant no longer."""
     row = await _site(ctx, new.site)
-    found = await variants.find(ctx.tx, row.id, new.variant)
-    if found.code == "a":
+    variant = await variants.find(ctx.tx, row.id, new.variant)
+    if variant.code == "a":
         raise Refused("variant: a is the site itself: keep another one instead", field="variant")
-    await variants.end(ctx.tx, row.id, ctx.now, code=found.code)
-    ctx.notes |= {"entity": "site", "entity_id": row.id, "before": {"variant": found.code}}
+    await variants.end(ctx.tx, row.id, ctx.now, code=variant.code)
+    ctx.notes |= {"entity": "site", "entity_id": row.id, "before": {"variant": variant.code}}
     return await _compared(ctx, row, "ctr")
 
 
@@ -122,15 +130,15 @@ async def keep_variant(ctx: Context, new: OneVariant) -> Site:
     """Make a variant the site itself and end the test."""
     row = await _site(ctx, new.site)
     before = await shown_site(ctx, row)
-    found = await variants.find(ctx.tx, row.id, new.variant)
+    variant = await variants.find(ctx.tx, row.id, new.variant)
     await variants.end(ctx.tx, row.id, ctx.now)
-    if found.code != "a":
-        values = {"theme": found.theme or row.theme, "texts": {**row.texts, **found.texts}}
+    if variant.code != "a":
+        values = {"theme": variant.theme or row.theme, "texts": {**row.texts, **variant.texts}}
         await sites.change(ctx.tx, row.id, values)
-    if found.offers:
+    if variant.offers:
         mine = (await sites.offer_ids(ctx.tx, [row.id]))[row.id]
-        kept = [one for one in found.offers if one in mine]
-        await sites.set_offers(ctx.tx, row.id, [*kept, *(one for one in mine if one not in kept)])
+        ordered = [offer for offer in variant.offers if offer in mine]
+        await sites.set_offers(ctx.tx, row.id, [*ordered, *(offer for offer in mine if offer not in ordered)])
     if row.status == sites.PUBLISHED:
         await publish_again(ctx, row.id)
     after = await shown_site(ctx, await names.by_id(ctx.tx, table, row.id))

@@ -38,10 +38,10 @@ def removed_card(_ctx: Context, view: SavedView) -> Message:
     return Message(f"View {view.name} is removed")
 
 
-def view_table(ctx: Context, found: Page[SavedView]) -> Message:
-    if not found.items:
+def view_table(ctx: Context, page: Page[SavedView]) -> Message:
+    if not page.items:
         return Message("No views yet: view save Weekly stats 7d by campaign", private=True)
-    shown = [(view, read_view(dict(parse_qsl(view.query)), ctx.today).stats()) for view in found.items]
+    shown = [(view, read_view(dict(parse_qsl(view.query)), ctx.today).stats()) for view in page.items]
     blocks: list[Block] = [Table(("View", "Shows"), tuple((view.code, stats) for view, stats in shown))]
     blocks.append(Buttons(tuple(Button(view.name[:40], stats) for view, stats in shown[:5])))
     return Message("Views", tuple(blocks), private=True)

@@ -48,20 +48,20 @@ class Asked(Arguments):
     offer: Annotated[str | None, refers("offer", "which offer")] = None
 
 
-def explanation(ctx: Context, found: Why) -> Message:
-    subject = found.campaign or found.offer or ""
+def explanation(ctx: Context, answer: Why) -> Message:
+    subject = answer.campaign or answer.offer or ""
     rows = tuple(
-        (TITLES[name], *_told(getattr(found.layers, name), name, found.currency)) for name in TITLES
+        (TITLES[name], *_told(getattr(answer.layers, name), name, answer.currency)) for name in TITLES
     )  # fmt: skip
     blocks: list[Block] = [
-        Text(f"{found.day:%d %b %Y}: {MARKS[found.settlement]} {found.settlement}"),
+        Text(f"{answer.day:%d %b %Y}: {MARKS[answer.settlement]} {answer.settlement}"),
         Table(("", "Postbacks", "Platform", "Merged"), rows, numeric=(1, 2, 3)),
-        *(Notice("warning", _sentence(one, found.currency)) for one in found.discrepancies),
+        *(Notice("warning", _sentence(discrepancy, answer.currency)) for discrepancy in answer.discrepancies),
     ]
-    blocks += [Text(_share(row)) for row in found.allocated[:MOST_ALLOCATED]]
-    if len(found.allocated) > MOST_ALLOCATED:
-        blocks.append(Text(f"and {len(found.allocated) - MOST_ALLOCATED:,} more divided rows"))
-    if not found.discrepancies:
+    blocks += [Text(_share(row)) for row in answer.allocated[:MOST_ALLOCATED]]
+    if len(answer.allocated) > MOST_ALLOCATED:
+        blocks.append(Text(f"and {len(answer.allocated) - MOST_ALLOCATED:,} more divided rows"))
+    if not answer.discrepancies:
         blocks.append(Notice("ok", "The layers agree where both have spoken."))
     return Message(f"Why: {subject}", tuple(blocks), private=True)
 
@@ -72,22 +72,26 @@ def _told(layers: Layers, name: str, currency: str) -> tuple[str, str, str]:
     return first, second, third
 
 
-def _sentence(one: Discrepancy, currency: str) -> str:
-    ours, theirs, _ = _told(Layers(one.postback, one.platform), one.measure, currency)
-    ids = ", ".join(one.ids[:10]) + (f" and {len(one.ids) - 10} more" if len(one.ids) > 10 else "")
+def _sentence(discrepancy: Discrepancy, currency: str) -> str:
+    ours, theirs, _ = _told(Layers(discrepancy.postback, discrepancy.platform), discrepancy.measure, currency)
+    ids = ", ".join(discrepancy.ids[:10]) + (
+        f" and {len(discrepancy.ids) - 10} more" if len(discrepancy.ids) > 10 else ""
+    )
     check = f" Check: {ids}." if ids else ""
-    further = f" Also possible: {', '.join(one.others)}." if one.others else ""
+    further = f" Also possible: {', '.join(discrepancy.others)}." if discrepancy.others else ""
     return (
-        f"{TITLES[one.measure]} of {one.offer}: postbacks {ours}, platform {theirs}. "
-        f"Probably {one.cause}: {ASK[one.cause]}{_restated(one, currency)}.{check}{further}"
+        f"{TITLES[discrepancy.measure]} of {discrepancy.offer}: postbacks {ours}, platform {theirs}. "
+        f"Probably {discrepancy.cause}: {ASK[discrepancy.cause]}{_restated(discrepancy, currency)}.{check}{further}"
     )
 
 
-def _restated(one: Discrepancy, currency: str) -> str:
-    if one.restatement is None:
+def _restated(discrepancy: Discrepancy, currency: str) -> str:
+    if discrepancy.restatement is None:
         return ""
-    before, after, _ = _told(Layers(one.restatement.before, one.restatement.after), one.measure, currency)
-    return f", from {before} to {after} on {one.restatement.at:%d %b %Y at %H:%M} UTC"
+    before, after, _ = _told(
+        Layers(discrepancy.restatement.before, discrepancy.restatement.after), discrepancy.measure, currency
+    )
+    return f", from {before} to {after} on {discrepancy.restatement.at:%d %b %Y at %H:%M} UTC"
 
 
 def _share(row: AllocatedRow) -> str:
@@ -104,8 +108,8 @@ def _share(row: AllocatedRow) -> str:
 @command("why", role=Role.VIEWER, scope=Scope.OWN, render=explanation, reads=True, positional=("what", "day"))
 async def explain(ctx: Context, new: Asked) -> Why:
     """Both layers of a campaign's or an offer's day, and why they differ."""
-    campaign, offer, asked = await _subject(ctx, new)
-    when = _day(asked, ctx.today)
+    campaign, offer, day_word = await _subject(ctx, new)
+    when = _day(day_word, ctx.today)
     chosen = (campaign,) if campaign else ctx.actor.campaigns
     return await why(ctx.tx, ReportQuery(
         team_id=ctx.team_id, first=when, last=when, campaigns=chosen, offers=(offer,) if offer else None,
@@ -116,7 +120,7 @@ async def explain(ctx: Context, new: Asked) -> Why:
 async def _subject(ctx: Context, new: Asked) -> tuple[str | None, str | None, str | None]:
     """Codes of the campaign and the offer asked about, and the day's word."""
     named = new.campaign is not None or new.offer is not None
-    asked = new.day or (new.what if named else None)  # why campaign=spring yesterday
+    day_word = new.day or (new.what if named else None)  # why campaign=spring yesterday
     campaign = await _code(ctx, "campaign", new.campaign)
     offer = await _code(ctx, "offer", new.offer)
     if not named:
@@ -129,7 +133,7 @@ async def _subject(ctx: Context, new: Asked) -> tuple[str | None, str | None, st
                 offer = await _code(ctx, "offer", new.what)
             except Missing:
                 raise error from None
-    return campaign, offer, asked
+    return campaign, offer, day_word
 
 
 async def _code(ctx: Context, field: str, word: str | None) -> str | None:

@@ -78,8 +78,8 @@ class MissingFields(Refused):
     """Required fields were not given: a form asks for them, other faces name them."""
 
     def __init__(self, names: list[str], descriptions: dict[str, str]) -> None:
-        told = ", ".join(f"{name} ({descriptions[name]})" if descriptions.get(name) else name for name in names)
-        super().__init__(f"missing: {told}", field=names[0])
+        labels = ", ".join(f"{name} ({descriptions[name]})" if descriptions.get(name) else name for name in names)
+        super().__init__(f"missing: {labels}", field=names[0])
         self.names = names
 
 
@@ -93,10 +93,10 @@ def meta(annotation: Any) -> tuple[Any, str, dict[str, Any]]:
     extra: dict[str, Any] = {}
     if get_origin(annotation) is Annotated:
         annotation, *metas = get_args(annotation)
-        for one in metas:
-            if isinstance(one, msgspec.Meta):
-                description = one.description or description
-                extra |= one.extra or {}
+        for mark in metas:
+            if isinstance(mark, msgspec.Meta):
+                description = mark.description or description
+                extra |= mark.extra or {}
     if get_origin(annotation) in {Union, types.UnionType}:
         for member in get_args(annotation):
             _, inner, more = meta(member)
@@ -118,16 +118,16 @@ def file_fields(parameters: type[msgspec.Struct]) -> list[str]:
     return [field.encode_name for field in msgspec.structs.fields(parameters) if bytes in bare_kinds(field.type)]
 
 
-def fill(parameters: type[msgspec.Struct], given: dict[str, Any], today: date) -> Any:
+def fill(parameters: type[msgspec.Struct], arguments: dict[str, Any], today: date) -> Any:
     """The struct from words (chat, shell, query) or JSON values. Raises Refused naming the field."""
     fields = {field.encode_name: field for field in msgspec.structs.fields(parameters)}
-    for name in given:
+    for name in arguments:
         if name not in fields:
             near = difflib.get_close_matches(name, fields, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(fields) or 'none'}"
             raise Refused(f"no field {name!r}: {hint}", field=name)
-    given = {name: _emptied(fields[name].type, value) for name, value in given.items()}
-    values = {n: _value(n, fields[n].type, v, today) for n, v in given.items() if v is not None and v != ""}
+    arguments = {name: _emptied(fields[name].type, value) for name, value in arguments.items()}
+    values = {n: _value(n, fields[n].type, v, today) for n, v in arguments.items() if v is not None and v != ""}
     values |= _amounts(fields, values)
     lacking = [name for name, field in fields.items() if field.required and name not in values]
     if lacking:
@@ -144,9 +144,9 @@ def _amounts(fields: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     for name, value in values.items():
         if Decimal not in bare_kinds(fields[name].type):
             continue
-        said = str(values.get("currency") or "")
+        currency = str(values.get("currency") or "")
         try:
-            amounts[name], beside = amount(value, said or None, said=said)
+            amounts[name], beside = amount(value, currency or None, currency=currency)
             if beside and "currency" not in fields:
                 raise ValueError(f"{value!r} is in {beside}, and a currency has no place here: write {amounts[name]:f}")
         except ValueError as error:
@@ -212,7 +212,7 @@ def _many(value: Any) -> Any:
     if _is_json(value, "["):
         value = msgspec.json.decode(value)
     if isinstance(value, list):
-        return [_as_text(one) for one in value]
+        return [_as_text(element) for element in value]
     return [part.strip() for part in str(value).split(",") if part.strip()]
 
 
@@ -225,7 +225,7 @@ def _is_json(value: Any, opening: str) -> bool:
     return isinstance(value, str) and value.lstrip().startswith(opening)
 
 
-def amount(value: Any, own: str | None, *, mark: Mark = "", said: str = "") -> tuple[Decimal, str]:
+def amount(value: Any, own: str | None, *, mark: Mark = "", currency: str = "") -> tuple[Decimal, str]:
     """An amount in whole units, and the currency written beside it, empty where none is.
 
     A sign of several currencies (`kr`, `$`) means `own` if that is one of them; with None it stays as written, for
@@ -237,8 +237,8 @@ def amount(value: Any, own: str | None, *, mark: Mark = "", said: str = "") -> t
         raise ValueError(f"{value!r} is no number: write it like 1234.50")
     if abs(read.value) >= MAX_AMOUNT:
         raise ValueError(f"{value!r} is too large: below {MAX_AMOUNT:,}")
-    if said and read.currency not in {"", said.upper()}:
-        raise ValueError(f"{value!r} is in {read.currency}, and currency says {said}")
+    if currency and read.currency not in {"", currency.upper()}:
+        raise ValueError(f"{value!r} is in {read.currency}, and currency says {currency}")
     return read.value, read.currency
 
 
@@ -267,5 +267,5 @@ def bare_kinds(annotation: Any) -> set[Any]:
     """The types that a field may hold, without what is in them: `list[str] | None` is list and NoneType."""
     annotation = meta(annotation)[0]
     if get_origin(annotation) in {Union, types.UnionType}:
-        return set().union(*(bare_kinds(one) for one in get_args(annotation)))
+        return set().union(*(bare_kinds(member) for member in get_args(annotation)))
     return {get_origin(annotation) or annotation}

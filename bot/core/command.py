@@ -146,11 +146,11 @@ def _results(annotation: Any) -> tuple[Any, Any]:
 def find(words: list[tuple[str | None, str]]) -> tuple[Command, int]:
     """The command that the first one or two words name, and how many they were. Raises Refused with the nearest."""
     bare = [value.lower() for key, value in words[:2] if key is None]
-    spoken = {alias: one for one in COMMANDS.values() for alias in (one.name, *one.aliases)}
+    by_name = {alias: command for command in COMMANDS.values() for alias in (command.name, *command.aliases)}
     for count in (2, 1):
         name = " ".join(bare[:count])
-        if len(bare) >= count and name in spoken:
-            return spoken[name], count
+        if len(bare) >= count and name in by_name:
+            return by_name[name], count
     raise Refused(unknown(" ".join(bare), bare), field="command")
 
 
@@ -170,18 +170,18 @@ def unknown(typed: str, bare: list[str]) -> str:
 def readings(text: str, most: int = 2) -> list[str]:
     """Lines that a line which is no command may mean: the nearest commands, with the rest of its words."""
     words = text.strip().removeprefix("/").split()
-    spoken = {alias: one.name for one in COMMANDS.values() for alias in (one.name, *one.aliases)}
+    full_names = {alias: command.name for command in COMMANDS.values() for alias in (command.name, *command.aliases)}
     near: list[str] = []
     for count in (2, 1):
         typed = " ".join(words[:count]).lower()
-        names = difflib.get_close_matches(typed, spoken, n=most, cutoff=0.6) if len(words) >= count else []
-        near += [" ".join([spoken[name], *words[count:]]) for name in names]
+        names = difflib.get_close_matches(typed, full_names, n=most, cutoff=0.6) if len(words) >= count else []
+        near += [" ".join([full_names[name], *words[count:]]) for name in names]
     return list(dict.fromkeys(near))[:most]
 
 
-def line_of(found: Command, arguments: dict[str, Any]) -> str:
+def line_of(command: Command, arguments: dict[str, Any]) -> str:
     """A command and its arguments as one types them."""
-    words = [found.name]
+    words = [command.name]
     for name, value in arguments.items():
         text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
         quoted = re.sub(r'(["\\\\])', r"\\\1", text)
@@ -196,28 +196,28 @@ def parse(text: str) -> tuple[Command, dict[str, Any]]:
 
 def parse_words(words: list[tuple[str | None, str]]) -> tuple[Command, dict[str, Any]]:
     """The same from words that are apart already, as a shell hands them over."""
-    found, used = find(words := ranked(words))
+    command, used = find(words := ranked(words))
     arguments: dict[str, Any] = {}
-    free = list(found.positional)
+    free = list(command.positional)
     rest = list(words[used:])
     while rest:
         key, value = rest.pop(0)
-        if key is None and value.lower() in found.keywords:
+        if key is None and value.lower() in command.keywords:
             name: str | None = value.lower()
             value = rest.pop(0)[1] if rest else ""
         else:
-            name = key or next((one for one in free if one not in arguments), None)
-        if name in found.limits and found.limits[name].days is not None:
-            value = _whole_range(value, rest, found)
-        if name is None and found.sentence in arguments:
-            arguments[found.sentence] += f" {value}"
+            name = key or next((field for field in free if field not in arguments), None)
+        if name in command.limits and command.limits[name].days is not None:
+            value = _whole_range(value, rest, command)
+        if name is None and command.sentence in arguments:
+            arguments[command.sentence] += f" {value}"
             continue
         if name is None:
-            raise Refused(_too_much(found, value), field=value)
+            raise Refused(_too_much(command, value), field=value)
         if name in arguments:
             raise Refused(f"{name} is given twice", field=name)
         arguments[name] = value
-    return found, arguments
+    return command, arguments
 
 
 _RANKED = {"best": "-", "worst": ""}
@@ -244,11 +244,11 @@ def ranked(words: list[tuple[str | None, str]]) -> list[tuple[str | None, str]]:
     return [(None, "stats"), ("by", single), ("sort", order + measure), ("top", top), *rest]
 
 
-def _whole_range(value: str, rest: list[tuple[str | None, str]], found: Command) -> str:
+def _whole_range(value: str, rest: list[tuple[str | None, str]], command: Command) -> str:
     """A range and those of the next words that belong to it: `last`, `week`. Takes them off `rest`."""
     texts = [value]
     for key, word in rest[: RANGE_WORDS - 1]:
-        if key is not None or word.lower() in found.keywords:
+        if key is not None or word.lower() in command.keywords:
             break
         texts.append(word)
     most = next((n for n in range(len(texts), 1, -1) if is_period(" ".join(texts[:n]))), 1)
@@ -256,47 +256,47 @@ def _whole_range(value: str, rest: list[tuple[str | None, str]], found: Command)
     return " ".join(texts[:most])
 
 
-def _too_much(found: Command, value: str) -> str:
-    near = difflib.get_close_matches(value, field_names(found.parameters), n=1)
+def _too_much(command: Command, value: str) -> str:
+    near = difflib.get_close_matches(value, field_names(command.parameters), n=1)
     hint = f"did you mean {near[0]}=…?" if near else "write key=value, with quotes around spaces"
-    return f"{value!r} is one word too many for {found.name!r}: {hint}"
+    return f"{value!r} is one word too many for {command.name!r}: {hint}"
 
 
-async def run(found: Command, arguments: dict[str, Any], ctx: Context, *, confirmed: bool = False) -> Answer:
+async def run(command: Command, arguments: dict[str, Any], ctx: Context, *, confirmed: bool = False) -> Answer:
     """Run a command as `ctx.actor`. Raises Refused, Forbidden, ConnectorError; changes nothing then."""
     try:
-        new = await _admitted(found, arguments, ctx)
+        new = await _admitted(command, arguments, ctx)
     except Forbidden as refusal:
-        await _record_refusal(found, ctx, str(refusal))
+        await _record_refusal(command, ctx, str(refusal))
         raise
-    if found.confirm and not confirmed:
+    if command.confirm and not confirmed:
         async with ctx.database.read() as tx:
-            consequence = await _within(ctx, tx, found.confirm, new)
+            consequence = await _within(ctx, tx, command.confirm, new)
         if consequence:
-            return await _ask(found, arguments | ctx.notes.pop("narrowed", {}), ctx, consequence)
-    if found.prepare:
-        ctx.prepared = await found.prepare(ctx, new)
+            return await _ask(command, arguments | ctx.notes.pop("narrowed", {}), ctx, consequence)
+    if command.prepare:
+        ctx.prepared = await command.prepare(ctx, new)
     change = ctx.prepared.change if isinstance(ctx.prepared, Answer) else None
-    async with _transaction(found, ctx) as tx:
-        result = await _within(ctx, tx, found.handler, new)
-        if not found.reads and not ctx.unchanged:
+    async with _transaction(command, ctx) as tx:
+        result = await _within(ctx, tx, command.handler, new)
+        if not command.reads and not ctx.unchanged:
             change = await audits.record(tx, ctx.now, audits.Entry(
                 team_id=ctx.team_id, actor=ctx.actor.name, face=ctx.face, room=ctx.room.room if ctx.room else "",
-                command=found.name, arguments=masked(found.parameters, arguments), **ctx.notes,
+                command=command.name, arguments=masked(command.parameters, arguments), **ctx.notes,
             ))  # fmt: skip
             await config_version.bump(tx)
-    if not found.reads and not ctx.unchanged:
+    if not command.reads and not ctx.unchanged:
         await ctx.ports.changed()
-    return Answer(result, Message("") if ctx.encodes or ctx.unread else found.render(ctx, result), change)
+    return Answer(result, Message("") if ctx.encodes or ctx.unread else command.render(ctx, result), change)
 
 
-async def _admitted(found: Command, arguments: dict[str, Any], ctx: Context) -> Any:
+async def _admitted(command: Command, arguments: dict[str, Any], ctx: Context) -> Any:
     """The command's arguments, read and within their limits, of an actor who may use them so."""
-    permissions.check_role(found, ctx.actor)
-    limits.check(found.limits, arguments)
-    new = fill(found.parameters, arguments, ctx.today)
-    limits.check_days(found.limits, new, ctx.today)
-    await permissions.admit(found, new, ctx)
+    permissions.check_role(command, ctx.actor)
+    limits.check(command.limits, arguments)
+    new = fill(command.parameters, arguments, ctx.today)
+    limits.check_days(command.limits, new, ctx.today)
+    await permissions.admit(command, new, ctx)
     return new
 
 
@@ -304,18 +304,18 @@ async def _admitted(found: Command, arguments: dict[str, Any], ctx: Context) -> 
 _RECORDED_REFUSALS = RateLimit(30)
 
 
-async def _record_refusal(found: Command, ctx: Context, reason: str) -> None:
+async def _record_refusal(command: Command, ctx: Context, reason: str) -> None:
     if _RECORDED_REFUSALS.use(f"{ctx.team_id} {ctx.actor.name}", time.monotonic()):
         return
     async with ctx.database.begin() as tx:
         await audits.record(tx, ctx.now, audits.Entry(
             team_id=ctx.team_id, actor=ctx.actor.name, face=ctx.face, room=ctx.room.room if ctx.room else "",
-            command=found.name, arguments={"refused": reason},
+            command=command.name, arguments={"refused": reason},
         ))  # fmt: skip
 
 
-def _transaction(found: Command, ctx: Context) -> AbstractAsyncContextManager[AsyncConnection]:
-    return ctx.database.read() if found.reads else ctx.database.begin()
+def _transaction(command: Command, ctx: Context) -> AbstractAsyncContextManager[AsyncConnection]:
+    return ctx.database.read() if command.reads else ctx.database.begin()
 
 
 async def _within(ctx: Context, tx: AsyncConnection, handler: Handler, new: Any) -> Any:
@@ -326,26 +326,26 @@ async def _within(ctx: Context, tx: AsyncConnection, handler: Handler, new: Any)
         ctx._connection = None
 
 
-async def _ask(found: Command, arguments: dict[str, Any], ctx: Context, consequence: str) -> Answer:
+async def _ask(command: Command, arguments: dict[str, Any], ctx: Context, consequence: str) -> Answer:
     async with ctx.database.begin() as tx:
         code = await confirmations.ask(tx, ctx.now, confirmations.Question(
-            team_id=ctx.team_id, actor=ctx.actor.name, command=found.name, arguments=arguments,
+            team_id=ctx.team_id, actor=ctx.actor.name, command=command.name, arguments=arguments,
         ))  # fmt: skip
     buttons = Buttons((Button("Confirm", f"confirm {code}", style="danger"), Button("Cancel", f"cancel {code}")))
     message = Message(
-        f"Confirm: {found.name}",
+        f"Confirm: {command.name}",
         (Notice("warning", consequence), Text(f"Confirm within ten minutes: confirm {code}"), buttons),
         private=True,
     )
-    return Answer({"confirm": code, "consequence": consequence, "command": found.name}, message)
+    return Answer({"confirm": code, "consequence": consequence, "command": command.name}, message)
 
 
 def masked(parameters: type[msgspec.Struct], arguments: dict[str, Any]) -> dict[str, Any]:
     """Arguments as the audit trail may keep them: credentials, files and addresses of people replaced."""
     hidden = secret_fields(parameters) | set(file_fields(parameters))
     partly = credential_fields(parameters)
-    kept = {name: HIDDEN if name in hidden else value for name, value in arguments.items()}
-    return {name: hide_credentials(_parsed(value)) if name in partly else value for name, value in kept.items()}
+    shown = {name: HIDDEN if name in hidden else value for name, value in arguments.items()}
+    return {name: hide_credentials(_parsed(value)) if name in partly else value for name, value in shown.items()}
 
 
 def _parsed(value: Any) -> Any:

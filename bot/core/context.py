@@ -110,7 +110,7 @@ class Ports(Protocol):
     def presets(self) -> dict[str, dict[str, Any]]:
         """Traffic source presets by name: parameters, postbacks, options."""
 
-    def registrar_credentials(self, kind: str, given: dict[str, Any]) -> dict[str, str]:
+    def registrar_credentials(self, kind: str, values: dict[str, Any]) -> dict[str, str]:
         """The login fields a registrar needs, out of those given. Raises Refused at the one that is missing."""
 
     async def quotes(self, login: dict[str, Any] | None, names: list[str]) -> list[dict[str, Any]]:

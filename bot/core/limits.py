@@ -42,8 +42,8 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
 
 def limited(description: str, *, items: int | None = None, text: int | None = None, depth: int | None = None) -> Meta:
     """Marks a field that may hold so many entries or characters, and JSON so deep."""
-    given = {"items": items, "text": text, "depth": depth}
-    return Meta(description=description, extra={name: value for name, value in given.items() if value is not None})
+    limits = {"items": items, "text": text, "depth": depth}
+    return Meta(description=description, extra={name: value for name, value in limits.items() if value is not None})
 
 
 def day_range(description: str, days: int = MAX_DAYS) -> Meta:
@@ -96,7 +96,7 @@ def deeper_than(value: Any, depth: int) -> bool:
     """Whether JSON is nested deeper than that; level by level, so that it stops as soon as that is certain."""
     level = [value]
     for _ in range(depth):
-        level = [inner for one in level for inner in _inside(one)]
+        level = [inner for container in level for inner in _inside(container)]
         if not level:
             return False
     return True
@@ -104,7 +104,7 @@ def deeper_than(value: Any, depth: int) -> bool:
 
 def _inside(value: Any) -> list[Any]:
     values = value.values() if isinstance(value, dict) else value
-    return [one for one in values if isinstance(one, list | dict)]
+    return [element for element in values if isinstance(element, list | dict)]
 
 
 def check_days(limits: dict[str, Limit], new: msgspec.Struct, today: date) -> None:

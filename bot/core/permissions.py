@@ -78,7 +78,7 @@ def _offers(campaign: Condition) -> Ids:
             rules.like(literal('%"').concat(t.offers.c.code).concat('"%')),
         ),
     )  # fmt: skip
-    direct = union(*(one.where(campaign) for one in (weighted, on_site, ruled))).subquery()
+    direct = union(*(query.where(campaign) for query in (weighted, on_site, ruled))).subquery()
     by = t.offers.alias()
     alternative = select(by.c.alternative_id).where(by.c.id.in_(select(direct)), by.c.alternative_id.is_not(None))
     return union(select(direct), alternative)
@@ -169,15 +169,15 @@ class Reference(msgspec.Struct, frozen=True):
 def references(parameters: type[msgspec.Struct], *, changes: bool) -> tuple[Reference, ...]:
     """The fields of a command that refer to entities; a command that changes something changes those, unless the
     declaration says otherwise."""
-    found = []
+    fields = []
     for field in msgspec.structs.fields(parameters):
         extra = meta(field.type)[2]
         if nouns := extra.get("refers"):
-            found.append(Reference(
+            fields.append(Reference(
                 field.name, tuple(nouns.split("|")), extra.get("changes", changes), field.required,
                 extra.get("weighted", False),
             ))  # fmt: skip
-    return tuple(found)
+    return tuple(fields)
 
 
 def check_role(command: "Command", actor: Actor) -> None:
@@ -255,7 +255,7 @@ def _words(value: Any) -> Iterable[str]:
     if value is None or value in ("", NONE):
         return ()
     values = value if isinstance(value, list | tuple) else (value,)
-    return dict.fromkeys(str(one) for one in values)
+    return dict.fromkeys(str(element) for element in values)
 
 
 async def _click(tx: AsyncConnection, actor: Actor, word: str) -> bool:
@@ -285,8 +285,10 @@ async def _postback(tx: AsyncConnection, actor: Actor, word: str) -> bool:
     if (await tx.execute(here)).first() is None:
         return True
     about = [
-        exists().where(kept.c.id == p.click_id, kept.c.campaign_id.in_(select(t.campaigns.c.id).where(_mine(actor)[0])))
-        for kept in (t.clicks, t.click_links)
+        exists().where(
+            table.c.id == p.click_id, table.c.campaign_id.in_(select(t.campaigns.c.id).where(_mine(actor)[0]))
+        )
+        for table in (t.clicks, t.click_links)
     ]
     return (await tx.execute(here.where(or_(*about)))).first() is not None
 
@@ -330,7 +332,7 @@ def scope_of(declared: Scope | None, role: Role, fields: tuple[Reference, ...]) 
     anything else that does not say is the team's, and a test asks for a word about it."""
     if declared is not None:
         return declared, True
-    if any(one.required for one in fields):
+    if any(field.required for field in fields):
         return Scope.OWN, True
     return Scope.TEAM, role is Role.OWNER
 

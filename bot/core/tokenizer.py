@@ -121,8 +121,8 @@ def period(text: str, today: date) -> tuple[date, date]:
     if len(ends) == 2:
         return _between(ends[0].strip(), ends[1].strip(), today)
     for read in (_counted, _calendar, _named_month):
-        if found := read(word, today):
-            return found
+        if span := read(word, today):
+            return span
     single = past_day(word, today)
     return single, single
 

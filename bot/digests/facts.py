@@ -106,12 +106,12 @@ class DigestFacts(msgspec.Struct, frozen=True, kw_only=True):
     late: str = ""
 
 
-def period_name(wanted: DigestRequest) -> str:
-    if wanted.every == "week":
-        return f"Week {wanted.first:%G-W%V}"
-    if wanted.every == "month":
-        return f"{wanted.first:%B %Y}"
-    return f"{wanted.last:%a %d %b}"
+def period_name(request: DigestRequest) -> str:
+    if request.every == "week":
+        return f"Week {request.first:%G-W%V}"
+    if request.every == "month":
+        return f"{request.first:%B %Y}"
+    return f"{request.last:%a %d %b}"
 
 
 def usual(before: MergedReport, n_days: int) -> Usual:
@@ -139,18 +139,18 @@ def movers(
     past: dict[str, list[ReportRow]] = {}
     for row in before.rows:
         past.setdefault(row.group.get(by) or "", []).append(row)
-    found = [_moved(name, now.get(name), past.get(name, []), n_days) for name in {*now, *past} if name]
-    moved = [one for one in found if one is not None and abs(one.value - one.usual) > 0.5]
-    moved.sort(key=lambda one: (-(one.value - one.usual), one.name))
-    top = tuple(one for one in moved[:MOVERS] if one.value > one.usual)
-    bottom = tuple(one for one in reversed(moved[-MOVERS:]) if one.value < one.usual)
+    movements = [_moved(name, now.get(name), past.get(name, []), n_days) for name in {*now, *past} if name]
+    moved = [movement for movement in movements if movement is not None and abs(movement.value - movement.usual) > 0.5]
+    moved.sort(key=lambda movement: (-(movement.value - movement.usual), movement.name))
+    top = tuple(movement for movement in moved[:MOVERS] if movement.value > movement.usual)
+    bottom = tuple(movement for movement in reversed(moved[-MOVERS:]) if movement.value < movement.usual)
     return top, bottom
 
 
 def _moved(name: str, row: ReportRow | None, past: Sequence[ReportRow], n_days: int) -> Movement | None:
     for title, measure in (*_FIGURES, ("Clicks", "clicks")):
         value = _figure(row, measure)
-        known = [one for one in (_figure(each, measure) for each in past) if one is not None]
+        known = [figure for figure in (_figure(each, measure) for each in past) if figure is not None]
         average = sum(known) / LOOK_BACK * n_days
         if (value or average) and known:
             return Movement(name=name, measure=title, value=value or 0, usual=average)
@@ -187,29 +187,34 @@ _MEASURES = {"registrations": "Regs", "first_deposits": "FTDs", "deposits": "Dep
              "commission": "Commission"}  # fmt: skip
 
 
-def _told(one: Restated, value: int | None) -> str:
-    return figures.money(value, one.currency) if one.measure in AMOUNTS else figures.count(value)
+def _amount(restated: Restated, value: int | None) -> str:
+    return figures.money(value, restated.currency) if restated.measure in AMOUNTS else figures.count(value)
 
 
-def changed(one: Restated) -> ChangedFigure:
+def changed(restated: Restated) -> ChangedFigure:
     return ChangedFigure(
-        day=one.day, account=one.account, tag=one.tag, measure=_MEASURES[one.measure], before=_told(one, one.before),
-        now=_told(one, one.now),
+        day=restated.day, account=restated.account, tag=restated.tag, measure=_MEASURES[restated.measure],
+        before=_amount(restated, restated.before), now=_amount(restated, restated.now),
     )  # fmt: skip
 
 
-def vanished(one: Restated) -> str:
-    was, now = _told(one, one.before), _told(one, one.now)
-    return f"{one.day:%d %b} {one.account} / {one.tag or 'no tag'}: {_MEASURES[one.measure]} {was} → {now}"
+def vanished(restated: Restated) -> str:
+    was, now = _amount(restated, restated.before), _amount(restated, restated.now)
+    measure = _MEASURES[restated.measure]
+    return f"{restated.day:%d %b} {restated.account} / {restated.tag or 'no tag'}: {measure} {was} → {now}"
 
 
-def pending(one: AccountHealth) -> Pending:
-    days = [f"{day:%d %b}" for day in one.provisional]
+def pending(health: AccountHealth) -> Pending:
+    days = [f"{day:%d %b}" for day in health.provisional]
     span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}" if len(days) > 2 else " and ".join(days)
-    how = f"next sync {one.next_sync_at:%d %b %H:%M} UTC" if one.fetched and one.next_sync_at else "waiting for a sync"
-    if not one.fetched:
+    how = (
+        f"next sync {health.next_sync_at:%d %b %H:%M} UTC"
+        if health.fetched and health.next_sync_at
+        else "waiting for a sync"
+    )
+    if not health.fetched:
         how = "waiting for an upload"
-    return Pending(account=one.code, said=f"{one.code}: {span}, {'sync paused' if one.paused else how}")
+    return Pending(account=health.code, said=f"{health.code}: {span}, {'sync paused' if health.paused else how}")
 
 
 def unmatched_words(n: int) -> Iterable[Attention]:
@@ -231,27 +236,27 @@ def unassigned_words(report: MergedReport) -> Iterable[Attention]:
 
 
 def sync_words(health: Sequence[AccountHealth], now: datetime) -> Iterable[Attention]:
-    for one in health:
-        if one.paused and one.fetched:
-            why = one.paused_why or one.error or "by hand"
-            yield Attention(level="error", text=f"{one.code}: sync paused: {why}")
-        elif one.error:
-            yield Attention(level="error", text=f"{one.code}: sync failed: {one.error}")
-        elif one.stale(now):
-            since = f"since {one.last_success_at:%d %b %H:%M} UTC" if one.last_success_at else "yet"
-            yield Attention(level="warning", text=f"{one.code}: no figures {since}")
-        for warning in one.warnings:
-            yield Attention(level="warning", text=f"{one.code}: {warning}")
+    for account in health:
+        if account.paused and account.fetched:
+            why = account.paused_why or account.error or "by hand"
+            yield Attention(level="error", text=f"{account.code}: sync paused: {why}")
+        elif account.error:
+            yield Attention(level="error", text=f"{account.code}: sync failed: {account.error}")
+        elif account.stale(now):
+            since = f"since {account.last_success_at:%d %b %H:%M} UTC" if account.last_success_at else "yet"
+            yield Attention(level="warning", text=f"{account.code}: no figures {since}")
+        for warning in account.warnings:
+            yield Attention(level="warning", text=f"{account.code}: {warning}")
 
 
-def healthy_words(health: Sequence[AccountHealth], wanted: DigestRequest) -> str:
+def healthy_words(health: Sequence[AccountHealth], request: DigestRequest) -> str:
     """One line when every account syncs well."""
-    fetched = [one for one in health if one.fetched]
-    if not fetched or any(one.error or one.paused or one.stale(wanted.now) for one in fetched):
+    fetched = [account for account in health if account.fetched]
+    if not fetched or any(account.error or account.paused or account.stale(request.now) for account in fetched):
         return ""
-    latest = [one.last_success_at for one in fetched if one.last_success_at]
+    latest = [account.last_success_at for account in fetched if account.last_success_at]
     if len(latest) < len(fetched):
         return ""
-    told = min(latest).astimezone(wanted.deployment.zone)
+    oldest = min(latest).astimezone(request.deployment.zone)
     what = "account syncs" if len(fetched) == 1 else "accounts sync"
-    return f"{len(fetched)} {what} well, last at {told:%H:%M} {wanted.deployment.timezone}"
+    return f"{len(fetched)} {what} well, last at {oldest:%H:%M} {request.deployment.timezone}"

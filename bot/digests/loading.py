@@ -66,70 +66,72 @@ class Shared:
     messages: dict[tuple[Key, _RecentEvents, str], Message] = field(default_factory=dict)
 
 
-def known(wanted: DigestRequest, shared: Shared) -> Message | None:
+def known(request: DigestRequest, shared: Shared) -> Message | None:
     """The digest message if the very same was built before; it costs no look into the database."""
-    key = _key(wanted)
-    news = shared.news.get((key, wanted.told_until))
-    return None if news is None else shared.messages.get((key, news, wanted.late))
+    key = _key(request)
+    news = shared.news.get((key, request.told_until))
+    return None if news is None else shared.messages.get((key, news, request.late))
 
 
-def _key(wanted: DigestRequest) -> Key:
-    return wanted.team_id, wanted.first, wanted.last, wanted.every, wanted.campaigns
+def _key(request: DigestRequest) -> Key:
+    return request.team_id, request.first, request.last, request.every, request.campaigns
 
 
 async def build(
-    tx: AsyncConnection, wanted: DigestRequest, shared: Shared | None = None, *, apart: Apart | None = None
+    tx: AsyncConnection, request: DigestRequest, shared: Shared | None = None, *, apart: Apart | None = None
 ) -> Message:
     """The digest message as it would be sent now; large reports are asked of `apart`."""
     shared = shared or Shared()
-    key = _key(wanted)
+    key = _key(request)
     if key not in shared.standing:
-        shared.standing[key] = await _standing(tx, wanted, apart)
+        shared.standing[key] = await _standing(tx, request, apart)
     standing = shared.standing[key]
-    if (key, wanted.told_until) not in shared.news:
-        shared.news[key, wanted.told_until] = await _news(tx, wanted, standing.account_ids)
-    news = shared.news[key, wanted.told_until]
-    if (key, news, wanted.late) not in shared.messages:
-        shared.messages[key, news, wanted.late] = digest.message(msgspec.structs.replace(
-            standing.facts, restated=news.restated, vanished=news.vanished, late=wanted.late,
+    if (key, request.told_until) not in shared.news:
+        shared.news[key, request.told_until] = await _news(tx, request, standing.account_ids)
+    news = shared.news[key, request.told_until]
+    if (key, news, request.late) not in shared.messages:
+        shared.messages[key, news, request.late] = digest.message(msgspec.structs.replace(
+            standing.facts, restated=news.restated, vanished=news.vanished, late=request.late,
             attention=standing.facts.attention + news.attention,
         ))  # fmt: skip
-    return shared.messages[key, news, wanted.late]
+    return shared.messages[key, news, request.late]
 
 
-async def _standing(tx: AsyncConnection, wanted: DigestRequest, apart: Apart | None) -> _Standing:
-    by = await dimension(tx, wanted.team_id)
-    chart_since = wanted.last - timedelta(days=CHART_DAYS - 1)
-    report = await report_of(tx, _query(wanted, wanted.first, wanted.last, (by,)), apart)
-    before = await report_of(tx, _query(wanted, *_days_before(wanted.first), ("day", by)), apart)
-    days = await report_of(tx, _query(wanted, chart_since, wanted.last, ("day",)), apart)
-    ids = await _account_ids(tx, wanted)
-    span = [wanted.last - timedelta(days=n) for n in range(LOOK_BACK)]
-    health = await attention.accounts_health(tx, wanted.team_id, span, ids)
+async def _standing(tx: AsyncConnection, request: DigestRequest, apart: Apart | None) -> _Standing:
+    by = await dimension(tx, request.team_id)
+    chart_since = request.last - timedelta(days=CHART_DAYS - 1)
+    report = await report_of(tx, _query(request, request.first, request.last, (by,)), apart)
+    before = await report_of(tx, _query(request, *_days_before(request.first), ("day", by)), apart)
+    days = await report_of(tx, _query(request, chart_since, request.last, ("day",)), apart)
+    ids = await _account_ids(tx, request)
+    span = [request.last - timedelta(days=n) for n in range(LOOK_BACK)]
+    health = await attention.accounts_health(tx, request.team_id, span, ids)
     unmatched = await attention.unmatched(
-        tx, wanted.team_id, since=midnight(wanted.first, wanted), until=_end(wanted), ids=ids
+        tx, request.team_id, since=midnight(request.first, request), until=_end(request), ids=ids
     )
-    n_days = (wanted.last - wanted.first).days + 1
+    n_days = (request.last - request.first).days + 1
     top, bottom = movers(report, before, by, n_days=n_days)
-    waiting = tuple(pending(one) for one in health if one.provisional and one.platform != "postback_only")
+    waiting = tuple(
+        pending(account) for account in health if account.provisional and account.platform != "postback_only"
+    )
     return _Standing(DigestFacts(
-        name=period_name(wanted), range=f"{wanted.first}..{wanted.last}", by=(by,), report=report,
-        usual=usual(before, n_days=n_days), days=chart_days(days, wanted.last), top=top, bottom=bottom,
-        pending=waiting, expected=await _expected(tx, wanted, apart) if waiting else None,
+        name=period_name(request), range=f"{request.first}..{request.last}", by=(by,), report=report,
+        usual=usual(before, n_days=n_days), days=chart_days(days, request.last), top=top, bottom=bottom,
+        pending=waiting, expected=await _expected(tx, request, apart) if waiting else None,
         attention=(
-            *await _attention(tx, wanted, health, ids), *unmatched_words(unmatched), *unassigned_words(report),
+            *await _attention(tx, request, health, ids), *unmatched_words(unmatched), *unassigned_words(report),
             *unconverted_words(report),
         ),
-        unmatched=unmatched, has_accounts=bool(health), healthy=healthy_words(health, wanted),
+        unmatched=unmatched, has_accounts=bool(health), healthy=healthy_words(health, request),
     ), ids)  # fmt: skip
 
 
-async def _news(tx: AsyncConnection, wanted: DigestRequest, ids: set[int] | None) -> _RecentEvents:
-    restated = await restatements.since(tx, wanted.team_id, wanted.told_until, account_ids=ids)
+async def _news(tx: AsyncConnection, request: DigestRequest, ids: set[int] | None) -> _RecentEvents:
+    restated = await restatements.since(tx, request.team_id, request.told_until, account_ids=ids)
     return _RecentEvents(
-        tuple(changed(one) for one in restated),
-        tuple(vanished(one) for one in restated if one.vanished),
-        tuple(await _deliveries(tx, wanted)) if wanted.campaigns is None else (),
+        tuple(changed(row) for row in restated),
+        tuple(vanished(row) for row in restated if row.vanished),
+        tuple(await _deliveries(tx, request)) if request.campaigns is None else (),
     )
 
 
@@ -141,74 +143,74 @@ async def dimension(tx: AsyncConnection, team_id: int) -> str:
     return "offer"
 
 
-def _query(wanted: DigestRequest, first: date, last: date, by: tuple[str, ...] = ()) -> ReportQuery:
+def _query(request: DigestRequest, first: date, last: date, by: tuple[str, ...] = ()) -> ReportQuery:
     return ReportQuery(
-        team_id=wanted.team_id, first=first, last=last, by=by, timezone=wanted.deployment.timezone,
-        currency=wanted.deployment.currency, campaigns=wanted.campaigns,
+        team_id=request.team_id, first=first, last=last, by=by, timezone=request.deployment.timezone,
+        currency=request.deployment.currency, campaigns=request.campaigns,
     )  # fmt: skip
 
 
-async def _expected(tx: AsyncConnection, wanted: DigestRequest, apart: Apart | None) -> Forecast:
+async def _expected(tx: AsyncConnection, request: DigestRequest, apart: Apart | None) -> Forecast:
     """What the days still pending may bring."""
-    first = min(wanted.first, wanted.last - timedelta(days=LOOK_BACK - 1))
-    return await forecast(tx, _query(wanted, first, wanted.last), apart, now=wanted.now)
+    first = min(request.first, request.last - timedelta(days=LOOK_BACK - 1))
+    return await forecast(tx, _query(request, first, request.last), apart, now=request.now)
 
 
 def _days_before(first: date) -> tuple[date, date]:
     return first - timedelta(days=LOOK_BACK), first - timedelta(days=1)
 
 
-async def _account_ids(tx: AsyncConnection, wanted: DigestRequest) -> set[int] | None:
-    if wanted.campaigns is None:
+async def _account_ids(tx: AsyncConnection, request: DigestRequest) -> set[int] | None:
+    if request.campaigns is None:
         return None
-    return await attention.account_ids_of(tx, wanted.team_id, wanted.campaigns)
+    return await attention.account_ids_of(tx, request.team_id, request.campaigns)
 
 
-def midnight(day: date, wanted: DigestRequest) -> datetime:
-    return datetime.combine(day, time(), wanted.deployment.zone)
+def midnight(day: date, request: DigestRequest) -> datetime:
+    return datetime.combine(day, time(), request.deployment.zone)
 
 
-def _end(wanted: DigestRequest) -> datetime:
-    return midnight(wanted.last + timedelta(days=1), wanted)
+def _end(request: DigestRequest) -> datetime:
+    return midnight(request.last + timedelta(days=1), request)
 
 
-async def attention_of(tx: AsyncConnection, wanted: DigestRequest) -> list[Attention]:
+async def attention_of(tx: AsyncConnection, request: DigestRequest) -> list[Attention]:
     """All that needs a hand: syncs, held reports, vanished figures, unmatched postbacks, tags, domains, deliveries."""
-    ids = await _account_ids(tx, wanted)
-    health = await attention.accounts_health(tx, wanted.team_id, [wanted.first], ids)
-    since = midnight(wanted.first, wanted)
-    unmatched = await attention.unmatched(tx, wanted.team_id, since=since, until=_end(wanted), ids=ids)
-    recent = await _news(tx, wanted, ids)
+    ids = await _account_ids(tx, request)
+    health = await attention.accounts_health(tx, request.team_id, [request.first], ids)
+    since = midnight(request.first, request)
+    unmatched = await attention.unmatched(tx, request.team_id, since=since, until=_end(request), ids=ids)
+    recent = await _news(tx, request, ids)
     withdrawn = [Attention(level="warning", text=f"vanished: {text}") for text in recent.vanished]
     return [
-        *await _attention(tx, wanted, health, ids), *withdrawn, *unmatched_words(unmatched), *recent.attention,
+        *await _attention(tx, request, health, ids), *withdrawn, *unmatched_words(unmatched), *recent.attention,
     ]  # fmt: skip
 
 
 async def _attention(
-    tx: AsyncConnection, wanted: DigestRequest, health: Sequence[AccountHealth], ids: set[int] | None
+    tx: AsyncConnection, request: DigestRequest, health: Sequence[AccountHealth], ids: set[int] | None
 ) -> list[Attention]:
-    found = list(sync_words(health, wanted.now))
-    for row in await attention.suspects(tx, wanted.team_id, ids):
+    lines = list(sync_words(health, request.now))
+    for row in await attention.suspects(tx, request.team_id, ids):
         text = (
             f"{row.code}: suspect report held back ({row.reason}): sync confirm {row.code} or sync discard {row.code}"
         )
-        found.append(Attention(level="error", text=text))
-    for row in await attention.untagged(tx, wanted.team_id, ids):
+        lines.append(Attention(level="error", text=text))
+    for row in await attention.untagged(tx, request.team_id, ids):
         text = f"offer {row.offer} has no tag, and {row.account} has several segments: it pulls in other deals' numbers"
-        found.append(Attention(level="warning", text=text, about="offers"))
-    if wanted.campaigns is None:
-        for fault in await attention.domain_faults(tx, wanted.team_id, wanted.last + timedelta(days=30)):
-            found.append(Attention(level="error" if fault.down else "warning", text=fault.text, about="domains"))
-    return found
+        lines.append(Attention(level="warning", text=text, about="offers"))
+    if request.campaigns is None:
+        for fault in await attention.domain_faults(tx, request.team_id, request.last + timedelta(days=30)):
+            lines.append(Attention(level="error" if fault.down else "warning", text=fault.text, about="domains"))
+    return lines
 
 
-async def _deliveries(tx: AsyncConnection, wanted: DigestRequest) -> list[Attention]:
-    found = []
-    if n := await attention.dead_letters(tx, wanted.team_id, wanted.told_until):
+async def _deliveries(tx: AsyncConnection, request: DigestRequest) -> list[Attention]:
+    lines = []
+    if n := await attention.dead_letters(tx, request.team_id, request.told_until):
         text = f"{n:,} conversion{'s' if n > 1 else ''} could not be delivered to a traffic source"
-        found.append(Attention(level="error", text=text, about="deliveries"))
-    for room in await attention.lost_rooms(tx, wanted.team_id, wanted.told_until):
+        lines.append(Attention(level="error", text=text, about="deliveries"))
+    for room in await attention.lost_rooms(tx, request.team_id, request.told_until):
         text = f"we may no longer write to {room}: its digest has stopped"
-        found.append(Attention(level="warning", text=text, about="digests"))
-    return found
+        lines.append(Attention(level="warning", text=text, about="digests"))
+    return lines

@@ -23,10 +23,10 @@ def message(facts: DigestFacts) -> Message:
 
 def title(facts: DigestFacts) -> str:
     happened = facts.report.rows or facts.report.unassigned
-    said = list(_said(facts.report)) if happened else ["nothing happened"]
-    if waiting := [one for one in facts.attention if one.level in {"warning", "error"}]:
-        said.append(f"{len(waiting)} to look at")
-    return f"{facts.name}: {', '.join(said)}"
+    parts = list(_said(facts.report)) if happened else ["nothing happened"]
+    if waiting := [attention for attention in facts.attention if attention.level in {"warning", "error"}]:
+        parts.append(f"{len(waiting)} to look at")
+    return f"{facts.name}: {', '.join(parts)}"
 
 
 def _said(report: MergedReport) -> Iterable[str]:
@@ -77,7 +77,7 @@ def _against(text: str, value: int | None, usual: float | None) -> str:
 def _pending(facts: DigestFacts) -> Iterable[Block]:
     if facts.pending:
         yield Text("Pending", strong=True)
-        yield Text("\n".join(_some([one.said for one in facts.pending])))
+        yield Text("\n".join(_some([pending.said for pending in facts.pending])))
     if facts.pending and facts.expected is not None:
         yield from _estimate(facts.expected, facts.report.currency)
 
@@ -95,8 +95,8 @@ def _estimate(made: Forecast, currency: str) -> Iterable[Block]:
 def _restated(facts: DigestFacts) -> Iterable[Block]:
     if facts.restated:
         yield Text("Changed since the last digest", strong=True)
-        told = facts.restated[:MOST_ROWS]
-        rows = tuple((f"{r.day:%d %b} {r.account}", r.tag or "no tag", r.measure, r.before, r.now) for r in told)
+        shown = facts.restated[:MOST_ROWS]
+        rows = tuple((f"{r.day:%d %b} {r.account}", r.tag or "no tag", r.measure, r.before, r.now) for r in shown)
         yield Table(("Day and account", "Segment", "Figure", "Was", "Is"), rows, numeric=(3, 4))
         if len(facts.restated) > MOST_ROWS:
             yield Text(f"and {len(facts.restated) - MOST_ROWS} more changed figures")
@@ -105,14 +105,14 @@ def _restated(facts: DigestFacts) -> Iterable[Block]:
 def _movers(facts: DigestFacts) -> Iterable[Block]:
     if facts.top or facts.bottom:
         yield Text("Top and bottom against their seven-day average", strong=True)
-        rows = [_mover(one, "▲") for one in facts.top] + [_mover(one, "▼") for one in facts.bottom]
+        rows = [_mover(movement, "▲") for movement in facts.top] + [_mover(movement, "▼") for movement in facts.bottom]
         columns = (facts.by[0].capitalize(), "Figure", "Now", "7-day avg", "Change")
         yield Table(columns, tuple(rows), numeric=(2, 3, 4))
 
 
-def _mover(one: Movement, arrow: str) -> tuple[str, ...]:
-    moved = change(round(one.value), one.usual) or "new"
-    return (one.name, one.measure, f"{one.value:,.4g}", f"{one.usual:,.1f}", f"{arrow} {moved}")
+def _mover(movement: Movement, arrow: str) -> tuple[str, ...]:
+    moved = change(round(movement.value), movement.usual) or "new"
+    return (movement.name, movement.measure, f"{movement.value:,.4g}", f"{movement.usual:,.1f}", f"{arrow} {moved}")
 
 
 def _vanished(facts: DigestFacts) -> Iterable[Block]:
@@ -122,8 +122,8 @@ def _vanished(facts: DigestFacts) -> Iterable[Block]:
 
 
 def _attention(facts: DigestFacts) -> Iterable[Block]:
-    for one in facts.attention[:MOST_LINES]:
-        yield Notice(one.level, one.text)
+    for attention in facts.attention[:MOST_LINES]:
+        yield Notice(attention.level, attention.text)
     if len(facts.attention) > MOST_LINES:
         yield Text(f"and {len(facts.attention) - MOST_LINES} more to look at")
     if facts.healthy:
@@ -132,7 +132,7 @@ def _attention(facts: DigestFacts) -> Iterable[Block]:
 
 def _chart(facts: DigestFacts) -> Iterable[Block]:
     days = facts.days
-    if sum(one.settled is not None or one.pending is not None or bool(one.first_deposits) for one in days) < 2:
+    if sum(day.settled is not None or day.pending is not None or bool(day.first_deposits) for day in days) < 2:
         return
     series = [
         Series("Commission", tuple(point.settled for point in days), "bar"),
@@ -140,7 +140,7 @@ def _chart(facts: DigestFacts) -> Iterable[Block]:
         Series("Spend", tuple(point.spend for point in days), "bar"),
         Series("FTDs", tuple(point.first_deposits for point in days)),
     ]
-    known = tuple(one for one in series if any(value is not None for value in one.values))
+    known = tuple(line for line in series if any(value is not None for value in line.values))
     labels = tuple(f"{point.day:%d %b}" for point in days)
     yield Chart("Commission, spend and FTDs, 30 days", labels, known, facts.report.currency)
 

@@ -111,12 +111,12 @@ def _given(new: Any) -> dict[str, str]:
     return {name: plain_credential(getattr(new, name), field=name) for name in CREDENTIALS if getattr(new, name)}
 
 
-def same_login(one: Login, other: Login, *, dates: Sequence[str]) -> bool:
+def same_login(login: Login, other: Login, *, dates: Sequence[str]) -> bool:
     """Whether two accounts of a platform fetch the same figures: same place, same credentials, same pasted report.
 
     `dates` are the parameters of a pasted report that are replaced at each sync.
     """
-    return _identity(dates, one) == _identity(dates, other)
+    return _identity(dates, login) == _identity(dates, other)
 
 
 def _identity(dates: Sequence[str], login: Login) -> tuple[Any, ...]:
@@ -165,8 +165,8 @@ def _report_url(about: Mapping[str, Any], word: str | None) -> str | None:
         raise Refused(
             f"report_url: {about['title']} has no report URLs to paste: give its credentials", field="report_url"
         )
-    given = {name for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True)}
-    if missing := [name for name in about["url_dates"] if name not in given]:
+    parameters = {name for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True)}
+    if missing := [name for name in about["url_dates"] if name not in parameters]:
         raise Refused(
             f"report_url: it has no {' and no '.join(missing)}: choose a custom date range before you copy it",
             field="report_url",
@@ -177,31 +177,31 @@ def _report_url(about: Mapping[str, Any], word: str | None) -> str | None:
 def _options(
     about: Mapping[str, Any],
     old: Mapping[str, Any],
-    given: Mapping[str, Any],
+    values: Mapping[str, Any],
     tag_from: str | None,
     click_id_from: str | None,
 ) -> dict[str, Any]:
     """Options laid over those there were; a null takes one away."""
-    known = [*about["settings"], *_COMMON_OPTIONS]
-    for name in given:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
+    allowed = [*about["settings"], *_COMMON_OPTIONS]
+    for name in values:
+        if name not in allowed:
+            near = difflib.get_close_matches(name, allowed, n=1)
             raise Refused(f"options: no setting {name!r}: " + (
-                f"did you mean {near[0]}?" if near else f"there is {', '.join(known)}"
+                f"did you mean {near[0]}?" if near else f"there is {', '.join(allowed)}"
             ), field="options")  # fmt: skip
-    over = {**given, **({"tag_from": tag_from} if tag_from else {})}
+    over = {**values, **({"tag_from": tag_from} if tag_from else {})}
     over |= {"click_id_from": click_id_from} if click_id_from else {}
     _one_of(over.get("tag_from"), about["tag_from"], "tag_from")
     _one_of(over.get("click_id_from"), about["click_id_from"], "click_id_from")
     return {name: value for name, value in {**old, **over}.items() if value is not None}
 
 
-def _one_of(word: Any, known: list[str], field: str) -> None:
+def _one_of(word: Any, allowed: list[str], field: str) -> None:
     """A platform with dimensions of its own naming takes any (`*` among its choices)."""
-    if word is None or "*" in known or word in known:
+    if word is None or "*" in allowed or word in allowed:
         return
-    near = difflib.get_close_matches(str(word), known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(known) or 'none'}"
+    near = difflib.get_close_matches(str(word), allowed, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(allowed) or 'none'}"
     raise Refused(f"{field}: {word!r} is not known here: {hint}", field=field)
 
 

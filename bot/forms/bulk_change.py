@@ -38,12 +38,14 @@ async def chosen(
     table = ENTITIES[noun].table
     if not words and not where:
         raise MissingFields([noun], {noun: f"which {noun}; several with commas between"})
-    found = {row.id: row for word in words if (row := await names.find(ctx.tx, table, ctx.team_id, word, field=noun))}
+    rows_by_id = {
+        row.id: row for word in words if (row := await names.find(ctx.tx, table, ctx.team_id, word, field=noun))
+    }
     if not where:
-        return list(found.values())
+        return list(rows_by_id.values())
     query = select(table).where(table.c.team_id == ctx.team_id, changeable(ctx.actor, noun), *where)
     if words:
-        query = query.where(table.c.id.in_(found))
+        query = query.where(table.c.id.in_(rows_by_id))
     rows = list(await ctx.tx.execute(query.order_by(table.c.id).limit(MOST + 1)))
     if not rows:
         raise Missing(f"no {noun} fits: {noun} list shows them all", field=noun)

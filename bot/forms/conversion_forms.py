@@ -87,21 +87,23 @@ class Conversion(msgspec.Struct, frozen=True, kw_only=True):
     outcome: str | None = None
 
 
-def conversion_card(_ctx: Context, one: Conversion) -> Message:
-    worth = f"{one.amount / 1_000_000:,.2f} {one.currency}" if one.amount is not None else "–"
+def conversion_card(_ctx: Context, conversion: Conversion) -> Message:
+    worth = f"{conversion.amount / 1_000_000:,.2f} {conversion.currency}" if conversion.amount is not None else "–"
+    first = " · first deposit" if conversion.is_ftd and conversion.event != "first_deposit" else ""
     fields = (
-        ("Event", one.event + (" · first deposit" if one.is_ftd and one.event != "first_deposit" else "")),
-        ("Status", one.status), ("Amount", worth), ("Day", one.day.isoformat()), ("Campaign", one.campaign or "–"),
-        ("Offer", one.offer or "–"), ("Transaction", one.txn_id or "–"), ("Marks", ", ".join(one.marks) or "–"),
+        ("Event", conversion.event + first), ("Status", conversion.status), ("Amount", worth),
+        ("Day", conversion.day.isoformat()), ("Campaign", conversion.campaign or "–"),
+        ("Offer", conversion.offer or "–"),
+        ("Transaction", conversion.txn_id or "–"), ("Marks", ", ".join(conversion.marks) or "–"),
     )  # fmt: skip
-    return Message(f"Conversion {one.id}", (Fields(fields),))
+    return Message(f"Conversion {conversion.id}", (Fields(fields),))
 
 
-def conversion_table(_ctx: Context, found: Page[Conversion]) -> Message:
-    if not found.items:
+def conversion_table(_ctx: Context, page: Page[Conversion]) -> Message:
+    if not page.items:
         return Message("No conversions here", private=True)
     rows = tuple(
-        (str(c.id), c.day.isoformat(), c.event, c.status, c.campaign or "–", ", ".join(c.marks)) for c in found.items
+        (str(c.id), c.day.isoformat(), c.event, c.status, c.campaign or "–", ", ".join(c.marks)) for c in page.items
     )
     return Message("Conversions", (Table(("Id", "Day", "Event", "Status", "Campaign", "Marks"), rows),), private=True)
 

@@ -37,10 +37,12 @@ class ImportedRow(msgspec.Struct, frozen=True, kw_only=True):
 
         Raises ValueError.
         """
-        said = self.said("currency")
+        currency = self.said("currency")
         try:
-            value, beside = amount(self.cells.get(column), said or None, mark=self.marks.get(column, ""), said=said)
-            return value, beside or said
+            value, beside = amount(
+                self.cells.get(column), currency or None, mark=self.marks.get(column, ""), currency=currency
+            )
+            return value, beside or currency
         except ValueError as error:
             raise ValueError(f"{column}: {error}") from None
 
@@ -84,11 +86,11 @@ def rows_of(
 def _table_rows(
     text: str, columns: tuple[str, ...], amounts: Collection[str], days: Collection[str]
 ) -> list[ImportedRow]:
-    known = {plain_name(name) for name in columns}
+    expected = {plain_name(name) for name in columns}
 
     def is_header(cells: Sequence[str]) -> bool:
         named = [cell for cell in cells if cell]
-        hits = sum(plain_name(cell) in known for cell in named)
+        hits = sum(plain_name(cell) in expected for cell in named)
         return hits >= min(2, len(columns)) and not any(map(is_value, named))
 
     table = read_table(text, is_header)

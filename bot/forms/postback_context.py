@@ -16,10 +16,10 @@ async def processor(ctx: Context) -> ConversionProcessor:
 
     def words(platform: str) -> Mapping[str, Any]:
         try:
-            found: Mapping[str, Any] = ctx.ports.platform_options(platform).get("words") or {}
+            words: Mapping[str, Any] = ctx.ports.platform_options(platform).get("words") or {}
         except (Missing, ModuleNotFoundError):
             return {}
-        return found
+        return words
 
     return ConversionProcessor(
         book=await load(ctx.tx, words), codec=await codec(ctx.tx), zone=ctx.deployment.zone, now=ctx.now, onward=queue

@@ -50,9 +50,9 @@ class ReportView(msgspec.Struct, frozen=True, kw_only=True):
 
     def arguments(self, first: date, last: date) -> dict[str, Any]:
         """What `report merged` is asked for."""
-        found: dict[str, Any] = {"from": first.isoformat(), "to": last.isoformat(), "by": list(self.by),
+        values: dict[str, Any] = {"from": first.isoformat(), "to": last.isoformat(), "by": list(self.by),
                                  "clock": self.clock, **self.filters}  # fmt: skip
-        return found | ({"as_of": self.as_of} if self.as_of else {})
+        return values | ({"as_of": self.as_of} if self.as_of else {})
 
     def address(self, **changes: Any) -> str:
         """The query of its address, without what is usual."""
@@ -103,8 +103,8 @@ def read_saved(text: str, today: date) -> str:
 
 def _query(text: str) -> dict[str, str]:
     query = dict(parse_qsl(text.strip().lstrip("?"), max_num_fields=100))
-    known = {"range", "by", "columns", "own", "sort", "clock", "as_of", "vs", *FILTERS}
-    if not query or set(query) - known:
+    parameters = {"range", "by", "columns", "own", "sort", "clock", "as_of", "vs", *FILTERS}
+    if not query or set(query) - parameters:
         raise Refused("write a stats command, such as: stats 7d by campaign", field="query")
     return query
 

@@ -22,29 +22,29 @@ OURS = ("click_id", "cost", "currency", *(f"sub{n}" for n in range(1, 11)))
 _EVENTS = tuple(event.value for event in Event)
 
 
-def given_parameters(new: Any) -> dict[str, str]:
+def read_parameters(new: Any) -> dict[str, str]:
     """Our name -> theirs. Raises Refused for a name of ours there is none of."""
-    found = dict(new.parameters)
+    parameters = dict(new.parameters)
     for ours in OURS:
         if getattr(new, ours) is not None:
-            found[ours] = getattr(new, ours)
-    for ours, theirs in found.items():
+            parameters[ours] = getattr(new, ours)
+    for ours, theirs in parameters.items():
         if ours not in OURS:
             near = difflib.get_close_matches(ours, OURS, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(OURS)}"
             raise Refused(f"parameters: no parameter {ours!r} of ours: {hint}", field="parameters")
         if not theirs or re.search(r"[\s&=#?]", theirs):
             raise Refused(f"{ours}: {theirs!r} cannot be a parameter name in a link", field=ours)
-    return found
+    return parameters
 
 
-def given_postbacks(new: Any, stored: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def read_postbacks(new: Any, stored: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Event -> template; `stored` are the source's own. Raises Refused naming the event whose template cannot work."""
-    told: dict[str, Any] = dict(new.postbacks)
+    postbacks: dict[str, Any] = dict(new.postbacks)
     for event in _EVENTS:
         if getattr(new, event) is not None:
-            told[event] = getattr(new, event)
-    return {event: _template(event, one) for event, one in with_hidden(told, stored).items()}
+            postbacks[event] = getattr(new, event)
+    return {event: _template(event, template) for event, template in with_hidden(postbacks, stored).items()}
 
 
 def sealed_apart(templates: Mapping[str, dict[str, Any]]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
@@ -53,10 +53,10 @@ def sealed_apart(templates: Mapping[str, dict[str, Any]]) -> tuple[dict[str, dic
     So a credential is kept encrypted, and neither lists nor the audit trail nor the outbox hold it.
     """
     settings: dict[str, str] = {}
-    return {event: _sealed_apart(event, one, settings) for event, one in templates.items()}, settings
+    return {event: _sealed_apart(event, template, settings) for event, template in templates.items()}, settings
 
 
-def _sealed_apart(event: str, one: dict[str, Any], settings: dict[str, str]) -> dict[str, Any]:
+def _sealed_apart(event: str, template: dict[str, Any], settings: dict[str, str]) -> dict[str, Any]:
     def placeholder(name: str, value: str) -> str:
         base = re.sub(r"[^a-z0-9]+", "_", f"{event}_{name}".lower()).strip("_")
         names = (base, *(f"{base}_{n}" for n in range(2, len(settings) + 3)))
@@ -64,45 +64,47 @@ def _sealed_apart(event: str, one: dict[str, Any], settings: dict[str, str]) -> 
         settings[chosen] = value
         return "{" + chosen.upper() + "}"
 
-    texts = {part: replace_credentials(one[part], placeholder) for part in ("url", "body") if one.get(part)}
-    headers = {name: replace_in_header(name, value, placeholder) for name, value in (one.get("headers") or {}).items()}
-    return {**one, **texts, **({"headers": headers} if headers else {})}
+    texts = {part: replace_credentials(template[part], placeholder) for part in ("url", "body") if template.get(part)}
+    headers = {
+        name: replace_in_header(name, value, placeholder) for name, value in (template.get("headers") or {}).items()
+    }
+    return {**template, **texts, **({"headers": headers} if headers else {})}
 
 
-def with_hidden(told: dict[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+def with_hidden(postbacks: dict[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
     """Templates that came back as they are shown, with the stored ones in their place. Raises Refused at the event."""
-    shown = {event: hide_credentials(one) for event, one in stored.items()}
-    return {event: _unhidden(event, one, shown, stored) for event, one in told.items()}
+    shown = {event: hide_credentials(template) for event, template in stored.items()}
+    return {event: _unhidden(event, template, shown, stored) for event, template in postbacks.items()}
 
 
-def _unhidden(event: str, one: Any, shown: Mapping[str, Any], stored: Mapping[str, Any]) -> Any:
-    parts = {"url": one} if isinstance(one, str) else dict(one)
+def _unhidden(event: str, template: Any, shown: Mapping[str, Any], stored: Mapping[str, Any]) -> Any:
+    parts = {"url": template} if isinstance(template, str) else dict(template)
     for part in ("url", "body", "headers"):
         if HIDDEN not in str(parts.get(part) or ""):
             continue
         if event not in shown or parts[part] != shown[event].get(part):
             raise Refused(f"{event}: write the credential itself where {HIDDEN} stands", field=event)
         parts[part] = stored[event][part]
-    return parts["url"] if isinstance(one, str) else parts
+    return parts["url"] if isinstance(template, str) else parts
 
 
-def _template(event: str, given: Any) -> dict[str, Any]:
+def _template(event: str, value: Any) -> dict[str, Any]:
     if event not in _EVENTS:
         near = difflib.get_close_matches(event, _EVENTS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(_EVENTS)}"
         raise Refused(f"postbacks: no event {event!r}: {hint}", field="postbacks")
-    one: dict[str, Any] = (
-        {"url": given} if isinstance(given, str) else {n: v for n, v in given.items() if v is not None}
+    template: dict[str, Any] = (
+        {"url": value} if isinstance(value, str) else {n: v for n, v in value.items() if v is not None}
     )
-    if one.get("api") or one.get("url") == "-":
-        return one
-    one["url"] = check_url(str(one.get("url") or ""), event)
-    for text in (one["url"], str(one.get("body") or "")):
+    if template.get("api") or template.get("url") == "-":
+        return template
+    template["url"] = check_url(str(template.get("url") or ""), event)
+    for text in (template["url"], str(template.get("body") or "")):
         _check_macros(text, event)
-    method = str(one.get("method") or "GET").upper()
+    method = str(template.get("method") or "GET").upper()
     if method not in {"GET", "POST", "PUT"}:
         raise Refused(f"{event}: method is GET, POST or PUT", field=event)
-    return {**one, "method": method}
+    return {**template, "method": method}
 
 
 def check_url(url: str, field: str) -> str:
@@ -120,16 +122,16 @@ def _check_macros(text: str, event: str) -> None:
     unknown = unknown_macros(text)
     if unknown:
         near = difflib.get_close_matches(unknown[0], MACROS, n=1, cutoff=0.4)
-        hint = f"did you mean {{{near[0]}}}?" if near else f"there is {', '.join(f'{{{one}}}' for one in MACROS)}"
+        hint = f"did you mean {{{near[0]}}}?" if near else f"there is {', '.join(f'{{{macro}}}' for macro in MACROS)}"
         raise Refused(f"{event}: no macro {{{unknown[0]}}}: {hint}", field=event)
 
 
-def given_settings(given: list[str] | Mapping[str, str]) -> dict[str, str]:
+def read_settings(words: list[str] | Mapping[str, str]) -> dict[str, str]:
     """The account's own values, names in lower case. Raises Refused for a word that is not name=value."""
-    if isinstance(given, Mapping):
-        return {name.lower(): _setting(name, str(value)) for name, value in given.items()}
+    if isinstance(words, Mapping):
+        return {name.lower(): _setting(name, str(value)) for name, value in words.items()}
     settings = {}
-    for word in given:
+    for word in words:
         name, equals, value = word.partition("=")
         if not equals or not name.strip():
             raise Refused(f"settings: {word[:20]!r} is not name=value, e.g. aid=123", field="settings")

@@ -87,11 +87,11 @@ def _made(raw: bytes, longest: int) -> Image:
 
     Pillow.MAX_IMAGE_PIXELS = MOST_PIXELS
     try:
-        with Pillow.open(io.BytesIO(raw), formats=_KINDS) as found:
-            if found.width * found.height > MOST_PIXELS:
-                raise _too_many(found.width, found.height)
-            found.draft("RGB", (longest, longest))
-            upright = ImageOps.exif_transpose(found)
+        with Pillow.open(io.BytesIO(raw), formats=_KINDS) as opened:
+            if opened.width * opened.height > MOST_PIXELS:
+                raise _too_many(opened.width, opened.height)
+            opened.draft("RGB", (longest, longest))
+            upright = ImageOps.exif_transpose(opened)
             picture = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
     except Refused:
         raise

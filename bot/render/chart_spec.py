@@ -79,12 +79,12 @@ def legend(chart: Chart) -> str:
 
 
 def _of_kind(series: Sequence[tuple[int, Series]], kind: str) -> list[tuple[int, Series]]:
-    return [(colour, one) for colour, one in series if one.kind == kind]
+    return [(colour, shown_series) for colour, shown_series in series if shown_series.kind == kind]
 
 
 def _panel(chart: Chart, kind: str, series: Sequence[tuple[int, Series]], labels: Sequence[str], theme: Theme) -> Json:
     shown = _of_kind(series, kind)
-    names = [cut(line(one.name), _NAME) for _, one in shown]
+    names = [cut(line(series.name), _NAME) for _, series in shown]
     colours = [_colour(colour, theme, pale=series.provisional) for colour, series in shown]
     legend_ = {"orient": "top", "direction": "horizontal", "title": None, "columns": 2, "offset": 4}
     encoding: Json = {
@@ -112,7 +112,7 @@ def _colour(number: int, theme: Theme, *, pale: bool) -> str:
     if not pale:
         return colour
     pairs = zip(bytes.fromhex(colour[1:]), bytes.fromhex(_GROUND[theme][1:]), strict=True)
-    return "#" + bytes(round(0.45 * one + 0.55 * ground) for one, ground in pairs).hex()
+    return "#" + bytes(round(0.45 * channel + 0.55 * ground) for channel, ground in pairs).hex()
 
 
 def _points(shown: Sequence[tuple[int, Series]], names: Sequence[str], labels: Sequence[str]) -> Iterable[Json]:
@@ -171,7 +171,7 @@ def _wrapped(title: str) -> list[str]:
             lines.append(word)
         else:
             lines[-1] = f"{lines[-1]} {word}".strip()
-    return [cut(one, 38) for one in lines[:2]]
+    return [cut(text, 38) for text in lines[:2]]
 
 
 _LINE = {

@@ -91,8 +91,8 @@ def worded_commission(row: ReportRow, currency: str, *, exact: bool = False) -> 
     """For a sentence: what is known so far, and whether more is to come."""
     if row.commission is None:
         return NONE if row.settlement == "settled" else PENDING
-    known = money(row.commission, currency) if exact else round_money(row.commission, currency)
-    return known if row.settlement == "settled" else f"{known} so far"
+    text = money(row.commission, currency) if exact else round_money(row.commission, currency)
+    return text if row.settlement == "settled" else f"{text} so far"
 
 
 def profit(row: ReportRow, currency: str) -> str:
@@ -155,15 +155,15 @@ def label(value: str | None, dimension: str) -> str:
 
 def compact(table: Table) -> Table:
     """Without the ratios that a phone has no room for."""
-    kept = [n for n, name in enumerate(table.columns) if name not in {"CR", "Reg2dep", "EPC"}]
-    rows = tuple(tuple(row[n] for n in kept) for row in table.rows)
-    numeric = tuple(place for place, n in enumerate(kept) if n in table.numeric)
-    return Table(tuple(table.columns[n] for n in kept), rows, numeric)
+    columns = [n for n, name in enumerate(table.columns) if name not in {"CR", "Reg2dep", "EPC"}]
+    rows = tuple(tuple(row[n] for n in columns) for row in table.rows)
+    numeric = tuple(place for place, n in enumerate(columns) if n in table.numeric)
+    return Table(tuple(table.columns[n] for n in columns), rows, numeric)
 
 
 def report_table(report: MergedReport, by: Sequence[str], *, most: int = MOST_ROWS) -> Table:
     """The report's first rows, what no offer claims, the totals."""
-    heads = tuple(_TITLES.get(one, one.capitalize()) for one in by) or ("Range",)
+    heads = tuple(_TITLES.get(dimension, dimension.capitalize()) for dimension in by) or ("Range",)
     rows = [(*_labels(row, by, report.names), *cells(row, report.currency)) for row in report.rows[:most]]
     rows += [(*_unassigned(row, by), *cells(row, report.currency)) for row in report.unassigned[:most]]
     summed = len(rows) != 1
@@ -181,13 +181,16 @@ _COMPARED = ("Clicks", "Regs", "FTDs", "Commission", "Profit")
 def change_table(report: MergedReport, before: ComparedRange, by: Sequence[str], *, most: int = MOST_ROWS) -> Table:
     """How each row moved against the same row of the other range; of periods, which never recur, only the total."""
     recurring = bool(by) and not set(by) & set(_TITLES)
-    then = {tuple(row.group.get(one) for one in by): row for row in before.rows}
+    then = {tuple(row.group.get(dimension) for dimension in by): row for row in before.rows}
     rows = [
-        (" · ".join(_labels(row, by, report.names)), *_changes(row, then.get(tuple(row.group.get(one) for one in by))))
+        (
+            " · ".join(_labels(row, by, report.names)),
+            *_changes(row, then.get(tuple(row.group.get(dimension) for dimension in by))),
+        )
         for row in (report.rows[:most] if recurring else [])
     ]
     rows.append(("Total", *_changes(report.totals, before.totals)))
-    head = " · ".join(one.capitalize() for one in by) if recurring else "Range"
+    head = " · ".join(dimension.capitalize() for dimension in by) if recurring else "Range"
     return Table((head, *_COMPARED), tuple(rows), numeric=(1, 2, 3, 4, 5), phone=(0, 1, 3, 5), total=True)
 
 
@@ -215,7 +218,7 @@ def _weight(row: ReportRow) -> tuple[int, ...]:
 
 
 def _labels(row: ReportRow, by: Sequence[str], names: dict[str, dict[str, str]]) -> tuple[str, ...]:
-    return tuple(_named(row.group.get(one), one, names) for one in by) or ("All",)
+    return tuple(_named(row.group.get(dimension), dimension, names) for dimension in by) or ("All",)
 
 
 def _named(code: str | None, dimension: str, names: dict[str, dict[str, str]]) -> str:
@@ -237,14 +240,14 @@ def plural(number: int | None, word: str) -> str:
 
 def _unassigned(row: ReportRow, by: Sequence[str]) -> tuple[str, ...]:
     name = f"unassigned: {row.group.get('account') or '?'} / {row.group.get('tag') or 'no tag'}"
-    days = [row.group.get(one) or "" for one in by if one in _TITLES]
+    days = [row.group.get(dimension) or "" for dimension in by if dimension in _TITLES]
     if not days:
         return _first(name, max(len(by), 1))
-    others = [one for one in by if one not in _TITLES]
+    others = [dimension for dimension in by if dimension not in _TITLES]
     if not others:
         return (f"{days[0]} {name}", *days[1:])
     texts = iter([name, *[""] * (len(others) - 1)])
-    return tuple(row.group.get(one) or "" if one in _TITLES else next(texts) for one in by)
+    return tuple(row.group.get(dimension) or "" if dimension in _TITLES else next(texts) for dimension in by)
 
 
 def _first(text: str, width: int) -> tuple[str, ...]:

@@ -31,7 +31,9 @@ def _block(block: Block, colour: bool) -> str:
         case Chart():
             return "\n".join(chart_lines(block))
         case Buttons():
-            return "\n".join(f"→ {line(one.label)}: {line(one.url or one.command)}" for one in block.buttons)
+            return "\n".join(
+                f"→ {line(button.label)}: {line(button.url or button.command)}" for button in block.buttons
+            )
         case Notice():
             return _paint(f"{_SIGNS[block.level]} {clean(block.text)}", block.level, colour)
         case File():
@@ -41,7 +43,7 @@ def _block(block: Block, colour: bool) -> str:
 def _text(block: Text, colour: bool) -> str:
     text = clean(block.text)
     if block.code:
-        return "\n".join("    " + one for one in text.splitlines())
+        return "\n".join("    " + line for line in text.splitlines())
     return _paint(text, "strong", colour) if block.strong else text
 
 

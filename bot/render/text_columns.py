@@ -14,15 +14,15 @@ def clean(text: str) -> str:
     """Without characters that steer a screen (escape, backspace, text direction overrides) or cannot be sent."""
     if text.isprintable():
         return text
-    return "".join(one if one in _KEPT or not _barred(one) else "" for one in text)
+    return "".join(char if char in _KEPT or not _barred(char) else "" for char in text)
 
 
 _DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 @lru_cache(maxsize=1024)
-def _barred(one: str) -> bool:
-    return unicodedata.category(one) in {"Cc", "Cs"} or one in _DIRECTIONS
+def _barred(char: str) -> bool:
+    return unicodedata.category(char) in {"Cc", "Cs"} or char in _DIRECTIONS
 
 
 def line(text: str) -> str:
@@ -39,14 +39,14 @@ def width(text: str) -> int:
     """Columns a terminal gives the text: wide East Asian characters and emoji take two, marks none."""
     if text.isascii():
         return len(text)
-    return sum(_width(one) for one in text)
+    return sum(_width(char) for char in text)
 
 
 @lru_cache(maxsize=1024)
-def _width(one: str) -> int:
-    if unicodedata.combining(one) or unicodedata.category(one) in {"Mn", "Me", "Cf"}:
+def _width(char: str) -> int:
+    if unicodedata.combining(char) or unicodedata.category(char) in {"Mn", "Me", "Cf"}:
         return 0
-    return 2 if unicodedata.east_asian_width(one) in {"W", "F"} else 1
+    return 2 if unicodedata.east_asian_width(char) in {"W", "F"} else 1
 
 
 def cells(table: Table, *, rows: int | None = None) -> list[list[str]]:
@@ -73,7 +73,7 @@ def aligned(table: Table, *, rows: int | None = None, widest: int = 40, gap: int
     between = " " * gap
     lines = [between.join(_padded(row[n], size, n in table.numeric) for n, size in enumerate(widths)) for row in grid]
     lines.insert(1, between.join("─" * size for size in widths))
-    return [one.rstrip() for one in lines]
+    return [line.rstrip() for line in lines]
 
 
 def _padded(text: str, size: int, right: bool) -> str:
@@ -107,7 +107,7 @@ def _bar(value: float | None, low: float, span: float) -> str:
 def chart_lines(chart: Chart, *, points: int = 31) -> list[str]:
     """A chart as text: a line of bars and the last value per series."""
     lines = [line(chart.title)] if chart.title else []
-    names = max((width(line(one.name)) for one in chart.series), default=0)
+    names = max((width(line(series.name)) for series in chart.series), default=0)
     for series in chart.series:
         label = line(series.name) + " " * (names - width(line(series.name)))
         amount = f"{last(series)} {line(chart.unit_of(series))}".rstrip()

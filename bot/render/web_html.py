@@ -25,8 +25,8 @@ def _block(block: Block) -> str:
         case Table():
             return _table(block)
         case Chart(title=title, series=series):
-            values = ((one, one.values[-1] if one.values else "–") for one in series)
-            last = ", ".join(f"{one.name} {value} {block.unit_of(one)}".strip() for one, value in values)
+            values = ((drawn, drawn.values[-1] if drawn.values else "–") for drawn in series)
+            last = ", ".join(f"{drawn.name} {value} {block.unit_of(drawn)}".strip() for drawn, value in values)
             return f"<p>{escape(title)}: {escape(last)}</p>"
         case Buttons(buttons=buttons):
             return "<nav>" + "".join(_button(button) for button in buttons) + "</nav>"
@@ -54,7 +54,7 @@ def _button(button: Button) -> str:
 def _reads(text: str) -> bool:
     """Whether a command changes nothing, or asks before it does."""
     try:
-        found, _ = parse(text)
+        command, _ = parse(text)
     except Refused:
         return False
-    return found.reads and not found.changes
+    return command.reads and not command.changes

@@ -84,9 +84,11 @@ def used(message: Json, action: Json, user: str) -> Json:
     blocks: list[Json] = []
     for block in message.get("blocks", []):
         if block["type"] == "actions":
-            left = [one for one in block["elements"] if one.get("action_id") != action.get("action_id")]
-            block = block | {"elements": left}
-            if not left:
+            remaining = [
+                element for element in block["elements"] if element.get("action_id") != action.get("action_id")
+            ]
+            block = block | {"elements": remaining}
+            if not remaining:
                 continue
         blocks.append(block)
     label = render_label(action)

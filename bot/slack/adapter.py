@@ -164,8 +164,8 @@ class SlackChat:
         app.event("message")(self._direct)
         views.listen(self)
         actions.listen(self)
-        for gone in ("app_uninstalled", "tokens_revoked"):
-            app.event(gone)(self._gone)
+        for event_name in ("app_uninstalled", "tokens_revoked"):
+            app.event(event_name)(self._gone)
         app.event(re.compile(r".*"))(_seen)
 
     async def _fault(self, error: Exception) -> None:

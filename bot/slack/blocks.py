@@ -52,7 +52,7 @@ def files(message: Message) -> list[File]:
 def pictures(message: Message) -> list[Chart]:
     """Charts that Slack's own cannot show (too many points, gaps): they are uploaded as pictures."""
     charts = [block for block in message.blocks if isinstance(block, Chart)]
-    return [one for one in charts if _native_chart(one) is None and drawable(one)]
+    return [chart for chart in charts if _native_chart(chart) is None and drawable(chart)]
 
 
 def escape(text: str) -> str:
@@ -133,25 +133,25 @@ class _Room:
         return [native, *([_context(rest)] if rest else [])]
 
     def _chart(self, chart: Chart) -> list[Json]:
-        picture = _native_chart(chart) if self.charts else None
-        if picture is None:
+        native = _native_chart(chart) if self.charts else None
+        if native is None:
             return _code_lines(chart_lines(chart), "")
         self.charts -= 1
-        return [picture]
+        return [native]
 
     def _buttons(self, block: Buttons) -> list[Json]:
-        made = [self._button(one) for one in block.buttons if one.url or 0 < len(one.command) <= VALUE]
+        made = [self._button(button) for button in block.buttons if button.url or 0 < len(button.command) <= VALUE]
         rows = [made[n : n + ACTIONS] for n in range(0, len(made), ACTIONS)]
         return [{"type": "actions", "elements": row} for row in rows]
 
-    def _button(self, one: Button) -> Json:
+    def _button(self, button: Button) -> Json:
         self.actions += 1
-        button: Json = {"type": "button", "text": plain(line(one.label), LABEL)}
-        if one.url:
-            button |= {"action_id": f"link-{self.actions}", "url": one.url[:URL]}
+        element: Json = {"type": "button", "text": plain(line(button.label), LABEL)}
+        if button.url:
+            element |= {"action_id": f"link-{self.actions}", "url": button.url[:URL]}
         else:
-            button |= {"action_id": f"run-{self.actions}", "value": one.command}
-        return button | ({} if one.style == "normal" else {"style": one.style})
+            element |= {"action_id": f"run-{self.actions}", "value": button.command}
+        return element | ({} if button.style == "normal" else {"style": button.style})
 
 
 def _text(block: Text) -> list[Json]:
@@ -219,17 +219,17 @@ def _bold_cell(text: str) -> Json:
 
 def _native_chart(chart: Chart) -> Json | None:
     """Slack's own chart where it can show this one: few points, no gaps (a gap must not become a zero)."""
-    labels = [cut(line(one), 20) for one in chart.labels]
-    names = [cut(line(one.name), 20) for one in chart.series]
+    labels = [cut(line(label), 20) for label in chart.labels]
+    names = [cut(line(series.name), 20) for series in chart.series]
     complete = all(len(s.values) == len(labels) and all(_real(v) for v in s.values) for s in chart.series)
     distinct = len(set(labels)) == len(labels) and len(set(names)) == len(names) and all([*labels, *names])
     if not (1 < len(labels) <= POINTS and 0 < len(names) <= SERIES and complete and distinct):
         return None
     series = [
-        {"name": name, "data": [{"label": x, "value": y} for x, y in zip(labels, one.values, strict=True)]}
-        for name, one in zip(names, chart.series, strict=True)
+        {"name": name, "data": [{"label": x, "value": y} for x, y in zip(labels, series.values, strict=True)]}
+        for name, series in zip(names, chart.series, strict=True)
     ]
-    kind = "bar" if all(one.kind == "bar" for one in chart.series) else "line"
+    kind = "bar" if all(series.kind == "bar" for series in chart.series) else "line"
     axis = {"categories": labels} | ({"y_label": cut(line(chart.unit), 20)} if line(chart.unit) else {})
     drawn = {"type": kind, "series": series, "axis_config": axis}
     return {"type": "data_visualization", "title": cut(line(chart.title), 50) or "–", "chart": drawn}

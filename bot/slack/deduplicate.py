@@ -24,7 +24,7 @@ class Once:
 
     async def handle(self, request: AsyncBoltRequest, next_: Callable[[], Awaitable[BoltResponse]]) -> BoltResponse:
         """Bolt's middleware: what was handled gets its 200 and goes no further."""
-        keys = [f"slack:sig:{one}" for one in request.headers.get("x-slack-signature", [])]
+        keys = [f"slack:sig:{signature}" for signature in request.headers.get("x-slack-signature", [])]
         if event := request.body.get("event_id"):
             keys.append(f"slack:event:{event}")
         body = f"slack:body:{hashlib.sha256(request.raw_body.encode()).hexdigest()}"

@@ -32,26 +32,26 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 
 async def view(sessions: ChatSessions, actor: Actor, form: Form, origin: Origin, *, note: str = "") -> Json:
     """The modal that asks for what a command takes, filled with what was given."""
-    found = COMMANDS[form.command]
-    asked = asked_for(sessions.ports.platforms(), found, form.arguments)[:MOST_INPUTS]
-    blocks = [section(plain(found.summary or found.name, TEXT))]
+    command = COMMANDS[form.command]
+    fields = asked_for(sessions.ports.platforms(), command, form.arguments)[:MOST_INPUTS]
+    blocks = [section(plain(command.summary or command.name, TEXT))]
     blocks += [section(plain(f"⛔ {note}", TEXT))] if note else []
-    for question in asked:
-        known = await options(sessions, actor, question)
-        blocks.append(block(question, known, form.arguments.get(question.name)))
+    for question in fields:
+        choices = await options(sessions, actor, question)
+        blocks.append(block(question, choices, form.arguments.get(question.name)))
     return {
-        "type": "modal", "callback_id": CALLBACK, "title": plain(found.name.capitalize(), 24),
-        "submit": plain("Save" if found.changes else "Show", 24), "close": plain("Cancel", 24),
+        "type": "modal", "callback_id": CALLBACK, "title": plain(command.name.capitalize(), 24),
+        "submit": plain("Save" if command.changes else "Show", 24), "close": plain("Cancel", 24),
         "private_metadata": msgspec.json.encode(origin).decode(), "blocks": blocks,
     }  # fmt: skip
 
 
-def block(question: Question, known: list[Option], given: Any) -> Json:
+def block(question: Question, choices: list[Option], value: Any) -> Json:
     """One input. What was given and is not among the options is kept as typed."""
-    values = _values(question, given)
-    among = {one.value for one in known}
-    listed = known and question.kind != "day" and set(values) <= among
-    element = _select(question, known, values) if listed else _typed(question, values)
+    values = _values(question, value)
+    among = {choice.value for choice in choices}
+    listed = choices and question.kind != "day" and set(values) <= among
+    element = _select(question, choices, values) if listed else _typed(question, values)
     made: Json = {
         "type": "input", "block_id": question.name, "optional": not question.required,
         "label": plain(question.label, 200), "element": element,
@@ -63,29 +63,33 @@ def block(question: Question, known: list[Option], given: Any) -> Json:
     return made
 
 
-def _values(question: Question, given: Any) -> list[str]:
-    if given is None or given == "":
+def _values(question: Question, value: Any) -> list[str]:
+    if value is None or value == "":
         return [question.default] if question.default and question.kind != "yes" else []
-    if isinstance(given, list):
-        return [str(one) for one in given]
+    if isinstance(value, list):
+        return [str(element) for element in value]
     if question.kind == "yes":
-        return ["yes" if str(given).lower() in {"true", "yes", "y", "1", "on"} else "no"]
-    return [part.strip() for part in str(given).split(",")] if question.many else [str(given)]
+        return ["yes" if str(value).lower() in {"true", "yes", "y", "1", "on"} else "no"]
+    return [part.strip() for part in str(value).split(",")] if question.many else [str(value)]
 
 
-def _select(question: Question, known: list[Option], values: list[str]) -> Json:
+def _select(question: Question, choices: list[Option], values: list[str]) -> Json:
     many = "multi_" if question.many else ""
-    chosen = [option(one) for one in known if one.value in values]
+    chosen = [option(choice) for choice in choices if choice.value in values]
     initial: Json = {}
     if chosen:
         initial = {"initial_options": chosen} if question.many else {"initial_option": chosen[0]}
-    if len(known) >= MOST:
+    if len(choices) >= MOST:
         return {"type": f"{many}external_select", "action_id": ACTION, "min_query_length": 0} | initial
-    return {"type": f"{many}static_select", "action_id": ACTION, "options": [option(one) for one in known]} | initial
+    return {
+        "type": f"{many}static_select",
+        "action_id": ACTION,
+        "options": [option(choice) for choice in choices],
+    } | initial
 
 
-def option(one: Option) -> Json:
-    return {"text": plain(one.label, 75), "value": cut(one.value, 150)}
+def option(choice: Option) -> Json:
+    return {"text": plain(choice.label, 75), "value": cut(choice.value, 150)}
 
 
 def _typed(question: Question, values: list[str]) -> Json:
@@ -119,7 +123,7 @@ def _read(state: Mapping[str, Any]) -> Any:
         case "static_select" | "external_select":
             return (state.get("selected_option") or {}).get("value")
         case "multi_static_select" | "multi_external_select":
-            return [one["value"] for one in state.get("selected_options") or []]
+            return [selected["value"] for selected in state.get("selected_options") or []]
         case "datepicker":
             return state.get("selected_date")
         case _:
@@ -128,7 +132,7 @@ def _read(state: Mapping[str, Any]) -> Any:
 
 def faults(form: Form | None, message: Message, view_blocks: list[Json]) -> dict[str, str]:
     """A refusal as Slack shows it: at its field, or at the first one if it has none here."""
-    inputs = [one["block_id"] for one in view_blocks if one["type"] == "input"]
+    inputs = [block["block_id"] for block in view_blocks if block["type"] == "input"]
     if not inputs:
         return {}
     if form and form.missing and not form.any_of:
@@ -139,5 +143,5 @@ def faults(form: Form | None, message: Message, view_blocks: list[Json]) -> dict
 
 def told(message: Message, title: str) -> Json:
     """A modal that only shows something."""
-    blocks = [one for one in render(message)["blocks"] if one["type"] not in {"table", "data_visualization"}]
+    blocks = [block for block in render(message)["blocks"] if block["type"] not in {"table", "data_visualization"}]
     return {"type": "modal", "title": plain(title.capitalize(), 24), "close": plain("Close", 24), "blocks": blocks}

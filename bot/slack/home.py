@@ -35,7 +35,7 @@ async def view(sessions: ChatSessions, room: Room, actor: Actor | Message) -> Js
 async def _today(sessions: ChatSessions, room: Room, actor: Actor, stats: Command) -> list[Json]:
     period = next(iter(stats.positional), None)
     reply = await carry_out(sessions, room, actor, stats, {period: "today"} if period else {})
-    shown = [one for one in render(reply.message)["blocks"] if one["type"] not in {"actions", "table"}]
+    shown = [block for block in render(reply.message)["blocks"] if block["type"] not in {"actions", "table"}]
     return [*shown, {"type": "divider"}]
 
 
@@ -50,5 +50,5 @@ def _section(title: str, ways: tuple[tuple[str, str], ...], actor: Actor, *, pre
 
 
 def _may(actor: Actor, text: str) -> bool:
-    found = COMMANDS.get(text) or COMMANDS.get(text.split()[0])
-    return found is not None and may(found, actor)
+    command = COMMANDS.get(text) or COMMANDS.get(text.split()[0])
+    return command is not None and may(command, actor)

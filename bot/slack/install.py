@@ -83,8 +83,8 @@ class Install:
         self._check(now, state, cookie)
         web = post.client(None, self._api_url, session, patient=True)
         try:
-            given = {"client_id": self._client_id, "client_secret": self._client_secret, "code": code}
-            answer = await web.api_call("oauth.v2.access", data=given | {"redirect_uri": self._redirect()})
+            credentials = {"client_id": self._client_id, "client_secret": self._client_secret, "code": code}
+            answer = await web.api_call("oauth.v2.access", data=credentials | {"redirect_uri": self._redirect()})
         except (SlackApiError, aiohttp.ClientError, TimeoutError) as fault:
             raise Refused(f"Slack did not finish the installation ({post.reason(fault)}): begin again") from None
         team = answer.get("team") or {}

@@ -72,12 +72,12 @@ async def post(
 async def _upload(web: AsyncWebClient, channel: str, message: Message, *, thread: str, draw: Draw) -> None:
     """Files and pictures go into the message's thread; one that fails does not undo the message."""
     sent: list[dict[str, Any]] = [
-        {"filename": one.name, "title": one.name, "content": one.content} for one in files(message)
+        {"filename": file.name, "title": file.name, "content": file.content} for file in files(message)
     ]
     for chart in pictures(message):
-        if picture := await draw(chart):
+        if image := await draw(chart):
             text = legend(chart)
-            sent.append({"filename": "chart.png", "content": picture, "title": text, "alt_txt": text})
+            sent.append({"filename": "chart.png", "content": image, "title": text, "alt_txt": text})
     for file in sent:
         try:
             await web.files_upload_v2(channel=channel, thread_ts=thread or None, **file)

@@ -126,11 +126,11 @@ class _Views:
         """What a long list offers for the letters typed so far."""
         origin = msgspec.json.decode(body["view"]["private_metadata"], type=Origin)
         actor = await identify(self.chat.sessions, Caller(room=self._room(body, origin)))
-        asked = [one for one in questions(COMMANDS[origin.command]) if one.name == body["block_id"]]
-        known = []
-        if isinstance(actor, Actor) and asked:
-            known = await options(self.chat.sessions, actor, asked[0], typed=body.get("value", ""))
-        await ack(options=[slack_form.option(one) for one in known])
+        matching = [question for question in questions(COMMANDS[origin.command]) if question.name == body["block_id"]]
+        choices = []
+        if isinstance(actor, Actor) and matching:
+            choices = await options(self.chat.sessions, actor, matching[0], typed=body.get("value", ""))
+        await ack(options=[slack_form.option(choice) for choice in choices])
 
     async def shortcut(self, ack: Any, body: dict[str, Any]) -> None:
         """A global shortcut: the form of its command."""

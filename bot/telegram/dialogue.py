@@ -56,55 +56,55 @@ class DialogueRunner:
 
     async def cancel(self, room: Room) -> None:
         """`/cancel`"""
-        found = await self._load(room)
+        dialogue = await self._load(room)
         await self.forget(room)
-        if found is None:
+        if dialogue is None:
             actor = await identify(self.sessions, Caller(room=room))
-            told = actor if isinstance(actor, Message) else Message("There is nothing to cancel.")
+            reply = actor if isinstance(actor, Message) else Message("There is nothing to cancel.")
         else:
-            await self._close(room, found[1], "cancelled")
-            told = Message(f"Cancelled: {found[0]}. Nothing was changed.")
-        await post.post(self.sessions, self.bot, room.room, told, thread=room.thread)
+            await self._close(room, dialogue[1], "cancelled")
+            reply = Message(f"Cancelled: {dialogue[0]}. Nothing was changed.")
+        await post.post(self.sessions, self.bot, room.room, reply, thread=room.thread)
 
     async def forget(self, room: Room) -> None:
         """End the person's dialogue in this room, if there is one."""
         async with self.sessions.database.read() as tx:
-            found = await dialogues.load(tx, self.sessions.clock(), **_address(room))
-        if found is not None:
+            dialogue = await dialogues.load(tx, self.sessions.clock(), **_address(room))
+        if dialogue is not None:
             async with self.sessions.database.begin() as tx:
                 await dialogues.drop(tx, **_address(room))
 
-    async def answered(self, room: Room, heard: Heard, text: str) -> bool:
+    async def answered(self, room: Room, message: Heard, text: str) -> bool:
         """Take a line as the answer to the open question; False if there is none."""
-        found = await self._load(room)
-        if found is None:
+        dialogue = await self._load(room)
+        if dialogue is None:
             return False
-        command, state = found
-        if not room.private and not _replies_to(heard, state.message_id):
+        command, state = dialogue
+        if not room.private and not _replies_to(message, state.message_id):
             return False
         actor = await identify(self.sessions, Caller(room=room))
         if isinstance(actor, Message):
             return False
         question = _question(command, state.asking)
         if question.kind == "secret":
-            await self._hide(heard)
+            await self._hide(message)
         await self._close(room, state, "•••" if question.kind == "secret" else text)
         state.message_id = 0
         await self._take(room, actor, command, state, _value(question, text.strip()))
         return True
 
-    async def _hide(self, heard: Heard) -> None:
+    async def _hide(self, message: Heard) -> None:
         """A credential does not stay in the chat, where we may remove it."""
         try:
-            await heard.delete()
+            await message.delete()
         except TelegramError:
             post.log.info("a message with a credential could not be removed from a chat")
 
     async def pressed(self, room: Room, query: CallbackQuery, data: str) -> None:
         """A button of a dialogue."""
-        found = await self._load(room)
+        dialogue = await self._load(room)
         _, nonce, step = data.split(":", 2)
-        if found is None or found[1].nonce != nonce:
+        if dialogue is None or dialogue[1].nonce != nonce:
             await toast(query, YES_OVER)
             return
         actor = await identify(self.sessions, Caller(room=room))
@@ -112,7 +112,7 @@ class DialogueRunner:
             await toast(query, actor.title, alert=True)
             return
         await toast(query)
-        await self._step(room, actor, found[0], found[1], step)
+        await self._step(room, actor, dialogue[0], dialogue[1], step)
 
     async def _step(self, room: Room, actor: Actor, command: str, state: State, step: str) -> None:
         kind, number = step[:1], int(step[1:] or 0)
@@ -147,7 +147,7 @@ class DialogueRunner:
             await self._ask(room, actor, command, state)
             return
         reply = await carry_out(self.sessions, room, actor, COMMANDS[command], state.arguments)
-        names = {one.name for one in questions(COMMANDS[command])}
+        names = {question.name for question in questions(COMMANDS[command])}
         at = reply.form and (reply.form.missing[0] if reply.form.missing else reply.form.field)
         if reply.form and at in names:
             state.asking, state.note = str(at), reply.form.fault or reply.message.title
@@ -191,8 +191,8 @@ class DialogueRunner:
         """The question is over: its buttons go, the answer stands."""
         if not state.message_id:
             return
-        asked = html.escape(state.asking.replace("_", " ").capitalize())
-        text = f"{asked}: <b>{html.escape(answer[:500], quote=False)}</b>"
+        label = html.escape(state.asking.replace("_", " ").capitalize())
+        text = f"{label}: <b>{html.escape(answer[:500], quote=False)}</b>"
         try:
             await self.bot.edit_message_text(text, chat_id=room.room, message_id=state.message_id, parse_mode="HTML")
         except BadRequest as fault:
@@ -207,10 +207,10 @@ class DialogueRunner:
 
     async def _load(self, room: Room) -> tuple[str, State] | None:
         async with self.sessions.database.read() as tx:
-            found = await dialogues.load(tx, self.sessions.clock(), **_address(room))
-        if found is None or found.command not in COMMANDS:
+            row = await dialogues.load(tx, self.sessions.clock(), **_address(room))
+        if row is None or row.command not in COMMANDS:
             return None
-        return found.command, msgspec.convert(self.sessions.box.open(found.state["sealed"]), State)
+        return row.command, msgspec.convert(self.sessions.box.open(row.state["sealed"]), State)
 
 
 async def toast(query: CallbackQuery, text: str = "", *, alert: bool = False) -> None:
@@ -222,9 +222,9 @@ async def toast(query: CallbackQuery, text: str = "", *, alert: bool = False) ->
         post.log.info("a press could not be answered: %s", fault.message)
 
 
-def _replies_to(heard: Heard, message_id: int) -> bool:
+def _replies_to(message: Heard, message_id: int) -> bool:
     """Whether a line is written as a reply to that message: in a group people go on talking to each other."""
-    return heard.reply_to_message is not None and heard.reply_to_message.message_id == message_id
+    return message.reply_to_message is not None and message.reply_to_message.message_id == message_id
 
 
 def _address(room: Room) -> dict[str, str]:
@@ -232,24 +232,28 @@ def _address(room: Room) -> dict[str, str]:
 
 
 def _question(command: str, name: str) -> Question:
-    return next(one for one in questions(COMMANDS[command]) if one.name == name)
+    return next(question for question in questions(COMMANDS[command]) if question.name == name)
 
 
 def _lacking(command: str, arguments: dict[str, Any]) -> list[str]:
-    return [one.name for one in questions(COMMANDS[command]) if one.required and one.name not in arguments]
+    return [
+        question.name
+        for question in questions(COMMANDS[command])
+        if question.required and question.name not in arguments
+    ]
 
 
 def _value(question: Question, text: str) -> Any:
     """A typed answer; that of a choice may be typed in any letter case."""
-    return next((one for one in question.choices if one.lower() == text.lower()), text)
+    return next((choice for choice in question.choices if choice.lower() == text.lower()), text)
 
 
 def _toggled(state: State, value: str) -> list[str]:
-    return [one for one in state.picked if one != value] if value in state.picked else [*state.picked, value]
+    return [choice for choice in state.picked if choice != value] if value in state.picked else [*state.picked, value]
 
 
 def _shown(value: Any) -> str:
-    return ", ".join(str(one) for one in value) if isinstance(value, list) else str(value)
+    return ", ".join(str(element) for element in value) if isinstance(value, list) else str(value)
 
 
 def _text(command: str, question: Question, state: State) -> str:
@@ -276,21 +280,21 @@ def _keys(every: list[Question], question: Question, state: State) -> list[Key]:
         return Key(label, data=f"d:{state.nonce}:{step}")
 
     if state.menu:
-        given = state.arguments
-        rest = [(n, one) for n, one in enumerate(every) if not one.required]
+        arguments = state.arguments
+        rest = [(n, question) for n, question in enumerate(every) if not question.required]
         return [
-            *(key(f"{one.label}{' ✓' if one.name in given else ''}", f"f{n}") for n, one in rest),
+            *(key(f"{question.label}{' ✓' if question.name in arguments else ''}", f"f{n}") for n, question in rest),
             key("‹ Back", "m"),
         ]
     first = state.page * ON_A_PAGE
     page = list(enumerate(state.known))[first : first + ON_A_PAGE]
-    keys = [key(f"{'✓ ' if one.value in state.picked else ''}{one.label}"[:60], f"o{n}") for n, one in page]
+    keys = [key(f"{'✓ ' if choice.value in state.picked else ''}{choice.label}"[:60], f"o{n}") for n, choice in page]
     if state.page:
         keys.append(key("‹", f"p{state.page - 1}"))
     if len(state.known) > first + ON_A_PAGE:
         keys.append(key("›", f"p{state.page + 1}"))
     if question.many and state.picked:
         keys.append(key("Done", "x"))
-    if any(not one.required for one in every):
+    if any(not question.required for question in every):
         keys.append(key("Optional…", "m"))
     return [*keys, key("Cancel", "c")]

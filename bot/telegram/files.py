@@ -8,9 +8,9 @@ from bot.forms.uploaded_image import MOST_BYTES, refuse_large
 from storage.ledger.errors import Refused
 
 
-def attached(heard: Heard) -> Attached | None:
+def attached(message: Heard) -> Attached | None:
     """The photo (in its largest size) or document of a message; None without one."""
-    sent = max(heard.photo, key=lambda one: one.width) if heard.photo else heard.document
+    sent = max(message.photo, key=lambda size: size.width) if message.photo else message.document
     if sent is None:
         return None
 

@@ -60,7 +60,7 @@ def render(message: Message) -> list[Part]:
     for block in message.blocks:
         pieces += _pieces(block)
         if isinstance(block, Buttons):
-            keys += [key for one in block.buttons if (key := button(one))]
+            keys += [key for shown in block.buttons if (key := key_of(shown))]
     texts = _joined(pieces) or ["–"]
     documents = [Part(file=block) for block in message.blocks if isinstance(block, File)]
     if len(texts) > MOST_PARTS:
@@ -82,19 +82,19 @@ def keyboard(keys: list[Key]) -> tuple[tuple[Key, ...], ...]:
     rows: list[list[Key]] = []
     for key in keys[:KEYS]:
         row = rows[-1] if rows else []
-        if row and len(row) < 3 and sum(width(one.label) + 4 for one in [*row, key]) <= PHONE:
+        if row and len(row) < 3 and sum(width(cell.label) + 4 for cell in [*row, key]) <= PHONE:
             row.append(key)
         else:
             rows.append([key])
     return tuple(tuple(row) for row in rows)
 
 
-def button(one: Button) -> Key | None:
+def key_of(button: Button) -> Key | None:
     """A button as a key; None for one that Telegram would refuse (its address stands in the text)."""
-    label = cut(line(one.label), LABEL) or "–"
-    if one.url:
-        return Key(label, url=one.url) if _reachable(one.url) else None
-    return Key(label, data=data_of(one.command)) if one.command else None
+    label = cut(line(button.label), LABEL) or "–"
+    if button.url:
+        return Key(label, url=button.url) if _reachable(button.url) else None
+    return Key(label, data=data_of(button.command)) if button.command else None
 
 
 def data_of(command: str) -> str:
@@ -105,7 +105,7 @@ def data_of(command: str) -> str:
 
 def long_commands(message: Message) -> list[str]:
     """Commands whose buttons carry a short id: to be kept before the message is sent."""
-    all_of = [one.command for block in message.blocks if isinstance(block, Buttons) for one in block.buttons]
+    all_of = [button.command for block in message.blocks if isinstance(block, Buttons) for button in block.buttons]
     return [command for command in all_of if command and data_of(command).startswith("#")]
 
 
@@ -136,8 +136,8 @@ def _pieces(block: Block) -> list[_Piece]:
         case Chart():  # one worth a picture comes as such, after the text
             return [] if drawable(block) else [_Piece("\n".join(chart_lines(block, points=20)), "pre")]
         case Buttons():
-            local = [one for one in block.buttons if one.url and not _reachable(one.url)]
-            return [_Piece(f"{line(one.label)}: {clean(one.url)}") for one in local]
+            local = [button for button in block.buttons if button.url and not _reachable(button.url)]
+            return [_Piece(f"{line(button.label)}: {clean(button.url)}") for button in local]
         case Notice():
             return [_Piece(f"{_SIGNS[block.level]} {clean(block.text)}")]
         case File():
@@ -154,12 +154,12 @@ def _table(table: Table) -> list[_Piece]:
     rest = left_out(table, min(len(table.rows), 200))
     for widest in (24, 18, 14, 12):
         lines = aligned(table, rows=200, widest=widest, gap=1 if widest < 24 else 2)
-        if lines and len(table.columns) <= COLUMNS and max(width(one) for one in lines) <= SCREEN:
+        if lines and len(table.columns) <= COLUMNS and max(width(text) for text in lines) <= SCREEN:
             return [_Piece("\n".join(lines), "pre"), *([_Piece(rest)] if rest else [])]
     head, *rows = cells(table, rows=200) if table.columns else [[]]
     if not head:
         return []
-    shown = [_row(head, row) for row in rows] or [", ".join(_escaped(one) for one in head)]
+    shown = [_row(head, row) for row in rows] or [", ".join(_escaped(name) for name in head)]
     return [_Piece("\n".join([*shown, *([rest] if rest else [])]), escaped=True)]
 
 
@@ -167,10 +167,10 @@ def _narrowed(table: Table) -> Table:
     """The columns that matter on a phone, where the table says which."""
     if not table.phone or len(table.columns) <= COLUMNS:
         return table
-    kept = [n for n in table.phone if n < len(table.columns)]
-    rows = tuple(tuple(row[n] for n in kept if n < len(row)) for row in table.rows)
-    numeric = tuple(place for place, n in enumerate(kept) if n in table.numeric)
-    return Table(tuple(table.columns[n] for n in kept), rows, numeric, total=table.total)
+    columns = [n for n in table.phone if n < len(table.columns)]
+    rows = tuple(tuple(row[n] for n in columns if n < len(row)) for row in table.rows)
+    numeric = tuple(place for place, n in enumerate(columns) if n in table.numeric)
+    return Table(tuple(table.columns[n] for n in columns), rows, numeric, total=table.total)
 
 
 def _row(head: list[str], row: list[str]) -> str:

@@ -24,13 +24,13 @@ def nouns() -> list[BotCommand]:
         noun, _, verb = name.partition(" ")
         verbs.setdefault(noun, []).append(verb)
     shown = {name for name, _ in EVERYWHERE} | {"join", "confirm"}
-    named = [(noun, _about(noun, found)) for noun, found in verbs.items() if noun not in shown]
+    named = [(noun, _about(noun, commands)) for noun, commands in verbs.items() if noun not in shown]
     return [BotCommand(noun, about[:256]) for noun, about in named if re.fullmatch(r"[a-z0-9_]{1,32}", noun)]
 
 
 def _about(noun: str, verbs: list[str]) -> str:
-    told = ", ".join(verb for verb in verbs if verb)
-    return told or COMMANDS[noun].summary.rstrip(".") or noun
+    listed = ", ".join(verb for verb in verbs if verb)
+    return listed or COMMANDS[noun].summary.rstrip(".") or noun
 
 
 async def publish(bot: Bot) -> None:

@@ -52,7 +52,7 @@ OUTBOX = "outbox"
 def markup(keys: tuple[tuple[Key, ...], ...]) -> InlineKeyboardMarkup | None:
     """Rows of keys as an inline keyboard."""
     rows = [
-        [InlineKeyboardButton(one.label, url=one.url or None, callback_data=one.data or None) for one in row]
+        [InlineKeyboardButton(key.label, url=key.url or None, callback_data=key.data or None) for key in row]
         for row in keys
     ]
     return InlineKeyboardMarkup(rows) if rows else None
@@ -113,8 +113,8 @@ async def _part(sessions: ChatSessions, bot: Bot, part: Part, where: dict[str, A
         document = InputFile(part.file.content.encode(), filename=part.file.name)
         return await bot.send_document(document=document, **where)
     if part.chart is not None and (drawn := await sessions.ports.draw(part.chart)):
-        picture = InputFile(drawn, filename="chart.png")
-        return await bot.send_photo(photo=picture, caption=part.html, parse_mode="HTML", **where)
+        image = InputFile(drawn, filename="chart.png")
+        return await bot.send_photo(photo=image, caption=part.html, parse_mode="HTML", **where)
     preview = LinkPreviewOptions(is_disabled=True)
     return await bot.send_message(
         text=part.html, parse_mode="HTML", reply_markup=markup(part.keys), link_preview_options=preview, **where
@@ -202,7 +202,7 @@ class TelegramSender:
                 pace=self.pace,
             )  # fmt: skip
         except BadRequest as fault:
-            if not thread or not any(one in fault.message.lower() for one in NO_TOPIC):
+            if not thread or not any(phrase in fault.message.lower() for phrase in NO_TOPIC):
                 raise
             return await post(
                 self.sessions, self.bot, item.room, message, reply_to=reply_to, silent=item.silent, pace=self.pace
@@ -214,7 +214,9 @@ def sorted_fault(fault: TelegramError) -> Exception:
     why = reason(fault)
     if isinstance(fault, RetryAfter):
         return RetryLater("rate limited", seconds(fault))
-    if isinstance(fault, Forbidden) or (isinstance(fault, BadRequest) and any(one in why.lower() for one in CLOSED)):
+    if isinstance(fault, Forbidden) or (
+        isinstance(fault, BadRequest) and any(phrase in why.lower() for phrase in CLOSED)
+    ):
         return Lost(f"Telegram says: {why}")
     if isinstance(fault, BadRequest | InvalidToken):
         return Unsendable(f"Telegram says: {why}")

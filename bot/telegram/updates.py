@@ -40,35 +40,35 @@ class SocketListening:
         elif update.message is not None:
             await self._message(update.message)
 
-    async def _message(self, heard: Heard) -> None:
-        if heard.migrate_to_chat_id or heard.migrate_from_chat_id:
-            await self._migrated(heard)
+    async def _message(self, message: Heard) -> None:
+        if message.migrate_to_chat_id or message.migrate_from_chat_id:
+            await self._migrated(message)
             return
-        text = heard.text or heard.caption or ""
-        if heard.sender_chat is not None and self.command(text, heard.chat):
-            await self._refuse_anonymous(heard)
+        text = message.text or message.caption or ""
+        if message.sender_chat is not None and self.command(text, message.chat):
+            await self._refuse_anonymous(message)
             return
-        if heard.from_user is None or heard.from_user.is_bot or not text.strip():
+        if message.from_user is None or message.from_user.is_bot or not text.strip():
             return
-        caller = Caller(room=room_of(heard, heard.from_user), name=heard.from_user.full_name)
-        command = self.command(text, heard.chat)
+        caller = Caller(room=room_of(message, message.from_user), name=message.from_user.full_name)
+        command = self.command(text, message.chat)
         if command is None:
-            await self._line(caller, heard, text)
+            await self._line(caller, message, text)
         elif command == "cancel":
             await self.asking.cancel(caller.room)
         elif command:
             await self.asking.forget(caller.room)
-            await self._answer(caller, heard, command)
+            await self._answer(caller, message, command)
 
-    async def _refuse_anonymous(self, heard: Heard) -> None:
+    async def _refuse_anonymous(self, message: Heard) -> None:
         """Who writes as the group or a channel has no name, and so no role: they are told, lest they wait."""
-        topic = heard.message_thread_id if heard.is_topic_message else None
-        room = Room(face="telegram", room=str(heard.chat.id), thread=str(topic or ""))
+        topic = message.message_thread_id if message.is_topic_message else None
+        room = Room(face="telegram", room=str(message.chat.id), thread=str(topic or ""))
         why = Message(
             "You write as an anonymous admin, so I cannot see who you are and what you may do. Switch off "
             "“Remain anonymous” in the group's administrators, or write to me in private."
         )
-        await self._say(room, why, heard.message_id)
+        await self._say(room, why, message.message_id)
 
     def command(self, text: str, chat: Chat) -> str | None:
         """The command in a line: `/offer@our_bot add …` or `@our_bot offer add …`; empty if meant for another bot,
@@ -82,20 +82,20 @@ class SocketListening:
             return text.strip()[len(mention) :].strip(" :,\n") or "help"
         return None
 
-    async def _line(self, caller: Caller, heard: Heard, text: str) -> None:
+    async def _line(self, caller: Caller, message: Heard, text: str) -> None:
         """A plain line answers a question if one is open; else it is a command in private, and nothing in a group."""
-        if await self.asking.answered(caller.room, heard, text):
+        if await self.asking.answered(caller.room, message, text):
             return
         if caller.room.private:
-            await self._answer(caller, heard, text)
+            await self._answer(caller, message, text)
 
-    async def _answer(self, caller: Caller, heard: Heard, text: str) -> None:
-        work = handle(self.sessions, caller, text, attached=attached(heard))
+    async def _answer(self, caller: Caller, message: Heard, text: str) -> None:
+        work = handle(self.sessions, caller, text, attached=attached(message))
         reply = await self._patiently(work, caller.room)
         if reply.form and reply.form.missing and reply.actor:
             await self.asking.begin(caller.room, reply.actor, reply.form)
             return
-        reply_to = None if caller.room.private else heard.message_id
+        reply_to = None if caller.room.private else message.message_id
         await post.tell(self.sessions, self.bot, caller.room, reply, reply_to=reply_to)
 
     async def _patiently(self, work: Any, room: Room) -> Reply:
@@ -163,8 +163,10 @@ class SocketListening:
     async def _mark(self, origin: Heard, query: CallbackQuery) -> None:
         """A button that changed something is gone, and the message says who pressed it."""
         rows = origin.reply_markup.inline_keyboard if origin.reply_markup else ()
-        left = [kept for row in rows if (kept := [one for one in row if one.callback_data != query.data])]
-        keyboard = InlineKeyboardMarkup(left) if left else None
+        remaining = [
+            buttons for row in rows if (buttons := [button for button in row if button.callback_data != query.data])
+        ]
+        keyboard = InlineKeyboardMarkup(remaining) if remaining else None
         who = Message("", (Text(f"✔ {_label(origin, query.data or '')} · {query.from_user.full_name}"),))
         whole = f"{origin.text_html}\n\n{render(who)[0].html}"
         if origin.text and len(whole) <= TEXT:
@@ -172,8 +174,8 @@ class SocketListening:
         else:
             await origin.edit_reply_markup(keyboard)
 
-    async def _migrated(self, heard: Heard) -> None:
-        old, new = heard.migrate_from_chat_id or heard.chat.id, heard.migrate_to_chat_id or heard.chat.id
+    async def _migrated(self, message: Heard) -> None:
+        old, new = message.migrate_from_chat_id or message.chat.id, message.migrate_to_chat_id or message.chat.id
         async with self.sessions.database.begin() as tx:
             await rooms.migrate(tx, "telegram", old=str(old), new=str(new))
 
@@ -192,13 +194,13 @@ class SocketListening:
 
 def _label(origin: Heard, data: str) -> str:
     rows = origin.reply_markup.inline_keyboard if origin.reply_markup else ()
-    return next((one.text for row in rows for one in row if one.callback_data == data), "")
+    return next((button.text for row in rows for button in row if button.callback_data == data), "")
 
 
-def room_of(heard: Heard, user: User) -> Room:
+def room_of(message: Heard, user: User) -> Room:
     """The chat (and its topic) of a message, with the person who speaks."""
-    topic = heard.message_thread_id if heard.is_topic_message else None
+    topic = message.message_thread_id if message.is_topic_message else None
     return Room(
-        face="telegram", room=str(heard.chat.id), thread=str(topic or ""), user=str(user.id),
-        title=heard.chat.title or user.full_name, private=heard.chat.type == "private",
+        face="telegram", room=str(message.chat.id), thread=str(topic or ""), user=str(user.id),
+        title=message.chat.title or user.full_name, private=message.chat.type == "private",
     )  # fmt: skip
