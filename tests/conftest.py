@@ -25,11 +25,17 @@ settings.register_profile("casinoflux", deadline=None)
 settings.load_profile("casinoflux")
 
 
+#: Folders whose tests a quick run has on SQLite only: their statements are those of storage, which it has on both.
+SQLITE_FIRST = ("tests/bot/", "tests/hub/jobs/")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is marked `slow_on_postgresql` is slow there and runs on SQLite in a quick run."""
+    """What is marked `slow_on_postgresql`, or is in `SQLITE_FIRST`, is slow there and runs on SQLite in a quick run."""
     for item in items:
         kind = getattr(item, "callspec", None) and item.callspec.params.get("database_kind")  # type: ignore[attr-defined]
-        if kind == "postgresql" and item.get_closest_marker("slow_on_postgresql"):
+        if kind == "postgresql" and (
+            item.get_closest_marker("slow_on_postgresql") or item.nodeid.startswith(SQLITE_FIRST)
+        ):
             item.add_marker(pytest.mark.slow)
 
 

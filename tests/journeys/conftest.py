@@ -43,6 +43,18 @@ def _deploying(database_url: str, folder: Path) -> Iterator[Deploy]:
         one.http.close()
 
 
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """A served deployment on SQLite that the tests of a file share."""
+    folder = tmp_path_factory.mktemp("hub")
+    deployment = Deployment(f"sqlite+aiosqlite:///{folder / 'casinoflux.db'}", folder)
+    deployment.start()
+    try:
+        yield deployment
+    finally:
+        deployment.stop()
+
+
 @pytest.fixture
 def affilka() -> Iterator[httpx.Client]:
     with standin("affilka") as client:

@@ -4,17 +4,8 @@ import re
 from pathlib import Path
 
 import httpx
-import pytest
 
-from tests.journeys.conftest import Deploy
 from tests.journeys.deployment import Deployment, wait_for
-
-
-@pytest.fixture
-def hub(deploy_sqlite: Deploy) -> Deployment:
-    one = deploy_sqlite()
-    one.start()
-    return one
 
 
 def test_the_api_is_what_the_contract_says(hub: Deployment) -> None:

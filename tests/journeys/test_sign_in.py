@@ -1,25 +1,12 @@
 """Signing in to the cockpit: by a one-time link, by a token; sessions that end, and requests of other pages."""
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.journeys.conftest import Deploy
 from tests.journeys.deployment import Deployment
-
-
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    folder: Path = tmp_path_factory.mktemp("sign-in")
-    deployment = Deployment(f"sqlite+aiosqlite:///{folder / 'casinoflux.db'}", folder)
-    deployment.start()
-    try:
-        yield deployment
-    finally:
-        deployment.stop()
 
 
 def browser(hub: Deployment, address: str = "203.0.113.1") -> httpx.Client:

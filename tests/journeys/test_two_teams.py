@@ -153,6 +153,7 @@ def test_a_wrong_team_is_said(deploy_sqlite: Deploy, words: tuple[str, ...], say
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_teams_are_made_listed_and_renamed_in_the_shell(deploy_sqlite: Deploy) -> None:
     hub = deploy_sqlite()
     made = hub.shell("team", "create", "Zwölf Freunde")

@@ -89,6 +89,7 @@ async def check_drained_once_under_load(url: str, count: int) -> None:
     await check_kept(url, kept + answered)
 
 
+@pytest.mark.slow
 async def test_a_spool_is_drained_beside_new_clicks_and_once_although_killed(upgraded_url: str) -> None:
     await check_drained_once_under_load(upgraded_url, 10_000)
 

@@ -72,6 +72,7 @@ def test_an_edit_can_be_taken_back_from_its_toast(browser: Browser, empty_hub: D
     screen.close()
 
 
+@pytest.mark.slow
 def test_the_command_line_completes_and_answers(browser: Browser, empty_hub: Deployment) -> None:
     screen = Screen(browser, empty_hub).sign_in()
     page = screen.page

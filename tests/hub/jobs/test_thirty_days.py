@@ -118,7 +118,7 @@ async def one_day(team: Hub, here: Market, day: date) -> str:
     return f"##### {day}\n{terminal.render(msgspec.convert(told, Message))}\n"
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 async def test_thirty_days_of_four_platforms_add_up_and_read_well(opened: Callable[[], Any]) -> None:
     with market() as (here, url):
         async with hub(opened) as team:
