@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime, timedelta
 
 from bot.alerts.context import AlertEvent, Reading
-from bot.alerts.messages import Fired, fires, happened, over, storm
+from bot.alerts.messages import Fired, events_message, firing_message, over_message, storm_message
 from bot.core.message import Button, Buttons, Chart, Fields, File, Message, Notice, Series, Table, Text, error
 from bot.digests import message as digest
 from bot.digests.facts import Attention, ChangedFigure, DayFigures, DigestFacts, Movement, Pending, Usual
@@ -60,7 +60,7 @@ DIGEST = DigestFacts(
                       before="€1,240.00", now="-€310.50"),
     ),
     vanished=("18 Nov affilka-main / spring: FTDs 20 → 18",),
-    pending=(Pending(account="referon", said="referon: 21 Nov, next sync 22 Nov 10:00 UTC"),),
+    pending=(Pending(account="referon", text="referon: 21 Nov, next sync 22 Nov 10:00 UTC"),),
     expected=FORECAST,
     attention=(
         Attention(level="error", text="cellxpert: sync paused: the API key was refused"),
@@ -75,7 +75,7 @@ FAST_LAUNCH = DigestFacts(
         timezone="UTC", currency="EUR", from_=_DAY, to=_DAY, unassigned=[],
         rows=[ReportRow(group={"site": "bonus-at"}, clicks=140)], totals=ReportRow(group={}, clicks=140),
     ),
-    pending=(Pending(account="affilka-main", said="affilka-main: 21 Nov, next sync 22 Nov 10:00 UTC"),),
+    pending=(Pending(account="affilka-main", text="affilka-main: 21 Nov, next sync 22 Nov 10:00 UTC"),),
     has_accounts=True, healthy="1 account syncs well, last at 06:02 UTC",
     late="This digest was due Sun 22 Nov 09:00 (UTC) and comes late.",
 )  # fmt: skip
@@ -112,13 +112,13 @@ EXAMPLES: dict[str, Message] = {
     ),
     "digest": digest.message(DIGEST),
     "digest in fast launch": digest.message(FAST_LAUNCH),
-    "alert": fires(Fired(_WATCH, _SILENCE)),
-    "alert over": over(Fired(_WATCH, _SILENCE)),
-    "alerts in a storm": storm([Fired(_WATCH, _SILENCE)] * 5),
-    "first deposit": happened(
+    "alert": firing_message(Fired(_WATCH, _SILENCE)),
+    "alert over": over_message(Fired(_WATCH, _SILENCE)),
+    "alerts in a storm": storm_message([Fired(_WATCH, _SILENCE)] * 5),
+    "first deposit": events_message(
         _watch("ftd"), [AlertEvent(key="1", text="FTD on lucky-star: €50.00", why="stats today by offer")]
     ),
-    "restatements": happened(
+    "restatements": events_message(
         _watch("restatement"),
         [AlertEvent(key=str(n), text=f"{n} Nov affilka-main / spring: FTDs restated, 20 → 18") for n in range(1, 4)],
     ),

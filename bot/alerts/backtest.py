@@ -19,19 +19,19 @@ from storage.revenue import restatements
 DAYS = 30
 
 
-class Past(msgspec.Struct, frozen=True, kw_only=True):
+class Backtest(msgspec.Struct, frozen=True, kw_only=True):
     """How many times, and on which report days; None where the past is not known."""
 
     times: int | None
     days: list[str]
 
 
-async def past(context: AlertContext) -> Past:
+async def run_backtest(context: AlertContext) -> Backtest:
     """The alert's rule, tried on the 30 days before today."""
-    days = await PASTS[context.rule.kind](context) if context.rule.kind in PASTS else None
+    days = await BACKTESTS[context.rule.kind](context) if context.rule.kind in BACKTESTS else None
     if days is None:
-        return Past(times=None, days=[])
-    return Past(times=len(days), days=sorted({day.isoformat() for day in days}))
+        return Backtest(times=None, days=[])
+    return Backtest(times=len(days), days=sorted({day.isoformat() for day in days}))
 
 
 def first_day(context: AlertContext) -> date:
@@ -164,7 +164,7 @@ async def _restated(context: AlertContext) -> list[date]:
 
 
 async def _discrepancy(context: AlertContext) -> list[date]:
-    gaps = await events.apart(context, first_day(context), context.today)
+    gaps = await events.settled_gaps(context, first_day(context), context.today)
     return [date.fromisoformat(gap.day) for gap in gaps]
 
 
@@ -199,7 +199,7 @@ def _day(context: AlertContext, instant: datetime) -> date:
     return instant.astimezone(ZoneInfo(context.deployment.timezone)).date()
 
 
-PASTS: dict[str, Callable[[AlertContext], Awaitable[list[date]]]] = {
+BACKTESTS: dict[str, Callable[[AlertContext], Awaitable[list[date]]]] = {
     "figure": _figure, "no clicks": _no_clicks, "postback failures": _postback_failures, "sync failed": _sync_failed,
     "sync stale": _sync_stale, "restatement": _restated, "vanished": _restated, "discrepancy": _discrepancy,
     "ftd": _first_deposits, "high-value ftd": _first_deposits, "dead postback": _dead_postbacks,

@@ -56,11 +56,11 @@ async def _restated(context: AlertContext) -> list[Restated]:
 
 async def restatement(context: AlertContext) -> list[AlertEvent]:
     """Settled figures that moved by more than the limit, in percent."""
-    return [_told(row, "restated") for row in await _restated(context) if moved(row) > context.rule.limit]
+    return [_event(row, "restated") for row in await _restated(context) if moved(row) > context.rule.limit]
 
 
 async def vanished(context: AlertContext) -> list[AlertEvent]:
-    return [_told(row, "withdrawn") for row in await _restated(context) if row.vanished]
+    return [_event(row, "withdrawn") for row in await _restated(context) if row.vanished]
 
 
 def moved(restated: Restated) -> float:
@@ -68,7 +68,7 @@ def moved(restated: Restated) -> float:
     return abs((restated.now or 0) - (restated.before or 0)) / abs(restated.before) * 100 if restated.before else 100.0
 
 
-def _told(restated: Restated, what: str) -> AlertEvent:
+def _event(restated: Restated, what: str) -> AlertEvent:
     def written(value: int | None) -> str:
         return figures.money(value, restated.currency) if restated.measure in AMOUNTS else figures.count(value)
 
@@ -94,7 +94,7 @@ class SettledGap(msgspec.Struct, frozen=True, kw_only=True):
         return abs(self.postback - self.platform) / max(self.postback, self.platform) * 100
 
 
-async def apart(context: AlertContext, first: date, last: date) -> list[SettledGap]:
+async def settled_gaps(context: AlertContext, first: date, last: date) -> list[SettledGap]:
     """Settled offer-days on which postbacks and platform differ by more than the limit, in percent of the larger."""
     report = await context.report(first, last, ("day", "offer"))
     gaps = []
@@ -115,7 +115,7 @@ async def discrepancy(context: AlertContext) -> list[AlertEvent]:
             text=f"{gap.day} {gap.offer}: {gap.postback} FTDs by postbacks, {gap.platform} by the platform "
             f"({gap.percent:.0f}% apart)",
         )
-        for gap in await apart(context, context.today - timedelta(days=DISCREPANCY_DAYS), context.today)
+        for gap in await settled_gaps(context, context.today - timedelta(days=DISCREPANCY_DAYS), context.today)
     ]  # fmt: skip
 
 

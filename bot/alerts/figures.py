@@ -39,7 +39,7 @@ async def figure(context: AlertContext) -> list[Reading]:
     broken = None if level.value is None else breached(rule, level.value, level.usual)
     if live and rule.below and rule.baseline and (level.usual or 0) < 1:
         broken = None  # not before at least one was to be expected
-    text = worded(rule, level, context.deployment.currency)
+    text = describe_level(rule, level, context.deployment.currency)
     back = level.value is not None and recovered(rule, level.value, level.usual)
     return [Reading(subject="figure", broken=broken, recovered=back, text=text, over=text, why=_why(context))]
 
@@ -161,7 +161,7 @@ def _ratio(part: float | None, whole: float | None, by: float) -> float | None:
     return None if part is None or not whole else part / whole * by
 
 
-def worded(rule: Rule, level: Level, currency: str) -> str:
+def describe_level(rule: Rule, level: Level, currency: str) -> str:
     """FTD 3 today, 24% of the 7-day average of 12.4."""
     when = rule.window if rule.window in {"today", "yesterday"} else f"in {rule.window}"
     sentence = f"{title(rule.measure)} {number(rule.measure, level.value, currency)} {when}"

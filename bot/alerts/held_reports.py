@@ -13,7 +13,7 @@ from storage.revenue.held_reports import HeldFigure, HeldReports, HeldTotal, hel
 SHOWN = 20
 
 
-async def tell_held(tx: AsyncConnection, team_id: int, account_id: int, now: datetime) -> int:
+async def queue_held_message(tx: AsyncConnection, team_id: int, account_id: int, now: datetime) -> int:
     """Queue the news for every room with a digest or a sync alert on the account; returns how many rooms."""
     rooms = await attention.rooms_with_sync_alerts(tx, team_id, account_id)
     if not rooms:

@@ -19,7 +19,7 @@ class Fired(msgspec.Struct, frozen=True):
     reading: Reading
 
 
-def fires(fired: Fired) -> Message:
+def firing_message(fired: Fired) -> Message:
     """The alert; its title is the push notification."""
     watch = fired.watch
     fields = [("Rule", describe(watch.rule))]
@@ -32,11 +32,11 @@ def fires(fired: Fired) -> Message:
     )
 
 
-def over(fired: Fired) -> Message:
+def over_message(fired: Fired) -> Message:
     return Message(f"🟢 Over: {fired.reading.over}")
 
 
-def happened(watch: Watch, news: Sequence[AlertEvent]) -> Message:
+def events_message(watch: Watch, news: Sequence[AlertEvent]) -> Message:
     """Happenings of one alert; a single one is its own title."""
     if len(news) == 1:
         return Message(f"🔔 {news[0].text}", (_buttons(watch, news[0].why),))
@@ -46,7 +46,7 @@ def happened(watch: Watch, news: Sequence[AlertEvent]) -> Message:
     return Message(title, (Text("\n".join(lines)), _buttons(watch, news[0].why)))
 
 
-def storm(several: Sequence[Fired]) -> Message:
+def storm_message(several: Sequence[Fired]) -> Message:
     """Many alerts of one moment as one message."""
     shown = several[:MOST_LINES]
     rows = tuple((f"alert-{fired.watch.id}", fired.reading.text) for fired in shown)

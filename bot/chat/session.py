@@ -182,7 +182,7 @@ async def carry_out(
     except Refused as fault:
         text = without_secrets(command, arguments, str(fault))
         form = Form(command=command.name, arguments=arguments, fault=text, field=fault.field)
-        message = _with_lines(error(text, usage=command.usage()), _mended(command, arguments, fault))
+        message = _with_lines(error(text, usage=command.usage()), _corrected_lines(command, arguments, fault))
         return Reply(message=message, form=form, actor=actor)
     except CasinoFluxError as fault:
         return Reply(message=error(without_secrets(command, arguments, str(fault))), actor=actor)
@@ -194,7 +194,7 @@ async def carry_out(
     return Reply(message=message, public=command.changes and not private, actor=actor, done=True, secret=secret)
 
 
-def _mended(command: Command, arguments: dict[str, Any], fault: Refused) -> list[str]:
+def _corrected_lines(command: Command, arguments: dict[str, Any], fault: Refused) -> list[str]:
     """The command with each of the nearest names in the place of the one that does not exist."""
     if not isinstance(fault, Missing) or not fault.near or secret_fields(command.parameters) & arguments.keys():
         return []
@@ -251,7 +251,7 @@ async def identify(sessions: ChatSessions, caller: Caller) -> Actor | Message:
         join_command = "/flux join" if room.face == "slack" else "/join"
         return Message(f"This chat belongs to no team yet: {join_command} makes it your team's.", private=True)
     if place is None or place.lost_at is not None:
-        await _settle_in(sessions, room, person.team_id)
+        await _bind_private_chat(sessions, room, person.team_id)
     return Actor(
         team_id=person.team_id, name=person.code, role=person.role, member_id=person.member_id,
         campaigns=None if person.campaigns is None else tuple(person.campaigns),
@@ -262,7 +262,7 @@ def _polite(room: Room) -> str:
     return f"I work for members of a team only. With an invitation of its owner: {JOIN.get(room.face, 'join CODE')}"
 
 
-async def _settle_in(sessions: ChatSessions, room: Room, team_id: int) -> None:
+async def _bind_private_chat(sessions: ChatSessions, room: Room, team_id: int) -> None:
     """A member's own chat with the bot is their team's without asking; a lost room that speaks is not lost."""
     async with sessions.database.begin() as tx:
         await rooms.bind(

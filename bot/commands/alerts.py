@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from bot.alerts.backtest import past
+from bot.alerts.backtest import run_backtest
 from bot.alerts.context import AlertContext
 from bot.commands.digests import chosen_campaigns, room_asked
 from bot.core.arguments import Arguments, MissingArgument, refers
@@ -29,7 +29,7 @@ from storage.tables import alerts as table
 RULE = Meta(description='"ftd < 50% of 7d avg", "clicks < 100 in 1h", "no clicks for 30m", "sync failed" …')
 
 
-class AlertFilter(Arguments):
+class AlertRule(Arguments):
     rule: Annotated[str | None, RULE] = None
     kind: Annotated[str | None, Meta(description="a ready-made one: sync failed, no clicks for 30m, vanished …")] = None
     campaign: Annotated[
@@ -107,7 +107,7 @@ def muted_card(ctx: Context, page: Page[Alert]) -> Message:
 
 
 @command("alert add", role=Role.BUYER, scope=Scope.OWN, render=alert_card, positional=("rule",), sentence="rule")
-async def add_alert(ctx: Context, new: AlertFilter) -> Alert:
+async def add_alert(ctx: Context, new: AlertRule) -> Alert:
     """Arm an alert in this room, and say how often it would have fired in the last 30 days."""
     terms = _terms(ctx, new)
     channel = room_asked(ctx, new.channel)
@@ -116,7 +116,7 @@ async def add_alert(ctx: Context, new: AlertFilter) -> Alert:
         thread=channel.thread, terms=terms, campaigns=await chosen_campaigns(ctx, new.campaign, field="campaign"),
     ))  # fmt: skip
     alert, watch = await alert_states.find(ctx.tx, ctx.team_id, str(made))
-    fired = await past(AlertContext(ctx.tx, watch, ctx.now, ctx.deployment, apart=ctx.ports.report_apart))
+    fired = await run_backtest(AlertContext(ctx.tx, watch, ctx.now, ctx.deployment, apart=ctx.ports.report_apart))
     alert = msgspec.structs.replace(alert, would_have_fired=fired.times, would_have_fired_on=fired.days)
     ctx.notes |= {"entity": "alert", "entity_id": alert.id, "after": alert}
     return alert
@@ -136,7 +136,7 @@ async def list_alerts(ctx: Context, new: Listing) -> Page[Alert]:
 async def show_alert(ctx: Context, new: OneAlert) -> Alert:
     """One alert, and how often it would have fired in the last 30 days."""
     alert, watch = await alert_states.find(ctx.tx, ctx.team_id, new.alert)
-    fired = await past(AlertContext(ctx.tx, watch, ctx.now, ctx.deployment, apart=ctx.ports.report_apart))
+    fired = await run_backtest(AlertContext(ctx.tx, watch, ctx.now, ctx.deployment, apart=ctx.ports.report_apart))
     return msgspec.structs.replace(alert, would_have_fired=fired.times, would_have_fired_on=fired.days)
 
 
@@ -146,7 +146,7 @@ async def acknowledge_alert(ctx: Context, new: OneAlert) -> Alert:
     watch = await _held(ctx, new.alert)
     history = watch.history
     history.alarms = {subject: alarms.acknowledge(alarm) for subject, alarm in history.alarms.items()}
-    return await _kept(ctx, watch)
+    return await _saved(ctx, watch)
 
 
 @command("alert snooze", role=Role.BUYER, render=snoozed_card, positional=("alert", "for"))
@@ -183,7 +183,7 @@ async def _snooze(ctx: Context, word: str, until: datetime) -> Alert:
     history = watch.history
     history.alarms = {subject: alarms.snooze(alarm) for subject, alarm in history.alarms.items()}
     await alert_states.snooze(ctx.tx, watch.id, until)
-    return await _kept(ctx, watch)
+    return await _saved(ctx, watch)
 
 
 async def _held(ctx: Context, word: str) -> Watch:
@@ -192,7 +192,7 @@ async def _held(ctx: Context, word: str) -> Watch:
     return await alert_states.again(ctx.tx, watch.id) or watch
 
 
-async def _kept(ctx: Context, watch: Watch) -> Alert:
+async def _saved(ctx: Context, watch: Watch) -> Alert:
     before, _ = await alert_states.find(ctx.tx, ctx.team_id, str(watch.id))
     await alert_states.store(ctx.tx, watch.id, watch.history)
     alert, _ = await alert_states.find(ctx.tx, ctx.team_id, str(watch.id))
@@ -200,14 +200,14 @@ async def _kept(ctx: Context, watch: Watch) -> Alert:
     return alert
 
 
-def _terms(ctx: Context, new: AlertFilter) -> Terms:
+def _terms(ctx: Context, new: AlertRule) -> Terms:
     return Terms(
         rule=_rule(new), cooldown=read_minutes(new.cooldown, "cooldown"), quiet=_quiet(new.quiet),
         timezone=read_zone(new.timezone or ctx.deployment.timezone),
     )  # fmt: skip
 
 
-def _rule(new: AlertFilter) -> Rule:
+def _rule(new: AlertRule) -> Rule:
     if bool(new.rule) == bool(new.kind):
         raise (Refused if new.rule else MissingArgument)(
             'rule: name a rule, such as "ftd < 50% of 7d avg", or a kind, such as "sync failed"', field="rule"

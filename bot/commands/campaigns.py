@@ -16,7 +16,7 @@ from bot.core.listing import Listing, Page
 from bot.core.message import Button, Buttons, Fields, Message, Notice, Table, Text
 from bot.core.permissions import Scope, visible
 from bot.forms.bulk_change import MOST, BulkChange, change_each, chosen, render_change, status_question
-from bot.forms.weights import weighed
+from bot.forms.weights import read_weights
 from storage.catalogue import campaigns, names
 from storage.catalogue.campaigns import Campaign
 from storage.catalogue.entities import page
@@ -168,7 +168,7 @@ def link_card(_ctx: Context, link: CampaignLink) -> Message:
 )
 async def create_campaign(ctx: Context, new: NewCampaign) -> Campaign:
     """Create a campaign and get its tracking link."""
-    weights = await weighed(ctx, new.offers, new.weights)
+    weights = await read_weights(ctx, new.offers, new.weights)
     values = {
         "name": new.name, "code": await names.code_for(ctx.tx, table, ctx.team_id, new.name), "status": "active",
         "site_id": await _ref(ctx, sites, new.site, "site"),
@@ -205,7 +205,7 @@ async def edit_campaign(ctx: Context, new: CampaignEdit) -> Campaign:
     if chosen is None and new.weights:
         chosen = [entry.partition(":")[0] for entry in before.offers]
     if chosen is not None:
-        weights = await weighed(ctx, chosen, new.weights)
+        weights = await read_weights(ctx, chosen, new.weights)
         await campaigns.set_offers(ctx.tx, team_id=ctx.team_id, campaign_id=row.id, now=ctx.now, weights=weights)
     if values:
         await ctx.tx.execute(update(table).where(table.c.id == row.id).values(**values))

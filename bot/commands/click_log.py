@@ -54,7 +54,7 @@ def click_table(ctx: Context, page: Page[Shown]) -> Message:
     blocks: list[Block] = [Table(columns, rows, phone=(0, 1, 2, 3))]
     if ctx.notes["csv"]:
         blocks = [_file(page.items)]
-    line = ctx.notes["asked"]
+    line = ctx.notes["line"]
     ways = [Button("Older", f"{line} after={page.next}")] if page.next else []
     ways += [] if ctx.notes["csv"] else [Button("CSV", f"{line} limit={MAX_PAGE} csv=true")]
     return Message("Clicks, the latest first", (*blocks, *([Buttons(tuple(ways))] if ways else [])), private=True)
@@ -80,7 +80,7 @@ async def click_log(ctx: Context, new: ClickLog) -> Page[Shown]:
     """Every click, with where it went and why; the latest first."""
     conditions = await _conditions(ctx, new)
     stored = await queries.log(ctx.tx, ctx.team_id, *conditions, limit=new.limit + 1, before=cursor(new.after))
-    ctx.notes |= {"csv": new.csv, "asked": _asked(new)}
+    ctx.notes |= {"csv": new.csv, "asked": _command_line(new)}
     if not stored:
         return Page([])
     places, codec = await place_codes(ctx), await queries.codec(ctx.tx)
@@ -107,7 +107,7 @@ async def _conditions(ctx: Context, new: ClickLog) -> list[ColumnElement[bool]]:
     return conditions if own is None else [*conditions, clicks.c.campaign_id.in_(own)]
 
 
-def _asked(new: ClickLog) -> str:
+def _command_line(new: ClickLog) -> str:
     """The command again, for the buttons beneath."""
     filters: dict[str, Any] = {name: getattr(new, name) for name in (*_ENTITIES, "country", "device", "outcome")}
     return "click log" + "".join(f' {name}="{value}"' for name, value in filters.items() if value)

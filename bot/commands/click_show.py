@@ -95,7 +95,9 @@ async def show_click(ctx: Context, new: OneClick) -> Shown:
     if stored is None or click_id is None:
         raise Missing(f"no click {new.click_id!r}", field="click_id")
     fields = stored_fields(stored, await place_codes(ctx), await queries.codec(ctx.tx))
-    return Shown(**fields, outgoing=await _went(ctx, click_id), conversions=await _conversions(ctx, click_id))
+    return Shown(
+        **fields, outgoing=await _outgoing_offers(ctx, click_id), conversions=await _conversions(ctx, click_id)
+    )
 
 
 _PLAIN = (
@@ -135,7 +137,7 @@ def stored_fields(stored: dict[str, Any], places: dict[str, dict[int, str]], cod
     return fields
 
 
-async def _went(ctx: Context, click_id: int) -> list[str]:
+async def _outgoing_offers(ctx: Context, click_id: int) -> list[str]:
     query = select(outgoing).where(outgoing.c.click_id == click_id).order_by(outgoing.c.id)
     code_of = await codes(ctx.tx, offers, ctx.team_id)
     return [code_of.get(row.offer_id, str(row.offer_id)) for row in await ctx.tx.execute(query)]

@@ -195,15 +195,15 @@ def _status(word: str) -> Status:
 
 
 def _imported(ctx: Context, row: ImportedRow) -> NewConversion:
-    cells = {name: row.said(name) for name in row.cells if name not in {"day", "amount"} and row.said(name)}
+    cells = {name: row.text(name) for name in row.cells if name not in {"day", "amount"} and row.text(name)}
     if "event" not in cells:
         raise Refused("event: missing", field="event")
-    if row.said("amount"):
+    if row.text("amount"):
         worth, currency = row.amount("amount")
         cells |= {"currency": currency} if currency else {}
     return NewConversion(
-        **cells, day=row.day("day", ctx.today) if row.said("day") else None,
-        amount=worth if row.said("amount") else None,
+        **cells, day=row.day("day", ctx.today) if row.text("day") else None,
+        amount=worth if row.text("amount") else None,
     )  # fmt: skip
 
 

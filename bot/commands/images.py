@@ -53,7 +53,7 @@ async def _made(new: CasinoLogo | SiteImage, words: str, *, longest: int) -> Ima
         return None
     if new.image is None:
         raise Refused(f"image: none came along: send the picture with {words!r} as its text", field="image")
-    return await uploaded_image.made_anew(new.image, longest=longest)
+    return await uploaded_image.reencoded(new.image, longest=longest)
 
 
 @command("casino logo", role=Role.BUYER, render=casino_card, positional=("casino",), prepare=_logo)

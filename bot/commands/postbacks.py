@@ -106,7 +106,7 @@ async def postback_url(ctx: Context, new: ForAccount) -> PostbackUrl:
 @command("postback log", role=Role.VIEWER, scope=Scope.OWN, render=log_table, reads=True)
 async def postback_log(ctx: Context, new: LogQuery) -> Page[Logged]:
     """Every postback that came, with what became of it and why."""
-    filters = await _wanted(ctx, new)
+    filters = await _request_filter(ctx, new)
     after = cursor(new.after)
     if not 1 <= new.limit <= 500:
         raise Refused("limit: between 1 and 500", field="limit")
@@ -119,7 +119,7 @@ async def postback_log(ctx: Context, new: LogQuery) -> Page[Logged]:
 @command("postback replay", role=Role.BUYER, scope=Scope.OWN, render=replay_card, positional=("id",))
 async def replay_postbacks(ctx: Context, new: ReplayQuery) -> Replayed:
     """Read stored postbacks again, one by its number or all that fit; nothing is counted twice."""
-    filters = await _wanted(ctx, new)
+    filters = await _request_filter(ctx, new)
     if new.id is None and filters == RequestFilter(campaigns=filters.campaigns):
         filters = msgspec.structs.replace(filters, outcome=Outcome.UNMATCHED.value)
     outcomes = await replay(ctx.tx, ctx.team_id, filters, await processor(ctx))
@@ -129,7 +129,7 @@ async def replay_postbacks(ctx: Context, new: ReplayQuery) -> Replayed:
     return Replayed(replayed=total, outcomes=dict(outcomes))
 
 
-async def _wanted(ctx: Context, new: Any) -> RequestFilter:
+async def _request_filter(ctx: Context, new: Any) -> RequestFilter:
     account: Row[Any] | None = None
     if new.account:
         account = await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")

@@ -148,7 +148,7 @@ async def remove_registrar(ctx: Context, new: OneRegistrar) -> RegistrarLogin:
     return login
 
 
-async def _asked(ctx: Context, new: DomainCheck | DomainBuy) -> tuple[Availability, int | None]:
+async def _ask_registrar(ctx: Context, new: DomainCheck | DomainBuy) -> tuple[Availability, int | None]:
     """What the registrar says of a name, outside any transaction; the second is the login's id."""
     name = domains.read_name(new.name)
     async with ctx.database.read() as tx:
@@ -173,7 +173,7 @@ async def _asked(ctx: Context, new: DomainCheck | DomainBuy) -> tuple[Availabili
     render=availability_card,
     reads=True,
     positional=("name",),
-    prepare=_asked,
+    prepare=_ask_registrar,
 )
 async def check_domain(ctx: Context, new: DomainCheck) -> Availability:
     """Whether a domain can be had, its price, and what it costs from the second year on."""
@@ -183,7 +183,7 @@ async def check_domain(ctx: Context, new: DomainCheck) -> Availability:
 
 async def _price_first(ctx: Context, new: DomainBuy) -> str | None:
     """The question before buying; the price shown is kept, and what is paid must be that price."""
-    availability, registrar_id = await _asked(ctx, new)
+    availability, registrar_id = await _ask_registrar(ctx, new)
     price = _priced(availability, registrar_id)
     async with ctx.database.begin() as tx:
         await registrars.store_quote(
@@ -207,7 +207,7 @@ def _priced(availability: Availability, registrar_id: int | None) -> Price:
 
 
 @command("domain buy", role=Role.OWNER, render=domain_card, positional=("name", "site"), confirm=_price_first,
-         prepare=_asked)  # fmt: skip
+         prepare=_ask_registrar)  # fmt: skip
 async def buy_domain(ctx: Context, new: DomainBuy) -> Domain:
     """Buy a domain at the price that was confirmed, and set it up."""
     availability, registrar_id = ctx.prepared

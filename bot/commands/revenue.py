@@ -66,7 +66,7 @@ def _amount(restated: Restated, value: int | None) -> str:
 )
 async def show_restated(ctx: Context, new: Moved) -> Restatements:
     """Figures of settled days that platforms have changed since."""
-    return await _found(ctx, new)
+    return await _restatements(ctx, new)
 
 
 @command(
@@ -74,11 +74,11 @@ async def show_restated(ctx: Context, new: Moved) -> Restatements:
 )
 async def show_vanished(ctx: Context, new: Moved) -> Restatements:
     """First deposits and commission that platforms showed and later withdrew."""
-    listed = await _found(ctx, new)
+    listed = await _restatements(ctx, new)
     return msgspec.structs.replace(listed, items=[restated for restated in listed.items if restated.vanished])
 
 
-async def _found(ctx: Context, new: Moved) -> Restatements:
+async def _restatements(ctx: Context, new: Moved) -> Restatements:
     first = new.since or ctx.today - timedelta(days=DAYS)
     if not 2000 <= first.year <= 9998:  # outside, converting to UTC fails
         raise Refused(f"since: {first} is before 2000 or after 9998: nothing was recorded then", field="since")

@@ -63,7 +63,7 @@ class Simulation(msgspec.Struct, frozen=True, kw_only=True):
     url: str | None
 
 
-def simulated(_ctx: Context, simulation: Simulation) -> Message:
+def simulation_card(_ctx: Context, simulation: Simulation) -> Message:
     steps = tuple(Text(f"{number}. {step}") for number, step in enumerate(simulation.steps, 1))
     url = (Text(simulation.url, code=True),) if simulation.url else ()
     return Message(
@@ -71,7 +71,7 @@ def simulated(_ctx: Context, simulation: Simulation) -> Message:
     )
 
 
-@command("simulate click", role=Role.VIEWER, render=simulated, reads=True, positional=("campaign",))
+@command("simulate click", role=Role.VIEWER, render=simulation_card, reads=True, positional=("campaign",))
 async def simulate_click(ctx: Context, new: Simulated) -> Simulation:
     """Show which rule, offer and URL a given visitor would get; stores nothing."""
     row = await names.find(ctx.tx, campaigns, ctx.team_id, new.campaign, field="campaign")
@@ -91,7 +91,7 @@ async def simulate_click(ctx: Context, new: Simulated) -> Simulation:
         return _result(plan, steps, reason=reason, url=f"{plan.site.url}?click={_EXAMPLE_ID}")
     availability = await _availability(ctx, all_plans, plan, steps)
     choice = pick(plan.rotation, visitor, availability=availability, bound=bound if plan.binding else 0, roll=0.0)
-    steps += _told(plan, all_plans, visitor, choice.rule)
+    steps += _rule_lines(plan, all_plans, visitor, choice.rule)
     offer = all_plans.offers.get(choice.offer_id)
     reason = Reason.PAUSED if plan.paused and offer else choice.reason
     steps.append(f"offer {offer.code if offer else 'none'}: {_WHY[reason]}")
@@ -166,7 +166,7 @@ async def _availability(ctx: Context, all_plans: Plans, plan: CampaignPlan, step
     )
 
 
-def _told(plan: CampaignPlan, all_plans: Plans, visitor: Visitor, decided: int) -> list[str]:
+def _rule_lines(plan: CampaignPlan, all_plans: Plans, visitor: Visitor, decided: int) -> list[str]:
     lines = []
     for number, rule in enumerate(plan.rotation.rules):
         matches = rule.matches(visitor)

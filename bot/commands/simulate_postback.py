@@ -56,7 +56,7 @@ class ForecastShown(msgspec.Struct, frozen=True, kw_only=True):
     stored: bool = False
 
 
-def foreseen_card(_ctx: Context, forecast: ForecastShown) -> Message:
+def forecast_card(_ctx: Context, forecast: ForecastShown) -> Message:
     level = "ok" if forecast.outcome in {"accepted", "updated", "duplicate"} else "warning"
     fields = tuple(
         (name, str(getattr(forecast, name)))
@@ -69,11 +69,11 @@ def foreseen_card(_ctx: Context, forecast: ForecastShown) -> Message:
     )
 
 
-@command("simulate postback", role=Role.BUYER, scope=Scope.OWN, render=foreseen_card, reads=True, positional=("url",))
+@command("simulate postback", role=Role.BUYER, scope=Scope.OWN, render=forecast_card, reads=True, positional=("url",))
 async def simulate_postback(ctx: Context, new: SimulatedPostback) -> ForecastShown:
     """Show what a given postback would do; nothing is stored or sent."""
     placing = await processor(ctx)
-    account, query = await _asked(ctx, placing, new)
+    account, query = await _simulated_request(ctx, placing, new)
     request = postback_request(account, ctx.now, query=query.encode("utf-8", errors="replace"))
     entries, changes = await foresee(ctx.tx, [request], placing)
     entry, signal = entries[0], request.signal
@@ -94,7 +94,9 @@ async def _refuse_foreign(ctx: Context, click: str | None) -> None:
         await permissions.judge(ctx, "click", click, field="url")
 
 
-async def _asked(ctx: Context, placing: ConversionProcessor, new: SimulatedPostback) -> tuple[PostbackAccount, str]:
+async def _simulated_request(
+    ctx: Context, placing: ConversionProcessor, new: SimulatedPostback
+) -> tuple[PostbackAccount, str]:
     parameters = {name: getattr(new, name) for name in new.__struct_fields__ if name not in {"url", "account"}}
     more = urlencode({name: value for name, value in parameters.items() if value is not None})
     if new.url is None:

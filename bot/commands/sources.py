@@ -13,7 +13,7 @@ from bot.core.context import Context
 from bot.core.listing import Listing, Page
 from bot.core.message import Button, Buttons, Fields, Message, Notice, Table
 from bot.core.permissions import Scope, visible
-from bot.forms.source_forms import read_parameters, read_postbacks, read_settings, sealed_apart
+from bot.forms.source_forms import read_parameters, read_postbacks, read_settings, separate_credentials
 from storage.catalogue import names, sources
 from storage.catalogue.entities import page
 from storage.catalogue.sources import Source
@@ -109,7 +109,7 @@ async def add_source(ctx: Context, new: NewSource) -> Source:
     """Add a traffic source, from a preset or your own parameter names and postback templates."""
     preset = _preset(ctx, new.preset)
     needs = list(preset.get("settings", ()))
-    templates, credentials = sealed_apart(read_postbacks(new, {}))
+    templates, credentials = separate_credentials(read_postbacks(new, {}))
     settings = {**credentials, **read_settings(new.settings)}
     postbacks = {**preset.get("postbacks", {}), **templates}
     source_id = await sources.add(ctx.tx, team_id=ctx.team_id, now=ctx.now, values={
@@ -128,7 +128,7 @@ async def edit_source(ctx: Context, new: SourceEdit) -> Source:
     """Change a source; what is not named stays, a template of `-` is taken away."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.source, field="source")
     before = (await sources.shown(ctx.tx, ctx.box, [row]))[0]
-    templates, credentials = sealed_apart({**row.postbacks, **read_postbacks(new, row.postbacks)})
+    templates, credentials = separate_credentials({**row.postbacks, **read_postbacks(new, row.postbacks)})
     settings = {**sources.settings_of(ctx.box, row), **credentials, **read_settings(new.settings)}
     postbacks = {event: template for event, template in templates.items() if template.get("url") != "-"}
     lacking = sources.missing(postbacks, row.options.get("needs", ()), settings)

@@ -103,7 +103,7 @@ async def _read_import(ctx: Context, new: SpendImport) -> _ReadCosts:
     word_of: dict[int, str] = {}
     async with ctx.reading():
         for number, row in enumerate(rows):
-            word = row.said("campaign")
+            word = row.text("campaign")
             try:
                 campaign = campaigns.get(word) or await own_campaign(ctx, word)
                 worth, currency = row.amount("amount")

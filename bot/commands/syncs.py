@@ -9,7 +9,7 @@ from msgspec import Meta
 from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.alerts.held_reports import consequence, decision_buttons, held_rows, tell_held
+from bot.alerts.held_reports import consequence, decision_buttons, held_rows, queue_held_message
 from bot.core.arguments import Arguments, refers
 from bot.core.command import command
 from bot.core.context import Context
@@ -174,7 +174,7 @@ def uploaded(_ctx: Context, done: Uploaded) -> Message:
 @command("sync now", role=Role.BUYER, scope=Scope.TEAM, render=requested, positional=("account",))
 async def sync_now(ctx: Context, new: SyncNow) -> Requested:
     """Fetch revenue now, in the background; any range may be asked for."""
-    rows = await _asked(ctx, new)
+    rows = await _chosen_accounts(ctx, new)
     for row in rows:
         first, last = _window(ctx, new, row)
         await syncs.queue(ctx.tx, team_id=ctx.team_id, account_id=row.id, now=ctx.now, first=first, last=last)
@@ -288,7 +288,7 @@ async def sync_upload(ctx: Context, new: Upload) -> Uploaded:
         ctx.tx, row.id, {"last_attempt_at": ctx.now, "error": None, "sync_warnings": warnings, **fresh}
     )
     if done.suspect:
-        await tell_held(ctx.tx, ctx.team_id, row.id, ctx.now)
+        await queue_held_message(ctx.tx, ctx.team_id, row.id, ctx.now)
     return Uploaded(
         account=row.code, first=report.first, last=report.last, rows=done.rows, revisions=done.revisions,
         restated=done.restated, suspect=done.suspect, warnings=warnings,
@@ -316,7 +316,7 @@ def _upload_field(new: Upload) -> str:
     return "csv" if new.csv else "lines" if new.lines else "file"
 
 
-async def _asked(ctx: Context, new: SyncNow) -> list[Row[Any]]:
+async def _chosen_accounts(ctx: Context, new: SyncNow) -> list[Row[Any]]:
     """The accounts meant: the one named, or all that can be fetched from."""
     if new.account is None:
         query = select(table).where(

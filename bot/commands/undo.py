@@ -193,7 +193,7 @@ def inverse(entry: Recorded) -> tuple[str, dict[str, Any]] | None:
     changed |= {name: _EMPTY[name] for name in emptied if name in _EMPTY}
     if not changed or any(value in (None, "", []) for value in changed.values()) or HIDDEN in str(changed):
         return None
-    return editing, {noun: code, **{name: _said(name, value) for name, value in changed.items()}}
+    return editing, {noun: code, **{name: _as_argument(name, value) for name, value in changed.items()}}
 
 
 def _flat(state: Any) -> dict[str, Any]:
@@ -211,7 +211,7 @@ def _differs(name: str, before: dict[str, Any], after: dict[str, Any]) -> bool:
     return name in before and name in after and before[name] != after[name]
 
 
-def _said(name: str, value: Any) -> Any:
+def _as_argument(name: str, value: Any) -> Any:
     """A value as an argument takes it: amounts are shown in micro-units and said in whole ones."""
     return str(value / 1_000_000) if name == "cost" and isinstance(value, int) else value
 

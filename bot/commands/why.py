@@ -41,7 +41,7 @@ ASK = {
 }
 
 
-class Asked(Arguments):
+class WhyQuery(Arguments):
     what: Annotated[str | None, refers("campaign|offer", "a campaign or an offer")] = None
     day: Annotated[str | None, Meta(description="the day (yesterday, if absent)")] = None
     campaign: Annotated[str | None, refers("campaign", "which campaign")] = None
@@ -51,7 +51,7 @@ class Asked(Arguments):
 def explanation(ctx: Context, answer: Why) -> Message:
     subject = answer.campaign or answer.offer or ""
     rows = tuple(
-        (TITLES[name], *_told(getattr(answer.layers, name), name, answer.currency)) for name in TITLES
+        (TITLES[name], *_compared(getattr(answer.layers, name), name, answer.currency)) for name in TITLES
     )  # fmt: skip
     blocks: list[Block] = [
         Text(f"{answer.day:%d %b %Y}: {MARKS[answer.settlement]} {answer.settlement}"),
@@ -66,14 +66,14 @@ def explanation(ctx: Context, answer: Why) -> Message:
     return Message(f"Why: {subject}", tuple(blocks), private=True)
 
 
-def _told(layers: Layers, name: str, currency: str) -> tuple[str, str, str]:
+def _compared(layers: Layers, name: str, currency: str) -> tuple[str, str, str]:
     values = layers.postback, layers.platform, layers.merged
     first, second, third = (money(v, currency) if name == "deposit_amount" else count(v) for v in values)
     return first, second, third
 
 
 def _sentence(discrepancy: Discrepancy, currency: str) -> str:
-    ours, theirs, _ = _told(Layers(discrepancy.postback, discrepancy.platform), discrepancy.measure, currency)
+    ours, theirs, _ = _compared(Layers(discrepancy.postback, discrepancy.platform), discrepancy.measure, currency)
     ids = ", ".join(discrepancy.ids[:10]) + (
         f" and {len(discrepancy.ids) - 10} more" if len(discrepancy.ids) > 10 else ""
     )
@@ -88,7 +88,7 @@ def _sentence(discrepancy: Discrepancy, currency: str) -> str:
 def _restated(discrepancy: Discrepancy, currency: str) -> str:
     if discrepancy.restatement is None:
         return ""
-    before, after, _ = _told(
+    before, after, _ = _compared(
         Layers(discrepancy.restatement.before, discrepancy.restatement.after), discrepancy.measure, currency
     )
     return f", from {before} to {after} on {discrepancy.restatement.at:%d %b %Y at %H:%M} UTC"
@@ -106,7 +106,7 @@ def _share(row: AllocatedRow) -> str:
 
 
 @command("why", role=Role.VIEWER, scope=Scope.OWN, render=explanation, reads=True, positional=("what", "day"))
-async def explain(ctx: Context, new: Asked) -> Why:
+async def explain(ctx: Context, new: WhyQuery) -> Why:
     """Both layers of a campaign's or an offer's day, and why they differ."""
     campaign, offer, day_word = await _subject(ctx, new)
     when = _day(day_word, ctx.today)
@@ -117,7 +117,7 @@ async def explain(ctx: Context, new: Asked) -> Why:
     ), now=ctx.now, helper=ctx.ports.report_apart)  # fmt: skip
 
 
-async def _subject(ctx: Context, new: Asked) -> tuple[str | None, str | None, str | None]:
+async def _subject(ctx: Context, new: WhyQuery) -> tuple[str | None, str | None, str | None]:
     """Codes of the campaign and the offer asked about, and the day's word."""
     named = new.campaign is not None or new.offer is not None
     day_word = new.day or (new.what if named else None)  # why campaign=spring yesterday

@@ -65,7 +65,7 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
     """Figures awaited from an account."""
 
     account: str
-    said: str
+    text: str
 
 
 class Attention(msgspec.Struct, frozen=True, kw_only=True):
@@ -214,7 +214,7 @@ def pending(health: AccountHealth) -> Pending:
     )
     if not health.fetched:
         how = "waiting for an upload"
-    return Pending(account=health.code, said=f"{health.code}: {span}, {'sync paused' if health.paused else how}")
+    return Pending(account=health.code, text=f"{health.code}: {span}, {'sync paused' if health.paused else how}")
 
 
 def unmatched_words(n: int) -> Iterable[Attention]:

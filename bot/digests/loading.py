@@ -42,7 +42,7 @@ from storage.tables import campaigns, sites
 Key = tuple[int, date, date, Every, tuple[str, ...] | None]
 
 
-class _Standing(msgspec.Struct, frozen=True):
+class _SharedFacts(msgspec.Struct, frozen=True):
     """What is the same for every digest of the same days and campaigns, and whose accounts it is about."""
 
     facts: DigestFacts
@@ -61,12 +61,12 @@ class _RecentEvents(msgspec.Struct, frozen=True):
 class Shared:
     """Kept while several digests are made of one moment: most of them tell the same."""
 
-    standing: dict[Key, _Standing] = field(default_factory=dict)
+    standing: dict[Key, _SharedFacts] = field(default_factory=dict)
     news: dict[tuple[Key, datetime], _RecentEvents] = field(default_factory=dict)
     messages: dict[tuple[Key, _RecentEvents, str], Message] = field(default_factory=dict)
 
 
-def known(request: DigestRequest, shared: Shared) -> Message | None:
+def cached_message(request: DigestRequest, shared: Shared) -> Message | None:
     """The digest message if the very same was built before; it costs no look into the database."""
     key = _key(request)
     news = shared.news.get((key, request.told_until))
@@ -97,7 +97,7 @@ async def build(
     return shared.messages[key, news, request.late]
 
 
-async def _standing(tx: AsyncConnection, request: DigestRequest, apart: Apart | None) -> _Standing:
+async def _standing(tx: AsyncConnection, request: DigestRequest, apart: Apart | None) -> _SharedFacts:
     by = await dimension(tx, request.team_id)
     chart_since = request.last - timedelta(days=CHART_DAYS - 1)
     report = await report_of(tx, _query(request, request.first, request.last, (by,)), apart)
@@ -114,7 +114,7 @@ async def _standing(tx: AsyncConnection, request: DigestRequest, apart: Apart | 
     waiting = tuple(
         pending(account) for account in health if account.provisional and account.platform != "postback_only"
     )
-    return _Standing(DigestFacts(
+    return _SharedFacts(DigestFacts(
         name=period_name(request), range=f"{request.first}..{request.last}", by=(by,), report=report,
         usual=usual(before, n_days=n_days), days=chart_days(days, request.last), top=top, bottom=bottom,
         pending=waiting, expected=await _expected(tx, request, apart) if waiting else None,

@@ -23,13 +23,13 @@ def message(facts: DigestFacts) -> Message:
 
 def title(facts: DigestFacts) -> str:
     happened = facts.report.rows or facts.report.unassigned
-    parts = list(_said(facts.report)) if happened else ["nothing happened"]
+    parts = list(_measured_parts(facts.report)) if happened else ["nothing happened"]
     if waiting := [attention for attention in facts.attention if attention.level in {"warning", "error"}]:
         parts.append(f"{len(waiting)} to look at")
     return f"{facts.name}: {', '.join(parts)}"
 
 
-def _said(report: MergedReport) -> Iterable[str]:
+def _measured_parts(report: MergedReport) -> Iterable[str]:
     """What is measured, in few words."""
     totals, currency = report.totals, report.currency
     ftds, regs = totals.first_deposits.merged, totals.registrations.merged
@@ -77,7 +77,7 @@ def _against(text: str, value: int | None, usual: float | None) -> str:
 def _pending(facts: DigestFacts) -> Iterable[Block]:
     if facts.pending:
         yield Text("Pending", strong=True)
-        yield Text("\n".join(_some([pending.said for pending in facts.pending])))
+        yield Text("\n".join(_some([pending.text for pending in facts.pending])))
     if facts.pending and facts.expected is not None:
         yield from _estimate(facts.expected, facts.report.currency)
 

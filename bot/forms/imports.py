@@ -28,7 +28,7 @@ class ImportedRow(msgspec.Struct, frozen=True, kw_only=True):
     marks: dict[str, Mark] = {}
     orders: dict[str, Order] = {}
 
-    def said(self, column: str) -> str:
+    def text(self, column: str) -> str:
         value = self.cells.get(column)
         return "" if value is None else str(value).strip()
 
@@ -37,7 +37,7 @@ class ImportedRow(msgspec.Struct, frozen=True, kw_only=True):
 
         Raises ValueError.
         """
-        currency = self.said("currency")
+        currency = self.text("currency")
         try:
             value, beside = amount(
                 self.cells.get(column), currency or None, mark=self.marks.get(column, ""), currency=currency
@@ -48,7 +48,7 @@ class ImportedRow(msgspec.Struct, frozen=True, kw_only=True):
 
     def day(self, column: str, today: date) -> date:
         """A day as files and as people write it. Raises ValueError."""
-        text = self.said(column)
+        text = self.text(column)
         if column in self.orders:
             try:
                 return read_day(text, self.orders[column])

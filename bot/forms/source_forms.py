@@ -44,19 +44,19 @@ def read_postbacks(new: Any, stored: Mapping[str, Any]) -> dict[str, dict[str, A
     for event in _EVENTS:
         if getattr(new, event) is not None:
             postbacks[event] = getattr(new, event)
-    return {event: _template(event, template) for event, template in with_hidden(postbacks, stored).items()}
+    return {event: _template(event, template) for event, template in restore_hidden(postbacks, stored).items()}
 
 
-def sealed_apart(templates: Mapping[str, dict[str, Any]]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+def separate_credentials(templates: Mapping[str, dict[str, Any]]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """Templates with a placeholder for each credential written into them, and the credentials as the source's settings.
 
     So a credential is kept encrypted, and neither lists nor the audit trail nor the outbox hold it.
     """
     settings: dict[str, str] = {}
-    return {event: _sealed_apart(event, template, settings) for event, template in templates.items()}, settings
+    return {event: _separate(event, template, settings) for event, template in templates.items()}, settings
 
 
-def _sealed_apart(event: str, template: dict[str, Any], settings: dict[str, str]) -> dict[str, Any]:
+def _separate(event: str, template: dict[str, Any], settings: dict[str, str]) -> dict[str, Any]:
     def placeholder(name: str, value: str) -> str:
         base = re.sub(r"[^a-z0-9]+", "_", f"{event}_{name}".lower()).strip("_")
         names = (base, *(f"{base}_{n}" for n in range(2, len(settings) + 3)))
@@ -71,7 +71,7 @@ def _sealed_apart(event: str, template: dict[str, Any], settings: dict[str, str]
     return {**template, **texts, **({"headers": headers} if headers else {})}
 
 
-def with_hidden(postbacks: dict[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+def restore_hidden(postbacks: dict[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
     """Templates that came back as they are shown, with the stored ones in their place. Raises Refused at the event."""
     shown = {event: hide_credentials(template) for event, template in stored.items()}
     return {event: _unhidden(event, template, shown, stored) for event, template in postbacks.items()}

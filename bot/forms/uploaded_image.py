@@ -24,7 +24,7 @@ _SVG = re.compile(rb"<svg[\s>]|<!doctype svg", re.IGNORECASE)
 _one_at_a_time = asyncio.Semaphore(1)  # the largest picture takes 100 MB while it is made smaller
 
 
-async def made_anew(raw: bytes, *, longest: int) -> Image:
+async def reencoded(raw: bytes, *, longest: int) -> Image:
     """The picture as we keep it: WebP, at most `longest` pixels wide and high, without metadata.
 
     Raises Refused at `image` for what is too large, no picture, damaged, or of a kind that may hold scripts.
@@ -45,7 +45,7 @@ def check(raw: bytes) -> None:
         if _SVG.search(raw[:4096]):
             raise _refused("SVG can hold scripts and is not taken: send it as PNG or WebP")
         raise _refused("it is no PNG, JPEG, WebP or GIF, whatever its name says")
-    width, height = _told_size(raw, kind)
+    width, height = _header_size(raw, kind)
     if width * height > MOST_PIXELS:
         raise _too_many(width, height)
 
@@ -61,7 +61,7 @@ def _kind(raw: bytes) -> str | None:
     return "WEBP" if raw[:4] == b"RIFF" and raw[8:12] == b"WEBP" else None
 
 
-def _told_size(raw: bytes, kind: str) -> tuple[int, int]:
+def _header_size(raw: bytes, kind: str) -> tuple[int, int]:
     """Width and height by the header; 0 × 0 where only the decoder can tell (a JPEG's header is all that Pillow
     reads before it is asked for pixels)."""
     if kind == "PNG":
@@ -99,10 +99,10 @@ def _made(raw: bytes, longest: int) -> Image:
         raise _refused(f"it has more than {MOST_PIXELS // 1_000_000} megapixels: make it smaller") from None
     except Exception as error:  # Pillow's decoders raise whatever the damage leads to
         raise _refused("it is damaged or cut off: save it again and send it once more") from error
-    return _kept(picture, longest)
+    return _encoded(picture, longest)
 
 
-def _kept(picture: "Picture", longest: int) -> Image:
+def _encoded(picture: "Picture", longest: int) -> Image:
     picture.thumbnail((longest, longest))
     picture.info.clear()
     out = io.BytesIO()

@@ -8,7 +8,7 @@ from storage.ledger.errors import Refused
 from storage.tables import offers
 
 
-async def weighed(ctx: Context, words: list[str], weights: list[int]) -> dict[int, int]:
+async def read_weights(ctx: Context, words: list[str], weights: list[int]) -> dict[int, int]:
     """Weights by offer id, in order: `lucky-star:3,wild-win:1`,
     or `weights` in the order of `words`, as forms have them.
 

@@ -21,7 +21,7 @@ from bot.slack import actions, post, views
 from bot.slack import files as slack_files
 from bot.slack import text as slack_text
 from bot.slack.blocks import files, pictures
-from bot.slack.deduplicate import Once
+from bot.slack.deduplicate import Deduplicator
 from bot.slack.install import Installs
 from bot.slack.post import SlackSender
 from storage.db import tasks
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 _TIMESTAMP = re.compile(r"[0-9]{1,12}")
 STOP_WITHIN = 8  # seconds
-HEARD = {None, "thread_broadcast", "file_share"}  # subtypes of what people write themselves
+MESSAGE_EVENTS = {None, "thread_broadcast", "file_share"}  # subtypes of what people write themselves
 PATIENCE = 2.0  # seconds before a person who waits is told that the command is running
 
 
@@ -157,7 +157,7 @@ class SlackChat:
 
     def _listen(self) -> None:
         app = self.app
-        app.middleware(Once(self.sessions).handle)
+        app.middleware(Deduplicator(self.sessions).handle)
         app.error(self._fault)
         app.command(re.compile(r".*"))(self._command)
         app.event("app_mention")(self._mention)
@@ -165,13 +165,13 @@ class SlackChat:
         views.listen(self)
         actions.listen(self)
         for event_name in ("app_uninstalled", "tokens_revoked"):
-            app.event(event_name)(self._gone)
+            app.event(event_name)(self._uninstalled)
         app.event(re.compile(r".*"))(_seen)
 
     async def _fault(self, error: Exception) -> None:
         log.error("a Slack listener failed", exc_info=error)
 
-    async def _gone(self, ack: Any, body: dict[str, Any]) -> None:
+    async def _uninstalled(self, ack: Any, body: dict[str, Any]) -> None:
         await ack()
         await self.installs.forget(body.get("team_id", ""))
 
@@ -218,16 +218,16 @@ class SlackChat:
         """`@bot <command>`, in threads as well"""
         await ack()
         if not event.get("bot_id"):
-            self.spawn(self._heard(event, body, slack_text.without_mention(event.get("text", ""))))
+            self.spawn(self._message_received(event, body, slack_text.without_mention(event.get("text", ""))))
 
     async def _direct(self, ack: Any, event: dict[str, Any], body: dict[str, Any]) -> None:
         """A line written to the bot in private"""
         await ack()
-        own = event.get("bot_id") or event.get("subtype") not in HEARD or not event.get("user")
+        own = event.get("bot_id") or event.get("subtype") not in MESSAGE_EVENTS or not event.get("user")
         if event.get("channel_type") == "im" and not own:
-            self.spawn(self._heard(event, body, slack_text.without_mention(event.get("text", ""))))
+            self.spawn(self._message_received(event, body, slack_text.without_mention(event.get("text", ""))))
 
-    async def _heard(self, event: dict[str, Any], body: dict[str, Any], text: str) -> None:
+    async def _message_received(self, event: dict[str, Any], body: dict[str, Any], text: str) -> None:
         channel = event["channel"]
         room = Room(
             face="slack", workspace=body.get("team_id", ""), room=channel, user=event.get("user", ""),

@@ -15,7 +15,7 @@ GOOD_FOR = 300.0  # seconds after which a signature is stale anyway
 WAIT = 1.5  # seconds for the database; Slack waits three for its answer
 
 
-class Once:
+class Deduplicator:
     """Remembered in the database for all processes, and here for the moments when that is busy writing."""
 
     def __init__(self, sessions: ChatSessions) -> None:
@@ -44,11 +44,11 @@ class Once:
         """Whether no process has handled it; taken for fresh where the database does not say so in time, since Slack
         would otherwise tell the person that we do not answer."""
         try:
-            return await asyncio.wait_for(self._kept(keys, body, again=again), WAIT)
+            return await asyncio.wait_for(self._claim(keys, body, again=again), WAIT)
         except TimeoutError:
             return True
 
-    async def _kept(self, keys: list[str], body: str, *, again: bool) -> bool:
+    async def _claim(self, keys: list[str], body: str, *, again: bool) -> bool:
         now = self.sessions.clock()
         async with self.sessions.database.begin() as tx:
             repeated = again and await processed_events.before(tx, body)

@@ -141,7 +141,7 @@ def faults(form: Form | None, message: Message, view_blocks: list[Json]) -> dict
     return {at or inputs[0]: cut((form.fault if form else "") or message.title, 300)}
 
 
-def told(message: Message, title: str) -> Json:
+def notice_view(message: Message, title: str) -> Json:
     """A modal that only shows something."""
     blocks = [block for block in render(message)["blocks"] if block["type"] not in {"table", "data_visualization"}]
     return {"type": "modal", "title": plain(title.capitalize(), 24), "close": plain("Close", 24), "blocks": blocks}

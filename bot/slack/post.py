@@ -153,7 +153,7 @@ class SlackSender:
         try:
             return await post(web, item.room, message, draw=self.draw, thread=under or item.thread)
         except SlackApiError as fault:
-            raise _sorted(fault) from None
+            raise _delivery_fault(fault) from None
         except aiohttp.ClientConnectorError as fault:
             raise RetryLater(type(fault).__name__) from None
         except (aiohttp.ClientError, TimeoutError) as fault:
@@ -168,7 +168,7 @@ def _seconds(headers: Mapping[str, str]) -> float:
         return 1.0
 
 
-def _sorted(fault: SlackApiError) -> Exception:
+def _delivery_fault(fault: SlackApiError) -> Exception:
     why = reason(fault)
     if why in CLOSED:
         return Lost(f"Slack says {why}")

@@ -62,7 +62,7 @@ class _Views:
         work = asyncio.create_task(self._run(room, origin, arguments, body))
         if not (await asyncio.wait({work}, timeout=ACK_WITHIN))[0]:
             busy = Message(f"⏳ Working on {origin.command} … this takes a little longer.")
-            await ack(response_action="update", view=slack_form.told(busy, origin.command))
+            await ack(response_action="update", view=slack_form.notice_view(busy, origin.command))
             self.chat.spawn(self._late(work, room, origin, body))
             return
         reply = work.result()
@@ -89,7 +89,7 @@ class _Views:
             note = reply.form.fault or reply.message.title
             shown = await slack_form.view(self.chat.sessions, reply.actor, reply.form, origin, note=note)
         else:
-            shown = slack_form.told(reply.message, origin.command)
+            shown = slack_form.notice_view(reply.message, origin.command)
         try:
             await web.api_call("views.update", json={"view_id": body["view"]["id"], "view": shown})
         except SlackApiError as fault:

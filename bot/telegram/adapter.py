@@ -20,7 +20,7 @@ from telegram.request import HTTPXRequest
 from bot.chat.session import ChatSessions
 from bot.telegram import menu, post
 from bot.telegram.post import TelegramSender
-from bot.telegram.updates import SocketListening
+from bot.telegram.updates import UpdateHandler
 from storage.chat import processed_events
 from storage.db import leases, tasks
 
@@ -80,7 +80,7 @@ class TelegramChat:
         self.sessions, self.settings, self._named = sessions, settings, named
         self.app = self._build()
         self.sender = TelegramSender(sessions, self.app.bot)
-        self.hearing = SocketListening(sessions, self.app.bot)
+        self.hearing = UpdateHandler(sessions, self.app.bot)
         self._ready = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._holder = f"telegram:{uuid4().hex}"

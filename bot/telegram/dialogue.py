@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 from telegram import Bot, CallbackQuery
-from telegram import Message as Heard
+from telegram import Message as TelegramMessage
 from telegram.error import BadRequest, TelegramError
 
 from bot.chat.questions import Option, Question, asked_for, options, questions
@@ -74,7 +74,7 @@ class DialogueRunner:
             async with self.sessions.database.begin() as tx:
                 await dialogues.drop(tx, **_address(room))
 
-    async def answered(self, room: Room, message: Heard, text: str) -> bool:
+    async def answered(self, room: Room, message: TelegramMessage, text: str) -> bool:
         """Take a line as the answer to the open question; False if there is none."""
         dialogue = await self._load(room)
         if dialogue is None:
@@ -93,7 +93,7 @@ class DialogueRunner:
         await self._take(room, actor, command, state, _value(question, text.strip()))
         return True
 
-    async def _hide(self, message: Heard) -> None:
+    async def _hide(self, message: TelegramMessage) -> None:
         """A credential does not stay in the chat, where we may remove it."""
         try:
             await message.delete()
@@ -222,7 +222,7 @@ async def toast(query: CallbackQuery, text: str = "", *, alert: bool = False) ->
         post.log.info("a press could not be answered: %s", fault.message)
 
 
-def _replies_to(message: Heard, message_id: int) -> bool:
+def _replies_to(message: TelegramMessage, message_id: int) -> bool:
     """Whether a line is written as a reply to that message: in a group people go on talking to each other."""
     return message.reply_to_message is not None and message.reply_to_message.message_id == message_id
 

@@ -1,6 +1,6 @@
 """Files that come with a message on Telegram, fetched only when a command takes one."""
 
-from telegram import Message as Heard
+from telegram import Message as TelegramMessage
 from telegram.error import TelegramError
 
 from bot.chat.session import Attached
@@ -8,7 +8,7 @@ from bot.forms.uploaded_image import MOST_BYTES, refuse_large
 from storage.ledger.errors import Refused
 
 
-def attached(message: Heard) -> Attached | None:
+def attached(message: TelegramMessage) -> Attached | None:
     """The photo (in its largest size) or document of a message; None without one."""
     sent = max(message.photo, key=lambda size: size.width) if message.photo else message.document
     if sent is None:

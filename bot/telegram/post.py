@@ -193,7 +193,7 @@ class TelegramSender:
                 await rooms.migrate(tx, "telegram", old=item.room, new=str(moved.new_chat_id))
             raise RetryLater("the group has a new id", 0) from None
         except TelegramError as fault:
-            raise sorted_fault(fault) from None
+            raise delivery_fault(fault) from None
 
     async def _post(self, item: Queued, message: Message, thread: str, reply_to: int | None) -> int:
         try:
@@ -209,7 +209,7 @@ class TelegramSender:
             )
 
 
-def sorted_fault(fault: TelegramError) -> Exception:
+def delivery_fault(fault: TelegramError) -> Exception:
     """Lost, RetryLater or Unsendable."""
     why = reason(fault)
     if isinstance(fault, RetryAfter):

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from telegram import Bot, CallbackQuery, Chat, ChatMemberUpdated, InlineKeyboardMarkup, Update, User
-from telegram import Message as Heard
+from telegram import Message as TelegramMessage
 from telegram.constants import ChatAction
 from telegram.error import BadRequest, TelegramError
 
@@ -25,7 +25,7 @@ PAGES = {"More", "Next", "Previous", "Back", "‹", "›"}  # buttons that turn 
 PATIENCE = 1.5  # seconds before a press or a line is told that we are at work
 
 
-class SocketListening:
+class UpdateHandler:
     """Everything the bot hears, one update at a time per chat."""
 
     def __init__(self, sessions: ChatSessions, bot: Bot) -> None:
@@ -40,7 +40,7 @@ class SocketListening:
         elif update.message is not None:
             await self._message(update.message)
 
-    async def _message(self, message: Heard) -> None:
+    async def _message(self, message: TelegramMessage) -> None:
         if message.migrate_to_chat_id or message.migrate_from_chat_id:
             await self._migrated(message)
             return
@@ -60,7 +60,7 @@ class SocketListening:
             await self.asking.forget(caller.room)
             await self._answer(caller, message, command)
 
-    async def _refuse_anonymous(self, message: Heard) -> None:
+    async def _refuse_anonymous(self, message: TelegramMessage) -> None:
         """Who writes as the group or a channel has no name, and so no role: they are told, lest they wait."""
         topic = message.message_thread_id if message.is_topic_message else None
         room = Room(face="telegram", room=str(message.chat.id), thread=str(topic or ""))
@@ -82,14 +82,14 @@ class SocketListening:
             return text.strip()[len(mention) :].strip(" :,\n") or "help"
         return None
 
-    async def _line(self, caller: Caller, message: Heard, text: str) -> None:
+    async def _line(self, caller: Caller, message: TelegramMessage, text: str) -> None:
         """A plain line answers a question if one is open; else it is a command in private, and nothing in a group."""
         if await self.asking.answered(caller.room, message, text):
             return
         if caller.room.private:
             await self._answer(caller, message, text)
 
-    async def _answer(self, caller: Caller, message: Heard, text: str) -> None:
+    async def _answer(self, caller: Caller, message: TelegramMessage, text: str) -> None:
         work = handle(self.sessions, caller, text, attached=attached(message))
         reply = await self._patiently(work, caller.room)
         if reply.form and reply.form.missing and reply.actor:
@@ -113,24 +113,24 @@ class SocketListening:
     async def _pressed(self, query: CallbackQuery) -> None:
         """A button: a step of a dialogue, or a command run as the person who pressed it."""
         origin, data = query.message, query.data or ""
-        if not isinstance(origin, Heard):
+        if not isinstance(origin, TelegramMessage):
             await toast(query, "This message is too old: send the command again.")
             return
         caller = Caller(room=room_of(origin, query.from_user), name=query.from_user.full_name)
         if data.startswith("d:"):
             await self.asking.pressed(caller.room, query, data)
             return
-        text = data[1:] if data.startswith("=") else await self._kept(data)
+        text = data[1:] if data.startswith("=") else await self._stored_command(data)
         if text is None:
             await toast(query, "This button is too old: send the command again.")
             return
         await self._run(caller, query, origin, text)
 
-    async def _kept(self, data: str) -> str | None:
+    async def _stored_command(self, data: str) -> str | None:
         async with self.sessions.database.read() as tx:
             return await dialogues.pressed(tx, data.removeprefix("#"))
 
-    async def _run(self, caller: Caller, query: CallbackQuery, origin: Heard, text: str) -> None:
+    async def _run(self, caller: Caller, query: CallbackQuery, origin: TelegramMessage, text: str) -> None:
         task = asyncio.create_task(press(self.sessions, caller, text, origin=str(origin.message_id)))
         quick = (await asyncio.wait({task}, timeout=PATIENCE))[0]
         early = task.result() if quick else None
@@ -151,7 +151,7 @@ class SocketListening:
                     await self._mark(origin, query)
             await post.tell(self.sessions, self.bot, caller.room, reply, reply_to=origin.message_id)
 
-    async def _turn_page(self, room: Room, origin: Heard, message: Message) -> None:
+    async def _turn_page(self, room: Room, origin: TelegramMessage, message: Message) -> None:
         first, *rest = render(message)
         if rest:
             await self._say(room, message)
@@ -160,7 +160,7 @@ class SocketListening:
         with suppress(BadRequest):  # the same page again is "not modified"
             await origin.edit_text(first.html, parse_mode="HTML", reply_markup=post.markup(first.keys))
 
-    async def _mark(self, origin: Heard, query: CallbackQuery) -> None:
+    async def _mark(self, origin: TelegramMessage, query: CallbackQuery) -> None:
         """A button that changed something is gone, and the message says who pressed it."""
         rows = origin.reply_markup.inline_keyboard if origin.reply_markup else ()
         remaining = [
@@ -174,7 +174,7 @@ class SocketListening:
         else:
             await origin.edit_reply_markup(keyboard)
 
-    async def _migrated(self, message: Heard) -> None:
+    async def _migrated(self, message: TelegramMessage) -> None:
         old, new = message.migrate_from_chat_id or message.chat.id, message.migrate_to_chat_id or message.chat.id
         async with self.sessions.database.begin() as tx:
             await rooms.migrate(tx, "telegram", old=str(old), new=str(new))
@@ -192,12 +192,12 @@ class SocketListening:
                 await rooms.regain(tx, room)
 
 
-def _label(origin: Heard, data: str) -> str:
+def _label(origin: TelegramMessage, data: str) -> str:
     rows = origin.reply_markup.inline_keyboard if origin.reply_markup else ()
     return next((button.text for row in rows for button in row if button.callback_data == data), "")
 
 
-def room_of(message: Heard, user: User) -> Room:
+def room_of(message: TelegramMessage, user: User) -> Room:
     """The chat (and its topic) of a message, with the person who speaks."""
     topic = message.message_thread_id if message.is_topic_message else None
     return Room(

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.alerts.conditions import CONDITIONS
 from bot.alerts.context import AlertContext, AlertEvent, AlertRun, Reading
 from bot.alerts.events import EVENTS
-from bot.alerts.messages import Fired, fires, happened, over, storm
+from bot.alerts.messages import Fired, events_message, firing_message, over_message, storm_message
 from bot.core.message import Message
 from hub.runtime.runtime import Runtime
 from storage.alerts import alert_states
@@ -113,7 +113,7 @@ async def _happenings(tx: AsyncConnection, watch: Watch, happenings: list[AlertE
         return 0
     watch.history.reported += [one.key for one in fresh]
     key = f"alert:{watch.id}:{fresh[0].key}"
-    return await _queue(tx, watch, key, happened(watch, fresh), now)
+    return await _queue(tx, watch, key, events_message(watch, fresh), now)
 
 
 def _fires(watch: Watch, readings: list[Reading], now: datetime) -> list[Fired]:
@@ -146,7 +146,7 @@ async def _overs(tx: AsyncConnection, watch: Watch, readings: list[Reading], now
         watch.history.alarms[one.subject] = moved
         message_keys = watch.history.message_keys.pop(one.subject, None)
         key = f"alert:{watch.id}:{one.subject}:{alarm.round}:over"
-        queued += await _queue(tx, watch, key, over(Fired(watch, one)), now, answers=message_keys)
+        queued += await _queue(tx, watch, key, over_message(Fired(watch, one)), now, answers=message_keys)
     return queued
 
 
@@ -160,7 +160,7 @@ async def _fire_together(tx: AsyncConnection, fired: list[tuple[Fired, History]]
         first = several[0][0].watch
         if len(several) >= STORM:
             key = f"alerts:{first.room_id}:{first.thread}:{now.isoformat()}"
-            queued += await _queue(tx, first, key, storm([one for one, _ in several]), now)
+            queued += await _queue(tx, first, key, storm_message([one for one, _ in several]), now)
             for one, history in several:
                 history.message_keys[one.reading.subject] = key
             continue
@@ -168,7 +168,7 @@ async def _fire_together(tx: AsyncConnection, fired: list[tuple[Fired, History]]
             subject = one.reading.subject
             key = f"alert:{one.watch.id}:{subject}:{history.alarms[subject].round}"
             history.message_keys[subject] = key
-            queued += await _queue(tx, one.watch, key, fires(one), now)
+            queued += await _queue(tx, one.watch, key, firing_message(one), now)
     return queued
 
 

@@ -73,7 +73,7 @@ async def _built(runtime: Runtime, one: Due, shared: loading.Shared, now: dateti
     try:
         due, missed = latest_due(one.schedule, one.next_at, now)
         wanted = _wanted(runtime, one, due, now=now, note=_note(one, due, missed, now))
-        if (known := loading.known(wanted, shared)) is not None:
+        if (known := loading.cached_message(wanted, shared)) is not None:
             return Built(one, due, known)
         async with runtime.database.read() as tx:
             message = await loading.build(tx, wanted, shared, apart=runtime.ports.report_apart)

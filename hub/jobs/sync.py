@@ -10,7 +10,7 @@ import msgspec
 import structlog
 from sqlalchemy import Row
 
-from bot.alerts.held_reports import tell_held
+from bot.alerts.held_reports import queue_held_message
 from connectors.base import Connection, Platform, Window
 from connectors.http import Http
 from connectors.redaction import redact
@@ -140,7 +140,7 @@ class Run:
             await syncs.done(tx, self.run, self.holder, now, suspect=suspect)
             await accounts.change(tx, self.run.account_id, {"sync_warnings": list(dict.fromkeys(self.warnings))})
             if self.is_held:
-                await tell_held(tx, self.run.team_id, self.run.account_id, now)
+                await queue_held_message(tx, self.run.team_id, self.run.account_id, now)
 
     async def _windows(self) -> str | None:
         """Fetch and store window by window, the latest first; why a report is held as suspect, if one is."""
@@ -270,7 +270,7 @@ class Run:
                 )
             await syncs.failed(tx, self.run, self.holder, now, error=text, permanent=fault.permanent, wait=wait)
             if self.is_held:
-                await tell_held(tx, self.run.team_id, self.run.account_id, now)
+                await queue_held_message(tx, self.run.team_id, self.run.account_id, now)
 
 
 _MANY = 1_000  # rows: after so many, other work of the event loop has its turn

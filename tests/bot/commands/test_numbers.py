@@ -183,7 +183,7 @@ def test_the_limit_of_an_alert_is_never_another(number: str) -> None:
 def test_the_files_of_the_cases_are_imported_as_they_are() -> None:
     for name in ("spend_excel_unicode.txt", "spend_blank_lines.csv"):
         (row,) = rows_of(SpendImport(file=(CASES / name).read_bytes()), _COLUMNS, amounts=("amount",), days=("day",))
-        assert (row.place, row.said("campaign"), row.day("day", TODAY)) == ("line 2", "field", date(2026, 10, 1))
+        assert (row.place, row.text("campaign"), row.day("day", TODAY)) == ("line 2", "field", date(2026, 10, 1))
         assert row.amount("amount") == (Decimal("12.50"), "EUR")
 
 

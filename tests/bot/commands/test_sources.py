@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from bot.forms.source_forms import sealed_apart
+from bot.forms.source_forms import separate_credentials
 from connectors.sources import presets
 from storage.catalogue import sources
 from storage.db.secrets import Box
@@ -114,7 +114,7 @@ async def test_what_a_refusal_was_about_is_not_kept_with_its_credentials(opened:
 def test_no_preset_holds_what_looks_like_a_credential() -> None:
     for name, preset in presets().items():
         templates = preset.get("postbacks", {})
-        assert sealed_apart(templates) == ({event: dict(one) for event, one in templates.items()}, {}), name
+        assert separate_credentials(templates) == ({event: dict(one) for event, one in templates.items()}, {}), name
 
 
 async def test_a_credential_that_fits_no_header_is_refused_and_not_repeated(opened: Opened) -> None:
