@@ -6,7 +6,7 @@ from bot.alerts.context import AlertEvent, Reading
 from bot.alerts.messages import Fired, events_message, firing_message, over_message, storm_message
 from bot.core.message import Button, Buttons, Chart, Fields, File, Message, Notice, Series, Table, Text, error
 from bot.digests import message as digest
-from bot.digests.facts import Attention, ChangedFigure, DayFigures, DigestFacts, Movement, Pending, Usual
+from bot.digests.message import Attention, ChangedFigure, DayFigures, DigestFacts, Movement, Pending, Usual
 from storage.alerts.alert_states import History, Terms, Watch
 from storage.ledger.alerts.thresholds import read_rule
 from storage.ledger.reports.forecast import Accuracy, Estimate

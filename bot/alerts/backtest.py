@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from bot.alerts import events
+from bot.alerts import conditions
 from bot.alerts.context import AlertContext
 from bot.alerts.figures import base_days, level_on, rows_by_day
 from storage.alerts import backtest, live_counts
@@ -160,11 +160,11 @@ async def _restated(context: AlertContext) -> list[date]:
     moved = await restatements.since(context.tx, context.watch.team_id, begin(context), account_ids=ids)
     if context.rule.kind == "vanished":
         return [row.day for row in moved if row.vanished]
-    return [row.day for row in moved if events.moved(row) > context.rule.limit]
+    return [row.day for row in moved if conditions.moved(row) > context.rule.limit]
 
 
 async def _discrepancy(context: AlertContext) -> list[date]:
-    gaps = await events.settled_gaps(context, first_day(context), context.today)
+    gaps = await conditions.settled_gaps(context, first_day(context), context.today)
     return [date.fromisoformat(gap.day) for gap in gaps]
 
 
@@ -172,7 +172,7 @@ async def _first_deposits(context: AlertContext) -> list[date]:
     rows = await backtest.first_deposits(context.tx, await context.scope(), first_day(context))
     if context.rule.kind == "ftd":
         return [row.day for row in rows]
-    return [row.day for row in rows if await events.high_value(context, row)]
+    return [row.day for row in rows if await conditions.high_value(context, row)]
 
 
 async def _dead_postbacks(context: AlertContext) -> list[date]:

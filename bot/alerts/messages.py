@@ -1,13 +1,19 @@
-"""What an alert says: that it fires, what happened, that it is over; many at once are one message."""
+"""Messages of alerts: one that fires, that is over, events, many at once, and a report held as suspect."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.alerts.context import AlertEvent, Reading
-from bot.core.message import Block, Button, Buttons, Fields, Message, Table, Text
+from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table, Text
+from bot.render.figures import count, money
+from storage.alerts import attention
 from storage.alerts.alert_states import Watch
+from storage.chat import messages
 from storage.ledger.alerts.thresholds import describe, length
+from storage.revenue.held_reports import HeldFigure, HeldReports, HeldTotal, held_reports
 
 MOST_LINES = 15
 
@@ -61,3 +67,100 @@ def _buttons(watch: Watch, why: str, decisions: tuple[Button, ...] = ()) -> Butt
     code = f"alert-{watch.id}"
     buttons = (*decisions, Button("Ack", f"alert ack {code}"), Button("Snooze 1h", f"alert snooze {code} 1h"))
     return Buttons((*buttons, Button("Why", why)) if why else buttons)
+
+
+SHOWN = 20
+
+
+async def queue_held_message(tx: AsyncConnection, team_id: int, account_id: int, now: datetime) -> int:
+    """Queue the news for every room with a digest or a sync alert on the account; returns how many rooms."""
+    rooms = await attention.rooms_with_sync_alerts(tx, team_id, account_id)
+    if not rooms:
+        return 0
+    held = await held_reports(tx, account_id)
+    message = held_message(held)
+    for room_id, thread in rooms:
+        key = f"held:{held.reports[-1].id}:{room_id}:{thread}"
+        await messages.queue(tx, team_id=team_id, room_id=room_id, thread=thread, key=key, message=message, now=now)
+    return len(rooms)
+
+
+def held_message(held: HeldReports) -> Message:
+    """The news of it, with buttons."""
+    reasons = "; ".join(dict.fromkeys(report.reason for report in held.reports))
+    return Message(
+        f"🔴 A report of {held.account} is held: {reasons}", (*summary(held), decision_buttons(held.account))
+    )
+
+
+def decision_buttons(account: str) -> Buttons:
+    return Buttons((
+        Button("Confirm", f"sync confirm {account}", style="primary"),
+        Button("Discard", f"sync discard {account}", style="danger"),
+        Button("Show rows", f"sync show {account}"),
+    ))  # fmt: skip
+
+
+def summary(held: HeldReports) -> tuple[Block, ...]:
+    """Which days are held, how many rows would change, and the sums before and after."""
+    lines = [
+        f"{report.first} to {report.last}: {rows_in_words(report.changed, report.new, report.gone)}"
+        for report in held.reports
+    ]
+    rows = tuple(
+        (measure_name(total.measure), amount(total, total.before), amount(total, total.now))
+        for total in held.totals
+        if total.before != total.now
+    )
+    note = Text("\n".join((*lines, "Nothing of it is merged until a member confirms it.")))
+    return (note, Table(("Measure", "Stands", "Held report"), rows, numeric=(1, 2))) if rows else (note,)
+
+
+def rows_in_words(changed: int, new: int, withdrawn: int) -> str:
+    """12 rows would change, 1 is new, 3 would be withdrawn."""
+    parts = [
+        f"{number} {'row' if number == 1 else 'rows'} {what}"
+        for number, what in ((changed, "would change"), (new, "would be added"), (withdrawn, "would be withdrawn"))
+        if number
+    ]
+    return ", ".join(parts) or "no row would change"
+
+
+def consequence(held: HeldReports) -> str:
+    """What confirming changes, in a sentence."""
+    count_of = (sum(getattr(report, name) for report in held.reports) for name in ("changed", "new", "gone"))
+    sums = [
+        f"{measure_name(total.measure)} {amount(total, total.before)} → {amount(total, total.now)}"
+        for total in held.totals
+        if total.before != total.now
+    ]
+    rows = rows_in_words(*count_of)
+    return f"{held.account}: {rows}" + (f"; {', '.join(sums)}" if sums else "")
+
+
+def held_rows(held: HeldReports, *, more: bool) -> Message:
+    """The rows of held reports, figure by figure."""
+    rows = tuple(
+        (f"{figure.day}", figure.tag_name or figure.tag or "no tag", figure.sub or figure.part,
+         measure_name(figure.measure), amount(figure, figure.before), amount(figure, figure.now))
+        for figure in held.figures[:SHOWN]
+    )  # fmt: skip
+    blocks: list[Block] = [Notice("warning", report.reason) for report in held.reports]
+    blocks += summary(held)
+    blocks.append(Table(("Day", "Segment", "Sub id", "Measure", "Was", "Would be"), rows, numeric=(4, 5)))
+    if more or len(held.figures) > SHOWN:
+        blocks.append(Text("There are more: limit=… and after=… page through them over HTTP or in the shell."))
+    blocks.append(decision_buttons(held.account))
+    return Message(f"Held report of {held.account}", tuple(blocks), private=True)
+
+
+def measure_name(measure: str) -> str:
+    return {"first_deposits": "FTDs", "ngr": "NGR"}.get(measure, measure.replace("_", " "))
+
+
+def amount(of: HeldFigure | HeldTotal, value: int | None) -> str:
+    """A count, or an amount in its currency."""
+    return money(value, of.currency) if of.measure in AMOUNTS else count(value)
+
+
+AMOUNTS = frozenset({"deposit_amount", "ngr", "commission_cpa", "commission_revshare", "commission_other"})

@@ -13,8 +13,8 @@ import msgspec
 
 from bot import commands as _commands
 from bot.chat.joining import join
+from bot.commands.audits import with_undo
 from bot.commands.members import joined_card
-from bot.commands.undo import with_undo
 from bot.core.arguments import MissingArgument, MissingFields, file_fields, secret_fields
 from bot.core.command import COMMANDS, Command, line_of, parse, readings, run
 from bot.core.context import Actor, Context, Deployment, Ports, Room

@@ -1,13 +1,23 @@
-"""The audit trail: who changed what, where, from what to what."""
+"""The audit trail, who changed what, and undo: a change is taken back by the command that sets its former state."""
 
-from bot.core.arguments import Arguments
-from bot.core.command import command
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from bot.commands.sites import TEXTS
+from bot.core.arguments import NONE, Arguments, field_names, meta, secret_fields
+from bot.core.command import COMMANDS, Answer, command, run
 from bot.core.context import Context
 from bot.core.listing import Page
-from bot.core.message import Message, Table
+from bot.core.message import Button, Buttons, Message, Notice, Table
+from bot.core.permissions import Scope
 from storage.catalogue.entities import MAX_PAGE, cursor
+from storage.ledger.credentials import HIDDEN
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
+from storage.ledger.money import units
 from storage.people import audits
 from storage.people.audits import Recorded
 
@@ -39,3 +49,228 @@ async def list_audit(ctx: Context, new: AuditPage) -> Page[Recorded]:
     rows = await audits.page(ctx.tx, ctx.team_id, limit=new.limit + 1, after=cursor(new.after))
     shown = rows[: new.limit]
     return Page(shown, str(shown[-1].id) if len(rows) > new.limit else None)
+
+
+#: What sets a state back; edits are set back field by field.
+INVERSE = {
+    "offer pause": "offer resume", "offer resume": "offer pause", "campaign pause": "campaign resume",
+    "campaign resume": "campaign pause", "site publish": "site pause", "account pause": "account resume",
+    "account resume": "account pause",
+}  # fmt: skip
+#: What was added and can be taken away again.
+_ADDED = {"alert add": "alert remove", "digest subscribe": "digest unsubscribe"}
+LOOK_BACK = 50
+Inverse = tuple[str, dict[str, Any]]
+
+
+def _logo_before(code: str, before: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    if before["logo"]:
+        return "casino edit", {"casino": code, "logo": before["logo"]}
+    return "casino logo", {"casino": code, "remove": True}
+
+
+def _image_before(code: str, before: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    shown = before["texts"].get("image")
+    if shown:
+        return "site image", {"site": code, "earlier": shown["src"], "alt": shown["alt"]}
+    return "site image", {"site": code, "remove": True}
+
+
+def _spend_before(before: dict[str, Any], _after: dict[str, Any]) -> Inverse | None:
+    if not before:
+        return None
+    campaign, amount = str(before["campaign_id"]), micros_written_out(before["amount"])
+    return "spend add", {"campaign": campaign, "amount": amount, **_some(before, "day", "currency")}
+
+
+def _payment_before(_before: dict[str, Any], after: dict[str, Any]) -> Inverse | None:
+    if not after:
+        return None
+    return "payment add", {"amount": micros_written_out(-after["amount"]), **_some(after, "account", "day", "currency")}
+
+
+def _rate_before(before: dict[str, Any], _after: dict[str, Any]) -> Inverse | None:
+    return ("rate set", _some(before, "currency", "rate", "from", "to")) if before else None
+
+
+def _some(state: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: state[name] for name in names}
+
+
+def micros_written_out(micros: int) -> str:
+    """Micro-units as a decimal of whole units."""
+    return f"{units(micros):f}"
+
+
+def _view_before(before: dict[str, Any], after: dict[str, Any]) -> Inverse | None:
+    if before:
+        return "view save", _some(before, "name", "query")
+    return ("view remove", {"view": after["code"]}) if after else None
+
+
+#: Figures and views are set back by the same command, payments by one of the opposite sign.
+_FIGURES: dict[str, Callable[[dict[str, Any], dict[str, Any]], Inverse | None]] = {
+    "spend add": _spend_before, "payment add": _payment_before, "rate set": _rate_before,
+    "view save": _view_before, "view remove": _view_before,
+}  # fmt: skip
+#: Commands that fill fields of an entity, and the edit that sets those back.
+_EDITED_BY = {"casino fill": "casino edit"}
+#: How an edit is told that a field was empty before, where it does not take `none`.
+_EMPTY: dict[str, Any] = {"markets": "all", "cap": 0}
+_NO_CHANGES = {"undo", "confirm", "cancel", "join"}
+#: Pictures are kept under their addresses, so the one before can be shown again.
+PICTURES = {"casino logo": _logo_before, "site image": _image_before}
+
+
+class Undo(Arguments):
+    change: Annotated[int | None, Meta(description="number of the change in audit; default: your last")] = None
+
+
+class Undone(msgspec.Struct, frozen=True):
+    """`undone` is the command taken back, `with_` the one that did it, `result` its own result."""
+
+    undone: str
+    with_: str = msgspec.field(name="with")
+    audit_id: int
+    result: Any
+
+
+class Inverted(msgspec.Struct, frozen=True):
+    """A change, the command that took it back, and its answer."""
+
+    change: Recorded
+    command: str
+    answer: Answer
+
+
+async def _taken_back(ctx: Context, new: Undo) -> Inverted:
+    """Find what to take back and run its inverse as any other command: role check, transaction and audit included."""
+    if new.change is None:
+        return await _last_taken_back(ctx)
+    async with ctx.database.read() as tx:
+        change = await audits.get(tx, ctx.team_id, new.change)
+        later = await audits.since(tx, change) if change else []
+    inverted = inverse(change) if change else None
+    if change is None or inverted is None:
+        raise Refused(f"change: {new.change} is no change that can be taken back", field="change")
+    _refuse_superseded(change, later)
+    name, arguments = inverted
+    return Inverted(change, name, await run(COMMANDS[name], arguments, ctx, confirmed=True))
+
+
+def _refuse_superseded(change: Recorded, later: list[Recorded]) -> None:
+    """A change that was taken back already, or that another one of the same entity followed."""
+    undone = {
+        number for entry in later if entry.command == "undo" and entry.after for number in entry.after["audit_ids"]
+    }
+    if change.id in undone:
+        raise Refused(f"{change.command!r} was taken back already", field="change")
+    newer = [
+        entry for entry in later if entry.command != "undo" and entry.entity_id is not None and entry.id not in undone
+    ]
+    if newer:
+        raise Refused(
+            f"{change.command!r} is not the last change any more: {newer[-1].actor} did {newer[-1].command!r} since",
+            field="change",
+        )
+
+
+async def _last_taken_back(ctx: Context) -> Inverted:
+    async with ctx.database.read() as tx:
+        recent = await audits.page(tx, ctx.team_id, limit=LOOK_BACK)
+    taken = {
+        number for entry in recent if entry.command == "undo" and entry.after for number in entry.after["audit_ids"]
+    }
+    mine = [entry for entry in recent if entry.actor == ctx.actor.name and entry.id not in taken]
+    lasting = [entry.command for entry in mine if entry.command not in _NO_CHANGES and inverse(entry) is None]
+    for entry in mine:
+        inverted = inverse(entry)
+        if inverted is not None:
+            name, arguments = inverted
+            return Inverted(entry, name, await run(COMMANDS[name], arguments, ctx, confirmed=True))
+    if lasting:
+        raise Refused(f"your last change, {lasting[0]!r}, cannot be taken back, nor those before it", field="command")
+    raise Refused("there is no change of yours to take back", field="command")
+
+
+def inverse(entry: Recorded) -> tuple[str, dict[str, Any]] | None:
+    """The command and arguments that set an entity back to what it was; None if there are none."""
+    noun = entry.command.partition(" ")[0]
+    if isinstance(entry.after, list):  # of several
+        codes = [state["code"] for state in entry.after]
+        return (INVERSE[entry.command], {noun: codes}) if codes and entry.command in INVERSE else None
+    before = _flat(entry.before)
+    after = _flat(entry.after)
+    if entry.command in _ADDED:
+        return (_ADDED[entry.command], {noun: str(after["id"])}) if after.get("id") else None
+    if entry.command in _FIGURES:
+        return _FIGURES[entry.command](before, after)
+    code = after.get("code") or before.get("code")
+    if not code or not before:
+        return None
+    if entry.command in INVERSE:
+        return INVERSE[entry.command], {noun: code}
+    if entry.command in PICTURES:
+        return PICTURES[entry.command](code, before)
+    editing = _EDITED_BY.get(entry.command, entry.command)
+    if not editing.endswith(" edit") or noun not in field_names(COMMANDS[editing].parameters):
+        return None
+    fields = {field.encode_name: field.type for field in msgspec.structs.fields(COMMANDS[editing].parameters)}
+    secret = secret_fields(COMMANDS[editing].parameters)  # shown by their names only
+    changed = {name: before[name] for name in fields if name not in secret and _differs(name, before, after)}
+    if "postbacks" in changed:  # an event that had no template loses it again
+        changed["postbacks"] = {**dict.fromkeys(after["postbacks"], "-"), **changed["postbacks"]}
+    emptied = [name for name, was in changed.items() if was in (None, "", [])]
+    changed |= {name: NONE for name in emptied if meta(fields[name])[2].get("empties")}
+    changed |= {name: _EMPTY[name] for name in emptied if name in _EMPTY}
+    if not changed or any(value in (None, "", []) for value in changed.values()) or HIDDEN in str(changed):
+        return None
+    return editing, {noun: code, **{name: _as_argument(name, value) for name, value in changed.items()}}
+
+
+def _flat(state: Any) -> dict[str, Any]:
+    """A state with the texts of a site beside its other fields."""
+    if not isinstance(state, dict):
+        return {}
+    texts = state.get("texts")
+    if not isinstance(texts, dict):
+        return state
+    faq = [" | ".join(pair) for pair in texts.get("faq") or ()]
+    return {**state, **{name: texts.get(name) for name in TEXTS}, "faq": faq}
+
+
+def _differs(name: str, before: dict[str, Any], after: dict[str, Any]) -> bool:
+    return name in before and name in after and before[name] != after[name]
+
+
+def _as_argument(name: str, value: Any) -> Any:
+    """A value as an argument takes it: amounts are shown in micro-units and said in whole ones."""
+    return str(value / 1_000_000) if name == "cost" and isinstance(value, int) else value
+
+
+def undone_card(ctx: Context, done: Undone) -> Message:
+    return Message(f"Taken back: {done.undone}", (Notice("ok", ctx.prepared.answer.message.title),))
+
+
+def with_undo(answer: Answer) -> Message:
+    """The answer's message with a button that takes its change back, if that can be."""
+    message, change = answer.message, answer.change
+    if change is None or inverse(change) is None:
+        return message
+    button = Button("Undo", f"undo {change.id}")
+    *others, last = message.blocks or (None,)
+    if isinstance(last, Buttons):
+        blocks = (*others, Buttons((*last.buttons, button)))
+    else:
+        blocks = (*message.blocks, Buttons((button,)))
+    return msgspec.structs.replace(message, blocks=blocks)
+
+
+@command("undo", role=Role.BUYER, scope=Scope.OPEN, render=undone_card, positional=("change",), prepare=_taken_back)
+async def undo(ctx: Context, new: Undo) -> Undone:
+    """Take back a change: your last reversible one, or the one of a number."""
+    inverted: Inverted = ctx.prepared
+    change, by = inverted.change, inverted.answer.change
+    ids = [change.id, *([by.id] if by else [])]
+    ctx.notes = {"entity": change.entity, "entity_id": change.entity_id, "after": {"audit_ids": ids}}
+    return Undone(change.command, inverted.command, change.id, inverted.answer.result)

@@ -8,7 +8,17 @@ from msgspec import Meta
 from sqlalchemy import Row, select, update
 
 from bot.core import permissions
-from bot.core.arguments import EMPTIES, NONE, Arguments, MissingArgument, choices, currency_code, refers, to_micros
+from bot.core.arguments import (
+    EMPTIES,
+    NONE,
+    Arguments,
+    MissingArgument,
+    choices,
+    currency_code,
+    refers,
+    to_micros,
+    weighted_word,
+)
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.limits import limited
@@ -16,11 +26,11 @@ from bot.core.listing import Listing, Page
 from bot.core.message import Button, Buttons, Fields, Message, Notice, Table, Text
 from bot.core.permissions import Scope, visible
 from bot.forms.bulk_change import MOST, BulkChange, change_each, chosen, render_change, status_question
-from bot.forms.weights import read_weights
 from storage.catalogue import campaigns, names
 from storage.catalogue.campaigns import Campaign
 from storage.catalogue.entities import page
 from storage.ledger.clicks import macros, rotation
+from storage.ledger.clicks.rotation_rules import MAX_WEIGHT
 from storage.ledger.clicks.rules_in_words import EXAMPLE, in_words
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
@@ -383,3 +393,27 @@ def _cost(
         raise Refused("cost: cannot be negative", field="cost")
     code = currency_code(currency, own or ctx.deployment.currency)
     return {"cost_model": chosen, "cost": None if cost is None else to_micros(cost, "cost"), "currency": code}
+
+
+async def read_weights(ctx: Context, words: list[str], weights: list[int]) -> dict[int, int]:
+    """Weights by offer id, in order: `lucky-star:3,wild-win:1`,
+    or `weights` in the order of `words`, as forms have them.
+
+    Raises Refused at `offers` or `weights`.
+    """
+    if weights and len(weights) != len(words):
+        raise Refused(f"weights: {len(weights)} for {len(words)} offers: give one for each, in order", field="weights")
+    if any(not 0 <= weight <= MAX_WEIGHT for weight in weights):
+        raise Refused(f"weights: a weight is from 0 to {MAX_WEIGHT:,}", field="weights")
+    by_offer: dict[int, int] = {}
+    for place, word in enumerate(words):
+        name, weight = weighted_word(word)
+        if weight > MAX_WEIGHT:
+            raise Refused(f"offers: a weight is at most {MAX_WEIGHT:,}", field="offers")
+        offer = await names.find(ctx.tx, offers, ctx.team_id, name, field="offers")
+        if offer.id in by_offer:
+            raise Refused(f"offers: {offer.code} is named twice", field="offers")
+        by_offer[offer.id] = weights[place] if weights else weight
+    if by_offer and not any(by_offer.values()):
+        raise Refused("offers: every weight is 0, so no visitor would be sent anywhere", field="offers")
+    return by_offer

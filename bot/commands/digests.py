@@ -14,7 +14,7 @@ from bot.core.listing import Listing, Page
 from bot.core.message import Button, Buttons, Fields, Message, Table
 from bot.core.permissions import Scope, of_own_campaigns
 from bot.digests import loading
-from bot.digests.facts import DigestRequest
+from bot.digests.message import DigestRequest
 from bot.render.terminal import render
 from storage.catalogue.entities import page
 from storage.chat import channels, rooms, subscriptions

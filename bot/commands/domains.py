@@ -12,17 +12,21 @@ from bot.core.context import Context
 from bot.core.listing import Listing, Page
 from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table
 from bot.core.permissions import Scope, visible
-from storage.catalogue import domains, names
+from bot.render.figures import money
+from storage.catalogue import domains, names, registrars
 from storage.catalogue.domains import Domain, Step
 from storage.catalogue.entities import page
+from storage.catalogue.registrars import Price
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.tables import domains as table
-from storage.tables import registrars, sites
+from storage.tables import registrars as registrars_table
+from storage.tables import sites
 
 _SIGNS = {"done": "✓", "waiting": "…", "failed": "✗", "todo": "·", "skipped": "–"}
 
 Which = Annotated[str, refers("domain", "which domain")]
+WhichRegistrar = Annotated[str | None, refers("registrar", "which login; the only one if absent")]
 Name = Annotated[str, Meta(description="host name: brand.com or go.brand.com")]
 
 
@@ -56,6 +60,32 @@ class DomainList(Listing):
     )
 
 
+class DomainCheck(Arguments):
+    name: Name
+    registrar: WhichRegistrar = None
+
+
+class DomainBuy(Arguments):
+    name: Name
+    site: Annotated[str | None, refers("site", "site it will lead to")] = None
+    registrar: WhichRegistrar = None
+
+
+class Availability(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a domain can be had. Prices are micro-units of the currency, a year; null is not known."""
+
+    name: str
+    shown_as: str
+    available: bool
+    price: int | None
+    renewal: int | None
+    currency: str | None
+    premium: bool
+    reason: str
+    registrar: str | None
+    warnings: list[str]
+
+
 def domain_card(ctx: Context, domain: Domain) -> Message:
     fields = (
         ("Site", domain.site or "none yet"), ("Provider", domain.provider or "by hand"), ("Address", domain.url),
@@ -87,6 +117,22 @@ def domain_table(_ctx: Context, page: Page[Domain]) -> Message:
     return Message("Domains", (Table(("Domain", "Site", "Provider", "Status"), rows), *more), private=True)
 
 
+def availability_card(_ctx: Context, availability: Availability) -> Message:
+    warnings = tuple(Notice("warning", text) for text in availability.warnings)
+    if not availability.available:
+        return Message(
+            f"{availability.shown_as} cannot be had: {availability.reason or 'taken'}", warnings, private=True
+        )
+    if availability.price is None or availability.currency is None:
+        price_note = Notice("info", "The price is known with a login: registrar add name=… kind=cloudflare …")
+        return Message(f"{availability.shown_as} is free", (price_note, *warnings), private=True)
+    price = f"{money(availability.price, availability.currency)} the first year"
+    renewal = f", then {money(availability.renewal, availability.currency)}" if availability.renewal is not None else ""
+    premium = (Notice("warning", "It is a premium name."),) if availability.premium else ()
+    buy = Buttons((Button("Buy", f"domain buy {availability.name}", style="primary"),))
+    return Message(f"{availability.shown_as} is free: {price}{renewal}", (*premium, *warnings, buy), private=True)
+
+
 @command("domain add", role=Role.BUYER, scope=Scope.OWN, render=domain_card, positional=("name", "site"))
 async def add_domain(ctx: Context, new: NewDomain) -> Domain:
     """Use a domain of one's own; its DNS records are set, or shown to be set by hand."""
@@ -94,9 +140,11 @@ async def add_domain(ctx: Context, new: NewDomain) -> Domain:
     await domains.refuse_taken(ctx.tx, name)
     site_id = (await names.find(ctx.tx, sites, ctx.team_id, new.site, field="site")).id if new.site else None
     provider = (
-        await names.find(ctx.tx, registrars, ctx.team_id, new.provider, field="provider") if new.provider else None
+        await names.find(ctx.tx, registrars_table, ctx.team_id, new.provider, field="provider")
+        if new.provider
+        else None
     )
-    return await made_domain(
+    return await _store_domain(
         ctx, name, site_id=site_id, provider=provider.code if provider else None, status=domains.ADDED
     )
 
@@ -168,7 +216,94 @@ async def remove_domain(ctx: Context, new: OneDomain) -> Domain:
     return domain
 
 
-async def made_domain(
+async def _ask_registrar(ctx: Context, new: DomainCheck | DomainBuy) -> tuple[Availability, int | None]:
+    """What the registrar says of a name, outside any transaction; the second is the login's id."""
+    name = domains.read_name(new.name)
+    async with ctx.database.read() as tx:
+        row = await registrars.chosen(tx, ctx.team_id, new.registrar)
+    login = None
+    if row is not None:
+        login = {"kind": row.kind, "credentials": ctx.box.open(row.credentials_secret), "options": row.options}
+    quote = (await ctx.ports.quotes(login, [name]))[0]
+    availability = Availability(
+        name=name, shown_as=domains.readable(name), available=quote["available"], price=quote["price"],
+        renewal=quote["renewal"], currency=quote["currency"] if quote["price"] is not None else None,
+        premium=quote["premium"], reason=quote["reason"], registrar=row.code if row is not None else None,
+        warnings=domains.mixed_script_warnings(name),
+    )  # fmt: skip
+    return availability, row.id if row is not None else None
+
+
+@command(
+    "domain check",
+    role=Role.VIEWER,
+    scope=Scope.OPEN,
+    render=availability_card,
+    reads=True,
+    positional=("name",),
+    prepare=_ask_registrar,
+)
+async def check_domain(ctx: Context, new: DomainCheck) -> Availability:
+    """Whether a domain can be had, its price, and what it costs from the second year on."""
+    availability: Availability = ctx.prepared[0]
+    return availability
+
+
+async def _price_first(ctx: Context, new: DomainBuy) -> str | None:
+    """The question before buying; the price shown is kept, and what is paid must be that price."""
+    availability, registrar_id = await _ask_registrar(ctx, new)
+    price = _priced(availability, registrar_id)
+    async with ctx.database.begin() as tx:
+        await registrars.store_quote(
+            tx, team_id=ctx.team_id, actor=ctx.actor.name, name=availability.name,
+            registrar_id=registrar_id or 0, price=price, now=ctx.now,
+        )  # fmt: skip
+    renewal = f", {money(price.renewal, price.currency)} a year after" if price.renewal is not None else ""
+    cost = money(price.price, price.currency)
+    bought = f"{availability.shown_as} will be bought at {availability.registrar} for {cost}{renewal}."
+    return f"{bought} It cannot be given back."
+
+
+def _priced(availability: Availability, registrar_id: int | None) -> Price:
+    if registrar_id is None:
+        raise Refused("registrar: there is no login to buy with: registrar add name=… kind=…", field="registrar")
+    if not availability.available:
+        raise Refused(f"name: {availability.shown_as} cannot be had: {availability.reason or 'taken'}", field="name")
+    if availability.price is None or availability.currency is None:
+        raise Refused(f"name: {availability.registrar} names no price for {availability.shown_as}", field="name")
+    return Price(price=availability.price, renewal=availability.renewal, currency=availability.currency)
+
+
+@command("domain buy", role=Role.OWNER, render=domain_card, positional=("name", "site"), confirm=_price_first,
+         prepare=_ask_registrar)  # fmt: skip
+async def buy_domain(ctx: Context, new: DomainBuy) -> Domain:
+    """Buy a domain at the price that was confirmed, and set it up."""
+    availability, registrar_id = ctx.prepared
+    price = _priced(availability, registrar_id)
+    quoted = await registrars.last_quote(
+        ctx.tx,
+        team_id=ctx.team_id,
+        actor=ctx.actor.name,
+        name=availability.name,
+        registrar_id=registrar_id,
+        now=ctx.now,
+    )
+    if quoted is None or (quoted.price, quoted.currency) != (price.price, price.currency):
+        raise Refused(f"name: the price is {money(price.price, price.currency)} now: ask again", field="name")
+    await domains.refuse_taken(ctx.tx, availability.name)
+    site_id = (await names.find(ctx.tx, sites, ctx.team_id, new.site, field="site")).id if new.site else None
+    quote = {"name": availability.name, "available": True, **msgspec.structs.asdict(price)}
+    return await _store_domain(
+        ctx,
+        availability.name,
+        site_id=site_id,
+        provider=availability.registrar,
+        status=domains.ORDERED,
+        more={"quote": quote},
+    )
+
+
+async def _store_domain(
     ctx: Context,
     name: str,
     *,

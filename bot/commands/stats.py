@@ -1,9 +1,9 @@
-"""Statistics of a range, both layers merged, in one table."""
+"""Statistics of a range, both layers merged: `stats` for people, `report merged` for machines."""
 
 import asyncio
 import re
 from collections.abc import Iterable
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -288,3 +288,27 @@ async def filters(ctx: Context, new: StatsQuery) -> dict[str, Any]:
     if mine is not None:
         chosen.setdefault("campaigns", mine)
     return chosen
+
+
+class ReportArguments(StatsQuery, kw_only=True):
+    from_: Annotated[date, day_range("first day, in the reporting time zone")]
+    to: Annotated[date, Meta(description="last day, included")]
+    range: str = ""
+
+
+@command(
+    "report merged",
+    role=Role.VIEWER,
+    scope=Scope.OWN,
+    render=stats_message,
+    reads=True,
+    positional=("from", "to"),
+    keywords=("by", "top"),
+)
+async def report_merged(ctx: Context, new: ReportArguments) -> MergedReport:
+    """Both layers of a range merged, by any dimensions."""
+    if new.to < new.from_:
+        raise Refused(f"to: {new.to} is before {new.from_}: the other way round?", field="to")
+    new.range = f"{new.from_.isoformat()}..{new.to.isoformat()}"
+    report: MergedReport = await reported(ctx, new)
+    return report

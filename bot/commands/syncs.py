@@ -9,7 +9,7 @@ from msgspec import Meta
 from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.alerts.held_reports import consequence, decision_buttons, held_rows, queue_held_message
+from bot.alerts.messages import consequence, decision_buttons, held_rows, queue_held_message
 from bot.core.arguments import Arguments, refers
 from bot.core.command import command
 from bot.core.context import Context

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.core.message import Message
 from bot.digests import message as digest
-from bot.digests.facts import (
+from bot.digests.message import (
     CHART_DAYS,
     LOOK_BACK,
     Attention,

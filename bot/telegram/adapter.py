@@ -1,9 +1,10 @@
-"""Telegram: what people type and press, to commands and back. Knows PTB; knows nothing of HTTP servers."""
+"""Telegram: receives updates, starts and stops the bot, sets its command list. Knows PTB, but no HTTP server."""
 
 import asyncio
 import hmac
 import json
 import logging
+import re
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from datetime import timedelta
@@ -12,13 +13,21 @@ from uuid import uuid4
 from weakref import WeakValueDictionary
 
 import msgspec
-from telegram import Update
+from telegram import (
+    Bot,
+    BotCommand,
+    BotCommandScopeAllGroupChats,
+    BotCommandScopeAllPrivateChats,
+    BotCommandScopeDefault,
+    Update,
+)
 from telegram.error import InvalidToken, TelegramError
 from telegram.ext import Application, ApplicationBuilder, BaseUpdateProcessor, TypeHandler
 from telegram.request import HTTPXRequest
 
 from bot.chat.session import ChatSessions
-from bot.telegram import menu, post
+from bot.core.command import COMMANDS
+from bot.telegram import post
 from bot.telegram.post import TelegramSender
 from bot.telegram.updates import UpdateHandler
 from storage.chat import processed_events
@@ -178,7 +187,7 @@ class TelegramChat:
             self._start("telegram polling", self._poll)
 
     async def _publish_menu(self) -> None:
-        await self._until_done("take the command list", lambda: menu.publish(self.app.bot), tries=3)
+        await self._until_done("take the command list", lambda: publish_menu(self.app.bot), tries=3)
 
     async def _open(self) -> None:
         await self.app.initialize()
@@ -232,3 +241,34 @@ class TelegramChat:
     async def _leased(self) -> bool:
         async with self.sessions.database.begin() as tx:
             return await leases.acquire(tx, "telegram updates", self._holder, now=self.sessions.clock(), good_for=LEASE)
+
+
+EVERYWHERE = (
+    ("help", "What there is to say"), ("cancel", "Stop what is being asked"), ("settings", "You, and what is sent here")
+)  # fmt: skip
+
+
+def nouns() -> list[BotCommand]:
+    """One entry a noun, with what can be done to it."""
+    verbs: dict[str, list[str]] = {}
+    for name in sorted(COMMANDS):
+        noun, _, verb = name.partition(" ")
+        verbs.setdefault(noun, []).append(verb)
+    shown = {name for name, _ in EVERYWHERE} | {"join", "confirm"}
+    named = [(noun, _about(noun, commands)) for noun, commands in verbs.items() if noun not in shown]
+    return [BotCommand(noun, about[:256]) for noun, about in named if re.fullmatch(r"[a-z0-9_]{1,32}", noun)]
+
+
+def _about(noun: str, verbs: list[str]) -> str:
+    listed = ", ".join(verb for verb in verbs if verb)
+    return listed or COMMANDS[noun].summary.rstrip(".") or noun
+
+
+async def publish_menu(bot: Bot) -> None:
+    """Set the lists: in groups also `join`, in private also `start`."""
+    common = [*(BotCommand(name, about) for name, about in EVERYWHERE), *nouns()]
+    join = BotCommand("join", "Bind this chat to your team")
+    start = BotCommand("start", "Begin, or join with a code")
+    await bot.set_my_commands(common[:100], scope=BotCommandScopeDefault())
+    await bot.set_my_commands([start, *common][:100], scope=BotCommandScopeAllPrivateChats())
+    await bot.set_my_commands([join, *common][:100], scope=BotCommandScopeAllGroupChats())

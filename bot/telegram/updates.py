@@ -1,4 +1,4 @@
-"""What comes from Telegram: lines, presses, and changes of the chat itself."""
+"""Updates from Telegram: lines, files, presses, and changes of the chat itself."""
 
 import asyncio
 import re
@@ -10,15 +10,16 @@ from telegram import Message as TelegramMessage
 from telegram.constants import ChatAction
 from telegram.error import BadRequest, TelegramError
 
-from bot.chat.session import Caller, ChatSessions, Reply, handle, press
+from bot.chat.session import Attached, Caller, ChatSessions, Reply, handle, press
 from bot.core.context import Room
 from bot.core.message import Message, Text
 from bot.delivery import lose
+from bot.forms.uploaded_image import MOST_BYTES, refuse_large
 from bot.telegram import post
 from bot.telegram.dialogue import DialogueRunner, toast
-from bot.telegram.files import attached
 from bot.telegram.html import TEXT, render
 from storage.chat import dialogues, rooms
+from storage.ledger.errors import Refused
 
 _COMMAND = re.compile(r"^/([A-Za-z0-9_]+)(?:@([A-Za-z0-9_]+))?(?:\s+|$)(.*)$", re.DOTALL)
 PAGES = {"More", "Next", "Previous", "Back", "‹", "›"}  # buttons that turn a page rather than go deeper
@@ -204,3 +205,20 @@ def room_of(message: TelegramMessage, user: User) -> Room:
         face="telegram", room=str(message.chat.id), thread=str(topic or ""), user=str(user.id),
         title=message.chat.title or user.full_name, private=message.chat.type == "private",
     )  # fmt: skip
+
+
+def attached(message: TelegramMessage) -> Attached | None:
+    """The photo (in its largest size) or document of a message; None without one."""
+    sent = max(message.photo, key=lambda size: size.width) if message.photo else message.document
+    if sent is None:
+        return None
+
+    async def load(field: str) -> bytes:
+        if sent.file_size and sent.file_size > MOST_BYTES:
+            raise refuse_large(sent.file_size, field)
+        try:
+            return bytes(await (await sent.get_file()).download_as_bytearray())
+        except TelegramError:  # its text may hold the file's address, and that the bot's token
+            raise Refused(f"{field}: Telegram did not hand the file over: send it again", field=field) from None
+
+    return load

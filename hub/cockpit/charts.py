@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from bot.digests.facts import DayFigures
+from bot.digests.message import DayFigures
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 WIDTH, HEIGHT = 100.0, 20.0

@@ -9,7 +9,7 @@ from litestar import Response
 from litestar.handlers import HTTPRouteHandler
 
 from bot.core.command import COMMANDS
-from bot.digests.facts import chart_days
+from bot.digests.message import chart_days
 from hub.cockpit.charts import commission_chart
 from hub.cockpit.page import Cockpit, Visit
 from storage.ledger.errors import CasinoFluxError

@@ -8,7 +8,7 @@ from litestar import Response
 from litestar.handlers import HTTPRouteHandler
 from sqlalchemy import select
 
-from bot.alerts.held_reports import measure_name
+from bot.alerts.messages import measure_name
 from bot.core.permissions import visible
 from hub.cockpit.page import Cockpit, Visit
 from storage.revenue.sync_status import Progress, statuses

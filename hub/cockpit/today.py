@@ -8,8 +8,8 @@ import msgspec
 from litestar import Response
 from litestar.handlers import HTTPRouteHandler
 
-from bot.digests.facts import CHART_DAYS, LOOK_BACK, DigestRequest, chart_days
 from bot.digests.loading import attention_of
+from bot.digests.message import CHART_DAYS, LOOK_BACK, DigestRequest, chart_days
 from bot.render.figures import outcomes_inside
 from hub.cockpit.charts import commission_chart, sparkline
 from hub.cockpit.page import Cockpit, Visit

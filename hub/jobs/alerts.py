@@ -6,9 +6,8 @@ import msgspec
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.alerts.conditions import CONDITIONS
+from bot.alerts.conditions import CONDITIONS, EVENTS
 from bot.alerts.context import AlertContext, AlertEvent, AlertRun, Reading
-from bot.alerts.events import EVENTS
 from bot.alerts.messages import Fired, events_message, firing_message, over_message, storm_message
 from bot.core.message import Message
 from hub.runtime.runtime import Runtime

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.core.message import Message
 from bot.digests import loading
-from bot.digests.facts import DigestRequest
+from bot.digests.message import DigestRequest
 from hub.runtime.runtime import Runtime
 from storage.chat import messages, subscriptions
 from storage.chat.subscriptions import Due

@@ -10,7 +10,7 @@ import msgspec
 import structlog
 from sqlalchemy import Row
 
-from bot.alerts.held_reports import queue_held_message
+from bot.alerts.messages import queue_held_message
 from connectors.base import Connection, Platform, Window
 from connectors.http import Http
 from connectors.redaction import redact

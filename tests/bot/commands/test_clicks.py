@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bot.commands import click_log, click_show, simulate_click  # noqa: F401  registers them
+import bot.commands  # noqa: F401  registers them
 from bot.core.command import Answer, parse, run
 from bot.core.context import Actor, Context
 from bot.core.message import Message
