@@ -1,4 +1,4 @@
-"""Postbacks: the address for a platform, the log and its replay, the mapping of an account, and what sources were sent."""
+"""Postbacks: the address for a platform, the log and its replay, the mapping of an account, what sources were sent."""
 
 from datetime import datetime
 from typing import Annotated, Any
