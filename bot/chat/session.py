@@ -12,9 +12,8 @@ from typing import Any
 import msgspec
 
 from bot import commands as _commands
-from bot.chat.joining import join
 from bot.commands.audits import with_undo
-from bot.commands.members import joined_card
+from bot.commands.members import join_team, joined_card
 from bot.core.arguments import MissingArgument, MissingFields, file_fields, secret_fields
 from bot.core.command import COMMANDS, Command, line_of, parse, readings, run
 from bot.core.context import Actor, Context, Deployment, Ports, Room
@@ -293,7 +292,7 @@ async def _join(sessions: ChatSessions, caller: Caller, code: str) -> Reply:
     if wait:
         raise Refused(f"too many codes were tried: try again in {math.ceil(wait)} s", field="code")
     async with sessions.database.begin() as tx:
-        joined = await join(tx, now, room, name=caller.name, code=code or None)
+        joined = await join_team(tx, now, room, name=caller.name, code=code or None)
         await audits.record(tx, now, audits.Entry(
             team_id=joined.team_id, actor=joined.code, face=room.face, room=room.room, command="join", arguments={},
             entity="member", entity_id=joined.id, after=joined,

@@ -6,17 +6,17 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.chat.joining import Joined
-from bot.chat.joining import join as join_room
 from bot.core.arguments import Arguments, choices, refers
 from bot.core.command import command
-from bot.core.context import Actor, Context
+from bot.core.context import Actor, Context, Room
 from bot.core.listing import Listing, Page
 from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table, Text
 from bot.core.permissions import Scope
 from storage.catalogue import names, teams
 from storage.catalogue.entities import page
+from storage.chat import rooms
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.people import members, people, tokens
@@ -71,6 +71,13 @@ class OneMember(Arguments):
 
 class Joining(Arguments):
     code: Annotated[str | None, Meta(description="code of the invitation; none binds this chat to your team")] = None
+
+
+class Joined(Member, frozen=True, kw_only=True):
+    """A member, and whether the room became the team's just now."""
+
+    team_id: int
+    bound: bool
 
 
 def invited_card(_ctx: Context, made: Invited) -> Message:
@@ -214,4 +221,30 @@ async def join(ctx: Context, new: Joining) -> Joined:
     """Become a member by an invitation's code, or bind this chat to your team."""
     if ctx.room is None or ctx.room.face not in {"slack", "telegram"}:
         raise Refused("join is said in the chat that joins: on Slack or Telegram", field="code")
-    return await join_room(ctx.tx, ctx.now, ctx.room, name=ctx.actor.name, code=new.code)
+    return await join_team(ctx.tx, ctx.now, ctx.room, name=ctx.actor.name, code=new.code)
+
+
+async def join_team(tx: AsyncConnection, now: datetime, room: Room, *, name: str, code: str | None) -> Joined:
+    """Make the person a member by the code (if any), and the room the team's if it has none yet.
+
+    Raises Refused for a bad code, a stranger without one, or a room of another team.
+    """
+    place = await rooms.find(tx, room.face, room.workspace, room.room)
+    if code:
+        address = {"face": room.face, "workspace": room.workspace, "user": room.user}
+        team, member = await people.join(tx, code, **address, name=name, now=now)
+        team_id = team.team_id
+    else:
+        person = await people.who(tx, room.face, room.workspace, room.user)
+        if person is None or person.removed_at is not None:
+            raise Refused(
+                "I work for members of a team only: say join with the code of an owner's invitation", field="code"
+            )
+        team_id, member = person.team_id, await members.get(tx, person.member_id)
+    if place is not None and place.team_id != team_id:
+        raise Refused("this chat belongs to another team: join from one of your own", field="code")
+    await rooms.bind(
+        tx, team_id=team_id, face=room.face, workspace=room.workspace, room=room.room, title=room.title,
+        private=room.private, now=now,
+    )  # fmt: skip
+    return Joined(**msgspec.structs.asdict(member), team_id=team_id, bound=place is None)

@@ -8,7 +8,7 @@ changes only what serves no other campaign, and never what is the whole team's. 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import msgspec
 from sqlalchemy import (
@@ -39,9 +39,6 @@ from storage.chat import subscriptions
 from storage.clicks import queries
 from storage.ledger.errors import CasinoFluxError, Forbidden, Missing, Refused
 from storage.ledger.facts import Role
-
-if TYPE_CHECKING:
-    from bot.core.command import Command
 
 Ids = Select[Any] | Any
 Condition = ColumnElement[bool]
@@ -180,7 +177,20 @@ def references(parameters: type[msgspec.Struct], *, changes: bool) -> tuple[Refe
     return tuple(fields)
 
 
-def check_role(command: "Command", actor: Actor) -> None:
+class Guarded(Protocol):
+    """What this module reads of a command (bot.core.command.Command)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def role(self) -> Role: ...
+    @property
+    def scope(self) -> Scope: ...
+    @property
+    def references(self) -> tuple[Reference, ...]: ...
+
+
+def check_role(command: Guarded, actor: Actor) -> None:
     """Raises Forbidden where the actor's role, or its limit to campaigns, rules the command out whatever it names."""
     if not actor.role.includes(command.role):
         raise Forbidden(f"{command.name!r} needs the role {command.role.value}; yours is {actor.role.value}")
@@ -188,12 +198,12 @@ def check_role(command: "Command", actor: Actor) -> None:
         raise Forbidden(f"{command.name!r} concerns the whole team; you are limited to campaigns: ask an owner")
 
 
-def may(command: "Command", actor: Actor) -> bool:
+def may(command: Guarded, actor: Actor) -> bool:
     """Whether the actor may give the command at all."""
     return actor.role.includes(command.role) and not (actor.campaigns is not None and command.scope is Scope.TEAM)
 
 
-async def admit(command: "Command", new: msgspec.Struct, ctx: Context) -> None:
+async def admit(command: Guarded, new: msgspec.Struct, ctx: Context) -> None:
     """Raises Forbidden at the field that names what the actor may not see or change, Missing where there is none."""
     check_role(command, ctx.actor)
     if ctx.actor.campaigns is None or not command.references:

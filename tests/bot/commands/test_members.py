@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.chat.joining import join
+from bot.commands.members import join_team
 from bot.core.context import Actor, Room
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
@@ -20,7 +20,7 @@ async def joins(
 ) -> Any:
     where = Room(face=face, workspace="T1" if face == "slack" else "", room=room, user=user)
     async with say.database.begin() as tx:
-        return await join(tx, say.now, where, name=name, code=code)
+        return await join_team(tx, say.now, where, name=name, code=code)
 
 
 async def test_an_invitation_works_once(opened: Callable[[], Any]) -> None:
