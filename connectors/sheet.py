@@ -70,6 +70,7 @@ class Sheet:
         self.assumed_days = False
         self._days_declared = platform.has_api and bool(self.columns.day_order)
         self.outside = 0
+        self.latest = date.max  # a later day has not come yet
         self.repeated = 0
         self.line = 0  # of the record that is read, where it is one of a file
         self._layouts: dict[tuple[str, ...], Layout] = {}
@@ -162,7 +163,8 @@ class Sheet:
         """The rows of a block without its totals and subtotals, and what the last totals line says.
 
         A line with a day of its own is a subtotal if its key cells say so and its figures are the sum of rows before
-        it, else a row: a brand may be called Total. Without a day it is a totals line, and damage if it is wrong.
+        it that do not all say so themselves, else a row: a brand may be called Total. Without a day it is a totals
+        line, and damage if it is wrong.
         """
         lines = list(block.records())
         total: Figures | None = None
@@ -170,18 +172,21 @@ class Sheet:
             return lines, total
         rows: list[tuple[int, dict[str, str]]] = []
         figures: list[Figures] = []
+        brands = 0  # rows at the end whose key cells say total and which are none
         currencies: set[str] = set()
         for self.line, record in lines:
             currency, values = self._read(record, layout, "")
-            if self._says_total(record, layout):
-                fits = _is_sum(values, figures, counts_only=len(currencies) > 1)
-                if not _is_day(record, layout):
+            says_total = self._says_total(record, layout)
+            if says_total:
+                has_day = _is_day(record, layout)
+                fits = _is_sum(values, figures, least=brands + 1 if has_day else 0, counts_only=len(currencies) > 1)
+                if not has_day:
                     total = values
                     if not fits:
                         self.damages.append(f"line {self.line}: the totals contradict the rows above them")
+                if fits or not has_day:
                     continue
-                if fits:
-                    continue
+            brands = brands + 1 if says_total else 0
             currencies.add(currency)
             figures.append(values)
             rows.append((self.line, record))
@@ -301,9 +306,12 @@ class Sheet:
     def _day(self, record: Record, layout: Layout) -> date:
         text = self._required(record, layout.day, self.columns.day)
         try:
-            return read_day(text, layout.order)
+            day = read_day(text, layout.order)
         except ValueError as error:
             self.fail(f"column {layout.day[0]!r}: {error}")
+        if day > self.latest:
+            self.fail(f"column {layout.day[0]!r}: {text!r} ({day}) has not come yet: the last day may be {self.latest}")
+        return day
 
     def _tag(self, record: Record, layout: Layout) -> str:
         return self._required(record, layout.tag, self.columns.tag) if self.columns.tag else ""
@@ -331,17 +339,19 @@ def _together(figures: Sequence[Figures]) -> Figures | None:
     return total
 
 
-def _is_sum(total: Figures, rows: Sequence[Figures], *, counts_only: bool) -> bool:
-    """Whether figures are the sum of the rows before, or of the last of them: a total or a subtotal."""
+def _is_sum(total: Figures, rows: Sequence[Figures], *, least: int, counts_only: bool) -> bool:
+    """Whether figures are the sum of the rows before, or of the last `least` of them or more: a total or a subtotal."""
     known = COUNTS if counts_only else Figures.__struct_fields__
     names = [name for name in known if getattr(total, name) is not None]
     wanted = [getattr(total, name) for name in names]
     sums = [0] * len(names)
-    for row in reversed(rows):
+    for number, row in enumerate(reversed(rows), 1):
         sums = [value + (getattr(row, name) or 0) for value, name in zip(sums, names, strict=True)]
-        if all(abs(a - b) <= _slack(name, len(rows)) for a, b, name in zip(sums, wanted, names, strict=True)):
+        if number >= least and all(
+            abs(a - b) <= _slack(name, len(rows)) for a, b, name in zip(sums, wanted, names, strict=True)
+        ):
             return True
-    return not any(wanted) and not rows
+    return not any(wanted) and not rows and not least
 
 
 def _slack(name: str, rows: int) -> int:

@@ -262,7 +262,7 @@ async def _record_upload(ctx: Context, new: Upload) -> _RecordedUpload:
     if not raw:
         raise Refused("file: none came along: send it with 'sync upload <account>' as its text", field="file")
     try:
-        report = await ctx.ports.read_upload(row.platform, login, raw)
+        report = await ctx.ports.read_upload(row.platform, login, raw, _today_of(ctx, row))
         async with ctx.database.read() as tx:
             await _refuse_undecided_days(tx, new, row, report)
         recorded = await revenue.record_in_slices(
@@ -339,7 +339,7 @@ def _window(ctx: Context, new: SyncNow, row: Row[Any]) -> tuple[date | None, dat
     """The days asked for; the end is never after the account's own today."""
     if new.from_ is None and new.to is None:
         return None, None
-    today = ctx.now.astimezone(accounts.zone_of(row)).date()
+    today = _today_of(ctx, row)
     last = min(new.to or today, today)
     first = new.from_ or last
     if first > today:
@@ -347,3 +347,8 @@ def _window(ctx: Context, new: SyncNow, row: Row[Any]) -> tuple[date | None, dat
     if first > last:
         raise Refused("from: the range ends before it starts", field="from")
     return first, last
+
+
+def _today_of(ctx: Context, row: Row[Any]) -> date:
+    """The account's own today."""
+    return ctx.now.astimezone(accounts.zone_of(row)).date()

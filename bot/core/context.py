@@ -104,8 +104,8 @@ class Ports(Protocol):
     async def merge_apart(self, request: MergeRequest) -> list[Merged] | None:
         """Touched days merged beside the event loop; None where that cannot be done."""
 
-    async def read_upload(self, platform: str, account: dict[str, Any], raw: bytes) -> Report:
-        """The report in an uploaded file. Raises ConnectorError or Refused saying what is wrong with it."""
+    async def read_upload(self, platform: str, account: dict[str, Any], raw: bytes, today: date) -> Report:
+        """The report in an uploaded file, no day of it after `today`. Raises ConnectorError or Refused for a fault."""
 
     def presets(self) -> dict[str, dict[str, Any]]:
         """Traffic source presets by name: parameters, postbacks, options."""

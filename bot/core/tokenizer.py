@@ -5,7 +5,7 @@ import re
 from datetime import date, timedelta
 from typing import Any
 
-from storage.ledger.dates import day_order, read_day
+from storage.ledger.dates import day_order, month_of, read_day
 from storage.ledger.errors import Refused
 
 MAX_ARGUMENT = 3000
@@ -39,8 +39,7 @@ def split(text: str) -> list[tuple[str | None, str]]:
     return words
 
 
-_MONTHS = {name.lower(): n for n, name in enumerate(calendar.month_abbr) if name}
-_WEEKDAYS = {name.lower(): n for n, name in enumerate(calendar.day_abbr)}
+_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
 def day(text: str, today: date) -> date:
@@ -63,18 +62,18 @@ def _day(word: str, today: date) -> date | None:
         return today - timedelta(days=1)
     if word == "tomorrow":
         return today + timedelta(days=1)
-    if word[:3] in _WEEKDAYS and word.isalpha():
-        return today - timedelta(days=(today.weekday() - _WEEKDAYS[word[:3]]) % 7)
+    if (weekday := _weekday(word)) is not None:
+        return today - timedelta(days=(today.weekday() - weekday) % 7)
     if match := re.fullmatch(r"-?(\d{1,4})\s*d(?:ays?)?(?:\s*ago)?", word):
         return today - timedelta(days=int(match[1]))
     if match := re.fullmatch(r"([0-9]{1,2})\.([0-9]{1,2})\.", word):
         return date(today.year, int(match[2]), int(match[1]))
     if re.fullmatch(r"[0-9]+[-/.][0-9]+[-/.][0-9]+", word):
         return _written_out(word)
-    if match := re.fullmatch(r"(\d{1,2})\s+([a-z]{3})[a-z]*\.?(?:\s+(\d{4}))?", word):
-        return date(int(match[3] or today.year), _month(match[2]), int(match[1]))
-    if match := re.fullmatch(r"([a-z]{3})[a-z]*\.?\s+(\d{1,2})(?:,?\s+(\d{4}))?", word):
-        return date(int(match[3] or today.year), _month(match[1]), int(match[2]))
+    if match := re.fullmatch(r"(\d{1,2})\s+([a-z]{3,9})\.?(?:\s+(\d{4}))?", word):
+        return date(int(match[3] or today.year), month_of(match[2]), int(match[1]))
+    if match := re.fullmatch(r"([a-z]{3,9})\.?\s+(\d{1,2})(?:,?\s+(\d{4}))?", word):
+        return date(int(match[3] or today.year), month_of(match[1]), int(match[2]))
     return None
 
 
@@ -86,10 +85,10 @@ def _written_out(word: str) -> date:
     return read_day(word, order.order)
 
 
-def _month(name: str) -> int:
-    if name not in _MONTHS:
-        raise ValueError(f"{name!r} is not a month")
-    return _MONTHS[name]
+def _weekday(name: str) -> int | None:
+    """The number of a weekday from its name, whole or its first letters, three at least."""
+    word = name.lower()
+    return next((n for n, day_name in enumerate(_WEEKDAYS) if len(word) >= 3 and day_name.startswith(word)), None)
 
 
 _QUALIFIED = re.compile(r"(this|last|current|previous)[ -]?(week|month|quarter|year)")
@@ -141,7 +140,7 @@ def is_period(text: str) -> bool:
 def past_day(text: str, today: date) -> date:
     """A day that has been: `last monday`, and `1 dec` said in November is last year's. Raises ValueError."""
     word = text.removeprefix("last ").removeprefix("previous ")
-    if word != text and word[:3] in _WEEKDAYS and word.isalpha():
+    if word != text and _weekday(word) is not None:
         return day(word, today - timedelta(days=1))
     read = day(text, today)
     if read > today and text != "tomorrow" and not re.search(r"\d{4}", text):
@@ -219,9 +218,6 @@ def _months_before(first: date, months: int) -> date:
     return date(year, month + 1, min(first.day, calendar.monthrange(year, month + 1)[1]))
 
 
-_MONTH_NAMES = {name.lower(): n for n, name in enumerate(calendar.month_name) if name} | _MONTHS | {"sept": 9}
-
-
 def _named_month(word: str, today: date) -> tuple[date, date] | None:
     """nov, november 2025, 2026-10, 2026-W40; the running one ends today."""
     if match := re.fullmatch(r"(\d{4})-w(\d{2})", word):
@@ -230,10 +226,14 @@ def _named_month(word: str, today: date) -> tuple[date, date] | None:
     if match := re.fullmatch(r"(\d{4})-(\d{2})", word):
         year, month = int(match[1]), int(match[2])
     else:
-        name, _, year_word = word.removeprefix("last ").partition(" ")
-        if name.rstrip(".") not in _MONTH_NAMES or (year_word and not re.fullmatch(r"\d{4}", year_word)):
+        match = re.fullmatch(r"(?:last )?([a-z]{3,9})\.?(?: (\d{4}))?", word)
+        try:
+            month = month_of(match[1]) if match else 0
+        except ValueError:
+            month = 0
+        if match is None or not month:
             return None
-        month = _MONTH_NAMES[name.rstrip(".")]
+        year_word = match[2]
         year = int(year_word) if year_word else today.year - (month > today.month)
     first = date(year, month, 1)
     return first, _not_past(date(year, month, calendar.monthrange(year, month)[1]), first, today)

@@ -74,9 +74,13 @@ class CsvUpload(Platform):
         sheet, table = self._opened(raw, connection, window)
         return sheet.report(totals=sheet.add_table(table))
 
-    def read_upload(self, raw: bytes, connection: Connection) -> Report:
-        """The report in a file, over the days it speaks of. Raises ConnectorError for a file without a line."""
+    def read_upload(self, raw: bytes, connection: Connection, today: date = date.max) -> Report:
+        """The report in a file, over the days it speaks of.
+
+        Raises ConnectorError for a file without a line, and for a day after `today`.
+        """
         sheet, table = self._opened(raw, connection, Window(first=date.min, last=date.max))
+        sheet.latest = today
         totals = sheet.add_table(table)
         if not sheet.rows:
             raise ConnectorError("the file has a header and no line of figures", raw=raw)

@@ -3,7 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from inspect import isawaitable
 from typing import Any, TypeVar
 
@@ -147,11 +147,11 @@ class HubPorts:
                 raise told(error, connection) from None
         return sample_of(report)
 
-    async def read_upload(self, platform_named: str, account: dict[str, Any], raw: bytes) -> Report:
+    async def read_upload(self, platform_named: str, account: dict[str, Any], raw: bytes, today: date) -> Report:
         if len(raw) < SHORT:
-            return read_upload(platform_named, account, raw)
+            return read_upload(platform_named, account, raw, today)
         advice = "upload the file in several parts, of fewer days each"
-        parts: UploadParts = await self.run_apart(_upload_parts, platform_named, account, raw, advice=advice)
+        parts: UploadParts = await self.run_apart(_upload_parts, platform_named, account, raw, today, advice=advice)
         return await parts.report(raw)
 
     def presets(self) -> dict[str, dict[str, Any]]:
@@ -163,17 +163,17 @@ class HubPorts:
         return datetime.now(UTC) + timedelta(seconds=self._settings.clock_offset)
 
 
-def read_upload(platform_named: str, account: dict[str, Any], raw: bytes) -> Report:
-    """The report in an uploaded file, over the days it speaks of."""
+def read_upload(platform_named: str, account: dict[str, Any], raw: bytes, today: date) -> Report:
+    """The report in an uploaded file, over the days it speaks of, none of them after the account's `today`."""
     found = platform(platform_named)
     if not isinstance(found, CsvUpload):
         raise Refused(f"{found.title} is fetched by itself: uploads go to a csv_upload account", field="account")
     connection = connection_of(found, account)
-    return found.read_upload(raw, connection)
+    return found.read_upload(raw, connection, today)
 
 
-def _upload_parts(platform_named: str, account: dict[str, Any], raw: bytes) -> UploadParts:
-    return parts_of(read_upload(platform_named, account, raw))
+def _upload_parts(platform_named: str, account: dict[str, Any], raw: bytes, today: date) -> UploadParts:
+    return parts_of(read_upload(platform_named, account, raw, today))
 
 
 def connection_of(found: Platform, account: Mapping[str, Any]) -> Connection:

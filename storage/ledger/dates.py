@@ -11,13 +11,21 @@ import msgspec
 
 Order = Literal["", "dmy", "mdy"]
 
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_TIME = r"(?:[T ,].*)?"  # a time or zone behind a day changes nothing: the platform's own label counts
-_YEAR_FIRST = re.compile(rf"([0-9]{{4}})([-/.])([0-9]{{1,2}})\2([0-9]{{1,2}}){_TIME}", re.DOTALL)
+_EARLIEST = 1990  # a year before it is a slip: 0026
+_MONTHS = (
+    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+    "december",
+)  # fmt: skip
+#: A time and zone behind a day change nothing: the platform's own label counts. A second day makes a range, no day.
+_TIME = (
+    r"(?:(?:[T ]|, ?)[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?(?: ?[AP]M)?"
+    r"(?: ?(?:Z|[A-Z]{3,4}|[+-][0-9]{2}:?[0-9]{2}))*)?"
+)
+_YEAR_FIRST = re.compile(rf"([0-9]{{4}})([-/.])([0-9]{{1,2}})\2([0-9]{{1,2}}){_TIME}", re.IGNORECASE)
 _IN_A_ROW = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})")
-_YEAR_LAST = re.compile(rf"([0-9]{{1,2}})([-/.])([0-9]{{1,2}})\2([0-9]{{4}}){_TIME}", re.DOTALL)
-_DAY_MONTH = re.compile(rf"([0-9]{{1,2}})[ -]({'|'.join(_MONTHS)})[a-z]*\.?[ -]([0-9]{{4}})", re.IGNORECASE)
-_MONTH_DAY = re.compile(rf"({'|'.join(_MONTHS)})[a-z]*\.? ([0-9]{{1,2}}),? ([0-9]{{4}})", re.IGNORECASE)
+_YEAR_LAST = re.compile(rf"([0-9]{{1,2}})([-/.])([0-9]{{1,2}})\2([0-9]{{4}}){_TIME}", re.IGNORECASE)
+_DAY_MONTH = re.compile(rf"([0-9]{{1,2}})[ -]([a-z]{{3,9}})\.?[ -]([0-9]{{4}}){_TIME}", re.IGNORECASE)
+_MONTH_DAY = re.compile(rf"([a-z]{{3,9}})\.? ([0-9]{{1,2}}),? ([0-9]{{4}}){_TIME}", re.IGNORECASE)
 
 
 def day_bounds(day: date, zone: ZoneInfo) -> tuple[datetime, datetime]:
@@ -81,18 +89,28 @@ def _read_text(value: str, order: Order) -> date:
     if match := _IN_A_ROW.fullmatch(text):
         return _date(text, match[1], match[2], match[3])
     if match := _DAY_MONTH.fullmatch(text):
-        return _date(text, match[3], _month(match[2]), match[1])
+        return _date(text, match[3], match[2], match[1])
     if match := _MONTH_DAY.fullmatch(text):
-        return _date(text, match[3], _month(match[1]), match[2])
+        return _date(text, match[3], match[1], match[2])
     raise ValueError(f"{text[:40]!r} is no day: write it like 2026-10-01")
 
 
-def _month(word: str) -> int:
-    return _MONTHS.index(word[:3].lower()) + 1
+def month_of(name: str) -> int:
+    """The number of a month from its English name, whole or its first letters, three at least. Raises ValueError.
+
+    Names of other languages are refused: Finnish `marraskuu` is November.
+    """
+    beginning = name.lower()
+    for number, month in enumerate(_MONTHS, 1):
+        if len(beginning) >= 3 and month.startswith(beginning):
+            return number
+    raise ValueError(f"{name!r} is no English month")
 
 
-def _date(text: str, year: str, month: str | int, day: str) -> date:
+def _date(text: str, year: str, month: str, day: str) -> date:
     try:
-        return date(int(year), int(month), int(day))
+        if int(year) < _EARLIEST:
+            raise ValueError(f"the year {year} is before {_EARLIEST}")
+        return date(int(year), int(month) if month.isdigit() else month_of(month), int(day))
     except ValueError as error:
         raise ValueError(f"{text[:40]!r} is no day: {error}") from None

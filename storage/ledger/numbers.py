@@ -38,12 +38,16 @@ _MISSING = frozenset({"", "-", "--", "---", "n/a", "na", "n.a.", "null", "none"}
 _LONGEST = 100
 
 _PLAIN = re.compile(r"(-?)([0-9]{1,12})(?:\.([0-9]{1,6}))?")  # nearly all numbers
-_GROUPED = re.compile(r"(-?)([0-9]{1,3}(?:,[0-9]{3})*)\.([0-9]{1,6})|(-?)([0-9]{1,3}(?:\.[0-9]{3})*),([0-9]{1,2})")
+_GROUPED = re.compile(
+    r"(-?)([0-9]{1,3}|[1-9][0-9]{0,2}(?:,[0-9]{3})+)\.([0-9]{1,6})"
+    r"|(-?)([0-9]{1,3}|[1-9][0-9]{0,2}(?:\.[0-9]{3})+),([0-9]{1,2})"
+)
 _BODY = re.compile(r"[0-9.,' ]*[0-9][0-9.,' ]*")
 _EXPONENT = re.compile(r"([0-9]+(?:[.,][0-9]+)?)e([+-]?[0-9]{1,3})", re.IGNORECASE)
 _NO_CENTS = re.compile(r"(?<=[0-9])[.,]-{1,2}$")
 _THOUSANDS = {
-    mark: re.compile(rf"[0-9]{{1,3}}(?:{re.escape(mark)}[0-9]{{2,3}})*{re.escape(mark)}[0-9]{{3}}") for mark in ".,' "
+    mark: re.compile(rf"[1-9][0-9]{{0,2}}(?:{re.escape(mark)}[0-9]{{2,3}})*{re.escape(mark)}[0-9]{{3}}")
+    for mark in ".,' "
 }  # in groups of three, also as India writes them (12,34,567)
 _LONE = re.compile(r"([1-9][0-9]{0,2})[.,]([0-9]{3})")  # either separator may part thousands here
 
@@ -123,16 +127,15 @@ def _text_to_micro(text: str, mark: Mark, own: str) -> tuple[int | None, str]:
 
 def read_count(value: Any, mark: Mark = "") -> int | None:
     """A count; a lone separator before exactly three digits parts thousands. Raises ValueError for a fraction."""
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool) and -(2**63) < value < 2**63:
         return value
     if isinstance(value, str):
         if value.isascii() and value.isdigit() and len(value) < 19:
             return int(value)
-        bare = value.translate(_PLAINLY).strip()
-        lone = _LONE.fullmatch(bare.lstrip("-+"))
-        if lone:
+        body, negative, written = _peeled(value.translate(_PLAINLY).strip())
+        if not written and (lone := _LONE.fullmatch(body)):
             number = int(lone[1] + lone[2])
-            return -number if bare.startswith("-") else number
+            return -number if negative else number
     number_read = read_number(value, mark)
     if number_read is None:
         return None

@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from zoneinfo import ZoneInfo
 
+from storage.ledger.dates import month_of
+
 _NUMBERED = re.compile(r"\d{9,19}(?:\.\d+)?")
 _ISO = re.compile(
     r"(\d{4})-?(\d\d)-?(\d\d)(?:[T ]+(\d\d):?(\d\d)(?::?(\d\d)(?:[.,](\d{1,9}))?)?)?"
@@ -14,9 +16,8 @@ _ISO = re.compile(
 _LOCAL = re.compile(
     r"(\d{1,4})([/.\-])(\d{1,2})\2(\d{1,4})(?:[T ,]+(\d{1,2}):(\d\d)(?::(\d\d)(?:\.\d+)?)?\s*([AaPp][Mm])?)?"
 )
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WORDS = re.compile(
-    rf"({'|'.join(_MONTHS)})[a-z]*\.? +(\d{{1,2}}),? +(\d{{4}})(?:,? +(\d{{1,2}}):(\d\d)(?::(\d\d))?\s*([AaPp][Mm])?)?",
+    r"([a-z]{3,9})\.? +(\d{1,2}),? +(\d{4})(?:,? +(\d{1,2}):(\d\d)(?::(\d\d))?\s*([AaPp][Mm])?)?",
     re.IGNORECASE,
 )
 _LOST_PLUS = re.compile(r"(\d) (\d\d:?\d\d)$")
@@ -108,7 +109,7 @@ def _in_words(word: str, zone: ZoneInfo) -> datetime | None:
     match = _WORDS.fullmatch(word)
     if match is None:
         return None
-    month = _MONTHS.index(match[1].lower()[:3]) + 1
+    month = month_of(match[1])
     hour = int(match[4] or 0)
     if match[7]:
         hour = hour % 12 + (12 if match[7].lower() == "pm" else 0)

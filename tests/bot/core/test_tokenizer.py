@@ -75,6 +75,20 @@ def test_what_is_no_day_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text", ["1 octopus", "marble 3", "3 marraskuu", "3 märz", "money", "wedding", "sunshine", "1 oc"]
+)
+def test_a_word_that_only_begins_like_a_month_or_weekday_is_no_day(text: str) -> None:
+    for read in (day, period):
+        with pytest.raises(ValueError, match=r"day|month|range"):
+            read(text, TODAY)
+
+
+@pytest.mark.parametrize("text", ["1 oct", "1 octob", "1 October", "oct. 1", "october 1, 2026"])
+def test_a_month_is_its_name_or_its_first_letters(text: str) -> None:
+    assert day(text, TODAY) == date(2026, 10, 1)
+
+
+@pytest.mark.parametrize(
     ("text", "first", "last"),
     [
         ("7d", date(2026, 11, 16), TODAY), ("mtd", date(2026, 11, 1), TODAY), ("today", TODAY, TODAY),

@@ -207,6 +207,14 @@ DAMAGED = {
     "a cell too many": ("day,tag,commission\n2026-10-01,a,1\n2026-10-02,b,2,3\n", "line 3"),
     "a last line cut off": ("day,tag,commission\n2026-10-01,a,1\n2026-10-0", "line 3"),
     "a day that is none": ("day,tag,commission\n31.02.2026,b,2\n", "line 2, column 'day': '31.02.2026'"),
+    "a week in a row": ("day,tag,commission\n2026-10-01 - 2026-10-07,b,2\n", "line 2, column 'day': '2026-10-01 - "),
+    "a month in Finnish": ("day,tag,commission\n3 marraskuu 2026,b,2\n", "line 2, column 'day': '3 marraskuu 2026'"),
+    "a year too early": ("day,tag,commission\n2026-10-01,a,1\n0026-10-02,b,2\n", "line 3, column 'day': '0026-10-02'"),
+    "a day that has not come": (
+        "day,tag,commission\n2026-10-01,a,1\n2026-10-21,b,2\n",
+        "line 3, column 'day': '2026-10-21' (2026-10-21) has not come yet: the last day may be 2026-10-20",
+    ),
+    "months that have not come": ("day,tag,commission\n10/01/2026,a,1\n11/03/2026,b,2\n", "'11/03/2026' (2026-11-03)"),
     "a fraction of a player": ("day,tag,registrations\n2026-10-01,a,-0.004\n", "column 'registrations': '-0.004'"),
     "days that contradict": ("day,tag,commission\n26/02/2026,a,1\n02/26/2026,a,1\n", "column 'day': '26/02/2026'"),
     "marks that contradict": ('day,tag,commission\n2026-10-01,a,"1,50"\n2026-10-02,a,1.5\n', "'commission': '1.5'"),
@@ -234,6 +242,21 @@ async def test_a_long_field_and_an_unknown_column_are_read(opened: Opened) -> No
         await team.say("account add csv_upload name=Own")
         text = f'day,tag,note,commission\n2026-10-01,a,"{"x" * 200_000}",1\n'
         assert (await team.say("sync upload own", file=base64.b64encode(text.encode()).decode()))["rows"] == 1
+
+
+async def test_a_brand_called_total_with_the_same_figures_every_day_keeps_its_rows(opened: Opened) -> None:
+    text = (
+        "day,tag,commission\n2026-10-01,Total,5\n2026-10-02,Total,5\n2026-10-02,a,2\n2026-10-02,Subtotal,7\n"
+        "2026-10-03,Total,0\nTotal,,12\n"
+    )
+    async with hub(opened) as team:
+        await team.say("account add csv_upload name=Own")
+        done = await team.say("sync upload own", file=base64.b64encode(text.encode()).decode())
+        assert done["suspect"] is None
+        assert [(day, tag, worth) for day, tag, _, worth in await stored(team)] == [
+            ("2026-10-01", "Total", 5_000_000), ("2026-10-02", "Total", 5_000_000), ("2026-10-02", "a", 2_000_000),
+            ("2026-10-03", "Total", 0),
+        ]  # fmt: skip
 
 
 async def test_a_total_that_contradicts_its_rows_holds_the_file(opened: Opened) -> None:

@@ -61,7 +61,7 @@ def test_a_sign_of_several_currencies_is_that_of_the_field() -> None:
     "text", ["abc", "NaN", "Infinity", "1 of 2", "12abc34", "--5", "1,2.3,4e", "1.2k", "1/2", "5 (3)", "12:30", "12 %",
              "12%", "1,2,3", "1.2.3", "1 2", "(-5)", "(5", "5)", "()", "²", "١٢", "2026-10-01", "1,234.567,89", "12-12",
              "1_000", "0x10", "$", "EUR", "5.", "1,", "12 XYZ", "€5 $", "1,23.50", "Total", True, [], "9" * 200,
-             "1e99", "99999999999999"],
+             "0,123.5", "0.123,5", "0.125.000", "1e99", "99999999999999"],
 )  # fmt: skip
 def test_what_is_no_number_is_never_taken_for_one(text: object) -> None:
     with pytest.raises(ValueError, match=r"no number|too large|currency"):
@@ -78,7 +78,9 @@ def test_what_is_not_said_is_not_zero(text: str | None) -> None:
 def test_counts_are_whole() -> None:
     written = ("40", 40, "1.041", "1,041", "1.000", f"1{NBSP}000", "12,00", 3.0, Decimal("4.0"), "-1", "(5)")
     assert [read_count(value) for value in written] == [40, 40, 1041, 1041, 1000, 1000, 12, 3, 4, -1, -5]
-    for text in ("3.5", "-0.004", "0.125", "1234.567", "1.5k", 2.5):
+    for text in ("(1.000)", "1.000-", "−1,000", "1.000 -", "（１．０００）", "-1000"):
+        assert read_count(text) == -1000, text
+    for text in ("3.5", "-0.004", "0.125", "1234.567", "1.5k", 2.5, 10**19, f"{10**19}"):
         with pytest.raises(ValueError, match=r"no whole number|no number"):
             read_count(text)
     with pytest.raises(ValueError, match="no number"):
@@ -92,6 +94,9 @@ def test_a_column_decides_its_convention() -> None:
     assert decimal_mark(["€ 1.234,-"]) == ","
     assert read_micro("1.234", ",") == (1_234_000_000, "")
     assert read_micro("1,234", ",") == (1_234_000, "")
+    for text in ("0,125", "0,123.5", "01,234.5"):
+        with pytest.raises(ValueError, match="no number"):
+            read_micro(text, ".")
     with pytest.raises(ValueError, match="contradict"):
         decimal_mark(["1,234.50", "12,5"])
 
