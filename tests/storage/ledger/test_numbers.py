@@ -78,8 +78,8 @@ def test_what_is_not_said_is_not_zero(text: str | None) -> None:
 def test_counts_are_whole() -> None:
     written = ("40", 40, "1.041", "1,041", "1.000", f"1{NBSP}000", "12,00", 3.0, Decimal("4.0"), "-1", "(5)")
     assert [read_count(value) for value in written] == [40, 40, 1041, 1041, 1000, 1000, 12, 3, 4, -1, -5]
-    for text in ("(1.000)", "1.000-", "−1,000", "1.000 -", "（１．０００）", "-1000"):
-        assert read_count(text) == -1000, text
+    negative = ("(1.000)", "1.000-", "−1,000", "1.000 -", "（１．０００）", "-1000")
+    assert [read_count(value) for value in negative] == [-1000] * len(negative)
     for text in ("3.5", "-0.004", "0.125", "1234.567", "1.5k", 2.5, 10**19, f"{10**19}"):
         with pytest.raises(ValueError, match=r"no whole number|no number"):
             read_count(text)
