@@ -17,8 +17,10 @@ from bot.commands.members import join_team, joined_card
 from bot.core.arguments import MissingArgument, MissingFields, file_fields, secret_fields
 from bot.core.command import COMMANDS, Command, line_of, parse, readings, run
 from bot.core.context import Actor, Context, Deployment, Ports, Room
+from bot.core.listing import Listing
 from bot.core.message import Button, Buttons, Message, error
 from bot.core.tokenizer import split
+from storage.catalogue.entities import MAX_PAGE
 from storage.chat import presses, rooms
 from storage.chat.dialogues import press_id
 from storage.db import config_version
@@ -65,7 +67,10 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """What to show. `public`: for all in the room (something was made or changed there). `form`: ask for these."""
+    """What to show. `public`: for all in the room (something was made or changed there). `form`: ask for these.
+
+    `line` is the command that shows the same again; empty where it changed something.
+    """
 
     message: Message
     public: bool = False
@@ -73,6 +78,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     actor: Actor | None = None
     done: bool = False  # the command was carried out
     secret: bool = False  # it made something only the asker may see (an invitation, a token)
+    line: str = ""
 
 
 Attached = Callable[[str], Awaitable[bytes]]
@@ -169,6 +175,8 @@ async def carry_out(
     sessions: ChatSessions, room: Room, actor: Actor, command: Command, arguments: dict[str, Any]
 ) -> Reply:
     """Run a command whose words are sorted already; faults come back as messages, missing fields as a form."""
+    if room.face == "telegram" and issubclass(command.parameters, Listing):
+        arguments = {"limit": MAX_PAGE} | arguments  # the list is turned page by page in one message
     try:
         answer = await run(command, arguments, context(sessions, room, actor))
     except MissingFields as lack:
@@ -190,7 +198,10 @@ async def carry_out(
     message, private = with_undo(answer), answer.message.private
     asks = isinstance(answer.result, dict) and "confirm" in answer.result
     secret = command.changes and private and not asks and (command.reads or answer.change is not None)
-    return Reply(message=message, public=command.changes and not private, actor=actor, done=True, secret=secret)
+    line = "" if command.changes else line_of(command, arguments)
+    return Reply(
+        message=message, public=command.changes and not private, actor=actor, done=True, secret=secret, line=line
+    )
 
 
 def _corrected_lines(command: Command, arguments: dict[str, Any], fault: Refused) -> list[str]:

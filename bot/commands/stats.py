@@ -20,13 +20,14 @@ from bot.core.tokenizer import day, period, previous_period
 from bot.digests.loading import dimension
 from bot.render.figures import (
     LEGEND,
-    MOST_ROWS,
+    by_weight,
     change_table,
     days,
     first_deposits,
     layered,
     plural,
     report_table,
+    top_chart,
     unconverted,
     worded_commission,
 )
@@ -58,7 +59,8 @@ PERIOD_VALUES = {
 
 RANGES = "today, yesterday, this week, last month, 7d, mtd, nov, mon, since 1 oct, or <from>..<to>"
 MANY_ROWS = 2_000  # more of them are sorted in a thread
-PAGE_ROWS = 15  # of a table on Telegram
+LONG = 45  # rows; a longer report comes on Telegram with a picture of its top and a file of all
+CHATS = {"slack", "telegram", "terminal"}
 
 
 class StatsQuery(Arguments):
@@ -109,21 +111,16 @@ def stats_message(ctx: Context, report: MergedReport) -> Message:
         return Message(f"{shown_days}: nothing happened", (_buttons(ctx, report, by),), private=True)
     as_of = f" · as of {ctx.notes['as_of']:%Y-%m-%d %H:%M %Z}" if ctx.notes.get("as_of") else ""
     rest = (Text(f"{LEGEND} · {report.timezone} days, {currency}{as_of}"), *_warnings(report))
-    files: tuple[Block, ...] = (ctx.notes["file"],) if ctx.notes["csv"] else _cut(ctx, report)
+    files: tuple[Block, ...] = (ctx.notes["file"],) if "file" in ctx.notes else ()
+    if "top" in ctx.notes:
+        files = (ctx.notes["top"], *files)
     compared: tuple[Block, ...] = ()
     if isinstance(report.versus, ComparedRange):
         versus = Text(f"Against {days(report.versus.from_, report.versus.to)}", strong=True)
         compared = (versus, change_table(report, report.versus, by))
-    blocks = (report_table(report, by), *compared, *files, *rest, _buttons(ctx, report, by))
+    beyond = "the file has them all" if "file" in ctx.notes else "CSV has them all"
+    blocks = (report_table(report, by, beyond=beyond), *compared, *files, *rest, _buttons(ctx, report, by))
     return Message(title, blocks, private=True)
-
-
-def _cut(ctx: Context, report: MergedReport) -> tuple[Block, ...]:
-    if page := ctx.notes.get("page"):
-        start, total = page
-        return (Text(f"Page {start // PAGE_ROWS + 1} of {-(-total // PAGE_ROWS)}"),)
-    more = len(report.rows) - MOST_ROWS
-    return (Text(f"and {more:,} more {'row' if more == 1 else 'rows'}: CSV gives them all"),) if more > 0 else ()
 
 
 def _warnings(report: MergedReport) -> Iterable[Block]:
@@ -138,15 +135,7 @@ def _buttons(ctx: Context, report: MergedReport, by: list[str]) -> Buttons:
     other = [dimension for dimension in ("day", "campaign", "offer", "source") if [dimension] != by][:3]
     buttons = [Button(f"By {dimension}", f"{line} by {dimension}") for dimension in other]
     grouped = f"{line} by {','.join(by)}"
-    return Buttons((*_page_buttons(ctx, grouped), *buttons, Button("CSV", f"{grouped} csv=true")))
-
-
-def _page_buttons(ctx: Context, grouped: str) -> Iterable[Button]:
-    start, total = ctx.notes.get("page") or (0, 0)
-    if start > 0:
-        yield Button("◀ Prev", f"{grouped} after={max(start - PAGE_ROWS, 0)}")
-    if start + PAGE_ROWS < total:
-        yield Button("Next ▶", f"{grouped} after={start + PAGE_ROWS}")
+    return Buttons((*buttons, Button("CSV", f"{grouped} csv=true")))
 
 
 @command(
@@ -192,23 +181,21 @@ async def reported(ctx: Context, new: StatsQuery) -> Any:
     report = await parts.report() if parts else await merged_report(ctx.tx, query)
     if new.vs:
         report = msgspec.structs.replace(report, versus=await _versus(ctx, new, query))
-    report = await _arranged(ctx, new, report, in_csv=new.csv or in_csv)
-    if new.csv or in_csv:
-        ctx.notes["file"] = await report_file(report, by)
+    report = await _arranged(ctx, new, report)
+    if new.csv or in_csv or (ctx.face == "telegram" and len(report.rows) > LONG):
+        ctx.notes["file"] = await report_file(report, by, named=ctx.face in CHATS)
+    if ctx.face == "telegram" and len(report.rows) > LONG and not (new.csv or in_csv):
+        ctx.notes["top"] = top_chart(report, by, measure=(new.sort or "").removeprefix("-"))
     return report
 
 
-async def _arranged(ctx: Context, new: StatsQuery, report: MergedReport, *, in_csv: bool) -> MergedReport:
-    """The rows asked for. Telegram gets a long table in pages, without a wish by what earned most."""
-    limit, sort = new.limit, new.sort
-    count = len(report.rows) if new.top is None else min(new.top, len(report.rows))
-    if ctx.face == "telegram" and limit is None and not in_csv and count > PAGE_ROWS:
-        limit, sort = PAGE_ROWS, sort or (None if set(ctx.notes["by"]) & PERIOD_VALUES.keys() else "-commission")
-        after = new.after or ""
-        ctx.notes["page"] = (int(after) if after.isdecimal() and len(after) < 10 else 0, count)
+async def _arranged(ctx: Context, new: StatsQuery, report: MergedReport) -> MergedReport:
+    """The rows asked for; people see first what weighs most, unless they wish another order or look at periods."""
+    if ctx.face in CHATS and not new.sort and not set(ctx.notes["by"]) & PERIOD_VALUES.keys():
+        report = by_weight(report)
     if len(report.rows) < MANY_ROWS:
-        return arrange(report, sort=sort, top=new.top, limit=limit, after=new.after)
-    return await asyncio.to_thread(arrange, report, sort=sort, top=new.top, limit=limit, after=new.after)
+        return arrange(report, sort=new.sort, top=new.top, limit=new.limit, after=new.after)
+    return await asyncio.to_thread(arrange, report, sort=new.sort, top=new.top, limit=new.limit, after=new.after)
 
 
 async def _versus(ctx: Context, new: StatsQuery, query: ReportQuery) -> ComparedRange:

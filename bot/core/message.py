@@ -24,9 +24,10 @@ class Fields(msgspec.Struct, frozen=True, tag="fields"):
 
 
 class Table(msgspec.Struct, frozen=True, tag="table"):
-    """A table; `numeric` columns are set to the right. Long ones may be cut with a note or sent as a file.
+    """A table; `numeric` columns are set to the right. Long ones are cut, with one note, or shown in pages.
 
     `phone`: the columns that matter where only five have room. `total`: the last row is a sum, shown whatever is cut.
+    `more`: rows there are beyond those given; `rest` says where they all are ("CSV has them all").
     """
 
     columns: tuple[str, ...]
@@ -34,6 +35,8 @@ class Table(msgspec.Struct, frozen=True, tag="table"):
     numeric: tuple[int, ...] = ()
     phone: tuple[int, ...] = ()
     total: bool = False
+    more: int = 0
+    rest: str = ""
 
 
 class Series(msgspec.Struct, frozen=True):
@@ -47,12 +50,16 @@ class Series(msgspec.Struct, frozen=True):
 
 
 class Chart(msgspec.Struct, frozen=True, tag="chart"):
-    """Values over days; where no picture can be shown, the last values stand as text."""
+    """Values over days; where no picture can be shown, the last values stand as text.
+
+    `ranked`: the labels are names, best first, and the one series is drawn as a bar beside each.
+    """
 
     title: str
     labels: tuple[str, ...]
     series: tuple[Series, ...]
     unit: str = ""
+    ranked: bool = False
 
     def unit_of(self, series: Series) -> str:
         """The unit of a series: where lines go with bars, the bars are amounts in it and the lines plain counts."""

@@ -35,15 +35,23 @@ def specification(chart: Chart, theme: Theme = "light") -> Json:
     """The chart in Vega-Lite; what is not known is left out, never drawn as zero."""
     series = drawn_series(chart)
     labels = [line(label) for label in chart.labels[:MOST_POINTS]]
+    if chart.ranked and series:
+        return _frame(chart, theme) | _ranked(chart, series[0], labels, theme)
     panels = [_panel(chart, kind, series, labels, theme) for kind in ("bar", "line") if _of_kind(series, kind)]
+    return _frame(chart, theme) | {
+        "vconcat": panels or [_panel(chart, "line", series, labels, theme)],
+        "spacing": 14,
+        "resolve": {"scale": {"color": "independent"}, "legend": {"color": "independent"}},
+    }
+
+
+def _frame(chart: Chart, theme: Theme) -> Json:
+    """What every chart has around it."""
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
         "title": {"text": _wrapped(line(chart.title)), "anchor": "start", "offset": 12},
         "background": _GROUND[theme],
         "padding": 14,
-        "vconcat": panels or [_panel(chart, "line", series, labels, theme)],
-        "spacing": 14,
-        "resolve": {"scale": {"color": "independent"}, "legend": {"color": "independent"}},
         "config": _config(theme),
     }
 
@@ -68,7 +76,9 @@ def drawable(chart: Chart) -> bool:
 
 
 def legend(chart: Chart) -> str:
-    """Title, what the colours mean with the last values, and the span, as text."""
+    """Title, what the colours mean with the last values, and the span, as text; of a ranking its title."""
+    if chart.ranked:
+        return line(chart.title)
     parts = []
     for colour, series in drawn_series(chart):
         sign = "◻️" if series.provisional else SIGNS[colour]
@@ -76,6 +86,39 @@ def legend(chart: Chart) -> str:
         parts.append(f"{sign} {cut(line(series.name), _NAME)} {last(series)} {unit}".rstrip())
     span = f"{line(chart.labels[0])} – {line(chart.labels[-1])}" if chart.labels else ""
     return "\n".join(part for part in (line(chart.title), "  ".join(parts), span) if part)
+
+
+def _ranked(chart: Chart, drawn: tuple[int, Series], labels: Sequence[str], theme: Theme) -> Json:
+    """A bar beside each name, with its value at its end."""
+    number, series = drawn
+    points = [
+        {"at": at, "label": labels[at] or "–", "value": value, "shown": last(Series("", (value,)))}
+        for at, value in enumerate(series.values[: len(labels)])
+        if is_known(value)
+    ]
+    names = _js([cut(label, 40) or "–" for label in labels])
+    axis = {"title": None, "labelExpr": f"{names}[datum.value]", "labelLimit": 130, "ticks": False, "domain": False}
+    value_axis = {
+        "title": cut(line(chart.unit), 18) or None, "grid": False, "labels": False, "ticks": False, "domain": False
+    }  # fmt: skip
+    encoding: Json = {
+        "y": {"field": "at", "type": "ordinal", "axis": axis, "scale": {"paddingInner": 0.25}},
+        "x": {"field": "value", "type": "quantitative", "axis": value_axis},
+        "tooltip": [{"field": name} for name in ("label", "value")],
+    }
+    text = {"type": "text", "align": "left", "dx": 4, "color": _INK[theme], "fontSize": 11, "clip": False}
+    at_end = {"x": {"field": "end", "type": "quantitative"}, "text": {"field": "shown", "type": "nominal"}}
+    return {
+        "width": WIDTH - 150,
+        "height": {"step": 24},
+        "data": {"values": points},
+        "transform": [{"calculate": "max(datum.value, 0)", "as": "end"}],
+        "encoding": encoding,
+        "layer": [
+            {"mark": {"type": "bar", "color": COLOURS[theme][number], "cornerRadiusEnd": 2}},
+            {"mark": text, "encoding": at_end},
+        ],
+    }
 
 
 def _of_kind(series: Sequence[tuple[int, Series]], kind: str) -> list[tuple[int, Series]]:

@@ -8,7 +8,7 @@ from functools import cache
 import msgspec
 from babel.numbers import format_currency
 
-from bot.core.message import Table
+from bot.core.message import Chart, Series, Table
 from storage.ledger.money import ratio, units
 from storage.ledger.reports.forecast import Accuracy
 from storage.ledger.reports.report_rows import ComparedRange, Layers, MergedReport, ReportRow
@@ -161,8 +161,8 @@ def compact(table: Table) -> Table:
     return Table(tuple(table.columns[n] for n in columns), rows, numeric)
 
 
-def report_table(report: MergedReport, by: Sequence[str], *, most: int = MOST_ROWS) -> Table:
-    """The report's first rows, what no offer claims, the totals."""
+def report_table(report: MergedReport, by: Sequence[str], *, most: int = MOST_ROWS, beyond: str = "") -> Table:
+    """The report's first rows, what no offer claims, the totals. `beyond`: where the rows are that found no room."""
     heads = tuple(_TITLES.get(dimension, dimension.capitalize()) for dimension in by) or ("Range",)
     rows = [(*_labels(row, by, report.names), *cells(row, report.currency)) for row in report.rows[:most]]
     rows += [(*_unassigned(row, by), *cells(row, report.currency)) for row in report.unassigned[:most]]
@@ -171,7 +171,10 @@ def report_table(report: MergedReport, by: Sequence[str], *, most: int = MOST_RO
         rows.append((*_first("Total", len(heads)), *cells(report.totals, report.currency)))
     numeric = tuple(range(len(heads), len(heads) + len(COLUMNS) - 1))
     phone = (*range(min(len(heads), 2)), *(len(heads) + COLUMNS.index(name) for name in _ON_A_PHONE[: 6 - len(heads)]))
-    return Table(heads + COLUMNS, tuple(rows), numeric=numeric, phone=phone[:5], total=summed)
+    more = max(len(report.rows) - most, 0) + max(len(report.unassigned) - most, 0)
+    return Table(
+        heads + COLUMNS, tuple(rows), numeric=numeric, phone=phone[:5], total=summed, more=more, rest=beyond
+    )  # fmt: skip
 
 
 _ON_A_PHONE = ("Clicks", "FTDs", "Profit", "ROI")
@@ -206,11 +209,41 @@ def _changes(now: ReportRow, then: ReportRow | None) -> tuple[str, ...]:
 
 
 def biggest(report: MergedReport, most: int) -> MergedReport:
-    """The report with its weightiest rows only: by commission, then FTDs, registrations, clicks."""
-    if len(report.rows) <= most:
-        return report
-    rows = sorted(report.rows, key=_weight, reverse=True)[:most]
-    return msgspec.structs.replace(report, rows=rows)
+    """The report with its weightiest rows only."""
+    return report if len(report.rows) <= most else msgspec.structs.replace(report, rows=by_weight(report).rows[:most])
+
+
+def by_weight(report: MergedReport) -> MergedReport:
+    """The report with its rows by commission, then FTDs, registrations, clicks."""
+    return msgspec.structs.replace(report, rows=sorted(report.rows, key=_weight, reverse=True))
+
+
+TOP = 10
+_RANKED = {
+    "commission": "Commission",
+    "profit": "Profit",
+    "first_deposits": "FTDs",
+    "registrations": "Regs",
+    "clicks": "Clicks",
+}
+
+
+def top_chart(report: MergedReport, by: Sequence[str], *, measure: str = "") -> Chart:
+    """The report's first rows as a picture: a bar each, of the measure they are sorted by or the weightiest known."""
+    rows = report.rows[:TOP]
+    wanted = [measure] if measure in _RANKED else list(_RANKED)
+    chosen = next((name for name in wanted if any(_plotted(row, name) is not None for row in rows)), "clicks")
+    labels = tuple(" · ".join(_labels(row, by, report.names)) for row in rows)
+    is_money = chosen in {"commission", "profit"}
+    values = tuple(_plotted(row, chosen) for row in rows)
+    title = f"{_RANKED[chosen]}, the first {len(rows)} of {len(report.rows):,}"
+    return Chart(title, labels, (Series(_RANKED[chosen], values, "bar"),), report.currency if is_money else "", True)
+
+
+def _plotted(row: ReportRow, name: str) -> float | None:
+    value = getattr(row, name)
+    value = value.merged if isinstance(value, Layers) else value
+    return value if value is None or name not in {"commission", "profit"} else value / 1e6
 
 
 def _weight(row: ReportRow) -> tuple[int, ...]:

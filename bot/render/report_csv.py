@@ -14,23 +14,25 @@ LAYERED = ("registrations", "first_deposits", "deposits", "qualified", "deposit_
 MONEY = ("ngr", "commission", "commission_cpa", "commission_revshare", "commission_other", "spend", "profit")
 
 
-async def report_file(report: MergedReport, by: Sequence[str]) -> File:
+async def report_file(report: MergedReport, by: Sequence[str], *, named: bool = False) -> File:
     """The report's rows and what no offer claims; a spreadsheet's sums over them are the totals.
 
-    Other work of the event loop runs in between.
+    `named`: groups are named as people call them, not by code. Other work of the event loop runs in between.
     """
     groups = list(dict.fromkeys([*by, *(("account", "tag") if report.unassigned else ())]))
     layered = [f"{name}_{layer}" for name in LAYERED for layer in Layers.__struct_fields__]
     pieces = [write_table([[*groups, *COUNTS, *layered, *MONEY, "currency", "settlement", "allocated"]])]
     rows = [*report.rows, *report.unassigned]
     for start in range(0, len(rows), _TURN):
-        pieces.append(write_table(_line(report, row, groups) for row in rows[start : start + _TURN]))
+        pieces.append(write_table(_line(report, row, groups, named=named) for row in rows[start : start + _TURN]))
         await asyncio.sleep(0)
     return File(f"report-{report.from_}-{report.to}.csv", "".join(pieces))
 
 
-def _line(report: MergedReport, row: ReportRow, groups: Sequence[str]) -> list[str]:
-    labels = [safe_cell(row.group.get(name) or "") for name in groups]
+def _line(report: MergedReport, row: ReportRow, groups: Sequence[str], *, named: bool) -> list[str]:
+    names = report.names if named else {}
+    codes = [(dimension, row.group.get(dimension) or "") for dimension in groups]
+    labels = [safe_cell(names.get(dimension, {}).get(code, code)) for dimension, code in codes]
     return [*labels, *_figures(row), report.currency, row.settlement, str(row.allocated).lower()]
 
 

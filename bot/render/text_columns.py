@@ -1,8 +1,11 @@
 """Text laid out in columns of one character width, and values drawn as text; every plain channel uses it."""
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
+
+import msgspec
 
 from bot.core.message import Chart, Series, Table
 
@@ -65,15 +68,117 @@ def first_rows(table: Table, most: int) -> tuple[tuple[str, ...], ...]:
 
 
 def aligned(table: Table, *, rows: int | None = None, widest: int = 40, gap: int = 2) -> list[str]:
-    """The table as lines: a header, a rule, the rows; numeric columns to the right, long cells cut."""
+    """The table as lines: a header, a rule, the rows; numeric columns to the right, long texts cut, numbers never."""
     if not table.columns:
         return []
-    grid = [[cut(cell, widest) for cell in row] for row in cells(table, rows=rows)]
+    grid = cells(table, rows=rows)
+    for n in range(len(table.columns)):
+        if n not in table.numeric:
+            for row, text in zip(grid, _cut_apart([row[n] for row in grid], widest), strict=True):
+                row[n] = text
     widths = [max(width(row[n]) for row in grid) for n in range(len(table.columns))]
-    between = " " * gap
-    lines = [between.join(_padded(row[n], size, n in table.numeric) for n, size in enumerate(widths)) for row in grid]
-    lines.insert(1, between.join("─" * size for size in widths))
+    rule = (" " * gap).join("─" * size for size in widths)
+    lines = []
+    for row in grid:
+        shown = [_padded(row[n], size, n in table.numeric) for n, size in enumerate(widths)]
+        mark = _direction_mark(row)
+        lines.append(mark + (mark + " " * gap).join(shown))
+    lines.insert(1, rule)
     return [line.rstrip() for line in lines]
+
+
+def _cut_apart(texts: Sequence[str], limit: int) -> list[str]:
+    """Texts cut to so many columns; names that would look alike are cut in the middle, since their ends differ."""
+    shown = [_cut_to_width(text, limit) for text in texts]
+    if len(set(shown)) == len(set(texts)):
+        return shown
+    return [text if width(text) <= limit else _cut_in_the_middle(text, limit) for text in texts]
+
+
+def _cut_to_width(text: str, limit: int) -> str:
+    return text if width(text) <= limit else _beginning(text, limit - 1).rstrip() + "…"
+
+
+def _cut_in_the_middle(text: str, limit: int) -> str:
+    tail = limit // 3
+    return _cut_to_width(text, limit - tail) + _beginning(text[::-1], tail)[::-1].lstrip()
+
+
+def _beginning(text: str, limit: int) -> str:
+    """As many of the first characters as fit into so many columns."""
+    used = 0
+    for place, character in enumerate(text):
+        used += width(character)
+        if used > limit:
+            return text[:place]
+    return text
+
+
+_LEFT_TO_RIGHT = "\u200e"
+
+
+def _direction_mark(row: Sequence[str]) -> str:
+    """What keeps the columns of a row in their order although a name is written from right to left."""
+    written = "".join(row)
+    right_to_left = not written.isascii() and any(unicodedata.bidirectional(one) in {"R", "AL"} for one in written)
+    return _LEFT_TO_RIGHT if right_to_left else ""
+
+
+_NUMBER = re.compile(r"([^\d(]*)(\d+(?:,\d{3})*)(\.\d+)?(%?)(?: \([\d,]+\))?")
+_THOUSANDS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
+
+
+def shortened(text: str) -> str:
+    """A number in at most three or four digits, as `€12.3k`; the figure in brackets beside it is left out."""
+    found = _NUMBER.fullmatch(text)
+    if found is None:
+        return text
+    head, whole, part, tail = found[1], found[2].replace(",", ""), found[3] or "", found[4]
+    value = float(whole + part)
+    for size, letter in _THOUSANDS:
+        if value >= size and value >= 9_999.5:
+            return f"{head}{_three_digits(value / size)}{letter}{tail}"
+    if part and value >= 10 and not tail:
+        return f"{head}{round(value):,}"
+    return f"{head}{int(whole):,}{part}{tail}"
+
+
+def _three_digits(value: float) -> str:
+    digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
+    return f"{value:.{digits}f}"
+
+
+_SHORTEST = 12  # columns that a name keeps
+_WIDEST = (24, 18, 14, _SHORTEST)
+
+
+def fitted(table: Table, size: int) -> list[str]:
+    """The table as lines of at most so many columns: long texts cut, then numbers shortened, then (where the table
+    says which columns matter) the last ones left out. Empty where that is not enough."""
+    attempts = [(table, widest) for widest in _WIDEST]
+    if table.numeric:
+        short = msgspec.structs.replace(table, rows=tuple(_short_row(row, table.numeric) for row in table.rows))
+        attempts += [(short, widest) for widest in _WIDEST]
+        while table.phone and len(short.columns) > 1:
+            short = _without_last_column(short)
+            attempts += [(short, widest) for widest in _WIDEST]
+    for attempt, widest in attempts:
+        lines = aligned(attempt, widest=widest, gap=2 if widest == _WIDEST[0] else 1)
+        if lines and max(width(line) for line in lines) <= size:
+            return lines
+    return []
+
+
+def _short_row(row: tuple[str, ...], numeric: tuple[int, ...]) -> tuple[str, ...]:
+    return tuple(shortened(cell) if n in numeric else cell for n, cell in enumerate(row))
+
+
+def _without_last_column(table: Table) -> Table:
+    last_column = len(table.columns) - 1
+    return msgspec.structs.replace(
+        table, columns=table.columns[:-1], rows=tuple(row[:last_column] for row in table.rows),
+        numeric=tuple(n for n in table.numeric if n < last_column),
+    )  # fmt: skip
 
 
 def _padded(text: str, size: int, right: bool) -> str:
@@ -82,9 +187,12 @@ def _padded(text: str, size: int, right: bool) -> str:
 
 
 def left_out(table: Table, shown: int) -> str:
-    """What to say of rows that found no room; empty if all did."""
-    missing = len(table.rows) - shown
-    return f"… and {missing:,} more {'row' if missing == 1 else 'rows'}" if missing > 0 else ""
+    """What to say of rows that found no room, and where they are; empty if all are shown."""
+    missing = len(table.rows) - shown + table.more
+    if missing <= 0:
+        return ""
+    text = f"… and {missing:,} more {'row' if missing == 1 else 'rows'}"
+    return f"{text}: {table.rest}" if table.rest else text
 
 
 def sparkline(values: Sequence[float | None]) -> str:
@@ -105,8 +213,12 @@ def _bar(value: float | None, low: float, span: float) -> str:
 
 
 def chart_lines(chart: Chart, *, points: int = 31) -> list[str]:
-    """A chart as text: a line of bars and the last value per series."""
+    """A chart as text: a line of bars and the last value per series; a ranking as names with their values."""
     lines = [line(chart.title)] if chart.title else []
+    if chart.ranked:
+        values = chart.series[0].values if chart.series else ()
+        rows = tuple((label, last(Series("", (value,)))) for label, value in zip(chart.labels, values, strict=False))
+        return [*lines, *aligned(Table(("", chart.unit), rows, numeric=(1,)), widest=20)[2:]]
     names = max((width(line(series.name)) for series in chart.series), default=0)
     for series in chart.series:
         label = line(series.name) + " " * (names - width(line(series.name)))

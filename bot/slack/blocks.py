@@ -5,16 +5,20 @@ Names and other text come as plain text wherever Block Kit has it, so markup sho
 """
 
 import re
+from collections.abc import Callable
 from typing import Any
+
+import msgspec
 
 from bot.core.message import Block, Button, Buttons, Chart, Fields, File, Message, Notice, Table, Text
 from bot.render.chart_spec import drawable
-from bot.render.text_columns import aligned, cells, chart_lines, clean, cut, left_out, line
+from bot.render.text_columns import aligned, cells, chart_lines, clean, cut, first_rows, left_out, line
 
 BLOCKS, SECTION, HEADER, FIELDS, ACTIONS = 50, 3000, 150, 10, 25
 LABEL, VALUE, URL = 75, 2000, 3000
 TABLE_ROWS, TABLE_COLUMNS, TABLE_CHARACTERS = 100, 20, 9000
 POINTS, SERIES = 20, 6
+CODE_SECTIONS = 3
 
 _SIGNS = {"ok": "✅", "info": "ℹ️", "warning": "⚠️", "error": "⛔"}
 _MENTION = re.compile(r"<(?=[!@#])")
@@ -116,26 +120,26 @@ class _Room:
                 return [_context(f"📎 {line(block.name)}")]
 
     def _table(self, table: Table) -> list[Json]:
+        """The rows that find room, the total among them, and one note on the rest."""
         columns = len(table.columns)
         if not self.tables or not 0 < columns <= TABLE_COLUMNS:
-            return _code_lines(aligned(table, rows=200), left_out(table, min(200, len(table.rows))))
+            return _table_lines(table)
         self.tables -= 1
-        rows = cells(table, rows=TABLE_ROWS - 1)
-        fitting = _rows_within(rows, TABLE_CHARACTERS)
-        if fitting < len(rows) and table.total:
-            rows = [*rows[: max(fitting - 1, 1)], rows[-1]]
-        rows = rows[:fitting]
-        head = [_bold_cell(cut(cell, 200)) for cell in rows[0]]
-        body = [[_cell(cut(cell, 500)) for cell in row] for row in rows[1:]]
+        fitting = _fitting(table, lambda part: _characters(cells(part)) <= TABLE_CHARACTERS, TABLE_ROWS - 1)
+        head, *body = cells(fitting)
+        rows = [[_bold_cell(cut(cell, 200)) for cell in head]]
+        for n, row in enumerate(body):
+            is_total = table.total and n == len(body) - 1
+            rows.append([_bold_cell(cut(cell, 200)) if is_total else _cell(cut(cell, 500)) for cell in row])
         aligns = [{"align": "right" if n in table.numeric else "left"} for n in range(columns)]
         rest = left_out(table, len(body))
-        native = {"type": "table", "rows": [head, *body], "column_settings": aligns}
+        native = {"type": "table", "rows": rows, "column_settings": aligns}
         return [native, *([_context(rest)] if rest else [])]
 
     def _chart(self, chart: Chart) -> list[Json]:
         native = _native_chart(chart) if self.charts else None
         if native is None:
-            return _code_lines(chart_lines(chart), "")
+            return _code_lines(chart_lines(chart))
         self.charts -= 1
         return [native]
 
@@ -156,7 +160,7 @@ class _Room:
 
 def _text(block: Text) -> list[Json]:
     if block.code:
-        return _code_lines(clean(block.text).splitlines() or [""], "")
+        return _code_lines(clean(block.text).splitlines() or [""])
     if block.strong and not re.search(r"[*\n]", block.text) and block.text.strip():
         return [section(mrkdwn(f"*{cut(escape(block.text.strip()), SECTION - 2)}*"))]
     return [section(_value(part, SECTION)) for part in pieces(clean(block.text), SECTION)]
@@ -177,12 +181,38 @@ def _fields(block: Fields) -> list[Json]:
     return [{"type": "section", "fields": texts[n : n + FIELDS]} for n in range(0, len(texts), FIELDS)]
 
 
-def _code_lines(lines: list[str], note: str) -> list[Json]:
+def _table_lines(table: Table) -> list[Json]:
+    """A table as lines of fixed width."""
+    fitting = _fitting(table, lambda part: len(pieces(_fixed(aligned(part)), SECTION - 8)) <= CODE_SECTIONS, 200)
+    rest = left_out(table, len(fitting.rows))
+    return [*_code_lines(aligned(fitting)), *([_context(rest)] if rest else [])]
+
+
+def _fitting(table: Table, fits: Callable[[Table], bool], most: int) -> Table:
+    """The table with so many of its first rows, and its total, that it finds room; its header in any case."""
+    low, high = 1, max(min(len(table.rows), most), 1)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if fits(msgspec.structs.replace(table, rows=first_rows(table, middle))):
+            low = middle
+        else:
+            high = middle - 1
+    return msgspec.structs.replace(table, rows=first_rows(table, low))
+
+
+def _characters(rows: list[list[str]]) -> int:
+    return sum(min(len(cell), 500) for row in rows for cell in row)
+
+
+def _fixed(lines: list[str]) -> str:
+    return escape("\n".join(lines).replace("```", "ˋˋˋ"))
+
+
+def _code_lines(lines: list[str]) -> list[Json]:
     """Lines of fixed width, in as many sections as they need (three at most)."""
-    text = "\n".join(lines + ([note] if note else [])).replace("```", "ˋˋˋ")
-    parts = pieces(escape(text), SECTION - 8)
-    shown = [section(mrkdwn(f"```\n{part}\n```")) for part in parts[:3] if part.strip()]
-    return shown + ([_context("… the rest is left out")] if len(parts) > 3 else [])
+    parts = pieces(_fixed(lines), SECTION - 8)
+    shown = [section(mrkdwn(f"```\n{part}\n```")) for part in parts[:CODE_SECTIONS] if part.strip()]
+    return shown + ([_context("… the rest is left out")] if len(parts) > CODE_SECTIONS else [])
 
 
 def pieces(text: str, limit: int) -> list[str]:
@@ -196,16 +226,6 @@ def pieces(text: str, limit: int) -> list[str]:
         parts.append(text[:at])
         text = text[at:].removeprefix("\n")
     return [*parts, text] if text or not parts else parts
-
-
-def _rows_within(rows: list[list[str]], limit: int) -> int:
-    """How many rows fit into so many characters, the header in any case."""
-    total = 0
-    for count, row in enumerate(rows):
-        total += sum(min(len(cell), 500) for cell in row)
-        if total > limit and count > 1:
-            return count
-    return len(rows)
 
 
 def _cell(text: str) -> Json:

@@ -12,13 +12,14 @@ import msgspec
 from bot.core.message import Block, Button, Buttons, Chart, Fields, File, Message, Notice, Table, Text
 from bot.render.chart_spec import drawable, legend
 from bot.render.terminal import render as as_text
-from bot.render.text_columns import aligned, cells, chart_lines, clean, cut, left_out, line, width
+from bot.render.text_columns import cells, chart_lines, clean, cut, first_rows, fitted, left_out, line, width
 from storage.chat.dialogues import press_id
 
 TEXT, CAPTION, DATA, LABEL, KEYS = 4096, 1024, 64, 64, 100
 MOST_PARTS = 4  # a longer answer comes as a file
 PHONE = 44  # of a row of buttons
 SCREEN, COLUMNS = 34, 5  # characters of fixed width, and columns, that a phone shows without breaking the line
+MOST_ROWS = 200
 
 _SIGNS = {"ok": "✅", "info": "ℹ️", "warning": "⚠️", "error": "⛔"}
 
@@ -149,28 +150,30 @@ def _escaped(text: str) -> str:
 
 
 def _table(table: Table) -> list[_Piece]:
-    """Fixed width where a phone can show it, else each row as a line of `name value` pairs."""
+    """Fixed width that fits a phone; where its texts are too long for that, each row as `name value` pairs."""
     table = _narrowed(table)
-    rest = left_out(table, min(len(table.rows), 200))
-    for widest in (24, 18, 14, 12):
-        lines = aligned(table, rows=200, widest=widest, gap=1 if widest < 24 else 2)
-        if lines and len(table.columns) <= COLUMNS and max(width(text) for text in lines) <= SCREEN:
-            return [_Piece("\n".join(lines), "pre"), *([_Piece(rest)] if rest else [])]
-    head, *rows = cells(table, rows=200) if table.columns else [[]]
+    shown = msgspec.structs.replace(table, rows=first_rows(table, MOST_ROWS))
+    rest = left_out(table, len(shown.rows))
+    notes = [_Piece(rest)] if rest else []
+    if len(table.columns) <= COLUMNS and (lines := fitted(shown, SCREEN)):
+        return [_Piece("\n".join(lines), "pre"), *notes]
+    head, *rows = cells(shown) if shown.columns else [[]]
     if not head:
         return []
-    shown = [_row(head, row) for row in rows] or [", ".join(_escaped(name) for name in head)]
-    return [_Piece("\n".join([*shown, *([rest] if rest else [])]), escaped=True)]
+    pairs = [_row(head, row) for row in rows] or [", ".join(_escaped(name) for name in head)]
+    return [_Piece("\n".join(pairs), escaped=True), *notes]
 
 
 def _narrowed(table: Table) -> Table:
     """The columns that matter on a phone, where the table says which."""
     if not table.phone or len(table.columns) <= COLUMNS:
         return table
-    columns = [n for n in table.phone if n < len(table.columns)]
-    rows = tuple(tuple(row[n] for n in columns if n < len(row)) for row in table.rows)
-    numeric = tuple(place for place, n in enumerate(columns) if n in table.numeric)
-    return Table(tuple(table.columns[n] for n in columns), rows, numeric, total=table.total)
+    kept = [n for n in table.phone if n < len(table.columns)][:COLUMNS]
+    rows = tuple(tuple(row[n] for n in kept if n < len(row)) for row in table.rows)
+    numeric = tuple(place for place, n in enumerate(kept) if n in table.numeric)
+    return msgspec.structs.replace(
+        table, columns=tuple(table.columns[n] for n in kept), rows=rows, numeric=numeric, phone=tuple(range(len(kept)))
+    )
 
 
 def _row(head: list[str], row: list[str]) -> str:

@@ -28,6 +28,7 @@ from bot.core.context import Room
 from bot.core.message import Message
 from bot.delivery import Lost, RetryLater, Unsendable
 from bot.telegram.html import Key, Part, long_commands, render
+from bot.telegram.pages import paged
 from storage.chat import dialogues, rooms
 from storage.chat.messages import Queued
 from storage.db import tasks
@@ -88,7 +89,7 @@ async def post(
 
 async def tell(sessions: ChatSessions, bot: Bot, room: Room, reply: Reply, *, reply_to: int | None = None) -> None:
     """Answer in the room; what only the asker may see goes to their own chat, and the room hears that it did."""
-    message = reply.message
+    message = paged(reply.message, reply.line)
     if reply.secret and not room.private:
         try:
             await post(sessions, bot, room.user, message)

@@ -15,14 +15,14 @@ from bot.core.context import Room
 from bot.core.message import Message, Text
 from bot.delivery import lose
 from bot.forms.uploaded_image import MOST_BYTES, refuse_large
-from bot.telegram import post
+from bot.telegram import pages, post
 from bot.telegram.dialogue import DialogueRunner, toast
 from bot.telegram.html import TEXT, render
 from storage.chat import dialogues, rooms
 from storage.ledger.errors import Refused
 
 _COMMAND = re.compile(r"^/([A-Za-z0-9_]+)(?:@([A-Za-z0-9_]+))?(?:\s+|$)(.*)$", re.DOTALL)
-PAGES = {"More", "Next", "Previous", "Back", "‹", "›"}  # buttons that turn a page rather than go deeper
+PAGES = {"More", "Older"}  # buttons beside those of bot.telegram.pages that turn a page rather than go deeper
 PATIENCE = 1.5  # seconds before a press or a line is told that we are at work
 
 
@@ -132,6 +132,7 @@ class UpdateHandler:
             return await dialogues.pressed(tx, data.removeprefix("#"))
 
     async def _run(self, caller: Caller, query: CallbackQuery, origin: TelegramMessage, text: str) -> None:
+        text, page = pages.read(text)
         task = asyncio.create_task(press(self.sessions, caller, text, origin=str(origin.message_id)))
         quick = (await asyncio.wait({task}, timeout=PATIENCE))[0]
         early = task.result() if quick else None
@@ -144,8 +145,8 @@ class UpdateHandler:
             return
         if reply.form and reply.form.missing and reply.actor:
             await self.asking.begin(caller.room, reply.actor, reply.form)
-        elif reply.done and _label(origin, query.data or "") in PAGES:
-            await self._turn_page(caller.room, origin, reply.message)
+        elif reply.done and (page or _label(origin, query.data or "") in PAGES):
+            await self._turn_page(caller.room, origin, pages.paged(reply.message, reply.line, page or 1))
         else:
             if reply.done and reply.public:
                 with suppress(TelegramError):  # it may be gone, or too old to be changed
