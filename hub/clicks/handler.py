@@ -8,6 +8,7 @@ import asyncio
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -30,7 +31,7 @@ from storage.clicks.plans import CampaignPlan, SitePlan
 from storage.clicks.queries import ensure_codec, next_worker
 from storage.clicks.write_jobs import VISITS, Click
 from storage.clicks.writer import Writer
-from storage.db import config_version, tasks
+from storage.db import config_version, database_age, tasks
 from storage.db.engine import Database
 from storage.ledger.clicks.click_id import ClickIdGenerator
 from storage.ledger.clicks.visitor import Remembered
@@ -52,7 +53,7 @@ class Clicks:
         self._clients = Clients(settings.trusted_proxies, Countries(settings.geoip_file), UserAgents())
         self._cookie_factory = answers.CookieFactory(secure=settings.public_url.startswith("https:"))
         self._hosts = Hosts(settings.public_url)
-        self._refreshing: asyncio.Task[None] | None = None
+        self._loops: list[asyncio.Task[None]] = []
         self._seen_change = -1
         self._refreshed_at: datetime | None = None
         self._subjects: set[str] = set()
@@ -85,12 +86,15 @@ class Clicks:
         await self.refresh()
         await asyncio.to_thread(self._clients.warm)
         await self.writer.start()
-        self._refreshing = tasks.start_interval("campaigns refresh", REFRESH, self._follow)
+        self._loops = [tasks.start_interval("campaigns refresh", REFRESH, self._follow)]
+        if self._database.sqlite:
+            older = partial(database_age.grow_older, self._database)
+            self._loops.append(tasks.start_interval("database age", database_age.EVERY, older))
 
     async def stop(self) -> None:
         """Everything taken in is stored before this returns."""
-        if self._refreshing:
-            await tasks.stop(self._refreshing)
+        if self._loops:
+            await tasks.stop(*self._loops)
             await self.writer.stop()
 
     async def refresh(self) -> None:

@@ -111,6 +111,10 @@ class DirectSqlite:
                 tx.discard()
 
     def close(self) -> None:
+        """Call when all other connections are closed."""
+        if self._tx is not None and self._file.moved:
+            with suppress(sqlite3.Error):  # the -wal would be taken for that of the file which is there now
+                self._tx.raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
         self._drop()
         if self._commits is not None:
             self._commits.end()

@@ -87,9 +87,10 @@ class Database:
                 await connection.rollback()
 
     async def close(self) -> None:
+        await self.engine.dispose()
         if self.direct is not None:
             self.direct.close()
-        await self.engine.dispose()
+        self.file.close()
 
 
 async def _begin(connection: AsyncConnection, patience: float) -> None:

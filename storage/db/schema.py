@@ -7,6 +7,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.db.database_age import ensure_number
 from storage.db.engine import Database
 from storage.ledger.errors import CasinoFluxError
 
@@ -21,11 +22,11 @@ async def upgrade(database: Database) -> None:
 
     Raises CasinoFluxError if the schema is a newer version's.
     """
-    if await current(database) == HEAD:
-        return
-    async with database.begin(patience=UPGRADE_WAIT) as tx:
-        await lock_start(tx)
-        await tx.run_sync(_upgrade)
+    if await current(database) != HEAD:
+        async with database.begin(patience=UPGRADE_WAIT) as tx:
+            await lock_start(tx)
+            await tx.run_sync(_upgrade)
+    await ensure_number(database)
 
 
 async def lock_start(tx: AsyncConnection) -> None:

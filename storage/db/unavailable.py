@@ -1,7 +1,8 @@
-"""Errors that are the database's fault, not of what was to be written: locked, full, unreachable, deleted."""
+"""Errors that are the database's fault, not of what was to be written: locked, full, unreachable, deleted, overwritten."""
 
 import os
 import sqlite3
+import struct
 from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
@@ -14,34 +15,103 @@ class DatabaseUnavailable(CasinoFluxError):
 
 
 class DatabaseFile:
-    """Which file an SQLite database is in: one deleted or replaced while it is open is never written to."""
+    """Which file an SQLite database is in: one deleted, replaced or overwritten while it is open is never written to.
+
+    The header holds the database's number, drawn when its schema is made, and its age, which only grows: so a copy over
+    the same file is noticed, of another database and of an older state of this one.
+    """
 
     def __init__(self, path: str) -> None:
         self.path = "" if path == ":memory:" else path
         self._name = Path(path).name
-        self._identity: tuple[int, int] | None = None
+        self._inode: Inode | None = None
+        self._descriptor: int | None = None
+        self._overwritten = False
+        self.number = 0  # 0 until a checkpoint has brought it into the file
+        self._age = 0
 
     def remember(self) -> None:
         """Call after each connect: the first one decides which file is ours. Raises DatabaseUnavailable for another."""
         if not self.path:
             return
-        if self._identity is None:
-            status = os.stat(self.path)  # noqa: PTH116 - half the time of a Path's
-            self._identity = status.st_dev, status.st_ino
+        if self._descriptor is None:
+            inode, descriptor = _hold(self.path)
+            if self._inode in {None, inode}:
+                self._inode, self._descriptor = inode, descriptor
+            else:
+                _release(inode)
         self.check()
 
     def check(self) -> None:
-        """Raises DatabaseUnavailable if the path no longer leads to the file that was opened."""
-        if self._identity is None:
+        """Raises DatabaseUnavailable if the path no longer leads to the database that was opened."""
+        if self._inode is None:
             return
         try:
-            status = os.stat(self.path)  # noqa: PTH116 - half the time of a Path's
+            inode = _inode(os.stat(self.path))  # noqa: PTH116 - half the time of a Path's
         except OSError as error:
             raise DatabaseUnavailable(
                 f"the database file {self._name} cannot be found ({error.strerror}): put it back, or restart on another"
             ) from None
-        if (status.st_dev, status.st_ino) != self._identity:
+        if inode != self._inode:
             raise DatabaseUnavailable(f"the database file {self._name} was replaced by another: restart to use it")
+        # Twice: the first look may have met a checkpoint that writes the header.
+        if self._overwritten or not (self._same_database() or self._same_database()):
+            self._overwritten = True
+            raise DatabaseUnavailable(
+                f"the database file {self._name} was overwritten, by another database or an older copy of this one: "
+                f"stop casinoflux, delete {self._name}-wal if it is left, put the file in place again, and start"
+            )
+
+    @property
+    def moved(self) -> bool:
+        """Whether the path leads to another file than the one that is open, or to none."""
+        try:
+            return self._inode is not None and _inode(os.stat(self.path)) != self._inode  # noqa: PTH116
+        except OSError:
+            return True
+
+    def close(self) -> None:
+        """Call when all connections are closed."""
+        if self._inode is not None and self._descriptor is not None:
+            _release(self._inode)
+        self._descriptor = None
+
+    def _same_database(self) -> bool:
+        if self._descriptor is None:
+            return True
+        header = os.pread(self._descriptor, _HEADER.size, _HEADER_AT)
+        number, age = _HEADER.unpack(header) if len(header) == _HEADER.size else (0, 0)
+        if self.number and (number != self.number or age < self._age):
+            return False
+        self.number, self._age = number, age
+        return True
+
+
+Inode = tuple[int, int]
+_HEADER_AT = 60  # where SQLite keeps `user_version`: our number; 4 bytes on, `application_id`: our age
+_HEADER = struct.Struct(">i4xi")
+_held: dict[Inode, tuple[int, int]] = {}
+"""Descriptors of database files, and how many use each. Closing one would end the locks of all SQLite's connections of
+this process to that file (POSIX), so it stays open until the last user has closed its connections."""
+
+
+def _inode(status: os.stat_result) -> Inode:
+    return status.st_dev, status.st_ino
+
+
+def _hold(path: str) -> tuple[Inode, int]:
+    inode = _inode(os.stat(path))  # noqa: PTH116
+    descriptor, users = _held.get(inode) or (os.open(path, os.O_RDONLY | os.O_CLOEXEC), 0)
+    _held[inode] = descriptor, users + 1
+    return inode, descriptor
+
+
+def _release(inode: Inode) -> None:
+    descriptor, users = _held.pop(inode)
+    if users > 1:
+        _held[inode] = descriptor, users - 1
+    else:
+        os.close(descriptor)
 
 
 def is_unavailable(error: BaseException) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ from sqlalchemy import text
 from hub.clicks.decide import CampaignJob
 from storage.clicks import rollup_check
 from storage.clicks.write_batch import Batch
+from storage.db import database_age
 from storage.db.direct_sqlite import DirectSqlite
+from storage.db.engine import Database
+from storage.db.schema import upgrade
 from storage.db.unavailable import DatabaseUnavailable
 from storage.ledger.facts import Reason
 from tests.hub.clicks.click_deployment import WINDOWS, ClickDeployment, click_deployment
@@ -79,6 +83,69 @@ async def test_a_file_that_is_deleted_or_replaced_is_never_written_to(sqlite_url
         kept.rename(path)
         await recovered(d, 3.0)
         assert len(await d.stored()) == 2
+
+
+def copy_over(source: Path, target: Path) -> None:
+    """As `cp source target` does it: the same file, other bytes."""
+    inode = target.stat().st_ino
+    shutil.copyfile(source, target)
+    assert target.stat().st_ino == inode
+
+
+async def another_database(path: Path) -> Path:
+    database = Database(f"sqlite+aiosqlite:///{path}")
+    await upgrade(database)
+    await database.close()
+    return path
+
+
+@pytest.mark.parametrize("of_this_database", [False, True])
+async def test_a_file_that_is_overwritten_is_never_written_to(
+    sqlite_url: str, tmp_path: Path, of_this_database: bool
+) -> None:
+    path, other = Path(sqlite_url.partition("///")[2]), tmp_path / "other.db"
+    async with click_deployment(sqlite_url) as d:
+        await d.offer("a")
+        await d.campaign("one", {"a": 1})
+        await d.get("/c/one", ip="192.0.2.1")
+        if of_this_database:
+            with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(other)) as target:
+                source.backup(target)
+            await database_age.grow_older(d.database)
+            with closing(sqlite3.connect(path)) as source:
+                source.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        else:
+            await another_database(other)
+        d.database.file.check()
+        copy_over(other, path)
+        while not d.clicks.health()["database_down"]:
+            await asyncio.sleep(0.02)
+        assert "was overwritten" in d.clicks.writer.down_reason
+        assert (await d.get("/c/one", ip="192.0.2.2")).status == 302
+        assert d.clicks.health()["spooled"] == 1
+        for entered in (d.database.begin, d.database.read):
+            with pytest.raises(DatabaseUnavailable, match="put the file in place again"):
+                async with entered():
+                    pass
+        await d.clicks.stop()
+    copy_over(other, path)
+    with closing(sqlite3.connect(path)) as found:
+        assert found.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert found.execute("SELECT count(*) FROM clicks").fetchone() == (int(of_this_database),)
+
+
+async def test_a_start_on_a_file_that_replaced_another_finds_it_whole(sqlite_url: str, tmp_path: Path) -> None:
+    path = Path(sqlite_url.partition("///")[2])
+    async with click_deployment(sqlite_url) as d:
+        await d.offer("a")
+        await d.campaign("one", {"a": 1})
+        await d.get("/c/one", ip="192.0.2.1")
+        kept = path.rename(path.with_suffix(".kept"))
+        (await another_database(tmp_path / "other.db")).rename(path)
+    for file, clicks in ((path, 0), (kept, 1)):
+        with closing(sqlite3.connect(file)) as found:
+            assert found.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            assert found.execute("SELECT count(*) FROM clicks").fetchone() == (clicks,)
 
 
 async def test_a_job_that_cannot_decide_fails_alone(upgraded_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
