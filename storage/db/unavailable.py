@@ -1,4 +1,4 @@
-"""Errors that are the database's fault, not of what was to be written: locked, full, unreachable, deleted, overwritten."""
+"""Errors that are the database's fault, not of what was to be written: locked, full, unreachable, deleted."""
 
 import os
 import sqlite3

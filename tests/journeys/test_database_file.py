@@ -1,4 +1,4 @@
-"""The database of a running hub, seen from its folder: overwritten by another; old, and met by two processes at once."""
+"""The database file of a running hub is overwritten by another; an old one is met by two processes at once."""
 
 import asyncio
 import shutil
@@ -50,7 +50,8 @@ READABLE = {
 
 
 def readable(table: Table) -> dict[str, Any]:
-    return {name: READABLE.get(name, value) for name, value in row_of(table).items()}
+    row = row_of(table)
+    return {name: READABLE.get(name, value) if isinstance(value, str) else value for name, value in row.items()}
 
 
 async def make_old(url: str) -> None:

@@ -84,9 +84,7 @@ async def set_up(url: str) -> None:
 async def check_kept(url: str, answered: list[str]) -> None:
     """Every answered click is stored, once, and the roll-up agrees with the rows; a start drains what is spooled."""
     async with click_deployment(url, create="") as d:
-        for _ in range(40):
-            if not d.clicks.writer.spooled:
-                break
+        while d.clicks.writer.spooled:
             await asyncio.sleep(0.1)
         ids = [d.clicks.state.codec.decode(word) for word in answered]
         stored = {row.id for row in await d.stored()}
