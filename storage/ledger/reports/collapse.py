@@ -18,6 +18,8 @@ from storage.ledger.reports.cells import (
     Cell,
     Part,
     Parts,
+    PlatformCounts,
+    PostbackCounts,
     read_parts,
 )
 from storage.ledger.reports.groups import OFFERLESS, PROVISIONAL, SETTLED, Group, Sums, note_unconverted, row_of
@@ -83,7 +85,7 @@ class Collapsing:
             elif cell.waiting:
                 waiting.append(cell)
             else:
-                reader.read(cell, self._rows.setdefault(self._key_of(cell, shown), Group()))
+                reader.read(cell, _group_of(self._rows, self._key_of(cell, shown)))
         for cell in waiting:
             group = self._rows.get(self._key_of(cell, day))
             if group is not None and not reader.settled(cell):
@@ -93,7 +95,7 @@ class Collapsing:
         if self._view.keep_unassigned is not None and not self._view.keep_unassigned(cell.account_id):
             return
         key = (*(period(name, shown) for name in self._periods), cell.account_id, tag.lower())
-        group = self._unassigned.setdefault(key, Group())
+        group = _group_of(self._unassigned, key)
         group.tag, group.tag_name = group.tag or tag, cell.tag_name
         reader.read(cell, group)
 
@@ -133,6 +135,13 @@ class Collapsing:
         return row_of(dict(zip((*self._periods, "account", "tag"), named, strict=True)), group)
 
 
+def _group_of(groups: dict[tuple[Any, ...], Group], key: tuple[Any, ...]) -> Group:
+    group = groups.get(key)
+    if group is None:
+        group = groups[key] = Group()
+    return group
+
+
 def codes_of(rows: Iterable[ReportRow]) -> dict[str, list[str]]:
     """The codes of entities in these rows, by dimension."""
     codes: dict[str, set[str]] = {}
@@ -159,6 +168,9 @@ def _order(key: tuple[Any, ...]) -> tuple[Any, ...]:
 def _keys(view: View) -> Callable[[Cell, date], tuple[Any, ...]]:
     """The group key of a cell, dimension by dimension."""
     getters = [_getter(name, view) for name in view.by]
+    if len(getters) == 1:
+        (only,) = getters
+        return lambda cell, day: (only(cell, day),)
     return lambda cell, day: tuple([get(cell, day) for get in getters])
 
 
@@ -254,21 +266,12 @@ class _DayReader:
         if zeros := [name for name in reported if name not in lacking and getattr(amounts, name, 0) is None]:
             amounts = msgspec.structs.replace(amounts, **dict.fromkeys(zeros, 0))
         postback = amounts.postback_amount
-        deposits = cell.postback.deposits if cell.postback else 0
-        if postback is None and measured and "postback_amount" not in lacking and not deposits:
-            postback = 0
+        if postback is None and measured and "postback_amount" not in lacking:
+            postback = None if cell.postback and cell.postback.deposits else 0
         deciding = "deposit_amount" if settled else "postback_amount"
-        sums.deposit_amount.add(
-            postback, amounts.deposit_amount, settled=None if deciding in lacking else settled
-        )  # fmt: skip
-        for name in PLATFORM_AMOUNTS:
-            amount = getattr(amounts, name)
-            if amount is not None and name != "deposit_amount":
-                setattr(sums, name, amount + (getattr(sums, name) or 0))
-                if name.startswith("commission_"):
-                    sums.commission = amount + (sums.commission or 0)
-        if amounts.spend is not None:
-            sums.spend = amounts.spend + (sums.spend or 0)
+        sums.deposit_amount.add(postback, amounts.deposit_amount, settled=None if deciding in lacking else settled)
+        if amounts is not _NO_AMOUNTS:
+            _add_amounts(amounts, sums)
 
     def _converted(self, cell: Cell, group: Group) -> tuple[Amounts, AbstractSet[str]]:
         """Amounts in the report's currency, each figure rounded by itself; and the names of those that lack a rate."""
@@ -293,6 +296,23 @@ class _DayReader:
         return whole, lacking
 
 
+def _add_amounts(amounts: Amounts, sums: Sums) -> None:
+    """Add what has no layers: NGR, commission by its parts and as a whole, spend. Written out, since cells are many."""
+    if (ngr := amounts.ngr) is not None:
+        sums.ngr = ngr + (sums.ngr or 0)
+    if (cpa := amounts.commission_cpa) is not None:
+        sums.commission_cpa = cpa + (sums.commission_cpa or 0)
+        sums.commission = cpa + (sums.commission or 0)
+    if (revshare := amounts.commission_revshare) is not None:
+        sums.commission_revshare = revshare + (sums.commission_revshare or 0)
+        sums.commission = revshare + (sums.commission or 0)
+    if (other := amounts.commission_other) is not None:
+        sums.commission_other = other + (sums.commission_other or 0)
+        sums.commission = other + (sums.commission or 0)
+    if (spend := amounts.spend) is not None:
+        sums.spend = spend + (sums.spend or 0)
+
+
 _NO_AMOUNTS = Amounts()
 _NONE_LACKING: AbstractSet[str] = frozenset()
 
@@ -304,6 +324,8 @@ def _stated(cells: Sequence[Cell]) -> dict[int, set[str]]:
         if cell.tag is not None or not (cell.platform or cell.money):
             continue
         names = stated.setdefault(cell.offer_id, set())
+        if len(names) == len(PLATFORM_COUNTS) + len(PLATFORM_AMOUNTS):
+            continue
         if cell.platform:
             names.update(name for name in PLATFORM_COUNTS if getattr(cell.platform, name) is not None)
         for amounts in cell.money.values():
@@ -323,20 +345,27 @@ def _add_clicks(cell: Cell, sums: Sums) -> None:
 
 
 def _add_counts(cell: Cell, sums: Sums, *, settled: bool, measured: bool, reported: AbstractSet[str]) -> None:
-    for name in _LAYERED_COUNTS:
-        postback = (getattr(cell.postback, name) if cell.postback else 0) if measured else None
-        platform = getattr(cell.platform, name) if cell.platform else None
-        if platform is None and name in reported:
-            platform = 0
-        getattr(sums, name).add(postback, platform, settled=settled)
-    visits = cell.platform.visits if cell.platform else None
-    if visits is None and "visits" in reported:
-        visits = 0
-    if visits is not None:
-        sums.visits = visits + (sums.visits or 0)
+    """Add the counts that have layers, and visits. Written out, since cells are many."""
+    postback = (cell.postback or _NO_CONVERSIONS) if measured else None
+    platform = cell.platform or _NO_COUNTS
+    if zeros := [name for name in PLATFORM_COUNTS if name in reported and getattr(platform, name) is None]:
+        platform = msgspec.structs.replace(platform, **dict.fromkeys(zeros, 0))
+    if postback is not None:
+        sums.registrations.add(postback.registrations, platform.registrations, settled=settled)
+        sums.first_deposits.add(postback.first_deposits, platform.first_deposits, settled=settled)
+        sums.deposits.add(postback.deposits, platform.deposits, settled=settled)
+        sums.qualified.add(postback.qualified, platform.qualified, settled=settled)
+    elif platform is not _NO_COUNTS:
+        sums.registrations.add(None, platform.registrations, settled=settled)
+        sums.first_deposits.add(None, platform.first_deposits, settled=settled)
+        sums.deposits.add(None, platform.deposits, settled=settled)
+        sums.qualified.add(None, platform.qualified, settled=settled)
+    if platform.visits is not None:
+        sums.visits = platform.visits + (sums.visits or 0)
 
 
-_LAYERED_COUNTS = ("registrations", "first_deposits", "deposits", "qualified")
+_NO_CONVERSIONS = PostbackCounts()
+_NO_COUNTS = PlatformCounts()
 
 
 def _convert_all(amounts: Amounts, rate: Decimal) -> Amounts:

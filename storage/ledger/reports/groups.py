@@ -32,12 +32,15 @@ class LayerSums(msgspec.Struct, array_like=True, gc=False):
 
         `settled` None: the deciding figure has no rate, so nothing is merged.
         """
-        merged: int | None = None
-        if settled:
-            merged = postback if platform is None else platform
-        elif settled is not None:
-            merged = platform if postback is None else postback
-        self.add_known(postback, platform, merged)
+        if postback is not None:
+            self.postback = postback + (self.postback or 0)
+        if platform is not None:
+            self.platform = platform + (self.platform or 0)
+        if settled is None:
+            return
+        merged = platform if postback is None or (settled and platform is not None) else postback
+        if merged is not None:
+            self.merged = merged + (self.merged or 0)
 
     def add_known(self, postback: int | None, platform: int | None, merged: int | None) -> None:
         if postback is not None:
