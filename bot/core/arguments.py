@@ -12,7 +12,7 @@ import msgspec
 from bot.core.tokenizer import MAX_ARGUMENT, day, yes
 from storage.ledger.currencies import SIGNS, currency_of
 from storage.ledger.errors import Refused
-from storage.ledger.numbers import Mark, read_amount
+from storage.ledger.numbers import Mark, read_amount, read_count
 
 MAX_AMOUNT = 1_000_000_000_000  # whole units; in micro-units it fits a 64-bit column, and so do sums of some
 
@@ -202,9 +202,17 @@ def _read(kinds: set[Any], value: Any, today: date) -> Any:
         return msgspec.json.decode(value)
     if str in kinds:
         return _as_text(value)
-    if int in kinds and re.fullmatch(r"-?\d{10,}", str(value)):
+    return _count(value) if int in kinds else value
+
+
+def _count(value: Any) -> Any:
+    """A whole number as people write it. Raises ValueError."""
+    count = read_count(value) if isinstance(value, str | float) else value
+    if count is None:
+        raise ValueError(f"{value!r} is no whole number")
+    if isinstance(count, int) and abs(count) >= 10**9:
         raise ValueError("the number is too large")
-    return value
+    return count
 
 
 def _many(value: Any) -> Any:

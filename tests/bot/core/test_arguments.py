@@ -43,11 +43,21 @@ def test_words_and_json_give_the_same() -> None:
 
 
 @pytest.mark.parametrize(
+    "text", ["1.000", "1,000", "1 000", "1'000", "1\u00a0000", "１０００", "1e3", "1000.0", "+1000", 1000.0]
+)
+def test_a_count_is_read_as_people_write_it(text: str) -> None:
+    assert fill(Example, {"name": "x", "cap": text}, TODAY).cap == 1000
+
+
+@pytest.mark.parametrize(
     ("given", "field", "told"),
     [
         ({}, "name", "missing"), ({"name": "x", "dya": "1"}, "dya", "did you mean 'day'"),
         ({"name": "x", "day": "soon"}, "day", "not a day"), ({"name": "x", "amount": "NaN"}, "amount", "no number"),
-        ({"name": "x", "cap": "many"}, "cap", "int"), ({"name": "x", "role": "king"}, "role", "viewer, buyer, owner"),
+        ({"name": "x", "cap": "many"}, "cap", "no number"), ({"name": "x", "cap": "1,5"}, "cap", "no whole number"),
+        ({"name": "x", "cap": 1.5}, "cap", "no whole number"), ({"name": "x", "cap": "5 EUR"}, "cap", "currency"),
+        ({"name": "x", "cap": "12%"}, "cap", "no number"), ({"name": "x", "cap": "-"}, "cap", "no whole number"),
+        ({"name": "x", "role": "king"}, "role", "viewer, buyer, owner"),
         ({"name": "x", "on": "perhaps"}, "on", "neither"), ({"name": "a\x00b"}, "name", "NUL"),
         ({"name": "x", "amount": "9" * 30}, "amount", "too large"), ({"name": "x", "cap": 10**12}, "cap", "too large"),
         ({"name": "x" * 3001}, "name", "3,000"), ({"name": "x", "rules": "[{"}, "rules", "cannot be read"),
