@@ -96,16 +96,6 @@ class Delivery:
         while self._sending:
             await asyncio.gather(*self._sending.values(), return_exceptions=True)
 
-    async def deliver_all(self) -> None:
-        """Send everything that is due now, at the platforms' pace (the demo and tests)."""
-        while await self.tick() or self._sending or await self._waiting():
-            await self.drain()
-            await asyncio.sleep(0.02)
-
-    async def _waiting(self) -> bool:
-        async with self.database.read() as tx:
-            return await messages.due(tx, self.clock(), sorted(self.senders()))
-
     def _allowed(self) -> int:
         """How many messages may go now: a bucket that fills by the second."""
         at, used = asyncio.get_running_loop().time(), process_time()

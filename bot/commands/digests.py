@@ -60,7 +60,7 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     message: Message
 
 
-def subscription_card(ctx: Context, subscription: Subscription) -> Message:
+def subscription_card(_ctx: Context, subscription: Subscription) -> Message:
     zone = read_zone(subscription.timezone)
     when = subscription.next_at.astimezone(Schedule(every="day", at=read_time(subscription.at), timezone=zone).zone)
     following = f"{when:%a %d %b %Y %H:%M} {subscription.timezone}"

@@ -86,7 +86,7 @@ class Availability(msgspec.Struct, frozen=True, kw_only=True):
     warnings: list[str]
 
 
-def domain_card(ctx: Context, domain: Domain) -> Message:
+def domain_card(_ctx: Context, domain: Domain) -> Message:
     fields = (
         ("Site", domain.site or "none yet"), ("Provider", domain.provider or "by hand"), ("Address", domain.url),
         ("Registered until", f"{domain.registered_until:%Y-%m-%d}" if domain.registered_until else "–"),

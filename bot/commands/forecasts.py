@@ -27,7 +27,7 @@ class ForecastQuery(Arguments):
     campaign: Annotated[list[str], refers("campaign", "only these campaigns")] = []
 
 
-def forecast_message(ctx: Context, made: Forecast) -> Message:
+def forecast_message(_ctx: Context, made: Forecast) -> Message:
     if not made.items:
         return Message("No day is pending: every figure is settled", private=True)
     if made.total is None:

@@ -76,22 +76,22 @@ class OwedList(msgspec.Struct, frozen=True, kw_only=True):
     next: str | None = None
 
 
-def payment_card(ctx: Context, made: Payment) -> Message:
+def payment_card(_ctx: Context, made: Payment) -> Message:
     return Message(f"{made.account} paid {money(made.amount, made.currency)} on {made.day:%d %b %Y}")
 
 
-def payment_table(ctx: Context, made: Page[Payment]) -> Message:
+def payment_table(_ctx: Context, made: Page[Payment]) -> Message:
     rows = tuple((f"{payment.day}", payment.account, money(payment.amount, payment.currency)) for payment in made.items)
     if not rows:
         return Message("No payment recorded yet", (Text("payment add account=… amount=…", code=True),), private=True)
     return Message("Payments", (Table(("Day", "Account", "Amount"), rows, numeric=(2,)),), private=True)
 
 
-def terms_card(ctx: Context, made: TermsSet) -> Message:
+def terms_card(_ctx: Context, made: TermsSet) -> Message:
     return Message(f"{made.account}: {RULES[made.rule]}")
 
 
-def owed_message(ctx: Context, made: OwedList) -> Message:
+def owed_message(_ctx: Context, made: OwedList) -> Message:
     if not made.items:
         return Message("No platform has stated commission yet", private=True)
     blocks: list[Block] = []

@@ -55,7 +55,7 @@ class RateList(msgspec.Struct, frozen=True, kw_only=True):
     next: str | None = None
 
 
-def rate_card(ctx: Context, made: Rate) -> Message:
+def rate_card(_ctx: Context, made: Rate) -> Message:
     days = f"{made.from_}" if made.from_ == made.to else f"{made.from_} to {made.to}"
     if made.rate == NONE:
         return Message(f"{made.currency}: the bank's rate again on {days}")
@@ -64,7 +64,7 @@ def rate_card(ctx: Context, made: Rate) -> Message:
     ))  # fmt: skip
 
 
-def rate_table(ctx: Context, made: RateList) -> Message:
+def rate_table(_ctx: Context, made: RateList) -> Message:
     if not made.items:
         return Message("No exchange rates in these days", (Notice("info", "rate set adds one"),), private=True)
     rows = tuple((f"{rate.from_}", f"1 {rate.currency}", rate.rate, rate.base, rate.origin) for rate in made.items)

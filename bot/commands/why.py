@@ -48,7 +48,7 @@ class WhyQuery(Arguments):
     offer: Annotated[str | None, refers("offer", "which offer")] = None
 
 
-def explanation(ctx: Context, answer: Why) -> Message:
+def explanation(_ctx: Context, answer: Why) -> Message:
     subject = answer.campaign or answer.offer or ""
     rows = tuple(
         (TITLES[name], *_compared(getattr(answer.layers, name), name, answer.currency)) for name in TITLES

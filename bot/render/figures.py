@@ -161,11 +161,11 @@ def compact(table: Table) -> Table:
     return Table(tuple(table.columns[n] for n in columns), rows, numeric)
 
 
-def report_table(report: MergedReport, by: Sequence[str], *, most: int = MOST_ROWS, beyond: str = "") -> Table:
+def report_table(report: MergedReport, by: Sequence[str], *, beyond: str = "") -> Table:
     """The report's first rows, what no offer claims, the totals. `beyond`: where the rows are that found no room."""
     heads = tuple(_TITLES.get(dimension, dimension.capitalize()) for dimension in by) or ("Range",)
-    rows = [(*_labels(row, by, report.names), *cells(row, report.currency)) for row in report.rows[:most]]
-    rows += [(*_unassigned(row, by), *cells(row, report.currency)) for row in report.unassigned[:most]]
+    rows = [(*_labels(row, by, report.names), *cells(row, report.currency)) for row in report.rows[:MOST_ROWS]]
+    rows += [(*_unassigned(row, by), *cells(row, report.currency)) for row in report.unassigned[:MOST_ROWS]]
     summed = len(rows) != 1
     if summed:
         rows.append((*_first("Total", len(heads)), *cells(report.totals, report.currency)))
@@ -181,7 +181,7 @@ _ON_A_PHONE = ("Clicks", "FTDs", "Profit", "ROI")
 _COMPARED = ("Clicks", "Regs", "FTDs", "Commission", "Profit")
 
 
-def change_table(report: MergedReport, before: ComparedRange, by: Sequence[str], *, most: int = MOST_ROWS) -> Table:
+def change_table(report: MergedReport, before: ComparedRange, by: Sequence[str]) -> Table:
     """How each row moved against the same row of the other range; of periods, which never recur, only the total."""
     recurring = bool(by) and not set(by) & set(_TITLES)
     then = {tuple(row.group.get(dimension) for dimension in by): row for row in before.rows}
@@ -190,7 +190,7 @@ def change_table(report: MergedReport, before: ComparedRange, by: Sequence[str],
             " · ".join(_labels(row, by, report.names)),
             *_changes(row, then.get(tuple(row.group.get(dimension) for dimension in by))),
         )
-        for row in (report.rows[:most] if recurring else [])
+        for row in (report.rows[:MOST_ROWS] if recurring else [])
     ]
     rows.append(("Total", *_changes(report.totals, before.totals)))
     head = " · ".join(dimension.capitalize() for dimension in by) if recurring else "Range"

@@ -58,11 +58,11 @@ def _paint(text: str, kind: str, colour: bool) -> str:
     return f"\x1b[{_COLOURS[kind]}m{text}\x1b[0m" if colour and text else text
 
 
-async def chat(handle: Callable[[str], Awaitable[Message]], *, prompt: str = "flux> ") -> None:
+async def chat(handle: Callable[[str], Awaitable[Message]]) -> None:
     """Read lines from the standard input and answer each, until the end of the input or `exit`."""
     colour = sys.stdout.isatty()
     while True:
-        text = await asyncio.to_thread(_ask, prompt if sys.stdin.isatty() else "")
+        text = await asyncio.to_thread(_ask, "flux> " if sys.stdin.isatty() else "")
         if text is None or text.strip() in {"exit", "quit"}:
             return
         if text.strip():

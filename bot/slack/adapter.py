@@ -56,7 +56,6 @@ class SlackChat:
         self.sender = SlackSender(lambda workspace: self.client(workspace, patient=False), sessions.ports.draw)
         self._tasks: set[asyncio.Task[None]] = set()
         self._connecting: asyncio.Task[None] | None = None
-        self._own_user = ""
         self._socket: Any = None
 
     async def start(self, *, listen: bool = True) -> None:

@@ -60,7 +60,7 @@ class _Views:
         """A form was sent in: faults are shown at their fields, a result where it was asked for."""
         origin, arguments = slack_form.submitted(body["view"])
         room = self._room(body, origin)
-        work = asyncio.create_task(self._run(room, origin, arguments, body))
+        work = asyncio.create_task(self._run(room, origin, arguments))
         if not (await asyncio.wait({work}, timeout=ACK_WITHIN))[0]:
             busy = Message(f"⏳ Working on {origin.command} … this takes a little longer.")
             await ack(response_action="update", view=slack_form.notice_view(busy, origin.command))
@@ -76,7 +76,7 @@ class _Views:
         await ack()
         self.chat.spawn(self.chat.tell(Caller(room=room), reply, ""))
 
-    async def _run(self, room: Room, origin: Origin, arguments: dict[str, Any], body: dict[str, Any]) -> Reply:
+    async def _run(self, room: Room, origin: Origin, arguments: dict[str, Any]) -> Reply:
         actor = await identify(self.chat.sessions, Caller(room=room))
         if isinstance(actor, Message):
             return Reply(message=actor)

@@ -5,7 +5,7 @@ import re
 from contextlib import suppress
 from typing import Any
 
-from telegram import Bot, CallbackQuery, Chat, ChatMemberUpdated, InlineKeyboardMarkup, Update, User
+from telegram import Bot, CallbackQuery, ChatMemberUpdated, InlineKeyboardMarkup, Update, User
 from telegram import Message as TelegramMessage
 from telegram.constants import ChatAction
 from telegram.error import BadRequest, TelegramError
@@ -46,13 +46,13 @@ class UpdateHandler:
             await self._migrated(message)
             return
         text = message.text or message.caption or ""
-        if message.sender_chat is not None and self.command(text, message.chat):
+        if message.sender_chat is not None and self.command(text):
             await self._refuse_anonymous(message)
             return
         if message.from_user is None or message.from_user.is_bot or not text.strip():
             return
         caller = Caller(room=room_of(message, message.from_user), name=message.from_user.full_name)
-        command = self.command(text, message.chat)
+        command = self.command(text)
         if command is None:
             await self._line(caller, message, text)
         elif command == "cancel":
@@ -71,7 +71,7 @@ class UpdateHandler:
         )
         await self._say(room, why, message.message_id)
 
-    def command(self, text: str, chat: Chat) -> str | None:
+    def command(self, text: str) -> str | None:
         """The command in a line: `/offer@our_bot add …` or `@our_bot offer add …`; empty if meant for another bot,
         None if it is a plain line."""
         if match := _COMMAND.match(text.strip()):
