@@ -171,7 +171,7 @@ def report_table(report: MergedReport, by: Sequence[str], *, beyond: str = "") -
         rows.append((*_first("Total", len(heads)), *cells(report.totals, report.currency)))
     numeric = tuple(range(len(heads), len(heads) + len(COLUMNS) - 1))
     phone = (*range(min(len(heads), 2)), *(len(heads) + COLUMNS.index(name) for name in _ON_A_PHONE[: 6 - len(heads)]))
-    more = max(len(report.rows) - most, 0) + max(len(report.unassigned) - most, 0)
+    more = max(len(report.rows) - MOST_ROWS, 0) + max(len(report.unassigned) - MOST_ROWS, 0)
     return Table(
         heads + COLUMNS, tuple(rows), numeric=numeric, phone=phone[:5], total=summed, more=more, rest=beyond
     )  # fmt: skip
