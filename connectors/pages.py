@@ -29,7 +29,7 @@ def unbundle(raw: bytes) -> list[Page]:
     while at < len(raw):
         end = raw.find(b"\n", at)
         name, _, length = raw[at:end].decode().rpartition(" ")
-        if end < 0 or not length.isdigit() or end + 1 + int(length) > len(raw):
+        if end < 0 or not length.isdecimal() or end + 1 + int(length) > len(raw):
             raise ConnectorError("the kept report is cut off", raw=raw, cut_off=True)
         start = end + 1
         pages.append(Page(name, raw[start : start + int(length)]))

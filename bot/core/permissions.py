@@ -5,33 +5,26 @@ changes only what serves no other campaign, and never what is the whole team's. 
 `role` and `scope` of the command, and `refers` of its fields. Lists ask `visible` for the same rule as a condition.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from enum import Enum
 from typing import Any, Protocol
 
 import msgspec
-from sqlalchemy import (
-    ColumnElement,
-    Row,
-    Select,
-    Table,
-    Text,
-    and_,
-    cast,
-    exists,
-    func,
-    literal,
-    not_,
-    or_,
-    select,
-    true,
-    union,
-)  # fmt: skip
+from sqlalchemy import Row, Select, exists, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.core.arguments import NONE, meta, weighted_word
 from bot.core.context import Actor, Context
+from bot.core.serving import (
+    ENTITIES,
+    Named,
+    changeable,
+    may_change,
+    may_see,
+    named_entities,
+    of_campaigns,
+    visible,
+)
 from storage import tables as t
 from storage.alerts import alert_states
 from storage.catalogue import names
@@ -39,9 +32,6 @@ from storage.chat import subscriptions
 from storage.clicks import queries
 from storage.ledger.errors import CasinoFluxError, Forbidden, Missing, Refused
 from storage.ledger.facts import Role
-
-Ids = Select[Any] | Any
-Condition = ColumnElement[bool]
 
 
 class Scope(Enum):
@@ -52,105 +42,11 @@ class Scope(Enum):
     TEAM = "team"  # the whole team: refused to an actor limited to campaigns
 
 
-@dataclass(frozen=True, slots=True)
-class Entity:
-    """A kind of entity with a name and a code. `serving` gives the ids that serve campaigns of a condition;
-    without it the kind is the whole team's: visible to all, changed by none who is limited to campaigns."""
-
-    table: Table
-    serving: Callable[[Condition], Ids] | None = None
-
-
-def _offers(campaign: Condition) -> Ids:
-    """Offers that campaigns send to: by weight, through their site, by a rule, or as the alternative of one."""
-    weighted = select(t.campaign_offers.c.offer_id).join(
-        t.campaigns, t.campaigns.c.id == t.campaign_offers.c.campaign_id
-    )
-    on_site = select(t.site_offers.c.offer_id).join(t.campaigns, t.campaigns.c.site_id == t.site_offers.c.site_id)
-    rules = cast(t.campaigns.c.rules, Text)
-    ruled = select(t.offers.c.id).join(
-        t.campaigns,
-        and_(
-            t.campaigns.c.team_id == t.offers.c.team_id, func.length(rules) > 2,
-            rules.like(literal('%"').concat(t.offers.c.code).concat('"%')),
-        ),
-    )  # fmt: skip
-    direct = union(*(query.where(campaign) for query in (weighted, on_site, ruled))).subquery()
-    by = t.offers.alias()
-    alternative = select(by.c.alternative_id).where(by.c.id.in_(select(direct)), by.c.alternative_id.is_not(None))
-    return union(select(direct), alternative)
-
-
-def _through_offers(column: Any) -> Callable[[Condition], Ids]:
-    return lambda campaign: select(column).where(t.offers.c.id.in_(_offers(campaign)))
-
-
-def _of_campaign(column: Any) -> Callable[[Condition], Ids]:
-    return lambda campaign: select(column).where(campaign, column.is_not(None))
-
-
-def _domains(campaign: Condition) -> Ids:
-    return select(t.domains.c.id).join(t.campaigns, t.campaigns.c.site_id == t.domains.c.site_id).where(campaign)
-
-
-#: What a field may refer to by code, name or id.
-ENTITIES: dict[str, Entity] = {
-    "campaign": Entity(t.campaigns, _of_campaign(t.campaigns.c.id)),
-    "site": Entity(t.sites, _of_campaign(t.campaigns.c.site_id)),
-    "source": Entity(t.sources, _of_campaign(t.campaigns.c.source_id)),
-    "offer": Entity(t.offers, _offers),
-    "casino": Entity(t.casinos, _through_offers(t.offers.c.casino_id)),
-    "account": Entity(t.accounts, _through_offers(t.offers.c.account_id)),
-    "domain": Entity(t.domains, _domains),
-    "registrar": Entity(t.registrars),
-    "member": Entity(t.members),
-    "token": Entity(t.tokens),
-    "view": Entity(t.views),
-}
-
-
-#: A published site that no campaign leads to is the team's, and so are its domains.
-_ON_SITE = {"site": t.sites.c.id, "domain": t.domains.c.site_id}
-
-
-def visible(actor: Actor, noun: str) -> Condition:
-    """Condition on the noun's table: what the actor may see."""
-    serving = ENTITIES[noun].serving
-    if actor.campaigns is None or serving is None:
-        return true()
-    mine, others = _mine(actor)
-    key = ENTITIES[noun].table.c.id
-    if noun == "campaign":
-        return key.in_(serving(mine))
-    return or_(key.in_(serving(mine)), key.not_in(serving(others)))
-
-
-def changeable(actor: Actor, noun: str) -> Condition:
-    """Condition on the noun's table: what the actor may change."""
-    serving = ENTITIES[noun].serving
-    if actor.campaigns is None:
-        return true()
-    if serving is None:
-        return not_(true())
-    mine, others = _mine(actor)
-    free = ENTITIES[noun].table.c.id.not_in(serving(others))
-    if noun not in _ON_SITE:
-        return free
-    own_sites = select(t.campaigns.c.site_id).where(mine, t.campaigns.c.site_id.is_not(None))
-    live = t.sites.alias()
-    teams_own = select(live.c.id).where(live.c.status == "published", live.c.id.not_in(own_sites))
-    return and_(free, or_(_ON_SITE[noun].is_(None), _ON_SITE[noun].not_in(teams_own)))
-
-
 def own_campaigns(actor: Actor) -> Select[Any] | None:
     """Ids of the campaigns an actor is limited to; None for one who is not."""
-    return None if actor.campaigns is None else select(t.campaigns.c.id).where(_mine(actor)[0])
-
-
-def _mine(actor: Actor) -> tuple[Condition, Condition]:
-    """Conditions on campaigns: the actor's own, and the team's others."""
-    codes, team = actor.campaigns or (), t.campaigns.c.team_id == actor.team_id
-    return and_(team, t.campaigns.c.code.in_(codes)), and_(team, t.campaigns.c.code.not_in(codes))
+    if actor.campaigns is None:
+        return None
+    return select(t.campaigns.c.id).where(of_campaigns(actor.team_id, actor.campaigns)[0])
 
 
 class Reference(msgspec.Struct, frozen=True):
@@ -203,16 +99,25 @@ def may(command: Guarded, actor: Actor) -> bool:
     return actor.role.includes(command.role) and not (actor.campaigns is not None and command.scope is Scope.TEAM)
 
 
+_FEW = 20  # words that are looked up on the event loop
+
+
 async def admit(command: Guarded, new: msgspec.Struct, ctx: Context) -> None:
     """Raises Forbidden at the field that names what the actor may not see or change, Missing where there is none."""
     check_role(command, ctx.actor)
-    if ctx.actor.campaigns is None or not command.references:
+    named = [(one, words) for one in command.references if (words := _words(one, getattr(new, one.name)))]
+    if ctx.actor.campaigns is None or not named:
         return
-    async with ctx.database.read() as tx:
-        for reference in command.references:
-            for word in _words(getattr(new, reference.name)):
-                word = weighted_word(word)[0] if reference.weighted else word
-                await _admit(tx, ctx.actor, reference, word)
+
+    async def admit_all(tx: AsyncConnection) -> None:
+        for reference, words in named:
+            await _admit(tx, ctx.actor, reference, words)
+
+    if sum(len(words) for _, words in named) <= _FEW:
+        await ctx.database.look(admit_all)
+    else:
+        async with ctx.database.read() as tx:
+            await admit_all(tx)
 
 
 async def find(ctx: Context, noun: str, word: str, *, field: str, changes: bool = False) -> Row[Any]:
@@ -220,52 +125,81 @@ async def find(ctx: Context, noun: str, word: str, *, field: str, changes: bool 
 
     Raises Missing, and Forbidden as the gate does.
     """
-    return await _find(ctx.tx, ctx.actor, noun, word, field=field, changes=changes)
+    table = ENTITIES[noun].table
+    row = await names.find(ctx.tx, table, ctx.team_id, word, field=field, suggest=visible(ctx.actor, noun))
+    if ctx.actor.campaigns is not None:
+        _check(ctx.actor, noun, await _named(ctx.tx, ctx.team_id, noun, row.id), changes=changes)
+    return row
 
 
 async def judge(ctx: Context, noun: str, word: str, *, field: str) -> None:
     """Raises Forbidden for what is not of the actor's campaigns: for words that are found only while a command runs."""
-    await _judge(ctx.tx, ctx.actor, noun, word, field=field, changes=False)
+    await _judge(ctx.tx, ctx.actor, noun, [word], field=field, changes=False)
 
 
-async def _admit(tx: AsyncConnection, actor: Actor, reference: Reference, word: str) -> None:
+async def _admit(tx: AsyncConnection, actor: Actor, reference: Reference, words: list[str]) -> None:
     field = reference.name.rstrip("_")
     for noun in reference.nouns[:-1]:
+        words = await _judge(tx, actor, noun, words, field=field, changes=reference.changes, skips=True)
+    await _judge(tx, actor, reference.nouns[-1], words, field=field, changes=reference.changes)
+
+
+async def _judge(
+    tx: AsyncConnection, actor: Actor, noun: str, words: list[str], *, field: str, changes: bool, skips: bool = False
+) -> list[str]:
+    """Raises Forbidden for what the actor may not use so. Words that name nothing are given back with `skips`, else
+    Missing is raised."""
+    missing = []
+    known = await named_entities(tx, actor.team_id, noun, words) if noun in ENTITIES and words else []
+    for word in words:
         try:
-            await _judge(tx, actor, noun, word, field=field, changes=reference.changes)
+            if noun not in ENTITIES:
+                await _check_fact(tx, actor, noun, word, field=field)
+                continue
+            entity = _meant(known, word.strip()) or await _looked_up(tx, actor, noun, word, field=field)
+            _check(actor, noun, entity, changes=changes)
         except Missing:
-            continue
-        return
-    await _judge(tx, actor, reference.nouns[-1], word, field=field, changes=reference.changes)
+            if not skips:
+                raise
+            missing.append(word)
+    return missing
 
 
-async def _judge(tx: AsyncConnection, actor: Actor, noun: str, word: str, *, field: str, changes: bool) -> None:
-    if noun in ENTITIES:
-        await _find(tx, actor, noun, word, field=field, changes=changes)
-    elif not await _FACTS[noun](tx, actor, word):
+def _meant(known: list[Named], word: str) -> Named | None:
+    """Which of the entities a word names: by code, then by name as typed, then by id."""
+    by_word = {str(entity.id): entity for entity in known} | {entity.name: entity for entity in known}
+    by_code = {entity.code: entity for entity in known}
+    return by_code.get(word.lower()) or by_word.get(word)
+
+
+async def _looked_up(tx: AsyncConnection, actor: Actor, noun: str, word: str, *, field: str) -> Named:
+    """What a word names that is neither a code nor a name as typed. Raises Missing."""
+    table = ENTITIES[noun].table
+    row = await names.find(tx, table, actor.team_id, word, field=field, suggest=visible(actor, noun))
+    return await _named(tx, actor.team_id, noun, row.id)
+
+
+async def _named(tx: AsyncConnection, team_id: int, noun: str, number: int) -> Named:
+    return next(one for one in await named_entities(tx, team_id, noun, [str(number)]) if one.id == number)
+
+
+def _check(actor: Actor, noun: str, entity: Named, *, changes: bool) -> None:
+    if not may_see(actor, noun, entity):
+        raise Forbidden(f"{noun} {entity.code} is not one of yours: ask an owner")
+    if changes and not may_change(actor, noun, entity):
+        raise Forbidden(f"{noun} {entity.code} serves more than your campaigns: ask an owner")
+
+
+async def _check_fact(tx: AsyncConnection, actor: Actor, noun: str, word: str, *, field: str) -> None:
+    if not await _FACTS[noun](tx, actor, word):
         raise Forbidden(f"{field}: {noun} {word} is not of your campaigns: ask an owner")
 
 
-async def _find(tx: AsyncConnection, actor: Actor, noun: str, word: str, *, field: str, changes: bool) -> Row[Any]:
-    table = ENTITIES[noun].table
-    row = await names.find(tx, table, actor.team_id, word, field=field, suggest=visible(actor, noun))
-    if actor.campaigns is None:
-        return row
-    may_change = changeable(actor, noun) if changes else true()  # left out where nothing asks for it: it costs time
-    query = select(visible(actor, noun).label("visible"), may_change.label("changeable"))
-    verdict = (await tx.execute(query.select_from(table).where(table.c.id == row.id))).one()
-    if not verdict.visible:
-        raise Forbidden(f"{noun} {row.code} is not one of yours: ask an owner")
-    if not verdict.changeable:
-        raise Forbidden(f"{noun} {row.code} serves more than your campaigns: ask an owner")
-    return row
-
-
-def _words(value: Any) -> Iterable[str]:
+def _words(reference: Reference, value: Any) -> list[str]:
     if value is None or value in ("", NONE):
-        return ()
-    values = value if isinstance(value, list | tuple) else (value,)
-    return dict.fromkeys(str(element) for element in values)
+        return []
+    values = dict.fromkeys(str(one) for one in (value if isinstance(value, list | tuple) else (value,)))
+    return [weighted_word(word)[0] if reference.weighted else word for word in values]
 
 
 async def _click(tx: AsyncConnection, actor: Actor, word: str) -> bool:
@@ -294,12 +228,10 @@ async def _postback(tx: AsyncConnection, actor: Actor, word: str) -> bool:
     here = select(p.id).where(p.id == _number(word), p.team_id == actor.team_id)
     if (await tx.execute(here)).first() is None:
         return True
-    about = [
-        exists().where(
-            table.c.id == p.click_id, table.c.campaign_id.in_(select(t.campaigns.c.id).where(_mine(actor)[0]))
-        )
-        for table in (t.clicks, t.click_links)
-    ]
+    own = own_campaigns(actor)
+    if own is None:
+        return True
+    about = [exists().where(kept.c.id == p.click_id, kept.c.campaign_id.in_(own)) for kept in (t.clicks, t.click_links)]
     return (await tx.execute(here.where(or_(*about)))).first() is not None
 
 
@@ -348,6 +280,6 @@ def scope_of(declared: Scope | None, role: Role, fields: tuple[Reference, ...]) 
 
 
 __all__ = [
-    "ENTITIES", "Entity", "Reference", "Refused", "Scope", "admit", "changeable", "check_role", "find", "judge", "may",
+    "ENTITIES", "Reference", "Refused", "Scope", "admit", "changeable", "check_role", "find", "judge", "may",
     "of_own_campaigns", "own_campaigns", "references", "scope_of", "visible",
 ]  # fmt: skip

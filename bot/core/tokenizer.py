@@ -175,7 +175,7 @@ def _forwards(first: date, last: date) -> tuple[date, date]:
 def _between(start: str, end: str, today: date) -> tuple[date, date]:
     """Two ends, each a day or a longer range; a month or year that only the second names holds for both."""
     last = period(end, today)[1] if end else today
-    if start.isdigit() and (month := re.search(r"[a-z]{3}.*", end)):
+    if start.isdecimal() and (month := re.search(r"[a-z]{3}.*", end)):
         start = f"{start} {month[0]}"
     elif (year := re.search(r"\b\d{4}$", end)) and not re.search(r"\d{4}", start) and re.search(r"[a-z]", start):
         start = f"{start} {year[0]}"

@@ -186,7 +186,7 @@ class TelegramSender:
         self.pace = AsyncLimiter(1, 1 / CALLS_A_SECOND)  # a digest is several calls: text, picture
 
     async def post(self, item: Queued, message: Message, *, under: str | None) -> str:
-        reply_to = int(under) if under and under.isdigit() else None
+        reply_to = int(under) if under and under.isdecimal() else None
         try:
             return str(await self._post(item, message, item.thread, reply_to))
         except ChatMigrated as moved:

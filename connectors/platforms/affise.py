@@ -104,7 +104,7 @@ def _record(row: dict[str, Any]) -> Record:
     cut = row.get("slice") or {}
     record = flat({name: value for name, value in row.items() if name != "slice"}) | flat(cut)
     parts = [str(cut.get(name, "")) for name in ("year", "month", "day")]
-    if all(part.isdigit() for part in parts):
+    if all(part.isdecimal() for part in parts):
         record["day"] = "-".join(part.zfill(2) for part in parts)
     return record
 

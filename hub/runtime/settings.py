@@ -180,7 +180,7 @@ def _switch(name: str, text: str) -> bool:
 
 
 def _offset(name: str, text: str) -> int:
-    if not text.strip().lstrip("-").isdigit():
+    if not text.strip().lstrip("-").isdecimal():
         raise SettingError(f"{name}: {text!r} is not a whole number of seconds")
     return int(text)
 

@@ -222,4 +222,4 @@ def hue(name: str) -> int:
 
 def telephone(number: str) -> str:
     """A number as `tel:` wants it."""
-    return "".join(one for one in number if one.isdigit() or one == "+")
+    return "".join(one for one in number if one.isdecimal() or one == "+")

@@ -158,7 +158,7 @@ def read_name(text: str, *, field: str = "name") -> str:
         label and label[0] != "-" and label[-1] != "-" and label.replace("-", "").isalnum() and label.isascii()
         for label in labels
     )
-    if not fine or len(labels) < 2 or not is_host(name) or labels[-1].isdigit() or _is_address(name):
+    if not fine or len(labels) < 2 or not is_host(name) or labels[-1].isdecimal() or _is_address(name):
         raise Refused(f"{field}: {text!r} is not a domain name: write brand.com", field=field)
     return name
 

@@ -86,7 +86,9 @@ def of_team(team_id: int) -> Select[Any]:
 async def find(tx: AsyncConnection, team_id: int, word: str) -> Subscription:
     """By id or code (`digest-7`). Raises Missing at `digest`."""
     number = word.strip().lower().removeprefix("digest-").removeprefix("#")
-    query = of_team(team_id).where(subscriptions.c.id == (int(number) if number.isdigit() and len(number) < 19 else 0))
+    query = of_team(team_id).where(
+        subscriptions.c.id == (int(number) if number.isdecimal() and len(number) < 19 else 0)
+    )
     row = (await tx.execute(query)).first()
     if row is None:
         raise Missing(f"no digest {word!r}: 'digest list' shows them", field="digest")

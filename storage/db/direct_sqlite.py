@@ -1,4 +1,4 @@
-"""Write transactions on SQLite without a thread hop per statement.
+"""Short transactions on SQLite without a thread hop per statement.
 
 A statement through aiosqlite waits for a thread and for the interpreter lock several times: half a millisecond each.
 Here statements run on the event loop, microseconds each; only COMMIT, which waits for the disk, runs in a thread.
@@ -14,6 +14,7 @@ from queue import SimpleQueue
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection, create_engine
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from storage.db.unavailable import DatabaseFile, DatabaseUnavailable, is_locked
@@ -24,13 +25,29 @@ _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_si
 
 
 class DirectSqlite:
-    """The process's connection for short write transactions; opened at first use, and again after a fault."""
+    """The process's connections for short transactions; opened at first use, and again after a fault."""
 
     def __init__(self, file: DatabaseFile, lock: asyncio.Lock) -> None:
         self._file = file
         self._lock = lock
         self._commits: CommitThread | None = None
         self._tx: SyncConnection | None = None
+        self._reader: SyncConnection | None = None
+
+    def read(self, work: Callable[["SyncConnection"], Awaitable[T]]) -> T:
+        """Run `work(tx)` on a consistent view, and wait for nothing: an error of a locked database is the caller's."""
+        self._file.check()
+        tx = self._reader = self._reader or self._open("query_only=ON")
+        try:
+            tx.raw.execute("BEGIN")
+            return run_without_suspending(work(tx))
+        except (sqlite3.Error, SQLAlchemyError):
+            self._reader = None
+            tx.discard()
+            raise
+        finally:
+            if self._reader is not None:
+                tx.raw.execute("ROLLBACK")
 
     @asynccontextmanager
     async def transaction(self, patience: float) -> AsyncIterator["SyncConnection"]:
@@ -59,7 +76,7 @@ class DirectSqlite:
         while True:
             try:
                 self._file.check()
-                tx = self._tx or self._connect()
+                tx = self._tx = self._tx or self._open()
                 tx.raw.execute("BEGIN IMMEDIATE")
                 return tx
             except sqlite3.OperationalError as error:
@@ -70,21 +87,20 @@ class DirectSqlite:
                     raise DatabaseUnavailable("the database is locked by another process") from None
             await asyncio.sleep(_PAUSE)
 
-    def _connect(self) -> "SyncConnection":
+    def _open(self, *pragmas: str) -> "SyncConnection":
         raw = sqlite3.connect(
             self._file.path or ":memory:", isolation_level=None, check_same_thread=False, timeout=0,
             cached_statements=256,
         )  # fmt: skip
         try:
             self._file.remember()
-            for pragma in _PRAGMAS:
+            for pragma in (*_PRAGMAS, *pragmas):
                 raw.execute(f"PRAGMA {pragma}")
         except BaseException:
             raw.close()
             raise
         engine = create_engine("sqlite://", creator=lambda: _Borrowed(raw), poolclass=NullPool)
-        self._tx = SyncConnection(engine.connect(), raw)
-        return self._tx
+        return SyncConnection(engine.connect(), raw)
 
     async def _commit(self, tx: "SyncConnection") -> None:
         if self._commits is None:
@@ -107,8 +123,7 @@ class DirectSqlite:
     def _drop(self) -> None:
         tx, self._tx = self._tx, None
         if tx is not None:
-            with suppress(Exception):
-                tx.discard()
+            tx.discard()
 
     def close(self) -> None:
         """Call when all other connections are closed."""
@@ -116,6 +131,9 @@ class DirectSqlite:
             with suppress(sqlite3.Error):  # the -wal would be taken for that of the file which is there now
                 self._tx.raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
         self._drop()
+        if self._reader is not None:
+            self._reader.discard()
+            self._reader = None
         if self._commits is not None:
             self._commits.end()
             self._commits = None
@@ -166,8 +184,9 @@ class SyncConnection:
         self.raw = raw
 
     def discard(self) -> None:
-        self._connection.close()
-        self.raw.close()
+        with suppress(Exception):
+            self._connection.close()
+            self.raw.close()
 
     async def execute(self, statement: Any, parameters: Any = None) -> Any:
         return self._connection.execute(statement, parameters)

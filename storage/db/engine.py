@@ -25,11 +25,11 @@ CONNECT_TIMEOUT = 10  # seconds PostgreSQL is given to take a connection
 
 
 class Database:
-    """One database, opened once per process: `begin()` or `run()` to write, `read()` to look.
+    """One database, opened once per process: `begin()` or `run()` to write, `read()` or `look()` to read.
 
     On SQLite all writers of the process queue on one lock, first come first served; SQLite's own lock is between
-    processes, and is waited for with the process's lock held. `run()` is for short transactions, whose statements are
-    done on the event loop; `begin()` for all others, whose statements are done in a thread.
+    processes, and is waited for with the process's lock held. `run()` and `look()` are for short transactions, whose
+    statements are done on the event loop; `begin()` and `read()` for all others, whose statements are done in a thread.
     """
 
     def __init__(self, url: str) -> None:
@@ -85,6 +85,17 @@ class Database:
                 yield connection
             finally:
                 await connection.rollback()
+
+    async def look(self, work: Work[T]) -> T:
+        """Run `work(tx)` on a consistent view, for a few short reads; it awaits nothing but `tx`."""
+        if self.direct is not None:
+            try:
+                return cast(T, self.direct.read(cast(Any, work)))
+            except (OperationalError, sqlite3.OperationalError) as error:
+                if not is_locked(error):
+                    raise
+        async with self.read() as tx:
+            return await work(tx)
 
     async def close(self) -> None:
         await self.engine.dispose()

@@ -58,7 +58,7 @@ def read_weekdays(words: Sequence[str]) -> tuple[int, ...]:
         short = word.strip().lower()[:3]
         if short in WEEKDAYS:
             days.add(WEEKDAYS.index(short) + 1)
-        elif short.isdigit() and 1 <= int(short) <= 7:
+        elif short.isdecimal() and 1 <= int(short) <= 7:
             days.add(int(short))
         else:
             raise Refused(f"weekdays: {word!r} is not a weekday: write mon,tue,wed", field="weekdays")

@@ -76,7 +76,7 @@ class Table(msgspec.Struct, frozen=True):
 
 def is_value(cell: str) -> bool:
     """Whether a cell is a number or a day, as no name of a column is."""
-    if not cell[:1].isdigit() and cell[:1] not in "-+(":
+    if not cell[:1].isdecimal() and cell[:1] not in "-+(":
         return False
     for read in (read_amount, read_day):
         try:

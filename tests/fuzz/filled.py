@@ -16,7 +16,8 @@ DEEP = "[" * 10_000
 
 #: Values whose kind stopped a hub before: ends of the calendar, NUL, numbers past 64 bit, no IDN, headers, deep JSON.
 HOSTILE: tuple[Any, ...] = (
-    "", " ", "-", "none", "null", "0", "-1", "9" * 30, "1e400", "nan", "-inf", "١٢", "0001-01-01", "9999-12-31",
+    "", " ", "-", "none", "null", "0", "-1", "9" * 30, "1e400", "nan", "-inf", "١٢", "²", "①", "alert-²",
+    "0001-01-01", "9999-12-31",
     "0001-01-01..9999-12-31", "9999-12-31T23:59:59+14:00", "0001-01-01T00:00:00-14:00", "2026-02-30", "99:99", "24:00",
     "a\x00b", "\ud83d", "\u202ex", "ß" * 300, "x" * 2900, "https://evil.com\x0b/x.png",
     "https://evil.com;sandbox/x.png",

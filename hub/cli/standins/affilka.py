@@ -173,7 +173,7 @@ class Affilka:
 
     def _set(self, given: dict[str, Any]) -> None:
         day, campaign, sub = str(given.pop("day")), str(given.pop("campaign")), str(given.pop("sub", ""))
-        self.campaigns.setdefault(campaign, int(campaign) if campaign.isdigit() else 19941 + len(self.campaigns))
+        self.campaigns.setdefault(campaign, int(campaign) if campaign.isdecimal() else 19941 + len(self.campaigns))
         self.figures[day, campaign, sub] = given | given.pop("figures", {})
 
 

@@ -89,6 +89,6 @@ def _sorted(rows: list[ReportRow], sort: str | None) -> list[ReportRow]:
 def _start(after: str | None) -> int:
     if after is None:
         return 0
-    if not (after.isascii() and after.isdigit() and len(after) < 10):
+    if not (after.isascii() and after.isdecimal() and len(after) < 10):
         raise Refused(f"after: {after!r} is no cursor: give the 'next' of the page before", field="after")
     return int(after)

@@ -36,7 +36,8 @@ async def test_a_room_is_subscribed_listed_and_unsubscribed(opened: Opened) -> N
     ("words", "field"),
     [("at=25:00 channel=terminal", "at"), ("timezone=Mars/Base channel=terminal", "timezone"),
      ("channel=email:me", "channel"), ("every=hour channel=terminal", "every"),
-     ("campaigns=nope channel=terminal", "campaigns"), ("weekdays=someday channel=terminal", "weekdays")],
+     ("campaigns=nope channel=terminal", "campaigns"), ("weekdays=someday channel=terminal", "weekdays"),
+     ("weekdays=² channel=terminal", "weekdays")],
 )  # fmt: skip
 async def test_faults_of_a_subscription_are_told_at_their_field(opened: Opened, words: str, field: str) -> None:
     async with asking(opened) as say:

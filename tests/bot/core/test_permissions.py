@@ -13,7 +13,8 @@ from bot.core import permissions
 from bot.core.arguments import fill
 from bot.core.command import COMMANDS, Command, run
 from bot.core.context import Actor
-from bot.core.permissions import ENTITIES, Reference, Scope
+from bot.core.permissions import Reference, Scope
+from bot.core.serving import ENTITIES, changeable, may_change, may_see, named_entities, visible
 from storage import tables as t
 from storage.catalogue import teams
 from storage.clicks.queries import ensure_codec
@@ -425,3 +426,42 @@ async def test_an_offer_that_a_rule_or_an_alternative_leads_to_is_shared(opened:
         for name in ("ruled", "spare"):
             with pytest.raises(Forbidden):
                 await say(f"offer resume {name}", **limited)
+
+
+async def test_words_of_a_rule_that_are_codes_of_offers_make_nothing_shared(opened: Opened) -> None:
+    async with world(opened) as one:
+        say = one.say
+        await say.tell("campaign edit", campaign="theirs", rules=[{"if": {"country": ["DE"]}, "offers": ["own-offer"]}])
+        for name in ("de", "offer", "country"):
+            await say(
+                f"offer add casino=Side{name} account=own-account tag={name} name={name} "
+                "url=https://a.example.test/?s={click_id}"
+            )
+            await say(f"offer pause {name}", role=Role.BUYER, campaigns=MINE)
+
+
+async def test_the_gate_and_the_lists_decide_alike(opened: Opened) -> None:
+    async with world(opened) as one:
+        team = one.say.team_id
+        async with one.say.database.read() as tx:
+            for noun, entity in ENTITIES.items():
+                for codes in (MINE, ("theirs",), ()):
+                    actor = Actor(team_id=team, name="b", role=Role.BUYER, campaigns=codes)
+                    key = entity.table.c.id
+                    query = select(key, visible(actor, noun).label("seen"), changeable(actor, noun).label("changed"))
+                    listed = {row.id: (row.seen, row.changed) for row in await tx.execute(
+                        query.where(entity.table.c.team_id == team)
+                    )}  # fmt: skip
+                    judged = await named_entities(tx, team, noun, map(str, listed))
+                    told = {e.id: (may_see(actor, noun, e), may_change(actor, noun, e)) for e in judged}
+                    assert {number: told[number] for number in listed} == listed, (noun, codes)
+
+
+async def test_many_words_are_judged_as_few_are(opened: Opened) -> None:
+    """More than the event loop looks up by itself."""
+    async with world(opened) as one:
+        actor = Actor(team_id=one.say.team_id, name="b", role=Role.BUYER, campaigns=MINE)
+        edit, many = COMMANDS["campaign edit"], ["own-offer", *one.words["offer"]["shared"], "OWN OFFER"] * 6
+        numbered = [f"{word}:{n}" for n, word in enumerate(many, 1)]
+        for words, answer in ((numbered, "yes"), ([*numbered, "others-offer"], "no"), ([*numbered, "x"], "missing")):
+            assert await verdict(one.say, edit, {"campaign": "mine", "offers": words}, actor) == answer

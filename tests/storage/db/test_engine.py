@@ -2,10 +2,13 @@
 
 import asyncio
 import sqlite3
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
 
 from storage.db.engine import Database
 from storage.db.schema import upgrade
@@ -31,4 +34,37 @@ async def test_a_writer_waits_for_another_process_and_can_be_broken_off(sqlite_u
     other.execute("ROLLBACK")
     await asyncio.wait_for(waiting, 3)
     other.close()
+    await database.close()
+
+
+async def test_a_look_reads_what_is_committed_beside_a_writer(opened: Callable[[], Any]) -> None:
+    async def count(tx: Any) -> int:
+        return int((await tx.execute(text("SELECT count(*) FROM facts WHERE name = 'look'"))).scalar_one())
+
+    async with opened() as database:
+        assert await database.look(count) == 0
+        async with database.begin() as tx:
+            await tx.execute(text("INSERT INTO facts (name, value) VALUES ('look', 'b')"))
+            assert await database.look(count) == 0
+        assert await database.look(count) == 1
+
+
+async def test_a_look_that_fails_leaves_nothing_behind(sqlite_url: str) -> None:
+    async def fail(tx: Any) -> None:
+        await tx.execute(text("SELECT count(*) FROM facts"))
+        raise ValueError("mine")
+
+    async def write(tx: Any) -> None:
+        await tx.execute(text("DELETE FROM facts"))
+
+    async def look(tx: Any) -> Any:
+        return (await tx.execute(text("SELECT 1"))).scalar()
+
+    database = Database(sqlite_url)
+    await upgrade(database)
+    with pytest.raises(ValueError, match="mine"):
+        await database.look(fail)
+    with pytest.raises(OperationalError, match="readonly"):
+        await database.look(write)
+    assert await database.look(look) == 1
     await database.close()

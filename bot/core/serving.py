@@ -1,0 +1,225 @@
+"""Which campaigns an entity serves, and so what a member limited to campaigns may see and change of it.
+
+`ENTITIES` says it once, as links between entities and campaigns. Lists ask for a condition (`visible`, `changeable`),
+which is kept per actor; the gate asks `named_entities` about the words of a field, one statement for each kind.
+"""
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    false,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+    true,
+    union_all,
+)  # fmt: skip
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.core.context import Actor
+from storage import tables as t
+
+Condition = ColumnElement[bool]
+Ids = Any
+"""A select of entity ids, or a list of them."""
+Links = list[Select[Any]]
+"""Selects of (entity id, campaign code), to be read together."""
+
+_CODE = t.campaigns.c.code
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """A kind of entity with a name and a code. `links` tells which entities (of these ids; None: all) serve campaigns
+    that meet a condition; without it the kind is the whole team's: visible to all, changed by none who is limited to
+    campaigns."""
+
+    table: Table
+    links: Callable[[Condition, Ids | None], Links] | None = None
+
+
+def _linked(column: Any, campaign: Condition, ids: Ids | None) -> Select[Any]:
+    """Links by a column that stands in a join with campaigns."""
+    query = select(column.label("id"), _CODE.label("campaign")).where(campaign, column.is_not(None))
+    return query if ids is None else query.where(column.in_(ids))
+
+
+def _of_campaign(column: Any) -> Callable[[Condition, Ids | None], Links]:
+    return lambda campaign, ids: [_linked(column, campaign, ids)]
+
+
+def _domains(campaign: Condition, ids: Ids | None) -> Links:
+    on_site = t.campaigns.c.site_id == t.domains.c.site_id
+    return [_linked(t.domains.c.id, campaign, ids).join_from(t.domains, t.campaigns, on_site)]
+
+
+def _offers(campaign: Condition, ids: Ids | None) -> Links:
+    """Offers that campaigns send to: by weight, by a rule, through their site, or as the alternative of one of
+    those."""
+    by = t.offers.alias()
+    first = select(by.c.id).where(by.c.alternative_id.in_(ids)) if ids is not None else None
+    sending = union_all(*_sent_to(campaign, first)).subquery()
+    alternative = select(by.c.alternative_id.label("id"), sending.c.campaign).join(sending, sending.c.id == by.c.id)
+    alternative = alternative.where(by.c.alternative_id.is_not(None))
+    return [*_sent_to(campaign, ids), alternative if ids is None else alternative.where(by.c.alternative_id.in_(ids))]
+
+
+def _sent_to(campaign: Condition, ids: Ids | None) -> Links:
+    weights, shown, offers, own = t.campaign_offers.c, t.site_offers.c, t.offers.c, t.campaigns.c
+    rules = cast(own.rules, Text)
+    in_rules = and_(
+        own.team_id == offers.team_id, func.length(rules) > 2,
+        rules.like(literal('%"offer":"').concat(offers.code).concat('"%')),
+    )  # fmt: skip
+    return [
+        _linked(weights.offer_id, campaign, ids).join_from(
+            t.campaign_offers, t.campaigns, own.id == weights.campaign_id
+        ),
+        _linked(shown.offer_id, campaign, ids).join_from(t.site_offers, t.campaigns, own.site_id == shown.site_id),
+        _linked(offers.id, campaign, ids).join_from(t.offers, t.campaigns, in_rules),
+    ]
+
+
+def _through_offers(column: Any) -> Callable[[Condition, Ids | None], Links]:
+    def links(campaign: Condition, ids: Ids | None) -> Links:
+        served = union_all(
+            *_offers(campaign, select(t.offers.c.id).where(column.in_(ids)) if ids is not None else None)
+        )
+        through = served.subquery()
+        query = select(column.label("id"), through.c.campaign).join(through, through.c.id == t.offers.c.id)
+        return [query if ids is None else query.where(column.in_(ids))]
+
+    return links
+
+
+#: What a field may refer to by code, name or id.
+ENTITIES: dict[str, Entity] = {
+    "campaign": Entity(t.campaigns, _of_campaign(t.campaigns.c.id)),
+    "site": Entity(t.sites, _of_campaign(t.campaigns.c.site_id)),
+    "source": Entity(t.sources, _of_campaign(t.campaigns.c.source_id)),
+    "offer": Entity(t.offers, _offers),
+    "casino": Entity(t.casinos, _through_offers(t.offers.c.casino_id)),
+    "account": Entity(t.accounts, _through_offers(t.offers.c.account_id)),
+    "domain": Entity(t.domains, _domains),
+    "registrar": Entity(t.registrars),
+    "member": Entity(t.members),
+    "token": Entity(t.tokens),
+    "view": Entity(t.views),
+}
+
+#: A published site that no campaign leads to is the team's, and so are its domains.
+_ON_SITE = {"site": t.sites.c.id, "domain": t.domains.c.site_id}
+
+
+def visible(actor: Actor, noun: str) -> Condition:
+    """Condition on the noun's table: what the actor may see."""
+    return true() if actor.campaigns is None else _conditions(actor.team_id, actor.campaigns, noun)[0]
+
+
+def changeable(actor: Actor, noun: str) -> Condition:
+    """Condition on the noun's table: what the actor may change."""
+    return true() if actor.campaigns is None else _conditions(actor.team_id, actor.campaigns, noun)[1]
+
+
+@lru_cache(maxsize=1_000)
+def _conditions(team_id: int, codes: tuple[str, ...], noun: str) -> tuple[Condition, Condition]:
+    """What a limited member may see and change. Kept, since making them takes longer than reading by them."""
+    entity = ENTITIES[noun]
+    if entity.links is None:
+        return true(), not_(true())
+    mine, others = of_campaigns(team_id, codes)
+    key = entity.table.c.id
+    own, foreign = (_served(entity.links(condition, None)) for condition in (mine, others))
+    seen = key.in_(own) if noun == "campaign" else or_(key.in_(own), key.not_in(foreign))
+    if noun not in _ON_SITE:
+        return seen, key.not_in(foreign)
+    own_sites = select(t.campaigns.c.site_id).where(mine, t.campaigns.c.site_id.is_not(None))
+    live = t.sites.alias()
+    teams_own = select(live.c.id).where(live.c.status == "published", live.c.id.not_in(own_sites))
+    return seen, and_(key.not_in(foreign), or_(_ON_SITE[noun].is_(None), _ON_SITE[noun].not_in(teams_own)))
+
+
+def _served(links: Links) -> Any:
+    return select(union_all(*links).subquery().c.id)
+
+
+def of_campaigns(team_id: int, codes: Collection[str]) -> tuple[Condition, Condition]:
+    """Conditions on campaigns: those of the codes, and the team's others."""
+    team = t.campaigns.c.team_id == team_id
+    return and_(team, _CODE.in_(codes)), and_(team, _CODE.not_in(codes))
+
+
+class Named(msgspec.Struct, kw_only=True):
+    """An entity that a word names, with the codes of the campaigns that it serves."""
+
+    id: int
+    code: str
+    name: str
+    published: bool
+    serves: set[str] = set()
+
+
+def may_see(actor: Actor, noun: str, entity: Named) -> bool:
+    """`visible` of one entity."""
+    if actor.campaigns is None or ENTITIES[noun].links is None:
+        return True
+    mine = entity.serves & set(actor.campaigns)
+    return bool(mine) or (not entity.serves and noun != "campaign")
+
+
+def may_change(actor: Actor, noun: str, entity: Named) -> bool:
+    """`changeable` of one entity."""
+    if actor.campaigns is None:
+        return True
+    if ENTITIES[noun].links is None or not entity.serves <= set(actor.campaigns):
+        return False
+    return bool(entity.serves) or not entity.published
+
+
+async def named_entities(tx: AsyncConnection, team_id: int, noun: str, words: Iterable[str]) -> list[Named]:
+    """The team's entities whose code, id or name (as typed) is one of the words."""
+    texts = [word.strip() for word in words]
+    numbers = [int(text) for text in texts if text.isdecimal() and text.isascii() and len(text) < 19]
+    values = {"team": team_id, "codes": [text.lower() for text in texts], "names": texts, "numbers": numbers}
+    rows = await tx.execute(_naming(noun), values)
+    found = {
+        row.id: Named(id=row.id, code=row.code, name=row.name, published=bool(row.published), serves=set())
+        for row in rows
+    }
+    links = ENTITIES[noun].links
+    if found and links is not None:
+        for link in await tx.execute(_serving(links), {"team": team_id, "ids": list(found)}):
+            found[link.id].serves.add(link.campaign)
+    return list(found.values())
+
+
+@cache
+def _naming(noun: str) -> Any:
+    """Entities by code, by name and by id: three searches of an index, not one of a whole table."""
+    c = ENTITIES[noun].table.c
+    published: Any = false()
+    if noun in _ON_SITE:
+        site = t.sites.alias()
+        published = select(site.c.id).where(site.c.id == _ON_SITE[noun], site.c.status == "published").exists()
+    entities = select(c.id, c.code, c.name, published.label("published")).where(c.team_id == bindparam("team"))
+    by = ((c.code, "codes"), (c.name, "names"), (c.id, "numbers"))
+    return union_all(*(entities.where(column.in_(bindparam(name, expanding=True))) for column, name in by))
+
+
+@cache
+def _serving(links: Callable[[Condition, Ids | None], Links]) -> Any:
+    """The campaigns that entities of these ids serve."""
+    return union_all(*links(t.campaigns.c.team_id == bindparam("team"), bindparam("ids", expanding=True)))
