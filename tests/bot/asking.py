@@ -30,14 +30,14 @@ class Asker:
         self.database = database
         self.team_id = team_id
         self.now = NOON
-        self.told = ""
+        self.shown = ""
         self.deployment = Deployment(public_url="https://track.example.test")
         self._ports = HubPorts(read_settings({"CASINOFLUX_SECRET_KEY": "k", "CASINOFLUX_ALLOW_PRIVATE_HOSTS": "1"}))
 
     async def __call__(self, text: str, *, role: Role = Role.OWNER, campaigns: tuple[str, ...] | None = None) -> Any:
         actor = Actor(team_id=self.team_id, name=f"the-{role.value}", role=role, campaigns=campaigns)
         answer = await self.ask(text, actor)
-        self.told = terminal.render(answer.message)
+        self.shown = terminal.render(answer.message)
         return msgspec.json.decode(msgspec.json.encode(answer.result))
 
     async def sure(self, text: str, *, role: Role = Role.OWNER) -> Any:
@@ -45,17 +45,17 @@ class Asker:
         question = await self(text, role=role)
         return await self(f"confirm {question['confirm']}", role=role)
 
-    async def tell(self, name: str, /, **given: Any) -> Any:
+    async def tell(self, name: str, /, **arguments: Any) -> Any:
         """A command with arguments that no line could hold."""
         actor = Actor(team_id=self.team_id, name="the-owner", role=Role.OWNER)
-        return (await self._run(COMMANDS[name], given, actor)).result
+        return (await self._run(COMMANDS[name], arguments, actor)).result
 
     async def ask(self, text: str, actor: Actor) -> Answer:
-        found, given = parse(text)
-        return await self._run(found, given, actor)
+        command, arguments = parse(text)
+        return await self._run(command, arguments, actor)
 
-    async def _run(self, found: Command, given: dict[str, Any], actor: Actor) -> Answer:
-        return await run(found, given, self.context(actor))
+    async def _run(self, command: Command, arguments: dict[str, Any], actor: Actor) -> Answer:
+        return await run(command, arguments, self.context(actor))
 
     def context(self, actor: Actor) -> Context:
         """One call of a command by a member."""
@@ -64,8 +64,8 @@ class Asker:
             face="shell", ports=self._ports, box=Box("k"), clock=lambda: self.now,
         )  # fmt: skip
 
-    def later(self, **apart: float) -> None:
-        self.now += timedelta(**apart)
+    def later(self, **duration: float) -> None:
+        self.now += timedelta(**duration)
 
     async def account(self, name: str = "main") -> int:
         """An account without a platform behind it."""

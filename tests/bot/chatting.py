@@ -60,7 +60,7 @@ class Chatting:
 
     async def calls(self, standin: httpx.AsyncClient, *methods: str) -> list[Any]:
         all_of = (await standin.get("/_control/calls")).json()
-        return [one["body"] for one in all_of if not methods or one["method"] in methods]
+        return [call["body"] for call in all_of if not methods or call["method"] in methods]
 
     async def flux(self, text: str, **body: Any) -> Any:
         """A slash command on Slack; what Slack got back for it."""
@@ -107,14 +107,14 @@ class Chatting:
 
     async def standing(self, chat: int = 42) -> list[Any]:
         """The bot's messages in a chat as they stand now."""
-        found = (await self.telegram.get("/_control/chat", params={"chat": chat})).json()
-        return [one for one in found if one["from"]["is_bot"]]
+        messages = (await self.telegram.get("/_control/chat", params={"chat": chat})).json()
+        return [message for message in messages if message["from"]["is_bot"]]
 
     async def posted(self, chat: int) -> set[int]:
-        return {one["message_id"] for one in await self.standing(chat)}
+        return {message["message_id"] for message in await self.standing(chat)}
 
     async def _after(self, chat: int, before: set[int]) -> list[Any]:
-        return [one for one in await self.standing(chat) if one["message_id"] not in before]
+        return [message for message in await self.standing(chat) if message["message_id"] not in before]
 
 
 SHOWN = ("response", "chat.postMessage", "chat.postEphemeral", "views.open")
@@ -123,8 +123,8 @@ SHOWN = ("response", "chat.postMessage", "chat.postEphemeral", "views.open")
 async def eventually(ask: Callable[[], Awaitable[Any]], what: str, seconds: float = 5) -> Any:
     """Ask until it is true."""
     for _ in range(int(seconds / 0.02)):
-        if found := await ask():
-            return found
+        if answer := await ask():
+            return answer
         await asyncio.sleep(0.02)
     raise AssertionError(f"waited {seconds:g} seconds for {what}")
 
@@ -136,13 +136,13 @@ async def chatting(
     """Chats on Slack (HTTP) and Telegram (webhook), ready to be spoken to."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    given = {
+    values = {
         "SECRET_KEY": "k", "PUBLIC_URL": url, "ALLOW_PRIVATE_HOSTS": "1",
         "SLACK_BOT_TOKEN": "xoxb-stand-in", "SLACK_SIGNING_SECRET": SECRET, "SLACK_API_URL": f"{slack_url}/api/",
         "TELEGRAM_BOT_TOKEN": TOKEN, "TELEGRAM_WEBHOOK_SECRET": "hook", "TELEGRAM_API_URL": f"{telegram_url}/bot",
         "TELEGRAM_FILE_URL": f"{telegram_url}/file/bot",
     } | settings  # fmt: skip
-    read = read_settings({f"CASINOFLUX_{name}": value for name, value in given.items() if value})
+    read = read_settings({f"CASINOFLUX_{name}": value for name, value in values.items() if value})
     clock = Clock()
     async with database.begin() as tx:
         team_id = await teams.first(tx, clock())
@@ -157,20 +157,22 @@ async def chatting(
     await chats.start()
     try:
         async with httpx.AsyncClient(base_url=slack_url) as slack, httpx.AsyncClient(base_url=telegram_url) as telegram:
-            one = Chatting(runtime, chats, slack, telegram)
-            await one.on(slack, "setup", hub=url, signing_secret=SECRET)
-            await one.on(slack, "reset")
-            await one.on(telegram, "reset")
-            await eventually(lambda: _settled(one, bool(given["TELEGRAM_WEBHOOK_SECRET"])), "Telegram to be ready")
-            yield one
+            chatting_hub = Chatting(runtime, chats, slack, telegram)
+            await chatting_hub.on(slack, "setup", hub=url, signing_secret=SECRET)
+            await chatting_hub.on(slack, "reset")
+            await chatting_hub.on(telegram, "reset")
+            await eventually(
+                lambda: _settled(chatting_hub, bool(values["TELEGRAM_WEBHOOK_SECRET"])), "Telegram to be ready"
+            )
+            yield chatting_hub
     finally:
         await chats.stop()
         server.stop()  # type: ignore[no-untyped-call]
         await asyncio.wait({serving}, timeout=5)
 
 
-async def _settled(one: Chatting, webhook: bool) -> bool:
-    if one.chats.telegram is None or not one.chats.telegram.ready:
+async def _settled(chats: Chatting, webhook: bool) -> bool:
+    if chats.chats.telegram is None or not chats.chats.telegram.ready:
         return False
-    found = (await one.telegram.get("/_control/webhook")).json()
-    return bool(found.get("url", "").startswith(one.url)) if webhook else not found
+    webhook_info = (await chats.telegram.get("/_control/webhook")).json()
+    return bool(webhook_info.get("url", "").startswith(chats.url)) if webhook else not webhook_info

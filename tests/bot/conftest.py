@@ -55,8 +55,8 @@ def chat(tmp_path: Path, empty_database: Path, slack_url: str, telegram_url: str
             shutil.copy(empty_database, path)
         database = Database(f"sqlite+aiosqlite:///{path}")
         try:
-            async with chatting(database, slack_url, telegram_url, **settings) as one:
-                yield one
+            async with chatting(database, slack_url, telegram_url, **settings) as chats:
+                yield chats
         finally:
             await database.close()
 

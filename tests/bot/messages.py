@@ -26,8 +26,8 @@ ANY = SHORT | LONG
 NUMBER = st.none() | st.floats(allow_nan=True, allow_infinity=True) | st.floats(-1e6, 1e6)
 
 
-def _tuple(one: st.SearchStrategy[str], most: int) -> st.SearchStrategy[tuple[str, ...]]:
-    return st.lists(one, max_size=most).map(tuple)
+def _tuple(element: st.SearchStrategy[str], most: int) -> st.SearchStrategy[tuple[str, ...]]:
+    return st.lists(element, max_size=most).map(tuple)
 
 
 TABLE = st.builds(

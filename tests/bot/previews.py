@@ -88,11 +88,11 @@ def _block(block: dict[str, Any]) -> str:
         case "header":
             return f"<h1>{_text(block['text'])}</h1>"
         case "section":
-            fields = "".join(f"<div>{_text(one)}</div>" for one in block.get("fields", []))
+            fields = "".join(f"<div>{_text(field)}</div>" for field in block.get("fields", []))
             text = f'<div class="s">{_text(block["text"])}</div>' if "text" in block else ""
             return text + (f'<div class="f">{fields}</div>' if fields else "")
         case "context":
-            return f'<div class="c">{" ".join(_text(one) for one in block["elements"])}</div>'
+            return f'<div class="c">{" ".join(_text(element) for element in block["elements"])}</div>'
         case "actions":
             buttons = [f'<span class="{b.get("style", "")}">{_text(b["text"])}</span>' for b in block["elements"]]
             return f'<div class="a">{"".join(buttons)}</div>'
@@ -112,7 +112,7 @@ def _text(text: dict[str, Any]) -> str:
 
 
 def _table(block: dict[str, Any]) -> str:
-    aligns = [one["align"] for one in block["column_settings"]]
+    aligns = [setting["align"] for setting in block["column_settings"]]
     rows = []
     for row in block["rows"]:
         cells = zip(row, aligns, strict=True)
@@ -128,9 +128,9 @@ def _cell(cell: dict[str, Any]) -> str:
 
 def _chart(block: dict[str, Any]) -> str:
     lines = [
-        f'<div><b style="color:{colour}">{html.escape(one["name"])}</b> '
-        f"{sparkline([point['value'] for point in one['data']])}</div>"
-        for colour, one in zip(COLOURS["light"], block["chart"]["series"], strict=False)
+        f'<div><b style="color:{colour}">{html.escape(series["name"])}</b> '
+        f"{sparkline([point['value'] for point in series['data']])}</div>"
+        for colour, series in zip(COLOURS["light"], block["chart"]["series"], strict=False)
     ]
     return f'<div class="v"><b>{html.escape(block["title"])}</b>{"".join(lines)}</div>'
 
@@ -143,11 +143,11 @@ def telegram(message: Message) -> str:
 def _part(part: Part) -> str:
     if part.file is not None:
         return f'<div class="b">📄 <b>{html.escape(part.file.name)}</b></div>'
-    picture = _image(draw(part.chart)) if part.chart is not None else ""
+    image = _image(draw(part.chart)) if part.chart is not None else ""
     rows = "".join(
         f'<div class="k">{"".join(f"<span>{html.escape(key.label)}</span>" for key in row)}</div>' for row in part.keys
     )
-    return f'<div class="b">{picture}{part.html}</div>{rows}'
+    return f'<div class="b">{image}{part.html}</div>{rows}'
 
 
 def _image(png: bytes) -> str:

@@ -44,11 +44,11 @@ CHANNELS = {"terminal.txt": terminal.render, "telegram.html": on_telegram, "slac
 @pytest.mark.parametrize("name", EXAMPLES)
 @pytest.mark.parametrize("channel", CHANNELS)
 def test_a_message_looks_as_it_did(name: str, channel: str) -> None:
-    told = CHANNELS[channel](EXAMPLES[name]).rstrip() + "\n"
-    kept = RENDERS / f"{name.replace(' ', '-')}.{channel}"
+    text = CHANNELS[channel](EXAMPLES[name]).rstrip() + "\n"
+    stored = RENDERS / f"{name.replace(' ', '-')}.{channel}"
     if os.environ.get("CASINOFLUX_KEEP_RENDERS"):
-        kept.write_text(told, encoding="utf-8")
-    assert told == kept.read_text(encoding="utf-8")
+        stored.write_text(text, encoding="utf-8")
+    assert text == stored.read_text(encoding="utf-8")
 
 
 def test_a_message_survives_the_outbox() -> None:

@@ -13,128 +13,128 @@ from tests.bot.conftest import Chat
 from tests.bot.telegram.test_telegram import latest
 
 
-async def ready(one: Chatting, say: Any) -> None:
+async def ready(chats: Chatting, say: Any) -> None:
     await say("account add platform=postback_only name=Main timezone=UTC currency=EUR")
     for tag in ("one", "two"):
         await say(f"offer add casino=Lucky account=main tag={tag} url=https://lucky.example.test/?s={{click_id}}")
 
 
-async def with_key(one: Chatting, label: str) -> Any:
+async def with_key(chats: Chatting, label: str) -> Any:
     """The message that has this button, once there is one."""
 
-    async def found() -> Any:
-        keys = [(m, k) for m in await one.standing() for row in m.get("reply_markup", {}).get("inline_keyboard", [])
+    async def with_button() -> Any:
+        keys = [(m, k) for m in await chats.standing() for row in m.get("reply_markup", {}).get("inline_keyboard", [])
                 for k in row]  # fmt: skip
         return next((m for m, key in reversed(keys) if key["text"].removeprefix("✓ ") == label), None)
 
-    return await eventually(found, f"a button {label}")
+    return await eventually(with_button, f"a button {label}")
 
 
-async def weights(one: Chatting) -> list[int]:
-    async with one.database.read() as tx:
+async def weights(chats: Chatting) -> list[int]:
+    async with chats.database.read() as tx:
         return list((await tx.execute(select(campaign_offers.c.weight).order_by(campaign_offers.c.position))).scalars())
 
 
 async def test_offers_are_chosen_and_weighed_in_slacks_modal(chat: Chat) -> None:
-    async with chat() as one:
-        await one.flux(f"join {await one.invite()}")
-        await ready(one, one.flux)
-        opened = await one.flux("campaign create")
+    async with chat() as chats:
+        await chats.flux(f"join {await chats.invite()}")
+        await ready(chats, chats.flux)
+        opened = await chats.flux("campaign create")
         blocks = {block["block_id"]: block for block in opened["view"]["blocks"] if block["type"] == "input"}
         assert blocks["offers"]["element"]["type"] == "multi_static_select"
         assert {option["value"] for option in blocks["offers"]["element"]["options"]} == {"lucky-one", "lucky-two"}
-        view = (await one.on(one.slack, "views"))[-1]
+        view = (await chats.on(chats.slack, "views"))[-1]
         values: dict[str, Any] = {"name": "Spring", "offers": ["lucky-two", "lucky-one"], "weights": "3"}
-        wrong = await one.on(one.slack, "submit", view=view, values=values)
+        wrong = await chats.on(chats.slack, "submit", view=view, values=values)
         assert set(json.loads(wrong["body"])["errors"]) == {"weights"}
-        await one.on(one.slack, "submit", view=view, values=values | {"weights": "3, 1"})
-        shown = await eventually(lambda: one.calls(one.slack, "chat.postMessage"), "the campaign")
+        await chats.on(chats.slack, "submit", view=view, values=values | {"weights": "3, 1"})
+        shown = await eventually(lambda: chats.calls(chats.slack, "chat.postMessage"), "the campaign")
         assert "lucky-two:3, lucky-one:1" in json.dumps(shown)
-        assert await weights(one) == [3, 1]
+        assert await weights(chats) == [3, 1]
 
 
 async def test_offers_are_chosen_and_weighed_in_telegrams_dialogue(chat: Chat) -> None:
-    async with chat() as one:
-        await one.tell(f"/start {await one.invite()}")
-        await ready(one, lambda text: one.tell(f"/{text}"))
-        await one.tell("/campaign create")
+    async with chat() as chats:
+        await chats.tell(f"/start {await chats.invite()}")
+        await ready(chats, lambda text: chats.tell(f"/{text}"))
+        await chats.tell("/campaign create")
         for step in ("Optional…", "Offers", "Lucky two", "Lucky one", "Done", "Optional…", "Weights"):
-            await one.press(await with_key(one, step), step)
-        await latest(one, "one for each offer")
-        asked = await one.tell("3,1")
-        assert "Name" in asked["text"]
-        assert "lucky-two:3, lucky-one:1" in (await one.tell("Spring"))["text"]
-        assert await weights(one) == [3, 1]
+            await chats.press(await with_key(chats, step), step)
+        await latest(chats, "one for each offer")
+        question = await chats.tell("3,1")
+        assert "Name" in question["text"]
+        assert "lucky-two:3, lucky-one:1" in (await chats.tell("Spring"))["text"]
+        assert await weights(chats) == [3, 1]
 
 
 async def test_one_person_links_both_chats(chat: Chat) -> None:
-    async with chat() as one:
-        await one.flux(f"join {await one.invite()}")
-        told = await one.flux("member link")
-        assert told["response_type"] == "ephemeral"
-        code = re.search(r"/start ([\w-]+)", json.dumps(told))
+    async with chat() as chats:
+        await chats.flux(f"join {await chats.invite()}")
+        answer = await chats.flux("member link")
+        assert answer["response_type"] == "ephemeral"
+        code = re.search(r"/start ([\w-]+)", json.dumps(answer))
         assert code
-        assert "Welcome, anna: you are an owner" in (await one.tell(f"/start {code[1]}"))["text"]
-        assert await one.names("members") == [("anna",)]
-        await one.tell("/source add name=FromTelegram")
-        assert "anna" in json.dumps((await one.flux("audit"))["blocks"])
+        assert "Welcome, anna: you are an owner" in (await chats.tell(f"/start {code[1]}"))["text"]
+        assert await chats.names("members") == [("anna",)]
+        await chats.tell("/source add name=FromTelegram")
+        assert "anna" in json.dumps((await chats.flux("audit"))["blocks"])
 
 
 async def test_a_bare_noun_shows_what_can_be_done_at_a_press(chat: Chat) -> None:
-    async with chat() as one:
-        await one.flux(f"join {await one.invite()}")
-        told = await one.flux("source")
-        assert "Source: what there is" in told["text"]
-        values = [e["value"] for b in told["blocks"] if b["type"] == "actions" for e in b["elements"] if "value" in e]
+    async with chat() as chats:
+        await chats.flux(f"join {await chats.invite()}")
+        answer = await chats.flux("source")
+        assert "Source: what there is" in answer["text"]
+        values = [e["value"] for b in answer["blocks"] if b["type"] == "actions" for e in b["elements"] if "value" in e]
         assert values == ["source add", "source edit", "source list", "source show"]
-        await one.on(one.slack, "press", value="source add", message={"blocks": told["blocks"]}, hidden=True)
-        assert await eventually(lambda: one.calls(one.slack, "views.open"), "a form")
+        await chats.on(chats.slack, "press", value="source add", message={"blocks": answer["blocks"]}, hidden=True)
+        assert await eventually(lambda: chats.calls(chats.slack, "views.open"), "a form")
 
 
 async def test_who_names_nothing_of_what_could_be_given_is_asked(chat: Chat) -> None:
-    async with chat() as one:
-        await one.flux(f"join {await one.invite()}")
-        await one.flux("campaign create name=spring")
-        opened = await one.flux("campaign edit spring")
+    async with chat() as chats:
+        await chats.flux(f"join {await chats.invite()}")
+        await chats.flux("campaign create name=spring")
+        opened = await chats.flux("campaign edit spring")
         blocks = {block["block_id"]: block for block in opened["view"]["blocks"] if block["type"] == "input"}
         assert blocks["campaign"]["element"]["initial_option"]["value"] == "spring"
-        view = (await one.on(one.slack, "views"))[-1]
-        wrong = await one.on(one.slack, "submit", view=view, values={})
+        view = (await chats.on(chats.slack, "views"))[-1]
+        wrong = await chats.on(chats.slack, "submit", view=view, values={})
         assert "nothing to change" in str(json.loads(wrong["body"])["errors"])
-        assert "view" in await one.flux("alert add")
-        await one.tell(f"/start {await one.invite()}")
-        assert "which of these" in (await one.tell("/campaign edit spring"))["text"]
-        await one.press(await with_key(one, "Name"), "Name")
-        await latest(one, "campaign edit · Name")
-        assert "Summer" in (await one.tell("Summer"))["text"]
+        assert "view" in await chats.flux("alert add")
+        await chats.tell(f"/start {await chats.invite()}")
+        assert "which of these" in (await chats.tell("/campaign edit spring"))["text"]
+        await chats.press(await with_key(chats, "Name"), "Name")
+        await latest(chats, "campaign edit · Name")
+        assert "Summer" in (await chats.tell("Summer"))["text"]
 
 
 async def test_settings_tell_what_a_chat_is_sent(chat: Chat) -> None:
-    async with chat() as one:
-        await one.tell(f"/start {await one.invite()}")
-        await one.tell("/digest subscribe at=08:00")
-        told = (await one.tell("/settings"))["text"]
-        assert "Anna" in told or "anna, owner" in told
-        assert "Daily 08:00" in told
+    async with chat() as chats:
+        await chats.tell(f"/start {await chats.invite()}")
+        await chats.tell("/digest subscribe at=08:00")
+        text = (await chats.tell("/settings"))["text"]
+        assert "Anna" in text or "anna, owner" in text
+        assert "Daily 08:00" in text
 
 
 async def test_people_and_channels_may_be_mentioned_on_slack(chat: Chat) -> None:
-    async with chat() as one:
-        await one.flux(f"join {await one.invite()}")
-        await one.flux(f"join {await one.invite(Role.VIEWER)}", user="U0BOB", user_name="bob")
-        assert "bob (bob) · buyer" in (await one.flux("member role <@U0BOB|bob> buyer"))["text"]
-        assert "no member" in (await one.flux("member role <@U0EVE> buyer"))["text"]
-        told = json.dumps(await one.flux("digest subscribe channel=<#C0OTHER|general>"))
-        assert "slack:C0OTHER" in told
+    async with chat() as chats:
+        await chats.flux(f"join {await chats.invite()}")
+        await chats.flux(f"join {await chats.invite(Role.VIEWER)}", user="U0BOB", user_name="bob")
+        assert "bob (bob) · buyer" in (await chats.flux("member role <@U0BOB|bob> buyer"))["text"]
+        assert "no member" in (await chats.flux("member role <@U0EVE> buyer"))["text"]
+        answer = json.dumps(await chats.flux("digest subscribe channel=<#C0OTHER|general>"))
+        assert "slack:C0OTHER" in answer
 
 
 async def test_a_form_sent_in_after_its_offer_is_gone_says_so_at_the_field(chat: Chat) -> None:
-    async with chat() as one:
-        await one.flux(f"join {await one.invite()}")
-        await ready(one, one.flux)
-        await one.flux("offer edit lucky-one")
-        view = (await one.on(one.slack, "views"))[-1]
-        async with one.database.begin() as tx:
+    async with chat() as chats:
+        await chats.flux(f"join {await chats.invite()}")
+        await ready(chats, chats.flux)
+        await chats.flux("offer edit lucky-one")
+        view = (await chats.on(chats.slack, "views"))[-1]
+        async with chats.database.begin() as tx:
             await tx.execute(delete(offers).where(offers.c.code == "lucky-one"))
-        wrong = await one.on(one.slack, "submit", view=view, values={"tag": "new"})
+        wrong = await chats.on(chats.slack, "submit", view=view, values={"tag": "new"})
         assert "no offer 'lucky-one'" in json.loads(wrong["body"])["errors"]["offer"]

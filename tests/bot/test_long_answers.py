@@ -22,83 +22,83 @@ def labels(message: Any) -> list[str]:
     return [key["text"] for row in message["reply_markup"]["inline_keyboard"] for key in row]
 
 
-async def page(one: Chatting, number: str) -> Any:
+async def page(chats: Chatting, number: str) -> Any:
     """The message that shows that page now."""
-    return await eventually(lambda: _showing(one, number), number)
+    return await eventually(lambda: _showing(chats, number), number)
 
 
-async def _showing(one: Chatting, number: str) -> Any:
-    return next((message for message in await one.standing() if number in message.get("text", "")), None)
+async def _showing(chats: Chatting, number: str) -> Any:
+    return next((message for message in await chats.standing() if number in message.get("text", "")), None)
 
 
 async def test_a_report_is_turned_in_one_message_that_fits_a_phone(chat: Chat) -> None:
-    async with chat() as one:
-        await one.tell(f"/start {await one.invite()}")
-        await with_campaigns(one, 40)
-        before = len(await one.standing())
-        first = await one.tell("/stats today")
+    async with chat() as chats:
+        await chats.tell(f"/start {await chats.invite()}")
+        await with_campaigns(chats, 40)
+        before = len(await chats.standing())
+        first = await chats.tell("/stats today")
         assert "Page 1 of 3" in first["text"]
         assert labels(first)[-1] == "Next ▶"
         for number, button in (("Page 2 of 3", "Next ▶"), ("Page 3 of 3", "Next ▶"), ("Page 2 of 3", "◀ Prev")):
-            await one.press((await one.standing())[-1], button)
-            shown = await page(one, number)
+            await chats.press((await chats.standing())[-1], button)
+            shown = await page(chats, number)
             lines = fixed(shown)
             assert max(map(width, lines)) <= SCREEN
             assert len(lines[1].split()) <= COLUMNS
             assert lines[-1].startswith("Total")
         assert "◀ Prev" in labels(shown)
-        assert len(await one.standing()) == before + 1
+        assert len(await chats.standing()) == before + 1
 
 
 async def test_the_rows_that_weigh_most_come_first(chat: Chat) -> None:
-    async with chat() as one:
-        await one.tell(f"/start {await one.invite()}")
-        await with_campaigns(one, 20)
-        lines = fixed(await one.tell("/stats today"))
+    async with chat() as chats:
+        await chats.tell(f"/start {await chats.invite()}")
+        await with_campaigns(chats, 20)
+        lines = fixed(await chats.tell("/stats today"))
         clicks = [line.partition("–")[0].replace("\u200e", "").split()[-1] for line in lines[2:17]]
         assert clicks == [str(n) for n in range(20, 5, -1)]
 
 
 async def test_a_list_is_turned_too(chat: Chat) -> None:
-    async with chat() as one:
-        await one.tell(f"/start {await one.invite()}")
-        await with_campaigns(one, 60)
-        first = await one.tell("/campaign list")
+    async with chat() as chats:
+        await chats.tell(f"/start {await chats.invite()}")
+        await with_campaigns(chats, 60)
+        first = await chats.tell("/campaign list")
         assert "Page 1 of 4" in first["text"]
-        await one.press(first, "Next ▶")
-        await page(one, "Page 2 of 4")
+        await chats.press(first, "Next ▶")
+        await page(chats, "Page 2 of 4")
 
 
 async def test_a_long_report_comes_with_a_picture_of_its_top_and_a_file_of_all(chat: Chat) -> None:
-    async with chat() as one:
-        await one.tell(f"/start {await one.invite()}")
-        names = await with_campaigns(one, 60)
-        await one.tell("/stats today")
-        documents = await eventually(lambda: one.calls(one.telegram, "sendDocument"), "the file")
-        assert len(await one.calls(one.telegram, "sendPhoto")) == 1
+    async with chat() as chats:
+        await chats.tell(f"/start {await chats.invite()}")
+        names = await with_campaigns(chats, 60)
+        await chats.tell("/stats today")
+        documents = await eventually(lambda: chats.calls(chats.telegram, "sendDocument"), "the file")
+        assert len(await chats.calls(chats.telegram, "sendPhoto")) == 1
         content = next(value for value in documents[0].values() if "clicks" in str(value))
         assert [line.split(",")[0].strip('"') for line in content.splitlines()[1:]] == names
 
 
 async def test_slack_keeps_the_total_and_says_once_how_much_is_left_out(chat: Chat) -> None:
-    async with chat() as one:
-        await one.flux(f"join {await one.invite()}")
-        await with_campaigns(one, 250)
-        shown = await one.flux("stats today")
+    async with chat() as chats:
+        await chats.flux(f"join {await chats.invite()}")
+        await with_campaigns(chats, 250)
+        shown = await chats.flux("stats today")
         table = next(block for block in shown["blocks"] if block["type"] == "table")
         assert "Total" in str(table["rows"][-1][0])
         notes = re.findall(r"'text': '([^']*more rows[^']*)'", str(shown["blocks"]))
-        left = 250 - (len(table["rows"]) - 2)
-        assert notes == [f"… and {left} more rows: CSV has them all"]
+        more = 250 - (len(table["rows"]) - 2)
+        assert notes == [f"… and {more} more rows: CSV has them all"]
 
 
 async def test_answers_of_a_team_with_two_thousand_campaigns_stay_within_the_limits(chat: Chat) -> None:
-    async with chat() as one:
-        await one.flux(f"join {await one.invite()}")
-        await one.tell(f"/start {await one.invite()}")
-        await with_campaigns(one, 2000, length=200)
+    async with chat() as chats:
+        await chats.flux(f"join {await chats.invite()}")
+        await chats.tell(f"/start {await chats.invite()}")
+        await with_campaigns(chats, 2000, length=200)
         for line in ("campaign list", "stats today", "stats today vs=yesterday", "digest preview", "campaign show c1"):
-            check_slack(await one.flux(line))
-            told = await one.tell(f"/{line}")
-            assert len(told["text"].encode("utf-16-le")) // 2 <= 4096
-        assert "Page 1 of 34" in (await one.tell("/campaign list"))["text"]
+            check_slack(await chats.flux(line))
+            answer = await chats.tell(f"/{line}")
+            assert len(answer["text"].encode("utf-16-le")) // 2 <= 4096
+        assert "Page 1 of 34" in (await chats.tell("/campaign list"))["text"]

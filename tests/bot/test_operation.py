@@ -28,47 +28,47 @@ TABLES = (
 APART = {"created_at", "recorded_at", "postback_key", "next_sync_at", "since", "until"}
 
 
-async def kept(one: Chatting) -> dict[str, list[Any]]:
+async def stored_rows(chats: Chatting) -> dict[str, list[Any]]:
     """What the operation left in the database, times and keys apart."""
-    found = {}
-    async with one.database.read() as tx:
+    tables = {}
+    async with chats.database.read() as tx:
         for name in TABLES:
             columns = [column for column in metadata.tables[name].columns if column.name not in APART]
-            found[name] = sorted(str(tuple(row)) for row in await tx.execute(select(*columns)))
-    return found
+            tables[name] = sorted(str(tuple(row)) for row in await tx.execute(select(*columns)))
+    return tables
 
 
-async def on_slack(one: Chatting) -> list[str]:
-    await one.flux(f"join {await one.invite()}", user_name="Anna")
-    told = [html.unescape((await one.flux(step))["text"]) for step in STEPS]
-    opened = await one.flux("offer add casino=Second tag=second")
-    view = (await one.on(one.slack, "views"))[-1]
+async def on_slack(chats: Chatting) -> list[str]:
+    await chats.flux(f"join {await chats.invite()}", user_name="Anna")
+    titles = [html.unescape((await chats.flux(step))["text"]) for step in STEPS]
+    opened = await chats.flux("offer add casino=Second tag=second")
+    view = (await chats.on(chats.slack, "views"))[-1]
     values = {"account": "lucky-partners", "url": "https://second.example.test/?s={click_id}"}
     assert opened["view"]
-    assert (await one.on(one.slack, "submit", view=view, values=values))["body"] == ""
-    await eventually(lambda: one.calls(one.slack, "chat.postMessage"), "the offer")
-    return told
+    assert (await chats.on(chats.slack, "submit", view=view, values=values))["body"] == ""
+    await eventually(lambda: chats.calls(chats.slack, "chat.postMessage"), "the offer")
+    return titles
 
 
-async def on_telegram(one: Chatting) -> list[str]:
-    await one.tell(f"/start {await one.invite()}")
-    told = [(await one.tell(f"/{step}"))["text"].split("\n")[0] for step in STEPS]
-    asked = await one.tell("/offer add casino=Second tag=second")
-    await one.press(asked, "Lucky Partners")
+async def on_telegram(chats: Chatting) -> list[str]:
+    await chats.tell(f"/start {await chats.invite()}")
+    titles = [(await chats.tell(f"/{step}"))["text"].split("\n")[0] for step in STEPS]
+    question = await chats.tell("/offer add casino=Second tag=second")
+    await chats.press(question, "Lucky Partners")
 
     async def next_question() -> bool:
-        return "URL" in (await one.standing())[-1]["text"]
+        return "URL" in (await chats.standing())[-1]["text"]
 
     await eventually(next_question, "the next question")
-    await one.tell("https://second.example.test/?s={click_id}")
-    return told
+    await chats.tell("https://second.example.test/?s={click_id}")
+    return titles
 
 
 async def test_slack_and_telegram_leave_the_same_operation_behind(chat: Chat) -> None:
-    async with chat() as one:
-        slack_told, slack = await on_slack(one), await kept(one)
-    async with chat(fresh=True) as one:
-        telegram_told, telegram = await on_telegram(one), await kept(one)
+    async with chat() as chats:
+        slack_told, slack = await on_slack(chats), await stored_rows(chats)
+    async with chat(fresh=True) as chats:
+        telegram_told, telegram = await on_telegram(chats), await stored_rows(chats)
     assert slack == telegram
     assert slack_told == telegram_told
     assert len(slack["campaigns"]) == 1

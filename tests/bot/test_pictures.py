@@ -23,21 +23,21 @@ def png() -> bytes:
     return out.getvalue()
 
 
-async def ready(one: Chatting, raw: bytes) -> None:
+async def ready(chats: Chatting, raw: bytes) -> None:
     """A casino, and a file at both platforms."""
-    async with one.database.begin() as tx:
+    async with chats.database.begin() as tx:
         await tx.execute(insert(casinos).values(
-            team_id=one.runtime.team_id, name="Lucky Star", code="lucky-star", status="draft", payment_methods=[],
-            markets=[], created_at=one.runtime.clock(),
+            team_id=chats.runtime.team_id, name="Lucky Star", code="lucky-star", status="draft", payment_methods=[],
+            markets=[], created_at=chats.runtime.clock(),
         ))  # fmt: skip
-    for standin in (one.slack, one.telegram):
-        await one.on(standin, "file", name="F1", base64=base64.b64encode(raw).decode())
+    for standin in (chats.slack, chats.telegram):
+        await chats.on(standin, "file", name="F1", base64=base64.b64encode(raw).decode())
 
 
-async def logo(one: Chatting) -> str | None:
-    async with one.database.read() as tx:
-        found: str | None = (await tx.execute(select(casinos.c.logo))).scalar_one()
-    return found
+async def logo(chats: Chatting) -> str | None:
+    async with chats.database.read() as tx:
+        address: str | None = (await tx.execute(select(casinos.c.logo))).scalar_one()
+    return address
 
 
 def on_telegram(kind: str, size: int = 100) -> dict[str, Any]:
@@ -48,75 +48,77 @@ def on_telegram(kind: str, size: int = 100) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", ["photo", "document"])
 async def test_a_photo_or_file_with_the_command_as_its_caption_is_the_logo(chat: Chat, kind: str) -> None:
-    async with chat() as one:
-        await ready(one, png())
-        await one.tell(f"/start {await one.invite()}")
-        told = await one.tell("/casino logo lucky-star", media=on_telegram(kind))
-        assert "Casino Lucky Star" in told["text"]
-        assert str(await logo(one)).startswith("/i/")
+    async with chat() as chats:
+        await ready(chats, png())
+        await chats.tell(f"/start {await chats.invite()}")
+        answer = await chats.tell("/casino logo lucky-star", media=on_telegram(kind))
+        assert "Casino Lucky Star" in answer["text"]
+        assert str(await logo(chats)).startswith("/i/")
 
 
 async def test_telegram_is_told_what_is_wrong_with_a_picture(chat: Chat) -> None:
-    async with chat() as one:
-        await ready(one, SVG)
-        await one.tell(f"/start {await one.invite()}")
-        assert "SVG can hold scripts" in (await one.tell("/casino logo lucky-star", media=on_telegram("file")))["text"]
-        large = await one.tell("/casino logo lucky-star", media=on_telegram("file", 50_000_000))
+    async with chat() as chats:
+        await ready(chats, SVG)
+        await chats.tell(f"/start {await chats.invite()}")
+        assert (
+            "SVG can hold scripts" in (await chats.tell("/casino logo lucky-star", media=on_telegram("file")))["text"]
+        )
+        large = await chats.tell("/casino logo lucky-star", media=on_telegram("file", 50_000_000))
         assert "50.0 MB, the most is 5 MB" in large["text"]
-        assert "none came along" in (await one.tell("/casino logo lucky-star"))["text"]
-        gone = {"document": {"file_id": "gone", "file_unique_id": "gone", "file_size": 9}}
-        assert "did not hand the file over" in (await one.tell("/casino logo lucky-star", media=gone))["text"]
-        assert await logo(one) is None
+        assert "none came along" in (await chats.tell("/casino logo lucky-star"))["text"]
+        missing = {"document": {"file_id": "gone", "file_unique_id": "gone", "file_size": 9}}
+        assert "did not hand the file over" in (await chats.tell("/casino logo lucky-star", media=missing))["text"]
+        assert await logo(chats) is None
 
 
 async def test_whoever_may_not_change_casinos_has_no_file_fetched(chat: Chat) -> None:
-    async with chat() as one:
-        await ready(one, png())
-        await one.tell(f"/start {await one.invite(Role.VIEWER)}")
-        assert "needs the role" in (await one.tell("/casino logo lucky-star", media=on_telegram("photo")))["text"]
-        assert await one.calls(one.telegram, "getFile") == []
+    async with chat() as chats:
+        await ready(chats, png())
+        await chats.tell(f"/start {await chats.invite(Role.VIEWER)}")
+        assert "needs the role" in (await chats.tell("/casino logo lucky-star", media=on_telegram("photo")))["text"]
+        assert await chats.calls(chats.telegram, "getFile") == []
 
 
-def on_slack(one: Chatting, **more: Any) -> list[dict[str, Any]]:
-    address = f"{str(one.slack.base_url).rstrip('/')}/files/F1"
+def on_slack(chats: Chatting, **more: Any) -> list[dict[str, Any]]:
+    address = f"{str(chats.slack.base_url).rstrip('/')}/files/F1"
     return [{"id": "F1", "name": "logo.png", "size": 100, "url_private_download": address} | more]
 
 
-async def said(one: Chatting, what: str, files: list[dict[str, Any]], **more: Any) -> str:
-    before = len(await one.calls(one.slack, "chat.postMessage", "chat.postEphemeral"))
-    await one.on(one.slack, what, **({"text": "casino logo lucky-star"} | more), files=files)
+async def answer_to(chats: Chatting, what: str, files: list[dict[str, Any]], **more: Any) -> str:
+    before = len(await chats.calls(chats.slack, "chat.postMessage", "chat.postEphemeral"))
+    await chats.on(chats.slack, what, **({"text": "casino logo lucky-star"} | more), files=files)
 
     async def answered() -> list[Any]:
-        return (await one.calls(one.slack, "chat.postMessage", "chat.postEphemeral"))[before:]
+        return (await chats.calls(chats.slack, "chat.postMessage", "chat.postEphemeral"))[before:]
 
     return str((await eventually(answered, "an answer"))[-1])
 
 
 @pytest.mark.parametrize("what", ["mention", "direct"])
 async def test_a_file_shared_with_a_mention_or_in_private_is_the_logo(chat: Chat, what: str) -> None:
-    async with chat() as one:
-        await ready(one, png())
-        await one.flux(f"join {await one.invite()}")
+    async with chat() as chats:
+        await ready(chats, png())
+        await chats.flux(f"join {await chats.invite()}")
         more = {"subtype": "file_share"} if what == "direct" else {}
-        assert "Casino Lucky Star" in await said(one, what, on_slack(one), **more)
-        assert str(await logo(one)).startswith("/i/")
+        assert "Casino Lucky Star" in await answer_to(chats, what, on_slack(chats), **more)
+        assert str(await logo(chats)).startswith("/i/")
 
 
 async def test_slack_is_told_what_is_wrong_with_a_picture(chat: Chat) -> None:
-    async with chat() as one:
-        await ready(one, SVG)
-        await one.flux(f"join {await one.invite()}")
-        assert "SVG can hold scripts" in await said(one, "mention", on_slack(one))
-        assert "50.0 MB" in await said(one, "mention", on_slack(one, size=50_000_000))
-        assert "one at a time" in await said(one, "mention", on_slack(one) * 2)
-        assert "no address" in await said(
-            one, "mention", on_slack(one, url_private_download="https://evil.example.test/")
+    async with chat() as chats:
+        await ready(chats, SVG)
+        await chats.flux(f"join {await chats.invite()}")
+        assert "SVG can hold scripts" in await answer_to(chats, "mention", on_slack(chats))
+        assert "50.0 MB" in await answer_to(chats, "mention", on_slack(chats, size=50_000_000))
+        assert "one at a time" in await answer_to(chats, "mention", on_slack(chats) * 2)
+        assert "no address" in await answer_to(
+            chats, "mention", on_slack(chats, url_private_download="https://evil.example.test/")
         )
-        assert await logo(one) is None
+        assert await logo(chats) is None
 
 
 async def test_without_its_scope_slack_answers_with_a_login_page_which_is_understood(chat: Chat) -> None:
-    async with chat(SLACK_BOT_TOKEN="xoxp-wrong") as one:
-        await ready(one, png())
-        await one.flux(f"join {await one.invite()}")
-        assert "files:read" in await said(one, "mention", on_slack(one))
+    async with chat(SLACK_BOT_TOKEN="xoxp-wrong") as chats:
+        await ready(chats, png())
+        await chats.flux(f"join {await chats.invite()}")
+        assert "files:read" in await answer_to(chats, "mention", on_slack(chats))

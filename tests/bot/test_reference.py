@@ -23,15 +23,15 @@ def test_the_reference_is_up_to_date() -> None:
 
 
 def test_every_command_of_the_contract_is_there() -> None:
-    wanted = []
+    commands = []
     for group in CONTRACT.replace("\n", " · ").split(" · "):
         noun, _, verbs = group.strip().partition(" ")
-        wanted += [f"{noun} {verb}" for verb in verbs.split("|")] if verbs else [noun]
-    assert [name for name in wanted if name not in COMMANDS] == []
+        commands += [f"{noun} {verb}" for verb in verbs.split("|")] if verbs else [noun]
+    assert [name for name in commands if name not in COMMANDS] == []
 
 
 def test_every_command_says_what_it_does() -> None:
-    assert [one.name for one in COMMANDS.values() if not one.summary.endswith(".")] == []
+    assert [command.name for command in COMMANDS.values() if not command.summary.endswith(".")] == []
 
 
 def test_usage_names_required_fields_first() -> None:

@@ -32,14 +32,14 @@ async def a_month(say: Asker) -> dict[str, int]:
 async def test_an_alert_is_tried_on_the_last_month_before_it_is_armed(opened: Opened) -> None:
     async with asking(opened) as say:
         await a_month(say)
-        one = await say(f'alert add "registrations < 50% of 7d avg" for=2h {HERE}')
-        assert one["would_have_fired"] == 0
-        assert (one["rule"], one["for"], one["state"], one["channel"]) == (
+        alert = await say(f'alert add "registrations < 50% of 7d avg" for=2h {HERE}')
+        assert alert["would_have_fired"] == 0
+        assert (alert["rule"], alert["for"], alert["state"], alert["channel"]) == (
             "registrations < 50% of 7d avg for 2h", "2h", "idle", "slack:C0123456",
         )  # fmt: skip
         clicks = await say(f'alert add "clicks > 100 in yesterday" {HERE}')
         assert clicks["would_have_fired"] == 30
-        assert "would have fired 30 times in 30 days" in say.told
+        assert "would have fired 30 times in 30 days" in say.shown
 
 
 async def test_days_that_would_have_fired_are_named(opened: Opened) -> None:
@@ -48,9 +48,9 @@ async def test_days_that_would_have_fired_are_named(opened: Opened) -> None:
         for n in range(1, 15):
             at = say.now - timedelta(days=n)
             await converted(say, ids, at, 2 if n in {3, 9} else 10, event="first_deposit", amount=10**8, currency="EUR")
-        one = await say(f'alert add rule="ftd < 50% of 7d avg" campaign=spring {HERE}')
-        assert (one["would_have_fired"], one["would_have_fired_on"]) == (2, ["2026-11-13", "2026-11-19"])
-        assert one["campaigns"] == ["spring"]
+        alert = await say(f'alert add rule="ftd < 50% of 7d avg" campaign=spring {HERE}')
+        assert (alert["would_have_fired"], alert["would_have_fired_on"]) == (2, ["2026-11-13", "2026-11-19"])
+        assert alert["campaigns"] == ["spring"]
 
 
 PASTS: list[tuple[str, int | None]] = [
@@ -72,25 +72,25 @@ async def test_every_kind_tells_its_past(opened: Opened) -> None:
                 {"team_id": say.team_id, "account_id": ids["account_id"], "requested_at": at, "finished_at": at,
                  "state": state} for state, n in runs for at in [say.now - timedelta(hours=n)]
             ])  # fmt: skip
-        told = [(rule, (await say(f'alert add "{rule}" {HERE}'))["would_have_fired"]) for rule, _ in PASTS]
-        assert told == PASTS
+        backtests = [(rule, (await say(f'alert add "{rule}" {HERE}'))["would_have_fired"]) for rule, _ in PASTS]
+        assert backtests == PASTS
 
 
 async def test_alerts_are_listed_snoozed_and_removed(opened: Opened) -> None:
     async with asking(opened) as say:
-        one = await say(f"alert add kind=sync_failed {HERE} quiet=22:00-07:00 timezone=Europe/Berlin cooldown=2h")
+        failed = await say(f"alert add kind=sync_failed {HERE} quiet=22:00-07:00 timezone=Europe/Berlin cooldown=2h")
         two = await say(f"alert add kind=no_clicks for=45m {HERE}")
-        assert (one["kind"], one["quiet"], one["cooldown"]) == ("sync failed", "22:00-07:00", "2h")
+        assert (failed["kind"], failed["quiet"], failed["cooldown"]) == ("sync failed", "22:00-07:00", "2h")
         assert two["rule"] == "no clicks for 45m"
-        assert [item["code"] for item in (await say("alert list"))["items"]] == [one["code"], two["code"]]
-        snoozed = await say(f"alert snooze {one['code']} 2h")
+        assert [item["code"] for item in (await say("alert list"))["items"]] == [failed["code"], two["code"]]
+        snoozed = await say(f"alert snooze {failed['code']} 2h")
         assert snoozed["snoozed_until"] == "2026-11-22T14:00:00Z"
         assert len((await say("alert mute 30m"))["items"]) == 2
-        await say(f"alert ack {one['id']}")
-        await say.sure(f"alert remove {one['code']}")
+        await say(f"alert ack {failed['id']}")
+        await say.sure(f"alert remove {failed['code']}")
         assert [item["code"] for item in (await say("alert list"))["items"]] == [two["code"]]
         with pytest.raises(Missing, match="alert list"):
-            await say(f"alert show {one['code']}")
+            await say(f"alert show {failed['code']}")
 
 
 @pytest.mark.parametrize(
@@ -120,6 +120,6 @@ async def test_a_buyer_touches_alerts_of_own_campaigns_only(opened: Opened) -> N
 async def test_a_rule_needs_no_quotes(opened: Opened) -> None:
     async with asking(opened) as say:
         await tracked(say)
-        one = await say(f"alert add ftd < 50% of 7d avg for 2h campaign=spring {HERE}")
-        assert (one["rule"], one["campaigns"]) == ("ftd < 50% of 7d avg for 2h", ["spring"])
+        alert = await say(f"alert add ftd < 50% of 7d avg for 2h campaign=spring {HERE}")
+        assert (alert["rule"], alert["campaigns"]) == ("ftd < 50% of 7d avg for 2h", ["spring"])
         assert (await say(f"alert add no clicks for 45m {HERE}"))["rule"] == "no clicks for 45m"

@@ -25,7 +25,7 @@ async def set_up(say: Asker) -> None:
 
 
 async def statuses(say: Asker, noun: str) -> dict[str, str]:
-    return {one["name"]: one["status"] for one in (await say(f"{noun} list"))["items"]}
+    return {entity["name"]: entity["status"] for entity in (await say(f"{noun} list"))["items"]}
 
 
 async def audited(say: Asker, command: str) -> list[Any]:
@@ -39,8 +39,8 @@ async def test_several_are_paused_with_one_question_one_line_and_one_undo(opened
         assert "Pauses 2 campaigns: beta, gamma." in question["consequence"]
         assert await statuses(say, "campaign") == {"Казино Вулкан": "active", "beta": "active", "gamma": "active"}
         done = await say(f"confirm {question['confirm']}")
-        assert [one["code"] for one in done["items"]] == ["beta", "gamma"]
-        assert "2 campaigns paused" in say.told
+        assert [campaign["code"] for campaign in done["items"]] == ["beta", "gamma"]
+        assert "2 campaigns paused" in say.shown
         assert len(await audited(say, "campaign pause")) == 1
         assert (await say("undo"))["with"] == "campaign resume"
         assert set((await statuses(say, "campaign")).values()) == {"active"}
@@ -79,7 +79,7 @@ async def test_what_is_so_already_is_said_and_not_recorded(opened: Opened) -> No
         await set_up(say)
         for _ in range(2):
             assert (await say("campaign pause beta"))["status"] == "paused"
-        assert "It was paused already: nothing was changed." in say.told
+        assert "It was paused already: nothing was changed." in say.shown
         assert (await say("campaign pause beta,beta"))["code"] == "beta"
         assert len(await audited(say, "campaign pause")) == 1
         await say.sure("campaign pause beta,gamma")
@@ -148,6 +148,6 @@ async def test_rules_are_written_in_words_and_shown_so(opened: Opened) -> None:
         words = "country=DE,AT -> lucky-one; device=mobile -> lucky-two:2,lucky-three:1"
         edited = await say(f'campaign edit beta rules="{words}"')
         assert [len(rule["offers"]) for rule in edited["rules"]] == [1, 2]
-        assert "country=DE,AT -> lucky-one" in say.told
+        assert "country=DE,AT -> lucky-one" in say.shown
         await say("campaign edit beta rules=[]")
         assert (await say("campaign show beta"))["rules"] == []

@@ -55,7 +55,7 @@ async def test_rules_and_offers_take_codes_names_and_ids(opened: Opened) -> None
         rules = f'[{{"country": "DE", "offers": ["{two}:3", "Lucky one"]}}]'.replace('"', '\\"')
         made = await say(f'campaign create c1 offers={two}:2 rules="{rules}"')
         assert made["offers"] == ["lucky-two:2"]
-        assert [one["offer"] for one in made["rules"][0]["offers"]] == ["lucky-two", "lucky-one"]
+        assert [share["offer"] for share in made["rules"][0]["offers"]] == ["lucky-two", "lucky-one"]
 
 
 async def test_site_source_and_fallback_can_be_taken_away_again(opened: Opened) -> None:
@@ -101,7 +101,7 @@ async def test_a_limited_buyer_sees_and_changes_only_their_own(opened: Opened) -
         await say("campaign create mine")
         await say("campaign create theirs")
         listed = await say("campaign list", role=Role.BUYER, campaigns=("mine",))
-        assert [one["code"] for one in listed["items"]] == ["mine"]
+        assert [campaign["code"] for campaign in listed["items"]] == ["mine"]
         with pytest.raises(Forbidden, match="not one of yours"):
             await say("campaign pause theirs", role=Role.BUYER, campaigns=("mine",))
 
@@ -125,7 +125,7 @@ async def test_every_change_is_in_the_audit_with_before_and_after(opened: Opened
         last = (await say("audit"))["items"][0]
         assert (last["command"], last["actor"], last["entity"]) == ("offer pause", "the-owner", "offer")
         assert (last["before"]["status"], last["after"]["status"]) == ("active", "paused")
-        assert "offer pause" in say.told
+        assert "offer pause" in say.shown
 
 
 async def test_weights_may_be_told_by_themselves(opened: Opened) -> None:
@@ -148,7 +148,7 @@ async def test_a_limited_buyer_sees_and_changes_own_sources_only(opened: Opened)
         for campaign, source in (("a", "mine"), ("b", "theirs"), ("c", "shared"), ("d", "shared")):
             await say(f"campaign create name={campaign} source={source}")
         limited: dict[str, Any] = {"role": Role.BUYER, "campaigns": ("a", "c")}
-        listed = [one["code"] for one in (await say("source list", **limited))["items"]]
+        listed = [source["code"] for source in (await say("source list", **limited))["items"]]
         assert listed == ["mine", "shared", "free"]
         for words in ("source show theirs", "source edit theirs name=x", "campaign edit a source=theirs"):
             with pytest.raises(Forbidden, match="not one of yours"):

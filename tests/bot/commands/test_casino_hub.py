@@ -51,8 +51,8 @@ async def test_a_first_draft_holds_what_another_team_has_reviewed_and_nothing_el
             "licence": "MGA/B2C/1", "terms_url": "https://lucky.example/terms", "logo": logo,
         }  # fmt: skip
         assert (drafted["name"], drafted["status"]) == ("LUCKY star", "draft")
-        said = str((added, drafted, await blue("casino hub"))).lower()
-        assert [word for word in ("red", "200 %") if word in said.replace("reviewed", "")] == []
+        answers = str((added, drafted, await blue("casino hub"))).lower()
+        assert [word for word in ("red", "200 %") if word in answers.replace("reviewed", "")] == []
 
 
 async def test_nothing_is_offered_before_the_review_or_while_it_is_switched_off(opened: Opened) -> None:
@@ -97,9 +97,9 @@ async def test_the_hub_lists_brands_of_others_in_pages(opened: Opened) -> None:
             await red(OFFER.format(name, name.lower()))
             await red(f"casino review {name.lower()} licence=L-{name}")
         first = await blue("casino hub limit=2")
-        assert [one["name"] for one in first["items"]] == ["Ace", "Bingo"]
+        assert [casino["name"] for casino in first["items"]] == ["Ace", "Bingo"]
         rest = await blue(f"casino hub limit=2 after={first['next']}")
-        assert ([one["name"] for one in rest["items"]], rest["next"]) == (["Crown"], None)
+        assert ([casino["name"] for casino in rest["items"]], rest["next"]) == (["Crown"], None)
         assert (await blue("casino hub ACE"))["items"][0]["licence"] == "L-Ace"
         assert (await red("casino hub"))["items"] == []
 

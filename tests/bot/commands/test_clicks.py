@@ -19,7 +19,7 @@ async def say(d: ClickDeployment, line: str) -> Any:
     return (await _answer(d, line)).result
 
 
-async def told(d: ClickDeployment, line: str) -> Message:
+async def shown_message(d: ClickDeployment, line: str) -> Message:
     return (await _answer(d, line)).message
 
 
@@ -29,8 +29,8 @@ async def _answer(d: ClickDeployment, line: str) -> Answer:
         database=d.database, deployment=d.runtime.deployment, actor=actor, face="shell", ports=d.runtime.ports,
         box=d.runtime.box, clock=d.runtime.clock,
     )  # fmt: skip
-    found, arguments = parse(line)
-    return await run(found, arguments, ctx)
+    command, arguments = parse(line)
+    return await run(command, arguments, ctx)
 
 
 async def test_a_simulation_tells_rule_offer_and_url_and_stores_nothing(upgraded_url: str) -> None:
@@ -39,9 +39,9 @@ async def test_a_simulation_tells_rule_offer_and_url_and_stores_nothing(upgraded
         await d.offer("rest")
         rules = [{"if": {"country": ["SE", "FI"]}, "offers": ["nordic"]}]
         await d.campaign("one", {"rest": 1}, rules=rules)
-        found = await say(d, "simulate click one country=se sub1=x")
-        assert (found.rule, found.offer, found.reason) == (1, "nordic", "chosen")
-        assert found.url == "https://nordic.example.test/?c=0123456789abcdefghjkmnp&s=x"
+        simulation = await say(d, "simulate click one country=se sub1=x")
+        assert (simulation.rule, simulation.offer, simulation.reason) == (1, "nordic", "chosen")
+        assert simulation.url == "https://nordic.example.test/?c=0123456789abcdefghjkmnp&s=x"
         other = await say(d, "simulate click one country=DE")
         assert (other.rule, other.offer, other.reason) == (None, "rest", "no_rule")
         assert any("does not match" in step for step in other.steps)
@@ -54,9 +54,9 @@ async def test_a_simulation_knows_pauses_caps_and_sites(sqlite_url: str) -> None
         await d.offer("rest")
         await d.campaign("one", {"full": 1, "rest": 0})
         await d.get("/c/one", ip="192.0.2.1")
-        found = await say(d, "simulate click one")
-        assert (found.offer, found.reason) == ("rest", "capped")
-        assert any("full: 1 of 1" in step for step in found.steps)
+        simulation = await say(d, "simulate click one")
+        assert (simulation.offer, simulation.reason) == ("rest", "capped")
+        assert any("full: 1 of 1" in step for step in simulation.steps)
         await d.campaign("two", {"rest": 1})
         assert not any("full" in step for step in (await say(d, "simulate click two")).steps)
         site = await d.site("wall", "rest")
@@ -84,11 +84,11 @@ async def test_a_simulation_says_what_a_click_then_gets(sqlite_url: str) -> None
         }  # fmt: skip
         for code, (shares, more) in kinds.items():
             await d.campaign(code, shares, **more)
-            said = await say(d, f"simulate click {code}")
+            simulation = await say(d, f"simulate click {code}")
             answer = await d.get(f"/c/{code}", ip="192.0.2.1")
             click = (await d.stored())[-1]
-            assert (said.url or "").partition("?")[0] == answer.location.partition("?")[0], code
-            assert said.reason == Reason(click.reason).name.lower(), code
+            assert (simulation.url or "").partition("?")[0] == answer.location.partition("?")[0], code
+            assert simulation.reason == Reason(click.reason).name.lower(), code
 
 
 async def test_a_click_is_shown_with_every_field(upgraded_url: str) -> None:
@@ -121,12 +121,12 @@ async def test_the_log_has_every_stored_field_latest_first_in_pages_and_as_csv(u
         assert ([click.sub1 for click in rest.items], rest.next) == (["s0"], None)
         assert len((await say(d, "click log outcome=chosen")).items) == 4
         assert (await say(d, "click log outcome=capped")).items == []
-        one = first.items[0]
-        shown = await say(d, f"click show {one.click_id}")
-        assert {name for name in one.__struct_fields__ if getattr(one, name) != getattr(shown, name)} == set()
+        click = first.items[0]
+        shown = await say(d, f"click show {click.click_id}")
+        assert {name for name in click.__struct_fields__ if getattr(click, name) != getattr(shown, name)} == set()
         with pytest.raises(Refused, match="outcome: one of chosen"):
             await say(d, "click log outcome=lucky")
-        answer = await told(d, "click log campaign=one csv=true")
+        answer = await shown_message(d, "click log campaign=one csv=true")
         lines = (csv_of(answer) or "").splitlines()
         assert len(lines) == 4
         assert {"sub1", "sub10", "user_agent", "referrer", "cost", "extra"} <= set(lines[0].split(","))

@@ -29,12 +29,12 @@ async def test_the_question_names_the_loss_and_nothing_happens_before_the_answer
         assert "grafana is refused" in await question(say, "token revoke grafana")
         assert (await say("token list"))["items"][0]["revoked_at"] is None
         await say("campaign create spring offers=lucky")
-        asked = await say("offer edit lucky url=https://b.example.test/?s={click_id}")
-        assert "Visitors of spring go to the new address" in asked["consequence"]
+        confirmation = await say("offer edit lucky url=https://b.example.test/?s={click_id}")
+        assert "Visitors of spring go to the new address" in confirmation["consequence"]
         assert (await say("offer show lucky"))["url"].startswith("https://a.")
         with pytest.raises(Missing):
-            await say(f"confirm {asked['confirm']}", role=Role.BUYER)
-        await say(f"confirm {asked['confirm']}")
+            await say(f"confirm {confirmation['confirm']}", role=Role.BUYER)
+        await say(f"confirm {confirmation['confirm']}")
         assert (await say("offer show lucky"))["url"].startswith("https://b.")
 
 
@@ -63,8 +63,8 @@ async def test_an_offers_url_asks_whichever_way_visitors_reach_it(opened: Opened
         )
         await say("campaign create two site=wall")
         for name, reached in (("direct", "one"), ("ruled", "one"), ("spare", "one"), ("shown", "two, site wall")):
-            asked = await say(f"offer edit {name} url=https://b.example.test/?s={{click_id}}")
-            assert f"Visitors of {reached} go to the new address" in asked["consequence"], name
+            confirmation = await say(f"offer edit {name} url=https://b.example.test/?s={{click_id}}")
+            assert f"Visitors of {reached} go to the new address" in confirmation["consequence"], name
         assert "confirm" not in await say("offer edit free url=https://b.example.test/?s={click_id}")
         await say("campaign pause one")
         assert "confirm" not in await say("offer edit direct url=https://b.example.test/?s={click_id}")
@@ -110,9 +110,9 @@ async def test_every_command_that_destroys_names_what_is_lost(opened: Opened, wo
         await say("registrar add np porkbun api_key=a secret_key=b")
         await say("alert add ftd channel=terminal")
         await say("domain add gone.example.test")
-        asked = await say(words)
-        assert loss.lower() in asked["consequence"].lower()
-        assert f"confirm {asked['confirm']}" in say.told
+        answer = await say(words)
+        assert loss.lower() in answer["consequence"].lower()
+        assert f"confirm {answer['confirm']}" in say.shown
         unchanged = [await say(f"{noun} list") for noun in ("member", "registrar", "alert", "account", "domain")]
-        assert all(one["items"] for one in unchanged)
-        assert "confirm" not in await say(f"confirm {asked['confirm']}")
+        assert all(page["items"] for page in unchanged)
+        assert "confirm" not in await say(f"confirm {answer['confirm']}")

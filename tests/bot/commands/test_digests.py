@@ -18,17 +18,17 @@ Opened = Callable[[], Any]
 
 async def test_a_room_is_subscribed_listed_and_unsubscribed(opened: Opened) -> None:
     async with asking(opened) as say:
-        one = await say("digest subscribe at=13:30 timezone=Europe/Berlin channel=slack:C0123456")
-        assert (one["at"], one["timezone"], one["every"], one["channel"]) == (
+        subscription = await say("digest subscribe at=13:30 timezone=Europe/Berlin channel=slack:C0123456")
+        assert (subscription["at"], subscription["timezone"], subscription["every"], subscription["channel"]) == (
             "13:30", "Europe/Berlin", "day", "slack:C0123456",
         )  # fmt: skip
-        assert one["next_at"] == "2026-11-22T12:30:00Z"  # still ahead today
-        assert await say("digest subscribe at=13:30 timezone=Europe/Berlin channel=slack:C0123456") == one
+        assert subscription["next_at"] == "2026-11-22T12:30:00Z"  # still ahead today
+        assert await say("digest subscribe at=13:30 timezone=Europe/Berlin channel=slack:C0123456") == subscription
         weekly = await say("digest subscribe every=week channel=telegram:-1001234567890/5")
         assert weekly["next_at"] == "2026-11-23T09:00:00Z"
-        assert [item["id"] for item in (await say("digest list"))["items"]] == [one["id"], weekly["id"]]
-        assert "telegram:-1001234567890/5" in say.told
-        await say(f"digest unsubscribe {one['code']}")
+        assert [item["id"] for item in (await say("digest list"))["items"]] == [subscription["id"], weekly["id"]]
+        assert "telegram:-1001234567890/5" in say.shown
+        await say(f"digest unsubscribe {subscription['code']}")
         assert [item["id"] for item in (await say("digest list"))["items"]] == [weekly["id"]]
 
 
@@ -74,9 +74,9 @@ async def test_the_preview_tells_yesterday_against_the_week_before(opened: Opene
         preview = await say("digest preview")
         assert preview["title"] == "Sat 21 Nov: 20 FTDs, 0 regs, commission pending"
         assert preview["from"] == preview["to"] == "2026-11-21"
-        assert preview["text"] == say.told
+        assert preview["text"] == say.shown
         for shown in ("500 (+0% vs 7-day avg)", "20 (+100% vs 7-day avg)", "▲", "€100.00", "pending"):
-            assert shown in say.told
+            assert shown in say.shown
 
 
 async def test_pending_revenue_comes_with_an_estimate(opened: Opened) -> None:
@@ -85,10 +85,10 @@ async def test_pending_revenue_comes_with_an_estimate(opened: Opened) -> None:
         async with say.database.begin() as tx:
             await tx.execute(update(accounts).values(platform="affilka"))
         await say("digest preview")
-        assert "main: 21 Nov, waiting for a sync" in say.told
-        assert "No estimate yet: " in say.told
-        assert " of 28 settled days, " in say.told
-        assert "Estimate from FTDs in hand" not in say.told
+        assert "main: 21 Nov, waiting for a sync" in say.shown
+        assert "No estimate yet: " in say.shown
+        assert " of 28 settled days, " in say.shown
+        assert "Estimate from FTDs in hand" not in say.shown
 
 
 async def test_the_estimate_comes_with_its_range_and_its_record(opened: Opened) -> None:
@@ -102,12 +102,12 @@ async def test_the_estimate_comes_with_its_range_and_its_record(opened: Opened) 
         async with say.database.begin() as tx:
             await tx.execute(update(accounts).values(platform="affilka"))
         await say("digest preview")
-        assert "Estimate from FTDs in hand: ≈ €100 (80%: €100 … €100). Of " in say.told
-        assert "past outcomes 100% were inside their range." in say.told
+        assert "Estimate from FTDs in hand: ≈ €100 (80%: €100 … €100). Of " in say.shown
+        assert "past outcomes 100% were inside their range." in say.shown
         made = await say("forecast")
         assert made["total"]["estimate"] >= 10**8
         assert made["accuracy"]["inside"] == made["accuracy"]["days"] > 20
-        assert "past outcomes 100% were inside their range." in say.told
+        assert "past outcomes 100% were inside their range." in say.shown
 
 
 async def test_restated_and_vanished_figures_are_told_with_what_they_were(opened: Opened) -> None:
@@ -116,9 +116,9 @@ async def test_restated_and_vanished_figures_are_told_with_what_they_were(opened
         figures = {"first_deposits": 8, "ngr": -5 * 10**7, "commission_cpa": 8 * 10**8}
         await reported(say, ids, days_ago(say, 4), at=say.now, **figures)  # type: ignore[arg-type]
         await say("digest preview")
-        lines = say.told.splitlines()
-        assert any("FTDs" in one and "18 Nov" in one and one.split()[-2:] == ["10", "8"] for one in lines)
-        assert any("NGR" in one and one.split()[-2:] == ["€100.00", "-€50.00"] for one in lines)
+        lines = say.shown.splitlines()
+        assert any("FTDs" in line and "18 Nov" in line and line.split()[-2:] == ["10", "8"] for line in lines)
+        assert any("NGR" in line and line.split()[-2:] == ["€100.00", "-€50.00"] for line in lines)
         assert "• 18 Nov main / spring: FTDs 10 → 8" in lines
 
 
@@ -133,11 +133,11 @@ async def test_what_needs_a_hand_is_told(opened: Opened) -> None:
             ))  # fmt: skip
         await say("offer add casino=Other account=main url=https://b.example.test/?s={click_id} force=true")
         await say("digest preview")
-        assert "main: sync failed: the token was refused" in say.told
-        assert "1 unmatched postback" in say.told
-        assert "offer other has no tag" in say.told
-        assert "main: 21 Nov, waiting for a sync" in say.told
-        assert "3 to look at" in say.told.splitlines()[0]
+        assert "main: sync failed: the token was refused" in say.shown
+        assert "1 unmatched postback" in say.shown
+        assert "offer other has no tag" in say.shown
+        assert "main: 21 Nov, waiting for a sync" in say.shown
+        assert "3 to look at" in say.shown.splitlines()[0]
 
 
 async def test_a_buyers_digest_keeps_to_own_campaigns(opened: Opened) -> None:
@@ -146,8 +146,8 @@ async def test_a_buyers_digest_keeps_to_own_campaigns(opened: Opened) -> None:
         other = await tracked(say, campaign="autumn", tag="autumn")
         await clicked(say, other, days_ago(say, 1), 77)
         await say("digest preview", role=Role.BUYER, campaigns=("autumn",))
-        assert "77" in say.told
-        assert "spring" not in say.told
+        assert "77" in say.shown
+        assert "spring" not in say.shown
         mine = await say("digest subscribe channel=terminal", role=Role.BUYER, campaigns=("autumn",))
         assert mine["campaigns"] == ["autumn"]
         with pytest.raises(Forbidden, match="not one of yours"):
@@ -162,12 +162,12 @@ async def test_a_team_in_fast_launch_sees_no_fake_nought_and_no_talk_of_sources(
         figures = {"first_deposits": 2, "commission_cpa": 180 * 10**6}
         await reported(say, ids, days_ago(say, 1), at=say.now, tag="wall", **figures)
         await say("digest preview")
-        assert say.told.startswith("Sat 21 Nov: 2 FTDs, commission €180\n")
-        assert "–" in say.told
-        row = next(line for line in say.told.splitlines() if line.lower().startswith("lucky wall"))
+        assert say.shown.startswith("Sat 21 Nov: 2 FTDs, commission €180\n")
+        assert "–" in say.shown
+        row = next(line for line in say.shown.splitlines() if line.lower().startswith("lucky wall"))
         assert row.split()[2:] == ["–", "–", "2", "€180.00", "–", "€180.00", "–", "✓"]
-        assert "source" not in say.told.lower()
-        assert "campaign" not in say.told.lower()
+        assert "source" not in say.shown.lower()
+        assert "campaign" not in say.shown.lower()
 
 
 async def test_a_new_team_gets_a_digest_too(opened: Opened) -> None:

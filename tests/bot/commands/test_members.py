@@ -38,8 +38,8 @@ async def test_an_invitation_works_once(opened: Callable[[], Any]) -> None:
 async def test_of_two_who_use_a_code_at_once_one_gets_in(opened: Callable[[], Any]) -> None:
     async with asking(opened) as say:
         code = (await say("member invite role=viewer"))["code"]
-        found = await asyncio.gather(*(joins(say, code, f"U{n}") for n in range(4)), return_exceptions=True)
-        assert sum(not isinstance(one, Exception) for one in found) == 1
+        outcomes = await asyncio.gather(*(joins(say, code, f"U{n}") for n in range(4)), return_exceptions=True)
+        assert sum(not isinstance(outcome, Exception) for outcome in outcomes) == 1
 
 
 async def test_an_invitation_lapses_after_a_day(opened: Callable[[], Any]) -> None:
@@ -83,7 +83,7 @@ async def test_names_that_are_taken_get_a_number(opened: Callable[[], Any]) -> N
     async with asking(opened) as say:
         for user in ("U1", "U2", "U3"):
             await joins(say, (await say("member invite role=viewer"))["code"], user, "Анна")
-        assert [one["name"] for one in (await say("member list"))["items"]] == ["Анна", "Анна 2", "Анна 3"]
+        assert [member["name"] for member in (await say("member list"))["items"]] == ["Анна", "Анна 2", "Анна 3"]
 
 
 async def test_campaigns_limit_buyers_and_viewers_and_must_exist(opened: Callable[[], Any]) -> None:
@@ -129,7 +129,7 @@ async def test_one_person_on_both_chats_is_one_member(opened: Callable[[], Any])
         assert (linked.id, linked.role) == (anna.id, Role.OWNER)
         with pytest.raises(Refused, match="unknown, used or older"):
             await joins(say, code, "43", "Eve", "43", "telegram")
-        assert [one["code"] for one in (await say("member list"))["items"]] == ["anna"]
+        assert [member["code"] for member in (await say("member list"))["items"]] == ["anna"]
 
 
 async def test_who_was_two_members_becomes_one_with_the_higher_role(opened: Callable[[], Any]) -> None:
@@ -140,7 +140,9 @@ async def test_who_was_two_members_becomes_one_with_the_higher_role(opened: Call
         owner = await joins(say, (await say("member invite role=owner"))["code"], "42", "Anna T", "42", "telegram")
         assert owner.id != viewer.id
         assert (await joins(say, await link(say, viewer.id), "42", "Anna T", "42", "telegram")).role is Role.OWNER
-        assert [(one["code"], one["role"]) for one in (await say("member list"))["items"]] == [("anna", "owner")]
+        assert [(member["code"], member["role"]) for member in (await say("member list"))["items"]] == [
+            ("anna", "owner")
+        ]
         with pytest.raises(Refused, match="only owner"):
             await say.sure("member remove anna")
 
@@ -184,10 +186,10 @@ async def test_a_removed_members_sessions_tokens_and_invitations_end(opened: Cal
             opened_session = await tokens.use_link(tx, link, say.now)
             assert opened_session is not None
         second = (await say.ask("cockpit", actor)).result.url.rpartition("/")[2]
-        asked = await say("member remove bob")
-        assert "API tokens they made is refused, too: bobs." in asked["consequence"]
+        question = await say("member remove bob")
+        assert "API tokens they made is refused, too: bobs." in question["consequence"]
         assert await holds(say, own)
-        await say(f"confirm {asked['confirm']}")
+        await say(f"confirm {question['confirm']}")
         assert not await holds(say, own)
         assert not await holds(say, opened_session[1], Kind.SESSION)
         assert not await holds(say, second, Kind.LINK)
@@ -206,21 +208,21 @@ async def test_a_session_lasts_twelve_hours_from_its_last_use_and_a_week_at_most
 
         async def used() -> bool:
             async with say.database.begin() as tx:
-                found = await tokens.holder(tx, secret, say.now, Kind.SESSION)
-                if found is not None and (until := tokens.renewal(found, say.now)) is not None:
-                    await tokens.renew(tx, found.id, now=say.now, expires_at=until)
-                return found is not None
+                token = await tokens.holder(tx, secret, say.now, Kind.SESSION)
+                if token is not None and (until := tokens.renewal(token, say.now)) is not None:
+                    await tokens.renew(tx, token.id, now=say.now, expires_at=until)
+                return token is not None
 
-        for apart, uses in ((12.1, 0), (11.9, 14)):
+        for hours, uses in ((12.1, 0), (11.9, 14)):
             link = (await say("cockpit"))["url"].rpartition("/")[2]
             async with say.database.begin() as tx:
                 entered = await tokens.use_link(tx, link, say.now)
             assert entered is not None
             secret, count = entered[1], 0
-            say.later(hours=apart)
+            say.later(hours=hours)
             while await used():
                 count += 1
-                say.later(hours=apart)
+                say.later(hours=hours)
             assert count == uses
 
 
@@ -233,4 +235,4 @@ async def test_a_token_ends_on_its_day(opened: Callable[[], Any]) -> None:
         say.later(hours=2)
         assert not await holds(say, made["token"])
         await say("token list")
-        assert "expired" in say.told
+        assert "expired" in say.shown

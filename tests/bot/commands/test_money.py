@@ -44,9 +44,9 @@ async def test_a_range_of_days_gets_a_rate(opened: Opened) -> None:
     async with asking(opened) as say:
         await say("rate set currency=ARS rate=0.0006 from=2026-11-01 to=2026-11-03")
         page = await say("rate list limit=2")
-        assert [one["from"] for one in page["items"]] == ["2026-11-03", "2026-11-02"]
+        assert [rate["from"] for rate in page["items"]] == ["2026-11-03", "2026-11-02"]
         rest = await say(f"rate list limit=2 after={page['next']}")
-        assert ([one["from"] for one in rest["items"]], rest["next"]) == (["2026-11-01"], None)
+        assert ([rate["from"] for rate in rest["items"]], rest["next"]) == (["2026-11-01"], None)
 
 
 @pytest.mark.parametrize(
@@ -73,9 +73,9 @@ async def test_owed_and_paid_stand_side_by_side(opened: Opened) -> None:
         await stated(say, await say.account(), commission_cpa=100_000_000)
         await say("payment add main 120 day=2026-11-21")
         await say("payment rule main none")
-        (one,) = (await say("payment owed"))["items"]
-        assert (one["payable"], one["paid"], one["outstanding"]) == (100_000_000, 120_000_000, -20_000_000)
-        assert "-€20.00 outstanding" in say.told
+        (account,) = (await say("payment owed"))["items"]
+        assert (account["payable"], account["paid"], account["outstanding"]) == (100_000_000, 120_000_000, -20_000_000)
+        assert "-€20.00 outstanding" in say.shown
         assert (await say("payment list"))["items"][0]["amount"] == 120_000_000
         with pytest.raises(Forbidden):
             await say("payment owed", role=Role.BUYER, campaigns=("spring",))
@@ -88,9 +88,9 @@ async def test_vanished_first_deposits_are_listed(opened: Opened) -> None:
         say.later(days=1)
         await stated(say, account, first_deposits=18, ngr=9, now=say.now)
         moved = await say("revenue restated")
-        assert {one["measure"] for one in moved["items"]} == {"first_deposits", "ngr"}
-        (gone,) = (await say("revenue vanished"))["items"]
-        assert (gone["measure"], gone["before"], gone["now"]) == ("first_deposits", 20, 18)
+        assert {figure["measure"] for figure in moved["items"]} == {"first_deposits", "ngr"}
+        (vanished,) = (await say("revenue vanished"))["items"]
+        assert (vanished["measure"], vanished["before"], vanished["now"]) == ("first_deposits", 20, 18)
 
 
 async def test_why_takes_a_campaign_or_an_offer_in_any_form(opened: Opened) -> None:
@@ -98,9 +98,9 @@ async def test_why_takes_a_campaign_or_an_offer_in_any_form(opened: Opened) -> N
         await stated(say, await say.account(), registrations=2)
         await say('offer add casino="Lucky" account=main tag=main url="https://c.example.test/?s={click_id}"')
         for words in ("lucky-main 2026-11-20", "offer=lucky-main 2026-11-20", "offer=lucky-main day=2026-11-20"):
-            told = await say(f"why {words}")
-            assert told["layers"]["registrations"] == {"postback": None, "platform": 2, "merged": 2}
-            assert (told["offer"], told["settlement"], told["discrepancies"]) == ("lucky-main", "settled", [])
+            answer = await say(f"why {words}")
+            assert answer["layers"]["registrations"] == {"postback": None, "platform": 2, "merged": 2}
+            assert (answer["offer"], answer["settlement"], answer["discrepancies"]) == ("lucky-main", "settled", [])
         with pytest.raises(Refused, match="no campaign"):
             await say("why nothing")
         with pytest.raises(Refused, match="not a day"):
@@ -109,5 +109,5 @@ async def test_why_takes_a_campaign_or_an_offer_in_any_form(opened: Opened) -> N
 
 async def test_a_forecast_without_a_past_says_so(opened: Opened) -> None:
     async with asking(opened) as say:
-        told = await say("forecast")
-        assert (told["items"], told["total"], told["estimated"]) == ([], None, True)
+        forecast = await say("forecast")
+        assert (forecast["items"], forecast["total"], forecast["estimated"]) == ([], None, True)

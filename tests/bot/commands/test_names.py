@@ -43,8 +43,11 @@ async def test_a_casino_is_not_made_twice_for_its_letter_case(opened: Opened) ->
             await say.tell(
                 "offer add", casino=casino, account="main", tag=tag, url="https://a.example.test/?c={click_id}"
             )
-        assert [one["name"] for one in (await say("casino list"))["items"]] == ["Казино Удача"]
-        assert [one["name"] for one in (await say("offer list"))["items"]] == ["Казино Удача один", "Казино Удача ДВА"]
+        assert [casino["name"] for casino in (await say("casino list"))["items"]] == ["Казино Удача"]
+        assert [offer["name"] for offer in (await say("offer list"))["items"]] == [
+            "Казино Удача один",
+            "Казино Удача ДВА",
+        ]
 
 
 async def test_names_given_by_default_are_free_in_any_letter_case(opened: Opened) -> None:

@@ -128,7 +128,7 @@ async def test_an_amount_is_read_right_or_refused(opened: Opened, door: Door) ->
 async def test_what_is_no_amount_is_named_and_nothing_is_kept(opened: Opened, door: Door) -> None:
     async with asking(opened) as say:
         await ready(say)
-        before = await _kept(say)
+        before = await _stored_counts(say)
         for text in REFUSED:
             with pytest.raises(Refused) as refused:
                 await door(say, text)
@@ -136,10 +136,10 @@ async def test_what_is_no_amount_is_named_and_nothing_is_kept(opened: Opened, do
             assert text.split()[-1].rstrip(".") in str(refused.value), text
             if refused.value.field in {"csv", "file", "rows"}:
                 assert str(refused.value).startswith("row 1: " if refused.value.field == "rows" else "line 2: ")
-        assert await _kept(say) == before
+        assert await _stored_counts(say) == before
 
 
-async def _kept(say: Asker) -> list[int]:
+async def _stored_counts(say: Asker) -> list[int]:
     async with say.database.read() as tx:
         return [
             (await tx.execute(select(func.count()).select_from(table))).scalar_one()
@@ -230,15 +230,15 @@ DAMAGED = {
 
 @pytest.mark.parametrize("damage", DAMAGED)
 async def test_a_damaged_table_is_refused_whole_and_named(opened: Opened, damage: str) -> None:
-    text, told = DAMAGED[damage]
+    text, reason = DAMAGED[damage]
     async with asking(opened) as say:
         await ready(say)
         for given_as in ({"csv": text}, {"file": base64.b64encode(text.encode()).decode()}):
             with pytest.raises(Refused) as refused:
                 await say.tell("spend import", **given_as)
-            assert told in str(refused.value)
+            assert reason in str(refused.value)
             assert refused.value.field == next(iter(given_as))
-        assert await _kept(say) == [0, 0, 0]
+        assert await _stored_counts(say) == [0, 0, 0]
 
 
 async def test_tables_of_any_line_end_and_separator_are_imported(opened: Opened) -> None:

@@ -24,7 +24,7 @@ async def test_a_deal_is_recorded_with_its_casino(opened: Opened) -> None:
         assert (await say("casino list"))["items"][0]["status"] == "draft"
         assert await say("offer show lucky-star-spring") == offer
         assert await say(f"offer show {offer['id']}") == offer
-        assert "Spring" in say.told
+        assert "Spring" in say.shown
 
 
 async def test_a_second_untagged_deal_is_refused_unless_forced(opened: Opened) -> None:
@@ -51,9 +51,9 @@ async def test_faults_are_told_at_their_field(opened: Opened, more: str, field: 
         await say.account()
         await say(f"{ADD} tag=spring")
         words = {word.partition("=")[0] for word in more.split()}
-        kept = [w for w in ADD.replace('"Lucky Star"', "lucky-star").split() if w.partition("=")[0] not in words]
+        remaining = [w for w in ADD.replace('"Lucky Star"', "lucky-star").split() if w.partition("=")[0] not in words]
         with pytest.raises(Refused) as caught:
-            await say(" ".join(kept) + " " + more)
+            await say(" ".join(remaining) + " " + more)
         assert caught.value.field == field
 
 

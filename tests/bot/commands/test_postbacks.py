@@ -16,7 +16,7 @@ from tests.storage.scene import Scene, build, counted
 
 
 @asynccontextmanager
-async def told(opened: Callable[[], Any]) -> AsyncIterator[tuple[Asker, Scene]]:
+async def scenario(opened: Callable[[], Any]) -> AsyncIterator[tuple[Asker, Scene]]:
     async with asking(opened) as say:
         async with say.database.begin() as tx:
             scene = await build(tx)
@@ -24,42 +24,44 @@ async def told(opened: Callable[[], Any]) -> AsyncIterator[tuple[Asker, Scene]]:
 
 
 async def test_the_address_is_ready_to_be_pasted(opened: Callable[[], Any]) -> None:
-    async with told(opened) as (say, _scene):
-        found = await say("postback url acme")
-        assert found["url"] == "https://track.example.test/postback/key-1"
-        assert found["template"].startswith(found["url"] + "?click_id={click_id}&event={event}")
-        assert found["template"] in say.told
+    async with scenario(opened) as (say, _scene):
+        address = await say("postback url acme")
+        assert address["url"] == "https://track.example.test/postback/key-1"
+        assert address["template"].startswith(address["url"] + "?click_id={click_id}&event={event}")
+        assert address["template"] in say.shown
 
 
 async def test_the_log_tells_what_came_and_why_a_page_at_a_time(opened: Callable[[], Any]) -> None:
-    async with told(opened) as (say, scene):
+    async with scenario(opened) as (say, scene):
         async with say.database.begin() as tx:
             click = await scene.click(tx)
             await scene.post(tx, f"click_id={click}&event=reg", "click_id=nobody&event=reg", "event=install")
         log = await say("postback log")
-        assert [one["outcome"] for one in log["items"]] == ["unmapped", "unmatched", "accepted"]
+        assert [postback["outcome"] for postback in log["items"]] == ["unmapped", "unmatched", "accepted"]
         assert log["next"] is None
         assert log["items"][1]["raw"] == "click_id=nobody&event=reg"
         assert (await say("postback log outcome=unmatched"))["items"][0]["click_id"] == "nobody"
         assert len((await say(f"postback log click_id={click.upper()} account=acme"))["items"]) == 1
         first = await say("postback log limit=2")
         rest = await say(f"postback log limit=2 after={first['next']}")
-        assert [one["id"] for one in (*first["items"], *rest["items"])] == [one["id"] for one in log["items"]]
+        assert [postback["id"] for postback in (*first["items"], *rest["items"])] == [
+            postback["id"] for postback in log["items"]
+        ]
 
 
 async def test_a_buyer_with_own_campaigns_sees_postbacks_of_their_clicks_only(opened: Callable[[], Any]) -> None:
-    async with told(opened) as (say, scene):
+    async with scenario(opened) as (say, scene):
         async with say.database.begin() as tx:
             click = await scene.click(tx)
             await scene.post(tx, f"click_id={click}&event=reg", "click_id=nobody&event=reg")
             codes = (await tx.execute(select(campaigns.c.code))).scalars().all()
         mine = await say("postback log", role=Role.BUYER, campaigns=tuple(codes))
-        assert [one["click_id"] for one in mine["items"]] == [click]
+        assert [postback["click_id"] for postback in mine["items"]] == [click]
         assert (await say("postback log", role=Role.BUYER, campaigns=("other",)))["items"] == []
 
 
 async def test_a_mapping_classifies_what_had_waited_for_it(opened: Callable[[], Any]) -> None:
-    async with told(opened) as (say, scene):
+    async with scenario(opened) as (say, scene):
         async with say.database.begin() as tx:
             click = await scene.click(tx)
             await scene.post(tx, f"click_id={click}&event=Purchase&amount=9", f"s7={click}&event=reg")
@@ -75,7 +77,7 @@ async def test_a_mapping_classifies_what_had_waited_for_it(opened: Callable[[], 
 
 
 async def test_a_word_mapped_wrongly_is_put_right_by_replay(opened: Callable[[], Any]) -> None:
-    async with told(opened) as (say, scene):
+    async with scenario(opened) as (say, scene):
         async with say.database.begin() as tx:
             click = await scene.click(tx)
             await scene.post(tx, f"click_id={click}&event=lead&txn_id=1", f"click_id={click}&event=dep&txn_id=2")
@@ -88,20 +90,24 @@ async def test_a_word_mapped_wrongly_is_put_right_by_replay(opened: Callable[[],
 
 
 async def test_simulating_stores_nothing(opened: Callable[[], Any]) -> None:
-    async with told(opened) as (say, scene):
+    async with scenario(opened) as (say, scene):
         async with say.database.begin() as tx:
             click = await scene.click(tx)
-        found = await say(
+        simulation = await say(
             f'simulate postback "https://track.example.test/postback/key-1?cid={click}&goal=FTD&payout=1,50"'
         )
-        assert (found["outcome"], found["event"], found["amount"]) == ("accepted", "first_deposit", 1_500_000)
+        assert (simulation["outcome"], simulation["event"], simulation["amount"]) == (
+            "accepted",
+            "first_deposit",
+            1_500_000,
+        )
         assert (await say("simulate postback account=acme event=reg"))["outcome"] == "unmatched"
         async with say.database.read() as tx:
             assert (await tx.execute(select(postbacks))).all() == []
 
 
 async def test_a_conversion_by_hand_is_marked_and_counted_once(opened: Callable[[], Any]) -> None:
-    async with told(opened) as (say, scene):
+    async with scenario(opened) as (say, scene):
         async with say.database.begin() as tx:
             click = await scene.click(tx)
         made = await say(f"conversion add click_id={click} event=first_deposit amount=50 txn_id=F1")
@@ -113,11 +119,11 @@ async def test_a_conversion_by_hand_is_marked_and_counted_once(opened: Callable[
         async with say.database.begin() as tx:
             assert await scene.one(tx, f"click_id={click}&event=ftd&txn_id=F1&amount=50", NOON) == "duplicate"
         listed = await say("conversion list")
-        assert [one["event"] for one in listed["items"]] == ["first_deposit", "registration"]
+        assert [conversion["event"] for conversion in listed["items"]] == ["first_deposit", "registration"]
 
 
 async def test_a_correction_stands_against_later_postbacks(opened: Callable[[], Any]) -> None:
-    async with told(opened) as (say, scene):
+    async with scenario(opened) as (say, scene):
         async with say.database.begin() as tx:
             click = await scene.click(tx)
             done = (await scene.post(tx, f"click_id={click}&event=ftd&txn_id=F1&amount=50"))[0]
@@ -130,7 +136,7 @@ async def test_a_correction_stands_against_later_postbacks(opened: Callable[[], 
 
 
 async def test_many_conversions_are_imported_or_none(opened: Callable[[], Any]) -> None:
-    async with told(opened) as (say, scene):
+    async with scenario(opened) as (say, scene):
         async with say.database.begin() as tx:
             click = await scene.click(tx)
         lines = f"click_id;event;amount;day\n{click};reg;;2026-11-20\n"
@@ -141,7 +147,7 @@ async def test_many_conversions_are_imported_or_none(opened: Callable[[], Any]) 
 
 
 async def test_the_last_spend_of_a_day_stands(opened: Callable[[], Any]) -> None:
-    async with told(opened) as (say, _scene):
+    async with scenario(opened) as (say, _scene):
         first = await say("spend add spring yesterday 120,50 currency=usd")
         assert (first["amount"], first["currency"], first["changed"]) == (120_500_000, "USD", True)
         assert "no click" in first["warnings"][0]
@@ -157,7 +163,7 @@ async def test_the_last_spend_of_a_day_stands(opened: Callable[[], Any]) -> None
 
 
 async def test_a_source_of_ones_own_and_what_is_wrong_with_it(opened: Callable[[], Any]) -> None:
-    async with told(opened) as (say, _scene):
+    async with scenario(opened) as (say, _scene):
         made = await say(
             'source add Push-Net click_id=sid cost=bid sub1=zone first_deposit="https://s.example.test/c?id={click_id}&v={payout}"'
         )
@@ -177,7 +183,7 @@ async def test_a_source_of_ones_own_and_what_is_wrong_with_it(opened: Callable[[
 
 
 async def test_an_account_may_sign_and_limit_its_postbacks(opened: Callable[[], Any]) -> None:
-    async with told(opened) as (say, _scene):
+    async with scenario(opened) as (say, _scene):
         done = await say("postback map acme hmac_secret=top-secret allow=10.0.0.0/8 default_event=deposit")
         assert (done["signed"], done["allow"], done["default_event"]) == (True, ["10.0.0.0/8"], "deposit")
         async with say.database.read() as tx:
@@ -190,7 +196,7 @@ async def test_an_account_may_sign_and_limit_its_postbacks(opened: Callable[[], 
 
 
 async def test_a_preset_is_off_until_the_accounts_values_are_given(opened: Callable[[], Any]) -> None:
-    async with told(opened) as (say, _scene):
+    async with scenario(opened) as (say, _scene):
         made = await say("source add Propeller preset=propeller-ads settings=aid=A1")
         assert (made["missing"], made["postbacks"]["first_deposit"]["enabled"]) == (["tid"], False)
         assert "tid" in made["warnings"][0]
@@ -203,7 +209,7 @@ async def test_a_preset_is_off_until_the_accounts_values_are_given(opened: Calla
 
 
 async def test_a_click_shows_every_status_and_amount_its_conversions_had(opened: Callable[[], Any]) -> None:
-    async with told(opened) as (say, scene):
+    async with scenario(opened) as (say, scene):
         async with say.database.begin() as tx:
             click = await scene.click(tx)
             deposit = f"click_id={click}&event=deposit&txn_id=d1&currency=EUR"
@@ -215,5 +221,5 @@ async def test_a_click_shows_every_status_and_amount_its_conversions_had(opened:
         assert [status for status, _ in states] == ["pending", "approved", "reversed"]
         assert states[:2] == [("pending", 50_000_000), ("approved", 60_000_000)]
         assert conversion["status"] == "reversed"
-        history = say.told[say.told.index("History") :]
+        history = say.shown[say.shown.index("History") :]
         assert history.index("pending") < history.index("approved") < history.index("reversed")

@@ -32,7 +32,9 @@ POSTBACKS = {
 async def everything(say: Asker) -> str:
     """All rows of all tables as text."""
     async with say.database.read() as tx:
-        return "\n".join([str(tuple(row)) for one in metadata.sorted_tables for row in await tx.execute(select(one))])
+        return "\n".join(
+            [str(tuple(row)) for table in metadata.sorted_tables for row in await tx.execute(select(table))]
+        )
 
 
 async def sealed(say: Asker, code: str) -> tuple[Any, dict[str, str]]:
@@ -44,19 +46,25 @@ async def sealed(say: Asker, code: str) -> tuple[Any, dict[str, str]]:
 async def test_credentials_of_templates_are_in_no_list_audit_or_row(opened: Opened) -> None:
     async with asking(opened) as say:
         added = await say.tell("source add", name="ads", registration=URL, postbacks=POSTBACKS)
-        said = [repr(added), say.told, repr(await say("source list")), repr(await say("source show ads")), say.told]
-        said += [repr(await say("audit")), say.told, await everything(say)]
-        assert [secret for secret in SECRETS if secret in "".join(said)] == []
+        answers = [
+            repr(added),
+            say.shown,
+            repr(await say("source list")),
+            repr(await say("source show ads")),
+            say.shown,
+        ]
+        answers += [repr(await say("audit")), say.shown, await everything(say)]
+        assert [secret for secret in SECRETS if secret in "".join(answers)] == []
         row, settings = await sealed(say, "ads")
         assert (
             row.postbacks["registration"]["url"] == "https://ads.example/pb?cid={click_id}&token={REGISTRATION_TOKEN}"
         )
         assert row.postbacks["registration"]["enabled"] is row.postbacks["deposit"]["enabled"] is True
         assert reveal(row.postbacks["registration"]["url"], settings, encode=True) == URL
-        told = row.postbacks["deposit"]
-        assert reveal(told["url"], settings, encode=True) == POSTBACKS["deposit"]["url"]
-        assert reveal(told["body"], settings, encode=False) == POSTBACKS["deposit"]["body"]
-        assert reveal(told["headers"]["Authorization"], settings, encode=False) == "Bearer s3cr3t-four"
+        template = row.postbacks["deposit"]
+        assert reveal(template["url"], settings, encode=True) == POSTBACKS["deposit"]["url"]
+        assert reveal(template["body"], settings, encode=False) == POSTBACKS["deposit"]["body"]
+        assert reveal(template["headers"]["Authorization"], settings, encode=False) == "Bearer s3cr3t-four"
 
 
 async def test_templates_come_back_as_they_are_shown(opened: Opened) -> None:
@@ -105,16 +113,19 @@ async def test_what_a_refusal_was_about_is_not_kept_with_its_credentials(opened:
                        options={"contact": {"RegistrantPhone": "s3cr3t-three"}})  # fmt: skip
         await say.tell("account add", platform="csv_upload", name="up", options={"columns": {"day": "Date"}})
         async with say.database.read() as tx:
-            kept = json.dumps([row.arguments for row in await tx.execute(select(audits))])
-        listed = repr(await say("registrar list")) + repr(await say("audit")) + say.told
-        assert [secret for secret in SECRETS if secret in kept + listed] == []
-        assert "Date" in kept
+            audited = json.dumps([row.arguments for row in await tx.execute(select(audits))])
+        listed = repr(await say("registrar list")) + repr(await say("audit")) + say.shown
+        assert [secret for secret in SECRETS if secret in audited + listed] == []
+        assert "Date" in audited
 
 
 def test_no_preset_holds_what_looks_like_a_credential() -> None:
     for name, preset in presets().items():
         templates = preset.get("postbacks", {})
-        assert separate_credentials(templates) == ({event: dict(one) for event, one in templates.items()}, {}), name
+        assert separate_credentials(templates) == (
+            {event: dict(template) for event, template in templates.items()},
+            {},
+        ), name
 
 
 async def test_a_credential_that_fits_no_header_is_refused_and_not_repeated(opened: Opened) -> None:

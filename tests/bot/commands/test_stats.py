@@ -29,9 +29,9 @@ async def test_provisional_revenue_is_pending_and_never_nought(opened: Opened) -
         report = await say("stats yesterday")
         assert report["totals"]["commission"] is None
         assert report["rows"][0]["group"] == {"campaign": "spring"}
-        assert "20 FTDs, commission pending" in say.told
-        assert "€300.00" in say.told
-        assert "€0" not in say.told
+        assert "20 FTDs, commission pending" in say.shown
+        assert "€300.00" in say.shown
+        assert "€0" not in say.shown
 
 
 async def test_settled_figures_stand_with_the_postbacks_beside_them(opened: Opened) -> None:
@@ -44,7 +44,7 @@ async def test_settled_figures_stand_with_the_postbacks_beside_them(opened: Open
         assert report["totals"]["commission"] == 760_000_000
         assert (report["from"], report["to"]) == ("2026-11-16", "2026-11-22")
         for shown in ("19 (20)", "€760.00", "€460.00", "153%", "5.1%", "31.1%", "€0.63", "✓"):
-            assert shown in say.told
+            assert shown in say.shown
 
 
 async def test_a_range_filter_or_dimension_at_fault_is_named(opened: Opened) -> None:
@@ -75,7 +75,7 @@ async def test_a_buyer_sees_own_campaigns_only(opened: Opened) -> None:
 async def test_an_empty_range_says_so(opened: Opened) -> None:
     async with asking(opened) as say:
         assert (await say("stats today"))["rows"] == []
-        assert say.told.startswith("22 Nov 2026: nothing happened")
+        assert say.shown.startswith("22 Nov 2026: nothing happened")
 
 
 async def test_a_report_comes_as_a_file_for_a_spreadsheet(opened: Opened) -> None:
@@ -83,7 +83,7 @@ async def test_a_report_comes_as_a_file_for_a_spreadsheet(opened: Opened) -> Non
         ids = await yesterday_tracked(say)
         await reported(say, ids, days_ago(say, 1), at=say.now, tag="=cmd", first_deposits=3, commission_cpa=1_500_000)
         await say("stats yesterday by day,campaign csv=true")
-        lines = say.told[say.told.index("day,campaign") :].split("\n\n")[0].splitlines()
+        lines = say.shown[say.shown.index("day,campaign") :].split("\n\n")[0].splitlines()
         first, second = (dict(zip(lines[0].split(","), line.split(","), strict=True)) for line in lines[1:])
         assert (first["campaign"], first["clicks"], first["registrations_postback"]) == ("spring", "1200", "60")
         assert (first["spend"], first["commission"], first["deposit_amount_postback"]) == (
@@ -100,7 +100,7 @@ async def test_a_long_report_says_what_it_left_out(opened: Opened) -> None:
         for n in range(110):
             await clicked(say, ids, days_ago(say, n), 5)
         assert len((await say("stats 110d by day"))["rows"]) == 110
-        assert "and 10 more rows" in say.told
+        assert "and 10 more rows" in say.shown
 
 
 async def test_rows_are_sorted_cut_and_paged_while_totals_stay_whole(opened: Opened) -> None:
@@ -139,10 +139,10 @@ async def test_every_dimension_is_a_filter_and_codes_have_names_beside(opened: O
         assert (await say("stats 7d month=2026-10"))["rows"] == []
         for name, value in (("country", "de"), ("device", "mobile"), ("sub1", "banner")):
             by_value = await say(f"stats 7d by {name}")
-            kept = await say(f"stats 7d by campaign {name}={value}")
+            filtered = await say(f"stats 7d by campaign {name}={value}")
             of_value = [row for row in by_value["rows"] if (row["group"][name] or "").lower() == value]
             expected = sum(row["clicks"] for row in of_value) or None
-            assert kept["totals"]["clicks"] == expected, name
+            assert filtered["totals"]["clicks"] == expected, name
             assert (await say(f"stats 7d by {name} {name}=nothing"))["rows"] == []
         for name in ("casino", "account", "offer"):
             group = (await say(f"stats 7d by {name}"))["rows"][0]["group"][name]
@@ -166,12 +166,12 @@ async def test_registration_gaps_stand_like_ftd_gaps_and_spend_without_a_rate_is
         await reported(say, ids, days_ago(say, 1), at=say.now, registrations=61, first_deposits=20)
         await say(f"spend add spring {days_ago(say, 1)} 80 currency=SEK")
         await say("stats 7d")
-        assert "61 (60)" in say.told
+        assert "61 (60)" in say.shown
         lacking = "no exchange rate for spend SEK80.00"
-        assert lacking in say.told.replace("\N{NO-BREAK SPACE}", "")
+        assert lacking in say.shown.replace("\N{NO-BREAK SPACE}", "")
         await say("digest preview")
-        assert "61 (60)" in say.told
-        assert lacking in say.told.replace("\N{NO-BREAK SPACE}", "")
+        assert "61 (60)" in say.shown
+        assert lacking in say.shown.replace("\N{NO-BREAK SPACE}", "")
 
 
 async def test_a_question_is_asked_as_it_is_said(opened: Opened) -> None:
@@ -183,7 +183,7 @@ async def test_a_question_is_asked_as_it_is_said(opened: Opened) -> None:
         assert [row["group"]["campaign"] for row in worst["rows"]] == ["spring"]
         best = await say("best 2 campaigns last 7 days by spend")
         assert [row["spend"] for row in best["rows"]] == [900_000_000, 300_000_000]
-        assert "Казино Вулкан" in say.told
+        assert "Казино Вулкан" in say.shown
 
 
 async def test_a_range_is_compared_with_another(opened: Opened) -> None:
@@ -195,5 +195,5 @@ async def test_a_range_is_compared_with_another(opened: Opened) -> None:
         report = await say("stats last 7 days vs previous by campaign")
         assert (report["versus"]["from"], report["versus"]["to"]) == ("2026-11-09", "2026-11-15")
         assert report["versus"]["totals"]["clicks"] == 1000
-        assert "Against 09 Nov 2026 to 15 Nov 2026" in say.told or "Against 09 Nov to 15 Nov 2026" in say.told
-        assert "+20%" in say.told
+        assert "Against 09 Nov 2026 to 15 Nov 2026" in say.shown or "Against 09 Nov to 15 Nov 2026" in say.shown
+        assert "+20%" in say.shown

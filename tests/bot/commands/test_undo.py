@@ -27,7 +27,7 @@ async def test_pauses_and_edits_are_taken_back_one_by_one(opened: Opened) -> Non
         await say("offer pause lucky-one")
         first = await say("undo")
         assert (first["undone"], first["with"]) == ("offer pause", "offer resume")
-        assert "Taken back: offer pause" in say.told
+        assert "Taken back: offer pause" in say.shown
         assert (await say("offer show lucky-one"))["status"] == "active"
         assert (await say("undo"))["undone"] == "campaign edit"
         assert (await say("campaign show c1"))["offers"] == ["lucky-one:1"]
@@ -68,11 +68,14 @@ async def test_costs_payments_and_rates_are_taken_back(opened: Opened) -> None:
         assert (await say("undo"))["result"]["amount"] == 0
         await say("payment add main 100.50")
         await say("undo")
-        assert sorted(one["amount"] for one in (await say("payment list"))["items"]) == [-100_500_000, 100_500_000]
+        assert sorted(payment["amount"] for payment in (await say("payment list"))["items"]) == [
+            -100_500_000,
+            100_500_000,
+        ]
         await say("rate set BRL 0.17")
         await say("rate set BRL 0.18")
         await say("undo")
-        assert [one["rate"] for one in (await say("rate list BRL"))["items"]] == ["0.17"]
+        assert [rate["rate"] for rate in (await say("rate list BRL"))["items"]] == ["0.17"]
         await say("undo")
         assert (await say("rate list BRL"))["items"] == []
 

@@ -63,11 +63,11 @@ def test_a_count_is_read_as_people_write_it(text: str) -> None:
         ({"name": "x" * 3001}, "name", "3,000"), ({"name": "x", "rules": "[{"}, "rules", "cannot be read"),
     ],
 )  # fmt: skip
-def test_every_fault_names_its_field(given: dict[str, Any], field: str, told: str) -> None:
+def test_every_fault_names_its_field(arguments: dict[str, Any], field: str, reason: str) -> None:
     with pytest.raises(Refused) as caught:
-        fill(Example, given, TODAY)
+        fill(Example, arguments, TODAY)
     assert caught.value.field == field
-    assert told in str(caught.value)
+    assert reason in str(caught.value)
 
 
 def test_numbers_in_a_list_are_ids() -> None:
@@ -80,8 +80,8 @@ def test_a_field_is_emptied_by_saying_so() -> None:
         site: Annotated[str | None, EMPTIES] = None
         name: str | None = None
 
-    for said in ("none", "-", "", "None"):
-        assert fill(Edit, {"site": said, "name": said}, TODAY).site == NONE
+    for word in ("none", "-", "", "None"):
+        assert fill(Edit, {"site": word, "name": word}, TODAY).site == NONE
     assert fill(Edit, {"site": None, "name": "none"}, TODAY) == Edit(name="none")
 
 

@@ -172,8 +172,8 @@ async def world(opened: Opened) -> AsyncIterator[World]:
                 for row in await tx.execute(select(table)):
                     for whose in ("own", "shared", "others", "stranger"):
                         if row.name.startswith(whose.capitalize()):
-                            kept = words.setdefault(noun, {}).setdefault(whose, [])
-                            kept += [row.code, row.name, str(row.id)]
+                            names = words.setdefault(noun, {}).setdefault(whose, [])
+                            names += [row.code, row.name, str(row.id)]
         await _facts(say, codec, words, stranger)
         yield World(say, words)
 
@@ -206,12 +206,12 @@ async def _set_up(say: Asker, whose: str, campaign: str | None, words: dict[str,
         return
     made = await say(f"campaign create {campaign} offers={whose}-offer site={whose}-site source={whose}-source")
     words.setdefault("campaign", {})[whose] = [campaign, campaign.upper(), str(made["id"])]
-    for noun, told in (
+    for noun, line in (
         ("alert", f"alert add ftd campaign={campaign}"),
         ("digest", f"digest subscribe campaigns={campaign}"),
     ):
-        found = await say(f"{told} channel=terminal")
-        words.setdefault(noun, {})[whose] = [found["code"], str(found["id"])]
+        created = await say(f"{line} channel=terminal")
+        words.setdefault(noun, {})[whose] = [created["code"], str(created["id"])]
 
 
 async def _stranger(say: Asker, words: dict[str, dict[str, list[str]]]) -> None:
@@ -268,31 +268,31 @@ FILLERS: dict[str, Any] = {
 
 def arguments(command: Command, field: Reference, word: str, words: dict[str, dict[str, list[str]]]) -> dict[str, Any]:
     """Arguments that name one entity by that word, and own ones wherever another is required."""
-    given = fillers(command)
+    values = fillers(command)
     for other in command.references:
         if other.required and other != field:
-            given[_outside(command, other)] = words.get(other.nouns[0], {"own": ["x"]})["own"][0]
+            values[_outside(command, other)] = words.get(other.nouns[0], {"own": ["x"]})["own"][0]
     name = _outside(command, field)
-    return given | {name: word}
+    return values | {name: word}
 
 
 def fillers(command: Command) -> dict[str, Any]:
     """What the command requires at all."""
-    required = [one.encode_name for one in msgspec.structs.fields(command.parameters) if one.required]
+    required = [field.encode_name for field in msgspec.structs.fields(command.parameters) if field.required]
     return {name: FILLERS.get(name, "x") for name in required}
 
 
 def _outside(command: Command, field: Reference) -> str:
-    fields = {one.name: one.encode_name for one in msgspec.structs.fields(command.parameters)}
+    fields = {field.name: field.encode_name for field in msgspec.structs.fields(command.parameters)}
     return fields[field.name]
 
 
-async def verdict(say: Asker, command: Command, given: dict[str, Any], actor: Actor) -> str:
+async def verdict(say: Asker, command: Command, values: dict[str, Any], actor: Actor) -> str:
     """What the gate says: yes, no, or missing."""
     ctx = say.context(actor)
     try:
         permissions.check_role(command, actor)
-        new = fill(command.parameters, given, ctx.today)
+        new = fill(command.parameters, values, ctx.today)
         await permissions.admit(command, new, ctx)
     except Forbidden:
         return "no"
@@ -302,19 +302,21 @@ async def verdict(say: Asker, command: Command, given: dict[str, Any], actor: Ac
 
 
 def test_every_command_has_a_verdict() -> None:
-    assert [name for name, one in COMMANDS.items() if not one.judged] == [], "declare scope=… (bot.core.permissions)"
-    assert {name for name, one in COMMANDS.items() if one.role is Role.OWNER} == OWNERS
+    assert [name for name, command in COMMANDS.items() if not command.judged] == [], (
+        "declare scope=… (bot.core.permissions)"
+    )
+    assert {name for name, command in COMMANDS.items() if command.role is Role.OWNER} == OWNERS
     assert set(LIMITED) == COMMANDS.keys() - OWNERS, "say in LIMITED what a limited buyer may do with it"
     for name, line in LIMITED.items():
-        named = {_outside(COMMANDS[name], one) for one in COMMANDS[name].references}
+        named = {_outside(COMMANDS[name], reference) for reference in COMMANDS[name].references}
         allowed = COMMANDS[name].scope is not Scope.TEAM
         assert set(line) == (named if named and allowed else {"-"}), name
 
 
 @pytest.mark.slow_on_postgresql
 async def test_a_limited_buyer_is_judged_by_what_each_command_names(opened: Opened) -> None:
-    async with world(opened) as one:
-        actor = Actor(team_id=one.say.team_id, name="b", role=Role.BUYER, campaigns=MINE)
+    async with world(opened) as scene:
+        actor = Actor(team_id=scene.say.team_id, name="b", role=Role.BUYER, campaigns=MINE)
         viewer = msgspec.structs.replace(actor, role=Role.VIEWER)
         wrong = []
         for name, line in LIMITED.items():
@@ -322,38 +324,38 @@ async def test_a_limited_buyer_is_judged_by_what_each_command_names(opened: Open
             for field in command.references if "-" not in line else ():
                 expected = dict(zip(PLACES, line[_outside(command, field)].split(), strict=True))
                 for whose, answer in expected.items():
-                    for word in one.words.get(field.nouns[0], {}).get(whose, ()) if answer != "-" else ():
-                        given = arguments(command, field, word, one.words)
+                    for word in scene.words.get(field.nouns[0], {}).get(whose, ()) if answer != "-" else ():
+                        values = arguments(command, field, word, scene.words)
                         for who in (actor, viewer):
                             reads = command.role is Role.VIEWER
                             want = answer if who is actor or reads else "no"
-                            if (said := await verdict(one.say, command, given, who)) != want:
-                                wrong.append(f"{name} {field.name}={word} ({whose}, {who.role.value}): {said}")
-            if "-" in line and line["-"] != (said := await verdict(one.say, command, fillers(command), actor)):
-                wrong.append(f"{name}: {said}")
+                            if (decision := await verdict(scene.say, command, values, who)) != want:
+                                wrong.append(f"{name} {field.name}={word} ({whose}, {who.role.value}): {decision}")
+            if "-" in line and line["-"] != (decision := await verdict(scene.say, command, fillers(command), actor)):
+                wrong.append(f"{name}: {decision}")
         assert wrong == []
 
 
 @pytest.mark.slow_on_postgresql
 async def test_another_teams_entity_is_missing_for_every_role(opened: Opened) -> None:
     """The whole command is run: nothing of another team is found, whoever asks and however it is named."""
-    async with world(opened) as one:
+    async with world(opened) as scene:
         wrong = []
         for command in COMMANDS.values():
             for field in command.references:
-                for word in one.words.get(field.nouns[0], {}).get("stranger", ()):
-                    given = arguments(command, field, word, one.words)
+                for word in scene.words.get(field.nouns[0], {}).get("stranger", ()):
+                    values = arguments(command, field, word, scene.words)
                     for role in Role:
-                        said = await outcome(one.say, command, given, role)
-                        if "stranger" in said.lower().replace(word.lower(), ""):
-                            wrong.append(f"{command.name} {given} as {role.value}: {said}")
+                        answer = await outcome(scene.say, command, values, role)
+                        if "stranger" in answer.lower().replace(word.lower(), ""):
+                            wrong.append(f"{command.name} {values} as {role.value}: {answer}")
         assert wrong == []
 
 
-async def outcome(say: Asker, command: Command, given: dict[str, Any], role: Role) -> str:
+async def outcome(say: Asker, command: Command, values: dict[str, Any], role: Role) -> str:
     """What a whole command comes to: its error, or all that it gave."""
     try:
-        answer = await run(command, given, say.context(Actor(team_id=say.team_id, name="o", role=role)))
+        answer = await run(command, values, say.context(Actor(team_id=say.team_id, name="o", role=role)))
     except CasinoFluxError as error:
         return str(error)
     return "done: " + msgspec.json.encode(answer.result).decode()
@@ -372,48 +374,48 @@ async def test_roles_decide_before_anything_is_looked_up(opened: Opened) -> None
 
 
 async def test_a_suggestion_names_nothing_of_others(opened: Opened) -> None:
-    async with world(opened) as one:
+    async with world(opened) as scene:
         with pytest.raises(Missing) as fault:
-            await one.say("offer show others-offe", role=Role.BUYER, campaigns=MINE)
+            await scene.say("offer show others-offe", role=Role.BUYER, campaigns=MINE)
         assert "others" not in str(fault.value).replace("others-offe'", "")
 
 
 async def test_lists_show_what_serves_own_campaigns_or_nothing_yet(opened: Opened) -> None:
-    async with world(opened) as one:
+    async with world(opened) as scene:
         limited: dict[str, Any] = {"role": Role.VIEWER, "campaigns": MINE}
         for noun in ("account", "casino", "offer", "site", "source", "domain", "sync"):
             verb = "status" if noun == "sync" else "list"
-            listed = str((await one.say(f"{noun} {verb}", **limited))["items"])
+            listed = str((await scene.say(f"{noun} {verb}", **limited))["items"])
             assert "others" not in listed.lower(), noun
             assert noun == "sync" or ("Own" in listed or "own" in listed), noun
-        assert [c["code"] for c in (await one.say("campaign list", **limited))["items"]] == ["mine", "also"]
+        assert [c["code"] for c in (await scene.say("campaign list", **limited))["items"]] == ["mine", "also"]
         for noun in ("alert", "digest"):
-            assert [c["campaigns"] for c in (await one.say(f"{noun} list", **limited))["items"]] == [["mine"]]
-        overview = await one.say("site overview", **limited)
+            assert [c["campaigns"] for c in (await scene.say(f"{noun} list", **limited))["items"]] == [["mine"]]
+        overview = await scene.say("site overview", **limited)
         assert {item["site"] for item in overview["items"]} == {"own-site", "shared-site"}
         for words, key in (("postback sent", "source"), ("postback log", "account"), ("conversion list", "account")):
-            assert {item[key] for item in (await one.say(words, **limited))["items"]} <= {"own-source", "own-account"}
+            assert {item[key] for item in (await scene.say(words, **limited))["items"]} <= {"own-source", "own-account"}
 
 
 async def test_a_published_site_without_a_campaign_is_the_teams(opened: Opened) -> None:
-    async with world(opened) as one:
+    async with world(opened) as scene:
         limited: dict[str, Any] = {"role": Role.BUYER, "campaigns": MINE}
-        await one.say("site create name=lone market=DE offers=own-offer")
-        await one.say("domain add lone.example.test site=lone")
-        await one.say("site edit lone intro=Hello", **limited)
-        await one.say("casino review own-brand")
-        await one.say("site publish lone")
-        for told in ("site edit lone intro=No", "site pause lone", "domain verify lone.example.test"):
+        await scene.say("site create name=lone market=DE offers=own-offer")
+        await scene.say("domain add lone.example.test site=lone")
+        await scene.say("site edit lone intro=Hello", **limited)
+        await scene.say("casino review own-brand")
+        await scene.say("site publish lone")
+        for line in ("site edit lone intro=No", "site pause lone", "domain verify lone.example.test"):
             with pytest.raises(Forbidden):
-                await one.say(told, **limited)
-        await one.say("site show lone", **limited)
-        await one.say("site publish own-site")
-        await one.say("site edit own-site intro=Yes", **limited)
+                await scene.say(line, **limited)
+        await scene.say("site show lone", **limited)
+        await scene.say("site publish own-site")
+        await scene.say("site edit own-site intro=Yes", **limited)
 
 
 async def test_an_offer_that_a_rule_or_an_alternative_leads_to_is_shared(opened: Opened) -> None:
-    async with world(opened) as one:
-        say = one.say
+    async with world(opened) as scene:
+        say = scene.say
         limited: dict[str, Any] = {"role": Role.BUYER, "campaigns": MINE}
         for name in ("ruled", "spare"):
             await say(

@@ -64,8 +64,8 @@ def test_no_text_breaks_the_reader(text: str) -> None:
         ("monday", date(2026, 11, 16)), ("3d ago", date(2026, 11, 19)), ("sunday", TODAY),
     ],
 )  # fmt: skip
-def test_days_as_people_write_them(text: str, found: date) -> None:
-    assert day(text, TODAY) == found
+def test_days_as_people_write_them(text: str, expected: date) -> None:
+    assert day(text, TODAY) == expected
 
 
 @pytest.mark.parametrize("text", ["soon", "2026-13-01", "31.02.2026", "", "1 foo"])
@@ -137,5 +137,5 @@ def test_a_line_written_from_a_command_reads_back_as_it() -> None:
     from bot.core.command import line_of, parse
 
     for value in ("plain", "two words", 'a "quoted" one', "back\\slash", "it's", "a=b", "Казино Вулкан"):
-        found, arguments = parse(line_of(parse("campaign create x")[0], {"name": value, "source": "fb"}))
-        assert (found.name, arguments) == ("campaign create", {"name": value, "source": "fb"})
+        command, arguments = parse(line_of(parse("campaign create x")[0], {"name": value, "source": "fb"}))
+        assert (command.name, arguments) == ("campaign create", {"name": value, "source": "fb"})

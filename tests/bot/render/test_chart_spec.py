@@ -29,8 +29,8 @@ DIGEST = Chart(
 
 
 def panels(chart: Chart, theme: Theme = "light") -> list[Any]:
-    found: list[Any] = specification(chart, theme)["vconcat"]
-    return found
+    panels: list[Any] = specification(chart, theme)["vconcat"]
+    return panels
 
 
 def test_amounts_and_counts_have_panels_of_their_own_with_titled_axes_and_legends() -> None:
@@ -77,15 +77,15 @@ def test_any_chart_has_a_specification_and_a_legend(chart: Chart) -> None:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("chart", [DIGEST, Chart("Удача", ("a",), (Series("Клики", (1.0,)),))])
 def test_a_picture_has_the_width_of_a_phone_and_is_not_blank(chart: Chart, theme: Theme) -> None:
-    picture = Image.open(io.BytesIO(draw(chart, theme))).convert("RGB")
-    assert 600 <= picture.width <= 900
-    assert 150 <= picture.height <= 1200
-    assert len(picture.getcolors(1 << 20) or []) > 10
+    image = Image.open(io.BytesIO(draw(chart, theme))).convert("RGB")
+    assert 600 <= image.width <= 900
+    assert 150 <= image.height <= 1200
+    assert len(image.getcolors(1 << 20) or []) > 10
 
 
 def test_the_colours_of_the_series_stand_in_the_picture() -> None:
-    picture = Image.open(io.BytesIO(draw(DIGEST))).convert("RGB")
-    shown = {colour for count, colour in picture.getcolors(1 << 20) or [] if count > 50}
+    image = Image.open(io.BytesIO(draw(DIGEST))).convert("RGB")
+    shown = {colour for count, colour in image.getcolors(1 << 20) or [] if count > 50}
     expected = [tuple(bytes.fromhex(colour[1:])) for colour in COLOURS["light"][:3]]
     assert all(colour in shown for colour in expected)
     assert all(first != second for first, second in pairwise(expected))

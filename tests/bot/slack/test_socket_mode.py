@@ -70,10 +70,10 @@ async def listening() -> AsyncIterator[Socket]:
 async def test_commands_come_through_the_socket(chat: Chat) -> None:
     async with listening() as socket:
         settings = {"SLACK_SIGNING_SECRET": "", "SLACK_APP_TOKEN": "xapp-1", "SLACK_API_URL": f"{socket.url}/api/"}
-        async with chat(**settings) as one:
+        async with chat(**settings) as chats:
             await eventually(lambda: _now(socket.open), "the socket to open")
-            await _told(one, socket, f"join {await one.invite()}", 1)
-            answer = await _told(one, socket, "member list", 2)
+            await _answer_over_socket(chats, socket, f"join {await chats.invite()}", 1)
+            answer = await _answer_over_socket(chats, socket, "member list", 2)
             assert "anna" in json.dumps(answer)
             await eventually(
                 lambda: _now(socket.acknowledged == ["1", "2"] or None), "both to be acknowledged, once each"
@@ -83,9 +83,9 @@ async def test_commands_come_through_the_socket(chat: Chat) -> None:
 async def test_nobody_gets_in_over_http_where_no_signature_can_be_checked(chat: Chat) -> None:
     async with listening() as socket, httpx.AsyncClient() as client:
         settings = {"SLACK_SIGNING_SECRET": "", "SLACK_APP_TOKEN": "xapp-1", "SLACK_API_URL": f"{socket.url}/api/"}
-        async with chat(**settings) as one:
+        async with chat(**settings) as chats:
             body = {"command": "/flux", "text": "help", "team_id": "T0", "channel_id": "C0", "user_id": "U0"}
-            answer = await client.post(f"{one.url}/slack/events", data=body)
+            answer = await client.post(f"{chats.url}/slack/events", data=body)
             assert answer.status_code == 404
 
 
@@ -94,7 +94,7 @@ async def _now(value: Any) -> bool:
     return value is not None
 
 
-async def _told(one: Chatting, socket: Socket, text: str, number: int) -> Any:
+async def _answer_over_socket(chats: Chatting, socket: Socket, text: str, number: int) -> Any:
     await socket.command(text, number)
 
     async def answered() -> Any:
