@@ -1,4 +1,4 @@
-"""One look of one alert: what it may read, with reports shared between the alerts of one round."""
+"""What one alert reads when it is evaluated; reports are shared between the alerts of one run."""
 
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -22,7 +22,7 @@ from storage.tables import campaign_offers, campaigns
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
-    """What a condition looks like for one subject. `broken` is None while it cannot be said."""
+    """A condition's state for one subject. `broken` is None while it is not known."""
 
     subject: str
     broken: bool | None
@@ -34,7 +34,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AlertEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that happened once; `key` keeps it from being told twice."""
+    """An event; `key` keeps it from being reported twice."""
 
     key: str
     text: str
@@ -43,7 +43,7 @@ class AlertEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(slots=True)
 class AlertRun:
-    """Shared by the alerts looked at together: the same report or count is read once."""
+    """Shared by the alerts evaluated together: each report or count is read once."""
 
     reports: dict[bytes, MergedReport] = field(default_factory=dict)
     counts: dict[tuple[Scope, str, Span], float] = field(default_factory=dict)

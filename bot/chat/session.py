@@ -1,4 +1,4 @@
-"""What both chats do with a line of text: who says it, in whose room, what it asks, and what comes of it."""
+"""A line of text from a chat: who wrote it, in whose room, which command it is, and its reply."""
 
 import asyncio
 import logging
@@ -98,7 +98,7 @@ async def handle(sessions: ChatSessions, caller: Caller, text: str, *, attached:
 
 
 async def press(sessions: ChatSessions, caller: Caller, text: str, *, origin: str, once: bool = False) -> Reply | None:
-    """Carry out a button's command. Of several presses of the button of one message (`origin`), by whomever, one does
+    """Run a button's command. Of several presses of the button of one message (`origin`), whoever presses, one runs
     it: another person is told so, the same one hears nothing (None).
 
     `once`: although the command changes nothing.
@@ -224,7 +224,7 @@ def _with_lines(message: Message, lines: list[str]) -> Message:
 
 
 def without_secrets(command: Command, arguments: dict[str, Any], text: str) -> str:
-    """A fault's words without the credentials that were given: a refused token is sent nowhere."""
+    """An error's text without the credentials among the arguments: a refused token is never sent to a chat."""
     for name in secret_fields(command.parameters):
         value = str(arguments.get(name) or "").strip()
         if len(value) > 3:
@@ -233,7 +233,7 @@ def without_secrets(command: Command, arguments: dict[str, Any], text: str) -> s
 
 
 def _optional(command: Command, arguments: dict[str, Any], fault: MissingArgument) -> Form:
-    """A form for who has named nothing of what could be given."""
+    """A form that asks for one of the optional fields, where none was given."""
     remaining = [
         field.encode_name for field in msgspec.structs.fields(command.parameters) if field.encode_name not in arguments
     ]
@@ -249,7 +249,7 @@ def context(sessions: ChatSessions, room: Room, actor: Actor) -> Context:
 
 
 async def identify(sessions: ChatSessions, caller: Caller) -> Actor | Message:
-    """The member who speaks, in a room of their team; else the one line they get."""
+    """The member who writes, in a room of their team; a message for anyone else."""
     room = caller.room
     async with sessions.database.read() as tx:
         person = await people.who(tx, room.face, room.workspace, room.user)
@@ -273,7 +273,7 @@ def _polite(room: Room) -> str:
 
 
 async def _bind_private_chat(sessions: ChatSessions, room: Room, team_id: int) -> None:
-    """A member's own chat with the bot is their team's without asking; a lost room that speaks is not lost."""
+    """Bind a member's own chat with the bot to their team; a lost room in which someone writes is found again."""
     async with sessions.database.begin() as tx:
         await rooms.bind(
             tx, team_id=team_id, face=room.face, workspace=room.workspace, room=room.room, title=room.title,

@@ -240,7 +240,7 @@ async def _figures_stopped(ctx: Context, new: OneAccount) -> str | None:
     confirm=_figures_stopped,
 )
 async def pause_account(ctx: Context, new: OneAccount) -> AccountShown:
-    """Fetch nothing more from an account until it is resumed; its postbacks are still heard."""
+    """Fetch nothing more from an account until it is resumed; its postbacks are still accepted."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
     ctx.unchanged = row.paused_at is not None
     if not ctx.unchanged:

@@ -142,7 +142,7 @@ async def show_alert(ctx: Context, new: OneAlert) -> Alert:
 
 @command("alert ack", role=Role.BUYER, render=acknowledged_card, positional=("alert",))
 async def acknowledge_alert(ctx: Context, new: OneAlert) -> Alert:
-    """A member looks after it: the alert is silent until it is over."""
+    """Acknowledge an alert: it is silent until it is over."""
     watch = await _held(ctx, new.alert)
     history = watch.history
     history.alarms = {subject: alarms.acknowledge(alarm) for subject, alarm in history.alarms.items()}
@@ -151,7 +151,7 @@ async def acknowledge_alert(ctx: Context, new: OneAlert) -> Alert:
 
 @command("alert snooze", role=Role.BUYER, render=snoozed_card, positional=("alert", "for"))
 async def snooze_alert(ctx: Context, new: Snooze) -> Alert:
-    """Keep an alert still for a while; it is told again after, if it still holds."""
+    """Silence an alert for a while; it is sent again afterwards if it still holds."""
     return await _snooze(ctx, new.alert, ctx.now + timedelta(minutes=read_minutes(new.for_, "for")))
 
 

@@ -124,7 +124,7 @@ async def edit_casino(ctx: Context, new: CasinoEdit) -> Casino:
 
 @command("casino review", role=Role.BUYER, render=casino_card, positional=("casino",))
 async def review_casino(ctx: Context, new: CasinoReview) -> Casino:
-    """Say that the entry has been checked; sites may show it from then on. Corrections can come along."""
+    """Mark an entry as checked; sites may show it from then on. Corrections can come along."""
     return await _changed(ctx, new, {**await _values(ctx, new), "status": casinos.REVIEWED})
 
 

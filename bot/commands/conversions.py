@@ -134,7 +134,7 @@ _IMPORTED = ("click_id", "campaign", "day", "event", "amount", "currency", "txn_
 
 @command("conversion add", role=Role.BUYER, scope=Scope.OWN, render=conversion_card)
 async def add_conversion(ctx: Context, new: NewConversion) -> Conversion:
-    """Record a conversion that no postback told of; it is marked as made by hand."""
+    """Record a conversion that no postback reported; it is marked as made by hand."""
     placing = await processor(ctx)
     number, outcome = await _add(ctx, placing, new)
     if outcome not in {Outcome.ACCEPTED, Outcome.UPDATED}:
@@ -144,7 +144,7 @@ async def add_conversion(ctx: Context, new: NewConversion) -> Conversion:
 
 @command("conversion edit", role=Role.BUYER, render=conversion_card, positional=("conversion",))
 async def edit_conversion(ctx: Context, new: ConversionEdit) -> Conversion:
-    """Put a conversion's status or amount right; what the platform sends later does not undo it."""
+    """Correct a conversion's status or amount; what the platform sends later does not undo it."""
     if new.status is None and new.amount is None:
         raise Refused("status: nothing to change: give status= or amount=", field="status")
     placing = await processor(ctx)

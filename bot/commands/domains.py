@@ -72,7 +72,7 @@ class DomainBuy(Arguments):
 
 
 class Availability(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a domain can be had. Prices are micro-units of the currency, a year; null is not known."""
+    """Whether a domain is available. Prices are micro-units of the currency, a year; null is not known."""
 
     name: str
     shown_as: str
@@ -135,7 +135,7 @@ def availability_card(_ctx: Context, availability: Availability) -> Message:
 
 @command("domain add", role=Role.BUYER, scope=Scope.OWN, render=domain_card, positional=("name", "site"))
 async def add_domain(ctx: Context, new: NewDomain) -> Domain:
-    """Use a domain of one's own; its DNS records are set, or shown to be set by hand."""
+    """Add a domain of your own; its DNS records are set, or shown to be set by hand."""
     name = domains.read_name(new.name)
     await domains.refuse_taken(ctx.tx, name)
     site_id = (await names.find(ctx.tx, sites, ctx.team_id, new.site, field="site")).id if new.site else None
@@ -151,7 +151,7 @@ async def add_domain(ctx: Context, new: NewDomain) -> Domain:
 
 @command("domain attach", role=Role.BUYER, render=domain_card, positional=("domain", "site"))
 async def attach_domain(ctx: Context, new: Attach) -> Domain:
-    """Lead a domain to a site."""
+    """Point a domain to a site."""
     row = await _domain(ctx, new.domain)
     site = await names.find(ctx.tx, sites, ctx.team_id, new.site, field="site")
     if row.site_id not in (None, site.id) and not new.move:
@@ -163,7 +163,7 @@ async def attach_domain(ctx: Context, new: Attach) -> Domain:
 
 @command("domain move", role=Role.BUYER, render=domain_card, positional=("domain", "to"))
 async def move_domain(ctx: Context, new: Move) -> Domain:
-    """Put a spare domain in a blocked one's place; old links lead on to it, campaigns follow by themselves."""
+    """Replace a blocked domain by a spare one; old links redirect to it, campaigns use it at once."""
     old, spare = await _domain(ctx, new.domain), await _domain(ctx, new.to, field="to")
     if old.site_id is None:
         raise Refused(f"domain: {old.name} leads to no site", field="domain")
@@ -208,7 +208,7 @@ async def _loss(ctx: Context, new: OneDomain) -> str | None:
 
 @command("domain remove", role=Role.OWNER, render=domain_card, positional=("domain",), confirm=_loss)
 async def remove_domain(ctx: Context, new: OneDomain) -> Domain:
-    """Forget a domain; what is registered stays registered."""
+    """Remove a domain from the team; its registration stays."""
     row = await _domain(ctx, new.domain)
     domain = (await domains.shown(ctx.tx, ctx.team_id, [row]))[0]
     await ctx.tx.execute(delete(table).where(table.c.id == row.id))
@@ -244,7 +244,7 @@ async def _ask_registrar(ctx: Context, new: DomainCheck | DomainBuy) -> tuple[Av
     prepare=_ask_registrar,
 )
 async def check_domain(ctx: Context, new: DomainCheck) -> Availability:
-    """Whether a domain can be had, its price, and what it costs from the second year on."""
+    """Check whether a domain is available, its price, and what it costs from the second year on."""
     availability: Availability = ctx.prepared[0]
     return availability
 

@@ -155,7 +155,7 @@ async def _deep_link(ctx: Context, code: str) -> str | None:
 
 @command("member link", role=Role.VIEWER, scope=Scope.OPEN, render=linked_card)
 async def link_member(ctx: Context, _new: Linking) -> Linked:
-    """Be the same member on Slack and Telegram: a code to say on the other chat."""
+    """Be the same member on Slack and Telegram: a code to send in the other chat."""
     if ctx.actor.member_id is None:
         raise Refused("member link is said by a member, on Slack or Telegram", field="command")
     code, expires_at = await people.link(ctx.tx, team_id=ctx.team_id, member_id=ctx.actor.member_id, now=ctx.now)

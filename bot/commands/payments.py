@@ -146,7 +146,7 @@ async def list_payments(ctx: Context, new: PaymentsPage) -> Page[Payment]:
 
 @command("payment rule", role=Role.BUYER, scope=Scope.TEAM, render=terms_card, positional=("account", "rule"))
 async def set_terms(ctx: Context, new: NewTerms) -> TermsSet:
-    """Say what a deal does with negative balances."""
+    """Set what a deal does with negative balances."""
     account = await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")
     if currency_code(new.currency, account.currency) != account.currency:
         raise Refused(f"threshold: is in {account.currency}, the account's currency", field="threshold")

@@ -111,7 +111,7 @@ async def postback_url(ctx: Context, new: ForAccount) -> PostbackUrl:
 
 @command("postback log", role=Role.VIEWER, scope=Scope.OWN, render=log_table, reads=True)
 async def postback_log(ctx: Context, new: LogQuery) -> Page[Logged]:
-    """Every postback that came, with what became of it and why."""
+    """Every postback received, with its outcome and the reason."""
     filters = await _request_filter(ctx, new)
     after = cursor(new.after)
     if not 1 <= new.limit <= 500:
@@ -292,7 +292,7 @@ def _next_try(delivery: Sent) -> str:
 
 @command("postback sent", role=Role.VIEWER, scope=Scope.OWN, render=sent_table, reads=True)
 async def sent_postbacks(ctx: Context, new: SentQuery) -> Page[Sent]:
-    """What traffic sources were told, with every answer."""
+    """Postbacks sent to traffic sources, with every answer."""
     source = await names.find(ctx.tx, sources, ctx.team_id, new.source, field="source") if new.source else None
     items = await delivery_log.history(
         ctx.tx, ctx.team_id, state=new.state, source_id=source.id if source else None,

@@ -87,7 +87,7 @@ async def _login_lost(ctx: Context, new: OneRegistrar) -> str:
 
 @command("registrar remove", role=Role.OWNER, render=registrar_card, positional=("registrar",), confirm=_login_lost)
 async def remove_registrar(ctx: Context, new: OneRegistrar) -> RegistrarLogin:
-    """Forget a login; domains set up with it stay as they are."""
+    """Remove a login; domains set up with it stay as they are."""
     login = registrars.entry(await names.find(ctx.tx, table, ctx.team_id, new.registrar, field="registrar"))
     used = select(domain_table.c.name).where(
         domain_table.c.team_id == ctx.team_id, domain_table.c.provider == login.code,

@@ -74,7 +74,7 @@ def imported_card(_ctx: Context, done: SpendImported) -> Message:
 
 @command("spend add", role=Role.BUYER, render=spent_card, positional=("campaign", "day", "amount", "currency"))
 async def add_spend(ctx: Context, new: NewSpend) -> SpendRecorded:
-    """Say what a campaign's traffic cost on a day; it replaces what was said of that day before."""
+    """Record what a campaign's traffic cost on a day; it replaces the cost recorded for that day before."""
     campaign = await own_campaign(ctx, new.campaign)
     cost = _cost(ctx, campaign, new.day, new.amount, new.currency, origin="manual")
     amount_before, currency_before = await spend.standing(ctx.tx, cost) or (0, cost.currency)

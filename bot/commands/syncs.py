@@ -227,7 +227,7 @@ async def sync_confirm(ctx: Context, new: OneSync) -> Decided:
 
 @command("sync discard", role=Role.BUYER, scope=Scope.TEAM, render=discarded, positional=("account",))
 async def sync_discard(ctx: Context, new: OneSync) -> Decided:
-    """Throw away a report that was held as suspect; the numbers stay as they were."""
+    """Discard a report that was held as suspect; the numbers stay as they were."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
     count = await held_reports.discard(ctx.tx, account_id=row.id)
     return Decided(account=row.code, reports=count)
@@ -278,7 +278,7 @@ async def _record_upload(ctx: Context, new: Upload) -> _RecordedUpload:
     "sync upload", role=Role.BUYER, scope=Scope.TEAM, render=uploaded, positional=("account",), prepare=_record_upload
 )
 async def sync_upload(ctx: Context, new: Upload) -> Uploaded:
-    """Take over figures from a CSV; the days it speaks of are replaced by what it says, history kept."""
+    """Import figures from a CSV; the days in it are replaced, their history is kept."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
     upload: _RecordedUpload = ctx.prepared
     report, done = upload.report, upload.recorded

@@ -115,7 +115,7 @@ async def list_variants(ctx: Context, new: Compared) -> Experiment:
 
 @command("variant drop", role=Role.BUYER, render=experiment_card, positional=("site", "variant"))
 async def drop_variant(ctx: Context, new: OneVariant) -> Experiment:
-    """Show a variant no longer."""
+    """Stop showing a variant."""
     row = await _site(ctx, new.site)
     variant = await variants.find(ctx.tx, row.id, new.variant)
     if variant.code == "a":

@@ -72,7 +72,7 @@ def _concerns(ctx: Context, view: SavedView) -> bool:
 
 @command("view remove", role=Role.BUYER, scope=Scope.TEAM, render=removed_card, positional=("view",))
 async def remove_view(ctx: Context, new: OneView) -> SavedView:
-    """Forget a saved report."""
+    """Remove a saved report."""
     view = await views.find(ctx.tx, ctx.team_id, new.view)
     await views.remove(ctx.tx, view.id)
     ctx.notes |= {"entity": "view", "entity_id": view.id, "before": view}

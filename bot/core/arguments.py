@@ -71,7 +71,7 @@ NONE = "none"
 
 
 class MissingArgument(Refused):
-    """Nothing was given of what could be: a form asks which it is to be."""
+    """None of several optional fields was given, and one is needed: a form asks which."""
 
 
 class MissingFields(Refused):

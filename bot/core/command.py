@@ -1,4 +1,4 @@
-"""The command core: declared once, understood from every face, run under one role check, transaction and audit."""
+"""Commands: declared once, parsed from every face, run with one role check, transaction and audit line."""
 
 import contextlib
 import difflib
@@ -33,7 +33,7 @@ Handler = Callable[[Context, Any], Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """A command: its words, the struct it takes, what it gives, and how the answer reads."""
+    """A command: its words, its parameters, its result, and how the result is rendered."""
 
     name: str
     parameters: type[msgspec.Struct]
@@ -77,7 +77,7 @@ class Command:
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What a command gave (for machines), how it reads (for people), and the change it recorded."""
+    """A command's result (for machines), its message (for people), and the change it recorded."""
 
     result: Any
     message: Message
@@ -155,7 +155,7 @@ def find(words: list[tuple[str | None, str]]) -> tuple[Command, int]:
 
 
 def unknown(typed: str, bare: list[str]) -> str:
-    """What to say of words that name no command: the nearest, or what the noun can do."""
+    """The error for words that name no command: the nearest command, or the verbs of the noun."""
     verbs = sorted(name for name in COMMANDS if bare and name.split()[0] == bare[0])
     near = difflib.get_close_matches(typed, COMMANDS, n=1, cutoff=0.6)
     if not near and bare:
@@ -180,7 +180,7 @@ def readings(text: str, most: int = 2) -> list[str]:
 
 
 def line_of(command: Command, arguments: dict[str, Any]) -> str:
-    """A command and its arguments as one types them."""
+    """A command line with the arguments, quoted where needed."""
     words = [command.name]
     for name, value in arguments.items():
         text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
@@ -195,7 +195,7 @@ def parse(text: str) -> tuple[Command, dict[str, Any]]:
 
 
 def parse_words(words: list[tuple[str | None, str]]) -> tuple[Command, dict[str, Any]]:
-    """The same from words that are apart already, as a shell hands them over."""
+    """The same from words that are split already, as a shell passes them."""
     command, used = find(words := ranked(words))
     arguments: dict[str, Any] = {}
     free = list(command.positional)

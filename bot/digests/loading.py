@@ -43,7 +43,7 @@ Key = tuple[int, date, date, Every, tuple[str, ...] | None]
 
 
 class _SharedFacts(msgspec.Struct, frozen=True):
-    """What is the same for every digest of the same days and campaigns, and whose accounts it is about."""
+    """The facts that every digest of the same days and campaigns shares, and the accounts they are about."""
 
     facts: DigestFacts
     account_ids: set[int] | None
@@ -67,7 +67,7 @@ class Shared:
 
 
 def cached_message(request: DigestRequest, shared: Shared) -> Message | None:
-    """The digest message if the very same was built before; it costs no look into the database."""
+    """The digest message if the same one was built before, without a query."""
     key = _key(request)
     news = shared.news.get((key, request.told_until))
     return None if news is None else shared.messages.get((key, news, request.late))
@@ -175,7 +175,7 @@ def _end(request: DigestRequest) -> datetime:
 
 
 async def attention_of(tx: AsyncConnection, request: DigestRequest) -> list[Attention]:
-    """All that needs a hand: syncs, held reports, vanished figures, unmatched postbacks, tags, domains, deliveries."""
+    """What needs attention: syncs, held reports, vanished figures, unmatched postbacks, tags, domains, deliveries."""
     ids = await _account_ids(tx, request)
     health = await attention.accounts_health(tx, request.team_id, [request.first], ids)
     since = midnight(request.first, request)

@@ -71,7 +71,7 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Attention(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that needs a hand, and what it is about: pages lead there."""
+    """Something that needs attention, and what it is about: pages link there."""
 
     level: Literal["info", "warning", "error"]
     text: str

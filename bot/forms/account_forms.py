@@ -1,4 +1,4 @@
-"""What an account needs to be usable, checked field by field before anything is tried or saved."""
+"""Fields of an account, checked one by one before its login is tried or saved."""
 
 import difflib
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What people give of a traffic source, read and checked: parameter names, postback templates, settings."""
+"""Fields of a traffic source, read and checked: parameter names, postback templates, settings."""
 
 import difflib
 import re

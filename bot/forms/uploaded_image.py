@@ -1,4 +1,4 @@
-"""Pictures people send: checked before anything of them is decoded, and encoded again, so that nothing else survives.
+"""Uploaded images: checked before they are decoded, and encoded again, so that nothing but pixels is stored.
 
 Headers are read as in RFC 2083 (PNG), the GIF89a specification and RFC 9649 (WebP). Pillow is imported with the first
 picture: it costs memory that a hub without pictures need not spend.
@@ -25,7 +25,7 @@ _one_at_a_time = asyncio.Semaphore(1)  # the largest picture takes 100 MB while 
 
 
 async def reencoded(raw: bytes, *, longest: int) -> Image:
-    """The picture as we keep it: WebP, at most `longest` pixels wide and high, without metadata.
+    """The image as it is stored: WebP, at most `longest` pixels wide and high, without metadata.
 
     Raises Refused at `image` for what is too large, no picture, damaged, or of a kind that may hold scripts.
     """

@@ -14,7 +14,7 @@ _KEPT = {"\n", "\t"}
 
 
 def clean(text: str) -> str:
-    """Without characters that steer a screen (escape, backspace, text direction overrides) or cannot be sent."""
+    """The text without control characters, text direction overrides and what cannot be encoded."""
     if text.isprintable():
         return text
     return "".join(char if char in _KEPT or not _barred(char) else "" for char in text)

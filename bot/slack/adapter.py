@@ -1,4 +1,4 @@
-"""Slack: what people type, press and submit, to commands and back. Knows Bolt; knows nothing of HTTP servers."""
+"""Slack: commands, lines and forms from people to the command core and back. Knows Bolt, but no HTTP server."""
 
 import asyncio
 import logging
@@ -74,7 +74,7 @@ class SlackChat:
             self._connecting = tasks.start_loop("slack socket", self._connect)
 
     async def stop(self) -> None:
-        """Finish what was begun (for some seconds), then hang up."""
+        """Finish running work (for some seconds), then disconnect."""
         await tasks.stop(self._connecting)
         if self._socket is not None:
             await self._socket.close_async()
@@ -130,7 +130,7 @@ class SlackChat:
             log.exception("an answer to Slack failed")
 
     async def _connect(self) -> None:
-        """Socket Mode: try until Slack lets us in; the hub runs on meanwhile."""
+        """Socket Mode: connect, trying again until Slack accepts; the hub runs meanwhile."""
         pause = 1.0
         while True:
             try:
@@ -252,5 +252,5 @@ class SlackChat:
 
 
 async def _seen(ack: Any) -> None:
-    """Events that ask for nothing."""
+    """Acknowledge events that need no work."""
     await ack()

@@ -1,4 +1,4 @@
-"""What the parts of the Slack adapter need of it: its app, its Web API, its way to answer."""
+"""The interface that parts of the Slack adapter use: its app, its Web API, its replies."""
 
 import asyncio
 from collections.abc import Coroutine

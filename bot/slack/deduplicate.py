@@ -1,4 +1,4 @@
-"""What Slack sends is handled once: the same signed request, the same event, or what it says it sends again."""
+"""Slack's requests are handled once: the same signed request, the same event, or one it marks as a retry."""
 
 import asyncio
 import hashlib
@@ -16,7 +16,7 @@ WAIT = 1.5  # seconds for the database; Slack waits three for its answer
 
 
 class Deduplicator:
-    """Remembered in the database for all processes, and here for the moments when that is busy writing."""
+    """Remembers requests in the database for all processes, and in memory while the database is busy."""
 
     def __init__(self, sessions: ChatSessions) -> None:
         self.sessions = sessions

@@ -1,4 +1,4 @@
-"""What people type on Slack, as plain words; and replies dressed for it."""
+"""Text that people type on Slack, as plain words; and buttons that replies get there."""
 
 import html
 import re

@@ -79,7 +79,7 @@ def _keys_of(update: dict[str, Any]) -> str:
 
 
 class TelegramChat:
-    """The bot on Telegram: `start`, `receive` what comes over HTTP, `stop`. `named` hears the bot's user name."""
+    """The bot on Telegram: `start`, `receive` a webhook request, `stop`. `named` gets the bot's user name."""
 
     def __init__(
         self, sessions: ChatSessions, settings: TelegramSettings, *, named: Callable[[str], Awaitable[None]]
@@ -126,7 +126,7 @@ class TelegramChat:
         self._tasks.append(tasks.start_loop(name, work))
 
     async def stop(self) -> None:
-        """Finish the updates that were taken, then hang up."""
+        """Finish the updates that were received, then disconnect."""
         await tasks.stop(*self._tasks)
         if self.app.running:
             try:
@@ -216,7 +216,7 @@ class TelegramChat:
                 return
 
     async def _poll(self) -> None:
-        """Ask for updates, one process at a time: Telegram refuses two askers."""
+        """Poll for updates in one process at a time: Telegram refuses two."""
         await self._until_done("drop its webhook", self._drop_webhook)
         offset, pause = 0, 1.0
         while True:

@@ -75,7 +75,7 @@ class DialogueRunner:
                 await dialogues.drop(tx, **_address(room))
 
     async def answered(self, room: Room, message: TelegramMessage, text: str) -> bool:
-        """Take a line as the answer to the open question; False if there is none."""
+        """Use a line as the answer to the open question; False if there is none."""
         dialogue = await self._load(room)
         if dialogue is None:
             return False
@@ -94,7 +94,7 @@ class DialogueRunner:
         return True
 
     async def _hide(self, message: TelegramMessage) -> None:
-        """A credential does not stay in the chat, where we may remove it."""
+        """Delete a message that holds a credential, where the bot may."""
         try:
             await message.delete()
         except TelegramError:
@@ -188,7 +188,7 @@ class DialogueRunner:
         return sent.message_id
 
     async def _close(self, room: Room, state: State, answer: str) -> None:
-        """The question is over: its buttons go, the answer stands."""
+        """Close the question: its buttons are removed, the answer stays."""
         if not state.message_id:
             return
         label = html.escape(state.asking.replace("_", " ").capitalize())

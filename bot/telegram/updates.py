@@ -27,7 +27,7 @@ PATIENCE = 1.5  # seconds before a press or a line is told that we are at work
 
 
 class UpdateHandler:
-    """Everything the bot hears, one update at a time per chat."""
+    """Handles updates, one at a time per chat."""
 
     def __init__(self, sessions: ChatSessions, bot: Bot) -> None:
         self.sessions, self.bot = sessions, bot
@@ -62,7 +62,7 @@ class UpdateHandler:
             await self._answer(caller, message, command)
 
     async def _refuse_anonymous(self, message: TelegramMessage) -> None:
-        """Who writes as the group or a channel has no name, and so no role: they are told, lest they wait."""
+        """Answer who writes as the group or a channel: without a name there is no role."""
         topic = message.message_thread_id if message.is_topic_message else None
         room = Room(face="telegram", room=str(message.chat.id), thread=str(topic or ""))
         why = Message(
