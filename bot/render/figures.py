@@ -78,8 +78,8 @@ def change(value: int | None, usual: float | None) -> str:
     """+12% against what is usual; empty where that says nothing."""
     if value is None or not usual:
         return ""
-    moved = (value - usual) / abs(usual) * 100
-    return f"{moved:+,.0f}%"
+    moved = round((value - usual) / abs(usual) * 100)
+    return f"{moved:+,}%" if moved else "0%"
 
 
 def commission(row: ReportRow, currency: str) -> str:

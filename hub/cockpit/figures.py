@@ -83,10 +83,10 @@ class Show(msgspec.Struct, frozen=True):
         """+12 % against another figure; empty where that says nothing."""
         if now is None or not before:
             return ""
-        moved = (now - before) / abs(before) * 100
-        if moved >= 1000:
+        moved = round((now - before) / abs(before) * 100)
+        if moved >= 1000 and before > 0:
             return f"×{now / before:,.0f}"
-        return f"{moved:+,.0f}\u00a0%".replace("-", "−")
+        return f"{moved:+,}\u00a0%".replace("-", "−") if moved else "0\u00a0%"
 
     def day(self, day: date | str | None) -> str:
         if day is None:
