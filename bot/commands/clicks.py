@@ -40,7 +40,7 @@ class OneClick(Arguments):
     click_id: Annotated[str, refers("click", "our click id, as the casino has it")]
 
 
-class Shown(msgspec.Struct, frozen=True, kw_only=True):
+class StoredClick(msgspec.Struct, frozen=True, kw_only=True):
     """A stored click; amounts in micro-units. `detail_expired`: only the link to its campaign is left."""
 
     click_id: str
@@ -80,7 +80,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     conversions: list[dict[str, Any]] = []
 
 
-def click_card(_ctx: Context, click: Shown) -> Message:
+def click_card(_ctx: Context, click: StoredClick) -> Message:
     plain = msgspec.structs.asdict(click)
     del plain["conversions"], plain["extra"], plain["outgoing"]
     if click.cost is not None:
@@ -105,14 +105,14 @@ def _state_row(event: str, state: dict[str, Any]) -> tuple[str, ...]:
 
 
 @command("click show", role=Role.VIEWER, render=click_card, reads=True, positional=("click_id",))
-async def show_click(ctx: Context, new: OneClick) -> Shown:
+async def show_click(ctx: Context, new: OneClick) -> StoredClick:
     """Show a click: every stored field, and its conversions."""
     click_id = await _decoded(ctx, new.click_id)
     stored = await queries.show(ctx.tx, ctx.team_id, click_id) if click_id is not None else None
     if stored is None or click_id is None:
         raise Missing(f"no click {new.click_id!r}", field="click_id")
     fields = stored_fields(stored, await place_codes(ctx), await queries.codec(ctx.tx))
-    return Shown(
+    return StoredClick(
         **fields, outgoing=await _outgoing_offers(ctx, click_id), conversions=await _conversions(ctx, click_id)
     )
 
@@ -199,7 +199,7 @@ class ClickLog(Listing, kw_only=True):
     csv: Annotated[bool, Meta(description="as a file for a spreadsheet, every stored field")] = False
 
 
-def click_table(ctx: Context, page: Page[Shown]) -> Message:
+def click_table(ctx: Context, page: Page[StoredClick]) -> Message:
     if not page.items:
         return Message("No clicks here", private=True)
     zone = ctx.deployment.zone
@@ -218,15 +218,15 @@ def click_table(ctx: Context, page: Page[Shown]) -> Message:
     return Message("Clicks, the latest first", (*blocks, *([Buttons(tuple(ways))] if ways else [])), private=True)
 
 
-def _file(items: list[Shown]) -> File:
+def _file(items: list[StoredClick]) -> File:
     fields = [
         *_COLUMNS,
-        *(name for name in Shown.__struct_fields__ if name not in {*_COLUMNS, "conversions", "outgoing"}),
+        *(name for name in StoredClick.__struct_fields__ if name not in {*_COLUMNS, "conversions", "outgoing"}),
     ]
     return File("clicks.csv", write_table([fields, *(_line(click, fields) for click in items)]))
 
 
-def _line(click: Shown, fields: list[str]) -> list[str]:
+def _line(click: StoredClick, fields: list[str]) -> list[str]:
     values = msgspec.to_builtins(click)
     values["cost"] = None if click.cost is None else f"{units(click.cost):f}"
     values["extra"] = msgspec.json.encode(click.extra).decode() if click.extra else None
@@ -234,15 +234,15 @@ def _line(click: Shown, fields: list[str]) -> list[str]:
 
 
 @command("click log", role=Role.VIEWER, scope=Scope.OWN, render=click_table, reads=True)
-async def click_log(ctx: Context, new: ClickLog) -> Page[Shown]:
+async def click_log(ctx: Context, new: ClickLog) -> Page[StoredClick]:
     """Every click, with where it went and why; the latest first."""
     conditions = await _conditions(ctx, new)
     stored = await queries.log(ctx.tx, ctx.team_id, *conditions, limit=new.limit + 1, before=cursor(new.after))
-    ctx.notes |= {"csv": new.csv, "asked": _command_line(new)}
+    ctx.notes |= {"csv": new.csv, "line": _command_line(new)}
     if not stored:
         return Page([])
     places, codec = await place_codes(ctx), await queries.codec(ctx.tx)
-    items = [Shown(**stored_fields(click, places, codec)) for click in stored[: new.limit]]
+    items = [StoredClick(**stored_fields(click, places, codec)) for click in stored[: new.limit]]
     return Page(items, str(items[-1].id) if len(stored) > new.limit else None)
 
 

@@ -101,7 +101,7 @@ async def subscribe(ctx: Context, new: NewDigest) -> Subscription:
         every=new.every, at=read_time(new.at), weekdays=read_weekdays(new.weekdays),
         timezone=read_zone(new.timezone or ctx.deployment.timezone),
     )  # fmt: skip
-    channel = room_asked(ctx, new.channel)
+    channel = room_named(ctx, new.channel)
     room_id = await channels.room_of(ctx.tx, ctx.team_id, channel, ctx.now)
     made = await subscriptions.add(ctx.tx, ctx.now, subscriptions.NewSubscription(
         team_id=ctx.team_id, room_id=room_id, thread=channel.thread, schedule=schedule,
@@ -159,7 +159,7 @@ async def _named_or_here(ctx: Context, word: str | None, *, only: bool = False) 
         return await subscriptions.find(ctx.tx, ctx.team_id, word)
     if ctx.room is None:
         return None
-    channel = room_asked(ctx, None)
+    channel = room_named(ctx, None)
     room = await rooms.find(ctx.tx, channel.face, channel.workspace, channel.room)
     here = await subscriptions.of_room(ctx.tx, ctx.team_id, room.id, channel.thread) if room else []
     here = [subscription for subscription in here if of_own_campaigns(ctx.actor, subscription.campaigns)]
@@ -168,8 +168,8 @@ async def _named_or_here(ctx: Context, word: str | None, *, only: bool = False) 
     return here[0] if here else None
 
 
-def room_asked(ctx: Context, named: str | None) -> channels.Channel:
-    """The channel named, else the room it is asked in; over HTTP there is none, and it can be seen in lists only."""
+def room_named(ctx: Context, named: str | None) -> channels.Channel:
+    """The channel named, else the room of the call; over HTTP there is none, and lists only show it."""
     if named:
         return channels.read(named)
     if ctx.room is None:

@@ -15,7 +15,7 @@ from storage.ledger.errors import Missing
 from storage.ledger.facts import Role
 
 
-class About(Arguments):
+class HelpQuery(Arguments):
     command: Annotated[str | None, Meta(description="a command or its first word")] = None
     verb: Annotated[str | None, Meta(description="its second word")] = None
 
@@ -79,7 +79,7 @@ def _noun_help(commands: list[CommandHelp]) -> Message:
 
 
 @command("help", role=Role.VIEWER, scope=Scope.OPEN, render=help_text, reads=True, positional=("command", "verb"))
-async def show_help(ctx: Context, new: About) -> Help:
+async def show_help(ctx: Context, new: HelpQuery) -> Help:
     """List the commands, or explain one."""
     typed = " ".join(word for word in (new.command, new.verb) if word).lower()
     mine = [command for command in COMMANDS.values() if may(command, ctx.actor)]

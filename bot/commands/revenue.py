@@ -23,7 +23,7 @@ DAYS = 30
 SHOWN = 50
 
 
-class Moved(Arguments):
+class RestatementQuery(Arguments):
     since: Annotated[date | None, Meta(description="changes since the start of this day (30 days back, if absent)")] = (
         None
     )
@@ -64,7 +64,7 @@ def _amount(restated: Restated, value: int | None) -> str:
 @command(
     "revenue restated", role=Role.VIEWER, scope=Scope.TEAM, render=restated_message, reads=True, positional=("since",)
 )
-async def show_restated(ctx: Context, new: Moved) -> Restatements:
+async def show_restated(ctx: Context, new: RestatementQuery) -> Restatements:
     """Figures of settled days that platforms have changed since."""
     return await _restatements(ctx, new)
 
@@ -72,13 +72,13 @@ async def show_restated(ctx: Context, new: Moved) -> Restatements:
 @command(
     "revenue vanished", role=Role.VIEWER, scope=Scope.TEAM, render=restated_message, reads=True, positional=("since",)
 )
-async def show_vanished(ctx: Context, new: Moved) -> Restatements:
+async def show_vanished(ctx: Context, new: RestatementQuery) -> Restatements:
     """First deposits and commission that platforms showed and later withdrew."""
     listed = await _restatements(ctx, new)
     return msgspec.structs.replace(listed, items=[restated for restated in listed.items if restated.vanished])
 
 
-async def _restatements(ctx: Context, new: Moved) -> Restatements:
+async def _restatements(ctx: Context, new: RestatementQuery) -> Restatements:
     first = new.since or ctx.today - timedelta(days=DAYS)
     if not 2000 <= first.year <= 9998:  # outside, converting to UTC fails
         raise Refused(f"since: {first} is before 2000 or after 9998: nothing was recorded then", field="since")

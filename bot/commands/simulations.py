@@ -37,7 +37,7 @@ _WHY = {
 }  # fmt: skip
 
 
-class Simulated(Arguments):
+class ClickSimulation(Arguments):
     campaign: Annotated[str, refers("campaign", "whose tracking link")]
     country: Annotated[str, Meta(description="ISO-2, e.g. DE")] = ""
     device: Annotated[str, choices("what they hold", *DEVICES)] = "mobile"
@@ -79,7 +79,7 @@ def simulation_card(_ctx: Context, simulation: Simulation) -> Message:
 
 
 @command("simulate click", role=Role.VIEWER, render=simulation_card, reads=True, positional=("campaign",))
-async def simulate_click(ctx: Context, new: Simulated) -> Simulation:
+async def simulate_click(ctx: Context, new: ClickSimulation) -> Simulation:
     """Show which rule, offer and URL a given visitor would get; stores nothing."""
     row = await names.find(ctx.tx, campaigns, ctx.team_id, new.campaign, field="campaign")
     all_plans = await plans.load(ctx.tx, ctx.deployment.public_url)
@@ -106,7 +106,7 @@ async def simulate_click(ctx: Context, new: Simulated) -> Simulation:
 
 
 def _landing(
-    plan: CampaignPlan, offer: OfferPlan | None, new: Simulated, now: datetime, steps: list[str], *, rule: int,
+    plan: CampaignPlan, offer: OfferPlan | None, new: ClickSimulation, now: datetime, steps: list[str], *, rule: int,
     reason: Reason,
 ) -> Simulation:  # fmt: skip
     if offer:
@@ -131,7 +131,7 @@ def _result(
     )  # fmt: skip
 
 
-def _visitor(ctx: Context, plan: CampaignPlan, new: Simulated) -> Visitor:
+def _visitor(ctx: Context, plan: CampaignPlan, new: ClickSimulation) -> Visitor:
     local = _moment(ctx.now, new.at, ctx.deployment.zone)
     return Visitor(
         country=new.country.upper(), device=new.device.lower(), os=new.os, browser=new.browser,
@@ -188,7 +188,7 @@ def _rule_lines(plan: CampaignPlan, all_plans: Plans, visitor: Visitor, decided:
     return [*lines, "by weight: " + (", ".join(among) or "the campaign has no offers")]
 
 
-def _values(plan: CampaignPlan, offer: OfferPlan | None, new: Simulated, now: datetime) -> Any:
+def _values(plan: CampaignPlan, offer: OfferPlan | None, new: ClickSimulation, now: datetime) -> Any:
     values = {
         "click_id": _EXAMPLE_ID, "campaign": plan.code, "source": plan.source.code,
         "offer": offer.code if offer else "", "site": plan.site.code if plan.site else "",

@@ -92,7 +92,7 @@ class _ReadCosts(msgspec.Struct, frozen=True):
     """The costs of an import, and what it called their campaigns."""
 
     costs: list[Cost]
-    known: dict[int, str]
+    word_of: dict[int, str]
 
 
 async def _read_import(ctx: Context, new: SpendImport) -> _ReadCosts:
@@ -123,7 +123,7 @@ async def import_spend(ctx: Context, new: SpendImport) -> SpendImported:
     read: _ReadCosts = ctx.prepared
     together = _summed(read.costs)
     changed = await spend.record(ctx.tx, ctx.team_id, together, ctx.now)
-    return SpendImported(rows=len(read.costs), changed=changed, warnings=await _warnings(ctx, together, read.known))
+    return SpendImported(rows=len(read.costs), changed=changed, warnings=await _warnings(ctx, together, read.word_of))
 
 
 def _summed(costs: list[Cost]) -> list[Cost]:

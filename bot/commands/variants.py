@@ -39,7 +39,7 @@ class OneVariant(Arguments):
     variant: Annotated[str, Meta(description="its letter: a is the site as it is")]
 
 
-class Compared(Arguments):
+class ExperimentQuery(Arguments):
     site: Annotated[str, refers("site", "which site", changes=True)]  # its variants are compared over all visitors
     goal: Annotated[str, choices("what counts as success", *variants.GOALS)] = "ctr"
 
@@ -106,7 +106,7 @@ async def add_variant(ctx: Context, new: NewVariant) -> Experiment:
 
 
 @command("variant list", role=Role.VIEWER, render=experiment_card, reads=True, positional=("site",))
-async def list_variants(ctx: Context, new: Compared) -> Experiment:
+async def list_variants(ctx: Context, new: ExperimentQuery) -> Experiment:
     """How the variants of a site compare, and whether that can be said yet."""
     if new.goal not in variants.GOALS:
         raise Refused(f"goal: one of {', '.join(variants.GOALS)}", field="goal")

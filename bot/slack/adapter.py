@@ -165,7 +165,7 @@ class SlackChat:
         actions.listen(self)
         for event_name in ("app_uninstalled", "tokens_revoked"):
             app.event(event_name)(self._uninstalled)
-        app.event(re.compile(r".*"))(_seen)
+        app.event(re.compile(r".*"))(_acknowledge)
 
     async def _fault(self, error: Exception) -> None:
         log.error("a Slack listener failed", exc_info=error)
@@ -251,6 +251,6 @@ class SlackChat:
         return str(user.get("real_name") or user.get("name") or room.user)
 
 
-async def _seen(ack: Any) -> None:
+async def _acknowledge(ack: Any) -> None:
     """Acknowledge events that need no work."""
     await ack()

@@ -30,7 +30,7 @@ Json = dict[str, Any]
 def render(message: Message) -> Json:
     """`text` (notification and fallback) and `blocks` of chat.postMessage; never raises."""
     blocks = _title(message)
-    state = _Room()
+    state = _Remaining()
     for block in message.blocks:
         blocks += state.blocks(block)
     if len(blocks) > BLOCKS:
@@ -42,7 +42,7 @@ def render(message: Message) -> Json:
 def fallback(message: Message) -> Json:
     """The same in sections only, for when Slack refuses a newer kind of block."""
     blocks = _title(message)
-    state = _Room(native=False)
+    state = _Remaining(native=False)
     for block in message.blocks:
         blocks += state.blocks(block)
     return {"text": cut(escape(message.title), SECTION) or "CasinoFlux", "blocks": blocks[:BLOCKS]}
@@ -94,8 +94,8 @@ def _title(message: Message) -> list[Json]:
     return [section(plain(part, SECTION)) for part in pieces(clean(message.title), SECTION)[:10]]
 
 
-class _Room:
-    """What a message may hold once only: one native table, two charts, and action ids that differ."""
+class _Remaining:
+    """What a message may still hold: one native table, two charts; and the number of its next action id."""
 
     def __init__(self, *, native: bool = True) -> None:
         self.tables = 1 if native else 0

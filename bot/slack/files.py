@@ -31,7 +31,7 @@ def attached(
         if (sent[0].get("size") or 0) > MOST_BYTES:
             raise refuse_large(sent[0]["size"], field)
         url = str(sent[0].get("url_private_download") or sent[0].get("url_private") or "")
-        if not _slacks(url, api_url):
+        if not _is_slack(url, api_url):
             raise _withheld(field, "Slack gave no address for it")
         try:
             return await _fetched(session, url, await token(), field=field)
@@ -41,7 +41,7 @@ def attached(
     return load
 
 
-def _slacks(url: str, api_url: str) -> bool:
+def _is_slack(url: str, api_url: str) -> bool:
     """The token goes to Slack only: its own hosts, or the one the settings name."""
     parts, own = urlsplit(url), urlsplit(api_url)
     host = parts.hostname or ""

@@ -57,12 +57,12 @@ class _ByChat(BaseUpdateProcessor):
 
     def __init__(self) -> None:
         super().__init__(256)
-        self._turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+        self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
     async def do_process_update(self, update: object, coroutine: Awaitable[Any]) -> None:
         chat = update.effective_chat if isinstance(update, Update) else None
-        turn = self._turns.setdefault(chat.id if chat else 0, asyncio.Lock())
-        async with turn:
+        lock = self._locks.setdefault(chat.id if chat else 0, asyncio.Lock())
+        async with lock:
             await coroutine
 
     async def initialize(self) -> None:
@@ -89,7 +89,7 @@ class TelegramChat:
         self.sessions, self.settings, self._named = sessions, settings, named
         self.app = self._build()
         self.sender = TelegramSender(sessions, self.app.bot)
-        self.hearing = UpdateHandler(sessions, self.app.bot)
+        self.updates = UpdateHandler(sessions, self.app.bot)
         self._ready = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._holder = f"telegram:{uuid4().hex}"
@@ -105,7 +105,7 @@ class TelegramChat:
         app: Application[Any, Any, Any, Any, Any, Any] = (
             builder.request(request).get_updates_request(polling).concurrent_updates(_ByChat()).build()
         )
-        app.add_handler(TypeHandler(Update, self._hear))
+        app.add_handler(TypeHandler(Update, self._handle_update))
         return app
 
     @property
@@ -170,9 +170,9 @@ class TelegramChat:
         if fresh:
             await self.app.update_queue.put(update)
 
-    async def _hear(self, update: Update, _context: Any) -> None:
+    async def _handle_update(self, update: Update, _context: Any) -> None:
         try:
-            await self.hearing.hear(update)
+            await self.updates.handle_update(update)
         except TelegramError as fault:
             log.warning("an answer to Telegram failed: %s", post.reason(fault))
         except Exception:

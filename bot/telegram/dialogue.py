@@ -24,7 +24,7 @@ from storage.chat import dialogues
 from storage.chat.dialogues import Dialogue
 
 ON_A_PAGE = 8
-YES_OVER = "This question is over."
+QUESTION_OVER = "This question is over."
 
 
 class State(msgspec.Struct, kw_only=True):
@@ -105,7 +105,7 @@ class DialogueRunner:
         dialogue = await self._load(room)
         _, nonce, step = data.split(":", 2)
         if dialogue is None or dialogue[1].nonce != nonce:
-            await toast(query, YES_OVER)
+            await toast(query, QUESTION_OVER)
             return
         actor = await identify(self.sessions, Caller(room=room))
         if isinstance(actor, Message):

@@ -31,9 +31,9 @@ class UpdateHandler:
 
     def __init__(self, sessions: ChatSessions, bot: Bot) -> None:
         self.sessions, self.bot = sessions, bot
-        self.asking = DialogueRunner(sessions, bot)
+        self.dialogues = DialogueRunner(sessions, bot)
 
-    async def hear(self, update: Update) -> None:
+    async def handle_update(self, update: Update) -> None:
         if update.my_chat_member is not None:
             await self._moved(update.my_chat_member)
         elif update.callback_query is not None:
@@ -56,9 +56,9 @@ class UpdateHandler:
         if command is None:
             await self._line(caller, message, text)
         elif command == "cancel":
-            await self.asking.cancel(caller.room)
+            await self.dialogues.cancel(caller.room)
         elif command:
-            await self.asking.forget(caller.room)
+            await self.dialogues.forget(caller.room)
             await self._answer(caller, message, command)
 
     async def _refuse_anonymous(self, message: TelegramMessage) -> None:
@@ -85,7 +85,7 @@ class UpdateHandler:
 
     async def _line(self, caller: Caller, message: TelegramMessage, text: str) -> None:
         """A plain line answers a question if one is open; else it is a command in private, and nothing in a group."""
-        if await self.asking.answered(caller.room, message, text):
+        if await self.dialogues.answered(caller.room, message, text):
             return
         if caller.room.private:
             await self._answer(caller, message, text)
@@ -94,7 +94,7 @@ class UpdateHandler:
         work = handle(self.sessions, caller, text, attached=attached(message))
         reply = await self._patiently(work, caller.room)
         if reply.form and reply.form.missing and reply.actor:
-            await self.asking.begin(caller.room, reply.actor, reply.form)
+            await self.dialogues.begin(caller.room, reply.actor, reply.form)
             return
         reply_to = None if caller.room.private else message.message_id
         await post.tell(self.sessions, self.bot, caller.room, reply, reply_to=reply_to)
@@ -119,7 +119,7 @@ class UpdateHandler:
             return
         caller = Caller(room=room_of(origin, query.from_user), name=query.from_user.full_name)
         if data.startswith("d:"):
-            await self.asking.pressed(caller.room, query, data)
+            await self.dialogues.pressed(caller.room, query, data)
             return
         text = data[1:] if data.startswith("=") else await self._stored_command(data)
         if text is None:
@@ -144,7 +144,7 @@ class UpdateHandler:
         if reply is None:
             return
         if reply.form and reply.form.missing and reply.actor:
-            await self.asking.begin(caller.room, reply.actor, reply.form)
+            await self.dialogues.begin(caller.room, reply.actor, reply.form)
         elif reply.done and (page or _label(origin, query.data or "") in PAGES):
             await self._turn_page(caller.room, origin, pages.paged(reply.message, reply.line, page or 1))
         else:
