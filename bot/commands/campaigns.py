@@ -1,5 +1,6 @@
 """Campaigns: tie offers, site and source together under one tracking link."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -26,15 +27,17 @@ from bot.core.listing import Listing, Page
 from bot.core.message import Button, Buttons, Fields, Message, Notice, Table, Text
 from bot.core.permissions import Scope, visible
 from bot.forms.bulk_change import MOST, BulkChange, change_each, chosen, render_change, status_question
+from bot.render.figures import plural
 from storage.catalogue import campaigns, names
 from storage.catalogue.campaigns import Campaign
 from storage.catalogue.entities import page
+from storage.clicks.queries import clicks_of_a_week
 from storage.ledger.clicks import macros, rotation
 from storage.ledger.clicks.rotation_rules import MAX_WEIGHT
 from storage.ledger.clicks.rules_in_words import EXAMPLE, in_words
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
-from storage.tables import campaign_offers, members, offers, sites, sources
+from storage.tables import campaign_offers, click_rollup, members, offers, sites, sources
 from storage.tables import campaigns as table
 
 MAX_OFFERS = 200
@@ -244,14 +247,24 @@ async def show_campaign(ctx: Context, new: OneCampaign) -> Campaign:
     return await _shown(ctx, await own_campaign(ctx, new.campaign))
 
 
+async def _visitors_lost(ctx: Context, rows: Sequence[Row[Any]]) -> str:
+    clicks = await clicks_of_a_week(ctx.tx, ctx.team_id, click_rollup.c.campaign_id, [r.id for r in rows], ctx.today)
+    away = sum(row.fallback_url is not None for row in rows)
+    gone = f"visitors of {away:,} go to their fallback address" if away else "they have no fallback address"
+    rest = f"; visitors of the other {len(rows) - away:,} are still sent on" if away < len(rows) else ""
+    return f"They got {plural(clicks, 'click')} in the last 7 days: {gone}{rest}."
+
+
 async def _pauses(ctx: Context, new: CampaignChoice) -> str | None:
     rows = await _chosen(ctx, new)
-    return status_question(ctx, "campaign", rows, words=new.campaign, status="paused", verb="Pauses")
+    return await status_question(
+        ctx, "campaign", rows, words=new.campaign, status="paused", verb="Pauses", loss=_visitors_lost
+    )
 
 
 async def _resumes(ctx: Context, new: CampaignChoice) -> str | None:
     rows = await _chosen(ctx, new)
-    return status_question(ctx, "campaign", rows, words=new.campaign, status="active", verb="Resumes")
+    return await status_question(ctx, "campaign", rows, words=new.campaign, status="active", verb="Resumes")
 
 
 @command(

@@ -1,5 +1,6 @@
 """Offers: record a deal, look at it, change it, pause it, get its links."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -12,15 +13,17 @@ from bot.core.context import Context
 from bot.core.listing import Listing, Page
 from bot.core.message import Button, Buttons, Fields, Message, Notice, Table
 from bot.core.permissions import Scope, visible
-from bot.forms.bulk_change import MOST, BulkChange, change_each, chosen, render_change, status_question
+from bot.forms.bulk_change import MOST, BulkChange, change_each, chosen, first_of, render_change, status_question
+from bot.render.figures import plural
 from storage.catalogue import casino_hub, casinos, names, offers
 from storage.catalogue.entities import codes, page
 from storage.catalogue.offers import Offer
 from storage.clicks import caps
+from storage.clicks.queries import clicks_of_a_week
 from storage.ledger.clicks import macros
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
-from storage.tables import accounts, site_offers, sites
+from storage.tables import accounts, click_rollup, site_offers, sites
 from storage.tables import casinos as casino_table
 from storage.tables import offers as table
 
@@ -168,8 +171,7 @@ async def _redirects_changed(ctx: Context, new: OfferEdit) -> str | None:
     named = await offers.sending(ctx.tx, offer)
     if not named:
         return None
-    listed = ", ".join(named[:5]) + (f" and {len(named) - 5:,} more" if len(named) > 5 else "")
-    return f"Visitors of {listed} go to the new address at once instead of {offer.url}."
+    return f"Visitors of {first_of(named)} go to the new address at once instead of {offer.url}."
 
 
 @command("offer edit", role=Role.BUYER, render=offer_card, positional=("offer",), confirm=_redirects_changed)
@@ -227,14 +229,27 @@ async def show_offer(ctx: Context, new: OneOffer) -> Offer:
     return (await offers.shown(ctx.tx, ctx.team_id, [await _offer(ctx, new.offer)]))[0]
 
 
+async def _visitors_lost(ctx: Context, rows: Sequence[Row[Any]]) -> str:
+    senders = dict.fromkeys([name for row in rows for name in await offers.sending(ctx.tx, row)])
+    clicks = await clicks_of_a_week(ctx.tx, ctx.team_id, click_rollup.c.offer_id, [r.id for r in rows], ctx.today)
+    sent = (
+        f"visitors of {first_of(list(senders))} get other offers, or none"
+        if senders
+        else "nothing sends visitors there"
+    )
+    return f"They got {plural(clicks, 'click')} in the last 7 days: {sent}."
+
+
 async def _pauses(ctx: Context, new: OfferChoice) -> str | None:
     rows = await _chosen(ctx, new)
-    return status_question(ctx, "offer", rows, words=new.offer, status="paused", verb="Pauses")
+    return await status_question(
+        ctx, "offer", rows, words=new.offer, status="paused", verb="Pauses", loss=_visitors_lost
+    )
 
 
 async def _resumes(ctx: Context, new: OfferChoice) -> str | None:
     rows = await _chosen(ctx, new)
-    return status_question(ctx, "offer", rows, words=new.offer, status="active", verb="Resumes")
+    return await status_question(ctx, "offer", rows, words=new.offer, status="active", verb="Resumes")
 
 
 @command(

@@ -16,13 +16,15 @@ from bot.core.listing import Listing, Page
 from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table
 from bot.core.permissions import Scope, visible
 from bot.forms.bulk_change import render_change
+from bot.render.figures import plural
 from storage.catalogue import names, sites
 from storage.catalogue.entities import page
 from storage.catalogue.markets import market, read_locale, read_market
 from storage.catalogue.sites import Site, Version
+from storage.clicks.queries import clicks_of_a_week
 from storage.ledger.errors import Missing, Refused
 from storage.ledger.facts import Role
-from storage.tables import offers
+from storage.tables import click_rollup, offers
 from storage.tables import sites as table
 
 _THEME_WORDS = {
@@ -194,7 +196,23 @@ async def publish_site(ctx: Context, new: OneSite) -> Site:
     return await _noted(ctx, row.id, before=before)
 
 
-@command("site pause", role=Role.BUYER, render=render_change("site", site_card, "paused"), positional=("site",))
+async def _visitors_lost(ctx: Context, new: OneSite) -> str | None:
+    row = await _site(ctx, new.site)
+    site = await shown_site(ctx, row)
+    if site.status != sites.PUBLISHED:
+        return None
+    clicks = await clicks_of_a_week(ctx.tx, ctx.team_id, click_rollup.c.site_id, [row.id], ctx.today)
+    where = f"{', '.join(site.domains)} shows nothing" if site.domains else "it is on no domain"
+    return f"{where}; {plural(clicks, 'click')} in the last 7 days"
+
+
+@command(
+    "site pause",
+    role=Role.BUYER,
+    render=render_change("site", site_card, "paused"),
+    positional=("site",),
+    loss=_visitors_lost,
+)
 async def pause_site(ctx: Context, new: OneSite) -> Site:
     """Take a site off its domains; campaigns that lead to it still find its preview address."""
     row = await _site(ctx, new.site)

@@ -8,7 +8,7 @@ import types
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -53,6 +53,7 @@ class Command:
     sentence: str = ""
     prepare: Handler | None = None
     confirm: Handler | None = None
+    loss: Handler | None = None
     summary: str = ""
     aliases: tuple[str, ...] = ()
 
@@ -100,6 +101,7 @@ def command(
     sentence: str = "",
     prepare: Handler | None = None,
     confirm: Handler | None = None,
+    loss: Handler | None = None,
     aliases: tuple[str, ...] = (),
 ) -> Callable[[Handler], Handler]:
     """Declare a command: `async def f(ctx, new: Struct) -> Result`, its docstring the help line.
@@ -112,6 +114,7 @@ def command(
     `prepare`: slow outside work done before the transaction, its result in `ctx.prepared`.
     `confirm`: returns the consequence in words, or None. What it puts into `ctx.notes["narrowed"]` replaces arguments,
     so that what is done is what was listed.
+    `loss`: the same, of a command that asks only where several entities are chosen at once.
     """
 
     def declare(handler: Handler) -> Handler:
@@ -125,7 +128,7 @@ def command(
             name=name, parameters=parameters, result=single, bulk_result=several,
             handler=handler, role=role, scope=kind, judged=judged, references=fields,
             limits=limits.limits_of(parameters), render=render, reads=reads,
-            positional=positional, keywords=keywords, sentence=sentence, prepare=prepare, confirm=confirm,
+            positional=positional, keywords=keywords, sentence=sentence, prepare=prepare, confirm=confirm, loss=loss,
             aliases=aliases,
             changes=altering,
             summary=(handler.__doc__ or "").strip().partition("\n")[0],
@@ -269,11 +272,8 @@ async def run(command: Command, arguments: dict[str, Any], ctx: Context, *, conf
     except Forbidden as refusal:
         await _record_refusal(command, ctx, str(refusal))
         raise
-    if command.confirm and not confirmed:
-        async with ctx.database.read() as tx:
-            consequence = await _within(ctx, tx, command.confirm, new)
-        if consequence:
-            return await _ask(command, arguments | ctx.notes.pop("narrowed", {}), ctx, consequence)
+    if not confirmed and (consequence := await _consequence(command.confirm, new, ctx)):
+        return await _ask(command, arguments | ctx.notes.pop("narrowed", {}), ctx, consequence)
     if command.prepare:
         ctx.prepared = await command.prepare(ctx, new)
     change = ctx.prepared.change if isinstance(ctx.prepared, Answer) else None
@@ -288,6 +288,18 @@ async def run(command: Command, arguments: dict[str, Any], ctx: Context, *, conf
     if not command.reads and not ctx.unchanged:
         await ctx.ports.changed()
     return Answer(result, Message("") if ctx.encodes or ctx.unread else command.render(ctx, result), change)
+
+
+async def consequence_of(command: Command, arguments: dict[str, Any], ctx: Context) -> str | None:
+    """What is lost by a command among several, None if nothing; it is not run. Raises as `run` does."""
+    return await _consequence(command.confirm or command.loss, await _admitted(command, arguments, ctx), ctx)
+
+
+async def _consequence(question: Handler | None, new: Any, ctx: Context) -> str | None:
+    if question is None:
+        return None
+    async with ctx.database.read() as tx:
+        return cast(str | None, await _within(ctx, tx, question, new))
 
 
 async def _admitted(command: Command, arguments: dict[str, Any], ctx: Context) -> Any:
@@ -356,4 +368,15 @@ def _parsed(value: Any) -> Any:
     return value
 
 
-__all__ = ["COMMANDS", "Answer", "Command", "MissingFields", "command", "find", "masked", "parse", "run"]
+__all__ = [
+    "COMMANDS",
+    "Answer",
+    "Command",
+    "MissingFields",
+    "command",
+    "consequence_of",
+    "find",
+    "masked",
+    "parse",
+    "run",
+]

@@ -54,12 +54,13 @@ async def chosen(
     return rows
 
 
-def status_question(
-    ctx: Context, noun: str, rows: Sequence[Row[Any]], *, words: Sequence[str], status: str, verb: str
-) -> str | None:
+async def status_question(
+    ctx: Context, noun: str, rows: Sequence[Row[Any]], *, words: Sequence[str], status: str, verb: str,
+    loss: Callable[[Context, Sequence[Row[Any]]], Awaitable[str]] | None = None,
+) -> str | None:  # fmt: skip
     """The consequence of a new status, asked before several are changed or any that only a filter names; else None.
 
-    `words` are those the entities were named by. What is confirmed is what is listed.
+    `words` are those the entities were named by, `loss` says what ends with it. What is confirmed is what is listed.
     """
     changing = [row for row in rows if row.status != status]
     if not changing or len(words) == len(rows) == 1:
@@ -67,7 +68,8 @@ def status_question(
     ctx.notes["narrowed"] = {noun: [row.code for row in rows]}
     others = len(rows) - len(changing)
     unchanged = f" {plural(others, noun)} {'is' if others == 1 else 'are'} so already." if others else ""
-    return f"{verb} {plural(len(changing), noun)}: {listed(changing)}.{unchanged}"
+    lost = f" {await loss(ctx, changing)}" if loss else ""
+    return f"{verb} {plural(len(changing), noun)}: {listed(changing)}.{lost}{unchanged}"
 
 
 def listed(entities: Sequence[Any]) -> str:
@@ -77,6 +79,11 @@ def listed(entities: Sequence[Any]) -> str:
     if len(shown) > 2_000:  # names of 200 characters
         shown = ", ".join(entity.code for entity in entities[:MOST_LISTED])[:2_000]
     return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+def first_of(texts: Sequence[str], most: int = 5) -> str:
+    """The first few of a list, and how many more there are."""
+    return ", ".join(texts[:most]) + (f" and {len(texts) - most:,} more" if len(texts) > most else "")
 
 
 def named(entity: Any) -> str:

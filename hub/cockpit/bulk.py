@@ -1,12 +1,12 @@
-"""One action for several chosen entities: asked once with all their names; as one change where the command takes
-several, else one by one."""
+"""One action for several chosen entities, asked once with their names and what is lost: as one change where the
+command takes several, else one by one."""
 
 from typing import Any
 
 from litestar import Response
 from litestar.handlers import HTTPRouteHandler
 
-from bot.core.command import COMMANDS
+from bot.core.command import COMMANDS, consequence_of
 from hub.cockpit.entities import BY_NOUN
 from hub.cockpit.page import Cockpit, Visit
 from storage.ledger.errors import CasinoFluxError, Refused
@@ -27,8 +27,9 @@ def bulk_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
             return await _all_at_once(visit, kind.noun, name, chosen)
         if visit.form.get("sure") != "yes":
             label = next(label for action, label in kind.actions if action == name)
+            lines = await _questions(visit, kind.noun, name, chosen)
             return visit.html("bulk.html", section=kind.noun, title=f"{label}: {len(chosen)} {kind.plural.lower()}",
-                              kind=kind, name=name, label=label, chosen=chosen)  # fmt: skip
+                              kind=kind, name=name, label=label, chosen=chosen, lines=lines)  # fmt: skip
         return visit.leave_for(f"/cockpit/{kind.noun}", toast=await _each(visit, kind.noun, name, chosen))
 
     return [bulk]
@@ -41,6 +42,20 @@ async def _all_at_once(visit: Visit, noun: str, name: str, chosen: list[str]) ->
         return visit.html("confirm.html", section=noun, title=done.message.title, question=done.result,
                           back=f"/cockpit/{noun}")  # fmt: skip
     return visit.leave_for(f"/cockpit/{noun}", toast=done.message.title, undo=done.change is not None)
+
+
+async def _questions(visit: Visit, noun: str, name: str, chosen: list[str]) -> list[tuple[str, str]]:
+    """Each entity's name, and what is lost by the action or why it is refused."""
+    subject = COMMANDS[name].positional[0] if COMMANDS[name].positional else noun
+    labels = (await visit.labels(noun))[noun]
+    lines = []
+    for code in chosen:
+        try:
+            lost = await consequence_of(COMMANDS[name], {subject: code}, visit.context())
+        except CasinoFluxError as error:
+            lost = f"refused: {error}"
+        lines.append((labels.get(code, code), lost or ""))
+    return lines
 
 
 async def _each(visit: Visit, noun: str, name: str, chosen: list[str]) -> str:

@@ -111,7 +111,7 @@ async def sending(tx: AsyncConnection, offer: Row[Any]) -> list[str]:
     rules = cast(campaigns.c.rules, Text)
     sends = or_(
         campaigns.c.id.in_(weighted), campaigns.c.site_id.in_(shows),
-        *(rules.contains(f'"{code}"', autoescape=True) for code in codes_),
+        *(rules.contains(f'"offer":"{code}"', autoescape=True) for code in codes_),
     )  # fmt: skip
     active = campaigns.c.team_id == offer.team_id, campaigns.c.status == "active", sends
     named = list((await tx.execute(select(campaigns.c.name).where(*active).order_by(campaigns.c.id))).scalars())

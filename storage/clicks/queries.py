@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, select
+from sqlalchemy import ColumnElement, Row, Select, func, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -14,7 +14,7 @@ from storage.db.bulk_sql import Lookup
 from storage.ledger.clicks.click_id import WORKERS, Codec
 from storage.ledger.errors import CasinoFluxError
 from storage.ledger.facts import ClickLink
-from storage.tables import SUBS, click_links, clicks, facts, user_agents
+from storage.tables import SUBS, click_links, click_rollup, clicks, facts, user_agents
 from storage.tables.types import EPOCH_DAY
 
 _KEY = "click_id_key"
@@ -131,3 +131,13 @@ async def _expired(tx: AsyncConnection, team_id: int, click_id: int) -> dict[str
     mine = click_links.c.id == click_id, click_links.c.team_id == team_id
     row = (await tx.execute(select(click_links).where(*mine))).one_or_none()
     return None if row is None else dict(row._mapping) | {"expired": True}
+
+
+async def clicks_of_a_week(
+    tx: AsyncConnection, team_id: int, column: ColumnElement[int], ids: list[int], today: date
+) -> int:
+    """Human clicks of entities (a column of the roll-up) in the last seven days and today."""
+    since = (today - EPOCH_DAY).days * 24 - 7 * 24
+    c = click_rollup.c
+    total = select(func.coalesce(func.sum(c.clicks), 0)).where(c.team_id == team_id, c.hour >= since, column.in_(ids))
+    return int((await tx.execute(total)).scalar_one())

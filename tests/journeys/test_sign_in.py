@@ -1,6 +1,7 @@
 """Signing in to the cockpit: by a one-time link, by a token; sessions that end, and requests of other pages."""
 
 import re
+from pathlib import Path
 
 import httpx
 import pytest
@@ -110,6 +111,36 @@ def test_too_many_sign_ins_of_one_address_are_told_when_to_come_back(hub: Deploy
         assert other.post("/cockpit/sign-in", data={"token": "guess"}).status_code == 401
         token = {"authorization": f"Bearer {hub.token}"}
         assert guesser.get("/api/v1/offer/list", headers=token).status_code == 200
+
+
+def test_guessed_tokens_fill_neither_the_audit_nor_the_folder(deploy_sqlite: Deploy, tmp_path: Path) -> None:
+    hub = deploy_sqlite(LIMIT_SIGN_IN="0", LIMIT_ADDRESS="0")
+    hub.start()
+    hub.http.post("/cockpit/sign-in", data={"token": "first"})
+    before = {path: path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()}
+    with browser(hub, "198.51.100.11") as guesser:
+        for n in range(400):
+            assert guesser.post("/cockpit/sign-in", data={"token": f"guess {n} " + "x" * 3000}).status_code == 401
+            assert guesser.get("/api/v1/offer/list", headers={"authorization": f"Bearer cf_{n}"}).status_code == 401
+    actions = [one["command"] for one in hub.get("audit", limit=500)["items"]]
+    assert 1 <= sum(command.startswith("sign-in") for command in actions) <= 120  # 60 a minute, of two at most
+    grown = sum(path.stat().st_size - before.get(path, 0) for path in tmp_path.rglob("*") if path.is_file())
+    assert grown < 1_000_000, "800 guesses, 1.2 MB of them"
+
+
+def test_several_are_changed_at_once_with_what_is_lost(hub: Deployment) -> None:
+    hub.post("account/add", platform="postback_only", name="bulk one")
+    hub.post("account/add", platform="postback_only", name="bulk two")
+    with browser(hub) as person:
+        person.get(hub.run("cockpit")["url"].removeprefix(hub.url))
+        form = {"csrf": csrf_of(person.get("/cockpit").text), "do": "account pause", "chosen": ["bulk-one", "bulk-two"]}
+        asked = person.post("/cockpit/bulk/account", data=form)
+        assert asked.status_code == 200
+        for name in ("bulk one", "bulk two"):
+            assert f"No figures of {name} are fetched until it is resumed" in asked.text
+        assert person.post("/cockpit/bulk/account", data=form | {"sure": "yes"}).status_code == 303
+    paused = {one["code"]: one["status"] for one in hub.get("account/list")["items"]}
+    assert {paused["bulk-one"], paused["bulk-two"]} == {"paused"}
 
 
 def test_over_https_the_cookie_is_of_this_host_alone_and_browsers_are_told_to_stay(deploy_sqlite: Deploy) -> None:

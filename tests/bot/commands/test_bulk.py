@@ -1,14 +1,18 @@
 """One change of several entities, copies, and changes that were made already."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from bot.core.arguments import MissingFields
+from bot.core.command import COMMANDS, consequence_of
+from bot.core.context import Actor
 from storage.ledger.errors import Forbidden, Missing, Refused
 from storage.ledger.facts import Role
 from tests.bot.asking import Asker, asking
+from tests.bot.seeding import clicked
 
 Opened = Callable[[], Any]
 
@@ -151,3 +155,30 @@ async def test_rules_are_written_in_words_and_shown_so(opened: Opened) -> None:
         assert "country=DE,AT -> lucky-one" in say.shown
         await say("campaign edit beta rules=[]")
         assert (await say("campaign show beta"))["rules"] == []
+
+
+async def test_a_question_names_what_is_lost(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await set_up(say)
+        await say("campaign edit beta fallback_url=https://else.example.test/")
+        ids = {"campaign_id": 2, "offer_id": 2}
+        await clicked(say, ids, say.now.date() - timedelta(days=2), 1_500)
+        await clicked(say, ids, say.now.date() - timedelta(days=9), 700)
+        asked = (await say("campaign pause beta,gamma"))["consequence"]
+        assert "1,500 clicks in the last 7 days: visitors of 1 go to their fallback address; visitors of the" in asked
+        asked = (await say("offer pause lucky-two,lucky-three"))["consequence"]
+        assert "1,500 clicks in the last 7 days: visitors of Казино Вулкан, beta, gamma get other offers" in asked
+
+
+async def test_a_site_among_several_tells_what_is_lost_and_alone_is_paused_at_once(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await set_up(say)
+        owner = Actor(team_id=say.team_id, name="o", role=Role.OWNER)
+        await say("site create name=land market=DE offers=lucky-one")
+        pause = COMMANDS["site pause"], {"site": "land"}
+        assert await consequence_of(*pause, say.context(owner)) is None
+        await say("casino review lucky bonus=x terms_url=https://l.example.test/ licence=MGA payment_methods=visa")
+        await say("site publish land")
+        told = await consequence_of(*pause, say.context(owner)) or ""
+        assert "it is on no domain; 0 clicks in the last 7 days" in told
+        assert (await say("site pause land"))["status"] == "paused"
