@@ -236,3 +236,13 @@ async def test_what_cannot_be_taken_back_is_asked_first(chat: Chat) -> None:
         await eventually(removed, "the domain to go")
         marked = await latest(chats, "✔ Confirm · Anna")
         assert marked["message_id"] == question["message_id"]
+
+
+async def test_one_person_may_try_ten_codes_a_minute_and_others_join_meanwhile(chat: Chat) -> None:
+    async with chat() as one:
+        await joined(one)
+        code = await one.invite(Role.BUYER)
+        for n in range(10):
+            assert "too many" not in (await one.tell(f"/join guess{n}", chat=43, user=43))["text"]
+        assert "too many codes were tried: try again in" in (await one.tell(f"/join {code}", chat=43, user=43))["text"]
+        assert "Welcome, Bob" in (await one.tell(f"/join {code}", chat=44, user=44, name="Bob"))["text"]
