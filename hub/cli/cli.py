@@ -24,6 +24,7 @@ from bot.render.report_csv import csv_of
 from hub.cli import supervisor
 from hub.cli.shell_context import shell_context
 from hub.runtime import boot, gc_tuning
+from hub.runtime.logs import quiet_logs
 from hub.runtime.runtime import Runtime
 from hub.runtime.settings import database_url, keep_key, key_is_set, read_settings, unknown_settings
 from storage.catalogue import teams
@@ -38,7 +39,7 @@ from storage.ledger.errors import Refused
 async def serve(arguments: argparse.Namespace) -> int:
     from hub.web import server
 
-    boot.quiet_logs()
+    quiet_logs()
     gc_tuning.few_arenas()
     settings = read_settings()
     for warning in unknown_settings():
@@ -74,7 +75,7 @@ def _unfit_for_sqlite(arguments: argparse.Namespace, url: str) -> str | None:
 async def demo(arguments: argparse.Namespace) -> int:
     from hub.cli import demo as show
 
-    boot.quiet_logs()
+    quiet_logs()
     return await show.run(stay=not arguments.exit)
 
 
@@ -82,7 +83,7 @@ async def run_command(arguments: argparse.Namespace) -> int:
     """One bot command, as owner of the first team or the one named. 2 when the words cannot be understood."""
     words = [word for word in arguments.words if word not in {"--json", "--csv"}]
     in_csv = arguments.csv or "--csv" in arguments.words
-    boot.quiet_logs()
+    quiet_logs()
     async with _runtime(arguments.team) as runtime:
         ctx = shell_context(runtime)
         try:
@@ -108,7 +109,7 @@ async def run_command(arguments: argparse.Namespace) -> int:
 
 
 async def chat(arguments: argparse.Namespace) -> int:
-    boot.quiet_logs()
+    quiet_logs()
     async with _runtime(arguments.team) as runtime:
         sessions = ChatSessions(
             database=runtime.database, deployment=lambda: runtime.deployment, ports=runtime.ports, box=runtime.box,
@@ -155,7 +156,7 @@ async def doctor(arguments: argparse.Namespace) -> int:
     """1 when something is wrong."""
     from hub.cli import doctor as checking
 
-    boot.quiet_logs()
+    quiet_logs()
     checks = await checking.run()
     if arguments.json:
         print(msgspec.json.format(msgspec.json.encode({"items": checks}), indent=2).decode())

@@ -1,7 +1,6 @@
 """From settings to a runtime: database opened and upgraded, first team, fixed facts checked."""
 
 import asyncio
-import logging
 import os
 import sqlite3
 import stat
@@ -10,8 +9,6 @@ from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import stamina.instrumentation
-import structlog
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
@@ -29,27 +26,6 @@ from storage.db.secrets import Box
 from storage.ledger.errors import CasinoFluxError
 
 REACHED = 15.0  # seconds a database is given to answer at the start
-
-
-def quiet_logs() -> None:
-    """Warnings and our own lines only: httpx would log every URL at INFO, Telegram's with the bot token in it."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
-    for name in ("httpx", "httpcore", "apscheduler", "aiosqlite", "granian", "slack_bolt", "slack_sdk", "telegram"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    # Attempts within one sync or send are no events: what came of it in the end is told.
-    stamina.instrumentation.set_on_retry_hooks([])
-    # A job that is still running when its next turn comes is how back-pressure looks here, not a fault.
-    logging.getLogger("apscheduler").setLevel(logging.ERROR)
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.LogfmtRenderer(key_order=("timestamp", "level", "event")),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(file=None),
-        cache_logger_on_first_use=True,
-    )
 
 
 def new_runtime(settings: Settings, ports: HubPorts | None = None) -> Runtime:

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from inspect import isawaitable
 from typing import Any, BinaryIO, TypeVar, overload
 
+from hub.runtime.logs import log_warnings
 from storage.ledger.errors import CasinoFluxError, TooLong
 
 log = logging.getLogger(__name__)
@@ -135,7 +136,7 @@ def main() -> None:
     os.nice(NICE)
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+    log_warnings()
     with asyncio.Runner() as runner:
         while select.select([requests], [], [], IDLE_SECONDS)[0]:
             try:

@@ -3,10 +3,18 @@
 import asyncio
 import logging
 import socket
+import ssl
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from connectors.guard import is_public
 from connectors.http import Http, TooLarge, Unreachable
@@ -183,3 +191,30 @@ async def test_what_is_no_web_address_is_said_so(url: str) -> None:
     async with client() as http:
         with pytest.raises(Unreachable):
             await http.get(url, tries=1)
+
+
+def _own_certificate(folder: Path) -> ssl.SSLContext:
+    """A server's TLS with a certificate for 127.0.0.1 that is its own authority."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "casino.example.test")])
+    made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(1))
+    made = made.add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+    form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    file = folder / "own.pem"
+    file.write_bytes(made.sign(key, hashes.SHA256()).public_bytes(form[0]) + key.private_bytes(*form))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(file)
+    return context
+
+
+async def test_a_certificate_that_nobody_signed_is_refused(tmp_path: Path) -> None:
+    heard = []
+
+    async def handle(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.read(100))
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=_own_certificate(tmp_path))
+    async with server, client() as http:
+        with pytest.raises(Unreachable, match="certificate"):
+            await http.get(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/report", headers={"x-key": SECRET})
+    assert heard == []

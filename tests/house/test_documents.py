@@ -65,3 +65,16 @@ def test_the_tests_to_run_exist() -> None:
     folders = re.findall(r"`(tests/[\w/]+?)/?`", text)
     assert len(folders) > 10
     assert [folder for folder in folders if not (ROOT / folder).is_dir()] == []
+
+
+_CLAIMS_NOTHING = ("does not apply", "do not apply", "left")
+
+
+def test_what_security_claims_names_a_test_there_is() -> None:
+    text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ", 1) for line in text.splitlines() if re.match(r"\| (\*\*)?V\d", line)]
+    claims = {row[0]: row[1] for row in rows if len(row) == 2 and not row[1].startswith(_CLAIMS_NOTHING)}
+    assert len(claims) > 40
+    assert [section for section, claim in claims.items() if "`tests/" not in claim] == []
+    for file, name in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", text):
+        assert f"def {name}" in (ROOT / file).read_text(encoding="utf-8"), (file, name)
