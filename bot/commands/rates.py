@@ -1,6 +1,7 @@
 """Exchange rates of the team's own: for currencies no bank publishes, or instead of the bank's."""
 
 import re
+import unicodedata
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Annotated
@@ -100,15 +101,15 @@ async def set_rate(ctx: Context, new: NewRate) -> Rate:
 
 def _rate(word: str) -> Decimal:
     """A rate as typed. Raises Refused, also for `1,234`: as a rate it may be either."""
-    if re.fullmatch(r"[1-9]\d{0,2},\d{3}", word.strip()):
-        either = f"{word.strip().replace(',', '.')} or {word.strip().replace(',', '')}"
+    if match := re.fullmatch(r"\+?([1-9][0-9]{0,2}),([0-9]{3})", unicodedata.normalize("NFKC", word).strip()):
+        either = f"{match[1]}.{match[2]} or {match[1]}{match[2]}"
         raise Refused(f"rate: {word!r} may be {either}: write it without a comma", field="rate")
     try:
         rate = read_number(word)
     except ValueError as error:
         raise Refused(f"rate: {error}", field="rate") from None
     if rate is None or rate <= 0 or not -12 <= rate.adjusted() <= 12:
-        raise Refused("rate: must be above 0", field="rate")
+        raise Refused(f"rate: {word!r} is none: it is above 0 and below 10,000,000,000,000", field="rate")
     return rate
 
 

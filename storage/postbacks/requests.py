@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, Select, Table, and_, exists, or_, select
+from sqlalchemy import ColumnElement, Row, Select, Table, and_, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.db.bulk_sql import BulkTable, as_json, nullable
@@ -18,6 +18,8 @@ from storage.tables import accounts, campaigns, click_links, clicks, postbacks
 from storage.tables.types import micros
 
 _REASON = 1000
+#: Bytes of a body that the log shows; replay and matching read all of it.
+SHOWN_BODY = 4_000
 
 
 @dataclass(slots=True, kw_only=True)
@@ -153,7 +155,7 @@ def as_stored(row: Row[Any], account: PostbackAccount, *, origin: str = "postbac
 
 
 class Logged(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of the postback log. `click_id` is as it came, `raw` the query and the body."""
+    """A line of the postback log. `click_id` is as it came, `raw` the query and the beginning of the body."""
 
     id: int
     received_at: datetime
@@ -212,9 +214,14 @@ def _about(table: Table, campaign_ids: Select[Any]) -> ColumnElement[bool]:
 async def log(
     tx: AsyncConnection, team_id: int, request_filter: RequestFilter, *, limit: int = 50, after: int | None = None
 ) -> list[Logged]:
-    """Latest first; `after` is the id of the last one seen."""
+    """Latest first; `after` is the id of the last one seen. Of a long body only the beginning is read."""
+    body = postbacks.c.body
+    columns = [column for column in postbacks.c if column is not body]
+    beginning = func.substr(body, 1, SHOWN_BODY, type_=body.type).label("body")
     query = (
-        select(postbacks, accounts.c.code).join_from(postbacks, accounts).where(*_conditions(team_id, request_filter))
+        select(*columns, beginning, func.length(body).label("body_size"), accounts.c.code)
+        .join_from(postbacks, accounts)
+        .where(*_conditions(team_id, request_filter))
     )
     if after is not None:
         query = query.where(postbacks.c.id < after)
@@ -226,14 +233,15 @@ def _logged(row: Row[Any]) -> Logged:
         id=row.id, received_at=row.received_at, account=row.code, outcome=Outcome(row.outcome), reason=row.reason,
         event=row.event, click_id=row.click, txn_id=row.txn_id, player_id=row.player_id, status=row.status,
         amount=row.amount, currency=row.currency, conversion_id=row.conversion_id, method=row.method,
-        raw=raw(row.query, row.body),
+        raw=_raw(row.query, row.body, row.body_size),
     )  # fmt: skip
 
 
-def raw(query: bytes, body: bytes) -> str:
-    """A request as it came, readable: the query, then the body."""
+def _raw(query: bytes, body: bytes, size: int) -> str:
+    """A request as it came, readable: the query, then the body, or its beginning and how long it is."""
     parts = [part.decode("utf-8", errors="backslashreplace") for part in (query, body) if part]
-    return "\n".join(parts).replace("\x00", "\\x00")
+    rest = f"… ({size:,} bytes)" if size > len(body) else ""
+    return "\n".join(parts).replace("\x00", "\\x00") + rest
 
 
 async def stored(

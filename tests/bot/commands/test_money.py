@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from storage.ledger.facts import Figures, Report, RevenueRow, Role
 from storage.revenue.revisions import record
 from tests.bot.asking import NOON, Asker, asking
 from tests.storage.books import UTC_ZONE
+from tests.storage.ledger.written import REFUSED, RIGHT
 
 Opened = Callable[[], Any]
 DAY = date(2026, 11, 20)
@@ -66,6 +68,31 @@ async def test_a_wrong_rate_is_refused_at_its_field(opened: Opened, words: str, 
         with pytest.raises(Refused) as refused:
             await say(f"rate set {words}")
         assert refused.value.field == field
+
+
+async def test_a_rate_is_read_right_or_refused_and_nothing_is_kept(opened: Opened) -> None:
+    """Every amount of the cases as a rate: above 0, of no currency, and no `1,234`, which may be 1.234 or 1234."""
+    right = {text: value for text, (value, beside) in RIGHT.items() if not beside and not value.startswith("-")}
+    del right["1,234"]
+    async with asking(opened) as say:
+        for text, value in right.items():
+            made = await say.tell("rate set", currency="USDT", rate=text, day=DAY.isoformat())
+            assert Decimal(made.rate) == Decimal(value), text
+        for text in (
+            *REFUSED,
+            *RIGHT.keys() - right.keys(),
+            "１，２３４",
+            "+1,234",
+            "0",
+            "0,000",
+            "1e13",
+            "1e-13",
+            "-",
+        ):
+            with pytest.raises(Refused) as refused:
+                await say.tell("rate set", currency="ARS", rate=text, day=DAY.isoformat())
+            assert refused.value.field == "rate", text
+        assert {one["currency"] for one in (await say("rate list"))["items"]} == {"USDT"}
 
 
 async def test_owed_and_paid_stand_side_by_side(opened: Opened) -> None:

@@ -14,17 +14,19 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
 from hub.postbacks.handler import Postbacks, retry_waiting
 from hub.runtime.ports import HubPorts
 from hub.runtime.runtime import Runtime
 from hub.runtime.settings import Settings
+from storage.catalogue import teams
 from storage.db import config_version
 from storage.db.engine import Database
 from storage.db.secrets import Box
 from storage.ledger.clicks.click_id import first_id_at
-from storage.tables import accounts, conversions, postbacks
+from storage.postbacks import requests
+from storage.tables import accounts, conversions, outbound, postbacks, sources
 from tests.storage.scene import NOON, Scene, build
 
 
@@ -96,6 +98,62 @@ async def test_a_body_over_a_megabyte_is_413_and_logged_without_it(opened: Calla
         async with runtime.database.read() as tx:
             row = (await tx.execute(select(postbacks).order_by(postbacks.c.id.desc()).limit(1))).one()
             assert (row.outcome, row.body, row.query) == ("rejected", b"", b"event=reg")
+
+
+async def test_the_log_shows_the_beginning_of_a_long_body_and_its_size(opened: Callable[[], Any]) -> None:
+    async with served(opened) as (client, scene, runtime):
+        for content in (b"a=" + b"x" * 899_998, b"a=short", b""):
+            await client.post("/postback/key-1?event=reg", content=content)
+        async with runtime.database.read() as tx:
+            lines = await requests.log(tx, scene.team_id, requests.RequestFilter(), limit=10)
+        begun = "a=" + "x" * (requests.SHOWN_BODY - 2)
+        assert [line.raw for line in lines] == [
+            "event=reg", "event=reg\na=short", f"event=reg\n{begun}… (900,000 bytes)"
+        ]  # fmt: skip
+
+
+async def test_nul_in_names_and_values_is_kept_out_of_the_database_and_nothing_fails(
+    opened: Callable[[], Any],
+) -> None:
+    async with served(opened) as (client, scene, runtime):
+        async with runtime.database.begin() as tx:
+            click = await scene.click(tx)
+        form = {"content-type": "application/x-www-form-urlencoded"}
+        answers = [
+            await client.get(f"/postback/key-1?a%00b=1&event=reg&click_id={click}&txn_id=%00"),
+            await client.post("/postback/key-1", json={"a\x00b": "\x00", "event": "ftd", "click_id": click}),
+            await client.post(
+                "/postback/key-1", content=f"%00=%00&event=dep&click_id={click}&txn_id=a%00b", headers=form
+            ),
+        ]
+        assert [(one.status_code, one.json()["outcome"]) for one in answers] == [(200, "accepted")] * 3
+        async with runtime.database.read() as tx:
+            assert len(await requests.log(tx, scene.team_id, requests.RequestFilter(), limit=10)) == 3
+        assert (await client.get("/postback/key-1%00?event=reg")).status_code == 404
+
+
+async def test_a_click_of_another_team_is_unknown_and_its_source_is_told_nothing(opened: Callable[[], Any]) -> None:
+    async with served(opened) as (client, scene, runtime):
+        async with runtime.database.begin() as tx:
+            url = "https://push.example.test/?cid={click_id}"
+            told = {"registration": {"url": url, "method": "GET"}}
+            await tx.execute(update(sources).values(postbacks=told))
+            click = await scene.click(tx)
+            other = await teams.add(tx, "Other", NOON)
+            await tx.execute(insert(accounts).values(
+                team_id=other.id, name="theirs", code="theirs", platform="postback_only", timezone="UTC",
+                currency="EUR", options={}, postback_key="key-2", created_at=NOON,
+            ))  # fmt: skip
+            await config_version.bump(tx)
+        await runtime.state["postbacks"].refresh()
+        for query in (f"event=reg&click_id={click}", f"event=ftd&click_id={click.upper()}&txn_id=1"):
+            assert (await client.get(f"/postback/key-2?{query}")).json()["outcome"] == "unmatched"
+        async with runtime.database.read() as tx:
+            assert (await tx.execute(select(conversions))).all() == []
+            assert (await tx.execute(select(outbound))).all() == []
+        assert (await client.get(f"/postback/key-1?event=reg&click_id={click}")).json()["outcome"] == "accepted"
+        async with runtime.database.read() as tx:
+            assert len((await tx.execute(select(outbound))).all()) == 1
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,37 @@ async def test_a_reversal_waits_for_its_original(opened: Callable[[], Any]) -> N
         assert left == ["updated", "updated", "unmatched", "accepted", "accepted"]
 
 
+#: Words of platforms for what does not count any more.
+REVERSING = (
+    "canceled", "Cancelled", "chargeback", "refunded", "REFUND", "void", "invalid", "reject", "rejected", "decline",
+    "declined", "trash", "fraud", "reversed", "expired", "failed",
+)  # fmt: skip
+
+
+async def test_an_approved_deposit_told_again_with_any_reversing_word_is_reversed(opened: Callable[[], Any]) -> None:
+    async with opened() as database, database.begin() as tx:
+        scene = await build(tx)
+        click = await scene.click(tx)
+        for number, word in enumerate(REVERSING):
+            deposit = f"click_id={click}&event=deposit&amount=10&txn_id=D{number}"
+            assert await scene.one(tx, f"{deposit}&status=approved") == "accepted"
+            assert await scene.one(tx, f"{deposit}&status={word}") == "updated", word
+            assert await scene.one(tx, f"{deposit}&status=approved") == "duplicate", word
+        assert {row[1] for row in await counted(tx)} == {"reversed"}
+
+
+async def test_a_word_that_is_not_known_is_pending_and_shown_in_the_log(opened: Callable[[], Any]) -> None:
+    async with opened() as database, database.begin() as tx:
+        scene = await build(tx)
+        click = await scene.click(tx)
+        for number, word in enumerate(("banana", "7", "APPROVED!", "yes")):
+            deposit = f"click_id={click}&event=deposit&amount=10&txn_id=D{number}&status={word}"
+            assert await scene.one(tx, deposit) == "accepted"
+        assert {row[1] for row in await counted(tx)} == {"pending"}
+        reasons = (await tx.execute(select(postbacks.c.reason).order_by(postbacks.c.id))).scalars().all()
+        assert ["status 'banana'" in reasons[0], "status 'yes'" in reasons[3]] == [True, True]
+
+
 async def test_one_transaction_said_to_be_both_is_one_deposit_and_the_first(opened: Callable[[], Any]) -> None:
     async with opened() as database, database.begin() as tx:
         scene = await build(tx)
