@@ -233,7 +233,7 @@ def _logged(row: Row[Any]) -> Logged:
         id=row.id, received_at=row.received_at, account=row.code, outcome=Outcome(row.outcome), reason=row.reason,
         event=row.event, click_id=row.click, txn_id=row.txn_id, player_id=row.player_id, status=row.status,
         amount=row.amount, currency=row.currency, conversion_id=row.conversion_id, method=row.method,
-        raw=_raw(row.query, row.body, row.body_size),
+        raw=_raw(row.query, row.body or b"", row.body_size),
     )  # fmt: skip
 
 

@@ -3,7 +3,6 @@
 import base64
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 import httpx
 import pytest
@@ -13,22 +12,22 @@ from tests.journeys.deployment import Deployment, standin, wait_for
 from tests.journeys.test_chats import posted, shown, tell, with_chats
 from tests.storage.ledger.written import CASES
 
-Rows = list[tuple[str, str, str, int]]
+Rows = list[tuple[str, str, int]]
 #: Sends a file with a command; the answer as text.
 Send = Callable[[str, str], str]
 
 MILLION = 1_000_000
-#: Day, tag, currency, commission in micro-units that stand after an upload.
+#: Day, tag and commission in micro-units of EUR that stand after an upload; a dollar is half a euro.
 STANDS: dict[str, Rows] = {
     "campaign_named_date.csv": [
-        ("2026-10-01", "Alpha", "EUR", 40 * MILLION), ("2026-10-01", "Date", "EUR", 80 * MILLION),
+        ("2026-10-01", "Alpha", 40 * MILLION), ("2026-10-01", "Date", 80 * MILLION),
     ],
-    "day_first.csv": [("2026-02-03", "alpha", "EUR", 40 * MILLION), ("2026-02-26", "alpha", "EUR", 80_500_000)],
+    "day_first.csv": [("2026-02-03", "alpha", 40 * MILLION), ("2026-02-26", "alpha", 80_500_000)],
     "other_currency_sign.csv": [
-        ("2026-10-01", "alpha", "USD", 40 * MILLION), ("2026-10-02", "alpha", "USD", 80_500_000),
+        ("2026-10-01", "alpha", 20 * MILLION), ("2026-10-02", "alpha", 40_250_000),
     ],
     "cp1251.csv": [
-        ("2026-10-01", "Промо Осень", "EUR", 40 * MILLION), ("2026-10-02", "Промо Осень", "EUR", 80_500_000),
+        ("2026-10-01", "Промо Осень", 40 * MILLION), ("2026-10-02", "Промо Осень", 80_500_000),
     ],
 }  # fmt: skip
 OPTIONS = {"cp1251.csv": {"encoding": "windows-1251"}}
@@ -75,15 +74,11 @@ def doors(hub: Deployment, slack: httpx.Client, telegram: httpx.Client) -> Itera
 def stands(hub: Deployment, account: str) -> Rows:
     """What stands of an account, none of whose tags an offer claims."""
     report = hub.get("report/merged", by="day", account=account, **{"from": "2026-01-01", "to": "2026-11-20"})
-    found: Rows = []
-    for row in report["unassigned"]:
-        worth: dict[str, Any] = {"EUR": row["commission"]} if row["commission"] is not None else row["unconverted"]
-        found += [(row["group"]["day"], row["group"]["tag"], currency, amount) for currency, amount in worth.items()]
-    return sorted(found)
+    return sorted((row["group"]["day"], row["group"]["tag"], row["commission"]) for row in report["unassigned"])
 
 
-@pytest.mark.slow_on_postgresql
-@pytest.mark.timeout(300)
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_the_files_of_the_cases_are_read_alike_at_every_door(deploy: Deploy) -> None:
     with ExitStack() as stack:
         slack, telegram = stack.enter_context(standin("slack")), stack.enter_context(standin("telegram"))
@@ -92,6 +87,7 @@ def test_the_files_of_the_cases_are_read_alike_at_every_door(deploy: Deploy) -> 
         slack.post("/_control/command", json={"text": f"join {hub.post('member/invite', role='owner')['code']}"})
         wait_for(lambda: shown(slack), "the welcome on Slack", told=hub.log)
         hub.post("campaign/create", name="field", cost_model="daily")
+        hub.post("rate/set", currency="USD", rate="0.5", to="2026-10-02", **{"from": "2026-10-01"})
         for door, send in stack.enter_context(doors(hub, slack, telegram)).items():
             revenue_files(hub, door, send)
             spend_files(hub, door, send)
