@@ -218,7 +218,7 @@ async def log(
     body = postbacks.c.body
     columns = [column for column in postbacks.c if column is not body]
     beginning = func.substr(body, 1, SHOWN_BODY, type_=body.type).label("body")
-    query = (
+    query: Select[Any] = (
         select(*columns, beginning, func.length(body).label("body_size"), accounts.c.code)
         .join_from(postbacks, accounts)
         .where(*_conditions(team_id, request_filter))
