@@ -68,12 +68,15 @@ async def sync_failed(context: AlertContext) -> list[Reading]:
     return readings
 
 
-async def suspect(look: AlertContext) -> list[Reading]:
+async def suspect(context: AlertContext) -> list[Reading]:
     """Accounts whose report is held until a member confirms or discards it."""
-    held = {row.code: row for row in await attention.suspects(look.tx, look.watch.team_id, await look.account_ids())}
-    known = look.watch.history.alarms
+    held = {
+        row.code: row
+        for row in await attention.suspects(context.tx, context.watch.team_id, await context.account_ids())
+    }
+    known = context.watch.history.alarms
     changes = {
-        code: consequence(await held_reports(look.tx, row.id)) for code, row in held.items() if code not in known
+        code: consequence(await held_reports(context.tx, row.id)) for code, row in held.items() if code not in known
     }
     return [
         Reading(

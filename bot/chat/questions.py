@@ -61,7 +61,7 @@ def questions(command: Command) -> list[Question]:
     return sorted(made, key=lambda question: not question.required)
 
 
-def asked_for(
+def open_questions(
     known_platforms: Mapping[str, type[msgspec.Struct]], command: Command, arguments: Mapping[str, Any]
 ) -> list[Question]:
     """The command's questions as they stand with what is given: of the platforms' credentials only the chosen one's,

@@ -9,6 +9,7 @@ from msgspec import Meta
 from sqlalchemy import Row, select
 
 from bot.commands.campaigns import own_campaign
+from bot.commands.postbacks import processor
 from bot.core import permissions
 from bot.core.arguments import Arguments, choices, currency_code, refers, to_micros
 from bot.core.command import command
@@ -18,7 +19,6 @@ from bot.core.listing import Listing, Page
 from bot.core.message import Fields, Message, Notice, Table
 from bot.core.permissions import Scope, own_campaigns
 from bot.forms.imports import ImportedRow, Sent, rows_of, where
-from bot.forms.postback_context import processor
 from storage.catalogue.entities import codes, page
 from storage.clicks import queries
 from storage.ledger.errors import CasinoFluxError, Missing, Refused

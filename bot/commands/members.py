@@ -176,10 +176,10 @@ async def list_members(ctx: Context, new: Listing) -> Page[Member]:
     """Who is in the team, and what they may do."""
     query = select(table).where(table.c.team_id == ctx.team_id, table.c.removed_at.is_(None))
     rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after)
-    return Page([member for row in rows if (member := _seen_by(ctx.actor, members.shown(row)))], following)
+    return Page([member for row in rows if (member := _visible_to(ctx.actor, members.shown(row)))], following)
 
 
-def _seen_by(actor: Actor, member: Member) -> Member | None:
+def _visible_to(actor: Actor, member: Member) -> Member | None:
     """A member as an actor limited to campaigns sees them: those who share one, and of their campaigns the shared."""
     if actor.campaigns is None or member.campaigns is None:
         return member

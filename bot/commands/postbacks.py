@@ -1,5 +1,6 @@
 """Postbacks: the address for a platform, the log and its replay, the mapping of an account, what sources were sent."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -13,18 +14,21 @@ from bot.core.context import Context
 from bot.core.listing import Listing, Page
 from bot.core.message import Button, Buttons, Fields, Message, Notice, Table, Text
 from bot.core.permissions import Scope, own_campaigns
-from bot.forms.postback_context import processor
 from storage.catalogue import names
 from storage.catalogue.entities import cursor
 from storage.clicks import queries
-from storage.ledger.errors import CasinoFluxError, Refused
+from storage.clicks.queries import codec
+from storage.ledger.errors import CasinoFluxError, Missing, Refused
 from storage.ledger.facts import Event, Outcome, Role
 from storage.ledger.postbacks.template import template_url
 from storage.outbound import delivery_log
 from storage.outbound.delivery_log import Sent
+from storage.outbound.queue import queue
 from storage.postbacks import mappings
 from storage.postbacks import requests as inbox
+from storage.postbacks.conversions import ConversionProcessor
 from storage.postbacks.mappings import PostbackMapping
+from storage.postbacks.postback_accounts import load
 from storage.postbacks.replay import replay
 from storage.postbacks.requests import Logged, RequestFilter
 from storage.tables import accounts, sources
@@ -313,4 +317,19 @@ async def resend_postbacks(ctx: Context, new: ResendQuery) -> Resent:
     return Resent(
         await delivery_log.resend(ctx.tx, ctx.team_id, now=ctx.now, number=new.id, campaigns=own_campaigns(ctx.actor)),
         ctx.now,
+    )
+
+
+async def processor(ctx: Context) -> ConversionProcessor:
+    """A processor of this command's transaction."""
+
+    def words(platform: str) -> Mapping[str, Any]:
+        try:
+            words: Mapping[str, Any] = ctx.ports.platform_options(platform).get("words") or {}
+        except (Missing, ModuleNotFoundError):
+            return {}
+        return words
+
+    return ConversionProcessor(
+        book=await load(ctx.tx, words), codec=await codec(ctx.tx), zone=ctx.deployment.zone, now=ctx.now, onward=queue
     )

@@ -8,13 +8,13 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Meta
 
+from bot.commands.postbacks import processor
 from bot.core import permissions
 from bot.core.arguments import Arguments, MissingArgument, choices, refers
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.message import Fields, Message, Notice, Text
 from bot.core.permissions import Scope
-from bot.forms.postback_context import processor
 from storage.catalogue import names
 from storage.clicks import caps, plans
 from storage.clicks.plans import CampaignPlan, OfferPlan, Plans

@@ -81,7 +81,7 @@ def _line(variant: Standing) -> tuple[str, ...]:
     return variant.code, str(variant.visitors), rate, interval, f"{variant.best:.0%}", f"{variant.expected_loss:.2%}"
 
 
-def kept_card(_ctx: Context, site: Site) -> Message:
+def winner_card(_ctx: Context, site: Site) -> Message:
     return Message(f"Site {site.name} ({site.code}) goes on as version {site.version or '–'}", ())
 
 
@@ -125,7 +125,7 @@ async def drop_variant(ctx: Context, new: OneVariant) -> Experiment:
     return await _compared(ctx, row, "ctr")
 
 
-@command("variant keep", role=Role.BUYER, render=kept_card, positional=("site", "variant"))
+@command("variant keep", role=Role.BUYER, render=winner_card, positional=("site", "variant"))
 async def keep_variant(ctx: Context, new: OneVariant) -> Site:
     """Make a variant the site itself and end the test."""
     row = await _site(ctx, new.site)

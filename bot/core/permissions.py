@@ -105,7 +105,11 @@ _FEW = 20  # words that are looked up on the event loop
 async def admit(command: Guarded, new: msgspec.Struct, ctx: Context) -> None:
     """Raises Forbidden at the field that names what the actor may not see or change, Missing where there is none."""
     check_role(command, ctx.actor)
-    named = [(one, words) for one in command.references if (words := _words(one, getattr(new, one.name)))]
+    named = [
+        (reference, words)
+        for reference in command.references
+        if (words := _words(reference, getattr(new, reference.name)))
+    ]
     if ctx.actor.campaigns is None or not named:
         return
 
@@ -180,7 +184,7 @@ async def _looked_up(tx: AsyncConnection, actor: Actor, noun: str, word: str, *,
 
 
 async def _named(tx: AsyncConnection, team_id: int, noun: str, number: int) -> Named:
-    return next(one for one in await named_entities(tx, team_id, noun, [str(number)]) if one.id == number)
+    return next(entity for entity in await named_entities(tx, team_id, noun, [str(number)]) if entity.id == number)
 
 
 def _check(actor: Actor, noun: str, entity: Named, *, changes: bool) -> None:
@@ -198,7 +202,7 @@ async def _check_fact(tx: AsyncConnection, actor: Actor, noun: str, word: str, *
 def _words(reference: Reference, value: Any) -> list[str]:
     if value is None or value in ("", NONE):
         return []
-    values = dict.fromkeys(str(one) for one in (value if isinstance(value, list | tuple) else (value,)))
+    values = dict.fromkeys(str(element) for element in (value if isinstance(value, list | tuple) else (value,)))
     return [weighted_word(word)[0] if reference.weighted else word for word in values]
 
 
@@ -231,7 +235,9 @@ async def _postback(tx: AsyncConnection, actor: Actor, word: str) -> bool:
     own = own_campaigns(actor)
     if own is None:
         return True
-    about = [exists().where(kept.c.id == p.click_id, kept.c.campaign_id.in_(own)) for kept in (t.clicks, t.click_links)]
+    about = [
+        exists().where(table.c.id == p.click_id, table.c.campaign_id.in_(own)) for table in (t.clicks, t.click_links)
+    ]
     return (await tx.execute(here.where(or_(*about)))).first() is not None
 
 

@@ -143,13 +143,13 @@ def _conditions(team_id: int, codes: tuple[str, ...], noun: str) -> tuple[Condit
     mine, others = of_campaigns(team_id, codes)
     key = entity.table.c.id
     own, foreign = (_served(entity.links(condition, None)) for condition in (mine, others))
-    seen = key.in_(own) if noun == "campaign" else or_(key.in_(own), key.not_in(foreign))
+    shown = key.in_(own) if noun == "campaign" else or_(key.in_(own), key.not_in(foreign))
     if noun not in _ON_SITE:
-        return seen, key.not_in(foreign)
+        return shown, key.not_in(foreign)
     own_sites = select(t.campaigns.c.site_id).where(mine, t.campaigns.c.site_id.is_not(None))
     live = t.sites.alias()
     teams_own = select(live.c.id).where(live.c.status == "published", live.c.id.not_in(own_sites))
-    return seen, and_(key.not_in(foreign), or_(_ON_SITE[noun].is_(None), _ON_SITE[noun].not_in(teams_own)))
+    return shown, and_(key.not_in(foreign), or_(_ON_SITE[noun].is_(None), _ON_SITE[noun].not_in(teams_own)))
 
 
 def _served(links: Links) -> Any:
@@ -195,15 +195,15 @@ async def named_entities(tx: AsyncConnection, team_id: int, noun: str, words: It
     numbers = [int(text) for text in texts if text.isdecimal() and text.isascii() and len(text) < 19]
     values = {"team": team_id, "codes": [text.lower() for text in texts], "names": texts, "numbers": numbers}
     rows = await tx.execute(_naming(noun), values)
-    found = {
+    entities = {
         row.id: Named(id=row.id, code=row.code, name=row.name, published=bool(row.published), serves=set())
         for row in rows
     }
     links = ENTITIES[noun].links
-    if found and links is not None:
-        for link in await tx.execute(_serving(links), {"team": team_id, "ids": list(found)}):
-            found[link.id].serves.add(link.campaign)
-    return list(found.values())
+    if entities and links is not None:
+        for link in await tx.execute(_serving(links), {"team": team_id, "ids": list(entities)}):
+            entities[link.id].serves.add(link.campaign)
+    return list(entities.values())
 
 
 @cache

@@ -64,7 +64,7 @@ def check_new(ctx: Context, new: Any) -> Checked:
         currency=currency_code(new.currency, ctx.deployment.currency),
         base_url=_web_address(new.base_url, "base_url"),
         report_url=_report_url(about, new.report_url),
-        credentials=_given(new),
+        credentials=_credentials(new),
         options=options,
     )
     _complete(about, login)
@@ -89,7 +89,7 @@ def check_edit(ctx: Context, new: Any, platform: str, old: Login) -> Checked:
         currency=currency_code(new.currency, old.currency),
         base_url=_web_address(new.base_url, "base_url") or old.base_url,
         report_url=_report_url(about, new.report_url) or old.report_url,
-        credentials={**old.credentials, **_given(new)},
+        credentials={**old.credentials, **_credentials(new)},
         options=_options(about, old.options, new.options or {}, new.tag_from, new.click_id_from),
     )
     _complete(about, login)
@@ -107,7 +107,7 @@ def check_edit(ctx: Context, new: Any, platform: str, old: Login) -> Checked:
     )
 
 
-def _given(new: Any) -> dict[str, str]:
+def _credentials(new: Any) -> dict[str, str]:
     return {name: plain_credential(getattr(new, name), field=name) for name in CREDENTIALS if getattr(new, name)}
 
 

@@ -231,8 +231,8 @@ _RANKED = {
 def top_chart(report: MergedReport, by: Sequence[str], *, measure: str = "") -> Chart:
     """The report's first rows as a picture: a bar each, of the measure they are sorted by or the weightiest known."""
     rows = report.rows[:TOP]
-    wanted = [measure] if measure in _RANKED else list(_RANKED)
-    chosen = next((name for name in wanted if any(_plotted(row, name) is not None for row in rows)), "clicks")
+    measures = [measure] if measure in _RANKED else list(_RANKED)
+    chosen = next((name for name in measures if any(_plotted(row, name) is not None for row in rows)), "clicks")
     labels = tuple(" · ".join(_labels(row, by, report.names)) for row in rows)
     is_money = chosen in {"commission", "profit"}
     values = tuple(_plotted(row, chosen) for row in rows)

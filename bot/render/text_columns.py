@@ -120,7 +120,7 @@ _LEFT_TO_RIGHT = "\u200e"
 def _direction_mark(row: Sequence[str]) -> str:
     """What keeps the columns of a row in their order although a name is written from right to left."""
     written = "".join(row)
-    right_to_left = not written.isascii() and any(unicodedata.bidirectional(one) in {"R", "AL"} for one in written)
+    right_to_left = not written.isascii() and any(unicodedata.bidirectional(char) in {"R", "AL"} for char in written)
     return _LEFT_TO_RIGHT if right_to_left else ""
 
 
@@ -130,10 +130,10 @@ _THOUSANDS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 
 def shortened(text: str) -> str:
     """A number in at most three or four digits, as `€12.3k`; the figure in brackets beside it is left out."""
-    found = _NUMBER.fullmatch(text)
-    if found is None:
+    match = _NUMBER.fullmatch(text)
+    if match is None:
         return text
-    head, whole, part, tail = found[1], found[2].replace(",", ""), found[3] or "", found[4]
+    head, whole, part, tail = match[1], match[2].replace(",", ""), match[3] or "", match[4]
     value = float(whole + part)
     for size, letter in _THOUSANDS:
         if value >= size and value >= 9_999.5:

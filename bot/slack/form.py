@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from bot.chat.questions import MOST, Option, Question, asked_for, options
+from bot.chat.questions import MOST, Option, Question, open_questions, options
 from bot.chat.session import ChatSessions, Form
 from bot.core.command import COMMANDS
 from bot.core.context import Actor
@@ -33,7 +33,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 async def view(sessions: ChatSessions, actor: Actor, form: Form, origin: Origin, *, note: str = "") -> Json:
     """The modal that asks for what a command takes, filled with what was given."""
     command = COMMANDS[form.command]
-    fields = asked_for(sessions.ports.platforms(), command, form.arguments)[:MOST_INPUTS]
+    fields = open_questions(sessions.ports.platforms(), command, form.arguments)[:MOST_INPUTS]
     blocks = [section(plain(command.summary or command.name, TEXT))]
     blocks += [section(plain(f"⛔ {note}", TEXT))] if note else []
     for question in fields:

@@ -13,7 +13,7 @@ from telegram import Bot, CallbackQuery
 from telegram import Message as TelegramMessage
 from telegram.error import BadRequest, TelegramError
 
-from bot.chat.questions import Option, Question, asked_for, options, questions
+from bot.chat.questions import Option, Question, open_questions, options, questions
 from bot.chat.session import Caller, ChatSessions, Form, carry_out, identify
 from bot.core.command import COMMANDS
 from bot.core.context import Actor, Room
@@ -272,7 +272,7 @@ def _text(command: str, question: Question, state: State) -> str:
 
 
 def _all(sessions: ChatSessions, command: str, state: State) -> list[Question]:
-    return asked_for(sessions.ports.platforms(), COMMANDS[command], state.arguments)
+    return open_questions(sessions.ports.platforms(), COMMANDS[command], state.arguments)
 
 
 def _keys(every: list[Question], question: Question, state: State) -> list[Key]:

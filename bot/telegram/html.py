@@ -168,11 +168,15 @@ def _narrowed(table: Table) -> Table:
     """The columns that matter on a phone, where the table says which."""
     if not table.phone or len(table.columns) <= COLUMNS:
         return table
-    kept = [n for n in table.phone if n < len(table.columns)][:COLUMNS]
-    rows = tuple(tuple(row[n] for n in kept if n < len(row)) for row in table.rows)
-    numeric = tuple(place for place, n in enumerate(kept) if n in table.numeric)
+    columns = [n for n in table.phone if n < len(table.columns)][:COLUMNS]
+    rows = tuple(tuple(row[n] for n in columns if n < len(row)) for row in table.rows)
+    numeric = tuple(place for place, n in enumerate(columns) if n in table.numeric)
     return msgspec.structs.replace(
-        table, columns=tuple(table.columns[n] for n in kept), rows=rows, numeric=numeric, phone=tuple(range(len(kept)))
+        table,
+        columns=tuple(table.columns[n] for n in columns),
+        rows=rows,
+        numeric=numeric,
+        phone=tuple(range(len(columns))),
     )
 
 

@@ -15,8 +15,8 @@ _PAGE = re.compile(r"page=(\d{1,4}) (.+)", re.DOTALL)
 
 def read(text: str) -> tuple[str, int]:
     """A button's command without the page it turns to, and that page; 0 for any other command."""
-    found = _PAGE.fullmatch(text)
-    return (found[2], int(found[1])) if found else (text, 0)
+    match = _PAGE.fullmatch(text)
+    return (match[2], int(match[1])) if match else (text, 0)
 
 
 def paged(message: Message, command: str, page: int = 0) -> Message:

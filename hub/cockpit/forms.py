@@ -6,7 +6,7 @@ import msgspec
 from litestar import Response
 from litestar.handlers import HTTPRouteHandler
 
-from bot.chat.questions import Question, asked_for, questions
+from bot.chat.questions import Question, open_questions, questions
 from bot.core.arguments import MissingArgument, MissingFields, file_fields, meta
 from bot.core.command import COMMANDS, Command
 from hub.cockpit.page import Cockpit, Visit
@@ -52,7 +52,7 @@ async def fields(
 
 def _questions(visit: Visit, found: Command, values: dict[str, str]) -> list[Question]:
     """The questions as they stand; a form that asks for a platform asks for the credentials of the chosen one only."""
-    return asked_for(visit.cockpit.runtime.ports.platforms(), found, values)
+    return open_questions(visit.cockpit.runtime.ports.platforms(), found, values)
 
 
 def _default(question: Question) -> str:
