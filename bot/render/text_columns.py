@@ -8,6 +8,7 @@ from functools import lru_cache
 import msgspec
 
 from bot.core.message import Chart, Series, Table
+from storage.ledger.numbers import read_float
 
 _BARS = "▁▂▃▄▅▆▇█"
 _KEPT = {"\n", "\t"}
@@ -134,7 +135,7 @@ def shortened(text: str) -> str:
     if match is None:
         return text
     head, whole, part, tail = match[1], match[2].replace(",", ""), match[3] or "", match[4]
-    value = float(whole + part)
+    value = read_float(whole + part)
     for size, letter in _THOUSANDS:
         if value >= size and value >= 9_999.5:
             return f"{head}{_three_digits(value / size)}{letter}{tail}"
