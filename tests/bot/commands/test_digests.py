@@ -122,6 +122,20 @@ async def test_restated_and_vanished_figures_are_told_with_what_they_were(opened
         assert "• 18 Nov main / spring: FTDs 10 → 8" in lines
 
 
+async def test_spend_without_a_rate_is_said_in_the_digest_as_in_stats(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await a_week(say)
+        await say("spend add spring 2026-11-21 50 USDT")
+        for line in ("digest preview", "stats yesterday"):
+            await say(line)
+            assert "USDT" in say.shown, line
+            assert "spend" in next(one for one in say.shown.splitlines() if "USDT" in one), line
+        await say("rate set USDT 0.5 2026-11-21")
+        for line in ("digest preview", "stats yesterday"):
+            await say(line)
+            assert "USDT" not in say.shown, line
+
+
 async def test_what_needs_a_hand_is_told(opened: Opened) -> None:
     async with asking(opened) as say:
         ids = await a_week(say)
