@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.alerts.context import AlertEvent, Reading
 from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table, Text
-from bot.render.figures import count, money
+from bot.render.figures import count, measure_name, money
 from storage.alerts import attention
 from storage.alerts.alert_states import Watch
 from storage.chat import messages
@@ -152,10 +152,6 @@ def held_rows(held: HeldReports, *, more: bool) -> Message:
         blocks.append(Text("There are more: limit=… and after=… page through them over HTTP or in the shell."))
     blocks.append(decision_buttons(held.account))
     return Message(f"Held report of {held.account}", tuple(blocks), private=True)
-
-
-def measure_name(measure: str) -> str:
-    return {"first_deposits": "FTDs", "ngr": "NGR"}.get(measure, measure.replace("_", " "))
 
 
 def amount(of: HeldFigure | HeldTotal, value: int | None) -> str:

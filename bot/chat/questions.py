@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from enum import Enum
-from itertools import islice
 from typing import Any, Literal, get_args, get_origin
 
 import msgspec
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy import Table as SqlTable
 
 from bot.chat.session import ChatSessions
@@ -16,6 +15,7 @@ from bot.core.arguments import bare_kinds, meta
 from bot.core.command import Command
 from bot.core.context import Actor
 from bot.core.permissions import ENTITIES, changeable, visible
+from storage.catalogue import names
 
 Kind = Literal["text", "choice", "yes", "day", "secret"]
 
@@ -65,13 +65,14 @@ def open_questions(
     known_platforms: Mapping[str, type[msgspec.Struct]], command: Command, arguments: Mapping[str, Any]
 ) -> list[Question]:
     """The command's questions as they stand with what is given: of the platforms' credentials only the chosen one's,
-    right after what is required."""
+    right after what is required, and any that was given before the platform was chosen."""
     made = questions(command)
     if not any(question.refers == "platform" for question in made):
         return made
     platforms = {name: set(_names(struct)) for name, struct in known_platforms.items()}
     own = platforms.get(str(arguments.get("platform", "")).lower(), set())
     others = set().union(*platforms.values()) - own - REFERRED_FIELDS
+    others -= {name for name, value in arguments.items() if value}
     shown = [question for question in made if question.name not in others]
     return sorted(shown, key=lambda question: 0 if question.required else 1 if question.name in own else 2)
 
@@ -92,7 +93,7 @@ def _question(field: msgspec.structs.FieldInfo, *, changes: bool) -> Question:
         kind = "yes"
     elif values or refers:
         kind = "choice"
-    elif date in kinds:
+    elif date in kinds or (field.encode_name == "day" and list not in kinds):
         kind = "day"
     default = field.default if isinstance(field.default, str | int | Decimal) else ""
     return Question(
@@ -143,11 +144,8 @@ async def _entities(
     for column in ("removed_at", "revoked_at"):
         if column in table.c:
             query = query.where(table.c[column].is_(None))
-    if typed.isascii() and typed:
-        like = f"%{typed.lower().replace('%', '').replace('_', '')}%"
-        query = query.where(or_(func.lower(table.c.name).like(like), table.c.code.like(like)))
     async with sessions.database.read() as tx:
-        rows = await tx.execute(query.order_by(table.c.id.desc()).limit(limit if typed.isascii() else None))
-        folded = "" if typed.isascii() else typed.casefold()  # SQL of SQLite knows the letter case of ASCII only
-        matching = (Option(row.code, row.name) for row in rows if folded in row.name.casefold())
-        return list(islice(matching, limit))
+        if typed:
+            query = query.where(await names.holding(tx, table, actor.team_id, typed))
+        rows = await tx.execute(query.order_by(table.c.id.desc()).limit(limit))
+        return [Option(row.code, row.name) for row in rows]

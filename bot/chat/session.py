@@ -12,21 +12,24 @@ from typing import Any
 import msgspec
 
 from bot import commands as _commands
+from bot.chat.readings import cards, readings, repeatable
 from bot.commands.audits import with_undo
 from bot.commands.members import join_team, joined_card
 from bot.core.arguments import MissingArgument, MissingFields, file_fields, secret_fields
-from bot.core.command import COMMANDS, Command, line_of, parse, readings, run
+from bot.core.command import COMMANDS, Command, line_of, parse, run
 from bot.core.context import Actor, Context, Deployment, Ports, Room
 from bot.core.listing import Listing
 from bot.core.message import Button, Buttons, Message, error
 from bot.core.tokenizer import split
+from bot.forms.first_steps import STEP_COMMANDS, done_steps, with_next_step
+from bot.render.text_columns import cut
 from storage.catalogue.entities import MAX_PAGE
 from storage.chat import presses, rooms
 from storage.chat.dialogues import press_id
 from storage.db import config_version
 from storage.db.engine import Database
 from storage.db.secrets import Box
-from storage.ledger.errors import CasinoFluxError, Missing, Refused
+from storage.ledger.errors import CasinoFluxError, Refused
 from storage.ledger.rate_limit import RateLimit
 from storage.people import audits, people
 
@@ -160,8 +163,10 @@ async def _handle(sessions: ChatSessions, caller: Caller, text: str, attached: A
     try:
         command, arguments = parse(text or "help")
     except Refused as fault:
+        if fault.field != "command":
+            return Reply(message=error(str(fault)), actor=actor)
         if text.lower() not in {command.noun for command in COMMANDS.values()}:
-            return Reply(message=_with_lines(error(str(fault)), readings(text)), actor=actor)
+            return await _understood(sessions, caller.room, actor, text)
         command, arguments = COMMANDS["help"], {"command": text.lower()}
     if attached is None or not file_fields(command.parameters) or not actor.role.includes(command.role):
         return await carry_out(sessions, caller.room, actor, command, arguments)
@@ -171,14 +176,31 @@ async def _handle(sessions: ChatSessions, caller: Caller, text: str, attached: A
     return msgspec.structs.replace(reply, form=None)  # a form would have to remember the file
 
 
+async def _understood(sessions: ChatSessions, room: Room, actor: Actor, text: str) -> Reply:
+    """What a line that is no command gets: the card of what it names, else what it may mean, as buttons."""
+    bare = repeatable(text).strip("\"'“”«»„ ")
+    async with sessions.database.read() as tx:
+        shown = await cards(tx, actor, bare) if bare else []
+        lines = shown or await readings(tx, actor, bare)
+    if len(shown) == 1:
+        found, arguments = parse(shown[0])
+        return await carry_out(sessions, room, actor, found, arguments)
+    why = f"no command {cut(bare, 100)!r}"
+    why += f": did you mean {' or '.join(map(repr, lines))}?" if lines else ": 'help' lists them all"
+    if shown:
+        why = f"{cut(bare, 100)!r} is the name of several: which one?"
+    return Reply(message=_with_lines(error(why), lines or ["help"]), actor=actor)
+
+
 async def carry_out(
     sessions: ChatSessions, room: Room, actor: Actor, command: Command, arguments: dict[str, Any]
 ) -> Reply:
     """Run a command whose words are sorted already; faults come back as messages, missing fields as a form."""
     if room.face == "telegram" and issubclass(command.parameters, Listing):
         arguments = {"limit": MAX_PAGE} | arguments  # the list is turned page by page in one message
+    ctx = context(sessions, room, actor)
     try:
-        answer = await run(command, arguments, context(sessions, room, actor))
+        answer = await run(command, arguments, ctx)
     except MissingFields as lack:
         message = error(str(lack), usage=command.usage())
         form = Form(command=command.name, arguments=arguments, missing=tuple(lack.names))
@@ -188,7 +210,9 @@ async def carry_out(
         return Reply(message=error(str(fault), usage=command.usage()), form=form, actor=actor)
     except Refused as fault:
         text = without_secrets(command, arguments, str(fault))
-        form = Form(command=command.name, arguments=arguments, fault=text, field=fault.field)
+        refused = {fault.field} & secret_fields(command.parameters)
+        kept = {name: value for name, value in arguments.items() if name not in refused}
+        form = Form(command=command.name, arguments=kept, fault=text, field=fault.field)
         message = _with_lines(error(text, usage=command.usage()), _corrected_lines(command, arguments, fault))
         return Reply(message=message, form=form, actor=actor)
     except CasinoFluxError as fault:
@@ -197,6 +221,8 @@ async def carry_out(
         return Reply(message=_broken(command.name), actor=actor)
     message, private = with_undo(answer), answer.message.private
     asks = isinstance(answer.result, dict) and "confirm" in answer.result
+    if answer.change is not None and command.name in STEP_COMMANDS:
+        message = await with_next_step(ctx, message)
     secret = command.changes and private and not asks and (command.reads or answer.change is not None)
     line = "" if command.changes else line_of(command, arguments)
     return Reply(
@@ -206,7 +232,7 @@ async def carry_out(
 
 def _corrected_lines(command: Command, arguments: dict[str, Any], fault: Refused) -> list[str]:
     """The command with each of the nearest names in the place of the one that does not exist."""
-    if not isinstance(fault, Missing) or not fault.near or secret_fields(command.parameters) & arguments.keys():
+    if not fault.near or secret_fields(command.parameters) & arguments.keys():
         return []
     lines = []
     for code in fault.near:
@@ -309,8 +335,11 @@ async def _join(sessions: ChatSessions, caller: Caller, code: str) -> Reply:
             entity="member", entity_id=joined.id, after=joined,
         ))  # fmt: skip
         await config_version.bump(tx)
+        done = await done_steps(tx, joined.team_id)
     actor = Actor(team_id=joined.team_id, name=joined.code, role=joined.role, member_id=joined.id)
-    message = joined_card(context(sessions, room, actor), joined)
+    ctx = context(sessions, room, actor)
+    ctx.notes["done_steps"] = done
+    message = joined_card(ctx, joined)
     return Reply(message=message, actor=actor, done=True, public=not room.private)
 
 

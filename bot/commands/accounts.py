@@ -9,14 +9,15 @@ from sqlalchemy import func, select
 from bot.core.arguments import Arguments, choices, holds_credentials, refers, secret
 from bot.core.command import command
 from bot.core.context import Context, Sample
-from bot.core.listing import Listing, Page
+from bot.core.listing import Page
 from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table, Text
-from bot.core.permissions import Scope, visible
+from bot.core.permissions import Scope
 from bot.forms.account_forms import PLATFORMS, Checked, check_edit, check_new, same_login
 from bot.forms.bulk_change import render_change
+from bot.forms.entity_list import EntityList, list_message, listed, of_team
+from bot.render.figures import plural
 from storage.catalogue import accounts, names, offers
 from storage.catalogue.accounts import Account
-from storage.catalogue.entities import page
 from storage.clicks import caps
 from storage.ledger.errors import ConnectorError, Refused
 from storage.ledger.facts import Role
@@ -74,7 +75,7 @@ class OneAccount(Arguments):
     account: Annotated[str, refers("account", "which account")]
 
 
-class AccountList(Listing):
+class AccountList(EntityList):
     platform: Annotated[str | None, Meta(description="only this platform's")] = None
 
 
@@ -109,24 +110,23 @@ def _sampled(account: AccountShown) -> list[Block]:
     blocks: list[Block] = []
     if account.sample is not None:
         columns = ", ".join(account.sample.columns) or "no figures"
-        blocks.append(Text(f"The login works: {account.sample.rows} rows of the last seven days with {columns}."))
+        rows_read = plural(account.sample.rows, "row")
+        blocks.append(Text(f"The login works: {rows_read} of the last seven days with {columns}."))
         blocks += [Notice("info", text) for text in account.sample.warnings]
     if account.segments:
         named = account.sample.names if account.sample else {}
         rows = tuple(
-            (tag, named.get(tag, "–"), "no offer claims it" if tag in account.unclaimed else "claimed")
+            (tag, named.get(tag, "–"), "none claims it" if tag in account.unclaimed else "claimed")
             for tag in account.segments
         )
-        blocks.append(Table(("Segment", "Called", ""), rows))
+        blocks.append(Table(("Segment", "Called", "Offer"), rows))
     return blocks
 
 
-def account_table(_ctx: Context, page: Page[Account]) -> Message:
-    if not page.items:
-        return Message("No accounts yet: account add platform=affilka base_url=… token=…", private=True)
-    rows = tuple((a.code, a.platform, a.timezone, a.currency, a.error or a.status) for a in page.items)
-    more = (Buttons((Button("More", f"account list after={page.next}"),)),) if page.next else ()
-    return Message("Accounts", (Table(("Account", "Platform", "Zone", "Currency", "State"), rows), *more), private=True)
+def account_table(ctx: Context, page: Page[Account]) -> Message:
+    rows = tuple((a.name, a.code, a.platform, a.timezone, a.currency, a.error or a.status) for a in page.items)
+    table = Table(("Account", "Code", "Platform", "Zone", "Currency", "State"), rows, phone=(0, 1, 5))
+    return list_message(ctx, "account", page, table, add="account add platform=affilka base_url=… token=…")
 
 
 async def _prepare_new(ctx: Context, new: NewAccount) -> tuple[Checked, Sample | None]:
@@ -190,13 +190,16 @@ async def edit_account(ctx: Context, new: AccountEdit) -> AccountShown:
     return await _noted(ctx, row.id, sample=sample, before=before)
 
 
-@command("account list", role=Role.VIEWER, scope=Scope.OWN, render=account_table, reads=True)
+@command(
+    "account list", role=Role.VIEWER, scope=Scope.OWN, render=account_table, reads=True, positional=("find",),
+    sentence="find", aliases=("account find",),
+)  # fmt: skip
 async def list_accounts(ctx: Context, new: AccountList) -> Page[Account]:
     """The team's platform accounts."""
-    query = select(table).where(table.c.team_id == ctx.team_id, visible(ctx.actor, "account"))
+    query = of_team(ctx, "account")
     if new.platform:
         query = query.where(table.c.platform == ctx.ports.platform_options(new.platform)["name"])
-    rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after)
+    rows, following = await listed(ctx, "account", new, query)
     return Page([accounts.shown(ctx.box, row) for row in rows], following)
 
 

@@ -23,14 +23,14 @@ from bot.core.arguments import (
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.limits import limited
-from bot.core.listing import Listing, Page
+from bot.core.listing import Page
 from bot.core.message import Button, Buttons, Fields, Message, Notice, Table, Text
 from bot.core.permissions import Scope, visible
 from bot.forms.bulk_change import MOST, BulkChange, change_each, chosen, render_change, status_question
+from bot.forms.entity_list import EntityList, list_message, listed, of_team
 from bot.render.figures import plural
 from storage.catalogue import campaigns, names
 from storage.catalogue.campaigns import Campaign
-from storage.catalogue.entities import page
 from storage.clicks.queries import clicks_of_a_week
 from storage.ledger.clicks import macros, rotation
 from storage.ledger.clicks.rotation_rules import MAX_WEIGHT
@@ -117,7 +117,7 @@ class CampaignCopy(Arguments):
     name: Annotated[str | None, Meta(description="of the copy; default: its name and copy")] = None
 
 
-class CampaignList(Listing):
+class CampaignList(EntityList):
     source: Annotated[str | None, refers("source", "only this source's")] = None
     status: Annotated[str | None, choices("only these", "active", "paused")] = None
 
@@ -136,10 +136,12 @@ def _cost_line(campaign: Campaign) -> str:
     return f"{campaign.cost / 1e6:g} {campaign.currency} a click"
 
 
-def campaign_card(_ctx: Context, campaign: Campaign) -> Message:
+def campaign_card(ctx: Context, campaign: Campaign) -> Message:
+    offers_ = ", ".join(ctx.label("offer", word) for word in campaign.offers)
     fields: tuple[tuple[str, str], ...] = (
-        ("Tracking link", campaign.url), ("Site", campaign.site or "–"), ("Source", campaign.source or "–"),
-        ("Offers", ", ".join(campaign.offers) or "–"), ("Fallback", campaign.fallback_url or "–"),
+        ("Tracking link", campaign.url), ("Site", ctx.label("site", campaign.site)),
+        ("Source", ctx.label("source", campaign.source)), ("Offers", offers_ or "–"),
+        ("Fallback", campaign.fallback_url or "–"),
         ("Cost", _cost_line(campaign)),
     )  # fmt: skip
     if campaign.rules:
@@ -158,17 +160,19 @@ def campaign_card(_ctx: Context, campaign: Campaign) -> Message:
     )
 
 
-def campaign_table(_ctx: Context, page: Page[Campaign]) -> Message:
-    if not page.items:
-        return Message("No campaigns yet: campaign create name=… offers=…", private=True)
-    rows = tuple((c.code, c.site or "–", c.source or "–", ", ".join(c.offers) or "–", c.status) for c in page.items)
-    more = (Buttons((Button("More", f"campaign list after={page.next}"),)),) if page.next else ()
-    columns = ("Campaign", "Site", "Source", "Offers", "Status")
-    return Message("Campaigns", (Table(columns, rows), *more), private=True)
+def campaign_table(ctx: Context, page: Page[Campaign]) -> Message:
+    rows = tuple(
+        (c.name, c.code, c.status, ctx.names_of("offer", c.offers) or "–",
+         ctx.name("site", c.site), ctx.name("source", c.source))
+        for c in page.items
+    )  # fmt: skip
+    table = Table(("Campaign", "Code", "Status", "Offers", "Site", "Source"), rows, phone=(0, 1, 2))
+    return list_message(ctx, "campaign", page, table, add="campaign create name=… offers=…")
 
 
-def link_card(_ctx: Context, link: CampaignLink) -> Message:
-    return Message(f"Tracking link of {link.campaign}", (Text(link.template, code=True),), private=True)
+def link_card(ctx: Context, link: CampaignLink) -> Message:
+    name = ctx.name("campaign", link.campaign)
+    return Message(f"Tracking link of {name}", (Text(link.template, code=True),), private=True)
 
 
 @command(
@@ -227,16 +231,18 @@ async def edit_campaign(ctx: Context, new: CampaignEdit) -> Campaign:
     return await _noted(ctx, row.id, before=before)
 
 
-@command("campaign list", role=Role.VIEWER, scope=Scope.OWN, render=campaign_table, reads=True)
+@command(
+    "campaign list", role=Role.VIEWER, scope=Scope.OWN, render=campaign_table, reads=True, positional=("find",),
+    sentence="find", aliases=("campaign find",),
+)  # fmt: skip
 async def list_campaigns(ctx: Context, new: CampaignList) -> Page[Campaign]:
     """The team's campaigns."""
-    query = select(table).where(table.c.team_id == ctx.team_id)
+    query = of_team(ctx, "campaign")
     if new.source:
         query = query.where(table.c.source_id == await _ref(ctx, sources, new.source, "source"))
     if new.status:
         query = query.where(table.c.status == new.status)
-    query = query.where(visible(ctx.actor, "campaign"))
-    rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after)
+    rows, following = await listed(ctx, "campaign", new, query)
     shown = await campaigns.shown(ctx.tx, ctx.team_id, list(rows), public_url=ctx.deployment.public_url)
     return Page(shown, following)
 

@@ -3,7 +3,6 @@
 from typing import Annotated, Any
 
 from msgspec import Meta
-from sqlalchemy import select
 
 from bot.core.arguments import EMPTIES, NONE, Arguments, MissingArgument, choices, refers
 from bot.core.command import command
@@ -11,11 +10,11 @@ from bot.core.context import Context
 from bot.core.limits import limited
 from bot.core.listing import Listing, Page
 from bot.core.message import Button, Buttons, Fields, Message, Notice, Table
-from bot.core.permissions import Scope, visible
+from bot.core.permissions import Scope
+from bot.forms.entity_list import EntityList, list_message, listed, of_team
 from storage.catalogue import casino_hub, casinos, names
 from storage.catalogue.casino_hub import BrandFacts
 from storage.catalogue.casinos import Casino
-from storage.catalogue.entities import page
 from storage.catalogue.images import ADDRESS
 from storage.catalogue.markets import read_market
 from storage.ledger.addresses import web_address
@@ -59,7 +58,7 @@ class HubQuery(Listing):
     casino: Annotated[str | None, limited("only this brand", text=names.MAX_NAME)] = None
 
 
-class CasinoList(Listing):
+class CasinoList(EntityList):
     status: Annotated[str | None, choices("only these", "draft", "reviewed")] = None
 
 
@@ -76,12 +75,12 @@ def casino_card(_ctx: Context, casino: Casino) -> Message:
     return Message(title, (Fields(fields), *(check if casino.status == casinos.DRAFT else ())))
 
 
-def casino_table(_ctx: Context, page: Page[Casino]) -> Message:
-    if not page.items:
-        return Message("No casinos yet: each comes with its first offer (offer add casino=…)", private=True)
-    rows = tuple((casino.code, casino.status, casino.bonus or "–", casino.licence or "–") for casino in page.items)
-    more = (Buttons((Button("More", f"casino list after={page.next}"),)),) if page.next else ()
-    return Message("Casinos", (Table(("Casino", "Status", "Bonus", "Licence"), rows), *more), private=True)
+def casino_table(ctx: Context, page: Page[Casino]) -> Message:
+    rows = tuple(
+        (casino.name, casino.code, casino.status, casino.bonus or "–", casino.licence or "–") for casino in page.items
+    )
+    table = Table(("Casino", "Code", "Status", "Bonus", "Licence"), rows, phone=(0, 1, 2))
+    return list_message(ctx, "casino", page, table, add="each comes with its first offer (offer add casino=…)")
 
 
 def hub_table(_ctx: Context, page: Page[BrandFacts]) -> Message:
@@ -97,13 +96,16 @@ def hub_table(_ctx: Context, page: Page[BrandFacts]) -> Message:
     return Message("Casino hub", (table, *((Buttons(tuple(ways)),) if ways else ())), private=True)
 
 
-@command("casino list", role=Role.VIEWER, scope=Scope.OWN, render=casino_table, reads=True)
+@command(
+    "casino list", role=Role.VIEWER, scope=Scope.OWN, render=casino_table, reads=True, positional=("find",),
+    sentence="find", aliases=("casino find",),
+)  # fmt: skip
 async def list_casinos(ctx: Context, new: CasinoList) -> Page[Casino]:
     """The team's casino entries."""
-    query = select(table).where(table.c.team_id == ctx.team_id, visible(ctx.actor, "casino"))
+    query = of_team(ctx, "casino")
     if new.status:
         query = query.where(table.c.status == new.status)
-    rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after)
+    rows, following = await listed(ctx, "casino", new, query)
     return Page([casinos.entry(row) for row in rows], following)
 
 

@@ -80,9 +80,10 @@ class StoredClick(msgspec.Struct, frozen=True, kw_only=True):
     conversions: list[dict[str, Any]] = []
 
 
-def click_card(_ctx: Context, click: StoredClick) -> Message:
+def click_card(ctx: Context, click: StoredClick) -> Message:
     plain = msgspec.structs.asdict(click)
     del plain["conversions"], plain["extra"], plain["outgoing"]
+    plain |= {noun: ctx.label(noun, plain[noun]) for noun in _PLACES if plain[noun]}
     if click.cost is not None:
         plain["cost"] = f"{click.cost / 1e6:g}"
     fields = tuple((name.replace("_", " "), str(value)) for name, value in plain.items() if value not in (None, ""))
@@ -204,8 +205,9 @@ def click_table(ctx: Context, page: Page[StoredClick]) -> Message:
         return Message("No clicks here", private=True)
     zone = ctx.deployment.zone
     rows = tuple(
-        (f"{click.at.astimezone(zone):%m-%d %H:%M:%S}", click.campaign or "–", click.offer or "–",
-         click.country or "–", click.reason or "–", click.device or "–", click.bot or "–", click.click_id)
+        (f"{click.at.astimezone(zone):%m-%d %H:%M:%S}", ctx.name("campaign", click.campaign),
+         ctx.name("offer", click.offer), click.country or "–",
+         click.reason or "–", click.device or "–", click.bot or "–", click.click_id)
         for click in page.items
     )  # fmt: skip
     columns = (f"When ({ctx.deployment.timezone})", "Campaign", "Offer", "Country", "Outcome", "Device", "Bot", "Click")

@@ -12,13 +12,14 @@ from bot.commands.campaigns import own_campaign
 from bot.commands.postbacks import processor
 from bot.core import permissions
 from bot.core.arguments import Arguments, choices, currency_code, refers, to_micros
-from bot.core.command import command
+from bot.core.command import COMMANDS, command, line_of
 from bot.core.context import Context
 from bot.core.limits import MAX_ROWS, limited
 from bot.core.listing import Listing, Page
-from bot.core.message import Fields, Message, Notice, Table
+from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table
 from bot.core.permissions import Scope, own_campaigns
 from bot.forms.imports import ImportedRow, Sent, rows_of, where
+from bot.render.figures import event_name, plural
 from storage.catalogue.entities import codes, page
 from storage.clicks import queries
 from storage.ledger.errors import CasinoFluxError, Missing, Refused
@@ -60,7 +61,7 @@ class ConversionList(Listing, kw_only=True):
     campaign: Annotated[str | None, refers("campaign", "only this campaign's")] = None
     event: Annotated[str | None, choices("only these", *EVENTS)] = None
     day: Annotated[date | None, Meta(description="only of this report day")] = None
-    latest: Annotated[bool, Meta(description="the latest first")] = False
+    latest: Annotated[bool, Meta(description="no: the oldest first")] = True
 
 
 class Import(Arguments, kw_only=True):
@@ -102,30 +103,36 @@ class Conversion(msgspec.Struct, frozen=True, kw_only=True):
     outcome: str | None = None
 
 
-def conversion_card(_ctx: Context, conversion: Conversion) -> Message:
+def conversion_card(ctx: Context, conversion: Conversion) -> Message:
     worth = f"{conversion.amount / 1_000_000:,.2f} {conversion.currency}" if conversion.amount is not None else "–"
-    first = " · first deposit" if conversion.is_ftd and conversion.event != "first_deposit" else ""
+    first = " · FTD" if conversion.is_ftd and conversion.event != "first_deposit" else ""
     fields = (
-        ("Event", conversion.event + first), ("Status", conversion.status), ("Amount", worth),
-        ("Day", conversion.day.isoformat()), ("Campaign", conversion.campaign or "–"),
-        ("Offer", conversion.offer or "–"),
-        ("Transaction", conversion.txn_id or "–"), ("Marks", ", ".join(conversion.marks) or "–"),
+        ("Event", event_name(conversion.event) + first), ("Status", conversion.status), ("Amount", worth),
+        ("Day", conversion.day.isoformat()), ("Campaign", ctx.name("campaign", conversion.campaign)),
+        ("Offer", ctx.name("offer", conversion.offer)), ("Transaction", conversion.txn_id or "–"),
+        ("Marks", ", ".join(conversion.marks) or "–"),
     )  # fmt: skip
     return Message(f"Conversion {conversion.id}", (Fields(fields),))
 
 
-def conversion_table(_ctx: Context, page: Page[Conversion]) -> Message:
+def conversion_table(ctx: Context, page: Page[Conversion]) -> Message:
     if not page.items:
         return Message("No conversions here", private=True)
     rows = tuple(
-        (str(c.id), c.day.isoformat(), c.event, c.status, c.campaign or "–", ", ".join(c.marks)) for c in page.items
-    )
-    return Message("Conversions", (Table(("Id", "Day", "Event", "Status", "Campaign", "Marks"), rows),), private=True)
+        (str(c.id), c.day.isoformat(), event_name(c.event), c.status, ctx.name("campaign", c.campaign),
+         ctx.name("offer", c.offer), ", ".join(c.marks))
+        for c in page.items
+    )  # fmt: skip
+    columns = ("Id", "Day", "Event", "Status", "Campaign", "Offer", "Marks")
+    blocks: list[Block] = [Table(columns, rows, phone=(0, 1, 2, 3, 4))]
+    if page.next:
+        blocks.append(Buttons((Button("Older", f"{ctx.notes['line']} after={page.next}"),)))
+    return Message("Conversions, the latest first", tuple(blocks), private=True)
 
 
 def imported_card(_ctx: Context, done: Imported) -> Message:
     notes = (Notice("info", f"known already: {'; '.join(done.known[:10])}"),) if done.known else ()
-    return Message(f"{done.added:,} conversions recorded", notes)
+    return Message(f"{plural(done.added, 'conversion')} recorded", notes)
 
 
 _IMPORTED = ("click_id", "campaign", "day", "event", "amount", "currency", "txn_id", "status", "player_id", "account",
@@ -177,7 +184,7 @@ async def import_conversions(ctx: Context, new: Import) -> Imported:
 
 @command("conversion list", role=Role.VIEWER, scope=Scope.OWN, render=conversion_table, reads=True)
 async def list_conversions(ctx: Context, new: ConversionList) -> Page[Conversion]:
-    """Conversions as they stand, those made by hand marked."""
+    """Conversions as they stand, the latest first, those made by hand marked."""
     query = select(conversions).where(conversions.c.team_id == ctx.team_id)
     if new.campaign:
         query = query.where(conversions.c.campaign_id == (await own_campaign(ctx, new.campaign)).id)
@@ -187,6 +194,8 @@ async def list_conversions(ctx: Context, new: ConversionList) -> Page[Conversion
         query = query.where(conversions.c.event == new.event)
     if new.day:
         query = query.where(conversions.c.day == new.day)
+    given = {name: value for name in ("campaign", "event", "day") if (value := getattr(new, name))}
+    ctx.notes["line"] = line_of(COMMANDS["conversion list"], given | ({} if new.latest else {"latest": "no"}))
     rows, following = await page(ctx.tx, query, conversions.c.id, limit=new.limit, after=new.after, latest=new.latest)
     placing = await processor(ctx)
     return Page([await _shown(ctx, placing, row) for row in rows], following)

@@ -4,18 +4,18 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import Row, delete, insert, select
+from sqlalchemy import Row, delete, insert
 
 from bot.core.arguments import Arguments, choices, refers
 from bot.core.command import command
 from bot.core.context import Context
-from bot.core.listing import Listing, Page
+from bot.core.listing import Page
 from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table
-from bot.core.permissions import Scope, visible
+from bot.core.permissions import Scope
+from bot.forms.entity_list import EntityList, list_message, listed, of_team
 from bot.render.figures import money
 from storage.catalogue import domains, names, registrars
 from storage.catalogue.domains import Domain, Step
-from storage.catalogue.entities import page
 from storage.catalogue.registrars import Price
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
@@ -53,7 +53,7 @@ class OneDomain(Arguments):
     domain: Which
 
 
-class DomainList(Listing):
+class DomainList(EntityList):
     site: Annotated[str | None, refers("site", "only this site's")] = None
     status: Annotated[str | None, choices("only these", domains.ADDED, domains.DNS, domains.LIVE, domains.FAILED)] = (
         None
@@ -86,16 +86,17 @@ class Availability(msgspec.Struct, frozen=True, kw_only=True):
     warnings: list[str]
 
 
-def domain_card(_ctx: Context, domain: Domain) -> Message:
+def domain_card(ctx: Context, domain: Domain) -> Message:
     fields = (
-        ("Site", domain.site or "none yet"), ("Provider", domain.provider or "by hand"), ("Address", domain.url),
+        ("Site", ctx.label("site", domain.site) if domain.site else "none yet"),
+        ("Provider", _provider(ctx, domain)), ("Address", domain.url),
         ("Registered until", f"{domain.registered_until:%Y-%m-%d}" if domain.registered_until else "–"),
     )  # fmt: skip
     blocks: list[Block] = [Fields(fields), *(Notice("warning", text) for text in domain.warnings)]
     if domain.records and domain.status != domains.LIVE:
         rows = tuple((record.type, record.name, record.value) for record in domain.records)
         blocks.append(Table(("DNS record", "Name", "Value"), rows))
-    blocks.append(Table(("", "Step", "State"), tuple(_step_row(step) for step in domain.steps)))
+    blocks.append(Table(("Step", "State"), tuple(_step_row(step) for step in domain.steps)))
     blocks += [Notice("warning", f"{step.detail} {step.fix}".strip()) for step in domain.steps if step.fix]
     blocks += [Notice("warning", text) for text in domain.health.get("faults", [])]
     if domain.status != domains.LIVE:
@@ -103,18 +104,20 @@ def domain_card(_ctx: Context, domain: Domain) -> Message:
     return Message(f"Domain {domain.shown_as} ({domain.code}) · {domain.status}", tuple(blocks))
 
 
-def _step_row(step: Step) -> tuple[str, str, str]:
-    return _SIGNS[step.state], step.name, step.detail or step.state
+def _provider(ctx: Context, domain: Domain) -> str:
+    return ctx.name("registrar", domain.provider) if domain.provider else "by hand"
 
 
-def domain_table(_ctx: Context, page: Page[Domain]) -> Message:
-    if not page.items:
-        return Message("No domains yet: domain add brand.com site=…, or domain check brand.com", private=True)
+def _step_row(step: Step) -> tuple[str, str]:
+    return f"{_SIGNS[step.state]} {step.name}", step.detail or step.state
+
+
+def domain_table(ctx: Context, page: Page[Domain]) -> Message:
     rows = tuple(
-        (domain.shown_as, domain.site or "–", domain.provider or "by hand", domain.status) for domain in page.items
+        (domain.shown_as, domain.status, ctx.name("site", domain.site), _provider(ctx, domain)) for domain in page.items
     )
-    more = (Buttons((Button("More", f"domain list after={page.next}"),)),) if page.next else ()
-    return Message("Domains", (Table(("Domain", "Site", "Provider", "Status"), rows), *more), private=True)
+    table = Table(("Domain", "Status", "Site", "Provider"), rows)
+    return list_message(ctx, "domain", page, table, add="domain add brand.com site=…, or domain check brand.com")
 
 
 def availability_card(_ctx: Context, availability: Availability) -> Message:
@@ -173,16 +176,19 @@ async def move_domain(ctx: Context, new: Move) -> Domain:
     return await _changed(ctx, spare, {"site_id": old.site_id})
 
 
-@command("domain list", role=Role.VIEWER, scope=Scope.OWN, render=domain_table, reads=True)
+@command(
+    "domain list", role=Role.VIEWER, scope=Scope.OWN, render=domain_table, reads=True, positional=("find",),
+    sentence="find", aliases=("domain find",),
+)  # fmt: skip
 async def list_domains(ctx: Context, new: DomainList) -> Page[Domain]:
     """The team's domains and how far they have come."""
-    query = select(table).where(table.c.team_id == ctx.team_id, visible(ctx.actor, "domain"))
+    query = of_team(ctx, "domain")
     if new.site:
         site = await names.find(ctx.tx, sites, ctx.team_id, new.site, field="site")
         query = query.where(table.c.site_id == site.id)
     if new.status:
         query = query.where(table.c.status == new.status)
-    rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after)
+    rows, following = await listed(ctx, "domain", new, query)
     return Page(await domains.shown(ctx.tx, ctx.team_id, rows), following)
 
 

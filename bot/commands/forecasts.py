@@ -27,7 +27,7 @@ class ForecastQuery(Arguments):
     campaign: Annotated[list[str], refers("campaign", "only these campaigns")] = []
 
 
-def forecast_message(_ctx: Context, made: Forecast) -> Message:
+def forecast_message(ctx: Context, made: Forecast) -> Message:
     if not made.items:
         return Message("No day is pending: every figure is settled", private=True)
     if made.total is None:
@@ -35,7 +35,7 @@ def forecast_message(_ctx: Context, made: Forecast) -> Message:
     else:
         title = f"Estimate of pending commission: {_between(made.total, made.currency)}"
     rows = tuple(
-        (item.day, item.offer, count(item.first_deposits), money(item.commission, made.currency),
+        (item.day, ctx.name("offer", item.offer), count(item.first_deposits), money(item.commission, made.currency),
          _between(item.forecast, made.currency))
         for item in made.items
     )  # fmt: skip
@@ -45,7 +45,7 @@ def forecast_message(_ctx: Context, made: Forecast) -> Message:
     ]
     lacking = {item.offer: item.lacking for item in made.items if item.lacking}
     if lacking:
-        offers_lacking = "; ".join(f"{offer} ({why})" for offer, why in lacking.items())
+        offers_lacking = "; ".join(f"{ctx.name('offer', offer)} ({why})" for offer, why in lacking.items())
         blocks.append(Notice("info", f"No estimate yet, and not in the total: {offers_lacking}"))
     return Message(title, tuple(blocks), private=True)
 

@@ -14,6 +14,7 @@ from bot.core.context import Actor, Context, Room
 from bot.core.listing import Listing, Page
 from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table, Text
 from bot.core.permissions import Scope
+from bot.forms.first_steps import guide
 from storage.catalogue import names, teams
 from storage.catalogue.entities import page
 from storage.chat import rooms
@@ -80,8 +81,8 @@ class Joined(Member, frozen=True, kw_only=True):
     bound: bool
 
 
-def invited_card(_ctx: Context, made: Invited) -> Message:
-    rows = [("Role", _limited(made.role, made.campaigns)), ("Good until", f"{made.expires_at:%Y-%m-%d %H:%M} UTC")]
+def invited_card(ctx: Context, made: Invited) -> Message:
+    rows = [("Role", _limited(ctx, made.role, made.campaigns)), ("Good until", f"{made.expires_at:%Y-%m-%d %H:%M} UTC")]
     how: list[Block] = [
         Text(made.code, code=True),
         Text(f"On Slack: /flux join {made.code}\nOn Telegram: /start {made.code}"),
@@ -106,22 +107,24 @@ def linked_card(_ctx: Context, made: Linked) -> Message:
     return Message("Say this on the other chat", tuple(how), private=True)
 
 
-def member_card(_ctx: Context, member: Member) -> Message:
-    return Message(f"{member.name} ({member.code}) · {_limited(member.role, member.campaigns)}")
+def member_card(ctx: Context, member: Member) -> Message:
+    return Message(f"{member.name} ({member.code}) · {_limited(ctx, member.role, member.campaigns)}")
 
 
 def removed_card(_ctx: Context, member: Member) -> Message:
     return Message(f"{member.name} ({member.code}) was removed and may do nothing here any more.")
 
 
-def joined_card(_ctx: Context, joined: Joined) -> Message:
+def joined_card(ctx: Context, joined: Joined) -> Message:
     where = " This chat is your team's now." if joined.bound else ""
-    return Message(f"Welcome, {joined.name}: you are {_article(joined.role)}.{where} Say help to see what there is.")
+    title = f"Welcome, {joined.name}: you are {_article(joined.role)}.{where} Say help to see what there is."
+    ways = Buttons((Button("Stats, 7 days", "stats 7d"), Button("Help", "help")))
+    return Message(title, guide(ctx, ctx.notes.get("done_steps", frozenset({"campaign"}))) or (ways,))
 
 
-def member_table(_ctx: Context, page: Page[Member]) -> Message:
+def member_table(ctx: Context, page: Page[Member]) -> Message:
     rows = tuple(
-        (member.name, member.code, member.role.value, ", ".join(member.campaigns or ()) or "all")
+        (member.name, member.code, member.role.value, ctx.names_of("campaign", member.campaigns or ()) or "all")
         for member in page.items
     )
     if not rows:
@@ -130,8 +133,9 @@ def member_table(_ctx: Context, page: Page[Member]) -> Message:
     return Message("Members", (Table(("Name", "Code", "Role", "Campaigns"), rows), *more), private=True)
 
 
-def _limited(role: Role, campaigns: list[str] | None) -> str:
-    return f"{role.value}, only {', '.join(campaigns)}" if campaigns else role.value
+def _limited(ctx: Context, role: Role, campaigns: list[str] | None) -> str:
+    named = ctx.names_of("campaign", campaigns or ())
+    return f"{role.value}, only {named}" if named else role.value
 
 
 def _article(role: Role) -> str:

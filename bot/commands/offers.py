@@ -10,13 +10,14 @@ from sqlalchemy import Row, select, update
 from bot.core.arguments import EMPTIES, NONE, Arguments, MissingArgument, MissingFields, choices, refers
 from bot.core.command import command
 from bot.core.context import Context
-from bot.core.listing import Listing, Page
+from bot.core.listing import Page
 from bot.core.message import Button, Buttons, Fields, Message, Notice, Table
 from bot.core.permissions import Scope, visible
 from bot.forms.bulk_change import MOST, BulkChange, change_each, chosen, first_of, render_change, status_question
+from bot.forms.entity_list import EntityList, list_message, listed, of_team
 from bot.render.figures import plural
 from storage.catalogue import casino_hub, casinos, names, offers
-from storage.catalogue.entities import codes, page
+from storage.catalogue.entities import codes
 from storage.catalogue.offers import Offer
 from storage.clicks import caps
 from storage.clicks.queries import clicks_of_a_week
@@ -29,6 +30,7 @@ from storage.tables import offers as table
 
 CAP_EVENTS = ("click", "registration", "first_deposit")
 CAP_PERIODS = ("day", "week", "month")
+CAP_WORDS = {"click": "click", "registration": "registration", "first_deposit": "FTD"}
 
 CapEvent = Annotated[str, choices("what the cap counts", *CAP_EVENTS)]
 CapPeriod = Annotated[str, choices("period of the cap, in the platform's time zone", *CAP_PERIODS)]
@@ -83,7 +85,7 @@ class OfferCopy(Arguments):
     url: Annotated[str | None, Meta(description="tracking link of the copy; default: the same")] = None
 
 
-class OfferList(Listing):
+class OfferList(EntityList):
     account: Annotated[str | None, refers("account", "only this account's")] = None
     casino: Annotated[str | None, refers("casino", "only this brand's")] = None
     status: Annotated[str | None, choices("only these", "active", "paused")] = None
@@ -97,11 +99,13 @@ class OfferLinks(msgspec.Struct, frozen=True):
     sites: dict[str, str]
 
 
-def offer_card(_ctx: Context, offer: Offer) -> Message:
-    cap = f"{offer.cap} {offer.cap_event} a {offer.cap_period}" if offer.cap else "none"
+def offer_card(ctx: Context, offer: Offer) -> Message:
+    cap = f"{plural(offer.cap, CAP_WORDS[offer.cap_event or 'click'])} a {offer.cap_period}" if offer.cap else "none"
+    at_cap = ctx.label("offer", offer.alternative) if offer.alternative else "next offer"
     fields = (
-        ("Casino", offer.casino), ("Account", offer.account), ("Tag", offer.tag or "–"), ("Cap", cap),
-        ("At the cap", offer.alternative or "next offer"), ("Markets", ", ".join(offer.markets) or "any"),
+        ("Casino", ctx.label("casino", offer.casino)), ("Account", ctx.label("account", offer.account)),
+        ("Tag", offer.tag or "–"), ("Cap", cap), ("At the cap", at_cap),
+        ("Markets", ", ".join(offer.markets) or "any"),
         ("Deal", offer.deal or "–"), ("Link", offer.url),
     )  # fmt: skip
     warnings = tuple(Notice("warning", text) for text in offer.warnings)
@@ -117,17 +121,19 @@ def offer_card(_ctx: Context, offer: Offer) -> Message:
     return Message(f"Offer {offer.name} ({offer.code}) · {offer.status}", (Fields(fields), *warnings, buttons))
 
 
-def offer_table(_ctx: Context, page: Page[Offer]) -> Message:
-    if not page.items:
-        return Message("No offers yet: offer add casino=… account=… url=…", private=True)
-    rows = tuple((o.code, o.casino, o.account, o.tag or "–", o.status) for o in page.items)
-    more = (Buttons((Button("More", f"offer list after={page.next}"),)),) if page.next else ()
-    return Message("Offers", (Table(("Offer", "Casino", "Account", "Tag", "Status"), rows), *more), private=True)
+def offer_table(ctx: Context, page: Page[Offer]) -> Message:
+    rows = tuple(
+        (o.name, o.code, o.status, ctx.name("casino", o.casino), ctx.name("account", o.account), o.tag or "–")
+        for o in page.items
+    )
+    table = Table(("Offer", "Code", "Status", "Casino", "Account", "Tag"), rows, phone=(0, 1, 2))
+    return list_message(ctx, "offer", page, table, add="offer add casino=… account=… url=…")
 
 
-def links_card(_ctx: Context, links: OfferLinks) -> Message:
-    fields = (("Tracking link", links.url), *((f"From site {site}", url) for site, url in links.sites.items()))
-    return Message(f"Links of {links.offer}", (Fields(fields),), private=True)
+def links_card(ctx: Context, links: OfferLinks) -> Message:
+    on_sites = ((f"From site {ctx.name('site', site)}", url) for site, url in links.sites.items())
+    fields = (("Tracking link", links.url), *on_sites)
+    return Message(f"Links of {ctx.name('offer', links.offer)}", (Fields(fields),), private=True)
 
 
 @command("offer add", role=Role.BUYER, scope=Scope.OWN, render=offer_card, positional=("casino",))
@@ -208,10 +214,13 @@ async def edit_offer(ctx: Context, new: OfferEdit) -> Offer:
     return await _noted(ctx, offer.id, before=(await offers.shown(ctx.tx, ctx.team_id, [offer]))[0], warnings=warnings)
 
 
-@command("offer list", role=Role.VIEWER, scope=Scope.OWN, render=offer_table, reads=True)
+@command(
+    "offer list", role=Role.VIEWER, scope=Scope.OWN, render=offer_table, reads=True, positional=("find",),
+    sentence="find", aliases=("offer find",),
+)  # fmt: skip
 async def list_offers(ctx: Context, new: OfferList) -> Page[Offer]:
     """The team's offers."""
-    query = select(table).where(table.c.team_id == ctx.team_id, visible(ctx.actor, "offer"))
+    query = of_team(ctx, "offer")
     if new.account:
         account = await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")
         query = query.where(table.c.account_id == account.id)
@@ -219,7 +228,7 @@ async def list_offers(ctx: Context, new: OfferList) -> Page[Offer]:
         query = query.where(table.c.casino_id == (await casinos.find(ctx.tx, ctx.team_id, new.casino)).id)
     if new.status:
         query = query.where(table.c.status == new.status)
-    rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after)
+    rows, following = await listed(ctx, "offer", new, query)
     return Page(await offers.shown(ctx.tx, ctx.team_id, list(rows)), following)
 
 

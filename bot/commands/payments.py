@@ -76,33 +76,40 @@ class OwedList(msgspec.Struct, frozen=True, kw_only=True):
     next: str | None = None
 
 
-def payment_card(_ctx: Context, made: Payment) -> Message:
-    return Message(f"{made.account} paid {money(made.amount, made.currency)} on {made.day:%d %b %Y}")
+def payment_card(ctx: Context, made: Payment) -> Message:
+    account = ctx.name("account", made.account)
+    return Message(f"{account} paid {money(made.amount, made.currency)} on {made.day:%d %b %Y}")
 
 
-def payment_table(_ctx: Context, made: Page[Payment]) -> Message:
-    rows = tuple((f"{payment.day}", payment.account, money(payment.amount, payment.currency)) for payment in made.items)
+def payment_table(ctx: Context, made: Page[Payment]) -> Message:
+    rows = tuple(
+        (f"{payment.day}", ctx.name("account", payment.account), money(payment.amount, payment.currency))
+        for payment in made.items
+    )
     if not rows:
         return Message("No payment recorded yet", (Text("payment add account=… amount=…", code=True),), private=True)
-    return Message("Payments", (Table(("Day", "Account", "Amount"), rows, numeric=(2,)),), private=True)
+    return Message(
+        "Payments, the latest first", (Table(("Day", "Account", "Amount"), rows, numeric=(2,)),), private=True
+    )
 
 
-def terms_card(_ctx: Context, made: TermsSet) -> Message:
-    return Message(f"{made.account}: {RULES[made.rule]}")
+def terms_card(ctx: Context, made: TermsSet) -> Message:
+    return Message(f"{ctx.name('account', made.account)}: {RULES[made.rule]}")
 
 
-def owed_message(_ctx: Context, made: OwedList) -> Message:
+def owed_message(ctx: Context, made: OwedList) -> Message:
     if not made.items:
         return Message("No platform has stated commission yet", private=True)
     blocks: list[Block] = []
     for owed in made.items:
-        blocks += [Text(_owed_line(owed), strong=True), _months(owed)]
+        blocks += [Text(_owed_line(ctx, owed), strong=True), _months(owed)]
     return Message("Owed and paid", tuple(blocks), private=True)
 
 
-def _owed_line(owed: Owed) -> str:
+def _owed_line(ctx: Context, owed: Owed) -> str:
     settled = f"settled to {owed.settled_to:%d %b %Y}" if owed.settled_to else "nothing settled yet"
-    return f"{owed.account}: {money(owed.outstanding, owed.currency)} outstanding, {settled}; {RULES[owed.terms.rule]}"
+    outstanding = money(owed.outstanding, owed.currency)
+    return f"{ctx.name('account', owed.account)}: {outstanding} outstanding, {settled}; {RULES[owed.terms.rule]}"
 
 
 def _months(owed: Owed) -> Table:
@@ -132,12 +139,12 @@ async def add_payment(ctx: Context, new: NewPayment) -> Payment:
 
 @command("payment list", role=Role.VIEWER, scope=Scope.TEAM, render=payment_table, reads=True, positional=("account",))
 async def list_payments(ctx: Context, new: PaymentsPage) -> Page[Payment]:
-    """Payments received."""
+    """Payments received, the latest first."""
     account_id = None
     if new.account is not None:
         account_id = (await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")).id
     query = payments.listed(ctx.team_id, account_id)
-    rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after)
+    rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after, latest=True)
     items = [
         Payment(id=row.id, account=row.account, day=row.day, amount=row.amount, currency=row.currency) for row in rows
     ]

@@ -14,6 +14,7 @@ from bot.core.context import Context
 from bot.core.listing import Listing, Page
 from bot.core.message import Button, Buttons, Fields, Message, Notice, Table, Text
 from bot.core.permissions import Scope, own_campaigns
+from bot.render.figures import plural
 from storage.catalogue import names
 from storage.catalogue.entities import cursor
 from storage.clicks import queries
@@ -69,9 +70,9 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
     outcomes: dict[str, int]
 
 
-def url_card(_ctx: Context, address: PostbackUrl) -> Message:
+def url_card(ctx: Context, address: PostbackUrl) -> Message:
     return Message(
-        f"Postback address of {address.account}",
+        f"Postback address of {ctx.name('account', address.account)}",
         (
             Text("Give this to the platform (keep its own macros where it has others):"),
             Text(address.template, code=True),
@@ -82,12 +83,12 @@ def url_card(_ctx: Context, address: PostbackUrl) -> Message:
     )
 
 
-def log_table(_ctx: Context, page: Page[Logged]) -> Message:
+def log_table(ctx: Context, page: Page[Logged]) -> Message:
     if not page.items:
         return Message("No postbacks here: 'postback url <account>' gives the address for the platform", private=True)
     rows = tuple(
-        (str(postback.id), f"{postback.received_at:%m-%d %H:%M:%S}", postback.account, postback.outcome.value,
-         postback.event or "–", postback.click_id or "–", postback.reason or "")
+        (str(postback.id), f"{postback.received_at:%m-%d %H:%M:%S}", ctx.name("account", postback.account),
+         postback.outcome.value, postback.event or "–", postback.click_id or "–", postback.reason or "")
         for postback in page.items
     )  # fmt: skip
     columns = ("Id", "Received (UTC)", "Account", "Outcome", "Event", "Click", "Reason")
@@ -96,7 +97,7 @@ def log_table(_ctx: Context, page: Page[Logged]) -> Message:
 
 def replay_card(_ctx: Context, done: Replayed) -> Message:
     outcomes = tuple((outcome, f"{n:,}") for outcome, n in sorted(done.outcomes.items()))
-    return Message(f"{done.replayed:,} postbacks looked at again", (Fields(outcomes),) if outcomes else ())
+    return Message(f"{plural(done.replayed, 'postback')} looked at again", (Fields(outcomes),) if outcomes else ())
 
 
 @command("postback url", role=Role.BUYER, render=url_card, reads=True, positional=("account",))
@@ -193,7 +194,7 @@ class Mapped(PostbackMapping, frozen=True, kw_only=True):
     reclassified: dict[str, int] = {}
 
 
-def mapping_card(_ctx: Context, mapping: Mapped) -> Message:
+def mapping_card(ctx: Context, mapping: Mapped) -> Message:
     words = {**mapping.parameters, **mapping.events, **mapping.statuses}
     fields = list(words.items())
     fields += [(f"repeated {event}", what) for event, what in mapping.repeats.items()]
@@ -202,7 +203,7 @@ def mapping_card(_ctx: Context, mapping: Mapped) -> Message:
     if mapping.allow:
         fields.append(("only from", ", ".join(mapping.allow)))
     notes = tuple(Notice("ok", f"{n:,} waiting postbacks are now {what}") for what, n in mapping.reclassified.items())
-    return Message(f"Postback mapping of {mapping.account}", (Fields(tuple(fields)), *notes))
+    return Message(f"Postback mapping of {ctx.name('account', mapping.account)}", (Fields(tuple(fields)), *notes))
 
 
 @command("postback map", role=Role.OWNER, render=mapping_card, positional=("account", "event", "as"))
@@ -270,13 +271,13 @@ class Resent(msgspec.Struct, frozen=True):
     at: datetime
 
 
-def sent_table(_ctx: Context, page: Page[Sent]) -> Message:
+def sent_table(ctx: Context, page: Page[Sent]) -> Message:
     if not page.items:
         return Message("Nothing was sent to a traffic source yet", private=True)
     rows = tuple(
         (
             str(delivery.id),
-            delivery.source,
+            ctx.name("source", delivery.source),
             delivery.event,
             delivery.state,
             str(delivery.attempts),
@@ -310,7 +311,7 @@ async def sent_postbacks(ctx: Context, new: SentQuery) -> Page[Sent]:
 
 @command(
     "postback resend", role=Role.BUYER, scope=Scope.OWN, positional=("id",),
-    render=lambda _ctx, done: Message(f"{done.queued:,} postbacks are queued again"),
+    render=lambda _ctx, done: Message(f"{plural(done.queued, 'postback')} queued again"),
 )  # fmt: skip
 async def resend_postbacks(ctx: Context, new: ResendQuery) -> Resent:
     """Send a postback to its traffic source again: one, or all that were given up."""

@@ -9,18 +9,20 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from bot.core.arguments import NONE, Arguments, currency_code
+from bot.core.arguments import NONE, Arguments, choices, currency_code
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.limits import day_range
-from bot.core.message import Message, Notice, Table, Text
+from bot.core.message import Block, Button, Buttons, Message, Notice, Table, Text
 from bot.core.permissions import Scope
+from bot.render.figures import days
 from storage.catalogue.entities import cursor
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.ledger.numbers import read_number
 from storage.reports import rates
 
+ORIGINS = ("team", "published", "all")
 SHOWN = 60  # days a list goes back by default
 
 
@@ -47,6 +49,7 @@ class RatesQuery(Arguments):
     currency: Annotated[str | None, Meta(description="only this currency")] = None
     from_: Annotated[date | None, Meta(description="first day")] = None
     to: Annotated[date | None, Meta(description="last day, included")] = None
+    origin: Annotated[str, choices("whose: the team's own, the published ones, or all", *ORIGINS)] = "team"
     limit: int = 100
     after: str | None = None
 
@@ -57,19 +60,30 @@ class RateList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def rate_card(_ctx: Context, made: Rate) -> Message:
-    days = f"{made.from_}" if made.from_ == made.to else f"{made.from_} to {made.to}"
+    on = days(made.from_, made.to)
     if made.rate == NONE:
-        return Message(f"{made.currency}: the bank's rate again on {days}")
-    return Message(f"1 {made.currency} = {made.rate} {made.base} on {days}", (
+        return Message(f"{made.currency}: the bank's rate again on {on}")
+    return Message(f"1 {made.currency} = {made.rate} {made.base} on {on}", (
         Text("Reports use it at once, before the bank's rate."),
     ))  # fmt: skip
 
 
-def rate_table(_ctx: Context, made: RateList) -> Message:
+def rate_table(ctx: Context, made: RateList) -> Message:
     if not made.items:
-        return Message("No exchange rates in these days", (Notice("info", "rate set adds one"),), private=True)
+        none = "No exchange rates in these days"
+        if ctx.notes["origin"] == "team":
+            none = "No exchange rates of the team's own in these days: published ones are used"
+        return Message(none, (Notice("info", "rate set adds one"), *_published_too(ctx)), private=True)
     rows = tuple((f"{rate.from_}", f"1 {rate.currency}", rate.rate, rate.base, rate.origin) for rate in made.items)
-    return Message("Exchange rates", (Table(("day", "of", "is", "in", "from"), rows, numeric=(2,)),), private=True)
+    table = Table(("Day", "Of", "Is", "In", "From"), rows, numeric=(2,))
+    return Message("Exchange rates, the latest first", (table, *_published_too(ctx)), private=True)
+
+
+def _published_too(ctx: Context) -> tuple[Block, ...]:
+    """A button for the rates that a list of the team's own leaves out."""
+    if ctx.notes["origin"] != "team":
+        return ()
+    return (Buttons((Button("Published ones too", f"{ctx.notes['asked']} origin=all"),)),)
 
 
 @command("rate set", role=Role.OWNER, render=rate_card, positional=("currency", "rate", "day"))
@@ -81,19 +95,19 @@ async def set_rate(ctx: Context, new: NewRate) -> Rate:
         raise Refused(f"currency: {currency} is the report currency itself", field="currency")
     rate = None if new.rate.strip().lower() == NONE else _rate(new.rate)
     first, last = _days(new, ctx.today)
-    days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+    each_day = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     before = await rates.own(ctx.tx, ctx.team_id, currency, base, first=first, last=last)
     if rate is None:
         await rates.drop(ctx.tx, ctx.team_id, currency, base, first=first, last=last)
     else:
         await rates.store(ctx.tx, ctx.team_id, [
-            rates.StoredRate(day=day, currency=currency, base=base, rate=rate, origin="team") for day in days
+            rates.StoredRate(day=day, currency=currency, base=base, rate=rate, origin="team") for day in each_day
         ])  # fmt: skip
     made = Rate(
         currency=currency, base=base, rate=NONE if rate is None else f"{rate:f}", from_=first, to=last, origin="team"
     )
     ctx.notes |= {"entity": f"rate {currency}", "after": made}
-    previous = {before.get(day, NONE) for day in days}
+    previous = {before.get(day, NONE) for day in each_day}
     if len(previous) == 1:  # undo sets them back by one command
         ctx.notes["before"] = msgspec.structs.replace(made, rate=previous.pop())
     return made
@@ -132,14 +146,19 @@ def _days_before(day: date, days: int) -> date:
 
 @command("rate list", role=Role.VIEWER, scope=Scope.OPEN, render=rate_table, reads=True, positional=("currency",))
 async def list_rates(ctx: Context, new: RatesQuery) -> RateList:
-    """Rates that stand: the team's own and the published ones, the latest day first."""
+    """The team's own rates, and on demand the published ones; the latest day first."""
     if not 1 <= new.limit <= 500:
         raise Refused("limit: between 1 and 500", field="limit")
+    if new.origin not in ORIGINS:
+        raise Refused(f"origin: one of {', '.join(ORIGINS)}", field="origin")
+    given = (f" {name.rstrip('_')}={value}" for name in ("currency", "from_", "to") if (value := getattr(new, name)))
+    ctx.notes |= {"origin": new.origin, "asked": "rate list" + "".join(given)}
     skip = cursor(new.after) or 0
     last = new.to or ctx.today
     rows = await rates.listed(
         ctx.tx, ctx.team_id, currency=currency_code(new.currency, "") or None,
         first=new.from_ or _days_before(last, SHOWN), last=last, limit=new.limit + 1, skip=skip,
+        own=new.origin != "published", published=new.origin != "team",
     )  # fmt: skip
     items = [
         Rate(currency=row.currency, base=row.base, rate=f"{row.rate:f}", from_=row.day, to=row.day, origin=row.origin)

@@ -9,11 +9,11 @@ from sqlalchemy import delete, func, insert, select
 from bot.core.arguments import Arguments, choices, refers, secret
 from bot.core.command import command
 from bot.core.context import Context
-from bot.core.listing import Listing, Page
+from bot.core.listing import Page
 from bot.core.message import Message, Table
 from bot.core.permissions import Scope
+from bot.forms.entity_list import EntityList, list_message, listed, of_team
 from storage.catalogue import domains, names, registrars
-from storage.catalogue.entities import page
 from storage.catalogue.registrars import RegistrarLogin
 from storage.ledger.addresses import web_address
 from storage.ledger.credentials import plain_credential
@@ -46,11 +46,9 @@ def registrar_card(_ctx: Context, login: RegistrarLogin) -> Message:
     return Message(f"Registrar {login.name} ({login.code}) · {login.kind}", private=True)
 
 
-def registrar_table(_ctx: Context, page: Page[RegistrarLogin]) -> Message:
-    if not page.items:
-        return Message("No registrars yet: registrar add name=… kind=cloudflare …", private=True)
-    rows = tuple((login.code, login.kind) for login in page.items)
-    return Message("Registrars", (Table(("Registrar", "Kind"), rows),), private=True)
+def registrar_table(ctx: Context, page: Page[RegistrarLogin]) -> Message:
+    table = Table(("Registrar", "Code", "Kind"), tuple((login.name, login.code, login.kind) for login in page.items))
+    return list_message(ctx, "registrar", page, table, add="registrar add name=… kind=cloudflare …")
 
 
 @command("registrar add", role=Role.OWNER, render=registrar_card, positional=("name", "kind"))
@@ -70,11 +68,13 @@ async def add_registrar(ctx: Context, new: NewRegistrar) -> RegistrarLogin:
     return login
 
 
-@command("registrar list", role=Role.VIEWER, scope=Scope.OPEN, render=registrar_table, reads=True)
-async def list_registrars(ctx: Context, new: Listing) -> Page[RegistrarLogin]:
+@command(
+    "registrar list", role=Role.VIEWER, scope=Scope.OPEN, render=registrar_table, reads=True, positional=("find",),
+    sentence="find", aliases=("registrar find",),
+)  # fmt: skip
+async def list_registrars(ctx: Context, new: EntityList) -> Page[RegistrarLogin]:
     """The team's logins at registrars and DNS hosts."""
-    query = select(table).where(table.c.team_id == ctx.team_id)
-    rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after)
+    rows, following = await listed(ctx, "registrar", new, of_team(ctx, "registrar"))
     return Page([registrars.entry(row) for row in rows], following)
 
 

@@ -11,7 +11,7 @@ from bot.core.command import command
 from bot.core.context import Context
 from bot.core.message import Message, Notice, Table, Text
 from bot.core.permissions import Scope
-from bot.render.figures import count, money
+from bot.render.figures import count, measure_name, money, plural
 from storage.catalogue import names
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
@@ -44,17 +44,16 @@ def restated_message(ctx: Context, made: Restatements) -> Message:
         return Message(f"No settled figure has moved {since}", private=True)
     columns = ("Day", "Account", "Segment", "Measure", "Was", "Is")
     rows = tuple(
-        (f"{restated.day}", restated.account, restated.tag or "no tag", restated.measure.replace("_", " "),
-         _amount(restated, restated.before), _amount(restated, restated.now))
+        (f"{restated.day}", ctx.name("account", restated.account), restated.tag or "no tag",
+         measure_name(restated.measure), _amount(restated, restated.before), _amount(restated, restated.now))
         for restated in made.items[:SHOWN]
     )  # fmt: skip
     vanished = sum(restated.vanished for restated in made.items)
-    rest = (Notice("warning", f"{vanished} of them were shown and taken back"),) if vanished else ()
-    more = (Text(f"and {len(made.items) - SHOWN} more"),) if len(made.items) > SHOWN else ()
-    return Message(
-        f"{len(made.items)} settled figures moved {since}", (Table(columns, rows, numeric=(4, 5)), *rest, *more),
-        private=True,
-    )  # fmt: skip
+    were = "was" if vanished == 1 else "were"
+    rest = (Notice("warning", f"{plural(vanished, 'figure')} {were} shown and taken back"),) if vanished else ()
+    more = (Text(f"and {len(made.items) - SHOWN:,} more"),) if len(made.items) > SHOWN else ()
+    title = f"{plural(len(made.items), 'settled figure')} moved {since}"
+    return Message(title, (Table(columns, rows, numeric=(4, 5)), *rest, *more), private=True)
 
 
 def _amount(restated: Restated, value: int | None) -> str:

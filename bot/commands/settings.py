@@ -31,11 +31,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     alerts: list[str]
 
 
-def settings_card(_ctx: Context, settings: Settings) -> Message:
+def settings_card(ctx: Context, settings: Settings) -> Message:
     rights = (
         settings.role.value
         if settings.campaigns is None
-        else f"{settings.role.value}, only {', '.join(settings.campaigns)}"
+        else f"{settings.role.value}, only {ctx.names_of('campaign', settings.campaigns)}"
     )
     fields = (
         ("You", f"{settings.member}, {rights}"), ("Reports", f"{settings.timezone} days, {settings.currency}"),

@@ -13,7 +13,7 @@ from bot.core.limits import day_range
 from bot.core.message import Message, Table, Text
 from bot.core.permissions import Scope, own_campaigns, visible
 from bot.core.tokenizer import period
-from bot.render.figures import layered, money
+from bot.render.figures import count, days, layered, money, plural
 from storage.catalogue import names, site_snapshot
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
@@ -102,14 +102,14 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     items: list[OverviewLine]
 
 
-def analytics_table(_ctx: Context, report: Analytics) -> Message:
-    title = f"Visitors of {report.site}, {_days(report.from_, report.to)}"
+def analytics_table(ctx: Context, report: Analytics) -> Message:
+    title = f"Visitors of {ctx.name('site', report.site)}, {days(report.from_, report.to)}"
     if report.total is None:
         return Message(title, (Text("No visitor has been measured in this range."),), private=True)
     rows = tuple(_behaviour_row(row) for row in report.rows[:40])
     columns = (next(iter(report.rows[0].group)), "Views", "Visitors", "Bounced", "Seconds", "Scrolled", "Went on")
     total = report.total
-    summary = Text(f"{total.visitors} visitors, {_percent(total.ctr)} went on to an offer", strong=True)
+    summary = Text(f"{plural(total.visitors, 'visitor')}, {_percent(total.ctr)} went on to an offer", strong=True)
     return Message(title, (summary, Table(columns, rows, numeric=(1, 2, 3, 4, 5, 6))), private=True)
 
 
@@ -120,16 +120,16 @@ def _behaviour_row(row: Behaviour) -> tuple[str, ...]:
     return value, str(row.views), str(row.visitors), *shares
 
 
-def funnel_table(_ctx: Context, funnel: Funnel) -> Message:
+def funnel_table(ctx: Context, funnel: Funnel) -> Message:
+    regs, ftds = funnel.totals.registrations, funnel.totals.first_deposits
     title = (
-        f"{funnel.site}, {_days(funnel.from_, funnel.to)}: {_number(funnel.visits)} visits, "
-        f"{funnel.outgoing} to offers, "
-        f"{layered(funnel.totals.registrations)} regs, {layered(funnel.totals.first_deposits)} FTDs, "
-        f"{money(funnel.commission, funnel.currency)}"
+        f"{ctx.name('site', funnel.site)}, {days(funnel.from_, funnel.to)}: {plural(funnel.visits, 'visit')}, "
+        f"{count(funnel.outgoing)} to offers, {layered(regs)} {'reg' if regs.merged == 1 else 'regs'}, "
+        f"{layered(ftds)} {'FTD' if ftds.merged == 1 else 'FTDs'}, {money(funnel.commission, funnel.currency)}"
     )
     rows = tuple(
-        (line.variant, _number(line.position), line.offer, _number(line.impressions), str(line.clicks),
-         _percent(line.ctr), _number(line.registrations), _number(line.first_deposits))
+        (line.variant, _number(line.position), ctx.name("offer", line.offer), _number(line.impressions),
+         str(line.clicks), _percent(line.ctr), _number(line.registrations), _number(line.first_deposits))
         for line in funnel.lines
     )  # fmt: skip
     columns = ("Variant", "Position", "Offer", "Seen", "Opened", "CTR", "Regs", "FTDs")
@@ -138,17 +138,17 @@ def funnel_table(_ctx: Context, funnel: Funnel) -> Message:
     return Message(title, (Table(columns, rows, numeric=(1, 3, 4, 5, 6, 7)),), private=True)
 
 
-def overview_table(_ctx: Context, overview: Overview) -> Message:
+def overview_table(ctx: Context, overview: Overview) -> Message:
     if not overview.items:
         return Message("No sites yet: site create name=… market=DE offers=…", private=True)
     rows = tuple(
-        (line.site, line.status, _number(line.visits), _percent(line.ctr), _number(line.registrations),
-         _number(line.first_deposits), money(line.commission, overview.currency))
+        (ctx.name("site", line.site), line.status, _number(line.visits), _percent(line.ctr),
+         _number(line.registrations), _number(line.first_deposits), money(line.commission, overview.currency))
         for line in overview.items
     )  # fmt: skip
     columns = ("Site", "Status", "Visits", "CTR", "Regs", "FTDs", "Commission")
     return Message(
-        f"Sites, {_days(overview.from_, overview.to)}", (Table(columns, rows, numeric=(2, 3, 4, 5, 6)),), private=True
+        f"Sites, {days(overview.from_, overview.to)}", (Table(columns, rows, numeric=(2, 3, 4, 5, 6)),), private=True
     )
 
 
@@ -281,10 +281,6 @@ def _range(ctx: Context, text: str) -> tuple[date, date]:
         return period(text, ctx.today)
     except ValueError as error:
         raise Refused(f"range: {error}", field="range") from None
-
-
-def _days(first: date, last: date) -> str:
-    return f"{first:%d %b %Y}" if first == last else f"{first:%d %b} to {last:%d %b %Y}"
 
 
 def _percent(share: float | None) -> str:

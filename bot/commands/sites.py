@@ -7,18 +7,18 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import Row, select
+from sqlalchemy import Row
 
 from bot.core.arguments import EMPTIES, NONE, Arguments, MissingArgument, choices, refers
 from bot.core.command import command
 from bot.core.context import Context
-from bot.core.listing import Listing, Page
+from bot.core.listing import Page
 from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table
-from bot.core.permissions import Scope, visible
+from bot.core.permissions import Scope
 from bot.forms.bulk_change import render_change
+from bot.forms.entity_list import EntityList, list_message, listed, of_team
 from bot.render.figures import plural
 from storage.catalogue import names, sites
-from storage.catalogue.entities import page
 from storage.catalogue.markets import market, read_locale, read_market
 from storage.catalogue.sites import Site, Version
 from storage.clicks.queries import clicks_of_a_week
@@ -87,7 +87,7 @@ class Rollback(Arguments):
     version: Annotated[int, Meta(description="number of the version to go back to")]
 
 
-class SiteList(Listing):
+class SiteList(EntityList):
     market: Annotated[str | None, Meta(description="only this country's")] = None
     status: Annotated[str | None, choices("only these", sites.DRAFT, sites.PUBLISHED, sites.PAUSED)] = None
 
@@ -100,10 +100,11 @@ class VersionLine(msgspec.Struct, frozen=True):
     offers: int
 
 
-def site_card(_ctx: Context, site: Site) -> Message:
+def site_card(ctx: Context, site: Site) -> Message:
     fields = (
         ("Market", f"{site.market} · {site.locale} · {market(site.market).age}+"), ("Theme", site.theme),
-        ("Offers", ", ".join(site.offers) or "–"), ("Domains", ", ".join(site.domains) or "–"),
+        ("Offers", ", ".join(ctx.label("offer", code) for code in site.offers) or "–"),
+        ("Domains", ", ".join(site.domains) or "–"),
         ("Version", str(site.version or "–")), ("Address", site.url),
     )  # fmt: skip
     missing = tuple(Notice("warning", f"Missing: {text}") for text in site.missing)
@@ -119,13 +120,14 @@ def _buttons(site: Site) -> tuple[Button, ...]:
     return (preview,) if site.missing else (preview, Button("Publish", f"site publish {site.code}", style="primary"))
 
 
-def site_table(_ctx: Context, page: Page[Site]) -> Message:
-    if not page.items:
-        return Message("No sites yet: site create name=… market=DE offers=…", private=True)
-    rows = tuple((s.code, s.market, s.locale, s.theme, ", ".join(s.domains) or "–", s.status) for s in page.items)
-    more = (Buttons((Button("More", f"site list after={page.next}"),)),) if page.next else ()
-    columns = ("Site", "Market", "Locale", "Theme", "Domains", "Status")
-    return Message("Sites", (Table(columns, rows), *more), private=True)
+def site_table(ctx: Context, page: Page[Site]) -> Message:
+    rows = tuple(
+        (s.name, s.code, s.status, s.market, s.locale, s.theme, ", ".join(s.domains) or "–") for s in page.items
+    )
+    columns = ("Site", "Code", "Status", "Market", "Locale", "Theme", "Domains")
+    return list_message(
+        ctx, "site", page, Table(columns, rows, phone=(0, 1, 2)), add="site create name=… market=DE offers=…"
+    )
 
 
 def version_table(ctx: Context, page: Page[VersionLine]) -> Message:
@@ -169,15 +171,18 @@ async def edit_site(ctx: Context, new: SiteEdit) -> Site:
     return await _noted(ctx, row.id, before=before)
 
 
-@command("site list", role=Role.VIEWER, scope=Scope.OWN, render=site_table, reads=True)
+@command(
+    "site list", role=Role.VIEWER, scope=Scope.OWN, render=site_table, reads=True, positional=("find",),
+    sentence="find", aliases=("site find",),
+)  # fmt: skip
 async def list_sites(ctx: Context, new: SiteList) -> Page[Site]:
     """The team's sites."""
-    query = select(table).where(table.c.team_id == ctx.team_id, visible(ctx.actor, "site"))
+    query = of_team(ctx, "site")
     if new.market:
         query = query.where(table.c.market == read_market(new.market))
     if new.status:
         query = query.where(table.c.status == new.status)
-    rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after)
+    rows, following = await listed(ctx, "site", new, query)
     return Page(await _shown(ctx, rows), following)
 
 

@@ -5,17 +5,16 @@ from decimal import Decimal
 from typing import Annotated, Any
 
 from msgspec import Meta
-from sqlalchemy import select
 
 from bot.core.arguments import Arguments, holds_credentials, refers
 from bot.core.command import command
 from bot.core.context import Context
-from bot.core.listing import Listing, Page
-from bot.core.message import Button, Buttons, Fields, Message, Notice, Table
-from bot.core.permissions import Scope, visible
+from bot.core.listing import Page
+from bot.core.message import Fields, Message, Notice, Table
+from bot.core.permissions import Scope
+from bot.forms.entity_list import EntityList, list_message, listed, of_team
 from bot.forms.source_forms import read_parameters, read_postbacks, read_settings, separate_credentials
 from storage.catalogue import names, sources
-from storage.catalogue.entities import page
 from storage.catalogue.sources import Source
 from storage.db.json_column import change_keys
 from storage.ledger.errors import Missing, Refused
@@ -96,12 +95,12 @@ def source_card(_ctx: Context, source: Source) -> Message:
     return Message(f"Source {source.name} ({source.code})", (fields, *notes))
 
 
-def source_table(_ctx: Context, page: Page[Source]) -> Message:
-    if not page.items:
-        return Message("No sources yet: source add name=… preset=…", private=True)
-    rows = tuple((s.code, s.preset, ", ".join(s.postbacks) or "–", ", ".join(s.missing) or "–") for s in page.items)
-    more = (Buttons((Button("More", f"source list after={page.next}"),)),) if page.next else ()
-    return Message("Sources", (Table(("Source", "Preset", "Told of", "Lacks"), rows), *more), private=True)
+def source_table(ctx: Context, page: Page[Source]) -> Message:
+    rows = tuple(
+        (s.name, s.code, s.preset, ", ".join(s.postbacks) or "–", ", ".join(s.missing) or "–") for s in page.items
+    )
+    table = Table(("Source", "Code", "Preset", "Told of", "Lacks"), rows, phone=(0, 1, 2))
+    return list_message(ctx, "source", page, table, add="source add name=… preset=…")
 
 
 @command("source add", role=Role.BUYER, scope=Scope.OWN, render=source_card, positional=("name",))
@@ -145,11 +144,13 @@ async def edit_source(ctx: Context, new: SourceEdit) -> Source:
     return await _noted(ctx, row.id, before=before)
 
 
-@command("source list", role=Role.VIEWER, scope=Scope.OWN, render=source_table, reads=True)
-async def list_sources(ctx: Context, new: Listing) -> Page[Source]:
+@command(
+    "source list", role=Role.VIEWER, scope=Scope.OWN, render=source_table, reads=True, positional=("find",),
+    sentence="find", aliases=("source find",),
+)  # fmt: skip
+async def list_sources(ctx: Context, new: EntityList) -> Page[Source]:
     """The team's traffic sources."""
-    query = select(table).where(table.c.team_id == ctx.team_id, visible(ctx.actor, "source"))
-    rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after)
+    rows, following = await listed(ctx, "source", new, of_team(ctx, "source"))
     return Page(await sources.shown(ctx.tx, ctx.box, list(rows)), following)
 
 

@@ -17,6 +17,7 @@ from bot.core.limits import MAX_ROWS, limited
 from bot.core.message import Message, Notice
 from bot.core.permissions import Scope
 from bot.forms.imports import Sent, rows_of, where
+from bot.render.figures import plural
 from storage.ledger.errors import CasinoFluxError, Refused
 from storage.ledger.facts import Role
 from storage.reports import spend
@@ -61,15 +62,15 @@ class SpendImported(msgspec.Struct, frozen=True, kw_only=True):
     warnings: list[str]
 
 
-def spent_card(_ctx: Context, recorded: SpendRecorded) -> Message:
+def spent_card(ctx: Context, recorded: SpendRecorded) -> Message:
     notes = tuple(Notice("warning", text) for text in recorded.warnings)
     worth = f"{recorded.amount / 1_000_000:,.2f} {recorded.currency}"
-    return Message(f"Spend of {recorded.campaign} on {recorded.day:%d %b %Y}: {worth}", notes)
+    return Message(f"Spend of {ctx.name('campaign', recorded.campaign)} on {recorded.day:%d %b %Y}: {worth}", notes)
 
 
 def imported_card(_ctx: Context, done: SpendImported) -> Message:
     notes = tuple(Notice("warning", text) for text in done.warnings[:10])
-    return Message(f"{done.rows:,} costs read, {done.changed:,} of them new or changed", notes)
+    return Message(f"{plural(done.rows, 'cost')} read, {done.changed:,} of them new or changed", notes)
 
 
 @command("spend add", role=Role.BUYER, render=spent_card, positional=("campaign", "day", "amount", "currency"))
@@ -84,12 +85,12 @@ async def add_spend(ctx: Context, new: NewSpend) -> SpendRecorded:
     ctx.notes["before"] = msgspec.structs.replace(cost, amount=amount_before, currency=currency_before)
     return SpendRecorded(
         campaign=code, day=cost.day, amount=cost.amount, currency=cost.currency, origin=cost.origin,
-        changed=bool(changed), warnings=await _warnings(ctx, [cost], {cost.campaign_id: code}),
+        changed=bool(changed), warnings=await _warnings(ctx, [cost], {cost.campaign_id: campaign.name}),
     )  # fmt: skip
 
 
 class _ReadCosts(msgspec.Struct, frozen=True):
-    """The costs of an import, and what it called their campaigns."""
+    """The costs of an import, and the names of their campaigns by id."""
 
     costs: list[Cost]
     word_of: dict[int, str]
@@ -110,7 +111,7 @@ async def _read_import(ctx: Context, new: SpendImport) -> _ReadCosts:
                 cost = _cost(ctx, campaign, row.day("day", ctx.today), worth, currency, origin="csv")
             except (CasinoFluxError, ValueError) as error:
                 raise Refused(f"{row.place}: {error}", field=where(new)) from None
-            campaigns[word], word_of[cost.campaign_id] = campaign, word
+            campaigns[word], word_of[cost.campaign_id] = campaign, campaign.name
             costs.append(cost)
             if number % _TURN == 0:
                 await asyncio.sleep(0)

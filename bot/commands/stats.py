@@ -18,6 +18,7 @@ from bot.core.message import Block, Button, Buttons, Message, Notice, Text
 from bot.core.permissions import Scope
 from bot.core.tokenizer import day, period, previous_period
 from bot.digests.loading import dimension
+from bot.forms.first_steps import done_steps, guide
 from bot.render.figures import (
     LEGEND,
     by_weight,
@@ -95,7 +96,10 @@ class StatsQuery(Arguments):
     format: Annotated[str, choices("what HTTP and the shell answer with", "json", "csv")] = "json"
     clock: Annotated[str, choices("count on the day it happened, or of the click", "event", "visit")] = "event"
     csv: Annotated[bool, Meta(description="as a file for a spreadsheet")] = False
-    as_of: Annotated[str | None, Meta(description="as it was believed then: 2026-10-05T09:00")] = None
+    as_of: Annotated[
+        str | None,
+        Meta(description="as it was believed then: 2026-10-05T09:00, in the report time zone unless it names another"),
+    ] = None
 
 
 def stats_message(ctx: Context, report: MergedReport) -> Message:
@@ -108,8 +112,12 @@ def stats_message(ctx: Context, report: MergedReport) -> Message:
         f"{'FTD' if totals.first_deposits.merged == 1 else 'FTDs'}, commission {worded_commission(totals, currency)}"
     )
     if not report.rows and not report.unassigned and not ctx.notes["csv"]:
+        if first := guide(ctx, ctx.notes.get("done_steps", frozenset())):
+            return Message(f"{shown_days}: no figures yet. The way to the first ones", first, private=True)
         return Message(f"{shown_days}: nothing happened", (_buttons(ctx, report, by),), private=True)
-    as_of = f" · as of {ctx.notes['as_of']:%Y-%m-%d %H:%M %Z}" if ctx.notes.get("as_of") else ""
+    as_of = ""
+    if moment := ctx.notes.get("as_of"):
+        as_of = f" · as of {moment.astimezone(ctx.deployment.zone):%Y-%m-%d %H:%M} {report.timezone} time"
     rest = (Text(f"{LEGEND} · {report.timezone} days, {currency}{as_of}"), *_warnings(report))
     files: tuple[Block, ...] = (ctx.notes["file"],) if "file" in ctx.notes else ()
     if "top" in ctx.notes:
@@ -150,6 +158,8 @@ def _buttons(ctx: Context, report: MergedReport, by: list[str]) -> Buttons:
 async def stats(ctx: Context, new: StatsQuery) -> MergedReport:
     """Clicks, registrations, FTDs, commission, spend and profit of a range."""
     report: MergedReport = await reported(ctx, new)
+    if not ctx.encodes and not report.rows:
+        ctx.notes["done_steps"] = await done_steps(ctx.tx, ctx.team_id)
     return report
 
 

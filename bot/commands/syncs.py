@@ -18,6 +18,7 @@ from bot.core.listing import Listing
 from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table, Text
 from bot.core.permissions import Scope, visible
 from bot.forms.imports import Sent
+from bot.render.figures import days, plural
 from storage.catalogue import accounts, names
 from storage.catalogue.entities import cursor, page
 from storage.ledger.errors import ConnectorError, Refused
@@ -28,7 +29,8 @@ from storage.revenue.held_reports import HeldFigure, HeldReport, HeldReports, He
 from storage.revenue.sync_status import Progress, statuses
 from storage.tables import accounts as table
 
-WITHOUT_API = ("postback_only", "csv_upload")
+UPLOADED = "csv_upload"
+WITHOUT_API = ("postback_only", UPLOADED)
 
 
 class SyncNow(Arguments):
@@ -101,48 +103,61 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
     restated: int = 0
 
 
-def requested(_ctx: Context, done: Requested) -> Message:
-    named = ", ".join(done.accounts)
+def requested(ctx: Context, done: Requested) -> Message:
+    named = ", ".join(ctx.name("account", code) for code in done.accounts)
     buttons = Buttons((Button("Status", "sync status"),))
     return Message(f"Sync asked for: {named}", (Text("It runs in the background."), buttons), private=True)
 
 
-def status_table(_ctx: Context, statuses: Statuses) -> Message:
+def status_table(ctx: Context, statuses: Statuses) -> Message:
     if not statuses.items:
         return Message("No accounts to sync yet: account add platform=… base_url=…", private=True)
     if len(statuses.items) == 1:
-        return _one_status(statuses.items[0])
-    columns = ("Account", "State", "Last success", "Rows", "Revised", "Restated", "Next")
+        return _one_status(ctx, statuses.items[0])
+    columns = ("Account", "State", "Last success (UTC)", "Rows", "Revised", "Restated", "Next (UTC)")
     rows = tuple(
-        (status.account, _state(status), _at(status.last_success_at), str(status.rows), str(status.revisions),
-         str(status.restated), _at(status.next_run_at))
+        (ctx.name("account", status.account), _state(status), _at(status.last_success_at), f"{status.rows:,}",
+         f"{status.revisions:,}", f"{status.restated:,}", _next_run(status))
         for status in statuses.items
     )  # fmt: skip
-    faults = tuple(Notice("error", f"{status.account}: {status.error}") for status in statuses.items if status.error)
-    warnings = tuple(
-        Notice("info", f"{status.account}: {text}") for status in statuses.items for text in status.warnings
+    faults = tuple(
+        Notice("error", f"{ctx.name('account', status.account)}: {status.error}")
+        for status in statuses.items
+        if status.error
     )
-    return Message("Syncs", (Table(columns, rows, numeric=(3, 4, 5)), *faults, *warnings), private=True)
+    warnings = tuple(
+        Notice("info", f"{ctx.name('account', status.account)}: {text}")
+        for status in statuses.items
+        for text in status.warnings
+    )
+    table = Table(columns, rows, numeric=(3, 4, 5), phone=(0, 1, 2))
+    return Message("Syncs", (table, *faults, *warnings), private=True)
 
 
-def _one_status(status: Progress) -> Message:
+def _one_status(ctx: Context, status: Progress) -> Message:
     blocks: list[Block] = [Fields((
-        ("Last attempt", _at(status.last_attempt_at)), ("Last success", _at(status.last_success_at)),
-        ("Rows", str(status.rows)), ("Revised", str(status.revisions)), ("Restated", str(status.restated)),
-        ("Next", _at(status.next_run_at)),
+        ("Last attempt (UTC)", _at(status.last_attempt_at)), ("Last success (UTC)", _at(status.last_success_at)),
+        ("Rows", f"{status.rows:,}"), ("Revised", f"{status.revisions:,}"), ("Restated", f"{status.restated:,}"),
+        ("Next (UTC)", _next_run(status)),
     ))]  # fmt: skip
     blocks += [Notice("info", warning) for warning in status.warnings]
     if status.error:
         blocks.append(Notice("warning" if status.state == "suspect" else "error", status.error))
     if status.state == "suspect":
         blocks.append(decision_buttons(status.account))
-    else:
+    elif status.platform != UPLOADED:
         blocks.append(Buttons((Button("Sync now", f"sync now {status.account}"),)))
-    return Message(f"Sync of {status.account}: {_state(status)}", tuple(blocks), private=True)
+    return Message(f"Sync of {ctx.label('account', status.account)}: {_state(status)}", tuple(blocks), private=True)
 
 
 def _state(status: Progress) -> str:
+    if status.state == "idle" and status.platform == UPLOADED:
+        return "by upload"
     return f"{status.state}, back to {status.reached}" if status.state == "running" and status.reached else status.state
+
+
+def _next_run(one: Progress) -> str:
+    return "with the next upload" if one.platform == UPLOADED else _at(one.next_run_at)
 
 
 def _at(moment: datetime | None) -> str:
@@ -154,21 +169,22 @@ def held_page(_ctx: Context, held: HeldPage) -> Message:
     return held_rows(reports, more=held.next is not None)
 
 
-def confirmed(_ctx: Context, done: Decided) -> Message:
-    text = f"{done.rows} rows taken over, {done.revisions} revised"
-    return Message(f"Confirmed for {done.account}", (Notice("ok", text),))
+def confirmed(ctx: Context, done: Decided) -> Message:
+    text = f"{plural(done.rows, 'row')} taken over, {done.revisions:,} revised"
+    return Message(f"Confirmed for {ctx.name('account', done.account)}", (Notice("ok", text),))
 
 
-def discarded(_ctx: Context, done: Decided) -> Message:
-    return Message(f"Discarded for {done.account}", (Notice("ok", "The numbers stay as they were."),))
+def discarded(ctx: Context, done: Decided) -> Message:
+    kept = Notice("ok", "The numbers stay as they were.")
+    return Message(f"Discarded for {ctx.name('account', done.account)}", (kept,))
 
 
-def uploaded(_ctx: Context, done: Uploaded) -> Message:
+def uploaded(ctx: Context, done: Uploaded) -> Message:
     notices = tuple(Notice("info", text) for text in done.warnings)
     if done.suspect:
         notices = (Notice("warning", f"Held: {done.suspect}"), *notices)
-    text = Text(f"{done.rows} rows of {done.first} to {done.last}, {done.revisions} new or changed.")
-    return Message(f"Figures uploaded for {done.account}", (text, *notices))
+    text = Text(f"{plural(done.rows, 'row')} of {days(done.first, done.last)}, {done.revisions:,} new or changed.")
+    return Message(f"Figures uploaded for {ctx.name('account', done.account)}", (text, *notices))
 
 
 @command("sync now", role=Role.BUYER, scope=Scope.TEAM, render=requested, positional=("account",))
@@ -189,7 +205,7 @@ async def sync_status(ctx: Context, new: SyncStatus) -> Statuses:
         account = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
         query = query.where(table.c.id == account.id)
     else:
-        query = query.where(table.c.platform.not_in(WITHOUT_API))
+        query = query.where(table.c.platform != "postback_only")
     rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after)
     return Statuses(await statuses(ctx.tx, rows), following)
 

@@ -54,7 +54,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-def experiment_card(_ctx: Context, experiment: Experiment) -> Message:
+def experiment_card(ctx: Context, experiment: Experiment) -> Message:
     rows = tuple(_line(variant) for variant in experiment.variants)
     columns = ("Variant", "Visitors", _GOAL_WORDS[experiment.goal], "95 % interval", "Best", "Expected loss")
     level: Any = "ok" if experiment.winner else "info"
@@ -72,7 +72,7 @@ def experiment_card(_ctx: Context, experiment: Experiment) -> Message:
         Notice(level, experiment.reason),
         *(buttons if experiment.winner else ()),
     )
-    return Message(f"Variants of {experiment.site}", blocks)
+    return Message(f"Variants of {ctx.name('site', experiment.site)}", blocks)
 
 
 def _line(variant: Standing) -> tuple[str, ...]:

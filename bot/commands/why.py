@@ -11,7 +11,7 @@ from bot.core.context import Context
 from bot.core.message import Block, Message, Notice, Table, Text
 from bot.core.permissions import Scope
 from bot.core.tokenizer import day
-from bot.render.figures import MARKS, count, money
+from bot.render.figures import MARKS, count, measure_name, money
 from storage.catalogue import names
 from storage.ledger.errors import Missing, Refused
 from storage.ledger.facts import Role
@@ -48,17 +48,18 @@ class WhyQuery(Arguments):
     offer: Annotated[str | None, refers("offer", "which offer")] = None
 
 
-def explanation(_ctx: Context, answer: Why) -> Message:
-    subject = answer.campaign or answer.offer or ""
+def explanation(ctx: Context, answer: Why) -> Message:
+    noun = "campaign" if answer.campaign else "offer"
+    subject = ctx.label(noun, answer.campaign or answer.offer)
     rows = tuple(
         (TITLES[name], *_compared(getattr(answer.layers, name), name, answer.currency)) for name in TITLES
     )  # fmt: skip
     blocks: list[Block] = [
         Text(f"{answer.day:%d %b %Y}: {MARKS[answer.settlement]} {answer.settlement}"),
-        Table(("", "Postbacks", "Platform", "Merged"), rows, numeric=(1, 2, 3)),
-        *(Notice("warning", _sentence(discrepancy, answer.currency)) for discrepancy in answer.discrepancies),
+        Table(("Measure", "Postbacks", "Platform", "Merged"), rows, numeric=(1, 2, 3)),
+        *(Notice("warning", _sentence(ctx, discrepancy, answer.currency)) for discrepancy in answer.discrepancies),
     ]
-    blocks += [Text(_share(row)) for row in answer.allocated[:MOST_ALLOCATED]]
+    blocks += [Text(_share(ctx, row)) for row in answer.allocated[:MOST_ALLOCATED]]
     if len(answer.allocated) > MOST_ALLOCATED:
         blocks.append(Text(f"and {len(answer.allocated) - MOST_ALLOCATED:,} more divided rows"))
     if not answer.discrepancies:
@@ -72,15 +73,16 @@ def _compared(layers: Layers, name: str, currency: str) -> tuple[str, str, str]:
     return first, second, third
 
 
-def _sentence(discrepancy: Discrepancy, currency: str) -> str:
+def _sentence(ctx: Context, discrepancy: Discrepancy, currency: str) -> str:
     ours, theirs, _ = _compared(Layers(discrepancy.postback, discrepancy.platform), discrepancy.measure, currency)
     ids = ", ".join(discrepancy.ids[:10]) + (
         f" and {len(discrepancy.ids) - 10} more" if len(discrepancy.ids) > 10 else ""
     )
     check = f" Check: {ids}." if ids else ""
+    offer = ctx.name("offer", discrepancy.offer)
     further = f" Also possible: {', '.join(discrepancy.others)}." if discrepancy.others else ""
     return (
-        f"{TITLES[discrepancy.measure]} of {discrepancy.offer}: postbacks {ours}, platform {theirs}. "
+        f"{TITLES[discrepancy.measure]} of {offer}: postbacks {ours}, platform {theirs}. "
         f"Probably {discrepancy.cause}: {ASK[discrepancy.cause]}{_restated(discrepancy, currency)}.{check}{further}"
     )
 
@@ -94,15 +96,16 @@ def _restated(discrepancy: Discrepancy, currency: str) -> str:
     return f", from {before} to {after} on {discrepancy.restatement.at:%d %b %Y at %H:%M} UTC"
 
 
-def _share(row: AllocatedRow) -> str:
+def _share(ctx: Context, row: AllocatedRow) -> str:
     """One allocated row in a sentence: its weights, and the share of the campaign asked about."""
     parts = []
     for name, measure in row.measures.items():
         amount = name not in {"visits", "registrations", "first_deposits", "deposits", "qualified"}
         stated, share = (money(v, row.currency) if amount else count(v) for v in (measure.stated, measure.share))
-        by = "equally" if measure.weighed_by == "equally" else f"by {measure.weighed_by.replace('_', ' ')}"
-        parts.append(f"{share} of {stated} {name.replace('_', ' ')} ({by}, {measure.weight} of {measure.of})")
-    return f"Row {row.row} of {row.offer} belongs to no one campaign and is divided: {', '.join(parts)}."
+        by = "equally" if measure.weighed_by == "equally" else f"by {measure_name(measure.weighed_by)}"
+        parts.append(f"{share} of {stated} {measure_name(name)} ({by}, {measure.weight} of {measure.of})")
+    offer = ctx.name("offer", row.offer)
+    return f"Row {row.row} of {offer} belongs to no one campaign and is divided: {', '.join(parts)}."
 
 
 @command("why", role=Role.VIEWER, scope=Scope.OWN, render=explanation, reads=True, positional=("what", "day"))

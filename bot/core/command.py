@@ -8,6 +8,7 @@ import types
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -16,11 +17,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.core import limits, permissions
 from bot.core.arguments import MissingFields, credential_fields, field_names, file_fields, fill, secret_fields
 from bot.core.context import Context
+from bot.core.entity_names import names_in
 from bot.core.message import Button, Buttons, Message, Notice, Text
 from bot.core.permissions import Reference, Scope
 from bot.core.tokenizer import RANGE_WORDS, is_period, split
 from storage.db import config_version
-from storage.ledger.credentials import HIDDEN, hide_credentials
+from storage.ledger.credentials import HIDDEN, hide_credentials, looks_secret
 from storage.ledger.errors import Forbidden, Refused
 from storage.ledger.facts import Role
 from storage.ledger.rate_limit import RateLimit
@@ -170,18 +172,6 @@ def unknown(typed: str, bare: list[str]) -> str:
     return f"no command {typed!r}: 'help' lists them all" if typed else "say a command: 'help' lists them all"
 
 
-def readings(text: str, most: int = 2) -> list[str]:
-    """Lines that a line which is no command may mean: the nearest commands, with the rest of its words."""
-    words = text.strip().removeprefix("/").split()
-    full_names = {alias: command.name for command in COMMANDS.values() for alias in (command.name, *command.aliases)}
-    near: list[str] = []
-    for count in (2, 1):
-        typed = " ".join(words[:count]).lower()
-        names = difflib.get_close_matches(typed, full_names, n=most, cutoff=0.6) if len(words) >= count else []
-        near += [" ".join([full_names[name], *words[count:]]) for name in names]
-    return list(dict.fromkeys(near))[:most]
-
-
 def line_of(command: Command, arguments: dict[str, Any]) -> str:
     """A command line with the arguments, quoted where needed."""
     words = [command.name]
@@ -223,28 +213,44 @@ def parse_words(words: list[tuple[str | None, str]]) -> tuple[Command, dict[str,
     return command, arguments
 
 
-_RANKED = {"best": "-", "worst": ""}
-_MEASURES = {
-    "ftd": "first_deposits", "ftds": "first_deposits", "regs": "registrations", "revenue": "commission",
-}  # fmt: skip
+_RANKED = {"best": "-", "top": "-", "worst": ""}
 
 
 def ranked(words: list[tuple[str | None, str]]) -> list[tuple[str | None, str]]:
-    """`best campaign this week`, `worst 3 offers 7d by roi` as the words of `stats`; any other line as it is."""
+    """`best campaign this week`, `top 5`, `worst 3 offers 7d by roi` as the words of `stats`; any other line as it is.
+
+    Without a range it is the last seven days: of today alone little is settled.
+    """
     if not words or words[0][0] is not None or words[0][1].lower() not in _RANKED:
         return words
     order, rest = _RANKED[words[0][1].lower()], list(words[1:])
     top = rest.pop(0)[1] if rest and rest[0][0] is None and rest[0][1].isdecimal() else ""
-    noun = rest.pop(0)[1].lower() if rest and rest[0][0] is None else "campaign"
-    single = {"countries": "country"}.get(noun, noun.removesuffix("s"))
+    noun = rest.pop(0)[1].lower() if _begins_with_noun(rest) else "campaigns"
+    single = singular(noun)
     measure = "profit"
     for n, (key, word) in enumerate(rest[:-1]):
         if key is None and word.lower() == "by":
-            measure = _MEASURES.get(rest[n + 1][1].lower(), rest[n + 1][1].lower())
+            measure = rest[n + 1][1].lower()
             del rest[n : n + 2]
             break
     top = top or ("1" if single == noun else "5")
+    if all(key is not None for key, _ in rest):
+        rest.append(("range", "7d"))
     return [(None, "stats"), ("by", single), ("sort", order + measure), ("top", top), *rest]
+
+
+def _begins_with_noun(words: list[tuple[str | None, str]]) -> bool:
+    """Whether the next word says what is ranked, rather than a range, or by what."""
+    if not words or words[0][0] is not None or words[0][1].lower() in {"by", "vs"}:
+        return False
+    bare = [word for _, word in takewhile(lambda word: word[0] is None, words[:RANGE_WORDS])]
+    return not any(is_period(" ".join(bare[:n])) for n in range(1, len(bare) + 1))
+
+
+def singular(noun: str) -> str:
+    """`offers` as `offer`, as commands and reports call it."""
+    word = noun.lower()
+    return {"countries": "country"}.get(word, word.removesuffix("s"))
 
 
 def _whole_range(value: str, rest: list[tuple[str | None, str]], command: Command) -> str:
@@ -262,7 +268,8 @@ def _whole_range(value: str, rest: list[tuple[str | None, str]], command: Comman
 def _too_much(command: Command, value: str) -> str:
     near = difflib.get_close_matches(value, field_names(command.parameters), n=1)
     hint = f"did you mean {near[0]}=…?" if near else "write key=value, with quotes around spaces"
-    return f"{value!r} is one word too many for {command.name!r}: {hint}"
+    shown = HIDDEN if secret_fields(command.parameters) or looks_secret(value) else value
+    return f"{shown!r} is one word too many for {command.name!r}: {hint}"
 
 
 async def run(command: Command, arguments: dict[str, Any], ctx: Context, *, confirmed: bool = False) -> Answer:
@@ -279,6 +286,8 @@ async def run(command: Command, arguments: dict[str, Any], ctx: Context, *, conf
     change = ctx.prepared.change if isinstance(ctx.prepared, Answer) else None
     async with _transaction(command, ctx) as tx:
         result = await _within(ctx, tx, command.handler, new)
+        if not ctx.encodes and not ctx.unread:
+            ctx.names = await names_in(tx, ctx.team_id, result)
         if not command.reads and not ctx.unchanged:
             change = await audits.record(tx, ctx.now, audits.Entry(
                 team_id=ctx.team_id, actor=ctx.actor.name, face=ctx.face, room=ctx.room.room if ctx.room else "",

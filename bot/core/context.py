@@ -1,6 +1,6 @@
 """Who asks, on which face, at what time, with which transaction and ports."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -137,6 +137,7 @@ class Context:
     prepared: Any = None  # what the command's `prepare` returned, got before the transaction began
     notes: dict[str, Any] = field(default_factory=dict)  # audit: entity, before, after
     unchanged: bool = False  # everything was as the command wants it already: nothing is recorded
+    names: dict[str, dict[str, str]] = field(default_factory=dict)  # of the entities in the result, by noun and code
     _connection: AsyncConnection | None = None
 
     @property
@@ -168,3 +169,20 @@ class Context:
     @property
     def team_id(self) -> int:
         return self.actor.team_id
+
+    def name(self, noun: str, code: str | None) -> str:
+        """The name, as typed, of an entity that the result refers to; "–" for none."""
+        return self.names.get(noun, {}).get(code, code) if code else "–"
+
+    def names_of(self, noun: str, words: Iterable[str]) -> str:
+        """Names of several, without weights: `Lucky Star, Wild Win`; empty for none."""
+        return ", ".join(self.name(noun, word.partition(":")[0]) for word in words)
+
+    def label(self, noun: str, word: str | None) -> str:
+        """The same with the code beside it where that differs: `Spring push (spring-push)`.
+
+        `word` may end in a weight, which stays with the code: `Lucky Star (lucky-star:3)`.
+        """
+        code = word.partition(":")[0] if word else None
+        name = self.name(noun, code)
+        return (word or name) if name == code or not word else f"{name} ({word})"

@@ -10,10 +10,14 @@ from storage.catalogue.entities import MAX_PAGE
 Item = TypeVar("Item")
 
 
+#: Items of a page where nothing else is asked for.
+LIMIT = 50
+
+
 class Listing(Arguments):
     """A page of a list."""
 
-    limit: Annotated[int, msgspec.Meta(description="how many at most", ge=1, le=MAX_PAGE)] = 50
+    limit: Annotated[int, msgspec.Meta(description="how many at most", ge=1, le=MAX_PAGE)] = LIMIT
     after: Annotated[str | None, msgspec.Meta(description="`next` of the page before")] = None
 
 

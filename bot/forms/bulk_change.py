@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Row, select
 
 from bot.core.arguments import MissingFields
 from bot.core.context import Context
+from bot.core.entity_names import labelled
 from bot.core.message import Message, Notice, Text
 from bot.core.permissions import ENTITIES, changeable
 from bot.render.figures import plural
@@ -74,7 +75,7 @@ async def status_question(
 
 def listed(entities: Sequence[Any]) -> str:
     """Names with codes, as many as a message holds."""
-    shown = ", ".join(named(entity) for entity in entities[:MOST_LISTED])
+    shown = ", ".join(labelled(entity.name, entity.code) for entity in entities[:MOST_LISTED])
     more = len(entities) - MOST_LISTED
     if len(shown) > 2_000:  # names of 200 characters
         shown = ", ".join(entity.code for entity in entities[:MOST_LISTED])[:2_000]
@@ -84,11 +85,6 @@ def listed(entities: Sequence[Any]) -> str:
 def first_of(texts: Sequence[str], most: int = 5) -> str:
     """The first few of a list, and how many more there are."""
     return ", ".join(texts[:most]) + (f" and {len(texts) - most:,} more" if len(texts) > most else "")
-
-
-def named(entity: Any) -> str:
-    """`Spring push (spring-push)`; a name that is its own code stands alone."""
-    return entity.name if entity.name == entity.code else f"{entity.name} ({entity.code})"
 
 
 async def change_each(

@@ -271,6 +271,16 @@ def plural(number: int | None, word: str) -> str:
     return f"{count(number)} {word}" + ("" if number == 1 else "s")
 
 
+def event_name(event: str | None) -> str:
+    """An event of postbacks as people call it."""
+    return {None: NONE, "first_deposit": "FTD"}.get(event, str(event))
+
+
+def measure_name(measure: str) -> str:
+    """A measure of reports as people call it."""
+    return {"first_deposits": "FTDs", "ngr": "NGR"}.get(measure, measure.replace("_", " "))
+
+
 def _unassigned(row: ReportRow, by: Sequence[str]) -> tuple[str, ...]:
     name = f"unassigned: {row.group.get('account') or '?'} / {row.group.get('tag') or 'no tag'}"
     days = [row.group.get(dimension) or "" for dimension in by if dimension in _TITLES]

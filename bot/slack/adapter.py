@@ -207,7 +207,7 @@ class SlackChat:
             if shown and replace and reply.public:
                 await post.respond_raw(self.session, url, {"delete_original": True})
             if shown:
-                await post.upload_privately(web, room.user, message, draw=self.sessions.ports.draw)
+                await post.upload_privately(web, room.room, room.user, message, draw=self.sessions.ports.draw)
                 return
         user = "" if reply.public else room.user
         draw = self.sessions.ports.draw

@@ -15,6 +15,7 @@ from bot.render.text_columns import cut
 from bot.slack.blocks import Json, plain, render, section
 
 ACTION = "value"
+DAY = "day-"  # begins the ids of a day's buttons
 CALLBACK = "form"
 MOST_INPUTS = 95
 TEXT = 3000
@@ -39,6 +40,8 @@ async def view(sessions: ChatSessions, actor: Actor, form: Form, origin: Origin,
     for question in fields:
         choices = await options(sessions, actor, question)
         blocks.append(block(question, choices, form.arguments.get(question.name)))
+        if question.kind == "day":
+            blocks.append(_day_buttons(question, choices))
     return {
         "type": "modal", "callback_id": CALLBACK, "title": plain(command.name.capitalize(), 24),
         "submit": plain("Save" if command.changes else "Show", 24), "close": plain("Cancel", 24),
@@ -61,6 +64,25 @@ def block(question: Question, choices: list[Option], value: Any) -> Json:
     if question.description:
         made["hint"] = plain(question.description, 500)
     return made
+
+
+def _day_buttons(question: Question, known: list[Option]) -> Json:
+    """Days one need not look for in a calendar; pressed, they fill the field above."""
+    elements = [
+        {
+            "type": "button",
+            "text": plain(one.label, 75),
+            "action_id": f"{DAY}{question.name}-{one.value}",
+            "value": one.value,
+        }
+        for one in known
+    ]
+    return {"type": "actions", "block_id": f"{DAY}{question.name}", "elements": elements}
+
+
+def day_pressed(action: Mapping[str, Any]) -> tuple[str, str]:
+    """The field that a day's button fills, and its word: today, yesterday."""
+    return str(action["block_id"]).removeprefix(DAY), str(action["value"])
 
 
 def _values(question: Question, value: Any) -> list[str]:
@@ -95,7 +117,8 @@ def option(choice: Option) -> Json:
 def _typed(question: Question, values: list[str]) -> Json:
     text = ",".join(values)[:TEXT]
     if question.kind == "day" and (not text or _iso(text)):
-        return {"type": "datepicker", "action_id": ACTION} | ({"initial_date": text} if text else {})
+        # Slack keeps what was picked before under the same id: a day that a button fills in has its own.
+        return {"type": "datepicker", "action_id": f"{ACTION}{text}"} | ({"initial_date": text} if text else {})
     element: Json = {"type": "plain_text_input", "action_id": ACTION, "max_length": TEXT}
     return element | ({"initial_value": text} if text else {})
 

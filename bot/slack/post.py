@@ -63,7 +63,7 @@ async def post(
         answer = await web.api_call(method, json=where | fallback(message))
     posted = str(answer.get("ts") or answer.get("message_ts") or "")
     if user and method == "chat.postEphemeral":
-        await upload_privately(web, user, message, draw=draw)
+        await upload_privately(web, channel, user, message, draw=draw)
     else:
         await _upload(web, str(answer.get("channel") or channel), message, thread=thread or posted, draw=draw)
     return posted
@@ -82,18 +82,31 @@ async def _upload(web: AsyncWebClient, channel: str, message: Message, *, thread
         try:
             await web.files_upload_v2(channel=channel, thread_ts=thread or None, **file)
         except (SlackClientError, aiohttp.ClientError, TimeoutError) as fault:
-            log.warning("the file %s was not uploaded: %s", file["filename"], reason(fault))
-            lost = Message(f"⚠️ {file['filename']} could not be uploaded: Slack says {reason(fault)}.")
-            with suppress(SlackClientError, aiohttp.ClientError, TimeoutError):  # the log has it in any case
-                where = {"channel": channel} | ({"thread_ts": thread} if thread else {})
-                await web.api_call("chat.postMessage", json=where | render(lost))
+            where = {"channel": channel} | ({"thread_ts": thread} if thread else {})
+            await _report_failed_upload(web, "chat.postMessage", where, file["filename"], fault)
 
 
-async def upload_privately(web: AsyncWebClient, user: str, message: Message, *, draw: Draw) -> None:
-    """Files and pictures of an answer for one person's eyes go to their own chat with the bot."""
-    if files(message) or pictures(message):
+async def _report_failed_upload(
+    web: AsyncWebClient, method: str, where: dict[str, Any], name: str, fault: Exception
+) -> None:
+    log.warning("the file %s was not uploaded: %s", name, reason(fault))
+    lost = Message(f"⚠️ {name} could not be uploaded: Slack says {reason(fault)}.")
+    with suppress(SlackClientError, aiohttp.ClientError, TimeoutError):  # the log has it in any case
+        await web.api_call(method, json=where | render(lost))
+
+
+async def upload_privately(web: AsyncWebClient, channel: str, user: str, message: Message, *, draw: Draw) -> None:
+    """Files and pictures of an answer for one person's eyes go to their own chat with the bot; where that cannot be
+    opened, the person is told so in the channel they asked in."""
+    if not files(message) and not pictures(message):
+        return
+    try:
         opened = await web.conversations_open(users=user)
-        await _upload(web, str(opened["channel"]["id"]), message, thread="", draw=draw)
+    except (SlackClientError, aiohttp.ClientError, TimeoutError) as fault:
+        name = ", ".join(file.name for file in files(message)) or "chart.png"
+        await _report_failed_upload(web, "chat.postEphemeral", {"channel": channel, "user": user}, name, fault)
+        return
+    await _upload(web, str(opened["channel"]["id"]), message, thread="", draw=draw)
 
 
 async def respond(

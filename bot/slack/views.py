@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from typing import Any
 
 import aiohttp
@@ -14,6 +15,7 @@ from bot.core.command import COMMANDS, Command
 from bot.core.context import Actor, Room
 from bot.core.message import Button, Buttons, Message, Text
 from bot.core.permissions import may
+from bot.core.tokenizer import past_day
 from bot.slack import form as slack_form
 from bot.slack import post
 from bot.slack.blocks import BLOCKS, Json, plain, render, section
@@ -32,6 +34,7 @@ def listen(chat: Chat) -> None:
     chat.app.view(slack_form.CALLBACK)(slack.submitted)
     chat.app.options(slack_form.ACTION)(slack.suggested)
     chat.app.action(slack_form.ACTION)(slack.chosen)
+    chat.app.action(re.compile(f"^{slack_form.DAY}"))(slack.day)
     chat.app.event("app_home_opened")(slack.home)
     for name in SHORTCUTS:
         chat.app.shortcut(name)(slack.shortcut)
@@ -113,8 +116,17 @@ class _Views:
         if body.get("view", {}).get("callback_id") == slack_form.CALLBACK:
             self.chat.spawn(self._refill(body))
 
-    async def _refill(self, body: dict[str, Any]) -> None:
+    async def day(self, ack: Any, body: dict[str, Any], action: dict[str, Any]) -> None:
+        """Today or yesterday beneath a day: the open form is filled with it."""
+        await ack()
+        name, word = slack_form.day_pressed(action)
+        sessions = self.chat.sessions
+        today = sessions.clock().astimezone(sessions.deployment().zone).date()
+        self.chat.spawn(self._refill(body, {name: past_day(word, today).isoformat()}))
+
+    async def _refill(self, body: dict[str, Any], chosen: dict[str, Any] | None = None) -> None:
         origin, arguments = slack_form.submitted(body["view"])
+        arguments |= chosen or {}
         room = self._room(body, origin)
         actor = await identify(self.chat.sessions, Caller(room=room))
         if isinstance(actor, Actor):

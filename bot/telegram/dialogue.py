@@ -155,7 +155,7 @@ class DialogueRunner:
             await self._ask(room, actor, command, state)
             return
         await self.forget(room)
-        await self._close(room, state, _shown(value))
+        await self._close(room, state, _shown(value, state.known))
         await post.tell(self.sessions, self.bot, room, reply)
 
     async def _ask(self, room: Room, actor: Actor, command: str, state: State) -> None:
@@ -252,8 +252,11 @@ def _toggled(state: State, value: str) -> list[str]:
     return [choice for choice in state.picked if choice != value] if value in state.picked else [*state.picked, value]
 
 
-def _shown(value: Any) -> str:
-    return ", ".join(str(element) for element in value) if isinstance(value, list) else str(value)
+def _shown(value: Any, known: list[Option]) -> str:
+    """An answer as people read it: what was chosen by the names of the choices."""
+    labels = {element.value: element.label for element in known}
+    values = value if isinstance(value, list) else [value]
+    return ", ".join(labels.get(element, str(element)) for element in values)
 
 
 def _text(command: str, question: Question, state: State) -> str:

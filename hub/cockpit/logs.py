@@ -18,7 +18,6 @@ class Log(msgspec.Struct, frozen=True, kw_only=True):
     command: str
     filters: tuple[str, ...]
     columns: tuple[tuple[str, str], ...]
-    more: dict[str, str] = {}  # arguments that make the command list the latest first
 
 
 LOGS = (
@@ -73,7 +72,6 @@ LOGS = (
         key="conversions",
         label="Conversions",
         command="conversion list",
-        more={"latest": "yes"},
         filters=("campaign", "event", "day"),
         columns=(
             ("received_at", "When"),
@@ -96,7 +94,7 @@ def log_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
         shown = [entry for entry in LOGS if visit.may(entry.command)]
         chosen = next((entry for entry in shown if entry.key == visit.place["name"]), shown[0])
         filters = {name: visit.query[name] for name in (*chosen.filters, "after") if visit.query.get(name)}
-        page = await visit.ask(chosen.command, limit=50, **chosen.more, **filters)
+        page = await visit.ask(chosen.command, limit=50, **filters)
         return visit.html(
             "log.html", section="logs", title="Logs", logs=shown, chosen=chosen, items=page.items, next=page.next,
             cell=_cell, states=STATES,

@@ -8,8 +8,8 @@ from litestar import Response
 from litestar.handlers import HTTPRouteHandler
 from sqlalchemy import select
 
-from bot.alerts.messages import measure_name
 from bot.core.permissions import visible
+from bot.render.figures import measure_name
 from hub.cockpit.page import Cockpit, Visit
 from storage.revenue.sync_status import Progress, statuses
 from storage.tables import accounts, revenue, settled_days

@@ -97,7 +97,7 @@ async def _diagnosed(runtime: Runtime, tools: Tools, row: Row[Any], state: dict[
     state = {**state, "records": msgspec.to_builtins(wanted)}
     try:
         found = await tools.lookup.find(row.name)
-        step = _explained(found, row.name, set(ours), now)
+        step = _explained(found, row.name, set(ours), now, bought="quote" in row.state)
     except ConnectorError as error:
         step = Step(name="verification", state="waiting", detail=str(error), fix="We ask again by ourselves.", at=now)
     if step.state == "done":
@@ -111,9 +111,12 @@ async def _diagnosed(runtime: Runtime, tools: Tools, row: Row[Any], state: dict[
     return {"status": domains.DNS, "state": with_step(state, step)}
 
 
-def _explained(found: Found, name: str, ours: set[str], now: datetime) -> Step:
-    """What DNS says, against what it should."""
-    if not found.servers:
+def _explained(found: Found, name: str, ours: set[str], now: datetime, *, bought: bool) -> Step:
+    """What DNS says, against what it should. `bought`: here, so that it is registered whatever DNS says."""
+    if not found.servers and bought:
+        detail = f"{name} is bought, and its registry has not published its name servers yet"
+        fix = "Nothing to do: it takes minutes, at times hours."
+    elif not found.servers:
         detail, fix = f"{name} is not registered, or has no name servers yet", "Register it, or correct the name."
     elif not found.exists or not found.addresses:
         detail, fix = f"the name servers of {found.zone} know no address of {name}", "Set the records shown above."

@@ -1,10 +1,12 @@
 """Names and codes: names as typed, codes their slugs, both unique per team; references by code, name or id."""
 
+import asyncio
+import difflib
 import re
 import unicodedata
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Table, and_, func, select
+from sqlalchemy import ColumnElement, Row, Table, and_, func, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.ledger.errors import Missing, Refused
@@ -59,15 +61,22 @@ async def find(
     meet `suggest`)."""
     text = str(word).strip()
     mine = table.c.team_id == team_id
-    row = (await tx.execute(select(table).where(mine, table.c.code == text.lower()).limit(1))).first()
-    if row is None and (number := await _named(tx, table, team_id, text)) is not None:
-        return await by_id(tx, table, number)
+    row = await called(tx, table, team_id, text)
     if row is None and text.isdecimal() and text.isascii() and len(text) < 19:
         row = (await tx.execute(select(table).where(mine, table.c.id == int(text)).limit(1))).first()
     if row is not None:
         return row
     known = mine if suggest is None else and_(mine, suggest)
     raise await _not_found(tx, table, known, text, field=field)
+
+
+async def called(tx: AsyncConnection, table: Table, team_id: int, text: str) -> Row[Any] | None:
+    """The team's entity of that code or name, in any letter case; None if there is none."""
+    by_code = select(table).where(table.c.team_id == team_id, table.c.code == text.lower()).limit(1)
+    row = (await tx.execute(by_code)).first()
+    if row is None and (number := await _named(tx, table, team_id, text)) is not None:
+        return await by_id(tx, table, number)
+    return row
 
 
 async def _named(tx: AsyncConnection, table: Table, team_id: int, name: str) -> int | None:
@@ -86,23 +95,40 @@ async def _named(tx: AsyncConnection, table: Table, team_id: int, name: str) -> 
     return found
 
 
+async def holding(tx: AsyncConnection, table: Table, team_id: int, text: str) -> ColumnElement[bool]:
+    """The condition that each word of the text is in the name or code, in any letter case of any script."""
+    words = text.casefold().split()
+    if text.isascii():
+        name, code = func.lower(table.c.name), table.c.code
+        return and_(true(), *(
+            or_(name.contains(word, autoescape=True), code.contains(word, autoescape=True)) for word in words
+        ))  # fmt: skip
+    rows = await tx.execute(select(table.c.id, table.c.name).where(table.c.team_id == team_id))
+    return table.c.id.in_([row.id for row in rows if all(word in row.name.casefold() for word in words)])
+
+
 NEAR = 0.6  # of difflib: below it a name is another one
+
+
+async def nearest(tx: AsyncConnection, table: Table, where: ColumnElement[bool], text: str) -> list[Row[Any]]:
+    """Up to three entities with a name or code like the text, the nearest first; never one that merely exists."""
+    known: dict[str, Any] = {}
+    for row in await tx.execute(select(table.c.code, table.c.name).where(where).limit(2_000)):
+        known |= {row.name.lower(): row, row.code: row}
+    close = await asyncio.to_thread(difflib.get_close_matches, text.lower(), list(known), n=6, cutoff=NEAR)
+    return list(dict.fromkeys(known[word] for word in close))[:3]
 
 
 async def _not_found(
     tx: AsyncConnection, table: Table, known_to_asker: ColumnElement[bool], text: str, *, field: str
 ) -> Missing:
-    """Names and codes that are alike, the nearest first; never one that merely exists."""
-    import difflib
-
-    known: dict[str, Any] = {}
-    for row in await tx.execute(select(table.c.code, table.c.name).where(known_to_asker).limit(2_000)):
-        known |= {row.name.lower(): row, row.code: row}
-    near = [known[word] for word in difflib.get_close_matches(text.lower(), known, n=6, cutoff=NEAR)]
-    rows = list(dict.fromkeys(near))[:3]
+    rows = await nearest(tx, table, known_to_asker, text)
     noun = table.name.rstrip("s")
     told = " or ".join(row.code if row.code == row.name else f"{row.name} ({row.code})" for row in rows)
-    hint = f"did you mean {told}?" if rows else f"'{noun} list' shows them" if known else f"there is no {noun} yet"
+    hint = f"did you mean {told}?"
+    if not rows:
+        known = (await tx.execute(select(table.c.id).where(known_to_asker).limit(1))).first()
+        hint = f"'{noun} list' shows them" if known else f"there is no {noun} yet"
     return Missing(f"no {noun} {text!r}: {hint}", field, word=text, near=tuple(row.code for row in rows))
 
 

@@ -17,6 +17,7 @@ _NAME = re.compile(
     r"(?:key|token|secret|pass|passwd|password|passphrase|pwd|signature|auth|authorization|credentials?|cookie|hash)$"
 )
 _RANDOM = re.compile(rf"(?=[^/]*\d)(?=[^/]*[A-Za-z])[A-Za-z0-9_\-]{{{_LONG},}}")
+_SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)+")
 _ADDRESS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.\-]*://)(?P<netloc>[^/?#\s]*)(?P<path>[^?#\s]*)(?P<rest>.*)", re.S)
 _PAIR = re.compile(r"(?P<before>(?:^|[?&;\s])(?P<name>[\w.\-\[\]]+)=)(?P<value>[^&;#\s\"']+)")
 _MEMBER = re.compile(r"(?P<before>\"(?P<name>[\w.\-]+)\"\s*:\s*\")(?P<value>(?:[^\"\\]|\\.)+)")
@@ -44,6 +45,14 @@ def plain_credential(text: str, *, field: str) -> str:
 def is_credential_name(name: str) -> bool:
     """Whether a parameter, header or setting of that name holds a credential: `api_key`, `X-Auth-Token`."""
     return _NAME.search(name.lower().strip("[]")) is not None
+
+
+def looks_secret(word: str) -> bool:
+    """Whether a word of a line may be, or hold, a credential: `token=…`, or long and random; codes are not."""
+    if hide_credentials(word) != word:
+        return True
+    value = word.rpartition("=")[2]
+    return _RANDOM.fullmatch(value) is not None and _SLUG.fullmatch(value) is None
 
 
 def replace_credentials(text: str, replace: Replace) -> str:

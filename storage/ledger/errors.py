@@ -6,19 +6,18 @@ class CasinoFluxError(Exception):
 
 
 class Refused(CasinoFluxError):
-    """Bad input. `field` names the argument at fault, the text says what to do instead."""
+    """Bad input. `field` names the argument at fault, the text says what to do instead.
 
-    def __init__(self, text: str, field: str | None = None) -> None:
+    `word` is the value at fault, `near` those that may have been meant, as they are typed.
+    """
+
+    def __init__(self, text: str, field: str | None = None, *, word: str = "", near: tuple[str, ...] = ()) -> None:
         super().__init__(text)
-        self.field = field
+        self.field, self.word, self.near = field, word, near
 
 
 class Missing(Refused):
-    """Something referred to does not exist. `word` is what was said, `near` the codes that come nearest to it."""
-
-    def __init__(self, text: str, field: str | None = None, *, word: str = "", near: tuple[str, ...] = ()) -> None:
-        super().__init__(text, field)
-        self.word, self.near = word, near
+    """Something referred to does not exist."""
 
 
 class Forbidden(CasinoFluxError):

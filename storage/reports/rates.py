@@ -100,12 +100,14 @@ async def first_published(tx: AsyncConnection) -> date | None:
 
 
 async def listed(
-    tx: AsyncConnection, team_id: int, *, currency: str | None, first: date, last: date, limit: int = 500, skip: int = 0
-) -> list[StoredRate]:
-    """The team's own rates and the published ones, the latest first."""
+    tx: AsyncConnection, team_id: int, *, currency: str | None, first: date, last: date, limit: int = 500,
+    skip: int = 0, own: bool = True, published: bool = True,
+) -> list[StoredRate]:  # fmt: skip
+    """The team's own rates, the published ones, or both; the latest first."""
     r = rates.c
+    whose = [*([team_id] if own else []), *([EVERYBODY] if published else [])]
     query = select(r.day, r.currency, r.base, r.rate, r.origin).where(
-        r.team_id.in_([team_id, EVERYBODY]), r.day >= first, r.day <= last
+        r.team_id.in_(whose), r.day >= first, r.day <= last
     )
     if currency:
         query = query.where(or_(r.currency == currency, and_(r.base == currency, r.team_id == EVERYBODY)))

@@ -2,15 +2,17 @@
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import delete, select
 
 from storage.ledger.facts import Role
-from storage.tables import campaign_offers, offers
+from storage.tables import campaign_offers, offers, spend
 from tests.bot.chatting import Chatting, eventually
 from tests.bot.conftest import Chat
 from tests.bot.telegram.test_telegram import latest
+from tests.standins.slack_limits import check_view
 
 
 async def ready(chats: Chatting, say: Any) -> None:
@@ -49,7 +51,7 @@ async def test_offers_are_chosen_and_weighed_in_slacks_modal(chat: Chat) -> None
         assert set(json.loads(wrong["body"])["errors"]) == {"weights"}
         await chats.on(chats.slack, "submit", view=view, values=values | {"weights": "3, 1"})
         shown = await eventually(lambda: chats.calls(chats.slack, "chat.postMessage"), "the campaign")
-        assert "lucky-two:3, lucky-one:1" in json.dumps(shown)
+        assert "Lucky two (lucky-two:3), Lucky one (lucky-one:1)" in json.dumps(shown)
         assert await weights(chats) == [3, 1]
 
 
@@ -63,7 +65,7 @@ async def test_offers_are_chosen_and_weighed_in_telegrams_dialogue(chat: Chat) -
         await latest(chats, "one for each offer")
         question = await chats.tell("3,1")
         assert "Name" in question["text"]
-        assert "lucky-two:3, lucky-one:1" in (await chats.tell("Spring"))["text"]
+        assert "Lucky two (lucky-two:3), Lucky one (lucky-one:1)" in (await chats.tell("Spring"))["text"]
         assert await weights(chats) == [3, 1]
 
 
@@ -78,6 +80,31 @@ async def test_one_person_links_both_chats(chat: Chat) -> None:
         assert await chats.names("members") == [("anna",)]
         await chats.tell("/source add name=FromTelegram")
         assert "anna" in json.dumps((await chats.flux("audit"))["blocks"])
+
+
+async def test_a_day_is_chosen_by_a_button_in_both_chats(chat: Chat) -> None:
+    async with chat() as one:
+        await one.flux(f"join {await one.invite()}")
+        await one.flux("campaign create name=Spring")
+        await one.flux("spend add spring")
+        view = (await one.on(one.slack, "views"))[-1]
+        yesterday = (datetime.now(UTC) - timedelta(days=1)).date().isoformat()
+        await one.on(one.slack, "choose", view=view, values={"amount": "12"}, block="day-day", button="yesterday")
+        (filled,) = await eventually(lambda: one.calls(one.slack, "views.update"), "the day to be filled in")
+        inputs = {b["block_id"]: b["element"] for b in filled["view"]["blocks"] if b["type"] == "input"}
+        assert (inputs["day"]["initial_date"], inputs["amount"]["initial_value"]) == (yesterday, "12")
+        check_view(filled["view"])
+        await one.tell(f"/start {await one.invite()}")
+        asked = await one.tell("/spend add campaign=spring amount=7")
+        assert [key["text"] for row in asked["reply_markup"]["inline_keyboard"] for key in row][:2] == [
+            "Today", "Yesterday",
+        ]  # fmt: skip
+        await one.press(asked, "Yesterday")
+        await latest(one, "Spend of Spring on")
+        async with one.database.read() as tx:
+            assert (await tx.execute(select(spend.c.day, spend.c.amount))).all() == [
+                (datetime.fromisoformat(yesterday).date(), 7_000_000)
+            ]
 
 
 async def test_a_bare_noun_shows_what_can_be_done_at_a_press(chat: Chat) -> None:

@@ -1,11 +1,13 @@
 """A whole operation set up in chat alone, once on Slack and once on Telegram: both end with the same database."""
 
+import asyncio
 import html
 from typing import Any
 
+import pytest
 from sqlalchemy import select
 
-from storage.tables import metadata
+from storage.tables import audits, metadata
 from tests.bot.chatting import Chatting, eventually
 from tests.bot.conftest import Chat
 
@@ -26,50 +28,106 @@ TABLES = (
     "rates", "members",
 )  # fmt: skip
 APART = {"created_at", "recorded_at", "postback_key", "next_sync_at", "since", "until"}
+PRIVATE, GROUP = 42, -1042
 
 
-async def stored_rows(chats: Chatting) -> dict[str, list[Any]]:
+async def kept(one: Chatting) -> dict[str, list[Any]]:
     """What the operation left in the database, times and keys apart."""
-    tables = {}
-    async with chats.database.read() as tx:
+    found = {}
+    async with one.database.read() as tx:
         for name in TABLES:
             columns = [column for column in metadata.tables[name].columns if column.name not in APART]
-            tables[name] = sorted(str(tuple(row)) for row in await tx.execute(select(*columns)))
-    return tables
+            found[name] = sorted(str(tuple(row)) for row in await tx.execute(select(*columns)))
+        a = audits.c
+        query = select(a.actor, a.command, a.entity, a.entity_id).where(a.command != "join").order_by(a.id)
+        found["audits"] = [str(tuple(row)) for row in await tx.execute(query)]
+    return found
 
 
-async def on_slack(chats: Chatting) -> list[str]:
-    await chats.flux(f"join {await chats.invite()}", user_name="Anna")
-    titles = [html.unescape((await chats.flux(step))["text"]) for step in STEPS]
-    opened = await chats.flux("offer add casino=Second tag=second")
-    view = (await chats.on(chats.slack, "views"))[-1]
+#: Changes of several at once and copies; what is asked first is confirmed, twice at the same moment.
+AFTER = (
+    "campaign resume spring-b-push-b",
+    "campaign copy spring-b-push-b name=Autumn",
+    "offer copy lucky-star-spring autumn",
+    "campaign pause autumn,spring-b-push-b",
+    "offer pause account=lucky-partners",
+    "campaign resume source=pushnet",
+)
+
+
+async def on_slack(one: Chatting) -> list[str]:
+    await one.flux(f"join {await one.invite()}", user_name="Anna")
+    told = [html.unescape((await one.flux(step))["text"]) for step in STEPS]
+    opened = await one.flux("offer add casino=Second tag=second")
+    view = (await one.on(one.slack, "views"))[-1]
     values = {"account": "lucky-partners", "url": "https://second.example.test/?s={click_id}"}
     assert opened["view"]
-    assert (await chats.on(chats.slack, "submit", view=view, values=values))["body"] == ""
-    await eventually(lambda: chats.calls(chats.slack, "chat.postMessage"), "the offer")
-    return titles
+    assert (await one.on(one.slack, "submit", view=view, values=values))["body"] == ""
+    await eventually(lambda: one.calls(one.slack, "chat.postMessage"), "the offer")
+    return told + [html.unescape(await said_on_slack(one, step)) for step in AFTER]
 
 
-async def on_telegram(chats: Chatting) -> list[str]:
-    await chats.tell(f"/start {await chats.invite()}")
-    titles = [(await chats.tell(f"/{step}"))["text"].split("\n")[0] for step in STEPS]
-    question = await chats.tell("/offer add casino=Second tag=second")
-    await chats.press(question, "Lucky Partners")
+async def said_on_slack(one: Chatting, step: str) -> str:
+    """The title of the answer; where it is a question, that of the answer to Confirm, pressed twice at once."""
+    told = await one.flux(step)
+    elements = [e for block in told["blocks"] if block["type"] == "actions" for e in block["elements"]]
+    confirm = [e["value"] for e in elements if e["text"]["text"] == "Confirm"]
+    if not confirm:
+        return str(told["text"])
+    seen = len(await one.calls(one.slack, "response", "chat.postMessage"))
+    message = {"ts": f"{seen}.5", "text": "", "blocks": told["blocks"]}
+    pressing = (one.on(one.slack, "press", value=confirm[0], message=message, hidden=True) for _ in range(2))
+    await asyncio.gather(*pressing)
+    await one.slack_answered()
+    answers = [c for c in (await one.calls(one.slack, "response", "chat.postMessage"))[seen:] if c.get("text")]
+    assert len(answers) == 1
+    return str(answers[0]["text"])
 
-    async def next_question() -> bool:
-        return "URL" in (await chats.standing())[-1]["text"]
 
-    await eventually(next_question, "the next question")
-    await chats.tell("https://second.example.test/?s={click_id}")
-    return titles
+async def on_telegram(one: Chatting, room: int) -> list[str]:
+    """In a private chat, or in a group, where an answer is a reply to the question."""
+    await one.tell(f"/start {await one.invite()}")
+    if room != PRIVATE:
+        await one.tell("/join", chat=room)
+    told = [(await one.tell(f"/{step}", chat=room))["text"].split("\n")[0] for step in STEPS]
+    asked = await one.tell("/offer add casino=Second tag=second", chat=room)
+    await one.press(asked, "Lucky Partners", chat=room)
+
+    async def next_question() -> Any:
+        last = (await one.standing(room))[-1]
+        return last if "URL" in last["text"] else None
+
+    question = await eventually(next_question, "the next question")
+    address = "https://second.example.test/?s={click_id}"
+    await one.tell(address, chat=room, **({} if room == PRIVATE else {"reply_to": question["message_id"]}))
+    return told + [await said_on_telegram(one, step, room) for step in AFTER]
 
 
-async def test_slack_and_telegram_leave_the_same_operation_behind(chat: Chat) -> None:
-    async with chat() as chats:
-        slack_told, slack = await on_slack(chats), await stored_rows(chats)
-    async with chat(fresh=True) as chats:
-        telegram_told, telegram = await on_telegram(chats), await stored_rows(chats)
+async def said_on_telegram(one: Chatting, step: str, room: int) -> str:
+    told = await one.tell(f"/{step}", chat=room)
+    keys = [key["text"] for row in told["reply_markup"]["inline_keyboard"] for key in row]
+    if "Confirm" not in keys:
+        return str(told["text"].split("\n")[0])
+    before = await one.posted(room)
+    await asyncio.gather(*(one.press(told, "Confirm", chat=room) for _ in range(2)))
+
+    async def answers() -> list[Any]:
+        return [message for message in await one.standing(room) if message["message_id"] not in before]
+
+    (answer,) = await eventually(answers, f"what came of {step}")
+    return str(answer["text"].split("\n")[0])
+
+
+@pytest.mark.parametrize("room", [PRIVATE, GROUP])
+async def test_slack_and_telegram_leave_the_same_operation_behind(chat: Chat, room: int) -> None:
+    async with chat() as one:
+        slack_told, slack = await on_slack(one), await kept(one)
+    async with chat(fresh=True) as one:
+        telegram_told, telegram = await on_telegram(one, room), await kept(one)
     assert slack == telegram
     assert slack_told == telegram_told
-    assert len(slack["campaigns"]) == 1
-    assert len(slack["offers"]) == 2
+    assert "2 campaigns paused" in slack_told
+    assert "3 offers paused" in slack_told
+    assert len(slack["campaigns"]) == 2
+    assert len(slack["offers"]) == 3
+    assert len(slack["audits"]) == len(STEPS) + len(AFTER) + 1, "one line each, and the second offer"

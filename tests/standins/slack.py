@@ -235,8 +235,12 @@ class Slack:
         return self._interaction("view_submission", body, view=self._state(body))
 
     def _choose(self, body: dict[str, Any]) -> str:
-        """Choose in an open modal, in a block that tells us at once."""
+        """Choose in an open modal, or press a button in it, in a block that tells us at once."""
         action = {"type": "static_select", "action_id": "value", "block_id": body["block"], "action_ts": "1"}
+        if "button" in body:
+            blocks = self.views[body["view"]]["blocks"]
+            buttons = next(block["elements"] for block in blocks if block.get("block_id") == body["block"])
+            action |= next(button for button in buttons if button["value"] == body["button"])
         return self._interaction(
             "block_actions", body, view=self._state(body), actions=[action], container={"type": "view"}
         )

@@ -30,6 +30,41 @@ def check_slack(sent: dict[str, Any]) -> None:
         check_block(block)
 
 
+def check_view(view: dict[str, Any]) -> None:
+    """A modal: https://docs.slack.dev/reference/views/modal-views, https://docs.slack.dev/reference/block-kit."""
+    assert len(view["blocks"]) <= 100, "blocks"
+    assert 0 < len(view["title"]["text"]) <= 24, "title"
+    assert len(view.get("private_metadata", "")) <= 3000, "private_metadata"
+    ids = [block["block_id"] for block in view["blocks"] if "block_id" in block]
+    assert len(set(ids)) == len(ids), "block ids"
+    for block in view["blocks"]:
+        if block["type"] == "input":
+            check_input(block)
+        else:
+            check_block(block)
+
+
+def check_input(block: dict[str, Any]) -> None:
+    element = block["element"]
+    assert len(block["block_id"]) <= 255, "block_id"
+    assert len(element["action_id"]) <= 255, "action_id"
+    check_text(block["label"], 2000)
+    if "hint" in block:
+        check_text(block["hint"], 2000)
+    assert len(element.get("initial_value", "")) <= min(element.get("max_length", 3000), 3000), "initial value"
+    options = element.get("options", [])
+    assert len(options) <= 100, "options"
+    assert options or not element["type"].endswith("static_select"), "no options"
+    chosen = [
+        *element.get("initial_options", []),
+        *([element["initial_option"]] if "initial_option" in element else []),
+    ]
+    for one in [*options, *chosen]:
+        check_text(one["text"], 75)
+        assert 0 < len(one["value"]) <= 150, "option value"
+    assert all(one in options for one in chosen if options), "an initial option that is none"
+
+
 def check_block(block: dict[str, Any]) -> None:
     match block["type"]:
         case "header":

@@ -25,11 +25,19 @@ def _ratio(part: str, whole: str) -> Measure:
     return read
 
 
+#: What people call measures.
+_SPOKEN = {
+    "ftd": "first_deposits", "ftds": "first_deposits", "regs": "registrations", "reg": "registrations",
+    "revenue": "commission", "cost": "spend",
+}  # fmt: skip
+
+
 def measure(name: str) -> Measure:
     """How a measure is read off a row: of a layered one what is merged, or `registrations.platform`.
 
     Raises Refused at `sort` for a measure there is not.
     """
+    name = _SPOKEN.get(name.lower(), name)
     if name in _RATIOS:
         return _ratio(*_RATIOS[name])
     if name in (*PLAIN, "profit"):
@@ -38,9 +46,9 @@ def measure(name: str) -> Measure:
     if plain in LAYERED and (not dot or layer in _LAYERS):
         return lambda row: getattr(getattr(row, plain), layer or "merged")
     names = (*PLAIN, "profit", *LAYERED, *_RATIOS)
-    near = difflib.get_close_matches(plain, names, n=1)
+    near = tuple(difflib.get_close_matches(plain, [*names, *_SPOKEN], n=1))
     hint = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(names)}"
-    raise Refused(f"sort: no measure {name!r}: {hint}", field="sort")
+    raise Refused(f"sort: no measure {name!r}: {hint}", field="sort", word=name, near=near)
 
 
 _RATIOS = {
@@ -51,8 +59,14 @@ _RATIOS = {
 
 def check_sort(sort: str | None) -> None:
     """Raises Refused at `sort` for a measure there is not."""
-    if sort:
+    if not sort:
+        return
+    sign = "-" if sort.startswith("-") else ""
+    try:
         measure(sort.removeprefix("-"))
+    except Refused as fault:
+        near = tuple(sign + name for name in fault.near)
+        raise Refused(str(fault), field="sort", word=sort, near=near) from None
 
 
 def arrange(

@@ -88,9 +88,9 @@ def check_dimensions(by: tuple[str, ...]) -> None:
 
     for dimension in by:
         if dimension not in DIMENSIONS:
-            near = difflib.get_close_matches(dimension, DIMENSIONS, n=1)
+            near = tuple(difflib.get_close_matches(dimension, DIMENSIONS, n=1))
             hint = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(DIMENSIONS)}"
-            raise Refused(f"by: no dimension {dimension!r}: {hint}", field="by")
+            raise Refused(f"by: no dimension {dimension!r}: {hint}", field="by", word=dimension, near=near)
         if by.count(dimension) > 1:
             raise Refused(f"by: {dimension} is named twice", field="by")
 

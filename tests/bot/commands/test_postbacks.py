@@ -119,7 +119,9 @@ async def test_a_conversion_by_hand_is_marked_and_counted_once(opened: Callable[
         async with say.database.begin() as tx:
             assert await scene.one(tx, f"click_id={click}&event=ftd&txn_id=F1&amount=50", NOON) == "duplicate"
         listed = await say("conversion list")
-        assert [conversion["event"] for conversion in listed["items"]] == ["first_deposit", "registration"]
+        assert [conversion["event"] for conversion in listed["items"]] == ["registration", "first_deposit"], (
+            "the latest first"
+        )
 
 
 async def test_a_correction_stands_against_later_postbacks(opened: Callable[[], Any]) -> None:

@@ -74,6 +74,7 @@ async def test_a_buyer_sees_own_campaigns_only(opened: Opened) -> None:
 
 async def test_an_empty_range_says_so(opened: Opened) -> None:
     async with asking(opened) as say:
+        await tracked(say)
         assert (await say("stats today"))["rows"] == []
         assert say.shown.startswith("22 Nov 2026: nothing happened")
 

@@ -205,6 +205,20 @@ async def test_the_form_of_an_account_asks_for_the_chosen_platforms_credentials(
         assert blocks["name"]["element"]["initial_value"] == "Mine"
 
 
+async def test_a_credential_typed_on_the_line_stays_in_the_form(chat: Chat) -> None:
+    async with chat() as one:
+        await one.flux(f"join {await one.invite()}")
+        opened = await one.flux("account add name=Mine token=typed-on-the-line")
+        view = (await one.on(one.slack, "views"))[-1]
+        await one.on(one.slack, "choose", view=view, values={"platform": "affilka"}, block="platform")
+        (changed,) = await eventually(lambda: one.calls(one.slack, "views.update"), "the form to change")
+        for shown in (opened, changed):
+            inputs = {block["block_id"]: block["element"] for block in shown["view"]["blocks"]
+                      if block["type"] == "input"}  # fmt: skip
+            assert inputs["token"]["initial_value"] == "typed-on-the-line"
+            assert inputs["name"]["initial_value"] == "Mine"
+
+
 async def test_a_long_list_is_searched_as_one_types(chat: Chat) -> None:
     async with chat() as chats:
         await chats.flux(f"join {await chats.invite()}")

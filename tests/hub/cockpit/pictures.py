@@ -42,7 +42,7 @@ def main() -> int:
 
 
 def _look(hub: Deployment) -> None:
-    click = hub.get("conversion/list", latest="yes", limit=1)["items"][0]["click_id"]
+    click = hub.get("conversion/list", limit=1)["items"][0]["click_id"]
     hub.post("view/save", name="Margins", query="stats 30d by campaign sort=-profit")
     hub.post("alert/add", rule="ftd < 50% of 7d avg", channel="terminal")
     hub.post("digest/subscribe", at="09:00", channel="terminal")

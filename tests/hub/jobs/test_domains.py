@@ -8,12 +8,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from sqlalchemy import select, update
 
 from connectors.domains.lookup import Lookup
 from connectors.http import Answer, Http
 from hub.jobs import domains
 from hub.jobs.domains import Tools
 from storage.ledger.errors import Refused
+from storage.tables import domains as domain_table
 from tests.hub.asgi import fetch
 from tests.hub.sites.test_sites import Team, at_work, published
 from tests.standins.dns import NameServer
@@ -103,6 +105,19 @@ async def test_a_domain_goes_live_and_says_on_the_way_what_it_waits_for(opened: 
         found = await step(team, nowhere)
         assert (found.status, found.health["ok"]) == ("live", False)
         assert "does not answer" in found.health["faults"][0]
+
+
+async def test_a_domain_that_was_just_bought_is_not_called_unregistered(opened: Callable[[], Any]) -> None:
+    async with at_work(opened) as team, NameServer({}) as names:
+        await published(team)
+        await team.say(f"domain add {NAME} site=top")
+        async with team.runtime.database.begin() as tx:
+            row = (await tx.execute(select(domain_table))).one()
+            state = {**row.state, "quote": {"name": NAME, "price": 9_000_000, "currency": "EUR"}}
+            await tx.execute(update(domain_table).values(state=state))
+        detail = _verification(await step(team, tools(1, names))).detail
+        assert "is bought" in detail
+        assert "not registered" not in detail
 
 
 async def test_a_live_domain_is_watched(opened: Callable[[], Any]) -> None:

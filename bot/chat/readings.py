@@ -1,0 +1,165 @@
+"""What a line that is no command may mean: the card of what it names, figures of a range, a mistyped command.
+
+Nothing is done by a guess: a reading is a line to press. Only an exact name or code is answered at once, by its card.
+"""
+
+import difflib
+from collections.abc import Iterator
+from itertools import takewhile
+from typing import NamedTuple
+
+import msgspec
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.core.command import COMMANDS, parse, singular
+from bot.core.context import Actor
+from bot.core.permissions import ENTITIES, may, visible
+from bot.core.tokenizer import is_period
+from storage.catalogue import names
+from storage.ledger.credentials import looks_secret
+from storage.ledger.errors import Refused
+from storage.ledger.reports.report_rows import DIMENSIONS
+
+MOST = 2
+MOST_WORDS = 20  # of a line that is read; a longer one is no command
+_FIGURES = ("campaign", "offer", "site", "source", "casino", "account")
+_BY_BUTTONS = {"confirm", "cancel", "join"}  # they take a code that nobody types
+_SOUGHT = ("campaign", "offer", "site", "source")
+
+
+class Reading(msgspec.Struct, frozen=True, order=True):
+    """A line that may have been meant, and how likely, from 0 to 1."""
+
+    likelihood: float
+    line: str
+
+
+def repeatable(text: str) -> str:
+    """The words of a line before the first that may be a credential: the others are repeated nowhere."""
+    words = text.split()
+    return " ".join(takewhile(lambda word: not looks_secret(word), words))
+
+
+async def cards(tx: AsyncConnection, actor: Actor, text: str) -> list[str]:
+    """Lines that show the entities of exactly this name or code."""
+    lines = []
+    for noun in _shown_nouns(actor):
+        table = ENTITIES[noun].table
+        row = await names.called(tx, table, actor.team_id, text)
+        if row is None:
+            continue
+        allowed = select(table.c.id).where(table.c.id == row.id, visible(actor, noun))
+        if (await tx.execute(allowed)).first():
+            lines.append(f"{noun} show {row.code}")
+    return lines
+
+
+async def readings(tx: AsyncConnection, actor: Actor, text: str) -> list[str]:
+    """The most likely lines, each one that could be run by this member."""
+    words = text.split()
+    if len(words) > MOST_WORDS:
+        return []
+    every = [*_corrected(words), *await _about_entities(tx, actor, words), *await _figures(tx, actor, words)]
+    ranked = sorted(every, key=lambda reading: -reading.likelihood)
+    lines = [reading.line for reading in ranked if _can_run(reading.line, actor)]
+    return list(dict.fromkeys(lines))[:MOST]
+
+
+def _can_run(line: str, actor: Actor) -> bool:
+    try:
+        return may(parse(line)[0], actor)
+    except Refused:
+        return False
+
+
+def _corrected(words: list[str]) -> Iterator[Reading]:
+    """The commands whose words are alike, with the rest of the line."""
+    spoken = {
+        alias: command.name
+        for command in COMMANDS.values()
+        if command.name not in _BY_BUTTONS
+        for alias in (command.name, *command.aliases)
+    }
+    for count in (2, 1):
+        typed = " ".join(words[:count]).lower()
+        near = difflib.get_close_matches(typed, spoken, n=3, cutoff=names.NEAR) if len(words) >= count else []
+        for name in near:
+            yield Reading(_alike(typed, name), " ".join([spoken[name], *words[count:]]))
+
+
+def _alike(typed: str, word: str) -> float:
+    return difflib.SequenceMatcher(None, typed, word).ratio()
+
+
+async def _about_entities(tx: AsyncConnection, actor: Actor, words: list[str]) -> list[Reading]:
+    """`campaigns`, `campaign spring`, `pause spring`, `find push`, and names that are nearly those of entities."""
+    first, rest = singular(words[0]) if words else "", " ".join(words[1:])
+    if first in ENTITIES and not rest:
+        return [Reading(0.95, f"{first} list")]
+    if first in {"find", "search"} and rest:
+        return [Reading(0.9 - n / 100, f"{noun} find {rest}") for n, noun in enumerate(_SOUGHT)]
+    if first in ENTITIES:
+        near = await _near(tx, actor, rest, (first,))
+        shown = [Reading(0.9, f"{entity.noun} show {entity.code}") for entity in near]
+        return [*shown, Reading(0.7, f"{first} find {rest}")]
+    verb = words[0].lower() if words else ""
+    if rest and any(name.endswith(f" {verb}") for name in COMMANDS):
+        near = await _near(tx, actor, rest, _shown_nouns(actor))
+        return [
+            Reading(0.9, f"{entity.noun} {verb} {entity.code}")
+            for entity in near
+            if f"{entity.noun} {verb}" in COMMANDS
+        ]
+    near = await _near(tx, actor, " ".join(words), _shown_nouns(actor))
+    return [Reading(entity.likeness, f"{entity.noun} show {entity.code}") for entity in near]
+
+
+async def _figures(tx: AsyncConnection, actor: Actor, words: list[str]) -> list[Reading]:
+    """`campaigns this week`, `spring yesterday`: statistics of the range that the line holds."""
+    span = _range_in(words)
+    if span is None:
+        return []
+    start, end = span
+    others = [word for n, word in enumerate(words) if not start <= n < end]
+    if any(not command.reads and word.lower() in command.name.split() for command in COMMANDS.values()
+           for word in others):  # fmt: skip
+        return []  # it is about a change
+    dimensions = [singular(word) for word in others if singular(word) in DIMENSIONS]
+    rest = " ".join(word for word in others if singular(word) not in DIMENSIONS)
+    line = " ".join(["stats", *words[start:end], *(["by", ",".join(dimensions)] if dimensions else [])])
+    near = await _near(tx, actor, rest, _FIGURES) if rest else []
+    filtered = [Reading(0.88, f"{line} {entity.noun}={entity.code}") for entity in near]
+    return [*filtered, Reading(0.85 if not rest else 0.65, line)]
+
+
+def _range_in(words: list[str]) -> tuple[int, int] | None:
+    """Where in the line the longest range of days is."""
+    spans = [(start, end) for start in range(len(words)) for end in range(start + 1, len(words) + 1)]
+    spans.sort(key=lambda span: span[0] - span[1])
+    return next((span for span in spans if is_period(" ".join(words[slice(*span)]))), None)
+
+
+class _Entity(NamedTuple):
+    """An entity with a name or code like some words, and how alike."""
+
+    likeness: float
+    noun: str
+    code: str
+
+
+async def _near(tx: AsyncConnection, actor: Actor, text: str, nouns: tuple[str, ...]) -> list[_Entity]:
+    """Entities with a name or code like the text, the nearest first."""
+    near = []
+    for noun in nouns:
+        table = ENTITIES[noun].table
+        where = (table.c.team_id == actor.team_id) & visible(actor, noun)
+        for row in await names.nearest(tx, table, where, text):
+            likeness = max(_alike(text.lower(), row.code), _alike(text.lower(), row.name.lower()))
+            near.append(_Entity(likeness, noun, row.code))
+    return sorted(near, key=lambda entity: -entity.likeness)[:MOST]
+
+
+def _shown_nouns(actor: Actor) -> tuple[str, ...]:
+    """Kinds of entities that have a card the actor may see."""
+    return tuple(noun for noun in ENTITIES if f"{noun} show" in COMMANDS and may(COMMANDS[f"{noun} show"], actor))

@@ -1,0 +1,61 @@
+"""Lists of entities: a page of what the team has, found by words of its name, with the way on beneath."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from msgspec import Meta
+from sqlalchemy import Row, Select, select
+
+from bot.core.command import COMMANDS, line_of
+from bot.core.context import Context
+from bot.core.listing import LIMIT, Listing, Page
+from bot.core.message import Block, Button, Buttons, Message, Table
+from bot.core.permissions import ENTITIES, visible
+from bot.forms.first_steps import done_steps, guide
+from storage.catalogue import names
+from storage.catalogue.entities import MAX_PAGE, page
+
+
+class EntityList(Listing):
+    """A page of a list of entities with names."""
+
+    find: Annotated[str | None, Meta(description="only those with these words in their name or code")] = None
+
+
+def of_team(ctx: Context, noun: str) -> Select[Any]:
+    """The team's entities of a kind that the actor may see."""
+    table = ENTITIES[noun].table
+    return select(table).where(table.c.team_id == ctx.team_id, visible(ctx.actor, noun))
+
+
+async def listed(ctx: Context, noun: str, new: EntityList, query: Select[Any]) -> tuple[Sequence[Row[Any]], str | None]:
+    """The page of a list that is asked for, and the cursor of the next one."""
+    table = ENTITIES[noun].table
+    if new.find:
+        query = query.where(await names.holding(ctx.tx, table, ctx.team_id, new.find))
+    rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after)
+    filters = {name: value for name in new.__struct_fields__ if (value := getattr(new, name))}
+    limit, _ = filters.pop("limit"), filters.pop("after", None)
+    shown = filters if limit in {LIMIT, MAX_PAGE} else {"limit": limit, **filters}
+    ctx.notes["list"] = line_of(COMMANDS[f"{noun} list"], shown)
+    if not rows and not new.after:
+        ctx.notes["narrowed_list"] = bool(filters)
+        ctx.notes["done_steps"] = await done_steps(ctx.tx, ctx.team_id)
+    return rows, following
+
+
+def list_message(ctx: Context, noun: str, found: Page[Any], table: Table, *, add: str) -> Message:
+    """A list as people read it. `add`: what to say where there is none yet."""
+    plural = f"{noun}s"
+    if not found.items:
+        if ctx.notes.get("narrowed_list"):
+            every = Buttons((Button(f"All {plural}", f"{noun} list"),))
+            return Message(f"No {noun} fits: {ctx.notes['list']}", (every,), private=True)
+        return Message(f"No {plural} yet: {add}", guide(ctx, ctx.notes.get("done_steps", frozenset())), private=True)
+    blocks: list[Block] = [table]
+    if found.next:
+        blocks.append(Buttons((Button("More", f"{ctx.notes['list']} after={found.next}"),)))
+    return Message(plural.capitalize(), tuple(blocks), private=True)
+
+
+__all__ = ["EntityList", "list_message", "listed", "of_team"]
