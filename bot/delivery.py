@@ -174,7 +174,7 @@ class Delivery:
 
 
 async def lose(tx: AsyncConnection, room: RoomRow, now: datetime, why: str) -> None:
-    """A room is lost: its subscriptions stop, and the owners hear of it in their own chats."""
+    """Mark a room as lost: its subscriptions stop, and the owners get a message in their own chats."""
     stopped = await rooms.lose(tx, room.id, now, why)
     if stopped < 0:
         return
@@ -185,7 +185,7 @@ async def lose(tx: AsyncConnection, room: RoomRow, now: datetime, why: str) -> N
 
 
 def lost_message(face: str, title: str, why: str, stopped: int) -> Message:
-    """What the owners are told of a room we may not write to."""
+    """The owners' message about a room that the bot may not write to."""
     ended = f"{stopped} {'subscription' if stopped == 1 else 'subscriptions'} there stopped." if stopped else ""
     again = Text(f"Invite the bot again and subscribe again there. {ended}".strip())
     return Message(f"I can no longer write to {title} on {face.title()}", (Notice("warning", why), again))

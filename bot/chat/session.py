@@ -52,7 +52,7 @@ class ChatSessions:
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
-    """Who speaks, where, and how the platform calls them."""
+    """The author of a line, the room, and the author's name on the platform."""
 
     room: Room
     name: str = ""

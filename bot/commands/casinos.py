@@ -1,4 +1,4 @@
-"""Casino entries: what players are told about a brand, and whether a member has checked it."""
+"""Casino entries: what sites show players about a brand, and whether a member has checked it."""
 
 from typing import Annotated, Any
 
@@ -111,7 +111,7 @@ async def list_casinos(ctx: Context, new: CasinoList) -> Page[Casino]:
 
 @command("casino show", role=Role.VIEWER, render=casino_card, reads=True, positional=("casino",))
 async def show_casino(ctx: Context, new: OneCasino) -> Casino:
-    """What players are told about a brand."""
+    """What sites show players about a brand."""
     return casinos.entry(await casinos.find(ctx.tx, ctx.team_id, new.casino))
 
 

@@ -1,4 +1,4 @@
-"""Settings of the chat one speaks in, and what the deployment reckons in."""
+"""Settings of the chat a member writes in, and the deployment's time zone and currency."""
 
 import msgspec
 

@@ -157,7 +157,7 @@ def _described(visitor: Visitor) -> str:
 
 
 async def _availability(ctx: Context, all_plans: Plans, plan: CampaignPlan, steps: list[str]) -> AvailabilityOf:
-    """Which of the campaign's offers and alternatives are open now, as the database counts; shut ones are told."""
+    """Which of the campaign's offers and alternatives are open now, as the database counts; closed ones get a step."""
     members = plan.rotation.members
     reached = members.union(*(alternatives(all_plans.alternatives, offer_id) for offer_id in members))
     shut: dict[int, Availability] = {}

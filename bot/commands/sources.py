@@ -1,4 +1,4 @@
-"""Traffic sources: who sends visitors, how they name things, what they want to be told."""
+"""Traffic sources: the names of their parameters, and the postbacks they receive."""
 
 import difflib
 from decimal import Decimal

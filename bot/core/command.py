@@ -29,7 +29,7 @@ from storage.ledger.rate_limit import RateLimit
 from storage.people import audits, confirmations
 from storage.people.audits import Recorded
 
-Says = Callable[[Context, Any], Message]
+Render = Callable[[Context, Any], Message]
 Handler = Callable[[Context, Any], Awaitable[Any]]
 
 
@@ -47,7 +47,7 @@ class Command:
     judged: bool  # the declaration says what a member limited to campaigns may do
     references: tuple[Reference, ...]
     limits: dict[str, limits.Limit]
-    render: Says
+    render: Render
     reads: bool = False
     changes: bool = True
     positional: tuple[str, ...] = ()
@@ -94,7 +94,7 @@ def command(
     name: str,
     *,
     role: Role,
-    render: Says,
+    render: Render,
     scope: Scope | None = None,
     reads: bool = False,
     changes: bool | None = None,

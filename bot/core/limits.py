@@ -1,4 +1,4 @@
-"""Limits of size, declared with the arguments: checked before work that grows with them, told in help."""
+"""Limits of size, declared with the arguments: checked before work that grows with them, shown in help."""
 
 from datetime import date
 from typing import Any

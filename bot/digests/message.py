@@ -22,7 +22,7 @@ MOVERS = 3
 
 
 class DigestRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Which digest: the days it covers, for which campaigns (None: all), what was told before."""
+    """Which digest: the days it covers, for which campaigns (None: all), and up to when events were reported before."""
 
     team_id: int
     first: date

@@ -57,7 +57,7 @@ class _Actions:
             await self._in_thread(body, action, caller, reply)
 
     async def _replace(self, caller: Caller, reply: Reply, url: str) -> None:
-        """The pressed message was for one person: it becomes the answer; what changed something is told to all."""
+        """The pressed message was for one person: it is replaced by the answer; a change is shown to all."""
         session = self.chat.session
         if reply.public and not caller.room.private:
             await post.respond_raw(session, url, {"delete_original": True})

@@ -37,7 +37,7 @@ ClientFor = Callable[[str], Awaitable[AsyncWebClient]]
 
 
 def client(token: str | None, api_url: str, session: aiohttp.ClientSession | None, *, patient: bool) -> AsyncWebClient:
-    """A Web API client; a patient one waits out rate limits, others are told of them. No other repeats: a post
+    """A Web API client; a patient one waits out rate limits, others raise. No other retries: a post
     whose answer was lost may have been posted."""
     handlers = [AsyncRateLimitErrorRetryHandler(max_retry_count=3)] if patient else []
     made = AsyncWebClient(token=token, base_url=api_url, timeout=TIMEOUT, session=session)

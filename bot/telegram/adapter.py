@@ -162,7 +162,7 @@ class TelegramChat:
         return 200
 
     async def _take(self, update: Update) -> None:
-        """Queue an update that was not handled before, by whatever process."""
+        """Queue an update that no process has handled before."""
         async with self.sessions.database.begin() as tx:
             fresh = await processed_events.first_time(
                 tx, self.sessions.clock(), f"telegram:{self.app.bot.id}:{update.update_id}"

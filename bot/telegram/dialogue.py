@@ -214,8 +214,7 @@ class DialogueRunner:
 
 
 async def toast(query: CallbackQuery, text: str = "", *, alert: bool = False) -> None:
-    """Take the waiting sign off a button, with a word if there is one. A press that is too old for it is heard all
-    the same."""
+    """Answer a press, so that its button stops waiting, with a text if there is one. One too old for that is ignored."""
     try:
         await query.answer(text[:200] or None, show_alert=alert)
     except BadRequest as fault:

@@ -88,7 +88,7 @@ async def post(
 
 
 async def tell(sessions: ChatSessions, bot: Bot, room: Room, reply: Reply, *, reply_to: int | None = None) -> None:
-    """Answer in the room; what only the asker may see goes to their own chat, and the room hears that it did."""
+    """Answer in the room; a secret is sent to the author's own chat, and the room gets a note of it."""
     message = paged(reply.message, reply.line)
     if reply.secret and not room.private:
         try:

@@ -200,7 +200,7 @@ def _label(origin: TelegramMessage, data: str) -> str:
 
 
 def room_of(message: TelegramMessage, user: User) -> Room:
-    """The chat (and its topic) of a message, with the person who speaks."""
+    """The chat (and its topic) of a message, with its author."""
     topic = message.message_thread_id if message.is_topic_message else None
     return Room(
         face="telegram", room=str(message.chat.id), thread=str(topic or ""), user=str(user.id),
