@@ -214,7 +214,7 @@ class DialogueRunner:
 
 
 async def toast(query: CallbackQuery, text: str = "", *, alert: bool = False) -> None:
-    """Answer a press, so that its button stops waiting, with a text if there is one. One too old for that is ignored."""
+    """Answer a press, so that its button stops waiting, with a text if there is one; ignore one too old for that."""
     try:
         await query.answer(text[:200] or None, show_alert=alert)
     except BadRequest as fault:
