@@ -50,7 +50,7 @@ def test_a_count_is_read_as_people_write_it(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "field", "told"),
+    ("arguments", "field", "reason"),
     [
         ({}, "name", "missing"), ({"name": "x", "dya": "1"}, "dya", "did you mean 'day'"),
         ({"name": "x", "day": "soon"}, "day", "not a day"), ({"name": "x", "amount": "NaN"}, "amount", "no number"),

@@ -57,7 +57,7 @@ def test_no_text_breaks_the_reader(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "expected"),
     [
         ("today", TODAY), ("yesterday", date(2026, 11, 21)), ("2026-10-01", date(2026, 10, 1)),
         ("01.10.2026", date(2026, 10, 1)), ("1 oct", date(2026, 10, 1)), ("oct 1 2025", date(2025, 10, 1)),
