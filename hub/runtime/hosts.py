@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 EVERY_TEAM = 0
 NO_TEAM = -1
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
+_WITH_PORT = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]*)\]|(?P<name>[^:\[\]]*))(?::(?P<port>[0-9]{0,5}))?")
 _PRIVATE = (".local", ".localhost", ".internal", ".lan", ".home.arpa")
 _MOST_VERDICTS = 1000
 
@@ -64,10 +65,12 @@ def host_of(scope: Any) -> str | None:
 
 def normal_host(text: str) -> str | None:
     """Lower case, without port and trailing dot, IDNA letters in ASCII; None for what is no host name."""
-    host = text.strip().lower()
-    if host.startswith("["):
-        return host.partition("]")[0][1:]
-    host = re.sub(r":\d{1,5}$", "", host).removesuffix(".")
+    parts = _WITH_PORT.fullmatch(text.strip().lower())
+    if parts is None or int(parts["port"] or 0) > 65_535:
+        return None
+    if parts["v6"] is not None:
+        return parts["v6"] if is_address(parts["v6"]) else None
+    host = parts["name"].removesuffix(".")
     if not host.isascii():
         try:
             host = host.encode("idna").decode()

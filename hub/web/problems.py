@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import structlog
 from litestar import Request, Response
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, InternalServerException
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -58,6 +58,8 @@ def from_error(error: CasinoFluxError, *, subject: str | None = None) -> Respons
 
 
 def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    if isinstance(error, InternalServerException) and "disconnected" in error.detail:
+        return problem(400, "the body broke off, or its chunks have no length: send it again")
     return problem(error.status_code, _detail(request, error), headers=error.headers)
 
 

@@ -268,6 +268,8 @@ def test_host_names_are_compared_as_dns_does() -> None:
     assert normal_host("a.test.") == "a.test"
     assert normal_host("a.test/..") is None
     assert normal_host("-a.test") is None
+    assert [normal_host(f"a.test:{port}") for port in ("", "443", "65536", "99999", "x")] == ["a.test"] * 2 + [None] * 3
+    assert [normal_host(host) for host in ("[::1]:80", "[::1", "[x]", "[::1]:99999")] == ["::1", None, None, None]
 
 
 async def published(team: Team) -> Any:
