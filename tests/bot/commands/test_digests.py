@@ -75,7 +75,7 @@ async def test_the_preview_tells_yesterday_against_the_week_before(opened: Opene
         assert preview["title"] == "Sat 21 Nov: 20 FTDs, 0 regs, commission pending"
         assert preview["from"] == preview["to"] == "2026-11-21"
         assert preview["text"] == say.shown
-        for shown in ("500 (+0% vs 7-day avg)", "20 (+100% vs 7-day avg)", "▲", "€100.00", "pending"):
+        for shown in ("500 (0% vs 7-day avg)", "20 (+100% vs 7-day avg)", "▲", "€100.00", "pending"):
             assert shown in say.shown
 
 
