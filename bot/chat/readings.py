@@ -24,7 +24,7 @@ from storage.ledger.reports.report_rows import DIMENSIONS
 MOST = 2
 MOST_WORDS = 20  # of a line that is read; a longer one is no command
 _FIGURES = ("campaign", "offer", "site", "source", "casino", "account")
-_BY_BUTTONS = {"confirm", "cancel", "join"}  # they take a code that nobody types
+_BY_BUTTONS = {"confirm", "cancel", "join"}  # they take a code from a button
 _SOUGHT = ("campaign", "offer", "site", "source")
 
 

@@ -42,6 +42,19 @@ async def test_only_a_reply_to_the_question_answers_it(chat: Chat) -> None:
         assert await eventually(made, "the source") == ["PushNet"]
 
 
+async def test_help_in_a_group_is_grouped_with_buttons_and_without_what_buttons_say(chat: Chat) -> None:
+    async with chat() as one:
+        await in_group(one)
+        told = await one.tell("/help", chat=GROUP)
+        labels = [key["text"] for row in told["reply_markup"]["inline_keyboard"] for key in row]
+        assert {"Stats", "Campaign", "Offer"} <= set(labels)
+        for group in ("See how it goes", "Set up deals", "Bring visitors"):
+            assert group in told["text"]
+        assert not {"confirm", "cancel", "join"} & set(told["text"].lower().replace(",", " ").split())
+        usage = (await one.tell("/help offer add", chat=GROUP))["text"]
+        assert "offer add <casino> account=… url=… [tag=…]" in usage
+
+
 async def test_a_question_is_over_after_a_quarter_of_an_hour(chat: Chat) -> None:
     async with chat() as one:
         await one.tell(f"/start {await one.invite()}")
