@@ -1,5 +1,7 @@
 """Conversions by hand: add one, correct one, import many, list them."""
 
+import asyncio
+from collections.abc import Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Annotated, Any
@@ -23,14 +25,15 @@ from bot.render.figures import event_name, plural
 from storage.catalogue.entities import codes, page
 from storage.clicks import queries
 from storage.ledger.errors import CasinoFluxError, Missing, Refused
-from storage.ledger.facts import Event, Outcome, Role, Status
+from storage.ledger.facts import ClickLink, Event, Outcome, Role, Status
 from storage.postbacks import manual_conversions
 from storage.postbacks.conversions import ConversionProcessor
-from storage.postbacks.manual_conversions import ManualConversion
+from storage.postbacks.manual_conversions import ManualConversion, OfCampaign
 from storage.postbacks.matching import outgoing_offers
 from storage.postbacks.postback_accounts import PostbackAccount
 from storage.tables import campaign_offers, campaigns, conversions, offers
 
+_BATCH = 100  # rows of an import placed or recorded before other work has its turn
 EVENTS = tuple(event.value for event in Event)
 
 
@@ -103,6 +106,15 @@ class Conversion(msgspec.Struct, frozen=True, kw_only=True):
     outcome: str | None = None
 
 
+class _Placed(msgspec.Struct, frozen=True, kw_only=True):
+    """A conversion and where it belongs: to a click at an account, or to a campaign; the import's row and field."""
+
+    of_click: tuple[PostbackAccount, str, ManualConversion] | None = None
+    of_campaign: OfCampaign | None = None
+    place: str = ""
+    field: str = ""
+
+
 def conversion_card(ctx: Context, conversion: Conversion) -> Message:
     worth = f"{conversion.amount / 1_000_000:,.2f} {conversion.currency}" if conversion.amount is not None else "–"
     first = " · FTD" if conversion.is_ftd and conversion.event != "first_deposit" else ""
@@ -143,7 +155,8 @@ _IMPORTED = ("click_id", "campaign", "day", "event", "amount", "currency", "txn_
 async def add_conversion(ctx: Context, new: NewConversion) -> Conversion:
     """Record a conversion that no postback reported; it is marked as made by hand."""
     placing = await processor(ctx)
-    number, outcome = await _add(ctx, placing, new)
+    placed = await _Placer(ctx, placing).place(new)
+    ((number, outcome),) = await _record(ctx, placing, [placed])
     if outcome not in {Outcome.ACCEPTED, Outcome.UPDATED}:
         raise Refused("click_id: this conversion is recorded already", field="txn_id" if new.txn_id else "click_id")
     return await _noted(ctx, placing, number, outcome=outcome.value)
@@ -165,20 +178,39 @@ async def edit_conversion(ctx: Context, new: ConversionEdit) -> Conversion:
     return await _noted(ctx, placing, row.id, before=before)
 
 
-@command("conversion import", role=Role.BUYER, scope=Scope.OWN, render=imported_card)
-async def import_conversions(ctx: Context, new: Import) -> Imported:
+async def _read_import(ctx: Context, new: Import) -> tuple[ConversionProcessor, list[_Placed]]:
+    """Read and place the rows before the transaction, with turns for other work: clicks do not wait for a long file."""
+    rows = await asyncio.to_thread(rows_of, new, _IMPORTED, amounts=("amount",), days=("day",))
+    placed: list[_Placed] = []
+    async with ctx.reading():
+        placing = await processor(ctx)
+        placer = _Placer(ctx, placing)
+        for start in range(0, len(rows), _BATCH):
+            batch = rows[start : start + _BATCH]
+            await placer.look_up([row.text("click_id") for row in batch])
+            for row in batch:
+                try:
+                    conversion = await placer.place(_imported(ctx, row))
+                except (CasinoFluxError, ValueError) as error:
+                    raise Refused(f"{row.place}: {error}", field=where(new)) from None
+                placed.append(msgspec.structs.replace(conversion, place=row.place, field=where(new)))
+            await asyncio.sleep(0)
+    return placing, placed
+
+
+@command("conversion import", role=Role.BUYER, scope=Scope.OWN, render=imported_card, prepare=_read_import)
+async def import_conversions(ctx: Context, _new: Import) -> Imported:
     """Record many conversions at once, all or none; those known already are named and left alone."""
-    placing = await processor(ctx)
+    placing, placed = ctx.prepared
     added, known = 0, []
-    for row in rows_of(new, _IMPORTED, amounts=("amount",), days=("day",)):
-        try:
-            _, outcome = await _add(ctx, placing, _imported(ctx, row))
-        except (CasinoFluxError, ValueError) as error:
-            raise Refused(f"{row.place}: {error}", field=where(new)) from None
-        if outcome is Outcome.ACCEPTED:
-            added += 1
-        else:
-            known.append(f"{row.place} ({outcome.value})")
+    for start in range(0, len(placed), _BATCH):
+        batch = placed[start : start + _BATCH]
+        for conversion, (_, outcome) in zip(batch, await _record(ctx, placing, batch), strict=True):
+            if outcome is Outcome.ACCEPTED:
+                added += 1
+            else:
+                known.append(f"{conversion.place} ({outcome.value})")
+        await asyncio.sleep(0)
     return Imported(added=added, known=known)
 
 
@@ -201,80 +233,129 @@ async def list_conversions(ctx: Context, new: ConversionList) -> Page[Conversion
     return Page([await _shown(ctx, placing, row) for row in rows], following)
 
 
-async def _add(ctx: Context, placing: ConversionProcessor, new: NewConversion) -> tuple[int, Outcome]:
-    if new.event not in EVENTS:
-        raise Refused(f"event: one of {', '.join(EVENTS)}", field="event")
-    conversion = ManualConversion(
-        event=Event(new.event), occurred_at=_moment(ctx, new.day), status=_status(new.status),
-        amount=None if new.amount is None else to_micros(new.amount), txn_id=new.txn_id, player_id=new.player_id,
-        currency=new.currency,
-    )  # fmt: skip
-    if new.click_id is not None:
-        return await _to_click(ctx, placing, new, conversion)
-    if new.campaign is None:
-        raise Refused("click_id: give the click id, or campaign and day", field="click_id")
-    if conversion.event is Event.REVERSAL:
-        raise Refused("click_id: a reversal needs the click and the transaction it is about", field="click_id")
-    campaign = await own_campaign(ctx, new.campaign)
-    offer = await _offer(ctx, new, campaign)
-    account_id = offer.account_id if offer else None
-    own = placing.book.by_id[account_id].rules.currency if account_id else None
-    currency = currency_code(conversion.currency, own or campaign.currency or ctx.deployment.currency)
-    conversion = msgspec.structs.replace(conversion, currency=currency)
-    number = await manual_conversions.add_to_campaign(
-        ctx.tx, ctx.team_id, ctx.now, placing.zone, conversion, campaign=campaign,
-        offer_id=offer.id if offer else 0, account_id=account_id,
-    )  # fmt: skip
-    return number, Outcome.ACCEPTED
+async def _record(ctx: Context, placing: ConversionProcessor, placed: Sequence[_Placed]) -> list[tuple[int, Outcome]]:
+    """Record conversions; the id and the outcome of each. Raises Refused for a transaction that is recorded."""
+    of_campaigns = [each.of_campaign for each in placed if each.of_campaign is not None]
+    known = iter(await manual_conversions.recorded(ctx.tx, ctx.team_id, of_campaigns))
+    for each in placed:
+        if each.of_campaign is not None and next(known):
+            place = f"{each.place}: " if each.place else ""
+            text = f"{place}txn_id: {each.of_campaign.conversion.txn_id} is recorded already"
+            raise Refused(text, field=each.field or "txn_id")
+    clicked = [each.of_click for each in placed if each.of_click is not None]
+    received = iter(await manual_conversions.add_to_clicks(ctx.tx, placing, clicked))
+    numbers = iter(await manual_conversions.add_to_campaigns(ctx.tx, ctx.team_id, ctx.now, placing.zone, of_campaigns))
+    outcomes = []
+    for each in placed:
+        if each.of_click is None:
+            outcomes.append((next(numbers), Outcome.ACCEPTED))
+        else:
+            done = next(received)
+            outcomes.append((done.conversion_id or 0, done.outcome))
+    return outcomes
 
 
-async def _to_click(
-    ctx: Context, placing: ConversionProcessor, new: NewConversion, conversion: ManualConversion
-) -> tuple[int, Outcome]:
-    word = (new.click_id or "").strip()
-    number = placing.codec.decode(word)
-    link = await queries.link(ctx.tx, number) if number is not None else None
-    if link is None or link.team_id != ctx.team_id:
-        raise Missing(f"click_id: there is no click {word!r}", field="click_id")
-    if link.campaign_id or ctx.actor.campaigns is not None:
-        await own_campaign(ctx, str(link.campaign_id))
-    account = await _account(ctx, placing, new, link.click_id, link.offer_id)
-    conversion = msgspec.structs.replace(
-        conversion, currency=currency_code(conversion.currency, account.rules.currency)
-    )
-    done = await manual_conversions.add_to_click(ctx.tx, placing, account, word, conversion)
-    return done.conversion_id or 0, done.outcome
+class _Placer:
+    """Where conversions of one command belong; whatever several of them name is looked up once."""
 
+    def __init__(self, ctx: Context, placing: ConversionProcessor) -> None:
+        self._ctx = ctx
+        self._placing = placing
+        self._links: dict[int, ClickLink | None] = {}
+        self._went_on: dict[int, list[int]] = {}
+        self._campaigns: dict[str, Row[Any]] = {}
+        self._accounts: dict[str, Row[Any]] = {}
+        self._offers: dict[tuple[int, str | None, str | None], Row[Any] | None] = {}
 
-async def _account(
-    ctx: Context, placing: ConversionProcessor, new: NewConversion, click_id: int, offer_id: int
-) -> PostbackAccount:
-    if new.account:
-        row = await permissions.find(ctx, "account", new.account, field="account")
-        return placing.book.by_id[row.id]
-    went_on = (await outgoing_offers(ctx.tx, [click_id])).get(click_id, [])
-    mine = [account for account in placing.book.by_id.values() if account.team_id == ctx.team_id]
-    for offer in (offer_id, *went_on):
-        for account in mine:
-            if offer in account.offer_ids:
-                return account
-    if len(mine) == 1:
-        return mine[0]
-    raise Refused("account: the click does not tell where it happened: name the account", field="account")
+    async def look_up(self, words: Sequence[str]) -> None:
+        """Learn of many clicks at once."""
+        ids = {number for word in words if word and (number := self._placing.codec.decode(word)) is not None}
+        if fresh := ids - self._links.keys():
+            links = await queries.links(self._ctx.tx, fresh)
+            went_on = await outgoing_offers(self._ctx.tx, fresh)
+            for number in fresh:
+                self._links[number], self._went_on[number] = links.get(number), went_on.get(number, [])
 
+    async def place(self, new: NewConversion) -> _Placed:
+        """Raises Refused, Missing or Forbidden at the field at fault."""
+        if new.event not in EVENTS:
+            raise Refused(f"event: one of {', '.join(EVENTS)}", field="event")
+        conversion = ManualConversion(
+            event=Event(new.event), occurred_at=_moment(self._ctx, new.day), status=_status(new.status),
+            amount=None if new.amount is None else to_micros(new.amount), txn_id=new.txn_id, player_id=new.player_id,
+            currency=new.currency,
+        )  # fmt: skip
+        if new.click_id is not None:
+            return await self._of_click(new, conversion)
+        if new.campaign is None:
+            raise Refused("click_id: give the click id, or campaign and day", field="click_id")
+        if conversion.event is Event.REVERSAL:
+            raise Refused("click_id: a reversal needs the click and the transaction it is about", field="click_id")
+        return await self._of_campaign(new, conversion, await self._campaign(new.campaign))
 
-async def _offer(ctx: Context, new: NewConversion, campaign: Row[Any]) -> Row[Any] | None:
-    if new.offer:
-        return await permissions.find(ctx, "offer", new.offer, field="offer")
-    query = select(offers).join(campaign_offers, campaign_offers.c.offer_id == offers.c.id)
-    rows = (await ctx.tx.execute(query.where(campaign_offers.c.campaign_id == campaign.id))).all()
-    if new.account:
-        account = await permissions.find(ctx, "account", new.account, field="account")
-        rows = [row for row in rows if row.account_id == account.id]
-    if len(rows) > 1:
-        named = ", ".join(row.code for row in rows)
-        raise Refused(f"offer: the campaign has several: name one of {named}", field="offer")
-    return rows[0] if rows else None
+    async def _of_campaign(self, new: NewConversion, conversion: ManualConversion, campaign: Row[Any]) -> _Placed:
+        offer = await self._offer(new, campaign)
+        account_id = offer.account_id if offer else None
+        own = self._placing.book.by_id[account_id].rules.currency if account_id else None
+        currency = currency_code(conversion.currency, own or campaign.currency or self._ctx.deployment.currency)
+        of_campaign = OfCampaign(
+            conversion=msgspec.structs.replace(conversion, currency=currency), campaign=campaign,
+            offer_id=offer.id if offer else 0, account_id=account_id,
+        )  # fmt: skip
+        return _Placed(of_campaign=of_campaign)
+
+    async def _of_click(self, new: NewConversion, conversion: ManualConversion) -> _Placed:
+        word = (new.click_id or "").strip()
+        await self.look_up([word])
+        link = self._links.get(self._placing.codec.decode(word) or 0)
+        if link is None or link.team_id != self._ctx.team_id:
+            raise Missing(f"click_id: there is no click {word!r}", field="click_id")
+        if link.campaign_id or self._ctx.actor.campaigns is not None:
+            await self._campaign(str(link.campaign_id))
+        account = await self._account(new, link)
+        currency = currency_code(conversion.currency, account.rules.currency)
+        return _Placed(of_click=(account, word, msgspec.structs.replace(conversion, currency=currency)))
+
+    async def _campaign(self, word: str) -> Row[Any]:
+        if word not in self._campaigns:
+            self._campaigns[word] = await own_campaign(self._ctx, word)
+        return self._campaigns[word]
+
+    async def _named_account(self, word: str) -> Row[Any]:
+        if word not in self._accounts:
+            self._accounts[word] = await permissions.find(self._ctx, "account", word, field="account")
+        return self._accounts[word]
+
+    async def _account(self, new: NewConversion, link: ClickLink) -> PostbackAccount:
+        if new.account:
+            return self._placing.book.by_id[(await self._named_account(new.account)).id]
+        mine = [account for account in self._placing.book.by_id.values() if account.team_id == self._ctx.team_id]
+        for offer in (link.offer_id, *self._went_on[link.click_id]):
+            for account in mine:
+                if offer in account.offer_ids:
+                    return account
+        if len(mine) == 1:
+            return mine[0]
+        raise Refused("account: the click does not tell where it happened: name the account", field="account")
+
+    async def _offer(self, new: NewConversion, campaign: Row[Any]) -> Row[Any] | None:
+        key = campaign.id, new.offer, new.account
+        if key not in self._offers:
+            self._offers[key] = await self._find_offer(new, campaign)
+        return self._offers[key]
+
+    async def _find_offer(self, new: NewConversion, campaign: Row[Any]) -> Row[Any] | None:
+        if new.offer:
+            return await permissions.find(self._ctx, "offer", new.offer, field="offer")
+        query = select(offers).join(campaign_offers, campaign_offers.c.offer_id == offers.c.id)
+        rows = (await self._ctx.tx.execute(query.where(campaign_offers.c.campaign_id == campaign.id))).all()
+        if new.account:
+            account = await self._named_account(new.account)
+            rows = [row for row in rows if row.account_id == account.id]
+        if len(rows) > 1:
+            named = ", ".join(row.code for row in rows)
+            raise Refused(f"offer: the campaign has several: name one of {named}", field="offer")
+        return rows[0] if rows else None
 
 
 def _moment(ctx: Context, on: date | None) -> datetime:

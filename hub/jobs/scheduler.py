@@ -1,6 +1,7 @@
 """The timetable: who runs what, how often. Due work itself is rows in the database, so a restart loses nothing."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -91,6 +92,7 @@ class Jobs:
             tasks.monitor.failed(job.name, error)
         else:
             tasks.monitor.succeeded(job.name)
+            self._runtime.state.setdefault("job_runs", Counter())[job.name] += 1
         finally:
             if task:
                 self._running.discard(task)

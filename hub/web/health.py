@@ -52,6 +52,9 @@ def health_routes(runtime: Runtime) -> list[HTTPRouteHandler]:
         failures = Counter("casinoflux_task_failures", "failures of background tasks", ["task"], registry=registry)
         for task, n in tasks.monitor.failures().items():
             failures.labels(task).inc(n)
+        runs = Counter("casinoflux_job_runs", "runs of jobs that ended well", ["job"], registry=registry)
+        for job, n in runtime.state.get("job_runs", {}).items():
+            runs.labels(job).inc(n)
         if lag := runtime.state.get("loop_lag"):
             registry.register(lag)
         # Litestar says the charset itself.

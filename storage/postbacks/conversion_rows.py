@@ -161,6 +161,21 @@ def _bulk_row(row: Mapping[str, Any]) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
+async def add(tx: AsyncConnection, rows: Sequence[Mapping[str, Any]], now: datetime) -> list[int]:
+    """Conversions without a click, each with its first state; their ids, in order."""
+    ids = await _ROWS.insert(tx, [_bulk_row(row) for row in rows])
+    await _STATES.append(tx, [_state_row(row, number, now) for row, number in zip(rows, ids, strict=True)])
+    await touch(tx, {(row["team_id"], row["day"]) for row in rows})
+    return ids
+
+
+def _state_row(row: Mapping[str, Any], number: int, now: datetime, posted: int = NO_NUMBER) -> tuple[Any, ...]:
+    return (
+        row["team_id"], number, micros(now), posted, str(row["status"]), int(row["is_ftd"]), nullable(row["amount"]),
+        row["currency"] or "", micros(row["occurred_at"]), days(row["day"]),
+    )  # fmt: skip
+
+
 def _marks(derived: Derived, link: ClickLink | None, day: date, zone: ZoneInfo) -> list[str]:
     """`late`: heard of after its day had ended. `before_click`: said to have happened before the click."""
     if derived.received_at is derived.occurred_at and not derived.marks:  # no time given: most are so
@@ -219,12 +234,7 @@ async def write_states(
         if change.row is None or not change.differs:
             continue
         numbers = [n for n in (*change.derived.requests, *change.derived.repeats) if n in posted]
-        row = change.row
-        rows.append((
-            change.account.team_id, change.id, micros(now), nullable(posted[max(numbers)] if numbers else None),
-            str(row["status"]), int(row["is_ftd"]), nullable(row["amount"]), row["currency"] or "",
-            micros(row["occurred_at"]), days(row["day"]),
-        ))  # fmt: skip
+        rows.append(_state_row(change.row, change.id, now, nullable(posted[max(numbers)] if numbers else None)))
     if rows:
         await _STATES.append(tx, rows)
 

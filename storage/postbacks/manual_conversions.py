@@ -1,5 +1,6 @@
 """Conversions recorded or put right by hand: their own mark, the same rules, the same history."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -9,15 +10,15 @@ import msgspec
 from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.ledger.errors import Missing, Refused
+from storage.ledger.errors import Missing
 from storage.ledger.facts import Event, Status
 from storage.ledger.postbacks.decoding import Decoded
 from storage.ledger.postbacks.postback import Signal
-from storage.postbacks.conversion_rows import touch
+from storage.postbacks import conversion_rows
 from storage.postbacks.conversions import ConversionProcessor, Received, receive
 from storage.postbacks.postback_accounts import PostbackAccount
 from storage.postbacks.requests import PostbackRequest
-from storage.tables import conversion_states, conversions
+from storage.tables import SUBS, conversion_states, conversions
 
 
 class ManualConversion(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,11 +33,23 @@ class ManualConversion(msgspec.Struct, frozen=True, kw_only=True):
     player_id: str | None = None
 
 
-async def add_to_click(
-    tx: AsyncConnection, processor: ConversionProcessor, account: PostbackAccount, click: str, manual: ManualConversion
-) -> Received:
-    """Record a conversion of a click, as if the platform had sent it; it stands in the log as MANUAL."""
-    return (await receive(tx, [_arrival(processor, account, manual, click)], processor))[0]
+class OfCampaign(msgspec.Struct, frozen=True, kw_only=True):
+    """A conversion whose click is not known, and the campaign's row."""
+
+    conversion: ManualConversion
+    campaign: Row[Any]
+    offer_id: int
+    account_id: int | None
+
+
+async def add_to_clicks(
+    tx: AsyncConnection,
+    processor: ConversionProcessor,
+    conversions_of: Sequence[tuple[PostbackAccount, str, ManualConversion]],
+) -> list[Received]:
+    """Record conversions of clicks, as if the platform had sent them; they stand in the log as MANUAL."""
+    arrivals = [_arrival(processor, account, manual, click) for account, click, manual in conversions_of]
+    return await receive(tx, arrivals, processor)
 
 
 def _arrival(
@@ -64,38 +77,38 @@ def _arrival(
     )  # fmt: skip
 
 
-async def add_to_campaign(
-    tx: AsyncConnection, team_id: int, now: datetime, zone: ZoneInfo, manual: ManualConversion, *, campaign: Row[Any],
-    offer_id: int, account_id: int | None,
-) -> int:  # fmt: skip
-    """Record a conversion whose click is not known; its id. Raises Refused for a transaction that is known."""
-    if manual.txn_id is not None and await _known(tx, team_id, account_id, manual):
-        raise Refused(f"txn_id: {manual.txn_id} is recorded already", field="txn_id")
-    day = manual.occurred_at.astimezone(zone).date()
-    state = {
-        "status": manual.status, "is_ftd": manual.event is Event.FIRST_DEPOSIT, "amount": manual.amount,
-        "currency": manual.currency, "occurred_at": manual.occurred_at, "day": day,
-    }  # fmt: skip
-    row = {
-        "team_id": team_id, "account_id": account_id, "campaign_id": campaign.id, "site_id": campaign.site_id or 0,
-        "offer_id": offer_id, "source_id": campaign.source_id or 0, "event": manual.event, "txn_id": manual.txn_id,
-        "player_id": manual.player_id, "received_at": now, "visit_day": None, "marks": ["manual"], "origin": "manual",
-    }  # fmt: skip
-    made = await tx.execute(insert(conversions).values(**row, **state).returning(conversions.c.id))
-    number = int(made.scalar_one())
-    await tx.execute(insert(conversion_states).values(team_id=team_id, conversion_id=number, recorded_at=now, **state))
-    await touch(tx, {(team_id, day)})
-    return number
+async def add_to_campaigns(
+    tx: AsyncConnection, team_id: int, now: datetime, zone: ZoneInfo, manual: Sequence[OfCampaign]
+) -> list[int]:
+    """Record conversions whose clicks are not known; their ids. Ask first which are `recorded` already."""
+    rows = []
+    for each in manual:
+        conversion, campaign = each.conversion, each.campaign
+        rows.append({
+            "team_id": team_id, "account_id": each.account_id, "campaign_id": campaign.id,
+            "site_id": campaign.site_id or 0, "offer_id": each.offer_id, "source_id": campaign.source_id or 0,
+            "country": None, "device": None, "subs": (None,) * len(SUBS), "click_id": None,
+            "player_id": conversion.player_id, "event": conversion.event, "txn_id": conversion.txn_id,
+            "status": conversion.status, "is_ftd": conversion.event is Event.FIRST_DEPOSIT,
+            "amount": conversion.amount, "currency": conversion.currency, "occurred_at": conversion.occurred_at,
+            "received_at": now, "day": conversion.occurred_at.astimezone(zone).date(), "visit_day": None,
+            "marks": ["manual"], "origin": "manual",
+        })  # fmt: skip
+    return await conversion_rows.add(tx, rows, now) if rows else []
 
 
-async def _known(tx: AsyncConnection, team_id: int, account_id: int | None, manual: ManualConversion) -> bool:
-    query = select(conversions.c.id).where(
-        conversions.c.team_id == team_id,
-        conversions.c.account_id == account_id if account_id else conversions.c.account_id.is_(None),
-        conversions.c.event == manual.event,
-        conversions.c.txn_id == manual.txn_id,
-    )
-    return (await tx.execute(query)).first() is not None
+async def recorded(tx: AsyncConnection, team_id: int, manual: Sequence[OfCampaign]) -> list[bool]:
+    """For each conversion whether its transaction is recorded already, by an earlier one of these included."""
+    transactions = {each.conversion.txn_id for each in manual if each.conversion.txn_id is not None}
+    columns = conversions.c.account_id, conversions.c.event, conversions.c.txn_id
+    query = select(*columns).where(conversions.c.team_id == team_id, conversions.c.txn_id.in_(transactions))
+    known = {tuple(row) for row in await tx.execute(query)} if transactions else set()
+    answers = []
+    for each in manual:
+        key = each.account_id, each.conversion.event, each.conversion.txn_id
+        answers.append(each.conversion.txn_id is not None and key in known)
+        known.add(key)
+    return answers
 
 
 async def find(tx: AsyncConnection, team_id: int, number: int) -> Row[Any]:
@@ -135,4 +148,4 @@ async def correct(
     await tx.execute(
         insert(conversion_states).values(team_id=row.team_id, conversion_id=row.id, recorded_at=processor.now, **state)
     )
-    await touch(tx, {(row.team_id, row.day)})
+    await conversion_rows.touch(tx, {(row.team_id, row.day)})

@@ -110,13 +110,16 @@ async def test_credentials_do_not_follow_to_another_host(name: str) -> None:
 
 @pytest.mark.parametrize("name", FETCHED)
 async def test_a_platform_that_hangs_is_an_error_that_passes(name: str) -> None:
+    over = asyncio.Event()
+
     async def hangs(_request: Request) -> bytes:
-        await asyncio.sleep(0.5)
+        await over.wait()
         return b""
 
     async with serving(hangs) as web, Http(allow_private=True, first_wait=0.01, seconds=0.05) as http:
         with pytest.raises(ConnectorError) as caught:
             await platform(name).fetch(http, connection(name, "normal", web.url), window(name, "normal"))
+        over.set()
     assert not caught.value.permanent
 
 

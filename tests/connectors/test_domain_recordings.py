@@ -91,6 +91,12 @@ async def played(kind: str, case: str) -> dict[str, Any]:
     recorded = answers(kind, case)
     left = iter(recorded)
 
+    over = asyncio.Event()
+
+    async def never() -> bytes:
+        await over.wait()
+        return b""
+
     def answering(_request: object) -> bytes | Awaitable[bytes]:
         content = next(left, recorded[-1])
         return content if content is not None else never()
@@ -102,15 +108,11 @@ async def played(kind: str, case: str) -> dict[str, Any]:
             outcome: dict[str, Any] = {"result": msgspec.to_builtins(result)}
         except CasinoFluxError as error:
             outcome = {"error": str(error), "permanent": getattr(error, "permanent", None)}
+        over.set()
         asked = [f"{one.method} {one.target} {one.body.decode()}".strip() for one in web.asked]
     told = msgspec.json.encode({"asked": asked, **outcome}).replace(web.url.encode(), b"https://api")
     found: dict[str, Any] = msgspec.json.decode(told)
     return found
-
-
-async def never() -> bytes:
-    await asyncio.sleep(1)
-    return b""
 
 
 @pytest.mark.parametrize(("kind", "case"), cases())

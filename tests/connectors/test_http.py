@@ -70,13 +70,16 @@ async def test_retries_can_be_switched_off() -> None:
 
 
 async def test_a_platform_that_never_answers_is_told_as_a_time_out() -> None:
+    over = asyncio.Event()
+
     async def slow(_request: Request) -> bytes:
-        await asyncio.sleep(1.5)
+        await over.wait()
         return answer(b"late")
 
     async with serving(slow) as web, client(seconds=0.1) as http:
         with pytest.raises(Unreachable, match="did not answer in time") as caught:
             await http.get(web.url + "/slow", tries=2)
+        over.set()
     assert not caught.value.permanent
     assert len(web.asked) == 2
 

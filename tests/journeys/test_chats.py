@@ -1,6 +1,5 @@
 """A served deployment in chat: people join on Slack and Telegram, set up, and get their digest once each."""
 
-import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -49,6 +48,13 @@ def with_chats(deploy: Deploy, slack: httpx.Client, telegram: httpx.Client) -> D
     return hub
 
 
+def job_runs(hub: Deployment, job: str) -> float:
+    """How often a job has run since the start of the hub."""
+    name = f'casinoflux_job_runs_total{{job="{job}"}}'
+    lines = hub.http.get("/metrics").text.splitlines()
+    return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(name)), 0.0)
+
+
 def digests(bodies: list[str], name: str) -> int:
     return sum(name in text for text in bodies)
 
@@ -75,7 +81,9 @@ def test_both_chats_join_work_and_get_their_digest_exactly_once(deploy: Deploy) 
         wait_for(lambda: len(posted(telegram, 42)) > before[1], "the digest on Telegram", told=hub.log)
         assert hub.stop() == 0
         hub.start()
-        time.sleep(3)
+        wait_for(lambda: job_runs(hub, "digests"), "a look for digests that are due", told=hub.log)
+        delivered = job_runs(hub, "deliver")
+        wait_for(lambda: job_runs(hub, "deliver") > delivered + 1, "what it queued to be sent", told=hub.log)
         assert len(shown(slack)) == before[0] + 1
         texts = [one.get("text", "") for one in posted(telegram, 42)[before[1] :] if "text" in one]
         assert len(texts) == 1

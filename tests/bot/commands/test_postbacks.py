@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
-from storage.tables import accounts, campaigns, conversions, postbacks, spend
+from storage.tables import accounts, campaigns, conversion_states, conversions, postbacks, spend
 from tests.bot.asking import NOON, Asker, asking
 from tests.storage.scene import Scene, build, counted
 
@@ -146,6 +146,30 @@ async def test_many_conversions_are_imported_or_none(opened: Callable[[], Any]) 
             await say(f'conversion import csv="{lines}"')
         lines = lines.replace(";reg;", ";registration;") + f"{click};deposit;12,50;2026-11-21\n"
         assert (await say(f'conversion import csv="{lines}"'))["added"] == 2
+
+
+async def test_an_import_in_batches_is_as_good_as_one_by_one(opened: Callable[[], Any]) -> None:
+    async with told(opened) as (say, scene):
+        async with say.database.begin() as tx:
+            click = await scene.click(tx)
+        of_click = [f"{click};;deposit;{n}.50;T{n}" for n in range(130)]
+        of_campaign = [f";spring;registration;;R{n}" for n in range(130)]
+        mixed = [line for pair in zip(of_click, of_campaign, strict=True) for line in pair]
+        header = "click_id;campaign;event;amount;txn_id"
+        with pytest.raises(Refused, match="line 262: txn_id: R5 is recorded already"):
+            await say.tell("conversion import", csv="\n".join([header, *mixed, of_campaign[5]]))
+        assert (await say("conversion list"))["items"] == []
+        assert (await say.tell("conversion import", file="\n".join([header, *mixed]).encode())).added == 260
+        again = await say.tell("conversion import", file="\n".join([header, *of_click]).encode())
+        assert (again.added, len(again.known), again.known[0]) == (0, 130, "line 2 (duplicate)")
+        with pytest.raises(Refused, match="line 2: txn_id: R0 is recorded already"):
+            await say.tell("conversion import", file="\n".join([header, *of_campaign]).encode())
+        async with say.database.read() as tx:
+            rows = (await tx.execute(select(conversions).order_by(conversions.c.id))).all()
+            states = (await tx.execute(select(conversion_states))).all()
+        assert {row.id for row in rows} == {state.conversion_id for state in states}
+        assert {row.txn_id: row.amount for row in rows}["T7"] == 7_500_000
+        assert {row.origin for row in rows} == {"manual"}
 
 
 async def test_the_last_spend_of_a_day_stands(opened: Callable[[], Any]) -> None:

@@ -21,7 +21,7 @@ from hub.runtime.ports import HubPorts
 from hub.runtime.runtime import Runtime
 from hub.runtime.settings import Settings
 from storage.catalogue import teams
-from storage.db import config_version
+from storage.db import config_version, direct_sqlite, unavailable
 from storage.db.engine import Database
 from storage.db.secrets import Box
 from storage.ledger.clicks.click_id import first_id_at
@@ -282,8 +282,15 @@ async def test_a_request_that_broke_off_is_kept_and_counts_for_nothing(opened: C
 
 
 async def test_a_locked_database_is_waited_for_and_given_up_for_all_at_once(
-    sqlite_template: Path, tmp_path: Path
+    sqlite_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    met_lock = asyncio.Event()
+
+    def is_locked(error: BaseException) -> bool:
+        met_lock.set()
+        return unavailable.is_locked(error)
+
+    monkeypatch.setattr(direct_sqlite, "is_locked", is_locked)
     path = tmp_path / "locked.db"
     shutil.copy(sqlite_template, path)
 
@@ -299,7 +306,7 @@ async def test_a_locked_database_is_waited_for_and_given_up_for_all_at_once(
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         asked = [asyncio.create_task(client.get(f"/postback/key-1?click_id={click}&event={e}")) for e in ("reg", "ftd")]
-        await asyncio.sleep(0.2)
+        await met_lock.wait()
         assert not any(one.done() for one in asked)
         other.execute("ROLLBACK")
         assert [(await one).json()["outcome"] for one in asked] == ["accepted", "accepted"]

@@ -10,12 +10,22 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
+from storage.db import engine, unavailable
 from storage.db.engine import Database
 from storage.db.schema import upgrade
 
 
-@pytest.mark.slow
-async def test_a_writer_waits_for_another_process_and_can_be_broken_off(sqlite_url: str) -> None:
+async def test_a_writer_waits_for_another_process_and_can_be_broken_off(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusals = asyncio.Semaphore(0)
+
+    def is_locked(error: BaseException) -> bool:
+        refusals.release()
+        return unavailable.is_locked(error)
+
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT_MS", 20)  # SQLite waits this long at a time
+    monkeypatch.setattr(engine, "is_locked", is_locked)
     database = Database(sqlite_url)
     await upgrade(database)
     other = sqlite3.connect(make_url(sqlite_url).database or "", isolation_level=None)
@@ -27,9 +37,10 @@ async def test_a_writer_waits_for_another_process_and_can_be_broken_off(sqlite_u
 
     waiting = asyncio.create_task(write())
     given_up = asyncio.create_task(write())
-    await asyncio.sleep(0.1)
+    await refusals.acquire()
     given_up.cancel()
-    await asyncio.sleep(1.7)  # longer than SQLite waits at a time
+    for _ in range(3):
+        await refusals.acquire()
     assert not waiting.done()
     other.execute("ROLLBACK")
     await asyncio.wait_for(waiting, 3)

@@ -96,6 +96,27 @@ def test_a_visitor_who_went_on_to_a_second_offer_is_one_click_on_each() -> None:
     assert by_group(report(straight))["c1"].ngr == 6
 
 
+def test_whether_more_went_on_than_clicked_is_judged_by_the_whole_traffic_of_a_site() -> None:
+    """In no detail may one country's further visitors count beside another's first clicks."""
+    here = visits(1, 3, site=2, outgoing=1, country="DE")
+    there = visits(1, 0, site=2, outgoing=2, country="AT")
+    facts = DayFacts(day=DAY, clicks=[here, there, visits(2, 3, country="CH")], revenue=[said(ngr=12)])
+    rows = by_group(report(facts, by=("country",)))
+    assert (rows["DE"].ngr, rows["CH"].ngr) == (6, 6)
+    assert by_group(report(facts))["c1"].ngr == 6
+
+
+def test_a_campaign_on_two_sites_is_one_party() -> None:
+    facts = DayFacts(day=DAY, clicks=[visits(1, 1, site=1), visits(1, 1, site=2), visits(2, 1)], revenue=[said(ngr=2)])
+    rows = by_group(report(facts))
+    assert (rows["c1"].ngr, rows["c2"].ngr) == (1, 1), "4/3 and 2/3, not three times 2/3"
+
+
+def test_a_guess_is_marked_although_there_is_only_one_campaign() -> None:
+    facts = DayFacts(day=DAY, clicks=[visits(1)], revenue=[said(ngr=3)])
+    assert by_group(report(facts))["c1"].allocated
+
+
 def test_a_cell_stays_marked_as_allocated_whatever_comes_after() -> None:
     guess, known = said(ngr=4, row=1), said(sub="abc", ngr=1, row=2)
     named = said(sub="C1", ngr=1, row=3)
