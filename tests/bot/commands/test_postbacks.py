@@ -157,7 +157,7 @@ async def test_an_import_in_batches_is_as_good_as_one_by_one(opened: Callable[[]
         mixed = [line for pair in zip(of_click, of_campaign, strict=True) for line in pair]
         header = "click_id;campaign;event;amount;txn_id"
         with pytest.raises(Refused, match="line 262: txn_id: R5 is recorded already"):
-            await say.tell("conversion import", csv="\n".join([header, *mixed, of_campaign[5]]))
+            await say.tell("conversion import", file="\n".join([header, *mixed, of_campaign[5]]).encode())
         assert (await say("conversion list"))["items"] == []
         assert (await say.tell("conversion import", file="\n".join([header, *mixed]).encode())).added == 260
         again = await say.tell("conversion import", file="\n".join([header, *of_click]).encode())
