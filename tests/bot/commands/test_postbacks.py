@@ -149,7 +149,7 @@ async def test_many_conversions_are_imported_or_none(opened: Callable[[], Any]) 
 
 
 async def test_an_import_in_batches_is_as_good_as_one_by_one(opened: Callable[[], Any]) -> None:
-    async with told(opened) as (say, scene):
+    async with scenario(opened) as (say, scene):
         async with say.database.begin() as tx:
             click = await scene.click(tx)
         of_click = [f"{click};;deposit;{n}.50;T{n}" for n in range(130)]

@@ -117,6 +117,27 @@ def test_a_guess_is_marked_although_there_is_only_one_campaign() -> None:
     assert by_group(report(facts))["c1"].allocated
 
 
+def test_the_order_of_the_facts_decides_nothing() -> None:
+    by_site = [visits(1, 1, site=2), visits(1, 1, site=1)]
+    by_country = [visits(1, 1, country="DE"), visits(1, 1, country="AT")]
+    for clicks, by in ((by_site, "site"), (by_country, "country")):
+        facts = [DayFacts(day=DAY, clicks=order, revenue=[said(ngr=1)]) for order in (clicks, clicks[::-1])]
+        one, other = (by_group(report(day, by=(by,))) for day in facts)
+        assert {group: row.ngr for group, row in one.items()} == {group: row.ngr for group, row in other.items()}
+
+
+def test_spend_is_not_divided_over_machines() -> None:
+    machines = visits(1, 0, bot_clicks=3, country="AT")
+    spent = [SpendFact(day=DAY, campaign_id=1, amount=10, currency="EUR")]
+    rows = by_group(report(DayFacts(day=DAY, clicks=[machines], spend=spent), by=("country",)))
+    assert (rows["AT"].spend, rows[None].spend) == (None, 10)
+
+
+def test_segments_that_differ_in_letter_case_are_one_line() -> None:
+    made = report(DayFacts(day=DAY, revenue=[said(tag="Other", ngr=1), said(tag="other", ngr=2, row=2)]))
+    assert [row.ngr for row in made.unassigned] == [3]
+
+
 def test_a_cell_stays_marked_as_allocated_whatever_comes_after() -> None:
     guess, known = said(ngr=4, row=1), said(sub="abc", ngr=1, row=2)
     named = said(sub="C1", ngr=1, row=3)
