@@ -61,6 +61,16 @@ async def readings(tx: AsyncConnection, actor: Actor, text: str) -> list[str]:
     if len(words) > MOST_WORDS:
         return []
     every = [*_corrected(words), *await _about_entities(tx, actor, words), *await _figures(tx, actor, words)]
+    return _likeliest(every, actor)
+
+
+async def figures(tx: AsyncConnection, actor: Actor, text: str) -> list[str]:
+    """What a line of `stats` may mean whose range is none: `stats spring`, `stats spring last week`."""
+    words = repeatable(text).split()[1:MOST_WORDS]
+    return _likeliest(await _figures(tx, actor, words, usual="7d"), actor)
+
+
+def _likeliest(every: list[Reading], actor: Actor) -> list[str]:
     ranked = sorted(every, key=lambda reading: -reading.likelihood)
     lines = [reading.line for reading in ranked if _can_run(reading.line, actor)]
     return list(dict.fromkeys(lines))[:MOST]
@@ -115,19 +125,19 @@ async def _about_entities(tx: AsyncConnection, actor: Actor, words: list[str]) -
     return [Reading(entity.likeness, f"{entity.noun} show {entity.code}") for entity in near]
 
 
-async def _figures(tx: AsyncConnection, actor: Actor, words: list[str]) -> list[Reading]:
-    """`campaigns this week`, `spring yesterday`: statistics of the range that the line holds."""
-    span = _range_in(words)
-    if span is None:
+async def _figures(tx: AsyncConnection, actor: Actor, words: list[str], *, usual: str = "") -> list[Reading]:
+    """`campaigns this week`, `spring yesterday`: statistics of the range that the line holds, else of the usual one."""
+    start, end = _range_in(words) or (0, 0)
+    days = " ".join(words[start:end]) or usual
+    if not days:
         return []
-    start, end = span
     others = [word for n, word in enumerate(words) if not start <= n < end]
     if any(not command.reads and word.lower() in command.name.split() for command in COMMANDS.values()
            for word in others):  # fmt: skip
         return []  # it is about a change
     dimensions = [singular(word) for word in others if singular(word) in DIMENSIONS]
-    rest = " ".join(word for word in others if singular(word) not in DIMENSIONS)
-    line = " ".join(["stats", *words[start:end], *(["by", ",".join(dimensions)] if dimensions else [])])
+    rest = " ".join(word for word in others if singular(word) not in DIMENSIONS and word.lower() != "by")
+    line = " ".join(["stats", days, *(["by", ",".join(dimensions)] if dimensions else [])])
     near = await _near(tx, actor, rest, _FIGURES) if rest else []
     filtered = [Reading(0.88, f"{line} {entity.noun}={entity.code}") for entity in near]
     return [*filtered, Reading(0.85 if not rest else 0.65, line)]

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from bot import commands as _commands
-from bot.chat.readings import cards, readings, repeatable
+from bot.chat.readings import cards, figures, readings, repeatable
 from bot.commands.audits import with_undo
 from bot.commands.members import join_team, joined_card
 from bot.core.arguments import MissingArgument, MissingFields, file_fields, secret_fields
@@ -164,12 +164,14 @@ async def _handle(sessions: ChatSessions, caller: Caller, text: str, attached: A
         command, arguments = parse(text or "help")
     except Refused as fault:
         if fault.field != "command":
-            return Reply(message=error(str(fault)), actor=actor)
+            return await _with_figures(sessions, text, Reply(message=error(str(fault)), actor=actor))
         if text.lower() not in {command.noun for command in COMMANDS.values()}:
             return await _understood(sessions, caller.room, actor, text)
         command, arguments = COMMANDS["help"], {"command": text.lower()}
     if attached is None or not file_fields(command.parameters) or not actor.role.includes(command.role):
-        return await carry_out(sessions, caller.room, actor, command, arguments)
+        reply = await carry_out(sessions, caller.room, actor, command, arguments)
+        at_range = reply.form is not None and reply.form.field == "range"
+        return await _with_figures(sessions, text, reply) if at_range else reply
     field = file_fields(command.parameters)[0]
     arguments[field] = await attached(field)
     reply = await carry_out(sessions, caller.room, actor, command, arguments)
@@ -190,6 +192,15 @@ async def _understood(sessions: ChatSessions, room: Room, actor: Actor, text: st
     if shown:
         why = f"{cut(bare, 100)!r} is the name of several: which one?"
     return Reply(message=_with_lines(error(why), lines or ["help"]), actor=actor)
+
+
+async def _with_figures(sessions: ChatSessions, text: str, reply: Reply) -> Reply:
+    """The fault of a line of `stats`, with what it may mean as buttons: `stats spring` names no range."""
+    if reply.actor is None or text.split()[0].lower() != "stats":
+        return reply
+    async with sessions.database.read() as tx:
+        lines = await figures(tx, reply.actor, text)
+    return msgspec.structs.replace(reply, message=_with_lines(reply.message, lines))
 
 
 async def carry_out(

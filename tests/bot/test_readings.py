@@ -69,9 +69,11 @@ async def test_a_name_of_two_things_is_asked_about(chat: Chat) -> None:
         ("find push", "campaign find push"),
         ("pause spring push", "campaign pause spring-push"),
         ("stast 7d", "stats 7d"),
+        ("stats spring push", "stats 7d campaign=spring-push"),
+        ("stats sprng push last week by offer", "stats last week by offer campaign=spring-push"),
     ],
 )
-async def test_a_line_that_is_no_command_gets_readings_and_changes_nothing(chat: Chat, line: str, first: str) -> None:
+async def test_an_unclear_line_gets_readings_and_changes_nothing(chat: Chat, line: str, first: str) -> None:
     async with chat() as one:
         await team(one)
         before = await changes(one)
