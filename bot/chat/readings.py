@@ -132,8 +132,8 @@ async def _figures(tx: AsyncConnection, actor: Actor, words: list[str], *, usual
     if not days:
         return []
     others = [word for n, word in enumerate(words) if not start <= n < end]
-    if any(not command.reads and word.lower() in command.name.split() for command in COMMANDS.values()
-           for word in others):  # fmt: skip
+    verbs = {command.name.partition(" ")[2] for command in COMMANDS.values() if command.changes}
+    if verbs & {word.lower() for word in others}:
         return []  # it is about a change
     dimensions = [singular(word) for word in others if singular(word) in DIMENSIONS]
     rest = " ".join(word for word in others if singular(word) not in DIMENSIONS and word.lower() != "by")

@@ -62,6 +62,7 @@ async def test_a_name_of_two_things_is_asked_about(chat: Chat) -> None:
         ("campaigns", "campaign list"),
         ("campaign spring push", "campaign show spring-push"),
         ("campaigns this week", "stats this week by campaign"),
+        ("offer yesterday", "stats yesterday by offer"),
         ("this week", "stats this week"),
         ("how was yesterday", "stats yesterday"),
         ("spring push last week", "stats last week campaign=spring-push"),
