@@ -1,21 +1,24 @@
 """What the gate costs a command, and what clicks notice of hostile requests.
 
-`python -m bench.gate` measures; `python -m bench.gate hostile PORT` sends hostile requests until it is ended.
+`python -m bench.gate` measures; `python -m bench.gate hostile PORT SECONDS` sends hostile requests.
 """
 
 import asyncio
 import os
+import socket
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from itertools import cycle
 
 import httpx
 
 import bot.commands  # noqa: F401  registers every command
-from bench.stage import Line, Server, folder, load, middle, set_up, table
+from bench.stage import Figures, Line, Server, folder, load, middle, set_up, table
 from bot.core import permissions
 from bot.core.arguments import fill
 from bot.core.command import COMMANDS
@@ -29,12 +32,13 @@ from storage.people import tokens
 
 MOST_MS = 1.0
 MOST_TAIL = 1.3
+IDLE = 2_000
 TOKEN = "cf_bench"
 DEEP = "[" * 10_000
 RULES = [{"if": {"country": ["DE"]}, "offers": ["o0"]}] * 10_000
 
 
-async def gate_ms(url: str, team_id: int, *, n: int = 400) -> float:
+async def gate_ms(url: str, team_id: int, *, n: int = 200) -> float:
     """Median milliseconds that the gate takes for a member limited to campaigns."""
     runtime = new_runtime(Settings(database_url=url, secret_key="b" * 64))
     actor = Actor(team_id=team_id, name="limited", role=Role.BUYER, campaigns=("bench",))
@@ -64,9 +68,10 @@ async def add_token(url: str, team_id: int) -> None:
     await database.close()
 
 
-def hostile(port: str) -> None:
-    """One request after another of those that stopped a hub once."""
+def hostile(port: str, seconds: str) -> None:
+    """For some seconds one request after another of those that stopped a hub once."""
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    ends = time.monotonic() + float(seconds)
     report = "/api/v1/report/merged"
     requests = cycle([
         ("GET", f"{report}?from=0001-01-01&to=9999-12-31&by=sub1", None),
@@ -78,8 +83,10 @@ def hostile(port: str) -> None:
         ("POST", "/api/v1/casino/edit", {"casino": "lucky-star", "logo": "https://evil.com;sandbox/x.png"}),
         ("POST", "/api/v1/domain/add", {"name": "xn--a.com"}),
     ])  # fmt: skip
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
         for method, path, body in requests:
+            if time.monotonic() > ends:
+                return
             header = {"authorization": f"Bearer {TOKEN}"}
             sent = {"json": body} if body is not None else {"content": DEEP} if method == "POST" else {}
             answer = client.request(method, path, headers=header, **sent)  # type: ignore[arg-type]
@@ -89,7 +96,8 @@ def hostile(port: str) -> None:
 
 
 def lines(*, n: int = 3, seconds: float = 3.0) -> list[Line]:
-    """The gate by itself, then interleaved rounds of clicks with and without hostile requests on one SQLite server."""
+    """The gate by itself, then interleaved rounds of clicks on one SQLite server: alone, beside hostile requests, and
+    beside idle connections. Takes about a minute."""
     with folder() as place:
         url = f"sqlite+aiosqlite:///{place / 'bench.db'}"
         team_id = asyncio.run(set_up(url))
@@ -98,31 +106,54 @@ def lines(*, n: int = 3, seconds: float = 3.0) -> list[Line]:
         server = Server("whole", url)
         try:
             load(server.port, seconds=1.0, seed=99)
-            alone, beside = [], []
+            alone, beside, idle, grown = [], [], [], []
             for number in range(n):
                 alone.append(load(server.port, seconds=seconds, seed=number))
-                attacker = subprocess.Popen([sys.executable, "-m", "bench.gate", "hostile", str(server.port)])
-                time.sleep(1)
-                try:
-                    beside.append(load(server.port, seconds=seconds, seed=number))
-                finally:
-                    ended = attacker.poll()
-                    attacker.kill()
-                    attacker.wait()
-                if ended is not None:
-                    raise RuntimeError("hostile requests stopped early")
+                beside.append(_beside_hostile(server.port, seconds, number))
+                before = server.memory()
+                with _idle_connections(server.port):
+                    grown.append((server.memory() - before) / 1e6)
+                    idle.append(load(server.port, seconds=seconds, seed=number))
         finally:
             server.stop()
-    tail = statistics.median(b["p99"] / a["p99"] for a, b in zip(alone, beside, strict=True))
-    told = f"p99 {middle(beside, 'p99'):.1f} ms beside, {middle(alone, 'p99'):.1f} ms alone"
     return [
         Line("the gate, ms a command", cost, MOST_MS, at_most=True),
-        Line("p99 of clicks while hostile requests come ÷ without", tail, MOST_TAIL, at_most=True, detail=told),
-    ]
+        _tail("hostile requests", alone, beside), _tail(f"{IDLE:,} idle connections", alone, idle),
+        Line(f"{IDLE:,} idle connections, MB", max(grown), 10, at_most=True),
+    ]  # fmt: skip
+
+
+def _tail(what: str, alone: list[Figures], beside: list[Figures]) -> Line:
+    tail = statistics.median(b["p99"] / a["p99"] for a, b in zip(alone, beside, strict=True))
+    told = f"p99 {middle(beside, 'p99'):.1f} ms beside, {middle(alone, 'p99'):.1f} ms alone"
+    return Line(f"p99 of clicks beside {what} ÷ without", tail, MOST_TAIL, at_most=True, detail=told)
+
+
+def _beside_hostile(port: int, seconds: float, seed: int) -> Figures:
+    command = [sys.executable, "-m", "bench.gate", "hostile", str(port), str(seconds + 4)]
+    attacker = subprocess.Popen(command)
+    time.sleep(1)
+    try:
+        figures = load(port, seconds=seconds, seed=seed)
+        if attacker.wait(60):
+            raise RuntimeError("a hostile request was answered with a fault")
+        return figures
+    finally:
+        attacker.kill()
+        attacker.wait()
+
+
+@contextmanager
+def _idle_connections(port: int) -> Iterator[None]:
+    with ExitStack() as opened:
+        for _ in range(IDLE):
+            opened.enter_context(socket.create_connection(("127.0.0.1", port)))
+        time.sleep(1)
+        yield
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["hostile"]:
-        hostile(sys.argv[2])
+        hostile(sys.argv[2], sys.argv[3])
     else:
         print(table(lines()))

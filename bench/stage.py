@@ -9,11 +9,15 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+
+import psutil
 
 from storage.catalogue import campaigns, casinos, teams
 from storage.db.engine import Database
@@ -136,13 +140,18 @@ class Server:
         }  # fmt: skip
         command = [sys.executable, "-m", "bench.server", kind, str(self.port), *(["--anywhere"] if anywhere else [])]
         self._process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout is not None
-        if self._process.stdout.readline().strip() != "ready":
+        lines = self._process.stdout or ()
+        if not any(line.strip() == "ready" for line in lines):
             raise RuntimeError(f"bench.server {kind} did not start")
+        threading.Thread(target=deque, args=(lines, 0), daemon=True).start()  # a full pipe would hold its log up
         for _ in range(100):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 0.2):
                 return
             time.sleep(0.05)
+
+    def memory(self) -> int:
+        """Bytes that are the process's own."""
+        return int(psutil.Process(self._process.pid).memory_full_info().uss)
 
     def stop(self) -> None:
         self._process.terminate()
