@@ -106,18 +106,19 @@ def analytics_table(ctx: Context, report: Analytics) -> Message:
     title = f"Visitors of {ctx.name('site', report.site)}, {days(report.from_, report.to)}"
     if report.total is None:
         return Message(title, (Text("No visitor has been measured in this range."),), private=True)
-    rows = tuple(_behaviour_row(row) for row in report.rows[:40])
-    columns = (next(iter(report.rows[0].group)), "Views", "Visitors", "Bounced", "Seconds", "Scrolled", "Went on")
+    rows = tuple(_behaviour_row(ctx, row) for row in report.rows[:40])
+    dimension = next(iter(report.rows[0].group)).capitalize()
+    columns = (dimension, "Views", "Visitors", "Bounced", "Seconds", "Scrolled", "Went on")
     total = report.total
     summary = Text(f"{plural(total.visitors, 'visitor')}, {_percent(total.ctr)} went on to an offer", strong=True)
     return Message(title, (summary, Table(columns, rows, numeric=(1, 2, 3, 4, 5, 6))), private=True)
 
 
-def _behaviour_row(row: Behaviour) -> tuple[str, ...]:
-    value = next(iter(row.group.values())) or "–"
+def _behaviour_row(ctx: Context, row: Behaviour) -> tuple[str, ...]:
+    dimension, value = next(iter(row.group.items()))
     seconds = "–" if row.seconds is None else f"{row.seconds:g}"
     shares = _percent(row.bounce_rate), seconds, _percent(row.scroll), _percent(row.ctr)
-    return value, str(row.views), str(row.visitors), *shares
+    return ctx.name(dimension, value), str(row.views), str(row.visitors), *shares
 
 
 def funnel_table(ctx: Context, funnel: Funnel) -> Message:

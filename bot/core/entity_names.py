@@ -38,6 +38,9 @@ def _collect(value: Any, codes: dict[str, set[str]]) -> None:
             inner = getattr(value, field)
             if field in _NOUNS:
                 codes[_NOUNS[field]].update(_codes(inner))
+            if field == "group":  # of a row of figures: codes by noun, values by other dimensions
+                for noun in inner.keys() & _NOUNS.keys():
+                    codes[noun].update(_codes(inner[noun]))
             if isinstance(inner, list | msgspec.Struct):
                 _collect(inner, codes)
 

@@ -165,7 +165,9 @@ def report_table(report: MergedReport, by: Sequence[str], *, beyond: str = "") -
     """The report's first rows, what no offer claims, the totals. `beyond`: where the rows are that found no room."""
     heads = tuple(_TITLES.get(dimension, dimension.capitalize()) for dimension in by) or ("Range",)
     rows = [(*_labels(row, by, report.names), *cells(row, report.currency)) for row in report.rows[:MOST_ROWS]]
-    rows += [(*_unassigned(row, by), *cells(row, report.currency)) for row in report.unassigned[:MOST_ROWS]]
+    rows += [
+        (*_unassigned(row, by, report.names), *cells(row, report.currency)) for row in report.unassigned[:MOST_ROWS]
+    ]
     summed = len(rows) != 1
     if summed:
         rows.append((*_first("Total", len(heads)), *cells(report.totals, report.currency)))
@@ -281,8 +283,9 @@ def measure_name(measure: str) -> str:
     return {"first_deposits": "FTDs", "ngr": "NGR"}.get(measure, measure.replace("_", " "))
 
 
-def _unassigned(row: ReportRow, by: Sequence[str]) -> tuple[str, ...]:
-    name = f"unassigned: {row.group.get('account') or '?'} / {row.group.get('tag') or 'no tag'}"
+def _unassigned(row: ReportRow, by: Sequence[str], names: dict[str, dict[str, str]]) -> tuple[str, ...]:
+    account = _named(row.group.get("account"), "account", names)
+    name = f"unassigned: {account} / {row.group.get('tag') or 'no tag'}"
     days = [row.group.get(dimension) or "" for dimension in by if dimension in _TITLES]
     if not days:
         return _first(name, max(len(by), 1))

@@ -57,12 +57,13 @@ async def test_why_logs_and_figures_say_names(opened: Opened) -> None:
         await clicked(say, ids, days_ago(say, 1), 10)
         await converted(say, ids, at, 3, event="first_deposit", amount=50_000_000, currency="EUR")
         await reported(say, ids, days_ago(say, 1), at=say.now, first_deposits=2, commission_cpa=1_000_000)
+        await reported(say, ids, days_ago(say, 2), at=say.now, tag="other", first_deposits=1)
         campaign = (await say("campaign list"))["items"][0]["code"]
         account = (await say("account list"))["items"][0]["code"]
         for command, shown in {
             f"why {campaign}": ("Why: Весна 💸", "FTDs of Казино Вулкан spring: postbacks 3, platform 2"),
             "conversion list": ("Весна 💸", "Казино Вулкан spring", "FTD"),
-            "stats yesterday": ("Весна 💸",),
+            "stats 7d": ("Весна 💸", "unassigned: Партнёрка Один / other"),
             "stats yesterday by casino": ("Казино Вулкан",),
             f"spend add {campaign} yesterday 12": ("Spend of Весна 💸",),
             f"campaign link {campaign}": ("Tracking link of Весна 💸",),
