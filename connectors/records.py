@@ -99,7 +99,7 @@ def _each(found: list[Any], body: bytes, connection: Connection) -> Iterator[Rec
             record = json_of(body, connection)  # which says what is wrong
         if not isinstance(record, dict):
             raise ConnectorError(f"the platform sent no list of rows: {snippet(body, connection)}", raw=body)
-        yield flat(record) if any(isinstance(value, dict) for value in record.values()) else record
+        yield flat(record) if dict in map(type, record.values()) else record
 
 
 def flat(record: Record, before: str = "") -> Record:

@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
+from decimal import Decimal
+from operator import itemgetter
+from types import NoneType
 from typing import Any, NoReturn
 
 import msgspec
@@ -13,6 +16,7 @@ from storage.ledger.currencies import currency_of
 from storage.ledger.dates import Order, read_day
 from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Figures, Report, RevenueRow
+from storage.ledger.money import to_micro, whole_to_micro
 from storage.ledger.numbers import Mark, read_count, read_micro
 from storage.ledger.tables import Block, Table, TableError, column_mark, column_order, is_total_name, plain_name
 
@@ -27,7 +31,7 @@ LINE_END = "a line end behind its last line"
 class Layout:
     """Records of one shape: which of their columns is what, and by which convention it is written."""
 
-    __slots__ = ("currency", "day", "marks", "measures", "order", "part", "sub", "tag", "tag_name")
+    __slots__ = ("currency", "day", "marks", "measures", "numbers", "order", "part", "sub", "tag", "tag_name")
 
     def __init__(self, columns: Columns, shape: tuple[str, ...], marks: dict[str, Mark]) -> None:
         names = {plain_name(name): name for name in reversed(shape)}
@@ -48,6 +52,7 @@ class Layout:
             found = next((parts for alias in aliases if (parts := known(alias.split(" + ")))), None)
             if found:
                 self.measures.append((measure, found, measure in COUNTS))
+        self.numbers = _NumberCells(self.measures)
 
 
 class Sheet:
@@ -270,6 +275,8 @@ class Sheet:
     def _read(self, record: Record, layout: Layout, currency: str) -> tuple[str, Figures]:
         """The currency of a record and its figures; a currency beside an amount is that of the whole record."""
         own = self._currency(currency or _text(record, layout.currency))
+        if (figures := layout.numbers.figures(record)) is not None:
+            return own, figures
         values: dict[str, int | None] = {}
         beside, bare = "", False
         for measure, names, is_count in layout.measures:
@@ -325,6 +332,48 @@ class Sheet:
         return _text(record, names)
 
 
+class _NumberCells:
+    """The figures of a record whose cells are all numbers, as JSON has them: no text is read, no currency beside."""
+
+    __slots__ = ("_cells", "_counts", "_names", "_plans")
+
+    def __init__(self, measures: Sequence[tuple[str, tuple[str, ...], bool]]) -> None:
+        columns = [names[0] for _, names, _ in measures if len(names) == 1]
+        self._names = [measure for measure, _, _ in measures]
+        self._counts = [is_count for _, _, is_count in measures]
+        self._cells = itemgetter(*columns) if len(columns) == len(measures) > 1 else None
+        self._plans: dict[tuple[type, ...], list[tuple[int, bool]] | None] = {}
+
+    def figures(self, record: Record) -> Figures | None:
+        """None where a cell is text, or an amount too large: the reader of text says what is wrong."""
+        if self._cells is None:
+            return None
+        cells = self._cells(record)
+        types = tuple(map(type, cells))
+        if types not in self._plans:
+            self._plans[types] = self._plan(types)
+        plan = self._plans[types]
+        if plan is None:
+            return None
+        values = list(cells)
+        try:
+            for n, is_decimal in plan:
+                values[n] = to_micro(cells[n]) if is_decimal else whole_to_micro(cells[n])
+        except ValueError:
+            return None
+        return figures_of(dict(zip(self._names, values, strict=True)))
+
+    def _plan(self, types: tuple[type, ...]) -> list[tuple[int, bool]] | None:
+        """Which cells are amounts, and which of them have decimals."""
+        plan: list[tuple[int, bool]] = []
+        for n, (kind, is_count) in enumerate(zip(types, self._counts, strict=True)):
+            if kind not in ((int, NoneType) if is_count else (int, Decimal, NoneType)):
+                return None
+            if not is_count and kind is not NoneType:
+                plan.append((n, kind is Decimal))
+        return plan
+
+
 def _is_day(record: Mapping[str, str], layout: Layout) -> bool:
     try:
         return bool(layout.day) and bool(read_day(record[layout.day[0]], layout.order))
@@ -368,4 +417,6 @@ def _text(record: Record, names: tuple[str, ...]) -> str:
 
 
 def _part(record: Record, names: tuple[str, ...]) -> str:
+    if len(names) == 1:
+        return _text(record, names)
     return "/".join(filter(None, [_text(record, (name,)) for name in names]))

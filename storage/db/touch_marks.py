@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 
-from sqlalchemy import Select, func, insert, literal_column, select
+from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.tables import click_rollup, revenue, teams, touched
@@ -20,7 +20,7 @@ def being_written(team_id: int, first: date, last: date) -> Iterator[None]:
 
     Their marks stay, so that reports merge them when they are read and a process that dies leaves nothing unmerged.
     """
-    days = [(team_id, first + timedelta(days=n)) for n in range((last - first).days + 1)]
+    days = [(team_id, day) for day in _days(first, last)]
     _being_written.update(days)
     try:
         yield
@@ -57,12 +57,21 @@ async def touch_campaign(tx: AsyncConnection, team_id: int, code: str, now: date
     """A campaign's offers have changed: today's revenue may be allocated otherwise, and rows with its code are its."""
     around = {now.date() + timedelta(days=n) for n in (-1, 0, 1)}  # whatever the report time zone
     waiting = select(revenue.c.day).where(revenue.c.team_id == team_id, revenue.c.day.in_(around)).distinct()
-    named = days_named(team_id, code)
-    await touch(tx, team_id, [*(await tx.execute(named)).scalars(), *(await tx.execute(waiting)).scalars()])
+    named = await days_named(tx, team_id, code)
+    await touch(tx, team_id, [*named, *(await tx.execute(waiting)).scalars()])
 
 
-def days_named(team_id: int, code: str) -> Select[tuple[date]]:
+async def days_named(tx: AsyncConnection, team_id: int, code: str) -> list[date]:
     """The days with revenue that came back with a campaign's code, whatever its case; found by an index."""
-    with_sub = revenue.c.sub != literal_column("''")  # a literal, as the partial index has it
-    mine = revenue.c.team_id == team_id, func.lower(revenue.c.sub) == code.lower()
-    return select(revenue.c.day).where(*mine, with_sub).distinct()
+    r = revenue.c
+    ends = [select(end(r.day)).where(r.team_id == team_id).scalar_subquery() for end in (func.min, func.max)]
+    first, last = (await tx.execute(select(*ends))).one()
+    if first is None:
+        return []
+    mine = r.team_id == team_id, r.day.in_(_days(first, last)), func.lower(r.sub) == code.lower()
+    return list((await tx.execute(select(r.day).where(*mine).distinct())).scalars())
+
+
+def _days(first: date, last: date) -> list[date]:
+    """Days named one by one, as the index needs them: within each the code is looked up."""
+    return [first + timedelta(days=n) for n in range((last - first).days + 1)]

@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from datetime import date
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+from functools import lru_cache
 
 import msgspec
 
@@ -16,14 +17,25 @@ _EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)
 _PRECISE = Context(prec=40, rounding=ROUND_HALF_EVEN)
 _WHOLE = Decimal(1)
 _MICRO = Decimal(MICRO)
-_LARGEST = 9_000_000_000_000  # whole units; as micro-units it fits 64 bits
+_LARGEST_WHOLE = 9_000_000_000_000  # as micro-units it fits 64 bits
+_LARGEST, _LOWEST = Decimal(_LARGEST_WHOLE), Decimal(-_LARGEST_WHOLE)
 
 
+@lru_cache(maxsize=16_384)  # most amounts of a report come many times: 0, the CPA
 def to_micro(amount: Decimal) -> int:
     """Micro-units of an amount in whole units, rounded half-even. Raises ValueError for what is too large to keep."""
-    if abs(amount) > _LARGEST:
+    if not _LOWEST <= amount <= _LARGEST:
         raise ValueError(f"{amount} is too large an amount")
-    return int(_EXACT.multiply(amount, _MICRO).quantize(_WHOLE, context=_EXACT))
+    scaled = _EXACT.multiply(amount, _MICRO)
+    micro = int(scaled)
+    return micro if micro == scaled else int(scaled.quantize(_WHOLE, context=_EXACT))
+
+
+def whole_to_micro(amount: int) -> int:
+    """The same of whole units."""
+    if not -_LARGEST_WHOLE <= amount <= _LARGEST_WHOLE:
+        raise ValueError(f"{amount} is too large an amount")
+    return amount * MICRO
 
 
 def units(micro: int) -> Decimal:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 from storage.ledger.currencies import LEADING, TRAILING, currency_of
-from storage.ledger.money import to_micro
+from storage.ledger.money import to_micro, whole_to_micro
 
 Mark = Literal["", ".", ","]
 
@@ -115,6 +115,8 @@ def read_micro(value: Any, mark: Mark = "", own: str = "") -> tuple[int | None, 
             micro = int(units + fraction.ljust(6, "0"))
             return -micro if sign else micro, ""
         return _text_to_micro(value, mark, own)
+    if type(value) is int:
+        return whole_to_micro(value), ""
     amount = read_amount(value, mark, own)
     return (None, "") if amount is None else (amount.micro, amount.currency)
 

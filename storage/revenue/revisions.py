@@ -21,6 +21,8 @@ from storage.revenue.raw_reports import newest, settle_days, store, supersede
 from storage.revenue.row_diff import Changes, Origin, write
 from storage.tables import accounts, revenue_reports
 
+_STEPS = 10  # batches in one transaction while no other writer waits
+
 _changes = msgspec.msgpack.Decoder(Changes)
 
 
@@ -113,6 +115,7 @@ class Recording:
         self._newest: int | None = None
         self._report_id = 0
         self._new = self._restated = 0
+        self._marked: set[int] = set()  # days that the transaction has marked as moved
 
     @property
     def _found(self) -> Comparison:
@@ -165,13 +168,14 @@ class Recording:
         """Write a slice. If another report of the account was recorded meanwhile, all is compared once more."""
         if await newest(tx, self._of.account_id) != self._newest:
             await self.compare(tx, judged=False)
+        self._marked.clear()
         part = self._found.slices[number]
         for batch in part.batches:
             await self._write(tx, batch)
         await self._settle(tx, part.first, part.last)
 
     async def write_in_turns(self, database: Database) -> bool:
-        """Write all slices, a batch in each transaction; False once another report of the account was recorded."""
+        """Write all slices in short transactions; False once another report of the account was recorded."""
         for part in self._found.slices:
             with being_written(self._of.team_id, part.first, part.last):
                 if not await self._write_slice(database, part):
@@ -179,25 +183,29 @@ class Recording:
         return True
 
     async def _write_slice(self, database: Database, part: DaySlice) -> bool:
-        for batch in part.batches:
+        done = 0
+        while done < len(part.batches):
             began = time.perf_counter()
-            if not await database.run(partial(self._write_batch, batch=batch)):
+            steps = [partial(self._write, batch=batch) for batch in part.batches[done : done + _STEPS]]
+            written = await database.run_steps([self._begin_writing, *steps]) - 1
+            if not written:
                 return False
-            await asyncio.sleep(time.perf_counter() - began)  # others have at least as much of the loop
+            done += written
+            if database.write_lock.waiting:
+                await asyncio.sleep(time.perf_counter() - began)  # others have at least as much of the loop
         await database.run(partial(self._settle, first=part.first, last=part.last))
         return True
 
-    async def _write_batch(self, tx: AsyncConnection, batch: bytes) -> bool:
-        if await newest(tx, self._of.account_id) != self._newest:
-            return False
-        await self._write(tx, batch)
-        return True
+    async def _begin_writing(self, tx: AsyncConnection) -> bool:
+        self._marked.clear()
+        return await newest(tx, self._of.account_id) == self._newest
 
-    async def _write(self, tx: AsyncConnection, batch: bytes) -> None:
+    async def _write(self, tx: AsyncConnection, batch: bytes) -> bool:
         changes = _changes.decode(batch)
-        await write(tx, self._of, changes, report_id=self._report_id)
+        await write(tx, self._of, changes, report_id=self._report_id, marked=self._marked)
         self._new += len(changes.new)
         self._restated += len(changes.restated)
+        return True
 
     async def _settle(self, tx: AsyncConnection, first: date, last: date) -> None:
         """Settle days after their figures: whoever merges them next sees both."""

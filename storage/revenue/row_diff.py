@@ -15,7 +15,7 @@ from storage.ledger.revenue.sanity import Key, Values, check_size, values_of
 from storage.tables import MEASURES, revenue, revenue_revisions
 from storage.tables.types import EPOCH_DAY, days, micros
 
-#: Rows written in one transaction: it takes some milliseconds, and clicks wait for no longer.
+#: Rows written without another turn of the event loop: they take some milliseconds, and clicks wait for no longer.
 BATCH = 100
 
 _REVENUE = BulkTable(
@@ -123,7 +123,13 @@ def differences(rows: Mapping[Key, RevenueRow], stood: Mapping[Key, StoredRow]) 
         if key not in rows and not held.withdrawn and any(held.values):
             zeros = tuple(None if value is None else 0 for value in held.values)
             found.restated.append(RestatedRow(held.id, days(key[0]), zeros, True))
+    found.new.sort(key=_index_order)
     return found
+
+
+def _index_order(row: NewRow) -> tuple[int, str, str, str]:
+    """Rows next to each other in the index are written together."""
+    return row.day, row.tag_key, row.sub, row.part
 
 
 def batches(changes: Changes) -> Iterator[Changes]:
@@ -136,11 +142,16 @@ def batches(changes: Changes) -> Iterator[Changes]:
         yield Changes([], [], changes.renamed[start : start + BATCH])
 
 
-async def write(tx: AsyncConnection, of: Origin, changes: Changes, *, report_id: int) -> None:
-    """Write what differs, a revision for each figure, and mark the days as moved."""
+async def write(tx: AsyncConnection, of: Origin, changes: Changes, *, report_id: int, marked: set[int]) -> None:
+    """Write what differs, a revision for each figure, and mark the days as moved.
+
+    `marked` holds the days that this transaction has marked, and takes the others.
+    """
     now = micros(of.now)
-    moved = {row.day for rows in (changes.new, changes.restated, changes.renamed) for row in rows}
-    await touch(tx, of.team_id, [EPOCH_DAY + timedelta(days=day) for day in moved])
+    moved = {row.day for rows in (changes.new, changes.restated, changes.renamed) for row in rows} - marked
+    if moved:
+        await touch(tx, of.team_id, [EPOCH_DAY + timedelta(days=day) for day in moved])
+        marked |= moved
     if changes.new:
         measured = [tuple(map(nullable, row.values)) for row in changes.new]
         ids = await _REVENUE.insert(tx, [

@@ -95,14 +95,10 @@ revenue = Table(
     Column("recorded_at", Instant, nullable=False),
     Column("report_id", BigInteger, nullable=False),
     UniqueConstraint("account_id", "day", "tag_key", "sub", "part", "currency"),
-    index("team_id", "day"),
 )
 
-#: The days of a campaign's code, for storage.db.touch_marks.
-Index(
-    "ix_revenue_team_id_sub_day", revenue.c.team_id, func.lower(revenue.c.sub), revenue.c.day,
-    sqlite_where=revenue.c.sub != "", postgresql_where=revenue.c.sub != "",
-)  # fmt: skip
+#: Rows of a day, and within it those of a campaign's code: rows written together lie together in it.
+Index("ix_revenue_team_id_day_sub", revenue.c.team_id, revenue.c.day, func.lower(revenue.c.sub))
 
 #: Every figure ever fetched that differed from the one before.
 revenue_revisions = Table(

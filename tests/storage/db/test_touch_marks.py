@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import event, func, insert, select, text
 
 from storage.db import touch_marks
 from storage.db.engine import Database, Work
@@ -70,9 +70,13 @@ async def test_the_days_of_a_campaigns_code_are_found_by_an_index(opened: Callab
         ]  # fmt: skip
         await tx.execute(insert(revenue), rows)
         await tx.execute(text("ANALYZE"))
-        query = touch_marks.days_named(scene.team_id, "code50")
-        assert (await tx.execute(query)).scalars().all() == [DAY - timedelta(days=50)]
-        named = query.compile(dialect=tx.dialect, compile_kwargs={"literal_binds": True})
+        statements: list[tuple[str, Any]] = []
+        event.listen(
+            tx.sync_connection, "before_cursor_execute",
+            lambda _c, _cursor, statement, parameters, _context, _many: statements.append((statement, parameters)),
+        )  # fmt: skip
+        assert await touch_marks.days_named(tx, scene.team_id, "code50") == [DAY - timedelta(days=50)]
         explain = "EXPLAIN QUERY PLAN" if database.sqlite else "EXPLAIN"
-        plan = [str(row) for row in await tx.execute(text(f"{explain} {named}"))]
-        assert any("ix_revenue_team_id_sub_day" in line for line in plan), plan
+        for statement, parameters in statements.copy():
+            plan = [str(row) for row in await tx.exec_driver_sql(f"{explain} {statement}", parameters)]
+            assert any("ix_revenue_team_id_day_sub" in line for line in plan), plan
