@@ -30,8 +30,7 @@ def add_answer(sheet: Sheet, body: bytes, *, header: Collection[str]) -> Figures
     """Add an answer to a sheet by what it begins with; what a table's totals lines say."""
     if _is_table(body):
         return sheet.add_table(csv_of(body, sheet.connection, header=header, columns=sheet.columns))
-    for record in records_of(body, sheet.connection, header=header, columns=sheet.columns):
-        sheet.add(record)
+    sheet.add_all(records_of(body, sheet.connection, header=header, columns=sheet.columns))
     return None
 
 

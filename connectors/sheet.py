@@ -1,11 +1,10 @@
 """From a platform's records to revenue rows, every fault named by its line and column."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
-from operator import itemgetter
-from types import NoneType
-from typing import Any, NoReturn
+from itertools import islice
+from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
@@ -16,12 +15,14 @@ from storage.ledger.currencies import currency_of
 from storage.ledger.dates import Order, read_day
 from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Figures, Report, RevenueRow
-from storage.ledger.money import to_micro, whole_to_micro
+from storage.ledger.money import to_micro
 from storage.ledger.numbers import Mark, read_count, read_micro
 from storage.ledger.tables import Block, Table, TableError, column_mark, column_order, is_total_name, plain_name
 
 #: Measures whose absence is named: without them a report says little.
 _EXPECTED = ("registrations", "first_deposits", "commission")
+_MANY = 500  # records whose columns are read at once
+T = TypeVar("T")
 _NONE: Mapping[str, str] = {}
 
 TOTALS_LINE = "a totals line"
@@ -31,7 +32,7 @@ LINE_END = "a line end behind its last line"
 class Layout:
     """Records of one shape: which of their columns is what, and by which convention it is written."""
 
-    __slots__ = ("currency", "day", "marks", "measures", "numbers", "order", "part", "sub", "tag", "tag_name")
+    __slots__ = ("currency", "day", "marks", "measures", "order", "part", "sub", "tag", "tag_name")
 
     def __init__(self, columns: Columns, shape: tuple[str, ...], marks: dict[str, Mark]) -> None:
         names = {plain_name(name): name for name in reversed(shape)}
@@ -52,7 +53,6 @@ class Layout:
             found = next((parts for alias in aliases if (parts := known(alias.split(" + ")))), None)
             if found:
                 self.measures.append((measure, found, measure in COUNTS))
-        self.numbers = _NumberCells(self.measures)
 
 
 class Sheet:
@@ -100,6 +100,43 @@ class Sheet:
             currency=currency,
             figures=figures,
         ))  # fmt: skip
+
+    def add_all(self, records: Iterable[Record]) -> None:
+        """Add records, a column of many at a time where they are alike, one by one where something is odd."""
+        remaining = iter(records)
+        while part := list(islice(remaining, _MANY)):
+            rows = self._rows_of(part) if len(set(map(tuple, part))) == 1 else None
+            if rows is None:
+                for record in part:
+                    self.add(record)
+                continue
+            for row in rows:
+                if self.window.first <= row.day <= self.window.last:
+                    self.keep(row)
+                else:
+                    self.outside += 1
+
+    def _rows_of(self, records: Sequence[Record]) -> list[RevenueRow] | None:
+        """The rows of records of one shape; None where `add` has to say what is wrong with one, or to look closer."""
+        layout = self._layout(records[0])
+        written = {_text(record, layout.currency) for record in records}
+        if len(written) > 1 or not layout.day or (self.columns.tag and not layout.tag):
+            return None
+        currency = self._currency(written.pop())
+        try:
+            days = _each_once(_texts(records, layout.day), lambda text: read_day(text, layout.order))
+            figures = _figures(records, layout, currency)
+        except ValueError:
+            return None
+        if figures is None:
+            return None
+        texts = (_texts(records, layout.tag), _texts(records, layout.tag_name), _texts(records, layout.sub))
+        tags, tag_names = (_each_once(column, self._shared) for column in texts[:2])
+        parts = _each_once([_part(record, layout.part) for record in records], self._shared)
+        return [
+            RevenueRow(day=day, tag=tag, tag_name=name, sub=sub, part=part, currency=currency, figures=of_row)
+            for day, tag, name, sub, part, of_row in zip(days, tags, tag_names, texts[2], parts, figures, strict=True)
+        ]
 
     def keep(self, row: RevenueRow) -> None:
         """Keep a row. Lines of detail are summed; a repeat of a grouped row is damage, whatever its figures."""
@@ -275,8 +312,6 @@ class Sheet:
     def _read(self, record: Record, layout: Layout, currency: str) -> tuple[str, Figures]:
         """The currency of a record and its figures; a currency beside an amount is that of the whole record."""
         own = self._currency(currency or _text(record, layout.currency))
-        if (figures := layout.numbers.figures(record)) is not None:
-            return own, figures
         values: dict[str, int | None] = {}
         beside, bare = "", False
         for measure, names, is_count in layout.measures:
@@ -332,46 +367,50 @@ class Sheet:
         return _text(record, names)
 
 
-class _NumberCells:
-    """The figures of a record whose cells are all numbers, as JSON has them: no text is read, no currency beside."""
+def _texts(records: Sequence[Record], names: tuple[str, ...]) -> list[str]:
+    """`_text` of many records."""
+    if len(names) == 1:
+        cells = [record[names[0]] for record in records]
+        kinds = set(map(type, cells))
+        if kinds == {str}:
+            return [cell.strip() for cell in cells]
+        if kinds == {int}:
+            return list(map(str, cells))
+    return [_text(record, names) for record in records] if names else [""] * len(records)
 
-    __slots__ = ("_cells", "_counts", "_names", "_plans")
 
-    def __init__(self, measures: Sequence[tuple[str, tuple[str, ...], bool]]) -> None:
-        columns = [names[0] for _, names, _ in measures if len(names) == 1]
-        self._names = [measure for measure, _, _ in measures]
-        self._counts = [is_count for _, _, is_count in measures]
-        self._cells = itemgetter(*columns) if len(columns) == len(measures) > 1 else None
-        self._plans: dict[tuple[type, ...], list[tuple[int, bool]] | None] = {}
+def _each_once(texts: Sequence[str], read: Callable[[str], T]) -> list[T]:
+    """What each text is read as; equal ones are read once."""
+    known = {text: read(text) for text in set(texts)}
+    return [known[text] for text in texts]
 
-    def figures(self, record: Record) -> Figures | None:
-        """None where a cell is text, or an amount too large: the reader of text says what is wrong."""
-        if self._cells is None:
+
+def _figures(records: Sequence[Record], layout: Layout, own: str) -> list[Figures] | None:
+    """The figures of records, measure by measure; None where a currency stands beside one. Raises ValueError."""
+    columns: list[Sequence[int | None]] = []
+    for _, names, is_count in layout.measures:
+        if len(names) > 1:
             return None
-        cells = self._cells(record)
-        types = tuple(map(type, cells))
-        if types not in self._plans:
-            self._plans[types] = self._plan(types)
-        plan = self._plans[types]
-        if plan is None:
+        cells = [record[names[0]] for record in records]
+        column = _counts(cells) if is_count else _amounts(cells, layout.marks.get(names[0], ""), own)
+        if column is None:
             return None
-        values = list(cells)
-        try:
-            for n, is_decimal in plan:
-                values[n] = to_micro(cells[n]) if is_decimal else whole_to_micro(cells[n])
-        except ValueError:
-            return None
-        return figures_of(dict(zip(self._names, values, strict=True)))
+        columns.append(column)
+    measures = [measure for measure, _, _ in layout.measures]
+    return [figures_of(dict(zip(measures, values, strict=True))) for values in zip(*columns, strict=True)]
 
-    def _plan(self, types: tuple[type, ...]) -> list[tuple[int, bool]] | None:
-        """Which cells are amounts, and which of them have decimals."""
-        plan: list[tuple[int, bool]] = []
-        for n, (kind, is_count) in enumerate(zip(types, self._counts, strict=True)):
-            if kind not in ((int, NoneType) if is_count else (int, Decimal, NoneType)):
-                return None
-            if not is_count and kind is not NoneType:
-                plan.append((n, kind is Decimal))
-        return plan
+
+def _counts(cells: list[Any]) -> list[int | None]:
+    return cells if set(map(type, cells)) == {int} else list(map(read_count, cells))
+
+
+def _amounts(cells: list[Any], mark: Mark, own: str) -> list[int | None] | None:
+    """Amounts in micro-units; None where a currency stands beside one. Raises ValueError."""
+    kinds = set(map(type, cells))
+    if kinds == {Decimal}:
+        return list(map(to_micro, cells))
+    amounts = [read_micro(cell, mark, own) for cell in cells]
+    return None if any(currency for _, currency in amounts) else [micro for micro, _ in amounts]
 
 
 def _is_day(record: Mapping[str, str], layout: Layout) -> bool:

@@ -72,8 +72,7 @@ class Affise(Platform):
         sheet, stated, seen = Sheet(self, connection, window, raw), None, 0
         for page in unbundle(raw):
             content = _content(page.body, connection)
-            for row in content["stats"]:
-                sheet.add(_record(row))
+            sheet.add_all(_record(row) for row in content["stats"])
             stated = (content.get("pagination") or {}).get("total", stated)
             seen += len(content["stats"])
         sheet.count(stated, seen, "pagination.total")

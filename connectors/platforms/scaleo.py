@@ -68,8 +68,7 @@ class Scaleo(Platform):
     def read(self, raw: bytes, connection: Connection, window: Window) -> Report:
         sheet = Sheet(self, connection, window, raw)
         for page in unbundle(raw):
-            for row in _rows(page.body, connection):
-                sheet.add(_record(row))
+            sheet.add_all(_record(row) for row in _rows(page.body, connection))
         return sheet.report()
 
     def columns(self, connection: Connection) -> Columns:

@@ -80,8 +80,7 @@ class Smartico(Platform):
         told, records = json_stream(raw, connection)
         _refuse_error(told, raw)
         sheet = Sheet(self, connection, window, raw)
-        for record in records:
-            sheet.add(record)
+        sheet.add_all(records)
         return sheet.report()
 
     def columns(self, connection: Connection) -> Columns:

@@ -74,8 +74,7 @@ class Tune(Platform):
         sheet = Sheet(self, connection, window, raw)
         for page in unbundle(raw):
             rows = _data(page.body, connection).get("data") or []
-            for row in rows.values() if isinstance(rows, dict) else rows:
-                sheet.add(flat(row))
+            sheet.add_all(flat(row) for row in (rows.values() if isinstance(rows, dict) else rows))
         return sheet.report()
 
     def columns(self, connection: Connection) -> Columns:

@@ -85,7 +85,11 @@ async def revenue_facts(tx: AsyncConnection, facts_query: FactsQuery, day: date)
     return [
         RevenueFact(
             id=row[0], account_id=row[1], day=day, tag=row[2], currency=row[3], sub=row[4], tag_name=row[5],
-            figures=Figures(**dict(zip(MEASURES, row[6:], strict=True))),
+            figures=Figures(
+                visits=row[6], registrations=row[7], first_deposits=row[8], deposits=row[9], qualified=row[10],
+                deposit_amount=row[11], ngr=row[12], commission_cpa=row[13], commission_revshare=row[14],
+                commission_other=row[15],
+            ),
         )
         for row in await tx.execute(query.order_by(r.id))
     ]  # fmt: skip

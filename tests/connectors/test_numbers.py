@@ -66,3 +66,45 @@ def test_a_count_with_a_fraction_is_refused(name: str) -> None:
         sheet = Sheet(platform, CONNECTION, Window(first=DAY, last=DAY), b"")
         with pytest.raises(ConnectorError, match="column '"):
             sheet.add({count.split(" + ")[0]: text}, FIXED, day=DAY)
+
+
+JSON_CELLS = st.one_of(
+    st.integers(-10, 10_000), st.decimals(-1_000, 1_000, places=3), st.none(), st.booleans(),
+    st.sampled_from(["", "3", "1.234", "1,5", "€12", "12 USD", "x", Decimal("1e14"), 10**14]),
+)  # fmt: skip
+
+
+@st.composite
+def json_records(draw: st.DrawFn) -> list[dict[str, object]]:
+    """Records of a platform, most of them alike, and some with something odd."""
+    plain = draw(st.lists(st.integers(0, 40), min_size=1, max_size=8))
+    records: list[dict[str, object]] = [
+        {"dt": f"2026-10-{1 + n % 4:02d}", "link_id": n % 3, "link_name": f" Link {n % 3}", "afp": f"s{place}",
+         "brand_id": n % 2, "visit_count": n, "registration_count": n, "ftd_count": None, "net_pl": Decimal(n) / 8,
+         "commissions_cpa": 40, "commissions_total": Decimal("40.25")} for place, n in enumerate(plain)
+    ]  # fmt: skip
+    names = st.sampled_from(sorted(records[0]))
+    for place, name, cell in draw(st.lists(st.tuples(st.sampled_from(range(len(plain))), names, JSON_CELLS))):
+        records[place][name] = cell
+    for place in draw(st.sets(st.sampled_from(range(len(plain))), max_size=1)):
+        del records[place][draw(names)]
+    return records
+
+
+def outcome(records: list[dict[str, object]], *, together: bool) -> Report | str:
+    """The report of these records, or why there is none."""
+    sheet = Sheet(registry.platform("smartico"), CONNECTION, Window(first=DAY, last=date(2026, 10, 3)), b"")
+    try:
+        if together:
+            sheet.add_all(records)
+        else:
+            for record in records:
+                sheet.add(record)
+        return sheet.report()
+    except ConnectorError as error:
+        return str(error)
+
+
+@given(json_records())
+def test_records_read_a_column_at_a_time_are_those_read_one_by_one(records: list[dict[str, object]]) -> None:
+    assert outcome(records, together=True) == outcome(records, together=False)

@@ -1,7 +1,8 @@
 """Cells: what both layers say of a day of one campaign, site, offer and source; nothing decided, nothing converted."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
+from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
@@ -12,6 +13,8 @@ from storage.ledger.facts import Figures
 PLATFORM_COUNTS = ("visits", "registrations", "first_deposits", "deposits", "qualified")
 PLATFORM_AMOUNTS = ("deposit_amount", "ngr", "commission_cpa", "commission_revshare", "commission_other")
 
+_MEASURES = (*PLATFORM_COUNTS, *PLATFORM_AMOUNTS)
+_measures_of: Callable[[Figures], tuple[int | None, ...]] = attrgetter(*_MEASURES)
 _encoder = msgspec.json.Encoder()
 
 
@@ -134,6 +137,7 @@ class Cells:
         self._placed: dict[Place, Cell] = {}
         self._unassigned: dict[tuple[int, str, date | None], Cell] = {}
         self._parts: dict[int, tuple[Amounts, Parts]] = {}  # by the identity of the amounts
+        self._whole_rows: dict[tuple[int, str], tuple[Cell, list[tuple[int | None, ...]]]] = {}
 
     def at(self, place: Place) -> Cell:
         """The cell of a place, made if there is none yet."""
@@ -162,29 +166,55 @@ class Cells:
             amounts = cell.money[currency] = Amounts()
         amount = part if isinstance(part, int) else part[1] - part[0]
         sum_before = getattr(amounts, name)
-        setattr(amounts, name, amount * times + (sum_before or 0))
         if sum_before is None and times == 1 and isinstance(part, int):
-            return  # one whole figure is its own sum
-        entry = self._parts.get(id(amounts))
-        if entry is None:
-            entry = self._parts[id(amounts)] = amounts, Parts()
-        listed: list[Part] = getattr(entry[1], name)
-        if not listed and sum_before:
-            listed.append(sum_before)
+            setattr(amounts, name, amount)  # one whole figure is its own sum
+            return
+        listed = self._listed(amounts, name)
+        setattr(amounts, name, amount * times + (sum_before or 0))
         if amount:
             listed += [part] * times
 
     def add_figures(self, cell: Cell, currency: str, figures: Figures) -> None:
         """Add a platform's row, which belongs to the cell whole."""
-        for name in PLATFORM_COUNTS:
-            if (count := getattr(figures, name)) is not None:
-                add_count(cell, name, count)
-        for name in PLATFORM_AMOUNTS:
-            if (amount := getattr(figures, name)) is not None:
-                self.add_amount(cell, currency, name, amount)
+        key = id(cell), currency
+        rows = self._whole_rows.get(key)
+        if rows is None:
+            rows = self._whole_rows[key] = cell, []
+        rows[1].append(_measures_of(figures))
+
+    def _sum_whole_rows(self) -> None:
+        """Bring the rows that belong to a cell whole into it, measure by measure."""
+        for (_, currency), (cell, rows) in self._whole_rows.items():
+            for name, figures in zip(_MEASURES, zip(*rows, strict=True), strict=True):
+                stated = [figure for figure in figures if figure is not None]
+                if stated and name in PLATFORM_COUNTS:
+                    add_count(cell, name, sum(stated))
+                elif stated:
+                    self._add_whole_amounts(cell, currency, name, stated)
+        self._whole_rows.clear()
+
+    def _add_whole_amounts(self, cell: Cell, currency: str, name: str, figures: list[int]) -> None:
+        self.add_amount(cell, currency, name, figures[0])
+        if len(figures) == 1:
+            return
+        amounts = cell.money[currency]
+        listed = self._listed(amounts, name)
+        setattr(amounts, name, getattr(amounts, name) + sum(figures[1:]))
+        listed += filter(None, figures[1:])
+
+    def _listed(self, amounts: Amounts, name: str) -> list[Part]:
+        """The parts of a sum, which from now on are listed."""
+        entry = self._parts.get(id(amounts))
+        if entry is None:
+            entry = self._parts[id(amounts)] = amounts, Parts()
+        listed: list[Part] = getattr(entry[1], name)
+        if not listed and (whole := getattr(amounts, name)):
+            listed.append(whole)
+        return listed
 
     def all(self) -> list[Cell]:
         """The cells, whole; nothing can be added to them any more."""
+        self._sum_whole_rows()
         for amounts, parts in self._parts.values():
             amounts.parts = msgspec.Raw(_encoder.encode(parts))
         self._parts.clear()

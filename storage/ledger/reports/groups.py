@@ -1,6 +1,7 @@
 """Sums of groups of cells, and the report rows they make."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import attrgetter
 
 import msgspec
 
@@ -76,13 +77,15 @@ class Sums(msgspec.Struct, array_like=True, gc=False):
     visits: int | None = None
 
     def add(self, other: "Sums") -> None:
-        for name in PLAIN:
-            more = getattr(other, name)
+        for name, more in zip(PLAIN, _plain_of(other), strict=True):
             if more is not None:
                 setattr(self, name, more + (getattr(self, name) or 0))
-        for name in LAYERED:
-            layers: LayerSums = getattr(other, name)
-            getattr(self, name).add_known(layers.postback, layers.platform, layers.merged)
+        for layers, others in zip(_layers_of(self), _layers_of(other), strict=True):
+            layers.add_known(others.postback, others.platform, others.merged)
+
+
+_plain_of: Callable[[Sums], tuple[int | None, ...]] = attrgetter(*PLAIN)
+_layers_of: Callable[[Sums], tuple[LayerSums, ...]] = attrgetter(*LAYERED)
 
 
 class Group:

@@ -6,7 +6,17 @@ from typing import NamedTuple
 
 import msgspec
 
-from storage.ledger.facts import ClickFact, ClickLink, Event, Figures, RevenueFact, SpendFact, Tally
+from storage.ledger.facts import (
+    CampaignFact,
+    ClickFact,
+    ClickLink,
+    Event,
+    Figures,
+    OfferFact,
+    RevenueFact,
+    SpendFact,
+    Tally,
+)
 from storage.ledger.reports.attribution import COARSE, Catalogue, Grain, place_of_link
 from storage.ledger.reports.cells import (
     PLATFORM_AMOUNTS,
@@ -42,9 +52,9 @@ def merge_day(facts: DayFacts, catalogue: Catalogue, grain: Grain = COARSE) -> l
         _add_clicks(cells, click)
     for tally in facts.tallies:
         _add_tally(cells, tally, facts.day)
-    allocation = Allocation(facts, catalogue)
+    revenue_rows = _RevenueRows(cells, facts, catalogue, grain)
     for row in facts.revenue:
-        _add_revenue(cells, row, facts, catalogue, grain, allocation)
+        revenue_rows.add(row)
     _add_click_costs(cells, facts)
     for spend in facts.spend:
         _add_spend(cells, spend, catalogue, facts.clicks)
@@ -90,37 +100,60 @@ def _add_tally(cells: Cells, tally: Tally, day: date) -> None:
         cell.postback.qualified += tally.n
 
 
-def _add_revenue(
-    cells: Cells, row: RevenueFact, facts: DayFacts, catalogue: Catalogue, grain: Grain, allocation: "Allocation"
-) -> None:
-    offer = catalogue.claim(row.account_id, row.tag, row.tag_name)
-    if offer is None:
-        cell = cells.unassigned(row.account_id, row.tag)
-        cell.tag_name = row.tag_name
-        cells.add_figures(cell, row.currency, row.figures)
-        return
-    link = facts.links.get(row.sub) if row.sub else None
-    if link is not None:
-        cell = cells.at(place_of_link(link, offer.id, grain, day=facts.day))
-        cells.add_figures(cell, row.currency, row.figures)
-        return
-    campaign = catalogue.campaign_named(row.sub)
-    if campaign is None:
-        allotment = allocation.of_offer(offer.id)
-        share, marked = allotment.share, allotment.allocated
-    else:
-        share, marked = allocation.of_campaign(campaign.id, offer.id), False
-    _spread(cells, row.currency, row.figures, share, marked=marked or bool(share.parts))
+class _RevenueRows:
+    """A day's revenue rows on their way to the cells: by their click, else by offer and campaign."""
+
+    def __init__(self, cells: Cells, facts: DayFacts, catalogue: Catalogue, grain: Grain) -> None:
+        self._cells = cells
+        self._facts = facts
+        self._catalogue = catalogue
+        self._grain = grain
+        self._allocation = Allocation(facts, catalogue)
+        self._offers: dict[tuple[int, str, str], OfferFact | None] = {}
+        self._targets: dict[tuple[int, int], tuple[list[Cell], Share]] = {}
+
+    def add(self, row: RevenueFact) -> None:
+        cells, offer = self._cells, self._offer(row)
+        if offer is None:
+            cell = cells.unassigned(row.account_id, row.tag)
+            cell.tag_name = row.tag_name
+            cells.add_figures(cell, row.currency, row.figures)
+            return
+        link = self._facts.links.get(row.sub) if row.sub else None
+        if link is not None:
+            cell = cells.at(place_of_link(link, offer.id, self._grain, day=self._facts.day))
+            cells.add_figures(cell, row.currency, row.figures)
+            return
+        into, share = self._target(offer.id, self._catalogue.campaign_named(row.sub))
+        if share.parts:
+            _spread(cells, row.currency, row.figures, into, share)
+        else:
+            cells.add_figures(into[0], row.currency, row.figures)
+
+    def _offer(self, row: RevenueFact) -> OfferFact | None:
+        key = row.account_id, row.tag, row.tag_name
+        if key not in self._offers:
+            self._offers[key] = self._catalogue.claim(*key)
+        return self._offers[key]
+
+    def _target(self, offer_id: int, campaign: CampaignFact | None) -> tuple[list[Cell], Share]:
+        """The cells of rows without a known click, and how a row divides over them."""
+        key = offer_id, campaign.id if campaign else 0
+        target = self._targets.get(key)
+        if target is None:
+            if campaign is None:
+                allotment = self._allocation.of_offer(offer_id)
+                share, allocated = allotment.share, allotment.allocated
+            else:
+                share, allocated = self._allocation.of_campaign(campaign.id, offer_id), False
+            target = self._targets[key] = [self._cells.at(place) for place in share.places], share
+            for cell in target[0]:
+                cell.allocated = cell.allocated or allocated or bool(share.parts)
+        return target
 
 
-def _spread(cells: Cells, currency: str, figures: Figures, share: Share, *, marked: bool) -> None:
-    """Divide a row over the places of a share, each measure by its own weights."""
-    into = [cells.at(place) for place in share.places]
-    for cell in into:
-        cell.allocated = cell.allocated or marked
-    if not share.parts:
-        cells.add_figures(into[0], currency, figures)
-        return
+def _spread(cells: Cells, currency: str, figures: Figures, into: Sequence[Cell], share: Share) -> None:
+    """Divide a row over the cells of a share, each measure by its own weights."""
     for name in PLATFORM_COUNTS:
         if (stated := getattr(figures, name)) is not None:
             for cell, part in zip(into, share.divide(stated, WEIGHED_BY[name]), strict=True):
