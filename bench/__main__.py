@@ -1,4 +1,4 @@
-"""`python -m bench [--quick] [clicks|workers|volume|postbacks|outbound|chats|revenue|long_work|memory …]`
+"""`python -m bench [--quick] [name …]`, the names as in MODULES
 
 measures what was reached against what is wanted; without names all of it. Exit code 1 if a line is missed. `--quick`
 takes fewer rounds over smaller data, some eight minutes in all; without it about half an hour.
@@ -19,6 +19,7 @@ MODULES = (
     "chats",
     "revenue",
     "forecast",
+    "reader",
     "long_work",
     "memory",
 )

@@ -103,18 +103,24 @@ class Sheet:
 
     def add_all(self, records: Iterable[Record]) -> None:
         """Add records, a column of many at a time where they are alike, one by one where something is odd."""
-        remaining = iter(records)
+        self._add_lines((0, record) for record in records)
+
+    def _add_lines(self, lines: Iterable[tuple[int, Record]]) -> None:
+        """The same of records and the lines of a file that they are, 0 for none."""
+        remaining = iter(lines)
         while part := list(islice(remaining, _MANY)):
-            rows = self._rows_of(part) if len(set(map(tuple, part))) == 1 else None
+            records = [record for _, record in part]
+            rows = self._rows_of(records) if len(set(map(tuple, records))) == 1 else None
             if rows is None:
-                for record in part:
+                for self.line, record in part:
                     self.add(record)
                 continue
-            for row in rows:
+            for (self.line, _), row in zip(part, rows, strict=True):
                 if self.window.first <= row.day <= self.window.last:
                     self.keep(row)
                 else:
                     self.outside += 1
+        self.line = 0
 
     def _rows_of(self, records: Sequence[Record]) -> list[RevenueRow] | None:
         """The rows of records of one shape; None where `add` has to say what is wrong with one, or to look closer."""
@@ -163,12 +169,10 @@ class Sheet:
         totals: list[Figures] = []
         for number, block in enumerate(table.blocks, 1):
             rows, total = self._without_totals(block, self._layouts[block.names])
-            for self.line, record in rows:
-                self.add(record)
+            self._add_lines(rows)
             if total is not None:
                 totals.append(total)
                 self.shape += [TOTALS_LINE] if len(totals) == 1 else [f"a totals line below header line {number}"]
-        self.line = 0
         return _together(totals) if len(totals) == len(table.blocks) else None
 
     def see_table(self, table: Table) -> None:

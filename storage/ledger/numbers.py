@@ -42,6 +42,9 @@ _GROUPED = re.compile(
     r"(-?)([0-9]{1,3}|[1-9][0-9]{0,2}(?:,[0-9]{3})+)\.([0-9]{1,6})"
     r"|(-?)([0-9]{1,3}|[1-9][0-9]{0,2}(?:\.[0-9]{3})+),([0-9]{1,2})"
 )
+_COMMA = re.compile(r"(-?)([0-9]{1,12}),([0-9]{1,2})")
+_BESIDE = re.compile(r"(?:([€£]|[A-Z]{3}) ?)?([0-9][0-9.,]*)(?: ?(€|[A-Z]{3}))?")  # the usual currencies, no sign
+_DOTTED = re.compile(r"-?[0-9]+\.[0-9]+")
 _BODY = re.compile(r"[0-9.,' ]*[0-9][0-9.,' ]*")
 _EXPONENT = re.compile(r"([0-9]+(?:[.,][0-9]+)?)e([+-]?[0-9]{1,3})", re.IGNORECASE)
 _NO_CENTS = re.compile(r"(?<=[0-9])[.,]-{1,2}$")
@@ -110,15 +113,38 @@ def read_amount(value: Any, mark: Mark = "", own: str | None = "") -> Amount | N
 def read_micro(value: Any, mark: Mark = "", own: str = "") -> tuple[int | None, str]:
     """`read_amount` as micro-units and currency, the quick way for many rows. Raises ValueError."""
     if isinstance(value, str):
-        if mark != "," and (plain := _PLAIN.fullmatch(value)):
-            sign, units, fraction = plain.groups("")
-            micro = int(units + fraction.ljust(6, "0"))
-            return -micro if sign else micro, ""
+        micro = _plain_micro(value, mark)
+        if micro is not None:
+            return micro, ""
+        bare, negative = (value[1:-1], True) if value[:1] == "(" and value[-1:] == ")" else (value, False)
+        beside = _BESIDE.fullmatch(bare)
+        if beside and not (beside[1] and beside[3]) and (micro := _plain_micro(beside[2], mark)) is not None:
+            written = beside[1] or beside[3]
+            return -micro if negative else micro, currency_of(written, own) if written else ""
         return _text_to_micro(value, mark, own)
     if type(value) is int:
         return whole_to_micro(value), ""
     amount = read_amount(value, mark, own)
     return (None, "") if amount is None else (amount.micro, amount.currency)
+
+
+def _plain_micro(text: str, mark: Mark) -> int | None:
+    """Micro-units of digits with a decimal separator, in regular thousands or none; None for any other text."""
+    if mark != "," and (plain := _PLAIN.fullmatch(text)):
+        sign, units, fraction = plain.groups("")
+    elif mark != "." and (comma := _COMMA.fullmatch(text)):
+        sign, units, fraction = comma.groups("")
+    elif grouped := _GROUPED.fullmatch(text):
+        part = grouped.groups("")
+        dotted = bool(part[1])
+        sign, units, fraction = part[:3] if dotted else part[3:]
+        units = units.replace("," if dotted else ".", "")
+        if mark == ("," if dotted else ".") or len(units) > 12:
+            return None
+    else:
+        return None
+    micro = int(units + fraction.ljust(6, "0"))
+    return -micro if sign else micro
 
 
 @lru_cache(maxsize=8192)
@@ -153,7 +179,9 @@ def decimal_mark(cells: Iterable[str]) -> Mark:
     """
     decided: dict[Mark, str] = {}
     for cell in cells:
-        if "," in cell or "." in cell:
+        dots, commas = cell.count("."), cell.count(",")
+        is_known = (dots == 1 and not commas and "." in decided) or (commas == 1 and not dots and "," in decided)
+        if (dots or commas) and not is_known:
             mark = _decides(cell)
             if mark:
                 decided.setdefault(mark, cell)
@@ -167,6 +195,8 @@ def decimal_mark(cells: Iterable[str]) -> Mark:
 @lru_cache(maxsize=4096)
 def _decides(cell: str) -> Mark:
     """Which separator is the decimal one by this cell alone; empty if it may be either, or is no number."""
+    if _DOTTED.fullmatch(cell):
+        return "" if _LONE.fullmatch(cell.lstrip("-")) else "."
     body = _peeled(cell.translate(_PLAINLY).strip())[0]
     dots, commas = body.count("."), body.count(",")
     if dots and commas:

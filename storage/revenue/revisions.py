@@ -22,6 +22,7 @@ from storage.revenue.row_diff import Changes, Origin, write
 from storage.tables import accounts, revenue_reports
 
 _STEPS = 10  # batches in one transaction while no other writer waits
+_PROOF_LEVEL = 2  # of zlib: a quarter more bytes than the usual 6, at two fifths of its time
 
 _changes = msgspec.msgpack.Decoder(Changes)
 
@@ -83,7 +84,7 @@ async def record_in_slices(
     """
     of = Origin(team_id=team_id, account_id=account_id, run_id=run_id, now=now)
     recording = Recording(of, report, zone=zone, fetched_at=fetched_at)
-    proof = await asyncio.to_thread(zlib.compress, report.raw)
+    proof = await asyncio.to_thread(zlib.compress, report.raw, _PROOF_LEVEL)
     await recording.look_apart(database, apart)
     async with database.begin() as tx:
         going_on = await recording.begin(tx, proof)

@@ -145,3 +145,39 @@ def test_digits_are_never_dropped(text: str) -> None:
     if amount is not None:
         digits = "".join(letter for letter in text if letter.isdigit()).strip("0")
         assert digits in f"{abs(amount.value):f}".replace(".", "")
+
+
+_MARKS: tuple[Mark, ...] = ("", ".", ",")
+_AMOUNTS = st.from_regex(
+    r"[(-]?(€|£|EUR |USD|XYZ)?[0-9]{1,5}([.,][0-9]{1,4}){0,3}( ?(€|EUR|USD|PTS))?\)?", fullmatch=True
+)
+
+
+@given(
+    _AMOUNTS | st.text(alphabet="0123456789.,-()€EUR ", max_size=12),
+    st.sampled_from(_MARKS),
+    st.sampled_from(("", "EUR")),
+)
+def test_the_quick_way_reads_what_the_long_way_reads(text: str, mark: Mark, own: str) -> None:
+    expected: tuple[int | None, str] | None
+    try:
+        amount = read_amount(text, mark, own)
+        expected = (None, "") if amount is None else (amount.micro, amount.currency)
+    except ValueError:
+        expected = None
+    try:
+        assert read_micro(text, mark, own) == expected
+    except ValueError:
+        assert expected is None
+
+
+@given(st.lists(_AMOUNTS, max_size=5))
+def test_a_column_is_decided_by_each_cell_alone(cells: list[str]) -> None:
+    decided = set()
+    for cell in cells:
+        decided |= {mark} if (mark := decimal_mark([cell])) else set()
+    try:
+        assert decimal_mark(cells) == next(iter(decided), "")
+        assert len(decided) < 2
+    except ValueError:
+        assert len(decided) == 2
