@@ -13,8 +13,9 @@ import httpcore
 from httpcore._backends.anyio import AnyIOBackend
 
 _NAT64 = IPv6Network("64:ff9b::/96")
-#: What older Pythons take for public: 6to4 relays (RFC 7526) and documentation (RFC 9637).
-_RELAYS, _DOCUMENTATION = IPv4Network("192.88.99.0/24"), IPv6Network("3fff::/20")
+_INTERNET = IPv6Network("2000::/3")  # all that is given out of IPv6: no site-local address (fec0::/10) is in it
+#: What Python takes for public: IETF protocols, 6to4 relays (RFC 7526) and documentation (RFC 9637).
+_SPECIAL = IPv4Network("192.0.0.0/24"), IPv4Network("192.88.99.0/24"), IPv6Network("3fff::/20")
 Options = Iterable[httpcore.SOCKET_OPTION]
 
 
@@ -34,7 +35,9 @@ def is_public(text: str) -> bool:
         if address in _NAT64:
             inner = IPv4Address(int(address) & 0xFFFFFFFF)
         address = inner or address
-    if address in (_DOCUMENTATION if isinstance(address, IPv6Address) else _RELAYS):
+    if isinstance(address, IPv6Address) and address not in _INTERNET:
+        return False
+    if any(address in network for network in _SPECIAL):
         return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 

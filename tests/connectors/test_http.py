@@ -164,7 +164,8 @@ async def test_a_name_is_judged_by_the_address_it_is_connected_to(monkeypatch: p
     [("8.8.8.8", True), ("2606:4700::1", True), ("::ffff:127.0.0.1", False), ("64:ff9b::7f00:1", False),
      ("2002:7f00:1::", False), ("fe80::1%eth0", False), ("100.64.0.1", False), ("224.0.0.1", False),
      ("fd00::1", False), ("192.88.99.1", False), ("192.88.98.255", True), ("3fff::1", False), ("3fff:fff::1", False),
-     ("::ffff:192.88.99.7", False)],
+     ("::ffff:192.88.99.7", False), ("fec0::1", False), ("feff::1", False), ("4000::1", False), ("192.0.0.8", False),
+     ("::ffff:0:10.0.0.1", False), ("64:ff9b:1::a00:1", False), ("2606:4700::1111", True)],
 )  # fmt: skip
 def test_addresses_wrapped_in_others_are_judged_as_themselves(address: str, public: bool) -> None:
     assert is_public(address) is public
