@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test test-slow fuzz lint docs pictures bench lock clean
+.PHONY: setup demo test test-slow fuzz lint docs pictures chat-pictures bench lock clean
 setup: .venv/.installed
 
 .venv/.installed: requirements.lock pyproject.toml
@@ -31,8 +31,11 @@ lint: setup
 docs: setup
 	$(BIN)/python -m bot.reference > docs/commands.md
 
-pictures: setup
+pictures: setup chat-pictures
 	$(BIN)/python -m tests.hub.cockpit.pictures
+
+chat-pictures: setup
+	$(BIN)/python -m tests.bot.pictures
 
 bench: setup
 	$(BIN)/python -m bench

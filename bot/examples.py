@@ -2,6 +2,8 @@
 
 from datetime import UTC, date, datetime, timedelta
 
+import msgspec
+
 from bot.alerts.context import AlertEvent, Reading
 from bot.alerts.messages import Fired, events_message, firing_message, over_message, storm_message
 from bot.core.message import Button, Buttons, Chart, Fields, File, Message, Notice, Series, Table, Text, error
@@ -27,6 +29,8 @@ def _row(name: str, clicks: int, regs: int, ftds: int, euros: int | None, spend:
 
 REPORT = MergedReport(
     timezone="Europe/Berlin", currency="EUR", from_=_DAY, to=_DAY,
+    names={"campaign": {"spring-fb": "Spring on Facebook", "tiktok-de": "TikTok Germany"},
+           "account": {"affilka-main": "Affilka Main"}},
     rows=[
         _row("spring-fb", 1200, 60, 20, 1520, 300, settlement="settled"),
         _row("tiktok-de", 840, 31, 7, 480, 210, settlement="partial", allocated=True),
@@ -53,13 +57,13 @@ DIGEST = DigestFacts(
         )
         for n in range(30)
     ),
-    top=(Movement(name="spring-fb", measure="FTDs", value=20, usual=14.2),),
+    top=(Movement(name="Spring on Facebook", measure="FTDs", value=20, usual=14.2),),
     bottom=(Movement(name="push-<b>night</b>", measure="Regs", value=4, usual=9.6),),
     restated=(
-        ChangedFigure(day=date(2026, 11, 18), account="affilka-main", tag="spring", measure="NGR",
+        ChangedFigure(day=date(2026, 11, 18), account="Affilka Main", tag="spring", measure="NGR",
                       before="€1,240.00", now="-€310.50"),
     ),
-    vanished=("18 Nov affilka-main / spring: FTDs 20 → 18",),
+    vanished=("18 Nov Affilka Main / spring: FTDs 20 → 18",),
     pending=(Pending(account="referon", text="referon: 21 Nov, next sync 22 Nov 10:00 UTC"),),
     expected=FORECAST,
     attention=(
@@ -67,6 +71,7 @@ DIGEST = DigestFacts(
         Attention(level="warning", text="12 unmatched postbacks: their click is unknown"),
     ),
     unmatched=12, has_accounts=True, healthy="",
+    full_command="digest preview every=day day=2026-11-21 since=2026-11-21T09:00:00Z full=true",
 )  # fmt: skip
 
 FAST_LAUNCH = DigestFacts(
@@ -90,8 +95,15 @@ def _watch(rule: str) -> Watch:
 
 _WATCH = _watch("no clicks for 30m")
 _SILENCE = Reading(
-    subject="spring-fb", broken=True, recovered=False, text="no clicks on spring-fb for 30m",
-    over="clicks on spring-fb again", why="stats today by source campaign=spring-fb",
+    subject="spring-fb", broken=True, recovered=False, text="no clicks on Spring on Facebook for 30m",
+    over="clicks on Spring on Facebook again", why="stats today by source campaign=spring-fb",
+    about="Spring on Facebook", measure="clicks in 30m", value="0", usual="41.3, 7-day average",
+)  # fmt: skip
+_NOW = datetime(2026, 11, 21, 18, 42, tzinfo=UTC)
+_FIRED = Fired(watch=_WATCH, reading=_SILENCE, since=_NOW - timedelta(minutes=48), now=_NOW)
+_OVER = Fired(
+    watch=_WATCH, reading=msgspec.structs.replace(_SILENCE, value="some", usual=""), since=_NOW - timedelta(hours=3),
+    now=_NOW,
 )  # fmt: skip
 
 EXAMPLES: dict[str, Message] = {
@@ -111,10 +123,11 @@ EXAMPLES: dict[str, Message] = {
         ),
     ),
     "digest": digest.message(DIGEST),
+    "digest in full": digest.message(msgspec.structs.replace(DIGEST, full_command="")),
     "digest in fast launch": digest.message(FAST_LAUNCH),
-    "alert": firing_message(Fired(_WATCH, _SILENCE)),
-    "alert over": over_message(Fired(_WATCH, _SILENCE)),
-    "alerts in a storm": storm_message([Fired(_WATCH, _SILENCE)] * 5),
+    "alert": firing_message(_FIRED),
+    "alert over": over_message(_OVER),
+    "alerts in a storm": storm_message([_FIRED] * 5),
     "first deposit": events_message(
         _watch("ftd"), [AlertEvent(key="1", text="FTD on lucky-star: €50.00", why="stats today by offer")]
     ),

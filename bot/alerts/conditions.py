@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import select
 
 from bot.alerts.context import AlertContext, AlertEvent, Reading
-from bot.alerts.figures import figure
+from bot.alerts.figures import figure, start_of
 from bot.alerts.messages import consequence
 from bot.core.message import Button
 from bot.render import figures
@@ -21,7 +21,7 @@ from storage.ledger.money import convert
 from storage.revenue import restatements
 from storage.revenue.held_reports import held_reports
 from storage.revenue.restatements import AMOUNTS, Restated
-from storage.tables import domains
+from storage.tables import accounts, campaigns, domains, offers
 
 FEWEST_POSTBACKS = 3  # fewer say nothing about a share
 
@@ -29,29 +29,49 @@ FEWEST_POSTBACKS = 3  # fewer say nothing about a share
 async def no_clicks(context: AlertContext) -> list[Reading]:
     """One subject per campaign named, else the whole team; nothing can be missed that is younger than the silence."""
     readings = []
-    for name, scope in await context.scopes():
+    names = await context.names(campaigns)
+    for code, scope in await context.scopes():
         span = context.now - timedelta(minutes=context.rule.minutes), context.now
         last = await live_counts.last_click(context.tx, scope, span)
         young = context.watch.created_at > span[0]
-        subject = name or "all campaigns"
+        about = names.get(code, code) or "all campaigns"
+        silence = length(context.rule.minutes)
         readings.append(Reading(
-            subject=subject, broken=None if young and last is None else last is None, recovered=last is not None,
-            text=f"no clicks on {subject} for {length(context.rule.minutes)}", over=f"clicks on {subject} again",
-            why=f"stats today by source campaign={name}" if name else "stats today by campaign",
+            subject=code or "all campaigns", broken=None if young and last is None else last is None,
+            recovered=last is not None, text=f"no clicks on {about} for {silence}", over=f"clicks on {about} again",
+            why=f"stats today by source campaign={code}" if code else "stats today by campaign", about=about,
+            measure=f"clicks in {silence}", value="0" if last is None else "some",
+            usual=await _usual_clicks(context, scope, span) if last is None else "",
+            since=span[0] if last is None else None,
         ))  # fmt: skip
     return readings
+
+
+async def _usual_clicks(context: AlertContext, scope: live_counts.Scope, span: live_counts.Span) -> str:
+    """The average of the same minutes on the seven days before."""
+    counts = [
+        await live_counts.counted(
+            context.tx, scope, "clicks", (start_of(context, span[0], days), start_of(context, span[1], days))
+        )
+        for days in range(1, 8)
+    ]
+    return f"{sum(counts) / len(counts):,.1f}, 7-day average"
 
 
 async def postback_failures(context: AlertContext) -> list[Reading]:
     span = context.now - timedelta(minutes=context.rule.minutes), context.now
     readings = []
+    names = await context.names(accounts)
     for answer in await live_counts.postback_answers(context.tx, context.watch.team_id, span):
         share = answer.failed / answer.total * 100
+        about = names.get(answer.account, answer.account)
         readings.append(Reading(
-            subject=answer.account, broken=share > context.rule.limit and answer.total >= FEWEST_POSTBACKS,
+            noun="Account", subject=answer.account, value=f"{share:.0f}%",
+            broken=share > context.rule.limit and answer.total >= FEWEST_POSTBACKS,
             recovered=share <= context.rule.limit * 0.9,
-            text=f"{answer.failed} of {answer.total} postbacks of {answer.account} came to nothing ({share:.0f}%)",
-            over=f"postbacks of {answer.account} are accepted again", why=f"postback log account={answer.account}",
+            text=f"{answer.failed} of {answer.total} postbacks of {about} came to nothing ({share:.0f}%)",
+            over=f"postbacks of {about} are accepted again", why=f"postback log account={answer.account}",
+            about=about, measure=f"postbacks that came to nothing in {length(context.rule.minutes)}",
         ))  # fmt: skip
     return readings
 
@@ -61,9 +81,10 @@ async def sync_failed(context: AlertContext) -> list[Reading]:
     for account in await attention.accounts_health(context.tx, context.watch.team_id, (), await context.account_ids()):
         why = account.error or account.paused_why or "paused"
         readings.append(Reading(
-            subject=account.code, broken=account.error is not None, recovered=account.error is None,
-            text=f"sync of {account.code} failed: {why}", over=f"sync of {account.code} works again",
-            why=f"sync status {account.code}",
+            noun="Account", subject=account.code, broken=account.error is not None, recovered=account.error is None,
+            text=f"sync of {account.name} failed: {why}", over=f"sync of {account.name} works again",
+            why=f"sync status {account.code}", about=account.name, measure="sync",
+            value="failed" if account.error else "works", since=account.last_success_at,
         ))  # fmt: skip
     return readings
 
@@ -75,14 +96,20 @@ async def suspect(context: AlertContext) -> list[Reading]:
         for row in await attention.suspects(context.tx, context.watch.team_id, await context.account_ids())
     }
     known = context.watch.history.alarms
+    names = await context.names(accounts)
     changes = {
         code: consequence(await held_reports(context.tx, row.id)) for code, row in held.items() if code not in known
     }
     return [
         Reading(
-            subject=code, broken=code in held, recovered=code not in held,
-            text=f"a report of {code} is held: {held[code].reason}. {changes.get(code, '')}" if code in held else "",
-            over=f"no report of {code} is held any more", why=f"sync show {code}",
+            noun="Account", subject=code, broken=code in held, recovered=code not in held,
+            text=(
+                f"a report of {names.get(code, code)} is held: {held[code].reason}. {changes.get(code, '')}"
+                if code in held
+                else ""
+            ),
+            over=f"no report of {names.get(code, code)} is held any more", why=f"sync show {code}",
+            about=names.get(code, code), measure="report", value="held" if code in held else "none held",
             buttons=(
                 Button("Confirm", f"sync confirm {code}", style="primary"),
                 Button("Discard", f"sync discard {code}", style="danger"),
@@ -99,25 +126,35 @@ async def sync_stale(context: AlertContext) -> list[Reading]:
         if account.fetched:
             broken = account.stale(context.now, after)
             readings.append(Reading(
-                subject=account.code, broken=broken, recovered=not broken,
-                text=f"no figures from {account.code} for over {length(context.rule.minutes)}",
-                over=f"figures from {account.code} again", why=f"sync status {account.code}",
+                noun="Account", subject=account.code, broken=broken, recovered=not broken,
+                text=f"no figures from {account.name} for over {length(context.rule.minutes)}",
+                over=f"figures from {account.name} again", why=f"sync status {account.code}", about=account.name,
+                measure="figures", value="none" if broken else "come in",
+                since=account.last_success_at or account.created_at,
             ))  # fmt: skip
     return readings
 
 
+_CAP_WORDS = {"click": "clicks", "registration": "registrations", "first_deposit": "FTDs"}
+
+
 async def cap(context: AlertContext) -> list[Reading]:
     readings = []
+    names = await context.names(offers)
     for offer_cap in await live_counts.caps(context.tx, context.watch.team_id, await context.offer_ids()):
         period = caps.period_of(context.now, offer_cap.cap_period, ZoneInfo(offer_cap.timezone))
         used = await live_counts.cap_used(context.tx, offer_cap.id, offer_cap.cap_event, period)
         share = used / offer_cap.cap * 100
+        about = names.get(offer_cap.code, offer_cap.code)
+        counted = _CAP_WORDS.get(offer_cap.cap_event, "clicks")
         readings.append(Reading(
-            subject=f"{offer_cap.code} {period}", broken=share >= context.rule.limit,
+            noun="Offer", subject=f"{offer_cap.code} {period}", broken=share >= context.rule.limit,
             recovered=share < context.rule.limit,
-            text=f"{offer_cap.code}: {used} of a cap of {offer_cap.cap} {offer_cap.cap_event}s a "
+            text=f"{about}: {used} of a cap of {offer_cap.cap} {counted} a "
                  f"{offer_cap.cap_period} ({share:.0f}%)",
-            over=f"{offer_cap.code} is below its cap again", why=f"offer show {offer_cap.code}",
+            over=f"{about} is below its cap again", why=f"offer show {offer_cap.code}", about=about,
+            measure=f"cap of {offer_cap.cap:,} {counted} a {offer_cap.cap_period}",
+            value=f"{used:,} ({share:.0f}%)",
         ))  # fmt: skip
     return readings
 
@@ -126,13 +163,16 @@ async def spend_without_registrations(context: AlertContext) -> list[Reading]:
     report = await context.report(context.today, context.today, ("campaign",))
     readings = []
     for row in report.rows:
-        name = row.group.get("campaign")
-        if name and row.spend is not None:
+        code = row.group.get("campaign")
+        if code and row.spend is not None:
             none = not row.registrations.merged
+            about, spent = report.names.get("campaign", {}).get(code, code), figures.money(row.spend, report.currency)
             readings.append(Reading(
-                subject=name, broken=none and row.spend > context.rule.limit * 1e6, recovered=not none,
-                text=f"{name} has spent {figures.money(row.spend, report.currency)} today without a registration",
-                over=f"{name} has registrations now", why=f"stats today by offer campaign={name}",
+                subject=code, broken=none and row.spend > context.rule.limit * 1e6, recovered=not none,
+                text=f"{about} has spent {spent} today without a registration", about=about,
+                over=f"{about} has registrations now", why=f"stats today by offer campaign={code}",
+                measure="spend and registrations today",
+                value=f"{spent}, {figures.plural(row.registrations.merged or 0, 'registration')}",
             ))  # fmt: skip
     return readings
 
@@ -151,9 +191,10 @@ async def domain_down(context: AlertContext) -> list[Reading]:
         if health["status"] == "live" and "ok" in health:
             down = not health["ok"]
             readings.append(Reading(
-                subject=name, broken=down, recovered=not down,
+                noun="Domain", subject=name, broken=down, recovered=not down,
                 text=f"{name} is down: {health.get('error') or health.get('detail') or 'no answer'}",
-                over=f"{name} is up again", why=f"domain show {name}",
+                over=f"{name} is up again", why=f"domain show {name}", about=name, measure="domain",
+                value="down" if down else "up",
             ))  # fmt: skip
     return readings
 
@@ -162,8 +203,10 @@ async def domain_expiring(context: AlertContext) -> list[Reading]:
     by = context.today + timedelta(minutes=context.rule.minutes)
     return [
         Reading(
-            subject=name, broken=until <= by, recovered=until > by, text=f"{name} runs out on {until:%d %b %Y}",
-            over=f"{name} is renewed until {until:%d %b %Y}", why=f"domain show {name}",
+            noun="Domain", subject=name, broken=until <= by, recovered=until > by,
+            text=f"{name} runs out on {until:%d %b %Y}",
+            over=f"{name} is renewed until {until:%d %b %Y}", why=f"domain show {name}", about=name,
+            measure="registration of the domain", value=f"ends {until:%d %b %Y}",
         )
         for name, until, _ in await _domains(context)
         if until is not None
@@ -173,11 +216,13 @@ async def domain_expiring(context: AlertContext) -> list[Reading]:
 async def dead_offer_link(context: AlertContext) -> list[Reading]:
     """What hub.jobs.offer_links found at its last look."""
     readings = []
+    names = await context.names(offers)
     for fault in await offer_checks.faults(context.tx, context.watch.team_id, await context.offer_ids()):
+        about = names.get(fault.code, fault.code)
         readings.append(Reading(
-            subject=fault.code, broken=fault.fault is not None, recovered=fault.fault is None,
-            text=f"the link of {fault.code} leads nowhere: {fault.fault}", over=f"the link of {fault.code} works again",
-            why=f"offer show {fault.code}",
+            noun="Offer", subject=fault.code, broken=fault.fault is not None, recovered=fault.fault is None,
+            text=f"the link of {about} leads nowhere: {fault.fault}", over=f"the link of {about} works again",
+            why=f"offer show {fault.code}", about=about, measure="link", value=fault.fault or "works",
         ))  # fmt: skip
     return readings
 
@@ -201,11 +246,14 @@ async def first_deposits(context: AlertContext) -> list[AlertEvent]:
     rows = await live_counts.first_deposits_since(context.tx, await context.scope(), start, today=context.today)
     if context.rule.kind == "high-value ftd":
         rows = [row for row in rows if await high_value(context, row)]
+    offer_names, campaign_names = await context.names(offers), await context.names(campaigns)
     return [
         AlertEvent(
             key=f"ftd:{row.id}",
             why=f"stats today by offer offer={row.offer}" if row.offer else "stats today by offer",
-            text=f"FTD on {row.offer or 'no offer'}" + (f": {_amount(row)}" if row.amount is not None else ""),
+            text=f"FTD on {offer_names.get(row.offer, row.offer) or 'no offer'}"
+            + (f" by {campaign_names[row.campaign_id]}" if row.campaign_id in campaign_names else "")
+            + (f": {_amount(row)}" if row.amount is not None else ""),
         )
         for row in rows
     ]
@@ -254,7 +302,7 @@ def _event(restated: Restated, what: str) -> AlertEvent:
     change = f"{written(restated.before)} → {written(restated.now)}"
     return AlertEvent(
         key=f"{what}:{restated.account_id}:{restated.day}:{restated.tag}:{restated.measure}:{restated.now}",
-        text=f"{restated.day:%d %b} {restated.account} / {restated.tag or 'no tag'}: {measure} {what}, {change}",
+        text=f"{restated.day:%d %b} {restated.account_name} / {restated.tag or 'no tag'}: {measure} {what}, {change}",
         why=f"stats {restated.day} by offer account={restated.account}",
     )
 
@@ -287,11 +335,12 @@ async def settled_gaps(context: AlertContext, first: date, last: date) -> list[S
 
 
 async def discrepancy(context: AlertContext) -> list[AlertEvent]:
+    names = await context.names(offers)
     return [
         AlertEvent(
             key=f"discrepancy:{gap.day}:{gap.offer}:{gap.postback}:{gap.platform}", why=f"why {gap.offer} {gap.day}",
-            text=f"{gap.day} {gap.offer}: {gap.postback} FTDs by postbacks, {gap.platform} by the platform "
-            f"({gap.percent:.0f}% apart)",
+            text=f"{gap.day} {names.get(gap.offer, gap.offer)}: {gap.postback} FTDs by postbacks, {gap.platform} by "
+            f"the platform ({gap.percent:.0f}% apart)",
         )
         for gap in await settled_gaps(context, context.today - timedelta(days=DISCREPANCY_DAYS), context.today)
     ]  # fmt: skip

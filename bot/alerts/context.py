@@ -5,7 +5,7 @@ from datetime import date, datetime
 from decimal import Decimal
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.core.context import Deployment
@@ -22,7 +22,11 @@ from storage.tables import campaign_offers, campaigns
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
-    """A condition's state for one subject. `broken` is None while it is not known."""
+    """A condition's state for one subject. `broken` is None while it is not known.
+
+    `measure`, `value` and `usual` are what is looked at, in words, and empty where they say nothing; `about` names the
+    campaigns, account or offer. `since`: when it began, where that is known better than when it was first seen.
+    """
 
     subject: str
     broken: bool | None
@@ -31,6 +35,12 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     over: str  # what to say when it is over
     why: str  # the command that shows more
     buttons: tuple[Button, ...] = ()  # what can be decided at once
+    noun: str = "Campaign"  # what `about` names
+    about: str = ""
+    measure: str = ""
+    value: str = ""
+    usual: str = ""
+    since: datetime | None = None
 
 
 class AlertEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +58,7 @@ class AlertRun:
     reports: dict[bytes, MergedReport] = field(default_factory=dict)
     counts: dict[tuple[Scope, str, Span], float] = field(default_factory=dict)
     rates: dict[tuple[int, str, date], Decimal | None] = field(default_factory=dict)
+    names: dict[tuple[int, str], dict[str | int, str]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -92,6 +103,25 @@ class AlertContext:
             rates = await load_rates(self.tx, self.watch.team_id, self.deployment.currency, [currency], day, day)
             self.round.rates[key] = rates.rate(currency, day)
         return self.round.rates[key]
+
+    async def names(self, table: Table) -> dict[str | int, str]:
+        """What people call the team's campaigns, accounts, offers, by code and by id."""
+        key = self.watch.team_id, table.name
+        if key not in self.round.names:
+            rows = await self.tx.execute(
+                select(table.c.id, table.c.code, table.c.name).where(table.c.team_id == self.watch.team_id)
+            )
+            self.round.names[key] = {word: row.name for row in rows for word in (row.id, row.code)}
+        return self.round.names[key]
+
+    async def about(self) -> str:
+        """The names of the campaigns watched, three at most; empty for all."""
+        if not self.watch.campaigns:
+            return ""
+        names = await self.names(campaigns)
+        shown = [names.get(code, code) for code in self.watch.campaigns[:3]]
+        more = len(self.watch.campaigns) - len(shown)
+        return ", ".join(shown) + (f" and {more} more" if more else "")
 
     async def scope(self) -> Scope:
         """Counts of the campaigns watched, together."""

@@ -39,9 +39,22 @@ async def figure(context: AlertContext) -> list[Reading]:
     broken = None if level.value is None else breached(rule, level.value, level.usual)
     if live and rule.below and rule.baseline and (level.usual or 0) < 1:
         broken = None  # not before at least one was to be expected
-    text = describe_level(rule, level, context.deployment.currency)
+    currency, about = context.deployment.currency, await context.about()
+    text = f"{about}: " * bool(about) + describe_level(rule, level, currency)
     back = level.value is not None and recovered(rule, level.value, level.usual)
-    return [Reading(subject="figure", broken=broken, recovered=back, text=text, over=text, why=_why(context))]
+    return [Reading(
+        subject="figure", broken=broken, recovered=back, text=text, over=text, why=_why(context), about=about,
+        measure=f"{title(rule.measure)} {_window(rule)}", value=number(rule.measure, level.value, currency),
+        usual="" if level.usual is None else f"{number(rule.measure, level.usual, currency)}, {_average_name(rule)}",
+    )]  # fmt: skip
+
+
+def _window(rule: Rule) -> str:
+    return rule.window if rule.window in {"today", "yesterday"} else f"in {rule.window}"
+
+
+def _average_name(rule: Rule) -> str:
+    return {"7d": "7-day average", "30d": "30-day average", "weekday": "same-weekday average"}[rule.baseline]
 
 
 def _why(context: AlertContext) -> str:
@@ -163,13 +176,12 @@ def _ratio(part: float | None, whole: float | None, by: float) -> float | None:
 
 def describe_level(rule: Rule, level: Level, currency: str) -> str:
     """FTD 3 today, 24% of the 7-day average of 12.4."""
-    when = rule.window if rule.window in {"today", "yesterday"} else f"in {rule.window}"
-    sentence = f"{title(rule.measure)} {number(rule.measure, level.value, currency)} {when}"
+    sentence = f"{title(rule.measure)} {number(rule.measure, level.value, currency)} {_window(rule)}"
     if level.value is not None and level.usual:
-        name = {"7d": "7-day", "30d": "30-day", "weekday": "same-weekday"}[rule.baseline]
         usual = number(rule.measure, level.usual, currency)
         return (
-            f"{sentence}, {level.value / level.usual * 100:,.0f}% of the {name} average of {usual} ({describe(rule)})"
+            f"{sentence}, {level.value / level.usual * 100:,.0f}% of the {_average_name(rule)} of {usual} "
+            f"({describe(rule)})"
         )
     return f"{sentence} ({describe(rule)})"
 

@@ -1,14 +1,15 @@
 """Messages of alerts: one that fires, that is over, events, many at once, and a report held as suspect."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.alerts.context import AlertEvent, Reading
 from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table, Text
-from bot.render.figures import count, measure_name, money
+from bot.render.figures import count, measure_name, money, plural
 from storage.alerts import attention
 from storage.alerts.alert_states import Watch
 from storage.chat import messages
@@ -18,28 +19,52 @@ from storage.revenue.held_reports import HeldFigure, HeldReports, HeldTotal, hel
 MOST_LINES = 15
 
 
-class Fired(msgspec.Struct, frozen=True):
-    """An alert and the subject it fires for."""
+class Fired(msgspec.Struct, frozen=True, kw_only=True):
+    """An alert and the subject it fires for (or fired for): since when, and the moment of the message."""
 
     watch: Watch
     reading: Reading
+    since: datetime | None
+    now: datetime
+    zone: ZoneInfo = ZoneInfo("UTC")
+
+    @property
+    def began(self) -> datetime:
+        return self.reading.since or self.since or self.now
 
 
 def firing_message(fired: Fired) -> Message:
-    """The alert; its title is the push notification."""
-    watch = fired.watch
-    fields = [("Rule", describe(watch.rule))]
-    if watch.campaigns:
-        fields.append(("Campaigns", ", ".join(watch.campaigns)))
-    if watch.rule.for_minutes:
-        fields.append(("Lasting", f"over {length(watch.rule.for_minutes)}"))
-    return Message(
-        f"🔴 {fired.reading.text}", (Fields(tuple(fields)), _buttons(watch, fired.reading.why, fired.reading.buttons))
-    )
+    """The alert: what is watched, its value, the usual one, since when; its title is the push notification."""
+    reading, rule = fired.reading, describe(fired.watch.rule)
+    began = fired.began.astimezone(fired.zone)
+    fields = _level_fields(reading, "Now")
+    fields.append(("Since", f"{began:%d %b %H:%M} {began:%Z} ({duration(fired.now - fired.began)})"))
+    lasting = f", lasting over {length(fired.watch.rule.for_minutes)}" if fired.watch.rule.for_minutes else ""
+    fields.append(("Rule", rule + lasting))
+    return Message(f"🔴 {reading.text}", (Fields(tuple(fields)), _buttons(fired.watch, reading.why, reading.buttons)))
 
 
 def over_message(fired: Fired) -> Message:
-    return Message(f"🟢 Over: {fired.reading.over}")
+    """That it is over: the value now, the usual one, how long it lasted."""
+    fields = [*_level_fields(fired.reading, "Now"), ("Lasted", duration(fired.now - (fired.since or fired.now)))]
+    return Message(f"🟢 Over: {fired.reading.over}", (Fields(tuple(fields)),))
+
+
+def _level_fields(reading: Reading, label: str) -> list[tuple[str, str]]:
+    about = [(reading.noun, reading.about or "all campaigns")]
+    value = [(label, f"{reading.measure}: {reading.value}")] if reading.value else []
+    return [*about, *value, *([("Usual", reading.usual)] if reading.usual else [])]
+
+
+def duration(span: timedelta) -> str:
+    """2 days 3 h, 2 h 10 min, 45 min, under a minute."""
+    minutes = max(int(span.total_seconds() // 60), 0)
+    days, hours = minutes // 1440, minutes // 60 % 24
+    if days:
+        return plural(days, "day") + (f" {hours} h" if hours else "")
+    if hours:
+        return f"{hours} h" + (f" {minutes % 60} min" if minutes % 60 else "")
+    return f"{minutes} min" if minutes else "under a minute"
 
 
 def events_message(watch: Watch, news: Sequence[AlertEvent]) -> Message:
@@ -55,10 +80,16 @@ def events_message(watch: Watch, news: Sequence[AlertEvent]) -> Message:
 def storm_message(several: Sequence[Fired]) -> Message:
     """Many alerts of one moment as one message."""
     shown = several[:MOST_LINES]
-    rows = tuple((f"alert-{fired.watch.id}", fired.reading.text) for fired in shown)
-    blocks: list[Block] = [Table(("Alert", "What"), rows)]
-    if len(several) > len(shown):
-        blocks.append(Text(f"and {len(several) - len(shown)} more: alert list"))
+    rows = tuple(
+        (
+            fired.reading.about or "all campaigns", fired.reading.measure, fired.reading.value or fired.reading.text,
+            fired.reading.usual.partition(",")[0] or "–", duration(fired.now - fired.began), f"alert-{fired.watch.id}",
+        )
+        for fired in shown
+    )  # fmt: skip
+    columns = ("Name", "What", "Now", "Usual", "For", "Alert")
+    more = len(several) - len(shown)
+    blocks: list[Block] = [Table(columns, rows, more=more, rest="alert list has them all")]
     blocks.append(Buttons((Button("All alerts", "alert list"), Button("Snooze all 1h", "alert mute 1h"))))
     return Message(f"🔴 {len(several)} alerts: {several[0].reading.text} …", tuple(blocks))
 

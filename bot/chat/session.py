@@ -299,6 +299,9 @@ async def identify(sessions: ChatSessions, caller: Caller) -> Actor | Message:
         return Message(f"This chat belongs to no team yet: {join_command} makes it your team's.", private=True)
     if place is None or place.lost_at is not None:
         await _bind_private_chat(sessions, room, person.team_id)
+    if place is not None and room.title and not room.private and place.title != room.title[:200]:
+        async with sessions.database.begin() as tx:
+            await rooms.rename(tx, place, room.title)
     return Actor(
         team_id=person.team_id, name=person.code, role=person.role, member_id=person.member_id,
         campaigns=None if person.campaigns is None else tuple(person.campaigns),

@@ -59,7 +59,7 @@ class Mute(Arguments):
 
 
 def alert_card(_ctx: Context, alert: Alert) -> Message:
-    fields = [("Room", alert.channel), ("State", alert.state), ("Campaigns", ", ".join(alert.campaigns or []) or "all")]
+    fields = [("Room", alert.room), ("State", alert.state), ("Campaigns", ", ".join(alert.campaigns or []) or "all")]
     fields += [("Must last", alert.for_)] if alert.for_ else []
     fields += [("Quiet hours", f"{alert.quiet} {alert.timezone}")] if alert.quiet else []
     fields += [("Fires for", ", ".join(alert.firing))] if alert.firing else []
@@ -82,7 +82,7 @@ def _history(alert: Alert) -> str:
 def alert_table(_ctx: Context, page: Page[Alert]) -> Message:
     if not page.items:
         return Message('No alerts yet: alert add "ftd < 50% of 7d avg"', private=True)
-    rows = tuple((o.code, o.rule, ", ".join(o.campaigns or []) or "all", o.channel, o.state) for o in page.items)
+    rows = tuple((o.code, o.rule, ", ".join(o.campaigns or []) or "all", o.room, o.state) for o in page.items)
     more = (Buttons((Button("More", f"alert list after={page.next}"),)),) if page.next else ()
     return Message("Alerts", (Table(("Alert", "Rule", "Campaigns", "Room", "State"), rows), *more), private=True)
 
@@ -165,7 +165,7 @@ async def mute_alerts(ctx: Context, new: Mute) -> Page[Alert]:
 
 async def _alert_lost(ctx: Context, new: OneAlert) -> str:
     alert, _ = await alert_states.find(ctx.tx, ctx.team_id, new.alert)
-    return f"{alert.channel} is no longer told of {alert.rule!r}, and what {alert.code} remembers is gone."
+    return f"{alert.room} is no longer told of {alert.rule!r}, and what {alert.code} remembers is gone."
 
 
 @command("alert remove", role=Role.BUYER, render=removed_card, positional=("alert",), confirm=_alert_lost)

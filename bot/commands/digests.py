@@ -1,11 +1,12 @@
 """Digests: subscribe a room, see who gets one, look at it now, unsubscribe."""
 
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
+from bot.commands.stats import moment
 from bot.core import permissions
 from bot.core.arguments import Arguments, choices, refers
 from bot.core.command import command
@@ -13,6 +14,7 @@ from bot.core.context import Context
 from bot.core.listing import Listing, Page
 from bot.core.message import Button, Buttons, Fields, Message, Table
 from bot.core.permissions import Scope, of_own_campaigns
+from bot.core.tokenizer import day
 from bot.digests import loading
 from bot.digests.message import DigestRequest
 from bot.render.terminal import render
@@ -44,6 +46,9 @@ class DigestPreview(Arguments):
     digest: Annotated[str | None, refers("digest", "a subscription; default: this room's, else all campaigns")] = None
     every: EVERY | None = None
     campaigns: CAMPAIGNS = None
+    full: Annotated[bool, Meta(description="with all rows, not only what fits one screen")] = False
+    day: Annotated[str | None, Meta(description="the last day it covers; default: yesterday")] = None
+    since: Annotated[str | None, Meta(description="changes since when: 2026-10-05T09:00; default: the last one")] = None
 
 
 class OneDigest(Arguments):
@@ -65,7 +70,7 @@ def subscription_card(_ctx: Context, subscription: Subscription) -> Message:
     when = subscription.next_at.astimezone(Schedule(every="day", at=read_time(subscription.at), timezone=zone).zone)
     following = f"{when:%a %d %b %Y %H:%M} {subscription.timezone}"
     fields = (
-        ("Room", subscription.channel), ("When", subscription.name),
+        ("Room", subscription.room), ("When", subscription.name),
         ("Campaigns", ", ".join(subscription.campaigns or []) or "all"),
         ("Next", following if subscription.status == "active" else "never: the room is lost"),
     )  # fmt: skip
@@ -79,13 +84,13 @@ def subscription_card(_ctx: Context, subscription: Subscription) -> Message:
 
 
 def removed_card(_ctx: Context, subscription: Subscription) -> Message:
-    return Message(f"No more digest in {subscription.channel} ({subscription.name})")
+    return Message(f"No more digest in {subscription.room} ({subscription.name})")
 
 
 def subscription_table(_ctx: Context, page: Page[Subscription]) -> Message:
     if not page.items:
         return Message("No digests yet: digest subscribe at=09:00", private=True)
-    rows = tuple((o.code, o.channel, o.name, ", ".join(o.campaigns or []) or "all", o.status) for o in page.items)
+    rows = tuple((o.code, o.room, o.name, ", ".join(o.campaigns or []) or "all", o.status) for o in page.items)
     more = (Buttons((Button("More", f"digest list after={page.next}"),)),) if page.next else ()
     return Message("Digests", (Table(("Digest", "Room", "When", "Campaigns", "State"), rows), *more), private=True)
 
@@ -128,16 +133,18 @@ async def list_digests(ctx: Context, new: Listing) -> Page[Subscription]:
 )
 async def preview(ctx: Context, new: DigestPreview) -> Preview:
     """The digest as it would be sent now."""
-    subscription = await _named_or_here(ctx, new.digest)
+    subscription = await _named_or_here(ctx, new.digest, every=new.every)
     every: Every = new.every or (subscription.every if subscription else "day")
     campaigns = new.campaigns if new.campaigns is not None else (subscription.campaigns if subscription else None)
     chosen = await chosen_campaigns(ctx, campaigns)
     schedule = Schedule(every=every, at=read_time("00:00"), timezone="UTC")
-    first, last = covers(schedule, ctx.now, ctx.deployment.zone)
+    first, last = covers(schedule, _moment_of(ctx, new.day), ctx.deployment.zone)
     request = DigestRequest(
         team_id=ctx.team_id, first=first, last=last, every=every, campaigns=chosen,
-        told_until=subscription.told_until if subscription else ctx.now - timedelta(days=1),
-        now=ctx.now, deployment=ctx.deployment,
+        told_until=moment(new.since, ctx, "since") or (
+            subscription.told_until if subscription else ctx.now - timedelta(days=1)
+        ),
+        now=ctx.now, deployment=ctx.deployment, full=new.full,
     )  # fmt: skip
     message = await loading.build(ctx.tx, request, apart=ctx.ports.report_apart)
     return Preview(from_=first, to=last, title=message.title, text=render(message), message=message)
@@ -154,7 +161,22 @@ async def unsubscribe(ctx: Context, new: OneDigest) -> Subscription:
     return subscription
 
 
-async def _named_or_here(ctx: Context, word: str | None, *, only: bool = False) -> Subscription | None:
+def _moment_of(ctx: Context, word: str | None) -> datetime:
+    """When a digest whose last day is this one would be sent. Raises Refused at `day`."""
+    if not word:
+        return ctx.now
+    try:
+        last = day(word, ctx.today)
+    except ValueError as error:
+        raise Refused(f"day: {error}", field="day") from None
+    if not 2000 <= last.year <= 9000:
+        raise Refused(f"day: {last}: days from the year 2000 on can be asked for", field="day")
+    return datetime.combine(last + timedelta(days=1), time(12), ctx.deployment.zone)
+
+
+async def _named_or_here(
+    ctx: Context, word: str | None, *, only: bool = False, every: Every | None = None
+) -> Subscription | None:
     if word:
         return await subscriptions.find(ctx.tx, ctx.team_id, word)
     if ctx.room is None:
@@ -163,6 +185,7 @@ async def _named_or_here(ctx: Context, word: str | None, *, only: bool = False) 
     room = await rooms.find(ctx.tx, channel.face, channel.workspace, channel.room)
     here = await subscriptions.of_room(ctx.tx, ctx.team_id, room.id, channel.thread) if room else []
     here = [subscription for subscription in here if of_own_campaigns(ctx.actor, subscription.campaigns)]
+    here.sort(key=lambda subscription: subscription.every != every)
     if only and len(here) > 1:
         raise Refused(f"digest: which one? {', '.join(subscription.code for subscription in here)}", field="digest")
     return here[0] if here else None

@@ -20,7 +20,6 @@ from bot.core.tokenizer import day, period, previous_period
 from bot.digests.loading import dimension
 from bot.forms.first_steps import done_steps, guide
 from bot.render.figures import (
-    LEGEND,
     by_weight,
     change_table,
     days,
@@ -116,9 +115,9 @@ def stats_message(ctx: Context, report: MergedReport) -> Message:
             return Message(f"{shown_days}: no figures yet. The way to the first ones", first, private=True)
         return Message(f"{shown_days}: nothing happened", (_buttons(ctx, report, by),), private=True)
     as_of = ""
-    if moment := ctx.notes.get("as_of"):
-        as_of = f" · as of {moment.astimezone(ctx.deployment.zone):%Y-%m-%d %H:%M} {report.timezone} time"
-    rest = (Text(f"{LEGEND} · {report.timezone} days, {currency}{as_of}"), *_warnings(report))
+    if instant := ctx.notes.get("as_of"):
+        as_of = f" · as of {instant.astimezone(ctx.deployment.zone):%Y-%m-%d %H:%M} {report.timezone} time"
+    rest = (Text(f"{report.timezone} days, {currency}{as_of}"), *_warnings(report))
     files: tuple[Block, ...] = (ctx.notes["file"],) if "file" in ctx.notes else ()
     if "top" in ctx.notes:
         files = (ctx.notes["top"], *files)
@@ -179,7 +178,7 @@ async def reported(ctx: Context, new: StatsQuery) -> Any:
     check_sort(new.sort)
     query = ReportQuery(
         team_id=ctx.team_id, first=first, last=last, by=tuple(by), clock=_clock(new.clock),
-        as_of=_as_of(new.as_of, ctx), timezone=ctx.deployment.timezone, currency=ctx.deployment.currency,
+        as_of=moment(new.as_of, ctx, "as_of"), timezone=ctx.deployment.timezone, currency=ctx.deployment.currency,
         values=values(new), **chosen,
     )  # fmt: skip
     ctx.notes["as_of"] = query.as_of
@@ -257,8 +256,8 @@ def _clock(word: str) -> Literal["event", "visit"]:
     return "visit" if word == "visit" else "event"
 
 
-def _as_of(word: str | None, ctx: Context) -> datetime | None:
-    """An instant, or a day: then the end of it, in the report time zone."""
+def moment(word: str | None, ctx: Context, field: str) -> datetime | None:
+    """An instant, or a day: then the end of it, in the report time zone. Raises Refused at the field."""
     if not word:
         return None
     try:
@@ -267,9 +266,10 @@ def _as_of(word: str | None, ctx: Context) -> datetime | None:
         else:
             instant = datetime.combine(day(word, ctx.today) + timedelta(days=1), time())
     except (ValueError, OverflowError):
-        raise Refused(f"as_of: {word!r} is not a moment: write 2026-10-05T09:00 or 2026-10-05", field="as_of") from None
+        text = f"{field}: {word!r} is not a moment: write 2026-10-05T09:00 or 2026-10-05"
+        raise Refused(text, field=field) from None
     if not 2000 <= instant.year <= 9998:  # outside, converting to UTC fails
-        raise Refused(f"as_of: {word!r} is before 2000 or after 9998: nothing was recorded then", field="as_of")
+        raise Refused(f"{field}: {word!r} is before 2000 or after 9998: nothing was recorded then", field=field)
     return instant if instant.tzinfo else instant.replace(tzinfo=ctx.deployment.zone)
 
 

@@ -27,7 +27,8 @@ class Table(msgspec.Struct, frozen=True, tag="table"):
     """A table; `numeric` columns are set to the right. Long ones are cut, with one note, or shown in pages.
 
     `phone`: the columns that matter where only five have room. `total`: the last row is a sum, shown whatever is cut.
-    `more`: rows there are beyond those given; `rest` says where they all are ("CSV has them all").
+    `more`: rows there are beyond those given; `rest` says where they all are ("CSV has them all"). `legend`: what the
+    signs in it mean, shown where all its columns are.
     """
 
     columns: tuple[str, ...]
@@ -37,6 +38,7 @@ class Table(msgspec.Struct, frozen=True, tag="table"):
     total: bool = False
     more: int = 0
     rest: str = ""
+    legend: str = ""
 
 
 class Series(msgspec.Struct, frozen=True):

@@ -19,13 +19,13 @@ from bot.digests.message import (
     DigestRequest,
     changed,
     chart_days,
+    full_command,
     healthy_words,
     movers,
     pending,
     period_name,
     sync_words,
     unassigned_words,
-    unconverted_words,
     unmatched_words,
     usual,
     vanished,
@@ -37,7 +37,7 @@ from storage.reports.forecast import Forecast, forecast
 from storage.reports.merged_report import ReportQuery
 from storage.reports.report_apart import Apart, report_of
 from storage.revenue import restatements
-from storage.tables import campaigns, sites
+from storage.tables import campaigns, offers, sites
 
 Key = tuple[int, date, date, Every, tuple[str, ...] | None]
 
@@ -63,14 +63,14 @@ class Shared:
 
     standing: dict[Key, _SharedFacts] = field(default_factory=dict)
     news: dict[tuple[Key, datetime], _RecentEvents] = field(default_factory=dict)
-    messages: dict[tuple[Key, _RecentEvents, str], Message] = field(default_factory=dict)
+    messages: dict[tuple[Key, _RecentEvents, str, bool], Message] = field(default_factory=dict)
 
 
 def cached_message(request: DigestRequest, shared: Shared) -> Message | None:
     """The digest message if the same one was built before, without a query."""
     key = _key(request)
     news = shared.news.get((key, request.told_until))
-    return None if news is None else shared.messages.get((key, news, request.late))
+    return None if news is None else shared.messages.get((key, news, request.late, request.full))
 
 
 def _key(request: DigestRequest) -> Key:
@@ -89,12 +89,13 @@ async def build(
     if (key, request.told_until) not in shared.news:
         shared.news[key, request.told_until] = await _news(tx, request, standing.account_ids)
     news = shared.news[key, request.told_until]
-    if (key, news, request.late) not in shared.messages:
-        shared.messages[key, news, request.late] = digest.message(msgspec.structs.replace(
+    kind = key, news, request.late, request.full
+    if kind not in shared.messages:
+        shared.messages[kind] = digest.message(msgspec.structs.replace(
             standing.facts, restated=news.restated, vanished=news.vanished, late=request.late,
-            attention=standing.facts.attention + news.attention,
+            attention=standing.facts.attention + news.attention, full_command=full_command(request),
         ))  # fmt: skip
-    return shared.messages[key, news, request.late]
+    return shared.messages[kind]
 
 
 async def _standing(tx: AsyncConnection, request: DigestRequest, apart: Apart | None) -> _SharedFacts:
@@ -120,10 +121,15 @@ async def _standing(tx: AsyncConnection, request: DigestRequest, apart: Apart | 
         pending=waiting, expected=await _expected(tx, request, apart) if waiting else None,
         attention=(
             *await _attention(tx, request, health, ids), *unmatched_words(unmatched), *unassigned_words(report),
-            *unconverted_words(report),
         ),
+        offer_names=await _offer_names(tx, request.team_id) if waiting else {},
         unmatched=unmatched, has_accounts=bool(health), healthy=healthy_words(health, request),
     ), ids)  # fmt: skip
+
+
+async def _offer_names(tx: AsyncConnection, team_id: int) -> dict[str, str]:
+    rows = await tx.execute(select(offers.c.code, offers.c.name).where(offers.c.team_id == team_id))
+    return {row.code: row.name for row in rows}
 
 
 async def _news(tx: AsyncConnection, request: DigestRequest, ids: set[int] | None) -> _RecentEvents:
@@ -193,7 +199,7 @@ async def _attention(
     lines = list(sync_words(health, request.now))
     for row in await attention.suspects(tx, request.team_id, ids):
         text = (
-            f"{row.code}: suspect report held back ({row.reason}): sync confirm {row.code} or sync discard {row.code}"
+            f"{row.name}: suspect report held back ({row.reason}): sync confirm {row.code} or sync discard {row.code}"
         )
         lines.append(Attention(level="error", text=text))
     for row in await attention.untagged(tx, request.team_id, ids):

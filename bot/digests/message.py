@@ -7,22 +7,26 @@ from typing import Literal
 import msgspec
 
 from bot.core.context import Deployment
-from bot.core.message import Block, Button, Buttons, Chart, Fields, Message, Notice, Series, Table, Text
+from bot.core.message import Block, Button, Buttons, Chart, Fields, Message, Notice, Series, Text
 from bot.render import figures
-from bot.render.figures import LEGEND, change, count, money, percent
+from bot.render.figures import change, count, money, percent
 from storage.alerts.attention import AccountHealth
 from storage.ledger.reports.report_rows import MergedReport, ReportRow
 from storage.ledger.schedule import Every
 from storage.reports.forecast import Forecast
 from storage.revenue.restatements import AMOUNTS, Restated
 
+SHORT_ROWS, SHORT_LINES = 5, 3  # of a part of the digest as it is sent: one screen of a phone
 LOOK_BACK = 7  # days of the average, and how far back days may still be pending
 CHART_DAYS = 30
 MOVERS = 3
 
 
 class DigestRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Which digest: the days it covers, for which campaigns (None: all), and up to when events were reported before."""
+    """Which digest: the days it covers, for which campaigns (None: all), and up to when events were reported before.
+
+    `full`: with all that a digest of one screen leaves out.
+    """
 
     team_id: int
     first: date
@@ -33,6 +37,7 @@ class DigestRequest(msgspec.Struct, frozen=True, kw_only=True):
     now: datetime
     deployment: Deployment
     late: str = ""
+    full: bool = False
 
 
 class Usual(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +66,7 @@ class ChangedFigure(msgspec.Struct, frozen=True, kw_only=True):
     measure: str
     before: str
     now: str
+    vanished: bool = False  # the platform showed it, and shows less or nothing now
 
 
 class Pending(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +95,8 @@ class DayFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DigestFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a digest tells. `full_command` shows all of it; empty: the message is to hold everything itself."""
+
     name: str
     range: str
     by: tuple[str, ...]
@@ -106,6 +114,21 @@ class DigestFacts(msgspec.Struct, frozen=True, kw_only=True):
     has_accounts: bool = False
     healthy: str = ""
     late: str = ""
+    offer_names: dict[str, str] = {}
+    full_command: str = ""
+
+    def most(self, short: int, long: int) -> int:
+        """How many rows or lines of a part are shown."""
+        return short if self.full_command else long
+
+
+def full_command(request: DigestRequest) -> str:
+    """The command that shows all of the digest, as of its own days; empty for one that is full."""
+    if request.full:
+        return ""
+    named = f" campaigns={','.join(request.campaigns)}" if request.campaigns else ""
+    since = f"{request.told_until:%Y-%m-%dT%H:%M:%SZ}"
+    return f"digest preview every={request.every} day={request.last} since={since} full=true{named}"
 
 
 def period_name(request: DigestRequest) -> str:
@@ -137,11 +160,14 @@ def movers(
     report: MergedReport, before: MergedReport, by: str, *, n_days: int
 ) -> tuple[tuple[Movement, ...], tuple[Movement, ...]]:
     """The groups most above and most below their own average, by FTDs, else registrations, else clicks."""
+    names = before.names.get(by, {}) | report.names.get(by, {})
     now = {row.group.get(by) or "": row for row in report.rows}
     past: dict[str, list[ReportRow]] = {}
     for row in before.rows:
         past.setdefault(row.group.get(by) or "", []).append(row)
-    movements = [_moved(name, now.get(name), past.get(name, []), n_days) for name in {*now, *past} if name]
+    movements = [
+        _moved(names.get(code, code), now.get(code), past.get(code, []), n_days) for code in {*now, *past} if code
+    ]
     moved = [movement for movement in movements if movement is not None and abs(movement.value - movement.usual) > 0.5]
     moved.sort(key=lambda movement: (-(movement.value - movement.usual), movement.name))
     top = tuple(movement for movement in moved[:MOVERS] if movement.value > movement.usual)
@@ -195,15 +221,15 @@ def _amount(restated: Restated, value: int | None) -> str:
 
 def changed(restated: Restated) -> ChangedFigure:
     return ChangedFigure(
-        day=restated.day, account=restated.account, tag=restated.tag, measure=_MEASURES[restated.measure],
-        before=_amount(restated, restated.before), now=_amount(restated, restated.now),
+        day=restated.day, account=restated.account_name, tag=restated.tag, measure=_MEASURES[restated.measure],
+        before=_amount(restated, restated.before), now=_amount(restated, restated.now), vanished=restated.vanished,
     )  # fmt: skip
 
 
 def vanished(restated: Restated) -> str:
     was, now = _amount(restated, restated.before), _amount(restated, restated.now)
     measure = _MEASURES[restated.measure]
-    return f"{restated.day:%d %b} {restated.account} / {restated.tag or 'no tag'}: {measure} {was} → {now}"
+    return f"{restated.day:%d %b} {restated.account_name} / {restated.tag or 'no tag'}: {measure} {was} → {now}"
 
 
 def pending(health: AccountHealth) -> Pending:
@@ -216,7 +242,7 @@ def pending(health: AccountHealth) -> Pending:
     )
     if not health.fetched:
         how = "waiting for an upload"
-    return Pending(account=health.code, text=f"{health.code}: {span}, {'sync paused' if health.paused else how}")
+    return Pending(account=health.name, text=f"{health.name}: {span}, {'sync paused' if health.paused else how}")
 
 
 def unmatched_words(n: int) -> Iterable[Attention]:
@@ -225,13 +251,10 @@ def unmatched_words(n: int) -> Iterable[Attention]:
                         about="postbacks")  # fmt: skip
 
 
-def unconverted_words(report: MergedReport) -> Iterable[Attention]:
-    if lacking := figures.unconverted(report):
-        yield Attention(level="warning", text=lacking)
-
-
 def unassigned_words(report: MergedReport) -> Iterable[Attention]:
-    names = sorted({f"{row.group.get('account')} / {row.group.get('tag') or 'no tag'}" for row in report.unassigned})
+    accounts = report.names.get("account", {})
+    groups = {(row.group.get("account") or "?", row.group.get("tag") or "no tag") for row in report.unassigned}
+    names = sorted(f"{accounts.get(account, account)} / {tag}" for account, tag in groups)
     if names:
         text = f"figures that no offer claims: {', '.join(names[:5])}: add an offer with that tag"
         yield Attention(level="warning", text=text, about="offers")
@@ -241,14 +264,14 @@ def sync_words(health: Sequence[AccountHealth], now: datetime) -> Iterable[Atten
     for account in health:
         if account.paused and account.fetched:
             why = account.paused_why or account.error or "by hand"
-            yield Attention(level="error", text=f"{account.code}: sync paused: {why}")
+            yield Attention(level="error", text=f"{account.name}: sync paused: {why}")
         elif account.error:
-            yield Attention(level="error", text=f"{account.code}: sync failed: {account.error}")
+            yield Attention(level="error", text=f"{account.name}: sync failed: {account.error}")
         elif account.stale(now):
             since = f"since {account.last_success_at:%d %b %H:%M} UTC" if account.last_success_at else "yet"
-            yield Attention(level="warning", text=f"{account.code}: no figures {since}")
+            yield Attention(level="warning", text=f"{account.name}: no figures {since}")
         for warning in account.warnings:
-            yield Attention(level="warning", text=f"{account.code}: {warning}")
+            yield Attention(level="warning", text=f"{account.name}: {warning}")
 
 
 def healthy_words(health: Sequence[AccountHealth], request: DigestRequest) -> str:
@@ -264,14 +287,13 @@ def healthy_words(health: Sequence[AccountHealth], request: DigestRequest) -> st
     return f"{len(fetched)} {what} well, last at {oldest:%H:%M} {request.deployment.timezone}"
 
 
-MOST_ROWS = 12
 MOST_LINES = 8
 
 
 def message(facts: DigestFacts) -> Message:
-    """Facts to a message; its title stands alone as a push notification."""
+    """Facts to a message, what changed since the last one first; its title stands alone as a push notification."""
     blocks: list[Block] = [Notice("info", facts.late)] if facts.late else []
-    blocks += [*_period(facts), *_pending(facts), *_restated(facts), *_movers(facts), *_vanished(facts)]
+    blocks += [*_restated(facts), *_vanished(facts), *_period(facts), *_movers(facts), *_pending(facts)]
     blocks += [*_attention(facts), *_chart(facts), _buttons(facts)]
     return Message(title(facts), tuple(blocks))
 
@@ -303,23 +325,24 @@ def _period(facts: DigestFacts) -> Iterable[Block]:
     report, totals, currency = facts.report, facts.report.totals, facts.report.currency
     usual = facts.usual
     regs = totals.registrations.merged
-    fields = (
+    fields = [
         ("Clicks", _against(count(totals.clicks), totals.clicks, usual.clicks)),
         ("Registrations", _against(figures.layered(totals.registrations), regs, usual.registrations)),
         ("FTDs", _against(figures.first_deposits(totals), totals.first_deposits.merged, usual.first_deposits)),
-        ("CR · reg2dep", " · ".join((
-            percent(regs, totals.clicks), percent(totals.first_deposits.merged, regs),
-        ))),
-        ("Deposits", figures.layered(totals.deposits)),
         ("Commission", figures.worded_commission(totals, currency, exact=True)),
         ("Spend", money(totals.spend, currency)),
         ("Profit · ROI", f"{figures.profit(totals, currency)} · {figures.roi(totals)}"),
-    )  # fmt: skip
-    yield Fields(fields)
+    ]
+    if not facts.full_command:
+        ratios = percent(regs, totals.clicks), percent(totals.first_deposits.merged, regs)
+        fields[3:3] = [("CR · reg2dep", " · ".join(ratios)), ("Deposits", figures.layered(totals.deposits))]
+    yield Fields(tuple(fields))
+    if lacking := figures.unconverted(report):
+        yield Notice("warning", lacking)
     if report.rows or report.unassigned:
-        yield figures.compact(figures.report_table(figures.biggest(report, MOST_ROWS), facts.by))
-        more = len(report.rows) - MOST_ROWS
-        yield Text(LEGEND + (f" · and {more} more rows: stats {facts.range} by {facts.by[0]}" if more > 0 else ""))
+        most = facts.most(SHORT_ROWS, figures.MOST_ROWS)
+        beyond = "More has them all" if facts.full_command else f"stats {facts.range} by {facts.by[0]}"
+        yield figures.compact(figures.report_table(figures.by_weight(report), facts.by, most=most, beyond=beyond))
     else:
         yield Text("Nothing happened.")
 
@@ -332,63 +355,81 @@ def _against(text: str, value: int | None, usual: float | None) -> str:
 def _pending(facts: DigestFacts) -> Iterable[Block]:
     if facts.pending:
         yield Text("Pending", strong=True)
-        yield Text("\n".join(_some([pending.text for pending in facts.pending])))
+        yield Text("\n".join(_some([pending.text for pending in facts.pending], facts.most(2, MOST_LINES))))
     if facts.pending and facts.expected is not None:
-        yield from _estimate(facts.expected, facts.report.currency)
+        yield from _estimate(facts, facts.expected)
 
 
-def _estimate(made: Forecast, currency: str) -> Iterable[Block]:
+def _estimate(facts: DigestFacts, made: Forecast) -> Iterable[Block]:
     """What the pending days may bring, how such estimates did, and which offers are not in it."""
+    currency = facts.report.currency
     if (estimate := made.total) is not None:
         between = f"{figures.round_money(estimate.low, currency)} … {figures.round_money(estimate.high, currency)}"
         text = f"Estimate from FTDs in hand: ≈ {figures.round_money(estimate.estimate, currency)} (80%: {between})"
         yield Text(f"{text}. {record}" if (record := figures.outcomes_inside(made.total_accuracy)) else text)
     if lacking := {item.offer: item.lacking for item in made.items if item.lacking}:
-        yield Text("No estimate yet: " + "; ".join([f"{offer} ({why})" for offer, why in lacking.items()][:MOST_LINES]))
+        most = facts.most(SHORT_LINES, MOST_LINES)
+        words = [f"{facts.offer_names.get(offer, offer)} ({why})" for offer, why in lacking.items()]
+        more = [f"and {figures.plural(len(words) - most, 'more offer')}"] if len(words) > most else []
+        yield Text("No estimate yet: " + "; ".join([*words[:most], *more]))
 
 
 def _restated(facts: DigestFacts) -> Iterable[Block]:
-    if facts.restated:
+    """Figures that moved; what vanished has its own part."""
+    moved = [change for change in facts.restated if not change.vanished]
+    if moved:
         yield Text("Changed since the last digest", strong=True)
-        shown = facts.restated[:MOST_ROWS]
-        rows = tuple((f"{r.day:%d %b} {r.account}", r.tag or "no tag", r.measure, r.before, r.now) for r in shown)
-        yield Table(("Day and account", "Segment", "Figure", "Was", "Is"), rows, numeric=(3, 4))
-        if len(facts.restated) > MOST_ROWS:
-            yield Text(f"and {len(facts.restated) - MOST_ROWS} more changed figures")
+        lines = [
+            f"{change.day:%d %b} {change.account} / {change.tag or 'no tag'}: "
+            f"{change.measure} {change.before} → {change.now}"
+            for change in moved
+        ]
+        yield Text("\n".join(_some(lines, facts.most(SHORT_LINES, figures.MOST_ROWS))))
 
 
 def _movers(facts: DigestFacts) -> Iterable[Block]:
     if facts.top or facts.bottom:
-        yield Text("Top and bottom against their seven-day average", strong=True)
-        rows = [_mover(movement, "▲") for movement in facts.top] + [_mover(movement, "▼") for movement in facts.bottom]
-        columns = (facts.by[0].capitalize(), "Figure", "Now", "7-day avg", "Change")
-        yield Table(columns, tuple(rows), numeric=(2, 3, 4))
+        most = facts.most(2, MOVERS)
+        lines = [_mover(movement, "▲") for movement in facts.top[:most]]
+        lines += [_mover(movement, "▼") for movement in facts.bottom[:most]]
+        yield Text("Above and below their 7-day average", strong=True)
+        yield Text("\n".join(lines))
 
 
-def _mover(movement: Movement, arrow: str) -> tuple[str, ...]:
+def _mover(movement: Movement, arrow: str) -> str:
+    """▲ Spring FB: 20 FTDs, usually 14.2 (+41%)"""
     moved = change(round(movement.value), movement.usual) or "new"
-    return (movement.name, movement.measure, f"{movement.value:,.4g}", f"{movement.usual:,.1f}", f"{arrow} {moved}")
+    word = "FTD" if movement.measure == "FTDs" and movement.value == 1 else movement.measure
+    unit = word if word.startswith("FTD") else word.lower()
+    return f"{arrow} {movement.name}: {movement.value:,.0f} {unit}, usually {movement.usual:,.1f} ({moved})"
 
 
 def _vanished(facts: DigestFacts) -> Iterable[Block]:
     if facts.vanished:
         yield Text("Vanished: shown by the platform before, now withdrawn", strong=True)
-        yield Text("\n".join(_some(facts.vanished)))
+        yield Text("\n".join(_some(facts.vanished, facts.most(SHORT_LINES, MOST_LINES))))
 
 
 def _attention(facts: DigestFacts) -> Iterable[Block]:
-    for attention in facts.attention[:MOST_LINES]:
+    most = facts.most(SHORT_LINES, figures.MOST_ROWS)
+    ordered = sorted(facts.attention, key=lambda attention: attention.level != "error")
+    for attention in ordered[:most]:
         yield Notice(attention.level, attention.text)
-    if len(facts.attention) > MOST_LINES:
-        yield Text(f"and {len(facts.attention) - MOST_LINES} more to look at")
+    if len(ordered) > most:
+        yield Text(f"and {len(ordered) - most} more to look at")
     if facts.healthy:
         yield Notice("ok", facts.healthy)
 
 
 def _chart(facts: DigestFacts) -> Iterable[Block]:
-    days = facts.days
+    if (chart := days_chart(facts.days, facts.report.currency)) is not None:
+        yield chart
+
+
+def days_chart(days: Sequence[DayFigures], currency: str) -> Chart | None:
+    """Commission, spend and FTDs day by day; None where fewer than two days have any."""
     if sum(day.settled is not None or day.pending is not None or bool(day.first_deposits) for day in days) < 2:
-        return
+        return None
     series = [
         Series("Commission", tuple(point.settled for point in days), "bar"),
         Series("Commission, not settled", tuple(point.pending for point in days), "bar", provisional=True),
@@ -397,17 +438,18 @@ def _chart(facts: DigestFacts) -> Iterable[Block]:
     ]
     known = tuple(line for line in series if any(value is not None for value in line.values))
     labels = tuple(f"{point.day:%d %b}" for point in days)
-    yield Chart("Commission, spend and FTDs, 30 days", labels, known, facts.report.currency)
+    return Chart(f"Commission, spend and FTDs, {len(days)} days", labels, known, currency)
 
 
 def _buttons(facts: DigestFacts) -> Buttons:
     by = facts.by[0]
-    buttons = [Button("By day", "stats 7d by day"), Button(f"7 days by {by}", f"stats 7d by {by}")]
+    buttons = [Button("More", facts.full_command)] if facts.full_command else []
+    buttons += [Button("By day", "stats 7d by day"), Button(f"7 days by {by}", f"stats 7d by {by}")]
     buttons += [Button("Sync status", "sync status")] if facts.has_accounts else []
     buttons += [Button("Unmatched postbacks", "postback log outcome=unmatched")] if facts.unmatched else []
     return Buttons(tuple(buttons))
 
 
-def _some(lines: list[str] | tuple[str, ...]) -> list[str]:
-    shown = [f"• {line}" for line in lines[:MOST_LINES]]
-    return shown + ([f"• and {len(lines) - MOST_LINES} more"] if len(lines) > MOST_LINES else [])
+def _some(lines: Sequence[str], most: int) -> list[str]:
+    shown = [f"• {line}" for line in lines[:most]]
+    return shown + ([f"• and {len(lines) - most} more"] if len(lines) > most else [])

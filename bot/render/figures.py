@@ -158,24 +158,26 @@ def compact(table: Table) -> Table:
     columns = [n for n, name in enumerate(table.columns) if name not in {"CR", "Reg2dep", "EPC"}]
     rows = tuple(tuple(row[n] for n in columns) for row in table.rows)
     numeric = tuple(place for place, n in enumerate(columns) if n in table.numeric)
-    return Table(tuple(table.columns[n] for n in columns), rows, numeric)
+    phone = tuple(columns.index(n) for n in table.phone)
+    return msgspec.structs.replace(
+        table, columns=tuple(table.columns[n] for n in columns), rows=rows, numeric=numeric, phone=phone
+    )
 
 
-def report_table(report: MergedReport, by: Sequence[str], *, beyond: str = "") -> Table:
+def report_table(report: MergedReport, by: Sequence[str], *, most: int = MOST_ROWS, beyond: str = "") -> Table:
     """The report's first rows, what no offer claims, the totals. `beyond`: where the rows are that found no room."""
     heads = tuple(_TITLES.get(dimension, dimension.capitalize()) for dimension in by) or ("Range",)
-    rows = [(*_labels(row, by, report.names), *cells(row, report.currency)) for row in report.rows[:MOST_ROWS]]
-    rows += [
-        (*_unassigned(row, by, report.names), *cells(row, report.currency)) for row in report.unassigned[:MOST_ROWS]
-    ]
+    rows = [(*_labels(row, by, report.names), *cells(row, report.currency)) for row in report.rows[:most]]
+    rows += [(*_unassigned(row, by, report.names), *cells(row, report.currency)) for row in report.unassigned[:most]]
     summed = len(rows) != 1
     if summed:
         rows.append((*_first("Total", len(heads)), *cells(report.totals, report.currency)))
     numeric = tuple(range(len(heads), len(heads) + len(COLUMNS) - 1))
     phone = (*range(min(len(heads), 2)), *(len(heads) + COLUMNS.index(name) for name in _ON_A_PHONE[: 6 - len(heads)]))
-    more = max(len(report.rows) - MOST_ROWS, 0) + max(len(report.unassigned) - MOST_ROWS, 0)
+    more = max(len(report.rows) - most, 0) + max(len(report.unassigned) - most, 0)
     return Table(
-        heads + COLUMNS, tuple(rows), numeric=numeric, phone=phone[:5], total=summed, more=more, rest=beyond
+        heads + COLUMNS, tuple(rows), numeric=numeric, phone=phone[:5], total=summed, more=more, rest=beyond,
+        legend=LEGEND,
     )  # fmt: skip
 
 
@@ -210,11 +212,6 @@ def _changes(now: ReportRow, then: ReportRow | None) -> tuple[str, ...]:
     return tuple(change(after, earlier) or NONE for after, earlier in pairs)
 
 
-def biggest(report: MergedReport, most: int) -> MergedReport:
-    """The report with its weightiest rows only."""
-    return report if len(report.rows) <= most else msgspec.structs.replace(report, rows=by_weight(report).rows[:most])
-
-
 def by_weight(report: MergedReport) -> MergedReport:
     """The report with its rows by commission, then FTDs, registrations, clicks."""
     return msgspec.structs.replace(report, rows=sorted(report.rows, key=_weight, reverse=True))
@@ -234,7 +231,8 @@ def top_chart(report: MergedReport, by: Sequence[str], *, measure: str = "") -> 
     """The report's first rows as a picture: a bar each, of the measure they are sorted by or the weightiest known."""
     rows = report.rows[:TOP]
     measures = [measure] if measure in _RANKED else list(_RANKED)
-    chosen = next((name for name in measures if any(_plotted(row, name) is not None for row in rows)), "clicks")
+    known = {name: sum(_plotted(row, name) is not None for row in rows) for name in measures}
+    chosen = next((name for name in measures if 2 * known[name] > len(rows)), measures[-1])
     labels = tuple(" · ".join(_labels(row, by, report.names)) for row in rows)
     is_money = chosen in {"commission", "profit"}
     values = tuple(_plotted(row, chosen) for row in rows)
@@ -243,7 +241,8 @@ def top_chart(report: MergedReport, by: Sequence[str], *, measure: str = "") -> 
 
 
 def _plotted(row: ReportRow, name: str) -> float | None:
-    value = getattr(row, name)
+    """A measure's value in a picture; the profit of days whose commission is pending is not known."""
+    value = None if name == "profit" and row.commission is None else getattr(row, name)
     value = value.merged if isinstance(value, Layers) else value
     return value if value is None or name not in {"commission", "profit"} else value / 1e6
 

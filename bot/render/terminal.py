@@ -27,7 +27,8 @@ def _block(block: Block, colour: bool) -> str:
             return _fields(block)
         case Table():
             rest = left_out(block, min(len(block.rows), MOST_ROWS))
-            return "\n".join(aligned(block, rows=MOST_ROWS) + ([rest] if rest else []))
+            notes = [text for text in (rest, block.legend) if text]
+            return "\n".join([*aligned(block, rows=MOST_ROWS), *notes])
         case Chart():
             return "\n".join(chart_lines(block))
         case Buttons():

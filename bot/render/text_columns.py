@@ -156,13 +156,14 @@ _WIDEST = (24, 18, 14, _SHORTEST)
 def fitted(table: Table, size: int) -> list[str]:
     """The table as lines of at most so many columns: long texts cut, then numbers shortened, then (where the table
     says which columns matter) the last ones left out. Empty where that is not enough."""
-    attempts = [(table, widest) for widest in _WIDEST]
+    widths = _WIDEST if table.phone else _WIDEST[:2]
+    attempts = [(table, widest) for widest in widths]
     if table.numeric:
         short = msgspec.structs.replace(table, rows=tuple(_short_row(row, table.numeric) for row in table.rows))
-        attempts += [(short, widest) for widest in _WIDEST]
+        attempts += [(short, widest) for widest in widths]
         while table.phone and len(short.columns) > 1:
             short = _without_last_column(short)
-            attempts += [(short, widest) for widest in _WIDEST]
+            attempts += [(short, widest) for widest in widths]
     for attempt, widest in attempts:
         lines = aligned(attempt, widest=widest, gap=2 if widest == _WIDEST[0] else 1)
         if lines and max(width(line) for line in lines) <= size:

@@ -4,6 +4,7 @@ from html import escape
 
 from bot.core.command import parse
 from bot.core.message import Block, Button, Buttons, Chart, Fields, File, Message, Notice, Table, Text
+from bot.render.text_columns import left_out
 from storage.ledger.errors import Refused
 
 
@@ -40,7 +41,8 @@ def _table(table: Table) -> str:
         return "<tr>" + "".join(f"<{tag}{kind}>{escape(c)}" for c, kind in zip(cells, kinds, strict=True))
 
     body = "".join(row(cells, "td") for cells in table.rows)
-    return f"<div class=wide><table><thead>{row(table.columns, 'th')}<tbody>{body}</table></div>"
+    notes = "".join(f"<p>{escape(text)}</p>" for text in (left_out(table, len(table.rows)), table.legend) if text)
+    return f"<div class=wide><table><thead>{row(table.columns, 'th')}<tbody>{body}</table></div>{notes}"
 
 
 def _button(button: Button) -> str:

@@ -46,6 +46,8 @@ class _Actions:
         if shared and reply.done:
             reply = msgspec.structs.replace(reply, public=True)
         await self._show(body, action, caller, reply)
+        if (body.get("view") or {}).get("type") == "home" and reply.done:
+            await views.publish_home(self.chat, caller.room)
 
     async def _show(self, body: dict[str, Any], action: dict[str, Any], caller: Caller, reply: Reply) -> None:
         url = body.get("response_url", "")

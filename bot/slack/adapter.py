@@ -17,7 +17,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.chat.session import Caller, ChatSessions, Reply, handle
 from bot.core.context import Room
-from bot.slack import actions, post, views
+from bot.slack import actions, channels, post, views
 from bot.slack import files as slack_files
 from bot.slack import text as slack_text
 from bot.slack.blocks import files, pictures
@@ -163,6 +163,7 @@ class SlackChat:
         app.event("message")(self._direct)
         views.listen(self)
         actions.listen(self)
+        channels.listen(self)
         for event_name in ("app_uninstalled", "tokens_revoked"):
             app.event(event_name)(self._uninstalled)
         app.event(re.compile(r".*"))(_acknowledge)
@@ -186,6 +187,7 @@ class SlackChat:
 
     async def _answer(self, caller: Caller, text: str, body: dict[str, Any]) -> None:
         url = body.get("response_url", "")
+        caller = msgspec.structs.replace(caller, room=await channels.with_title(self, caller.room))
         work = asyncio.create_task(handle(self.sessions, caller, text))
         slow = not (await asyncio.wait({work}, timeout=PATIENCE))[0]
         if slow and url:
@@ -232,6 +234,7 @@ class SlackChat:
             face="slack", workspace=body.get("team_id", ""), room=channel, user=event.get("user", ""),
             thread=event.get("thread_ts", ""), private=channel.startswith("D"),
         )  # fmt: skip
+        room = await channels.with_title(self, room)
         caller = Caller(room=room, name=await self._name(room) if slack_text.joins(text) else "")
         file = slack_files.attached(
             event, self.session, lambda: self.token(room.workspace), api_url=self.settings.api_url

@@ -134,7 +134,7 @@ class _Remaining:
         aligns = [{"align": "right" if n in table.numeric else "left"} for n in range(columns)]
         rest = left_out(table, len(body))
         native = {"type": "table", "rows": rows, "column_settings": aligns}
-        return [native, *([_context(rest)] if rest else [])]
+        return [native, *_notes(rest, table.legend)]
 
     def _chart(self, chart: Chart) -> list[Json]:
         native = _native_chart(chart) if self.charts else None
@@ -185,7 +185,11 @@ def _table_lines(table: Table) -> list[Json]:
     """A table as lines of fixed width."""
     fitting = _fitting(table, lambda part: len(pieces(_fixed(aligned(part)), SECTION - 8)) <= CODE_SECTIONS, 200)
     rest = left_out(table, len(fitting.rows))
-    return [*_code_lines(aligned(fitting)), *([_context(rest)] if rest else [])]
+    return [*_code_lines(aligned(fitting)), *_notes(rest, table.legend)]
+
+
+def _notes(*texts: str) -> list[Json]:
+    return [_context(text) for text in texts if text]
 
 
 def _fitting(table: Table, fits: Callable[[Table], bool], most: int) -> Table:

@@ -9,16 +9,17 @@ import aiohttp
 import msgspec
 from slack_sdk.errors import SlackApiError
 
+from bot.chat.home import home_message
 from bot.chat.questions import options, questions
 from bot.chat.session import Caller, ChatSessions, Form, Reply, carry_out, identify
-from bot.core.command import COMMANDS, Command
+from bot.core.command import COMMANDS
 from bot.core.context import Actor, Room
 from bot.core.message import Button, Buttons, Message, Text
 from bot.core.permissions import may
 from bot.core.tokenizer import past_day
 from bot.slack import form as slack_form
 from bot.slack import post
-from bot.slack.blocks import BLOCKS, Json, plain, render, section
+from bot.slack.blocks import BLOCKS, Json, fallback, plain, render, section
 from bot.slack.chat import Chat
 from bot.slack.form import Origin
 
@@ -166,10 +167,15 @@ class _Views:
             self.chat.spawn(self._publish(room))
 
     async def _publish(self, room: Room) -> None:
-        actor = await identify(self.chat.sessions, Caller(room=room))
-        shown = await home_view(self.chat.sessions, room, actor)
-        web = await self.chat.client(room.workspace)
-        await web.api_call("views.publish", json={"user_id": room.user, "view": shown})
+        await publish_home(self.chat, room)
+
+
+async def publish_home(chat: Chat, room: Room) -> None:
+    """Show the person's App Home as it is now."""
+    actor = await identify(chat.sessions, Caller(room=room))
+    shown = await home_view(chat.sessions, room, actor)
+    web = await chat.client(room.workspace)
+    await web.api_call("views.publish", json={"user_id": room.user, "view": shown})
 
 
 QUICK = (
@@ -185,23 +191,16 @@ SETTINGS = (
 
 
 async def home_view(sessions: ChatSessions, room: Room, actor: Actor | Message) -> Json:
-    """What the person may see of today; a stranger sees how to become a member."""
+    """Figures, chart, alerts, what is to be done, and the ways on; a stranger sees how to become a member.
+
+    A home takes no tables or charts of Slack's own: https://docs.slack.dev/surfaces/app-home.
+    """
     if isinstance(actor, Message):
         return {"type": "home", "blocks": render(actor)["blocks"]}
-    blocks: list[Json] = []
-    stats = COMMANDS.get("stats")
-    if stats is not None and may(stats, actor):
-        blocks += await _today(sessions, room, actor, stats)
+    blocks = [*fallback(await home_message(sessions, room, actor))["blocks"], {"type": "divider"}]
     blocks += _section("Quick actions", QUICK, actor, prefix="do")
     blocks += _section("Settings", SETTINGS, actor, prefix="set")
     return {"type": "home", "blocks": blocks[: 2 * BLOCKS]}
-
-
-async def _today(sessions: ChatSessions, room: Room, actor: Actor, stats: Command) -> list[Json]:
-    period = next(iter(stats.positional), None)
-    reply = await carry_out(sessions, room, actor, stats, {period: "today"} if period else {})
-    shown = [block for block in render(reply.message)["blocks"] if block["type"] not in {"actions", "table"}]
-    return [*shown, {"type": "divider"}]
 
 
 def _section(title: str, ways: tuple[tuple[str, str], ...], actor: Actor, *, prefix: str) -> list[Json]:

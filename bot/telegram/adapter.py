@@ -35,7 +35,7 @@ from storage.db import leases, tasks
 
 log = logging.getLogger(__name__)
 
-UPDATES = ["message", "callback_query", "my_chat_member"]
+UPDATES = ["message", "callback_query", "my_chat_member", "inline_query"]
 LEASE = timedelta(seconds=60)
 POLL_SECONDS = 20
 STOP_WITHIN = 8  # seconds
@@ -60,8 +60,10 @@ class _ByChat(BaseUpdateProcessor):
         self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
     async def do_process_update(self, update: object, coroutine: Awaitable[Any]) -> None:
-        chat = update.effective_chat if isinstance(update, Update) else None
-        lock = self._locks.setdefault(chat.id if chat else 0, asyncio.Lock())
+        sender = None
+        if isinstance(update, Update):
+            sender = update.effective_chat or update.effective_user  # an inline query has no chat
+        lock = self._locks.setdefault(sender.id if sender else 0, asyncio.Lock())
         async with lock:
             await coroutine
 

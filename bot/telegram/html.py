@@ -154,7 +154,7 @@ def _table(table: Table) -> list[_Piece]:
     table = _narrowed(table)
     shown = msgspec.structs.replace(table, rows=first_rows(table, MOST_ROWS))
     rest = left_out(table, len(shown.rows))
-    notes = [_Piece(rest)] if rest else []
+    notes = [_Piece(text) for text in (rest, shown.legend) if text]
     if len(table.columns) <= COLUMNS and (lines := fitted(shown, SCREEN)):
         return [_Piece("\n".join(lines), "pre"), *notes]
     head, *rows = cells(shown) if shown.columns else [[]]
@@ -172,12 +172,9 @@ def _narrowed(table: Table) -> Table:
     rows = tuple(tuple(row[n] for n in columns if n < len(row)) for row in table.rows)
     numeric = tuple(place for place, n in enumerate(columns) if n in table.numeric)
     return msgspec.structs.replace(
-        table,
-        columns=tuple(table.columns[n] for n in columns),
-        rows=rows,
-        numeric=numeric,
-        phone=tuple(range(len(columns))),
-    )
+        table, columns=tuple(table.columns[n] for n in columns), rows=rows, numeric=numeric,
+        phone=tuple(range(len(columns))), legend="",
+    )  # fmt: skip
 
 
 def _row(head: list[str], row: list[str]) -> str:

@@ -15,7 +15,7 @@ from bot.core.context import Room
 from bot.core.message import Message, Text
 from bot.delivery import lose
 from bot.forms.uploaded_image import MOST_BYTES, refuse_large
-from bot.telegram import pages, post
+from bot.telegram import inline, pages, post
 from bot.telegram.dialogue import DialogueRunner, toast
 from bot.telegram.html import TEXT, render
 from storage.chat import dialogues, rooms
@@ -38,12 +38,17 @@ class UpdateHandler:
             await self._moved(update.my_chat_member)
         elif update.callback_query is not None:
             await self._pressed(update.callback_query)
+        elif update.inline_query is not None:
+            await inline.answer(self.sessions, update.inline_query)
         elif update.message is not None:
             await self._message(update.message)
 
     async def _message(self, message: TelegramMessage) -> None:
         if message.migrate_to_chat_id or message.migrate_from_chat_id:
             await self._migrated(message)
+            return
+        if message.new_chat_title:
+            await self._renamed(message.chat.id, message.new_chat_title)
             return
         text = message.text or message.caption or ""
         if message.sender_chat is not None and self.command(text):
@@ -180,6 +185,12 @@ class UpdateHandler:
         old, new = message.migrate_from_chat_id or message.chat.id, message.migrate_to_chat_id or message.chat.id
         async with self.sessions.database.begin() as tx:
             await rooms.migrate(tx, "telegram", old=str(old), new=str(new))
+
+    async def _renamed(self, chat: int, title: str) -> None:
+        async with self.sessions.database.begin() as tx:
+            room = await rooms.find(tx, "telegram", "", str(chat))
+            if room is not None:
+                await rooms.rename(tx, room, title)
 
     async def _moved(self, change: ChatMemberUpdated) -> None:
         """The bot was thrown out (or blocked), or let in again."""

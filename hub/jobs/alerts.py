@@ -1,6 +1,7 @@
 """Alerts on time: every minute each armed rule looks; what fires, happened or is over is queued for its room."""
 
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import msgspec
 import structlog
@@ -51,7 +52,7 @@ async def _round(runtime: Runtime, *, kinds: frozenset[str] | None = None) -> in
     if not news:
         return 0
     async with runtime.database.begin() as tx:
-        return await _tell(tx, news, now)
+        return await _tell(tx, news, now, zone=runtime.deployment.zone)
 
 
 async def _look(runtime: Runtime, watch: Watch, now: datetime, together: AlertRun) -> Seen | None:
@@ -85,7 +86,7 @@ def _stepped(alarm: Alarm, reading: Reading, watch: Watch, now: datetime) -> tup
     return step(alarm, broken=reading.broken, recovered=reading.recovered, now=now, policy=watch.policy)
 
 
-async def _tell(tx: AsyncConnection, news: list[Seen], now: datetime) -> int:
+async def _tell(tx: AsyncConnection, news: list[Seen], now: datetime, *, zone: ZoneInfo) -> int:
     """Settle how each alert stands now and queue what it has to say, in one transaction."""
     fired: list[tuple[Fired, History]] = []
     queued = 0
@@ -97,7 +98,7 @@ async def _tell(tx: AsyncConnection, news: list[Seen], now: datetime) -> int:
         history = watch.history
         standing[watch.id] = watch, history
         queued += await _happenings(tx, watch, seen.happenings, now)
-        fired += [(one, history) for one in _fires(watch, seen.readings, now)]
+        fired += [(one, history) for one in _fires(watch, seen.readings, now, zone=zone)]
         queued += await _overs(tx, watch, seen.readings, now)
     queued += await _fire_together(tx, fired, now)
     for watch, history in standing.values():
@@ -115,7 +116,7 @@ async def _happenings(tx: AsyncConnection, watch: Watch, happenings: list[AlertE
     return await _queue(tx, watch, key, events_message(watch, fresh), now)
 
 
-def _fires(watch: Watch, readings: list[Reading], now: datetime) -> list[Fired]:
+def _fires(watch: Watch, readings: list[Reading], now: datetime, *, zone: ZoneInfo) -> list[Fired]:
     """Alarms moved on, and those that fire; subjects there are no more are forgotten."""
     history, found = watch.history, []
     gone = history.alarms.keys() - {one.subject for one in readings}
@@ -130,7 +131,7 @@ def _fires(watch: Watch, readings: list[Reading], now: datetime) -> list[Fired]:
         if moved != Alarm():
             history.alarms[one.subject] = moved
         if said == "fire":
-            found.append(Fired(watch, one))
+            found.append(Fired(watch=watch, reading=one, since=moved.since, now=now, zone=zone))
     return found
 
 
@@ -145,7 +146,8 @@ async def _overs(tx: AsyncConnection, watch: Watch, readings: list[Reading], now
         watch.history.alarms[one.subject] = moved
         message_keys = watch.history.message_keys.pop(one.subject, None)
         key = f"alert:{watch.id}:{one.subject}:{alarm.round}:over"
-        queued += await _queue(tx, watch, key, over_message(Fired(watch, one)), now, answers=message_keys)
+        message = over_message(Fired(watch=watch, reading=one, since=alarm.since, now=now))
+        queued += await _queue(tx, watch, key, message, now, answers=message_keys)
     return queued
 
 

@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import Row, Select, insert, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.chat.subscriptions import channel
+from storage.chat.subscriptions import channel, room_name
 from storage.ledger.alerts.alarms import Alarm, Policy, overall
 from storage.ledger.alerts.thresholds import Rule, describe, length
 from storage.ledger.errors import Missing
@@ -76,6 +76,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     quiet: str | None
     timezone: str
     channel: str
+    room: str  # what people call it
     state: str
     firing: list[str]
     snoozed_until: datetime | None
@@ -103,7 +104,7 @@ async def add(tx: AsyncConnection, now: datetime, new: NewAlert) -> int:
 
 def of_team(team_id: int) -> Select[Any]:
     """The team's alerts with their rooms, for paging."""
-    joined = select(alerts, rooms.c.face, rooms.c.room).join(rooms, rooms.c.id == alerts.c.room_id)
+    joined = select(alerts, rooms.c.face, rooms.c.room, rooms.c.title).join(rooms, rooms.c.id == alerts.c.room_id)
     return joined.where(alerts.c.team_id == team_id, alerts.c.removed_at.is_(None))
 
 
@@ -170,6 +171,6 @@ def shown(row: Row[Any]) -> Alert:
         id=row.id, name=words, code=f"alert-{row.id}", rule=words, kind=row.kind, campaigns=row.campaigns,
         for_=length(rule.for_minutes) if rule.for_minutes else None, cooldown=length(terms.cooldown),
         quiet="-".join(terms.quiet) if terms.quiet else None, timezone=terms.timezone,
-        channel=channel(row.face, row.room, row.thread), state=row.state, firing=sorted(firing),
+        channel=channel(row.face, row.room, row.thread), room=room_name(row), state=row.state, firing=sorted(firing),
         snoozed_until=row.snoozed_until,
     )  # fmt: skip

@@ -33,6 +33,7 @@ class AccountHealth(msgspec.Struct, frozen=True, kw_only=True):
 
     id: int
     code: str
+    name: str
     platform: str
     timezone: str
     created_at: datetime
@@ -80,8 +81,8 @@ async def accounts_health(
 
 def _health(row: Row[Any], provisional: tuple[date, ...]) -> AccountHealth:
     return AccountHealth(
-        id=row.id, code=row.code, platform=row.platform, timezone=row.timezone, created_at=row.created_at,
-        error=row.error, paused_why=row.paused_why, paused=row.paused_at is not None,
+        id=row.id, code=row.code, name=row.name, platform=row.platform, timezone=row.timezone,
+        created_at=row.created_at, error=row.error, paused_why=row.paused_why, paused=row.paused_at is not None,
         last_success_at=row.last_success_at, next_sync_at=row.next_sync_at,
         warnings=tuple(row.sync_warnings or ()), provisional=provisional,
     )  # fmt: skip
@@ -103,9 +104,9 @@ async def unmatched(
 
 
 async def suspects(tx: AsyncConnection, team_id: int, ids: Collection[int] | None = None) -> Sequence[Any]:
-    """(code, reason, fetched_at) of reports held as suspect."""
+    """(code, name, reason, fetched_at) of reports held as suspect."""
     query = (
-        select(accounts.c.code, accounts.c.id, revenue_reports.c.reason, revenue_reports.c.fetched_at)
+        select(accounts.c.code, accounts.c.name, accounts.c.id, revenue_reports.c.reason, revenue_reports.c.fetched_at)
         .join(accounts, accounts.c.id == revenue_reports.c.account_id)
         .where(revenue_reports.c.team_id == team_id, revenue_reports.c.state == "suspect")
     )
@@ -141,7 +142,8 @@ async def _covers(tx: AsyncConnection, team_id: int, campaign_codes: Collection[
 
 
 async def untagged(tx: AsyncConnection, team_id: int, ids: Collection[int] | None = None) -> Sequence[Any]:
-    """(offer, account) of active offers without a tag on accounts with several segments: they pull in other deals."""
+    """Names (offer, account) of active offers without a tag on accounts with several segments: they pull in other
+    deals."""
     others = offers.alias("others")
     beside = select(others.c.id).where(others.c.account_id == offers.c.account_id, others.c.id != offers.c.id)
     several = (
@@ -151,7 +153,7 @@ async def untagged(tx: AsyncConnection, team_id: int, ids: Collection[int] | Non
         .having(func.count(func.distinct(revenue.c.tag_key)) > 1)
     )
     query = (
-        select(offers.c.code.label("offer"), accounts.c.code.label("account"))
+        select(offers.c.name.label("offer"), accounts.c.name.label("account"))
         .join(accounts, accounts.c.id == offers.c.account_id)
         .where(offers.c.team_id == team_id, offers.c.tag_key.is_(None), offers.c.status == "active")
         .where(or_(beside.exists(), accounts.c.id.in_(several)), _within(accounts.c.id, ids))
@@ -168,9 +170,10 @@ async def dead_letters(tx: AsyncConnection, team_id: int, since: datetime) -> in
 
 
 async def lost_rooms(tx: AsyncConnection, team_id: int, since: datetime) -> list[str]:
-    """Rooms lost since then, as `slack:C123`."""
-    query = select(rooms.c.face, rooms.c.room).where(rooms.c.team_id == team_id, rooms.c.lost_at > since)
-    return [f"{row.face}:{row.room}" for row in await tx.execute(query.order_by(rooms.c.id))]
+    """Rooms lost since then, by title where they have one, else as `slack:C123`."""
+    r = rooms.c
+    query = select(r.face, r.room, r.title).where(r.team_id == team_id, r.lost_at > since)
+    return [row.title or f"{row.face}:{row.room}" for row in await tx.execute(query.order_by(r.id))]
 
 
 class DomainFault(msgspec.Struct, frozen=True):

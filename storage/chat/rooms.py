@@ -58,6 +58,11 @@ async def regain(tx: AsyncConnection, room: RoomRow) -> None:
         await tx.execute(update(rooms).where(rooms.c.id == room.id).values(lost_at=None))
 
 
+async def rename(tx: AsyncConnection, room: RoomRow, title: str) -> None:
+    """A room has another title now."""
+    await tx.execute(update(rooms).where(rooms.c.id == room.id).values(title=title[:200]))
+
+
 async def lose(tx: AsyncConnection, room_id: int, now: datetime, why: str) -> int:
     """The platform lets us write there no more: its subscriptions stop, what was queued is dead.
 

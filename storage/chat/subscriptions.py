@@ -28,6 +28,7 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     weekdays: list[int] | None
     campaigns: list[str] | None
     channel: str
+    room: str  # what people call it
     next_at: datetime
     told_until: datetime
     status: str
@@ -54,7 +55,7 @@ class NewSubscription(msgspec.Struct, frozen=True, kw_only=True):
     campaigns: tuple[str, ...] | None
 
 
-_SHOWN = select(subscriptions, rooms.c.face, rooms.c.workspace, rooms.c.room, rooms.c.lost_at).join(
+_SHOWN = select(subscriptions, rooms.c.face, rooms.c.workspace, rooms.c.room, rooms.c.title, rooms.c.lost_at).join(
     rooms, rooms.c.id == subscriptions.c.room_id
 )
 
@@ -129,7 +130,7 @@ def shown(row: Row[Any]) -> Subscription:
     return Subscription(
         id=row.id, name=f"{when} {row.at} {row.timezone}", code=f"digest-{row.id}", every=row.every, at=row.at,
         timezone=row.timezone, weekdays=row.weekdays, campaigns=row.campaigns,
-        channel=channel(row.face, row.room, row.thread), next_at=row.next_at,
+        channel=channel(row.face, row.room, row.thread), room=room_name(row), next_at=row.next_at,
         told_until=row.told_until or row.created_at, status="lost" if row.lost_at or row.disabled_at else "active",
     )  # fmt: skip
 
@@ -139,6 +140,14 @@ def channel(face: str, room: str, thread: str) -> str:
     if face == "terminal":
         return "terminal"
     return f"{face}:{room}" + (f"/{thread}" if thread else "")
+
+
+def room_name(row: Row[Any]) -> str:
+    """The title of a row's room, and its topic; its address where no title is known."""
+    if not row.title or row.face == "terminal":
+        return channel(row.face, row.room, row.thread)
+    name = f"#{row.title}" if row.face == "slack" and row.room.startswith("C") else str(row.title)
+    return f"{name}, topic {row.thread}" if row.thread and row.face == "telegram" else name
 
 
 def schedule_of(row: Row[Any] | Subscription) -> Schedule:

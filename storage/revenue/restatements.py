@@ -24,6 +24,7 @@ class Restated(msgspec.Struct, frozen=True, kw_only=True):
     day: date
     account_id: int
     account: str
+    account_name: str
     tag: str
     currency: str
     measure: str
@@ -48,7 +49,9 @@ async def since(
     revised = select(moved.revenue_id).where(moved.team_id == team_id, recent, moved.recorded_at > instant)
     is_settled = and_(settled_days.c.account_id == revenue.c.account_id, settled_days.c.day == revenue.c.day)
     query = (
-        select(revenue, accounts.c.code.label("account"), settled_days.c.settled_at)
+        select(
+            revenue, accounts.c.code.label("account"), accounts.c.name.label("account_name"), settled_days.c.settled_at
+        )
         .join(settled_days, is_settled)
         .join(accounts, accounts.c.id == revenue.c.account_id)
         .where(revenue.c.team_id == team_id, revenue.c.id.in_(revised))
@@ -75,12 +78,13 @@ def _compared(rows: Iterable[Row[Any]], before: dict[int, Row[Any]]) -> list[Res
     was: dict[tuple[Any, ...], dict[str, int | None]] = {}
     now: dict[tuple[Any, ...], dict[str, int | None]] = {}
     for row in rows:
-        key = (row.day, row.account_id, row.account, row.tag, row.currency)
+        key = (row.day, row.account_id, row.account, row.account_name, row.tag, row.currency)
         _add(was.setdefault(key, {}), before.get(row.id))
         _add(now.setdefault(key, {}), row)
     restatements = [
         Restated(
-            day=key[0], account_id=key[1], account=key[2], tag=key[3], currency=key[4], measure=measure,
+            day=key[0], account_id=key[1], account=key[2], account_name=key[3], tag=key[4], currency=key[5],
+            measure=measure,
             before=was[key].get(measure), now=now[key].get(measure),
         )
         for key in now

@@ -120,6 +120,8 @@ class Slack:
                 return {"files": [{"id": f"F{number}"}]}
             case "oauth.v2.access":
                 return {"access_token": "xoxb-installed", "team": {"id": "T0OTHER", "name": "Other Team"}}
+            case "conversations.info":
+                return {"channel": {"id": body["channel"], "name": "general"}}
             case "conversations.open":
                 return {"channel": {"id": f"D{body['users']}"}}
         return {}

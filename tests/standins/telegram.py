@@ -4,6 +4,7 @@ Control (`POST` JSON under /_control/):
   say       {"text", "chat", "user", "kind": "private"|"supergroup", "thread", "reply_to"}: a message reaches the bot
   file      {"name", "base64"}: what getFile finds; `say` with "media": {"photo": …} makes its text the caption
   press     {"data", "message_id", "chat", "user"}: an inline button
+  inline    {"query", "user"}: somebody types `@bot query` in any chat
   update    {…}: any update, sent as it is (with an update_id if it has none)
   member    {"chat", "status"}: the bot is kicked, blocked or let in
   fail      {"method", "code", "description", "parameters", "times", "chat", "slow": seconds}
@@ -64,7 +65,7 @@ class Telegram:
         if failing := self._failure(method, body):
             time.sleep(failing.get("slow", 0))
             return wrong(failing["code"], failing["description"], failing.get("parameters"))
-        return self._answer(method, body)
+        return self._inline(body) if method == "answerInlineQuery" else self._answer(method, body)
 
     def _failure(self, method: str, body: dict[str, Any]) -> dict[str, Any] | None:
         with self._news:
@@ -119,6 +120,18 @@ class Telegram:
         content = {"text": text, "html": body["text"]}
         return right(self._edit(body, content) if method == "editMessageText" else self._post(body, content))
 
+    def _inline(self, body: dict[str, Any]) -> Given:
+        """https://core.telegram.org/bots/api#answerinlinequery: 50 results, each id once and of at most 64 bytes."""
+        results = body["results"]
+        ids = {one["id"] for one in results}
+        if len(results) > 50 or len(ids) < len(results) or any(len(one.encode()) not in range(1, 65) for one in ids):
+            return wrong(400, "Bad Request: RESULT_ID_INVALID")
+        for one in results:
+            text, fault = read_html(one["input_message_content"]["message_text"])
+            if fault or not 0 < len(text) <= 4096 or not one["title"]:
+                return wrong(400, f"Bad Request: can't parse entities: {fault}")
+        return right(True)
+
     def _post(self, body: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
         message = {
             "message_id": next(self._messages), "date": int(time.time()), "from": BOT, "chat": chat_of(body["chat_id"]),
@@ -166,6 +179,9 @@ class Telegram:
                 self.sent[body["name"]] = body["base64"]
             case "press":
                 return self._deliver({"callback_query": self._pressed(body)})
+            case "inline":
+                query = {"id": str(next(self._updates)), "from": person(body), "query": body["query"], "offset": ""}
+                return self._deliver({"inline_query": query})
             case "member":
                 return self._deliver({"my_chat_member": self._member(body)})
             case "update":

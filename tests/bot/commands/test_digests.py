@@ -9,7 +9,7 @@ from sqlalchemy import insert, update
 
 from storage.ledger.errors import Forbidden, Missing, Refused
 from storage.ledger.facts import Role
-from storage.tables import accounts, postbacks
+from storage.tables import accounts, postbacks, revenue
 from tests.bot.asking import Asker, asking
 from tests.bot.seeding import clicked, converted, days_ago, reported, tracked
 
@@ -117,8 +117,8 @@ async def test_restated_and_vanished_figures_are_told_with_what_they_were(opened
         await reported(say, ids, days_ago(say, 4), at=say.now, **figures)  # type: ignore[arg-type]
         await say("digest preview")
         lines = say.shown.splitlines()
-        assert any("FTDs" in line and "18 Nov" in line and line.split()[-2:] == ["10", "8"] for line in lines)
-        assert any("NGR" in line and line.split()[-2:] == ["€100.00", "-€50.00"] for line in lines)
+        assert lines[2] == "Changed since the last digest"  # before all else
+        assert "• 18 Nov main / spring: NGR €100.00 → -€50.00" in lines
         assert "• 18 Nov main / spring: FTDs 10 → 8" in lines
 
 
@@ -136,6 +136,40 @@ async def test_spend_without_a_rate_is_said_in_the_digest_as_in_stats(opened: Op
             assert "USDT" not in say.shown, line
 
 
+async def test_a_digest_is_one_screen_and_more_on_request(opened: Opened) -> None:
+    async with asking(opened) as say:
+        ids = await a_week(say)
+        for n in range(20):
+            await clicked(say, await tracked(say, campaign=f"extra-{n}", tag=f"t{n}"), days_ago(say, 1), n + 1)
+        for n in range(2, 9):
+            await reported(say, ids, days_ago(say, n), at=say.now, ngr=n * 10**6)
+        preview = await say("digest preview")
+        assert len(say.shown.splitlines()) < 50
+        assert "… and 16 more rows: More has them all" in say.shown
+        (more,) = (
+            button["command"]
+            for block in preview["message"]["blocks"] if block["type"] == "buttons"
+            for button in block["buttons"] if button["label"] == "More"
+        )  # fmt: skip
+        say.later(days=3)
+        full = await say(more)
+        assert (full["from"], full["to"]) == (preview["from"], preview["to"])
+        assert say.shown.count("extra-") >= 20
+        assert sum("NGR" in line for line in say.shown.splitlines()) == 7
+        assert "Deposits" in say.shown
+
+
+async def test_figures_without_a_rate_are_said_beside_the_figures(opened: Opened) -> None:
+    async with asking(opened) as say:
+        ids = await tracked(say)
+        await clicked(say, ids, days_ago(say, 1), 10)
+        await reported(say, ids, days_ago(say, 1), at=say.now, commission_cpa=10**8)
+        async with say.database.begin() as tx:
+            await tx.execute(update(revenue).values(currency="CHF"))
+        await say("digest preview")
+        assert "no exchange rate for commission CHF" in say.shown.replace("\xa0", " ")
+
+
 async def test_what_needs_a_hand_is_told(opened: Opened) -> None:
     async with asking(opened) as say:
         ids = await a_week(say)
@@ -149,7 +183,7 @@ async def test_what_needs_a_hand_is_told(opened: Opened) -> None:
         await say("digest preview")
         assert "main: sync failed: the token was refused" in say.shown
         assert "1 unmatched postback" in say.shown
-        assert "offer other has no tag" in say.shown
+        assert "offer Other has no tag" in say.shown
         assert "main: 21 Nov, waiting for a sync" in say.shown
         assert "3 to look at" in say.shown.splitlines()[0]
 

@@ -121,7 +121,7 @@ async def test_first_deposits_are_told_once_each(opened: Opened) -> None:
         assert await tick(runtime_of(say)) == 0
         say.later(minutes=5)
         assert await tick(runtime_of(say)) == 0
-        assert sorted(await titles(say)) == ["🔔 3 × ftd", "🔔 FTD on lucky-spring: €900.00"]
+        assert sorted(await titles(say)) == ["🔔 3 × ftd", "🔔 FTD on Lucky spring by spring: €900.00"]
 
 
 async def test_many_alerts_at_once_are_one_message(opened: Opened) -> None:
@@ -159,7 +159,7 @@ async def test_restatements_discrepancies_and_what_vanished_are_told(opened: Ope
         assert sorted(await titles(say)) == [
             "🔔 20 Nov main / spring: FTDs restated, 10 → 8",
             "🔔 20 Nov main / spring: FTDs withdrawn, 10 → 8",
-            "🔔 2026-11-20 lucky-spring: 10 FTDs by postbacks, 8 by the platform (20% apart)",
+            "🔔 2026-11-20 Lucky spring: 10 FTDs by postbacks, 8 by the platform (20% apart)",
         ]
         assert await tick(runtime_of(say)) == 0
 
@@ -221,7 +221,7 @@ async def test_a_dead_offer_link_is_found_and_found_again(opened: Opened) -> Non
             assert await offer_links.tick(hub) == 1
             assert await tick(hub) == 1
             assert await titles(say) == [
-                "🔴 the link of lucky-x leads nowhere: it answers 410", "🟢 Over: the link of lucky-x works again"
+                "🔴 the link of Lucky x leads nowhere: it answers 410", "🟢 Over: the link of Lucky x works again"
             ]  # fmt: skip
     finally:
         server.shutdown()
@@ -237,4 +237,4 @@ async def test_first_deposits_are_noticed_between_the_minutes(opened: Opened) ->
         await converted(say, ids, say.now, 1, event="first_deposit")
         assert await notice(runtime_of(say)) == 1
         assert await notice(runtime_of(say)) == 0
-        assert await titles(say) == ["🔔 FTD on lucky-spring"]
+        assert await titles(say) == ["🔔 FTD on Lucky spring by spring"]

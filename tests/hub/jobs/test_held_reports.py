@@ -63,7 +63,7 @@ async def test_a_sound_report_supersedes_it_and_the_alert_is_over(opened: Callab
         await doubled_a_day_later(team, casino)
         assert await alerts.notice(team.runtime) == 1
         (message,) = await queued(team)
-        assert "a report of main is held" in message["title"]
+        assert "a report of Main is held" in message["title"]
         assert buttons(message)[:2] == ["Confirm", "Discard"]
         for day in ("2026-10-18", "2026-10-19", "2026-10-20"):
             casino.says(day, "spring", **FIGURES)
@@ -71,7 +71,7 @@ async def test_a_sound_report_supersedes_it_and_the_alert_is_over(opened: Callab
         await team.sync()
         assert (await status(team))["state"] == "idle"
         assert await alerts.notice(team.runtime) == 1
-        assert (await queued(team))[-1]["title"] == "🟢 Over: no report of main is held any more"
+        assert (await queued(team))[-1]["title"] == "🟢 Over: no report of Main is held any more"
 
 
 async def unreadable(team: Hub, casino: Any, ngr: str) -> None:

@@ -1,0 +1,67 @@
+"""Digests and alerts name their room by its title: closed, renamed and upgraded rooms are followed in both chats."""
+
+from typing import Any
+
+from sqlalchemy import select
+
+from storage.tables import rooms
+from tests.bot.chatting import Chatting, eventually
+from tests.bot.conftest import Chat
+
+GROUP = -1007
+
+
+async def titled(one: Chatting, title: str) -> bool:
+    async with one.database.read() as tx:
+        return (await tx.execute(select(rooms.c.id).where(rooms.c.title == title))).first() is not None
+
+
+async def heard(one: Chatting, **message: Any) -> None:
+    await one.on(one.telegram, "update", message={"message_id": 9, "date": 1} | message)
+
+
+def group(chat: int, title: str) -> dict[str, Any]:
+    return {"id": chat, "type": "supergroup", "title": title}
+
+
+async def test_a_group_on_telegram_is_named_by_its_title_when_renamed_and_upgraded(chat: Chat) -> None:
+    async with chat() as one:
+        await one.tell(f"/start {await one.invite()}")
+        await one.tell("/join", chat=GROUP)
+        assert f"Room: Group {GROUP}" in (await one.tell("/digest subscribe", chat=GROUP))["text"]
+        await heard(one, chat=group(GROUP, "Buyers"), new_chat_title="Buyers")
+        await eventually(lambda: titled(one, "Buyers"), "the new title")
+        shown = await one.tell("/digest list")
+        assert "Buyers" in shown["text"]
+        await heard(one, chat=group(-1009, "Buyers"), migrate_from_chat_id=GROUP)
+        assert "Buyers" in (await one.tell("/digest list"))["text"]
+
+        async def moved() -> bool:
+            async with one.database.read() as tx:
+                return (await tx.execute(select(rooms.c.title).where(rooms.c.room == "-1009"))).scalar() == "Buyers"
+
+        await eventually(moved, "the new id")
+
+
+async def test_a_channel_on_slack_is_named_by_its_title_and_lost_when_archived(chat: Chat) -> None:
+    async with chat() as one:
+        await one.flux(f"join {await one.invite()}")
+        shown = await one.flux("digest subscribe")
+        assert "#general" in str(shown["blocks"])
+        renamed = {"type": "channel_rename", "channel": {"id": "C0GENERAL", "name": "buyers", "created": 1}}
+        await one.on(one.slack, "event", event=renamed)
+        await eventually(lambda: titled(one, "buyers"), "the new title")
+        assert "#buyers" in str((await one.flux("digest list", channel="D0ANNA"))["blocks"])
+        await one.on(one.slack, "event", event={"type": "channel_archive", "channel": "C0GENERAL", "user": "U0"})
+
+        async def lost() -> bool:
+            return "lost" in str((await one.flux("digest list", channel="D0ANNA"))["blocks"])
+
+        await eventually(lost, "the room to be lost")
+
+
+async def test_the_name_of_a_channel_that_no_request_told_is_asked_for(chat: Chat) -> None:
+    async with chat() as one:
+        await one.flux(f"join {await one.invite()}", channel_name="privategroup")
+        assert await titled(one, "general")
+        assert not await titled(one, "privategroup")
