@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.core.command import COMMANDS, parse, singular
+from bot.core.command import COMMANDS, find, parse, singular
 from bot.core.context import Actor
 from bot.core.permissions import ENTITIES, may, visible
 from bot.core.tokenizer import is_period
@@ -47,10 +47,7 @@ async def cards(tx: AsyncConnection, actor: Actor, text: str) -> list[str]:
     for noun in _shown_nouns(actor):
         table = ENTITIES[noun].table
         row = await names.called(tx, table, actor.team_id, text)
-        if row is None:
-            continue
-        allowed = select(table.c.id).where(table.c.id == row.id, visible(actor, noun))
-        if (await tx.execute(allowed)).first():
+        if row is not None and await _is_visible(tx, actor, noun, row.id):
             lines.append(f"{noun} show {row.code}")
     return lines
 
@@ -68,6 +65,31 @@ async def figures(tx: AsyncConnection, actor: Actor, text: str) -> list[str]:
     """What a line of `stats` may mean whose range is none: `stats spring`, `stats spring last week`."""
     words = repeatable(text).split()[1:MOST_WORDS]
     return _likeliest(await _figures(tx, actor, words, usual="7d"), actor)
+
+
+async def with_whole_name(tx: AsyncConnection, actor: Actor, text: str) -> list[str]:
+    """The line with the code of a name of several words that it holds without quotes: `why spring push yesterday`."""
+    words = repeatable(text).split()[:MOST_WORDS]
+    try:
+        command, used = find([(None, word) for word in words])
+    except Refused:
+        return []
+    first = command.positional[:1]
+    nouns = [noun for reference in command.references if reference.name in first for noun in reference.nouns]
+    for end in range(len(words), used + 1, -1):
+        name = " ".join(words[used:end])
+        for noun in nouns:
+            row = await names.called(tx, ENTITIES[noun].table, actor.team_id, name) if noun in ENTITIES else None
+            if row is not None and await _is_visible(tx, actor, noun, row.id):
+                return [" ".join([command.name, row.code, *words[end:]])]
+    return []
+
+
+async def _is_visible(tx: AsyncConnection, actor: Actor, noun: str, entity_id: int) -> bool:
+    table = ENTITIES[noun].table
+    return (
+        await tx.execute(select(table.c.id).where(table.c.id == entity_id, visible(actor, noun)))
+    ).first() is not None
 
 
 def _likeliest(every: list[Reading], actor: Actor) -> list[str]:
@@ -140,7 +162,7 @@ async def _figures(tx: AsyncConnection, actor: Actor, words: list[str], *, usual
     line = " ".join(["stats", days, *(["by", ",".join(dimensions)] if dimensions else [])])
     near = await _near(tx, actor, rest, _FIGURES) if rest else []
     filtered = [Reading(0.88, f"{line} {entity.noun}={entity.code}") for entity in near]
-    return [*filtered, Reading(0.85 if not rest else 0.65, line)]
+    return [*filtered, Reading(0.97 if not rest else 0.65, line)]
 
 
 def _range_in(words: list[str]) -> tuple[int, int] | None:

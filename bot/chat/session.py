@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from bot import commands as _commands
-from bot.chat.readings import cards, figures, readings, repeatable
+from bot.chat.readings import cards, figures, readings, repeatable, with_whole_name
 from bot.commands.audits import with_undo
 from bot.commands.members import join_team, joined_card
 from bot.core.arguments import MissingArgument, MissingFields, file_fields, secret_fields
@@ -164,14 +164,13 @@ async def _handle(sessions: ChatSessions, caller: Caller, text: str, attached: A
         command, arguments = parse(text or "help")
     except Refused as fault:
         if fault.field != "command":
-            return await _with_figures(sessions, text, Reply(message=error(str(fault)), actor=actor))
+            return await _with_readings(sessions, text, Reply(message=error(str(fault)), actor=actor))
         if text.lower() not in {command.noun for command in COMMANDS.values()}:
             return await _understood(sessions, caller.room, actor, text)
         command, arguments = COMMANDS["help"], {"command": text.lower()}
     if attached is None or not file_fields(command.parameters) or not actor.role.includes(command.role):
         reply = await carry_out(sessions, caller.room, actor, command, arguments)
-        at_range = reply.form is not None and reply.form.field == "range"
-        return await _with_figures(sessions, text, reply) if at_range else reply
+        return await _with_readings(sessions, text, reply) if reply.form and reply.form.fault else reply
     field = file_fields(command.parameters)[0]
     arguments[field] = await attached(field)
     reply = await carry_out(sessions, caller.room, actor, command, arguments)
@@ -194,12 +193,13 @@ async def _understood(sessions: ChatSessions, room: Room, actor: Actor, text: st
     return Reply(message=_with_lines(error(why), lines or ["help"]), actor=actor)
 
 
-async def _with_figures(sessions: ChatSessions, text: str, reply: Reply) -> Reply:
-    """The fault of a line of `stats`, with what it may mean as buttons: `stats spring` names no range."""
-    if reply.actor is None or text.split()[0].lower() != "stats":
+async def _with_readings(sessions: ChatSessions, text: str, reply: Reply) -> Reply:
+    """The fault of a line with what it may mean as buttons: `stats spring`, a name of several words without quotes."""
+    if reply.actor is None:
         return reply
     async with sessions.database.read() as tx:
-        lines = await figures(tx, reply.actor, text)
+        of_stats = text.split()[0].lower() == "stats"
+        lines = await (figures if of_stats else with_whole_name)(tx, reply.actor, text)
     return msgspec.structs.replace(reply, message=_with_lines(reply.message, lines))
 
 

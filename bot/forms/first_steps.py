@@ -70,4 +70,5 @@ async def with_next_step(ctx: Context, message: Message) -> Message:
         ready = next_steps(await done_steps(tx, ctx.team_id))
     if not ready:
         return message
-    return msgspec.structs.replace(message, blocks=(*message.blocks, Text("Next:"), next_buttons(ctx, ready)))
+    following = Text(f"Next: {' or '.join(step.label.lower() for step in ready)}.")
+    return msgspec.structs.replace(message, blocks=(*message.blocks, following, next_buttons(ctx, ready)))
