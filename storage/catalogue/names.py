@@ -1,6 +1,5 @@
 """Names and codes: names as typed, codes their slugs, both unique per team; references by code, name or id."""
 
-import asyncio
 import difflib
 import re
 import unicodedata
@@ -115,7 +114,7 @@ async def nearest(tx: AsyncConnection, table: Table, where: ColumnElement[bool],
     known: dict[str, Any] = {}
     for row in await tx.execute(select(table.c.code, table.c.name).where(where).limit(2_000)):
         known |= {row.name.lower(): row, row.code: row}
-    close = await asyncio.to_thread(difflib.get_close_matches, text.lower(), list(known), n=6, cutoff=NEAR)
+    close = difflib.get_close_matches(text.lower(), list(known), n=6, cutoff=NEAR)
     return list(dict.fromkeys(known[word] for word in close))[:3]
 
 
