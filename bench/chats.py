@@ -36,6 +36,7 @@ from storage.people import members
 SECRET = "bench-signing-secret"
 LISTS, REPORT, PICTURE, ACKNOWLEDGED = 150, 300, 700, 300  # milliseconds
 CAMPAIGNS = 200
+QUIET = 0.15  # seconds
 DIGESTS = 500
 SLACK_SHOWN = {"response", "chat.postMessage", "chat.postEphemeral"}
 TELEGRAM_SHOWN = {"sendMessage"}
@@ -118,7 +119,16 @@ class Talk:
         if answer.status != 200:
             raise RuntimeError(f"{path} answered {answer.status}")
         self.acknowledged.append((time.perf_counter() - began) * 1000)
-        return (self.platform.wait(before, shown).at - began) * 1000
+        took = (self.platform.wait(before, shown).at - began) * 1000
+        self._wait_for_the_rest()
+        return took
+
+    def _wait_for_the_rest(self) -> None:
+        """Until no call comes for a while: pictures and files of an answer follow it, and are not the next one's."""
+        seen = -1
+        while seen < len(self.platform.calls):
+            seen = len(self.platform.calls)
+            time.sleep(QUIET)
 
 
 async def invited(url: str) -> list[str]:

@@ -60,7 +60,9 @@ LINES = {
     "paused-with-undo": "campaign pause alpine-native", "resumed": "campaign resume alpine-native",
     "tracking-link": "campaign link alpine-native", "offer-list": "offer list", "account-list": "account list",
     "sync-status": "sync status", "why": "why alpine-native yesterday", "forecast": "forecast",
-    "click-log": "click log limit=10", "postback-log": "postback log limit=10", "alert-list": "alert list",
+    "click-log": "click log limit=10", "postback-log": "postback log limit=10",
+    "alert-added": 'alert add "ftd < 50% of 7d avg" campaign=alpine-native', "digest-subscribed": "digest subscribe",
+    "alert-list": "alert list",
     "digest-list": "digest list", "help": "help", "mistyped-name": "campaign show alpin-native",
     "mistyped-command": "campain list", "missing-field": "offer add",
 }  # fmt: skip
@@ -71,10 +73,11 @@ PREPARED = {
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """One message as each chat gets it."""
+    """One message as each chat gets it; on Slack as the App Home shows it if it is one."""
 
     slack: Message
     telegram: Message
+    is_home: bool = False
 
 
 def main() -> int:
@@ -108,6 +111,8 @@ async def messages(folder: Path) -> dict[str, Shown]:
     try:
         await boot.prepare(runtime)
         shown = {}
+        actor = Actor(team_id=runtime.team_id, name="anna", role=Role.OWNER)
+        today = await home_message(sessions, _room("slack"), actor)
         for name, line in LINES.items():
             if name == "long-report":
                 await _more_campaigns(sessions, runtime.team_id)
@@ -117,11 +122,9 @@ async def messages(folder: Path) -> dict[str, Shown]:
             ]
             shown[name] = Shown(on_slack, on_telegram)
         shown |= {name: Shown(EXAMPLES[example], EXAMPLES[example]) for name, example in PREPARED.items()}
-        actor = Actor(team_id=runtime.team_id, name="anna", role=Role.OWNER)
-        home = await home_message(sessions, _room("slack"), actor)
         inline = shown["campaign-card"].telegram
         card = tuple(block for block in inline.blocks if not isinstance(block, Buttons))
-        shown["home-and-inline"] = Shown(home, msgspec.structs.replace(inline, blocks=card))
+        shown["home-and-inline"] = Shown(today, msgspec.structs.replace(inline, blocks=card), is_home=True)
         return shown
     finally:
         await runtime.database.close()
@@ -163,7 +166,7 @@ async def _more_campaigns(sessions: ChatSessions, team_id: int) -> None:
 def document(shown: Shown) -> str:
     """The four looks of a message side by side, each as wide as a phone."""
     looks: tuple[tuple[str, Callable[[Message, Theme], str], Message], ...] = (
-        ("slack", slack, shown.slack), ("telegram", telegram, shown.telegram),
+        ("slack", home if shown.is_home else slack, shown.slack), ("telegram", telegram, shown.telegram),
     )  # fmt: skip
     columns = [
         f'<section class="{chat} {theme}">{look(message, theme)}</section>'
@@ -227,6 +230,11 @@ def slack(message: Message, theme: Theme) -> str:
     images = "".join(f'<div class="c">In the thread</div>{_image(draw(chart, theme))}' for chart in charts)
     hidden = '<div class="c">Only visible to you</div>' if message.private else ""
     return f"{hidden}<b>flux</b> <span class=c>APP 9:00</span>{blocks}{images}"
+
+
+def home(message: Message, _theme: Theme) -> str:
+    """A message as the App Home shows it."""
+    return "".join(_block(block) for block in slack_blocks.fallback(message)["blocks"])
 
 
 def _block(block: dict[str, Any]) -> str:
