@@ -151,12 +151,14 @@ def _three_digits(value: float) -> str:
 
 _SHORTEST = 12  # columns that a name keeps
 _WIDEST = (24, 18, 14, _SHORTEST)
+_UNCUT = (1_001, 1_000)  # columns: more than fit, so nothing is cut
 
 
 def fitted(table: Table, size: int) -> list[str]:
     """The table as lines of at most so many columns: long texts cut, then numbers shortened, then (where the table
-    says which columns matter) the last ones left out. Empty where that is not enough."""
-    widths = _WIDEST if table.phone else _WIDEST[:2]
+    says which columns matter) the last ones left out. A table of texts alone is never cut: it may hold codes to type.
+    Empty where there is no way."""
+    widths = _UNCUT if not table.numeric else _WIDEST if table.phone else _WIDEST[:2]
     attempts = [(table, widest) for widest in widths]
     if table.numeric:
         short = msgspec.structs.replace(table, rows=tuple(_short_row(row, table.numeric) for row in table.rows))
@@ -165,7 +167,7 @@ def fitted(table: Table, size: int) -> list[str]:
             short = _without_last_column(short)
             attempts += [(short, widest) for widest in widths]
     for attempt, widest in attempts:
-        lines = aligned(attempt, widest=widest, gap=2 if widest == _WIDEST[0] else 1)
+        lines = aligned(attempt, widest=widest, gap=2 if widest == widths[0] else 1)
         if lines and max(width(line) for line in lines) <= size:
             return lines
     return []

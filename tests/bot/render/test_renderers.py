@@ -145,3 +145,17 @@ def test_the_terminal_shows_the_whole_digest() -> None:
     shown = terminal.render(DIGEST)
     assert "spring-fb         12  410.00" in shown
     assert "→ Why: why spring-fb yesterday" in shown
+
+
+def test_codes_in_a_table_of_texts_are_never_cut_on_telegram() -> None:
+    code = "alpine-spins-alpine-spins-germany"
+    table = Table(("Offer", "Code", "Status"), (("Alpine Spins", code, "active"),), phone=(0, 1, 2))
+    assert code in telegram_html.render(Message("t", (table,)))[0].html
+
+
+def test_numbers_in_a_table_are_shortened_and_never_cut_on_telegram() -> None:
+    row = ("Казино Вулкан весна Германия", "1,234,567", "1,234 (1,230)", "€123,456,789,012.00", "1,234%")
+    table = Table(("Campaign", "Clicks", "FTDs", "Profit", "ROI"), (row,), (1, 2, 3, 4), phone=(0, 1, 2, 3, 4))
+    shown = telegram_html.render(Message("t", (table,)))[0].html
+    assert "1.23M 1,234  €123B" in shown
+    assert "…" in shown
