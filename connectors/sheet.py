@@ -134,7 +134,7 @@ class Sheet:
             figures = _figures(records, layout, currency)
         except ValueError:
             return None
-        if figures is None:
+        if figures is None or max(days) > self.latest:
             return None
         texts = (_texts(records, layout.tag), _texts(records, layout.tag_name), _texts(records, layout.sub))
         tags, tag_names = (_each_once(column, self._shared) for column in texts[:2])

@@ -9,7 +9,7 @@ from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.postbacks.conversions import ConversionProcessor, receive
-from storage.postbacks.requests import PostbackRequest, RequestFilter, again, stored, waiting_for_clicks
+from storage.postbacks.requests import PostbackRequest, RequestFilter, again, is_forgotten, stored, waiting_for_clicks
 from storage.postbacks.withdrawals import withdraw
 from storage.tables import accounts, clicks, postbacks
 
@@ -53,7 +53,7 @@ def _reread(row: Row[Any], processor: ConversionProcessor) -> PostbackRequest | 
     One that made a conversion but cannot be read so any more, or is of another click, is without that conversion.
     """
     account = processor.book.by_id.get(row.account_id)
-    if account is None or row.reason == "body over 1,000,000 bytes":
+    if account is None or row.reason == "body over 1,000,000 bytes" or is_forgotten(row):
         return None
     arrival = again(row, account)
     if row.conversion_id is None:

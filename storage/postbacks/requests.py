@@ -1,15 +1,17 @@
 """Postback requests as they came, each kept with what came of it."""
 
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, Select, Table, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, Table, and_, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.db.bulk_sql import BulkTable, as_json, nullable
+from storage.db.engine import Database
 from storage.ledger.facts import Event, Outcome, Status
 from storage.ledger.postbacks.decoding import Decoded, decode
 from storage.ledger.postbacks.postback import Signal, read
@@ -20,6 +22,9 @@ from storage.tables.types import micros
 _REASON = 1000
 #: Bytes of a body that the log shows; replay and matching read all of it.
 SHOWN_BODY = 4_000
+#: Bytes of a body that is stored as it came; a longer one is compressed, and kept for so many days.
+PLAIN_BODY = 64_000
+LONG_BODY_DAYS = 30
 
 
 @dataclass(slots=True, kw_only=True)
@@ -99,8 +104,8 @@ async def store(tx: AsyncConnection, entries: Sequence[Entry]) -> None:
 
 
 _REQUEST_COLUMNS = (
-    "team_id", "account_id", "received_at", "method", "query", "content_type", "body", "parameters", "digest",
-    "corrects",
+    "team_id", "account_id", "received_at", "method", "query", "content_type", "body", "packed_body", "body_size",
+    "parameters", "digest", "corrects",
 )  # fmt: skip
 _OUTCOME_COLUMNS = (
     "outcome", "reason", "event", "click", "click_id", "player_id", "txn_id", "status", "amount", "currency",
@@ -115,8 +120,29 @@ _OUTCOMES = BulkTable(postbacks, _OUTCOME_COLUMNS)
 def _request_values(request: PostbackRequest) -> tuple[Any, ...]:
     return (
         request.account.team_id, request.account.id, micros(request.received_at), request.method, request.query,
-        request.content_type, request.body, as_json(request.decoded.kept()), request.digest, nullable(request.corrects),
+        request.content_type, *_stored_body(request.body), as_json(request.decoded.kept()), request.digest,
+        nullable(request.corrects),
     )  # fmt: skip
+
+
+def _stored_body(body: bytes) -> tuple[bytes, Any, Any]:
+    """A body as it lies in the table: itself, or its beginning, all of it compressed, and its size."""
+    if len(body) <= PLAIN_BODY:
+        return body, nullable(None), nullable(None)
+    return body[:SHOWN_BODY], zlib.compress(body, 1), len(body)
+
+
+def is_forgotten(row: Row[Any]) -> bool:
+    """Whether the body was long and is not kept any more: the request cannot be read again."""
+    return row.body_size is not None and row.packed_body is None
+
+
+async def forget_long_bodies(database: Database, now: datetime) -> None:
+    """Let long bodies go after LONG_BODY_DAYS; what was read of them stays."""
+    p = postbacks.c
+    old = p.received_at < now - timedelta(days=LONG_BODY_DAYS), p.packed_body.is_not(None)
+    async with database.begin() as tx:
+        await tx.execute(update(postbacks).where(*old).values(packed_body=None))
 
 
 def _outcome_values(entry: Entry) -> tuple[Any, ...]:
@@ -130,11 +156,14 @@ def _outcome_values(entry: Entry) -> tuple[Any, ...]:
 
 
 def again(row: Row[Any], account: PostbackAccount) -> PostbackRequest:
-    """A stored request, read again by the account's rules of today."""
+    """A stored request, read again by the account's rules of today, as far as its body is still there."""
     if row.method == "MANUAL":
         return as_stored(row, account, origin="manual")
+    if is_forgotten(row):
+        return as_stored(row, account)
+    body = row.body if row.packed_body is None else zlib.decompress(row.packed_body)
     request = postback_request(
-        account, row.received_at, query=row.query, method=row.method, content_type=row.content_type, body=row.body
+        account, row.received_at, query=row.query, method=row.method, content_type=row.content_type, body=body
     )
     request.id, request.conversion_id = row.id, row.conversion_id if row.joined else None
     return request
@@ -216,10 +245,11 @@ async def log(
 ) -> list[Logged]:
     """Latest first; `after` is the id of the last one seen. Of a long body only the beginning is read."""
     body = postbacks.c.body
-    columns = [column for column in postbacks.c if column is not body]
+    columns = [column for column in postbacks.c if column.name not in {"body", "packed_body", "body_size"}]
     beginning = func.substr(body, 1, SHOWN_BODY, type_=body.type).label("body")
+    size = func.coalesce(postbacks.c.body_size, func.length(body)).label("body_size")
     query: Select[Any] = (
-        select(*columns, beginning, func.length(body).label("body_size"), accounts.c.code)
+        select(*columns, beginning, size, accounts.c.code)
         .join_from(postbacks, accounts)
         .where(*_conditions(team_id, request_filter))
     )

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    text,
 )
 
 from storage.tables.base import index, key, metadata, reference, team
@@ -136,7 +137,9 @@ postbacks = Table(
     Column("method", Text, nullable=False),
     Column("query", LargeBinary, nullable=False),
     Column("content_type", Text, nullable=False, server_default=""),
-    Column("body", LargeBinary, nullable=False),
+    Column("body", LargeBinary, nullable=False),  # of a long one the beginning
+    Column("packed_body", LargeBinary),  # a long one whole, compressed, for so many days
+    Column("body_size", BigInteger),  # of a long one, in bytes
     Column("parameters", Json),  # decoded
     Column("digest", Text, nullable=False),  # of the decoded parameters: "the very same request"
     Column("outcome", Text, nullable=False),  # accepted | duplicate | updated | unmatched | unmapped | rejected
@@ -162,7 +165,11 @@ postbacks = Table(
     index("outcome"),
     index("click_id", "event"),
     index("conversion_id"),
-)
+    Index(
+        "ix_postbacks_packed", "received_at", sqlite_where=text("packed_body IS NOT NULL"),
+        postgresql_where=text("packed_body IS NOT NULL"),
+    ),
+)  # fmt: skip
 
 #: One event of one player, as it stands now; conversion_states keeps what it was.
 conversions = Table(

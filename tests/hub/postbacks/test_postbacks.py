@@ -25,6 +25,7 @@ from storage.db import config_version, direct_sqlite, unavailable
 from storage.db.engine import Database
 from storage.db.secrets import Box
 from storage.ledger.clicks.click_id import first_id_at
+from storage.ledger.facts import Event
 from storage.postbacks import requests
 from storage.tables import accounts, conversions, outbound, postbacks, sources
 from tests.storage.scene import NOON, Scene, build
@@ -110,6 +111,30 @@ async def test_the_log_shows_the_beginning_of_a_long_body_and_its_size(opened: C
         assert [line.raw for line in lines] == [
             "event=reg", "event=reg\na=short", f"event=reg\n{begun}… (900,000 bytes)"
         ]  # fmt: skip
+
+
+async def test_a_long_body_is_stored_compressed_read_again_whole_and_let_go_after_a_month(
+    opened: Callable[[], Any],
+) -> None:
+    async with served(opened) as (client, scene, runtime):
+        async with runtime.database.begin() as tx:
+            click = await scene.click(tx)
+        body = {"note": "x" * 900_000, "event": "reg", "click_id": click}
+        assert (await client.post("/postback/key-1", json=body)).json()["outcome"] == "accepted"
+        async with runtime.database.read() as tx:
+            (row,) = await requests.stored(tx, scene.team_id, requests.RequestFilter(), limit=10)
+        assert (len(row.body), row.body_size > 900_000, len(row.packed_body) < 10_000) == (4_000, True, True)
+        account = runtime.state["postbacks"].processor().book.by_id[row.account_id]
+        assert len(requests.again(row, account).body) == row.body_size
+        await requests.forget_long_bodies(runtime.database, row.received_at + timedelta(days=29))
+        async with runtime.database.read() as tx:
+            (row,) = await requests.stored(tx, scene.team_id, requests.RequestFilter(), limit=10)
+        assert not requests.is_forgotten(row)
+        await requests.forget_long_bodies(runtime.database, row.received_at + timedelta(days=31))
+        async with runtime.database.read() as tx:
+            (row,) = await requests.stored(tx, scene.team_id, requests.RequestFilter(), limit=10)
+        assert requests.is_forgotten(row)
+        assert requests.again(row, account).signal.event == Event.REGISTRATION
 
 
 async def test_nul_in_names_and_values_is_kept_out_of_the_database_and_nothing_fails(
