@@ -51,7 +51,7 @@ async def test_a_lock_from_outside_is_over_a_second_after_its_release_while_othe
         assert d.clicks.health()["spooled"] == 2
         other.execute("ROLLBACK")
         other.close()
-        await recovered(d, 2.0)
+        await recovered(d, 1.0)
         assert not writing.done()
         writing.cancel()
         assert [click.unique_click for click in await d.stored()] == [1, 1]
