@@ -34,7 +34,7 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
         own = options.get("columns") or {}
         if not isinstance(own, Mapping):
             return self
-        measures = dict(self.measures) | {name: (str(c),) for name, c in own.items() if name in self.known()}
+        measures = dict(self.measures) | {name: (str(c),) for name, c in own.items() if name in self.measure_names()}
         ends = {name: (str(own[name]),) for name in ("day", "tag", "sub", "currency") if name in own}
         return msgspec.structs.replace(self, measures=measures, **ends)
 
@@ -49,7 +49,7 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
         return (*ends, *(part for group in self.measures.values() for name in group for part in name.split(" + ")))
 
     @staticmethod
-    def known() -> tuple[str, ...]:
+    def measure_names() -> tuple[str, ...]:
         return (*COUNTS, *AMOUNTS, *EXTRAS)
 
 

@@ -25,12 +25,12 @@ def main() -> None:
     try:
         code = run(arguments.work(arguments))
     except CasinoFluxError as error:
-        code = told(str(error))
+        code = print_fault(str(error))
     except BaseExceptionGroup as group:  # what a start in several tasks raises
-        known = next(_leaves(group), None)
-        if known is None:
+        cause = next(_leaves(group), None)
+        if cause is None:
             raise
-        code = told(str(known))
+        code = print_fault(str(cause))
     except KeyboardInterrupt:
         code = 0
     except BrokenPipeError:  # whoever read the output has seen enough: `… | head`
@@ -39,11 +39,11 @@ def main() -> None:
     except (DBAPIError, sqlite3.Error, OSError) as error:
         if (fault := database_fault(error)) is None:
             raise
-        code = told(fault)
+        code = print_fault(fault)
     raise SystemExit(code)
 
 
-def told(error: str) -> int:
+def print_fault(error: str) -> int:
     """One line on stderr; the exit code."""
     sys.stderr.write(f"casinoflux: {' '.join(error.split())}\n")
     return 1
@@ -61,11 +61,11 @@ def database_fault(error: Exception) -> str | None:
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[CasinoFluxError]:
-    for one in group.exceptions:
-        if isinstance(one, BaseExceptionGroup):
-            yield from _leaves(one)
-        elif isinstance(one, CasinoFluxError):
-            yield one
+    for exception in group.exceptions:
+        if isinstance(exception, BaseExceptionGroup):
+            yield from _leaves(exception)
+        elif isinstance(exception, CasinoFluxError):
+            yield exception
 
 
 def run(work: Coroutine[Any, Any, int]) -> int:
@@ -98,11 +98,11 @@ def parser() -> argparse.ArgumentParser:
         words, "doctor", cli.doctor, "check settings, database, clock, disk, address and chats; 1 if one fails"
     )
     doctor.add_argument("--json", action="store_true", help="print the checks as JSON")
-    spoken = _add(words, "run", cli.run_command, "run one bot command as owner")
-    spoken.add_argument("--team", metavar="CODE", help="speak for this team; default: the first")
-    spoken.add_argument("--json", action="store_true", help="print the struct; may also stand at the end")
-    spoken.add_argument("--csv", action="store_true", help="print nothing but the CSV; may also stand at the end")
-    spoken.add_argument(
+    run_parser = _add(words, "run", cli.run_command, "run one bot command as owner")
+    run_parser.add_argument("--team", metavar="CODE", help="speak for this team; default: the first")
+    run_parser.add_argument("--json", action="store_true", help="print the struct; may also stand at the end")
+    run_parser.add_argument("--csv", action="store_true", help="print nothing but the CSV; may also stand at the end")
+    run_parser.add_argument(
         "words", nargs=argparse.REMAINDER, help="offer list, stats 7d by campaign … (--json: the struct)"
     )
     talk = _add(words, "chat", cli.chat, "talk to the bot in this terminal")
@@ -129,9 +129,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add(
-    words: Any, name: str, work: Callable[[argparse.Namespace], Coroutine[Any, Any, int]], told: str
+    words: Any, name: str, work: Callable[[argparse.Namespace], Coroutine[Any, Any, int]], summary: str
 ) -> argparse.ArgumentParser:
-    made: argparse.ArgumentParser = words.add_parser(name, help=told, description=told)
+    made: argparse.ArgumentParser = words.add_parser(name, help=summary, description=summary)
     made.set_defaults(work=work)
     return made
 

@@ -45,7 +45,7 @@ PRESETS: dict[str, Columns] = {
     ),
     "custom": Columns(
         day=("day", "date"), tag=("tag", "campaign"), currency=("currency",), measures={
-            name: (name, name.replace("_", " ")) for name in Columns.known()
+            name: (name, name.replace("_", " ")) for name in Columns.measure_names()
         },
     ),
 }  # fmt: skip

@@ -87,20 +87,21 @@ async def run_command(arguments: argparse.Namespace) -> int:
     async with _runtime(arguments.team) as runtime:
         ctx = shell_context(runtime)
         try:
-            found, given = parse(words[0]) if len(words) == 1 else parse_words([_word(word) for word in words])
-            _read_files(found, given)
-            if in_csv and "format" in field_names(found.parameters):
-                given["format"] = "csv"
-            fill(found.parameters, given, ctx.today)
+            parsed = parse(words[0]) if len(words) == 1 else parse_words([_word(word) for word in words])
+            command, fields = parsed
+            _read_files(command, fields)
+            if in_csv and "format" in field_names(command.parameters):
+                fields["format"] = "csv"
+            fill(command.parameters, fields, ctx.today)
         except Refused as error:
             sys.stderr.write(f"casinoflux: {error}\n")
             return 2
-        answer = await run(found, given, ctx)
+        answer = await run(command, fields, ctx)
         if arguments.json or "--json" in arguments.words:
             print(msgspec.json.format(msgspec.json.encode(answer.result), indent=2).decode())
         elif in_csv:
             if (table := csv_of(answer.message)) is None:
-                sys.stderr.write(f"casinoflux: {found.name} has no table to print as CSV\n")
+                sys.stderr.write(f"casinoflux: {command.name} has no table to print as CSV\n")
                 return 2
             sys.stdout.write(table)
         else:
@@ -119,10 +120,11 @@ async def chat(arguments: argparse.Namespace) -> int:
 
         async def answer(text: str) -> Message:
             try:
-                found, given = parse(text)
+                command, arguments = parse(text)
             except Refused as fault:
                 return error(str(fault))
-            return (await carry_out(sessions, Room(face="terminal", room="shell"), ctx.actor, found, given)).message
+            room = Room(face="terminal", room="shell")
+            return (await carry_out(sessions, room, ctx.actor, command, arguments)).message
 
         await terminal.chat(answer)
     return 0
@@ -163,7 +165,7 @@ async def doctor(arguments: argparse.Namespace) -> int:
     else:
         for check in checks:
             fix = f": {check.fix}" if check.fix else ""
-            print(f"{'ok   ' if check.ok else 'FAULT'} {check.name}: {check.says}{fix}")
+            print(f"{'ok   ' if check.ok else 'FAULT'} {check.name}: {check.finding}{fix}")
     return 0 if all(check.ok for check in checks) else 1
 
 
@@ -266,17 +268,17 @@ async def keys_rotate(_arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _read_files(found: Command, given: dict[str, Any]) -> None:
+def _read_files(command: Command, arguments: dict[str, Any]) -> None:
     """Put the content of a file where a field that takes one names its path. Raises Refused."""
-    for name in file_fields(found.parameters):
-        path = given.get(name)
+    for name in file_fields(command.parameters):
+        path = arguments.get(name)
         if not isinstance(path, str):
             continue
         try:
-            given[name] = Path(path).read_bytes()
+            arguments[name] = Path(path).read_bytes()
         except OSError as error:
             with contextlib.suppress(ValueError):
-                given[name] = base64.b64decode(path, validate=True)
+                arguments[name] = base64.b64decode(path, validate=True)
                 continue
             raise Refused(f"{name}: {path[:200]!r} cannot be read ({error.strerror})", field=name) from None
 

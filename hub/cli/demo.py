@@ -68,22 +68,22 @@ class Demo:
         self._stack.push_async_callback(self._stop_hub)
         await self._write_history()
         await self._start_hub(days_ago=1)
-        async with self._shell(days_ago=1) as say:
-            await self._set_up(say, platform, source)
-            link = str((await say("campaign link spring-push"))["url"])
-            address = str((await say("postback url affilka-main"))["url"])
+        async with self._shell(days_ago=1) as run:
+            await self._set_up(run, platform, source)
+            link = str((await run("campaign link spring-push"))["url"])
+            address = str((await run("postback url affilka-main"))["url"])
             await self._traffic(link, address, source)
         await self._a_day_later(platform)
-        async with self._shell() as say:
-            await self._revenue(say)
-        async with self._shell() as say:
-            told = await say("stats yesterday by campaign")
-            check(bool(told.get("rows")), "the report has no rows")
-            await say("digest preview")
-            link = str((await say("campaign link alpine-native"))["url"])
+        async with self._shell() as run:
+            await self._revenue(run)
+        async with self._shell() as run:
+            answer = await run("stats yesterday by campaign")
+            check(bool(answer.get("rows")), "the report has no rows")
+            await run("digest preview")
+            link = str((await run("campaign link alpine-native"))["url"])
             async with Visitors(link, "") as visitors:
                 await visitors.click(25)
-            await say("cockpit")
+            await run("cockpit")
         tell(f"Up and running: hub {self.url} · platform {platform} · traffic source {source}")
         tell(f"Offer wall {self.url}/s/lucky-guide · health {self.url}/readyz · API {self.url}/schema/openapi.json")
 
@@ -100,28 +100,28 @@ class Demo:
         finally:
             await runtime.database.close()
 
-    async def _set_up(self, say: Any, platform: str, source: str) -> None:
+    async def _set_up(self, run: Any, platform: str, source: str) -> None:
         tell("A deal is recorded, a site and a tracked campaign made — all by chat commands:")
-        await say(
+        await run(
             f"account add platform=affilka name=affilka-main base_url={platform} token=demo-statistic-token "
             "timezone=Europe/Malta currency=EUR"
         )
-        await say(
+        await run(
             'offer add casino="Lucky Star" account=affilka-main tag=spring markets=DE,AT '
             'url="https://lucky-star.example.test/land?sub={click_id}" deal="CPA 120 EUR + 25 % rev share"'
         )
-        await say(
+        await run(
             'casino edit casino=lucky-star bonus="100 % up to 500 €" free_spins=200 payment_methods=Visa,Skrill,USDT '
             'licence="MGA/B2C/000/2026" terms_url=https://lucky-star.example.test/terms'
         )
-        await say("casino review casino=lucky-star")
-        await say('site create name="Lucky Guide" market=DE locale=en theme=offer-wall offers=lucky-star-spring')
-        await say("site publish lucky-guide")
-        await say(
+        await run("casino review casino=lucky-star")
+        await run('site create name="Lucky Guide" market=DE locale=en theme=offer-wall offers=lucky-star-spring')
+        await run("site publish lucky-guide")
+        await run(
             f'source add name=PushNet preset=custom registration="{source}/conversion?cid={{source_click_id}}&e=reg" '
             f'first_deposit="{source}/conversion?cid={{source_click_id}}&e=ftd&payout={{payout}}"'
         )
-        await say(
+        await run(
             'campaign create name="Spring Push" site=lucky-guide offers=lucky-star-spring source=pushnet '
             "cost_model=link currency=EUR"
         )
@@ -149,14 +149,14 @@ class Demo:
             (await client.post(f"{platform}/_control/figures", json=figures)).raise_for_status()
         await self._start_hub()
 
-    async def _revenue(self, say: Any) -> None:
-        await say("sync now affilka-main")
+    async def _revenue(self, run: Any) -> None:
+        await run("sync now affilka-main")
 
         async def state() -> Any:
-            async with self._shell(quiet=True) as look:
-                return (await look("sync status"))["items"][0]
+            async with self._shell(quiet=True) as run:
+                return (await run("sync status"))["items"][0]
 
-        done = await self._poll(state, lambda one: one["state"] == "idle" and bool(one["rows"]), "the sync")
+        done = await self._poll(state, lambda status: status["state"] == "idle" and bool(status["rows"]), "the sync")
         tell(f"  {done['rows']} rows of revenue synced")
         await asyncio.sleep(2)
 
@@ -194,8 +194,8 @@ class Demo:
 
 async def spoken(runtime: Runtime, text: str, *, quiet: bool) -> Any:
     """Run a command as the shell does, print it as a chat shows it, return its result as JSON."""
-    found, given = parse(text)
-    answer = await run_one(found, given, shell_context(runtime))
+    command, arguments = parse(text)
+    answer = await run_one(command, arguments, shell_context(runtime))
     if not quiet:
         shown = text if len(text) < 200 else text[:197] + "…"
         print(f"\n› {shown}\n" + terminal.render(answer.message))
@@ -206,8 +206,8 @@ def tell(text: str) -> None:
     print(f"\n{text}" if not text.startswith(" ") else text, flush=True)
 
 
-def check(held: bool, otherwise: str) -> None:
-    if not held:
+def check(condition: bool, otherwise: str) -> None:
+    if not condition:
         raise DemoFailed(otherwise)
 
 

@@ -144,8 +144,10 @@ class History:
         self._site_id = site.id
         async with self._runtime.database.begin() as tx:
             for line in LINES:
-                found = await names.find(tx, campaigns, self._runtime.team_id, names.slug(line.name), field="campaign")
-                self._rows[line.name] = found
+                campaign = await names.find(
+                    tx, campaigns, self._runtime.team_id, names.slug(line.name), field="campaign"
+                )
+                self._rows[line.name] = campaign
             for name in (*self._rows, _SITE):
                 self._ids[name] = ClickIdGenerator(await next_worker(tx))
 

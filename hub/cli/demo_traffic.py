@@ -55,10 +55,10 @@ class Visitors:
         """So many of them follow the page's first outgoing link; returns how many reached the casino."""
         for landed in self._landed[:count]:
             page = await self._client.get(landed)
-            found = re.search(r'href="([^"]*/go/[^"]+)"', page.text)
-            if found is None:
+            match = re.search(r'href="([^"]*/go/[^"]+)"', page.text)
+            if match is None:
                 continue
-            onward = await self._client.get(urljoin(landed, html.unescape(found[1])))
+            onward = await self._client.get(urljoin(landed, html.unescape(match[1])))
             if onward.status_code == 302:
                 self._click_ids += parse_qs(urlsplit(onward.headers["location"]).query).get("sub", [])
             self._client.cookies.clear()

@@ -29,7 +29,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     ok: bool
-    says: str
+    finding: str
     fix: str | None = None
 
 
@@ -38,16 +38,16 @@ async def run() -> list[Check]:
     try:
         settings = read_settings()
     except SettingError as error:
-        return [Check(name="settings", ok=False, says=str(error), fix="set it right in the environment or in .env")]
+        return [Check(name="settings", ok=False, finding=str(error), fix="set it right in the environment or in .env")]
     return [check async for check in checks(settings)]
 
 
 async def checks(settings: Settings) -> AsyncIterator[Check]:
     unknown = unknown_settings()
     yield (
-        Check(name="settings", ok=False, says="; ".join(unknown), fix="rename or remove them")
+        Check(name="settings", ok=False, finding="; ".join(unknown), fix="rename or remove them")
         if unknown
-        else Check(name="settings", ok=True, says="all can be read")
+        else Check(name="settings", ok=True, finding="all can be read")
     )
     yield await _database(settings)
     yield _disk(settings)
@@ -66,7 +66,7 @@ async def _database(settings: Settings) -> Check:
     try:
         await boot.reach(settings.database_url)
     except SettingError as error:
-        return Check(name=name, ok=False, says=str(error), fix="mend CASINOFLUX_DATABASE_URL, or start the database")
+        return Check(name=name, ok=False, finding=str(error), fix="mend CASINOFLUX_DATABASE_URL, or start the database")
     database = Database(settings.database_url)
     try:
         revision = await current(database)
@@ -74,19 +74,21 @@ async def _database(settings: Settings) -> Check:
             async with database.read() as tx:
                 if (await tx.execute(text("SHOW transaction_read_only"))).scalar_one() == "on":
                     return Check(
-                        name=name, ok=False, says="the server takes no writes: it is a standby or read-only",
+                        name=name, ok=False, finding="the server takes no writes: it is a standby or read-only",
                         fix="name the primary in CASINOFLUX_DATABASE_URL",
                     )  # fmt: skip
     except (SQLAlchemyError, OSError) as error:
-        return Check(name=name, ok=False, says=f"cannot be read ({type(error).__name__})", fix="see the database's log")
+        return Check(
+            name=name, ok=False, finding=f"cannot be read ({type(error).__name__})", fix="see the database's log"
+        )
     finally:
         await database.close()
     if revision != HEAD:
         return Check(
-            name=name, ok=False, says=f"schema {revision or 'none'}, this version needs {HEAD}",
+            name=name, ok=False, finding=f"schema {revision or 'none'}, this version needs {HEAD}",
             fix="run casinoflux db upgrade; if the schema is newer, install the newer version",
         )  # fmt: skip
-    return Check(name=name, ok=True, says=f"can be written, schema {revision}")
+    return Check(name=name, ok=True, finding=f"can be written, schema {revision}")
 
 
 def _disk(settings: Settings) -> Check:
@@ -97,11 +99,15 @@ def _disk(settings: Settings) -> Check:
     try:
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        return Check(name="disk", ok=False, says=f"{folder}: {error.strerror}", fix="make the folder, or set another")
-    says = f"{free / 1e9:.1f} GB free in {folder}"
+        return Check(
+            name="disk", ok=False, finding=f"{folder}: {error.strerror}", fix="make the folder, or set another"
+        )
+    finding = f"{free / 1e9:.1f} GB free in {folder}"
     if free < LEAST_DISK:
-        return Check(name="disk", ok=False, says=says, fix="make room: the database and the spool of clicks need it")
-    return Check(name="disk", ok=True, says=says)
+        return Check(
+            name="disk", ok=False, finding=finding, fix="make room: the database and the spool of clicks need it"
+        )
+    return Check(name="disk", ok=True, finding=finding)
 
 
 async def _address(client: httpx.AsyncClient, settings: Settings) -> AsyncIterator[Check]:
@@ -110,20 +116,21 @@ async def _address(client: httpx.AsyncClient, settings: Settings) -> AsyncIterat
     local = parts.hostname in {"127.0.0.1", "localhost", "::1"}
     tls = parts.scheme == "https" or local
     yield Check(
-        name="tls", ok=tls, says=f"{settings.public_url} is {'encrypted' if parts.scheme == 'https' else 'plain HTTP'}",
+        name="tls", ok=tls,
+        finding=f"{settings.public_url} is {'encrypted' if parts.scheme == 'https' else 'plain HTTP'}",
         fix=None if tls else "put Caddy before the hub and write https:// in CASINOFLUX_PUBLIC_URL",
     )  # fmt: skip
     try:
         response = await client.get(f"{settings.public_url}/healthz")
         answers = response.status_code == 200 and response.json() == {"status": "ok"}
-        says = "the hub answers" if answers else f"something else answers there (status {response.status_code})"
+        finding = "the hub answers" if answers else f"something else answers there (status {response.status_code})"
     except httpx.HTTPError as error:
         response, answers = None, False
-        says = f"no answer ({str(error) or type(error).__name__})"
+        finding = f"no answer ({str(error) or type(error).__name__})"
     except ValueError:
-        answers, says = False, "something else answers there (no JSON)"
+        answers, finding = False, "something else answers there (no JSON)"
     yield Check(
-        name="public address", ok=answers, says=f"{settings.public_url}: {says}",
+        name="public address", ok=answers, finding=f"{settings.public_url}: {finding}",
         fix=None if answers else "start the hub; check DNS, certificate, firewall and the proxy's upstream",
     )  # fmt: skip
     yield _clock(settings, response)
@@ -133,14 +140,22 @@ def _clock(settings: Settings, response: httpx.Response | None) -> Check:
     """The clock against the Date of the public address: tells two machines apart, not one machine's own fault."""
     if settings.clock_offset:
         return Check(
-            name="clock", ok=False, says=f"shifted by {settings.clock_offset} s", fix="remove CASINOFLUX_CLOCK_OFFSET"
+            name="clock",
+            ok=False,
+            finding=f"shifted by {settings.clock_offset} s",
+            fix="remove CASINOFLUX_CLOCK_OFFSET",
         )
     if response is None or "date" not in response.headers:
-        return Check(name="clock", ok=True, says=f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, compared with no other")
-    apart = abs((datetime.now(UTC) - parsedate_to_datetime(response.headers["date"])).total_seconds())
-    ok = apart <= MOST_SKEW
+        return Check(
+            name="clock", ok=True, finding=f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, compared with no other"
+        )
+    seconds_apart = abs((datetime.now(UTC) - parsedate_to_datetime(response.headers["date"])).total_seconds())
+    ok = seconds_apart <= MOST_SKEW
     return Check(
-        name="clock", ok=ok, says=f"{apart:.0f} s from the public address", fix=None if ok else "keep the time by NTP"
+        name="clock",
+        ok=ok,
+        finding=f"{seconds_apart:.0f} s from the public address",
+        fix=None if ok else "keep the time by NTP",
     )
 
 
@@ -148,9 +163,9 @@ async def _slack(client: httpx.AsyncClient, settings: Settings) -> Check:
     headers = {"Authorization": f"Bearer {settings.slack_bot_token}"}
     answer = await _json(lambda: client.post(f"{settings.slack_api_url}auth.test", headers=headers))
     if answer.get("ok"):
-        return Check(name="slack", ok=True, says=f"the token is of {answer.get('team') or 'a workspace'}")
+        return Check(name="slack", ok=True, finding=f"the token is of {answer.get('team') or 'a workspace'}")
     return Check(
-        name="slack", ok=False, says=f"the token is refused ({answer.get('error', 'no reason given')})",
+        name="slack", ok=False, finding=f"the token is refused ({answer.get('error', 'no reason given')})",
         fix="copy the Bot User OAuth Token into CASINOFLUX_SLACK_BOT_TOKEN, and reach CASINOFLUX_SLACK_API_URL",
     )  # fmt: skip
 
@@ -160,17 +175,17 @@ async def _telegram(client: httpx.AsyncClient, settings: Settings) -> AsyncItera
     answer = await _json(lambda: client.post(f"{base}/getMe"))
     if not answer.get("ok"):
         yield Check(
-            name="telegram", ok=False, says=f"the token is refused ({answer.get('description', 'no reason given')})",
+            name="telegram", ok=False, finding=f"the token is refused ({answer.get('description', 'no reason given')})",
             fix="copy @BotFather's token into CASINOFLUX_TELEGRAM_BOT_TOKEN, and reach CASINOFLUX_TELEGRAM_API_URL",
         )  # fmt: skip
         return
-    yield Check(name="telegram", ok=True, says=f"the token is of @{answer['result'].get('username')}")
+    yield Check(name="telegram", ok=True, finding=f"the token is of @{answer['result'].get('username')}")
     if settings.telegram_webhook_secret:
         info = (await _json(lambda: client.post(f"{base}/getWebhookInfo"))).get("result", {})
         ok = info.get("url") == f"{settings.public_url}/telegram/webhook" and not info.get("last_error_message")
-        says = info.get("last_error_message") or (f"set to {info['url']}" if info.get("url") else "not set")
+        finding = info.get("last_error_message") or (f"set to {info['url']}" if info.get("url") else "not set")
         yield Check(
-            name="telegram webhook", ok=ok, says=says,
+            name="telegram webhook", ok=ok, finding=finding,
             fix=None if ok else "restart the hub: it sets the webhook at CASINOFLUX_PUBLIC_URL, which needs HTTPS",
         )  # fmt: skip
 

@@ -21,15 +21,15 @@ async def supervise(*, host: str, port: int, workers: int) -> int:
     """Run the children until SIGTERM or SIGINT; 0 when all of them drained."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for one in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(one, stopping.set)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
     roles = ["hub"] * workers + ["jobs", "bots"]
     codes: list[int] = []
 
-    async def keep(role: str) -> None:
+    async def keep_running(role: str) -> None:
         codes.append(await _keep(role, host, port, stopping))
 
-    keepers = [tasks.start_loop(f"{role} process", partial(keep, role)) for role in roles]
+    keepers = [tasks.start_loop(f"{role} process", partial(keep_running, role)) for role in roles]
     print(f"CasinoFlux listens on http://{host}:{port} with {workers} workers", flush=True)  # noqa: T201
     await asyncio.gather(*keepers)
     return max(codes)

@@ -54,7 +54,7 @@ class Clients:
         self._agents.warm()
         self.country("192.0.2.1")
 
-    def look(self, scope: Any, headers: Headers) -> Client:
+    def identify(self, scope: Any, headers: Headers) -> Client:
         """The client of any request."""
         address, agent = self.address(scope, headers), self.agent(headers)
         return Client(
@@ -97,12 +97,12 @@ class Clients:
         return address
 
     def _is_trusted(self, address: str) -> bool:
-        known = self._proxies.get(address)
-        if known is None:
+        is_proxy = self._proxies.get(address)
+        if is_proxy is None:
             if len(self._proxies) >= _KEPT:
                 self._proxies.clear()
-            known = self._proxies[address] = self._within(address)
-        return known
+            is_proxy = self._proxies[address] = self._within(address)
+        return is_proxy
 
     def _within_v4(self, number: int) -> bool:
         for network, mask in self._trusted_v4:  # noqa: SIM110  any() takes three times as long
@@ -123,13 +123,13 @@ class Clients:
         if not raw:
             return ""
         raw = raw[:_LONGEST_LANGUAGE]
-        known = self._languages.get(raw)
-        if known is None:
+        language = self._languages.get(raw)
+        if language is None:
             if len(self._languages) >= _KEPT:
                 self._languages.clear()
             first = raw.decode("latin-1").partition(",")[0].partition(";")[0].partition("-")[0].strip().lower()
-            known = self._languages[raw] = first if first.isalpha() and first.isascii() and len(first) <= 3 else ""
-        return known
+            language = self._languages[raw] = first if first.isalpha() and first.isascii() and len(first) <= 3 else ""
+        return language
 
 
 def _unusual_address(part: str) -> str | None:

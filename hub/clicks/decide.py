@@ -38,9 +38,9 @@ class CampaignJob(ClickJob):
         click, plan = self.click, self.campaign
         quick = plan.quick
         if quick is not None:
-            kept = self.bound if plan.binding and self.bound in quick.known else 0
-            click.offer_id = kept or quick.pick(self.roll)
-            click.reason = Reason.BOUND if kept else Reason.CHOSEN
+            bound_offer = self.bound if plan.binding and self.bound in quick.offer_ids else 0
+            click.offer_id = bound_offer or quick.pick(self.roll)
+            click.reason = Reason.BOUND if bound_offer else Reason.CHOSEN
             return None
         self._to_fallback = self._to_site = False
         click.cap = None
@@ -77,7 +77,9 @@ class CampaignJob(ClickJob):
         if not self._to_site and not self._to_fallback:
             availability = self._state.availability(self.plans, self.seconds)
             shares = (share.offer_id for share in plan.rotation.shares)
-            self.click.offer_id = next((one for one in shares if availability(one) is Availability.OPEN), 0)
+            self.click.offer_id = next(
+                (offer_id for offer_id in shares if availability(offer_id) is Availability.OPEN), 0
+            )
 
     def _go(self, offer_id: int, reason: Reason) -> None:
         self.click.offer_id, self.click.reason = offer_id, reason

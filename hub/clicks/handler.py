@@ -75,7 +75,7 @@ class Clicks:
         )
         self.state = State(
             codec=codec,
-            mint=ClickIdGenerator(worker),
+            click_ids=ClickIdGenerator(worker),
             zone=runtime.deployment.zone,
             clock=runtime.clock,
             full=self.writer.full,
@@ -100,11 +100,11 @@ class Clicks:
     async def refresh(self) -> None:
         """Take the configuration in as it is now; happens by itself within a third of a second of any change."""
         async with self._database.read() as tx:
-            seen = await config_version.seen(tx)
-            if seen != self._seen_change:
+            version = await config_version.current(tx)
+            if version != self._seen_change:
                 self.state.plans = await plans.load(tx, self._runtime.settings.public_url)
                 self._hosts.replace(self.state.plans.hosts)
-                self._seen_change = seen
+                self._seen_change = version
         self._refreshed_at = self._runtime.clock()
 
     async def _follow(self) -> None:
@@ -167,26 +167,26 @@ class Clicks:
         messages: list[Any] = []
         answered = asyncio.Event()
 
-        def keep(message: Any) -> None:
+        def send_message(message: Any) -> None:
             messages.append(message)
             if len(messages) == 2:
                 answered.set()
 
-        self._click(scope, plan, keep)
+        self._click(scope, plan, send_message)
         await answered.wait()
         await answers.give(send, (messages[0], messages[1]))
 
     def _click(self, scope: Any, plan: CampaignPlan, send: Any) -> None:
         """Never raises: whatever happens, the visitor is sent somewhere."""
         try:
-            job, kept = self._factory.click(scope, dict(scope["headers"]), plan)
+            job, remembered = self._factory.click(scope, dict(scope["headers"]), plan)
         except Exception as error:
             self._send_on(plan, send, error)
             return
 
         def answer() -> None:
             try:
-                start, body = self._answer(scope, job, kept)
+                start, body = self._answer(scope, job, remembered)
             except Exception as error:
                 start, body = self._failed_answer(plan, error)
             send(start)
@@ -194,23 +194,23 @@ class Clicks:
 
         self.writer.enqueue(job, answer)
 
-    def _answer(self, scope: Any, job: CampaignJob, kept: Remembered | None) -> answers.Answer:
+    def _answer(self, scope: Any, job: CampaignJob, remembered: Remembered | None) -> answers.Answer:
         url = job.url()
         if url:
-            return answers.redirection(url, self._cookies(job, kept))
+            return answers.redirection(url, self._cookies(job, remembered))
         if not job.campaign.rotation.shares:
             return answers.without_body(answers.NOWHERE, scope["method"])
         self._closed.add(job.campaign, job.click.reason)
         return answers.without_body(answers.NOTHING_OPEN, scope["method"])
 
-    def _cookies(self, job: CampaignJob, kept: Remembered | None) -> Sequence[tuple[bytes, bytes]]:
+    def _cookies(self, job: CampaignJob, remembered: Remembered | None) -> Sequence[tuple[bytes, bytes]]:
         """Nothing for machines, and nothing that the visitor has already."""
         click = job.click
         if click.bot:
             return ()
         cookies = []
-        if kept is None or kept.offer_id != click.offer_id:
-            first = kept.click if kept else job.word
+        if remembered is None or remembered.offer_id != click.offer_id:
+            first = remembered.click if remembered else job.word
             cookies.append(self._cookie_factory.remembered(job.place, first, click.offer_id))
         if click.campaign_id and click.site_id and not click.offer_id:
             cookies.append(self._cookie_factory.carried(job.word))
@@ -263,9 +263,9 @@ class Clicks:
             if outgoing.found or outgoing.early or self.writer.down:
                 await answers.give(send, self._outgoing_answer(scope, site, outgoing.url(), ()))
                 return
-        job, kept = self._factory.click(scope, headers, self.state.no_campaign(site), (site, offer_id))
+        job, remembered = self._factory.click(scope, headers, self.state.no_campaign(site), (site, offer_id))
         await self.writer.submit(job)
-        await answers.give(send, self._outgoing_answer(scope, site, job.url(), self._cookies(job, kept)))
+        await answers.give(send, self._outgoing_answer(scope, site, job.url(), self._cookies(job, remembered)))
 
     def _outgoing_answer(
         self, scope: Any, site: SitePlan, url: str | None, cookies: Sequence[tuple[bytes, bytes]]
@@ -308,7 +308,7 @@ class Clicks:
         """
         headers = dict(scope["headers"])
         seconds = self.state.seconds()
-        client = self._clients.look(scope, headers)
+        client = self._clients.identify(scope, headers)
         if client.bot:
             return False
         hour = self.state.hour(seconds)
@@ -318,7 +318,7 @@ class Clicks:
 
     def client(self, scope: Any) -> Client:
         """The client, without counting a click: for pages and the beacon."""
-        return self._clients.look(scope, dict(scope["headers"]))
+        return self._clients.identify(scope, dict(scope["headers"]))
 
 
 def is_click_path(path: str) -> bool:

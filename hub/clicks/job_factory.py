@@ -61,15 +61,15 @@ class ClickJobFactory:
             if at
             else CampaignJob(state, plan, click, seconds=seconds)
         )
-        kept = self._remembered(headers, job) if b"cookie" in headers else None
-        if kept is not None:
-            job.bound = kept.offer_id
+        remembered = self._remembered(headers, job) if b"cookie" in headers else None
+        if remembered is not None:
+            job.bound = remembered.offer_id
         elif not bot:
             job.visitor_id = visitor_id(browser, job.place)
             previous = keys.address_yesterday(address)
             if previous is not None:
                 job.previous_day_visitor_id = visitor_id(browser_number(previous, agent.mark), job.place)
-        return job, kept
+        return job, remembered
 
     def _remembered(self, headers: Headers, job: CampaignJob) -> Remembered | None:
         value = answers.cookie_value(headers[b"cookie"], job.place)
@@ -113,7 +113,7 @@ class ClickJobFactory:
     ) -> GoingJob:
         """An outgoing click of a visitor who came with the click `click_id`."""
         seconds = self.state.seconds()
-        client = self.clients.look(scope, headers)
+        client = self.clients.identify(scope, headers)
         burst = self._bursts.count(self.state.keys.address(client.address), seconds)
         return GoingJob(
             self.state, site, offer_id, outgoing_id=self.state.mint.make(seconds), click_id=click_id, word=word,

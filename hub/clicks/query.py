@@ -38,7 +38,7 @@ def read_query(raw: bytes, places: Mapping[str, int]) -> Query:
     """Read a query string; `places` says where in `OURS` a parameter's value belongs. The first value stands."""
     if not raw:
         return EMPTY
-    found = [""] * len(OURS)
+    values = [""] * len(OURS)
     query = Query()
     text = raw.decode("utf-8", "replace")
     coded = "%" in text or "+" in text or "\x00" in text
@@ -63,12 +63,12 @@ def read_query(raw: bytes, places: Mapping[str, int]) -> Query:
             query.macros.append(name[:100])
         elif place < 0:
             _keep(query, name[:100], value)
-        elif not found[place]:
-            found[place] = value
+        elif not values[place]:
+            values[place] = value
             if place > _LAST_SHORT:
                 query.wide = True
-    query.click_id, query.cost, query.currency = found[:3]
-    query.subs = tuple(found[3:])
+    query.click_id, query.cost, query.currency = values[:3]
+    query.subs = tuple(values[3:])
     return query
 
 

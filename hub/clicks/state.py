@@ -19,10 +19,10 @@ class State:
     """Made at start, then refreshed: `plans` on every change of configuration, `keys` every day."""
 
     def __init__(
-        self, *, codec: Codec, mint: ClickIdGenerator, zone: ZoneInfo, clock: Callable[[], datetime], full: Full
+        self, *, codec: Codec, click_ids: ClickIdGenerator, zone: ZoneInfo, clock: Callable[[], datetime], full: Full
     ) -> None:
         self.codec = codec
-        self.mint = mint
+        self.mint = click_ids
         self.zone = zone
         self.clock = clock
         self.seconds = time.time if clock is utc_now else lambda: clock().timestamp()  # Unix time

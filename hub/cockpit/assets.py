@@ -70,17 +70,17 @@ def asset_route(assets: Assets, runtime: Runtime) -> HTTPRouteHandler:
 def chart_library() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script that sets `window.vegaEmbed`; kept in the user's cache folder,
     since bundling takes seconds."""
-    kept = _cache_folder() / f"vega-{version('vl-convert-python')}.js"
+    cached = _cache_folder() / f"vega-{version('vl-convert-python')}.js"
     with contextlib.suppress(OSError):
-        return kept.read_text(encoding="utf-8")
+        return cached.read_text(encoding="utf-8")
     import vl_convert
 
     text = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
     with contextlib.suppress(OSError):
-        kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        part = kept.with_suffix(f".{os.getpid()}")
+        cached.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        part = cached.with_suffix(f".{os.getpid()}")
         part.write_text(text, encoding="utf-8")
-        part.replace(kept)
+        part.replace(cached)
     return text
 
 

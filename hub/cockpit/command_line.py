@@ -19,11 +19,11 @@ MOST = 12
 
 def command_line_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
     @cockpit.post("/cockpit/say")
-    async def say(visit: Visit) -> Response[Any]:
+    async def run_line(visit: Visit) -> Response[Any]:
         text = visit.form.get("say", "")[:4_000]
         try:
-            found, arguments = parse(text or "help")
-            message = (await run(found, arguments, visit.context())).message
+            command, arguments = parse(text or "help")
+            message = (await run(command, arguments, visit.context())).message
         except CasinoFluxError as fault:
             message = error(str(fault))
         return Response(web_html.render(message), media_type="text/html; charset=utf-8")
@@ -33,26 +33,26 @@ def command_line_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
         choices = await _choices(visit, visit.query.get("text", "")[:500])
         return Response(msgspec.json.encode(choices), media_type="application/json")
 
-    return [say, complete]
+    return [run_line, complete]
 
 
 async def _choices(visit: Visit, text: str) -> list[dict[str, str]]:
     """Commands that begin so; after a whole command its fields, and the entities a field may name."""
-    found = next((c for name, c in COMMANDS.items() if text.lower().startswith(f"{name} ")), None)
-    if found is None:
+    command = next((c for name, c in COMMANDS.items() if text.lower().startswith(f"{name} ")), None)
+    if command is None:
         typed = text.strip().lower()
         names = [n for n in COMMANDS if visit.may(n) and (n.startswith(typed) or typed in n)]
         names.sort(key=lambda name: (not name.startswith(typed), name))
         return [{"text": f"{n} ", "label": f"{n} — {COMMANDS[n].summary}"} for n in names[:MOST]]
     head, _, last = text.rpartition(" ")
     field, equals, typed = last.partition("=")
-    by_name = {question.name: question for question in questions(found)}
-    question = by_name.get(field) if equals else by_name.get(found.positional[0]) if found.positional else None
+    by_name = {question.name: question for question in questions(command)}
+    question = by_name.get(field) if equals else by_name.get(command.positional[0]) if command.positional else None
     named = await _entities(visit, question.refers, (typed if equals else last).lower()) if question else []
     prefix = f"{head} {field}=" if equals else f"{head} "
     fields = [] if equals else [
-        {"text": f"{head} {name}=", "label": f"{name}=  {one.description}"}
-        for name, one in by_name.items() if name.startswith(last.lower()) and f" {name}=" not in text
+        {"text": f"{head} {name}=", "label": f"{name}=  {question.description}"}
+        for name, question in by_name.items() if name.startswith(last.lower()) and f" {name}=" not in text
     ]  # fmt: skip
     return [*({"text": f"{prefix}{code} ", "label": f"{name}  {code}"} for code, name in named), *fields][:MOST]
 

@@ -132,15 +132,15 @@ async def _items(visit: Visit, kind: Kind) -> tuple[list[Any], str | None]:
     if not search and not status:
         page = await visit.ask(listed, limit=LIST_LIMIT, **_after(visit))
         return page.items, page.next
-    found: list[Any] = []
+    matches: list[Any] = []
     after: dict[str, str] = {}
-    while len(found) < LIST_LIMIT:
+    while len(matches) < LIST_LIMIT:
         page = await visit.ask(listed, limit=500, **after)
-        found += [item for item in page.items if _matches(item, kind, search, status)]
+        matches += [item for item in page.items if _matches(item, kind, search, status)]
         if not page.next:
             break
         after = {"after": page.next}
-    return found[:LIST_LIMIT], None
+    return matches[:LIST_LIMIT], None
 
 
 def _after(visit: Visit) -> dict[str, str]:
@@ -222,14 +222,14 @@ async def _weights(visit: Visit, entity: Any) -> list[tuple[str, str, int, float
 
 def _actions(visit: Visit, kind: Kind, entity: Any) -> list[tuple[str, str, dict[str, str]]]:
     status = state_of(entity)
-    found = []
+    moves = []
     for name, label in kind.actions:
         verb = name.partition(" ")[2]
         fits = FITTING.get(verb)
         if visit.may(name) and (fits is None or fits(status)):
             subject = COMMANDS[name].positional[0] if COMMANDS[name].positional else kind.noun
-            found.append((name, label, {subject: entity.code}))
-    return found
+            moves.append((name, label, {subject: entity.code}))
+    return moves
 
 
 async def _links(visit: Visit, kind: Kind, entity: Any) -> list[tuple[str, str]]:

@@ -82,10 +82,10 @@ class Feed:
             if self._click < 0:
                 self._click = (await tx.execute(select(func.max(clicks.c.id)))).scalar_one() or 0
                 self._conversion = (await tx.execute(select(func.max(conversions.c.id)))).scalar_one() or 0
-                known = {event.id for event in self._recent}
-                return [event for event in await self._clicks(tx, 0, latest=LATEST) if event.id not in known]
-            found = [*await self._clicks(tx, self._click), *await self._conversions(tx)]
-        return sorted(found, key=lambda event: event.at)
+                recent_ids = {event.id for event in self._recent}
+                return [event for event in await self._clicks(tx, 0, latest=LATEST) if event.id not in recent_ids]
+            events = [*await self._clicks(tx, self._click), *await self._conversions(tx)]
+        return sorted(events, key=lambda event: event.at)
 
     async def _clicks(self, tx: Any, after: int, latest: int = 0) -> list[Event]:
         c = clicks.c

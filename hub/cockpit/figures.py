@@ -142,13 +142,13 @@ def _percent(part: int, whole: int, pattern: str, locale: str) -> str:
 
 @lru_cache(maxsize=256)
 def _locale(accept_language: str) -> str:
-    wanted = [part.split(";")[0].strip().replace("-", "_") for part in accept_language.split(",") if part.strip()]
+    preferred = [part.split(";")[0].strip().replace("-", "_") for part in accept_language.split(",") if part.strip()]
     try:
-        found = negotiate_locale(wanted, LOCALES) or "en"
-        Locale.parse(found)
+        locale = negotiate_locale(preferred, LOCALES) or "en"
+        Locale.parse(locale)
     except (ValueError, UnknownLocaleError):
         return "en"
-    return found
+    return locale
 
 
 @lru_cache(maxsize=16)

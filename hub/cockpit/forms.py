@@ -31,11 +31,11 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def fields(
-    visit: Visit, found: Command, values: dict[str, str], *, fault: Refused | None = None, fixed: tuple[str, ...] = ()
+    visit: Visit, command: Command, values: dict[str, str], *, fault: Refused | None = None, fixed: tuple[str, ...] = ()
 ) -> list[Field]:
     """The command's fields as they stand; `fixed` ones are sent along without being shown for editing."""
     made = []
-    for question in _questions(visit, found, values):
+    for question in _questions(visit, command, values):
         at_fault = fault is not None and fault.field == question.name
         made.append(Field(
             question=question, value=values.get(question.name, _default(question)),
@@ -43,16 +43,16 @@ async def fields(
             options=await _options(visit, question), long=question.name in LONG_TEXTS, fixed=question.name in fixed,
         ))  # fmt: skip
     made += [
-        Field(question=Question(name=name, description=_described(found, name), required=False, kind="text"),
+        Field(question=Question(name=name, description=_described(command, name), required=False, kind="text"),
               value="", file=True, fault=str(fault) if fault is not None and fault.field == name else "")
-        for name in file_fields(found.parameters)
+        for name in file_fields(command.parameters)
     ]  # fmt: skip
     return made
 
 
-def _questions(visit: Visit, found: Command, values: dict[str, str]) -> list[Question]:
+def _questions(visit: Visit, command: Command, values: dict[str, str]) -> list[Question]:
     """The questions as they stand; a form that asks for a platform asks for the credentials of the chosen one only."""
-    return open_questions(visit.cockpit.runtime.ports.platforms(), found, values)
+    return open_questions(visit.cockpit.runtime.ports.platforms(), command, values)
 
 
 def _default(question: Question) -> str:
@@ -61,8 +61,8 @@ def _default(question: Question) -> str:
     )  # fmt: skip
 
 
-def _described(found: Command, name: str) -> str:
-    for field in msgspec.structs.fields(found.parameters):
+def _described(command: Command, name: str) -> str:
+    for field in msgspec.structs.fields(command.parameters):
         if field.encode_name == name:
             return meta(field.type)[1]
     return ""
@@ -83,10 +83,10 @@ async def _options(visit: Visit, question: Question) -> tuple[tuple[str, str], .
     return ()
 
 
-def given(visit: Visit, found: Command) -> dict[str, Any]:
+def given(visit: Visit, command: Command) -> dict[str, Any]:
     """What a form sent, as arguments: empty fields are left out, choices of many become one list."""
     arguments: dict[str, Any] = {}
-    for field in msgspec.structs.fields(found.parameters):
+    for field in msgspec.structs.fields(command.parameters):
         name = field.encode_name
         values = [value for value in visit.form_lists.get(name, []) if value.strip()]
         if len(values) == 1:
@@ -96,25 +96,25 @@ def given(visit: Visit, found: Command) -> dict[str, Any]:
     return arguments
 
 
-def edited(found: Command, arguments: dict[str, Any], before: dict[str, str]) -> dict[str, Any]:
+def edited(command: Command, arguments: dict[str, Any], before: dict[str, str]) -> dict[str, Any]:
     """Of an edit only what was changed; a field that was emptied is emptied by the word every face uses for it."""
     changed: dict[str, Any] = {}
-    for field in msgspec.structs.fields(found.parameters):
+    for field in msgspec.structs.fields(command.parameters):
         name = field.encode_name
-        now, stood = arguments.get(name), before.get(name, "")
-        if field.required or (now or "") != stood:
-            if now is None and stood and meta(field.type)[2].get("empties"):
+        now, shown = arguments.get(name), before.get(name, "")
+        if field.required or (now or "") != shown:
+            if now is None and shown and meta(field.type)[2].get("empties"):
                 changed[name] = "none"
             elif now is not None:
                 changed[name] = now
     return changed
 
 
-def form_values(found: Command, entity: Any) -> dict[str, str]:
+def form_values(command: Command, entity: Any) -> dict[str, str]:
     """What an entity's fields hold, as its edit form shows them."""
     shown = msgspec.to_builtins(entity)
     values: dict[str, str] = {}
-    for field in msgspec.structs.fields(found.parameters):
+    for field in msgspec.structs.fields(command.parameters):
         value = shown.get(field.encode_name)
         if value is not None:
             values[field.encode_name] = _as_text(field.encode_name, value)
@@ -159,82 +159,88 @@ def _command(visit: Visit) -> Command:
 
 
 async def _show(
-    visit: Visit, found: Command, values: dict[str, str], *, fault: Refused | None = None, status: int = 200
+    visit: Visit, command: Command, values: dict[str, str], *, fault: Refused | None = None, status: int = 200
 ) -> Response[Any]:
-    before = await _before(visit, found, values)
+    before = await _before(visit, command, values)
     shown = {**before, **{name: value for name, value in values.items() if value}}
-    fixed = tuple(name for name in found.positional[:1] if found.name.endswith(" edit") and values.get(name))
-    at_no_field = fault is not None and not any(fault.field == question.name for question in questions(found))
+    fixed = tuple(name for name in command.positional[:1] if command.name.endswith(" edit") and values.get(name))
+    at_no_field = fault is not None and not any(fault.field == question.name for question in questions(command))
     return visit.html(
-        "form.html", section=found.noun, title=_title(found), status=status, command=found, summary=found.summary,
-        fields=await fields(visit, found, shown, fault=fault, fixed=fixed), before=before,
+        "form.html", section=command.noun, title=_title(command), status=status, command=command,
+        summary=command.summary, fields=await fields(visit, command, shown, fault=fault, fixed=fixed), before=before,
         fault=str(fault) if at_no_field else "", back=values.get("back", ""),
     )  # fmt: skip
 
 
-def _title(found: Command) -> str:
-    noun, _, verb = found.name.partition(" ")
+def _title(command: Command) -> str:
+    noun, _, verb = command.name.partition(" ")
     return f"{verb or noun} {noun if verb else ''}".strip().capitalize()
 
 
-async def _before(visit: Visit, found: Command, values: dict[str, str]) -> dict[str, str]:
+async def _before(visit: Visit, command: Command, values: dict[str, str]) -> dict[str, str]:
     """What stands, for an edit's form."""
-    subject = found.positional[0] if found.positional else ""
-    show = f"{found.noun} show"
-    if not found.name.endswith(" edit") or not values.get(subject) or show not in COMMANDS:
+    subject = command.positional[0] if command.positional else ""
+    show = f"{command.noun} show"
+    if not command.name.endswith(" edit") or not values.get(subject) or show not in COMMANDS:
         return {}
     entity = await visit.ask(show, **{COMMANDS[show].positional[0]: values[subject]})
-    return {**form_values(found, entity), subject: values[subject]}
+    return {**form_values(command, entity), subject: values[subject]}
 
 
-async def _send(visit: Visit, found: Command) -> Response[Any]:
-    arguments = given(visit, found)
-    stood = {name[7:]: value for name, value in visit.form.items() if name.startswith("before.")}
-    if stood and (clash := await _clash(visit, found, arguments, stood)):
+async def _send(visit: Visit, command: Command) -> Response[Any]:
+    arguments = given(visit, command)
+    shown = {name[7:]: value for name, value in visit.form.items() if name.startswith("before.")}
+    if shown and (clash := await _clash(visit, command, arguments, shown)):
         return clash
-    if found.name.endswith(" edit"):
-        arguments = edited(found, arguments, stood)
+    if command.name.endswith(" edit"):
+        arguments = edited(command, arguments, shown)
     try:
-        done = await visit.answer(found.name, arguments)
+        done = await visit.answer(command.name, arguments)
     except MissingFields as lack:
         first = Refused(f"{lack.names[0].replace('_', ' ')} is needed", field=lack.names[0])
-        return await _show(visit, found, visit.form, fault=first, status=400)
+        return await _show(visit, command, visit.form, fault=first, status=400)
     except (MissingArgument, Refused) as fault:
-        return await _show(visit, found, visit.form, fault=fault, status=400)
+        return await _show(visit, command, visit.form, fault=fault, status=400)
     if isinstance(done.result, dict) and "confirm" in done.result:
-        return visit.html("confirm.html", section=found.noun, title=done.message.title, question=done.result,
+        return visit.html("confirm.html", section=command.noun, title=done.message.title, question=done.result,
                           back=visit.form.get("back", ""))  # fmt: skip
-    return _done(visit, found, done.result, done.message)
+    return _done(visit, command, done.result, done.message)
 
 
 async def _clash(
-    visit: Visit, found: Command, arguments: dict[str, Any], stood: dict[str, str]
+    visit: Visit, command: Command, arguments: dict[str, Any], shown: dict[str, str]
 ) -> Response[Any] | None:
     """Two people edit the same thing: the second is told what has changed meanwhile."""
     try:
-        now = await _before(visit, found, {name: str(value) for name, value in arguments.items()})
+        now = await _before(visit, command, {name: str(value) for name, value in arguments.items()})
     except CasinoFluxError:
         return None
-    moved = {name: (stood.get(name, ""), now[name]) for name in now if name in stood and stood[name] != now[name]}
+    moved = {name: (shown.get(name, ""), now[name]) for name in now if name in shown and shown[name] != now[name]}
     if not moved:
         return None
-    return visit.html("clash.html", section=found.noun, title="Another member has changed this meanwhile", status=409,
-                      command=found, moved=moved, arguments=arguments, now=now)  # fmt: skip
+    return visit.html("clash.html", section=command.noun, title="Another member has changed this meanwhile", status=409,
+                      command=command, moved=moved, arguments=arguments, now=now)  # fmt: skip
 
 
-def _done(visit: Visit, found: Command, result: Any, message: Any) -> Response[Any]:
+def _done(visit: Visit, command: Command, result: Any, message: Any) -> Response[Any]:
     code = getattr(result, "code", "")
-    secret = any(getattr(result, name, None) for name in _SHOWN_ONCE.get(found.name, ()))
-    if secret or not found.changes:
+    secret = any(getattr(result, name, None) for name in _SHOWN_ONCE.get(command.name, ()))
+    if secret or not command.changes:
         from bot.render import web_html
 
-        return visit.html("done.html", section=found.noun, title=message.title, shown=web_html.render(message),
+        return visit.html("done.html", section=command.noun, title=message.title, shown=web_html.render(message),
                           back=visit.form.get("back", ""))  # fmt: skip
     back = visit.form.get("back", "")
-    if not back and code and found.noun in NOUNS and found.noun != "member" and not found.name.endswith(" remove"):
-        back = f"/cockpit/{found.noun}/{code}"
-    return visit.leave_for(back or visit.link(), toast=message.title or f"Done: {found.name}",
-                           undo=found.name != "undo" and visit.may("undo"))  # fmt: skip
+    if (
+        not back
+        and code
+        and command.noun in NOUNS
+        and command.noun != "member"
+        and not command.name.endswith(" remove")
+    ):
+        back = f"/cockpit/{command.noun}/{code}"
+    return visit.leave_for(back or visit.link(), toast=message.title or f"Done: {command.name}",
+                           undo=command.name != "undo" and visit.may("undo"))  # fmt: skip
 
 
 _SHOWN_ONCE = {"token create": ("token",), "member invite": ("code", "link")}

@@ -137,8 +137,8 @@ def _steps(visit: Visit, click: Any, postbacks: list[Any]) -> list[tuple[Any, st
     steps = [(click.at, "click", where or "no campaign")]
     for postback in postbacks:
         amount = visit.show.money(postback.amount, postback.currency or "") if postback.amount is not None else ""
-        said = " ".join(part for part in (postback.event or "postback", amount, postback.reason or "") if part)
-        steps.append((postback.received_at, str(postback.outcome.value), f"{postback.account}: {said}"))
+        detail = " ".join(part for part in (postback.event or "postback", amount, postback.reason or "") if part)
+        steps.append((postback.received_at, str(postback.outcome.value), f"{postback.account}: {detail}"))
     for conversion in click.conversions:
         amount = (
             "" if conversion["amount"] is None else visit.show.money(conversion["amount"], conversion["currency"] or "")

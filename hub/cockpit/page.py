@@ -101,10 +101,10 @@ class Visit:
     @property
     def query(self) -> dict[str, str]:
         """The query; several values of a name (boxes that are ticked) stand together, with commas between."""
-        found: dict[str, str] = {}
+        values: dict[str, str] = {}
         for name, value in parse_qsl(self.request.url.query or "", keep_blank_values=True, max_num_fields=200):
-            found[name] = f"{found[name]},{value}" if found.get(name) and value else value or found.get(name, "")
-        return found
+            values[name] = f"{values[name]},{value}" if values.get(name) and value else value or values.get(name, "")
+        return values
 
     @property
     def place(self) -> dict[str, str]:
@@ -139,7 +139,7 @@ class Visit:
 
     async def labels(self, *nouns: str, most: int = 10_000) -> dict[str, dict[str, str]]:
         """Names by code of the team's entities of some kinds, as far as this person may see them."""
-        found: dict[str, dict[str, str]] = {}
+        names_by_noun: dict[str, dict[str, str]] = {}
         async with self.cockpit.runtime.database.read() as tx:
             for noun in nouns:
                 table = ENTITIES[noun].table
@@ -147,8 +147,8 @@ class Visit:
                     table.c.team_id == self.actor.team_id, visible(self.actor, noun)
                 )  # fmt: skip
                 rows = await tx.execute(query.order_by(table.c.name).limit(most))
-                found[noun] = {row.code: row.name for row in rows}
-        return found
+                names_by_noun[noun] = {row.code: row.name for row in rows}
+        return names_by_noun
 
     def may(self, name: str) -> bool:
         """Whether the person's role includes the command's: decides which buttons are shown, never what is done."""

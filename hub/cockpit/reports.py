@@ -170,8 +170,8 @@ async def _compared(visit: Visit, view: ReportView, first: date, last: date) -> 
 def value(row: ReportRow, column: Column) -> float | None:
     """A column's figure, for sorting, comparing and charts: amounts in micro-units."""
     if column.kind == "own" and column.formula is not None:
-        found = column.formula(row)
-        return None if found is None else found.numerator / found.denominator
+        fraction = column.formula(row)
+        return None if fraction is None else fraction.numerator / fraction.denominator
     if column.key in RATIOS:
         part, whole = (value(row, BY_KEY[name]) for name in RATIOS[column.key])
         return None if part is None or not whole else part / whole
@@ -183,9 +183,9 @@ def _sorted(rows: list[ReportRow], table: Table) -> list[ReportRow]:
     column = _sort_column(table)
     if column is None:
         return rows
-    known = [row for row in rows if value(row, column) is not None]
+    valued = [row for row in rows if value(row, column) is not None]
     rest = [row for row in rows if value(row, column) is None]
-    return sorted(known, key=lambda row: value(row, column) or 0.0, reverse=table.view.sort.startswith("-")) + rest
+    return sorted(valued, key=lambda row: value(row, column) or 0.0, reverse=table.view.sort.startswith("-")) + rest
 
 
 def _sort_column(table: Table) -> Column | None:
@@ -272,14 +272,14 @@ def _largest(rows: list[ReportRow], group: str, column: Column) -> set[str | Non
     return set(sorted(sums, key=lambda member: -sums[member])[:6])
 
 
-def _believed(visit: Visit, asked: ReportView, first_day: date) -> dict[str, Any]:
+def _believed(visit: Visit, view: ReportView, first_day: date) -> dict[str, Any]:
     """The slider over `as_of`: each evening from the range's first day until now."""
     today = visit.context().today
     first = max(first_day, today - timedelta(days=60))
     days = [first + timedelta(days=n) for n in range((today - first).days)]
-    at = asked.as_of[:10]
+    at = view.as_of[:10]
     here = next((n for n, day in enumerate(days) if day.isoformat() == at), len(days))
-    return {"days": [day.isoformat() for day in days], "here": here, "moment": _moment(asked.as_of)}
+    return {"days": [day.isoformat() for day in days], "here": here, "moment": _moment(view.as_of)}
 
 
 def _moment(as_of: str) -> datetime | None:

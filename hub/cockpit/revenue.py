@@ -35,15 +35,15 @@ def revenue_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
     async def revenue_page(visit: Visit) -> Response[Any]:
         today = visit.context().today
         statuses = await _statuses(visit)
-        held = [status for status in statuses if status.state == "suspect"]
+        suspects = [status for status in statuses if status.state == "suspect"]
         since = (today - timedelta(days=30)).isoformat()
         restated = await visit.ask_if_allowed("revenue restated", since=since)
         vanished = await visit.ask_if_allowed("revenue vanished", since=since)
         owed = await visit.ask_if_allowed("payment owed")
         return visit.html(
             "revenue.html", section="revenue", title="Revenue", rows=await _calendar(visit, today, statuses),
-            held=held, differences={
-                s.account: await visit.ask_if_allowed("sync show", account=s.account, limit=1) for s in held
+            held=suspects, differences={
+                s.account: await visit.ask_if_allowed("sync show", account=s.account, limit=1) for s in suspects
             },
             restated=restated.items[:40] if restated else [], vanished=vanished.items[:40] if vanished else [],
             owed=owed.items if owed else [], today=today, measure_name=measure_name,

@@ -97,10 +97,10 @@ class Sessions:
             ))  # fmt: skip
         return self._cookie("", max_age=0)
 
-    def check_form(self, request: Request[Any, Any, Any], session: Session | None, given: str = "") -> None:
+    def check_form(self, request: Request[Any, Any, Any], session: Session | None, form_token: str = "") -> None:
         """A POST comes from our own page, with the session's CSRF token in its form or header. Raises Forbidden."""
         self._check_origin(request)
-        token = given or request.headers.get(CSRF_HEADER, "")
+        token = form_token or request.headers.get(CSRF_HEADER, "")
         if session is not None and not hmac.compare_digest(token.encode(), session.csrf.encode()):
             raise Forbidden("this form is from an older session: load the page again")
 

@@ -69,8 +69,8 @@ def _choices(name: str) -> tuple[str, ...]:
 
 
 def _texts(visit: Visit, site: Any, fault: Refused | None) -> list[tuple[str, str]]:
-    stood = {name: _text(site.texts.get(name)) for name in TEXTS}
-    return [(name, visit.form.get(name, stood[name]) if fault else stood[name]) for name in TEXTS]
+    texts = {name: _text(site.texts.get(name)) for name in TEXTS}
+    return [(name, visit.form.get(name, texts[name]) if fault else texts[name]) for name in TEXTS]
 
 
 def _text(value: Any) -> str:
@@ -91,8 +91,8 @@ def _changes(visit: Visit, site: Any) -> dict[str, Any]:
     if "offers" in visit.form and offers != site.offers:
         changed["offers"] = offers
     for name in TEXTS:
-        text, stood = visit.form.get(name, "").replace("\r\n", "\n").strip(), _text(site.texts.get(name))
-        if name in visit.form and text != stood:
+        text, before = visit.form.get(name, "").replace("\r\n", "\n").strip(), _text(site.texts.get(name))
+        if name in visit.form and text != before:
             changed[name] = text or "none"
     return changed
 

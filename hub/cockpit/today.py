@@ -63,7 +63,7 @@ def today_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
         )
         figures = [*await _counts(visit, day, now), *await _money(visit, report, day)]
         days = chart_days(report, day)
-        has_money = any(one.settled is not None or one.pending is not None for one in days)
+        has_money = any(day.settled is not None or day.pending is not None for day in days)
         chart = commission_chart(days, report.currency) if has_money else None
         return visit.html(
             "today.html", section="today", title="Today", day=day, figures=figures, chart=chart,
@@ -233,9 +233,9 @@ def _mover(code: str, name: str, rows: Sequence[ReportRow], days: list[date]) ->
 
 async def _attention(visit: Visit, day: date, now: datetime) -> list[Any]:
     """Held reports, vanished figures, failed syncs, unmatched postbacks, dead links, domains."""
-    wanted = DigestRequest(
+    request = DigestRequest(
         team_id=visit.actor.team_id, first=day - timedelta(days=1), last=day, every="day",
         campaigns=visit.actor.campaigns, told_until=now - timedelta(days=1), now=now, deployment=visit.deployment,
     )  # fmt: skip
     async with visit.cockpit.runtime.database.read() as tx:
-        return list(await attention_of(tx, wanted))
+        return list(await attention_of(tx, request))

@@ -24,7 +24,7 @@ STORM = 4  # as many alerts of one room in one round are told together
 REMEMBER = timedelta(hours=1)  # how often the moment looked at is stored when nothing happens
 
 
-class Seen(msgspec.Struct, frozen=True):
+class ObservedAlert(msgspec.Struct, frozen=True):
     """What one alert saw this round."""
 
     watch: Watch
@@ -47,59 +47,61 @@ async def _round(runtime: Runtime, *, kinds: frozenset[str] | None = None) -> in
     async with runtime.database.read() as tx:
         watches = await alert_states.armed(tx, kinds=kinds)
     together = AlertRun()
-    seen = [one for watch in watches if (one := await _look(runtime, watch, now, together)) is not None]
-    news = [one for one in seen if _is_news(one, now)]
+    observed = [
+        watch_state for watch in watches if (watch_state := await _observe(runtime, watch, now, together)) is not None
+    ]
+    news = [watch_state for watch_state in observed if _is_news(watch_state, now)]
     if not news:
         return 0
     async with runtime.database.begin() as tx:
         return await _tell(tx, news, now, zone=runtime.deployment.zone)
 
 
-async def _look(runtime: Runtime, watch: Watch, now: datetime, together: AlertRun) -> Seen | None:
+async def _observe(runtime: Runtime, watch: Watch, now: datetime, together: AlertRun) -> ObservedAlert | None:
     """One alert's look; a failing one does not keep the others from looking."""
     try:
         async with runtime.database.read() as tx:
-            look = AlertContext(tx, watch, now, runtime.deployment, together, runtime.ports.report_apart)
+            context = AlertContext(tx, watch, now, runtime.deployment, together, runtime.ports.report_apart)
             kind = watch.rule.kind
-            readings = await CONDITIONS[kind](look) if kind in CONDITIONS else []
-            happenings = await EVENTS[kind](look) if kind in EVENTS else []
-            return Seen(watch, readings, happenings)
+            readings = await CONDITIONS[kind](context) if kind in CONDITIONS else []
+            happenings = await EVENTS[kind](context) if kind in EVENTS else []
+            return ObservedAlert(watch, readings, happenings)
     except Exception as error:
         log.error("alert failed to look", alert=watch.id, error=type(error).__name__, exc_info=error)
         return None
 
 
-def _is_news(seen: Seen, now: datetime) -> bool:
+def _is_news(observed: ObservedAlert, now: datetime) -> bool:
     """Whether this look changes how the alert stands: only then is anything written."""
-    history = seen.watch.history
-    if seen.happenings or seen.watch.rule.kind in EVENTS:
-        fresh = any(one.key not in history.reported for one in seen.happenings)
+    history = observed.watch.history
+    if observed.happenings or observed.watch.rule.kind in EVENTS:
+        fresh = any(event.key not in history.reported for event in observed.happenings)
         stale = history.seen is None or now - history.seen > REMEMBER
-        return (fresh or stale) and not held_back(Alarm(), now, seen.watch.policy)
-    if history.alarms.keys() - {one.subject for one in seen.readings}:
+        return (fresh or stale) and not held_back(Alarm(), now, observed.watch.policy)
+    if history.alarms.keys() - {reading.subject for reading in observed.readings}:
         return True
-    alarms = [(history.alarms.get(one.subject, Alarm()), one) for one in seen.readings]
-    return any(_stepped(alarm, one, seen.watch, now)[0] != alarm for alarm, one in alarms)
+    alarms = [(history.alarms.get(reading.subject, Alarm()), reading) for reading in observed.readings]
+    return any(_stepped(alarm, reading, observed.watch, now)[0] != alarm for alarm, reading in alarms)
 
 
 def _stepped(alarm: Alarm, reading: Reading, watch: Watch, now: datetime) -> tuple[Alarm, Step | None]:
     return step(alarm, broken=reading.broken, recovered=reading.recovered, now=now, policy=watch.policy)
 
 
-async def _tell(tx: AsyncConnection, news: list[Seen], now: datetime, *, zone: ZoneInfo) -> int:
+async def _tell(tx: AsyncConnection, news: list[ObservedAlert], now: datetime, *, zone: ZoneInfo) -> int:
     """Settle how each alert stands now and queue what it has to say, in one transaction."""
     fired: list[tuple[Fired, History]] = []
     queued = 0
     standing: dict[int, tuple[Watch, History]] = {}
-    for seen in news:
-        watch = await alert_states.again(tx, seen.watch.id)
+    for observed in news:
+        watch = await alert_states.again(tx, observed.watch.id)
         if watch is None:
             continue
         history = watch.history
         standing[watch.id] = watch, history
-        queued += await _happenings(tx, watch, seen.happenings, now)
-        fired += [(one, history) for one in _fires(watch, seen.readings, now, zone=zone)]
-        queued += await _overs(tx, watch, seen.readings, now)
+        queued += await _happenings(tx, watch, observed.happenings, now)
+        fired += [(fire, history) for fire in _fires(watch, observed.readings, now, zone=zone)]
+        queued += await _overs(tx, watch, observed.readings, now)
     queued += await _fire_together(tx, fired, now)
     for watch, history in standing.values():
         await alert_states.store(tx, watch.id, history)
@@ -107,46 +109,46 @@ async def _tell(tx: AsyncConnection, news: list[Seen], now: datetime, *, zone: Z
 
 
 async def _happenings(tx: AsyncConnection, watch: Watch, happenings: list[AlertEvent], now: datetime) -> int:
-    fresh = [one for one in happenings if one.key not in watch.history.reported]
+    fresh = [event for event in happenings if event.key not in watch.history.reported]
     watch.history.seen = now
     if not fresh:
         return 0
-    watch.history.reported += [one.key for one in fresh]
+    watch.history.reported += [event.key for event in fresh]
     key = f"alert:{watch.id}:{fresh[0].key}"
     return await _queue(tx, watch, key, events_message(watch, fresh), now)
 
 
 def _fires(watch: Watch, readings: list[Reading], now: datetime, *, zone: ZoneInfo) -> list[Fired]:
     """Alarms moved on, and those that fire; subjects there are no more are forgotten."""
-    history, found = watch.history, []
-    gone = history.alarms.keys() - {one.subject for one in readings}
-    for subject in gone:
+    history, fired = watch.history, []
+    vanished = history.alarms.keys() - {reading.subject for reading in readings}
+    for subject in vanished:
         del history.alarms[subject]
         history.message_keys.pop(subject, None)
-    for one in readings:
-        alarm = history.alarms.get(one.subject, Alarm())
-        moved, said = _stepped(alarm, one, watch, now)
-        if said == "resolve":
+    for reading in readings:
+        alarm = history.alarms.get(reading.subject, Alarm())
+        moved, step = _stepped(alarm, reading, watch, now)
+        if step == "resolve":
             continue
         if moved != Alarm():
-            history.alarms[one.subject] = moved
-        if said == "fire":
-            found.append(Fired(watch=watch, reading=one, since=moved.since, now=now, zone=zone))
-    return found
+            history.alarms[reading.subject] = moved
+        if step == "fire":
+            fired.append(Fired(watch=watch, reading=reading, since=moved.since, now=now, zone=zone))
+    return fired
 
 
 async def _overs(tx: AsyncConnection, watch: Watch, readings: list[Reading], now: datetime) -> int:
     """What is over is told under the message that told it."""
     queued = 0
-    for one in readings:
-        alarm = watch.history.alarms.get(one.subject, Alarm())
-        moved, said = _stepped(alarm, one, watch, now)
-        if said != "resolve":
+    for reading in readings:
+        alarm = watch.history.alarms.get(reading.subject, Alarm())
+        moved, step = _stepped(alarm, reading, watch, now)
+        if step != "resolve":
             continue
-        watch.history.alarms[one.subject] = moved
-        message_keys = watch.history.message_keys.pop(one.subject, None)
-        key = f"alert:{watch.id}:{one.subject}:{alarm.round}:over"
-        message = over_message(Fired(watch=watch, reading=one, since=alarm.since, now=now))
+        watch.history.alarms[reading.subject] = moved
+        message_keys = watch.history.message_keys.pop(reading.subject, None)
+        key = f"alert:{watch.id}:{reading.subject}:{alarm.round}:over"
+        message = over_message(Fired(watch=watch, reading=reading, since=alarm.since, now=now))
         queued += await _queue(tx, watch, key, message, now, answers=message_keys)
     return queued
 
@@ -154,22 +156,22 @@ async def _overs(tx: AsyncConnection, watch: Watch, readings: list[Reading], now
 async def _fire_together(tx: AsyncConnection, fired: list[tuple[Fired, History]], now: datetime) -> int:
     """One message each, or one for all of a room when there are many."""
     rooms: dict[tuple[int, str], list[tuple[Fired, History]]] = {}
-    for one, history in fired:
-        rooms.setdefault((one.watch.room_id, one.watch.thread), []).append((one, history))
+    for fire, history in fired:
+        rooms.setdefault((fire.watch.room_id, fire.watch.thread), []).append((fire, history))
     queued = 0
     for several in rooms.values():
         first = several[0][0].watch
         if len(several) >= STORM:
             key = f"alerts:{first.room_id}:{first.thread}:{now.isoformat()}"
-            queued += await _queue(tx, first, key, storm_message([one for one, _ in several]), now)
-            for one, history in several:
-                history.message_keys[one.reading.subject] = key
+            queued += await _queue(tx, first, key, storm_message([fire for fire, _ in several]), now)
+            for fire, history in several:
+                history.message_keys[fire.reading.subject] = key
             continue
-        for one, history in several:
-            subject = one.reading.subject
-            key = f"alert:{one.watch.id}:{subject}:{history.alarms[subject].round}"
+        for fire, history in several:
+            subject = fire.reading.subject
+            key = f"alert:{fire.watch.id}:{subject}:{history.alarms[subject].round}"
             history.message_keys[subject] = key
-            queued += await _queue(tx, one.watch, key, firing_message(one), now)
+            queued += await _queue(tx, fire.watch, key, firing_message(fire), now)
     return queued
 
 

@@ -46,14 +46,15 @@ async def tick(runtime: Runtime) -> int:
 
 async def _queue_all(runtime: Runtime, now: datetime) -> int:
     queued, shared, end = 0, _shared(runtime, now), monotonic() + LONGEST
-    seen: set[int] = set()
+    handled: set[int] = set()
     while monotonic() < end:
         async with runtime.database.read() as tx:
-            waiting = await subscriptions.due(tx, now, limit=BATCH, but=seen)
+            waiting = await subscriptions.due(tx, now, limit=BATCH, but=handled)
         if not waiting:
             break
-        seen |= {one.id for one in waiting}
-        ready = [built for one in waiting if (built := await _built(runtime, one, shared, now)) is not None]
+        handled |= {subscription.id for subscription in waiting}
+        attempts = [await _built(runtime, subscription, shared, now) for subscription in waiting]
+        ready = [built for built in attempts if built is not None]
         queued += await runtime.database.run(lambda tx, ready=ready: _queue(tx, ready, now))  # type: ignore[misc]
         await asyncio.sleep(PAUSE)
     return queued
@@ -61,42 +62,43 @@ async def _queue_all(runtime: Runtime, now: datetime) -> int:
 
 def _shared(runtime: Runtime, now: datetime) -> loading.Shared:
     """What is the same for digests of one moment, kept while they go out tick by tick."""
-    kept: tuple[datetime, loading.Shared] | None = runtime.state.get("digests")
-    if kept is None or now - kept[0] >= MOMENT:
-        kept = now, loading.Shared()
-    runtime.state["digests"] = kept
-    return kept[1]
+    latest: tuple[datetime, loading.Shared] | None = runtime.state.get("digests")
+    if latest is None or now - latest[0] >= MOMENT:
+        latest = now, loading.Shared()
+    runtime.state["digests"] = latest
+    return latest[1]
 
 
-async def _built(runtime: Runtime, one: Due, shared: loading.Shared, now: datetime) -> Built | None:
+async def _built(runtime: Runtime, subscription: Due, shared: loading.Shared, now: datetime) -> Built | None:
     """Messages are built on a read transaction: only claiming and queueing hold the write lock."""
     try:
-        due, missed = latest_due(one.schedule, one.next_at, now)
-        wanted = _wanted(runtime, one, due, now=now, note=_note(one, due, missed, now))
-        if (known := loading.cached_message(wanted, shared)) is not None:
-            return Built(one, due, known)
+        due, missed = latest_due(subscription.schedule, subscription.next_at, now)
+        request = _request(runtime, subscription, due, now=now, note=_note(subscription, due, missed, now))
+        if (shared_message := loading.cached_message(request, shared)) is not None:
+            return Built(subscription, due, shared_message)
         async with runtime.database.read() as tx:
-            message = await loading.build(tx, wanted, shared, apart=runtime.ports.report_apart)
+            message = await loading.build(tx, request, shared, apart=runtime.ports.report_apart)
     except Exception as error:  # the others get theirs; this one is tried again at the next tick
-        log.error("digest failed", subscription=one.id, error=type(error).__name__, exc_info=error)
+        log.error("digest failed", subscription=subscription.id, error=type(error).__name__, exc_info=error)
         return None
-    return Built(one, due, message)
+    return Built(subscription, due, message)
 
 
-def _wanted(runtime: Runtime, one: Due, due: datetime, *, now: datetime, note: str) -> DigestRequest:
+def _request(runtime: Runtime, subscription: Due, due: datetime, *, now: datetime, note: str) -> DigestRequest:
     deployment = runtime.deployment
-    first, last = covers(one.schedule, due, deployment.zone)
+    first, last = covers(subscription.schedule, due, deployment.zone)
     return DigestRequest(
-        team_id=one.team_id, first=first, last=last, every=one.schedule.every, campaigns=one.campaigns,
-        told_until=one.told_until, now=now, deployment=deployment, late=note,
+        team_id=subscription.team_id, first=first, last=last, every=subscription.schedule.every,
+        campaigns=subscription.campaigns, told_until=subscription.told_until, now=now, deployment=deployment,
+        late=note,
     )  # fmt: skip
 
 
-def _note(one: Due, due: datetime, missed: int, now: datetime) -> str:
+def _note(subscription: Due, due: datetime, missed: int, now: datetime) -> str:
     if now - due < LATE and not missed:
         return ""
-    at = due.astimezone(one.schedule.zone)
-    late = f"This digest was due {at:%a %d %b %H:%M} ({one.schedule.timezone}) and comes late."
+    at = due.astimezone(subscription.schedule.zone)
+    late = f"This digest was due {at:%a %d %b %H:%M} ({subscription.schedule.timezone}) and comes late."
     return late + (f" {missed} earlier one{'s' if missed > 1 else ''} left out." if missed else "")
 
 
@@ -106,12 +108,12 @@ async def _queue(tx: AsyncConnection, ready: list[Built], now: datetime) -> int:
 
 
 async def _queued(tx: AsyncConnection, built: Built, now: datetime) -> bool:
-    one, due = built.subscription, built.due
-    following = due_after(one.schedule, max(due, now))
-    if not await subscriptions.advance(tx, one, next_at=following, told_until=now):
+    subscription, due = built.subscription, built.due
+    following = due_after(subscription.schedule, max(due, now))
+    if not await subscriptions.advance(tx, subscription, next_at=following, told_until=now):
         return False
-    period = due.astimezone(one.schedule.zone).date()
+    period = due.astimezone(subscription.schedule.zone).date()
     return await messages.queue(
-        tx, team_id=one.team_id, room_id=one.room_id, thread=one.thread, key=f"digest:{one.id}:{period}",
-        message=built.message, now=now, subscription_id=one.id,
+        tx, team_id=subscription.team_id, room_id=subscription.room_id, thread=subscription.thread,
+        key=f"digest:{subscription.id}:{period}", message=built.message, now=now, subscription_id=subscription.id,
     )  # fmt: skip

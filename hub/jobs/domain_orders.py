@@ -31,10 +31,10 @@ async def advance(runtime: Runtime, http: Http, row: Row[Any]) -> dict[str, Any]
     """The columns that the next step changes; None when there is nothing left to do there."""
     if not row.provider:
         return None
-    found = await _login(runtime, row)
-    if found is None:
+    registrar_login = await _login(runtime, row)
+    if registrar_login is None:
         return None
-    kind, login = found
+    kind, login = registrar_login
     if row.status == ORDERED:
         return await _bought(runtime, http, row, kind, login)
     if kind.hosts_dns and _state_of(row, "records") != "done":
@@ -45,10 +45,12 @@ async def advance(runtime: Runtime, http: Http, row: Row[Any]) -> dict[str, Any]
 async def _login(runtime: Runtime, row: Row[Any]) -> tuple[Registrar, Login] | None:
     query = select(registrars).where(registrars.c.team_id == row.team_id, registrars.c.code == row.provider)
     async with runtime.database.read() as tx:
-        one = (await tx.execute(query)).first()
-    if one is None:
+        login_row = (await tx.execute(query)).first()
+    if login_row is None:
         return None
-    return registrar(one.kind), login_of(one.kind, runtime.box.open(one.credentials_secret), one.options)
+    return registrar(login_row.kind), login_of(
+        login_row.kind, runtime.box.open(login_row.credentials_secret), login_row.options
+    )
 
 
 async def _bought(runtime: Runtime, http: Http, row: Row[Any], kind: Registrar, login: Login) -> dict[str, Any]:
@@ -88,20 +90,20 @@ async def _recorded(runtime: Runtime, http: Http, row: Row[Any], kind: Registrar
     """Zone and records at the DNS host."""
     now, state = runtime.clock(), {**row.state, "tries": int(row.state.get("tries", 0)) + 1}
     host = urlsplit(runtime.settings.public_url).hostname or ""
-    wanted = domains.required_records(row.name, runtime.settings.public_url, await asyncio.to_thread(resolved, host))
-    state["records"] = msgspec.to_builtins(wanted)
+    records = domains.required_records(row.name, runtime.settings.public_url, await asyncio.to_thread(resolved, host))
+    state["records"] = msgspec.to_builtins(records)
     name = "zone"
     try:
         zone = await kind.zone(http, login, row.name)
         state = with_step(state, _zoned(zone.servers, active=zone.active, now=now))
         name = "records"
-        await kind.put_records(http, login, zone, wanted)
+        await kind.put_records(http, login, zone, records)
     except ConnectorError as error:
         state = with_step(
             state, Step(name=name, state="failed", detail=str(error), fix="We try again by ourselves.", at=now)
         )
         return {"state": state}
-    detail = ", ".join(f"{one.type} {one.value}" for one in wanted)
+    detail = ", ".join(f"{record.type} {record.value}" for record in records)
     state = with_step({**state, "zone": zone.id, "tries": 0}, Step(name="records", state="done", detail=detail, at=now))
     return {"status": domains.DNS, "state": state, "next_step_at": now}
 

@@ -42,8 +42,8 @@ async def tick(runtime: Runtime, tools: Tools | None = None) -> int:
     if not claimed:
         return 0
     async with Http(allow_private=runtime.settings.allow_private_hosts, seconds=10.0) as http:
-        given = tools or Tools(http, Lookup(allow_private=runtime.settings.allow_private_hosts))
-        await asyncio.gather(*(_advance(runtime, given, row) for row in claimed))
+        shared_tools = tools or Tools(http, Lookup(allow_private=runtime.settings.allow_private_hosts))
+        await asyncio.gather(*(_advance(runtime, shared_tools, row) for row in claimed))
     return len(claimed)
 
 
@@ -68,7 +68,7 @@ async def _next(runtime: Runtime, tools: Tools, row: Row[Any]) -> dict[str, Any]
     if row.status == LIVE:
         secure = runtime.settings.public_url.startswith("https:")
         answers = await _answers(runtime, tools, row.name, "https" if secure else "http")
-        return await health_checks.look(runtime, tools.http, row, answers=answers, secure=secure)
+        return await health_checks.check(runtime, tools.http, row, answers=answers, secure=secure)
     if ready := await domain_orders.advance(runtime, tools.http, row):
         return ready
     return await verify(runtime, tools, row)
@@ -93,11 +93,11 @@ async def verify(runtime: Runtime, tools: Tools, row: Row[Any]) -> dict[str, Any
 async def _diagnosed(runtime: Runtime, tools: Tools, row: Row[Any], state: dict[str, Any]) -> dict[str, Any]:
     now, host = runtime.clock(), urlsplit(runtime.settings.public_url).hostname or ""
     ours = await asyncio.to_thread(resolved, host)
-    wanted = domains.required_records(row.name, runtime.settings.public_url, ours)
-    state = {**state, "records": msgspec.to_builtins(wanted)}
+    records = domains.required_records(row.name, runtime.settings.public_url, ours)
+    state = {**state, "records": msgspec.to_builtins(records)}
     try:
-        found = await tools.lookup.find(row.name)
-        step = _explained(found, row.name, set(ours), now, bought="quote" in row.state)
+        answer = await tools.lookup.find(row.name)
+        step = _explained(answer, row.name, set(ours), now, bought="quote" in row.state)
     except ConnectorError as error:
         step = Step(name="verification", state="waiting", detail=str(error), fix="We ask again by ourselves.", at=now)
     if step.state == "done":
@@ -111,25 +111,25 @@ async def _diagnosed(runtime: Runtime, tools: Tools, row: Row[Any], state: dict[
     return {"status": domains.DNS, "state": with_step(state, step)}
 
 
-def _explained(found: Found, name: str, ours: set[str], now: datetime, *, bought: bool) -> Step:
+def _explained(answer: Found, name: str, ours: set[str], now: datetime, *, bought: bool) -> Step:
     """What DNS says, against what it should. `bought`: here, so that it is registered whatever DNS says."""
-    if not found.servers and bought:
+    if not answer.servers and bought:
         detail = f"{name} is bought, and its registry has not published its name servers yet"
         fix = "Nothing to do: it takes minutes, at times hours."
-    elif not found.servers:
+    elif not answer.servers:
         detail, fix = f"{name} is not registered, or has no name servers yet", "Register it, or correct the name."
-    elif not found.exists or not found.addresses:
-        detail, fix = f"the name servers of {found.zone} know no address of {name}", "Set the records shown above."
-    elif not ours & set(found.addresses):
-        detail = f"{name} leads to {', '.join(found.addresses[:3])}, not to this hub"
+    elif not answer.exists or not answer.addresses:
+        detail, fix = f"the name servers of {answer.zone} know no address of {name}", "Set the records shown above."
+    elif not ours & set(answer.addresses):
+        detail = f"{name} leads to {', '.join(answer.addresses[:3])}, not to this hub"
         fix = "Replace its records by those shown above; a proxy in front of it must pass requests on to this hub."
-    elif not ours & set(found.public):
+    elif not ours & set(answer.public):
         detail, fix = (
             "the records are right, but resolvers still remember older ones",
             "Nothing to do: it takes a while.",
         )
     else:
-        return Step(name="verification", state="done", detail=f"leads to {', '.join(found.addresses[:3])}", at=now)
+        return Step(name="verification", state="done", detail=f"leads to {', '.join(answer.addresses[:3])}", at=now)
     return Step(name="verification", state="waiting", detail=detail, fix=fix, at=now)
 
 

@@ -35,8 +35,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     registration_at: datetime | None = None
 
 
-async def look(runtime: Runtime, http: Http, row: Row[Any], *, answers: bool, secure: bool) -> dict[str, Any]:
-    """The columns a look changes. `answers`: whether requests for the name arrive here."""
+async def check(runtime: Runtime, http: Http, row: Row[Any], *, answers: bool, secure: bool) -> dict[str, Any]:
+    """The columns that a check changes. `answers`: whether requests for the name arrive here."""
     now = runtime.clock()
     faults = [] if answers else [f"{row.name} does not answer: domain verify {row.name} looks why"]
     private = runtime.settings.allow_private_hosts
@@ -50,10 +50,10 @@ async def look(runtime: Runtime, http: Http, row: Row[Any], *, answers: bool, se
     if registered_until is not None and registered_until - now.date() < EXPIRING:
         faults.append(f"its registration ends on {registered_until:%d %b %Y}: renew it at the registrar")
     down = not answers or bool(warned)
-    kept = row.state.get("health", {})
+    previous = row.state.get("health", {})
     health = Health(
         ok=not down, at=now, error=faults[0] if down else "", faults=faults, certificate_until=until,
-        registration_at=now if values else _when(kept.get("registration_at")),
+        registration_at=now if values else _when(previous.get("registration_at")),
     )  # fmt: skip
     state = {**row.state, "health": msgspec.to_builtins(health)}
     return {"state": state, "next_step_at": now + EVERY, **values}
@@ -80,10 +80,10 @@ async def _registration(http: Http, row: Row[Any], now: datetime) -> dict[str, d
     if last is not None and now - last < REGISTRATION_EVERY:
         return {}
     try:
-        found = await rdap.look_up(http, row.name)
+        registration = await rdap.look_up(http, row.name)
     except ConnectorError:
         return {}
-    return {"registered_until": found.until or row.registered_until} if found.registered else {}
+    return {"registered_until": registration.until or row.registered_until} if registration.registered else {}
 
 
 async def _warned_of(runtime: Runtime, http: Http, row: Row[Any]) -> str:
@@ -105,7 +105,7 @@ async def _warned_of(runtime: Runtime, http: Http, row: Row[Any]) -> str:
         return ""
     if not matches:
         return ""
-    kinds = ", ".join(sorted({str(one.get("threatType", "")).lower().replace("_", " ") for one in matches}))
+    kinds = ", ".join(sorted({str(match.get("threatType", "")).lower().replace("_", " ") for match in matches}))
     return f"browsers warn of {row.name} ({kinds}): domain move {row.name} to=<spare domain>"
 
 

@@ -25,10 +25,10 @@ async def tick(runtime: Runtime) -> int:
     if not waiting:
         return 0
     async with Http(allow_private=runtime.settings.allow_private_hosts, seconds=15.0) as http:
-        faults = await asyncio.gather(*(fault_of(http, one.url) for one in waiting))
+        faults = await asyncio.gather(*(fault_of(http, offer.url) for offer in waiting))
     async with runtime.database.begin() as tx:
-        for one, fault in zip(waiting, faults, strict=True):
-            await offer_checks.store(tx, one.id, now, fault)
+        for offer, fault in zip(waiting, faults, strict=True):
+            await offer_checks.store(tx, offer.id, now, fault)
     return len(waiting)
 
 

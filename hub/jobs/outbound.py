@@ -64,8 +64,8 @@ class DeliveryRun:
         end = asyncio.get_running_loop().time() + PATIENCE
         try:
             while asyncio.get_running_loop().time() < end and not self._runtime.state.get("stopping"):
-                for one in await self._turn():
-                    self._begin(one)
+                for postback in await self._turn():
+                    self._begin(postback)
                 if not self._tasks:
                     break
                 await asyncio.wait(self._tasks, timeout=_FLUSH)
@@ -114,20 +114,20 @@ class DeliveryRun:
             self._look_again = moment + _LOOK
         return self._hosts
 
-    def _begin(self, one: Claimed) -> None:
-        self._busy[one.host] = self._busy.get(one.host, 0) + 1
-        task = asyncio.create_task(self._send(self._pace(one), one))
+    def _begin(self, postback: Claimed) -> None:
+        self._busy[postback.host] = self._busy.get(postback.host, 0) + 1
+        task = asyncio.create_task(self._send(self._pace(postback), postback))
         self._tasks.add(task)
         self._waiting.add(task)
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(self._waiting.discard)
 
-    def _pace(self, one: Claimed) -> Pace:
-        concurrency = max(1, int(one.options.get("concurrency") or self._concurrency))
-        held = self._paces.get((one.host, one.source_id))
-        if held is None or held.concurrency != concurrency:
-            held = self._paces[one.host, one.source_id] = Pace(concurrency)
-        return held
+    def _pace(self, postback: Claimed) -> Pace:
+        concurrency = max(1, int(postback.options.get("concurrency") or self._concurrency))
+        pace = self._paces.get((postback.host, postback.source_id))
+        if pace is None or pace.concurrency != concurrency:
+            pace = self._paces[postback.host, postback.source_id] = Pace(concurrency)
+        return pace
 
     def _client(self, host: str) -> Http:
         """A host's own connections: one that is slow keeps none from the others."""
@@ -156,92 +156,94 @@ class DeliveryRun:
         for client in self._clients.values():
             await client.close()
 
-    async def _send(self, pace: Pace, one: Claimed) -> None:
+    async def _send(self, pace: Pace, postback: Claimed) -> None:
         task = asyncio.current_task()
         try:
             async with pace.gate:
-                await pace.begin(_per_second(one))
+                await pace.begin(_per_second(postback))
                 if task is not None:
                     self._waiting.discard(task)
                 began = asyncio.get_running_loop().time()
-                attempt = await self._try(self._client(one.host), one)
+                attempt = await self._try(self._client(postback.host), postback)
                 pace.took(asyncio.get_running_loop().time() - began)
             self._done.append(attempt)
         except asyncio.CancelledError:
-            self._unsent.append(one.id)
+            self._unsent.append(postback.id)
             raise
         finally:
-            self._busy[one.host] -= 1
+            self._busy[postback.host] -= 1
 
-    async def _try(self, http: Http, one: Claimed) -> Attempt:
+    async def _try(self, http: Http, postback: Claimed) -> Attempt:
         try:
-            settings = await self._with_token(http, one, self._settings(one))
-            request, secrets = ready(one, settings, self._runtime.clock())
+            settings = await self._with_token(http, postback, self._settings(postback))
+            request, secrets = ready(postback, settings, self._runtime.clock())
         except CasinoFluxError as error:  # it was surely not sent: a setting mended within a day still sends it
-            return self._failed(one, str(error))
+            return self._failed(postback, str(error))
         except Exception as error:
             tasks.monitor.failed("outbound preparation", error)
-            return self._failed(one, "could not be prepared: the log has the details")
+            return self._failed(postback, "could not be prepared: the log has the details")
         try:
             answer = await http.send(
                 request.method, request.url, headers=request.headers, body=request.body or None, secrets=secrets,
                 tries=1, redirects=3, max_bytes=_BODY, seconds=SECONDS,
             )  # fmt: skip
         except ConnectorError as error:
-            return self._failed(one, str(error), permanent=error.permanent)
+            return self._failed(postback, str(error), permanent=error.permanent)
         except Exception as error:
-            log.error("postback to a source could not be sent", id=one.id, error=type(error).__name__)
-            return self._failed(one, f"could not be sent: {type(error).__name__}")
+            log.error("postback to a source could not be sent", id=postback.id, error=type(error).__name__)
+            return self._failed(postback, f"could not be sent: {type(error).__name__}")
         fault = taken(answer.status, answer.body, request.success)
         text = _hidden(answer.body.decode("utf-8", errors="replace"), secrets)
         if fault is None:
-            return Attempt(outbound_id=one.id, at=self._runtime.clock(), status=answer.status, answer=text)
-        return self._failed(one, _hidden(fault, secrets), status=answer.status, answer=text, wait=answer.retry_after)
+            return Attempt(outbound_id=postback.id, at=self._runtime.clock(), status=answer.status, answer=text)
+        return self._failed(
+            postback, _hidden(fault, secrets), status=answer.status, answer=text, wait=answer.retry_after
+        )
 
-    def _settings(self, one: Claimed) -> Mapping[str, str]:
-        if one.credentials_secret is None:
+    def _settings(self, postback: Claimed) -> Mapping[str, str]:
+        if postback.credentials_secret is None:
             return {}
-        opened: dict[str, str] = self._runtime.box.open(one.credentials_secret)
+        opened: dict[str, str] = self._runtime.box.open(postback.credentials_secret)
         return opened
 
-    async def _with_token(self, http: Http, one: Claimed, settings: Mapping[str, str]) -> Mapping[str, str]:
+    async def _with_token(self, http: Http, postback: Claimed, settings: Mapping[str, str]) -> Mapping[str, str]:
         """Settings with a fresh access token, for the APIs that want one; kept until it nearly ends."""
-        if one.told.api not in WITH_TOKEN or one.told.api is None:
+        if postback.payload.api not in WITH_TOKEN or postback.payload.api is None:
             return settings
         tokens: dict[int, tuple[str, datetime, Mapping[str, str]]] = self._runtime.state.setdefault("source_tokens", {})
         now = self._runtime.clock()
-        held = tokens.get(one.source_id)
-        if held is None or held[1] <= now or held[2] != settings:
-            asked = token_request(one.told.api, settings)
+        entry = tokens.get(postback.source_id)
+        if entry is None or entry[1] <= now or entry[2] != settings:
+            request = token_request(postback.payload.api, settings)
             answer = await http.send(
-                asked.method, asked.url, headers=asked.headers, body=asked.body, secrets=settings.values(), tries=1,
-                seconds=SECONDS, max_bytes=_BODY,
+                request.method, request.url, headers=request.headers, body=request.body, secrets=settings.values(),
+                tries=1, seconds=SECONDS, max_bytes=_BODY,
             )  # fmt: skip
             if answer.status >= 500 or answer.status == 429:
-                raise ConnectorError(f"{asked.url} answered {answer.status}")
-            token, good_for = read_token(one.told.api, answer.body)
-            held = tokens[one.source_id] = (token, now + timedelta(seconds=good_for * 0.9), settings)
-        return {**settings, "access_token": held[0]}
+                raise ConnectorError(f"{request.url} answered {answer.status}")
+            token, good_for = read_token(postback.payload.api, answer.body)
+            entry = tokens[postback.source_id] = (token, now + timedelta(seconds=good_for * 0.9), settings)
+        return {**settings, "access_token": entry[0]}
 
     def _failed(
-        self, one: Claimed, error: str, *, permanent: bool = False, status: int | None = None, answer: str = "",
+        self, postback: Claimed, error: str, *, permanent: bool = False, status: int | None = None, answer: str = "",
         wait: float | None = None,
     ) -> Attempt:  # fmt: skip
         now = self._runtime.clock()
-        later = None if permanent else next_try(one.attempts + 1, now, retry_after=wait, chance=self._chance)
+        later = None if permanent else next_try(postback.attempts + 1, now, retry_after=wait, chance=self._chance)
         if later is None:
-            log.warning("postback to a source given up", id=one.id, host=one.host, error=error[:200])
-        return Attempt(outbound_id=one.id, at=now, status=status, answer=answer, error=error, next_at=later)
+            log.warning("postback to a source given up", id=postback.id, host=postback.host, error=error[:200])
+        return Attempt(outbound_id=postback.id, at=now, status=status, answer=answer, error=error, next_at=later)
 
 
-def ready(one: Claimed, settings: Mapping[str, str], now: datetime) -> tuple[Outgoing, list[str]]:
+def ready(postback: Claimed, settings: Mapping[str, str], now: datetime) -> tuple[Outgoing, list[str]]:
     """The request with the account's own values in it, and which of its parts are secret. Raises Refused."""
-    if one.told.request is None:
-        if one.told.api is None or one.told.sending is None:
+    if postback.payload.request is None:
+        if postback.payload.api is None or postback.payload.sending is None:
             raise Refused("the message holds neither a request nor what an API needs")
-        built = build(one.told.api, one.told.sending, settings, now)
+        built = build(postback.payload.api, postback.payload.sending, settings, now)
         return built, [value for value in settings.values() if value]
-    request = one.told.request
+    request = postback.payload.request
     lacking = sorted(placeholders(request.url, request.body, *request.headers.values()) - {n.upper() for n in settings})
     if lacking:
         raise Refused(f"the source lacks {', '.join(lacking).lower()}: give it with 'source edit … settings='")
@@ -255,8 +257,8 @@ def ready(one: Claimed, settings: Mapping[str, str], now: datetime) -> tuple[Out
     return filled, [value for value in settings.values() if value]
 
 
-def _per_second(one: Claimed) -> float | None:
-    rate: float | None = one.options.get("per_second")
+def _per_second(postback: Claimed) -> float | None:
+    rate: float | None = postback.options.get("per_second")
     return rate or None
 
 

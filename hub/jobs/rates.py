@@ -27,15 +27,15 @@ async def fill(runtime: Runtime) -> None:
     today = runtime.clock().date()
     async with runtime.database.read() as tx:
         oldest = (await tx.execute(select(func.min(revenue.c.day)))).scalar_one_or_none() or today
-        held = await rates.first_published(tx)
+        earliest = await rates.first_published(tx)
     since = min(today - REACH, oldest - timedelta(days=40))
-    if held is not None and held <= since + timedelta(days=7):
+    if earliest is not None and earliest <= since + timedelta(days=7):
         return
     from connectors.rates import ecb  # its package costs memory: only where it is needed
 
-    kept = _kept(ecb.bundled(since), "ecb")
+    bundled = _kept(ecb.bundled(since), "ecb")
     async with runtime.database.begin() as tx:
-        await rates.store(tx, rates.EVERYBODY, kept)
+        await rates.store(tx, rates.EVERYBODY, bundled)
 
 
 async def tick(runtime: Runtime) -> None:
@@ -61,24 +61,24 @@ def last_due(now: datetime) -> date:
 async def foreign_money(tx: AsyncConnection, currency: str) -> bool:
     """Whether an account or a campaign reckons in another currency than reports do."""
     a, c = accounts.c.currency, campaigns.c.currency
-    found = select(a).where(a != currency).union(select(c).where(c.is_not(None), c != currency))
-    return (await tx.execute(found.limit(1))).first() is not None
+    currencies = select(a).where(a != currency).union(select(c).where(c.is_not(None), c != currency))
+    return (await tx.execute(currencies.limit(1))).first() is not None
 
 
 async def _fetch(runtime: Runtime, first: date, last: date) -> None:
     try:
         async with Http(allow_private=runtime.settings.allow_private_hosts) as http:
-            found = await frankfurter.fetch(http, first, last)
+            published = await frankfurter.fetch(http, first, last)
     except ConnectorError as error:
         log.warning("no new exchange rates", why=str(error), since=str(first))
         return
     async with runtime.database.begin() as tx:
-        await rates.store(tx, rates.EVERYBODY, _kept(found, "frankfurter"))
+        await rates.store(tx, rates.EVERYBODY, _kept(published, "frankfurter"))
 
 
-def _kept(found: Iterable[tuple[date, str, Decimal]], origin: str) -> list[rates.StoredRate]:
+def _kept(published: Iterable[tuple[date, str, Decimal]], origin: str) -> list[rates.StoredRate]:
     """What one euro is worth in each currency, as it is stored."""
     return [
         rates.StoredRate(day=day, currency="EUR", base=currency, rate=rate, origin=origin)
-        for day, currency, rate in found
+        for day, currency, rate in published
     ]

@@ -73,9 +73,9 @@ class Syncs:
         for task in broken_off:
             task.cancel()
         await asyncio.gather(*broken_off, return_exceptions=True)
-        if left := [run for task, run in broken_off.items() if task.cancelled()]:
+        if cancelled := [run for task, run in broken_off.items() if task.cancelled()]:
             async with self.runtime.database.begin() as tx:
-                for run in left:
+                for run in cancelled:
                     await syncs.give_up(tx, run, self.holder)
         await self.http.close()
 
@@ -111,9 +111,9 @@ async def stop(runtime: Runtime) -> None:
 
 
 def of(runtime: Runtime) -> Syncs:
-    found: Syncs = runtime.state.setdefault("syncs", None) or Syncs(runtime)
-    runtime.state["syncs"] = found
-    return found
+    syncs: Syncs = runtime.state.setdefault("syncs", None) or Syncs(runtime)
+    runtime.state["syncs"] = syncs
+    return syncs
 
 
 class Run:
@@ -148,32 +148,32 @@ class Run:
             row = await names.by_id(tx, table, self.run.account_id)
             complete = await syncs.complete_until(tx, row.id, accounts.zone_of(row))
         self.warnings_before = row.sync_warnings or []
-        found = platform(row.platform)
-        connection = self._connection(found, row)
+        sync_platform = platform(row.platform)
+        connection = self._connection(sync_platform, row)
         if self.run.again is not None:
-            return await self._read_again(found, connection)
+            return await self._read_again(sync_platform, connection)
         suspect = None
-        for window in reversed(self._asked(connection, complete).chunks(found.max_days)):
-            suspect = await self._window(found, connection, window) or suspect
+        for window in reversed(self._asked(connection, complete).chunks(sync_platform.max_days)):
+            suspect = await self._window(sync_platform, connection, window) or suspect
         return suspect
 
-    async def _window(self, found: Platform, connection: Connection, window: Window) -> str | None:
+    async def _window(self, sync_platform: Platform, connection: Connection, window: Window) -> str | None:
         """Fetch and store one window; what was in memory of it is free before the next is asked for."""
         self.window = window
         begun = self.runtime.clock()
         async with self.runtime.database.read() as tx:
-            known = await raw_reports.known(tx, self.run.account_id, window.first, window.last)
+            last_report = await raw_reports.latest_answer(tx, self.run.account_id, window.first, window.last)
             shape = await accounts.report_shape(tx, self.run.account_id)
-        asking = msgspec.structs.replace(connection, known=known.digest if known else "", shape=shape)
-        report = await found.fetch_report(self.http, asking, window)
-        if known and report.same:
-            await self._store_same(report, connection, begun, known.rows)
+        request = msgspec.structs.replace(connection, known=last_report.digest if last_report else "", shape=shape)
+        report = await sync_platform.fetch_report(self.http, request, window)
+        if last_report and report.same:
+            await self._store_same(report, connection, begun, last_report.rows)
             return None
         return await self._store(report, connection, self._true_at(connection, begun))
 
-    def _connection(self, found: Platform, row: Row[Any]) -> Connection:
+    def _connection(self, sync_platform: Platform, row: Row[Any]) -> Connection:
         login = msgspec.structs.asdict(accounts.opened(self.runtime.box, row))
-        connection = connection_of(found, login | {"name": f"account {row.id}"})
+        connection = connection_of(sync_platform, login | {"name": f"account {row.id}"})
         self.connection = msgspec.structs.replace(connection, run_apart=self.runtime.ports.run_background)
         return self.connection
 
@@ -220,8 +220,10 @@ class Run:
 
     async def _refuse_lost_measures(self, tx: Any, report: Report) -> None:
         """A column that disappears from a report must not wipe out figures known before."""
-        given = await _reported(report)
-        if report.rows and (lost := await syncs.measured(tx, self.run.account_id, (report.first, report.last)) - given):
+        measures = await _reported(report)
+        if report.rows and (
+            lost := await syncs.measured(tx, self.run.account_id, (report.first, report.last)) - measures
+        ):
             raise ConnectorError(
                 f"the report no longer says {', '.join(sorted(lost))}, which it did before: numbers are left as they "
                 "were. Have the columns enabled again by the affiliate manager",
@@ -234,25 +236,27 @@ class Run:
         if not report.rows or any(row.tag_name for row in report.rows):
             return report
         since = report.first - _NAMES_LAST
-        known = {tag: name for tag, name in await accounts.segments(tx, self.run.account_id, since=since) if name}
-        if not known:
+        names_by_tag = {
+            tag: name for tag, name in await accounts.segments(tx, self.run.account_id, since=since) if name
+        }
+        if not names_by_tag:
             return report
-        return await _with_names(report, known)
+        return await _with_names(report, names_by_tag)
 
-    async def _read_again(self, found: Platform, connection: Connection) -> str | None:
+    async def _read_again(self, sync_platform: Platform, connection: Connection) -> str | None:
         """Read a kept answer once more, after a fix."""
         async with self.runtime.database.read() as tx:
-            kept, raw = await kept_answers.stored_answer(tx, self.run.again)
-        self.window = Window(first=kept.from_day, last=kept.to_day)
-        report = await found.read_whole(raw, connection, self.window)
+            answer, raw = await kept_answers.stored_answer(tx, self.run.again)
+        self.window = Window(first=answer.from_day, last=answer.to_day)
+        report = await sync_platform.read_whole(raw, connection, self.window)
         async with self.runtime.database.read() as tx:
-            later = await kept_answers.days_known_later(tx, kept, connection.zone)
+            later = await kept_answers.days_known_later(tx, answer, connection.zone)
         damage = report.damage or contradiction(report, list(distinct(report).values())) or ""
         suspect = None
         for part in kept_answers.without_days(msgspec.structs.replace(report, damage=damage), later):
-            suspect = await self._store(part, connection, kept.fetched_at) or suspect
+            suspect = await self._store(part, connection, answer.fetched_at) or suspect
         async with self.runtime.database.begin() as tx:
-            await kept_answers.mark_read(tx, kept.id)
+            await kept_answers.mark_read(tx, answer.id)
         return suspect
 
     async def _failed(self, error: CasinoFluxError) -> None:
@@ -278,13 +282,13 @@ _MANY = 1_000  # rows: after so many, other work of the event loop has its turn
 
 async def _reported(report: Report) -> set[str]:
     """The figures that some row has."""
-    found: set[str] = set()
+    reported: set[str] = set()
     for start in range(0, len(report.rows), _MANY):
         figures = [row.figures for row in report.rows[start : start + _MANY]]
-        missing = [name for name in Figures.__struct_fields__ if name not in found]
-        found |= {name for name in missing if any(getattr(one, name) is not None for one in figures)}
+        missing = [name for name in Figures.__struct_fields__ if name not in reported]
+        reported |= {name for name in missing if any(getattr(figure, name) is not None for figure in figures)}
         await asyncio.sleep(0)
-    return found
+    return reported
 
 
 async def _with_names(report: Report, names_by_tag: Mapping[str, str]) -> Report:

@@ -46,8 +46,8 @@ class _Waiting:
 
     __slots__ = ("postback_request", "tell")
 
-    def __init__(self, one: PostbackRequest, tell: Callable[[Answer], None]) -> None:
-        self.postback_request = one
+    def __init__(self, postback: PostbackRequest, tell: Callable[[Answer], None]) -> None:
+        self.postback_request = postback
         self.tell = tell
 
 
@@ -89,10 +89,10 @@ class Postbacks:
     async def refresh(self) -> None:
         """Read all accounts again if anything was configured since."""
         async with self._runtime.database.read() as tx:
-            seen = await config_version.seen(tx)
-            if seen != self._seen:
+            version = await config_version.current(tx)
+            if version != self._seen:
                 self._book = await load(tx, platform_words)
-                self._seen = seen
+                self._seen = version
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         key = scope["path"].removeprefix("/postback/").strip("/")
@@ -104,14 +104,14 @@ class Postbacks:
             await answers.give(send, answers.NOT_ALLOWED)
             return
         body, fault = await answers.body_of(receive) if answers.may_have_body(scope) else (b"", "")
-        told: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        answer_ready: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
         def tell(answer: Answer) -> None:
-            if not told.done():  # it is when whoever asked has gone
-                told.set_result(answer)
+            if not answer_ready.done():  # it is when whoever asked has gone
+                answer_ready.set_result(answer)
 
         self._submit(_Waiting(self._arrival(scope, account, body, fault), tell))
-        await answers.give(send, await told)
+        await answers.give(send, await answer_ready)
 
     def take(self, scope: Any, send: Callable[[Any], Any]) -> bool:
         """A postback without a body, answered with `send`, which is not awaited; False if it is anything else."""
@@ -133,28 +133,28 @@ class Postbacks:
         if not key or len(key) > 100 or "\x00" in key:
             return None
         async with self._runtime.database.read() as tx:
-            found = (await tx.execute(select(accounts.c.id).where(accounts.c.postback_key == key))).first()
-        if found is None:
+            account = (await tx.execute(select(accounts.c.id).where(accounts.c.postback_key == key))).first()
+        if account is None:
             return None
         self._seen = -1
         await self.refresh()
         return self._book.by_key.get(key)
 
     def _arrival(self, scope: Scope, account: PostbackAccount, body: bytes, fault: str) -> PostbackRequest:
-        one = postback_request(
+        postback = postback_request(
             account, self._runtime.clock(), method=scope["method"],  # type: ignore[typeddict-item]
             query=scope["query_string"], content_type=answers.header(scope, b"content-type") if body else "", body=body,
         )  # fmt: skip
         if fault:
-            return refused(one, fault)
+            return refused(postback, fault)
         if not account.allow and not account.hmac_sealed:
-            return one
+            return postback
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         if account.allow and not self._allowed(scope, headers, account):
-            return refused(one, "the address is not on the account's allow-list")
+            return refused(postback, "the address is not on the account's allow-list")
         if account.hmac_sealed and not self._signed(scope["query_string"], body, headers, account):
-            return refused(one, "the signature is missing or wrong")
-        return one
+            return refused(postback, "the signature is missing or wrong")
+        return postback
 
     def _allowed(self, scope: Scope, headers: dict[bytes, str], account: PostbackAccount) -> bool:
         hops = [part.strip() for part in headers.get(b"x-forwarded-for", "").split(",") if part.strip()]
@@ -179,8 +179,8 @@ class Postbacks:
         header = headers.get(name.lower().encode()) or headers.get(b"x-signature")
         return signed(query, body, secret=secret, parameter=name, header=header)
 
-    def _submit(self, one: "_Waiting") -> None:
-        self._waiting.append(one)
+    def _submit(self, waiting: "_Waiting") -> None:
+        self._waiting.append(waiting)
         self._arrived.set()
 
     async def _record(self) -> None:
@@ -193,45 +193,47 @@ class Postbacks:
                 try:
                     await self._commit(batch)
                 except BaseException:
-                    for one in batch:
-                        one.tell(answers.UNAVAILABLE)
+                    for waiting in batch:
+                        waiting.tell(answers.UNAVAILABLE)
                     raise
                 await asyncio.sleep(0)  # first let those go that were just committed
 
     async def _commit(self, batch: list[_Waiting]) -> None:
         try:
-            done = await self._write([one.postback_request for one in batch])
+            done = await self._write([waiting.postback_request for waiting in batch])
         except Exception as error:
             if is_unavailable(error):
                 tasks.monitor.failed("postbacks", error)  # one log line a minute, with their number
-                for one in batch:
-                    one.tell(answers.UNAVAILABLE)
+                for waiting in batch:
+                    waiting.tell(answers.UNAVAILABLE)
                 return
             log.warning("postbacks are placed one by one", count=len(batch), error=type(error).__name__)
-            for one in batch:
-                await self._commit_alone(one)
+            for waiting in batch:
+                await self._commit_alone(waiting)
             return
         tasks.monitor.succeeded("postbacks")
-        for one, received in zip(batch, done, strict=True):
-            self._say(one, received)
+        for waiting, received in zip(batch, done, strict=True):
+            self._say(waiting, received)
 
-    async def _commit_alone(self, one: _Waiting) -> None:
+    async def _commit_alone(self, waiting: _Waiting) -> None:
         """What cannot be placed is at least kept; what cannot even be kept is not said to be."""
         try:
-            self._say(one, (await self._write([one.postback_request]))[0])
+            self._say(waiting, (await self._write([waiting.postback_request]))[0])
         except Exception as first:
             log.error(
-                "postback could not be placed", account=one.postback_request.account.code, error=repr(first)[:300]
+                "postback could not be placed", account=waiting.postback_request.account.code, error=repr(first)[:300]
             )
             try:
-                self._say(one, await self.run(lambda tx: _only_kept(tx, one.postback_request)))
+                self._say(waiting, await self.run(lambda tx: _only_kept(tx, waiting.postback_request)))
             except Exception as error:
-                log.error("postback not stored", account=one.postback_request.account.code, error=type(error).__name__)
-                one.tell(answers.UNAVAILABLE)
+                log.error(
+                    "postback not stored", account=waiting.postback_request.account.code, error=type(error).__name__
+                )
+                waiting.tell(answers.UNAVAILABLE)
 
-    def _say(self, one: _Waiting, done: Received) -> None:
+    def _say(self, waiting: _Waiting, done: Received) -> None:
         self.counts[done.outcome] = self.counts.get(done.outcome, 0) + 1
-        one.tell(answers.told(done, too_long=one.postback_request.signal.notes == answers.ONLY_TOO_LONG))
+        waiting.tell(answers.answer_for(done, too_long=waiting.postback_request.signal.notes == answers.ONLY_TOO_LONG))
 
     async def _write(self, arrivals: Sequence[PostbackRequest]) -> list[Received]:
         processor = self.processor()
@@ -263,8 +265,8 @@ class Postbacks:
         )
 
 
-async def _only_kept(tx: AsyncConnection, one: PostbackRequest) -> Received:
-    entry = Entry(postback_request=one)
+async def _only_kept(tx: AsyncConnection, postback: PostbackRequest) -> Received:
+    entry = Entry(postback_request=postback)
     entry.decide(Outcome.REJECTED, answers.FAILED)
     entry.reason = answers.FAILED
     await store(tx, [entry])

@@ -20,9 +20,9 @@ Answer = tuple[Any, Any]
 _LENGTHS = frozenset({b"content-length", b"transfer-encoding"})
 
 
-def header(scope: Scope, wanted: bytes) -> str:
+def header(scope: Scope, name: bytes) -> str:
     """A header's value, empty if it is not given."""
-    return next((value.decode("latin-1") for name, value in scope["headers"] if name == wanted), "")
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
 
 
 def may_have_body(scope: Scope) -> bool:
@@ -49,7 +49,7 @@ async def body_of(receive: Receive) -> tuple[bytes, str]:
             return b"".join(parts), "" if size <= MAX_BODY else TOO_LONG
 
 
-def told(done: Received, *, too_long: bool = False) -> Answer:
+def answer_for(done: Received, *, too_long: bool = False) -> Answer:
     """What came of a request, for who sent it."""
     if done.outcome in _PLAIN and not done.reason:
         return _PLAIN[done.outcome]
@@ -80,7 +80,7 @@ def _messages(status: int, content: dict[str, Any], *headers: tuple[bytes, bytes
 
 
 #: What nearly all get.
-_PLAIN = {one: _messages(200, {"outcome": one}) for one in Outcome if one is not Outcome.REJECTED}
+_PLAIN = {outcome: _messages(200, {"outcome": outcome}) for outcome in Outcome if outcome is not Outcome.REJECTED}
 UNKNOWN = _messages(404, {"title": "Not Found", "status": 404, "detail": "no such postback key"})
 NOT_ALLOWED = _messages(
     405, {"title": "Method Not Allowed", "status": 405, "detail": "GET or POST"}, (b"allow", b"GET, POST, PUT, HEAD")

@@ -86,8 +86,8 @@ async def _open_postgresql(url: str) -> str | None:
 
 def shifted_clock(seconds: int) -> Callable[[], datetime]:
     """The real clock, or one that many seconds apart (demo and tests)."""
-    apart = timedelta(seconds=seconds)
-    return lambda: datetime.now(UTC) + apart
+    offset = timedelta(seconds=seconds)
+    return lambda: datetime.now(UTC) + offset
 
 
 async def prepare(runtime: Runtime) -> None:
@@ -110,9 +110,9 @@ async def recover(runtime: Runtime) -> None:
 
 async def _keep_timezone(runtime: Runtime, stored: str | None) -> None:
     """Report days are stored: a deployment's reporting zone is chosen once."""
-    wanted = runtime.settings.report_timezone
-    if stored is not None and stored != wanted:
+    configured = runtime.settings.report_timezone
+    if stored is not None and stored != configured:
         raise CasinoFluxError(
-            f"CASINOFLUX_REPORT_TIMEZONE: {wanted!r}, but this database's days were counted in {stored!r}: "
+            f"CASINOFLUX_REPORT_TIMEZONE: {configured!r}, but this database's days were counted in {stored!r}: "
             "set it back, or start a new database"
         )

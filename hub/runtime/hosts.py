@@ -57,10 +57,10 @@ class Hosts:
 
 def host_of(scope: Any) -> str | None:
     """The request's host name as we write it; empty without one, None for what no honest browser sends."""
-    given = {value for name, value in scope["headers"] if name == b"host"}
-    if len(given) != 1:
-        return "" if not given else None
-    return normal_host(given.pop().decode("latin-1"))
+    values = {value for name, value in scope["headers"] if name == b"host"}
+    if len(values) != 1:
+        return "" if not values else None
+    return normal_host(values.pop().decode("latin-1"))
 
 
 def normal_host(text: str) -> str | None:

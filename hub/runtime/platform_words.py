@@ -14,7 +14,7 @@ from storage.ledger.errors import Missing
 def platform_words(name: str) -> Mapping[str, Any]:
     """`connectors.base.PostbackWords` of a platform as a dict; none of its own for a platform that is gone."""
     try:
-        found: dict[str, Any] = msgspec.to_builtins(platform(name).words)
+        words: dict[str, Any] = msgspec.to_builtins(platform(name).words)
     except (Missing, ModuleNotFoundError):
         return {}
-    return found
+    return words

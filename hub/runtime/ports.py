@@ -48,8 +48,8 @@ class HubPorts:
         self._charts: OrderedDict[Chart, bytes] = OrderedDict()
         self.listeners: list[Callable[[], Awaitable[None]]] = []
 
-    def registrar_credentials(self, kind: str, given: dict[str, Any]) -> dict[str, str]:
-        return registrars.read_credentials(kind, given)
+    def registrar_credentials(self, kind: str, fields: dict[str, Any]) -> dict[str, str]:
+        return registrars.read_credentials(kind, fields)
 
     async def quotes(self, login: dict[str, Any] | None, names: list[str]) -> list[dict[str, Any]]:
         return await registrars.quotes(self._settings, login, names)
@@ -114,37 +114,37 @@ class HubPorts:
 
     def platform_options(self, platform_named: str) -> dict[str, Any]:
         name = platform_name(platform_named)
-        found = platform(name)
+        described = platform(name)
         return {
             "name": name,
-            "title": found.title,
-            "has_api": found.has_api,
-            "needs_base_url": found.needs_base_url,
-            "base_url": found.base_url,
-            "takes_report_url": found.takes_report_url,
-            "url_dates": [date for date in found.url_dates if date],
-            "tag_from": list(found.tag_from),
-            "click_id_from": list(found.click_id_from),
-            "settings": dict(found.settings),
-            "credentials": found.credentials,
-            "words": msgspec.to_builtins(found.words),
+            "title": described.title,
+            "has_api": described.has_api,
+            "needs_base_url": described.needs_base_url,
+            "base_url": described.base_url,
+            "takes_report_url": described.takes_report_url,
+            "url_dates": [date for date in described.url_dates if date],
+            "tag_from": list(described.tag_from),
+            "click_id_from": list(described.click_id_from),
+            "settings": dict(described.settings),
+            "credentials": described.credentials,
+            "words": msgspec.to_builtins(described.words),
         }
 
     async def probe(self, platform_named: str, account: dict[str, Any]) -> Sample:
         """Log in and fetch the last seven days. Raises ConnectorError or Refused, no secret in it."""
-        found = platform(platform_named)
+        connector = platform(platform_named)
         account = account | {"options": _SHORT | dict(account.get("options") or {})}
-        connection = connection_of(found, account)
+        connection = connection_of(connector, account)
         today = self._now().astimezone(connection.zone).date()
-        window = Window(first=today - timedelta(days=min(SAMPLE_DAYS, found.max_days) - 1), last=today)
+        window = Window(first=today - timedelta(days=min(SAMPLE_DAYS, connector.max_days) - 1), last=today)
         async with Http(allow_private=self._settings.allow_private_hosts, seconds=20.0) as http:
             try:
-                report = await found.fetch(http, connection, window)
+                report = await connector.fetch(http, connection, window)
             except Unreachable as error:
                 field = "report_url" if connection.report_url else "base_url"
                 raise Refused(redact(str(error), connection.secrets), field=field) from None
             except ConnectorError as error:
-                raise told(error, connection) from None
+                raise described_error(error, connection) from None
         return sample_of(report)
 
     async def read_upload(self, platform_named: str, account: dict[str, Any], raw: bytes, today: date) -> Report:
@@ -165,26 +165,26 @@ class HubPorts:
 
 def read_upload(platform_named: str, account: dict[str, Any], raw: bytes, today: date) -> Report:
     """The report in an uploaded file, over the days it speaks of, none of them after the account's `today`."""
-    found = platform(platform_named)
-    if not isinstance(found, CsvUpload):
-        raise Refused(f"{found.title} is fetched by itself: uploads go to a csv_upload account", field="account")
-    connection = connection_of(found, account)
-    return found.read_upload(raw, connection, today)
+    connector = platform(platform_named)
+    if not isinstance(connector, CsvUpload):
+        raise Refused(f"{connector.title} is fetched by itself: uploads go to a csv_upload account", field="account")
+    connection = connection_of(connector, account)
+    return connector.read_upload(raw, connection, today)
 
 
 def _upload_parts(platform_named: str, account: dict[str, Any], raw: bytes, today: date) -> UploadParts:
     return parts_of(read_upload(platform_named, account, raw, today))
 
 
-def connection_of(found: Platform, account: Mapping[str, Any]) -> Connection:
+def connection_of(connector: Platform, account: Mapping[str, Any]) -> Connection:
     """A connection from an account's opened login; the platform's own address where it has one for all."""
-    given = {name: account[name] for name in Connection.__struct_fields__ if account.get(name) is not None}
-    if not given.get("report_url"):
-        given.setdefault("base_url", found.base_url)
-    return Connection(**given)
+    fields = {name: account[name] for name in Connection.__struct_fields__ if account.get(name) is not None}
+    if not fields.get("report_url"):
+        fields.setdefault("base_url", connector.base_url)
+    return Connection(**fields)
 
 
-def told(error: ConnectorError, connection: Connection) -> ConnectorError:
+def described_error(error: ConnectorError, connection: Connection) -> ConnectorError:
     """The error with every secret of the connection taken out of its text."""
     text = redact(str(error), connection.secrets)
     return ConnectorError(text, permanent=error.permanent, raw=error.raw, retry_after=error.retry_after)
@@ -193,7 +193,7 @@ def told(error: ConnectorError, connection: Connection) -> ConnectorError:
 def sample_of(report: Report) -> Sample:
     """What a report shows: how many rows, which figures it has, which segments."""
     figures = [msgspec.structs.asdict(row.figures) for row in report.rows]
-    columns = [name for name in (figures[0] if figures else {}) if any(one[name] is not None for one in figures)]
+    columns = [name for name in (figures[0] if figures else {}) if any(figure[name] is not None for figure in figures)]
     segments = sorted({row.tag for row in report.rows if row.tag})
     names = {row.tag: row.tag_name for row in report.rows if row.tag_name}
     return Sample(

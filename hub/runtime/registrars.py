@@ -28,25 +28,25 @@ async def quotes(settings: Settings, login: dict[str, Any] | None, names: Sequen
     """Quotes from a registrar, as plain values; without a login only whether a name is taken (RDAP)."""
     async with Http(allow_private=settings.allow_private_hosts, seconds=20.0) as http:
         if login is None:
-            found = [await _registered(http, name) for name in names]
+            quotes = [await _registered(http, name) for name in names]
         else:
-            one = registrar(login["kind"])
-            found = await one.check(http, login_of(login["kind"], login["credentials"], login["options"]), names)
-    builtins: list[dict[str, Any]] = msgspec.to_builtins(found)
+            connector = registrar(login["kind"])
+            quotes = await connector.check(http, login_of(login["kind"], login["credentials"], login["options"]), names)
+    builtins: list[dict[str, Any]] = msgspec.to_builtins(quotes)
     return builtins
 
 
 async def _registered(http: Http, name: str) -> Quote:
-    found = await rdap.look_up(http, name)
-    reason = f"taken{f' until {found.until}' if found.until else ''}" if found.registered else ""
-    return Quote(name=name, available=not found.registered, reason=reason)
+    registration = await rdap.look_up(http, name)
+    reason = f"taken{f' until {registration.until}' if registration.until else ''}" if registration.registered else ""
+    return Quote(name=name, available=not registration.registered, reason=reason)
 
 
-def read_credentials(kind: str, given: Mapping[str, Any]) -> dict[str, str]:
+def read_credentials(kind: str, values: Mapping[str, Any]) -> dict[str, str]:
     """The fields a registrar needs. Raises Refused at the one that is missing."""
     safe_browsing = kind.strip().lower() == SAFE_BROWSING
     fields = ["api_key"] if safe_browsing else [f.name for f in msgspec.structs.fields(registrar(kind).credentials)]
     for name in fields:
-        if not given.get(name):
+        if not values.get(name):
             raise Refused(f"{name}: {kind} needs it", field=name)
-    return {name: str(given[name]) for name in fields}
+    return {name: str(values[name]) for name in fields}

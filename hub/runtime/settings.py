@@ -65,14 +65,13 @@ def read_settings(environment: Mapping[str, str] | None = None, folder: Path | N
     """Settings from the environment, over those of `.env` in `folder`. Raises SettingError."""
     folder = folder or Path.cwd()
     raw = {**dotenv(folder / ".env"), **(os.environ if environment is None else environment)}
-    values = _named(raw)
-    given: dict[str, Any] = {}
-    for name, text in values.items():
-        given[name] = _READERS.get(name, _text)(PREFIX + name.upper(), text)
-    url = str(given.get("database_url", "sqlite+aiosqlite:///casinoflux.db"))
-    if "secret_key" not in given:
-        given["secret_key"] = _kept_key(url)
-    settings = Settings(**given)
+    values: dict[str, Any] = {}
+    for name, text in _named(raw).items():
+        values[name] = _READERS.get(name, _text)(PREFIX + name.upper(), text)
+    url = str(values.get("database_url", "sqlite+aiosqlite:///casinoflux.db"))
+    if "secret_key" not in values:
+        values["secret_key"] = _stored_key(url)
+    settings = Settings(**values)
     _check_pairs(settings)
     return settings
 
@@ -81,7 +80,7 @@ def dotenv(path: Path) -> dict[str, str]:
     """`NAME=value` lines of a file; quotes around a value and `#` lines are left out."""
     if not path.is_file():
         return {}
-    found = {}
+    values = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         line = line.strip().removeprefix("export ")
         if not line or line.startswith("#"):
@@ -89,45 +88,45 @@ def dotenv(path: Path) -> dict[str, str]:
         name, equals, value = line.partition("=")
         if not equals:
             raise SettingError(f"{path.name} line {number} is not NAME=value: mend or remove it")
-        found[name.strip()] = value.strip().strip("\"'")
-    return found
+        values[name.strip()] = value.strip().strip("\"'")
+    return values
 
 
 def unknown_settings(environment: Mapping[str, str] | None = None, folder: Path | None = None) -> list[str]:
     """What to say of names that look like a setting of ours misspelt; the program runs without them."""
     raw = {**dotenv((folder or Path.cwd()) / ".env"), **(os.environ if environment is None else environment)}
-    known = [PREFIX + field.name.upper() for field in msgspec.structs.fields(Settings)]
-    known += [f"{name}_FILE" for name in known]
-    told = []
+    names = [PREFIX + field.name.upper() for field in msgspec.structs.fields(Settings)]
+    names += [f"{name}_FILE" for name in names]
+    warnings = []
     for name in sorted(raw):
-        if name.startswith(PREFIX) and name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            told.append(f"{name} is no setting, and is left out" + (f": did you mean {near[0]}?" if near else ""))
-    return told
+        if name.startswith(PREFIX) and name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            warnings.append(f"{name} is no setting, and is left out" + (f": did you mean {near[0]}?" if near else ""))
+    return warnings
 
 
 def _named(raw: Mapping[str, str]) -> dict[str, str]:
-    known = {field.name for field in msgspec.structs.fields(Settings)}
+    names = {field.name for field in msgspec.structs.fields(Settings)}
     values: dict[str, str] = {}
     for name, text in sorted(raw.items()):
         if not name.startswith(PREFIX):
             continue
         short = name.removeprefix(PREFIX).lower()
-        if short.endswith("_file") and short not in known and short.removesuffix("_file") in known:
+        if short.endswith("_file") and short not in names and short.removesuffix("_file") in names:
             values[short.removesuffix("_file")] = _secret_file(name, text)
-        elif short in known and text != "":
+        elif short in names and text != "":
             values.setdefault(short, text)
     return values
 
 
 def _secret_file(name: str, path: str) -> str:
     try:
-        found = Path(path).read_text(encoding="utf-8").strip()
+        secret = Path(path).read_text(encoding="utf-8").strip()
     except OSError as error:
         raise SettingError(f"{name}: cannot read {path} ({error.strerror}): name a readable file") from None
-    if not found:
+    if not secret:
         raise SettingError(f"{name}: {path} is empty: write the secret into it")
-    return found
+    return secret
 
 
 def _text(_name: str, text: str) -> str:
@@ -241,7 +240,7 @@ def _check_pairs(settings: Settings) -> None:
         raise SettingError("CASINOFLUX_SLACK_CLIENT_ID and CASINOFLUX_SLACK_CLIENT_SECRET belong together: set both")
 
 
-def _kept_key(url: str) -> str:
+def _stored_key(url: str) -> str:
     """The secret key beside the database, made on first run with mode 600."""
     path = _key_path(url)
     if path.is_file():

@@ -78,29 +78,30 @@ class Beacon:
         if body is None:
             return 413
         try:
-            told = _decoder.decode(body)
+            report = _decoder.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return 400
-        view = self._view(scope, site, told)
+        view = self._view(scope, site, report)
         if view is not None and (view.id in self._waiting or len(self._waiting) < MOST_WAITING):
-            self._waiting[view.id] = view, told.c[:32]
+            self._waiting[view.id] = view, report.c[:32]
         return 204
 
-    def _view(self, scope: Scope, site: Served, told: BeaconReport) -> View | None:
+    def _view(self, scope: Scope, site: Served, report: BeaconReport) -> View | None:
         """The view as it is stored; None of machines."""
         clicks = self._runtime.state.get("clicks")
         if clicks is None or (client := clicks.client(scope)).bot:
             return None
         now = self._runtime.clock()
         visitor = clicks.state.keys.address(f"{client.address}\n{client.agent.text}").hex()
-        offers = {card.offer_code for look in site.variants for card in look.cards}
+        offers = {card.offer_code for variant in site.variants for card in variant.cards}
         return View(
-            id=view_id(site.id, visitor, told.i), team_id=site.team_id, site_id=site.id, at=now, day=self._day(now),
-            variant=told.v if told.v in {look.code for look in site.variants} else "a", visitor=visitor,
+            id=view_id(site.id, visitor, report.i), team_id=site.team_id, site_id=site.id, at=now, day=self._day(now),
+            variant=report.v if report.v in {variant.code for variant in site.variants} else "a", visitor=visitor,
             country=client.country or "", device=client.agent.device, os=client.agent.os, browser=client.agent.browser,
-            referrer=_host(told.r), milliseconds=min(max(told.m, 0), LONGEST_VISIT), scroll=min(max(told.s, 0), 100),
-            seen=[one for one in dict.fromkeys(told.o) if one in offers],
-            clicked=[one for one in told.k[:50] if one in offers],
+            referrer=_host(report.r), milliseconds=min(max(report.m, 0), LONGEST_VISIT),
+            scroll=min(max(report.s, 0), 100),
+            seen=[offer for offer in dict.fromkeys(report.o) if offer in offers],
+            clicked=[offer for offer in report.k[:50] if offer in offers],
         )  # fmt: skip
 
     def _day(self, now: datetime) -> int:
@@ -114,8 +115,8 @@ class Beacon:
             return
         decoded = {word: clicks.state.codec.decode(word) for _, word in waiting.values() if word}
         async with self._runtime.database.begin() as tx:
-            found = await links(tx, [one for one in decoded.values() if one is not None])
-            views = [_joined(view, found.get(decoded.get(word) or 0)) for view, word in waiting.values()]
+            links_by_click = await links(tx, [click_id for click_id in decoded.values() if click_id is not None])
+            views = [_joined(view, links_by_click.get(decoded.get(word) or 0)) for view, word in waiting.values()]
             await analytics.record(tx, views)
 
 
@@ -125,9 +126,9 @@ def _joined(view: View, link: Any) -> View:
     return msgspec.structs.replace(view, click_id=link.click_id, campaign_id=link.campaign_id)
 
 
-def view_id(site_id: int, visitor: str, given: str) -> int:
+def view_id(site_id: int, visitor: str, report_id: str) -> int:
     """A positive 63-bit number for one view of one visitor: no visitor can write into another's."""
-    digest = hashlib.sha256(f"{site_id} {visitor} {given[:64]}".encode("utf-8", "replace")).digest()
+    digest = hashlib.sha256(f"{site_id} {visitor} {report_id[:64]}".encode("utf-8", "replace")).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 

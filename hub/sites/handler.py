@@ -66,19 +66,19 @@ class Sites:
     async def refresh(self) -> None:
         """Load all sites again if anything configured has changed since."""
         async with self._turn, self.runtime.database.read() as tx:
-            seen = await config_version.seen(tx)
-            if seen != self._seen:
+            version = await config_version.current(tx)
+            if version != self._seen:
                 self._take(await site_snapshot.load(tx))
-                self._seen = seen
+                self._seen = version
 
-    def _take(self, found: Serving) -> None:
+    def _take(self, serving: Serving) -> None:
         by_code: dict[str, Served] = {}
-        for site in found.sites:
+        for site in serving.sites:
             by_code.setdefault(site.code, site)
-        published = (site for site in found.sites if site.status == PUBLISHED)
+        published = (site for site in serving.sites if site.status == PUBLISHED)
         self._by_host = {host: site for site in published for host in site.hosts}
-        self._by_code, self._moved, self._pages = by_code, found.moved, {}
-        self._hosts.replace(found.known)
+        self._by_code, self._moved, self._pages = by_code, serving.moved, {}
+        self._hosts.replace(serving.known)
 
     def owns(self, scope: Scope) -> bool:
         """Whether a request is for a site by its Host: a team's domain, or a name of no team (a neutral 404).
@@ -125,14 +125,14 @@ class Sites:
             await _answer(send, site_pages.for_crawlers(name, host_of(scope) or ""), scope, "", [])
             return
         click = _click(scope)
-        look = site.variants[0]
+        variant = site.variants[0]
         cookies: list[tuple[bytes, bytes]] = []
         if not name:
-            forced = _asked_look(scope) if base else ""
-            look, cookies = choose(scope, site, click, forced=forced, ident=self._ident, secure=self._secure)
+            forced = _requested_variant(scope) if base else ""
+            variant, cookies = choose(scope, site, click, forced=forced, ident=self._ident, secure=self._secure)
             if site.status != DRAFT:
                 self.visits.add(scope, site, click)
-        await _answer(send, self._page(site, look, name, base), scope, click, cookies)
+        await _answer(send, self._page(site, variant, name, base), scope, click, cookies)
 
     def _ident(self, scope: Scope) -> tuple[str, bool]:
         """Something that stays with a visitor without a cookie, and whether it is a machine."""
@@ -176,21 +176,21 @@ class Sites:
         clicks, word = self.runtime.state.get("clicks"), _click(scope)
         return bool(word) and clicks is not None and clicks.state.codec.decode(word) is not None
 
-    def _page(self, site: Served, look: Variant, name: str, base: str) -> Page:
+    def _page(self, site: Served, variant: Variant, name: str, base: str) -> Page:
         today = self.runtime.clock().astimezone(self.runtime.deployment.zone).date()
-        key = (site.id, look.code, name if name in ("", *LEGAL) else None, base, today.month)
+        key = (site.id, variant.code, name if name in ("", *LEGAL) else None, base, today.month)
         if key not in self._pages:
-            self._pages[key] = _rendered(site, look, name, base=base, today=today)
+            self._pages[key] = _rendered(site, variant, name, base=base, today=today)
         return self._pages[key]
 
 
-def _rendered(site: Served, look: Variant, name: str, *, base: str, today: date) -> Page:
+def _rendered(site: Served, variant: Variant, name: str, *, base: str, today: date) -> Page:
     preview = bool(base)
     if not name:
-        return site_pages.look_page(site, look, base=base, preview=preview, today=today)
+        return site_pages.variant_page(site, variant, base=base, preview=preview, today=today)
     if name in LEGAL:
-        return site_pages.legal_page(site, look, name, base=base, preview=preview, today=today)
-    return site_pages.missing_page(site, look, base=base, today=today)
+        return site_pages.legal_page(site, variant, name, base=base, preview=preview, today=today)
+    return site_pages.missing_page(site, variant, base=base, today=today)
 
 
 def _accepts_gzip(scope: Scope) -> bool:
@@ -202,11 +202,11 @@ def _click(scope: Scope) -> str:
     query = scope["query_string"]
     if b"click=" not in query:
         return ""
-    given = parse_qs(query[:2000].decode("latin-1")).get("click", [""])[0]
-    return given if _CLICK.fullmatch(given) else ""
+    click = parse_qs(query[:2000].decode("latin-1")).get("click", [""])[0]
+    return click if _CLICK.fullmatch(click) else ""
 
 
-def _asked_look(scope: Scope) -> str:
+def _requested_variant(scope: Scope) -> str:
     """A variant asked for by name (`?look=b`), for the team to look at."""
     query = scope["query_string"]
     return parse_qs(query[:2000].decode("latin-1")).get("look", [""])[0] if b"look=" in query else ""

@@ -1,4 +1,4 @@
-"""Pages of a site: rendered once per look, kept as bytes, filled with the visitor's click id when sent."""
+"""Pages of a site: rendered once per variant, kept as bytes, filled with the visitor's click id when sent."""
 
 import gzip
 import hashlib
@@ -46,22 +46,22 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
         return f"?click={click}{'&amp;' if self.varied else ''}".encode().join(self.parts)
 
 
-def look_page(site: Served, look: Variant, *, base: str, preview: bool, today: date) -> Page:
+def variant_page(site: Served, variant: Variant, *, base: str, preview: bool, today: date) -> Page:
     """The site's own page. `base` stands before its links: empty on its domain, `/s/{code}` as preview."""
-    found = _values(site, look, base=base, preview=preview, today=today)
+    values = _values(site, variant, base=base, preview=preview, today=today)
     script = "" if site.status == "draft" else _script()
-    return _render(f"{look.theme}.html", found, robots=not preview, images=_origins(look), script=script)
+    return _render(f"{variant.theme}.html", values, robots=not preview, images=_origins(variant), script=script)
 
 
-def legal_page(site: Served, look: Variant, name: str, *, base: str, preview: bool, today: date) -> Page:
+def legal_page(site: Served, variant: Variant, name: str, *, base: str, preview: bool, today: date) -> Page:
     """Terms, privacy or responsible gambling."""
-    found = _values(site, look, base=base, preview=preview, today=today)
-    return _render("legal.html", {**found, "page": name}, robots=not preview)
+    values = _values(site, variant, base=base, preview=preview, today=today)
+    return _render("legal.html", {**values, "page": name}, robots=not preview)
 
 
-def missing_page(site: Served, look: Variant, *, base: str, today: date) -> Page:
-    found = _values(site, look, base=base, preview=False, today=today)
-    return _render("missing.html", found, robots=False, status=404)
+def missing_page(site: Served, variant: Variant, *, base: str, today: date) -> Page:
+    values = _values(site, variant, base=base, preview=False, today=today)
+    return _render("missing.html", values, robots=False, status=404)
 
 
 @cache
@@ -70,7 +70,7 @@ def for_crawlers(name: str, host: str) -> Page:
     if name == "robots.txt":
         text, kind = f"User-agent: *\nDisallow: /go/\nSitemap: https://{host}/sitemap.xml\n", b"text/plain"
     else:
-        urls = "".join(f"<url><loc>https://{host}/{one}</loc></url>" for one in ("", *LEGAL))
+        urls = "".join(f"<url><loc>https://{host}/{page}</loc></url>" for page in ("", *LEGAL))
         text = f'<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">{urls}</urlset>'
         kind = b"application/xml"
     body = text.encode()
@@ -87,24 +87,26 @@ def nothing_page() -> Page:
     )  # fmt: skip
 
 
-def _values(site: Served, look: Variant, *, base: str, preview: bool, today: date) -> dict[str, Any]:
+def _values(site: Served, variant: Variant, *, base: str, preview: bool, today: date) -> dict[str, Any]:
     words = texts.texts(texts.language_of(site.locale))
     rules, lang = market(site.market), texts.written_in(site.locale)
     names = {
         "site": site.name, "age": rules.age, "country": texts.country(site.market, site.locale),
         "month": texts.month(today, site.locale), "authority": rules.authority,
-        "operator": look.texts.get("operator", ""), "contact": look.texts.get("contact", ""),
+        "operator": variant.texts.get("operator", ""), "contact": variant.texts.get("contact", ""),
     }  # fmt: skip
-    first = look.cards[0] if look.cards else None
-    variant = f"v={look.code}" if len(site.variants) > 1 else ""
+    first = variant.cards[0] if variant.cards else None
+    variant_query = f"v={variant.code}" if len(site.variants) > 1 else ""
+    is_documented = all(card.licence and card.terms_url for card in variant.cards)
     names |= {"casino": first.casino if first else site.name, "bonus": (first and first.bonus) or words["bonus"]}
     return {
-        "site": site, "look": look, "t": words, "names": names, "market": rules, "lang": lang, "base": base,
+        "site": site, "variant": variant, "t": words, "names": names, "market": rules, "lang": lang, "base": base,
         "dir": "rtl" if lang in texts.RIGHT_TO_LEFT else "ltr", "preview": preview, "legal": LEGAL,
-        "headline": look.texts.get("headline") or words["headline"][look.theme].format(**names),
-        "intro": look.texts.get("intro") or words["intro"][look.theme], "faq": look.texts.get("faq") or words["faq"],
-        "ticks": words["ticks"] if all(card.licence and card.terms_url for card in look.cards) else words["ticks"][2:],
-        "href": lambda card, place: f"/go/{site.code}/{card.offer_code}{_MARK}{variant}",
+        "headline": variant.texts.get("headline") or words["headline"][variant.theme].format(**names),
+        "intro": variant.texts.get("intro") or words["intro"][variant.theme],
+        "faq": variant.texts.get("faq") or words["faq"],
+        "ticks": words["ticks"] if is_documented else words["ticks"][2:],
+        "href": lambda card, place: f"/go/{site.code}/{card.offer_code}{_MARK}{variant_query}",
     }  # fmt: skip
 
 
@@ -117,7 +119,7 @@ def _render(
     images: tuple[str, ...] = (),
     script: str = "",
 ) -> Page:
-    style = _style(values["look"].theme)
+    style = _style(values["variant"].theme)
     html = _environment().get_template(template).render(**values, style=style, script=script)
     sources = (
         f"default-src 'none'; style-src 'sha256-{_digest(style)}'; img-src {' '.join(('data:', *images))}; "
@@ -158,15 +160,15 @@ def _environment() -> "Environment":
     """The themes' templates; made with the first page, since Jinja takes 2 MB."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    found = Environment(
+    environment = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters |= {"initials": initials, "hue": hue, "telephone": telephone, "fill": _fill}
-    return found
+    environment.filters |= {"initials": initials, "hue": hue, "telephone": telephone, "fill": _fill}
+    return environment
 
 
 @cache
@@ -186,10 +188,10 @@ def _digest(text: str) -> str:
     return b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _origins(look: Variant) -> tuple[str, ...]:
+def _origins(variant: Variant) -> tuple[str, ...]:
     """Where pictures come from: ourselves, and the hosts of linked logos, the only other ones a page may touch."""
-    logos = [card.logo for card in look.cards if card.logo]
-    own = any(logo.startswith("/") for logo in logos) or "image" in look.texts
+    logos = [card.logo for card in variant.cards if card.logo]
+    own = any(logo.startswith("/") for logo in logos) or "image" in variant.texts
     origins = {_origin(logo) for logo in logos} - {""}
     return (*(("'self'",) if own else ()), *sorted(origins))
 
@@ -222,4 +224,4 @@ def hue(name: str) -> int:
 
 def telephone(number: str) -> str:
     """A number as `tel:` wants it."""
-    return "".join(one for one in number if one.isdecimal() or one == "+")
+    return "".join(character for character in number if character.isdecimal() or character == "+")

@@ -43,20 +43,20 @@ class Visits:
         clicks = self._runtime.state.get("clicks")
         if not waiting or clicks is None:
             return
-        found = await self._links(clicks, {click for _, _, click in waiting if click})
+        links_by_word = await self._links(clicks, {click for _, _, click in waiting if click})
         for scope, site, click in waiting:
-            link = found.get(click)
-            came = _brought_by(link, site)
-            clicks.visit(scope, team_id=site.team_id, site_id=site.id, **came)
+            link = links_by_word.get(click)
+            arrival = _brought_by(link, site)
+            clicks.visit(scope, team_id=site.team_id, site_id=site.id, **arrival)
 
     async def _links(self, clicks: Any, words: set[str]) -> dict[str, ClickLink]:
         ids = {word: clicks.state.codec.decode(word) for word in words}
-        known = [one for one in ids.values() if one is not None]
-        if not known:
+        known_ids = [click_id for click_id in ids.values() if click_id is not None]
+        if not known_ids:
             return {}
         async with self._runtime.database.read() as tx:
-            found = await links(tx, known)
-        return {word: found[one] for word, one in ids.items() if one in found}
+            links_by_id = await links(tx, known_ids)
+        return {word: links_by_id[click_id] for word, click_id in ids.items() if click_id in links_by_id}
 
 
 def _brought_by(link: ClickLink | None, site: Served) -> dict[str, int]:

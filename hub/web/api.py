@@ -31,8 +31,8 @@ def command_routes(runtime: Runtime, limited: Limits) -> list[HTTPRouteHandler]:
 
     All of them share two handlers, one for each set of methods: a handler of its own for each would take 2 MB.
     """
-    commands = {_path(name): found for found in COMMANDS.values() for name in (found.name, *found.aliases)}
-    readable = [path for path, found in commands.items() if found.reads and not found.changes]
+    commands = {_path(name): command for command in COMMANDS.values() for name in (command.name, *command.aliases)}
+    readable = [path for path, command in commands.items() if command.reads and not command.changes]
     others = [path for path in commands if path not in set(readable)]
 
     async def handle(request: Request[Any, Any, Any]) -> Response[Any]:
@@ -54,30 +54,32 @@ def _route(paths: list[str], methods: list[HttpMethod], handle: Any) -> HTTPRout
     )
 
 
-async def answer(runtime: Runtime, limited: Limits, found: Command, request: Request[Any, Any, Any]) -> Response[Any]:
+async def answer(runtime: Runtime, limited: Limits, command: Command, request: Request[Any, Any, Any]) -> Response[Any]:
     """Who asks, what, and the result as JSON."""
     actor = await _actor(runtime, request)
     if actor is None:
         address = limited.address(request.scope)
         if (refused := limits.use(limited.sign_ins, address)) is not None:
             return refused
-        await record_failure(runtime, limited, request, found.name)
-        told = "send an API token: Authorization: Bearer <token>; an owner makes one with token create"
-        return problem(401, told, headers={"www-authenticate": "Bearer"})
+        await record_failure(runtime, limited, request, command.name)
+        detail = "send an API token: Authorization: Bearer <token>; an owner makes one with token create"
+        return problem(401, detail, headers={"www-authenticate": "Bearer"})
     if (refused := limits.use(limited.token, str(actor.token_id))) is not None:
         return refused
     try:
         arguments = await _arguments(request)
-        if _wants_csv(request) and "format" in field_names(found.parameters):
+        if _wants_csv(request) and "format" in field_names(command.parameters):
             arguments.setdefault("format", "csv")
-        asking = context(runtime, actor)
-        asking.encodes = True
-        result = (await run(found, arguments, asking)).result
+        ctx = context(runtime, actor)
+        ctx.encodes = True
+        result = (await run(command, arguments, ctx)).result
     except CasinoFluxError as error:
-        subject = found.positional[0] if found.positional and not found.name.endswith((" add", " create")) else None
+        subject = (
+            command.positional[0] if command.positional and not command.name.endswith((" add", " create")) else None
+        )
         return from_error(error, subject=subject)
-    if isinstance(result, MergedReport) and asking.notes.get("csv"):
-        return _csv(asking.notes["file"])
+    if isinstance(result, MergedReport) and ctx.notes.get("csv"):
+        return _csv(ctx.notes["file"])
     if isinstance(result, PagedReport | ReportParts):
         return _pieces(list(result.json()))
     return Response(msgspec.json.encode(result), media_type="application/json")
@@ -151,16 +153,16 @@ async def _arguments(request: Request[Any, Any, Any]) -> dict[str, Any]:
     if not body.strip():
         return _query(request.query_params.multi_items())
     try:
-        given = msgspec.json.decode(body)
+        arguments = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refused(f"the body is not JSON ({error}): send an object of arguments", field="body") from None
-    if not isinstance(given, dict):
+    if not isinstance(arguments, dict):
         raise Refused("the body is JSON, but not an object of arguments", field="body")
-    return given
+    return arguments
 
 
 def _query(pairs: Any) -> dict[str, Any]:
-    given: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for name, value in pairs:
-        given[name] = f"{given[name]},{value}" if name in given else value
-    return given
+        values[name] = f"{values[name]},{value}" if name in values else value
+    return values

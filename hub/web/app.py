@@ -134,8 +134,8 @@ def _handlers(runtime: Runtime, chats: Chats, sites: Sites, limited: Limits) -> 
 
     @get("/tls/ask")
     async def tls_ask(domain: str = "") -> Response[str]:
-        known = await sites.ask(domain)
-        return Response("ours" if known else "unknown", status_code=200 if known else 404, media_type="text/plain")
+        is_ours = await sites.ask(domain)
+        return Response("ours" if is_ours else "unknown", status_code=200 if is_ours else 404, media_type="text/plain")
 
     return [
         *health.health_routes(runtime), schema, tls_ask,

@@ -76,29 +76,30 @@ class Chats:
 
     def senders(self) -> dict[str, Sender]:
         """The platforms that can be written to now."""
-        found: dict[str, Sender] = {}
+        senders: dict[str, Sender] = {}
         if self.slack is not None:
-            found["slack"] = self.slack.sender
+            senders["slack"] = self.slack.sender
         if self.telegram is not None and self.telegram.ready:
-            found["telegram"] = self.telegram.sender
-        return found
+            senders["telegram"] = self.telegram.sender
+        return senders
 
     def _new_slack(self) -> "SlackChat":
         from bot.slack.adapter import SlackChat, SlackSettings
 
-        one = self.runtime.settings
+        settings = self.runtime.settings
         return SlackChat(self.sessions, SlackSettings(
-            bot_token=one.slack_bot_token, signing_secret=one.slack_signing_secret, app_token=one.slack_app_token,
-            api_url=one.slack_api_url,
+            bot_token=settings.slack_bot_token, signing_secret=settings.slack_signing_secret,
+            app_token=settings.slack_app_token, api_url=settings.slack_api_url,
         ))  # fmt: skip
 
     def _new_telegram(self, token: str) -> "TelegramChat":
         from bot.telegram.adapter import TelegramChat, TelegramSettings
 
-        one = self.runtime.settings
+        settings = self.runtime.settings
         return TelegramChat(self.sessions, TelegramSettings(
-            token=token, webhook_secret=one.telegram_webhook_secret, webhook_url=f"{one.public_url}/telegram/webhook",
-            api_url=one.telegram_api_url, file_url=one.telegram_file_url,
+            token=token, webhook_secret=settings.telegram_webhook_secret,
+            webhook_url=f"{settings.public_url}/telegram/webhook", api_url=settings.telegram_api_url,
+            file_url=settings.telegram_file_url,
         ), named=self._named)  # fmt: skip
 
     async def _named(self, name: str) -> None:
@@ -111,12 +112,12 @@ class Chats:
         """Slack's installation for further workspaces; None where it is not set up."""
         from bot.slack.install import Install
 
-        one = self.runtime.settings
-        if self.slack is None or not one.slack_client_id or not one.slack_client_secret:
+        settings = self.runtime.settings
+        if self.slack is None or not settings.slack_client_id or not settings.slack_client_secret:
             return None
         return Install(
-            self.slack.installs, client_id=one.slack_client_id, client_secret=one.slack_client_secret,
-            api_url=one.slack_api_url, authorize_url=one.slack_authorize_url,
+            self.slack.installs, client_id=settings.slack_client_id, client_secret=settings.slack_client_secret,
+            api_url=settings.slack_api_url, authorize_url=settings.slack_authorize_url,
         )  # fmt: skip
 
 

@@ -26,21 +26,21 @@ def document(public_url: str) -> bytes:
     types = {
         Problem,
         Confirmation,
-        *(one.parameters for one in COMMANDS.values()),
-        *(one.result for one in COMMANDS.values()),
-        *(one.bulk_result for one in COMMANDS.values() if one.bulk_result is not None),
+        *(command.parameters for command in COMMANDS.values()),
+        *(command.result for command in COMMANDS.values()),
+        *(command.bulk_result for command in COMMANDS.values() if command.bulk_result is not None),
     }
     ordered = sorted(types, key=str)
     schemas, components = msgspec.json.schema_components(ordered, ref_template=_REF, schema_hook=lambda _: {})
     by_type = dict(zip(ordered, schemas, strict=True))
-    for one in COMMANDS.values():
-        _limit(one, components)
+    for command in COMMANDS.values():
+        _limit(command, components)
     described = {
         "openapi": "3.1.0",
         "info": {"title": "CasinoFlux", "version": "1", "description": "Every chat command, over HTTP."},
         "servers": [{"url": public_url}],
         "security": [{"token": []}],
-        "paths": {f"/api/v1/{one.path}": _path(one, by_type) for one in COMMANDS.values()},
+        "paths": {f"/api/v1/{command.path}": _path(command, by_type) for command in COMMANDS.values()},
         "components": {
             "schemas": components,
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
@@ -49,43 +49,43 @@ def document(public_url: str) -> bytes:
     return msgspec.json.encode(described)
 
 
-def _limit(one: Command, components: dict[str, Any]) -> None:
+def _limit(command: Command, components: dict[str, Any]) -> None:
     """Tell the limits of the command's fields that its types do not tell."""
-    properties = components.get(one.parameters.__name__, {}).get("properties", {})
+    properties = components.get(command.parameters.__name__, {}).get("properties", {})
     for name, described in properties.items():
-        for word, most in schema(one.limits[name]).items():
+        for word, most in schema(command.limits[name]).items():
             described.setdefault(word, most)
 
 
-def _path(one: Command, by_type: dict[Any, Any]) -> dict[str, Any]:
-    operations = {"post": _operation(one, by_type)}
-    if one.reads and not one.changes:
-        get = _operation(one, by_type)
+def _path(command: Command, by_type: dict[Any, Any]) -> dict[str, Any]:
+    operations = {"post": _operation(command, by_type)}
+    if command.reads and not command.changes:
+        get = _operation(command, by_type)
         del get["requestBody"]
-        operations["get"] = get | {"operationId": one.path + "/get", "parameters": _parameters(one)}
+        operations["get"] = get | {"operationId": command.path + "/get", "parameters": _parameters(command)}
     return operations
 
 
-def _operation(one: Command, by_type: dict[Any, Any]) -> dict[str, Any]:
+def _operation(command: Command, by_type: dict[Any, Any]) -> dict[str, Any]:
     problems = {"content": {"application/problem+json": {"schema": by_type[Problem]}}}
     return {
-        "operationId": one.path,
-        "summary": one.summary,
-        "tags": [one.noun],
-        "requestBody": {"content": {"application/json": {"schema": by_type[one.parameters]}}},
+        "operationId": command.path,
+        "summary": command.summary,
+        "tags": [command.noun],
+        "requestBody": {"content": {"application/json": {"schema": by_type[command.parameters]}}},
         "responses": {
-            "200": {"description": _DONE if one.confirm else "done", "content": {"application/json": {
-                "schema": _answer(one, by_type),
+            "200": {"description": _DONE if command.confirm else "done", "content": {"application/json": {
+                "schema": _answer(command, by_type),
             }}},
             **{code: {"description": text} | problems for code, text in _ERRORS.items()},
         },
     }  # fmt: skip
 
 
-def _answer(one: Command, by_type: dict[Any, Any]) -> Any:
-    results = [one.result, *([one.bulk_result] if one.bulk_result is not None else [])]
-    results += [Confirmation] if one.confirm else []
-    return by_type[one.result] if len(results) == 1 else {"anyOf": [by_type[result] for result in results]}
+def _answer(command: Command, by_type: dict[Any, Any]) -> Any:
+    results = [command.result, *([command.bulk_result] if command.bulk_result is not None else [])]
+    results += [Confirmation] if command.confirm else []
+    return by_type[command.result] if len(results) == 1 else {"anyOf": [by_type[result] for result in results]}
 
 
 _DONE = "done; or a question first: `confirm code=…` with its code carries the command out"
@@ -96,8 +96,8 @@ _ERRORS = {
 }  # fmt: skip
 
 
-def _parameters(one: Command) -> list[dict[str, Any]]:
-    schema: dict[str, Any] = msgspec.json.schema(one.parameters, schema_hook=lambda _: {})
+def _parameters(command: Command) -> list[dict[str, Any]]:
+    schema: dict[str, Any] = msgspec.json.schema(command.parameters, schema_hook=lambda _: {})
     definition = next(iter(schema["$defs"].values())) if "$defs" in schema and "$ref" in schema else schema
     required = set(definition.get("required", ()))
     return [

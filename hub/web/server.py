@@ -24,8 +24,8 @@ async def serve(settings: Settings, *, host: str, port: int, only: str | None = 
     """Serve until SIGTERM or SIGINT, then drain: open requests are answered, batches committed."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for one in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(one, stopping.set)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
     await upgrade_apart(settings)
     app = create_app(settings, only=only)
     async with app.lifespan():
@@ -81,9 +81,9 @@ async def upgrade_apart(settings: Settings) -> None:
         sys.executable, "-m", "hub", "db", "upgrade", env=environment, stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    _, told = await child.communicate()
+    _, error_output = await child.communicate()
     if child.returncode:
-        lines = told.decode(errors="replace").strip().splitlines() or ["the schema could not be upgraded"]
+        lines = error_output.decode(errors="replace").strip().splitlines() or ["the schema could not be upgraded"]
         raise CasinoFluxError(lines[-1].removeprefix("casinoflux: "))
 
 

@@ -88,7 +88,7 @@ class FastPlan(msgspec.Struct, frozen=True):
 
     offers: tuple[int, ...]
     marks: tuple[float, ...]  # where each offer's part of 0 … 1 ends
-    known: frozenset[int]
+    offer_ids: frozenset[int]
 
     def pick(self, roll: float) -> int:
         offers = self.offers

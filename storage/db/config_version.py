@@ -11,6 +11,6 @@ async def bump(tx: AsyncConnection) -> None:
     await tx.execute(update(changes).where(changes.c.id == 1).values(n=changes.c.n + 1))
 
 
-async def seen(tx: AsyncConnection) -> int:
+async def current(tx: AsyncConnection) -> int:
     """How many changes there have been."""
     return int((await tx.execute(select(changes.c.n).where(changes.c.id == 1))).scalar_one())

@@ -23,7 +23,7 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     source_id: int
     host: str
     key: str
-    told: OutboundRequest
+    payload: OutboundRequest
     attempts: int
     credentials_secret: str | None
     options: Mapping[str, Any]
@@ -70,7 +70,7 @@ async def release(tx: AsyncConnection, ids: Sequence[int]) -> None:
 def _claimed(row: Row[Any]) -> Claimed:
     return Claimed(
         id=row.id, team_id=row.team_id, source_id=row.source_id, host=row.host, key=row.idempotency_key,
-        told=msgspec.convert(row.request, OutboundRequest), attempts=row.attempts,
+        payload=msgspec.convert(row.request, OutboundRequest), attempts=row.attempts,
         credentials_secret=row.credentials_secret,
         options=row.options or {},
     )  # fmt: skip

@@ -120,7 +120,8 @@ _OUTCOMES = BulkTable(postbacks, _OUTCOME_COLUMNS)
 def _request_values(request: PostbackRequest) -> tuple[Any, ...]:
     return (
         request.account.team_id, request.account.id, micros(request.received_at), request.method, request.query,
-        request.content_type, *_stored_body(request.body), as_json(request.decoded.kept()), request.digest,
+        request.content_type, *_stored_body(request.body), as_json(request.decoded.stored_form()),
+        request.digest,
         nullable(request.corrects),
     )  # fmt: skip
 

@@ -15,7 +15,7 @@ from storage.clicks import queries as click_queries
 from storage.ledger.clicks.click_id import Codec
 from storage.ledger.dates import day_bounds
 from storage.ledger.facts import Event, Outcome, Settlement, Status
-from storage.ledger.reports.discrepancies import Discrepancy, Evidence, Restatement, Seen, explain
+from storage.ledger.reports.discrepancies import ComparedConversion, Discrepancy, Evidence, Restatement, explain
 from storage.ledger.reports.merge import Allocation
 from storage.ledger.reports.report_rows import Layers, ReportRow
 from storage.ledger.reports.shares import WEIGHED_BY, Weight
@@ -128,7 +128,7 @@ async def _allocated(
 ) -> list[AllocatedRow]:
     """The offer's rows that were divided, with the share of these campaigns."""
     named = await catalogue(tx, query.team_id)
-    facts = await day_facts(tx, query.asked, query.first)
+    facts = await day_facts(tx, query.facts_query, query.first)
     allotment = Allocation(facts, named).of_offer(offer.id)
     own = [weight for party, weight in allotment.parties.items() if party.campaign_id in campaign_ids]
     if not own:
@@ -218,8 +218,8 @@ class _Inquiry:
         unclaimed = [row for row in others if getattr(row, counted)]
         segments = sorted({row.tag for row in claimed if getattr(row, counted)})
         return Evidence(
-            seen=[
-                self._seen_conversion(conversion, zone)
+            conversions=[
+                self._compared_conversion(conversion, zone)
                 for conversion in happened
                 if counted in _measures(conversion.event, is_ftd=conversion.is_ftd)
             ],
@@ -235,9 +235,9 @@ class _Inquiry:
     def _claims(self, row: Row[Any]) -> bool:
         return self.offer.tag_key in {None, row.tag_key, row.tag_name.strip().lower()}
 
-    def _seen_conversion(self, conversion: Row[Any], zone: ZoneInfo) -> Seen:
+    def _compared_conversion(self, conversion: Row[Any], zone: ZoneInfo) -> ComparedConversion:
         click = self.codec.encode(conversion.click_id) if self.codec and conversion.click_id else ""
-        return Seen(
+        return ComparedConversion(
             ref=conversion.txn_id or conversion.player_id or click or f"conversion {conversion.id}",
             here=conversion.day == self.day,
             there=conversion.occurred_at.astimezone(zone).date() == self.day,

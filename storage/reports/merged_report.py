@@ -41,7 +41,7 @@ async def paged_report(tx: AsyncConnection, query: ReportQuery) -> PagedReport |
     if query.by[:1] != ("day",) or query.filtered or not cells_suffice(query):
         return None
     named = await catalogue(tx, query.team_id)
-    fresh = {day: merge_day(await day_facts(tx, query.asked, day), named) for day in await _moved(tx, query)}
+    fresh = {day: merge_day(await day_facts(tx, query.facts_query, day), named) for day in await _moved(tx, query)}
     return await Paging(tx, query, named, fresh=fresh).report()
 
 
@@ -73,7 +73,7 @@ async def _cells(tx: AsyncConnection, query: ReportQuery, named: Catalogue) -> D
     if cells_suffice(query):
         return await _stored_cells(tx, query, named)
     days = await _days_with_facts(tx, query)
-    return [(day, merge_day(await day_facts(tx, query.asked, day), named, query.grain)) for day in days]
+    return [(day, merge_day(await day_facts(tx, query.facts_query, day), named, query.grain)) for day in days]
 
 
 async def _moved(tx: AsyncConnection, query: ReportQuery) -> set[date]:
@@ -91,7 +91,7 @@ async def _stored_cells(tx: AsyncConnection, query: ReportQuery, named: Catalogu
     days: Days = []
     for day in sorted(stored.keys() | fresh):
         if day in fresh:
-            days.append((day, merge_day(await day_facts(tx, query.asked, day), named)))
+            days.append((day, merge_day(await day_facts(tx, query.facts_query, day), named)))
         else:
             days.append((day, _decoder.decode(stored[day])))
             await asyncio.sleep(0)

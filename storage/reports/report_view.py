@@ -75,7 +75,7 @@ class ReportQuery(msgspec.Struct, frozen=True, kw_only=True):
         return Grain("country" in used, "device" in used, subs, self.clock == "visit")
 
     @property
-    def asked(self) -> FactsQuery:
+    def facts_query(self) -> FactsQuery:
         zone = ZoneInfo(self.timezone)
         return FactsQuery(team_id=self.team_id, zone=zone, grain=self.grain, as_of=self.as_of)
 

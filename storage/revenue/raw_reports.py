@@ -17,15 +17,15 @@ from storage.revenue.row_diff import Origin
 from storage.tables import revenue_reports, settled_days, sync_runs
 
 
-class Known(msgspec.Struct, frozen=True):
-    """An answer that is recorded whole, and nothing else of its days since."""
+class StandingAnswer(msgspec.Struct, frozen=True):
+    """An answer that is recorded whole, with nothing recorded of its days since."""
 
     digest: str
     rows: int
 
 
-async def known(tx: AsyncConnection, account_id: int, first: date, last: date) -> Known | None:
-    """The answer the account's figures of just those days stand by, if a single one told them all."""
+async def latest_answer(tx: AsyncConnection, account_id: int, first: date, last: date) -> StandingAnswer | None:
+    """The answer that all figures of exactly these days come from; None if they come from several."""
     r = revenue_reports.c
     query = select(r.from_day, r.to_day, r.digest, r.rows).where(
         r.account_id == account_id, r.from_day <= last, r.to_day >= first, r.state.in_(("merged", "confirmed"))
@@ -33,7 +33,7 @@ async def known(tx: AsyncConnection, account_id: int, first: date, last: date) -
     row = (await tx.execute(query.order_by(r.id.desc()).limit(1))).first()
     if row is None or row.digest is None or (row.from_day, row.to_day) != (first, last):
         return None
-    return Known(row.digest, row.rows)
+    return StandingAnswer(row.digest, row.rows)
 
 
 async def record_same(
@@ -41,7 +41,7 @@ async def record_same(
 ) -> None:
     """Record that the known answer came once more: no figure moves, but days have gone by. Raises Refused if it is
     not the known one any more."""
-    last_known = await known(tx, account_id, report.first, report.last)
+    last_known = await latest_answer(tx, account_id, report.first, report.last)
     if last_known is None or last_known.digest != report.digest:
         raise Refused("the figures were changed by another sync while they were fetched: sync again")
     await supersede(tx, account_id, report)

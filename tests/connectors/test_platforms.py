@@ -44,7 +44,7 @@ def declared(name: str) -> str:
     """The line of docs/connectors.md about what a platform declares."""
     found = platform(name)
     columns = found.columns(Connection(timezone="UTC", currency="EUR"))
-    measures = ", ".join(measure for measure in Columns.known() if columns.measures.get(measure))
+    measures = ", ".join(measure for measure in Columns.measure_names() if columns.measures.get(measure))
     whose = "" if found.every_measure or not measures else " (those whose columns an answer has)"
     return f"| `{name}` | {found.rows} | {measures or '–'}{whose} | {' and '.join(found.always) or '–'} |"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, NamedTuple
 
-from hub.cli.standins.web import Asked, Given
+from hub.cli.standins.web import StubAnswer, StubRequest
 
 CSV = "Date,Channel,Customer Group,Campaign,Clicks,NRC,NDC,Total Deposits,Net revenue Total,Income Revshare,Income CPA"
 
@@ -36,13 +36,13 @@ class Market:
     facts: dict[tuple[str, date, str], Figures] = field(default_factory=dict)
     trouble: dict[str, str] = field(default_factory=dict)
 
-    def __call__(self, asked: Asked) -> Given:
+    def __call__(self, asked: StubRequest) -> StubAnswer:
         platform = asked.path.split("/")[1]
         mode = self.trouble.get(platform)
         if mode == "down":
-            return Given(500, b"internal error")
+            return StubAnswer(500, b"internal error")
         if mode == "key":
-            return Given(200, b"Bad Authentication", {"Content-Type": "text/plain"})
+            return StubAnswer(200, b"Bad Authentication", {"Content-Type": "text/plain"})
         return getattr(self, platform)(asked)  # type: ignore[no-any-return]
 
     def rows(self, platform: str, first: str, last: str) -> list[tuple[str, str, Figures]]:
@@ -53,43 +53,43 @@ class Market:
             if name == platform and first <= day.isoformat() <= last
         ]
 
-    def affilka(self, asked: Asked) -> Given:
+    def affilka(self, asked: StubRequest) -> StubAnswer:
         if not asked.path.endswith("/report"):
-            return Given(404, {"error": "no such page"})
+            return StubAnswer(404, {"error": "no such page"})
         data = [
             [_cell("day", day), _cell("campaign_id", int(tag)), _cell("visits_count", f.visits),
              _cell("registrations_count", f.registrations), _cell("first_deposits_count", f.ftds),
              _money("deposits_sum", f.deposits), _money("ngr", f.ngr), _money("fixed_per_player", f.cpa),
              _money("partner_income", f.cpa + f.revshare)]
-            for day, tag, f in self.rows("affilka", asked.one("from"), asked.one("to"))
+            for day, tag, f in self.rows("affilka", asked.parameter("from"), asked.parameter("to"))
         ]  # fmt: skip
-        return Given(body={"rows": {"data": data}, "totals": {"data": []}, "current_page": 1, "total_pages": 1})
+        return StubAnswer(body={"rows": {"data": data}, "totals": {"data": []}, "current_page": 1, "total_pages": 1})
 
-    def smartico(self, asked: Asked) -> Given:
-        last = asked.one("date_to")
+    def smartico(self, asked: StubRequest) -> StubAnswer:
+        last = asked.parameter("date_to")
         data = [
             {"dt": f"{day}T00:00:00.000Z", "link_id": tag, "afp": "", "brand_id": 77, "visit_count": f.visits,
              "registration_count": f.registrations, "ftd_count": f.ftds, "deposit_total": f.deposits / 100,
              "net_pl": f.ngr / 100, "commissions_cpa": f.cpa / 100, "commissions_rev_share": f.revshare / 100,
              "commissions_total": (f.cpa + f.revshare) / 100}
-            for day, tag, f in self.rows("smartico", asked.one("date_from"), last)
+            for day, tag, f in self.rows("smartico", asked.parameter("date_from"), last)
             if day < last
         ]  # fmt: skip
-        return Given(body={"meta": {"affiliate_id": 1}, "data": data})
+        return StubAnswer(body={"meta": {"affiliate_id": 1}, "data": data})
 
-    def cellxpert(self, asked: Asked) -> Given:
+    def cellxpert(self, asked: StubRequest) -> StubAnswer:
         rows = "".join(
             f"<row><Day>{day.replace('-', '/')}</Day><Tracking_Code>{tag}</Tracking_Code><Brand>demo</Brand>"
             f"<Visitors>{f.visits}</Visitors><Registrations>{f.registrations}</Registrations><FTD>{f.ftds}</FTD>"
             f"<Deposits>{money(f.deposits)}</Deposits><Commission>{money(f.cpa + f.revshare)}</Commission></row>"
-            for day, tag, f in self.rows("cellxpert", asked.one("fromdate"), asked.one("todate"))
+            for day, tag, f in self.rows("cellxpert", asked.parameter("fromdate"), asked.parameter("todate"))
         )
-        return Given(200, f"<ResultSet>{rows}</ResultSet>".encode(), {"Content-Type": "text/xml"})
+        return StubAnswer(200, f"<ResultSet>{rows}</ResultSet>".encode(), {"Content-Type": "text/xml"})
 
-    def myaffiliates(self, asked: Asked) -> Given:
+    def myaffiliates(self, asked: StubRequest) -> StubAnswer:
         if asked.path.endswith("/access_token"):
-            return Given(body={"access_token": "fake-access-token", "expires_in": 3600})
-        rows = list(self.rows("myaffiliates", asked.one("d1"), asked.one("d2")))
+            return StubAnswer(body={"access_token": "fake-access-token", "expires_in": 3600})
+        rows = list(self.rows("myaffiliates", asked.parameter("d1"), asked.parameter("d2")))
         lines = [
             f"{day},Demo,4,{tag},{f.visits},{f.registrations},{f.ftds},{money(f.deposits)},{money(f.ngr)},"
             f"{money(f.revshare)},{money(f.cpa)}"
@@ -101,7 +101,7 @@ class Market:
             f"{money(sums.revshare)},{money(sums.cpa)}"
         )
         content = "".join(f"{line}\n" for line in (CSV, *lines, totals))
-        return Given(200, content.encode(), {"Content-Type": "text/csv"})
+        return StubAnswer(200, content.encode(), {"Content-Type": "text/csv"})
 
 
 def _cell(name: str, value: Any) -> dict[str, Any]:

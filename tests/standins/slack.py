@@ -25,7 +25,7 @@ import urllib.request
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
-from hub.cli.standins.web import Asked, Given, main
+from hub.cli.standins.web import StubAnswer, StubRequest, main
 from tests.standins.slack_limits import fault
 
 WORKSPACE = "T0STANDIN"
@@ -47,45 +47,45 @@ class Slack:
         self.failing: list[dict[str, Any]] = []
         self.views: dict[str, dict[str, Any]] = {}
 
-    def __call__(self, asked: Asked) -> Given:
+    def __call__(self, asked: StubRequest) -> StubAnswer:
         if asked.path.startswith("/_control/"):
             return self._control(asked.path.removeprefix("/_control/"), asked)
         if asked.path.startswith("/_response/"):
             return self._response(asked)
         if asked.path.startswith("/_upload/"):
             self._keep("upload", {"content": asked.body.decode("utf-8", "replace")})
-            return Given(body=b"OK", headers={"Content-Type": "text/plain"})
+            return StubAnswer(body=b"OK", headers={"Content-Type": "text/plain"})
         if asked.path.startswith("/files/"):
             return self._file(asked)
         return self._api(asked.path.removeprefix("/api/"), asked)
 
-    def _file(self, asked: Asked) -> Given:
+    def _file(self, asked: StubRequest) -> StubAnswer:
         """What people sent; without the bot's token the page of a login, as Slack does it."""
         if not asked.headers.get("authorization", "").startswith("Bearer xoxb-"):
-            return Given(body=b"<!doctype html>sign in", headers={"Content-Type": "text/html; charset=utf-8"})
+            return StubAnswer(body=b"<!doctype html>sign in", headers={"Content-Type": "text/html; charset=utf-8"})
         content = base64.b64decode(self.sent[asked.path.removeprefix("/files/")])
-        return Given(body=content, headers={"Content-Type": "image/png"})
+        return StubAnswer(body=content, headers={"Content-Type": "image/png"})
 
     def _keep(self, method: str, body: dict[str, Any], token: str = "") -> None:
         with self._lock:
             self.calls.append({"method": method, "body": body, "token": token, "at": time.time()})
 
-    def _response(self, asked: Asked) -> Given:
+    def _response(self, asked: StubRequest) -> StubAnswer:
         body = asked.json()
         self._keep("response", body | {"response_url": asked.path})
         wrong = fault(body) if not body.get("delete_original") else None
-        return Given(400, b"invalid_blocks") if wrong else Given(body=b"ok")
+        return StubAnswer(400, b"invalid_blocks") if wrong else StubAnswer(body=b"ok")
 
-    def _api(self, method: str, asked: Asked) -> Given:
+    def _api(self, method: str, asked: StubRequest) -> StubAnswer:
         body = read(asked)
         self._keep(method, body, asked.headers.get("authorization", "").removeprefix("Bearer "))
         if failing := self._failure(method, body):
             headers = {"Retry-After": str(failing["retry_after"])} if "retry_after" in failing else {}
             answer = {"ok": False, "error": failing.get("error", "ratelimited")}
-            return Given(failing.get("status", 200), answer, headers)
+            return StubAnswer(failing.get("status", 200), answer, headers)
         if wrong := fault(body) if method.startswith("chat.") else None:
-            return Given(body={"ok": False, "error": "invalid_blocks", "response_metadata": {"messages": [wrong]}})
-        return Given(body={"ok": True} | self._result(method, body))
+            return StubAnswer(body={"ok": False, "error": "invalid_blocks", "response_metadata": {"messages": [wrong]}})
+        return StubAnswer(body={"ok": True} | self._result(method, body))
 
     def _failure(self, method: str, body: dict[str, Any]) -> dict[str, Any] | None:
         with self._lock:
@@ -126,10 +126,10 @@ class Slack:
                 return {"channel": {"id": f"D{body['users']}"}}
         return {}
 
-    def _control(self, what: str, asked: Asked) -> Given:
+    def _control(self, what: str, asked: StubRequest) -> StubAnswer:
         if what == "calls":
             with self._lock:
-                return Given(body=list(self.calls))
+                return StubAnswer(body=list(self.calls))
         body = asked.json()
         match what:
             case "setup":
@@ -139,18 +139,18 @@ class Slack:
             case "file":
                 self.sent[body["name"]] = body["base64"]
             case "views":
-                return Given(body=list(self.views))
+                return StubAnswer(body=list(self.views))
             case "fail":
                 self.failing.append({"times": 1} | body)
             case "raw":
                 return self._send(body["body"], **{k: v for k, v in body.items() if k != "body"})
             case _:
                 return self._send(getattr(self, "_" + what)(body), kind="json" if what in EVENTS else "form")
-        return Given(body={})
+        return StubAnswer(body={})
 
     def _send(
         self, body: str, *, kind: str = "form", skew: float = 0, secret: str = "", headers: dict[str, str] | None = None
-    ) -> Given:  # fmt: skip
+    ) -> StubAnswer:  # fmt: skip
         """Sign as Slack does (https://docs.slack.dev/authentication/verifying-requests-from-slack) and send."""
         stamp = str(int(time.time() + skew))
         key = (secret or self.setup["signing_secret"]).encode()
@@ -166,7 +166,7 @@ class Slack:
                 status, text = answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             status, text = error.code, error.read().decode()
-        return Given(
+        return StubAnswer(
             body={"status": status, "body": text, "seconds": time.time() - began, "headers": sent, "sent": body}
         )
 
@@ -285,7 +285,7 @@ def filled(element: dict[str, Any], given: Any) -> dict[str, Any]:
     return state | {"value": element.get("initial_value") if given is Ellipsis else given}
 
 
-def read(asked: Asked) -> dict[str, Any]:
+def read(asked: StubRequest) -> dict[str, Any]:
     """A call's arguments: JSON, or a form whose lists and objects are JSON."""
     if asked.headers.get("content-type", "").startswith("application/json"):
         return dict(asked.json())

@@ -26,7 +26,7 @@ from email.policy import HTTP
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
-from hub.cli.standins.web import Asked, Given, main
+from hub.cli.standins.web import StubAnswer, StubRequest, main
 
 TOKEN = "123456:stand-in-token"
 BOT = {"id": 123456, "is_bot": True, "first_name": "CasinoFlux", "username": "casinoflux_standin_bot"}
@@ -49,11 +49,11 @@ class Telegram:
         self.calls: list[dict[str, Any]] = []
         self.failing: list[dict[str, Any]] = []
 
-    def __call__(self, asked: Asked) -> Given:
+    def __call__(self, asked: StubRequest) -> StubAnswer:
         if asked.path.startswith("/_control/"):
             return self._control(asked.path.removeprefix("/_control/"), asked)
         if unquote(asked.path).startswith(f"/file/bot{TOKEN}/"):
-            return Given(body=base64.b64decode(self.sent[asked.path.rpartition("/")[2]]))
+            return StubAnswer(body=base64.b64decode(self.sent[asked.path.rpartition("/")[2]]))
         match = re.fullmatch(r"/bot([^/]+)/(\w+)", asked.path)
         if match is None or match[1] != TOKEN:
             return wrong(404 if match is None else 401, "Not Found" if match is None else "Unauthorized")
@@ -76,7 +76,7 @@ class Telegram:
                     return one
         return None
 
-    def _answer(self, method: str, body: dict[str, Any]) -> Given:
+    def _answer(self, method: str, body: dict[str, Any]) -> StubAnswer:
         match method:
             case "getMe":
                 return right(BOT | {"can_join_groups": True, "can_read_all_group_messages": False})
@@ -107,7 +107,7 @@ class Telegram:
                 ]
         return right(True)
 
-    def _text(self, method: str, body: dict[str, Any]) -> Given:
+    def _text(self, method: str, body: dict[str, Any]) -> StubAnswer:
         text, entities_fault = read_html(body["text"])
         if entities_fault:
             return wrong(400, f"Bad Request: can't parse entities: {entities_fault}")
@@ -159,14 +159,14 @@ class Telegram:
                 self._news.wait(left)
             return list(self.queue)
 
-    def _control(self, what: str, asked: Asked) -> Given:
+    def _control(self, what: str, asked: StubRequest) -> StubAnswer:
         if what == "calls":
             with self._news:
-                return Given(body=list(self.calls))
+                return StubAnswer(body=list(self.calls))
         if what == "chat":
-            return Given(body=self.chats.get(asked.one("chat"), []))
+            return StubAnswer(body=self.chats.get(asked.parameter("chat"), []))
         if what == "webhook":
-            return Given(body=self.webhook)
+            return StubAnswer(body=self.webhook)
         body = asked.json()
         match what:
             case "reset":
@@ -186,7 +186,7 @@ class Telegram:
                 return self._deliver({"my_chat_member": self._member(body)})
             case "update":
                 return self._deliver(body)
-        return Given(body={})
+        return StubAnswer(body={})
 
     def _said(self, body: dict[str, Any]) -> dict[str, Any]:
         chat = body.get("chat", body.get("user", 42))
@@ -228,14 +228,14 @@ class Telegram:
             "old_chat_member": {"user": BOT, "status": "member"}, "new_chat_member": now,
         }  # fmt: skip
 
-    def _deliver(self, update: dict[str, Any]) -> Given:
+    def _deliver(self, update: dict[str, Any]) -> StubAnswer:
         """To the webhook, or into the queue that is polled."""
         update = {"update_id": next(self._updates)} | update
         if not self.webhook:
             with self._news:
                 self.queue.append(update)
                 self._news.notify_all()
-            return Given(body={"status": 0, "update_id": update["update_id"]})
+            return StubAnswer(body={"status": 0, "update_id": update["update_id"]})
         headers = {"Content-Type": "application/json"}
         if secret := self.webhook.get("secret_token"):
             headers["X-Telegram-Bot-Api-Secret-Token"] = secret
@@ -245,16 +245,16 @@ class Telegram:
                 status = answer.status
         except urllib.error.HTTPError as error:
             status = error.code
-        return Given(body={"status": status, "update_id": update["update_id"]})
+        return StubAnswer(body={"status": status, "update_id": update["update_id"]})
 
 
-def right(result: Any) -> Given:
-    return Given(body={"ok": True, "result": result})
+def right(result: Any) -> StubAnswer:
+    return StubAnswer(body={"ok": True, "result": result})
 
 
-def wrong(code: int, description: str, parameters: dict[str, Any] | None = None) -> Given:
+def wrong(code: int, description: str, parameters: dict[str, Any] | None = None) -> StubAnswer:
     body = {"ok": False, "error_code": code, "description": description}
-    return Given(code, body | ({"parameters": parameters} if parameters else {}))
+    return StubAnswer(code, body | ({"parameters": parameters} if parameters else {}))
 
 
 def person(body: dict[str, Any]) -> dict[str, Any]:
@@ -294,7 +294,7 @@ def read_html(text: str) -> tuple[str, str]:
     return tags.text, tags.fault or ("an open tag" if tags.open else "")
 
 
-def read(asked: Asked) -> dict[str, Any]:
+def read(asked: StubRequest) -> dict[str, Any]:
     """A call's parameters: a form, JSON, or multipart; objects in them are JSON."""
     kind = asked.headers.get("content-type", "")
     if kind.startswith("application/json"):

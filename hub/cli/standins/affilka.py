@@ -20,7 +20,7 @@ import urllib.request
 from decimal import Decimal
 from typing import Any
 
-from hub.cli.standins.web import Asked, Given, main
+from hub.cli.standins.web import StubAnswer, StubRequest, main
 from storage.ledger.numbers import read_exact, read_float
 
 MONEY = ("deposits_sum", "ngr", "fixed_per_player", "partner_income", "first_deposits_sum", "wager", "ggr")
@@ -44,50 +44,50 @@ class Affilka:
         }  # fmt: skip
         self.requests: list[dict[str, Any]] = []
 
-    def __call__(self, asked: Asked) -> Given:
-        if asked.path.startswith("/_control/"):
-            return self._control(asked)
+    def __call__(self, request: StubRequest) -> StubAnswer:
+        if request.path.startswith("/_control/"):
+            return self._control(request)
         with self._lock:
             self.requests.append(
-                {"method": asked.method, "path": asked.path, "query": asked.query, "headers": asked.headers}
+                {"method": request.method, "path": request.path, "query": request.query, "headers": request.headers}
             )
-            failing = self._fail(asked)
+            failing = self._fail(request)
         if failing is not None:
             return failing
-        if asked.path == REPORT:
-            return self._authorised(asked) or self._report(asked)
-        if asked.path == REPORT.removesuffix("report") + "campaigns":
-            return self._authorised(asked) or Given(body=self._campaigns())
-        return Given(404, {"error": "not found"})
+        if request.path == REPORT:
+            return self._authorised(request) or self._report(request)
+        if request.path == REPORT.removesuffix("report") + "campaigns":
+            return self._authorised(request) or StubAnswer(body=self._campaigns())
+        return StubAnswer(404, {"error": "not found"})
 
-    def _authorised(self, asked: Asked) -> Given | None:
-        token = asked.headers.get("authorization") or asked.one("token")
+    def _authorised(self, request: StubRequest) -> StubAnswer | None:
+        token = request.headers.get("authorization") or request.parameter("token")
         if token and self.settings["token"] in (None, token):
             return None
-        return Given(401, {"error": "Invalid token"})
+        return StubAnswer(401, {"error": "Invalid token"})
 
     def _campaigns(self) -> dict[str, Any]:
         items = [{"id": number, "name": name} for name, number in self.campaigns.items()]
         return {"current_page": 1, "total_pages": 1, "total_count": len(items), "items": items}
 
-    def _report(self, asked: Asked) -> Given:
-        first, last = asked.one("from")[:10], asked.one("to")[:10]
-        columns = [value for key, value in asked.query if key == "columns[]"]
+    def _report(self, request: StubRequest) -> StubAnswer:
+        first, last = request.parameter("from")[:10], request.parameter("to")[:10]
+        columns = [value for key, value in request.query if key == "columns[]"]
         with self._lock:
             rows = [
                 self._row(key, values, columns)
                 for key, values in sorted(self.figures.items())
                 if first <= key[0] and (key[0] < last if self.settings["to_is_exclusive"] else key[0] <= last)
             ]
-        size, page = self.settings["per_page"], int(asked.one("page", "1"))
+        size, page = self.settings["per_page"], int(request.parameter("page", "1"))
         pages = max(1, -(-len(rows) // size))
         shown = rows[(page - 1) * size : page * size]
         totals = [self._totals(rows)] if self.settings["totals"] and rows else []
         body = {"rows": {"data": shown}, "totals": {"data": totals}, "current_page": page, "total_pages": pages}
         if self.failing.get("mode") == "truncated":
             whole = json.dumps(body).encode()
-            return Given(body=whole[: len(whole) // 2])
-        return Given(body=body)
+            return StubAnswer(body=whole[: len(whole) // 2])
+        return StubAnswer(body=body)
 
     def _row(self, key: tuple[str, str, str], values: dict[str, Any], columns: list[str]) -> list[dict[str, Any]]:
         day, campaign, sub = key
@@ -115,12 +115,12 @@ class Affilka:
             money["amount_cents"] = int(cents)
         return {"name": name, "value": money, "type": "money"}
 
-    def _fail(self, asked: Asked) -> Given | None:
+    def _fail(self, request: StubRequest) -> StubAnswer | None:
         mode = self.failing.get("mode")
-        if mode is None or (asked.path.endswith("/campaigns") and mode != "nameless"):
+        if mode is None or (request.path.endswith("/campaigns") and mode != "nameless"):
             return None
         if mode == "nameless":
-            return Given(500, b"no names today") if asked.path.endswith("/campaigns") else None
+            return StubAnswer(500, b"no names today") if request.path.endswith("/campaigns") else None
         if "times" in self.failing:
             if self.failing["times"] <= 0:
                 self.failing = {}
@@ -131,56 +131,56 @@ class Affilka:
         html = {"Content-Type": "text/html"}
         if mode == "slow":
             time.sleep(read_float(self.failing.get("seconds", 2)))
-        known = {
-            "html": Given(200, b"<html><body><h1>Maintenance</h1></body></html>", html),
-            "login": Given(200, LOGIN, html),
-            "error": Given(200, {"error": "something went wrong"}),
-            "garbage": Given(200, b"\x00\x01 not json"),
-            "cut": Given(200, b'{"rows": {"data": []' + b" " * 500, cut=20),
+        bodies = {
+            "html": StubAnswer(200, b"<html><body><h1>Maintenance</h1></body></html>", html),
+            "login": StubAnswer(200, LOGIN, html),
+            "error": StubAnswer(200, {"error": "something went wrong"}),
+            "garbage": StubAnswer(200, b"\x00\x01 not json"),
+            "cut": StubAnswer(200, b'{"rows": {"data": []' + b" " * 500, cut=20),
         }
         if isinstance(mode, int):
-            return Given(mode, {"error": f"failing with {mode}"}, headers)
-        return known.get(mode)
+            return StubAnswer(mode, {"error": f"failing with {mode}"}, headers)
+        return bodies.get(mode)
 
-    def _control(self, asked: Asked) -> Given:
-        what = asked.path.removeprefix("/_control/")
+    def _control(self, request: StubRequest) -> StubAnswer:
+        what = request.path.removeprefix("/_control/")
         if what == "requests":
-            return Given(body={"items": self.requests})
+            return StubAnswer(body={"items": self.requests})
         if what == "postback":
-            return Given(body=send(asked.json()))
+            return StubAnswer(body=send(request.json()))
         with self._lock:
-            return self._change(what, asked.json())
+            return self._change(what, request.json())
 
-    def _change(self, what: str, given: Any) -> Given:
+    def _change(self, what: str, content: Any) -> StubAnswer:
         if what == "figures":
-            for one in given if isinstance(given, list) else [given]:
-                self._set(dict(one))
+            for entry in content if isinstance(content, list) else [content]:
+                self._set(dict(entry))
         elif what == "remove":
             self.figures = {
                 key: values
                 for key, values in self.figures.items()
-                if key[:2] != (str(given["day"]), str(given["campaign"]))
+                if key[:2] != (str(content["day"]), str(content["campaign"]))
             }
         elif what == "fail":
-            self.failing = given
+            self.failing = content
         elif what == "settings":
-            self.settings |= given
+            self.settings |= content
         elif what == "reset":
             self._forget()
         else:
-            return Given(404, {"error": f"no control {what!r}"})
-        return Given(body={"ok": True})
+            return StubAnswer(404, {"error": f"no control {what!r}"})
+        return StubAnswer(body={"ok": True})
 
-    def _set(self, given: dict[str, Any]) -> None:
-        day, campaign, sub = str(given.pop("day")), str(given.pop("campaign")), str(given.pop("sub", ""))
+    def _set(self, entry: dict[str, Any]) -> None:
+        day, campaign, sub = str(entry.pop("day")), str(entry.pop("campaign")), str(entry.pop("sub", ""))
         self.campaigns.setdefault(campaign, int(campaign) if campaign.isdecimal() else 19941 + len(self.campaigns))
-        self.figures[day, campaign, sub] = given | given.pop("figures", {})
+        self.figures[day, campaign, sub] = entry | entry.pop("figures", {})
 
 
-def send(given: dict[str, Any]) -> dict[str, Any]:
+def send(order: dict[str, Any]) -> dict[str, Any]:
     """Call a postback URL; its status and body."""
-    words = urllib.parse.urlencode(given.get("parameters", {}))
-    url, method = given["url"], given.get("method", "GET")
+    words = urllib.parse.urlencode(order.get("parameters", {}))
+    url, method = order["url"], order.get("method", "GET")
     if method == "GET" and words:
         url += ("&" if "?" in url else "?") + words
     request = urllib.request.Request(url, method=method, data=words.encode() if method == "POST" else None)

@@ -7,7 +7,7 @@
 import threading
 from typing import Any
 
-from hub.cli.standins.web import Asked, Given, main
+from hub.cli.standins.web import StubAnswer, StubRequest, main
 
 
 class TrafficSource:
@@ -18,31 +18,33 @@ class TrafficSource:
         self.received: list[dict[str, Any]] = []
         self.failing: dict[str, Any] = {}
 
-    def __call__(self, asked: Asked) -> Given:
+    def __call__(self, request: StubRequest) -> StubAnswer:
         with self._lock:
-            if asked.path.startswith("/_control/"):
-                return self._control(asked)
+            if request.path.startswith("/_control/"):
+                return self._control(request)
             if self.failing.get("times", 0) > 0:
                 self.failing["times"] -= 1
                 after = self.failing.get("retry_after")
-                return Given(self.failing["status"], b"busy", {"Retry-After": str(after)} if after is not None else {})
+                return StubAnswer(
+                    self.failing["status"], b"busy", {"Retry-After": str(after)} if after is not None else {}
+                )
             self.received.append({
-                "method": asked.method, "path": asked.path, "query": dict(asked.query), "headers": asked.headers,
-                "body": asked.body.decode(errors="replace"),
+                "method": request.method, "path": request.path, "query": dict(request.query),
+                "headers": request.headers, "body": request.body.decode(errors="replace"),
             })  # fmt: skip
-            return Given(200, b"OK", {"Content-Type": "text/plain"})
+            return StubAnswer(200, b"OK", {"Content-Type": "text/plain"})
 
-    def _control(self, asked: Asked) -> Given:
-        what = asked.path.removeprefix("/_control/")
+    def _control(self, request: StubRequest) -> StubAnswer:
+        what = request.path.removeprefix("/_control/")
         if what == "received":
-            return Given(body={"items": self.received})
+            return StubAnswer(body={"items": self.received})
         if what == "fail":
-            self.failing = asked.json()
+            self.failing = request.json()
         elif what == "reset":
             self.received, self.failing = [], {}
         else:
-            return Given(404, {"error": f"no control {what!r}"})
-        return Given(body={"ok": True})
+            return StubAnswer(404, {"error": f"no control {what!r}"})
+        return StubAnswer(body={"ok": True})
 
 
 if __name__ == "__main__":

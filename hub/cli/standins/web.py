@@ -1,4 +1,4 @@
-"""What the stand-ins share: a small HTTP server run as a process, its port told as a line of JSON on stdout."""
+"""What the stand-ins share: a small HTTP server run as a process, its port printed as a line of JSON on stdout."""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 
-class Asked(NamedTuple):
+class StubRequest(NamedTuple):
     """A request as a stand-in sees it."""
 
     method: str
@@ -18,14 +18,14 @@ class Asked(NamedTuple):
     headers: dict[str, str]
     body: bytes
 
-    def one(self, name: str, default: str = "") -> str:
+    def parameter(self, name: str, default: str = "") -> str:
         return next((value for key, value in self.query if key == name), default)
 
     def json(self) -> Any:
         return json.loads(self.body or b"{}")
 
 
-class Given(NamedTuple):
+class StubAnswer(NamedTuple):
     """The answer: a status, a body (anything but bytes becomes JSON), further headers."""
 
     status: int = 200
@@ -34,10 +34,10 @@ class Given(NamedTuple):
     cut: int | None = None  # send only so many bytes of the body and break off
 
 
-Answering = Callable[[Asked], Given]
+Responder = Callable[[StubRequest], StubAnswer]
 
 
-def serve(answering: Answering, port: int) -> ThreadingHTTPServer:
+def serve(responder: Responder, port: int) -> ThreadingHTTPServer:
     """A server on loopback; port 0 takes a free one."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -49,15 +49,15 @@ def serve(answering: Answering, port: int) -> ThreadingHTTPServer:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             headers = {name.lower(): value for name, value in self.headers.items()}
             query = parse_qsl(parts.query, keep_blank_values=True)
-            given = answering(Asked(self.command, parts.path, query, headers, body))
-            content = given.body if isinstance(given.body, bytes) else json.dumps(given.body).encode()
-            self.send_response(given.status)
-            for name, value in ({"Content-Type": "application/json"} | given.headers).items():
+            answer = responder(StubRequest(self.command, parts.path, query, headers, body))
+            content = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
+            self.send_response(answer.status)
+            for name, value in ({"Content-Type": "application/json"} | answer.headers).items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            self.wfile.write(content if given.cut is None else content[: given.cut])
-            if given.cut is not None:
+            self.wfile.write(content if answer.cut is None else content[: answer.cut])
+            if answer.cut is not None:
                 self.close_connection = True
 
         do_GET = do_POST = do_HEAD = do_PUT = _handle  # noqa: N815 - names of the standard library
@@ -68,7 +68,7 @@ def serve(answering: Answering, port: int) -> ThreadingHTTPServer:
     return ThreadingHTTPServer(("127.0.0.1", port), Handler)
 
 
-def main(make: Callable[[], Answering]) -> None:
+def main(make: Callable[[], Responder]) -> None:
     """Run a stand-in until it is told to stop."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, default=0)

@@ -35,7 +35,7 @@ class _Bundle:
         """A reversal alone waits for its original."""
         return any(r.status is not Status.REVERSED for r in self.requests)
 
-    def says(self, event: Event) -> bool:
+    def has_event(self, event: Event) -> bool:
         return any(r.event is event for r in self.requests)
 
     @property
@@ -176,13 +176,15 @@ def _qualified(bundles: list[_Bundle]) -> list[_Bundle]:
 
 def _money(bundles: list[_Bundle], account_rules: AccountRules) -> list[_Bundle]:
     """Deposits, one per player marked as the first: the one said to be, else (no such event) the earliest."""
-    candidates = [b for b in bundles if b.says(Event.FIRST_DEPOSIT)]
+    candidates = [b for b in bundles if b.has_event(Event.FIRST_DEPOSIT)]
     firsts = _counted(candidates, account_rules, Event.FIRST_DEPOSIT)
     for first in firsts:
         first.is_ftd = True
     taken = {id(b) for b in candidates}
     deposits = [b for b in bundles if id(b) not in taken]
-    freed = [_as_deposit(b) for b in candidates if b not in firsts and b.txn_id is not None and b.says(Event.DEPOSIT)]
+    freed = [
+        _as_deposit(b) for b in candidates if b not in firsts and b.txn_id is not None and b.has_event(Event.DEPOSIT)
+    ]
     deposits += [bundle for bundle in freed if bundle.exists]
     if not account_rules.has_ftd_event:
         _promote(firsts, deposits)
@@ -203,7 +205,7 @@ def _promote(firsts: list[_Bundle], deposits: list[_Bundle]) -> None:
 
 def _folded(bundle: _Bundle, reversals: list[Request], account_rules: AccountRules) -> Derived:
     requests = bundle.requests
-    event = Event.FIRST_DEPOSIT if bundle.says(Event.FIRST_DEPOSIT) else requests[0].event
+    event = Event.FIRST_DEPOSIT if bundle.has_event(Event.FIRST_DEPOSIT) else requests[0].event
     telling = [min(requests, key=lambda r: r.id)] if account_rules.of(event) == "ignore" else requests
     against = [r for r in reversals if _reverses(r, bundle)]
     status = max((r.status for r in (*telling, *against)), key=lambda s: s.rank)

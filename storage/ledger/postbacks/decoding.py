@@ -29,7 +29,7 @@ class Decoded(msgspec.Struct, frozen=True, kw_only=True):
         text = msgspec.json.encode(sorted(self.pairs))
         return hashlib.blake2b(text, digest_size=16).hexdigest()
 
-    def kept(self) -> dict[str, str | list[str]]:
+    def stored_form(self) -> dict[str, str | list[str]]:
         """For the log: one value per name, or a list of them; very long ones cut."""
         parameters: dict[str, Any] = {}
         for name, value in self.pairs:

@@ -15,7 +15,7 @@ Cause = Literal[
 SAME_DEPOSIT = timedelta(minutes=10)
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
+class ComparedConversion(msgspec.Struct, frozen=True, kw_only=True):
     """A conversion as evidence. `ref` is what the platform knows it by; `here` and `there` say on whose day it falls:
     the report's, the platform's."""
 
@@ -43,7 +43,7 @@ class Restatement(msgspec.Struct, frozen=True, kw_only=True):
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """What is known around one measure of one offer-day, of the campaign asked about."""
 
-    seen: Sequence[Seen] = ()
+    conversions: Sequence[ComparedConversion] = ()
     unmatched: Sequence[str] = ()  # requests that day whose click or player is unknown
     unread: Sequence[str] = ()  # requests that day that were rejected, or of an unmapped event
     stated: Sequence[str] = ()  # click ids the platform lists with this measure
@@ -110,8 +110,8 @@ def _because(cause: Cause, ids: Sequence[str]) -> Explanation:
     return Explanation(cause=cause, ids=list(dict.fromkeys(ids)))
 
 
-def _counted(of: Evidence) -> list[Seen]:
-    return [fact for fact in of.seen if fact.here and fact.counts]
+def _counted(of: Evidence) -> list[ComparedConversion]:
+    return [fact for fact in of.conversions if fact.here and fact.counts]
 
 
 def _unstated(of: Evidence) -> list[str]:
@@ -136,7 +136,7 @@ def _of_surplus(of: Evidence) -> Iterator[Explanation]:
         yield _because("untagged offer", of.unclaimed)
 
 
-def _repeated(counted: Sequence[Seen]) -> list[str]:
+def _repeated(counted: Sequence[ComparedConversion]) -> list[str]:
     """Conversions that are probably one: of one player, or of one amount at nearly the same time."""
     refs: list[str] = []
     for n, fact in enumerate(counted):
@@ -146,7 +146,7 @@ def _repeated(counted: Sequence[Seen]) -> list[str]:
     return refs
 
 
-def _same(first: Seen, other: Seen) -> bool:
+def _same(first: ComparedConversion, other: ComparedConversion) -> bool:
     if first.once and first.player and first.player == other.player:
         return True
     if first.once and first.click and first.click == other.click:
@@ -160,9 +160,9 @@ def _same(first: Seen, other: Seen) -> bool:
 
 def _of_lack(of: Evidence) -> Iterator[Explanation]:
     """Causes of fewer postbacks than the platform counts."""
-    if reversed_here := [fact.ref for fact in of.seen if fact.here and not fact.counts]:
+    if reversed_here := [fact.ref for fact in of.conversions if fact.here and not fact.counts]:
         yield _because("reversal", reversed_here)
-    clicks = {fact.click for fact in of.seen}
+    clicks = {fact.click for fact in of.conversions}
     if lacking := [*(click for click in of.stated if click not in clicks), *of.unread]:
         yield _because("missing postback", lacking)
     if of.unmatched:
@@ -173,7 +173,7 @@ def _of_lack(of: Evidence) -> Iterator[Explanation]:
 
 def _edge(postback: int, platform: int, of: Evidence) -> Iterator[Explanation]:
     """Conversions on another day of the platform's, where they move the counts apart as they are."""
-    counted = [fact for fact in of.seen if fact.counts]
+    counted = [fact for fact in of.conversions if fact.counts]
     ours = [fact.ref for fact in counted if fact.here and not fact.there]
     theirs = [fact.ref for fact in counted if fact.there and not fact.here]
     if len(ours) != len(theirs) and (len(ours) > len(theirs)) == (postback > platform):

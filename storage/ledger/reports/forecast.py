@@ -119,7 +119,7 @@ def _forecast(fit: Fit, first_day: int) -> OfferForecast:
     for day in fit.pending:
         middle = round(max(day.estimate, 0.0) if fit.never_negative else day.estimate)
         low, high = calibration.ends(day.estimate, day.spread, alone=day.alone)
-        estimates.append(Estimate(middle, min(low, middle), max(high, middle), len(fit.known)))
+        estimates.append(Estimate(middle, min(low, middle), max(high, middle), len(fit.reported_days)))
     return OfferForecast(
         estimates=tuple(estimates), accuracy=calibration.accuracy, first_day=first_day, errors=tuple(errors),
         spread=fit.pending_spread, rounding=rounding,

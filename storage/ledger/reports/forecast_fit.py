@@ -68,12 +68,12 @@ class Fit:
     """
 
     def __init__(self, history: Sequence[Past], pending: Sequence[Pending], *, skip: int = 0) -> None:
-        self.known = [d for d, day in enumerate(history) if day.commission is not None]
+        self.reported_days = [d for d, day in enumerate(history) if day.commission is not None]
         self._n = len(history)
         self._first_deposits = [1.0 * day.first_deposits for day in history]
         self._first_deposits += [day.first_deposits + day.expected for day in pending]
         amounts = [day.commission or 0 for day in history]
-        self._scale = sum(map(abs, amounts)) / len(self.known)
+        self._scale = sum(map(abs, amounts)) / len(self.reported_days)
         self._amounts = [amount / self._scale for amount in amounts]
         self._mean_first_deposits = sum(self._first_deposits[: self._n]) / self._n
         self.never_negative = min(amounts) >= 0
@@ -88,13 +88,13 @@ class Fit:
     def _is_counting(self) -> bool:
         """Whether the offer pays per FTD alone: no negative day, no more days with commission than FTDs, and amounts
         that are multiples of one, or a quarter of the days without any."""
-        paid = sum(self._amounts[d] != 0 for d in self.known)
+        paid = sum(self._amounts[d] != 0 for d in self.reported_days)
         plain = self.never_negative and paid <= sum(self._first_deposits[: self._n])
-        return plain and (self.unit > 0 or 4 * paid <= 3 * len(self.known))
+        return plain and (self.unit > 0 or 4 * paid <= 3 * len(self.reported_days))
 
     def _first_weights(self) -> Column:
-        mean, last = self._mean_first_deposits, self.known[-1]
-        return [_KEEP ** (last - d) * 2 * mean / (self._first_deposits[d] + mean) for d in self.known]
+        mean, last = self._mean_first_deposits, self.reported_days[-1]
+        return [_KEEP ** (last - d) * 2 * mean / (self._first_deposits[d] + mean) for d in self.reported_days]
 
     def _make_columns(self) -> list[Column]:
         """Late commission; for an offer that pays more than that also the stock of players, and a constant."""
@@ -135,7 +135,7 @@ class Fit:
 
     def _cut(self, column: Column) -> Column:
         """The column's days of which the commission is known."""
-        return column[: self._n] if len(self.known) == self._n else [column[d] for d in self.known]
+        return column[: self._n] if len(self.reported_days) == self._n else [column[d] for d in self.reported_days]
 
     def _normal(self, values: Iterable[float]) -> Column:
         column = list(values)
@@ -168,8 +168,8 @@ class Fit:
         """Learn the past day by day, then estimate the pending days."""
         rows = [[value / spread for value in row]
                 for *row, spread in zip(*self._columns, self._spreads, strict=True)]  # fmt: skip
-        known_rows = [rows[d] for d in self.known]
-        targets = [self._amounts[d] / self._spreads[d] for d in self.known]
+        known_rows = [rows[d] for d in self.reported_days]
+        targets = [self._amounts[d] / self._spreads[d] for d in self.reported_days]
         learner = _Learner(known_rows[:LEARNT_AT_ONCE], targets[:LEARNT_AT_ONCE])
         middles = [learner.predict(row) for row in known_rows[:LEARNT_AT_ONCE]]
         sizes = [sqrt(max(0.05, 1 - leverage)) for _, leverage in middles]
@@ -180,7 +180,7 @@ class Fit:
         )
         self._typical = max(sqrt(squares / len(known_rows)), 1e-7) * self._scale
         self.past: list[FittedDay | None] = [None] * self._n
-        for d, (middle, _), size in zip(self.known, middles, sizes, strict=True):
+        for d, (middle, _), size in zip(self.reported_days, middles, sizes, strict=True):
             self.past[d] = self._past_day(d, middle, size)
         self._estimate(learner, rows, [(self._n + at, day) for at, day in enumerate(pending)][skip:])
 
@@ -188,7 +188,7 @@ class Fit:
         spread = self._spreads[d]
         return FittedDay(
             estimate=middle * spread * self._scale, outcome=self._amounts[d] * self._scale,
-            spread=size * spread * self._typical, judged=d > self.known[LEARNT_AT_ONCE - 1],
+            spread=size * spread * self._typical, judged=d > self.reported_days[LEARNT_AT_ONCE - 1],
             matured=1 - self._immature[d] >= _MATURE, alone=self.counting and self._first_deposits[d] == 0,
         )  # fmt: skip
 

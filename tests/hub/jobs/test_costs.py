@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import func, insert, select, update
 
 from connectors.sources.costs import read
-from hub.cli.standins.web import Asked, Given, serve
+from hub.cli.standins.web import StubAnswer, StubRequest, serve
 from hub.jobs import costs
 from hub.runtime.ports import HubPorts
 from hub.runtime.runtime import Runtime
@@ -28,16 +28,16 @@ class Statistics:
 
     def __init__(self) -> None:
         self.costs = {"77": "12.50", "88": "3"}
-        self.asked: list[Asked] = []
+        self.asked: list[StubRequest] = []
 
-    def __call__(self, asked: Asked) -> Given:
+    def __call__(self, asked: StubRequest) -> StubAnswer:
         self.asked.append(asked)
         if asked.path == "/v2/login":
-            return Given(200, {"token": "short-lived"})
+            return StubAnswer(200, {"token": "short-lived"})
         if asked.headers.get("authorization") not in {"Bearer short-lived", "Bearer fake-token"}:
-            return Given(401, {"error": "no"})
+            return StubAnswer(401, {"error": "no"})
         today = dict(asked.query).get("day_from", dict(asked.query).get("date-from")) == "2026-10-01"
-        return Given(
+        return StubAnswer(
             200, {"result": [{"campaign_id": int(c), "spent": v} for c, v in self.costs.items()] if today else []}
         )
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import insert
 
-from storage.ledger.reports.discrepancies import Evidence, Seen, explain
+from storage.ledger.reports.discrepancies import ComparedConversion, Evidence, explain
 from storage.reports.explain import Why, why
 from storage.reports.merged_report import ReportQuery
 from storage.tables import postbacks
@@ -104,8 +104,8 @@ async def test_a_reversal_here_that_still_counts_there_is_found_out(opened: Open
 
 
 def test_the_same_player_twice_is_a_duplicate() -> None:
-    seen = [Seen(ref=ref, here=True, there=True, player="p", once=True) for ref in ("a", "b")]
-    told = explain("first_deposits", 2, 1, Evidence(seen=seen))
+    conversions = [ComparedConversion(ref=ref, here=True, there=True, player="p", once=True) for ref in ("a", "b")]
+    told = explain("first_deposits", 2, 1, Evidence(conversions=conversions))
     assert told is not None
     assert (told.cause, told.ids) == ("duplicate", ["a", "b"])
 
@@ -182,7 +182,10 @@ async def test_evidence_is_that_of_the_campaign_asked_about(opened: Open) -> Non
 
 
 def test_amounts_that_differ_with_equal_counts_name_the_deposits() -> None:
-    seen = [Seen(ref="a", here=True, there=True, amount=5), Seen(ref="b", here=True, there=True, counts=False)]
-    told = explain("deposit_amount", 5, 4, Evidence(seen=seen, is_amount=True))
+    conversions = [
+        ComparedConversion(ref="a", here=True, there=True, amount=5),
+        ComparedConversion(ref="b", here=True, there=True, counts=False),
+    ]
+    told = explain("deposit_amount", 5, 4, Evidence(conversions=conversions, is_amount=True))
     assert told is not None
     assert (told.cause, told.ids) == ("amounts differ", ["a"])
