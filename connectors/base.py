@@ -38,7 +38,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     report_url: str | None = None
     credentials: Mapping[str, str] = {}
     options: Mapping[str, Any] = {}
-    known: str = ""  # digest of the answer that is recorded for the window asked for: it need not be read again
+    last_digest: str = ""  # digest of the answer that is recorded for the window asked for: it need not be read again
     shape: tuple[str, ...] | None = None  # `Report.shape` of the account's last accepted answer; None without one
     run_apart: Callable[..., Awaitable[Any]] | None = None  # runs an importable function in another process
 
@@ -171,9 +171,9 @@ class Platform(ABC):
             raise
 
     def _read_once(self, raw: bytes, connection: Connection, window: Window) -> Report:
-        """The report; without its rows if it is the very answer known before."""
+        """The report; without its rows if it is the answer that is recorded already."""
         digest = self._digest(raw, connection, window)
-        if digest == connection.known:
+        if digest == connection.last_digest:
             return Report(first=window.first, last=window.last, rows=(), raw=b"", digest=digest, same=True)
         report = self.read(raw, connection, window)
         return msgspec.structs.replace(report, digest=digest)
@@ -181,8 +181,17 @@ class Platform(ABC):
     def _digest(self, raw: bytes, connection: Connection, window: Window) -> str:
         """Of the answer and everything that decides what is read out of it: the account, the days, this very code."""
         c = connection
-        told = (self.name, c.timezone, c.currency, c.base_url, c.report_url, sorted(c.options.items()), window, _code())
-        digest = hashlib.blake2b(msgspec.json.encode(told), digest_size=16)
+        identity = (
+            self.name,
+            c.timezone,
+            c.currency,
+            c.base_url,
+            c.report_url,
+            sorted(c.options.items()),
+            window,
+            _code(),
+        )
+        digest = hashlib.blake2b(msgspec.json.encode(identity), digest_size=16)
         digest.update(raw)
         return digest.hexdigest()
 

@@ -53,9 +53,9 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
         return (*COUNTS, *AMOUNTS, *EXTRAS)
 
 
-def figures_of(found: Mapping[str, int | None]) -> Figures:
+def figures_of(values: Mapping[str, int | None]) -> Figures:
     """Figures from measures; what the whole commission has beyond its named parts is `other`."""
-    get = found.get
+    get = values.get
     cpa, revshare, total = get("commission_cpa"), get("commission_revshare"), get("commission")
     other = (
         _sum(get("commission_other"), get("commission_cpl")) if total is None else total - (cpa or 0) - (revshare or 0)
@@ -72,19 +72,19 @@ PARTS = ("commission_cpa", "commission_revshare", "commission_other")
 
 def comparable(totals: Figures, rows: Iterable[RevenueRow]) -> Figures:
     """Totals without the parts of the commission, where rows split it otherwise than the totals do."""
-    given = {part for row in rows for part in PARTS if getattr(row.figures, part) is not None}
-    if given == {part for part in PARTS if getattr(totals, part) is not None}:
+    reported_parts = {part for row in rows for part in PARTS if getattr(row.figures, part) is not None}
+    if reported_parts == {part for part in PARTS if getattr(totals, part) is not None}:
         return totals
     return msgspec.structs.replace(totals, commission_cpa=None, commission_revshare=None, commission_other=None)
 
 
-def added(one: Figures, other: Figures) -> Figures:
+def added(first: Figures, other: Figures) -> Figures:
     """Two rows' figures as one; None only where neither says anything."""
     names = Figures.__struct_fields__
-    return Figures(**{name: _sum(getattr(one, name), getattr(other, name)) for name in names})
+    return Figures(**{name: _sum(getattr(first, name), getattr(other, name)) for name in names})
 
 
-def _sum(one: int | None, other: int | None) -> int | None:
-    if one is None or other is None:
-        return other if one is None else one
-    return one + other
+def _sum(first: int | None, other: int | None) -> int | None:
+    if first is None or other is None:
+        return other if first is None else first
+    return first + other

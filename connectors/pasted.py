@@ -34,24 +34,24 @@ def paged(url: str, parameter: str, page: int) -> str:
 def replaced(url: str, changes: dict[str, object]) -> str:
     """The URL with the values of some parameters changed, the rest byte for byte."""
     bare, _, query = url.partition("?")
-    parts, left = query.split("&"), set(changes)
+    parts, unused = query.split("&"), set(changes)
     for at, part in enumerate(parts):
         name, _, value = part.partition("=")
         change = changes.get(unquote(name))
         if callable(change):
             new = change(unquote(value))
-            parts[at] = f"{name}={quote(str(new), safe=_kept(value))}"
-            left.discard(unquote(name))
-    if left:
+            parts[at] = f"{name}={quote(str(new), safe=_unencoded(value))}"
+            unused.discard(unquote(name))
+    if unused:
         raise Refused(
-            f"report_url has no {' and no '.join(repr(name) for name in sorted(left))}: choose a custom date range in "
-            "the panel before you copy the URL",
+            f"report_url has no {' and no '.join(repr(name) for name in sorted(unused))}: choose a custom date range "
+            "in the panel before you copy the URL",
             field="report_url",
         )
     return f"{bare}?{'&'.join(parts)}"
 
 
-def _kept(value: str) -> str:
+def _unencoded(value: str) -> str:
     """Characters the panel itself left unencoded."""
     return "".join(mark for mark in "/:+,[]" if mark in value) + "/"
 

@@ -51,10 +51,10 @@ def sound(answer: Answer, connection: Connection) -> bytes:
         )
     if answer.status < 300:
         return answer.body
-    told = snippet(answer.body, connection)
+    excerpt = snippet(answer.body, connection)
     text, permanent = _FAULTS.get(answer.status, (f"answered {answer.status}", False))
     raise ConnectorError(
-        f"the platform {text}" + (f" ({told})" if told else ""),
+        f"the platform {text}" + (f" ({excerpt})" if excerpt else ""),
         permanent=permanent,
         retry_after=answer.retry_after,
     )
@@ -164,10 +164,10 @@ def csv_of(body: bytes, connection: Connection, *, header: Collection[str], colu
     what is damaged, naming the line.
     """
     not_html(body, connection)
-    wanted = {plain_name(name) for name in header}
+    header_names = {plain_name(name) for name in header}
 
     def is_header(cells: Sequence[str]) -> bool:
-        named = any(plain_name(cell) in wanted for cell in cells if cell[:1].isalpha() or cell[:1] in '"#%')
+        named = any(plain_name(cell) in header_names for cell in cells if cell[:1].isalpha() or cell[:1] in '"#%')
         return named and len(cells) > 1 and not any(map(is_value, cells))
 
     try:

@@ -53,36 +53,38 @@ def records_of(body: bytes, connection: Connection, *, header: Collection[str], 
 
 def json_records(content: Any, body: bytes, connection: Connection) -> list[Record]:
     """The list of objects in a JSON answer, wherever platforms put it; nested objects become `outer_inner`."""
-    found = content
+    inner = content
     for _ in range(3):
-        if isinstance(found, list):
+        if isinstance(inner, list):
             break
-        if not isinstance(found, dict):
+        if not isinstance(inner, dict):
             break
-        found = next((found[name] for name in _LISTS if isinstance(found.get(name), list | dict)), None)
-    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        inner = next((inner[name] for name in _LISTS if isinstance(inner.get(name), list | dict)), None)
+    if not isinstance(inner, list) or not all(isinstance(entry, dict) for entry in inner):
         raise ConnectorError(f"the platform sent no list of rows: {snippet(body, connection)}", raw=body)
-    return [flat(one) for one in found]
+    return [flat(entry) for entry in inner]
 
 
 def json_stream(body: bytes, connection: Connection) -> tuple[Any, Iterator[Record]]:
     """What a JSON answer says beside its list of objects, and those one by one, as `json_records` finds them.
 
-    A long report is thus never in memory as objects; what is wrong with a record is told when its turn comes.
+    A long report is thus never in memory as objects; a record that cannot be read raises when it is reached.
     """
-    found = fields = json_outline(body, connection)
+    entries = fields = json_outline(body, connection)
     for _ in range(3):
-        if not isinstance(found, dict):
+        if not isinstance(entries, dict):
             break
-        name = next((name for name in _LISTS if name in found and _opens(found[name])), None)
-        found = None if name is None else raw_outline(found.pop(name))
+        name = next((name for name in _LISTS if name in entries and _opens(entries[name])), None)
+        entries = None if name is None else raw_outline(entries.pop(name))
     try:
-        told = {name: raw_value(value) for name, value in fields.items()} if isinstance(fields, dict) else fields
+        head = {name: raw_value(value) for name, value in fields.items()} if isinstance(fields, dict) else fields
     except msgspec.MsgspecError:
-        told = json_of(body, connection)  # which says what is wrong
-    if not isinstance(found, list):
-        return told, (record for _ in (0,) for record in json_records(told, body, connection))  # told on the first turn
-    return told, _each(found, body, connection)
+        head = json_of(body, connection)  # which says what is wrong
+    if not isinstance(entries, list):
+        return head, (
+            record for _ in (0,) for record in json_records(head, body, connection)
+        )  # which raises when it is read
+    return head, _records(entries, body, connection)
 
 
 def _opens(value: msgspec.Raw) -> bool:
@@ -90,10 +92,10 @@ def _opens(value: msgspec.Raw) -> bool:
     return memoryview(value)[:1].tobytes() in {b"[", b"{"}
 
 
-def _each(found: list[Any], body: bytes, connection: Connection) -> Iterator[Record]:
-    for one in found:
+def _records(entries: list[Any], body: bytes, connection: Connection) -> Iterator[Record]:
+    for entry in entries:
         try:
-            record = raw_value(one)
+            record = raw_value(entry)
         except msgspec.MsgspecError:
             record = json_of(body, connection)  # which says what is wrong
         if not isinstance(record, dict):
@@ -114,5 +116,5 @@ def flat(record: Record, before: str = "") -> Record:
 
 def xml_records(root: ElementTree.Element) -> list[Record]:
     """Elements with elements or attributes of their own, as records."""
-    rows = [one for one in root if len(one) or one.attrib] or ([root] if len(root) else [])
-    return [dict(one.attrib) | {inner.tag: (inner.text or "").strip() for inner in one} for one in rows]
+    rows = [child for child in root if len(child) or child.attrib] or ([root] if len(root) else [])
+    return [dict(row.attrib) | {inner.tag: (inner.text or "").strip() for inner in row} for row in rows]

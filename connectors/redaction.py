@@ -10,7 +10,7 @@ _SECRET_NAME = re.compile(r"(?i)(token|key|secret|pass|auth|sign|credential|sess
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """The text with every secret of four or more characters replaced, as it is and URL-encoded."""
-    for secret in sorted({one for one in secrets if len(one) >= 4}, key=len, reverse=True):
+    for secret in sorted({secret for secret in secrets if len(secret) >= 4}, key=len, reverse=True):
         for form in {secret, quote(secret, safe=""), quote_plus(secret)}:
             text = text.replace(form, HIDDEN)
     return text
@@ -28,8 +28,8 @@ def place(url: str) -> str:
 
 def query_secrets(url: str) -> list[str]:
     """Values in a URL's query that are likely secrets: named like one, or long and not a list of words."""
-    found = []
+    values = []
     for name, value in parse_qsl(urlsplit(url).query):
         if _SECRET_NAME.search(name) or re.fullmatch(r"[A-Za-z0-9_\-+/=.]{20,}", value):
-            found.append(value)
-    return found
+            values.append(value)
+    return values

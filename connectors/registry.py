@@ -27,13 +27,13 @@ PLATFORMS: dict[str, str] = {
 
 def platform_name(word: str) -> str:
     """The module name for a platform as people write it. Raises Missing with the nearest."""
-    wanted = "".join(letter for letter in word.lower() if letter.isalnum())
-    known = {name.replace("_", ""): name for name in PLATFORMS}
-    known |= {title.lower().replace(" ", ""): name for name, title in PLATFORMS.items()}
-    if wanted in known:
-        return known[wanted]
-    near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.5)
-    hint = f"did you mean {known[near[0]]!r}?" if near else f"there is {', '.join(PLATFORMS)}"
+    letters = "".join(letter for letter in word.lower() if letter.isalnum())
+    names = {name.replace("_", ""): name for name in PLATFORMS}
+    names |= {title.lower().replace(" ", ""): name for name, title in PLATFORMS.items()}
+    if letters in names:
+        return names[letters]
+    near = difflib.get_close_matches(letters, names, n=1, cutoff=0.5)
+    hint = f"did you mean {names[near[0]]!r}?" if near else f"there is {', '.join(PLATFORMS)}"
     raise Missing(f"no platform {word!r}: {hint}", field="platform")
 
 
@@ -41,6 +41,6 @@ def platform_name(word: str) -> str:
 def platform(name: str) -> Platform:
     """The connector of that name. Raises Missing for an unknown one."""
     module = import_module(f"connectors.platforms.{platform_name(name)}")
-    found = module.PLATFORM
-    assert isinstance(found, Platform)  # noqa: S101 - each module says so
-    return found
+    module_platform = module.PLATFORM
+    assert isinstance(module_platform, Platform)  # noqa: S101 - each module says so
+    return module_platform

@@ -37,22 +37,22 @@ class Layout:
     def __init__(self, columns: Columns, shape: tuple[str, ...], marks: dict[str, Mark]) -> None:
         names = {plain_name(name): name for name in reversed(shape)}
 
-        def known(aliases: Iterable[str]) -> tuple[str, ...]:
+        def columns_named(aliases: Iterable[str]) -> tuple[str, ...]:
             return tuple(names[plain_name(alias)] for alias in aliases if plain_name(alias) in names)
 
-        self.day = known(columns.day)
-        self.tag = known(columns.tag)
-        self.tag_name = known(columns.tag_name)
-        self.sub = known(columns.sub)
-        self.part = known(columns.part)
-        self.currency = known(columns.currency)
+        self.day = columns_named(columns.day)
+        self.tag = columns_named(columns.tag)
+        self.tag_name = columns_named(columns.tag_name)
+        self.sub = columns_named(columns.sub)
+        self.part = columns_named(columns.part)
+        self.currency = columns_named(columns.currency)
         self.order: Order = columns.day_order
         self.marks = marks
         self.measures: list[tuple[str, tuple[str, ...], bool]] = []
         for measure, aliases in columns.measures.items():
-            found = next((parts for alias in aliases if (parts := known(alias.split(" + ")))), None)
-            if found:
-                self.measures.append((measure, found, measure in COUNTS))
+            parts = next((parts for alias in aliases if (parts := columns_named(alias.split(" + ")))), None)
+            if parts:
+                self.measures.append((measure, parts, measure in COUNTS))
 
 
 class Sheet:
@@ -277,12 +277,12 @@ class Sheet:
             assumed_days=self.assumed_days,
         )
 
-    def count(self, stated: Any, seen: int, name: str) -> None:
+    def count(self, stated: Any, rows_read: int, name: str) -> None:
         """Compare the number of rows that the answer states with those it has."""
         if stated is not None:
             self.shape.append(name)
-            if read_count(stated) != seen:
-                self.damages.append(f"the answer is cut off: it states {name} {stated}, and has {seen} rows")
+            if read_count(stated) != rows_read:
+                self.damages.append(f"the answer is cut off: it states {name} {stated}, and has {rows_read} rows")
 
     def fail(self, text: str) -> NoReturn:
         where = f"line {self.line}, " if self.line else ""
@@ -290,16 +290,16 @@ class Sheet:
 
     def _measures(self) -> tuple[str, ...]:
         """The figures that the platform reports of every row there is, by the columns that its answers have."""
-        seen = {measure: ("",) for layout in self._layouts.values() for measure, _, _ in layout.measures}
-        if not seen and self._every_measure:
+        measures = {measure: ("",) for layout in self._layouts.values() for measure, _, _ in layout.measures}
+        if not measures and self._every_measure:
             return tuple(sorted(self.columns.reported()))
-        return tuple(sorted(Columns(measures=seen).reported()))
+        return tuple(sorted(Columns(measures=measures).reported()))
 
     def _unseen(self) -> list[str]:
-        seen = {measure for layout in self._layouts.values() for measure, _, _ in layout.measures}
-        if seen & set(PARTS):
-            seen.add("commission")
-        return [name for name in self.columns.measures if name in _EXPECTED and name not in seen]
+        measures = {measure for layout in self._layouts.values() for measure, _, _ in layout.measures}
+        if measures & set(PARTS):
+            measures.add("commission")
+        return [name for name in self.columns.measures if name in _EXPECTED and name not in measures]
 
     def _layout(self, record: Mapping[str, Any]) -> Layout:
         shape = tuple(record)
@@ -309,8 +309,8 @@ class Sheet:
             if layout.day:
                 layout.order = self._orders.get(layout.day[0], layout.order)
             if not layout.measures:
-                wanted = ", ".join(group[0] for group in self.columns.measures.values() if group)
-                self.fail(f"none of its columns is known: expected {wanted}; got {', '.join(shape)[:300]}")
+                expected = ", ".join(group[0] for group in self.columns.measures.values() if group)
+                self.fail(f"none of its columns is known: expected {expected}; got {', '.join(shape)[:300]}")
         return layout
 
     def _read(self, record: Record, layout: Layout, currency: str) -> tuple[str, Figures]:
@@ -426,24 +426,24 @@ def _is_day(record: Mapping[str, str], layout: Layout) -> bool:
 
 def _together(figures: Sequence[Figures]) -> Figures | None:
     total: Figures | None = None
-    for one in figures:
-        total = one if total is None else added(total, one)
+    for figure in figures:
+        total = figure if total is None else added(total, figure)
     return total
 
 
 def _is_sum(total: Figures, rows: Sequence[Figures], *, least: int, counts_only: bool) -> bool:
     """Whether figures are the sum of the rows before, or of the last `least` of them or more: a total or a subtotal."""
-    known = COUNTS if counts_only else Figures.__struct_fields__
-    names = [name for name in known if getattr(total, name) is not None]
-    wanted = [getattr(total, name) for name in names]
+    measures = COUNTS if counts_only else Figures.__struct_fields__
+    names = [name for name in measures if getattr(total, name) is not None]
+    totals = [getattr(total, name) for name in names]
     sums = [0] * len(names)
     for number, row in enumerate(reversed(rows), 1):
         sums = [value + (getattr(row, name) or 0) for value, name in zip(sums, names, strict=True)]
         if number >= least and all(
-            abs(a - b) <= _slack(name, len(rows)) for a, b, name in zip(sums, wanted, names, strict=True)
+            abs(a - b) <= _slack(name, len(rows)) for a, b, name in zip(sums, totals, names, strict=True)
         ):
             return True
-    return not any(wanted) and not rows and not least
+    return not any(totals) and not rows and not least
 
 
 def _slack(name: str, rows: int) -> int:

@@ -22,9 +22,9 @@ def retry_after(text: str | None, now: datetime) -> float | None:
     return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds())
 
 
-def same_place(one: str, other: str) -> bool:
+def same_place(first: str, other: str) -> bool:
     """Whether a redirect stays with the host we trusted: same host and port, and never from https down to http."""
-    a, b = urlsplit(one), urlsplit(other)
+    a, b = urlsplit(first), urlsplit(other)
     if a.hostname != b.hostname:
         return False
     if a.scheme == b.scheme:
@@ -41,8 +41,8 @@ def without_secrets(url: str, secrets: Iterable[str]) -> str:
     parts = urlsplit(url)
     hidden = set(secrets)
     pairs = parse_qsl(parts.query, keep_blank_values=True)
-    kept = [(name, value) for name, value in pairs if value not in hidden]
-    return url if len(kept) == len(pairs) else parts._replace(query=urlencode(kept)).geturl()
+    visible = [(name, value) for name, value in pairs if value not in hidden]
+    return url if len(visible) == len(pairs) else parts._replace(query=urlencode(visible)).geturl()
 
 
 def joined(base: str | None, path: str) -> str:

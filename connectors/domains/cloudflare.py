@@ -34,15 +34,15 @@ credentials = Credentials
 
 async def check(http: Http, login: Login, names: Sequence[str]) -> list[Quote]:
     result = await _call(http, login, "POST", _registrar(login, "domain-check"), {"domains": list(names)})
-    return [_quote(one) for one in result.get("domains", [])]
+    return [_quote(offer) for offer in result.get("domains", [])]
 
 
-def _quote(one: dict[str, Any]) -> Quote:
-    pricing = one.get("pricing") or {}
+def _quote(offer: dict[str, Any]) -> Quote:
+    pricing = offer.get("pricing") or {}
     return Quote(
-        name=one["name"], available=bool(one.get("registrable")), price=micros(pricing.get("registration_cost")),
+        name=offer["name"], available=bool(offer.get("registrable")), price=micros(pricing.get("registration_cost")),
         renewal=micros(pricing.get("renewal_cost")), currency=pricing.get("currency", "USD"),
-        premium=one.get("tier") == "premium", reason=(one.get("reason") or "").replace("_", " "),
+        premium=offer.get("tier") == "premium", reason=(offer.get("reason") or "").replace("_", " "),
     )  # fmt: skip
 
 
@@ -80,23 +80,23 @@ def _order(result: dict[str, Any]) -> Order:
 
 async def zone(http: Http, login: Login, domain: str) -> Zone:
     root = bought(domain)
-    found = await _call(http, login, "GET", "/zones", params=(("name", root),))
-    if not found:
+    zones = await _call(http, login, "GET", "/zones", params=(("name", root),))
+    if not zones:
         body = {"name": root, "account": {"id": login.credentials["account_id"]}, "type": "full"}
-        found = [await _call(http, login, "POST", "/zones", body)]
-    one = found[0]
-    return Zone(id=one["id"], servers=tuple(one.get("name_servers") or ()), active=one.get("status") == "active")
+        zones = [await _call(http, login, "POST", "/zones", body)]
+    zone = zones[0]
+    return Zone(id=zone["id"], servers=tuple(zone.get("name_servers") or ()), active=zone.get("status") == "active")
 
 
 async def put_records(http: Http, login: Login, zone: Zone, records: Sequence[Any]) -> None:
     for host in dict.fromkeys(record.name for record in records):
         there = await _call(http, login, "GET", f"/zones/{zone.id}/dns_records", params=(("name", host),))
-        wanted = [(one.type, one.value) for one in records if one.name == host]
+        needed = [(record.type, record.value) for record in records if record.name == host]
         for old in there:
-            if old["type"] in {"A", "AAAA", "CNAME"} and (old["type"], old["content"]) not in wanted:
+            if old["type"] in {"A", "AAAA", "CNAME"} and (old["type"], old["content"]) not in needed:
                 await _call(http, login, "DELETE", f"/zones/{zone.id}/dns_records/{old['id']}")
         have = {(old["type"], old["content"]) for old in there}
-        for type_, value in wanted:
+        for type_, value in needed:
             if (type_, value) not in have:
                 body = {"type": type_, "name": host, "content": value, "ttl": 1, "proxied": False}
                 await _call(http, login, "POST", f"/zones/{zone.id}/dns_records", body)
@@ -126,10 +126,10 @@ async def _call(
         method, login.base_url + path, headers=headers, params=params, secrets=login.secrets, redirects=0, tries=tries,
         body=msgspec.json.encode(body) if body is not None else None,
     )  # fmt: skip
-    found = decoded(answer, title)
-    if isinstance(found, dict) and found.get("success"):
-        return found.get("result")
-    errors = found.get("errors") or [] if isinstance(found, dict) else []
-    words = "; ".join(str(one.get("message", one)) for one in errors) or f"status {answer.status}"
+    content = decoded(answer, title)
+    if isinstance(content, dict) and content.get("success"):
+        return content.get("result")
+    errors = content.get("errors") or [] if isinstance(content, dict) else []
+    words = "; ".join(str(error.get("message", error)) for error in errors) or f"status {answer.status}"
     kind = _NotFound if answer.status == 404 else ConnectorError
     raise kind(f"Cloudflare: {words}", permanent=400 <= answer.status < 500 and answer.status not in {408, 429})

@@ -38,7 +38,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     authority: tuple[Record, ...] = ()
 
     def values(self, type_: str) -> list[str]:
-        return [one.value for one in self.answers if one.type == type_]
+        return [answer.value for answer in self.answers if answer.type == type_]
 
 
 async def ask(server: Server, name: str, type_: str) -> Reply:
@@ -71,7 +71,7 @@ def read(raw: bytes) -> Reply:
         at = 12
         for _ in range(questions):
             at = _name(raw, at)[1] + 4
-        found, at = _records(raw, at, answers)
+        records, at = _records(raw, at, answers)
         about, _ = _records(raw, at, authority)
     except (struct.error, IndexError, UnicodeDecodeError):
         raise ConnectorError("a name server's answer cannot be read", raw=raw) from None
@@ -79,7 +79,7 @@ def read(raw: bytes) -> Reply:
         code=flags & 15,
         authoritative=bool(flags & 0x400),
         truncated=bool(flags & 0x200),
-        answers=found,
+        answers=records,
         authority=about,
     )
 
@@ -91,15 +91,15 @@ def _question(name: str, type_: str) -> bytes:
 
 
 def _records(raw: bytes, at: int, count: int) -> tuple[tuple[Record, ...], int]:
-    found = []
+    records = []
     for _ in range(count):
         name, at = _name(raw, at)
         kind, _, ttl, length = struct.unpack("!HHIH", raw[at : at + 10])
         at += 10
         if kind in _NAMES:
-            found.append(Record(name, _NAMES[kind], ttl, _value(raw, at, kind, length)))
+            records.append(Record(name, _NAMES[kind], ttl, _value(raw, at, kind, length)))
         at += length
-    return tuple(found), at
+    return tuple(records), at
 
 
 def _value(raw: bytes, at: int, kind: int, length: int) -> str:

@@ -33,10 +33,10 @@ class Lookup:
 
     async def addresses(self, name: str) -> tuple[str, ...]:
         """IPv4 and IPv6 addresses of a name, as resolvers see it. Raises ConnectorError if none answers."""
-        found: list[str] = []
+        servers: list[str] = []
         for type_ in ("A", "AAAA"):
-            found += (await ask_any(self._resolvers, name, type_)).values(type_)
-        return tuple(found)
+            servers += (await ask_any(self._resolvers, name, type_)).values(type_)
+        return tuple(servers)
 
     async def find(self, name: str) -> Found:
         """Raises ConnectorError if no name server answers at all."""
@@ -44,7 +44,7 @@ class Lookup:
         if not servers:
             return Found(exists=False)
         replies = await self._truth(servers, name)
-        addresses = tuple(dict.fromkeys(one for type_ in ("A", "AAAA") for one in replies[type_].values(type_)))
+        addresses = tuple(dict.fromkeys(address for type_ in ("A", "AAAA") for address in replies[type_].values(type_)))
         alias = next(iter(replies["A"].values("CNAME")), None)
         if alias and not addresses:
             addresses = await self.addresses(alias)

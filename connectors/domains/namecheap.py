@@ -38,17 +38,17 @@ credentials = Credentials
 
 
 async def check(http: Http, login: Login, names: Sequence[str]) -> list[Quote]:
-    found = await _call(http, login, "namecheap.domains.check", [("DomainList", ",".join(names))])
-    results = found.iter(f"{_SPACE}DomainCheckResult")
-    return [await _quote(http, login, one.attrib) for one in results]
+    answer = await _call(http, login, "namecheap.domains.check", [("DomainList", ",".join(names))])
+    results = answer.iter(f"{_SPACE}DomainCheckResult")
+    return [await _quote(http, login, result.attrib) for result in results]
 
 
-async def _quote(http: Http, login: Login, one: dict[str, str]) -> Quote:
-    domain, premium = one["Domain"].lower(), one.get("IsPremiumName") == "true"
-    available = one.get("Available") == "true"
+async def _quote(http: Http, login: Login, result: dict[str, str]) -> Quote:
+    domain, premium = result["Domain"].lower(), result.get("IsPremiumName") == "true"
+    available = result.get("Available") == "true"
     prices: tuple[int | None, int | None] = (None, None)
     if available and premium:
-        prices = micros(one.get("PremiumRegistrationPrice")), micros(one.get("PremiumRenewalPrice"))
+        prices = micros(result.get("PremiumRegistrationPrice")), micros(result.get("PremiumRenewalPrice"))
     elif available:
         tld = domain.partition(".")[2]
         prices = await _price(http, login, tld, "REGISTER"), await _price(http, login, tld, "RENEW")
@@ -59,9 +59,9 @@ async def _quote(http: Http, login: Login, one: dict[str, str]) -> Quote:
 
 
 async def _price(http: Http, login: Login, tld: str, action: str) -> int | None:
-    given = [("ProductType", "DOMAIN"), ("ActionName", action), ("ProductName", tld.upper())]
-    found = await _call(http, login, "namecheap.users.getPricing", given)
-    for price in found.iter(f"{_SPACE}Price"):
+    parameters = [("ProductType", "DOMAIN"), ("ActionName", action), ("ProductName", tld.upper())]
+    answer = await _call(http, login, "namecheap.users.getPricing", parameters)
+    for price in answer.iter(f"{_SPACE}Price"):
         if price.get("Duration") == "1" and price.get("DurationType", "YEAR") == "YEAR":
             return micros(price.get("YourPrice") or price.get("Price"))
     return None
@@ -69,12 +69,12 @@ async def _price(http: Http, login: Login, tld: str, action: str) -> int | None:
 
 async def register(http: Http, login: Login, quote: Quote) -> Order:
     """Contact details are those in the login's options (`contact`: the fields of namecheap.domains.create)."""
-    given = [("DomainName", quote.name), ("Years", "1"), *((login.options.get("contact") or {}).items())]
+    parameters = [("DomainName", quote.name), ("Years", "1"), *((login.options.get("contact") or {}).items())]
     try:
-        found = await _call(http, login, "namecheap.domains.create", given, tries=1)
+        answer = await _call(http, login, "namecheap.domains.create", parameters, tries=1)
     except ConnectorError as error:
         return Order(state="failed" if error.permanent else "unknown", detail=str(error))
-    result = next(found.iter(f"{_SPACE}DomainCreateResult"), None)
+    result = next(answer.iter(f"{_SPACE}DomainCreateResult"), None)
     done = result is not None and result.get("Registered") == "true"
     return Order(
         state="registered" if done else "pending", detail="registered at Namecheap" if done else "being registered"
@@ -82,10 +82,10 @@ async def register(http: Http, login: Login, quote: Quote) -> Order:
 
 
 async def order(http: Http, login: Login, domain: str) -> Order:
-    found = await _call(http, login, "namecheap.domains.getList", [("SearchTerm", domain)])
-    for one in found.iter(f"{_SPACE}Domain"):
-        if one.get("Name", "").lower() == domain:
-            until = datetime.strptime(one.attrib["Expires"], "%m/%d/%Y").date() if one.get("Expires") else None  # noqa: DTZ007
+    answer = await _call(http, login, "namecheap.domains.getList", [("SearchTerm", domain)])
+    for entry in answer.iter(f"{_SPACE}Domain"):
+        if entry.get("Name", "").lower() == domain:
+            until = datetime.strptime(entry.attrib["Expires"], "%m/%d/%Y").date() if entry.get("Expires") else None  # noqa: DTZ007
             return Order(state="registered", detail="registered at Namecheap", registered_until=until)
     return Order(state="absent", detail="not among the account's domains")
 
@@ -107,7 +107,7 @@ async def put_records(http: Http, login: Login, zone: Zone, records: Sequence[An
             permanent=True,
         )
     replaced = {within(record.name) or "@" for record in records}
-    kept = [
+    other_hosts = [
         (host.attrib["Name"], host.attrib["Type"], host.attrib["Address"], host.get("TTL", "1800"),
          host.get("MXPref", "10"))
         for host in answer.iter(f"{_SPACE}host")
@@ -117,10 +117,10 @@ async def put_records(http: Http, login: Login, zone: Zone, records: Sequence[An
     fields = ("HostName", "RecordType", "Address", "TTL", "MXPref")
     hosts = [
         (f"{field}{n}", value)
-        for n, host in enumerate([*kept, *ours], 1)
+        for n, host in enumerate([*other_hosts, *ours], 1)
         for field, value in zip(fields, host, strict=True)
     ]
-    mail = _email_type(result, {kind for _, kind, *_ in kept})
+    mail = _email_type(result, {kind for _, kind, *_ in other_hosts})
     await _call(http, login, "namecheap.domains.dns.setHosts", [*place, *mail, *hosts], method="POST")
 
 
@@ -132,7 +132,13 @@ def _email_type(result: ElementTree.Element | None, kinds: set[str]) -> list[tup
 
 
 async def _call(
-    http: Http, login: Login, command: str, given: Sequence[tuple[str, str]], *, tries: int = 3, method: str = "GET"
+    http: Http,
+    login: Login,
+    command: str,
+    parameters: Sequence[tuple[str, str]],
+    *,
+    tries: int = 3,
+    method: str = "GET",
 ) -> ElementTree.Element:
     """An answer with status OK; by POST where the parameters can be longer than a URL may be.
 
@@ -143,7 +149,7 @@ async def _call(
         ("ApiUser", who["api_user"]), ("ApiKey", who["api_key"]), ("UserName", who["api_user"]),
         ("ClientIp", who["client_ip"]), ("Command", command),
     ]  # fmt: skip
-    values = [*keys, *given]
+    values = [*keys, *parameters]
     form: dict[str, Any] = {"params": values}
     if method == "POST":
         form = {"body": urlencode(values), "headers": {"Content-Type": "application/x-www-form-urlencoded"}}
@@ -151,12 +157,12 @@ async def _call(
     if b"<!DOCTYPE" in answer.body or b"<!ENTITY" in answer.body:
         raise ConnectorError("Namecheap answered with a document type, which we do not read", raw=answer.body)
     try:
-        found = ElementTree.fromstring(answer.body)  # noqa: S314 - entities are refused above
+        root = ElementTree.fromstring(answer.body)  # noqa: S314 - entities are refused above
     except ElementTree.ParseError:
         raise ConnectorError(f"Namecheap answered {answer.status} with what is no XML", raw=answer.body) from None
-    if found.get("Status") == "OK":
-        return found
-    errors = list(found.iter(f"{_SPACE}Error"))
-    words = "; ".join((one.text or "").strip() for one in errors) or f"status {answer.status}"
-    refused = any(one.get("Number") in _LOGIN_ERRORS for one in errors)
+    if root.get("Status") == "OK":
+        return root
+    errors = list(root.iter(f"{_SPACE}Error"))
+    words = "; ".join((error.text or "").strip() for error in errors) or f"status {answer.status}"
+    refused = any(error.get("Number") in _LOGIN_ERRORS for error in errors)
     raise ConnectorError(f"Namecheap: {words}", permanent=bool(errors) or refused)

@@ -33,16 +33,16 @@ credentials = Credentials
 
 
 async def check(http: Http, login: Login, names: Sequence[str]) -> list[Quote]:
-    return [_quote(one, await _call(http, login, f"/domain/checkDomain/{one}")) for one in names]
+    return [_quote(name, await _call(http, login, f"/domain/checkDomain/{name}")) for name in names]
 
 
-def _quote(domain: str, found: dict[str, Any]) -> Quote:
-    one = found.get("response") or {}
-    renewal = ((one.get("additional") or {}).get("renewal") or {}).get("price")
+def _quote(domain: str, answer: dict[str, Any]) -> Quote:
+    offer = answer.get("response") or {}
+    renewal = ((offer.get("additional") or {}).get("renewal") or {}).get("price")
     return Quote(
-        name=domain, available=one.get("avail") == "yes", price=micros(one.get("price")),
-        renewal=micros(renewal or one.get("regularPrice")), premium=one.get("premium") == "yes",
-        reason="" if one.get("avail") == "yes" else "taken",
+        name=domain, available=offer.get("avail") == "yes", price=micros(offer.get("price")),
+        renewal=micros(renewal or offer.get("regularPrice")), premium=offer.get("premium") == "yes",
+        reason="" if offer.get("avail") == "yes" else "taken",
     )  # fmt: skip
 
 
@@ -63,10 +63,10 @@ async def register(http: Http, login: Login, quote: Quote) -> Order:
 
 
 async def order(http: Http, login: Login, domain: str) -> Order:
-    found = await _call(http, login, "/domain/listAll", {"start": "0"})
-    for one in found.get("domains") or []:
-        if str(one.get("domain", "")).lower() == domain:
-            until = str(one.get("expireDate") or "")[:10]
+    answer = await _call(http, login, "/domain/listAll", {"start": "0"})
+    for entry in answer.get("domains") or []:
+        if str(entry.get("domain", "")).lower() == domain:
+            until = str(entry.get("expireDate") or "")[:10]
             day = date.fromisoformat(until) if until else None
             return Order(state="registered", detail="registered at Porkbun", registered_until=day)
     return Order(state="absent", detail="not among the account's domains")
@@ -80,14 +80,14 @@ async def zone(http: Http, login: Login, domain: str) -> Zone:
 
 async def put_records(http: Http, login: Login, zone: Zone, records: Sequence[Any]) -> None:
     there = (await _call(http, login, f"/dns/retrieve/{zone.id}")).get("records") or []
-    wanted = {(one.type, one.name, one.value) for one in records}
-    names = {one.name for one in records}
-    have = {(one["type"], one["name"].lower(), one["content"]) for one in there}
+    needed = {(record.type, record.name, record.value) for record in records}
+    names = {record.name for record in records}
+    have = {(entry["type"], entry["name"].lower(), entry["content"]) for entry in there}
     for old in there:
         key = old["type"], old["name"].lower(), old["content"]
-        if key[1] in names and key[0] in {"A", "AAAA", "CNAME", "ALIAS"} and key not in wanted:
+        if key[1] in names and key[0] in {"A", "AAAA", "CNAME", "ALIAS"} and key not in needed:
             await _call(http, login, f"/dns/delete/{zone.id}/{old['id']}")
-    for type_, host, value in sorted(wanted - have):
+    for type_, host, value in sorted(needed - have):
         body = {"type": type_, "name": within(host), "content": value, "ttl": "600"}
         await _call(http, login, f"/dns/create/{zone.id}", body)
 
@@ -107,10 +107,10 @@ async def _call(
         "POST", login.base_url + path, headers={"Content-Type": "application/json", **(headers or {})}, tries=tries,
         body=msgspec.json.encode({**keys, **(body or {})}), secrets=login.secrets, redirects=0,
     )  # fmt: skip
-    found = decoded(answer, title)
-    if isinstance(found, dict) and found.get("status") == "SUCCESS":
-        return found
-    words = found.get("message") if isinstance(found, dict) else None
+    content = decoded(answer, title)
+    if isinstance(content, dict) and content.get("status") == "SUCCESS":
+        return content
+    words = content.get("message") if isinstance(content, dict) else None
     raise ConnectorError(
         f"Porkbun: {words or f'status {answer.status}'}",
         permanent=400 <= answer.status < 500 and answer.status not in {408, 429},

@@ -33,12 +33,12 @@ async def look_up(http: Http, name: str, *, base: str = BASE) -> Registration:
 
 def read(raw: bytes) -> Registration:
     try:
-        found: dict[str, Any] = msgspec.json.decode(raw)
-        events = {one.get("eventAction"): one.get("eventDate") for one in found.get("events") or []}
+        content: dict[str, Any] = msgspec.json.decode(raw)
+        events = {event.get("eventAction"): event.get("eventDate") for event in content.get("events") or []}
         expires = events.get("expiration")
-        servers = tuple(str(one.get("ldhName", "")).lower() for one in found.get("nameservers") or [])
+        servers = tuple(str(server.get("ldhName", "")).lower() for server in content.get("nameservers") or [])
         until = datetime.fromisoformat(expires.replace("Z", "+00:00")).date() if expires else None
     except (msgspec.DecodeError, AttributeError, ValueError, TypeError):
         raise ConnectorError("the registry's answer cannot be read", raw=raw) from None
-    status = tuple(str(one) for one in found.get("status") or [])
+    status = tuple(str(text) for text in content.get("status") or [])
     return Registration(registered=True, until=until, status=status, name_servers=servers)

@@ -17,7 +17,7 @@ from connectors.base import Connection, Platform, PostbackWords, Window
 from connectors.columns import Columns
 from connectors.http import Answer, Http
 from connectors.pages import Page, bundle, unbundle
-from connectors.platforms.windows import asked_until
+from connectors.platforms.windows import last_requested_day
 from connectors.reading import Record, ask, json_of, snippet, sound
 from connectors.sheet import Sheet
 from connectors.urls import joined
@@ -95,7 +95,7 @@ class Affilka(Platform):
         sheet.add(record, fixed)
 
     async def _ask_page(self, http: Http, connection: Connection, window: Window, page: int) -> Answer:
-        until = asked_until(connection, window)
+        until = last_requested_day(connection, window)
         if connection.report_url:
             url = pasted.redated(connection.report_url, {"from": window.first, "to": until})
             url = pasted.paged(url, "page", page) if page > 1 else url
@@ -137,15 +137,15 @@ class Affilka(Platform):
 
     async def _listed(self, http: Http, connection: Connection, path: str) -> bytes:
         """Every item of a paged list, as one."""
-        found: list[Any] = []
+        items: list[Any] = []
         for page in range(1, MAX_PAGES):
             params = [("page", str(page))] if page > 1 else []
             answer = await self._with_token(http, connection, path, params)
             content = json_of(sound(answer, connection), connection)
-            found += _items(content)
+            items += _items(content)
             if not isinstance(content, dict) or page >= (read_count(content.get("total_pages")) or 1):
                 break
-        return msgspec.json.encode(found)
+        return msgspec.json.encode(items)
 
 
 def _columns(dimension: str, sub: str) -> Columns:
@@ -175,9 +175,9 @@ def _content(body: bytes, connection: Connection) -> dict[str, Any]:
     rows = content.get("rows") if isinstance(content, dict) else None
     if isinstance(rows, dict) and isinstance(rows.get("data"), list):
         return dict(content)
-    told = snippet(body, connection)
-    denied = any(word in told.lower() for word in ("token", "unauthori", "forbidden", "access denied"))
-    raise ConnectorError(f"the platform sent no report: expected rows.data, got {told}", permanent=denied, raw=body)
+    excerpt = snippet(body, connection)
+    denied = any(word in excerpt.lower() for word in ("token", "unauthori", "forbidden", "access denied"))
+    raise ConnectorError(f"the platform sent no report: expected rows.data, got {excerpt}", permanent=denied, raw=body)
 
 
 class _Rows(msgspec.Struct):

@@ -69,13 +69,13 @@ class Affise(Platform):
         return sound(answer, connection)
 
     def read(self, raw: bytes, connection: Connection, window: Window) -> Report:
-        sheet, stated, seen = Sheet(self, connection, window, raw), None, 0
+        sheet, stated, rows_read = Sheet(self, connection, window, raw), None, 0
         for page in unbundle(raw):
             content = _content(page.body, connection)
             sheet.add_all(_record(row) for row in content["stats"])
             stated = (content.get("pagination") or {}).get("total", stated)
-            seen += len(content["stats"])
-        sheet.count(stated, seen, "pagination.total")
+            rows_read += len(content["stats"])
+        sheet.count(stated, rows_read, "pagination.total")
         return sheet.report()
 
     def columns(self, connection: Connection) -> Columns:
@@ -94,9 +94,9 @@ def _content(body: bytes, connection: Connection) -> dict[str, Any]:
     content = json_of(body, connection)
     if isinstance(content, dict) and content.get("status") == 1 and isinstance(content.get("stats"), list):
         return dict(content)
-    told = snippet(body, connection)
-    denied = any(word in told.lower() for word in ("api-key", "api key", "auth", "access"))
-    raise ConnectorError(f"the platform sent no statistics: {told}", permanent=denied, raw=body)
+    excerpt = snippet(body, connection)
+    denied = any(word in excerpt.lower() for word in ("api-key", "api key", "auth", "access"))
+    raise ConnectorError(f"the platform sent no statistics: {excerpt}", permanent=denied, raw=body)
 
 
 def _record(row: dict[str, Any]) -> Record:

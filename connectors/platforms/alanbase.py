@@ -73,8 +73,8 @@ class Alanbase(Platform):
                 sheet.add(_record(row), day=day)
             stated = (content.get("meta") or {}).get("total_count")
             counts[day] = stated, counts.get(day, (None, 0))[1] + len(content["data"])
-        for stated, seen in counts.values():
-            sheet.count(stated, seen, "total_count")
+        for stated, rows_read in counts.values():
+            sheet.count(stated, rows_read, "total_count")
         return sheet.report()
 
     def columns(self, connection: Connection) -> Columns:
@@ -95,13 +95,13 @@ def _content(body: bytes, connection: Connection) -> dict[str, Any]:
     return dict(content)
 
 
-def _record(one: dict[str, Any]) -> Record:
-    group = (one.get("group_fields") or [{}])[0]
-    confirmed = (one.get("conversions") or {}).get("confirmed") or {}
+def _record(entry: dict[str, Any]) -> Record:
+    group = (entry.get("group_fields") or [{}])[0]
+    confirmed = (entry.get("conversions") or {}).get("confirmed") or {}
     label = str(group.get("label") or "")
     return {
         "tag": str(group.get("id") or label), "name": label if group.get("id") else "",
-        "click_count": one.get("click_count"), "click_unique_count": one.get("click_unique_count"),
+        "click_count": entry.get("click_count"), "click_unique_count": entry.get("click_unique_count"),
         "confirmed_count": confirmed.get("count"), "confirmed_payout": confirmed.get("payout"),
     }  # fmt: skip
 

@@ -15,14 +15,14 @@ MAX_PAGES = 1000
 async def ask_days(window: Window, ask: AskDay) -> bytes:
     """Every page of every day, kept as one; `ask` gives a page's body and whether another follows."""
     pages = []
-    for one in window.chunks(1):
+    for chunk in window.chunks(1):
         for number in range(1, MAX_PAGES + 1):
-            body, more = await ask(one.first, number)
-            pages.append(Page(one.first.isoformat(), body))
+            body, more = await ask(chunk.first, number)
+            pages.append(Page(chunk.first.isoformat(), body))
             if not more:
                 break
         else:
-            raise ConnectorError(f"{one.first} has more than {MAX_PAGES} pages", raw=body)
+            raise ConnectorError(f"{chunk.first} has more than {MAX_PAGES} pages", raw=body)
     return bundle([*pages, Page("end", b"")])
 
 

@@ -122,13 +122,13 @@ def _set_apart(sheet: Sheet, commissions: list[Record], sub_name: str) -> None:
         row = sheet.rows[rest]
         sheet.rows[rest] = msgspec.structs.replace(row, figures=added(row.figures, Figures(commission_other=-amount)))
         kind = "commission_cpa" if "cpa" in str(record.get("CommissionType", "")).lower() else "commission_revshare"
-        apart = RevenueRow(
+        player_row = RevenueRow(
             day=when, tag=tag, currency=row.currency, sub=sub, part=row.part, figures=Figures(**{kind: amount})
         )
         key = (when, tag.lower(), sub, row.part, row.currency)
         before = sheet.rows.get(key)
-        figures = apart.figures if before is None else added(before.figures, apart.figures)
-        sheet.rows[key] = msgspec.structs.replace(apart, figures=figures)
+        figures = player_row.figures if before is None else added(before.figures, player_row.figures)
+        sheet.rows[key] = msgspec.structs.replace(player_row, figures=figures)
 
 
 def afp(text: str, name: str) -> str:

@@ -82,8 +82,8 @@ class IncomeAccess(Platform):
         if window.days == 1 or _empty(body) or _has_day(body, connection):
             pages.append(Page(_span(window), body))
         else:
-            for one in window.chunks(1):
-                pages.append(Page(_span(one), await self._ask(http, connection, report, one)))
+            for chunk in window.chunks(1):
+                pages.append(Page(_span(chunk), await self._ask(http, connection, report, chunk)))
         return await self.read_whole(_with_names(pages), connection, window)
 
     async def _ask(self, http: Http, connection: Connection, report: str, window: Window) -> bytes:
@@ -140,8 +140,8 @@ def _has_day(body: bytes, connection: Connection) -> bool:
 
 
 def _named(record: Record, names: tuple[str, ...]) -> bool:
-    known = {plain_name(name) for name in record}
-    return any(plain_name(name) in known for name in names)
+    record_names = {plain_name(name) for name in record}
+    return any(plain_name(name) in record_names for name in names)
 
 
 def _empty(body: bytes) -> bool:
@@ -154,7 +154,7 @@ def _refused(body: bytes, connection: Connection) -> None:
     start = decoded(body[:2000]).strip()
     lower = start.lower()
     faults = ("inactive report", "invalid key", "invalid password", "not authorized", "access denied", "ip address")
-    if any(one in lower for one in faults):
+    if any(fault in lower for fault in faults):
         hint = "have the report and the key enabled by the affiliate manager, and our address allowed"
         raise ConnectorError(f"the platform says {snippet(body, connection)!r}: {hint}", permanent=True, raw=body)
     if "fault" in lower[:600] and "rowid" not in lower:
@@ -203,8 +203,8 @@ def _is_total(record: Record, tag: tuple[str, ...]) -> bool:
     values = {plain_name(name): str(value or "").strip() for name, value in record.items()}
     if "rowid" in values:
         return values["rowid"] != "1"
-    known = [values[plain_name(name)] for name in tag if plain_name(name) in values]
-    return bool(known) and not any(known)
+    tag_values = [values[plain_name(name)] for name in tag if plain_name(name) in values]
+    return bool(tag_values) and not any(tag_values)
 
 
 def _player(record: Record, day: date | None) -> Record:

@@ -90,8 +90,8 @@ class MyAffiliates(Platform):
             headers={"Content-Type": "application/x-www-form-urlencoded"}, per_second=self.pace,
         )  # fmt: skip
         if answer.status in {400, 401, 403}:
-            told = snippet(answer.body, connection)
-            raise ConnectorError(f"the platform refused client_id and client_secret ({told})", permanent=True)
+            excerpt = snippet(answer.body, connection)
+            raise ConnectorError(f"the platform refused client_id and client_secret ({excerpt})", permanent=True)
         content = json_of(sound(answer, connection), connection)
         if not isinstance(content, dict) or not content.get("access_token"):
             raise ConnectorError("the platform gave no access token for client_id and client_secret", permanent=True)
@@ -102,8 +102,8 @@ class MyAffiliates(Platform):
         table = csv_of(raw, connection, header=DAY, columns=sheet.columns)
         totals = sheet.add_table(table)
         unclear = any("Deposits" in block.names for block in table.blocks) and "Deposits" not in str(connection.options)
-        told = ["column 'Deposits' is a count in some portals and money in others: say which in `columns`"]
-        return sheet.report(totals=totals, warnings=told if unclear else ())
+        warnings = ["column 'Deposits' is a count in some portals and money in others: say which in `columns`"]
+        return sheet.report(totals=totals, warnings=warnings if unclear else ())
 
     def columns(self, connection: Connection) -> Columns:
         tag = self.tag_column(connection)

@@ -11,7 +11,7 @@ from connectors import pasted
 from connectors.base import Connection, Platform, Window
 from connectors.columns import Columns
 from connectors.http import Http
-from connectors.platforms.windows import asked_until
+from connectors.platforms.windows import last_requested_day
 from connectors.reading import ask, sound
 from connectors.records import add_answer
 from connectors.sheet import Sheet
@@ -44,7 +44,7 @@ class ReferOn(Platform):
     }
 
     async def fetch(self, http: Http, connection: Connection, window: Window) -> Report:
-        dates = {"from": window.first, "to": asked_until(connection, window)}
+        dates = {"from": window.first, "to": last_requested_day(connection, window)}
         url = pasted.redated(connection.report_url or "", dates)
         answer = await ask(http, connection, "GET", url, per_second=self.pace)
         return await self.read_whole(sound(answer, connection), connection, window)

@@ -86,9 +86,9 @@ def _rows(body: bytes, connection: Connection) -> list[dict[str, Any]]:
     rows = (content.get("info") or {}).get("rows") if status == "success" else None
     if isinstance(rows, list):
         return rows
-    told = snippet(body, connection)
+    excerpt = snippet(body, connection)
     denied = isinstance(content, dict) and content.get("code") in (401, 403)
-    raise ConnectorError(f"the platform sent no report: {told}", permanent=denied, raw=body)
+    raise ConnectorError(f"the platform sent no report: {excerpt}", permanent=denied, raw=body)
 
 
 def _record(row: dict[str, Any]) -> Record:

@@ -12,7 +12,7 @@ import msgspec
 from connectors.base import Connection, Platform, PostbackWords, Window
 from connectors.columns import Columns
 from connectors.http import Http
-from connectors.platforms.windows import asked_until
+from connectors.platforms.windows import last_requested_day
 from connectors.reading import ask, sound
 from connectors.records import json_stream
 from connectors.sheet import Sheet
@@ -65,7 +65,7 @@ class Smartico(Platform):
             ("aggregation_period", "DAY"),
             ("group_by", ",".join(self._groups(connection))),
             ("date_from", window.first.isoformat()),
-            ("date_to", asked_until(connection, window).isoformat()),
+            ("date_to", last_requested_day(connection, window).isoformat()),
         ]
         url = joined(connection.base_url, path)
         headers = {"authorization": connection.credentials.get("api_key", "")}
@@ -73,12 +73,12 @@ class Smartico(Platform):
         return await self.read_whole(sound(answer, connection), connection, window)
 
     def _groups(self, connection: Connection) -> list[str]:
-        wanted = (self.tag_column(connection), self.sub_column(connection), "brand_id")
-        return [name for name in dict.fromkeys(wanted) if name]
+        columns = (self.tag_column(connection), self.sub_column(connection), "brand_id")
+        return [name for name in dict.fromkeys(columns) if name]
 
     def read(self, raw: bytes, connection: Connection, window: Window) -> Report:
-        told, records = json_stream(raw, connection)
-        _refuse_error(told, raw)
+        content, records = json_stream(raw, connection)
+        _refuse_error(content, raw)
         sheet = Sheet(self, connection, window, raw)
         sheet.add_all(records)
         return sheet.report()
@@ -100,11 +100,11 @@ def _refuse_error(content: Any, raw: bytes) -> None:
     """Errors come as errCode and message, sometimes with status 200."""
     if not isinstance(content, dict) or not content.get("errCode"):
         return
-    told = str(content.get("message") or content["errCode"])
-    lower = told.lower()
+    message = str(content.get("message") or content["errCode"])
+    lower = message.lower()
     hint = " (another shard of boapi: set base_url as in Account settings)" if "label" in lower else ""
     denied = any(word in lower for word in ("label", "auth", "key", "permission", "denied"))
-    raise ConnectorError(f"the platform says {told[:200]!r}{hint}", permanent=denied, raw=raw)
+    raise ConnectorError(f"the platform says {message[:200]!r}{hint}", permanent=denied, raw=raw)
 
 
 PLATFORM = Smartico()

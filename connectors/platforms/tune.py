@@ -93,9 +93,9 @@ def _data(body: bytes, connection: Connection) -> dict[str, Any]:
     response = content.get("response") if isinstance(content, dict) else None
     if isinstance(response, dict) and response.get("status") == 1 and isinstance(response.get("data"), dict | list):
         return response["data"] if isinstance(response["data"], dict) else {"data": response["data"]}
-    told = snippet(body, connection)
-    denied = any(word in told.lower() for word in ("api key", "api_key", "auth", "not allowed", "ip "))
-    raise ConnectorError(f"the platform sent no statistics: {told}", permanent=denied, raw=body)
+    excerpt = snippet(body, connection)
+    denied = any(word in excerpt.lower() for word in ("api key", "api_key", "auth", "not allowed", "ip "))
+    raise ConnectorError(f"the platform sent no statistics: {excerpt}", permanent=denied, raw=body)
 
 
 PLATFORM = Tune()

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from connectors.base import Connection, Window
 
 
-def asked_until(connection: Connection, window: Window, *, exclusive: bool | None = None) -> date:
+def last_requested_day(connection: Connection, window: Window, *, exclusive: bool | None = None) -> date:
     """The `to` to send, where programmes differ on whether it is included.
 
     Unless the account says (`to_is_exclusive`), one day more is asked for: a report that includes it has rows outside

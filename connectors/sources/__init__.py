@@ -25,8 +25,8 @@ WITH_TOKEN = ("google",)
 @cache
 def presets() -> Mapping[str, Mapping[str, Any]]:
     """All presets by name: `parameters` (ours -> theirs), `postbacks` (event -> template), `settings` they need."""
-    found: dict[str, Mapping[str, Any]] = msgspec.json.decode((Path(__file__).parent / "presets.json").read_bytes())
-    return found
+    content: dict[str, Mapping[str, Any]] = msgspec.json.decode((Path(__file__).parent / "presets.json").read_bytes())
+    return content
 
 
 def _module(api: str) -> Any:

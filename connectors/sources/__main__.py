@@ -47,15 +47,15 @@ def _preset(name: str, preset: Mapping[str, Any]) -> Iterator[str]:
     for ours, name_there in theirs.items():
         if ours not in macros:
             yield f"- on our link the source itself adds `{name_there}`, which is our `{ours}`"
-    for event, one in preset["postbacks"].items():
-        told = (
-            f"conversion API `{one['api']}`, as `{one['name']}`"
-            if one.get("api")
-            else f"`{one['method']} {one['url']}`"
+    for event, template in preset["postbacks"].items():
+        description = (
+            f"conversion API `{template['api']}`, as `{template['name']}`"
+            if template.get("api")
+            else f"`{template['method']} {template['url']}`"
         )
-        yield f"- {event}: {told}"
+        yield f"- {event}: {description}"
     if preset["settings"]:
-        yield f"- settings: {', '.join(f'`{one}`' for one in preset['settings'])}"
+        yield f"- settings: {', '.join(f'`{setting}`' for setting in preset['settings'])}"
     if name in APIS:
         yield "- costs: fetched from its statistics API once the setting `cost_token` is given"
     yield f"- verified: {preset['verified']}"

@@ -75,7 +75,7 @@ def read(title: str, status: int, body: bytes, day: date) -> list[CostRow]:
         raise ConnectorError(f"{title}: expected a list 'result', got {sorted(content)[:5]}", raw=body)
     costs: dict[str, int] = {}
     for row in rows:
-        campaign, cost = _one(row, _CAMPAIGN), _one(row, _COST)
+        campaign, cost = _named_value(row, _CAMPAIGN), _named_value(row, _COST)
         try:
             micros, currency = read_micro(cost, own=CURRENCY)
         except ValueError as error:
@@ -94,15 +94,15 @@ def _decoded(title: str, status: int, body: bytes) -> dict[str, Any]:
     if status != 200:
         raise ConnectorError(f"{title} answered {status}", raw=body)
     try:
-        found = msgspec.json.Decoder(Any, float_hook=str).decode(body)
+        content = msgspec.json.Decoder(Any, float_hook=str).decode(body)
     except msgspec.DecodeError as error:
         raise ConnectorError(f"{title}: expected JSON: {error}", raw=body) from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise ConnectorError(f"{title}: expected a JSON object", raw=body)
-    return found
+    return content
 
 
-def _one(row: Any, names: tuple[str, ...]) -> Any:
+def _named_value(row: Any, names: tuple[str, ...]) -> Any:
     if not isinstance(row, dict):
         return None
     flat = {str(key).lower(): value for key, value in row.items()}

@@ -63,8 +63,8 @@ def _identifiers(sending: Sending) -> dict[str, str]:
 
 
 def _consent(settings: Mapping[str, str]) -> dict[str, str]:
-    said = _CONSENT.get(settings.get("consent", "").lower())
-    return {"adUserData": said, "adPersonalization": said} if said else {}
+    consent = _CONSENT.get(settings.get("consent", "").lower())
+    return {"adUserData": consent, "adPersonalization": consent} if consent else {}
 
 
 def token_request(settings: Mapping[str, str]) -> Outgoing:
@@ -81,7 +81,7 @@ def token_request(settings: Mapping[str, str]) -> Outgoing:
 def read_token(body: bytes) -> tuple[str, float]:
     """The access token and for how many seconds it is good. Raises Refused for anything else."""
     try:
-        found = msgspec.json.decode(body)
-        return str(found["access_token"]), read_float(found.get("expires_in", 3600))
+        answer = msgspec.json.decode(body)
+        return str(answer["access_token"]), read_float(answer.get("expires_in", 3600))
     except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError):
         raise Refused("Google gave no access token: authorise the source again for a new refresh token") from None

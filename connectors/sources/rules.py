@@ -44,4 +44,4 @@ def encoded(content: Any) -> str:
 
 
 def without_empty(content: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: one for name, one in content.items() if one not in (None, "", {}, [])}
+    return {name: value for name, value in content.items() if value not in (None, "", {}, [])}

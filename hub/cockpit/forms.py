@@ -83,7 +83,7 @@ async def _options(visit: Visit, question: Question) -> tuple[tuple[str, str], .
     return ()
 
 
-def given(visit: Visit, command: Command) -> dict[str, Any]:
+def form_arguments(visit: Visit, command: Command) -> dict[str, Any]:
     """What a form sent, as arguments: empty fields are left out, choices of many become one list."""
     arguments: dict[str, Any] = {}
     for field in msgspec.structs.fields(command.parameters):
@@ -188,7 +188,7 @@ async def _before(visit: Visit, command: Command, values: dict[str, str]) -> dic
 
 
 async def _send(visit: Visit, command: Command) -> Response[Any]:
-    arguments = given(visit, command)
+    arguments = form_arguments(visit, command)
     shown = {name[7:]: value for name, value in visit.form.items() if name.startswith("before.")}
     if shown and (clash := await _clash(visit, command, arguments, shown)):
         return clash

@@ -33,7 +33,7 @@ async def fill(runtime: Runtime) -> None:
         return
     from connectors.rates import ecb  # its package costs memory: only where it is needed
 
-    bundled = _kept(ecb.bundled(since), "ecb")
+    bundled = _stored_rates(ecb.bundled(since), "ecb")
     async with runtime.database.begin() as tx:
         await rates.store(tx, rates.EVERYBODY, bundled)
 
@@ -73,10 +73,10 @@ async def _fetch(runtime: Runtime, first: date, last: date) -> None:
         log.warning("no new exchange rates", why=str(error), since=str(first))
         return
     async with runtime.database.begin() as tx:
-        await rates.store(tx, rates.EVERYBODY, _kept(published, "frankfurter"))
+        await rates.store(tx, rates.EVERYBODY, _stored_rates(published, "frankfurter"))
 
 
-def _kept(published: Iterable[tuple[date, str, Decimal]], origin: str) -> list[rates.StoredRate]:
+def _stored_rates(published: Iterable[tuple[date, str, Decimal]], origin: str) -> list[rates.StoredRate]:
     """What one euro is worth in each currency, as it is stored."""
     return [
         rates.StoredRate(day=day, currency="EUR", base=currency, rate=rate, origin=origin)

@@ -153,7 +153,7 @@ class Run:
         if self.run.again is not None:
             return await self._read_again(sync_platform, connection)
         suspect = None
-        for window in reversed(self._asked(connection, complete).chunks(sync_platform.max_days)):
+        for window in reversed(self._window_of_run(connection, complete).chunks(sync_platform.max_days)):
             suspect = await self._window(sync_platform, connection, window) or suspect
         return suspect
 
@@ -164,7 +164,9 @@ class Run:
         async with self.runtime.database.read() as tx:
             last_report = await raw_reports.latest_answer(tx, self.run.account_id, window.first, window.last)
             shape = await accounts.report_shape(tx, self.run.account_id)
-        request = msgspec.structs.replace(connection, known=last_report.digest if last_report else "", shape=shape)
+        request = msgspec.structs.replace(
+            connection, last_digest=last_report.digest if last_report else "", shape=shape
+        )
         report = await sync_platform.fetch_report(self.http, request, window)
         if last_report and report.same:
             await self._store_same(report, connection, begun, last_report.rows)
@@ -177,7 +179,7 @@ class Run:
         self.connection = msgspec.structs.replace(connection, run_apart=self.runtime.ports.run_background)
         return self.connection
 
-    def _asked(self, connection: Connection, complete: date | None) -> Window:
+    def _window_of_run(self, connection: Connection, complete: date | None) -> Window:
         """The days of the run; its end is never after the account's own today."""
         today = self.runtime.clock().astimezone(connection.zone).date()
         first, last = syncs.rolling(today, complete)

@@ -78,7 +78,7 @@ class Sites:
         published = (site for site in serving.sites if site.status == PUBLISHED)
         self._by_host = {host: site for site in published for host in site.hosts}
         self._by_code, self._moved, self._pages = by_code, serving.moved, {}
-        self._hosts.replace(serving.known)
+        self._hosts.replace(serving.hosts)
 
     def owns(self, scope: Scope) -> bool:
         """Whether a request is for a site by its Host: a team's domain, or a name of no team (a neutral 404).

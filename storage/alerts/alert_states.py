@@ -111,8 +111,8 @@ def of_team(team_id: int) -> Select[Any]:
 async def find(tx: AsyncConnection, team_id: int, word: str) -> tuple[Alert, Watch]:
     """By id or code (`alert-7`). Raises Missing at `alert`."""
     number = word.strip().lower().removeprefix("alert-").removeprefix("#")
-    known = int(number) if number.isdecimal() and len(number) < 19 else 0
-    row = (await tx.execute(of_team(team_id).where(alerts.c.id == known))).first()
+    alert_id = int(number) if number.isdecimal() and len(number) < 19 else 0
+    row = (await tx.execute(of_team(team_id).where(alerts.c.id == alert_id))).first()
     if row is None:
         raise Missing(f"no alert {word!r}: 'alert list' shows them", field="alert")
     return shown(row), watch_of(row)

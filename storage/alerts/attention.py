@@ -75,8 +75,8 @@ async def accounts_health(
     settled = select(settled_days.c.account_id, settled_days.c.day).where(
         settled_days.c.team_id == team_id, settled_days.c.day.in_(list(days))
     )
-    known = {(row.account_id, row.day) for row in await tx.execute(settled)}
-    return [_health(row, tuple(day for day in sorted(days) if (row.id, day) not in known)) for row in rows]
+    settled_keys = {(row.account_id, row.day) for row in await tx.execute(settled)}
+    return [_health(row, tuple(day for day in sorted(days) if (row.id, day) not in settled_keys)) for row in rows]
 
 
 def _health(row: Row[Any], provisional: tuple[date, ...]) -> AccountHealth:

@@ -44,10 +44,10 @@ async def page(
     tx: AsyncConnection, team_id: int, *, limit: int, after: str | None
 ) -> tuple[list[BrandFacts], str | None]:
     """Brands in the order of their codes, and the cursor of the next page."""
-    wanted = select(table.c.code).where(_of_others(team_id)).distinct().order_by(table.c.code).limit(limit + 1)
-    codes = list((await tx.execute(wanted.where(table.c.code > (after or "")))).scalars())
-    found = await _brands(tx, team_id, table.c.code.in_(codes[:limit]))
-    return found, codes[limit - 1] if len(codes) > limit else None
+    of_others = select(table.c.code).where(_of_others(team_id)).distinct().order_by(table.c.code).limit(limit + 1)
+    codes = list((await tx.execute(of_others.where(table.c.code > (after or "")))).scalars())
+    brands = await _brands(tx, team_id, table.c.code.in_(codes[:limit]))
+    return brands, codes[limit - 1] if len(codes) > limit else None
 
 
 async def find(tx: AsyncConnection, team_id: int, word: str) -> BrandFacts:

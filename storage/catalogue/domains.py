@@ -79,8 +79,8 @@ def entry(row: Row[Any], site_codes: dict[int, str]) -> Domain:
 
 async def shown(tx: AsyncConnection, team_id: int, rows: Sequence[Row[Any]]) -> list[Domain]:
     """Domains as faces show them."""
-    known = await codes(tx, sites, team_id)
-    return [entry(row, known) for row in rows]
+    site_codes = await codes(tx, sites, team_id)
+    return [entry(row, site_codes) for row in rows]
 
 
 async def refuse_taken(tx: AsyncConnection, name: str, *, field: str = "name") -> None:

@@ -65,16 +65,16 @@ async def find(
         row = (await tx.execute(select(table).where(mine, table.c.id == int(text)).limit(1))).first()
     if row is not None:
         return row
-    known = mine if suggest is None else and_(mine, suggest)
-    raise await _not_found(tx, table, known, text, field=field)
+    candidates = mine if suggest is None else and_(mine, suggest)
+    raise await _not_found(tx, table, candidates, text, field=field)
 
 
 async def called(tx: AsyncConnection, table: Table, team_id: int, text: str) -> Row[Any] | None:
     """The team's entity of that code or name, in any letter case; None if there is none."""
     by_code = select(table).where(table.c.team_id == team_id, table.c.code == text.lower()).limit(1)
     row = (await tx.execute(by_code)).first()
-    if row is None and (number := await _named(tx, table, team_id, text)) is not None:
-        return await by_id(tx, table, number)
+    if row is None and (entity_id := await _named(tx, table, team_id, text)) is not None:
+        return await by_id(tx, table, entity_id)
     return row
 
 
@@ -84,14 +84,14 @@ async def _named(tx: AsyncConnection, table: Table, team_id: int, name: str) -> 
     `lower` of SQLite knows ASCII only, so other names are compared here.
     """
     mine = select(table.c.id).where(table.c.team_id == team_id).limit(1)
-    found = (await tx.execute(mine.where(table.c.name == name))).scalar()
-    if found is None and name.isascii():
-        found = (await tx.execute(mine.where(func.lower(table.c.name) == name.lower()))).scalar()
-    elif found is None:
+    entity_id = (await tx.execute(mine.where(table.c.name == name))).scalar()
+    if entity_id is None and name.isascii():
+        entity_id = (await tx.execute(mine.where(func.lower(table.c.name) == name.lower()))).scalar()
+    elif entity_id is None:
         names = select(table.c.id, table.c.name).where(table.c.team_id == team_id)
         folded = name.casefold()
         return next((row.id for row in await tx.execute(names) if row.name.casefold() == folded), None)
-    return found
+    return entity_id
 
 
 async def holding(tx: AsyncConnection, table: Table, team_id: int, text: str) -> ColumnElement[bool]:
@@ -123,11 +123,11 @@ async def _not_found(
 ) -> Missing:
     rows = await nearest(tx, table, known_to_asker, text)
     noun = table.name.rstrip("s")
-    told = " or ".join(row.code if row.code == row.name else f"{row.name} ({row.code})" for row in rows)
-    hint = f"did you mean {told}?"
+    suggestions = " or ".join(row.code if row.code == row.name else f"{row.name} ({row.code})" for row in rows)
+    hint = f"did you mean {suggestions}?"
     if not rows:
-        known = (await tx.execute(select(table.c.id).where(known_to_asker).limit(1))).first()
-        hint = f"'{noun} list' shows them" if known else f"there is no {noun} yet"
+        any_row = (await tx.execute(select(table.c.id).where(known_to_asker).limit(1))).first()
+        hint = f"'{noun} list' shows them" if any_row else f"there is no {noun} yet"
     return Missing(f"no {noun} {text!r}: {hint}", field, word=text, near=tuple(row.code for row in rows))
 
 

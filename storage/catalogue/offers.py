@@ -143,18 +143,23 @@ async def warnings(tx: AsyncConnection, rows: Sequence[Any]) -> dict[int, list[s
     query = select(offers.c.id, offers.c.account_id, offers.c.code, offers.c.tag_key)
     mine = offers.c.account_id.in_({row.account_id for row in rows})
     on_account: dict[int, list[Any]] = {}
-    for one in await tx.execute(query.where(mine).order_by(offers.c.id)):
-        on_account.setdefault(one.account_id, []).append(one)
-    untagged = {account: [one for one in found if one.tag_key is None] for account, found in on_account.items()}
-    seen = {account: await segments(tx, account) for account, found in untagged.items() if found}
-    return {row.id: _warnings(row, on_account[row.account_id], untagged[row.account_id], seen) for row in rows}
+    for offer in await tx.execute(query.where(mine).order_by(offers.c.id)):
+        on_account.setdefault(offer.account_id, []).append(offer)
+    untagged = {
+        account: [offer for offer in offers_of_account if offer.tag_key is None]
+        for account, offers_of_account in on_account.items()
+    }
+    segments_of = {
+        account: await segments(tx, account) for account, offers_of_account in untagged.items() if offers_of_account
+    }
+    return {row.id: _warnings(row, on_account[row.account_id], untagged[row.account_id], segments_of) for row in rows}
 
 
-def _warnings(row: Any, on_account: list[Any], untagged: list[Any], seen: dict[int, list[str]]) -> list[str]:
+def _warnings(row: Any, on_account: list[Any], untagged: list[Any], segments_of: dict[int, list[str]]) -> list[str]:
     if row.tag_key:
         text = "on the same account has no tag: it takes every segment that no offer claims"
-        return [f"offer {one.code} {text}" for one in untagged if one.id != row.id]
-    tags, others = seen.get(row.account_id, []), [one.code for one in on_account if one.id != row.id]
+        return [f"offer {other.code} {text}" for other in untagged if other.id != row.id]
+    tags, others = segments_of.get(row.account_id, []), [other.code for other in on_account if other.id != row.id]
     if others or len(tags) > 1:
         named = ", ".join(tags[:5]) or ", ".join(others[:5])
         return [f"no tag, but its account has several deals or segments ({named}): it pulls in their numbers"]

@@ -58,7 +58,7 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     """All sites, and the team of every host name, live or not yet; `moved` names lead on to another one."""
 
     sites: tuple[Served, ...]
-    known: dict[str, int]
+    hosts: dict[str, int]
     moved: dict[str, str]
 
 
@@ -68,10 +68,10 @@ async def load(tx: AsyncConnection) -> Serving:
     ids = [row.id for row in rows]
     cards = await sites.cards(tx, ids)
     hosts: dict[int | None, list[str]] = {}
-    known: dict[str, int] = {}
+    team_by_host: dict[str, int] = {}
     moved: dict[str, str] = {}
     for host in await tx.execute(select(domains.c.team_id, domains.c.site_id, domains.c.name, domains.c.state)):
-        known[host.name] = host.team_id
+        team_by_host[host.name] = host.team_id
         hosts.setdefault(host.site_id, []).append(host.name)
         if host.site_id is None and "moved_to" in host.state:
             moved[host.name] = host.state["moved_to"]
@@ -80,7 +80,7 @@ async def load(tx: AsyncConnection) -> Serving:
     for variant in await tx.execute(running):
         tried.setdefault(variant.site_id, []).append(variant)
     served = tuple(_served(row, cards[row.id], tried.get(row.id, []), tuple(hosts.get(row.id, ()))) for row in rows)
-    return Serving(sites=served, known=known, moved=moved)
+    return Serving(sites=served, hosts=team_by_host, moved=moved)
 
 
 def _served(row: Row[Any], of_site: list[Row[Any]], tried: list[Row[Any]], hosts: tuple[str, ...]) -> Served:

@@ -56,11 +56,11 @@ async def listed(tx: AsyncConnection) -> list[Team]:
 
 async def find(tx: AsyncConnection, word: str) -> Team:
     """The team of that code or name. Raises Missing, naming those there are."""
-    known = await listed(tx)
-    for team in known:
+    all_teams = await listed(tx)
+    for team in all_teams:
         if word.strip().lower() in {team.code, team.name.lower()}:
             return team
-    raise Missing(f"no team {word!r}: there is {', '.join(team.code for team in known)}", field="team")
+    raise Missing(f"no team {word!r}: there is {', '.join(team.code for team in all_teams)}", field="team")
 
 
 async def _check_name(tx: AsyncConnection, name: str) -> None:

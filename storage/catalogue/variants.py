@@ -78,15 +78,15 @@ async def arms(tx: AsyncConnection, site_id: int, *, goal: str) -> list[Arm]:
         .where(*mine)
         .group_by(v.variant, v.day, v.visitor)
     )
-    seen = list(await tx.execute(views))
+    view_rows = list(await tx.execute(views))
     reached = await _converted(tx, site_id, goal) if goal != "ctr" else set()
     return [
         Arm(
             variant.code,
-            sum(1 for row in seen if row.variant == variant.code),
+            sum(1 for row in view_rows if row.variant == variant.code),
             sum(
                 1
-                for row in seen
+                for row in view_rows
                 if row.variant == variant.code and (bool(row.went) if goal == "ctr" else row.click_id in reached)
             ),
         )

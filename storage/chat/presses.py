@@ -37,5 +37,5 @@ async def pressed_before(tx: AsyncConnection, now: datetime, button: str, *, use
     """`same` or `other` if that person, or another, has pressed the button a moment ago; empty without such a press."""
     anybody, own = f"{button}:done", f"{button}:done:{user}"
     query = select(handled.c.key).where(handled.c.key.in_([anybody, own]), handled.c.at > now - DOUBLE)
-    found = set((await tx.execute(query)).scalars())
-    return "" if not found else "same" if own in found else "other"
+    keys = set((await tx.execute(query)).scalars())
+    return "" if not keys else "same" if own in keys else "other"

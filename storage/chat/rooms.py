@@ -90,8 +90,8 @@ async def own_chats(tx: AsyncConnection, team_id: int, now: datetime, *, but: in
     rooms_ = []
     for who in (await tx.execute(query)).all():
         address = {"face": who.face, "workspace": who.workspace, "room": who.user}
-        known = await find(tx, **address)
-        if known is None or (known.team_id == team_id and known.id != but):
+        existing = await find(tx, **address)
+        if existing is None or (existing.team_id == team_id and existing.id != but):
             rooms_.append(await bind(tx, team_id=team_id, **address, title=who.name, private=True, now=now))
     return rooms_
 

@@ -35,12 +35,12 @@ class BurstCounter:
     def count(self, address: bytes, seconds: float) -> int:
         """Count a click at a Unix time; Bot.BURST or Bot.NO."""
         young, now = self._young, int(seconds)
-        held = young.get(address) or self._old.get(address)
-        if held is None or now - (held >> _BITS) >= WINDOW:
+        entry = young.get(address) or self._old.get(address)
+        if entry is None or now - (entry >> _BITS) >= WINDOW:
             self._begin(address, now, 1)
             return Bot.NO
-        n = (held & _COUNT) + 1
-        young[address] = held + 1
+        n = (entry & _COUNT) + 1
+        young[address] = entry + 1
         if n < _SHARED_FROM:
             return Bot.NO
         self._untold[address] = self._untold.get(address, 0) + (n if n == _SHARED_FROM else 1)

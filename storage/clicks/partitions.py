@@ -16,10 +16,10 @@ async def ensure(tx: AsyncConnection, now: datetime) -> None:
     if tx.dialect.name != "postgresql":
         return
     await tx.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
-    known = set(await names(tx))
+    existing = set(await names(tx))
     for ahead in range(AHEAD + 1):
         day = now.astimezone(EPOCH.tzinfo).date() + timedelta(days=ahead)
-        if name_of(day) not in known:
+        if name_of(day) not in existing:
             await _make(tx, day)
 
 

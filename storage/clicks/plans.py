@@ -208,9 +208,9 @@ def _by_code(site_plans: dict[int, SitePlan]) -> dict[str, SitePlan]:
 
 
 def _source(row: Any) -> SourcePlan:
-    known = NO_SOURCE.places
-    theirs = {str(theirs): known[ours] for ours, theirs in (row.parameters or {}).items() if theirs and ours in known}
-    return SourcePlan(id=row.id, code=row.code, places=known | theirs)
+    places = NO_SOURCE.places
+    theirs = {str(theirs): places[ours] for ours, theirs in (row.parameters or {}).items() if theirs and ours in places}
+    return SourcePlan(id=row.id, code=row.code, places=places | theirs)
 
 
 async def _shares(tx: AsyncConnection) -> dict[int, tuple[Share, ...]]:
@@ -224,8 +224,8 @@ def _rotation(
     row: Any, shares: tuple[Share, ...], codes: dict[tuple[int, str], int], alternatives: dict[int, int]
 ) -> Rotation:
     rules = tuple(_rule(rule, lambda code: codes.get((row.team_id, code))) for rule in row.rules or ())
-    known = {share.offer_id for rule in rules for share in rule.shares} | {share.offer_id for share in shares}
-    return Rotation(rules=rules, shares=shares, alternatives=alternatives, members=frozenset(known))
+    members = {share.offer_id for rule in rules for share in rule.shares} | {share.offer_id for share in shares}
+    return Rotation(rules=rules, shares=shares, alternatives=alternatives, members=frozenset(members))
 
 
 def _rule(rule: dict[str, Any], offer_id: Callable[[str], int | None]) -> CompiledRule:
@@ -236,9 +236,9 @@ def _rule(rule: dict[str, Any], offer_id: Callable[[str], int | None]) -> Compil
     return CompiledRule(condition(rule["if"]), shares, spoken(rule))
 
 
-def _quick(plan: CampaignPlan, known: dict[int, OfferPlan]) -> FastPlan | None:
+def _quick(plan: CampaignPlan, offers: dict[int, OfferPlan]) -> FastPlan | None:
     shares = [share for share in plan.rotation.shares if share.weight]
-    special = any(known[share.offer_id].paused or known[share.offer_id].cap for share in plan.rotation.shares)
+    special = any(offers[share.offer_id].paused or offers[share.offer_id].cap for share in plan.rotation.shares)
     if not shares or special or plan.rotation.rules or plan.paused or plan.to_site:
         return None
     total, so_far, marks = sum(share.weight for share in shares), 0, []

@@ -44,8 +44,8 @@ async def codec(tx: AsyncConnection) -> Codec:
 async def next_worker(tx: AsyncConnection) -> int:
     """A number for a process that makes click ids: counted up at every start, from 0 to 1023 and round again."""
     await tx.execute(upsert(facts).values(name=_WORKER, value="0").on_conflict_do_nothing())
-    held = select(facts.c.value).where(facts.c.name == _WORKER).with_for_update()
-    number = int((await tx.execute(held)).scalar_one())
+    locked = select(facts.c.value).where(facts.c.name == _WORKER).with_for_update()
+    number = int((await tx.execute(locked)).scalar_one())
     await teams.store_fact(tx, _WORKER, str((number + 1) % WORKERS))
     return number
 

@@ -252,11 +252,11 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def orphans(folder: Path, known: set[str]) -> list[Spool]:
+def orphans(folder: Path, open_names: set[str]) -> list[Spool]:
     """Spools whose process is gone, opened and ours until closed; not those whose names are known."""
     adopted = []
     for path in sorted(folder.glob("*.spool")) if folder.is_dir() else []:
-        if path.stem not in known and (spool := _adopted(folder, path.stem)):
+        if path.stem not in open_names and (spool := _adopted(folder, path.stem)):
             adopted.append(spool)
     return adopted
 

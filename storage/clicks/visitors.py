@@ -34,9 +34,9 @@ class VisitorMemory:
     def find_offer(self, visitor: int, since: int) -> int | None:
         """The offer that a visitor saw, if their click is not older than the id `since`; None if unknown."""
         for span in self._spans:
-            seen = span.get(visitor)
-            if seen is not None:
-                return seen & _OFFER if seen >> _OFFER_BITS >= since else None
+            entry = span.get(visitor)
+            if entry is not None:
+                return entry & _OFFER if entry >> _OFFER_BITS >= since else None
         return None
 
     def remember_all(self, rows: Iterable[SeenVisitor], since: int) -> None:

@@ -194,20 +194,20 @@ class Batch:
     async def _decide(self) -> None:
         state = self._state
         keys = [(job.visitor_id, job.previous_day_visitor_id) for job in self.clicks if job.visitor_id]
-        seen = await state.visitors.find(self._connection, keys, self._since) if keys else {}
+        offers_of = await state.visitors.find(self._connection, keys, self._since) if keys else {}
         new: dict[int, ClickJob] = {}
         for job in self.clicks:
             visitor = job.visitor_id
             if not visitor:
                 state.decide(job)
-            elif visitor in seen:
-                job.click.unique, job.bound = 0, seen[visitor]
+            elif visitor in offers_of:
+                job.click.unique, job.bound = 0, offers_of[visitor]
                 state.decide(job)
             else:
                 job.click.unique, job.bound = 1, 0
                 state.decide(job)
                 new[visitor] = job
-                seen[visitor] = job.click.offer_id
+                offers_of[visitor] = job.click.offer_id
         await self._reserve([job for job in self.clicks if job.click.cap])
         if new:
             await self._remember(new)
@@ -241,8 +241,8 @@ class Batch:
         if cap.event != "click":
             used = await fetch(statements.cap_used, cap.key)
             return clicks if not used or used[0][0] < cap.limit else 0
-        held = await fetch(statements.cap_held, (*cap.key, 0))
-        room = max(0, min(clicks, cap.limit - int(held[0][0])))
+        used = await fetch(statements.cap_held, (*cap.key, 0))
+        room = max(0, min(clicks, cap.limit - int(used[0][0])))
         if room:
             await fetch(statements.cap_held, (*cap.key, room))
         return room
@@ -331,13 +331,13 @@ class Batch:
                 new.append(click)
                 self.counts.add_click(click)
                 await self.count_cap(click.cap)
-        seen = {
+        first_seen = {
             visitor_key(click.visitor, click.campaign_id, click.site_id): (click.id, click.offer_id)
             for click in new
             if click.unique and not click.bot
         }
-        if seen:
-            rows = sorted((visitor, click_id, offer_id) for visitor, (click_id, offer_id) in seen.items())
+        if first_seen:
+            rows = sorted((visitor, click_id, offer_id) for visitor, (click_id, offer_id) in first_seen.items())
             await self._state.visitors.remember(self._connection, rows, self._since)
         return len(new)
 

@@ -80,7 +80,7 @@ class Writer:
         except Exception as error:
             if not is_unavailable(error):
                 raise
-            self._gone(error)
+            self._mark_down(error)
         self._tasks = [
             tasks.start_loop("click writer", self._write, serving=True),
             tasks.start_loop("click writer timer", self._watch, serving=True),
@@ -166,7 +166,7 @@ class Writer:
         try:
             self._database.file.check()
         except DatabaseUnavailable as error:
-            self._gone(error)
+            self._mark_down(error)
         else:
             if self.down:
                 self._wake.set()
@@ -200,7 +200,7 @@ class Writer:
         except Exception as error:
             taken = taken or self._take()
             if is_unavailable(error):
-                self._gone(error)
+                self._mark_down(error)
                 await self._spool_all(taken)
             else:
                 await self._one_by_one(taken, error)
@@ -277,8 +277,8 @@ class Writer:
     async def _adopt(self) -> None:
         """Take over the spools of processes that died."""
         self._looked_for_orphans = time.monotonic()
-        known = {drain.spool.name for drain in self._drains if isinstance(drain.spool, Spool)}
-        for spool in await asyncio.to_thread(orphans, self._folder, known):
+        open_names = {drain.spool.name for drain in self._drains if isinstance(drain.spool, Spool)}
+        for spool in await asyncio.to_thread(orphans, self._folder, open_names):
             if spool.depth:
                 self._drains.append(self._drain(spool))
             else:
@@ -287,7 +287,7 @@ class Writer:
     def _drain(self, spool: Spool | MemorySpool) -> Drain:
         return Drain(self._state, spool, clock=self._clock, patience=PATIENCE)
 
-    def _gone(self, error: Exception) -> None:
+    def _mark_down(self, error: Exception) -> None:
         self._down_reason = _described(error)
         if self._down_since is None:
             self._down_since = time.monotonic()

@@ -55,8 +55,8 @@ def _upgrade(connection: Connection) -> None:
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
     at = MigrationContext.configure(connection).get_current_revision()
-    known: Any = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if at is not None and at not in known:
+    revisions: Any = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if at is not None and at not in revisions:
         raise CasinoFluxError(
             f"the database is at schema {at}, which this version does not know: "
             "start the version that wrote it, or a newer one"

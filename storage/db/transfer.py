@@ -26,12 +26,12 @@ async def copy(source: Database, target: Database) -> int:
     if source.url == target.url:
         raise CasinoFluxError("the database cannot be copied to itself: name another one")
     total = 0
-    async with _still(source) as seen:
+    async with _still(source) as connection:
         for table in metadata.sorted_tables:
             if "id" not in table.columns:  # rows of these come and go: what has gone must not stay behind
                 async with target.begin() as tx:
                     await tx.execute(delete(table))
-            async for rows in _chunks(seen, table):
+            async for rows in _chunks(connection, table):
                 await _put(target, table, rows)
                 total += len(rows)
     await _reset_counters(target)
@@ -43,10 +43,10 @@ async def backup(database: Database, path: Path) -> int:
     total = 0
     with _new_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("schema", HEAD)
-        async with _still(database) as seen:
+        async with _still(database) as connection:
             for table in metadata.sorted_tables:
                 with archive.open(f"{table.name}.jsonl", "w", force_zip64=True) as lines:
-                    async for rows in _chunks(seen, table):
+                    async for rows in _chunks(connection, table):
                         lines.writelines(msgspec.json.encode(row) + b"\n" for row in rows)
                         total += len(rows)
     return total

@@ -51,18 +51,18 @@ async def join(
 
     Who is a member already keeps the higher of both roles.
     """
-    known = await who(tx, face, workspace, user)
+    person = await who(tx, face, workspace, user)
     address = {"face": face, "workspace": workspace, "user": user}
     linked = await _linked(tx, now, code)
     if linked is not None:
-        return await _link(tx, linked, known, address=address, now=now)
+        return await _link(tx, linked, person, address=address, now=now)
     invite = await members.redeem_invite(tx, now, code)
-    _same_team(known, invite.team_id)
-    if known is not None and known.removed_at is not None:
-        return invite, await members.readmit(tx, known.member_id, invite)
-    if known is not None:
-        member = await members.get(tx, known.member_id)
-        if known.role.includes(invite.role):
+    _same_team(person, invite.team_id)
+    if person is not None and person.removed_at is not None:
+        return invite, await members.readmit(tx, person.member_id, invite)
+    if person is not None:
+        member = await members.get(tx, person.member_id)
+        if person.role.includes(invite.role):
             return invite, member
         return invite, await members.set_role(tx, member, invite.role, invite.campaigns)
     member = await members.add(tx, invite, name=name, now=now)
@@ -90,21 +90,21 @@ async def _linked(tx: AsyncConnection, now: datetime, code: str) -> int | None:
 
 
 async def _link(
-    tx: AsyncConnection, member_id: int, known: Person | None, *, address: dict[str, str], now: datetime
+    tx: AsyncConnection, member_id: int, person: Person | None, *, address: dict[str, str], now: datetime
 ) -> tuple[Invite, Member]:
     """Make the person the member. Who was another member until now goes over to it with all that one was known as."""
     row = (await tx.execute(select(members_table).where(members_table.c.id == member_id))).one()
     if row.removed_at is not None:
         raise Refused("the member of this link was removed: ask an owner for an invitation", field="code")
-    _same_team(known, row.team_id)
+    _same_team(person, row.team_id)
     member = members.shown(row)
-    if known is None:
+    if person is None:
         await _identify(tx, row.team_id, member_id, address)
-    elif known.member_id != member_id:
-        if known.removed_at is None:
-            member = await _higher(tx, member, known)
-            await members.remove(tx, await members.get(tx, known.member_id), now)
-        mine = identities.c.member_id == known.member_id
+    elif person.member_id != member_id:
+        if person.removed_at is None:
+            member = await _higher(tx, member, person)
+            await members.remove(tx, await members.get(tx, person.member_id), now)
+        mine = identities.c.member_id == person.member_id
         await tx.execute(update(identities).where(mine).values(member_id=member_id))
     return Invite(team_id=row.team_id, role=member.role, campaigns=member.campaigns), member
 
@@ -120,8 +120,8 @@ async def _higher(tx: AsyncConnection, member: Member, other: Person) -> Member:
     return await members.set_role(tx, member, other.role, other.campaigns)
 
 
-def _same_team(known: Person | None, team_id: int) -> None:
-    if known is not None and known.team_id != team_id:
+def _same_team(person: Person | None, team_id: int) -> None:
+    if person is not None and person.team_id != team_id:
         raise Refused("you are a member of another team here: ask its owner to remove you first", field="code")
 
 

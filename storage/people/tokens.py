@@ -188,6 +188,6 @@ async def revoke_made_by(tx: AsyncConnection, team_id: int, maker: str, now: dat
 
 
 def _made_by(team_id: int, maker: str, now: datetime) -> list[ColumnElement[bool]]:
-    held = or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > now)
+    unexpired = or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > now)
     mine = [tokens.c.team_id == team_id, tokens.c.made_by == maker, tokens.c.kind == Kind.API.value]
-    return [*mine, tokens.c.revoked_at.is_(None), held]
+    return [*mine, tokens.c.revoked_at.is_(None), unexpired]

@@ -204,8 +204,8 @@ def _offer(change: Change, link: ClickLink | None) -> int:
 async def _retire(tx: AsyncConnection, changes: Sequence[Change], *, book: AccountDirectory, now: datetime) -> None:
     """Rows left without requests: two players turned out to be one."""
     taken = {change.id for change in changes}
-    left = {number for change in changes for number in change.candidates} - taken
-    for number in sorted(left):
+    unused = {number for change in changes for number in change.candidates} - taken
+    for number in sorted(unused):
         await end(tx, number, "merged", book=book, now=now)
 
 

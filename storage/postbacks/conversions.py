@@ -117,10 +117,10 @@ async def _place(tx: AsyncConnection, placed: list[Entry], sheet: _Sheet, proces
     for entry in placed:
         new.setdefault(entry.postback_request.account.id, []).append(as_request(entry))
     account_rules = {account: processor.book.by_id[account].account_rules for account in new}
-    known = await neighbours(tx, new, account_rules)
+    existing = await neighbours(tx, new, account_rules)
     derived_now: list[tuple[PostbackAccount, Derived, list[Request]]] = []
     for account, requests in new.items():
-        for group in components([*known[account], *requests], account_rules[account]):
+        for group in components([*existing[account], *requests], account_rules[account]):
             derived_now += _judged(group, processor.book.by_id[account], sheet)
     await _more_links(tx, derived_now, sheet)
     went_on = await _outgoing(tx, derived_now, sheet)
@@ -139,10 +139,10 @@ async def _drop_very_same(tx: AsyncConnection, placed: list[Entry]) -> list[Entr
     nameless = [entry for entry in placed if _is_nameless_deposit(entry.postback_request)]
     if not nameless:
         return placed
-    seen = await very_same(tx, nameless)
+    earlier = await very_same(tx, nameless)
     fresh = []
     for entry in placed:
-        like = seen.get(entry.number)
+        like = earlier.get(entry.number)
         if like is None:
             fresh.append(entry)
             continue
@@ -157,10 +157,10 @@ def _judged(
     new = [r for r in group if r.id in sheet.by_number]
     if not new:
         return []
-    known = [] if len(new) == len(group) else [r for r in group if r.id not in sheet.by_number]
+    existing = [] if len(new) == len(group) else [r for r in group if r.id not in sheet.by_number]
     new.sort(key=_by_arrival)
-    judged, derived, joined = judge(known, new, account.account_rules)
-    sheet.joined |= {r.id: r for r in known}
+    judged, derived, joined = judge(existing, new, account.account_rules)
+    sheet.joined |= {r.id: r for r in existing}
     for judgement in judged:
         _decide(judgement, sheet)
     return [(account, derived_, joined) for derived_ in derived]

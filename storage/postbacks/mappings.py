@@ -53,7 +53,7 @@ async def change(tx: AsyncConnection, row: Row[Any], values: Mapping[str, Any]) 
 
 def checked(kind: str, words: Mapping[str, str]) -> dict[str, str]:
     """Their word -> ours, ours spelled as we spell it. Raises Refused with what there is."""
-    known = {
+    meanings = {
         "parameters": {plain(name): name for name in PARAMETERS},
         "events": {plain(event): event.value for event in Event},
         "statuses": {plain(status): status.value for status in Status},
@@ -61,7 +61,7 @@ def checked(kind: str, words: Mapping[str, str]) -> dict[str, str]:
     }[kind]
     parameters = {}
     for theirs, ours in words.items():
-        if ours != "-" and plain(ours) not in known:
-            raise Refused(f"{kind}: no {ours!r}: there is {', '.join(known.values())}", field=kind)
-        parameters[theirs.strip()] = known.get(plain(ours), ours)
+        if ours != "-" and plain(ours) not in meanings:
+            raise Refused(f"{kind}: no {ours!r}: there is {', '.join(meanings.values())}", field=kind)
+        parameters[theirs.strip()] = meanings.get(plain(ours), ours)
     return parameters

@@ -96,28 +96,28 @@ async def _by_player(tx: AsyncConnection, unclear: Sequence[Entry], batch: Seque
         for e in unclear
         if e.postback_request.signal.player_id
     }
-    known: dict[tuple[int, str], int] = {}
+    click_ids: dict[tuple[int, str], int] = {}
     accounts, players = {account for account, _ in account_players}, {player for _, player in account_players}
     for account, player, click_id in await _PLAYERS.rows(tx, accounts, players):
-        _remember(known, (account, player), click_id)
+        _remember(click_ids, (account, player), click_id)
     for entry in batch:
         player = entry.postback_request.signal.player_id
         if entry.outcome is None and entry.click_id is not None and player is not None:
-            _remember(known, (entry.postback_request.account.id, player), entry.click_id)
+            _remember(click_ids, (entry.postback_request.account.id, player), entry.click_id)
     for entry in unclear:
-        _decide_by_player(entry, known)
+        _decide_by_player(entry, click_ids)
     return await queries.links(tx, {e.click_id for e in unclear if e.click_id is not None})
 
 
-def _remember(known: dict[tuple[int, str], int], key: tuple[int, str], click_id: int) -> None:
-    known[key] = min(known.get(key, click_id), click_id)
+def _remember(click_ids: dict[tuple[int, str], int], key: tuple[int, str], click_id: int) -> None:
+    click_ids[key] = min(click_ids.get(key, click_id), click_id)
 
 
-def _decide_by_player(entry: Entry, known: Mapping[tuple[int, str], int]) -> None:
+def _decide_by_player(entry: Entry, click_ids: Mapping[tuple[int, str], int]) -> None:
     player = entry.postback_request.signal.player_id
     if player is None:
         return  # a reversal by its transaction alone
-    entry.click_id = known.get((entry.postback_request.account.id, player))
+    entry.click_id = click_ids.get((entry.postback_request.account.id, player))
     if entry.click_id is None and not _reverses(entry):
         entry.decide(Outcome.UNMATCHED, "no click id, and the player is not known yet")
 
@@ -151,7 +151,7 @@ async def neighbours(
 ) -> dict[int, list[Request]]:
     """All stored requests (by account) that share a transaction, or what a player does once, with the new ones."""
     own = {r.id for requests in new.values() for r in requests}
-    known: dict[int, dict[int, Request]] = {account: {} for account in new}
+    requests: dict[int, dict[int, Request]] = {account: {} for account in new}
     searched: set[tuple[int, str, object]] = set()
     frontier = {
         (account, *link) for account, rs in new.items() for r in rs for link in links(r, account_rules[account])
@@ -161,14 +161,14 @@ async def neighbours(
         fresh = await _tied(tx, frontier, account_rules)
         frontier = set()
         for account, request in ((row[0], _stored(row)) for row in fresh):
-            if account not in known or request.id in known[account] or request.id in own:
+            if account not in requests or request.id in requests[account] or request.id in own:
                 continue
             ties = {(account, *link) for link in links(request, account_rules[account])}
             if not ties.isdisjoint(searched):
-                known[account][request.id] = request
+                requests[account][request.id] = request
                 frontier |= ties
         frontier -= searched
-    return {account: list(known.values()) for account, known in known.items()}
+    return {account: list(by_id.values()) for account, by_id in requests.items()}
 
 
 async def _tied(

@@ -98,8 +98,8 @@ async def retry_waiting(
 ) -> int:
     """Place requests whose click has been stored since they came (it may have lain in the spool); how many."""
     rows = await waiting_for_clicks(tx, since, limit=5_000)
-    known = await _existing(tx, [row.click_id for row in rows])
-    arrivals = [again(row, processor.book.by_id[row.account_id]) for row in rows if row.click_id in known][:limit]
+    existing = await _existing(tx, [row.click_id for row in rows])
+    arrivals = [again(row, processor.book.by_id[row.account_id]) for row in rows if row.click_id in existing][:limit]
     await receive(tx, arrivals, processor)
     return len(arrivals)
 

@@ -29,8 +29,8 @@ async def withdraw(tx: AsyncConnection, rows: Sequence[Row[Any]], processor: Con
     await tx.execute(update(postbacks).where(postbacks.c.id.in_(numbers)).values(joined=False, conversion_id=None))
     await receive(tx, [as_stored(row, processor.book.by_id[row.account_id]) for row in others], processor)
     made = {row.conversion_id for row in rows}
-    left = select(postbacks.c.conversion_id).where(postbacks.c.conversion_id.in_(made), postbacks.c.joined)
-    for number in sorted(made - set((await tx.execute(left)).scalars())):
+    remaining = select(postbacks.c.conversion_id).where(postbacks.c.conversion_id.in_(made), postbacks.c.joined)
+    for number in sorted(made - set((await tx.execute(remaining)).scalars())):
         row = await end(tx, number, MARK, book=processor.book, now=processor.now)
         if processor.onward is not None and row.status != Status.REVERSED:
             await processor.onward(tx, [_ended(row, processor)])
@@ -47,7 +47,7 @@ async def _tied(tx: AsyncConnection, rows: Sequence[Row[Any]], processor: Conver
     known_requests = await neighbours(
         tx, mine, {account: processor.book.by_id[account].account_rules for account in mine}
     )
-    numbers = [request.id for known in known_requests.values() for request in known]
+    numbers = [request.id for requests in known_requests.values() for request in requests]
     return (await tx.execute(select(postbacks).where(postbacks.c.id.in_(numbers)).order_by(postbacks.c.id))).all()
 
 

@@ -154,15 +154,15 @@ async def showings(
         .where(v.site_id == site_id, v.day.between(_day(first), _day(last)), _within(v.campaign_id, only))
         .group_by(v.variant, v.seen, v.clicked)
     )
-    seen: dict[tuple[str, str], list[int]] = {}
+    by_card: dict[tuple[str, str], list[int]] = {}
     for row in await tx.execute(query):
         for code in row.seen:
-            seen.setdefault((row.variant, code), [0, 0])[0] += row.n
+            by_card.setdefault((row.variant, code), [0, 0])[0] += row.n
         for code in row.clicked:
-            seen.setdefault((row.variant, code), [0, 0])[1] += row.n
+            by_card.setdefault((row.variant, code), [0, 0])[1] += row.n
     return [
         OfferVisits(variant=variant, offer=offer, impressions=max(counts), clicks=counts[1])
-        for (variant, offer), counts in sorted(seen.items())
+        for (variant, offer), counts in sorted(by_card.items())
     ]
 
 

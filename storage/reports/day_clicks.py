@@ -24,8 +24,8 @@ async def click_facts(tx: AsyncConnection, facts_query: FactsQuery, day: date) -
         return [_fact(day, key, (), counts) for key, counts in counted.items()]
     single = await _single(tx, facts_query, day)
     for (key, _), counts in single.items():
-        held = counted.setdefault(key, [0] * len(_COUNTS))
-        counted[key] = [a - b for a, b in zip(held, counts, strict=True)]
+        counts_before = counted.setdefault(key, [0] * len(_COUNTS))
+        counted[key] = [a - b for a, b in zip(counts_before, counts, strict=True)]
     nothing = (None,) * len(facts_query.grain.subs)
     rest = [_fact(day, key, nothing, counts) for key, counts in counted.items() if any(counts)]
     return [*(_fact(day, key, subs, counts) for (key, subs), counts in single.items()), *rest]
@@ -122,8 +122,8 @@ def _subtract(counted: dict[_Key, list[int]], key: _Key, row: Any) -> None:
     """Count clicks for no offer instead of the one they went on to later."""
     more = [int(number or 0) for number in row[-len(_COUNTS) :]]
     for at, sign in ((key, -1), ((*key[:2], 0, *key[3:]), 1)):
-        held = counted.get(at, [0] * len(_COUNTS))
-        counted[at] = [a + sign * b for a, b in zip(held, more, strict=True)]
+        counts_before = counted.get(at, [0] * len(_COUNTS))
+        counted[at] = [a + sign * b for a, b in zip(counts_before, more, strict=True)]
     if not any(counted[key]):
         del counted[key]
 
@@ -165,9 +165,9 @@ def _key(row: Any, facts_query: FactsQuery) -> _Key:
 
 
 def _count(counted: dict[Any, list[int]], key: Any, row: Any) -> None:
-    held = counted.get(key)
+    counts_before = counted.get(key)
     more = [int(number or 0) for number in row[-len(_COUNTS) :]]
-    counted[key] = more if held is None else [a + b for a, b in zip(held, more, strict=True)]
+    counted[key] = more if counts_before is None else [a + b for a, b in zip(counts_before, more, strict=True)]
 
 
 def _fact(day: date, key: _Key, subs: tuple[str | None, ...], counts: list[int]) -> ClickFact:

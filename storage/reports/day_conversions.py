@@ -34,8 +34,8 @@ def _last_states(facts_query: FactsQuery, day: date) -> Any:
     """The last state, known at the instant, of each conversion that ever was on the day."""
     s = conversion_states.c
     ever = select(s.conversion_id).where(s.team_id == facts_query.team_id, s.day == day)
-    known = select(func.max(s.id)).where(s.conversion_id.in_(ever), s.recorded_at <= facts_query.as_of)
-    return known.group_by(s.conversion_id)
+    latest = select(func.max(s.id)).where(s.conversion_id.in_(ever), s.recorded_at <= facts_query.as_of)
+    return latest.group_by(s.conversion_id)
 
 
 def _keys(facts_query: FactsQuery, state: Any) -> list[ColumnElement[Any]]:

@@ -290,10 +290,10 @@ class _Inquiry:
             p.outcome.in_([Outcome.UNMATCHED.value, Outcome.UNMAPPED.value, Outcome.REJECTED.value]),
         )
         rows: Sequence[Any] = (await self.tx.execute(query.order_by(p.id).limit(200))).all()
-        known = await click_queries.links(self.tx, {row.click_id for row in rows if row.click_id})
+        links = await click_queries.links(self.tx, {row.click_id for row in rows if row.click_id})
 
         def own(row: Row[Any]) -> bool:
-            link = known.get(row.click_id)
+            link = links.get(row.click_id)
             if link is None:
                 return True
             here = link.offer_id in {0, self.offer.id}

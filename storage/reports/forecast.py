@@ -72,14 +72,16 @@ async def forecast(
     items: list[Expected] = []
     made: list[OfferForecast] = []
     for days in await _days_by_offer(tx, wide, report.rows):
-        found, offer_forecast = _forecast_offer(days, query, now)
-        items += found
+        days_forecast, offer_forecast = _forecast_offer(days, query, now)
+        items += days_forecast
         made += [offer_forecast] if offer_forecast else []
         await asyncio.sleep(0)  # clicks answered by the same process go on in between
     whole, whole_accuracy = total(made)
     return Forecast(
         currency=query.currency, items=items, total=whole, missing=sum(item.forecast is None for item in items),
-        accuracy=Accuracy(sum(one.accuracy.days for one in made), sum(one.accuracy.inside for one in made)),
+        accuracy=Accuracy(
+            sum(forecast.accuracy.days for forecast in made), sum(forecast.accuracy.inside for forecast in made)
+        ),
         total_accuracy=whole_accuracy,
     )  # fmt: skip
 
@@ -94,9 +96,11 @@ async def _days_by_offer(tx: AsyncConnection, query: ReportQuery, rows: Sequence
     account_of: dict[str, int] = {}
     for code, account_id in await tx.execute(select(o.code, o.account_id).where(o.team_id == query.team_id)):
         account_of[code] = account_id
-    found = select(s.account_id, s.day).where(s.team_id == query.team_id, s.day.between(query.first, query.last))
+    settled_query = select(s.account_id, s.day).where(
+        s.team_id == query.team_id, s.day.between(query.first, query.last)
+    )
     settled: dict[int, set[date]] = {}
-    for account_id, day in await tx.execute(found):
+    for account_id, day in await tx.execute(settled_query):
         settled.setdefault(account_id, set()).add(day)
     return [
         _OfferDays(offer=offer, first=min(of), rows=of, settled=frozenset(settled.get(account_of[offer], ())))
@@ -125,8 +129,8 @@ def _forecast_offer(
         return [], None
     shown = range(len(pending) - len(made.estimates), len(pending))
     return [
-        _expected(days, start + _DAY * at, estimate=one)
-        for at, one in zip(shown, made.estimates, strict=True)
+        _expected(days, start + _DAY * at, estimate=estimate)
+        for at, estimate in zip(shown, made.estimates, strict=True)
     ], made  # fmt: skip
 
 

@@ -103,7 +103,7 @@ class Paging:
     async def report(self) -> PagedReport:
         """The report; what had to be made goes on the shelf."""
         self._versions = await self._stored_versions()
-        self._pages = {day: held for day in self._versions if (held := SHELF.get(self._key(day)))}
+        self._pages = {day: page for day in self._versions if (page := SHELF.get(self._key(day)))}
         await self._use_stored()
         raw = await self._cells(self._versions.keys() - self._pages.keys())
         days = sorted(self._versions.keys() | self._fresh.keys())
@@ -206,9 +206,9 @@ async def make_usual(
     named = await catalogue(tx, query.team_id)
     view = await view_of(tx, query, named, currencies=currencies, days=days)
     for by in USUAL:
-        seen = msgspec.structs.replace(view, by=by)
+        grouped_view = msgspec.structs.replace(view, by=by)
         for day, cells in days.items():
-            page = await asyncio.to_thread(_packed, day, cells, seen)
+            page = await asyncio.to_thread(_packed, day, cells, grouped_view)
             made[day].append((form_of(by, query.currency), page))
     return made
 

@@ -72,10 +72,12 @@ async def settle_all(
     request = MergeRequest(
         timezone=zone.key, currency=currency, pages_until=now.astimezone(zone).date() - _AT_REST
     )  # fmt: skip
-    while found := await _merged_now(database, msgspec.structs.replace(request, skip=days_being_written()), apart):
-        for one in found:
-            await database.run(partial(_store, found=[one]))
-        count += len(found)
+    while merged_days := await _merged_now(
+        database, msgspec.structs.replace(request, skip=days_being_written()), apart
+    ):
+        for day in merged_days:
+            await database.run(partial(_store, merged_days=[day]))
+        count += len(merged_days)
     return count
 
 
@@ -83,8 +85,8 @@ async def _merged_now(database: Database, request: MergeRequest, apart: MergeApa
     if apart is not None:
         async with database.read() as tx:
             is_light = await _is_light(tx, request)
-        if not is_light and (found := await apart(request)) is not None:
-            return found
+        if not is_light and (merged_days := await apart(request)) is not None:
+            return merged_days
     async with database.read() as tx:
         return await merge_touched(tx, request)
 
@@ -98,11 +100,11 @@ async def merge_read_only(url: str, request: MergeRequest) -> list[Merged]:
 async def merge_touched(tx: AsyncConnection, request: MergeRequest) -> list[Merged]:
     """Touched days merged, the latest first, with the pages made of them."""
     zone = ZoneInfo(request.timezone)
-    found = await _load_touched(tx, zone, request.limit, request.skip)
+    merged_days = await _load_touched(tx, zone, request.limit, request.skip)
     if request.currency is None:
-        return found
-    pages = await _pages(tx, found, zone, request.currency, until=request.pages_until)
-    return [msgspec.structs.replace(one, pages=pages.get((one.team_id, one.day), [])) for one in found]
+        return merged_days
+    pages = await _pages(tx, merged_days, zone, request.currency, until=request.pages_until)
+    return [msgspec.structs.replace(day, pages=pages.get((day.team_id, day.day), [])) for day in merged_days]
 
 
 async def _is_light(tx: AsyncConnection, request: MergeRequest) -> bool:
@@ -121,9 +123,9 @@ def _next_days(limit: int, skip: Collection[tuple[int, date]]) -> Select[tuple[i
 
 async def settle(tx: AsyncConnection, zone: ZoneInfo, *, limit: int = BATCH) -> int:
     """Merge up to `limit` touched days within one transaction; returns how many were."""
-    found = await _load_touched(tx, zone, limit)
-    await _store(tx, found)
-    return len(found)
+    merged_days = await _load_touched(tx, zone, limit)
+    await _store(tx, merged_days)
+    return len(merged_days)
 
 
 async def _load_touched(
@@ -144,7 +146,7 @@ async def _merge(
 ) -> Merged:
     c = conversions.c
     that_day = c.team_id == team_id, c.day == day, c.account_id.is_not(None)
-    seen = (await tx.execute(select(c.account_id, c.offer_id).where(*that_day).distinct())).all()
+    claims = (await tx.execute(select(c.account_id, c.offer_id).where(*that_day).distinct())).all()
     facts = await day_facts(tx, FactsQuery(team_id=team_id, zone=zone), day)
     if len(facts.revenue) < FEW_FACTS:
         cells = _merged_cells(facts, named)
@@ -156,8 +158,8 @@ async def _merge(
         marks=marks,
         cells=cells,
         version=version_of(cells),
-        accounts=frozenset(row.account_id for row in seen),
-        offers=frozenset(row.offer_id for row in seen),
+        accounts=frozenset(row.account_id for row in claims),
+        offers=frozenset(row.offer_id for row in claims),
     )
 
 
@@ -166,12 +168,12 @@ def _merged_cells(facts: DayFacts, named: Catalogue) -> bytes:
 
 
 async def _pages(
-    tx: AsyncConnection, found: list[Merged], zone: ZoneInfo, currency: str, *, until: date
+    tx: AsyncConnection, merged_days: list[Merged], zone: ZoneInfo, currency: str, *, until: date
 ) -> dict[tuple[int, date], list[tuple[str, bytes]]]:
     """Pages of the usual reports, for the days that are at rest."""
     made: dict[tuple[int, date], list[tuple[str, bytes]]] = {}
-    for team_id in {one.team_id for one in found}:
-        days = {one.day: one.cells for one in found if one.team_id == team_id and one.day <= until}
+    for team_id in {day.team_id for day in merged_days}:
+        days = {day.day: day.cells for day in merged_days if day.team_id == team_id and day.day <= until}
         if days:
             query = ReportQuery(
                 team_id=team_id, first=min(days), last=max(days), timezone=zone.key, currency=currency
@@ -181,17 +183,17 @@ async def _pages(
     return made
 
 
-async def _store(tx: AsyncConnection, found: list[Merged]) -> None:
+async def _store(tx: AsyncConnection, merged_days: list[Merged]) -> None:
     """Write merged days; of the marks only those that had been read are deleted."""
-    for one in found:
-        values = {"cells": one.cells, "version": one.version}
-        kept = upsert(merged).values(team_id=one.team_id, day=one.day, **values)
-        await tx.execute(kept.on_conflict_do_update(index_elements=["team_id", "day"], set_=values))
-        await _note_postbacks(tx, accounts, one.accounts, one.day)
-        await _note_postbacks(tx, offers, one.offers, one.day)
-        await report_pages.store(tx, one.team_id, one.day, one.version, one.pages)
-        for start in range(0, len(one.marks), _CHUNK):
-            await tx.execute(delete(touched).where(touched.c.id.in_(one.marks[start : start + _CHUNK])))
+    for day in merged_days:
+        values = {"cells": day.cells, "version": day.version}
+        insertion = upsert(merged).values(team_id=day.team_id, day=day.day, **values)
+        await tx.execute(insertion.on_conflict_do_update(index_elements=["team_id", "day"], set_=values))
+        await _note_postbacks(tx, accounts, day.accounts, day.day)
+        await _note_postbacks(tx, offers, day.offers, day.day)
+        await report_pages.store(tx, day.team_id, day.day, day.version, day.pages)
+        for start in range(0, len(day.marks), _CHUNK):
+            await tx.execute(delete(touched).where(touched.c.id.in_(day.marks[start : start + _CHUNK])))
 
 
 async def _note_postbacks(tx: AsyncConnection, table: Table, ids: Collection[int], day: date) -> None:

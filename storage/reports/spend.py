@@ -52,7 +52,7 @@ class _Stored(msgspec.Struct, frozen=True, gc=False):
 
 
 async def _stored(tx: AsyncConnection, costs: Sequence[Cost]) -> dict[tuple[int, date, str], _Stored]:
-    found: dict[tuple[int, date, str], _Stored] = {}
+    spend_by_key: dict[tuple[int, date, str], _Stored] = {}
     s = spend.c
     for campaign_ids, first, last in _spans(costs):
         query = select(s.campaign_id, s.day, s.origin, s.amount, s.currency, s.recorded_at).where(
@@ -60,9 +60,9 @@ async def _stored(tx: AsyncConnection, costs: Sequence[Cost]) -> dict[tuple[int,
         )
         for row in await tx.execute(query.order_by(s.id)):
             key = (row.campaign_id, row.day, row.origin)
-            latest = max(row.recorded_at, found[key].latest) if key in found else row.recorded_at
-            found[key] = _Stored(row.amount, row.currency, latest)
-    return found
+            latest = max(row.recorded_at, spend_by_key[key].latest) if key in spend_by_key else row.recorded_at
+            spend_by_key[key] = _Stored(row.amount, row.currency, latest)
+    return spend_by_key
 
 
 def _spans(costs: Sequence[Cost]) -> Iterator[tuple[list[int], date, date]]:

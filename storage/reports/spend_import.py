@@ -104,8 +104,8 @@ def split(amount: int, weights: Mapping[int, int]) -> dict[int, int]:
     if not total:
         return {}
     parts = {campaign: amount * weight // total for campaign, weight in weights.items()}
-    left = amount - sum(parts.values())
+    remainder = amount - sum(parts.values())
     order = sorted(weights, key=lambda campaign: (-(amount * weights[campaign] % total), campaign))
-    for campaign in order[:left]:
+    for campaign in order[:remainder]:
         parts[campaign] += 1
     return parts

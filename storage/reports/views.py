@@ -29,10 +29,10 @@ async def save(
 ) -> tuple[SavedView, SavedView | None]:
     """Save a view under a name, in place of the one it had, which is returned too. Raises Refused at `name`."""
     here = views.c.team_id == team_id
-    known = (await tx.execute(select(views).where(here, views.c.name == name))).first()
-    if known is not None:
-        await tx.execute(update(views).where(views.c.id == known.id).values(query=query))
-        return msgspec.structs.replace(shown(known), query=query), shown(known)
+    existing = (await tx.execute(select(views).where(here, views.c.name == name))).first()
+    if existing is not None:
+        await tx.execute(update(views).where(views.c.id == existing.id).values(query=query))
+        return msgspec.structs.replace(shown(existing), query=query), shown(existing)
     if ((await tx.execute(select(func.count()).select_from(views).where(here))).scalar_one()) >= MOST:
         raise Refused(f"name: a team has at most {MOST} views: remove one first", field="name")
     values: dict[str, Any] = {

@@ -24,10 +24,10 @@ async def note(
 ) -> None:
     """Remember what a recorded report was found to have."""
     a = account_measures.c
-    known = set((await tx.execute(select(a.measure).where(a.account_id == account_id))).scalars())
+    existing = set((await tx.execute(select(a.measure).where(a.account_id == account_id))).scalars())
     rows = [
         {"account_id": account_id, "measure": name, "team_id": team_id, "since": now}
-        for name in sorted(measures - known)
+        for name in sorted(measures - existing)
     ]
     if rows:
         await tx.execute(upsert(account_measures).values(rows).on_conflict_do_nothing())

@@ -68,12 +68,12 @@ async def compare(tx: AsyncConnection, account_id: int, report: Report, *, judge
     rows = await asyncio.to_thread(distinct, report) if len(report.rows) > LARGE else distinct(report)
     settled = await settled_of(tx, account_id, report)
     judge = Judge(report, list(rows.values()), settled)
-    known = await has_figures(tx, account_id, report.first, report.last)
+    is_recorded = await has_figures(tx, account_id, report.first, report.last)
     slices: list[DaySlice] = []
     for first, last, part in _sliced(report, rows):
-        stood = await standing(tx, account_id, first, last) if known else {}
-        judge.see({key: row.values for key, row in stood.items() if not row.withdrawn}, part)
-        slices.append(DaySlice(first, last, [_packer.encode(one) for one in batches(differences(part, stood))]))
+        stored = await standing(tx, account_id, first, last) if is_recorded else {}
+        judge.see({key: row.values for key, row in stored.items() if not row.withdrawn}, part)
+        slices.append(DaySlice(first, last, [_packer.encode(batch) for batch in batches(differences(part, stored))]))
         await asyncio.sleep(0)
     suspect = await asyncio.to_thread(judge.suspicion) if judged else None
     return Comparison(
@@ -100,12 +100,12 @@ def _sliced(report: Report, rows: Mapping[Key, RevenueRow]) -> Iterator[tuple[da
     by_day: dict[date, dict[Key, RevenueRow]] = {}
     for key, row in rows.items():
         by_day.setdefault(key[0], {})[key] = row
-    last, held = report.last, dict[Key, RevenueRow]()
+    last, part = report.last, dict[Key, RevenueRow]()
     for n in range((report.last - report.first).days + 1):
         day = report.last - timedelta(days=n)
         more = by_day.pop(day, {})
-        if held and len(held) + len(more) > SLICE:
-            yield day + timedelta(days=1), last, held
-            last, held = day, {}
-        held |= more
-    yield report.first, last, held
+        if part and len(part) + len(more) > SLICE:
+            yield day + timedelta(days=1), last, part
+            last, part = day, {}
+        part |= more
+    yield report.first, last, part

@@ -154,16 +154,16 @@ async def withdrawn_settled_days(tx: AsyncConnection, account_id: int, report: R
 async def confirm(tx: AsyncConnection, *, account_id: int, now: datetime, zone: ZoneInfo) -> Recorded:
     """Record what is held as suspect, the oldest first. Raises Refused if nothing is."""
     recorded = []
-    for held in await suspects(tx, account_id):
-        report = _decoder.decode(zlib.decompress(held.parsed))
-        of = Origin(team_id=held.team_id, account_id=account_id, run_id=held.run_id, now=now)
-        recording = Recording(of, report, zone=zone, held=held.id, fetched_at=held.fetched_at)
+    for row in await suspects(tx, account_id):
+        report = _decoder.decode(zlib.decompress(row.parsed))
+        of = Origin(team_id=row.team_id, account_id=account_id, run_id=row.run_id, now=now)
+        recording = Recording(of, report, zone=zone, report_id=row.id, fetched_at=row.fetched_at)
         await recording.compare(tx, judged=False)
         if await recording.begin(tx, b""):
             for number in recording.parts():
                 await recording.write(tx, number)
         recorded.append(await recording.end(tx))
-        await decide(tx, held.id, "confirmed")
+        await decide(tx, row.id, "confirmed")
     if not recorded:
         raise Refused("no report of this account is held as suspect", field="account")
     return Recorded(
@@ -174,12 +174,12 @@ async def confirm(tx: AsyncConnection, *, account_id: int, now: datetime, zone: 
 
 async def discard(tx: AsyncConnection, *, account_id: int) -> int:
     """Throw away what is held as suspect; returns how many reports. Raises Refused if nothing is."""
-    held = await suspects(tx, account_id)
-    for report in held:
+    reports = await suspects(tx, account_id)
+    for report in reports:
         await decide(tx, report.id, "discarded")
-    if not held:
+    if not reports:
         raise Refused("no report of this account is held as suspect", field="account")
-    return len(held)
+    return len(reports)
 
 
 async def suspects(tx: AsyncConnection, account_id: int) -> list[Any]:

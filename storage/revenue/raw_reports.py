@@ -83,8 +83,8 @@ async def supersede(tx: AsyncConnection, account_id: int, report: Report) -> Non
     """A newer report of the same days takes the place of one that waits for a decision."""
     r = revenue_reports.c
     overlaps = r.from_day <= report.last, r.to_day >= report.first
-    held = update(revenue_reports).where(r.account_id == account_id, r.state == "suspect", *overlaps)
-    await tx.execute(held.values(state="superseded", parsed=None))
+    supersession = update(revenue_reports).where(r.account_id == account_id, r.state == "suspect", *overlaps)
+    await tx.execute(supersession.values(state="superseded", parsed=None))
 
 
 async def decide(tx: AsyncConnection, report_id: int, state: str) -> None:

@@ -85,11 +85,11 @@ async def record_in_slices(
     of = Origin(team_id=team_id, account_id=account_id, run_id=run_id, now=now)
     recording = Recording(of, report, zone=zone, fetched_at=fetched_at)
     proof = await asyncio.to_thread(zlib.compress, report.raw, _PROOF_LEVEL)
-    await recording.look_apart(database, apart)
+    await recording.compare_with_helper(database, apart)
     async with database.begin() as tx:
         going_on = await recording.begin(tx, proof)
     while going_on and not await recording.write_in_turns(database):
-        await recording.look_apart(database, apart, judged=False)
+        await recording.compare_with_helper(database, apart, judged=False)
     async with database.begin() as tx:
         return await recording.end(tx)
 
@@ -103,14 +103,14 @@ class Recording:
         report: Report,
         *,
         zone: ZoneInfo,
-        held: int | None = None,
+        report_id: int | None = None,
         fetched_at: datetime | None = None,
     ) -> None:
-        """`held` is the report if it is kept already, `fetched_at` when it was true if that is not now."""
+        """`report_id` is the report's if it is stored already; `fetched_at` is when it was fetched, if not now."""
         self._of = of
         self._report = report
         self._zone = zone
-        self._held = held
+        self._held_report_id = report_id
         self._before = fetched_at or of.now
         self._comparison: Comparison | None = None
         self._newest: int | None = None
@@ -119,65 +119,67 @@ class Recording:
         self._marked: set[int] = set()  # days that the transaction has marked as moved
 
     @property
-    def _found(self) -> Comparison:
+    def _required_comparison(self) -> Comparison:
         if self._comparison is None:
-            raise RuntimeError("a report is looked at before it is recorded")
+            raise RuntimeError("a report is compared before it is recorded")
         return self._comparison
 
     async def compare(self, tx: AsyncConnection, *, judged: bool = True) -> None:
         """Compare with what stands; `judged`: and say whether it can be believed. Raises ConnectorError."""
         self._take(await compare(tx, self._of.account_id, self._report, judged=judged))
 
-    async def look_apart(self, database: Database, apart: CompareApart | None, *, judged: bool = True) -> None:
+    async def compare_with_helper(self, database: Database, apart: CompareApart | None, *, judged: bool = True) -> None:
         """The same beside the event loop, where the report is large and that can be done."""
-        found = None
+        comparison = None
         if apart is not None and judged and len(self._report.rows) > LARGE:
-            found = await apart(self._of.account_id, await parts_in_turns(self._report))
-        if found is not None:
-            self._take(found)
+            comparison = await apart(self._of.account_id, await parts_in_turns(self._report))
+        if comparison is not None:
+            self._take(comparison)
             return
         async with database.read() as tx:
             await self.compare(tx, judged=judged)
 
-    def _take(self, found: Comparison) -> None:
-        self._comparison, self._newest = found, found.newest
+    def _take(self, comparison: Comparison) -> None:
+        self._comparison, self._newest = comparison, comparison.newest
 
     async def begin(self, tx: AsyncConnection, proof: bytes) -> bool:
         """Keep the report if it says anything new, or hold it as suspect; whether there is anything to write."""
-        of, found = self._of, self._found
-        if self._held is None:
+        of, comparison = self._of, self._required_comparison
+        if self._held_report_id is None:
             await supersede(tx, of.account_id, self._report)
-        if found.suspect is not None:
+        if comparison.suspect is not None:
             await store(
-                tx, of, self._report, proof, state="suspect", at=self._before, reason=found.suspect,
-                packed=found.packed,
+                tx, of, self._report, proof, state="suspect", at=self._before, reason=comparison.suspect,
+                packed=comparison.packed,
             )  # fmt: skip
             return False
-        await account_measures.note(tx, of.account_id, found.measures, team_id=of.team_id, now=of.now)
+        await account_measures.note(tx, of.account_id, comparison.measures, team_id=of.team_id, now=of.now)
         is_outdated = await newest(tx, of.account_id) != self._newest
-        if not is_outdated and found.says_nothing_new:
+        if not is_outdated and comparison.says_nothing_new:
             return False
-        self._report_id = self._held or await store(tx, of, self._report, proof, state="merged", at=self._before)
+        self._report_id = self._held_report_id or await store(
+            tx, of, self._report, proof, state="merged", at=self._before
+        )
         if not is_outdated:
             self._newest = await newest(tx, of.account_id)
         return True
 
     def parts(self) -> range:
-        return range(len(self._found.slices))
+        return range(len(self._required_comparison.slices))
 
     async def write(self, tx: AsyncConnection, number: int) -> None:
         """Write a slice. If another report of the account was recorded meanwhile, all is compared once more."""
         if await newest(tx, self._of.account_id) != self._newest:
             await self.compare(tx, judged=False)
         self._marked.clear()
-        part = self._found.slices[number]
+        part = self._required_comparison.slices[number]
         for batch in part.batches:
             await self._write(tx, batch)
         await self._settle(tx, part.first, part.last)
 
     async def write_in_turns(self, database: Database) -> bool:
         """Write all slices in short transactions; False once another report of the account was recorded."""
-        for part in self._found.slices:
+        for part in self._required_comparison.slices:
             with being_written(self._of.team_id, part.first, part.last):
                 if not await self._write_slice(database, part):
                     return False
@@ -211,18 +213,20 @@ class Recording:
     async def _settle(self, tx: AsyncConnection, first: date, last: date) -> None:
         """Settle days after their figures: whoever merges them next sees both."""
         of, window = self._of, (first, last)
-        await settle_days(tx, of, window, zone=self._zone, before=self._before, settled=self._found.settled)
+        await settle_days(
+            tx, of, window, zone=self._zone, before=self._before, settled=self._required_comparison.settled
+        )
 
     async def end(self, tx: AsyncConnection) -> Recorded:
         """Settle the days that were over in the platform's zone when it was asked."""
-        found = self._found
-        if found.suspect is not None:
-            return Recorded(rows=found.rows, suspect=found.suspect)
-        if self._report.rows and (self._report.shape or self._held):
+        comparison = self._required_comparison
+        if comparison.suspect is not None:
+            return Recorded(rows=comparison.rows, suspect=comparison.suspect)
+        if self._report.rows and (self._report.shape or self._held_report_id):
             shape = update(accounts).where(accounts.c.id == self._of.account_id)
             await tx.execute(shape.values(report_shape=list(self._report.shape)))
         if self._report_id and self._report.digest:
             whole = update(revenue_reports).where(revenue_reports.c.id == self._report_id)
-            await tx.execute(whole.values(digest=self._report.digest, rows=found.rows))
+            await tx.execute(whole.values(digest=self._report.digest, rows=comparison.rows))
         await self._settle(tx, self._report.first, self._report.last)
-        return Recorded(rows=found.rows, revisions=self._new + self._restated, restated=self._restated)
+        return Recorded(rows=comparison.rows, revisions=self._new + self._restated, restated=self._restated)

@@ -105,26 +105,26 @@ async def has_figures(tx: AsyncConnection, account_id: int, first: date, last: d
     return (await tx.execute(query)).first() is not None
 
 
-def differences(rows: Mapping[Key, RevenueRow], stood: Mapping[Key, StoredRow]) -> Changes:
+def differences(rows: Mapping[Key, RevenueRow], stored: Mapping[Key, StoredRow]) -> Changes:
     """What the report's rows say otherwise than those that stand. Raises ConnectorError for figures too large."""
-    found = Changes([], [], [])
+    changes = Changes([], [], [])
     for key, row in rows.items():
-        before, values = stood.get(key), values_of(row.figures)
+        before, values = stored.get(key), values_of(row.figures)
         if before is None:
             check_size(row)
-            found.new.append(NewRow(days(key[0]), row.tag, key[1], row.tag_name, key[2], key[3], key[4], values))
+            changes.new.append(NewRow(days(key[0]), row.tag, key[1], row.tag_name, key[2], key[3], key[4], values))
             continue
         if values != before.values:
             check_size(row)
-            found.restated.append(RestatedRow(before.id, days(key[0]), values, False))
+            changes.restated.append(RestatedRow(before.id, days(key[0]), values, False))
         if row.tag_name != before.tag_name:
-            found.renamed.append(RenamedTag(before.id, days(key[0]), row.tag_name))
-    for key, held in stood.items():
-        if key not in rows and not held.withdrawn and any(held.values):
-            zeros = tuple(None if value is None else 0 for value in held.values)
-            found.restated.append(RestatedRow(held.id, days(key[0]), zeros, True))
-    found.new.sort(key=_index_order)
-    return found
+            changes.renamed.append(RenamedTag(before.id, days(key[0]), row.tag_name))
+    for key, stored_row in stored.items():
+        if key not in rows and not stored_row.withdrawn and any(stored_row.values):
+            zeros = tuple(None if value is None else 0 for value in stored_row.values)
+            changes.restated.append(RestatedRow(stored_row.id, days(key[0]), zeros, True))
+    changes.new.sort(key=_index_order)
+    return changes
 
 
 def _index_order(row: NewRow) -> tuple[int, str, str, str]:

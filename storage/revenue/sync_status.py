@@ -68,11 +68,11 @@ def _latest(account_ids: list[int]) -> Select[Any]:
 
 def _progress(account: Row[Any], latest: Row[Any] | None) -> Progress:
     going = latest.state if latest is not None and latest.state in _OPEN else None
-    held = latest.reason if latest is not None else None
+    suspect_reason = latest.reason if latest is not None else None
     return Progress(
-        account=account.code, account_id=account.id, platform=account.platform, state=_state(account, going, held),
-        last_attempt_at=account.last_attempt_at, last_success_at=account.last_success_at,
-        error=account.paused_why or account.error or held,
+        account=account.code, account_id=account.id, platform=account.platform,
+        state=_state(account, going, suspect_reason), last_attempt_at=account.last_attempt_at,
+        last_success_at=account.last_success_at, error=account.paused_why or account.error or suspect_reason,
         rows=(latest and latest.rows) or 0, revisions=(latest and latest.revisions) or 0,
         restated=(latest and latest.restated) or 0, next_run_at=None if account.paused_at else account.next_sync_at,
         from_day=latest.from_day if latest else None, to_day=latest.to_day if latest else None,
@@ -80,11 +80,11 @@ def _progress(account: Row[Any], latest: Row[Any] | None) -> Progress:
     )  # fmt: skip
 
 
-def _state(account: Row[Any], going: str | None, held: str | None) -> str:
+def _state(account: Row[Any], going: str | None, suspect_reason: str | None) -> str:
     if going is not None:
         return going
     if account.paused_at:
         return "paused"
     if account.error:
         return "failed"
-    return "suspect" if held else "idle"
+    return "suspect" if suspect_reason else "idle"

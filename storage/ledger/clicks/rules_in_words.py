@@ -66,14 +66,14 @@ def _unreadable(text: str) -> Refused:
 
 def in_words(rules: list[dict[str, Any]]) -> str:
     """Stored rules as one writes them."""
-    return "; ".join(f"{_said_conditions(rule['if'])} -> {_said_offers(rule['offers'])}" for rule in rules)
+    return "; ".join(f"{_conditions_in_words(rule['if'])} -> {_offers_in_words(rule['offers'])}" for rule in rules)
 
 
-def _said_conditions(conditions: dict[str, list[str]]) -> str:
+def _conditions_in_words(conditions: dict[str, list[str]]) -> str:
     return " ".join(f"{name}={','.join(map(_quoted, values))}" for name, values in conditions.items()) or ALWAYS
 
 
-def _said_offers(shares: list[dict[str, Any]]) -> str:
+def _offers_in_words(shares: list[dict[str, Any]]) -> str:
     alone = len(shares) == 1 and shares[0]["weight"] == 1
     return ",".join(_quoted(s["offer"]) + ("" if alone else f":{s['weight']}") for s in shares)
 
