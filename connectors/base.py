@@ -114,9 +114,7 @@ class Platform(ABC):
     url_dates: ClassVar[tuple[str, str]] = ("", "")  # parameters of the two dates in a pasted report URL
     tag_from: ClassVar[tuple[str, ...]] = ()  # dimensions that may name the segment, the default first
     click_id_from: ClassVar[tuple[str, ...]] = ()  # where our click id may come back, the default first
-    to_is_exclusive: ClassVar[bool] = False
     max_days: ClassVar[int] = 31  # longest window of one request
-    restated_days: ClassVar[int] = 60  # how far back its figures still move
     pace: ClassVar[float] = 1.0  # requests per second of one account
     settings: ClassVar[Mapping[str, str]] = {}  # options of its own, with what they mean
     words: ClassVar[PostbackWords] = PostbackWords()

@@ -18,7 +18,6 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
     registered: bool
     until: date | None = None
     status: tuple[str, ...] = ()
-    name_servers: tuple[str, ...] = ()
 
 
 async def look_up(http: Http, name: str, *, base: str = BASE) -> Registration:
@@ -36,9 +35,8 @@ def read(raw: bytes) -> Registration:
         content: dict[str, Any] = msgspec.json.decode(raw)
         events = {event.get("eventAction"): event.get("eventDate") for event in content.get("events") or []}
         expires = events.get("expiration")
-        servers = tuple(str(server.get("ldhName", "")).lower() for server in content.get("nameservers") or [])
         until = datetime.fromisoformat(expires.replace("Z", "+00:00")).date() if expires else None
     except (msgspec.DecodeError, AttributeError, ValueError, TypeError):
         raise ConnectorError("the registry's answer cannot be read", raw=raw) from None
     status = tuple(str(text) for text in content.get("status") or [])
-    return Registration(registered=True, until=until, status=status, name_servers=servers)
+    return Registration(registered=True, until=until, status=status)

@@ -49,7 +49,6 @@ class Smartico(Platform):
     tag_from = ("link_id", "utm_campaign", "utm_source", "utm_medium", "brand_id", "campaign_id", "source_id",
                 "afp", *(f"afp{n}" for n in range(1, 10)))  # fmt: skip
     click_id_from = ("afp", *(f"afp{n}" for n in range(1, 10)), "utm_campaign", "utm_source", "utm_medium")
-    to_is_exclusive = True
     settings: ClassVar[Mapping[str, str]] = {
         "path": "path of the report, /api/af2_media_report_af by default (an operator's key: af2_media_report_op)",
         "to_is_exclusive": "whether `date_to` is left out; it is, by the vendor's documentation",

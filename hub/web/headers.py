@@ -5,11 +5,6 @@ from typing import Any
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
-#: A page of ours loads from us, runs our scripts only, and stands in no frame.
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'{style}; img-src 'self' data:; font-src 'self'; "
-    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
 _HSTS = (b"strict-transport-security", b"max-age=31536000")
 _NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 _PAGES: Headers = (

@@ -121,7 +121,6 @@ class Plans(msgspec.Struct, frozen=True, kw_only=True):
     campaigns: dict[str, CampaignPlan] = {}
     campaign_codes: dict[int, str] = {}
     sites: dict[str, SitePlan] = {}
-    sites_by_id: dict[int, SitePlan] = {}
     offers: dict[int, OfferPlan] = {}
     offer_codes: dict[tuple[int, str], int] = {}
     source_codes: dict[int, str] = {}
@@ -154,7 +153,6 @@ async def load(tx: AsyncConnection, public_url: str) -> Plans:
         campaigns=plans,
         campaign_codes={plan.id: plan.code for plan in plans.values()},
         sites=_by_code(site_plans),
-        sites_by_id=site_plans,
         offers=offer_plans,
         offer_codes=codes,
         source_codes={plan.id: plan.code for plan in source_plans.values()},

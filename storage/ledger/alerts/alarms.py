@@ -29,7 +29,6 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     state: State = "idle"
     round: int = 0
     since: datetime | None = None
-    fired_at: datetime | None = None
     ended_at: datetime | None = None
 
 
@@ -46,7 +45,7 @@ def step(
     since = alarm.since or now
     if now - since < policy.lasting or held_back(alarm, now, policy):
         return msgspec.structs.replace(alarm, state="holding", since=since), None
-    fired = msgspec.structs.replace(alarm, state="firing", since=since, fired_at=now, round=alarm.round + 1)
+    fired = msgspec.structs.replace(alarm, state="firing", since=since, round=alarm.round + 1)
     return fired, "fire"
 
 

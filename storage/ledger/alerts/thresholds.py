@@ -37,11 +37,9 @@ LIVE = frozenset({"clicks", "unique_clicks", "bot_clicks", "registrations", "fir
 
 TITLES = {"first_deposits": "FTD", "ngr": "NGR", "roi": "ROI", "cr": "CR", "epc": "EPC", "cpa": "CPA"}
 
-#: Kinds that are conditions: they fire, last, and resolve.
+#: Kinds that are conditions: they fire, last, and resolve. The other kinds are events, each reported once.
 CONDITIONS = ("figure", "no clicks", "postback failures", "sync failed", "sync stale", "suspect", "discrepancy", "cap",
               "spend without registrations", "domain down", "domain expiring", "dead offer link")  # fmt: skip
-#: Kinds that are happenings: told once each.
-HAPPENINGS = ("restatement", "vanished", "high-value ftd", "ftd", "dead postback")
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -52,14 +52,6 @@ class View(msgspec.Struct, kw_only=True):
     keep_unassigned: Callable[[int], bool] | None = None
 
 
-def collapse(days: Iterable[tuple[date, Sequence[Cell]]], view: View) -> MergedReport:
-    """The report over the cells of several days."""
-    collapsing = Collapsing(view)
-    for day, cells in days:
-        collapsing.add(day, cells)
-    return collapsing.report()
-
-
 class Collapsing:
     """A report as it comes together, day by day: whoever has a lot of them may pause in between."""
 

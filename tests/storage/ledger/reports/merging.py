@@ -7,7 +7,7 @@ from typing import Any
 from storage.ledger.facts import CampaignFact, ClickFact, Event, Figures, OfferFact, RevenueFact, Tally
 from storage.ledger.money import Quote, Rates
 from storage.ledger.reports.attribution import COARSE, Catalogue, Grain
-from storage.ledger.reports.collapse import View, collapse
+from storage.ledger.reports.collapse import Collapsing, View
 from storage.ledger.reports.merge import DayFacts, merge_day
 from storage.ledger.reports.report_rows import SUB_NAMES, MergedReport, ReportRow
 
@@ -66,7 +66,9 @@ def report(
         offers_since={one.id: since for one in offers} if since else {},
         measures=dict.fromkeys(accounts, frozenset(measures)), subs=grain.subs,
     )  # fmt: skip
-    return collapse([(DAY, cells)], view)
+    collapsing = Collapsing(view)
+    collapsing.add(DAY, cells)
+    return collapsing.report()
 
 
 def by_group(made: MergedReport) -> dict[Any, ReportRow]:
