@@ -21,7 +21,7 @@ import msgspec
 from sqlalchemy import func, insert, select, update
 
 from bench.stage import Figures, Line, folder, free_port, load, middle, set_up, table
-from hub.jobs.outbound_pace import CONCURRENCY
+from hub.jobs.outbound import CONCURRENCY
 from storage.db.engine import Database
 from storage.ledger.postbacks.outbound_templates import Outgoing
 from storage.outbound.queue import OutboundRequest

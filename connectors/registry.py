@@ -1,8 +1,12 @@
 """The platforms we can connect to, each imported when first asked for."""
 
 import difflib
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
+from typing import Any
+
+import msgspec
 
 from connectors.base import Platform
 from storage.ledger.errors import Missing
@@ -44,3 +48,13 @@ def platform(name: str) -> Platform:
     module_platform = module.PLATFORM
     assert isinstance(module_platform, Platform)  # noqa: S101 - each module says so
     return module_platform
+
+
+@cache
+def platform_words(name: str) -> Mapping[str, Any]:
+    """`connectors.base.PostbackWords` of a platform as a dict; empty for a platform that no longer exists."""
+    try:
+        words: dict[str, Any] = msgspec.to_builtins(platform(name).words)
+    except (Missing, ModuleNotFoundError):
+        return {}
+    return words

@@ -14,8 +14,8 @@ import msgspec
 from connectors.base import Connection, Platform, PostbackWords, Window
 from connectors.columns import Columns
 from connectors.http import Http
-from connectors.platforms.by_day import ask_days, days_of
 from connectors.platforms.networks import SETTING, with_conversions
+from connectors.platforms.windows import ask_days, days_of
 from connectors.reading import Record, ask, json_of, snippet, sound
 from connectors.sheet import Sheet
 from connectors.urls import joined

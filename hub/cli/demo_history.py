@@ -10,8 +10,8 @@ from urllib.parse import urlencode
 import msgspec
 
 from bot.core.command import parse, run
+from connectors.registry import platform_words
 from hub.cli.shell_context import shell_context
-from hub.runtime.platform_words import platform_words
 from hub.runtime.runtime import Runtime
 from storage.catalogue import names
 from storage.clicks import partitions

@@ -1,7 +1,7 @@
 """GET /c/{code} and /go/{site}/{offer}: read, decide, on disk, redirect. Answered ahead of Litestar's router.
 
-hub.clicks.client and hub.clicks.query read the request, storage.clicks.writer gathers jobs (hub.clicks.decide) into one
-transaction, and the 302 is sent after its commit.
+hub.requests.client and hub.clicks.query read the request, storage.clicks.writer gathers jobs (hub.clicks.decide) into
+one transaction, and the 302 is sent after its commit.
 """
 
 import asyncio
@@ -17,14 +17,14 @@ import structlog
 from sqlalchemy.engine import make_url
 
 from hub.clicks import responses as answers
-from hub.clicks.client import Client, Clients
 from hub.clicks.closed_campaigns import ClosedCampaigns
-from hub.clicks.country import Countries
 from hub.clicks.decide import CampaignJob, FailedJob
 from hub.clicks.job_factory import ClickJobFactory
 from hub.clicks.state import State
-from hub.clicks.user_agents import UserAgents
-from hub.runtime.hosts import EVERY_TEAM, NO_TEAM, Hosts, host_of
+from hub.requests.client import Client, Clients
+from hub.requests.country import Countries
+from hub.requests.hosts import EVERY_TEAM, NO_TEAM, Hosts, host_of
+from hub.requests.user_agents import UserAgents
 from hub.runtime.runtime import Runtime
 from storage.clicks import daily_keys, partitions, plans
 from storage.clicks.plans import CampaignPlan, SitePlan

@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from hub.clicks import responses as answers
-from hub.clicks.client import Clients, machine, prefix
 from hub.clicks.decide import CampaignJob, GoingJob, SiteJob
 from hub.clicks.query import EMPTY, Query, read_cost, read_currency, read_query
 from hub.clicks.state import State
+from hub.requests.client import Clients, machine, prefix
 from hub.runtime.settings import Settings
 from storage.clicks.plans import CampaignPlan, SitePlan
 from storage.clicks.write_jobs import Click

@@ -17,8 +17,8 @@ from hub.cockpit.sign_in import sign_in_routes
 from hub.cockpit.site_editor import site_editor_routes
 from hub.cockpit.team import team_routes
 from hub.cockpit.today import today_routes
+from hub.requests.limits import Limits
 from hub.runtime.runtime import Runtime
-from hub.web.limits import Limits
 
 PAGES = (
     today_routes, report_routes, revenue_routes, log_routes, entity_routes, site_editor_routes, team_routes,

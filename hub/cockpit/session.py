@@ -10,8 +10,8 @@ from litestar import Request
 from litestar.datastructures import Cookie
 
 from bot.core.context import Actor
+from hub.requests.actors import actor_of
 from hub.runtime.runtime import Runtime
-from hub.web.api import actor_of
 from storage.ledger.errors import Forbidden
 from storage.people import audits, tokens
 from storage.people.tokens import Holder, Kind

@@ -8,12 +8,12 @@ from litestar.enums import RequestEncodingType
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import Body
 
-from hub.clicks.user_agents import UserAgents
 from hub.cockpit.page import HEADERS, Cockpit
 from hub.cockpit.session import CSRF_FIELD
-from hub.web import limits
-from hub.web.api import record_failure
-from hub.web.limits import Limits
+from hub.requests import limits
+from hub.requests.actors import record_failure
+from hub.requests.limits import Limits
+from hub.requests.user_agents import UserAgents
 from storage.db import tasks
 
 Form = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]

@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from connectors.http import Http
 from connectors.sources import WITH_TOKEN, build, read_token, token_request
-from hub.jobs.outbound_pace import CONCURRENCY, Pace
 from hub.postbacks import handler
 from hub.runtime.runtime import Runtime
 from storage.db import tasks
@@ -30,6 +29,9 @@ _LAST_ANSWERS = 3.0  # seconds that those under way get at the end: a stop waits
 _FLUSH = 0.25
 _LOOK = 1.0
 _BODY = 64_000
+CONCURRENCY = 10  # requests at once of one source to one host
+_LONGEST_GAP = 0.02  # seconds between two that are begun, so that they do not all come back at the same moment
+_AVERAGING = 0.1  # what the latest answer counts for in the average
 
 
 async def tick(runtime: Runtime) -> None:
@@ -40,6 +42,35 @@ async def tick(runtime: Runtime) -> None:
         waiting = await claims.due_hosts(tx, now)
     if waiting:
         await DeliveryRun(runtime).run()
+
+
+class Pace:
+    """The gate of one source at one host: so many at once, evenly spread, no faster than the source allows."""
+
+    def __init__(self, concurrency: int = CONCURRENCY) -> None:
+        self.concurrency = concurrency
+        self.gate = asyncio.Semaphore(concurrency)
+        self._next = 0.0
+        self._answers = 0.0  # seconds, on average
+
+    async def begin(self, per_second: float | None) -> None:
+        """Wait for one's turn, inside the gate; `per_second` is the most that may begin, None: as fast as it answers.
+
+        Answers that come together would be handled together, and clicks wait meanwhile: so begins are spread over half
+        the time an answer takes.
+        """
+        gap = min(_LONGEST_GAP, self._answers / self.concurrency / 2)
+        if per_second:
+            gap = max(gap, 1 / per_second)
+        now = asyncio.get_running_loop().time()
+        mine = max(now, self._next)
+        self._next = mine + gap
+        if mine > now:
+            await asyncio.sleep(mine - now)
+
+    def took(self, seconds: float) -> None:
+        """An answer came after so long."""
+        self._answers += (seconds - self._answers) * (_AVERAGING if self._answers else 1.0)
 
 
 class DeliveryRun:

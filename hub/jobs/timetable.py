@@ -1,9 +1,11 @@
-"""What the hub looks at, and how often."""
+"""The hub's jobs and how often each runs."""
 
-from hub.jobs import alerts, costs, digests, domains, offer_links, outbound, rates, retention, sync
+from hub.jobs import alerts, costs, digests, domains, offer_links, outbound, rates, sync
 from hub.jobs.scheduler import Job
 from hub.postbacks import handler
 from hub.runtime.runtime import Runtime
+from storage.clicks import partitions, retention
+from storage.postbacks.requests import forget_long_bodies
 from storage.reports import settle
 
 
@@ -23,6 +25,20 @@ async def deliver(runtime: Runtime) -> None:
         await chats.deliver()
 
 
+async def maintain_storage(runtime: Runtime) -> None:
+    """Have the next days' partitions ready; forget visitors after a day, the long bodies of postbacks after a month,
+    raw clicks and views after the retention.
+    """
+    now = runtime.clock()
+    async with runtime.database.begin() as tx:
+        await partitions.ensure(tx, now)
+    await retention.forget_visitors(runtime.database, now)
+    await forget_long_bodies(runtime.database, now)
+    if runtime.settings.retention_days:
+        await retention.drop(runtime.database, now, days=runtime.settings.retention_days)
+        await retention.drop_views(runtime.database, now, days=runtime.settings.retention_days)
+
+
 TIMETABLE = (
     Job("settle", 1, settle_touched),
     Job("sync", 1, sync.tick),
@@ -35,6 +51,6 @@ TIMETABLE = (
     Job("notices", 5, alerts.notice),
     Job("offer links", 300, offer_links.tick),
     Job("domains", 5, domains.tick),
-    Job("upkeep", 3600, retention.tick),
+    Job("upkeep", 3600, maintain_storage),
     Job("rates", 60, rates.tick),
 )

@@ -13,9 +13,9 @@ from litestar.types import Receive, Scope, Send
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from connectors.registry import platform_words
 from hub.postbacks import responses as answers
 from hub.postbacks.responses import Answer
-from hub.runtime.platform_words import platform_words
 from hub.runtime.runtime import Runtime
 from storage.clicks.queries import ensure_codec
 from storage.db import config_version, tasks

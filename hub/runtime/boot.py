@@ -9,11 +9,10 @@ from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import text
+from sqlalchemy import func, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from hub.jobs import rates
 from hub.runtime.ports import HubPorts
 from hub.runtime.runtime import Runtime
 from hub.runtime.settings import SettingError, Settings
@@ -24,7 +23,10 @@ from storage.db.engine import Database
 from storage.db.schema import lock_start, upgrade
 from storage.db.secrets import Box
 from storage.ledger.errors import CasinoFluxError
+from storage.reports import rates
+from storage.tables import revenue
 
+RATES_SINCE = timedelta(days=400)  # history kept from the start; older days follow when there are figures of them
 REACHED = 15.0  # seconds a database is given to answer at the start
 
 
@@ -99,7 +101,7 @@ async def prepare(runtime: Runtime) -> None:
         await ensure_codec(tx)
         await _keep_timezone(runtime, await teams.fact(tx, "report_timezone"))
         await teams.store_fact(tx, "report_timezone", runtime.settings.report_timezone)
-    await rates.fill(runtime)
+    await fill_rates(runtime)
 
 
 async def recover(runtime: Runtime) -> None:
@@ -116,3 +118,19 @@ async def _keep_timezone(runtime: Runtime, stored: str | None) -> None:
             f"CASINOFLUX_REPORT_TIMEZONE: {configured!r}, but this database's days were counted in {stored!r}: "
             "set it back, or start a new database"
         )
+
+
+async def fill_rates(runtime: Runtime) -> None:
+    """Copy the bundled ECB history into the database where it lacks; cheap when it is there."""
+    today = runtime.clock().date()
+    async with runtime.database.read() as tx:
+        oldest = (await tx.execute(select(func.min(revenue.c.day)))).scalar_one_or_none() or today
+        earliest = await rates.first_published(tx)
+    since = min(today - RATES_SINCE, oldest - timedelta(days=40))
+    if earliest is not None and earliest <= since + timedelta(days=7):
+        return
+    from connectors.rates import ecb  # its package costs memory: only where it is needed
+
+    bundled = rates.of_one_euro(ecb.bundled(since), "ecb")
+    async with runtime.database.begin() as tx:
+        await rates.store(tx, rates.EVERYBODY, bundled)

@@ -11,8 +11,8 @@ import msgspec
 import structlog
 from litestar.types import Receive, Scope
 
+from hub.requests.limits import Limits
 from hub.runtime.runtime import Runtime
-from hub.web.limits import Limits
 from storage.catalogue.site_snapshot import Served
 from storage.clicks.queries import links
 from storage.db import tasks

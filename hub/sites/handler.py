@@ -14,7 +14,7 @@ import structlog
 from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Receive, Scope, Send
 
 from hub.jobs.domains import CHALLENGE, challenge
-from hub.runtime.hosts import EVERY_TEAM, NO_TEAM, Hosts, host_of, is_address, normal_host
+from hub.requests.hosts import EVERY_TEAM, NO_TEAM, Hosts, host_of, is_address, normal_host
 from hub.runtime.runtime import Runtime
 from hub.sites import pages as site_pages
 from hub.sites.beacon import BEACON, Beacon

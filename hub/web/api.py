@@ -12,15 +12,15 @@ from bot.core.arguments import field_names
 from bot.core.command import COMMANDS, Command, run
 from bot.core.context import Actor, Context, Face
 from bot.core.message import File
+from hub.requests import limits
+from hub.requests.actors import actor_of, record_failure
+from hub.requests.limits import Limits
+from hub.requests.problems import API, from_error, problem
 from hub.runtime.runtime import Runtime
-from hub.web import limits
-from hub.web.limits import Limits
-from hub.web.problems import API, from_error, problem
 from storage.ledger.errors import CasinoFluxError, Refused
 from storage.ledger.reports.report_pages import PagedReport
 from storage.ledger.reports.report_rows import MergedReport
-from storage.people import audits, tokens
-from storage.people.tokens import Holder
+from storage.people import tokens
 from storage.reports.report_apart import ReportParts
 
 MAX_BODY = 20_000_000  # a CSV of a year's spend fits
@@ -106,22 +106,6 @@ def _pieces(parts: list[bytes]) -> Stream:
     return Stream(send(), media_type="application/json", headers=length)
 
 
-async def record_failure(runtime: Runtime, limited: Limits, request: Request[Any, Any, Any], command: str) -> None:
-    """Note in the audit trail that an unknown client was turned away; at most 60 a minute, whoever they are.
-
-    They belong to no team: the deployment's first, its operator's, is told. An address is kept as its daily hash only.
-    """
-    if limits.use(limited.audited_failures, "") is not None:
-        return
-    clicks = runtime.state.get("clicks")
-    hashed = clicks.state.keys.address(limited.address(request.scope)).hex()[:16] if clicks else ""
-    async with runtime.database.begin() as tx:
-        await audits.record(tx, runtime.clock(), audits.Entry(
-            team_id=runtime.team_id, actor="unknown", face="web", room="", command=command,
-            arguments={"refused": "no valid sign-in", "address": hashed},
-        ))  # fmt: skip
-
-
 def context(runtime: Runtime, actor: Actor, face: Face = "api") -> Context:
     return Context(
         database=runtime.database, deployment=runtime.deployment, actor=actor, face=face, ports=runtime.ports,
@@ -136,14 +120,6 @@ async def _actor(runtime: Runtime, request: Request[Any, Any, Any]) -> Actor | N
     async with runtime.database.read() as tx:
         holder = await tokens.holder(tx, token.strip(), runtime.clock())
     return None if holder is None else actor_of(holder)
-
-
-def actor_of(holder: Holder) -> Actor:
-    """Who acts when this token, or a session opened with it, is used."""
-    return Actor(
-        team_id=holder.team_id, name=holder.name, role=holder.role, member_id=holder.member_id,
-        campaigns=holder.campaigns, token_id=holder.token_id,
-    )  # fmt: skip
 
 
 async def _arguments(request: Request[Any, Any, Any]) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from hub.jobs import sync
 from hub.jobs.scheduler import Jobs
 from hub.jobs.timetable import TIMETABLE
 from hub.postbacks.handler import Postbacks
+from hub.requests import limits, problems
+from hub.requests.limits import Limits
 from hub.runtime import boot
 from hub.runtime.helper_process import HelperProcess
 from hub.runtime.loop_lag import LoopLag
@@ -23,10 +25,9 @@ from hub.runtime.ports import HubPorts
 from hub.runtime.runtime import Runtime
 from hub.runtime.settings import Settings
 from hub.sites.handler import Sites
-from hub.web import api, health, limits, openapi, problems
+from hub.web import api, health, openapi
 from hub.web.chats import Chats
 from hub.web.headers import SecurityHeaders
-from hub.web.limits import Limits
 from storage.ledger.errors import CasinoFluxError
 
 log = structlog.get_logger()

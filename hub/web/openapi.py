@@ -7,7 +7,7 @@ import msgspec
 
 from bot.core.command import COMMANDS, Command
 from bot.core.limits import schema
-from hub.web.problems import Problem
+from hub.requests.problems import Problem
 
 _REF = "#/components/schemas/{name}"
 

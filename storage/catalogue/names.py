@@ -111,11 +111,11 @@ NEAR = 0.6  # of difflib: below it a name is another one
 
 async def nearest(tx: AsyncConnection, table: Table, where: ColumnElement[bool], text: str) -> list[Row[Any]]:
     """Up to three entities with a name or code like the text, the nearest first; never one that merely exists."""
-    known: dict[str, Any] = {}
+    by_word: dict[str, Any] = {}
     for row in await tx.execute(select(table.c.code, table.c.name).where(where).limit(2_000)):
-        known |= {row.name.lower(): row, row.code: row}
-    close = difflib.get_close_matches(text.lower(), list(known), n=6, cutoff=NEAR)
-    return list(dict.fromkeys(known[word] for word in close))[:3]
+        by_word |= {row.name.lower(): row, row.code: row}
+    close = difflib.get_close_matches(text.lower(), list(by_word), n=6, cutoff=NEAR)
+    return list(dict.fromkeys(by_word[word] for word in close))[:3]
 
 
 async def _not_found(

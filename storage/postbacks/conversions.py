@@ -13,7 +13,7 @@ from storage.db.direct_sqlite import SyncConnection
 from storage.ledger.clicks.click_id import Codec
 from storage.ledger.facts import ClickLink, Outcome
 from storage.ledger.postbacks.conversion_facts import Derived, Request
-from storage.ledger.postbacks.conversion_links import components
+from storage.ledger.postbacks.conversion_rules import components
 from storage.ledger.postbacks.judging import Judgement, judge
 from storage.postbacks.conversion_rows import Change, put_right, write, write_states
 from storage.postbacks.matching import as_request, match, neighbours, outgoing_offers, very_same

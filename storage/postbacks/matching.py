@@ -13,8 +13,7 @@ from storage.db.bulk_sql import Lookup
 from storage.ledger.clicks.click_id import Codec
 from storage.ledger.facts import ClickLink, Event, Outcome, Status
 from storage.ledger.postbacks.conversion_facts import AccountRules, Request
-from storage.ledger.postbacks.conversion_links import links, single
-from storage.ledger.postbacks.conversion_rules import VERY_SAME_WITHIN
+from storage.ledger.postbacks.conversion_rules import VERY_SAME_WITHIN, links, single
 from storage.postbacks.requests import Entry
 from storage.tables import outgoing, postbacks
 

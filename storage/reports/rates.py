@@ -117,3 +117,11 @@ async def listed(
     return [
         StoredRate(day=x.day, currency=x.currency, base=x.base, rate=read_exact(x.rate), origin=x.origin) for x in rows
     ]
+
+
+def of_one_euro(published: Iterable[tuple[date, str, Decimal]], origin: str) -> list[StoredRate]:
+    """What one euro is worth in each currency, as rows to store."""
+    return [
+        StoredRate(day=day, currency="EUR", base=currency, rate=rate, origin=origin)
+        for day, currency, rate in published
+    ]

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hub.clicks.client import Clients
-from hub.clicks.country import Countries
 from hub.clicks.handler import is_click_path
 from hub.clicks.query import read_cost, read_currency, read_query
-from hub.clicks.user_agents import UserAgents
+from hub.requests.client import Clients
+from hub.requests.country import Countries
+from hub.requests.user_agents import UserAgents
 from hub.runtime.settings import read_settings
 from storage.clicks.plans import NO_SOURCE
 from storage.tables import faults

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hub.jobs import outbound as outbound_job
-from hub.jobs.outbound_pace import Pace
+from hub.jobs.outbound import Pace
 from tests.hub.jobs.test_outbound import states, template, told
 
 

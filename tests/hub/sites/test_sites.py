@@ -11,7 +11,7 @@ from sqlalchemy import insert, update
 import bot.commands  # noqa: F401
 from bot.core.command import Answer, parse, run
 from bot.core.context import Actor, Context, Deployment
-from hub.runtime.hosts import normal_host
+from hub.requests.hosts import normal_host
 from hub.runtime.ports import HubPorts
 from hub.runtime.runtime import Runtime
 from hub.runtime.settings import Settings

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.clicks.country import Countries
+from hub.requests.country import Countries
 from storage.ledger.errors import CasinoFluxError
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from litestar import Response
 
-from hub.clicks.client import Clients
-from hub.clicks.country import Countries
-from hub.clicks.user_agents import UserAgents
+from hub.requests.client import Clients
+from hub.requests.country import Countries
+from hub.requests.problems import problem
+from hub.requests.user_agents import UserAgents
 from hub.runtime.settings import Settings
-from hub.web.problems import problem
 from storage.ledger.rate_limit import RateLimit
 
 

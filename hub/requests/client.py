@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from hub.clicks.country import Countries
-from hub.clicks.user_agents import UserAgents
+from hub.requests.country import Countries
+from hub.requests.user_agents import UserAgents
 from storage.clicks.write_jobs import Agent
 from storage.ledger.facts import Bot
 

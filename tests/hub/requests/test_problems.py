@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from hub.web.problems import database_away
+from hub.requests.problems import database_away
 from storage.db.engine import Database
 
 
