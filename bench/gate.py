@@ -18,7 +18,7 @@ from itertools import cycle
 import httpx
 
 import bot.commands  # noqa: F401  registers every command
-from bench.stage import Figures, Line, Server, folder, load, middle, set_up, table
+from bench.stage import Figures, Line, folder, load, middle, set_up, table, warm_server
 from bot.core import permissions
 from bot.core.arguments import fill
 from bot.core.command import COMMANDS
@@ -103,9 +103,7 @@ def lines(*, n: int = 3, seconds: float = 3.0) -> list[Line]:
         team_id = asyncio.run(set_up(url))
         asyncio.run(add_token(url, team_id))
         cost = asyncio.run(gate_ms(url, team_id))
-        server = Server("whole", url)
-        try:
-            load(server.port, seconds=1.0, seed=99)
+        with warm_server(url, seconds=1.0) as server:
             alone, beside, idle, grown = [], [], [], []
             for number in range(n):
                 alone.append(load(server.port, seconds=seconds, seed=number))
@@ -114,8 +112,6 @@ def lines(*, n: int = 3, seconds: float = 3.0) -> list[Line]:
                 with _idle_connections(server.port):
                     grown.append((server.memory() - before) / 1e6)
                     idle.append(load(server.port, seconds=seconds, seed=number))
-        finally:
-            server.stop()
     return [
         Line("the gate, ms a command", cost, MOST_MS, at_most=True),
         _tail("hostile requests", alone, beside), _tail(f"{IDLE:,} idle connections", alone, idle),

@@ -13,7 +13,7 @@ from pathlib import Path
 from sqlalchemy import select
 
 from bench.load import hammer
-from bench.stage import CONNECTIONS, Line, Server, apart, folder, load, middle, set_up, table
+from bench.stage import CONNECTIONS, Line, against_clicks, apart, folder, load, set_up, table, warm_server
 from storage.clicks.queries import codec
 from storage.db.engine import Database
 from storage.tables import clicks
@@ -57,19 +57,14 @@ def lines(*, n: int = 3, seconds: float = 4.0) -> list[Line]:
     with folder() as place:
         url = f"sqlite+aiosqlite:///{place / 'bench.db'}"
         asyncio.run(set_up(url))
-        server = Server("whole", url)
-        try:
-            load(server.port, seconds=2.0, seed=99)
+        with warm_server(url) as server:
             names = place / "ids.json"
             clicked, posted = [], []
             for number in range(n):
                 clicked.append(load(server.port, seconds=seconds, seed=number))
                 names.write_text(json.dumps(asyncio.run(click_ids(url))))
                 posted.append(postback_load(server.port, seconds=seconds, seed=number, ids=names))
-        finally:
-            server.stop()
-    told = f"{middle(posted):,.0f}/s, p99 {middle(posted, 'p99'):.1f} ms; clicks {middle(clicked):,.0f}/s"
-    return [Line("postbacks, durable ÷ clicks, durable", middle(posted) / middle(clicked), WANTED, detail=told)]
+    return [against_clicks("postbacks, durable ÷ clicks, durable", posted, clicked, wanted=WANTED)]
 
 
 def main(port: str, seconds: str, connections: str, seed: str, ids: str) -> None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from sqlalchemy import select, update
 
 from bench.load import clicks, hammer
-from bench.stage import CONNECTIONS, Line, Server, apart, folder, load, middle, set_up, table
+from bench.stage import CONNECTIONS, Line, against_clicks, apart, folder, load, set_up, table, warm_server
 from storage.catalogue import sites
 from storage.db.engine import Database
 from storage.tables import casinos, offers
@@ -45,22 +45,17 @@ def lines(*, n: int = 3, seconds: float = 4.0) -> list[Line]:
     with folder() as place:
         url = f"sqlite+aiosqlite:///{place / 'bench.db'}"
         asyncio.run(publish(url, asyncio.run(set_up(url))))
-        server = Server("whole", url)
-        try:
-            load(server.port, seconds=2.0, seed=99)
+        with warm_server(url) as server:
             clicked, shown = [], []
             for number in range(n):
                 clicked.append(load(server.port, seconds=seconds, seed=number))
                 shown.append(page_load(server.port, seconds=seconds))
-        finally:
-            server.stop()
-    told = f"{middle(shown):,.0f}/s, p99 {middle(shown, 'p99'):.1f} ms; clicks {middle(clicked):,.0f}/s"
-    return [Line("published pages ÷ clicks, durable", middle(shown) / middle(clicked), WANTED, detail=told)]
+    return [against_clicks("published pages ÷ clicks, durable", shown, clicked, wanted=WANTED)]
 
 
 def main(port: str, seconds: str, connections: str) -> None:
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    made = [one.replace(b"?click_id=", CLICK.encode()) for one in clicks(1, PATH)]
+    made = [request.replace(b"?click_id=", CLICK.encode()) for request in clicks(1, PATH)]
     print(json.dumps(hammer(int(port), float(seconds), int(connections), made, status=b"200")))
 
 

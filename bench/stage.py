@@ -167,6 +167,17 @@ def servers(**kinds: "Server") -> Iterator[dict[str, Server]]:
             server.stop()
 
 
+@contextmanager
+def warm_server(url: str, *, seconds: float = 2.0) -> Iterator[Server]:
+    """A whole server that has answered clicks for some seconds."""
+    server = Server("whole", url)
+    try:
+        load(server.port, seconds=seconds, seed=99)
+        yield server
+    finally:
+        server.stop()
+
+
 def load(
     port: int, *, seconds: float, path: str = "/c/bench", connections: int = CONNECTIONS, seed: int = 0,
     form: str = "browsers", anywhere: bool = False,
@@ -211,3 +222,9 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def against_clicks(measure: str, figures: list[Figures], clicks: list[Figures], *, wanted: float) -> Line:
+    """The rate of `figures` over that of the clicks measured in the same rounds."""
+    detail = f"{middle(figures):,.0f}/s, p99 {middle(figures, 'p99'):.1f} ms; clicks {middle(clicks):,.0f}/s"
+    return Line(measure, middle(figures) / middle(clicks), wanted, detail=detail)
