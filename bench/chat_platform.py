@@ -48,16 +48,16 @@ class Platform:
             return self._found(since, methods, room) or self.calls[-1]
 
     def _found(self, since: int, methods: set[str], room: str) -> Arrived | None:
-        wanted = (one for one in self.calls[since:] if one.method in methods and room in {"", one.room})
-        return next(wanted, None)
+        expected = (call for call in self.calls[since:] if call.method in methods and room in {"", call.room})
+        return next(expected, None)
 
     def most_in_a_second(self, methods: set[str], *, since: int = 0) -> int:
         """The most calls of these methods in any second."""
-        times = sorted(one.at for one in self.calls[since:] if one.method in methods)
+        times = sorted(call.at for call in self.calls[since:] if call.method in methods)
         return max((sum(0 <= other - at < 1 for other in times[n : n + 200]) for n, at in enumerate(times)), default=0)
 
     def per_room(self, methods: set[str], *, since: int = 0) -> Counter[str]:
-        return Counter(one.room for one in self.calls[since:] if one.method in methods)
+        return Counter(call.room for call in self.calls[since:] if call.method in methods)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)

@@ -18,17 +18,17 @@ def lines(*, n: int = 7, seconds: float = 3.0) -> list[Line]:
         kinds = {"redirect": Server("redirect")} | {kind: Server(kind, url) for kind, url in urls.items()}
         with servers(**kinds) as started:
             ports = {name: server.port for name, server in started.items()}
-            found = rounds(ports, n=n, seconds=seconds, form="short")
+            result = rounds(ports, n=n, seconds=seconds, form="short")
             full = rounds({name: ports[name] for name in ("redirect", "clicks")}, n=n, seconds=seconds)
     return [
-        Line("durable click ÷ bare Litestar Redirect", ratio(found, "clicks", "redirect"), 1.0,
-             detail=told(found, "clicks", "redirect")),
+        Line("durable click ÷ bare Litestar Redirect", ratio(result, "clicks", "redirect"), 1.0,
+             detail=told(result, "clicks", "redirect")),
         Line("the same, with all headers a browser sends", ratio(full, "clicks", "redirect"), 1.0,
              detail=told(full, "clicks", "redirect")),
-        Line("durable click ÷ without storage", ratio(found, "clicks", "unstored"), 0.6,
-             detail=told(found, "unstored")),
-        Line("durable click ÷ insert and commit per request", ratio(found, "clicks", "each"), 25,
-             detail=told(found, "each")),
-        Line("p99 of the durable click ÷ of the Redirect", ratio(found, "clicks", "redirect", "p99"), 1.0,
+        Line("durable click ÷ without storage", ratio(result, "clicks", "unstored"), 0.6,
+             detail=told(result, "unstored")),
+        Line("durable click ÷ insert and commit per request", ratio(result, "clicks", "each"), 25,
+             detail=told(result, "each")),
+        Line("p99 of the durable click ÷ of the Redirect", ratio(result, "clicks", "redirect", "p99"), 1.0,
              at_most=True),
     ]  # fmt: skip

@@ -161,10 +161,10 @@ def lines() -> list[Line]:
                 "list of 1,000 offers, ms": (lambda: page_ms(client, LIST), 150),
                 "live event after its click, ms": (lambda: live_ms(client), 1000),
             }
-            found = [Line(name, measure(), most, at_most=True) for name, (measure, most) in measures.items()]
+            result = [Line(name, measure(), most, at_most=True) for name, (measure, most) in measures.items()]
             with_charts, without = weights(client)
-            found += [Line("first load with charts, kB compressed", with_charts, 400, at_most=True),
+            result += [Line("first load with charts, kB compressed", with_charts, 400, at_most=True),
                       Line("first load without charts, kB compressed", without, 60, at_most=True)]  # fmt: skip
             if (usable := usable_ms(link)) is not None:
-                found.append(Line("Today usable in Chromium, ms", usable, 1000, at_most=True))
-            return found
+                result.append(Line("Today usable in Chromium, ms", usable, 1000, at_most=True))
+            return result

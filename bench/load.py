@@ -69,7 +69,7 @@ def hammer(
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         socks[sock.fileno()] = sock
         poll.register(sock.fileno(), select.EPOLLIN)
-    wanted = b"HTTP/1.1 " + status
+    expected = b"HTTP/1.1 " + status
     clock = time.perf_counter
     start = clock()
     end = start + seconds
@@ -85,7 +85,7 @@ def hammer(
             data = sock.recv(65536)
             now = clock()
             took.append(now - sent[number])
-            if not data.startswith(wanted):
+            if not data.startswith(expected):
                 wrong += 1
             sent[number] = now
             sock.send(requests[chosen % len(requests)])

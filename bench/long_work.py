@@ -116,9 +116,9 @@ def works(hub: Hub, rows: int) -> list[Work]:
 
     def report() -> None:
         query = {"from": str(today - timedelta(days=1099)), "to": str(today), "by": "campaign,country,sub1"}
-        found = hub.get("report/merged", **query)
-        if len(found["rows"]) < 1000:
-            raise RuntimeError(f"the report has only {len(found['rows'])} rows")
+        result = hub.get("report/merged", **query)
+        if len(result["rows"]) < 1000:
+            raise RuntimeError(f"the report has only {len(result['rows'])} rows")
 
     def upload() -> None:
         table = _table(rows * 2 // 5, next(numbers))
@@ -181,10 +181,10 @@ async def add_token() -> None:
 def within(before: dict[float, float], after: dict[float, float], share: float) -> float:
     """The lag in seconds that so large a share of the measurements between two looks is below, by interpolation."""
     counts = {bound: after[bound] - before[bound] for bound in sorted(after)}
-    wanted, lower, below = counts[max(counts)] * share, 0.0, 0.0
+    expected, lower, below = counts[max(counts)] * share, 0.0, 0.0
     for bound, count in counts.items():
-        if count >= wanted:
-            return bound if bound == float("inf") else lower + (bound - lower) * (wanted - below) / (count - below)
+        if count >= expected:
+            return bound if bound == float("inf") else lower + (bound - lower) * (expected - below) / (count - below)
         lower, below = bound, count
     return lower
 

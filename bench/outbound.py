@@ -105,15 +105,15 @@ async def release(url: str, *, go: bool) -> int:
     waiting = outbound.c.state == "queued"
     async with database.begin() as tx:
         await tx.execute(update(outbound).where(waiting).values(next_at=now if go else now + _FAR))
-        left = (await tx.execute(select(func.count()).select_from(outbound).where(waiting))).scalar_one()
+        remaining = (await tx.execute(select(func.count()).select_from(outbound).where(waiting))).scalar_one()
     await database.close()
-    return int(left)
+    return int(remaining)
 
 
 def answered(port: int) -> tuple[int, int]:
     """How many the source has answered, and the most that were open at once."""
-    with urlopen(f"http://127.0.0.1:{port}/count", timeout=5) as got:
-        count, most = got.read().split()
+    with urlopen(f"http://127.0.0.1:{port}/count", timeout=5) as outcome:
+        count, most = outcome.read().split()
     return int(count), int(most)
 
 
@@ -175,17 +175,17 @@ def lines(*, n: int = 5, seconds: float = 4.0, rest: float = 20.0) -> list[Line]
 
 
 def _lines(quiet: list[Figures], busy: list[Figures], drain: Drain, alone: Drain, told: str) -> list[Line]:
-    wanted = CONCURRENCY / SECONDS
+    expected = CONCURRENCY / SECONDS
     tails = statistics.median(b["p99"] / q["p99"] for q, b in zip(quiet, busy, strict=True))
     figures = ", ".join(
         f"{name} p99 {middle(of, 'p99'):.1f} ms, {middle(of):,.0f}/s"
         for name, of in (("draining", busy), ("not", quiet))
     )
-    pace = f"{alone.sent / alone.seconds:.1f}/s of {wanted:.0f}: {QUEUED:,} take {QUEUED / wanted:.0f} s"
+    pace = f"{alone.sent / alone.seconds:.1f}/s of {expected:.0f}: {QUEUED:,} take {QUEUED / expected:.0f} s"
     return [
-        Line("sends drained ÷ what the concurrency allows", alone.sent / alone.seconds / wanted, 0.9,
+        Line("sends drained ÷ what the concurrency allows", alone.sent / alone.seconds / expected, 0.9,
              detail=f"{pace}; {told}"),
-        Line("the same under full load of clicks", drain.sent / drain.seconds / wanted, 0.5,
+        Line("the same under full load of clicks", drain.sent / drain.seconds / expected, 0.5,
              detail=f"{drain.sent / drain.seconds:.1f}/s"),
         Line("p99 of clicks while draining ÷ without", tails, 1.2, at_most=True, detail=figures),
     ]  # fmt: skip

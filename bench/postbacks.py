@@ -39,12 +39,12 @@ async def click_ids(url: str) -> list[str]:
     database = Database(url)
     async with database.read() as tx:
         encode = (await codec(tx)).encode
-        found = [
-            encode(one)
-            for one in (await tx.execute(select(clicks.c.id).order_by(clicks.c.id.desc()).limit(8_000))).scalars()
+        result = [
+            encode(scalar)
+            for scalar in (await tx.execute(select(clicks.c.id).order_by(clicks.c.id.desc()).limit(8_000))).scalars()
         ]
     await database.close()
-    return found
+    return result
 
 
 def postback_load(port: int, *, seconds: float, seed: int, ids: Path) -> dict[str, float]:

@@ -200,39 +200,39 @@ class RevenueStage:
             by=("day", "offer"),
         )  # fmt: skip
         async with self.database.read() as tx:
-            found = await paged_report(tx, query)
-        if found is None:
+            result = await paged_report(tx, query)
+        if result is None:
             raise RuntimeError("the report has no pages")
-        return found
+        return result
 
     async def counted(self) -> list[int]:
         """Rows of the tables that figures are written to, and bytes of the database."""
         async with self.database.read() as tx:
             tables = (revenue, revenue_revisions, revenue_reports, touched)
-            found = [int((await tx.execute(select(func.count()).select_from(t))).scalar_one()) for t in tables]
+            result = [int((await tx.execute(select(func.count()).select_from(t))).scalar_one()) for t in tables]
             pages = (await tx.exec_driver_sql("PRAGMA page_count")).scalar_one()
-        return [*found, int(pages)]
+        return [*result, int(pages)]
 
 
 async def work(database_url: str, platform_url: str) -> dict[str, float]:
     """All of it on this process' one core; seconds of its processor, megabytes, milliseconds."""
-    stage, found = RevenueStage(database_url, platform_url), dict[str, float]()
+    stage, result = RevenueStage(database_url, platform_url), dict[str, float]()
     await stage.open()
     first, last = first_day(), first_day() + timedelta(days=DAYS - 1)
     began, spent = time.perf_counter(), time.process_time()
     await stage.sync(first, last)
-    found |= {"first": time.process_time() - spent, "first_wall": time.perf_counter() - began}
+    result |= {"first": time.process_time() - spent, "first_wall": time.perf_counter() - began}
     before, spent = await stage.counted(), time.process_time()
     await stage.sync(first, last)
-    found |= {"again": time.process_time() - spent, "written": float(before != await stage.counted())}
-    found |= {"rows": before[0], "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    result |= {"again": time.process_time() - spent, "written": float(before != await stage.counted())}
+    result |= {"rows": before[0], "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
     SHELF.forget()
-    found["cold"] = await timed(stage)
-    found["warm"] = statistics.median([await timed(stage) for _ in range(9)])
-    found["restated"], found["after"] = await restated(stage, last - timedelta(days=3))
+    result["cold"] = await timed(stage)
+    result["warm"] = statistics.median([await timed(stage) for _ in range(9)])
+    result["restated"], result["after"] = await restated(stage, last - timedelta(days=3))
     await sync.stop(stage.runtime)
     await stage.database.close()
-    return found
+    return result
 
 
 async def timed(stage: RevenueStage) -> float:

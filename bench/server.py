@@ -107,8 +107,8 @@ class Each(Unstored):
             if not agent.id:
                 named = {"text": agent.text, "device": agent.device, "os": agent.os, "browser": agent.browser}
                 await tx.execute(upsert(user_agents).values(**named).on_conflict_do_nothing())
-                found = await tx.execute(select(user_agents.c.id).where(user_agents.c.text == agent.text))
-                agent.id = int(found.scalar_one())
+                result = await tx.execute(select(user_agents.c.id).where(user_agents.c.text == agent.text))
+                agent.id = int(result.scalar_one())
             names = [column.name for column in clicks.columns]
             values = dict(zip(names, click.row(agent.id), strict=True)) | {"extra": None}
             await tx.execute(insert(clicks).values(**values))

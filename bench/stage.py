@@ -215,7 +215,7 @@ def ratio(found: dict[str, list[Figures]], one: str, other: str, what: str = "ra
 
 
 def middle(figures: list[Figures], what: str = "rate") -> float:
-    return statistics.median(one[what] for one in figures)
+    return statistics.median(figure[what] for figure in figures)
 
 
 def free_port() -> int:

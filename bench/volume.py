@@ -145,13 +145,13 @@ def lines(*, n: int = 5, seconds: float = 4.0) -> list[Line]:
         large, small = asyncio.run(report_ms(urls["full"])), asyncio.run(report_ms(urls["tenth"]))
         kinds = {"empty": Server("clicks", urls["empty"]), "full": Server("clicks", urls["full"])}
         with servers(**kinds) as started:
-            found = rounds({name: one.port for name, one in started.items()}, n=n, seconds=seconds)
+            result = rounds({name: one.port for name, one in started.items()}, n=n, seconds=seconds)
         kinds = {"alone": Server("clicks", urls["full"]), "beside": Server("reporting", urls["full"])}
         with servers(**kinds) as started:
             beside = rounds({name: one.port for name, one in started.items()}, n=n, seconds=seconds)
     return [
-        Line(f"throughput over {clicks:,} clicks ÷ empty database", ratio(found, "full", "empty"), 0.95,
-             detail=told(found, "full", "empty")),
+        Line(f"throughput over {clicks:,} clicks ÷ empty database", ratio(result, "full", "empty"), 0.95,
+             detail=told(result, "full", "empty")),
         Line("p99 while a 30-day report runs every second ÷ without", ratio(beside, "beside", "alone", "p99"), 1.5,
              at_most=True, detail=told(beside, "beside", "alone")),
         Line(f"30-day merged report by day × campaign over {clicks:,} clicks, ms", large, 25, at_most=True),

@@ -24,10 +24,10 @@ def lines(*, n: int = 5, seconds: float = 3.0) -> list[Line]:
             for url in urls.values():
                 asyncio.run(set_up(url))
             with servers(**{name: Server("clicks", url) for name, url in urls.items()}) as started:
-                found = rounds({name: one.port for name, one in started.items()}, n=n, seconds=seconds)
+                result = rounds({name: one.port for name, one in started.items()}, n=n, seconds=seconds)
         finally:
             server.cleanup()
     return [
-        Line("on PostgreSQL ÷ on SQLite", ratio(found, "postgresql", "sqlite"), 0.8,
-             detail=told(found, "postgresql", "sqlite"))
+        Line("on PostgreSQL ÷ on SQLite", ratio(result, "postgresql", "sqlite"), 0.8,
+             detail=told(result, "postgresql", "sqlite"))
     ]  # fmt: skip

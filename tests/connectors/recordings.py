@@ -61,9 +61,9 @@ def connection(name: str, case: str, url: str) -> Connection:
 
 async def played(name: str, case: str) -> dict[str, Any]:
     """Fetch a case from a server that gives its answers in turn; what was asked, and what came of it."""
-    left = iter(answers(name, case))
+    remaining = iter(answers(name, case))
     last = answers(name, case)[-1]
-    async with serving(lambda _request: next(left, last)) as web:
+    async with serving(lambda _request: next(remaining, last)) as web:
         account = connection(name, case, web.url)
         async with Http(allow_private=True, first_wait=0.01, seconds=5.0) as http:
             try:
@@ -74,8 +74,8 @@ async def played(name: str, case: str) -> dict[str, Any]:
             except CasinoFluxError as error:
                 outcome = {"error": str(error).replace(web.url, "https://platform.example.test")}
                 outcome["permanent"] = getattr(error, "permanent", None)
-    asked = list(dict.fromkeys(shown(request, web.url) for request in web.asked))
-    return {"asked": asked, **outcome}
+    requests = list(dict.fromkeys(shown(request, web.url) for request in web.asked))
+    return {"asked": requests, **outcome}
 
 
 def window(name: str, case: str) -> Window:

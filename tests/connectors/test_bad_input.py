@@ -34,10 +34,10 @@ def again(content: bytes, body: bytes) -> bytes:
 
 async def fetched(name: str, change: Change, *, seconds: float = 5.0) -> Report:
     """The report of the `normal` recording, every answer changed on its way."""
-    left = iter(answers(name, "normal"))
+    remaining = iter(answers(name, "normal"))
     last = answers(name, "normal")[-1]
     http = Http(allow_private=True, first_wait=0.01, seconds=seconds)
-    async with serving(lambda _request: change(next(left, last))) as web, http:
+    async with serving(lambda _request: change(next(remaining, last))) as web, http:
         account = connection(name, "normal", web.url)
         return await platform(name).fetch(http, account, window(name, "normal"))
 
@@ -76,14 +76,14 @@ async def test_what_is_no_report_is_an_error_or_holds_no_figure(name: str, body:
 
 @pytest.mark.parametrize("name", FETCHED)
 async def test_a_body_cut_off_anywhere_gives_no_wrong_figure(name: str) -> None:
-    known = set((await right(name)).rows)
+    existing = set((await right(name)).rows)
     for part in (0.35, 0.6, 0.85):
         cut = lambda content, part=part: again(content, whole(content)[1][: int(len(whole(content)[1]) * part)])  # noqa: E731
         try:
             report = await fetched(name, cut)
         except ConnectorError:
             continue
-        assert set(report.rows) <= known
+        assert set(report.rows) <= existing
 
 
 @pytest.mark.parametrize("name", FETCHED)
@@ -126,10 +126,10 @@ async def test_a_platform_that_hangs_is_an_error_that_passes(name: str) -> None:
 @pytest.mark.parametrize("name", FETCHED)
 async def test_a_short_retry_after_is_waited_for(name: str) -> None:
     wait = answer(b"", status=429, headers={"Retry-After": "0"})
-    left: list[Any] = [wait, *answers(name, "normal")]
-    last = left[-1]
+    remaining: list[Any] = [wait, *answers(name, "normal")]
+    last = remaining[-1]
     http = Http(allow_private=True, first_wait=0.01)
-    async with serving(lambda _: left.pop(0) if left else last) as web, http:
+    async with serving(lambda _: remaining.pop(0) if remaining else last) as web, http:
         account = connection(name, "normal", web.url)
         report = await platform(name).fetch(http, account, window(name, "normal"))
     assert report.rows == (await right(name)).rows
@@ -157,6 +157,6 @@ def test_every_platform_says_where_tags_and_click_ids_come_from() -> None:
              "affise": "offer", "tune": "offer_id"}  # fmt: skip
     clicks = {"smartico": "afp", "cellxpert": "afp1", "everflow": "sub1", "affise": "sub1", "alanbase": "sub1",
               "tune": "affiliate_info1"}  # fmt: skip
-    found: dict[str, Platform] = {name: platform(name) for name in PLATFORMS}
-    assert {name: found[name].tag_from[0] for name in usual} == usual
-    assert {name: found[name].click_id_from[0] for name in clicks} == clicks
+    connector: dict[str, Platform] = {name: platform(name) for name in PLATFORMS}
+    assert {name: connector[name].tag_from[0] for name in usual} == usual
+    assert {name: connector[name].click_id_from[0] for name in clicks} == clicks

@@ -60,9 +60,9 @@ def test_a_short_myaffiliates_answer_cut_at_any_byte_is_never_taken_as_whole(end
     report = read(whole, FRESH)
     assert report is not None
     assert (report.damage, len(report.rows)) == ("", 40)
-    known = msgspec.structs.replace(FRESH, shape=report.shape)
+    existing = msgspec.structs.replace(FRESH, shape=report.shape)
     assert taken_as_whole(whole, FRESH) == []
-    assert taken_as_whole(whole, known) == []
+    assert taken_as_whole(whole, existing) == []
 
 
 def test_an_answer_cut_after_a_customer_group_is_noticed_once_a_whole_one_is_known() -> None:

@@ -49,10 +49,10 @@ def test_whatever_a_registry_sends_is_read_or_refused(raw: bytes) -> None:
 
 
 def test_a_registration_is_read() -> None:
-    found = rdap.read(
+    result = rdap.read(
         b'{"events": [{"eventAction": "expiration", "eventDate": "2027-01-02T03:04:05Z"}], "status": ["active"]}'
     )
-    assert (found.registered, found.until, found.status) == (True, date(2027, 1, 2), ("active",))
+    assert (result.registered, result.until, result.status) == (True, date(2027, 1, 2), ("active",))
 
 
 def test_the_registered_domain_of_a_host_is_known() -> None:

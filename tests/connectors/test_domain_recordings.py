@@ -51,18 +51,18 @@ class Record(msgspec.Struct, frozen=True):
 
 
 async def play(kind: str, call: str, http: Http, login: Login) -> Any:
-    found = registrar(kind)
+    connector = registrar(kind)
     match call:
         case "check":
-            return await found.check(http, login, [NAME])
+            return await connector.check(http, login, [NAME])
         case "register":
-            return await found.register(http, login, Quote(name=NAME, available=True, price=9_730_000))
+            return await connector.register(http, login, Quote(name=NAME, available=True, price=9_730_000))
         case "order":
-            return await found.order(http, login, NAME)
+            return await connector.order(http, login, NAME)
         case "zone":
-            return await found.zone(http, login, f"go.{NAME}")
+            return await connector.zone(http, login, f"go.{NAME}")
     records = [Record("A", NAME, "192.0.2.77"), Record("CNAME", f"go.{NAME}", "track.example.test")]
-    return await found.put_records(http, login, Zone(id="zone1" if kind == "cloudflare" else NAME), records)
+    return await connector.put_records(http, login, Zone(id="zone1" if kind == "cloudflare" else NAME), records)
 
 
 def cases() -> list[tuple[str, str]]:
@@ -89,7 +89,7 @@ def answers(kind: str, case: str) -> list[bytes | None]:
 
 async def played(kind: str, case: str) -> dict[str, Any]:
     recorded = answers(kind, case)
-    left = iter(recorded)
+    remaining = iter(recorded)
 
     over = asyncio.Event()
 
@@ -98,7 +98,7 @@ async def played(kind: str, case: str) -> dict[str, Any]:
         return b""
 
     def answering(_request: object) -> bytes | Awaitable[bytes]:
-        content = next(left, recorded[-1])
+        content = next(remaining, recorded[-1])
         return content if content is not None else never()
 
     async with serving(answering) as web, Http(allow_private=True, first_wait=0.01, seconds=0.2) as http:
@@ -109,8 +109,8 @@ async def played(kind: str, case: str) -> dict[str, Any]:
         except CasinoFluxError as error:
             outcome = {"error": str(error), "permanent": getattr(error, "permanent", None)}
         over.set()
-        asked = [f"{one.method} {one.target} {one.body.decode()}".strip() for one in web.asked]
-    told = msgspec.json.encode({"asked": asked, **outcome}).replace(web.url.encode(), b"https://api")
+        requests = [f"{one.method} {one.target} {one.body.decode()}".strip() for one in web.asked]
+    told = msgspec.json.encode({"asked": requests, **outcome}).replace(web.url.encode(), b"https://api")
     found: dict[str, Any] = msgspec.json.decode(told)
     return found
 
@@ -118,15 +118,15 @@ async def played(kind: str, case: str) -> dict[str, Any]:
 @pytest.mark.parametrize(("kind", "case"), cases())
 async def test_a_recorded_answer_gives_what_stands_beside_it(kind: str, case: str) -> None:
     path = FOLDER / kind / f"{case}.expected.json"
-    got = await played(kind, case)
-    paid = [one for one in got["asked"] if PAID[kind] in one]
+    outcome = await played(kind, case)
+    paid = [one for one in outcome["asked"] if PAID[kind] in one]
     assert len(paid) == case.startswith("register_"), "a purchase is asked for once, whatever is answered"
-    told = str({name: value for name, value in got.items() if name != "asked"})
+    told = str({name: value for name, value in outcome.items() if name != "asked"})
     assert not any(one in told for one in SECRETS)
     if recording():
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(got), indent=1) + b"\n")
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(outcome), indent=1) + b"\n")
     assert path.exists(), f"{path.name} is missing: CASINOFLUX_RECORD=1 writes it"
-    assert got == msgspec.json.decode(path.read_bytes())
+    assert outcome == msgspec.json.decode(path.read_bytes())
 
 
 @pytest.mark.parametrize("kind", REGISTRARS)

@@ -25,9 +25,9 @@ SECRET = "t0ken-of-the-team"
 
 def in_turn(*answers: bytes) -> Any:
     """Gives one answer after another, the last one for ever."""
-    left: Iterator[bytes] = iter(answers)
+    remaining: Iterator[bytes] = iter(answers)
     last = answers[-1]
-    return lambda _request: next(left, last)
+    return lambda _request: next(remaining, last)
 
 
 def client(**options: Any) -> Http:
@@ -36,37 +36,37 @@ def client(**options: Any) -> Http:
 
 async def test_an_answer_comes_back_whole_with_its_status_and_headers() -> None:
     async with serving(lambda _: answer("{}", status=404, headers={"X-Note": "one"})) as web, client() as http:
-        got = await http.get(web.url + "/report", params=[("columns[]", "a b")], headers={"Authorization": SECRET})
-    assert (got.status, got.body, got.headers["x-note"]) == (404, b"{}", "one")
+        response = await http.get(web.url + "/report", params=[("columns[]", "a b")], headers={"Authorization": SECRET})
+    assert (response.status, response.body, response.headers["x-note"]) == (404, b"{}", "one")
     assert web.asked[0].query == [("columns[]", "a b")]
     assert web.asked[0].headers["authorization"] == SECRET
 
 
 async def test_a_busy_platform_is_tried_three_times_and_its_last_answer_kept() -> None:
     async with serving(lambda _: answer(b"busy", status=503)) as web, client() as http:
-        got = await http.get(web.url)
-    assert (got.status, len(web.asked)) == (503, 3)
+        response = await http.get(web.url)
+    assert (response.status, len(web.asked)) == (503, 3)
 
 
 async def test_retry_after_is_waited_for() -> None:
     turns = in_turn(answer(b"", status=429, headers={"Retry-After": "1"}), answer(b"fine"))
     async with serving(turns) as web, client() as http:
         began = asyncio.get_running_loop().time()
-        got = await http.get(web.url)
-    assert got.body == b"fine"
+        response = await http.get(web.url)
+    assert response.body == b"fine"
     assert asyncio.get_running_loop().time() - began >= 1.0
 
 
 async def test_a_retry_after_of_more_than_a_minute_is_left_to_the_next_sync() -> None:
     async with serving(lambda _: answer(b"", status=429, headers={"Retry-After": "61"})) as web, client() as http:
-        got = await http.get(web.url)
-    assert (got.status, got.retry_after, len(web.asked)) == (429, 61.0, 1)
+        response = await http.get(web.url)
+    assert (response.status, response.retry_after, len(web.asked)) == (429, 61.0, 1)
 
 
 async def test_retries_can_be_switched_off() -> None:
     async with serving(lambda _: answer(b"", status=500)) as web, client() as http:
-        got = await http.send("POST", web.url, body=b"x", tries=1)
-    assert (got.status, len(web.asked)) == (500, 1)
+        response = await http.send("POST", web.url, body=b"x", tries=1)
+    assert (response.status, len(web.asked)) == (500, 1)
 
 
 async def test_a_platform_that_never_answers_is_told_as_a_time_out() -> None:

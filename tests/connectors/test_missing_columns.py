@@ -99,7 +99,7 @@ def sums(report: Report) -> dict[str, int]:
 @pytest.mark.parametrize("name", FETCHED)
 async def test_a_column_that_is_missing_is_said_or_unknown(name: str) -> None:
     whole_report = await right(name)
-    known = {(row.day, row.tag, row.sub, row.part): figures(row.figures) for row in whole_report.rows}
+    existing = {(row.day, row.tag, row.sub, row.part): figures(row.figures) for row in whole_report.rows}
     refused = 0
     for column in columns(name):
         if (name, column) in OTHERWISE:
@@ -112,10 +112,10 @@ async def test_a_column_that_is_missing_is_said_or_unknown(name: str) -> None:
         if report.damage:
             refused += 1
             continue
-        if any((row.day, row.tag, row.sub, row.part) not in known for row in report.rows):
+        if any((row.day, row.tag, row.sub, row.part) not in existing for row in report.rows):
             assert sums(report) == sums(whole_report), column  # told by another name, the figures are the same
             continue
         for row in report.rows:
-            before = known[row.day, row.tag, row.sub, row.part]
+            before = existing[row.day, row.tag, row.sub, row.part]
             assert agree(figures(row.figures), before), column
     assert columns(name)

@@ -51,8 +51,8 @@ def _in_json(value: Any, rows: Rows) -> Any:
 
 def _in_csv(text: str, rows: Rows) -> str:
     dialect = csv.Sniffer().sniff(text.splitlines()[0], delimiters=",;\t")
-    found = list(csv.DictReader(io.StringIO(text), dialect=dialect))
-    made = rows(list(found))
+    result = list(csv.DictReader(io.StringIO(text), dialect=dialect))
+    made = rows(list(result))
     out = io.StringIO()
     writer = csv.DictWriter(out, fieldnames=list(made[0]), delimiter=dialect.delimiter, lineterminator="\n")
     writer.writeheader()
@@ -84,10 +84,10 @@ async def test_a_row_sent_twice_counts_once(name: str) -> None:
 
 
 async def of_days(name: str, days: Window) -> Report:
-    left = iter(answers(name, "normal"))
+    remaining = iter(answers(name, "normal"))
     last = answers(name, "normal")[-1]
     http = Http(allow_private=True, first_wait=0.01, seconds=5.0)
-    async with serving(lambda _request: next(left, last)) as web, http:
+    async with serving(lambda _request: next(remaining, last)) as web, http:
         return await platform(name).fetch(http, connection(name, "normal", web.url), days)
 
 
@@ -95,6 +95,8 @@ async def of_days(name: str, days: Window) -> Report:
 async def test_rows_of_days_not_asked_for_are_left_out(name: str) -> None:
     asked = window(name, "normal")
     days = Window(first=asked.first, last=asked.first)
-    got = (await of_days(name, days)).rows
-    assert {row.day for row in got} <= {asked.first}
-    assert [row for row in got if row.figures] == [row for row in (await right(name)).rows if row.day == asked.first]
+    outcome = (await of_days(name, days)).rows
+    assert {row.day for row in outcome} <= {asked.first}
+    assert [row for row in outcome if row.figures] == [
+        row for row in (await right(name)).rows if row.day == asked.first
+    ]

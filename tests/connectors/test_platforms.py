@@ -18,11 +18,11 @@ ALWAYS = {"normal", "empty", "corrected", "unauthorised", "login_page", "truncat
 @pytest.mark.parametrize(("name", "case"), cases())
 async def test_a_recorded_answer_gives_the_report_beside_it(name: str, case: str) -> None:
     path = HERE / name / f"{case}.expected.json"
-    got = await played(name, case)
+    outcome = await played(name, case)
     if recording():
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(got), indent=1) + b"\n")
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(outcome), indent=1) + b"\n")
     assert path.exists(), f"{path.name} is missing: CASINOFLUX_RECORD=1 writes it"
-    assert got == msgspec.json.decode(path.read_bytes())
+    assert outcome == msgspec.json.decode(path.read_bytes())
 
 
 @pytest.mark.parametrize("name", [name for name in PLATFORMS if name not in {"csv_upload", "postback_only"}])
@@ -33,20 +33,20 @@ def test_a_connector_has_recordings_of_all_that_can_come(name: str) -> None:
 
 @pytest.mark.parametrize("name", list(PLATFORMS))
 def test_a_platform_says_what_forms_and_sync_need(name: str) -> None:
-    found = platform(name)
-    assert found.name == name
-    assert found.title == PLATFORMS[name]
-    for field in msgspec.structs.fields(found.credentials):
+    connector = platform(name)
+    assert connector.name == name
+    assert connector.title == PLATFORMS[name]
+    for field in msgspec.structs.fields(connector.credentials):
         assert "description=" in repr(field.type), f"{name}.{field.name} has no description"
 
 
 def declared(name: str) -> str:
     """The line of docs/connectors.md about what a platform declares."""
-    found = platform(name)
-    columns = found.columns(Connection(timezone="UTC", currency="EUR"))
+    connector = platform(name)
+    columns = connector.columns(Connection(timezone="UTC", currency="EUR"))
     measures = ", ".join(measure for measure in Columns.measure_names() if columns.measures.get(measure))
-    whose = "" if found.every_measure or not measures else " (those whose columns an answer has)"
-    return f"| `{name}` | {found.rows} | {measures or '–'}{whose} | {' and '.join(found.always) or '–'} |"
+    whose = "" if connector.every_measure or not measures else " (those whose columns an answer has)"
+    return f"| `{name}` | {connector.rows} | {measures or '–'}{whose} | {' and '.join(connector.always) or '–'} |"
 
 
 def test_the_documents_say_what_each_platform_declares() -> None:

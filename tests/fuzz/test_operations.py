@@ -41,8 +41,8 @@ def test_no_operation_fails_whatever_it_is_sent(hub: Deployment) -> None:
     roles = {role: hub.post("token/create", name=f"fuzz {role}", role=role)["token"] for role in ("buyer", "viewer")}
     tokens = [hub.token, *roles.values()]
     schema = schemathesis.openapi.from_dict(hub.http.get("/schema/openapi.json").json())
-    found: Any = schema.get_all_operations()
-    operations = [operation.ok() for operation in found]
+    result: Any = schema.get_all_operations()
+    operations = [operation.ok() for operation in result]
     ends, round_number, failures = time.monotonic() + SECONDS / 2, 0, dict[str, str]()
     with httpx.Client(base_url=hub.url, timeout=60) as client:
         while time.monotonic() < ends:

@@ -62,8 +62,8 @@ READERS = {f"storage/ledger/{name}.py" for name in ("numbers", "money", "tables"
 
 @pytest.mark.parametrize("pattern", [r"\bfloat\(", r"\bDecimal\(", r"\bcsv\.", r"\bimport csv\b", r"\bfrom csv\b"])
 def test_numbers_and_tables_are_read_in_one_place(pattern: str) -> None:
-    found = set(names([path for path in MODULES if re.search(pattern, path.read_text())]))
-    assert sorted(found - READERS) == []
+    result = set(names([path for path in MODULES if re.search(pattern, path.read_text())]))
+    assert sorted(result - READERS) == []
 
 
 def test_the_lock_names_no_index() -> None:
@@ -77,9 +77,9 @@ def test_every_package_is_in_the_lock_with_hashes() -> None:
 
 def test_every_dependency_has_its_reason() -> None:
     project = (ROOT / "pyproject.toml").read_text()
-    wanted = set(re.findall(r'^    "([a-z-]+)(?:\[[a-z]+\])?[>=",]', project, re.MULTILINE))
+    expected = set(re.findall(r'^    "([a-z-]+)(?:\[[a-z]+\])?[>=",]', project, re.MULTILINE))
     told = (ROOT / "docs" / "dependencies.md").read_text()
-    assert sorted(name for name in wanted if f"`{name}`" not in told) == []
+    assert sorted(name for name in expected if f"`{name}`" not in told) == []
 
 
 def test_layers_hold() -> None:

@@ -40,19 +40,19 @@ async def fetch(
         "query_string": query.encode(), "headers": [(k.encode(), v.encode("latin-1")) for k, v in given.items()],
         "client": ("203.0.113.7", 4711), "server": ("127.0.0.1", 8000), "http_version": "1.1",
     }  # fmt: skip
-    got = Got(0, [], b"", scope)
+    outcome = Got(0, [], b"", scope)
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(event: Any) -> None:
         if event["type"] == "http.response.start":
-            got.status, got.headers = event["status"], list(event["headers"])
+            outcome.status, outcome.headers = event["status"], list(event["headers"])
         else:
-            got.body += event.get("body", b"")
+            outcome.body += event.get("body", b"")
 
     await app(scope, receive, send)
-    return got
+    return outcome
 
 
 @asynccontextmanager
@@ -65,11 +65,11 @@ async def served(app: Any) -> AsyncIterator[int]:
             method, path, _ = lines[0].split()
             headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:] if line)}
             body = await reader.readexactly(int(headers.get("content-length", "0")))
-            got = await fetch(app, path, host=headers.pop("host", ""), method=method, headers=headers, body=body)
-            head = [f"HTTP/1.1 {got.status} X".encode(), b"connection: close"]
-            head += [name + b": " + value for name, value in got.headers if name != b"content-length"]
-            head.append(f"content-length: {len(got.body)}".encode())
-            writer.write(b"\r\n".join(head) + b"\r\n\r\n" + got.body)
+            response = await fetch(app, path, host=headers.pop("host", ""), method=method, headers=headers, body=body)
+            head = [f"HTTP/1.1 {response.status} X".encode(), b"connection: close"]
+            head += [name + b": " + value for name, value in response.headers if name != b"content-length"]
+            head.append(f"content-length: {len(response.body)}".encode())
+            writer.write(b"\r\n".join(head) + b"\r\n\r\n" + response.body)
             await writer.drain()
         except asyncio.IncompleteReadError:
             pass  # a browser opens connections ahead and leaves them unused

@@ -60,13 +60,13 @@ class Hub:
 
     async def say(self, text: str, **more: Any) -> Any:
         """Run a command as owner; its result as JSON."""
-        found, given = parse(text)
+        command, arguments = parse(text)
         actor = Actor(team_id=self.runtime.team_id, name="test", role=Role.OWNER)
         context = Context(
             database=self.runtime.database, deployment=self.runtime.deployment, actor=actor, face="shell",
             ports=self.runtime.ports, box=self.runtime.box, clock=self.clock, room=Room(face="shell", room="test"),
         )  # fmt: skip
-        answer = await run(found, given | more, context)
+        answer = await run(command, arguments | more, context)
         return msgspec.json.decode(msgspec.json.encode(answer.result))
 
     async def sync(self) -> None:

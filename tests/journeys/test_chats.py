@@ -18,8 +18,8 @@ def shown(slack: httpx.Client) -> list[dict[str, Any]]:
 
 
 def posted(telegram: httpx.Client, chat: int) -> list[dict[str, Any]]:
-    found = telegram.get("/_control/chat", params={"chat": chat}).json()
-    return [one for one in found if one["from"]["is_bot"]]
+    result = telegram.get("/_control/chat", params={"chat": chat}).json()
+    return [one for one in result if one["from"]["is_bot"]]
 
 
 def flux(slack: httpx.Client, text: str) -> dict[str, Any]:

@@ -46,10 +46,10 @@ def test_a_site_earns_without_any_tracking_set_up(deploy: Deploy, affilka: httpx
     assert row["first_deposits"] == {"postback": None, "platform": 2, "merged": 2}
     assert row["commission"] == 180_000_000
     assert row["spend"] is None
-    told = hub.shell("run", "stats", "yesterday", "by", "site").stdout
-    assert "–" in told
+    answer = hub.shell("run", "stats", "yesterday", "by", "site").stdout
+    assert "–" in answer
 
 
 def report(hub: Deployment, day: str) -> Any:
     rows = hub.get("report/merged", **{"from": day, "to": day, "by": "day,site"})["rows"]
-    return next((one for one in rows if one["commission"] and one["clicks"] == 3), None)
+    return next((row for row in rows if row["commission"] and row["clicks"] == 3), None)

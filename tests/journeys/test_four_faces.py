@@ -93,13 +93,13 @@ def by_form(screen: Screen, command: str, fields: dict[str, str]) -> None:
 
 
 def test_the_same_work_on_four_faces_leaves_equal_databases(tmp_path: Path) -> None:
-    left: dict[str, dict[str, Any]] = {}
+    remaining: dict[str, dict[str, Any]] = {}
 
     def finish(face: str, hub: Deployment, say: Callable[[str, dict[str, str]], object]) -> None:
         try:
             for command, fields in WORK:
                 say(command, fields)
-            left[face] = stored(hub)
+            remaining[face] = stored(hub)
         finally:
             hub.stop()
             hub.http.close()
@@ -122,8 +122,8 @@ def test_the_same_work_on_four_faces_leaves_equal_databases(tmp_path: Path) -> N
         finish("cockpit", hub, lambda command, fields: by_form(screen, command, fields))
         assert screen.complaints == []
 
-    assert [audit["command"] for audit in left["shell"]["audits"]] == [command for command, _ in WORK]
-    assert all(left["shell"][table] for table in TABLES)
+    assert [audit["command"] for audit in remaining["shell"]["audits"]] == [command for command, _ in WORK]
+    assert all(remaining["shell"][table] for table in TABLES)
     for face in ("slack", "telegram", "cockpit"):
-        for table, rows in left["shell"].items():
-            assert left[face][table] == rows, f"{face}: {table}"
+        for table, rows in remaining["shell"].items():
+            assert remaining[face][table] == rows, f"{face}: {table}"

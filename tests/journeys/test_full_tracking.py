@@ -30,8 +30,8 @@ def test_clicks_postbacks_and_delayed_revenue_become_one_report(
     assert len(set(click_ids)) == 10
     assert urlsplit(landed[0]).hostname == "lucky-star.example.test"
 
-    assert [convert(hub, postback, one, "registration") for one in click_ids[:4]] == ["accepted"] * 4
-    ftds = [convert(hub, postback, one, "ftd", amount="50", currency="EUR") for one in click_ids[:3]]
+    assert [convert(hub, postback, click_id, "registration") for click_id in click_ids[:4]] == ["accepted"] * 4
+    ftds = [convert(hub, postback, click_id, "ftd", amount="50", currency="EUR") for click_id in click_ids[:3]]
     assert ftds == ["accepted"] * 3
     assert convert(hub, postback, click_ids[0], "ftd", amount="50", currency="EUR") == "duplicate"
     assert convert(hub, postback, "unknownclick", "reg") == "unmatched"
@@ -61,7 +61,7 @@ def test_clicks_postbacks_and_delayed_revenue_become_one_report(
 
 def seen(hub: Deployment, day: str, **counts: int) -> Any:
     rows = hub.get("report/merged", **{"from": day, "to": day, "by": "day,campaign"})["rows"]
-    row = next((one for one in rows if one["group"]["campaign"] == "spring-push"), None)
+    row = next((row for row in rows if row["group"]["campaign"] == "spring-push"), None)
     enough = row and row["clicks"] == counts["clicks"] and row["registrations"]["postback"] == counts["registrations"]
     return row if enough else None
 

@@ -84,12 +84,12 @@ async def test_a_site_is_served_and_measured_over_https_from_its_first_visit_on(
             assert hub.http.get(postback, params=given).json() == {"outcome": "accepted"}
         wait_for(lambda: funnel(hub), "the tracked funnel", told=hub.log)
         views = hub.get("site/analytics", site="guide", by="campaign", range="today")["rows"]
-        assert {one["group"]["campaign"]: one["views"] for one in views} == {"": 4, "spring": 1}
+        assert {view["group"]["campaign"]: view["views"] for view in views} == {"": 4, "spring": 1}
 
 
 def funnel(hub: Any) -> Any:
-    found = report(hub, visits=5, outgoing=3, registrations=1)
-    return found if found and found["first_deposits"] == 1 else None
+    result = report(hub, visits=5, outgoing=3, registrations=1)
+    return result if result and result["first_deposits"] == 1 else None
 
 
 def picture() -> bytes:

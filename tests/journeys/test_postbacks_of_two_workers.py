@@ -18,7 +18,10 @@ async def said(urls: list[str]) -> list[tuple[int, str]]:
     limits = httpx.Limits(max_keepalive_connections=0, max_connections=60)
     async with httpx.AsyncClient(limits=limits, timeout=30) as client:
         answers = await asyncio.gather(*(client.get(url, headers={"connection": "close"}) for url in urls))
-    return [(one.status_code, one.json()["outcome"] if one.status_code == 200 else one.text) for one in answers]
+    return [
+        (answer.status_code, answer.json()["outcome"] if answer.status_code == 200 else answer.text)
+        for answer in answers
+    ]
 
 
 @pytest.mark.slow
@@ -47,8 +50,8 @@ def test_the_same_postback_to_both_workers_at_once_counts_once(deploy_postgres: 
 
     def counted() -> bool:
         totals = hub.get("report/merged", **{"from": day, "to": day, "by": "campaign"})["totals"]
-        found = {name: totals[name]["postback"] for name in ("registrations", "first_deposits", "deposits")}
-        return found == {"registrations": PLAYERS, "first_deposits": PLAYERS, "deposits": 2 * PLAYERS}
+        result = {name: totals[name]["postback"] for name in ("registrations", "first_deposits", "deposits")}
+        return result == {"registrations": PLAYERS, "first_deposits": PLAYERS, "deposits": 2 * PLAYERS}
 
     wait_for(counted, "the report to show each once", told=hub.log)
     assert "locked" not in hub.log()

@@ -45,14 +45,14 @@ def test_a_kill_under_load_loses_no_answered_click(deploy: Deploy) -> None:
     hub.start()
     link = campaign(hub)
     threads = [Clicking(link, n) for n in range(8)]
-    for one in threads:
-        one.start()
-    wait_for(lambda: sum(len(one.answered) for one in threads) > 300, "clicks to come in")
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: sum(len(thread.answered) for thread in threads) > 300, "clicks to come in")
     hub.kill()
-    for one in threads:
-        one.stopped.set()
-        one.join(10)
-    answered = [click for one in threads for click in one.answered]
+    for thread in threads:
+        thread.stopped.set()
+        thread.join(10)
+    answered = [click for thread in threads for click in thread.answered]
     hub.start()
     shown = [hub.try_post("click/show", click_id=one).status_code for one in answered[:: max(1, len(answered) // 60)]]
     assert set(shown) == {200}
@@ -68,9 +68,9 @@ def test_a_stop_drains_and_exits_with_0(deploy_sqlite: Deploy) -> None:
     hub.start()
     link = campaign(hub)
     threads = [Clicking(link, n) for n in range(4)]
-    for one in threads:
-        one.start()
-    wait_for(lambda: sum(len(one.answered) for one in threads) > 100, "clicks to come in")
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: sum(len(thread.answered) for thread in threads) > 100, "clicks to come in")
     assert hub.stop() == 0, hub.log()
 
 
@@ -88,7 +88,8 @@ def test_a_stop_while_the_database_is_locked_exits_with_0_and_keeps_every_click(
     hub.start()
     clicks = [parse_qs(urlsplit(place).query)["s"][0] for place in places]
     wait_for(
-        lambda: {hub.try_post("click/show", click_id=one).status_code for one in clicks} == {200}, "the spool drained"
+        lambda: {hub.try_post("click/show", click_id=click).status_code for click in clicks} == {200},
+        "the spool drained",
     )
 
 

@@ -17,9 +17,9 @@ def browser(hub: Deployment, address: str = "203.0.113.1") -> httpx.Client:
 
 
 def csrf_of(page: str) -> str:
-    found = re.search(r'name="csrf" value="([0-9a-f]{64})"', page)
-    assert found is not None
-    return found[1]
+    result = re.search(r'name="csrf" value="([0-9a-f]{64})"', page)
+    assert result is not None
+    return result[1]
 
 
 @pytest.mark.slow
@@ -103,7 +103,7 @@ def test_every_answer_has_the_headers_of_its_kind(hub: Deployment) -> None:
 def test_too_many_sign_ins_of_one_address_are_told_when_to_come_back(hub: Deployment) -> None:
     with browser(hub, "198.51.100.9") as guesser, browser(hub, "198.51.100.10") as other:
         answers = [guesser.post("/cockpit/sign-in", data={"token": f"guess {n}"}) for n in range(32)]
-        assert {one.status_code for one in answers[:30]} == {401}
+        assert {answer.status_code for answer in answers[:30]} == {401}
         assert answers[-1].status_code == 429
         assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
         assert guesser.get("/api/v1/offer/list").status_code == 429
@@ -157,6 +157,6 @@ def test_over_https_the_cookie_is_of_this_host_alone_and_browsers_are_told_to_st
     hub.post("site/create", name="land", market="DE")
     site = hub.get("site/show", site="land")["preview_url"].partition("example.test")[2].partition("?")[0]
     answers = [hub.http.post(f"{site}/b", content=b"null") for _ in range(7)]
-    assert [one.status_code for one in answers[:5]] == [400] * 5
+    assert [answer.status_code for answer in answers[:5]] == [400] * 5
     assert answers[-1].status_code == 429
     assert 1 <= int(answers[-1].headers["retry-after"]) <= 60

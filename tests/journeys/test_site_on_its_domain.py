@@ -96,6 +96,6 @@ def arrive(hub: Deployment, link: str) -> httpx.Response:
 
 
 def report(hub: Deployment, *, visits: int, outgoing: int, registrations: int | None = None) -> Any:
-    found = hub.get("site/report", site="guide", range="today")
-    there = found["visits"] == visits and found["outgoing"] == outgoing and found["visitors"] == visits
-    return found if there and found["registrations"] == registrations else None
+    result = hub.get("site/report", site="guide", range="today")
+    there = result["visits"] == visits and result["outgoing"] == outgoing and result["visitors"] == visits
+    return result if there and result["registrations"] == registrations else None

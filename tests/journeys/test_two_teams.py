@@ -101,10 +101,10 @@ def clicks_are_of_their_team(
 ) -> None:
     location = at(hub, RED, urlsplit(of_red["link"]).path).headers["location"]
     click = parse_qs(urlsplit(location).query)["s"][0]
-    told = hub.http.get(of_blue["postback"], params={"click_id": click, "event": "ftd", "amount": "50"})
-    assert told.json()["outcome"] == "unmatched"
-    told = hub.http.get(of_red["postback"], params={"click_id": click, "event": "ftd", "amount": "50"})
-    assert told.json()["outcome"] == "accepted"
+    answer = hub.http.get(of_blue["postback"], params={"click_id": click, "event": "ftd", "amount": "50"})
+    assert answer.json()["outcome"] == "unmatched"
+    answer = hub.http.get(of_red["postback"], params={"click_id": click, "event": "ftd", "amount": "50"})
+    assert answer.json()["outcome"] == "accepted"
 
     wait_for(lambda: ftds(red) == 1, "the FTD in the report of its team", seconds=60, told=hub.log)
     assert not ftds(blue)

@@ -36,9 +36,9 @@ class Tab:
 
     async def run(self, script: str) -> Any:
         """What a script gives in the page."""
-        got = await self.say("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
-        assert "exceptionDetails" not in got, got["exceptionDetails"]
-        return got["result"].get("value")
+        outcome = await self.say("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        assert "exceptionDetails" not in outcome, outcome["exceptionDetails"]
+        return outcome["result"].get("value")
 
     async def open(self, url: str, *, width: int = 1200, dark: bool = False) -> None:
         """Go to an address and wait until all of it is there."""
@@ -58,13 +58,15 @@ class Tab:
 
     async def picture(self, path: Path) -> None:
         """The whole page as PNG."""
-        got = await self.say("Page.captureScreenshot", captureBeyondViewport=True)
-        path.write_bytes(base64.b64decode(got["data"]))
+        outcome = await self.say("Page.captureScreenshot", captureBeyondViewport=True)
+        path.write_bytes(base64.b64decode(outcome["data"]))
 
     def complaints(self) -> list[str]:
         """What the browser logged: blocked scripts and styles, failed requests."""
         entries = [one["params"]["entry"] for one in self.told if one.get("method") == "Log.entryAdded"]
-        return [f"{one['text']} {one.get('url', '')}" for one in entries if one["level"] in {"error", "warning"}]
+        return [
+            f"{entry['text']} {entry.get('url', '')}" for entry in entries if entry["level"] in {"error", "warning"}
+        ]
 
 
 @asynccontextmanager

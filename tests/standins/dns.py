@@ -30,11 +30,11 @@ class NameServer(asyncio.DatagramProtocol):
         name, end = _name(data, 12)
         type_ = next(word for word, number in TYPES.items() if number == struct.unpack("!H", data[end : end + 2])[0])
         self.asked.append((name, type_))
-        found = [(type_, value) for value in self.records.get((name, type_), [])]
-        known = any(key == name for key, _ in self.records)
-        header = data[:2] + struct.pack("!5H", 0x8580 | (0 if known else 3), 1, len(found), 0, 0)
+        result = [(type_, value) for value in self.records.get((name, type_), [])]
+        existing = any(key == name for key, _ in self.records)
+        header = data[:2] + struct.pack("!5H", 0x8580 | (0 if existing else 3), 1, len(result), 0, 0)
         question = data[12 : end + 4]
-        self.transport.sendto(header + question + b"".join(_record(one, value) for one, value in found), addr)
+        self.transport.sendto(header + question + b"".join(_record(one, value) for one, value in result), addr)
 
 
 def _record(type_: str, value: str) -> bytes:

@@ -78,13 +78,13 @@ class RegistrarStandIn:
         if path.endswith("/domain-check"):
             cost = f"{self.price / 100:.2f}"
             pricing = {"currency": "USD", "registration_cost": cost, "renewal_cost": "10.11"}
-            found = [
+            result = [
                 {"name": one, "registrable": self.free(one), "tier": "standard",
                  "reason": None if self.free(one) else "domain_unavailable",
                  "pricing": pricing if self.free(one) else None}
                 for one in given["domains"]
             ]  # fmt: skip
-            return _fine({"domains": found})
+            return _fine({"domains": result})
         if path.endswith("/registrations"):
             if not self.buy(given["domain_name"]):
                 return 0, b""
@@ -110,7 +110,7 @@ class RegistrarStandIn:
         if method == "POST":
             self._put(zone_id, given)
         elif method == "DELETE":
-            self.records[zone_id] = [one for one in self.records[zone_id] if one["id"] != rest[0]]
+            self.records[zone_id] = [record for record in self.records[zone_id] if record["id"] != rest[0]]
         return _fine([one for one in self.records.get(zone_id, []) if one["name"] == query.get("name")])
 
     def _porkbun(self, path: str, given: dict[str, Any]) -> tuple[int, bytes]:
@@ -133,7 +133,7 @@ class RegistrarStandIn:
             self._put(name, {"type": given["type"], "name": full, "content": given["content"]})
         if path.startswith("/dns/delete/"):
             zone = path.split("/")[3]
-            self.records[zone] = [one for one in self.records[zone] if one["id"] != name]
+            self.records[zone] = [record for record in self.records[zone] if record["id"] != name]
         return _said({"records": self.records.get(name, [])})
 
     def _namecheap(self, given: dict[str, str]) -> tuple[int, bytes]:

@@ -25,7 +25,7 @@ def check_slack(sent: dict[str, Any]) -> None:
     assert sum(block["type"] == "table" for block in blocks) <= 1, "tables"
     assert sum(block["type"] == "data_visualization" for block in blocks) <= 2, "charts"
     actions = [one for block in blocks if block["type"] == "actions" for one in block["elements"]]
-    assert len({one["action_id"] for one in actions}) == len(actions), "action ids"
+    assert len({action["action_id"] for action in actions}) == len(actions), "action ids"
     for block in blocks:
         check_block(block)
 

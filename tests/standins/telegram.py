@@ -155,8 +155,8 @@ class Telegram:
         offset, until = int(body.get("offset", 0)), time.time() + float(body.get("timeout", 0))
         with self._news:
             self.queue = [one for one in self.queue if one["update_id"] >= offset]
-            while not self.queue and (left := until - time.time()) > 0:
-                self._news.wait(left)
+            while not self.queue and (remaining := until - time.time()) > 0:
+                self._news.wait(remaining)
             return list(self.queue)
 
     def _control(self, what: str, asked: StubRequest) -> StubAnswer:
@@ -202,9 +202,9 @@ class Telegram:
             message[name] = [{"type": "bot_command", "offset": 0, "length": length}]
         if "reply_to" in body:
             message["reply_to_message"] = next(
-                {name: value for name, value in one.items() if name not in {"html", "reply_markup"}}
-                for one in self.chats[str(chat)]
-                if one["message_id"] == body["reply_to"]
+                {name: value for name, value in chat.items() if name not in {"html", "reply_markup"}}
+                for chat in self.chats[str(chat)]
+                if chat["message_id"] == body["reply_to"]
             )
         if "thread" in body:
             message |= {"message_thread_id": body["thread"], "is_topic_message": True}

@@ -43,13 +43,13 @@ def sending(event: str, name: str, **more: Any) -> Sending:
 
 
 def made(template: Mapping[str, Any], event: str) -> Outgoing:
-    told = outbound_request(template, sending(event, str(template.get("name") or event)))
-    if told.request is None:
-        assert told.api is not None
-        assert told.sending is not None
-        return build(told.api, told.sending, SETTINGS, NOW)
-    url = reveal(told.request.url, SETTINGS, encode=True)
-    return Outgoing(method=told.request.method, url=url, body=told.request.body, success=told.request.success)
+    answer = outbound_request(template, sending(event, str(template.get("name") or event)))
+    if answer.request is None:
+        assert answer.api is not None
+        assert answer.sending is not None
+        return build(answer.api, answer.sending, SETTINGS, NOW)
+    url = reveal(answer.request.url, SETTINGS, encode=True)
+    return Outgoing(method=answer.request.method, url=url, body=answer.request.body, success=answer.request.success)
 
 
 def written(request: Outgoing) -> str:
@@ -79,7 +79,7 @@ def test_a_preset_is_whole(name: str) -> None:
             continue
         check_url(template["url"], "url")
         assert unknown_macros(template["url"]) == []
-        assert {one.lower() for one in placeholders(template["url"])} <= set(preset["settings"])
+        assert {placeholder.lower() for placeholder in placeholders(template["url"])} <= set(preset["settings"])
 
 
 def test_a_preset_stays_off_until_the_accounts_values_are_given() -> None:

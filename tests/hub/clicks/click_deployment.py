@@ -50,7 +50,7 @@ class Answer:
     @property
     def cookie(self) -> str:
         """All cookies that were set, as a browser sends them back."""
-        return "; ".join(one.partition(";")[0] for one in self.cookies)
+        return "; ".join(cookie.partition(";")[0] for cookie in self.cookies)
 
 
 @dataclass
@@ -135,8 +135,8 @@ class ClickDeployment:
         await self.clicks(scope, None, send)
         given = [(name.decode(), value.decode()) for name, value in sent[0]["headers"]]
         cookies = [value for name, value in given if name == "set-cookie"]
-        found = dict(given)
-        return Answer(sent[0]["status"], found.get("location", ""), found, cookies, sent[1]["body"])
+        result = dict(given)
+        return Answer(sent[0]["status"], result.get("location", ""), result, cookies, sent[1]["body"])
 
     async def rows(self, table: Any, *order: Any) -> list[Any]:
         async with self.database.read() as tx:

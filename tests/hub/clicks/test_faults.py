@@ -166,15 +166,15 @@ async def test_a_spool_left_by_a_kill_is_drained_once_by_the_next_start(upgraded
         await d.campaign("one", {"a": 1})
         break_database(d)
         answers = [await d.get("/c/one", ip=f"192.0.2.{n}") for n in range(7)]
-        words = [one.query["c"] for one in answers]
+        words = [answer.query["c"] for answer in answers]
         assert d.clicks.health()["spooled"] == 7
         spool = next(d.clicks.writer._folder.glob("*.spool"))
-        kept = spool.read_bytes()
+        stored = spool.read_bytes()
         mend_database(d)
         await until_drained(d)
         await d.clicks.stop()
         # As after a crash between the commit and the clearing of the spool: the same records once more.
-        (spool.parent / "99999-1.spool").write_bytes(kept + b"\x17\x00\x00\x00torn")
+        (spool.parent / "99999-1.spool").write_bytes(stored + b"\x17\x00\x00\x00torn")
         await d.clicks.start()
         await until_drained(d)
     await check_kept(upgraded_url, words)
@@ -275,11 +275,11 @@ async def restart(server: Any) -> None:
     os.kill(pid, signal.SIGQUIT)
     while Path(f"/proc/{pid}").exists():
         await asyncio.sleep(0.02)
-    for left in (2, 1, 0):
+    for remaining in (2, 1, 0):
         await asyncio.sleep(0.5)
         try:
             await asyncio.to_thread(server.ensure_postgres_running)
             return
         except subprocess.SubprocessError:  # its children are still letting go of shared memory
-            if not left:
+            if not remaining:
                 raise

@@ -64,9 +64,9 @@ async def test_a_file_that_is_deleted_or_replaced_is_never_written_to(sqlite_url
         await d.offer("a")
         await d.campaign("one", {"a": 1})
         await d.get("/c/one", ip="192.0.2.1")
-        kept = path.rename(path.with_suffix(".kept"))
+        stored = path.rename(path.with_suffix(".kept"))
         if replaced:
-            shutil.copy(kept, path)
+            shutil.copy(stored, path)
         for _ in range(100):
             if d.clicks.health()["database_down"]:
                 break
@@ -80,7 +80,7 @@ async def test_a_file_that_is_deleted_or_replaced_is_never_written_to(sqlite_url
         with pytest.raises(DatabaseUnavailable):
             async with d.database.read():
                 pass
-        kept.rename(path)
+        stored.rename(path)
         await recovered(d, 3.0)
         assert len(await d.stored()) == 2
 
@@ -129,9 +129,9 @@ async def test_a_file_that_is_overwritten_is_never_written_to(
                     pass
         await d.clicks.stop()
     copy_over(other, path)
-    with closing(sqlite3.connect(path)) as found:
-        assert found.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        assert found.execute("SELECT count(*) FROM clicks").fetchone() == (int(of_this_database),)
+    with closing(sqlite3.connect(path)) as result:
+        assert result.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert result.execute("SELECT count(*) FROM clicks").fetchone() == (int(of_this_database),)
 
 
 async def test_a_start_on_a_file_that_replaced_another_finds_it_whole(sqlite_url: str, tmp_path: Path) -> None:
@@ -140,12 +140,12 @@ async def test_a_start_on_a_file_that_replaced_another_finds_it_whole(sqlite_url
         await d.offer("a")
         await d.campaign("one", {"a": 1})
         await d.get("/c/one", ip="192.0.2.1")
-        kept = path.rename(path.with_suffix(".kept"))
+        stored = path.rename(path.with_suffix(".kept"))
         (await another_database(tmp_path / "other.db")).rename(path)
-    for file, clicks in ((path, 0), (kept, 1)):
-        with closing(sqlite3.connect(file)) as found:
-            assert found.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-            assert found.execute("SELECT count(*) FROM clicks").fetchone() == (clicks,)
+    for file, clicks in ((path, 0), (stored, 1)):
+        with closing(sqlite3.connect(file)) as result:
+            assert result.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            assert result.execute("SELECT count(*) FROM clicks").fetchone() == (clicks,)
 
 
 async def test_a_job_that_cannot_decide_fails_alone(upgraded_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,21 +118,21 @@ def link_of_the_past(hub: Deployment, seconds: int) -> str:
     environment = hub.environment | {"CASINOFLUX_CLOCK_OFFSET": str(-seconds)}
     command = [sys.executable, "-m", "hub", "run", "cockpit"]
     shown = subprocess.run(command, cwd=hub.folder, env=environment, capture_output=True, text=True, check=True).stdout
-    found = re.search(r"https?://\S+/cockpit/enter/\S+", shown)
-    assert found is not None, shown
-    return found[0]
+    result = re.search(r"https?://\S+/cockpit/enter/\S+", shown)
+    assert result is not None, shown
+    return result[0]
 
 
 def violations(page: Page) -> list[dict[str, Any]]:
     """What axe finds that is serious or critical: rule, and the elements at fault."""
     from axe_playwright_python.sync_playwright import Axe
 
-    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    result = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
     return [
         {
             "rule": v["id"],
             "elements": [node["html"][:160] + " | " + node["failureSummary"][-160:] for node in v["nodes"][:4]],
         }
-        for v in found
+        for v in result
         if v["impact"] in {"serious", "critical"}
     ]

@@ -17,10 +17,10 @@ def test_every_page_fits_and_can_be_read(browser: Browser, hub: Deployment, widt
     faults = []
     for name, path in {**PAGES, "story": f"/cockpit/story/{click}"}.items():
         screen.open(path).drawn()
-        found = [*screen.overflow(), *map(str, violations(screen.page)), *screen.complaints]
+        result = [*screen.overflow(), *map(str, violations(screen.page)), *screen.complaints]
         if (shift := screen.layout_shift()) > 0.05:
-            found.append(f"moved by {shift:.2f}")
-        faults += [f"{name}: {fault}" for fault in found]
+            result.append(f"moved by {shift:.2f}")
+        faults += [f"{name}: {fault}" for fault in result]
         screen.complaints.clear()
     screen.close()
     assert faults == [], "\n".join(faults)

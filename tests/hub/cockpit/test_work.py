@@ -190,14 +190,14 @@ def test_live_lines_come_back_after_a_lost_connection_and_catch_up(browser: Brow
     assert hub.process is not None
     hub.process.send_signal(signal.SIGTERM)
     hub.process.wait(25)
-    known = [item.get_attribute("id") for item in events.all()]
+    existing = [item.get_attribute("id") for item in events.all()]
     hub.start()
     for sub in ("a", "b", "c"):
         click(sub)
-    expect(events.nth(3)).to_have_id(str(known[0]), timeout=30_000)
+    expect(events.nth(3)).to_have_id(str(existing[0]), timeout=30_000)
     ids = [item.get_attribute("id") for item in events.all()]
     assert len(set(ids)) == len(ids)  # nothing twice
-    assert ids[3:] == known[:11]
+    assert ids[3:] == existing[:11]
     screen.close()
 
 

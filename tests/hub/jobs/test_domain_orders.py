@@ -48,17 +48,17 @@ async def ticks(team: Team, tools: Tools, count: int, later: timedelta = timedel
 @pytest.mark.parametrize("kind", list(LOGINS))
 async def test_a_domain_is_bought_after_its_price_was_confirmed(opened: Callable[[], Any], kind: str) -> None:
     async with shopping(opened, kind) as (team, shop, tools):
-        found = await team.say("domain check brand.com")
-        assert (found.available, found.price, found.renewal, found.currency) == (True, 9_730_000, 10_110_000, "USD")
+        result = await team.say("domain check brand.com")
+        assert (result.available, result.price, result.renewal, result.currency) == (True, 9_730_000, 10_110_000, "USD")
         assert not (await team.say("domain check taken.com")).available
-        asked = await team.say("domain buy brand.com site=top")
-        assert "$9.73" in asked["consequence"]
+        answer = await team.say("domain buy brand.com site=top")
+        assert "$9.73" in answer["consequence"]
         assert shop.bought == []
-        bought = await team.say(f"confirm {asked['confirm']}")
+        bought = await team.say(f"confirm {answer['confirm']}")
         assert bought.status == "ordered"
         domain = await ticks(team, tools, 4)
         assert shop.bought == ["brand.com"]
-        assert [one.state for one in domain.steps[:3]] == ["done", "done", "done"]
+        assert [step.state for step in domain.steps[:3]] == ["done", "done", "done"]
         assert domain.status == "dns"
         assert str(domain.registered_until) == "2027-10-01" or kind == "namecheap"
         zone = shop.records["brand.com"]
@@ -70,8 +70,8 @@ async def test_a_domain_is_bought_after_its_price_was_confirmed(opened: Callable
 @pytest.mark.parametrize("kind", list(LOGINS))
 async def test_a_purchase_whose_answer_is_lost_is_looked_up_and_never_repeated(sqlite_url: str, kind: str) -> None:
     async with shopping(of(sqlite_url), kind) as (team, shop, tools):
-        asked = await team.say("domain buy brand.com")
-        await team.say(f"confirm {asked['confirm']}")
+        answer = await team.say("domain buy brand.com")
+        await team.say(f"confirm {answer['confirm']}")
         shop.breaks_off = True
         domain = await ticks(team, tools, 5)
         assert shop.bought == ["brand.com"]
@@ -80,8 +80,8 @@ async def test_a_purchase_whose_answer_is_lost_is_looked_up_and_never_repeated(s
 
 async def test_an_order_that_never_arrived_is_given_up_not_placed_again(sqlite_url: str) -> None:
     async with shopping(of(sqlite_url), "cloudflare") as (team, shop, tools):
-        asked = await team.say("domain buy brand.com")
-        await team.say(f"confirm {asked['confirm']}")
+        answer = await team.say("domain buy brand.com")
+        await team.say(f"confirm {answer['confirm']}")
         shop.breaks_off = True
         await ticks(team, tools, 1)
         shop.bought.clear()
@@ -93,10 +93,10 @@ async def test_an_order_that_never_arrived_is_given_up_not_placed_again(sqlite_u
 
 async def test_a_price_that_rose_meanwhile_is_asked_about_again(sqlite_url: str) -> None:
     async with shopping(of(sqlite_url), "porkbun") as (team, shop, _):
-        asked = await team.say("domain buy brand.com")
+        answer = await team.say("domain buy brand.com")
         shop.price = 1973
         with pytest.raises(Refused, match=r"\$19\.73 now"):
-            await team.say(f"confirm {asked['confirm']}")
+            await team.say(f"confirm {answer['confirm']}")
         assert shop.bought == []
 
 
@@ -109,8 +109,8 @@ async def test_records_of_others_stay_and_ours_are_replaced(sqlite_url: str) -> 
         ]
         await team.say("domain add brand.com provider=main")
         await ticks(team, tools, 2)
-        kept = {(one["name"], one["type"], one["content"]) for one in shop.records["brand.com"]}
-        assert kept == {
+        stored = {(record["name"], record["type"], record["content"]) for record in shop.records["brand.com"]}
+        assert stored == {
             ("@", "MX", "mail.example.test."), ("shop", "A", "198.51.100.2"), ("@", "A", "192.0.2.77"),
         }  # fmt: skip
 

@@ -58,9 +58,9 @@ async def listening(team: Team) -> AsyncIterator[int]:
             await writer.drain()
             writer.close()
             return
-        got = await fetch(team.sites, path, host=host)
-        head = f"HTTP/1.1 {got.status} X\r\ncontent-length: {len(got.body)}\r\nconnection: close\r\n\r\n"
-        writer.write(head.encode() + got.body)
+        response = await fetch(team.sites, path, host=host)
+        head = f"HTTP/1.1 {response.status} X\r\ncontent-length: {len(response.body)}\r\nconnection: close\r\n\r\n"
+        writer.write(head.encode() + response.body)
         await writer.drain()
         writer.close()
 
@@ -84,27 +84,27 @@ async def step(team: Team, given: Tools) -> Any:
 async def test_a_domain_goes_live_and_says_on_the_way_what_it_waits_for(opened: Callable[[], Any]) -> None:
     async with at_work(opened) as team, NameServer({("ns.host.test", "A"): ["127.0.0.1"]}) as names:
         await published(team)
-        found = await team.say(f"domain add https://{NAME.upper()}/ site=top")
-        assert (found.name, found.status, found.site) == (NAME, "added", "top")
-        assert [(one.type, one.value) for one in found.records] == [("CNAME", "track.example.test")]
+        result = await team.say(f"domain add https://{NAME.upper()}/ site=top")
+        assert (result.name, result.status, result.site) == (NAME, "added", "top")
+        assert [(record.type, record.value) for record in result.records] == [("CNAME", "track.example.test")]
         nowhere = tools(1, names)
-        found = await step(team, nowhere)
-        assert "not registered" in _verification(found).detail
+        result = await step(team, nowhere)
+        assert "not registered" in _verification(result).detail
         names.records[("example.test", "NS")] = ["ns.host.test"]
         assert "know no address" in _verification(await step(team, nowhere)).detail
         names.records[(NAME, "A")] = ["192.0.2.9"]
-        found = await step(team, nowhere)
-        assert "leads to 192.0.2.9" in _verification(found).detail
-        assert "Replace its records" in _verification(found).fix
+        result = await step(team, nowhere)
+        assert "leads to 192.0.2.9" in _verification(result).detail
+        assert "Replace its records" in _verification(result).fix
         async with listening(team) as port:
-            found = await step(team, tools(port, names))
-        assert found.status == "live"
-        assert [one.state for one in found.steps][-2:] == ["done", "skipped"]
+            result = await step(team, tools(port, names))
+        assert result.status == "live"
+        assert [step.state for step in result.steps][-2:] == ["done", "skipped"]
         assert (await team.get("/", host=NAME)).status == 200
         assert await team.sites.ask(NAME)
-        found = await step(team, nowhere)
-        assert (found.status, found.health["ok"]) == ("live", False)
-        assert "does not answer" in found.health["faults"][0]
+        result = await step(team, nowhere)
+        assert (result.status, result.health["ok"]) == ("live", False)
+        assert "does not answer" in result.health["faults"][0]
 
 
 async def test_a_domain_that_was_just_bought_is_not_called_unregistered(opened: Callable[[], Any]) -> None:
@@ -126,25 +126,25 @@ async def test_a_live_domain_is_watched(opened: Callable[[], Any]) -> None:
         await team.say(f"domain add {NAME} site=top")
         here = tools(port, names)
         assert (await step(team, here)).status == "live"
-        found = await step(team, here)
-        assert found.health["ok"]
-        assert found.registered_until == date(2026, 10, 15)
-        assert found.health["faults"] == ["its registration ends on 15 Oct 2026: renew it at the registrar"]
+        result = await step(team, here)
+        assert result.health["ok"]
+        assert result.registered_until == date(2026, 10, 15)
+        assert result.health["faults"] == ["its registration ends on 15 Oct 2026: renew it at the registrar"]
         await team.say(
             f"registrar add google kind=safe_browsing api_key=k base_url=http://127.0.0.1:{port}/safebrowsing"
         )
-        found = await step(team, here)
-        assert not found.health["ok"]
-        assert found.health["error"].startswith(f"browsers warn of {NAME} (social engineering)")
+        result = await step(team, here)
+        assert not result.health["ok"]
+        assert result.health["error"].startswith(f"browsers warn of {NAME} (social engineering)")
 
 
 async def test_dead_name_servers_are_told_and_asked_again(opened: Callable[[], Any]) -> None:
     async with at_work(opened) as team, NameServer({}) as names:
         await team.say(f"domain add {NAME}")
         names.transport.close()
-        found = await step(team, tools(1, names))
-        assert "does not answer" in _verification(found).detail
-        assert found.next_step_at is not None
+        result = await step(team, tools(1, names))
+        assert "does not answer" in _verification(result).detail
+        assert result.next_step_at is not None
 
 
 async def test_a_spare_domain_takes_over_and_old_links_follow(opened: Callable[[], Any]) -> None:
@@ -154,8 +154,8 @@ async def test_a_spare_domain_takes_over_and_old_links_follow(opened: Callable[[
         await team.say("domain add spare.example.test")
         moved = await team.say(f"domain move {NAME} to=spare.example.test")
         assert (moved.name, moved.site) == ("spare.example.test", "top")
-        got = await team.get("/terms?click=ABC", host=NAME)
-        assert (got.status, got.header("location")) == (302, "https://spare.example.test/terms?click=ABC")
+        response = await team.get("/terms?click=ABC", host=NAME)
+        assert (response.status, response.header("location")) == (302, "https://spare.example.test/terms?click=ABC")
         assert (await team.get("/", host="spare.example.test")).status == 200
 
 
@@ -182,11 +182,11 @@ async def test_a_move_during_a_health_check_is_kept(opened: Callable[[], Any]) -
         await team.say(f"domain verify {NAME}")
         moving = Meanwhile(port, team, f"domain move {NAME} to=spare.example.test")
         await domains.tick(team.runtime, Tools(moving, Lookup([names.address], port=names.address[1])))
-        found = await team.say(f"domain show {NAME}")
-        assert found.site is None
-        assert found.health["ok"] is not None, "the check is kept as well"
-        got = await team.get("/terms", host=NAME)
-        assert (got.status, got.header("location")) == (302, "https://spare.example.test/terms")
+        result = await team.say(f"domain show {NAME}")
+        assert result.site is None
+        assert result.health["ok"] is not None, "the check is kept as well"
+        response = await team.get("/terms", host=NAME)
+        assert (response.status, response.header("location")) == (302, "https://spare.example.test/terms")
 
 
 @pytest.mark.parametrize("live", [True, False])
@@ -235,11 +235,11 @@ async def test_what_is_no_domain_name_is_refused(opened: Callable[[], Any], name
 
 async def test_letters_that_pretend_to_be_others_are_pointed_out(opened: Callable[[], Any]) -> None:
     async with at_work(opened) as team:
-        found = await team.say("domain add pаypal.example.test")  # the first a is Cyrillic
-        assert found.name.startswith("xn--")
-        assert "CYRILLIC" in found.warnings[0]
+        result = await team.say("domain add pаypal.example.test")  # the first a is Cyrillic
+        assert result.name.startswith("xn--")
+        assert "CYRILLIC" in result.warnings[0]
         assert (await team.say("domain add bücher.example.test")).warnings == []
 
 
 def _verification(found: Any) -> Any:
-    return next(one for one in found.steps if one.name == "verification")
+    return next(step for step in found.steps if step.name == "verification")

@@ -52,8 +52,8 @@ async def test_doubled_figures_are_held_told_at_once_and_shown_row_by_row(opened
         assert [(one["changed"], one["new"]) for one in shown["reports"]] == [(3, 1)]
         ftds = next(one for one in shown["totals"] if one["measure"] == "first_deposits")
         assert (ftds["before"], ftds["now"]) == (12, 28)
-        asked = await team.say("sync confirm main")
-        assert "FTDs 12 → 28" in asked["consequence"]
+        answer = await team.say("sync confirm main")
+        assert "FTDs 12 → 28" in answer["consequence"]
         assert (await figures(team, "first_deposits"))["2026-10-19"] == 4
 
 

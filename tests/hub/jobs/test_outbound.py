@@ -154,8 +154,8 @@ async def test_private_addresses_are_refused_and_not_tried_again(
         await outbound_job.tick(runtime)
         assert standin.received == []
         async with runtime.database.read() as tx:
-            found = (await delivery_log.history(tx, scene.team_id))[0]
-        assert (found.state, "private" in (found.error or "")) == ("dead", True)
+            result = (await delivery_log.history(tx, scene.team_id))[0]
+        assert (result.state, "private" in (result.error or "")) == ("dead", True)
 
 
 async def test_a_crash_between_sending_and_noting_it_sends_the_same_key_again(
@@ -185,8 +185,8 @@ async def test_a_crash_between_sending_and_noting_it_sends_the_same_key_again(
 async def test_a_source_says_what_it_wants(opened: Callable[[], Any], source: tuple[TrafficSource, str]) -> None:
     standin, url = source
     options = {"payout_share": "80", "only_approved": True, "only_unique": True}
-    wanted = {"deposit": template(url), "reversal": template(url)}
-    async with told(opened, wanted, options=options) as (runtime, scene, _):
+    expected = {"deposit": template(url), "reversal": template(url)}
+    async with told(opened, expected, options=options) as (runtime, scene, _):
         async with runtime.database.begin() as tx:
             click = await scene.click(tx)
             dep = f"click_id={click}&event=deposit&amount=10"
@@ -267,8 +267,8 @@ async def test_what_was_claimed_but_not_begun_is_free_again_when_a_round_ends(
         for _ in range(12):
             await outbound_job.tick(runtime)
         assert len(standin.received) == len({one["query"]["t"] for one in standin.received})
-        found = await states(runtime)
-        assert sum(state == "sent" for _, state, _ in found) == len(standin.received)
+        result = await states(runtime)
+        assert sum(state == "sent" for _, state, _ in result) == len(standin.received)
         async with runtime.database.read() as tx:
             waiting = await tx.execute(select(table.c.claimed_until).where(table.c.state == "queued"))
         assert set(waiting.scalars()) <= {None}
@@ -278,8 +278,8 @@ async def test_three_deposits_of_one_click_in_one_batch_are_one_for_a_source_tha
     opened: Callable[[], Any], source: tuple[TrafficSource, str]
 ) -> None:
     standin, url = source
-    wanted = {"deposit": template(url), "registration": template(url)}
-    async with told(opened, wanted, options={"only_unique": True}) as (runtime, scene, _):
+    expected = {"deposit": template(url), "registration": template(url)}
+    async with told(opened, expected, options={"only_unique": True}) as (runtime, scene, _):
         async with runtime.database.begin() as tx:
             click, other = await scene.click(tx), await scene.click(tx, 2)
             deposits = [f"click_id={click}&event=deposit&amount=10&txn_id={n}" for n in range(3)]

@@ -34,11 +34,11 @@ AWAY = OperationalError("UPDATE leases SET until = ?", {}, sqlite3.OperationalEr
 @asynccontextmanager
 async def running(database: Database, *jobs: Job) -> AsyncIterator[Runtime]:
     """A timetable at work on a database."""
-    found = runtime(database)
-    at_work = Jobs(found, jobs)
+    result = runtime(database)
+    at_work = Jobs(result, jobs)
     await at_work.start()
     try:
-        yield found
+        yield result
     finally:
         await at_work.stop()
 

@@ -52,8 +52,8 @@ async def test_a_new_accounts_first_sync_brings_its_figures(opened: Callable[[],
         assert now["last_success_at"] == "2026-10-20T12:00:00Z"
         assert now["next_run_at"] == "2026-10-21T06:00:00Z"
         assert await figures(team, "ngr") == {"2026-10-18": -12_500_000, "2026-10-19": -12_500_000}
-        asked = [r for r in casino.standin.requests if r["path"].endswith("/report")]
-        assert dict(asked[-1]["query"])["from"] == "2026-09-20"
+        requests = [r for r in casino.standin.requests if r["path"].endswith("/report")]
+        assert dict(requests[-1]["query"])["from"] == "2026-09-20"
 
 
 async def test_the_status_of_all_accounts_is_one_statement(opened: Callable[[], Any]) -> None:
@@ -65,14 +65,14 @@ async def test_the_status_of_all_accounts_is_one_statement(opened: Callable[[], 
         async with team.runtime.database.read() as tx:
             rows = (await tx.execute(select(accounts).order_by(accounts.c.id))).all()
             event.listen(tx.sync_connection, "before_cursor_execute", lambda *of: statements.append(of[2]))
-            found = await sync_status.statuses(tx, rows)
+            result = await sync_status.statuses(tx, rows)
         assert len(statements) == 1
-        assert [(one.account, one.state) for one in found] == [
+        assert [(one.account, one.state) for one in result] == [
             ("one", "queued"),
             ("two", "queued"),
             ("three", "queued"),
         ]
-        assert (found[1].from_day, found[1].to_day) == (date(2026, 10, 1), date(2026, 10, 2))
+        assert (result[1].from_day, result[1].to_day) == (date(2026, 10, 1), date(2026, 10, 2))
 
 
 async def test_the_daily_sync_comes_by_itself_and_brings_restatements(opened: Callable[[], Any]) -> None:
@@ -107,8 +107,8 @@ async def test_an_attempt_is_never_earlier_than_the_request_it_answers(opened: C
 async def test_any_range_can_be_asked_for_and_is_fetched_in_pieces(opened: Callable[[], Any]) -> None:
     async with synced(opened) as (team, casino):
         casino.standin.requests.clear()
-        asked = await team.say("sync now main from=2026-08-01 to=2026-12-31")
-        assert asked["requested_at"] == "2026-10-20T12:00:00Z"
+        answer = await team.say("sync now main from=2026-08-01 to=2026-12-31")
+        assert answer["requested_at"] == "2026-10-20T12:00:00Z"
         await team.sync()
         spans = [dict(r["query"])["from"] for r in casino.standin.requests if r["path"].endswith("/report")]
         assert spans == ["2026-10-02", "2026-09-01", "2026-08-01"]
@@ -166,9 +166,9 @@ async def test_an_empty_answer_where_figures_stood_is_held_until_decided(opened:
         assert (await status(team))["state"] == "idle"
         await team.say("sync now main")
         await team.sync()
-        asked = await team.say("sync confirm main")
-        assert asked["consequence"].startswith("main: 2 rows would be withdrawn; visits 80 → 0")
-        assert (await team.say(f"confirm {asked['confirm']}"))["restated"] == 2
+        answer = await team.say("sync confirm main")
+        assert answer["consequence"].startswith("main: 2 rows would be withdrawn; visits 80 → 0")
+        assert (await team.say(f"confirm {answer['confirm']}"))["restated"] == 2
         assert (await figures(team, "visits"))["2026-10-19"] == 0
 
 
@@ -291,8 +291,8 @@ async def test_an_answer_known_by_heart_still_settles_days_and_one_that_comes_ba
 
         async def is_settled() -> bool:
             async with team.runtime.database.read() as tx:
-                found = await tx.execute(select(settled_days.c.day).where(settled_days.c.day == date(2026, 10, 20)))
-                return found.first() is not None
+                result = await tx.execute(select(settled_days.c.day).where(settled_days.c.day == date(2026, 10, 20)))
+                return result.first() is not None
 
         for commission in ("5", "6", "5", "6"):
             one = await told(commission)

@@ -23,11 +23,11 @@ def mapping(*pairs: tuple[str, bytes]) -> bytes:
 
 def database(bits: int) -> bytes:
     """One node: addresses below 128.0.0.0 are in Germany, of the others nothing is known."""
-    found, nothing = 1 + 16, 1
+    result, nothing = 1 + 16, 1
     if bits == 28:
-        node = found.to_bytes(3, "big") + b"\0" + nothing.to_bytes(3, "big")
+        node = result.to_bytes(3, "big") + b"\0" + nothing.to_bytes(3, "big")
     else:
-        node = found.to_bytes(bits // 8, "big") + nothing.to_bytes(bits // 8, "big")
+        node = result.to_bytes(bits // 8, "big") + nothing.to_bytes(bits // 8, "big")
     record = mapping(("country", mapping(("iso_code", text("DE")))))
     about = mapping(
         ("node_count", number(1, 6)), ("record_size", number(bits, 5)), ("ip_version", number(4, 5)),

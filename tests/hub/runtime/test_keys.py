@@ -26,8 +26,8 @@ def test_a_key_beside_the_database_is_replaced_and_the_old_one_dropped_by_the_se
     old = key.read_text().strip()
     first = shell(tmp_path, "keys", "rotate")
     assert (first.returncode, first.stderr) == (0, "")
-    new, kept = key.read_text().strip().split(",")
-    assert (kept, new != old) == (old, True)
+    new, stored = key.read_text().strip().split(",")
+    assert (stored, new != old) == (old, True)
     assert new not in first.stdout
     assert shell(tmp_path, "keys", "rotate").returncode == 0
     assert key.read_text().strip() == new
@@ -38,7 +38,7 @@ def test_a_key_beside_the_database_is_replaced_and_the_old_one_dropped_by_the_se
 
 @pytest.mark.slow
 def test_a_key_of_the_environment_is_not_ours_to_replace(tmp_path: Path) -> None:
-    told = shell(tmp_path, "keys", "rotate", CASINOFLUX_SECRET_KEY="old")
-    assert told.returncode == 1
-    assert "restart" in told.stdout
+    answer = shell(tmp_path, "keys", "rotate", CASINOFLUX_SECRET_KEY="old")
+    assert answer.returncode == 1
+    assert "restart" in answer.stdout
     assert shell(tmp_path, "keys", "rotate", CASINOFLUX_SECRET_KEY="new,old").returncode == 0

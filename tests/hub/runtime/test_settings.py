@@ -78,5 +78,5 @@ def test_the_key_is_made_once_beside_the_database(tmp_path: Path) -> None:
     url = {"CASINOFLUX_DATABASE_URL": f"sqlite:///{tmp_path / 'flux.db'}"}
     first = read_settings(url, tmp_path).secret_key
     assert read_settings(url, tmp_path).secret_key == first
-    kept = tmp_path / "flux.db.key"
-    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    stored = tmp_path / "flux.db.key"
+    assert stat.S_IMODE(stored.stat().st_mode) == 0o600

@@ -93,12 +93,12 @@ async def test_visits_and_behaviour_are_joined_to_the_campaigns_click(opened: Ca
         async with team.runtime.database.begin() as tx:
             await converted(tx, team, view)
         report = await team.say("site report top 7d")
-        line = next(one for one in report.lines if one.offer == "lucky-star")
+        line = next(line for line in report.lines if line.offer == "lucky-star")
         assert (line.position, line.impressions, line.clicks, line.ctr) == (1, 1, 1, 1.0)
         assert (line.registrations, line.first_deposits) == (1, 0)
-        found = await team.say("site analytics top 7d by device")
-        assert (found.total.views, found.total.visitors, found.total.ctr) == (1, 1, 1.0)
-        assert found.rows[0].group == {"device": "mobile"}
+        result = await team.say("site analytics top 7d by device")
+        assert (result.total.views, result.total.visitors, result.total.ctr) == (1, 1, 1.0)
+        assert result.rows[0].group == {"device": "mobile"}
         assert (await team.say("site overview 7d")).items[0].visitors == 1
 
 
@@ -107,8 +107,8 @@ async def visits_of_campaigns(team: Team) -> int:
     query = select(func.sum(click_rollup.c.site_visits)).where(click_rollup.c.campaign_id != 0)
     while True:
         async with team.runtime.database.read() as tx:
-            if found := (await tx.execute(query)).scalar_one():
-                return int(found)
+            if visits := (await tx.execute(query)).scalar_one():
+                return int(visits)
         await asyncio.sleep(0.02)
 
 
@@ -124,8 +124,8 @@ async def converted(tx: Any, team: Team, view: Any) -> None:
 async def test_who_objects_is_not_measured_and_nonsense_is_refused(opened: Callable[[], Any], tmp_path: Any) -> None:
     async with measuring(opened, tmp_path) as team:
         for headers in ({"dnt": "1"}, {"sec-gpc": "1"}, {"user-agent": "Googlebot/2.1"}):
-            got = await team.get("/s/top/b", method="POST", headers=headers, body=b'{"i":"x"}')
-            assert got.status == 204
+            response = await team.get("/s/top/b", method="POST", headers=headers, body=b'{"i":"x"}')
+            assert response.status == 204
         assert (await team.get("/s/top/b", method="POST", body=b"\xff")).status == 400
         assert (await team.get("/s/top/b", method="POST", body=b"x" * 5000)).status == 413
         await tell(team, v="zzz", o=["nobody"], s=9**9, m=-5, c="!!!", r="http://[bad")
@@ -140,22 +140,25 @@ async def test_a_visitor_keeps_the_variant_and_the_better_one_is_kept(opened: Ca
         await team.say("variant add top theme=comparison offers=wild-win headline=Other")
         looks: dict[str, int] = {"a": 0, "b": 0}
         for person in map(str, range(60)):
-            got = await look(team, "/s/top", person)
-            kept = got.cookies()[0].partition(";")[0]
-            again = await look(team, "/s/top", "somebody else", cookie=kept)
-            assert again.text == got.text
+            response = await look(team, "/s/top", person)
+            stored = response.cookies()[0].partition(";")[0]
+            again = await look(team, "/s/top", "somebody else", cookie=stored)
+            assert again.text == response.text
             assert again.cookies() == []
-            looks[kept[-1]] += 1
-            await tell(team, person, v=kept[-1], k=["wild-win"] if kept[-1] == "b" else [])
+            looks[stored[-1]] += 1
+            await tell(team, person, v=stored[-1], k=["wild-win"] if stored[-1] == "b" else [])
         assert min(looks.values()) > 10
         assert "/go/top/wild-win?v=b" in (await team.get("/s/top?look=b")).text
         assert "?click=ABC&amp;v=b" in (await team.get("/s/top?look=b&click=ABC")).text
         await team.sites.beacon.store()
-        found = await team.say("variant list top")
-        assert [(one.code, one.visitors) for one in found.variants] == [("a", looks["a"]), ("b", looks["b"])]
-        assert [one.rate for one in found.variants] == [0, 1]
-        assert found.winner is None
-        assert "not enough yet" in found.reason
+        result = await team.say("variant list top")
+        assert [(variant.code, variant.visitors) for variant in result.variants] == [
+            ("a", looks["a"]),
+            ("b", looks["b"]),
+        ]
+        assert [variant.rate for variant in result.variants] == [0, 1]
+        assert result.winner is None
+        assert "not enough yet" in result.reason
         site = await team.say("variant keep top b")
         assert (site.theme, site.offers, site.version) == ("comparison", ["wild-win", "lucky-star"], 2)
         assert (await team.say("variant list top")).variants[0].code == "a"

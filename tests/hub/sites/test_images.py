@@ -62,10 +62,10 @@ async def test_a_logo_is_shown_on_the_page_from_our_own_address(opened: Callable
         assert f'src="{casino.logo}"' in page.text
         assert "img-src data: 'self';" in page.header("content-security-policy")
         for host in (HOST, "track.example.test"):
-            got = await team.get(casino.logo, host=host)
-            assert (got.status, got.header("content-type")) == (200, "image/webp")
-            assert "immutable" in got.header("cache-control")
-            with Pillow.open(io.BytesIO(got.body)) as shown:
+            response = await team.get(casino.logo, host=host)
+            assert (response.status, response.header("content-type")) == (200, "image/webp")
+            assert "immutable" in response.header("cache-control")
+            with Pillow.open(io.BytesIO(response.body)) as shown:
                 assert (shown.format, shown.size) == ("WEBP", (512, 171))
         assert (await team.get(casino.logo, host="stranger.example.test")).status == 404
         assert (await team.get(f"/i/{'0' * 32}.webp", host=HOST)).status == 404
@@ -110,10 +110,10 @@ async def test_what_a_camera_wrote_into_a_picture_is_gone_and_it_stands_upright(
     assert b"Anna's camera" in raw
     async with at_work(opened) as team:
         casino = await send(team, "casino logo", raw, casino="lucky-star")
-        kept = (await team.get(casino.logo)).body
-        assert b"Anna" not in kept
-        assert b"secret" not in kept
-        with Pillow.open(io.BytesIO(kept)) as shown:
+        stored = (await team.get(casino.logo)).body
+        assert b"Anna" not in stored
+        assert b"secret" not in stored
+        with Pillow.open(io.BytesIO(stored)) as shown:
             assert shown.size == (20, 60)
             assert not shown.getexif()
 

@@ -37,8 +37,8 @@ class Team:
         self.runtime, self.sites = runtime, Sites(runtime)
 
     async def say(self, text: str) -> Any:
-        found, arguments = parse(text)
-        answer: Answer = await run(found, arguments, Context(
+        command, arguments = parse(text)
+        answer: Answer = await run(command, arguments, Context(
             database=self.runtime.database, deployment=Deployment(public_url=PUBLIC),
             actor=Actor(team_id=self.runtime.team_id, name="anna", role=Role.OWNER), face="shell",
             ports=self.runtime.ports, box=self.runtime.box, clock=lambda: NOW,
@@ -101,23 +101,23 @@ async def test_a_draft_shows_as_preview_with_a_banner(opened: Callable[[], Any])
         preview = site.preview_url.removeprefix(PUBLIC)
         for unsigned in ("/s/top-casinos", "/s/top-casinos~", preview[:-1], preview[:-1] + "x", "/s/nothing"):
             assert (await team.get(unsigned)).text == (await team.get("/s/no-site")).text
-        got = await team.get(preview)
-        assert got.status == 200
+        response = await team.get(preview)
+        assert response.status == 200
         assert (await team.get(f"{preview}/privacy")).status == 200
-        assert "Vorschau" in got.text
-        assert got.text.index("Wild Win") < got.text.index("Lucky Star")
-        assert '<html lang="de"' in got.text
-        assert "18+" in got.text
-        assert got.header("x-robots-tag") == "noindex, nofollow"
+        assert "Vorschau" in response.text
+        assert response.text.index("Wild Win") < response.text.index("Lucky Star")
+        assert '<html lang="de"' in response.text
+        assert "18+" in response.text
+        assert response.header("x-robots-tag") == "noindex, nofollow"
 
 
 async def test_the_click_travels_on_to_every_offer(opened: Callable[[], Any]) -> None:
     async with at_work(opened) as team:
         await published(team)
-        got = await team.get(f"/s/top?click={CLICK}&utm=x")
-        assert f'href="/go/top/wild-win?click={CLICK}"' in got.text
-        assert f'href="/go/top/lucky-star?click={CLICK}"' in got.text
-        assert 'rel="nofollow sponsored noopener"' in got.text
+        response = await team.get(f"/s/top?click={CLICK}&utm=x")
+        assert f'href="/go/top/wild-win?click={CLICK}"' in response.text
+        assert f'href="/go/top/lucky-star?click={CLICK}"' in response.text
+        assert 'rel="nofollow sponsored noopener"' in response.text
         for forged in ("%22%3E%3Cscript%3E", "a" * 33, "../x"):
             assert 'href="/go/top/wild-win"' in (await team.get(f"/s/top?click={forged}")).text
 
@@ -144,13 +144,13 @@ async def test_a_live_domain_serves_its_site_and_nothing_of_the_hub(opened: Call
         site = await published(team)
         await team.go_live("casino.example.test", site.id)
         for host in ("casino.example.test", "CASINO.example.test:443", "casino.example.test."):
-            got = await team.get("/", host=host)
-            assert (got.status, "Lucky Star" in got.text) == (200, True)
-            assert team.sites.owns(got.scope)
+            response = await team.get("/", host=host)
+            assert (response.status, "Lucky Star" in response.text) == (200, True)
+            assert team.sites.owns(response.scope)
         for page in ("terms", "privacy", "responsible-gambling"):
-            got = await team.get(f"/{page}", host="casino.example.test")
-            assert got.status == 200
-            assert 'href="/terms"' in got.text
+            response = await team.get(f"/{page}", host="casino.example.test")
+            assert response.status == 200
+            assert 'href="/terms"' in response.text
         robots = await team.get("/robots.txt", host="casino.example.test")
         assert "Sitemap: https://casino.example.test/sitemap.xml" in robots.text
         assert (
@@ -166,9 +166,9 @@ async def test_a_live_domain_serves_its_site_and_nothing_of_the_hub(opened: Call
 async def test_hosts_of_nobody_get_a_neutral_answer(opened: Callable[[], Any]) -> None:
     async with at_work(opened) as team:
         for host in ("other.example.test", "casino.example.test@evil.test", "*.example.test", "a..b", "a b.test"):
-            got = await team.get("/", host=host)
-            assert (got.status, team.sites.owns(got.scope)) == (404, True)
-            assert "CasinoFlux" not in got.text
+            response = await team.get("/", host=host)
+            assert (response.status, team.sites.owns(response.scope)) == (404, True)
+            assert "CasinoFlux" not in response.text
         for host in ("track.example.test", "track.example.test:8000", "127.0.0.1:8000", "[::1]:8000", "localhost"):
             assert not team.sites.owns((await team.get("/", host=host)).scope)
 
@@ -188,11 +188,11 @@ async def test_markup_in_texts_is_shown_as_text(opened: Callable[[], Any]) -> No
         site = await team.say(
             'site create name="<b>x</b>" market=DE offers=lucky-star headline="<img src=x onerror=alert(1)>"'
         )
-        got = await team.get(site.preview_url.removeprefix(PUBLIC))
-        assert "<script>alert" not in got.text
-        assert "<img src=x" not in got.text
-        assert "&lt;img src=x" in got.text
-        policy = got.header("content-security-policy")
+        response = await team.get(site.preview_url.removeprefix(PUBLIC))
+        assert "<script>alert" not in response.text
+        assert "<img src=x" not in response.text
+        assert "&lt;img src=x" in response.text
+        policy = response.header("content-security-policy")
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
 
@@ -203,10 +203,10 @@ async def test_a_page_is_small_whatever_its_theme_and_locale(opened: Callable[[]
         for theme in ("offer-wall", "single-offer", "comparison", "review"):
             for locale in ("en", "de", "es", "pt-BR", "fi", "sv", "ja"):
                 await team.say(f"site edit top theme={theme} locale={locale}")
-                got = await team.get("/s/top")
-                assert got.status == 200
-                assert len(got.body) < 60_000
-                assert "{" not in got.text.split("</style>")[1].split("<script")[0]
+                response = await team.get("/s/top")
+                assert response.status == 200
+                assert len(response.body) < 60_000
+                assert "{" not in response.text.split("</style>")[1].split("<script")[0]
         zipped = await team.get("/s/top", headers={"accept-encoding": "br, gzip"})
         assert zipped.header("content-encoding") == "gzip"
         assert zipped.text == (await team.get("/s/top")).text

@@ -47,11 +47,11 @@ async def hub(team: Team) -> AsyncIterator[int]:
         host = next(line[6:] for line in lines if line.lower().startswith("host: "))
         target = lines[0].split()[1]
         if target.startswith("/tls/ask"):
-            known = await team.sites.ask(parse_qs(urlsplit(target).query)["domain"][0])
-            status, body = (200, b"ours") if known else (404, b"unknown")
+            existing = await team.sites.ask(parse_qs(urlsplit(target).query)["domain"][0])
+            status, body = (200, b"ours") if existing else (404, b"unknown")
         else:
-            got = await fetch(team.sites, target, host=host)
-            status, body = got.status, got.body
+            response = await fetch(team.sites, target, host=host)
+            status, body = response.status, response.body
         head = f"HTTP/1.1 {status} X\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
         writer.write(head.encode() + body)
         await writer.drain()
@@ -111,6 +111,6 @@ async def over_tls(port: int, name: str, folder: Path) -> bytes:
 
 
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    with socket.socket() as result:
+        result.bind(("127.0.0.1", 0))
+        return int(result.getsockname()[1])

@@ -73,8 +73,8 @@ async def set_up(app: Hub) -> tuple[str, str]:
 
 
 async def said(app: Hub, text: str) -> Any:
-    found, given = parse(text)
-    return (await run(found, given, shell_context(app.runtime))).result
+    command, arguments = parse(text)
+    return (await run(command, arguments, shell_context(app.runtime))).result
 
 
 async def answered(client: httpx.AsyncClient, url: str) -> httpx.Response:

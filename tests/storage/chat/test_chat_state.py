@@ -38,9 +38,9 @@ async def test_a_person_has_one_dialogue_per_room_until_it_lapses(opened: Callab
     async with opened() as database, database.begin() as tx:
         for command in ("offer add", "source add"):
             await dialogues.store(tx, Dialogue(command=command, state={"n": 1}, at=NOW, **HERE))
-        found = await dialogues.load(tx, NOW, **HERE)
-        assert found is not None
-        assert (found.command, found.state) == ("source add", {"n": 1})
+        result = await dialogues.load(tx, NOW, **HERE)
+        assert result is not None
+        assert (result.command, result.state) == ("source add", {"n": 1})
         assert await dialogues.load(tx, NOW + timedelta(days=2), **HERE) is None
         assert await dialogues.drop(tx, **HERE)
         assert not await dialogues.drop(tx, **HERE)
@@ -66,8 +66,8 @@ async def test_a_moved_group_keeps_its_subscriptions_even_if_its_new_id_was_met_
                 await tx.execute(insert(subscriptions).values(every="day", at="09:00", timezone="UTC", **own))
             await rooms.migrate(tx, "telegram", old="-1", new="-2")
             await rooms.migrate(tx, "telegram", old="-1", new="-2")
-            found = await rooms.find(tx, "telegram", "", "-2")
-            assert found is not None
-            kept = (await tx.execute(select(subscriptions.c.room_id))).scalars().all()
-            assert list(kept) == [found.id, found.id]
+            result = await rooms.find(tx, "telegram", "", "-2")
+            assert result is not None
+            stored = (await tx.execute(select(subscriptions.c.room_id))).scalars().all()
+            assert list(stored) == [result.id, result.id]
             assert await rooms.find(tx, "telegram", "", "-1") is None

@@ -33,9 +33,9 @@ async def test_the_recount_agrees_and_finds_what_was_tampered_with(upgraded_url:
         async with d.database.begin() as tx:
             await tx.execute(update(click_rollup).where(click_rollup.c.bot_clicks == 1).values(bot_clicks=3))
             await tx.execute(delete(outgoing).where(outgoing.c.offer_id == d.made["b"]))
-        found = await rollup_check.check(d.database)
-        assert any("bot_clicks is 3 in the roll-up, 1 in the raw rows" in line for line in found)
-        assert any("outgoing is" in line for line in found)
+        result = await rollup_check.check(d.database)
+        assert any("bot_clicks is 3 in the roll-up, 1 in the raw rows" in line for line in result)
+        assert any("outgoing is" in line for line in result)
 
 
 async def test_expired_clicks_leave_their_links_and_counts(upgraded_url: str) -> None:

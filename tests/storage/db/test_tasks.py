@@ -16,11 +16,11 @@ LOCKED = OperationalError("INSERT INTO secret_table VALUES (?)", {}, sqlite3.Ope
 
 def failing_first(times: int, then: asyncio.Event) -> Callable[[], Awaitable[None]]:
     """A loop that ends by an exception so many times, and then runs."""
-    left = [times]
+    remaining = [times]
 
     async def work() -> None:
-        if left[0]:
-            left[0] -= 1
+        if remaining[0]:
+            remaining[0] -= 1
             raise ValueError("the loop broke")
         then.set()
         await asyncio.Event().wait()

@@ -66,8 +66,8 @@ async def test_a_backup_is_of_one_moment_whoever_writes_meanwhile(opened: Opened
     fresh = Database(f"sqlite+aiosqlite:///{tmp_path / 'fresh.db'}")
     await upgrade(fresh)
     await transfer.restore(fresh, tmp_path / "all.zip")
-    kept = await counted(fresh)
-    assert kept["campaign_offers"] == kept["campaigns"]
+    stored = await counted(fresh)
+    assert stored["campaign_offers"] == stored["campaigns"]
     await fresh.close()
 
 

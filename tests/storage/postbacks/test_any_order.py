@@ -55,11 +55,11 @@ async def tell(tx: AsyncConnection, scene: Scene, told: list[str], number: int, 
 
 async def rows(tx: AsyncConnection, ids: list[int | None]) -> list[tuple[Any, ...]]:
     """What reports can see. A row whose player turned out to be another's stays as reversed: that is left out."""
-    found = await tx.execute(select(conversions).where(conversions.c.click_id.in_(ids)))
+    result = await tx.execute(select(conversions).where(conversions.c.click_id.in_(ids)))
     return sorted(
         (
             (ids.index(r.click_id), r.event, r.status, r.is_ftd, r.amount, r.occurred_at, r.day)
-            for r in found
+            for r in result
             if "merged" not in r.marks
         ),
         key=lambda row: tuple(map(str, row)),
@@ -109,5 +109,5 @@ async def check_history(tx: AsyncConnection) -> None:
         state = last[row.id]
         assert (state.status, state.is_ftd, state.amount, state.day) == (row.status, row.is_ftd, row.amount, row.day)
     outcomes = {"accepted", "duplicate", "updated"}
-    for kept in await tx.execute(select(postbacks).where(postbacks.c.outcome.in_(outcomes))):
-        assert kept.conversion_id is not None or kept.joined or "another click" in (kept.reason or ""), kept
+    for stored in await tx.execute(select(postbacks).where(postbacks.c.outcome.in_(outcomes))):
+        assert stored.conversion_id is not None or stored.joined or "another click" in (stored.reason or ""), stored

@@ -45,9 +45,9 @@ async def test_the_same_again_is_a_duplicate_in_one_batch_and_in_the_next(opened
         assert [one.outcome for one in done] == ["accepted", "duplicate", "duplicate"]
         assert await scene.one(tx, same) == "duplicate"
         assert await counted(tx) == [("deposit", "approved", False, 20 * EURO, "2026-10-01")]
-        kept = (await tx.execute(select(postbacks.c.outcome, postbacks.c.conversion_id))).all()
-        assert len(kept) == 4
-        assert {row.conversion_id for row in kept} == {done[0].conversion_id}
+        stored = (await tx.execute(select(postbacks.c.outcome, postbacks.c.conversion_id))).all()
+        assert len(stored) == 4
+        assert {row.conversion_id for row in stored} == {done[0].conversion_id}
 
 
 async def test_without_a_transaction_a_deposit_repeats_only_within_ten_minutes(opened: Callable[[], Any]) -> None:
@@ -104,8 +104,8 @@ async def test_a_reversal_waits_for_its_original(opened: Callable[[], Any]) -> N
         assert await scene.one(tx, f"click_id={click}&event=deposit&txn_id=D1&amount=10") == "accepted"
         assert await scene.one(tx, f"click_id={click}&event=deposit&txn_id=D2&amount=11") == "accepted"
         assert [row[1] for row in await counted(tx)] == ["reversed", "reversed"]
-        left = (await tx.execute(select(postbacks.c.outcome).order_by(postbacks.c.id))).scalars().all()
-        assert left == ["updated", "updated", "unmatched", "accepted", "accepted"]
+        remaining = (await tx.execute(select(postbacks.c.outcome).order_by(postbacks.c.id))).scalars().all()
+        assert remaining == ["updated", "updated", "unmatched", "accepted", "accepted"]
 
 
 #: Words of platforms for what does not count any more.

@@ -46,8 +46,8 @@ async def test_a_conversion_that_only_a_word_taken_away_made_is_reversed_with_it
         assert (row.status, row.txn_id, row.marks) == ("reversed", None, ["withdrawn"])
         states = (await tx.execute(select(conversion_states.c.status).order_by(conversion_states.c.id))).scalars()
         assert list(states) == ["approved", "reversed"]
-        kept = (await tx.execute(select(postbacks))).one()
-        assert (kept.outcome, kept.joined, kept.conversion_id) == ("unmapped", False, None)
+        stored = (await tx.execute(select(postbacks))).one()
+        assert (stored.outcome, stored.joined, stored.conversion_id) == ("unmapped", False, None)
         assert await caps.used(tx, scene.offer_id, NOON) == (0, 5)
         assert [(one.before is not None, (one.row or {})["status"]) for one in told] == [
             (False, "approved"),

@@ -41,9 +41,9 @@ async def test_layers_that_agree_have_no_discrepancy(opened: Open) -> None:
         books = await build(tx)
         await ftd(tx, books, at(FIRST), txn_id="t1")
         await books.sync(tx, "acme", [row(FIRST, first_deposits=1)], now=at(later(1)))
-        found = await asked(tx, books, offers=("lucky",))
-        assert (found.discrepancies, found.settlement) == ([], "settled")
-        assert found.layers.first_deposits.merged == 1
+        result = await asked(tx, books, offers=("lucky",))
+        assert (result.discrepancies, result.settlement) == ([], "settled")
+        assert result.layers.first_deposits.merged == 1
 
 
 async def test_an_unknown_click_id_is_found_out(opened: Open) -> None:
@@ -86,8 +86,8 @@ async def test_a_late_batch_is_told_while_the_day_is_young_by_the_ids_the_platfo
     async with opened() as database, database.begin() as tx:
         books = await build(tx)
         word = await books.click(tx, at(FIRST), campaign="spring", offer="lucky")
-        known = books.codec.decode(word)
-        await ftd(tx, books, at(FIRST), txn_id="t1", click_id=known)
+        existing = books.codec.decode(word)
+        await ftd(tx, books, at(FIRST), txn_id="t1", click_id=existing)
         await ftd(tx, books, at(FIRST, 13), txn_id="t2")
         await books.sync(tx, "acme", [row(FIRST, sub=word, first_deposits=1)], now=at(later(1)))
         (one,) = (await asked(tx, books, now=at(later(1), 13))).discrepancies
@@ -105,15 +105,15 @@ async def test_a_reversal_here_that_still_counts_there_is_found_out(opened: Open
 
 def test_the_same_player_twice_is_a_duplicate() -> None:
     conversions = [ComparedConversion(ref=ref, here=True, there=True, player="p", once=True) for ref in ("a", "b")]
-    told = explain("first_deposits", 2, 1, Evidence(conversions=conversions))
-    assert told is not None
-    assert (told.cause, told.ids) == ("duplicate", ["a", "b"])
+    answer = explain("first_deposits", 2, 1, Evidence(conversions=conversions))
+    assert answer is not None
+    assert (answer.cause, answer.ids) == ("duplicate", ["a", "b"])
 
 
 def test_what_the_platform_lists_without_a_postback_is_a_missing_postback() -> None:
-    told = explain("registrations", 0, 1, Evidence(stated=["clickid"]))
-    assert told is not None
-    assert (told.cause, told.ids) == ("missing postback", ["clickid"])
+    answer = explain("registrations", 0, 1, Evidence(stated=["clickid"]))
+    assert answer is not None
+    assert (answer.cause, answer.ids) == ("missing postback", ["clickid"])
 
 
 async def test_no_row_on_a_settled_day_shows_the_postback_against_zero(opened: Open) -> None:
@@ -169,14 +169,14 @@ async def test_evidence_is_that_of_the_campaign_asked_about(opened: Open) -> Non
                     click_id=books.codec.decode(word),
                 )
             )  # fmt: skip
-        found = await asked(tx, books)
-        (one,) = found.discrepancies
+        result = await asked(tx, books)
+        (one,) = result.discrepancies
         assert (one.postback, one.platform, one.ids) == (1, 0, ["mine"])
-        (allocated,) = found.allocated
+        (allocated,) = result.allocated
         assert allocated.measures["commission_cpa"].share == 25
         first_deposits = allocated.measures["first_deposits"]
         assert (first_deposits.weighed_by, first_deposits.weight, first_deposits.of) == ("first_deposits", 1, 4)
-        told = msgspec.json.encode(found).decode()
+        told = msgspec.json.encode(result).decode()
         assert not any(name in told for name in ("their", "late1", word, "autumn"))
         assert (await asked(tx, books, offers=("lucky",))).allocated == []
 
@@ -186,6 +186,6 @@ def test_amounts_that_differ_with_equal_counts_name_the_deposits() -> None:
         ComparedConversion(ref="a", here=True, there=True, amount=5),
         ComparedConversion(ref="b", here=True, there=True, counts=False),
     ]
-    told = explain("deposit_amount", 5, 4, Evidence(conversions=conversions, is_amount=True))
-    assert told is not None
-    assert (told.cause, told.ids) == ("amounts differ", ["a"])
+    answer = explain("deposit_amount", 5, 4, Evidence(conversions=conversions, is_amount=True))
+    assert answer is not None
+    assert (answer.cause, answer.ids) == ("amounts differ", ["a"])

@@ -197,8 +197,8 @@ async def state(day: Day, first_deposits: int, now: datetime) -> None:
 
 async def right(opened: Open, injections: list[tuple[str, Inject]], seed: int) -> bool:
     """Whether the first cause is the most telling of those injected, and its ids are among those shown."""
-    found, day = await injected(opened, injections, seed)
-    told = [one for one in found.discrepancies if one.measure == "first_deposits"]
+    result, day = await injected(opened, injections, seed)
+    told = [discrepancy for discrepancy in result.discrepancies if discrepancy.measure == "first_deposits"]
     if len(told) != 1:
         return False
     causes = [name for name, _ in injections]

@@ -147,15 +147,15 @@ async def went_on(tx: Any, books: Books, click_id: Any, when: Any) -> None:
 async def reverse(tx: Any, when: Any) -> None:
     """The first deposit is taken back."""
     c = conversions.c
-    found = (await tx.execute(select(conversions).where(c.event == "first_deposit"))).one()
-    await tx.execute(conversions.update().where(c.id == found.id).values(status="reversed"))
+    result = (await tx.execute(select(conversions).where(c.event == "first_deposit"))).one()
+    await tx.execute(conversions.update().where(c.id == result.id).values(status="reversed"))
     await tx.execute(
         insert(conversion_states).values(
-            team_id=found.team_id, conversion_id=found.id, recorded_at=when, status="reversed", is_ftd=True,
-            amount=found.amount, currency="EUR", occurred_at=found.occurred_at, day=found.day,
+            team_id=result.team_id, conversion_id=result.id, recorded_at=when, status="reversed", is_ftd=True,
+            amount=result.amount, currency="EUR", occurred_at=result.occurred_at, day=result.day,
         )
     )  # fmt: skip
-    await touch_marks.touch(tx, found.team_id, [found.day])
+    await touch_marks.touch(tx, result.team_id, [result.day])
 
 
 async def spent(tx: Any, books: Books, amount: int, when: Any) -> None:
@@ -183,9 +183,9 @@ async def test_by_country_and_sub_every_figure_still_adds_up(opened: Open) -> No
         plain = (await books.report(tx, "day")).totals
         for by in (("country",), ("device",), ("sub1",), ("country", "sub1", "sub2", "campaign")):
             assert msgspec.structs.replace((await books.report(tx, *by)).totals, allocated=True) == plain, by
-        countries = {one.group["country"]: one.clicks for one in (await books.report(tx, "country")).rows}
+        countries = {row.group["country"]: row.clicks for row in (await books.report(tx, "country")).rows}
         assert countries == {"AT": 1, "DE": 1}
-        subs = {one.group["sub1"]: one.clicks for one in (await books.report(tx, "sub1")).rows}
+        subs = {row.group["sub1"]: row.clicks for row in (await books.report(tx, "sub1")).rows}
         assert subs == {"banner": 1, None: 1}
 
 
@@ -199,7 +199,7 @@ async def test_by_the_visits_clock_figures_stand_on_the_day_of_the_click(opened:
         rows = [row(later(3), sub=word.upper(), first_deposits=1, commission_cpa=9), row(later(3), "other", ngr=1)]
         await books.sync(tx, "acme", rows, now=at(later(5)))
         visit = await books.report(tx, "day", last=later(3), clock="visit")
-        by_day = {one.group["day"]: one for one in visit.rows}
+        by_day = {row.group["day"]: row for row in visit.rows}
         assert by_day["2026-10-01"].first_deposits == Layers(1, 1, 1)
         assert by_day["2026-10-01"].commission == 9
         assert only(await books.report(tx, "day", clock="visit")).commission == 9
@@ -233,8 +233,8 @@ async def test_a_new_campaign_claims_todays_revenue_of_its_offers_at_once(opened
             values = {"name": "New", "code": "new", "cost_model": "none", "rules": [], "status": "active"}
             weights = {books.ids["free"]: 1}
             await campaign_queries.add(tx, team_id=books.team_id, now=at(FIRST, 13), values=values, weights=weights)
-            found = await books.report(tx, "campaign", first=later(-9))
-            assert {one.group["campaign"]: one.ngr for one in found.rows} == {"new": 9}
+            result = await books.report(tx, "campaign", first=later(-9))
+            assert {row.group["campaign"]: row.ngr for row in result.rows} == {"new": 9}
 
 
 async def test_a_campaign_is_partial_while_an_offer_of_it_without_any_figure_waits_for_its_account(
@@ -251,7 +251,7 @@ async def test_a_campaign_is_partial_while_an_offer_of_it_without_any_figure_wai
             for by in (("day", "campaign"), ("campaign",), ("month",)):
                 one = only(await books.report(tx, *by))
                 assert (one.settlement, one.ngr) == ("partial", 7), by
-            assert [one.group["offer"] for one in (await books.report(tx, "offer")).rows] == ["lucky"]
+            assert [row.group["offer"] for row in (await books.report(tx, "offer")).rows] == ["lucky"]
             assert only(await books.report(tx, "offer")).settlement == "settled"
         await settle.settle_all(database, UTC_ZONE, at(later(9)), currency="EUR")
         async with database.begin() as tx:

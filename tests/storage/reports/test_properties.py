@@ -108,7 +108,7 @@ def test_any_order_and_overlap_of_syncs_gives_the_same_report(
 
 def plain(report: Any) -> list[Any]:
     """Measures without the names that differ between examples."""
-    rows = [(one.group["day"], one.ngr, one.commission, one.registrations, one.settlement) for one in report.rows]
+    rows = [(row.group["day"], row.ngr, row.commission, row.registrations, row.settlement) for row in report.rows]
     rest = [(one.group["day"], one.group["tag"], one.ngr, one.commission) for one in report.unassigned]
     return [*rows, *rest, report.totals]
 

@@ -22,10 +22,10 @@ def test_rounding_is_half_even_to_the_micro_unit() -> None:
 
 
 def test_a_weekend_takes_the_last_published_rate() -> None:
-    known = Rates("EUR", [Quote(FRIDAY, "EUR", "USD", Decimal("1.25"))])
-    assert known.rate("USD", date(2026, 10, 4)) == Decimal("0.8")
-    assert known.rate("USD", date(2026, 10, 1)) is None
-    assert known.rate("USD", date(2026, 12, 1)) is None
+    existing = Rates("EUR", [Quote(FRIDAY, "EUR", "USD", Decimal("1.25"))])
+    assert existing.rate("USD", date(2026, 10, 4)) == Decimal("0.8")
+    assert existing.rate("USD", date(2026, 10, 1)) is None
+    assert existing.rate("USD", date(2026, 12, 1)) is None
 
 
 def test_two_published_rates_make_a_cross_rate() -> None:
@@ -36,10 +36,10 @@ def test_two_published_rates_make_a_cross_rate() -> None:
 
 def test_the_teams_own_rate_goes_first_and_stands_for_its_day_alone() -> None:
     quotes = [Quote(FRIDAY, "EUR", "USD", Decimal("1.25")), Quote(MONDAY, "USD", "EUR", Decimal("0.9"), own=True)]
-    known = Rates("EUR", [*quotes, Quote(FRIDAY, "USDT", "EUR", Decimal("0.9"), own=True)])
-    assert known.rate("USD", MONDAY) == Decimal("0.9")
-    assert known.rate("USD", date(2026, 10, 6)) == Decimal("0.8")
-    assert (known.rate("USDT", FRIDAY), known.rate("USDT", MONDAY)) == (Decimal("0.9"), None)
+    existing = Rates("EUR", [*quotes, Quote(FRIDAY, "USDT", "EUR", Decimal("0.9"), own=True)])
+    assert existing.rate("USD", MONDAY) == Decimal("0.9")
+    assert existing.rate("USD", date(2026, 10, 6)) == Decimal("0.8")
+    assert (existing.rate("USDT", FRIDAY), existing.rate("USDT", MONDAY)) == (Decimal("0.9"), None)
 
 
 async def test_rates_are_kept_exactly_and_replaced(opened: Callable[[], Any]) -> None:
@@ -51,17 +51,17 @@ async def test_rates_are_kept_exactly_and_replaced(opened: Callable[[], Any]) ->
         )
         own = StoredRate(day=FRIDAY, currency="USDT", base="EUR", rate=Decimal("0.123456789012345678"), origin="team")
         await rates.store(tx, 1, [own])
-        known = await rates.load_rates(tx, 1, "EUR", ["USD", "USDT", "EUR"], FRIDAY, MONDAY)
-        assert known.rate("USD", MONDAY) == Decimal("0.8")
-        assert known.rate("USDT", FRIDAY) == own.rate
+        existing = await rates.load_rates(tx, 1, "EUR", ["USD", "USDT", "EUR"], FRIDAY, MONDAY)
+        assert existing.rate("USD", MONDAY) == Decimal("0.8")
+        assert existing.rate("USDT", FRIDAY) == own.rate
         assert (await rates.load_rates(tx, 2, "EUR", ["USDT"], FRIDAY, MONDAY)).rate("USDT", FRIDAY) is None
         assert await rates.last_published(tx) == FRIDAY
 
 
 def test_the_bundled_history_has_the_major_currencies() -> None:
-    found = ecb.bundled(date(2026, 10, 1))
-    assert {"USD", "GBP", "BRL", "PLN"} <= {currency for _, currency, _ in found}
-    assert min(day for day, _, _ in found) == date(2026, 10, 1)
+    result = ecb.bundled(date(2026, 10, 1))
+    assert {"USD", "GBP", "BRL", "PLN"} <= {currency for _, currency, _ in result}
+    assert min(day for day, _, _ in result) == date(2026, 10, 1)
 
 
 def test_frankfurters_answer_is_read_and_another_one_refused() -> None:

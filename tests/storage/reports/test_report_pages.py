@@ -119,8 +119,8 @@ class Story:
         await tx.execute(update(offers).where(offers.c.id == self.books.ids["lucky"]).values(has_postbacks=~has))
 
     async def rate(self, tx: Any, day: int, rate: str) -> None:
-        kept = StoredRate(day=later(day), currency="USD", base="EUR", rate=Decimal(rate), origin="team")
-        await rates.store(tx, self.books.team_id, [kept])
+        stored = StoredRate(day=later(day), currency="USD", base="EUR", rate=Decimal(rate), origin="team")
+        await rates.store(tx, self.books.team_id, [stored])
 
 
 @pytest.mark.slow_on_postgresql
@@ -159,11 +159,11 @@ async def test_after_a_restart_pages_come_from_the_database_and_only_what_was_re
         SHELF.forget()
         async with database.read() as tx:
             before = await books.report(tx, "day", "offer", last=later(4))
-            assert [one.commission for one in before.rows] == [0, 1, 2, 3, 4]
+            assert [row.commission for row in before.rows] == [0, 1, 2, 3, 4]
         async with database.begin() as tx:
             await books.sync(tx, "acme", [row(later(2), commission_cpa=50)], now=at(later(21)))
             moved = await books.report(tx, "day", "offer", last=later(4))
-            assert [one.commission for one in moved.rows] == [0, 1, 50, 3, 4]
+            assert [row.commission for row in moved.rows] == [0, 1, 50, 3, 4]
         await settled(database)
         async with database.read() as tx:
             assert await books.report(tx, "day", "offer", last=later(4)) == moved

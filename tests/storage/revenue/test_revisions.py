@@ -42,9 +42,9 @@ async def test_a_corrected_figure_is_a_new_revision(opened: Open) -> None:
         await books.sync(tx, "acme", [row(FIRST, first_deposits=20, ngr=50)], now=at(later(1)))
         done = await books.sync(tx, "acme", [row(FIRST, first_deposits=18, ngr=-50)], now=at(later(2)))
         assert (done.revisions, done.restated) == (1, 1)
-        kept = (await tx.execute(select(revenue_revisions).order_by(revenue_revisions.c.id))).all()
-        assert [(one.first_deposits, one.ngr) for one in kept] == [(20, 50), (18, -50)]
-        assert [one.recorded_at for one in kept] == [at(later(1)), at(later(2))]
+        stored = (await tx.execute(select(revenue_revisions).order_by(revenue_revisions.c.id))).all()
+        assert [(one.first_deposits, one.ngr) for one in stored] == [(20, 50), (18, -50)]
+        assert [one.recorded_at for one in stored] == [at(later(1)), at(later(2))]
 
 
 async def test_a_row_that_is_gone_becomes_zero_and_can_come_back(opened: Open) -> None:

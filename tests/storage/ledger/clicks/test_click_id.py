@@ -23,23 +23,23 @@ def test_every_id_comes_back_in_any_case(click_id: int, key: bytes) -> None:
 
 @given(st.text(max_size=20))
 def test_any_text_is_an_id_or_none(text: str) -> None:
-    found = Codec(b"key").decode(text)
-    assert found is None or Codec(b"key").encode(found) == text.lower().replace("i", "1").replace("l", "1").replace(
+    result = Codec(b"key").decode(text)
+    assert result is None or Codec(b"key").encode(result) == text.lower().replace("i", "1").replace("l", "1").replace(
         "o", "0"
     )
 
 
 def test_ids_are_unique_and_ordered_even_if_the_clock_goes_back() -> None:
-    mint = ClickIdGenerator(7)
+    generator = ClickIdGenerator(7)
     seconds = NOW.timestamp()
-    made = [mint.make(seconds - (n % 3) * 5) for n in range(20_000)]
+    made = [generator.make(seconds - (n % 3) * 5) for n in range(20_000)]
     assert made == sorted(set(made))
     assert abs(instant_of(made[0]) - NOW) < timedelta(milliseconds=2)
 
 
 def test_workers_never_make_the_same_id() -> None:
     seconds = NOW.timestamp()
-    ids = [mint.make(seconds) for mint in map(ClickIdGenerator, range(1024)) for _ in range(3)]
+    ids = [generator.make(seconds) for generator in map(ClickIdGenerator, range(1024)) for _ in range(3)]
     assert len(set(ids)) == len(ids)
 
 
@@ -52,8 +52,8 @@ def test_the_first_id_of_an_instant_parts_earlier_from_later(micros: int) -> Non
 
 
 def test_words_sort_as_the_clicks_came() -> None:
-    codec, mint = Codec(b"some key"), ClickIdGenerator(7)
-    words = [codec.encode(mint.make(NOW.timestamp() + n / 3000)) for n in range(2000)]
+    codec, generator = Codec(b"some key"), ClickIdGenerator(7)
+    words = [codec.encode(generator.make(NOW.timestamp() + n / 3000)) for n in range(2000)]
     assert words == sorted(words)
     assert len(set(words)) == len(words)
 

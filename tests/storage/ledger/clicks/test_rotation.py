@@ -33,8 +33,8 @@ def test_weights_are_respected(given_shares: tuple[Share, ...]) -> None:
     total = sum(share.weight for share in given_shares) or len(given_shares)
     counts = Counter(weighted(given_shares, (n + 0.5) / (total * 10)) for n in range(total * 10))
     for share in given_shares:
-        wanted = share.weight if sum(one.weight for one in given_shares) else 1
-        assert counts[share.offer_id] == wanted * 10
+        expected = share.weight if sum(share.weight for share in given_shares) else 1
+        assert counts[share.offer_id] == expected * 10
 
 
 @given(shares, rolls, st.sets(st.integers(1, 8)), st.integers(0, 8))
@@ -42,7 +42,7 @@ def test_a_pick_is_open_or_none_is_and_binding_holds(
     given_shares: tuple[Share, ...], roll: float, shut: set[int], bound: int
 ) -> None:
     rotation = Rotation(shares=given_shares, members=frozenset(share.offer_id for share in given_shares))
-    found = pick(
+    result = pick(
         rotation,
         ANYBODY,
         availability=lambda one: Availability.CAPPED if one in shut else Availability.OPEN,
@@ -50,11 +50,11 @@ def test_a_pick_is_open_or_none_is_and_binding_holds(
         roll=roll,
     )
     still_open = {share.offer_id for share in given_shares} - shut
-    assert found.offer_id in (still_open or {0})
+    assert result.offer_id in (still_open or {0})
     if bound in still_open:
-        assert found == type(found)(bound, Reason.BOUND)
-    elif found.reason is Reason.CHOSEN:
-        assert found.offer_id == weighted(given_shares, roll)
+        assert result == type(result)(bound, Reason.BOUND)
+    elif result.reason is Reason.CHOSEN:
+        assert result.offer_id == weighted(given_shares, roll)
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=8), rolls)
@@ -65,9 +65,9 @@ def test_the_quick_way_gives_the_same_offer(weights: list[int], roll: float) -> 
         so_far += weight
         marks.append(so_far / total)
     quick = FastPlan(tuple(share.offer_id for share in given_shares), tuple(marks), frozenset())
-    found, usual = quick.pick(roll), weighted(given_shares, roll)
+    result, usual = quick.pick(roll), weighted(given_shares, roll)
     # Exactly on a mark, rounding may fall to either side.
-    assert found == usual or min(abs(roll - mark) for mark in marks) < 1e-9
+    assert result == usual or min(abs(roll - mark) for mark in marks) < 1e-9
 
 
 def test_alternatives_are_followed_and_a_circle_ends() -> None:
@@ -75,8 +75,8 @@ def test_alternatives_are_followed_and_a_circle_ends() -> None:
     availability = {1: Availability.CAPPED, 2: Availability.PAUSED, 3: Availability.OPEN, 9: Availability.OPEN}
     assert pick(rotation, ANYBODY, availability=availability.__getitem__, bound=0, roll=0.5).offer_id == 3
     availability[3] = Availability.CAPPED
-    found = pick(rotation, ANYBODY, availability=availability.__getitem__, bound=0, roll=0.5)
-    assert (found.offer_id, found.reason) == (9, Reason.CAPPED)
+    result = pick(rotation, ANYBODY, availability=availability.__getitem__, bound=0, roll=0.5)
+    assert (result.offer_id, result.reason) == (9, Reason.CAPPED)
 
 
 def test_the_first_rule_that_matches_decides_and_falls_back_to_the_offers() -> None:
@@ -87,14 +87,14 @@ def test_the_first_rule_that_matches_decides_and_falls_back_to_the_offers() -> N
     rotation = Rotation(rules=rules, shares=(Share(3),))
 
     def go(visitor: Visitor, shut: int = 0) -> tuple[int, Reason, int]:
-        found = pick(
+        result = pick(
             rotation,
             visitor,
             availability=lambda n: Availability.PAUSED if n == shut else Availability.OPEN,
             bound=0,
             roll=0.1,
         )
-        return found.offer_id, found.reason, found.rule
+        return result.offer_id, result.reason, result.rule
 
     assert go(Visitor(country="DE", device="mobile")) == (1, Reason.CHOSEN, 0)
     assert go(Visitor(country="FR", device="mobile")) == (2, Reason.CHOSEN, 1)

@@ -64,10 +64,10 @@ def test_any_order_of_requests_makes_the_same_conversions(
     account_rules = AccountRules(has_ftd_event=has_ftd_event)
 
     def after(order: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
-        known: list[Request] = []
+        existing: list[Request] = []
         found: list[Derived] = []
         for n, one in enumerate(order, 1):
-            _, found, known = judge(known, [request(n, **one)], account_rules)
+            _, found, existing = judge(existing, [request(n, **one)], account_rules)
         return shown(found)
 
     shuffled = list(told)
@@ -80,10 +80,10 @@ def test_any_order_of_requests_makes_the_same_conversions(
 def test_judging_one_by_one_is_judging_all_at_once(told: list[dict[str, Any]]) -> None:
     requests = [request(n, **one) for n, one in enumerate(told, 1)]
     _, together, _ = judge([], requests, AccountRules())
-    known: list[Request] = []
+    existing: list[Request] = []
     for one in requests:
-        _, found, known = judge(known, [one], AccountRules())
-    assert shown(found) == shown(together)
+        _, result, existing = judge(existing, [one], AccountRules())
+    assert shown(result) == shown(together)
 
 
 @settings(max_examples=200)
@@ -93,38 +93,38 @@ def test_a_request_alone_is_read_the_same_the_short_way(
 ) -> None:
     account_rules = AccountRules(has_ftd_event=has_ftd_event, repeats={one["event"]: habit for one in told})
     for n, one in enumerate(told, 1):
-        found = alone(request(n, **one), account_rules)
-        assert ([found] if found else []) == derive([request(n, **one)], account_rules)
+        result = alone(request(n, **one), account_rules)
+        assert ([result] if result else []) == derive([request(n, **one)], account_rules)
 
 
 @settings(max_examples=200)
 @given(stories(), st.booleans())
 def test_a_player_has_one_first_deposit_at_most(told: list[dict[str, Any]], has_ftd_event: bool) -> None:
-    found = derive([request(n, **one) for n, one in enumerate(told, 1)], AccountRules(has_ftd_event=has_ftd_event))
+    result = derive([request(n, **one) for n, one in enumerate(told, 1)], AccountRules(has_ftd_event=has_ftd_event))
     for click in (1, 2):
-        assert sum(d.is_ftd for d in found if d.click_id == click) <= 1
+        assert sum(d.is_ftd for d in result if d.click_id == click) <= 1
 
 
 def test_the_amount_is_of_the_highest_rank_then_the_latest_then_the_last() -> None:
     base = {"txn_id": "T", "at": 0}
-    found = derive([
+    result = derive([
         request(1, "deposit", amount=10, status=Status.PENDING, txn_id="T", at=50),
         request(2, "deposit", amount=20, **base),
         request(3, "deposit", amount=30, **base),
     ], AccountRules())  # fmt: skip
-    assert [(d.amount, d.occurred_at) for d in found] == [(30, NOON)]
+    assert [(d.amount, d.occurred_at) for d in result] == [(30, NOON)]
 
 
 @pytest.mark.parametrize(("habit", "amounts"), [("update", [20]), ("ignore", [10]), ("count", [10, 20])])
 def test_what_a_repeat_means_can_be_set_per_event(habit: str, amounts: list[int]) -> None:
     requests = [request(1, "deposit", amount=10, txn_id="T"), request(2, "deposit", amount=20, txn_id="T")]
-    found = derive(requests, AccountRules(repeats={"deposit": habit}))
-    assert sorted(d.amount or 0 for d in found) == amounts
+    result = derive(requests, AccountRules(repeats={"deposit": habit}))
+    assert sorted(d.amount or 0 for d in result) == amounts
 
 
 def test_a_correction_by_hand_stands() -> None:
     first = request(1, "deposit", amount=10, txn_id="T", conversion_id=5)
     wrong = request(3, "deposit", amount=30, txn_id="T", conversion_id=5)
     right = request(2, "deposit", amount=11, status=Status.REVERSED, corrects=5, conversion_id=5)
-    found = derive([first, right, wrong], AccountRules())
-    assert [(d.amount, d.status) for d in found] == [(11, Status.REVERSED)]
+    result = derive([first, right, wrong], AccountRules())
+    assert [(d.amount, d.status) for d in result] == [(11, Status.REVERSED)]

@@ -79,8 +79,8 @@ def test_no_bytes_break_the_decoder(raw: bytes, kind: str) -> None:
     ],
 )  # fmt: skip
 def test_times_in_any_usual_format(text: str, utc: str | None) -> None:
-    found = moment(text, BERLIN)
-    assert (found.replace(tzinfo=None).isoformat() if found else None) == utc
+    result = moment(text, BERLIN)
+    assert (result.replace(tzinfo=None).isoformat() if result else None) == utc
 
 
 @pytest.mark.parametrize("event", list(Event))
@@ -105,8 +105,8 @@ def test_every_status_word_is_known_and_numbers_only_as_a_connector_says() -> No
 
 def test_names_are_found_in_any_case_nested_and_remapped() -> None:
     body = b'{"data": {"Sub-ID": "abc", "Goal": "dep", "Revenue": 40.10, "TransactionId": 7}}'
-    found = said(b"", kind="application/json", body=body)
-    assert (found.click, found.event, found.amount, found.txn_id) == ("abc", Event.DEPOSIT, 40_100_000, "7")
+    result = said(b"", kind="application/json", body=body)
+    assert (result.click, result.event, result.amount, result.txn_id) == ("abc", Event.DEPOSIT, 40_100_000, "7")
     mapped = said(b"s1=abc&cid=other&event=reg", mapping={"parameters": {"s1": "click_id"}})
     assert mapped.click == "abc"
 
@@ -121,9 +121,9 @@ def test_a_teams_word_wins_over_the_platforms_and_everybodys() -> None:
 @pytest.mark.parametrize("value", ["{click_id}", "${SUBID}", "[clickid]", "##SUB##", "__CLICKID__", "{{afp}}"])
 def test_an_unreplaced_macro_counts_as_missing_and_is_noted(value: str) -> None:
     assert is_macro(value)
-    found = said(f"event=reg&click_id={value}&cid=abc".encode())
-    assert found.click == "abc"
-    assert any("macro" in note for note in found.notes)
+    result = said(f"event=reg&click_id={value}&cid=abc".encode())
+    assert result.click == "abc"
+    assert any("macro" in note for note in result.notes)
     assert not is_macro(f"x{value}x")
 
 
@@ -142,9 +142,9 @@ def test_the_very_same_request_has_one_digest_whatever_its_order_or_method() -> 
     ],
 )  # fmt: skip
 def test_a_body_that_cannot_be_read_leaves_the_reason(kind: str, body: bytes, told: str) -> None:
-    found = said(b"", kind=kind, body=body)
-    assert found.outcome is Outcome.REJECTED
-    assert any(told in note or "several" in note for note in found.notes)
+    result = said(b"", kind=kind, body=body)
+    assert result.outcome is Outcome.REJECTED
+    assert any(told in note or "several" in note for note in result.notes)
 
 
 def test_a_signature_covers_the_body_or_the_query_without_itself() -> None:
@@ -162,8 +162,8 @@ def test_a_signature_covers_the_body_or_the_query_without_itself() -> None:
 def test_json_is_read_in_any_encoding_that_says_so_and_as_windows_1252_otherwise(encoding: str) -> None:
     text = '{"click_id": "C1", "event": "ftd", "txn_id": "Jörg"}'
     mark = b"\xfe\xff" if encoding == "utf-16-be" else b""
-    found = said(b"", kind="application/json", body=mark + text.encode(encoding))
-    assert (found.event, found.click, found.txn_id) == (Event.FIRST_DEPOSIT, "C1", "Jörg")
+    result = said(b"", kind="application/json", body=mark + text.encode(encoding))
+    assert (result.event, result.click, result.txn_id) == (Event.FIRST_DEPOSIT, "C1", "Jörg")
 
 
 def test_a_multipart_form_is_a_form() -> None:
@@ -172,8 +172,8 @@ def test_a_multipart_form_is_a_form() -> None:
         b'Content-Disposition: form-data; name="Event"\r\n\r\nftd\r\n--0\r\n'
         b'Content-Disposition: form-data; name="log"; filename="a.txt"\r\n\r\nevent=dep\r\n--0--\r\n'
     )
-    found = said(b"", kind='multipart/form-data; boundary="0"', body=body)
-    assert (found.event, found.click) == (Event.FIRST_DEPOSIT, "C1")
+    result = said(b"", kind='multipart/form-data; boundary="0"', body=body)
+    assert (result.event, result.click) == (Event.FIRST_DEPOSIT, "C1")
     assert "no fields" in said(b"", kind="multipart/form-data", body=b"click_id=C1").notes[0]
 
 
@@ -190,8 +190,8 @@ def test_a_multipart_form_is_a_form() -> None:
     ],
 )
 def test_names_within_others_are_known(query: bytes, kind: str, body: bytes) -> None:
-    found = said(query, kind=kind, body=body)
-    assert (found.event, found.click, found.amount) == (Event.FIRST_DEPOSIT, "C1", 7_000_000)
+    result = said(query, kind=kind, body=body)
+    assert (result.event, result.click, result.amount) == (Event.FIRST_DEPOSIT, "C1", 7_000_000)
 
 
 @pytest.mark.parametrize(

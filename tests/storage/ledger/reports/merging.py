@@ -53,17 +53,18 @@ def report(
     grain = Grain("country" in by, "device" in by, tuple(i for i, n in enumerate(SUB_NAMES) if n in by))
     catalogue = Catalogue(offers, campaigns)
     cells = merge_day(facts, catalogue, grain)
-    accounts = {one.account_id for one in offers} | {row.account_id for row in facts.revenue}
+    accounts = {offer.account_id for offer in offers} | {row.account_id for row in facts.revenue}
     view = View(
         timezone="UTC", first=DAY, last=DAY, by=by, rates=Rates("EUR", quotes), offers=catalogue.offers,
         codes={
-            "campaign": {one.id: one.code for one in campaigns}, "site": {n: f"s{n}" for n in range(1, 9)},
-            "offer": {one.id: f"o{one.id}" for one in offers}, "casino": {1: "casino"},
-            "account": {one: f"a{one}" for one in accounts}, "source": {n: f"t{n}" for n in range(1, 9)},
+            "campaign": {campaign.id: campaign.code for campaign in campaigns},
+            "site": {n: f"s{n}" for n in range(1, 9)},
+            "offer": {offer.id: f"o{offer.id}" for offer in offers}, "casino": {1: "casino"},
+            "account": {account: f"a{account}" for account in accounts}, "source": {n: f"t{n}" for n in range(1, 9)},
         },
         settled={(one, DAY) for one in settled}, account_ids=accounts,
         accounts_since=dict.fromkeys(accounts, since) if since else {},
-        offers_since={one.id: since for one in offers} if since else {},
+        offers_since={offer.id: since for offer in offers} if since else {},
         measures=dict.fromkeys(accounts, frozenset(measures)), subs=grain.subs,
     )  # fmt: skip
     collapsing = Collapsing(view)

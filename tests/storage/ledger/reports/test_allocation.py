@@ -126,10 +126,10 @@ def _report(facts: DayFacts, *by: str) -> MergedReport:
 @given(days)
 def test_every_place_is_told_what_the_products_words_give_it(facts: DayFacts) -> None:
     expected = model(facts)
-    found = shown(_report(facts, "campaign", "site"))
-    for key in expected.keys() | found.keys():
+    result = shown(_report(facts, "campaign", "site"))
+    for key in expected.keys() | result.keys():
         for name in KINDS:  # a settled day shows 0 where the offer's rows speak of others only
-            assert found.get(key, {}).get(name, 0) == expected.get(key, {}).get(name, 0), (key, name)
+            assert result.get(key, {}).get(name, 0) == expected.get(key, {}).get(name, 0), (key, name)
 
 
 @settings(max_examples=100)
@@ -167,10 +167,10 @@ def test_the_worked_example_of_the_documentation() -> None:
         ],
         active={1: [1, 2, 3]},
     )  # fmt: skip
-    found = shown(_report(facts, "campaign", "site"))
+    result = shown(_report(facts, "campaign", "site"))
     measures = ("visits", "registrations", "first_deposits", "commission_cpa", "ngr")
-    told = {key: [figures.get(name) for name in measures] for key, figures in found.items()}
-    assert told[1, 0] == [71, 2, 0, 0, 0]
-    assert told[2, 0] == [20, 1, 1, 100_000_000, -10_000_000]
-    assert told[0, 4] == [10, 0, 0, 0, 0]
-    assert not any(told.get((3, 0), []))
+    answer = {key: [figures.get(name) for name in measures] for key, figures in result.items()}
+    assert answer[1, 0] == [71, 2, 0, 0, 0]
+    assert answer[2, 0] == [20, 1, 1, 100_000_000, -10_000_000]
+    assert answer[0, 4] == [10, 0, 0, 0, 0]
+    assert not any(answer.get((3, 0), []))

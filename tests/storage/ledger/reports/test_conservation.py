@@ -64,8 +64,8 @@ def measured(row: ReportRow) -> dict[str, Any]:
 
 
 def total(parts: list[int | None]) -> int | None:
-    known = [part for part in parts if part is not None]
-    return sum(known) if known else None
+    existing = [part for part in parts if part is not None]
+    return sum(existing) if existing else None
 
 
 @settings(max_examples=150)

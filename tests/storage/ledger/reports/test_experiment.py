@@ -36,6 +36,6 @@ def test_one_variant_is_no_test() -> None:
 def test_probabilities_add_up_and_rates_lie_in_their_interval(counts: list[tuple[int, float]]) -> None:
     arms = [Arm(str(n), visitors, int(visitors * share)) for n, (visitors, share) in enumerate(counts)]
     verdict = compare(arms)
-    assert abs(sum(one.best for one in verdict.standings) - 1) < 1e-9
-    assert all(0 <= one.low <= one.high <= 1 for one in verdict.standings)
+    assert abs(sum(standing.best for standing in verdict.standings) - 1) < 1e-9
+    assert all(0 <= standing.low <= standing.high <= 1 for standing in verdict.standings)
     assert compare(arms) == verdict

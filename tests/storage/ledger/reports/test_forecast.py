@@ -89,9 +89,9 @@ def test_what_has_not_matured_is_no_outcome() -> None:
     world = World("cpa after 8 days", 12.0, "3")
     made = forecast_world(world, 110)
     assert made is not None
-    known = [day for day in made.errors if day is not None]
+    existing = [day for day in made.errors if day is not None]
     assert len(made.errors) == 90
-    assert 40 < len(known) < 80
+    assert 40 < len(existing) < 80
     assert made.errors[-1] is None
     assert made.accuracy.share is not None
     assert made.accuracy.share > 0.75

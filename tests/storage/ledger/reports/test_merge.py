@@ -139,12 +139,12 @@ def test_segments_that_differ_in_letter_case_are_one_line() -> None:
 
 
 def test_a_cell_stays_marked_as_allocated_whatever_comes_after() -> None:
-    guess, known = said(ngr=4, row=1), said(sub="abc", ngr=1, row=2)
+    guess, existing = said(ngr=4, row=1), said(sub="abc", ngr=1, row=2)
     named = said(sub="C1", ngr=1, row=3)
-    for order in ([guess, known, named], [named, known, guess]):
+    for order in ([guess, existing, named], [named, existing, guess]):
         facts = DayFacts(day=DAY, clicks=[visits(1), visits(2)], links={"abc": link(1)}, revenue=order)
         assert by_group(report(facts))["c1"].allocated
-    facts = DayFacts(day=DAY, clicks=[visits(1)], links={"abc": link(1)}, revenue=[known, named])
+    facts = DayFacts(day=DAY, clicks=[visits(1)], links={"abc": link(1)}, revenue=[existing, named])
     assert not by_group(report(facts))["c1"].allocated
 
 
@@ -365,8 +365,8 @@ def test_visitors_who_went_on_to_no_offer_do_not_unsettle_a_group() -> None:
 
 def test_visits_of_a_site_are_unknown_where_there_is_no_site() -> None:
     facts = DayFacts(day=DAY, clicks=[visits(1, 9), visits(2, 1, site=5)])
-    found = report(facts)
-    rows = by_group(found)
+    result = report(facts)
+    rows = by_group(result)
     assert (rows["c1"].clicks, rows["c1"].site_visits, rows["c1"].outgoing) == (9, None, None)
     assert (rows["c2"].clicks, rows["c2"].site_visits, rows["c2"].outgoing) == (1, 0, 0)
-    assert (found.totals.clicks, found.totals.site_visits) == (10, 0)
+    assert (result.totals.clicks, result.totals.site_visits) == (10, 0)
