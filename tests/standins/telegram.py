@@ -120,7 +120,7 @@ class Telegram:
         content = {"text": text, "html": body["text"]}
         return right(self._edit(body, content) if method == "editMessageText" else self._post(body, content))
 
-    def _inline(self, body: dict[str, Any]) -> Given:
+    def _inline(self, body: dict[str, Any]) -> StubAnswer:
         """https://core.telegram.org/bots/api#answerinlinequery: 50 results, each id once and of at most 64 bytes."""
         results = body["results"]
         ids = {one["id"] for one in results}
