@@ -10,10 +10,10 @@ from bot.chat.session import ChatSessions, carry_out
 from bot.core.command import parse
 from bot.core.context import Actor, Room
 from bot.render import terminal
+from hub.requests.problems import from_error
 from hub.runtime.helper_process import HelperProcess
 from hub.runtime.ports import HubPorts
 from hub.runtime.settings import read_settings
-from hub.web.problems import from_error
 from storage.db.secrets import Box
 from storage.ledger.errors import TooLong
 from storage.ledger.facts import Role
