@@ -90,12 +90,11 @@ async def _counts(visit: Visit, day: date, now: datetime) -> list[Figure]:
         scope = Scope(visit.actor.team_id, visit.deployment.timezone, now, ids)
         for measure, label in COUNTED:
             so_far = await live_counts.counted(tx, scope, measure, (start, now))
-            before = await live_counts.counted(tx, scope, measure, _hours_of(day - timedelta(days=1), zone, start, now))
             week = [
                 await live_counts.counted(tx, scope, measure, _hours_of(day - timedelta(days=n), zone, start, now))
                 for n in range(1, LOOK_BACK + 1)
             ]
-            figures.append(_counted(visit, label, so_far, before, sum(week) / LOOK_BACK))
+            figures.append(_counted(visit, label, so_far, week[0], sum(week) / LOOK_BACK))
     return figures
 
 
