@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SECONDS = 30.0
+_END_AGAIN = 0.1  # seconds
 """The longest a caller waits for a job, its turn included."""
 IDLE_SECONDS = 60.0
 NICE = 19
@@ -84,8 +85,9 @@ class HelperProcess:
         try:
             succeeded, result = await asyncio.shield(waiting)
         except asyncio.CancelledError:
-            self._end()
-            await asyncio.wait({waiting})
+            while not waiting.done():  # a process that is just being started cannot be ended yet
+                self._end()
+                await asyncio.wait({waiting}, timeout=_END_AGAIN)
             waiting.cancelled() or waiting.exception()  # its pipe broke: we closed it
             raise
         if not succeeded:
