@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import msgspec
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.alerts.context import AlertEvent, Reading
@@ -15,6 +16,7 @@ from storage.alerts.alert_states import Watch
 from storage.chat import messages
 from storage.ledger.alerts.thresholds import describe, length
 from storage.revenue.held_reports import HeldFigure, HeldReports, HeldTotal, held_reports
+from storage.tables import accounts
 
 MOST_LINES = 15
 
@@ -109,19 +111,18 @@ async def queue_held_message(tx: AsyncConnection, team_id: int, account_id: int,
     if not rooms:
         return 0
     held = await held_reports(tx, account_id)
-    message = held_message(held)
+    name = (await tx.execute(select(accounts.c.name).where(accounts.c.id == account_id))).scalar_one()
+    message = held_message(held, name)
     for room_id, thread in rooms:
         key = f"held:{held.reports[-1].id}:{room_id}:{thread}"
         await messages.queue(tx, team_id=team_id, room_id=room_id, thread=thread, key=key, message=message, now=now)
     return len(rooms)
 
 
-def held_message(held: HeldReports) -> Message:
-    """The news of it, with buttons."""
+def held_message(held: HeldReports, account: str) -> Message:
+    """The news of it, with buttons; `account` is the account's name."""
     reasons = "; ".join(dict.fromkeys(report.reason for report in held.reports))
-    return Message(
-        f"🔴 A report of {held.account} is held: {reasons}", (*summary(held), decision_buttons(held.account))
-    )
+    return Message(f"🔴 A report of {account} is held: {reasons}", (*summary(held), decision_buttons(held.account)))
 
 
 def decision_buttons(account: str) -> Buttons:
@@ -169,8 +170,8 @@ def consequence(held: HeldReports) -> str:
     return f"{held.account}: {rows}" + (f"; {', '.join(sums)}" if sums else "")
 
 
-def held_rows(held: HeldReports, *, more: bool) -> Message:
-    """The rows of held reports, figure by figure."""
+def held_rows(held: HeldReports, account: str, *, more: bool) -> Message:
+    """The rows of held reports, figure by figure; `account` is the account's name."""
     rows = tuple(
         (f"{figure.day}", figure.tag_name or figure.tag or "no tag", figure.sub or figure.part,
          measure_name(figure.measure), amount(figure, figure.before), amount(figure, figure.now))
@@ -182,7 +183,7 @@ def held_rows(held: HeldReports, *, more: bool) -> Message:
     if more or len(held.figures) > SHOWN:
         blocks.append(Text("There are more: limit=… and after=… page through them over HTTP or in the shell."))
     blocks.append(decision_buttons(held.account))
-    return Message(f"Held report of {held.account}", tuple(blocks), private=True)
+    return Message(f"Held report of {account}", tuple(blocks), private=True)
 
 
 def amount(of: HeldFigure | HeldTotal, value: int | None) -> str:

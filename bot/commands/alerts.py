@@ -58,8 +58,12 @@ class Mute(Arguments):
     for_: HOW_LONG = "1h"
 
 
-def alert_card(_ctx: Context, alert: Alert) -> Message:
-    fields = [("Room", alert.room), ("State", alert.state), ("Campaigns", ", ".join(alert.campaigns or []) or "all")]
+def alert_card(ctx: Context, alert: Alert) -> Message:
+    fields = [
+        ("Room", alert.room),
+        ("State", alert.state),
+        ("Campaigns", ctx.names_of("campaign", alert.campaigns or []) or "all"),
+    ]
     fields += [("Must last", alert.for_)] if alert.for_ else []
     fields += [("Quiet hours", f"{alert.quiet} {alert.timezone}")] if alert.quiet else []
     fields += [("Fires for", ", ".join(alert.firing))] if alert.firing else []
@@ -79,10 +83,12 @@ def _history(alert: Alert) -> str:
     return times + (f": {', '.join(days[:10])}" + (" …" if len(days) > 10 else "") if days else "")
 
 
-def alert_table(_ctx: Context, page: Page[Alert]) -> Message:
+def alert_table(ctx: Context, page: Page[Alert]) -> Message:
     if not page.items:
         return Message('No alerts yet: alert add "ftd < 50% of 7d avg"', private=True)
-    rows = tuple((o.code, o.rule, ", ".join(o.campaigns or []) or "all", o.room, o.state) for o in page.items)
+    rows = tuple(
+        (o.code, o.rule, ctx.names_of("campaign", o.campaigns or []) or "all", o.room, o.state) for o in page.items
+    )
     more = (Buttons((Button("More", f"alert list after={page.next}"),)),) if page.next else ()
     return Message("Alerts", (Table(("Alert", "Rule", "Campaigns", "Room", "State"), rows), *more), private=True)
 

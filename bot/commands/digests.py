@@ -65,13 +65,13 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     message: Message
 
 
-def subscription_card(_ctx: Context, subscription: Subscription) -> Message:
+def subscription_card(ctx: Context, subscription: Subscription) -> Message:
     zone = read_zone(subscription.timezone)
     when = subscription.next_at.astimezone(Schedule(every="day", at=read_time(subscription.at), timezone=zone).zone)
     following = f"{when:%a %d %b %Y %H:%M} {subscription.timezone}"
     fields = (
         ("Room", subscription.room), ("When", subscription.name),
-        ("Campaigns", ", ".join(subscription.campaigns or []) or "all"),
+        ("Campaigns", ctx.names_of("campaign", subscription.campaigns or []) or "all"),
         ("Next", following if subscription.status == "active" else "never: the room is lost"),
     )  # fmt: skip
     buttons = Buttons(
@@ -87,10 +87,12 @@ def removed_card(_ctx: Context, subscription: Subscription) -> Message:
     return Message(f"No more digest in {subscription.room} ({subscription.name})")
 
 
-def subscription_table(_ctx: Context, page: Page[Subscription]) -> Message:
+def subscription_table(ctx: Context, page: Page[Subscription]) -> Message:
     if not page.items:
         return Message("No digests yet: digest subscribe at=09:00", private=True)
-    rows = tuple((o.code, o.room, o.name, ", ".join(o.campaigns or []) or "all", o.status) for o in page.items)
+    rows = tuple(
+        (o.code, o.room, o.name, ctx.names_of("campaign", o.campaigns or []) or "all", o.status) for o in page.items
+    )
     more = (Buttons((Button("More", f"digest list after={page.next}"),)),) if page.next else ()
     return Message("Digests", (Table(("Digest", "Room", "When", "Campaigns", "State"), rows), *more), private=True)
 

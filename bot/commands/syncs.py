@@ -164,9 +164,9 @@ def _at(moment: datetime | None) -> str:
     return f"{moment:%Y-%m-%d %H:%M}" if moment else "–"
 
 
-def held_page(_ctx: Context, held: HeldPage) -> Message:
+def held_page(ctx: Context, held: HeldPage) -> Message:
     reports = HeldReports(account=held.account, reports=held.reports, totals=held.totals, figures=held.items)
-    return held_rows(reports, more=held.next is not None)
+    return held_rows(reports, ctx.name("account", held.account), more=held.next is not None)
 
 
 def confirmed(ctx: Context, done: Decided) -> Message:

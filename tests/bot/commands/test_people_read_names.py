@@ -48,6 +48,18 @@ async def test_lists_and_cards_say_names_with_the_code_to_type(opened: Opened) -
             assert item["code"] in say.shown
 
 
+async def test_alerts_and_digests_say_the_campaigns_names(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await vulkan(say)
+        code = (await say("campaign list"))["items"][0]["code"]
+        await say.tell("alert add", rule="ftd < 50% of 7d avg", campaign=[code], channel="terminal")
+        await say.tell("digest subscribe", at="09:00", campaigns=[code], channel="terminal")
+        for listing in ("alert list", "digest list"):
+            await say(listing)
+            assert "Весна 💸" in say.shown, listing
+            assert code not in say.shown, listing
+
+
 async def test_why_logs_and_figures_say_names(opened: Opened) -> None:
     async with asking(opened) as say:
         ids = await vulkan(say)
