@@ -22,6 +22,6 @@ def test_the_estimate_over_http_is_the_one_that_the_cockpit_shows(hub: Deploymen
     page = unescape(hub.http.get("/cockpit").text)
     figure = page[page.index("Commission pending") :][:1500]
     for amount in (total["estimate"], total["low"], total["high"]):
-        assert f"{amount / 1_000_000:,.0f}" in figure, figure
+        assert f"{amount / 1_000_000:,.2f}" in figure, figure
     assert "80 %" in figure
     assert "past outcomes" in figure
