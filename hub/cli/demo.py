@@ -154,7 +154,8 @@ class Demo:
 
         async def state() -> Any:
             async with self._shell(quiet=True) as run:
-                return (await run("sync status"))["items"][0]
+                items = (await run("sync status"))["items"]
+                return next(item for item in items if item["account"] == "affilka-main")
 
         done = await self._poll(state, lambda status: status["state"] == "idle" and bool(status["rows"]), "the sync")
         tell(f"  {done['rows']} rows of revenue synced")
