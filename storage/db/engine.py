@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Literal, TypeVar, cast
 
@@ -21,7 +21,6 @@ Work = Callable[[AsyncConnection], Awaitable[T]]
 LOCKED_WAIT = 10.0  # seconds a writer waits for those of other processes
 WAL_WAIT = 5.0  # seconds, of a process that meets a database in the making
 BUSY_TIMEOUT_MS = 1_500  # SQLite's own waiting cannot be broken off: this much at a time
-_TURNS = 3  # of the event loop: from a request that has come to its transaction that waits for the lock
 CONNECT_TIMEOUT = 10  # seconds PostgreSQL is given to take a connection
 
 
@@ -90,29 +89,6 @@ class Database:
         async with self.direct.transaction(patience) as direct:
             return run_without_suspending(work(cast(AsyncConnection, direct)))
 
-    async def run_steps(self, steps: Sequence[Work[bool]], *, patience: float = LOCKED_WAIT) -> int:
-        """Run steps like those of `run` in one transaction, as many as there is time for; how many are done.
-
-        Other work of the event loop has its turn between two steps. The transaction ends, committed, with the step
-        that returns False, or once another writer of this process waits (not before the second step: the first may
-        only look whether there is anything to do).
-        """
-        if self.direct is None:
-            async with self.begin() as tx:
-                return await _done(steps, lambda step: step(tx))
-        async with self.direct.transaction(patience) as direct:
-            connection = cast(AsyncConnection, direct)
-
-            async def run_one(step: Work[bool]) -> bool:
-                goes_on = run_without_suspending(step(connection))
-                if step is steps[0]:
-                    return goes_on
-                for _ in range(_TURNS):
-                    await asyncio.sleep(0)
-                return goes_on and not self.write_lock.waiting
-
-            return await _done(steps, run_one)
-
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A consistent view to read from; nothing is written."""
@@ -141,13 +117,6 @@ class Database:
         if self.direct is not None:
             self.direct.close()
         self.file.close()
-
-
-async def _done(steps: Sequence[Work[bool]], run: Callable[[Work[bool]], Awaitable[bool]]) -> int:
-    for number, step in enumerate(steps, 1):
-        if not await run(step):
-            return number
-    return len(steps)
 
 
 async def _begin(connection: AsyncConnection, patience: float) -> None:

@@ -21,7 +21,6 @@ from storage.revenue.raw_reports import newest, settle_days, store, supersede
 from storage.revenue.row_diff import Changes, Origin, write
 from storage.tables import accounts, revenue_reports
 
-_STEPS = 1  # batches of a transaction; with ten of them clicks waited for longer
 _PROOF_LEVEL = 2  # of zlib: a quarter more bytes than the usual 6, at two fifths of its time
 
 _changes = msgspec.msgpack.Decoder(Changes)
@@ -186,24 +185,20 @@ class Recording:
         return True
 
     async def _write_slice(self, database: Database, part: DaySlice) -> bool:
-        done = 0
-        while done < len(part.batches):
+        for batch in part.batches:
             began = time.perf_counter()
-            steps = [partial(self._write, batch=batch) for batch in part.batches[done : done + _STEPS]]
-            written = await database.run_steps([self._begin_writing, *steps]) - 1
-            if not written:
+            if not await database.run(partial(self._write, batch=batch)):
                 return False
-            done += written
             if database.write_lock.waiting:
                 await asyncio.sleep(time.perf_counter() - began)  # others have at least as much of the loop
         await database.run(partial(self._settle, first=part.first, last=part.last))
         return True
 
-    async def _begin_writing(self, tx: AsyncConnection) -> bool:
-        self._marked.clear()
-        return await newest(tx, self._of.account_id) == self._newest
-
     async def _write(self, tx: AsyncConnection, batch: bytes) -> bool:
+        """Write a batch; False once another report of the account was recorded."""
+        if await newest(tx, self._of.account_id) != self._newest:
+            return False
+        self._marked.clear()
         changes = _changes.decode(batch)
         await write(tx, self._of, changes, report_id=self._report_id, marked=self._marked)
         self._new += len(changes.new)
