@@ -396,16 +396,12 @@ def _figures(records: Sequence[Record], layout: Layout, own: str) -> list[Figure
         if len(names) > 1:
             return None
         cells = [record[names[0]] for record in records]
-        column = _counts(cells) if is_count else _amounts(cells, layout.marks.get(names[0], ""), own)
+        column = list(map(read_count, cells)) if is_count else _amounts(cells, layout.marks.get(names[0], ""), own)
         if column is None:
             return None
         columns.append(column)
     measures = [measure for measure, _, _ in layout.measures]
     return [figures_of(dict(zip(measures, values, strict=True))) for values in zip(*columns, strict=True)]
-
-
-def _counts(cells: list[Any]) -> list[int | None]:
-    return cells if set(map(type, cells)) == {int} else list(map(read_count, cells))
 
 
 def _amounts(cells: list[Any], mark: Mark, own: str) -> list[int | None] | None:

@@ -70,7 +70,7 @@ def test_a_count_with_a_fraction_is_refused(name: str) -> None:
 
 JSON_CELLS = st.one_of(
     st.integers(-10, 10_000), st.decimals(-1_000, 1_000, places=3), st.none(), st.booleans(),
-    st.sampled_from(["", "3", "1.234", "1,5", "€12", "12 USD", "x", Decimal("1e14"), 10**14]),
+    st.sampled_from(["", "3", "1.234", "1,5", "€12", "12 USD", "x", Decimal("1e14"), 10**14, 10**19]),
 )  # fmt: skip
 
 
@@ -91,9 +91,10 @@ def json_records(draw: st.DrawFn) -> list[dict[str, object]]:
     return records
 
 
-def outcome(records: list[dict[str, object]], *, together: bool) -> Report | str:
+def outcome(records: list[dict[str, object]], *, together: bool, latest: date = date.max) -> Report | str:
     """The report of these records, or why there is none."""
     sheet = Sheet(registry.platform("smartico"), CONNECTION, Window(first=DAY, last=date(2026, 10, 3)), b"")
+    sheet.latest = latest
     try:
         if together:
             sheet.add_all(records)
@@ -105,6 +106,13 @@ def outcome(records: list[dict[str, object]], *, together: bool) -> Report | str
         return str(error)
 
 
-@given(json_records())
-def test_records_read_a_column_at_a_time_are_those_read_one_by_one(records: list[dict[str, object]]) -> None:
-    assert outcome(records, together=True) == outcome(records, together=False)
+@given(json_records(), st.sampled_from([date.max, date(2026, 10, 2)]))
+def test_records_read_a_column_at_a_time_are_those_read_one_by_one(
+    records: list[dict[str, object]], latest: date
+) -> None:
+    assert outcome(records, together=True, latest=latest) == outcome(records, together=False, latest=latest)
+
+
+def test_a_count_past_64_bits_is_refused_in_a_whole_column() -> None:
+    record: dict[str, object] = {"dt": "2026-10-01", "link_id": 1, "visit_count": 10**19, "registration_count": 1}
+    assert "column 'visit_count'" in str(outcome([record], together=True))
