@@ -41,7 +41,7 @@ def test_a_hub_with_both_chats_is_found_well_and_wrong_tokens_are_named_but_not_
         code, checks, wrong_output = _checks(hub)
         assert {name for name, check in checks.items() if not check["ok"]} == {"slack", "telegram"}
         assert "CASINOFLUX_TELEGRAM_BOT_TOKEN" in checks["telegram"]["fix"]
-        assert "invalid_auth" in checks["slack"]["says"]
+        assert "invalid_auth" in checks["slack"]["finding"]
         assert code == 1
         for secret in (
             "stand-in-token",
@@ -68,7 +68,7 @@ def test_without_a_hub_the_address_the_schema_and_plain_http_are_faults(deploy_s
 def test_settings_that_cannot_be_read_are_the_one_fault(deploy_sqlite: Deploy) -> None:
     code, checks, _ = _checks(deploy_sqlite(REPORT_CURRENCY="GOLD"))
     assert (code, list(checks)) == (1, ["settings"])
-    assert "CASINOFLUX_REPORT_CURRENCY" in checks["settings"]["says"]
+    assert "CASINOFLUX_REPORT_CURRENCY" in checks["settings"]["finding"]
 
 
 @pytest.mark.slow
