@@ -48,6 +48,8 @@ const places = [...document.querySelectorAll("[data-chart]")];
 if (places.length) import("./charts.js").then((charts) => charts.draw(places));
 const live = [...document.querySelectorAll("[data-live]")];
 if (live.length) import("./live.js").then((lines) => live.forEach(lines.follow));
+const previews = [...document.querySelectorAll(".frame.desktop")];
+if (previews.length) import("./preview.js").then((preview) => previews.forEach(preview.fit));
 if (document.querySelector("[data-sortable]")) import("./sortable.js").then((list) => list.start());
 
 // Ctrl-K or Cmd-K opens the command line.

@@ -1,10 +1,11 @@
 """Every page at a phone's width, a desk's and a wide screen's, light and dark: fits, stands still, can be read."""
 
+import httpx
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from tests.hub.cockpit.pages import PAGES
-from tests.hub.cockpit.screen import Screen, violations
+from tests.hub.cockpit.screen import AGENT, Screen, violations
 from tests.journeys.deployment import Deployment
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -24,6 +25,37 @@ def test_every_page_fits_and_can_be_read(browser: Browser, hub: Deployment, widt
         screen.complaints.clear()
     screen.close()
     assert faults == [], "\n".join(faults)
+
+
+@pytest.mark.parametrize("width", [360, 1360])
+@pytest.mark.parametrize("path", ["/cockpit", "/cockpit/logs/clicks"])
+def test_what_happens_now_comes_without_moving_anything(
+    browser: Browser, hub: Deployment, path: str, width: int
+) -> None:
+    screen = Screen(browser, hub, width=width).sign_in()
+    link = hub.post("campaign/link", campaign="alpine-native")["url"]
+    first = screen.open(path).drawn().page.locator(".live li").first
+    expect(first.locator("a")).to_have_count(1)
+    first.scroll_into_view_if_needed()
+    before = screen.layout_shift()
+    for n in range(3):
+        newest = str(first.get_attribute("id"))
+        agent = {"user-agent": f"{AGENT} {path} {width} {n}"}
+        assert httpx.get(link, headers=agent, follow_redirects=False).status_code == 302
+        expect(first).not_to_have_id(newest)
+    assert screen.layout_shift() == before
+    screen.close()
+
+
+@pytest.mark.parametrize("name", ["clicks", "postbacks", "report", "campaigns", "team"])
+def test_a_page_that_comes_slowly_moves_nothing(browser: Browser, hub: Deployment, name: str) -> None:
+    screen = Screen(browser, hub, width=360, dark=True).sign_in()
+    screen.open(PAGES[name])  # style sheet and scripts are kept from here on
+    screen.slow_down()
+    screen.open(PAGES[name]).drawn()
+    screen.page.wait_for_timeout(500)
+    assert screen.layout_shift() < 0.01
+    screen.close()
 
 
 def test_pages_of_an_empty_team_lead_to_the_next_step(browser: Browser, empty_hub: Deployment) -> None:
