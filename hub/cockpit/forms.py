@@ -5,12 +5,16 @@ from typing import Any
 import msgspec
 from litestar import Response
 from litestar.handlers import HTTPRouteHandler
+from sqlalchemy import literal, select
 
 from bot.chat.questions import Question, open_questions, questions
 from bot.core.arguments import MissingArgument, MissingFields, file_fields, meta
 from bot.core.command import COMMANDS, Command
 from hub.cockpit.page import Cockpit, Visit
+from storage.chat.subscriptions import channel as channel_address
+from storage.chat.subscriptions import room_name
 from storage.ledger.errors import CasinoFluxError, Refused
+from storage.tables import rooms
 
 NOUNS = ("account", "campaign", "casino", "domain", "member", "offer", "site", "source")
 #: Commands of a chat alone; a page has no room to bind or to be linked to.
@@ -25,6 +29,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     value: str
     options: tuple[tuple[str, str], ...] = ()
     fault: str = ""
+    free: bool = False  # something else than the options may be written
     long: bool = False
     file: bool = False
     fixed: bool = False
@@ -40,7 +45,8 @@ async def fields(
         made.append(Field(
             question=question, value=values.get(question.name, _default(question)),
             fault=str(fault) if at_fault else "",
-            options=await _options(visit, question), long=question.name in LONG_TEXTS, fixed=question.name in fixed,
+            options=await _options(visit, question), free=question.name == "channel",
+            long=question.name in LONG_TEXTS, fixed=question.name in fixed,
         ))  # fmt: skip
     made += [
         Field(question=Question(name=name, description=_described(command, name), required=False, kind="text"),
@@ -80,7 +86,18 @@ async def _options(visit: Visit, question: Question) -> tuple[tuple[str, str], .
     if question.refers in NOUNS:
         listed = await visit.ask_if_allowed(f"{question.refers} list", limit=500)
         return tuple((item.code, item.name) for item in listed.items) if listed else ()
-    return ()
+    return await rooms_of(visit) if question.name == "channel" else ()
+
+
+async def rooms_of(visit: Visit) -> tuple[tuple[str, str], ...]:
+    """The rooms that the team's bot can write to, as a command names them, with what people call them."""
+    r = rooms.c
+    query = select(rooms, literal("").label("thread")).where(
+        r.team_id == visit.actor.team_id, r.lost_at.is_(None), r.private.is_(False), r.face != "terminal"
+    )  # fmt: skip
+    async with visit.cockpit.runtime.database.read() as tx:
+        rows = (await tx.execute(query.order_by(r.face, r.title).limit(100))).all()
+    return tuple((channel_address(row.face, row.room, row.thread), room_name(row)) for row in rows)
 
 
 def form_arguments(visit: Visit, command: Command) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from datetime import date, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 from litestar import Response
@@ -9,6 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from bot.forms.report_view import FILTERS, ReportView, read_view
 from hub.cockpit.charts import lines_chart
+from hub.cockpit.forms import rooms_of
 from hub.cockpit.page import Cockpit, Visit
 from storage.ledger.reports.arrange import Measure
 from storage.ledger.reports.formula import read_formula
@@ -17,6 +19,7 @@ from storage.ledger.reports.report_rows import DIMENSIONS, Layers, MergedReport,
 PRESETS = ("today", "yesterday", "7d", "30d", "mtd", "90d")
 PAGE = 200
 OFFERED = 300  # names that a filter offers
+DIGEST_CAMPAIGNS = 200  # as many as a digest takes
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -109,7 +112,43 @@ def report_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
         content = (await report_file(report, list(view.by))).content
         return Response(content, media_type="text/csv; charset=utf-8", headers=headers)
 
-    return [reports, csv]
+    @cockpit.get("/cockpit/reports/digest")
+    async def digest(visit: Visit) -> Response[Any]:
+        return await _digest(visit, read_view(visit.query, visit.context().today))
+
+    return [reports, csv, digest]
+
+
+async def _digest(visit: Visit, view: ReportView) -> Response[Any]:
+    """The form of a digest, filled in with what the report shows: how often by its range, its campaigns, the room."""
+    first, last = view.days(visit.context().today)
+    rooms = await rooms_of(visit)
+    values = {"every": _how_often(view.range, first, last), "campaigns": ",".join(await _campaigns(visit, view)),
+              "channel": rooms[0][0] if len(rooms) == 1 else "", "back": "/cockpit/digests"}  # fmt: skip
+    return visit.leave_for(f"/cockpit/do/digest/subscribe?{urlencode(values)}")
+
+
+def _how_often(text: str, first: date, last: date) -> str:
+    """A day, a week or a month, whichever the range is or comes nearest to."""
+    named = text.strip().lower()
+    if "month" in named or named == "mtd":
+        return "month"
+    if "week" in named or named == "wtd":
+        return "week"
+    days = (last - first).days + 1
+    return "day" if days <= 2 else "week" if days <= 14 else "month"
+
+
+async def _campaigns(visit: Visit, view: ReportView) -> list[str]:
+    """The campaigns a report is about: those it is filtered by, else those in its rows; none where it shows all."""
+    if not view.filters:
+        return []
+    if view.filters.keys() == {"campaign"}:
+        return view.filters["campaign"].split(",")
+    by_campaign = msgspec.structs.replace(view, by=("campaign",), sort="")
+    first, last = view.days(visit.context().today)
+    report: MergedReport = await visit.ask("report merged", **by_campaign.arguments(first, last))
+    return [code for row in report.rows if (code := row.group["campaign"])][:DIGEST_CAMPAIGNS]
 
 
 async def _page(visit: Visit, view: ReportView) -> Response[Any]:

@@ -1,7 +1,7 @@
 """The merged report: pages of its days where they suffice, kept cells where not, facts merged on the spot at last."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, timedelta
 
 import msgspec
@@ -9,20 +9,17 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.ledger.errors import Refused
-from storage.ledger.reports.attribution import Catalogue
 from storage.ledger.reports.cells import Cell
-from storage.ledger.reports.collapse import Collapsing
 from storage.ledger.reports.merge import merge_day
 from storage.ledger.reports.report_pages import PagedReport
 from storage.ledger.reports.report_rows import MergedReport, check_dimensions
 from storage.reports.day_facts import catalogue, day_facts
-from storage.reports.report_pages import Paging
+from storage.reports.report_pages import Paging, among, settled_versions
 from storage.reports.report_view import Clock, ReportQuery, view_of
+from storage.reports.week_sums import WeekSums
 from storage.tables import conversions, merged, revenue, touched
 
 __all__ = ["Clock", "ReportQuery", "merged_report", "paged_report", "summed_report"]
-
-Days = list[tuple[date, Sequence[Cell]]]
 
 _decoder = msgspec.json.Decoder(list[Cell])
 
@@ -46,16 +43,25 @@ async def paged_report(tx: AsyncConnection, query: ReportQuery) -> PagedReport |
 
 
 async def summed_report(tx: AsyncConnection, query: ReportQuery) -> MergedReport:
-    """The report without pages: every cell is read and summed now."""
+    """The report without pages: sums of whole weeks where they are kept, else every cell is read and summed now."""
     _check(query)
     named = await catalogue(tx, query.team_id)
-    days = await _cells(tx, query, named)
-    currencies = {currency for _, cells in days for cell in cells for currency in cell.money}
-    collapsing = Collapsing(await view_of(tx, query, named, currencies=currencies, days=[day for day, _ in days]))
-    for day, cells in days:
-        collapsing.add(day, cells)
-        await asyncio.sleep(0)  # clicks answered by the same process go on in between
-    return collapsing.report()
+    cells: dict[date, Sequence[Cell]] = {}
+    settled: Mapping[date, int | None] = {}
+    if cells_suffice(query):
+        settled, days = await settled_versions(tx, query), sorted(await _moved(tx, query))
+    else:
+        days = await _days_with_facts(tx, query)
+    for day in days:
+        cells[day] = merge_day(await day_facts(tx, query.facts_query, day), named, query.grain)
+    weeks = WeekSums(query, settled, moved=days)
+    await _read_cells(tx, query, settled.keys() - weeks.days - set(days), cells)
+    currencies = {currency for of_day in cells.values() for cell in of_day for currency in cell.money}
+    view = await view_of(
+        tx, query, named, currencies=currencies | weeks.currencies, days=cells.keys() | weeks.days
+    )  # fmt: skip
+    await _read_cells(tx, query, weeks.drop_outdated(view), cells)
+    return (await weeks.collapse(view, cells)).report()
 
 
 def _check(query: ReportQuery) -> None:
@@ -69,13 +75,6 @@ def cells_suffice(query: ReportQuery) -> bool:
     return query.as_of is None and query.clock == "event" and not query.grain.fine
 
 
-async def _cells(tx: AsyncConnection, query: ReportQuery, named: Catalogue) -> Days:
-    if cells_suffice(query):
-        return await _stored_cells(tx, query, named)
-    days = await _days_with_facts(tx, query)
-    return [(day, merge_day(await day_facts(tx, query.facts_query, day), named, query.grain)) for day in days]
-
-
 async def _moved(tx: AsyncConnection, query: ReportQuery) -> set[date]:
     """Days of the range that moved since they were settled."""
     t = touched.c
@@ -83,19 +82,18 @@ async def _moved(tx: AsyncConnection, query: ReportQuery) -> set[date]:
     return set((await tx.execute(moved)).scalars())
 
 
-async def _stored_cells(tx: AsyncConnection, query: ReportQuery, named: Catalogue) -> Days:
-    """Cells as last settled; days that moved since are merged on the spot."""
-    mine = merged.c.team_id == query.team_id, merged.c.day.between(query.first, query.last)
-    stored = {row.day: row.cells for row in await tx.execute(select(merged.c.day, merged.c.cells).where(*mine))}
-    fresh = await _moved(tx, query)
-    days: Days = []
-    for day in sorted(stored.keys() | fresh):
-        if day in fresh:
-            days.append((day, merge_day(await day_facts(tx, query.facts_query, day), named)))
-        else:
-            days.append((day, _decoder.decode(stored[day])))
+async def _read_cells(
+    tx: AsyncConnection, query: ReportQuery, days: Collection[date], cells: dict[date, Sequence[Cell]]
+) -> None:
+    """Add the cells of days as they were last settled."""
+    if not days:
+        return
+    m = merged.c
+    mine = select(m.day, m.cells).where(m.team_id == query.team_id, among(m.day, days))
+    for day, stored in await tx.execute(mine):
+        if day in days:
+            cells[day] = _decoder.decode(stored)
             await asyncio.sleep(0)
-    return days
 
 
 async def _days_with_facts(tx: AsyncConnection, query: ReportQuery) -> list[date]:

@@ -102,7 +102,8 @@ class Paging:
 
     async def report(self) -> PagedReport:
         """The report; what had to be made goes on the shelf."""
-        self._versions = await self._stored_versions()
+        versions = await settled_versions(self._tx, self._query)
+        self._versions = {day: version for day, version in versions.items() if day not in self._fresh}
         self._pages = {day: page for day in self._versions if (page := SHELF.get(self._key(day)))}
         await self._use_stored()
         raw = await self._cells(self._versions.keys() - self._pages.keys())
@@ -119,12 +120,6 @@ class Paging:
     def _key(self, day: date) -> _Key:
         return self._query.team_id, self._form, day, self._versions[day] or 0
 
-    async def _stored_versions(self) -> dict[date, int | None]:
-        m = merged.c
-        mine = m.team_id == self._query.team_id, m.day.between(self._query.first, self._query.last)
-        versions = await self._tx.execute(select(m.day, m.version).where(*mine))
-        return {day: version for day, version in versions if day not in self._fresh}
-
     async def _use_stored(self) -> None:
         """Pages that settling has left in the database."""
         lacking = {day for day, version in self._versions.items() if version is not None} - self._pages.keys()
@@ -132,7 +127,7 @@ class Paging:
             return
         p = report_pages.c
         mine = select(p.day, p.version, p.page).where(p.team_id == self._query.team_id, p.form == self._form)
-        for day, version, page in await self._tx.execute(mine.where(_among(p.day, lacking))):
+        for day, version, page in await self._tx.execute(mine.where(among(p.day, lacking))):
             if day in lacking and version == self._versions[day]:
                 self._pages[day] = _unpacker.decode(zlib.decompress(page)), ()
                 await asyncio.sleep(0)
@@ -141,7 +136,7 @@ class Paging:
         if not days:
             return {}
         m = merged.c
-        query = select(m.day, m.cells).where(m.team_id == self._query.team_id, _among(m.day, days))
+        query = select(m.day, m.cells).where(m.team_id == self._query.team_id, among(m.day, days))
         return {day: cells for day, cells in await self._tx.execute(query) if day in days}
 
     def _currencies(self, raw: Mapping[date, bytes]) -> set[str]:
@@ -169,6 +164,13 @@ class Paging:
             await asyncio.sleep(0)  # clicks answered by the same process go on in between
 
 
+async def settled_versions(tx: AsyncConnection, query: ReportQuery) -> dict[date, int | None]:
+    """Days of the range with settled cells, and the versions of these."""
+    m = merged.c
+    mine = m.team_id == query.team_id, m.day.between(query.first, query.last)
+    return {row.day: row.version for row in await tx.execute(select(m.day, m.version).where(*mine))}
+
+
 class Tokens:
     """Short for what pages depend on: the whole catalogue at once, settlement and rates of their day."""
 
@@ -188,11 +190,15 @@ class Tokens:
             self._settled.setdefault(day, []).append(account_id)
 
     def of(self, day: date, page: Page) -> Token:
-        rates = tuple(self.view.rates.rate(currency, day) for currency in page.about.currencies)
-        return self._all, rates, *sorted(self._settled.get(day, ()))
+        return self.of_days([day], page.about.currencies)
+
+    def of_days(self, days: Sequence[date], currencies: Sequence[str]) -> Token:
+        rates = tuple(self.view.rates.rate(currency, day) for day in days for currency in currencies)
+        return self._all, rates, *(tuple(sorted(self._settled.get(day, ()))) for day in days)
 
 
-def _among(column: Any, days: Collection[date]) -> Any:
+def among(column: Any, days: Collection[date]) -> Any:
+    """A condition that holds for these days; for others within their range as well where they are many."""
     return column.in_(days) if len(days) <= _MANY else column.between(min(days), max(days))
 
 

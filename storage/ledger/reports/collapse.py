@@ -52,6 +52,14 @@ class View(msgspec.Struct, kw_only=True):
     keep_unassigned: Callable[[int], bool] | None = None
 
 
+class Block(NamedTuple):
+    """Days that were summed before: their groups, and the groups that waited for revenue before they had a row."""
+
+    rows: Mapping[tuple[Any, ...], Group]
+    unassigned: Mapping[tuple[Any, ...], Group]
+    waiting: AbstractSet[tuple[Any, ...]]
+
+
 class Collapsing:
     """A report as it comes together, day by day: whoever has a lot of them may pause in between."""
 
@@ -59,6 +67,7 @@ class Collapsing:
         self._view = view
         self._rows: dict[tuple[Any, ...], Group] = {}
         self._unassigned: dict[tuple[Any, ...], Group] = {}
+        self._waiting: set[tuple[Any, ...]] = set()
         self._key_of = _keys(view)
         self._periods = [name for name in view.by if name in PERIODS]
 
@@ -78,10 +87,30 @@ class Collapsing:
                 waiting.append(cell)
             else:
                 reader.read(cell, _group_of(self._rows, self._key_of(cell, shown)))
-        for cell in waiting:
-            group = self._rows.get(self._key_of(cell, day))
-            if group is not None and not reader.settled(cell):
+        self._wait({self._key_of(cell, day) for cell in waiting if not reader.settled(cell)})
+
+    def _wait(self, keys: Iterable[tuple[Any, ...]]) -> None:
+        """Revenue of these groups may still come; those without a row yet are only noted."""
+        for key in keys:
+            group = self._rows.get(key)
+            if group is not None:
                 group.settlement |= PROVISIONAL
+            else:
+                self._waiting.add(key)
+
+    def block(self) -> Block:
+        """What has been added so far, to be added to other reports that look at the same days in the same way."""
+        return Block(self._rows, self._unassigned, self._waiting)
+
+    def add_block(self, block: Block) -> None:
+        """Add days that follow on those added so far, just as `add` does one by one."""
+        self._wait(block.waiting)
+        for key, group in block.rows.items():
+            _group_of(self._rows, key).add(group)
+        for key, group in block.unassigned.items():
+            own = _group_of(self._unassigned, key)
+            own.add(group)
+            own.tag, own.tag_name = own.tag or group.tag, group.tag_name
 
     def _add_unassigned(self, cell: Cell, tag: str, shown: date, reader: "_DayReader") -> None:
         if self._view.keep_unassigned is not None and not self._view.keep_unassigned(cell.account_id):

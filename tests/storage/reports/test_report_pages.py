@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from decimal import Decimal
 from itertools import count
 from typing import Any
@@ -17,7 +18,8 @@ from storage.clicks.queries import ensure_codec
 from storage.db import touch_marks
 from storage.db.engine import Database
 from storage.ledger.reports.report_pages import Page
-from storage.reports import rates, settle
+from storage.reports import merged_report as merged_report_module
+from storage.reports import rates, settle, week_sums
 from storage.reports.merged_report import ReportQuery, merged_report, paged_report, summed_report
 from storage.reports.rates import StoredRate
 from storage.reports.report_pages import SHELF, PageCache
@@ -27,6 +29,7 @@ from tests.storage.books import FIRST, UTC_ZONE, Books, at, build, later, row
 
 Open = Callable[[], Any]
 FORMS = (("day", "offer"), ("day", "campaign"), ("day", "account", "casino", "month"), ("day",))
+WEEKLY_FORMS = (("campaign",), ("offer", "month"), ("account",), ("week", "campaign"), ())
 NAMES = count(1)
 
 
@@ -39,6 +42,17 @@ async def both(tx: Any, books: Books, *by: str) -> Any:
     assert b"".join(paged.json()) == msgspec.json.encode(summed)
     assert await merged_report(tx, query) == summed
     return summed
+
+
+async def both_weekly(tx: Any, books: Books, *by: str) -> None:
+    """A report of weeks, made of kept sums and of every cell, and found to be the same."""
+    query = ReportQuery(team_id=books.team_id, first=FIRST - timedelta(days=9), last=later(16), by=by)
+    of_weeks = await summed_report(tx, query)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(week_sums, "_whole_weeks", lambda *_: {})
+        of_cells = await summed_report(tx, query)
+    assert of_weeks == of_cells
+    assert await summed_report(tx, query) == of_cells  # of the sums that were kept just now
 
 
 async def settled(database: Database) -> None:
@@ -83,6 +97,7 @@ class Story:
             return
         if what == "forget":
             SHELF.forget()
+            week_sums.KEPT.forget()
             return
         async with self.database.begin() as tx:
             await getattr(self, what)(tx, one, other)
@@ -142,6 +157,64 @@ def test_pages_always_say_what_the_cells_say(opened: Open, told: list[tuple[str,
                     await both(tx, books, *by)
 
     asyncio.run(example())
+
+
+@pytest.mark.slow_on_postgresql
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(told=st.lists(steps, min_size=4, max_size=12))
+def test_sums_of_weeks_always_say_what_the_cells_say(opened: Open, told: list[tuple[str, Any, str]]) -> None:
+    async def example() -> None:
+        async with opened() as database:
+            async with database.begin() as tx:
+                books = await own_books(tx)
+            story = Story(database, books)
+            for what, one, other in told:
+                await story.step(what, one, other)
+                async with database.read() as tx:
+                    await both_weekly(tx, books, *WEEKLY_FORMS[story.moment % len(WEEKLY_FORMS)])
+            await settled(database)
+            async with database.read() as tx:
+                for by in WEEKLY_FORMS:
+                    await both_weekly(tx, books, *by)
+
+    asyncio.run(example())
+
+
+async def test_a_settled_week_is_summed_once_until_it_moves(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened() as database:
+        async with database.begin() as tx:
+            books = await build(tx)
+            rows = [row(later(n), ngr=n, commission_cpa=n) for n in range(5)]
+            await books.sync(tx, "acme", rows, now=at(later(20)))
+        await settled(database)
+        last, monday = later(20), FIRST + timedelta(days=-FIRST.weekday() % 7)
+        query = ReportQuery(team_id=books.team_id, first=monday - timedelta(days=7), last=last, by=("offer",))
+        async with database.read() as tx:
+            before = await summed_report(tx, query)
+        read: list[bytes] = []
+        note_reading(monkeypatch, read)
+        async with database.read() as tx:
+            assert await summed_report(tx, query) == before
+        assert read == []
+        async with database.begin() as tx:
+            await books.sync(tx, "acme", [row(later(2), commission_cpa=50)], now=at(later(21)))
+        await settled(database)
+        async with database.read() as tx:
+            after = await summed_report(tx, query)
+        assert 1 <= len(read) <= 7
+        assert (after.totals.commission or 0) - (before.totals.commission or 0) == 48
+
+
+def note_reading(monkeypatch: pytest.MonkeyPatch, read: list[bytes]) -> None:
+    """Note the cells of each day that a summed report reads."""
+    decoder = merged_report_module._decoder
+
+    class Noting:
+        def decode(self, stored: bytes) -> Any:
+            read.append(stored)
+            return decoder.decode(stored)
+
+    monkeypatch.setattr(merged_report_module, "_decoder", Noting())
 
 
 @pytest.mark.slow_on_postgresql

@@ -1,0 +1,168 @@
+"""The cockpit without a browser: what pages hold, their headers, their forms, on a team with 30 days of history."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from html import unescape
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+
+from tests.journeys.deployment import Deployment
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+ACCOUNTS = ("north-play", "baltic-partners", "casa-verde")
+
+
+@pytest.fixture
+def person(hub: Deployment) -> Iterator[httpx.Client]:
+    """An owner's browser, signed in."""
+    with httpx.Client(base_url=hub.url, timeout=30, headers={"accept-language": "en-GB"}) as client:
+        assert client.post("/cockpit/sign-in", data={"token": hub.token}).status_code == 303
+        yield client
+
+
+def text_of(answer: httpx.Response) -> str:
+    """What a page says, without its markup."""
+    assert answer.status_code == 200, answer.text[:2000]
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", answer.text)).split())
+
+
+def csrf_of(client: httpx.Client) -> str:
+    result = re.search(r'name="csrf" value="([0-9a-f]{64})"', client.get("/cockpit").text)
+    assert result is not None
+    return result[1]
+
+
+def days_ago(days: int) -> str:
+    return (datetime.now(UTC).date() - timedelta(days=days)).isoformat()
+
+
+def test_the_demos_history_has_what_a_team_meets_in_a_month(hub: Deployment) -> None:
+    accounts = {account["code"]: account for account in hub.get("account/list")["items"]}
+    assert set(accounts) == set(ACCOUNTS)
+    assert {source["code"] for source in hub.get("source/list")["items"]} == {"nativedesk", "searchhub"}
+    by_day = hub.get("report/merged", **{"from": days_ago(30), "to": days_ago(1), "by": "day"})
+    assert len(by_day["rows"]) == 30
+    assert all(row["clicks"] > 50 for row in by_day["rows"])
+    assert {row["settlement"] for row in by_day["rows"]} >= {"settled"}
+    assert by_day["totals"]["commission"] > by_day["totals"]["spend"] > 0
+    assert len(hub.get("revenue/restated", since=days_ago(30))["items"]) >= 3
+    vanished = hub.get("revenue/vanished", since=days_ago(30))["items"]
+    assert ("north-play", "first_deposits") in {(row["account"], row["measure"]) for row in vanished}
+    assert hub.get("sync/status", account="casa-verde")["items"][0]["state"] == "suspect"
+    variants = hub.get("variant/list", site="spin-compass")["variants"]
+    assert [variant["code"] for variant in variants] == ["a", "b"]
+    assert all(variant["visitors"] > 300 for variant in variants)
+
+
+def test_today_says_what_the_reports_say(hub: Deployment, person: httpx.Client) -> None:
+    page = text_of(person.get("/cockpit"))
+    report = hub.get("stats", range="30d", by="day")
+    yesterday = next(row for row in report["rows"] if row["group"]["day"] == days_ago(1))
+    assert f"€{report['totals']['profit'] / 1e6:,.2f}" in page
+    assert f"€{(yesterday['spend'] or 0) / 1e6:,.2f} yesterday" in page
+    assert "casa-verde" in page or "Casa Verde" in page  # the held report is to look at
+    assert "vanished" in page
+
+
+def test_a_click_log_is_filtered_paged_and_leads_to_the_clicks_story(hub: Deployment, person: httpx.Client) -> None:
+    page = person.get("/cockpit/logs/clicks")
+    assert "Clicks" in text_of(page)
+    logged = hub.get("click/log", limit=50)
+    shown = re.findall(r'href="/cockpit/story/([^"]+)"', page.text)
+    assert shown == [click["click_id"] for click in logged["items"]]
+    following = re.search(r'href="([^"]+after=[^"]+)"', page.text)
+    assert following is not None
+    older = re.findall(r'href="/cockpit/story/([^"]+)"', person.get(unescape(following[1])).text)
+    assert len(older) == 50
+    assert not set(older) & set(shown)
+
+    filtered = person.get("/cockpit/logs/clicks", params={"campaign": "baltic-search", "country": "FI"}).text
+    rows = re.findall(r"<tr><td>.*?</tr>", filtered, re.DOTALL)
+    assert len(rows) == 50
+    assert all("baltic-search" in row or "Baltic Search" in row for row in rows)
+    nothing = person.get("/cockpit/logs/clicks", params={"country": "BR"})
+    assert "Nothing matches these filters" in text_of(nothing)
+    wrong = person.get("/cockpit/logs/clicks", params={"outcome": "teleported"})
+    assert (wrong.status_code, "outcome" in wrong.text) == (400, True)
+
+    story = text_of(person.get(f"/cockpit/story/{shown[0]}"))
+    assert "What happened" in story
+    assert shown[0] in story
+    assert person.get("/cockpit/story/0000000000000").status_code == 404
+
+
+def test_a_campaign_is_copied_by_its_form(hub: Deployment, person: httpx.Client) -> None:
+    form = {"csrf": csrf_of(person), "campaign": "alpine-native", "name": "Alpine by HTTP"}
+    done = person.post("/cockpit/do/campaign/copy", data=form)
+    assert (done.status_code, done.headers["location"]) == (303, "/cockpit/campaign/alpine-by-http")
+    original = hub.get("campaign/show", campaign="alpine-native")
+    copied = hub.get("campaign/show", campaign="alpine-by-http")
+    for name in ("offers", "source", "cost_model", "currency", "rules"):
+        assert copied[name] == original[name], name
+    assert "Alpine by HTTP" in text_of(person.get("/cockpit/campaign/alpine-by-http"))
+    again = person.post("/cockpit/do/campaign/copy", data=form | {"campaign": "no-such"})
+    assert (again.status_code, "no-such" in again.text) == (400, True)
+
+
+def test_pages_stand_in_no_frame_and_previews_of_sites_in_the_cockpits_alone(
+    hub: Deployment, person: httpx.Client
+) -> None:
+    for path in ("/cockpit", "/cockpit/reports", "/cockpit/site/spin-compass/edit", "/cockpit/do/campaign/create"):
+        headers = person.get(path).headers
+        assert headers["x-frame-options"] == "DENY", path
+        policy = headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in policy, path
+        assert "script-src 'self';" in policy, path
+        assert "unsafe" not in policy, path
+    preview = hub.http.get(hub.get("site/show", site="spin-compass")["preview_url"])
+    assert preview.status_code == 200
+    assert "x-frame-options" not in preview.headers
+    assert "frame-ancestors 'self'" in preview.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(
+    ("query", "every", "campaigns"),
+    [
+        ("range=yesterday&by=campaign", "day", ""),
+        ("range=7d&by=campaign", "week", ""),
+        ("range=last+week&by=offer", "week", ""),
+        ("range=30d&by=day", "month", ""),
+        ("range=mtd&by=day", "month", ""),
+        ("range=7d&by=day&campaign=alpine-native,baltic-search", "week", "alpine-native,baltic-search"),
+        ("range=7d&by=day&source=nativedesk", "week", "alpine-native,verde-native"),
+        ("range=30d&by=offer&account=baltic-partners", "month", "baltic-search"),
+    ],
+)
+def test_a_report_is_sent_as_a_digest_of_its_range_and_campaigns(
+    person: httpx.Client, query: str, every: str, campaigns: str
+) -> None:
+    page = person.get(f"/cockpit/reports?{query}").text
+    address = re.search(r'href="(/cockpit/reports/digest\?[^"]+)"', page)
+    assert address is not None
+    led = person.get(unescape(address[1]))
+    values = {name: values[0] for name, values in parse_qs(urlsplit(led.headers["location"]).query).items()}
+    assert (led.status_code, values["every"], values.get("campaigns", "")) == (303, every, campaigns)
+    form = person.get(led.headers["location"]).text
+    assert f'<option value="{every}" selected>' in form
+    assert f'name="campaigns" value="{campaigns}"' in form
+
+
+def test_a_day_with_nothing_says_so(person: httpx.Client) -> None:
+    report = text_of(person.get("/cockpit/reports?range=2021-03-04&by=campaign"))
+    assert "Nothing happened in this range" in report
+    story = text_of(person.get("/cockpit/reports?range=2021-03-04&by=day&vs=previous"))
+    assert "Nothing happened in this range" in story
+    assert person.get("/cockpit/reports.csv?range=2021-03-04&by=campaign").status_code == 200
+
+
+def test_a_form_sent_after_the_session_has_ended_changes_nothing(hub: Deployment, person: httpx.Client) -> None:
+    csrf = csrf_of(person)
+    person.post("/cockpit/sign-out", data={"csrf": csrf})
+    refused = person.post("/cockpit/do/campaign/pause", data={"csrf": csrf, "campaign": "alpine-native"})
+    assert refused.status_code == 401
+    assert "API token" in refused.text  # the sign-in
+    assert hub.get("campaign/show", campaign="alpine-native")["status"] == "active"
