@@ -17,6 +17,7 @@ from storage.alerts import attention, live_counts
 from storage.catalogue import offer_checks
 from storage.clicks import caps
 from storage.ledger.alerts.thresholds import length
+from storage.ledger.errors import CasinoFluxError
 from storage.ledger.money import convert
 from storage.revenue import restatements
 from storage.revenue.held_reports import held_reports
@@ -89,6 +90,14 @@ async def sync_failed(context: AlertContext) -> list[Reading]:
     return readings
 
 
+async def _consequence(context: AlertContext, account_id: int) -> str:
+    """What confirming a held report changes; empty where comparing fails or takes too long."""
+    try:
+        return consequence(await held_reports(context.tx, account_id, context.held_apart))
+    except CasinoFluxError:
+        return ""
+
+
 async def suspect(context: AlertContext) -> list[Reading]:
     """Accounts whose report is held until a member confirms or discards it."""
     held = {
@@ -97,9 +106,7 @@ async def suspect(context: AlertContext) -> list[Reading]:
     }
     known = context.watch.history.alarms
     names = await context.names(accounts)
-    changes = {
-        code: consequence(await held_reports(context.tx, row.id)) for code, row in held.items() if code not in known
-    }
+    changes = {code: await _consequence(context, row.id) for code, row in held.items() if code not in known}
     return [
         Reading(
             noun="Account", subject=code, broken=code in held, recovered=code not in held,

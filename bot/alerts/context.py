@@ -18,6 +18,7 @@ from storage.ledger.reports.report_rows import MergedReport
 from storage.reports.merged_report import ReportQuery
 from storage.reports.rates import load_rates
 from storage.reports.report_apart import Apart, report_of
+from storage.revenue.held_reports import HeldApart
 from storage.tables import campaign_offers, campaigns
 
 
@@ -71,6 +72,7 @@ class AlertContext:
     deployment: Deployment
     round: AlertRun = field(default_factory=AlertRun)
     apart: Apart | None = None  # makes large reports beside the event loop
+    held_apart: HeldApart | None = None
 
     @property
     def rule(self) -> Rule:

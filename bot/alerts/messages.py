@@ -6,7 +6,6 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.alerts.context import AlertEvent, Reading
 from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table, Text
@@ -14,8 +13,11 @@ from bot.render.figures import count, measure_name, money, plural
 from storage.alerts import attention
 from storage.alerts.alert_states import Watch
 from storage.chat import messages
+from storage.db.engine import Database
 from storage.ledger.alerts.thresholds import describe, length
-from storage.revenue.held_reports import HeldFigure, HeldReports, HeldTotal, held_reports
+from storage.ledger.errors import CasinoFluxError
+from storage.ledger.revenue.sanity import AMOUNTS
+from storage.revenue.held_reports import HeldApart, HeldFigure, HeldReports, HeldTotal, held_reports, suspects
 from storage.tables import accounts
 
 MOST_LINES = 15
@@ -105,18 +107,27 @@ def _buttons(watch: Watch, why: str, decisions: tuple[Button, ...] = ()) -> Butt
 SHOWN = 20
 
 
-async def queue_held_message(tx: AsyncConnection, team_id: int, account_id: int, now: datetime) -> int:
-    """Queue the news for every room with a digest or a sync alert on the account; returns how many rooms."""
-    rooms = await attention.rooms_with_sync_alerts(tx, team_id, account_id)
-    if not rooms:
-        return 0
-    held = await held_reports(tx, account_id)
-    name = (await tx.execute(select(accounts.c.name).where(accounts.c.id == account_id))).scalar_one()
-    message = held_message(held, name)
-    for room_id, thread in rooms:
-        key = f"held:{held.reports[-1].id}:{room_id}:{thread}"
-        await messages.queue(tx, team_id=team_id, room_id=room_id, thread=thread, key=key, message=message, now=now)
-    return len(rooms)
+async def queue_held_message(
+    database: Database, team_id: int, account_id: int, *, now: datetime, apart: HeldApart
+) -> None:
+    """Queue the news for every room with a digest or a sync alert on the account.
+
+    The sums are left out where comparing fails or takes too long.
+    """
+    async with database.read() as tx:
+        rooms = await attention.rooms_with_sync_alerts(tx, team_id, account_id)
+        account = (await tx.execute(select(accounts).where(accounts.c.id == account_id))).one()
+        held = await suspects(tx, account_id)
+        if not rooms or not held:
+            return
+        try:
+            message = held_message(await held_reports(tx, account_id, apart), account.name)
+        except CasinoFluxError:
+            message = Message(f"🔴 A report of {account.name} is held", (decision_buttons(account.code),))
+    async with database.begin() as tx:
+        for room_id, thread in rooms:
+            key = f"held:{held[-1].id}:{room_id}:{thread}"
+            await messages.queue(tx, team_id=team_id, room_id=room_id, thread=thread, key=key, message=message, now=now)
 
 
 def held_message(held: HeldReports, account: str) -> Message:
@@ -189,6 +200,3 @@ def held_rows(held: HeldReports, account: str, *, more: bool) -> Message:
 def amount(of: HeldFigure | HeldTotal, value: int | None) -> str:
     """A count, or an amount in its currency."""
     return money(value, of.currency) if of.measure in AMOUNTS else count(value)
-
-
-AMOUNTS = frozenset({"deposit_amount", "ngr", "commission_cpa", "commission_revshare", "commission_other"})

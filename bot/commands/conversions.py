@@ -4,11 +4,14 @@ import asyncio
 from collections.abc import Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
+from functools import partial
+from hashlib import sha256
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 from sqlalchemy import Row, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.commands.campaigns import own_campaign
 from bot.commands.postbacks import processor
@@ -22,13 +25,14 @@ from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Ta
 from bot.core.permissions import Scope, own_campaigns
 from bot.forms.imports import ImportedRow, Sent, rows_of, where
 from bot.render.figures import event_name, plural
+from storage.catalogue import teams
 from storage.catalogue.entities import codes, page
 from storage.clicks import queries
 from storage.ledger.errors import CasinoFluxError, Missing, Refused
 from storage.ledger.facts import ClickLink, Event, Outcome, Role, Status
 from storage.postbacks import manual_conversions
 from storage.postbacks.conversions import ConversionProcessor
-from storage.postbacks.manual_conversions import ManualConversion, OfCampaign
+from storage.postbacks.manual_conversions import ManualConversion, OfCampaign, Transaction
 from storage.postbacks.matching import outgoing_offers
 from storage.postbacks.postback_accounts import PostbackAccount
 from storage.tables import campaign_offers, campaigns, conversions, offers
@@ -107,12 +111,11 @@ class Conversion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Placed(msgspec.Struct, frozen=True, kw_only=True):
-    """A conversion and where it belongs: to a click at an account, or to a campaign; the import's row and field."""
+    """A conversion and where it belongs: to a click at an account, or to a campaign; and the row of the import."""
 
     of_click: tuple[PostbackAccount, str, ManualConversion] | None = None
     of_campaign: OfCampaign | None = None
     place: str = ""
-    field: str = ""
 
 
 def conversion_card(ctx: Context, conversion: Conversion) -> Message:
@@ -156,8 +159,10 @@ async def add_conversion(ctx: Context, new: NewConversion) -> Conversion:
     """Record a conversion that no postback reported; it is marked as made by hand."""
     placing = await processor(ctx)
     placed = await _Placer(ctx, placing).place(new)
-    ((number, outcome),) = await _record(ctx, placing, [placed])
+    ((number, outcome),) = await _record(ctx.tx, ctx, placing, [placed])
     if outcome not in {Outcome.ACCEPTED, Outcome.UPDATED}:
+        if placed.of_campaign is not None:
+            raise Refused(f"txn_id: {new.txn_id} is recorded already", field="txn_id")
         raise Refused("click_id: this conversion is recorded already", field="txn_id" if new.txn_id else "click_id")
     return await _noted(ctx, placing, number, outcome=outcome.value)
 
@@ -178,40 +183,92 @@ async def edit_conversion(ctx: Context, new: ConversionEdit) -> Conversion:
     return await _noted(ctx, placing, row.id, before=before)
 
 
-async def _read_import(ctx: Context, new: Import) -> tuple[ConversionProcessor, list[_Placed]]:
-    """Read and place the rows before the transaction, with turns for other work: clicks do not wait for a long file."""
+class _ReadImport(msgspec.Struct, frozen=True, kw_only=True):
+    """The rows of an import that are still to be recorded.
+
+    `begun` rows were recorded when the same file was imported before and broken off; the fact `progress` says so.
+    """
+
+    placing: ConversionProcessor
+    placed: list[_Placed]
+    progress: str
+    begun: int
+
+
+async def _read_import(ctx: Context, new: Import) -> _ReadImport:
+    """Read, place and check all rows before any is recorded, with turns for other work."""
     rows = await asyncio.to_thread(rows_of, new, _IMPORTED, amounts=("amount",), days=("day",))
+    progress = f"import:{ctx.team_id}:{await asyncio.to_thread(_digest, new)}"
     placed: list[_Placed] = []
+    transactions: set[Transaction] = set()
     async with ctx.reading():
+        begun = int(await teams.fact(ctx.tx, progress) or 0)
         placing = await processor(ctx)
         placer = _Placer(ctx, placing)
-        for start in range(0, len(rows), _BATCH):
-            batch = rows[start : start + _BATCH]
-            await placer.look_up([row.text("click_id") for row in batch])
-            for row in batch:
-                try:
-                    conversion = await placer.place(_imported(ctx, row))
-                except (CasinoFluxError, ValueError) as error:
-                    raise Refused(f"{row.place}: {error}", field=where(new)) from None
-                placed.append(msgspec.structs.replace(conversion, place=row.place, field=where(new)))
+        for start in range(begun, len(rows), _BATCH):
+            batch = await _place_rows(ctx, placer, rows[start : start + _BATCH], where(new))
+            await _refuse_recorded(ctx, batch, transactions, where(new))
+            placed += batch
             await asyncio.sleep(0)
-    return placing, placed
+    return _ReadImport(placing=placing, placed=placed, progress=progress, begun=begun)
 
 
-@command("conversion import", role=Role.BUYER, scope=Scope.OWN, render=imported_card, prepare=_read_import)
+def _digest(new: Import) -> str:
+    return sha256(msgspec.json.encode(new)).hexdigest()
+
+
+async def _place_rows(ctx: Context, placer: "_Placer", rows: Sequence[ImportedRow], field: str) -> list[_Placed]:
+    await placer.look_up([row.text("click_id") for row in rows])
+    placed = []
+    for row in rows:
+        try:
+            conversion = await placer.place(_imported(ctx, row))
+        except (CasinoFluxError, ValueError) as error:
+            raise Refused(f"{row.place}: {error}", field=field) from None
+        placed.append(msgspec.structs.replace(conversion, place=row.place))
+    return placed
+
+
+async def _refuse_recorded(ctx: Context, batch: Sequence[_Placed], earlier: set[Transaction], field: str) -> None:
+    """Raises Refused for a transaction of a campaign that is recorded, or that an earlier row has."""
+    rows = [(each.place, each.of_campaign) for each in batch if each.of_campaign is not None]
+    known = await manual_conversions.recorded(ctx.tx, ctx.team_id, [of for _, of in rows], earlier)
+    for (place, of_campaign), is_known in zip(rows, known, strict=True):
+        if is_known:
+            raise Refused(f"{place}: txn_id: {of_campaign.conversion.txn_id} is recorded already", field=field)
+
+
+async def _record_import(ctx: Context, new: Import) -> Imported:
+    """Record the rows in short transactions. An import that was broken off goes on where it stopped."""
+    read = await _read_import(ctx, new)
+    added, known = 0, []
+    for start in range(0, len(read.placed), _BATCH):
+        batch = read.placed[start : start + _BATCH]
+        outcomes = await ctx.database.run_batch(partial(_record_batch, ctx=ctx, read=read, start=start, batch=batch))
+        added += outcomes.count(Outcome.ACCEPTED)
+        known += [
+            f"{conversion.place} ({outcome.value})"
+            for conversion, outcome in zip(batch, outcomes, strict=True)
+            if outcome is not Outcome.ACCEPTED
+        ]
+    async with ctx.database.begin() as tx:
+        await teams.drop_fact(tx, read.progress)
+    return Imported(added=added, known=known)
+
+
+async def _record_batch(
+    tx: AsyncConnection, *, ctx: Context, read: _ReadImport, start: int, batch: Sequence[_Placed]
+) -> list[Outcome]:
+    recorded = await _record(tx, ctx, read.placing, batch)
+    await teams.store_fact(tx, read.progress, str(read.begun + start + len(batch)))
+    return [outcome for _, outcome in recorded]
+
+
+@command("conversion import", role=Role.BUYER, scope=Scope.OWN, render=imported_card, prepare=_record_import)
 async def import_conversions(ctx: Context, _new: Import) -> Imported:
     """Record many conversions at once, all or none; those known already are named and left alone."""
-    placing, placed = ctx.prepared
-    added, known = 0, []
-    for start in range(0, len(placed), _BATCH):
-        batch = placed[start : start + _BATCH]
-        for conversion, (_, outcome) in zip(batch, await _record(ctx, placing, batch), strict=True):
-            if outcome is Outcome.ACCEPTED:
-                added += 1
-            else:
-                known.append(f"{conversion.place} ({outcome.value})")
-        await asyncio.sleep(0)
-    return Imported(added=added, known=known)
+    done: Imported = ctx.prepared
+    return done
 
 
 @command("conversion list", role=Role.VIEWER, scope=Scope.OWN, render=conversion_table, reads=True)
@@ -233,25 +290,26 @@ async def list_conversions(ctx: Context, new: ConversionList) -> Page[Conversion
     return Page([await _shown(ctx, placing, row) for row in rows], following)
 
 
-async def _record(ctx: Context, placing: ConversionProcessor, placed: Sequence[_Placed]) -> list[tuple[int, Outcome]]:
-    """Record conversions; the id and the outcome of each. Raises Refused for a transaction that is recorded."""
-    of_campaigns = [each.of_campaign for each in placed if each.of_campaign is not None]
-    known = iter(await manual_conversions.recorded(ctx.tx, ctx.team_id, of_campaigns))
-    for each in placed:
-        if each.of_campaign is not None and next(known):
-            place = f"{each.place}: " if each.place else ""
-            text = f"{place}txn_id: {each.of_campaign.conversion.txn_id} is recorded already"
-            raise Refused(text, field=each.field or "txn_id")
+async def _record(
+    tx: AsyncConnection, ctx: Context, placing: ConversionProcessor, placed: Sequence[_Placed]
+) -> list[tuple[int, Outcome]]:
+    """Record conversions; the id and the outcome of each, that of a campaign whose transaction is recorded 0."""
     clicked = [each.of_click for each in placed if each.of_click is not None]
-    received = iter(await manual_conversions.add_to_clicks(ctx.tx, placing, clicked))
-    numbers = iter(await manual_conversions.add_to_campaigns(ctx.tx, ctx.team_id, ctx.now, placing.zone, of_campaigns))
+    received = iter(await manual_conversions.add_to_clicks(tx, placing, clicked))
+    of_campaigns = [each.of_campaign for each in placed if each.of_campaign is not None]
+    known = await manual_conversions.recorded(tx, ctx.team_id, of_campaigns)
+    new = [each for each, is_known in zip(of_campaigns, known, strict=True) if not is_known]
+    numbers = iter(await manual_conversions.add_to_campaigns(tx, ctx.team_id, ctx.now, placing.zone, new))
+    is_known = iter(known)
     outcomes = []
     for each in placed:
-        if each.of_click is None:
-            outcomes.append((next(numbers), Outcome.ACCEPTED))
-        else:
+        if each.of_click is not None:
             done = next(received)
             outcomes.append((done.conversion_id or 0, done.outcome))
+        elif next(is_known):
+            outcomes.append((0, Outcome.DUPLICATE))
+        else:
+            outcomes.append((next(numbers), Outcome.ACCEPTED))
     return outcomes
 
 

@@ -165,7 +165,9 @@ def _at(moment: datetime | None) -> str:
 
 
 def held_page(ctx: Context, held: HeldPage) -> Message:
-    reports = HeldReports(account=held.account, reports=held.reports, totals=held.totals, figures=held.items)
+    reports = HeldReports(
+        account=held.account, reports=held.reports, totals=held.totals, figures=held.items, count=len(held.items)
+    )
     return held_rows(reports, ctx.name("account", held.account), more=held.next is not None)
 
 
@@ -214,28 +216,37 @@ async def sync_status(ctx: Context, new: SyncStatus) -> Statuses:
 async def sync_show(ctx: Context, new: HeldRows) -> HeldPage:
     """What a held report would change: which rows, from what to what."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
-    held = await held_reports.held_reports(ctx.tx, row.id)
     start = cursor(new.after) or 0
     end = start + new.limit
+    held = await held_reports.held_reports(ctx.tx, row.id, ctx.ports.held_apart, start=start, limit=new.limit)
     return HeldPage(
-        account=held.account, reports=held.reports, totals=held.totals, items=held.figures[start:end],
-        next=str(end) if end < len(held.figures) else None,
+        account=held.account, reports=held.reports, totals=held.totals, items=held.figures,
+        next=str(end) if end < held.count else None,
     )  # fmt: skip
 
 
 async def _changes_of_confirming(ctx: Context, new: OneSync) -> str:
     row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
-    return consequence(await held_reports.held_reports(ctx.tx, row.id))
+    return consequence(await held_reports.held_reports(ctx.tx, row.id, ctx.ports.held_apart))
+
+
+async def _record_held(ctx: Context, new: OneSync) -> revenue.Recorded:
+    """Record the held reports in short transactions: clicks are kept in between."""
+    async with ctx.database.read() as tx:
+        row = await names.find(tx, table, ctx.team_id, new.account, field="account")
+    return await held_reports.confirm(
+        ctx.database, account_id=row.id, now=ctx.now, zone=accounts.zone_of(row), apart=ctx.ports.compare_held_apart
+    )
 
 
 @command(
     "sync confirm", role=Role.BUYER, scope=Scope.TEAM, render=confirmed, positional=("account",),
-    confirm=_changes_of_confirming,
+    confirm=_changes_of_confirming, prepare=_record_held,
 )  # fmt: skip
 async def sync_confirm(ctx: Context, new: OneSync) -> Decided:
     """Record a report that was held as suspect: its figures are right after all."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
-    done = await held_reports.confirm(ctx.tx, account_id=row.id, now=ctx.now, zone=accounts.zone_of(row))
+    done: revenue.Recorded = ctx.prepared
     return Decided(
         account=row.code, reports=done.reports, rows=done.rows, revisions=done.revisions, restated=done.restated
     )
@@ -287,6 +298,8 @@ async def _record_upload(ctx: Context, new: Upload) -> _RecordedUpload:
         )  # fmt: skip
     except ConnectorError as error:
         raise Refused(str(error), field=_upload_field(new)) from None
+    if recorded.suspect:
+        await queue_held_message(ctx.database, ctx.team_id, row.id, now=ctx.now, apart=ctx.ports.held_apart)
     return _RecordedUpload(report, recorded)
 
 
@@ -303,8 +316,6 @@ async def sync_upload(ctx: Context, new: Upload) -> Uploaded:
     await accounts.change(
         ctx.tx, row.id, {"last_attempt_at": ctx.now, "error": None, "sync_warnings": warnings, **fresh}
     )
-    if done.suspect:
-        await queue_held_message(ctx.tx, ctx.team_id, row.id, ctx.now)
     return Uploaded(
         account=row.code, first=report.first, last=report.last, rows=done.rows, revisions=done.revisions,
         restated=done.restated, suspect=done.suspect, warnings=warnings,

@@ -19,6 +19,7 @@ from storage.reports.report_apart import ReportParts
 from storage.reports.report_view import ReportQuery
 from storage.reports.settle import Merged, MergeRequest
 from storage.revenue.comparison import Comparison
+from storage.revenue.held_reports import HeldComparison, HeldReports
 
 Face = Literal["slack", "telegram", "terminal", "shell", "api", "web"]
 
@@ -97,6 +98,15 @@ class Ports(Protocol):
 
     async def report_apart(self, query: ReportQuery) -> ReportParts | None:
         """A merged report made beside the event loop; None where there is no helper process. Raises TooLong."""
+
+    async def held_apart(self, account_id: int, start: int, limit: int) -> HeldReports | None:
+        """What is held of an account, read beside the event loop; None where there is no helper process.
+
+        Raises TooLong, and Refused if nothing is held.
+        """
+
+    async def compare_held_apart(self, report_id: int) -> HeldComparison | None:
+        """A held report compared so with what stands. Raises TooLong, and Refused if it is held no more."""
 
     async def compare_apart(self, account_id: int, parts: UploadParts) -> Comparison | None:
         """A platform's report compared beside the event loop with what stands; None where that cannot be done."""

@@ -68,7 +68,7 @@ def _unfit_for_sqlite(arguments: argparse.Namespace, url: str) -> str | None:
     option = f"--only {arguments.only}" if arguments.only else f"--workers {arguments.workers}"
     return (
         f"{option} needs PostgreSQL: on SQLite one process does it all. Leave it out, or set "
-        "CASINOFLUX_DATABASE_URL to postgresql://user:password@host/name (casinoflux db transfer copies everything)"
+        "CASINOFLUX_DATABASE_URL to postgresql://user:password@host/name (casinoflux db port copies everything)"
     )
 
 

@@ -61,7 +61,8 @@ async def _observe(runtime: Runtime, watch: Watch, now: datetime, together: Aler
     """One alert's look; a failing one does not keep the others from looking."""
     try:
         async with runtime.database.read() as tx:
-            context = AlertContext(tx, watch, now, runtime.deployment, together, runtime.ports.report_apart)
+            ports = runtime.ports
+            context = AlertContext(tx, watch, now, runtime.deployment, together, ports.report_apart, ports.held_apart)
             kind = watch.rule.kind
             readings = await CONDITIONS[kind](context) if kind in CONDITIONS else []
             happenings = await EVENTS[kind](context) if kind in EVENTS else []

@@ -135,12 +135,17 @@ class Run:
         except CasinoFluxError as error:
             await self._failed(error)
             return
+        await self._queue_held_message()
         async with self.runtime.database.begin() as tx:
-            now = self.runtime.clock()
-            await syncs.done(tx, self.run, self.holder, now, suspect=suspect)
+            await syncs.done(tx, self.run, self.holder, self.runtime.clock(), suspect=suspect)
             await accounts.change(tx, self.run.account_id, {"sync_warnings": list(dict.fromkeys(self.warnings))})
-            if self.is_held:
-                await queue_held_message(tx, self.run.team_id, self.run.account_id, now)
+
+    async def _queue_held_message(self) -> None:
+        if self.is_held:
+            await queue_held_message(
+                self.runtime.database, self.run.team_id, self.run.account_id, now=self.runtime.clock(),
+                apart=self.runtime.ports.held_apart,
+            )  # fmt: skip
 
     async def _windows(self) -> str | None:
         """Fetch and store window by window, the latest first; why a report is held as suspect, if one is."""
@@ -268,6 +273,7 @@ class Run:
         fault = error if isinstance(error, ConnectorError) else ConnectorError(text, permanent=True)
         wait = timedelta(seconds=fault.retry_after or 0.0)
         log.warning("sync failed", account=self.run.account_id, permanent=fault.permanent, why=text)
+        await self._queue_held_message()
         async with self.runtime.database.begin() as tx:
             if fault.raw and self.window and self.run.again is None:
                 days = (self.window.first, self.window.last)
@@ -275,8 +281,6 @@ class Run:
                     tx, self.run, window=days, raw=fault.raw, whole=fault.whole, reason=text, now=now
                 )
             await syncs.failed(tx, self.run, self.holder, now, error=text, permanent=fault.permanent, wait=wait)
-            if self.is_held:
-                await queue_held_message(tx, self.run.team_id, self.run.account_id, now)
 
 
 _MANY = 1_000  # rows: after so many, other work of the event loop has its turn

@@ -29,6 +29,12 @@ from storage.reports.report_apart import ReportParts, report_parts
 from storage.reports.report_view import ReportQuery
 from storage.reports.settle import Merged, MergeRequest, merge_read_only
 from storage.revenue.comparison import Comparison, compare_parts
+from storage.revenue.held_reports import (
+    HeldComparison,
+    HeldReports,
+    compare_held_read_only,
+    held_reports_read_only,
+)
 
 log = structlog.get_logger()
 
@@ -36,6 +42,7 @@ T = TypeVar("T")
 
 SAMPLE_DAYS = 7
 KEPT_CHARTS = 32  # pictures; most digests of one moment hold the same
+_FETCH_FEWER_DAYS = "discard the report and fetch fewer days at once: sync now from=… to=…"
 _SHORT = {"requests_per_second": 20.0}  # a person is waiting for the answer
 
 
@@ -71,10 +78,20 @@ class HubPorts:
         return await asyncio.to_thread(job, *arguments)
 
     async def report_apart(self, query: ReportQuery) -> ReportParts | None:
+        advice = "ask for fewer days, or for coarser groups (without sub ids, as_of and clock=visit)"
+        return await self._ask_apart(report_parts, query, advice=advice)
+
+    async def held_apart(self, account_id: int, start: int, limit: int) -> HeldReports | None:
+        return await self._ask_apart(held_reports_read_only, account_id, start, limit, advice=_FETCH_FEWER_DAYS)
+
+    async def compare_held_apart(self, report_id: int) -> HeldComparison | None:
+        return await self._ask_apart(compare_held_read_only, report_id, advice=_FETCH_FEWER_DAYS)
+
+    async def _ask_apart(self, job: Callable[..., Awaitable[T]], *arguments: Any, advice: str) -> T | None:
+        """A job that reads our database for a person, in the helper process; None where there is none."""
         if self._helper is None:
             return None
-        advice = "ask for fewer days, or for coarser groups (without sub ids, as_of and clock=visit)"
-        return await self._helper.run(report_parts, self._settings.database_url, query, advice=advice)
+        return await self._helper.run(job, self._settings.database_url, *arguments, advice=advice)
 
     async def compare_apart(self, account_id: int, parts: UploadParts) -> Comparison | None:
         return await self._read_apart(compare_parts, account_id, parts)
@@ -84,11 +101,9 @@ class HubPorts:
         return await self._read_apart(merge_read_only, request)
 
     async def _read_apart(self, job: Callable[..., Awaitable[T]], *arguments: Any) -> T | None:
-        """A job that reads our database, in the helper process; None where that is missing or too slow."""
-        if self._helper is None:
-            return None
+        """The same; None where that is too slow, too: the caller does it then."""
         try:
-            return await self._helper.run(job, self._settings.database_url, *arguments)
+            return await self._ask_apart(job, *arguments, advice="")
         except (HelperFailed, TooLong) as error:
             log.warning("work of the helper process is done here", work=job.__name__, why=str(error))
             return None

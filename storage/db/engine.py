@@ -89,6 +89,14 @@ class Database:
         async with self.direct.transaction(patience) as direct:
             return run_without_suspending(work(cast(AsyncConnection, direct)))
 
+    async def run_batch(self, work: Work[T]) -> T:
+        """Run one batch of many, as `run` does; then others that wait have at least as much of the event loop."""
+        began = time.perf_counter()
+        result = await self.run(work)
+        if self.write_lock.waiting:
+            await asyncio.sleep(time.perf_counter() - began)
+        return result
+
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A consistent view to read from; nothing is written."""

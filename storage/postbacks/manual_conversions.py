@@ -97,12 +97,23 @@ async def add_to_campaigns(
     return await conversion_rows.add(tx, rows, now) if rows else []
 
 
-async def recorded(tx: AsyncConnection, team_id: int, manual: Sequence[OfCampaign]) -> list[bool]:
-    """For each conversion whether its transaction is recorded already, by an earlier one of these included."""
+Transaction = tuple[int | None, str, str | None]
+"""Account, event, transaction id."""
+
+
+async def recorded(
+    tx: AsyncConnection, team_id: int, manual: Sequence[OfCampaign], earlier: set[Transaction] | None = None
+) -> list[bool]:
+    """For each conversion whether its transaction is recorded already, or is that of an earlier one of these.
+
+    `earlier` holds the transactions of earlier batches, and takes these.
+    """
     transactions = {each.conversion.txn_id for each in manual if each.conversion.txn_id is not None}
     columns = conversions.c.account_id, conversions.c.event, conversions.c.txn_id
     query = select(*columns).where(conversions.c.team_id == team_id, conversions.c.txn_id.in_(transactions))
-    known = {tuple(row) for row in await tx.execute(query)} if transactions else set()
+    known = set() if earlier is None else earlier
+    if transactions:
+        known.update((row.account_id, row.event, row.txn_id) for row in await tx.execute(query))
     answers = []
     for each in manual:
         key = each.account_id, each.conversion.event, each.conversion.txn_id

@@ -1,22 +1,33 @@
 """Reports held as suspect: what they would change, and the decision about them."""
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime
+from itertools import islice
+from operator import ne
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.db.engine import Database
+from storage.db.read_only import read_only
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Report, RevenueRow
-from storage.ledger.revenue.sanity import MEASURES, Key, Values, distinct, values_of
-from storage.revenue.raw_reports import decide, settled_of
+from storage.ledger.revenue.sanity import AMOUNTS, MEASURES, Key, Values, distinct, values_of
+from storage.revenue.comparison import LARGE, Comparison, compare
+from storage.revenue.raw_reports import check_held, decide, settled_of
 from storage.revenue.revisions import Recorded, Recording
 from storage.revenue.row_diff import Origin, StoredRow, standing
-from storage.tables import accounts, revenue_reports
+from storage.tables import accounts, revenue, revenue_reports
+
+#: Bytes of held reports that an event loop decodes itself, in a few milliseconds: some hundred rows.
+_LIGHT_BYTES = 20_000
+
+_Kind = Literal["changed", "new", "gone"]
 
 _decoder = msgspec.msgpack.Decoder(Report)
 
@@ -30,7 +41,7 @@ class HeldFigure(msgspec.Struct, frozen=True, kw_only=True):
     sub: str
     part: str
     currency: str
-    row: Literal["changed", "new", "gone"]
+    row: _Kind
     measure: str
     before: int | None
     now: int | None
@@ -60,52 +71,129 @@ class HeldReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HeldReports(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is held of an account, and every figure that would change, latest day first."""
+    """All that is held of an account, and some of the `count` figures that would change, latest day first."""
 
     account: str
     reports: list[HeldReport]
     totals: list[HeldTotal]
     figures: list[HeldFigure]
+    count: int
 
 
-async def held_reports(tx: AsyncConnection, account_id: int) -> HeldReports:
-    """What is held of an account and what it would change. Raises Refused if nothing is."""
+HeldApart = Callable[[int, int, int], Awaitable[HeldReports | None]]
+"""What is held of an account, read beside the event loop: the figures from the first number on, at most the second."""
+
+
+class HeldComparison(msgspec.Struct, frozen=True):
+    """A held report without its rows, compared with the figures that stand."""
+
+    head: Report
+    comparison: Comparison
+
+
+CompareHeldApart = Callable[[int], Awaitable[HeldComparison | None]]
+"""Compares the held report of that id beside the event loop; None where that cannot be done."""
+
+
+async def held_reports(
+    tx: AsyncConnection, account_id: int, apart: HeldApart | None = None, *, start: int = 0, limit: int = 0
+) -> HeldReports:
+    """What is held of an account and what it would change, with `limit` figures from the one numbered `start` on.
+
+    Reports that would hold the event loop are asked of `apart`. Raises Refused if nothing is held, and what it raises.
+    """
+    if apart is not None and not await _is_light(tx, account_id):
+        held = await apart(account_id, start, limit)
+        if held is not None:
+            return held
+    return await _compare_all(tx, account_id, start, limit)
+
+
+async def held_reports_read_only(url: str, account_id: int, start: int, limit: int) -> HeldReports:
+    """The same, for the helper process."""
+    async with read_only(url) as tx:
+        return await _compare_all(tx, account_id, start, limit)
+
+
+async def _is_light(tx: AsyncConnection, account_id: int) -> bool:
+    """Whether an event loop may compare what is held itself: few rows in the reports, and few that stand."""
+    r, v = revenue_reports.c, revenue.c
+    query = select(func.coalesce(func.sum(func.length(r.parsed)), 0), func.min(r.from_day), func.max(r.to_day))
+    size, first, last = (await tx.execute(query.where(r.account_id == account_id, r.state == "suspect"))).one()
+    if first is None or size > _LIGHT_BYTES:
+        return first is None
+    rows = select(v.id).where(v.account_id == account_id, v.day.between(first, last)).limit(LARGE + 1).subquery()
+    return int((await tx.execute(select(func.count()).select_from(rows))).scalar_one()) <= LARGE
+
+
+class _ChangedRow(msgspec.Struct, frozen=True, gc=False):
+    """A row that a held report would change, its figures before and after."""
+
+    key: Key
+    kind: _Kind
+    tag: str
+    tag_name: str
+    before: Values
+    now: Values
+
+    @property
+    def place(self) -> tuple[Any, ...]:
+        """Its place in the list, the same in every process."""
+        day, _, *rest = self.key
+        return -day.toordinal(), self.tag, *rest
+
+    def figures(self) -> Iterator[HeldFigure]:
+        day, _, sub, part, currency = self.key
+        for measure, before, now in zip(MEASURES, self.before, self.now, strict=True):
+            if before != now:
+                yield HeldFigure(
+                    day=day, tag=self.tag, tag_name=self.tag_name, sub=sub, part=part, currency=currency,
+                    row=self.kind, measure=measure, before=before, now=now,
+                )  # fmt: skip
+
+
+async def _compare_all(tx: AsyncConnection, account_id: int, start: int, limit: int) -> HeldReports:
     code = (await tx.execute(select(accounts.c.code).where(accounts.c.id == account_id))).scalar_one()
     reports: list[HeldReport] = []
-    figures: list[HeldFigure] = []
-    sums: dict[tuple[str, str], list[int]] = {}
+    changed: list[_ChangedRow] = []
+    before_sums, now_sums = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     for row in await suspects(tx, account_id):
-        report = _decoder.decode(zlib.decompress(row.parsed))
+        report = await _decoded(tx, row.id)
         rows = distinct(report)
         before = await standing(tx, account_id, report.first, report.last)
-        changes = list(_changed_figures(before, rows))
-        _add_totals(sums, before, rows)
-        reports.append(_summary(row, rows, changes))
-        figures += changes
+        changes = list(_changed_rows(before, rows))
+        before_sums.update(_sums((key, row.values) for key, row in before.items()))
+        now_sums.update(_sums((key, values_of(row.figures)) for key, row in rows.items()))
+        reports.append(_summary(row, len(rows), changes))
+        changed += changes
     if not reports:
-        raise Refused("no report of this account is held as suspect", field="account")
-    figures.sort(key=lambda figure: (-figure.day.toordinal(), figure.tag, figure.sub, figure.part))
+        raise _nothing_held()
+    changed.sort(key=lambda row: row.place)
     totals = [
-        HeldTotal(measure=measure, currency=currency, before=before, now=now)
-        for (measure, currency), (before, now) in sums.items()
+        HeldTotal(
+            measure=measure, currency=currency, before=before_sums[measure, currency], now=now_sums[measure, currency]
+        )
+        for measure, currency in before_sums.keys() | now_sums.keys()
     ]
     totals.sort(key=lambda total: (MEASURES.index(total.measure), total.currency))
-    return HeldReports(account=code, reports=reports, totals=totals, figures=figures)
+    figures = islice((figure for row in changed for figure in row.figures()), start, start + limit)
+    count = sum(sum(map(ne, row.before, row.now)) for row in changed)
+    return HeldReports(account=code, reports=reports, totals=totals, figures=list(figures), count=count)
 
 
-def _changed_figures(before: Mapping[Key, StoredRow], rows: Mapping[Key, RevenueRow]) -> Iterator[HeldFigure]:
+def _nothing_held() -> Refused:
+    return Refused("no report of this account is held as suspect", field="account")
+
+
+def _changed_rows(before: Mapping[Key, StoredRow], rows: Mapping[Key, RevenueRow]) -> Iterator[_ChangedRow]:
     for key in before.keys() | rows.keys():
         stored, row = before.get(key), rows.get(key)
         old: Values = stored.values if stored else (None,) * len(MEASURES)
         new: Values = values_of(row.figures) if row else _withdrawn(old)
-        kind: Literal["changed", "new", "gone"] = "changed" if stored and row else "new" if row else "gone"
-        for measure, was, now in zip(MEASURES, old, new, strict=True):
-            if was != now:
-                yield HeldFigure(
-                    day=key[0], tag=row.tag if row else key[1], sub=key[2], part=key[3], currency=key[4], row=kind,
-                    tag_name=row.tag_name if row else stored.tag_name if stored else "",
-                    measure=measure, before=was, now=now,
-                )  # fmt: skip
+        if old != new:
+            kind: _Kind = "changed" if stored and row else "new" if row else "gone"
+            name = row.tag_name if row else stored.tag_name if stored else ""
+            yield _ChangedRow(key, kind, row.tag if row else key[1], name, old, new)
 
 
 def _withdrawn(values: Values) -> Values:
@@ -113,32 +201,26 @@ def _withdrawn(values: Values) -> Values:
     return tuple(None if value is None else 0 for value in values)
 
 
-def _add_totals(
-    sums: dict[tuple[str, str], list[int]], before: Mapping[Key, StoredRow], rows: Mapping[Key, RevenueRow]
-) -> None:
-    sides: tuple[Iterator[tuple[Key, Values]], ...] = (
-        ((key, row.values) for key, row in before.items()),
-        ((key, values_of(row.figures)) for key, row in rows.items()),
-    )
-    for side, keyed in enumerate(sides):
-        for key, values in keyed:
-            for i, value in enumerate(values):
-                if value is not None:
-                    currency = key[4] if MEASURES[i] in _AMOUNTS else ""
-                    sums.setdefault((MEASURES[i], currency), [0, 0])[side] += value
+def _sums(rows: Iterable[tuple[Key, Values]]) -> dict[tuple[str, str], int]:
+    """The sum of each measure that some row has: amounts by currency, counts together."""
+    by_currency: dict[str, list[Values]] = {}
+    for key, values in rows:
+        by_currency.setdefault(key[4], []).append(values)
+    sums: dict[tuple[str, str], int] = {}
+    for currency, table in by_currency.items():
+        for n, measure in enumerate(MEASURES):
+            numbers = [number for values in table if (number := values[n]) is not None]
+            if numbers:
+                key_of_sum = measure, currency if measure in AMOUNTS else ""
+                sums[key_of_sum] = sums.get(key_of_sum, 0) + sum(numbers)
+    return sums
 
 
-_AMOUNTS = frozenset({"deposit_amount", "ngr", "commission_cpa", "commission_revshare", "commission_other"})
-
-
-def _summary(row: Any, rows: Mapping[Key, RevenueRow], changes: Sequence[HeldFigure]) -> HeldReport:
-    kinds = {
-        (figure.day, figure.tag.lower(), figure.sub, figure.part, figure.currency): figure.row for figure in changes
-    }
-    count = list(kinds.values()).count
+def _summary(row: Any, rows: int, changes: list[_ChangedRow]) -> HeldReport:
+    count = [change.kind for change in changes].count
     return HeldReport(
         id=row.id, fetched_at=row.fetched_at, first=row.from_day, last=row.to_day, reason=row.reason or "",
-        rows=len(rows), changed=count("changed"), new=count("new"), gone=count("gone"),
+        rows=rows, changed=count("changed"), new=count("new"), gone=count("gone"),
     )  # fmt: skip
 
 
@@ -151,25 +233,69 @@ async def withdrawn_settled_days(tx: AsyncConnection, account_id: int, report: R
     return sorted({key[0] for key in missing} & settled)
 
 
-async def confirm(tx: AsyncConnection, *, account_id: int, now: datetime, zone: ZoneInfo) -> Recorded:
-    """Record what is held as suspect, the oldest first. Raises Refused if nothing is."""
+async def confirm(
+    database: Database, *, account_id: int, now: datetime, zone: ZoneInfo, apart: CompareHeldApart | None = None
+) -> Recorded:
+    """Record what is held as suspect, the oldest first, in transactions of some milliseconds as a sync does.
+
+    What is broken off half way stays held and is completed by confirming once more. Raises Refused if nothing is held,
+    or if a newer report or another decision takes its place meanwhile.
+    """
+    async with database.read() as tx:
+        rows = await suspects(tx, account_id)
+    if not rows:
+        raise _nothing_held()
     recorded = []
-    for row in await suspects(tx, account_id):
-        report = _decoder.decode(zlib.decompress(row.parsed))
+    for row in rows:
         of = Origin(team_id=row.team_id, account_id=account_id, run_id=row.run_id, now=now)
-        recording = Recording(of, report, zone=zone, report_id=row.id, fetched_at=row.fetched_at)
-        await recording.compare(tx, judged=False)
-        if await recording.begin(tx, b""):
-            for number in recording.parts():
-                await recording.write(tx, number)
-        recorded.append(await recording.end(tx))
-        await decide(tx, row.id, "confirmed")
-    if not recorded:
-        raise Refused("no report of this account is held as suspect", field="account")
+        recorded.append(await _confirm_report(database, of, row, zone, apart))
     return Recorded(
         rows=sum(result.rows for result in recorded), revisions=sum(result.revisions for result in recorded),
         restated=sum(result.restated for result in recorded), reports=len(recorded),
     )  # fmt: skip
+
+
+async def _confirm_report(
+    database: Database, of: Origin, row: Any, zone: ZoneInfo, apart: CompareHeldApart | None
+) -> Recorded:
+    held = await _compare_one(database, row.id, apart)
+    recording = Recording(of, held.head, zone=zone, held_id=row.id, fetched_at=row.fetched_at)
+    recording.take(held.comparison)
+    async with database.begin() as tx:
+        going_on = await recording.begin(tx, b"")
+    while going_on and not await recording.write_in_turns(database):
+        recording.take((await _compare_one(database, recording.held_id, apart)).comparison)
+    async with database.begin() as tx:
+        done = await recording.end(tx)
+        await decide(tx, recording.held_id, "confirmed")
+        return done
+
+
+async def _compare_one(database: Database, report_id: int, apart: CompareHeldApart | None) -> HeldComparison:
+    held = None if apart is None else await apart(report_id)
+    if held is not None:
+        return held
+    async with database.read() as tx:
+        return await _compare_report(tx, report_id)
+
+
+async def compare_held_read_only(url: str, report_id: int) -> HeldComparison:
+    """A held report compared with what stands, for the helper process. Raises Refused if it is held no more."""
+    async with read_only(url) as tx:
+        return await _compare_report(tx, report_id)
+
+
+async def _compare_report(tx: AsyncConnection, report_id: int) -> HeldComparison:
+    await check_held(tx, report_id)
+    account = select(revenue_reports.c.account_id).where(revenue_reports.c.id == report_id)
+    report = await _decoded(tx, report_id)
+    comparison = await compare(tx, (await tx.execute(account)).scalar_one(), report, judged=False)
+    return HeldComparison(msgspec.structs.replace(report, rows=()), comparison)
+
+
+async def _decoded(tx: AsyncConnection, report_id: int) -> Report:
+    parsed = select(revenue_reports.c.parsed).where(revenue_reports.c.id == report_id)
+    return _decoder.decode(zlib.decompress((await tx.execute(parsed)).scalar_one()))
 
 
 async def discard(tx: AsyncConnection, *, account_id: int) -> int:
@@ -178,12 +304,12 @@ async def discard(tx: AsyncConnection, *, account_id: int) -> int:
     for report in reports:
         await decide(tx, report.id, "discarded")
     if not reports:
-        raise Refused("no report of this account is held as suspect", field="account")
+        raise _nothing_held()
     return len(reports)
 
 
 async def suspects(tx: AsyncConnection, account_id: int) -> list[Any]:
     """Reports of the account that wait for a decision, the oldest first."""
     r = revenue_reports.c
-    query = select(revenue_reports).where(r.account_id == account_id, r.state == "suspect").order_by(r.id)
-    return list(await tx.execute(query))
+    query = select(r.id, r.team_id, r.run_id, r.fetched_at, r.from_day, r.to_day, r.reason)
+    return list(await tx.execute(query.where(r.account_id == account_id, r.state == "suspect").order_by(r.id)))

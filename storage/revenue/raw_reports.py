@@ -88,8 +88,37 @@ async def supersede(tx: AsyncConnection, account_id: int, report: Report) -> Non
 
 
 async def decide(tx: AsyncConnection, report_id: int, state: str) -> None:
-    decided = update(revenue_reports).where(revenue_reports.c.id == report_id)
-    await tx.execute(decided.values(state=state, parsed=None))
+    """End the wait of a held report. Raises Refused if it is held no more."""
+    r = revenue_reports.c
+    decided = update(revenue_reports).where(r.id == report_id, r.state == "suspect")
+    if (await tx.execute(decided.values(state=state, parsed=None))).rowcount == 0:
+        raise _no_more_held()
+
+
+async def check_held(tx: AsyncConnection, report_id: int) -> None:
+    """Raises Refused if the report is held no more."""
+    state = (await tx.execute(select(revenue_reports.c.state).where(revenue_reports.c.id == report_id))).scalar_one()
+    if state != "suspect":
+        raise _no_more_held()
+
+
+async def renew_held(tx: AsyncConnection, report_id: int) -> int:
+    """Make a held report the account's latest, so that whoever records another one sees that figures move.
+
+    Returns its new id. Raises Refused if it is held no more.
+    """
+    columns = [column for column in revenue_reports.c if not column.primary_key]
+    held = select(*columns).where(revenue_reports.c.id == report_id)
+    copied = insert(revenue_reports).from_select([column.name for column in columns], held)
+    new_id = (await tx.execute(copied.returning(revenue_reports.c.id))).scalar_one()
+    await decide(tx, report_id, "superseded")
+    return int(new_id)
+
+
+def _no_more_held() -> Refused:
+    return Refused(
+        "a newer report or another decision has taken the place of this one: see sync status", field="account"
+    )
 
 
 async def settled_of(tx: AsyncConnection, account_id: int, report: Report) -> set[date]:

@@ -1,7 +1,6 @@
 """What platforms say, recorded: figures, a revision for each that differs, proof of it all; or held as suspect."""
 
 import asyncio
-import time
 import zlib
 from datetime import date, datetime
 from functools import partial
@@ -17,7 +16,7 @@ from storage.ledger.facts import Report
 from storage.ledger.revenue.report_parts import parts_in_turns
 from storage.revenue import account_measures
 from storage.revenue.comparison import LARGE, CompareApart, Comparison, DaySlice, compare
-from storage.revenue.raw_reports import newest, settle_days, store, supersede
+from storage.revenue.raw_reports import check_held, newest, renew_held, settle_days, store, supersede
 from storage.revenue.row_diff import Changes, Origin, write
 from storage.tables import accounts, revenue_reports
 
@@ -39,30 +38,6 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     reports: int = 1
 
 
-async def record(
-    tx: AsyncConnection,
-    *,
-    team_id: int,
-    account_id: int,
-    run_id: int | None,
-    report: Report,
-    now: datetime,
-    zone: ZoneInfo,
-) -> Recorded:
-    """Record a fetched report, or hold it as suspect. `zone` is the platform's: days over in it are settled.
-
-    The same report again writes nothing. A row that is no longer there keeps its history and becomes 0. Raises
-    ConnectorError when a row comes twice with different figures.
-    """
-    of = Origin(team_id=team_id, account_id=account_id, run_id=run_id, now=now)
-    recording = Recording(of, report, zone=zone)
-    await recording.compare(tx)
-    if await recording.begin(tx, zlib.compress(report.raw)):
-        for number in recording.parts():
-            await recording.write(tx, number)
-    return await recording.end(tx)
-
-
 async def record_in_slices(
     database: Database,
     *,
@@ -75,8 +50,10 @@ async def record_in_slices(
     fetched_at: datetime | None = None,
     apart: CompareApart | None = None,
 ) -> Recorded:
-    """The same in transactions of some milliseconds, so that clicks need not wait for a long report.
+    """Record a fetched report, or hold it as suspect, in transactions of some milliseconds: clicks do not wait for it.
 
+    `zone` is the platform's: days over in it are settled. The same report again writes nothing. A row that is no longer
+    there keeps its history and becomes 0. Raises ConnectorError when a row comes twice with different figures.
     What it says is known from `now` on; `fetched_at` is when it was true, if that was earlier: days over then settle.
     A large report is compared by `apart`. What is broken off half way is completed by recording the report again: rows
     written already differ no more.
@@ -102,14 +79,14 @@ class Recording:
         report: Report,
         *,
         zone: ZoneInfo,
-        report_id: int | None = None,
+        held_id: int = 0,
         fetched_at: datetime | None = None,
     ) -> None:
-        """`report_id` is the report's if it is stored already; `fetched_at` is when it was fetched, if not now."""
+        """`held_id` is the report's id if it was held; `fetched_at` is when it was fetched, if not now."""
         self._of = of
         self._report = report
         self._zone = zone
-        self._held_report_id = report_id
+        self.held_id = held_id
         self._before = fetched_at or of.now
         self._comparison: Comparison | None = None
         self._newest: int | None = None
@@ -125,7 +102,7 @@ class Recording:
 
     async def compare(self, tx: AsyncConnection, *, judged: bool = True) -> None:
         """Compare with what stands; `judged`: and say whether it can be believed. Raises ConnectorError."""
-        self._take(await compare(tx, self._of.account_id, self._report, judged=judged))
+        self.take(await compare(tx, self._of.account_id, self._report, judged=judged))
 
     async def compare_with_helper(self, database: Database, apart: CompareApart | None, *, judged: bool = True) -> None:
         """The same beside the event loop, where the report is large and that can be done."""
@@ -133,18 +110,21 @@ class Recording:
         if apart is not None and judged and len(self._report.rows) > LARGE:
             comparison = await apart(self._of.account_id, await parts_in_turns(self._report))
         if comparison is not None:
-            self._take(comparison)
+            self.take(comparison)
             return
         async with database.read() as tx:
             await self.compare(tx, judged=judged)
 
-    def _take(self, comparison: Comparison) -> None:
+    def take(self, comparison: Comparison) -> None:
+        """Go on with a comparison that was made elsewhere."""
         self._comparison, self._newest = comparison, comparison.newest
 
     async def begin(self, tx: AsyncConnection, proof: bytes) -> bool:
         """Keep the report if it says anything new, or hold it as suspect; whether there is anything to write."""
         of, comparison = self._of, self._required_comparison
-        if self._held_report_id is None:
+        if self.held_id:
+            await check_held(tx, self.held_id)
+        else:
             await supersede(tx, of.account_id, self._report)
         if comparison.suspect is not None:
             await store(
@@ -156,29 +136,21 @@ class Recording:
         is_outdated = await newest(tx, of.account_id) != self._newest
         if not is_outdated and comparison.says_nothing_new:
             return False
-        self._report_id = self._held_report_id or await store(
-            tx, of, self._report, proof, state="merged", at=self._before
-        )
+        if self.held_id:
+            self._report_id = self.held_id = await renew_held(tx, self.held_id)
+        else:
+            self._report_id = await store(tx, of, self._report, proof, state="merged", at=self._before)
         if not is_outdated:
             self._newest = await newest(tx, of.account_id)
         return True
 
-    def parts(self) -> range:
-        return range(len(self._required_comparison.slices))
-
-    async def write(self, tx: AsyncConnection, number: int) -> None:
-        """Write a slice. If another report of the account was recorded meanwhile, all is compared once more."""
-        if await newest(tx, self._of.account_id) != self._newest:
-            await self.compare(tx, judged=False)
-        self._marked.clear()
-        part = self._required_comparison.slices[number]
-        for batch in part.batches:
-            await self._write(tx, batch)
-        await self._settle(tx, part.first, part.last)
+    @property
+    def slices(self) -> list[DaySlice]:
+        return self._required_comparison.slices
 
     async def write_in_turns(self, database: Database) -> bool:
         """Write all slices in short transactions; False once another report of the account was recorded."""
-        for part in self._required_comparison.slices:
+        for part in self.slices:
             with being_written(self._of.team_id, part.first, part.last):
                 if not await self._write_slice(database, part):
                     return False
@@ -186,18 +158,17 @@ class Recording:
 
     async def _write_slice(self, database: Database, part: DaySlice) -> bool:
         for batch in part.batches:
-            began = time.perf_counter()
-            if not await database.run(partial(self._write, batch=batch)):
+            if not await database.run_batch(partial(self.write, batch=batch)):
                 return False
-            if database.write_lock.waiting:
-                await asyncio.sleep(time.perf_counter() - began)  # others have at least as much of the loop
-        await database.run(partial(self._settle, first=part.first, last=part.last))
+        await database.run(partial(self.settle, first=part.first, last=part.last))
         return True
 
-    async def _write(self, tx: AsyncConnection, batch: bytes) -> bool:
+    async def write(self, tx: AsyncConnection, batch: bytes) -> bool:
         """Write a batch; False once another report of the account was recorded."""
         if await newest(tx, self._of.account_id) != self._newest:
             return False
+        if self.held_id:
+            await check_held(tx, self.held_id)
         self._marked.clear()
         changes = _changes.decode(batch)
         await write(tx, self._of, changes, report_id=self._report_id, marked=self._marked)
@@ -205,7 +176,7 @@ class Recording:
         self._restated += len(changes.restated)
         return True
 
-    async def _settle(self, tx: AsyncConnection, first: date, last: date) -> None:
+    async def settle(self, tx: AsyncConnection, first: date, last: date) -> None:
         """Settle days after their figures: whoever merges them next sees both."""
         of, window = self._of, (first, last)
         await settle_days(
@@ -217,11 +188,11 @@ class Recording:
         comparison = self._required_comparison
         if comparison.suspect is not None:
             return Recorded(rows=comparison.rows, suspect=comparison.suspect)
-        if self._report.rows and (self._report.shape or self._held_report_id):
+        if comparison.rows and (self._report.shape or self.held_id):
             shape = update(accounts).where(accounts.c.id == self._of.account_id)
             await tx.execute(shape.values(report_shape=list(self._report.shape)))
         if self._report_id and self._report.digest:
             whole = update(revenue_reports).where(revenue_reports.c.id == self._report_id)
             await tx.execute(whole.values(digest=self._report.digest, rows=comparison.rows))
-        await self._settle(tx, self._report.first, self._report.last)
+        await self.settle(tx, self._report.first, self._report.last)
         return Recorded(rows=comparison.rows, revisions=self._new + self._restated, restated=self._restated)

@@ -1,14 +1,24 @@
 """Work that takes long, and ranges without end: answered, or refused at the field, while clicks come in."""
 
+import asyncio
 import os
 import signal
 from base64 import b64encode
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import insert, select
 
+from storage.db.engine import Database
+from storage.ledger.facts import Figures, Report, RevenueRow
+from storage.revenue.comparison import packed
+from storage.revenue.raw_reports import store
+from storage.revenue.row_diff import Origin
+from storage.tables import accounts, revenue
 from tests.journeys.conftest import Deploy
 from tests.journeys.deployment import Deployment
 
@@ -136,3 +146,59 @@ def test_a_day_at_the_end_of_time_is_refused_at_its_field(
         f"{hub.url}/api/v1/{path}", params=query, headers={"authorization": f"Bearer {hub.token}"}, timeout=40
     )
     assert (answer.status_code, answer.json()["field"]) == (400, field), answer.text
+
+
+def clicks_until(done: Future[httpx.Response], link: str) -> int:
+    """Click until a request is answered; how many clicks were redirected before."""
+    answers = [httpx.get(link).status_code]
+    while not done.done():
+        answers.append(httpx.get(link).status_code)
+    assert set(answers) == {302}
+    assert done.result().status_code == 200, done.result().text
+    return len(answers) - 1
+
+
+async def hold_a_report(url: str, account: str, *, rows: int, changed: int) -> None:
+    """As many rows as stand, and a held report of the same days in which some are doubled."""
+    day, now = date(2026, 10, 1), datetime(2026, 11, 1, tzinfo=UTC)
+    places = [(day + timedelta(days=n % 30), f"s{n // 30}") for n in range(rows)]
+    report = Report(first=day, last=day + timedelta(days=29), raw=b"", rows=tuple(
+        RevenueRow(day=day, tag="main", sub=sub, currency="EUR", figures=Figures(ngr=2 if n < changed else 1))
+        for n, (day, sub) in enumerate(places)
+    ))  # fmt: skip
+    database = Database(url)
+    async with database.begin() as tx:
+        held_by = (await tx.execute(select(accounts).where(accounts.c.code == account))).one()
+        constant = {"team_id": held_by.team_id, "account_id": held_by.id, "tag": "main", "tag_key": "main", "ngr": 1,
+                    "currency": "EUR", "recorded_at": now, "report_id": 0}  # fmt: skip
+        await tx.execute(insert(revenue), [constant | {"day": day, "sub": sub} for day, sub in places])
+        of = Origin(team_id=held_by.team_id, account_id=held_by.id, run_id=None, now=now)
+        await store(tx, of, report, b"", state="suspect", at=now, reason="figures doubled", packed=packed(report))
+    await database.close()
+
+
+@pytest.mark.slow
+def test_a_held_report_of_250_000_rows_is_shown_and_confirmed_while_clicks_come_in(hub: Deployment) -> None:
+    hub.run("account", "add", "platform=csv_upload", "name=own", "currency=EUR")
+    hub.run("account", "add", "platform=postback_only", "name=acme")
+    hub.run("offer", "add", "casino=Lucky", "account=acme", "url=https://casino.example.test/?s={click_id}")
+    link = hub.url + httpx.URL(hub.run("campaign", "create", "name=spring", "offers=lucky", "direct=true")["url"]).path
+    asyncio.run(hold_a_report(hub.settings["DATABASE_URL"], "own", rows=250_000, changed=3_000))
+    headers = {"authorization": f"Bearer {hub.token}"}
+
+    def ask(path: str, **arguments: Any) -> httpx.Response:
+        return httpx.post(f"{hub.url}/api/v1/{path}", json=arguments, headers=headers, timeout=120)
+
+    with ThreadPoolExecutor(1) as pool:
+        shown = pool.submit(ask, "sync/show", account="own", limit=5)
+        assert clicks_until(shown, link) > 10
+        assert len(shown.result().json()["items"]) == 5
+        question = pool.submit(ask, "sync/confirm", account="own")
+        assert clicks_until(question, link) > 10
+        assert "3,000 rows would change" in question.result().json()["consequence"].replace("3000", "3,000")
+        confirmed = pool.submit(ask, "confirm", code=question.result().json()["confirm"])
+        assert clicks_until(confirmed, link) > 10
+    assert (confirmed.result().json()["rows"], confirmed.result().json()["restated"]) == (250_000, 3_000)
+    log = (hub.folder / "serve.log").read_text()
+    held = [line for line in log.splitlines() if "the event loop is held" in line]
+    assert not [line for line in held if "storage.revenue" in line or "storage.ledger.revenue" in line]

@@ -1,5 +1,6 @@
 """A team's books for tests of the delayed layer: accounts, offers, campaigns; clicks, conversions, reports."""
 
+import zlib
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -16,7 +17,8 @@ from storage.ledger.clicks.click_id import Codec, first_id_at
 from storage.ledger.facts import Figures, Report, RevenueRow
 from storage.ledger.reports.report_rows import MergedReport
 from storage.reports.merged_report import ReportQuery, merged_report
-from storage.revenue import revisions
+from storage.revenue.revisions import Recorded, Recording
+from storage.revenue.row_diff import Origin
 from storage.tables import (
     accounts,
     campaign_offer_spans,
@@ -162,15 +164,24 @@ class Books:
         *,
         now: datetime,
         days: tuple[date, date] | None = None,
-    ) -> revisions.Recorded:
+    ) -> Recorded:
         """A report of the account for `days` (those of its rows, if absent)."""
         first, last = days or (min(row.day for row in rows), max(row.day for row in rows))
         report = Report(first=first, last=last, rows=tuple(rows), raw=b"as it came")
+        return await self.record(tx, account, report, now=now)
+
+    async def record(self, tx: AsyncConnection, account: str, report: Report, *, now: datetime) -> Recorded:
+        """A report recorded in one transaction."""
         account_id = self.ids[account]
-        return await revisions.record(
-            tx, team_id=self.team_id, account_id=account_id, run_id=None, report=report, now=now,
-            zone=self.zones[account_id],
-        )  # fmt: skip
+        of = Origin(team_id=self.team_id, account_id=account_id, run_id=None, now=now)
+        recording = Recording(of, report, zone=self.zones[account_id])
+        await recording.compare(tx)
+        if await recording.begin(tx, zlib.compress(report.raw)):
+            for part in recording.slices:
+                for batch in part.batches:
+                    assert await recording.write(tx, batch)
+                await recording.settle(tx, part.first, part.last)
+        return await recording.end(tx)
 
     async def report(
         self, tx: AsyncConnection, *by: str, first: date = FIRST, last: date = FIRST, **query: Any

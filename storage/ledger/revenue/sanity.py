@@ -15,6 +15,7 @@ Values = tuple[int | None, ...]
 
 MEASURES = Figures.__struct_fields__
 COUNTS = 5  # how many of them are counts; the others are amounts
+AMOUNTS = frozenset(MEASURES[COUNTS:])
 
 _LIMIT = 1 << 62
 

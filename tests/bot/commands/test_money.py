@@ -9,7 +9,7 @@ import pytest
 
 from storage.ledger.errors import Forbidden, Refused
 from storage.ledger.facts import Figures, Report, RevenueRow, Role
-from storage.revenue.revisions import record
+from storage.revenue.revisions import record_in_slices
 from tests.bot.asking import NOON, Asker, asking
 from tests.storage.books import UTC_ZONE
 from tests.storage.ledger.written import REFUSED, RIGHT
@@ -22,8 +22,9 @@ async def stated(say: Asker, account_id: int, *, now: datetime = NOON, currency:
     """What the platform says of the twentieth."""
     row = RevenueRow(day=DAY, tag="main", currency=currency, figures=Figures(**figures))
     report = Report(first=DAY, last=DAY, rows=(row,), raw=b"")
-    async with say.database.begin() as tx:
-        await record(tx, team_id=say.team_id, account_id=account_id, run_id=None, report=report, now=now, zone=UTC_ZONE)
+    await record_in_slices(
+        say.database, team_id=say.team_id, account_id=account_id, run_id=None, report=report, now=now, zone=UTC_ZONE
+    )
 
 
 async def test_a_rate_of_ones_own_converts_at_once(opened: Opened) -> None:

@@ -1,15 +1,17 @@
 """Postbacks by command: the address, the log, mapping words, looking again, by hand, and what traffic costs."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
+from storage.postbacks import manual_conversions
 from storage.tables import accounts, campaigns, conversion_states, conversions, postbacks, spend
 from tests.bot.asking import NOON, Asker, asking
 from tests.storage.scene import Scene, build, counted
@@ -170,6 +172,46 @@ async def test_an_import_in_batches_is_as_good_as_one_by_one(opened: Callable[[]
         assert {row.id for row in rows} == {state.conversion_id for state in states}
         assert {row.txn_id: row.amount for row in rows}["T7"] == 7_500_000
         assert {row.origin for row in rows} == {"manual"}
+
+
+async def count_conversions(tx: Any) -> int:
+    return int((await tx.execute(select(func.count()).select_from(conversions))).scalar_one())
+
+
+async def test_other_writers_have_their_turn_between_the_batches_of_an_import(opened: Callable[[], Any]) -> None:
+    async with scenario(opened) as (say, _):
+        lines = "\n".join(["campaign;event", *["spring;registration"] * 1_000])
+        importing = asyncio.create_task(say.tell("conversion import", file=lines.encode()))
+        stored: set[int] = set()
+        while not importing.done():
+            async with say.database.begin() as tx:
+                stored.add(await count_conversions(tx))
+        assert importing.result().added == 1_000
+        assert stored - {0, 1_000}
+
+
+async def test_an_import_that_is_broken_off_goes_on_where_it_stopped(
+    opened: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scenario(opened) as (say, _):
+        file = "\n".join(["campaign;event", *["spring;registration"] * 250]).encode()
+        batches = 0
+        add = manual_conversions.add_to_campaigns
+
+        async def fail_at_the_second(*arguments: Any) -> list[int]:
+            nonlocal batches
+            batches += 1
+            if batches == 2:
+                raise OSError("no room on the disk")
+            return await add(*arguments)
+
+        monkeypatch.setattr(manual_conversions, "add_to_campaigns", fail_at_the_second)
+        with pytest.raises(OSError, match="no room"):
+            await say.tell("conversion import", file=file)
+        begun = 250 - (await say.tell("conversion import", file=file)).added
+        async with say.database.read() as tx:
+            assert (0 < begun < 250, await count_conversions(tx)) == (True, 250)
+        assert (await say.tell("conversion import", file=file)).added == 250  # the same file once more, on purpose
 
 
 async def test_the_last_spend_of_a_day_stands(opened: Callable[[], Any]) -> None:

@@ -1,12 +1,15 @@
 """Delayed revenue: revisions instead of overwriting, withdrawn figures, suspects, settled days."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import date
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select
 
+from storage.db import read_only
+from storage.db.engine import Database
 from storage.ledger.errors import ConnectorError, Refused
 from storage.ledger.facts import Figures, Report
 from storage.revenue import held_reports
@@ -14,7 +17,7 @@ from storage.revenue import revisions as revenue
 from storage.revenue.row_diff import Origin
 from storage.tables import revenue as table
 from storage.tables import revenue_reports, revenue_revisions, settled_days, touched
-from tests.storage.books import FIRST, UTC_ZONE, at, build, later, row
+from tests.storage.books import FIRST, UTC_ZONE, Books, at, build, later, row
 
 Open = Callable[[], Any]
 
@@ -131,25 +134,105 @@ async def test_totals_that_contradict_the_rows_are_suspect(opened: Open) -> None
         report = Report(
             first=FIRST, last=FIRST, rows=(row(FIRST, ngr=10_000_000),), raw=b"", totals=Figures(ngr=99_000_000)
         )
-        held = await revenue.record(
-            tx, team_id=books.team_id, account_id=books.ids["acme"], run_id=None, report=report, now=at(later(1)),
-            zone=books.zones[books.ids["acme"]],
-        )  # fmt: skip
+        held = await books.record(tx, "acme", report, now=at(later(1)))
         assert held.suspect is not None
         assert "10.00 ngr" in held.suspect
 
 
+@asynccontextmanager
+async def holding(opened: Open) -> AsyncIterator[tuple[Database, Books, int]]:
+    """A database with a report of three times what stands, held; and the account's id."""
+    async with opened() as database:
+        async with database.begin() as tx:
+            books = await build(tx)
+            await books.sync(tx, "acme", [fat(FIRST)], now=at(later(1)))
+            assert (await books.sync(tx, "acme", [fat(FIRST, 3)], now=at(later(2)))).suspect
+        yield database, books, books.ids["acme"]
+
+
+async def stored(database: Database) -> tuple[list[int], list[str]]:
+    """Registrations as they stand, and the states of all reports."""
+    async with database.read() as tx:
+        states = select(revenue_reports.c.state).order_by(revenue_reports.c.id)
+        registrations = list((await tx.execute(select(table.c.registrations))).scalars())
+        return registrations, list((await tx.execute(states)).scalars())
+
+
 async def test_a_suspect_report_is_merged_when_confirmed(opened: Open) -> None:
-    async with opened() as database, database.begin() as tx:
-        books = await build(tx)
-        await books.sync(tx, "acme", [fat(FIRST)], now=at(later(1)))
-        await books.sync(tx, "acme", [fat(FIRST, 3)], now=at(later(2)))
-        account = books.ids["acme"]
-        done = await held_reports.confirm(tx, account_id=account, now=at(later(3)), zone=books.zones[account])
-        assert (done.reports, done.restated) == (1, 1)
-        assert (await tx.execute(select(table.c.registrations))).scalar_one() == 12
+    async with holding(opened) as (database, _books, account):
+        done = await held_reports.confirm(database, account_id=account, now=at(later(3)), zone=UTC_ZONE)
+        assert (done.reports, done.rows, done.restated) == (1, 1, 1)
+        assert await stored(database) == ([12], ["merged", "superseded", "confirmed"])
         with pytest.raises(Refused, match="suspect"):
-            await held_reports.discard(tx, account_id=account)
+            await held_reports.confirm(database, account_id=account, now=at(later(3)), zone=UTC_ZONE)
+        async with database.begin() as tx:
+            with pytest.raises(Refused, match="suspect"):
+                await held_reports.discard(tx, account_id=account)
+
+
+async def test_a_report_that_is_decided_while_it_is_confirmed_changes_nothing_more(opened: Open) -> None:
+    async with holding(opened) as (database, _books, account):
+
+        async def discard_first(report_id: int) -> held_reports.HeldComparison:
+            held = await held_reports.compare_held_read_only(database.url, report_id)
+            async with database.begin() as tx:
+                await held_reports.discard(tx, account_id=account)
+            return held
+
+        with pytest.raises(Refused, match="taken the place"):
+            await held_reports.confirm(
+                database, account_id=account, now=at(later(3)), zone=UTC_ZONE, apart=discard_first
+            )
+        assert await stored(database) == ([4], ["merged", "discarded"])
+        await read_only.close()
+
+
+async def test_a_newer_report_stops_one_that_is_being_confirmed(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with holding(opened) as (database, books, account):
+        begin = revenue.Recording.begin
+
+        async def begin_and_sync(recording: revenue.Recording, tx: Any, proof: bytes) -> bool:
+            going_on = await begin(recording, tx, proof)
+            monkeypatch.undo()
+            newer = row(FIRST, registrations=5, first_deposits=2, commission_cpa=100)
+            assert (await books.sync(tx, "acme", [newer], now=at(later(3)))).suspect is None
+            return going_on
+
+        monkeypatch.setattr(revenue.Recording, "begin", begin_and_sync)
+        with pytest.raises(Refused, match="taken the place"):
+            await held_reports.confirm(database, account_id=account, now=at(later(3)), zone=UTC_ZONE)
+        assert await stored(database) == ([5], ["merged", "superseded", "superseded", "merged"])
+
+
+async def test_pages_of_a_held_report_join_to_the_whole_and_come_from_the_helper_where_it_is_large(
+    opened: Open,
+) -> None:
+    async with opened() as database:
+        async with database.begin() as tx:
+            books = await build(tx)
+            account = books.ids["acme"]
+            rows = [row(later(n % 3), sub=f"s{n}", currency=("EUR", "USD")[n % 2], ngr=n, visits=n)
+                    for n in range(1, 1_100)]  # fmt: skip
+            await books.sync(tx, "acme", rows, now=at(later(5)))
+            assert (await books.sync(tx, "acme", [], now=at(later(6)), days=(FIRST, later(2)))).suspect
+        asked: list[tuple[int, int, int]] = []
+
+        async def apart(account_id: int, start: int, limit: int) -> held_reports.HeldReports:
+            asked.append((account_id, start, limit))
+            return await held_reports.held_reports_read_only(database.url, account_id, start, limit)
+
+        async with database.read() as tx:
+            whole = await held_reports.held_reports(tx, account, limit=10_000)
+            pages = [
+                await held_reports.held_reports(tx, account, apart, start=n, limit=500) for n in range(0, 2_500, 500)
+            ]
+        await read_only.close()
+        assert asked == [
+            (account, n, 500) for n in range(0, 2_500, 500)
+        ]  # 1,099 rows stand, though the report is empty
+        assert (whole.count, len(whole.figures), whole.reports[0].gone) == (2_198, 2_198, 1_099)
+        assert [figure for page in pages for figure in page.figures] == whole.figures
+        assert all(page.totals == whole.totals for page in pages)
 
 
 async def test_a_suspect_report_is_forgotten_when_discarded_or_superseded(opened: Open) -> None:
@@ -179,8 +262,11 @@ async def test_a_long_report_is_recorded_in_short_turns_and_completed_after_a_br
         async with database.begin() as tx:
             await recording.compare(tx)
             assert await recording.begin(tx, b"")
-            assert len(recording.parts()) == 3
-            await recording.write(tx, 0)
+            latest, *earlier = recording.slices
+            assert len(earlier) == 2
+            for batch in latest.batches:
+                assert await recording.write(tx, batch)
+            await recording.settle(tx, latest.first, latest.last)
         async with database.begin() as tx:
             assert await count(tx, table) == 700
             assert list((await tx.execute(select(settled_days.c.day))).scalars()) == [later(2)], "day by day"
@@ -201,7 +287,9 @@ async def test_what_somebody_else_records_between_the_turns_is_seen(opened: Open
         await recording.compare(tx)
         await books.sync(tx, "acme", [row(FIRST, ngr=3)], now=at(later(8)))
         assert await recording.begin(tx, b"")
-        await recording.write(tx, 0)
+        assert not await recording.write(tx, recording.slices[0].batches[0])
+        await recording.compare(tx, judged=False)
+        assert await recording.write(tx, recording.slices[0].batches[0])
         assert (await recording.end(tx)).restated == 1
         assert (await tx.execute(select(table.c.ngr))).scalar_one() == 5
         assert await count(tx, revenue_revisions) == 2
