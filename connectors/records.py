@@ -25,13 +25,33 @@ from storage.ledger.facts import Figures
 
 _LISTS = ("data", "rows", "items", "result", "report", "stats", "table", "registrations")
 
+_PAGING = ("meta", "pagination")
+_ROW_COUNTS = ("total_count", "totalrecords", "total_records", "total_rows", "row_count")
+_TOTALS = ("totals", "total", "summary")
+
 
 def add_answer(sheet: Sheet, body: bytes, *, header: Collection[str]) -> Figures | None:
     """Add an answer to a sheet by what it begins with; what a table's totals lines say."""
     if _is_table(body):
         return sheet.add_table(csv_of(body, sheet.connection, header=header, columns=sheet.columns))
-    sheet.add_all(records_of(body, sheet.connection, header=header, columns=sheet.columns))
+    if decoded(body[:200]).lstrip()[:1] in {"{", "["}:
+        content = json_of(body, sheet.connection)
+        return note_stated(sheet, content, sheet.add_all(json_records(content, body, sheet.connection)))
+    sheet.add_all(xml_records(xml_of(body, sheet.connection)))
     return None
+
+
+def note_stated(sheet: Sheet, content: Any, rows_read: int) -> Figures | None:
+    """What a JSON answer states of its rows, beside them or in its paging: their number, and totals."""
+    places = [content, *(content.get(name) for name in _PAGING)] if isinstance(content, dict) else []
+    for place in places:
+        if isinstance(place, dict):
+            names = _ROW_COUNTS if place is content else (*_ROW_COUNTS, "total")
+            for name in names:
+                if type(place.get(name)) is int:
+                    sheet.count(place[name], rows_read, name)
+    stated = [content[name] for name in _TOTALS if isinstance(content.get(name), dict)] if places else []
+    return sheet.note_totals(*map(flat, stated[:1]))
 
 
 def _is_table(body: bytes) -> bool:

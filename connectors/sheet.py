@@ -26,6 +26,7 @@ T = TypeVar("T")
 _NONE: Mapping[str, str] = {}
 
 TOTALS_LINE = "a totals line"
+TOTALS = "totals"
 LINE_END = "a line end behind its last line"
 
 
@@ -101,15 +102,19 @@ class Sheet:
             figures=figures,
         ))  # fmt: skip
 
-    def add_all(self, records: Iterable[Record]) -> None:
-        """Add records, a column of many at a time where they are alike, one by one where something is odd."""
-        self._add_lines((0, record) for record in records)
+    def add_all(self, records: Iterable[Record]) -> int:
+        """Add records, a column of many at a time where they are alike, one by one where something is odd.
 
-    def _add_lines(self, lines: Iterable[tuple[int, Record]]) -> None:
+        Returns how many they were.
+        """
+        return self._add_lines((0, record) for record in records)
+
+    def _add_lines(self, lines: Iterable[tuple[int, Record]]) -> int:
         """The same of records and the lines of a file that they are, 0 for none."""
-        remaining = iter(lines)
+        remaining, added_lines = iter(lines), 0
         while part := list(islice(remaining, _MANY)):
             records = [record for _, record in part]
+            added_lines += len(part)
             rows = self._rows_of(records) if len(set(map(tuple, records))) == 1 else None
             if rows is None:
                 for self.line, record in part:
@@ -121,6 +126,7 @@ class Sheet:
                 else:
                     self.outside += 1
         self.line = 0
+        return added_lines
 
     def _rows_of(self, records: Sequence[Record]) -> list[RevenueRow] | None:
         """The rows of records of one shape; None where `add` has to say what is wrong with one, or to look closer."""
@@ -249,6 +255,16 @@ class Sheet:
         """The figures of a record; what it does not hold stays None."""
         return self._read(record, self._layout(record), "")[1]
 
+    def note_totals(self, *stated: Record) -> Figures | None:
+        """What the totals that an answer of objects states say together; None where it states none we know.
+
+        They are part of the answer's shape: a later answer with rows must have them too.
+        """
+        known = [record for record in stated if Layout(self.columns, tuple(record), self._marks).measures]
+        if known or not self.rows:
+            self.shape.append(TOTALS)
+        return _together([self._read(r, Layout(self.columns, tuple(r), self._marks), "")[1] for r in known])
+
     def summed(self, totals: Iterable[Record]) -> Figures | None:
         """What the report's own total lines say, taken together; None without one."""
         return _together([self.figures(record) for record in totals])
@@ -281,7 +297,11 @@ class Sheet:
         """Compare the number of rows that the answer states with those it has."""
         if stated is not None:
             self.shape.append(name)
-            if read_count(stated) != rows_read:
+            try:
+                agrees = read_count(stated) == rows_read
+            except ValueError:
+                agrees = False
+            if not agrees:
                 self.damages.append(f"the answer is cut off: it states {name} {stated}, and has {rows_read} rows")
 
     def fail(self, text: str) -> NoReturn:
@@ -317,7 +337,7 @@ class Sheet:
         """The currency of a record and its figures; a currency beside an amount is that of the whole record."""
         own = self._currency(currency or _text(record, layout.currency))
         values: dict[str, int | None] = {}
-        beside, bare = "", False
+        beside, at, bare = "", "", False
         for measure, names, is_count in layout.measures:
             total: int | None = None
             for name in names:
@@ -328,7 +348,7 @@ class Sheet:
                         value, written = read_micro(record[name], layout.marks.get(name, ""), own)
                         if written and beside and written != beside:
                             self.fail(f"column {name!r}: {record[name]!r} beside an amount in {beside}")
-                        beside = beside or written
+                        beside, at = (beside, at) if beside else (written, name)
                         bare = bare or bool(value and not written)
                 except ValueError as error:
                     self.fail(f"column {name!r}: {error}")
@@ -336,7 +356,10 @@ class Sheet:
                     total = value if total is None else total + value
             values[measure] = total
         if beside and beside != own and (bare or currency or _text(record, layout.currency)):
-            self.fail(f"an amount is in {beside} where the row is in {own}: which currency is it?")
+            others = "other amounts are" if bare else "the row is"
+            self.fail(
+                f"column {at!r}: {record[at]!r} is in {beside} where {others} in {own}: write one currency in the row"
+            )
         return beside or own, figures_of(values)
 
     def _currency(self, written: str) -> str:

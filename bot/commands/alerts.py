@@ -208,18 +208,18 @@ async def _saved(ctx: Context, watch: Watch) -> Alert:
 
 def _terms(ctx: Context, new: AlertRule) -> Terms:
     return Terms(
-        rule=_rule(new), cooldown=read_minutes(new.cooldown, "cooldown"), quiet=_quiet(new.quiet),
-        timezone=read_zone(new.timezone or ctx.deployment.timezone),
+        rule=_rule(new, ctx.deployment.currency), cooldown=read_minutes(new.cooldown, "cooldown"),
+        quiet=_quiet(new.quiet), timezone=read_zone(new.timezone or ctx.deployment.timezone),
     )  # fmt: skip
 
 
-def _rule(new: AlertRule) -> Rule:
+def _rule(new: AlertRule, currency: str) -> Rule:
     if bool(new.rule) == bool(new.kind):
         raise (Refused if new.rule else MissingArgument)(
             'rule: name a rule, such as "ftd < 50% of 7d avg", or a kind, such as "sync failed"', field="rule"
         )
     try:
-        rule = read_rule(new.rule or (new.kind or "").replace("_", " "))
+        rule = read_rule(new.rule or (new.kind or "").replace("_", " "), currency)
     except Refused as error:
         raise Refused(str(error).replace("rule:", "kind:", 1), field="kind") if new.kind else error from None
     if not new.for_:

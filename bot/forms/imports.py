@@ -10,10 +10,20 @@ from msgspec import Meta
 
 from bot.core.arguments import amount
 from bot.core.tokenizer import day as typed_day
-from storage.ledger.dates import Order, day_order, read_day
+from storage.ledger.dates import Order, read_day
 from storage.ledger.errors import Refused
 from storage.ledger.numbers import Mark
-from storage.ledger.tables import Block, TableError, column_mark, decode_text, is_value, plain_name, read_table
+from storage.ledger.tables import (
+    Block,
+    TableError,
+    column_error,
+    column_mark,
+    column_order,
+    decode_text,
+    is_value,
+    plain_name,
+    read_table,
+)
 
 Sent = Annotated[
     bytes | None, Meta(description="the table as a file: comes with the message in a chat, as base64 over HTTP")
@@ -38,6 +48,8 @@ class ImportedRow(msgspec.Struct, frozen=True, kw_only=True):
         Raises ValueError.
         """
         currency = self.text("currency")
+        if column not in self.cells:
+            raise ValueError(f"{column}: the header has no such column")
         try:
             value, beside = amount(
                 self.cells.get(column), currency or None, mark=self.marks.get(column, ""), currency=currency
@@ -118,14 +130,11 @@ def _block_rows(
 
 def _order(block: Block, at: int) -> Order:
     """The order of day and month, which the column must decide: an import has no setting that could."""
-    try:
-        order = day_order(filter(None, block.column(at)))
-    except ValueError as error:
-        raise TableError(f"column {block.names[at]!r}: {error}") from None
-    if not order.decided:
+    order, decided = column_order(block, at, "")
+    if not decided:
         cell = next(filter(None, block.column(at)))
-        raise TableError(f"column {block.names[at]!r}: {cell!r} may be day first or month first: write 2026-10-31")
-    return order.order
+        raise column_error(block, at, f"{cell!r} may be day first or month first: write 2026-10-31")
+    return order
 
 
 def where(new: Any) -> str:

@@ -22,7 +22,7 @@ from connectors.reading import Record, ask, json_of, snippet, sound
 from connectors.sheet import Sheet
 from connectors.urls import joined
 from storage.ledger.errors import ConnectorError
-from storage.ledger.facts import Figures, Report
+from storage.ledger.facts import Report
 from storage.ledger.money import units
 from storage.ledger.numbers import read_count
 
@@ -82,7 +82,10 @@ class Affilka(Platform):
             for cells in content["rows"]["data"]:
                 for record in _records(cells, raw):
                     self._add(sheet, record, dimension, names)
-        return sheet.report(totals=_totals(content, sheet) if len(reports) == 1 else None)
+        stated = _totals(content, raw)
+        totals = sheet.note_totals(*stated)
+        one_currency = len(stated) == 1 and len({row.currency for row in sheet.rows.values()}) < 2
+        return sheet.report(totals=totals if len(reports) == 1 and one_currency else None)
 
     def columns(self, connection: Connection) -> Columns:
         return _columns(self.tag_column(connection), self.sub_column(connection))
@@ -234,13 +237,10 @@ def _amount(value: dict[str, Any]) -> Decimal | Any:
     return units(cents * 10_000) if isinstance(cents, int) else value.get("amount")
 
 
-def _totals(content: dict[str, Any], sheet: Sheet) -> Figures | None:
-    """The report's own totals: of a single page in a single currency, else it is not said what they sum."""
+def _totals(content: dict[str, Any], raw: bytes) -> list[Record]:
+    """The report's own totals, one for each currency; of several pages or currencies it is not said what they sum."""
     rows = (content.get("totals") or {}).get("data")
-    if not isinstance(rows, list) or len(rows) != 1 or len({row.currency for row in sheet.rows.values()}) != 1:
-        return None
-    records = _records(rows[0], sheet.raw)
-    return sheet.figures(records[0]) if len(records) == 1 and len(records[0]) > 1 else None
+    return _records(rows[0], raw) if isinstance(rows, list) and len(rows) == 1 else []
 
 
 def _repeated(connection: Connection, name: str, values: Any) -> list[tuple[str, str]]:

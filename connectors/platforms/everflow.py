@@ -65,10 +65,14 @@ class Everflow(Platform):
 
     def read(self, raw: bytes, connection: Connection, window: Window) -> Report:
         sheet, sub = Sheet(self, connection, window, raw), self.sub_column(connection)
+        summaries: list[Record | None] = []
         for day, body in days_of(raw):
             for row in _table(body, connection):
                 sheet.add(_record(row, sub), day=day)
-        return sheet.report()
+            summaries.append(json_of(body, connection).get("summary"))
+        stated = [summary for summary in summaries if isinstance(summary, dict)]
+        totals = sheet.note_totals(*stated)
+        return sheet.report(totals=totals if len(stated) == len(summaries) else None)
 
     def columns(self, connection: Connection) -> Columns:
         tag, sub = self.tag_column(connection), self.sub_column(connection)

@@ -67,9 +67,11 @@ class Scaleo(Platform):
 
     def read(self, raw: bytes, connection: Connection, window: Window) -> Report:
         sheet = Sheet(self, connection, window, raw)
-        for page in unbundle(raw):
+        pages = unbundle(raw)
+        for page in pages:
             sheet.add_all(_record(row) for row in _rows(page.body, connection))
-        return sheet.report()
+        totals = sheet.note_totals(_totals(pages[-1].body, connection))
+        return sheet.report(totals=totals if len(pages) == 1 else None)
 
     def columns(self, connection: Connection) -> Columns:
         tag, sub = self.tag_column(connection), self.sub_column(connection)
@@ -89,6 +91,12 @@ def _rows(body: bytes, connection: Connection) -> list[dict[str, Any]]:
     excerpt = snippet(body, connection)
     denied = isinstance(content, dict) and content.get("code") in (401, 403)
     raise ConnectorError(f"the platform sent no report: {excerpt}", permanent=denied, raw=body)
+
+
+def _totals(body: bytes, connection: Connection) -> Record:
+    """The totals that an answer states; of several pages it is not said what they sum."""
+    totals = json_of(body, connection)["info"].get("totals")
+    return _record(totals) if isinstance(totals, dict) else {}
 
 
 def _record(row: dict[str, Any]) -> Record:

@@ -14,7 +14,7 @@ from connectors.columns import Columns
 from connectors.http import Http
 from connectors.platforms.windows import last_requested_day
 from connectors.reading import ask, sound
-from connectors.records import json_stream
+from connectors.records import json_stream, note_stated
 from connectors.sheet import Sheet
 from connectors.urls import joined
 from storage.ledger.errors import ConnectorError
@@ -79,8 +79,7 @@ class Smartico(Platform):
         content, records = json_stream(raw, connection)
         _refuse_error(content, raw)
         sheet = Sheet(self, connection, window, raw)
-        sheet.add_all(records)
-        return sheet.report()
+        return sheet.report(totals=note_stated(sheet, content, sheet.add_all(records)))
 
     def columns(self, connection: Connection) -> Columns:
         tag, sub = self.tag_column(connection), self.sub_column(connection)

@@ -71,10 +71,14 @@ class Tune(Platform):
         return sound(await ask(http, connection, "GET", url, params=params, per_second=self.pace), connection)
 
     def read(self, raw: bytes, connection: Connection, window: Window) -> Report:
-        sheet = Sheet(self, connection, window, raw)
+        sheet, stated, sizes = Sheet(self, connection, window, raw), None, [0]
         for page in unbundle(raw):
-            rows = _data(page.body, connection).get("data") or []
-            sheet.add_all(flat(row) for row in (rows.values() if isinstance(rows, dict) else rows))
+            data = _data(page.body, connection)
+            rows = data.get("data") or []
+            sizes.append(sheet.add_all(flat(row) for row in (rows.values() if isinstance(rows, dict) else rows)))
+            stated = data.get("count", stated)
+        if stated is not None:  # of this page or of all, by the version of the API
+            sheet.count(stated, sizes[-1] if str(stated) == str(sizes[-1]) else sum(sizes), "count")
         return sheet.report()
 
     def columns(self, connection: Connection) -> Columns:

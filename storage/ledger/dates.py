@@ -48,18 +48,18 @@ def day_order(cells: Iterable[Any], setting: Order = "") -> DayOrder:
     """
     decided: dict[Order, str] = {}
     separators: dict[str, str] = {}
-    for cell in {str(cell).strip() for cell in cells}:
+    for cell in dict.fromkeys(str(cell).strip() for cell in cells):
         match = _YEAR_LAST.fullmatch(cell)
         if match is None:
             continue
         first, separator, second = match[1], match[2], match[3]
         separators[separator] = cell
         if int(first) > 12:
-            decided["dmy"] = cell
+            decided.setdefault("dmy", cell)
         elif int(second) > 12:
-            decided["mdy"] = cell
+            decided.setdefault("mdy", cell)
     if len(decided) > 1:
-        raise ValueError(f"{decided['dmy']!r} has the day first and {decided['mdy']!r} the month")
+        raise ValueError(f"{decided['dmy']!r} has the day first and {decided['mdy']!r} the month: write 2026-10-31")
     if decided:
         return DayOrder(next(iter(decided)), decided=True)
     if not separators or set(separators) == {"."}:

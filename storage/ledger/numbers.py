@@ -187,7 +187,8 @@ def decimal_mark(cells: Iterable[str]) -> Mark:
                 decided.setdefault(mark, cell)
     if len(decided) > 1:
         raise ValueError(
-            f"{decided['.']!r} and {decided[',']!r} contradict each other: which of `.` and `,` is decimal?"
+            f"{decided['.']!r} and {decided[',']!r} contradict each other: write the same of `.` and `,` "
+            "before the decimals of all"
         )
     return next(iter(decided), "")
 

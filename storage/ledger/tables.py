@@ -275,11 +275,11 @@ def is_total_name(text: str) -> bool:
 
 
 def column_mark(block: Block, at: int) -> Mark:
-    """The decimal separator of a column. Raises TableError naming the column."""
+    """The decimal separator of a column. Raises TableError naming the column and the lines."""
     try:
         return decimal_mark(block.column(at))
     except ValueError as error:
-        raise TableError(f"column {block.names[at]!r}: {error}") from None
+        raise column_error(block, at, str(error)) from None
 
 
 def column_order(block: Block, at: int, setting: Order) -> tuple[Order, bool]:
@@ -287,5 +287,15 @@ def column_order(block: Block, at: int, setting: Order) -> tuple[Order, bool]:
     try:
         order = day_order([cell for cell in block.column(at) if not is_missing(cell)], setting)
     except ValueError as error:
-        raise TableError(f"column {block.names[at]!r}: {error}") from None
+        raise column_error(block, at, str(error)) from None
     return order.order, order.decided
+
+
+def column_error(block: Block, at: int, text: str) -> TableError:
+    """What is wrong with a column, with the lines of the cells that the text quotes."""
+    quoted: dict[str, int] = {}
+    for row in block.rows:
+        if row.cells[at] and repr(row.cells[at]) in text:
+            quoted.setdefault(row.cells[at], row.line)
+    lines = f"line{'s' if len(quoted) > 1 else ''} {' and '.join(map(str, quoted.values()))}, " if quoted else ""
+    return TableError(f"{lines}column {block.names[at]!r}: {text}")

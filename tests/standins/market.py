@@ -1,8 +1,9 @@
-"""Four affiliate platforms in one server, each in its own wire format, over one table of what was really earned.
+"""Every affiliate platform in one server, each in its own wire format, over one table of what was really earned.
 
-Affilka under /affilka, Smartico under /smartico, Cellxpert under /cellxpert, MyAffiliates under /myaffiliates.
+Affilka under /affilka, Smartico under /smartico and so on; ReferOn's pasted URL is /referon/statistics/preset.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, NamedTuple
@@ -10,6 +11,11 @@ from typing import Any, NamedTuple
 from hub.cli.standins.web import StubAnswer, StubRequest
 
 CSV = "Date,Channel,Customer Group,Campaign,Clicks,NRC,NDC,Total Deposits,Net revenue Total,Income Revshare,Income CPA"
+
+MEMBERS = (
+    "period,siteid,sitename,clicks,downloads,firstdepositcount,purchases,Deposits,Netrevenue,revsharecommission,"
+    "totalcpacommission,cpacommissioncount,totalcommission"
+)
 
 
 class Figures(NamedTuple):
@@ -24,6 +30,12 @@ class Figures(NamedTuple):
     revshare: int
 
 
+Row = tuple[str, str, Figures]
+"""Day, segment, figures."""
+
+Change = Callable[[list[Row]], list[Row]]
+
+
 def money(cents: int) -> str:
     sign = "-" if cents < 0 else ""
     return f"{sign}{abs(cents) // 100}.{abs(cents) % 100:02}"
@@ -35,6 +47,7 @@ class Market:
 
     facts: dict[tuple[str, date, str], Figures] = field(default_factory=dict)
     trouble: dict[str, str] = field(default_factory=dict)
+    change: Change | None = None  # what becomes of the true rows of every answer
 
     def __call__(self, asked: StubRequest) -> StubAnswer:
         platform = asked.path.split("/")[1]
@@ -45,13 +58,14 @@ class Market:
             return StubAnswer(200, b"Bad Authentication", {"Content-Type": "text/plain"})
         return getattr(self, platform)(asked)  # type: ignore[no-any-return]
 
-    def rows(self, platform: str, first: str, last: str) -> list[tuple[str, str, Figures]]:
+    def rows(self, platform: str, first: str, last: str) -> list[Row]:
         times = 2 if self.trouble.get(platform) == "doubled" else 1
-        return [
+        rows = [
             (day.isoformat(), tag, Figures(*(value * times for value in figures)))
             for (name, day, tag), figures in sorted(self.facts.items())
             if name == platform and first <= day.isoformat() <= last
         ]
+        return self.change(rows) if self.change else rows
 
     def affilka(self, asked: StubRequest) -> StubAnswer:
         if not asked.path.endswith("/report"):
@@ -102,6 +116,82 @@ class Market:
         )
         content = "".join(f"{line}\n" for line in (CSV, *lines, totals))
         return StubAnswer(200, content.encode(), {"Content-Type": "text/csv"})
+
+    def referon(self, asked: StubRequest) -> StubAnswer:
+        data = [
+            {"date": day, "brand": "DemoBet", "media_item": tag, "clicks": f.visits, "registrations": f.registrations,
+             "ftd_count": f.ftds, "deposits_sum": money(f.deposits), "ngr": money(f.ngr),
+             "commission": money(f.cpa + f.revshare), "currency": "EUR"}
+            for day, tag, f in self.rows("referon", asked.parameter("from"), asked.parameter("to"))
+        ]  # fmt: skip
+        return StubAnswer(body={"data": data})
+
+    def income_access(self, asked: StubRequest) -> StubAnswer:
+        first, last = (asked.parameter(name).replace("/", "-") for name in ("reportstartdate", "reportenddate"))
+        lines = [
+            f"{day[5:7]}/{day[8:]}/{day[:4]},{tag},Blog,{f.visits},{f.registrations},{f.ftds},{f.ftds},{money(f.deposits)},"
+            f"{money(f.ngr)},{money(f.revshare)},{money(f.cpa)},{f.ftds},{money(f.cpa + f.revshare)}"
+            for day, tag, f in self.rows("income_access", first, last)
+        ]
+        return StubAnswer(
+            200, "".join(f"{line}\n" for line in (MEMBERS, *lines)).encode(), {"Content-Type": "text/csv"}
+        )
+
+    def alanbase(self, asked: StubRequest) -> StubAnswer:
+        day = asked.parameter("date_from")[:10]
+        data = [
+            {"group_fields": [{"label": f"Offer {tag}", "id": tag}], "click_count": f.visits,
+             "conversions": {"total": {"count": f.ftds, "payout": 1}, "confirmed": _conversions(f)}}
+            for _, tag, f in self.rows("alanbase", day, day)
+        ]  # fmt: skip
+        meta = {"page": 1, "per_page": 100, "total_count": len(data), "last_page": 1}
+        return StubAnswer(body={"data": data, "meta": meta})
+
+    def scaleo(self, asked: StubRequest) -> StubAnswer:
+        body = asked.json()
+        rows = [
+            {"day": day, "offer_id": int(tag), "aff_param1": "", "statistics": _statistics(f)}
+            for day, tag, f in self.rows("scaleo", body["rangeFrom"], body["rangeTo"])
+        ]
+        return StubAnswer(body={"status": "success", "code": 200, "info": {"rows": rows, "totals": {}}})
+
+    def everflow(self, asked: StubRequest) -> StubAnswer:
+        body = asked.json()
+        table = [
+            {"columns": [{"column_type": "offer", "id": tag, "label": "Demo"}, {"column_type": "sub1", "label": ""}],
+             "reporting": {"total_click": f.visits, "cv": f.ftds, "revenue": (f.cpa + f.revshare) / 100}}
+            for _, tag, f in self.rows("everflow", body["from"], body["to"])
+        ]  # fmt: skip
+        return StubAnswer(body={"table": table})
+
+    def affise(self, asked: StubRequest) -> StubAnswer:
+        first, last = asked.parameter("filter[date_from]"), asked.parameter("filter[date_to]")
+        stats = [
+            {"slice": {"day": day, "offer": {"id": tag, "title": "Demo"}, "sub1": ""},
+             "traffic": {"raw": str(f.visits), "uniq": str(f.visits)},
+             "actions": {"confirmed": {"count": f.ftds, "revenue": (f.cpa + f.revshare) / 100}}, "currency": "EUR"}
+            for day, tag, f in self.rows("affise", first, last)
+        ]  # fmt: skip
+        pagination = {"page": 1, "limit": 500, "total": len(stats)}
+        return StubAnswer(body={"status": 1, "stats": stats, "pagination": pagination})
+
+    def tune(self, asked: StubRequest) -> StubAnswer:
+        first, last = (value for name, value in asked.query if name == "filters[Stat.date][values][]")
+        data = [
+            {"Stat": {"date": day, "offer_id": tag, "affiliate_info1": "", "clicks": str(f.visits),
+                      "conversions": str(f.ftds), "payout": money(f.cpa + f.revshare), "currency": "EUR"}}
+            for day, tag, f in self.rows("tune", first, last)
+        ]  # fmt: skip
+        page = {"page": 1, "current": 1000, "count": len(data), "pageCount": 1, "data": data}
+        return StubAnswer(body={"response": {"status": 1, "httpStatus": 200, "data": page, "errors": []}})
+
+
+def _conversions(figures: Figures) -> dict[str, Any]:
+    return {"count": figures.ftds, "payout": (figures.cpa + figures.revshare) / 100}
+
+
+def _statistics(figures: Figures) -> dict[str, Any]:
+    return {"clicks": figures.visits, "conversions": figures.ftds, "revenue": (figures.cpa + figures.revshare) / 100}
 
 
 def _cell(name: str, value: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from storage.ledger.errors import Refused
-from storage.ledger.numbers import DASHES, read_count, read_float
+from storage.ledger.numbers import read_amount, read_count, read_float
 
 Baseline = Literal["", "7d", "30d", "weekday"]
 
@@ -31,6 +31,7 @@ MEASURES: dict[str, tuple[str, ...]] = {
     "cpa": (),
 }
 MONEY = frozenset({"deposit_amount", "commission", "ngr", "spend", "profit", "epc", "cpa"})
+_MONEY_KINDS = frozenset({"spend without registrations", "high-value ftd"})
 RATIOS = frozenset({"roi", "cr", "reg2dep"})  # in percent
 LIVE = frozenset({"clicks", "unique_clicks", "bot_clicks", "registrations", "first_deposits", "deposits"})
 """Measures counted as they happen, so that a part of a day can be judged."""
@@ -60,7 +61,9 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     for_minutes: int = 0
 
 
-_WRITTEN = rf"(?P<number>[{DASHES}]?\d[\d ,.'’]*k?)"
+_WRITTEN = (
+    r"(?<![a-z])(?P<number>(?!(?:in|for|since)\b)[^\s<>=].*?)"  # whatever stands there: the reader of numbers judges
+)
 _NUMBER = rf"{_WRITTEN}\s*(?P<percent>%|percent\b)?"
 _FIGURE = re.compile(
     rf"(?P<measure>[a-z][a-z0-9 _-]*?)\s*(?P<op><=|>=|<|>|\bbelow\b|\bunder\b|\babove\b|\bover\b)\s*{_NUMBER}"
@@ -92,27 +95,31 @@ _KINDS: tuple[tuple[str, re.Pattern[str], float, int], ...] = (
 _EXAMPLES = 'write e.g. "ftd < 50% of 7d avg", "clicks < 100 in 1h", "no clicks for 30m" or "sync failed"'
 
 
-def read_rule(text: str) -> Rule:
-    """A rule from words. Raises Refused at `rule`, with the nearest measure or examples."""
-    words = " ".join(text.lower().replace("_", "_").split())
+def read_rule(text: str, currency: str = "") -> Rule:
+    """A rule from words; an amount may have `currency`, that of the reports, beside it.
+
+    Raises Refused at `rule`, with the nearest measure or examples.
+    """
+    words = " ".join(text.lower().split())
     for kind, form, limit, minutes in _KINDS:
         if match := form.fullmatch(words):
-            return _kind(kind, match, limit, minutes)
+            return _kind(kind, match, limit, minutes, currency)
     match = _FIGURE.fullmatch(words)
     if match is None:
         raise Refused(f"rule: {text!r} cannot be read: {_EXAMPLES}", field="rule")
-    return _figure(match)
+    return _figure(match, currency)
 
 
-def _kind(kind: str, match: re.Match[str], limit: float, minutes: int) -> Rule:
+def _kind(kind: str, match: re.Match[str], limit: float, minutes: int, currency: str) -> Rule:
     groups = match.groupdict()
+    own = currency if kind in _MONEY_KINDS else ""
     return Rule(
-        kind=kind, limit=read_limit(groups["number"]) if groups.get("number") else limit,
+        kind=kind, limit=read_limit(groups["number"], own) if groups.get("number") else limit,
         minutes=read_minutes(groups["length"]) if groups.get("length") else minutes,
     )  # fmt: skip
 
 
-def _figure(match: re.Match[str]) -> Rule:
+def _figure(match: re.Match[str], currency: str) -> Rule:
     measure = _measure(match["measure"])
     if match["base"] and not match["percent"]:
         raise Refused('rule: against an average write a percentage: "ftd < 50% of 7d avg"', field="rule")
@@ -121,9 +128,10 @@ def _figure(match: re.Match[str]) -> Rule:
     base: Baseline = "" if not match["base"] else _BASES[match["base"][:2]]
     window = {"hour": "1h", "day": "24h", "week": "7d", None: "today"}.get(match["window"], match["window"] or "today")
     count = measure in LIVE and not match["percent"]
+    own = currency if measure in MONEY and not match["percent"] else ""
     return Rule(
         kind="figure", measure=measure, below=match["op"] in {"<", "<=", "below", "under"},
-        limit=read_limit(match["number"], count=count), baseline=base, window=_window(window, measure),
+        limit=read_limit(match["number"], own, count=count), baseline=base, window=_window(window, measure),
         for_minutes=read_minutes(match["lasting"]) if match["lasting"] else 0,
     )  # fmt: skip
 
@@ -162,14 +170,28 @@ def read_minutes(text: str, field: str = "rule") -> int:
     return minutes
 
 
-def read_limit(text: str, *, count: bool = False) -> float:
-    """The number of a rule; a lone separator before three digits parts thousands in one of counts. Raises Refused."""
+def read_limit(text: str, own: str = "", *, count: bool = False) -> float:
+    """The number of a rule; an amount may have its `own` currency beside it. Raises Refused.
+
+    In one of counts a lone separator before three digits parts thousands.
+    """
     try:
-        if count and re.fullmatch(r"[1-9]\d{0,2}[.,]\d{3}", text.strip()):
-            return read_count(text) or 0
-        return read_float(text)
+        amount = read_amount(text, own=own)
+        if amount is not None and own and amount.currency == own:
+            return read_float(amount.value)
+        if amount is not None and own and amount.currency:
+            raise ValueError(f"{text!r} is in {amount.currency}, and reports are in {own}")
+        return (read_count(text) or 0) if count and _is_whole(text) else read_float(text)
     except ValueError as error:
-        raise Refused(f"rule: {error}", field="rule") from None
+        raise Refused(f"rule: {error}: {_EXAMPLES}", field="rule") from None
+
+
+def _is_whole(text: str) -> bool:
+    """Whether the text is a count as counts are written, such as 1.000."""
+    try:
+        return read_count(text) is not None
+    except ValueError:
+        return False
 
 
 def length(minutes: int) -> str:

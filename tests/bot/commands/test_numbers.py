@@ -14,7 +14,7 @@ from bot.commands.spend import NewSpend, SpendImport
 from bot.core.arguments import fill
 from bot.forms.imports import ImportedRow, rows_of
 from storage.clicks.queries import ensure_codec
-from storage.ledger.alerts.thresholds import read_rule
+from storage.ledger.alerts.thresholds import describe, read_rule
 from storage.ledger.errors import Refused
 from storage.tables import campaigns, conversions, payments, spend
 from tests.bot.asking import Asker, asking
@@ -167,10 +167,25 @@ async def test_a_sign_of_several_currencies_is_the_fields_own(opened: Opened) ->
     ("words", "limit"),
     [("commission > 1.050,00", 1050), ("commission < 0,0045", 0.0045), ("commission < –12.50", -12.5),
      ("registrations < 1.000", 1000), ("ftd > 1,234", 1234), ("commission > 1'234.50", 1234.5),
-     ("commission > 12 345,60", 12345.6)],
+     ("commission > 12 345,60", 12345.6), ("commission > 1e3", 1000), ("profit < (50,00)", -50),
+     ("profit < 12.50- in 7d for 2h", -12.5), ("ftd < 1.234,5% of 7d avg", 1234.5), ("roi < –20 % in 7d", -20),
+     ("postback failures > 12,5 % in 2h", 12.5), ("spend without regs > € 1.234,-", 1234)],
 )  # fmt: skip
 def test_the_limit_of_an_alert_is_read_right(words: str, limit: float) -> None:
-    assert read_rule(words).limit == limit
+    rule = read_rule(words, "EUR")
+    assert rule.limit == limit
+    assert read_rule(describe(rule), "EUR") == rule
+
+
+@pytest.mark.parametrize("text", RIGHT)
+def test_the_limit_of_an_alert_takes_every_amount_in_the_currency_of_the_reports(text: str) -> None:
+    value, currency = RIGHT[text]
+    if currency not in {"", "EUR"}:
+        with pytest.raises(Refused, match=f"in {currency}, and reports are in EUR"):
+            read_rule(f"commission < {text} in 7d", "EUR")
+        return
+    rule = read_rule(f"commission < {text} in 7d", "EUR")
+    assert (rule.limit, rule.window) == (float(value), "7d")
 
 
 @pytest.mark.parametrize("number", [*REFUSED, "$ (12.50)", "40.00 SEK", "US$40.00"])
@@ -217,9 +232,12 @@ DAMAGED = {
     "a day that is none": (
         "campaign,day,amount\nfield,2026-11-20,1\nfield,31.02.2026,2\n", "line 3: day: '31.02.2026'"
     ),
-    "days that do not decide": ("campaign,day,amount\nfield,03/02/2026,1\nfield,04/02/2026,2\n", "'day': '03/02/2026'"),
+    "days that do not decide": (
+        "campaign,day,amount\nfield,03/02/2026,1\nfield,04/02/2026,2\n", "line 2, column 'day': '03/02/2026'"
+    ),
+    "a column that is missing": ("campaign,day\nfield,2026-11-20\n", "line 2: amount: the header has no such column"),
     "conventions that contradict": (
-        'campaign,day,amount\nfield,2026-11-20,"1,50"\nfield,2026-11-20,1.5\n', "'amount': "
+        'campaign,day,amount\nfield,2026-11-20,"1,50"\nfield,2026-11-20,1.5\n', "lines 2 and 3, column 'amount': "
     ),
     "a campaign there is none of": (
         "campaign,day,amount\nfield,2026-11-20,1\nfeld,2026-11-20,2\n", "line 3: no campaign 'feld'"

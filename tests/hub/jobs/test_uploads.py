@@ -216,10 +216,22 @@ DAMAGED = {
     ),
     "months that have not come": ("day,tag,commission\n10/01/2026,a,1\n11/03/2026,b,2\n", "'11/03/2026' (2026-11-03)"),
     "a fraction of a player": ("day,tag,registrations\n2026-10-01,a,-0.004\n", "column 'registrations': '-0.004'"),
-    "days that contradict": ("day,tag,commission\n26/02/2026,a,1\n02/26/2026,a,1\n", "column 'day': '26/02/2026'"),
-    "marks that contradict": ('day,tag,commission\n2026-10-01,a,"1,50"\n2026-10-02,a,1.5\n', "'commission': '1.5'"),
+    "days that contradict": (
+        "day,tag,commission\n2026-02-01,a,1\n26/02/2026,a,1\n02/26/2026,a,1\n",
+        "lines 3 and 4, column 'day': '26/02/2026' has the day first and '02/26/2026' the month: write 2026-10-31",
+    ),
+    "marks that contradict": (
+        'day,tag,commission\n2026-10-01,a,"1,50"\n2026-10-02,a,1.5\n', "lines 2 and 3, column 'commission': '1.5' and"
+    ),
     "two columns of one name": ("day,tag,commission,commission\n2026-10-01,a,1,2\n", "line 1"),
-    "two currencies in a row": ("day,tag,currency,commission\n2026-10-01,a,EUR,$5\n", "line 2"),
+    "two currencies in a row": (
+        "day,tag,currency,commission\n2026-10-01,a,EUR,$5\n",
+        "line 2, column 'commission': '$5' is in USD where the row",
+    ),
+    "a currency beside one amount alone": (
+        "day,tag,commission_cpa,commission\n2026-10-01,a,3,$5\n",
+        "line 2, column 'commission': '$5' is in USD where other amounts are in EUR",
+    ),
     "a field too large": (f"day,tag,commission\n2026-10-01,{'a' * 1_200_000},1\n", "line 2"),
 }  # fmt: skip
 
