@@ -1,5 +1,6 @@
 """Commands: declared once, parsed from every face, run with one role check, transaction and audit line."""
 
+import asyncio
 import contextlib
 import difflib
 import re
@@ -23,7 +24,7 @@ from bot.core.permissions import Reference, Scope
 from bot.core.tokenizer import RANGE_WORDS, is_period, split
 from storage.db import config_version
 from storage.ledger.credentials import HIDDEN, hide_credentials, looks_secret
-from storage.ledger.errors import Forbidden, Refused
+from storage.ledger.errors import Forbidden, Refused, TooLong
 from storage.ledger.facts import Role
 from storage.ledger.rate_limit import RateLimit
 from storage.people import audits, confirmations
@@ -273,7 +274,27 @@ def _too_much(command: Command, value: str) -> str:
 
 
 async def run(command: Command, arguments: dict[str, Any], ctx: Context, *, confirmed: bool = False) -> Answer:
-    """Run a command as `ctx.actor`. Raises Refused, Forbidden, ConnectorError; changes nothing then."""
+    """Run a command as `ctx.actor`. Raises Refused, Forbidden, ConnectorError; changes nothing then.
+
+    One that only reads is given up after `Deployment.limit_seconds`: raises TooLong.
+    """
+    if not command.reads:
+        return await _run(command, arguments, ctx, confirmed=confirmed)
+    seconds = ctx.deployment.limit_seconds
+    try:
+        async with asyncio.timeout(seconds + _GRACE) as limit:
+            return await _run(command, arguments, ctx, confirmed=confirmed)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise TooLong(f"this takes longer than {seconds:g} seconds: ask for fewer days, or for fewer rows") from None
+
+
+#: Seconds that the helper process is given to say with better advice that a request takes too long.
+_GRACE = 1.0
+
+
+async def _run(command: Command, arguments: dict[str, Any], ctx: Context, *, confirmed: bool) -> Answer:
     try:
         new = await _admitted(command, arguments, ctx)
     except Forbidden as refusal:

@@ -32,6 +32,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     currency: str = "EUR"
     telegram_name: str = ""  # the bot's user name, for deep links
     casino_hub: bool = False  # facts of reviewed casinos are offered to the other teams
+    limit_seconds: float = 30.0  # of a command that only reads
 
     @property
     def zone(self) -> ZoneInfo:

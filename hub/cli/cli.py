@@ -24,7 +24,9 @@ from bot.render.report_csv import csv_of
 from hub.cli import supervisor
 from hub.cli.shell_context import shell_context
 from hub.runtime import boot, gc_tuning
+from hub.runtime.helper_process import HelperProcess
 from hub.runtime.logs import quiet_logs
+from hub.runtime.ports import HubPorts
 from hub.runtime.runtime import Runtime
 from hub.runtime.settings import database_url, keep_key, key_is_set, read_settings, unknown_settings
 from storage.catalogue import teams
@@ -295,7 +297,8 @@ async def _runtime(team: str | None = None) -> AsyncIterator[Runtime]:
     """A prepared runtime that speaks for the team of that code; the deployment's first one without."""
     settings = read_settings()
     await boot.reach(settings.database_url)
-    runtime = boot.new_runtime(settings)
+    helper = HelperProcess(seconds=settings.limit_seconds)
+    runtime = boot.new_runtime(settings, HubPorts(settings, helper))
     try:
         await boot.prepare(runtime)
         if team is not None:
@@ -303,6 +306,7 @@ async def _runtime(team: str | None = None) -> AsyncIterator[Runtime]:
                 runtime.team_id = (await teams.find(tx, team)).id
         yield runtime
     finally:
+        helper.close()
         await runtime.database.close()
 
 

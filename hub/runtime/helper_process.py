@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SECONDS = 30.0
-_END_AGAIN = 0.1  # seconds
 """The longest a caller waits for a job, its turn included."""
+_END_AGAIN = 0.1  # seconds
 IDLE_SECONDS = 60.0
 NICE = 19
 MOST_WAITING = 12  # jobs; each caller may hold a connection to the database meanwhile

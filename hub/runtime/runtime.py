@@ -36,4 +36,5 @@ class Runtime:
             currency=self.settings.report_currency,
             telegram_name=self.telegram_name,
             casino_hub=self.settings.casino_hub,
+            limit_seconds=self.settings.limit_seconds,
         )

@@ -43,6 +43,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     limit_address: int = 6000  # requests a minute of one address, clicks and postbacks apart
     limit_sign_in: int = 30  # sign-ins, and requests without a valid token, a minute of one address
     limit_beacon: int = 300  # page reports a minute of one address
+    limit_seconds: float = 30.0  # of one request, after which it is given up; what writes is let finish
     clock_offset: int = 0  # seconds added to the clock: demo and tests
     slack_bot_token: str | None = None
     slack_signing_secret: str | None = None
@@ -190,6 +191,12 @@ def _count(name: str, text: str) -> int:
     return int(text)
 
 
+def _seconds(name: str, text: str) -> float:
+    if not re.fullmatch(r"\d{1,4}(\.\d+)?", text.strip(), re.ASCII) or not float(text):
+        raise SettingError(f"{name}: {text!r} is no number of seconds: write one such as 30")
+    return float(text)
+
+
 def _webhook_secret(name: str, text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", text.strip()):
         raise SettingError(f"{name}: Telegram takes 1 to 256 letters, digits, _ and - only")
@@ -216,6 +223,7 @@ _READERS = {
     "limit_address": _count,
     "limit_sign_in": _count,
     "limit_beacon": _count,
+    "limit_seconds": _seconds,
     "trusted_proxies": _networks,
     "clock_offset": _offset,
     "slack_api_url": _url,

@@ -75,7 +75,7 @@ class Hub(Litestar):
 
 def create_app(settings: Settings, *, only: str | None = None) -> Hub:
     """The whole application, or one of its roles: `hub` (HTTP), `jobs` (timetable), `bots` (polling, sockets)."""
-    helper = HelperProcess()
+    helper = HelperProcess(seconds=settings.limit_seconds)
     ports = HubPorts(settings, helper)
     runtime = boot.new_runtime(settings, ports)
     clicks, postbacks, sites = Clicks(runtime), Postbacks(runtime), Sites(runtime)

@@ -72,6 +72,20 @@ def test_a_fine_report_over_all_time_is_refused_and_over_three_years_comes_from_
     assert httpx.get(link).status_code == 302
 
 
+def test_http_and_the_shell_give_up_a_request_over_the_limit(deploy_sqlite: Deploy) -> None:
+    hub = deploy_sqlite(LIMIT_SECONDS="0.05")  # shorter than the helper process needs to start
+    hub.start()
+    answer = httpx.get(
+        f"{hub.url}/api/v1/report/merged", params={"from": "2026-10-01", "to": "2026-10-31", "by": "sub1"},
+        headers={"authorization": f"Bearer {hub.token}"}, timeout=40,
+    )  # fmt: skip
+    assert answer.status_code == 422
+    assert "takes longer than 0.05 seconds: ask for fewer days" in answer.json()["detail"]
+    shell = hub.shell("run", "report", "merged", "from=2026-10-01", "to=2026-10-31", "by=sub1")
+    assert (shell.returncode, shell.stdout) == (1, "")
+    assert shell.stderr.startswith("casinoflux: this takes longer than 0.05 seconds: ask for fewer days")
+
+
 @pytest.mark.slow
 def test_an_upload_of_30_000_rows_is_read_by_the_helper_while_clicks_come_in(hub: Deployment) -> None:
     hub.run("account", "add", "platform=csv_upload", "name=own", "currency=EUR")
