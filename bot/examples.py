@@ -102,7 +102,7 @@ _SILENCE = Reading(
 _NOW = datetime(2026, 11, 21, 18, 42, tzinfo=UTC)
 _FIRED = Fired(watch=_WATCH, reading=_SILENCE, since=_NOW - timedelta(minutes=48), now=_NOW)
 _OVER = Fired(
-    watch=_WATCH, reading=msgspec.structs.replace(_SILENCE, value="some", usual=""), since=_NOW - timedelta(hours=3),
+    watch=_WATCH, reading=msgspec.structs.replace(_SILENCE, value="", usual=""), since=_NOW - timedelta(hours=3),
     now=_NOW,
 )  # fmt: skip
 

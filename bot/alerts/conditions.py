@@ -41,7 +41,7 @@ async def no_clicks(context: AlertContext) -> list[Reading]:
             subject=code or "all campaigns", broken=None if young and last is None else last is None,
             recovered=last is not None, text=f"no clicks on {about} for {silence}", over=f"clicks on {about} again",
             why=f"stats today by source campaign={code}" if code else "stats today by campaign", about=about,
-            measure=f"clicks in {silence}", value="0" if last is None else "some",
+            measure=f"clicks in {silence}", value="0" if last is None else "",
             usual=await _usual_clicks(context, scope, span) if last is None else "",
             since=span[0] if last is None else None,
         ))  # fmt: skip

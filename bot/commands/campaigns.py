@@ -256,9 +256,14 @@ async def show_campaign(ctx: Context, new: OneCampaign) -> Campaign:
 async def _visitors_lost(ctx: Context, rows: Sequence[Row[Any]]) -> str:
     clicks = await clicks_of_a_week(ctx.tx, ctx.team_id, click_rollup.c.campaign_id, [r.id for r in rows], ctx.today)
     away = sum(row.fallback_url is not None for row in rows)
-    gone = f"visitors of {away:,} go to their fallback address" if away else "they have no fallback address"
-    rest = f"; visitors of the other {len(rows) - away:,} are still sent on" if away < len(rows) else ""
-    return f"They got {plural(clicks, 'click')} in the last 7 days: {gone}{rest}."
+    others = "; those of the others are still sent on to their site or offers"
+    if away == len(rows):
+        loss = "visitors go to the fallback address"
+    elif away:
+        loss = f"visitors of {away:,} go to their fallback address{others}"
+    else:
+        loss = "without a fallback address visitors are still sent on to the site or offers"
+    return f"They got {plural(clicks, 'click')} in the last 7 days: {loss}."
 
 
 async def _pauses(ctx: Context, new: CampaignChoice) -> str | None:

@@ -58,7 +58,7 @@ def help_text(_ctx: Context, listing: Help) -> Message:
 
 #: What people want to do, and the nouns for it.
 GROUPS = (
-    ("See how it goes", ("stats", "forecast", "why", "report", "revenue", "digest", "alert")),
+    ("See how it goes", ("stats", "forecast", "why", "report", "revenue", "digest", "alert", "view")),
     ("Set up deals", ("account", "offer", "casino")),
     ("Bring visitors", ("campaign", "source", "site", "variant", "domain", "registrar")),
     ("Check single events", ("click", "conversion", "postback", "simulate")),

@@ -97,15 +97,16 @@ def _restated(discrepancy: Discrepancy, currency: str) -> str:
 
 
 def _share(ctx: Context, row: AllocatedRow) -> str:
-    """One allocated row in a sentence: its weights, and the share of the campaign asked about."""
-    parts = []
+    """One allocated row in a sentence: the share of the campaign asked about, by each of the weights."""
+    shares: dict[str, list[str]] = {}
     for name, measure in row.measures.items():
         amount = name not in {"visits", "registrations", "first_deposits", "deposits", "qualified"}
         stated, share = (money(v, row.currency) if amount else count(v) for v in (measure.stated, measure.share))
-        by = "equally" if measure.weighed_by == "equally" else f"by {measure_name(measure.weighed_by)}"
-        parts.append(f"{share} of {stated} {measure_name(name)} ({by}, {measure.weight} of {measure.of})")
-    offer = ctx.name("offer", row.offer)
-    return f"Row {row.row} of {offer} belongs to no one campaign and is divided: {', '.join(parts)}."
+        equally = measure.weighed_by == "equally"
+        by = f"{'equally' if equally else f'by {measure_name(measure.weighed_by)}'}, {measure.weight} of {measure.of}"
+        shares.setdefault(by, []).append(f"{share} of {stated} {measure_name(name)}")
+    parts = "; ".join(f"{by}: {', '.join(each)}" for by, each in shares.items())
+    return f"Row {row.row} of {ctx.name('offer', row.offer)} names no campaign and is split {parts}."
 
 
 @command("why", role=Role.VIEWER, scope=Scope.OWN, render=explanation, reads=True, positional=("what", "day"))

@@ -279,7 +279,9 @@ def event_name(event: str | None) -> str:
 
 def measure_name(measure: str) -> str:
     """A measure of reports as people call it."""
-    return {"first_deposits": "FTDs", "ngr": "NGR"}.get(measure, measure.replace("_", " "))
+    names = {"first_deposits": "FTDs", "ngr": "NGR", "commission_cpa": "CPA commission",
+             "commission_revshare": "rev share commission"}  # fmt: skip
+    return names.get(measure, measure.replace("_", " "))
 
 
 def _unassigned(row: ReportRow, by: Sequence[str], names: dict[str, dict[str, str]]) -> tuple[str, ...]:

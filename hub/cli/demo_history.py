@@ -162,13 +162,15 @@ class History:
         async with self._runtime.database.begin() as tx:
             await partitions.ensure(tx, self._now)
         await self._site_visits(day)
+        arrivals: list[PostbackRequest] = []
         for line in LINES:
             clicks = await self._clicks(line, day, n)
-            await self._conversions(line, day, clicks)
+            arrivals += await self._conversions(line, day, clicks)
             if not line.spend_known and clicks:
                 amount = len(clicks) * _PRICE / 1e6
                 code = names.slug(line.name)
                 await self._say(f"spend add campaign={code} day={day} amount={amount:.2f} currency=EUR")
+        await self._receive(arrivals)
 
     async def _clicks(self, line: Line, day: date, n: int) -> list[tuple[datetime, int]]:
         week = 1.15 if day.weekday() >= 4 else 1.0
@@ -218,22 +220,33 @@ class History:
     def _offer(self, line: Line) -> int:
         return self._offers[names.slug(line.casino)]
 
-    async def _conversions(self, line: Line, day: date, clicks: Sequence[tuple[datetime, int]]) -> None:
-        """Postbacks of the day's players, and what the casino counts of them."""
+    async def _conversions(
+        self, line: Line, day: date, clicks: Sequence[tuple[datetime, int]]
+    ) -> list[PostbackRequest]:
+        """Postbacks of the day's players; what the casino counts of them is kept in the figures."""
         figures = self._figures[line.name, day] = DayFigures(visits=round(len(clicks) * 0.94))
         async with self._runtime.database.begin() as tx:
             codec = await ensure_codec(tx)
             book = await load(tx, platform_words)
-            account = next(account for account in book.by_id.values() if account.code == line.account)
-            arrivals: list[PostbackRequest] = []
-            for moment, click_id in clicks:
-                for event, amount in self._events(figures):
-                    word = codec.encode(click_id)
-                    query = {"click_id": word, "event": event, "txn_id": f"{event}-{word}", "player_id": f"p-{word}"}
-                    query |= {"amount": f"{amount}.00", "currency": "EUR"} if amount else {}
-                    arrivals.append(postback_request(account, moment, query=urlencode(query).encode()))
-            zone = self._runtime.deployment.zone
-            await receive(tx, arrivals, ConversionProcessor(book=book, codec=codec, zone=zone, now=self._now))
+        account = next(account for account in book.by_id.values() if account.code == line.account)
+        arrivals: list[PostbackRequest] = []
+        for moment, click_id in clicks:
+            for event, amount in self._events(figures):
+                word = codec.encode(click_id)
+                query = {"click_id": word, "event": event, "txn_id": f"{event}-{word}", "player_id": f"p-{word}"}
+                query |= {"amount": f"{amount}.00", "currency": "EUR"} if amount else {}
+                arrivals.append(postback_request(account, moment, query=urlencode(query).encode()))
+        return arrivals
+
+    async def _receive(self, arrivals: list[PostbackRequest]) -> None:
+        """Keeps the day's postbacks of all accounts in the order of their times."""
+        zone = self._runtime.deployment.zone
+        async with self._runtime.database.begin() as tx:
+            codec = await ensure_codec(tx)
+            processor = ConversionProcessor(
+                book=await load(tx, platform_words), codec=codec, zone=zone, now=self._now
+            )  # fmt: skip
+            await receive(tx, sorted(arrivals, key=lambda arrival: arrival.received_at), processor)
 
     def _events(self, figures: DayFigures) -> list[tuple[str, int]]:
         """What the visitor of one click does at the casino, counted in the figures: event and amount in whole euros."""

@@ -63,7 +63,7 @@ def today_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
         )
         figures = [*await _counts(visit, day, now), *await _money(visit, report, day)]
         days = chart_days(report, day)
-        has_money = any(day.settled is not None or day.pending is not None for day in days)
+        has_money = any(amount is not None for day in days for amount in (day.settled, day.pending, day.spend))
         chart = commission_chart(days, report.currency) if has_money else None
         return visit.html(
             "today.html", section="today", title="Today", day=day, figures=figures, chart=chart,

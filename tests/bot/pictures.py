@@ -21,7 +21,7 @@ from PIL import Image
 from sqlalchemy import insert
 
 from bot.chat.home import home_message
-from bot.chat.session import ChatSessions, Reply, carry_out
+from bot.chat.session import Caller, ChatSessions, Reply, carry_out, handle
 from bot.core.command import parse
 from bot.core.context import Actor, Room
 from bot.core.message import Buttons, Message
@@ -35,7 +35,6 @@ from bot.telegram.pages import paged
 from hub.runtime import boot
 from hub.runtime.settings import read_settings
 from storage.db.touch_marks import touch
-from storage.ledger.errors import CasinoFluxError
 from storage.ledger.facts import Role
 from storage.tables import campaigns, click_rollup
 from storage.tables.types import EPOCH_DAY
@@ -66,6 +65,8 @@ LINES = {
     "digest-list": "digest list", "help": "help", "mistyped-name": "campaign show alpin-native",
     "mistyped-command": "campain list", "missing-field": "offer add",
 }  # fmt: skip
+#: What is said between the two chats, so that the second changes something, too.
+BETWEEN = {"paused-with-undo": "campaign resume alpine-native", "resumed": "campaign pause alpine-native"}
 PREPARED = {
     "alert": "alert", "alert-over": "alert over", "storm": "alerts in a storm", "first-deposit": "first deposit",
     "digest-in-fast-launch": "digest in fast launch",
@@ -112,15 +113,16 @@ async def messages(folder: Path) -> dict[str, Shown]:
         await boot.prepare(runtime)
         shown = {}
         actor = Actor(team_id=runtime.team_id, name="anna", role=Role.OWNER)
+        await _join(sessions, actor)
         today = await home_message(sessions, _room("slack"), actor)
         for name, line in LINES.items():
             if name == "long-report":
                 await _more_campaigns(sessions, runtime.team_id)
             command, _, page = line.partition(" #")
-            on_slack, on_telegram = [
-                await _said(sessions, runtime.team_id, face, command, int(page or 0)) for face in ("slack", "telegram")
-            ]
-            shown[name] = Shown(on_slack, on_telegram)
+            on_slack = await _said(sessions, "slack", command)
+            if name in BETWEEN:
+                await _said(sessions, "slack", BETWEEN[name])
+            shown[name] = Shown(on_slack, await _said(sessions, "telegram", command, int(page or 0)))
         shown |= {name: Shown(EXAMPLES[example], EXAMPLES[example]) for name, example in PREPARED.items()}
         inline = shown["campaign-card"].telegram
         card = tuple(block for block in inline.blocks if not isinstance(block, Buttons))
@@ -134,14 +136,19 @@ def _room(face: Any) -> Room:
     return Room(face=face, room="C0GENERAL" if face == "slack" else "-100", user="U0ANNA", title="buyers")
 
 
-async def _said(sessions: ChatSessions, team_id: int, face: str, line: str, page: int) -> Message:
+async def _join(sessions: ChatSessions, actor: Actor) -> None:
+    """Anna joins on both chats."""
+    for face in ("slack", "telegram"):
+        command, arguments = parse("member invite role=owner")
+        invitation = await carry_out(sessions, _room(face), actor, command, arguments)
+        code = re.search(r"join ([\w-]+)", str(invitation.message))
+        assert code is not None
+        await handle(sessions, Caller(room=_room(face), name="anna"), f"join {code[1]}")
+
+
+async def _said(sessions: ChatSessions, face: str, line: str, page: int = 0) -> Message:
     """The answer to a line in a chat, as it would be sent."""
-    actor = Actor(team_id=team_id, name="anna", role=Role.OWNER)
-    try:
-        command, arguments = parse(line)
-    except CasinoFluxError as fault:
-        return Message(str(fault))
-    reply: Reply = await carry_out(sessions, _room(face), actor, command, arguments)
+    reply: Reply = await handle(sessions, Caller(room=_room(face), name="anna"), line)
     if face == "slack":
         return shareable(reply, line, _room(face)).message
     return paged(reply.message, reply.line, page)

@@ -36,6 +36,8 @@ from tests.bot.conftest import Chat
 from tests.bot.render.test_renderers import check_telegram
 from tests.standins.slack_limits import check_slack, check_view
 
+pytestmark = pytest.mark.slow
+
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 READS = ("list", "show")
 

@@ -4,11 +4,15 @@ import html
 import re
 from typing import Any
 
+import pytest
+
 from bot.render.text_columns import width
 from tests.bot.chatting import Chatting, eventually
 from tests.bot.conftest import Chat
 from tests.bot.many_campaigns import with_campaigns
 from tests.standins.slack_limits import check_slack
+
+pytestmark = pytest.mark.slow
 
 SCREEN, COLUMNS = 34, 5
 

@@ -10,6 +10,8 @@ from storage.tables import audits
 from tests.bot.chatting import Chatting, eventually
 from tests.bot.conftest import Chat
 
+pytestmark = pytest.mark.slow
+
 NAME = "Казино Вулкан"
 
 

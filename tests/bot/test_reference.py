@@ -44,4 +44,5 @@ def test_usage_names_required_fields_first() -> None:
 
 def test_help_has_a_place_for_every_noun() -> None:
     listed = {noun for _, group in GROUPS for noun in group}
+    assert {command.noun for command in COMMANDS.values()} - listed == {"help", "join", "confirm", "cancel"}
     assert listed <= {command.noun for command in COMMANDS.values()}

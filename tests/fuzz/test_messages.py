@@ -13,6 +13,8 @@ import pytest
 from tests.fuzz.filled import UNLIMITED, filled_hub
 from tests.journeys.deployment import Deployment
 
+pytestmark = pytest.mark.slow
+
 HOST = b"host: 127.0.0.1\r\n"
 FORM = b"content-type: application/x-www-form-urlencoded\r\n"
 PATHS = (b"/c/promo", b"/postback/x", b"/api/v1/offer/add", b"/cockpit/sign-in", b"/slack/events", b"/s/land/b")
@@ -89,7 +91,6 @@ def first_line(hub: Deployment, message: bytes) -> bytes:
             return b""
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("path", PATHS, ids=bytes.decode)
 def test_no_message_is_answered_with_a_fault_of_ours(hub: Deployment, path: bytes) -> None:
     token, answered = b"authorization: Bearer " + hub.token.encode() + b"\r\n", 0

@@ -127,6 +127,9 @@ def test_the_cockpit_shows_a_token_holder_the_numbers(hub: Deployment) -> None:
     done = hub.http.post("/cockpit/do/campaign/pause", data=pause | {"csrf": csrf[1]})
     assert (done.status_code, done.headers["location"]) == (303, "/cockpit/campaign/b-bold-b-sons")
     assert hub.get("campaign/show", campaign="b-bold-b-sons")["status"] == "paused"
+    assert "data-chart" not in page.text
+    hub.post("spend/add", campaign="b-bold-b-sons", day="yesterday", amount="12.50", currency="EUR")
+    assert "data-chart" in hub.http.get("/cockpit").text, "spend alone is drawn"
     answer = hub.http.post("/cockpit/say", data={"say": "campaign resume b-bold-b-sons", "csrf": csrf[1]})
     assert "&lt;b&gt;Bold&lt;/b&gt;" in answer.text
     assert hub.get("campaign/show", campaign="b-bold-b-sons")["status"] == "active"

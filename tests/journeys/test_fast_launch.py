@@ -11,8 +11,9 @@ from tests.journeys.conftest import Deploy
 from tests.journeys.deployment import Deployment, wait_for
 from tests.journeys.steps import BROWSER, figures, today
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow_on_postgresql
+
 def test_a_site_earns_without_any_tracking_set_up(deploy: Deploy, affilka: httpx.Client) -> None:
     hub = deploy()
     hub.start()

@@ -13,6 +13,8 @@ from tests.journeys.conftest import Deploy
 from tests.journeys.deployment import Deployment, standin, wait_for
 from tests.journeys.steps import BROWSER
 
+pytestmark = pytest.mark.slow
+
 
 def campaign(hub: Deployment) -> str:
     hub.post("account/add", platform="postback_only", name="main", timezone="UTC", currency="EUR")
@@ -39,7 +41,6 @@ class Clicking(threading.Thread):
                 self.answered.append(parse_qs(urlsplit(answer.headers["location"]).query)["s"][0])
 
 
-@pytest.mark.slow
 def test_a_kill_under_load_loses_no_answered_click(deploy: Deploy) -> None:
     hub = deploy()
     hub.start()
@@ -74,7 +75,6 @@ def test_a_stop_drains_and_exits_with_0(deploy_sqlite: Deploy) -> None:
     assert hub.stop() == 0, hub.log()
 
 
-@pytest.mark.slow
 def test_a_stop_while_the_database_is_locked_exits_with_0_and_keeps_every_click(deploy_sqlite: Deploy) -> None:
     hub = deploy_sqlite()
     hub.start()
@@ -93,7 +93,6 @@ def test_a_stop_while_the_database_is_locked_exits_with_0_and_keeps_every_click(
     )
 
 
-@pytest.mark.slow
 def test_two_workers_share_the_port_and_one_that_dies_is_replaced(deploy_postgres: Deploy) -> None:
     hub = deploy_postgres()
     hub.start("--workers", "2")
@@ -115,7 +114,6 @@ def test_two_workers_share_the_port_and_one_that_dies_is_replaced(deploy_postgre
     assert hub.stop() == 0, hub.log()
 
 
-@pytest.mark.slow
 def test_it_idles_under_150_megabytes_with_both_bots(deploy_sqlite: Deploy) -> None:
     with standin("slack") as slack, standin("telegram") as telegram:
         hub = deploy_sqlite(
@@ -147,7 +145,6 @@ def test_a_wrong_setting_stops_the_start_in_one_line(deploy_sqlite: Deploy, sett
     assert f"CASINOFLUX_{setting}" in done.stderr
 
 
-@pytest.mark.slow
 def test_another_time_zone_on_a_filled_database_stops_the_start_in_one_line(deploy_sqlite: Deploy) -> None:
     hub = deploy_sqlite()
     assert hub.shell("run", "offer", "list").returncode == 0
@@ -157,7 +154,6 @@ def test_another_time_zone_on_a_filled_database_stops_the_start_in_one_line(depl
     assert "CASINOFLUX_REPORT_TIMEZONE" in done.stderr
 
 
-@pytest.mark.slow
 def test_the_shell_says_what_it_did_not_understand(deploy_sqlite: Deploy) -> None:
     hub = deploy_sqlite()
     assert hub.shell("run", "ofer", "list").returncode == 2
@@ -187,7 +183,6 @@ def test_on_sqlite_serve_is_one_process(deploy_sqlite: Deploy, option: tuple[str
     assert refused.stderr.count("\n") == 1
 
 
-@pytest.mark.slow
 def test_a_command_beside_a_first_start_works(deploy: Deploy) -> None:
     hub = deploy()
     helped: list[int] = []

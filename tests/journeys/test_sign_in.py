@@ -9,6 +9,8 @@ import pytest
 from tests.journeys.conftest import Deploy
 from tests.journeys.deployment import Deployment
 
+pytestmark = pytest.mark.slow
+
 
 def browser(hub: Deployment, address: str = "203.0.113.1") -> httpx.Client:
     return httpx.Client(
@@ -22,7 +24,6 @@ def csrf_of(page: str) -> str:
     return result[1]
 
 
-@pytest.mark.slow
 def test_a_link_signs_in_once_and_a_preview_of_it_does_not_use_it_up(hub: Deployment) -> None:
     link = hub.run("cockpit")["url"].removeprefix(hub.url)
     with browser(hub) as person, browser(hub) as other:

@@ -165,7 +165,9 @@ async def test_a_question_names_what_is_lost(opened: Opened) -> None:
         await clicked(say, ids, say.now.date() - timedelta(days=2), 1_500)
         await clicked(say, ids, say.now.date() - timedelta(days=9), 700)
         asked = (await say("campaign pause beta,gamma"))["consequence"]
-        assert "1,500 clicks in the last 7 days: visitors of 1 go to their fallback address; visitors of the" in asked
+        assert (
+            "1,500 clicks in the last 7 days: visitors of 1 go to their fallback address; those of the others" in asked
+        )
         asked = (await say("offer pause lucky-two,lucky-three"))["consequence"]
         assert "1,500 clicks in the last 7 days: visitors of Казино Вулкан, beta, gamma get other offers" in asked
 

@@ -10,6 +10,8 @@ from playwright.sync_api import Browser, expect
 from tests.hub.cockpit.screen import AGENT, Screen, link_of_the_past
 from tests.journeys.deployment import Deployment
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_first_campaign_from_nothing(browser: Browser, empty_hub: Deployment) -> None:
     screen = Screen(browser, empty_hub).sign_in()
@@ -57,7 +59,6 @@ def test_a_first_campaign_from_nothing(browser: Browser, empty_hub: Deployment) 
     screen.close()
 
 
-@pytest.mark.slow
 def test_an_edit_can_be_taken_back_from_its_toast(browser: Browser, empty_hub: Deployment) -> None:
     empty_hub.post("source/add", name="PushNet")
     screen = Screen(browser, empty_hub).sign_in()
@@ -72,7 +73,6 @@ def test_an_edit_can_be_taken_back_from_its_toast(browser: Browser, empty_hub: D
     screen.close()
 
 
-@pytest.mark.slow
 def test_the_command_line_completes_and_answers(browser: Browser, empty_hub: Deployment) -> None:
     screen = Screen(browser, empty_hub).sign_in()
     page = screen.page
@@ -94,7 +94,6 @@ def test_the_command_line_completes_and_answers(browser: Browser, empty_hub: Dep
     screen.close()
 
 
-@pytest.mark.slow
 def test_a_link_signs_in_once_and_not_after_ten_minutes(browser: Browser, empty_hub: Deployment) -> None:
     link = empty_hub.run("cockpit")["url"]
     screen = Screen(browser, empty_hub).sign_in(link)
@@ -109,7 +108,6 @@ def test_a_link_signs_in_once_and_not_after_ten_minutes(browser: Browser, empty_
     screen.close()
 
 
-@pytest.mark.slow
 def test_pages_read_without_javascript(browser: Browser, empty_hub: Deployment) -> None:
     screen = Screen(browser, empty_hub, javascript=False).sign_in()
     for path in ("/cockpit", "/cockpit/reports", "/cockpit/campaign", "/cockpit/do/campaign/create", "/cockpit/team"):
