@@ -108,10 +108,22 @@ def _view_before(before: dict[str, Any], after: dict[str, Any]) -> Inverse | Non
     return ("view remove", {"view": after["code"]}) if after else None
 
 
+def _placements_before(before: dict[str, Any], after: dict[str, Any]) -> Inverse | None:
+    """What was added comes off again, or goes back to the list it came from; what came off goes back."""
+    if not before:
+        return None
+    owner = "campaign" if after["campaign"] else "source"
+    values = after["placements"] if "placements" in after else after[before["list"]]
+    command = f"placement {before['list']}" if before["list"] else "placement remove"
+    return command, {"placement": values, **_some(after, owner, "sub")}
+
+
 #: Figures and views are set back by the same command, payments by one of the opposite sign.
 _FIGURES: dict[str, Callable[[dict[str, Any], dict[str, Any]], Inverse | None]] = {
     "spend add": _spend_before, "payment add": _payment_before, "rate set": _rate_before,
     "view save": _view_before, "view remove": _view_before,
+    "placement block": _placements_before, "placement allow": _placements_before,
+    "placement remove": _placements_before,
 }  # fmt: skip
 #: Commands that fill fields of an entity, and the edit that sets those back.
 _EDITED_BY = {"casino fill": "casino edit"}

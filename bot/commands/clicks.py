@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import select
 
 from bot.core.arguments import Arguments, choices, refers
 from bot.core.command import command
@@ -17,6 +17,7 @@ from bot.render.report_csv import safe_cell
 from storage.catalogue import names
 from storage.catalogue.entities import MAX_PAGE, codes, cursor
 from storage.clicks import queries
+from storage.clicks.click_log import ClickFilter, read_log
 from storage.ledger.clicks.click_id import Codec, instant_of
 from storage.ledger.clicks.macros import SUBS
 from storage.ledger.errors import CasinoFluxError, Missing, Refused
@@ -25,14 +26,12 @@ from storage.ledger.money import units
 from storage.ledger.tables import write_table
 from storage.tables import (
     campaigns,
-    clicks,
     conversion_states,
     conversions,
     offers,
     outgoing,
     sites,
     sources,
-    user_agents,
 )
 
 
@@ -183,7 +182,6 @@ async def _history(ctx: Context, ids: list[int]) -> dict[int, list[dict[str, Any
 
 
 OUTCOMES = tuple(reason.name.lower() for reason in Reason)
-_ENTITIES = {"campaign": campaigns, "offer": offers, "site": sites, "source": sources}
 _COLUMNS = (
     "at", "click_id", "campaign", "offer", "site", "source", "country", "device", "reason", "bot",
 )  # fmt: skip
@@ -201,8 +199,11 @@ class ClickLog(Listing, kw_only=True):
 
 
 def click_table(ctx: Context, page: Page[StoredClick]) -> Message:
+    line = ctx.notes["line"]
+    older = [Button("Older", f"{line} after={page.next}")] if page.next else []
     if not page.items:
-        return Message("No clicks here", private=True)
+        text = "No such clicks so far back: look further" if page.next else "No clicks here"
+        return Message(text, tuple(Buttons((button,)) for button in older), private=True)
     zone = ctx.deployment.zone
     rows = tuple(
         (f"{click.at.astimezone(zone):%m-%d %H:%M:%S}", ctx.name("campaign", click.campaign),
@@ -213,14 +214,13 @@ def click_table(ctx: Context, page: Page[StoredClick]) -> Message:
     columns = (f"When ({ctx.deployment.timezone})", "Campaign", "Offer", "Country", "Outcome", "Device", "Bot", "Click")
     blocks: list[Block] = [Table(columns, rows, phone=(0, 1, 2, 3))]
     if ctx.notes["csv"]:
-        blocks = [_file(page.items)]
-    line = ctx.notes["line"]
-    ways = [Button("Older", f"{line} after={page.next}")] if page.next else []
-    ways += [] if ctx.notes["csv"] else [Button("CSV", f"{line} limit={MAX_PAGE} csv=true")]
+        blocks = [click_file(page.items)]
+    ways = older + ([] if ctx.notes["csv"] else [Button("CSV", f"{line} limit={MAX_PAGE} csv=true")])
     return Message("Clicks, the latest first", (*blocks, *([Buttons(tuple(ways))] if ways else [])), private=True)
 
 
-def _file(items: list[StoredClick]) -> File:
+def click_file(items: list[StoredClick]) -> File:
+    """Clicks as a CSV file, every stored field."""
     fields = [
         *_COLUMNS,
         *(name for name in StoredClick.__struct_fields__ if name not in {*_COLUMNS, "conversions", "outgoing"}),
@@ -238,36 +238,33 @@ def _line(click: StoredClick, fields: list[str]) -> list[str]:
 @command("click log", role=Role.VIEWER, scope=Scope.OWN, render=click_table, reads=True)
 async def click_log(ctx: Context, new: ClickLog) -> Page[StoredClick]:
     """Every click, with where it went and why; the latest first."""
-    conditions = await _conditions(ctx, new)
-    stored = await queries.log(ctx.tx, ctx.team_id, *conditions, limit=new.limit + 1, before=cursor(new.after))
+    page = await read_log(
+        ctx.tx, ctx.team_id, await _filter(ctx, new), limit=new.limit, before=cursor(new.after),
+        zone=ctx.deployment.zone,
+    )  # fmt: skip
     ctx.notes |= {"csv": new.csv, "line": _command_line(new)}
-    if not stored:
-        return Page([])
+    following = None if page.next is None else str(page.next)
+    if not page.rows:
+        return Page([], following)
     places, codec = await place_codes(ctx), await queries.codec(ctx.tx)
-    items = [StoredClick(**stored_fields(click, places, codec)) for click in stored[: new.limit]]
-    return Page(items, str(items[-1].id) if len(stored) > new.limit else None)
+    return Page([StoredClick(**stored_fields(click, places, codec)) for click in page.rows], following)
 
 
-async def _conditions(ctx: Context, new: ClickLog) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = []
-    for noun, table in _ENTITIES.items():
-        if word := getattr(new, noun):
-            row = await names.find(ctx.tx, table, ctx.team_id, word, field=noun)
-            conditions.append(clicks.c[f"{noun}_id"] == row.id)
-    if new.country:
-        conditions.append(clicks.c.country == new.country.upper())
-    if new.device:
-        of_device = select(user_agents.c.id).where(func.lower(user_agents.c.device) == new.device.lower())
-        conditions.append(clicks.c.user_agent_id.in_(of_device))
-    if new.outcome:
-        if new.outcome.lower() not in OUTCOMES:
-            raise Refused(f"outcome: one of {', '.join(OUTCOMES)}", field="outcome")
-        conditions.append(clicks.c.reason == Reason[new.outcome.upper()].value)
-    own = own_campaigns(ctx.actor)
-    return conditions if own is None else [*conditions, clicks.c.campaign_id.in_(own)]
+async def _filter(ctx: Context, new: ClickLog) -> ClickFilter:
+    ids = {
+        f"{noun}_id": (await names.find(ctx.tx, table, ctx.team_id, word, field=noun)).id
+        for noun, table in _PLACES.items()
+        if (word := getattr(new, noun))
+    }
+    if new.outcome and new.outcome.lower() not in OUTCOMES:
+        raise Refused(f"outcome: one of {', '.join(OUTCOMES)}", field="outcome")
+    return ClickFilter(
+        ids=ids, country=(new.country or "").upper(), device=(new.device or "").lower(),
+        reason=Reason[new.outcome.upper()].value if new.outcome else None, campaigns=own_campaigns(ctx.actor),
+    )  # fmt: skip
 
 
 def _command_line(new: ClickLog) -> str:
     """The command again, for the buttons beneath."""
-    filters: dict[str, Any] = {name: getattr(new, name) for name in (*_ENTITIES, "country", "device", "outcome")}
+    filters: dict[str, Any] = {name: getattr(new, name) for name in (*_PLACES, "country", "device", "outcome")}
     return "click log" + "".join(f' {name}="{value}"' for name, value in filters.items() if value)

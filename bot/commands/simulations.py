@@ -34,6 +34,7 @@ _WHY = {
     Reason.CAPPED: "the first choice's cap is full", Reason.PAUSED: "the first choice or the campaign is paused",
     Reason.NO_RULE: "no rule matched", Reason.FALLBACK: "nothing left but the fallback URL",
     Reason.SITE: "nothing left but the site", Reason.FAILED: "nothing is open",
+    Reason.BLOCKED: "the placement is blocked", Reason.BUDGET: "the budget is used up",
 }  # fmt: skip
 
 
@@ -87,6 +88,8 @@ async def simulate_click(ctx: Context, new: ClickSimulation) -> Simulation:
     visitor = _visitor(ctx, plan, new)
     bound = (await names.find(ctx.tx, offers, ctx.team_id, new.saw, field="saw")).id if new.saw else 0
     steps = [f"visitor: {_described(visitor)}"]
+    if plan.gate and (refusal := plan.gate.explain(visitor.subs)):
+        return _turned_away(plan, [*steps, refusal], new, ctx.now, reason=Reason.BLOCKED)
     if plan.paused:
         steps.append("the campaign is paused" + (": the fallback URL" if plan.fallback else ", and has no fallback"))
         if plan.fallback:
@@ -105,6 +108,14 @@ async def simulate_click(ctx: Context, new: ClickSimulation) -> Simulation:
     return _landing(plan, offer, new, ctx.now, steps, rule=choice.rule, reason=reason)
 
 
+def _turned_away(
+    plan: CampaignPlan, steps: list[str], new: ClickSimulation, now: datetime, *, reason: Reason
+) -> Simulation:
+    """To the fallback, or a neutral page; never to an offer."""
+    url = plan.fallback.fill(_values(plan, None, new, now)) if plan.fallback else None
+    return _result(plan, [*steps, "the fallback URL" if url else "a neutral page"], reason=reason, url=url)
+
+
 def _landing(
     plan: CampaignPlan, offer: OfferPlan | None, new: ClickSimulation, now: datetime, steps: list[str], *, rule: int,
     reason: Reason,
@@ -118,7 +129,7 @@ def _landing(
     if plan.site and not plan.site.paused:
         url = f"{plan.site.url}?click={_EXAMPLE_ID}"
         return _result(plan, [*steps, f"site {plan.site.code}"], reason=Reason.SITE, url=url, rule=rule)
-    closed = reason if reason in {Reason.PAUSED, Reason.CAPPED} else Reason.FAILED
+    closed = reason if plan.rotation.members else Reason.FAILED
     return _result(plan, [*steps, "nothing is open: a neutral page"], reason=closed, url=None, rule=rule)
 
 

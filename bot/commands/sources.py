@@ -1,12 +1,13 @@
 """Traffic sources: the names of their parameters, and the postbacks they receive."""
 
 import difflib
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any
 
 from msgspec import Meta
 
-from bot.core.arguments import Arguments, holds_credentials, refers
+from bot.core.arguments import Arguments, choices, holds_credentials, refers
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.listing import Page
@@ -17,6 +18,7 @@ from bot.forms.source_forms import read_parameters, read_postbacks, read_setting
 from storage.catalogue import names, sources
 from storage.catalogue.sources import Source
 from storage.db.json_column import change_keys
+from storage.ledger.clicks.placements import SEPARATORS, sub_named
 from storage.ledger.errors import Missing, Refused
 from storage.ledger.facts import Role
 from storage.ledger.numbers import read_float
@@ -65,6 +67,15 @@ class _SourceFields(Arguments, kw_only=True):
     only_unique: Annotated[bool | None, Meta(description="tell one conversion of an event per click")] = None
     per_second: Annotated[Decimal | None, Meta(description="most postbacks a second")] = None
     concurrency: Annotated[int | None, Meta(description="most postbacks at once (10 by default)")] = None
+    placement: Annotated[
+        str | None, Meta(description="what names a placement (zone, site, widget): a sub id such as sub1, or its macro")
+    ] = None
+    placement_format: Annotated[
+        str | None, Meta(description="how the source takes a placement in a list: {placement}, or *:{placement}:*")
+    ] = None
+    placement_separator: Annotated[
+        str | None, choices("what stands between placements in such a list", *SEPARATORS)
+    ] = None
 
 
 class NewSource(_SourceFields, kw_only=True):
@@ -87,7 +98,10 @@ def source_card(_ctx: Context, source: Source) -> Message:
         (event, f"{postback.url or f'API {postback.api}'}{'' if postback.enabled else ' · off'}")
         for event, postback in source.postbacks.items()
     )
-    fields = Fields((("Preset", source.preset), ("Names on our link", names_ or "ours"), *postbacks))
+    named = f"{source.placement} {source.placement_macro}".strip() if source.placement else "–"
+    fields = Fields((
+        ("Preset", source.preset), ("Names on our link", names_ or "ours"), ("Placement", named), *postbacks,
+    ))  # fmt: skip
     notes = tuple(Notice("warning", text) for text in source.warnings)
     if source.unreplaced_macros:
         where = ", ".join(f"{name} {n:,}" for name, n in sorted(source.unreplaced.items()))
@@ -116,7 +130,7 @@ async def add_source(ctx: Context, new: NewSource) -> Source:
         "preset": new.preset.lower(),
         "parameters": {**preset.get("parameters", {}), **read_parameters(new)},
         "postbacks": sources.enabled(postbacks, sources.missing(postbacks, needs, settings)),
-        "options": {**preset.get("options", {}), **_options(new), "needs": needs},
+        "options": {**preset.get("options", {}), **_options(new, preset.get("options", {})), "needs": needs},
         "credentials_secret": sources.sealed(ctx.box, settings),
     })  # fmt: skip
     return await _noted(ctx, source_id)
@@ -136,7 +150,7 @@ async def edit_source(ctx: Context, new: SourceEdit) -> Source:
         "postbacks": sources.enabled(postbacks, lacking),
         "credentials_secret": sources.sealed(ctx.box, settings),
     }
-    await change_keys(ctx.tx, table.c.options, row.id, before={}, after=_options(new))
+    await change_keys(ctx.tx, table.c.options, row.id, before={}, after=_options(new, row.options))
     if new.name and new.name != row.name:
         await names.code_for(ctx.tx, table, ctx.team_id, new.name, of=row.id)
         values["name"] = new.name
@@ -175,7 +189,26 @@ def _preset(ctx: Context, word: str) -> dict[str, Any]:
     return presets[spelled[plain]]
 
 
-def _options(new: _SourceFields) -> dict[str, Any]:
+def _placement(new: _SourceFields, options: Mapping[str, Any]) -> dict[str, str]:
+    """What is said of the source's placements. Raises Refused at the field."""
+    values = {}
+    if new.placement is not None:
+        values["placement"] = sub_named(options, new.placement) or ""
+        if not values["placement"]:
+            raise Refused(f"placement: no sub id {new.placement!r}: there is sub1 … sub10, or a macro of the source",
+                          field="placement")  # fmt: skip
+    if new.placement_format is not None:
+        values["placement_format"] = new.placement_format
+        if new.placement_format.count("{placement}") != 1:
+            raise Refused("placement_format: write {placement} once, e.g. *:{placement}:*", field="placement_format")
+    if new.placement_separator is not None:
+        values["placement_separator"] = new.placement_separator.lower()
+        if values["placement_separator"] not in SEPARATORS:
+            raise Refused(f"placement_separator: one of {', '.join(SEPARATORS)}", field="placement_separator")
+    return values
+
+
+def _options(new: _SourceFields, options: Mapping[str, Any]) -> dict[str, Any]:
     if new.payout_share is not None and not 0 <= new.payout_share <= 100:
         raise Refused("payout_share: a percentage between 0 and 100", field="payout_share")
     if new.delay is not None and not 0 <= new.delay <= 7 * 86_400:
@@ -188,7 +221,7 @@ def _options(new: _SourceFields) -> dict[str, Any]:
         "payout_share": None if new.payout_share is None else str(new.payout_share),
         "per_second": None if new.per_second is None else read_float(new.per_second),
         "delay": new.delay, "only_approved": new.only_approved, "only_unique": new.only_unique,
-        "concurrency": new.concurrency,
+        "concurrency": new.concurrency, **_placement(new, options),
     }  # fmt: skip
     return {name: value for name, value in values.items() if value is not None}
 

@@ -1,13 +1,24 @@
-"""Campaigns and sites whose visitors find nothing open: the team is told within a second, once a day each."""
+"""Campaigns and sites whose visitors find nothing open: the team is told within a second, once a day each, and again
+when what was opened meanwhile is closed."""
+
+from collections import Counter
 
 from bot.core.message import Button, Buttons, Message, Text
 from hub.runtime.runtime import Runtime
 from storage.chat import messages, rooms
-from storage.clicks.plans import CampaignPlan, SitePlan
+from storage.clicks.plans import CampaignPlan, OfferPlan, Plans, SitePlan
 from storage.ledger.facts import Reason
 
 _Subject = tuple[str, int]
 """`campaign` or `site`, and its id."""
+
+#: Reasons of clicks that are sent to no offer although one may be open.
+TURNED_AWAY = frozenset({Reason.BLOCKED, Reason.BUDGET})
+
+
+def leads_anywhere(campaign: CampaignPlan) -> bool:
+    """Whether a campaign has any offer or site, open or not."""
+    return bool(campaign.rotation.members) or campaign.site is not None
 
 
 class ClosedCampaigns:
@@ -18,11 +29,17 @@ class ClosedCampaigns:
         self._new: dict[_Subject, tuple[int, str, str]] = {}  # team, campaign's code, text
         self._day = ""
         self._told: set[_Subject] = set()
+        self._times: Counter[_Subject] = Counter()  # told today
 
     def add(self, campaign: CampaignPlan, reason: int) -> None:
         """A visitor of a campaign found no open offer."""
-        why = "full" if reason == Reason.CAPPED else "paused or full"
-        text = f"Campaign {campaign.code} has nothing open: its offers are {why}, and it has no fallback"
+        if not leads_anywhere(campaign):
+            text = f"Campaign {campaign.code} leads nowhere: it has no offer, no site and no fallback"
+        else:
+            why = "full" if reason == Reason.CAPPED else "paused or full"
+            text = f"Campaign {campaign.code} has nothing open: its offers are {why}, and it has no fallback"
+            if reason == Reason.NO_RULE:
+                text = f"Campaign {campaign.code} has nothing open: no rule fits a visitor, and it has no fallback"
         self._note(("campaign", campaign.id), campaign.team_id, campaign.code, text)
 
     def add_site(self, site: SitePlan) -> None:
@@ -34,15 +51,18 @@ class ClosedCampaigns:
         if subject not in self._told:
             self._new[subject] = team_id, campaign, text
 
-    async def tell(self) -> None:
+    async def tell(self, plans: Plans) -> None:
         """Queue a message for each, in the rooms that have a digest or an alert, else for the owners."""
         today = self._runtime.clock().astimezone(self._runtime.deployment.zone).date().isoformat()
         if today != self._day:
             self._day = today
             self._told.clear()
+            self._times.clear()
+        self._told -= _opened(self._told, plans) if self._told else set()
         for subject, (team_id, campaign, text) in list(self._new.items()):
             await self._queue(subject, team_id, campaign, text)
             self._told.add(subject)
+            self._times[subject] += 1
             del self._new[subject]
 
     async def _queue(self, subject: _Subject, team_id: int, campaign: str, text: str) -> None:
@@ -60,5 +80,23 @@ class ClosedCampaigns:
             for room in await rooms.of_team(tx, team_id, campaign, now):
                 await messages.queue(
                     tx, team_id=team_id, room_id=room.room_id, thread=room.thread, message=message, now=now,
-                    key=f"closed:{kind}:{number}:{self._day}:{room.room_id}:{room.thread}",
+                    key=f"closed:{kind}:{number}:{self._day}:{self._times[subject]}:{room.room_id}:{room.thread}",
                 )  # fmt: skip
+
+
+def _opened(told: set[_Subject], plans: Plans) -> set[_Subject]:
+    """Those that have something open again, whatever their caps: told again should it close once more."""
+
+    def is_open(offer: OfferPlan | None) -> bool:
+        return offer is not None and not offer.paused and offer.cap is None
+
+    opened: set[_Subject] = set()
+    for campaign in plans.campaigns.values():
+        if ("campaign", campaign.id) in told:
+            site = campaign.site is not None and not campaign.site.paused
+            if campaign.fallback or site or any(is_open(plans.offers.get(n)) for n in campaign.rotation.members):
+                opened.add(("campaign", campaign.id))
+    for site_plan in plans.sites.values():
+        if ("site", site_plan.id) in told and any(is_open(plans.offers.get(n)) for n in site_plan.offers):
+            opened.add(("site", site_plan.id))
+    return opened

@@ -36,6 +36,8 @@ class CampaignJob(ClickJob):
     def decide(self) -> None:
         """By the campaign's plan; a paused or full offer is passed over, and never a last resort."""
         click, plan = self.click, self.campaign
+        if plan.gate is not None and plan.gate.refuses(click.subs):
+            return self._turn_away(Reason.BLOCKED)
         quick = plan.quick
         if quick is not None:
             bound_offer = self.bound if plan.binding and self.bound in quick.offer_ids else 0
@@ -65,7 +67,7 @@ class CampaignJob(ClickJob):
             self._to_site = True
             click.offer_id, click.reason = 0, Reason.SITE
             return None
-        click.offer_id, click.reason = 0, picked.reason if plan.rotation.shares else Reason.FAILED
+        click.offer_id, click.reason = 0, picked.reason if plan.rotation.members else Reason.FAILED
         return None
 
     def give_up(self) -> None:
@@ -76,10 +78,16 @@ class CampaignJob(ClickJob):
         self._to_fallback = not self._to_site and plan.fallback is not None
         if not self._to_site and not self._to_fallback:
             availability = self._state.availability(self.plans, self.seconds)
-            shares = (share.offer_id for share in plan.rotation.shares)
+            shares = [share.offer_id for share in plan.rotation.shares]
             self.click.offer_id = next(
-                (offer_id for offer_id in shares if availability(offer_id) is Availability.OPEN), 0
-            )
+                (offer_id for offer_id in (*shares, *plan.rotation.members)
+                 if availability(offer_id) is Availability.OPEN), 0
+            )  # fmt: skip
+
+    def _turn_away(self, reason: Reason) -> None:
+        """To the fallback, or to a neutral page; never to an offer or the site."""
+        self._to_site, self._to_fallback = False, True
+        self.click.offer_id, self.click.reason, self.click.cap = 0, reason, None
 
     def _go(self, offer_id: int, reason: Reason) -> None:
         self.click.offer_id, self.click.reason = offer_id, reason

@@ -17,7 +17,7 @@ import structlog
 from sqlalchemy.engine import make_url
 
 from hub.clicks import responses as answers
-from hub.clicks.closed_campaigns import ClosedCampaigns
+from hub.clicks.closed_campaigns import TURNED_AWAY, ClosedCampaigns, leads_anywhere
 from hub.clicks.decide import CampaignJob, FailedJob
 from hub.clicks.job_factory import ClickJobFactory
 from hub.clicks.state import State
@@ -102,7 +102,7 @@ class Clicks:
         async with self._database.read() as tx:
             version = await config_version.current(tx)
             if version != self._seen_change:
-                self.state.plans = await plans.load(tx, self._runtime.settings.public_url)
+                self.state.plans = await plans.load(tx, self._runtime.settings.public_url, self.state.plans)
                 self._hosts.replace(self.state.plans.hosts)
                 self._seen_change = version
         self._refreshed_at = self._runtime.clock()
@@ -110,7 +110,7 @@ class Clicks:
     async def _follow(self) -> None:
         await self.refresh()
         await self._turn_keys()
-        await self._closed.tell()
+        await self._closed.tell(self.state.plans)
 
     async def _turn_keys(self) -> None:
         today = self._runtime.clock().astimezone(UTC).date()
@@ -198,10 +198,10 @@ class Clicks:
         url = job.url()
         if url:
             return answers.redirection(url, self._cookies(job, remembered))
-        if not job.campaign.rotation.shares:
-            return answers.without_body(answers.NOWHERE, scope["method"])
-        self._closed.add(job.campaign, job.click.reason)
-        return answers.without_body(answers.NOTHING_OPEN, scope["method"])
+        if job.click.reason not in TURNED_AWAY:
+            self._closed.add(job.campaign, job.click.reason)
+        return answers.without_body(answers.NOTHING_OPEN if leads_anywhere(job.campaign) else answers.NOWHERE,
+                                    scope["method"])  # fmt: skip
 
     def _cookies(self, job: CampaignJob, remembered: Remembered | None) -> Sequence[tuple[bytes, bytes]]:
         """Nothing for machines, and nothing that the visitor has already."""
@@ -222,6 +222,8 @@ class Clicks:
 
         def answer() -> None:
             url = job.url()
+            if not url:
+                self._closed.add(plan, job.click.reason)
             start, body = answers.redirection(url) if url else answers.NOTHING_OPEN
             send(start)
             send(body)

@@ -13,9 +13,11 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 from sqlalchemy import func, select
 
 from hub.cockpit.page import Cockpit
+from storage.catalogue.names import slug
 from storage.db import tasks
 from storage.ledger.clicks.click_id import instant_of
-from storage.tables import campaigns, clicks, conversions, offers, sites
+from storage.ledger.facts import Reason
+from storage.tables import campaigns, clicks, conversions, offers, sites, sources, user_agents
 
 EVERY = 0.4  # seconds between two queries while a page listens
 KEPT = 200  # events a page that lost its connection can catch up with
@@ -25,7 +27,8 @@ HEARTBEAT = 15.0  # seconds; proxies cut connections that stay silent
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """A click or a conversion, as the live line shows it. `id` orders events of one stream."""
+    """A click or a conversion, as the live line shows it. `id` orders events of one stream; a click has the facets
+    that the click log is filtered by."""
 
     id: str
     kind: str
@@ -33,6 +36,10 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     href: str
     campaign: str | None = None
+    facets: dict[str, str] = {}
+
+
+FACETS = ("campaign", "offer", "source", "country", "device", "outcome")
 
 
 class Feed:
@@ -90,8 +97,11 @@ class Feed:
     async def _clicks(self, tx: Any, after: int, latest: int = 0) -> list[Event]:
         c = clicks.c
         query = (
-            select(c.id, c.country, c.bot, campaigns.c.code, campaigns.c.name, sites.c.name.label("site"))
+            select(c.id, c.country, c.reason, campaigns.c.code, campaigns.c.name, sites.c.name.label("site"),
+                   offers.c.code.label("offer"), sources.c.code.label("source"), user_agents.c.device)
             .outerjoin(campaigns, campaigns.c.id == c.campaign_id).outerjoin(sites, sites.c.id == c.site_id)
+            .outerjoin(offers, offers.c.id == c.offer_id).outerjoin(sources, sources.c.id == c.source_id)
+            .outerjoin(user_agents, user_agents.c.id == c.user_agent_id)
             .where(c.team_id == self._team_id, c.bot == 0)
         )  # fmt: skip
         if latest:
@@ -106,8 +116,14 @@ class Feed:
         click = self._codec.encode(row.id)
         where = row.name or row.site or "a site"
         what = " · ".join(part for part in (where, row.country or "") if part)
-        return Event(id=f"c{row.id}", kind="click", at=instant_of(row.id), text=what, href=f"/cockpit/story/{click}",
-                     campaign=row.code)  # fmt: skip
+        facets = {
+            "campaign": row.code, "offer": row.offer, "source": row.source, "country": row.country,
+            "device": row.device, "outcome": Reason(row.reason).name.lower(),
+        }  # fmt: skip
+        return Event(
+            id=f"c{row.id}", kind="click", at=instant_of(row.id), text=what, href=f"/cockpit/story/{click}",
+            campaign=row.code, facets={name: value for name, value in facets.items() if value},
+        )  # fmt: skip
 
     async def _conversions(self, tx: Any) -> list[Event]:
         c = conversions.c
@@ -145,35 +161,49 @@ def event_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
             return Response("sign in first", status_code=401, media_type="text/plain")
         feed = feeds.setdefault(session.actor.team_id, Feed(cockpit, session.actor.team_id))
         last = str(request.headers.get("last-event-id") or request.query_params.get("last") or "")[:40]
-        return ServerSentEvent(_stream(cockpit, request, feed, last, session.actor.campaigns))
+        wanted = {name: _code(word) for name in FACETS if (word := str(request.query_params.get(name) or "").strip())}
+        return ServerSentEvent(_stream(cockpit, request, feed, last, wanted))
 
     return [events]
 
 
 async def _stream(
-    cockpit: Cockpit, request: Request[Any, Any, Any], feed: Feed, last: str, allowed: tuple[str, ...] | None
+    cockpit: Cockpit, request: Request[Any, Any, Any], feed: Feed, last: str, wanted: dict[str, str]
 ) -> AsyncIterator[ServerSentEventMessage]:
-    """Events for one page, until it leaves or its session ends; a limited person sees their campaigns' only."""
+    """Events for one page, until it leaves or its session ends; a limited person sees their campaigns' only.
+
+    `wanted`: facets that a click must have, as the page's filters say; conversions are left out then.
+    """
     queue = feed.listen()
+    past = feed.since(last)
     try:
-        for event in feed.since(last):
-            if _may_see(event, allowed):
-                yield _message(event)
         while (session := await cockpit.sessions.find(request)) is not None:
             allowed = session.actor.campaigns
+            for event in past:
+                if _may_see(event, allowed) and _is_wanted(event, wanted):
+                    yield _message(event)
+            past = []
             try:
                 event = await asyncio.wait_for(queue.get(), HEARTBEAT)
             except TimeoutError:
                 yield ServerSentEventMessage(comment="still here")
                 continue
-            if _may_see(event, allowed):
-                yield _message(event)
+            past = [event]
     finally:
         feed.leave(queue)
 
 
 def _may_see(event: Event, allowed: tuple[str, ...] | None) -> bool:
     return allowed is None or event.campaign in allowed
+
+
+def _code(word: str) -> str:
+    """What a filter names, by its code where it was typed as a name."""
+    return slug(word) or word.lower()
+
+
+def _is_wanted(event: Event, wanted: dict[str, str]) -> bool:
+    return all(_code(event.facets.get(name, "")) == word for name, word in wanted.items())
 
 
 def _message(event: Event) -> ServerSentEventMessage:

@@ -1,12 +1,15 @@
 """Logs: clicks, postbacks in, postbacks out, conversions, each latest first with filters; and one click's story."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 from litestar import Response
 from litestar.handlers import HTTPRouteHandler
 
+from bot.commands.clicks import click_file
 from hub.cockpit.page import Cockpit, Visit
+from storage.catalogue.entities import MAX_PAGE
 from storage.ledger.errors import CasinoFluxError
 
 
@@ -25,14 +28,16 @@ LOGS = (
         key="clicks",
         label="Clicks",
         command="click log",
-        filters=("campaign", "country", "outcome"),
+        filters=("campaign", "offer", "source", "country", "device", "outcome"),
         columns=(
             ("at", "When"),
             ("campaign", "Campaign"),
             ("offer", "Offer"),
+            ("source", "Source"),
             ("country", "Country"),
             ("device", "Device"),
-            ("reason", "Why"),
+            ("reason", "Outcome"),
+            ("bot", "Bot"),
             ("click_id", "Click"),
         ),
     ),
@@ -93,18 +98,27 @@ def log_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
     async def log(visit: Visit) -> Response[Any]:
         shown = [entry for entry in LOGS if visit.may(entry.command)]
         chosen = next((entry for entry in shown if entry.key == visit.place["name"]), shown[0])
-        filters = {name: visit.query[name] for name in (*chosen.filters, "after") if visit.query.get(name)}
-        page = await visit.ask(chosen.command, limit=50, **filters)
+        filters = {name: visit.query[name] for name in chosen.filters if visit.query.get(name)}
+        after = {"after": visit.query["after"]} if visit.query.get("after") else {}
+        page = await visit.ask(chosen.command, limit=50, **filters, **after)
         return visit.html(
             "log.html", section="logs", title="Logs", logs=shown, chosen=chosen, items=page.items, next=page.next,
-            cell=_cell, states=STATES,
+            cell=_cell, states=STATES, address=urlencode(filters),
         )  # fmt: skip
+
+    @cockpit.get("/cockpit/logs/clicks.csv")
+    async def clicks_csv(visit: Visit) -> Response[Any]:
+        """The page of the click log that is looked at, with every stored field."""
+        filters = {name: visit.query[name] for name in (*LOGS[0].filters, "after") if visit.query.get(name)}
+        page = await visit.ask(LOGS[0].command, limit=MAX_PAGE, **filters)
+        headers = {"Content-Disposition": 'attachment; filename="clicks.csv"'}
+        return Response(click_file(page.items).content, media_type="text/csv; charset=utf-8", headers=headers)
 
     @cockpit.get("/cockpit/story/{click_id:str}")
     async def story(visit: Visit) -> Response[Any]:
         return await _story(visit, visit.place["click_id"])
 
-    return [log, story]
+    return [clicks_csv, log, story]
 
 
 def _cell(visit: Visit, item: Any, key: str) -> str:

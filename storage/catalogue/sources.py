@@ -9,6 +9,7 @@ from sqlalchemy import Row, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.db.secrets import Box
+from storage.ledger.clicks.placements import placement_sub
 from storage.ledger.credentials import hide_credentials
 from storage.ledger.postbacks.outbound_templates import placeholders
 from storage.tables import faults, sources
@@ -39,6 +40,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     settings: list[str]
     missing: list[str]  # settings its postbacks still need
     options: dict[str, Any]
+    placement: str | None  # the sub id that names a placement
+    placement_macro: str  # the source's own macro for it
     unreplaced_macros: int = 0
     unreplaced: dict[str, int] = {}
     warnings: list[str] = []
@@ -93,6 +96,7 @@ async def shown(tx: AsyncConnection, box: Box, rows: Sequence[Row[Any]]) -> list
 def _shown(box: Box, row: Row[Any], unreplaced: dict[str, int]) -> Source:
     settings = settings_of(box, row)
     lacking = missing(row.postbacks, row.options.get("needs", ()), settings)
+    placement = placement_sub(row.options)
     warnings = [f"postbacks are off until these are given: {', '.join(lacking)}"] if lacking else []
     if not row.postbacks:
         warnings.append("no postback template: this source will be told of no conversion")
@@ -111,6 +115,8 @@ def _shown(box: Box, row: Row[Any], unreplaced: dict[str, int]) -> Source:
         settings=sorted(settings),
         missing=lacking,
         options={name: value for name, value in row.options.items() if name not in {"needs", "costs"}},
+        placement=placement,
+        placement_macro=str((row.options.get("macros") or {}).get(placement, "")),
         unreplaced_macros=sum(unreplaced.values()),
         unreplaced=unreplaced,
         warnings=warnings,

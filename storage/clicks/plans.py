@@ -10,9 +10,13 @@ import msgspec
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.catalogue import placements
+from storage.catalogue.placements import NO_PLACEMENTS, Placements
 from storage.clicks.caps import period_of
 from storage.clicks.write_jobs import Cap
 from storage.ledger.clicks.macros import SUBS, Template
+from storage.ledger.clicks.placements import PlacementGate
+from storage.ledger.clicks.placements import gate as placement_gate
 from storage.ledger.clicks.rotation import CompiledRule, Rotation, Share
 from storage.ledger.clicks.rotation_rules import condition, spoken
 from storage.tables import (
@@ -111,6 +115,7 @@ class CampaignPlan(msgspec.Struct, frozen=True, kw_only=True):
     binding: bool
     to_site: bool
     paused: bool
+    gate: PlacementGate | None = None
     quick: FastPlan | None = None
 
 
@@ -126,13 +131,15 @@ class Plans(msgspec.Struct, frozen=True, kw_only=True):
     source_codes: dict[int, str] = {}
     alternatives: dict[int, int] = {}
     hosts: dict[str, int] = {}
+    placements: Placements = NO_PLACEMENTS
 
 
 NO_SOURCE = SourcePlan(id=0, code="", places={name: place for place, name in enumerate(OURS)})
 
 
-async def load(tx: AsyncConnection, public_url: str) -> Plans:
-    """All teams' plans, as the database has them now."""
+async def load(tx: AsyncConnection, public_url: str, before: Plans | None = None) -> Plans:
+    """All teams' plans, as the database has them now; `before` spares reading long lists that have not changed."""
+    listed = await placements.load(tx, before.placements if before else NO_PLACEMENTS)
     offer_rows = list(await tx.execute(_OFFERS))
     offer_plans = {row.id: _offer(row) for row in offer_rows}
     alternatives = {row.id: row.alternative_id for row in offer_rows if row.alternative_id}
@@ -146,7 +153,8 @@ async def load(tx: AsyncConnection, public_url: str) -> Plans:
         # A campaign that names no offers has its site's, for when the site cannot be shown.
         own = shares.get(row.id) or tuple(Share(offer_id_) for offer_id_ in (site.offers if site else ()))
         rotation = _rotation(row, own, codes, alternatives)
-        made = _campaign(row, site, source_plans.get(row.source_id, NO_SOURCE), rotation)
+        gate = placement_gate(listed.by_campaign.get(row.id, {}), listed.by_source.get(row.source_id, {}))
+        made = _campaign(row, site, source_plans.get(row.source_id, NO_SOURCE), rotation, gate=gate)
         made = msgspec.structs.replace(made, quick=_quick(made, offer_plans))
         plans.setdefault(row.code, made)
     return Plans(
@@ -158,6 +166,7 @@ async def load(tx: AsyncConnection, public_url: str) -> Plans:
         source_codes={plan.id: plan.code for plan in source_plans.values()},
         alternatives=alternatives,
         hosts={row.name: row.team_id for row in await tx.execute(select(domains.c.name, domains.c.team_id))},
+        placements=listed,
     )
 
 
@@ -246,10 +255,12 @@ def _quick(plan: CampaignPlan, offers: dict[int, OfferPlan]) -> FastPlan | None:
     return FastPlan(tuple(share.offer_id for share in shares), tuple(marks), plan.rotation.members)
 
 
-def _campaign(row: Any, site: SitePlan | None, source: SourcePlan, rotation: Rotation) -> CampaignPlan:
+def _campaign(
+    row: Any, site: SitePlan | None, source: SourcePlan, rotation: Rotation, *, gate: PlacementGate | None
+) -> CampaignPlan:
     return CampaignPlan(
         id=row.id, code=row.code, team_id=row.team_id, site=site, source=source, rotation=rotation,
         fallback=Template(row.fallback_url) if row.fallback_url else None, cost_model=row.cost_model, cost=row.cost,
         currency=row.currency, binding=row.binding, to_site=site is not None and not row.direct,
-        paused=row.status != "active",
+        paused=row.status != "active", gate=gate,
     )  # fmt: skip

@@ -95,24 +95,14 @@ def day_of(hour: int) -> date:
     return EPOCH_DAY + timedelta(days=hour // 24)
 
 
-async def log(
-    tx: AsyncConnection, team_id: int, *conditions: ColumnElement[bool], limit: int, before: int | None
-) -> list[dict[str, Any]]:
-    """Clicks of the team that meet the conditions, the latest first, with every stored field but the hashes; those
-    with an id below `before`."""
-    query = _whole_clicks().where(clicks.c.team_id == team_id, *conditions)
-    if before is not None:
-        query = query.where(clicks.c.id < before)
-    rows = await tx.execute(query.order_by(clicks.c.id.desc()).limit(limit))
-    return [_without_hashes(row) for row in rows]
-
-
-def _whole_clicks() -> Select[Any]:
+def stored_clicks() -> Select[Any]:
+    """Clicks with their user agents."""
     statement = select(clicks, user_agents.c.text, user_agents.c.device, user_agents.c.os, user_agents.c.browser)
     return statement.join_from(clicks, user_agents, clicks.c.user_agent_id == user_agents.c.id, isouter=True)
 
 
-def _without_hashes(row: Row[Any]) -> dict[str, Any]:
+def without_hashes(row: Row[Any]) -> dict[str, Any]:
+    """Every stored field of a click but the hashes."""
     stored = dict(row._mapping)
     for name in ("visitor", "ip_hash", "user_agent_id"):
         del stored[name]
@@ -122,9 +112,9 @@ def _without_hashes(row: Row[Any]) -> dict[str, Any]:
 
 async def show(tx: AsyncConnection, team_id: int, click_id: int) -> dict[str, Any] | None:
     """Every stored field of one click of the team, hashes left out; None if there is none."""
-    query = _whole_clicks().where(clicks.c.id == click_id, clicks.c.team_id == team_id)
+    query = stored_clicks().where(clicks.c.id == click_id, clicks.c.team_id == team_id)
     row = (await tx.execute(query)).one_or_none()
-    return await _expired(tx, team_id, click_id) if row is None else _without_hashes(row)
+    return await _expired(tx, team_id, click_id) if row is None else without_hashes(row)
 
 
 async def _expired(tx: AsyncConnection, team_id: int, click_id: int) -> dict[str, Any] | None:

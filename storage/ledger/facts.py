@@ -76,6 +76,8 @@ class Reason(IntEnum):
     FALLBACK = 5  # nothing left but the fallback URL
     SITE = 6  # nothing left but the site
     FAILED = 7  # a look-up failed; sent on anyway
+    BLOCKED = 8  # its placement is on a block list, or not on the allow list: fallback or neutral page
+    BUDGET = 9  # the campaign's budget is used up: fallback or neutral page
 
 
 Settlement = Literal["settled", "provisional", "partial"]

@@ -3,6 +3,7 @@
 from storage.tables.base import metadata
 from storage.tables.catalogue import (
     accounts,
+    campaign_costs,
     campaign_offer_spans,
     campaign_offers,
     campaigns,
@@ -10,6 +11,8 @@ from storage.tables.catalogue import (
     domains,
     offer_checks,
     offers,
+    placement_lists,
+    placements,
     rates,
     site_offers,
     sites,
@@ -49,6 +52,7 @@ from storage.tables.revenue import (
 )
 from storage.tables.traffic import (
     SUBS,
+    budget_counts,
     cap_counts,
     click_bursts,
     click_links,
@@ -71,6 +75,8 @@ __all__ = [
     "accounts",
     "alerts",
     "audits",
+    "budget_counts",
+    "campaign_costs",
     "campaign_offer_spans",
     "campaign_offers",
     "campaigns",
@@ -104,6 +110,8 @@ __all__ = [
     "outbound_attempts",
     "outgoing",
     "payments",
+    "placement_lists",
+    "placements",
     "postbacks",
     "presses",
     "rates",

@@ -1,6 +1,17 @@
 """What a team has set up: accounts, casinos, offers, sites, domains, sources, campaigns."""
 
-from sqlalchemy import BigInteger, Boolean, Column, Integer, Table, Text, UniqueConstraint, false, true
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Integer,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+    true,
+)
 
 from storage.tables.base import index, key, metadata, named, reference, team
 from storage.tables.types import Day, Instant, Json
@@ -110,13 +121,60 @@ campaigns = named(
     reference("site_id", "sites", nullable=True),
     reference("source_id", "sources", nullable=True),
     Column("fallback_url", Text),
-    Column("cost_model", Text, nullable=False),  # none | fixed (per click) | link (cost parameter) | daily
-    Column("cost", BigInteger),  # micro-units per click
+    Column("cost_model", Text, nullable=False),  # storage.ledger.clicks.cost_models.MODELS
+    Column("cost", BigInteger),  # the model's price in micro-units; of a rev share the percentage in millionths
     Column("currency", Text),
+    Column("country_costs", Json),  # prices that differ by country: {"DE": micro-units}
+    Column("cost_event", Text),  # of a CPA: registration | first_deposit | qualified
+    Column("budget_day", BigInteger),  # micro-units; clicks beyond go to the fallback
+    Column("budget_total", BigInteger),
     Column("rules", Json, nullable=False),
     Column("binding", Boolean, nullable=False, server_default=true()),
     Column("direct", Boolean, nullable=False, server_default=false()),
+    Column("unique_hours", Integer, nullable=False, server_default="24"),  # how long a visitor is the same one
+    Column("unique_per", Text, nullable=False, server_default="campaign"),  # campaign | source | team
+    Column("smart_rotation", Boolean, nullable=False, server_default=false()),  # an offer not seen yet first
     Column("status", Text, nullable=False),  # active | paused
+)
+
+#: What a campaign's traffic costs from a day on, by models whose spend is worked out when a day is merged.
+campaign_costs = Table(
+    "campaign_costs",
+    metadata,
+    reference("campaign_id", "campaigns"),
+    Column("since", Day, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("cost", BigInteger),
+    Column("currency", Text, nullable=False),
+    Column("event", Text),
+    Column("country_costs", Json),
+    PrimaryKeyConstraint("campaign_id", "since"),
+)
+
+#: A list of placements of a source or of a campaign, by the sub id that names them.
+placement_lists = Table(
+    "placement_lists",
+    metadata,
+    key(),
+    team(),
+    reference("source_id", "sources", nullable=True),
+    reference("campaign_id", "campaigns", nullable=True),
+    Column("sub", Text, nullable=False),  # sub1 … sub10
+    Column("kind", Text, nullable=False),  # block | allow
+    Column("version", Integer, nullable=False, server_default="0"),  # counted up by every change of its entries
+    index("team_id"),
+)
+
+placements = Table(
+    "placements",
+    metadata,
+    key(),
+    reference("list_id", "placement_lists"),
+    Column("placement", Text, nullable=False),
+    Column("note", Text),
+    Column("added_by", Text, nullable=False),
+    Column("added_at", Instant, nullable=False),
+    UniqueConstraint("list_id", "placement"),
 )
 
 campaign_offers = Table(

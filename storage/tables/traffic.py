@@ -126,6 +126,16 @@ cap_counts = Table(
     PrimaryKeyConstraint("offer_id", "event", "period"),
 )
 
+#: How much of a campaign's budget is used on a report day, in micro-units; 1970-01-01 stands for all days together.
+budget_counts = Table(
+    "budget_counts",
+    metadata,
+    Column("campaign_id", BigInteger, nullable=False),
+    Column("period", Day, nullable=False),
+    Column("n", BigInteger, nullable=False),
+    PrimaryKeyConstraint("campaign_id", "period"),
+)
+
 #: Every postback request with a valid key, as it came, and what came of it.
 postbacks = Table(
     "postbacks",

@@ -29,7 +29,9 @@ export function follow(list) {
 
   // A browser gives up when the answer is an error, as while the hub is restarted: then we begin again.
   function connect() {
-    source = new EventSource(`${list.dataset.live}?last=${encodeURIComponent(last)}`);
+    const address = new URL(list.dataset.live, location);
+    address.searchParams.set("last", last);
+    source = new EventSource(address);
     source.addEventListener("happened", receive);
     source.addEventListener("error", () => {
       if (source.readyState !== EventSource.CLOSED) return;

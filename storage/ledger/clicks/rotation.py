@@ -81,7 +81,7 @@ def pick(rotation: Rotation, visitor: Visitor, *, availability: AvailabilityOf, 
             default = _choose(rotation.shares, rotation, availability=availability, roll=roll)
             return Pick(default.offer_id, choice.reason, number)
     choice = _choose(rotation.shares, rotation, availability=availability, roll=roll)
-    if rotation.rules and choice.reason is Reason.CHOSEN:
+    if rotation.rules and (choice.reason is Reason.CHOSEN or not rotation.shares):
         return Pick(choice.offer_id, Reason.NO_RULE)
     return choice
 

@@ -1,7 +1,10 @@
 """`simulate click` tells what a visitor would get; `click show` tells what is stored of one who came."""
 
+import random
+import time
 from typing import Any
 
+import msgspec
 import pytest
 
 import bot.commands  # noqa: F401  registers them
@@ -9,24 +12,27 @@ from bot.core.command import Answer, parse, run
 from bot.core.context import Actor, Context
 from bot.core.message import Message
 from bot.render.report_csv import csv_of
-from storage.ledger.errors import Missing, Refused
+from hub.runtime.ports import HubPorts
+from storage.clicks import click_log
+from storage.ledger.errors import Forbidden, Missing, Refused
 from storage.ledger.facts import Reason, Role
 from storage.tables import clicks
-from tests.hub.clicks.click_deployment import ClickDeployment, click_deployment
+from tests.hub.clicks.click_deployment import IPHONE, WINDOWS, ClickDeployment, click_deployment
 
 
-async def say(d: ClickDeployment, line: str) -> Any:
-    return (await _answer(d, line)).result
+async def say(d: ClickDeployment, line: str, actor: Actor | None = None) -> Any:
+    return (await _answer(d, line, actor)).result
 
 
 async def shown_message(d: ClickDeployment, line: str) -> Message:
     return (await _answer(d, line)).message
 
 
-async def _answer(d: ClickDeployment, line: str) -> Answer:
-    actor = Actor(team_id=d.runtime.team_id, name="shell", role=Role.OWNER)
+async def _answer(d: ClickDeployment, line: str, actor: Actor | None = None) -> Answer:
+    actor = actor or Actor(team_id=d.runtime.team_id, name="shell", role=Role.OWNER)
     ctx = Context(
-        database=d.database, deployment=d.runtime.deployment, actor=actor, face="shell", ports=d.runtime.ports,
+        database=d.database, deployment=d.runtime.deployment, actor=actor, face="shell",
+        ports=HubPorts(d.runtime.settings),
         box=d.runtime.box, clock=d.runtime.clock,
     )  # fmt: skip
     command, arguments = parse(line)
@@ -130,3 +136,59 @@ async def test_the_log_has_every_stored_field_latest_first_in_pages_and_as_csv(u
         lines = (csv_of(answer) or "").splitlines()
         assert len(lines) == 4
         assert {"sub1", "sub10", "user_agent", "referrer", "cost", "extra"} <= set(lines[0].split(","))
+
+
+async def test_every_filter_of_the_log_finds_all_its_clicks_over_months_page_by_page(
+    upgraded_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page looks at a few rows only; whatever the filter, its pages together are all the clicks there are."""
+    monkeypatch.setattr(click_log, "FIRST_PIECE", 2)
+    monkeypatch.setattr(click_log, "LARGEST_PIECE", 4)
+    monkeypatch.setattr(click_log, "MOST_ROWS", 9)
+    async with click_deployment(upgraded_url) as d:
+        await d.offer("a")
+        await d.offer("b")
+        await d.campaign("busy", {"a": 1})
+        await d.campaign("quiet", {"b": 1})
+        chance, now = random.Random(15), time.time()
+        moments = [now - chance.choice([300 * 86_400, 70 * 86_400, 40 * 3600, 90]) - 60 * n for n in range(30)]
+        for n, moment in enumerate(sorted(moments)):
+            d.clicks.state.seconds = lambda moment=moment: moment  # type: ignore[misc]
+            code = "quiet" if n in {1, 17} else "busy"
+            agent = WINDOWS if n % 5 else IPHONE
+            await d.get(
+                f"/c/{code}?sub1=s{n}", ip=chance.choice(["8.8.8.8", "192.0.2.7"]) if n else "8.8.8.8", agent=agent
+            )
+        everything = await pages(d, "click log")
+        assert [click["sub1"] for click in everything] == [f"s{n}" for n in reversed(range(30))]
+        filters = [("campaign", "quiet"), ("offer", "b"), ("country", "US"), ("device", "mobile"), ("outcome", "bound")]
+        for name, value in filters:
+            expected = [click for click in everything if click[{"outcome": "reason"}.get(name, name)] == value]
+            assert expected
+            assert await pages(d, f"click log {name}={value}") == expected, name
+        both = [c for c in everything if c["campaign"] == "busy" and c["country"] == "US" and c["reason"] == "chosen"]
+        assert await pages(d, "click log campaign=busy country=us outcome=chosen") == both
+
+
+async def pages(d: ClickDeployment, line: str) -> list[dict[str, Any]]:
+    items, after = [], ""
+    for _ in range(100):
+        page = await say(d, f"{line} limit=3{after}")
+        items += [msgspec.to_builtins(click) for click in page.items]
+        if page.next is None:
+            return items
+        after = f" after={page.next}"
+    raise AssertionError("the log has no end")
+
+
+async def test_the_log_of_a_member_limited_to_campaigns_has_those_only(upgraded_url: str) -> None:
+    async with click_deployment(upgraded_url) as d:
+        await d.offer("a")
+        for code in ("mine", "theirs"):
+            await d.campaign(code, {"a": 1})
+            await d.get(f"/c/{code}", ip="192.0.2.1")
+        actor = Actor(team_id=d.runtime.team_id, name="m", role=Role.VIEWER, campaigns=("mine",))
+        page = (await _answer(d, "click log", actor)).result
+        assert [click.campaign for click in page.items] == ["mine"]
+        with pytest.raises(Forbidden):
+            await _answer(d, "click log campaign=theirs", actor)

@@ -287,3 +287,46 @@ async def test_with_nothing_open_the_team_is_told_once_where_the_campaign_may_be
         assert [title.split()[1:3] for title in titles] == [["Campaign", "closed"]] * 2 + [["Site", "wall"]]
         assert [(click.offer_id, click.reason) for click in await d.stored()] == [(0, Reason.PAUSED)] * 4
         assert site
+
+
+async def test_offers_that_stand_in_rules_only_are_told_of_too_and_again_when_closed_once_more(
+    sqlite_url: str,
+) -> None:
+    async with click_deployment(sqlite_url) as d:
+        await d.offer("off", status="paused")
+        await d.campaign("ruled", {}, rules=[{"if": {}, "offers": ["off"]}])
+        await d.campaign("empty", {})
+        now = d.runtime.clock()
+        async with d.database.begin() as tx:
+            room = await rooms.bind(
+                tx, team_id=d.runtime.team_id, face="slack", workspace="T", room="r", title="r", private=False, now=now
+            )
+            new = {"team_id": d.runtime.team_id, "room_id": room.id, "every": "day", "at": "09:00"}
+            more = {"timezone": "UTC", "next_at": now, "created_at": now}
+            await tx.execute(insert(subscriptions).values(**new, **more))
+        answer = await d.get("/c/ruled", ip="192.0.2.1")
+        assert (answer.status, answer.location) == (200, "")
+        assert (await d.get("/c/empty", ip="192.0.2.1")).status == 404
+        titles = await told(d, 2)
+        assert "ruled has nothing open" in titles[0]
+        assert "empty leads nowhere" in titles[1]
+        for status in ("active", "paused"):
+            async with d.database.begin() as tx:
+                await tx.execute(update(offers).where(offers.c.code == "off").values(status=status))
+                await config_version.bump(tx)
+            await d.clicks.refresh()
+            await d.clicks._closed.tell(d.clicks.state.plans)
+            await d.get("/c/ruled", ip="192.0.2.2")
+        assert len(await told(d, 3)) == 3
+        assert [click.reason for click in await d.stored()] == [
+            Reason.PAUSED, Reason.FAILED, Reason.CHOSEN, Reason.PAUSED
+        ]  # fmt: skip
+
+
+async def told(d: ClickDeployment, count: int) -> list[str]:
+    """Titles of the messages that are queued, once there are so many."""
+    for _ in range(150):
+        if len(queued := await d.rows(messages, messages.c.id)) >= count:
+            break
+        await asyncio.sleep(0.02)
+    return [row.message["title"] for row in queued]
