@@ -5,7 +5,7 @@ from alembic import op
 
 from storage.tables.types import Day, Instant, Json, Key
 
-revision = "0016"
+revision = "0015"
 down_revision = "0014"
 
 
