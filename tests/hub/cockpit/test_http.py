@@ -84,6 +84,16 @@ def test_a_click_log_is_filtered_paged_and_leads_to_the_clicks_story(hub: Deploy
     rows = re.findall(r"<tr><td>.*?</tr>", filtered, re.DOTALL)
     assert len(rows) == 50
     assert all("baltic-search" in row or "Baltic Search" in row for row in rows)
+    file = person.get("/cockpit/logs/clicks.csv", params={"campaign": "baltic-search", "country": "FI"})
+    lines = file.text.splitlines()
+    assert file.headers["content-type"].startswith("text/csv")
+    assert {"click_id", "user_agent", "sub10", "reason"} <= set(lines[0].split(","))
+    assert len(lines) > 51
+    assert all(",baltic-search," in line and ",FI," in line for line in lines[1:])
+    with person.stream("GET", "/cockpit/events", params={"campaign": "baltic-search"}) as live:
+        events = [line for _, line in zip(range(8), live.iter_lines(), strict=False) if line.startswith("data:")]
+    assert events
+    assert all('"campaign":"baltic-search"' in event for event in events)
     nothing = person.get("/cockpit/logs/clicks", params={"country": "BR"})
     assert "Nothing matches these filters" in text_of(nothing)
     wrong = person.get("/cockpit/logs/clicks", params={"outcome": "teleported"})
