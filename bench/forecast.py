@@ -39,12 +39,12 @@ async def measured(url: str) -> float:
                 team_id=team_id, name=f"f{n}", code=f"f{n}", created_at=now, casino_id=casino_id, account_id=account_id,
                 tag=f"f{n}", tag_key=f"f{n}", markets=[], status="active", url=f"https://f{n}.example.test/",
             ))  # fmt: skip
-        report = Report(
-            first=today - timedelta(days=DAYS), last=today - timedelta(days=2), rows=tuple(_rows(today)), raw=b"r"
-        )
-        await revisions.record(
-            tx, team_id=team_id, account_id=account_id, run_id=None, report=report, now=now, zone=ZoneInfo("UTC")
-        )
+    report = Report(
+        first=today - timedelta(days=DAYS), last=today - timedelta(days=2), rows=tuple(_rows(today)), raw=b"r"
+    )
+    await revisions.record_in_slices(
+        database, team_id=team_id, account_id=account_id, run_id=None, report=report, now=now, zone=ZoneInfo("UTC")
+    )
     await settle.settle_all(database, ZoneInfo("UTC"), now, currency="EUR")
     query = ReportQuery(team_id=team_id, first=today - timedelta(days=2), last=today)
     took = []

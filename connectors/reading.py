@@ -167,6 +167,8 @@ def csv_of(body: bytes, connection: Connection, *, header: Collection[str], colu
     header_names = {plain_name(name) for name in header}
 
     def is_header(cells: Sequence[str]) -> bool:
+        if any(map(str.isdigit, cells)):
+            return False  # as nearly every row has one
         named = any(plain_name(cell) in header_names for cell in cells if cell[:1].isalpha() or cell[:1] in '"#%')
         return named and len(cells) > 1 and not any(map(is_value, cells))
 

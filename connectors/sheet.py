@@ -220,7 +220,7 @@ class Sheet:
         """
         lines = list(block.records())
         total: Figures | None = None
-        if not any(self._says_total(record, layout) for _, record in lines):
+        if not _may_have_totals(block, layout) or not any(self._says_total(record, layout) for _, record in lines):
             return lines, total
         rows: list[tuple[int, dict[str, str]]] = []
         figures: list[Figures] = []
@@ -419,12 +419,21 @@ def _figures(records: Sequence[Record], layout: Layout, own: str) -> list[Figure
         if len(names) > 1:
             return None
         cells = [record[names[0]] for record in records]
-        column = list(map(read_count, cells)) if is_count else _amounts(cells, layout.marks.get(names[0], ""), own)
+        column = _counts(cells) if is_count else _amounts(cells, layout.marks.get(names[0], ""), own)
         if column is None:
             return None
         columns.append(column)
     measures = [measure for measure, _, _ in layout.measures]
     return [figures_of(dict(zip(measures, values, strict=True))) for values in zip(*columns, strict=True)]
+
+
+def _counts(cells: list[Any]) -> list[int | None]:
+    """Counts; digits alone, as nearly all of them are, the quick way. Raises ValueError."""
+    if set(map(type, cells)) == {str} and all(cells) and max(map(len, cells)) < 19:
+        digits = "".join(cells)
+        if digits.isascii() and digits.isdigit():
+            return list(map(int, cells))
+    return list(map(read_count, cells))
 
 
 def _amounts(cells: list[Any], mark: Mark, own: str) -> list[int | None] | None:
@@ -434,6 +443,16 @@ def _amounts(cells: list[Any], mark: Mark, own: str) -> list[int | None] | None:
         return list(map(to_micro, cells))
     amounts = [read_micro(cell, mark, own) for cell in cells]
     return None if any(currency for _, currency in amounts) else [micro for micro, _ in amounts]
+
+
+def _may_have_totals(block: Block, layout: Layout) -> bool:
+    """Whether a key cell of the block says total or a row has no day; looked at a column at a time."""
+    keys = (*layout.tag, *layout.tag_name, *layout.part, *layout.day)
+    texts = {text for name in keys for text in block.column(block.names.index(name))}
+    if not layout.day or any(map(is_total_name, texts)):
+        return True
+    days = set(block.column(block.names.index(layout.day[0])))
+    return not all(_is_day({layout.day[0]: text}, layout) for text in days)
 
 
 def _is_day(record: Mapping[str, str], layout: Layout) -> bool:

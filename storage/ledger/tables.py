@@ -249,6 +249,8 @@ def _fitted(row: Row, block: Block, *, last: bool) -> Row:
     """The row with as many cells as its header has names. Raises TableError for another number of them."""
     width = len(block.names)
     cells = row.cells
+    if len(cells) == width:
+        return row
     if len(cells) < width and not is_total_name(next(filter(None, cells), "")):
         why = "the answer or file is cut off" if last else "a cell is missing, or the line is damaged"
         raise TableError(f"{len(cells)} cells where the header (line {block.line}) has {width}: {why}", row.line)
