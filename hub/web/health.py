@@ -14,6 +14,26 @@ from storage.tables import faults
 
 _ASKED = [HttpMethod.GET, HttpMethod.HEAD]
 
+#: Metrics of the click path that say how things are now.
+GAUGES = {
+    "spooled": "clicks that wait in the spool",
+    "unsaved": "clicks that wait in memory only",
+    "database_down": "1 while clicks cannot be written to the database",
+    "plans_age_seconds": "time since the configuration was read",
+    "campaigns": "campaigns in memory",
+}
+#: Those that count since the start of the process; their names end with `_total`.
+COUNTERS = {
+    "click_failures": "clicks that failed by an error of the hub and were redirected all the same",
+    "writer_commits": "commits of the click writer",
+    "writer_clicks": "clicks committed",
+    "writer_outgoing": "outgoing clicks committed",
+    "writer_spooled": "clicks that went to the spool",
+    "writer_drained": "clicks that came back from the spool",
+    "writer_lost": "clicks that were redirected and could not be kept anywhere",
+    "writer_failed": "clicks that could not be stored",
+}
+
 
 def health_routes(runtime: Runtime) -> list[HTTPRouteHandler]:
     """`/healthz`, `/readyz`, `/metrics`."""
@@ -46,9 +66,15 @@ def health_routes(runtime: Runtime) -> list[HTTPRouteHandler]:
         # Each answer has a registry of its own, whose age says nothing.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
-        for name, value in _clicks(runtime).items():
-            if isinstance(value, int | float):
-                Gauge(f"casinoflux_{name}", name.replace("_", " "), registry=registry).set(value)
+        health = _clicks(runtime)
+        for name, meaning in GAUGES.items():
+            if (value := health.get(name.removesuffix("_seconds"))) is not None:
+                Gauge(f"casinoflux_{name}", meaning, registry=registry).set(value)
+        for name, meaning in COUNTERS.items():
+            Counter(f"casinoflux_{name}", meaning, registry=registry).inc(health.get(name, 0))
+        down = Gauge("casinoflux_task_failing", "1 while a background task fails", ["task"], registry=registry)
+        for task in tasks.monitor.failing():
+            down.labels(task).set(1)
         counted = Gauge("casinoflux_faults", "requests with a fault, by its kind", ["kind"], registry=registry)
         for kind, n in (await _faults(runtime)).items():
             counted.labels(kind).set(n)

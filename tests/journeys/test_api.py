@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 
 import httpx
+import msgspec
+import pytest
 
 from tests.journeys.deployment import Deployment, wait_for
 
@@ -95,8 +97,23 @@ def test_health_and_metrics(hub: Deployment) -> None:
     shown = set(re.findall(r"^# TYPE (casinoflux_\w+)", hub.http.get("/metrics").text, re.MULTILINE))
     assert shown == set(re.findall(r"^\| `(casinoflux_\w+)` ", documented, re.MULTILINE))
     assert set(hub.http.get("/readyz").json()) <= set(re.findall(r"`(\w+)`", documented)) | {
-        name.removeprefix("casinoflux_") for name in shown
+        re.sub(r"^casinoflux_|_total$", "", name) for name in shown
     }
+
+
+@pytest.mark.parametrize("file", ["prometheus/casinoflux.rules.yml", "grafana/casinoflux.json"])
+def test_rules_and_dashboard_name_only_metrics_that_there_are(hub: Deployment, file: str) -> None:
+    text = (Path(__file__).resolve().parents[2] / "deploy" / file).read_text(encoding="utf-8")
+    shown = set(re.findall(r"^# TYPE (casinoflux_\w+)", hub.http.get("/metrics").text, re.MULTILINE))
+    used = {name.removesuffix("_bucket") for name in re.findall(r"casinoflux_\w+", text)}
+    assert len(used) >= 8
+    assert used <= shown
+    content = msgspec.yaml.decode(text)  # JSON is YAML, too
+    if "groups" in content:
+        rules = [rule for group in content["groups"] for rule in group["rules"]]
+        assert all({"alert", "expr", "annotations"} <= rule.keys() for rule in rules)
+    else:
+        assert all(target["expr"] for panel in content["panels"] for target in panel["targets"])
 
 
 def test_the_cockpit_never_answers_on_a_strange_host(hub: Deployment) -> None:
