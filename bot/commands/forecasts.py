@@ -71,11 +71,8 @@ async def show_forecast(ctx: Context, new: ForecastQuery) -> Forecast:
     mine = tuple([
         (await names.find(ctx.tx, campaigns, ctx.team_id, word, field="campaign")).code for word in new.campaign
     ])  # fmt: skip
-    limit = ctx.actor.campaigns
-    if limit is not None:
-        mine = mine or limit
     return await forecast(ctx.tx, ReportQuery(
         team_id=ctx.team_id, first=new.from_ or ctx.today - timedelta(days=DAYS), last=ctx.today,
-        offers=chosen or None, campaigns=mine or None, timezone=ctx.deployment.timezone,
+        offers=chosen or None, campaigns=mine or ctx.actor.campaigns, timezone=ctx.deployment.timezone,
         currency=ctx.deployment.currency,
     ), ctx.ports.report_apart, now=ctx.now)  # fmt: skip

@@ -8,6 +8,7 @@ import msgspec
 from litestar import Response
 from litestar.handlers import HTTPRouteHandler
 
+from bot.commands.forecasts import DAYS as PENDING_DAYS
 from bot.digests.loading import attention_of
 from bot.digests.message import CHART_DAYS, LOOK_BACK, DigestRequest, chart_days
 from bot.render.figures import outcomes_inside
@@ -18,7 +19,9 @@ from storage.alerts.live_counts import Scope
 from storage.catalogue import campaigns
 from storage.ledger.dates import day_bounds
 from storage.ledger.reports.report_rows import MergedReport, ReportRow
-from storage.reports.forecast import Forecast
+from storage.reports.forecast import Forecast, forecast_of, history_query
+from storage.reports.report_apart import ReportParts, reports_of, several_report_parts
+from storage.reports.report_view import ReportQuery
 
 MOVERS = 5
 ENOUGH = 5  # events; a change against fewer says nothing
@@ -40,6 +43,14 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     tone: str = ""
 
 
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the page says of whole days: the last 30, those of campaigns that move, and what is pending."""
+
+    by_day: MergedReport
+    by_campaign: MergedReport
+    forecast: Forecast
+
+
 class Mover(msgspec.Struct, frozen=True, kw_only=True):
     """A campaign whose last seven days differ from the seven before."""
 
@@ -55,23 +66,42 @@ def today_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
     async def today(visit: Visit) -> Response[Any]:
         context = visit.context()
         day, now = context.today, context.now
-        report: MergedReport = await visit.ask(
-            "report merged",
-            to=day.isoformat(),
-            by=["day"],
-            **{"from": (day - timedelta(days=CHART_DAYS - 1)).isoformat()},
-        )
-        figures = [*await _counts(visit, day, now), *await _money(visit, report, day)]
+        facts = await _read(visit, day, now)
+        report = facts.by_day
+        figures = [*await _counts(visit, day, now), *_money(visit, facts, day)]
         days = chart_days(report, day)
         has_money = any(amount is not None for day in days for amount in (day.settled, day.pending, day.spend))
         chart = commission_chart(days, report.currency) if has_money else None
         return visit.html(
             "today.html", section="today", title="Today", day=day, figures=figures, chart=chart,
-            movers=await _movers(visit, day), attention=await _attention(visit, day, now), leads_to=LEADS_TO,
+            movers=_movers(facts.by_campaign, day), attention=await _attention(visit, day, now), leads_to=LEADS_TO,
             started=bool(report.rows) or await _has_any(visit),
         )  # fmt: skip
 
     return [today]
+
+
+async def _read(visit: Visit, day: date, now: datetime) -> Facts:
+    """Reports and forecast, read at once: large ones in the helper process."""
+    runtime = visit.cockpit.runtime
+    last, two_weeks = day - timedelta(days=1), day - timedelta(days=2 * LOOK_BACK)
+    chart = ReportQuery(
+        team_id=visit.actor.team_id, first=day - timedelta(days=CHART_DAYS - 1), last=day,
+        timezone=visit.deployment.timezone, currency=visit.deployment.currency, campaigns=visit.actor.campaigns,
+    )  # fmt: skip
+    pending = msgspec.structs.replace(chart, first=day - timedelta(days=PENDING_DAYS))
+    movers = msgspec.structs.replace(chart, first=two_weeks, last=last, by=("day", "campaign"))
+
+    async def apart(queries: Sequence[ReportQuery]) -> list[ReportParts]:
+        parts: list[ReportParts] = await runtime.ports.run_apart(
+            several_report_parts, runtime.settings.database_url, queries, advice="load the page again"
+        )
+        return parts
+
+    async with runtime.database.read() as tx:
+        by_day, by_campaign, history = await reports_of(tx, [chart, movers, history_query(pending)], apart)
+        return Facts(by_day=by_day, by_campaign=by_campaign,
+                     forecast=await forecast_of(tx, pending, history, now=now))  # fmt: skip
 
 
 async def _has_any(visit: Visit) -> bool:
@@ -82,20 +112,17 @@ async def _counts(visit: Visit, day: date, now: datetime) -> list[Figure]:
     """Clicks, registrations and FTDs so far, the same hours of yesterday, and those of the usual day."""
     zone = visit.deployment.zone
     start = day_bounds(day, zone)[0]
-    figures = []
+    spans = [(start, now), *(_hours_of(day - timedelta(days=n), zone, start, now) for n in range(1, LOOK_BACK + 1))]
     async with visit.cockpit.runtime.database.read() as tx:
         ids = None
         if visit.actor.campaigns is not None:
             ids = tuple(await campaigns.ids_of(tx, visit.actor.team_id, visit.actor.campaigns))
         scope = Scope(visit.actor.team_id, visit.deployment.timezone, now, ids)
-        for measure, label in COUNTED:
-            so_far = await live_counts.counted(tx, scope, measure, (start, now))
-            week = [
-                await live_counts.counted(tx, scope, measure, _hours_of(day - timedelta(days=n), zone, start, now))
-                for n in range(1, LOOK_BACK + 1)
-            ]
-            figures.append(_counted(visit, label, so_far, week[0], sum(week) / LOOK_BACK))
-    return figures
+        counts = await live_counts.counted_by_span(tx, scope, [measure for measure, _ in COUNTED], spans)
+    return [
+        _counted(visit, label, counts[measure][0], counts[measure][1], sum(counts[measure][1:]) / LOOK_BACK)
+        for measure, label in COUNTED
+    ]
 
 
 def _hours_of(day: date, zone: Any, start: datetime, now: datetime) -> tuple[datetime, datetime]:
@@ -122,18 +149,17 @@ def _against(visit: Visit, now: float, other: float, words: str) -> str:
     return f"{shown} {words}" + (f", {change}" if change else "")
 
 
-async def _money(visit: Visit, report: MergedReport, day: date) -> list[Figure]:
+def _money(visit: Visit, facts: Facts, day: date) -> list[Figure]:
     """Commission, spend, profit and ROI of yesterday, and what the pending days may bring."""
     show = visit.show
-    rows = {row.group["day"]: row for row in report.rows}
+    rows = {row.group["day"]: row for row in facts.by_day.rows}
     yesterday = rows.get((day - timedelta(days=1)).isoformat())
     before = rows.get((day - timedelta(days=2)).isoformat())
     today = rows.get(day.isoformat())
-    month = report.totals
-    pending = _pending(visit, await visit.ask_if_allowed("forecast"))
+    month = facts.by_day.totals
     return [
         _amount(visit, "Commission yesterday", yesterday, before, "commission"),
-        pending,
+        _pending(visit, facts.forecast),
         Figure(
             label="Spend today",
             value=show.money(today.spend if today else None),
@@ -148,10 +174,10 @@ async def _money(visit: Visit, report: MergedReport, day: date) -> list[Figure]:
     ]
 
 
-def _pending(visit: Visit, made: Forecast | None) -> Figure:
+def _pending(visit: Visit, made: Forecast) -> Figure:
     """What the pending days may bring, and how such estimates did."""
     show = visit.show
-    if made is None or not made.items:
+    if not made.items:
         return Figure(label="Commission pending", value="–", beside=("nothing is pending",))
     lacking = sorted({item.offer for item in made.items if item.forecast is None})
     without = (f"no estimate yet: {', '.join(lacking)}",) if lacking else ()
@@ -183,50 +209,40 @@ def _settled_words(row: ReportRow) -> str:
     return {"settled": "all days settled", "partial": "some days not settled"}.get(row.settlement, "not settled yet")
 
 
-async def _movers(visit: Visit, day: date) -> tuple[list[Mover], list[Mover]]:
-    """Campaigns that rise and fall: the last seven whole days against the seven before, by commission, else FTDs."""
-    first = day - timedelta(days=2 * LOOK_BACK)
-    report: MergedReport = await visit.ask(
-        "report merged", to=(day - timedelta(days=1)).isoformat(), by=["day", "campaign"], **{"from": first.isoformat()}
-    )
-    names = (await visit.labels("campaign"))["campaign"]
-    by_campaign: dict[str, list[ReportRow]] = {}
+def _movers(report: MergedReport, day: date) -> tuple[list[Mover], list[Mover]]:
+    """Campaigns that rise and fall: the last seven whole days against the seven before, by FTDs, else by clicks."""
+    places = {(day - timedelta(days=2 * LOOK_BACK - n)).isoformat(): n for n in range(2 * LOOK_BACK)}
+    rows_by_code: dict[str, list[ReportRow | None]] = {}
     for row in report.rows:
-        if code := row.group.get("campaign"):
-            by_campaign.setdefault(code, []).append(row)
-    days = [first + timedelta(days=n) for n in range(2 * LOOK_BACK)]
-    changes = {code: _change(rows, days) for code, rows in by_campaign.items()}
+        if code := row.group["campaign"]:
+            rows = rows_by_code.setdefault(code, [None] * len(places))
+            rows[places[row.group["day"] or ""]] = row
+    series = {code: _series(rows) for code, rows in rows_by_code.items()}
+    changes = {code: sum(values[LOOK_BACK:]) - sum(values[:LOOK_BACK]) for code, values in series.items()}
     order = sorted(changes, key=lambda code: changes[code])
     rising = [code for code in reversed(order) if changes[code] > 0][:MOVERS]
     falling = [code for code in order if changes[code] < 0][:MOVERS]
+    names = report.names.get("campaign", {})
 
     def shown(codes: list[str]) -> list[Mover]:
-        return [_mover(code, names.get(code, code), by_campaign[code], days) for code in codes]
+        return [_mover(code, names.get(code, code), rows_by_code[code][LOOK_BACK:], series[code]) for code in codes]
 
     return shown(rising), shown(falling)
 
 
-def _series(rows: Sequence[ReportRow], days: list[date]) -> list[float]:
+def _series(rows: Sequence[ReportRow | None]) -> list[int]:
     """FTDs of each day; clicks where there is none."""
-    by_day = {row.group["day"]: row for row in rows}
-    series = [by_day.get(day.isoformat()) for day in days]
-    deposits: list[float] = [row.first_deposits.merged or 0 if row else 0 for row in series]
-    return deposits if any(deposits) else [row.clicks or 0 if row else 0 for row in series]
+    deposits = [row.first_deposits.merged or 0 if row else 0 for row in rows]
+    return deposits if any(deposits) else [row.clicks or 0 if row else 0 for row in rows]
 
 
-def _change(rows: Sequence[ReportRow], days: list[date]) -> float:
-    values = _series(rows, days)
-    return sum(values[LOOK_BACK:]) - sum(values[:LOOK_BACK])
-
-
-def _mover(code: str, name: str, rows: Sequence[ReportRow], days: list[date]) -> Mover:
-    since = days[LOOK_BACK].isoformat()
-    late = [row for row in rows if (row.group["day"] or "") >= since]
-    amounts = [row.commission for row in late if row.commission is not None]
+def _mover(code: str, name: str, last_week: Sequence[ReportRow | None], series: list[int]) -> Mover:
+    rows = [row for row in last_week if row is not None]
+    amounts = [row.commission for row in rows if row.commission is not None]
     return Mover(
-        code=code, name=name, first_deposits=sum(row.first_deposits.merged or 0 for row in late),
+        code=code, name=name, first_deposits=sum(row.first_deposits.merged or 0 for row in rows),
         commission=sum(amounts) if amounts else None,
-        points=sparkline(_series(rows, days), f"{name}: the last {len(days)} days"),
+        points=sparkline(series, f"{name}: the last {len(series)} days"),
     )  # fmt: skip
 
 

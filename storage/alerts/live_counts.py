@@ -1,12 +1,13 @@
 """Counts as they happen, over any span of time: what alerts look at between two settlings."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
-from sqlalchemy import and_, case, func, or_, select
+from sqlalchemy import Select, and_, bindparam, case, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.ledger.clicks.click_id import first_id_at, instant_of
@@ -16,6 +17,8 @@ from storage.tables.types import EPOCH_DAY
 Span = tuple[datetime, datetime]
 """From (included) to (left out)."""
 
+CLICK_MEASURES = {"clicks", "unique_clicks", "bot_clicks"}
+MOST_HOURS = 500  # that a query names one by one
 EVENTS = {"registrations": ("registration",), "deposits": ("deposit", "first_deposit")}
 
 
@@ -30,34 +33,104 @@ class Scope(msgspec.Struct, frozen=True):
 
 async def counted(tx: AsyncConnection, scope: Scope, measure: str, span: Span) -> float:
     """Clicks, registrations, first_deposits or deposits of a span. Hours of clicks that the span cuts count in part."""
-    if measure in {"clicks", "unique_clicks", "bot_clicks"}:
-        return await _clicks(tx, scope, measure, span)
-    return await _conversions(tx, scope, measure, span)
+    return (await counted_by_span(tx, scope, (measure,), (span,)))[measure][0]
 
 
-async def _conversions(tx: AsyncConnection, scope: Scope, measure: str, span: Span) -> float:
-    c = conversions.c
-    first, last = (instant.astimezone(ZoneInfo(scope.zone)).date() for instant in span)
-    query = select(func.count()).where(
-        c.team_id == scope.team_id, c.day.between(first, last), c.occurred_at >= span[0], c.occurred_at < span[1],
-        c.status != "reversed",
-    )  # fmt: skip
-    query = query.where(c.is_ftd if measure == "first_deposits" else c.event.in_(EVENTS[measure]))
+async def counted_by_span(
+    tx: AsyncConnection, scope: Scope, measures: Sequence[str], spans: Sequence[Span]
+) -> dict[str, list[float]]:
+    """The counts of each measure in each span, read at once."""
+    clicked = [measure for measure in measures if measure in CLICK_MEASURES]
+    converted = [measure for measure in measures if measure not in CLICK_MEASURES]
+    counts = await _clicks(tx, scope, clicked, spans) if clicked else {}
+    return counts | (await _conversions(tx, scope, converted, spans) if converted else {})
+
+
+async def _conversions(
+    tx: AsyncConnection, scope: Scope, measures: Sequence[str], spans: Sequence[Span]
+) -> dict[str, list[float]]:
+    days = [instant.astimezone(ZoneInfo(scope.zone)).date() for span in spans for instant in span]
+    query = _conversions_query(tuple(measures), len(spans))
     if scope.campaign_ids is not None:
-        query = query.where(c.campaign_id.in_(scope.campaign_ids))
-    return int((await tx.execute(query)).scalar_one())
+        query = query.where(conversions.c.campaign_id.in_(scope.campaign_ids))
+    values = {
+        f"{name}{n}": instant
+        for n, span in enumerate(spans)
+        for name, instant in zip(("begin", "end"), span, strict=True)
+    }
+    result = await tx.execute(query, {"team": scope.team_id, "first": min(days), "last": max(days), **values})
+    row = iter(result.one())
+    return {measure: [int(next(row)) for _ in spans] for measure in measures}
 
 
-async def _clicks(tx: AsyncConnection, scope: Scope, measure: str, span: Span) -> float:
-    if span[1] - span[0] < timedelta(hours=1) and measure != "unique_clicks":
-        return await _clicks_between(tx, scope, span, bots=measure == "bot_clicks")
+@lru_cache(maxsize=64)
+def _conversions_query(measures: tuple[str, ...], spans: int) -> Select[Any]:
+    """Counts of each measure in each span; made once, since SQLAlchemy takes ten milliseconds for it."""
+    c = conversions.c
+
+    def within(n: int) -> Any:
+        begin, end = (bindparam(f"{name}{n}", type_=c.occurred_at.type) for name in ("begin", "end"))
+        return and_(c.occurred_at >= begin, c.occurred_at < end)
+
+    counts = [
+        func.coalesce(func.sum(case((and_(_counts_as(measure), within(n)), 1))), 0)
+        for measure in measures for n in range(spans)
+    ]  # fmt: skip
+    first, last = (bindparam(name, type_=c.day.type) for name in ("first", "last"))
+    return select(*counts).where(
+        c.team_id == bindparam("team", type_=c.team_id.type), c.day.between(first, last), c.status != "reversed"
+    )  # fmt: skip
+
+
+def _counts_as(measure: str) -> Any:
+    c = conversions.c
+    return c.is_ftd if measure == "first_deposits" else c.event.in_(EVENTS[measure])
+
+
+async def _clicks(
+    tx: AsyncConnection, scope: Scope, measures: Sequence[str], spans: Sequence[Span]
+) -> dict[str, list[float]]:
+    by_hour = [span for span in spans if not _is_short(span) or "unique_clicks" in measures]
+    sums = await _hourly(tx, scope, measures, by_hour) if by_hour else {}
+    counts: dict[str, list[float]] = {}
+    for measure in measures:
+        of_hours = {hour: row[measures.index(measure)] for hour, row in sums.items()}
+        counts[measure] = [
+            await _clicks_between(tx, scope, span, bots=measure == "bot_clicks")
+            if _is_short(span) and measure != "unique_clicks"
+            else _of_span(of_hours, scope, span)
+            for span in spans
+        ]
+    return counts
+
+
+def _is_short(span: Span) -> bool:
+    """Shorter than the hours of the roll-up: its clicks are counted one by one."""
+    return span[1] - span[0] < timedelta(hours=1)
+
+
+async def _hourly(
+    tx: AsyncConnection, scope: Scope, measures: Sequence[str], spans: Sequence[Span]
+) -> dict[int, tuple[int, ...]]:
+    """Sums of the roll-up by the hours of these spans."""
+    r = click_rollup.c
+    hours = {hour for span in spans for hour in range(hour_of(span[0], scope.zone), hour_of(span[1], scope.zone) + 1)}
+    query = select(r.hour, *(func.sum(r[measure]) for measure in measures)).where(r.team_id == scope.team_id)
+    query = query.where(
+        r.hour.in_(sorted(hours)) if len(hours) <= MOST_HOURS else r.hour.between(min(hours), max(hours))
+    )
+    if scope.campaign_ids is not None:
+        query = query.where(r.campaign_id.in_(scope.campaign_ids))
+    rows = await tx.execute(query.group_by(r.hour))
+    return {row[0]: tuple(int(total) for total in row[1:]) for row in rows}
+
+
+def _of_span(sums: Mapping[int, int], scope: Scope, span: Span) -> float:
+    """The part of the hourly sums that lies in the span."""
     first, last = hour_of(span[0], scope.zone), hour_of(span[1], scope.zone)
-    column = click_rollup.c[measure]
-    query = select(click_rollup.c.hour, func.sum(column)).where(*_hours(scope, first, last))
-    sums = {hour: int(n) for hour, n in (await tx.execute(query.group_by(click_rollup.c.hour))).all()}
-    whole = sum(n for hour, n in sums.items() if first < hour < last)
     if first == last:
         return sums.get(first, 0) * (_end_part(span[1], scope.now) - _part(span[0]))
+    whole = sum(sums.get(hour, 0) for hour in range(first + 1, last))
     return whole + sums.get(first, 0) * (1 - _part(span[0])) + sums.get(last, 0) * _end_part(span[1], scope.now)
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.ledger.dates import day_bounds
 from storage.ledger.reports.forecast import Accuracy, Estimate, OfferForecast, forecast_offer, shortage, total
 from storage.ledger.reports.forecast_fit import Past, Pending
-from storage.ledger.reports.report_rows import ReportRow
+from storage.ledger.reports.report_rows import MergedReport, ReportRow
 from storage.reports.merged_report import ReportQuery
 from storage.reports.report_apart import Apart, report_of
 from storage.tables import offers, settled_days
@@ -67,11 +67,21 @@ async def forecast(
 ) -> Forecast:
     """What the query's pending days may bring, and how such estimates did before. `now` says how much of a day that is
     not over is still to come; without it every day is taken to be over."""
-    wide = msgspec.structs.replace(query, by=("day", "offer"), first=max(query.first, date.min + HISTORY) - HISTORY)
-    report = await report_of(tx, wide, apart)
+    return await forecast_of(tx, query, await report_of(tx, history_query(query), apart), now=now)
+
+
+def history_query(query: ReportQuery) -> ReportQuery:
+    """The report that the estimates are made of."""
+    return msgspec.structs.replace(query, by=("day", "offer"), first=max(query.first, date.min + HISTORY) - HISTORY)
+
+
+async def forecast_of(
+    tx: AsyncConnection, query: ReportQuery, report: MergedReport, *, now: datetime | None = None
+) -> Forecast:
+    """The forecast of the query, made of the report of `history_query`."""
     items: list[Expected] = []
     made: list[OfferForecast] = []
-    for days in await _days_by_offer(tx, wide, report.rows):
+    for days in await _days_by_offer(tx, history_query(query), report.rows):
         days_forecast, offer_forecast = _forecast_offer(days, query, now)
         items += days_forecast
         made += [offer_forecast] if offer_forecast else []

@@ -10,10 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.ledger.errors import Refused
 from storage.ledger.reports.cells import Cell
-from storage.ledger.reports.merge import merge_day
 from storage.ledger.reports.report_pages import PagedReport
 from storage.ledger.reports.report_rows import MergedReport, check_dimensions
-from storage.reports.day_facts import catalogue, day_facts
+from storage.reports.report_data import ReportData
 from storage.reports.report_pages import Paging, among, settled_versions
 from storage.reports.report_view import Clock, ReportQuery, view_of
 from storage.reports.week_sums import WeekSums
@@ -24,28 +23,32 @@ __all__ = ["Clock", "ReportQuery", "merged_report", "paged_report", "summed_repo
 _decoder = msgspec.json.Decoder(list[Cell])
 
 
-async def merged_report(tx: AsyncConnection, query: ReportQuery) -> MergedReport:
-    """The report. Raises Refused for a dimension there is not, or a range that ends before it starts."""
-    paged = await paged_report(tx, query)
-    return paged.report() if paged else await summed_report(tx, query)
+async def merged_report(tx: AsyncConnection, query: ReportQuery, data: ReportData | None = None) -> MergedReport:
+    """The report. Raises Refused for a dimension there is not, or a range that ends before it starts.
+
+    Several reports of one moment share `data`, which is of the same transaction.
+    """
+    data = data or ReportData(tx, query.team_id)
+    paged = await paged_report(tx, query, data)
+    return paged.report() if paged else await summed_report(tx, query, data)
 
 
-async def paged_report(tx: AsyncConnection, query: ReportQuery) -> PagedReport | None:
+async def paged_report(tx: AsyncConnection, query: ReportQuery, data: ReportData | None = None) -> PagedReport | None:
     """The report of pages; None for one that has none: fine dimensions, filters, another clock or moment, or rows that
     are not by day first. Raises Refused like `merged_report`.
     """
     _check(query)
     if query.by[:1] != ("day",) or query.filtered or not cells_suffice(query):
         return None
-    named = await catalogue(tx, query.team_id)
-    fresh = {day: merge_day(await day_facts(tx, query.facts_query, day), named) for day in await _moved(tx, query)}
-    return await Paging(tx, query, named, fresh=fresh).report()
+    data = data or ReportData(tx, query.team_id)
+    fresh = {day: await data.merge(query.facts_query, day) for day in await _moved(tx, query)}
+    return await Paging(data, query, fresh=fresh).report()
 
 
-async def summed_report(tx: AsyncConnection, query: ReportQuery) -> MergedReport:
+async def summed_report(tx: AsyncConnection, query: ReportQuery, data: ReportData | None = None) -> MergedReport:
     """The report without pages: sums of whole weeks where they are kept, else every cell is read and summed now."""
     _check(query)
-    named = await catalogue(tx, query.team_id)
+    data = data or ReportData(tx, query.team_id)
     cells: dict[date, Sequence[Cell]] = {}
     settled: Mapping[date, int | None] = {}
     if cells_suffice(query):
@@ -53,13 +56,11 @@ async def summed_report(tx: AsyncConnection, query: ReportQuery) -> MergedReport
     else:
         days = await _days_with_facts(tx, query)
     for day in days:
-        cells[day] = merge_day(await day_facts(tx, query.facts_query, day), named, query.grain)
+        cells[day] = await data.merge(query.facts_query, day)
     weeks = WeekSums(query, settled, moved=days)
     await _read_cells(tx, query, settled.keys() - weeks.days - set(days), cells)
     currencies = {currency for of_day in cells.values() for cell in of_day for currency in cell.money}
-    view = await view_of(
-        tx, query, named, currencies=currencies | weeks.currencies, days=cells.keys() | weeks.days
-    )  # fmt: skip
+    view = await view_of(data, query, currencies=currencies | weeks.currencies, days=cells.keys() | weeks.days)
     await _read_cells(tx, query, weeks.drop_outdated(view), cells)
     return (await weeks.collapse(view, cells)).report()
 

@@ -15,6 +15,7 @@ from storage.db.read_only import read_only
 from storage.ledger.reports.report_rows import MergedReport, ReportRow
 from storage.reports.day_facts import has_few_facts
 from storage.reports.merged_report import ReportQuery, cells_suffice, merged_report, paged_report, summed_report
+from storage.reports.report_data import ReportData
 from storage.tables import merged, touched
 
 #: Bytes of settled cells which an event loop sums up itself, in some milliseconds.
@@ -50,6 +51,7 @@ class ReportParts(msgspec.Struct, frozen=True):
 
 
 Apart = Callable[[ReportQuery], Awaitable[ReportParts | None]]
+SeveralApart = Callable[[Sequence[ReportQuery]], Awaitable[list[ReportParts]]]
 
 
 async def is_light(tx: AsyncConnection, query: ReportQuery) -> bool:
@@ -73,12 +75,32 @@ async def report_of(tx: AsyncConnection, query: ReportQuery, helper: Apart | Non
     return await parts.report() if parts else await merged_report(tx, query)
 
 
+async def reports_of(
+    tx: AsyncConnection, queries: Sequence[ReportQuery], apart: SeveralApart | None
+) -> list[MergedReport]:
+    """Merged reports of one team and moment, in the order of the queries; all are asked of `apart` if one has to be."""
+    if apart is not None and not all([await is_light(tx, query) for query in queries]):
+        return [await parts.report() for parts in await apart(queries)]
+    data = ReportData(tx, queries[0].team_id)
+    return [await merged_report(tx, query, data) for query in queries]
+
+
 async def report_parts(url: str, query: ReportQuery) -> ReportParts:
     """The merged report of a database. Raises Refused like `merged_report`."""
+    return (await several_report_parts(url, [query]))[0]
+
+
+async def several_report_parts(url: str, queries: Sequence[ReportQuery]) -> list[ReportParts]:
+    """Merged reports of one team and moment, which share what they read. Raises Refused like `merged_report`."""
     async with read_only(url) as tx:
-        if paged := await paged_report(tx, query):
-            return ReportParts(_encoder.encode(paged.head), *paged.parts())
-        return _parts_of(await summed_report(tx, query))
+        data = ReportData(tx, queries[0].team_id)
+        return [await _parts(data, query) for query in queries]
+
+
+async def _parts(data: ReportData, query: ReportQuery) -> ReportParts:
+    if paged := await paged_report(data.tx, query, data):
+        return ReportParts(_encoder.encode(paged.head), *paged.parts())
+    return _parts_of(await summed_report(data.tx, query, data))
 
 
 def _parts_of(report: MergedReport) -> ReportParts:

@@ -12,11 +12,10 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.ledger.reports.attribution import Catalogue
 from storage.ledger.reports.cells import Cell
 from storage.ledger.reports.collapse import View
 from storage.ledger.reports.report_pages import Page, PagedReport, basis_of, page_of, version_of
-from storage.reports.day_facts import catalogue
+from storage.reports.report_data import ReportData
 from storage.reports.report_view import ReportQuery, view_of
 from storage.tables import merged, report_pages
 
@@ -89,12 +88,10 @@ class Paging:
     `fresh` holds days that moved since they were settled, with their cells as they are now.
     """
 
-    def __init__(
-        self, tx: AsyncConnection, query: ReportQuery, named: Catalogue, *, fresh: Mapping[date, Sequence[Cell]]
-    ) -> None:
-        self._tx = tx
+    def __init__(self, data: ReportData, query: ReportQuery, *, fresh: Mapping[date, Sequence[Cell]]) -> None:
+        self._data = data
+        self._tx = data.tx
         self._query = query
-        self._named = named
         self._fresh = fresh
         self._form = form_of(query.by, query.currency)
         self._versions: dict[date, int | None] = {}
@@ -108,7 +105,7 @@ class Paging:
         await self._use_stored()
         raw = await self._cells(self._versions.keys() - self._pages.keys())
         days = sorted(self._versions.keys() | self._fresh.keys())
-        view = await view_of(self._tx, self._query, self._named, currencies=self._currencies(raw), days=days)
+        view = await view_of(self._data, self._query, currencies=self._currencies(raw), days=days)
         tokens = Tokens(view)
         outdated = [day for day, (page, token) in self._pages.items() if not self._holds(day, page, token, tokens)]
         for at in range(0, len(outdated), _AT_ONCE):
@@ -209,8 +206,7 @@ async def make_usual(
     days = {day: _decoder.decode(cells) for day, cells in merged_days.items()}
     made: dict[date, list[tuple[str, bytes]]] = {day: [] for day in days}
     currencies = {currency for cells in days.values() for cell in cells for currency in cell.money}
-    named = await catalogue(tx, query.team_id)
-    view = await view_of(tx, query, named, currencies=currencies, days=days)
+    view = await view_of(ReportData(tx, query.team_id), query, currencies=currencies, days=days)
     for by in USUAL:
         grouped_view = msgspec.structs.replace(view, by=by)
         for day, cells in days.items():

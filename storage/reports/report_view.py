@@ -11,32 +11,18 @@ import msgspec
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.catalogue import entities
 from storage.ledger.facts import OfferFact
-from storage.ledger.reports.attribution import Catalogue, Grain
+from storage.ledger.reports.attribution import Grain
 from storage.ledger.reports.cells import Cell
 from storage.ledger.reports.collapse import View
 from storage.ledger.reports.report_rows import PERIODS, SUB_NAMES, period
 from storage.reports.facts_query import FactsQuery
 from storage.reports.rates import load_rates
+from storage.reports.report_data import ReportData
 from storage.revenue import account_measures
-from storage.tables import (
-    accounts,
-    campaigns,
-    casinos,
-    conversion_states,
-    conversions,
-    offers,
-    settled_days,
-    sites,
-    sources,
-    touched,
-)
+from storage.tables import accounts, conversion_states, conversions, offers, settled_days, touched
 
 Clock = Literal["event", "visit"]
-_TABLES = {
-    "campaign": campaigns, "site": sites, "offer": offers, "casino": casinos, "account": accounts, "source": sources
-}  # fmt: skip
 
 
 class ReportQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,11 +66,9 @@ class ReportQuery(msgspec.Struct, frozen=True, kw_only=True):
         return FactsQuery(team_id=self.team_id, zone=zone, grain=self.grain, as_of=self.as_of)
 
 
-async def view_of(
-    tx: AsyncConnection, query: ReportQuery, named: Catalogue, *, currencies: Collection[str], days: Collection[date]
-) -> View:
+async def view_of(data: ReportData, query: ReportQuery, *, currencies: Collection[str], days: Collection[date]) -> View:
     """How the query looks at the cells of these days, which hold amounts in these currencies."""
-    labels = {name: await entities.labels(tx, table, query.team_id) for name, table in _TABLES.items()}
+    tx, named, labels = data.tx, await data.catalogue(), await data.labels()
     names = {name: {key: label.code for key, label in of.items()} for name, of in labels.items()}
     first, last = (min(days), max(days)) if days else (query.first, query.last)
     return View(
