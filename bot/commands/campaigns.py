@@ -16,6 +16,7 @@ from bot.core.arguments import (
     MissingArgument,
     choices,
     currency_code,
+    percentage,
     refers,
     to_micros,
     weighted_word,
@@ -29,12 +30,13 @@ from bot.core.permissions import Scope, visible
 from bot.forms.bulk_change import MOST, BulkChange, change_each, chosen, render_change, status_question
 from bot.forms.entity_list import EntityList, list_message, listed, of_team
 from bot.render.figures import plural
-from storage.catalogue import campaigns, names
+from storage.catalogue import campaigns, distribution, names
 from storage.catalogue.campaigns import Campaign
 from storage.clicks.queries import clicks_of_a_week
 from storage.ledger.clicks import macros, rotation
 from storage.ledger.clicks.rotation_rules import MAX_WEIGHT
 from storage.ledger.clicks.rules_in_words import EXAMPLE, in_words
+from storage.ledger.distribution.weights import WHOLE
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.tables import campaign_offers, click_rollup, members, offers, sites, sources
@@ -68,7 +70,25 @@ Direct = Annotated[bool, Meta(description="send visitors straight to the offers 
 Binding = Annotated[bool, Meta(description="a returning visitor keeps what they saw")]
 
 
-class NewCampaign(Arguments):
+class Distributing(Arguments):
+    """How a campaign's clicks are shared out; also fields of `campaign create` and `campaign edit`."""
+
+    distribute: Annotated[
+        str | None, choices("auto: the offers' weights follow what they earn; off: they stay", *distribution.MODES)
+    ] = None
+    distribute_by: Annotated[
+        str | None, choices("with weights of their own for each", *distribution.SEGMENTED_BY), EMPTIES
+    ] = None
+    floor: Annotated[
+        Decimal | None, percentage("least share of each offer, e.g. 5%; default: a twentieth of an equal share")
+    ] = None
+    most_change: Annotated[Decimal | None, percentage("most that a share changes an hour; default 20%")] = None
+    holdout: Annotated[
+        Decimal | None, percentage("visitors who go by the offers' own weights, to compare with; default 10%")
+    ] = None
+
+
+class NewCampaign(Distributing, kw_only=True):
     name: Annotated[str, Meta(description="what the team calls it")]
     offers: Offers = []
     weights: Weights = []
@@ -83,7 +103,7 @@ class NewCampaign(Arguments):
     binding: Binding = True
 
 
-class CampaignEdit(Arguments):
+class CampaignEdit(Distributing, kw_only=True):
     campaign: Annotated[str, refers("campaign", "which campaign")]
     name: str | None = None
     offers: Offers | None = None
@@ -144,6 +164,9 @@ def campaign_card(ctx: Context, campaign: Campaign) -> Message:
         ("Fallback", campaign.fallback_url or "–"),
         ("Cost", _cost_line(campaign)),
     )  # fmt: skip
+    if campaign.distribute == distribution.AUTO:
+        now = ", ".join(f"{ctx.name('offer', code)} {share:.0f}%" for code, share in campaign.shares.items())
+        fields += (("Weights", f"set by what the offers earn: {now or 'not yet'}"),)
     if campaign.rules:
         fields += (("Rules", in_words(campaign.rules).replace("; ", "\n")),)
     other = ("Pause", "campaign pause") if campaign.status == "active" else ("Resume", "campaign resume")
@@ -151,6 +174,8 @@ def campaign_card(ctx: Context, campaign: Campaign) -> Message:
         Button("Link for the source", f"campaign link {campaign.code}"),
         Button("Stats 7d", f"stats 7d campaign={campaign.code}"),
         Button(other[0], f"{other[1]} {campaign.code}"), Button("Copy", f"campaign copy {campaign.code}"),
+        *((Button("Distribution", f"campaign distribution {campaign.code}"),)
+          if campaign.distribute == distribution.AUTO else ()),
     ))  # fmt: skip
     nowhere = () if campaign.offers or campaign.site or campaign.fallback_url else (
         Notice("warning", "It leads nowhere yet: add offers, a site or a fallback_url."),
@@ -193,7 +218,9 @@ async def create_campaign(ctx: Context, new: NewCampaign) -> Campaign:
         "fallback_url": _fallback(new.fallback_url), **_cost(ctx, new.cost_model, new.cost, new.currency),
         "rules": await _rules(ctx, new.rules), "direct": new.direct, "binding": new.binding,
     }  # fmt: skip
+    values |= _distribution(new)
     made = await campaigns.add(ctx.tx, team_id=ctx.team_id, now=ctx.now, values=values, weights=weights)
+    await _distribute(ctx, made, new)
     return await _made(ctx, made)
 
 
@@ -218,6 +245,7 @@ async def edit_campaign(ctx: Context, new: CampaignEdit) -> Campaign:
         values |= _cost(ctx, new.cost_model, new.cost, new.currency, own=row.currency)
     if new.rules is not None:
         values["rules"] = await _rules(ctx, new.rules)
+    values |= _distribution(new)
     chosen = new.offers
     if chosen is None and new.weights:
         chosen = [entry.partition(":")[0] for entry in before.offers]
@@ -228,6 +256,7 @@ async def edit_campaign(ctx: Context, new: CampaignEdit) -> Campaign:
         await ctx.tx.execute(update(table).where(table.c.id == row.id).values(**values))
     elif chosen is None:
         raise MissingArgument("nothing to change: name a field, e.g. offers=…", field="campaign")
+    await _distribute(ctx, row.id, new)
     return await _noted(ctx, row.id, before=before)
 
 
@@ -311,11 +340,13 @@ async def copy_campaign(ctx: Context, new: CampaignCopy) -> Campaign:
     name = new.name or await names.free_name(ctx.tx, table, ctx.team_id, f"{row.name} copy")
     copied = (
         "site_id", "source_id", "fallback_url", "cost_model", "cost", "currency", "rules", "direct", "binding",
+        "distribute", *distribution.SETTINGS,
     )  # fmt: skip
     values = {column: row._mapping[column] for column in copied}
     values |= {"name": name, "code": await names.code_for(ctx.tx, table, ctx.team_id, name), "status": "active"}
     weights = (await campaigns.offer_weights(ctx.tx, [row.id]))[row.id]
     made = await campaigns.add(ctx.tx, team_id=ctx.team_id, now=ctx.now, values=values, weights=dict(weights))
+    await _distribute(ctx, made, Distributing(distribute=row.distribute))
     return await _made(ctx, made)
 
 
@@ -397,6 +428,47 @@ async def _rules(ctx: Context, rules: Any) -> list[Any]:
     rows = list(await ctx.tx.execute(mine.order_by(offers.c.id)))
     by_word = {str(offer.id): offer.code for offer in rows} | {offer.name.lower(): offer.code for offer in rows}
     return list(rotation.read_rules(rules, by_word | {offer.code: offer.code for offer in rows}))
+
+
+def _distribution(new: Distributing) -> dict[str, Any]:
+    """Columns of what is said of distribution. Raises Refused at the field."""
+    if new.distribute is not None and new.distribute not in distribution.MODES:
+        raise Refused(f"distribute: one of {', '.join(distribution.MODES)}", field="distribute")
+    by = None if new.distribute_by == NONE else new.distribute_by
+    if by is not None and by not in distribution.SEGMENTED_BY:
+        raise Refused(f"distribute_by: one of {', '.join(distribution.SEGMENTED_BY)}, or none", field="distribute_by")
+    if new.holdout is not None and new.holdout > 90:
+        raise Refused("holdout: at most 90%, or there is nothing left to distribute", field="holdout")
+    if new.most_change is not None and not new.most_change:
+        raise Refused("most_change: above 0%; distribute=off keeps the weights as they are", field="most_change")
+    shares = {name: getattr(new, name) for name in ("floor", "most_change", "holdout")}
+    values: dict[str, Any] = {name: round(share * 100) for name, share in shares.items() if share is not None}
+    if new.distribute is not None:
+        values["distribute"] = new.distribute
+    if new.distribute_by is not None:
+        values["distribute_by"] = by
+    return values
+
+
+async def _distribute(ctx: Context, campaign_id: int, new: Distributing) -> None:
+    """Begin, go on or end distributing as the campaign now stands. Raises Refused where it cannot."""
+    row = await names.by_id(ctx.tx, table, campaign_id)
+    if row.distribute != distribution.AUTO:
+        await distribution.end(ctx.tx, row)
+        return
+    weights = dict((await campaigns.offer_weights(ctx.tx, [row.id]))[row.id])
+    taking_part = sum(weight > 0 for weight in weights.values())
+    if row.site_id is not None and not row.direct:
+        raise Refused("distribute: its visitors choose an offer on the site: set direct=true first", field="distribute")
+    if new.distribute and taking_part < 2:
+        raise Refused("distribute: name at least two offers with a weight above 0", field="distribute")
+    if row.floor is not None and row.floor * taking_part > WHOLE:
+        field = "floor" if new.floor is not None else "offers"
+        raise Refused(
+            f"{field}: {row.floor / 100:g}% for each of {taking_part} offers is more than there is: floor=…",
+            field=field,
+        )
+    await distribution.begin(ctx.tx, row, ctx.now)
 
 
 def _fallback(url: str | None) -> str | None:

@@ -35,6 +35,7 @@ _WHY = {
     Reason.NO_RULE: "no rule matched", Reason.FALLBACK: "nothing left but the fallback URL",
     Reason.SITE: "nothing left but the site", Reason.FAILED: "nothing is open",
     Reason.BLOCKED: "the placement is blocked", Reason.BUDGET: "the budget is used up",
+    Reason.HOLDOUT: "one of the holdout, by the weights set by hand",
 }  # fmt: skip
 
 

@@ -63,6 +63,11 @@ def choices(description: str, *values: str) -> msgspec.Meta:
     return msgspec.Meta(description=description, extra={"choices": values})
 
 
+def percentage(description: str) -> msgspec.Meta:
+    """Marks a share that is written in per cent, `5%` or `5`: from 0 to 100."""
+    return msgspec.Meta(description=description, extra={"percentage": True})
+
+
 #: Marks a field of an edit that can be emptied: by `none`, `-`, or (quoted, in JSON) nothing at all.
 EMPTIES = msgspec.Meta(extra={"empties": True})
 
@@ -144,6 +149,9 @@ def _amounts(fields: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     for name, value in values.items():
         if Decimal not in bare_kinds(fields[name].type):
             continue
+        if meta(fields[name].type)[2].get("percentage"):
+            amounts[name] = _percentage(name, value)
+            continue
         currency = str(values.get("currency") or "")
         try:
             amounts[name], beside = amount(value, currency or None, currency=currency)
@@ -154,6 +162,17 @@ def _amounts(fields: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
         if beside:
             amounts["currency"] = beside
     return amounts
+
+
+def _percentage(name: str, value: Any) -> Decimal:
+    text = str(value).strip()
+    try:
+        read = read_amount(text.removesuffix("%").rstrip(), "", None)
+    except ValueError:
+        read = None
+    if read is None or read.currency or not 0 <= read.value <= 100:
+        raise Refused(f"{name}: {text!r} is no share: write 0% to 100%, e.g. 5%", field=name)
+    return read.value
 
 
 def _emptied(annotation: Any, value: Any) -> Any:

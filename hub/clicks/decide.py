@@ -40,9 +40,15 @@ class CampaignJob(ClickJob):
             return self._turn_away(Reason.BLOCKED)
         quick = plan.quick
         if quick is not None:
+            if plan.segments:
+                segment = click.agent.device if plan.segmented_by_device else click.country
+                quick = plan.segments.get(segment, quick)
             bound_offer = self.bound if plan.binding and self.bound in quick.offer_ids else 0
             click.offer_id = bound_offer or quick.pick(self.roll)
-            click.reason = Reason.BOUND if bound_offer else Reason.CHOSEN
+            if bound_offer:
+                click.reason = Reason.BOUND
+            else:
+                click.reason = Reason.HOLDOUT if self.roll < quick.holdout else Reason.CHOSEN
             return None
         self._to_fallback = self._to_site = False
         click.cap = None
@@ -100,7 +106,8 @@ class CampaignJob(ClickJob):
         self.click.offer_id, self.click.reason = 0, reason
 
     def _visitor(self) -> Visitor:
-        if not self.campaign.rotation.rules:
+        rotation = self.campaign.rotation
+        if not rotation.rules and not (rotation.distribution and rotation.distribution.by):
             return _ANY_VISITOR
         click = self.click
         local = datetime.fromtimestamp(self.seconds, self._state.zone)

@@ -1,9 +1,10 @@
 """The hub's jobs and how often each runs."""
 
-from hub.jobs import alerts, costs, digests, domains, offer_links, outbound, rates, sync
+from hub.jobs import alerts, costs, digests, distribution, domains, offer_links, outbound, rates, sync
 from hub.jobs.scheduler import Job
 from hub.postbacks import handler
 from hub.runtime.runtime import Runtime
+from storage.catalogue.distribution import forget as forget_steps
 from storage.clicks import partitions, retention
 from storage.postbacks.requests import forget_long_bodies
 from storage.reports import settle
@@ -32,6 +33,7 @@ async def maintain_storage(runtime: Runtime) -> None:
     now = runtime.clock()
     async with runtime.database.begin() as tx:
         await partitions.ensure(tx, now)
+        await forget_steps(tx, now)
     await retention.forget_visitors(runtime.database, now)
     await forget_long_bodies(runtime.database, now)
     if runtime.settings.retention_days:
@@ -49,6 +51,7 @@ TIMETABLE = (
     Job("retry", 5, handler.retry_waiting),
     Job("alerts", 60, alerts.tick),
     Job("notices", 5, alerts.notice),
+    Job("distribution", 300, distribution.tick),
     Job("offer links", 300, offer_links.tick),
     Job("domains", 5, domains.tick),
     Job("upkeep", 3600, maintain_storage),

@@ -8,13 +8,17 @@ import msgspec
 from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.catalogue import distribution
 from storage.catalogue.entities import codes
 from storage.db import touch_marks
 from storage.tables import campaign_offer_spans, campaign_offers, campaigns, offers, sites, sources
 
 
 class Campaign(msgspec.Struct, frozen=True, kw_only=True):
-    """A campaign as every face shows it. `cost` is in micro-units per click, `url` the tracking link."""
+    """A campaign as every face shows it. `cost` is in micro-units per click, `url` the tracking link.
+
+    What is said of distribution is null where the weights are those of `offers`.
+    """
 
     id: int
     name: str
@@ -31,6 +35,12 @@ class Campaign(msgspec.Struct, frozen=True, kw_only=True):
     binding: bool
     direct: bool
     status: str
+    distribute: str  # off, or auto: the offers' weights are set by what they earn
+    distribute_by: str | None = None
+    floor: float | None = None  # per cent, as are the next two
+    most_change: float | None = None  # an hour
+    holdout: float | None = None
+    shares: dict[str, float] = {}  # per cent of the visitors that each offer gets now, where earnings decide
 
 
 async def add(
@@ -117,7 +127,19 @@ async def shown(tx: AsyncConnection, team_id: int, rows: list[Any], *, public_ur
             url=tracking_link(public_url, row.code),
             offers=[f"{offer[offer_id]}:{weight}" for offer_id, weight in weights[row.id]],
             fallback_url=row.fallback_url, cost_model=row.cost_model, cost=row.cost, currency=row.currency,
-            rules=row.rules, binding=row.binding, direct=row.direct, status=row.status,
+            rules=row.rules, binding=row.binding, direct=row.direct, status=row.status, **_distribution(row, offer),
         )
         for row in rows
     ]  # fmt: skip
+
+
+def _distribution(row: Row[Any], codes: dict[int, str]) -> dict[str, Any]:
+    if row.distribute != distribution.AUTO:
+        return {"distribute": row.distribute}
+    limits = distribution.limits_of(row)
+    weights = distribution.current(row.distributed).get("", {})
+    return {
+        "distribute": row.distribute, "distribute_by": row.distribute_by, "floor": limits.least(max(len(weights), 1)) / 100,
+        "most_change": limits.most_change / 100, "holdout": distribution.holdout_of(row) / 100,
+        "shares": {codes[offer_id]: weight / 100 for offer_id, weight in weights.items() if offer_id in codes},
+    }  # fmt: skip

@@ -10,15 +10,16 @@ import msgspec
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.catalogue import placements
+from storage.catalogue import distribution, placements
 from storage.catalogue.placements import NO_PLACEMENTS, Placements
 from storage.clicks.caps import period_of
 from storage.clicks.write_jobs import Cap
 from storage.ledger.clicks.macros import SUBS, Template
 from storage.ledger.clicks.placements import PlacementGate
 from storage.ledger.clicks.placements import gate as placement_gate
-from storage.ledger.clicks.rotation import CompiledRule, Rotation, Share
+from storage.ledger.clicks.rotation import CompiledRule, Distribution, Rotation, Share
 from storage.ledger.clicks.rotation_rules import condition, spoken
+from storage.ledger.distribution.weights import WHOLE
 from storage.tables import (
     accounts,
     campaign_offers,
@@ -93,6 +94,7 @@ class FastPlan(msgspec.Struct, frozen=True):
     offers: tuple[int, ...]
     marks: tuple[float, ...]  # where each offer's part of 0 … 1 ends
     offer_ids: frozenset[int]
+    holdout: float = 0.0  # the part of 0 … 1, from 0 on, that goes by the weights set by hand
 
     def pick(self, roll: float) -> int:
         offers = self.offers
@@ -117,6 +119,8 @@ class CampaignPlan(msgspec.Struct, frozen=True, kw_only=True):
     paused: bool
     gate: PlacementGate | None = None
     quick: FastPlan | None = None
+    segments: dict[str, FastPlan] = {}  # in place of `quick` for visitors of a country or device
+    segmented_by_device: bool = False
 
 
 class Plans(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,9 +157,14 @@ async def load(tx: AsyncConnection, public_url: str, before: Plans | None = None
         # A campaign that names no offers has its site's, for when the site cannot be shown.
         own = shares.get(row.id) or tuple(Share(offer_id_) for offer_id_ in (site.offers if site else ()))
         rotation = _rotation(row, own, codes, alternatives)
+        shares_now = distribution.shares_in_force(row, own, paused=lambda offer_id: offer_plans[offer_id].paused)
+        if shares_now.get(""):
+            rotation = msgspec.structs.replace(rotation, distribution=Distribution(
+                shares=shares_now, by=row.distribute_by or "", holdout=distribution.holdout_of(row) / WHOLE
+            ))  # fmt: skip
         gate = placement_gate(listed.by_campaign.get(row.id, {}), listed.by_source.get(row.source_id, {}))
         made = _campaign(row, site, source_plans.get(row.source_id, NO_SOURCE), rotation, gate=gate)
-        made = msgspec.structs.replace(made, quick=_quick(made, offer_plans))
+        made = msgspec.structs.replace(made, **_quick(made, offer_plans))
         plans.setdefault(row.code, made)
     return Plans(
         campaigns=plans,
@@ -243,16 +252,39 @@ def _rule(rule: dict[str, Any], offer_id: Callable[[str], int | None]) -> Compil
     return CompiledRule(condition(rule["if"]), shares, spoken(rule))
 
 
-def _quick(plan: CampaignPlan, offers: dict[int, OfferPlan]) -> FastPlan | None:
-    shares = [share for share in plan.rotation.shares if share.weight]
-    special = any(offers[share.offer_id].paused or offers[share.offer_id].cap for share in plan.rotation.shares)
-    if not shares or special or plan.rotation.rules or plan.paused or plan.to_site:
-        return None
-    total, so_far, marks = sum(share.weight for share in shares), 0, []
-    for share in shares:
-        so_far += share.weight
-        marks.append(so_far / total)
-    return FastPlan(tuple(share.offer_id for share in shares), tuple(marks), plan.rotation.members)
+def _quick(plan: CampaignPlan, offers: dict[int, OfferPlan]) -> dict[str, Any]:
+    """The fields of a plan that answer where nothing but weights has a say; empty where something has."""
+    rotation = plan.rotation
+    special = any(offers[share.offer_id].paused or offers[share.offer_id].cap for share in rotation.shares)
+    if not any(share.weight for share in rotation.shares):
+        return {}
+    if special or rotation.rules or plan.paused or plan.to_site:
+        return {}
+    if rotation.distribution is None:
+        return {"quick": _fast(((rotation.shares, 1.0),), rotation.members)}
+    holdout = rotation.distribution.holdout
+    by_segment = {
+        segment: _fast(((rotation.shares, holdout), (shares, 1 - holdout)), rotation.members, holdout)
+        for segment, shares in rotation.distribution.shares.items()
+    }
+    quick = by_segment.pop("")
+    return {"quick": quick, "segments": by_segment, "segmented_by_device": rotation.distribution.by == "device"}
+
+
+def _fast(
+    parts: tuple[tuple[tuple[Share, ...], float], ...], members: frozenset[int], holdout: float = 0.0
+) -> FastPlan:
+    """Each part's offers by weight, in its stretch of 0 … 1."""
+    offer_ids, marks, begin = [], [], 0.0
+    for shares, width in parts:
+        total, so_far = sum(share.weight for share in shares), 0
+        for share in shares if width else ():
+            if share.weight:
+                so_far += share.weight
+                offer_ids.append(share.offer_id)
+                marks.append(begin + width * so_far / total)
+        begin += width
+    return FastPlan(tuple(offer_ids), tuple(marks), members, holdout)
 
 
 def _campaign(

@@ -78,6 +78,7 @@ class Reason(IntEnum):
     FAILED = 7  # a look-up failed; sent on anyway
     BLOCKED = 8  # its placement is on a block list, or not on the allow list: fallback or neutral page
     BUDGET = 9  # the campaign's budget is used up: fallback or neutral page
+    HOLDOUT = 10  # sent by the weights set by hand, for comparison with those that earnings set
 
 
 Settlement = Literal["settled", "provisional", "partial"]

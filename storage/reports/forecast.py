@@ -48,7 +48,7 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     estimated: bool = True
 
 
-class _OfferDays(msgspec.Struct, frozen=True, kw_only=True):
+class OfferDays(msgspec.Struct, frozen=True, kw_only=True):
     """One offer's calendar days from its first figure on, and which of them are settled."""
 
     offer: str
@@ -81,8 +81,8 @@ async def forecast_of(
     """The forecast of the query, made of the report of `history_query`."""
     items: list[Expected] = []
     made: list[OfferForecast] = []
-    for days in await _days_by_offer(tx, history_query(query), report.rows):
-        days_forecast, offer_forecast = _forecast_offer(days, query, now)
+    for days in await days_by_offer(tx, history_query(query), report.rows):
+        days_forecast, offer_forecast = forecast_days(days, query, now)
         items += days_forecast
         made += [offer_forecast] if offer_forecast else []
         await asyncio.sleep(0)  # clicks answered by the same process go on in between
@@ -96,7 +96,7 @@ async def forecast_of(
     )  # fmt: skip
 
 
-async def _days_by_offer(tx: AsyncConnection, query: ReportQuery, rows: Sequence[ReportRow]) -> list[_OfferDays]:
+async def days_by_offer(tx: AsyncConnection, query: ReportQuery, rows: Sequence[ReportRow]) -> list[OfferDays]:
     """The days of each offer with figures in the range."""
     by_offer: dict[str, dict[date, ReportRow]] = {}
     for row in rows:
@@ -113,13 +113,13 @@ async def _days_by_offer(tx: AsyncConnection, query: ReportQuery, rows: Sequence
     for account_id, day in await tx.execute(settled_query):
         settled.setdefault(account_id, set()).add(day)
     return [
-        _OfferDays(offer=offer, first=min(of), rows=of, settled=frozenset(settled.get(account_of[offer], ())))
+        OfferDays(offer=offer, first=min(of), rows=of, settled=frozenset(settled.get(account_of[offer], ())))
         for offer, of in sorted(by_offer.items())
     ]
 
 
-def _forecast_offer(
-    days: _OfferDays, query: ReportQuery, now: datetime | None
+def forecast_days(
+    days: OfferDays, query: ReportQuery, now: datetime | None
 ) -> tuple[list[Expected], OfferForecast | None]:
     """The offer's pending days of the query; days before the query's first are none of its."""
     start = days.pending_from
@@ -151,22 +151,22 @@ def _span(first: date, end: date) -> list[date]:
     return [first + _DAY * n for n in range((end - first).days)]
 
 
-def _in_hand(row: ReportRow) -> int | None:
+def in_hand(row: ReportRow) -> int | None:
     """First deposits as they are known before the platform settles the day."""
     layers = row.first_deposits
     return layers.postback if layers.postback is not None else layers.platform
 
 
-def _past(days: _OfferDays, day: date) -> Past:
+def _past(days: OfferDays, day: date) -> Past:
     """A settled day without a row had no activity; of a day that is not settled the commission is not known."""
     row = days.rows.get(day)
-    first_deposits = (_in_hand(row) or 0) if row else 0
+    first_deposits = (in_hand(row) or 0) if row else 0
     return Past(first_deposits, ((row.commission or 0) if row else 0) if day in days.settled else None)
 
 
-def _pending(days: _OfferDays, day: date, expected: float) -> Pending:
+def _pending(days: OfferDays, day: date, expected: float) -> Pending:
     row = days.rows.get(day)
-    return Pending((_in_hand(row) or 0) if row else 0, expected)
+    return Pending((in_hand(row) or 0) if row else 0, expected)
 
 
 def _share_left(day: date, query: ReportQuery, now: datetime | None) -> float:
@@ -177,9 +177,9 @@ def _share_left(day: date, query: ReportQuery, now: datetime | None) -> float:
     return min(max((end - now) / (end - begin), 0.0), 1.0)
 
 
-def _expected(days: _OfferDays, day: date, *, estimate: Estimate | None = None, lacking: str | None = None) -> Expected:
+def _expected(days: OfferDays, day: date, *, estimate: Estimate | None = None, lacking: str | None = None) -> Expected:
     row = days.rows.get(day)
     return Expected(
-        day=day.isoformat(), offer=days.offer, first_deposits=_in_hand(row) if row else 0,
+        day=day.isoformat(), offer=days.offer, first_deposits=in_hand(row) if row else 0,
         commission=row.commission if row else None, forecast=estimate, lacking=lacking,
     )  # fmt: skip

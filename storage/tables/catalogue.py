@@ -135,6 +135,30 @@ campaigns = named(
     Column("unique_per", Text, nullable=False, server_default="campaign"),  # campaign | source | team
     Column("smart_rotation", Boolean, nullable=False, server_default=false()),  # an offer not seen yet first
     Column("status", Text, nullable=False),  # active | paused
+    Column("distribute", Text, nullable=False, server_default="off"),  # off | auto: who sets the offers' weights
+    Column("distribute_by", Text),  # country | device
+    Column("floor", Integer),  # of an offer; this and the next two in hundredths of a per cent
+    Column("most_change", Integer),  # of an offer's weight, an hour
+    Column("holdout", Integer),  # visitors sent by the weights set by hand
+    Column("distributed_since", Instant),  # when the running comparison with the holdout began
+    Column("compared", Json),  # holdout and weights set by hand that are compared since then
+    Column("distributed", Json),  # current weights: segment (empty: all others) -> offer id -> weight
+)
+
+#: Weights that a campaign's offers had from a moment on, what they were made from, or why they stayed as they were.
+distribution_steps = Table(
+    "distribution_steps",
+    metadata,
+    key(),
+    team(),
+    reference("campaign_id", "campaigns"),
+    Column("at", Instant, nullable=False),
+    Column("segment", Text, nullable=False),  # a country or device; empty: all others
+    Column("begins", Boolean, nullable=False),  # set by a person's change: no limit on change reaches back further
+    Column("weights", Json, nullable=False),  # offer id -> weight, in hundredths of a per cent
+    Column("evidence", Json, nullable=False),  # storage.catalogue.distribution.Evidence by offer id
+    Column("note", Text),  # why nothing was changed
+    index("campaign_id", "segment", "at"),
 )
 
 #: What a campaign's traffic costs from a day on, by models whose spend is worked out when a day is merged.

@@ -15,6 +15,7 @@ __all__ = [
     "Availability",
     "AvailabilityOf",
     "CompiledRule",
+    "Distribution",
     "Pick",
     "Rotation",
     "Share",
@@ -52,13 +53,24 @@ class CompiledRule(msgspec.Struct, frozen=True):
     text: str
 
 
+class Distribution(msgspec.Struct, frozen=True, kw_only=True):
+    """Weights that earnings set, by country or device (`by`; empty: all the others), and the share of visitors who
+    are sent by the weights set by hand."""
+
+    shares: dict[str, tuple[Share, ...]]
+    by: str = ""
+    holdout: float = 0.0
+
+
 class Rotation(msgspec.Struct, frozen=True, kw_only=True):
-    """A campaign's rules and offers. `alternatives`: where to go when an offer's cap is full."""
+    """A campaign's rules and offers. `alternatives`: where to go when an offer's cap is full; `distribution`: weights
+    that stand for those of `shares`."""
 
     rules: tuple[CompiledRule, ...] = ()
     shares: tuple[Share, ...] = ()
     alternatives: dict[int, int] = {}
     members: frozenset[int] = frozenset()  # offers a returning visitor may keep
+    distribution: Distribution | None = None
 
 
 class Pick(msgspec.Struct, frozen=True):
@@ -78,12 +90,26 @@ def pick(rotation: Rotation, visitor: Visitor, *, availability: AvailabilityOf, 
             choice = _choose(rule.shares, rotation, availability=availability, roll=roll)
             if choice.offer_id:
                 return Pick(choice.offer_id, choice.reason, number)
-            default = _choose(rotation.shares, rotation, availability=availability, roll=roll)
+            default = _default(rotation, visitor, availability=availability, roll=roll)
             return Pick(default.offer_id, choice.reason, number)
-    choice = _choose(rotation.shares, rotation, availability=availability, roll=roll)
+    choice = _default(rotation, visitor, availability=availability, roll=roll)
     if rotation.rules and (choice.reason is Reason.CHOSEN or not rotation.shares):
         return Pick(choice.offer_id, Reason.NO_RULE)
     return choice
+
+
+def _default(rotation: Rotation, visitor: Visitor, *, availability: AvailabilityOf, roll: float) -> Pick:
+    """Where no rule decides: by the weights in force, for a visitor of the holdout by those set by hand."""
+    distribution = rotation.distribution
+    if distribution is None:
+        return _choose(rotation.shares, rotation, availability=availability, roll=roll)
+    holdout = distribution.holdout
+    if roll < holdout:
+        choice = _choose(rotation.shares, rotation, availability=availability, roll=roll / holdout)
+        return Pick(choice.offer_id, Reason.HOLDOUT) if choice.reason is Reason.CHOSEN else choice
+    segment = getattr(visitor, distribution.by) if distribution.by else ""
+    shares = distribution.shares.get(segment) or distribution.shares[""]
+    return _choose(shares, rotation, availability=availability, roll=(roll - holdout) / (1 - holdout))
 
 
 def _choose(shares: tuple[Share, ...], rotation: Rotation, *, availability: AvailabilityOf, roll: float) -> Pick:

@@ -1,0 +1,340 @@
+"""What a click of each offer is worth, as an estimate with its uncertainty: FTDs per click times commission per FTD.
+
+- Conversions and commission come late, and what has not come yet is not nothing (Chapelle 2014, *Modeling delayed
+  feedback in display advertising*; as a bandit: Vernade, Cappé, Perchet 2017, *Stochastic bandit models for delayed
+  conversions*): clicks and FTDs count as far as their delay has passed. The delay is not known either: the shapes it
+  may have are averaged by how well they explain the days so far (marginal likelihood of a Gamma-Poisson model).
+- Commission is the settled one; where it is pending the forecast stands for it, with the forecast's own variance.
+- What all offers have in common is the prior of each (empirical Bayes), so that one without history is worth a try.
+- The past is forgotten with a half-life (Raj, Kalyani 2017, *Taming non-stationary bandits: a Bayesian approach*), and
+  from the day on which a rate has plainly changed nothing before it counts (generalised likelihood ratio: Besson,
+  Kaufmann, Maillard, Seznec 2022, *Efficient change-point detection for tackling piecewise-stationary bandits*).
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from itertools import accumulate
+from math import exp, log, sqrt
+from operator import mul
+
+import msgspec
+
+HALF_LIFE = 21.0  # days after which a past day counts half
+PRIOR_PAYMENTS = 4.0  # events that the common rate is worth as evidence of an offer's own
+PLAYER_VARIANCE = 3.0  # of what players bring by rev share, in squares of the mean: some bring most of it
+_CHANGED = 8.0  # log likelihood ratio from which a rate has changed: one day in some thousands by chance
+_EVERY_DAY = 0.02  # share of each delay that is spread evenly, so that no day is impossible
+
+
+class OfferDay(msgspec.Struct, frozen=True, kw_only=True):
+    """An offer's day in a campaign; amounts are micro-units of one currency.
+
+    `first_deposits` is None where nothing reports them, `commission` where it is not settled; `shared` is the part of
+    it that is rev share. Of a pending day `pending` is what the forecast expects, with its standard deviation `spread`;
+    None where there is no forecast either.
+    """
+
+    clicks: int
+    first_deposits: int | None = None
+    commission: int | None = None
+    shared: int = 0
+    pending: int | None = None
+    spread: float = 0.0
+
+
+class OfferHistory(msgspec.Struct, frozen=True, kw_only=True):
+    """Days of one offer, oldest first, the same calendar days for all offers."""
+
+    days: tuple[OfferDay, ...]
+
+    @property
+    def clicks(self) -> int:
+        return sum(day.clicks for day in self.days)
+
+    @property
+    def reports_first_deposits(self) -> bool:
+        """Whether anything does: a postback, or the platform."""
+        return any(day.first_deposits is not None for day in self.days)
+
+    @property
+    def shared_part(self) -> float:
+        """The part of the settled commission that is rev share, taken without signs."""
+        shared = sum(abs(day.shared) for day in self.days)
+        once = sum(abs((day.commission or 0) - day.shared) for day in self.days)
+        return shared / (shared + once) if shared else 0.0
+
+
+class ClickValue(msgspec.Struct, frozen=True, kw_only=True):
+    """Earnings per click in micro-units, and their standard deviation. `arrived` is the share of the clicks'
+    commission that has come by now, `payments` how many independent payments are behind it, `first_deposit` what an
+    FTD brings in all (a click, where no FTDs are reported)."""
+
+    mean: float
+    spread: float
+    arrived: float = 0.0
+    payments: float = 0.0
+    first_deposit: float = 0.0
+
+
+class _Delay(msgspec.Struct, frozen=True):
+    """How late events follow: a geometric delay (`decay` a day) after `wait` days. `grows`: they are booked on the day
+    they follow from, which grows afterwards."""
+
+    decay: float = 0.0
+    wait: int = 0
+    grows: bool = False
+    prior: float = 1.0
+
+
+class _Rate(msgspec.Struct, frozen=True):
+    """Events per unit of exposure: estimate, variance, and the exposure of which events have come."""
+
+    mean: float
+    variance: float
+    exposure: float
+    events: float
+
+
+_WAITS = range(2, 17, 2)
+_CONVERSION_DELAYS = (
+    _Delay(prior=3.0), _Delay(0.3, prior=3.0), _Delay(0.6), _Delay(0.8), _Delay(0.88), *(_Delay(0.5, w) for w in _WAITS)
+)  # fmt: skip
+_COMMISSION_DELAYS = (
+    _Delay(prior=20.0), *(_Delay(decay, grows=grows) for decay in (0.6, 0.8, 0.9) for grows in (False, True)),
+    *(_Delay(0.5, wait, grows) for wait in _WAITS for grows in (False, True)),
+)  # fmt: skip
+_STAYING = (_Delay(0.5 ** (1 / 45)),)  # players: half are left after 45 days, as the forecast takes it
+
+
+def click_values(histories: Sequence[OfferHistory]) -> list[ClickValue]:
+    """What a click of each offer is worth; the offers are those that a campaign shares its clicks out over."""
+    seen = [history.reports_first_deposits for history in histories if history.clicks]
+    reports = [history.reports_first_deposits if history.clicks else any(seen) or not seen for history in histories]
+    known = list(zip(histories, reports, strict=True))
+    conversions = _rates([_Series.of_conversions(history, reported) for history, reported in known])
+    usual = _common([(rate.mean, 1.0) for rate, reported in zip(conversions, reports, strict=True) if reported]) or 1.0
+    once = _rates([_Series.of_commission(*of, shared=False) for of in known], first_deposits_per_click=usual)
+    share = _rates([_Series.of_commission(*of, shared=True) for of in known], first_deposits_per_click=usual)
+    return [_value(*of) for of in zip(histories, reports, conversions, once, share, strict=True)]
+
+
+def _value(history: OfferHistory, reported: bool, conversion: _Rate, once: _Rate, share: _Rate) -> ClickValue:
+    """FTDs per click times all that an FTD brings; these rates are taken to be independent."""
+    first_deposit, variance = once.mean + share.mean, once.variance + share.variance
+    first_deposits = sum(day.first_deposits or 0 for day in history.days)
+    of = first_deposits if reported else history.clicks
+    arrived = max(once.exposure, share.exposure) if once.mean >= share.mean else share.exposure
+    return ClickValue(
+        mean=conversion.mean * first_deposit,
+        spread=sqrt(
+            conversion.variance * first_deposit**2 + variance * conversion.mean**2 + conversion.variance * variance
+        ),
+        arrived=min(arrived / of, 1.0) if of else 0.0, payments=once.events + share.events,
+        first_deposit=first_deposit,
+    )  # fmt: skip
+
+
+class _Series(msgspec.Struct, frozen=True, kw_only=True):
+    """Exposures by day, events (None: not known), what one event is (micro-units, or 1), and the variance of events
+    that are themselves estimates."""
+
+    exposures: list[float]
+    events: list[float | None]
+    variances: list[float]
+    delays: tuple[_Delay, ...]
+    size: float | None = 1.0  # None: of what the events are, they say themselves
+    varies: float = 0.0  # how far single payments vary, in squares of their mean, over what days tell
+    per_click: bool = False
+    nothing: float = 1.0  # the rate where there are no exposures
+
+    @classmethod
+    def of_conversions(cls, history: OfferHistory, reported: bool) -> "_Series":
+        """FTDs by clicks; of an offer whose FTDs are not reported each click is taken for one."""
+        days = history.days
+        clicks = [float(day.clicks) for day in days]
+        if not reported:
+            return cls(exposures=[], events=[], variances=[], delays=_CONVERSION_DELAYS[:1])
+        return cls(
+            exposures=clicks,
+            events=[None if day.first_deposits is None else float(day.first_deposits) for day in days],
+            variances=[0.0] * len(days), delays=_CONVERSION_DELAYS,
+        )  # fmt: skip
+
+    @classmethod
+    def of_commission(cls, history: OfferHistory, reported: bool, *, shared: bool) -> "_Series":
+        """Commission by FTDs, or by clicks where no FTDs are reported: the rev share, or all other."""
+        days, part = history.days, history.shared_part
+        if not (part if shared else 1 - part):
+            return cls(exposures=[], events=[], variances=[], delays=_STAYING, nothing=0.0)
+        scale = part if shared else 1 - part  # of what the forecast expects of both
+        return cls(
+            exposures=[float((day.first_deposits or 0) if reported else day.clicks) for day in days],
+            events=[_known(day, scale, shared=shared) for day in days],
+            variances=[(scale * day.spread) ** 2 if day.commission is None else 0.0 for day in days],
+            delays=_STAYING if shared else _COMMISSION_DELAYS, size=None, per_click=not reported,
+            varies=PLAYER_VARIANCE if shared else 0.0,
+        )  # fmt: skip
+
+
+def _known(day: OfferDay, scale: float, *, shared: bool) -> float | None:
+    if day.commission is None:
+        return None if day.pending is None else scale * day.pending
+    return float(day.shared if shared else day.commission - day.shared)
+
+
+def _rates(several: Sequence[_Series], *, first_deposits_per_click: float = 1.0) -> list[_Rate]:
+    """Each series' rate. The prior is what the series of one unit have in common, where they have anything; else what
+    those of the other unit have."""
+    learners = {place: _Learner(series) for place, series in enumerate(several) if series.exposures}
+    sums = {place: learner.known_sums() for place, learner in learners.items()}
+    for _ in range(2):
+        priors = [
+            _common([of for place, of in sums.items() if several[place].per_click is per_click])
+            for per_click in (False, True)
+        ]
+        by_first_deposit = priors[0] or priors[1] / first_deposits_per_click or 1.0
+        by_click = priors[1] or priors[0] * first_deposits_per_click or 1.0
+        made = {
+            place: learner.rate(by_click if several[place].per_click else by_first_deposit)
+            for place, learner in learners.items()
+        }
+        sums = {place: (rate.mean * rate.exposure, rate.exposure) for place, rate in made.items()}
+    nothing = [_Rate(series.nothing, 0.0, 0.0, 0.0) for series in several]
+    return [made.get(place, rate) for place, rate in enumerate(nothing)]
+
+
+def _common(sums: Sequence[tuple[float, float]]) -> float:
+    """Events per exposure of all together, taken without sign: losses are an offer's own; 0 where there are none."""
+    events, exposure = abs(sum(events for events, _ in sums)), sum(exposure for _, exposure in sums)
+    return events / exposure if exposure > 0 else 0.0
+
+
+class _Learner:
+    """One series: its known days, and what is due on them with each delay that it may have."""
+
+    def __init__(self, series: _Series) -> None:
+        self._series = series
+        self._known = [d for d, event in enumerate(series.events) if event is not None]
+        self._events = [series.events[d] or 0.0 for d in self._known]
+        self._exact = [not series.variances[d] for d in self._known]  # not themselves estimates
+        self._due = [[due[d] for d in self._known] for due in (_lagged(series, delay) for delay in series.delays)]
+        self._priors = [log(delay.prior) for delay in series.delays]
+
+    def known_sums(self) -> tuple[float, float]:
+        return sum(self._events), sum(self._series.exposures[d] for d in self._known)
+
+    def rate(self, prior: float) -> _Rate:
+        """The rate with each delay, weighed by how well that explains the days: a Gamma posterior, which counts in
+        payments of one size."""
+        series, days = self._series, len(self._series.exposures)
+        weights = [_forgetting(days)[d] for d in self._known]
+        size = series.size or _size(series, prior)
+        shares = self._shares(weights, size=size, prior=prior)
+        expected = [sum(map(mul, shares, due)) for due in zip(*self._due, strict=True)]
+        exact = [(at, d) for at, d in enumerate(self._known) if self._exact[at]]
+        if series.size is None:
+            size = self._observed_size(expected, weights, size=size, prior=prior)
+        since = 0
+        if series.size is not None:
+            since = _changed([self._events[at] for at, _ in exact], [expected[at] for at, _ in exact])
+        if since:
+            weights = [0.0 if at < exact[since][0] else weight for at, weight in enumerate(weights)]
+        before = PRIOR_PAYMENTS * size / prior
+        amount = sum(map(mul, weights, self._events)) + PRIOR_PAYMENTS * size
+        payments = PRIOR_PAYMENTS + sum(weights[at] * max(self._events[at], 0.0) for at, _ in exact) / size
+        variance = size**2 * payments + sum(
+            (weight * weight * series.variances[d]) for weight, d in zip(weights, self._known, strict=True)
+        )
+        seen = [before + sum(map(mul, weights, due)) for due in self._due]
+        mean = sum(share * amount / exposure for share, exposure in zip(shares, seen, strict=True))
+        square = sum(share * (variance + amount**2) / exposure**2 for share, exposure in zip(shares, seen, strict=True))
+        return _Rate(
+            mean, max(square - mean**2, 0.0), sum(expected), sum(max(event, 0.0) for event in self._events) / size
+        )
+
+    def _shares(self, weights: Sequence[float], *, size: float, prior: float) -> list[float]:
+        """How well each delay explains the days, all of them together being 1."""
+        before = PRIOR_PAYMENTS * size / prior
+        payments = [
+            (at, weights[at] * event / size) for at, event in enumerate(self._events) if event > 0 and self._exact[at]
+        ]
+        total = PRIOR_PAYMENTS + sum(n for _, n in payments)
+        exact = [weight if exact else 0.0 for weight, exact in zip(weights, self._exact, strict=True)]
+        evidence = []
+        for own, due in zip(self._priors, self._due, strict=True):
+            evenly = _EVERY_DAY * sum(due) / max(len(due), 1) + 1e-12
+            logs = sum(n * log((1 - _EVERY_DAY) * due[at] + evenly) for at, n in payments)
+            evidence.append(own + logs - total * log(sum(map(mul, exact, due)) + before))
+        return _weighed(evidence)
+
+    def _observed_size(
+        self, expected: Sequence[float], weights: Sequence[float], *, size: float, prior: float
+    ) -> float:
+        """The size of independent payments that explains how far days stray (Pearson), starting at what FTDs tell."""
+        exact = [at for at in range(len(expected)) if self._exact[at] and expected[at] > 0]
+        exposure = sum(weights[at] * expected[at] for at in exact) + PRIOR_PAYMENTS * size / prior
+        amount = sum(weights[at] * self._events[at] for at in exact) + PRIOR_PAYMENTS * size
+        due = [(self._events[at], amount / exposure * expected[at]) for at in exact]
+        strays = sum((event - middle) ** 2 / max(abs(middle), size / 4) for event, middle in due)
+        return max((2 * size + strays) / (2 + len(exact)), size * max(0.1, self._series.varies))
+
+
+def _lagged(series: _Series, delay: _Delay) -> list[float]:
+    """Exposures on the days on which their events are due."""
+    exposures, days = series.exposures, len(series.exposures)
+    if delay.grows:
+        return [
+            exposure * (1.0 if series.events[d] is None or series.variances[d] else _passed(delay, days - 1 - d))
+            for d, exposure in enumerate(exposures)
+        ]
+    later = [0.0] * min(delay.wait, days) + exposures[: max(days - delay.wait, 0)]
+    if not delay.decay:
+        return later
+    return list(accumulate(later, lambda due, new: delay.decay * due + (1 - delay.decay) * new, initial=0.0))[1:]
+
+
+def _passed(delay: _Delay, age: int) -> float:
+    """Which share of a day's events has come after so many further days."""
+    return 1 - delay.decay ** (age - delay.wait + 1) if age >= delay.wait else 0.0
+
+
+@cache
+def _forgetting(days: int) -> list[float]:
+    return [0.5 ** ((days - 1 - d) / HALF_LIFE) for d in range(days)]
+
+
+def _size(series: _Series, prior: float) -> float:
+    """What one payment is, in micro-units: of an offer with FTDs commission per FTD, else of a day with commission."""
+    amounts = [abs(event) for event in series.events if event]
+    if series.per_click:
+        return sum(amounts) / len(amounts) if amounts else 1.0
+    first_deposits = sum(
+        exposure for event, exposure in zip(series.events, series.exposures, strict=True) if event is not None
+    )
+    return max((sum(amounts) + 2 * prior) / (first_deposits + 2), 1e-6)
+
+
+def _changed(payments: Sequence[float], expected: Sequence[float]) -> int:
+    """The first day from which on the rate is plainly another than before; 0 if it never changed."""
+    events = list(accumulate((max(n, 0.0) for n in payments), initial=0.0))
+    exposures = list(accumulate(expected, initial=0.0))
+    whole = _likelihood(events[-1], exposures[-1])
+    best, since = _CHANGED, 0
+    for at in range(1, len(payments)):
+        split = _likelihood(events[at], exposures[at])
+        split += _likelihood(events[-1] - events[at], exposures[-1] - exposures[at])
+        if split - whole > best:
+            best, since = split - whole, at
+    return since
+
+
+def _likelihood(payments: float, exposure: float) -> float:
+    return payments * log(payments / exposure) if payments > 0 and exposure > 0 else 0.0
+
+
+def _weighed(logarithms: Sequence[float]) -> list[float]:
+    """Shares in proportion to what these are the logarithms of."""
+    most = max(logarithms)
+    parts = [exp(value - most) for value in logarithms]
+    total = sum(parts)
+    return [part / total for part in parts]
