@@ -19,6 +19,7 @@ MODULES = (
     "chats",
     "revenue",
     "forecast",
+    "distribution",
     "reader",
     "long_work",
     "memory",

@@ -1,0 +1,72 @@
+"""What distribution earns in simulated campaigns, against equal weights, last-24-hours conversions and an oracle.
+
+`python -m bench distribution` measures; `python -m bench.distribution [seeds]` prints the table of docs/automation.md.
+"""
+
+import statistics
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import product
+
+from bench.stage import Line
+from tests.storage.ledger.distribution.worlds import LEARNING, Outcome, World, simulate, worlds
+
+WAYS = ("equal", "last 24 hours", "distribution", "oracle")
+SEEDS = 2
+
+
+def measured(seeds: int) -> dict[str, list[Outcome]]:
+    """Outcomes by the world's name, one a seed."""
+    outcomes: dict[str, list[Outcome]] = {}
+    with ProcessPoolExecutor() as pool:
+        for outcome in pool.map(_one, product(worlds(), range(1, seeds + 1))):
+            outcomes.setdefault(outcome.world.name, []).append(outcome)
+    return outcomes
+
+
+def _one(of: tuple[World, int]) -> Outcome:
+    return simulate(of[0], seed=of[1])
+
+
+def share(outcomes: Sequence[Outcome], way: str, *, whole: bool = False) -> float:
+    """Earnings of the clicks after the first ones (or of all), of the best fixed offer's."""
+    if whole:
+        return statistics.mean(outcome.whole[way] / outcome.best_whole for outcome in outcomes)
+    return statistics.mean(outcome.after[way] / outcome.best_after for outcome in outcomes)
+
+
+def table(measured_outcomes: dict[str, list[Outcome]]) -> str:
+    """Per cent of the best fixed offer's earnings, as Markdown."""
+    lines = [
+        "| world | equal weights | last-24-hours conversions | distribution | oracle | distribution, first clicks too |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    for name, outcomes in measured_outcomes.items():
+        cells = [f"{share(outcomes, way):.0%}" for way in WAYS]
+        lines.append(f"| {name} | {' | '.join(cells)} | {share(outcomes, 'distribution', whole=True):.0%} |")
+    unequal = [outcomes for outcomes in measured_outcomes.values() if not outcomes[0].world.equal]
+    cells = [f"{statistics.mean(share(outcomes, way) for outcomes in unequal):.0%}" for way in WAYS]
+    whole = statistics.mean(share(outcomes, "distribution", whole=True) for outcomes in unequal)
+    lines.append(f"| **mean of those that differ** | {' | '.join(cells)} | {whole:.0%} |")
+    return "\n".join(lines)
+
+
+def lines(*, seeds: int = 1) -> list[Line]:
+    outcomes = measured(seeds)
+    unequal = [of for of in outcomes.values() if not of[0].world.equal]
+    equal = [of for of in outcomes.values() if of[0].world.equal]
+    every = [outcome for of in outcomes.values() for outcome in of]
+    after = f"{len(unequal)} worlds, clicks after the first {LEARNING:,}"
+    return [
+        Line("distribution ÷ best fixed offer, mean of worlds", statistics.mean(
+            share(of, "distribution") for of in unequal), 0.9, detail=after),
+        Line("last-24-hours conversions ÷ best fixed offer", statistics.mean(
+            share(of, "last 24 hours") for of in unequal), 0.0, detail=after),
+        Line("where all are equal, least of what the best earns", min(share(of, "distribution") for of in equal), 0.98),
+        Line("lowest share ÷ floor", min(outcome.lowest / outcome.least for outcome in every), 1.0),
+    ]  # fmt: skip
+
+
+if __name__ == "__main__":
+    print(table(measured(int(sys.argv[1]) if len(sys.argv) > 1 else SEEDS)))
