@@ -39,7 +39,7 @@ def share(outcomes: Sequence[Outcome], way: str, *, whole: bool = False) -> floa
 def table(measured_outcomes: dict[str, list[Outcome]]) -> str:
     """Per cent of the best fixed offer's earnings, as Markdown."""
     lines = [
-        "| world | equal weights | last-24-hours conversions | distribution | oracle | distribution, first clicks too |",
+        "| world | equal weights | last-24-hours conversions | distribution | oracle | distribution, all clicks |",
         "|---|--:|--:|--:|--:|--:|",
     ]
     for name, outcomes in measured_outcomes.items():

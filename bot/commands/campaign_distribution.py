@@ -162,7 +162,8 @@ async def show_distribution(ctx: Context, new: DistributionQuery) -> CampaignDis
     limits = distribution.limits_of(row)
     return CampaignDistribution(
         campaign=row.code, distribute=row.distribute, segment=segment or "", segments=sorted(filter(None, weights)),
-        holdout=distribution.holdout_of(row) / 100, floor=limits.least(max(len(weights.get("", {})), 1)) / 100, most_change=limits.most_change / 100,
+        holdout=distribution.holdout_of(row) / 100,
+        floor=limits.least(max(len(weights.get("", by_hand)), 1)) / 100, most_change=limits.most_change / 100,
         currency=ctx.deployment.currency, since=row.distributed_since,
         note=steps[-1].note if steps and row.distribute == distribution.AUTO else None,
         offers=_shares(code_of, weights.get(segment or "", {}), by_hand, evidence),

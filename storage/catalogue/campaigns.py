@@ -139,7 +139,8 @@ def _distribution(row: Row[Any], codes: dict[int, str]) -> dict[str, Any]:
     limits = distribution.limits_of(row)
     weights = distribution.current(row.distributed).get("", {})
     return {
-        "distribute": row.distribute, "distribute_by": row.distribute_by, "floor": limits.least(max(len(weights), 1)) / 100,
+        "distribute": row.distribute, "distribute_by": row.distribute_by,
+        "floor": limits.least(max(len(weights), 1)) / 100,
         "most_change": limits.most_change / 100, "holdout": distribution.holdout_of(row) / 100,
         "shares": {codes[offer_id]: weight / 100 for offer_id, weight in weights.items() if offer_id in codes},
     }  # fmt: skip

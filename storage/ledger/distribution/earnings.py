@@ -151,12 +151,12 @@ class _Series(msgspec.Struct, frozen=True, kw_only=True):
     def of_conversions(cls, history: OfferHistory, reported: bool) -> "_Series":
         """FTDs by clicks; of an offer whose FTDs are not reported each click is taken for one."""
         days = history.days
-        clicks = [float(day.clicks) for day in days]
+        clicks = [1.0 * day.clicks for day in days]
         if not reported:
             return cls(exposures=[], events=[], variances=[], delays=_CONVERSION_DELAYS[:1])
         return cls(
             exposures=clicks,
-            events=[None if day.first_deposits is None else float(day.first_deposits) for day in days],
+            events=[None if day.first_deposits is None else 1.0 * day.first_deposits for day in days],
             variances=[0.0] * len(days), delays=_CONVERSION_DELAYS,
         )  # fmt: skip
 
@@ -168,7 +168,7 @@ class _Series(msgspec.Struct, frozen=True, kw_only=True):
             return cls(exposures=[], events=[], variances=[], delays=_STAYING, nothing=0.0)
         scale = part if shared else 1 - part  # of what the forecast expects of both
         return cls(
-            exposures=[float((day.first_deposits or 0) if reported else day.clicks) for day in days],
+            exposures=[1.0 * ((day.first_deposits or 0) if reported else day.clicks) for day in days],
             events=[_known(day, scale, shared=shared) for day in days],
             variances=[(scale * day.spread) ** 2 if day.commission is None else 0.0 for day in days],
             delays=_STAYING if shared else _COMMISSION_DELAYS, size=None, per_click=not reported,
@@ -179,7 +179,7 @@ class _Series(msgspec.Struct, frozen=True, kw_only=True):
 def _known(day: OfferDay, scale: float, *, shared: bool) -> float | None:
     if day.commission is None:
         return None if day.pending is None else scale * day.pending
-    return float(day.shared if shared else day.commission - day.shared)
+    return 1.0 * (day.shared if shared else day.commission - day.shared)
 
 
 def _rates(several: Sequence[_Series], *, first_deposits_per_click: float = 1.0) -> list[_Rate]:

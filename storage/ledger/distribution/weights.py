@@ -127,6 +127,6 @@ def nearest(shares: Sequence[float], lowest: Sequence[int], highest: Sequence[in
 
 def _within(shares: Sequence[float], lowest: Sequence[int], highest: Sequence[int], shift: float) -> list[float]:
     return [
-        min(max(share * WHOLE + shift, float(low)), float(high))
+        1.0 * min(max(share * WHOLE + shift, low), high)
         for share, low, high in zip(shares, lowest, highest, strict=True)
     ]

@@ -38,4 +38,6 @@ def upgrade() -> None:
         sa.Column("evidence", Json, nullable=False),
         sa.Column("note", sa.Text()),
     )  # fmt: skip
-    op.create_index("ix_distribution_steps_campaign_id", "distribution_steps", ["campaign_id", "segment", "at"])
+    op.create_index(
+        "ix_distribution_steps_campaign_id_segment_at", "distribution_steps", ["campaign_id", "segment", "at"]
+    )

@@ -1,4 +1,4 @@
-"""Distribution in simulated campaigns: what it earns of the best fixed offer's earnings; bench/distribution.py has all."""
+"""Distribution in simulated campaigns: what it earns; all worlds stand in `bench/distribution.py`."""
 
 import pytest
 

@@ -183,11 +183,14 @@ def last_day(limits: Limits) -> Way:
     return weights
 
 
+_LIMITS = Limits()
+
+
 def simulate(
     world: World,
     *,
     seed: int,
-    limits: Limits = Limits(),
+    limits: Limits = _LIMITS,
     ways: Sequence[str] = ("equal", "last 24 hours", "distribution"),
 ) -> Outcome:
     """Each way on the same world, with traffic of its own."""
@@ -279,7 +282,8 @@ def worlds(seed: int = 1) -> list[World]:
         World(name="4 alike", deals=(Deal(rate=0.03, payout=100.0),) * 4, equal=True),
         World(name="5 worth the same, late or soon", equal=True, deals=(
             Deal(rate=0.03, payout=100.0), Deal(rate=0.02, payout=150.0, pays_after=7), Deal(rate=0.05, payout=60.0),
-            Deal(rate=0.03, payout=100.0, converts_after=3.0, pays_after=14), Deal(rate=0.03, payout=100.0, half_life=45.0),
+            Deal(rate=0.03, payout=100.0, converts_after=3.0, pays_after=14),
+            Deal(rate=0.03, payout=100.0, half_life=45.0),
         )),
     ]  # fmt: skip
     return made
