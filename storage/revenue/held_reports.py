@@ -312,4 +312,6 @@ async def suspects(tx: AsyncConnection, account_id: int) -> list[Any]:
     """Reports of the account that wait for a decision, the oldest first."""
     r = revenue_reports.c
     query = select(r.id, r.team_id, r.run_id, r.fetched_at, r.from_day, r.to_day, r.reason)
-    return list(await tx.execute(query.where(r.account_id == account_id, r.state == "suspect").order_by(r.id)))
+    return list(
+        await tx.execute(query.where(r.account_id == account_id, r.state == "suspect").order_by(r.fetched_at, r.id))
+    )

@@ -44,7 +44,7 @@ async def record_same(
     last_known = await latest_answer(tx, account_id, report.first, report.last)
     if last_known is None or last_known.digest != report.digest:
         raise Refused("the figures were changed by another sync while they were fetched: sync again")
-    await supersede(tx, account_id, report)
+    await supersede(tx, account_id, report, fetched_at=now)
     settled = await settled_of(tx, account_id, report)
     of = Origin(team_id=team_id, account_id=account_id, run_id=None, now=now)
     await settle_days(tx, of, (report.first, report.last), zone=zone, before=now, settled=settled)
@@ -79,10 +79,10 @@ async def store(
     return int(made.scalar_one())
 
 
-async def supersede(tx: AsyncConnection, account_id: int, report: Report) -> None:
-    """A newer report of the same days takes the place of one that waits for a decision."""
+async def supersede(tx: AsyncConnection, account_id: int, report: Report, *, fetched_at: datetime) -> None:
+    """A report of the same days takes the place of earlier ones that wait for a decision."""
     r = revenue_reports.c
-    overlaps = r.from_day <= report.last, r.to_day >= report.first
+    overlaps = r.from_day <= report.last, r.to_day >= report.first, r.fetched_at <= fetched_at
     supersession = update(revenue_reports).where(r.account_id == account_id, r.state == "suspect", *overlaps)
     await tx.execute(supersession.values(state="superseded", parsed=None))
 

@@ -125,7 +125,7 @@ class Recording:
         if self.held_id:
             await check_held(tx, self.held_id)
         else:
-            await supersede(tx, of.account_id, self._report)
+            await supersede(tx, of.account_id, self._report, fetched_at=self._before)
         if comparison.suspect is not None:
             await store(
                 tx, of, self._report, proof, state="suspect", at=self._before, reason=comparison.suspect,

@@ -98,6 +98,27 @@ async def test_an_old_answer_read_again_never_replaces_newer_figures(opened: Cal
         assert (await figures(team, "ngr"))["2026-10-19"] == -12_500_000
 
 
+async def test_an_old_answer_read_again_does_not_decide_about_a_newer_one_that_is_held(
+    opened: Callable[[], Any],
+) -> None:
+    async with synced(opened) as (team, casino):
+        await unreadable(team, casino, "77")
+        team.clock.later(hours=1)
+        for day in ("2026-10-18", "2026-10-19"):
+            casino.says(day, "spring", **DOUBLED)
+        await team.say("sync now main")
+        await team.sync()
+        team.clock.later(hours=1)
+        await team.say("sync read main")
+        await team.sync()
+        assert (await figures(team, "ngr"))["2026-10-19"] == 77_000_000
+        assert (await status(team))["state"] == "suspect"
+        code = (await team.say("sync confirm main"))["confirm"]
+        await team.say(f"confirm {code}")
+        await team.sync()
+        assert (await figures(team, "ngr"))["2026-10-19"] == -25_000_000
+
+
 async def test_what_an_old_answer_says_is_known_from_the_moment_it_was_read(opened: Callable[[], Any]) -> None:
     async with synced(opened) as (team, casino):
         team.clock.later(hours=1)
