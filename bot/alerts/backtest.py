@@ -12,7 +12,8 @@ from bot.alerts import conditions
 from bot.alerts.context import AlertContext
 from bot.alerts.figures import base_days, level_on, rows_by_day
 from storage.alerts import backtest, live_counts
-from storage.ledger.alerts.thresholds import LIVE, Rule, breached, read_minutes, recovered
+from storage.ledger.alerts.comparisons import read_minutes
+from storage.ledger.alerts.thresholds import LIVE, Rule, breached, recovered
 from storage.ledger.reports.report_rows import ReportRow
 from storage.revenue import restatements
 

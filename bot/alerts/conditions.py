@@ -16,7 +16,7 @@ from bot.render import figures
 from storage.alerts import attention, live_counts
 from storage.catalogue import offer_checks
 from storage.clicks import caps
-from storage.ledger.alerts.thresholds import length
+from storage.ledger.alerts.comparisons import length
 from storage.ledger.errors import CasinoFluxError
 from storage.ledger.money import convert
 from storage.revenue import restatements

@@ -8,17 +8,8 @@ import msgspec
 
 from bot.alerts.context import AlertContext, Reading
 from bot.render import figures
-from storage.ledger.alerts.thresholds import (
-    LIVE,
-    MONEY,
-    RATIOS,
-    Rule,
-    breached,
-    describe,
-    read_minutes,
-    recovered,
-    title,
-)
+from storage.ledger.alerts.comparisons import MONEY, QUOTIENTS, RATIOS, read_minutes, title
+from storage.ledger.alerts.thresholds import LIVE, Rule, breached, describe, recovered
 from storage.ledger.reports.report_rows import MergedReport, ReportRow
 
 WEEKS = 4  # how many same weekdays an average is made of
@@ -140,7 +131,7 @@ def _average(usual: Sequence[float], days: int, rule: Rule) -> float:
 
 
 def _days_together(rule: Rule, days: int) -> int:
-    return 1 if rule.measure in RATIOS or rule.measure in {"epc", "cpa"} else days
+    return 1 if rule.measure in QUOTIENTS else days
 
 
 def measured(rows: Sequence[ReportRow], measure: str) -> float | None:
@@ -153,6 +144,11 @@ def measured(rows: Sequence[ReportRow], measure: str) -> float | None:
         case "roi":
             known = [row for row in rows if row.commission is not None]
             return _ratio(_sum(known, "profit"), _sum(known, "spend"), 100)
+        case "ctr":
+            return _ratio(_sum(rows, "outgoing"), _sum(rows, "site_visits"), 100)
+        case "roas":
+            known = [row for row in rows if row.commission is not None]
+            return _ratio(_sum(known, "commission"), _sum(known, "spend"), 1)
         case "epc":
             return _ratio(_sum(rows, "commission"), _sum(rows, "clicks"), 1e-6)
         case "cpa":

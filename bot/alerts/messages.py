@@ -14,7 +14,8 @@ from storage.alerts import attention
 from storage.alerts.alert_states import Watch
 from storage.chat import messages
 from storage.db.engine import Database
-from storage.ledger.alerts.thresholds import describe, length
+from storage.ledger.alerts.comparisons import length
+from storage.ledger.alerts.thresholds import describe
 from storage.ledger.errors import CasinoFluxError
 from storage.ledger.revenue.sanity import AMOUNTS
 from storage.revenue.held_reports import HeldApart, HeldFigure, HeldReports, HeldTotal, held_reports, suspects

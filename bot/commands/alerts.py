@@ -20,7 +20,8 @@ from storage.alerts.alert_states import Alert, NewAlert, Terms, Watch
 from storage.catalogue.entities import page
 from storage.chat import channels
 from storage.ledger.alerts import alarms
-from storage.ledger.alerts.thresholds import Rule, read_minutes, read_rule
+from storage.ledger.alerts.comparisons import read_minutes
+from storage.ledger.alerts.thresholds import Rule, read_rule
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.ledger.schedule import read_time, read_zone
@@ -209,7 +210,7 @@ async def _saved(ctx: Context, watch: Watch) -> Alert:
 def _terms(ctx: Context, new: AlertRule) -> Terms:
     return Terms(
         rule=_rule(new, ctx.deployment.currency), cooldown=read_minutes(new.cooldown, "cooldown"),
-        quiet=_quiet(new.quiet), timezone=read_zone(new.timezone or ctx.deployment.timezone),
+        quiet=quiet_hours(new.quiet), timezone=read_zone(new.timezone or ctx.deployment.timezone),
     )  # fmt: skip
 
 
@@ -230,7 +231,8 @@ def _rule(new: AlertRule, currency: str) -> Rule:
     return msgspec.structs.replace(rule, for_minutes=lasting)
 
 
-def _quiet(text: str | None) -> tuple[str, str] | None:
+def quiet_hours(text: str | None) -> tuple[str, str] | None:
+    """22:00-07:00 as its two ends. Raises Refused at `quiet`."""
     if not text:
         return None
     first, dash, last = text.replace("–", "-").replace("..", "-").partition("-")

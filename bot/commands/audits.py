@@ -55,10 +55,11 @@ async def list_audit(ctx: Context, new: AuditPage) -> Page[Recorded]:
 INVERSE = {
     "offer pause": "offer resume", "offer resume": "offer pause", "campaign pause": "campaign resume",
     "campaign resume": "campaign pause", "site publish": "site pause", "account pause": "account resume",
-    "account resume": "account pause",
+    "account resume": "account pause", "automation pause": "automation resume",
+    "automation resume": "automation pause",
 }  # fmt: skip
 #: What was added and can be taken away again.
-_ADDED = {"alert add": "alert remove", "digest subscribe": "digest unsubscribe"}
+_ADDED = {"alert add": "alert remove", "automation add": "automation remove", "digest subscribe": "digest unsubscribe"}
 LOOK_BACK = 50
 Inverse = tuple[str, dict[str, Any]]
 

@@ -314,6 +314,8 @@ async def _run(command: Command, arguments: dict[str, Any], ctx: Context, *, con
                 team_id=ctx.team_id, actor=ctx.actor.name, face=ctx.face, room=ctx.room.room if ctx.room else "",
                 command=command.name, arguments=masked(command.parameters, arguments), **ctx.notes,
             ))  # fmt: skip
+            if ctx.recorded is not None:
+                await ctx.recorded(tx, change)
             await config_version.bump(tx)
     if not command.reads and not ctx.unchanged:
         await ctx.ports.changed()

@@ -1,6 +1,6 @@
 """Who asks, on which face, at what time, with which transaction and ports."""
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -15,13 +15,14 @@ from storage.db.engine import Database
 from storage.db.secrets import Box
 from storage.ledger.facts import Report, Role
 from storage.ledger.revenue.report_parts import ReportParts as UploadParts
+from storage.people.audits import Recorded
 from storage.reports.report_apart import ReportParts
 from storage.reports.report_view import ReportQuery
 from storage.reports.settle import Merged, MergeRequest
 from storage.revenue.comparison import Comparison
 from storage.revenue.held_reports import HeldComparison, HeldReports
 
-Face = Literal["slack", "telegram", "terminal", "shell", "api", "web"]
+Face = Literal["slack", "telegram", "terminal", "shell", "api", "web", "automation"]
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,6 +150,7 @@ class Context:
     notes: dict[str, Any] = field(default_factory=dict)  # audit: entity, before, after
     unchanged: bool = False  # everything was as the command wants it already: nothing is recorded
     names: dict[str, dict[str, str]] = field(default_factory=dict)  # of the entities in the result, by noun and code
+    recorded: Callable[[AsyncConnection, Recorded], Awaitable[None]] | None = None  # in the transaction of the change
     _connection: AsyncConnection | None = None
 
     @property

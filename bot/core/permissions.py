@@ -27,6 +27,7 @@ from bot.core.serving import (
 )
 from storage import tables as t
 from storage.alerts import alert_states
+from storage.automations import automations
 from storage.catalogue import names
 from storage.chat import subscriptions
 from storage.clicks import queries
@@ -245,6 +246,10 @@ async def _alert(tx: AsyncConnection, actor: Actor, word: str) -> bool:
     return of_own_campaigns(actor, (await alert_states.find(tx, actor.team_id, word))[0].campaigns)
 
 
+async def _automation(tx: AsyncConnection, actor: Actor, word: str) -> bool:
+    return of_own_campaigns(actor, (await automations.find(tx, actor.team_id, word)).campaigns)
+
+
 async def _digest(tx: AsyncConnection, actor: Actor, word: str) -> bool:
     return of_own_campaigns(actor, (await subscriptions.find(tx, actor.team_id, word)).campaigns)
 
@@ -271,7 +276,7 @@ def _number(word: str) -> int:
 #: What a field may refer to that has no name; one that does not exist is for the command to miss.
 _FACTS = {
     "click": _click, "conversion": _conversion, "delivery": _delivery, "postback": _postback, "alert": _alert,
-    "digest": _digest,
+    "automation": _automation, "digest": _digest,
 }  # fmt: skip
 
 

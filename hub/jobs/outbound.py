@@ -14,6 +14,7 @@ from hub.postbacks import handler
 from hub.runtime.runtime import Runtime
 from storage.db import tasks
 from storage.db.engine import T, Work
+from storage.ledger.automations.webhooks import signed
 from storage.ledger.errors import CasinoFluxError, ConnectorError, Refused
 from storage.ledger.postbacks.outbound_templates import Outgoing, Success, next_try, placeholders, reveal, taken
 from storage.outbound import claims
@@ -269,6 +270,9 @@ class DeliveryRun:
 
 def ready(postback: Claimed, settings: Mapping[str, str], now: datetime) -> tuple[Outgoing, list[str]]:
     """The request with the account's own values in it, and which of its parts are secret. Raises Refused."""
+    if postback.payload.webhook is not None:
+        secret = settings.get("webhook_secret", "")
+        return signed(postback.payload.webhook, key=postback.key, secret=secret, now=now), [secret]
     if postback.payload.request is None:
         if postback.payload.api is None or postback.payload.sending is None:
             raise Refused("the message holds neither a request nor what an API needs")

@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.chat.subscriptions import channel, room_name
 from storage.ledger.alerts.alarms import Alarm, Policy, overall
-from storage.ledger.alerts.thresholds import Rule, describe, length
+from storage.ledger.alerts.comparisons import length
+from storage.ledger.alerts.thresholds import Rule, describe
 from storage.ledger.errors import Missing
 from storage.tables import alerts, rooms
 

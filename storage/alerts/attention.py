@@ -164,7 +164,10 @@ async def untagged(tx: AsyncConnection, team_id: int, ids: Collection[int] | Non
 async def dead_letters(tx: AsyncConnection, team_id: int, since: datetime) -> int:
     """Conversions that a traffic source would not take, since then."""
     query = select(func.count()).where(
-        outbound.c.team_id == team_id, outbound.c.state == "dead", outbound.c.created_at > since
+        outbound.c.team_id == team_id,
+        outbound.c.state == "dead",
+        outbound.c.created_at > since,
+        outbound.c.conversion_id.is_not(None),
     )
     return int((await tx.execute(query)).scalar_one())
 

@@ -7,7 +7,7 @@ from sqlalchemy import Row, delete, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.tables import alerts, identities, members, messages, rooms, subscriptions
+from storage.tables import alerts, automations, identities, members, messages, rooms, subscriptions
 
 
 class RoomRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,7 +130,7 @@ async def migrate(tx: AsyncConnection, face: str, *, old: str, new: str) -> None
     if before is None:
         return
     if after is not None:
-        for table in (subscriptions, alerts, messages):
+        for table in (subscriptions, alerts, automations, messages):
             await tx.execute(update(table).where(table.c.room_id == after).values(room_id=before))
         await tx.execute(delete(rooms).where(rooms.c.id == after))
     await tx.execute(update(rooms).where(rooms.c.id == before).values(room=new, lost_at=None))

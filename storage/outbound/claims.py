@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, insert, or_, select, update
+from sqlalchemy import Row, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.outbound.queue import OutboundRequest
-from storage.tables import outbound, outbound_attempts, sources
+from storage.tables import automations, outbound, outbound_attempts, sources
 
 CLAIM = timedelta(minutes=2)
 _ANSWER = 500
@@ -58,7 +58,12 @@ async def claim(tx: AsyncConnection, now: datetime, *, by_host: Mapping[str, int
     if not ids:
         return []
     await tx.execute(update(outbound).where(outbound.c.id.in_(ids)).values(claimed_until=now + CLAIM))
-    query = select(outbound, sources.c.credentials_secret, sources.c.options).join_from(outbound, sources)
+    secret = func.coalesce(sources.c.credentials_secret, automations.c.webhook_secret).label("credentials_secret")
+    query = (
+        select(outbound, secret, sources.c.options)
+        .outerjoin(sources, sources.c.id == outbound.c.source_id)
+        .outerjoin(automations, automations.c.id == outbound.c.automation_id)
+    )
     return [_claimed(row) for row in await tx.execute(query.where(outbound.c.id.in_(ids)).order_by(outbound.c.id))]
 
 
@@ -69,7 +74,7 @@ async def release(tx: AsyncConnection, ids: Sequence[int]) -> None:
 
 def _claimed(row: Row[Any]) -> Claimed:
     return Claimed(
-        id=row.id, team_id=row.team_id, source_id=row.source_id, host=row.host, key=row.idempotency_key,
+        id=row.id, team_id=row.team_id, source_id=row.source_id or 0, host=row.host, key=row.idempotency_key,
         payload=msgspec.convert(row.request, OutboundRequest), attempts=row.attempts,
         credentials_secret=row.credentials_secret,
         options=row.options or {},

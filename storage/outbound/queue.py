@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.clicks import queries as click_storage
+from storage.ledger.automations.webhooks import WebhookCall
 from storage.ledger.clicks.click_id import instant_of
 from storage.ledger.facts import Event, Status
 from storage.ledger.numbers import read_number
@@ -30,9 +31,10 @@ from storage.tables import campaigns, clicks, conversions, offers, outbound, sit
 
 
 class OutboundRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be sent: a filled request, or what a JSON API of `api` needs to build one."""
+    """What is to be sent: a filled request, what a JSON API of `api` needs to build one, or a call that is signed."""
 
     request: Outgoing | None = None
+    webhook: WebhookCall | None = None
     api: str | None = None
     sending: Sending | None = None
 

@@ -83,8 +83,8 @@ async def view_of(data: ReportData, query: ReportQuery, *, currencies: Collectio
         subs=query.grain.subs,
         settled=await _settled(tx, query, names["account"], first, last),
         account_ids=frozenset(names["account"]),
-        accounts_since=await _since(tx, query, accounts),
-        offers_since=await _since(tx, query, offers),
+        accounts_since=await postbacks_since(tx, query.team_id, accounts, query.as_of),
+        offers_since=await postbacks_since(tx, query.team_id, offers, query.as_of),
         measures=await account_measures.of_team(tx, query.team_id, as_of=query.as_of),
         keep=_keep(query, names, named.offers),
         keep_day=_keep_day(query.values),
@@ -102,17 +102,19 @@ async def _settled(
     return frozenset((row.account_id, row.day) for row in await tx.execute(query_))
 
 
-async def _since(tx: AsyncConnection, query: ReportQuery, table: Any) -> dict[int, date]:
-    """Since when accounts or offers are measured by postbacks, what is not settled yet included."""
+async def postbacks_since(
+    tx: AsyncConnection, team_id: int, table: Any, as_of: datetime | None = None
+) -> dict[int, date]:
+    """Since when accounts or offers (`table`) are measured by postbacks, what is not settled yet included."""
     c = conversions.c
     column = c.account_id if table is accounts else c.offer_id
-    if query.as_of is None:
+    if as_of is None:
         t = table.c
-        query_ = select(t.id, t.postbacks_since).where(t.team_id == query.team_id, t.postbacks_since.is_not(None))
-        since = {row[0]: row[1] for row in await tx.execute(query_)}
+        query = select(t.id, t.postbacks_since).where(t.team_id == team_id, t.postbacks_since.is_not(None))
+        since = {row[0]: row[1] for row in await tx.execute(query)}
         recent = select(column, func.min(c.day)).where(
-            c.team_id == query.team_id, c.account_id.is_not(None),
-            c.day.in_(select(touched.c.day).where(touched.c.team_id == query.team_id)),
+            c.team_id == team_id, c.account_id.is_not(None),
+            c.day.in_(select(touched.c.day).where(touched.c.team_id == team_id)),
         )  # fmt: skip
     else:
         s = conversion_states.c
@@ -120,7 +122,7 @@ async def _since(tx: AsyncConnection, query: ReportQuery, table: Any) -> dict[in
         recent = (
             select(column, func.min(s.day))
             .join_from(conversions, conversion_states, s.conversion_id == c.id)
-            .where(c.team_id == query.team_id, c.account_id.is_not(None), s.recorded_at <= query.as_of)
+            .where(c.team_id == team_id, c.account_id.is_not(None), s.recorded_at <= as_of)
         )
     for key, day in await tx.execute(recent.group_by(column)):
         since[key] = min(day, since.get(key, day))

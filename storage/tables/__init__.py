@@ -1,5 +1,6 @@
 """All tables, by what they hold. `metadata` is what migrations compare against."""
 
+from storage.tables.automations import automation_acts, automations
 from storage.tables.base import metadata
 from storage.tables.catalogue import (
     accounts,
@@ -76,6 +77,8 @@ __all__ = [
     "accounts",
     "alerts",
     "audits",
+    "automation_acts",
+    "automations",
     "budget_counts",
     "campaign_costs",
     "campaign_offer_spans",

@@ -5,14 +5,16 @@ from sqlalchemy import BigInteger, Boolean, Column, Integer, Table, Text, false
 from storage.tables.base import index, key, metadata, reference, team
 from storage.tables.types import Instant, Json
 
-#: Conversions on their way to a traffic source; written in the transaction that accepts the conversion.
+#: Conversions on their way to a traffic source, written in the transaction that accepts the conversion; and what
+#: automations call, written in the transaction of their act.
 outbound = Table(
     "outbound",
     metadata,
     key(),
     team(),
-    reference("source_id", "sources"),
-    reference("conversion_id", "conversions"),
+    reference("source_id", "sources", nullable=True),
+    reference("conversion_id", "conversions", nullable=True),
+    Column("automation_id", BigInteger),
     Column("event", Text, nullable=False),
     Column("idempotency_key", Text, nullable=False, unique=True),
     Column("request", Json, nullable=False),  # method, url, headers, body, success rule

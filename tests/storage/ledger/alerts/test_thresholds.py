@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.ledger.alerts.thresholds import MEASURES, Rule, breached, describe, read_rule, recovered
+from storage.ledger.alerts.comparisons import MEASURES
+from storage.ledger.alerts.thresholds import Rule, breached, describe, read_rule, recovered
 from storage.ledger.errors import Refused
 
 

@@ -1,0 +1,303 @@
+"""Automations act: each act is a command through the gate, kept once in the transaction that makes the change."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.automations.looking import Seen
+from bot.automations.messages import (
+    act_message,
+    dry_message,
+    ended_message,
+    facts_in_words,
+    name_of,
+    refused_message,
+    stopped_message,
+    waits_message,
+)
+from bot.automations.subjects import command_of
+from bot.core.command import COMMANDS, run
+from bot.core.context import Actor, Context, Deployment, Ports
+from bot.core.message import Message
+from storage.automations import acts, automations
+from storage.automations.acts import Act
+from storage.automations.automations import Armed
+from storage.automations.history import Entities
+from storage.chat import messages, rooms
+from storage.db.engine import Database
+from storage.db.secrets import Box
+from storage.ledger.automations.conditions import Unknown
+from storage.ledger.automations.rules import OPPOSITE, Rule
+from storage.ledger.automations.steps import LOOP, lift_at
+from storage.ledger.automations.webhooks import WebhookCall
+from storage.ledger.errors import CasinoFluxError
+from storage.ledger.postbacks.outbound_templates import host
+from storage.outbound.queue import OutboundRequest
+from storage.people.audits import Recorded
+from storage.tables import outbound
+
+
+class Repeated(Exception):
+    """The act was done before, or the automation is not on any more: nothing is to be changed."""
+
+
+@dataclass(slots=True)
+class Acting:
+    """What acts need, and the moment they are of."""
+
+    database: Database
+    deployment: Deployment
+    ports: Ports
+    box: Box
+    now: datetime
+
+    async def act(self, automation: Armed, rule: Rule, seen: Seen, entities: Entities) -> bool:
+        """Do what follows from a look, once; whether it was done now."""
+        if automation.terms.dry:
+            return await self._told(automation, rule, seen, outcome="dry")
+        if rule.action.kind in {"tell", "webhook"}:
+            return await self._told(automation, rule, seen, outcome="told")
+        if await self._loops(automation, rule, seen):
+            return False
+        name, arguments = command_of(rule, seen.subject, entities)
+        end = lift_at(rule.action.until, self.now, self.deployment.zone)
+
+        async def record(tx: AsyncConnection, change: Recorded) -> None:
+            current = await self._begun(tx, automation, seen)
+            act = self._act_of(
+                automation, rule, seen, "done", command=name, arguments=arguments, audit_id=change.id, lift=end
+            )
+            await self._keep(tx, current, seen, act)
+            until = end.astimezone(self.deployment.zone) if end else None
+            message = act_message(
+                automation, rule, seen.subject, seen.verdict, currency=self.deployment.currency, audit_id=change.id,
+                until=f"{until:%d %b %H:%M} {until:%Z}" if until else "",
+            )  # fmt: skip
+            await self._say(tx, automation, f"{_key(automation, seen)}:said", message)
+
+        try:
+            return await self._run(automation, name, arguments, record)
+        except Repeated:
+            return False
+        except CasinoFluxError as error:
+            await self._refused(automation, rule, seen, str(error))
+            return False
+
+    async def _run(
+        self, automation: Armed, name: str, arguments: dict[str, Any],
+        record: Callable[[AsyncConnection, Recorded], Awaitable[None]],
+    ) -> bool:  # fmt: skip
+        """Run a command as the automation: with its maker's role and limits of now. Raises what `run` does."""
+        async with self.database.read() as tx:
+            maker = await automations.maker(tx, automation, self.now)
+        if maker is None:
+            await self.stop(automation.id, "whoever made it has left the team, or their token was revoked")
+            raise Repeated
+        actor = Actor(
+            team_id=automation.team_id, name=f"{automation.code} {automation.name}", role=maker.role,
+            campaigns=maker.campaigns,
+        )  # fmt: skip
+        ctx = Context(
+            database=self.database, deployment=self.deployment, actor=actor, face="automation", ports=self.ports,
+            box=self.box, clock=lambda: self.now, unread=True, recorded=record,
+        )  # fmt: skip
+        answer = await run(COMMANDS[name], arguments, ctx, confirmed=True)
+        return answer.change is not None
+
+    async def _begun(self, tx: AsyncConnection, automation: Armed, seen: Seen) -> Armed:
+        """The automation held, if it is still on and has not acted on the subject since the look. Raises Repeated."""
+        current = await automations.again(tx, automation.id)
+        if current is None or current.status != "active":
+            raise Repeated
+        before = current.subjects.get(seen.subject.ref)
+        if (before.episode if before else 0) != seen.before.episode:
+            raise Repeated
+        return current
+
+    async def _keep(self, tx: AsyncConnection, current: Armed, seen: Seen, act: Act) -> None:
+        kept = await acts.record(tx, team_id=current.team_id, automation_id=current.id, now=self.now, act=act)
+        if kept is None:
+            raise Repeated
+        await automations.store_subjects(tx, current.id, current.subjects | {seen.subject.ref: seen.state})
+
+    def _act_of(
+        self, automation: Armed, rule: Rule, seen: Seen, outcome: str, *, command: str | None = None,
+        arguments: dict[str, Any] | None = None, audit_id: int | None = None, outbound_id: int | None = None,
+        lift: datetime | None = None,
+    ) -> Act:  # fmt: skip
+        return Act(
+            key=_key(automation, seen), outcome=outcome, action=rule.action.kind,
+            subject=seen.subject.ref, label=name_of(seen.subject), command=command, arguments=arguments,
+            why=facts_in_words(seen.verdict.facts, self.deployment.currency), audit_id=audit_id,
+            outbound_id=outbound_id, lift_at=lift,
+        )  # fmt: skip
+
+    async def _told(self, automation: Armed, rule: Rule, seen: Seen, *, outcome: str) -> bool:
+        """Say it, or call the webhook; nothing of the team's is changed."""
+        try:
+            async with self.database.begin() as tx:
+                current = await self._begun(tx, automation, seen)
+                call = None
+                if rule.action.kind == "webhook" and outcome != "dry":
+                    call = await self._call(tx, automation, rule, seen)
+                act = self._act_of(automation, rule, seen, outcome, outbound_id=call)
+                await self._keep(tx, current, seen, act)
+                currency = self.deployment.currency
+                if outcome == "dry":
+                    message = dry_message(automation, rule, seen.subject, seen.verdict, currency=currency)
+                else:
+                    message = act_message(
+                        automation, rule, seen.subject, seen.verdict, currency=currency, audit_id=None, until=""
+                    )
+                await self._say(tx, automation, f"{_key(automation, seen)}:said", message)
+        except Repeated:
+            return False
+        return True
+
+    async def _call(self, tx: AsyncConnection, automation: Armed, rule: Rule, seen: Seen) -> int:
+        """Queue the webhook's call with the outgoing postbacks: it is signed when it is sent, and tried for a day."""
+        url = automation.terms.url
+        body = msgspec.json.encode(_payload(automation, seen, self.now, rule)).decode()
+        request = OutboundRequest(webhook=WebhookCall(url=url, body=body))
+        made = insert(outbound).values(
+            team_id=automation.team_id, automation_id=automation.id, event="automation",
+            idempotency_key=f"msg_{automation.id}_{seen.subject.ref.replace(':', '_')}_{seen.state.episode}",
+            request=msgspec.to_builtins(request), host=host(url), state="queued", next_at=self.now,
+            created_at=self.now,
+        )  # fmt: skip
+        return int((await tx.execute(made.returning(outbound.c.id))).scalar_one())
+
+    async def _loops(self, automation: Armed, rule: Rule, seen: Seen) -> bool:
+        """Whether automations undo each other's acts on the subject: after three of them they are stopped."""
+        other = OPPOSITE.get(rule.action.kind)
+        if other is None:
+            return False
+        async with self.database.read() as tx:
+            past = await acts.opposing(tx, automation.team_id, seen.subject.ref, self.now)
+        expected, chain = other, []
+        for automation_id, action in past:
+            if action != expected:
+                break
+            chain.append(automation_id)
+            expected = OPPOSITE[expected]
+        involved = {*chain[:LOOP], automation.id}
+        if len(chain) < LOOP or len(involved) < 2:
+            return False
+        why = f"automations undo each other on {name_of(seen.subject)}: {LOOP} acts within a day"
+        for automation_id in sorted(involved):
+            await self.stop(automation_id, why)
+        return True
+
+    async def stop(self, automation_id: int, why: str) -> None:
+        """Stop an automation and say so."""
+        async with self.database.begin() as tx:
+            current = await automations.again(tx, automation_id)
+            if current is None or current.status != "active":
+                return
+            await automations.change(tx, automation_id, status="stopped", stopped_why=why)
+            key = f"{current.code}:stopped:{self.now.isoformat()}"
+            act = Act(key=key, outcome="stopped", action="", subject="", label=current.name, why=why)
+            await acts.record(tx, team_id=current.team_id, automation_id=automation_id, now=self.now, act=act)
+            await self._say(tx, current, key, stopped_message(current, why))
+
+    async def _refused(self, automation: Armed, rule: Rule, seen: Seen, why: str) -> None:
+        """The gate, or the command, does not let it: kept, said, and not tried again while the condition holds."""
+        try:
+            async with self.database.begin() as tx:
+                current = await self._begun(tx, automation, seen)
+                act = msgspec.structs.replace(self._act_of(automation, rule, seen, "refused"), why=why)
+                await self._keep(tx, current, seen, act)
+                message = refused_message(automation, name_of(seen.subject), why)
+                await self._say(tx, automation, f"{_key(automation, seen)}:said", message)
+        except Repeated:
+            return
+
+    async def end_pause(self, automation: Armed, act: Any, *, noun: str, codes: list[str]) -> bool:
+        """Resume what a pause of the automation's held, once; whether it was done now."""
+
+        async def record(tx: AsyncConnection, change: Recorded) -> None:
+            if not await acts.lifted(tx, act.id, self.now):
+                raise Repeated
+            ended = Act(
+                key=f"{act.id}:ended", outcome="ended", action="resume", subject=act.subject, label=act.label,
+                why="its pause is over", command=f"{noun} resume", arguments={noun: codes}, audit_id=change.id,
+            )  # fmt: skip
+            await acts.record(tx, team_id=act.team_id, automation_id=automation.id, now=self.now, act=ended)
+            await self._say(tx, automation, f"act:{act.id}:ended", ended_message(automation, act.label, change.id))
+
+        try:
+            return await self._run(automation, f"{noun} resume", {noun: codes}, record)
+        except Repeated:
+            why = "whoever made the automation has left: resume it by hand"
+        except CasinoFluxError as error:
+            why = str(error)
+        async with self.database.begin() as tx:
+            if await acts.lifted(tx, act.id, self.now):
+                await self._say(tx, automation, f"act:{act.id}:ended", refused_message(automation, act.label, why))
+        return False
+
+    async def note_waiting(self, automation: Armed, waits: dict[Unknown, list[str]]) -> None:
+        """Keep why the automation cannot judge, and say it: what is pending once, anything else once a day."""
+        texts = _texts(waits)
+        if texts == automation.waiting:
+            return
+        day = self.now.astimezone(self.deployment.zone).date()
+        async with self.database.begin() as tx:
+            await automations.change(tx, automation.id, waiting=list(texts))
+            for unknown, labels in waits.items():
+                key = f"{automation.code}:waits:{unknown.kind}:{day}"
+                about = ", ".join(labels[:5]) + (f" and {len(labels) - 5} more" if len(labels) > 5 else "")
+                act = Act(key=key, outcome="waits", action="", subject="", label=about, why=unknown.why)
+                await acts.record(tx, team_id=automation.team_id, automation_id=automation.id, now=self.now, act=act)
+                said = key if unknown.kind not in {"pending", "unmeasured", "payout"} else key.rpartition(":")[0]
+                await self._say(tx, automation, said, waits_message(automation, unknown, labels))
+
+    async def note_most(self, automation: Armed, labels: list[str]) -> None:
+        """Say once a day that the most acts of a day are done."""
+        day = self.now.astimezone(self.deployment.zone).date()
+        key = f"{automation.code}:most:{day}"
+        unknown = Unknown("most", f"it has done its {automation.terms.most} acts of the day")
+        async with self.database.begin() as tx:
+            act = Act(key=key, outcome="waits", action="", subject="", label=", ".join(labels[:5]), why=unknown.why)
+            if await acts.record(tx, team_id=automation.team_id, automation_id=automation.id, now=self.now, act=act):
+                await self._say(tx, automation, key, waits_message(automation, unknown, labels))
+
+    async def _say(self, tx: AsyncConnection, automation: Armed, key: str, message: Message) -> None:
+        """Queue a message for the automation's room; of one that was lost, for the owners' own chats."""
+        places = [(automation.room_id, automation.thread)]
+        if automation.lost_room:
+            places = [(room.id, "") for room in await rooms.own_chats(tx, automation.team_id, self.now)]
+        for room_id, thread in places:
+            await messages.queue(
+                tx, team_id=automation.team_id, room_id=room_id, thread=thread, key=f"{key}:{room_id}",
+                message=message, now=self.now,
+            )  # fmt: skip
+
+
+def _texts(waits: dict[Unknown, list[str]]) -> tuple[str, ...]:
+    return tuple(sorted({unknown.why for unknown in waits}))[:10]
+
+
+def _key(automation: Armed, seen: Seen) -> str:
+    return f"{automation.code}:{seen.subject.ref}:{seen.state.episode}"
+
+
+def _payload(automation: Armed, seen: Seen, now: datetime, rule: Rule) -> dict[str, Any]:
+    """What a webhook is sent (docs/automation.md)."""
+    return {
+        "type": "automation.fired", "timestamp": now.isoformat(),
+        "data": {
+            "automation": automation.code, "name": automation.name, "rule": automation.terms.rule,
+            "subject": {"kind": rule.action.noun, "code": seen.subject.code, "name": seen.subject.label},
+            "figures": [
+                {"measure": fact.comparison.measure, "window": fact.comparison.window, "value": fact.value,
+                 "sign": fact.comparison.sign, "limit": fact.limit}
+                for fact in seen.verdict.facts
+            ],
+        },
+    }  # fmt: skip

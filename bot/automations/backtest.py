@@ -1,0 +1,109 @@
+"""What an automation would have done in the last 30 days: the same look, at every full hour of them."""
+
+import asyncio
+from datetime import datetime, timedelta
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.automations.looking import Seen, look
+from bot.automations.messages import facts_in_words, name_of
+from bot.automations.subjects import subjects_of
+from storage.automations.automations import Armed
+from storage.automations.history import Loading, load_history
+from storage.ledger.automations.figures import Figures, Moment, Reach, Scope, reach_of
+from storage.ledger.automations.rules import Rule
+from storage.ledger.automations.steps import SubjectState, lift_at, may_act
+
+DAYS = 30
+_SAVING = {"pause", "block"}
+
+
+class Firing(msgspec.Struct, frozen=True, kw_only=True):
+    """When it would have acted, on what, why, and what that would have saved (micro-units; None: not known)."""
+
+    at: datetime
+    subject: str
+    why: str
+    saved: int | None
+
+
+class Backtest(msgspec.Struct, frozen=True, kw_only=True):
+    """Every act of the last 30 days, in order, and what could not be judged at its end."""
+
+    firings: list[Firing]
+    waiting: list[str]
+
+    @property
+    def saved(self) -> int | None:
+        known = [firing.saved for firing in self.firings if firing.saved is not None]
+        return sum(known) if known else None
+
+
+class _Open(msgspec.Struct):
+    """An act whose condition still holds, or whose pause still lasts."""
+
+    seen: Seen
+    moment: Moment
+    until: datetime | None
+
+
+async def run_backtest(tx: AsyncConnection, automation: Armed, rule: Rule, loading: Loading) -> Backtest:
+    """The automation, tried on the last 30 days with the figures as they stand today, known once they were settled."""
+    needs = reach_of(rule.condition.comparisons)
+    reach = Reach(days=needs.days + DAYS + 1, hours=needs.hours + 24 * (DAYS + 1), start=needs.start)
+    figures = Figures(await load_history(tx, loading, reach))
+    return await replay(automation, rule, loading, figures)
+
+
+async def replay(automation: Armed, rule: Rule, loading: Loading, figures: Figures) -> Backtest:
+    """Look at every full hour of the 30 days before now."""
+    states: dict[str, SubjectState] = {}
+    pending: dict[str, _Open] = {}
+    firings: list[tuple[_Open, datetime]] = []
+    waiting: list[str] = []
+    today, acts_today = None, 0
+    for at in _hours(loading.now):
+        await asyncio.sleep(0)
+        if not may_act(automation.terms, at):
+            continue
+        day = at.astimezone(loading.zone).date()
+        today, acts_today = (day, 0) if day != today else (today, acts_today)
+        moment = figures.at(at, past=True)
+        seen = look(
+            automation, rule, loading.entities, moment, states=states, acts_today=acts_today,
+            paused_by_automation=set(), now=at, past=True,
+        )  # fmt: skip
+        waiting = sorted(unknown.why for unknown in seen.waits)
+        for one in seen.seen:
+            ref = one.subject.ref
+            if one.before.fired and not one.state.fired and ref in pending:
+                firings.append((pending.pop(ref), at))
+            states[ref] = one.state
+            if one.step == "act":
+                acts_today += 1
+                if ref in pending:
+                    firings.append((pending.pop(ref), at))
+                pending[ref] = _Open(one, moment, lift_at(rule.action.until, at, loading.zone))
+    firings += [(still, loading.now) for still in pending.values()]
+    found = sorted(firings, key=lambda firing: firing[0].moment.now)
+    scope = subjects_of(rule.action, automation.campaigns, loading.entities).scope
+    return Backtest(firings=[_firing(of, end, rule, scope, loading.currency) for of, end in found], waiting=waiting)
+
+
+def _hours(now: datetime) -> list[datetime]:
+    last = now.replace(minute=0, second=0, microsecond=0)
+    return [last - timedelta(hours=n) for n in range(DAYS * 24, -1, -1)]
+
+
+def _firing(of: _Open, end: datetime, rule: Rule, scope: Scope, currency: str) -> Firing:
+    saved = None
+    stops = rule.action.kind in _SAVING or (rule.action.kind == "weight" and not rule.action.amount)
+    if stops:
+        until = min(end, of.until) if of.until else end
+        spend, commission = of.moment.spend_after(scope, of.seen.subject.key, until)
+        saved = spend - (commission or 0)
+    return Firing(
+        at=of.moment.now, subject=name_of(of.seen.subject), saved=saved,
+        why=facts_in_words(of.seen.verdict.facts, currency),
+    )  # fmt: skip

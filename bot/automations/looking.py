@@ -1,0 +1,61 @@
+"""Look at the subjects of an automation: what its condition says of each, and whether it is to act. Changes nothing."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import msgspec
+
+from bot.automations.subjects import Subject, Subjects, applies, subjects_of
+from storage.automations.automations import Armed
+from storage.automations.history import Entities
+from storage.ledger.automations.conditions import Unknown, Verdict, judge
+from storage.ledger.automations.figures import Moment
+from storage.ledger.automations.rules import Rule
+from storage.ledger.automations.steps import Step, SubjectState, step
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """One subject: what the condition says, how the automation stood towards it and stands now, and what follows."""
+
+    subject: Subject
+    verdict: Verdict
+    before: SubjectState
+    state: SubjectState
+    step: Step | None
+
+
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """All subjects of an automation at a moment, and why some cannot be judged, with their names."""
+
+    seen: list[Seen]
+    waits: dict[Unknown, list[str]]
+    subjects: Subjects
+
+
+def look(
+    automation: Armed, rule: Rule, entities: Entities, moment: Moment, *,
+    states: Mapping[str, SubjectState], acts_today: int, paused_by_automation: set[str], now: datetime,
+    past: bool = False,
+) -> Look:  # fmt: skip
+    """The automation's look at a moment; at one that is `past`, every act would have changed something."""
+    subjects = subjects_of(rule.action, automation.campaigns, entities)
+    revenue = rule.condition.asks_revenue
+    seen: list[Seen] = []
+    waits: dict[Unknown, list[str]] = {}
+    for gone in subjects.gone:
+        waits.setdefault(Unknown("gone", f"{gone} is not there any more"), [])
+    for subject in subjects.subjects:
+        verdict = judge(
+            rule.condition,
+            lambda comparison, of=subject: moment.read(comparison, subjects.scope, of.key, revenue),  # type: ignore[misc]
+        )
+        if verdict.met is None:
+            for unknown in verdict.unknown:
+                waits.setdefault(unknown, []).append(subject.label)
+        before = states.get(subject.ref, SubjectState())
+        changes = verdict.met is True and (past or applies(rule, subject, entities, paused_by_automation))
+        state, follows = step(before, verdict, applies=changes, acts_today=acts_today, terms=automation.terms, now=now)
+        acts_today += follows == "act"
+        if follows is not None or state != before or verdict.met is not False:
+            seen.append(Seen(subject=subject, verdict=verdict, before=before, state=state, step=follows))
+    return Look(seen=seen, waits=waits, subjects=subjects)

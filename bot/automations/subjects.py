@@ -1,0 +1,197 @@
+"""What an automation looks at: its subjects by scope, whether its act would change one, and the command of the act."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from storage.automations.history import Entities, Entity
+from storage.ledger.automations.figures import Scope, SubjectKey
+from storage.ledger.automations.rules import Action, Rule
+from storage.ledger.clicks.rotation_rules import MAX_WEIGHT
+
+
+class Subject(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that an automation may act on. `ref` is what its acts are kept under, `label` what people call it."""
+
+    key: SubjectKey
+    ref: str
+    label: str
+    code: str
+    noun: str
+
+
+class Subjects(msgspec.Struct, frozen=True, kw_only=True):
+    """The subjects of a rule, the scope of their figures, and names in the rule that there are no more."""
+
+    scope: Scope
+    subjects: list[Subject]
+    gone: tuple[str, ...] = ()
+
+
+def subjects_of(action: Action, limited_to: Iterable[str] | None, entities: Entities) -> Subjects:
+    """Everything the action is about now; of a maker limited to campaigns, within those."""
+    gone: list[str] = []
+    filters = _filters(action, limited_to, entities, gone)
+    noun = "weight" if action.kind == "weight" else action.noun
+    scope = Scope(noun, tuple(sorted((name, ids) for name, ids in filters.items())))
+    if noun == "team":
+        return Subjects(scope=scope, gone=tuple(gone), subjects=[
+            Subject(key=0, ref="team", label="the team", code="", noun="team")
+        ])  # fmt: skip
+    named = _ids(action.noun, action.names, entities, gone) if action.names else None
+    if noun == "weight":
+        found = _weights(named, filters, entities)
+    else:
+        found = [
+            Subject(key=of.id, ref=f"{noun}:{of.id}", label=of.name, code=of.code, noun=noun)
+            for of in entities.by_noun[noun].values()
+            if (named is None or of.id in named) and _within(noun, of, filters, entities)
+        ]
+    return Subjects(scope=scope, subjects=found, gone=tuple(gone))
+
+
+def _filters(
+    action: Action, limited_to: Iterable[str] | None, entities: Entities, gone: list[str]
+) -> dict[str, frozenset[int]]:
+    """Ids to keep by campaign, offer and source; accounts and brands are what their offers are."""
+    filters: dict[str, frozenset[int]] = {}
+    for noun, codes in action.filters.items():
+        ids = _ids(noun, codes, entities, gone)
+        if noun in {"account", "casino"}:
+            of = entities.by_noun["offer"].values()
+            ids = {offer.id for offer in of if getattr(offer, f"{noun}_id") in ids}
+            noun = "offer"
+        filters[noun] = filters[noun] & frozenset(ids) if noun in filters else frozenset(ids)
+    if limited_to is not None:
+        own = frozenset(_ids("campaign", tuple(limited_to), entities, []))
+        filters["campaign"] = filters["campaign"] & own if "campaign" in filters else own
+    return filters
+
+
+def _ids(noun: str, codes: Iterable[str], entities: Entities, gone: list[str]) -> set[int]:
+    ids = set()
+    for code in codes:
+        entity = entities.named(noun, code)
+        if entity is None:
+            gone.append(f"{noun} {code}")
+        else:
+            ids.add(entity.id)
+    return ids
+
+
+def _within(noun: str, of: Entity, filters: dict[str, frozenset[int]], entities: Entities) -> bool:
+    """Whether an entity has to do with what the filters name."""
+    for name, ids in filters.items():
+        if name == noun:
+            if of.id not in ids:
+                return False
+        elif not _touches(noun, of, name, ids, entities):
+            return False
+    return True
+
+
+def _touches(noun: str, of: Entity, name: str, ids: frozenset[int], entities: Entities) -> bool:
+    campaigns = entities.by_noun["campaign"]
+    if {noun, name} == {"offer", "campaign"}:
+        mine, theirs = (0, 1) if noun == "campaign" else (1, 0)
+        return any(weight[mine] == of.id and weight[theirs] in ids for weight in entities.weights)
+    if noun == "campaign":
+        return of.source_id in ids
+    if noun == "source":
+        own = {campaign.id for campaign in campaigns.values() if campaign.source_id == of.id}
+        if name == "campaign":
+            return bool(own & ids)
+        return any(weight[0] in own and weight[1] in ids for weight in entities.weights)
+    from_source = {campaign.id for campaign in campaigns.values() if campaign.source_id in ids}
+    return any(weight[1] == of.id and weight[0] in from_source for weight in entities.weights)
+
+
+def _weights(offers: set[int] | None, filters: dict[str, frozenset[int]], entities: Entities) -> list[Subject]:
+    """Each offer in each campaign: weights are of the two together."""
+    found = []
+    for campaign_id, offer_id, _ in entities.weights:
+        campaign, offer = entities.by_noun["campaign"][campaign_id], entities.by_noun["offer"].get(offer_id)
+        if offer is None or (offers is not None and offer_id not in offers):
+            continue
+        ids = {"campaign": campaign_id, "offer": offer_id, "source": campaign.source_id}
+        if all(ids[name] in kept for name, kept in filters.items()):
+            found.append(Subject(
+                key=(campaign_id, offer_id), ref=f"weight:{campaign_id}:{offer_id}", noun="weight", code=offer.code,
+                label=f"{offer.name} in {campaign.name}",
+            ))  # fmt: skip
+    return found
+
+
+def new_weight(action: Action, weight: int) -> int:
+    """The weight after a step; a step moves it by one at least, and stops at its bound."""
+    amount = action.amount or 0
+    if not action.relative:
+        return int(amount)
+    moved = round(weight * (1 + amount / 100))
+    if moved == weight and weight:
+        moved += 1 if amount > 0 else -1
+    if action.bound is not None:
+        moved = min(moved, max(action.bound, weight)) if amount > 0 else max(moved, min(action.bound, weight))
+    return max(0, min(moved, MAX_WEIGHT))
+
+
+def applies(rule: Rule, subject: Subject, entities: Entities, paused_by_automation: set[str]) -> bool:
+    """Whether the act would change something now."""
+    action = rule.action
+    if action.kind in {"tell", "webhook"}:
+        return True
+    if action.kind == "weight":
+        weight = _weight_of(subject, entities)
+        return weight is not None and new_weight(action, weight) != weight
+    if action.kind == "cap":
+        offer = entities.by_noun["offer"].get(_id_of(subject))
+        return offer is not None and offer.cap != int(action.amount or 0)
+    status = "active" if action.kind == "pause" else "paused"
+    if not any(entity.status == status for entity in _acted_on(subject, entities)):
+        return False
+    if action.kind == "resume" and (action.by_automation or not action.names):
+        return subject.ref in paused_by_automation
+    return True
+
+
+def _acted_on(subject: Subject, entities: Entities) -> list[Entity]:
+    """The entity itself; of a source its campaigns."""
+    if subject.noun == "source":
+        return [of for of in entities.by_noun["campaign"].values() if of.source_id == subject.key]
+    of = entities.by_noun[subject.noun].get(_id_of(subject))
+    return [of] if of else []
+
+
+def _id_of(subject: Subject) -> int:
+    return subject.key if isinstance(subject.key, int) else 0
+
+
+def _weight_of(subject: Subject, entities: Entities) -> int | None:
+    return next((weight for *place, weight in entities.weights if tuple(place) == subject.key), None)
+
+
+def command_of(rule: Rule, subject: Subject, entities: Entities) -> tuple[str, dict[str, Any]]:
+    """The command that does the act, with its arguments."""
+    action = rule.action
+    if action.kind == "weight":
+        campaign_id = subject.key[0] if isinstance(subject.key, tuple) else 0
+        weights = [
+            f"{entities.by_noun['offer'][offer].code}:"
+            f"{new_weight(action, weight) if (campaign, offer) == subject.key else weight}"
+            for campaign, offer, weight in entities.weights
+            if campaign == campaign_id
+        ]
+        return "campaign edit", {"campaign": entities.by_noun["campaign"][int(campaign_id)].code, "offers": weights}
+    if action.kind == "cap":
+        size = {"cap": int(action.amount or 0), "cap_event": action.event, "cap_period": action.period}
+        return "offer edit", {"offer": subject.code, **size}
+    return status_command(action.kind, subject, entities)
+
+
+def status_command(verb: str, subject: Subject, entities: Entities) -> tuple[str, dict[str, Any]]:
+    """`offer pause`, `campaign resume` of what is not so already."""
+    noun = "campaign" if subject.noun == "source" else subject.noun
+    status = "active" if verb == "pause" else "paused"
+    codes = [entity.code for entity in _acted_on(subject, entities) if entity.status == status]
+    return f"{noun} {verb}", {noun: codes or [subject.code]}

@@ -1,0 +1,153 @@
+"""Automations on time: every minute each looks at its subjects, and acts; budgets are looked at twice a second."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import lru_cache
+from itertools import groupby
+
+import structlog
+
+from bot.automations.acting import Acting
+from bot.automations.looking import Look, look
+from hub.runtime.runtime import Runtime
+from storage.automations import acts, automations
+from storage.automations.automations import Armed
+from storage.automations.history import Entities, KeptDays, Loading, load_entities, load_history
+from storage.ledger.automations.figures import Figures, Reach, reach_of
+from storage.ledger.automations.rules import Rule, read_rule
+from storage.ledger.automations.steps import may_act
+from storage.ledger.dates import day_bounds
+
+log = structlog.get_logger()
+
+_BREATH = 20  # automations looked at before other work of the event loop has its turn
+
+
+async def tick(runtime: Runtime) -> int:
+    """Look at every automation that is on, and end pauses whose time is over; returns how many acts were done."""
+    done = await end_pauses(runtime)
+    async with runtime.database.read() as tx:
+        armed = await automations.all_active(tx)
+    for team_id, of_team in groupby(armed, key=lambda automation: automation.team_id):
+        done += await run_team(runtime, team_id, list(of_team))
+    return done
+
+
+async def run_team(runtime: Runtime, team_id: int, armed: Sequence[Armed]) -> int:
+    """Look at these automations of a team, and do what follows."""
+    now = runtime.clock()
+    due = [(automation, rule_of(automation.terms.rule)) for automation in armed if may_act(automation.terms, now)]
+    if not due:
+        return 0
+    reach = Reach()
+    for _, rule in due:
+        reach = reach.joined(reach_of(rule.condition.comparisons))
+    deployment = runtime.deployment
+    kept = runtime.state.setdefault("automation_days", {}).setdefault(team_id, KeptDays())
+    async with runtime.database.read() as tx:
+        entities = await load_entities(tx, team_id)
+        history = await load_history(tx, Loading(
+            team_id=team_id, timezone=deployment.timezone, currency=deployment.currency, now=now, entities=entities,
+            apart=runtime.ports.report_apart,
+        ), reach, kept)  # fmt: skip
+        midnight = day_bounds(now.astimezone(deployment.zone).date(), deployment.zone)[0]
+        today = await acts.numbers_since(tx, team_id, midnight)
+        paused = await acts.paused_by_automation(tx, team_id, _refs(entities))
+    moment, done = Figures(history).at(now), 0
+    acting = Acting(runtime.database, deployment, runtime.ports, runtime.box, now)
+    for n, (automation, rule) in enumerate(due):
+        if n % _BREATH == 0:
+            await asyncio.sleep(0)
+        try:
+            seen = look(
+                automation, rule, entities, moment, states=automation.subjects,
+                acts_today=today.get(automation.id, 0), paused_by_automation=paused, now=now,
+            )  # fmt: skip
+            done += await _follow(acting, automation, rule, seen, entities)
+        except Exception as error:
+            log.error("automation failed", automation=automation.id, error=type(error).__name__, exc_info=error)
+    return done
+
+
+@lru_cache(maxsize=5_000)
+def rule_of(text: str) -> Rule:
+    """A kept rule, read once."""
+    return read_rule(text)
+
+
+def _refs(entities: Entities) -> list[str]:
+    return [f"{noun}:{of}" for noun in ("offer", "campaign", "source") for of in entities.by_noun[noun]]
+
+
+async def _follow(acting: Acting, automation: Armed, rule: Rule, seen: Look, entities: Entities) -> int:
+    """Do what follows from a look, and keep how the automation stands."""
+    done = 0
+    for one in seen.seen:
+        if one.step == "act":
+            done += await acting.act(automation, rule, one, entities)
+    over = [one for one in seen.seen if one.step != "act" and one.state != one.before]
+    if over:
+        async with acting.database.begin() as tx:
+            current = await automations.again(tx, automation.id)
+            if current is not None:
+                changed = {one.subject.ref: one.state for one in over}
+                await automations.store_subjects(tx, automation.id, current.subjects | changed)
+    await acting.note_waiting(automation, seen.waits)
+    if beyond := [one.subject.label for one in seen.seen if one.step == "most"]:
+        await acting.note_most(automation, beyond)
+    return done
+
+
+async def end_pauses(runtime: Runtime) -> int:
+    """Resume what automations paused until now; what was changed by hand since stays as it is."""
+    now, done = runtime.clock(), 0
+    async with runtime.database.read() as tx:
+        due = await acts.to_lift(tx, now)
+        held = {act.id: await automations.held_by(tx, act) for act in due}
+    acting = Acting(runtime.database, runtime.deployment, runtime.ports, runtime.box, now)
+    for act in due:
+        pause = held[act.id]
+        if pause is None or not pause.codes:
+            async with runtime.database.begin() as tx:
+                await acts.lifted(tx, act.id, now)
+            continue
+        done += await acting.end_pause(pause.automation, act, noun=pause.noun, codes=pause.codes)
+    return done
+
+
+async def watch_budgets(runtime: Runtime) -> int:
+    """Look at automations that only ask what campaigns spent or got today: a budget is stopped at once."""
+    budgets: BudgetWatch = runtime.state.setdefault("automation_budgets", BudgetWatch())
+    return await budgets.look(runtime)
+
+
+class BudgetWatch:
+    """Which automations are budgets, read again when something configured has changed."""
+
+    def __init__(self) -> None:
+        self._version = -1
+        self._read_at: datetime | None = None
+        self._armed: list[Armed] = []
+
+    async def look(self, runtime: Runtime) -> int:
+        now = runtime.clock()
+        async with runtime.database.read() as tx:
+            version = await automations.version(tx)
+            if version != self._version or self._read_at is None or abs(now - self._read_at) > timedelta(minutes=1):
+                self._armed = [of for of in await automations.all_active(tx) if is_budget(rule_of(of.terms.rule))]
+                self._version, self._read_at = version, now
+        done = 0
+        for team_id, of_team in groupby(self._armed, key=lambda automation: automation.team_id):
+            done += await run_team(runtime, team_id, list(of_team))
+        return done
+
+
+def is_budget(rule: Rule) -> bool:
+    """Whether the rule pauses campaigns by what they spent or got today alone."""
+    comparisons = rule.condition.comparisons
+    return (
+        rule.action.kind == "pause" and rule.action.noun == "campaign"
+        and all(of.window in {"today", "start"} and not of.baseline and of.measure in {"spend", "clicks"}
+                for of in comparisons)
+    )  # fmt: skip

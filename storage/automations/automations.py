@@ -1,0 +1,230 @@
+"""Automations a team has armed: their terms, how they stand towards their subjects, and who made them."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, Select, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.chat.subscriptions import channel, room_name
+from storage.db import config_version
+from storage.ledger.alerts.comparisons import length
+from storage.ledger.automations.steps import SubjectState, Terms
+from storage.ledger.errors import Missing
+from storage.ledger.facts import Role
+from storage.people import audits
+from storage.tables import automations, campaigns, members, offers, rooms, tokens
+
+
+class Armed(msgspec.Struct, frozen=True, kw_only=True):
+    """An automation as the job sees it."""
+
+    id: int
+    team_id: int
+    name: str
+    room_id: int
+    thread: str
+    terms: Terms
+    campaigns: tuple[str, ...] | None
+    status: str
+    role: Role
+    member_id: int | None
+    token_id: int | None
+    subjects: dict[str, SubjectState]
+    waiting: tuple[str, ...]
+    created_at: datetime
+    lost_room: bool = False
+
+    @property
+    def code(self) -> str:
+        return f"automation-{self.id}"
+
+
+class Automation(msgspec.Struct, frozen=True, kw_only=True):
+    """An automation as people see it. `status`: `active`, `paused`, or `stopped` by itself for the reason beside it.
+
+    `waiting` says why it could not judge at its last look. `webhook_secret` signs its calls and is shown once.
+    """
+
+    id: int
+    name: str
+    code: str
+    rule: str
+    action: str
+    on: str
+    status: str
+    dry: bool
+    cooldown: str
+    most: int
+    quiet: str | None
+    schedule: str | None
+    timezone: str
+    repeat: bool
+    url: str | None
+    campaigns: list[str] | None
+    channel: str
+    room: str
+    made_by: str
+    stopped_why: str | None
+    waiting: list[str]
+    created_at: datetime
+    acts: int | None = None
+    webhook_secret: str | None = None
+    warnings: list[str] = []
+    would_have_acted: int | None = None
+    would_have_acted_on: list[str] | None = None
+    would_have_saved: int | None = None
+
+
+class NewAutomation(msgspec.Struct, frozen=True, kw_only=True):
+    team_id: int
+    name: str
+    room_id: int
+    thread: str
+    terms: Terms
+    campaigns: tuple[str, ...] | None
+    role: Role
+    member_id: int | None
+    token_id: int | None
+    made_by: str
+    webhook_secret: str | None
+
+
+async def add(tx: AsyncConnection, now: datetime, new: NewAutomation) -> int:
+    """Arm an automation."""
+    values = {name: getattr(new, name) for name in new.__struct_fields__ if name not in {"terms", "campaigns", "role"}}
+    made = insert(automations).values(
+        **values, terms=msgspec.to_builtins(new.terms), role=new.role.value, status="active", created_at=now,
+        campaigns=None if new.campaigns is None else list(new.campaigns), subjects={}, waiting=[],
+    )  # fmt: skip
+    return int((await tx.execute(made.returning(automations.c.id))).scalar_one())
+
+
+def of_team(team_id: int) -> Select[Any]:
+    """The team's automations with their rooms, for paging."""
+    joined = select(automations, rooms.c.face, rooms.c.room, rooms.c.title, rooms.c.lost_at).join(
+        rooms, rooms.c.id == automations.c.room_id
+    )
+    return joined.where(automations.c.team_id == team_id, automations.c.removed_at.is_(None))
+
+
+async def find(tx: AsyncConnection, team_id: int, word: str, *, field: str = "automation") -> Row[Any]:
+    """By id, code (`automation-7`) or name. Raises Missing at `field`."""
+    text = word.strip().lower()
+    number = text.removeprefix("automation-").removeprefix("#")
+    if number.isdecimal() and number.isascii() and len(number) < 19:
+        by_id: Row[Any] | None = (await tx.execute(of_team(team_id).where(automations.c.id == int(number)))).first()
+        if by_id is not None:
+            return by_id
+    rows: list[Row[Any]] = [
+        row for row in await tx.execute(of_team(team_id)) if row.name.casefold() == word.strip().casefold()
+    ]
+    if len(rows) == 1:
+        return rows[0]
+    why = "several have that name, write its code" if rows else "'automation list' shows them"
+    raise Missing(f"no automation {word!r}: {why}", field=field)
+
+
+async def all_active(tx: AsyncConnection) -> list[Armed]:
+    """Every automation that is on, of all teams."""
+    query = select(automations, rooms.c.lost_at).join(rooms, rooms.c.id == automations.c.room_id)
+    on = automations.c.removed_at.is_(None), automations.c.status == "active"
+    return [armed(row) for row in await tx.execute(query.where(*on).order_by(automations.c.team_id, automations.c.id))]
+
+
+async def again(tx: AsyncConnection, automation_id: int) -> Armed | None:
+    """The automation as it stands now, held against others until the transaction ends; None if it is not on."""
+    query = select(automations).where(automations.c.id == automation_id, automations.c.removed_at.is_(None))
+    row = (await tx.execute(query.with_for_update())).first()
+    return None if row is None else armed(row)
+
+
+def armed(row: Row[Any]) -> Armed:
+    return Armed(
+        id=row.id, team_id=row.team_id, name=row.name, room_id=row.room_id, thread=row.thread,
+        terms=msgspec.convert(row.terms, Terms), status=row.status, role=Role(row.role), member_id=row.member_id,
+        token_id=row.token_id, subjects=msgspec.convert(row.subjects, dict[str, SubjectState]),
+        campaigns=None if row.campaigns is None else tuple(row.campaigns), waiting=tuple(row.waiting),
+        created_at=row.created_at, lost_room=row._mapping.get("lost_at") is not None,
+    )  # fmt: skip
+
+
+async def store_subjects(tx: AsyncConnection, automation_id: int, subjects: Mapping[str, SubjectState]) -> None:
+    """Store how the automation stands towards its subjects."""
+    kept = {key: state for key, state in subjects.items() if state != SubjectState()}
+    await tx.execute(
+        update(automations).where(automations.c.id == automation_id).values(subjects=msgspec.to_builtins(kept))
+    )
+
+
+async def change(tx: AsyncConnection, automation_id: int, **values: Any) -> None:
+    """Change columns of an automation."""
+    await tx.execute(update(automations).where(automations.c.id == automation_id).values(**values))
+
+
+class Maker(msgspec.Struct, frozen=True, kw_only=True):
+    """What an automation may do now: the role and limits of whoever made it."""
+
+    role: Role
+    campaigns: tuple[str, ...] | None
+
+
+async def maker(tx: AsyncConnection, automation: Armed, now: datetime) -> Maker | None:
+    """Role and limits of its maker as they are now; None for a member who left, or a token that was revoked."""
+    if automation.member_id is not None:
+        row = (await tx.execute(select(members).where(members.c.id == automation.member_id))).first()
+        if row is None or row.removed_at is not None:
+            return None
+        campaigns = None if row.campaigns is None else tuple(row.campaigns)
+        return Maker(role=Role(row.role), campaigns=campaigns)
+    if automation.token_id is not None:
+        row = (await tx.execute(select(tokens).where(tokens.c.id == automation.token_id))).first()
+        if row is None or row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= now):
+            return None
+        return Maker(role=Role(row.role), campaigns=automation.campaigns)
+    return Maker(role=automation.role, campaigns=automation.campaigns)
+
+
+def shown(row: Row[Any], *, action: str, on: str) -> Automation:
+    terms = msgspec.convert(row.terms, Terms)
+    return Automation(
+        id=row.id, name=row.name, code=f"automation-{row.id}", rule=terms.rule, action=action, on=on,
+        status=row.status, dry=terms.dry, cooldown=length(terms.cooldown), most=terms.most,
+        quiet="-".join(terms.quiet) if terms.quiet else None, schedule=terms.schedule or None, timezone=terms.timezone,
+        repeat=terms.repeat, url=terms.url or None, campaigns=row.campaigns,
+        channel=channel(row.face, row.room, row.thread), room=room_name(row), made_by=row.made_by,
+        stopped_why=row.stopped_why, waiting=list(row.waiting), created_at=row.created_at,
+    )  # fmt: skip
+
+
+class HeldPause(msgspec.Struct, frozen=True, kw_only=True):
+    """A pause of an automation's, and what of it is still paused."""
+
+    automation: Armed
+    noun: str
+    codes: list[str]
+
+
+async def held_by(tx: AsyncConnection, act: Row[Any]) -> HeldPause | None:
+    """What an act paused and is still paused by it; None where a member has changed the same since."""
+    query = select(automations, rooms.c.lost_at).join(rooms, rooms.c.id == automations.c.room_id)
+    row = (await tx.execute(query.where(automations.c.id == act.automation_id))).one()
+    change = await audits.get(tx, act.team_id, act.audit_id) if act.audit_id else None
+    if change is None or change.entity is None:
+        return None
+    noun = change.entity
+    later = [of for of in await audits.since(tx, change) if of.command != "undo"]
+    if change.entity_id is not None and any(of.entity_id == change.entity_id for of in later):
+        return None
+    after = change.after if isinstance(change.after, list) else [change.after]
+    table = {"campaign": campaigns, "offer": offers}[noun]
+    paused = table.c.id.in_([state["id"] for state in after]), table.c.status == "paused"
+    codes = list((await tx.execute(select(table.c.code).where(table.c.team_id == act.team_id, *paused))).scalars())
+    return HeldPause(automation=armed(row), noun=noun, codes=codes)
+
+
+async def version(tx: AsyncConnection) -> int:
+    """Changes whenever something configured does."""
+    return await config_version.current(tx)

@@ -1,0 +1,356 @@
+"""What automations are judged by: report days as merged, and hours of the roll-up and of conversions, never clicks."""
+
+from datetime import date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+from sqlalchemy import BigInteger, func, select, type_coerce
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.alerts.live_counts import hour_of
+from storage.db import config_version
+from storage.ledger.automations.figures import BIT, LAYERED, LAYERED_BITS, PLACE, SUMS, FigureRow, History, Reach
+from storage.ledger.money import Rates, convert
+from storage.ledger.reports.report_rows import ReportRow
+from storage.reports.merged_report import ReportQuery
+from storage.reports.rates import last_published, load_rates
+from storage.reports.report_apart import Apart, report_of
+from storage.reports.report_view import postbacks_since
+from storage.tables import (
+    accounts,
+    campaign_offers,
+    campaigns,
+    casinos,
+    click_rollup,
+    conversions,
+    merged,
+    offers,
+    revenue_reports,
+    settled_days,
+    sources,
+    spend,
+    touched,
+)
+from storage.tables.types import EPOCH, EPOCH_DAY
+
+KEPT_DAYS = 62
+"""Days that are kept one by one where everything since the start is asked for; older ones are one sum."""
+_QUARTER = 900_000_000  # microseconds: every zone's hours begin on one
+_COUNTED = ("clicks", "unique_clicks", "bot_clicks", "site_visits", "outgoing")
+_NOTHING = (0,) * len(SUMS)
+
+
+class Entity(msgspec.Struct, frozen=True, kw_only=True):
+    """An offer, campaign, source or account as automations see it."""
+
+    id: int
+    code: str
+    name: str
+    status: str = ""
+    account_id: int = 0
+    casino_id: int = 0
+    cap: int = 0
+    source_id: int = 0
+
+
+class Entities(msgspec.Struct, frozen=True, kw_only=True):
+    """A team's entities by id, and the weights of its campaigns, in order: campaign, offer, weight."""
+
+    by_noun: dict[str, dict[int, Entity]]
+    weights: tuple[tuple[int, int, int], ...]
+
+    def named(self, noun: str, word: str) -> Entity | None:
+        """The entity of a code, name or id."""
+        of = self.by_noun.get(noun, {})
+        folded = word.casefold()
+        by_code = next((entity for entity in of.values() if entity.code == folded), None)
+        by_name = next((entity for entity in of.values() if entity.name.casefold() == folded), None)
+        return by_code or by_name or (of.get(int(word)) if word.isdecimal() and len(word) < 19 else None)
+
+
+async def load_entities(tx: AsyncConnection, team_id: int) -> Entities:
+    """The team's entities as they are now."""
+    by_noun: dict[str, dict[int, Entity]] = {}
+    for noun, table, columns in (
+        ("offer", offers, ("status", "account_id", "casino_id", "cap")),
+        ("campaign", campaigns, ("status", "source_id")),
+        ("source", sources, ()), ("account", accounts, ()), ("casino", casinos, ()),
+    ):  # fmt: skip
+        c = table.c
+        rows = await tx.execute(
+            select(c.id, c.code, c.name, *(c[name] for name in columns)).where(c.team_id == team_id).order_by(c.id)
+        )
+        by_noun[noun] = {row.id: _entity(row) for row in rows}
+    w = campaign_offers.c
+    mine = select(w.campaign_id, w.offer_id, w.weight).where(w.campaign_id.in_(by_noun["campaign"]))
+    weights = await tx.execute(mine.order_by(w.campaign_id, w.position))
+    return Entities(by_noun=by_noun, weights=tuple((row[0], row[1], row[2]) for row in weights))
+
+
+def _entity(row: Any) -> Entity:
+    values = {name: value for name, value in row._mapping.items() if value is not None}
+    return Entity(**values)
+
+
+class Loading(msgspec.Struct, kw_only=True):
+    """What one team's figures are loaded with, and what was kept of an earlier time."""
+
+    team_id: int
+    timezone: str
+    currency: str
+    now: datetime
+    entities: Entities
+    apart: Apart | None = None
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)
+
+    @property
+    def today(self) -> date:
+        return self.now.astimezone(self.zone).date()
+
+
+class KeptDays(msgspec.Struct, kw_only=True):
+    """Complete days as they were read, and what says whether they still hold."""
+
+    mark: tuple[Any, ...] | None = None
+    days: dict[date, list[FigureRow]] = {}
+    older: list[FigureRow] = []
+    older_open: int = 0
+
+
+async def load_history(tx: AsyncConnection, loading: Loading, reach: Reach, kept: KeptDays | None = None) -> History:
+    """Everything a team's automations ask for. `kept` holds complete days from one run to the next."""
+    kept = kept if kept is not None else KeptDays()
+    bits = {account: 1 << n for n, account in enumerate(loading.entities.by_noun["account"])}
+    first = loading.today - timedelta(days=max(reach.days, KEPT_DAYS if reach.start else 0))
+    await _load_days(tx, loading, kept, first=first, bits=bits, start=reach.start)
+    midnight = (loading.today - EPOCH_DAY).days * 24
+    last_hour = hour_of(loading.now, loading.timezone)
+    return History(
+        zone=loading.zone, days=kept.days, older=kept.older if reach.start else [], older_open=kept.older_open,
+        hours=await _load_hours(tx, loading, min(midnight, last_hour - reach.hours), last_hour, bits=bits),
+        settled=await _settled(tx, loading, first, bits), held=await _held(tx, loading, bits),
+        accounts={bits[entity.id]: entity.name for entity in loading.entities.by_noun["account"].values()},
+        entities={
+            noun: {entity.code: entity.id for entity in of.values()} for noun, of in loading.entities.by_noun.items()
+        },
+    )  # fmt: skip
+
+
+async def _load_days(
+    tx: AsyncConnection, loading: Loading, kept: KeptDays, *, first: date, bits: dict[int, int], start: bool
+) -> None:
+    last = loading.today - timedelta(days=1)
+    mark = await _mark(tx, loading, first, last, start=start)
+    if kept.mark == mark:
+        return
+    report = await _report(tx, loading, first, last, ("day", "campaign", "offer", "source"))
+    days: dict[date, list[FigureRow]] = {}
+    ids = {noun: {entity.code: entity.id for entity in of.values()} for noun, of in loading.entities.by_noun.items()}
+    for row in report.rows:
+        days.setdefault(date.fromisoformat(row.group["day"] or ""), []).append(_of_report(row, loading, bits, ids))
+    kept.days, kept.older, kept.older_open = days, [], 0
+    if start:
+        older = await _report(
+            tx, loading, first - timedelta(days=1000), first - timedelta(days=1), ("campaign", "offer", "source")
+        )
+        kept.older = [_of_report(row, loading, bits, ids) for row in older.rows]
+        for row, figure_row in zip(older.rows, kept.older, strict=True):
+            kept.older_open |= figure_row.account if row.settlement != "settled" else 0
+    kept.mark = mark
+
+
+async def _mark(tx: AsyncConnection, loading: Loading, first: date, last: date, *, start: bool) -> tuple[Any, ...]:
+    """What changes whenever a complete day may read otherwise."""
+    m, t, s = merged.c, touched.c, settled_days.c
+    versions = select(m.day, m.version).where(m.team_id == loading.team_id, m.day.between(first, last)).order_by(m.day)
+    moved = select(func.count(), func.max(t.id)).where(t.team_id == loading.team_id, t.day <= last)
+    settled = select(func.count(), func.max(s.settled_at)).where(s.team_id == loading.team_id, s.day >= first)
+    return (
+        first, last, start, tuple((await tx.execute(versions)).tuples()), *(await tx.execute(moved)).one(),
+        *(await tx.execute(settled)).one(), await config_version.current(tx), await last_published(tx),
+    )  # fmt: skip
+
+
+async def _report(tx: AsyncConnection, loading: Loading, first: date, last: date, by: tuple[str, ...]) -> Any:
+    query = ReportQuery(
+        team_id=loading.team_id, first=first, last=last, by=by, timezone=loading.timezone, currency=loading.currency,
+    )  # fmt: skip
+    return await report_of(tx, query, loading.apart)
+
+
+def _of_report(row: ReportRow, loading: Loading, bits: dict[int, int], ids: dict[str, dict[str, int]]) -> FigureRow:
+    """A report row as it counts when settled, and by postbacks alone as long as it is not."""
+    place = {noun: ids[noun].get(row.group.get(noun) or "", 0) for noun in ("campaign", "offer", "source")}
+    offer = loading.entities.by_noun["offer"].get(place["offer"])
+    values, known, open_values, open_known = list(_NOTHING), 0, list(_NOTHING), 0
+    for name in SUMS:
+        figure = getattr(row, name)
+        merged_figure, by_postback = (figure.merged, figure.postback) if name in LAYERED else (figure, figure)
+        if merged_figure is not None:
+            values[PLACE[name]], known = merged_figure, known | BIT[name]
+        if by_postback is not None:
+            open_values[PLACE[name]], open_known = by_postback, open_known | BIT[name]
+    no_rate, currencies = _no_rate(row)
+    return FigureRow(
+        campaign=place["campaign"], offer=place["offer"], source=place["source"], values=tuple(values), known=known,
+        account=bits.get(offer.account_id, 0) if offer else 0, open_values=tuple(open_values), open_known=open_known,
+        no_rate=no_rate, currencies=currencies,
+    )  # fmt: skip
+
+
+def _no_rate(row: ReportRow) -> tuple[int, tuple[str, ...]]:
+    if not isinstance(row.unconverted_figures, dict):
+        return 0, ()
+    names = {name for of in row.unconverted_figures.values() for name in of}
+    named = {"deposit_amount" if name == "postback_amount" else name for name in names}
+    return sum(BIT[name] for name in named if name in BIT), tuple(row.unconverted_figures)
+
+
+async def _settled(
+    tx: AsyncConnection, loading: Loading, first: date, bits: dict[int, int]
+) -> dict[tuple[int, date], datetime]:
+    s = settled_days.c
+    query = select(s.account_id, s.day, s.settled_at).where(s.team_id == loading.team_id, s.day >= first)
+    return {
+        (bits[row.account_id], row.day): row.settled_at for row in await tx.execute(query) if row.account_id in bits
+    }
+
+
+async def _held(tx: AsyncConnection, loading: Loading, bits: dict[int, int]) -> list[tuple[int, date, date]]:
+    r = revenue_reports.c
+    query = select(r.account_id, r.from_day, r.to_day).where(r.team_id == loading.team_id, r.state == "suspect")
+    return [
+        (bits[row.account_id], row.from_day, row.to_day) for row in await tx.execute(query) if row.account_id in bits
+    ]
+
+
+class _Hour:
+    """Figures of a place in an hour as they come together."""
+
+    __slots__ = ("currencies", "known", "no_rate", "values")
+
+    def __init__(self) -> None:
+        self.values = [0] * len(SUMS)
+        self.known = self.no_rate = 0
+        self.currencies: tuple[str, ...] = ()
+
+    def add(self, name: str, value: int) -> None:
+        self.values[PLACE[name]] += value
+        self.known |= BIT[name]
+
+    def add_amount(self, name: str, amount: int, currency: str, rates: Rates, day: date) -> None:
+        rate = rates.rate(currency or rates.base, day)
+        if rate is None:
+            self.no_rate |= BIT[name]
+            self.currencies += (currency,)
+        else:
+            self.add(name, convert(amount, rate) if rate != 1 else amount)
+
+
+_Place = tuple[int, int, int, int]
+"""Hour, campaign, offer, source."""
+
+
+async def _load_hours(
+    tx: AsyncConnection, loading: Loading, first: int, last: int, *, bits: dict[int, int]
+) -> dict[int, list[FigureRow]]:
+    """Hours of the roll-up and of conversions; what a whole day is said to have cost stands in its first hour."""
+    clicks = await _clicks(tx, loading, first, last)
+    events = await _events(tx, loading, first, last)
+    uploaded = await _uploaded(tx, loading, _day_of(first), _day_of(last))
+    currencies = {row.currency for row in (*clicks, *events, *uploaded) if row.currency}
+    rates = await load_rates(tx, loading.team_id, loading.currency, currencies, _day_of(first), _day_of(last))
+    places: dict[_Place, _Hour] = {}
+    told = {(row.campaign_id, row.day) for row in uploaded}
+    for row in clicks:
+        hour = places.setdefault((row.hour, row.campaign_id, row.offer_id, row.source_id), _Hour())
+        for name in _COUNTED:
+            hour.add(name, int(getattr(row, name)))
+        if row.cost and (row.campaign_id, _day_of(row.hour)) not in told:
+            hour.add_amount("spend", int(row.cost), row.currency, rates, _day_of(row.hour))
+    for row in uploaded:
+        campaign_row = loading.entities.by_noun["campaign"].get(row.campaign_id)
+        place = (row.day - EPOCH_DAY).days * 24, row.campaign_id, 0, campaign_row.source_id if campaign_row else 0
+        places.setdefault(place, _Hour()).add_amount("spend", row.amount, row.currency, rates, row.day)
+    for row in events:
+        at = hour_of(EPOCH + timedelta(microseconds=row.quarter * _QUARTER), loading.timezone)
+        if first <= at <= last:
+            place = at, row.campaign_id, row.offer_id, row.source_id
+            _add_event(places.setdefault(place, _Hour()), row, rates, _day_of(at))
+    measured = await _measured_offers(tx, loading)
+    hours: dict[int, list[FigureRow]] = {}
+    for (at, campaign, offer, source), hour in places.items():
+        since = measured.get(offer)
+        if since is not None and since <= _day_of(at):
+            hour.known |= LAYERED_BITS
+        values = tuple(hour.values)
+        entity = loading.entities.by_noun["offer"].get(offer)
+        hours.setdefault(at, []).append(FigureRow(
+            campaign=campaign, offer=offer, source=source, account=bits.get(entity.account_id, 0) if entity else 0,
+            values=values, known=hour.known, open_values=values, open_known=hour.known, no_rate=hour.no_rate,
+            currencies=hour.currencies,
+        ))  # fmt: skip
+    return hours
+
+
+def _add_event(hour: _Hour, row: Any, rates: Rates, day: date) -> None:
+    """Conversions of one kind; a first deposit is a deposit, too."""
+    if row.is_ftd:
+        hour.add("first_deposits", row.n)
+    if row.event == "registration":
+        hour.add("registrations", row.n)
+    if row.event == "qualified":
+        hour.add("qualified", row.n)
+    if row.event in {"deposit", "first_deposit"}:
+        hour.add("deposits", row.n)
+        if row.amount is not None:
+            hour.add_amount("deposit_amount", int(row.amount), row.currency, rates, day)
+
+
+async def _clicks(tx: AsyncConnection, loading: Loading, first: int, last: int) -> list[Any]:
+    r = click_rollup.c
+    keys = r.hour, r.campaign_id, r.offer_id, r.source_id, r.currency
+    sums = [func.sum(r[name]).label(name) for name in (*_COUNTED, "cost")]
+    query = select(*keys, *sums).where(r.team_id == loading.team_id, r.hour.between(first, last)).group_by(*keys)
+    return list(await tx.execute(query))
+
+
+async def _events(tx: AsyncConnection, loading: Loading, first: int, last: int) -> list[Any]:
+    c = conversions.c
+    quarter = (type_coerce(c.occurred_at, BigInteger) // _QUARTER).label("quarter")
+    currency = func.coalesce(c.currency, accounts.c.currency, "").label("currency")
+    keys = quarter, c.campaign_id, c.offer_id, c.source_id, c.event, c.is_ftd, currency
+    query = (
+        select(*keys, func.count().label("n"), func.sum(c.amount).label("amount"))
+        .outerjoin(accounts, accounts.c.id == c.account_id)
+        .where(c.team_id == loading.team_id, c.day.between(_day_of(first), _day_of(last)))
+        .where(c.status != "reversed", c.event != "reversal", c.occurred_at <= loading.now)
+    )
+    return list(await tx.execute(query.group_by(*keys)))
+
+
+async def _uploaded(tx: AsyncConnection, loading: Loading, first: date, last: date) -> list[Any]:
+    """The last word of each origin on what campaigns cost on those days."""
+    s = spend.c
+    latest = select(func.max(s.id)).where(s.team_id == loading.team_id, s.day.between(first, last))
+    ids = latest.group_by(s.campaign_id, s.day, s.origin)
+    return list(await tx.execute(select(s.campaign_id, s.day, s.amount, s.currency).where(s.id.in_(ids))))
+
+
+async def _measured_offers(tx: AsyncConnection, loading: Loading) -> dict[int, date]:
+    """Since when the offers are measured by postbacks; those that are not are left out."""
+    since = await postbacks_since(tx, loading.team_id, accounts)
+    rows = await tx.execute(
+        select(offers.c.id, offers.c.account_id).where(
+            offers.c.team_id == loading.team_id, offers.c.has_postbacks.is_(True)
+        )
+    )
+    return {row.id: since[row.account_id] for row in rows if row.account_id in since}
+
+
+def _day_of(hour: int) -> date:
+    return EPOCH_DAY + timedelta(days=hour // 24)
