@@ -236,6 +236,8 @@ def inverse(entry: Recorded) -> tuple[str, dict[str, Any]] | None:
     emptied = [name for name, was in changed.items() if was in (None, "", [])]
     changed |= {name: NONE for name in emptied if meta(fields[name])[2].get("empties")}
     changed |= {name: _EMPTY[name] for name in emptied if name in _EMPTY}
+    if changed.get("cap") == 0:  # what a cap counts goes with it
+        changed = {name: was for name, was in changed.items() if name not in {"cap_event", "cap_period"}}
     if not changed or any(value in (None, "", []) for value in changed.values()) or HIDDEN in str(changed):
         return None
     return editing, {noun: code, **{name: _as_argument(name, value) for name, value in changed.items()}}

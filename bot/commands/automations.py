@@ -44,6 +44,7 @@ MOST_A_DAY = 1_000
 Sentence = Annotated[
     str | None, Meta(description='"pause offer when epc < 0.20 over 3d with clicks > 500"; or action, on and when')
 ]
+Name = Annotated[str, Meta(description="what the team calls it", max_length=100)]
 When = Annotated[str | None, Meta(description="the condition: epc < 0.20 over 3d and clicks > 500 today")]
 With = Annotated[str | None, Meta(description="the least evidence: clicks > 500")]
 To = Annotated[str | None, Meta(description="the new weight or cap, or a step of the weight: 5, +20%")]
@@ -73,7 +74,7 @@ class NewRule(Arguments):
     source: Annotated[list[str], refers("source", "only these traffic sources", changes=False, most=200)] = []
     account: Annotated[list[str], refers("account", "only offers of these accounts", changes=False, most=200)] = []
     casino: Annotated[list[str], refers("casino", "only offers of these brands", changes=False, most=200)] = []
-    name: Annotated[str | None, Meta(description="what the team calls it", max_length=100)] = None
+    name: Name | None = None
     dry: Dry = False
     cooldown: Cooldown | None = None
     most: Most | None = None
@@ -90,7 +91,7 @@ class NewRule(Arguments):
 class AutomationEdit(Arguments):
     automation: Annotated[str, refers("automation", "which automation, such as automation-7")]
     rule: Sentence = None
-    name: Annotated[str | None, Meta(description="what the team calls it", max_length=100)] = None
+    name: Name | None = None
     dry: Dry | None = None
     cooldown: Cooldown | None = None
     most: Most | None = None

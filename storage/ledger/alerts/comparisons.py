@@ -254,9 +254,10 @@ def describe_comparison(of: Comparison, *, preposition: str = "over") -> str:
         if ":" in of.baseline:
             name = _quoted(of.baseline)
         against = f"{number}% of {name}"
-    window = {"": "", "today": " today", "yesterday": " yesterday", "start": " since start"}.get(
-        of.window, f" {preposition} {of.window}"
-    )
+    window = f" {preposition} {of.window}"
+    if preposition == "over":
+        window = {"today": " today", "yesterday": " yesterday", "start": " since start"}.get(of.window, window)
+    window = window if of.window else ""
     word = "ftd" if of.measure == "first_deposits" else of.measure
     return f"{word} {of.sign} {against}{window}"
 

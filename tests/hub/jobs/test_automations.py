@@ -1,0 +1,352 @@
+"""Automations as the hub runs them: act once, tell, undo, wait for figures, stop in loops, end pauses."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from sqlalchemy import delete, insert, select, update
+
+from bot.automations import acting
+from hub.jobs import outbound
+from hub.jobs.automations import tick, watch_budgets
+from storage.ledger.automations.webhooks import WebhookCall, signed
+from storage.ledger.facts import Role
+from storage.tables import (
+    audits,
+    automation_acts,
+    campaign_offers,
+    campaigns,
+    members,
+    messages,
+    offers,
+    revenue,
+    revenue_reports,
+    settled_days,
+)
+from tests.bot.asking import Asker, asking
+from tests.bot.seeding import clicked, converted, days_ago, reported, tracked
+from tests.hub.jobs.test_digests import runtime_of
+
+Opened = Callable[[], Any]
+HERE = "channel=slack:C0123456"
+EPC = "pause offer when epc < 0.20 over 3d with clicks > 500"
+
+
+async def said(say: Asker) -> list[str]:
+    async with say.database.read() as tx:
+        return [row.message["title"] for row in await tx.execute(select(messages).order_by(messages.c.id))]
+
+
+async def buttons(say: Asker) -> list[dict[str, str]]:
+    async with say.database.read() as tx:
+        row = (await tx.execute(select(messages).order_by(messages.c.id.desc()).limit(1))).one()
+    return [button for block in row.message["blocks"] for button in block.get("buttons", [])]
+
+
+async def poor_days(say: Asker, ids: dict[str, int], *, clicks: int = 400, euros: int = 10) -> None:
+    """Three settled days with a low commission per click."""
+    for n in range(1, 4):
+        day = days_ago(say, n)
+        await clicked(say, ids, day, clicks, cost=50_000_000)
+        await converted(say, ids, say.now - timedelta(days=n), 1, event="first_deposit")
+        await reported(
+            say, ids, day, at=say.now - timedelta(hours=1), first_deposits=1, registrations=2,
+            commission_cpa=euros * 10**6,
+        )  # fmt: skip
+
+
+async def status_of(say: Asker, offer: str = "lucky-spring") -> str:
+    return str((await say(f"offer show {offer}"))["status"])
+
+
+async def log(say: Asker) -> list[tuple[str, str]]:
+    return [(item["outcome"], item["label"]) for item in (await say("automation log"))["items"]]
+
+
+async def test_an_offer_that_earns_too_little_is_paused_told_and_resumed_by_its_button(opened: Opened) -> None:
+    async with asking(opened) as say:
+        ids = await tracked(say)
+        await poor_days(say, ids)
+        made = await say(f'automation add "{EPC}" name="Night watch" {HERE}')
+        assert made["rule"] == "pause offer when epc < 0.2 over 3d with clicks > 500 over 3d"
+        hub = runtime_of(say)
+        assert await tick(hub) == 1
+        assert await status_of(say) == "paused"
+        assert await said(say) == ["🤖 Night watch paused offer Lucky spring"]
+        async with say.database.read() as tx:
+            audit = (await tx.execute(select(audits).order_by(audits.c.id.desc()).limit(1))).one()
+        assert (audit.actor, audit.face, audit.command) == (f"{made['code']} Night watch", "automation", "offer pause")
+        undo = next(button for button in await buttons(say) if button["label"] == "Undo")
+        assert undo["command"] == f"undo {audit.id}"
+        say.later(minutes=1)
+        assert await tick(hub) == 0
+        await say(undo["command"])
+        assert await status_of(say) == "active"
+        say.later(minutes=1)
+        assert await tick(hub) == 0  # a person took it back: not again while the condition lasts
+        assert await status_of(say) == "active"
+        assert await log(say) == [("done", "offer Lucky spring")]
+
+
+async def test_pending_figures_are_no_reason_to_act_and_it_says_why(opened: Opened) -> None:
+    async with asking(opened) as say:
+        ids = await tracked(say)
+        await poor_days(say, ids)
+        async with say.database.begin() as tx:
+            await tx.execute(delete(settled_days))
+        made = await say(f'automation add "{EPC}" {HERE}')
+        assert await tick(runtime_of(say)) == 0
+        assert await status_of(say) == "active"
+        shown = await say(f"automation show {made['code']}")
+        assert shown["waiting"] == ["figures of main are pending"]
+        assert "does not act on Lucky spring: figures of main are pending" in (await said(say))[0]
+        assert await tick(runtime_of(say)) == 0
+        assert len(await said(say)) == 1
+
+
+async def test_a_held_report_and_a_lacking_rate_are_no_reason_to_act(opened: Opened) -> None:
+    async with asking(opened) as say:
+        ids = await tracked(say)
+        await poor_days(say, ids)
+        await say(f'automation add "{EPC}" {HERE}')
+        async with say.database.begin() as tx:
+            held = await tx.execute(insert(revenue_reports).values(
+                team_id=say.team_id, account_id=ids["account_id"], fetched_at=say.now, from_day=days_ago(say, 9),
+                to_day=days_ago(say, 1), state="suspect", reason="doubled", raw=b"",
+            ).returning(revenue_reports.c.id))  # fmt: skip
+            held_id = held.scalar_one()
+        assert await tick(runtime_of(say)) == 0
+        assert "a report of main is held" in (await said(say))[0]
+        async with say.database.begin() as tx:
+            await tx.execute(update(revenue_reports).where(revenue_reports.c.id == held_id).values(state="discarded"))
+        async with say.database.begin() as tx:
+            await tx.execute(update(revenue).where(revenue.c.day == days_ago(say, 2)).values(currency="XOF"))
+        await clicked(say, ids, days_ago(say, 2), 10, hour=3)
+        say.later(minutes=1)
+        assert await tick(runtime_of(say)) == 0
+        assert await status_of(say) == "active"
+        assert "no exchange rate for XOF" in (await said(say))[-1]
+
+
+async def test_what_is_not_measured_is_no_zero(opened: Opened) -> None:
+    async with asking(opened) as say:
+        ids = await tracked(say)
+        await clicked(say, ids, days_ago(say, 0), 500, hour=11)
+        await say(f'automation add "pause offer when registrations = 0 today with clicks > 100" {HERE}')
+        assert await tick(runtime_of(say)) == 0  # no postback ever came: silence says nothing
+        await converted(say, ids, say.now - timedelta(days=1), 1, event="registration")
+        assert await tick(runtime_of(say)) == 1
+        assert await status_of(say) == "paused"
+
+
+async def test_a_dry_run_only_tells(opened: Opened) -> None:
+    async with asking(opened) as say:
+        ids = await tracked(say)
+        await poor_days(say, ids)
+        made = await say(f'automation add "{EPC}" dry=true name=Careful {HERE}')
+        assert await tick(runtime_of(say)) == 1
+        assert await status_of(say) == "active"
+        assert await said(say) == ["🤖 Careful would pause offer Lucky spring (dry run)"]
+        await say(f"automation edit {made['code']} dry=false cooldown=1m")
+        say.later(minutes=1)
+        assert await tick(runtime_of(say)) == 1
+        assert await status_of(say) == "paused"
+
+
+async def test_two_processes_and_a_restart_act_once(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with asking(opened) as say:
+        ids = await tracked(say)
+        await poor_days(say, ids)
+        await say(f'automation add "{EPC}" {HERE}')
+        whole = acting.Acting._say
+
+        async def dies(*_: Any) -> None:
+            raise OSError("the process ends in the middle of the act")
+
+        monkeypatch.setattr(acting.Acting, "_say", dies)
+        assert await tick(runtime_of(say)) == 0
+        assert await status_of(say) == "active"  # nothing of it stands
+        monkeypatch.setattr(acting.Acting, "_say", whole)
+        assert sorted(await asyncio.gather(*(tick(runtime_of(say)) for _ in range(3)))) == [0, 0, 1]
+        async with say.database.read() as tx:
+            assert len((await tx.execute(select(automation_acts))).all()) == 1
+            paused = select(audits).where(audits.c.command == "offer pause")
+            assert len((await tx.execute(paused)).all()) == 1
+
+
+async def test_a_day_budget_pauses_a_campaign_until_midnight(opened: Opened) -> None:
+    async with asking(opened) as say:
+        ids = await tracked(say)
+        await say(f'automation add "pause campaign when budget 100 a day is reached" name=Budget {HERE}')
+        hub = runtime_of(say)
+        await clicked(say, ids, days_ago(say, 0), 500, hour=11, cost=99_000_000)
+        assert await watch_budgets(hub) == 0
+        await clicked(say, ids, days_ago(say, 0), 5, hour=12, cost=1_000_000)
+        say.later(seconds=1)
+        assert await watch_budgets(hub) == 1
+        assert (await say("campaign show spring"))["status"] == "paused"
+        say.later(hours=11)
+        assert await tick(hub) == 0
+        say.later(hours=1)
+        assert await tick(hub) == 1
+        assert (await say("campaign show spring"))["status"] == "active"
+        assert await said(say) == [
+            "🤖 Budget paused campaign spring", "🤖 Budget resumed campaign spring: its pause is over"
+        ]  # fmt: skip
+        assert await log(say) == [("ended", "campaign spring"), ("done", "campaign spring")]
+
+
+async def test_what_a_person_changed_since_is_not_resumed(opened: Opened) -> None:
+    async with asking(opened) as say:
+        ids = await tracked(say)
+        await say(f'automation add "pause campaign until 2h when clicks > 10" {HERE}')
+        await clicked(say, ids, days_ago(say, 0), 50, hour=11)
+        assert await tick(runtime_of(say)) == 1
+        await say("campaign resume spring")
+        await say("campaign pause spring")
+        say.later(hours=3)
+        assert await tick(runtime_of(say)) == 0
+        assert (await say("campaign show spring"))["status"] == "paused"
+
+
+async def test_automations_that_undo_each_other_are_stopped_after_three_acts(opened: Opened) -> None:
+    async with asking(opened) as say:
+        ids = await tracked(say)
+        await clicked(say, ids, days_ago(say, 0), 50, hour=11, cost=1_000_000)
+        more = f"cooldown=1m repeat=true {HERE}"
+        await say(f'automation add "pause offer when clicks > 10 today" name=Stopper {more}')
+        other = await say(f'automation add "resume offer when spend < 5 today" name=Starter {more}')
+        assert "if they undo each other three times" in other["warnings"][0]
+        acts = []
+        for _ in range(12):
+            acts.append(await tick(runtime_of(say)))
+            say.later(minutes=2)
+        assert sum(acts) == 3
+        listed = (await say("automation list"))["items"]
+        assert [item["status"] for item in listed] == ["stopped", "stopped"]
+        assert sum("has stopped: automations undo each other" in text for text in await said(say)) == 2
+        await say(f"automation resume {listed[0]['code']}")
+        assert (await say(f"automation show {listed[0]['code']}"))["status"] == "active"
+
+
+async def test_an_automation_may_do_what_its_maker_may_now(opened: Opened) -> None:
+    async with asking(opened) as say:
+        ids = await tracked(say)
+        await poor_days(say, ids)
+        await say(f'automation add "{EPC}" {HERE}')
+        async with say.database.begin() as tx:
+            made = await tx.execute(insert(members).values(
+                team_id=say.team_id, name="Ann", code="ann", role="viewer", created_at=say.now
+            ).returning(members.c.id))  # fmt: skip
+            member_id = made.scalar_one()
+            await tx.execute(update(acting.automations.automations).values(member_id=member_id))  # type: ignore[attr-defined]
+        assert await tick(runtime_of(say)) == 0
+        assert await status_of(say) == "active"
+        assert "needs the role buyer" in (await said(say))[0]
+        say.later(minutes=1)
+        assert await tick(runtime_of(say)) == 0
+        assert len(await said(say)) == 1
+        async with say.database.begin() as tx:
+            await tx.execute(update(members).values(removed_at=say.now))
+        await say("automation edit automation-1 cooldown=1m dry=true")
+        await say("automation edit automation-1 dry=false")
+        say.later(minutes=5)
+        assert await tick(runtime_of(say)) == 0
+        assert (await say("automation list"))["items"][0]["status"] == "stopped"
+
+
+async def test_an_entity_that_is_gone_is_said_and_the_others_go_on(opened: Opened) -> None:
+    async with asking(opened) as say:
+        ids = await tracked(say)
+        await tracked(say, campaign="autumn", tag="autumn")
+        await clicked(say, ids, days_ago(say, 0), 50, hour=11)
+        made = await say(f'automation add "pause offer lucky-spring,lucky-autumn when clicks > 10" {HERE}')
+        async with say.database.begin() as tx:
+            gone = select(offers.c.id).where(offers.c.code == "lucky-autumn")
+            await tx.execute(delete(campaign_offers).where(campaign_offers.c.offer_id.in_(gone)))
+            await tx.execute(update(offers).where(offers.c.code == "lucky-autumn").values(code="other", name="Other"))
+        assert await tick(runtime_of(say)) == 1
+        assert await status_of(say) == "paused"
+        assert (await say(f"automation show {made['code']}"))["waiting"] == [
+            "offer lucky-autumn is not there any more"
+        ]  # fmt: skip
+
+
+async def test_weights_and_caps_are_changed_and_taken_back(opened: Opened) -> None:
+    async with asking(opened) as say:
+        ids = await tracked(say)
+        await tracked(say, campaign="autumn", tag="autumn")
+        await say("campaign edit spring offers=lucky-spring:10,lucky-autumn:10")
+        await clicked(say, ids, days_ago(say, 0), 50, hour=11)
+        await say(f'automation add "weight offer lucky-spring +25% up to 12 when clicks > 10" {HERE}')
+        await say(f'automation add "cap offer lucky-spring to 7 clicks a day when clicks > 10" {HERE}')
+        assert await tick(runtime_of(say)) == 2
+        assert (await say("campaign show spring"))["offers"] == ["lucky-spring:12", "lucky-autumn:10"]
+        offer = await say("offer show lucky-spring")
+        assert (offer["cap"], offer["cap_event"]) == (7, "click")
+        async with say.database.read() as tx:
+            rows = (await tx.execute(select(automation_acts).order_by(automation_acts.c.id))).all()
+        for row in rows:
+            await say(f"undo {row.audit_id}")
+        assert (await say("campaign show spring"))["offers"] == ["lucky-spring:10", "lucky-autumn:10"]
+        assert (await say("offer show lucky-spring"))["cap"] is None
+
+
+async def test_a_webhook_is_queued_with_its_act_and_signed_when_it_is_sent(opened: Opened) -> None:
+    async with asking(opened) as say:
+        ids = await tracked(say)
+        await clicked(say, ids, days_ago(say, 0), 50, hour=11)
+        made = await say(f'automation add "webhook campaign when clicks > 10" url=https://hooks.example.test/x {HERE}')
+        assert made["webhook_secret"].startswith("whsec_")
+        assert (await say("automation list"))["items"][0]["webhook_secret"] is None
+        assert await tick(runtime_of(say)) == 1
+        async with say.database.begin() as tx:
+            (claimed,) = await outbound.claims.claim(tx, say.now, by_host={"hooks.example.test": 5})
+        settings = runtime_of(say).box.open(claimed.credentials_secret)
+        request, secrets = outbound.ready(claimed, settings, say.now)
+        assert secrets == [made["webhook_secret"]]
+        body = msgspec.json.decode(request.body)
+        assert body["type"] == "automation.fired"
+        assert body["data"]["subject"] == {"kind": "campaign", "code": "spring", "name": "spring"}
+        assert body["data"]["figures"][0]["value"] == 50
+        assert request.headers["webhook-id"] == claimed.key
+        later, _ = outbound.ready(claimed, settings, say.now + timedelta(minutes=5))
+        assert later.headers["webhook-signature"] != request.headers["webhook-signature"]
+        assert (await say("automation log"))["items"][0]["delivery"] == "queued"
+
+
+def test_a_signature_is_the_one_standard_webhooks_documents() -> None:
+    from datetime import UTC, datetime
+
+    call = WebhookCall(url="https://example.test/", body='{"test": 2432232314}')
+    at = datetime.fromtimestamp(1614265330, UTC)
+    request = signed(call, key="msg_p5jXN8AQM9LWM0D4loKWxJek", secret="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", now=at)
+    assert request.headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+async def test_quiet_hours_and_schedules_are_kept(opened: Opened) -> None:
+    async with asking(opened) as say:
+        ids = await tracked(say)
+        await clicked(say, ids, days_ago(say, 0), 50, hour=11)
+        await say(f'automation add "pause offer when clicks > 10" quiet=11:00-12:30 {HERE}')
+        await say(f'automation add "tell campaign when clicks > 10" schedule="mon-fri 9-18" {HERE}')
+        assert await tick(runtime_of(say)) == 0  # noon on a Sunday
+        say.later(minutes=31)
+        assert await tick(runtime_of(say)) == 1
+        assert await status_of(say) == "paused"
+
+
+async def test_a_limited_buyer_automates_own_campaigns_only(opened: Opened) -> None:
+    async with asking(opened) as say:
+        spring = await tracked(say)
+        autumn = await tracked(say, campaign="autumn", tag="autumn")
+        for ids in (spring, autumn):
+            await clicked(say, ids, days_ago(say, 0), 50, hour=11)
+        await say(f'automation add "pause campaign when clicks > 10" {HERE}', role=Role.BUYER, campaigns=("autumn",))
+        assert await tick(runtime_of(say)) == 1
+        async with say.database.read() as tx:
+            rows = {row.code: row.status for row in await tx.execute(select(campaigns))}
+        assert rows == {"spring": "active", "autumn": "paused"}
