@@ -40,6 +40,7 @@ from storage.tables import automations as table
 ACTIONS = ("pause", "resume", "weight", "cap", "tell", "webhook")
 ON = ("offer", "campaign", "source", "team")
 MOST_A_DAY = 1_000
+_TEMPLATES = [template for template in TEMPLATES if read_rule(template.rule).action.noun in ON]
 
 Sentence = Annotated[
     str | None, Meta(description='"pause offer when epc < 0.20 over 3d with clicks > 500"; or action, on and when')
@@ -251,7 +252,7 @@ async def add_automation(ctx: Context, new: NewRule) -> Automation:
     made = await automations.add(ctx.tx, ctx.now, NewAutomation(
         team_id=ctx.team_id, name=(new.name or (template.title if template else describe_rule(rule)))[:100],
         room_id=await channels.room_of(ctx.tx, ctx.team_id, channel, ctx.now), thread=channel.thread, terms=terms,
-        campaigns=ctx.actor.campaigns, role=ctx.actor.role, member_id=ctx.actor.member_id,
+        campaigns=_campaigns_of(ctx, rule), role=ctx.actor.role, member_id=ctx.actor.member_id,
         token_id=ctx.actor.token_id, made_by=ctx.actor.name,
         webhook_secret=ctx.box.seal({"webhook_secret": opened}) if opened else None,
     ))  # fmt: skip
@@ -296,6 +297,9 @@ async def edit_automation(ctx: Context, new: AutomationEdit) -> Automation:
     if terms == current.terms and not new.name:
         raise MissingArgument("nothing to change: name a field, e.g. cooldown=2d", field="automation")
     columns: dict[str, Any] = {"terms": msgspec.to_builtins(terms), "name": new.name or row.name}
+    if new.rule:
+        codes = _campaigns_of(ctx, rule)
+        columns["campaigns"] = None if codes is None else list(codes)
     if terms.rule != current.terms.rule or terms.dry != current.terms.dry:
         kept = {ref: SubjectState(episode=of.episode, acted_at=of.acted_at) for ref, of in current.subjects.items()}
         columns["subjects"] = msgspec.to_builtins(kept)
@@ -392,12 +396,12 @@ async def log_automations(ctx: Context, new: Log) -> Page[LoggedAct]:
 @command("automation templates", role=Role.VIEWER, scope=Scope.OPEN, render=template_table, reads=True)
 async def list_templates(ctx: Context, new: Listing) -> Page[Template]:
     """The ten usual automations, with their numbers and the reason for each."""
-    return Page(list(TEMPLATES[: new.limit]), None)
+    return Page(_TEMPLATES[: new.limit], None)
 
 
 def _template(word: str) -> Template:
     text = word.strip().lower()
-    for number, template in enumerate(TEMPLATES, 1):
+    for number, template in enumerate(_TEMPLATES, 1):
         if text in {str(number), template.name}:
             return template
     raise Missing(f"template: there is no template {word!r}: 'automation templates' lists them", field="template")
@@ -491,6 +495,13 @@ def _edited(ctx: Context, new: AutomationEdit) -> dict[str, Any]:
     if new.url:
         values["url"] = web_address(new.url, field="url")
     return values
+
+
+def _campaigns_of(ctx: Context, rule: Rule) -> tuple[str, ...] | None:
+    """The campaigns that an automation is about: those it names, else those its maker is limited to."""
+    action = rule.action
+    named = action.names if action.noun == "campaign" else action.filters.get("campaign", ())
+    return named or ctx.actor.campaigns
 
 
 async def _contradictions(ctx: Context, rule: Rule, *, force: bool, but: int = 0) -> list[str]:

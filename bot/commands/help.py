@@ -60,7 +60,8 @@ def help_text(_ctx: Context, listing: Help) -> Message:
 GROUPS = (
     ("See how it goes", ("stats", "forecast", "why", "report", "revenue", "digest", "alert", "view")),
     ("Set up deals", ("account", "offer", "casino")),
-    ("Bring visitors", ("campaign", "source", "site", "variant", "domain", "registrar")),
+    ("Bring visitors", ("campaign", "source", "placement", "site", "variant", "domain", "registrar")),
+    ("Let it act by itself", ("automation",)),
     ("Check single events", ("click", "conversion", "postback", "simulate")),
     ("Get the money right", ("sync", "spend", "payment", "rate")),
     ("The team and its rooms", ("member", "token", "settings", "cockpit", "audit", "undo")),

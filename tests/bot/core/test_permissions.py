@@ -38,6 +38,22 @@ LIMITED: dict[str, dict[str, str]] = {
     "alert remove": {"alert": "yes no no"},
     "alert show": {"alert": "yes no no"},
     "alert snooze": {"alert": "yes no no"},
+    "automation add": {
+        "campaign": "yes - no",
+        "offer": "yes yes no",
+        "source": "yes yes no",
+        "account": "yes yes no",
+        "casino": "yes yes no",
+    },
+    "automation edit": {"automation": "yes no no"},
+    "automation list": {"-": "yes"},
+    "automation log": {"automation": "yes no no"},
+    "automation pause": {"automation": "yes no no"},
+    "automation remove": {"automation": "yes no no"},
+    "automation resume": {"automation": "yes no no"},
+    "automation show": {"automation": "yes no no"},
+    "automation templates": {"-": "yes"},
+    "automation test": {"automation": "yes no no"},
     "campaign copy": {"campaign": "yes - no"},
     "campaign create": {"offers": "yes yes no", "site": "yes yes no", "source": "yes yes no"},
     "campaign edit": {"campaign": "yes - no", "offers": "yes yes no", "site": "yes yes no", "source": "yes yes no"},
@@ -214,6 +230,7 @@ async def _set_up(say: Asker, whose: str, campaign: str | None, words: dict[str,
     words.setdefault("campaign", {})[whose] = [campaign, campaign.upper(), str(made["id"])]
     for noun, line in (
         ("alert", f"alert add ftd campaign={campaign}"),
+        ("automation", f'automation add "tell campaign when clicks > 5" campaign={campaign}'),
         ("digest", f"digest subscribe campaigns={campaign}"),
     ):
         created = await say(f"{line} channel=terminal")
@@ -395,7 +412,7 @@ async def test_lists_show_what_serves_own_campaigns_or_nothing_yet(opened: Opene
             assert "others" not in listed.lower(), noun
             assert noun == "sync" or ("Own" in listed or "own" in listed), noun
         assert [c["code"] for c in (await scene.say("campaign list", **limited))["items"]] == ["mine", "also"]
-        for noun in ("alert", "digest"):
+        for noun in ("alert", "automation", "digest"):
             assert [c["campaigns"] for c in (await scene.say(f"{noun} list", **limited))["items"]] == [["mine"]]
         overview = await scene.say("site overview", **limited)
         assert {item["site"] for item in overview["items"]} == {"own-site", "shared-site"}

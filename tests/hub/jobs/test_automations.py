@@ -14,9 +14,11 @@ from hub.jobs import outbound
 from hub.jobs.automations import tick, watch_budgets
 from storage.ledger.automations.webhooks import WebhookCall, signed
 from storage.ledger.facts import Role
+from storage.outbound import claims
 from storage.tables import (
     audits,
     automation_acts,
+    automations,
     campaign_offers,
     campaigns,
     members,
@@ -242,7 +244,7 @@ async def test_an_automation_may_do_what_its_maker_may_now(opened: Opened) -> No
                 team_id=say.team_id, name="Ann", code="ann", role="viewer", created_at=say.now
             ).returning(members.c.id))  # fmt: skip
             member_id = made.scalar_one()
-            await tx.execute(update(acting.automations.automations).values(member_id=member_id))  # type: ignore[attr-defined]
+            await tx.execute(update(automations).values(member_id=member_id))
         assert await tick(runtime_of(say)) == 0
         assert await status_of(say) == "active"
         assert "needs the role buyer" in (await said(say))[0]
@@ -304,7 +306,7 @@ async def test_a_webhook_is_queued_with_its_act_and_signed_when_it_is_sent(opene
         assert (await say("automation list"))["items"][0]["webhook_secret"] is None
         assert await tick(runtime_of(say)) == 1
         async with say.database.begin() as tx:
-            (claimed,) = await outbound.claims.claim(tx, say.now, by_host={"hooks.example.test": 5})
+            (claimed,) = await claims.claim(tx, say.now, by_host={"hooks.example.test": 5})
         settings = runtime_of(say).box.open(claimed.credentials_secret)
         request, secrets = outbound.ready(claimed, settings, say.now)
         assert secrets == [made["webhook_secret"]]

@@ -117,7 +117,11 @@ def test_conditions_that_may_hold_at_once_are_known(one: str, other: str, both: 
 
 
 def test_what_is_certain_is_judged_without_the_unknown() -> None:
-    figures = {"clicks": Known(10, 5), "epc": Unknown("pending", "figures are pending"), "ftd": Known(0, 1)}
+    figures: dict[str, Known | Unknown] = {
+        "clicks": Known(10, 5),
+        "epc": Unknown("pending", "figures are pending"),
+        "ftd": Known(0, 1),
+    }
 
     def met(text: str) -> bool | None:
         condition = read_condition(text)
@@ -137,10 +141,11 @@ UNKNOWN = judge(read_condition("clicks > 5"), lambda _: Unknown("pending", "pend
 
 
 def test_an_automation_acts_once_while_its_condition_holds_and_again_after_its_cooldown() -> None:
-    terms, state, did = Terms(rule="", cooldown=120), SubjectState(), []
+    terms, state = Terms(rule="", cooldown=120), SubjectState()
+    did: list[str | None] = []
     for minutes, verdict in enumerate([MET, MET, UNKNOWN, MET, OVER, MET, MET]):
         state, follows = step(
-            state, verdict, applies=True, acts_today=len(did), terms=terms, now=AT + timedelta(hours=minutes / 2)
+            state, verdict, applies=True, acts_today=0, terms=terms, now=AT + timedelta(hours=minutes / 2)
         )
         did.append(follows)
     assert did == ["act", None, None, None, None, "act", None]
