@@ -307,7 +307,7 @@ async def test_a_webhook_is_queued_with_its_act_and_signed_when_it_is_sent(opene
         assert await tick(runtime_of(say)) == 1
         async with say.database.begin() as tx:
             (claimed,) = await claims.claim(tx, say.now, by_host={"hooks.example.test": 5})
-        settings = runtime_of(say).box.open(claimed.credentials_secret)
+        settings = runtime_of(say).box.open(str(claimed.credentials_secret))
         request, secrets = outbound.ready(claimed, settings, say.now)
         assert secrets == [made["webhook_secret"]]
         body = msgspec.json.decode(request.body)
