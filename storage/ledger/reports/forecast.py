@@ -195,17 +195,22 @@ class Calibration:
             insort(self._groups[error.alone], stray)
 
     def _judge(self, error: FittedDay) -> None:
-        low, high = self.ends(error.estimate, error.spread, alone=error.alone)
         self._days += 1
+        low, high = self._exact_ends(error.estimate, error.spread, error.alone)
+        if not low <= error.outcome <= high:  # rounding outwards may take it in
+            low, high = self._rounding.ends(low, high)
         self._inside += low - 1 <= error.outcome <= high + 1
 
     def ends(self, middle: float, spread: float, *, alone: bool = False) -> tuple[int, int]:
         """The interval around an estimate; without past errors the estimate itself."""
         if not self._errors:
             return self._rounding.ends(middle, middle)
+        return self._rounding.ends(*self._exact_ends(middle, spread, alone))
+
+    def _exact_ends(self, middle: float, spread: float, alone: bool) -> tuple[float, float]:
         group = self._groups[alone]
         low, high = _ranks(group if len(group) >= _GROUP else self._errors, self._level)
-        return self._rounding.ends(middle + low * spread, middle + high * spread)
+        return middle + low * spread, middle + high * spread
 
 
 def _ranks(ordered: list[float], level: float) -> tuple[float, float]:

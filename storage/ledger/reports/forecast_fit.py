@@ -127,7 +127,7 @@ class Fit:
         yield 0.0, deposits, False
         for decay in _DECAYS:
             powers = _powers(decay, len(deposits) + 1)
-            yield decay, [*map(_grown, deposits, powers[n:0:-1]), *deposits[n:]], True
+            yield decay, [*map(mul, deposits, _arrived(decay, n)), *deposits[n:]], True
             lagged = list(accumulate(deposits, lambda x, new, rate=decay: rate * x + new))  # type: ignore[misc]
             yield decay, lagged, False
             before = self._mean_first_deposits / (1 - decay)  # the same, with players from before the history
@@ -155,7 +155,9 @@ class Fit:
         strays = [abs(value) for value in self._residuals(self._columns).values]
         variances, misfits = [], []
         for share, power, _ in _SPREADS:
-            variance = [(1 - share) * a / 1.15 + share * b**power for a, b in zip(late, stock, strict=True)]
+            of_late = (1 - share) / 1.15
+            grown = stock if power == 1 else map(mul, stock, stock)
+            variance = [of_late * a + share * b for a, b in zip(late, grown, strict=True)]
             residuals = self._cut(variance)
             mean = sum(residuals) / len(residuals)
             variances.append([value / mean for value in variance])
@@ -293,8 +295,10 @@ def _powers(decay: float, n: int) -> tuple[float, ...]:
     return tuple(decay**power for power in range(n))
 
 
-def _grown(first_deposits: float, lacking: float) -> float:
-    return first_deposits * (1 - lacking)
+@cache
+def _arrived(decay: float, n: int) -> tuple[float, ...]:
+    """The share of each of `n` days' commission that has come by the end of them."""
+    return tuple(1 - power for power in _powers(decay, n + 1)[n:0:-1])
 
 
 def _weighed(misfits: Sequence[float], priors: Sequence[float]) -> Column:
