@@ -15,7 +15,7 @@ from babel.numbers import is_currency
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from storage.db.engine import with_driver
+from storage.db.engine import connect_arguments, read_url
 from storage.ledger.errors import CasinoFluxError
 
 PREFIX = "CASINOFLUX_"
@@ -148,14 +148,17 @@ def _url(name: str, text: str) -> str:
 def database_url(name: str, text: str) -> str:
     """The database URL with our drivers. Raises SettingError for any other database."""
     try:
-        backend = with_driver(make_url(text.strip())).get_backend_name()
-    except ArgumentError:
+        url = read_url(text.strip())
+        backend = url.get_backend_name()
+        if backend == "postgresql":
+            connect_arguments(url)
+    except (ArgumentError, ValueError):
         backend = ""
     if backend not in {"sqlite", "postgresql"}:
         raise SettingError(
             f"{name}: not a database URL: write sqlite+aiosqlite:///file.db or postgresql+asyncpg://user:password@host/name"
         )
-    return with_driver(make_url(text.strip())).render_as_string(hide_password=False)
+    return url.render_as_string(hide_password=False)
 
 
 def _zone(name: str, text: str) -> str:

@@ -8,12 +8,11 @@ from typing import Any
 from sqlalchemy import Dialect
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
-from sqlalchemy.engine import make_url
 
 from storage.db.bulk_sql import Compiled
 from storage.db.direct_sqlite import DirectSqlite, SyncConnection
-from storage.db.engine import Database
-from storage.db.unavailable import DatabaseUnavailable
+from storage.db.engine import Database, connect_arguments, read_url
+from storage.db.unavailable import DatabaseUnavailable, is_read_only
 
 
 class SqliteBatchConnection:
@@ -52,7 +51,7 @@ class PostgresBatchConnection:
 
     def __init__(self, url: str) -> None:
         self.dialect: Dialect = asyncpg_dialect.dialect()  # type: ignore[no-untyped-call]
-        self._url = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+        self._arguments = connect_arguments(read_url(url))
         self._connection: Any = None
 
     @asynccontextmanager
@@ -62,8 +61,10 @@ class PostgresBatchConnection:
         try:
             yield
             await transaction.commit()
-        except BaseException:
+        except BaseException as error:
             await self._rollback(transaction)
+            if is_read_only(error):  # another server is the primary now
+                self._drop()
             raise
 
     async def _begin(self, patience: float) -> Any:
@@ -72,7 +73,7 @@ class PostgresBatchConnection:
         try:
             if self._connection is None or self._connection.is_closed():
                 async with asyncio.timeout(patience):
-                    self._connection = await asyncpg.connect(self._url, timeout=5, command_timeout=10)
+                    self._connection = await asyncpg.connect(**self._arguments, command_timeout=10)
             transaction = self._connection.transaction()
             await transaction.start()
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:

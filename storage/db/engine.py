@@ -1,6 +1,7 @@
 """The database of a process: the one way to write, the way to read, and where SQLite and PostgreSQL differ."""
 
 import asyncio
+import re
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -8,12 +9,13 @@ from contextlib import asynccontextmanager
 from typing import Any, Literal, TypeVar, cast
 
 from sqlalchemy import event
+from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from storage.db.direct_sqlite import DirectSqlite, run_without_suspending
-from storage.db.unavailable import DatabaseFile, DatabaseUnavailable, is_locked
+from storage.db.unavailable import DatabaseFile, DatabaseUnavailable, is_locked, is_read_only
 
 T = TypeVar("T")
 Work = Callable[[AsyncConnection], Awaitable[T]]
@@ -49,7 +51,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        parsed = with_driver(make_url(url))
+        parsed = read_url(url)
         self.sqlite = parsed.get_backend_name() == "sqlite"
         self.file = DatabaseFile(parsed.database or "" if self.sqlite else "")
         self.write_lock = WriteLock()
@@ -153,20 +155,56 @@ def create_engine(url: URL, file: DatabaseFile) -> AsyncEngine:
 
         event.listen(engine.sync_engine, "connect", connected)
         return engine
-    return create_async_engine(
-        url, pool_size=10, max_overflow=20, pool_pre_ping=True, connect_args={"timeout": CONNECT_TIMEOUT},
-        hide_parameters=True,
+    engine = create_async_engine(
+        url, pool_size=10, max_overflow=20, pool_pre_ping=True,
+        connect_args={"timeout": connect_arguments(url)["timeout"]}, hide_parameters=True,
     )  # fmt: skip
+    event.listen(engine.sync_engine, "handle_error", _leave_standby)
+    return engine
 
 
-def with_driver(url: URL) -> URL:
-    """`sqlite:///x` and `postgresql://…` as people write them, with the driver we use."""
-    drivers = {
-        "sqlite": "sqlite+aiosqlite",
-        "postgresql": "postgresql+asyncpg",
-        "postgres": "postgresql+asyncpg",
-    }
-    return url.set(drivername=drivers.get(url.drivername.partition("+")[0], url.drivername))
+def _leave_standby(context: Any) -> None:
+    """A server that turned into a standby refuses to write: connections to it are given up, as if it were away."""
+    if is_read_only(context.original_exception):
+        context.is_disconnect = True
+
+
+def read_url(text: str) -> URL:
+    """A database's URL as people write it, with the driver used here. Raises ArgumentError or ValueError for no URL.
+
+    `sqlite:///x`, `postgres://…`; several hosts as libpq takes them, `postgresql://user:password@db1:5432,db2:5432/name`,
+    or as `?host=db1:5432&host=db2:5432`: the first that can be written to is used (`target_session_attrs=read-write`
+    unless the URL says otherwise), https://www.postgresql.org/docs/15/libpq-connect.html#LIBPQ-MULTIPLE-HOSTS.
+    """
+    address = _HOSTS.fullmatch(text)
+    url = make_url(text if address is None else f"{address['before']}/{address['after']}")
+    drivers = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
+    url = url.set(drivername=drivers.get(url.drivername.partition("+")[0], url.drivername))
+    if address is not None:
+        hosts = [host if _PORT.search(host) else f"{host}:5432" for host in address["hosts"].split(",")]
+        url = url.update_query_dict({"host": hosts})
+    if "sslmode" in url.query:  # libpq's word for what asyncpg calls ssl
+        url = url.difference_update_query(["sslmode"]).update_query_dict({"ssl": url.query["sslmode"]})
+    if len(hosts_of(url)) > 1 and "target_session_attrs" not in url.query:
+        url = url.update_query_dict({"target_session_attrs": "read-write"})
+    return url
+
+
+_HOSTS = re.compile(r"(?P<before>postgres[\w+]*://(?:[^@/?]*@)?)(?P<hosts>[^@/?,]+(?:,[^@/?,]+)+)(?:/(?P<after>.*))?")
+_PORT = re.compile(r":\d+$")
+
+
+def hosts_of(url: URL) -> tuple[str, ...]:
+    """The hosts of PostgreSQL that a URL names."""
+    named = url.query.get("host", ())
+    return (named,) if isinstance(named, str) else (*named,) or ((url.host,) if url.host else ())
+
+
+def connect_arguments(url: URL) -> dict[str, Any]:
+    """What asyncpg connects with. A host that does not answer leaves the others their part of the time."""
+    dialect = asyncpg_dialect.dialect()  # type: ignore[no-untyped-call]
+    _, arguments = dialect.create_connect_args(url)  # type: ignore[no-untyped-call]
+    return {**arguments, "timeout": max(2, CONNECT_TIMEOUT / max(1, len(hosts_of(url))))}
 
 
 def _set_pragmas(connection: Any) -> None:

@@ -134,3 +134,10 @@ def is_locked(error: BaseException) -> bool:
     """Whether SQLite said that another connection is writing."""
     cause = getattr(error, "orig", error)
     return isinstance(cause, sqlite3.OperationalError) and ("locked" in str(cause) or "busy" in str(cause))
+
+
+def is_read_only(error: BaseException | None) -> bool:
+    """Whether PostgreSQL said that it is a standby: code 25006, whichever wrapper the error is in."""
+    while error is not None and getattr(error, "sqlstate", None) is None:
+        error = error.__cause__ or getattr(error, "orig", None)
+    return getattr(error, "sqlstate", None) == "25006"
