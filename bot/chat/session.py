@@ -230,7 +230,7 @@ async def carry_out(
         return Reply(message=error(without_secrets(command, arguments, str(fault))), actor=actor)
     except Exception:
         return Reply(message=_broken(command.name), actor=actor)
-    message, private = with_undo(answer), answer.message.private
+    message, private = with_undo(answer, actor), answer.message.private
     asks = isinstance(answer.result, dict) and "confirm" in answer.result
     if answer.change is not None and command.name in STEP_COMMANDS:
         message = await with_next_step(ctx, message)
@@ -291,14 +291,17 @@ async def identify(sessions: ChatSessions, caller: Caller) -> Actor | Message:
     async with sessions.database.read() as tx:
         person = await people.who(tx, room.face, room.workspace, room.user)
         place = await rooms.find(tx, room.face, room.workspace, room.room)
-    strange = person is None or person.removed_at is not None or (place and place.team_id != person.team_id)
-    if person is None or strange:
+    if person is None or person.removed_at is not None:
         return Message(_polite(room), private=True)
+    if place is not None and not place.is_open_to(person.team_id, private=room.private):
+        return Message(_polite(room), private=True)
+    if place is not None and place.team_id != person.team_id:
+        place = None
     if place is None and not room.private:
         join_command = "/flux join" if room.face == "slack" else "/join"
         return Message(f"This chat belongs to no team yet: {join_command} makes it your team's.", private=True)
-    if place is None or place.lost_at is not None:
-        await _bind_private_chat(sessions, room, person.team_id)
+    if place is None or place.lost_at is not None or not place.heard:
+        await _bind_room(sessions, room, person.team_id)
     if place is not None and room.title and not room.private and place.title != room.title[:200]:
         async with sessions.database.begin() as tx:
             await rooms.rename(tx, place, room.title)
@@ -312,12 +315,13 @@ def _polite(room: Room) -> str:
     return f"I work for members of a team only. With an invitation of its owner: {JOIN.get(room.face, 'join CODE')}"
 
 
-async def _bind_private_chat(sessions: ChatSessions, room: Room, team_id: int) -> None:
-    """Bind a member's own chat with the bot to their team; a lost room in which someone writes is found again."""
+async def _bind_room(sessions: ChatSessions, room: Room, team_id: int) -> None:
+    """Bind a member's own chat with the bot to their team, or a room that their team has named so far; a lost room in
+    which someone writes is found again."""
     async with sessions.database.begin() as tx:
         await rooms.bind(
             tx, team_id=team_id, face=room.face, workspace=room.workspace, room=room.room, title=room.title,
-            private=room.private, now=sessions.clock(),
+            private=room.private, now=sessions.clock(), heard=True,
         )  # fmt: skip
 
 

@@ -4,14 +4,14 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import func, select
+from sqlalchemy import func, not_, select
 
 from bot.core.arguments import Arguments, choices, holds_credentials, refers, secret
 from bot.core.command import command
 from bot.core.context import Context, Sample
 from bot.core.listing import Page
 from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table, Text
-from bot.core.permissions import Scope
+from bot.core.permissions import Scope, visible
 from bot.forms.account_forms import PLATFORMS, Checked, check_edit, check_new, same_login
 from bot.forms.bulk_change import render_change
 from bot.forms.entity_list import EntityList, list_message, listed, of_team
@@ -312,7 +312,18 @@ async def _shown(ctx: Context, account_id: int, *, sample: Sample | None = None)
     if sample is not None:
         named |= {tag: sample.names.get(tag, "") for tag in sample.segments}
     claimed = await accounts.claimed(ctx.tx, account_id)
+    if ctx.actor.campaigns is not None:
+        named = await _without_others(ctx, account_id, named)
+        sample = sample and msgspec.structs.replace(
+            sample, segments=tuple(tag for tag in sample.segments if tag in named), names={}
+        )
     free = [tag for tag, name in sorted(named.items()) if not {tag.lower(), name.lower()} & claimed]
     return AccountShown(
         **msgspec.structs.asdict(account), segments=sorted(named), unclaimed=[t for t in free if t], sample=sample
     )
+
+
+async def _without_others(ctx: Context, account_id: int, named: dict[str, str]) -> dict[str, str]:
+    """Segments without those that offers of other campaigns alone claim."""
+    others = await accounts.claimed(ctx.tx, account_id, not_(visible(ctx.actor, "offer")))
+    return {tag: name for tag, name in named.items() if not {tag.lower(), name.lower()} & others}

@@ -1,23 +1,24 @@
 """The audit trail, who changed what, and undo: a change is taken back by the command that sets its former state."""
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 from msgspec import Meta
 
 from bot.commands.sites import TEXTS
 from bot.core.arguments import NONE, Arguments, field_names, meta, secret_fields
-from bot.core.command import COMMANDS, Answer, command, run
-from bot.core.context import Context
+from bot.core.command import COMMANDS, Answer, admit_words, command, run
+from bot.core.context import Actor, Context
 from bot.core.listing import Page
 from bot.core.message import Button, Buttons, Message, Notice, Table
-from bot.core.permissions import Scope
+from bot.core.permissions import Scope, may
 from storage.catalogue.entities import MAX_PAGE, cursor
 from storage.ledger.credentials import HIDDEN
-from storage.ledger.errors import Refused
+from storage.ledger.errors import CasinoFluxError, Refused
 from storage.ledger.facts import Role
 from storage.ledger.money import units
+from storage.ledger.schedule import WEEKDAYS
 from storage.people import audits
 from storage.people.audits import Recorded
 
@@ -54,12 +55,14 @@ async def list_audit(ctx: Context, new: AuditPage) -> Page[Recorded]:
 #: What sets a state back; edits are set back field by field.
 INVERSE = {
     "offer pause": "offer resume", "offer resume": "offer pause", "campaign pause": "campaign resume",
-    "campaign resume": "campaign pause", "site publish": "site pause", "account pause": "account resume",
-    "account resume": "account pause", "automation pause": "automation resume",
-    "automation resume": "automation pause",
+    "campaign resume": "campaign pause", "account pause": "account resume", "account resume": "account pause",
+    "automation pause": "automation resume", "automation resume": "automation pause",
 }  # fmt: skip
 #: What was added and can be taken away again.
-_ADDED = {"alert add": "alert remove", "automation add": "automation remove", "digest subscribe": "digest unsubscribe"}
+_ADDED = {
+    "alert add": "alert remove", "automation add": "automation remove", "digest subscribe": "digest unsubscribe",
+    "domain add": "domain remove", "token create": "token revoke",
+}  # fmt: skip
 LOOK_BACK = 50
 Inverse = tuple[str, dict[str, Any]]
 
@@ -119,17 +122,89 @@ def _placements_before(before: dict[str, Any], after: dict[str, Any]) -> Inverse
     return command, {"placement": values, **_some(after, owner, "sub")}
 
 
-#: Figures and views are set back by the same command, payments by one of the opposite sign.
-_FIGURES: dict[str, Callable[[dict[str, Any], dict[str, Any]], Inverse | None]] = {
+def _live_before(before: dict[str, Any], after: dict[str, Any]) -> Inverse | None:
+    """A site that was live before shows its former version again."""
+    if not before or before["status"] != "published":
+        return None
+    return "site rollback", {"site": before["code"], "version": before["version"]}
+
+
+def _unpublished_before(before: dict[str, Any], after: dict[str, Any]) -> Inverse | None:
+    """The same; one that was not live is taken off its domains again."""
+    return _live_before(before, after) or (("site pause", {"site": before["code"]}) if before else None)
+
+
+def _terms_before(before: dict[str, Any], _after: dict[str, Any]) -> Inverse | None:
+    if not before:
+        return None
+    threshold = {"threshold": micros_written_out(before["threshold"])} if before["threshold"] else {}
+    return "payment rule", {**_some(before, "account", "rule"), **threshold}
+
+
+def _role_before(before: dict[str, Any], _after: dict[str, Any]) -> Inverse | None:
+    if not before:
+        return None
+    return "member role", {**_some(before, "role"), "member": before["code"], "campaigns": before["campaigns"] or NONE}
+
+
+def _conversion_before(before: dict[str, Any], after: dict[str, Any]) -> Inverse | None:
+    """A correction is corrected back; a conversion recorded by hand is reversed, which counts as if it were not."""
+    if not before:
+        made = bool(after) and after["outcome"] in {None, "accepted"} and after["event"] != "reversal"
+        return ("conversion edit", {"conversion": after["id"], "status": "reversed"}) if made else None
+    if before["amount"] is None and after["amount"] is not None:
+        return None
+    amount = {} if before["amount"] is None else {"amount": micros_written_out(before["amount"])}
+    currency = {"currency": before["currency"]} if amount and before["currency"] else {}
+    return "conversion edit", {"conversion": before["id"], "status": before["status"], **amount, **currency}
+
+
+def _site_before(before: dict[str, Any], _after: dict[str, Any]) -> Inverse | None:
+    """A domain that led to no site before cannot be made to lead nowhere again but by removing it."""
+    if not before or not before["site"]:
+        return None
+    return "domain attach", {"domain": before["code"], "site": before["site"], "move": True}
+
+
+def _digest_before(before: dict[str, Any], _after: dict[str, Any]) -> Inverse | None:
+    if not before:
+        return None
+    weekdays = {"weekdays": [WEEKDAYS[number - 1] for number in before["weekdays"]]} if before["weekdays"] else {}
+    campaigns = {"campaigns": before["campaigns"]} if before["campaigns"] else {}
+    return "digest subscribe", {**_some(before, "at", "timezone", "every", "channel"), **weekdays, **campaigns}
+
+
+def _alert_before(before: dict[str, Any], _after: dict[str, Any]) -> Inverse | None:
+    if not before:
+        return None
+    more = {name: before[name] for name in ("for", "quiet") if before[name]}
+    more |= {"campaign": before["campaigns"]} if before["campaigns"] else {}
+    return "alert add", {**_some(before, "rule", "cooldown", "timezone", "channel"), **more}
+
+
+#: Commands that are taken back by their own rule: figures and views by the same command, payments by one of the
+#: opposite sign, what a site shows by its version before.
+_RULES: dict[str, Callable[[dict[str, Any], dict[str, Any]], Inverse | None]] = {
     "spend add": _spend_before, "payment add": _payment_before, "rate set": _rate_before,
-    "view save": _view_before, "view remove": _view_before,
+    "payment rule": _terms_before, "view save": _view_before, "view remove": _view_before,
+    "site publish": _unpublished_before, "site pause": _live_before, "site rollback": _live_before,
+    "member role": _role_before, "conversion add": _conversion_before, "conversion edit": _conversion_before,
+    "domain attach": _site_before, "digest unsubscribe": _digest_before, "alert remove": _alert_before,
     "placement block": _placements_before, "placement allow": _placements_before,
     "placement remove": _placements_before,
 }  # fmt: skip
 #: Commands that fill fields of an entity, and the edit that sets those back.
 _EDITED_BY = {"casino fill": "casino edit"}
 #: How an edit is told that a field was empty before, where it does not take `none`.
-_EMPTY: dict[str, Any] = {"markets": "all", "cap": 0}
+_EMPTY: dict[str, Any] = {"markets": "all", "cap": 0, "rules": "[]", "offers": "[]"}
+#: What takes an entry of a table away.
+_TAKEN_AWAY = {"postbacks": "-", "parameters": "-", "options": None}
+#: Fields of an edit that another one empties, too: without a cost model there is no cost, without a cap no period.
+_SET_BY = {"cost": "cost_model", "currency": "cost_model", "cap_event": "cap", "cap_period": "cap"}
+#: What a source does where its options say nothing.
+_USUAL = {"delay": 0, "payout_share": "100", "only_approved": False, "only_unique": False, "concurrency": 10}
+#: Credentials of an account that are no secrets; like those they are shown by their names only.
+_SHOWN_BY_NAME = {"client_id", "affiliate_id", "network_id"}
 _NO_CHANGES = {"undo", "confirm", "cancel", "join"}
 #: Pictures are kept under their addresses, so the one before can be shown again.
 PICTURES = {"casino logo": _logo_before, "site image": _image_before}
@@ -140,20 +215,23 @@ class Undo(Arguments):
 
 
 class Undone(msgspec.Struct, frozen=True):
-    """`undone` is the command taken back, `with_` the one that did it, `result` its own result."""
+    """`undone` is the command taken back, `with_` the one that did it, `result` its own result. `left`: later changes
+    that could not be taken back, with the reason."""
 
     undone: str
     with_: str = msgspec.field(name="with")
     audit_id: int
     result: Any
+    left: list[str] = []
 
 
 class Inverted(msgspec.Struct, frozen=True):
-    """A change, the command that took it back, and its answer."""
+    """A change, the command that took it back, and its answer; `left`: later ones that were refused, and why."""
 
     change: Recorded
     command: str
     answer: Answer
+    left: tuple[str, ...] = ()
 
 
 async def _taken_back(ctx: Context, new: Undo) -> Inverted:
@@ -166,8 +244,9 @@ async def _taken_back(ctx: Context, new: Undo) -> Inverted:
     inverted = inverse(change) if change else None
     if change is None or inverted is None:
         raise Refused(f"change: {new.change} is no change that can be taken back", field="change")
-    _refuse_superseded(change, later)
     name, arguments = inverted
+    await admit_words(COMMANDS[name], arguments, ctx)  # before anything is said of what others did since
+    _refuse_superseded(change, later)
     return Inverted(change, name, await run(COMMANDS[name], arguments, ctx, confirmed=True))
 
 
@@ -196,11 +275,22 @@ async def _last_taken_back(ctx: Context) -> Inverted:
     }
     mine = [entry for entry in recent if entry.actor == ctx.actor.name and entry.id not in taken]
     lasting = [entry.command for entry in mine if entry.command not in _NO_CHANGES and inverse(entry) is None]
+    refusals: list[CasinoFluxError] = []
+    left: list[str] = []
     for entry in mine:
         inverted = inverse(entry)
-        if inverted is not None:
-            name, arguments = inverted
-            return Inverted(entry, name, await run(COMMANDS[name], arguments, ctx, confirmed=True))
+        if inverted is None or not may(COMMANDS[inverted[0]], ctx.actor):
+            continue
+        name, arguments = inverted
+        try:
+            answer = await run(COMMANDS[name], arguments, ctx, confirmed=True)
+        except CasinoFluxError as refusal:  # it does not hide those before it
+            refusals.append(refusal)
+            left.append(f"{entry.command}: {refusal}")
+            continue
+        return Inverted(entry, name, answer, tuple(left))
+    if refusals:
+        raise refusals[0]
     if lasting:
         raise Refused(f"your last change, {lasting[0]!r}, cannot be taken back, nor those before it", field="command")
     raise Refused("there is no change of yours to take back", field="command")
@@ -216,8 +306,8 @@ def inverse(entry: Recorded) -> tuple[str, dict[str, Any]] | None:
     after = _flat(entry.after)
     if entry.command in _ADDED:
         return (_ADDED[entry.command], {noun: str(after["id"])}) if after.get("id") else None
-    if entry.command in _FIGURES:
-        return _FIGURES[entry.command](before, after)
+    if entry.command in _RULES:
+        return _RULES[entry.command](before, after)
     code = after.get("code") or before.get("code")
     if not code or not before:
         return None
@@ -229,27 +319,34 @@ def inverse(entry: Recorded) -> tuple[str, dict[str, Any]] | None:
     if not editing.endswith(" edit") or noun not in field_names(COMMANDS[editing].parameters):
         return None
     fields = {field.encode_name: field.type for field in msgspec.structs.fields(COMMANDS[editing].parameters)}
-    secret = secret_fields(COMMANDS[editing].parameters)  # shown by their names only
-    changed = {name: before[name] for name in fields if name not in secret and _differs(name, before, after)}
-    if "postbacks" in changed:  # an event that had no template loses it again
-        changed["postbacks"] = {**dict.fromkeys(after["postbacks"], "-"), **changed["postbacks"]}
+    if entry.arguments.keys() & (secret_fields(COMMANDS[editing].parameters) | _SHOWN_BY_NAME):
+        return None
+    changed = {name: before[name] for name in fields if _differs(name, before, after)}
+    for name in changed.keys() & _TAKEN_AWAY.keys():  # what had none loses it again
+        changed[name] = {**dict.fromkeys(after[name], _TAKEN_AWAY[name]), **changed[name]}
     emptied = [name for name, was in changed.items() if was in (None, "", [])]
+    for name in [name for name in emptied if _SET_BY.get(name) in changed]:
+        del changed[name]
+        emptied.remove(name)
     changed |= {name: NONE for name in emptied if meta(fields[name])[2].get("empties")}
     changed |= {name: _EMPTY[name] for name in emptied if name in _EMPTY}
     if changed.get("cap") == 0:  # what a cap counts goes with it
         changed = {name: was for name, was in changed.items() if name not in {"cap_event", "cap_period"}}
     if not changed or any(value in (None, "", []) for value in changed.values()) or HIDDEN in str(changed):
         return None
-    return editing, {noun: code, **{name: _as_argument(name, value) for name, value in changed.items()}}
+    how = {"test": False} if editing == "account edit" else {}  # that login worked before
+    return editing, {noun: code, **how, **{name: _as_argument(name, value) for name, value in changed.items()}}
 
 
 def _flat(state: Any) -> dict[str, Any]:
-    """A state with the texts of a site beside its other fields."""
+    """A state with the texts of a site, or the options of a source, beside its other fields."""
     if not isinstance(state, dict):
         return {}
+    if "postbacks" in state and isinstance(state.get("options"), dict):
+        state = {**_USUAL, **state["options"], **state}
     texts = state.get("texts")
     if not isinstance(texts, dict):
-        return state
+        return cast(dict[str, Any], state)
     faq = [" | ".join(pair) for pair in texts.get("faq") or ()]
     return {**state, **{name: texts.get(name) for name in TEXTS}, "faq": faq}
 
@@ -264,13 +361,15 @@ def _as_argument(name: str, value: Any) -> Any:
 
 
 def undone_card(ctx: Context, done: Undone) -> Message:
-    return Message(f"Taken back: {done.undone}", (Notice("ok", ctx.prepared.answer.message.title),))
+    left = (Notice("warning", f"Left as it is: {text}") for text in done.left)
+    return Message(f"Taken back: {done.undone}", (Notice("ok", ctx.prepared.answer.message.title), *left))
 
 
-def with_undo(answer: Answer) -> Message:
-    """The answer's message with a button that takes its change back, if that can be."""
+def with_undo(answer: Answer, actor: Actor) -> Message:
+    """The answer's message with a button that takes its change back, if that can be, and the actor may."""
     message, change = answer.message, answer.change
-    if change is None or inverse(change) is None:
+    inverted = None if change is None else inverse(change)
+    if change is None or inverted is None or not may(COMMANDS[inverted[0]], actor):
         return message
     button = Button("Undo", f"undo {change.id}")
     *others, last = message.blocks or (None,)
@@ -288,4 +387,4 @@ async def undo(ctx: Context, new: Undo) -> Undone:
     change, by = inverted.change, inverted.answer.change
     ids = [change.id, *([by.id] if by else [])]
     ctx.notes = {"entity": change.entity, "entity_id": change.entity_id, "after": {"audit_ids": ids}}
-    return Undone(change.command, inverted.command, change.id, inverted.answer.result)
+    return Undone(change.command, inverted.command, change.id, inverted.answer.result, list(inverted.left))

@@ -8,7 +8,7 @@ from msgspec import Meta
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.core.arguments import Arguments, choices, refers
+from bot.core.arguments import EMPTIES, NONE, Arguments, choices, refers
 from bot.core.command import command
 from bot.core.context import Actor, Context, Room
 from bot.core.listing import Listing, Page
@@ -63,7 +63,9 @@ class Linked(msgspec.Struct, frozen=True, kw_only=True):
 class NewRole(Arguments):
     member: Annotated[str, refers("member", "who")]
     role: Annotated[Role, choices("what they may do from now on", *ROLES)]
-    campaigns: Limited = None
+    campaigns: Annotated[Limited, Meta(description="campaigns they are limited to; as before, if absent"), EMPTIES] = (
+        None
+    )
 
 
 class OneMember(Arguments):
@@ -169,10 +171,12 @@ async def link_member(ctx: Context, _new: Linking) -> Linked:
 async def _campaigns(ctx: Context, role: Role, words: list[str] | None) -> list[str] | None:
     if words is None:
         return None
+    if not words:
+        raise Refused("campaigns: name one at least, or leave it out", field="campaigns")
     if role is Role.OWNER:
         raise Refused("campaigns limit a buyer or a viewer, not an owner: leave them out", field="campaigns")
     rows = [await names.find(ctx.tx, campaigns_table, ctx.team_id, word, field="campaigns") for word in words]
-    return [row.code for row in rows] or None
+    return [row.code for row in rows]
 
 
 @command("member list", role=Role.VIEWER, scope=Scope.OWN, render=member_table, reads=True)
@@ -195,7 +199,9 @@ def _visible_to(actor: Actor, member: Member) -> Member | None:
 async def set_role(ctx: Context, new: NewRole) -> Member:
     """Change what a member may do."""
     before = await members.find(ctx.tx, ctx.team_id, new.member)
-    limited = await _campaigns(ctx, new.role, new.campaigns)
+    limited = await _campaigns(ctx, new.role, None if new.campaigns == [NONE] else new.campaigns)
+    if new.campaigns is None and new.role is not Role.OWNER:
+        limited = before.campaigns
     after = await members.set_role(ctx.tx, before, new.role, limited)
     ctx.notes |= {"entity": "member", "entity_id": after.id, "before": before, "after": after}
     return after
@@ -245,10 +251,11 @@ async def join_team(tx: AsyncConnection, now: datetime, room: Room, *, name: str
                 "I work for members of a team only: say join with the code of an owner's invitation", field="code"
             )
         team_id, member = person.team_id, await members.get(tx, person.member_id)
-    if place is not None and place.team_id != team_id:
+    if place is not None and not place.is_open_to(team_id, private=room.private):
         raise Refused("this chat belongs to another team: join from one of your own", field="code")
     await rooms.bind(
         tx, team_id=team_id, face=room.face, workspace=room.workspace, room=room.room, title=room.title,
-        private=room.private, now=now,
+        private=room.private, now=now, heard=True,
     )  # fmt: skip
-    return Joined(**msgspec.structs.asdict(member), team_id=team_id, bound=place is None)
+    bound = place is None or place.team_id != team_id
+    return Joined(**msgspec.structs.asdict(member), team_id=team_id, bound=bound)

@@ -34,7 +34,7 @@ CAP_WORDS = {"click": "click", "registration": "registration", "first_deposit": 
 
 CapEvent = Annotated[str, choices("what the cap counts", *CAP_EVENTS)]
 CapPeriod = Annotated[str, choices("period of the cap, in the platform's time zone", *CAP_PERIODS)]
-Markets = Annotated[list[str], Meta(description="countries it may be shown in, as ISO codes: DE,AT")]
+Markets = Annotated[list[str], Meta(description="countries it may be shown in, as ISO codes: DE,AT; all for any")]
 
 
 class NewOffer(Arguments):
@@ -390,6 +390,8 @@ def _cap(cap: int | None, event: str, period: str) -> dict[str, Any]:
 
 
 def _markets(markets: list[str]) -> list[str]:
+    if [market.lower() for market in markets] in (["all"], ["any"]):
+        return []
     wrong = [market for market in markets if len(market) != 2 or not market.isalpha()]
     if wrong:
         raise Refused(f"markets: {wrong[0]!r} is not a two-letter country code such as DE", field="markets")

@@ -158,10 +158,13 @@ async def set_terms(ctx: Context, new: NewTerms) -> TermsSet:
     if currency_code(new.currency, account.currency) != account.currency:
         raise Refused(f"threshold: is in {account.currency}, the account's currency", field="threshold")
     threshold = 0 if new.threshold is None else abs(to_micros(new.threshold, "threshold"))
-    terms = Terms(rule=new.rule, threshold=threshold)
+    terms, former = Terms(rule=new.rule, threshold=threshold), payments.terms_of(account)
     await payments.set_terms(ctx.tx, account, terms)
-    ctx.notes["entity"] = f"account {account.code}"
-    return TermsSet(account=account.code, rule=terms.rule, threshold=terms.threshold)
+    before, after = (
+        TermsSet(account=account.code, rule=each.rule, threshold=each.threshold) for each in (former, terms)
+    )
+    ctx.notes |= {"entity": f"terms of {account.code}", "before": before, "after": after}
+    return after
 
 
 @command("payment owed", role=Role.VIEWER, scope=Scope.TEAM, render=owed_message, reads=True, positional=("account",))

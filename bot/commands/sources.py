@@ -138,7 +138,7 @@ async def add_source(ctx: Context, new: NewSource) -> Source:
 
 @command("source edit", role=Role.BUYER, render=source_card, positional=("source",))
 async def edit_source(ctx: Context, new: SourceEdit) -> Source:
-    """Change a source; what is not named stays, a template of `-` is taken away."""
+    """Change a source; what is not named stays, a name or template of `-` is taken away."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.source, field="source")
     before = (await sources.shown(ctx.tx, ctx.box, [row]))[0]
     templates, credentials = separate_credentials({**row.postbacks, **read_postbacks(new, row.postbacks)})
@@ -146,7 +146,9 @@ async def edit_source(ctx: Context, new: SourceEdit) -> Source:
     postbacks = {event: template for event, template in templates.items() if template.get("url") != "-"}
     lacking = sources.missing(postbacks, row.options.get("needs", ()), settings)
     values: dict[str, Any] = {
-        "parameters": {**row.parameters, **read_parameters(new)},
+        "parameters": {
+            ours: theirs for ours, theirs in {**row.parameters, **read_parameters(new)}.items() if theirs != "-"
+        },
         "postbacks": sources.enabled(postbacks, lacking),
         "credentials_secret": sources.sealed(ctx.box, settings),
     }

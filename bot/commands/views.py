@@ -10,9 +10,10 @@ from bot.core.command import command
 from bot.core.context import Context
 from bot.core.listing import Listing, Page
 from bot.core.message import Block, Button, Buttons, Fields, Message, Table
-from bot.core.permissions import Scope, of_own_campaigns
+from bot.core.permissions import ENTITIES, Scope, find
 from bot.forms.report_view import read_saved, read_view
 from storage.catalogue.entities import page
+from storage.ledger.errors import Forbidden, Missing
 from storage.ledger.facts import Role
 from storage.reports import views
 from storage.reports.views import SavedView
@@ -61,13 +62,21 @@ async def save_view(ctx: Context, new: NewView) -> SavedView:
 async def list_views(ctx: Context, new: Listing) -> Page[SavedView]:
     """The team's saved reports."""
     rows, following = await page(ctx.tx, views.of_team(ctx.team_id), table.c.id, limit=new.limit, after=new.after)
-    return Page([view for view in map(views.shown, rows) if _concerns(ctx, view)], following)
+    return Page([view for view in map(views.shown, rows) if await _is_own(ctx, view)], following)
 
 
-def _concerns(ctx: Context, view: SavedView) -> bool:
-    """Views that name other campaigns are not shown to who is limited to some."""
-    named = dict(parse_qsl(view.query)).get("campaign")
-    return named is None or of_own_campaigns(ctx.actor, named.split(","))
+async def _is_own(ctx: Context, view: SavedView) -> bool:
+    """Views that name what is of other campaigns are not shown to who is limited to some."""
+    if ctx.actor.campaigns is None:
+        return True
+    query = dict(parse_qsl(view.query))
+    try:
+        for noun in ENTITIES.keys() & query.keys():
+            for word in query[noun].split(","):
+                await find(ctx, noun, word, field=noun)
+    except (Forbidden, Missing):
+        return False
+    return True
 
 
 @command("view remove", role=Role.BUYER, scope=Scope.TEAM, render=removed_card, positional=("view",))

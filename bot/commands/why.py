@@ -17,7 +17,7 @@ from storage.ledger.errors import Missing, Refused
 from storage.ledger.facts import Role
 from storage.ledger.reports.discrepancies import Discrepancy
 from storage.ledger.reports.report_rows import Layers
-from storage.reports.explain import AllocatedRow, Why, why
+from storage.reports.explain import AllocatedRow, Why, why, without_others
 from storage.reports.merged_report import ReportQuery
 from storage.tables import campaigns, offers
 
@@ -102,9 +102,13 @@ def _share(ctx: Context, row: AllocatedRow) -> str:
     for name, measure in row.measures.items():
         amount = name not in {"visits", "registrations", "first_deposits", "deposits", "qualified"}
         stated, share = (money(v, row.currency) if amount else count(v) for v in (measure.stated, measure.share))
-        equally = measure.weighed_by == "equally"
-        by = f"{'equally' if equally else f'by {measure_name(measure.weighed_by)}'}, {measure.weight} of {measure.of}"
-        shares.setdefault(by, []).append(f"{share} of {stated} {measure_name(name)}")
+        by = "equally" if measure.weighed_by == "equally" else f"by {measure_name(measure.weighed_by)}"
+        if measure.stated is None:  # the row is others', too
+            shares.setdefault(by, []).append(f"{share} {measure_name(name)}")
+            continue
+        shares.setdefault(f"{by}, {measure.weight} of {measure.of}", []).append(
+            f"{share} of {stated} {measure_name(name)}"
+        )
     parts = "; ".join(f"{by}: {', '.join(each)}" for by, each in shares.items())
     return f"Row {row.row} of {ctx.name('offer', row.offer)} names no campaign and is split {parts}."
 
@@ -115,10 +119,11 @@ async def explain(ctx: Context, new: WhyQuery) -> Why:
     campaign, offer, day_word = await _subject(ctx, new)
     when = _day(day_word, ctx.today)
     chosen = (campaign,) if campaign else ctx.actor.campaigns
-    return await why(ctx.tx, ReportQuery(
+    explained = await why(ctx.tx, ReportQuery(
         team_id=ctx.team_id, first=when, last=when, campaigns=chosen, offers=(offer,) if offer else None,
         timezone=ctx.deployment.timezone, currency=ctx.deployment.currency,
     ), now=ctx.now, helper=ctx.ports.report_apart)  # fmt: skip
+    return explained if ctx.actor.campaigns is None else without_others(explained)
 
 
 async def _subject(ctx: Context, new: WhyQuery) -> tuple[str | None, str | None, str | None]:

@@ -334,6 +334,11 @@ async def _consequence(question: Handler | None, new: Any, ctx: Context) -> str 
         return cast(str | None, await _within(ctx, tx, question, new))
 
 
+async def admit_words(command: Command, arguments: dict[str, Any], ctx: Context) -> None:
+    """Raises as `run` does where the actor may not give the command with these arguments."""
+    await _admitted(command, arguments, ctx)
+
+
 async def _admitted(command: Command, arguments: dict[str, Any], ctx: Context) -> Any:
     """The command's arguments, read and within their limits, of an actor who may use them so."""
     permissions.check_role(command, ctx.actor)
@@ -405,6 +410,7 @@ __all__ = [
     "Answer",
     "Command",
     "MissingFields",
+    "admit_words",
     "command",
     "consequence_of",
     "find",

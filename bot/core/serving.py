@@ -156,6 +156,25 @@ def _served(links: Links) -> Any:
     return select(union_all(*links).subquery().c.id)
 
 
+def serving(team_id: int, codes: Collection[str], noun: str) -> Select[tuple[int]]:
+    """Ids of the entities of a kind that serve one of these campaigns."""
+    links = ENTITIES[noun].links
+    if links is None:
+        raise ValueError(f"{noun} serves no campaign")
+    served: Select[tuple[int]] = _served(links(of_campaigns(team_id, codes)[0], None))
+    return served
+
+
+def restated_offers(team_id: int, codes: Collection[str] | None) -> Select[tuple[int]] | None:
+    """Ids of the offers whose figures, as a platform states them, are those campaigns' alone: they serve no other one.
+    None for all campaigns: all offers."""
+    if codes is None:
+        return None
+    foreign = _served(_offers(of_campaigns(team_id, codes)[1], None))
+    own = serving(team_id, codes, "offer")
+    return select(t.offers.c.id).where(t.offers.c.id.in_(own), t.offers.c.id.not_in(foreign))
+
+
 def of_campaigns(team_id: int, codes: Collection[str]) -> tuple[Condition, Condition]:
     """Conditions on campaigns: those of the codes, and the team's others."""
     team = t.campaigns.c.team_id == team_id

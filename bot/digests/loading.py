@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.core.message import Message
+from bot.core.serving import restated_offers, serving
 from bot.digests import message as digest
 from bot.digests.message import (
     CHART_DAYS,
@@ -42,13 +43,6 @@ from storage.tables import campaigns, offers, sites
 Key = tuple[int, date, date, Every, tuple[str, ...] | None]
 
 
-class _SharedFacts(msgspec.Struct, frozen=True):
-    """The facts that every digest of the same days and campaigns shares, and the accounts they are about."""
-
-    facts: DigestFacts
-    account_ids: set[int] | None
-
-
 class _RecentEvents(msgspec.Struct, frozen=True):
     """What is new since the last digest of one subscription."""
 
@@ -61,7 +55,7 @@ class _RecentEvents(msgspec.Struct, frozen=True):
 class Shared:
     """Kept while several digests are made of one moment: most of them tell the same."""
 
-    standing: dict[Key, _SharedFacts] = field(default_factory=dict)
+    standing: dict[Key, DigestFacts] = field(default_factory=dict)
     news: dict[tuple[Key, datetime], _RecentEvents] = field(default_factory=dict)
     messages: dict[tuple[Key, _RecentEvents, str, bool], Message] = field(default_factory=dict)
 
@@ -87,18 +81,18 @@ async def build(
         shared.standing[key] = await _standing(tx, request, apart)
     standing = shared.standing[key]
     if (key, request.told_until) not in shared.news:
-        shared.news[key, request.told_until] = await _news(tx, request, standing.account_ids)
+        shared.news[key, request.told_until] = await _news(tx, request)
     news = shared.news[key, request.told_until]
     kind = key, news, request.late, request.full
     if kind not in shared.messages:
         shared.messages[kind] = digest.message(msgspec.structs.replace(
-            standing.facts, restated=news.restated, vanished=news.vanished, late=request.late,
-            attention=standing.facts.attention + news.attention, full_command=full_command(request),
+            standing, restated=news.restated, vanished=news.vanished, late=request.late,
+            attention=standing.attention + news.attention, full_command=full_command(request),
         ))  # fmt: skip
     return shared.messages[kind]
 
 
-async def _standing(tx: AsyncConnection, request: DigestRequest, apart: Apart | None) -> _SharedFacts:
+async def _standing(tx: AsyncConnection, request: DigestRequest, apart: Apart | None) -> DigestFacts:
     by = await dimension(tx, request.team_id)
     chart_since = request.last - timedelta(days=CHART_DAYS - 1)
     report = await report_of(tx, _query(request, request.first, request.last, (by,)), apart)
@@ -115,7 +109,7 @@ async def _standing(tx: AsyncConnection, request: DigestRequest, apart: Apart | 
     waiting = tuple(
         pending(account) for account in health if account.provisional and account.platform != "postback_only"
     )
-    return _SharedFacts(DigestFacts(
+    return DigestFacts(
         name=period_name(request), range=f"{request.first}..{request.last}", by=(by,), report=report,
         usual=usual(before, n_days=n_days), days=chart_days(days, request.last), top=top, bottom=bottom,
         pending=waiting, expected=await _expected(tx, request, apart) if waiting else None,
@@ -124,7 +118,7 @@ async def _standing(tx: AsyncConnection, request: DigestRequest, apart: Apart | 
         ),
         offer_names=await _offer_names(tx, request.team_id) if waiting else {},
         unmatched=unmatched, has_accounts=bool(health), healthy=healthy_words(health, request),
-    ), ids)  # fmt: skip
+    )  # fmt: skip
 
 
 async def _offer_names(tx: AsyncConnection, team_id: int) -> dict[str, str]:
@@ -132,8 +126,9 @@ async def _offer_names(tx: AsyncConnection, team_id: int) -> dict[str, str]:
     return {row.code: row.name for row in rows}
 
 
-async def _news(tx: AsyncConnection, request: DigestRequest, ids: set[int] | None) -> _RecentEvents:
-    restated = await restatements.since(tx, request.team_id, request.told_until, account_ids=ids)
+async def _news(tx: AsyncConnection, request: DigestRequest) -> _RecentEvents:
+    own = restated_offers(request.team_id, request.campaigns)
+    restated = await restatements.since(tx, request.team_id, request.told_until, offer_ids=own)
     return _RecentEvents(
         tuple(changed(row) for row in restated),
         tuple(vanished(row) for row in restated if row.vanished),
@@ -186,7 +181,7 @@ async def attention_of(tx: AsyncConnection, request: DigestRequest) -> list[Atte
     health = await attention.accounts_health(tx, request.team_id, [request.first], ids)
     since = midnight(request.first, request)
     unmatched = await attention.unmatched(tx, request.team_id, since=since, until=_end(request), ids=ids)
-    recent = await _news(tx, request, ids)
+    recent = await _news(tx, request)
     withdrawn = [Attention(level="warning", text=f"vanished: {text}") for text in recent.vanished]
     return [
         *await _attention(tx, request, health, ids), *withdrawn, *unmatched_words(unmatched), *recent.attention,
@@ -198,11 +193,11 @@ async def _attention(
 ) -> list[Attention]:
     lines = list(sync_words(health, request.now))
     for row in await attention.suspects(tx, request.team_id, ids):
-        text = (
-            f"{row.name}: suspect report held back ({row.reason}): sync confirm {row.code} or sync discard {row.code}"
-        )
+        why = f" ({row.reason})" if request.campaigns is None else ""
+        text = f"{row.name}: suspect report held back{why}: sync confirm {row.code} or sync discard {row.code}"
         lines.append(Attention(level="error", text=text))
-    for row in await attention.untagged(tx, request.team_id, ids):
+    own = None if request.campaigns is None else serving(request.team_id, request.campaigns, "offer")
+    for row in await attention.untagged(tx, request.team_id, own):
         text = f"offer {row.offer} has no tag, and {row.account} has several segments: it pulls in other deals' numbers"
         lines.append(Attention(level="warning", text=text, about="offers"))
     if request.campaigns is None:

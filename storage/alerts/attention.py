@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, func, or_, select, true
+from sqlalchemy import ColumnElement, Row, Select, func, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.tables import (
@@ -141,9 +141,9 @@ async def _covers(tx: AsyncConnection, team_id: int, campaign_codes: Collection[
     return campaign_codes is None or account_id in await account_ids_of(tx, team_id, campaign_codes)
 
 
-async def untagged(tx: AsyncConnection, team_id: int, ids: Collection[int] | None = None) -> Sequence[Any]:
-    """Names (offer, account) of active offers without a tag on accounts with several segments: they pull in other
-    deals."""
+async def untagged(tx: AsyncConnection, team_id: int, ids: Select[tuple[int]] | None = None) -> Sequence[Any]:
+    """Names (offer, account) of active offers (of these ids; None: all) without a tag on accounts with several
+    segments: they pull in other deals."""
     others = offers.alias("others")
     beside = select(others.c.id).where(others.c.account_id == offers.c.account_id, others.c.id != offers.c.id)
     several = (
@@ -156,8 +156,10 @@ async def untagged(tx: AsyncConnection, team_id: int, ids: Collection[int] | Non
         select(offers.c.name.label("offer"), accounts.c.name.label("account"))
         .join(accounts, accounts.c.id == offers.c.account_id)
         .where(offers.c.team_id == team_id, offers.c.tag_key.is_(None), offers.c.status == "active")
-        .where(or_(beside.exists(), accounts.c.id.in_(several)), _within(accounts.c.id, ids))
+        .where(or_(beside.exists(), accounts.c.id.in_(several)))
     )
+    if ids is not None:
+        query = query.where(offers.c.id.in_(ids))
     return (await tx.execute(query.order_by(offers.c.code))).all()
 
 

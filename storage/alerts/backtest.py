@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import BigInteger, func, select, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.alerts.live_counts import EVENTS, Scope, Span, hour_of
+from storage.alerts.live_counts import EVENTS, Scope, Span, hour_of, of_scope
 from storage.tables import cap_counts, click_rollup, conversions, offers, outbound, sync_runs
 from storage.tables.types import EPOCH, EPOCH_DAY
 
@@ -71,10 +71,11 @@ async def first_deposits(tx: AsyncConnection, scope: Scope, first: date) -> Sequ
     return (await tx.execute(query)).all()
 
 
-async def dead_postbacks(tx: AsyncConnection, team_id: int, since: datetime) -> Sequence[datetime]:
+async def dead_postbacks(tx: AsyncConnection, scope: Scope, since: datetime) -> Sequence[datetime]:
     o = outbound.c
-    query = select(o.created_at).where(o.team_id == team_id, o.state == "dead", o.created_at >= since)
-    return (await tx.execute(query)).scalars().all()
+    query = select(o.created_at).where(o.team_id == scope.team_id, o.state == "dead", o.created_at >= since)
+    given_up: Sequence[datetime] = (await tx.execute(of_scope(query, scope))).scalars().all()
+    return given_up
 
 
 async def caps_used(tx: AsyncConnection, team_id: int, first: date, ids: Collection[int] | None) -> Sequence[Any]:

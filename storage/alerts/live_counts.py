@@ -191,8 +191,10 @@ class Answers(msgspec.Struct, frozen=True):
     failed: int
 
 
-async def postback_answers(tx: AsyncConnection, team_id: int, span: Span) -> list[Answers]:
-    """Per account: rejected, unmatched and unmapped ones count as failed."""
+async def postback_answers(
+    tx: AsyncConnection, team_id: int, span: Span, ids: Collection[int] | None = None
+) -> list[Answers]:
+    """Per account (of these ids; None: all): rejected, unmatched and unmapped ones count as failed."""
     p = postbacks.c
     bad = func.sum(case((p.outcome.in_(["rejected", "unmatched", "unmapped"]), 1), else_=0))
     query = (
@@ -201,6 +203,8 @@ async def postback_answers(tx: AsyncConnection, team_id: int, span: Span) -> lis
         .where(p.team_id == team_id, p.received_at >= span[0], p.received_at < span[1])
         .group_by(accounts.c.code)
     )
+    if ids is not None:
+        query = query.where(accounts.c.id.in_(list(ids)))
     return [Answers(code, total, int(failed or 0)) for code, total, failed in (await tx.execute(query)).all()]
 
 
@@ -216,11 +220,22 @@ async def first_deposits_since(tx: AsyncConnection, scope: Scope, since: datetim
     return (await tx.execute(query.outerjoin(offers, offers.c.id == c.offer_id).order_by(c.id))).all()
 
 
-async def dead_postbacks(tx: AsyncConnection, team_id: int, since: datetime) -> Sequence[Any]:
-    """Conversions given up since then: (id, event, host)."""
+async def dead_postbacks(tx: AsyncConnection, scope: Scope, since: datetime) -> Sequence[Any]:
+    """Conversions of the scope given up since then: (id, event, host)."""
     o = outbound.c
-    dead = and_(o.team_id == team_id, o.state == "dead", or_(o.next_at > since, o.created_at > since))
-    return (await tx.execute(select(o.id, o.event, o.host).where(dead).order_by(o.id))).all()
+    dead = and_(o.team_id == scope.team_id, o.state == "dead", or_(o.next_at > since, o.created_at > since))
+    rows: Sequence[Any] = (
+        await tx.execute(of_scope(select(o.id, o.event, o.host).where(dead), scope).order_by(o.id))
+    ).all()
+    return rows
+
+
+def of_scope(deliveries: Select[Any], scope: Scope) -> Select[Any]:
+    """Deliveries of the conversions of a scope's campaigns."""
+    if scope.campaign_ids is None:
+        return deliveries
+    mine = select(conversions.c.id).where(conversions.c.campaign_id.in_(scope.campaign_ids))
+    return deliveries.where(outbound.c.conversion_id.in_(mine))
 
 
 async def caps(tx: AsyncConnection, team_id: int, ids: Collection[int] | None) -> Sequence[Any]:

@@ -6,7 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.db.secrets import Box, new_key
@@ -112,9 +112,10 @@ def _public(options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-async def claimed(tx: AsyncConnection, account_id: int) -> set[str]:
-    """Tags that the account's offers claim, lower case."""
+async def claimed(tx: AsyncConnection, account_id: int, of: ColumnElement[bool] | None = None) -> set[str]:
+    """Tags that the account's offers (those that meet a condition) claim, lower case."""
     query = select(offers.c.tag_key).where(offers.c.account_id == account_id, offers.c.tag_key.is_not(None))
+    query = query if of is None else query.where(of)
     return set((await tx.execute(query)).scalars())
 
 

@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.chat import rooms
 from storage.ledger.errors import Refused
+from storage.tables import identities, teams
 from storage.tables import rooms as table
-from storage.tables import teams
 
 _FORMS = {
     "slack": re.compile(r"(?:(?P<workspace>[TE][A-Z0-9]{2,})/)?(?P<room>[CGDU][A-Z0-9]{2,})(?:/(?P<thread>[\d.]+))?"),
@@ -55,6 +55,8 @@ def read(text: str) -> Channel:
 
 async def room_of(tx: AsyncConnection, team_id: int, channel: Channel, now: datetime) -> int:
     """Id of the team's room, made if unknown. Raises Refused at `channel` for a room that speaks for another team."""
+    if channel.workspace and not await _is_there(tx, team_id, channel.workspace):
+        raise Refused("channel: no member of the team is known in that Slack workspace: say it there", field="channel")
     workspace = channel.workspace or await _workspace(tx, team_id, channel)
     room = await rooms.bind(
         tx, team_id=team_id, face=channel.face, workspace=workspace, room=channel.room, title=channel.title,
@@ -63,6 +65,12 @@ async def room_of(tx: AsyncConnection, team_id: int, channel: Channel, now: date
     if room.team_id != team_id:
         raise Refused("channel: that room belongs to another team", field="channel")
     return room.id
+
+
+async def _is_there(tx: AsyncConnection, team_id: int, workspace: str) -> bool:
+    """Whether a member of the team is known in a Slack workspace: what is installed there sends the messages."""
+    here = identities.c.team_id == team_id, identities.c.face == "slack", identities.c.workspace == workspace
+    return (await tx.execute(select(identities.c.id).where(*here).limit(1))).first() is not None
 
 
 async def _workspace(tx: AsyncConnection, team_id: int, channel: Channel) -> str:

@@ -11,7 +11,11 @@ from storage.tables import alerts, automations, identities, members, messages, r
 
 
 class RoomRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A Slack channel or Telegram chat; `private` is one person's own chat with the bot."""
+    """A Slack channel or Telegram chat; `private` is one person's own chat with the bot.
+
+    `heard`: a member of the team has written there. Until then the team has only named it, and another team whose
+    member writes there gets it.
+    """
 
     id: int
     team_id: int
@@ -20,8 +24,14 @@ class RoomRow(msgspec.Struct, frozen=True, kw_only=True):
     room: str
     title: str
     private: bool
+    heard: bool
     lost_at: datetime | None
     created_at: datetime
+
+    def is_open_to(self, team_id: int, *, private: bool) -> bool:
+        """Whether a member of the team may write there: it is the team's, or only named by another one, or the
+        member's own chat, which goes with them."""
+        return self.team_id == team_id or not self.heard or private
 
 
 async def find(tx: AsyncConnection, face: str, workspace: str, room: str) -> RoomRow | None:
@@ -39,17 +49,34 @@ def _row(row: Row[tuple[object, ...]] | None) -> RoomRow | None:
 
 
 async def bind(
-    tx: AsyncConnection, *, team_id: int, face: str, workspace: str, room: str, title: str, private: bool, now: datetime
-) -> RoomRow:
-    """The room of that address, bound to the team if it has none yet; one that was lost is found again."""
+    tx: AsyncConnection, *, team_id: int, face: str, workspace: str, room: str, title: str, private: bool,
+    now: datetime, heard: bool = False,
+) -> RoomRow:  # fmt: skip
+    """The room of that address, bound to the team if it has none yet; one that was lost is found again.
+
+    `heard`: a member of the team writes there now, so it is no other team's that has only named it.
+    """
     values = {"team_id": team_id, "face": face, "workspace": workspace, "room": room, "title": title[:200]}
-    made = upsert(rooms).values(**values, private=private, created_at=now)
+    made = upsert(rooms).values(**values, private=private, heard=heard, created_at=now)
     await tx.execute(made.on_conflict_do_nothing(index_elements=["face", "workspace", "room"]))
     address = rooms.c.face == face, rooms.c.workspace == workspace, rooms.c.room == room
-    row = (await tx.execute(select(rooms).where(*address))).one()
-    room_row = msgspec.convert(row, RoomRow, from_attributes=True)
+    room_row = msgspec.convert((await tx.execute(select(rooms).where(*address))).one(), RoomRow, from_attributes=True)
+    if heard and (not room_row.heard or room_row.team_id != team_id) and room_row.is_open_to(team_id, private=private):
+        if room_row.team_id != team_id:
+            await _hand_over(tx, room_row.id, now)
+        here = {"team_id": team_id, "heard": True, "private": private, "title": title[:200] or room_row.title}
+        await tx.execute(update(rooms).where(rooms.c.id == room_row.id).values(**here))
+        room_row = msgspec.structs.replace(room_row, **here)
     await regain(tx, room_row)
     return room_row
+
+
+async def _hand_over(tx: AsyncConnection, room_id: int, now: datetime) -> None:
+    """What the team that had named the room wanted to send there ends."""
+    await tx.execute(delete(subscriptions).where(subscriptions.c.room_id == room_id))
+    await tx.execute(update(alerts).where(alerts.c.room_id == room_id).values(removed_at=now, state="idle"))
+    queued = messages.c.room_id == room_id, messages.c.state == "queued"
+    await tx.execute(update(messages).where(*queued).values(state="dead", error="the room is another team's"))
 
 
 async def regain(tx: AsyncConnection, room: RoomRow) -> None:

@@ -4,7 +4,7 @@ import secrets
 from datetime import datetime, timedelta
 
 import msgspec
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -49,7 +49,7 @@ async def join(
     """Take up an invitation, or a member's own link, as this person. Raises Refused for a bad code, or a member of
     another team.
 
-    Who is a member already keeps the higher of both roles.
+    Who is a member already keeps the higher of both roles; one who was removed from another team begins here.
     """
     person = await who(tx, face, workspace, user)
     address = {"face": face, "workspace": workspace, "user": user}
@@ -58,6 +58,7 @@ async def join(
         return await _link(tx, linked, person, address=address, now=now)
     invite = await members.redeem_invite(tx, now, code)
     _same_team(person, invite.team_id)
+    person = await _moved_away(tx, person, invite.team_id)
     if person is not None and person.removed_at is not None:
         return invite, await members.readmit(tx, person.member_id, invite)
     if person is not None:
@@ -97,32 +98,43 @@ async def _link(
     if row.removed_at is not None:
         raise Refused("the member of this link was removed: ask an owner for an invitation", field="code")
     _same_team(person, row.team_id)
+    person = await _moved_away(tx, person, row.team_id)
     member = members.shown(row)
     if person is None:
         await _identify(tx, row.team_id, member_id, address)
     elif person.member_id != member_id:
         if person.removed_at is None:
-            member = await _higher(tx, member, person)
+            _refuse_more_rights(member, person)
             await members.remove(tx, await members.get(tx, person.member_id), now)
         mine = identities.c.member_id == person.member_id
         await tx.execute(update(identities).where(mine).values(member_id=member_id))
     return Invite(team_id=row.team_id, role=member.role, campaigns=member.campaigns), member
 
 
-async def _higher(tx: AsyncConnection, member: Member, other: Person) -> Member:
-    """The higher of both roles; of two buyers' campaigns all, without a limit if one of them has none."""
-    if member.role is other.role:
-        limits = (member.campaigns, other.campaigns)
-        both = None if None in limits else sorted({code for limit in limits for code in limit or ()})
-        return await members.set_role(tx, member, member.role, both)
-    if member.role.includes(other.role):
-        return member
-    return await members.set_role(tx, member, other.role, other.campaigns)
+def _refuse_more_rights(member: Member, person: Person) -> None:
+    """Whoever made the link gets no rights that only the person who takes it up has: one press may be a trick."""
+    limited = member.campaigns is not None and not (
+        person.campaigns is not None and set(person.campaigns) <= set(member.campaigns)
+    )
+    if limited or not member.role.includes(person.role):
+        raise Refused(
+            f"you may do more here than {member.name}, whose link this is: if that is you, say member link here and "
+            "its code there, or ask an owner to give both the same role",
+            field="code",
+        )
 
 
 def _same_team(person: Person | None, team_id: int) -> None:
-    if person is not None and person.team_id != team_id:
+    if person is not None and person.team_id != team_id and person.removed_at is None:
         raise Refused("you are a member of another team here: ask its owner to remove you first", field="code")
+
+
+async def _moved_away(tx: AsyncConnection, person: Person | None, team_id: int) -> Person | None:
+    """The person, unless they were removed from another team: then they are unknown, there and here."""
+    if person is None or person.team_id == team_id:
+        return person
+    await tx.execute(delete(identities).where(identities.c.member_id == person.member_id))
+    return None
 
 
 async def _identify(tx: AsyncConnection, team_id: int, member_id: int, address: dict[str, str]) -> None:

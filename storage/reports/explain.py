@@ -42,13 +42,14 @@ class Allotted(msgspec.Struct, frozen=True, kw_only=True):
     """One measure of an allocated row: what the row states, by what it is weighed, and the share asked about.
 
     `weighed_by` is clicks, registrations, first_deposits, deposits, qualified, or `equally`; `weight` is that of the
-    campaign asked about, `of` the sum over all who take part.
+    campaign asked about, `of` the sum over all who take part. `stated` and `of` are null for a member limited to
+    campaigns: they hold others' figures.
     """
 
-    stated: int
+    stated: int | None
     weighed_by: str
     weight: int
-    of: int
+    of: int | None
     share: int
 
 
@@ -83,6 +84,18 @@ class Why(msgspec.Struct, frozen=True, kw_only=True):
     discrepancies: list[Discrepancy]
     offers: list[OfferDay]
     allocated: list[AllocatedRow] = []  # rows of which the campaign asked about has a share
+
+
+def without_others(explained: Why) -> Why:
+    """The same without figures that are of other campaigns, too: what whole rows state and stated before."""
+    allocated = [
+        msgspec.structs.replace(row, measures={
+            name: msgspec.structs.replace(measure, stated=None, of=None) for name, measure in row.measures.items()
+        })
+        for row in explained.allocated
+    ]  # fmt: skip
+    discrepancies = [msgspec.structs.replace(each, restatement=None) for each in explained.discrepancies]
+    return msgspec.structs.replace(explained, allocated=allocated, discrepancies=discrepancies)
 
 
 async def why(tx: AsyncConnection, query: ReportQuery, *, now: datetime, helper: Apart | None = None) -> Why:

@@ -5,10 +5,10 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, and_, select
+from sqlalchemy import ColumnElement, Row, Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.tables import MEASURES, accounts, revenue, revenue_revisions, settled_days
+from storage.tables import MEASURES, accounts, offers, revenue, revenue_revisions, settled_days
 
 REACH = timedelta(days=200)  # how old a day's restatement is still news
 COMMISSION = ("commission_cpa", "commission_revshare", "commission_other")
@@ -38,11 +38,13 @@ class Restated(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def since(
-    tx: AsyncConnection, team_id: int, instant: datetime, *, account_ids: Iterable[int] | None = None
-) -> list[Restated]:
+    tx: AsyncConnection, team_id: int, instant: datetime, *, account_ids: Iterable[int] | None = None,
+    offer_ids: Select[tuple[int]] | None = None,
+) -> list[Restated]:  # fmt: skip
     """Figures of settled days revised after an instant, latest day first; those back as they were are left out.
 
-    `before` is what stood at that instant, or when the day was settled if that came later.
+    Of these accounts, and claimed by these offers; None: all. `before` is what stood at that instant, or when the day
+    was settled if that came later.
     """
     moved = revenue_revisions.c
     recent = moved.day > (instant - REACH).date()  # the index is by day
@@ -58,8 +60,20 @@ async def since(
     )
     if account_ids is not None:
         query = query.where(revenue.c.account_id.in_(list(account_ids)))
+    if offer_ids is not None:
+        query = query.where(_claimed_by(offer_ids))
     rows = (await tx.execute(query)).all()
     return _compared(rows, await _before(tx, {row.id: max(instant, row.settled_at) for row in rows}))
+
+
+def _claimed_by(offer_ids: Select[tuple[int]]) -> ColumnElement[bool]:
+    """Condition on revenue rows: one of the offers claims the tag, or takes what no other of its account claims."""
+    tags = revenue.c.tag_key, func.lower(revenue.c.tag_name)
+    own, other = offers.alias(), offers.alias()
+    claims = other.c.account_id == revenue.c.account_id, other.c.tag_key.in_(tags)
+    mine = select(own.c.id).where(own.c.id.in_(offer_ids), own.c.account_id == revenue.c.account_id)
+    takes_rest = and_(own.c.tag_key.is_(None), ~select(other.c.id).where(*claims).exists())
+    return mine.where(or_(own.c.tag_key.in_(tags), takes_rest)).exists()
 
 
 async def _before(tx: AsyncConnection, baselines: dict[int, datetime]) -> dict[int, Row[Any]]:

@@ -1,6 +1,6 @@
 """Who works here: teams, members, rooms, tokens, confirmations, the audit trail."""
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, Table, Text, UniqueConstraint, false
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, Table, Text, UniqueConstraint, false, true
 
 from storage.tables.base import index, key, metadata, named, reference, team
 from storage.tables.types import Instant, Json
@@ -29,6 +29,7 @@ rooms = Table(
     Column("room", Text, nullable=False),  # channel or chat id
     Column("title", Text, nullable=False, server_default=""),
     Column("private", Boolean, nullable=False, server_default=false()),  # one person's own chat with the bot
+    Column("heard", Boolean, nullable=False, server_default=true()),  # false: only named so far, no member wrote there
     Column("lost_at", Instant),  # when the platform said we may no longer write there
     Column("created_at", Instant, nullable=False),
     UniqueConstraint("face", "workspace", "room"),

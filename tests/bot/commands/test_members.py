@@ -5,13 +5,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from bot.commands.members import join_team
 from bot.core.context import Actor, Room
+from storage.catalogue import teams
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.people import tokens
 from storage.people.tokens import Kind
+from storage.tables import identities
 from tests.bot.asking import Asker, asking
 
 
@@ -132,30 +135,90 @@ async def test_one_person_on_both_chats_is_one_member(opened: Callable[[], Any])
         assert [member["code"] for member in (await say("member list"))["items"]] == ["anna"]
 
 
-async def test_who_was_two_members_becomes_one_with_the_higher_role(opened: Callable[[], Any]) -> None:
+async def test_who_was_two_members_becomes_the_one_who_may_more(opened: Callable[[], Any]) -> None:
     async with asking(opened) as say:
-        await say("campaign create name=c1")
-        await say("campaign create name=c2")
         viewer = await joins(say, (await say("member invite role=viewer"))["code"], "U1")
         owner = await joins(say, (await say("member invite role=owner"))["code"], "42", "Anna T", "42", "telegram")
         assert owner.id != viewer.id
-        assert (await joins(say, await link(say, viewer.id), "42", "Anna T", "42", "telegram")).role is Role.OWNER
+        assert (await joins(say, await link(say, owner.id), "U1")).role is Role.OWNER
         assert [(member["code"], member["role"]) for member in (await say("member list"))["items"]] == [
-            ("anna", "owner")
+            ("anna-t", "owner")
         ]
         with pytest.raises(Refused, match="only owner"):
-            await say.sure("member remove anna")
+            await say.sure("member remove anna-t")
 
 
-async def test_limits_of_two_buyers_who_are_one_are_put_together(opened: Callable[[], Any]) -> None:
+async def test_a_link_gives_its_maker_no_rights_of_who_takes_it_up(opened: Callable[[], Any]) -> None:
+    """A viewer sends an owner their link: one press of Start would have made the viewer an owner."""
     async with asking(opened) as say:
         for name in ("c1", "c2"):
             await say(f"campaign create name={name}")
-        first, _ = [
-            await joins(say, (await say(f"member invite role=buyer campaigns={name}"))["code"], user, "Bob")
-            for name, user in (("c1", "U1"), ("c2", "U2"))
+        makers = [
+            await joins(say, (await say(f"member invite {rights}"))["code"], f"U{n}", f"Maker {n}")
+            for n, rights in enumerate(("role=viewer", "role=buyer campaigns=c1", "role=buyer campaigns=c1,c2"))
         ]
-        assert (await joins(say, await link(say, first.id), "U2")).campaigns == ["c1", "c2"]
+        takers = (("role=owner", (0, 1, 2)), ("role=buyer", (0, 1, 2)), ("role=buyer campaigns=c2", (0, 1)),
+                  ("role=viewer", (1, 2)))  # fmt: skip
+        for n, (rights, refusing) in enumerate(takers):
+            await joins(say, (await say(f"member invite {rights}"))["code"], f"T{n}", f"Taker {n}")
+            for maker in refusing:
+                with pytest.raises(Refused, match="you may do more here than Maker"):
+                    await joins(say, await link(say, makers[maker].id), f"T{n}")
+        assert (await joins(say, await link(say, makers[2].id), "T2")).campaigns == ["c1", "c2"]
+
+
+async def test_who_was_removed_from_a_team_may_join_another(opened: Callable[[], Any]) -> None:
+    async with asking(opened) as say:
+        async with say.database.begin() as tx:
+            other = Asker(say.database, (await teams.add(tx, "Others", say.now)).id)
+        await joins(say, (await say("member invite role=owner"))["code"], "U0", "Boss")
+        await joins(say, (await say("member invite role=buyer"))["code"], "U1", room="D1")
+        code = (await other("member invite role=viewer"))["code"]
+        with pytest.raises(Refused, match="ask its owner to remove you first"):
+            await joins(other, code, "U1", room="D2")
+        await say.sure("member remove anna")
+        assert (await joins(other, code, "U1", room="D2")).role is Role.VIEWER
+        assert [member["code"] for member in (await other("member list"))["items"]] == ["anna"]
+
+
+async def test_a_room_that_was_only_named_is_the_team_whose_member_writes_there_first(
+    opened: Callable[[], Any],
+) -> None:
+    """One team names the chat of another one's member before that one has written: it keeps nobody out."""
+    async with asking(opened) as say:
+        async with say.database.begin() as tx:
+            other = Asker(say.database, (await teams.add(tx, "Others", say.now)).id)
+        await say("digest subscribe channel=telegram:4711")
+        await say("alert add ftd channel=telegram:4711")
+        bound = await joins(other, (await other("member invite role=owner"))["code"], "4711", "Eve", "4711", "telegram")
+        assert (bound.team_id, bound.bound) == (other.team_id, True)
+        for noun in ("digest", "alert"):
+            assert (await say(f"{noun} list"))["items"] == []
+        with pytest.raises(Refused, match="belongs to another team"):
+            await say("digest subscribe channel=telegram:4711")
+
+
+async def test_a_channel_of_a_workspace_is_named_by_who_is_known_there(opened: Callable[[], Any]) -> None:
+    async with asking(opened) as say:
+        with pytest.raises(Refused, match="no member of the team is known in that Slack workspace"):
+            await say("digest subscribe channel=slack:T0001/C0123")
+        await joins(say, (await say("member invite role=owner"))["code"], "U1")
+        async with say.database.begin() as tx:
+            await tx.execute(update(identities).values(workspace="T0001"))
+        assert (await say("digest subscribe channel=slack:T0001/C0123"))["channel"] == "slack:C0123"
+
+
+async def test_a_role_keeps_the_limit_to_campaigns_unless_it_says_otherwise(opened: Callable[[], Any]) -> None:
+    async with asking(opened) as say:
+        for name in ("c1", "c2"):
+            await say(f"campaign create name={name}")
+        await joins(say, (await say("member invite role=buyer campaigns=c1"))["code"], "U1")
+        assert (await say("member role anna viewer"))["campaigns"] == ["c1"]
+        assert (await say("member role anna buyer campaigns=c2"))["campaigns"] == ["c2"]
+        assert (await say("member role anna buyer campaigns=none"))["campaigns"] is None
+        with pytest.raises(Refused, match="name one at least") as fault:
+            await say.tell("member invite", role="buyer", campaigns=[])
+        assert fault.value.field == "campaigns"
 
 
 async def test_a_link_lapses_after_an_hour_and_with_its_member(opened: Callable[[], Any]) -> None:
