@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from bot.commands.sites import TEXTS
 from bot.core.arguments import NONE, Arguments, field_names, meta, secret_fields
-from bot.core.command import COMMANDS, Answer, admit_words, command, run
+from bot.core.command import COMMANDS, Answer, Command, admit_words, command, run
 from bot.core.context import Actor, Context
 from bot.core.listing import Page
 from bot.core.message import Button, Buttons, Message, Notice, Table
@@ -200,7 +200,10 @@ _EMPTY: dict[str, Any] = {"markets": "all", "cap": 0, "rules": "[]", "offers": "
 #: What takes an entry of a table away.
 _TAKEN_AWAY = {"postbacks": "-", "parameters": "-", "options": None}
 #: Fields of an edit that another one empties, too: without a cost model there is no cost, without a cap no period.
-_SET_BY = {"cost": "cost_model", "currency": "cost_model", "cap_event": "cap", "cap_period": "cap"}
+_SET_BY = {
+    "cost": "cost_model", "currency": "cost_model", "cap_event": "cap", "cap_period": "cap",
+    **dict.fromkeys(("distribute_by", "floor", "most_change", "holdout"), "distribute"),
+}  # fmt: skip
 #: What a source does where its options say nothing.
 _USUAL = {"delay": 0, "payout_share": "100", "only_approved": False, "only_unique": False, "concurrency": 10}
 #: Credentials of an account that are no secrets; like those they are shown by their names only.
@@ -318,8 +321,19 @@ def inverse(entry: Recorded) -> tuple[str, dict[str, Any]] | None:
     editing = _EDITED_BY.get(entry.command, entry.command)
     if not editing.endswith(" edit") or noun not in field_names(COMMANDS[editing].parameters):
         return None
-    fields = {field.encode_name: field.type for field in msgspec.structs.fields(COMMANDS[editing].parameters)}
-    if entry.arguments.keys() & (secret_fields(COMMANDS[editing].parameters) | _SHOWN_BY_NAME):
+    changed = _fields_before(entry, COMMANDS[editing], before, after)
+    if not changed or any(value in (None, "", []) for value in changed.values()) or HIDDEN in str(changed):
+        return None
+    how = {"test": False} if editing == "account edit" else {}  # that login worked before
+    return editing, {noun: code, **how, **{name: _as_argument(name, value) for name, value in changed.items()}}
+
+
+def _fields_before(
+    entry: Recorded, edit: Command, before: dict[str, Any], after: dict[str, Any]
+) -> dict[str, Any] | None:
+    """What an edit changed, as an edit sets it back; empty values where it cannot. None where credentials changed."""
+    fields = {field.encode_name: field.type for field in msgspec.structs.fields(edit.parameters)}
+    if entry.arguments.keys() & (secret_fields(edit.parameters) | _SHOWN_BY_NAME):
         return None
     changed = {name: before[name] for name in fields if _differs(name, before, after)}
     for name in changed.keys() & _TAKEN_AWAY.keys():  # what had none loses it again
@@ -329,13 +343,7 @@ def inverse(entry: Recorded) -> tuple[str, dict[str, Any]] | None:
         del changed[name]
         emptied.remove(name)
     changed |= {name: NONE for name in emptied if meta(fields[name])[2].get("empties")}
-    changed |= {name: _EMPTY[name] for name in emptied if name in _EMPTY}
-    if changed.get("cap") == 0:  # what a cap counts goes with it
-        changed = {name: was for name, was in changed.items() if name not in {"cap_event", "cap_period"}}
-    if not changed or any(value in (None, "", []) for value in changed.values()) or HIDDEN in str(changed):
-        return None
-    how = {"test": False} if editing == "account edit" else {}  # that login worked before
-    return editing, {noun: code, **how, **{name: _as_argument(name, value) for name, value in changed.items()}}
+    return changed | {name: _EMPTY[name] for name in emptied if name in _EMPTY}
 
 
 def _flat(state: Any) -> dict[str, Any]:
