@@ -108,7 +108,7 @@ _DISTRIBUTION = ("distribute", "distribute_by", "floor", "most_change", "holdout
 #: What a subject has not, or has only together with something else.
 _NOT_OF = {
     "main": {"base_url", "tag_from", "click_id_from", "options"}, "live": {"tag_from", "click_id_from"},
-    "c1": {"currency", *_DISTRIBUTION}, "c2": {"currency", "weights", *_DISTRIBUTION}, 
+    "c1": {"currency", *_DISTRIBUTION}, "c2": {"currency", "weights", *_DISTRIBUTION},
     "wall": {"market"}, "push": {"per_second"},
     "plain": {"per_second"}, "automation-1": {"url", "schedule"},
 }  # fmt: skip
@@ -118,8 +118,9 @@ _PASSING = {"id", "created_at", "added_at", "recorded_at", "next_at", "told_unti
             "next_step_at", "token_hash", "next_sync_at", "received_at", "since", "version", "occurred_at",
             "error"}  # fmt: skip
 #: Tables of what has happened: nothing there is ever taken back.
-_HISTORY = {"audits", "confirmations", "changes", "touched", "site_versions", "distribution_steps", "images", "cap_counts", "merged", "rooms",
-            "conversion_states", "campaign_offer_spans", "sync_runs", "domain_quotes", "placement_lists"}  # fmt: skip
+_HISTORY = {"audits", "confirmations", "changes", "touched", "site_versions", "images", "cap_counts", "merged", "rooms",
+            "conversion_states", "campaign_offer_spans", "sync_runs", "domain_quotes", "placement_lists",
+            "distribution_steps"}  # fmt: skip
 
 
 async def now(say: Asker) -> dict[str, list[str]]:
