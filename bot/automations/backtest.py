@@ -67,6 +67,8 @@ async def replay(automation: Armed, rule: Rule, loading: Loading, figures: Figur
         await asyncio.sleep(0)
         if not may_act(automation.terms, at):
             continue
+        if rule.action.noun == "placement" and at.astimezone(loading.zone).hour:
+            continue  # placements are counted by the day
         day = at.astimezone(loading.zone).date()
         today, acts_today = (day, 0) if day != today else (today, acts_today)
         moment = figures.at(at, past=True)

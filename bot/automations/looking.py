@@ -5,7 +5,7 @@ from datetime import datetime
 
 import msgspec
 
-from bot.automations.subjects import Subject, Subjects, applies, subjects_of
+from bot.automations.subjects import Subject, Subjects, applies, placement_subjects, subjects_of, subs_of
 from storage.automations.automations import Armed
 from storage.automations.history import Entities
 from storage.ledger.automations.conditions import Unknown, Verdict, judge
@@ -42,6 +42,9 @@ def look(
     revenue = rule.condition.asks_revenue
     seen: list[Seen] = []
     waits: dict[Unknown, list[str]] = {}
+    if rule.action.noun == "placement":
+        found = _placements(rule, entities, moment, subjects, waits)
+        subjects = msgspec.structs.replace(subjects, subjects=found)
     for gone in subjects.gone:
         waits.setdefault(Unknown("gone", f"{gone} is not there any more"), [])
     for subject in subjects.subjects:
@@ -59,3 +62,18 @@ def look(
         if follows is not None or state != before or verdict.met is not False:
             seen.append(Seen(subject=subject, verdict=verdict, before=before, state=state, step=follows))
     return Look(seen=seen, waits=waits, subjects=subjects)
+
+
+def _placements(
+    rule: Rule, entities: Entities, moment: Moment, subjects: Subjects, waits: dict[Unknown, list[str]]
+) -> list[Subject]:
+    """The placements there are figures of, once their clicks are counted."""
+    subs = subs_of(rule.action, entities)
+    if not subs:
+        waits.setdefault(Unknown("unmeasured", "no source says which sub id names a placement: "
+                                 "source edit … placement=sub1, or write block sub1"), [])  # fmt: skip
+    if not subs <= moment.counted_subs:
+        waits.setdefault(Unknown("pending", "clicks of placements are being counted"), [])
+        return []
+    windows = {comparison.window for comparison in rule.condition.comparisons if comparison.window}
+    return placement_subjects(rule.action, entities, moment.subjects(subjects.scope, windows))

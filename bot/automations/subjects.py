@@ -8,6 +8,7 @@ import msgspec
 from storage.automations.history import Entities, Entity
 from storage.ledger.automations.figures import Scope, SubjectKey
 from storage.ledger.automations.rules import Action, Rule
+from storage.ledger.clicks.placements import placement_sub
 from storage.ledger.clicks.rotation_rules import MAX_WEIGHT
 
 
@@ -34,11 +35,13 @@ def subjects_of(action: Action, limited_to: Iterable[str] | None, entities: Enti
     gone: list[str] = []
     filters = _filters(action, limited_to, entities, gone)
     noun = "weight" if action.kind == "weight" else action.noun
-    scope = Scope(noun, tuple(sorted((name, ids) for name, ids in filters.items())))
+    scope = Scope(action.sub or noun, tuple(sorted((name, ids) for name, ids in filters.items())))
     if noun == "team":
         return Subjects(scope=scope, gone=tuple(gone), subjects=[
             Subject(key=0, ref="team", label="the team", code="", noun="team")
         ])  # fmt: skip
+    if noun == "placement":  # those there are figures of
+        return Subjects(scope=scope, gone=tuple(gone), subjects=[])
     named = _ids(action.noun, action.names, entities, gone) if action.names else None
     if noun == "weight":
         found = _weights(named, filters, entities)
@@ -144,6 +147,8 @@ def applies(rule: Rule, subject: Subject, entities: Entities, paused_by_automati
     if action.kind == "weight":
         weight = _weight_of(subject, entities)
         return weight is not None and new_weight(action, weight) != weight
+    if action.noun == "placement":
+        return not _is_listed(rule, subject, entities)
     if action.kind == "cap":
         offer = entities.by_noun["offer"].get(_id_of(subject))
         return offer is not None and offer.cap != int(action.amount or 0)
@@ -153,6 +158,51 @@ def applies(rule: Rule, subject: Subject, entities: Entities, paused_by_automati
     if action.kind == "resume" and (action.by_automation or not action.names):
         return subject.ref in paused_by_automation
     return True
+
+
+def placement_subjects(
+    action: Action, entities: Entities, keys: Iterable[SubjectKey], *, most: int = 5_000
+) -> list[Subject]:
+    """Placements with figures, as subjects."""
+    found = []
+    for key in sorted(key for key in keys if isinstance(key, tuple) and isinstance(key[1], str) and key[1])[:most]:
+        source = entities.by_noun["source"].get(int(key[0]))
+        if source is None or (action.names and key[1] not in action.names):
+            continue
+        sub = action.sub or placement_sub(source.options) or ""
+        found.append(Subject(
+            key=key, ref=f"{sub}:{source.id}:{key[1]}", label=f"{key[1]} of {source.name}", code=str(key[1]),
+            noun="placement",
+        ))  # fmt: skip
+    return found
+
+
+def subs_of(action: Action, entities: Entities) -> frozenset[str]:
+    """The sub ids that the action's placements are named by: its own, or those of the sources."""
+    if action.noun != "placement":
+        return frozenset()
+    if action.sub:
+        return frozenset({action.sub})
+    return frozenset(sub for of in entities.by_noun["source"].values() if (sub := placement_sub(of.options)))
+
+
+def _campaign_of(rule: Rule) -> str | None:
+    """The one campaign whose own list is meant; else it is the source's."""
+    codes = rule.action.filters.get("campaign", ())
+    return codes[0] if len(codes) == 1 else None
+
+
+def _is_listed(rule: Rule, subject: Subject, entities: Entities) -> bool:
+    """Whether the placement is on the list already."""
+    source_id, value = subject.key if isinstance(subject.key, tuple) else (0, "")
+    sub = subject.ref.partition(":")[0]
+    code = _campaign_of(rule)
+    campaign = entities.named("campaign", code) if code else None
+    lists = (entities.listed.by_campaign if campaign else entities.listed.by_source).get(
+        campaign.id if campaign else source_id, {}
+    )
+    of = lists.get(sub)
+    return of is not None and value in (of.block if rule.action.kind == "block" else of.allow)
 
 
 def _acted_on(subject: Subject, entities: Entities) -> list[Entity]:
@@ -183,6 +233,11 @@ def command_of(rule: Rule, subject: Subject, entities: Entities) -> tuple[str, d
             if campaign == campaign_id
         ]
         return "campaign edit", {"campaign": entities.by_noun["campaign"][int(campaign_id)].code, "offers": weights}
+    if action.noun == "placement":
+        source_id, value = subject.key if isinstance(subject.key, tuple) else (0, "")
+        campaign = _campaign_of(rule)
+        owner = {"campaign": campaign} if campaign else {"source": entities.by_noun["source"][source_id].code}
+        return f"placement {action.kind}", {"placement": [str(value)], "sub": subject.ref.partition(":")[0], **owner}
     if action.kind == "cap":
         size = {"cap": int(action.amount or 0), "cap_event": action.event, "cap_period": action.period}
         return "offer edit", {"offer": subject.code, **size}

@@ -8,6 +8,7 @@ from msgspec import Meta
 from bot.automations.backtest import Backtest, Firing, run_backtest
 from bot.automations.looking import look
 from bot.automations.messages import facts_in_words
+from bot.automations.subjects import subs_of
 from bot.commands.alerts import quiet_hours
 from bot.commands.digests import room_named
 from bot.core import permissions
@@ -18,7 +19,7 @@ from bot.core.listing import Listing, Page
 from bot.core.message import Button, Buttons, Fields, Message, Notice, Table, Text
 from bot.core.permissions import Scope, of_own_campaigns
 from bot.render.figures import money, plural
-from storage.automations import acts, automations
+from storage.automations import acts, automations, placement_counts
 from storage.automations.acts import LoggedAct
 from storage.automations.automations import Armed, Automation, NewAutomation
 from storage.automations.history import Loading, load_entities, load_history
@@ -28,6 +29,7 @@ from storage.ledger.addresses import web_address
 from storage.ledger.alerts.comparisons import Comparison, read_minutes
 from storage.ledger.automations.conditions import Condition, Node, Not, overlap
 from storage.ledger.automations.figures import Figures, reach_of
+from storage.ledger.automations.placements import check_placement_rule
 from storage.ledger.automations.rules import FILTERS, OPPOSITE, Action, Rule, describe_rule, read_rule
 from storage.ledger.automations.steps import SubjectState, Terms, read_schedule
 from storage.ledger.automations.templates import TEMPLATES, Template
@@ -37,10 +39,9 @@ from storage.ledger.facts import Role
 from storage.ledger.schedule import read_zone
 from storage.tables import automations as table
 
-ACTIONS = ("pause", "resume", "weight", "cap", "tell", "webhook")
-ON = ("offer", "campaign", "source", "team")
+ACTIONS = ("pause", "resume", "weight", "cap", "block", "allow", "tell", "webhook")
+ON = ("offer", "campaign", "source", "placement", "team")
 MOST_A_DAY = 1_000
-_TEMPLATES = [template for template in TEMPLATES if read_rule(template.rule).action.noun in ON]
 
 Sentence = Annotated[
     str | None, Meta(description='"pause offer when epc < 0.20 over 3d with clicks > 500"; or action, on and when')
@@ -258,10 +259,9 @@ async def add_automation(ctx: Context, new: NewRule) -> Automation:
     ))  # fmt: skip
     row = await automations.find(ctx.tx, ctx.team_id, str(made))
     past = await _backtest(ctx, automations.armed(row), rule)
-    automation = msgspec.structs.replace(
-        _shown(row), warnings=warnings, would_have_acted=len(past.firings), would_have_saved=past.saved,
-        would_have_acted_on=sorted({of.at.astimezone(ctx.deployment.zone).date().isoformat() for of in past.firings}),
-    )  # fmt: skip
+    if past is None:
+        warnings.append("clicks of placements are counted from now on: automation test tells in some minutes")
+    automation = _with_past(ctx, msgspec.structs.replace(_shown(row), warnings=warnings), past)
     ctx.notes |= {"entity": "automation", "entity_id": automation.id, "after": automation}
     return msgspec.structs.replace(automation, webhook_secret=opened) if not new.webhook_secret else automation
 
@@ -362,7 +362,7 @@ async def test_automation(ctx: Context, new: Tried) -> AutomationTest:
     else:
         rule = await _resolved(ctx, read_rule(new.rule or "", ctx.deployment.currency), None)
         automation = _unsaved(ctx, rule)
-    loading = await _loading(ctx)
+    loading = await _loading(ctx, rule)
     past = await run_backtest(ctx.tx, automation, rule, loading)
     history = await load_history(ctx.tx, loading, reach_of(rule.condition.comparisons))
     seen = look(
@@ -396,12 +396,12 @@ async def log_automations(ctx: Context, new: Log) -> Page[LoggedAct]:
 @command("automation templates", role=Role.VIEWER, scope=Scope.OPEN, render=template_table, reads=True)
 async def list_templates(ctx: Context, new: Listing) -> Page[Template]:
     """The ten usual automations, with their numbers and the reason for each."""
-    return Page(_TEMPLATES[: new.limit], None)
+    return Page(list(TEMPLATES[: new.limit]), None)
 
 
 def _template(word: str) -> Template:
     text = word.strip().lower()
-    for number, template in enumerate(_TEMPLATES, 1):
+    for number, template in enumerate(TEMPLATES, 1):
         if text in {str(number), template.name}:
             return template
     raise Missing(f"template: there is no template {word!r}: 'automation templates' lists them", field="template")
@@ -418,7 +418,8 @@ def _written(new: NewRule, template: Template | None, currency: str) -> Rule:
         return read_rule(new.rule or (template.rule if template else ""), currency)
     if not new.when:
         raise MissingArgument('when: missing; say the condition, e.g. when="epc < 0.20 over 3d"', field="when")
-    words = [new.action or "", new.on or ("team" if new.action in {"tell", "webhook"} else "offer")]
+    usual = {"tell": "team", "webhook": "team", "block": "placement", "allow": "placement"}
+    words = [new.action or "", new.on or usual.get(new.action or "", "offer")]
     words += [new.to if new.to.startswith(("+", "-")) else f"to {new.to}"] if new.to else []
     words += [f"until {new.until}"] if new.until else []
     evidence = f" with {new.with_}" if new.with_ else ""
@@ -428,15 +429,16 @@ def _written(new: NewRule, template: Template | None, currency: str) -> Rule:
 async def _resolved(ctx: Context, rule: Rule, new: NewRule | None) -> Rule:
     """The rule with every entity by its code. Raises Missing, Forbidden and Refused at the field."""
     action = rule.action
-    if action.noun == "placement":
-        raise Refused("rule: placements cannot be acted on here", field="rule")
+    check_placement_rule(action, rule.condition)
     given = {name: tuple(getattr(new, name)) for name in FILTERS if getattr(new, name)} if new else {}
     filters = {**action.filters, **{name: words for name, words in given.items() if name != action.noun}}
     names = action.names or given.get(action.noun, ())
+    if action.noun == "placement" and filters.keys() - {"campaign", "source"}:
+        raise Refused("rule: placements are of sources and campaigns: name those", field="rule")
     if action.noun == "team" and (given or filters):
         raise Refused("rule: the team as a whole has no names: tell of offers, campaigns or sources", field="rule")
     words_of = dict(filters)
-    if names:
+    if names and action.noun != "placement":
         words_of[action.noun] = names
     codes = {
         name: tuple([
@@ -444,7 +446,9 @@ async def _resolved(ctx: Context, rule: Rule, new: NewRule | None) -> Rule:
         ])
         for name, words in words_of.items()
     }  # fmt: skip
-    resolved = msgspec.structs.replace(action, names=codes.pop(action.noun, ()) if names else (), filters=codes)
+    resolved = msgspec.structs.replace(
+        action, names=names if action.noun == "placement" else codes.pop(action.noun, ()), filters=codes
+    )
     holds = await _entities_of(ctx, rule.condition.holds)
     evidence = rule.condition.evidence
     least = None if evidence is None else await _entities_of(ctx, evidence)
@@ -545,15 +549,30 @@ async def _noted(ctx: Context, automation_id: int, before: Automation) -> Automa
     return automation
 
 
-async def _loading(ctx: Context) -> Loading:
+async def _loading(ctx: Context, rule: Rule) -> Loading:
+    entities = await load_entities(ctx.tx, ctx.team_id)
     return Loading(
         team_id=ctx.team_id, timezone=ctx.deployment.timezone, currency=ctx.deployment.currency, now=ctx.now,
-        entities=await load_entities(ctx.tx, ctx.team_id), apart=ctx.ports.report_apart,
+        entities=entities, apart=ctx.ports.report_apart, subs=subs_of(rule.action, entities),
     )  # fmt: skip
 
 
-async def _backtest(ctx: Context, automation: Armed, rule: Rule) -> Backtest:
-    return await run_backtest(ctx.tx, automation, rule, await _loading(ctx))
+def _with_past(ctx: Context, automation: Automation, past: Backtest | None) -> Automation:
+    """The automation with what it would have done; without, where that is not counted yet."""
+    if past is None:
+        return automation
+    days = {of.at.astimezone(ctx.deployment.zone).date().isoformat() for of in past.firings}
+    return msgspec.structs.replace(
+        automation, would_have_acted=len(past.firings), would_have_saved=past.saved, would_have_acted_on=sorted(days)
+    )
+
+
+async def _backtest(ctx: Context, automation: Armed, rule: Rule) -> Backtest | None:
+    """What it would have done; None for placements whose clicks are not counted yet."""
+    loading = await _loading(ctx, rule)
+    if not loading.subs <= await placement_counts.ready(ctx.tx, ctx.team_id, ctx.now):
+        return None
+    return await run_backtest(ctx.tx, automation, rule, loading)
 
 
 def _unsaved(ctx: Context, rule: Rule) -> Armed:

@@ -10,10 +10,12 @@ import structlog
 
 from bot.automations.acting import Acting
 from bot.automations.looking import Look, look
+from bot.automations.subjects import subs_of
 from hub.runtime.runtime import Runtime
-from storage.automations import acts, automations
+from storage.automations import acts, automations, placement_counts
 from storage.automations.automations import Armed
 from storage.automations.history import Entities, KeptDays, Loading, load_entities, load_history
+from storage.catalogue.placements import NO_PLACEMENTS
 from storage.ledger.automations.figures import Figures, Reach, reach_of
 from storage.ledger.automations.rules import Rule, read_rule
 from storage.ledger.automations.steps import may_act
@@ -46,10 +48,15 @@ async def run_team(runtime: Runtime, team_id: int, armed: Sequence[Armed]) -> in
     deployment = runtime.deployment
     kept = runtime.state.setdefault("automation_days", {}).setdefault(team_id, KeptDays())
     async with runtime.database.read() as tx:
-        entities = await load_entities(tx, team_id)
+        entities = await load_entities(tx, team_id, runtime.state.get("automation_placements", NO_PLACEMENTS))
+    runtime.state["automation_placements"] = entities.listed
+    subs = frozenset(sub for _, rule in due for sub in subs_of(rule.action, entities))
+    if subs:
+        await placement_counts.count_new(runtime.database, team_id, subs, now)
+    async with runtime.database.read() as tx:
         history = await load_history(tx, Loading(
             team_id=team_id, timezone=deployment.timezone, currency=deployment.currency, now=now, entities=entities,
-            apart=runtime.ports.report_apart,
+            apart=runtime.ports.report_apart, subs=subs,
         ), reach, kept)  # fmt: skip
         midnight = day_bounds(now.astimezone(deployment.zone).date(), deployment.zone)[0]
         today = await acts.numbers_since(tx, team_id, midnight)

@@ -5,12 +5,16 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
-from sqlalchemy import BigInteger, func, select, type_coerce
+from sqlalchemy import BigInteger, func, literal, select, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.alerts.live_counts import hour_of
+from storage.automations import placement_counts
+from storage.catalogue.placements import NO_PLACEMENTS, Placements, load
 from storage.db import config_version
 from storage.ledger.automations.figures import BIT, LAYERED, LAYERED_BITS, PLACE, SUMS, FigureRow, History, Reach
+from storage.ledger.automations.placements import with_uploaded
+from storage.ledger.clicks.placements import placement_sub
 from storage.ledger.money import Rates, convert
 from storage.ledger.reports.report_rows import ReportRow
 from storage.reports.merged_report import ReportQuery
@@ -51,6 +55,7 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True):
     account_id: int = 0
     casino_id: int = 0
     cap: int = 0
+    options: dict[str, Any] = {}
     source_id: int = 0
 
 
@@ -59,6 +64,7 @@ class Entities(msgspec.Struct, frozen=True, kw_only=True):
 
     by_noun: dict[str, dict[int, Entity]]
     weights: tuple[tuple[int, int, int], ...]
+    listed: Placements = NO_PLACEMENTS
 
     def named(self, noun: str, word: str) -> Entity | None:
         """The entity of a code, name or id."""
@@ -69,13 +75,13 @@ class Entities(msgspec.Struct, frozen=True, kw_only=True):
         return by_code or by_name or (of.get(int(word)) if word.isdecimal() and len(word) < 19 else None)
 
 
-async def load_entities(tx: AsyncConnection, team_id: int) -> Entities:
-    """The team's entities as they are now."""
+async def load_entities(tx: AsyncConnection, team_id: int, listed: Placements = NO_PLACEMENTS) -> Entities:
+    """The team's entities as they are now. `listed`: placements on lists, of a load before; they are read again."""
     by_noun: dict[str, dict[int, Entity]] = {}
     for noun, table, columns in (
         ("offer", offers, ("status", "account_id", "casino_id", "cap")),
         ("campaign", campaigns, ("status", "source_id")),
-        ("source", sources, ()), ("account", accounts, ()), ("casino", casinos, ()),
+        ("source", sources, ("options",)), ("account", accounts, ()), ("casino", casinos, ()),
     ):  # fmt: skip
         c = table.c
         rows = await tx.execute(
@@ -85,7 +91,9 @@ async def load_entities(tx: AsyncConnection, team_id: int) -> Entities:
     w = campaign_offers.c
     mine = select(w.campaign_id, w.offer_id, w.weight).where(w.campaign_id.in_(by_noun["campaign"]))
     weights = await tx.execute(mine.order_by(w.campaign_id, w.position))
-    return Entities(by_noun=by_noun, weights=tuple((row[0], row[1], row[2]) for row in weights))
+    return Entities(
+        by_noun=by_noun, weights=tuple((row[0], row[1], row[2]) for row in weights), listed=await load(tx, listed)
+    )
 
 
 def _entity(row: Any) -> Entity:
@@ -102,6 +110,7 @@ class Loading(msgspec.Struct, kw_only=True):
     now: datetime
     entities: Entities
     apart: Apart | None = None
+    subs: frozenset[str] = frozenset()  # sub ids that placements are asked for by
 
     @property
     def zone(self) -> ZoneInfo:
@@ -137,6 +146,8 @@ async def load_history(tx: AsyncConnection, loading: Loading, reach: Reach, kept
         entities={
             noun: {entity.code: entity.id for entity in of.values()} for noun, of in loading.entities.by_noun.items()
         },
+        placements=await _load_placements(tx, loading, first) if loading.subs else {},
+        counted_subs=await placement_counts.ready(tx, loading.team_id, loading.now) if loading.subs else frozenset(),
     )  # fmt: skip
 
 
@@ -350,6 +361,52 @@ async def _measured_offers(tx: AsyncConnection, loading: Loading) -> dict[int, d
         )
     )
     return {row.id: since[row.account_id] for row in rows if row.account_id in since}
+
+
+async def _load_placements(tx: AsyncConnection, loading: Loading, first: date) -> dict[date, list[FigureRow]]:
+    """Days of placements: their clicks as counted, their conversions, and what they cost."""
+    last = loading.today
+    costs = await _uploaded(tx, loading, first, last)
+    uploaded = {(row.campaign_id, (row.day - EPOCH_DAY).days): (row.amount, row.currency) for row in costs}
+    rows = with_uploaded(await placement_counts.counted(tx, loading.team_id, loading.subs, first, last), uploaded)
+    events = [event for sub in sorted(loading.subs) for event in await _placement_events(tx, loading, sub, first)]
+    currencies = {row.currency for row in (*rows, *events) if row.currency}
+    rates = await load_rates(tx, loading.team_id, loading.currency, currencies, first, last)
+    places: dict[tuple[date, int, int, str, str], _Hour] = {}
+    for row in rows:
+        day = EPOCH_DAY + timedelta(days=row.day)
+        of = places.setdefault((day, row.campaign, row.source, row.sub, row.placement), _Hour())
+        for name in ("clicks", "unique_clicks", "bot_clicks"):
+            of.add(name, getattr(row, name))
+        of.add_amount("spend", row.cost, row.currency, rates, day)
+    for event in events:
+        place = event.day, event.campaign_id, event.source_id, event.sub, event.placement
+        _add_event(places.setdefault(place, _Hour()), event, rates, event.day)
+    since = min((await postbacks_since(tx, loading.team_id, accounts)).values(), default=None)
+    days: dict[date, list[FigureRow]] = {}
+    own = {of.id: placement_sub(of.options) for of in loading.entities.by_noun["source"].values()}
+    for (day, campaign, source, sub, placement), of in places.items():
+        known = of.known | (LAYERED_BITS if since is not None and since <= day else 0)
+        values = tuple(of.values)
+        days.setdefault(day, []).append(FigureRow(
+            campaign=campaign, offer=0, source=source, account=0, values=values, known=known, open_values=values,
+            open_known=known, no_rate=of.no_rate, currencies=of.currencies, placement=placement, sub=sub,
+            own_sub=own.get(source) == sub,
+        ))  # fmt: skip
+    return days
+
+
+async def _placement_events(tx: AsyncConnection, loading: Loading, sub: str, first: date) -> list[Any]:
+    c = conversions.c
+    currency = func.coalesce(c.currency, accounts.c.currency, "").label("currency")
+    keys = c.day, c.campaign_id, c.source_id, c[sub].label("placement"), c.event, c.is_ftd, currency
+    query = (
+        select(*keys, literal(sub).label("sub"), func.count().label("n"), func.sum(c.amount).label("amount"))
+        .outerjoin(accounts, accounts.c.id == c.account_id)
+        .where(c.team_id == loading.team_id, c.day.between(first, loading.today), c[sub].is_not(None))
+        .where(c.status != "reversed", c.event != "reversal", c.occurred_at <= loading.now)
+    )
+    return list(await tx.execute(query.group_by(*keys)))
 
 
 def _day_of(hour: int) -> date:

@@ -1,6 +1,6 @@
 """All tables, by what they hold. `metadata` is what migrations compare against."""
 
-from storage.tables.automations import automation_acts, automations
+from storage.tables.automations import automation_acts, automations, placement_counts, placement_cursors
 from storage.tables.base import metadata
 from storage.tables.catalogue import (
     accounts,
@@ -115,6 +115,8 @@ __all__ = [
     "outbound_attempts",
     "outgoing",
     "payments",
+    "placement_counts",
+    "placement_cursors",
     "placement_lists",
     "placements",
     "postbacks",

@@ -1,6 +1,6 @@
 """Automations, and what they did."""
 
-from sqlalchemy import BigInteger, Column, Index, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, PrimaryKeyConstraint, Table, Text
 
 from storage.tables.base import index, key, metadata, reference, team
 from storage.tables.types import Instant, Json
@@ -52,4 +52,33 @@ automation_acts = Table(
     index("automation_id", "id"),
     index("subject", "at"),
     Index("ix_automation_acts_lift_at", "lift_at"),
+)
+
+#: Clicks by placement and report day, added to in the order of click ids; only of sub ids that an automation asks for.
+placement_counts = Table(
+    "placement_counts",
+    metadata,
+    Column("team_id", BigInteger, nullable=False),
+    Column("sub", Text, nullable=False),
+    Column("day", Integer, nullable=False),  # days since 1970, report time
+    Column("campaign_id", BigInteger, nullable=False),
+    Column("source_id", BigInteger, nullable=False),
+    Column("placement", Text, nullable=False),
+    Column("currency", Text, nullable=False),  # of the cost; empty without one
+    Column("clicks", BigInteger, nullable=False),  # human clicks
+    Column("unique_clicks", BigInteger, nullable=False),
+    Column("bot_clicks", BigInteger, nullable=False),
+    Column("cost", BigInteger, nullable=False),  # micro-units, human clicks
+    PrimaryKeyConstraint("team_id", "sub", "day", "campaign_id", "source_id", "placement", "currency"),
+    sqlite_with_rowid=False,
+)
+
+#: Up to which click (left out) placements are counted.
+placement_cursors = Table(
+    "placement_cursors",
+    metadata,
+    Column("team_id", BigInteger, nullable=False),
+    Column("sub", Text, nullable=False),
+    Column("counted_until", BigInteger, nullable=False),
+    PrimaryKeyConstraint("team_id", "sub"),
 )

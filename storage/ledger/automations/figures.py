@@ -55,6 +55,8 @@ class FigureRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     no_rate: int = 0
     currencies: tuple[str, ...] = ()
     placement: str = ""
+    sub: str = ""  # which sub id the placement is of
+    own_sub: bool = False  # whether that is the one its source names placements by
 
 
 class Totals:
@@ -95,10 +97,14 @@ By = dict[SubjectKey, Totals]
 
 
 class Scope(msgspec.Struct, frozen=True):
-    """What subjects are (offer, campaign, source, team, weight, placement), and which places count."""
+    """What subjects are (offer, campaign, source, team, weight, placement, sub1 …), and which places count."""
 
     noun: str
     filters: tuple[tuple[str, frozenset[int]], ...] = ()
+
+    @property
+    def by_placement(self) -> bool:
+        return self.noun == "placement" or self.noun.startswith("sub")
 
 
 class History(msgspec.Struct, kw_only=True):
@@ -117,12 +123,15 @@ class History(msgspec.Struct, kw_only=True):
     held: list[tuple[int, date, date]] = []
     accounts: dict[int, str] = {}  # names by bit
     entities: dict[str, dict[str, int]] = {}  # ids by code, by noun
+    placements: dict[date, list[FigureRow]] = {}  # of the running day, too
+    counted_subs: frozenset[str] = frozenset()  # sub ids whose clicks are counted up to now
 
 
 _KEYS: dict[str, Callable[[FigureRow], SubjectKey]] = {
     "offer": lambda row: row.offer, "campaign": lambda row: row.campaign, "source": lambda row: row.source,
     "team": lambda _row: 0, "weight": lambda row: (row.campaign, row.offer),
     "placement": lambda row: (row.source, row.placement),
+    **dict.fromkeys((f"sub{n}" for n in range(1, 11)), lambda row: (row.source, row.placement)),
 }  # fmt: skip
 
 
@@ -157,17 +166,20 @@ class Figures:
         return self._kept[key]
 
     def _sum_days(self, scope: Scope, first: date, masks: Sequence[int], *, settled_only: bool, now: datetime) -> By:
+        days = self.history.placements if scope.by_placement else self.history.days
         if len(masks) == 1:
-            return _summed(self.history.days.get(first, ()), scope, settled=masks[0], settled_only=settled_only)
+            return _summed(days.get(first, ()), scope, settled=masks[0], settled_only=settled_only)
         totals: By = {}
         for n in range(len(masks)):
             day = first + timedelta(days=n)
-            if day in self.history.days:
+            if day in days:
                 _merge(totals, self.of_days(scope, day, day, now, settled_only=settled_only))
         return totals
 
     def of_hours(self, scope: Scope, first: int, last: int) -> By:
-        """Sums of hours, both included; nothing of them is settled."""
+        """Sums of hours, both included; nothing of them is settled. Placements are counted by the day."""
+        if scope.by_placement:
+            return _summed(self.history.placements.get(_day_of(first), ()), scope, settled=0) if last >= first else {}
         key = "hours", scope, first, last
         if key not in self._kept:
             totals: By = {}
@@ -190,6 +202,9 @@ class Figures:
 def _summed(rows: Iterable[FigureRow], scope: Scope, *, settled: int, settled_only: bool = False) -> By:
     key_of = _KEYS[scope.noun]
     totals: By = {}
+    if scope.by_placement:
+        rows = [row for row in rows if row.own_sub or scope.noun == row.sub]
+        rows = [row for row in rows if scope.noun in {"placement", row.sub}]
     for row in rows:
         if any(getattr(row, noun) not in ids for noun, ids in scope.filters):
             continue
@@ -210,6 +225,10 @@ def _merge(totals: By, others: By) -> None:
         if of is None:
             of = totals[key] = Totals()
         of.add(other)
+
+
+def _day_of(hour: int) -> date:
+    return EPOCH + timedelta(days=hour // 24)
 
 
 _NOTHING = Totals()
@@ -236,6 +255,7 @@ class Moment:
         self._midnight = (self.today - EPOCH).days * 24
         self._hour = self._midnight + self.local.hour
         self._last_hour = self._hour - past
+        self.counted_subs = figures.history.counted_subs
 
     def read(
         self, comparison: Comparison, scope: Scope, subject: SubjectKey, revenue_windows: frozenset[str]
@@ -470,7 +490,8 @@ class Moment:
         """Commission per FTD on the settled ones of the last 30 days: the subject's, else the whole team's."""
         last = self.today - timedelta(days=1)
         span = Span(first=last - timedelta(days=PAYOUT_DAYS - 1), last=last)
-        candidates = [(Scope("team"), 0)] if scope.noun == "placement" else [(scope, subject), (Scope("team"), 0)]
+        team: tuple[Scope, SubjectKey] = Scope("team"), 0
+        candidates = [team] if scope.by_placement else [(scope, subject), team]
         for of_scope, of_subject in candidates:
             of = self._by(span, of_scope, settled_only=True).get(of_subject, _NOTHING)
             earned, deposits = self._measured("commission", of, span), self._measured("first_deposits", of, span)

@@ -62,14 +62,14 @@ async def test_a_rule_may_come_in_parts_or_from_a_template(opened: Opened) -> No
         made = await say(f"automation add template=stop-loss campaign=spring {HERE}")
         assert made["rule"] == "pause campaign spring when roas <= 1 over 7d with spend > 100 over 7d"
         assert made["name"] == "Stop a campaign that loses"
-        assert (await say(f"automation add template=4 {HERE}"))["on"] == "offer"
+        assert (await say(f"automation add template=7 {HERE}"))["on"] == "offer"
 
 
 async def test_every_template_can_be_armed(opened: Opened) -> None:
     async with asking(opened) as say:
         await tracked(say)
         listed = (await say("automation templates"))["items"]
-        assert len(listed) == 6
+        assert len(listed) == 10
         for number, template in enumerate(listed, 1):
             made = await say(f"automation add template={number} force=true {HERE}")
             assert made["name"] == template["title"]

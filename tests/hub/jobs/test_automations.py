@@ -12,7 +12,9 @@ from sqlalchemy import delete, insert, select, update
 from bot.automations import acting
 from hub.jobs import outbound
 from hub.jobs.automations import tick, watch_budgets
+from storage.clicks import partitions
 from storage.ledger.automations.webhooks import WebhookCall, signed
+from storage.ledger.clicks.click_id import first_id_at
 from storage.ledger.facts import Role
 from storage.outbound import claims
 from storage.tables import (
@@ -21,6 +23,7 @@ from storage.tables import (
     automations,
     campaign_offers,
     campaigns,
+    clicks,
     members,
     messages,
     offers,
@@ -28,6 +31,7 @@ from storage.tables import (
     revenue_reports,
     settled_days,
 )
+from storage.tables.types import EPOCH_DAY
 from tests.bot.asking import Asker, asking
 from tests.bot.seeding import clicked, converted, days_ago, reported, tracked
 from tests.hub.jobs.test_digests import runtime_of
@@ -352,3 +356,66 @@ async def test_a_limited_buyer_automates_own_campaigns_only(opened: Opened) -> N
         async with say.database.read() as tx:
             rows = {row.code: row.status for row in await tx.execute(select(campaigns))}
         assert rows == {"spring": "active", "autumn": "paused"}
+
+
+async def from_placements(
+    say: Asker, ids: dict[str, int], source_id: int, counts: dict[str, int], **when: float
+) -> None:
+    """Clicks with a placement as sub1, at ten cents each."""
+    at = say.now - timedelta(**when)
+    day = (at.date() - EPOCH_DAY).days
+    rows = [
+        {"id": first_id_at(at) + place * 1_000 + n, "team_id": say.team_id, "site_id": 0, "offer_id": 0,
+         "campaign_id": ids["campaign_id"], "source_id": source_id, "hour": day * 24 + at.hour, "unique_click": 1,
+         "bot": 0, "reason": 0, "user_agent_id": 0, "sub1": placement, "cost": 100_000, "currency": "EUR"}
+        for place, (placement, number) in enumerate(counts.items()) for n in range(number)
+    ]  # fmt: skip
+    async with say.database.begin() as tx:
+        await partitions.ensure(tx, at)
+        await tx.execute(insert(clicks), rows)
+
+
+async def test_a_placement_that_brings_nothing_is_blocked_told_and_taken_back(opened: Opened) -> None:
+    async with asking(opened) as say:
+        ids = await tracked(say)
+        source = await say("source add name=Push placement=sub1")
+        await say("campaign edit spring source=push fallback_url=https://f.example.test/")
+        for n in (1, 2):
+            await from_placements(say, ids, source["id"], {"good": 80, "bad": 80, "small": 5}, days=n)
+        await converted(
+            say, ids, say.now - timedelta(days=1), 1, event="first_deposit", sub1="good", source_id=source["id"]
+        )
+        made = await say(f'automation add "block placement when spend > 10 and ftd = 0 over 7d" name=Cleaner {HERE}')
+        assert made["would_have_acted"] is None  # clicks are counted from now on
+        assert await tick(runtime_of(say)) == 1
+        (listed,) = (await say("placement list"))["items"]
+        assert (listed["placement"], listed["list"], listed["source"], listed["sub"]) == (
+            "bad",
+            "block",
+            "push",
+            "sub1",
+        )
+        assert listed["added_by"] == f"{made['code']} Cleaner"
+        assert await said(say) == ["🤖 Cleaner blocked placement bad of Push"]
+        say.later(minutes=1)
+        await from_placements(say, ids, source["id"], {"small": 120}, minutes=0.5)
+        assert await tick(runtime_of(say)) == 1  # counted on, each click once
+        assert {item["placement"] for item in (await say("placement list"))["items"]} == {"bad", "small"}
+        facts = (await say("automation log"))["items"][0]["why"]
+        assert "spend €13.00 over 7 days" in facts
+        undo = next(button for button in await buttons(say) if button["label"] == "Undo")
+        await say(undo["command"])
+        assert [item["placement"] for item in (await say("placement list"))["items"]] == ["bad"]
+        say.later(minutes=1)
+        assert await tick(runtime_of(say)) == 0
+        tried = await say(f"automation test {made['code']}")
+        assert {firing["subject"] for firing in tried["firings"]} == {"placement bad of Push"}
+
+
+async def test_placements_wait_for_their_sub_id(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await tracked(say)
+        await say("source add name=Push")
+        made = await say(f'automation add "block placement when spend > 10 and ftd = 0 over 7d" {HERE}')
+        assert await tick(runtime_of(say)) == 0
+        assert "no source says which sub id" in (await say(f"automation show {made['code']}"))["waiting"][0]

@@ -1,0 +1,74 @@
+"""Placements as subjects of automations: what is known of them, and their share of what a day cost. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from storage.ledger.automations.conditions import REVENUE, Condition
+from storage.ledger.automations.rules import Action
+from storage.ledger.errors import Refused
+
+DAYS = 45
+"""So far back clicks of placements are counted when the first automation asks for them."""
+
+
+class Counted(msgspec.Struct, frozen=True, kw_only=True):
+    """Clicks of a placement on a day; cost in micro-units of a currency."""
+
+    day: int
+    campaign: int
+    source: int
+    sub: str
+    placement: str
+    currency: str
+    clicks: int
+    unique_clicks: int
+    bot_clicks: int
+    cost: int
+
+
+def check_placement_rule(action: Action, condition: Condition, *, field: str = "rule") -> None:
+    """Raises Refused at `field` for what is not known of a placement, or not by the hour."""
+    if action.noun != "placement":
+        return
+    for comparison in condition.comparisons:
+        if comparison.measure in REVENUE or comparison.measure in {"site_visits", "outgoing", "ctr"}:
+            raise Refused(
+                f"{field}: {comparison.measure} is not known by placement: compare spend, registrations or FTDs, "
+                "for instance with payout, what an FTD brings", field=field,
+            )  # fmt: skip
+        if comparison.window.endswith("h"):
+            raise Refused(f"{field}: placements are counted by the day: write today or over 2d", field=field)
+        if comparison.window == "start" or (comparison.window.endswith("d") and int(comparison.window[:-1]) > DAYS - 1):
+            raise Refused(f"{field}: placements are counted for {DAYS - 1} days: write over 30d", field=field)
+
+
+def shares(amount: int, weights: Sequence[int]) -> list[int]:
+    """An amount shared out by weights, to the micro-unit: the largest remainders are rounded up."""
+    whole = sum(weights)
+    if not whole:
+        return [0] * len(weights)
+    parts = [amount * weight // whole for weight in weights]
+    rest = amount - sum(parts)
+    order = sorted(range(len(weights)), key=lambda n: (-(amount * weights[n] % whole), n))
+    for n in order[:rest]:
+        parts[n] += 1
+    return parts
+
+
+def with_uploaded(rows: Iterable[Counted], uploaded: Mapping[tuple[int, int], tuple[int, str]]) -> list[Counted]:
+    """The rows with what was uploaded of a campaign's day, by (campaign, day), in place of what its clicks cost."""
+    kept: list[Counted] = []
+    told: dict[tuple[int, int], list[Counted]] = {}
+    for row in rows:
+        if (row.campaign, row.day) in uploaded:
+            told.setdefault((row.campaign, row.day), []).append(row)
+        else:
+            kept.append(row)
+    for key, of_day in told.items():
+        amount, currency = uploaded[key]
+        parts = shares(amount, [row.clicks for row in of_day])
+        kept += [
+            msgspec.structs.replace(row, cost=part, currency=currency) for row, part in zip(of_day, parts, strict=True)
+        ]
+    return kept
