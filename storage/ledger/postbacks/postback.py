@@ -10,11 +10,11 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from storage.ledger.currencies import CURRENCIES
+from storage.ledger.currencies import CURRENCIES, currency_of
 from storage.ledger.facts import Event, Outcome, Status
 from storage.ledger.numbers import read_micro
 from storage.ledger.postbacks.decoding import Decoded, Pairs
-from storage.ledger.postbacks.values import moment
+from storage.ledger.postbacks.values import assumed_order, moment
 from storage.ledger.postbacks.vocabulary import event_words, is_macro, parameter_names, plain, status_words
 
 MAX_BODY = 1_000_000
@@ -187,6 +187,8 @@ def _occurred(
         why = "cannot be read" if instant is None else "is over a day ahead"
         notes.append(f"occurred_at {text[:60]!r} {why}: the time of arrival counts")
         return received_at, False
+    if order := assumed_order(text):
+        notes.append(f"occurred_at {text[:60]!r} may be day first or month first: read {order} first")
     return instant, True
 
 
@@ -194,8 +196,8 @@ def _amount(values: Mapping[str, str], by: Rules, marks: list[str], notes: list[
     text = values.get("amount")
     if text is None:
         return None, None
-    currency = _currency(values.get("currency"), by.currency, notes)
     try:
+        currency = _currency(values.get("currency"), by.currency)
         money, beside = read_micro(text, own=currency)
         if beside and values.get("currency") and beside != currency:
             raise ValueError(f"it is in {beside}, and the request says {currency}")
@@ -206,15 +208,18 @@ def _amount(values: Mapping[str, str], by: Rules, marks: list[str], notes: list[
     return (None, None) if money is None else (money, beside or currency)
 
 
-def _currency(code: str | None, otherwise: str, notes: list[str]) -> str:
-    if code is None:
-        return otherwise
-    if code in CURRENCIES:
-        return code
-    if re.fullmatch(r"[A-Za-z]{3,5}", code):
-        return code.upper()
-    notes.append(f"currency {code[:20]!r} is no currency code: {otherwise} is taken")
-    return otherwise
+def _currency(written: str | None, own: str) -> str:
+    """The currency of a request by its code or sign; the account's own without one. Raises ValueError."""
+    if written is None:
+        return own
+    if written in CURRENCIES:
+        return written
+    try:
+        return currency_of(written, own)
+    except ValueError:
+        if re.fullmatch(r"[A-Za-z]{3,5}", written):
+            return written.upper()
+    raise ValueError(f"its currency {written[:20]!r} is no code such as EUR")
 
 
 def _cut(name: str, value: str | None, notes: list[str]) -> str | None:

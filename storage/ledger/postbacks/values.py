@@ -87,6 +87,14 @@ def _local(word: str, zone: ZoneInfo) -> datetime | None:
     return local.astimezone(UTC)
 
 
+def assumed_order(text: str) -> str:
+    """What a day that may be day first or month first is read as, `day` or `month`; empty where it decides."""
+    match = _LOCAL.fullmatch(text.strip())
+    if match is None or match[2] == "." or match[1] == match[3] or max(int(match[1]), int(match[3])) > 12:
+        return ""
+    return "month" if match[2] == "/" else "day"
+
+
 def _date_parts(first: int, separator: str, second: int, third: int) -> tuple[int, int, int]:
     if first > 31:
         return first, second, third

@@ -63,6 +63,7 @@ def _storable(row: RevenueRow) -> RevenueRow:
 
 def check_size(row: RevenueRow) -> None:
     """Raises ConnectorError for figures no database keeps."""
-    for value in values_of(row.figures):
+    for measure, value in zip(MEASURES, values_of(row.figures), strict=True):
         if value is not None and not -_LIMIT < value < _LIMIT:
-            raise ConnectorError(f"the report has a figure of {row.day} that is too large to be one")
+            where = f"{row.day}{f' of {row.tag}' if row.tag else ''}"
+            raise ConnectorError(f"the {measure} of {where} are too large: {value}")

@@ -111,6 +111,32 @@ def test_names_are_found_in_any_case_nested_and_remapped() -> None:
     assert mapped.click == "abc"
 
 
+@pytest.mark.parametrize(
+    ("written", "currency"),
+    [("€", "EUR"), ("£", "GBP"), ("US$", "USD"), ("zł", "PLN"), ("lei", "RON"), ("usd", "USD"), ("USDT", "USDT")],
+)
+def test_the_currency_of_a_request_is_read_by_code_and_by_sign(written: str, currency: str) -> None:
+    signal = said(urlencode({"event": "deposit", "amount": "5", "currency": written}).encode())
+    assert (signal.amount, signal.currency, signal.notes) == (5_000_000, currency, ())
+
+
+@pytest.mark.parametrize("written", ["978", "kr", "?", "9 €"])
+def test_an_amount_in_a_currency_that_cannot_be_read_is_left_missing(written: str) -> None:
+    signal = said(urlencode({"event": "deposit", "amount": "5", "currency": written}).encode())
+    assert (signal.amount, signal.marks) == (None, ("no_amount",))
+    assert any(repr(written) in note for note in signal.notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "order"),
+    [("03/02/2026", "month"), ("03-02-2026 10:00", "day"), ("26/02/2026", ""), ("02/26/2026", ""), ("03.02.2026", ""),
+     ("03/03/2026", ""), ("2026-02-03", ""), ("2026/02/03", "")],
+)  # fmt: skip
+def test_a_time_that_may_be_day_first_or_month_first_says_how_it_was_read(text: str, order: str) -> None:
+    notes = said(urlencode({"event": "deposit", "occurred_at": text}).encode()).notes
+    assert [f"read {order} first" in note for note in notes] == ([True] if order else [])
+
+
 def test_a_teams_word_wins_over_the_platforms_and_everybodys() -> None:
     words = {"events": {"lead": "qualified"}}
     assert said(b"event=lead", words=words).event is Event.QUALIFIED
