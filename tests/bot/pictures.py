@@ -172,12 +172,12 @@ async def _more_campaigns(sessions: ChatSessions, team_id: int) -> None:
 
 def document(shown: Shown) -> str:
     """The four looks of a message side by side, each as wide as a phone."""
-    looks: tuple[tuple[str, Callable[[Message, Theme], str], Message], ...] = (
+    renderers: tuple[tuple[str, Callable[[Message, Theme], str], Message], ...] = (
         ("slack", home if shown.is_home else slack, shown.slack), ("telegram", telegram, shown.telegram),
     )  # fmt: skip
     columns = [
-        f'<section class="{chat} {theme}">{look(message, theme)}</section>'
-        for chat, look, message in looks
+        f'<section class="{chat} {theme}">{render(message, theme)}</section>'
+        for chat, render, message in renderers
         for theme in ("light", "dark")
     ]
     return f'<!doctype html><meta charset="utf-8"><style>{STYLE}</style><main>{_signs("".join(columns))}</main>'

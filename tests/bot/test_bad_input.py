@@ -167,21 +167,21 @@ def _clicks(campaign_id: int, *, team_id: int) -> dict[str, Any]:
 @pytest.mark.parametrize("kind", NAMES)
 async def test_the_sdks_post_hostile_names_as_they_are(chat: Chat, kind: str) -> None:
     """Through the real SDKs to the stand-ins, which refuse what the platforms would."""
-    async with chat() as one:
-        await one.tell(f"/start {await one.invite()}")
-        await one.flux(f"join {await one.invite()}")
+    async with chat() as chatting:
+        await chatting.tell(f"/start {await chatting.invite()}")
+        await chatting.flux(f"join {await chatting.invite()}")
         for command, arguments in seeds(NAMES[kind]):
-            await one.tell("/" + line_of(COMMANDS[command], arguments))
+            await chatting.tell("/" + line_of(COMMANDS[command], arguments))
         for line in ("campaign list", "offer list", "stats 7d", "account list", "offer add", "campaign pause"):
-            told = await one.tell(f"/{line}")
-            assert "on our side" not in told["text"]
-            await one.flux(line)
-        await _none_refused(one)
+            answer = await chatting.tell(f"/{line}")
+            assert "on our side" not in answer["text"]
+            await chatting.flux(line)
+        await _none_refused(chatting)
 
 
-async def _none_refused(one: Chatting) -> None:
-    for sent in await one.calls(one.slack, "response", "chat.postMessage", "chat.postEphemeral"):
+async def _none_refused(chatting: Chatting) -> None:
+    for sent in await chatting.calls(chatting.slack, "response", "chat.postMessage", "chat.postEphemeral"):
         if sent.get("blocks"):
             check_slack(sent)
-    for sent in await one.calls(one.slack, "views.open"):
+    for sent in await chatting.calls(chatting.slack, "views.open"):
         check_view(sent["view"] if isinstance(sent["view"], dict) else json.loads(sent["view"]))

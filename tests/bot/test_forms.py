@@ -83,25 +83,27 @@ async def test_one_person_links_both_chats(chat: Chat) -> None:
 
 
 async def test_a_day_is_chosen_by_a_button_in_both_chats(chat: Chat) -> None:
-    async with chat() as one:
-        await one.flux(f"join {await one.invite()}")
-        await one.flux("campaign create name=Spring")
-        await one.flux("spend add spring")
-        view = (await one.on(one.slack, "views"))[-1]
+    async with chat() as chatting:
+        await chatting.flux(f"join {await chatting.invite()}")
+        await chatting.flux("campaign create name=Spring")
+        await chatting.flux("spend add spring")
+        view = (await chatting.on(chatting.slack, "views"))[-1]
         yesterday = (datetime.now(UTC) - timedelta(days=1)).date().isoformat()
-        await one.on(one.slack, "choose", view=view, values={"amount": "12"}, block="day-day", button="yesterday")
-        (filled,) = await eventually(lambda: one.calls(one.slack, "views.update"), "the day to be filled in")
+        await chatting.on(
+            chatting.slack, "choose", view=view, values={"amount": "12"}, block="day-day", button="yesterday"
+        )
+        (filled,) = await eventually(lambda: chatting.calls(chatting.slack, "views.update"), "the day to be filled in")
         inputs = {b["block_id"]: b["element"] for b in filled["view"]["blocks"] if b["type"] == "input"}
         assert (inputs["day"]["initial_date"], inputs["amount"]["initial_value"]) == (yesterday, "12")
         check_view(filled["view"])
-        await one.tell(f"/start {await one.invite()}")
-        asked = await one.tell("/spend add campaign=spring amount=7")
-        assert [key["text"] for row in asked["reply_markup"]["inline_keyboard"] for key in row][:2] == [
+        await chatting.tell(f"/start {await chatting.invite()}")
+        question = await chatting.tell("/spend add campaign=spring amount=7")
+        assert [key["text"] for row in question["reply_markup"]["inline_keyboard"] for key in row][:2] == [
             "Today", "Yesterday",
         ]  # fmt: skip
-        await one.press(asked, "Yesterday")
-        await latest(one, "Spend of Spring on")
-        async with one.database.read() as tx:
+        await chatting.press(question, "Yesterday")
+        await latest(chatting, "Spend of Spring on")
+        async with chatting.database.read() as tx:
             assert (await tx.execute(select(spend.c.day, spend.c.amount))).all() == [
                 (datetime.fromisoformat(yesterday).date(), 7_000_000)
             ]

@@ -31,17 +31,17 @@ APART = {"created_at", "recorded_at", "postback_key", "next_sync_at", "since", "
 PRIVATE, GROUP = 42, -1042
 
 
-async def kept(one: Chatting) -> dict[str, list[Any]]:
+async def kept(chatting: Chatting) -> dict[str, list[Any]]:
     """What the operation left in the database, times and keys apart."""
-    found = {}
-    async with one.database.read() as tx:
+    results = {}
+    async with chatting.database.read() as tx:
         for name in TABLES:
             columns = [column for column in metadata.tables[name].columns if column.name not in APART]
-            found[name] = sorted(str(tuple(row)) for row in await tx.execute(select(*columns)))
+            results[name] = sorted(str(tuple(row)) for row in await tx.execute(select(*columns)))
         a = audits.c
         query = select(a.actor, a.command, a.entity, a.entity_id).where(a.command != "join").order_by(a.id)
-        found["audits"] = [str(tuple(row)) for row in await tx.execute(query)]
-    return found
+        results["audits"] = [str(tuple(row)) for row in await tx.execute(query)]
+    return results
 
 
 #: Changes of several at once and copies; what is asked first is confirmed, twice at the same moment.
@@ -55,64 +55,66 @@ AFTER = (
 )
 
 
-async def on_slack(one: Chatting) -> list[str]:
-    await one.flux(f"join {await one.invite()}", user_name="Anna")
-    told = [html.unescape((await one.flux(step))["text"]) for step in STEPS]
-    opened = await one.flux("offer add casino=Second tag=second")
-    view = (await one.on(one.slack, "views"))[-1]
+async def on_slack(chatting: Chatting) -> list[str]:
+    await chatting.flux(f"join {await chatting.invite()}", user_name="Anna")
+    messages = [html.unescape((await chatting.flux(step))["text"]) for step in STEPS]
+    opened = await chatting.flux("offer add casino=Second tag=second")
+    view = (await chatting.on(chatting.slack, "views"))[-1]
     values = {"account": "lucky-partners", "url": "https://second.example.test/?s={click_id}"}
     assert opened["view"]
-    assert (await one.on(one.slack, "submit", view=view, values=values))["body"] == ""
-    await eventually(lambda: one.calls(one.slack, "chat.postMessage"), "the offer")
-    return told + [html.unescape(await said_on_slack(one, step)) for step in AFTER]
+    assert (await chatting.on(chatting.slack, "submit", view=view, values=values))["body"] == ""
+    await eventually(lambda: chatting.calls(chatting.slack, "chat.postMessage"), "the offer")
+    return messages + [html.unescape(await said_on_slack(chatting, step)) for step in AFTER]
 
 
-async def said_on_slack(one: Chatting, step: str) -> str:
+async def said_on_slack(chatting: Chatting, step: str) -> str:
     """The title of the answer; where it is a question, that of the answer to Confirm, pressed twice at once."""
-    told = await one.flux(step)
-    elements = [e for block in told["blocks"] if block["type"] == "actions" for e in block["elements"]]
+    answer = await chatting.flux(step)
+    elements = [e for block in answer["blocks"] if block["type"] == "actions" for e in block["elements"]]
     confirm = [e["value"] for e in elements if e["text"]["text"] == "Confirm"]
     if not confirm:
-        return str(told["text"])
-    seen = len(await one.calls(one.slack, "response", "chat.postMessage"))
-    message = {"ts": f"{seen}.5", "text": "", "blocks": told["blocks"]}
-    pressing = (one.on(one.slack, "press", value=confirm[0], message=message, hidden=True) for _ in range(2))
+        return str(answer["text"])
+    seen = len(await chatting.calls(chatting.slack, "response", "chat.postMessage"))
+    message = {"ts": f"{seen}.5", "text": "", "blocks": answer["blocks"]}
+    pressing = (chatting.on(chatting.slack, "press", value=confirm[0], message=message, hidden=True) for _ in range(2))
     await asyncio.gather(*pressing)
-    await one.slack_answered()
-    answers = [c for c in (await one.calls(one.slack, "response", "chat.postMessage"))[seen:] if c.get("text")]
+    await chatting.slack_answered()
+    answers = [
+        c for c in (await chatting.calls(chatting.slack, "response", "chat.postMessage"))[seen:] if c.get("text")
+    ]
     assert len(answers) == 1
     return str(answers[0]["text"])
 
 
-async def on_telegram(one: Chatting, room: int) -> list[str]:
+async def on_telegram(chatting: Chatting, room: int) -> list[str]:
     """In a private chat, or in a group, where an answer is a reply to the question."""
-    await one.tell(f"/start {await one.invite()}")
+    await chatting.tell(f"/start {await chatting.invite()}")
     if room != PRIVATE:
-        await one.tell("/join", chat=room)
-    told = [(await one.tell(f"/{step}", chat=room))["text"].split("\n")[0] for step in STEPS]
-    asked = await one.tell("/offer add casino=Second tag=second", chat=room)
-    await one.press(asked, "Lucky Partners", chat=room)
+        await chatting.tell("/join", chat=room)
+    messages = [(await chatting.tell(f"/{step}", chat=room))["text"].split("\n")[0] for step in STEPS]
+    request = await chatting.tell("/offer add casino=Second tag=second", chat=room)
+    await chatting.press(request, "Lucky Partners", chat=room)
 
     async def next_question() -> Any:
-        last = (await one.standing(room))[-1]
+        last = (await chatting.standing(room))[-1]
         return last if "URL" in last["text"] else None
 
     question = await eventually(next_question, "the next question")
     address = "https://second.example.test/?s={click_id}"
-    await one.tell(address, chat=room, **({} if room == PRIVATE else {"reply_to": question["message_id"]}))
-    return told + [await said_on_telegram(one, step, room) for step in AFTER]
+    await chatting.tell(address, chat=room, **({} if room == PRIVATE else {"reply_to": question["message_id"]}))
+    return messages + [await said_on_telegram(chatting, step, room) for step in AFTER]
 
 
-async def said_on_telegram(one: Chatting, step: str, room: int) -> str:
-    told = await one.tell(f"/{step}", chat=room)
+async def said_on_telegram(chatting: Chatting, step: str, room: int) -> str:
+    told = await chatting.tell(f"/{step}", chat=room)
     keys = [key["text"] for row in told["reply_markup"]["inline_keyboard"] for key in row]
     if "Confirm" not in keys:
         return str(told["text"].split("\n")[0])
-    before = await one.posted(room)
-    await asyncio.gather(*(one.press(told, "Confirm", chat=room) for _ in range(2)))
+    before = await chatting.posted(room)
+    await asyncio.gather(*(chatting.press(told, "Confirm", chat=room) for _ in range(2)))
 
     async def answers() -> list[Any]:
-        return [message for message in await one.standing(room) if message["message_id"] not in before]
+        return [message for message in await chatting.standing(room) if message["message_id"] not in before]
 
     (answer,) = await eventually(answers, f"what came of {step}")
     return str(answer["text"].split("\n")[0])
@@ -120,10 +122,10 @@ async def said_on_telegram(one: Chatting, step: str, room: int) -> str:
 
 @pytest.mark.parametrize("room", [PRIVATE, GROUP])
 async def test_slack_and_telegram_leave_the_same_operation_behind(chat: Chat, room: int) -> None:
-    async with chat() as one:
-        slack_told, slack = await on_slack(one), await kept(one)
-    async with chat(fresh=True) as one:
-        telegram_told, telegram = await on_telegram(one, room), await kept(one)
+    async with chat() as chatting:
+        slack_told, slack = await on_slack(chatting), await kept(chatting)
+    async with chat(fresh=True) as chatting:
+        telegram_told, telegram = await on_telegram(chatting, room), await kept(chatting)
     assert slack == telegram
     assert slack_told == telegram_told
     assert "2 campaigns paused" in slack_told

@@ -130,21 +130,21 @@ async def test_files_and_charts_come_along(chat: Chat) -> None:
 
 
 async def test_an_upload_that_slack_refuses_is_said_in_the_room(chat: Chat) -> None:
-    async with chat() as one:
-        await one.on(one.slack, "fail", method="files.getUploadURLExternal", error="missing_scope")
-        await queued(one, "slack", "C0A", Message("Export", (File("clicks.csv", "a,b\n1,2\n"),)))
-        told = [sent["text"] for sent in await one.calls(one.slack, "chat.postMessage")]
-        assert told == ["Export", "⚠️ clicks.csv could not be uploaded: Slack says missing_scope."]
+    async with chat() as chatting:
+        await chatting.on(chatting.slack, "fail", method="files.getUploadURLExternal", error="missing_scope")
+        await queued(chatting, "slack", "C0A", Message("Export", (File("clicks.csv", "a,b\n1,2\n"),)))
+        messages = [sent["text"] for sent in await chatting.calls(chatting.slack, "chat.postMessage")]
+        assert messages == ["Export", "⚠️ clicks.csv could not be uploaded: Slack says missing_scope."]
 
 
 async def test_a_private_upload_that_slack_refuses_is_said_to_who_asked(chat: Chat) -> None:
-    async with chat() as one:
-        await one.flux(f"join {await one.invite()}")
-        await one.flux("campaign create name=spring")
-        await one.on(one.slack, "fail", method="conversations.open", error="missing_scope")
-        await one.flux("stats 7d csv=true")
-        (told,) = await eventually(lambda: one.calls(one.slack, "chat.postEphemeral"), "the reason")
-        assert "could not be uploaded: Slack says missing_scope" in told["text"]
+    async with chat() as chatting:
+        await chatting.flux(f"join {await chatting.invite()}")
+        await chatting.flux("campaign create name=spring")
+        await chatting.on(chatting.slack, "fail", method="conversations.open", error="missing_scope")
+        await chatting.flux("stats 7d csv=true")
+        (answer,) = await eventually(lambda: chatting.calls(chatting.slack, "chat.postEphemeral"), "the reason")
+        assert "could not be uploaded: Slack says missing_scope" in answer["text"]
 
 
 async def test_a_room_heard_from_again_is_not_lost(chat: Chat) -> None:

@@ -64,21 +64,21 @@ async def test_a_button_on_telegram_pressed_twice_is_done_once_and_undone_by_a_b
 
 async def test_a_button_on_telegram_pressed_by_four_people_at_once_is_done_once(chat: Chat) -> None:
     group, people = -1007, (42, 43, 44, 45)
-    async with chat() as one:
+    async with chat() as chatting:
         for user in people:
-            await one.tell(f"/start {await one.invite()}", chat=user, user=user)
-        await one.tell("/join", chat=group)
-        card = await one.tell("/campaign create name=Spring fallback_url=https://example.com/", chat=group)
-        await asyncio.gather(*(one.press(card, "Pause", chat=group, user=user) for user in people))
+            await chatting.tell(f"/start {await chatting.invite()}", chat=user, user=user)
+        await chatting.tell("/join", chat=group)
+        card = await chatting.tell("/campaign create name=Spring fallback_url=https://example.com/", chat=group)
+        await asyncio.gather(*(chatting.press(card, "Pause", chat=group, user=user) for user in people))
 
         async def answered() -> bool:
-            return len(await one.calls(one.telegram, "answerCallbackQuery")) == len(people)
+            return len(await chatting.calls(chatting.telegram, "answerCallbackQuery")) == len(people)
 
         await eventually(answered, "an answer to each press")
-        assert await changes(one, "campaign pause") == 1
-        paused = [message for message in await one.standing(group) if "· paused" in message.get("text", "")]
+        assert await changes(chatting, "campaign pause") == 1
+        paused = [message for message in await chatting.standing(group) if "· paused" in message.get("text", "")]
         assert len(paused) == 1
-        answers = [call.get("text", "") for call in await one.calls(one.telegram, "answerCallbackQuery")]
+        answers = [call.get("text", "") for call in await chatting.calls(chatting.telegram, "answerCallbackQuery")]
         assert sum("Another member has just pressed it" in text for text in answers) == len(people) - 1
 
 

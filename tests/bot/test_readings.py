@@ -15,18 +15,18 @@ pytestmark = pytest.mark.slow
 NAME = "Казино Вулкан"
 
 
-async def team(one: Chatting) -> None:
+async def team(chatting: Chatting) -> None:
     """An owner on both chats, with campaigns that are called alike."""
-    await one.tell(f"/start {await one.invite()}")
-    await one.flux(f"join {await one.invite()}")
-    await one.tell(f'/campaign create name="{NAME}" fallback_url=https://example.com/')
+    await chatting.tell(f"/start {await chatting.invite()}")
+    await chatting.flux(f"join {await chatting.invite()}")
+    await chatting.tell(f'/campaign create name="{NAME}" fallback_url=https://example.com/')
     for name in ("Spring push", "Push native"):
-        await one.tell(f'/campaign create name="{name}" fallback_url=https://example.com/')
-    await one.tell('/source add name="Push native"')
+        await chatting.tell(f'/campaign create name="{name}" fallback_url=https://example.com/')
+    await chatting.tell('/source add name="Push native"')
 
 
-async def changes(one: Chatting) -> int:
-    async with one.database.read() as tx:
+async def changes(chatting: Chatting) -> int:
+    async with chatting.database.read() as tx:
         return int((await tx.execute(select(func.count()).select_from(audits))).scalar_one())
 
 
@@ -40,21 +40,21 @@ def slack_buttons(message: Any) -> list[str]:
 
 
 async def test_a_bare_name_or_code_shows_its_card_in_both_chats(chat: Chat) -> None:
-    async with chat() as one:
-        await team(one)
+    async with chat() as chatting:
+        await team(chatting)
         for line in (NAME, NAME.upper(), f"“{NAME}”", "spring-push", "Spring Push"):
             title = NAME if "Push".lower() not in line.lower() else "Spring push"
-            assert f"Campaign {title}" in (await one.tell(line))["text"], line
-            assert f"Campaign {title}" in (await one.flux(line))["text"], line
+            assert f"Campaign {title}" in (await chatting.tell(line))["text"], line
+            assert f"Campaign {title}" in (await chatting.flux(line))["text"], line
 
 
 async def test_a_name_of_two_things_is_asked_about(chat: Chat) -> None:
-    async with chat() as one:
-        await team(one)
-        told = await one.tell("Push native")
-        assert "is the name of several" in told["text"]
-        assert telegram_buttons(told) == ["campaign show push-native", "source show push-native"]
-        assert slack_buttons(await one.flux("push native")) == telegram_buttons(told)
+    async with chat() as chatting:
+        await team(chatting)
+        answer = await chatting.tell("Push native")
+        assert "is the name of several" in answer["text"]
+        assert telegram_buttons(answer) == ["campaign show push-native", "source show push-native"]
+        assert slack_buttons(await chatting.flux("push native")) == telegram_buttons(answer)
 
 
 @pytest.mark.parametrize(
@@ -81,34 +81,34 @@ async def test_a_name_of_two_things_is_asked_about(chat: Chat) -> None:
     ],
 )
 async def test_an_unclear_line_gets_readings_and_changes_nothing(chat: Chat, line: str, first: str) -> None:
-    async with chat() as one:
-        await team(one)
-        before = await changes(one)
-        told = await one.tell(line)
-        assert telegram_buttons(told)[0] == first
-        assert 1 <= len(telegram_buttons(told)) <= 2
-        assert slack_buttons(await one.flux(line)) == telegram_buttons(told)
-        assert await changes(one) == before
-        await one.press(told, first)
+    async with chat() as chatting:
+        await team(chatting)
+        before = await changes(chatting)
+        answer = await chatting.tell(line)
+        assert telegram_buttons(answer)[0] == first
+        assert 1 <= len(telegram_buttons(answer)) <= 2
+        assert slack_buttons(await chatting.flux(line)) == telegram_buttons(answer)
+        assert await changes(chatting) == before
+        await chatting.press(answer, first)
 
         async def answered() -> bool:
-            return bool((await one.standing())[-1]["message_id"] > told["message_id"])
+            return bool((await chatting.standing())[-1]["message_id"] > answer["message_id"])
 
         await eventually(answered, f"an answer to {first}")
 
 
 async def test_a_line_like_nothing_offers_help(chat: Chat) -> None:
-    async with chat() as one:
-        await team(one)
-        told = await one.tell("qqqqqq zzzzzz")
-        assert telegram_buttons(told) == ["help"]
+    async with chat() as chatting:
+        await team(chatting)
+        answer = await chatting.tell("qqqqqq zzzzzz")
+        assert telegram_buttons(answer) == ["help"]
 
 
 async def test_a_credential_on_a_mistyped_line_is_repeated_nowhere(chat: Chat) -> None:
-    async with chat() as one:
-        await team(one)
+    async with chat() as chatting:
+        await team(chatting)
         for line in ("acount add affilka token=s3cr3t-of-ours", "acount add affilka abcDEF123456789012345678"):
-            shown = str(await one.flux(line)) + str(await one.tell(f"/{line}"))
+            shown = str(await chatting.flux(line)) + str(await chatting.tell(f"/{line}"))
             assert "s3cr3t" not in shown
             assert "abcDEF" not in shown
             assert "account add" in shown

@@ -11,13 +11,13 @@ from tests.bot.conftest import Chat
 GROUP = -1007
 
 
-async def titled(one: Chatting, title: str) -> bool:
-    async with one.database.read() as tx:
+async def titled(chatting: Chatting, title: str) -> bool:
+    async with chatting.database.read() as tx:
         return (await tx.execute(select(rooms.c.id).where(rooms.c.title == title))).first() is not None
 
 
-async def heard(one: Chatting, **message: Any) -> None:
-    await one.on(one.telegram, "update", message={"message_id": 9, "date": 1} | message)
+async def heard(chatting: Chatting, **message: Any) -> None:
+    await chatting.on(chatting.telegram, "update", message={"message_id": 9, "date": 1} | message)
 
 
 def group(chat: int, title: str) -> dict[str, Any]:
@@ -25,43 +25,45 @@ def group(chat: int, title: str) -> dict[str, Any]:
 
 
 async def test_a_group_on_telegram_is_named_by_its_title_when_renamed_and_upgraded(chat: Chat) -> None:
-    async with chat() as one:
-        await one.tell(f"/start {await one.invite()}")
-        await one.tell("/join", chat=GROUP)
-        assert f"Room: Group {GROUP}" in (await one.tell("/digest subscribe", chat=GROUP))["text"]
-        await heard(one, chat=group(GROUP, "Buyers"), new_chat_title="Buyers")
-        await eventually(lambda: titled(one, "Buyers"), "the new title")
-        shown = await one.tell("/digest list")
+    async with chat() as chatting:
+        await chatting.tell(f"/start {await chatting.invite()}")
+        await chatting.tell("/join", chat=GROUP)
+        assert f"Room: Group {GROUP}" in (await chatting.tell("/digest subscribe", chat=GROUP))["text"]
+        await heard(chatting, chat=group(GROUP, "Buyers"), new_chat_title="Buyers")
+        await eventually(lambda: titled(chatting, "Buyers"), "the new title")
+        shown = await chatting.tell("/digest list")
         assert "Buyers" in shown["text"]
-        await heard(one, chat=group(-1009, "Buyers"), migrate_from_chat_id=GROUP)
-        assert "Buyers" in (await one.tell("/digest list"))["text"]
+        await heard(chatting, chat=group(-1009, "Buyers"), migrate_from_chat_id=GROUP)
+        assert "Buyers" in (await chatting.tell("/digest list"))["text"]
 
         async def moved() -> bool:
-            async with one.database.read() as tx:
+            async with chatting.database.read() as tx:
                 return (await tx.execute(select(rooms.c.title).where(rooms.c.room == "-1009"))).scalar() == "Buyers"
 
         await eventually(moved, "the new id")
 
 
 async def test_a_channel_on_slack_is_named_by_its_title_and_lost_when_archived(chat: Chat) -> None:
-    async with chat() as one:
-        await one.flux(f"join {await one.invite()}")
-        shown = await one.flux("digest subscribe")
+    async with chat() as chatting:
+        await chatting.flux(f"join {await chatting.invite()}")
+        shown = await chatting.flux("digest subscribe")
         assert "#general" in str(shown["blocks"])
         renamed = {"type": "channel_rename", "channel": {"id": "C0GENERAL", "name": "buyers", "created": 1}}
-        await one.on(one.slack, "event", event=renamed)
-        await eventually(lambda: titled(one, "buyers"), "the new title")
-        assert "#buyers" in str((await one.flux("digest list", channel="D0ANNA"))["blocks"])
-        await one.on(one.slack, "event", event={"type": "channel_archive", "channel": "C0GENERAL", "user": "U0"})
+        await chatting.on(chatting.slack, "event", event=renamed)
+        await eventually(lambda: titled(chatting, "buyers"), "the new title")
+        assert "#buyers" in str((await chatting.flux("digest list", channel="D0ANNA"))["blocks"])
+        await chatting.on(
+            chatting.slack, "event", event={"type": "channel_archive", "channel": "C0GENERAL", "user": "U0"}
+        )
 
         async def lost() -> bool:
-            return "lost" in str((await one.flux("digest list", channel="D0ANNA"))["blocks"])
+            return "lost" in str((await chatting.flux("digest list", channel="D0ANNA"))["blocks"])
 
         await eventually(lost, "the room to be lost")
 
 
 async def test_the_name_of_a_channel_that_no_request_told_is_asked_for(chat: Chat) -> None:
-    async with chat() as one:
-        await one.flux(f"join {await one.invite()}", channel_name="privategroup")
-        assert await titled(one, "general")
-        assert not await titled(one, "privategroup")
+    async with chat() as chatting:
+        await chatting.flux(f"join {await chatting.invite()}", channel_name="privategroup")
+        assert await titled(chatting, "general")
+        assert not await titled(chatting, "privategroup")

@@ -31,32 +31,32 @@ _FILE = re.compile(
 
 def cases() -> list[tuple[str, str]]:
     """Every (platform, case) there is a recording of."""
-    found = set()
+    results = set()
     for path in HERE.glob("*/*"):
         match = _FILE.fullmatch(path.name)
         if match and match["case"] != "connection":
-            found.add((path.parent.name, match["case"]))
-    return sorted(found)
+            results.add((path.parent.name, match["case"]))
+    return sorted(results)
 
 
 def answers(name: str, case: str) -> list[bytes]:
     """The recorded answers of a case as they go over the wire."""
-    found = []
+    results = []
     for path in (HERE / name).glob(f"{case}.*"):
         match = _FILE.fullmatch(path.name)
         if match and match["case"] == case:
             content = answer(path.read_bytes(), status=int(match["status"] or 200), kind=KINDS[match["kind"]])
-            found.append((int(match["n"] or 1), content))
-    return [content for _, content in sorted(found)]
+            results.append((int(match["n"] or 1), content))
+    return [content for _, content in sorted(results)]
 
 
 def connection(name: str, case: str, url: str) -> Connection:
     """The account of a case, at the address the recordings are served from."""
     own = HERE / name / f"{case}.connection.json"
     text = (own if own.exists() else HERE / name / "connection.json").read_text()
-    given = msgspec.json.decode(text.replace("https://platform.example.test", url))
-    given["options"] = {"requests_per_second": 10_000} | given.get("options", {})
-    return msgspec.convert(given, Connection)
+    arguments = msgspec.json.decode(text.replace("https://platform.example.test", url))
+    arguments["options"] = {"requests_per_second": 10_000} | arguments.get("options", {})
+    return msgspec.convert(arguments, Connection)
 
 
 async def played(name: str, case: str) -> dict[str, Any]:
@@ -101,18 +101,18 @@ def told(report: Report) -> dict[str, Any]:
         | figures(row.figures)
         for row in report.rows
     ]
-    found: dict[str, Any] = {"rows": rows}
+    results: dict[str, Any] = {"rows": rows}
     if report.totals is not None:
-        found["totals"] = figures(report.totals)
+        results["totals"] = figures(report.totals)
     if report.warnings:
-        found["warnings"] = list(report.warnings)
+        results["warnings"] = list(report.warnings)
     if report.damage:
-        found["damage"] = report.damage
-    return found
+        results["damage"] = report.damage
+    return results
 
 
-def figures(given: Figures) -> dict[str, int]:
-    return {name: value for name, value in msgspec.structs.asdict(given).items() if value is not None}
+def figures(figures: Figures) -> dict[str, int]:
+    return {name: value for name, value in msgspec.structs.asdict(figures).items() if value is not None}
 
 
 def recording() -> bool:

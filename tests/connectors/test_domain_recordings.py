@@ -66,25 +66,25 @@ async def play(kind: str, call: str, http: Http, login: Login) -> Any:
 
 
 def cases() -> list[tuple[str, str]]:
-    found = set()
+    results = set()
     for path in FOLDER.glob("*/*"):
         match = _FILE.fullmatch(path.name)
         if match:
-            found.add((path.parent.name, match["case"]))
-    return sorted(found)
+            results.add((path.parent.name, match["case"]))
+    return sorted(results)
 
 
 def answers(kind: str, case: str) -> list[bytes | None]:
     """A case's answers in turn; None for one that never comes."""
-    found: list[tuple[int, bytes | None]] = []
+    results: list[tuple[int, bytes | None]] = []
     for path in (FOLDER / kind).glob(f"{case}.*"):
         match = _FILE.fullmatch(path.name)
         if match and match["case"] == case:
             content = None
             if match["kind"] != "timeout":
                 content = answer(path.read_bytes(), status=int(match["status"] or 200), kind=KINDS[match["kind"]])
-            found.append((int(match["n"] or 1), content))
-    return [content for _, content in sorted(found, key=lambda one: one[0])]
+            results.append((int(match["n"] or 1), content))
+    return [content for _, content in sorted(results, key=lambda item: item[0])]
 
 
 async def played(kind: str, case: str) -> dict[str, Any]:
@@ -109,20 +109,20 @@ async def played(kind: str, case: str) -> dict[str, Any]:
         except CasinoFluxError as error:
             outcome = {"error": str(error), "permanent": getattr(error, "permanent", None)}
         over.set()
-        requests = [f"{one.method} {one.target} {one.body.decode()}".strip() for one in web.asked]
-    told = msgspec.json.encode({"asked": requests, **outcome}).replace(web.url.encode(), b"https://api")
-    found: dict[str, Any] = msgspec.json.decode(told)
-    return found
+        requests = [f"{item.method} {item.target} {item.body.decode()}".strip() for item in web.asked]
+    answer = msgspec.json.encode({"asked": requests, **outcome}).replace(web.url.encode(), b"https://api")
+    results: dict[str, Any] = msgspec.json.decode(answer)
+    return results
 
 
 @pytest.mark.parametrize(("kind", "case"), cases())
 async def test_a_recorded_answer_gives_what_stands_beside_it(kind: str, case: str) -> None:
     path = FOLDER / kind / f"{case}.expected.json"
     outcome = await played(kind, case)
-    paid = [one for one in outcome["asked"] if PAID[kind] in one]
+    paid = [item for item in outcome["asked"] if PAID[kind] in item]
     assert len(paid) == case.startswith("register_"), "a purchase is asked for once, whatever is answered"
-    told = str({name: value for name, value in outcome.items() if name != "asked"})
-    assert not any(one in told for one in SECRETS)
+    answer = str({name: value for name, value in outcome.items() if name != "asked"})
+    assert not any(item in answer for item in SECRETS)
     if recording():
         path.write_bytes(msgspec.json.format(msgspec.json.encode(outcome), indent=1) + b"\n")
     assert path.exists(), f"{path.name} is missing: CASINOFLUX_RECORD=1 writes it"

@@ -212,13 +212,13 @@ def _own_certificate(folder: Path) -> ssl.SSLContext:
 
 
 async def test_a_certificate_that_nobody_signed_is_refused(tmp_path: Path) -> None:
-    heard = []
+    message = []
 
     async def handle(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
-        heard.append(await reader.read(100))
+        message.append(await reader.read(100))
 
     server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=_own_certificate(tmp_path))
     async with server, client() as http:
         with pytest.raises(Unreachable, match="certificate"):
             await http.get(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/report", headers={"x-key": SECRET})
-    assert heard == []
+    assert message == []

@@ -24,19 +24,19 @@ COMMISSION = ("commission_cpa", "commission_revshare", "commission_other")
 
 def columns(name: str) -> list[str]:
     """The columns of a connector's recorded rows."""
-    found: dict[str, None] = {}
+    results: dict[str, None] = {}
 
     def see(rows: list[Any]) -> list[Any]:
-        found.update(dict.fromkeys(key for row in rows for key in _cells(row)))
+        results.update(dict.fromkeys(key for row in rows for key in _cells(row)))
         return rows
 
     for content in answers(name, "normal"):
         head, body = whole(content)
         if b"xml" in head:
-            found.update(dict.fromkeys(cell.tag for row in _xml_rows(ElementTree.fromstring(body)) for cell in row))
+            results.update(dict.fromkeys(cell.tag for row in _xml_rows(ElementTree.fromstring(body)) for cell in row))
         else:
             changed(content, see)
-    return list(found)
+    return list(results)
 
 
 def _cells(row: Any) -> Iterator[str]:
@@ -62,8 +62,8 @@ def _xml_rows(root: ElementTree.Element) -> Iterator[ElementTree.Element]:
 
 
 def without(column: str) -> Callable[[bytes], bytes]:
-    def rows(found: list[Any]) -> list[Any]:
-        return [_bare(row, column) for row in found]
+    def rows(values: list[Any]) -> list[Any]:
+        return [_bare(row, column) for row in values]
 
     def change(content: bytes) -> bytes:
         head, body = whole(content)
@@ -78,8 +78,8 @@ def without(column: str) -> Callable[[bytes], bytes]:
     return change
 
 
-def total(told: dict[str, int]) -> int:
-    return sum(told.get(name, 0) for name in COMMISSION)
+def total(answer: dict[str, int]) -> int:
+    return sum(answer.get(name, 0) for name in COMMISSION)
 
 
 def agree(now: dict[str, int], before: dict[str, int]) -> bool:
@@ -89,11 +89,11 @@ def agree(now: dict[str, int], before: dict[str, int]) -> bool:
 
 
 def sums(report: Report) -> dict[str, int]:
-    found: dict[str, int] = {}
+    results: dict[str, int] = {}
     for row in report.rows:
         for name, value in figures(row.figures).items():
-            found[name] = found.get(name, 0) + value
-    return found
+            results[name] = results.get(name, 0) + value
+    return results
 
 
 @pytest.mark.parametrize("name", FETCHED)

@@ -43,9 +43,9 @@ def changed(content: bytes, rows: Rows) -> bytes:
 
 def _in_json(value: Any, rows: Rows) -> Any:
     if isinstance(value, list):
-        return rows([_in_json(one, rows) for one in value])
+        return rows([_in_json(item, rows) for item in value])
     if isinstance(value, dict):
-        return {name: _in_json(one, rows) for name, one in value.items()}
+        return {name: _in_json(item, rows) for name, item in value.items()}
     return value
 
 
@@ -93,10 +93,10 @@ async def of_days(name: str, days: Window) -> Report:
 
 @pytest.mark.parametrize("name", FETCHED)
 async def test_rows_of_days_not_asked_for_are_left_out(name: str) -> None:
-    asked = window(name, "normal")
-    days = Window(first=asked.first, last=asked.first)
+    request = window(name, "normal")
+    days = Window(first=request.first, last=request.first)
     outcome = (await of_days(name, days)).rows
-    assert {row.day for row in outcome} <= {asked.first}
+    assert {row.day for row in outcome} <= {request.first}
     assert [row for row in outcome if row.figures] == [
-        row for row in (await right(name)).rows if row.day == asked.first
+        row for row in (await right(name)).rows if row.day == request.first
     ]

@@ -122,10 +122,10 @@ def test_what_an_answer_states_of_its_rows_is_compared_with_them(name: str) -> N
 
 @pytest.mark.parametrize("name", ANSWERS)
 def test_what_earlier_answers_stated_and_this_one_lacks_is_damage(name: str) -> None:
-    answer, _, gone = ANSWERS[name]
+    answer, _, removed = ANSWERS[name]
     shape = read(name, answer()).shape
     content = answer()
-    gone(content)
+    removed(content)
     assert fault(read(name, content)) == ""
     assert "it lacks" in fault(read(name, content, shape))
 

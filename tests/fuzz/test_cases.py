@@ -125,15 +125,15 @@ def test_postbacks_count_on_get_and_post_of_known_keys_alone(hub: Deployment) ->
 
 def test_limits_stand_in_help_and_openapi(hub: Deployment) -> None:
     described = {
-        one["name"]: one["description"] for one in hub.get("help", command="campaign edit")["commands"][0]["fields"]
+        item["name"]: item["description"] for item in hub.get("help", command="campaign edit")["commands"][0]["fields"]
     }
     assert "200 entries" in described["rules"]
     report = {
-        one["name"]: one["description"] for one in hub.get("help", command="report merged")["commands"][0]["fields"]
+        item["name"]: item["description"] for item in hub.get("help", command="report merged")["commands"][0]["fields"]
     }
     assert "1,100 days" in report["from"]
     upload = {
-        one["name"]: one["description"] for one in hub.get("help", command="sync upload")["commands"][0]["fields"]
+        item["name"]: item["description"] for item in hub.get("help", command="sync upload")["commands"][0]["fields"]
     }
     assert "20 MB" in upload["file"]
     schemas = hub.http.get("/schema/openapi.json").json()

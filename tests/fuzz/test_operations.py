@@ -84,7 +84,7 @@ def _try(
 def test_no_field_fails_whatever_it_holds(hub: Deployment) -> None:
     """Fields that hold names of what there is, or what has stopped a hub before, two or more at once."""
     choice, failures = random.Random(int(os.environ.get("FUZZ_SEED", "1"))), dict[str, str]()
-    commands = [one for one in COMMANDS.values() if one.name not in _LEFT_OUT]
+    commands = [item for item in COMMANDS.values() if item.name not in _LEFT_OUT]
     ends, header = time.monotonic() + SECONDS / 2, {"authorization": f"Bearer {hub.token}"}
     with httpx.Client(base_url=hub.url, timeout=60, headers=header) as client:
         while time.monotonic() < ends:

@@ -27,15 +27,15 @@ AWAITED = {
 
 def starters() -> dict[str, int]:
     """`file:function` of every call that starts a task, with its line."""
-    found = {}
+    results = {}
     for path in MODULES:
         for function in ast.walk(ast.parse(path.read_text())):
             if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
                 continue
             for call in ast.walk(function):
                 if isinstance(call, ast.Call) and _name(call.func) in STARTERS:
-                    found[f"{path.relative_to(ROOT)}:{function.name}"] = call.lineno
-    return found
+                    results[f"{path.relative_to(ROOT)}:{function.name}"] = call.lineno
+    return results
 
 
 def _name(function: ast.expr) -> str:

@@ -22,10 +22,10 @@ def test_every_setting_is_documented() -> None:
 
     from hub.runtime.settings import Settings
 
-    told = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
-    short = {name.removeprefix("…_") for name in re.findall(r"`(…_[A-Z_]+)`", told)}
+    log = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    short = {name.removeprefix("…_") for name in re.findall(r"`(…_[A-Z_]+)`", log)}
     names = [f"CASINOFLUX_{field.name.upper()}" for field in fields(Settings)]
-    assert [n for n in names if n not in told and not any(n.endswith(end) for end in short)] == []
+    assert [n for n in names if n not in log and not any(n.endswith(end) for end in short)] == []
 
 
 def _package_files(text: str) -> list[str]:

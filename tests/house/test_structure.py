@@ -78,8 +78,8 @@ def test_every_package_is_in_the_lock_with_hashes() -> None:
 def test_every_dependency_has_its_reason() -> None:
     project = (ROOT / "pyproject.toml").read_text()
     expected = set(re.findall(r'^    "([a-z-]+)(?:\[[a-z]+\])?[>=",]', project, re.MULTILINE))
-    told = (ROOT / "docs" / "dependencies.md").read_text()
-    assert sorted(name for name in expected if f"`{name}`" not in told) == []
+    log = (ROOT / "docs" / "dependencies.md").read_text()
+    assert sorted(name for name in expected if f"`{name}`" not in log) == []
 
 
 def test_layers_hold() -> None:

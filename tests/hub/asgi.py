@@ -34,10 +34,10 @@ async def fetch(
     app: Any, path: str, *, host: str, method: str = "GET", headers: dict[str, str] | None = None, body: bytes = b""
 ) -> Got:
     bare, _, query = path.partition("?")
-    given = {"host": host, **(headers or {})}
+    arguments = {"host": host, **(headers or {})}
     scope = {
         "type": "http", "method": method, "path": unquote(bare), "raw_path": bare.encode(), "scheme": "http",
-        "query_string": query.encode(), "headers": [(k.encode(), v.encode("latin-1")) for k, v in given.items()],
+        "query_string": query.encode(), "headers": [(k.encode(), v.encode("latin-1")) for k, v in arguments.items()],
         "client": ("203.0.113.7", 4711), "server": ("127.0.0.1", 8000), "http_version": "1.1",
     }  # fmt: skip
     outcome = Got(0, [], b"", scope)

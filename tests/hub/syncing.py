@@ -106,8 +106,8 @@ class Programme:
     def says(self, day: str, campaign: str, **figures: Any) -> None:
         self.control("figures", day=day, campaign=campaign, **figures)
 
-    def control(self, what: str, **given: Any) -> None:
-        httpx.post(f"{self.url}/_control/{what}", json=given).raise_for_status()
+    def control(self, what: str, **values: Any) -> None:
+        httpx.post(f"{self.url}/_control/{what}", json=values).raise_for_status()
 
     def fails(self, mode: Any, **more: Any) -> None:
         self.control("fail", mode=mode, **more)

@@ -37,10 +37,10 @@ def _deploying(database_url: str, folder: Path) -> Iterator[Deploy]:
         return made[-1]
 
     yield new
-    for one in made:
-        if one.process and one.process.poll() is None:
-            one.stop()
-        one.http.close()
+    for row in made:
+        if row.process and row.process.poll() is None:
+            row.stop()
+        row.http.close()
 
 
 @pytest.fixture(scope="module")

@@ -109,12 +109,12 @@ class Deployment:
 
     def sync(self, account: str) -> Any:
         """Sync an account and wait for the end of it."""
-        asked = self.post("sync/now", account=account)["requested_at"]
+        request = self.post("sync/now", account=account)["requested_at"]
 
         def done() -> Any:
-            one = self.get("sync/status", account=account)["items"][0]
-            over = one["state"] not in {"queued", "running"} and one["last_attempt_at"]
-            return one if over and one["last_attempt_at"] >= asked else None
+            item = self.get("sync/status", account=account)["items"][0]
+            over = item["state"] not in {"queued", "running"} and item["last_attempt_at"]
+            return item if over and item["last_attempt_at"] >= request else None
 
         return wait_for(done, f"the sync of {account}", told=self.log)
 

@@ -79,7 +79,7 @@ def test_openapi_describes_every_command_and_its_required_fields(hub: Deployment
     reference = offer["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
     assert set(described["components"]["schemas"][reference]["required"]) == {"casino", "account", "url"}
     assert "get" in described["paths"]["/api/v1/report/merged"]
-    assert {one["name"] for one in described["paths"]["/api/v1/report/merged"]["get"]["parameters"]} >= {
+    assert {item["name"] for item in described["paths"]["/api/v1/report/merged"]["get"]["parameters"]} >= {
         "from",
         "to",
         "by",
@@ -154,17 +154,17 @@ def test_the_cockpit_shows_a_token_holder_the_numbers(hub: Deployment) -> None:
 
 def test_a_report_comes_as_csv_over_http_and_from_the_shell(hub: Deployment) -> None:
     headers = {"authorization": f"Bearer {hub.token}", "accept": "text/csv"}
-    asked = {"from": "2026-10-01", "to": "2026-10-02", "by": "day,campaign"}
-    answer = hub.http.get("/api/v1/report/merged", params=asked, headers=headers)
+    request = {"from": "2026-10-01", "to": "2026-10-02", "by": "day,campaign"}
+    answer = hub.http.get("/api/v1/report/merged", params=request, headers=headers)
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     assert answer.text.startswith("day,campaign,clicks,unique_clicks,")
     by_name = hub.http.get(
-        "/api/v1/report/merged", params=asked | {"format": "csv"}, headers=headers | {"accept": "*/*"}
+        "/api/v1/report/merged", params=request | {"format": "csv"}, headers=headers | {"accept": "*/*"}
     )
     assert by_name.text == answer.text
-    plain = hub.http.get("/api/v1/report/merged", params=asked, headers=headers | {"accept": "*/*"})
+    plain = hub.http.get("/api/v1/report/merged", params=request, headers=headers | {"accept": "*/*"})
     assert plain.json()["names"] == {}
     shell = hub.shell("run", "report", "merged", "2026-10-01", "2026-10-02", "by", "day,campaign", "--csv")
     assert (shell.returncode, shell.stdout, shell.stderr) == (0, answer.text, "")
-    refused = hub.http.get("/api/v1/report/merged", params=asked | {"to": "2036-10-02"}, headers=headers)
+    refused = hub.http.get("/api/v1/report/merged", params=request | {"to": "2036-10-02"}, headers=headers)
     assert (refused.status_code, refused.json()["field"]) == (400, "from")

@@ -41,9 +41,9 @@ def doors(hub: Deployment, slack: httpx.Client, telegram: httpx.Client) -> Itera
 
     def over_http(command: str, name: str) -> str:
         noun, verb, *account = command.split()
-        given = {"account": account[0]} if account else {}
+        arguments = {"account": account[0]} if account else {}
         sent = base64.b64encode((CASES / name).read_bytes()).decode()
-        return hub.try_post(f"{noun}/{verb}", file=sent, **given).text
+        return hub.try_post(f"{noun}/{verb}", file=sent, **arguments).text
 
     def in_the_shell(command: str, name: str) -> str:
         done = hub.shell("run", *command.split(), f"file={CASES / name}")
@@ -55,8 +55,8 @@ def doors(hub: Deployment, slack: httpx.Client, telegram: httpx.Client) -> Itera
         )
         file = {"name": name, "url_private_download": f"{slack.base_url}/files/{name}"}
         before = len(shown(slack))
-        said = {"text": command, "files": [file], "subtype": "file_share"}
-        assert slack.post("/_control/mention", json=said).json()["status"] == 200
+        message = {"text": command, "files": [file], "subtype": "file_share"}
+        assert slack.post("/_control/mention", json=message).json()["status"] == 200
         return str(wait_for(lambda: shown(slack)[before:], f"an answer to {command}", told=hub.log)[-1])
 
     def on_telegram(command: str, name: str) -> str:

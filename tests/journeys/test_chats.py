@@ -14,12 +14,12 @@ SHOWN = {"response", "chat.postMessage", "chat.postEphemeral"}
 
 
 def shown(slack: httpx.Client) -> list[dict[str, Any]]:
-    return [one["body"] for one in slack.get("/_control/calls").json() if one["method"] in SHOWN]
+    return [item["body"] for item in slack.get("/_control/calls").json() if item["method"] in SHOWN]
 
 
 def posted(telegram: httpx.Client, chat: int) -> list[dict[str, Any]]:
     result = telegram.get("/_control/chat", params={"chat": chat}).json()
-    return [one for one in result if one["from"]["is_bot"]]
+    return [item for item in result if item["from"]["is_bot"]]
 
 
 def flux(slack: httpx.Client, text: str) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def tell(telegram: httpx.Client, text: str, chat: int = 42) -> str:
 
 
 def with_chats(deploy: Deploy, slack: httpx.Client, telegram: httpx.Client) -> Deployment:
-    addresses = [str(one.base_url).rstrip("/") for one in (slack, telegram)]
+    addresses = [str(item.base_url).rstrip("/") for item in (slack, telegram)]
     hub = deploy(
         SLACK_BOT_TOKEN="xoxb-stand-in", SLACK_SIGNING_SECRET="stand-in-signing-secret",
         SLACK_API_URL=f"{addresses[0]}/api/", TELEGRAM_BOT_TOKEN=TOKEN, TELEGRAM_WEBHOOK_SECRET="hook",
@@ -85,7 +85,7 @@ def test_both_chats_join_work_and_get_their_digest_exactly_once(deploy: Deploy) 
         delivered = job_runs(hub, "deliver")
         wait_for(lambda: job_runs(hub, "deliver") > delivered + 1, "what it queued to be sent", told=hub.log)
         assert len(shown(slack)) == before[0] + 1
-        texts = [one.get("text", "") for one in posted(telegram, 42)[before[1] :] if "text" in one]
+        texts = [item.get("text", "") for item in posted(telegram, 42)[before[1] :] if "text" in item]
         assert len(texts) == 1
         assert TOKEN not in hub.log()
 

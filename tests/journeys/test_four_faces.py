@@ -44,14 +44,14 @@ def stored(hub: Deployment) -> dict[str, Any]:
     """What the work left in the catalogue, and which commands the audit has."""
     with sqlite3.connect(hub.folder / "casinoflux.db") as database:
         database.row_factory = sqlite3.Row
-        found: dict[str, Any] = {}
+        results: dict[str, Any] = {}
         for table in TABLES:
             rows = [dict(row) for row in database.execute(f"SELECT * FROM {table} ORDER BY rowid")]
-            found[table] = [{name: row[name] for name in row if name not in NOT_COMPARED} for row in rows]
+            results[table] = [{name: row[name] for name in row if name not in NOT_COMPARED} for row in rows]
         work = {command for command, _ in WORK}
         query = "SELECT command, entity, entity_id, after FROM audits WHERE command NOT LIKE 'member%' ORDER BY id"
-        found["audits"] = [_audited(row) for row in database.execute(query) if row["command"] in work]
-    return found
+        results["audits"] = [_audited(row) for row in database.execute(query) if row["command"] in work]
+    return results
 
 
 def _audited(row: sqlite3.Row) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def test_clicks_postbacks_and_delayed_revenue_become_one_report(
     assert before["commission"] is None
     assert before["spend"] == 3_500_000
     sent = wait_for(lambda: received(traffic_source, 7), "conversions at the traffic source")
-    assert sorted({one["query"]["cid"] for one in sent}) == [f"source-{n}" for n in range(4)]
+    assert sorted({item["query"]["cid"] for item in sent}) == [f"source-{n}" for n in range(4)]
 
     affilka.post("/_control/figures", json=figures(day, registrations_count=4, first_deposits_count=2, ngr="-12.50",
                                                    partner_income="90.00")).raise_for_status()  # fmt: skip

@@ -32,11 +32,11 @@ class Visitor:
         self.http.cookies.clear()
         return answer
 
-    def visit(self, n: int, path: str = "/", **told: Any) -> str:
+    def visit(self, n: int, path: str = "/", **answer: Any) -> str:
         """Open the page, and have its beacon tell what was seen of it."""
         page = self.ask(path, n)
         assert (page.status_code, "Lucky Star" in page.text) == (200, True)
-        message = {"i": f"view-{n}", "m": 3000, "s": 60, "o": ["lucky-star"], **told}
+        message = {"i": f"view-{n}", "m": 3000, "s": 60, "o": ["lucky-star"], **answer}
         assert self.ask("/b", n, method="POST", json=message).status_code == 204
         return page.text
 
@@ -80,8 +80,8 @@ async def test_a_site_is_served_and_measured_over_https_from_its_first_visit_on(
         page = people.visit(9, f"/?click={click}", c=click, k=["lucky-star"])
         assert parse_qs(urlsplit(people.go_on(9, page)).query)["sub"] == [click]
         for event in ("registration", "first_deposit"):
-            given = {"click_id": click, "event": event, "amount": "100", "currency": "EUR", "txn_id": event}
-            assert hub.http.get(postback, params=given).json() == {"outcome": "accepted"}
+            arguments = {"click_id": click, "event": event, "amount": "100", "currency": "EUR", "txn_id": event}
+            assert hub.http.get(postback, params=arguments).json() == {"outcome": "accepted"}
         wait_for(lambda: funnel(hub), "the tracked funnel", told=hub.log)
         views = hub.get("site/analytics", site="guide", by="campaign", range="today")["rows"]
         assert {view["group"]["campaign"]: view["views"] for view in views} == {"": 4, "spring": 1}
@@ -106,6 +106,6 @@ def test_a_body_of_fifty_megabytes_is_refused_and_the_hub_goes_on(deploy_sqlite:
     refused = hub.try_post("casino/logo", casino="lucky-star", image="A" * 50_000_000)
     assert refused.status_code == 413
     assert refused.headers["content-type"] == "application/problem+json"
-    told = hub.try_post("casino/logo", casino="lucky-star", image="iVBO" * 2_000_000)
-    assert (told.status_code, told.json()["field"]) == (400, "image")
-    assert "6.0 MB, the most is 5 MB" in told.json()["detail"]
+    answer = hub.try_post("casino/logo", casino="lucky-star", image="iVBO" * 2_000_000)
+    assert (answer.status_code, answer.json()["field"]) == (400, "image")
+    assert "6.0 MB, the most is 5 MB" in answer.json()["detail"]

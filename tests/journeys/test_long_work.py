@@ -33,15 +33,15 @@ def hub(deploy_sqlite: Deploy) -> Deployment:
 def helpers(hub: Deployment) -> list[int]:
     """Process ids of the hub's helper processes."""
     assert hub.process is not None
-    found = []
+    results = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             status, command = (folder / "status").read_text(), (folder / "cmdline").read_bytes()
         except OSError:
             continue
         if f"PPid:\t{hub.process.pid}\n" in status and b"helper_process" in command:
-            found.append(int(folder.name))
-    return found
+            results.append(int(folder.name))
+    return results
 
 
 @pytest.mark.slow
@@ -51,10 +51,10 @@ def test_a_fine_report_over_all_time_is_refused_and_over_three_years_comes_from_
     campaign = hub.run("campaign", "create", "name=spring", "offers=lucky", "direct=true")
     viewer = hub.run("token", "create", "name=reader", "role=viewer")["token"]
     link = hub.url + httpx.URL(campaign["url"]).path
-    asking = httpx.Client(base_url=hub.url, headers={"authorization": f"Bearer {viewer}"}, timeout=40)
+    client = httpx.Client(base_url=hub.url, headers={"authorization": f"Bearer {viewer}"}, timeout=40)
 
     def report(**query: str) -> httpx.Response:
-        return asking.get("/api/v1/report/merged", params=query)
+        return client.get("/api/v1/report/merged", params=query)
 
     for n in range(5):
         assert httpx.get(f"{link}?sub1=s{n % 2}").status_code == 302
@@ -133,8 +133,8 @@ def test_costs_of_10_000_lines_are_imported_all_or_none_while_clicks_come_in(hub
             answers.append(httpx.get(link).status_code)
     assert set(answers) == {302}
     days = len({line.split(",")[1] for line in lines})
-    told = imported.result().json()
-    assert (told["rows"], told["changed"]) == (10_000, days)
+    answer = imported.result().json()
+    assert (answer["rows"], answer["changed"]) == (10_000, days)
     assert sent(*lines).json()["changed"] == 0
     assert not [line for line in hub.log().splitlines() if "the event loop is held" in line and "spend" in line]
 

@@ -71,7 +71,7 @@ def test_a_conversion_is_told_at_least_once_with_one_key_whenever_the_hub_is_kil
     source.go.set()
     hub.start()
     wait_for(lambda: hub.get("postback/sent", state="sent")["items"], "the note that it was sent", told=hub.log)
-    assert {one["cid"] for one in source.asked} == {"source-1"}
-    assert len({one["key"] for one in source.asked}) == 1
+    assert {item["cid"] for item in source.asked} == {"source-1"}
+    assert len({item["key"] for item in source.asked}) == 1
     assert len(source.asked) >= 2
     assert hub.http.get(postback, params={"click_id": click_id, "event": "reg"}).json()["outcome"] == "duplicate"

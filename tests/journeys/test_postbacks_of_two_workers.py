@@ -33,19 +33,19 @@ def test_the_same_postback_to_both_workers_at_once_counts_once(deploy_postgres: 
     link = hub.post("campaign/create", name="Two", offers=["lucky"])["url"]
     address = hub.post("postback/url", account="acme")["url"].partition("?")[0]
     ids = [httpx.URL(click(hub, link, n)).params["s"] for n in range(PLAYERS)]
-    told = []
-    for n, one in enumerate(ids):
-        told += [f"{address}?click_id={one}&event=reg&txn_id=r{n}"] * 2
-        told += [f"{address}?click_id={one}&event=ftd&amount=10&txn_id=f{n}"] * 2
-        told += [f"{address}?click_id={one}&event=ftd&amount=10"]
-        told += [f"{address}?click_id={one}&event=dep&amount=5&player_id=p{n}"] * 3
+    messages = []
+    for n, item in enumerate(ids):
+        messages += [f"{address}?click_id={item}&event=reg&txn_id=r{n}"] * 2
+        messages += [f"{address}?click_id={item}&event=ftd&amount=10&txn_id=f{n}"] * 2
+        messages += [f"{address}?click_id={item}&event=ftd&amount=10"]
+        messages += [f"{address}?click_id={item}&event=dep&amount=5&player_id=p{n}"] * 3
     visits = [f"{link}?click_id=v{n}" for n in range(100)]
     beside = [f"{address}?event=reg" for _ in range(20)]
-    answers = asyncio.run(said([*told[: len(told) // 2], *visits, *beside, *told[len(told) // 2 :]]))
-    assert Counter(status for status, _ in answers) == {200: len(told) + len(beside), 302: len(visits)}, hub.log()
+    answers = asyncio.run(said([*messages[: len(messages) // 2], *visits, *beside, *messages[len(messages) // 2 :]]))
+    assert Counter(status for status, _ in answers) == {200: len(messages) + len(beside), 302: len(visits)}, hub.log()
     outcomes = Counter(outcome for _, outcome in answers)
     assert (outcomes["accepted"], outcomes["unmatched"]) == (3 * PLAYERS, len(beside)), outcomes
-    assert outcomes["accepted"] + outcomes["duplicate"] + outcomes["updated"] == len(told)
+    assert outcomes["accepted"] + outcomes["duplicate"] + outcomes["updated"] == len(messages)
     day = today(hub)
 
     def counted() -> bool:

@@ -55,7 +55,7 @@ def test_a_kill_under_load_loses_no_answered_click(deploy: Deploy) -> None:
         thread.join(10)
     answered = [click for thread in threads for click in thread.answered]
     hub.start()
-    shown = [hub.try_post("click/show", click_id=one).status_code for one in answered[:: max(1, len(answered) // 60)]]
+    shown = [hub.try_post("click/show", click_id=item).status_code for item in answered[:: max(1, len(answered) // 60)]]
     assert set(shown) == {200}
     total = hub.get("stats", range="today", by="campaign")["totals"]
     stored = total["clicks"] + total["bot_clicks"]
@@ -100,7 +100,7 @@ def test_two_workers_share_the_port_and_one_that_dies_is_replaced(deploy_postgre
     assert hub.process is not None
     children = psutil.Process(hub.process.pid).children()
     assert len(children) == 4
-    worker = next(one for one in children if "hub" in one.cmdline()[-6:] or "--only" in one.cmdline())
+    worker = next(item for item in children if "hub" in item.cmdline()[-6:] or "--only" in item.cmdline())
     worker.kill()
     wait_for(lambda: len(psutil.Process(hub.process.pid).children()) == 4 if hub.process else None, "a replacement")
 

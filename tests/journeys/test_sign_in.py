@@ -35,7 +35,7 @@ def test_a_link_signs_in_once_and_a_preview_of_it_does_not_use_it_up(hub: Deploy
         assert {"httponly", "samesite=lax", "path=/"} <= set(entered.headers["set-cookie"].lower().split("; "))
         assert person.get("/cockpit").status_code == 200
         assert other.get(link).status_code == other.get("/cockpit").status_code == 401
-    actions = [(one["command"], one["actor"]) for one in hub.run("audit", "limit=5")["items"]]
+    actions = [(item["command"], item["actor"]) for item in hub.run("audit", "limit=5")["items"]]
     assert ("sign-in", "shell") in actions
     assert ("sign-in by link", "unknown") in actions
 
@@ -43,7 +43,9 @@ def test_a_link_signs_in_once_and_a_preview_of_it_does_not_use_it_up(hub: Deploy
 def test_a_session_is_listed_and_ended_by_an_owner(hub: Deployment) -> None:
     with browser(hub) as person:
         person.get(hub.run("cockpit")["url"].removeprefix(hub.url))
-        sessions = [one for one in hub.get("token/list")["items"] if one["kind"] == "session" and not one["revoked_at"]]
+        sessions = [
+            item for item in hub.get("token/list")["items"] if item["kind"] == "session" and not item["revoked_at"]
+        ]
         assert person.get("/cockpit").status_code == 200
         for session in sessions:
             hub.post("token/revoke", token=session["code"])
@@ -123,7 +125,7 @@ def test_guessed_tokens_fill_neither_the_audit_nor_the_folder(deploy_sqlite: Dep
         for n in range(400):
             assert guesser.post("/cockpit/sign-in", data={"token": f"guess {n} " + "x" * 3000}).status_code == 401
             assert guesser.get("/api/v1/offer/list", headers={"authorization": f"Bearer cf_{n}"}).status_code == 401
-    actions = [one["command"] for one in hub.get("audit", limit=500)["items"]]
+    actions = [item["command"] for item in hub.get("audit", limit=500)["items"]]
     assert 1 <= sum(command.startswith("sign-in") for command in actions) <= 120  # 60 a minute, of two at most
     grown = sum(path.stat().st_size - before.get(path, 0) for path in tmp_path.rglob("*") if path.is_file())
     assert grown < 1_000_000, "800 guesses, 1.2 MB of them"
@@ -135,12 +137,12 @@ def test_several_are_changed_at_once_with_what_is_lost(hub: Deployment) -> None:
     with browser(hub) as person:
         person.get(hub.run("cockpit")["url"].removeprefix(hub.url))
         form = {"csrf": csrf_of(person.get("/cockpit").text), "do": "account pause", "chosen": ["bulk-one", "bulk-two"]}
-        asked = person.post("/cockpit/bulk/account", data=form)
-        assert asked.status_code == 200
+        request = person.post("/cockpit/bulk/account", data=form)
+        assert request.status_code == 200
         for name in ("bulk one", "bulk two"):
-            assert f"No figures of {name} are fetched until it is resumed" in asked.text
+            assert f"No figures of {name} are fetched until it is resumed" in request.text
         assert person.post("/cockpit/bulk/account", data=form | {"sure": "yes"}).status_code == 303
-    paused = {one["code"]: one["status"] for one in hub.get("account/list")["items"]}
+    paused = {item["code"]: item["status"] for item in hub.get("account/list")["items"]}
     assert {paused["bulk-one"], paused["bulk-two"]} == {"paused"}
 
 

@@ -46,7 +46,7 @@ def test_a_site_goes_from_fast_launch_to_full_tracking(deploy: Deploy) -> None:
     assert answer.json() == {"outcome": "accepted"}
     funnel = wait_for(lambda: report(hub, visits=5, outgoing=3, registrations=1), "the tracked funnel", told=hub.log)
     by_campaign = hub.get("site/analytics", site="guide", by="campaign", range="today")["rows"]
-    assert {one["group"]["campaign"]: one["views"] for one in by_campaign} == {"": 4, "spring": 1}
+    assert {item["group"]["campaign"]: item["views"] for item in by_campaign} == {"": 4, "spring": 1}
 
 
 def set_up(hub: Deployment) -> None:
@@ -72,9 +72,9 @@ def visit(hub: Deployment, n: int, *, path: str, host: str = "127.0.0.1") -> str
     return answer.text
 
 
-def tell(hub: Deployment, n: int, *, path: str, host: str = "127.0.0.1", **told: Any) -> None:
+def tell(hub: Deployment, n: int, *, path: str, host: str = "127.0.0.1", **answer: Any) -> None:
     """What the page's beacon sends."""
-    message = {"i": f"view-{n}", "m": 3000, "s": 60, "o": ["lucky-star"], **told}
+    message = {"i": f"view-{n}", "m": 3000, "s": 60, "o": ["lucky-star"], **answer}
     assert hub.http.post(path, json=message, headers={**person(n), "host": host}).status_code == 204
 
 

@@ -113,7 +113,7 @@ def clicks_are_of_their_team(
     assert blue.post("campaign/show", campaign="spring")["code"] == of_blue["campaign"], "a name is one's own"
     for path in ("campaign/show", "campaign/pause"):
         assert blue.try_post(path, campaign=of_red["id"]).status_code == 404
-    assert [one["code"] for one in blue.post("campaign/list")["items"]] == [of_blue["campaign"]]
+    assert [item["code"] for item in blue.post("campaign/list")["items"]] == [of_blue["campaign"]]
 
 
 def ftds(team: TeamSession) -> Any:
@@ -126,7 +126,7 @@ def people_and_rooms_are_of_their_team(hub: Deployment, red: TeamSession, blue: 
     digest = red.post("digest/subscribe", channel="terminal")
     assert blue.post("digest/list")["items"] == []
     assert blue.try_post("digest/unsubscribe", digest=str(digest["id"])).status_code == 404
-    assert [one["name"] for one in blue.post("token/list")["items"]] == ["robot"]
+    assert [item["name"] for item in blue.post("token/list")["items"]] == ["robot"]
     assert RED not in str(blue.post("audit")["items"])
     assert hub.get("campaign/list")["items"] == []
 

@@ -63,7 +63,7 @@ class Tab:
 
     def complaints(self) -> list[str]:
         """What the browser logged: blocked scripts and styles, failed requests."""
-        entries = [one["params"]["entry"] for one in self.told if one.get("method") == "Log.entryAdded"]
+        entries = [item["params"]["entry"] for item in self.told if item.get("method") == "Log.entryAdded"]
         return [
             f"{entry['text']} {entry.get('url', '')}" for entry in entries if entry["level"] in {"error", "warning"}
         ]
@@ -82,7 +82,7 @@ async def chromium() -> AsyncIterator[Tab]:
             port = await _port(Path(folder))
             async with aiohttp.ClientSession() as session:
                 async with session.get(f"http://127.0.0.1:{port}/json") as answer:
-                    pages = [one for one in await answer.json() if one["type"] == "page"]
+                    pages = [item for item in await answer.json() if item["type"] == "page"]
                 async with session.ws_connect(pages[0]["webSocketDebuggerUrl"], max_msg_size=0) as socket:
                     yield Tab(socket)
         finally:
@@ -91,9 +91,9 @@ async def chromium() -> AsyncIterator[Tab]:
 
 
 async def _port(folder: Path) -> int:
-    told = folder / "DevToolsActivePort"
+    answer = folder / "DevToolsActivePort"
     for _ in range(200):
-        if told.is_file() and (lines := told.read_text().splitlines()):
+        if answer.is_file() and (lines := answer.read_text().splitlines()):
             return int(lines[0])
         await asyncio.sleep(0.1)
     raise AssertionError("Chromium did not start within twenty seconds")

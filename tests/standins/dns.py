@@ -34,7 +34,7 @@ class NameServer(asyncio.DatagramProtocol):
         existing = any(key == name for key, _ in self.records)
         header = data[:2] + struct.pack("!5H", 0x8580 | (0 if existing else 3), 1, len(result), 0, 0)
         question = data[12 : end + 4]
-        self.transport.sendto(header + question + b"".join(_record(one, value) for one, value in result), addr)
+        self.transport.sendto(header + question + b"".join(_record(item, value) for item, value in result), addr)
 
 
 def _record(type_: str, value: str) -> bytes:

@@ -49,14 +49,14 @@ class Market:
     trouble: dict[str, str] = field(default_factory=dict)
     change: Change | None = None  # what becomes of the true rows of every answer
 
-    def __call__(self, asked: StubRequest) -> StubAnswer:
-        platform = asked.path.split("/")[1]
+    def __call__(self, request: StubRequest) -> StubAnswer:
+        platform = request.path.split("/")[1]
         mode = self.trouble.get(platform)
         if mode == "down":
             return StubAnswer(500, b"internal error")
         if mode == "key":
             return StubAnswer(200, b"Bad Authentication", {"Content-Type": "text/plain"})
-        return getattr(self, platform)(asked)  # type: ignore[no-any-return]
+        return getattr(self, platform)(request)  # type: ignore[no-any-return]
 
     def rows(self, platform: str, first: str, last: str) -> list[Row]:
         times = 2 if self.trouble.get(platform) == "doubled" else 1
@@ -67,43 +67,43 @@ class Market:
         ]
         return self.change(rows) if self.change else rows
 
-    def affilka(self, asked: StubRequest) -> StubAnswer:
-        if not asked.path.endswith("/report"):
+    def affilka(self, request: StubRequest) -> StubAnswer:
+        if not request.path.endswith("/report"):
             return StubAnswer(404, {"error": "no such page"})
         data = [
             [_cell("day", day), _cell("campaign_id", int(tag)), _cell("visits_count", f.visits),
              _cell("registrations_count", f.registrations), _cell("first_deposits_count", f.ftds),
              _money("deposits_sum", f.deposits), _money("ngr", f.ngr), _money("fixed_per_player", f.cpa),
              _money("partner_income", f.cpa + f.revshare)]
-            for day, tag, f in self.rows("affilka", asked.parameter("from"), asked.parameter("to"))
+            for day, tag, f in self.rows("affilka", request.parameter("from"), request.parameter("to"))
         ]  # fmt: skip
         return StubAnswer(body={"rows": {"data": data}, "totals": {"data": []}, "current_page": 1, "total_pages": 1})
 
-    def smartico(self, asked: StubRequest) -> StubAnswer:
-        last = asked.parameter("date_to")
+    def smartico(self, request: StubRequest) -> StubAnswer:
+        last = request.parameter("date_to")
         data = [
             {"dt": f"{day}T00:00:00.000Z", "link_id": tag, "afp": "", "brand_id": 77, "visit_count": f.visits,
              "registration_count": f.registrations, "ftd_count": f.ftds, "deposit_total": f.deposits / 100,
              "net_pl": f.ngr / 100, "commissions_cpa": f.cpa / 100, "commissions_rev_share": f.revshare / 100,
              "commissions_total": (f.cpa + f.revshare) / 100}
-            for day, tag, f in self.rows("smartico", asked.parameter("date_from"), last)
+            for day, tag, f in self.rows("smartico", request.parameter("date_from"), last)
             if day < last
         ]  # fmt: skip
         return StubAnswer(body={"meta": {"affiliate_id": 1}, "data": data})
 
-    def cellxpert(self, asked: StubRequest) -> StubAnswer:
+    def cellxpert(self, request: StubRequest) -> StubAnswer:
         rows = "".join(
             f"<row><Day>{day.replace('-', '/')}</Day><Tracking_Code>{tag}</Tracking_Code><Brand>demo</Brand>"
             f"<Visitors>{f.visits}</Visitors><Registrations>{f.registrations}</Registrations><FTD>{f.ftds}</FTD>"
             f"<Deposits>{money(f.deposits)}</Deposits><Commission>{money(f.cpa + f.revshare)}</Commission></row>"
-            for day, tag, f in self.rows("cellxpert", asked.parameter("fromdate"), asked.parameter("todate"))
+            for day, tag, f in self.rows("cellxpert", request.parameter("fromdate"), request.parameter("todate"))
         )
         return StubAnswer(200, f"<ResultSet>{rows}</ResultSet>".encode(), {"Content-Type": "text/xml"})
 
-    def myaffiliates(self, asked: StubRequest) -> StubAnswer:
-        if asked.path.endswith("/access_token"):
+    def myaffiliates(self, request: StubRequest) -> StubAnswer:
+        if request.path.endswith("/access_token"):
             return StubAnswer(body={"access_token": "fake-access-token", "expires_in": 3600})
-        rows = list(self.rows("myaffiliates", asked.parameter("d1"), asked.parameter("d2")))
+        rows = list(self.rows("myaffiliates", request.parameter("d1"), request.parameter("d2")))
         lines = [
             f"{day},Demo,4,{tag},{f.visits},{f.registrations},{f.ftds},{money(f.deposits)},{money(f.ngr)},"
             f"{money(f.revshare)},{money(f.cpa)}"
@@ -117,17 +117,17 @@ class Market:
         content = "".join(f"{line}\n" for line in (CSV, *lines, totals))
         return StubAnswer(200, content.encode(), {"Content-Type": "text/csv"})
 
-    def referon(self, asked: StubRequest) -> StubAnswer:
+    def referon(self, request: StubRequest) -> StubAnswer:
         data = [
             {"date": day, "brand": "DemoBet", "media_item": tag, "clicks": f.visits, "registrations": f.registrations,
              "ftd_count": f.ftds, "deposits_sum": money(f.deposits), "ngr": money(f.ngr),
              "commission": money(f.cpa + f.revshare), "currency": "EUR"}
-            for day, tag, f in self.rows("referon", asked.parameter("from"), asked.parameter("to"))
+            for day, tag, f in self.rows("referon", request.parameter("from"), request.parameter("to"))
         ]  # fmt: skip
         return StubAnswer(body={"data": data})
 
-    def income_access(self, asked: StubRequest) -> StubAnswer:
-        first, last = (asked.parameter(name).replace("/", "-") for name in ("reportstartdate", "reportenddate"))
+    def income_access(self, request: StubRequest) -> StubAnswer:
+        first, last = (request.parameter(name).replace("/", "-") for name in ("reportstartdate", "reportenddate"))
         lines = [
             f"{day[5:7]}/{day[8:]}/{day[:4]},{tag},Blog,{f.visits},{f.registrations},{f.ftds},{f.ftds},{money(f.deposits)},"
             f"{money(f.ngr)},{money(f.revshare)},{money(f.cpa)},{f.ftds},{money(f.cpa + f.revshare)}"
@@ -137,8 +137,8 @@ class Market:
             200, "".join(f"{line}\n" for line in (MEMBERS, *lines)).encode(), {"Content-Type": "text/csv"}
         )
 
-    def alanbase(self, asked: StubRequest) -> StubAnswer:
-        day = asked.parameter("date_from")[:10]
+    def alanbase(self, request: StubRequest) -> StubAnswer:
+        day = request.parameter("date_from")[:10]
         data = [
             {"group_fields": [{"label": f"Offer {tag}", "id": tag}], "click_count": f.visits,
              "conversions": {"total": {"count": f.ftds, "payout": 1}, "confirmed": _conversions(f)}}
@@ -147,16 +147,16 @@ class Market:
         meta = {"page": 1, "per_page": 100, "total_count": len(data), "last_page": 1}
         return StubAnswer(body={"data": data, "meta": meta})
 
-    def scaleo(self, asked: StubRequest) -> StubAnswer:
-        body = asked.json()
+    def scaleo(self, request: StubRequest) -> StubAnswer:
+        body = request.json()
         rows = [
             {"day": day, "offer_id": int(tag), "aff_param1": "", "statistics": _statistics(f)}
             for day, tag, f in self.rows("scaleo", body["rangeFrom"], body["rangeTo"])
         ]
         return StubAnswer(body={"status": "success", "code": 200, "info": {"rows": rows, "totals": {}}})
 
-    def everflow(self, asked: StubRequest) -> StubAnswer:
-        body = asked.json()
+    def everflow(self, request: StubRequest) -> StubAnswer:
+        body = request.json()
         table = [
             {"columns": [{"column_type": "offer", "id": tag, "label": "Demo"}, {"column_type": "sub1", "label": ""}],
              "reporting": {"total_click": f.visits, "cv": f.ftds, "revenue": (f.cpa + f.revshare) / 100}}
@@ -164,8 +164,8 @@ class Market:
         ]  # fmt: skip
         return StubAnswer(body={"table": table})
 
-    def affise(self, asked: StubRequest) -> StubAnswer:
-        first, last = asked.parameter("filter[date_from]"), asked.parameter("filter[date_to]")
+    def affise(self, request: StubRequest) -> StubAnswer:
+        first, last = request.parameter("filter[date_from]"), request.parameter("filter[date_to]")
         stats = [
             {"slice": {"day": day, "offer": {"id": tag, "title": "Demo"}, "sub1": ""},
              "traffic": {"raw": str(f.visits), "uniq": str(f.visits)},
@@ -175,8 +175,8 @@ class Market:
         pagination = {"page": 1, "limit": 500, "total": len(stats)}
         return StubAnswer(body={"status": 1, "stats": stats, "pagination": pagination})
 
-    def tune(self, asked: StubRequest) -> StubAnswer:
-        first, last = (value for name, value in asked.query if name == "filters[Stat.date][values][]")
+    def tune(self, request: StubRequest) -> StubAnswer:
+        first, last = (value for name, value in request.query if name == "filters[Stat.date][values][]")
         data = [
             {"Stat": {"date": day, "offer_id": tag, "affiliate_info1": "", "clicks": str(f.visits),
                       "conversions": str(f.ftds), "payout": money(f.cpa + f.revshare), "currency": "EUR"}}

@@ -74,19 +74,19 @@ class RegistrarStandIn:
         self.records.setdefault(zone, []).append({**record, "id": str(self._next)})
 
     def _cloudflare(self, method: str, path: str, query: dict[str, str], body: bytes) -> tuple[int, bytes]:
-        given: dict[str, Any] = msgspec.json.decode(body) if body else {}
+        arguments: dict[str, Any] = msgspec.json.decode(body) if body else {}
         if path.endswith("/domain-check"):
             cost = f"{self.price / 100:.2f}"
             pricing = {"currency": "USD", "registration_cost": cost, "renewal_cost": "10.11"}
             result = [
-                {"name": one, "registrable": self.free(one), "tier": "standard",
-                 "reason": None if self.free(one) else "domain_unavailable",
-                 "pricing": pricing if self.free(one) else None}
-                for one in given["domains"]
+                {"name": item, "registrable": self.free(item), "tier": "standard",
+                 "reason": None if self.free(item) else "domain_unavailable",
+                 "pricing": pricing if self.free(item) else None}
+                for item in arguments["domains"]
             ]  # fmt: skip
             return _fine({"domains": result})
         if path.endswith("/registrations"):
-            if not self.buy(given["domain_name"]):
+            if not self.buy(arguments["domain_name"]):
                 return 0, b""
             return _fine({"state": "in_progress", "completed": False})
         if path.endswith("/registration-status"):
@@ -94,13 +94,13 @@ class RegistrarStandIn:
             if name not in self.bought:
                 return 404, b'{"success":false,"errors":[{"code":7003,"message":"not found"}]}'
             return _fine({"state": "succeeded", "completed": True, "context": {"expires_at": "2027-10-01T00:00:00Z"}})
-        return self._cloudflare_dns(method, path, query, given)
+        return self._cloudflare_dns(method, path, query, arguments)
 
     def _cloudflare_dns(
-        self, method: str, path: str, query: dict[str, str], given: dict[str, Any]
+        self, method: str, path: str, query: dict[str, str], values: dict[str, Any]
     ) -> tuple[int, bytes]:
         if path == "/zones":
-            name = query.get("name") or given["name"]
+            name = query.get("name") or values["name"]
             if method == "POST":
                 self.records.setdefault(name, [])
             there = name in self.records
@@ -108,13 +108,13 @@ class RegistrarStandIn:
             return _fine(zone if method == "POST" else [zone] if there else [])
         _, _, zone_id, _, *rest = path.split("/")
         if method == "POST":
-            self._put(zone_id, given)
+            self._put(zone_id, values)
         elif method == "DELETE":
             self.records[zone_id] = [record for record in self.records[zone_id] if record["id"] != rest[0]]
-        return _fine([one for one in self.records.get(zone_id, []) if one["name"] == query.get("name")])
+        return _fine([item for item in self.records.get(zone_id, []) if item["name"] == query.get("name")])
 
-    def _porkbun(self, path: str, given: dict[str, Any]) -> tuple[int, bytes]:
-        if given.get("apikey") != "pk1_fake":
+    def _porkbun(self, path: str, values: dict[str, Any]) -> tuple[int, bytes]:
+        if values.get("apikey") != "pk1_fake":
             return 400, b'{"status":"ERROR","message":"Invalid API key. (002)"}'
         name = path.rsplit("/", 1)[-1]
         if path.startswith("/domain/checkDomain/"):
@@ -123,45 +123,45 @@ class RegistrarStandIn:
                       "additional": {"renewal": {"price": "10.11"}}}  # fmt: skip
             return _said({"response": answer})
         if path.startswith("/domain/create/"):
-            if given.get("cost") != self.price:
+            if values.get("cost") != self.price:
                 return 400, b'{"status":"ERROR","message":"The cost does not match"}'
             return _said({}) if self.buy(name) else (0, b"")
         if path == "/domain/listAll":
-            return _said({"domains": [{"domain": one, "expireDate": "2027-10-01 00:00:00"} for one in self.bought]})
+            return _said({"domains": [{"domain": item, "expireDate": "2027-10-01 00:00:00"} for item in self.bought]})
         if path.startswith("/dns/create/"):
-            full = f"{given['name']}.{name}" if given["name"] else name
-            self._put(name, {"type": given["type"], "name": full, "content": given["content"]})
+            full = f"{values['name']}.{name}" if values["name"] else name
+            self._put(name, {"type": values["type"], "name": full, "content": values["content"]})
         if path.startswith("/dns/delete/"):
             zone = path.split("/")[3]
             self.records[zone] = [record for record in self.records[zone] if record["id"] != name]
         return _said({"records": self.records.get(name, [])})
 
-    def _namecheap(self, given: dict[str, str]) -> tuple[int, bytes]:
-        if given.get("ApiKey") != "nc-fake":
+    def _namecheap(self, values: dict[str, str]) -> tuple[int, bytes]:
+        if values.get("ApiKey") != "nc-fake":
             return _xml(
                 "", error='<Error Number="1011102">API Key is invalid or API access has not been enabled</Error>'
             )
-        command = given["Command"]
+        command = values["Command"]
         if command == "namecheap.domains.check":
-            name = given["DomainList"]
+            name = values["DomainList"]
             fine = "true" if self.free(name) else "false"
             return _xml(f'<DomainCheckResult Domain="{name}" Available="{fine}" IsPremiumName="false"/>')
         if command == "namecheap.users.getPricing":
-            price = f"{self.price / 100:.2f}" if given["ActionName"] == "REGISTER" else "10.11"
+            price = f"{self.price / 100:.2f}" if values["ActionName"] == "REGISTER" else "10.11"
             return _xml(f'<Price Duration="1" DurationType="YEAR" YourPrice="{price}" Currency="USD"/>')
         if command == "namecheap.domains.create":
-            return _xml('<DomainCreateResult Registered="true"/>') if self.buy(given["DomainName"]) else (0, b"")
+            return _xml('<DomainCreateResult Registered="true"/>') if self.buy(values["DomainName"]) else (0, b"")
         if command == "namecheap.domains.getList":
-            return _xml("".join(f'<Domain Name="{one}" Expires="10/01/2027"/>' for one in self.bought))
-        zone = f"{given['SLD']}.{given['TLD']}"
+            return _xml("".join(f'<Domain Name="{item}" Expires="10/01/2027"/>' for item in self.bought))
+        zone = f"{values['SLD']}.{values['TLD']}"
         if command.endswith("setHosts"):
             self.records[zone] = []
             for n in range(1, 100):
-                if f"HostName{n}" in given:
-                    self._put(zone, {"name": given[f"HostName{n}"], "type": given[f"RecordType{n}"],
-                                     "content": given[f"Address{n}"]})  # fmt: skip
-        hosts = (f'<host Name="{one["name"]}" Type="{one["type"]}" Address="{one["content"]}" TTL="600" MXPref="10"/>'
-                 for one in self.records.get(zone, []))  # fmt: skip
+                if f"HostName{n}" in values:
+                    self._put(zone, {"name": values[f"HostName{n}"], "type": values[f"RecordType{n}"],
+                                     "content": values[f"Address{n}"]})  # fmt: skip
+        hosts = (f'<host Name="{h["name"]}" Type="{h["type"]}" Address="{h["content"]}" TTL="600" MXPref="10"/>'
+                 for h in self.records.get(zone, []))  # fmt: skip
         return _xml("".join(hosts))
 
 

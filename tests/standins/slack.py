@@ -47,38 +47,38 @@ class Slack:
         self.failing: list[dict[str, Any]] = []
         self.views: dict[str, dict[str, Any]] = {}
 
-    def __call__(self, asked: StubRequest) -> StubAnswer:
-        if asked.path.startswith("/_control/"):
-            return self._control(asked.path.removeprefix("/_control/"), asked)
-        if asked.path.startswith("/_response/"):
-            return self._response(asked)
-        if asked.path.startswith("/_upload/"):
-            self._keep("upload", {"content": asked.body.decode("utf-8", "replace")})
+    def __call__(self, request: StubRequest) -> StubAnswer:
+        if request.path.startswith("/_control/"):
+            return self._control(request.path.removeprefix("/_control/"), request)
+        if request.path.startswith("/_response/"):
+            return self._response(request)
+        if request.path.startswith("/_upload/"):
+            self._keep("upload", {"content": request.body.decode("utf-8", "replace")})
             return StubAnswer(body=b"OK", headers={"Content-Type": "text/plain"})
-        if asked.path.startswith("/files/"):
-            return self._file(asked)
-        return self._api(asked.path.removeprefix("/api/"), asked)
+        if request.path.startswith("/files/"):
+            return self._file(request)
+        return self._api(request.path.removeprefix("/api/"), request)
 
-    def _file(self, asked: StubRequest) -> StubAnswer:
+    def _file(self, request: StubRequest) -> StubAnswer:
         """What people sent; without the bot's token the page of a login, as Slack does it."""
-        if not asked.headers.get("authorization", "").startswith("Bearer xoxb-"):
+        if not request.headers.get("authorization", "").startswith("Bearer xoxb-"):
             return StubAnswer(body=b"<!doctype html>sign in", headers={"Content-Type": "text/html; charset=utf-8"})
-        content = base64.b64decode(self.sent[asked.path.removeprefix("/files/")])
+        content = base64.b64decode(self.sent[request.path.removeprefix("/files/")])
         return StubAnswer(body=content, headers={"Content-Type": "image/png"})
 
     def _keep(self, method: str, body: dict[str, Any], token: str = "") -> None:
         with self._lock:
             self.calls.append({"method": method, "body": body, "token": token, "at": time.time()})
 
-    def _response(self, asked: StubRequest) -> StubAnswer:
-        body = asked.json()
-        self._keep("response", body | {"response_url": asked.path})
+    def _response(self, request: StubRequest) -> StubAnswer:
+        body = request.json()
+        self._keep("response", body | {"response_url": request.path})
         wrong = fault(body) if not body.get("delete_original") else None
         return StubAnswer(400, b"invalid_blocks") if wrong else StubAnswer(body=b"ok")
 
-    def _api(self, method: str, asked: StubRequest) -> StubAnswer:
-        body = read(asked)
-        self._keep(method, body, asked.headers.get("authorization", "").removeprefix("Bearer "))
+    def _api(self, method: str, request: StubRequest) -> StubAnswer:
+        body = read(request)
+        self._keep(method, body, request.headers.get("authorization", "").removeprefix("Bearer "))
         if failing := self._failure(method, body):
             headers = {"Retry-After": str(failing["retry_after"])} if "retry_after" in failing else {}
             answer = {"ok": False, "error": failing.get("error", "ratelimited")}
@@ -89,11 +89,11 @@ class Slack:
 
     def _failure(self, method: str, body: dict[str, Any]) -> dict[str, Any] | None:
         with self._lock:
-            for one in self.failing:
-                channel = one.get("channel")
-                if one["method"] == method and one["times"] > 0 and channel in {None, body.get("channel")}:
-                    one["times"] -= 1
-                    return one
+            for item in self.failing:
+                channel = item.get("channel")
+                if item["method"] == method and item["times"] > 0 and channel in {None, body.get("channel")}:
+                    item["times"] -= 1
+                    return item
         return None
 
     def _result(self, method: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -126,14 +126,14 @@ class Slack:
                 return {"channel": {"id": f"D{body['users']}"}}
         return {}
 
-    def _control(self, what: str, asked: StubRequest) -> StubAnswer:
+    def _control(self, what: str, request: StubRequest) -> StubAnswer:
         if what == "calls":
             with self._lock:
                 return StubAnswer(body=list(self.calls))
-        body = asked.json()
+        body = request.json()
         match what:
             case "setup":
-                self.setup |= body | {"own": f"http://{asked.headers['host']}"}
+                self.setup |= body | {"own": f"http://{request.headers['host']}"}
             case "reset":
                 self._forget()
             case "file":
@@ -177,9 +177,9 @@ class Slack:
             "user_name": "anna", "trigger_id": f"{number}.trigger", "api_app_id": "A0",
             "response_url": f"{self.setup['own']}/_response/{number}",
         }  # fmt: skip
-        given = {k: v for k, v in body.items() if k not in {"user", "channel"}}
+        arguments = {k: v for k, v in body.items() if k not in {"user", "channel"}}
         own |= {"user_id": body.get("user", "U0ANNA"), "channel_id": body.get("channel", "C0GENERAL")}
-        return urlencode(own | given)
+        return urlencode(own | arguments)
 
     def _event(self, body: dict[str, Any]) -> str:
         number = next(self._numbers)
@@ -252,8 +252,8 @@ class Slack:
         values = {}
         for block in view["blocks"]:
             if block["type"] == "input":
-                given = body["values"].get(block["block_id"], Ellipsis)
-                values[block["block_id"]] = {"value": filled(block["element"], given)}
+                arguments = body["values"].get(block["block_id"], Ellipsis)
+                values[block["block_id"]] = {"value": filled(block["element"], arguments)}
         return view | {"state": {"values": values}, "hash": "h", "root_view_id": view["id"]}
 
     def _suggest(self, body: dict[str, Any]) -> str:
@@ -269,27 +269,27 @@ class Slack:
 EVENTS = {"mention", "direct", "event", "home"}
 
 
-def filled(element: dict[str, Any], given: Any) -> dict[str, Any]:
+def filled(element: dict[str, Any], values: Any) -> dict[str, Any]:
     """The state of an input: as given, else as it was prefilled."""
     kind = element["type"]
     state: dict[str, Any] = {"type": kind}
     match kind:
         case "static_select" | "external_select":
-            option = element.get("initial_option") if given is Ellipsis else given and {"value": given}
+            option = element.get("initial_option") if values is Ellipsis else values and {"value": values}
             return state | {"selected_option": option}
         case "multi_static_select" | "multi_external_select":
-            options = element.get("initial_options", []) if given is Ellipsis else [{"value": one} for one in given]
+            options = element.get("initial_options", []) if values is Ellipsis else [{"value": item} for item in values]
             return state | {"selected_options": options}
         case "datepicker":
-            return state | {"selected_date": element.get("initial_date") if given is Ellipsis else given}
-    return state | {"value": element.get("initial_value") if given is Ellipsis else given}
+            return state | {"selected_date": element.get("initial_date") if values is Ellipsis else values}
+    return state | {"value": element.get("initial_value") if values is Ellipsis else values}
 
 
-def read(asked: StubRequest) -> dict[str, Any]:
+def read(request: StubRequest) -> dict[str, Any]:
     """A call's arguments: JSON, or a form whose lists and objects are JSON."""
-    if asked.headers.get("content-type", "").startswith("application/json"):
-        return dict(asked.json())
-    form = {name: values[0] for name, values in parse_qs(asked.body.decode(), keep_blank_values=True).items()}
+    if request.headers.get("content-type", "").startswith("application/json"):
+        return dict(request.json())
+    form = {name: values[0] for name, values in parse_qs(request.body.decode(), keep_blank_values=True).items()}
     return {k: json.loads(v) if v[:1] in "[{" and v[-1:] in "]}" else v for k, v in form.items()}
 
 

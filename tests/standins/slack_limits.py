@@ -24,7 +24,7 @@ def check_slack(sent: dict[str, Any]) -> None:
     json.dumps(sent, allow_nan=False).encode()
     assert sum(block["type"] == "table" for block in blocks) <= 1, "tables"
     assert sum(block["type"] == "data_visualization" for block in blocks) <= 2, "charts"
-    actions = [one for block in blocks if block["type"] == "actions" for one in block["elements"]]
+    actions = [item for block in blocks if block["type"] == "actions" for item in block["elements"]]
     assert len({action["action_id"] for action in actions}) == len(actions), "action ids"
     for block in blocks:
         check_block(block)
@@ -59,10 +59,10 @@ def check_input(block: dict[str, Any]) -> None:
         *element.get("initial_options", []),
         *([element["initial_option"]] if "initial_option" in element else []),
     ]
-    for one in [*options, *chosen]:
-        check_text(one["text"], 75)
-        assert 0 < len(one["value"]) <= 150, "option value"
-    assert all(one in options for one in chosen if options), "an initial option that is none"
+    for item in [*options, *chosen]:
+        check_text(item["text"], 75)
+        assert 0 < len(item["value"]) <= 150, "option value"
+    assert all(item in options for item in chosen if options), "an initial option that is none"
 
 
 def check_block(block: dict[str, Any]) -> None:
@@ -82,10 +82,10 @@ def check_block(block: dict[str, Any]) -> None:
                 check_text(text, 3000)
         case "actions":
             assert 0 < len(block["elements"]) <= 25, "elements"
-            for one in block["elements"]:
-                assert 0 < len(one["text"]["text"]) <= 75, "button text"
-                assert len(one.get("value", "x")) in range(1, 2001), "button value"
-                assert len(one.get("url", "")) <= 3000, "button url"
+            for item in block["elements"]:
+                assert 0 < len(item["text"]["text"]) <= 75, "button text"
+                assert len(item.get("value", "x")) in range(1, 2001), "button value"
+                assert len(item.get("url", "")) <= 3000, "button url"
         case "table":
             assert len(block["rows"]) <= 100, "rows"
             assert all(0 < len(row) <= 20 for row in block["rows"]), "columns"

@@ -49,15 +49,15 @@ class Telegram:
         self.calls: list[dict[str, Any]] = []
         self.failing: list[dict[str, Any]] = []
 
-    def __call__(self, asked: StubRequest) -> StubAnswer:
-        if asked.path.startswith("/_control/"):
-            return self._control(asked.path.removeprefix("/_control/"), asked)
-        if unquote(asked.path).startswith(f"/file/bot{TOKEN}/"):
-            return StubAnswer(body=base64.b64decode(self.sent[asked.path.rpartition("/")[2]]))
-        match = re.fullmatch(r"/bot([^/]+)/(\w+)", asked.path)
+    def __call__(self, request: StubRequest) -> StubAnswer:
+        if request.path.startswith("/_control/"):
+            return self._control(request.path.removeprefix("/_control/"), request)
+        if unquote(request.path).startswith(f"/file/bot{TOKEN}/"):
+            return StubAnswer(body=base64.b64decode(self.sent[request.path.rpartition("/")[2]]))
+        match = re.fullmatch(r"/bot([^/]+)/(\w+)", request.path)
         if match is None or match[1] != TOKEN:
             return wrong(404 if match is None else 401, "Not Found" if match is None else "Unauthorized")
-        body = read(asked)
+        body = read(request)
         method = match[2]
         if method != "getUpdates":
             with self._news:
@@ -69,11 +69,11 @@ class Telegram:
 
     def _failure(self, method: str, body: dict[str, Any]) -> dict[str, Any] | None:
         with self._news:
-            for one in self.failing:
-                chat = one.get("chat")
-                if one["method"] == method and one["times"] > 0 and chat in {None, str(body.get("chat_id"))}:
-                    one["times"] -= 1
-                    return one
+            for item in self.failing:
+                chat = item.get("chat")
+                if item["method"] == method and item["times"] > 0 and chat in {None, str(body.get("chat_id"))}:
+                    item["times"] -= 1
+                    return item
         return None
 
     def _answer(self, method: str, body: dict[str, Any]) -> StubAnswer:
@@ -101,9 +101,9 @@ class Telegram:
                 return right({"file_id": name, "file_unique_id": name, "file_path": f"photos/{name}"})
             case "deleteMessage":
                 self.chats[str(body["chat_id"])] = [
-                    one
-                    for one in self.chats.get(str(body["chat_id"]), [])
-                    if one["message_id"] != int(body["message_id"])
+                    item
+                    for item in self.chats.get(str(body["chat_id"]), [])
+                    if item["message_id"] != int(body["message_id"])
                 ]
         return right(True)
 
@@ -123,12 +123,12 @@ class Telegram:
     def _inline(self, body: dict[str, Any]) -> StubAnswer:
         """https://core.telegram.org/bots/api#answerinlinequery: 50 results, each id once and of at most 64 bytes."""
         results = body["results"]
-        ids = {one["id"] for one in results}
-        if len(results) > 50 or len(ids) < len(results) or any(len(one.encode()) not in range(1, 65) for one in ids):
+        ids = {result["id"] for result in results}
+        if len(results) > 50 or len(ids) < len(results) or any(len(item.encode()) not in range(1, 65) for item in ids):
             return wrong(400, "Bad Request: RESULT_ID_INVALID")
-        for one in results:
-            text, fault = read_html(one["input_message_content"]["message_text"])
-            if fault or not 0 < len(text) <= 4096 or not one["title"]:
+        for result in results:
+            text, fault = read_html(result["input_message_content"]["message_text"])
+            if fault or not 0 < len(text) <= 4096 or not result["title"]:
                 return wrong(400, f"Bad Request: can't parse entities: {fault}")
         return right(True)
 
@@ -154,20 +154,20 @@ class Telegram:
     def _poll(self, body: dict[str, Any]) -> list[dict[str, Any]]:
         offset, until = int(body.get("offset", 0)), time.time() + float(body.get("timeout", 0))
         with self._news:
-            self.queue = [one for one in self.queue if one["update_id"] >= offset]
+            self.queue = [item for item in self.queue if item["update_id"] >= offset]
             while not self.queue and (remaining := until - time.time()) > 0:
                 self._news.wait(remaining)
             return list(self.queue)
 
-    def _control(self, what: str, asked: StubRequest) -> StubAnswer:
+    def _control(self, what: str, request: StubRequest) -> StubAnswer:
         if what == "calls":
             with self._news:
                 return StubAnswer(body=list(self.calls))
         if what == "chat":
-            return StubAnswer(body=self.chats.get(asked.parameter("chat"), []))
+            return StubAnswer(body=self.chats.get(request.parameter("chat"), []))
         if what == "webhook":
             return StubAnswer(body=self.webhook)
-        body = asked.json()
+        body = request.json()
         match what:
             case "reset":
                 self._forget()
@@ -214,7 +214,7 @@ class Telegram:
     def _pressed(self, body: dict[str, Any]) -> dict[str, Any]:
         chat = body.get("chat", body.get("user", 42))
         standing = self.chats.get(str(chat), [])
-        message = next((one for one in standing if one["message_id"] == body["message_id"]), None)
+        message = next((item for item in standing if item["message_id"] == body["message_id"]), None)
         message = {k: v for k, v in (message or {}).items() if k != "html"}
         return {
             "id": str(next(self._updates)), "from": person(body), "chat_instance": "1", "data": body["data"],
@@ -294,20 +294,20 @@ def read_html(text: str) -> tuple[str, str]:
     return tags.text, tags.fault or ("an open tag" if tags.open else "")
 
 
-def read(asked: StubRequest) -> dict[str, Any]:
+def read(request: StubRequest) -> dict[str, Any]:
     """A call's parameters: a form, JSON, or multipart; objects in them are JSON."""
-    kind = asked.headers.get("content-type", "")
+    kind = request.headers.get("content-type", "")
     if kind.startswith("application/json"):
-        return dict(asked.json())
+        return dict(request.json())
     if kind.startswith("multipart/"):
-        parsed = BytesParser(policy=HTTP).parsebytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + asked.body)
+        parsed = BytesParser(policy=HTTP).parsebytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + request.body)
         form = {}
         for part in parsed.iter_parts():
             name = part.get_param("name", header="content-disposition")
             content = part.get_payload(decode=True)
             form[str(name)] = content.decode("utf-8", "replace") if isinstance(content, bytes) else ""
     else:
-        form = {name: values[0] for name, values in parse_qs(asked.body.decode(), keep_blank_values=True).items()}
+        form = {name: values[0] for name, values in parse_qs(request.body.decode(), keep_blank_values=True).items()}
     return {k: json.loads(v) if v[:1] in "[{" and v[-1:] in "]}" and k != "text" else v for k, v in form.items()}
 
 

@@ -164,12 +164,13 @@ async def test_a_question_names_what_is_lost(opened: Opened) -> None:
         ids = {"campaign_id": 2, "offer_id": 2}
         await clicked(say, ids, say.now.date() - timedelta(days=2), 1_500)
         await clicked(say, ids, say.now.date() - timedelta(days=9), 700)
-        asked = (await say("campaign pause beta,gamma"))["consequence"]
+        request = (await say("campaign pause beta,gamma"))["consequence"]
         assert (
-            "1,500 clicks in the last 7 days: visitors of 1 go to their fallback address; those of the others" in asked
+            "1,500 clicks in the last 7 days: visitors of 1 go to their fallback address; those of the others"
+            in request
         )
-        asked = (await say("offer pause lucky-two,lucky-three"))["consequence"]
-        assert "1,500 clicks in the last 7 days: visitors of Казино Вулкан, beta, gamma get other offers" in asked
+        request = (await say("offer pause lucky-two,lucky-three"))["consequence"]
+        assert "1,500 clicks in the last 7 days: visitors of Казино Вулкан, beta, gamma get other offers" in request
 
 
 async def test_a_site_among_several_tells_what_is_lost_and_alone_is_paused_at_once(opened: Opened) -> None:
@@ -181,6 +182,6 @@ async def test_a_site_among_several_tells_what_is_lost_and_alone_is_paused_at_on
         assert await consequence_of(*pause, say.context(owner)) is None
         await say("casino review lucky bonus=x terms_url=https://l.example.test/ licence=MGA payment_methods=visa")
         await say("site publish land")
-        told = await consequence_of(*pause, say.context(owner)) or ""
-        assert "it is on no domain; 0 clicks in the last 7 days" in told
+        answer = await consequence_of(*pause, say.context(owner)) or ""
+        assert "it is on no domain; 0 clicks in the last 7 days" in answer
         assert (await say("site pause land"))["status"] == "paused"

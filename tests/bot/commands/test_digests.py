@@ -129,7 +129,7 @@ async def test_spend_without_a_rate_is_said_in_the_digest_as_in_stats(opened: Op
         for line in ("digest preview", "stats yesterday"):
             await say(line)
             assert "USDT" in say.shown, line
-            assert "spend" in next(one for one in say.shown.splitlines() if "USDT" in one), line
+            assert "spend" in next(shown_line for shown_line in say.shown.splitlines() if "USDT" in shown_line), line
         await say("rate set USDT 0.5 2026-11-21")
         for line in ("digest preview", "stats yesterday"):
             await say(line)

@@ -11,10 +11,10 @@ from tests.bot.asking import asking
 Opened = Callable[[], Any]
 
 
-@pytest.mark.parametrize("asked", ["stats", "best campaign this week", "campaign list", "site list", "account list"])
-async def test_an_empty_team_is_led_to_its_first_account(opened: Opened, asked: str) -> None:
+@pytest.mark.parametrize("line", ["stats", "best campaign this week", "campaign list", "site list", "account list"])
+async def test_an_empty_team_is_led_to_its_first_account(opened: Opened, line: str) -> None:
     async with asking(opened) as say:
-        await say(asked)
+        await say(line)
         assert "1 connect an affiliate platform" in say.shown
         assert "Connect an account: account add" in say.shown
         assert "Add an offer" not in say.shown

@@ -93,7 +93,7 @@ async def test_a_rate_is_read_right_or_refused_and_nothing_is_kept(opened: Opene
             with pytest.raises(Refused) as refused:
                 await say.tell("rate set", currency="ARS", rate=text, day=DAY.isoformat())
             assert refused.value.field == "rate", text
-        assert {one["currency"] for one in (await say("rate list"))["items"]} == {"USDT"}
+        assert {item["currency"] for item in (await say("rate list"))["items"]} == {"USDT"}
 
 
 async def test_owed_and_paid_stand_side_by_side(opened: Opened) -> None:

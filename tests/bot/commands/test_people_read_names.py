@@ -101,8 +101,8 @@ async def test_lists_find_words_of_names_and_codes(opened: Opened, noun: str) ->
         await vulkan(say)
         item = (await say(f"{noun} list"))["items"][0]
         for words in (item["name"].split()[0].upper(), item["code"][1:], item["name"]):
-            found = (await say.tell(f"{noun} list", find=words)).items
-            assert [one.code for one in found] == [item["code"]], words
+            results = (await say.tell(f"{noun} list", find=words)).items
+            assert [item.code for item in results] == [item["code"]], words
         assert (await say(f"{noun} find {item['name'].split()[0].lower()}"))["items"]
         assert (await say(f"{noun} find nothing-of-this"))["items"] == []
         assert f"No {noun} fits" in say.shown
@@ -116,12 +116,12 @@ async def test_more_of_a_list_keeps_what_it_was_asked_for(opened: Opened) -> Non
         first = await say("campaign find push limit=2")
         assert "campaign list limit=2 find=push after=2" in say.shown
         rest = await say(f"campaign find push limit=2 after={first['next']}")
-        assert [one["name"] for one in first["items"] + rest["items"]] == ["Push 0", "Push 1", "Push 2"]
+        assert [item["name"] for item in first["items"] + rest["items"]] == ["Push 0", "Push 1", "Push 2"]
 
 
 async def test_a_limited_buyer_finds_only_what_is_theirs(opened: Opened) -> None:
     async with asking(opened) as say:
         for name in ("Push one", "Push two"):
             await say.tell("campaign create", name=name)
-        found = await say("campaign find push", role=Role.BUYER, campaigns=("push-two",))
-        assert [one["name"] for one in found["items"]] == ["Push two"]
+        results = await say("campaign find push", role=Role.BUYER, campaigns=("push-two",))
+        assert [item["name"] for item in results["items"]] == ["Push two"]

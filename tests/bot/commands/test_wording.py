@@ -60,11 +60,11 @@ async def test_conversions_and_payments_begin_with_the_latest(opened: Opened) ->
             await converted(say, ids, say.now - timedelta(days=2 - n), 1, event="registration")
             await say(f"payment add main {n + 1}")
         first = await say("conversion list limit=2")
-        assert [one["id"] for one in first["items"]] == [3, 2]
+        assert [item["id"] for item in first["items"]] == [3, 2]
         assert "Older: conversion list after=2" in say.shown
-        assert [one["id"] for one in (await say(f"conversion list after={first['next']}"))["items"]] == [1]
-        assert [one["id"] for one in (await say("conversion list latest=no"))["items"]] == [1, 2, 3]
-        assert [one["amount"] for one in (await say("payment list"))["items"]] == [3_000_000, 2_000_000, 1_000_000]
+        assert [item["id"] for item in (await say(f"conversion list after={first['next']}"))["items"]] == [1]
+        assert [item["id"] for item in (await say("conversion list latest=no"))["items"]] == [1, 2, 3]
+        assert [item["amount"] for item in (await say("payment list"))["items"]] == [3_000_000, 2_000_000, 1_000_000]
 
 
 async def test_rates_are_the_teams_own_unless_asked(opened: Opened) -> None:
@@ -78,7 +78,7 @@ async def test_rates_are_the_teams_own_unless_asked(opened: Opened) -> None:
         assert "published ones are used" in say.shown
         assert "rate list origin=all" in say.shown
         await say("rate set USD 0.9")
-        origins = [(words, [one["origin"] for one in (await say(f"rate list {words}"))["items"]])
+        origins = [(words, [item["origin"] for item in (await say(f"rate list {words}"))["items"]])
                    for words in ("", "origin=published", "USD origin=all")]  # fmt: skip
         assert origins == [("", ["team"]), ("origin=published", ["ecb"]), ("USD origin=all", ["team", "ecb"])]
 

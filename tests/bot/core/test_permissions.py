@@ -454,8 +454,8 @@ async def test_an_offer_that_a_rule_or_an_alternative_leads_to_is_shared(opened:
 
 
 async def test_words_of_a_rule_that_are_codes_of_offers_make_nothing_shared(opened: Opened) -> None:
-    async with world(opened) as one:
-        say = one.say
+    async with world(opened) as scenario:
+        say = scenario.say
         await say.tell("campaign edit", campaign="theirs", rules=[{"if": {"country": ["DE"]}, "offers": ["own-offer"]}])
         for name in ("de", "offer", "country"):
             await say(
@@ -466,9 +466,9 @@ async def test_words_of_a_rule_that_are_codes_of_offers_make_nothing_shared(open
 
 
 async def test_the_gate_and_the_lists_decide_alike(opened: Opened) -> None:
-    async with world(opened) as one:
-        team = one.say.team_id
-        async with one.say.database.read() as tx:
+    async with world(opened) as scenario:
+        team = scenario.say.team_id
+        async with scenario.say.database.read() as tx:
             for noun, entity in ENTITIES.items():
                 for codes in (MINE, ("theirs",), ()):
                     actor = Actor(team_id=team, name="b", role=Role.BUYER, campaigns=codes)
@@ -478,15 +478,15 @@ async def test_the_gate_and_the_lists_decide_alike(opened: Opened) -> None:
                         query.where(entity.table.c.team_id == team)
                     )}  # fmt: skip
                     judged = await named_entities(tx, team, noun, map(str, listed))
-                    told = {e.id: (may_see(actor, noun, e), may_change(actor, noun, e)) for e in judged}
-                    assert {number: told[number] for number in listed} == listed, (noun, codes)
+                    values = {e.id: (may_see(actor, noun, e), may_change(actor, noun, e)) for e in judged}
+                    assert {number: values[number] for number in listed} == listed, (noun, codes)
 
 
 async def test_many_words_are_judged_as_few_are(opened: Opened) -> None:
     """More than the event loop looks up by itself."""
-    async with world(opened) as one:
-        actor = Actor(team_id=one.say.team_id, name="b", role=Role.BUYER, campaigns=MINE)
-        edit, many = COMMANDS["campaign edit"], ["own-offer", *one.words["offer"]["shared"], "OWN OFFER"] * 6
+    async with world(opened) as scenario:
+        actor = Actor(team_id=scenario.say.team_id, name="b", role=Role.BUYER, campaigns=MINE)
+        edit, many = COMMANDS["campaign edit"], ["own-offer", *scenario.words["offer"]["shared"], "OWN OFFER"] * 6
         numbered = [f"{word}:{n}" for n, word in enumerate(many, 1)]
         for words, answer in ((numbered, "yes"), ([*numbered, "others-offer"], "no"), ([*numbered, "x"], "missing")):
-            assert await verdict(one.say, edit, {"campaign": "mine", "offers": words}, actor) == answer
+            assert await verdict(scenario.say, edit, {"campaign": "mine", "offers": words}, actor) == answer

@@ -27,7 +27,9 @@ async def home(chats: Chatting) -> dict[str, Any]:
     for block in view["blocks"]:
         assert block["type"] in ALLOWED
         check_block(block)
-    actions = [one["action_id"] for block in view["blocks"] if block["type"] == "actions" for one in block["elements"]]
+    actions = [
+        item["action_id"] for block in view["blocks"] if block["type"] == "actions" for item in block["elements"]
+    ]
     assert len(set(actions)) == len(actions)
     return view
 

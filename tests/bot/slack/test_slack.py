@@ -206,12 +206,12 @@ async def test_the_form_of_an_account_asks_for_the_chosen_platforms_credentials(
 
 
 async def test_a_credential_typed_on_the_line_stays_in_the_form(chat: Chat) -> None:
-    async with chat() as one:
-        await one.flux(f"join {await one.invite()}")
-        opened = await one.flux("account add name=Mine token=typed-on-the-line")
-        view = (await one.on(one.slack, "views"))[-1]
-        await one.on(one.slack, "choose", view=view, values={"platform": "affilka"}, block="platform")
-        (changed,) = await eventually(lambda: one.calls(one.slack, "views.update"), "the form to change")
+    async with chat() as chatting:
+        await chatting.flux(f"join {await chatting.invite()}")
+        opened = await chatting.flux("account add name=Mine token=typed-on-the-line")
+        view = (await chatting.on(chatting.slack, "views"))[-1]
+        await chatting.on(chatting.slack, "choose", view=view, values={"platform": "affilka"}, block="platform")
+        (changed,) = await eventually(lambda: chatting.calls(chatting.slack, "views.update"), "the form to change")
         for shown in (opened, changed):
             inputs = {block["block_id"]: block["element"] for block in shown["view"]["blocks"]
                       if block["type"] == "input"}  # fmt: skip

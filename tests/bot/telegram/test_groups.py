@@ -13,79 +13,79 @@ from tests.bot.conftest import Chat
 GROUP = -1007
 
 
-async def in_group(one: Chatting) -> None:
-    await one.tell(f"/start {await one.invite()}")
-    await one.tell("/join", chat=GROUP)
+async def in_group(chatting: Chatting) -> None:
+    await chatting.tell(f"/start {await chatting.invite()}")
+    await chatting.tell("/join", chat=GROUP)
 
 
-async def named(one: Chatting) -> list[str]:
-    async with one.database.read() as tx:
+async def named(chatting: Chatting) -> list[str]:
+    async with chatting.database.read() as tx:
         return list((await tx.execute(select(sources.c.name))).scalars())
 
 
-async def idle(one: Chatting) -> bool:
+async def idle(chatting: Chatting) -> bool:
     """Whether every update that came is worked off."""
-    assert one.chats.telegram is not None
-    return one.chats.telegram.app.update_processor.current_concurrent_updates == 0
+    assert chatting.chats.telegram is not None
+    return chatting.chats.telegram.app.update_processor.current_concurrent_updates == 0
 
 
 async def test_only_a_reply_to_the_question_answers_it(chat: Chat) -> None:
-    async with chat() as one:
-        await in_group(one)
-        question = await one.tell("/source add", chat=GROUP)
-        await one.on(one.telegram, "say", text="who has lunch?", chat=GROUP)
-        await one.on(one.telegram, "say", text="PushNet", chat=GROUP, reply_to=question["message_id"])
+    async with chat() as chatting:
+        await in_group(chatting)
+        question = await chatting.tell("/source add", chat=GROUP)
+        await chatting.on(chatting.telegram, "say", text="who has lunch?", chat=GROUP)
+        await chatting.on(chatting.telegram, "say", text="PushNet", chat=GROUP, reply_to=question["message_id"])
 
         async def made() -> list[str]:
-            return await named(one)
+            return await named(chatting)
 
         assert await eventually(made, "the source") == ["PushNet"]
 
 
 async def test_help_in_a_group_is_grouped_with_buttons_and_without_what_buttons_say(chat: Chat) -> None:
-    async with chat() as one:
-        await in_group(one)
-        told = await one.tell("/help", chat=GROUP)
-        labels = [key["text"] for row in told["reply_markup"]["inline_keyboard"] for key in row]
+    async with chat() as chatting:
+        await in_group(chatting)
+        answer = await chatting.tell("/help", chat=GROUP)
+        labels = [key["text"] for row in answer["reply_markup"]["inline_keyboard"] for key in row]
         assert {"Stats", "Campaign", "Offer"} <= set(labels)
         for group in ("See how it goes", "Set up deals", "Bring visitors"):
-            assert group in told["text"]
-        assert not {"confirm", "cancel", "join"} & set(told["text"].lower().replace(",", " ").split())
-        usage = (await one.tell("/help offer add", chat=GROUP))["text"]
+            assert group in answer["text"]
+        assert not {"confirm", "cancel", "join"} & set(answer["text"].lower().replace(",", " ").split())
+        usage = (await chatting.tell("/help offer add", chat=GROUP))["text"]
         assert "offer add <casino> account=… url=… [tag=…]" in usage
 
 
 async def test_a_question_is_over_after_a_quarter_of_an_hour(chat: Chat) -> None:
-    async with chat() as one:
-        await one.tell(f"/start {await one.invite()}")
-        await one.tell("/source add")
-        await eventually(lambda: idle(one), "the question to be stored")
-        one.runtime.clock.apart += timedelta(minutes=16)  # type: ignore[attr-defined]
-        assert "no command" in (await one.tell("PushNet"))["text"].lower()
-        assert await named(one) == []
+    async with chat() as chatting:
+        await chatting.tell(f"/start {await chatting.invite()}")
+        await chatting.tell("/source add")
+        await eventually(lambda: idle(chatting), "the question to be stored")
+        chatting.runtime.clock.apart += timedelta(minutes=16)  # type: ignore[attr-defined]
+        assert "no command" in (await chatting.tell("PushNet"))["text"].lower()
+        assert await named(chatting) == []
 
 
 async def test_an_anonymous_admin_is_told_why_there_is_no_answer(chat: Chat) -> None:
-    async with chat() as one:
-        await in_group(one)
-        before = len(await one.standing(GROUP))
+    async with chat() as chatting:
+        await in_group(chatting)
+        before = len(await chatting.standing(GROUP))
         group = {"id": GROUP, "type": "supergroup", "title": "Team"}
-        heard: dict[str, Any] = {
+        message: dict[str, Any] = {
             "message_id": 5, "date": 1, "chat": group, "sender_chat": group, "text": "/source list",
             "from": {"id": 1087968824, "is_bot": True, "first_name": "Group", "username": "GroupAnonymousBot"},
         }  # fmt: skip
-        await one.on(one.telegram, "update", message=heard)
+        await chatting.on(chatting.telegram, "update", message=message)
 
         async def answered() -> list[Any]:
-            return (await one.standing(GROUP))[before:]
+            return (await chatting.standing(GROUP))[before:]
 
         assert "anonymous admin" in (await eventually(answered, "an answer"))[0]["text"]
 
 
 async def test_an_update_that_cannot_be_read_is_taken_and_logged(chat: Chat, caplog: Any) -> None:
-    async with chat() as one:
+    async with chat() as chatting:
         wrong = {"message_id": 5, "date": 1, "chat": {"type": "private"}, "text": "secret words"}
-        answer = await one.on(one.telegram, "update", update_id=987654, message=wrong)
+        answer = await chatting.on(chatting.telegram, "update", update_id=987654, message=wrong)
         assert answer["status"] == 200
         assert "cannot be read" in caplog.text
         assert "secret words" not in caplog.text
@@ -102,16 +102,18 @@ async def test_an_update_that_cannot_be_read_is_taken_and_logged(chat: Chat, cap
     ],
 )
 async def test_a_refused_credential_is_sent_nowhere(chat: Chat, caplog: pytest.LogCaptureFixture, line: str) -> None:
-    async with chat() as one:
-        await one.tell(f"/start {await one.invite()}")
-        await one.flux(f"join {await one.invite()}")
-        await one.tell(f"/{line}")
-        await one.flux(line)
-        sent = str(await one.calls(one.telegram, "sendMessage", "editMessageText"))
-        sent += str(await one.calls(one.slack, "response", "chat.postMessage", "chat.postEphemeral", "views.open"))
+    async with chat() as chatting:
+        await chatting.tell(f"/start {await chatting.invite()}")
+        await chatting.flux(f"join {await chatting.invite()}")
+        await chatting.tell(f"/{line}")
+        await chatting.flux(line)
+        sent = str(await chatting.calls(chatting.telegram, "sendMessage", "editMessageText"))
+        sent += str(
+            await chatting.calls(chatting.slack, "response", "chat.postMessage", "chat.postEphemeral", "views.open")
+        )
         assert "abc-secret" not in sent
         assert "abc-secret" not in caplog.text
-        async with one.database.read() as tx:
+        async with chatting.database.read() as tx:
             kept = [str(row) for name in ("presses", "audits", "dialogues") if name in metadata.tables
                     for row in await tx.execute(select(metadata.tables[name]))]  # fmt: skip
         assert "abc-secret" not in str(kept)

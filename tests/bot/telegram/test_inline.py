@@ -10,19 +10,19 @@ from tests.bot.conftest import Chat
 MADE = ("Spring <b>Push</b>", "Казино Вулкан", "Autumn")
 
 
-async def with_team(one: Chatting) -> None:
-    await one.tell(f"/start {await one.invite()}")
+async def with_team(chatting: Chatting) -> None:
+    await chatting.tell(f"/start {await chatting.invite()}")
     for name in MADE:
-        await one.tell(f'/campaign create name="{name}" fallback_url=https://example.com/')
+        await chatting.tell(f'/campaign create name="{name}" fallback_url=https://example.com/')
 
 
-async def typed(one: Chatting, query: str, *, user: int = 42) -> list[dict[str, Any]]:
+async def typed(chatting: Chatting, query: str, *, user: int = 42) -> list[dict[str, Any]]:
     """The results that the person sees."""
-    before = len(await one.calls(one.telegram, "answerInlineQuery"))
-    await one.on(one.telegram, "inline", query=query, user=user)
+    before = len(await chatting.calls(chatting.telegram, "answerInlineQuery"))
+    await chatting.on(chatting.telegram, "inline", query=query, user=user)
 
     async def answered() -> list[Any]:
-        return (await one.calls(one.telegram, "answerInlineQuery"))[before:]
+        return (await chatting.calls(chatting.telegram, "answerInlineQuery"))[before:]
 
     answer = (await eventually(answered, f"an answer to @bot {query}"))[0]
     assert answer["is_personal"] in {True, "true"}
@@ -31,26 +31,30 @@ async def typed(one: Chatting, query: str, *, user: int = 42) -> list[dict[str, 
 
 
 async def test_a_campaign_is_found_by_part_of_its_name_and_shared_as_its_card(chat: Chat) -> None:
-    async with chat() as one:
-        await with_team(one)
-        (card,) = await typed(one, "вулкан")
+    async with chat() as chatting:
+        await with_team(chatting)
+        (card,) = await typed(chatting, "вулкан")
         assert card["title"] == "Казино Вулкан"
         assert "Tracking link:" in card["input_message_content"]["message_text"]
         assert "reply_markup" not in card
-        (spring,) = await typed(one, "push spring")
+        (spring,) = await typed(chatting, "push spring")
         assert "Spring &lt;b&gt;Push&lt;/b&gt;" in spring["input_message_content"]["message_text"]
-        assert [card["title"] for card in await typed(one, "")] == list(reversed(MADE))
-        assert await typed(one, "winter") == []
+        assert [card["title"] for card in await typed(chatting, "")] == list(reversed(MADE))
+        assert await typed(chatting, "winter") == []
 
 
 async def test_a_stranger_sees_nothing_and_a_limited_member_their_own(chat: Chat) -> None:
-    async with chat() as one:
-        await with_team(one)
-        assert await typed(one, "", user=99) == []
-        async with one.database.begin() as tx:
+    async with chat() as chatting:
+        await with_team(chatting)
+        assert await typed(chatting, "", user=99) == []
+        async with chatting.database.begin() as tx:
             code, _ = await members.invite(
-                tx, team_id=one.runtime.team_id, role=Role.BUYER, campaigns=["autumn"], now=one.runtime.clock()
+                tx,
+                team_id=chatting.runtime.team_id,
+                role=Role.BUYER,
+                campaigns=["autumn"],
+                now=chatting.runtime.clock(),
             )
-        await one.tell(f"/start {code}", chat=77, user=77)
-        assert [card["title"] for card in await typed(one, "", user=77)] == ["Autumn"]
-        assert await typed(one, "spring", user=77) == []
+        await chatting.tell(f"/start {code}", chat=77, user=77)
+        assert [card["title"] for card in await typed(chatting, "", user=77)] == ["Autumn"]
+        assert await typed(chatting, "spring", user=77) == []

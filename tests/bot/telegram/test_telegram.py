@@ -239,10 +239,13 @@ async def test_what_cannot_be_taken_back_is_asked_first(chat: Chat) -> None:
 
 
 async def test_one_person_may_try_ten_codes_a_minute_and_others_join_meanwhile(chat: Chat) -> None:
-    async with chat() as one:
-        await joined(one)
-        code = await one.invite(Role.BUYER)
+    async with chat() as chatting:
+        await joined(chatting)
+        code = await chatting.invite(Role.BUYER)
         for n in range(10):
-            assert "too many" not in (await one.tell(f"/join guess{n}", chat=43, user=43))["text"]
-        assert "too many codes were tried: try again in" in (await one.tell(f"/join {code}", chat=43, user=43))["text"]
-        assert "Welcome, Bob" in (await one.tell(f"/join {code}", chat=44, user=44, name="Bob"))["text"]
+            assert "too many" not in (await chatting.tell(f"/join guess{n}", chat=43, user=43))["text"]
+        assert (
+            "too many codes were tried: try again in"
+            in (await chatting.tell(f"/join {code}", chat=43, user=43))["text"]
+        )
+        assert "Welcome, Bob" in (await chatting.tell(f"/join {code}", chat=44, user=44, name="Bob"))["text"]

@@ -129,8 +129,8 @@ def test_conversions_older_than_an_api_takes_are_not_sent(api: str, days: int) -
 def test_google_takes_no_reversal_and_gets_its_token_first() -> None:
     with pytest.raises(Refused, match="reversal"):
         build("google", sending("reversal", "x"), SETTINGS, NOW)
-    asked = token_request("google", SETTINGS)
-    assert asked.body == (
+    request = token_request("google", SETTINGS)
+    assert request.body == (
         "grant_type=refresh_token&client_id=C-66&client_secret=fake-client-secret&refresh_token=fake-refresh-token"
     )
     assert read_token("google", b'{"access_token":"t","expires_in":60}') == ("t", 60.0)
@@ -144,6 +144,6 @@ def test_the_documentation_lists_every_preset_as_it_is() -> None:
 
 
 if __name__ == "__main__":
-    for one, happened in every():
-        content = written(made(presets()[one]["postbacks"][happened], happened))
-        (RECORDINGS / f"{one}.{happened}.http").write_bytes(content.encode())
+    for item, happened in every():
+        content = written(made(presets()[item]["postbacks"][happened], happened))
+        (RECORDINGS / f"{item}.{happened}.http").write_bytes(content.encode())

@@ -82,7 +82,7 @@ class ClickDeployment:
                 "name": code, "code": code, "status": "active", "cost_model": "link", "binding": True, "direct": False,
                 "rules": rules, "currency": "EUR", **more,
             }  # fmt: skip
-            weights = {self.made[one]: weight for one, weight in shares.items()}
+            weights = {self.made[item]: weight for item, weight in shares.items()}
             self.made[f"campaign {code}"] = made = await campaigns.add(
                 tx, team_id=self.runtime.team_id, now=self.runtime.clock(), values=values, weights=weights
             )
@@ -99,8 +99,8 @@ class ClickDeployment:
                 ).returning(sites.c.id)
             )  # fmt: skip
             site_id = int(made.scalar_one())
-            for place, one in enumerate(members):
-                await tx.execute(insert(site_offers).values(site_id=site_id, offer_id=self.made[one], position=place))
+            for place, item in enumerate(members):
+                await tx.execute(insert(site_offers).values(site_id=site_id, offer_id=self.made[item], position=place))
             await config_version.bump(tx)
         await self.clicks.refresh()
         return site_id
@@ -133,9 +133,9 @@ class ClickDeployment:
             sent.append(message)
 
         await self.clicks(scope, None, send)
-        given = [(name.decode(), value.decode()) for name, value in sent[0]["headers"]]
-        cookies = [value for name, value in given if name == "set-cookie"]
-        result = dict(given)
+        arguments = [(name.decode(), value.decode()) for name, value in sent[0]["headers"]]
+        cookies = [value for name, value in arguments if name == "set-cookie"]
+        result = dict(arguments)
         return Answer(sent[0]["status"], result.get("location", ""), result, cookies, sent[1]["body"])
 
     async def rows(self, table: Any, *order: Any) -> list[Any]:

@@ -80,8 +80,8 @@ async def test_a_cap_on_conversions_set_later_counts_those_that_stand(upgraded_u
             {**row, "event": "first_deposit", "is_ftd": True, "occurred_at": early, "day": early.date()},
         ]
         async with d.database.begin() as tx:
-            for one in rows:
-                await tx.execute(conversions.insert().values(**one))
+            for item in rows:
+                await tx.execute(conversions.insert().values(**item))
         assert await capped(d, "a", 5, "first_deposit", "month") == 2
         assert await capped(d, "a", 5, "registration") == 1
 

@@ -16,7 +16,7 @@ from tests.hub.clicks.click_deployment import WINDOWS, ClickDeployment, click_de
 async def crowd(d: ClickDeployment, path: str, n: int, *, start: int = 0) -> Counter[str]:
     """So many different visitors at once; how many went to each host."""
     gets = (d.get(path, ip=f"10.{k // 65536}.{k // 256 % 256}.{k % 256}") for k in range(start, start + n))
-    return Counter([one.host.split(".")[0] for one in await asyncio.gather(*gets)])
+    return Counter([item.host.split(".")[0] for item in await asyncio.gather(*gets)])
 
 
 async def test_rules_come_first_then_weights(upgraded_url: str) -> None:
@@ -65,7 +65,7 @@ async def test_uniqueness_is_exact_across_processes(postgres_url: str) -> None:
         await d.offer("b")
         await d.campaign("one", {"a": 1, "b": 1})
         await other.clicks.refresh()
-        gets = [one.get("/c/one", ip=f"192.0.2.{n}") for n in range(30) for one in (d, other)]
+        gets = [item.get("/c/one", ip=f"192.0.2.{n}") for n in range(30) for item in (d, other)]
         await asyncio.gather(*gets)
         assert sum(click.unique_click for click in await d.stored()) == 30
 
@@ -190,7 +190,7 @@ async def test_a_returning_visitor_keeps_the_offer_unless_the_campaign_says_othe
         for code, kinds in (("bound", 1), ("free", 2)):
             first = await d.get(f"/c/{code}", ip="192.0.2.1")
             again = [await d.get(f"/c/{code}", ip=f"192.0.3.{n}", cookie=first.cookie) for n in range(25)]
-            assert len({one.host for one in again} | {first.host}) == kinds
+            assert len({item.host for item in again} | {first.host}) == kinds
 
 
 async def test_cost_comes_from_the_link_or_is_fixed_or_uploaded(sqlite_url: str) -> None:

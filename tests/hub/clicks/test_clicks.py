@@ -61,7 +61,7 @@ async def test_uniqueness_and_binding_survive_a_restart(upgraded_url: str) -> No
         await d.clicks.stop()
         await d.clicks.start()
         again = [await d.get("/c/one", ip=f"192.0.2.{n}") for n in range(20)]
-        assert [one.host for one in again] == [first.host for first in firsts]
+        assert [item.host for item in again] == [first.host for first in firsts]
         stored = await d.stored()
         assert [click.unique_click for click in stored] == [1] * 20 + [0] * 20
         assert {click.reason for click in stored[20:]} == {Reason.BOUND}

@@ -115,7 +115,7 @@ async def test_a_worker_killed_beside_another_loses_nothing(postgres_url: str) -
     answered: list[str] = []
     port, other = free_port(), free_port()
     async with serving(postgres_url, port) as first, serving(postgres_url, other) as second:
-        load = [asyncio.create_task(visitors(one, answered, n)) for n in range(8) for one in (port, other)]
+        load = [asyncio.create_task(visitors(item, answered, n)) for n in range(8) for item in (port, other)]
         await asyncio.sleep(0.5)
         first.kill()
         before = len(answered)

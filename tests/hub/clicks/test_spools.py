@@ -124,8 +124,8 @@ async def test_an_outgoing_click_waits_for_its_click_in_another_process_s_spool(
         async with click_deployment(upgraded_url, create="") as second:
             break_database(first)
             word = (await first.get("/c/one", ip="192.0.2.1")).query["click"]
-            gone = await second.get(f"/go/reviews/a?click={word}", ip="192.0.2.1")
-            assert gone.query["c"] == word
+            removed = await second.get(f"/go/reviews/a?click={word}", ip="192.0.2.1")
+            assert removed.query["c"] == word
             assert await second.count(outgoing) == 0
             mend_database(first)
             await until_drained(first)
@@ -153,7 +153,7 @@ def test_a_torn_record_at_the_end_of_a_spool_is_passed_over(tmp_path: Path) -> N
 
     def read_again() -> list[int]:
         spool.rewind()
-        return [one.click.id for one in spool.read() if isinstance(one, SpooledClick)]
+        return [item.click.id for item in spool.read() if isinstance(item, SpooledClick)]
 
     assert read_again() == [1, 2]
     spool.append([record(4)])

@@ -89,8 +89,8 @@ class Screen:
 
     def overflow(self) -> list[str]:
         """What reaches beyond the window's right edge, boxes that scroll by themselves apart."""
-        found: list[str] = self.page.evaluate(OVERFLOW)
-        return found
+        results: list[str] = self.page.evaluate(OVERFLOW)
+        return results
 
     def layout_shift(self) -> float:
         """How far parts of the page have moved since it was first painted (0: nothing did)."""

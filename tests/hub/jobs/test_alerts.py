@@ -38,7 +38,7 @@ async def set_error(say: Asker, error: str | None) -> None:
 async def test_a_failing_sync_fires_once_and_is_over_in_the_same_thread(opened: Opened) -> None:
     async with asking(opened) as say:
         await tracked(say)
-        one = await say(f"alert add kind=sync_failed {HERE}")
+        item = await say(f"alert add kind=sync_failed {HERE}")
         hub = runtime_of(say)
         assert await tick(hub) == 0
         await set_error(say, "the token was refused")
@@ -46,7 +46,7 @@ async def test_a_failing_sync_fires_once_and_is_over_in_the_same_thread(opened: 
         say.later(minutes=1)
         assert await tick(hub) == 0
         assert (await say("alert list"))["items"][0]["state"] == "firing"
-        await say(f"alert ack {one['code']}")
+        await say(f"alert ack {item['code']}")
         assert (await say("alert list"))["items"][0]["state"] == "acknowledged"
         await set_error(say, None)
         assert await tick(hub) == 1
@@ -136,9 +136,9 @@ async def test_many_alerts_at_once_are_one_message(opened: Opened) -> None:
 async def test_a_snoozed_alert_keeps_still_and_tells_again(opened: Opened) -> None:
     async with asking(opened) as say:
         await tracked(say)
-        one = await say(f'alert add "clicks < 1" {HERE}')
+        item = await say(f'alert add "clicks < 1" {HERE}')
         assert await tick(runtime_of(say)) == 1
-        await say(f"alert snooze {one['code']} 30m")
+        await say(f"alert snooze {item['code']} 30m")
         say.later(minutes=5)
         assert await tick(runtime_of(say)) == 0
         say.later(minutes=26)

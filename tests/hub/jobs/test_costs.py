@@ -30,13 +30,13 @@ class Statistics:
         self.costs = {"77": "12.50", "88": "3"}
         self.asked: list[StubRequest] = []
 
-    def __call__(self, asked: StubRequest) -> StubAnswer:
-        self.asked.append(asked)
-        if asked.path == "/v2/login":
+    def __call__(self, request: StubRequest) -> StubAnswer:
+        self.asked.append(request)
+        if request.path == "/v2/login":
             return StubAnswer(200, {"token": "short-lived"})
-        if asked.headers.get("authorization") not in {"Bearer short-lived", "Bearer fake-token"}:
+        if request.headers.get("authorization") not in {"Bearer short-lived", "Bearer fake-token"}:
             return StubAnswer(401, {"error": "no"})
-        today = dict(asked.query).get("day_from", dict(asked.query).get("date-from")) == "2026-10-01"
+        today = dict(request.query).get("day_from", dict(request.query).get("date-from")) == "2026-10-01"
         return StubAnswer(
             200, {"result": [{"campaign_id": int(c), "spent": v} for c, v in self.costs.items()] if today else []}
         )
@@ -71,9 +71,9 @@ async def test_costs_are_read_again_over_five_days_and_restated(
             clock=lambda: moment[0],
         )  # fmt: skip
         await costs.tick(runtime)
-        asked = len(standin.asked)
+        request = len(standin.asked)
         await costs.tick(runtime)
-        assert len(standin.asked) == asked, "not due again yet"
+        assert len(standin.asked) == request, "not due again yet"
         standin.costs["77"] = "11"
         moment[0] += timedelta(hours=7)
         await costs.tick(runtime)
@@ -110,9 +110,9 @@ async def test_one_source_that_cannot_be_read_does_not_stop_the_others(
         )  # fmt: skip
         await costs.tick(runtime)
         async with database.read() as tx:
-            told = dict((await tx.execute(select(sources.c.code, sources.c.options))).all())
+            answer = dict((await tx.execute(select(sources.c.code, sources.c.options))).all())
             assert (await tx.execute(select(func.count()).select_from(spend))).scalar_one() == 1
-        errors = {code: options["costs"]["error"] for code, options in told.items()}
+        errors = {code: options["costs"]["error"] for code, options in answer.items()}
         assert errors.pop("a")
         assert set(errors.values()) == {None}
 

@@ -34,7 +34,7 @@ async def queued(say: Asker) -> list[Any]:
 
 async def test_a_digest_is_sent_once_each_day(opened: Opened) -> None:
     async with asking(opened) as say:
-        one = await say("digest subscribe at=12:01 channel=slack:C0123456")
+        item = await say("digest subscribe at=12:01 channel=slack:C0123456")
         hub = runtime_of(say)
         assert await tick(hub) == 0
         say.later(minutes=1)
@@ -43,7 +43,7 @@ async def test_a_digest_is_sent_once_each_day(opened: Opened) -> None:
         say.later(days=1)
         assert await tick(hub) == 1
         sent = await queued(say)
-        assert [row.key for row in sent] == [f"digest:{one['id']}:2026-11-22", f"digest:{one['id']}:2026-11-23"]
+        assert [row.key for row in sent] == [f"digest:{item['id']}:2026-11-22", f"digest:{item['id']}:2026-11-23"]
         assert sent[0].message["title"].startswith("Sat 21 Nov")
         assert (await say("digest list"))["items"][0]["next_at"] == "2026-11-24T12:01:00Z"
 

@@ -62,7 +62,7 @@ async def test_a_domain_is_bought_after_its_price_was_confirmed(opened: Callable
         assert domain.status == "dns"
         assert str(domain.registered_until) == "2027-10-01" or kind == "namecheap"
         zone = shop.records["brand.com"]
-        assert [(one["type"], one["content"]) for one in zone] == [("A", "192.0.2.77")]
+        assert [(item["type"], item["content"]) for item in zone] == [("A", "192.0.2.77")]
         with pytest.raises(Refused, match="cannot be had"):
             await team.say("domain buy brand.com")
 

@@ -75,9 +75,9 @@ def tools(port: int, names: NameServer) -> Tools:
     return Tools(Here(port), Lookup([names.address], port=names.address[1], allow_private=True))
 
 
-async def step(team: Team, given: Tools) -> Any:
+async def step(team: Team, tools: Tools) -> Any:
     await team.say(f"domain verify {NAME}")
-    assert await domains.tick(team.runtime, given) == 1
+    assert await domains.tick(team.runtime, tools) == 1
     return await team.say(f"domain show {NAME}")
 
 
@@ -241,5 +241,5 @@ async def test_letters_that_pretend_to_be_others_are_pointed_out(opened: Callabl
         assert (await team.say("domain add bücher.example.test")).warnings == []
 
 
-def _verification(found: Any) -> Any:
-    return next(step for step in found.steps if step.name == "verification")
+def _verification(results: Any) -> Any:
+    return next(step for step in results.steps if step.name == "verification")

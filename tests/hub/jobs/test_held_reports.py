@@ -49,8 +49,8 @@ async def test_doubled_figures_are_held_told_at_once_and_shown_row_by_row(opened
         assert buttons(message) == ["Confirm", "Discard", "Show rows"]
         shown = await team.say("sync show main limit=5")
         assert (len(shown["items"]), shown["next"]) == (5, "5")
-        assert [(one["changed"], one["new"]) for one in shown["reports"]] == [(3, 1)]
-        ftds = next(one for one in shown["totals"] if one["measure"] == "first_deposits")
+        assert [(item["changed"], item["new"]) for item in shown["reports"]] == [(3, 1)]
+        ftds = next(item for item in shown["totals"] if item["measure"] == "first_deposits")
         assert (ftds["before"], ftds["now"]) == (12, 28)
         answer = await team.say("sync confirm main")
         assert "FTDs 12 → 28" in answer["consequence"]

@@ -83,9 +83,9 @@ async def test_each_conversion_is_told_once_with_the_sources_own_click_id(
             )
         await outbound_job.tick(runtime)
         await outbound_job.tick(runtime)
-        asked = sorted(one["query"]["e"] for one in standin.received)
-        assert asked == ["first_deposit", "registration"]
-        ftds = next(one["query"] for one in standin.received if one["query"]["e"] == "first_deposit")
+        request = sorted(item["query"]["e"] for item in standin.received)
+        assert request == ["first_deposit", "registration"]
+        ftds = next(item["query"] for item in standin.received if item["query"]["e"] == "first_deposit")
         assert ftds == {"cid": "src-1", "e": "first_deposit", "v": "12.5", "t": "F&1"}
         assert {state for _, state, _ in await states(runtime)} == {"sent"}
 
@@ -110,7 +110,7 @@ async def test_a_failing_source_is_tried_again_on_the_schedule_and_given_up(
         for wait, minutes in zip(waits, (1, 5, 30, 120, 720), strict=False):
             assert 0.8 * minutes <= wait <= 1.2 * minutes
         async with runtime.database.begin() as tx:
-            assert [one.error for one in await delivery_log.history(tx, scene.team_id)] == ["answered 503"]
+            assert [item.error for item in await delivery_log.history(tx, scene.team_id)] == ["answered 503"]
             assert await delivery_log.resend(tx, scene.team_id, now=clock.now) == 1
             assert len((await tx.execute(select(outbound_attempts))).all()) == 6
         await outbound_job.tick(runtime)
@@ -177,7 +177,7 @@ async def test_a_crash_between_sending_and_noting_it_sends_the_same_key_again(
         assert len(standin.received) == 1, "another process leaves a claimed message alone"
         clock.now += claims.CLAIM + timedelta(seconds=1)
         await outbound_job.tick(runtime)
-        keys = [one["query"]["k"] for one in standin.received]
+        keys = [item["query"]["k"] for item in standin.received]
         assert len(keys) == 2
         assert len(set(keys)) == 1
 
@@ -197,7 +197,7 @@ async def test_a_source_says_what_it_wants(opened: Callable[[], Any], source: tu
             await scene.post(tx, f"{other}&status=pending")
             await scene.post(tx, f"{other}&status=approved")
         await outbound_job.tick(runtime)
-        outbound_request = sorted((one["query"]["e"], one["query"]["v"]) for one in standin.received)
+        outbound_request = sorted((item["query"]["e"], item["query"]["v"]) for item in standin.received)
         assert outbound_request == [("deposit", "16"), ("deposit", "8"), ("reversal", "8")]
 
 
@@ -223,7 +223,7 @@ async def test_google_is_told_of_ios_clicks_by_what_stands_in_place_of_the_click
             claimed = await claims.claim(tx, NOON, by_host={"api:google": 5})
         assert [row.state for row in rows] == ["queued", "queued", "skipped"]
         settings = {"account_id": "1", "conversion_action": "2", "access_token": "fake"}
-        bodies = [outbound_job.ready(one, settings, NOON)[0].body for one in claimed]
+        bodies = [outbound_job.ready(item, settings, NOON)[0].body for item in claimed]
         assert ['"adIdentifiers":{"gbraid":"G1"}' in bodies[0], '"adIdentifiers":{"wbraid":"W1"}' in bodies[1]] == [
             True,
             True,
@@ -238,7 +238,7 @@ async def test_a_template_that_asks_for_no_click_id_is_told_of_every_click(
         async with runtime.database.begin() as tx:
             await scene.post(tx, f"click_id={await scene.click(tx, source_click_id=None)}&event=reg")
         await outbound_job.tick(runtime)
-        assert [one["query"] for one in standin.received] == [{"zone": "banner"}]
+        assert [item["query"] for item in standin.received] == [{"zone": "banner"}]
 
 
 async def test_a_long_outbox_is_drained_each_message_once(
@@ -250,7 +250,7 @@ async def test_a_long_outbox_is_drained_each_message_once(
             click = await scene.click(tx)
             await scene.post(tx, *(f"click_id={click}&event=deposit&txn_id={n}" for n in range(120)))
         await outbound_job.tick(runtime)
-        assert sorted(int(one["query"]["t"]) for one in standin.received) == list(range(120))
+        assert sorted(int(item["query"]["t"]) for item in standin.received) == list(range(120))
         assert {state for _, state, _ in await states(runtime)} == {"sent"}
 
 
@@ -266,7 +266,7 @@ async def test_what_was_claimed_but_not_begun_is_free_again_when_a_round_ends(
             await scene.post(tx, *(f"click_id={click}&event=deposit&txn_id={n}" for n in range(30)))
         for _ in range(12):
             await outbound_job.tick(runtime)
-        assert len(standin.received) == len({one["query"]["t"] for one in standin.received})
+        assert len(standin.received) == len({item["query"]["t"] for item in standin.received})
         result = await states(runtime)
         assert sum(state == "sent" for _, state, _ in result) == len(standin.received)
         async with runtime.database.read() as tx:
@@ -285,7 +285,7 @@ async def test_three_deposits_of_one_click_in_one_batch_are_one_for_a_source_tha
             deposits = [f"click_id={click}&event=deposit&amount=10&txn_id={n}" for n in range(3)]
             await scene.post(tx, f"click_id={click}&event=reg", *deposits, f"click_id={other}&event=deposit&txn_id=9")
         await outbound_job.tick(runtime)
-        outbound_request = sorted((one["query"]["cid"], one["query"]["e"]) for one in standin.received)
+        outbound_request = sorted((item["query"]["cid"], item["query"]["e"]) for item in standin.received)
         assert outbound_request == [("src-1", "deposit"), ("src-1", "registration"), ("src-2", "deposit")]
 
 

@@ -67,7 +67,7 @@ async def test_the_status_of_all_accounts_is_one_statement(opened: Callable[[], 
             event.listen(tx.sync_connection, "before_cursor_execute", lambda *of: statements.append(of[2]))
             result = await sync_status.statuses(tx, rows)
         assert len(statements) == 1
-        assert [(one.account, one.state) for one in result] == [
+        assert [(item.account, item.state) for item in result] == [
             ("one", "queued"),
             ("two", "queued"),
             ("three", "queued"),
@@ -118,14 +118,14 @@ async def test_any_range_can_be_asked_for_and_is_fetched_in_pieces(opened: Calla
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
-    ("mode", "state", "told"),
+    ("mode", "state", "message"),
     [(401, "paused", "refused the login"), ("login", "paused", "login page"), (500, "failed", "500"),
      (429, "failed", "asked too often"), ("html", "failed", "web page"), ("truncated", "failed", "cut off"),
      ("error", "failed", "something went wrong"), ("garbage", "failed", "something else than JSON"),
      ("cut", "failed", "half way")],
 )  # fmt: skip
 async def test_no_error_of_the_platform_changes_a_number(
-    opened: Callable[[], Any], mode: Any, state: str, told: str
+    opened: Callable[[], Any], mode: Any, state: str, message: str
 ) -> None:
     async with synced(opened) as (team, casino):
         before = await figures(team, "commission_other")
@@ -134,7 +134,7 @@ async def test_no_error_of_the_platform_changes_a_number(
         await team.sync()
         now = await status(team)
         assert now["state"] == state
-        assert told in now["error"]
+        assert message in now["error"]
         assert await figures(team, "commission_other") == before
         casino.fails(None)
         if state == "paused":
@@ -295,8 +295,8 @@ async def test_an_answer_known_by_heart_still_settles_days_and_one_that_comes_ba
                 return result.first() is not None
 
         for commission in ("5", "6", "5", "6"):
-            one = await told(commission)
-            assert (one["now"], one["rows"], one["revisions"]) == (int(commission) * 1_000_000, 3, 1)
+            item = await told(commission)
+            assert (item["now"], item["rows"], item["revisions"]) == (int(commission) * 1_000_000, 3, 1)
         again = await told("6")
         assert (again["rows"], again["revisions"], await is_settled()) == (3, 0, False)
         team.clock.later(hours=13)
@@ -327,7 +327,7 @@ async def test_another_time_zone_settles_the_days_that_were_over_there(opened: C
         await team.say("account edit main timezone=Etc/GMT+12 test=false")
         assert await settled_to() == "2026-10-19"
         report = await team.say("stats 2026-10-19..2026-10-19 by day")
-        assert [one["settlement"] for one in report["rows"] + report["unassigned"]] == ["settled"]
+        assert [item["settlement"] for item in report["rows"] + report["unassigned"]] == ["settled"]
 
 
 async def test_a_known_answer_is_read_again_when_the_account_reads_it_otherwise(opened: Callable[[], Any]) -> None:

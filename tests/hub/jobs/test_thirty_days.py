@@ -114,8 +114,8 @@ async def one_day(team: Hub, here: Market, day: date) -> str:
     await digests.tick(team.runtime)
     async with team.runtime.database.read() as tx:
         query = select(messages.c.message).order_by(messages.c.id.desc()).limit(1)
-        told = (await tx.execute(query)).scalar_one()
-    return f"##### {day}\n{terminal.render(msgspec.convert(told, Message))}\n"
+        answer = (await tx.execute(query)).scalar_one()
+    return f"##### {day}\n{terminal.render(msgspec.convert(answer, Message))}\n"
 
 
 @pytest.mark.slow
@@ -124,24 +124,24 @@ async def test_thirty_days_of_four_platforms_add_up_and_read_well(opened: Callab
         async with hub(opened) as team:
             team.clock.now = datetime(2026, 8, 31, 13, tzinfo=UTC)
             await set_up(team, url)
-            told = [await one_day(team, here, FIRST + timedelta(days=n)) for n in range(DAYS)]
+            messages = [await one_day(team, here, FIRST + timedelta(days=n)) for n in range(DAYS)]
             report = await team.say("report merged 2026-08-31 2026-09-29 by campaign,account")
     assert report["totals"]["commission"] == sum(micro(*key) for key in commissions(here))
     assert report["totals"]["first_deposits"]["platform"] == sum(f.ftds for f in here.facts.values())
     assert report["unassigned"] == []
     path = Path(__file__).with_name("thirty_days.txt")
     if os.environ.get("CASINOFLUX_RECORD") == "1":
-        path.write_text("\n".join(told))
-    assert "\n".join(told) == path.read_text()
+        path.write_text("\n".join(messages))
+    assert "\n".join(messages) == path.read_text()
 
 
 def commissions(here: Market) -> list[tuple[str, int]]:
     """Every figure a platform stated, by currency: CPA and rev share where it tells them apart."""
-    found: list[tuple[str, int]] = []
+    results: list[tuple[str, int]] = []
     for (platform, _, _), f in here.facts.items():
         parts = (f.cpa + f.revshare,) if platform == "cellxpert" else (f.cpa, f.revshare)
-        found += [(ACCOUNTS[platform][1], part) for part in parts]
-    return found
+        results += [(ACCOUNTS[platform][1], part) for part in parts]
+    return results
 
 
 def micro(currency: str, cents: int) -> int:

@@ -48,16 +48,16 @@ async def test_presets_and_own_mappings_are_read(opened: Callable[[], Any]) -> N
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
-    ("lines", "told"),
+    ("lines", "message"),
     [(["a,b"], "no header"), (["day,tag,commission"], "no line"),
      (["day,tag,commission", "yesterday,x,1"], "no day"), (["day,tag,commission", "2026-10-01,x,abc"], "no number"),
      (["day,tag,commission", "2026-10-01,x"], "cut off"),
      (["day,tag,colour", "2026-10-01,x,1"], "none of its columns")],
 )  # fmt: skip
-async def test_a_file_that_cannot_be_read_says_why(opened: Callable[[], Any], lines: list[str], told: str) -> None:
+async def test_a_file_that_cannot_be_read_says_why(opened: Callable[[], Any], lines: list[str], message: str) -> None:
     async with hub(opened) as team:
         await team.say("account add csv_upload name=Own")
-        with pytest.raises(Refused, match=told) as caught:
+        with pytest.raises(Refused, match=message) as caught:
             await team.say("sync upload own", lines=lines)
         assert caught.value.field == "lines"
 

@@ -36,10 +36,10 @@ async def served(opened: Callable[[], Any], **settings: Any) -> AsyncIterator[tu
     async with opened() as database:
         async with database.begin() as tx:
             scene = await build(tx)
-        given = Settings(secret_key="k" * 32, **settings)
+        arguments = Settings(secret_key="k" * 32, **settings)
         runtime = Runtime(
-            settings=given, database=database, box=Box("k" * 32),
-            ports=HubPorts(given), team_id=scene.team_id, clock=lambda: NOON,
+            settings=arguments, database=database, box=Box("k" * 32),
+            ports=HubPorts(arguments), team_id=scene.team_id, clock=lambda: NOON,
         )  # fmt: skip
         part = Postbacks(runtime)
         runtime.state["postbacks"] = part
@@ -54,12 +54,12 @@ async def test_query_form_and_json_are_understood_alike(opened: Callable[[], Any
     async with served(opened) as (client, scene, runtime):
         async with runtime.database.begin() as tx:
             clicks = [await scene.click(tx, n) for n in (1, 2, 3)]
-        said = [{"click_id": click, "event": "ftd", "amount": "12,50", "txn_id": click} for click in clicks]
+        message = [{"click_id": click, "event": "ftd", "amount": "12,50", "txn_id": click} for click in clicks]
         answers = [
-            await client.get("/postback/key-1", params=said[0]),
-            await client.post("/postback/key-1", data=said[1]),
-            await client.post("/postback/key-1", json={"data": said[2]}),
-            await client.post("/postback/key-1", data=said[0]),
+            await client.get("/postback/key-1", params=message[0]),
+            await client.post("/postback/key-1", data=message[1]),
+            await client.post("/postback/key-1", json={"data": message[2]}),
+            await client.post("/postback/key-1", data=message[0]),
         ]
         assert [a.status_code for a in answers] == [200] * 4
         assert [a.json()["outcome"] for a in answers] == ["accepted", "accepted", "accepted", "duplicate"]
@@ -151,7 +151,7 @@ async def test_nul_in_names_and_values_is_kept_out_of_the_database_and_nothing_f
                 "/postback/key-1", content=f"%00=%00&event=dep&click_id={click}&txn_id=a%00b", headers=form
             ),
         ]
-        assert [(one.status_code, one.json()["outcome"]) for one in answers] == [(200, "accepted")] * 3
+        assert [(answer.status_code, answer.json()["outcome"]) for answer in answers] == [(200, "accepted")] * 3
         async with runtime.database.read() as tx:
             assert len(await requests.log(tx, scene.team_id, requests.RequestFilter(), limit=10)) == 3
         assert (await client.get("/postback/key-1%00?event=reg")).status_code == 404
@@ -161,8 +161,8 @@ async def test_a_click_of_another_team_is_unknown_and_its_source_is_told_nothing
     async with served(opened) as (client, scene, runtime):
         async with runtime.database.begin() as tx:
             url = "https://push.example.test/?cid={click_id}"
-            told = {"registration": {"url": url, "method": "GET"}}
-            await tx.execute(update(sources).values(postbacks=told))
+            values = {"registration": {"url": url, "method": "GET"}}
+            await tx.execute(update(sources).values(postbacks=values))
             click = await scene.click(tx)
             other = await teams.add(tx, "Other", NOON)
             await tx.execute(insert(accounts).values(
@@ -182,7 +182,7 @@ async def test_a_click_of_another_team_is_unknown_and_its_source_is_told_nothing
 
 
 @pytest.mark.parametrize(
-    ("query", "outcome", "told"),
+    ("query", "outcome", "message"),
     [
         (b"event=reg&click_id=%ff%fe", "unmatched", "Windows-1252"),
         (b"event=reg&click_id={click_id}", "unmatched", "macro"),
@@ -195,7 +195,7 @@ async def test_a_click_of_another_team_is_unknown_and_its_source_is_told_nothing
         (b"event=ftd&click_id=CLICK&txn_id=" + b"9" * 300, "accepted", "cut to 255"),
     ],
 )
-async def test_odd_requests_leave_a_reason(opened: Callable[[], Any], query: bytes, outcome: str, told: str) -> None:
+async def test_odd_requests_leave_a_reason(opened: Callable[[], Any], query: bytes, outcome: str, message: str) -> None:
     async with served(opened) as (client, scene, runtime):
         async with runtime.database.begin() as tx:
             click = await scene.click(tx)
@@ -204,7 +204,7 @@ async def test_odd_requests_leave_a_reason(opened: Callable[[], Any], query: byt
         assert answer.json()["outcome"] == outcome
         async with runtime.database.read() as tx:
             reason = (await tx.execute(select(postbacks.c.reason))).scalar_one()
-        assert told in reason
+        assert message in reason
 
 
 async def test_only_listed_addresses_and_right_signatures_count(opened: Callable[[], Any]) -> None:
@@ -267,20 +267,20 @@ async def test_answered_without_a_task_it_is_answered_alike(opened: Callable[[],
         async with runtime.database.begin() as tx:
             click = await scene.click(tx)
         part: Postbacks = runtime.state["postbacks"]
-        said: list[Any] = []
+        message: list[Any] = []
         scope = {"type": "http", "method": "GET", "path": "/postback/key-1", "headers": [], "http_version": "1.1"}
         queries = [f"click_id={click}&event=reg", f"click_id={click}&event=reg", "event=reg", ""]
         for query in queries:
-            assert part.take(scope | {"query_string": query.encode()}, said.append)
-        assert not part.take(scope | {"path": "/postback/other", "query_string": b""}, said.append)
-        assert not part.take(scope | {"method": "POST", "query_string": b""}, said.append)
+            assert part.take(scope | {"query_string": query.encode()}, message.append)
+        assert not part.take(scope | {"path": "/postback/other", "query_string": b""}, message.append)
+        assert not part.take(scope | {"method": "POST", "query_string": b""}, message.append)
         for _ in range(500):
-            if len(said) == 2 * len(queries):
+            if len(message) == 2 * len(queries):
                 break
             await asyncio.sleep(0.01)
-        outcomes = [msgspec.json.decode(one["body"])["outcome"] for one in said[1::2]]
+        outcomes = [msgspec.json.decode(item["body"])["outcome"] for item in message[1::2]]
         assert outcomes == ["accepted", "duplicate", "unmatched", "rejected"]
-        assert [one["status"] for one in said[::2]] == [200, 200, 200, 400]
+        assert [item["status"] for item in message[::2]] == [200, 200, 200, 400]
 
 
 async def test_a_request_that_broke_off_is_kept_and_counts_for_nothing(opened: Callable[[], Any]) -> None:
@@ -330,18 +330,20 @@ async def test_a_locked_database_is_waited_for_and_given_up_for_all_at_once(
             click = await scene.click(tx)
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
-        asked = [asyncio.create_task(client.get(f"/postback/key-1?click_id={click}&event={e}")) for e in ("reg", "ftd")]
+        requests = [
+            asyncio.create_task(client.get(f"/postback/key-1?click_id={click}&event={e}")) for e in ("reg", "ftd")
+        ]
         await met_lock.wait()
-        assert not any(one.done() for one in asked)
+        assert not any(item.done() for item in requests)
         other.execute("ROLLBACK")
-        assert [(await one).json()["outcome"] for one in asked] == ["accepted", "accepted"]
+        assert [(await item).json()["outcome"] for item in requests] == ["accepted", "accepted"]
         runtime.state["postbacks"]._patience = 0.1
         other.execute("BEGIN IMMEDIATE")
         deposit = f"/postback/key-1?click_id={click}&event=dep&txn_id="
         late = await asyncio.gather(*(client.get(f"{deposit}{n}") for n in range(9)))
         other.execute("ROLLBACK")
         other.close()
-        assert {one.status_code for one in late} == {503}
+        assert {item.status_code for item in late} == {503}
         assert "locked" not in late[0].text
         again = await client.get(f"{deposit}1")
         assert again.json()["outcome"] == "accepted"

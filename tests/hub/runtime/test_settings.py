@@ -58,8 +58,8 @@ def test_a_wrong_value_names_the_setting(tmp_path: Path, name: str, value: str) 
 
 
 def test_a_misspelt_setting_is_told_with_the_nearest_one(tmp_path: Path) -> None:
-    [told] = unknown_settings(KEY | {"CASINOFLUX_REPORT_TIMZONE": "UTC", "CASINOFLUX_SECRET_KEY_FILE": "k"}, tmp_path)
-    assert told.endswith("did you mean CASINOFLUX_REPORT_TIMEZONE?")
+    [answer] = unknown_settings(KEY | {"CASINOFLUX_REPORT_TIMZONE": "UTC", "CASINOFLUX_SECRET_KEY_FILE": "k"}, tmp_path)
+    assert answer.endswith("did you mean CASINOFLUX_REPORT_TIMEZONE?")
 
 
 async def test_a_database_that_cannot_be_opened_is_told_without_its_password(tmp_path: Path) -> None:

@@ -101,8 +101,8 @@ async def test_the_other_pages_fit_too(sqlite_url: str, tmp_path: Path) -> None:
 async def test_a_page_asks_for_nothing_but_itself(sqlite_url: str, tmp_path: Path) -> None:
     async with at_the_screen(sqlite_url, tmp_path) as (_, tab, url):
         await tab.open(url)
-        asked: list[str] = await tab.run("performance.getEntriesByType('resource').map(e => e.name)")
-        assert [one for one in asked if not one.startswith("data:") and not one.endswith("/b")] == []
+        request: list[str] = await tab.run("performance.getEntriesByType('resource').map(e => e.name)")
+        assert [item for item in request if not item.startswith("data:") and not item.endswith("/b")] == []
         assert await tab.run("performance.getEntriesByType('navigation')[0].transferSize") < 60_000
 
 

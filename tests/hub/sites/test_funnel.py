@@ -42,12 +42,15 @@ async def measuring(opened: Callable[[], Any], tmp: Any) -> AsyncIterator[Team]:
 
 
 async def look(team: Team, path: str, person: str = "1", **headers: str) -> Got:
-    given = {"user-agent": f"{PHONE} {person}", **{name.replace("_", "-"): value for name, value in headers.items()}}
-    return await team.get(path, headers=given)
+    arguments = {
+        "user-agent": f"{PHONE} {person}",
+        **{name.replace("_", "-"): value for name, value in headers.items()},
+    }
+    return await team.get(path, headers=arguments)
 
 
-async def tell(team: Team, person: str = "1", **told: Any) -> int:
-    body = msgspec.json.encode({"i": f"view{person}", "m": 4000, **told})
+async def tell(team: Team, person: str = "1", **answer: Any) -> int:
+    body = msgspec.json.encode({"i": f"view{person}", "m": 4000, **answer})
     headers = {"user-agent": f"{PHONE} {person}"}
     return (await team.get("/s/top/b", method="POST", headers=headers, body=body)).status
 
@@ -138,23 +141,23 @@ async def test_who_objects_is_not_measured_and_nonsense_is_refused(opened: Calla
 async def test_a_visitor_keeps_the_variant_and_the_better_one_is_kept(opened: Callable[[], Any], tmp_path: Any) -> None:
     async with measuring(opened, tmp_path) as team:
         await team.say("variant add top theme=comparison offers=wild-win headline=Other")
-        looks: dict[str, int] = {"a": 0, "b": 0}
+        renderers: dict[str, int] = {"a": 0, "b": 0}
         for person in map(str, range(60)):
             response = await look(team, "/s/top", person)
             stored = response.cookies()[0].partition(";")[0]
             again = await look(team, "/s/top", "somebody else", cookie=stored)
             assert again.text == response.text
             assert again.cookies() == []
-            looks[stored[-1]] += 1
+            renderers[stored[-1]] += 1
             await tell(team, person, v=stored[-1], k=["wild-win"] if stored[-1] == "b" else [])
-        assert min(looks.values()) > 10
+        assert min(renderers.values()) > 10
         assert "/go/top/wild-win?v=b" in (await team.get("/s/top?look=b")).text
         assert "?click=ABC&amp;v=b" in (await team.get("/s/top?look=b&click=ABC")).text
         await team.sites.beacon.store()
         result = await team.say("variant list top")
         assert [(variant.code, variant.visitors) for variant in result.variants] == [
-            ("a", looks["a"]),
-            ("b", looks["b"]),
+            ("a", renderers["a"]),
+            ("b", renderers["b"]),
         ]
         assert [variant.rate for variant in result.variants] == [0, 1]
         assert result.winner is None

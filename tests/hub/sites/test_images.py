@@ -72,8 +72,8 @@ async def test_a_logo_is_shown_on_the_page_from_our_own_address(opened: Callable
         assert (await team.get(casino.logo, host=HOST, method="HEAD")).body == b""
         again = await send(team, "casino logo", f"data:image/png;base64,{sent}", casino="lucky-star")
         assert again.logo == casino.logo
-        gone = await send(team, "casino logo", None, casino="lucky-star", remove=True)
-        assert gone.logo is None
+        removed = await send(team, "casino logo", None, casino="lucky-star", remove=True)
+        assert removed.logo is None
 
 
 async def test_a_picture_stands_below_the_headline_of_every_theme(opened: Callable[[], Any]) -> None:
@@ -142,11 +142,11 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 async def test_what_is_no_fit_picture_is_refused_with_the_reason(opened: Callable[[], Any], name: str) -> None:
-    raw, told = BAD[name]
+    raw, answer = BAD[name]
     async with at_work(opened) as team:
-        for given in (raw, base64.b64encode(raw).decode()):
-            with pytest.raises(Refused, match=told) as caught:
-                await send(team, "casino logo", given, casino="lucky-star")
+        for values in (raw, base64.b64encode(raw).decode()):
+            with pytest.raises(Refused, match=answer) as caught:
+                await send(team, "casino logo", values, casino="lucky-star")
             assert caught.value.field == "image"
         assert (await team.say("casino show lucky-star")).logo is None
         async with team.runtime.database.read() as tx:

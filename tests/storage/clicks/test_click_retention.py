@@ -49,9 +49,9 @@ async def test_expired_clicks_leave_their_links_and_counts(upgraded_url: str) ->
         assert await d.count(clicks) == 0
         assert await d.rows(click_rollup) == rolled
         async with d.database.read() as tx:
-            links = await stored_clicks.links(tx, [one.id for one in before])
+            links = await stored_clicks.links(tx, [item.id for item in before])
             shown = await stored_clicks.show(tx, d.runtime.team_id, before[0].id)
-        assert {one.id: (one.campaign_id, one.offer_id) for one in before} == {
+        assert {item.id: (item.campaign_id, item.offer_id) for item in before} == {
             key: (link.campaign_id, link.offer_id) for key, link in links.items()
         }
         assert shown is not None

@@ -8,7 +8,7 @@ LONG = "a1b2c3d4e5f6a7b8c9d0"
 
 
 @pytest.mark.parametrize(
-    ("given", "shown"),
+    ("values", "shown"),
     [
         ("https://s.example/p?cid={click_id}&token=abc", f"https://s.example/p?cid={{click_id}}&token={HIDDEN}"),
         ("https://s.example/p?api_key=a%2Fb&cid={click_id}", f"https://s.example/p?api_key={HIDDEN}&cid={{click_id}}"),
@@ -20,8 +20,8 @@ LONG = "a1b2c3d4e5f6a7b8c9d0"
         ('{"secret": "a\\"b", "id": "{click_id}"}', f'{{"secret": "{HIDDEN}", "id": "{{click_id}}"}}'),
     ],
 )
-def test_a_credential_is_masked(given: str, shown: str) -> None:
-    assert hide_credentials(given) == shown
+def test_a_credential_is_masked(values: str, shown: str) -> None:
+    assert hide_credentials(values) == shown
 
 
 @pytest.mark.parametrize(
@@ -39,10 +39,10 @@ def test_what_is_no_credential_stays(text: str) -> None:
 
 
 def test_settings_and_headers_are_masked_by_their_names() -> None:
-    given = {"url": "https://s.example/?token=x",
+    arguments = {"url": "https://s.example/?token=x",
              "headers": {"Authorization": "Bearer abc", "X-Api-Key": "k", "A": "*/*"},
              "options": [{"password": "p", "n": 5}]}  # fmt: skip
-    assert hide_credentials(given) == {
+    assert hide_credentials(arguments) == {
         "url": f"https://s.example/?token={HIDDEN}",
         "headers": {"Authorization": HIDDEN, "X-Api-Key": HIDDEN, "A": "*/*"},
         "options": [{"password": HIDDEN, "n": 5}],

@@ -16,7 +16,7 @@ EVENTS = ["reg", "ftd", "dep", "dep", "qualified", "chargeback"]
 
 def story(chance: random.Random) -> list[str]:
     """Requests about two clicks; `CLICK0`, `TXN` and `PLAYER` are filled in for each telling."""
-    told = []
+    messages = []
     for n in range(chance.randint(2, 12)):
         event, click = chance.choice(EVENTS), chance.randint(0, 1)
         parts = [
@@ -31,17 +31,19 @@ def story(chance: random.Random) -> list[str]:
             parts.append(f"amount={chance.choice([10, 20, 30])}")
         if chance.random() < 0.3:
             parts.append(f"player_id=PLAYER{click}")
-        told.append("&".join(parts))
-    told += chance.choices(told, k=chance.randint(0, 3))
-    told += [one.replace(f"click_id=CLICK{c}&", "") for c in (0, 1) for one in told if f"PLAYER{c}" in one][:2]
-    return told
+        messages.append("&".join(parts))
+    messages += chance.choices(messages, k=chance.randint(0, 3))
+    messages += [item.replace(f"click_id=CLICK{c}&", "") for c in (0, 1) for item in messages if f"PLAYER{c}" in item][
+        :2
+    ]
+    return messages
 
 
-async def tell(tx: AsyncConnection, scene: Scene, told: list[str], number: int, chance: random.Random) -> Any:
+async def tell(tx: AsyncConnection, scene: Scene, answer: list[str], number: int, chance: random.Random) -> Any:
     clicks = [await scene.click(tx, number * 2 + n) for n in (0, 1)]
     names = {f"CLICK{n}": click for n, click in enumerate(clicks)} | {"TXN": f"t{number}-", "PLAYER": f"p{number}-"}
     queries = []
-    for query in told:
+    for query in answer:
         for word, value in names.items():
             query = query.replace(word, value)
         queries.append(query)
@@ -73,11 +75,11 @@ async def test_any_order_and_any_batches_end_in_the_same_rows(opened: Callable[[
         for seed in range(25):
             chance = random.Random(seed)
             scene.words = {"has_ftd_event": seed % 3 != 0}
-            told = story(chance)
-            first = await tell(tx, scene, told, seed * 3, chance)
+            answer = story(chance)
+            first = await tell(tx, scene, answer, seed * 3, chance)
             for again in (1, 2):
-                chance.shuffle(told)
-                assert await tell(tx, scene, told, seed * 3 + again, chance) == first, f"seed {seed}"
+                chance.shuffle(answer)
+                assert await tell(tx, scene, answer, seed * 3 + again, chance) == first, f"seed {seed}"
         await check_history(tx)
 
 
@@ -87,15 +89,15 @@ async def test_a_direct_transaction_ends_in_the_same_rows_as_an_ordinary_one(ope
         async with database.begin() as tx:
             scene = await build(tx)
         for seed in range(6):
-            told = story(random.Random(seed))
+            answer = story(random.Random(seed))
             scene.words = {"has_ftd_event": seed % 3 != 0}
 
-            async def work(tx: AsyncConnection, told: list[str] = told, number: int = seed * 2) -> Any:
-                return await tell(tx, scene, told, number, random.Random(number))
+            async def work(tx: AsyncConnection, answer: list[str] = answer, number: int = seed * 2) -> Any:
+                return await tell(tx, scene, answer, number, random.Random(number))
 
             fast = await database.run(work)
             async with database.begin() as tx:
-                assert await work(tx, told, seed * 2 + 1) == fast, f"seed {seed}"
+                assert await work(tx, answer, seed * 2 + 1) == fast, f"seed {seed}"
         async with database.read() as tx:
             await check_history(tx)
 

@@ -19,7 +19,7 @@ async def test_a_registration_and_a_deposit_are_counted_on_the_click_they_belong
         done = await scene.post(
             tx, f"click_id={click}&event=reg", f"cid={click.upper()}&goal=FTD&payout=50,00&txid=T1&status=Confirmed"
         )
-        assert [one.outcome for one in done] == ["accepted", "accepted"]
+        assert [result.outcome for result in done] == ["accepted", "accepted"]
         rows = (await tx.execute(select(conversions).order_by(conversions.c.id))).all()
         assert [(r.event, r.is_ftd, r.amount, r.currency) for r in rows] == [
             ("registration", False, None, "EUR"),
@@ -42,7 +42,7 @@ async def test_the_same_again_is_a_duplicate_in_one_batch_and_in_the_next(opened
         same = f"click_id={click}&event=deposit&amount=20&txn_id=D1"
         again = f"txn_id=D1&amount=20&event=deposit&click_id={click}"
         done = await scene.post(tx, same, again, same)
-        assert [one.outcome for one in done] == ["accepted", "duplicate", "duplicate"]
+        assert [result.outcome for result in done] == ["accepted", "duplicate", "duplicate"]
         assert await scene.one(tx, same) == "duplicate"
         assert await counted(tx) == [("deposit", "approved", False, 20 * EURO, "2026-10-01")]
         stored = (await tx.execute(select(postbacks.c.outcome, postbacks.c.conversion_id))).all()
@@ -167,8 +167,8 @@ async def test_where_there_is_no_ftd_event_the_earliest_deposit_is_the_first(ope
 async def test_a_transaction_of_another_click_is_a_duplicate_with_the_reason(opened: Callable[[], Any]) -> None:
     async with opened() as database, database.begin() as tx:
         scene = await build(tx)
-        one, other = await scene.click(tx, 1), await scene.click(tx, 2)
-        assert await scene.one(tx, f"click_id={one}&event=deposit&txn_id=D1&amount=10") == "accepted"
+        item, other = await scene.click(tx, 1), await scene.click(tx, 2)
+        assert await scene.one(tx, f"click_id={item}&event=deposit&txn_id=D1&amount=10") == "accepted"
         done = (await scene.post(tx, f"click_id={other}&event=deposit&txn_id=D1&amount=10"))[0]
         assert (done.outcome, done.reason) == ("duplicate", "transaction D1 belongs to another click")
         assert await scene.one(tx, f"click_id={other}&event=reg&txn_id=D1") == "accepted"
@@ -208,7 +208,7 @@ async def test_unknown_words_and_clicks_are_kept_with_the_reason(opened: Callabl
             tx, f"click_id={click}&event=install", "click_id=nonsense&event=reg", "click_id=0000000000000&event=reg",
             f"click_id={click}", f"click_id={click}&event=ftd&amount=abc&occurred_at=soon",
         )  # fmt: skip
-        assert [one.outcome for one in done] == ["unmapped", "unmatched", "unmatched", "rejected", "accepted"]
+        assert [result.outcome for result in done] == ["unmapped", "unmatched", "unmatched", "rejected", "accepted"]
         assert "install" in (done[0].reason or "")
         row = (await tx.execute(select(conversions))).one()
         assert (row.amount, row.marks) == (None, ["no_amount", "no_time"])

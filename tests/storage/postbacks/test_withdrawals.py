@@ -29,10 +29,10 @@ async def test_a_conversion_that_only_a_word_taken_away_made_is_reversed_with_it
 ) -> None:
     async with opened() as database, database.begin() as tx:
         scene = await build(tx)
-        told: list[Change] = []
+        messages: list[Change] = []
 
         async def onward(_tx: AsyncConnection, changes: Any) -> None:
-            told.extend(changes)
+            messages.extend(changes)
 
         scene.onward = onward
         await tx.execute(update(offers).values(cap=5, cap_event="registration", cap_period="day"))
@@ -49,7 +49,7 @@ async def test_a_conversion_that_only_a_word_taken_away_made_is_reversed_with_it
         stored = (await tx.execute(select(postbacks))).one()
         assert (stored.outcome, stored.joined, stored.conversion_id) == ("unmapped", False, None)
         assert await caps.used(tx, scene.offer_id, NOON) == (0, 5)
-        assert [(one.before is not None, (one.row or {})["status"]) for one in told] == [
+        assert [(item.before is not None, (item.row or {})["status"]) for item in messages] == [
             (False, "approved"),
             (True, "reversed"),
         ]
@@ -66,7 +66,7 @@ async def test_what_others_say_of_the_conversion_stays(opened: Callable[[], Any]
         done = await scene.post(
             tx, f"click_id={click}&event=dep&txn_id=1&amount=5", f"click_id={click}&event=paid&txn_id=1&amount=9"
         )
-        assert [one.outcome for one in done] == ["accepted", "updated"]
+        assert [result.outcome for result in done] == ["accepted", "updated"]
         await scene.map(tx)
         assert await again(tx, scene, done[1].id) == {"unmapped": 1}
         row = (await tx.execute(select(conversions))).one()

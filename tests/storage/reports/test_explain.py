@@ -52,9 +52,9 @@ async def test_an_unknown_click_id_is_found_out(opened: Open) -> None:
         await ftd(tx, books, at(FIRST), txn_id="t1")
         await unknown_click(tx, books, "t2")
         await books.sync(tx, "acme", [row(FIRST, first_deposits=2)], now=at(later(1)))
-        (one,) = (await asked(tx, books)).discrepancies
-        assert (one.measure, one.postback, one.platform) == ("first_deposits", 1, 2)
-        assert (one.cause, one.ids, one.offer) == ("unknown click id", ["t2"], "lucky")
+        (item,) = (await asked(tx, books)).discrepancies
+        assert (item.measure, item.postback, item.platform) == ("first_deposits", 1, 2)
+        assert (item.cause, item.ids, item.offer) == ("unknown click id", ["t2"], "lucky")
 
 
 async def test_the_edge_of_the_platforms_day_is_found_out(opened: Open) -> None:
@@ -67,8 +67,8 @@ async def test_the_edge_of_the_platforms_day_is_found_out(opened: Open) -> None:
         await books.conversion(tx, at(FIRST, 2), "registration", txn_id="night", **place)
         await books.conversion(tx, at(FIRST, 12), "registration", txn_id="noon", **place)
         await books.sync(tx, "west", [row(FIRST, "w", registrations=1)], now=at(later(5)))
-        (one,) = (await asked(tx, books, offers=("west-offer",))).discrepancies
-        assert (one.cause, one.ids) == ("time-zone edge", ["night"])
+        (item,) = (await asked(tx, books, offers=("west-offer",))).discrepancies
+        assert (item.cause, item.ids) == ("time-zone edge", ["night"])
 
 
 async def test_a_restated_figure_is_found_out(opened: Open) -> None:
@@ -78,8 +78,8 @@ async def test_a_restated_figure_is_found_out(opened: Open) -> None:
         await ftd(tx, books, at(FIRST, 13), txn_id="t2")
         await books.sync(tx, "acme", [row(FIRST, first_deposits=2, ngr=5)], now=at(later(3)))
         await books.sync(tx, "acme", [row(FIRST, first_deposits=1, ngr=5)], now=at(later(5)))
-        (one,) = (await asked(tx, books)).discrepancies
-        assert (one.cause, one.ids) == ("restatement", ["t1", "t2"])
+        (item,) = (await asked(tx, books)).discrepancies
+        assert (item.cause, item.ids) == ("restatement", ["t1", "t2"])
 
 
 async def test_a_late_batch_is_told_while_the_day_is_young_by_the_ids_the_platform_lacks(opened: Open) -> None:
@@ -90,8 +90,8 @@ async def test_a_late_batch_is_told_while_the_day_is_young_by_the_ids_the_platfo
         await ftd(tx, books, at(FIRST), txn_id="t1", click_id=existing)
         await ftd(tx, books, at(FIRST, 13), txn_id="t2")
         await books.sync(tx, "acme", [row(FIRST, sub=word, first_deposits=1)], now=at(later(1)))
-        (one,) = (await asked(tx, books, now=at(later(1), 13))).discrepancies
-        assert (one.cause, one.ids) == ("late batch", ["t2"])
+        (item,) = (await asked(tx, books, now=at(later(1), 13))).discrepancies
+        assert (item.cause, item.ids) == ("late batch", ["t2"])
 
 
 async def test_a_reversal_here_that_still_counts_there_is_found_out(opened: Open) -> None:
@@ -99,8 +99,8 @@ async def test_a_reversal_here_that_still_counts_there_is_found_out(opened: Open
         books = await build(tx)
         await ftd(tx, books, at(FIRST), txn_id="t1", status="reversed")
         await books.sync(tx, "acme", [row(FIRST, first_deposits=1)], now=at(later(1)))
-        (one,) = (await asked(tx, books)).discrepancies
-        assert (one.cause, one.ids) == ("reversal", ["t1"])
+        (item,) = (await asked(tx, books)).discrepancies
+        assert (item.cause, item.ids) == ("reversal", ["t1"])
 
 
 def test_the_same_player_twice_is_a_duplicate() -> None:
@@ -135,10 +135,10 @@ async def test_a_restatement_has_both_values_and_when(opened: Open) -> None:
         await books.sync(tx, "acme", [row(FIRST, first_deposits=1)], now=at(FIRST, 20))
         await books.sync(tx, "acme", [row(FIRST, first_deposits=2)], now=at(later(1)))
         await books.sync(tx, "acme", [row(FIRST, first_deposits=1)], now=at(later(5)))
-        (one,) = (await asked(tx, books)).discrepancies
-        assert one.restatement is not None
-        assert (one.restatement.before, one.restatement.after, one.restatement.at) == (2, 1, at(later(5)))
-        assert one.restatement.rows
+        (item,) = (await asked(tx, books)).discrepancies
+        assert item.restatement is not None
+        assert (item.restatement.before, item.restatement.after, item.restatement.at) == (2, 1, at(later(5)))
+        assert item.restatement.rows
 
 
 async def test_evidence_is_that_of_the_campaign_asked_about(opened: Open) -> None:
@@ -170,14 +170,14 @@ async def test_evidence_is_that_of_the_campaign_asked_about(opened: Open) -> Non
                 )
             )  # fmt: skip
         result = await asked(tx, books)
-        (one,) = result.discrepancies
-        assert (one.postback, one.platform, one.ids) == (1, 0, ["mine"])
+        (item,) = result.discrepancies
+        assert (item.postback, item.platform, item.ids) == (1, 0, ["mine"])
         (allocated,) = result.allocated
         assert allocated.measures["commission_cpa"].share == 25
         first_deposits = allocated.measures["first_deposits"]
         assert (first_deposits.weighed_by, first_deposits.weight, first_deposits.of) == ("first_deposits", 1, 4)
-        told = msgspec.json.encode(result).decode()
-        assert not any(name in told for name in ("their", "late1", word, "autumn"))
+        answer = msgspec.json.encode(result).decode()
+        assert not any(name in answer for name in ("their", "late1", word, "autumn"))
         assert (await asked(tx, books, offers=("lucky",))).allocated == []
 
 

@@ -151,7 +151,7 @@ def cases() -> list[list[tuple[str, Inject]]]:
     made: list[list[tuple[str, Inject]]] = []
     for causes in (SURPLUS, LACK):
         single = [(name, inject) for name, ways in causes.items() for inject in ways]
-        made += [[one] for one in single]
+        made += [[item] for item in single]
         made += [list(pair) for pair in combinations(single, 2) if pair[0][0] != pair[1][0]]
     return made
 
@@ -198,12 +198,12 @@ async def state(day: Day, first_deposits: int, now: datetime) -> None:
 async def right(opened: Open, injections: list[tuple[str, Inject]], seed: int) -> bool:
     """Whether the first cause is the most telling of those injected, and its ids are among those shown."""
     result, day = await injected(opened, injections, seed)
-    told = [discrepancy for discrepancy in result.discrepancies if discrepancy.measure == "first_deposits"]
-    if len(told) != 1:
+    messages = [discrepancy for discrepancy in result.discrepancies if discrepancy.measure == "first_deposits"]
+    if len(messages) != 1:
         return False
     causes = [name for name, _ in injections]
-    others_found = set(causes) <= {told[0].cause, *told[0].others}
-    return told[0].cause == causes[0] and set(day.ids[causes[0]]) <= set(told[0].ids) and others_found
+    others_found = set(causes) <= {messages[0].cause, *messages[0].others}
+    return messages[0].cause == causes[0] and set(day.ids[causes[0]]) <= set(messages[0].ids) and others_found
 
 
 @pytest.mark.parametrize("number", range(0, len(cases()), 4))

@@ -59,14 +59,14 @@ async def test_the_report_has_the_contracts_shape(opened: Open) -> None:
             "2026-10-01",
             "2026-10-01",
         )
-        (one,) = made["rows"]
-        assert one["group"] == {"day": "2026-10-01", "campaign": "spring"}
-        assert one["first_deposits"] == {"postback": 1, "platform": 1, "merged": 1}
-        assert one["registrations"] == {"postback": 1, "platform": None, "merged": 1}
-        assert one["deposit_amount"] == {"postback": 50_000_000, "platform": None, "merged": 50_000_000}
+        (item,) = made["rows"]
+        assert item["group"] == {"day": "2026-10-01", "campaign": "spring"}
+        assert item["first_deposits"] == {"postback": 1, "platform": 1, "merged": 1}
+        assert item["registrations"] == {"postback": 1, "platform": None, "merged": 1}
+        assert item["deposit_amount"] == {"postback": 50_000_000, "platform": None, "merged": 50_000_000}
         expected = {"clicks": 2, "ngr": -5, "commission": 100_000_000, "spend": None, "settlement": "settled"}
-        assert {name: one[name] for name in expected} == expected
-        assert "unconverted" not in one
+        assert {name: item[name] for name in expected} == expected
+        assert "unconverted" not in item
         assert made["totals"]["clicks"] == 2
 
 
@@ -216,10 +216,10 @@ async def test_fast_launch_shows_no_zero_for_what_it_does_not_measure(opened: Op
         await books.click(tx, at(FIRST), site="wall", offer="free")
         figures = row(FIRST, "free", registrations=3, first_deposits=1, commission_revshare=40)
         await books.sync(tx, "acme", [figures], now=at(FIRST, 20))
-        one = only(await books.report(tx, "site"))
-        assert (one.group, one.clicks, one.commission) == ({"site": "wall"}, 1, 40)
-        assert one.registrations == Layers(None, 3, 3)
-        assert (one.spend, one.settlement) == (None, "provisional")
+        report = only(await books.report(tx, "site"))
+        assert (report.group, report.clicks, report.commission) == ({"site": "wall"}, 1, 40)
+        assert report.registrations == Layers(None, 3, 3)
+        assert (report.spend, report.settlement) == (None, "provisional")
 
 
 async def test_a_new_campaign_claims_todays_revenue_of_its_offers_at_once(opened: Open) -> None:
@@ -249,8 +249,8 @@ async def test_a_campaign_is_partial_while_an_offer_of_it_without_any_figure_wai
             await tx.execute(insert(campaign_offer_spans).values(offer_id=books.ids["other"], **span))
             await books.sync(tx, "acme", [row(FIRST, ngr=7)], now=at(later(1)))
             for by in (("day", "campaign"), ("campaign",), ("month",)):
-                one = only(await books.report(tx, *by))
-                assert (one.settlement, one.ngr) == ("partial", 7), by
+                report = only(await books.report(tx, *by))
+                assert (report.settlement, report.ngr) == ("partial", 7), by
             assert [row.group["offer"] for row in (await books.report(tx, "offer")).rows] == ["lucky"]
             assert only(await books.report(tx, "offer")).settlement == "settled"
         await settle.settle_all(database, UTC_ZONE, at(later(9)), currency="EUR")
@@ -266,8 +266,8 @@ async def test_filters_keep_what_is_asked_for(opened: Open) -> None:
         await books.campaign(tx, "autumn")
         await books.click(tx, at(FIRST), campaign="autumn", offer="lucky")
         await books.sync(tx, "acme", [row(FIRST, "other", ngr=1)], now=at(later(1)))
-        one = await books.report(tx, "campaign", campaigns=("autumn",))
-        assert (only(one).group, one.unassigned) == ({"campaign": "autumn"}, [])
+        report = await books.report(tx, "campaign", campaigns=("autumn",))
+        assert (only(report).group, report.unassigned) == ({"campaign": "autumn"}, [])
         assert (await books.report(tx, "campaign", accounts=("acme",))).totals.ngr == 1
         assert (await books.report(tx, "campaign", accounts=("nobody",))).rows == []
 

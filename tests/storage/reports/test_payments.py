@@ -23,8 +23,8 @@ def made(month: str, commission: int, brand: str = "a", player: str = "") -> Ear
 
 
 def test_without_carryover_a_negative_month_is_forgotten_but_shown() -> None:
-    told = statements([made("2026-09", -50), made("2026-10", 80)], {}, rule="none")
-    assert [(m.commission, m.payable, m.waived) for m in told] == [(-50, 0, -50), (80, 80, 0)]
+    answer = statements([made("2026-09", -50), made("2026-10", 80)], {}, rule="none")
+    assert [(m.commission, m.payable, m.waived) for m in answer] == [(-50, 0, -50), (80, 80, 0)]
 
 
 def test_an_account_carries_its_loss_into_the_next_month() -> None:
@@ -66,11 +66,11 @@ async def test_payments_stand_against_what_is_owed(opened: Callable[[], Any]) ->
         await payments.pay(
             tx, team_id=books.team_id, account_id=account_id, day=later(45), amount=90, currency="EUR", now=at(FIRST)
         )
-        (told,) = await payments.owed(tx, (await tx.execute(query)).one())
-        assert [(m.month, m.commission, m.payable, m.paid) for m in told.months] == [
+        (answer,) = await payments.owed(tx, (await tx.execute(query)).one())
+        assert [(m.month, m.commission, m.payable, m.paid) for m in answer.months] == [
             ("2026-10", 70, 70, 0), ("2026-11", 0, 0, 90)
         ]  # fmt: skip
-        assert (told.outstanding, told.settled_to) == (-20, later(40))
+        assert (answer.outstanding, answer.settled_to) == (-20, later(40))
         await payments.set_terms(tx, (await tx.execute(query)).one(), Terms(rule="brand"))
-        (told,) = await payments.owed(tx, (await tx.execute(query)).one())
-        assert (told.payable, told.carried) == (100, -30)
+        (answer,) = await payments.owed(tx, (await tx.execute(query)).one())
+        assert (answer.payable, answer.carried) == (100, -30)

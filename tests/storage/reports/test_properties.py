@@ -85,14 +85,14 @@ async def shown(tx: Any, books: Books, **query: Any) -> Any:
 
 @pytest.mark.slow_on_postgresql
 @RELAXED
-@given(truth=truths, asked=st.lists(windows, max_size=5))
+@given(truth=truths, request=st.lists(windows, max_size=5))
 def test_any_order_and_overlap_of_syncs_gives_the_same_report(
-    ready: str, truth: dict[Any, Any], asked: list[tuple[int, int]]
+    ready: str, truth: dict[Any, Any], request: list[tuple[int, int]]
 ) -> None:
     async def example(database: Database) -> None:
         made = []
         async with database.begin() as tx:
-            for order in ([(0, 3)], [*asked, (0, 1), (1, 3), *reversed(asked)]):
+            for order in ([(0, 3)], [*request, (0, 1), (1, 3), *reversed(request)]):
                 books = await own_books(tx)
                 for number, (first, last) in enumerate(order):
                     days = later(first), later(last)
@@ -109,7 +109,7 @@ def test_any_order_and_overlap_of_syncs_gives_the_same_report(
 def plain(report: Any) -> list[Any]:
     """Measures without the names that differ between examples."""
     rows = [(row.group["day"], row.ngr, row.commission, row.registrations, row.settlement) for row in report.rows]
-    rest = [(one.group["day"], one.group["tag"], one.ngr, one.commission) for one in report.unassigned]
+    rest = [(item.group["day"], item.group["tag"], item.ngr, item.commission) for item in report.unassigned]
     return [*rows, *rest, report.totals]
 
 
@@ -122,14 +122,14 @@ steps = st.one_of(
 
 @pytest.mark.slow_on_postgresql
 @RELAXED
-@given(told=st.lists(steps, min_size=1, max_size=6))
-def test_as_of_any_past_moment_gives_what_was_shown_then(ready: str, told: list[Any]) -> None:
+@given(steps_taken=st.lists(steps, min_size=1, max_size=6))
+def test_as_of_any_past_moment_gives_what_was_shown_then(ready: str, steps_taken: list[Any]) -> None:
     async def example(database: Database) -> None:
         async with database.begin() as tx:
             books = await own_books(tx)
             offer, campaign = (next(n for n in books.ids if n.startswith(kind)) for kind in ("on", "cn"))
             then = []
-            for hour, (what, how) in enumerate(told):
+            for hour, (what, how) in enumerate(steps_taken):
                 # Things happen one after the other, each known when it happens; days of clicks follow the moment.
                 moment = at(later(hour // 2), 6 + hour)
                 if what == "sync":

@@ -90,7 +90,7 @@ class Story:
         self.books = books
         self.moment = 0
 
-    async def step(self, what: str, one: Any, other: str) -> None:
+    async def step(self, what: str, item: Any, other: str) -> None:
         self.moment += 1
         if what == "settle":
             await settled(self.database)
@@ -100,7 +100,7 @@ class Story:
             week_sums.KEPT.forget()
             return
         async with self.database.begin() as tx:
-            await getattr(self, what)(tx, one, other)
+            await getattr(self, what)(tx, item, other)
 
     async def sync(self, tx: Any, tag: str, currency: str) -> None:
         figures: dict[str, Any] = {"first_deposits": self.moment % 4, "ngr": -7 * self.moment}
@@ -140,15 +140,15 @@ class Story:
 
 @pytest.mark.slow_on_postgresql
 @settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(told=st.lists(steps, min_size=4, max_size=12))
-def test_pages_always_say_what_the_cells_say(opened: Open, told: list[tuple[str, Any, str]]) -> None:
+@given(answer=st.lists(steps, min_size=4, max_size=12))
+def test_pages_always_say_what_the_cells_say(opened: Open, answer: list[tuple[str, Any, str]]) -> None:
     async def example() -> None:
         async with opened() as database:
             async with database.begin() as tx:
                 books = await own_books(tx)
             story = Story(database, books)
-            for what, one, other in told:
-                await story.step(what, one, other)
+            for what, item, other in answer:
+                await story.step(what, item, other)
                 async with database.read() as tx:
                     await both(tx, books, *FORMS[story.moment % len(FORMS)])
             await settled(database)
@@ -161,15 +161,15 @@ def test_pages_always_say_what_the_cells_say(opened: Open, told: list[tuple[str,
 
 @pytest.mark.slow_on_postgresql
 @settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(told=st.lists(steps, min_size=4, max_size=12))
-def test_sums_of_weeks_always_say_what_the_cells_say(opened: Open, told: list[tuple[str, Any, str]]) -> None:
+@given(answer=st.lists(steps, min_size=4, max_size=12))
+def test_sums_of_weeks_always_say_what_the_cells_say(opened: Open, answer: list[tuple[str, Any, str]]) -> None:
     async def example() -> None:
         async with opened() as database:
             async with database.begin() as tx:
                 books = await own_books(tx)
             story = Story(database, books)
-            for what, one, other in told:
-                await story.step(what, one, other)
+            for what, item, other in answer:
+                await story.step(what, item, other)
                 async with database.read() as tx:
                     await both_weekly(tx, books, *WEEKLY_FORMS[story.moment % len(WEEKLY_FORMS)])
             await settled(database)

@@ -46,8 +46,8 @@ async def test_a_corrected_figure_is_a_new_revision(opened: Open) -> None:
         done = await books.sync(tx, "acme", [row(FIRST, first_deposits=18, ngr=-50)], now=at(later(2)))
         assert (done.revisions, done.restated) == (1, 1)
         stored = (await tx.execute(select(revenue_revisions).order_by(revenue_revisions.c.id))).all()
-        assert [(one.first_deposits, one.ngr) for one in stored] == [(20, 50), (18, -50)]
-        assert [one.recorded_at for one in stored] == [at(later(1)), at(later(2))]
+        assert [(row.first_deposits, row.ngr) for row in stored] == [(20, 50), (18, -50)]
+        assert [row.recorded_at for row in stored] == [at(later(1)), at(later(2))]
 
 
 async def test_a_row_that_is_gone_becomes_zero_and_can_come_back(opened: Open) -> None:
@@ -215,10 +215,10 @@ async def test_pages_of_a_held_report_join_to_the_whole_and_come_from_the_helper
                     for n in range(1, 1_100)]  # fmt: skip
             await books.sync(tx, "acme", rows, now=at(later(5)))
             assert (await books.sync(tx, "acme", [], now=at(later(6)), days=(FIRST, later(2)))).suspect
-        asked: list[tuple[int, int, int]] = []
+        requests: list[tuple[int, int, int]] = []
 
         async def apart(account_id: int, start: int, limit: int) -> held_reports.HeldReports:
-            asked.append((account_id, start, limit))
+            requests.append((account_id, start, limit))
             return await held_reports.held_reports_read_only(database.url, account_id, start, limit)
 
         async with database.read() as tx:
@@ -227,7 +227,7 @@ async def test_pages_of_a_held_report_join_to_the_whole_and_come_from_the_helper
                 await held_reports.held_reports(tx, account, apart, start=n, limit=500) for n in range(0, 2_500, 500)
             ]
         await read_only.close()
-        assert asked == [
+        assert requests == [
             (account, n, 500) for n in range(0, 2_500, 500)
         ]  # 1,099 rows stand, though the report is empty
         assert (whole.count, len(whole.figures), whole.reports[0].gone) == (2_198, 2_198, 1_099)
@@ -257,7 +257,7 @@ async def test_a_long_report_is_recorded_in_short_turns_and_completed_after_a_br
         rows = [row(later(n), sub=f"s{m}", registrations=m, commission_cpa=n) for n in range(3) for m in range(700)]
         report = Report(first=FIRST, last=later(2), rows=tuple(rows), raw=b"")
         whose: dict[str, Any] = {"team_id": books.team_id, "account_id": books.ids["acme"], "run_id": None}
-        given = {**whose, "report": report, "now": at(later(9)), "zone": UTC_ZONE}
+        arguments = {**whose, "report": report, "now": at(later(9)), "zone": UTC_ZONE}
         recording = revenue.Recording(Origin(**whose, now=at(later(9))), report, zone=UTC_ZONE)
         async with database.begin() as tx:
             await recording.compare(tx)
@@ -270,9 +270,9 @@ async def test_a_long_report_is_recorded_in_short_turns_and_completed_after_a_br
         async with database.begin() as tx:
             assert await count(tx, table) == 700
             assert list((await tx.execute(select(settled_days.c.day))).scalars()) == [later(2)], "day by day"
-        done = await revenue.record_in_slices(database, **given)
+        done = await revenue.record_in_slices(database, **arguments)
         assert (done.rows, done.revisions) == (2100, 1400)
-        assert (await revenue.record_in_slices(database, **given)).revisions == 0
+        assert (await revenue.record_in_slices(database, **arguments)).revisions == 0
         async with database.read() as tx:
             assert (await count(tx, revenue_revisions), await count(tx, settled_days)) == (2100, 3)
             assert (await books.report(tx, "day", last=later(2))).totals.commission == 700 + 1400

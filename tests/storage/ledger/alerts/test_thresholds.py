@@ -10,7 +10,7 @@ from storage.ledger.errors import Refused
 
 
 @pytest.mark.parametrize(
-    ("typed", "said"),
+    ("typed", "message"),
     [
         ("ftd < 50% of 7d avg", "ftd < 50% of 7d avg"),
         ("FTDs below 50 % of the 7-day average", "ftd < 50% of 7d avg"),
@@ -44,14 +44,14 @@ from storage.ledger.errors import Refused
         ("dead postback", "dead postback"),
     ],
 )  # fmt: skip
-def test_rules_are_read_as_people_write_them(typed: str, said: str) -> None:
+def test_rules_are_read_as_people_write_them(typed: str, message: str) -> None:
     rule = read_rule(typed)
-    assert describe(rule) == said
-    assert read_rule(said) == rule
+    assert describe(rule) == message
+    assert read_rule(message) == rule
 
 
 @pytest.mark.parametrize(
-    ("typed", "told"),
+    ("typed", "message"),
     [
         ("ftds < 50%", "percent of what"),
         ("ftdz < 5", "did you mean 'ftd'"),
@@ -62,8 +62,8 @@ def test_rules_are_read_as_people_write_them(typed: str, said: str) -> None:
         ("clicks < 1.2.3", "no number"),
     ],
 )
-def test_a_rule_that_cannot_be_read_says_how_to_write_it(typed: str, told: str) -> None:
-    with pytest.raises(Refused, match=told) as caught:
+def test_a_rule_that_cannot_be_read_says_how_to_write_it(typed: str, message: str) -> None:
+    with pytest.raises(Refused, match=message) as caught:
         read_rule(typed)
     assert caught.value.field == "rule"
 

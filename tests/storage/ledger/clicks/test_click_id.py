@@ -63,7 +63,7 @@ def test_nobody_can_make_up_an_id_from_one_they_have() -> None:
     first = first_id_at(NOW)
     words = [codec.encode(first + n) for n in range(200)]
     seals = [word[13:] for word in words]
-    alike = [sum(a == b for a, b in zip(one, other, strict=True)) for one, other in itertools.pairwise(seals)]
+    alike = [sum(a == b for a, b in zip(item, other, strict=True)) for item, other in itertools.pairwise(seals)]
     assert sum(alike) / len(alike) < 2
     assert codec.decode(words[1][:13] + seals[0]) is None
     assert {codec.decode(words[0][:n] + "7" + words[0][n + 1 :]) for n in range(LENGTH)} <= {None, first}

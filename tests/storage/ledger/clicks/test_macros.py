@@ -29,7 +29,7 @@ def test_every_macro_is_known_and_a_url_without_click_id_is_warned_about() -> No
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "message"),
     [
         ("https://{sub1}.example.test/", "cannot stand in the host"),
         ("https://offer.example.test/?c={clickid}", "{click_id}"),
@@ -43,8 +43,8 @@ def test_every_macro_is_known_and_a_url_without_click_id_is_warned_about() -> No
         ("", "not a web address"),
     ],
 )
-def test_what_cannot_be_redirected_to_is_refused(url: str, told: str) -> None:
-    with pytest.raises(Refused, match=told) as caught:
+def test_what_cannot_be_redirected_to_is_refused(url: str, message: str) -> None:
+    with pytest.raises(Refused, match=message) as caught:
         check_url(url)
     assert caught.value.field == "url"
 

@@ -45,7 +45,7 @@ def test_a_pick_is_open_or_none_is_and_binding_holds(
     result = pick(
         rotation,
         ANYBODY,
-        availability=lambda one: Availability.CAPPED if one in shut else Availability.OPEN,
+        availability=lambda item: Availability.CAPPED if item in shut else Availability.OPEN,
         bound=bound,
         roll=roll,
     )
@@ -126,7 +126,7 @@ def test_conditions(conditions: dict[str, object], visitor: Visitor, holds: bool
 
 
 @pytest.mark.parametrize(
-    ("raw", "told"),
+    ("raw", "message"),
     [
         ("nonsense", "cannot be read"),
         (5, "are a list"),
@@ -142,8 +142,8 @@ def test_conditions(conditions: dict[str, object], visitor: Visitor, holds: bool
         ([{"country": "", "offers": ["a"]}], "empty value"),
     ],
 )
-def test_every_fault_of_a_rule_is_named(raw: object, told: str) -> None:
-    with pytest.raises(Refused, match=told) as caught:
+def test_every_fault_of_a_rule_is_named(raw: object, message: str) -> None:
+    with pytest.raises(Refused, match=message) as caught:
         read_rules(raw, ["a"])
     assert caught.value.field == "rules"
 

@@ -27,7 +27,7 @@ CONDITIONS = st.fixed_dictionaries(
 )
 SHARES = st.lists(st.tuples(st.sampled_from(["lucky-star", "wild", "gold"]), st.integers(1, 9)), min_size=1, max_size=3)
 RULES = st.lists(
-    st.builds(lambda asked, to: {"if": asked, "offers": [f"{code}:{n}" for code, n in to]}, CONDITIONS, SHARES),
+    st.builds(lambda request, to: {"if": request, "offers": [f"{code}:{n}" for code, n in to]}, CONDITIONS, SHARES),
     max_size=4,
 )
 

@@ -15,13 +15,13 @@ from storage.ledger.postbacks.judging import judge
 NOON = datetime(2026, 10, 1, 12, tzinfo=UTC)
 
 
-def request(number: int, event: str, **given: Any) -> Request:
+def request(number: int, event: str, **values: Any) -> Request:
     """A request; `at` is the minute it says it happened, `came` the minute it came."""
-    minute, came = given.pop("at", None), given.pop("came", number)
+    minute, came = values.pop("at", None), values.pop("came", number)
     received = NOON + timedelta(minutes=came)
     fields = {
         "click_id": 1, "player_id": None, "txn_id": None, "amount": None, "currency": None, "status": Status.APPROVED,
-        "digest": str(number), **given,
+        "digest": str(number), **values,
     }  # fmt: skip
     return Request(
         id=number, received_at=received, event=Event(event), time_given=minute is not None,
@@ -29,10 +29,10 @@ def request(number: int, event: str, **given: Any) -> Request:
     )  # fmt: skip
 
 
-def shown(found: list[Derived]) -> list[tuple[Any, ...]]:
+def shown(conversions: list[Derived]) -> list[tuple[Any, ...]]:
     """What a report can see of conversions."""
     return sorted(
-        ((d.event.value, d.status.value, d.is_ftd, d.amount, d.occurred_at, d.click_id) for d in found),
+        ((d.event.value, d.status.value, d.is_ftd, d.amount, d.occurred_at, d.click_id) for d in conversions),
         key=lambda row: tuple(map(str, row)),
     )
 
@@ -40,7 +40,7 @@ def shown(found: list[Derived]) -> list[tuple[Any, ...]]:
 @st.composite
 def stories(draw: st.DrawFn) -> list[dict[str, Any]]:
     """What happened to a few players: each request says when it happened, and at most one amount per moment."""
-    told = []
+    messages = []
     for n in range(draw(st.integers(1, 10))):
         event = draw(st.sampled_from(["registration", "first_deposit", "deposit", "deposit", "qualified", "reversal"]))
         status = draw(st.sampled_from([Status.PENDING, Status.APPROVED, Status.APPROVED, Status.REVERSED]))
@@ -48,59 +48,59 @@ def stories(draw: st.DrawFn) -> list[dict[str, Any]]:
         if event == "reversal" or status is Status.REVERSED or event == "deposit":
             txn = txn or "3"
         click = draw(st.integers(1, 2))
-        told.append({
+        messages.append({
             "event": event, "status": status, "txn_id": f"{click}-{txn}" if txn else None, "click_id": click,
             "at": draw(st.integers(0, 5)) * 100 + n, "amount": draw(st.sampled_from([None, 10, 20, 30])),
             "player_id": draw(st.sampled_from([None, f"P{click}"])), "digest": str(n),
         })  # fmt: skip
-    return told + [dict(one) for one in draw(st.lists(st.sampled_from(told), max_size=3))]
+    return messages + [dict(item) for item in draw(st.lists(st.sampled_from(messages), max_size=3))]
 
 
 @settings(max_examples=400)
 @given(stories(), st.randoms(use_true_random=False), st.booleans())
 def test_any_order_of_requests_makes_the_same_conversions(
-    told: list[dict[str, Any]], chance: Any, has_ftd_event: bool
+    answer: list[dict[str, Any]], chance: Any, has_ftd_event: bool
 ) -> None:
     account_rules = AccountRules(has_ftd_event=has_ftd_event)
 
     def after(order: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
         existing: list[Request] = []
-        found: list[Derived] = []
-        for n, one in enumerate(order, 1):
-            _, found, existing = judge(existing, [request(n, **one)], account_rules)
-        return shown(found)
+        results: list[Derived] = []
+        for n, item in enumerate(order, 1):
+            _, results, existing = judge(existing, [request(n, **item)], account_rules)
+        return shown(results)
 
-    shuffled = list(told)
+    shuffled = list(answer)
     chance.shuffle(shuffled)
-    assert after(shuffled) == after(told)
+    assert after(shuffled) == after(answer)
 
 
 @settings(max_examples=200)
 @given(stories())
-def test_judging_one_by_one_is_judging_all_at_once(told: list[dict[str, Any]]) -> None:
-    requests = [request(n, **one) for n, one in enumerate(told, 1)]
+def test_judging_one_by_one_is_judging_all_at_once(answer: list[dict[str, Any]]) -> None:
+    requests = [request(n, **item) for n, item in enumerate(answer, 1)]
     _, together, _ = judge([], requests, AccountRules())
     existing: list[Request] = []
-    for one in requests:
-        _, result, existing = judge(existing, [one], AccountRules())
+    for item in requests:
+        _, result, existing = judge(existing, [item], AccountRules())
     assert shown(result) == shown(together)
 
 
 @settings(max_examples=200)
 @given(stories(), st.booleans(), st.sampled_from(["ignore", "update", "count"]))
 def test_a_request_alone_is_read_the_same_the_short_way(
-    told: list[dict[str, Any]], has_ftd_event: bool, habit: str
+    answer: list[dict[str, Any]], has_ftd_event: bool, habit: str
 ) -> None:
-    account_rules = AccountRules(has_ftd_event=has_ftd_event, repeats={one["event"]: habit for one in told})
-    for n, one in enumerate(told, 1):
-        result = alone(request(n, **one), account_rules)
-        assert ([result] if result else []) == derive([request(n, **one)], account_rules)
+    account_rules = AccountRules(has_ftd_event=has_ftd_event, repeats={item["event"]: habit for item in answer})
+    for n, item in enumerate(answer, 1):
+        result = alone(request(n, **item), account_rules)
+        assert ([result] if result else []) == derive([request(n, **item)], account_rules)
 
 
 @settings(max_examples=200)
 @given(stories(), st.booleans())
-def test_a_player_has_one_first_deposit_at_most(told: list[dict[str, Any]], has_ftd_event: bool) -> None:
-    result = derive([request(n, **one) for n, one in enumerate(told, 1)], AccountRules(has_ftd_event=has_ftd_event))
+def test_a_player_has_one_first_deposit_at_most(answer: list[dict[str, Any]], has_ftd_event: bool) -> None:
+    result = derive([request(n, **item) for n, item in enumerate(answer, 1)], AccountRules(has_ftd_event=has_ftd_event))
     for click in (1, 2):
         assert sum(d.is_ftd for d in result if d.click_id == click) <= 1
 

@@ -154,23 +154,23 @@ def test_an_unreplaced_macro_counts_as_missing_and_is_noted(value: str) -> None:
 
 
 def test_the_very_same_request_has_one_digest_whatever_its_order_or_method() -> None:
-    one = decode(b"a=1&b=2+3")
-    assert one.digest == decode(b"", "application/x-www-form-urlencoded", b"b=2%203&A=1").digest
-    assert one.digest != decode(b"a=1&b=2").digest
+    item = decode(b"a=1&b=2+3")
+    assert item.digest == decode(b"", "application/x-www-form-urlencoded", b"b=2%203&A=1").digest
+    assert item.digest != decode(b"a=1&b=2").digest
 
 
 @pytest.mark.parametrize(
-    ("kind", "body", "told"),
+    ("kind", "body", "message"),
     [
         ("application/json", b"{broken", "not JSON"), ("application/json", b"[1, 2]", "one"),
         ("application/json", b'"text"', "not an object"), ("text/html", b"<html>", "page"),
         ("application/json", b"[" * 5000, "not JSON"),
     ],
 )  # fmt: skip
-def test_a_body_that_cannot_be_read_leaves_the_reason(kind: str, body: bytes, told: str) -> None:
+def test_a_body_that_cannot_be_read_leaves_the_reason(kind: str, body: bytes, message: str) -> None:
     result = said(b"", kind=kind, body=body)
     assert result.outcome is Outcome.REJECTED
-    assert any(told in note or "several" in note for note in result.notes)
+    assert any(message in note or "several" in note for note in result.notes)
 
 
 def test_a_signature_covers_the_body_or_the_query_without_itself() -> None:

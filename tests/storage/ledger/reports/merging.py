@@ -62,7 +62,7 @@ def report(
             "offer": {offer.id: f"o{offer.id}" for offer in offers}, "casino": {1: "casino"},
             "account": {account: f"a{account}" for account in accounts}, "source": {n: f"t{n}" for n in range(1, 9)},
         },
-        settled={(one, DAY) for one in settled}, account_ids=accounts,
+        settled={(item, DAY) for item in settled}, account_ids=accounts,
         accounts_since=dict.fromkeys(accounts, since) if since else {},
         offers_since={offer.id: since for offer in offers} if since else {},
         measures=dict.fromkeys(accounts, frozenset(measures)), subs=grain.subs,

@@ -66,7 +66,7 @@ def parts_of(amount: int, weights: list[int]) -> list[int]:
 def model(facts: DayFacts) -> dict[Key, dict[str, int]]:
     """What each place is told of each measure."""
     places = participants(facts) or {(0, 0): {}}
-    told: dict[Key, dict[str, int]] = {key: {} for key in places}
+    values: dict[Key, dict[str, int]] = {key: {} for key in places}
     for row in facts.revenue:
         for name, kinds in KINDS.items():
             amount = getattr(row.figures, name)
@@ -75,13 +75,13 @@ def model(facts: DayFacts) -> dict[Key, dict[str, int]]:
             scales = [[weights.get(kind, 0) for weights in places.values()] for kind in kinds]
             scale = next((scale for scale in scales if sum(scale)), [1] * len(places))
             for key, part in zip(places, parts_of(amount, scale), strict=True):
-                told[key][name] = told[key].get(name, 0) + part
-    return told
+                values[key][name] = values[key].get(name, 0) + part
+    return values
 
 
 def shown(made: MergedReport) -> dict[Key, dict[str, int]]:
     """The same out of a report by campaign and site: a site counts where there is no campaign."""
-    found: dict[Key, dict[str, int]] = defaultdict(dict)
+    results: dict[Key, dict[str, int]] = defaultdict(dict)
     for row in made.rows:
         name, site = row.group["campaign"], row.group["site"]
         key = (int(name[1:]), 0) if name else (0, int(site[1:]) if site else 0)
@@ -89,10 +89,10 @@ def shown(made: MergedReport) -> dict[Key, dict[str, int]]:
         layered = {name: getattr(row, name).platform for name in (*COUNTS, "deposit_amount")}
         for measure, value in (plain | layered).items():
             if value is not None:
-                found[key][measure] = found[key].get(measure, 0) + value
+                results[key][measure] = results[key].get(measure, 0) + value
         parts = [getattr(row, name) for name in MONEY if name != "ngr" and getattr(row, name) is not None]
         assert row.commission == (sum(parts) if parts else None), "commission is the sum of its parts"
-    return found
+    return results
 
 
 MICRO = st.integers(-(10**9), 10**9)

@@ -78,11 +78,11 @@ def test_ends_are_what_can_happen() -> None:
     history = [Past(n % 2, 100 * EURO * (n % 4 == 1)) for n in range(60)]
     made = forecast_offer(history, [Pending(0, expected=0.02), Pending(1)])
     assert made is not None
-    running, one = made.estimates
+    running, item = made.estimates
     assert running.high >= 100 * EURO
-    assert one.low == 0
-    assert one.high >= 100 * EURO
-    assert one.high % (100 * EURO) == 0
+    assert item.low == 0
+    assert item.high >= 100 * EURO
+    assert item.high % (100 * EURO) == 0
 
 
 def test_what_has_not_matured_is_no_outcome() -> None:

@@ -122,8 +122,8 @@ def test_the_order_of_the_facts_decides_nothing() -> None:
     by_country = [visits(1, 1, country="DE"), visits(1, 1, country="AT")]
     for clicks, by in ((by_site, "site"), (by_country, "country")):
         facts = [DayFacts(day=DAY, clicks=order, revenue=[said(ngr=1)]) for order in (clicks, clicks[::-1])]
-        one, other = (by_group(report(day, by=(by,))) for day in facts)
-        assert {group: row.ngr for group, row in one.items()} == {group: row.ngr for group, row in other.items()}
+        item, other = (by_group(report(day, by=(by,))) for day in facts)
+        assert {group: row.ngr for group, row in item.items()} == {group: row.ngr for group, row in other.items()}
 
 
 def test_spend_is_not_divided_over_machines() -> None:
