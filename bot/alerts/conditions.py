@@ -73,9 +73,9 @@ async def postback_failures(context: AlertContext) -> list[Reading]:
             noun="Account", subject=answer.account, value=f"{share:.0f}%",
             broken=share > context.rule.limit and answer.total >= FEWEST_POSTBACKS,
             recovered=share <= context.rule.limit * 0.9,
-            text=f"{counted} of {about} came to nothing ({share:.0f}%)",
+            text=f"{counted} of {about} failed ({share:.0f}%)",
             over=f"postbacks of {about} are accepted again", why=f"postback log account={answer.account}",
-            about=about, measure=f"postbacks that came to nothing in {length(context.rule.minutes)}",
+            about=about, measure=f"postbacks that failed in {length(context.rule.minutes)}",
         ))  # fmt: skip
     return readings
 

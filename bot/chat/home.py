@@ -68,7 +68,7 @@ async def _alerts(ctx: Context) -> list[Block]:
     firing = [alert for alert in page.items if alert.state == "firing"] if page else []
     if not firing:
         return [Text("Alerts", strong=True), Notice("ok", "Nothing fires.")] if page and page.items else []
-    notices = [Notice("error", f"{alert.rule}, told in {alert.room}") for alert in firing[:MOST]]
+    notices = [Notice("error", f"{alert.rule}, reported in {alert.room}") for alert in firing[:MOST]]
     more = [Text(f"and {len(firing) - MOST} more: alert list")] if len(firing) > MOST else []
     buttons = Buttons(tuple(Button(f"Ack {alert.code}", f"alert ack {alert.code}") for alert in firing[:MOST]))
     return [Text("Alerts", strong=True), *notices, *more, buttons]

@@ -36,7 +36,7 @@ class AlertRule(Arguments):
     campaign: Annotated[
         list[str] | None, refers("campaign", "only these campaigns; all if absent", changes=False, most=200)
     ] = None
-    for_: Annotated[str | None, Meta(description="how long it must last before it is told: 2h")] = None
+    for_: Annotated[str | None, Meta(description="how long it must last before it is reported: 2h")] = None
     cooldown: Annotated[str, Meta(description="how long it keeps still after it was over: 1h")] = "1h"
     quiet: Annotated[str | None, Meta(description="hours in which it waits: 22:00-07:00")] = None
     timezone: Annotated[str | None, Meta(description="zone of the quiet hours; default: the reports'")] = None
@@ -172,7 +172,7 @@ async def mute_alerts(ctx: Context, new: Mute) -> Page[Alert]:
 
 async def _alert_lost(ctx: Context, new: OneAlert) -> str:
     alert, _ = await alert_states.find(ctx.tx, ctx.team_id, new.alert)
-    return f"{alert.room} is no longer told of {alert.rule!r}, and what {alert.code} remembers is gone."
+    return f"{alert.room} gets no more alerts for {alert.rule!r}, and the history of {alert.code} is deleted."
 
 
 @command("alert remove", role=Role.BUYER, render=removed_card, positional=("alert",), confirm=_alert_lost)

@@ -195,7 +195,7 @@ _RULES: dict[str, Callable[[dict[str, Any], dict[str, Any]], Inverse | None]] = 
 }  # fmt: skip
 #: Commands that fill fields of an entity, and the edit that sets those back.
 _EDITED_BY = {"casino fill": "casino edit"}
-#: How an edit is told that a field was empty before, where it does not take `none`.
+#: How an edit says that a field was empty before, where it does not take `none`.
 _EMPTY: dict[str, Any] = {"markets": "all", "cap": 0, "rules": "[]", "offers": "[]"}
 #: What takes an entry of a table away.
 _TAKEN_AWAY = {"postbacks": "-", "parameters": "-", "options": None}

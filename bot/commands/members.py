@@ -101,7 +101,8 @@ def linked_card(_ctx: Context, made: Linked) -> Message:
         Text(made.code, code=True),
         Text(f"On Slack: /flux join {made.code}\nOn Telegram: /start {made.code}"),
         Notice(
-            "warning", f"It makes whoever says it you, once, until {made.expires_at:%H:%M} UTC. Keep it to yourself."
+            "warning",
+            f"Whoever sends it acts as you, once, until {made.expires_at:%H:%M} UTC. Keep it to yourself.",
         ),
     ]
     if made.link:

@@ -64,7 +64,7 @@ class ReplayQuery(Arguments, kw_only=True):
 
 
 class Replayed(msgspec.Struct, frozen=True, kw_only=True):
-    """How many requests were looked at again, and what came of them."""
+    """How many requests were judged again, and their outcomes."""
 
     replayed: int
     outcomes: dict[str, int]

@@ -61,7 +61,7 @@ class _SourceFields(Arguments, kw_only=True):
     parameters: Parameters = {}
     postbacks: Postbacks = {}
     settings: Setting = []
-    payout_share: Annotated[Decimal | None, Meta(description="percent of the amount the source is told")] = None
+    payout_share: Annotated[Decimal | None, Meta(description="percent of the amount that is sent to the source")] = None
     delay: Annotated[int | None, Meta(description="seconds to wait before telling")] = None
     only_approved: Annotated[bool | None, Meta(description="say nothing of pending conversions")] = None
     only_unique: Annotated[bool | None, Meta(description="tell one conversion of an event per click")] = None

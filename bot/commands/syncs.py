@@ -59,7 +59,7 @@ class Upload(Arguments):
 
 
 class Uploaded(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of an uploaded file; `suspect` says why it is held, if it is."""
+    """The result of an upload; `suspect` says why it is held, if it is."""
 
     account: str
     first: date = msgspec.field(name="from")
@@ -273,7 +273,7 @@ async def sync_read(ctx: Context, new: OneSync) -> Requested:
 
 
 class _RecordedUpload(msgspec.Struct, frozen=True):
-    """A report that was uploaded, and what came of it."""
+    """A report that was uploaded, and the result."""
 
     report: Report
     recorded: revenue.Recorded

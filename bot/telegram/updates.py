@@ -23,7 +23,7 @@ from storage.ledger.errors import Refused
 
 _COMMAND = re.compile(r"^/([A-Za-z0-9_]+)(?:@([A-Za-z0-9_]+))?(?:\s+|$)(.*)$", re.DOTALL)
 PAGES = {"More", "Older"}  # buttons beside those of bot.telegram.pages that turn a page rather than go deeper
-PATIENCE = 1.5  # seconds before a press or a line is told that we are at work
+PATIENCE = 1.5  # seconds before a press or a line is answered with a note that we are at work
 
 
 class UpdateHandler:

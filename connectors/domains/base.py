@@ -27,7 +27,7 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of an order."""
+    """The result of an order."""
 
     state: OrderState
     detail: str = ""
@@ -35,7 +35,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Zone(msgspec.Struct, frozen=True, kw_only=True):
-    """A DNS zone; `servers` are the name servers the registrar must be told, none if it is its own."""
+    """A DNS zone; `servers` are the name servers the registrar must set, none if it is its own."""
 
     id: str
     servers: tuple[str, ...] = ()

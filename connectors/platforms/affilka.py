@@ -173,7 +173,7 @@ def _columns(dimension: str, sub: str) -> Columns:
 
 
 def _content(body: bytes, connection: Connection) -> dict[str, Any]:
-    """The answer's object with its rows. Raises ConnectorError for an error told with status 200."""
+    """The answer's object with its rows. Raises ConnectorError for an error sent with status 200."""
     content = json_of(body, connection)
     rows = content.get("rows") if isinstance(content, dict) else None
     if isinstance(rows, dict) and isinstance(rows.get("data"), list):

@@ -1,4 +1,4 @@
-"""Traffic sources: how each names things on our link, and how it wants to be told of conversions.
+"""Traffic sources: how each names things on our link, and which requests it expects for conversions.
 
 Plain click-id postbacks are data (`presets.json` beside this file); JSON conversion APIs are one module each, with a
 pure `request(sending, settings, now)`.

@@ -12,7 +12,7 @@ _HEAD = """# Traffic sources
 <!-- Written by `python -m connectors.sources`; a test compares it. -->
 
 `source add name=… preset=…` takes everything below over into a source of your own, where each part can be changed:
-what things are called on our link, and what the source is told of which event. Presets stay off until every setting of
+the names of things on our link, and what the source receives for each event. Presets stay off until every setting of
 your account is given (`settings=aid=123,tid=45`); settings are stored encrypted, filled in at sending.
 Without a preset: `source add name=… click_id=subid cost=bid first_deposit="https://…?cid={click_id}&payout={payout}"`.
 

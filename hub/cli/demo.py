@@ -1,4 +1,4 @@
-"""`casinoflux demo`: the whole lifecycle, for real, in a scratch folder, told as a chat would show it."""
+"""`casinoflux demo`: the whole lifecycle, for real, in a scratch folder, shown as in a chat."""
 
 import asyncio
 import os

@@ -55,7 +55,7 @@ class Line(msgspec.Struct, frozen=True):
     clicks: int
     growth: float  # of the clicks over the 30 days
     cpa: int
-    spend_known: bool  # by the link; otherwise told by the day
+    spend_known: bool  # by the link; otherwise recorded by the day
 
 
 LINES = (

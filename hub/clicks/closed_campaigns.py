@@ -1,5 +1,5 @@
-"""Campaigns and sites whose visitors find nothing open: the team is told within a second, once a day each, and again
-when what was opened meanwhile is closed."""
+"""Campaigns and sites whose visitors find nothing open: the team is notified within a second, once a day each, and
+again when what was opened meanwhile is closed."""
 
 from collections import Counter
 
@@ -29,7 +29,7 @@ class ClosedCampaigns:
         self._new: dict[_Subject, tuple[int, str, str]] = {}  # team, campaign's code, text
         self._day = ""
         self._told: set[_Subject] = set()
-        self._times: Counter[_Subject] = Counter()  # told today
+        self._times: Counter[_Subject] = Counter()  # reported today
 
     def add(self, campaign: CampaignPlan, reason: int) -> None:
         """A visitor of a campaign found no open offer."""
@@ -84,19 +84,19 @@ class ClosedCampaigns:
                 )  # fmt: skip
 
 
-def _opened(told: set[_Subject], plans: Plans) -> set[_Subject]:
-    """Those that have something open again, whatever their caps: told again should it close once more."""
+def _opened(reported: set[_Subject], plans: Plans) -> set[_Subject]:
+    """Those that have something open again, whatever their caps: reported again if they close once more."""
 
     def is_open(offer: OfferPlan | None) -> bool:
         return offer is not None and not offer.paused and offer.cap is None
 
     opened: set[_Subject] = set()
     for campaign in plans.campaigns.values():
-        if ("campaign", campaign.id) in told:
+        if ("campaign", campaign.id) in reported:
             site = campaign.site is not None and not campaign.site.paused
             if campaign.fallback or site or any(is_open(plans.offers.get(n)) for n in campaign.rotation.members):
                 opened.add(("campaign", campaign.id))
     for site_plan in plans.sites.values():
-        if ("site", site_plan.id) in told and any(is_open(plans.offers.get(n)) for n in site_plan.offers):
+        if ("site", site_plan.id) in reported and any(is_open(plans.offers.get(n)) for n in site_plan.offers):
             opened.add(("site", site_plan.id))
     return opened

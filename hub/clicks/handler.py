@@ -244,7 +244,7 @@ class Clicks:
         self._failures += 1
         log.error("a click failed", campaign=plan.code, error=type(error).__name__, exc_info=error)
         click = Click(
-            self.state.mint.make(), plan.team_id, plan.id, plan.site.id if plan.site else 0, plan.source.id,
+            self.state.click_ids.make(), plan.team_id, plan.id, plan.site.id if plan.site else 0, plan.source.id,
             self.state.hour(self.state.seconds()), answers.UNREAD,
         )  # fmt: skip
         return FailedJob(self.state, plan, click, seconds=self.state.seconds())

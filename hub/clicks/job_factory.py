@@ -43,7 +43,7 @@ class ClickJobFactory:
         bot = machine(scope["method"], headers) or agent.bot or burst
         browser = browser_number(ip_hash, agent.mark)
         click = Click(
-            state.mint.make(seconds), plan.team_id, plan.id, plan.site.id if plan.site else 0, plan.source.id,
+            state.click_ids.make(seconds), plan.team_id, plan.id, plan.site.id if plan.site else 0, plan.source.id,
             state.hour(seconds), agent, 0, 0, bot, 0, clients.country(address), clients.language(headers),
             bytearray(browser.to_bytes(8, "big")), bytearray(ip_hash), "", clients.referrer(headers), query.click_id,
             -1, "", query.subs,
@@ -116,6 +116,6 @@ class ClickJobFactory:
         client = self.clients.identify(scope, headers)
         burst = self._bursts.count(self.state.keys.address(client.address), seconds)
         return GoingJob(
-            self.state, site, offer_id, outgoing_id=self.state.mint.make(seconds), click_id=click_id, word=word,
+            self.state, site, offer_id, outgoing_id=self.state.click_ids.make(seconds), click_id=click_id, word=word,
             seconds=seconds, bot=client.bot or burst,
         )  # fmt: skip

@@ -22,7 +22,7 @@ class State:
         self, *, codec: Codec, click_ids: ClickIdGenerator, zone: ZoneInfo, clock: Callable[[], datetime], full: Full
     ) -> None:
         self.codec = codec
-        self.mint = click_ids
+        self.click_ids = click_ids
         self.zone = zone
         self.clock = clock
         self.seconds = time.time if clock is utc_now else lambda: clock().timestamp()  # Unix time

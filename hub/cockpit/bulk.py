@@ -59,7 +59,7 @@ async def _questions(visit: Visit, noun: str, name: str, chosen: list[str]) -> l
 
 
 async def _each(visit: Visit, noun: str, name: str, chosen: list[str]) -> str:
-    """Do it for each; what is refused for one is told and keeps the others going."""
+    """Do it for each; what is refused for one is reported, and the others go on."""
     subject = COMMANDS[name].positional[0] if COMMANDS[name].positional else noun
     refused = []
     for code in chosen:

@@ -227,7 +227,7 @@ async def _send(visit: Visit, command: Command) -> Response[Any]:
 async def _clash(
     visit: Visit, command: Command, arguments: dict[str, Any], shown: dict[str, str]
 ) -> Response[Any] | None:
-    """Two people edit the same thing: the second is told what has changed meanwhile."""
+    """Two people edit the same thing: the second sees what has changed meanwhile."""
     try:
         now = await _before(visit, command, {name: str(value) for name, value in arguments.items()})
     except CasinoFluxError:

@@ -1,4 +1,4 @@
-"""Team, alerts and digests: who may do what, what was changed by whom with its undo, who is told what."""
+"""Team, alerts and digests: who may do what, what was changed by whom with its undo, who is notified of what."""
 
 from typing import Any
 

@@ -20,7 +20,7 @@ from storage.ledger.alerts.alarms import Alarm, Step, held_back, is_quiet, step
 log = structlog.get_logger()
 
 NOTICES = frozenset({"ftd", "high-value ftd", "suspect"})
-STORM = 4  # as many alerts of one room in one round are told together
+STORM = 4  # as many alerts of one room in one round are sent as one message
 REMEMBER = timedelta(hours=1)  # how often the moment looked at is stored when nothing happens
 
 
@@ -33,12 +33,12 @@ class ObservedAlert(msgspec.Struct, frozen=True):
 
 
 async def tick(runtime: Runtime) -> int:
-    """AlertContext at every armed alert; returns how many messages were queued."""
+    """Evaluate every armed alert; returns how many messages were queued."""
     return await _round(runtime)
 
 
 async def notice(runtime: Runtime) -> int:
-    """AlertContext at what is told at once: first deposits, held reports."""
+    """Evaluate what is reported at once: first deposits, held reports."""
     return await _round(runtime, kinds=NOTICES)
 
 
@@ -139,7 +139,7 @@ def _fires(watch: Watch, readings: list[Reading], now: datetime, *, zone: ZoneIn
 
 
 async def _overs(tx: AsyncConnection, watch: Watch, readings: list[Reading], now: datetime) -> int:
-    """What is over is told under the message that told it."""
+    """The end of an alert is posted under the message that reported it."""
     queued = 0
     for reading in readings:
         alarm = watch.history.alarms.get(reading.subject, Alarm())

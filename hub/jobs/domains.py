@@ -1,4 +1,4 @@
-"""The domain state machine: each step tried until it is done, each failure told with its fix."""
+"""The domain state machine: each step tried until it is done, each failure reported with its fix."""
 
 import asyncio
 import hashlib

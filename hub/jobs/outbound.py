@@ -105,7 +105,7 @@ class DeliveryRun:
             await self._finish()
 
     async def _turn(self) -> list[Claimed]:
-        """Store what came of those that are through, and take others: in one transaction, if there is need of one."""
+        """Store the results of those that are through, and take others: in one transaction, if there is need of one."""
         now = self._runtime.clock()
         room = {host: n for host in await self._due_hosts(now) if (n := self._room(host)) > 0}
         done, self._done = self._done, []

@@ -50,7 +50,7 @@ async def body_of(receive: Receive) -> tuple[bytes, str]:
 
 
 def answer_for(done: Received, *, too_long: bool = False) -> Answer:
-    """What came of a request, for who sent it."""
+    """The outcome of a request, for its sender."""
     if done.outcome in _PLAIN and not done.reason:
         return _PLAIN[done.outcome]
     content: dict[str, Any] = {"outcome": done.outcome}

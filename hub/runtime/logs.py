@@ -42,7 +42,7 @@ def quiet_logs() -> None:
     log_warnings()
     for name in ("httpx", "httpcore", "apscheduler", "aiosqlite", "granian", "slack_bolt", "slack_sdk", "telegram"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # Attempts within one sync or send are no events: what came of it in the end is told.
+    # Attempts within one sync or send are no events: the final result is logged.
     stamina.instrumentation.set_on_retry_hooks([])
     # A job that is still running when its next turn comes is how back-pressure looks here, not a fault.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)

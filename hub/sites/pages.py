@@ -180,7 +180,7 @@ def _style(theme: str) -> str:
 
 @cache
 def _script() -> str:
-    """The beacon: what a visitor did on the page, told without cookies, and not at all if they object."""
+    """The beacon: what a visitor did on the page, reported without cookies, and not at all if they object."""
     return "".join((FOLDER / "beacon.js").read_text(encoding="utf-8").splitlines())
 
 

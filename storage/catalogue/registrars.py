@@ -50,7 +50,7 @@ async def chosen(tx: AsyncConnection, team_id: int, word: str | None) -> Row[Any
 async def store_quote(
     tx: AsyncConnection, *, team_id: int, actor: str, name: str, registrar_id: int, price: Price, now: datetime
 ) -> None:
-    """Remember what a person was told."""
+    """Remember the price that a person was shown."""
     values = {"team_id": team_id, "actor": actor, "name": name, "registrar_id": registrar_id, "at": now}
     await tx.execute(insert(domain_quotes).values(**values, **msgspec.structs.asdict(price)))
 
@@ -58,7 +58,7 @@ async def store_quote(
 async def last_quote(
     tx: AsyncConnection, *, team_id: int, actor: str, name: str, registrar_id: int, now: datetime
 ) -> Price | None:
-    """The price a person was told for a name within the last quarter of an hour."""
+    """The price a person was shown for a name within the last quarter of an hour."""
     q = domain_quotes.c
     mine = q.team_id == team_id, q.actor == actor, q.name == name, q.registrar_id == registrar_id
     query = select(domain_quotes).where(*mine, q.at >= now - QUOTE_GOOD_FOR).order_by(q.id.desc()).limit(1)

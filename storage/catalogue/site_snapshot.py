@@ -12,7 +12,7 @@ from storage.tables import sites as table
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):
-    """An offer on a page, with what players are told of its casino."""
+    """An offer on a page, with what players read of its casino."""
 
     offer_id: int
     offer_code: str

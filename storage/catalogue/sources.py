@@ -16,7 +16,7 @@ from storage.tables import faults, sources
 
 
 class Template(msgspec.Struct, frozen=True, kw_only=True):
-    """What a source is told of one event, credentials masked. Not `enabled` while it lacks the account's own values."""
+    """What a source receives for one event, credentials masked. Not `enabled` while it lacks values of the account."""
 
     url: str | None = None
     method: str = "GET"
@@ -99,7 +99,7 @@ def _shown(box: Box, row: Row[Any], unreplaced: dict[str, int]) -> Source:
     placement = placement_sub(row.options)
     warnings = [f"postbacks are off until these are given: {', '.join(lacking)}"] if lacking else []
     if not row.postbacks:
-        warnings.append("no postback template: this source will be told of no conversion")
+        warnings.append("no postback template: this source receives no conversions")
     costs = row.options.get("costs") or {}
     if costs.get("error"):
         warnings.append(f"its costs could not be read: {costs['error']}")

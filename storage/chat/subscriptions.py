@@ -16,7 +16,7 @@ from storage.tables import rooms, subscriptions
 class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     """A room's digest as people see it. `status` is `active`, or `lost` when its room can no longer be written to.
 
-    Changes before `told_until` were told in an earlier digest.
+    Changes before `told_until` were reported in an earlier digest.
     """
 
     id: int
@@ -35,7 +35,7 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Due(msgspec.Struct, frozen=True, kw_only=True):
-    """A subscription whose moment has come. `told_until`: changes before it were told in an earlier digest."""
+    """A subscription whose moment has come. `told_until`: changes before it were reported in an earlier digest."""
 
     id: int
     team_id: int

@@ -1,6 +1,6 @@
 """How often an address clicks: over 60 clicks within a minute of its first are a machine's.
 
-Counted in the memory of each process. Processes that share a PostgreSQL tell each other of the few addresses that click
+Counted in the memory of each process. Processes that share a PostgreSQL exchange the few addresses that click
 often, with the batches they commit anyway. After a restart the last minute is counted again from the clicks.
 """
 
@@ -17,7 +17,7 @@ from storage.tables import clicks
 
 BURST = 60  # clicks a minute from one address
 WINDOW = 60  # seconds
-_SHARED_FROM = 8  # clicks of a minute from which other processes are told
+_SHARED_FROM = 8  # clicks of a minute from which other processes are notified
 _KEPT = 16_384  # addresses; one that clicks once a second is not forgotten below 30,000 others in that second
 _BITS = 32  # a count is the Unix time when its minute began, and in these lower bits the clicks since
 _COUNT = (1 << _BITS) - 1

@@ -73,7 +73,7 @@ async def _store_links(tx: AsyncConnection, expired: ColumnElement[bool]) -> Non
 
 
 async def drop_views(database: Database, now: datetime, *, days: int) -> int:
-    """Let what sites' beacons told more than `days` whole UTC days ago expire; returns how many views.
+    """Let what sites' beacons reported more than `days` whole UTC days ago expire; returns how many views.
 
     Visits and outgoing clicks stay in the roll-ups, conversions with their click ids.
     """

@@ -1,4 +1,4 @@
-"""Background tasks of this process: started here, watched, started again after a failure, told once.
+"""Background tasks of this process: started here, watched, started again after a failure, logged once.
 
 Work that belongs to one request or one message is no background task: its caller awaits it.
 """
@@ -75,7 +75,7 @@ class TaskMonitor:
         fault.times, fault.logged = 0, True
 
     def succeeded(self, name: str) -> None:
-        """The task works; told once if its failure was."""
+        """The task works; logged once if its failure was."""
         state = self._states.get(name)
         if state is None or not state.error:
             return

@@ -44,7 +44,7 @@ class Status(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What came of a postback request."""
+    """The outcome of a postback request."""
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"

@@ -1,7 +1,7 @@
 """The one reader of tables of text: uploads, imports, CSV of platforms.
 
-UTF-8 with or without mark, UTF-16 with mark, a Windows encoding where it is told or certain; comma, semicolon, tab or
-bar between cells, a `sep=` line, any line ends, quoted fields. Empty rows and empty last columns are left out, lines
+UTF-8 with or without mark, UTF-16 with mark, a Windows encoding where it is declared or certain; comma, semicolon, tab
+or bar between cells, a `sep=` line, any line ends, quoted fields. Empty rows and empty last columns are left out, lines
 above the header and below the last row are named. What is damaged is refused with its line: an unclosed quote, a row
 with other cells than its header, a last line that is cut off.
 """
@@ -93,7 +93,7 @@ def plain_name(name: str) -> str:
 
 
 def decode_text(body: bytes, encoding: str = "", *, names: Collection[str] = ()) -> str:
-    """The text of a file. Raises TableError naming the encoding where it is none that is told or certain.
+    """The text of a file. Raises TableError naming the encoding where it is none that is declared or certain.
 
     `encoding` is what the account says. A Windows encoding is certain where every one of them reads the same, or only
     one shows a column name of `known` that has letters beyond ASCII.

@@ -40,7 +40,7 @@ class OutboundRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def queue(tx: AsyncConnection, changes: Sequence[Change]) -> None:
-    """Queue what the traffic sources of these conversions want to be told. Nothing is queued twice."""
+    """Queue the postbacks that the traffic sources of these conversions expect. Nothing is queued twice."""
     due = [(change, event) for change in changes if (event := _event(change)) is not None]
     source_ids = {change.row["source_id"] for change, _ in due if change.row and change.row["source_id"]}
     if not source_ids:
@@ -101,7 +101,7 @@ def _value(change: Change, name: str) -> Any:
 
 
 def _event(change: Change) -> str | None:
-    """What a source is told of a change: a new conversion, or that one was reversed."""
+    """What a source receives for a change: a new conversion, or that one was reversed."""
     row = change.row
     if row is None:
         return None
@@ -109,7 +109,7 @@ def _event(change: Change) -> str | None:
         was_sent = change.before is not None and change.before.status != Status.REVERSED
         return Event.REVERSAL.value if was_sent else None
     if change.before is not None and not (change.before.status == Status.PENDING != row["status"]):
-        return None  # what was told already is not told again: the key is the same
+        return None  # what was sent already is not sent again: the key is the same
     return Event.FIRST_DEPOSIT.value if row["is_ftd"] else str(row["event"])
 
 

@@ -37,7 +37,7 @@ class ConversionProcessor:
 
 
 class Received(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of one request, in the order given. `id` is its line in the log."""
+    """The outcome of one request. `id` is its line in the log."""
 
     id: int
     outcome: Outcome

@@ -1,4 +1,4 @@
-"""Postback requests as they came, each kept with what came of it."""
+"""Postback requests as they came, each kept with its outcome."""
 
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -71,7 +71,7 @@ def refused(request: PostbackRequest, reason: str) -> PostbackRequest:
 
 @dataclass(slots=True, kw_only=True)
 class Entry:
-    """A request while it is placed: what is found out about it, then what came of it."""
+    """A request while it is placed: what is found out about it, then its outcome."""
 
     postback_request: PostbackRequest
     outcome: Outcome | None = None

@@ -22,7 +22,7 @@ async def withdraw(tx: AsyncConnection, rows: Sequence[Row[Any]], processor: Con
     """Take requests out of what they made: what stays of their conversions is derived again from the others.
 
     A conversion that nothing is left of stays as a row, reversed and marked `withdrawn`, its history with it; the
-    traffic source is told of the reversal as of any other.
+    traffic source is notified of the reversal as of any other.
     """
     others = await _tied(tx, rows, processor)
     numbers = [row.id for row in rows]

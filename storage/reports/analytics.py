@@ -74,7 +74,7 @@ class Converted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def record(tx: AsyncConnection, views: Sequence[View]) -> None:
-    """Store views; one told again replaces what it said before, unless it comes late."""
+    """Store views; one reported again replaces the report before, unless it comes late."""
     rows = [msgspec.structs.asdict(view) for view in views]
     statement = upsert(site_views)
     later = {name: statement.excluded[name] for name in ("milliseconds", "scroll", "seen", "clicked")}

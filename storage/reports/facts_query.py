@@ -1,4 +1,4 @@
-"""What a look at the facts of a day is told: whose, how fine, believed when."""
+"""What a query for the facts of a day asks for: whose, how finely grouped, known when."""
 
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -9,7 +9,7 @@ from storage.ledger.reports.attribution import COARSE, Grain
 
 
 class FactsQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose facts, told how far apart, believed at which instant (None: now)."""
+    """Whose facts, how finely grouped, as known at which instant (None: now)."""
 
     team_id: int
     zone: ZoneInfo

@@ -1,4 +1,4 @@
-"""What an alert does with what it sees: hold, fire, stay told, resolve; quiet hours, snooze, cool-down. Pure."""
+"""What an alert does with what it sees: hold, fire, stay silent, resolve; quiet hours, snooze, cool-down. Pure."""
 
 from datetime import datetime, time, timedelta
 from typing import Literal
@@ -35,7 +35,7 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 def step(
     alarm: Alarm, *, broken: bool | None, recovered: bool, now: datetime, policy: Policy
 ) -> tuple[Alarm, Step | None]:
-    """The alarm after a look at its subject, and what is to be told. `broken` is None while it cannot be said."""
+    """The alarm after a look at its subject, and what is to be reported. `broken` is None while it cannot be said."""
     if broken is None:
         return alarm, None
     if alarm.state in {"firing", "acknowledged"}:
@@ -56,7 +56,7 @@ def _while_told(alarm: Alarm, *, recovered: bool, now: datetime) -> tuple[Alarm,
 
 
 def held_back(alarm: Alarm, now: datetime, policy: Policy) -> bool:
-    """Whether it is not the time to tell: snoozed, quiet hours, or told just now."""
+    """Whether it is not the time to tell: snoozed, quiet hours, or reported just now."""
     if policy.snoozed_until is not None and now < policy.snoozed_until:
         return True
     if is_quiet(now, policy):

@@ -33,7 +33,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     For `figure`: `measure` below (or above) `limit`, or below `limit` percent of the `baseline`; money in whole units,
     ratios in percent. Other kinds use `limit` (percent, amount) and `minutes`. `window` is `today`, `yesterday`, or a
-    length such as 90m, 6h, 7d. `for_minutes`: how long it must last before it is told.
+    length such as 90m, 6h, 7d. `for_minutes`: how long it must last before it is reported.
     """
 
     kind: str

@@ -1,4 +1,4 @@
-"""Who clicks, told without keeping who it is: keyed hashes of address and browser, and what a cookie may say."""
+"""Visitors recognised without storing who they are: keyed hashes of address and browser, and what a cookie may say."""
 
 import hashlib
 from datetime import date, datetime

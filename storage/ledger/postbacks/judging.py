@@ -10,7 +10,7 @@ from storage.ledger.postbacks.conversion_rules import VERY_SAME_WITHIN, alone, d
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of one request. One that is not `joined` takes no part in what conversions are made of."""
+    """The outcome of one request. One that is not `joined` takes no part in what conversions are made of."""
 
     request: Request
     outcome: Outcome

@@ -37,7 +37,7 @@ MACROS = (
 
 
 class Sending(msgspec.Struct, frozen=True, kw_only=True):
-    """A conversion as a traffic source is told of it. `amount` is in micro-units, the source's share of it."""
+    """A conversion as a traffic source receives it. `amount` is in micro-units, the source's share of it."""
 
     key: str  # one per conversion and event: the same at every try
     event: str
@@ -187,7 +187,7 @@ def next_try(failures: int, now: datetime, *, retry_after: float | None, chance:
 
 
 def share(amount: int | None, percent: Decimal | None) -> int | None:
-    """The part of an amount that the source is told, rounded half-even."""
+    """The part of an amount that the source receives, rounded half-even."""
     if amount is None or percent is None:
         return amount
     return rounded(amount * percent / 100)

@@ -237,7 +237,7 @@ def _scaling(pairs: Sequence[Pair], factor: Fraction, measures: Collection[int])
 
 
 def _is_too_small(old: int, factor: Fraction, measure: int) -> bool:
-    """Whether the figure, divided, is too small to be told from a rounding."""
+    """Whether the figure, divided, is too small to be distinguished from a rounding."""
     return factor.denominator > 1 and abs(old * factor) < (1 if measure < COUNTS else _TOO_SMALL)
 
 

@@ -1,8 +1,12 @@
 """A click on a tracking link: redirected to a configured place, on disk before the answer, counted honestly."""
 
+from sqlalchemy import update
+
+from storage.catalogue import teams
 from storage.clicks import queries as stored_clicks
+from storage.clicks.bursts import BurstCounter
 from storage.ledger.facts import Bot, Reason
-from storage.tables import click_rollup, faults, outgoing, touched, user_agents
+from storage.tables import click_rollup, clicks, faults, outgoing, touched, user_agents
 from tests.hub.clicks.click_deployment import IPHONE, WINDOWS, click_deployment
 
 
@@ -151,3 +155,32 @@ async def test_a_user_agent_is_stored_once(upgraded_url: str) -> None:
         for agent in (IPHONE, WINDOWS, IPHONE):
             await d.get("/c/one", agent=agent, ip="192.0.2.1")
         assert await d.count(user_agents) == 2
+
+
+async def test_a_click_of_another_team_is_not_taken_on_to_an_offer(sqlite_url: str) -> None:
+    async with click_deployment(sqlite_url) as d:
+        await d.offer("a")
+        campaign_id = await d.campaign("two", {}, site_id=await d.site("wall", "a"))
+        word = (await d.get("/c/two")).query["click"]
+        async with d.database.begin() as tx:
+            other = await teams.add(tx, "Other", d.runtime.clock())
+            await tx.execute(update(clicks).values(team_id=other.id))
+        assert (await d.get(f"/go/wall/a?click={word}", ip="192.0.2.5")).host == "a.example.test"
+        assert await d.count(outgoing) == 0
+        assert [row.campaign_id for row in await d.stored()] == [campaign_id, 0]
+
+
+async def test_what_a_machine_clicked_stays_a_machines_when_a_person_takes_it_on(sqlite_url: str) -> None:
+    async with click_deployment(sqlite_url) as d:
+        await d.offer("a")
+        await d.campaign("two", {}, site_id=await d.site("wall", "a"))
+        word = (await d.get("/c/two", agent="Googlebot/2.1 (+http://www.google.com/bot.html)")).query["click"]
+        await d.get(f"/go/wall/a?click={word}", ip="192.0.2.5")
+        assert [row.bot != 0 for row in await d.rows(outgoing)] == [True]
+        assert [row.offer_id for row in await d.stored()] == [0]
+
+
+def test_many_clicks_of_an_address_are_a_machines_only_within_a_minute() -> None:
+    slow, quick = BurstCounter(), BurstCounter()
+    assert {slow.count(b"address", 1_000 + 2 * n) for n in range(200)} == {Bot.NO}
+    assert [quick.count(b"address", 1_000 + n / 2) for n in range(62)] == [Bot.NO] * 60 + [Bot.BURST] * 2

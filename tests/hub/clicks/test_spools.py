@@ -38,7 +38,7 @@ def spooled_clicks(d: ClickDeployment, count: int, **more: Any) -> list[SpooledC
     return [
         SpooledClick(
             Click(
-                state.mint.make(), d.runtime.team_id, d.made["campaign one"], 0, 0, hour, Agent("a browser"),
+                state.click_ids.make(), d.runtime.team_id, d.made["campaign one"], 0, 0, hour, Agent("a browser"),
                 offer_id=d.made["a"], unique=1, country="DE", visitor=bytearray(n.to_bytes(8, "big")),
                 subs=(f"sub {n}", *[""] * 9), **more,
             )
@@ -174,7 +174,7 @@ async def test_what_is_read_again_after_a_crash_counts_once_caps_included(upgrad
         click = spooled_clicks(d, 1, cap=Cap(d.made["a"], "click", 20_000, 100))[0]
         hour = click.click.hour
         going = SpooledOutgoing(
-            d.clicks.state.mint.make(), d.runtime.team_id, click.click.id, site, d.made["b"], hour, 0, cap
+            d.clicks.state.click_ids.make(), d.runtime.team_id, click.click.id, site, d.made["b"], hour, 0, cap
         )
         for _ in range(2):
             break_database(d)

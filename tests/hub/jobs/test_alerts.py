@@ -175,7 +175,7 @@ async def test_failing_postbacks_are_told_per_account(opened: Opened) -> None:
                 for n, outcome in enumerate(["accepted", "unmatched", "rejected", "accepted"])
             ])  # fmt: skip
         assert await tick(runtime_of(say)) == 1
-        assert await titles(say) == ["🔴 2 of 4 postbacks of main came to nothing (50%)"]
+        assert await titles(say) == ["🔴 2 of 4 postbacks of main failed (50%)"]
 
 
 async def test_quiet_hours_hold_alerts_back(opened: Opened) -> None:

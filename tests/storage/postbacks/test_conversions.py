@@ -4,9 +4,11 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, insert, select, update
 
-from storage.tables import conversion_states, conversions, postbacks, touched
+from storage.catalogue import teams
+from storage.clicks import caps
+from storage.tables import accounts, conversion_states, conversions, offers, postbacks, touched
 from tests.storage.scene import NOON, build, counted
 
 EURO = 1_000_000
@@ -167,8 +169,8 @@ async def test_where_there_is_no_ftd_event_the_earliest_deposit_is_the_first(ope
 async def test_a_transaction_of_another_click_is_a_duplicate_with_the_reason(opened: Callable[[], Any]) -> None:
     async with opened() as database, database.begin() as tx:
         scene = await build(tx)
-        item, other = await scene.click(tx, 1), await scene.click(tx, 2)
-        assert await scene.one(tx, f"click_id={item}&event=deposit&txn_id=D1&amount=10") == "accepted"
+        mine, other = await scene.click(tx, 1), await scene.click(tx, 2)
+        assert await scene.one(tx, f"click_id={mine}&event=deposit&txn_id=D1&amount=10") == "accepted"
         done = (await scene.post(tx, f"click_id={other}&event=deposit&txn_id=D1&amount=10"))[0]
         assert (done.outcome, done.reason) == ("duplicate", "transaction D1 belongs to another click")
         assert await scene.one(tx, f"click_id={other}&event=reg&txn_id=D1") == "accepted"
@@ -227,3 +229,76 @@ async def test_a_late_conversion_moves_its_own_day_and_is_marked(opened: Callabl
         ]  # fmt: skip
         days = set((await tx.execute(select(touched.c.day))).scalars())
         assert {row.day for row in rows} <= days
+
+
+async def test_a_player_known_by_several_clicks_belongs_to_the_earliest(opened: Callable[[], Any]) -> None:
+    async with opened() as database, database.begin() as tx:
+        scene = await build(tx)
+        first, second = await scene.click(tx, 1), await scene.click(tx, 2)
+        for player, order in (("P1", (first, second)), ("P2", (second, first))):
+            for number, click in enumerate(order):
+                await scene.post(tx, f"click_id={click}&player_id={player}&event=deposit&txn_id={player}{number}")
+            done = (await scene.post(tx, f"player_id={player}&event=deposit&txn_id={player}-last"))[0]
+            row = (await tx.execute(select(conversions).where(conversions.c.id == done.conversion_id))).one()
+            assert row.click_id == scene.codec.decode(first), player
+
+
+async def test_a_click_of_another_team_is_unknown_and_not_named_in_the_log(opened: Callable[[], Any]) -> None:
+    async with opened() as database, database.begin() as tx:
+        scene = await build(tx)
+        other = await teams.add(tx, "Other", NOON)
+        click = await scene.click(tx, team_id=other.id)
+        missing = scene.codec.encode((scene.codec.decode(click) or 0) + 5)
+        assert [await scene.one(tx, f"click_id={word}&event=reg") for word in (click, missing)] == ["unmatched"] * 2
+        stored = await tx.execute(select(postbacks.c.click_id).order_by(postbacks.c.id))
+        assert list(stored.scalars()) == [None, scene.codec.decode(missing)]
+
+
+async def test_two_accounts_may_send_the_very_same_deposit_of_a_click(opened: Callable[[], Any]) -> None:
+    async with opened() as database, database.begin() as tx:
+        scene = await build(tx)
+        same = f"click_id={await scene.click(tx)}&event=deposit&amount=20"
+        assert await scene.one(tx, same) == "accepted"
+        made = insert(accounts).values(
+            team_id=scene.team_id, created_at=NOON, name="second", code="second", platform="postback_only",
+            timezone="UTC", currency="EUR", options={}, postback_key="key-2",
+        )  # fmt: skip
+        scene.account_id = (await tx.execute(made.returning(accounts.c.id))).scalar_one()
+        assert [await scene.one(tx, same) for _ in range(2)] == ["accepted", "duplicate"]
+
+
+async def test_a_reversed_first_deposit_makes_room_under_its_cap(opened: Callable[[], Any]) -> None:
+    async with opened() as database, database.begin() as tx:
+        scene = await build(tx)
+        await tx.execute(update(offers).values(cap=5, cap_event="first_deposit", cap_period="day"))
+        deposit = f"click_id={await scene.click(tx)}&event=ftd&txn_id=1"
+        used = []
+        for status in ("approved", "declined"):
+            await scene.post(tx, f"{deposit}&status={status}")
+            used.append(await caps.used(tx, scene.offer_id, NOON))
+        assert used == [(1, 5), (0, 5)]
+
+
+async def test_both_days_are_merged_again_when_a_conversion_moves_to_another_day(opened: Callable[[], Any]) -> None:
+    async with opened() as database, database.begin() as tx:
+        scene = await build(tx)
+        deposit = f"click_id={await scene.click(tx)}&event=ftd&txn_id=1"
+        await scene.post(tx, f"{deposit}&occurred_at=2026-10-03T11:30:00Z", now=NOON + timedelta(days=3))
+        await tx.execute(delete(touched))
+        await scene.post(tx, f"{deposit}&occurred_at=2026-10-02T11:30:00Z", now=NOON + timedelta(days=3))
+        assert [row[4] for row in await counted(tx)] == ["2026-10-02"]
+        days = {day.isoformat() for day in (await tx.execute(select(touched.c.day))).scalars()}
+        assert days >= {"2026-10-02", "2026-10-03"}
+
+
+async def test_a_conversion_looked_at_again_without_its_click_in_the_batch_keeps_its_marks(
+    opened: Callable[[], Any],
+) -> None:
+    async with opened() as database, database.begin() as tx:
+        scene = await build(tx)
+        mine, other = await scene.click(tx, 1), await scene.click(tx, 2)
+        early = "event=deposit&txn_id=D1&occurred_at=2026-09-30T00:00:00"
+        await scene.post(tx, f"click_id={mine}&{early}")
+        before = (await tx.execute(select(conversions.c.marks))).scalar_one()
+        assert await scene.one(tx, f"click_id={other}&event=deposit&txn_id=D1&amount=7") == "duplicate"
+        assert before == (await tx.execute(select(conversions.c.marks))).scalar_one() != []

@@ -134,3 +134,39 @@ async def test_a_cap_counts_on_the_day_a_conversion_moved_to(opened: Callable[[]
         await scene.post(tx, f"{ftd}&occurred_at=2026-09-30T22:00:00Z")
         assert await caps.used(tx, scene.offer_id, NOON) == (0, 5)
         assert await caps.used(tx, scene.offer_id, NOON - timedelta(days=1)) == (1, 5)
+
+
+async def test_two_conversions_swap_their_transactions_when_another_parameter_names_them(
+    opened: Callable[[], Any],
+) -> None:
+    async with opened() as database, database.begin() as tx:
+        scene = await build(tx)
+        await scene.map(tx, parameters={"a": "txn_id"})
+        click = await scene.click(tx)
+        for a, b in ((1, 2), (2, 1)):
+            assert await scene.one(tx, f"click_id={click}&event=dep&amount={a}&a={a}&b={b}") == "accepted"
+        await scene.map(tx, parameters={"b": "txn_id"})
+        await again(tx, scene)
+        rows = (await tx.execute(select(conversions))).all()
+        assert {(row.txn_id, row.amount) for row in rows if row.status == "approved"} == {
+            ("2", 1_000_000), ("1", 2_000_000)
+        }  # fmt: skip
+
+
+async def test_a_source_does_not_hear_twice_that_a_conversion_is_reversed(opened: Callable[[], Any]) -> None:
+    async with opened() as database, database.begin() as tx:
+        scene = await build(tx)
+        statuses: list[str] = []
+
+        async def onward(_tx: AsyncConnection, changes: Any) -> None:
+            statuses.extend((change.row or {})["status"] for change in changes)
+
+        scene.onward = onward
+        await scene.map(tx, events={"buy": "registration"})
+        buy = f"click_id={await scene.click(tx)}&event=buy&txn_id=1"
+        for status in ("approved", "declined"):
+            await scene.post(tx, f"{buy}&status={status}")
+        await scene.map(tx)
+        await again(tx, scene)
+        assert statuses == ["approved", "reversed"]
+        assert await found(tx) == [("registration", "reversed", False)]
