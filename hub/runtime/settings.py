@@ -195,9 +195,9 @@ def _count(name: str, text: str) -> int:
 
 
 def _seconds(name: str, text: str) -> float:
-    if not re.fullmatch(r"\d{1,4}(\.\d+)?", text.strip(), re.ASCII) or not float(text):
-        raise SettingError(f"{name}: {text!r} is no number of seconds: write one such as 30")
-    return float(text)
+    if not re.fullmatch(r"(0|[1-9]\d{0,3})(\.\d+)?", text.strip(), re.ASCII) or not text.strip("0. "):
+        raise SettingError(f"{name}: {text!r} is no number of seconds above 0: write one such as 30")
+    return msgspec.convert(text.strip(), float, strict=False)
 
 
 def _webhook_secret(name: str, text: str) -> str:

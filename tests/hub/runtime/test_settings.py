@@ -50,6 +50,7 @@ def test_proxies_are_addresses_or_networks(tmp_path: Path) -> None:
         ("SLACK_CLIENT_ID", "1.2"), ("SLACK_SIGNING_SECRET_FILE", "/nowhere/secret"),
         ("SLACK_SIGNING_SECRET_FILE", os.devnull), ("SLACK_APP_TOKEN", "xapp-fake"),
         ("PUBLIC_URL", "https://track.example.test:99999"), ("TELEGRAM_WEBHOOK_SECRET", "with spaces"),
+        ("LIMIT_SECONDS", "0.0"), ("LIMIT_SECONDS", "1e3"), ("LIMIT_SECONDS", "nan"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_names_the_setting(tmp_path: Path, name: str, value: str) -> None:
