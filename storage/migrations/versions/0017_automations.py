@@ -31,7 +31,7 @@ def upgrade() -> None:
         sa.Column("removed_at", Instant),
         sa.Column("created_at", Instant, nullable=False),
     )
-    op.create_index("ix_automations_team_id", "automations", ["team_id", "status"])
+    op.create_index("ix_automations_team_id_status", "automations", ["team_id", "status"])
     op.create_table(
         "automation_acts",
         sa.Column("id", Key, primary_key=True, autoincrement=True),
@@ -57,8 +57,8 @@ def upgrade() -> None:
         sa.Column("lifted_at", Instant),
         sa.UniqueConstraint("key", name="uq_automation_acts_key"),
     )  # fmt: skip
-    op.create_index("ix_automation_acts_automation_id", "automation_acts", ["automation_id", "id"])
-    op.create_index("ix_automation_acts_subject", "automation_acts", ["subject", "at"])
+    op.create_index("ix_automation_acts_automation_id_id", "automation_acts", ["automation_id", "id"])
+    op.create_index("ix_automation_acts_subject_at", "automation_acts", ["subject", "at"])
     op.create_index("ix_automation_acts_lift_at", "automation_acts", ["lift_at"])
     _open_outbound()
 
