@@ -20,6 +20,7 @@ MODULES = (
     "revenue",
     "forecast",
     "distribution",
+    "automation",
     "reader",
     "long_work",
     "memory",

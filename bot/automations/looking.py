@@ -8,9 +8,9 @@ import msgspec
 from bot.automations.subjects import Subject, Subjects, applies, placement_subjects, subjects_of, subs_of
 from storage.automations.automations import Armed
 from storage.automations.history import Entities
-from storage.ledger.automations.conditions import Unknown, Verdict, judge
+from storage.ledger.automations.conditions import All, Unknown, Verdict, judge
 from storage.ledger.automations.figures import Moment
-from storage.ledger.automations.rules import Rule
+from storage.ledger.automations.rules import Rule, describe_action
 from storage.ledger.automations.steps import Step, SubjectState, step
 
 
@@ -32,13 +32,19 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     subjects: Subjects
 
 
+_NEW = SubjectState()
+
+
 def look(
     automation: Armed, rule: Rule, entities: Entities, moment: Moment, *,
     states: Mapping[str, SubjectState], acts_today: int, paused_by_automation: set[str], now: datetime,
     past: bool = False,
 ) -> Look:  # fmt: skip
     """The automation's look at a moment; at one that is `past`, every act would have changed something."""
-    subjects = subjects_of(rule.action, automation.campaigns, entities)
+    subjects = moment.kept(
+        (automation.campaigns, describe_action(rule.action)),
+        lambda: subjects_of(rule.action, automation.campaigns, entities),
+    )
     revenue = rule.condition.asks_revenue
     seen: list[Seen] = []
     waits: dict[Unknown, list[str]] = {}
@@ -47,15 +53,20 @@ def look(
         subjects = msgspec.structs.replace(subjects, subjects=found)
     for gone in subjects.gone:
         waits.setdefault(Unknown("gone", f"{gone} is not there any more"), [])
+    condition = rule.condition
+    whole = All((condition.holds, condition.evidence)) if condition.evidence is not None else condition.holds
+    holds = moment.compiled(whole, subjects.scope, revenue)
     for subject in subjects.subjects:
+        before = states.get(subject.ref, _NEW)
+        if holds(subject.key) is False and not before.fired:
+            continue
         verdict = judge(
-            rule.condition,
+            condition,
             lambda comparison, of=subject: moment.read(comparison, subjects.scope, of.key, revenue),  # type: ignore[misc]
         )
         if verdict.met is None:
             for unknown in verdict.unknown:
                 waits.setdefault(unknown, []).append(subject.label)
-        before = states.get(subject.ref, SubjectState())
         changes = verdict.met is True and (past or applies(rule, subject, entities, paused_by_automation))
         state, follows = step(before, verdict, applies=changes, acts_today=acts_today, terms=automation.terms, now=now)
         acts_today += follows == "act"

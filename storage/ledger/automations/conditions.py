@@ -282,10 +282,11 @@ def _judge_one(
     facts.append(Fact(comparison=comparison, value=figure.value, limit=figure.limit))
     if figure.value is None or figure.limit is None:
         return False
-    return _holds(comparison.sign, figure.value, figure.limit)
+    return holds(comparison.sign, figure.value, figure.limit)
 
 
-def _holds(sign: str, value: float, limit: float) -> bool:
+def holds(sign: str, value: float, limit: float) -> bool:
+    """Whether a comparison of two numbers holds."""
     match sign:
         case "<":
             return value < limit

@@ -5,13 +5,15 @@ The live run and the back-test read the same `Figures`, so that they agree on th
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from storage.ledger.alerts.comparisons import MONEY, QUOTIENTS, Comparison, title
-from storage.ledger.automations.conditions import REVENUE, Known, Unknown
+from storage.ledger.automations.conditions import REVENUE, All, Known, Node, Not, Unknown, holds
+
+T = TypeVar("T")
 
 SUMS = (
     "clicks", "unique_clicks", "bot_clicks", "site_visits", "outgoing", "registrations", "first_deposits", "deposits",
@@ -234,6 +236,18 @@ def _day_of(hour: int) -> date:
 _NOTHING = Totals()
 
 
+class _Table(dict[SubjectKey, float | Unknown | None]):
+    """Figures by subject, read when they are first asked for."""
+
+    def __init__(self, read: Callable[[SubjectKey], float | Unknown | None]) -> None:
+        super().__init__()
+        self._read = read
+
+    def __missing__(self, subject: SubjectKey) -> float | Unknown | None:
+        value = self[subject] = self._read(subject)
+        return value
+
+
 class Span(msgspec.Struct, frozen=True):
     """A window at a moment: complete days and hours, and whether it reaches back to the start."""
 
@@ -255,6 +269,8 @@ class Moment:
         self._midnight = (self.today - EPOCH).days * 24
         self._hour = self._midnight + self.local.hour
         self._last_hour = self._hour - past
+        self._tables: dict[Any, _Table] = {}
+        self._made: dict[Any, Any] = {}
         self.counted_subs = figures.history.counted_subs
 
     def read(
@@ -264,12 +280,81 @@ class Moment:
         if comparison.measure in {"hour", "weekday"}:
             hour = comparison.measure == "hour"
             return Known(self.local.hour if hour else self.local.isoweekday(), comparison.limit)
-        settled = comparison.window in revenue_windows
-        value = self._value(comparison, scope, subject, settled=settled)
+        values, limits = self.tables(comparison, scope, revenue_windows)
+        value = values[subject]
         if isinstance(value, Unknown):
             return value
-        limit = self._limit(comparison, scope, subject, settled=settled)
-        return limit if isinstance(limit, Unknown) else Known(value, limit)
+        limit = comparison.limit if limits is None else limits[subject]
+        if isinstance(limit, Unknown):
+            return limit
+        return Known(value, limit * comparison.limit / 100 if limits is not None and limit is not None else limit)
+
+    def tables(
+        self, comparison: Comparison, scope: Scope, revenue_windows: frozenset[str]
+    ) -> "tuple[_Table, _Table | None]":
+        """The comparison's figures by subject, and what they are compared with (None: its number)."""
+        settled = comparison.window in revenue_windows
+        key = comparison.measure, comparison.window, settled, scope
+        plain = msgspec.structs.replace(comparison, limit=0.0)
+        if key not in self._tables:
+            self._tables[key] = _Table(lambda subject: self._value(plain, scope, subject, settled=settled))
+        if not comparison.baseline:
+            return self._tables[key], None
+        against = *key, comparison.baseline
+        if against not in self._tables:
+            self._tables[against] = _Table(lambda subject: self._base(plain, scope, subject, settled=settled))
+        return self._tables[key], self._tables[against]
+
+    def compiled(
+        self, node: Node, scope: Scope, revenue_windows: frozenset[str]
+    ) -> Callable[[SubjectKey], bool | None]:
+        """Whether a condition holds for a subject, as `judge` says it, without the figures it saw."""
+        if isinstance(node, Comparison):
+            return self._compiled_one(node, scope, revenue_windows)
+        if isinstance(node, Not):
+            inner = self.compiled(node.part, scope, revenue_windows)
+            return lambda subject: None if (met := inner(subject)) is None else not met
+        parts = [self.compiled(part, scope, revenue_windows) for part in node.parts]
+        deciding = not isinstance(node, All)
+
+        def several(subject: SubjectKey) -> bool | None:
+            unknown = False
+            for part in parts:
+                met = part(subject)
+                if met is deciding:
+                    return deciding
+                unknown = unknown or met is None
+            return None if unknown else not deciding
+
+        return several
+
+    def _compiled_one(
+        self, comparison: Comparison, scope: Scope, revenue_windows: frozenset[str]
+    ) -> Callable[[SubjectKey], bool | None]:
+        if comparison.measure in {"hour", "weekday"}:
+            figure = self.read(comparison, scope, 0, revenue_windows)
+            met = isinstance(figure, Known) and holds(comparison.sign, figure.value or 0, comparison.limit)
+            return lambda _subject: met
+        values, limits = self.tables(comparison, scope, revenue_windows)
+        sign, number = comparison.sign, comparison.limit
+
+        def one(subject: SubjectKey) -> bool | None:
+            value = values[subject]
+            limit = number if limits is None else limits[subject]
+            if isinstance(value, Unknown) or isinstance(limit, Unknown):
+                return None
+            if value is None or limit is None:
+                return False
+            return holds(sign, value, limit if limits is None else limit * number / 100)
+
+        return one
+
+    def kept(self, key: Any, make: Callable[[], T]) -> T:
+        """Something that many automations ask for at this moment, made once."""
+        if key not in self._made:
+            self._made[key] = make()
+        made: T = self._made[key]
+        return made
 
     def subjects(self, scope: Scope, windows: Iterable[str]) -> set[SubjectKey]:
         """Everything with figures in one of the windows."""
@@ -417,16 +502,6 @@ class Moment:
             account for account, begin, end in self._figures.history.held
             if account & accounts and begin <= last and end >= first
         })  # fmt: skip
-
-    def _limit(
-        self, comparison: Comparison, scope: Scope, subject: SubjectKey, *, settled: bool
-    ) -> float | Unknown | None:
-        if not comparison.baseline:
-            return comparison.limit
-        base = self._base(comparison, scope, subject, settled=settled)
-        if base is None or isinstance(base, Unknown):
-            return base
-        return base * comparison.limit / 100
 
     def _base(
         self, comparison: Comparison, scope: Scope, subject: SubjectKey, *, settled: bool
