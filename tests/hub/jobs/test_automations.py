@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import Any
 
 import msgspec
@@ -12,6 +14,7 @@ from sqlalchemy import delete, insert, select, update
 from bot.automations import acting
 from hub.jobs import outbound
 from hub.jobs.automations import tick, watch_budgets
+from hub.jobs.timetable import TIMETABLE
 from storage.clicks import partitions
 from storage.ledger.automations.webhooks import WebhookCall, signed
 from storage.ledger.clicks.click_id import first_id_at
@@ -419,3 +422,62 @@ async def test_placements_wait_for_their_sub_id(opened: Opened) -> None:
         made = await say(f'automation add "block placement when spend > 10 and ftd = 0 over 7d" {HERE}')
         assert await tick(runtime_of(say)) == 0
         assert "no source says which sub id" in (await say(f"automation show {made['code']}"))["waiting"][0]
+
+
+async def test_a_webhook_arrives_and_private_addresses_are_never_called(opened: Opened) -> None:
+    heard: list[dict[str, str]] = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            heard.append(dict(self.headers))
+            self.send_response(503 if len(heard) == 1 else 204)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            """Not a word."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        async with asking(opened) as say:
+            ids = await tracked(say)
+            await clicked(say, ids, days_ago(say, 0), 50, hour=11)
+            url = f"http://127.0.0.1:{server.server_port}/hook"
+            await say(f'automation add "webhook campaign when clicks > 10" url={url} {HERE}')
+            hub = runtime_of(say)
+            assert await tick(hub) == 1
+            hub.settings = msgspec.structs.replace(hub.settings, allow_private_hosts=True)
+            for _ in range(3):
+                say.later(hours=1)
+                await outbound.tick(hub)
+            assert len(heard) == 2  # again after the 503, and no more after it was taken
+            assert heard[0]["webhook-id"] == heard[1]["webhook-id"]
+            assert (await say("automation log"))["items"][0]["delivery"] == "sent"
+            await say(f'automation add "webhook offer when clicks > 10" url={url} {HERE}')
+            assert await tick(hub) == 1
+            hub.settings = msgspec.structs.replace(hub.settings, allow_private_hosts=False)
+            await outbound.tick(hub)
+            assert len(heard) == 2  # loopback is private
+            assert (await say("automation log"))["items"][0]["delivery"] == "dead"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+async def test_a_budget_is_not_over_by_more_than_the_clicks_of_a_second(opened: Opened) -> None:
+    """The job looks twice a second: what came in between is all that can be beyond."""
+    assert {job.name: job.seconds for job in TIMETABLE if job.name in {"budgets", "automations"}} == {
+        "automations": 60, "budgets": 0.5
+    }  # fmt: skip
+    async with asking(opened) as say:
+        ids = await tracked(say)
+        await say(f'automation add "pause campaign when budget 100 a day is reached" {HERE}')
+        hub, spent = runtime_of(say), 0
+        for n in range(1, 30):
+            await clicked(say, ids | {"offer_id": 1_000 + n}, days_ago(say, 0), 50, hour=12, cost=5_000_000)
+            spent += 5
+            say.later(seconds=0.5)
+            if await watch_budgets(hub):
+                break
+        assert (spent, (await say("campaign show spring"))["status"]) == (100, "paused")
