@@ -12,19 +12,25 @@ import msgspec
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.core.command import COMMANDS, find, parse, singular
+from bot.core.arguments import list_fields
+from bot.core.command import COMMANDS, RANKED, find, parse, singular
 from bot.core.context import Actor
 from bot.core.permissions import ENTITIES, may, visible
 from bot.core.tokenizer import is_period
 from storage.catalogue import names
 from storage.ledger.credentials import looks_secret
 from storage.ledger.errors import Refused
+from storage.ledger.reports.arrange import check_sort, measure, measure_named
 from storage.ledger.reports.report_rows import DIMENSIONS
 
 MOST = 2
+_WORD_OF_A_NAME = 3  # letters; fewer are in every other name
 MOST_WORDS = 20  # of a line that is read; a longer one is no command
 _FIGURES = ("campaign", "offer", "site", "source", "casino", "account")
 _BY_BUTTONS = {"confirm", "cancel", "join"}  # they take a code from a button
+_RUN_TOGETHER = 0.85  # of difflib: the words of a command without the space between them
+_AGAINST = {"vs", "vs.", "versus", "against", "with", "to"}
+_FILLERS = {"by", "sort", "sorted", "with", "most", "highest", "the", "our", "my", "show", "me", "for"}
 _SOUGHT = ("campaign", "offer", "site", "source")
 
 
@@ -76,13 +82,21 @@ async def with_whole_name(tx: AsyncConnection, actor: Actor, text: str) -> list[
         return []
     first = command.positional[:1]
     nouns = [noun for reference in command.references if reference.name in first for noun in reference.nouns]
+    several = set(first) <= list_fields(command.parameters)
     for end in range(len(words), used + 1, -1):
-        name = " ".join(words[used:end])
+        text = " ".join(words[used:end])
+        called = [part.strip() for part in text.split(",") if part.strip()] if several else [text]
         for noun in nouns:
-            row = await names.called(tx, ENTITIES[noun].table, actor.team_id, name) if noun in ENTITIES else None
-            if row is not None and await _is_visible(tx, actor, noun, row.id):
-                return [" ".join([command.name, row.code, *words[end:]])]
+            codes = [await _code_of(tx, actor, noun, name) for name in called] if noun in ENTITIES else [""]
+            if all(codes):
+                return [" ".join([command.name, ",".join(codes), *words[end:]])]
     return []
+
+
+async def _code_of(tx: AsyncConnection, actor: Actor, noun: str, name: str) -> str:
+    """The code of the entity of that name or code; empty where the member sees none."""
+    row = await names.called(tx, ENTITIES[noun].table, actor.team_id, name)
+    return row.code if row is not None and await _is_visible(tx, actor, noun, row.id) else ""
 
 
 async def _is_visible(tx: AsyncConnection, actor: Actor, noun: str, entity_id: int) -> bool:
@@ -106,7 +120,7 @@ def _can_run(line: str, actor: Actor) -> bool:
 
 
 def _corrected(words: list[str]) -> Iterator[Reading]:
-    """The commands whose words are alike, with the rest of the line."""
+    """The commands whose words are each alike, with the rest of the line; a noun alone with its help."""
     spoken = {
         alias: command.name
         for command in COMMANDS.values()
@@ -114,10 +128,15 @@ def _corrected(words: list[str]) -> Iterator[Reading]:
         for alias in (command.name, *command.aliases)
     }
     for count in (2, 1):
-        typed = " ".join(words[:count]).lower()
-        near = difflib.get_close_matches(typed, spoken, n=3, cutoff=names.NEAR) if len(words) >= count else []
-        for name in near:
-            yield Reading(_alike(typed, name), " ".join([spoken[name], *words[count:]]))
+        typed = [word.lower() for word in words[:count]]
+        for alias, name in spoken.items() if len(typed) == count else ():
+            parts = alias.split()
+            if len(parts) == count and all(_alike(*pair) >= names.NEAR for pair in zip(typed, parts, strict=True)):
+                yield Reading(_alike(" ".join(typed), alias), " ".join([name, *words[count:]]))
+            elif count == 1 and _alike(typed[0], "".join(parts)) >= _RUN_TOGETHER:
+                yield Reading(_alike(typed[0], alias), " ".join([name, *words[1:]]))
+    if len(words) > 1 and words[0].lower() in {command.noun for command in COMMANDS.values()}:
+        yield Reading(0.1, f"help {words[0].lower()}")
 
 
 def _alike(typed: str, word: str) -> float:
@@ -148,21 +167,66 @@ async def _about_entities(tx: AsyncConnection, actor: Actor, words: list[str]) -
 
 
 async def _figures(tx: AsyncConnection, actor: Actor, words: list[str], *, usual: str = "") -> list[Reading]:
-    """`campaigns this week`, `spring yesterday`: statistics of the range that the line holds, else of the usual one."""
-    start, end = _range_in(words) or (0, 0)
-    days = " ".join(words[start:end]) or usual
-    if not days:
+    """`campaigns this week`, `spring yesterday`, `nov vs oct`, `roi by campaign`: statistics of the range that the line
+    holds, else of the usual one."""
+    if ranking := _ranking_in(words):
+        return [Reading(0.98, ranking)]
+    days, others = _ranges_in(words)
+    measures = [measure_named(word.lower()) for word in others if _is_measure(word)]
+    days = days or usual or ("7d" if measures else "")
+    if not days or _about_a_change(others):
         return []
-    others = [word for n, word in enumerate(words) if not start <= n < end]
-    verbs = {command.name.partition(" ")[2] for command in COMMANDS.values() if command.changes}
-    if verbs & {word.lower() for word in others}:
-        return []  # it is about a change
     dimensions = [singular(word) for word in others if singular(word) in DIMENSIONS]
-    rest = " ".join(word for word in others if singular(word) not in DIMENSIONS and word.lower() != "by")
+    known = {*dimensions, *_FILLERS}
+    rest = " ".join(word for word in others if singular(word) not in known and not _is_measure(word))
     line = " ".join(["stats", days, *(["by", ",".join(dimensions)] if dimensions else [])])
+    line += f" sort=-{measures[0]}" if measures else ""
     near = await _near(tx, actor, rest, _FIGURES) if rest else []
     filtered = [Reading(0.88, f"{line} {entity.noun}={entity.code}") for entity in near]
     return [*filtered, Reading(0.97 if not rest else 0.65, line)]
+
+
+def _about_a_change(words: list[str]) -> bool:
+    verbs = {command.name.partition(" ")[2] for command in COMMANDS.values() if command.changes}
+    return bool(verbs & {word.lower() for word in words})
+
+
+def _is_measure(word: str) -> bool:
+    try:
+        measure(word.lower())
+    except Refused:
+        return False
+    return True
+
+
+def _ranking_in(words: list[str]) -> str:
+    """`what was the best campaign yesterday`: the line from the ranking word on, if it is a command."""
+    start = next((n for n, word in enumerate(words) if word.lower() in RANKED), 0)
+    line = " ".join(words[start:])
+    try:
+        arguments = parse(line)[1] if start else {}
+        check_sort(arguments.get("sort"))
+    except Refused:
+        return ""
+    return line if arguments.get("by") in DIMENSIONS else ""
+
+
+def _ranges_in(words: list[str]) -> tuple[str, list[str]]:
+    """The range in a line, with the one it is compared with, and the other words."""
+    for place, word in enumerate(words):
+        if word.lower() not in _AGAINST:
+            continue
+        before = next((n for n in range(place) if is_period(" ".join(words[n:place]))), None)
+        after = next((n for n in range(len(words), place + 1, -1) if _is_compared(words[place + 1 : n])), None)
+        if before is not None and after is not None:
+            days = f"{' '.join(words[before:place])} vs {' '.join(words[place + 1 : after])}"
+            return days, [other for other in words[:before] + words[after:] if other.lower() != "compare"]
+    start, end = _range_in(words) or (0, 0)
+    return " ".join(words[start:end]), [word for n, word in enumerate(words) if not start <= n < end]
+
+
+def _is_compared(words: list[str]) -> bool:
+    return [word.lower() for word in words] == ["previous"] or is_period(" ".join(words))
 
 
 def _range_in(words: list[str]) -> tuple[int, int] | None:
@@ -189,6 +253,10 @@ async def _near(tx: AsyncConnection, actor: Actor, text: str, nouns: tuple[str, 
         for row in await names.nearest(tx, table, where, text):
             likeness = max(_alike(text.lower(), row.code), _alike(text.lower(), row.name.lower()))
             near.append(_Entity(likeness, noun, row.code))
+        if len(text) < _WORD_OF_A_NAME:
+            continue
+        holding = select(table.c.code).where(where, await names.holding(tx, table, actor.team_id, text)).limit(MOST)
+        near += [_Entity(names.NEAR, noun, code) for code in (await tx.execute(holding)).scalars()]
     return sorted(near, key=lambda entity: -entity.likeness)[:MOST]
 
 

@@ -15,7 +15,14 @@ from bot import commands as _commands
 from bot.chat.readings import cards, figures, readings, repeatable, with_whole_name
 from bot.commands.audits import with_undo
 from bot.commands.members import join_team, joined_card
-from bot.core.arguments import MissingArgument, MissingFields, file_fields, secret_fields
+from bot.core.arguments import (
+    MissingArgument,
+    MissingFields,
+    credential_fields,
+    file_fields,
+    list_fields,
+    secret_fields,
+)
 from bot.core.command import COMMANDS, Command, line_of, parse, run
 from bot.core.context import Actor, Context, Deployment, Ports, Room
 from bot.core.listing import Listing
@@ -179,7 +186,7 @@ async def _handle(sessions: ChatSessions, caller: Caller, text: str, attached: A
 
 async def _understood(sessions: ChatSessions, room: Room, actor: Actor, text: str) -> Reply:
     """What a line that is no command gets: the card of what it names, else what it may mean, as buttons."""
-    bare = repeatable(text).strip("\"'“”«»„ ")
+    bare = repeatable(text).strip("\"'“”«»„*_~` ?!.")
     async with sessions.database.read() as tx:
         shown = await cards(tx, actor, bare) if bare else []
         lines = shown or await readings(tx, actor, bare)
@@ -248,10 +255,20 @@ def _corrected_lines(command: Command, arguments: dict[str, Any], fault: Refused
     lines = []
     for code in fault.near:
         value = arguments.get(str(fault.field))
-        words = value if isinstance(value, list) else str(value).split(",")
+        several = fault.field in list_fields(command.parameters)
+        words = value if isinstance(value, list) else str(value).split(",") if several else [fault.word]
         corrected = [code if str(word).strip() == fault.word else word for word in words]
         lines.append(line_of(command, arguments | {str(fault.field): code if len(corrected) == 1 else corrected}))
     return lines
+
+
+def holds_credential(text: str) -> bool:
+    """Whether a line gives a credential, or something like one where it is no command."""
+    try:
+        command, arguments = parse(text)
+    except Refused:
+        return repeatable(text) != " ".join(text.split())
+    return bool((secret_fields(command.parameters) | credential_fields(command.parameters)) & arguments.keys())
 
 
 def _with_lines(message: Message, lines: list[str]) -> Message:

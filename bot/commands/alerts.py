@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from bot.alerts.backtest import run_backtest
 from bot.alerts.context import AlertContext
-from bot.commands.digests import chosen_campaigns, room_named
+from bot.commands.digests import chosen_campaigns, room_with_title
 from bot.core.arguments import Arguments, MissingArgument, refers
 from bot.core.command import command
 from bot.core.context import Context
@@ -113,11 +113,14 @@ def muted_card(ctx: Context, page: Page[Alert]) -> Message:
     return Message(f"{ctx.actor.name} snoozed {', '.join(o.code for o in page.items)} until {until:%d %b %H:%M} UTC")
 
 
-@command("alert add", role=Role.BUYER, scope=Scope.OWN, render=alert_card, positional=("rule",), sentence="rule")
+@command(
+    "alert add", role=Role.BUYER, scope=Scope.OWN, render=alert_card, positional=("rule",), sentence="rule",
+    prepare=room_with_title,
+)  # fmt: skip
 async def add_alert(ctx: Context, new: AlertRule) -> Alert:
     """Arm an alert in this room, and say how often it would have fired in the last 30 days."""
     terms = _terms(ctx, new)
-    channel = room_named(ctx, new.channel)
+    channel: channels.Channel = ctx.prepared
     made = await alert_states.add(ctx.tx, ctx.now, NewAlert(
         team_id=ctx.team_id, room_id=await channels.room_of(ctx.tx, ctx.team_id, channel, ctx.now),
         thread=channel.thread, terms=terms, campaigns=await chosen_campaigns(ctx, new.campaign, field="campaign"),

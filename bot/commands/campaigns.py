@@ -337,7 +337,7 @@ async def resume_campaign(ctx: Context, new: CampaignChoice) -> Campaign | BulkC
 async def copy_campaign(ctx: Context, new: CampaignCopy) -> Campaign:
     """Make another campaign like one: offers, weights, site, source, cost and rules, with a link of its own."""
     row = await own_campaign(ctx, new.campaign)
-    name = new.name or await names.free_name(ctx.tx, table, ctx.team_id, f"{row.name} copy")
+    name = new.name or await names.copy_name(ctx.tx, table, ctx.team_id, row.name)
     copied = (
         "site_id", "source_id", "fallback_url", "cost_model", "cost", "currency", "rules", "direct", "binding",
         "distribute", *distribution.SETTINGS,

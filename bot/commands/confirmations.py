@@ -22,6 +22,12 @@ class Cancelled(msgspec.Struct, frozen=True):
     command: str
 
 
+def other_answers(line: str) -> set[str]:
+    """The lines of all buttons of the question that this line answers; of any other line the line alone."""
+    verb, _, code = line.partition(" ")
+    return {f"confirm {code}", f"cancel {code}"} if verb in {"confirm", "cancel"} else {line}
+
+
 async def _confirmed(ctx: Context, new: Code) -> Answer:
     """Use the code up in a transaction of its own, then run what was asked as any other command."""
     async with ctx.database.begin() as tx:

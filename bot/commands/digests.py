@@ -1,7 +1,7 @@
 """Digests: subscribe a room, see who gets one, look at it now, unsubscribe."""
 
 from datetime import date, datetime, time, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -101,14 +101,25 @@ def preview_message(_ctx: Context, preview: Preview) -> Message:
     return msgspec.structs.replace(preview.message, private=True)
 
 
-@command("digest subscribe", role=Role.BUYER, scope=Scope.OWN, render=subscription_card)
+async def room_with_title(ctx: Context, new: Any) -> channels.Channel:
+    """The channel of the command's `channel`, with what the chat calls it."""
+    channel = room_named(ctx, new.channel)
+    if channel.title or channel.private or channel.face == "terminal":
+        return channel
+    title = await ctx.ports.room_title(channel.face, channel.workspace, channel.room)
+    return msgspec.structs.replace(channel, title=title)
+
+
+@command(
+    "digest subscribe", role=Role.BUYER, scope=Scope.OWN, render=subscription_card, prepare=room_with_title,
+)  # fmt: skip
 async def subscribe(ctx: Context, new: NewDigest) -> Subscription:
     """Send this room the digest: every day, week or month at a time of day."""
     schedule = Schedule(
         every=new.every, at=read_time(new.at), weekdays=read_weekdays(new.weekdays),
         timezone=read_zone(new.timezone or ctx.deployment.timezone),
     )  # fmt: skip
-    channel = room_named(ctx, new.channel)
+    channel: channels.Channel = ctx.prepared
     room_id = await channels.room_of(ctx.tx, ctx.team_id, channel, ctx.now)
     made = await subscriptions.add(ctx.tx, ctx.now, subscriptions.NewSubscription(
         team_id=ctx.team_id, room_id=room_id, thread=channel.thread, schedule=schedule,
@@ -196,7 +207,10 @@ async def _named_or_here(
 def room_named(ctx: Context, named: str | None) -> channels.Channel:
     """The channel named, else the room of the call; over HTTP there is none, and lists only show it."""
     if named:
-        return channels.read(named)
+        channel = channels.read(named)
+        if channel.face == "slack" and not channel.workspace and ctx.room and ctx.room.face == "slack":
+            return msgspec.structs.replace(channel, workspace=ctx.room.workspace)
+        return channel
     if ctx.room is None:
         return channels.read("terminal")
     room = ctx.room

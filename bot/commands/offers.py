@@ -299,8 +299,8 @@ async def copy_offer(ctx: Context, new: OfferCopy) -> Offer:
         raise MissingFields(["tag"], {"tag": "of the copy's own deal: one tag is one deal"})
     warnings = macros.check_url(new.url) if new.url else []
     casino = await names.by_id(ctx.tx, casino_table, offer.casino_id)
-    default = f"{casino.name} {tag}" if tag else f"{offer.name} copy"
-    name = new.name or await names.free_name(ctx.tx, table, ctx.team_id, default)
+    default = names.free_name(ctx.tx, table, ctx.team_id, f"{casino.name} {tag}")
+    name = new.name or await (default if tag else names.copy_name(ctx.tx, table, ctx.team_id, offer.name))
     copied = ("casino_id", "markets", "deal", "cap", "cap_event", "cap_period", "alternative_id")
     made = await offers.add(ctx.tx, team_id=ctx.team_id, now=ctx.now, values={
         **{column: offer._mapping[column] for column in copied}, "name": name, "account_id": account_id, "tag": tag,

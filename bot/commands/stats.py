@@ -27,6 +27,7 @@ from bot.render.figures import (
     layered,
     plural,
     report_table,
+    spoken_measure,
     top_chart,
     unconverted,
     worded_commission,
@@ -117,7 +118,9 @@ def stats_message(ctx: Context, report: MergedReport) -> Message:
     as_of = ""
     if instant := ctx.notes.get("as_of"):
         as_of = f" · as of {instant.astimezone(ctx.deployment.zone):%Y-%m-%d %H:%M} {report.timezone} time"
-    rest = (Text(f"{report.timezone} days, {currency}{as_of}"), *_warnings(report))
+    sort = ctx.notes.get("sort", "")
+    order = f" · {'highest' if sort[:1] == '-' else 'lowest'} {spoken_measure(sort)} first" if sort else ""
+    rest = (Text(f"{report.timezone} days, {currency}{order}{as_of}"), *_warnings(report))
     files: tuple[Block, ...] = (ctx.notes["file"],) if "file" in ctx.notes else ()
     if "top" in ctx.notes:
         files = (ctx.notes["top"], *files)
@@ -126,7 +129,13 @@ def stats_message(ctx: Context, report: MergedReport) -> Message:
         versus = Text(f"Against {days(report.versus.from_, report.versus.to)}", strong=True)
         compared = (versus, change_table(report, report.versus, by))
     beyond = "the file has them all" if "file" in ctx.notes else "CSV has them all"
-    blocks = (report_table(report, by, beyond=beyond), *compared, *files, *rest, _buttons(ctx, report, by))
+    blocks = (
+        report_table(report, by, beyond=beyond, sort=sort),
+        *compared,
+        *files,
+        *rest,
+        _buttons(ctx, report, by),
+    )
     return Message(title, blocks, private=True)
 
 
@@ -176,6 +185,8 @@ async def reported(ctx: Context, new: StatsQuery) -> Any:
     in_csv = _format(new.format) == "csv"
     ctx.notes |= {"by": by, "csv": new.csv or in_csv, "kept": _kept(new, chosen)}
     check_sort(new.sort)
+    if new.sort:
+        ctx.notes["sort"] = new.sort
     query = ReportQuery(
         team_id=ctx.team_id, first=first, last=last, by=tuple(by), clock=_clock(new.clock),
         as_of=moment(new.as_of, ctx, "as_of"), timezone=ctx.deployment.timezone, currency=ctx.deployment.currency,

@@ -109,6 +109,11 @@ def meta(annotation: Any) -> tuple[Any, str, dict[str, Any]]:
     return annotation, description, extra
 
 
+def list_fields(parameters: type[msgspec.Struct]) -> set[str]:
+    """Fields that take several values, with commas between them where they come as text."""
+    return {field.encode_name for field in msgspec.structs.fields(parameters) if list in bare_kinds(field.type)}
+
+
 def secret_fields(parameters: type[msgspec.Struct]) -> set[str]:
     return {f.encode_name for f in msgspec.structs.fields(parameters) if meta(f.type)[2].get("secret")}
 
@@ -185,7 +190,16 @@ def _refused(error: msgspec.ValidationError, fields: dict[str, Any]) -> Refused:
     name = re.split(r"[.\[`]", path)[0] if path else None
     extra = meta(fields[name].type)[2] if name in fields else {}
     hint = f" (one of {', '.join(extra['choices'])})" if "choices" in extra else ""
-    return Refused(f"{name or 'arguments'}: {text[:1].lower()}{text[1:]}{hint}", field=name)
+    return Refused(f"{name or 'arguments'}: {_bound(text)}{hint}", field=name)
+
+
+def _bound(text: str) -> str:
+    """A violated limit in words of people instead of the types of the code."""
+    if match := re.fullmatch(r"Expected `(\w+)`( of length)? ([<>]=) (-?[\d.]+)", text):
+        limit = "at least" if match[3] == ">=" else "at most"
+        unit = {"str": " characters", "array": " values"}.get(match[1], "") if match[2] else ""
+        return f"write {limit} {match[4]}{unit}"
+    return text[:1].lower() + text[1:]
 
 
 def _value(name: str, annotation: Any, value: Any, today: date) -> Any:

@@ -16,7 +16,15 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.core import limits, permissions
-from bot.core.arguments import MissingFields, credential_fields, field_names, file_fields, fill, secret_fields
+from bot.core.arguments import (
+    MissingFields,
+    credential_fields,
+    field_names,
+    file_fields,
+    fill,
+    list_fields,
+    secret_fields,
+)
 from bot.core.context import Context
 from bot.core.entity_names import names_in
 from bot.core.message import Button, Buttons, Message, Notice, Text
@@ -203,6 +211,8 @@ def parse_words(words: list[tuple[str | None, str]]) -> tuple[Command, dict[str,
             name = key or next((field for field in free if field not in arguments), None)
         if name in command.limits and command.limits[name].days is not None:
             value = _whole_range(value, rest, command)
+        if name in list_fields(command.parameters):
+            value = _whole_list(value, rest)
         if name is None and command.sentence in arguments:
             arguments[command.sentence] += f" {value}"
             continue
@@ -214,7 +224,8 @@ def parse_words(words: list[tuple[str | None, str]]) -> tuple[Command, dict[str,
     return command, arguments
 
 
-_RANKED = {"best": "-", "top": "-", "worst": ""}
+#: Words that begin a ranking, and the sign of its order.
+RANKED = {"best": "-", "top": "-", "worst": "", "bottom": ""}
 
 
 def ranked(words: list[tuple[str | None, str]]) -> list[tuple[str | None, str]]:
@@ -222,9 +233,9 @@ def ranked(words: list[tuple[str | None, str]]) -> list[tuple[str | None, str]]:
 
     Without a range it is the last seven days: of today alone little is settled.
     """
-    if not words or words[0][0] is not None or words[0][1].lower() not in _RANKED:
+    if not words or words[0][0] is not None or words[0][1].lower() not in RANKED:
         return words
-    order, rest = _RANKED[words[0][1].lower()], list(words[1:])
+    order, rest = RANKED[words[0][1].lower()], list(words[1:])
     top = rest.pop(0)[1] if rest and rest[0][0] is None and rest[0][1].isdecimal() else ""
     noun = rest.pop(0)[1].lower() if _begins_with_noun(rest) else "campaigns"
     single = singular(noun)
@@ -264,6 +275,13 @@ def _whole_range(value: str, rest: list[tuple[str | None, str]], command: Comman
     most = next((n for n in range(len(texts), 1, -1) if is_period(" ".join(texts[:n]))), 1)
     del rest[: most - 1]
     return " ".join(texts[:most])
+
+
+def _whole_list(value: str, rest: list[tuple[str | None, str]]) -> str:
+    """A list with spaces around its commas: `a, b`, `"Spring push", "Autumn"`. Takes the words off `rest`."""
+    while rest and rest[0][0] is None and (value.endswith(",") or rest[0][1].startswith(",")):
+        value += rest.pop(0)[1]
+    return value
 
 
 def _too_much(command: Command, value: str) -> str:

@@ -16,7 +16,7 @@ _TYPOGRAPHY = str.maketrans({
 })  # fmt: skip
 _WORD = re.compile(
     r"""(?:(?:—|–|--)?(?P<key>[A-Za-z_][\w-]*)=)?"""
-    r"""(?:"(?P<double>(?:\\.|[^"\\])*)"|'(?P<single>(?:\\.|[^'\\])*)'(?=\s|$)|(?P<bare>\S+))"""
+    r"""(?:"(?P<double>(?:\\.|[^"\\])*)"|'(?P<single>(?:\\.|[^'\\])*)'(?=\s|$)|(?P<bare>,(?=")|\S+))"""
 )
 _DASH = re.compile(r"^(?:—|–|--)(?=[A-Za-z])")
 
@@ -60,6 +60,8 @@ def _day(word: str, today: date) -> date | None:
         return today
     if word == "yesterday":
         return today - timedelta(days=1)
+    if word == "day before yesterday":
+        return today - timedelta(days=2)
     if word == "tomorrow":
         return today + timedelta(days=1)
     if (weekday := _weekday(word)) is not None:
@@ -92,7 +94,17 @@ def _weekday(name: str) -> int | None:
 
 
 _QUALIFIED = re.compile(r"(this|last|current|previous)[ -]?(week|month|quarter|year)")
-_COUNTED = re.compile(r"(?:last |past )?(\d{1,4})\s?(d|days?|w|weeks?)")
+_TO_DATE = {"mtd": "this month", "ytd": "this year", "wtd": "this week", "qtd": "this quarter"} | {
+    f"{unit} to date": f"this {unit}" for unit in ("week", "month", "quarter", "year")
+}
+_COUNTED = re.compile(r"(?:last |past )?(\d{1,4})\s?(d|days?|w|weeks?|months?|quarters?|years?)")
+_NUMBERED = {
+    "quarter": re.compile(r"q(?P<number>[1-4])(?:[ -]?(?P<year>\d{4}))?|(?P<year_before>\d{4})[ -]?q(?P<after>[1-4])"),
+    "week": re.compile(r"(?:last )?(?:calendar )?week (?P<number>\d{1,2})(?: (?:of )?(?P<year>\d{4}))?"),
+}
+_FILLERS = re.compile(r"^(?:(?:in|for|during|on|over|the|of) )+(?=.)")
+_NUMBER_WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_UNITS = r"(?= (?:days?|weeks?|months?|quarters?|years?)\b)"
 _BETWEEN = re.compile(
     r"\s*\.\.\.?\s*|\s+(?:to|till|until|through)\s+|\s+[-–—]\s+|(?<=\d)(?:[–—](?=\d)|-(?=\d{1,2}\s+[a-z]))"
 )
@@ -107,23 +119,34 @@ class BackwardsRange(ValueError):
 def period(text: str, today: date) -> tuple[date, date]:
     """First and last day of a range as people say it; one that is still running ends today.
 
-    today, yesterday, mon, last monday, 1 oct, 7d, last 30 days, this week, last month, mtd, nov, oct 2025, 2026-10,
-    2026-W40, since 1 oct, <from>..<to>. A day or month without a year is the latest that has begun. Raises ValueError.
+    today, yesterday, mon, last monday, 1 oct, 7d, last 30 days, last three months, this week, last month, mtd, nov,
+    in november, oct 2025, 2026-10, q3, last weekend, week 40, 2026-W40, since 1 oct, <from>..<to>. A day, month or
+    quarter without a year is the latest that has begun. Raises ValueError.
     """
-    word = " ".join(text.strip().lower().replace("_", " ").split())
+    word = _plain(text)
     if word.startswith("since "):
         first = period(word.removeprefix("since "), today)[0]
         return _forwards(first, today)
+    word = _TO_DATE.get(word, word)
     ends = _BETWEEN.split(word.removeprefix("from "), maxsplit=1)
     if len(ends) == 1 and word.startswith("from "):
         return _forwards(period(ends[0], today)[0], today)
     if len(ends) == 2:
         return _between(ends[0].strip(), ends[1].strip(), today)
-    for read in (_counted, _calendar, _named_month):
+    for read in (_counted, _calendar, _numbered, _named_month):
         if span := read(word, today):
             return span
     single = past_day(word, today)
     return single, single
+
+
+def _plain(text: str) -> str:
+    """The words of a range in lower case, without those that only lead to it, numbers in figures."""
+    word = " ".join(text.strip().lower().replace("_", " ").split())
+    word = _FILLERS.sub("", word)
+    for number, name in enumerate(_NUMBER_WORDS, 1):
+        word = re.sub(rf"\b{name}{_UNITS}", str(number), word)
+    return word
 
 
 def is_period(text: str) -> bool:
@@ -150,13 +173,13 @@ def past_day(text: str, today: date) -> date:
 
 def previous_period(text: str, first: date, last: date) -> tuple[date, date]:
     """The range to compare with: the same days of the week, month or year before, else as many days just before."""
-    word = " ".join(text.strip().lower().split())
-    if re.fullmatch(r"\d{4}-w\d{2}", word):
+    word = _TO_DATE.get(_plain(text), _plain(text))
+    if re.fullmatch(r"\d{4}-w\d{2}", word) or _NUMBERED["week"].fullmatch(word):
         return first - timedelta(days=7), first - timedelta(days=1)
-    unit = "month" if word == "mtd" or _named_month(word, last) else "year" if word == "ytd" else ""
+    unit = "month" if _named_month(word, last) else "quarter" if _NUMBERED["quarter"].fullmatch(word) else ""
     if match := _QUALIFIED.fullmatch(word):
         unit = match[2]
-    if unit == "week":
+    if unit == "week" or "weekend" in word:
         return first - timedelta(days=7), last - timedelta(days=7)
     if unit in {"month", "quarter", "year"}:
         start = _months_before(first, {"month": 1, "quarter": 3, "year": 12}[unit])
@@ -183,18 +206,22 @@ def _between(start: str, end: str, today: date) -> tuple[date, date]:
 
 
 def _counted(word: str, today: date) -> tuple[date, date] | None:
-    match = _COUNTED.fullmatch(word)
+    match = _COUNTED.fullmatch(re.sub(r"^past (?=(?:week|month|quarter|year)$)", "1 ", word))
     if match is None:
         return None
-    days = int(match[1]) * (7 if match[2].startswith("w") else 1)
-    if days == 0:
+    number, unit = int(match[1]), match[2][:1]
+    if number == 0:
         raise ValueError("a range has at least one day: 1d")
-    return today - timedelta(days=days - 1), today
+    if unit in _MONTHS_OF:
+        return _months_before(today, number * _MONTHS_OF[unit]) + timedelta(days=1), today
+    return today - timedelta(days=number * (7 if unit == "w" else 1) - 1), today
+
+
+_MONTHS_OF = {"m": 1, "q": 3, "y": 12}
 
 
 def _calendar(word: str, today: date) -> tuple[date, date] | None:
     """This or last week, month, quarter or year; past days of it where it still runs."""
-    word = {"mtd": "this month", "ytd": "this year", "wtd": "this week", "qtd": "this quarter"}.get(word, word)
     match = _QUALIFIED.fullmatch(word)
     if match is None:
         return None
@@ -203,6 +230,25 @@ def _calendar(word: str, today: date) -> tuple[date, date] | None:
         return first, today
     last = first - timedelta(days=1)
     return _start_of(match[2], last), last
+
+
+def _numbered(word: str, today: date) -> tuple[date, date] | None:
+    """q3, q4 2025, week 40, weekend: the latest that has begun where no year is named."""
+    if match := re.fullmatch(r"(this |last |past )?weekend", word):
+        saturday = today - timedelta(days=(today.weekday() - 5) % 7)
+        saturday -= timedelta(days=7 if match[1] == "last " and today.weekday() >= 5 else 0)
+        return saturday, _not_past(saturday + timedelta(days=1), saturday, today)
+    if match := _NUMBERED["quarter"].fullmatch(word):
+        month, year = int(match["number"] or match["after"]) * 3 - 2, match["year"] or match["year_before"]
+        first = date(int(year) if year else today.year - (month > today.month), month, 1)
+        return first, _not_past(_months_before(first, -3) - timedelta(days=1), first, today)
+    if match := _NUMBERED["week"].fullmatch(word):
+        number, year = int(match["number"]), match["year"]
+        first = date.fromisocalendar(int(year) if year else today.isocalendar().year, number, 1)
+        if not year and first > today:
+            first = date.fromisocalendar(first.isocalendar().year - 1, number, 1)
+        return first, _not_past(first + timedelta(days=6), first, today)
+    return None
 
 
 def _start_of(unit: str, of: date) -> date:

@@ -39,9 +39,7 @@ async def chosen(
     table = ENTITIES[noun].table
     if not words and not where:
         raise MissingFields([noun], {noun: f"which {noun}; several with commas between"})
-    rows_by_id = {
-        row.id: row for word in words if (row := await names.find(ctx.tx, table, ctx.team_id, word, field=noun))
-    }
+    rows_by_id = await _named(ctx, noun, words)
     if not where:
         return list(rows_by_id.values())
     query = select(table).where(table.c.team_id == ctx.team_id, changeable(ctx.actor, noun), *where)
@@ -53,6 +51,23 @@ async def chosen(
     if len(rows) > MOST:
         raise Refused(f"{noun}: more than {MOST:,} fit, narrow it", field=noun)
     return rows
+
+
+async def _named(ctx: Context, noun: str, words: Sequence[str]) -> dict[int, Row[Any]]:
+    """The entities of these names by id. Raises Missing with each name that there is not."""
+    rows_by_id: dict[int, Row[Any]] = {}
+    faults: list[Missing] = []
+    for word in words:
+        try:
+            row = await names.find(ctx.tx, ENTITIES[noun].table, ctx.team_id, word, field=noun)
+            rows_by_id[row.id] = row
+        except Missing as fault:
+            faults.append(fault)
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        raise Missing("; ".join(map(str, faults[:5])), field=noun)
+    return rows_by_id
 
 
 async def status_question(
@@ -70,6 +85,7 @@ async def status_question(
     others = len(rows) - len(changing)
     unchanged = f" {plural(others, noun)} {'is' if others == 1 else 'are'} so already." if others else ""
     lost = f" {await loss(ctx, changing)}" if loss else ""
+    lost = lost.replace(" They got", " It got", 1) if len(changing) == 1 else lost
     return f"{verb} {plural(len(changing), noun)}: {listed(changing)}.{lost}{unchanged}"
 
 

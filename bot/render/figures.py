@@ -10,6 +10,7 @@ from babel.numbers import format_currency
 
 from bot.core.message import Chart, Series, Table
 from storage.ledger.money import ratio, units
+from storage.ledger.reports.arrange import measure, measure_named
 from storage.ledger.reports.forecast import Accuracy
 from storage.ledger.reports.report_rows import ComparedRange, Layers, MergedReport, ReportRow
 
@@ -164,21 +165,51 @@ def compact(table: Table) -> Table:
     )
 
 
-def report_table(report: MergedReport, by: Sequence[str], *, most: int = MOST_ROWS, beyond: str = "") -> Table:
-    """The report's first rows, what no offer claims, the totals. `beyond`: where the rows are that found no room."""
+def report_table(
+    report: MergedReport, by: Sequence[str], *, most: int = MOST_ROWS, beyond: str = "", sort: str = ""
+) -> Table:
+    """The report's first rows, what no offer claims, the totals. `beyond`: where the rows are that found no room.
+
+    What they are sorted by has a column, on a phone the first.
+    """
+    measured = measure_named(sort.removeprefix("-")) if sort else ""
+    column = _COLUMN_OF.get(measured, measure_name(measured))
+    added = (column,) if column and column not in COLUMNS else ()
+
+    def cells_of(row: ReportRow) -> tuple[str, ...]:
+        known = cells(row, report.currency)
+        return (*known[:-1], *(_value(row, measured, report.currency) for _ in added), known[-1])
+
+    columns = (*COLUMNS[:-1], *added, COLUMNS[-1])
     heads = tuple(_TITLES.get(dimension, dimension.capitalize()) for dimension in by) or ("Range",)
-    rows = [(*_labels(row, by, report.names), *cells(row, report.currency)) for row in report.rows[:most]]
-    rows += [(*_unassigned(row, by, report.names), *cells(row, report.currency)) for row in report.unassigned[:most]]
+    rows = [(*_labels(row, by, report.names), *cells_of(row)) for row in report.rows[:most]]
+    rows += [(*_unassigned(row, by, report.names), *cells_of(row)) for row in report.unassigned[:most]]
     summed = len(rows) != 1
     if summed:
-        rows.append((*_first("Total", len(heads)), *cells(report.totals, report.currency)))
-    numeric = tuple(range(len(heads), len(heads) + len(COLUMNS) - 1))
-    phone = (*range(min(len(heads), 2)), *(len(heads) + COLUMNS.index(name) for name in _ON_A_PHONE[: 6 - len(heads)]))
+        rows.append((*_first("Total", len(heads)), *cells_of(report.totals)))
+    numeric = tuple(range(len(heads), len(heads) + len(columns) - 1))
+    shown = dict.fromkeys([column, *_ON_A_PHONE] if column else _ON_A_PHONE)
+    phone = (*range(min(len(heads), 2)), *(len(heads) + columns.index(name) for name in list(shown)[: 6 - len(heads)]))
     more = max(len(report.rows) - most, 0) + max(len(report.unassigned) - most, 0)
     return Table(
-        heads + COLUMNS, tuple(rows), numeric=numeric, phone=phone[:5], total=summed, more=more, rest=beyond,
+        heads + columns, tuple(rows), numeric=numeric, phone=phone[:5], total=summed, more=more, rest=beyond,
         legend=LEGEND,
     )  # fmt: skip
+
+
+_COLUMN_OF = {
+    "clicks": "Clicks", "registrations": "Regs", "first_deposits": "FTDs", "cr": "CR", "reg2dep": "Reg2dep",
+    "epc": "EPC", "commission": "Commission", "spend": "Spend", "profit": "Profit", "roi": "ROI", "cpa": "CPA",
+}  # fmt: skip
+_IN_MONEY = ("ngr", "commission", "deposit_amount", "cpa")
+
+
+def _value(row: ReportRow, name: str, currency: str) -> str:
+    """A measure that has no column of its own."""
+    value = measure(name)(row)
+    if value is None:
+        return NONE
+    return money(round(value), currency) if name.startswith(_IN_MONEY) else count(round(value))
 
 
 _ON_A_PHONE = ("Clicks", "FTDs", "Profit", "ROI")
@@ -282,6 +313,13 @@ def measure_name(measure: str) -> str:
     names = {"first_deposits": "FTDs", "ngr": "NGR", "commission_cpa": "CPA commission",
              "commission_revshare": "rev share commission"}  # fmt: skip
     return names.get(measure, measure.replace("_", " "))
+
+
+def spoken_measure(sort: str) -> str:
+    """What a report is sorted by, as its column or people call it."""
+    name = measure_named(sort.removeprefix("-"))
+    column = _COLUMN_OF.get(name, measure_name(name))
+    return column if column.isupper() or column == "FTDs" else column.lower()
 
 
 def _unassigned(row: ReportRow, by: Sequence[str], names: dict[str, dict[str, str]]) -> tuple[str, ...]:

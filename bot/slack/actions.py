@@ -7,6 +7,7 @@ import msgspec
 from slack_sdk.errors import SlackApiError
 
 from bot.chat.session import Caller, Reply, press
+from bot.commands.confirmations import other_answers
 from bot.core.context import Room
 from bot.slack import post, views
 from bot.slack.blocks import Json, escape
@@ -82,12 +83,16 @@ class _Actions:
 
 
 def used(message: Json, action: Json, user: str) -> Json:
-    """The message without the pressed button, and with who pressed it."""
+    """The message without the pressed button (and the other answer to a question), and with who pressed it."""
     blocks: list[Json] = []
+    gone = other_answers(str(action.get("value", "")))
     for block in message.get("blocks", []):
         if block["type"] == "actions":
             remaining = [
-                element for element in block["elements"] if element.get("action_id") != action.get("action_id")
+                element
+                for element in block["elements"]
+                if element.get("action_id") != action.get("action_id")
+                and not (len(gone) > 1 and element.get("value") in gone)
             ]
             block = block | {"elements": remaining}
             if not remaining:

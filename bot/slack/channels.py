@@ -5,6 +5,7 @@ from typing import Any
 import aiohttp
 import msgspec
 from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.core.context import Room
 from bot.delivery import lose
@@ -39,11 +40,16 @@ async def with_title(chat: Chat, room: Room) -> Room:
     if known is not None and known.title:
         return untitled
     try:
-        web = await chat.client(room.workspace)
-        channel = (await web.api_call("conversations.info", data={"channel": room.room})).get("channel") or {}
+        title = await name_of(await chat.client(room.workspace), room.room)
     except (SlackApiError, aiohttp.ClientError, TimeoutError):
         return untitled
-    return msgspec.structs.replace(room, title=str(channel.get("name") or ""))
+    return msgspec.structs.replace(room, title=title)
+
+
+async def name_of(web: AsyncWebClient, channel: str) -> str:
+    """A channel's name; empty for people's own chats. https://docs.slack.dev/reference/methods/conversations.info"""
+    answer = await web.api_call("conversations.info", data={"channel": channel})
+    return str((answer.get("channel") or {}).get("name") or "")
 
 
 class _Channels:

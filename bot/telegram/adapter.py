@@ -96,6 +96,11 @@ class TelegramChat:
         self._tasks: list[asyncio.Task[None]] = []
         self._holder = f"telegram:{uuid4().hex}"
 
+    async def title_of(self, _workspace: str, room: str) -> str:
+        """A chat's title, or a person's name. Raises TelegramError. https://core.telegram.org/bots/api#getchat"""
+        chat = await self.app.bot.get_chat(room)
+        return chat.title or chat.full_name or ""
+
     def _build(self) -> Application[Any, Any, Any, Any, Any, Any]:
         request = HTTPXRequest(
             connection_pool_size=64, read_timeout=20, write_timeout=20, connect_timeout=10, pool_timeout=10

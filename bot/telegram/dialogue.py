@@ -87,13 +87,13 @@ class DialogueRunner:
             return False
         question = _question(command, state.asking)
         if question.kind == "secret":
-            await self._hide(message)
+            await self.hide(message)
         await self._close(room, state, "•••" if question.kind == "secret" else text)
         state.message_id = 0
         await self._take(room, actor, command, state, _value(question, text.strip()))
         return True
 
-    async def _hide(self, message: TelegramMessage) -> None:
+    async def hide(self, message: TelegramMessage) -> None:
         """Delete a message that holds a credential, where the bot may."""
         try:
             await message.delete()

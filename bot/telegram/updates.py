@@ -10,7 +10,8 @@ from telegram import Message as TelegramMessage
 from telegram.constants import ChatAction
 from telegram.error import BadRequest, TelegramError
 
-from bot.chat.session import Attached, Caller, ChatSessions, Reply, handle, press
+from bot.chat.session import Attached, Caller, ChatSessions, Reply, handle, holds_credential, press
+from bot.commands.confirmations import other_answers
 from bot.core.context import Room
 from bot.core.message import Message, Text
 from bot.delivery import lose
@@ -67,12 +68,19 @@ class UpdateHandler:
             await self._answer(caller, message, command)
 
     async def _refuse_anonymous(self, message: TelegramMessage) -> None:
-        """Answer who writes as the group or a channel: without a name there is no role."""
+        """Answer who writes as the group or a channel: without a name there is no role. Posts that Telegram itself
+        forwards from a linked channel get no answer."""
+        if message.is_automatic_forward:
+            return
         topic = message.message_thread_id if message.is_topic_message else None
         room = Room(face="telegram", room=str(message.chat.id), thread=str(topic or ""))
+        as_group = message.sender_chat is not None and message.sender_chat.id == message.chat.id
         why = Message(
             "You write as an anonymous admin, so I cannot see who you are and what you may do. Switch off "
             "“Remain anonymous” in the group's administrators, or write to me in private."
+            if as_group
+            else "You write in the name of a channel, so I cannot see who you are and what you may do. Choose your own "
+            "name beside the text field, or write to me in private."
         )
         await self._say(room, why, message.message_id)
 
@@ -101,6 +109,8 @@ class UpdateHandler:
         if reply.form and reply.form.missing and reply.actor:
             await self.dialogues.begin(caller.room, reply.actor, reply.form)
             return
+        if holds_credential(text):
+            await self.dialogues.hide(message)
         reply_to = None if caller.room.private else message.message_id
         await post.tell(self.sessions, self.bot, caller.room, reply, reply_to=reply_to)
 
@@ -168,10 +178,14 @@ class UpdateHandler:
             await origin.edit_text(first.html, parse_mode="HTML", reply_markup=post.markup(first.keys))
 
     async def _mark(self, origin: TelegramMessage, query: CallbackQuery) -> None:
-        """A button that changed something is gone, and the message says who pressed it."""
+        """A button that changed something is gone, and the message says who pressed it; so is the other answer to a
+        question."""
         rows = origin.reply_markup.inline_keyboard if origin.reply_markup else ()
+        gone = other_answers((query.data or "").removeprefix("="))
         remaining = [
-            buttons for row in rows if (buttons := [button for button in row if button.callback_data != query.data])
+            buttons
+            for row in rows
+            if (buttons := [button for button in row if str(button.callback_data).removeprefix("=") not in gone])
         ]
         keyboard = InlineKeyboardMarkup(remaining) if remaining else None
         who = Message("", (Text(f"✔ {_label(origin, query.data or '')} · {query.from_user.full_name}"),))

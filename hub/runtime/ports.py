@@ -54,6 +54,7 @@ class HubPorts:
         self._helper = helper
         self._charts: OrderedDict[Chart, bytes] = OrderedDict()
         self.listeners: list[Callable[[], Awaitable[None]]] = []
+        self.title_of: Callable[[str, str, str], Awaitable[str]] | None = None  # where chats are connected
 
     def registrar_credentials(self, kind: str, fields: dict[str, Any]) -> dict[str, str]:
         return registrars.read_credentials(kind, fields)
@@ -119,6 +120,9 @@ class HubPorts:
         if len(self._charts) > KEPT_CHARTS:
             self._charts.popitem(last=False)
         return bytes(drawn)
+
+    async def room_title(self, face: str, workspace: str, room: str) -> str:
+        return await self.title_of(face, workspace, room) if self.title_of else ""
 
     async def changed(self) -> None:
         for listener in self.listeners:

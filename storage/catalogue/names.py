@@ -52,6 +52,12 @@ async def free_name(tx: AsyncConnection, table: Table, team_id: int, name: str) 
     return next(free for free in (name, *numbered) if free.casefold() not in taken)
 
 
+async def copy_name(tx: AsyncConnection, table: Table, team_id: int, name: str) -> str:
+    """A free name for a copy: Spring copy, Spring copy 2 …, of a copy, too."""
+    original = re.sub(r" copy( \d+)?$", "", name)
+    return await free_name(tx, table, team_id, f"{original[: MAX_NAME - 10].rstrip()} copy")
+
+
 async def find(
     tx: AsyncConnection, table: Table, team_id: int, word: str | int, *, field: str,
     suggest: ColumnElement[bool] | None = None,

@@ -64,6 +64,8 @@ async def room_of(tx: AsyncConnection, team_id: int, channel: Channel, now: date
     )  # fmt: skip
     if room.team_id != team_id:
         raise Refused("channel: that room belongs to another team", field="channel")
+    if channel.title and not room.title:
+        await rooms.rename(tx, room, channel.title)
     return room.id
 
 

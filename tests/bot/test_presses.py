@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
+from bot.slack.actions import used
 from storage.ledger.facts import Role
 from storage.tables import audits
 from tests.bot.chatting import Chatting, eventually
@@ -94,7 +95,17 @@ async def test_several_are_paused_on_telegram_with_one_confirmation_and_one_undo
         await chats.press(done[-1], "Undo")
         await eventually(lambda: changes(chats, "undo"), "the undo")
         assert len(await shown_in(chats, "2 campaigns paused")) == 1
+        (answered,) = await shown_in(chats, "Pauses 2 campaigns")
+        assert "reply_markup" not in answered
         assert (await changes(chats, "campaign pause"), await changes(chats, "campaign resume")) == (1, 1)
+
+
+def test_an_answered_question_on_slack_keeps_no_button_of_the_other_answer() -> None:
+    verbs = ("confirm", "cancel")
+    keys = [{"type": "button", "action_id": verb, "value": f"{verb} abc"} for verb in verbs]
+    message = {"text": "Confirm", "blocks": [{"type": "actions", "elements": keys}]}
+    shown = used(message, keys[0] | {"text": {"text": "Confirm"}}, "U1")
+    assert [block["type"] for block in shown["blocks"]] == ["context"]
 
 
 async def test_a_mistyped_name_or_command_is_offered_mended(chat: Chat) -> None:

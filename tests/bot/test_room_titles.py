@@ -67,3 +67,24 @@ async def test_the_name_of_a_channel_that_no_request_told_is_asked_for(chat: Cha
         await chatting.flux(f"join {await chatting.invite()}", channel_name="privategroup")
         assert await titled(chatting, "general")
         assert not await titled(chatting, "privategroup")
+
+
+async def test_a_room_that_was_never_heard_from_is_named_by_its_title_when_a_digest_or_alert_is_put_there(
+    chat: Chat,
+) -> None:
+    async with chat() as chatting:
+        await chatting.flux(f"join {await chatting.invite()}")
+        digest = await chatting.flux("digest subscribe channel=slack:C0NEVER")
+        assert "#general" in str(digest["blocks"])
+        assert "C0NEVER" not in str(digest["blocks"])
+        alert = await chatting.flux('alert add "ftd < 50% of 7d avg" channel=telegram:-100777')
+        assert "Group -100777" in str(alert["blocks"])
+
+
+async def test_a_room_whose_title_is_not_told_is_named_by_its_id(chat: Chat) -> None:
+    async with chat() as chatting:
+        await chatting.flux(f"join {await chatting.invite()}")
+        await chatting.on(chatting.slack, "fail", method="conversations.info", error="channel_not_found", times=2)
+        assert "C0SECRET" in str((await chatting.flux("digest subscribe channel=slack:C0SECRET"))["blocks"])
+        await chatting.on(chatting.telegram, "fail", method="getChat", description="Bad Request: chat not found")
+        assert "-100888" in str((await chatting.flux("digest subscribe channel=telegram:-100888"))["blocks"])

@@ -29,6 +29,13 @@ from urllib.parse import parse_qs, unquote
 from hub.cli.standins.web import StubAnswer, StubRequest, main
 
 TOKEN = "123456:stand-in-token"
+CHAT_DETAILS = {  # what getChat must say: https://core.telegram.org/bots/api#chatfullinfo
+    "accent_color_id": 0, "max_reaction_count": 11,
+    "accepted_gift_types": {
+        "unlimited_gifts": False, "limited_gifts": False, "unique_gifts": False, "premium_subscription": False,
+        "gifts_from_channels": False,
+    },
+}  # fmt: skip
 BOT = {"id": 123456, "is_bot": True, "first_name": "CasinoFlux", "username": "casinoflux_standin_bot"}
 
 
@@ -65,6 +72,8 @@ class Telegram:
         if failing := self._failure(method, body):
             time.sleep(failing.get("slow", 0))
             return wrong(failing["code"], failing["description"], failing.get("parameters"))
+        if method == "getChat":
+            return right(chat_of(body["chat_id"]) | CHAT_DETAILS)
         return self._inline(body) if method == "answerInlineQuery" else self._answer(method, body)
 
     def _failure(self, method: str, body: dict[str, Any]) -> dict[str, Any] | None:

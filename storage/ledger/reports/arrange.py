@@ -28,8 +28,14 @@ def _ratio(part: str, whole: str) -> Measure:
 #: What people call measures.
 _SPOKEN = {
     "ftd": "first_deposits", "ftds": "first_deposits", "regs": "registrations", "reg": "registrations",
-    "revenue": "commission", "cost": "spend",
+    "revenue": "commission", "cost": "spend", "costs": "spend", "registration": "registrations", "profits": "profit",
+    "deposit": "deposits", "click": "clicks", "earnings": "commission",
 }  # fmt: skip
+
+
+def measure_named(word: str) -> str:
+    """A measure's own name, of the word people have for it."""
+    return _SPOKEN.get(word.lower(), word)
 
 
 def measure(name: str) -> Measure:
@@ -37,7 +43,7 @@ def measure(name: str) -> Measure:
 
     Raises Refused at `sort` for a measure there is not.
     """
-    name = _SPOKEN.get(name.lower(), name)
+    name = measure_named(name)
     if name in _RATIOS:
         return _ratio(*_RATIOS[name])
     if name in (*PLAIN, "profit"):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bot.core.arguments import MissingFields
-from bot.core.command import COMMANDS, consequence_of
+from bot.core.command import COMMANDS, consequence_of, parse
 from bot.core.context import Actor
 from storage.ledger.errors import Forbidden, Missing, Refused
 from storage.ledger.facts import Role
@@ -185,3 +185,44 @@ async def test_a_site_among_several_tells_what_is_lost_and_alone_is_paused_at_on
         answer = await consequence_of(*pause, say.context(owner)) or ""
         assert "it is on no domain; 0 clicks in the last 7 days" in answer
         assert (await say("site pause land"))["status"] == "paused"
+
+
+async def test_several_are_named_with_spaces_quotes_and_every_wrong_name_is_said(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await set_up(say)
+        for line in (
+            'campaign pause beta, gamma', 'campaign pause beta ,gamma', 'campaign pause "beta","gamma"',
+            'campaign pause campaign="beta", "gamma"',
+        ):  # fmt: skip
+            assert "Pauses 2 campaigns: beta, gamma." in (await say(line))["consequence"], line
+        assert "Казино Вулкан" in (await say('campaign pause "Казино Вулкан","gamma"'))["consequence"]
+        with pytest.raises(Missing, match=r"no campaign 'bta': did you mean beta\?; no campaign 'zzz'"):
+            await say("campaign pause bta,gamma,zzz")
+        assert parse("stats 7d campaign=beta, gamma by campaign, day")[1] == {
+            "range": "7d", "campaign": "beta,gamma", "by": "campaign,day",
+        }  # fmt: skip
+
+
+async def test_a_copy_of_a_copy_is_numbered_and_long_names_keep_the_word(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await set_up(say)
+        first = await say("campaign copy beta")
+        second = await say(f"campaign copy {first['code']}")
+        assert (first["name"], second["name"]) == ("beta copy", "beta copy 2")
+        long = await say.tell("campaign create", name="ю" * 200, offers=["lucky-one"])
+        copy = await say.tell("campaign copy", campaign=long.code)
+        assert copy.name.endswith(" copy")
+        assert len(copy.name) <= 200
+
+
+async def test_a_limit_is_said_without_types(opened: Opened) -> None:
+    async with asking(opened) as say:
+        with pytest.raises(Refused, match=r"^top: write at least 1$"):
+            await say("stats 7d top=0")
+
+
+async def test_one_campaign_got_its_clicks_and_several_got_theirs(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await set_up(say)
+        assert " It got 0 clicks" in (await say("campaign pause source=fb offer=lucky-one"))["consequence"]
+        assert " They got 0 clicks" in (await say("campaign pause beta,gamma"))["consequence"]

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from bot.core.context import Actor
+from bot.telegram.html import render as telegram_html
 from storage.ledger.errors import Forbidden, Missing, Refused
 from storage.ledger.facts import Role
 from tests.bot.asking import Asker, asking
@@ -198,3 +200,21 @@ async def test_a_range_is_compared_with_another(opened: Opened) -> None:
         assert report["versus"]["totals"]["clicks"] == 1000
         assert "Against 09 Nov 2026 to 15 Nov 2026" in say.shown or "Against 09 Nov to 15 Nov 2026" in say.shown
         assert "+20%" in say.shown
+
+
+@pytest.mark.parametrize(
+    ("line", "column"),
+    [
+        ("stats 7d by offer sort=-roi", "ROI"), ("worst offers 7d by epc", "EPC"), ("top 3 by cr", "CR"),
+        ("best campaign 7d by cpa", "CPA"), ("stats 7d sort=unique_clicks", "Unique clicks"),
+        ("stats 7d by campaign,offer sort=-profit", "Profit"), ("stats 7d sort=-revenue", "Commission"),
+    ],
+)  # fmt: skip
+async def test_what_a_report_is_sorted_by_is_shown_on_a_phone(opened: Opened, line: str, column: str) -> None:
+    async with asking(opened) as say:
+        await yesterday_tracked(say)
+        actor = Actor(team_id=say.team_id, name="o", role=Role.OWNER)
+        answer = await say.ask(line, actor)
+        shown = telegram_html(answer.message)[0].html
+        assert column in next(row for row in shown.split("\n") if row.startswith("<pre>"))
+        assert "first" in shown

@@ -101,6 +101,16 @@ def test_a_month_is_its_name_or_its_first_letters(text: str) -> None:
         ("1-5 oct", date(2026, 10, 1), date(2026, 10, 5)), ("1 oct to 5 oct", date(2026, 10, 1), date(2026, 10, 5)),
         ("28 dec - 3 jan", date(2025, 12, 28), date(2026, 1, 3)), ("last 7 days", date(2026, 11, 16), TODAY),
         ("1 oct - 7 oct 2025", date(2025, 10, 1), date(2025, 10, 7)),
+        ("q3", date(2026, 7, 1), date(2026, 9, 30)), ("q4", date(2026, 10, 1), TODAY),
+        ("2025 q4", date(2025, 10, 1), date(2025, 12, 31)), ("q4 2025", date(2025, 10, 1), date(2025, 12, 31)),
+        ("last 3 months", date(2026, 8, 23), TODAY), ("last two weeks", date(2026, 11, 9), TODAY),
+        ("past month", date(2026, 10, 23), TODAY), ("1 year", date(2025, 11, 23), TODAY),
+        ("in november", date(2026, 11, 1), TODAY), ("the last 7 days", date(2026, 11, 16), TODAY),
+        ("year to date", date(2026, 1, 1), TODAY), ("week 40", date(2026, 9, 28), date(2026, 10, 4)),
+        ("week 52", date(2025, 12, 22), date(2025, 12, 28)), ("weekend", date(2026, 11, 21), TODAY),
+        ("last weekend", date(2026, 11, 14), date(2026, 11, 15)), ("since q3", date(2026, 7, 1), TODAY),
+        ("day before yesterday", date(2026, 11, 20), date(2026, 11, 20)),
+        ("q2 to q3", date(2026, 4, 1), date(2026, 9, 30)),
         ("2026-W40", date(2026, 9, 28), date(2026, 10, 4)), ("last quarter", date(2026, 7, 1), date(2026, 9, 30)),
     ],
 )  # fmt: skip
@@ -108,7 +118,7 @@ def test_ranges_end_where_people_expect(text: str, first: date, last: date) -> N
     assert period(text, TODAY) == (first, last)
 
 
-@pytest.mark.parametrize("text", ["0d", "2026-10-31..2026-10-01", "forever"])
+@pytest.mark.parametrize("text", ["0d", "2026-10-31..2026-10-01", "forever", "q5", "week 60", "in", "the last"])
 def test_a_range_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         period(text, TODAY)

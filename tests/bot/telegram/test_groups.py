@@ -117,3 +117,37 @@ async def test_a_refused_credential_is_sent_nowhere(chat: Chat, caplog: pytest.L
             kept = [str(row) for name in ("presses", "audits", "dialogues") if name in metadata.tables
                     for row in await tx.execute(select(metadata.tables[name]))]  # fmt: skip
         assert "abc-secret" not in str(kept)
+
+
+async def test_a_line_with_a_credential_is_removed_from_the_chat_mistyped_or_not(chat: Chat) -> None:
+    async with chat() as one:
+        await in_group(one)
+        for line in (
+            "/account add affilka name=A timezone=UTC base_url=http://127.0.0.1:9/ token=s3cr3t-of-ours-1",
+            "/acount add affilka token=s3cr3t-of-ours-1",
+        ):
+            shown = await one.tell(line, chat=GROUP)
+            assert "s3cr3t" not in str(shown)
+
+            async def removed(number: int = len(line)) -> bool:
+                messages = (await one.telegram.get("/_control/chat", params={"chat": GROUP})).json()
+                return not any("s3cr3t" in message.get("text", "") for message in messages) and number > 0
+
+            await eventually(removed, "the line to be removed")
+
+
+async def test_who_writes_as_a_channel_is_told_so_and_a_forwarded_post_gets_no_answer(chat: Chat) -> None:
+    async with chat() as one:
+        await in_group(one)
+        channel = {"id": -10099, "type": "channel", "title": "News"}
+        message = {
+            "message_id": 901, "date": 1, "chat": {"id": GROUP, "type": "supergroup", "title": "Buyers"},
+            "from": {"id": 136817688, "is_bot": True, "first_name": "Channel"}, "sender_chat": channel,
+            "text": "/stats 7d",
+        }  # fmt: skip
+        await one.on(one.telegram, "update", message=message | {"is_automatic_forward": True})
+        await eventually(lambda: idle(one), "the forwarded post to be worked off")
+        before = await one.posted(GROUP)
+        await one.on(one.telegram, "update", message=message | {"message_id": 902})
+        (told,) = await eventually(lambda: one._after(GROUP, before), "an answer to the channel")
+        assert "in the name of a channel" in told["text"]
