@@ -114,6 +114,12 @@ def list_fields(parameters: type[msgspec.Struct]) -> set[str]:
     return {field.encode_name for field in msgspec.structs.fields(parameters) if list in bare_kinds(field.type)}
 
 
+def day_fields(parameters: type[msgspec.Struct]) -> set[str]:
+    """Fields that take one day."""
+    kinds = {field.encode_name: bare_kinds(field.type) for field in msgspec.structs.fields(parameters)}
+    return {name for name, kind in kinds.items() if list not in kind and (date in kind or name == "day")}
+
+
 def secret_fields(parameters: type[msgspec.Struct]) -> set[str]:
     return {f.encode_name for f in msgspec.structs.fields(parameters) if meta(f.type)[2].get("secret")}
 

@@ -19,6 +19,7 @@ from bot.core import limits, permissions
 from bot.core.arguments import (
     MissingFields,
     credential_fields,
+    day_fields,
     field_names,
     file_fields,
     fill,
@@ -29,7 +30,7 @@ from bot.core.context import Context
 from bot.core.entity_names import names_in
 from bot.core.message import Button, Buttons, Message, Notice, Text
 from bot.core.permissions import Reference, Scope
-from bot.core.tokenizer import RANGE_WORDS, is_period, split
+from bot.core.tokenizer import DAY_WORDS, RANGE_WORDS, is_day, is_period, split
 from storage.db import config_version
 from storage.ledger.credentials import HIDDEN, hide_credentials, looks_secret
 from storage.ledger.errors import Forbidden, Refused, TooLong
@@ -211,6 +212,8 @@ def parse_words(words: list[tuple[str | None, str]]) -> tuple[Command, dict[str,
             name = key or next((field for field in free if field not in arguments), None)
         if name in command.limits and command.limits[name].days is not None:
             value = _whole_range(value, rest, command)
+        elif name is not None and name in day_fields(command.parameters):
+            value = _whole_day(value, rest, last=name not in command.positional[:-1])
         if name in list_fields(command.parameters):
             value = _whole_list(value, rest)
         if name is None and command.sentence in arguments:
@@ -275,6 +278,18 @@ def _whole_range(value: str, rest: list[tuple[str | None, str]], command: Comman
     most = next((n for n in range(len(texts), 1, -1) if is_period(" ".join(texts[:n]))), 1)
     del rest[: most - 1]
     return " ".join(texts[:most])
+
+
+def _whole_day(value: str, rest: list[tuple[str | None, str]], *, last: bool) -> str:
+    """A day and those of the next words that belong to it: `25 nov`, `last monday`. Takes them off `rest`.
+
+    Where another field follows, a number after the day is that field's and no year.
+    """
+    texts = [value, *(word for _, word in takewhile(lambda word: word[0] is None, rest[:DAY_WORDS]))]
+    counts = [n for n in range(1, len(texts) + 1) if is_day(" ".join(texts[:n]))]
+    count = (counts[-1] if last else counts[0]) if counts else 1
+    del rest[: count - 1]
+    return " ".join(texts[:count])
 
 
 def _whole_list(value: str, rest: list[tuple[str | None, str]]) -> str:

@@ -43,9 +43,12 @@ _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday",
 
 
 def day(text: str, today: date) -> date:
-    """A day as people write it: 2026-10-01, 01.10.2026, 1 oct, today, yesterday, monday, -3d. Raises ValueError."""
+    """A day as people write it: 2026-10-01, 01.10.2026, 1 oct, today, yesterday, last monday, -3d.
+
+    Raises ValueError.
+    """
     try:
-        read = _day(text.strip().lower(), today)
+        read = _day(_FILLERS.sub("", " ".join(text.lower().split())), today)
     except (ValueError, OverflowError) as error:
         if repr(text.strip()) in str(error):
             raise
@@ -64,8 +67,10 @@ def _day(word: str, today: date) -> date | None:
         return today - timedelta(days=2)
     if word == "tomorrow":
         return today + timedelta(days=1)
-    if (weekday := _weekday(word)) is not None:
-        return today - timedelta(days=(today.weekday() - weekday) % 7)
+    name = word.removeprefix("last ").removeprefix("previous ")
+    if (weekday := _weekday(name)) is not None:
+        latest = today if name == word else today - timedelta(days=1)
+        return latest - timedelta(days=(latest.weekday() - weekday) % 7)
     if match := re.fullmatch(r"-?(\d{1,4})\s*d(?:ays?)?(?:\s*ago)?", word):
         return today - timedelta(days=int(match[1]))
     if match := re.fullmatch(r"([0-9]{1,2})\.([0-9]{1,2})\.", word):
@@ -110,6 +115,7 @@ _BETWEEN = re.compile(
 )
 #: More words than any range has.
 RANGE_WORDS = 9
+DAY_WORDS = 3
 
 
 class BackwardsRange(ValueError):
@@ -160,11 +166,17 @@ def is_period(text: str) -> bool:
     return True
 
 
+def is_day(text: str) -> bool:
+    """Whether the words mean one day, whatever today is."""
+    try:
+        day(text, date(2024, 12, 31))
+    except (ValueError, OverflowError):
+        return False
+    return True
+
+
 def past_day(text: str, today: date) -> date:
     """A day that has been: `last monday`, and `1 dec` said in November is last year's. Raises ValueError."""
-    word = text.removeprefix("last ").removeprefix("previous ")
-    if word != text and _weekday(word) is not None:
-        return day(word, today - timedelta(days=1))
     read = day(text, today)
     if read > today and text != "tomorrow" and not re.search(r"\d{4}", text):
         return day(text, today.replace(year=today.year - 1, day=min(today.day, 28)))

@@ -90,7 +90,8 @@ async def _report_failed_upload(
     web: AsyncWebClient, method: str, where: dict[str, Any], name: str, fault: Exception
 ) -> None:
     log.warning("the file %s was not uploaded: %s", name, reason(fault))
-    lost = Message(f"⚠️ {name} could not be uploaded: Slack says {reason(fault)}.")
+    why = f"Slack says {reason(fault)}" if isinstance(fault, SlackApiError) else "Slack did not answer"
+    lost = Message(f"⚠️ {name} could not be uploaded: {why}.")
     with suppress(SlackClientError, aiohttp.ClientError, TimeoutError):  # the log has it in any case
         await web.api_call(method, json=where | render(lost))
 

@@ -14,6 +14,7 @@ from litestar.types import ControllerRouterHandler
 
 from bot.chat.session import ChatSessions
 from bot.delivery import Delivery, Sender
+from hub.runtime.ports import HubPorts
 from hub.runtime.runtime import Runtime
 from storage.catalogue import teams
 from storage.chat import dialogues, messages, processed_events
@@ -60,7 +61,8 @@ class Chats:
             return ""
 
     async def start(self) -> None:
-        self.runtime.ports.title_of = self.title_of
+        if isinstance(self.runtime.ports, HubPorts):
+            self.runtime.ports.title_of = self.title_of
         settings = self.runtime.settings
         if settings.slack_signing_secret or settings.slack_app_token:
             self.slack = self._new_slack()

@@ -147,6 +147,15 @@ async def test_a_private_upload_that_slack_refuses_is_said_to_who_asked(chat: Ch
         assert "could not be uploaded: Slack says missing_scope" in answer["text"]
 
 
+async def test_a_private_file_comes_in_the_persons_own_chat(chat: Chat) -> None:
+    async with chat() as one:
+        await one.flux(f"join {await one.invite()}")
+        await one.flux("stats 7d csv=true")
+        (opened,) = await eventually(lambda: one.calls(one.slack, "conversations.open"), "the person's chat")
+        (sent,) = await eventually(lambda: one.calls(one.slack, "files.completeUploadExternal"), "the file")
+        assert sent["channel_id"] == f"D{opened['users']}"
+
+
 async def test_a_room_heard_from_again_is_not_lost(chat: Chat) -> None:
     async with chat() as chats:
         await chats.tell(f"/start {await chats.invite()}")

@@ -77,7 +77,7 @@ class Slack:
         return StubAnswer(400, b"invalid_blocks") if wrong else StubAnswer(body=b"ok")
 
     def _api(self, method: str, request: StubRequest) -> StubAnswer:
-        body = read(request)
+        body = dict(request.query) | read(request)
         self._keep(method, body, request.headers.get("authorization", "").removeprefix("Bearer "))
         if failing := self._failure(method, body):
             headers = {"Retry-After": str(failing["retry_after"])} if "retry_after" in failing else {}

@@ -62,6 +62,8 @@ def test_no_text_breaks_the_reader(text: str) -> None:
         ("today", TODAY), ("yesterday", date(2026, 11, 21)), ("2026-10-01", date(2026, 10, 1)),
         ("01.10.2026", date(2026, 10, 1)), ("1 oct", date(2026, 10, 1)), ("oct 1 2025", date(2025, 10, 1)),
         ("monday", date(2026, 11, 16)), ("3d ago", date(2026, 11, 19)), ("sunday", TODAY),
+        ("last sunday", date(2026, 11, 15)), ("on monday", date(2026, 11, 16)),
+        ("the day before yesterday", date(2026, 11, 20)),
     ],
 )  # fmt: skip
 def test_days_as_people_write_them(text: str, expected: date) -> None:
@@ -149,3 +151,23 @@ def test_a_line_written_from_a_command_reads_back_as_it() -> None:
     for value in ("plain", "two words", 'a "quoted" one', "back\\slash", "it's", "a=b", "Казино Вулкан"):
         command, arguments = parse(line_of(parse("campaign create x")[0], {"name": value, "source": "fb"}))
         assert (command.name, arguments) == ("campaign create", {"name": value, "source": "fb"})
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("why spring 25 nov", {"what": "spring", "day": "25 nov"}),
+        ("why spring last monday", {"what": "spring", "day": "last monday"}),
+        ("why spring 25 nov 2025", {"what": "spring", "day": "25 nov 2025"}),
+        ("why spring day=day before yesterday", {"what": "spring", "day": "day before yesterday"}),
+        (
+            "spend add spring oct 1 2000 EUR",
+            {"campaign": "spring", "day": "oct 1", "amount": "2000", "currency": "EUR"},
+        ),
+        ("spend add spring yesterday 20", {"campaign": "spring", "day": "yesterday", "amount": "20"}),
+    ],
+)
+def test_a_day_of_several_words_needs_no_quotes(line: str, words: dict[str, str]) -> None:
+    from bot.core.command import parse
+
+    assert parse(line)[1] == words
