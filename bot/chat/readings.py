@@ -88,8 +88,9 @@ async def with_whole_name(tx: AsyncConnection, actor: Actor, text: str) -> list[
         called = [part.strip() for part in text.split(",") if part.strip()] if several else [text]
         for noun in nouns:
             codes = [await _code_of(tx, actor, noun, name) for name in called] if noun in ENTITIES else [""]
-            if all(codes):
-                return [" ".join([command.name, ",".join(codes), *words[end:]])]
+            line = " ".join([command.name, ",".join(codes), *words[end:]])
+            if all(codes) and _can_run(line, actor):
+                return [line]
     return []
 
 

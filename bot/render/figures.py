@@ -173,7 +173,7 @@ def report_table(
     What they are sorted by has a column, on a phone the first.
     """
     measured = measure_named(sort.removeprefix("-")) if sort else ""
-    column = _COLUMN_OF.get(measured, measure_name(measured))
+    column = _COLUMN_OF.get(measured, measure_name(measured)[:1].upper() + measure_name(measured)[1:])
     added = (column,) if column and column not in COLUMNS else ()
 
     def cells_of(row: ReportRow) -> tuple[str, ...]:
