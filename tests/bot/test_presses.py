@@ -123,5 +123,16 @@ async def test_a_mistyped_name_or_command_is_offered_mended(chat: Chat) -> None:
         assert "reply_markup" not in await chats.tell("/campaign show zzzzzz", chat=77)
 
 
+async def test_a_name_with_another_beside_it_is_offered_alone_where_one_is_taken(chat: Chat) -> None:
+    async with chat() as chats:
+        await chats.tell(f"/start {await chats.invite()}")
+        await chats.tell("/source add name=Push")
+        await chats.tell("/source add name=Native")
+        answer = await chats.tell("/campaign pause source=push,zz")
+        assert answer["reply_markup"]["inline_keyboard"] == [
+            [{"text": "campaign pause source=push", "callback_data": "=campaign pause source=push"}]
+        ]
+
+
 async def _shown(chats: Chatting) -> bool:
     return sum("Campaign Казино Вулкан" in message.get("text", "") for message in await chats.standing(77)) == 2
