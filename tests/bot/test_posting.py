@@ -148,11 +148,11 @@ async def test_a_private_upload_that_slack_refuses_is_said_to_who_asked(chat: Ch
 
 
 async def test_a_private_file_comes_in_the_persons_own_chat(chat: Chat) -> None:
-    async with chat() as one:
-        await one.flux(f"join {await one.invite()}")
-        await one.flux("stats 7d csv=true")
-        (opened,) = await eventually(lambda: one.calls(one.slack, "conversations.open"), "the person's chat")
-        (sent,) = await eventually(lambda: one.calls(one.slack, "files.completeUploadExternal"), "the file")
+    async with chat() as chatting:
+        await chatting.flux(f"join {await chatting.invite()}")
+        await chatting.flux("stats 7d csv=true")
+        (opened,) = await eventually(lambda: chatting.calls(chatting.slack, "conversations.open"), "the person's chat")
+        (sent,) = await eventually(lambda: chatting.calls(chatting.slack, "files.completeUploadExternal"), "the file")
         assert sent["channel_id"] == f"D{opened['users']}"
 
 

@@ -120,34 +120,34 @@ async def test_a_refused_credential_is_sent_nowhere(chat: Chat, caplog: pytest.L
 
 
 async def test_a_line_with_a_credential_is_removed_from_the_chat_mistyped_or_not(chat: Chat) -> None:
-    async with chat() as one:
-        await in_group(one)
+    async with chat() as chatting:
+        await in_group(chatting)
         for line in (
             "/account add affilka name=A timezone=UTC base_url=http://127.0.0.1:9/ token=s3cr3t-of-ours-1",
             "/acount add affilka token=s3cr3t-of-ours-1",
         ):
-            shown = await one.tell(line, chat=GROUP)
+            shown = await chatting.tell(line, chat=GROUP)
             assert "s3cr3t" not in str(shown)
 
             async def removed(number: int = len(line)) -> bool:
-                messages = (await one.telegram.get("/_control/chat", params={"chat": GROUP})).json()
+                messages = (await chatting.telegram.get("/_control/chat", params={"chat": GROUP})).json()
                 return not any("s3cr3t" in message.get("text", "") for message in messages) and number > 0
 
             await eventually(removed, "the line to be removed")
 
 
 async def test_who_writes_as_a_channel_is_told_so_and_a_forwarded_post_gets_no_answer(chat: Chat) -> None:
-    async with chat() as one:
-        await in_group(one)
+    async with chat() as chatting:
+        await in_group(chatting)
         channel = {"id": -10099, "type": "channel", "title": "News"}
         message = {
             "message_id": 901, "date": 1, "chat": {"id": GROUP, "type": "supergroup", "title": "Buyers"},
             "from": {"id": 136817688, "is_bot": True, "first_name": "Channel"}, "sender_chat": channel,
             "text": "/stats 7d",
         }  # fmt: skip
-        await one.on(one.telegram, "update", message=message | {"is_automatic_forward": True})
-        await eventually(lambda: idle(one), "the forwarded post to be worked off")
-        before = await one.posted(GROUP)
-        await one.on(one.telegram, "update", message=message | {"message_id": 902})
-        (told,) = await eventually(lambda: one._after(GROUP, before), "an answer to the channel")
+        await chatting.on(chatting.telegram, "update", message=message | {"is_automatic_forward": True})
+        await eventually(lambda: idle(chatting), "the forwarded post to be worked off")
+        before = await chatting.posted(GROUP)
+        await chatting.on(chatting.telegram, "update", message=message | {"message_id": 902})
+        (told,) = await eventually(lambda: chatting._after(GROUP, before), "an answer to the channel")
         assert "in the name of a channel" in told["text"]
