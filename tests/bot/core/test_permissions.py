@@ -360,6 +360,49 @@ async def test_a_limited_buyer_is_judged_by_what_each_command_names(opened: Open
 
 
 @pytest.mark.slow_on_postgresql
+async def test_an_unlimited_member_is_judged_by_their_role_alone(opened: Opened) -> None:
+    """Every command with every entity of the team, by code, name and id, for each role."""
+    async with world(opened) as scene:
+        wrong = []
+        for command in COMMANDS.values():
+            for role in Role:
+                actor = Actor(team_id=scene.say.team_id, name="m", role=role)
+                want = "yes" if role.includes(command.role) else "no"
+                for values in every_entity(command, scene.words):
+                    if (decision := await verdict(scene.say, command, values, actor)) != want:
+                        wrong.append(f"{command.name} {values} as {role.value}: {decision}")
+        assert wrong == []
+
+
+def every_entity(command: Command, words: dict[str, dict[str, list[str]]]) -> list[dict[str, Any]]:
+    """Arguments that name each entity of the own team in each field; without such a field, what is required."""
+    return [
+        arguments(command, field, word, words)
+        for field in command.references for whose in PLACES for word in words.get(field.nouns[0], {}).get(whose, ())
+    ] or [fillers(command)]  # fmt: skip
+
+
+async def test_what_a_limited_buyer_makes_is_theirs_until_another_campaign_uses_it(opened: Opened) -> None:
+    async with world(opened) as scene:
+        limited: dict[str, Any] = {"role": Role.BUYER, "campaigns": MINE}
+        say = scene.say
+        await say(
+            "offer add casino=Fresh account=own-account tag=fresh url=https://a.example.test/?s={click_id}", **limited
+        )
+        await say("source add name=fresh", **limited)
+        await say("site create name=fresh market=DE offers=fresh-fresh", **limited)
+        await say("domain add fresh.example.test site=fresh", **limited)
+        for edit in ("offer edit fresh-fresh deal=x", "source edit fresh sub1=z", "site edit fresh intro=Hello",
+                     "casino edit fresh bonus=100", "domain verify fresh-example-test"):  # fmt: skip
+            await say(edit, **limited)
+        await say("campaign edit theirs offers=fresh-fresh source=fresh site=fresh")
+        for edit in ("offer edit fresh-fresh deal=y", "source edit fresh sub1=y", "site edit fresh intro=No",
+                     "casino edit fresh bonus=200", "domain verify fresh-example-test"):  # fmt: skip
+            with pytest.raises(Forbidden):
+                await say(edit, **limited)
+
+
+@pytest.mark.slow_on_postgresql
 async def test_another_teams_entity_is_missing_for_every_role(opened: Opened) -> None:
     """The whole command is run: nothing of another team is found, whoever asks and however it is named."""
     async with world(opened) as scene:
