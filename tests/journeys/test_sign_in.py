@@ -24,11 +24,29 @@ def csrf_of(page: str) -> str:
     return result[1]
 
 
+PREVIEWS = (
+    "TelegramBot (like TwitterBot)", "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)", "WhatsApp/2.23.20.0",
+    "Slackbot 1.0 (+https://api.slack.com/robots)", "facebookexternalhit/1.1", "SkypeUriPreview Preview/0.5",
+    "Mozilla/5.0 (compatible; Discordbot/2.0; +https://discordapp.com)", "Mattermost-Bot/1.1",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("agent", [
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/140.0.0.0 Safari/537.36",
+    "python-httpx/0.28.1", "curl/8.5.0", "",
+])  # fmt: skip
+def test_a_link_signs_in_whatever_program_a_person_uses(hub: Deployment, agent: str) -> None:
+    with browser(hub) as person:
+        entered = person.get(hub.run("cockpit")["url"].removeprefix(hub.url), headers={"user-agent": agent})
+        assert (entered.status_code, "set-cookie" in entered.headers) == (303, True)
+
+
 def test_a_link_signs_in_once_and_a_preview_of_it_does_not_use_it_up(hub: Deployment) -> None:
     link = hub.run("cockpit")["url"].removeprefix(hub.url)
     with browser(hub) as person, browser(hub) as other:
-        preview = other.get(link, headers={"user-agent": "TelegramBot (like TwitterBot)"})
-        assert (preview.status_code, "set-cookie" in preview.headers) == (200, False)
+        for agent in PREVIEWS:
+            preview = other.get(link, headers={"user-agent": agent})
+            assert (preview.status_code, "set-cookie" in preview.headers) == (200, False), agent
         assert "set-cookie" not in other.head(link).headers
         entered = person.get(link)
         assert (entered.status_code, entered.headers["location"]) == (303, "/cockpit")
