@@ -1,4 +1,8 @@
-"""The cockpit over a million clicks, 200 campaigns, 90 days on SQLite: its pages, their weight, live events."""
+"""The cockpit over a million clicks, 200 campaigns, 90 days on SQLite: its pages, their weight, live events, and what
+clicks notice of people who look.
+
+`python -m bench cockpit` measures; `python -m bench.cockpit look URL COOKIE SECONDS` is ten people who look.
+"""
 
 import asyncio
 import gzip
@@ -9,22 +13,24 @@ import sqlite3
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import httpx
 
-from bench.stage import Line, folder, free_port, set_up
+from bench.stage import Line, folder, free_port, load, middle, set_up
 from bench.volume import fill
 from storage.db.engine import Database
 from storage.reports import settle
 
 AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
 OFFERS = 1_000
+PEOPLE, PAUSE = 10, 3.0  # seconds between two pages of a person
 TODAY, REPORT, LIST = "/cockpit", "/cockpit/reports?range=90d&by=campaign", "/cockpit/offer"
 
 
@@ -34,7 +40,7 @@ def served(place: Path) -> Iterator[tuple[httpx.Client, str]]:
     port = free_port()
     environment = os.environ | {
         "CASINOFLUX_DATABASE_URL": f"sqlite+aiosqlite:///{place / 'cockpit.db'}", "CASINOFLUX_SECRET_KEY": "b" * 64,
-        "CASINOFLUX_PUBLIC_URL": f"http://127.0.0.1:{port}",
+        "CASINOFLUX_PUBLIC_URL": f"http://127.0.0.1:{port}", "CASINOFLUX_TRUSTED_PROXIES": "127.0.0.1",
         "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
     }  # fmt: skip
     hub = [sys.executable, "-m", "hub"]
@@ -151,6 +157,51 @@ def usable_ms(link: str, times: int = 3) -> float | None:
     return statistics.median(took)
 
 
+def look(url: str, cookie: str, seconds: float) -> None:
+    """Ten people for some seconds: each has Today's live line open and asks for a page every three seconds."""
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    ends = time.monotonic() + seconds
+
+    def person(n: int) -> None:
+        with httpx.Client(base_url=url, headers={"user-agent": AGENT, "cookie": cookie}, timeout=60) as client:
+            threading.Thread(target=follow, args=(client,), daemon=True).start()
+            time.sleep(PAUSE * n / PEOPLE)
+            while time.monotonic() < ends:
+                for path in (TODAY, REPORT, LIST)[n % 3 :]:
+                    assert client.get(path).status_code == 200
+                    time.sleep(PAUSE)
+
+    def follow(client: httpx.Client) -> None:
+        with suppress(httpx.HTTPError), client.stream("GET", "/cockpit/events") as stream:
+            for _ in stream.iter_lines():
+                pass
+
+    people = [threading.Thread(target=person, args=(n,), daemon=True) for n in range(PEOPLE)]
+    for thread in people:
+        thread.start()
+    time.sleep(seconds)
+
+
+def tail_with_people(client: httpx.Client, *, n: int = 3, seconds: float = 5.0) -> Line:
+    """The 99th percentile of clicks while ten people look ÷ that without, of interleaved rounds."""
+    url = str(client.base_url)
+    port, cookie = int(url.rsplit(":", 1)[1].strip("/")), "; ".join(f"{k}={v}" for k, v in client.cookies.items())
+    load(port, seconds=1.0, seed=99)
+    alone, beside = [], []
+    for number in range(n):
+        alone.append(load(port, seconds=seconds, seed=number))
+        people = subprocess.Popen([sys.executable, "-m", "bench.cockpit", "look", url, cookie, "120"])
+        try:
+            time.sleep(PAUSE)
+            beside.append(load(port, seconds=seconds, seed=number))
+        finally:
+            people.kill()
+            people.wait()
+    tail = statistics.median(b["p99"] / a["p99"] for a, b in zip(alone, beside, strict=True))
+    told = f"p99 {middle(beside, 'p99'):.1f} ms beside, {middle(alone, 'p99'):.1f} ms alone"
+    return Line("p99 of clicks beside ten people who look ÷ without", tail, 1.2, at_most=True, detail=told)
+
+
 def lines() -> list[Line]:
     with folder() as place:
         prepare(place)
@@ -167,4 +218,8 @@ def lines() -> list[Line]:
                       Line("first load without charts, kB compressed", without, 60, at_most=True)]  # fmt: skip
             if (usable := usable_ms(link)) is not None:
                 result.append(Line("Today usable in Chromium, ms", usable, 1000, at_most=True))
-            return result
+            return [*result, tail_with_people(client)]
+
+
+if __name__ == "__main__":
+    look(sys.argv[2], sys.argv[3], float(sys.argv[4]))

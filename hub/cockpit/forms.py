@@ -211,6 +211,10 @@ async def _send(visit: Visit, command: Command) -> Response[Any]:
         return clash
     if command.name.endswith(" edit"):
         arguments = edited(command, arguments, shown)
+        if shown and not arguments.keys() - {*command.positional[:1]}:
+            subject = arguments.get(command.positional[0], "")
+            back = visit.form.get("back", "") or f"/cockpit/{command.noun}/{subject}"
+            return visit.leave_for(back, toast="Nothing was changed")
     try:
         done = await visit.answer(command.name, arguments)
     except MissingFields as lack:

@@ -1,5 +1,7 @@
 """The wheel: built from this checkout, installed elsewhere, it runs the demo without the checkout."""
 
+import re
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -7,6 +9,7 @@ import venv
 import zipfile
 from pathlib import Path
 
+import httpx
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,7 +35,9 @@ def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_the_demo_runs_from_an_installed_wheel_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
+def test_the_demo_runs_from_an_installed_wheel_and_its_link_leads_to_a_month_of_history(
+    wheel: Path, tmp_path: Path
+) -> None:
     home = tmp_path / "venv"
     venv.create(home)
     python = home / "bin" / "python"
@@ -42,11 +47,26 @@ def test_the_demo_runs_from_an_installed_wheel_outside_the_checkout(wheel: Path,
     # Dependencies come from the tests' own environment: a .pth line makes them reachable, but not the checkout.
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
     assert Path(_output(python, "import hub; print(hub.__file__)", tmp_path)).is_relative_to(home)
-    result = subprocess.run(
-        [str(home / "bin" / "casinoflux"), "demo", "--exit"], cwd=tmp_path, capture_output=True, text=True, timeout=380
-    )
-    assert result.returncode == 0, result.stderr
-    assert "Up and running" in result.stdout
+    demo = subprocess.Popen([str(home / "bin" / "casinoflux"), "demo"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    assert demo.stdout is not None
+    shown: list[str] = []
+    try:
+        for line in demo.stdout:
+            shown.append(line)
+            if line.startswith("Press Ctrl-C"):
+                break
+        text = "".join(shown)
+        assert "Up and running" in text, text
+        link = re.search(r"http://127\.0\.0\.1:\d+/cockpit/enter/\S+", text)
+        assert link is not None, text
+        with httpx.Client(follow_redirects=True, headers={"user-agent": "Mozilla/5.0 Firefox/140.0"}) as person:
+            page = person.get(link[0])
+        assert (page.status_code, page.url.path) == (200, "/cockpit")
+        for words in ("Alpine Native", "suspect report held back", "vanished"):
+            assert words in page.text, words
+    finally:
+        demo.send_signal(signal.SIGINT)
+        demo.wait(60)
 
 
 def _output(python: Path, code: str, folder: Path) -> str:

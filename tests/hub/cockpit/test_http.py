@@ -9,6 +9,8 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
+from hub.runtime.settings import Settings
+from hub.web import server
 from tests.journeys.deployment import Deployment
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -179,3 +181,25 @@ def test_a_form_sent_after_the_session_has_ended_changes_nothing(hub: Deployment
     assert refused.status_code == 401
     assert "API token" in refused.text  # the sign-in
     assert hub.get("campaign/show", campaign="alpine-native")["status"] == "active"
+
+
+def test_serve_says_where_it_listens_where_its_data_lies_and_what_to_do_next(empty_hub: Deployment) -> None:
+    said = (empty_hub.folder / "serve.log").read_text(encoding="utf-8")
+    assert f"CasinoFlux listens on {empty_hub.url}\n" in said
+    assert f"Database: sqlite+aiosqlite:///{empty_hub.folder / 'casinoflux.db'}\n" in said
+    commands = re.findall(r"'casinoflux (run [^']+)'", said)
+    assert [command.split()[1] for command in commands] == ["cockpit", "member"]
+    answers = [empty_hub.shell(*command.split()) for command in commands]
+    assert [answer.returncode for answer in answers] == [0, 0], answers
+    assert f"{empty_hub.url}/cockpit/enter/" in answers[0].stdout
+    assert "join" in answers[1].stdout
+    front = empty_hub.http.get("/")
+    assert (front.status_code, front.headers["location"]) == (302, "/cockpit")
+
+
+def test_the_first_words_keep_the_databases_password() -> None:
+    settings = Settings(database_url="postgresql+asyncpg://flux:sesame@db.example.test/flux", secret_key="k" * 40)
+    words = server._welcome(settings, "0.0.0.0", 8000)
+    assert "http://0.0.0.0:8000" in words
+    assert "postgresql+asyncpg://flux:***@db.example.test/flux" in words
+    assert "sesame" not in words
