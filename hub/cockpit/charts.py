@@ -1,6 +1,7 @@
 """Charts of pages: Vega-Lite specifications, drawn in the browser with the colours of the page's theme."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -71,6 +72,29 @@ def commission_chart(days: Sequence[DayFigures], currency: str) -> dict[str, Any
         },
     }
     return {"$schema": SCHEMA, "width": "container", "height": 220, "layer": [bars, line] if spend else [bars]}
+
+
+def days_chart(counts: Mapping[date, int], measure: str) -> dict[str, Any]:
+    """How often something happened on each day."""
+    rows = [{"day": day.isoformat(), "count": count} for day, count in counts.items()]
+    return {
+        "$schema": SCHEMA,
+        "width": "container",
+        "height": 110,
+        "data": {"values": rows},
+        "mark": {"type": "bar", "width": {"band": 0.8}, "color": "accent"},
+        "encoding": {
+            "x": {
+                "field": "day", "type": "temporal", "timeUnit": "utcyearmonthdate", "title": None,
+                "axis": {"format": "%d %b", "tickCount": 8, "grid": False},
+            },
+            "y": {"field": "count", "type": "quantitative", "title": measure, "axis": {"tickMinStep": 1}},
+            "tooltip": [
+                {"field": "day", "type": "temporal", "format": "%d %b %Y", "title": "Day"},
+                {"field": "count", "title": measure.capitalize()},
+            ],
+        },
+    }  # fmt: skip
 
 
 def lines_chart(points: Sequence[dict[str, Any]], *, x: str, measure: str, group: str | None) -> dict[str, Any]:

@@ -5,13 +5,16 @@ from typing import Any
 import msgspec
 from litestar import Response
 from litestar.handlers import HTTPRouteHandler
+from sqlalchemy import select
 
 from bot.chat.questions import questions
 from bot.core.command import COMMANDS, parse, run
 from bot.core.message import error
+from bot.core.permissions import ENTITIES, visible
 from bot.render import web_html
 from hub.cockpit.forms import NOUNS
 from hub.cockpit.page import Cockpit, Visit
+from storage.catalogue import names
 from storage.ledger.errors import CasinoFluxError
 
 MOST = 12
@@ -41,9 +44,9 @@ async def _choices(visit: Visit, text: str) -> list[dict[str, str]]:
     command = next((c for name, c in COMMANDS.items() if text.lower().startswith(f"{name} ")), None)
     if command is None:
         typed = text.strip().lower()
-        names = [n for n in COMMANDS if visit.may(n) and (n.startswith(typed) or typed in n)]
-        names.sort(key=lambda name: (not name.startswith(typed), name))
-        return [{"text": f"{n} ", "label": f"{n} — {COMMANDS[n].summary}"} for n in names[:MOST]]
+        known = [n for n in COMMANDS if visit.may(n) and (n.startswith(typed) or typed in n)]
+        known.sort(key=lambda name: (not name.startswith(typed), name))
+        return [{"text": f"{n} ", "label": f"{n} — {COMMANDS[n].summary}"} for n in known[:MOST]]
     head, _, last = text.rpartition(" ")
     field, equals, typed = last.partition("=")
     by_name = {question.name: question for question in questions(command)}
@@ -58,8 +61,13 @@ async def _choices(visit: Visit, text: str) -> list[dict[str, str]]:
 
 
 async def _entities(visit: Visit, noun: str, typed: str) -> list[tuple[str, str]]:
+    """Codes and names of the entities that hold what is typed."""
     if noun not in NOUNS:
         return []
-    listed = await visit.ask_if_allowed(f"{noun} list", limit=500)
-    items = listed.items if listed else []
-    return [(i.code, i.name) for i in items if typed in i.code.lower() or typed in i.name.lower()][:MOST]
+    table, team_id = ENTITIES[noun].table, visit.actor.team_id
+    query = select(table.c.code, table.c.name).where(table.c.team_id == team_id, visible(visit.actor, noun))
+    async with visit.cockpit.runtime.database.read() as tx:
+        if typed:
+            query = query.where(await names.holding(tx, table, team_id, typed))
+        rows = await tx.execute(query.order_by(table.c.id.desc()).limit(MOST))
+        return [(row.code, row.name) for row in rows]

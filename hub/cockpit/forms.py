@@ -19,7 +19,22 @@ from storage.tables import rooms
 NOUNS = ("account", "campaign", "casino", "domain", "member", "offer", "site", "source")
 #: Commands of a chat alone; a page has no room to bind or to be linked to.
 NOT_HERE = {"join", "confirm", "cancel", "member link", "cockpit"}
+FIRST = 6  # fields that a form begins with where none is required
 LONG_TEXTS = {"rules", "intro", "about", "faq", "csv", "options", "settings", "parameters", "postbacks", "statuses"}
+
+
+#: Where what a command is about is shown, if not on a page of its own noun.
+PLACES = {
+    "digest": "/cockpit/digests", "alert": "/cockpit/alerts", "member": "/cockpit/team", "token": "/cockpit/team",
+    "view": "/cockpit/reports", "payment": "/cockpit/revenue", "sync": "/cockpit/revenue",
+    "revenue": "/cockpit/revenue", "rate": "/cockpit/revenue", "postback": "/cockpit/logs/postbacks",
+    "conversion": "/cockpit/logs/conversions", "click": "/cockpit/logs/clicks", "automation": "/cockpit/automation",
+}  # fmt: skip
+
+
+def place_of(command: Command) -> str:
+    """The page that shows what a command is about."""
+    return PLACES.get(command.noun, f"/cockpit/{command.noun}" if command.noun in NOUNS else "/cockpit")
 
 
 class Field(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +48,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     long: bool = False
     file: bool = False
     fixed: bool = False
+    first: bool = False  # shown without being unfolded
 
 
 async def fields(
@@ -53,7 +69,11 @@ async def fields(
               value="", file=True, fault=str(fault) if fault is not None and fault.field == name else "")
         for name in file_fields(command.parameters)
     ]  # fmt: skip
-    return made
+    needed = [field for field in made if field.question.required or field.fixed or field.fault or field.file]
+    shown = {field.question.name for field in needed} or {field.question.name for field in made[:FIRST]}
+    shown |= {field.question.name for field in made if field.question.name in command.positional[:1]}
+    ordered = sorted(made, key=lambda field: field.question.name not in shown)
+    return [msgspec.structs.replace(field, first=field.question.name in shown) for field in ordered]
 
 
 def _questions(visit: Visit, command: Command, values: dict[str, str]) -> list[Question]:
@@ -185,7 +205,7 @@ async def _show(
     return visit.html(
         "form.html", section=command.noun, title=_title(command), status=status, command=command,
         summary=command.summary, fields=await fields(visit, command, shown, fault=fault, fixed=fixed), before=before,
-        fault=str(fault) if at_no_field else "", back=values.get("back", ""),
+        fault=str(fault) if at_no_field else "", back=values.get("back", ""), place=place_of(command),
     )  # fmt: skip
 
 
@@ -255,13 +275,12 @@ def _done(visit: Visit, command: Command, result: Any, message: Any) -> Response
     if (
         not back
         and code
-        and command.noun in NOUNS
-        and command.noun != "member"
+        and command.noun in {*NOUNS, "automation"} - {"member"}
         and not command.name.endswith(" remove")
     ):
         back = f"/cockpit/{command.noun}/{code}"
-    return visit.leave_for(back or visit.link(), toast=message.title or f"Done: {command.name}",
+    return visit.leave_for(back or place_of(command), toast=message.title or f"Done: {command.name}",
                            undo=command.name != "undo" and visit.may("undo"))  # fmt: skip
 
 
-_SHOWN_ONCE = {"token create": ("token",), "member invite": ("code", "link")}
+_SHOWN_ONCE = {"automation add": ("webhook_secret",), "token create": ("token",), "member invite": ("code", "link")}

@@ -4,6 +4,7 @@ from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 
 from hub.cockpit.assets import asset_route
+from hub.cockpit.automations import automation_routes
 from hub.cockpit.bulk import bulk_routes
 from hub.cockpit.command_line import command_line_routes
 from hub.cockpit.entities import entity_routes
@@ -22,7 +23,7 @@ from hub.runtime.runtime import Runtime
 
 PAGES = (
     today_routes, report_routes, revenue_routes, log_routes, entity_routes, site_editor_routes, team_routes,
-    form_routes, bulk_routes, command_line_routes, event_routes,
+    automation_routes, form_routes, bulk_routes, command_line_routes, event_routes,
 )  # fmt: skip
 
 

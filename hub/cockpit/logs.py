@@ -7,7 +7,9 @@ import msgspec
 from litestar import Response
 from litestar.handlers import HTTPRouteHandler
 
+from bot.chat.questions import questions
 from bot.commands.clicks import click_file
+from bot.core.command import COMMANDS
 from hub.cockpit.page import Cockpit, Visit
 from storage.catalogue.entities import MAX_PAGE
 from storage.ledger.errors import CasinoFluxError
@@ -101,9 +103,10 @@ def log_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
         filters = {name: visit.query[name] for name in chosen.filters if visit.query.get(name)}
         after = {"after": visit.query["after"]} if visit.query.get("after") else {}
         page = await visit.ask(chosen.command, limit=50, **filters, **after)
+        choices = {question.name: question.choices for question in questions(COMMANDS[chosen.command])}
         return visit.html(
             "log.html", section="logs", title="Logs", logs=shown, chosen=chosen, items=page.items, next=page.next,
-            cell=_cell, states=STATES, address=urlencode(filters),
+            choices=choices, cell=_cell, states=STATES, address=urlencode(filters),
         )  # fmt: skip
 
     @cockpit.get("/cockpit/logs/clicks.csv")

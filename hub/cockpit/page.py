@@ -67,6 +67,7 @@ MENU: tuple[tuple[str, tuple[MenuItem, ...]], ...] = (
     )),
     ("Watch", (
         MenuItem("alert", "Alerts", "/cockpit/alerts"),
+        MenuItem("automation", "Automations", "/cockpit/automation"),
         MenuItem("digest", "Digests", "/cockpit/digests"),
         MenuItem("team", "Team", "/cockpit/team"),
     )),

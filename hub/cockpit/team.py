@@ -1,10 +1,12 @@
 """Team, alerts and digests: who may do what, what was changed by whom with its undo, who is notified of what."""
 
+from datetime import timedelta
 from typing import Any
 
 from litestar import Response
 from litestar.handlers import HTTPRouteHandler
 
+from hub.cockpit.charts import days_chart
 from hub.cockpit.page import Cockpit, Visit
 
 
@@ -25,18 +27,27 @@ def team_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
     @cockpit.get("/cockpit/alerts")
     async def alerts(visit: Visit) -> Response[Any]:
         listed = await visit.ask("alert list", limit=200)
-        automations = await visit.ask_if_allowed("automation list", limit=200)
-        return visit.html(
-            "alerts.html", section="alert", title="Alerts", alerts=listed.items,
-            automations=automations.items if automations else None,
-        )  # fmt: skip
+        return visit.html("alerts.html", section="alert", title="Alerts", alerts=listed.items)
+
+    @cockpit.get("/cockpit/alert/{code:str}")
+    async def alert(visit: Visit) -> Response[Any]:
+        shown = await visit.ask("alert show", alert=visit.place["code"])
+        return visit.html("alert.html", section="alert", title=shown.rule or shown.kind, alert=shown,
+                          chart=_fired(visit, shown.would_have_fired_on))  # fmt: skip
 
     @cockpit.get("/cockpit/digests")
     async def digests(visit: Visit) -> Response[Any]:
         listed = await visit.ask("digest list", limit=200)
         return visit.html("digests.html", section="digest", title="Digests", digests=listed.items)
 
-    return [team, alerts, digests]
+    return [team, alerts, alert, digests]
+
+
+def _fired(visit: Visit, fired_on: list[str] | None) -> dict[str, Any] | None:
+    """The days of the last 30 on which an alert would have fired."""
+    today = visit.context().today
+    days = [today - timedelta(days=n) for n in range(30, -1, -1)]
+    return days_chart({day: (fired_on or []).count(day.isoformat()) for day in days}, "fired") if fired_on else None
 
 
 def _in_words(arguments: dict[str, Any]) -> str:

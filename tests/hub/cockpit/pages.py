@@ -27,6 +27,8 @@ PAGES = {
     "account": "/cockpit/account/north-play",
     "account-form": "/cockpit/do/account/add",
     "alerts": "/cockpit/alerts",
+    "automations": "/cockpit/automation",
+    "automation-form": "/cockpit/do/automation/add",
     "digests": "/cockpit/digests",
     "team": "/cockpit/team",
 }

@@ -20,7 +20,7 @@ from tests.standins.browser import CHROMIUM, MISSING
 FOLDER = ROOT / "docs" / "pictures"
 #: Pages that look like another one are left out.
 LIKE_ANOTHER = {"postbacks-out", "conversions", "offers", "offer", "casinos", "casino", "sites", "site", "sources",
-                "source", "domains", "accounts", "campaign-edit", "clicks"}  # fmt: skip
+                "source", "domains", "accounts", "campaign-edit", "automation-form"}  # fmt: skip
 DARK = {"today", "campaign"}
 PHONE = {"today", "report"}
 
@@ -46,8 +46,10 @@ def _look(hub: Deployment) -> None:
     hub.post("view/save", name="Margins", query="stats 30d by campaign sort=-profit")
     hub.post("alert/add", rule="ftd < 50% of 7d avg", channel="terminal")
     hub.post("digest/subscribe", at="09:00", channel="terminal")
+    hub.post("automation/add", rule="pause campaign until midnight when clicks > 90 today",
+             name="Enough for today", dry=True, channel="terminal")  # fmt: skip
     pages = {name: path for name, path in PAGES.items() if name not in LIKE_ANOTHER}
-    pages["story"] = f"/cockpit/story/{click}"
+    pages |= {"story": f"/cockpit/story/{click}", "automation": "/cockpit/automation/automation-1"}
     with chromium() as browser:
         for width, dark, names in ((1280, False, set(pages)), (1280, True, DARK), (390, False, PHONE)):
             screen = Screen(browser, hub, width=width, height=800, dark=dark).sign_in()

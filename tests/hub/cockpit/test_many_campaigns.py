@@ -93,5 +93,11 @@ def test_a_campaign_of_any_name_is_shown_edited_and_reported(browser: Browser, l
     assert screen.overflow() == []
     page.get_by_role("button", name="Save").click()
     expect(page.locator("h1")).to_have_text(NAMES[n])
+    assert screen.toast == "Nothing was changed"
+    screen.open(f"/cockpit/do/campaign/edit?campaign=many-{n}")
+    page.get_by_label("Cost", exact=True).fill("0.07")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("h1")).to_have_text(NAMES[n])
+    assert screen.hub.get("campaign/show", campaign=f"many-{n}")["name"] == NAMES[n]
     assert screen.complaints == []
     screen.close()

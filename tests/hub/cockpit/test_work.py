@@ -220,3 +220,51 @@ def test_a_campaign_is_copied_from_its_page(owner: Screen) -> None:
     expect(page.locator("h1")).to_have_text("Verde Two")
     copied = owner.hub.get("campaign/show", campaign="verde-two")
     assert copied["offers"] == owner.hub.get("campaign/show", campaign="verde-native")["offers"]
+
+
+def test_an_automation_is_tried_armed_paused_and_taken_back(owner: Screen) -> None:
+    page, hub = owner.page, owner.hub
+    owner.open("/cockpit/automation")
+    page.get_by_role("link", name="New automation").click()
+    page.get_by_label("Rule", exact=True).fill("pause campaign when clicks > 20 todayy")
+    page.get_by_role("button", name="Add automation").click()
+    expect(page.locator(".fault, .note.error").first).to_contain_text("rule")  # the error stands at its field
+    page.get_by_label("Rule", exact=True).fill("pause campaign when clicks > 20 today")
+    page.locator("summary", has_text="More").click()
+    page.get_by_label("Dry", exact=True).select_option("yes")
+    page.get_by_label("Name", exact=True).fill("Enough for today")
+    page.get_by_role("button", name="Add automation").click()
+    expect(page.locator("h1")).to_have_text("Enough for today")
+    owner.drawn()  # the acts of 30 days
+    past = hub.get("automation/test", automation="automation-1")
+    assert len(past["firings"]) > 20
+    expect(page.get_by_text(f"{len(past['firings'])} acts")).to_be_visible()
+    expect(page.locator(".head .state", has_text="dry run")).to_be_visible()
+
+    page.get_by_role("button", name="Arm it").click()
+    expect(page.locator(".head .state", has_text="dry run")).to_have_count(0)
+    assert hub.get("automation/show", automation="automation-1")["dry"] is False
+    page.get_by_role("button", name="Pause", exact=True).click()
+    expect(page.locator(".head .state").first).to_have_text("paused")
+    page.locator(".toast").get_by_role("button", name="Undo").click()
+    expect(page.locator(".head .state").first).to_have_text("active")
+    page.get_by_role("button", name="Only dry run").click()
+    expect(page.locator(".head .state", has_text="dry run")).to_be_visible()
+    owner.open("/cockpit/automation")
+    expect(page.get_by_role("row", name="Enough for today")).to_contain_text("dry run")
+    page.get_by_role("link", name="Use it").first.click()
+    expect(page.get_by_label("Dry", exact=True)).to_have_value("yes")
+    owner.complaints = [text for text in owner.complaints if "400 (Bad Request)" not in text]  # the wrong rule
+
+
+def test_an_alert_shows_the_days_it_would_have_fired_on(owner: Screen) -> None:
+    code = owner.hub.post("alert/add", rule="clicks > 100", channel="terminal")["code"]
+    owner.open("/cockpit/alerts")
+    owner.page.get_by_role("link", name="clicks > 100").click()
+    shown = owner.hub.get("alert/show", alert=code)
+    assert shown["would_have_fired"] > 0
+    owner.drawn()
+    fired = shown["would_have_fired"]
+    expect(owner.page.locator("section").first).to_contain_text(f"{fired} times: ")
+    owner.page.get_by_role("button", name="Snooze").click()
+    expect(owner.page.locator(".toast")).to_be_visible()
