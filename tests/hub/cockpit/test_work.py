@@ -222,6 +222,19 @@ def test_a_campaign_is_copied_from_its_page(owner: Screen) -> None:
     assert copied["offers"] == owner.hub.get("campaign/show", campaign="verde-native")["offers"]
 
 
+def test_an_alert_shows_the_days_it_would_have_fired_on(owner: Screen) -> None:
+    code = owner.hub.post("alert/add", rule="clicks > 100", channel="terminal")["code"]
+    owner.open("/cockpit/alerts")
+    owner.page.get_by_role("link", name="clicks > 100").click()
+    shown = owner.hub.get("alert/show", alert=code)
+    assert shown["would_have_fired"] > 0
+    owner.drawn()
+    fired = shown["would_have_fired"]
+    expect(owner.page.locator("section").first).to_contain_text(f"{fired} times: ")
+    owner.page.get_by_role("button", name="Snooze").click()
+    expect(owner.page.locator(".toast")).to_be_visible()
+
+
 def test_an_automation_is_tried_armed_paused_and_taken_back(owner: Screen) -> None:
     page, hub = owner.page, owner.hub
     owner.open("/cockpit/automation")
@@ -251,20 +264,7 @@ def test_an_automation_is_tried_armed_paused_and_taken_back(owner: Screen) -> No
     page.get_by_role("button", name="Only dry run").click()
     expect(page.locator(".head .state", has_text="dry run")).to_be_visible()
     owner.open("/cockpit/automation")
-    expect(page.get_by_role("row", name="Enough for today")).to_contain_text("dry run")
+    expect(page.get_by_role("row", name="Enough for today automation-1")).to_contain_text("dry run")
     page.get_by_role("link", name="Use it").first.click()
     expect(page.get_by_label("Dry", exact=True)).to_have_value("yes")
     owner.complaints = [text for text in owner.complaints if "400 (Bad Request)" not in text]  # the wrong rule
-
-
-def test_an_alert_shows_the_days_it_would_have_fired_on(owner: Screen) -> None:
-    code = owner.hub.post("alert/add", rule="clicks > 100", channel="terminal")["code"]
-    owner.open("/cockpit/alerts")
-    owner.page.get_by_role("link", name="clicks > 100").click()
-    shown = owner.hub.get("alert/show", alert=code)
-    assert shown["would_have_fired"] > 0
-    owner.drawn()
-    fired = shown["would_have_fired"]
-    expect(owner.page.locator("section").first).to_contain_text(f"{fired} times: ")
-    owner.page.get_by_role("button", name="Snooze").click()
-    expect(owner.page.locator(".toast")).to_be_visible()
