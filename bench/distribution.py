@@ -3,13 +3,19 @@
 `python -m bench distribution` measures; `python -m bench.distribution [seeds]` prints the table of docs/automation.md.
 """
 
+import asyncio
 import statistics
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 
-from bench.stage import Line
+from sqlalchemy import select, update
+
+from bench.stage import Line, Server, folder, middle, ratio, rounds, servers, set_up
+from storage.db.engine import Database
+from storage.ledger.distribution.weights import WHOLE
+from storage.tables import campaign_offers, campaigns
 from tests.storage.ledger.distribution.worlds import LEARNING, Outcome, World, simulate, worlds
 
 WAYS = ("equal", "last 24 hours", "distribution", "oracle")
@@ -52,7 +58,33 @@ def table(measured_outcomes: dict[str, list[Outcome]]) -> str:
     return "\n".join(lines)
 
 
-def lines(*, seeds: int = 1) -> list[Line]:
+def clicks_line(*, n: int, seconds: float) -> Line:
+    """Clicks of a campaign that distributes, with a holdout and countries of their own, against one that does not."""
+    with folder() as place:
+        urls = {kind: f"sqlite+aiosqlite:///{place / kind}.db" for kind in ("distributed", "plain")}
+        for url in urls.values():
+            asyncio.run(set_up(url))
+        asyncio.run(_distribute(urls["distributed"]))
+        with servers(**{kind: Server("clicks", url) for kind, url in urls.items()}) as started:
+            result = rounds({name: server.port for name, server in started.items()}, n=n, seconds=seconds)
+    rates = (f"{name} {middle(result[name]):,.0f}/s p99 {middle(result[name], 'p99'):.1f} ms" for name in urls)
+    reached = ratio(result, "distributed", "plain")
+    return Line("clicks with distribution ÷ without", reached, 0.9, detail=", ".join(rates))
+
+
+async def _distribute(url: str) -> None:
+    database = Database(url)
+    async with database.begin() as tx:
+        offers = list((await tx.execute(select(campaign_offers.c.offer_id))).scalars())
+        weights = {str(offer): WHOLE // len(offers) for offer in offers}
+        distributed = dict.fromkeys(("", "DE", "SE"), weights)
+        await tx.execute(update(campaigns).values(
+            distribute="auto", distribute_by="country", holdout=1_000, distributed=distributed
+        ))  # fmt: skip
+    await database.close()
+
+
+def lines(*, seeds: int = 1, n: int = 5, seconds: float = 2.0) -> list[Line]:
     outcomes = measured(seeds)
     unequal = [of for of in outcomes.values() if not of[0].world.equal]
     equal = [of for of in outcomes.values() if of[0].world.equal]
@@ -65,6 +97,7 @@ def lines(*, seeds: int = 1) -> list[Line]:
             share(of, "last 24 hours") for of in unequal), 0.0, detail=after),
         Line("where all are equal, least of what the best earns", min(share(of, "distribution") for of in equal), 0.98),
         Line("lowest share ÷ floor", min(outcome.lowest / outcome.least for outcome in every), 1.0),
+        clicks_line(n=n, seconds=seconds),
     ]  # fmt: skip
 
 

@@ -101,7 +101,9 @@ async def simulate_click(ctx: Context, new: ClickSimulation) -> Simulation:
         reason = Reason.PAUSED if plan.paused else Reason.CHOSEN
         return _result(plan, steps, reason=reason, url=f"{plan.site.url}?click={_EXAMPLE_ID}")
     availability = await _availability(ctx, all_plans, plan, steps)
-    choice = pick(plan.rotation, visitor, availability=availability, bound=bound if plan.binding else 0, roll=0.0)
+    distribution = plan.rotation.distribution
+    roll = distribution.holdout if distribution else 0.0  # none of the holdout
+    choice = pick(plan.rotation, visitor, availability=availability, bound=bound if plan.binding else 0, roll=roll)
     steps += _rule_lines(plan, all_plans, visitor, choice.rule)
     offer = all_plans.offers.get(choice.offer_id)
     reason = Reason.PAUSED if plan.paused and offer else choice.reason
@@ -192,12 +194,14 @@ def _rule_lines(plan: CampaignPlan, all_plans: Plans, visitor: Visitor, decided:
         lines.append(f"rule {number + 1} ({rule.text}) {'matches' if matches else 'does not match'}")
         if number == decided:
             return lines
-    shares = plan.rotation.shares
+    distribution = plan.rotation.distribution
+    shares = distribution.of(visitor) if distribution else plan.rotation.shares
     total = sum(share.weight for share in shares) or 1
     among = [
         f"{all_plans.offers[s.offer_id].code} {s.weight / total:.0%}" for s in shares if s.offer_id in all_plans.offers
     ]
-    return [*lines, "by weight: " + (", ".join(among) or "the campaign has no offers")]
+    how = "by what the offers earn" if distribution else "by weight"
+    return [*lines, f"{how}: " + (", ".join(among) or "the campaign has no offers")]
 
 
 def _values(plan: CampaignPlan, offer: OfferPlan | None, new: ClickSimulation, now: datetime) -> Any:

@@ -61,6 +61,10 @@ class Distribution(msgspec.Struct, frozen=True, kw_only=True):
     by: str = ""
     holdout: float = 0.0
 
+    def of(self, visitor: Visitor) -> tuple[Share, ...]:
+        """The shares that a visitor is sent by, unless they are one of the holdout."""
+        return self.shares.get(getattr(visitor, self.by) if self.by else "") or self.shares[""]
+
 
 class Rotation(msgspec.Struct, frozen=True, kw_only=True):
     """A campaign's rules and offers. `alternatives`: where to go when an offer's cap is full; `distribution`: weights
@@ -107,9 +111,7 @@ def _default(rotation: Rotation, visitor: Visitor, *, availability: Availability
     if roll < holdout:
         choice = _choose(rotation.shares, rotation, availability=availability, roll=roll / holdout)
         return Pick(choice.offer_id, Reason.HOLDOUT) if choice.reason is Reason.CHOSEN else choice
-    segment = getattr(visitor, distribution.by) if distribution.by else ""
-    shares = distribution.shares.get(segment) or distribution.shares[""]
-    return _choose(shares, rotation, availability=availability, roll=(roll - holdout) / (1 - holdout))
+    return _choose(distribution.of(visitor), rotation, availability=availability, roll=(roll - holdout) / (1 - holdout))
 
 
 def _choose(shares: tuple[Share, ...], rotation: Rotation, *, availability: AvailabilityOf, roll: float) -> Pick:

@@ -20,8 +20,8 @@ from operator import mul
 import msgspec
 
 HALF_LIFE = 21.0  # days after which a past day counts half
-PRIOR_PAYMENTS = 4.0  # events that the common rate is worth as evidence of an offer's own
-PLAYER_VARIANCE = 3.0  # of what players bring by rev share, in squares of the mean: some bring most of it
+PRIOR_PAYMENTS = 6.0  # events that the common rate is worth as evidence of an offer's own: it strays by two fifths
+PLAYER_VARIANCE = 4.0  # of what players bring by rev share, in squares of the mean: some bring most of it
 _CHANGED = 8.0  # log likelihood ratio from which a rate has changed: one day in some thousands by chance
 _EVERY_DAY = 0.02  # share of each delay that is spread evenly, so that no day is impossible
 
@@ -221,7 +221,9 @@ class _Learner:
         self._priors = [log(delay.prior) for delay in series.delays]
 
     def known_sums(self) -> tuple[float, float]:
-        return sum(self._events), sum(self._series.exposures[d] for d in self._known)
+        """Events of the known days, and the exposure that was due on them as far as the priors of the delays tell."""
+        shares = _weighed(self._priors)
+        return sum(self._events), sum(share * sum(due) for share, due in zip(shares, self._due, strict=True))
 
     def rate(self, prior: float) -> _Rate:
         """The rate with each delay, weighed by how well that explains the days: a Gamma posterior, which counts in

@@ -37,6 +37,14 @@ async def test_it_begins_with_the_weights_set_by_hand(opened: Opened) -> None:
         assert "not enough yet" in say.shown
 
 
+async def test_a_simulated_click_goes_by_the_shares_in_force(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await spring(say, words="distribute=auto holdout=20%")
+        simulated = await say("simulate click spring")
+        assert simulated["steps"][1] == "by what the offers earn: lucky-one 75%, lucky-two 25%"
+        assert simulated["reason"] == "chosen"
+
+
 async def test_switched_off_the_weights_are_those_set_by_hand_again(opened: Opened) -> None:
     async with asking(opened) as say:
         await spring(say, words="distribute=auto")

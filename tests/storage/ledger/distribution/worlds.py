@@ -261,7 +261,7 @@ def worlds(seed: int = 1) -> list[World]:
 
     made = [World(name=f"CPA at once, {n} offers", deals=tuple(cpa() for _ in range(n))) for n in (2, 3, 6, 12)]
     made += [
-        World(name=f"CPA, 0 to 14 days late, {n} offers", deals=tuple(late() for _ in range(n))) for n in (2, 4, 8, 12)
+        World(name=f"CPA, 0 to 14 days late, {n} offers", deals=tuple(late() for _ in range(n))) for n in (2, 5, 12)
     ]
     made += [World(name=f"rev share, {n} offers", deals=tuple(share() for _ in range(n))) for n in (2, 4, 8)]
     made += [World(name=f"CPA and rev share, {n} offers", deals=tuple(mixed() for _ in range(n))) for n in (3, 5, 10)]
@@ -286,4 +286,5 @@ def worlds(seed: int = 1) -> list[World]:
             Deal(rate=0.03, payout=100.0, half_life=45.0),
         )),
     ]  # fmt: skip
-    return made
+    # A campaign of many offers has more clicks.
+    return [msgspec.structs.replace(world, clicks_a_day=250 if len(world.deals) <= 5 else 500) for world in made]
