@@ -80,11 +80,11 @@ class Distributing(Arguments):
         str | None, choices("with weights of their own for each", *distribution.SEGMENTED_BY), EMPTIES
     ] = None
     floor: Annotated[
-        Decimal | None, percentage("least share of each offer, e.g. 5%; default: a twentieth of an equal share")
+        Decimal | None, percentage("least share of each offer, e.g. 5%; none: a twentieth of an equal share"), EMPTIES
     ] = None
-    most_change: Annotated[Decimal | None, percentage("most that a share changes an hour; default 20%")] = None
+    most_change: Annotated[Decimal | None, percentage("most that a share changes an hour; none: 20%"), EMPTIES] = None
     holdout: Annotated[
-        Decimal | None, percentage("visitors who go by the offers' own weights, to compare with; default 10%")
+        Decimal | None, percentage("visitors who go by the offers' own weights, to compare with; none: 10%"), EMPTIES
     ] = None
 
 
@@ -442,7 +442,9 @@ def _distribution(new: Distributing) -> dict[str, Any]:
     if new.most_change is not None and not new.most_change:
         raise Refused("most_change: above 0%; distribute=off keeps the weights as they are", field="most_change")
     shares = {name: getattr(new, name) for name in ("floor", "most_change", "holdout")}
-    values: dict[str, Any] = {name: round(share * 100) for name, share in shares.items() if share is not None}
+    values: dict[str, Any] = {
+        name: None if share < 0 else round(share * 100) for name, share in shares.items() if share is not None
+    }
     if new.distribute is not None:
         values["distribute"] = new.distribute
     if new.distribute_by is not None:

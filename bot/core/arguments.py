@@ -176,12 +176,14 @@ def _amounts(fields: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _percentage(name: str, value: Any) -> Decimal:
+    """A share in per cent; below 0 where it says none. Raises Refused."""
     text = str(value).strip()
+    empty = text == NONE
     try:
-        read = read_amount(text.removesuffix("%").rstrip(), "", None)
+        read = read_amount("-1" if empty else text.removesuffix("%").rstrip(), "", None)
     except ValueError:
         read = None
-    if read is None or read.currency or not 0 <= read.value <= 100:
+    if read is None or read.currency or not (empty or 0 <= read.value <= 100):
         raise Refused(f"{name}: {text!r} is no share: write 0% to 100%, e.g. 5%", field=name)
     return read.value
 

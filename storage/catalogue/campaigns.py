@@ -17,7 +17,7 @@ from storage.tables import campaign_offer_spans, campaign_offers, campaigns, off
 class Campaign(msgspec.Struct, frozen=True, kw_only=True):
     """A campaign as every face shows it. `cost` is in micro-units per click, `url` the tracking link.
 
-    What is said of distribution is null where the weights are those of `offers`.
+    `floor`, `most_change` and `holdout` are null where the default holds.
     """
 
     id: int
@@ -134,13 +134,10 @@ async def shown(tx: AsyncConnection, team_id: int, rows: list[Any], *, public_ur
 
 
 def _distribution(row: Row[Any], codes: dict[int, str]) -> dict[str, Any]:
-    if row.distribute != distribution.AUTO:
-        return {"distribute": row.distribute}
-    limits = distribution.limits_of(row)
+    settings = {name: row._mapping[name] for name in ("floor", "most_change", "holdout")}
     weights = distribution.current(row.distributed).get("", {})
     return {
         "distribute": row.distribute, "distribute_by": row.distribute_by,
-        "floor": limits.least(max(len(weights), 1)) / 100,
-        "most_change": limits.most_change / 100, "holdout": distribution.holdout_of(row) / 100,
+        **{name: None if value is None else value / 100 for name, value in settings.items()},
         "shares": {codes[offer_id]: weight / 100 for offer_id, weight in weights.items() if offer_id in codes},
     }  # fmt: skip

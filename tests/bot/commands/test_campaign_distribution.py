@@ -45,6 +45,18 @@ async def test_a_simulated_click_goes_by_the_shares_in_force(opened: Opened) -> 
         assert simulated["reason"] == "chosen"
 
 
+async def test_an_edit_is_taken_back_whole(opened: Opened) -> None:
+    async with asking(opened) as say:
+        before = await spring(say)
+        await say("campaign edit spring distribute=auto floor=5% holdout=20% distribute_by=device")
+        await say("undo")
+        assert await say("campaign show spring") == before
+        await say("campaign edit spring distribute=auto floor=5%")
+        made = await say("campaign edit spring floor=none")
+        assert (made["distribute"], made["floor"]) == ("auto", None)
+        assert (await say("campaign distribution spring"))["floor"] == 2.5
+
+
 async def test_switched_off_the_weights_are_those_set_by_hand_again(opened: Opened) -> None:
     async with asking(opened) as say:
         await spring(say, words="distribute=auto")
