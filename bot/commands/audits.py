@@ -200,10 +200,7 @@ _EMPTY: dict[str, Any] = {"markets": "all", "cap": 0, "rules": "[]", "offers": "
 #: What takes an entry of a table away.
 _TAKEN_AWAY = {"postbacks": "-", "parameters": "-", "options": None}
 #: Fields of an edit that another one empties, too: without a cost model there is no cost, without a cap no period.
-_SET_BY = {
-    "cost": "cost_model", "currency": "cost_model", "cap_event": "cap", "cap_period": "cap",
-    **dict.fromkeys(("distribute_by", "floor", "most_change", "holdout"), "distribute"),
-}  # fmt: skip
+_SET_BY = {"cost": "cost_model", "currency": "cost_model", "cap_event": "cap", "cap_period": "cap"}
 #: What a source does where its options say nothing.
 _USUAL = {"delay": 0, "payout_share": "100", "only_approved": False, "only_unique": False, "concurrency": 10}
 #: Credentials of an account that are no secrets; like those they are shown by their names only.
