@@ -56,6 +56,7 @@ LIMITED: dict[str, dict[str, str]] = {
     "automation test": {"automation": "yes no no"},
     "campaign copy": {"campaign": "yes - no"},
     "campaign create": {"offers": "yes yes no", "site": "yes yes no", "source": "yes yes no"},
+    "campaign distribution": {"campaign": "yes - no"},
     "campaign edit": {"campaign": "yes - no", "offers": "yes yes no", "site": "yes yes no", "source": "yes yes no"},
     "campaign link": {"campaign": "yes - no"},
     "campaign list": {"source": "yes yes no"},
