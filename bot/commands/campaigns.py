@@ -34,7 +34,9 @@ from storage.catalogue import campaigns, distribution, names
 from storage.catalogue.campaigns import Campaign
 from storage.clicks.queries import clicks_of_a_week
 from storage.ledger.clicks import macros, rotation
-from storage.ledger.clicks.rotation_rules import MAX_WEIGHT
+from storage.ledger.clicks.compiled_conditions import asked
+from storage.ledger.clicks.conditions import PLACES
+from storage.ledger.clicks.rotation_rules import MAX_WEIGHT, node_of
 from storage.ledger.clicks.rules_in_words import EXAMPLE, in_words
 from storage.ledger.distribution.weights import WHOLE
 from storage.ledger.errors import Refused
@@ -168,7 +170,7 @@ def campaign_card(ctx: Context, campaign: Campaign) -> Message:
         now = ", ".join(f"{ctx.name('offer', code)} {share:.0f}%" for code, share in campaign.shares.items())
         fields += (("Weights", f"set by what the offers earn: {now or 'not yet'}"),)
     if campaign.rules:
-        fields += (("Rules", in_words(campaign.rules).replace("; ", "\n")),)
+        fields += (("Rules", in_words(campaign.rules, "\n")),)
     other = ("Pause", "campaign pause") if campaign.status == "active" else ("Resume", "campaign resume")
     buttons = Buttons((
         Button("Link for the source", f"campaign link {campaign.code}"),
@@ -427,7 +429,13 @@ async def _rules(ctx: Context, rules: Any) -> list[Any]:
     )
     rows = list(await ctx.tx.execute(mine.order_by(offers.c.id)))
     by_word = {str(offer.id): offer.code for offer in rows} | {offer.name.lower(): offer.code for offer in rows}
-    return list(rotation.read_rules(rules, by_word | {offer.code: offer.code for offer in rows}))
+    read = list(rotation.read_rules(rules, by_word | {offer.code: offer.code for offer in rows}))
+    if not ctx.deployment.knows_places and any(asked(node_of(rule)).intersection(PLACES) for rule in read):
+        raise Refused(
+            "rules: cities and regions are not known here: set CASINOFLUX_GEOIP_FILE to a city database (.mmdb)",
+            field="rules",
+        )
+    return read
 
 
 def _distribution(new: Distributing) -> dict[str, Any]:

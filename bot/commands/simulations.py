@@ -1,6 +1,7 @@
 """What a visitor or a postback would get, step by step, without anything being stored."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Any
 from urllib.parse import unquote, urlencode, urlsplit
 from zoneinfo import ZoneInfo
@@ -18,11 +19,14 @@ from bot.core.permissions import Scope
 from storage.catalogue import names
 from storage.clicks import caps, plans
 from storage.clicks.plans import CampaignPlan, OfferPlan, Plans
+from storage.ledger.clicks.compiled_conditions import failing
 from storage.ledger.clicks.macros import SUBS
 from storage.ledger.clicks.rotation import Availability, AvailabilityOf, alternatives, pick
 from storage.ledger.clicks.rotation_rules import DEVICES, Visitor
+from storage.ledger.clicks.rules_in_words import condition_in_words
 from storage.ledger.errors import Missing, Refused
 from storage.ledger.facts import Reason, Role
+from storage.ledger.numbers import read_float
 from storage.postbacks.conversions import ConversionProcessor, foresee
 from storage.postbacks.postback_accounts import PostbackAccount
 from storage.postbacks.requests import postback_request
@@ -49,6 +53,15 @@ class ClickSimulation(Arguments):
     at: Annotated[str | None, Meta(description="report time, 2026-10-01T14:30; now if absent")] = None
     saw: Annotated[str | None, refers("offer", "the offer they saw before")] = None
     click_id: Annotated[str, Meta(description="the source's own click id")] = ""
+    referrer: Annotated[str, Meta(description="the page they come from")] = ""
+    ip: Annotated[str, Meta(description="their address")] = ""
+    city: Annotated[str, Meta(description="e.g. Berlin")] = ""
+    region: Annotated[list[str], Meta(description="code or name: BY, Bavaria")] = []
+    returning: Annotated[bool, Meta(description="they were here before")] = False
+    bot: Annotated[bool, Meta(description="a machine")] = False
+    chance: Annotated[
+        Decimal, Meta(description="where among 100 visitors they fall, for rules that take a part of the traffic")
+    ] = Decimal(0)
     sub1: str = ""
     sub2: str = ""
     sub3: str = ""
@@ -150,8 +163,17 @@ def _visitor(ctx: Context, plan: CampaignPlan, new: ClickSimulation) -> Visitor:
     return Visitor(
         country=new.country.upper(), device=new.device.lower(), os=new.os, browser=new.browser,
         language=new.language.lower(), source=plan.source.code, subs=tuple(getattr(new, name) or None for name in SUBS),
-        minute=local.hour * 60 + local.minute, weekday=local.weekday(),
+        minute=local.hour * 60 + local.minute, weekday=local.weekday(), referrer=new.referrer, address=new.ip,
+        city=new.city.lower(), regions=tuple(region.lower() for region in new.region),
+        unique=not (new.returning or new.saw or new.bot), bot=new.bot or new.device.lower() == "bot",
+        chance=_part(new.chance),
     )  # fmt: skip
+
+
+def _part(chance: Decimal) -> float:
+    if not 0 <= chance < 100:
+        raise Refused("chance: from 0 up to but without 100", field="chance")
+    return read_float(chance) / 100
 
 
 def _moment(now: datetime, at: str | None, zone: ZoneInfo) -> datetime:
@@ -166,6 +188,11 @@ def _moment(now: datetime, at: str | None, zone: ZoneInfo) -> datetime:
 def _described(visitor: Visitor) -> str:
     words = [f"{name} {value}" for name in ("country", "device", "os", "browser", "language", "source")
              if (value := getattr(visitor, name))]  # fmt: skip
+    words += [f"{name} {value}" for name, value in (
+        ("referrer", visitor.referrer), ("ip", visitor.address), ("city", visitor.city),
+        ("region", ", ".join(visitor.regions)),
+    ) if value]  # fmt: skip
+    words += ["a machine" if visitor.bot else "new" if visitor.unique else "returning"]
     words += [f"sub{n} {value}" for n, value in enumerate(visitor.subs, 1) if value]
     return ", ".join([*words, f"at {visitor.minute // 60:02}:{visitor.minute % 60:02}"])
 
@@ -191,7 +218,9 @@ def _rule_lines(plan: CampaignPlan, all_plans: Plans, visitor: Visitor, decided:
     lines = []
     for number, rule in enumerate(plan.rotation.rules):
         matches = rule.matches(visitor)
-        lines.append(f"rule {number + 1} ({rule.text}) {'matches' if matches else 'does not match'}")
+        fails = failing(rule.condition, visitor, number)
+        part = f": {condition_in_words(fails)} fails" if fails is not None and fails != rule.condition else ""
+        lines.append(f"rule {number + 1} ({rule.text}) {'matches' if matches else 'does not match'}{part}")
         if number == decided:
             return lines
     distribution = plan.rotation.distribution

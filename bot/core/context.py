@@ -32,6 +32,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     timezone: str = "UTC"
     currency: str = "EUR"
     telegram_name: str = ""  # the bot's user name, for deep links
+    knows_places: bool = False  # the GeoIP file has cities and regions
     casino_hub: bool = False  # facts of reviewed casinos are offered to the other teams
     limit_seconds: float = 30.0  # of a command that only reads
 

@@ -2,15 +2,15 @@
 
 import random
 from collections.abc import Callable
-from datetime import datetime
 
 from hub.clicks.state import State
+from hub.requests.country import NOWHERE
 from storage.clicks.plans import SLOT, CampaignPlan, Plans, SitePlan
 from storage.clicks.write_jobs import Click, ClickJob, OriginClick, OutgoingJob
 from storage.ledger.clicks.macros import SUBS
 from storage.ledger.clicks.rotation import Availability, alternatives, pick
 from storage.ledger.clicks.rotation_rules import Visitor
-from storage.ledger.facts import Reason
+from storage.ledger.facts import Bot, Reason
 
 _ANY_VISITOR = Visitor()
 
@@ -18,7 +18,9 @@ _ANY_VISITOR = Visitor()
 class CampaignJob(ClickJob):
     """A click on a tracking link."""
 
-    __slots__ = ("_state", "_to_fallback", "_to_site", "campaign", "place", "plans", "roll", "seconds", "word")
+    __slots__ = (
+        "_state", "_to_fallback", "_to_site", "address", "campaign", "geo", "place", "plans", "roll", "seconds", "word",
+    )  # fmt: skip
 
     def __init__(self, state: State, campaign: CampaignPlan, click: Click, *, seconds: float) -> None:
         self.click = click
@@ -30,6 +32,9 @@ class CampaignJob(ClickJob):
         self.roll = random.random()
         self.word = state.codec.encode(click.id)
         self._to_fallback = self._to_site = False
+        #: The client's address and where it lies, if a rule of the campaign asks: in memory only.
+        self.address = ""
+        self.geo = NOWHERE
         #: What a visitor is a visitor of: the campaign, or minus the site where there is none.
         self.place = campaign.id or -click.site_id
 
@@ -110,11 +115,12 @@ class CampaignJob(ClickJob):
         if not rotation.rules and not (rotation.distribution and rotation.distribution.by):
             return _ANY_VISITOR
         click = self.click
-        local = datetime.fromtimestamp(self.seconds, self._state.zone)
+        minute, weekday = self._state.local(self.seconds)
         return Visitor(
             country=click.country, device=click.agent.device, os=click.agent.os, browser=click.agent.browser,
-            language=click.language, source=self.campaign.source.code, subs=click.subs,
-            minute=local.hour * 60 + local.minute, weekday=local.weekday(),
+            language=click.language, source=self.campaign.source.code, subs=click.subs, minute=minute, weekday=weekday,
+            referrer=click.referrer, address=self.address, city=self.geo.city, regions=self.geo.regions,
+            unique=bool(click.unique), bot=click.bot != Bot.NO, roll=self.roll,
         )  # fmt: skip
 
     def url(self) -> str | None:

@@ -61,6 +61,11 @@ class ClickJobFactory:
             if at
             else CampaignJob(state, plan, click, seconds=seconds)
         )
+        if asks := plan.rotation.asks:
+            if "ip" in asks:
+                job.address = address
+            if "city" in asks or "region" in asks:
+                job.geo = clients.geo(address)
         remembered = self._remembered(headers, job) if b"cookie" in headers else None
         if remembered is not None:
             job.bound = remembered.offer_id

@@ -31,6 +31,17 @@ class State:
         self._full = full
         self._slot = -1
         self._hour = 0
+        self._minute = -1
+        self._local = 0, 0
+
+    def local(self, seconds: float) -> tuple[int, int]:
+        """Minute of the report day, and weekday (0 for Monday), of a Unix time."""
+        minute = int(seconds) // 60
+        if minute != self._minute:
+            local = datetime.fromtimestamp(seconds, self.zone)
+            self._local = local.hour * 60 + local.minute, local.weekday()
+            self._minute = minute
+        return self._local
 
     def hour(self, seconds: float) -> int:
         """The report hour of a Unix time: days since 1970 * 24 + hour of the day, in the reporting zone."""

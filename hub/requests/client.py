@@ -46,6 +46,7 @@ class Clients:
         )
         self._proxies: dict[str, bool] = {}
         self.country = countries.of
+        self.geo = countries.geo
         self._agents = agents
         self._languages: dict[bytes, str] = {}
 

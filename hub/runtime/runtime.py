@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bot.core.context import Deployment, Ports
+from hub.requests.country import knows_places
 from hub.runtime.settings import Settings
 from storage.db.engine import Database
 from storage.db.secrets import Box
@@ -37,4 +38,5 @@ class Runtime:
             telegram_name=self.telegram_name,
             casino_hub=self.settings.casino_hub,
             limit_seconds=self.settings.limit_seconds,
+            knows_places=knows_places(self.settings.geoip_file),
         )

@@ -14,11 +14,12 @@ from storage.catalogue import distribution, placements
 from storage.catalogue.placements import NO_PLACEMENTS, Placements
 from storage.clicks.caps import period_of
 from storage.clicks.write_jobs import Cap
+from storage.ledger.clicks.compiled_conditions import RuleIndex, asked, compiled
 from storage.ledger.clicks.macros import SUBS, Template
 from storage.ledger.clicks.placements import PlacementGate
 from storage.ledger.clicks.placements import gate as placement_gate
 from storage.ledger.clicks.rotation import CompiledRule, Distribution, Rotation, Share
-from storage.ledger.clicks.rotation_rules import condition, spoken
+from storage.ledger.clicks.rotation_rules import node_of, spoken
 from storage.ledger.distribution.weights import WHOLE
 from storage.tables import (
     accounts,
@@ -35,6 +36,7 @@ from storage.tables.types import EPOCH_DAY
 OURS = ("click_id", "cost", "currency", *SUBS)
 """Parameters of a tracking link by our own names."""
 
+FEW_RULES = 4  # are asked one after another: an index of them would not pay
 SLOT = 900  # seconds: every zone's hours and days begin on one of these
 
 
@@ -239,17 +241,23 @@ async def _shares(tx: AsyncConnection) -> dict[int, tuple[Share, ...]]:
 def _rotation(
     row: Any, shares: tuple[Share, ...], codes: dict[tuple[int, str], int], alternatives: dict[int, int]
 ) -> Rotation:
-    rules = tuple(_rule(rule, lambda code: codes.get((row.team_id, code))) for rule in row.rules or ())
+    rules = tuple(_rule(rule, n, lambda code: codes.get((row.team_id, code))) for n, rule in enumerate(row.rules or ()))
     members = {share.offer_id for rule in rules for share in rule.shares} | {share.offer_id for share in shares}
-    return Rotation(rules=rules, shares=shares, alternatives=alternatives, members=frozenset(members))
+    conditions = [rule.condition for rule in rules]
+    return Rotation(
+        rules=rules, shares=shares, alternatives=alternatives, members=frozenset(members),
+        index=RuleIndex(conditions) if len(rules) > FEW_RULES else None,
+        asks=frozenset().union(*map(asked, conditions)),
+    )  # fmt: skip
 
 
-def _rule(rule: dict[str, Any], offer_id: Callable[[str], int | None]) -> CompiledRule:
+def _rule(rule: dict[str, Any], number: int, offer_id: Callable[[str], int | None]) -> CompiledRule:
     """An offer that is gone since the rule was written is passed over."""
     shares = tuple(
         Share(known_id, entry["weight"]) for entry in rule["offers"] if (known_id := offer_id(entry["offer"]))
     )
-    return CompiledRule(condition(rule["if"]), shares, spoken(rule))
+    condition = node_of(rule)
+    return CompiledRule(compiled(condition, number), shares, spoken(rule), condition)
 
 
 def _quick(plan: CampaignPlan, offers: dict[int, OfferPlan]) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 Pure: a campaign's rotation is made once, `pick` is called per click. Randomness comes in as a number from 0 up to 1.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import IntEnum
 
 import msgspec
 
+from storage.ledger.clicks.compiled_conditions import RuleIndex
+from storage.ledger.clicks.conditions import All, Node
 from storage.ledger.clicks.rotation_rules import Visitor, read_rules
 from storage.ledger.facts import Reason
 
@@ -46,11 +48,12 @@ class Share(msgspec.Struct, frozen=True):
 
 
 class CompiledRule(msgspec.Struct, frozen=True):
-    """Visitors that match go to these offers. `text` is how the rule reads."""
+    """Visitors that match go to these offers. `text` is how the rule reads, `condition` what `matches` was made of."""
 
     matches: Callable[[Visitor], bool]
     shares: tuple[Share, ...]
     text: str
+    condition: Node = All()
 
 
 class Distribution(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +78,12 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
     alternatives: dict[int, int] = {}
     members: frozenset[int] = frozenset()  # offers a returning visitor may keep
     distribution: Distribution | None = None
+    index: RuleIndex | None = None  # of many rules
+    asks: frozenset[str] = frozenset()  # what the rules ask of a visitor
+
+    def candidates(self, visitor: Visitor) -> Sequence[int]:
+        """Numbers of the rules that may match, in order."""
+        return range(len(self.rules)) if self.index is None else self.index.candidates(visitor)
 
 
 class Pick(msgspec.Struct, frozen=True):
@@ -89,7 +98,8 @@ def pick(rotation: Rotation, visitor: Visitor, *, availability: AvailabilityOf, 
     """Choose for one visitor. `bound` is the offer they saw before, 0 if none; `roll` is random, 0 ≤ roll < 1."""
     if bound and bound in rotation.members and availability(bound) is Availability.OPEN:
         return Pick(bound, Reason.BOUND)
-    for number, rule in enumerate(rotation.rules):
+    for number in rotation.candidates(visitor):
+        rule = rotation.rules[number]
         if rule.matches(visitor):
             choice = _choose(rule.shares, rotation, availability=availability, roll=roll)
             if choice.offer_id:

@@ -2,15 +2,20 @@
 
 import asyncio
 from collections import Counter
+from pathlib import Path
 
+import pytest
 from sqlalchemy import insert, update
 
 from storage.chat import rooms
 from storage.clicks.write_jobs import Agent
 from storage.db import config_version
+from storage.ledger.errors import Refused
 from storage.ledger.facts import Bot, Reason
 from storage.tables import cap_counts, messages, offers, subscriptions
+from tests.bot.commands.test_clicks import say
 from tests.hub.clicks.click_deployment import WINDOWS, ClickDeployment, click_deployment
+from tests.hub.requests.test_country import database, mapping, text
 
 
 async def crowd(d: ClickDeployment, path: str, n: int, *, start: int = 0) -> Counter[str]:
@@ -330,3 +335,46 @@ async def told(d: ClickDeployment, count: int) -> list[str]:
             break
         await asyncio.sleep(0.02)
     return [row.message["title"] for row in queued]
+
+
+async def test_rules_in_words_ask_for_what_a_request_says_and_simulations_agree(
+    upgraded_url: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "city.mmdb"
+    berlin = mapping(("names", mapping(("en", text("Berlin")))))
+    division = mapping(("iso_code", text("BE")), ("names", mapping(("en", text("Land Berlin")))))
+    country = mapping(("iso_code", text("DE")))
+    record = mapping(("country", country), ("city", berlin), ("subdivisions", b"\x01\x04" + division))
+    file.write_bytes(database(24, record=record, kind="Test-City"))
+    async with click_deployment(upgraded_url, geoip_file=str(file)) as d:
+        for code in ("net", "search", "city", "bots", "again", "zone", "rest"):
+            await d.offer(code)
+        rules = (
+            "ip=192.0.2.0/28 -> net; search=google -> search; city=berlin and region=DE-BE and sub1=berlin -> city; "
+            "bot -> bots; sub2=zone-?* -> zone; returning and not country=FR -> again"
+        )
+        await say(d, f'campaign create one offers=rest binding=no rules="{rules}"')
+        await d.clicks.refresh()
+        visits: list[tuple[str, dict[str, str], str]] = [
+            ("net", {"ip": "192.0.2.7"}, "ip=192.0.2.7"),
+            ("search", {"ip": "1.1.1.1", "referer": "https://www.google.de/"}, "referrer=https://www.google.de/"),
+            ("city", {"ip": "1.1.1.2"}, "city=Berlin region=BE,DE-BE sub1=berlin"),
+            ("bots", {"ip": "1.1.1.3", "agent": "Googlebot/2.1"}, "device=bot"),
+            ("zone", {"ip": "1.1.1.4"}, "sub2=zone-7"),
+            ("rest", {"ip": "1.1.1.5"}, ""),
+            ("again", {"ip": "1.1.1.5"}, "returning=yes"),
+        ]
+        for offer, request, words in visits:
+            path = "/c/one?sub1=berlin" if offer == "city" else "/c/one?sub2=zone-7" if offer == "zone" else "/c/one"
+            assert (await d.get(path, **request)).host == f"{offer}.example.test", offer
+            simulation = await say(d, f"simulate click one {words}")
+            assert simulation.offer == offer, simulation.steps
+        steps = (await say(d, "simulate click one city=Berlin region=BE")).steps
+        assert any("rule 3" in step and "region=de-be fails" in step for step in steps)
+
+
+async def test_city_and_region_are_refused_where_the_file_has_none(sqlite_url: str) -> None:
+    async with click_deployment(sqlite_url) as d:
+        await d.offer("a")
+        with pytest.raises(Refused, match="CASINOFLUX_GEOIP_FILE"):
+            await say(d, 'campaign create one offers=a rules="city=Berlin -> a"')

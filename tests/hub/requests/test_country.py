@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.requests.country import Countries
+from hub.requests.country import Countries, Geo
 from storage.ledger.errors import CasinoFluxError
 
 
@@ -21,17 +21,19 @@ def mapping(*pairs: tuple[str, bytes]) -> bytes:
     return bytes([7 << 5 | len(pairs)]) + b"".join(text(name) + value for name, value in pairs)
 
 
-def database(bits: int) -> bytes:
-    """One node: addresses below 128.0.0.0 are in Germany, of the others nothing is known."""
+GERMANY = mapping(("country", mapping(("iso_code", text("DE")))))
+
+
+def database(bits: int, record: bytes = GERMANY, kind: str = "Country") -> bytes:
+    """One node: of addresses below 128.0.0.0 the record tells, of the others nothing is known."""
     result, nothing = 1 + 16, 1
     if bits == 28:
         node = result.to_bytes(3, "big") + b"\0" + nothing.to_bytes(3, "big")
     else:
         node = result.to_bytes(bits // 8, "big") + nothing.to_bytes(bits // 8, "big")
-    record = mapping(("country", mapping(("iso_code", text("DE")))))
     about = mapping(
         ("node_count", number(1, 6)), ("record_size", number(bits, 5)), ("ip_version", number(4, 5)),
-        ("database_type", text("Country")), ("languages", bytes([0, 11 - 7])), ("description", mapping()),
+        ("database_type", text(kind)), ("languages", bytes([0, 11 - 7])), ("description", mapping()),
         ("binary_format_major_version", number(2, 5)), ("binary_format_minor_version", number(0, 5)),
         ("build_epoch", bytes([1, 9 - 7, 1])),
     )  # fmt: skip
@@ -58,3 +60,22 @@ def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
 def test_without_one_the_bundled_table_is_asked() -> None:
     assert Countries().of("8.8.8.8") == "US"
     assert Countries().of("127.0.0.1") == ""
+
+
+@pytest.mark.parametrize(
+    ("record", "city", "regions"),
+    [
+        (mapping(("city", text("Graz")), ("region", text("Styria")), ("country", text("AT"))), "graz", ("styria",)),
+        (mapping(("city", mapping(("names", mapping(("en", text("Linz"))))))), "linz", ()),
+        (GERMANY, "", ()),
+    ],
+)
+def test_cities_and_regions_are_read_in_the_forms_there_are(
+    tmp_path: Path, record: bytes, city: str, regions: tuple[str, ...]
+) -> None:
+    path = tmp_path / "city.mmdb"
+    path.write_bytes(database(24, record, "ipinfo standard_location"))
+    countries = Countries(str(path))
+    assert countries.has_places
+    assert countries.geo("84.1.2.3") == Geo(city, regions)
+    assert countries.geo("200.1.2.3") == countries.geo("nonsense") == Geo()

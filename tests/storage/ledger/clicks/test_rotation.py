@@ -153,6 +153,6 @@ def test_rules_read_back_as_they_are_stored() -> None:
         '{"country": ["de", "at"], "hours": "9-18", "offers": [{"offer": "a", "weight": 3}, "b"]}', ["a", "b"]
     )
     assert read_rules(rules, ["a", "b"]) == rules
-    assert spoken(rules[0]) == "country DE, AT · hours 9-18 → a:3, b"
+    assert spoken(rules[0]) == "country=DE,AT and hours=9-18 → a:3, b"
     assert read_rules("", []) == []
     assert read_share("a:7").weight == 7
