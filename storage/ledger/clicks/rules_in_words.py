@@ -1,4 +1,4 @@
-"""Rotation rules as people write them: `country=DE,AT and not device=mobile -> lucky-star; sub1=news-* -> wild:2,gold`.
+"""Rotation rules as people write them: `country=DE,AT and not device=mobile -> lucky-star; sub1=news-* -> wild:2`.
 
 Conditions are joined by `and` (a space, a comma or `&` do as well) and `or`, and grouped by brackets; `not` negates the
 one that follows. Values with other signs stand in quotes, `*` and `?` in a value make it a pattern; `always` has no
