@@ -1,5 +1,5 @@
-"""Country of an address, and city and region where the file has them, offline: the team's own .mmdb if there is one, else
-the table of countries that comes with iptocc."""
+"""Country of an address, and city and region where the file has them, offline: the team's own .mmdb if there is one,
+else the table of countries that comes with iptocc."""
 
 from collections.abc import Callable
 from functools import lru_cache
