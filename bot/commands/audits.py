@@ -196,15 +196,21 @@ _RULES: dict[str, Callable[[dict[str, Any], dict[str, Any]], Inverse | None]] = 
 #: Commands that fill fields of an entity, and the edit that sets those back.
 _EDITED_BY = {"casino fill": "casino edit"}
 #: How an edit says that a field was empty before, where it does not take `none`.
-_EMPTY: dict[str, Any] = {"markets": "all", "cap": 0, "rules": "[]", "offers": "[]"}
+_EMPTY: dict[str, Any] = {
+    "markets": "all", "cap": 0, "rules": "[]", "offers": "[]", "budget_day": 0, "budget_total": 0,
+}  # fmt: skip
 #: What takes an entry of a table away.
 _TAKEN_AWAY = {"postbacks": "-", "parameters": "-", "options": None}
 #: Fields of an edit that another one empties, too: without a cost model there is no cost, without a cap no period.
-_SET_BY = {"cost": "cost_model", "currency": "cost_model", "cap_event": "cap", "cap_period": "cap"}
+_SET_BY = {
+    "cost": "cost_model", "cost_event": "cost_model", "currency": "cost_model", "cap_event": "cap", "cap_period": "cap",
+}  # fmt: skip
 #: What a source does where its options say nothing.
 _USUAL = {"delay": 0, "payout_share": "100", "only_approved": False, "only_unique": False, "concurrency": 10}
 #: Credentials of an account that are no secrets; like those they are shown by their names only.
 _SHOWN_BY_NAME = {"client_id", "affiliate_id", "network_id"}
+#: Fields that are shown in micro-units and said in whole units.
+_AMOUNTS = frozenset({"cost", "budget_day", "budget_total"})
 _NO_CHANGES = {"undo", "confirm", "cancel", "join"}
 #: Pictures are kept under their addresses, so the one before can be shown again.
 PICTURES = {"casino logo": _logo_before, "site image": _image_before}
@@ -362,7 +368,7 @@ def _differs(name: str, before: dict[str, Any], after: dict[str, Any]) -> bool:
 
 def _as_argument(name: str, value: Any) -> Any:
     """A value as an argument takes it: amounts are shown in micro-units and said in whole ones."""
-    return str(value / 1_000_000) if name == "cost" and isinstance(value, int) else value
+    return micros_written_out(value) if name in _AMOUNTS and isinstance(value, int) and value else value
 
 
 def undone_card(ctx: Context, done: Undone) -> Message:

@@ -15,10 +15,8 @@ from bot.core.arguments import (
     Arguments,
     MissingArgument,
     choices,
-    currency_code,
     percentage,
     refers,
-    to_micros,
     weighted_word,
 )
 from bot.core.command import command
@@ -28,6 +26,7 @@ from bot.core.listing import Page
 from bot.core.message import Button, Buttons, Fields, Message, Notice, Table, Text
 from bot.core.permissions import Scope, visible
 from bot.forms.bulk_change import MOST, BulkChange, change_each, chosen, render_change, status_question
+from bot.forms.campaign_costs import Costing, cost_fields, keep_costs, read_costs
 from bot.forms.entity_list import EntityList, list_message, listed, of_team
 from bot.render.figures import plural
 from storage.catalogue import campaigns, distribution, names
@@ -46,13 +45,6 @@ from storage.tables import campaigns as table
 
 MAX_OFFERS = 200
 MAX_RULES = 200
-COST_MODELS = ("link", "fixed", "daily", "none")
-_COST_WORDS = {
-    "link": "link", "parameter": "link", "param": "link", "auto": "link", "macro": "link", "per_click": "fixed",
-    "fixed": "fixed", "cpc": "fixed", "click": "fixed", "daily": "daily", "day": "daily", "upload": "daily",
-    "uploaded": "daily", "none": "none",
-}  # fmt: skip
-
 Offers = Annotated[
     list[str],
     refers("offer", "offers in order, with a weight if you like: lucky-star:3,wild-win:1", changes=False,
@@ -66,13 +58,11 @@ Rules = Annotated[
     str | list[Any] | dict[str, Any],
     limited(f"rotation rules, the first that fits decides: {EXAMPLE}; or as JSON", items=MAX_RULES, depth=8),
 ]
-CostModel = Annotated[str, choices("where the cost comes from", *COST_MODELS)]
-Cost = Annotated[Decimal, Meta(description="per click, e.g. 0.05")]
 Direct = Annotated[bool, Meta(description="send visitors straight to the offers although there is a site")]
 Binding = Annotated[bool, Meta(description="a returning visitor keeps what they saw")]
 
 
-class Distributing(Arguments):
+class Distributing(Costing):
     """How a campaign's clicks are shared out; also fields of `campaign create` and `campaign edit`."""
 
     distribute: Annotated[
@@ -97,9 +87,6 @@ class NewCampaign(Distributing, kw_only=True):
     site: Annotated[str | None, refers("site", "landing page; its links lead on to the offers", changes=False)] = None
     source: Annotated[str | None, refers("source", "who sends the visitors", changes=False)] = None
     fallback_url: Annotated[str | None, Meta(description="where visitors go when no offer is left")] = None
-    cost_model: CostModel | None = None
-    cost: Cost | None = None
-    currency: Annotated[str | None, Meta(description="of the cost; default: the reporting currency")] = None
     rules: Rules = []
     direct: Direct = False
     binding: Binding = True
@@ -115,9 +102,6 @@ class CampaignEdit(Distributing, kw_only=True):
     ] = None
     source: Annotated[str | None, refers("source", "who sends the visitors, or none", changes=False), EMPTIES] = None
     fallback_url: Annotated[str | None, Meta(description="where visitors go when no offer is left"), EMPTIES] = None
-    cost_model: CostModel | None = None
-    cost: Cost | None = None
-    currency: str | None = None
     rules: Rules | None = None
     direct: Direct | None = None
     binding: Binding | None = None
@@ -152,19 +136,13 @@ class CampaignLink(msgspec.Struct, frozen=True):
     template: str
 
 
-def _cost_line(campaign: Campaign) -> str:
-    if campaign.cost is None:
-        return campaign.cost_model
-    return f"{campaign.cost / 1e6:g} {campaign.currency} a click"
-
-
 def campaign_card(ctx: Context, campaign: Campaign) -> Message:
     offers_ = ", ".join(ctx.label("offer", word) for word in campaign.offers)
     fields: tuple[tuple[str, str], ...] = (
         ("Tracking link", campaign.url), ("Site", ctx.label("site", campaign.site)),
         ("Source", ctx.label("source", campaign.source)), ("Offers", offers_ or "–"),
         ("Fallback", campaign.fallback_url or "–"),
-        ("Cost", _cost_line(campaign)),
+        *cost_fields(campaign),
     )  # fmt: skip
     if campaign.distribute == distribution.AUTO:
         now = ", ".join(f"{ctx.name('offer', code)} {share:.0f}%" for code, share in campaign.shares.items())
@@ -217,11 +195,12 @@ async def create_campaign(ctx: Context, new: NewCampaign) -> Campaign:
         "name": new.name, "code": await names.code_for(ctx.tx, table, ctx.team_id, new.name), "status": "active",
         "site_id": await _ref(ctx, sites, new.site, "site"),
         "source_id": await _ref(ctx, sources, new.source, "source"),
-        "fallback_url": _fallback(new.fallback_url), **_cost(ctx, new.cost_model, new.cost, new.currency),
+        "fallback_url": _fallback(new.fallback_url), **read_costs(ctx, new),
         "rules": await _rules(ctx, new.rules), "direct": new.direct, "binding": new.binding,
     }  # fmt: skip
     values |= _distribution(new)
     made = await campaigns.add(ctx.tx, team_id=ctx.team_id, now=ctx.now, values=values, weights=weights)
+    await keep_costs(ctx, made, values)
     await _distribute(ctx, made, new)
     return await _made(ctx, made)
 
@@ -243,8 +222,8 @@ async def edit_campaign(ctx: Context, new: CampaignEdit) -> Campaign:
         values["source_id"] = await _ref(ctx, sources, new.source, "source")
     if new.fallback_url:
         values["fallback_url"] = None if new.fallback_url == NONE else _fallback(new.fallback_url)
-    if new.cost_model or new.cost is not None:
-        values |= _cost(ctx, new.cost_model, new.cost, new.currency, own=row.currency)
+    costs = read_costs(ctx, new, row)
+    values |= costs
     if new.rules is not None:
         values["rules"] = await _rules(ctx, new.rules)
     values |= _distribution(new)
@@ -258,6 +237,7 @@ async def edit_campaign(ctx: Context, new: CampaignEdit) -> Campaign:
         await ctx.tx.execute(update(table).where(table.c.id == row.id).values(**values))
     elif chosen is None:
         raise MissingArgument("nothing to change: name a field, e.g. offers=…", field="campaign")
+    await keep_costs(ctx, row.id, costs)
     await _distribute(ctx, row.id, new)
     return await _noted(ctx, row.id, before=before)
 
@@ -341,13 +321,15 @@ async def copy_campaign(ctx: Context, new: CampaignCopy) -> Campaign:
     row = await own_campaign(ctx, new.campaign)
     name = new.name or await names.copy_name(ctx.tx, table, ctx.team_id, row.name)
     copied = (
-        "site_id", "source_id", "fallback_url", "cost_model", "cost", "currency", "rules", "direct", "binding",
+        "site_id", "source_id", "fallback_url", "cost_model", "cost", "currency", "cost_event",
+        "country_costs", "budget_day", "budget_total", "rules", "direct", "binding",
         "distribute", *distribution.SETTINGS,
     )  # fmt: skip
     values = {column: row._mapping[column] for column in copied}
     values |= {"name": name, "code": await names.code_for(ctx.tx, table, ctx.team_id, name), "status": "active"}
     weights = (await campaigns.offer_weights(ctx.tx, [row.id]))[row.id]
     made = await campaigns.add(ctx.tx, team_id=ctx.team_id, now=ctx.now, values=values, weights=dict(weights))
+    await keep_costs(ctx, made, values)
     await _distribute(ctx, made, Distributing(distribute=row.distribute))
     return await _made(ctx, made)
 
@@ -485,20 +467,6 @@ def _fallback(url: str | None) -> str | None:
     if url:
         macros.check_url(url, field="fallback_url")
     return url
-
-
-def _cost(
-    ctx: Context, model: str | None, cost: Decimal | None, currency: str | None, *, own: str | None = None
-) -> dict[str, Any]:  # fmt: skip
-    chosen = _COST_WORDS.get((model or ("link" if cost is None else "fixed")).lower())
-    if chosen is None:
-        raise Refused(f"cost_model: one of {', '.join(COST_MODELS)}", field="cost_model")
-    if chosen == "fixed" and cost is None:
-        raise Refused("cost: missing; say what a click costs, e.g. cost=0.05", field="cost")
-    if cost is not None and cost < 0:
-        raise Refused("cost: cannot be negative", field="cost")
-    code = currency_code(currency, own or ctx.deployment.currency)
-    return {"cost_model": chosen, "cost": None if cost is None else to_micros(cost, "cost"), "currency": code}
 
 
 async def read_weights(ctx: Context, words: list[str], weights: list[int]) -> dict[int, int]:

@@ -1,6 +1,6 @@
 """What a visitor or a postback would get, step by step, without anything being stored."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any
 from urllib.parse import unquote, urlencode, urlsplit
@@ -17,7 +17,7 @@ from bot.core.context import Context
 from bot.core.message import Fields, Message, Notice, Text
 from bot.core.permissions import Scope
 from storage.catalogue import names
-from storage.clicks import caps, plans
+from storage.clicks import budgets, caps, plans
 from storage.clicks.plans import CampaignPlan, OfferPlan, Plans
 from storage.ledger.clicks.compiled_conditions import failing
 from storage.ledger.clicks.macros import SUBS
@@ -26,11 +26,13 @@ from storage.ledger.clicks.rotation_rules import DEVICES, Visitor
 from storage.ledger.clicks.rules_in_words import condition_in_words
 from storage.ledger.errors import Missing, Refused
 from storage.ledger.facts import Reason, Role
+from storage.ledger.money import units
 from storage.ledger.numbers import read_float
 from storage.postbacks.conversions import ConversionProcessor, foresee
 from storage.postbacks.postback_accounts import PostbackAccount
 from storage.postbacks.requests import postback_request
 from storage.tables import accounts, campaigns, offers
+from storage.tables.types import EPOCH_DAY
 
 _EXAMPLE_ID = "0123456789abcdefghjkmnp"
 _WHY = {
@@ -104,6 +106,8 @@ async def simulate_click(ctx: Context, new: ClickSimulation) -> Simulation:
     steps = [f"visitor: {_described(visitor)}"]
     if plan.gate and (refusal := plan.gate.explain(visitor.subs)):
         return _turned_away(plan, [*steps, refusal], new, ctx.now, reason=Reason.BLOCKED)
+    if await _budget_used(ctx, plan, steps):
+        return _turned_away(plan, steps, new, ctx.now, reason=Reason.BUDGET)
     if plan.paused:
         steps.append("the campaign is paused" + (": the fallback URL" if plan.fallback else ", and has no fallback"))
         if plan.fallback:
@@ -122,6 +126,17 @@ async def simulate_click(ctx: Context, new: ClickSimulation) -> Simulation:
     reason = Reason.PAUSED if plan.paused and offer else choice.reason
     steps.append(f"offer {offer.code if offer else 'none'}: {_WHY[reason]}")
     return _landing(plan, offer, new, ctx.now, steps, rule=choice.rule, reason=reason)
+
+
+async def _budget_used(ctx: Context, plan: CampaignPlan, steps: list[str]) -> bool:
+    """Whether nothing is left of a budget; each gets a step."""
+    over = False
+    for budget in plan.budgets((ctx.today - EPOCH_DAY).days):
+        used = await budgets.used(ctx.tx, plan.id, EPOCH_DAY + timedelta(days=budget.period))
+        kind = "of the day" if budget.period else "in all"
+        over = over or used >= budget.limit
+        steps.append(f"budget {kind}: {units(used):f} of {units(budget.limit):f} {plan.currency or ''} used".rstrip())
+    return over
 
 
 def _turned_away(

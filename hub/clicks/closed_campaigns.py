@@ -10,7 +10,10 @@ from storage.clicks.plans import CampaignPlan, OfferPlan, Plans, SitePlan
 from storage.ledger.facts import Reason
 
 _Subject = tuple[str, int]
-"""`campaign` or `site`, and its id."""
+"""`campaign`, `site` or `budget` (of a campaign), and its id."""
+_ADVICE = {
+    "budget": "Their clicks are kept. A day's budget begins again at midnight; campaign edit … budget_day=… raises it."
+}
 
 #: Reasons of clicks that are sent to no offer although one may be open.
 TURNED_AWAY = frozenset({Reason.BLOCKED, Reason.BUDGET})
@@ -42,6 +45,12 @@ class ClosedCampaigns:
                 text = f"Campaign {campaign.code} has nothing open: no rule fits a visitor, and it has no fallback"
         self._note(("campaign", campaign.id), campaign.team_id, campaign.code, text)
 
+    def add_budget(self, campaign: CampaignPlan) -> None:
+        """A visitor of a campaign came when its budget was used up."""
+        where = "go to its fallback" if campaign.fallback else "see a neutral page"
+        text = f"The budget of campaign {campaign.code} is used up: visitors {where}"
+        self._note(("budget", campaign.id), campaign.team_id, campaign.code, text)
+
     def add_site(self, site: SitePlan) -> None:
         """A visitor of a site found no open offer."""
         text = f"Site {site.code} has nothing open: its offers are paused or full"
@@ -72,7 +81,13 @@ class ClosedCampaigns:
         message = Message(
             f"🔴 {text}",
             (
-                Text("Visitors see a neutral page; their clicks are kept. Resume or add an offer, or set a fallback."),
+                Text(
+                    _ADVICE.get(
+                        kind,
+                        "Visitors see a neutral page; their clicks are kept. Resume or add an offer, or "
+                        "set a fallback.",
+                    )
+                ),
                 Buttons((Button("Show", show), Button("Offers", "offer list"))),
             ),
         )

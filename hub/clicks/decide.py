@@ -10,6 +10,7 @@ from storage.clicks.write_jobs import Click, ClickJob, OriginClick, OutgoingJob
 from storage.ledger.clicks.macros import SUBS
 from storage.ledger.clicks.rotation import Availability, alternatives, pick
 from storage.ledger.clicks.rotation_rules import Visitor
+from storage.ledger.cost_models import LINK, UNIQUE
 from storage.ledger.facts import Bot, Reason
 
 _ANY_VISITOR = Visitor()
@@ -19,7 +20,8 @@ class CampaignJob(ClickJob):
     """A click on a tracking link."""
 
     __slots__ = (
-        "_state", "_to_fallback", "_to_site", "address", "campaign", "geo", "place", "plans", "roll", "seconds", "word",
+        "_over_budget", "_state", "_to_fallback", "_to_site", "address", "campaign", "geo", "place", "plans", "roll",
+        "seconds", "word",
     )  # fmt: skip
 
     def __init__(self, state: State, campaign: CampaignPlan, click: Click, *, seconds: float) -> None:
@@ -31,7 +33,7 @@ class CampaignJob(ClickJob):
         self.seconds = seconds
         self.roll = random.random()
         self.word = state.codec.encode(click.id)
-        self._to_fallback = self._to_site = False
+        self._to_fallback = self._to_site = self._over_budget = False
         #: The client's address and where it lies, if a rule of the campaign asks: in memory only.
         self.address = ""
         self.geo = NOWHERE
@@ -41,8 +43,8 @@ class CampaignJob(ClickJob):
     def decide(self) -> None:
         """By the campaign's plan; a paused or full offer is passed over, and never a last resort."""
         click, plan = self.click, self.campaign
-        if plan.gate is not None and plan.gate.refuses(click.subs):
-            return self._turn_away(Reason.BLOCKED)
+        if plan.special and (refusal := self._refusal()) is not None:
+            return self._turn_away(refusal)
         quick = plan.quick
         if quick is not None:
             if plan.segments:
@@ -94,6 +96,26 @@ class CampaignJob(ClickJob):
                 (offer_id for offer_id in (*shares, *plan.rotation.members)
                  if availability(offer_id) is Availability.OPEN), 0
             )  # fmt: skip
+
+    def _refusal(self) -> Reason | None:
+        """Why no offer is chosen although one may be open; a click that is not unique costs nothing where those do."""
+        plan, click = self.campaign, self.click
+        if plan.cost_model == UNIQUE and not click.unique:
+            click.cost = 0
+        if self._over_budget:
+            return Reason.BUDGET
+        return Reason.BLOCKED if plan.gate is not None and plan.gate.refuses(click.subs) else None
+
+    def not_unique(self) -> None:
+        self.click.unique = 0
+        if self.campaign.cost_model == UNIQUE:
+            self.click.cost = 0
+
+    def over_budget(self) -> None:
+        """What its own price would have cost ends with the budget; a cost on the link the source has charged."""
+        self._over_budget, self.click.budgets = True, ()
+        if self.campaign.cost_model != LINK:
+            self.click.cost = 0
 
     def _turn_away(self, reason: Reason) -> None:
         """To the fallback, or to a neutral page; never to an offer or the site."""

@@ -35,6 +35,7 @@ from storage.db import config_version, database_age, tasks
 from storage.db.engine import Database
 from storage.ledger.clicks.click_id import ClickIdGenerator
 from storage.ledger.clicks.visitor import Remembered
+from storage.ledger.facts import Reason
 
 log = structlog.get_logger()
 
@@ -196,6 +197,8 @@ class Clicks:
 
     def _answer(self, scope: Any, job: CampaignJob, remembered: Remembered | None) -> answers.Answer:
         url = job.url()
+        if job.click.reason == Reason.BUDGET:
+            self._closed.add_budget(job.campaign)
         if url:
             return answers.redirection(url, self._cookies(job, remembered))
         if job.click.reason not in TURNED_AWAY:

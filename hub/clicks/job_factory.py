@@ -13,8 +13,11 @@ from storage.clicks.plans import CampaignPlan, SitePlan
 from storage.clicks.write_jobs import Click
 from storage.clicks.writer import Writer
 from storage.ledger.clicks.visitor import Remembered, browser_number, read_cookie, visitor_id
+from storage.ledger.cost_models import FIXED, UNIQUE
 
 Headers = dict[bytes, bytes]
+OWN_PRICE = frozenset({FIXED, UNIQUE})
+"""Cost models of which a campaign says what a click costs."""
 
 
 class ClickJobFactory:
@@ -50,8 +53,10 @@ class ClickJobFactory:
         )  # fmt: skip
         if query is not EMPTY:
             self._cost_and_rest(click, plan, query)
-        elif plan.cost_model == "fixed":
+        elif plan.cost_model in OWN_PRICE:
             self._fixed_cost(click, plan)
+        if (plan.budget_day or plan.budget_total) and not bot:
+            click.budgets = plan.budgets(click.hour // 24)
         click.wide = query.wide
         if self._keeps_prefix:
             click.ip_prefix = prefix(address)
@@ -85,7 +90,7 @@ class ClickJobFactory:
         if plan.cost_model == "link":
             if query.cost:
                 self._link_cost(click, plan, query)
-        elif plan.cost_model == "fixed":
+        elif plan.cost_model in OWN_PRICE:
             self._fixed_cost(click, plan)
         if query.extra:
             click.extra = answers.as_json(query.extra)
@@ -103,8 +108,9 @@ class ClickJobFactory:
         click.currency = beside or own
 
     def _fixed_cost(self, click: Click, plan: CampaignPlan) -> None:
-        if plan.cost is not None:
-            click.cost = plan.cost
+        price = plan.country_prices.get(click.country, plan.cost) if plan.country_prices else plan.cost
+        if price is not None:
+            click.cost = price
             click.currency = plan.currency or self._currency
 
     def _faults(self, plan: CampaignPlan, query: Query, hour: int) -> None:

@@ -2,7 +2,6 @@
 else the table of countries that comes with iptocc."""
 
 from collections.abc import Callable
-from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Any
 
@@ -30,11 +29,6 @@ class Countries:
         self._file = MaxMindFile(mmdb) if mmdb else None
         self._look: Callable[[str], str | None] = self._file.country if self._file else iptocc.country_code
 
-    @property
-    def has_places(self) -> bool:
-        """Whether cities and regions are known, not countries alone."""
-        return self._file is not None and self._file.has_places
-
     def geo(self, address: str) -> Geo:
         """City and regions of an address; NOWHERE if they are not known."""
         try:
@@ -59,12 +53,6 @@ class MaxMindFile:
         except (OSError, ValueError, maxminddb.InvalidDatabaseError) as error:
             raise CasinoFluxError(f"CASINOFLUX_GEOIP_FILE: {path} is no MaxMind database ({error})") from None
 
-    @property
-    def has_places(self) -> bool:
-        """Whether the file is of cities; IPinfo's are called by what they are sold as."""
-        kind = self._reader.metadata().database_type.lower()
-        return any(word in kind for word in ("city", "location", "standard", "enterprise", "plus"))
-
     def _record(self, address: str) -> dict[str, Any]:
         """What the file has of an address. Raises ValueError if it is none."""
         parsed = ip_address(address)
@@ -87,15 +75,6 @@ class MaxMindFile:
     def country(self, address: str) -> str | None:
         """ISO country code of an address. Raises ValueError if it is none."""
         return _code(self._record(address))
-
-
-@lru_cache(maxsize=8)
-def knows_places(mmdb: str | None) -> bool:
-    """Whether a deployment with this file knows cities and regions."""
-    try:
-        return Countries(mmdb).has_places
-    except CasinoFluxError:
-        return False
 
 
 def _names(value: Any) -> list[str]:

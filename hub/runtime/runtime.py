@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bot.core.context import Deployment, Ports
-from hub.requests.country import knows_places
+from hub.runtime.geoip import knows_places
 from hub.runtime.settings import Settings
 from storage.db.engine import Database
 from storage.db.secrets import Box

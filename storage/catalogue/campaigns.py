@@ -1,21 +1,25 @@
 """Campaigns: what a tracking link leads to, and since when."""
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import msgspec
 from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.catalogue import distribution
 from storage.catalogue.entities import codes
 from storage.db import touch_marks
-from storage.tables import campaign_offer_spans, campaign_offers, campaigns, offers, sites, sources
+from storage.ledger.cost_models import MERGED, CostRule
+from storage.ledger.money import units
+from storage.tables import campaign_costs, campaign_offer_spans, campaign_offers, campaigns, offers, sites, sources
 
 
 class Campaign(msgspec.Struct, frozen=True, kw_only=True):
-    """A campaign as every face shows it. `cost` is in micro-units per click, `url` the tracking link.
+    """A campaign as every face shows it. `cost` is the price of `cost_model` in micro-units (of a rev share per
+    cent in millionths), budgets are in micro-units, `url` is the tracking link.
 
     `floor`, `most_change` and `holdout` are null where the default holds.
     """
@@ -31,6 +35,10 @@ class Campaign(msgspec.Struct, frozen=True, kw_only=True):
     cost_model: str
     cost: int | None
     currency: str | None
+    cost_event: str | None
+    country_costs: list[str]  # code:price in whole units
+    budget_day: int | None
+    budget_total: int | None
     rules: list[Any]
     binding: bool
     direct: bool
@@ -53,6 +61,35 @@ async def add(
     campaign_id = int(made.scalar_one())
     await set_offers(tx, team_id=team_id, campaign_id=campaign_id, now=now, weights=weights)
     return campaign_id
+
+
+async def record_costs(
+    tx: AsyncConnection, team_id: int, campaign_id: int, today: date, values: dict[str, Any]
+) -> None:
+    """Keep what a campaign's traffic costs from a report day on; earlier days keep what they cost."""
+    row = {
+        "model": values["cost_model"], "cost": values["cost"], "currency": values["currency"],
+        "event": values["cost_event"], "country_costs": values["country_costs"],
+    }  # fmt: skip
+    statement = upsert(campaign_costs).values(campaign_id=campaign_id, since=today, **row)
+    await tx.execute(statement.on_conflict_do_update(index_elements=["campaign_id", "since"], set_=row))
+    await touch_marks.touch(tx, team_id, [today])
+
+
+async def costs_on(tx: AsyncConnection, team_id: int, day: date) -> dict[int, CostRule]:
+    """What campaigns' traffic cost on a report day, of those whose spend is worked out when the day is merged."""
+    c = campaign_costs.c
+    query = select(campaign_costs).join(campaigns, campaigns.c.id == c.campaign_id)
+    rows = await tx.execute(query.where(campaigns.c.team_id == team_id, c.since <= day).order_by(c.since))
+    latest = {row.campaign_id: row for row in rows}
+    return {
+        number: CostRule(
+            model=row.model, cost=row.cost or 0, currency=row.currency, event=row.event or "first_deposit",
+            by_country=row.country_costs or {},
+        )
+        for number, row in latest.items()
+        if row.model in MERGED
+    }  # fmt: skip
 
 
 async def set_offers(
@@ -127,6 +164,8 @@ async def shown(tx: AsyncConnection, team_id: int, rows: list[Any], *, public_ur
             url=tracking_link(public_url, row.code),
             offers=[f"{offer[offer_id]}:{weight}" for offer_id, weight in weights[row.id]],
             fallback_url=row.fallback_url, cost_model=row.cost_model, cost=row.cost, currency=row.currency,
+            cost_event=row.cost_event, budget_day=row.budget_day, budget_total=row.budget_total,
+            country_costs=[f"{country}:{units(price):f}" for country, price in (row.country_costs or {}).items()],
             rules=row.rules, binding=row.binding, direct=row.direct, status=row.status, **_distribution(row, offer),
         )
         for row in rows

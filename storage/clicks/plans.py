@@ -13,13 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.catalogue import distribution, placements
 from storage.catalogue.placements import NO_PLACEMENTS, Placements
 from storage.clicks.caps import period_of
-from storage.clicks.write_jobs import Cap
+from storage.clicks.write_jobs import Budget, Cap
 from storage.ledger.clicks.compiled_conditions import RuleIndex, asked, compiled
 from storage.ledger.clicks.macros import SUBS, Template
 from storage.ledger.clicks.placements import PlacementGate
 from storage.ledger.clicks.placements import gate as placement_gate
 from storage.ledger.clicks.rotation import CompiledRule, Distribution, Rotation, Share
 from storage.ledger.clicks.rotation_rules import node_of, spoken
+from storage.ledger.cost_models import CPM, FIXED, UNIQUE, price_of_click
 from storage.ledger.distribution.weights import WHOLE
 from storage.tables import (
     accounts,
@@ -120,6 +121,18 @@ class CampaignPlan(msgspec.Struct, frozen=True, kw_only=True):
     to_site: bool
     paused: bool
     gate: PlacementGate | None = None
+    country_prices: dict[str, int] = {}  # of a click, where they differ from `cost`
+    budget_day: int | None = None
+    budget_total: int | None = None
+    special: bool = False  # has placement lists, a budget or a price per unique click
+
+    def budgets(self, day: int) -> tuple[Budget, ...]:
+        """The budgets that a click of a report day counts against (days since 1970)."""
+        if not self.budget_day and not self.budget_total:
+            return ()
+        limits = ((day, self.budget_day), (0, self.budget_total))
+        return tuple(Budget(self.id, period, limit) for period, limit in limits if limit)
+
     quick: FastPlan | None = None
     segments: dict[str, FastPlan] = {}  # in place of `quick` for visitors of a country or device
     segmented_by_device: bool = False
@@ -300,7 +313,15 @@ def _campaign(
 ) -> CampaignPlan:
     return CampaignPlan(
         id=row.id, code=row.code, team_id=row.team_id, site=site, source=source, rotation=rotation,
-        fallback=Template(row.fallback_url) if row.fallback_url else None, cost_model=row.cost_model, cost=row.cost,
+        fallback=Template(row.fallback_url) if row.fallback_url else None,
+        cost_model=FIXED if row.cost_model == CPM else row.cost_model,
+        cost=price_of_click(row.cost_model, row.cost),
         currency=row.currency, binding=row.binding, to_site=site is not None and not row.direct,
         paused=row.status != "active", gate=gate,
+        country_prices={
+            country: price_of_click(row.cost_model, price) or 0
+            for country, price in (row.country_costs or {}).items()
+        },
+        budget_day=row.budget_day, budget_total=row.budget_total,
+        special=gate is not None or bool(row.budget_day or row.budget_total) or row.cost_model == UNIQUE,
     )  # fmt: skip

@@ -21,6 +21,7 @@ from storage.clicks.write_jobs import (
     OUTGOING,
     UNIQUE,
     Agent,
+    Budget,
     Cap,
     Click,
     ClickJob,
@@ -32,7 +33,7 @@ from storage.clicks.write_jobs import (
 from storage.db.batch_connection import BatchConnection, PostgresBatchConnection
 from storage.db.bulk_sql import Compiled
 from storage.ledger.clicks.click_id import first_id_at
-from storage.tables import SUBS, cap_counts, click_rollup, clicks, faults, outgoing, touched, user_agents
+from storage.tables import SUBS, budget_counts, cap_counts, click_rollup, clicks, faults, outgoing, touched, user_agents
 from storage.tables.types import Json
 
 log = structlog.get_logger()
@@ -208,6 +209,8 @@ class Batch:
                 state.decide(job)
                 new[visitor] = job
                 offers_of[visitor] = job.click.offer_id
+        if budgeted := [job for job in self.clicks if job.click.budgets]:
+            await self._charge(budgeted)
         await self._reserve([job for job in self.clicks if job.click.cap])
         if new:
             await self._remember(new)
@@ -217,7 +220,33 @@ class Batch:
         remembered = await self._state.visitors.remember(self._connection, rows, self._since)
         for visitor, job in new.items():
             if visitor not in remembered:  # another process was faster
-                job.click.unique = 0
+                job.not_unique()
+
+    async def _charge(self, jobs: list[ClickJob]) -> None:
+        """Use up budgets; a click whose cost does not fit any more decides again, knowing that.
+
+        The rows are locked until the batch is committed: processes together spend no more than there is.
+        """
+        by_budgets: defaultdict[tuple[Budget, ...], list[ClickJob]] = defaultdict(list)
+        for job in jobs:
+            by_budgets[job.click.budgets].append(job)
+        for budgets in sorted(by_budgets, key=lambda budgets: (budgets[0].campaign_id, budgets[0].period)):
+            room = min([budget.limit - await self._spend(budget, 0) for budget in budgets])
+            spent = 0
+            for job in by_budgets[budgets]:
+                cost = max(0, job.click.cost)
+                if spent + cost > room or spent >= room:
+                    job.over_budget()
+                    self._state.decide(job)
+                else:
+                    spent += cost
+            for budget in budgets if spent else ():
+                await self._spend(budget, spent)
+
+    async def _spend(self, budget: Budget, amount: int) -> int:
+        """Add to what a budget has used; returns how much that is now."""
+        row = (budget.campaign_id, budget.period, amount)
+        return int((await self._connection.fetch(self._statements.budget_spent, row))[0][0])
 
     async def _reserve(self, capped: list[ClickJob]) -> None:
         """Take room under the caps; a click that finds none decides again, knowing what is full."""
@@ -331,6 +360,8 @@ class Batch:
                 new.append(click)
                 self.counts.add_click(click)
                 await self.count_cap(click.cap)
+                for budget in click.budgets:
+                    await self._spend(budget, max(0, click.cost))
         first_seen = {
             visitor_key(click.visitor, click.campaign_id, click.site_id): (click.id, click.offer_id)
             for click in new
@@ -433,6 +464,7 @@ class Statements:
         agent = _columns(user_agents, "id")
         self.agent = make(upsert(user_agents).on_conflict_do_nothing(index_elements=["text"]), agent)
         self.agent_id = make(select(user_agents.c.id).where(user_agents.c.text == bindparam("text")))
+        self.budget_spent = make(_adding(budget_counts, ("n",)).returning(budget_counts.c.n), _columns(budget_counts))
         self.cap_held = make(_adding(cap_counts, ("n",)).returning(cap_counts.c.n), _columns(cap_counts))
         self.cap_used = make(
             select(cap_counts.c.n).where(

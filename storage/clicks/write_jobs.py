@@ -38,6 +38,15 @@ class Cap(msgspec.Struct, frozen=True):
         return self.offer_id, self.event, self.period
 
 
+class Budget(msgspec.Struct, frozen=True):
+    """A budget that a click counts against. `period`: days since 1970 of the report day, 0 for all days together;
+    `limit` in micro-units."""
+
+    campaign_id: int
+    period: int
+    limit: int
+
+
 NOT_SHORT = frozenset({"ip_prefix", "extra", *(f"sub{n}" for n in range(3, 11))})
 """Columns that a click's short row leaves NULL."""
 
@@ -72,6 +81,7 @@ class Click(msgspec.Struct, eq=False):
     subs: tuple[str, ...] = ("",) * 10
     extra: str = ""
     cap: Cap | None = None  # of the offer it was sent to; people only
+    budgets: tuple[Budget, ...] = ()  # of its campaign, which its cost uses up; people only
     wide: bool = True  # whether it may have more than the columns of a `short_row`
 
     def short_row(self, agent_id: int) -> tuple[Any, ...]:
@@ -105,6 +115,14 @@ class ClickJob:
 
     def decide(self) -> None:
         """Choose where to send it: sets `click.offer_id`, `.reason`, `.cap`. Called again if that cap proves full."""
+
+    def not_unique(self) -> None:
+        """Another process saw the visitor first."""
+        self.click.unique = 0
+
+    def over_budget(self) -> None:
+        """Its cost does not fit into the budget; `decide` is called again."""
+        self.click.budgets = ()
 
     def give_up(self) -> None:
         """Its `decide` raised: it goes to no offer."""

@@ -6,6 +6,7 @@ from datetime import date
 from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.catalogue import campaigns as campaigns_of_team
 from storage.catalogue import teams
 from storage.clicks import queries as click_queries
 from storage.ledger.clicks.click_id import LENGTH, Codec
@@ -41,6 +42,7 @@ async def day_facts(tx: AsyncConnection, facts_query: FactsQuery, day: date) -> 
         links=await links_of(tx, facts_query.team_id, {row.sub for row in rows}),
         spend=await spend_facts(tx, facts_query, day),
         active=await active(tx, facts_query, day),
+        costs=await campaigns_of_team.costs_on(tx, facts_query.team_id, day),
     )
 
 

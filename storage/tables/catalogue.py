@@ -121,7 +121,7 @@ campaigns = named(
     reference("site_id", "sites", nullable=True),
     reference("source_id", "sources", nullable=True),
     Column("fallback_url", Text),
-    Column("cost_model", Text, nullable=False),  # storage.ledger.clicks.cost_models.MODELS
+    Column("cost_model", Text, nullable=False),  # storage.ledger.cost_models.MODELS
     Column("cost", BigInteger),  # the model's price in micro-units; of a rev share the percentage in millionths
     Column("currency", Text),
     Column("country_costs", Json),  # prices that differ by country: {"DE": micro-units}

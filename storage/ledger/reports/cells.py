@@ -182,7 +182,7 @@ class Cells:
             rows = self._whole_rows[key] = cell, []
         rows[1].append(_measures_of(figures))
 
-    def _sum_whole_rows(self) -> None:
+    def sum_whole_rows(self) -> None:
         """Bring the rows that belong to a cell whole into it, measure by measure."""
         for (_, currency), (cell, rows) in self._whole_rows.items():
             for name, figures in zip(_MEASURES, zip(*rows, strict=True), strict=True):
@@ -214,7 +214,7 @@ class Cells:
 
     def all(self) -> list[Cell]:
         """The cells, whole; nothing can be added to them any more."""
-        self._sum_whole_rows()
+        self.sum_whole_rows()
         for amounts, parts in self._parts.values():
             amounts.parts = msgspec.Raw(_encoder.encode(parts))
         self._parts.clear()

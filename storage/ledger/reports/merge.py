@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from storage.ledger.cost_models import PER_DAY, CostRule
 from storage.ledger.facts import (
     CampaignFact,
     ClickFact,
@@ -29,6 +30,7 @@ from storage.ledger.reports.cells import (
     add_count,
     stretches,
 )
+from storage.ledger.reports.model_costs import add_commission_shares, add_conversion_costs
 from storage.ledger.reports.shares import SPEND, WEIGHED_BY, Share, Weight, share_of, share_over, sum_of
 
 
@@ -43,6 +45,7 @@ class DayFacts(msgspec.Struct, kw_only=True):
     links: Mapping[str, ClickLink] = {}
     spend: Sequence[SpendFact] = ()
     active: Mapping[int, Sequence[int]] = {}
+    costs: Mapping[int, CostRule] = {}  # of campaigns whose spend follows from what they brought
 
 
 def merge_day(facts: DayFacts, catalogue: Catalogue, grain: Grain = COARSE) -> list[Cell]:
@@ -56,8 +59,11 @@ def merge_day(facts: DayFacts, catalogue: Catalogue, grain: Grain = COARSE) -> l
     for row in facts.revenue:
         revenue_rows.add(row)
     _add_click_costs(cells, facts)
-    for spend in facts.spend:
+    for spend in (*facts.spend, *_day_prices(facts)):
         _add_spend(cells, spend, catalogue, facts.clicks)
+    costs = {number: rule for number, rule in facts.costs.items() if number not in _uploaded(facts)}
+    add_conversion_costs(cells, list(facts.tallies), costs, _tally_place)
+    add_commission_shares(cells, costs)
     _add_waiting(cells, facts.active, catalogue)
     return cells.all()
 
@@ -170,7 +176,7 @@ def _add_click_costs(cells: Cells, facts: DayFacts) -> None:
 
     What a campaign's clicks cost in a currency is one figure of the day, in whatever detail clicks are counted.
     """
-    uploaded = {spend.campaign_id for spend in facts.spend}
+    uploaded = _uploaded(facts)
     costs: dict[tuple[int, str], list[tuple[Place, int]]] = {}
     for click in facts.clicks:
         if click.campaign_id not in uploaded and (click.cost or click.currency):
@@ -179,6 +185,21 @@ def _add_click_costs(cells: Cells, facts: DayFacts) -> None:
         by_place.sort(key=lambda item: (item[0].base, repr(item[0])))
         for (place, _), stretch in zip(by_place, stretches([cost for _, cost in by_place]), strict=True):
             cells.add_amount(cells.at(place), currency, "spend", stretch)
+
+
+def _uploaded(facts: DayFacts) -> set[int]:
+    """Campaigns whose cost of the day was uploaded: that stands in place of any model."""
+    return {spend.campaign_id for spend in facts.spend}
+
+
+def _day_prices(facts: DayFacts) -> list[SpendFact]:
+    """A price per day, of campaigns that had a human click."""
+    clicked = {click.campaign_id for click in facts.clicks if click.clicks} - _uploaded(facts)
+    return [
+        SpendFact(day=facts.day, campaign_id=number, amount=rule.cost, currency=rule.currency)
+        for number, rule in facts.costs.items()
+        if rule.model == PER_DAY and number in clicked
+    ]
 
 
 def _add_spend(cells: Cells, spend: SpendFact, catalogue: Catalogue, clicks: Sequence[ClickFact]) -> None:
