@@ -62,8 +62,9 @@ class ClickSimulation(Arguments):
     returning: Annotated[bool, Meta(description="they were here before")] = False
     bot: Annotated[bool, Meta(description="a machine")] = False
     chance: Annotated[
-        Decimal, Meta(description="where among 100 visitors they fall, for rules that take a part of the traffic")
-    ] = Decimal(0)
+        Decimal | None,
+        Meta(description="where among 100 visitors they fall, for rules that take a part of the traffic"),
+    ] = None
     sub1: str = ""
     sub2: str = ""
     sub3: str = ""
@@ -106,7 +107,7 @@ async def simulate_click(ctx: Context, new: ClickSimulation) -> Simulation:
     steps = [f"visitor: {_described(visitor)}"]
     if plan.gate and (refusal := plan.gate.explain(visitor.subs)):
         return _turned_away(plan, [*steps, refusal], new, ctx.now, reason=Reason.BLOCKED)
-    if await _budget_used(ctx, plan, steps):
+    if await _budget_used(ctx, plan, visitor, steps):
         return _turned_away(plan, steps, new, ctx.now, reason=Reason.BUDGET)
     if plan.paused:
         steps.append("the campaign is paused" + (": the fallback URL" if plan.fallback else ", and has no fallback"))
@@ -128,13 +129,13 @@ async def simulate_click(ctx: Context, new: ClickSimulation) -> Simulation:
     return _landing(plan, offer, new, ctx.now, steps, rule=choice.rule, reason=reason)
 
 
-async def _budget_used(ctx: Context, plan: CampaignPlan, steps: list[str]) -> bool:
-    """Whether nothing is left of a budget; each gets a step."""
-    over = False
+async def _budget_used(ctx: Context, plan: CampaignPlan, visitor: Visitor, steps: list[str]) -> bool:
+    """Whether too little is left of a budget for a click; each gets a step."""
+    over, price = False, plan.country_prices.get(visitor.country, plan.cost) or 0
     for budget in plan.budgets((ctx.today - EPOCH_DAY).days):
         used = await budgets.used(ctx.tx, plan.id, EPOCH_DAY + timedelta(days=budget.period))
         kind = "of the day" if budget.period else "in all"
-        over = over or used >= budget.limit
+        over = over or used >= budget.limit or used + price > budget.limit
         steps.append(f"budget {kind}: {units(used):f} of {units(budget.limit):f} {plan.currency or ''} used".rstrip())
     return over
 
@@ -185,7 +186,9 @@ def _visitor(ctx: Context, plan: CampaignPlan, new: ClickSimulation) -> Visitor:
     )  # fmt: skip
 
 
-def _part(chance: Decimal) -> float:
+def _part(chance: Decimal | None) -> float:
+    if chance is None:
+        return 0.0
     if not 0 <= chance < 100:
         raise Refused("chance: from 0 up to but without 100", field="chance")
     return read_float(chance) / 100

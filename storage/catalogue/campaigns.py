@@ -85,7 +85,6 @@ async def costs_on(tx: AsyncConnection, team_id: int, day: date) -> dict[int, Co
     return {
         number: CostRule(
             model=row.model, cost=row.cost or 0, currency=row.currency, event=row.event or "first_deposit",
-            by_country=row.country_costs or {},
         )
         for number, row in latest.items()
         if row.model in MERGED

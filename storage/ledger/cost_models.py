@@ -11,7 +11,7 @@ PRICED = frozenset({FIXED, CPM, UNIQUE, CPA, REVSHARE, PER_DAY})
 PER_CLICK = frozenset({LINK, FIXED, CPM, UNIQUE})
 #: Spend is worked out when a day is merged.
 MERGED = frozenset({CPA, REVSHARE, PER_DAY})
-BY_COUNTRY = frozenset({FIXED, CPM, UNIQUE, CPA})
+BY_COUNTRY = frozenset({FIXED, CPM, UNIQUE})
 EVENTS = ("registration", "first_deposit", "qualified")
 WORDS = {
     "link": LINK, "parameter": LINK, "param": LINK, "auto": LINK, "macro": LINK, "per_click": FIXED, "fixed": FIXED,
@@ -25,13 +25,12 @@ WHOLE_SHARE = 100 * 1_000_000
 
 class CostRule(msgspec.Struct, frozen=True, kw_only=True):
     """What a campaign's traffic costs on a day by a model of MERGED. `cost` in micro-units (a rev share: per cent in
-    millionths), `by_country` where it differs by the country of the conversion."""
+    millionths)."""
 
     model: str
     cost: int
     currency: str
     event: str = "first_deposit"
-    by_country: dict[str, int] = {}
 
 
 def price_of_click(model: str, cost: int | None) -> int | None:

@@ -16,8 +16,7 @@ def add_conversion_costs(
     for tally in tallies:
         rule = costs.get(tally.campaign_id)
         if rule is not None and rule.model == CPA and tally.n and _counts(tally, rule.event):
-            price = rule.by_country.get(tally.country, rule.cost)
-            cells.add_amount(cells.at(place_of(tally)), rule.currency, "spend", price, times=tally.n)
+            cells.add_amount(cells.at(place_of(tally)), rule.currency, "spend", rule.cost, times=tally.n)
 
 
 def _counts(tally: Tally, event: str) -> bool:
