@@ -339,6 +339,7 @@ def _fields_before(
     if entry.arguments.keys() & (secret_fields(edit.parameters) | _SHOWN_BY_NAME):
         return None
     changed = {name: before[name] for name in fields if _differs(name, before, after)}
+    changed.pop("settings", None)  # names only: the credentials that the templates of a source hold
     for name in changed.keys() & _TAKEN_AWAY.keys():  # what had none loses it again
         changed[name] = {**dict.fromkeys(after[name], _TAKEN_AWAY[name]), **changed[name]}
     emptied = [name for name, was in changed.items() if was in (None, "", [])]
