@@ -19,13 +19,13 @@ RULES = (
     "tell offer when registrations = 0 over 6h with clicks > 20",
     "tell offer when epc < 0.30 over 2d with clicks > 50",
     "tell campaign when spend > 15 today or (cr < 4 over 24h and clicks > 80)",
-    "tell offer when clicks < 60% of 7d avg over 12h",
+    "tell offer when clicks > 150% of 7d avg over 12h",
     "pause offer until 4h when hour >= 9 and clicks > 60 today",
 )
 DAYS = 4
 
 
-async def hours_of_chance(say: Asker, ids: dict[str, int], chance: Random, hour: int) -> None:
+async def an_hour_of_chance(say: Asker, ids: dict[str, int], chance: Random) -> None:
     """What happened in the hour before now; at six, what the platform says of yesterday."""
     at = say.now - timedelta(hours=1)
     clicks = chance.choice([0, 3, 9, 14])
@@ -41,20 +41,16 @@ async def hours_of_chance(say: Asker, ids: dict[str, int], chance: Random, hour:
             await tx.execute(update(settled_days).where(settled_days.c.day == day).values(settled_at=say.now))
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 async def test_the_backtest_says_what_the_live_run_did(opened: Opened) -> None:
     async with asking(opened) as say:
         ids = await tracked(say)
         chance = Random(15)
         say.now = say.now.replace(hour=0)
-        for hour in range(36):  # a past before the automations
-            say.later(hours=1)
-            await hours_of_chance(say, ids, chance, hour)
         made = [await say(f'automation add "{rule}" cooldown=3h most=50 channel=slack:C0123456') for rule in RULES]
-        began = say.now
-        for hour in range(DAYS * 24):
+        for _ in range(DAYS * 24):
             say.later(hours=1)
-            await hours_of_chance(say, ids, chance, hour)
+            await an_hour_of_chance(say, ids, chance)
             await tick(runtime_of(say))
         for automation in made:
             a = automation_acts.c
@@ -62,6 +58,6 @@ async def test_the_backtest_says_what_the_live_run_did(opened: Opened) -> None:
             async with say.database.read() as tx:
                 live = sorted((await tx.execute(query)).scalars())
             tried = await say.tell("automation test", automation=automation["code"])
-            past = [firing.at for firing in tried.firings if firing.at > began]
+            past = [firing.at for firing in tried.firings]
             assert past == live, automation["rule"]
             assert live, automation["rule"]
