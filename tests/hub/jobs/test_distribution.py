@@ -12,7 +12,7 @@ from storage.clicks import partitions
 from storage.db.touch_marks import touch
 from storage.ledger.clicks.click_id import first_id_at
 from storage.reports import settle
-from storage.tables import clicks, offers, revenue, revenue_reports, user_agents
+from storage.tables import clicks, conversions, offers, revenue, revenue_reports, user_agents
 from storage.tables.types import EPOCH_DAY
 from tests.bot.asking import Asker, asking
 from tests.bot.seeding import clicked, converted, days_ago, reported
@@ -218,6 +218,10 @@ async def sent(say: Asker, ids: Offers, several: list[tuple[str, int, int]]) -> 
         async with say.database.begin() as tx:
             await partitions.ensure(tx, say.now)
             await tx.execute(insert(clicks), rows)
-        for row in rows:
-            await converted(say, ids[tag], say.now, 1, event="first_deposit", click_id=row["id"])
+            values = {
+                "team_id": say.team_id, "event": "first_deposit", "status": "approved", "is_ftd": True,
+                "occurred_at": say.now, "received_at": say.now, "day": say.now.date(), "marks": [],
+                "visit_day": say.now.date(), "site_id": 0, "source_id": 0, **ids[tag],
+            }  # fmt: skip
+            await tx.execute(insert(conversions), [{**values, "click_id": row["id"]} for row in rows])
         number += n
