@@ -12,6 +12,7 @@ from bench.stage import Line, machine, table
 
 MODULES = (
     "clicks",
+    "rotation",
     "workers",
     "volume",
     "postbacks",
@@ -30,6 +31,7 @@ MODULES = (
 #: What a quick run measures over, and how many rounds.
 SMALL = {"BENCH_CLICKS": "1_000_000", "BENCH_REVENUE_ROWS": "200_000", "BENCH_LONG_ROWS": "250_000"}
 QUICK: dict[str, dict[str, float]] = {
+    "rotation": {"n": 3, "seconds": 2.0},
     "clicks": {"n": 3, "seconds": 2.0}, "workers": {"n": 3, "seconds": 2.0}, "volume": {"n": 3, "seconds": 2.0},
     "postbacks": {"n": 2, "seconds": 3.0}, "outbound": {"n": 2, "seconds": 3.0, "rest": 5.0},
     "chats": {"times": 5, "n": 1, "seconds": 8.0}, "long_work": {"n": 1, "seconds": 5.0},

@@ -33,15 +33,21 @@ def compiled(node: Node, salt: int = 0) -> Matches:
     if isinstance(node, Not):
         inner = compiled(node.of, salt)
         return lambda visitor: not inner(visitor)
-    parts = tuple(compiled(part, salt + 1009 * n) for n, part in enumerate(node.of))
-    if len(parts) == 2:
-        first, second = parts
-        if isinstance(node, All):
-            return lambda visitor: first(visitor) and second(visitor)
-        return lambda visitor: first(visitor) or second(visitor)
-    if isinstance(node, All):
-        return lambda visitor: all(part(visitor) for part in parts)
-    return lambda visitor: any(part(visitor) for part in parts)
+    parts = [compiled(part, salt + 1009 * n) for n, part in enumerate(node.of)]
+    if not parts:
+        return lambda _visitor: True
+    joined = parts[-1]
+    for part in reversed(parts[:-1]):  # pairs in pairs: half the time of a generator over all
+        joined = _both(part, joined) if isinstance(node, All) else _either(part, joined)
+    return joined
+
+
+def _both(first: Matches, second: Matches) -> Matches:
+    return lambda visitor: first(visitor) and second(visitor)
+
+
+def _either(first: Matches, second: Matches) -> Matches:
+    return lambda visitor: first(visitor) or second(visitor)
 
 
 def _test(test: Test, salt: int) -> Matches:
@@ -158,6 +164,10 @@ def _in_networks(values: list[str]) -> Matches:
         else:
             starts.append(start)
             ends.append(end)
+
+    if len(starts) == 1:
+        first, last = starts[0], ends[0]
+        return lambda visitor: first <= visitor.number() <= last
 
     def test(visitor: Visitor) -> bool:
         number = visitor.number()

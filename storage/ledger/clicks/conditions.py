@@ -8,6 +8,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterable
 from ipaddress import ip_address, ip_network
+from socket import AF_INET, inet_pton
 from typing import Any
 
 import msgspec
@@ -330,6 +331,10 @@ def address_span(text: str) -> tuple[int, int]:
 
 
 def _address_number(address: str) -> int:
+    try:
+        return int.from_bytes(inet_pton(AF_INET, address), "big")
+    except (OSError, ValueError):
+        pass  # no plain IPv4 address, which most are
     try:
         parsed = ip_address(address)
     except ValueError:
