@@ -131,9 +131,6 @@ campaigns = named(
     Column("rules", Json, nullable=False),
     Column("binding", Boolean, nullable=False, server_default=true()),
     Column("direct", Boolean, nullable=False, server_default=false()),
-    Column("unique_hours", Integer, nullable=False, server_default="24"),  # how long a visitor is the same one
-    Column("unique_per", Text, nullable=False, server_default="campaign"),  # campaign | source | team
-    Column("smart_rotation", Boolean, nullable=False, server_default=false()),  # an offer not seen yet first
     Column("status", Text, nullable=False),  # active | paused
     Column("distribute", Text, nullable=False, server_default="off"),  # off | auto: who sets the offers' weights
     Column("distribute_by", Text),  # country | device

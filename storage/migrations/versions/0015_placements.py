@@ -1,4 +1,4 @@
-"""Placement lists, budgets, cost models by country, event and day, uniqueness and smart rotation of campaigns."""
+"""Placement lists, budgets, and cost models by country, event and day."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -15,9 +15,6 @@ def upgrade() -> None:
         sa.Column("cost_event", sa.Text()),
         sa.Column("budget_day", sa.BigInteger()),
         sa.Column("budget_total", sa.BigInteger()),
-        sa.Column("unique_hours", sa.Integer(), nullable=False, server_default="24"),
-        sa.Column("unique_per", sa.Text(), nullable=False, server_default="campaign"),
-        sa.Column("smart_rotation", sa.Boolean(), nullable=False, server_default=sa.false()),
     ):
         op.add_column("campaigns", column)
     op.create_table(
