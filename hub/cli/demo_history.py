@@ -91,6 +91,7 @@ class History:
         runtime.clock = lambda: self._now
         self._random = random.Random(20)  # the same figures each time
         self._figures: dict[tuple[str, date], DayFigures] = {}
+        self._withdrawn = False  # whether the one first deposit is gone that vanishes
         self._writer = Writer(runtime.database, spool=folder / "history", name="history", clock=runtime.clock)
         self._ids: dict[str, ClickIdGenerator] = {}  # one a campaign: ids of one generator never go back in time
         self._rows: dict[str, Any] = {}
@@ -269,8 +270,9 @@ class History:
             return
         if n % 6 == 0:
             earlier.ngr_cents = round(earlier.ngr_cents * 0.85)
-        if line is LINES[0] and n == DAYS - 4 and earlier.first_deposits:
+        if line is LINES[0] and n >= DAYS - 8 and earlier.first_deposits and not self._withdrawn:
             earlier.first_deposits -= 1
+            self._withdrawn = True
 
     async def _upload(self, line: Line, today: date, *, factor: int = 1, days: int = REPORTED_DAYS) -> None:
         """The figures of the last whole days, as the platform's file has them."""
