@@ -401,7 +401,8 @@ def _mover(movement: Movement, arrow: str) -> str:
     moved = change(round(movement.value), movement.usual) or "new"
     word = "FTD" if movement.measure == "FTDs" and movement.value == 1 else movement.measure
     unit = word if word.startswith("FTD") else word.lower()
-    return f"{arrow} {movement.name}: {movement.value:,.0f} {unit}, usually {movement.usual:,.1f} ({moved})"
+    usual = f"{movement.usual:,.1f}" if movement.usual < 100 else f"{movement.usual:,.0f}"
+    return f"{arrow} {movement.name}: {movement.value:,.0f} {unit}, usually {usual} ({moved})"
 
 
 def _vanished(facts: DigestFacts) -> Iterable[Block]:
