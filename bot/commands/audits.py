@@ -206,7 +206,8 @@ _SET_BY = {
     "cost": "cost_model", "cost_event": "cost_model", "currency": "cost_model", "cap_event": "cap", "cap_period": "cap",
 }  # fmt: skip
 #: What a source does where its options say nothing.
-_USUAL = {"delay": 0, "payout_share": "100", "only_approved": False, "only_unique": False, "concurrency": 10}
+_USUAL = {"delay": 0, "payout_share": "100", "only_approved": False, "only_unique": False, "concurrency": 10,
+          "placement_format": "{placement}", "placement_separator": "line"}  # fmt: skip
 #: Credentials of an account that are no secrets; like those they are shown by their names only.
 _SHOWN_BY_NAME = {"client_id", "affiliate_id", "network_id"}
 #: Fields that are shown in micro-units and said in whole units.

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from bot.core.arguments import Arguments, choices, holds_credentials, refers
+from bot.core.arguments import EMPTIES, NONE, Arguments, choices, holds_credentials, refers
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.listing import Page
@@ -68,7 +68,9 @@ class _SourceFields(Arguments, kw_only=True):
     per_second: Annotated[Decimal | None, Meta(description="most postbacks a second")] = None
     concurrency: Annotated[int | None, Meta(description="most postbacks at once (10 by default)")] = None
     placement: Annotated[
-        str | None, Meta(description="what names a placement (zone, site, widget): a sub id such as sub1, or its macro")
+        str | None,
+        Meta(description="what names a placement (zone, site, widget): a sub id such as sub1, or its macro"),
+        EMPTIES,
     ] = None
     placement_format: Annotated[
         str | None, Meta(description="how the source takes a placement in a list: {placement}, or *:{placement}:*")
@@ -152,7 +154,8 @@ async def edit_source(ctx: Context, new: SourceEdit) -> Source:
         "postbacks": sources.enabled(postbacks, lacking),
         "credentials_secret": sources.sealed(ctx.box, settings),
     }
-    await change_keys(ctx.tx, table.c.options, row.id, before={}, after=_options(new, row.options))
+    emptied = {"placement": row.options.get("placement")} if new.placement == NONE else {}
+    await change_keys(ctx.tx, table.c.options, row.id, before=emptied, after=_options(new, row.options))
     if new.name and new.name != row.name:
         await names.code_for(ctx.tx, table, ctx.team_id, new.name, of=row.id)
         values["name"] = new.name
@@ -194,7 +197,7 @@ def _preset(ctx: Context, word: str) -> dict[str, Any]:
 def _placement(new: _SourceFields, options: Mapping[str, Any]) -> dict[str, str]:
     """What is said of the source's placements. Raises Refused at the field."""
     values = {}
-    if new.placement is not None:
+    if new.placement not in (None, NONE):
         values["placement"] = sub_named(options, new.placement) or ""
         if not values["placement"]:
             raise Refused(f"placement: no sub id {new.placement!r}: there is sub1 … sub10, or a macro of the source",
