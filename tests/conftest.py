@@ -25,8 +25,9 @@ settings.register_profile("casinoflux", deadline=None)
 settings.load_profile("casinoflux")
 
 
-#: Folders whose tests a quick run has on SQLite only: their statements are those of storage, which it has on both.
-SQLITE_FIRST = ("tests/bot/", "tests/hub/", "tests/fuzz/")
+#: Folders whose tests a quick run has on SQLite only: their statements are those of storage's other folders, or like
+#: them, which it has on both.
+SQLITE_FIRST = ("tests/bot/", "tests/hub/", "tests/storage/reports/", "tests/storage/revenue/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,6 +10,8 @@ import pytest
 from tests.fuzz.filled import DEEP, filled_hub, postgres_of
 from tests.journeys.deployment import Deployment
 
+pytestmark = pytest.mark.slow
+
 RULE = {"if": {"country": ["DE"]}, "offers": ["brand-spring"]}
 
 

@@ -13,6 +13,8 @@ import pytest
 from tests.fuzz.filled import DEEP, HOSTILE, UNLIMITED, filled_hub, postgres_of
 from tests.journeys.deployment import Deployment
 
+pytestmark = pytest.mark.slow
+
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "20"))
 _BODIES = [
     b"",
@@ -72,7 +74,6 @@ def test_a_beacon_of_deep_json_is_a_bad_request(hub: Deployment) -> None:
         assert hub.http.post("/s/land/b", content=body).status_code == 400
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(SECONDS + 120)
 def test_no_machine_route_fails_whatever_it_is_sent(hub: Deployment) -> None:
     choice, failures = random.Random(int(os.environ.get("FUZZ_SEED", "1"))), dict[str, str]()

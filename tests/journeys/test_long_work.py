@@ -22,6 +22,8 @@ from storage.tables import accounts, revenue
 from tests.journeys.conftest import Deploy
 from tests.journeys.deployment import Deployment
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def hub(deploy_sqlite: Deploy) -> Deployment:
@@ -44,7 +46,6 @@ def helpers(hub: Deployment) -> list[int]:
     return results
 
 
-@pytest.mark.slow
 def test_a_fine_report_over_all_time_is_refused_and_over_three_years_comes_from_the_helper(hub: Deployment) -> None:
     hub.run("account", "add", "platform=postback_only", "name=acme")
     hub.run("offer", "add", "casino=Lucky", "account=acme", "url=https://casino.example.test/?s={click_id}")
@@ -86,7 +87,6 @@ def test_http_and_the_shell_give_up_a_request_over_the_limit(deploy_sqlite: Depl
     assert shell.stderr.startswith("casinoflux: this takes longer than 0.05 seconds: ask for fewer days")
 
 
-@pytest.mark.slow
 def test_an_upload_of_30_000_rows_is_read_by_the_helper_while_clicks_come_in(hub: Deployment) -> None:
     hub.run("account", "add", "platform=csv_upload", "name=own", "currency=EUR")
     hub.run("account", "add", "platform=postback_only", "name=acme")
@@ -111,7 +111,6 @@ def test_an_upload_of_30_000_rows_is_read_by_the_helper_while_clicks_come_in(hub
     assert not [line for line in held if "connectors." in line or "storage.ledger.revenue" in line]
 
 
-@pytest.mark.slow
 def test_costs_of_10_000_lines_are_imported_all_or_none_while_clicks_come_in(hub: Deployment) -> None:
     hub.run("account", "add", "platform=postback_only", "name=acme")
     hub.run("offer", "add", "casino=Lucky", "account=acme", "url=https://casino.example.test/?s={click_id}")
@@ -139,7 +138,6 @@ def test_costs_of_10_000_lines_are_imported_all_or_none_while_clicks_come_in(hub
     assert not [line for line in hub.log().splitlines() if "the event loop is held" in line and "spend" in line]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "query", "field"),
     [
@@ -191,7 +189,6 @@ async def hold_a_report(url: str, account: str, *, rows: int, changed: int) -> N
     await database.close()
 
 
-@pytest.mark.slow
 def test_a_held_report_of_250_000_rows_is_shown_and_confirmed_while_clicks_come_in(hub: Deployment) -> None:
     hub.run("account", "add", "platform=csv_upload", "name=own", "currency=EUR")
     hub.run("account", "add", "platform=postback_only", "name=acme")

@@ -27,6 +27,8 @@ from storage.tables import metadata
 from tests.bot.asking import NOON, Asker, asking
 from tests.bot.commands.test_undo import picture
 
+pytestmark = pytest.mark.slow
+
 Opened = Callable[[], Any]
 PNG = base64.b64encode(picture("red")).decode()
 

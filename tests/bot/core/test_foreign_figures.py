@@ -8,6 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
+import pytest
 from sqlalchemy import insert, select, update
 
 from bot.alerts.conditions import CONDITIONS, EVENTS
@@ -28,6 +29,8 @@ from storage.revenue import revisions
 from storage.tables.types import EPOCH_DAY
 from tests.bot.asking import NOON, Asker
 from tests.bot.core.test_permissions import MINE, World, arguments, world
+
+pytestmark = pytest.mark.slow
 
 Opened = Callable[[], Any]
 
