@@ -40,6 +40,7 @@ def test_a_first_campaign_from_nothing(browser: Browser, empty_hub: Deployment) 
     screen.open("/cockpit")
     page.get_by_role("link", name="New campaign").click()
     page.get_by_label("Name").fill("Spring <b>Push</b>")
+    page.locator("form summary").first.click()
     page.get_by_label("Offers").fill("alpine-spins-spring")
     page.get_by_role("button", name="Create campaign").click()
     assert screen.heading == "Spring <b>Push</b>"  # markup in a name is text

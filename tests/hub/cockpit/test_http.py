@@ -96,7 +96,7 @@ def test_a_click_log_is_filtered_paged_and_leads_to_the_clicks_story(hub: Deploy
     assert len(lines) > 51
     assert all(",baltic-search," in line and ",FI," in line for line in lines[1:])
     with person.stream("GET", "/cockpit/events", params={"campaign": "baltic-search"}) as live:
-        events = [line for _, line in zip(range(8), live.iter_lines(), strict=False) if line.startswith("data:")]
+        events = [line for _, line in zip(range(8), live.iter_lines(), strict=False) if line.startswith("data: {")]
     assert events
     assert all('"campaign":"baltic-search"' in event for event in events)
     nothing = person.get("/cockpit/logs/clicks", params={"country": "BR"})
