@@ -12,6 +12,7 @@ from typing import Any
 from uuid import uuid4
 from weakref import WeakValueDictionary
 
+import httpx
 import msgspec
 from telegram import (
     Bot,
@@ -102,10 +103,14 @@ class TelegramChat:
         return chat.title or chat.full_name or ""
 
     def _build(self) -> Application[Any, Any, Any, Any, Any, Any]:
+        trusted = {"verify": httpx.create_ssl_context()}  # one for both: each holds a megabyte of certificates
         request = HTTPXRequest(
-            connection_pool_size=64, read_timeout=20, write_timeout=20, connect_timeout=10, pool_timeout=10
+            connection_pool_size=64, read_timeout=20, write_timeout=20, connect_timeout=10, pool_timeout=10,
+            httpx_kwargs=trusted,
+        )  # fmt: skip
+        polling = HTTPXRequest(
+            connection_pool_size=2, read_timeout=POLL_SECONDS + 10, connect_timeout=10, httpx_kwargs=trusted
         )
-        polling = HTTPXRequest(connection_pool_size=2, read_timeout=POLL_SECONDS + 10, connect_timeout=10)
         builder: Any = ApplicationBuilder().token(self.settings.token).updater(None).job_queue(None)
         builder = builder.base_url(self.settings.api_url).base_file_url(self.settings.file_url)
         builder = builder.rate_limiter(post.Patience())

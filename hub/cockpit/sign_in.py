@@ -1,6 +1,5 @@
 """Signing in to the cockpit: by a one-time link from a chat or the shell, or by an API token."""
 
-import re
 from typing import Annotated, Any
 
 from litestar import HttpMethod, Request, Response, post, route
@@ -14,14 +13,10 @@ from hub.cockpit.session import CSRF_FIELD
 from hub.requests import limits
 from hub.requests.actors import record_failure
 from hub.requests.limits import Limits
+from hub.requests.user_agents import fetches_preview
 from storage.db import tasks
 
 Form = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
-#: Chats and search engines that look at a link to show a preview of it. Whoever else asks is let in: a browser without
-#: a window and a script, too, are a person's own.
-_PREVIEWS = re.compile(
-    r"bot(?![a-z])|externalhit|whatsapp|preview|vkshare|viber|embedly|iframely|mattermost", re.IGNORECASE
-)
 _PREFETCHES = ("sec-purpose", "purpose", "x-moz", "x-purpose")
 
 
@@ -35,7 +30,7 @@ def sign_in_routes(cockpit: Cockpit, limited: Limits) -> list[HTTPRouteHandler]:
         address = limited.address(request.scope)
         if (refused := limits.waiting(limited.sign_ins, address)) is not None:
             return refused  # type: ignore[return-value]
-        preview = _PREVIEWS.search(request.headers.get("user-agent", "")[:500]) is not None
+        preview = fetches_preview(request.headers.get("user-agent", ""))
         if request.method == "HEAD" or preview or any(name in request.headers for name in _PREFETCHES):
             return Response("CasinoFlux cockpit", media_type="text/plain")
         cookie = await sessions.enter(code)

@@ -75,7 +75,7 @@ class UserAgents:
         return self._resolver
 
     def _bot(self, text: str) -> int:
-        if _PREVIEWS.search(text):
+        if fetches_preview(text):
             return Bot.PREVIEW
         if _IN_APP.match(text):
             return Bot.NO
@@ -84,6 +84,11 @@ class UserAgents:
 
             self._crawler = CrawlerDetect().is_crawler
         return Bot.CRAWLER if text and self._crawler(text) else Bot.NO
+
+
+def fetches_preview(text: str) -> bool:
+    """Whether a chat asks, to show a preview of a link: not a person, nor a program of theirs."""
+    return _PREVIEWS.search(text[:_LONGEST]) is not None
 
 
 def device(text: str) -> str:

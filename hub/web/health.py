@@ -1,6 +1,7 @@
 """Liveness, readiness, Prometheus."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from litestar import HttpMethod, Response, get, route
@@ -11,6 +12,9 @@ from hub.runtime.runtime import Runtime
 from storage.db import tasks
 from storage.db.unavailable import DatabaseUnavailable
 from storage.tables import faults
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
 
 _ASKED = [HttpMethod.GET, HttpMethod.HEAD]
 
@@ -60,36 +64,43 @@ def health_routes(runtime: Runtime) -> list[HTTPRouteHandler]:
 
     @get("/metrics", include_in_schema=False)
     async def metrics() -> Response[bytes]:
-        from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, disable_created_metrics
+        from prometheus_client import CONTENT_TYPE_LATEST
         from prometheus_client import generate_latest as generate
 
-        # Each answer has a registry of its own, whose age says nothing.
-        disable_created_metrics()  # type: ignore[no-untyped-call]
-        registry = CollectorRegistry()
-        health = _clicks(runtime)
-        for name, meaning in GAUGES.items():
-            if (value := health.get(name.removesuffix("_seconds"))) is not None:
-                Gauge(f"casinoflux_{name}", meaning, registry=registry).set(value)
-        for name, meaning in COUNTERS.items():
-            Counter(f"casinoflux_{name}", meaning, registry=registry).inc(health.get(name, 0))
-        down = Gauge("casinoflux_task_failing", "1 while a background task fails", ["task"], registry=registry)
-        for task in tasks.monitor.failing():
-            down.labels(task).set(1)
-        counted = Gauge("casinoflux_faults", "requests with a fault, by its kind", ["kind"], registry=registry)
-        for kind, n in (await _faults(runtime)).items():
-            counted.labels(kind).set(n)
-        failures = Counter("casinoflux_task_failures", "failures of background tasks", ["task"], registry=registry)
-        for task, n in tasks.monitor.failures().items():
-            failures.labels(task).inc(n)
-        runs = Counter("casinoflux_job_runs", "runs of jobs that ended well", ["job"], registry=registry)
-        for job, n in runtime.state.get("job_runs", {}).items():
-            runs.labels(job).inc(n)
-        if lag := runtime.state.get("loop_lag"):
-            registry.register(lag)
+        registry = _measured(runtime, await _faults(runtime))
         # Litestar says the charset itself.
         return Response(generate(registry), media_type=CONTENT_TYPE_LATEST.partition("; charset")[0])
 
     return [healthz, readyz, metrics]
+
+
+def _measured(runtime: Runtime, faults_by_kind: Mapping[str, int]) -> "CollectorRegistry":
+    """All metrics as they are now. Each answer has a registry of its own, whose age says nothing."""
+    from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
+
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    registry = CollectorRegistry()
+    health = _clicks(runtime)
+    for name, meaning in GAUGES.items():
+        if (value := health.get(name.removesuffix("_seconds"))) is not None:
+            Gauge(f"casinoflux_{name}", meaning, registry=registry).set(value)
+    for name, meaning in COUNTERS.items():
+        Counter(f"casinoflux_{name}", meaning, registry=registry).inc(health.get(name, 0))
+    down = Gauge("casinoflux_task_failing", "1 while a background task fails", ["task"], registry=registry)
+    for task in tasks.monitor.failing():
+        down.labels(task).set(1)
+    counted = Gauge("casinoflux_faults", "requests with a fault, by its kind", ["kind"], registry=registry)
+    for kind, n in faults_by_kind.items():
+        counted.labels(kind).set(n)
+    failures = Counter("casinoflux_task_failures", "failures of background tasks", ["task"], registry=registry)
+    for task, n in tasks.monitor.failures().items():
+        failures.labels(task).inc(n)
+    runs = Counter("casinoflux_job_runs", "runs of jobs that ended well", ["job"], registry=registry)
+    for job, n in runtime.state.get("job_runs", {}).items():
+        runs.labels(job).inc(n)
+    if lag := runtime.state.get("loop_lag"):
+        registry.register(lag)
+    return registry
 
 
 async def _database(runtime: Runtime) -> str:

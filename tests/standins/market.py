@@ -3,12 +3,14 @@
 Affilka under /affilka, Smartico under /smartico and so on; ReferOn's pasted URL is /referon/statistics/preset.
 """
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, NamedTuple
 
-from hub.cli.standins.web import StubAnswer, StubRequest
+from hub.cli.standins.web import StubAnswer, StubRequest, serve
 
 CSV = "Date,Channel,Customer Group,Campaign,Clicks,NRC,NDC,Total Deposits,Net revenue Total,Income Revshare,Income CPA"
 
@@ -200,3 +202,16 @@ def _cell(name: str, value: Any) -> dict[str, Any]:
 
 def _money(name: str, cents: int) -> dict[str, Any]:
     return _cell(name, {"amount": money(cents), "amount_cents": cents, "currency": "EUR"})
+
+
+@contextmanager
+def served_market() -> Iterator[tuple[Market, str]]:
+    """The market on a port of its own, and its address."""
+    standin = Market()
+    server = serve(standin, 0)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    try:
+        yield standin, f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()

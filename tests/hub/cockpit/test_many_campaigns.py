@@ -78,6 +78,7 @@ def test_the_command_line_names_one_of_two_thousand(browser: Browser, large_hub:
     expect(box.get_by_role("option").first).to_contain_text("Campaign number 1999")
     box.get_by_role("combobox").press("Enter")
     expect(box.locator("output")).to_contain_text("Campaign number 1999")
+    assert screen.complaints == []
     screen.close()
 
 

@@ -1,8 +1,6 @@
 """Faults of whole reports are held, whatever platform sends them, a day later and by default; the ordinary is not."""
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
 
@@ -10,10 +8,9 @@ import pytest
 from sqlalchemy import func, select
 
 from connectors.registry import PLATFORMS
-from hub.cli.standins.web import serve
 from storage.tables import revenue
 from tests.hub.syncing import NOON, Hub, hub
-from tests.standins.market import Figures, Market, Row
+from tests.standins.market import Figures, Market, Row, served_market
 
 LOGINS = {
     "affilka": "token=t", "referon": "", "myaffiliates": "client_id=c client_secret=s", "income_access": "key=k",
@@ -63,18 +60,6 @@ def earned(day: date, tag: str) -> Figures:
     )  # fmt: skip
 
 
-@contextmanager
-def market() -> Iterator[tuple[Market, str]]:
-    standin = Market()
-    server = serve(standin, 0)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    try:
-        yield standin, f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
 async def connected(team: Hub, standin: Market, url: str, platform: str) -> None:
     """An account of the platform with two weeks of three segments, today among them, and one sync more a day later."""
     for back in range(15):
@@ -122,7 +107,7 @@ EACH = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) fo
 async def test_a_fault_of_the_whole_report_is_held_and_a_sound_one_supersedes_it(
     opened: Callable[[], Any], platform: str
 ) -> None:
-    with market() as (standin, url):
+    with served_market() as (standin, url):
         async with hub(opened) as team:
             await connected(team, standin, url, platform)
             before = await recorded(team)
@@ -137,7 +122,7 @@ async def test_a_fault_of_the_whole_report_is_held_and_a_sound_one_supersedes_it
 
 @pytest.mark.parametrize("platform", EACH)
 async def test_what_happens_on_ordinary_days_is_not_held(opened: Callable[[], Any], platform: str) -> None:
-    with market() as (standin, url):
+    with served_market() as (standin, url):
         async with hub(opened) as team:
             await connected(team, standin, url, platform)
             tomorrow = TODAY + timedelta(days=1)

@@ -4,9 +4,7 @@ The digests are compared with thirty_days.txt beside this file; CASINOFLUX_RECOR
 """
 
 import os
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -18,12 +16,11 @@ from sqlalchemy import select
 
 from bot.core.message import Message
 from bot.render import terminal
-from hub.cli.standins.web import serve
 from hub.jobs import digests
 from storage.reports import settle
 from storage.tables import messages
 from tests.hub.syncing import Hub, hub
-from tests.standins.market import Figures, Market
+from tests.standins.market import Figures, Market, served_market
 
 FIRST = date(2026, 9, 1)
 DAYS = 30
@@ -46,18 +43,6 @@ def earned(day: date, tag: str) -> Figures:
         deposits=ftds * 5_000 + (n * 137 + k) % 4_000, ngr=(n * 977 + k * 31) % 20_000 - 4_000, cpa=ftds * 4_000,
         revshare=((n * 977 + k * 31) % 20_000 - 4_000) // 4,
     )  # fmt: skip
-
-
-@contextmanager
-def market() -> Iterator[tuple[Market, str]]:
-    standin = Market()
-    server = serve(standin, 0)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    try:
-        yield standin, f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 async def set_up(team: Hub, url: str) -> None:
@@ -120,7 +105,7 @@ async def one_day(team: Hub, here: Market, day: date) -> str:
 
 @pytest.mark.slow
 async def test_thirty_days_of_four_platforms_add_up_and_read_well(opened: Callable[[], Any]) -> None:
-    with market() as (here, url):
+    with served_market() as (here, url):
         async with hub(opened) as team:
             team.clock.now = datetime(2026, 8, 31, 13, tzinfo=UTC)
             await set_up(team, url)

@@ -1,7 +1,7 @@
 """Reports of pages say, byte for byte, what summing every cell again says: whatever moved, was renamed or re-rated."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from itertools import count
@@ -138,10 +138,16 @@ class Story:
         await rates.store(tx, self.books.team_id, [stored])
 
 
+Compare = Callable[..., Awaitable[None]]
+
+
+@pytest.mark.parametrize(("compare", "forms"), [(both, FORMS), (both_weekly, WEEKLY_FORMS)], ids=["pages", "weeks"])
 @pytest.mark.slow_on_postgresql
 @settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(answer=st.lists(steps, min_size=4, max_size=12))
-def test_pages_always_say_what_the_cells_say(opened: Open, answer: list[tuple[str, Any, str]]) -> None:
+def test_pages_and_sums_of_weeks_always_say_what_the_cells_say(
+    opened: Open, compare: Compare, forms: Sequence[tuple[str, ...]], answer: list[tuple[str, Any, str]]
+) -> None:
     async def example() -> None:
         async with opened() as database:
             async with database.begin() as tx:
@@ -150,32 +156,11 @@ def test_pages_always_say_what_the_cells_say(opened: Open, answer: list[tuple[st
             for what, item, other in answer:
                 await story.step(what, item, other)
                 async with database.read() as tx:
-                    await both(tx, books, *FORMS[story.moment % len(FORMS)])
+                    await compare(tx, books, *forms[story.moment % len(forms)])
             await settled(database)
             async with database.read() as tx:
-                for by in FORMS:
-                    await both(tx, books, *by)
-
-    asyncio.run(example())
-
-
-@pytest.mark.slow_on_postgresql
-@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(answer=st.lists(steps, min_size=4, max_size=12))
-def test_sums_of_weeks_always_say_what_the_cells_say(opened: Open, answer: list[tuple[str, Any, str]]) -> None:
-    async def example() -> None:
-        async with opened() as database:
-            async with database.begin() as tx:
-                books = await own_books(tx)
-            story = Story(database, books)
-            for what, item, other in answer:
-                await story.step(what, item, other)
-                async with database.read() as tx:
-                    await both_weekly(tx, books, *WEEKLY_FORMS[story.moment % len(WEEKLY_FORMS)])
-            await settled(database)
-            async with database.read() as tx:
-                for by in WEEKLY_FORMS:
-                    await both_weekly(tx, books, *by)
+                for by in forms:
+                    await compare(tx, books, *by)
 
     asyncio.run(example())
 
