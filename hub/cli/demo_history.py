@@ -92,7 +92,9 @@ class History:
         self._random = random.Random(20)  # the same figures each time
         self._figures: dict[tuple[str, date], DayFigures] = {}
         self._withdrawn = False  # whether the one first deposit is gone that vanishes
-        self._writer = Writer(runtime.database, spool=folder / "history", name="history", clock=runtime.clock)
+        self._writer = Writer(
+            runtime.database, spool=folder / "history", number="demo", name="history", clock=runtime.clock
+        )
         self._ids: dict[str, ClickIdGenerator] = {}  # one a campaign: ids of one generator never go back in time
         self._rows: dict[str, Any] = {}
         self._offers: dict[str, int] = {}  # by their casino's code

@@ -10,7 +10,7 @@ from storage.clicks.write_jobs import Click, ClickJob, OriginClick, OutgoingJob
 from storage.ledger.clicks.macros import SUBS
 from storage.ledger.clicks.rotation import Availability, alternatives, pick
 from storage.ledger.clicks.rotation_rules import Visitor
-from storage.ledger.cost_models import LINK, UNIQUE
+from storage.ledger.cost_models import LINK
 from storage.ledger.facts import Bot, Reason
 
 _ANY_VISITOR = Visitor()
@@ -100,16 +100,11 @@ class CampaignJob(ClickJob):
     def _refusal(self) -> Reason | None:
         """Why no offer is chosen although one may be open; a click that is not unique costs nothing where those do."""
         plan, click = self.campaign, self.click
-        if plan.cost_model == UNIQUE and not click.unique:
-            click.cost = 0
+        if not click.unique:
+            click.not_unique()
         if self._over_budget:
             return Reason.BUDGET
         return Reason.BLOCKED if plan.gate is not None and plan.gate.refuses(click.subs) else None
-
-    def not_unique(self) -> None:
-        self.click.unique = 0
-        if self.campaign.cost_model == UNIQUE:
-            self.click.cost = 0
 
     def over_budget(self) -> None:
         """What its own price would have cost ends with the budget; a cost on the link the source has charged."""

@@ -72,8 +72,9 @@ class Clicks:
             keys = await daily_keys.keys(tx, runtime.clock().astimezone(UTC).date())
             await partitions.ensure(tx, runtime.clock())
         self.writer = Writer(
-            self._database, spool=spool_folder(self._database), name=f"{os.getpid()}-{worker}", clock=runtime.clock
-        )
+            self._database, spool=spool_folder(self._database), number=codec.fingerprint,
+            name=f"{os.getpid()}-{worker}", clock=runtime.clock,
+        )  # fmt: skip
         self.state = State(
             codec=codec,
             click_ids=ClickIdGenerator(worker),

@@ -111,6 +111,7 @@ class ClickJobFactory:
         price = plan.country_prices.get(click.country, plan.cost) if plan.country_prices else plan.cost
         if price is not None:
             click.cost = price
+            click.cost_of_unique = plan.cost_model == UNIQUE
             click.currency = plan.currency or self._currency
 
     def _faults(self, plan: CampaignPlan, query: Query, hour: int) -> None:

@@ -3,7 +3,8 @@
 A spool is an append-only file, synced before the visitor is sent on.
 
 A record is its length, its CRC-32 and msgpack. What a crash cut off at the end was never answered and is passed over.
-A file belongs to the process that holds its lock; files whose process died are taken over by whoever comes first.
+A file belongs to the process that holds its lock; files whose process died are taken over by whoever comes first, of
+the processes on the same database: a file's name begins with the database's number.
 Some room is kept in reserve beforehand, so that a full disk does not stop the spool. It is read piece by piece: what
 waits may be more than fits into memory. After a crash it is read from its start again: ids decide what is new.
 """
@@ -12,6 +13,7 @@ import asyncio
 import errno
 import fcntl
 import os
+import re
 import struct
 import time
 import zlib
@@ -21,6 +23,7 @@ from datetime import datetime
 from itertools import islice
 from math import inf
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import structlog
@@ -38,6 +41,7 @@ MOST_EARLY = 1_000  # outgoing clicks kept in memory until their own clicks are 
 _HEAD = struct.Struct("<II")
 _MOMENT = 0.25  # seconds
 _LATER = 10.0  # seconds
+_WITHOUT_DATABASE = re.compile(r"\d+-\d+(\.rewritten)*")  # names of earlier versions: taken over by whoever comes first
 
 
 class SpooledClick(msgspec.Struct, frozen=True, array_like=True, tag="c"):
@@ -92,11 +96,14 @@ class Spool:
         self.depth = 0  # records waiting
         self.due = 0.0  # monotonic time before which reading is of no use
 
-    def open(self) -> None:
-        """Make the file and reserve its room. Raises OSError if the folder cannot be written."""
+    def open(self, *, wait: bool = True) -> None:
+        """Make the file and reserve its room. Raises OSError if the folder cannot be written.
+
+        Raises BlockingIOError without `wait` while another process has the file.
+        """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._file = os.open(self._path(), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        while not self._lock(os.O_CREAT, 0 if wait else fcntl.LOCK_NB):
+            pass  # another process took the new file for one that a dead process left, and removed it
         self.rewind()
         if os.fstat(self._file).st_size < RESERVE:
             os.posix_fallocate(self._file, 0, RESERVE)
@@ -105,14 +112,26 @@ class Spool:
 
     def adopt(self) -> None:
         """Open a file that is there already. Raises BlockingIOError while its process lives."""
-        self._file = os.open(self._path(), os.O_RDWR | os.O_CLOEXEC)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._file)
-            self._file = -1
-            raise
+        if not self._lock(0, fcntl.LOCK_NB):
+            raise FileNotFoundError(errno.ENOENT, "the spool was removed meanwhile")
         self.rewind()
+
+    def _lock(self, create: int, no_wait: int) -> bool:
+        """Open and lock the file; False if its name leads to another file, or none, once it is locked."""
+        file = os.open(self._path(), os.O_RDWR | os.O_CLOEXEC | create, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | no_wait)
+            named = os.path.samestat(os.fstat(file), self._path().stat())
+        except FileNotFoundError:
+            named = False
+        except OSError:
+            os.close(file)
+            raise
+        if named:
+            self._file = file
+        else:
+            os.close(file)
+        return named
 
     def _path(self) -> Path:
         return self._folder / f"{self.name}.spool"
@@ -139,11 +158,23 @@ class Spool:
         self.depth += len(payloads)
 
     def read(self, most: int = PIECE) -> list[Record]:
-        """The next records, in the order they came in; empty once all have been read."""
+        """The next records, in the order they came in; empty once all have been read.
+
+        Those that another version wrote, and this one cannot read, are set aside.
+        """
         records: list[Record] = []
-        for payload in islice(_payloads(self._file, self._start, self._end), most):
-            records.append(_decoder.decode(payload))
-            self._start += _HEAD.size + len(payload)
+        unreadable: list[Any] = []
+        payloads = list(islice(_payloads(self._file, self._start, self._end), most))
+        for payload in payloads:
+            try:
+                records.append(_decoder.decode(payload))
+            except msgspec.ValidationError:
+                unreadable.append(msgspec.msgpack.decode(payload))
+        if unreadable:
+            self.set_aside(unreadable)
+            log.error("spooled clicks of another version cannot be read; they are set aside", clicks=len(unreadable))
+        self._start += sum(_HEAD.size + len(payload) for payload in payloads)
+        self.depth -= len(unreadable)
         return records
 
     @property
@@ -165,25 +196,26 @@ class Spool:
         self.due = time.monotonic() + _MOMENT
         rewritten = Spool(self._folder, f"{self.name}.rewritten")
         try:
-            rewritten.open()
+            rewritten.open(wait=False)
             rewritten.append(records)
+            rewritten._path().rename(self._path())
         except OSError:  # a full disk: all is read once more, later
             rewritten.abandon()
             self.rewind()
             self.due = time.monotonic() + _LATER
             return
-        rewritten._path().rename(self._path())
         os.close(self._file)
         self._file, self._start, self._end, self.depth = rewritten._file, 0, rewritten._end, rewritten.depth
+        _sync_folder(self._folder)
 
     def abandon(self) -> None:
-        """Remove the file, whatever it holds."""
-        self._path().unlink(missing_ok=True)
+        """Remove the file, whatever it holds, if it is ours."""
         if self._file >= 0:
+            self._path().unlink(missing_ok=True)
             os.close(self._file)
             self._file = -1
 
-    def set_aside(self, records: Sequence[Record]) -> None:
+    def set_aside(self, records: Sequence[Any]) -> None:
         """Keep records that the database does not take, as lines of JSON beside the spools."""
         if records:
             with (self._folder / "rejected.jsonl").open("ab") as file:
@@ -225,7 +257,7 @@ class MemorySpool:
         self.depth = len(self._records)
         self.due = time.monotonic() + _MOMENT if records else 0.0
 
-    def set_aside(self, records: Sequence[Record]) -> None:
+    def set_aside(self, records: Sequence[Any]) -> None:
         """Nothing can be written."""
 
     def close(self) -> None:
@@ -252,11 +284,12 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def orphans(folder: Path, open_names: set[str]) -> list[Spool]:
-    """Spools whose process is gone, opened and ours until closed; not those whose names are known."""
+def orphans(folder: Path, database: str, open_names: set[str]) -> list[Spool]:
+    """Spools of a database whose process is gone, opened and ours until closed; not those whose names are known."""
     adopted = []
     for path in sorted(folder.glob("*.spool")) if folder.is_dir() else []:
-        if path.stem not in open_names and (spool := _adopted(folder, path.stem)):
+        ours = path.stem.startswith(f"{database}-") or _WITHOUT_DATABASE.fullmatch(path.stem)
+        if ours and path.stem not in open_names and (spool := _adopted(folder, path.stem)):
             adopted.append(spool)
     return adopted
 
@@ -306,8 +339,8 @@ class Drain:
             await asyncio.to_thread(self.spool.set_aside, self._rejected)
             self._rejected = []
         if self.spool.all_read:
-            early, self._early = self._early, []
-            await asyncio.to_thread(self.spool.replace, early)
+            await asyncio.to_thread(self.spool.replace, self._early)
+            self._early = []
         return stored
 
     def put_back(self) -> None:

@@ -31,12 +31,12 @@ class VisitorMemory:
         self._spans: list[dict[int, int]] = [{}]  # latest first; values hold click and offer in one number
         self._first_click = 0  # of the latest span
 
-    def find_offer(self, visitor: int, since: int) -> int | None:
-        """The offer that a visitor saw, if their click is not older than the id `since`; None if unknown."""
+    def find(self, visitor: int, since: int) -> int | None:
+        """Click and offer of a visitor in one number; None for one unknown, or whose click is older than `since`."""
         for span in self._spans:
             entry = span.get(visitor)
             if entry is not None:
-                return entry & _OFFER if entry >> _OFFER_BITS >= since else None
+                return entry if entry >> _OFFER_BITS >= since else None
         return None
 
     def remember_all(self, rows: Iterable[SeenVisitor], since: int) -> None:
@@ -85,20 +85,28 @@ class ProcessVisitors:
         return self.find_now(keys, since)
 
     def find_now(self, keys: Sequence[tuple[int, int]], since: int) -> dict[int, int]:
-        offer_of = self.memory.find_offer
+        find = self.memory.find
         offers: dict[int, int] = {}
         for key, previous_day_key in keys:
-            offer = offer_of(key, since)
-            if offer is None and previous_day_key:
-                offer = offer_of(previous_day_key, since)
-            if offer is not None:
-                offers[key] = offer
+            entry = find(key, since)
+            if entry is None and previous_day_key:
+                entry = find(previous_day_key, since)
+            if entry is not None:
+                offers[key] = entry & _OFFER
         return offers
 
     async def remember(self, _connection: BatchConnection, rows: Sequence[SeenVisitor], since: int) -> set[int]:
         """Keep visitors; returns those that no other process had kept since."""
         self._uncommitted += rows
         return {row[0] for row in rows}
+
+    async def remember_spooled(
+        self, _connection: BatchConnection, rows: Sequence[SeenVisitor], since: int
+    ) -> set[int]:  # fmt: skip
+        """Keep visitors of clicks that were decided earlier; returns those that no other click had brought since."""
+        entries = [(row, self.memory.find(row[0], since)) for row in rows]
+        self._uncommitted = [row for row, entry in entries if entry is None or entry >> _OFFER_BITS == row[1]]
+        return {row[0] for row in self._uncommitted}
 
     def committed(self, since: int) -> None:
         rows, self._uncommitted = self._uncommitted, []
@@ -127,6 +135,8 @@ class SharedVisitors:
         assert isinstance(connection, PostgresBatchConnection)  # noqa: S101
         columns = [list(column) for column in zip(*rows, strict=True)]
         return {row[0] for row in await connection.query(_REMEMBER, *columns, since)}
+
+    remember_spooled = remember
 
     def committed(self, _since: int) -> None:
         """The transaction has kept them."""

@@ -32,7 +32,7 @@ from storage.clicks.write_jobs import (
 )
 from storage.db.batch_connection import BatchConnection, PostgresBatchConnection
 from storage.db.bulk_sql import Compiled
-from storage.ledger.clicks.click_id import first_id_at
+from storage.ledger.clicks.click_id import first_id_at, instant_of
 from storage.tables import SUBS, budget_counts, cap_counts, click_rollup, clicks, faults, outgoing, touched, user_agents
 from storage.tables.types import Json
 
@@ -349,6 +349,7 @@ class Batch:
     async def store_spooled(self, clicks: Sequence[Click], now: datetime) -> int:
         """Store clicks out of a spool, once each; returns how many were new."""
         self._since = first_id_at(now - DAY)
+        await self._check_unique(clicks)
         agents: dict[str, Agent] = {}
         for click in clicks:
             click.agent.id = 0  # of another time, perhaps another database
@@ -362,15 +363,24 @@ class Batch:
                 await self.count_cap(click.cap)
                 for budget in click.budgets:
                     await self._spend(budget, max(0, click.cost))
-        first_seen = {
-            visitor_key(click.visitor, click.campaign_id, click.site_id): (click.id, click.offer_id)
-            for click in new
-            if click.unique and not click.bot
-        }
-        if first_seen:
-            rows = sorted((visitor, click_id, offer_id) for visitor, (click_id, offer_id) in first_seen.items())
-            await self._state.visitors.remember(self._connection, rows, self._since)
         return len(new)
+
+    async def _check_unique(self, clicks: Sequence[Click]) -> None:
+        """Have a visitor count once, whom a process without a database could not recognise."""
+        visitors: dict[int, Click] = {}
+        for click in clicks:
+            if click.unique and not click.bot:
+                key = visitor_key(click.visitor, click.campaign_id, click.site_id)
+                if visitors.setdefault(key, click) is not click:
+                    click.not_unique()
+        if not visitors:
+            return
+        a_day_before = first_id_at(instant_of(min(click.id for click in visitors.values())) - DAY)
+        rows = sorted((key, click.id, click.offer_id) for key, click in visitors.items())
+        remembered = await self._state.visitors.remember_spooled(self._connection, rows, a_day_before)
+        for key, click in visitors.items():
+            if key not in remembered:
+                click.not_unique()
 
     async def count_cap(self, cap: Cap | None) -> None:
         """Count a click that was sent while the cap could not be read."""

@@ -83,6 +83,13 @@ class Click(msgspec.Struct, eq=False):
     cap: Cap | None = None  # of the offer it was sent to; people only
     budgets: tuple[Budget, ...] = ()  # of its campaign, which its cost uses up; people only
     wide: bool = True  # whether it may have more than the columns of a `short_row`
+    cost_of_unique: bool = False  # whether only a unique click costs something
+
+    def not_unique(self) -> None:
+        """Another click of the same visitor came first."""
+        self.unique = 0
+        if self.cost_of_unique:
+            self.cost = 0
 
     def short_row(self, agent_id: int) -> tuple[Any, ...]:
         """What most clicks have, in the table's order but for NOT_SHORT: a third less work than a whole row."""
@@ -118,7 +125,7 @@ class ClickJob:
 
     def not_unique(self) -> None:
         """Another process saw the visitor first."""
-        self.click.unique = 0
+        self.click.not_unique()
 
     def over_budget(self) -> None:
         """Its cost does not fit into the budget; `decide` is called again."""

@@ -43,8 +43,12 @@ _LAST_DRAIN = 5.0  # seconds a stop goes on draining: the next start does the re
 class Writer:
     """One per process; `start` and `stop` it on its event loop."""
 
-    def __init__(self, database: Database, *, spool: Path, name: str, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, database: Database, *, spool: Path, number: str, name: str, clock: Callable[[], datetime]
+    ) -> None:  # fmt: skip
+        """`number` names the database in the names of the folder `spool`, `name` the process."""
         self._database = database
+        self._number = number
         self._clock = clock
         self._connection = batch_connection(database)
         self.bursts = BurstCounter()
@@ -52,7 +56,7 @@ class Writer:
         self._state = WriterState(self._connection, self._visitors, self.bursts)
         self.full = self._state.full
         self._folder = spool
-        self._spool = Spool(spool, name)
+        self._spool = Spool(spool, f"{number}-{name}")
         self._unsaved = MemorySpool()  # clicks answered without being durable, since even the spool failed
         self._drains = [self._drain(self._spool), self._drain(self._unsaved)]  # then those of processes that died
         self._waiting: list[Waiting] = []
@@ -278,7 +282,7 @@ class Writer:
         """Take over the spools of processes that died."""
         self._looked_for_orphans = time.monotonic()
         open_names = {drain.spool.name for drain in self._drains if isinstance(drain.spool, Spool)}
-        for spool in await asyncio.to_thread(orphans, self._folder, open_names):
+        for spool in await asyncio.to_thread(orphans, self._folder, self._number, open_names):
             if spool.depth:
                 self._drains.append(self._drain(spool))
             else:

@@ -64,6 +64,11 @@ class Codec:
         # A copy of a prepared state spares hashing the key again.
         self._keyed = hashlib.blake2b(digest_size=8, key=key[:64], person=b"click id")
 
+    @property
+    def fingerprint(self) -> str:
+        """Names the key, and so the deployment, without telling it: 16 hexadecimal digits."""
+        return self._keyed.hexdigest()
+
     def _seal(self, click_id: int) -> int:
         keyed = self._keyed.copy()
         keyed.update(click_id.to_bytes(8, "big"))

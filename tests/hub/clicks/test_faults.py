@@ -168,13 +168,13 @@ async def test_a_spool_left_by_a_kill_is_drained_once_by_the_next_start(upgraded
         answers = [await d.get("/c/one", ip=f"192.0.2.{n}") for n in range(7)]
         words = [answer.query["c"] for answer in answers]
         assert d.clicks.health()["spooled"] == 7
-        spool = next(d.clicks.writer._folder.glob("*.spool"))
+        spool = d.clicks.writer._spool._path()
         stored = spool.read_bytes()
         mend_database(d)
         await until_drained(d)
         await d.clicks.stop()
         # As after a crash between the commit and the clearing of the spool: the same records once more.
-        (spool.parent / "99999-1.spool").write_bytes(stored + b"\x17\x00\x00\x00torn")
+        spool.with_name(f"{spool.stem}9.spool").write_bytes(stored + b"\x17\x00\x00\x00torn")
         await d.clicks.start()
         await until_drained(d)
     await check_kept(upgraded_url, words)

@@ -2,7 +2,9 @@
 
 import asyncio
 import errno
-from collections.abc import Sequence
+import fcntl
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,11 @@ from sqlalchemy import func, select
 
 from hub.clicks.handler import spool_folder
 from storage.clicks import rollup_check, writer
-from storage.clicks.spool import PIECE, Record, Spool, SpooledClick, SpooledOutgoing
+from storage.clicks.spool import PIECE, Record, Spool, SpooledClick, SpooledOutgoing, orphans
 from storage.clicks.write_jobs import Agent, Cap, Click
 from storage.tables import cap_counts, clicks, outgoing
+from tests.bot.commands.test_clicks import say
+from tests.conftest import new_postgres
 from tests.hub.clicks.click_deployment import ClickDeployment, click_deployment
 from tests.hub.clicks.test_faults import (
     break_database,
@@ -52,7 +56,7 @@ async def leave_spool(url: str, count: int) -> list[str]:
     async with click_deployment(url) as d:
         await d.offer("a")
         await d.campaign("one", {"a": 1})
-        spool = Spool(spool_folder(d.database), "1-1")
+        spool = Spool(spool_folder(d.database), f"{d.clicks.state.codec.fingerprint}-1-1")
         spool.open()
         words: list[str] = []
         for _ in range(0, count, 1000):
@@ -99,6 +103,134 @@ async def test_a_hundred_thousand_clicks_are_drained_in_pieces(sqlite_url: str) 
     await check_drained_once_under_load(sqlite_url, MANY)
 
 
+async def test_a_spool_is_drained_into_its_own_database_only(postgres: str, postgres_url: str) -> None:
+    kept = await leave_spool(postgres_url, 1000)
+    with new_postgres(postgres) as other_url:
+        async with click_deployment(other_url) as other:
+            await other.clicks.writer._adopt()
+            assert other.clicks.writer.spooled == 0
+    await check_kept(postgres_url, kept)
+
+
+def number(n: int) -> SpooledClick:
+    click = Click(n, 1, 1, 0, 0, 1, Agent("ua"), subs=("a",) + ("",) * 9, visitor=bytearray(b"12345678"))
+    return SpooledClick(click)
+
+
+def numbers(records: Sequence[Record]) -> list[int]:
+    return [item.click.id for item in records if isinstance(item, SpooledClick)]
+
+
+def before_lock(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Have another process `act` once, when a spool is opened and not locked yet."""
+    lock, acts = fcntl.flock, [act]
+
+    def flock(file: int, flags: int) -> None:
+        if acts:
+            acts.pop()()
+        lock(file, flags)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+
+
+def test_a_new_spool_that_another_process_removes_as_an_empty_one_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def take_over() -> None:
+        [adopted] = orphans(tmp_path, "db", set())
+        adopted.close()
+
+    before_lock(monkeypatch, take_over)
+    spool = Spool(tmp_path, "db-1-1")
+    spool.open()
+    spool.append([number(1)])
+    assert orphans(tmp_path, "db", set()) == [], "its process lives"
+    os.close(spool._file)
+    [adopted] = orphans(tmp_path, "db", set())
+    assert numbers(adopted.read()) == [1]
+
+
+def test_a_spool_that_is_rewritten_while_another_process_opens_it_stays_with_its_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path, "db-1-1")
+    spool.open()
+    spool.append([number(1), number(2)])
+    spool.read()
+    before_lock(monkeypatch, lambda: spool.replace([number(2)]))
+    assert orphans(tmp_path, "db", set()) == []
+    spool.append([number(3)])
+    os.close(spool._file)
+    [adopted] = orphans(tmp_path, "db", set())
+    assert numbers(adopted.read()) == [2, 3]
+
+
+def test_a_spool_whose_rewriting_another_process_took_over_is_read_again(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, "db-1-1")
+    spool.open()
+    spool.append([number(1), number(2)])
+    spool.read()
+    theirs = Spool(tmp_path, "db-1-1.rewritten")
+    theirs.open()
+    theirs.append([number(2)])
+    spool.replace([number(2)])
+    assert numbers(spool.read()) == [1, 2]
+    theirs.rewind()
+    assert numbers(theirs.read()) == [2]
+    assert (tmp_path / "db-1-1.rewritten.spool").exists()
+
+
+def test_a_record_of_another_version_is_set_aside_and_holds_up_no_other(tmp_path: Path) -> None:
+    class Unknown(SpooledClick, frozen=True, array_like=True, tag="later"):
+        pass
+
+    spool = Spool(tmp_path, "db-1-1")
+    spool.open()
+    spool.append([number(1), Unknown(number(2).click), number(3)])
+    assert numbers(spool.read()) == [1, 3]
+    assert (spool.all_read, spool.depth) == (True, 2)
+    assert '"id":2' in (tmp_path / "rejected.jsonl").read_text()
+
+
+async def test_a_visitor_is_unique_once_although_the_database_was_away(upgraded_url: str) -> None:
+    async with click_deployment(upgraded_url) as d:
+        await d.offer("a")
+        await say(d, "campaign create one offers=a cost_model=unique cost=0.2")
+        await d.clicks.refresh()
+        await d.get("/c/one", ip="192.0.2.1")
+        break_database(d)
+        for n in (1, 2, 2, 3):
+            await d.get("/c/one", ip=f"192.0.2.{n}")
+        mend_database(d)
+        await until_drained(d)
+        for n in (2, 3, 4):
+            await d.get("/c/one", ip=f"192.0.2.{n}")
+        stored = [(click.unique_click, click.cost) for click in await d.stored()]
+        assert stored == [(n, n * 200_000) for n in (1, 0, 1, 0, 1, 0, 0, 1)]
+        await d.clicks.stop()
+        assert await rollup_check.check(d.database) == []
+
+
+async def test_a_visitor_who_came_again_before_an_older_spool_is_drained_is_unique_once(upgraded_url: str) -> None:
+    async with click_deployment(upgraded_url) as d:
+        await d.offer("a")
+        await d.campaign("one", {"a": 1})
+        break_database(d)
+        await d.get("/c/one", ip="192.0.2.1")
+        copy = d.clicks.writer._spool._path().read_bytes()
+        d.clicks.writer._spool.replace([])  # as if the process had died: the next one does not know the visitor
+        await d.clicks.stop()
+        mend_database(d)
+        await d.clicks.start()
+        await d.get("/c/one", ip="192.0.2.1")
+        (d.clicks.writer._folder / f"{d.clicks.state.codec.fingerprint}-1-1.spool").write_bytes(copy)
+        await d.clicks.writer._adopt()
+        await until_drained(d)
+        assert [click.unique_click for click in await d.stored()] == [0, 1]
+        await d.clicks.stop()
+        assert await rollup_check.check(d.database) == []
+
+
 async def test_new_clicks_are_stored_between_two_pieces_of_the_spool(sqlite_url: str) -> None:
     async with click_deployment(sqlite_url) as d:
         await d.offer("a")
@@ -139,24 +271,20 @@ async def test_an_outgoing_click_waits_for_its_click_in_another_process_s_spool(
 
 
 def test_a_torn_record_at_the_end_of_a_spool_is_passed_over(tmp_path: Path) -> None:
-    def record(n: int) -> SpooledClick:
-        click = Click(n, 1, 1, 0, 0, 1, Agent("ua"), subs=("a",) + ("",) * 9, visitor=bytearray(b"12345678"))
-        return SpooledClick(click)
-
     spool = Spool(tmp_path, "one")
     spool.open()
-    spool.append([record(1), record(2)])
-    spool.append([record(3)])
+    spool.append([number(1), number(2)])
+    spool.append([number(3)])
     with (tmp_path / "one.spool").open("r+b") as file:
         file.seek(spool._end - 3)
         file.write(b"\xff\xff")
 
     def read_again() -> list[int]:
         spool.rewind()
-        return [item.click.id for item in spool.read() if isinstance(item, SpooledClick)]
+        return numbers(spool.read())
 
     assert read_again() == [1, 2]
-    spool.append([record(4)])
+    spool.append([number(4)])
     assert read_again() == [1, 2, 4]
     spool.replace([])
     assert read_again() == []

@@ -11,9 +11,9 @@ def test_all_of_a_day_are_known_with_the_offer_they_saw_and_their_click() -> Non
     memory = VisitorMemory()
     for n in range(0, len(rows), 100):
         memory.remember_all(rows[n : n + 100], 0)
-    assert all(memory.find_offer(visitor, click) == offer for visitor, click, offer in rows)
-    assert all(memory.find_offer(visitor, click + 1) is None for visitor, click, _ in rows)
-    assert memory.find_offer(12345, 0) is None
+    assert all(memory.find(visitor, click) == click << 32 | offer for visitor, click, offer in rows)
+    assert all(memory.find(visitor, click + 1) is None for visitor, click, _ in rows)
+    assert memory.find(12345, 0) is None
 
 
 def test_what_is_older_than_a_day_is_forgotten_and_nothing_younger() -> None:
@@ -22,6 +22,6 @@ def test_what_is_older_than_a_day_is_forgotten_and_nothing_younger() -> None:
     for n in range(5_000):
         memory.remember_all([(n + 1, n * step, 0)], n * step - day)
     latest = 4_999 * step
-    assert all(memory.find_offer(n + 1, latest - day) == 0 for n in range(5_000) if n * step >= latest - day)
-    assert memory.find_offer(1, 0) is None
+    assert all(memory.find(n + 1, latest - day) is not None for n in range(5_000) if n * step >= latest - day)
+    assert memory.find(1, 0) is None
     assert sum(len(span) for span in memory._spans) < 1_200
