@@ -1,4 +1,4 @@
-"""What an automation would have done in the last 30 days: the same look, at every full hour of them."""
+"""What an automation would have done in the last 30 days: evaluated at every full hour of them."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.automations.looking import Seen, look
+from bot.automations.evaluation import Candidate, evaluate
 from bot.automations.messages import facts_in_words, name_of
 from bot.automations.subjects import subjects_of
 from storage.automations.automations import Armed
@@ -43,7 +43,7 @@ class Backtest(msgspec.Struct, frozen=True, kw_only=True):
 class _Open(msgspec.Struct):
     """An act whose condition still holds, or whose pause still lasts."""
 
-    seen: Seen
+    candidate: Candidate
     moment: Moment
     until: datetime | None
 
@@ -57,7 +57,7 @@ async def run_backtest(tx: AsyncConnection, automation: Armed, rule: Rule, loadi
 
 
 async def replay(automation: Armed, rule: Rule, loading: Loading, figures: Figures) -> Backtest:
-    """Look at every full hour of the 30 days before now."""
+    """Evaluate the automation at every full hour of the 30 days before now."""
     states: dict[str, SubjectState] = {}
     pending: dict[str, _Open] = {}
     firings: list[tuple[_Open, datetime]] = []
@@ -72,25 +72,25 @@ async def replay(automation: Armed, rule: Rule, loading: Loading, figures: Figur
         day = at.astimezone(loading.zone).date()
         today, acts_today = (day, 0) if day != today else (today, acts_today)
         moment = figures.at(at, past=True)
-        seen = look(
+        evaluation = evaluate(
             automation, rule, loading.entities, moment, states=states, acts_today=acts_today,
             paused_by_automation=set(), now=at, past=True,
         )  # fmt: skip
-        waiting = sorted(unknown.why for unknown in seen.waits)
-        for one in seen.seen:
-            ref = one.subject.ref
-            if one.before.fired and not one.state.fired and ref in pending:
+        waiting = sorted(unknown.why for unknown in evaluation.waits)
+        for candidate in evaluation.candidates:
+            ref = candidate.subject.ref
+            if candidate.before.fired and not candidate.state.fired and ref in pending:
                 firings.append((pending.pop(ref), at))
-            states[ref] = one.state
-            if one.step == "act":
+            states[ref] = candidate.state
+            if candidate.step == "act":
                 acts_today += 1
                 if ref in pending:
                     firings.append((pending.pop(ref), at))
-                pending[ref] = _Open(one, moment, lift_at(rule.action.until, at, loading.zone))
+                pending[ref] = _Open(candidate, moment, lift_at(rule.action.until, at, loading.zone))
     firings += [(still, loading.now) for still in pending.values()]
-    found = sorted(firings, key=lambda firing: firing[0].moment.now)
+    firings = sorted(firings, key=lambda firing: firing[0].moment.now)
     scope = subjects_of(rule.action, automation.campaigns, loading.entities).scope
-    return Backtest(firings=[_firing(of, end, rule, scope, loading.currency) for of, end in found], waiting=waiting)
+    return Backtest(firings=[_firing(of, end, rule, scope, loading.currency) for of, end in firings], waiting=waiting)
 
 
 def _hours(now: datetime) -> list[datetime]:
@@ -103,9 +103,9 @@ def _firing(of: _Open, end: datetime, rule: Rule, scope: Scope, currency: str) -
     stops = rule.action.kind in _SAVING or (rule.action.kind == "weight" and not rule.action.amount)
     if stops:
         until = min(end, of.until) if of.until else end
-        spend, commission = of.moment.spend_after(scope, of.seen.subject.key, until)
+        spend, commission = of.moment.spend_after(scope, of.candidate.subject.key, until)
         saved = spend - (commission or 0)
     return Firing(
-        at=of.moment.now, subject=name_of(of.seen.subject), saved=saved,
-        why=facts_in_words(of.seen.verdict.facts, currency),
+        at=of.moment.now, subject=name_of(of.candidate.subject), saved=saved,
+        why=facts_in_words(of.candidate.verdict.facts, currency),
     )  # fmt: skip

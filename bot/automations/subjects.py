@@ -1,4 +1,4 @@
-"""What an automation looks at: its subjects by scope, whether its act would change one, and the command of the act."""
+"""The subjects of an automation by scope, whether its act would change one, and the command of the act."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -23,44 +23,44 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Subjects(msgspec.Struct, frozen=True, kw_only=True):
-    """The subjects of a rule, the scope of their figures, and names in the rule that there are no more."""
+    """The subjects of a rule, the scope of their figures, and names in the rule that no longer exist."""
 
     scope: Scope
     subjects: list[Subject]
-    gone: tuple[str, ...] = ()
+    unknown_names: tuple[str, ...] = ()
 
 
 def subjects_of(action: Action, limited_to: Iterable[str] | None, entities: Entities) -> Subjects:
-    """Everything the action is about now; of a maker limited to campaigns, within those."""
-    gone: list[str] = []
-    filters = _filters(action, limited_to, entities, gone)
+    """Everything the action is about now; of a creator limited to campaigns, within those."""
+    unknown_names: list[str] = []
+    filters = _filters(action, limited_to, entities, unknown_names)
     noun = "weight" if action.kind == "weight" else action.noun
     scope = Scope(action.sub or noun, tuple(sorted((name, ids) for name, ids in filters.items())))
     if noun == "team":
-        return Subjects(scope=scope, gone=tuple(gone), subjects=[
+        return Subjects(scope=scope, unknown_names=tuple(unknown_names), subjects=[
             Subject(key=0, ref="team", label="the team", code="", noun="team")
         ])  # fmt: skip
     if noun == "placement":  # those there are figures of
-        return Subjects(scope=scope, gone=tuple(gone), subjects=[])
-    named = _ids(action.noun, action.names, entities, gone) if action.names else None
+        return Subjects(scope=scope, unknown_names=tuple(unknown_names), subjects=[])
+    named = _ids(action.noun, action.names, entities, unknown_names) if action.names else None
     if noun == "weight":
-        found = _weights(named, filters, entities)
+        subjects = _weights(named, filters, entities)
     else:
-        found = [
+        subjects = [
             Subject(key=of.id, ref=f"{noun}:{of.id}", label=of.name, code=of.code, noun=noun)
             for of in entities.by_noun[noun].values()
             if (named is None or of.id in named) and _within(noun, of, filters, entities)
         ]
-    return Subjects(scope=scope, subjects=found, gone=tuple(gone))
+    return Subjects(scope=scope, subjects=subjects, unknown_names=tuple(unknown_names))
 
 
 def _filters(
-    action: Action, limited_to: Iterable[str] | None, entities: Entities, gone: list[str]
+    action: Action, limited_to: Iterable[str] | None, entities: Entities, unknown_names: list[str]
 ) -> dict[str, frozenset[int]]:
     """Ids to keep by campaign, offer and source; accounts and brands are what their offers are."""
     filters: dict[str, frozenset[int]] = {}
     for noun, codes in action.filters.items():
-        ids = _ids(noun, codes, entities, gone)
+        ids = _ids(noun, codes, entities, unknown_names)
         if noun in {"account", "casino"}:
             of = entities.by_noun["offer"].values()
             ids = {offer.id for offer in of if getattr(offer, f"{noun}_id") in ids}
@@ -72,12 +72,12 @@ def _filters(
     return filters
 
 
-def _ids(noun: str, codes: Iterable[str], entities: Entities, gone: list[str]) -> set[int]:
+def _ids(noun: str, codes: Iterable[str], entities: Entities, unknown_names: list[str]) -> set[int]:
     ids = set()
     for code in codes:
         entity = entities.named(noun, code)
         if entity is None:
-            gone.append(f"{noun} {code}")
+            unknown_names.append(f"{noun} {code}")
         else:
             ids.add(entity.id)
     return ids

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from bot.automations.backtest import Backtest, Firing, run_backtest
-from bot.automations.looking import look
+from bot.automations.evaluation import evaluate
 from bot.automations.messages import facts_in_words
 from bot.automations.subjects import subs_of
 from bot.commands.alerts import quiet_hours
@@ -258,7 +258,7 @@ async def add_automation(ctx: Context, new: NewRule) -> Automation:
         webhook_secret=ctx.box.seal({"webhook_secret": opened}) if opened else None,
     ))  # fmt: skip
     row = await automations.find(ctx.tx, ctx.team_id, str(made))
-    past = await _backtest(ctx, automations.armed(row), rule)
+    past = await _backtest(ctx, automations.read_armed(row), rule)
     if past is None:
         warnings.append("clicks of placements are counted from now on: automation test tells in some minutes")
     automation = _with_past(ctx, msgspec.structs.replace(_shown(row), warnings=warnings), past)
@@ -277,14 +277,14 @@ async def list_automations(ctx: Context, new: Listing) -> Page[Automation]:
 async def show_automation(ctx: Context, new: OneAutomation) -> Automation:
     """One automation: its rule, its guard rails, what it waits for, how often it acted."""
     row = await automations.find(ctx.tx, ctx.team_id, new.automation)
-    return msgspec.structs.replace(_shown(row), acts=await acts.number_of(ctx.tx, row.id))
+    return msgspec.structs.replace(_shown(row), acts=await acts.count_of(ctx.tx, row.id))
 
 
 @command("automation edit", role=Role.BUYER, render=automation_card, positional=("automation",))
 async def edit_automation(ctx: Context, new: AutomationEdit) -> Automation:
     """Change an automation; what is not named stays."""
     row = await automations.find(ctx.tx, ctx.team_id, new.automation)
-    before, current = _shown(row), automations.armed(row)
+    before, current = _shown(row), automations.read_armed(row)
     rule = (
         await _resolved(ctx, read_rule(new.rule, ctx.deployment.currency), None)
         if new.rule
@@ -327,7 +327,7 @@ async def resume_automation(ctx: Context, new: Resumed) -> Automation:
     row = await automations.find(ctx.tx, ctx.team_id, new.automation)
     ctx.unchanged = row.status == "active"
     if not ctx.unchanged:
-        rule = read_rule(automations.armed(row).terms.rule)
+        rule = read_rule(automations.read_armed(row).terms.rule)
         await _contradictions(ctx, rule, force=new.force or row.status == "stopped", but=row.id)
     await automations.change(ctx.tx, row.id, status="active", stopped_why=None)
     return await _noted(ctx, row.id, _shown(row))
@@ -357,7 +357,7 @@ async def test_automation(ctx: Context, new: Tried) -> AutomationTest:
     if bool(new.automation) == bool(new.rule):
         raise MissingArgument("automation: which one, or rule=… to try one", field="automation")
     if new.automation:
-        automation = automations.armed(await automations.find(ctx.tx, ctx.team_id, new.automation))
+        automation = automations.read_armed(await automations.find(ctx.tx, ctx.team_id, new.automation))
         rule = read_rule(automation.terms.rule)
     else:
         rule = await _resolved(ctx, read_rule(new.rule or "", ctx.deployment.currency), None)
@@ -365,7 +365,7 @@ async def test_automation(ctx: Context, new: Tried) -> AutomationTest:
     loading = await _loading(ctx, rule)
     past = await run_backtest(ctx.tx, automation, rule, loading)
     history = await load_history(ctx.tx, loading, reach_of(rule.condition.comparisons))
-    seen = look(
+    evaluation = evaluate(
         automation, rule, loading.entities, Figures(history).at(ctx.now), states={}, acts_today=0,
         paused_by_automation=set(), now=ctx.now, past=True,
     )  # fmt: skip
@@ -375,7 +375,7 @@ async def test_automation(ctx: Context, new: Tried) -> AutomationTest:
             why="; ".join(unknown.why for unknown in of.verdict.unknown) if of.verdict.met is None
             else facts_in_words(of.verdict.facts, ctx.deployment.currency),
         )
-        for of in seen.seen
+        for of in evaluation.candidates
     ]  # fmt: skip
     return AutomationTest(
         rule=describe_rule(rule), days=30, firings=past.firings, would_have_saved=past.saved,
@@ -512,7 +512,7 @@ async def _contradictions(ctx: Context, rule: Rule, *, force: bool, but: int = 0
     """Warnings about automations that do the opposite. Raises Refused where both may hold by the same figure."""
     warnings = []
     for row in await ctx.tx.execute(automations.of_team(ctx.team_id).order_by(table.c.id)):
-        other = automations.armed(row)
+        other = automations.read_armed(row)
         if other.id == but or other.status != "active":
             continue
         theirs = read_rule(other.terms.rule)
@@ -540,7 +540,7 @@ def _same_subjects(mine: Action, theirs: Action) -> bool:
 
 def _shown(row: Any) -> Automation:
     action = read_rule(row.terms["rule"]).action
-    return automations.shown(row, action=action.kind, on=action.noun)
+    return automations.read_automation(row, action=action.kind, on=action.noun)
 
 
 async def _noted(ctx: Context, automation_id: int, before: Automation) -> Automation:

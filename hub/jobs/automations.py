@@ -1,4 +1,4 @@
-"""Automations on time: every minute each looks at its subjects, and acts; budgets are looked at twice a second."""
+"""Automations: each is evaluated every minute, and acts; budgets twice a second."""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,8 +8,8 @@ from itertools import groupby
 
 import structlog
 
-from bot.automations.acting import Acting
-from bot.automations.looking import Look, look
+from bot.automations.evaluation import Evaluation, evaluate
+from bot.automations.runner import AutomationRunner
 from bot.automations.subjects import subs_of
 from hub.runtime.runtime import Runtime
 from storage.automations import acts, automations, placement_counts
@@ -23,11 +23,11 @@ from storage.ledger.dates import day_bounds
 
 log = structlog.get_logger()
 
-_BREATH = 20  # automations looked at before other work of the event loop has its turn
+_BREATH = 20  # automations evaluated before other work of the event loop has its turn
 
 
 async def tick(runtime: Runtime) -> int:
-    """Look at every automation that is on, and end pauses whose time is over; returns how many acts were done."""
+    """Evaluate every automation that is on, and end pauses whose time is over; returns how many acts were done."""
     done = await end_pauses(runtime)
     async with runtime.database.read() as tx:
         armed = await automations.all_active(tx)
@@ -37,7 +37,7 @@ async def tick(runtime: Runtime) -> int:
 
 
 async def run_team(runtime: Runtime, team_id: int, armed: Sequence[Armed]) -> int:
-    """Look at these automations of a team, and do what follows."""
+    """Evaluate these automations of a team, and do what follows."""
     now = runtime.clock()
     due = [(automation, rule_of(automation.terms.rule)) for automation in armed if may_act(automation.terms, now)]
     if not due:
@@ -59,19 +59,19 @@ async def run_team(runtime: Runtime, team_id: int, armed: Sequence[Armed]) -> in
             apart=runtime.ports.report_apart, subs=subs,
         ), reach, kept)  # fmt: skip
         midnight = day_bounds(now.astimezone(deployment.zone).date(), deployment.zone)[0]
-        today = await acts.numbers_since(tx, team_id, midnight)
+        today = await acts.count_since(tx, team_id, midnight)
         paused = await acts.paused_by_automation(tx, team_id, _refs(entities))
     moment, done = Figures(history).at(now), 0
-    acting = Acting(runtime.database, deployment, runtime.ports, runtime.box, now)
+    runner = AutomationRunner(runtime.database, deployment, runtime.ports, runtime.box, now)
     for n, (automation, rule) in enumerate(due):
         if n % _BREATH == 0:
             await asyncio.sleep(0)
         try:
-            seen = look(
+            evaluation = evaluate(
                 automation, rule, entities, moment, states=automation.subjects,
                 acts_today=today.get(automation.id, 0), paused_by_automation=paused, now=now,
             )  # fmt: skip
-            done += await _follow(acting, automation, rule, seen, entities)
+            done += await _follow(runner, automation, rule, evaluation, entities)
         except Exception as error:
             log.error("automation failed", automation=automation.id, error=type(error).__name__, exc_info=error)
     return done
@@ -87,22 +87,28 @@ def _refs(entities: Entities) -> list[str]:
     return [f"{noun}:{of}" for noun in ("offer", "campaign", "source") for of in entities.by_noun[noun]]
 
 
-async def _follow(acting: Acting, automation: Armed, rule: Rule, seen: Look, entities: Entities) -> int:
-    """Do what follows from a look, and keep how the automation stands."""
+async def _follow(
+    runner: AutomationRunner, automation: Armed, rule: Rule, evaluation: Evaluation, entities: Entities
+) -> int:
+    """Act where the evaluation says so, and store the states of the subjects."""
     done = 0
-    for one in seen.seen:
-        if one.step == "act":
-            done += await acting.act(automation, rule, one, entities)
-    over = [one for one in seen.seen if one.step != "act" and one.state != one.before]
-    if over:
-        async with acting.database.begin() as tx:
-            current = await automations.again(tx, automation.id)
+    for candidate in evaluation.candidates:
+        if candidate.step == "act":
+            done += await runner.act(automation, rule, candidate, entities)
+    others = [
+        candidate
+        for candidate in evaluation.candidates
+        if candidate.step != "act" and candidate.state != candidate.before
+    ]
+    if others:
+        async with runner.database.begin() as tx:
+            current = await automations.lock(tx, automation.id)
             if current is not None:
-                changed = {one.subject.ref: one.state for one in over}
+                changed = {candidate.subject.ref: candidate.state for candidate in others}
                 await automations.store_subjects(tx, automation.id, current.subjects | changed)
-    await acting.note_waiting(automation, seen.waits)
-    if beyond := [one.subject.label for one in seen.seen if one.step == "most"]:
-        await acting.note_most(automation, beyond)
+    await runner.note_waiting(automation, evaluation.waits)
+    if beyond := [item.subject.label for item in evaluation.candidates if item.step == "most"]:
+        await runner.note_daily_limit(automation, beyond)
     return done
 
 
@@ -111,33 +117,33 @@ async def end_pauses(runtime: Runtime) -> int:
     now, done = runtime.clock(), 0
     async with runtime.database.read() as tx:
         due = await acts.to_lift(tx, now)
-        held = {act.id: await automations.held_by(tx, act) for act in due}
-    acting = Acting(runtime.database, runtime.deployment, runtime.ports, runtime.box, now)
+        held = {act.id: await automations.held_pause(tx, act) for act in due}
+    runner = AutomationRunner(runtime.database, runtime.deployment, runtime.ports, runtime.box, now)
     for act in due:
         pause = held[act.id]
         if pause is None or not pause.codes:
             async with runtime.database.begin() as tx:
                 await acts.lifted(tx, act.id, now)
             continue
-        done += await acting.end_pause(pause.automation, act, noun=pause.noun, codes=pause.codes)
+        done += await runner.end_pause(pause.automation, act, noun=pause.noun, codes=pause.codes)
     return done
 
 
 async def watch_budgets(runtime: Runtime) -> int:
-    """Look at automations that only ask what campaigns spent or got today: a budget is stopped at once."""
+    """Run automations that only ask what campaigns spent or got today: one over its budget is stopped at once."""
     budgets: BudgetWatch = runtime.state.setdefault("automation_budgets", BudgetWatch())
-    return await budgets.look(runtime)
+    return await budgets.run(runtime)
 
 
 class BudgetWatch:
-    """Which automations are budgets, read again when something configured has changed."""
+    """The automations that are budgets, read again when the configuration has changed."""
 
     def __init__(self) -> None:
         self._version = -1
         self._read_at: datetime | None = None
         self._armed: list[Armed] = []
 
-    async def look(self, runtime: Runtime) -> int:
+    async def run(self, runtime: Runtime) -> int:
         now = runtime.clock()
         async with runtime.database.read() as tx:
             version = await automations.version(tx)

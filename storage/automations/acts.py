@@ -57,7 +57,7 @@ async def record(tx: AsyncConnection, *, team_id: int, automation_id: int, now: 
     return number
 
 
-async def numbers_since(tx: AsyncConnection, team_id: int, since: datetime) -> Mapping[int, int]:
+async def count_since(tx: AsyncConnection, team_id: int, since: datetime) -> Mapping[int, int]:
     """How many acts each automation of a team has done since then."""
     a = automation_acts.c
     query = select(a.automation_id, func.count()).where(a.team_id == team_id, a.at >= since, a.outcome.in_(DONE))
@@ -77,14 +77,6 @@ async def to_lift(tx: AsyncConnection, now: datetime) -> list[Row[Any]]:
     a = automation_acts.c
     due = a.lift_at <= now, a.lifted_at.is_(None), a.outcome == "done"
     return list(await tx.execute(select(automation_acts).where(*due).order_by(a.id).limit(200)))
-
-
-async def next_lift(tx: AsyncConnection) -> datetime | None:
-    """When the next pause is over."""
-    a = automation_acts.c
-    query = select(func.min(a.lift_at)).where(a.lift_at.is_not(None), a.lifted_at.is_(None), a.outcome == "done")
-    first: datetime | None = (await tx.execute(query)).scalar_one_or_none()
-    return first
 
 
 async def lifted(tx: AsyncConnection, act_id: int, now: datetime) -> bool:
@@ -132,7 +124,7 @@ def _logged(row: Row[Any]) -> LoggedAct:
     )  # fmt: skip
 
 
-async def number_of(tx: AsyncConnection, automation_id: int) -> int:
+async def count_of(tx: AsyncConnection, automation_id: int) -> int:
     """How often an automation has acted."""
     a = automation_acts.c
     query = select(func.count()).where(a.automation_id == automation_id, a.outcome.in_(DONE))

@@ -1,4 +1,4 @@
-"""Automations a team has armed: their terms, how they stand towards their subjects, and who made them."""
+"""Automations a team has armed: their terms, how they stand towards their subjects, and who created them."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -45,7 +45,7 @@ class Armed(msgspec.Struct, frozen=True, kw_only=True):
 class Automation(msgspec.Struct, frozen=True, kw_only=True):
     """An automation as people see it. `status`: `active`, `paused`, or `stopped` by itself for the reason beside it.
 
-    `waiting` says why it could not judge at its last look. `webhook_secret` signs its calls and is shown once.
+    `waiting` says why it could not judge at its last evaluation. `webhook_secret` signs its calls and is shown once.
     """
 
     id: int
@@ -131,17 +131,19 @@ async def all_active(tx: AsyncConnection) -> list[Armed]:
     """Every automation that is on, of all teams."""
     query = select(automations, rooms.c.lost_at).join(rooms, rooms.c.id == automations.c.room_id)
     on = automations.c.removed_at.is_(None), automations.c.status == "active"
-    return [armed(row) for row in await tx.execute(query.where(*on).order_by(automations.c.team_id, automations.c.id))]
+    return [
+        read_armed(row) for row in await tx.execute(query.where(*on).order_by(automations.c.team_id, automations.c.id))
+    ]
 
 
-async def again(tx: AsyncConnection, automation_id: int) -> Armed | None:
-    """The automation as it stands now, held against others until the transaction ends; None if it is not on."""
+async def lock(tx: AsyncConnection, automation_id: int) -> Armed | None:
+    """Lock the automation until the transaction ends, and read it; None if it is removed."""
     query = select(automations).where(automations.c.id == automation_id, automations.c.removed_at.is_(None))
     row = (await tx.execute(query.with_for_update())).first()
-    return None if row is None else armed(row)
+    return None if row is None else read_armed(row)
 
 
-def armed(row: Row[Any]) -> Armed:
+def read_armed(row: Row[Any]) -> Armed:
     return Armed(
         id=row.id, team_id=row.team_id, name=row.name, room_id=row.room_id, thread=row.thread,
         terms=msgspec.convert(row.terms, Terms), status=row.status, role=Role(row.role), member_id=row.member_id,
@@ -164,30 +166,30 @@ async def change(tx: AsyncConnection, automation_id: int, **values: Any) -> None
     await tx.execute(update(automations).where(automations.c.id == automation_id).values(**values))
 
 
-class Maker(msgspec.Struct, frozen=True, kw_only=True):
-    """What an automation may do now: the role and limits of whoever made it."""
+class CreatorRights(msgspec.Struct, frozen=True, kw_only=True):
+    """What an automation may do now: role and limits of its creator."""
 
     role: Role
     campaigns: tuple[str, ...] | None
 
 
-async def maker(tx: AsyncConnection, automation: Armed, now: datetime) -> Maker | None:
-    """Role and limits of its maker as they are now; None for a member who left, or a token that was revoked."""
+async def creator_rights(tx: AsyncConnection, automation: Armed, now: datetime) -> CreatorRights | None:
+    """Role and limits of its creator as they are now; None for a member who left, or a token that was revoked."""
     if automation.member_id is not None:
         row = (await tx.execute(select(members).where(members.c.id == automation.member_id))).first()
         if row is None or row.removed_at is not None:
             return None
         campaigns = None if row.campaigns is None else tuple(row.campaigns)
-        return Maker(role=Role(row.role), campaigns=campaigns)
+        return CreatorRights(role=Role(row.role), campaigns=campaigns)
     if automation.token_id is not None:
         row = (await tx.execute(select(tokens).where(tokens.c.id == automation.token_id))).first()
         if row is None or row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= now):
             return None
-        return Maker(role=Role(row.role), campaigns=automation.campaigns)
-    return Maker(role=automation.role, campaigns=automation.campaigns)
+        return CreatorRights(role=Role(row.role), campaigns=automation.campaigns)
+    return CreatorRights(role=automation.role, campaigns=automation.campaigns)
 
 
-def shown(row: Row[Any], *, action: str, on: str) -> Automation:
+def read_automation(row: Row[Any], *, action: str, on: str) -> Automation:
     terms = msgspec.convert(row.terms, Terms)
     return Automation(
         id=row.id, name=row.name, code=f"automation-{row.id}", rule=terms.rule, action=action, on=on,
@@ -207,7 +209,7 @@ class HeldPause(msgspec.Struct, frozen=True, kw_only=True):
     codes: list[str]
 
 
-async def held_by(tx: AsyncConnection, act: Row[Any]) -> HeldPause | None:
+async def held_pause(tx: AsyncConnection, act: Row[Any]) -> HeldPause | None:
     """What an act paused and is still paused by it; None where a member has changed the same since."""
     query = select(automations, rooms.c.lost_at).join(rooms, rooms.c.id == automations.c.room_id)
     row = (await tx.execute(query.where(automations.c.id == act.automation_id))).one()
@@ -222,9 +224,9 @@ async def held_by(tx: AsyncConnection, act: Row[Any]) -> HeldPause | None:
     table = {"campaign": campaigns, "offer": offers}[noun]
     paused = table.c.id.in_([state["id"] for state in after]), table.c.status == "paused"
     codes = list((await tx.execute(select(table.c.code).where(table.c.team_id == act.team_id, *paused))).scalars())
-    return HeldPause(automation=armed(row), noun=noun, codes=codes)
+    return HeldPause(automation=read_armed(row), noun=noun, codes=codes)
 
 
 async def version(tx: AsyncConnection) -> int:
-    """Changes whenever something configured does."""
+    """The version of the configuration."""
     return await config_version.current(tx)

@@ -3,7 +3,7 @@
 The live run and the back-test read the same `Figures`, so that they agree on the same history.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
@@ -611,8 +611,3 @@ def reach_of(comparisons: Iterable[Comparison]) -> Reach:
             needs = needs.joined(Reach(days=30 + days + SETTLES_WITHIN))
         reach = reach.joined(needs)
     return reach
-
-
-def bits_of(names: Mapping[str, object]) -> int:
-    """The mask of the measures that have a value."""
-    return sum(BIT[name] for name, value in names.items() if value is not None and name in BIT)

@@ -48,7 +48,7 @@ Step = Literal["act", "cooldown", "most"]
 def step(
     state: SubjectState, verdict: Verdict, *, applies: bool, acts_today: int, terms: Terms, now: datetime
 ) -> tuple[SubjectState, Step | None]:
-    """The state after a look at the subject, and what follows. `applies`: the act would change something.
+    """The state after an evaluation of the subject, and the next step. `applies`: the act would change something.
 
     A condition that cannot be judged changes nothing. Times are compared by their distance, so that a clock that was
     set back neither repeats an act nor ends a cooldown early.

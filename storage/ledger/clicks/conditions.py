@@ -34,7 +34,6 @@ ALIASES = {
 MAX_DEPTH, MAX_TESTS, MAX_VALUES = 8, 200, 500
 LONGEST_PATTERN, MOST_STARS = 200, 8
 ANY, NONE = "any", "none"  # values of `search` and `referrer`
-_PLAIN_TEXTS = ("os", "browser", "language", "source")
 _CLOCK = re.compile(r"(\d{1,2})(?::(\d\d))?")
 _PERCENT = re.compile(r"(\d{1,2})(?:\.(\d{1,4}))?\s*%?")
 _WHOLE = 1 << 53

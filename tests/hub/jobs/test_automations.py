@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from sqlalchemy import delete, insert, select, update
 
-from bot.automations import acting
+from bot.automations import runner
 from hub.jobs import outbound
 from hub.jobs.automations import tick, watch_budgets
 from hub.jobs.timetable import TIMETABLE
@@ -170,15 +170,15 @@ async def test_two_processes_and_a_restart_act_once(opened: Opened, monkeypatch:
         ids = await tracked(say)
         await poor_days(say, ids)
         await say(f'automation add "{EPC}" {HERE}')
-        whole = acting.Acting._say
+        whole = runner.AutomationRunner._queue_message
 
         async def dies(*_: Any) -> None:
             raise OSError("the process ends in the middle of the act")
 
-        monkeypatch.setattr(acting.Acting, "_say", dies)
+        monkeypatch.setattr(runner.AutomationRunner, "_queue_message", dies)
         assert await tick(runtime_of(say)) == 0
         assert await status_of(say) == "active"  # nothing of it stands
-        monkeypatch.setattr(acting.Acting, "_say", whole)
+        monkeypatch.setattr(runner.AutomationRunner, "_queue_message", whole)
         assert sorted(await asyncio.gather(*(tick(runtime_of(say)) for _ in range(3)))) == [0, 0, 1]
         async with say.database.read() as tx:
             assert len((await tx.execute(select(automation_acts))).all()) == 1

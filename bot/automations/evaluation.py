@@ -1,4 +1,4 @@
-"""Look at the subjects of an automation: what its condition says of each, and whether it is to act. Changes nothing."""
+"""Evaluate an automation: whether its condition holds for each subject, and whether it is to act. Changes nothing."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -14,8 +14,8 @@ from storage.ledger.automations.rules import Rule, describe_action
 from storage.ledger.automations.steps import Step, SubjectState, step
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """One subject: what the condition says, how the automation stood towards it and stands now, and what follows."""
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """A subject that may be acted on: the verdict on it, the automation's state for it, and the next step."""
 
     subject: Subject
     verdict: Verdict
@@ -24,10 +24,10 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     step: Step | None
 
 
-class Look(msgspec.Struct, frozen=True, kw_only=True):
-    """All subjects of an automation at a moment, and why some cannot be judged, with their names."""
+class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
+    """An automation at one moment; `waits` says why subjects cannot be judged, with their names."""
 
-    seen: list[Seen]
+    candidates: list[Candidate]
     waits: dict[Unknown, list[str]]
     subjects: Subjects
 
@@ -35,24 +35,24 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
 _NEW = SubjectState()
 
 
-def look(
+def evaluate(
     automation: Armed, rule: Rule, entities: Entities, moment: Moment, *,
     states: Mapping[str, SubjectState], acts_today: int, paused_by_automation: set[str], now: datetime,
     past: bool = False,
-) -> Look:  # fmt: skip
-    """The automation's look at a moment; at one that is `past`, every act would have changed something."""
+) -> Evaluation:  # fmt: skip
+    """Judge every subject at a moment; at a `past` one, every act is taken to change something."""
     subjects = moment.kept(
         (automation.campaigns, describe_action(rule.action)),
         lambda: subjects_of(rule.action, automation.campaigns, entities),
     )
     revenue = rule.condition.asks_revenue
-    seen: list[Seen] = []
+    candidates: list[Candidate] = []
     waits: dict[Unknown, list[str]] = {}
     if rule.action.noun == "placement":
-        found = _placements(rule, entities, moment, subjects, waits)
-        subjects = msgspec.structs.replace(subjects, subjects=found)
-    for gone in subjects.gone:
-        waits.setdefault(Unknown("gone", f"{gone} is not there any more"), [])
+        placements = _placements(rule, entities, moment, subjects, waits)
+        subjects = msgspec.structs.replace(subjects, subjects=placements)
+    for name in subjects.unknown_names:
+        waits.setdefault(Unknown("gone", f"{name} is not there any more"), [])
     condition = rule.condition
     whole = All((condition.holds, condition.evidence)) if condition.evidence is not None else condition.holds
     holds = moment.compiled(whole, subjects.scope, revenue)
@@ -71,8 +71,8 @@ def look(
         state, follows = step(before, verdict, applies=changes, acts_today=acts_today, terms=automation.terms, now=now)
         acts_today += follows == "act"
         if follows is not None or state != before or verdict.met is not False:
-            seen.append(Seen(subject=subject, verdict=verdict, before=before, state=state, step=follows))
-    return Look(seen=seen, waits=waits, subjects=subjects)
+            candidates.append(Candidate(subject=subject, verdict=verdict, before=before, state=state, step=follows))
+    return Evaluation(candidates=candidates, waits=waits, subjects=subjects)
 
 
 def _placements(
