@@ -71,14 +71,7 @@ def check_new(ctx: Context, new: Any) -> Checked:
     _hour(new.sync_hour)
     if not 0 <= new.history <= MAX_HISTORY:
         raise Refused(f"history: between 0 and {MAX_HISTORY} days", field="history")
-    return Checked(
-        platform=about["name"],
-        title=about["title"],
-        has_api=about["has_api"],
-        login=login,
-        sync_hour=new.sync_hour,
-        url_dates=tuple(about["url_dates"]),
-    )
+    return _checked(about, login, sync_hour=new.sync_hour)
 
 
 def check_edit(ctx: Context, new: Any, platform: str, old: Login) -> Checked:
@@ -97,14 +90,14 @@ def check_edit(ctx: Context, new: Any, platform: str, old: Login) -> Checked:
         _hour(new.sync_hour)
     parts = ("base_url", "report_url", "credentials", "options")
     changed = any(getattr(login, name) != getattr(old, name) for name in parts)
+    return _checked(about, login, login_changed=changed)
+
+
+def _checked(about: Any, login: Login, **more: Any) -> Checked:
     return Checked(
-        platform=about["name"],
-        title=about["title"],
-        has_api=about["has_api"],
-        login=login,
-        login_changed=changed,
-        url_dates=tuple(about["url_dates"]),
-    )
+        platform=about["name"], title=about["title"], has_api=about["has_api"], login=login,
+        url_dates=tuple(about["url_dates"]), **more,
+    )  # fmt: skip
 
 
 def _credentials(new: Any) -> dict[str, str]:

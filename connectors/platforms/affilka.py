@@ -17,7 +17,7 @@ from connectors.base import Connection, Platform, PostbackWords, Window
 from connectors.columns import Columns
 from connectors.http import Answer, Http
 from connectors.pages import Page, bundle, unbundle
-from connectors.platforms.windows import last_requested_day
+from connectors.platforms.windows import MAX_PAGES, ask_pages, last_requested_day
 from connectors.reading import Record, ask, json_of, snippet, sound
 from connectors.sheet import Sheet
 from connectors.urls import joined
@@ -31,7 +31,6 @@ ASKED = (
     "visits_count", "registrations_count", "first_deposits_count", "deposits_count", "deposits_sum",
     "qualified_players_count", "ngr", "fixed_per_player", "partner_income",
 )  # fmt: skip
-MAX_PAGES = 2000
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,13 +58,11 @@ class Affilka(Platform):
     words = PostbackWords()
 
     async def fetch(self, http: Http, connection: Connection, window: Window) -> Report:
-        pages: list[Page] = []
-        for page in range(1, MAX_PAGES):
-            answer = await self._ask_page(http, connection, window, page)
-            body = sound(answer, connection)
-            pages.append(Page("report", body))
-            if page >= _last_page(body, connection, page):
-                break
+        async def page(number: int) -> tuple[bytes, bool]:
+            body = sound(await self._ask_page(http, connection, window, number), connection)
+            return body, number < _last_page(body, connection, number)
+
+        pages = await ask_pages(page)
         names = await self._names(http, connection)
         if names is not None:
             pages.append(Page("names", names))
@@ -141,7 +138,7 @@ class Affilka(Platform):
     async def _listed(self, http: Http, connection: Connection, path: str) -> bytes:
         """Every item of a paged list, as one."""
         items: list[Any] = []
-        for page in range(1, MAX_PAGES):
+        for page in range(1, MAX_PAGES + 1):
             params = [("page", str(page))] if page > 1 else []
             answer = await self._with_token(http, connection, path, params)
             content = json_of(sound(answer, connection), connection)

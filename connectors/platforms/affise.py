@@ -13,8 +13,9 @@ import msgspec
 from connectors.base import Connection, Platform, PostbackWords, Window
 from connectors.columns import Columns
 from connectors.http import Http
-from connectors.pages import Page, bundle, unbundle
+from connectors.pages import bundle, unbundle
 from connectors.platforms.networks import SETTING, with_conversions
+from connectors.platforms.windows import ask_pages
 from connectors.reading import Record, ask, json_of, snippet, sound
 from connectors.records import flat
 from connectors.sheet import Sheet
@@ -47,15 +48,13 @@ class Affise(Platform):
     )  # fmt: skip
 
     async def fetch(self, http: Http, connection: Connection, window: Window) -> Report:
-        pages: list[Page] = []
-        for number in range(1, 1000):
+        async def page(number: int) -> tuple[bytes, bool]:
             body = await self._ask(http, connection, window, number)
-            pages.append(Page("report", body))
             content = _content(body, connection)
             total = read_count((content.get("pagination") or {}).get("total")) or 0
-            if number * LIMIT >= total:
-                break
-        return await self.read_whole(bundle(pages), connection, window)
+            return body, number * LIMIT < total
+
+        return await self.read_whole(bundle(await ask_pages(page)), connection, window)
 
     async def _ask(self, http: Http, connection: Connection, window: Window, number: int) -> bytes:
         slices = [name for name in ("day", self.tag_column(connection), self.sub_column(connection)) if name]

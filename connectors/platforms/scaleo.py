@@ -12,8 +12,9 @@ import msgspec
 from connectors.base import Connection, Platform, PostbackWords, Window
 from connectors.columns import Columns
 from connectors.http import Http
-from connectors.pages import Page, bundle, unbundle
+from connectors.pages import bundle, unbundle
 from connectors.platforms.networks import SETTING, with_conversions
+from connectors.platforms.windows import ask_pages
 from connectors.reading import Record, ask, json_of, snippet, sound
 from connectors.sheet import Sheet
 from connectors.urls import joined
@@ -42,13 +43,11 @@ class Scaleo(Platform):
     words = PostbackWords(macros={"click_id": "{aff_param1}"})
 
     async def fetch(self, http: Http, connection: Connection, window: Window) -> Report:
-        pages: list[Page] = []
-        for number in range(1, 1000):
+        async def page(number: int) -> tuple[bytes, bool]:
             body = await self._ask(http, connection, window, number)
-            pages.append(Page("report", body))
-            if len(_rows(body, connection)) < PER_PAGE:
-                break
-        return await self.read_whole(bundle(pages), connection, window)
+            return body, len(_rows(body, connection)) == PER_PAGE
+
+        return await self.read_whole(bundle(await ask_pages(page)), connection, window)
 
     async def _ask(self, http: Http, connection: Connection, window: Window, number: int) -> bytes:
         breakdown = connection.option(

@@ -1,15 +1,17 @@
-"""Windows as they have to be asked for: the end of one, and reports asked for day by day."""
+"""Reports as they have to be asked for: the end of a window, page by page, day by day."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import date, timedelta
+from functools import partial
 
 from connectors.base import Connection, Window
 from connectors.pages import Page, bundle, unbundle
 from storage.ledger.errors import ConnectorError
 
+AskPage = Callable[[int], Awaitable[tuple[bytes, bool]]]
 AskDay = Callable[[date, int], Awaitable[tuple[bytes, bool]]]
 
-MAX_PAGES = 1000
+MAX_PAGES = 2000
 
 
 def last_requested_day(connection: Connection, window: Window, *, exclusive: bool | None = None) -> date:
@@ -24,20 +26,22 @@ def last_requested_day(connection: Connection, window: Window, *, exclusive: boo
     return window.last + timedelta(days=1)
 
 
-async def ask_days(window: Window, ask: AskDay) -> bytes:
-    """Every page of every day, as one body, for reports without a dependable day column.
-
-    `ask` returns a page's body and whether another follows.
-    """
+async def ask_pages(ask: AskPage, *, name: str = "report") -> list[Page]:
+    """Every page, each under `name`; `ask` returns the body of the page of a number, and whether another follows."""
     pages = []
+    for number in range(1, MAX_PAGES + 1):
+        body, more = await ask(number)
+        pages.append(Page(name, body))
+        if not more:
+            return pages
+    raise ConnectorError(f"the {name} has more than {MAX_PAGES} pages: sync fewer days at once", raw=body)
+
+
+async def ask_days(window: Window, ask: AskDay) -> bytes:
+    """Every page of every day, as one body, for reports without a dependable day column."""
+    pages: list[Page] = []
     for chunk in window.chunks(1):
-        for number in range(1, MAX_PAGES + 1):
-            body, more = await ask(chunk.first, number)
-            pages.append(Page(chunk.first.isoformat(), body))
-            if not more:
-                break
-        else:
-            raise ConnectorError(f"{chunk.first} has more than {MAX_PAGES} pages", raw=body)
+        pages += await ask_pages(partial(ask, chunk.first), name=chunk.first.isoformat())
     return bundle([*pages, Page("end", b"")])
 
 

@@ -67,12 +67,8 @@ async def receive(
     if not arrivals:
         return []
     await _take_lock(tx, arrivals)
-    entries = [Entry(postback_request=arrival) for arrival in arrivals]
-    sheet = _Sheet(entries, await match(tx, entries, processor.codec))
-    placed = [entry for entry in entries if entry.outcome is None]
-    sheet.by_number = {entry.number: entry for entry in entries}
-    if placed:
-        await _place(tx, placed, sheet, processor)
+    sheet, placed = await _placed(tx, arrivals, processor)
+    entries = sheet.entries
     await write(tx, sheet.changes, sheet.links, book=processor.book, zone=processor.zone, now=processor.now)
     _name_conversions(sheet)
     await store(tx, entries)
@@ -90,15 +86,23 @@ async def receive(
 
 async def foresee(
     tx: AsyncConnection, arrivals: Sequence[PostbackRequest], processor: ConversionProcessor
-) -> tuple[list[Entry], list[Change]]:
+) -> tuple[Sequence[Entry], list[Change]]:
     """What `receive` would do with requests, without doing it."""
+    sheet, _ = await _placed(tx, arrivals, processor)
+    return sheet.entries, sheet.changes
+
+
+async def _placed(
+    tx: AsyncConnection, arrivals: Sequence[PostbackRequest], processor: ConversionProcessor
+) -> tuple[_Sheet, list[Entry]]:
+    """Match requests with clicks and derive the conversions they change; also those that are not decided already."""
     entries = [Entry(postback_request=arrival) for arrival in arrivals]
     sheet = _Sheet(entries, await match(tx, entries, processor.codec))
-    placed = [entry for entry in entries if entry.outcome is None]
+    undecided = [entry for entry in entries if entry.outcome is None]
     sheet.by_number = {entry.number: entry for entry in entries}
-    if placed:
-        await _place(tx, placed, sheet, processor)
-    return entries, sheet.changes
+    if undecided:
+        await _place(tx, undecided, sheet, processor)
+    return sheet, undecided
 
 
 async def _take_lock(tx: AsyncConnection, arrivals: Sequence[PostbackRequest]) -> None:

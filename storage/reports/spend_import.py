@@ -9,6 +9,7 @@ from sqlalchemy import Row, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.db.json_column import change_keys
+from storage.ledger.reports.allocate import split
 from storage.reports import spend
 from storage.reports.spend import Cost
 from storage.tables import clicks, sources
@@ -61,7 +62,8 @@ async def record(
         weights = await _clicks(tx, source, row, sub)
         if not weights and row.amount:
             unmatched.append(f"{row.day} {row.campaign}")
-        for campaign_id, part in split(row.amount, weights).items():
+        parts = split(row.amount, list(weights.values())) if weights else []
+        for campaign_id, part in zip(weights, parts, strict=True):
             key = (campaign_id, row.day, row.currency)
             sums[key] = sums.get(key, 0) + part
     costs = [
@@ -95,17 +97,4 @@ async def _clicks(tx: AsyncConnection, source: Row[Any], row: SourceCost, sub: s
         )
         .group_by(clicks.c.campaign_id)
     )
-    return {campaign_id: int(n) for campaign_id, n in await tx.execute(query)}
-
-
-def split(amount: int, weights: Mapping[int, int]) -> dict[int, int]:
-    """An amount over campaigns by weight, exact by largest remainder, ties to the lower id."""
-    total = sum(weights.values())
-    if not total:
-        return {}
-    parts = {campaign: amount * weight // total for campaign, weight in weights.items()}
-    remainder = amount - sum(parts.values())
-    order = sorted(weights, key=lambda campaign: (-(amount * weights[campaign] % total), campaign))
-    for campaign in order[:remainder]:
-        parts[campaign] += 1
-    return parts
+    return {campaign_id: int(n) for campaign_id, n in await tx.execute(query.order_by(clicks.c.campaign_id))}

@@ -1,12 +1,13 @@
 """Placements as subjects of automations: what is known of them, and their share of what a day cost. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from storage.ledger.automations.conditions import REVENUE, Condition
 from storage.ledger.automations.rules import Action
 from storage.ledger.errors import Refused
+from storage.ledger.reports.allocate import first_positive, split
 
 DAYS = 45
 """So far back clicks of placements are counted when the first automation asks for them."""
@@ -43,32 +44,19 @@ def check_placement_rule(action: Action, condition: Condition, *, field: str = "
             raise Refused(f"{field}: placements are counted for {DAYS - 1} days: write over 30d", field=field)
 
 
-def shares(amount: int, weights: Sequence[int]) -> list[int]:
-    """An amount shared out by weights, to the micro-unit: the largest remainders are rounded up."""
-    whole = sum(weights)
-    if not whole:
-        return [0] * len(weights)
-    parts = [amount * weight // whole for weight in weights]
-    rest = amount - sum(parts)
-    order = sorted(range(len(weights)), key=lambda n: (-(amount * weights[n] % whole), n))
-    for n in order[:rest]:
-        parts[n] += 1
-    return parts
-
-
 def with_uploaded(rows: Iterable[Counted], uploaded: Mapping[tuple[int, int], tuple[int, str]]) -> list[Counted]:
     """The rows with what was uploaded of a campaign's day, by (campaign, day), in place of what its clicks cost."""
-    kept: list[Counted] = []
-    told: dict[tuple[int, int], list[Counted]] = {}
+    costed: list[Counted] = []
+    of_uploaded: dict[tuple[int, int], list[Counted]] = {}
     for row in rows:
         if (row.campaign, row.day) in uploaded:
-            told.setdefault((row.campaign, row.day), []).append(row)
+            of_uploaded.setdefault((row.campaign, row.day), []).append(row)
         else:
-            kept.append(row)
-    for key, of_day in told.items():
+            costed.append(row)
+    for key, of_day in of_uploaded.items():
         amount, currency = uploaded[key]
-        parts = shares(amount, [row.clicks for row in of_day])
-        kept += [
+        parts = split(amount, first_positive([[row.clicks for row in of_day]]))
+        costed += [
             msgspec.structs.replace(row, cost=part, currency=currency) for row, part in zip(of_day, parts, strict=True)
         ]
-    return kept
+    return costed

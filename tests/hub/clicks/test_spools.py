@@ -103,13 +103,16 @@ async def test_a_hundred_thousand_clicks_are_drained_in_pieces(sqlite_url: str) 
     await check_drained_once_under_load(sqlite_url, MANY)
 
 
-async def test_a_spool_is_drained_into_its_own_database_only(postgres: str, postgres_url: str) -> None:
-    kept = await leave_spool(postgres_url, 1000)
-    with new_postgres(postgres) as other_url:
+def test_a_spool_is_drained_into_its_own_database_only(postgres: str, postgres_url: str) -> None:
+    async def check(other_url: str) -> None:
+        kept = await leave_spool(postgres_url, 1000)
         async with click_deployment(other_url) as other:
             await other.clicks.writer._adopt()
             assert other.clicks.writer.spooled == 0
-    await check_kept(postgres_url, kept)
+        await check_kept(postgres_url, kept)
+
+    with new_postgres(postgres) as other_url:
+        asyncio.run(check(other_url))
 
 
 def number(n: int) -> SpooledClick:

@@ -18,7 +18,6 @@ from storage.catalogue.sources import shown
 from storage.db.secrets import Box
 from storage.ledger.errors import ConnectorError
 from storage.reports import spend_import
-from storage.reports.spend_import import split
 from storage.tables import sources, spend
 from tests.storage.scene import NOON, build
 
@@ -133,8 +132,3 @@ def test_an_answer_that_is_no_statistics_is_an_error_never_a_zero() -> None:
     for status, body in ((200, b"<html>"), (200, b"[]"), (200, b'{"result":[{"id":1}]}'), (500, b"{}"), (401, b"{}")):
         with pytest.raises(ConnectorError):
             read("PropellerAds", status, body, NOON.date())
-
-
-def test_a_cost_is_split_exactly() -> None:
-    assert split(10, {2: 1, 1: 1, 3: 1}) == {1: 4, 2: 3, 3: 3}
-    assert split(5, {}) == {}
