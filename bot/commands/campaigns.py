@@ -26,7 +26,8 @@ from bot.core.listing import Page
 from bot.core.message import Button, Buttons, Fields, Message, Notice, Table, Text
 from bot.core.permissions import Scope, visible
 from bot.forms.bulk_change import MOST, BulkChange, change_each, chosen, render_change, status_question
-from bot.forms.campaign_costs import Costing, cost_fields, keep_costs, read_costs
+from bot.forms.campaign_costs import cost_fields, keep_costs, read_costs
+from bot.forms.campaign_visitors import Visiting, read_visiting, visiting_fields
 from bot.forms.entity_list import EntityList, list_message, listed, of_team
 from bot.render.figures import plural
 from storage.catalogue import campaigns, distribution, names
@@ -62,7 +63,7 @@ Direct = Annotated[bool, Meta(description="send visitors straight to the offers 
 Binding = Annotated[bool, Meta(description="a returning visitor keeps what they saw")]
 
 
-class Distributing(Costing):
+class Distributing(Visiting):
     """How a campaign's clicks are shared out; also fields of `campaign create` and `campaign edit`."""
 
     distribute: Annotated[
@@ -142,7 +143,7 @@ def campaign_card(ctx: Context, campaign: Campaign) -> Message:
         ("Tracking link", campaign.url), ("Site", ctx.label("site", campaign.site)),
         ("Source", ctx.label("source", campaign.source)), ("Offers", offers_ or "–"),
         ("Fallback", campaign.fallback_url or "–"),
-        *cost_fields(campaign),
+        *cost_fields(campaign), *visiting_fields(campaign),
     )  # fmt: skip
     if campaign.distribute == distribution.AUTO:
         now = ", ".join(f"{ctx.name('offer', code)} {share:.0f}%" for code, share in campaign.shares.items())
@@ -198,7 +199,7 @@ async def create_campaign(ctx: Context, new: NewCampaign) -> Campaign:
         "fallback_url": _fallback(new.fallback_url), **read_costs(ctx, new),
         "rules": await _rules(ctx, new.rules), "direct": new.direct, "binding": new.binding,
     }  # fmt: skip
-    values |= _distribution(new)
+    values |= _distribution(new) | read_visiting(new, site=values["site_id"] is not None, direct=new.direct)
     made = await campaigns.add(ctx.tx, team_id=ctx.team_id, now=ctx.now, values=values, weights=weights)
     await keep_costs(ctx, made, values)
     await _distribute(ctx, made, new)
@@ -226,7 +227,7 @@ async def edit_campaign(ctx: Context, new: CampaignEdit) -> Campaign:
     values |= costs
     if new.rules is not None:
         values["rules"] = await _rules(ctx, new.rules)
-    values |= _distribution(new)
+    values |= _distribution(new) | _visiting(row, new, values)
     chosen = new.offers
     if chosen is None and new.weights:
         chosen = [entry.partition(":")[0] for entry in before.offers]
@@ -323,6 +324,7 @@ async def copy_campaign(ctx: Context, new: CampaignCopy) -> Campaign:
     copied = (
         "site_id", "source_id", "fallback_url", "cost_model", "cost", "currency", "cost_event",
         "country_costs", "budget_day", "budget_total", "rules", "direct", "binding",
+        "unique_period", "unique_scope", "smart_rotation", "pacing", "usual_hours",
         "distribute", *distribution.SETTINGS,
     )  # fmt: skip
     values = {column: row._mapping[column] for column in copied}
@@ -440,6 +442,19 @@ def _distribution(new: Distributing) -> dict[str, Any]:
     if new.distribute_by is not None:
         values["distribute_by"] = by
     return values
+
+
+def _visiting(row: Row[Any], new: CampaignEdit, values: dict[str, Any]) -> dict[str, Any]:
+    """Columns of how visitors are known again, as the campaign will be. Raises Refused at the field."""
+    site = values.get("site_id", row.site_id) is not None
+    direct = bool(values.get("direct", row.direct))
+    if row.smart_rotation and new.smart_rotation is None and site and not direct:
+        raise Refused("site: its visitors would choose an offer there: direct=true, or smart_rotation=false first",
+                      field="site" if new.site else "direct")  # fmt: skip
+    said = read_visiting(new, site=site, direct=direct)
+    if not site and row.unique_scope == "site" and "unique_scope" not in said:
+        said["unique_scope"] = None
+    return said
 
 
 async def _distribute(ctx: Context, campaign_id: int, new: Distributing) -> None:

@@ -41,6 +41,8 @@ _WHY = {
     Reason.NO_RULE: "no rule matched", Reason.FALLBACK: "nothing left but the fallback URL",
     Reason.SITE: "nothing left but the site", Reason.FAILED: "nothing is open",
     Reason.BLOCKED: "the placement is blocked", Reason.BUDGET: "the budget is used up",
+    Reason.UNSEEN: "a returning visitor goes on to an offer they have not seen",
+    Reason.PACED: "the budget's part for this time of day is used up",
     Reason.HOLDOUT: "one of the holdout, by the weights set by hand",
 }  # fmt: skip
 
@@ -53,7 +55,7 @@ class ClickSimulation(Arguments):
     browser: Annotated[str, Meta(description="e.g. Chrome")] = ""
     language: Annotated[str, Meta(description="e.g. de")] = ""
     at: Annotated[str | None, Meta(description="report time, 2026-10-01T14:30; now if absent")] = None
-    saw: Annotated[str | None, refers("offer", "the offer they saw before")] = None
+    saw: Annotated[list[str], refers("offer", "the offers they saw before, the last one at the end", most=50)] = []
     click_id: Annotated[str, Meta(description="the source's own click id")] = ""
     referrer: Annotated[str, Meta(description="the page they come from")] = ""
     ip: Annotated[str, Meta(description="their address")] = ""
@@ -103,12 +105,12 @@ async def simulate_click(ctx: Context, new: ClickSimulation) -> Simulation:
     all_plans = await plans.load(ctx.tx, ctx.deployment.public_url)
     plan = next(campaign for campaign in all_plans.campaigns.values() if campaign.code == row.code)
     visitor = _visitor(ctx, plan, new)
-    bound = (await names.find(ctx.tx, offers, ctx.team_id, new.saw, field="saw")).id if new.saw else 0
+    seen = [(await names.find(ctx.tx, offers, ctx.team_id, word, field="saw")).id for word in new.saw]
     steps = [f"visitor: {_described(visitor)}"]
     if plan.gate and (refusal := plan.gate.explain(visitor.subs)):
         return _turned_away(plan, [*steps, refusal], new, ctx.now, reason=Reason.BLOCKED)
-    if await _budget_used(ctx, plan, visitor, steps):
-        return _turned_away(plan, steps, new, ctx.now, reason=Reason.BUDGET)
+    if (refused := await _budget_used(ctx, plan, visitor, steps)) is not None:
+        return _turned_away(plan, steps, new, ctx.now, reason=refused)
     if plan.paused:
         steps.append("the campaign is paused" + (": the fallback URL" if plan.fallback else ", and has no fallback"))
         if plan.fallback:
@@ -121,7 +123,11 @@ async def simulate_click(ctx: Context, new: ClickSimulation) -> Simulation:
     availability = await _availability(ctx, all_plans, plan, steps)
     distribution = plan.rotation.distribution
     roll = distribution.holdout if distribution else 0.0  # none of the holdout
-    choice = pick(plan.rotation, visitor, availability=availability, bound=bound if plan.binding else 0, roll=roll)
+    bound = seen[-1] if seen and plan.binding else 0
+    unseen = plan.recognition is not None and plan.recognition.unseen
+    choice = pick(
+        plan.rotation, visitor, availability=availability, bound=bound, roll=roll, seen=seen if unseen else ()
+    )
     steps += _rule_lines(plan, all_plans, visitor, choice.rule)
     offer = all_plans.offers.get(choice.offer_id)
     reason = Reason.PAUSED if plan.paused and offer else choice.reason
@@ -129,15 +135,20 @@ async def simulate_click(ctx: Context, new: ClickSimulation) -> Simulation:
     return _landing(plan, offer, new, ctx.now, steps, rule=choice.rule, reason=reason)
 
 
-async def _budget_used(ctx: Context, plan: CampaignPlan, visitor: Visitor, steps: list[str]) -> bool:
-    """Whether too little is left of a budget for a click; each gets a step."""
-    over, price = False, plan.country_prices.get(visitor.country, plan.cost) or 0
-    for budget in plan.budgets((ctx.today - EPOCH_DAY).days):
+async def _budget_used(ctx: Context, plan: CampaignPlan, visitor: Visitor, steps: list[str]) -> Reason | None:
+    """Why a click does not fit into the budgets; each of them gets a step."""
+    refused, price = None, plan.country_prices.get(visitor.country, plan.cost) or 0
+    for budget in plan.budgets((ctx.today - EPOCH_DAY).days, visitor.minute):
         used = await budgets.used(ctx.tx, plan.id, EPOCH_DAY + timedelta(days=budget.period))
         kind = "of the day" if budget.period else "in all"
-        over = over or used >= budget.limit or used + price > budget.limit
-        steps.append(f"budget {kind}: {units(used):f} of {units(budget.limit):f} {plan.currency or ''} used".rstrip())
-    return over
+        steps.append(f"budget {kind}: {units(used):f} of {units(budget.whole):f} {plan.currency or ''} used".rstrip())
+        if budget.limit < budget.whole:
+            steps.append(f"by this time of day {units(budget.limit):f} may be spent")
+        if used >= budget.whole or used + price > budget.whole:
+            refused = Reason.BUDGET
+        elif used >= budget.limit or used + price > budget.limit:
+            refused = refused or Reason.PACED
+    return refused
 
 
 def _turned_away(

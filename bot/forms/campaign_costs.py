@@ -13,6 +13,7 @@ from storage.catalogue import campaigns
 from storage.catalogue.campaigns import Campaign
 from storage.clicks import budgets
 from storage.ledger import cost_models as models
+from storage.ledger import pacing as pacings
 from storage.ledger.errors import Refused
 from storage.ledger.money import units
 from storage.ledger.numbers import read_amount
@@ -21,6 +22,9 @@ _COUNTRY = re.compile(r"([A-Za-z]{2})\s*[:=]\s*(.+)")
 _PRICE_OF = {
     "fixed": "a click", "cpm": "1,000 clicks", "unique": "a unique click", "per_day": "a day with clicks",
 }  # fmt: skip
+
+
+_PACING = {pacings.EVEN: "spread evenly over the day", pacings.USUAL: "spread over the day as clicks usually come"}
 
 
 class Costing(Arguments):
@@ -44,6 +48,11 @@ class Costing(Arguments):
         Meta(description="most that clicks of a day may cost; then they go to the fallback; 0: no budget"),
     ] = None
     budget_total: Annotated[Decimal | None, Meta(description="the same for all days together")] = None
+    pacing: Annotated[
+        str | None,
+        choices("spread the day's budget over its hours: evenly, or by when clicks usually come", *pacings.MODES),
+        EMPTIES,
+    ] = None
 
 
 def read_costs(ctx: Context, new: Costing, row: Row[Any] | None = None) -> dict[str, Any]:
@@ -62,10 +71,12 @@ def read_costs(ctx: Context, new: Costing, row: Row[Any] | None = None) -> dict[
         "currency": currency_code(new.currency, before.get("currency") or ctx.deployment.currency),
         "cost_event": (event or "first_deposit") if model == models.CPA else None,
         "budget_day": before.get("budget_day"), "budget_total": before.get("budget_total"),
+        "pacing": before.get("pacing"),
     }  # fmt: skip
     for name in ("budget_day", "budget_total"):
         if (budget := getattr(new, name)) is not None:
             values[name] = to_micros(budget, name) or None
+    values["pacing"] = _pacing(new, values)
     _check(values, event)
     return values
 
@@ -79,6 +90,19 @@ def _model(new: Costing, before: dict[str, Any]) -> str:
     if model is None:
         raise Refused(f"cost_model: one of {', '.join(models.MODELS)}", field="cost_model")
     return model
+
+
+def _pacing(new: Costing, values: dict[str, Any]) -> str | None:
+    """How the day's budget is spread; it ends with the budget."""
+    if new.pacing is None:
+        return values["pacing"] if values["budget_day"] else None
+    if new.pacing == NONE:
+        return None
+    if new.pacing.lower() not in pacings.MODES:
+        raise Refused(f"pacing: one of {', '.join(pacings.MODES)}, or none", field="pacing")
+    if not values["budget_day"]:
+        raise Refused("pacing: there is no budget of the day to spread: budget_day=…", field="pacing")
+    return new.pacing.lower()
 
 
 def _by_country(words: list[str]) -> dict[str, int]:
@@ -133,6 +157,8 @@ async def keep_costs(ctx: Context, campaign_id: int, values: dict[str, Any]) -> 
     await campaigns.record_costs(ctx.tx, ctx.team_id, campaign_id, ctx.today, values)
     if values["budget_day"] or values["budget_total"]:
         await budgets.recount(ctx.tx, ctx.team_id, campaign_id, ctx.today)
+    if values["pacing"] == pacings.USUAL:
+        await budgets.learn_hours(ctx.tx, ctx.team_id, campaign_id, ctx.today)
 
 
 def cost_fields(campaign: Campaign) -> tuple[tuple[str, str], ...]:
@@ -145,6 +171,8 @@ def cost_fields(campaign: Campaign) -> tuple[tuple[str, str], ...]:
         for budget, text in ((campaign.budget_day, "a day"), (campaign.budget_total, "in all"))
         if budget
     ]
+    if campaign.pacing:
+        parts.append(_PACING[campaign.pacing])
     return (*lines, ("Budget", ", ".join(parts))) if parts else tuple(lines)
 
 

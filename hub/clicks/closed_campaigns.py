@@ -16,7 +16,7 @@ _ADVICE = {
 }
 
 #: Reasons of clicks that are sent to no offer although one may be open.
-TURNED_AWAY = frozenset({Reason.BLOCKED, Reason.BUDGET})
+TURNED_AWAY = frozenset({Reason.BLOCKED, Reason.BUDGET, Reason.PACED})
 
 
 def leads_anywhere(campaign: CampaignPlan) -> bool:

@@ -20,20 +20,22 @@ class CampaignJob(ClickJob):
     """A click on a tracking link."""
 
     __slots__ = (
-        "_over_budget", "_state", "_to_fallback", "_to_site", "address", "campaign", "geo", "place", "plans", "roll",
+        "_refused", "_state", "_to_fallback", "_to_site", "address", "campaign", "geo", "place", "plans", "roll",
         "seconds", "word",
     )  # fmt: skip
 
     def __init__(self, state: State, campaign: CampaignPlan, click: Click, *, seconds: float) -> None:
         self.click = click
         self.visitor_id = self.previous_day_visitor_id = self.bound = 0
+        self.further = None
         self._state = state
         self.plans = state.plans
         self.campaign = campaign
         self.seconds = seconds
         self.roll = random.random()
         self.word = state.codec.encode(click.id)
-        self._to_fallback = self._to_site = self._over_budget = False
+        self._to_fallback = self._to_site = False
+        self._refused: Reason | None = None  # by the budget
         #: The client's address and where it lies, if a rule of the campaign asks: in memory only.
         self.address = ""
         self.geo = NOWHERE
@@ -71,6 +73,7 @@ class CampaignJob(ClickJob):
         picked = pick(
             plan.rotation, self._visitor(), availability=self._state.availability(self.plans, self.seconds),
             bound=self.bound if plan.binding else 0, roll=self.roll,
+            seen=self.further.seen if self.further is not None else (),
         )  # fmt: skip
         if picked.offer_id:
             return self._go(picked.offer_id, Reason.PAUSED if plan.paused else picked.reason)
@@ -102,13 +105,13 @@ class CampaignJob(ClickJob):
         plan, click = self.campaign, self.click
         if not click.unique:
             click.not_unique()
-        if self._over_budget:
-            return Reason.BUDGET
+        if self._refused is not None:
+            return self._refused
         return Reason.BLOCKED if plan.gate is not None and plan.gate.refuses(click.subs) else None
 
-    def over_budget(self) -> None:
+    def over_budget(self, *, paced: bool) -> None:
         """What its own price would have cost ends with the budget; a cost on the link the source has charged."""
-        self._over_budget, self.click.budgets = True, ()
+        self._refused, self.click.budgets = Reason.PACED if paced else Reason.BUDGET, ()
         if self.campaign.cost_model != LINK:
             self.click.cost = 0
 
@@ -139,6 +142,11 @@ class CampaignJob(ClickJob):
             referrer=click.referrer, address=self.address, city=self.geo.city, regions=self.geo.regions,
             unique=bool(click.unique), bot=click.bot != Bot.NO, roll=self.roll,
         )  # fmt: skip
+
+    def offers_seen(self) -> tuple[int, ...]:
+        """The offers that the visitor's cookie names from now on, this click's at the end."""
+        seen = self.further.seen - {self.click.offer_id} if self.further is not None else ()
+        return *sorted(seen), self.click.offer_id
 
     def url(self) -> str | None:
         """Where the visitor is sent; None if nothing is open and there is no fallback."""

@@ -34,7 +34,7 @@ from storage.clicks.writer import Writer
 from storage.db import config_version, database_age, tasks
 from storage.db.engine import Database
 from storage.ledger.clicks.click_id import ClickIdGenerator
-from storage.ledger.clicks.visitor import Remembered
+from storage.ledger.clicks.visitor import DAY_SECONDS, Remembered
 from storage.ledger.facts import Reason
 
 log = structlog.get_logger()
@@ -209,13 +209,17 @@ class Clicks:
 
     def _cookies(self, job: CampaignJob, remembered: Remembered | None) -> Sequence[tuple[bytes, bytes]]:
         """Nothing for machines, and nothing that the visitor has already."""
-        click = job.click
+        click, make = job.click, self._cookie_factory.remembered
         if click.bot:
             return ()
+        path = "/c/" if click.campaign_id else "/go/"
+        seconds = job.campaign.recognition.seconds if job.campaign.recognition else DAY_SECONDS
         cookies = []
         if remembered is None or remembered.offer_id != click.offer_id:
             first = remembered.click if remembered else job.word
-            cookies.append(self._cookie_factory.remembered(job.place, first, click.offer_id))
+            cookies.append(make(job.place, first, job.offers_seen(), path=path, seconds=seconds))
+        if job.further is not None and job.further.scope and not job.further.known:
+            cookies.append(make(click.scope, job.word, (click.offer_id,), path=path, seconds=seconds))
         if click.campaign_id and click.site_id and not click.offer_id:
             cookies.append(self._cookie_factory.carried(job.word))
         return cookies

@@ -10,9 +10,18 @@ from hub.clicks.state import State
 from hub.requests.client import Clients, machine, prefix
 from hub.runtime.settings import Settings
 from storage.clicks.plans import CampaignPlan, SitePlan
+from storage.clicks.visitors import FurtherKeys, KeyPair
 from storage.clicks.write_jobs import Click
 from storage.clicks.writer import Writer
-from storage.ledger.clicks.visitor import Remembered, browser_number, read_cookie, visitor_id
+from storage.ledger.clicks.visitor import (
+    DAY_SECONDS,
+    Recognition,
+    Remembered,
+    browser_number,
+    offer_place,
+    read_cookie,
+    visitor_id,
+)
 from storage.ledger.cost_models import FIXED, UNIQUE
 
 Headers = dict[bytes, bytes]
@@ -56,7 +65,7 @@ class ClickJobFactory:
         elif plan.cost_model in OWN_PRICE:
             self._fixed_cost(click, plan)
         if (plan.budget_day or plan.budget_total) and not bot:
-            click.budgets = plan.budgets(click.hour // 24)
+            click.budgets = plan.budgets(click.hour // 24, state.local(seconds)[0])
         click.wide = query.wide
         if self._keeps_prefix:
             click.ip_prefix = prefix(address)
@@ -71,20 +80,51 @@ class ClickJobFactory:
                 job.address = address
             if "city" in asks or "region" in asks:
                 job.geo = clients.geo(address)
-        remembered = self._remembered(headers, job) if b"cookie" in headers else None
+        remembered = self._remembered(headers, job, job.place) if b"cookie" in headers else None
         if remembered is not None:
             job.bound = remembered.offer_id
+            if plan.recognition is not None and plan.recognition.unseen:
+                seen = frozenset((*remembered.earlier, remembered.offer_id))
+                job.further = FurtherKeys(plan.recognition.lifetime, seen=seen)
         elif not bot:
-            job.visitor_id = visitor_id(browser, job.place)
-            previous = keys.address_yesterday(address)
-            if previous is not None:
-                job.previous_day_visitor_id = visitor_id(browser_number(previous, agent.mark), job.place)
+            self._name_visitor(job, headers, browser, address)
         return job, remembered
 
-    def _remembered(self, headers: Headers, job: CampaignJob) -> Remembered | None:
-        value = answers.cookie_value(headers[b"cookie"], job.place)
+    def _name_visitor(self, job: CampaignJob, headers: Headers, browser: int, address: str) -> None:
+        """The keys of a visitor whom no cookie of the campaign names."""
+        job.visitor_id = visitor_id(browser, job.place)
+        hashed = self.state.keys.address_yesterday(address)
+        previous = browser_number(hashed, job.click.agent.mark) if hashed is not None else 0
+        if previous:
+            job.previous_day_visitor_id = visitor_id(previous, job.place)
+        if job.campaign.recognition is not None:
+            self._further_keys(job, job.campaign.recognition, headers, browsers=(browser, previous))
+
+    def _further_keys(
+        self, job: CampaignJob, recognition: Recognition, headers: Headers, *, browsers: tuple[int, int]
+    ) -> None:
+        """What else a visitor may be known by whom no cookie of the campaign names."""
+
+        def pair(place: int) -> KeyPair:
+            browser, previous = browsers
+            return visitor_id(browser, place), visitor_id(previous, place) if previous else 0
+
+        job.further = further = FurtherKeys(recognition.lifetime)
+        job.click.lifetime = recognition.lifetime
+        if scope := recognition.scope:
+            job.click.scope, further.scope = scope, pair(scope)
+            further.known = b"cookie" in headers and self._remembered(headers, job, scope) is not None
+        if recognition.unseen:
+            job.click.unseen = True
+            campaign = job.campaign
+            further.offers = {offer: pair(offer_place(campaign.id, offer)) for offer in campaign.rotation.members}
+
+    def _remembered(self, headers: Headers, job: CampaignJob, place: int) -> Remembered | None:
+        value = answers.cookie_value(headers[b"cookie"], place)
+        recognition = job.campaign.recognition
         now = datetime.fromtimestamp(job.seconds, UTC)
-        return read_cookie(value, self.state.codec, now) if value else None
+        seconds = recognition.seconds if recognition else DAY_SECONDS
+        return read_cookie(value, self.state.codec, now, seconds) if value else None
 
     def _cost_and_rest(self, click: Click, plan: CampaignPlan, query: Query) -> None:
         if plan.cost_model == "link":

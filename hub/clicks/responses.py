@@ -1,12 +1,12 @@
 """What a visitor's browser gets: redirects, cookies, the few small pages."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from storage.clicks.write_jobs import Agent
-from storage.ledger.clicks.visitor import COOKIE_AGE
+from storage.ledger.clicks.visitor import DAY_SECONDS, cookie_text
 
 _NO_STORE = (b"cache-control", b"no-store")
 _EMPTY = (b"content-length", b"0")
@@ -73,15 +73,16 @@ class CookieFactory:
     def __init__(self, *, secure: bool) -> None:
         self._rest = f"; HttpOnly; SameSite=Lax{'; Secure' if secure else ''}"
 
-    def remembered(self, place: int, word: str, offer_id: int) -> tuple[bytes, bytes]:
-        """First click and offer seen. `place` is a campaign's id, or minus a site's for clicks without a campaign."""
-        path = "/c/" if place > 0 else "/go/"
-        text = f"cf{place}={word}-{offer_id}; Max-Age={COOKIE_AGE}; Path={path}{self._rest}"
+    def remembered(
+        self, place: int, word: str, offers: Iterable[int], *, path: str, seconds: int = DAY_SECONDS
+    ) -> tuple[bytes, bytes]:
+        """First click and offers seen at a place (storage.ledger.clicks.visitor)."""
+        text = f"cf{place}={cookie_text(word, offers)}; Max-Age={seconds}; Path={path}{self._rest}"
         return b"set-cookie", text.encode()
 
     def carried(self, word: str) -> tuple[bytes, bytes]:
         """The click a visitor takes along from a campaign to its site, should the site's link lose it."""
-        return b"set-cookie", f"{_CARRIED}={word}; Max-Age={COOKIE_AGE}; Path=/go/{self._rest}".encode()
+        return b"set-cookie", f"{_CARRIED}={word}; Max-Age={DAY_SECONDS}; Path=/go/{self._rest}".encode()
 
 
 def cookie_value(header: bytes, place: int) -> str | None:

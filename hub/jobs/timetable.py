@@ -5,7 +5,7 @@ from hub.jobs.scheduler import Job
 from hub.postbacks import handler
 from hub.runtime.runtime import Runtime
 from storage.catalogue.distribution import forget as forget_steps
-from storage.clicks import partitions, retention
+from storage.clicks import budgets, partitions, retention
 from storage.postbacks.requests import forget_long_bodies
 from storage.reports import settle
 
@@ -27,14 +27,15 @@ async def deliver(runtime: Runtime) -> None:
 
 
 async def maintain_storage(runtime: Runtime) -> None:
-    """Have the next days' partitions ready; forget visitors after a day, the long bodies of postbacks after a month,
-    raw clicks and views after the retention.
+    """Have the next days' partitions ready; learn when clicks usually come; forget visitors after a day, the long
+    bodies of postbacks after a month, raw clicks and views after the retention.
     """
     now = runtime.clock()
     async with runtime.database.begin() as tx:
         await partitions.ensure(tx, now)
         await forget_steps(tx, now)
     await retention.forget_visitors(runtime.database, now)
+    await budgets.learn_all_hours(runtime.database, runtime.deployment.zone, now)
     await forget_long_bodies(runtime.database, now)
     if runtime.settings.retention_days:
         await retention.drop(runtime.database, now, days=runtime.settings.retention_days)

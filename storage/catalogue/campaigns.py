@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.catalogue import distribution
 from storage.catalogue.entities import codes
 from storage.db import touch_marks
+from storage.ledger.alerts.comparisons import length
 from storage.ledger.cost_models import MERGED, CostRule
 from storage.ledger.money import units
 from storage.tables import campaign_costs, campaign_offer_spans, campaign_offers, campaigns, offers, sites, sources
@@ -43,6 +44,10 @@ class Campaign(msgspec.Struct, frozen=True, kw_only=True):
     binding: bool
     direct: bool
     status: str
+    unique_period: str | None = None  # 12h, 30d: how long a visitor counts as the same; null: a day
+    unique_scope: str | None = None  # site, team; null: the campaign
+    smart_rotation: bool = False  # returning visitors go on to offers they have not seen
+    pacing: str | None = None  # even, usual
     distribute: str  # off, or auto: the offers' weights are set by what they earn
     distribute_by: str | None = None
     floor: float | None = None  # per cent, as are the next two
@@ -165,7 +170,9 @@ async def shown(tx: AsyncConnection, team_id: int, rows: list[Any], *, public_ur
             fallback_url=row.fallback_url, cost_model=row.cost_model, cost=row.cost, currency=row.currency,
             cost_event=row.cost_event, budget_day=row.budget_day, budget_total=row.budget_total,
             country_costs=[f"{country}:{units(price):f}" for country, price in (row.country_costs or {}).items()],
-            rules=row.rules, binding=row.binding, direct=row.direct, status=row.status, **_distribution(row, offer),
+            rules=row.rules, binding=row.binding, direct=row.direct, status=row.status,
+            unique_period=length(row.unique_period) if row.unique_period else None, unique_scope=row.unique_scope,
+            smart_rotation=row.smart_rotation, pacing=row.pacing, **_distribution(row, offer),
         )
         for row in rows
     ]  # fmt: skip

@@ -20,8 +20,10 @@ from storage.ledger.clicks.placements import PlacementGate
 from storage.ledger.clicks.placements import gate as placement_gate
 from storage.ledger.clicks.rotation import CompiledRule, Distribution, Rotation, Share
 from storage.ledger.clicks.rotation_rules import node_of, spoken
+from storage.ledger.clicks.visitor import Recognition, recognition
 from storage.ledger.cost_models import CPM, FIXED, UNIQUE, price_of_click
 from storage.ledger.distribution.weights import WHOLE
+from storage.ledger.pacing import released
 from storage.tables import (
     accounts,
     campaign_offers,
@@ -124,14 +126,19 @@ class CampaignPlan(msgspec.Struct, frozen=True, kw_only=True):
     country_prices: dict[str, int] = {}  # of a click, where they differ from `cost`
     budget_day: int | None = None
     budget_total: int | None = None
+    released: tuple[int, ...] = ()  # of the day's budget, by the end of each quarter hour; empty: all of it
+    recognition: Recognition | None = None
     special: bool = False  # has placement lists, a budget or a price per unique click
 
-    def budgets(self, day: int) -> tuple[Budget, ...]:
-        """The budgets that a click of a report day counts against (days since 1970)."""
-        if not self.budget_day and not self.budget_total:
-            return ()
-        limits = ((day, self.budget_day), (0, self.budget_total))
-        return tuple(Budget(self.id, period, limit) for period, limit in limits if limit)
+    def budgets(self, day: int, minute: int) -> tuple[Budget, ...]:
+        """The budgets that a click of a report day (days since 1970) counts against at a minute of that day."""
+        budgets = []
+        if self.budget_day:
+            limit = self.released[minute // 15] if self.released else self.budget_day
+            budgets.append(Budget(self.id, day, limit, self.budget_day))
+        if self.budget_total:
+            budgets.append(Budget(self.id, 0, self.budget_total, self.budget_total))
+        return tuple(budgets)
 
     quick: FastPlan | None = None
     segments: dict[str, FastPlan] = {}  # in place of `quick` for visitors of a country or device
@@ -279,7 +286,7 @@ def _quick(plan: CampaignPlan, offers: dict[int, OfferPlan]) -> dict[str, Any]:
     special = any(offers[share.offer_id].paused or offers[share.offer_id].cap for share in rotation.shares)
     if not any(share.weight for share in rotation.shares):
         return {}
-    if special or rotation.rules or plan.paused or plan.to_site:
+    if special or rotation.rules or plan.paused or plan.to_site or (plan.recognition and plan.recognition.unseen):
         return {}
     if rotation.distribution is None:
         return {"quick": _fast(((rotation.shares, 1.0),), rotation.members)}
@@ -316,12 +323,15 @@ def _campaign(
         fallback=Template(row.fallback_url) if row.fallback_url else None,
         cost_model=FIXED if row.cost_model == CPM else row.cost_model,
         cost=price_of_click(row.cost_model, row.cost),
-        currency=row.currency, binding=row.binding, to_site=site is not None and not row.direct,
+        currency=row.currency, binding=row.binding and not row.smart_rotation,
+        to_site=site is not None and not row.direct,
         paused=row.status != "active", gate=gate,
         country_prices={
             country: price_of_click(row.cost_model, price) or 0
             for country, price in (row.country_costs or {}).items()
         },
         budget_day=row.budget_day, budget_total=row.budget_total,
+        released=released(row.budget_day, row.usual_hours or ()) if row.budget_day and row.pacing else (),
+        recognition=recognition(row),
         special=gate is not None or bool(row.budget_day or row.budget_total) or row.cost_model == UNIQUE,
     )  # fmt: skip

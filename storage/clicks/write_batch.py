@@ -11,7 +11,7 @@ from sqlalchemy import Dialect, Table, Text, bindparam, func, insert, literal_co
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from storage.clicks.bursts import BurstCounter
-from storage.clicks.visitors import Visitors, visitor_key
+from storage.clicks.visitors import OFFER, OFFER_BITS, FurtherKeys, SeenVisitor, Visitors
 from storage.clicks.write_jobs import (
     BOTS,
     CLICKS,
@@ -29,10 +29,14 @@ from storage.clicks.write_jobs import (
     OriginClick,
     OutgoingJob,
     RollupKey,
+    recognise,
+    seen_rows,
+    visitor_keys,
 )
 from storage.db.batch_connection import BatchConnection, PostgresBatchConnection
 from storage.db.bulk_sql import Compiled
-from storage.ledger.clicks.click_id import first_id_at, instant_of
+from storage.ledger.clicks.click_id import first_id_at
+from storage.ledger.clicks.visitor import Recognition, offer_place, site_place, visitor_id
 from storage.tables import SUBS, budget_counts, cap_counts, click_rollup, clicks, faults, outgoing, touched, user_agents
 from storage.tables.types import Json
 
@@ -163,11 +167,11 @@ class Batch:
         self._statements = state.statements
         self._agents: dict[str, int] = {}
         self._marks: list[tuple[int, int]] = []
-        self._since = 0
+        self._since = self._now = 0
 
     async def store(self, now: datetime) -> None:
         """Write it all, within a transaction. Every job decides, again where a cap proves full."""
-        self._since = first_id_at(now - DAY)
+        self._since, self._now = first_id_at(now - DAY), first_id_at(now)
         if self.clicks:
             await self._decide()
             new = {job.click.agent for job in self.clicks if not job.click.agent.id}
@@ -194,26 +198,50 @@ class Batch:
 
     async def _decide(self) -> None:
         state = self._state
-        keys = [(job.visitor_id, job.previous_day_visitor_id) for job in self.clicks if job.visitor_id]
-        offers_of = await state.visitors.find(self._connection, keys, self._since) if keys else {}
+        keys = visitor_keys(self.clicks)
+        entries = await state.visitors.find(self._connection, keys, self._since) if keys else {}
         new: dict[int, ClickJob] = {}
+        further: list[tuple[ClickJob, FurtherKeys, list[int]]] = []
         for job in self.clicks:
             visitor = job.visitor_id
             if not visitor:
                 state.decide(job)
-            elif visitor in offers_of:
-                job.click.unique, job.bound = 0, offers_of[visitor]
+            elif job.further is not None:
+                fresh = recognise(job, job.further, entries)
+                state.decide(job)
+                further.append((job, job.further, fresh))
+                for key, click, offer in seen_rows(job, job.further, fresh):
+                    entries[key] = click << OFFER_BITS | offer
+            elif visitor in entries:
+                job.click.unique, job.bound = 0, entries[visitor] & OFFER
                 state.decide(job)
             else:
                 job.click.unique, job.bound = 1, 0
                 state.decide(job)
                 new[visitor] = job
-                offers_of[visitor] = job.click.offer_id
+                entries[visitor] = job.click.id << OFFER_BITS | job.click.offer_id
         if budgeted := [job for job in self.clicks if job.click.budgets]:
             await self._charge(budgeted)
         await self._reserve([job for job in self.clicks if job.click.cap])
         if new:
             await self._remember(new)
+        if further:
+            await self._remember_further(further)
+
+    async def _remember_further(self, jobs: Iterable[tuple[ClickJob, FurtherKeys, list[int]]]) -> None:
+        """Keep visitors of campaigns that know them otherwise, those who are forgotten at the same time together."""
+        by_lifetime: defaultdict[int, dict[int, SeenVisitor]] = defaultdict(dict)
+        deciding: dict[int, ClickJob] = {}  # by the key that says whether a visitor is new
+        for job, further, fresh in jobs:
+            for row in seen_rows(job, further, fresh):
+                by_lifetime[further.lifetime].setdefault(row[0], row)
+            if job.click.unique:
+                deciding[further.scope[0] if further.scope else job.visitor_id] = job
+        for lifetime, rows in sorted(by_lifetime.items(), reverse=True):
+            since = max(self._since, self._now - lifetime)
+            kept = await self._state.visitors.remember(self._connection, sorted(rows.values()), since)
+            for key in deciding.keys() & rows.keys() - kept:  # another process was faster
+                deciding[key].not_unique()
 
     async def _remember(self, new: dict[int, ClickJob]) -> None:
         rows = sorted((visitor, job.click.id, job.click.offer_id) for visitor, job in new.items())
@@ -231,12 +259,14 @@ class Batch:
         for job in jobs:
             by_budgets[job.click.budgets].append(job)
         for budgets in sorted(by_budgets, key=lambda budgets: (budgets[0].campaign_id, budgets[0].period)):
-            room = min([budget.limit - await self._spend(budget, 0) for budget in budgets])
+            used = [await self._spend(budget, 0) for budget in budgets]
+            room = min(budget.limit - n for budget, n in zip(budgets, used, strict=True))
+            left = min((budget.whole or budget.limit) - n for budget, n in zip(budgets, used, strict=True))
             spent = 0
             for job in by_budgets[budgets]:
                 cost = max(0, job.click.cost)
                 if spent + cost > room or spent >= room:
-                    job.over_budget()
+                    job.over_budget(paced=spent + cost <= left and spent < left)
                     self._state.decide(job)
                 else:
                     spent += cost
@@ -363,24 +393,29 @@ class Batch:
                 await self.count_cap(click.cap)
                 for budget in click.budgets:
                     await self._spend(budget, max(0, click.cost))
+        rows = {key: (key, click.id, click.offer_id) for click in new for key in _further_keys(click)}
+        if rows:
+            await self._state.visitors.remember(self._connection, sorted(rows.values()), self._since)
         return len(new)
 
     async def _check_unique(self, clicks: Sequence[Click]) -> None:
         """Have a visitor count once, whom a process without a database could not recognise."""
-        visitors: dict[int, Click] = {}
+        by_lifetime: defaultdict[int, dict[int, Click]] = defaultdict(dict)
         for click in clicks:
             if click.unique and not click.bot:
-                key = visitor_key(click.visitor, click.campaign_id, click.site_id)
-                if visitors.setdefault(key, click) is not click:
+                lifetime, key = click.lifetime or Recognition().lifetime, _deciding_key(click)
+                first = by_lifetime[lifetime].get(key)
+                if first is not None and click.id - first.id < lifetime:
                     click.not_unique()
-        if not visitors:
-            return
-        a_day_before = first_id_at(instant_of(min(click.id for click in visitors.values())) - DAY)
-        rows = sorted((key, click.id, click.offer_id) for key, click in visitors.items())
-        remembered = await self._state.visitors.remember_spooled(self._connection, rows, a_day_before)
-        for key, click in visitors.items():
-            if key not in remembered:
-                click.not_unique()
+                else:
+                    by_lifetime[lifetime][key] = click
+        for lifetime, visitors in by_lifetime.items():
+            since = min(click.id for click in visitors.values()) - lifetime
+            rows = sorted((key, click.id, click.offer_id) for key, click in visitors.items())
+            remembered = await self._state.visitors.remember_spooled(self._connection, rows, since)
+            for key, click in visitors.items():
+                if key not in remembered:
+                    click.not_unique()
 
     async def count_cap(self, cap: Cap | None) -> None:
         """Count a click that was sent while the cap could not be read."""
@@ -408,6 +443,25 @@ class Batch:
                 agent.id = self._agents.get(agent.text, 0)
         self._state.visitors.committed(self._since)
         self._state.touches.written(self._marks)
+
+
+def _deciding_key(click: Click) -> int:
+    """The key of a click's visitor at the place that they are new to."""
+    return visitor_id(int.from_bytes(click.visitor, "big"), click.scope or _own_place(click))
+
+
+def _own_place(click: Click) -> int:
+    return click.campaign_id or site_place(click.site_id)
+
+
+def _further_keys(click: Click) -> list[int]:
+    """The keys of a click's visitor at the other places where it made them known."""
+    if click.bot:
+        return []
+    places = [_own_place(click)] if click.scope else []
+    places += [offer_place(click.campaign_id, click.offer_id)] if click.unseen and click.offer_id else []
+    browser = int.from_bytes(click.visitor, "big")
+    return [visitor_id(browser, place) for place in places]
 
 
 _ORIGIN_FIELDS = OriginClick.__struct_fields__[:-1]

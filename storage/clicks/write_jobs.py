@@ -1,9 +1,11 @@
 """What the writer is given: clicks and outgoing clicks, made by hub per request, filled in while they are stored."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
+from storage.clicks.visitors import OFFER, OFFER_BITS, FurtherKeys, KeyPair, SeenVisitor
 from storage.ledger.facts import Reason
 
 CLICKS, UNIQUE, BOTS, VISITS, OUTGOING, COST = range(6)
@@ -40,11 +42,13 @@ class Cap(msgspec.Struct, frozen=True):
 
 class Budget(msgspec.Struct, frozen=True):
     """A budget that a click counts against. `period`: days since 1970 of the report day, 0 for all days together;
-    `limit` in micro-units."""
+    `limit` in micro-units. Of one that is spread over the day `limit` is what may be spent by now, `whole` all of it.
+    """
 
     campaign_id: int
     period: int
     limit: int
+    whole: int = 0
 
 
 NOT_SHORT = frozenset({"ip_prefix", "extra", *(f"sub{n}" for n in range(3, 11))})
@@ -82,6 +86,9 @@ class Click(msgspec.Struct, eq=False):
     extra: str = ""
     cap: Cap | None = None  # of the offer it was sent to; people only
     budgets: tuple[Budget, ...] = ()  # of its campaign, which its cost uses up; people only
+    scope: int = 0  # the place that its visitor is new to, if that is not the campaign (storage.ledger.clicks.visitor)
+    lifetime: int = 0  # how long its visitor counts as the same, in click ids, if that is not a day
+    unseen: bool = False  # whether the offers that its visitor sees are remembered
     wide: bool = True  # whether it may have more than the columns of a `short_row`
     cost_of_unique: bool = False  # whether only a unique click costs something
 
@@ -112,13 +119,14 @@ class Click(msgspec.Struct, eq=False):
 class ClickJob:
     """One click to store. hub's own kind chooses the offer; this one goes where `click` says."""
 
-    __slots__ = ("bound", "click", "previous_day_visitor_id", "visitor_id")
+    __slots__ = ("bound", "click", "further", "previous_day_visitor_id", "visitor_id")
 
     def __init__(self, click: Click, *, visitor_id: int = 0, previous_day_visitor_id: int = 0, bound: int = 0) -> None:
         self.click = click
         self.visitor_id = visitor_id  # key in `visitors`; 0 for one whom a cookie names, and for a bot
         self.previous_day_visitor_id = previous_day_visitor_id  # the same visitor under yesterday's key
         self.bound = bound  # the offer this visitor saw before, 0 if none is known
+        self.further: FurtherKeys | None = None
 
     def decide(self) -> None:
         """Choose where to send it: sets `click.offer_id`, `.reason`, `.cap`. Called again if that cap proves full."""
@@ -127,13 +135,45 @@ class ClickJob:
         """Another process saw the visitor first."""
         self.click.not_unique()
 
-    def over_budget(self) -> None:
-        """Its cost does not fit into the budget; `decide` is called again."""
+    def over_budget(self, *, paced: bool) -> None:
+        """Its cost does not fit into the budget, or (`paced`) not yet; `decide` is called again."""
         self.click.budgets = ()
 
     def give_up(self) -> None:
         """Its `decide` raised: it goes to no offer."""
         self.click.offer_id, self.click.reason, self.click.cap = 0, Reason.FAILED, None
+
+
+def visitor_keys(jobs: Iterable[ClickJob]) -> list[KeyPair]:
+    """All keys by which the visitors of clicks may be known."""
+    keys = []
+    for job in jobs:
+        if job.visitor_id:
+            keys.append((job.visitor_id, job.previous_day_visitor_id))
+            if job.further is not None:
+                keys += job.further.pairs()
+    return keys
+
+
+def recognise(job: ClickJob, further: FurtherKeys, entries: Mapping[int, int]) -> list[int]:
+    """Tell a click whether its visitor is new, and what they have seen; returns the keys that are not known yet."""
+    since = job.click.id - further.lifetime
+    own = entries.get(job.visitor_id, 0)
+    job.bound = own & OFFER if own >> OFFER_BITS >= since else 0
+    known = entries.get(further.scope[0], 0) if further.scope else own
+    job.click.unique = int(not further.known and known >> OFFER_BITS < since)
+    further.seen = frozenset(
+        offer for offer, (key, _) in further.offers.items() if entries.get(key, 0) >> OFFER_BITS >= since
+    )
+    keys = [job.visitor_id, further.scope[0]] if further.scope else [job.visitor_id]
+    return [key for key in keys if entries.get(key, 0) >> OFFER_BITS < since]
+
+
+def seen_rows(job: ClickJob, further: FurtherKeys, keys: Iterable[int]) -> list[SeenVisitor]:
+    """What is to be remembered of a click that has decided: its new keys, and the offer that its visitor sees."""
+    offer = job.click.offer_id
+    more = [further.offers[offer][0]] if offer in further.offers else []
+    return [(key, job.click.id, offer) for key in (*keys, *more)]
 
 
 EARLY = 600_000 << 22

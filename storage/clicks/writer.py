@@ -17,14 +17,15 @@ import structlog
 
 from storage.clicks.bursts import BurstCounter
 from storage.clicks.spool import Drain, MemorySpool, Spool, orphans, record_of
-from storage.clicks.visitors import ProcessVisitors, SharedVisitors
+from storage.clicks.visitors import FurtherKeys, ProcessVisitors, SharedVisitors
 from storage.clicks.write_batch import DAY, Batch, Counts, FaultKey, WriterState
-from storage.clicks.write_jobs import ClickJob, Job, RollupKey
+from storage.clicks.write_jobs import ClickJob, Job, RollupKey, recognise, seen_rows, visitor_keys
 from storage.db import tasks
 from storage.db.batch_connection import batch_connection
 from storage.db.engine import Database
 from storage.db.unavailable import DatabaseUnavailable, is_unavailable
 from storage.ledger.clicks.click_id import first_id_at
+from storage.ledger.clicks.visitor import Recognition
 
 log = structlog.get_logger()
 Answer = Callable[[], None]
@@ -324,13 +325,14 @@ class Writer:
         if not job.visitor_id:
             self._state.decide(job)
             return
-        since, offers = first_id_at(self._clock() - DAY), {}
+        since, entries = first_id_at(self._clock() - DAY), dict[int, int]()
+        further = job.further or FurtherKeys(Recognition().lifetime)
         if isinstance(self._visitors, ProcessVisitors):
-            offers = self._visitors.find_now([(job.visitor_id, job.previous_day_visitor_id)], since)
-        job.click.unique, job.bound = int(not offers), offers.get(job.visitor_id, 0)
+            entries = self._visitors.find_now(visitor_keys([job]), since)
+        fresh = recognise(job, further, entries)
         self._state.decide(job)
-        if isinstance(self._visitors, ProcessVisitors) and not offers:
-            self._visitors.memory.remember_all([(job.visitor_id, job.click.id, job.click.offer_id)], since)
+        if isinstance(self._visitors, ProcessVisitors):
+            self._visitors.memory.remember_all(seen_rows(job, further, fresh), since)
 
     async def _keep(self, jobs: Sequence[Job]) -> None:
         """Into the spool; into memory while it cannot be written, as far as that goes."""

@@ -79,6 +79,8 @@ class Reason(IntEnum):
     BLOCKED = 8  # its placement is on a block list, or not on the allow list: fallback or neutral page
     BUDGET = 9  # the campaign's budget is used up: fallback or neutral page
     HOLDOUT = 10  # sent by the weights set by hand, for comparison with those that earnings set
+    UNSEEN = 11  # a returning visitor went on to an offer they had not seen
+    PACED = 12  # what the campaign's budget allows until this time of day is used up: fallback or neutral page
 
 
 Settlement = Literal["settled", "provisional", "partial"]

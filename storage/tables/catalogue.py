@@ -128,6 +128,11 @@ campaigns = named(
     Column("cost_event", Text),  # of a CPA: registration | first_deposit | qualified
     Column("budget_day", BigInteger),  # micro-units; clicks beyond go to the fallback
     Column("budget_total", BigInteger),
+    Column("pacing", Text),  # even | usual: how the day's budget is spread over its hours
+    Column("usual_hours", Json),  # clicks by hour of the day, lately: what pacing goes by
+    Column("unique_period", Integer),  # minutes that a visitor counts as the same one; null: a day
+    Column("unique_scope", Text),  # what a visitor is new to: site | team; null: the campaign
+    Column("smart_rotation", Boolean, nullable=False, server_default=false()),  # offers not seen yet first
     Column("rules", Json, nullable=False),
     Column("binding", Boolean, nullable=False, server_default=true()),
     Column("direct", Boolean, nullable=False, server_default=false()),

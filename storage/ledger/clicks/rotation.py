@@ -3,7 +3,7 @@
 Pure: a campaign's rotation is made once, `pick` is called per click. Randomness comes in as a number from 0 up to 1.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from enum import IntEnum
 
 import msgspec
@@ -94,40 +94,57 @@ class Pick(msgspec.Struct, frozen=True):
     rule: int = -1
 
 
-def pick(rotation: Rotation, visitor: Visitor, *, availability: AvailabilityOf, bound: int, roll: float) -> Pick:
-    """Choose for one visitor. `bound` is the offer they saw before, 0 if none; `roll` is random, 0 ≤ roll < 1."""
+def pick(
+    rotation: Rotation, visitor: Visitor, *, availability: AvailabilityOf, bound: int, roll: float,
+    seen: Container[int] = (),
+) -> Pick:  # fmt: skip
+    """Choose for one visitor. `bound` is the offer they keep, 0 if none; `roll` is random, 0 ≤ roll < 1; offers they
+    have `seen` come after all others."""
     if bound and bound in rotation.members and availability(bound) is Availability.OPEN:
         return Pick(bound, Reason.BOUND)
     for number in rotation.candidates(visitor):
         rule = rotation.rules[number]
         if rule.matches(visitor):
-            choice = _choose(rule.shares, rotation, availability=availability, roll=roll)
+            choice = _choose(rule.shares, rotation, availability=availability, roll=roll, seen=seen)
             if choice.offer_id:
                 return Pick(choice.offer_id, choice.reason, number)
-            default = _default(rotation, visitor, availability=availability, roll=roll)
+            default = _default(rotation, visitor, availability=availability, roll=roll, seen=seen)
             return Pick(default.offer_id, choice.reason, number)
-    choice = _default(rotation, visitor, availability=availability, roll=roll)
+    choice = _default(rotation, visitor, availability=availability, roll=roll, seen=seen)
     if rotation.rules and (choice.reason is Reason.CHOSEN or not rotation.shares):
         return Pick(choice.offer_id, Reason.NO_RULE)
     return choice
 
 
-def _default(rotation: Rotation, visitor: Visitor, *, availability: AvailabilityOf, roll: float) -> Pick:
+def _default(
+    rotation: Rotation, visitor: Visitor, *, availability: AvailabilityOf, roll: float, seen: Container[int]
+) -> Pick:
     """Where no rule decides: by the weights in force, for a visitor of the holdout by those set by hand."""
     distribution = rotation.distribution
     if distribution is None:
-        return _choose(rotation.shares, rotation, availability=availability, roll=roll)
+        return _choose(rotation.shares, rotation, availability=availability, roll=roll, seen=seen)
     holdout = distribution.holdout
     if roll < holdout:
-        choice = _choose(rotation.shares, rotation, availability=availability, roll=roll / holdout)
+        choice = _choose(rotation.shares, rotation, availability=availability, roll=roll / holdout, seen=seen)
         return Pick(choice.offer_id, Reason.HOLDOUT) if choice.reason is Reason.CHOSEN else choice
-    return _choose(distribution.of(visitor), rotation, availability=availability, roll=(roll - holdout) / (1 - holdout))
+    rest = (roll - holdout) / (1 - holdout)
+    return _choose(distribution.of(visitor), rotation, availability=availability, roll=rest, seen=seen)
 
 
-def _choose(shares: tuple[Share, ...], rotation: Rotation, *, availability: AvailabilityOf, roll: float) -> Pick:
-    """By weight; if that one is shut its alternative, else by weight among those still open."""
+def _choose(
+    shares: tuple[Share, ...], rotation: Rotation, *, availability: AvailabilityOf, roll: float, seen: Container[int]
+) -> Pick:
+    """By weight, among open ones not seen yet first; if the choice is shut its alternative, else by weight among those
+    still open."""
     if not shares:
         return Pick(0, Reason.FALLBACK)
+    if seen:
+        unseen = tuple(
+            share for share in shares
+            if share.weight and share.offer_id not in seen and availability(share.offer_id) is Availability.OPEN
+        )  # fmt: skip
+        if unseen:
+            return Pick(weighted(unseen, roll), Reason.UNSEEN)
     first = weighted(shares, roll)
     preferred = availability(first)
     if preferred is Availability.OPEN:

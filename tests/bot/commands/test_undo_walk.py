@@ -99,6 +99,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "parameters": ({"sub3": "x"}, {"sub3": "y"}),
     "postbacks": tuple({"deposit": f"https://p{n}.example.test/?c={{click_id}}"} for n in (1, 2)),
     "status": ("pending", "approved"), "country_costs": ("DE:0.08", "DE:0.08,AT:0.06"),
+    "unique_period": ("12h", "7d"), "unique_scope": ("team", "site"), "pacing": ("even", "usual"),
     "placement": ("sub1", "sub2"), "placement_format": ("*:{placement}:*", "<{placement}>"),
     "placement_separator": ("comma", "semicolon"),
     **dict.fromkeys(("registration", "first_deposit", "deposit", "qualified", "reversal"),
@@ -112,8 +113,9 @@ _DISTRIBUTION = ("distribute", "distribute_by", "floor", "most_change", "holdout
 #: What a subject has not, or has only together with something else.
 _NOT_OF = {
     "main": {"base_url", "tag_from", "click_id_from", "options"}, "live": {"tag_from", "click_id_from"},
-    "c1": {"currency", "cost_event", *_DISTRIBUTION},
-    "c2": {"currency", "weights", "country_costs", "budget_day", "budget_total", *_DISTRIBUTION},
+    "c1": {"currency", "cost_event", "smart_rotation", "pacing", *_DISTRIBUTION},
+    "c2": {"currency", "weights", "country_costs", "budget_day", "budget_total", "pacing", "unique_scope",
+           *_DISTRIBUTION},
     "wall": {"market"}, "push": {"per_second"},
     "plain": {"per_second"}, "automation-1": {"url", "schedule"},
 }  # fmt: skip

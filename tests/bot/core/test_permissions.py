@@ -54,6 +54,7 @@ LIMITED: dict[str, dict[str, str]] = {
     "automation show": {"automation": "yes no no"},
     "automation templates": {"-": "yes"},
     "automation test": {"automation": "yes no no"},
+    "campaign budget": {"campaign": "yes - no"},
     "campaign copy": {"campaign": "yes - no"},
     "campaign create": {"offers": "yes yes no", "site": "yes yes no", "source": "yes yes no"},
     "campaign distribution": {"campaign": "yes - no"},

@@ -3,6 +3,7 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -10,13 +11,14 @@ from hypothesis import strategies as st
 from sqlalchemy import insert
 
 from storage.catalogue.campaigns import costs_on
+from storage.clicks import budgets
 from storage.clicks.rollup_check import check
 from storage.ledger.cost_models import WHOLE_SHARE, share_of
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Reason
 from storage.reports.merged_report import ReportQuery, merged_report
 from storage.tables import budget_counts, conversions
-from tests.bot.commands.test_clicks import say
+from tests.bot.commands.test_clicks import say, shown_message
 from tests.hub.clicks.click_deployment import ClickDeployment, click_deployment
 
 
@@ -96,6 +98,49 @@ async def test_budgets_of_a_day_begin_again_and_the_whole_one_does_not(sqlite_ur
         await say(d, "campaign edit one budget_total=0.65")
         used = {row.period: row.n for row in await d.rows(budget_counts)}
         assert used[datetime(1970, 1, 1, tzinfo=UTC).date()] == 600_000
+
+
+async def test_a_budget_spread_over_the_day_is_released_by_the_quarter_hour(upgraded_url: str) -> None:
+    async with click_deployment(upgraded_url) as d:
+        await d.offer("a")
+        words = "cost_model=cpc cost=0.05 budget_day=9.60 pacing=even fallback_url=https://back.example.test/"
+        await say(d, f"campaign create one offers=a {words}")
+        await d.clicks.refresh()
+        midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        sent = []
+        for hours, n in ((0.1, 5), (0.3, 5), (1.1, 20), (23.9, 250)):
+            moment = midnight + timedelta(hours=hours)
+            d.clicks.state.seconds = moment.timestamp
+            hosts = [answer.host for answer in await asyncio.gather(*(visit(d, 1000 * n + k) for k in range(n)))]
+            sent.append(hosts.count("a.example.test"))
+        assert sent == [2, 2, 6, 182]  # 0.10 a quarter of an hour
+        reasons = [click.reason for click in await d.stored() if not click.offer_id]
+        assert (reasons.count(Reason.PACED), reasons.count(Reason.BUDGET)) == (20, 68)
+        await d.clicks._closed.tell(d.clicks.state.plans)
+        simulation = await say(d, f"simulate click one at={midnight:%Y-%m-%d}T03:00")
+        assert simulation.reason == "budget"
+        card = str(await shown_message(d, "campaign show one"))
+        assert "spread evenly over the day" in card
+
+
+async def test_a_budget_spread_by_usual_hours_follows_the_clicks_of_the_last_four_weeks(upgraded_url: str) -> None:
+    async with click_deployment(upgraded_url) as d:
+        await d.offer("a")
+        await d.campaign("one", {"a": 1}, cost_model="fixed", cost=50_000)
+        midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        for hours, n in ((-4, 30), (-5, 10), (1, 7)):  # yesterday at 20:00 and 19:00; today does not count
+            moment = midnight + timedelta(hours=hours)
+            d.clicks.state.seconds = moment.timestamp
+            for k in range(n):
+                await visit(d, k)
+        await say(d, "campaign edit one budget_day=8 pacing=usual")
+        await d.clicks.refresh()
+        plan = d.clicks.state.plans.campaigns["one"]
+        assert [plan.released[4 * hour - 1] for hour in (19, 20, 21, 24)] == [0, 2_000_000, 8_000_000, 8_000_000]
+        assert (await say(d, "simulate click one at=2026-11-01T12:00")).reason == "paced"
+        await budgets.learn_all_hours(d.database, ZoneInfo("UTC"), midnight + timedelta(days=1, hours=3))
+        await d.clicks.refresh()
+        assert d.clicks.state.plans.campaigns["one"].released[7] == 8_000_000 * 7 // 47
 
 
 @pytest.mark.parametrize(
@@ -184,3 +229,27 @@ def test_a_share_is_exact_over_parts_and_rounds_half_to_even(parts: list[int], s
     exact = abs(2 * (share_of(total, share) * WHOLE_SHARE - total * share))
     assert exact < WHOLE_SHARE or (exact == WHOLE_SHARE and share_of(total, share) % 2 == 0)
     assert share_of(total, WHOLE_SHARE) == total
+
+
+async def test_budgets_are_listed_ahead_or_behind_with_the_time_they_will_be_used_up(sqlite_url: str) -> None:
+    async with click_deployment(sqlite_url) as d:
+        await d.offer("a")
+        noon = datetime(2026, 10, 5, 12, tzinfo=UTC)
+        d.runtime.clock = lambda: noon
+        d.clicks.state.seconds = noon.timestamp
+        assert "No campaign has a budget" in (await shown_message(d, "budget")).title
+        for code, clicks in (("fast", 75), ("slow", 10), ("even", 50), ("done", 101)):
+            await say(d, f"campaign create {code} offers=a cost_model=cpc cost=0.10 budget_day=10 budget_total=500")
+            await d.clicks.refresh()
+            await asyncio.gather(*(visit(d, n, f"/c/{code}") for n in range(clicks)))
+        await say(d, "campaign create none offers=a cost_model=cpc cost=0.10")
+        shown = {item.campaign: item for item in (await say(d, "campaign budget")).items}
+        assert {code: (of.used_day, of.expected, of.pace, of.used_up_at) for code, of in shown.items()} == {
+            "fast": (7_500_000, 5_000_000, "ahead", "16:00"), "slow": (1_000_000, 5_000_000, "behind", None),
+            "even": (5_000_000, 5_000_000, "on pace", None), "done": (10_000_000, 5_000_000, "used up", None),
+        }  # fmt: skip
+        [only] = (await say(d, "budget slow")).items
+        assert (only.campaign, only.used_total, only.budget_total) == ("slow", 1_000_000, 500_000_000)
+        text = str(await shown_message(d, "campaign budget fast"))
+        assert "€7.50 of €10.00 (75%)" in text
+        assert "€2.50 ahead, used up about 16:00" in text
