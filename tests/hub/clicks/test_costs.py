@@ -116,7 +116,6 @@ async def test_a_budget_spread_over_the_day_is_released_by_the_quarter_hour(upgr
         assert sent == [2, 2, 6, 182]  # 0.10 a quarter of an hour
         reasons = [click.reason for click in await d.stored() if not click.offer_id]
         assert (reasons.count(Reason.PACED), reasons.count(Reason.BUDGET)) == (20, 68)
-        await d.clicks._closed.tell(d.clicks.state.plans)
         simulation = await say(d, f"simulate click one at={midnight:%Y-%m-%d}T03:00")
         assert simulation.reason == "budget"
         card = str(await shown_message(d, "campaign show one"))
