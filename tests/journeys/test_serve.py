@@ -114,7 +114,7 @@ def test_two_workers_share_the_port_and_one_that_dies_is_replaced(deploy_postgre
     assert hub.stop() == 0, hub.log()
 
 
-def test_it_idles_under_155_megabytes_with_both_bots(deploy_sqlite: Deploy) -> None:
+def test_it_idles_under_150_megabytes_with_both_bots(deploy_sqlite: Deploy) -> None:
     with standin("slack") as slack, standin("telegram") as telegram:
         hub = deploy_sqlite(
             SLACK_BOT_TOKEN="xoxb-stand-in", SLACK_SIGNING_SECRET="stand-in-signing-secret",
@@ -130,7 +130,7 @@ def test_it_idles_under_155_megabytes_with_both_bots(deploy_sqlite: Deploy) -> N
         def resident() -> int:
             return sum(process.memory_info().rss for process in [serving, *serving.children(recursive=True)])
 
-        wait_for(lambda: resident() < 155_000_000, "the memory of the start to be given back")
+        wait_for(lambda: resident() < 150_000_000, "the memory of the start to be given back")
 
 
 @pytest.mark.parametrize(
