@@ -315,7 +315,7 @@ def _event(restated: Restated, what: str) -> AlertEvent:
     def written(value: int | None) -> str:
         return figures.money(value, restated.currency) if restated.measure in AMOUNTS else figures.count(value)
 
-    measure = restated.measure.replace("first_deposits", "FTDs").replace("ngr", "NGR")
+    measure = figures.measure_name(restated.measure)
     change = f"{written(restated.before)} → {written(restated.now)}"
     return AlertEvent(
         key=f"{what}:{restated.account_id}:{restated.day}:{restated.tag}:{restated.measure}:{restated.now}",
@@ -366,7 +366,7 @@ async def discrepancy(context: AlertContext) -> list[AlertEvent]:
 async def dead_postbacks(context: AlertContext) -> list[AlertEvent]:
     start = (context.watch.history.seen or context.watch.created_at) - OVERLAP
     return [
-        AlertEvent(key=f"dead:{row.id}", text=f"{row.event} could not be delivered to {row.host}", why="source list")
+        AlertEvent(key=f"dead:{row.id}", text=f"{figures.event_name(row.event)} could not be delivered to {row.host}", why="source list")
         for row in await live_counts.dead_postbacks(context.tx, await context.scope(), start)
     ]
 

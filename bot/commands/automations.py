@@ -10,7 +10,7 @@ from bot.automations.evaluation import evaluate
 from bot.automations.messages import facts_in_words
 from bot.automations.subjects import subs_of
 from bot.commands.alerts import quiet_hours
-from bot.commands.digests import room_named
+from bot.commands.digests import room_with_title
 from bot.core import permissions
 from bot.core.arguments import EMPTIES, NONE, Arguments, MissingArgument, choices, refers, secret
 from bot.core.command import command
@@ -241,6 +241,7 @@ def template_table(_ctx: Context, listing: Page[Template]) -> Message:
 
 @command(
     "automation add", role=Role.BUYER, scope=Scope.OWN, render=automation_card, positional=("rule",), sentence="rule",
+    prepare=room_with_title,
 )  # fmt: skip
 async def add_automation(ctx: Context, new: NewRule) -> Automation:
     """Arm an automation, and say what it would have done in the last 30 days."""
@@ -248,7 +249,7 @@ async def add_automation(ctx: Context, new: NewRule) -> Automation:
     rule = await _resolved(ctx, _written(new, template, ctx.deployment.currency), new)
     terms = _terms(ctx, new, rule, template)
     warnings = await _contradictions(ctx, rule, force=new.force)
-    channel = room_named(ctx, new.channel)
+    channel: channels.Channel = ctx.prepared
     opened = check_secret(new.webhook_secret) if new.webhook_secret else new_secret() if terms.url else None
     made = await automations.add(ctx.tx, ctx.now, NewAutomation(
         team_id=ctx.team_id, name=(new.name or (template.title if template else describe_rule(rule)))[:100],

@@ -25,7 +25,7 @@ from bot.core.limits import limited
 from bot.core.listing import Page
 from bot.core.message import Button, Buttons, Fields, Message, Notice, Table, Text
 from bot.core.permissions import Scope, visible
-from bot.forms.bulk_change import MOST, BulkChange, change_each, chosen, render_change, status_question
+from bot.forms.bulk_change import MOST, BulkChange, any_of, change_each, chosen, render_change, status_question
 from bot.forms.campaign_costs import cost_fields, keep_costs, read_costs
 from bot.forms.campaign_visitors import Visiting, read_visiting, visiting_fields
 from bot.forms.entity_list import EntityList, list_message, listed, of_team
@@ -114,9 +114,9 @@ class OneCampaign(Arguments):
 
 class CampaignChoice(Arguments):
     campaign: Annotated[list[str], refers("campaign", "which campaign; several with commas between", most=MOST)] = []
-    source: Annotated[str | None, refers("source", "or all of this traffic source", changes=False)] = None
-    site: Annotated[str | None, refers("site", "or all that lead to this site", changes=False)] = None
-    offer: Annotated[str | None, refers("offer", "or all that send to this offer", changes=False)] = None
+    source: Annotated[list[str], refers("source", "or all of these traffic sources", changes=False, most=MOST)] = []
+    site: Annotated[list[str], refers("site", "or all that lead to these sites", changes=False, most=MOST)] = []
+    offer: Annotated[list[str], refers("offer", "or all that send to these offers", changes=False, most=MOST)] = []
 
 
 class CampaignCopy(Arguments):
@@ -125,7 +125,7 @@ class CampaignCopy(Arguments):
 
 
 class CampaignList(EntityList):
-    source: Annotated[str | None, refers("source", "only this source's")] = None
+    source: Annotated[list[str], refers("source", "only of these sources", most=MOST)] = []
     status: Annotated[str | None, choices("only these", "active", "paused")] = None
 
 
@@ -249,9 +249,7 @@ async def edit_campaign(ctx: Context, new: CampaignEdit) -> Campaign:
 )  # fmt: skip
 async def list_campaigns(ctx: Context, new: CampaignList) -> Page[Campaign]:
     """The team's campaigns."""
-    query = of_team(ctx, "campaign")
-    if new.source:
-        query = query.where(table.c.source_id == await _ref(ctx, sources, new.source, "source"))
+    query = of_team(ctx, "campaign").where(*await any_of(ctx, table.c.source_id, "source", new.source))
     if new.status:
         query = query.where(table.c.status == new.status)
     rows, following = await listed(ctx, "campaign", new, query)
@@ -355,16 +353,12 @@ async def own_campaign(ctx: Context, word: str) -> Row[Any]:
 
 
 async def _chosen(ctx: Context, new: CampaignChoice) -> list[Row[Any]]:
-    where = []
-    if new.source:
-        where.append(table.c.source_id == await _ref(ctx, sources, new.source, "source"))
-    if new.site:
-        where.append(table.c.site_id == await _ref(ctx, sites, new.site, "site"))
-    if new.offer:
-        sending = select(campaign_offers.c.campaign_id)
-        where.append(
-            table.c.id.in_(sending.where(campaign_offers.c.offer_id == await _ref(ctx, offers, new.offer, "offer")))
-        )
+    sending = await any_of(ctx, campaign_offers.c.offer_id, "offer", new.offer)
+    where = [
+        *await any_of(ctx, table.c.source_id, "source", new.source),
+        *await any_of(ctx, table.c.site_id, "site", new.site),
+        *(table.c.id.in_(select(campaign_offers.c.campaign_id).where(condition)) for condition in sending),
+    ]
     return await chosen(ctx, "campaign", new.campaign, where=where)
 
 

@@ -19,7 +19,7 @@ from bot.digests import loading
 from bot.digests.message import DigestRequest
 from bot.render.terminal import render
 from storage.catalogue.entities import page
-from storage.chat import channels, rooms, subscriptions
+from storage.chat import channels, installations, rooms, subscriptions
 from storage.chat.subscriptions import Subscription
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
@@ -106,7 +106,10 @@ async def room_with_title(ctx: Context, new: Any) -> channels.Channel:
     channel = room_named(ctx, new.channel)
     if channel.title or channel.private or channel.face == "terminal":
         return channel
-    title = await ctx.ports.room_title(channel.face, channel.workspace, channel.room)
+    async with ctx.reading():
+        workspace = await channels.workspace_of(ctx.tx, ctx.team_id, channel)
+        token = await installations.token(ctx.tx, ctx.box, workspace)
+    title = await ctx.ports.room_title(channel.face, channel.room, token=token)
     return msgspec.structs.replace(channel, title=title)
 
 

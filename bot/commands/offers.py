@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import Row, select, update
+from sqlalchemy import ColumnElement, Row, select, update
 
 from bot.core.arguments import EMPTIES, NONE, Arguments, MissingArgument, MissingFields, choices, refers
 from bot.core.command import command
@@ -13,7 +13,16 @@ from bot.core.context import Context
 from bot.core.listing import Page
 from bot.core.message import Button, Buttons, Fields, Message, Notice, Table
 from bot.core.permissions import Scope, visible
-from bot.forms.bulk_change import MOST, BulkChange, change_each, chosen, first_of, render_change, status_question
+from bot.forms.bulk_change import (
+    MOST,
+    BulkChange,
+    any_of,
+    change_each,
+    chosen,
+    first_of,
+    render_change,
+    status_question,
+)
 from bot.forms.entity_list import EntityList, list_message, listed, of_team
 from bot.render.figures import plural
 from storage.catalogue import casino_hub, casinos, names, offers
@@ -73,8 +82,8 @@ class OneOffer(Arguments):
 
 class OfferChoice(Arguments):
     offer: Annotated[list[str], refers("offer", "which offer; several with commas between", most=MOST)] = []
-    account: Annotated[str | None, refers("account", "or all of this platform account", changes=False)] = None
-    casino: Annotated[str | None, refers("casino", "or all of this brand", changes=False)] = None
+    account: Annotated[list[str], refers("account", "or all of these platform accounts", changes=False, most=MOST)] = []
+    casino: Annotated[list[str], refers("casino", "or all of these brands", changes=False, most=MOST)] = []
 
 
 class OfferCopy(Arguments):
@@ -86,8 +95,8 @@ class OfferCopy(Arguments):
 
 
 class OfferList(EntityList):
-    account: Annotated[str | None, refers("account", "only this account's")] = None
-    casino: Annotated[str | None, refers("casino", "only this brand's")] = None
+    account: Annotated[list[str], refers("account", "only on these accounts", most=MOST)] = []
+    casino: Annotated[list[str], refers("casino", "only of these brands", most=MOST)] = []
     status: Annotated[str | None, choices("only these", "active", "paused")] = None
 
 
@@ -220,12 +229,7 @@ async def edit_offer(ctx: Context, new: OfferEdit) -> Offer:
 )  # fmt: skip
 async def list_offers(ctx: Context, new: OfferList) -> Page[Offer]:
     """The team's offers."""
-    query = of_team(ctx, "offer")
-    if new.account:
-        account = await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")
-        query = query.where(table.c.account_id == account.id)
-    if new.casino:
-        query = query.where(table.c.casino_id == (await casinos.find(ctx.tx, ctx.team_id, new.casino)).id)
+    query = of_team(ctx, "offer").where(*await _on(ctx, new))
     if new.status:
         query = query.where(table.c.status == new.status)
     rows, following = await listed(ctx, "offer", new, query)
@@ -326,13 +330,15 @@ async def _offer(ctx: Context, word: str) -> Row[Any]:
 
 
 async def _chosen(ctx: Context, new: OfferChoice) -> list[Row[Any]]:
-    where = []
-    if new.account:
-        account = await names.find(ctx.tx, accounts, ctx.team_id, new.account, field="account")
-        where.append(table.c.account_id == account.id)
-    if new.casino:
-        where.append(table.c.casino_id == (await casinos.find(ctx.tx, ctx.team_id, new.casino)).id)
-    return await chosen(ctx, "offer", new.offer, where=where)
+    return await chosen(ctx, "offer", new.offer, where=await _on(ctx, new))
+
+
+async def _on(ctx: Context, new: OfferChoice | OfferList) -> list[ColumnElement[bool]]:
+    """The conditions of the accounts and brands that are named."""
+    return [
+        *await any_of(ctx, table.c.account_id, "account", new.account),
+        *await any_of(ctx, table.c.casino_id, "casino", new.casino),
+    ]
 
 
 async def _set_status(ctx: Context, new: OfferChoice, status: str) -> Offer | BulkChange[Offer]:

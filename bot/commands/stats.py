@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -211,11 +212,13 @@ async def reported(ctx: Context, new: StatsQuery) -> Any:
 
 async def _arranged(ctx: Context, new: StatsQuery, report: MergedReport) -> MergedReport:
     """The rows asked for; people see first what weighs most, unless they wish another order or look at periods."""
-    if ctx.face in CHATS and not new.sort and not set(ctx.notes["by"]) & PERIOD_VALUES.keys():
+    in_chat = ctx.face in CHATS
+    if in_chat and not set(ctx.notes["by"]) & PERIOD_VALUES.keys():
         report = by_weight(report)
-    if len(report.rows) < MANY_ROWS:
-        return arrange(report, sort=new.sort, top=new.top, limit=new.limit, after=new.after)
-    return await asyncio.to_thread(arrange, report, sort=new.sort, top=new.top, limit=new.limit, after=new.after)
+    sorting = partial(
+        arrange, report, sort=new.sort, top=new.top, limit=new.limit, after=new.after, pending_last=in_chat
+    )
+    return sorting() if len(report.rows) < MANY_ROWS else await asyncio.to_thread(sorting)
 
 
 async def _versus(ctx: Context, new: StatsQuery, query: ReportQuery) -> ComparedRange:

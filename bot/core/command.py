@@ -239,8 +239,9 @@ def ranked(words: list[tuple[str | None, str]]) -> list[tuple[str | None, str]]:
     if not words or words[0][0] is not None or words[0][1].lower() not in RANKED:
         return words
     order, rest = RANKED[words[0][1].lower()], list(words[1:])
-    top = rest.pop(0)[1] if rest and rest[0][0] is None and rest[0][1].isdecimal() else ""
+    top = _leading_number(rest)
     noun = rest.pop(0)[1].lower() if _begins_with_noun(rest) else "campaigns"
+    top = top or _leading_number(rest)
     single = singular(noun)
     measure = "profit"
     for n, (key, word) in enumerate(rest[:-1]):
@@ -248,10 +249,20 @@ def ranked(words: list[tuple[str | None, str]]) -> list[tuple[str | None, str]]:
             measure = rest[n + 1][1].lower()
             del rest[n : n + 2]
             break
+    if measure == "cpa" and words[0][1].lower() in {"best", "worst"}:  # the less a deposit costs the better
+        order = "" if order else "-"
     top = top or ("1" if single == noun else "5")
     if all(key is not None for key, _ in rest):
         rest.append(("range", "7d"))
     return [(None, "stats"), ("by", single), ("sort", order + measure), ("top", top), *rest]
+
+
+def _leading_number(words: list[tuple[str | None, str]]) -> str:
+    """The number that the words begin with, taken off them; empty if there is none, or it begins a range: `5 nov`."""
+    bare = [word for _, word in takewhile(lambda word: word[0] is None, words[:DAY_WORDS])]
+    if not bare or not bare[0].isdecimal() or any(is_period(" ".join(bare[:n])) for n in range(1, len(bare) + 1)):
+        return ""
+    return words.pop(0)[1]
 
 
 def _begins_with_noun(words: list[tuple[str | None, str]]) -> bool:

@@ -129,8 +129,9 @@ class Ports(Protocol):
     async def quotes(self, login: dict[str, Any] | None, names: list[str]) -> list[dict[str, Any]]:
         """What a registrar asks for names; without a login only whether they are taken. Raises ConnectorError."""
 
-    async def room_title(self, face: str, workspace: str, room: str) -> str:
-        """What the chat calls a room; empty where it does not say, or is not connected here."""
+    async def room_title(self, face: str, room: str, *, token: str | None = None) -> str:
+        """What the chat calls a room; empty where it does not say, or is not set up. `token` is that of the Slack
+        workspace, where it has one of its own."""
 
     async def changed(self) -> None:
         """Something configured has just been committed: this process takes it in at once, others within a second."""

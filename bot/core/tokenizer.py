@@ -48,7 +48,7 @@ def day(text: str, today: date) -> date:
     Raises ValueError.
     """
     try:
-        read = _day(_FILLERS.sub("", " ".join(text.lower().split())), today)
+        read = _day(_FILLERS.sub("", _ORDINAL.sub(r"\1", " ".join(text.lower().split()))), today)
     except (ValueError, OverflowError) as error:
         if repr(text.strip()) in str(error):
             raise
@@ -61,7 +61,7 @@ def day(text: str, today: date) -> date:
 def _day(word: str, today: date) -> date | None:
     if word in {"today", "now"}:
         return today
-    if word == "yesterday":
+    if word in {"yesterday", "yest", "yday"}:
         return today - timedelta(days=1)
     if word == "day before yesterday":
         return today - timedelta(days=2)
@@ -102,16 +102,25 @@ _QUALIFIED = re.compile(r"(this|last|current|previous)[ -]?(week|month|quarter|y
 _TO_DATE = {"mtd": "this month", "ytd": "this year", "wtd": "this week", "qtd": "this quarter"} | {
     f"{unit} to date": f"this {unit}" for unit in ("week", "month", "quarter", "year")
 }
-_COUNTED = re.compile(r"(?:last |past )?(\d{1,4})\s?(d|days?|w|weeks?|months?|quarters?|years?)")
+_COUNTED = re.compile(r"(?:last |past )?(\d{1,4})\s?(d|days?|w|weeks?|mo?|months?|quarters?|years?)")
+_AGO = re.compile(r"(?:(\d{1,3}) )?(week|month|quarter|year)s? ago")
+_ORDINAL = re.compile(r"\b(\d{1,2})(?:st|nd|rd|th)\b(?: of)?")
+_UNITS_ALONE = {"week", "month", "quarter", "year"}
 _NUMBERED = {
     "quarter": re.compile(r"q(?P<number>[1-4])(?:[ -]?(?P<year>\d{4}))?|(?P<year_before>\d{4})[ -]?q(?P<after>[1-4])"),
-    "week": re.compile(r"(?:last )?(?:calendar )?week (?P<number>\d{1,2})(?: (?:of )?(?P<year>\d{4}))?"),
+    "half": re.compile(r"h(?P<number>[12])(?:[ -]?(?P<year>\d{4}))?"),
+    "week": re.compile(
+        r"(?:last )?(?:(?:calendar )?week |(?:wk|kw|cw|w) ?)(?P<number>\d{1,2})(?: (?:of )?(?P<year>\d{4}))?"
+    ),
 }
 _FILLERS = re.compile(r"^(?:(?:in|for|during|on|over|the|of) )+(?=.)")
 _NUMBER_WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _UNITS = r"(?= (?:days?|weeks?|months?|quarters?|years?)\b)"
 _BETWEEN = re.compile(
-    r"\s*\.\.\.?\s*|\s+(?:to|till|until|through)\s+|\s+[-–—]\s+|(?<=\d)(?:[–—](?=\d)|-(?=\d{1,2}\s+[a-z]))"
+    r"\s*\.\.\.?\s*|\s+(?:to|till|until|through)\s+|\s+[-–—]\s+"
+    r"|(?<=\d)(?:[–—](?=\d)|-(?=\d{1,2}\s+[a-z]))"
+    r"|(?<=[a-z])[-–—](?=[a-z])|(?<=[a-z]{3} \d)[-–—](?=\d)|(?<=[a-z]{3} \d\d)[-–—](?=\d)"
+    r"|(?<=\d\.)[-–—](?=\d)|(?<=\.\d{4})[-–—](?=\d)"
 )
 #: More words than any range has.
 RANGE_WORDS = 9
@@ -134,22 +143,25 @@ def period(text: str, today: date) -> tuple[date, date]:
         first = period(word.removeprefix("since "), today)[0]
         return _forwards(first, today)
     word = _TO_DATE.get(word, word)
+    for read in (_counted, _calendar, _numbered, _named_month):
+        if span := read(word, today):
+            return span
     ends = _BETWEEN.split(word.removeprefix("from "), maxsplit=1)
     if len(ends) == 1 and word.startswith("from "):
         return _forwards(period(ends[0], today)[0], today)
     if len(ends) == 2:
         return _between(ends[0].strip(), ends[1].strip(), today)
-    for read in (_counted, _calendar, _numbered, _named_month):
-        if span := read(word, today):
-            return span
     single = past_day(word, today)
     return single, single
 
 
 def _plain(text: str) -> str:
     """The words of a range in lower case, without those that only lead to it, numbers in figures."""
-    word = " ".join(text.strip().lower().replace("_", " ").split())
-    word = _FILLERS.sub("", word)
+    said = " ".join(text.strip().lower().replace("_", " ").split()).removesuffix(" so far")
+    word = _ORDINAL.sub(r"\1", _FILLERS.sub("", said))
+    if word in _UNITS_ALONE and word != said:
+        word = f"this {word}"
+    word = word.removeprefix("a ") if word.endswith(" ago") else word
     for number, name in enumerate(_NUMBER_WORDS, 1):
         word = re.sub(rf"\b{name}{_UNITS}", str(number), word)
     return word
@@ -209,9 +221,12 @@ def _forwards(first: date, last: date) -> tuple[date, date]:
 
 def _between(start: str, end: str, today: date) -> tuple[date, date]:
     """Two ends, each a day or a longer range; a month or year that only the second names holds for both."""
-    last = period(end, today)[1] if end else today
-    if start.isdecimal() and (month := re.search(r"[a-z]{3}.*", end)):
+    bare = end.isdecimal() and len(end) < 3
+    last = today if not end or bare else period(end, today)[1]
+    if start.isdecimal() and len(start) < 3 and (month := re.search(r"[a-z]{3}.*", end)):
         start = f"{start} {month[0]}"
+    elif bare and (month := re.match(r"([a-z]{3,9}\.?) \d", start)):
+        last = period(f"{month[1]} {end}", today)[1]
     elif (year := re.search(r"\b\d{4}$", end)) and not re.search(r"\d{4}", start) and re.search(r"[a-z]", start):
         start = f"{start} {year[0]}"
     return _forwards(period(start, today)[0], last)
@@ -233,7 +248,15 @@ _MONTHS_OF = {"m": 1, "q": 3, "y": 12}
 
 
 def _calendar(word: str, today: date) -> tuple[date, date] | None:
-    """This or last week, month, quarter or year; past days of it where it still runs."""
+    """This or last week, month, quarter or year, one some time ago, a year by its number; past days where it runs."""
+    if re.fullmatch(r"20\d\d", word):
+        return date(int(word), 1, 1), _not_past(date(int(word), 12, 31), date(int(word), 1, 1), today)
+    if match := _AGO.fullmatch(word):
+        first = _start_of(match[2], today)
+        last = today
+        for _ in range(min(int(match[1] or 1), 100)):
+            first, last = _start_of(match[2], first - timedelta(days=1)), first - timedelta(days=1)
+        return first, last
     match = _QUALIFIED.fullmatch(word)
     if match is None:
         return None
@@ -254,6 +277,10 @@ def _numbered(word: str, today: date) -> tuple[date, date] | None:
         month, year = int(match["number"] or match["after"]) * 3 - 2, match["year"] or match["year_before"]
         first = date(int(year) if year else today.year - (month > today.month), month, 1)
         return first, _not_past(_months_before(first, -3) - timedelta(days=1), first, today)
+    if match := _NUMBERED["half"].fullmatch(word):
+        month = int(match["number"]) * 6 - 5
+        first = date(int(match["year"] or today.year - (month > today.month)), month, 1)
+        return first, _not_past(_months_before(first, -6) - timedelta(days=1), first, today)
     if match := _NUMBERED["week"].fullmatch(word):
         number, year = int(match["number"]), match["year"]
         first = date.fromisocalendar(int(year) if year else today.isocalendar().year, number, 1)

@@ -53,6 +53,13 @@ async def chosen(
     return rows
 
 
+async def any_of(
+    ctx: Context, column: ColumnElement[Any], noun: str, words: Sequence[str]
+) -> list[ColumnElement[bool]]:
+    """The condition that a column refers to one of the entities of these names; none where none is named."""
+    return [column.in_(await _named(ctx, noun, words))] if words else []
+
+
 async def _named(ctx: Context, noun: str, words: Sequence[str]) -> dict[int, Row[Any]]:
     """The entities of these names by id. Raises Missing with each name that there is not."""
     rows_by_id: dict[int, Row[Any]] = {}

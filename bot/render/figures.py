@@ -199,13 +199,15 @@ def report_table(
 
 _COLUMN_OF = {
     "clicks": "Clicks", "registrations": "Regs", "first_deposits": "FTDs", "cr": "CR", "reg2dep": "Reg2dep",
-    "epc": "EPC", "commission": "Commission", "spend": "Spend", "profit": "Profit", "roi": "ROI", "cpa": "CPA",
+    "epc": "EPC", "ctr": "CTR", "commission": "Commission", "spend": "Spend", "profit": "Profit", "roi": "ROI", "cpa": "CPA",
 }  # fmt: skip
 _IN_MONEY = ("ngr", "commission", "deposit_amount", "cpa")
 
 
 def _value(row: ReportRow, name: str, currency: str) -> str:
     """A measure that has no column of its own."""
+    if name == "ctr":
+        return percent(row.outgoing, row.site_visits)
     value = measure(name)(row)
     if value is None:
         return NONE

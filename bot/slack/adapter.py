@@ -111,10 +111,6 @@ class SlackChat:
         """A Web API client with the workspace's token, or the one of the settings."""
         return post.client(await self.token(workspace), self.settings.api_url, self.session, patient=patient)
 
-    async def title_of(self, workspace: str, room: str) -> str:
-        """A channel's name. Raises SlackApiError."""
-        return await channels.name_of(await self.client(workspace, patient=False), room)
-
     async def token(self, workspace: str) -> str | None:
         return await self.installs.token(workspace) or self.settings.bot_token
 

@@ -12,7 +12,7 @@ from slack_sdk.errors import SlackApiError
 
 from bot.chat.session import ChatSessions
 from bot.slack import post
-from storage.catalogue import teams
+from storage.chat import installations
 from storage.ledger.errors import Refused
 
 SCOPES = (
@@ -36,25 +36,20 @@ class Installs:
         if not workspace or self._without.get(workspace, 0.0) > monotonic():
             return None
         async with self.sessions.database.read() as tx:
-            sealed = await teams.fact(tx, _fact(workspace))
-        if sealed is None:
+            token = await installations.token(tx, self.sessions.box, workspace)
+        if token is None:
             self._without[workspace] = monotonic() + WITHOUT_SECONDS
-            return None
-        return str(self.sessions.box.open(sealed)["token"])
+        return token
 
     async def keep(self, workspace: str, token: str) -> None:
         self._without.pop(workspace, None)
         async with self.sessions.database.begin() as tx:
-            await teams.store_fact(tx, _fact(workspace), self.sessions.box.seal({"token": token}))
+            await installations.keep(tx, self.sessions.box, workspace, token)
 
     async def forget(self, workspace: str) -> None:
         """The app was removed there."""
         async with self.sessions.database.begin() as tx:
-            await teams.drop_fact(tx, _fact(workspace))
-
-
-def _fact(workspace: str) -> str:
-    return f"slack_installation:{workspace}"
+            await installations.forget(tx, workspace)
 
 
 class Install:

@@ -97,11 +97,6 @@ class TelegramChat:
         self._tasks: list[asyncio.Task[None]] = []
         self._holder = f"telegram:{uuid4().hex}"
 
-    async def title_of(self, _workspace: str, room: str) -> str:
-        """A chat's title, or a person's name. Raises TelegramError. https://core.telegram.org/bots/api#getchat"""
-        chat = await self.app.bot.get_chat(room)
-        return chat.title or chat.full_name or ""
-
     def _build(self) -> Application[Any, Any, Any, Any, Any, Any]:
         trusted = {"verify": httpx.create_ssl_context()}  # one for both: each holds a megabyte of certificates
         request = HTTPXRequest(

@@ -15,16 +15,21 @@ from telegram.error import BadRequest, TelegramError
 
 from bot.chat.questions import Option, Question, open_questions, options, questions
 from bot.chat.session import Caller, ChatSessions, Form, carry_out, identify
-from bot.core.command import COMMANDS
+from bot.core.arguments import secret_fields
+from bot.core.command import COMMANDS, line_of
 from bot.core.context import Actor, Room
-from bot.core.message import Message
+from bot.core.message import Button, Buttons, Message
 from bot.telegram import post
 from bot.telegram.html import Key, keyboard
 from storage.chat import dialogues
 from storage.chat.dialogues import Dialogue
 
 ON_A_PAGE = 8
-QUESTION_OVER = "This question is over."
+QUESTION_OVER = "This question is over, or was asked of someone else: send the command yourself."
+EXPIRED = "This question has expired: send the command again"
+NOT_YOURS = "This question was asked of someone else: send the command yourself"
+WHICH_FIELD = "which of these do you want to give?"
+REMOVED = "Your message is removed once it is read."
 
 
 class State(msgspec.Struct, kw_only=True):
@@ -75,13 +80,12 @@ class DialogueRunner:
                 await dialogues.drop(tx, **_address(room))
 
     async def answered(self, room: Room, message: TelegramMessage, text: str) -> bool:
-        """Use a line as the answer to the open question; False if there is none."""
+        """Use a line as the answer to the open question, and say so of one that is over or another member's; False if
+        it answers none."""
         dialogue = await self._load(room)
-        if dialogue is None:
-            return False
+        if dialogue is None or not self._is_for(dialogue[1], room, message):
+            return await self._refused(room, message)
         command, state = dialogue
-        if not room.private and not _replies_to(message, state.message_id):
-            return False
         actor = await identify(self.sessions, Caller(room=room))
         if isinstance(actor, Message):
             return False
@@ -92,6 +96,45 @@ class DialogueRunner:
         state.message_id = 0
         await self._take(room, actor, command, state, _value(question, text.strip()))
         return True
+
+    def _is_for(self, state: State, room: Room, message: TelegramMessage) -> bool:
+        """Whether a line answers the question: in private any does that replies to no other one."""
+        return _replies_to(message, state.message_id) or (room.private and not self.asked_in(message))
+
+    async def _refused(self, room: Room, message: TelegramMessage) -> bool:
+        """Whether a line replies to a question that has expired or is another member's: then that is said, with a
+        button to send the command again. Nothing is carried out."""
+        expired = await self._expired(room)
+        line = self.asked_in(message)
+        if expired is not None and _replies_to(message, expired[1].message_id):
+            line = _again(*expired)
+        if not line or isinstance(await identify(self.sessions, Caller(room=room)), Message):
+            return False
+        if REMOVED in (message.reply_to_message.text or "" if message.reply_to_message else ""):
+            await self.hide(message)
+        why = NOT_YOURS if await self._is_of_another(room, message) else EXPIRED
+        await post.post(
+            self.sessions, self.bot, room.room, _with_line(why, line), thread=room.thread, reply_to=message.message_id
+        )
+        return True
+
+    def asked_in(self, message: TelegramMessage) -> str:
+        """The command that the message to which this one replies asks for; empty if that is no open question of
+        ours. A question that was answered or cancelled has another text."""
+        origin = message.reply_to_message
+        if origin is None or origin.from_user is None or origin.from_user.id != self.bot.id:
+            return ""
+        heads = (line.partition(" · ") for line in (origin.text or "").splitlines())
+        return next((command for command, _, label in heads if _asks(command, label)), "")
+
+    async def expired_question(self, room: Room) -> Message | None:
+        """What to say of the person's last question in this room if it has expired; said once."""
+        expired = await self._expired(room)
+        if expired is None:
+            return None
+        async with self.sessions.database.begin() as tx:
+            await dialogues.drop(tx, **_address(room))
+        return _with_line(EXPIRED, _again(*expired))
 
     async def hide(self, message: TelegramMessage) -> None:
         """Delete a message that holds a credential, where the bot may."""
@@ -208,6 +251,20 @@ class DialogueRunner:
     async def _load(self, room: Room) -> tuple[str, State] | None:
         async with self.sessions.database.read() as tx:
             row = await dialogues.load(tx, self.sessions.clock(), **_address(room))
+        return self._opened(row)
+
+    async def _expired(self, room: Room) -> tuple[str, State] | None:
+        async with self.sessions.database.read() as tx:
+            return self._opened(await dialogues.expired(tx, self.sessions.clock(), **_address(room)))
+
+    async def _is_of_another(self, room: Room, message: TelegramMessage) -> bool:
+        """Whether the message to which this one replies is the open question of another person."""
+        async with self.sessions.database.read() as tx:
+            rows = await dialogues.of_others(tx, self.sessions.clock(), **_address(room))
+        states = [opened[1] for row in rows if (opened := self._opened(row))]
+        return any(_replies_to(message, state.message_id) for state in states)
+
+    def _opened(self, row: Dialogue | None) -> tuple[str, State] | None:
         if row is None or row.command not in COMMANDS:
             return None
         return row.command, msgspec.convert(self.sessions.box.open(row.state["sealed"]), State)
@@ -219,6 +276,25 @@ async def toast(query: CallbackQuery, text: str = "", *, alert: bool = False) ->
         await query.answer(text[:200] or None, show_alert=alert)
     except BadRequest as fault:
         post.log.info("a press could not be answered: %s", fault.message)
+
+
+def _asks(command: str, label: str) -> bool:
+    """Whether a line of a message is the head of a question: `offer add · Account`."""
+    if command not in COMMANDS:
+        return False
+    return label == WHICH_FIELD or any(question.label == label for question in questions(COMMANDS[command]))
+
+
+def _again(command: str, state: State) -> str:
+    """The line that asks again for what lacks; without the arguments where it would no longer ask."""
+    hidden = secret_fields(COMMANDS[command].parameters)
+    given = {name: value for name, value in state.arguments.items() if name not in hidden}
+    return line_of(COMMANDS[command], given if _lacking(command, state.arguments) else {})
+
+
+def _with_line(text: str, line: str) -> Message:
+    """A text with a button that sends a line."""
+    return Message(text, (Buttons((Button(line, line),)),))
 
 
 def _replies_to(message: TelegramMessage, message_id: int) -> bool:
@@ -263,11 +339,11 @@ def _text(command: str, question: Question, state: State) -> str:
     if state.note:
         lines.insert(0, f"⛔ {html.escape(state.note[:1000], quote=False)}")
     if state.menu:
-        return "\n".join([*lines[:-1], f"<b>{html.escape(command)}</b> · which of these do you want to give?"])
+        return "\n".join([*lines[:-1], f"<b>{html.escape(command)}</b> · {WHICH_FIELD}"])
     if question.description:
         lines.append(html.escape(question.description, quote=False))
     if question.kind == "secret":
-        lines.append("<i>Your message is removed once it is read.</i>")
+        lines.append(f"<i>{REMOVED}</i>")
     if not state.known or question.kind == "day":
         lines.append("<i>Type it (in a group: as a reply to this). /cancel stops.</i>")
     return "\n".join(lines)

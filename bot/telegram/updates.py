@@ -5,6 +5,7 @@ import re
 from contextlib import suppress
 from typing import Any
 
+import msgspec
 from telegram import Bot, CallbackQuery, ChatMemberUpdated, InlineKeyboardMarkup, Update, User
 from telegram import Message as TelegramMessage
 from telegram.constants import ChatAction
@@ -13,7 +14,7 @@ from telegram.error import BadRequest, TelegramError
 from bot.chat.session import Attached, Caller, ChatSessions, Reply, handle, holds_credential, press
 from bot.commands.confirmations import other_answers
 from bot.core.context import Room
-from bot.core.message import Message, Text
+from bot.core.message import Message, Notice, Text
 from bot.delivery import lose
 from bot.forms.uploaded_image import MOST_BYTES, refuse_large
 from bot.telegram import inline, pages, post
@@ -52,7 +53,7 @@ class UpdateHandler:
             await self._renamed(message.chat.id, message.new_chat_title)
             return
         text = message.text or message.caption or ""
-        if message.sender_chat is not None and self.command(text):
+        if message.sender_chat is not None and (self.command(text) or self.dialogues.asked_in(message)):
             await self._refuse_anonymous(message)
             return
         if message.from_user is None or message.from_user.is_bot or not text.strip():
@@ -101,11 +102,22 @@ class UpdateHandler:
         if await self.dialogues.answered(caller.room, message, text):
             return
         if caller.room.private:
-            await self._answer(caller, message, text)
+            await self._answer(caller, message, text, plain=True)
 
-    async def _answer(self, caller: Caller, message: TelegramMessage, text: str) -> None:
+    async def _with_expired_question(self, room: Room, reply: Reply) -> Reply:
+        """The answer to a line that is no command, with the person's question that has expired: it may answer that."""
+        expired = await self.dialogues.expired_question(room)
+        if expired is None:
+            return reply
+        blocks = (*reply.message.blocks, Notice("info", expired.title), *expired.blocks)
+        return msgspec.structs.replace(reply, message=msgspec.structs.replace(reply.message, blocks=blocks))
+
+    async def _answer(self, caller: Caller, message: TelegramMessage, text: str, *, plain: bool = False) -> None:
+        """`plain`: the line does not begin as a command."""
         work = handle(self.sessions, caller, text, attached=attached(message))
         reply = await self._patiently(work, caller.room)
+        if plain and not reply.done and reply.form is None:
+            reply = await self._with_expired_question(caller.room, reply)
         if reply.form and reply.form.missing and reply.actor:
             await self.dialogues.begin(caller.room, reply.actor, reply.form)
             return

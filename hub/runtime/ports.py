@@ -20,6 +20,7 @@ from connectors.redaction import redact
 from connectors.registry import PLATFORMS, platform, platform_name
 from hub.runtime import registrars
 from hub.runtime.helper_process import HelperFailed, HelperProcess
+from hub.runtime.room_titles import title_of
 from hub.runtime.settings import Settings
 from storage.ledger.errors import CasinoFluxError, ConnectorError, Refused, TooLong
 from storage.ledger.facts import Report
@@ -54,7 +55,6 @@ class HubPorts:
         self._helper = helper
         self._charts: OrderedDict[Chart, bytes] = OrderedDict()
         self.listeners: list[Callable[[], Awaitable[None]]] = []
-        self.title_of: Callable[[str, str, str], Awaitable[str]] | None = None  # where chats are connected
 
     def registrar_credentials(self, kind: str, fields: dict[str, Any]) -> dict[str, str]:
         return registrars.read_credentials(kind, fields)
@@ -121,8 +121,8 @@ class HubPorts:
             self._charts.popitem(last=False)
         return bytes(drawn)
 
-    async def room_title(self, face: str, workspace: str, room: str) -> str:
-        return await self.title_of(face, workspace, room) if self.title_of else ""
+    async def room_title(self, face: str, room: str, *, token: str | None = None) -> str:
+        return await title_of(self._settings, face, room, token=token)
 
     async def changed(self) -> None:
         for listener in self.listeners:

@@ -14,7 +14,6 @@ from litestar.types import ControllerRouterHandler
 
 from bot.chat.session import ChatSessions
 from bot.delivery import Delivery, Sender
-from hub.runtime.ports import HubPorts
 from hub.runtime.runtime import Runtime
 from storage.catalogue import teams
 from storage.chat import dialogues, messages, processed_events
@@ -30,7 +29,6 @@ log = structlog.get_logger()
 STATE = "casinoflux_slack_state"
 MOST_BYTES = 1_000_000
 TIDY_SECONDS = 3600
-TITLE_WITHIN = 3  # seconds that a command waits for the title of a room
 STOP_WITHIN = 5  # seconds; a message cut off here may have arrived, and is not sent again
 
 
@@ -49,20 +47,7 @@ class Chats:
         self.handlers: list[ControllerRouterHandler] = _routes(self)
         self._tidied_at = 0.0
 
-    async def title_of(self, face: str, workspace: str, room: str) -> str:
-        """What a chat calls a room; empty where it is not connected or does not say in time."""
-        chat = {"slack": self.slack, "telegram": self.telegram}.get(face)
-        if chat is None:
-            return ""
-        try:
-            return await asyncio.wait_for(chat.title_of(workspace, room), TITLE_WITHIN)
-        except Exception as fault:  # the room's id is shown until it is heard from
-            log.info("a room's title is not known", face=face, why=type(fault).__name__)
-            return ""
-
     async def start(self) -> None:
-        if isinstance(self.runtime.ports, HubPorts):
-            self.runtime.ports.title_of = self.title_of
         settings = self.runtime.settings
         if settings.slack_signing_secret or settings.slack_app_token:
             self.slack = self._new_slack()

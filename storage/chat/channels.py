@@ -57,7 +57,7 @@ async def room_of(tx: AsyncConnection, team_id: int, channel: Channel, now: date
     """Id of the team's room, made if unknown. Raises Refused at `channel` for a room that speaks for another team."""
     if channel.workspace and not await _is_there(tx, team_id, channel.workspace):
         raise Refused("channel: no member of the team is known in that Slack workspace: say it there", field="channel")
-    workspace = channel.workspace or await _workspace(tx, team_id, channel)
+    workspace = await workspace_of(tx, team_id, channel)
     room = await rooms.bind(
         tx, team_id=team_id, face=channel.face, workspace=workspace, room=channel.room, title=channel.title,
         private=channel.private, now=now,
@@ -75,10 +75,17 @@ async def _is_there(tx: AsyncConnection, team_id: int, workspace: str) -> bool:
     return (await tx.execute(select(identities.c.id).where(*here).limit(1))).first() is not None
 
 
-async def _workspace(tx: AsyncConnection, team_id: int, channel: Channel) -> str:
-    """A channel id named without its workspace is the one we have met, if any; each team has a terminal of its own."""
+async def workspace_of(tx: AsyncConnection, team_id: int, channel: Channel) -> str:
+    """The workspace of a channel: the one named with it, else that in which we have met the channel, else the only one
+    in which members of the team are known. Each team has a terminal of its own."""
+    if channel.workspace:
+        return channel.workspace
     if channel.face == "terminal":
         first = (await tx.execute(select(func.min(teams.c.id)))).scalar_one()
         return "" if team_id == first else f"team-{team_id}"
     workspaces = select(table.c.workspace).where(table.c.face == channel.face, table.c.room == channel.room)
-    return (await tx.execute(workspaces.order_by(table.c.workspace.desc()).limit(1))).scalar() or ""
+    if met := (await tx.execute(workspaces.order_by(table.c.workspace.desc()).limit(1))).scalar():
+        return str(met)
+    own = select(identities.c.workspace).where(identities.c.team_id == team_id, identities.c.face == channel.face)
+    known = list((await tx.execute(own.distinct().limit(2))).scalars())
+    return known[0] if len(known) == 1 else ""

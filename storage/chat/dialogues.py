@@ -35,14 +35,23 @@ async def store(tx: AsyncConnection, dialogue: Dialogue) -> None:
 
 
 async def load(tx: AsyncConnection, now: datetime, *, face: str, room: str, user: str) -> Dialogue | None:
-    """The person's open dialogue in that room; after 15 minutes it is forgotten."""
-    mine = dialogues.c.face == face, dialogues.c.room == room, dialogues.c.user == user
-    row = (await tx.execute(select(dialogues).where(*mine, dialogues.c.at > now - GOOD_FOR))).one_or_none()
-    if row is None:
-        return None
-    return Dialogue(
-        face=face, room=room, user=user, command=row.command, state=row.state, at=row.at
-    )  # fmt: skip
+    """The person's open dialogue in that room; after 15 minutes it has expired."""
+    return next((d for d in await _of(tx, face=face, room=room, user=user) if d.at > now - GOOD_FOR), None)
+
+
+async def expired(tx: AsyncConnection, now: datetime, *, face: str, room: str, user: str) -> Dialogue | None:
+    """The person's last dialogue in that room, if it has expired and is not forgotten yet."""
+    return next((d for d in await _of(tx, face=face, room=room, user=user) if d.at <= now - GOOD_FOR), None)
+
+
+async def of_others(tx: AsyncConnection, now: datetime, *, face: str, room: str, user: str) -> list[Dialogue]:
+    """The open dialogues of other people in that room."""
+    return [d for d in await _of(tx, face=face, room=room) if d.user != user and d.at > now - GOOD_FOR]
+
+
+async def _of(tx: AsyncConnection, **address: str) -> list[Dialogue]:
+    query = select(dialogues).where(*(dialogues.c[name] == value for name, value in address.items()))
+    return [msgspec.convert(row, Dialogue, from_attributes=True) for row in await tx.execute(query)]
 
 
 async def drop(tx: AsyncConnection, *, face: str, room: str, user: str) -> bool:

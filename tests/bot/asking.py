@@ -32,7 +32,7 @@ class Asker:
         self.now = NOON
         self.shown = ""
         self.deployment = Deployment(public_url="https://track.example.test")
-        self._ports = HubPorts(read_settings({"CASINOFLUX_SECRET_KEY": "k", "CASINOFLUX_ALLOW_PRIVATE_HOSTS": "1"}))
+        self.ports = HubPorts(read_settings({"CASINOFLUX_SECRET_KEY": "k", "CASINOFLUX_ALLOW_PRIVATE_HOSTS": "1"}))
 
     async def __call__(self, text: str, *, role: Role = Role.OWNER, campaigns: tuple[str, ...] | None = None) -> Any:
         actor = Actor(team_id=self.team_id, name=f"the-{role.value}", role=role, campaigns=campaigns)
@@ -61,7 +61,7 @@ class Asker:
         """One call of a command by a member."""
         return Context(
             database=self.database, deployment=self.deployment, actor=actor,
-            face="shell", ports=self._ports, box=Box("k"), clock=lambda: self.now,
+            face="shell", ports=self.ports, box=Box("k"), clock=lambda: self.now,
         )  # fmt: skip
 
     def later(self, **duration: float) -> None:

@@ -45,17 +45,19 @@ def sensible(command: Command, codes: dict[str, str]) -> dict[str, Any]:
     return arguments
 
 
-def hostile_calls(codes: dict[str, str], *, each_field: bool) -> Iterator[tuple[Command, dict[str, Any]]]:
-    """Every command with nothing, with what is sensible, and with a hostile word in one field (or in each in turn)."""
+def hostile_calls(codes: dict[str, str], *, thorough: bool) -> Iterator[tuple[Command, dict[str, Any]]]:
+    """Every command with nothing, with what is sensible, and with hostile words, each in one of its fields.
+
+    `thorough`: every command with every hostile word, and each of its fields with at least one.
+    """
     words = cycle(VALUES)
     for number, command in enumerate(COMMANDS.values()):
         base = sensible(command, codes)
         yield command, {}
         yield command, base
         fields = [field.encode_name for field in msgspec.structs.fields(command.parameters)]
-        for name in fields if each_field else fields[number % max(len(fields), 1) :][:1]:
-            for word in (next(words), next(words)):
-                yield command, base | {name: word}
+        for turn in range(max(len(VALUES), len(fields)) if thorough else 2) if fields else ():
+            yield command, base | {fields[(number + turn) % len(fields)]: next(words)}
 
 
 def seeds(name: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -106,12 +106,12 @@ def database_file(tmp_path: Path, empty_database: Path) -> Path:
     return Path(shutil.copy(empty_database, tmp_path / "casinoflux.db"))
 
 
-@pytest.mark.parametrize("each_field", [False, pytest.param(True, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
-async def test_every_command_takes_hostile_words_or_says_what_is_wrong(database_file: Path, each_field: bool) -> None:
+@pytest.mark.parametrize("thorough", [False, pytest.param(True, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
+async def test_every_command_takes_hostile_words_or_says_what_is_wrong(database_file: Path, thorough: bool) -> None:
     async with speaking(database_file) as speaker:
         await seed(speaker, "Lucky")
         codes = await speaker.codes()
-        for command, arguments in hostile_calls(codes, each_field=each_field):
+        for command, arguments in hostile_calls(codes, thorough=thorough):
             line = line_of(command, arguments)
             await check_reply(speaker, await speaker.say(line), line)
 

@@ -1,10 +1,13 @@
 """Digests and alerts name their room by its title: closed, renamed and upgraded rooms are followed in both chats."""
 
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import select
 
+from hub.runtime.ports import HubPorts
 from storage.tables import rooms
+from tests.bot.asking import Asker, asking
 from tests.bot.chatting import Chatting, eventually
 from tests.bot.conftest import Chat
 
@@ -79,6 +82,29 @@ async def test_a_room_that_was_never_heard_from_is_named_by_its_title_when_a_dig
         assert "C0NEVER" not in str(digest["blocks"])
         alert = await chatting.flux('alert add "ftd < 50% of 7d avg" channel=telegram:-100777')
         assert "Group -100777" in str(alert["blocks"])
+
+
+async def test_a_room_named_in_a_shell_is_asked_for_its_title_and_followed(chat: Chat) -> None:
+    """No bot runs in a shell; it knows the tokens all the same."""
+    async with chat() as chatting:
+        await chatting.flux(f"join {await chatting.invite()}")
+        say = Asker(chatting.database, chatting.runtime.team_id)
+        say.ports = HubPorts(chatting.runtime.settings)
+        await say("digest subscribe channel=slack:C0NEVER")
+        assert "#general" in say.shown
+        assert (await say('alert add "ftd < 50% of 7d avg" channel=telegram:-100777'))["room"] == "Group -100777"
+        added = await say('automation add "pause campaign when roi < -50% over 7d" channel=telegram:-100778')
+        assert added["room"] == "Group -100778"
+        renamed = {"type": "channel_rename", "channel": {"id": "C0NEVER", "name": "buyers", "created": 1}}
+        await chatting.on(chatting.slack, "event", event=renamed)
+        await eventually(lambda: titled(chatting, "buyers"), "the new title")
+        assert "#buyers" in str((await say("digest list"))["items"])
+
+
+async def test_where_no_token_is_set_a_room_is_named_by_its_id(opened: Callable[[], Any]) -> None:
+    async with asking(opened) as say:
+        assert (await say("digest subscribe channel=slack:C0NEVER"))["room"].endswith("C0NEVER")
+        assert (await say("digest subscribe channel=telegram:-100777"))["room"].endswith("-100777")
 
 
 async def test_a_room_whose_title_is_not_told_is_named_by_its_id(chat: Chat) -> None:

@@ -44,6 +44,8 @@ def measure(name: str) -> Measure:
     Raises Refused at `sort` for a measure there is not.
     """
     name = measure_named(name)
+    if name == "roi":  # empty while commission is pending
+        return lambda row: None if row.commission is None else _ratio("profit", "spend")(row)
     if name in _RATIOS:
         return _ratio(*_RATIOS[name])
     if name in (*PLAIN, "profit"):
@@ -59,7 +61,7 @@ def measure(name: str) -> Measure:
 
 _RATIOS = {
     "cr": ("registrations", "clicks"), "reg2dep": ("first_deposits", "registrations"), "epc": ("commission", "clicks"),
-    "cpa": ("spend", "first_deposits"), "roi": ("profit", "spend"),
+    "ctr": ("outgoing", "site_visits"), "cpa": ("spend", "first_deposits"), "roi": ("profit", "spend"),
 }  # fmt: skip
 
 
@@ -82,19 +84,28 @@ def arrange(
     top: int | None = None,
     limit: int | None = None,
     after: str | None = None,
+    pending_last: bool = False,
 ) -> MergedReport:
     """The report with its rows sorted (`-` for descending, what is not measured last) and cut; totals stay whole.
 
     `top` keeps the first rows, without `sort` those of the highest commission. `limit` keeps a page of them after the
-    cursor `after`; `next` is the cursor that follows. Raises Refused at the field.
+    cursor `after`; `next` is the cursor that follows. `pending_last`: by profit, rows whose commission is pending come
+    after those that are known, as people read them. Raises Refused at the field.
     """  # fmt: skip
     rows = _sorted(report.rows, sort or ("-commission" if top else None))
+    if pending_last and sort and measure_named(sort.removeprefix("-")) == "profit":
+        rows = sorted(rows, key=_is_pending)
     rows = rows if top is None else rows[:top]
     if limit is None and after is None:
         return msgspec.structs.replace(report, rows=rows)
     start = _start(after)
     end = len(rows) if limit is None else start + limit
     return msgspec.structs.replace(report, rows=rows[start:end], next=str(end) if end < len(rows) else None)
+
+
+def _is_pending(row: ReportRow) -> bool:
+    """Whether a row's commission is still to come, so that its profit is not known."""
+    return row.commission is None and row.settlement != "settled"
 
 
 def _sorted(rows: list[ReportRow], sort: str | None) -> list[ReportRow]:

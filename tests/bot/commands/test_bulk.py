@@ -78,6 +78,62 @@ async def test_offers_of_an_account_are_paused_and_resumed(opened: Opened) -> No
             await say("offer pause")
 
 
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("campaign pause source=fb,google", ["Казино Вулкан", "beta", "delta"]),
+        ("campaign pause source=google, fb offer=lucky-one,lucky-three", ["Казино Вулкан", "delta"]),
+        ("campaign pause gamma,delta offer=lucky-three,lucky-two source=google", ["delta"]),
+        ("campaign pause offer=lucky-one,lucky-three", ["Казино Вулкан", "gamma", "delta"]),
+        ("campaign pause site=land,hill", ["hiking", "landing"]),
+        ("offer pause account=main,second", ["Lucky one", "Lucky two", "Lucky three", "Wild"]),
+        ("offer pause account=second,main casino=wild,lucky nothing", None),
+        ("offer pause casino=Lucky,wild account=second", ["Lucky three", "Wild"]),
+    ],
+)
+async def test_filters_take_several_values_and_are_combined(opened: Opened, line: str, names: list[str] | None) -> None:
+    """Values of one filter widen it, several filters narrow it; one question lists them, one undo takes all back."""
+    async with asking(opened) as say:
+        await set_up(say)
+        await say("source add name=google")
+        await say("offer add casino=Wild account=second tag=w name=Wild url=https://w.example.test/?s={click_id}")
+        await say("campaign create name=delta offers=lucky-three,lucky-one source=google")
+        for site, campaign in (("land", "landing"), ("hill", "hiking")):
+            await say(f"site create name={site} market=DE offers=wild")
+            await say(f"campaign create name={campaign} site={site}")
+        noun, _, verb = " ".join(line.split()[:2]).partition(" ")
+        if names is None:
+            with pytest.raises(Missing):
+                await say(line)
+            return
+        await say.sure(line)
+        status = await statuses(say, noun)
+        assert sorted(name for name in status if status[name] == "paused") == sorted(names)
+        question = await say(line.replace(verb, "resume", 1))
+        assert all(name in question["consequence"] for name in names)
+        assert f"{len(names)} {noun}" in question["consequence"]
+        await say(f"confirm {question['confirm']}")
+        assert len(await audited(say, f"{noun} resume")) == 1
+        await say("undo")
+        assert await statuses(say, noun) == status
+
+
+async def test_each_value_of_a_filter_that_there_is_not_is_said(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await set_up(say)
+        for line, fault in (
+            ("campaign pause source=fb,googel,xx", "no source 'googel'.*no source 'xx'"),
+            ("offer pause account=main,secnd", r"no account 'secnd': did you mean second\?"),
+            ("offer list casino=lucky,wildd", "no casino 'wildd'"),
+        ):
+            with pytest.raises(Missing, match=fault):
+                await say(line)
+        assert [offer["name"] for offer in (await say("offer list account=second,main"))["items"]] == [
+            "Lucky one", "Lucky two", "Lucky three",
+        ]  # fmt: skip
+        assert len((await say("campaign list source=fb,fb"))["items"]) == 2
+
+
 async def test_what_is_so_already_is_said_and_not_recorded(opened: Opened) -> None:
     async with asking(opened) as say:
         await set_up(say)

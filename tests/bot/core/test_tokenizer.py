@@ -113,6 +113,14 @@ def test_a_month_is_its_name_or_its_first_letters(text: str) -> None:
         ("last weekend", date(2026, 11, 14), date(2026, 11, 15)), ("since q3", date(2026, 7, 1), TODAY),
         ("day before yesterday", date(2026, 11, 20), date(2026, 11, 20)),
         ("q2 to q3", date(2026, 4, 1), date(2026, 9, 30)),
+        ("1st of oct", date(2026, 10, 1), date(2026, 10, 1)), ("since the 2nd of nov", date(2026, 11, 2), TODAY),
+        ("nov 1-7", date(2026, 11, 1), date(2026, 11, 7)), ("oct-nov", date(2026, 10, 1), TODAY),
+        ("mon-wed", date(2026, 11, 16), date(2026, 11, 18)), ("28.12.-3.1.", date(2025, 12, 28), date(2026, 1, 3)),
+        ("28.12.2025-03.01.2026", date(2025, 12, 28), date(2026, 1, 3)), ("h1", date(2026, 1, 1), date(2026, 6, 30)),
+        ("2025", date(2025, 1, 1), date(2025, 12, 31)), ("2024..2025", date(2024, 1, 1), date(2025, 12, 31)),
+        ("kw 46", date(2026, 11, 9), date(2026, 11, 15)), ("w47 2025", date(2025, 11, 17), date(2025, 11, 23)),
+        ("two weeks ago", date(2026, 11, 2), date(2026, 11, 8)), ("a month ago", date(2026, 10, 1), date(2026, 10, 31)),
+        ("of the week", date(2026, 11, 16), TODAY), ("this month so far", date(2026, 11, 1), TODAY),
         ("2026-W40", date(2026, 9, 28), date(2026, 10, 4)), ("last quarter", date(2026, 7, 1), date(2026, 9, 30)),
     ],
 )  # fmt: skip
@@ -120,7 +128,7 @@ def test_ranges_end_where_people_expect(text: str, first: date, last: date) -> N
     assert period(text, TODAY) == (first, last)
 
 
-@pytest.mark.parametrize("text", ["0d", "2026-10-31..2026-10-01", "forever", "q5", "week 60", "in", "the last"])
+@pytest.mark.parametrize("text", ["0d", "2026-10-31..2026-10-01", "forever", "q5", "week 60", "in", "the last", "nov 31-33", "..", "week", "28.12.-"])
 def test_a_range_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         period(text, TODAY)

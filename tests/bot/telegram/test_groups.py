@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from storage.tables import metadata, sources
 from tests.bot.chatting import Chatting, eventually
@@ -65,6 +65,82 @@ async def test_a_question_is_over_after_a_quarter_of_an_hour(chat: Chat) -> None
         assert await named(chatting) == []
 
 
+async def answer_to(chatting: Chatting, text: str, question: Any, **body: Any) -> Any:
+    return await chatting.tell(text, chat=GROUP, reply_to=question["message_id"], **body)
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+async def test_a_reply_to_an_expired_question_is_told_so_and_carries_out_nothing(chat: Chat, forgotten: bool) -> None:
+    """`forgotten`: its row is gone from the database as well."""
+    async with chat() as chatting:
+        await in_group(chatting)
+        await chatting.tell("/account add postback_only name=Main timezone=UTC currency=EUR", chat=GROUP)
+        question = await chatting.tell("/offer add account=main casino=Lucky", chat=GROUP)
+        await eventually(lambda: idle(chatting), "the question to be stored")
+        chatting.runtime.clock.apart += timedelta(minutes=16)  # type: ignore[attr-defined]
+        if forgotten:
+            async with chatting.database.begin() as tx:
+                await tx.execute(delete(metadata.tables["dialogues"]))
+        late = await answer_to(chatting, "https://l.example.test/?s={click_id}", question)
+        assert late["text"].startswith("This question has expired: send the command again")
+        assert await chatting.names("offers") == []
+        ((again,),) = late["reply_markup"]["inline_keyboard"]
+        assert again["text"] == ("offer add" if forgotten else "offer add account=main casino=Lucky")
+        await chatting.press(late, again["text"], chat=GROUP)
+
+        async def asks() -> Any:
+            last = (await chatting.standing(GROUP))[-1]
+            return last if "offer add" in last["text"] and last["message_id"] > late["message_id"] else None
+
+        assert ("Casino" if forgotten else "URL") in (await eventually(asks, "the question"))["text"]
+        await chatting.on(chatting.telegram, "say", text="who has lunch?", chat=GROUP)
+        await eventually(lambda: idle(chatting), "the line to be read")
+        assert await chatting.names("offers") == []
+
+
+async def test_a_reply_to_the_question_of_another_member_is_told_so(chat: Chat) -> None:
+    async with chat() as chatting:
+        await in_group(chatting)
+        await chatting.tell(f"/start {await chatting.invite()}", chat=77, user=77)
+        question = await chatting.tell("/source add", chat=GROUP)
+        others = await answer_to(chatting, "PushNet", question, user=77)
+        assert "was asked of someone else" in others["text"]
+        await answer_to(chatting, "Own", question)
+        assert await named(chatting) == ["Own"]
+
+
+async def test_a_late_answer_that_may_be_a_credential_is_removed(chat: Chat) -> None:
+    async with chat() as chatting:
+        await in_group(chatting)
+        line = "/account add affilka name=A timezone=UTC base_url=http://127.0.0.1:9/"
+        question = await chatting.tell(line, chat=GROUP)
+        assert "removed once it is read" in question["text"]
+        await eventually(lambda: idle(chatting), "the question to be stored")
+        chatting.runtime.clock.apart += timedelta(minutes=16)  # type: ignore[attr-defined]
+        late = await answer_to(chatting, "s3cr3t-of-ours-1", question)
+        assert "expired" in late["text"]
+
+        async def removed() -> bool:
+            messages = (await chatting.telegram.get("/_control/chat", params={"chat": GROUP})).json()
+            return "s3cr3t" not in str(messages)
+
+        await eventually(removed, "the answer to be removed")
+
+
+async def test_in_private_a_line_after_an_expired_question_is_told_of_it_once(chat: Chat) -> None:
+    async with chat() as chatting:
+        await chatting.tell(f"/start {await chatting.invite()}")
+        await chatting.tell("/source add")
+        await eventually(lambda: idle(chatting), "the question to be stored")
+        chatting.runtime.clock.apart += timedelta(minutes=16)  # type: ignore[attr-defined]
+        assert "expired" not in (await chatting.tell("source list"))["text"]
+        late = await chatting.tell("PushNet")
+        assert "This question has expired: send the command again" in late["text"]
+        assert "source add" in [key["text"] for row in late["reply_markup"]["inline_keyboard"] for key in row]
+        assert "expired" not in (await chatting.tell("PushNet"))["text"]
+        assert await named(chatting) == []
+
+
 async def test_an_anonymous_admin_is_told_why_there_is_no_answer(chat: Chat) -> None:
     async with chat() as chatting:
         await in_group(chatting)
@@ -80,6 +156,14 @@ async def test_an_anonymous_admin_is_told_why_there_is_no_answer(chat: Chat) -> 
             return (await chatting.standing(GROUP))[before:]
 
         assert "anonymous admin" in (await eventually(answered, "an answer"))[0]["text"]
+        question = await chatting.tell("/source add", chat=GROUP)
+        before = len(await chatting.standing(GROUP))
+        await chatting.on(
+            chatting.telegram, "update",
+            message=message | {"message_id": 6, "text": "PushNet", "reply_to_message": question},
+        )  # fmt: skip
+        assert "anonymous admin" in (await eventually(answered, "an answer to the reply"))[0]["text"]
+        assert await named(chatting) == []
 
 
 async def test_an_update_that_cannot_be_read_is_taken_and_logged(chat: Chat, caplog: Any) -> None:

@@ -22,7 +22,7 @@ Opened = Callable[[], Any]
 def runtime_of(say: Asker) -> Runtime:
     settings = read_settings({"CASINOFLUX_SECRET_KEY": "k"})
     return Runtime(
-        settings=settings, database=say.database, box=Box("k"), ports=say._ports, team_id=say.team_id,
+        settings=settings, database=say.database, box=Box("k"), ports=say.ports, team_id=say.team_id,
         clock=lambda: say.now,
     )  # fmt: skip
 

@@ -48,14 +48,14 @@ async def test_a_report_over_the_limit_is_given_up_with_advice(opened: Callable[
     helper = HelperProcess(seconds=0.01)  # shorter than its process needs to start
     try:
         async with asking(opened) as say:
-            say._ports = HubPorts(read_settings({"CASINOFLUX_SECRET_KEY": "k"}), helper)
+            say.ports = HubPorts(read_settings({"CASINOFLUX_SECRET_KEY": "k"}), helper)
             with pytest.raises(TooLong) as given_up:
                 await say(HEAVY)
             answer = from_error(given_up.value)
             assert answer.status_code == 422
             assert "ask for fewer days" in msgspec.json.decode(answer.content)["detail"]
             sessions = ChatSessions(
-                database=say.database, deployment=lambda: say.deployment, ports=say._ports, box=Box("k"),
+                database=say.database, deployment=lambda: say.deployment, ports=say.ports, box=Box("k"),
                 clock=lambda: NOON,
             )  # fmt: skip
             actor = Actor(team_id=say.team_id, name="anna", role=Role.OWNER)
