@@ -366,7 +366,11 @@ async def discrepancy(context: AlertContext) -> list[AlertEvent]:
 async def dead_postbacks(context: AlertContext) -> list[AlertEvent]:
     start = (context.watch.history.seen or context.watch.created_at) - OVERLAP
     return [
-        AlertEvent(key=f"dead:{row.id}", text=f"{figures.event_name(row.event)} could not be delivered to {row.host}", why="source list")
+        AlertEvent(
+            key=f"dead:{row.id}",
+            text=f"{figures.event_name(row.event)} could not be delivered to {row.host}",
+            why="source list",
+        )
         for row in await live_counts.dead_postbacks(context.tx, await context.scope(), start)
     ]
 

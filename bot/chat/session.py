@@ -5,8 +5,9 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ from bot.core.arguments import (
     MissingFields,
     credential_fields,
     file_fields,
+    fill,
     list_fields,
     secret_fields,
 )
@@ -42,6 +44,7 @@ from storage.people import audits, people
 
 log = logging.getLogger(__name__)
 
+FEW = 6  # optional fields in the usage beside an error: more are a wall on a phone
 PRESS_WAIT = 20.0  # seconds that a press waits for another one of the same button
 
 assert _commands  # noqa: S101 - importing the package registers every command
@@ -220,18 +223,20 @@ async def carry_out(
     try:
         answer = await run(command, arguments, ctx)
     except MissingFields as lack:
-        message = error(str(lack), usage=command.usage())
+        message = error(str(lack), usage=command.usage(most=FEW))
         form = Form(command=command.name, arguments=arguments, missing=tuple(lack.names))
         return Reply(message=message, form=form, actor=actor)
     except MissingArgument as fault:
         form = _optional(command, arguments, fault)
-        return Reply(message=error(str(fault), usage=command.usage()), form=form, actor=actor)
+        return Reply(message=error(str(fault), usage=command.usage(most=FEW)), form=form, actor=actor)
     except Refused as fault:
         text = without_secrets(command, arguments, str(fault))
         refused = {fault.field} & secret_fields(command.parameters)
         kept = {name: value for name, value in arguments.items() if name not in refused}
         form = Form(command=command.name, arguments=kept, fault=text, field=fault.field)
-        message = _with_lines(error(text, usage=command.usage()), _corrected_lines(command, arguments, fault))
+        message = _with_lines(
+            error(text, usage=command.usage(most=FEW)), _corrected_lines(command, arguments, fault, ctx.today)
+        )
         return Reply(message=message, form=form, actor=actor)
     except CasinoFluxError as fault:
         return Reply(message=error(without_secrets(command, arguments, str(fault))), actor=actor)
@@ -248,17 +253,22 @@ async def carry_out(
     )
 
 
-def _corrected_lines(command: Command, arguments: dict[str, Any], fault: Refused) -> list[str]:
-    """The command with each of the nearest names in the place of the one that does not exist."""
+def _corrected_lines(command: Command, arguments: dict[str, Any], fault: Refused, today: date) -> list[str]:
+    """The command with each of the nearest names in the place of the one that does not exist, where that can be run."""
     if not fault.near or secret_fields(command.parameters) & arguments.keys():
         return []
+    named = [name for name, value in arguments.items() if value == fault.word]
+    field = fault.field if fault.field in arguments or not named else named[0]
+    several = field in list_fields(command.parameters)
+    value = arguments.get(str(field))
+    words = value if isinstance(value, list) else str(value).split(",") if several else [fault.word]
     lines = []
     for code in fault.near:
-        value = arguments.get(str(fault.field))
-        several = fault.field in list_fields(command.parameters)
-        words = value if isinstance(value, list) else str(value).split(",") if several else [fault.word]
         corrected = [code if str(word).strip() == fault.word else word for word in words]
-        lines.append(line_of(command, arguments | {str(fault.field): code if len(corrected) == 1 else corrected}))
+        mended = arguments | {str(field): code if len(corrected) == 1 else corrected}
+        with suppress(Refused):
+            fill(command.parameters, mended, today)
+            lines.append(line_of(command, mended))
     return lines
 
 

@@ -15,6 +15,7 @@ from bot.core.context import Context
 from bot.core.listing import Listing, Page
 from bot.core.message import Button, Buttons, Fields, Message, Table
 from bot.core.permissions import Scope, of_own_campaigns
+from bot.forms.first_steps import begin
 from storage.alerts import alert_states
 from storage.alerts.alert_states import Alert, NewAlert, Terms, Watch
 from storage.catalogue.entities import page
@@ -47,7 +48,7 @@ class OneAlert(Arguments):
     alert: Annotated[str, refers("alert", "which alert, such as alert-7")]
 
 
-HOW_LONG = Annotated[str, Meta(description="how long: 30m, 2h, 1d")]
+HOW_LONG = Annotated[str, Meta(description="how long: 30m, 2h, 1d; off ends it")]
 
 
 class Snooze(Arguments):
@@ -86,7 +87,8 @@ def _history(alert: Alert) -> str:
 
 def alert_table(ctx: Context, page: Page[Alert]) -> Message:
     if not page.items:
-        return Message('No alerts yet: alert add "ftd < 50% of 7d avg"', private=True)
+        first = begin(ctx, "New alert", "alert add")
+        return Message('No alerts yet: alert add "ftd < 50% of 7d avg"', first, private=True)
     rows = tuple(
         (o.code, o.rule, ctx.names_of("campaign", o.campaigns or []) or "all", o.room, o.state) for o in page.items
     )
@@ -99,10 +101,12 @@ def removed_card(_ctx: Context, alert: Alert) -> Message:
 
 
 def acknowledged_card(ctx: Context, alert: Alert) -> Message:
-    return Message(f"{ctx.actor.name} has {alert.code}: {alert.rule}")
+    return Message(f"{ctx.actor.name} acknowledged {alert.code}: {alert.rule}")
 
 
 def snoozed_card(ctx: Context, alert: Alert) -> Message:
+    if alert.snoozed_until is None:
+        return Message(f"{ctx.actor.name} ended the snooze of {alert.code}: {alert.rule}")
     return Message(f"{ctx.actor.name} snoozed {alert.code} until {alert.snoozed_until:%d %b %H:%M} UTC: {alert.rule}")
 
 
@@ -110,7 +114,10 @@ def muted_card(ctx: Context, page: Page[Alert]) -> Message:
     if not page.items:
         return Message("No alerts to snooze", private=True)
     until = page.items[0].snoozed_until
-    return Message(f"{ctx.actor.name} snoozed {', '.join(o.code for o in page.items)} until {until:%d %b %H:%M} UTC")
+    codes = ", ".join(alert.code for alert in page.items)
+    if until is None:
+        return Message(f"{ctx.actor.name} ended the snooze of {codes}")
+    return Message(f"{ctx.actor.name} snoozed {codes} until {until:%d %b %H:%M} UTC")
 
 
 @command(
@@ -162,15 +169,26 @@ async def acknowledge_alert(ctx: Context, new: OneAlert) -> Alert:
 @command("alert snooze", role=Role.BUYER, render=snoozed_card, positional=("alert", "for"))
 async def snooze_alert(ctx: Context, new: Snooze) -> Alert:
     """Silence an alert for a while; it is sent again afterwards if it still holds."""
-    return await _snooze(ctx, new.alert, ctx.now + timedelta(minutes=read_minutes(new.for_, "for")))
+    return await _snooze(ctx, new.alert, _end(ctx, new.for_))
 
 
 @command("alert mute", role=Role.BUYER, scope=Scope.OWN, render=muted_card, positional=("for",))
 async def mute_alerts(ctx: Context, new: Mute) -> Page[Alert]:
     """Snooze every alert for a while."""
-    until = ctx.now + timedelta(minutes=read_minutes(new.for_, "for"))
+    until = _end(ctx, new.for_)
     rows = (await ctx.tx.execute(alert_states.of_team(ctx.team_id).order_by(table.c.id))).all()
-    return Page([await _snooze(ctx, str(row.id), until) for row in rows if of_own_campaigns(ctx.actor, row.campaigns)])
+    mine = [row for row in rows if of_own_campaigns(ctx.actor, row.campaigns)]
+    before = [alert_states.shown(row) for row in mine]
+    after = [await _snooze(ctx, str(row.id), until) for row in mine]
+    ctx.notes = {"entity": "alert", "before": before, "after": after}
+    return Page(after)
+
+
+def _end(ctx: Context, length: str) -> datetime | None:
+    """When a snooze of that length ends; None for `off`. Raises Refused at `for`."""
+    if length.strip().lower() == "off":
+        return None
+    return ctx.now + timedelta(minutes=read_minutes(length, "for"))
 
 
 async def _alert_lost(ctx: Context, new: OneAlert) -> str:
@@ -188,12 +206,16 @@ async def remove_alert(ctx: Context, new: OneAlert) -> Alert:
     return alert
 
 
-async def _snooze(ctx: Context, word: str, until: datetime) -> Alert:
+async def _snooze(ctx: Context, word: str, until: datetime | None) -> Alert:
     watch = await _held(ctx, word)
     history = watch.history
-    history.alarms = {subject: alarms.snooze(alarm) for subject, alarm in history.alarms.items()}
+    if until is not None:
+        history.alarms = {subject: alarms.snooze(alarm) for subject, alarm in history.alarms.items()}
+    before, _ = await alert_states.find(ctx.tx, ctx.team_id, str(watch.id))
     await alert_states.snooze(ctx.tx, watch.id, until)
-    return await _saved(ctx, watch)
+    saved = await _saved(ctx, watch)
+    ctx.notes["before"] = before
+    return saved
 
 
 async def _held(ctx: Context, word: str) -> Watch:

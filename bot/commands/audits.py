@@ -63,6 +63,11 @@ _ADDED = {
     "alert add": "alert remove", "automation add": "automation remove", "digest subscribe": "digest unsubscribe",
     "domain add": "domain remove", "token create": "token revoke",
 }  # fmt: skip
+#: What was made can send visitors; the button beneath it stops that, since what was made is never removed.
+_MADE = {
+    "campaign create": "campaign pause", "campaign copy": "campaign pause", "offer add": "offer pause",
+    "offer copy": "offer pause",
+}  # fmt: skip
 LOOK_BACK = 50
 Inverse = tuple[str, dict[str, Any]]
 
@@ -182,6 +187,13 @@ def _alert_before(before: dict[str, Any], _after: dict[str, Any]) -> Inverse | N
     return "alert add", {**_some(before, "rule", "cooldown", "timezone", "channel"), **more}
 
 
+def _snooze_before(before: dict[str, Any], after: dict[str, Any]) -> Inverse | None:
+    """An alert that was awake is awake again."""
+    if not before or before["snoozed_until"] or not after["snoozed_until"]:
+        return None
+    return "alert snooze", {"alert": before["code"], "for": "off"}
+
+
 #: Commands that are taken back by their own rule: figures and views by the same command, payments by one of the
 #: opposite sign, what a site shows by its version before.
 _RULES: dict[str, Callable[[dict[str, Any], dict[str, Any]], Inverse | None]] = {
@@ -190,6 +202,7 @@ _RULES: dict[str, Callable[[dict[str, Any], dict[str, Any]], Inverse | None]] = 
     "site publish": _unpublished_before, "site pause": _live_before, "site rollback": _live_before,
     "member role": _role_before, "conversion add": _conversion_before, "conversion edit": _conversion_before,
     "domain attach": _site_before, "digest unsubscribe": _digest_before, "alert remove": _alert_before,
+    "alert snooze": _snooze_before,
     "placement block": _placements_before, "placement allow": _placements_before,
     "placement remove": _placements_before,
 }  # fmt: skip
@@ -281,12 +294,16 @@ async def _last_taken_back(ctx: Context) -> Inverted:
         number for entry in recent if entry.command == "undo" and entry.after for number in entry.after["audit_ids"]
     }
     mine = [entry for entry in recent if entry.actor == ctx.actor.name and entry.id not in taken]
-    lasting = [entry.command for entry in mine if entry.command not in _NO_CHANGES and inverse(entry) is None]
+    lasting = [
+        entry.command
+        for entry in mine
+        if entry.command not in _NO_CHANGES and (entry.command in _MADE or inverse(entry) is None)
+    ]
     refusals: list[CasinoFluxError] = []
     left: list[str] = []
     for entry in mine:
         inverted = inverse(entry)
-        if inverted is None or not may(COMMANDS[inverted[0]], ctx.actor):
+        if inverted is None or entry.command in _MADE or not may(COMMANDS[inverted[0]], ctx.actor):
             continue
         name, arguments = inverted
         try:
@@ -308,11 +325,16 @@ def inverse(entry: Recorded) -> tuple[str, dict[str, Any]] | None:
     noun = entry.command.partition(" ")[0]
     if isinstance(entry.after, list):  # of several
         codes = [state["code"] for state in entry.after]
+        if entry.command == "alert mute":
+            slept = any(state["snoozed_until"] for state in entry.before or ())
+            return None if slept or not codes else ("alert mute", {"for": "off"})
         return (INVERSE[entry.command], {noun: codes}) if codes and entry.command in INVERSE else None
     before = _flat(entry.before)
     after = _flat(entry.after)
     if entry.command in _ADDED:
         return (_ADDED[entry.command], {noun: str(after["id"])}) if after.get("id") else None
+    if entry.command in _MADE:
+        return (_MADE[entry.command], {noun: [after["code"]]}) if after.get("code") else None
     if entry.command in _RULES:
         return _RULES[entry.command](before, after)
     code = after.get("code") or before.get("code")

@@ -17,6 +17,7 @@ from bot.core.permissions import Scope, of_own_campaigns
 from bot.core.tokenizer import day
 from bot.digests import loading
 from bot.digests.message import DigestRequest
+from bot.forms.first_steps import begin
 from bot.render.terminal import render
 from storage.catalogue.entities import page
 from storage.chat import channels, installations, rooms, subscriptions
@@ -89,7 +90,8 @@ def removed_card(_ctx: Context, subscription: Subscription) -> Message:
 
 def subscription_table(ctx: Context, page: Page[Subscription]) -> Message:
     if not page.items:
-        return Message("No digests yet: digest subscribe at=09:00", private=True)
+        first = begin(ctx, "Daily digest here", "digest subscribe")
+        return Message("No digests yet: digest subscribe at=09:00", first, private=True)
     rows = tuple(
         (o.code, o.room, o.name, ctx.names_of("campaign", o.campaigns or []) or "all", o.status) for o in page.items
     )

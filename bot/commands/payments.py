@@ -14,6 +14,7 @@ from bot.core.context import Context
 from bot.core.listing import Listing, Page
 from bot.core.message import Block, Message, Table, Text
 from bot.core.permissions import Scope
+from bot.forms.first_steps import begin
 from bot.render.figures import money
 from storage.catalogue import names
 from storage.catalogue.entities import page
@@ -87,7 +88,8 @@ def payment_table(ctx: Context, made: Page[Payment]) -> Message:
         for payment in made.items
     )
     if not rows:
-        return Message("No payment recorded yet", (Text("payment add account=… amount=…", code=True),), private=True)
+        first = begin(ctx, "Record a payment", "payment add")
+        return Message("No payment recorded yet: payment add <account> <amount>", first, private=True)
     return Message(
         "Payments, the latest first", (Table(("Day", "Account", "Amount"), rows, numeric=(2,)),), private=True
     )

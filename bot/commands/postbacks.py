@@ -14,6 +14,7 @@ from bot.core.context import Context
 from bot.core.listing import Listing, Page
 from bot.core.message import Button, Buttons, Fields, Message, Notice, Table, Text
 from bot.core.permissions import Scope, own_campaigns
+from bot.forms.first_steps import begin
 from bot.render.figures import plural
 from storage.catalogue import names
 from storage.catalogue.entities import cursor
@@ -85,7 +86,10 @@ def url_card(ctx: Context, address: PostbackUrl) -> Message:
 
 def log_table(ctx: Context, page: Page[Logged]) -> Message:
     if not page.items:
-        return Message("No postbacks here: 'postback url <account>' gives the address for the platform", private=True)
+        first = begin(ctx, "Address for a platform", "postback url")
+        return Message(
+            "No postbacks here: 'postback url <account>' gives the address for the platform", first, private=True
+        )
     rows = tuple(
         (str(postback.id), f"{postback.received_at:%m-%d %H:%M:%S}", ctx.name("account", postback.account),
          postback.outcome.value, postback.event or "–", postback.click_id or "–", postback.reason or "")
@@ -273,7 +277,8 @@ class Resent(msgspec.Struct, frozen=True):
 
 def sent_table(ctx: Context, page: Page[Sent]) -> Message:
     if not page.items:
-        return Message("Nothing was sent to a traffic source yet", private=True)
+        first = begin(ctx, "Sources", "source list")
+        return Message("Nothing was sent to a traffic source yet", first, private=True)
     rows = tuple(
         (
             str(delivery.id),

@@ -15,6 +15,7 @@ from bot.core.context import Context
 from bot.core.listing import Listing, Page
 from bot.core.message import Message, Notice, Table, Text
 from bot.core.permissions import Scope
+from bot.forms.first_steps import begin
 from storage.catalogue import names
 from storage.catalogue.entities import page
 from storage.db.secrets import new_token
@@ -54,7 +55,8 @@ def token_card(ctx: Context, token: Token) -> Message:
 def token_table(ctx: Context, page: Page[Token]) -> Message:
     rows = tuple((t.name, t.code, t.role.value, t.state(ctx.now), _until(ctx, t)) for t in page.items)
     if not rows:
-        return Message("No tokens yet: token create name=… role=viewer", private=True)
+        first = begin(ctx, "New token", "token create")
+        return Message("No tokens yet: token create name=… role=viewer", first, private=True)
     return Message("Tokens", (Table(("Name", "Token", "Role", "State", "Expires"), rows),), private=True)
 
 

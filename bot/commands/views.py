@@ -11,6 +11,7 @@ from bot.core.context import Context
 from bot.core.listing import Listing, Page
 from bot.core.message import Block, Button, Buttons, Fields, Message, Table
 from bot.core.permissions import ENTITIES, Scope, find
+from bot.forms.first_steps import begin
 from bot.forms.report_view import read_saved, read_view
 from storage.catalogue.entities import page
 from storage.ledger.errors import Forbidden, Missing
@@ -41,7 +42,8 @@ def removed_card(_ctx: Context, view: SavedView) -> Message:
 
 def view_table(ctx: Context, page: Page[SavedView]) -> Message:
     if not page.items:
-        return Message("No views yet: view save Weekly stats 7d by campaign", private=True)
+        first = begin(ctx, "Save a view", "view save")
+        return Message("No views yet: view save Weekly stats 7d by campaign", first, private=True)
     shown = [(view, read_view(dict(parse_qsl(view.query)), ctx.today).stats()) for view in page.items]
     blocks: list[Block] = [Table(("View", "Shows"), tuple((view.code, stats) for view, stats in shown))]
     blocks.append(Buttons(tuple(Button(view.name[:40], stats) for view, stats in shown[:5])))

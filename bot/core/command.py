@@ -78,15 +78,15 @@ class Command:
         """Where the command lies in the HTTP API: `offer add` is `offer/add`."""
         return self.name.replace(" ", "/")
 
-    def usage(self) -> str:
-        """`offer add <casino> account=… [tag=…]`"""
-        parts = [self.name]
+    def usage(self, *, most: int | None = None) -> str:
+        """`offer add <casino> account=… [tag=…]`; beside an error only the first `most` of the optional fields."""
         fields = msgspec.structs.fields(self.parameters)
-        for field in sorted(fields, key=lambda field: not field.required):
-            name = field.encode_name
-            word = f"<{name}>" if name in self.positional else f"{name}=…"
-            parts.append(word if field.required else f"[{word}]")
-        return " ".join(parts)
+        names = {field.encode_name: field.required for field in fields}
+        words = {name: f"<{name}>" if name in self.positional else f"{name}=…" for name in names}
+        required = [words[name] for name, needed in names.items() if needed]
+        optional = [f"[{words[name]}]" for name, needed in names.items() if not needed]
+        more = [f"… help {self.name}"] if most is not None and len(optional) > most else []
+        return " ".join([self.name, *required, *optional[:most], *more])
 
 
 class Answer(msgspec.Struct, frozen=True):

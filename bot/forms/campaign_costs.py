@@ -167,7 +167,7 @@ def cost_fields(campaign: Campaign) -> tuple[tuple[str, str], ...]:
     if campaign.country_costs:
         lines.append(("Cost by country", ", ".join(campaign.country_costs)))
     parts = [
-        f"{units(budget):f} {campaign.currency} {text}"
+        f"{_written(budget)} {campaign.currency} {text}"
         for budget, text in ((campaign.budget_day, "a day"), (campaign.budget_total, "in all"))
         if budget
     ]
@@ -181,7 +181,13 @@ def _cost_line(campaign: Campaign) -> str:
     if campaign.cost is None:
         return model
     if model == models.REVSHARE:
-        return f"{units(campaign.cost):f} % of commission"
+        return f"{units(campaign.cost).normalize():f} % of commission"
     event = {"first_deposit": "an FTD", "registration": "a registration", "qualified": "a qualified FTD"}
     per = event[campaign.cost_event or "first_deposit"] if model == models.CPA else _PRICE_OF.get(model, "a click")
-    return f"{units(campaign.cost):f} {campaign.currency} {per}"
+    return f"{_written(campaign.cost)} {campaign.currency} {per}"
+
+
+def _written(micros: int) -> str:
+    """An amount with the digits after the point that it has, two at least: 0.10, 0.0045."""
+    whole, _, part = f"{units(micros):f}".partition(".")
+    return f"{int(whole):,}.{part.rstrip('0'):0<2}"

@@ -11,7 +11,7 @@ from bot.core.context import Context
 from bot.core.listing import LIMIT, Listing, Page
 from bot.core.message import Block, Button, Buttons, Message, Table
 from bot.core.permissions import ENTITIES, visible
-from bot.forms.first_steps import done_steps, guide
+from bot.forms.first_steps import begin, done_steps, guide
 from storage.catalogue import names
 from storage.catalogue.entities import MAX_PAGE, page
 
@@ -51,7 +51,9 @@ def list_message(ctx: Context, noun: str, found: Page[Any], table: Table, *, add
         if ctx.notes.get("narrowed_list"):
             every = Buttons((Button(f"All {plural}", f"{noun} list"),))
             return Message(f"No {noun} fits: {ctx.notes['list']}", (every,), private=True)
-        return Message(f"No {plural} yet: {add}", guide(ctx, ctx.notes.get("done_steps", frozenset())), private=True)
+        first = " ".join(add.split()[:2])
+        way = guide(ctx, ctx.notes.get("done_steps", frozenset())) or begin(ctx, first.capitalize(), first)
+        return Message(f"No {plural} yet: {add}", way, private=True)
     blocks: list[Block] = [table]
     if found.next:
         blocks.append(Buttons((Button("More", f"{ctx.notes['list']} after={found.next}"),)))

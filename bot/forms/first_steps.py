@@ -64,6 +64,11 @@ def next_buttons(ctx: Context, ready: list[Step]) -> Block:
     ))  # fmt: skip
 
 
+def begin(ctx: Context, label: str, command: str) -> tuple[Block, ...]:
+    """A button for the first entry of an empty list, for those who may make one."""
+    return (Buttons((Button(label, command),)),) if may(COMMANDS[command], ctx.actor) else ()
+
+
 async def with_next_step(ctx: Context, message: Message) -> Message:
     """The answer to a step, with what comes next as buttons."""
     async with ctx.database.read() as tx:

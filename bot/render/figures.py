@@ -199,7 +199,8 @@ def report_table(
 
 _COLUMN_OF = {
     "clicks": "Clicks", "registrations": "Regs", "first_deposits": "FTDs", "cr": "CR", "reg2dep": "Reg2dep",
-    "epc": "EPC", "ctr": "CTR", "commission": "Commission", "spend": "Spend", "profit": "Profit", "roi": "ROI", "cpa": "CPA",
+    "epc": "EPC", "ctr": "CTR", "commission": "Commission", "spend": "Spend", "profit": "Profit", "roi": "ROI",
+    "cpa": "CPA",
 }  # fmt: skip
 _IN_MONEY = ("ngr", "commission", "deposit_amount", "cpa")
 

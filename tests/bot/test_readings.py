@@ -90,6 +90,7 @@ async def test_a_name_of_two_things_is_asked_about(chat: Chat) -> None:
         ("`stats 7d`", "stats 7d"),
         ("last three months", "stats last three months"),
         ("campaign pause Spring push, Push native", "campaign pause spring-push,push-native"),
+        ("why sprng", "why what=spring-push"),
         ("stats sprng push last week by offer", "stats last week by offer campaign=spring-push"),
     ],
 )

@@ -123,3 +123,29 @@ async def test_a_rule_needs_no_quotes(opened: Opened) -> None:
         alert = await say(f"alert add ftd < 50% of 7d avg for 2h campaign=spring {HERE}")
         assert (alert["rule"], alert["campaigns"]) == ("ftd < 50% of 7d avg for 2h", ["spring"])
         assert (await say(f"alert add no clicks for 45m {HERE}"))["rule"] == "no clicks for 45m"
+
+
+async def test_a_snooze_is_ended_by_hand_and_by_undo_of_one_alert_and_of_all(opened: Opened) -> None:
+    async with asking(opened) as say:
+        for rule in ("ftd < 50% of 7d avg", "clicks < 100 in 1h"):
+            await say(f'alert add "{rule}" {HERE}')
+
+        async def snoozed() -> list[bool]:
+            return [alert["snoozed_until"] is not None for alert in (await say("alert list"))["items"]]
+
+        await say("alert snooze alert-2 2h")
+        assert await snoozed() == [False, True]
+        await say("undo")
+        assert await snoozed() == [False, False]
+        await say("alert mute 3h")
+        assert await snoozed() == [True, True]
+        (mute,) = [entry for entry in (await say("audit"))["items"] if entry["command"] == "alert mute"]
+        await say(f"undo {mute['id']}")
+        assert await snoozed() == [False, False]
+        await say("alert snooze 1 2h")
+        await say("alert snooze 1 off")
+        assert "ended the snooze of alert-1" in say.shown
+        await say("alert ack 1")
+        assert "the-owner acknowledged alert-1: " in say.shown
+        with pytest.raises(Refused, match="for: 'never'"):
+            await say("alert snooze 1 never")

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from bot.commands.audits import with_undo
 from bot.core.arguments import MissingFields
 from bot.core.command import COMMANDS, consequence_of, parse
 from bot.core.context import Actor
+from bot.core.message import Buttons
 from storage.ledger.errors import Forbidden, Missing, Refused
 from storage.ledger.facts import Role
 from tests.bot.asking import Asker, asking
@@ -170,6 +172,29 @@ async def test_a_copy_of_a_campaign_has_everything_but_the_link(opened: Opened) 
         assert set(first) - same == {"id", "name", "code", "url"}
         assert (await say(f"campaign copy {first['code']}"))["name"] == "Казино Вулкан copy 2"
         assert (await say(f'campaign copy {first["code"]} "Autumn"'))["code"] == "autumn"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["campaign copy beta", "campaign create name=new offers=lucky-one", "offer copy lucky-one four",
+     "offer add casino=New account=main tag=new url=https://n.example.test/?s={click_id}"],
+)  # fmt: skip
+async def test_what_was_made_by_mistake_is_paused_by_its_undo_button(opened: Opened, line: str) -> None:
+    async with asking(opened) as say:
+        await set_up(say)
+        await say("campaign pause gamma")
+        owner = Actor(team_id=say.team_id, name="the-owner", role=Role.OWNER)
+        answer = await say.ask(line, owner)
+        (button,) = [
+            button for block in with_undo(answer, owner).blocks if isinstance(block, Buttons)
+            for button in block.buttons if button.label == "Undo"
+        ]  # fmt: skip
+        undone = await say(button.command)
+        assert (undone["result"]["code"], undone["result"]["status"]) == (answer.result.code, "paused")
+        assert "paused" in say.shown
+        with pytest.raises(Refused, match="taken back already"):
+            await say(button.command)
+        assert (await say("undo"))["undone"] == "campaign pause", "what was made is not in the way of what was changed"
 
 
 async def test_a_copy_of_an_offer_is_another_deal(opened: Opened) -> None:

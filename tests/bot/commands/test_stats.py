@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from bot.core.command import parse, run
 from bot.core.context import Actor
 from bot.telegram.html import render as telegram_html
 from storage.ledger.errors import Forbidden, Missing, Refused
@@ -218,3 +219,31 @@ async def test_what_a_report_is_sorted_by_is_shown_on_a_phone(opened: Opened, li
         shown = telegram_html(answer.message)[0].html
         assert column in next(row for row in shown.split("\n") if row.startswith("<pre>"))
         assert "first" in shown
+
+
+async def test_a_ranking_puts_what_is_pending_last_and_knows_that_less_cpa_is_better(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await yesterday_tracked(say)
+        for name, commission, cost in (("rich", 900_000_000, 100_000_000), ("poor", 1_000_000, 200_000_000)):
+            ids = await tracked(say, campaign=name, tag=name)
+            await clicked(say, ids, days_ago(say, 1), 10, cost=cost)
+            await converted(say, ids, say.now - timedelta(days=1), 2, event="first_deposit", amount=1, currency="EUR")
+            await reported(
+                say, ids, days_ago(say, 1), at=say.now, tag=name, first_deposits=2, commission_cpa=commission
+            )
+
+        async def order(words: str) -> list[str]:
+            actor = Actor(team_id=say.team_id, name="o", role=Role.OWNER)
+            command, arguments = parse(words)
+            context = say.context(actor)
+            context.face = "telegram"
+            report = (await run(command, arguments, context)).result
+            return [row.group["campaign"] for row in report.rows]
+
+        assert await order("worst 3 campaigns yesterday") == ["poor", "rich", "spring"]
+        assert await order("best 3 campaigns yesterday by roi") == ["rich", "poor", "spring"]
+        assert await order("worst 3 campaigns yesterday by roi") == ["poor", "rich", "spring"]
+        assert await order("best campaigns yesterday by cpa") == ["spring", "rich", "poor"]
+        assert await order("worst campaigns 3 yesterday by cpa") == ["poor", "rich", "spring"]
+        assert await order("top campaigns 2 of the week by cpa") == ["poor", "rich"]
+        assert await order("best campaign by ctr") == ["rich"], "without visits to sites the weightiest"

@@ -7,8 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from bot.core.command import COMMANDS, parse
+from bot.core.context import Actor
+from bot.core.message import Buttons
 from bot.render.figures import days, plural
 from storage.clicks.queries import ensure_codec
+from storage.ledger.facts import Role
 from storage.ledger.numbers import read_exact
 from storage.reports import rates
 from tests.bot.asking import asking
@@ -104,3 +108,36 @@ async def test_a_report_of_the_past_says_its_moment_with_its_zone(opened: Opened
         assert "as of 2026-11-22 09:00 Europe/Malta time" in say.shown
         await say("stats 7d as_of=2026-11-22T09:00+05:00")
         assert "as of 2026-11-22 05:00 Europe/Malta time" in say.shown
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["alert list", "digest list", "payment list", "token list", "view list", "domain list", "source list",
+     "automation list", "postback sent", "postback log"],
+)  # fmt: skip
+async def test_an_empty_list_has_a_button_for_the_first_entry_for_those_who_may(opened: Opened, line: str) -> None:
+    async with asking(opened) as say:
+        await tracked(say)
+        for role in (Role.OWNER, Role.VIEWER):
+            answer = await say.ask(line, Actor(team_id=say.team_id, name="o", role=role)) if (
+                role is Role.OWNER or COMMANDS[line].role is Role.VIEWER
+            ) else None  # fmt: skip
+            buttons = [b for block in (answer.message.blocks if answer else ()) if isinstance(block, Buttons)
+                       for b in block.buttons]  # fmt: skip
+            assert buttons or role is Role.VIEWER
+            for button in buttons:
+                assert role.includes(parse(button.command)[0].role), button
+
+
+async def test_a_cost_has_the_digits_it_needs(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await tracked(say)
+        for cost, shown in (("0.1", "0.10 EUR a click"), ("0.0045", "0.0045 EUR a click"), ("1234", "1,234.00 EUR")):
+            await say(f"campaign edit spring cost={cost} budget_day=50")
+            assert f"{shown}" in say.shown
+            assert "50.00 EUR a day" in say.shown
+
+
+def test_the_usage_beside_an_error_is_no_wall() -> None:
+    assert COMMANDS["offer edit"].usage(most=2) == "offer edit <offer> [name=…] [url=…] … help offer edit"
+    assert COMMANDS["offer copy"].usage(most=6) == COMMANDS["offer copy"].usage()

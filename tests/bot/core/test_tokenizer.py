@@ -128,7 +128,22 @@ def test_ranges_end_where_people_expect(text: str, first: date, last: date) -> N
     assert period(text, TODAY) == (first, last)
 
 
-@pytest.mark.parametrize("text", ["0d", "2026-10-31..2026-10-01", "forever", "q5", "week 60", "in", "the last", "nov 31-33", "..", "week", "28.12.-"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0d",
+        "2026-10-31..2026-10-01",
+        "forever",
+        "q5",
+        "week 60",
+        "in",
+        "the last",
+        "nov 31-33",
+        "..",
+        "week",
+        "28.12.-",
+    ],
+)
 def test_a_range_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         period(text, TODAY)
