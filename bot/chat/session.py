@@ -20,6 +20,7 @@ from bot.core.arguments import (
     MissingArgument,
     MissingFields,
     credential_fields,
+    day_fields,
     file_fields,
     fill,
     list_fields,
@@ -29,7 +30,7 @@ from bot.core.command import COMMANDS, Command, line_of, parse, run
 from bot.core.context import Actor, Context, Deployment, Ports, Room
 from bot.core.listing import Listing
 from bot.core.message import Button, Buttons, Message, error
-from bot.core.tokenizer import split
+from bot.core.tokenizer import is_day, split
 from bot.forms.first_steps import STEP_COMMANDS, done_steps, with_next_step
 from bot.render.text_columns import cut
 from storage.catalogue.entities import MAX_PAGE
@@ -266,9 +267,10 @@ def _corrected_lines(command: Command, arguments: dict[str, Any], fault: Refused
     for code in fault.near:
         corrected = [code if str(word).strip() == fault.word else word for word in words]
         mended = arguments | {str(field): code if len(corrected) == 1 else corrected}
+        days = day_fields(command.parameters) & mended.keys()
         with suppress(Refused):
             fill(command.parameters, mended, today)
-            lines.append(line_of(command, mended))
+            lines += [line_of(command, mended)] if all(is_day(str(mended[name])) for name in days) else []
     return lines
 
 

@@ -15,7 +15,7 @@ from bot.core.listing import Listing, Page
 from bot.core.message import Button, Buttons, Fields, Message, Notice, Table, Text
 from bot.core.permissions import Scope, own_campaigns
 from bot.forms.first_steps import begin
-from bot.render.figures import plural
+from bot.render.figures import event_name, plural
 from storage.catalogue import names
 from storage.catalogue.entities import cursor
 from storage.clicks import queries
@@ -92,7 +92,7 @@ def log_table(ctx: Context, page: Page[Logged]) -> Message:
         )
     rows = tuple(
         (str(postback.id), f"{postback.received_at:%m-%d %H:%M:%S}", ctx.name("account", postback.account),
-         postback.outcome.value, postback.event or "–", postback.click_id or "–", postback.reason or "")
+         postback.outcome.value, event_name(postback.event), postback.click_id or "–", postback.reason or "")
         for postback in page.items
     )  # fmt: skip
     columns = ("Id", "Received (UTC)", "Account", "Outcome", "Event", "Click", "Reason")
@@ -283,7 +283,7 @@ def sent_table(ctx: Context, page: Page[Sent]) -> Message:
         (
             str(delivery.id),
             ctx.name("source", delivery.source),
-            delivery.event,
+            event_name(delivery.event),
             delivery.state,
             str(delivery.attempts),
             _next_try(delivery),

@@ -51,8 +51,11 @@ def list_message(ctx: Context, noun: str, found: Page[Any], table: Table, *, add
         if ctx.notes.get("narrowed_list"):
             every = Buttons((Button(f"All {plural}", f"{noun} list"),))
             return Message(f"No {noun} fits: {ctx.notes['list']}", (every,), private=True)
-        first = " ".join(add.split()[:2])
-        way = guide(ctx, ctx.notes.get("done_steps", frozenset())) or begin(ctx, first.capitalize(), first)
+        making = (f"{noun} {verb}" for verb in ("add", "create"))
+        first = next((name for name in making if name in COMMANDS), "offer add")  # casinos come with offers
+        made, _, verb = first.partition(" ")
+        way = guide(ctx, ctx.notes.get("done_steps", frozenset()))
+        way = way or begin(ctx, f"{verb.capitalize()} {made}", first)
         return Message(f"No {plural} yet: {add}", way, private=True)
     blocks: list[Block] = [table]
     if found.next:

@@ -4,6 +4,7 @@ import io
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from PIL import Image
@@ -89,3 +90,13 @@ def test_the_colours_of_the_series_stand_in_the_picture() -> None:
     expected = [tuple(bytes.fromhex(colour[1:])) for colour in COLOURS["light"][:3]]
     assert all(colour in shown for colour in expected)
     assert all(first != second for first, second in pairwise(expected))
+
+
+def test_a_picture_of_names_with_emoji_is_that_of_the_names_without() -> None:
+    """The renderer would draw boxes."""
+    labels = ("Spring 💸", "👨‍👩‍👧‍👦 Familie", "🏴‍☠️ Pirates", "Plain")
+    bare = ("Spring", "Familie", "☠ Pirates", "Plain")
+    values = (Series("Clicks 💸", (3.0, 2.0, 1.0, 1.0), "bar"),)
+    with_emoji = draw(Chart("Clicks", labels, values, "", True))
+    without = draw(Chart("Clicks", bare, (msgspec.structs.replace(values[0], name="Clicks"),), "", True))
+    assert with_emoji == without
