@@ -128,9 +128,9 @@ async def test_a_name_with_another_beside_it_is_offered_alone_where_one_is_taken
         await chats.tell(f"/start {await chats.invite()}")
         await chats.tell("/source add name=Push")
         await chats.tell("/source add name=Native")
-        answer = await chats.tell("/campaign pause source=push,zz")
+        answer = await chats.tell("/campaign create name=X source=push,zz")
         assert answer["reply_markup"]["inline_keyboard"] == [
-            [{"text": "campaign pause source=push", "callback_data": "=campaign pause source=push"}]
+            [{"text": "campaign create name=X source=push", "callback_data": "=campaign create name=X source=push"}]
         ]
 
 

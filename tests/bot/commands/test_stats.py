@@ -225,7 +225,10 @@ async def test_a_ranking_puts_what_is_pending_last_and_knows_that_less_cpa_is_be
     async with asking(opened) as say:
         await yesterday_tracked(say)
         for name, commission, cost in (("rich", 900_000_000, 100_000_000), ("poor", 1_000_000, 200_000_000)):
-            ids = await tracked(say, campaign=name, tag=name)
+            ids = {"account_id": await say.account(name)}
+            url = "https://a.example.test/?s={click_id}"
+            ids["offer_id"] = (await say(f"offer add casino={name} account={name} url={url} tag={name}"))["id"]
+            ids["campaign_id"] = (await say(f"campaign create name={name} offers={name}-{name}"))["id"]
             await clicked(say, ids, days_ago(say, 1), 10, cost=cost)
             await converted(say, ids, say.now - timedelta(days=1), 2, event="first_deposit", amount=1, currency="EUR")
             await reported(
