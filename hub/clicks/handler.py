@@ -9,12 +9,10 @@ import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
 import structlog
-from sqlalchemy.engine import make_url
 
 from hub.clicks import responses as answers
 from hub.clicks.closed_campaigns import TURNED_AWAY, ClosedCampaigns, leads_anywhere
@@ -32,7 +30,7 @@ from storage.clicks.queries import ensure_codec, next_worker
 from storage.clicks.write_jobs import VISITS, Click
 from storage.clicks.writer import Writer
 from storage.db import config_version, database_age, tasks
-from storage.db.engine import Database
+from storage.db.spool_file import spool_folder
 from storage.ledger.clicks.click_id import ClickIdGenerator
 from storage.ledger.clicks.visitor import DAY_SECONDS, Remembered
 from storage.ledger.facts import Reason
@@ -334,9 +332,3 @@ class Clicks:
 def is_click_path(path: str) -> bool:
     """Whether a path is below /c/ or /go/, in any letter case and with any number of slashes before it."""
     return path.startswith(("/c/", "/go/")) or path[:100].lstrip("/").lower().startswith(("c/", "go/"))
-
-
-def spool_folder(database: Database) -> Path:
-    """Beside an SQLite database, else in the working folder."""
-    path = make_url(database.url).database if database.sqlite else None
-    return Path(f"{path}.spool") if path and path != ":memory:" else Path("casinoflux.spool")

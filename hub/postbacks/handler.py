@@ -16,10 +16,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from connectors.registry import platform_words
 from hub.postbacks import responses as answers
 from hub.postbacks.responses import Answer
+from hub.postbacks.spooling import Spooling
 from hub.runtime.runtime import Runtime
 from storage.clicks.queries import ensure_codec
 from storage.db import config_version, tasks
-from storage.db.engine import LOCKED_WAIT, T, Work
+from storage.db.engine import T, Work
+from storage.db.spool_file import MOMENT, spool_folder
 from storage.db.unavailable import is_unavailable
 from storage.ledger.clicks.click_id import Codec
 from storage.ledger.errors import CasinoFluxError
@@ -30,11 +32,13 @@ from storage.postbacks import replay
 from storage.postbacks.conversions import ConversionProcessor, Received, receive
 from storage.postbacks.postback_accounts import AccountDirectory, PostbackAccount, load
 from storage.postbacks.requests import Entry, PostbackRequest, postback_request, refused, store
+from storage.postbacks.spool import not_stored
 from storage.tables import accounts
 
 log = structlog.get_logger()
 
 REFRESH_SECONDS = 0.3
+PATIENCE = 1.0  # seconds a platform waits for a locked database; then its request goes to the spool
 MOST_TOGETHER = 128  # placed without a pause: clicks of this process wait meanwhile
 FRESH, FRESH_EVERY = timedelta(minutes=15), timedelta(seconds=2)
 OLD, OLD_EVERY = timedelta(hours=48), timedelta(minutes=10)
@@ -56,7 +60,8 @@ class Postbacks:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._patience = LOCKED_WAIT
+        self._patience = PATIENCE
+        self._spooling: Spooling
         self._waiting: list[_Waiting] = []
         self._arrived = asyncio.Event()
         self._book = AccountDirectory(by_key={}, by_id={}, capped={})
@@ -72,8 +77,12 @@ class Postbacks:
         async with self._runtime.database.begin() as tx:
             self._codec = await ensure_codec(tx)
         await self.refresh()
+        folder = spool_folder(self._runtime.database)
+        self._spooling = Spooling(folder, self._codec.fingerprint, self._store_once, lambda: self._book)
+        await self._spooling.open()
         self._tasks = [
             tasks.start_loop("postback recorder", self._record, serving=True),
+            tasks.start_interval("postback spool", MOMENT, self._spooling.drain, serving=True),
             tasks.start_interval("accounts refresh", REFRESH_SECONDS, self.refresh),
         ]
 
@@ -85,6 +94,12 @@ class Postbacks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
+        await self._spooling.close()
+
+    @property
+    def spooled(self) -> int:
+        """Requests that wait outside the database."""
+        return self._spooling.waiting if self.open else 0
 
     async def refresh(self) -> None:
         """Read all accounts again if anything was configured since."""
@@ -199,13 +214,16 @@ class Postbacks:
                 await asyncio.sleep(0)  # first let those go that were just committed
 
     async def _commit(self, batch: list[_Waiting]) -> None:
+        if self._spooling.away:
+            await self._keep(batch)
+            return
         try:
             done = await self._write([waiting.postback_request for waiting in batch])
         except Exception as error:
             if is_unavailable(error):
                 tasks.monitor.failed("postbacks", error)  # one log line a minute, with their number
-                for waiting in batch:
-                    waiting.tell(answers.UNAVAILABLE)
+                self._spooling.away = True
+                await self._keep(batch)
                 return
             log.warning("postbacks are placed one by one", count=len(batch), error=type(error).__name__)
             for waiting in batch:
@@ -215,11 +233,27 @@ class Postbacks:
         for waiting, received in zip(batch, done, strict=True):
             self._say(waiting, received)
 
+    async def _keep(self, batch: list[_Waiting]) -> None:
+        """Keep requests on disk until the database is back; who sent one that could not be kept sends it again."""
+        try:
+            await self._spooling.keep([waiting.postback_request for waiting in batch])
+        except OSError as error:
+            tasks.monitor.failed("postback spool", error, serving=True)
+            self._spooling.away = False  # the next ones ask the database again
+            for waiting in batch:
+                waiting.tell(answers.UNAVAILABLE)
+            return
+        for waiting in batch:
+            waiting.tell(answers.kept_answer(waiting.postback_request.signal))
+
     async def _commit_alone(self, waiting: _Waiting) -> None:
         """What cannot be placed is at least kept; what cannot even be kept is not said to be."""
         try:
             self._say(waiting, (await self._write([waiting.postback_request]))[0])
         except Exception as first:
+            if is_unavailable(first):
+                await self._keep([waiting])
+                return
             log.error(
                 "postback could not be placed", account=waiting.postback_request.account.code, error=repr(first)[:300]
             )
@@ -238,6 +272,18 @@ class Postbacks:
     async def _write(self, arrivals: Sequence[PostbackRequest]) -> list[Received]:
         processor = self.processor()
         return list(await self.run(lambda tx: receive(tx, arrivals, processor)))
+
+    async def _store_once(self, requests: list[PostbackRequest]) -> None:
+        """Place requests out of a spool, those that are not stored yet."""
+        processor = self.processor()
+
+        async def place(tx: AsyncConnection) -> list[Received]:
+            return list(await receive(tx, await not_stored(tx, requests), processor))
+
+        received_now = await self.run(place)
+        tasks.monitor.succeeded("postbacks")
+        for received in received_now:
+            self.counts[received.outcome] = self.counts.get(received.outcome, 0) + 1
 
     @property
     def open(self) -> bool:

@@ -7,7 +7,7 @@ import msgspec
 from litestar.types import Receive, Scope, Send
 
 from storage.ledger.facts import Outcome
-from storage.ledger.postbacks.postback import MAX_BODY
+from storage.ledger.postbacks.postback import MAX_BODY, Signal
 from storage.postbacks.conversions import Received
 
 TOO_LONG = f"body over {MAX_BODY:,} bytes"
@@ -63,6 +63,14 @@ def answer_for(done: Received, *, too_long: bool = False) -> Answer:
     return _messages(400 if done.outcome is Outcome.REJECTED else 200, content)
 
 
+def kept_answer(signal: Signal) -> Answer:
+    """For the sender of a request that is on disk and is placed when the database is back."""
+    if signal.outcome is Outcome.REJECTED:
+        reason = "; ".join(signal.notes)
+        return _messages(413 if signal.notes == ONLY_TOO_LONG else 400, {"outcome": signal.outcome, "reason": reason})
+    return KEPT
+
+
 async def give(send: Send, answer: Answer) -> None:
     """Send an answer to a caller who may be gone."""
     with suppress(OSError):
@@ -85,4 +93,5 @@ UNKNOWN = _messages(404, {"title": "Not Found", "status": 404, "detail": "no suc
 NOT_ALLOWED = _messages(
     405, {"title": "Method Not Allowed", "status": 405, "detail": "GET or POST"}, (b"allow", b"GET, POST, PUT, HEAD")
 )
+KEPT = _messages(200, {"outcome": Outcome.ACCEPTED, "reason": "kept on disk: it is placed when the database is back"})
 UNAVAILABLE = _messages(503, {"title": "Unavailable", "status": 503, "detail": "not stored: please send it again"})

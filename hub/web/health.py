@@ -22,6 +22,7 @@ _ASKED = [HttpMethod.GET, HttpMethod.HEAD]
 GAUGES = {
     "spooled": "clicks that wait in the spool",
     "unsaved": "clicks that wait in memory only",
+    "postbacks_spooled": "postbacks that wait in their spool",
     "database_down": "1 while clicks cannot be written to the database",
     "plans_age_seconds": "time since the configuration was read",
     "campaigns": "campaigns in memory",
@@ -56,7 +57,7 @@ def health_routes(runtime: Runtime) -> list[HTTPRouteHandler]:
         facts = {"database": await _database(runtime), "failing": failing, **_clicks(runtime)}
         ready = (
             facts["database"] == "ok"
-            and not (facts.get("spooled") or facts.get("database_down"))
+            and not (facts.get("spooled") or facts.get("database_down") or facts.get("postbacks_spooled"))
             and tasks.monitor.serving()
         )
         body = msgspec.json.encode({"status": "ok" if ready and not failing else "degraded", **facts})
@@ -125,5 +126,6 @@ async def _faults(runtime: Runtime) -> dict[str, int]:
 
 
 def _clicks(runtime: Runtime) -> dict[str, Any]:
-    clicks = runtime.state.get("clicks")
-    return dict(clicks.health()) if clicks else {}
+    clicks, postbacks = runtime.state.get("clicks"), runtime.state.get("postbacks")
+    health = dict(clicks.health()) if clicks else {}
+    return health | ({"postbacks_spooled": postbacks.spooled} if postbacks else {})

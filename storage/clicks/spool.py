@@ -1,28 +1,13 @@
 """Where clicks go while the database cannot be written, and how they get from there into it, once each.
 
-A spool is an append-only file, synced before the visitor is sent on.
-
-A record is its length, its CRC-32 and msgpack. What a crash cut off at the end was never answered and is passed over.
-A file belongs to the process that holds its lock; files whose process died are taken over by whoever comes first, of
-the processes on the same database: a file's name begins with the database's number.
-Some room is kept in reserve beforehand, so that a full disk does not stop the spool. It is read piece by piece: what
-waits may be more than fits into memory. After a crash it is read from its start again: ids decide what is new.
+The file is storage.db.spool_file's. After a crash it is read from its start again: ids decide what is new.
 """
 
 import asyncio
-import errno
-import fcntl
-import os
-import re
-import struct
 import time
-import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from itertools import islice
-from math import inf
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -30,18 +15,13 @@ import structlog
 
 from storage.clicks.write_batch import Batch, Counts, WriterState
 from storage.clicks.write_jobs import EARLY, Cap, Click, ClickJob, Job, OutgoingJob
+from storage.db.spool_file import MOMENT, PIECE, SpoolFile
 from storage.db.unavailable import is_unavailable
 from storage.ledger.clicks.click_id import first_id_at
 
 log = structlog.get_logger()
 
-RESERVE = 4 << 20  # bytes: about 15,000 clicks
-PIECE = 200  # records of one transaction: requests wait no longer for it than for a batch of clicks
 MOST_EARLY = 1_000  # outgoing clicks kept in memory until their own clicks are stored
-_HEAD = struct.Struct("<II")
-_MOMENT = 0.25  # seconds
-_LATER = 10.0  # seconds
-_WITHOUT_DATABASE = re.compile(r"\d+-\d+(\.rewritten)*")  # names of earlier versions: taken over by whoever comes first
 
 
 class SpooledClick(msgspec.Struct, frozen=True, array_like=True, tag="c"):
@@ -80,151 +60,11 @@ def record_of(job: Job) -> Record:
     )  # fmt: skip
 
 
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Record)
+class Spool(SpoolFile[Record]):
+    """One process's clicks that wait for the database."""
 
-
-class Spool:
-    """One process's spool in a folder; also hands out those that dead processes left."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self._folder = folder
-        self.name = name
-        self._file = -1
-        self._start = 0  # what lies before has been read
-        self._end = 0
-        self.depth = 0  # records waiting
-        self.due = 0.0  # monotonic time before which reading is of no use
-
-    def open(self, *, wait: bool = True) -> None:
-        """Make the file and reserve its room. Raises OSError if the folder cannot be written.
-
-        Raises BlockingIOError without `wait` while another process has the file.
-        """
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        while not self._lock(os.O_CREAT, 0 if wait else fcntl.LOCK_NB):
-            pass  # another process took the new file for one that a dead process left, and removed it
-        self.rewind()
-        if os.fstat(self._file).st_size < RESERVE:
-            os.posix_fallocate(self._file, 0, RESERVE)
-        os.fsync(self._file)
-        _sync_folder(self._folder)
-
-    def adopt(self) -> None:
-        """Open a file that is there already. Raises BlockingIOError while its process lives."""
-        if not self._lock(0, fcntl.LOCK_NB):
-            raise FileNotFoundError(errno.ENOENT, "the spool was removed meanwhile")
-        self.rewind()
-
-    def _lock(self, create: int, no_wait: int) -> bool:
-        """Open and lock the file; False if its name leads to another file, or none, once it is locked."""
-        file = os.open(self._path(), os.O_RDWR | os.O_CLOEXEC | create, 0o600)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | no_wait)
-            named = os.path.samestat(os.fstat(file), self._path().stat())
-        except FileNotFoundError:
-            named = False
-        except OSError:
-            os.close(file)
-            raise
-        if named:
-            self._file = file
-        else:
-            os.close(file)
-        return named
-
-    def _path(self) -> Path:
-        return self._folder / f"{self.name}.spool"
-
-    def close(self) -> None:
-        """Let go of the file; an empty one is removed."""
-        if self._file < 0:
-            return
-        if not self.depth:
-            self._path().unlink(missing_ok=True)
-        os.close(self._file)
-        self._file = -1
-
-    def append(self, records: Iterable[Record]) -> None:
-        """Write and sync. Raises OSError if it cannot be made durable; then none of these records counts."""
-        payloads = [_encoder.encode(record) for record in records]
-        data = b"".join(_HEAD.pack(len(payload), zlib.crc32(payload)) + payload for payload in payloads)
-        # The zeros of the next head end the file for a reader, also over the remains of an earlier, longer one.
-        written = os.pwrite(self._file, data + b"\0" * _HEAD.size, self._end)
-        if written < len(data):
-            raise OSError(errno.ENOSPC, "no space left for the spool")
-        os.fsync(self._file)
-        self._end += len(data)
-        self.depth += len(payloads)
-
-    def read(self, most: int = PIECE) -> list[Record]:
-        """The next records, in the order they came in; empty once all have been read.
-
-        Those that another version wrote, and this one cannot read, are set aside.
-        """
-        records: list[Record] = []
-        unreadable: list[Any] = []
-        payloads = list(islice(_payloads(self._file, self._start, self._end), most))
-        for payload in payloads:
-            try:
-                records.append(_decoder.decode(payload))
-            except msgspec.ValidationError:
-                unreadable.append(msgspec.msgpack.decode(payload))
-        if unreadable:
-            self.set_aside(unreadable)
-            log.error("spooled clicks of another version cannot be read; they are set aside", clicks=len(unreadable))
-        self._start += sum(_HEAD.size + len(payload) for payload in payloads)
-        self.depth -= len(unreadable)
-        return records
-
-    @property
-    def all_read(self) -> bool:
-        return self._start >= self._end
-
-    def rewind(self) -> None:
-        """Read from the start again, with all that the file holds."""
-        self._start, self._end, self.depth = 0, 0, 0
-        for payload in _payloads(self._file, 0):
-            self._end += _HEAD.size + len(payload)
-            self.depth += 1
-
-    def replace(self, records: Sequence[Record]) -> None:
-        """Everything read is in the database but these, which wait a moment: start the file again with them."""
-        if not records:
-            self._clear()
-            return
-        self.due = time.monotonic() + _MOMENT
-        rewritten = Spool(self._folder, f"{self.name}.rewritten")
-        try:
-            rewritten.open(wait=False)
-            rewritten.append(records)
-            rewritten._path().rename(self._path())
-        except OSError:  # a full disk: all is read once more, later
-            rewritten.abandon()
-            self.rewind()
-            self.due = time.monotonic() + _LATER
-            return
-        os.close(self._file)
-        self._file, self._start, self._end, self.depth = rewritten._file, 0, rewritten._end, rewritten.depth
-        _sync_folder(self._folder)
-
-    def abandon(self) -> None:
-        """Remove the file, whatever it holds, if it is ours."""
-        if self._file >= 0:
-            self._path().unlink(missing_ok=True)
-            os.close(self._file)
-            self._file = -1
-
-    def set_aside(self, records: Sequence[Any]) -> None:
-        """Keep records that the database does not take, as lines of JSON beside the spools."""
-        if records:
-            with (self._folder / "rejected.jsonl").open("ab") as file:
-                file.writelines(msgspec.json.encode(record) + b"\n" for record in records)
-
-    def _clear(self) -> None:
-        os.pwrite(self._file, b"\0" * _HEAD.size, 0)
-        os.fsync(self._file)
-        self._start = self._end = self.depth = 0
+    suffix = "spool"
+    decoder = msgspec.msgpack.Decoder(Record)
 
 
 class MemorySpool:
@@ -255,52 +95,13 @@ class MemorySpool:
         """Everything read is in the database but these, which wait a moment."""
         self.put_back(records)
         self.depth = len(self._records)
-        self.due = time.monotonic() + _MOMENT if records else 0.0
+        self.due = time.monotonic() + MOMENT if records else 0.0
 
     def set_aside(self, records: Sequence[Any]) -> None:
         """Nothing can be written."""
 
     def close(self) -> None:
         """It has no file."""
-
-
-def _payloads(file: int, place: int, end: float = inf) -> Iterator[bytes]:
-    """Whole records from a place in a file on, up to the first that is not whole."""
-    while place < end and len(head := os.pread(file, _HEAD.size, place)) == _HEAD.size:
-        length, checksum = _HEAD.unpack(head)
-        payload = os.pread(file, length, place + _HEAD.size)
-        if not length or len(payload) < length or zlib.crc32(payload) != checksum:
-            return
-        yield payload
-        place += _HEAD.size + length
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the file's name durable too."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def orphans(folder: Path, database: str, open_names: set[str]) -> list[Spool]:
-    """Spools of a database whose process is gone, opened and ours until closed; not those whose names are known."""
-    adopted = []
-    for path in sorted(folder.glob("*.spool")) if folder.is_dir() else []:
-        ours = path.stem.startswith(f"{database}-") or _WITHOUT_DATABASE.fullmatch(path.stem)
-        if ours and path.stem not in open_names and (spool := _adopted(folder, path.stem)):
-            adopted.append(spool)
-    return adopted
-
-
-def _adopted(folder: Path, name: str) -> Spool | None:
-    spool = Spool(folder, name)
-    try:
-        spool.adopt()
-    except (BlockingIOError, FileNotFoundError):
-        return None
-    return spool
 
 
 class Drain:
@@ -351,7 +152,7 @@ class Drain:
     def _next(self) -> list[Record]:
         if len(self._early) < MOST_EARLY:
             return self.spool.read()
-        self.spool.due = time.monotonic() + _MOMENT / (MOST_EARLY // PIECE)
+        self.spool.due = time.monotonic() + MOMENT / (MOST_EARLY // PIECE)
         piece, self._early = self._early[:PIECE], self._early[PIECE:]  # these first: memory has its limit
         return piece
 

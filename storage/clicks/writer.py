@@ -16,13 +16,14 @@ from pathlib import Path
 import structlog
 
 from storage.clicks.bursts import BurstCounter
-from storage.clicks.spool import Drain, MemorySpool, Spool, orphans, record_of
+from storage.clicks.spool import Drain, MemorySpool, Spool, record_of
 from storage.clicks.visitors import FurtherKeys, ProcessVisitors, SharedVisitors
 from storage.clicks.write_batch import DAY, Batch, Counts, FaultKey, WriterState
 from storage.clicks.write_jobs import ClickJob, Job, RollupKey, recognise, seen_rows, visitor_keys
 from storage.db import tasks
 from storage.db.batch_connection import batch_connection
 from storage.db.engine import Database
+from storage.db.spool_file import orphans
 from storage.db.unavailable import DatabaseUnavailable, is_unavailable
 from storage.ledger.clicks.click_id import first_id_at
 from storage.ledger.clicks.visitor import Recognition
@@ -283,7 +284,7 @@ class Writer:
         """Take over the spools of processes that died."""
         self._looked_for_orphans = time.monotonic()
         open_names = {drain.spool.name for drain in self._drains if isinstance(drain.spool, Spool)}
-        for spool in await asyncio.to_thread(orphans, self._folder, self._number, open_names):
+        for spool in await asyncio.to_thread(orphans, Spool, self._folder, self._number, open_names):
             if spool.depth:
                 self._drains.append(self._drain(spool))
             else:

@@ -40,6 +40,7 @@ class PostbackRequest:
     decoded: Decoded
     digest: str
     signal: Signal
+    refusal: str = ""  # why it is never to be read
     id: int | None = None
     origin: str = "postback"
     corrects: int | None = None
@@ -65,6 +66,7 @@ def postback_request(
 
 def refused(request: PostbackRequest, reason: str) -> PostbackRequest:
     """The same request, kept but never to be read: too long, from a wrong address, with a wrong signature."""
+    request.refusal = reason
     request.signal = msgspec.structs.replace(request.signal, outcome=Outcome.REJECTED, notes=(reason,))
     return request
 

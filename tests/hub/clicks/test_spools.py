@@ -12,10 +12,10 @@ import psutil
 import pytest
 from sqlalchemy import func, select
 
-from hub.clicks.handler import spool_folder
 from storage.clicks import rollup_check, writer
-from storage.clicks.spool import PIECE, Record, Spool, SpooledClick, SpooledOutgoing, orphans
+from storage.clicks.spool import Record, Spool, SpooledClick, SpooledOutgoing
 from storage.clicks.write_jobs import Agent, Cap, Click
+from storage.db.spool_file import PIECE, orphans, spool_folder
 from storage.tables import cap_counts, clicks, outgoing
 from tests.bot.commands.test_clicks import say
 from tests.conftest import new_postgres
@@ -140,16 +140,16 @@ def test_a_new_spool_that_another_process_removes_as_an_empty_one_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def take_over() -> None:
-        [adopted] = orphans(tmp_path, "db", set())
+        [adopted] = orphans(Spool, tmp_path, "db", set())
         adopted.close()
 
     before_lock(monkeypatch, take_over)
     spool = Spool(tmp_path, "db-1-1")
     spool.open()
     spool.append([number(1)])
-    assert orphans(tmp_path, "db", set()) == [], "its process lives"
+    assert orphans(Spool, tmp_path, "db", set()) == [], "its process lives"
     os.close(spool._file)
-    [adopted] = orphans(tmp_path, "db", set())
+    [adopted] = orphans(Spool, tmp_path, "db", set())
     assert numbers(adopted.read()) == [1]
 
 
@@ -161,10 +161,10 @@ def test_a_spool_that_is_rewritten_while_another_process_opens_it_stays_with_its
     spool.append([number(1), number(2)])
     spool.read()
     before_lock(monkeypatch, lambda: spool.replace([number(2)]))
-    assert orphans(tmp_path, "db", set()) == []
+    assert orphans(Spool, tmp_path, "db", set()) == []
     spool.append([number(3)])
     os.close(spool._file)
-    [adopted] = orphans(tmp_path, "db", set())
+    [adopted] = orphans(Spool, tmp_path, "db", set())
     assert numbers(adopted.read()) == [2, 3]
 
 
