@@ -57,6 +57,23 @@ def test_sentences_are_plain() -> None:
     assert written == []
 
 
+PRIVATE_NAMES = re.compile(
+    r"_?(?:Straight|AtOnce|Lowered|Asked|Arrival|Turn|Came|Maker|Jar|Mint|Door|Look|Told|Desk|Wanted|Round|Acting|Seen|Anew)"
+    r"|_?(?:driven|told_apart\w*|elder_\w+|went|anew|settled_elsewhere|came|said|told)"
+)
+
+
+def test_classes_and_functions_have_the_words_of_the_trade() -> None:
+    private = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and PRIVATE_NAMES.fullmatch(node.name)
+    ]
+    assert private == []
+
+
 READERS = {f"storage/ledger/{name}.py" for name in ("numbers", "money", "tables")}
 
 

@@ -1,6 +1,7 @@
 """Jobs that the tests give the helper process."""
 
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -31,3 +32,8 @@ def compute_for(seconds: float) -> None:
 def mark_and_compute(path: str) -> None:
     Path(path).touch()
     compute_for(60.0)
+
+
+def end_when_idle_for(seconds: float) -> None:
+    """Have this process wait no longer than that for its next job."""
+    vars(sys.modules["__main__"])["IDLE_SECONDS"] = seconds

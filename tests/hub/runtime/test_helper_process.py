@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from bot.core.message import Chart, Series
@@ -42,6 +43,15 @@ async def test_an_error_comes_back_as_it_was_raised(helper: HelperProcess) -> No
 async def test_a_process_that_died_is_replaced(helper: HelperProcess) -> None:
     pid, _ = await helper.run(helper_jobs.whereabouts)
     os.kill(pid, signal.SIGKILL)
+    assert (await helper.run(helper_jobs.whereabouts))[0] != pid
+
+
+async def test_a_process_without_work_ends_and_the_next_job_starts_another(helper: HelperProcess) -> None:
+    await helper.run(helper_jobs.end_when_idle_for, 0.05)
+    pid = helper.pid
+    assert pid is not None
+    while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        await asyncio.sleep(0.01)
     assert (await helper.run(helper_jobs.whereabouts))[0] != pid
 
 
