@@ -25,7 +25,7 @@ from storage.ledger.alerts.comparisons import read_minutes
 from storage.ledger.alerts.thresholds import Rule, read_rule
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
-from storage.ledger.schedule import read_time, read_zone
+from storage.ledger.schedule import read_quiet_hours, read_zone
 from storage.tables import alerts as table
 
 RULE = Meta(description='"ftd < 50% of 7d avg", "clicks < 100 in 1h", "no clicks for 30m", "sync failed" …')
@@ -235,7 +235,7 @@ async def _saved(ctx: Context, watch: Watch) -> Alert:
 def _terms(ctx: Context, new: AlertRule) -> Terms:
     return Terms(
         rule=_rule(new, ctx.deployment.currency), cooldown=read_minutes(new.cooldown, "cooldown"),
-        quiet=quiet_hours(new.quiet), timezone=read_zone(new.timezone or ctx.deployment.timezone),
+        quiet=read_quiet_hours(new.quiet), timezone=read_zone(new.timezone or ctx.deployment.timezone),
     )  # fmt: skip
 
 
@@ -254,17 +254,3 @@ def _rule(new: AlertRule, currency: str) -> Rule:
     if rule.kind in {"no clicks", "sync stale"}:
         return msgspec.structs.replace(rule, minutes=lasting)
     return msgspec.structs.replace(rule, for_minutes=lasting)
-
-
-def quiet_hours(text: str | None) -> tuple[str, str] | None:
-    """22:00-07:00 as its two ends. Raises Refused at `quiet`."""
-    if not text:
-        return None
-    first, dash, last = text.replace("–", "-").replace("..", "-").partition("-")
-    try:
-        start, end = read_time(first), read_time(last)
-    except Refused:
-        dash = ""
-    if not dash or start == end:
-        raise Refused(f"quiet: {text!r} are not quiet hours: write 22:00-07:00", field="quiet")
-    return start.strftime("%H:%M"), end.strftime("%H:%M")

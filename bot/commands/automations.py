@@ -3,21 +3,31 @@
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta
 
 from bot.automations.backtest import Backtest, Firing, run_backtest
 from bot.automations.evaluation import evaluate
 from bot.automations.messages import facts_in_words
 from bot.automations.subjects import subs_of
-from bot.commands.alerts import quiet_hours
 from bot.commands.digests import room_with_title
-from bot.core import permissions
-from bot.core.arguments import EMPTIES, NONE, Arguments, MissingArgument, choices, refers, secret
+from bot.core.arguments import Arguments, MissingArgument, refers
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.listing import Listing, Page
 from bot.core.message import Button, Buttons, Fields, Message, Notice, Table, Text
 from bot.core.permissions import Scope, of_own_campaigns
+from bot.forms.automation_rule import (
+    AutomationEdit,
+    Force,
+    NewRule,
+    Sentence,
+    check_url,
+    contradictions,
+    edited_terms,
+    named_template,
+    resolve_entities,
+    terms_of,
+    written_rule,
+)
 from bot.render.figures import money, plural
 from storage.automations import acts, automations, placement_counts
 from storage.automations.acts import LoggedAct
@@ -25,86 +35,13 @@ from storage.automations.automations import Armed, Automation, NewAutomation
 from storage.automations.history import Loading, load_entities, load_history
 from storage.catalogue.entities import cursor, page
 from storage.chat import channels
-from storage.ledger.addresses import web_address
-from storage.ledger.alerts.comparisons import Comparison, read_minutes
-from storage.ledger.automations.conditions import Condition, Node, Not, overlap
 from storage.ledger.automations.figures import Figures, reach_of
-from storage.ledger.automations.placements import check_placement_rule
-from storage.ledger.automations.rules import FILTERS, OPPOSITE, Action, Rule, describe_rule, read_rule
-from storage.ledger.automations.steps import SubjectState, Terms, read_schedule
+from storage.ledger.automations.rules import Rule, describe_rule, read_rule
+from storage.ledger.automations.steps import SubjectState, Terms
 from storage.ledger.automations.templates import TEMPLATES, Template
 from storage.ledger.automations.webhooks import check_secret, new_secret
-from storage.ledger.errors import Missing, Refused
 from storage.ledger.facts import Role
-from storage.ledger.schedule import read_zone
 from storage.tables import automations as table
-
-ACTIONS = ("pause", "resume", "weight", "cap", "block", "allow", "tell", "webhook")
-ON = ("offer", "campaign", "source", "placement", "team")
-MOST_A_DAY = 1_000
-
-Sentence = Annotated[
-    str | None, Meta(description='"pause offer when epc < 0.20 over 3d with clicks > 500"; or action, on and when')
-]
-Name = Annotated[str, Meta(description="what the team calls it", max_length=100)]
-When = Annotated[str | None, Meta(description="the condition: epc < 0.20 over 3d and clicks > 500 today")]
-With = Annotated[str | None, Meta(description="the least evidence: clicks > 500")]
-To = Annotated[str | None, Meta(description="the new weight or cap, or a step of the weight: 5, +20%")]
-Until = Annotated[str | None, Meta(description="when a pause ends by itself: midnight, 07:00, 4h")]
-Dry = Annotated[bool, Meta(description="only tell what it would do")]
-Cooldown = Annotated[str, Meta(description="least time between two acts on the same: 1d")]
-Most = Annotated[int, Meta(description="most acts a day", ge=1, le=MOST_A_DAY)]
-Quiet = Annotated[str | None, Meta(description="hours in which it does not act: 22:00-07:00")]
-Hours = Annotated[str | None, Meta(description="the only hours in which it acts: mon-fri 09:00-18:00; sat 10:00-14:00")]
-Zone = Annotated[str | None, Meta(description="zone of those hours; default: the reports'")]
-Repeat = Annotated[bool, Meta(description="act again after the cooldown while the condition still holds")]
-Url = Annotated[str | None, Meta(description="address that a webhook calls")]
-Force = Annotated[bool, Meta(description="arm it although another automation does the opposite")]
-
-
-class NewRule(Arguments):
-    rule: Sentence = None
-    action: Annotated[str | None, choices("what it does", *ACTIONS)] = None
-    on: Annotated[str | None, choices("what it acts on", *ON)] = None
-    when: When = None
-    with_: With = None
-    to: To = None
-    until: Until = None
-    template: Annotated[str | None, Meta(description="one of 'automation templates', by number or name")] = None
-    campaign: Annotated[list[str], refers("campaign", "only these campaigns", changes=False, most=200)] = []
-    offer: Annotated[list[str], refers("offer", "only these offers", changes=False, most=200)] = []
-    source: Annotated[list[str], refers("source", "only these traffic sources", changes=False, most=200)] = []
-    account: Annotated[list[str], refers("account", "only offers of these accounts", changes=False, most=200)] = []
-    casino: Annotated[list[str], refers("casino", "only offers of these brands", changes=False, most=200)] = []
-    name: Name | None = None
-    dry: Dry = False
-    cooldown: Cooldown | None = None
-    most: Most | None = None
-    quiet: Quiet = None
-    schedule: Hours = None
-    timezone: Zone = None
-    repeat: Repeat = False
-    url: Url = None
-    webhook_secret: Annotated[str | None, secret("signs the webhook's calls; made and shown once if absent")] = None
-    channel: Annotated[str | None, Meta(description="where it tells: slack:C…, telegram:-100… or terminal")] = None
-    force: Force = False
-
-
-class AutomationEdit(Arguments):
-    automation: Annotated[str, refers("automation", "which automation, such as automation-7")]
-    rule: Sentence = None
-    name: Name | None = None
-    dry: Dry | None = None
-    cooldown: Cooldown | None = None
-    most: Most | None = None
-    quiet: Annotated[str | None, Meta(description="hours in which it does not act: 22:00-07:00"), EMPTIES] = None
-    schedule: Annotated[
-        str | None, Meta(description="the only hours in which it acts: mon-fri 09:00-18:00"), EMPTIES
-    ] = None
-    timezone: Zone = None
-    repeat: Repeat | None = None
-    url: Url = None
-    force: Force = False
 
 
 class OneAutomation(Arguments):
@@ -245,10 +182,10 @@ def template_table(_ctx: Context, listing: Page[Template]) -> Message:
 )  # fmt: skip
 async def add_automation(ctx: Context, new: NewRule) -> Automation:
     """Arm an automation, and say what it would have done in the last 30 days."""
-    template = _template(new.template) if new.template else None
-    rule = await _resolved(ctx, _written(new, template, ctx.deployment.currency), new)
-    terms = _terms(ctx, new, rule, template)
-    warnings = await _contradictions(ctx, rule, force=new.force)
+    template = named_template(new.template) if new.template else None
+    rule = await resolve_entities(ctx, written_rule(new, template, ctx.deployment.currency), new)
+    terms = terms_of(ctx, new, rule, template)
+    warnings = await contradictions(ctx, rule, force=new.force)
     channel: channels.Channel = ctx.prepared
     opened = check_secret(new.webhook_secret) if new.webhook_secret else new_secret() if terms.url else None
     made = await automations.add(ctx.tx, ctx.now, NewAutomation(
@@ -287,14 +224,14 @@ async def edit_automation(ctx: Context, new: AutomationEdit) -> Automation:
     row = await automations.find(ctx.tx, ctx.team_id, new.automation)
     before, current = _shown(row), automations.read_armed(row)
     rule = (
-        await _resolved(ctx, read_rule(new.rule, ctx.deployment.currency), None)
+        await resolve_entities(ctx, read_rule(new.rule, ctx.deployment.currency), None)
         if new.rule
         else read_rule(current.terms.rule)
     )
-    warnings = await _contradictions(ctx, rule, force=new.force, but=row.id) if new.rule else []
-    values = {"rule": describe_rule(rule), **_edited(ctx, new)}
+    warnings = await contradictions(ctx, rule, force=new.force, but=row.id) if new.rule else []
+    values = {"rule": describe_rule(rule), **edited_terms(ctx, new)}
     terms = msgspec.structs.replace(current.terms, **values)
-    _check_url(rule, terms.url)
+    check_url(rule, terms.url)
     if terms == current.terms and not new.name:
         raise MissingArgument("nothing to change: name a field, e.g. cooldown=2d", field="automation")
     columns: dict[str, Any] = {"terms": msgspec.to_builtins(terms), "name": new.name or row.name}
@@ -329,7 +266,7 @@ async def resume_automation(ctx: Context, new: Resumed) -> Automation:
     ctx.unchanged = row.status == "active"
     if not ctx.unchanged:
         rule = read_rule(automations.read_armed(row).terms.rule)
-        await _contradictions(ctx, rule, force=new.force or row.status == "stopped", but=row.id)
+        await contradictions(ctx, rule, force=new.force or row.status == "stopped", but=row.id)
     await automations.change(ctx.tx, row.id, status="active", stopped_why=None)
     return await _noted(ctx, row.id, _shown(row))
 
@@ -361,7 +298,7 @@ async def test_automation(ctx: Context, new: Tried) -> AutomationTest:
         automation = automations.read_armed(await automations.find(ctx.tx, ctx.team_id, new.automation))
         rule = read_rule(automation.terms.rule)
     else:
-        rule = await _resolved(ctx, read_rule(new.rule or "", ctx.deployment.currency), None)
+        rule = await resolve_entities(ctx, read_rule(new.rule or "", ctx.deployment.currency), None)
         automation = _unsaved(ctx, rule)
     loading = await _loading(ctx, rule)
     past = await run_backtest(ctx.tx, automation, rule, loading)
@@ -400,143 +337,11 @@ async def list_templates(ctx: Context, new: Listing) -> Page[Template]:
     return Page(list(TEMPLATES[: new.limit]), None)
 
 
-def _template(word: str) -> Template:
-    text = word.strip().lower()
-    for number, template in enumerate(TEMPLATES, 1):
-        if text in {str(number), template.name}:
-            return template
-    raise Missing(f"template: there is no template {word!r}: 'automation templates' lists them", field="template")
-
-
-def _written(new: NewRule, template: Template | None, currency: str) -> Rule:
-    """The rule as it is written: a sentence, a template, or its parts."""
-    if sum(map(bool, (new.rule, template, new.action))) != 1:
-        raise (Refused if new.rule else MissingArgument)(
-            'rule: write a rule such as "pause offer when epc < 0.20 over 3d with clicks > 500", or name a template, '
-            "or give action, on and when", field="rule",
-        )  # fmt: skip
-    if new.rule or template:
-        return read_rule(new.rule or (template.rule if template else ""), currency)
-    if not new.when:
-        raise MissingArgument('when: missing; say the condition, e.g. when="epc < 0.20 over 3d"', field="when")
-    usual = {"tell": "team", "webhook": "team", "block": "placement", "allow": "placement"}
-    words = [new.action or "", new.on or usual.get(new.action or "", "offer")]
-    words += [new.to if new.to.startswith(("+", "-")) else f"to {new.to}"] if new.to else []
-    words += [f"until {new.until}"] if new.until else []
-    evidence = f" with {new.with_}" if new.with_ else ""
-    return read_rule(f"{' '.join(words)} when {new.when}{evidence}", currency, field="when")
-
-
-async def _resolved(ctx: Context, rule: Rule, new: NewRule | None) -> Rule:
-    """The rule with every entity by its code. Raises Missing, Forbidden and Refused at the field."""
-    action = rule.action
-    check_placement_rule(action, rule.condition)
-    given = {name: tuple(getattr(new, name)) for name in FILTERS if getattr(new, name)} if new else {}
-    filters = {**action.filters, **{name: words for name, words in given.items() if name != action.noun}}
-    names = action.names or given.get(action.noun, ())
-    if action.noun == "placement" and filters.keys() - {"campaign", "source"}:
-        raise Refused("rule: placements are of sources and campaigns: name those", field="rule")
-    if action.noun == "team" and (given or filters):
-        raise Refused("rule: the team as a whole has no names: tell of offers, campaigns or sources", field="rule")
-    words_of = dict(filters)
-    if names and action.noun != "placement":
-        words_of[action.noun] = names
-    codes = {
-        name: tuple([
-            (await permissions.find(ctx, name, word, field=name if name in given else "rule")).code for word in words
-        ])
-        for name, words in words_of.items()
-    }  # fmt: skip
-    resolved = msgspec.structs.replace(
-        action, names=names if action.noun == "placement" else codes.pop(action.noun, ()), filters=codes
-    )
-    holds = await _entities_of(ctx, rule.condition.holds)
-    evidence = rule.condition.evidence
-    least = None if evidence is None else await _entities_of(ctx, evidence)
-    return Rule(action=resolved, condition=Condition(holds=holds, evidence=least))
-
-
-async def _entities_of(ctx: Context, node: Node) -> Node:
-    """The condition with the entities it compares with by their codes."""
-    if isinstance(node, Comparison):
-        noun, colon, word = node.baseline.partition(":")
-        code = (await permissions.find(ctx, noun, word, field="rule")).code if colon else ""
-        return msgspec.structs.replace(node, baseline=f"{noun}:{code}" if colon else node.baseline)
-    if isinstance(node, Not):
-        return Not(await _entities_of(ctx, node.part))
-    return type(node)(tuple([await _entities_of(ctx, part) for part in node.parts]))
-
-
-def _terms(ctx: Context, new: NewRule, rule: Rule, template: Template | None) -> Terms:
-    cooldown = new.cooldown or (template.cooldown if template else "1d")
-    url = web_address(new.url, field="url") if new.url else ""
-    _check_url(rule, url)
-    return Terms(
-        rule=describe_rule(rule), dry=new.dry, cooldown=read_minutes(cooldown, "cooldown"),
-        most=new.most or (template.most if template else 10), quiet=quiet_hours(new.quiet),
-        schedule=read_schedule(new.schedule) if new.schedule else "", repeat=new.repeat, url=url,
-        timezone=read_zone(new.timezone or ctx.deployment.timezone),
-    )  # fmt: skip
-
-
-def _check_url(rule: Rule, url: str) -> None:
-    if rule.action.kind == "webhook" and not url:
-        raise MissingArgument("url: missing; say which address the webhook calls, url=https://…", field="url")
-
-
-def _edited(ctx: Context, new: AutomationEdit) -> dict[str, Any]:
-    """The terms that an edit names."""
-    values: dict[str, Any] = {
-        name: getattr(new, name) for name in ("dry", "most", "repeat") if getattr(new, name) is not None
-    }
-    if new.cooldown:
-        values["cooldown"] = read_minutes(new.cooldown, "cooldown")
-    if new.quiet:
-        values["quiet"] = None if new.quiet == NONE else quiet_hours(new.quiet)
-    if new.schedule:
-        values["schedule"] = "" if new.schedule == NONE else read_schedule(new.schedule)
-    if new.timezone:
-        values["timezone"] = read_zone(new.timezone)
-    if new.url:
-        values["url"] = web_address(new.url, field="url")
-    return values
-
-
 def _campaigns_of(ctx: Context, rule: Rule) -> tuple[str, ...] | None:
     """The campaigns that an automation is about: those it names, else those its maker is limited to."""
     action = rule.action
     named = action.names if action.noun == "campaign" else action.filters.get("campaign", ())
     return named or ctx.actor.campaigns
-
-
-async def _contradictions(ctx: Context, rule: Rule, *, force: bool, but: int = 0) -> list[str]:
-    """Warnings about automations that do the opposite. Raises Refused where both may hold by the same figure."""
-    warnings = []
-    for row in await ctx.tx.execute(automations.of_team(ctx.team_id).order_by(table.c.id)):
-        other = automations.read_armed(row)
-        if other.id == but or other.status != "active":
-            continue
-        theirs = read_rule(other.terms.rule)
-        if OPPOSITE.get(theirs.action.kind) != rule.action.kind or not _same_subjects(rule.action, theirs.action):
-            continue
-        may, shared = overlap(rule.condition, theirs.condition)
-        if may and shared and not force:
-            raise Refused(
-                f"rule: {other.name} ({other.code}) does the opposite while both conditions hold: "
-                f"{other.terms.rule}. Change one, or say force=true", field="rule",
-            )  # fmt: skip
-        if may:
-            warnings.append(f"{other.name} ({other.code}) does the opposite under another condition: "
-                            "if they undo each other three times, both are stopped")  # fmt: skip
-    return warnings
-
-
-def _same_subjects(mine: Action, theirs: Action) -> bool:
-    if mine.noun != theirs.noun:
-        return False
-    if mine.names and theirs.names and not set(mine.names) & set(theirs.names):
-        return False
-    return all(set(codes) & set(theirs.filters[name]) for name, codes in mine.filters.items() if name in theirs.filters)
 
 
 def _shown(row: Any) -> Automation:

@@ -43,6 +43,20 @@ def read_time(text: str) -> time:
     return time(hour, minute)
 
 
+def read_quiet_hours(text: str | None) -> tuple[str, str] | None:
+    """22:00-07:00 as its two ends. Raises Refused at `quiet`."""
+    if not text:
+        return None
+    first, dash, last = text.replace("–", "-").replace("..", "-").partition("-")
+    try:
+        start, end = read_time(first), read_time(last)
+    except Refused:
+        dash = ""
+    if not dash or start == end:
+        raise Refused(f"quiet: {text!r} are not quiet hours: write 22:00-07:00", field="quiet")
+    return start.strftime("%H:%M"), end.strftime("%H:%M")
+
+
 def read_zone(text: str, field: str = "timezone") -> str:
     """The name of a time zone there is. Raises Refused."""
     try:
