@@ -181,7 +181,7 @@ async def _mark(tx: AsyncConnection, loading: Loading, first: date, last: date, 
     moved = select(func.count(), func.max(t.id)).where(t.team_id == loading.team_id, t.day <= last)
     settled = select(func.count(), func.max(s.settled_at)).where(s.team_id == loading.team_id, s.day >= first)
     return (
-        first, last, start, tuple((await tx.execute(versions)).tuples()), *(await tx.execute(moved)).one(),
+        first, last, start, tuple(tuple(row) for row in await tx.execute(versions)), *(await tx.execute(moved)).one(),
         *(await tx.execute(settled)).one(), await config_version.current(tx), await last_published(tx),
     )  # fmt: skip
 

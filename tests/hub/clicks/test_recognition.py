@@ -47,6 +47,24 @@ async def test_a_visitor_is_new_again_after_the_campaigns_period(upgraded_url: s
         assert await uniques(d) == [1, 0, 1, 0, 1]
 
 
+@pytest.mark.parametrize("by_cookie", [True, False])
+async def test_a_visitor_is_known_for_24_hours_over_midnight(upgraded_url: str, by_cookie: bool) -> None:
+    async with click_deployment(upgraded_url) as d:
+        await d.offer("a")
+        await campaign(d, "one")
+        cookie = ""
+        for n, hours in enumerate((0, 23.9, 24.2)):
+            at(d, hours)
+            d.runtime.clock = lambda moment=START + timedelta(hours=hours): moment  # type: ignore[misc]
+            await d.clicks._turn_keys()
+            if by_cookie:
+                answer = await d.get("/c/one", ip=f"192.0.2.{n}", cookie=cookie)
+                cookie = cookie or answer.cookie
+            else:
+                await d.get("/c/one", ip="192.0.2.1")
+        assert await uniques(d) == [1, 0, 1]
+
+
 async def test_a_period_of_days_holds_by_cookie(sqlite_url: str) -> None:
     async with click_deployment(sqlite_url) as d:
         await d.offer("a")
