@@ -91,7 +91,20 @@ async def with_whole_name(tx: AsyncConnection, actor: Actor, text: str) -> list[
             line = " ".join([command.name, ",".join(codes), *words[end:]])
             if all(codes) and _can_run(line, actor):
                 return [line]
-    return []
+    entities = tuple(noun for noun in nouns if noun in ENTITIES)
+    return await _nearly_named(tx, actor, words, entities, command=command.name, used=used)
+
+
+async def _nearly_named(
+    tx: AsyncConnection, actor: Actor, words: list[str], nouns: tuple[str, ...], *, command: str, used: int
+) -> list[str]:
+    """The same for a name that is nearly right: `campaign show alpine natve`."""
+    every = [
+        Reading(entity.likeness, " ".join([command, entity.code, *words[end:]]))
+        for end in range(used + 2, len(words) + 1)
+        for entity in await _near(tx, actor, " ".join(words[used:end]), nouns)
+    ]
+    return _likeliest(every, actor)
 
 
 async def _code_of(tx: AsyncConnection, actor: Actor, noun: str, name: str) -> str:

@@ -90,12 +90,12 @@ class Simulation(msgspec.Struct, frozen=True, kw_only=True):
     url: str | None
 
 
-def simulation_card(_ctx: Context, simulation: Simulation) -> Message:
+def simulation_card(ctx: Context, simulation: Simulation) -> Message:
+    name = ctx.name("campaign", simulation.campaign)
+    place = ctx.label("offer", simulation.offer) if simulation.offer else simulation.url or "nowhere"
     steps = tuple(Text(f"{number}. {step}") for number, step in enumerate(simulation.steps, 1))
     url = (Text(simulation.url, code=True),) if simulation.url else ()
-    return Message(
-        f"{simulation.campaign} → {simulation.offer or simulation.url or 'nowhere'}", (*steps, *url), private=True
-    )
+    return Message(f"{name} → {place}", (*steps, *url), private=True)
 
 
 @command("simulate click", role=Role.VIEWER, render=simulation_card, reads=True, positional=("campaign",))

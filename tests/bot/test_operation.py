@@ -50,7 +50,7 @@ AFTER = (
     "campaign copy spring-b-push-b name=Autumn",
     "offer copy lucky-star-spring autumn",
     "campaign pause autumn,spring-b-push-b",
-    "offer pause account=lucky-partners",
+    "offer pause account=lucky-partners casino=lucky-star,second",
     "campaign resume source=pushnet",
 )
 

@@ -91,6 +91,9 @@ async def test_a_name_of_two_things_is_asked_about(chat: Chat) -> None:
         ("last three months", "stats last three months"),
         ("campaign pause Spring push, Push native", "campaign pause spring-push,push-native"),
         ("why sprng", "why what=spring-push"),
+        ("campaign show spring pusch", "campaign show spring-push"),
+        ("why sprng pusch yesterday", "why spring-push yesterday"),
+        ("campaign pause spring pussh", "campaign pause spring-push"),
         ("stats sprng push last week by offer", "stats last week by offer campaign=spring-push"),
     ],
 )

@@ -78,6 +78,7 @@ async def test_why_logs_and_figures_say_names(opened: Opened) -> None:
             "stats 7d": ("Весна 💸", "unassigned: Партнёрка Один / other"),
             "stats yesterday by casino": ("Казино Вулкан",),
             f"spend add {campaign} yesterday 12": ("Spend of Весна 💸",),
+            f"simulate click {campaign}": ("Весна 💸 → Казино Вулкан spring (",),
             f"campaign link {campaign}": ("Tracking link of Весна 💸",),
             f"postback url {account}": ("Postback address of Партнёрка Один",),
         }.items():

@@ -38,8 +38,8 @@ LINES: dict[str, tuple[dict[str, Any], ...]] = {
     "alert add": (
         {"rule": "ftd < 50% of 7d avg", "channel": "terminal", "campaign": ["c1"], "quiet": "22:00-07:00"},
     ),
-    "alert remove": ({"alert": "alert-1"}, {"alert": "alert-2"}),
     "alert snooze": ({"alert": "alert-1", "for": "2h"},),
+    "alert remove": ({"alert": "alert-1"}, {"alert": "alert-2"}),
     "automation add": ({"rule": "pause offer when epc < 0.20 over 3d with clicks > 500", "channel": "terminal"},),
     "automation pause": ({"automation": "automation-1"},), "automation resume": ({"automation": "automation-2"},),
     "campaign pause": ({"campaign": ["c1"]}, {"campaign": ["c1", "c2"]}), "campaign resume": ({"campaign": ["c3"]},),
