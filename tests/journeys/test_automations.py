@@ -1,0 +1,122 @@
+"""Automations on a real hub, told on Telegram: an offer that stops converting, a bad placement, a day's budget."""
+
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+
+from tests.journeys.conftest import Deploy
+from tests.journeys.deployment import Deployment, standin, wait_for
+from tests.journeys.steps import click
+from tests.journeys.test_chats import posted, tell
+from tests.standins.telegram import TOKEN
+
+FALLBACK = "https://back.example.test/"
+WITHIN = 90  # seconds from a cause to its act
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(500)
+def test_what_a_buyer_would_do_at_night_is_done_told_and_undone(deploy_sqlite: Deploy) -> None:
+    with standin("telegram") as telegram:
+        hub = on_telegram(deploy_sqlite, telegram)
+        link, postback = campaign(hub)
+        visitors(hub, link, postback, range(120))
+        hub.a_day_later()
+        for rule in (
+            "pause offer when expected_registrations > 5 and registrations = 0 over 6h",
+            "block placement when registrations = 0 today with clicks > 20",
+        ):
+            tell(telegram, f'/automation add "{rule}" campaign=spring-push')
+        assert len(hub.get("automation/list")["items"]) == 2
+        visitors(hub, link, postback, range(200, 320), converting={"good"})
+        cause = monotonic()
+        wait_for(lambda: hub.get("offer/show", offer="lucky-star-dying")["status"] == "paused",
+                 "the offer to be paused", seconds=WITHIN, told=hub.log)  # fmt: skip
+        wait_for(lambda: host(click(hub, link, 300, sub1="zone-bad")) == host(FALLBACK),
+                 "the placement to be blocked", seconds=WITHIN - (monotonic() - cause), told=hub.log)  # fmt: skip
+        assert host(click(hub, link, 301, sub1="zone-good")) == "good.example.test"
+        assert hub.get("offer/show", offer="lucky-star-good")["status"] == "active"
+        message = wait_for(lambda: about(telegram, "paused offer Lucky Star dying"), "the message", told=hub.log)
+        press(telegram, message, "Undo")
+        wait_for(lambda: hub.get("offer/show", offer="lucky-star-dying")["status"] == "active", "the undo",
+                 seconds=30, told=hub.log)  # fmt: skip
+        message = wait_for(lambda: about(telegram, "zone-bad"), "the message", told=hub.log)
+        press(telegram, message, "Undo")
+        wait_for(lambda: host(click(hub, link, 302, sub1="zone-bad")) != host(FALLBACK), "the placement to be free",
+                 seconds=30, told=hub.log)  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_days_budget_stops_a_campaign_under_full_load(deploy_sqlite: Deploy) -> None:
+    with standin("telegram") as telegram:
+        hub = on_telegram(deploy_sqlite, telegram)
+        link, _ = campaign(hub, budget_day="5")
+        with ThreadPoolExecutor(8) as threads:
+            hosts = list(threads.map(lambda n: _visit(link, n), range(400)))
+        sent = [place for place in hosts if place != host(FALLBACK)]
+        assert len(sent) == 100  # at 0.05 each: not one over
+        assert wait_for(lambda: about(telegram, "budget of campaign spring-push is used up"), "the message")
+        budget = hub.get("campaign/budget", campaign="spring-push")["items"][0]
+        assert (budget["pace"], budget["used_day"]) == ("used up", 5_000_000)
+
+
+def _visit(link: str, n: int) -> Any:
+    answer = httpx.get(
+        link, params={"cost": "0.05"}, timeout=30,
+        headers={"user-agent": f"Mozilla/5.0 (Linux; Android 16) Chrome/140.0 n/{n}", "x-forwarded-for": f"198.51.{n % 50}.{n % 250}"},
+    )  # fmt: skip
+    return host(answer.headers["location"])
+
+
+def on_telegram(deploy: Deploy, telegram: httpx.Client) -> Deployment:
+    """A served hub whose owner has joined on Telegram."""
+    address = str(telegram.base_url).rstrip("/")
+    hub = deploy(TELEGRAM_BOT_TOKEN=TOKEN, TELEGRAM_WEBHOOK_SECRET="hook", TELEGRAM_API_URL=f"{address}/bot",
+                 TELEGRAM_FILE_URL=f"{address}/file/bot")  # fmt: skip
+    hub.start()
+    assert "Welcome" in tell(telegram, f"/start {hub.run('member', 'invite', 'role=owner')['code']}")
+    return hub
+
+
+def campaign(hub: Deployment, **more: Any) -> tuple[str, str]:
+    """Two offers without a reporting API, a source whose placements are sub1; tracking link and postback address."""
+    hub.post("account/add", platform="postback_only", name="main", timezone="UTC", currency="EUR")
+    for tag in ("good", "dying"):
+        hub.post("offer/add", casino="Lucky Star", account="main", tag=tag,
+                 url=f"https://{tag}.example.test/?sub={{click_id}}")  # fmt: skip
+    hub.post("source/add", name="PushNet", placement="sub1")
+    made = hub.post("campaign/create", name="Spring Push", offers=["lucky-star-good", "lucky-star-dying"],
+                    source="pushnet", binding=False, fallback_url=FALLBACK, **more)  # fmt: skip
+    return made["url"], hub.post("postback/url", account="main")["url"].partition("?")[0]
+
+
+def visitors(hub: Deployment, link: str, postback: str, numbers: range, *, converting: set[str] | None = None) -> None:
+    """Clicks, half of them of a placement that brings nothing; of the others each third registers, where the offer
+    converts."""
+    for n in numbers:
+        url = click(hub, link, n, sub1="zone-good" if n % 2 else "zone-bad")
+        offer = str(host(url)).partition(".")[0]
+        if n % 2 and n % 3 == 0 and (converting is None or offer in converting):
+            query = {"click_id": parse_qs(urlsplit(url).query)["sub"][0], "event": "registration"}
+            assert hub.http.get(postback, params=query).json()["outcome"] == "accepted"
+
+
+def about(telegram: httpx.Client, words: str) -> dict[str, Any] | None:
+    """The message that says so."""
+    return next((item for item in posted(telegram, 42) if words in item.get("text", "")), None)
+
+
+def press(telegram: httpx.Client, message: dict[str, Any], label: str) -> None:
+    """Press one of a message's buttons."""
+    keys = [key for row in message["reply_markup"]["inline_keyboard"] for key in row]
+    data = next(key["callback_data"] for key in keys if label in key["text"])
+    telegram.post("/_control/press", json={"data": data, "message_id": message["message_id"], "chat": 42})
+
+
+def host(url: str) -> Any:
+    return urlsplit(url).hostname
