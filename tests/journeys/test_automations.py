@@ -10,7 +10,7 @@ import pytest
 
 from tests.journeys.conftest import Deploy
 from tests.journeys.deployment import Deployment, standin, wait_for
-from tests.journeys.steps import click
+from tests.journeys.steps import BROWSER, click
 from tests.journeys.test_chats import posted, tell
 from tests.standins.telegram import TOKEN
 
@@ -68,7 +68,7 @@ def test_a_days_budget_stops_a_campaign_under_full_load(deploy_sqlite: Deploy) -
 def _visit(link: str, n: int) -> Any:
     answer = httpx.get(
         link, params={"cost": "0.05"}, timeout=30,
-        headers={"user-agent": f"Mozilla/5.0 (Linux; Android 16) Chrome/140.0 n/{n}", "x-forwarded-for": f"198.51.{n % 50}.{n % 250}"},
+        headers={"user-agent": f"{BROWSER}{n}", "x-forwarded-for": f"198.51.{n % 50}.{n % 250}"},
     )  # fmt: skip
     return host(answer.headers["location"])
 

@@ -191,16 +191,40 @@ def asked(node: Node) -> frozenset[str]:
 
 
 def keys(node: Node) -> tuple[Key, ...] | None:
-    """Plain values of which a visitor must have one for the condition to hold; None if there are no such."""
+    """Plain values, or networks, of which a visitor must have one for the condition to hold; None if there are no such.
+
+    Plain values are preferred: they are looked up, while a network is searched for.
+    """
     if isinstance(node, Test):
-        plain = node.name in READERS and not any(is_pattern(v) or v.startswith("!") for v in node.values)
+        plain = node.name in READERS or node.name == "ip"
+        plain = plain and not any(is_pattern(value) or value.startswith("!") for value in node.values)
         return tuple((node.name, value) for value in node.values) if plain else None
     if isinstance(node, Not):
         return None
     parts = [keys(part) for part in node.of]
     if isinstance(node, All):
-        return min((part for part in parts if part is not None), key=len, default=None)
+        return min((part for part in parts if part is not None), key=_costs, default=None)
     return None if None in parts else tuple(key for part in parts if part is not None for key in part)
+
+
+def _costs(needed: tuple[Key, ...]) -> tuple[bool, int]:
+    return any(name == "ip" for name, _ in needed), len(needed)
+
+
+class _Networks:
+    """Rules by the networks that they ask for: the address space is cut at the ends of all of them."""
+
+    def __init__(self, spans: Iterable[tuple[int, int, int]]) -> None:
+        """Spans are the first and last address, and the number of the rule."""
+        known = list(spans)
+        self._cuts = sorted({0, *(first for first, _, _ in known), *(last + 1 for _, last, _ in known)})
+        self._rules = [
+            sorted({number for first, last, number in known if first <= cut <= last}) for cut in self._cuts
+        ]
+
+    def of(self, visitor: Visitor) -> Sequence[int] | None:
+        address = visitor.number()
+        return self._rules[bisect_right(self._cuts, address) - 1] if address >= 0 else None
 
 
 class RuleIndex:
@@ -216,16 +240,21 @@ class RuleIndex:
                 always.append(number)
             for name, value in dict.fromkeys(needed or ()):
                 buckets.setdefault(name, {}).setdefault(value, []).append(number)
+        spans = [(*address_span(value), number) for value, of in buckets.pop("ip", {}).items() for number in of]
+        self._networks = _Networks(spans) if spans else None
         self._always = always
         self._fields = tuple((READERS[name], by_value) for name, by_value in buckets.items())
 
     def candidates(self, visitor: Visitor) -> Sequence[int]:
         """Numbers of those rules, in order."""
-        found = self._always
+        found: Sequence[int] = self._always
+        numbers: Sequence[int] | None
         for read, by_value in self._fields:
             numbers = by_value.get(read(visitor))
             if numbers is not None:
                 found = sorted({*found, *numbers}) if found else numbers
+        if self._networks is not None and (numbers := self._networks.of(visitor)):
+            found = sorted({*found, *numbers}) if found else numbers
         return found
 
 
