@@ -218,9 +218,7 @@ class _Networks:
         """Spans are the first and last address, and the number of the rule."""
         known = list(spans)
         self._cuts = sorted({0, *(first for first, _, _ in known), *(last + 1 for _, last, _ in known)})
-        self._rules = [
-            sorted({number for first, last, number in known if first <= cut <= last}) for cut in self._cuts
-        ]
+        self._rules = [sorted({number for first, last, number in known if first <= cut <= last}) for cut in self._cuts]
 
     def of(self, visitor: Visitor) -> Sequence[int] | None:
         address = visitor.number()
