@@ -96,14 +96,14 @@ class NewCampaign(Distributing, kw_only=True):
 class CampaignEdit(Distributing, kw_only=True):
     campaign: Annotated[str, refers("campaign", "which campaign")]
     name: str | None = None
-    offers: Offers | None = None
+    offers: Annotated[Offers | None, EMPTIES] = None
     weights: Weights = []
     site: Annotated[
         str | None, refers("site", "landing page; none: straight to the offers", changes=False), EMPTIES
     ] = None
     source: Annotated[str | None, refers("source", "who sends the visitors, or none", changes=False), EMPTIES] = None
     fallback_url: Annotated[str | None, Meta(description="where visitors go when no offer is left"), EMPTIES] = None
-    rules: Rules | None = None
+    rules: Annotated[Rules | None, EMPTIES] = None
     direct: Direct | None = None
     binding: Binding | None = None
 
@@ -197,7 +197,7 @@ async def create_campaign(ctx: Context, new: NewCampaign) -> Campaign:
         "site_id": await _ref(ctx, sites, new.site, "site"),
         "source_id": await _ref(ctx, sources, new.source, "source"),
         "fallback_url": _fallback(new.fallback_url), **read_costs(ctx, new),
-        "rules": await _rules(ctx, new.rules), "direct": new.direct, "binding": new.binding,
+        "rules": await checked_rules(ctx, new.rules), "direct": new.direct, "binding": new.binding,
     }  # fmt: skip
     values |= _distribution(new) | read_visiting(new, site=values["site_id"] is not None, direct=new.direct)
     made = await campaigns.add(ctx.tx, team_id=ctx.team_id, now=ctx.now, values=values, weights=weights)
@@ -226,9 +226,9 @@ async def edit_campaign(ctx: Context, new: CampaignEdit) -> Campaign:
     costs = read_costs(ctx, new, row)
     values |= costs
     if new.rules is not None:
-        values["rules"] = await _rules(ctx, new.rules)
+        values["rules"] = await checked_rules(ctx, new.rules)
     values |= _distribution(new) | _visiting(row, new, values)
-    chosen = new.offers
+    chosen = [] if new.offers == [NONE] else new.offers
     if chosen is None and new.weights:
         chosen = [entry.partition(":")[0] for entry in before.offers]
     if chosen is not None:
@@ -399,8 +399,9 @@ async def _ref(ctx: Context, other: Any, word: str | None, field: str) -> int | 
     return int((await names.find(ctx.tx, other, ctx.team_id, word, field=field)).id)
 
 
-async def _rules(ctx: Context, rules: Any) -> list[Any]:
-    if not rules:
+async def checked_rules(ctx: Context, rules: Any) -> list[Any]:
+    """Rules as they are stored; offers by any word for them. Raises Refused at `rules`."""
+    if not rules or rules == NONE:
         return []
     mine = select(offers.c.id, offers.c.name, offers.c.code).where(
         offers.c.team_id == ctx.team_id, visible(ctx.actor, "offer")

@@ -9,19 +9,20 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Meta
 
+from bot.commands.campaigns import Offers, Rules, checked_rules, read_weights
 from bot.commands.postbacks import processor
 from bot.core import permissions
-from bot.core.arguments import Arguments, MissingArgument, choices, refers
+from bot.core.arguments import EMPTIES, NONE, Arguments, MissingArgument, choices, refers
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.message import Fields, Message, Notice, Text
 from bot.core.permissions import Scope
 from storage.catalogue import names
 from storage.clicks import budgets, caps, plans
-from storage.clicks.plans import CampaignPlan, OfferPlan, Plans
+from storage.clicks.plans import CampaignPlan, Draft, OfferPlan, Plans
 from storage.ledger.clicks.compiled_conditions import failing
 from storage.ledger.clicks.macros import SUBS
-from storage.ledger.clicks.rotation import Availability, AvailabilityOf, alternatives, pick
+from storage.ledger.clicks.rotation import Availability, AvailabilityOf, alternatives, chances, pick
 from storage.ledger.clicks.rotation_rules import DEVICES, Visitor
 from storage.ledger.clicks.rules_in_words import condition_in_words
 from storage.ledger.errors import Missing, Refused
@@ -67,6 +68,8 @@ class ClickSimulation(Arguments):
         Decimal | None,
         Meta(description="where among 100 visitors they fall, for rules that take a part of the traffic"),
     ] = None
+    offers: Annotated[Offers | None, EMPTIES] = None
+    rules: Annotated[Rules | None, EMPTIES] = None
     sub1: str = ""
     sub2: str = ""
     sub3: str = ""
@@ -79,8 +82,18 @@ class ClickSimulation(Arguments):
     sub10: str = ""
 
 
+class Chance(msgspec.Struct, frozen=True, kw_only=True):
+    """How many of 100 such visitors would get an offer; null: none of the offers."""
+
+    offer: str | None
+    percent: float
+
+
 class Simulation(msgspec.Struct, frozen=True, kw_only=True):
-    """What would happen. `offer` and `rule` (its number) are null where none decides; `url` where they would land."""
+    """What would happen. `offer` and `rule` (its number) are null where none decides; `url` where they would land.
+
+    `offer` is one of those that the visitor may get; `chances` are all of them.
+    """
 
     campaign: str
     steps: list[str]
@@ -88,22 +101,26 @@ class Simulation(msgspec.Struct, frozen=True, kw_only=True):
     offer: str | None
     reason: str
     url: str | None
+    chances: list[Chance] = []
 
 
 def simulation_card(ctx: Context, simulation: Simulation) -> Message:
     name = ctx.name("campaign", simulation.campaign)
     place = ctx.label("offer", simulation.offer) if simulation.offer else simulation.url or "nowhere"
     steps = tuple(Text(f"{number}. {step}") for number, step in enumerate(simulation.steps, 1))
+    if len(simulation.chances) > 1:
+        parts = ", ".join(f"{chance.offer or 'none'} {chance.percent:.3g}%" for chance in simulation.chances)
+        steps += (Text(f"Of 100 such visitors: {parts}"),)
     url = (Text(simulation.url, code=True),) if simulation.url else ()
     return Message(f"{name} → {place}", (*steps, *url), private=True)
 
 
 @command("simulate click", role=Role.VIEWER, render=simulation_card, reads=True, positional=("campaign",))
 async def simulate_click(ctx: Context, new: ClickSimulation) -> Simulation:
-    """Show which rule, offer and URL a given visitor would get; stores nothing."""
+    """Show which rule, offer and URL a given visitor would get, also by other offers or rules; stores nothing."""
     row = await names.find(ctx.tx, campaigns, ctx.team_id, new.campaign, field="campaign")
-    all_plans = await plans.load(ctx.tx, ctx.deployment.public_url)
-    plan = next(campaign for campaign in all_plans.campaigns.values() if campaign.code == row.code)
+    all_plans = await plans.load(ctx.tx, ctx.deployment.public_url, only=row.id, draft=await _draft(ctx, new))
+    plan = all_plans.campaigns[row.code]
     visitor = _visitor(ctx, plan, new)
     seen = [(await names.find(ctx.tx, offers, ctx.team_id, word, field="saw")).id for word in new.saw]
     steps = [f"visitor: {_described(visitor)}"]
@@ -125,14 +142,29 @@ async def simulate_click(ctx: Context, new: ClickSimulation) -> Simulation:
     roll = distribution.holdout if distribution else 0.0  # none of the holdout
     bound = seen[-1] if seen and plan.binding else 0
     unseen = plan.recognition is not None and plan.recognition.unseen
-    choice = pick(
-        plan.rotation, visitor, availability=availability, bound=bound, roll=roll, seen=seen if unseen else ()
-    )
+    known = seen if unseen else []
+    choice = pick(plan.rotation, visitor, availability=availability, bound=bound, roll=roll, seen=known)
     steps += _rule_lines(plan, all_plans, visitor, choice.rule)
     offer = all_plans.offers.get(choice.offer_id)
     reason = Reason.PAUSED if plan.paused and offer else choice.reason
     steps.append(f"offer {offer.code if offer else 'none'}: {_WHY[reason]}")
-    return _landing(plan, offer, new, ctx.now, steps, rule=choice.rule, reason=reason)
+    landing = _landing(plan, offer, new, ctx.now, steps, rule=choice.rule, reason=reason)
+    likely = chances(plan.rotation, visitor, availability=availability, bound=bound, seen=known)
+    parts = [
+        Chance(offer=all_plans.offers[offer_id].code if offer_id in all_plans.offers else None,
+               percent=round(share * 100, 4))
+        for offer_id, share in likely.items()
+    ]  # fmt: skip
+    return msgspec.structs.replace(landing, chances=parts)
+
+
+async def _draft(ctx: Context, new: ClickSimulation) -> Draft:
+    """The offers and rules to try in place of those that are stored. Raises Refused at their field."""
+    words = [] if new.offers == [NONE] else new.offers
+    return Draft(
+        rules=None if new.rules is None else await checked_rules(ctx, new.rules),
+        weights=None if words is None else await read_weights(ctx, words, []),
+    )
 
 
 async def _budget_used(ctx: Context, plan: CampaignPlan, visitor: Visitor, steps: list[str]) -> Reason | None:

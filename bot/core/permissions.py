@@ -201,7 +201,7 @@ async def _check_fact(tx: AsyncConnection, actor: Actor, noun: str, word: str, *
 
 
 def _words(reference: Reference, value: Any) -> list[str]:
-    if value is None or value in ("", NONE):
+    if value is None or value in ("", NONE, [NONE]):
         return []
     values = dict.fromkeys(str(element) for element in (value if isinstance(value, list | tuple) else (value,)))
     return [weighted_word(word)[0] if reference.weighted else word for word in values]

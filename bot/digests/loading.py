@@ -33,6 +33,7 @@ from bot.digests.message import (
 )
 from storage.alerts import attention
 from storage.alerts.attention import AccountHealth
+from storage.catalogue import offer_checks
 from storage.ledger.schedule import Every
 from storage.reports.forecast import Forecast, forecast
 from storage.reports.merged_report import ReportQuery
@@ -176,7 +177,8 @@ def _end(request: DigestRequest) -> datetime:
 
 
 async def attention_of(tx: AsyncConnection, request: DigestRequest) -> list[Attention]:
-    """What needs attention: syncs, held reports, vanished figures, unmatched postbacks, tags, domains, deliveries."""
+    """What needs attention: syncs, held reports, vanished figures, unmatched postbacks, tags, dead links, domains,
+    deliveries."""
     ids = await _account_ids(tx, request)
     health = await attention.accounts_health(tx, request.team_id, [request.first], ids)
     since = midnight(request.first, request)
@@ -200,6 +202,10 @@ async def _attention(
     for row in await attention.untagged(tx, request.team_id, own):
         text = f"offer {row.offer} has no tag, and {row.account} has several segments: it pulls in other deals' numbers"
         lines.append(Attention(level="warning", text=text, about="offers"))
+    for row in await offer_checks.faults(tx, request.team_id, own):
+        if row.fault:
+            text = f"the link of offer {row.name} leads nowhere: {row.fault}"
+            lines.append(Attention(level="error", text=text, about="offers"))
     if request.campaigns is None:
         for fault in await attention.domain_faults(tx, request.team_id, request.last + timedelta(days=30)):
             lines.append(Attention(level="error" if fault.down else "warning", text=fault.text, about="domains"))

@@ -81,7 +81,7 @@ class Attention(msgspec.Struct, frozen=True, kw_only=True):
 
     level: Literal["info", "warning", "error"]
     text: str
-    about: Literal["revenue", "postbacks", "deliveries", "offers", "domains", "digests"] = "revenue"
+    about: Literal["revenue", "postbacks", "deliveries", "offers", "domains", "digests", "alerts"] = "revenue"
 
 
 class DayFigures(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,7 +20,7 @@ def automation_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
         listed = await visit.ask("automation list", limit=200)
         templates = await visit.ask("automation templates", limit=50)
         log = await visit.ask("automation log", limit=ACTS)
-        return visit.html(
+        return await visit.html(
             "automations.html", section="automation", title="Automations", automations=listed.items,
             templates=templates.items, log=log.items, outcome=_outcome,
         )  # fmt: skip
@@ -31,7 +31,7 @@ def automation_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
         automation = await visit.ask("automation show", automation=code)
         test = await visit.ask("automation test", automation=automation.code)
         log = await visit.ask("automation log", automation=automation.code, limit=ACTS)
-        return visit.html(
+        return await visit.html(
             "automation.html", section="automation", title=automation.name, automation=automation, test=test,
             chart=_chart(visit, test.firings), firings=test.firings[-ACTS:][::-1],
             standing=[now for now in test.now if now.met is not False], log=log.items, outcome=_outcome,

@@ -28,8 +28,9 @@ def bulk_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
         if visit.form.get("sure") != "yes":
             label = next(label for action, label in kind.actions if action == name)
             lines = await _questions(visit, kind.noun, name, chosen)
-            return visit.html("bulk.html", section=kind.noun, title=f"{label}: {len(chosen)} {kind.plural.lower()}",
-                              kind=kind, name=name, label=label, chosen=chosen, lines=lines)  # fmt: skip
+            title = f"{label}: {len(chosen)} {kind.plural.lower()}"
+            return await visit.html("bulk.html", section=kind.noun, title=title, kind=kind, name=name,
+                                    label=label, chosen=chosen, lines=lines)  # fmt: skip
         return visit.leave_for(f"/cockpit/{kind.noun}", toast=await _each(visit, kind.noun, name, chosen))
 
     return [bulk]
@@ -39,7 +40,7 @@ async def _all_at_once(visit: Visit, noun: str, name: str, chosen: list[str]) ->
     """A command for several asks by itself, as it does in a chat, and does all or nothing."""
     done = await visit.answer(name, {COMMANDS[name].positional[0]: chosen})
     if isinstance(done.result, dict) and "confirm" in done.result:
-        return visit.html("confirm.html", section=noun, title=done.message.title, question=done.result,
+        return await visit.html("confirm.html", section=noun, title=done.message.title, question=done.result,
                           back=f"/cockpit/{noun}")  # fmt: skip
     return visit.leave_for(f"/cockpit/{noun}", toast=done.message.title, undo=done.change is not None)
 

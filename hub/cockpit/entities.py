@@ -1,5 +1,6 @@
 """Lists and pages of campaigns, offers, casinos, sites, sources, domains and accounts, with their latest figures."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -12,6 +13,8 @@ from bot.core.command import COMMANDS
 from bot.digests.message import chart_days
 from hub.cockpit.charts import commission_chart
 from hub.cockpit.page import Cockpit, Visit
+from storage.ledger.clicks.rotation_rules import node_of
+from storage.ledger.clicks.rules_in_words import condition_in_words
 from storage.ledger.errors import CasinoFluxError
 from storage.ledger.reports.report_rows import DIMENSIONS, MergedReport, ReportRow
 
@@ -111,9 +114,8 @@ def entity_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
 def _routes(cockpit: Cockpit, kind: Kind) -> list[HTTPRouteHandler]:
     @cockpit.get(f"/cockpit/{kind.noun}")
     async def listing(visit: Visit) -> Response[Any]:
-        items, following = await _items(visit, kind)
-        figures = await _figures(visit, kind)
-        return visit.html(
+        (items, following), figures = await asyncio.gather(_items(visit, kind), _figures(visit, kind))
+        return await visit.html(
             "list.html", section=kind.noun, title=kind.plural, kind=kind, items=items, next=following, figures=figures,
             has_figures=kind.noun in DIMENSIONS, days=DAYS, state_of=state_of, shown=_shown,
         )  # fmt: skip
@@ -185,37 +187,49 @@ async def _single(visit: Visit, kind: Kind, code: str) -> Response[Any]:
     if kind.noun in DIMENSIONS:
         report = await _report(visit, ["day"], 30, **{kind.noun: entity.code})
         chart = commission_chart(chart_days(report, visit.context().today), report.currency) if report.rows else None
-    return visit.html(
+    names = (await visit.labels("offer"))["offer"] if kind.noun == "campaign" else {}
+    return await visit.html(
         "entity.html", section=kind.noun, title=entity.name, kind=kind, entity=entity, state=state_of(entity),
-        fields=_fields(visit, entity), report=report, chart=chart, actions=_actions(visit, kind, entity),
+        fields=await _fields(visit, entity), report=report, chart=chart, actions=_actions(visit, kind, entity),
         links=await _links(visit, kind, entity), audit=await _audit(visit, kind, entity),
         editable=visit.may(f"{kind.noun} edit"), warnings=list(getattr(entity, "warnings", []) or []),
-        rules=_rules(entity), offers=await _weights(visit, entity) if kind.noun == "campaign" else [],
+        rules=list(getattr(entity, "rules", [])), offers=_weights(entity, names), in_words=_in_words, names=names,
     )  # fmt: skip
 
 
+_NAMED = ("site", "source", "offer", "casino", "account")
 _HIDDEN = {"id", "name", "code", "warnings", "missing", "status", "rules", "texts", "url", "preview_url", "sample",
            "options", "has_report_url"}  # fmt: skip
 
 
-def _fields(visit: Visit, entity: Any) -> list[tuple[str, str]]:
-    fields = []
+async def _fields(visit: Visit, entity: Any) -> list[tuple[str, str]]:
+    """Its settings in words, with names for codes; those that are not set in one line at the end."""
+    fields, lacking = [], []
+    names = await visit.labels(*_NAMED)
     for field in msgspec.structs.fields(type(entity)):
-        if field.encode_name not in _HIDDEN:
-            label = field.encode_name.replace("_", " ").capitalize().replace("url", "URL").replace("Url", "URL")
-            fields.append((label, visit.show.text(getattr(entity, field.name))))
-    return fields
+        name, value = field.encode_name, getattr(entity, field.name)
+        if name in _HIDDEN or (name in {"offers", "shares"} and hasattr(entity, "cost_model")):
+            continue  # a campaign's rotation has a panel of its own
+        label = name.replace("_", " ").capitalize().replace("url", "URL").replace("Url", "URL")
+        of_noun = names.get(name, names.get(name.removesuffix("s"), {}))
+        if isinstance(value, list):
+            value = [of_noun.get(part, part) if isinstance(part, str) else part for part in value]
+        text = visit.show.text(of_noun.get(value, value) if isinstance(value, str) else value)
+        if text == "–":
+            lacking.append(label if label.startswith("URL") else label[:1].lower() + label[1:])
+        else:
+            fields.append((label, text))
+    return [*fields, ("Not set", ", ".join(lacking))] if lacking else fields
 
 
-def _rules(entity: Any) -> list[Any]:
-    return list(getattr(entity, "rules", []) or [])
+def _in_words(rule: dict[str, Any]) -> str:
+    return condition_in_words(node_of(rule))
 
 
-async def _weights(visit: Visit, entity: Any) -> list[tuple[str, str, int, float]]:
-    """The campaign's offers with their weights, as shares of the traffic."""
-    listed = await visit.ask_if_allowed("offer list", limit=500)
-    names = {item.code: item.name for item in listed.items} if listed else {}
-    weights = [(code, int(weight or 1)) for code, _, weight in (text.partition(":") for text in entity.offers)]
+def _weights(entity: Any, names: dict[str, str]) -> list[tuple[str, str, int, float]]:
+    """A campaign's offers with their weights, as shares of the traffic."""
+    texts = entity.offers if names else []
+    weights = [(code, int(weight or 1)) for code, _, weight in (text.partition(":") for text in texts)]
     total = sum(weight for _, weight in weights) or 1
     return [(code, names.get(code, code), weight, weight / total * 100) for code, weight in weights]
 

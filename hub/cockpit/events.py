@@ -1,6 +1,7 @@
 """`/cockpit/events`: server-sent events of what happens now, one reader of the database per team however many look."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -9,8 +10,9 @@ from typing import Any
 import msgspec
 from litestar import Request, Response, get
 from litestar.handlers import HTTPRouteHandler
-from litestar.response import ServerSentEvent, ServerSentEventMessage
+from litestar.response import Stream
 from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.cockpit.page import Cockpit
 from storage.catalogue.names import slug
@@ -21,9 +23,11 @@ from storage.tables import campaigns, clicks, conversions, offers, sites, source
 
 EVERY = 0.4  # seconds between two queries while a page listens
 KEPT = 200  # events a page that lost its connection can catch up with
-BATCH = 100
+BATCH = 50  # events of one query; of more clicks the latest: a page has no more lines
 LATEST = 14  # clicks that a page begins with
 HEARTBEAT = 15.0  # seconds; proxies cut connections that stay silent
+CHECKED_FOR = 2.0  # seconds that a session holds before it is looked at again
+HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +43,13 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     facets: dict[str, str] = {}
 
 
+class Sent(msgspec.Struct, frozen=True):
+    """An event and the bytes that send it, made once for all who listen."""
+
+    event: Event
+    encoded: bytes
+
+
 FACETS = ("campaign", "offer", "source", "country", "device", "outcome")
 
 
@@ -49,26 +60,26 @@ class Feed:
         self._cockpit = cockpit
         self._runtime = cockpit.runtime
         self._team_id = team_id
-        self._recent: deque[Event] = deque(maxlen=KEPT)
-        self._listeners: set[asyncio.Queue[Event]] = set()
+        self._recent: deque[Sent] = deque(maxlen=KEPT)
+        self._listeners: set[asyncio.Queue[list[Sent]]] = set()
         self._click, self._conversion = -1, -1
         self._task: asyncio.Task[None] | None = None
 
-    def listen(self) -> "asyncio.Queue[Event]":
-        queue: asyncio.Queue[Event] = asyncio.Queue(maxsize=KEPT)
+    def listen(self) -> "asyncio.Queue[list[Sent]]":
+        queue: asyncio.Queue[list[Sent]] = asyncio.Queue(maxsize=KEPT)
         self._listeners.add(queue)
         if self._task is None or self._task.done():
             self._task = tasks.start_loop("live events", self._poll)
         return queue
 
-    def leave(self, queue: "asyncio.Queue[Event]") -> None:
+    def leave(self, queue: "asyncio.Queue[list[Sent]]") -> None:
         self._listeners.discard(queue)
 
-    def since(self, event_id: str) -> list[Event]:
+    def since(self, event_id: str) -> list[Sent]:
         """What came after an event; everything kept where that event is not known any more."""
         recent = list(self._recent)
-        for n, event in enumerate(recent):
-            if event.id == event_id:
+        for n, sent in enumerate(recent):
+            if sent.event.id == event_id:
                 return recent[n + 1 :]
         return recent
 
@@ -76,25 +87,27 @@ class Feed:
         """Read what is new until the last listener has left; started again after a failure."""
         self._click = -1  # while no page listened, more may have happened than a page shows
         while self._listeners:
-            for event in await self._new():
-                self._recent.append(event)
+            if events := [Sent(event, _encoded(event)) for event in await self._new()]:
+                self._recent.extend(events)
                 for queue in self._listeners:
                     if not queue.full():
-                        queue.put_nowait(event)
+                        queue.put_nowait(events)
             await asyncio.sleep(EVERY)
 
     async def _new(self) -> list[Event]:
         self._codec = await self._cockpit.codec()
-        async with self._runtime.database.read() as tx:
-            if self._click < 0:
-                self._click = (await tx.execute(select(func.max(clicks.c.id)))).scalar_one() or 0
-                self._conversion = (await tx.execute(select(func.max(conversions.c.id)))).scalar_one() or 0
-                recent_ids = {event.id for event in self._recent}
-                return [event for event in await self._clicks(tx, 0, latest=LATEST) if event.id not in recent_ids]
-            events = [*await self._clicks(tx, self._click), *await self._conversions(tx)]
+        return await self._runtime.database.look(self._read)
+
+    async def _read(self, tx: AsyncConnection) -> list[Event]:
+        if self._click < 0:
+            self._click = (await tx.execute(select(func.max(clicks.c.id)))).scalar_one() or 0
+            self._conversion = (await tx.execute(select(func.max(conversions.c.id)))).scalar_one() or 0
+            recent_ids = {sent.event.id for sent in self._recent}
+            return [event for event in await self._clicks(tx, 0, latest=LATEST) if event.id not in recent_ids]
+        events = [*await self._clicks(tx, self._click), *await self._conversions(tx)]
         return sorted(events, key=lambda event: event.at)
 
-    async def _clicks(self, tx: Any, after: int, latest: int = 0) -> list[Event]:
+    async def _clicks(self, tx: AsyncConnection, after: int, latest: int = 0) -> list[Event]:
         c = clicks.c
         query = (
             select(c.id, c.country, c.reason, campaigns.c.code, campaigns.c.name, sites.c.name.label("site"),
@@ -104,10 +117,8 @@ class Feed:
             .outerjoin(user_agents, user_agents.c.id == c.user_agent_id)
             .where(c.team_id == self._team_id, c.bot == 0)
         )  # fmt: skip
-        if latest:
-            rows = list(reversed((await tx.execute(query.order_by(c.id.desc()).limit(latest))).all()))
-        else:
-            rows = list((await tx.execute(query.where(c.id > after).order_by(c.id).limit(BATCH))).all())
+        newest = query.where(c.id > after).order_by(c.id.desc()).limit(latest or BATCH)
+        rows = list(reversed((await tx.execute(newest)).all()))
         if rows and not latest:
             self._click = rows[-1].id
         return [self._click_event(row) for row in rows]
@@ -125,7 +136,7 @@ class Feed:
             campaign=row.code, facets={name: value for name, value in facets.items() if value},
         )  # fmt: skip
 
-    async def _conversions(self, tx: Any) -> list[Event]:
+    async def _conversions(self, tx: AsyncConnection) -> list[Event]:
         c = conversions.c
         query = (
             select(c.id, c.event, c.click_id, c.amount, c.currency, c.received_at, campaigns.c.code, campaigns.c.name,
@@ -162,33 +173,38 @@ def event_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
         feed = feeds.setdefault(session.actor.team_id, Feed(cockpit, session.actor.team_id))
         last = str(request.headers.get("last-event-id") or request.query_params.get("last") or "")[:40]
         wanted = {name: _code(word) for name in FACETS if (word := str(request.query_params.get(name) or "").strip())}
-        return ServerSentEvent(_stream(cockpit, request, feed, last, wanted))
+        events_of_page = _stream(cockpit, request, feed, last, wanted)
+        return Stream(events_of_page, media_type="text/event-stream; charset=utf-8", headers=HEADERS)
 
     return [events]
 
 
 async def _stream(
     cockpit: Cockpit, request: Request[Any, Any, Any], feed: Feed, last: str, wanted: dict[str, str]
-) -> AsyncIterator[ServerSentEventMessage]:
+) -> AsyncIterator[bytes]:
     """Events for one page, until it leaves or its session ends; a limited person sees their campaigns' only.
 
     `wanted`: facets that a click must have, as the page's filters say; conversions are left out then.
     """
     queue = feed.listen()
-    past = feed.since(last)
+    session, checked = await cockpit.sessions.find(request), time.monotonic()
+    events = feed.since(last)
+    yield b": listening\n\n"
     try:
-        while (session := await cockpit.sessions.find(request)) is not None:
+        while session is not None:
             allowed = session.actor.campaigns
-            for event in past:
-                if _may_see(event, allowed) and _is_wanted(event, wanted):
-                    yield _message(event)
-            past = []
+            shown = [
+                sent.encoded for sent in events if _may_see(sent.event, allowed) and _is_wanted(sent.event, wanted)
+            ]
+            if shown:
+                yield b"".join(shown)
             try:
-                event = await asyncio.wait_for(queue.get(), HEARTBEAT)
+                events = await asyncio.wait_for(queue.get(), HEARTBEAT)
             except TimeoutError:
-                yield ServerSentEventMessage(comment="still here")
-                continue
-            past = [event]
+                events = []
+                yield b": still here\n\n"
+            if time.monotonic() - checked > CHECKED_FOR:
+                session, checked = await cockpit.sessions.find(request), time.monotonic()
     finally:
         feed.leave(queue)
 
@@ -206,5 +222,5 @@ def _is_wanted(event: Event, wanted: dict[str, str]) -> bool:
     return all(_code(event.facets.get(name, "")) == word for name, word in wanted.items())
 
 
-def _message(event: Event) -> ServerSentEventMessage:
-    return ServerSentEventMessage(data=msgspec.json.encode(event).decode(), id=event.id, event="happened")
+def _encoded(event: Event) -> bytes:
+    return b"id: %s\nevent: happened\ndata: %s\n\n" % (event.id.encode(), msgspec.json.encode(event))

@@ -13,13 +13,17 @@ from bot.core.command import COMMANDS, Command
 from hub.cockpit.page import Cockpit, Visit
 from storage.chat.subscriptions import channel as channel_address
 from storage.chat.subscriptions import room_name
+from storage.ledger.clicks.rules_in_words import in_words
 from storage.ledger.errors import CasinoFluxError, Refused
 from storage.tables import rooms
 
 NOUNS = ("account", "campaign", "casino", "domain", "member", "offer", "site", "source")
 #: Commands of a chat alone; a page has no room to bind or to be linked to.
 NOT_HERE = {"join", "confirm", "cancel", "member link", "cockpit"}
+TICKED = 8  # entities; of more, names are written
 FIRST = 6  # fields that a form begins with where none is required
+#: What a form shows beside the required fields; the others are unfolded.
+FIRST_OF = {"campaign create": ("offers", "site", "source")}
 LONG_TEXTS = {"rules", "intro", "about", "faq", "csv", "options", "settings", "parameters", "postbacks", "statuses"}
 
 
@@ -50,20 +54,26 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     fixed: bool = False
     first: bool = False  # shown without being unfolded
 
+    @property
+    def ticks(self) -> bool:
+        """Whether it shows as boxes to tick: some of a few entities, with nothing said of each beside."""
+        known = {value for value, _ in self.options}
+        few = self.question.many and bool(self.question.refers) and 0 < len(known) <= TICKED
+        return few and set(self.chosen) <= known
+
+    @property
+    def chosen(self) -> list[str]:
+        return [part.strip() for part in self.value.split(",") if part.strip()]
+
 
 async def fields(
     visit: Visit, command: Command, values: dict[str, str], *, fault: Refused | None = None, fixed: tuple[str, ...] = ()
 ) -> list[Field]:
     """The command's fields as they stand; `fixed` ones are sent along without being shown for editing."""
-    made = []
-    for question in _questions(visit, command, values):
-        at_fault = fault is not None and fault.field == question.name
-        made.append(Field(
-            question=question, value=values.get(question.name, _default(question)),
-            fault=str(fault) if at_fault else "",
-            options=await _options(visit, question), free=question.name == "channel",
-            long=question.name in LONG_TEXTS, fixed=question.name in fixed,
-        ))  # fmt: skip
+    made = [
+        await _field(visit, question, values, fault=fault, fixed=fixed)
+        for question in _questions(visit, command, values)
+    ]
     made += [
         Field(question=Question(name=name, description=_described(command, name), required=False, kind="text"),
               value="", file=True, fault=str(fault) if fault is not None and fault.field == name else "")
@@ -71,9 +81,30 @@ async def fields(
     ]  # fmt: skip
     needed = [field for field in made if field.question.required or field.fixed or field.fault or field.file]
     shown = {field.question.name for field in needed} or {field.question.name for field in made[:FIRST]}
+    shown |= {*FIRST_OF.get(command.name, ())}
     shown |= {field.question.name for field in made if field.question.name in command.positional[:1]}
     ordered = sorted(made, key=lambda field: field.question.name not in shown)
     return [msgspec.structs.replace(field, first=field.question.name in shown) for field in ordered]
+
+
+async def fields_named(
+    visit: Visit, command: Command, values: dict[str, str], names: tuple[str, ...], *, fault: Refused | None = None
+) -> list[Field]:
+    """Some of the command's fields, in the order of their names."""
+    by_name = {question.name: question for question in questions(command)}
+    return [await _field(visit, by_name[name], values, fault=fault) for name in names]
+
+
+async def _field(
+    visit: Visit, question: Question, values: dict[str, str], *, fault: Refused | None = None,
+    fixed: tuple[str, ...] = (),
+) -> Field:  # fmt: skip
+    at_fault = fault is not None and fault.field == question.name
+    return Field(
+        question=question, value=values.get(question.name, _default(question)), fault=str(fault) if at_fault else "",
+        options=await _options(visit, question), free=question.name == "channel", long=question.name in LONG_TEXTS,
+        fixed=question.name in fixed,
+    )  # fmt: skip
 
 
 def _questions(visit: Visit, command: Command, values: dict[str, str]) -> list[Question]:
@@ -161,6 +192,8 @@ def form_values(command: Command, entity: Any) -> dict[str, str]:
 def _as_text(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if name == "rules":
+        return in_words(value, "\n")
     if isinstance(value, list) and all(isinstance(part, str | int) for part in value):
         return ",".join(str(part) for part in value)
     if name == "offers" and isinstance(value, list):
@@ -198,11 +231,11 @@ def _command(visit: Visit) -> Command:
 async def _show(
     visit: Visit, command: Command, values: dict[str, str], *, fault: Refused | None = None, status: int = 200
 ) -> Response[Any]:
-    before = await _before(visit, command, values)
+    before = await stored_values(visit, command, values)
     shown = {**before, **{name: value for name, value in values.items() if value}}
     fixed = tuple(name for name in command.positional[:1] if command.name.endswith(" edit") and values.get(name))
     at_no_field = fault is not None and not any(fault.field == question.name for question in questions(command))
-    return visit.html(
+    return await visit.html(
         "form.html", section=command.noun, title=_title(command), status=status, command=command,
         summary=command.summary, fields=await fields(visit, command, shown, fault=fault, fixed=fixed), before=before,
         fault=str(fault) if at_no_field else "", back=values.get("back", ""), place=place_of(command),
@@ -214,8 +247,8 @@ def _title(command: Command) -> str:
     return f"{verb or noun} {noun if verb else ''}".strip().capitalize()
 
 
-async def _before(visit: Visit, command: Command, values: dict[str, str]) -> dict[str, str]:
-    """What stands, for an edit's form."""
+async def stored_values(visit: Visit, command: Command, values: dict[str, str]) -> dict[str, str]:
+    """What stands, for an edit's form: field by field, as text; nothing for any other command."""
     subject = command.positional[0] if command.positional else ""
     show = f"{command.noun} show"
     if not command.name.endswith(" edit") or not values.get(subject) or show not in COMMANDS:
@@ -227,7 +260,7 @@ async def _before(visit: Visit, command: Command, values: dict[str, str]) -> dic
 async def _send(visit: Visit, command: Command) -> Response[Any]:
     arguments = form_arguments(visit, command)
     shown = {name[7:]: value for name, value in visit.form.items() if name.startswith("before.")}
-    if shown and (clash := await _clash(visit, command, arguments, shown)):
+    if shown and (clash := await clash_of(visit, command, arguments, shown)):
         return clash
     if command.name.endswith(" edit"):
         arguments = edited(command, arguments, shown)
@@ -239,37 +272,43 @@ async def _send(visit: Visit, command: Command) -> Response[Any]:
         done = await visit.answer(command.name, arguments)
     except MissingFields as lack:
         first = Refused(f"{lack.names[0].replace('_', ' ')} is needed", field=lack.names[0])
-        return await _show(visit, command, visit.form, fault=first, status=400)
+        return await _show(visit, command, _typed(visit), fault=first, status=400)
     except (MissingArgument, Refused) as fault:
-        return await _show(visit, command, visit.form, fault=fault, status=400)
+        return await _show(visit, command, _typed(visit), fault=fault, status=400)
     if isinstance(done.result, dict) and "confirm" in done.result:
-        return visit.html("confirm.html", section=command.noun, title=done.message.title, question=done.result,
+        return await visit.html("confirm.html", section=command.noun, title=done.message.title, question=done.result,
                           back=visit.form.get("back", ""))  # fmt: skip
-    return _done(visit, command, done.result, done.message)
+    return await _done(visit, command, done.result, done.message)
 
 
-async def _clash(
+def _typed(visit: Visit) -> dict[str, str]:
+    """What the form held, boxes that were ticked with commas between."""
+    return {name: ",".join(filter(None, values)) for name, values in visit.form_lists.items()}
+
+
+async def clash_of(
     visit: Visit, command: Command, arguments: dict[str, Any], shown: dict[str, str]
 ) -> Response[Any] | None:
     """Two people edit the same thing: the second sees what has changed meanwhile."""
     try:
-        now = await _before(visit, command, {name: str(value) for name, value in arguments.items()})
+        now = await stored_values(visit, command, {name: str(value) for name, value in arguments.items()})
     except CasinoFluxError:
         return None
     moved = {name: (shown.get(name, ""), now[name]) for name in now if name in shown and shown[name] != now[name]}
     if not moved:
         return None
-    return visit.html("clash.html", section=command.noun, title="Another member has changed this meanwhile", status=409,
-                      command=command, moved=moved, arguments=arguments, now=now)  # fmt: skip
+    title = "Another member has changed this meanwhile"
+    return await visit.html("clash.html", section=command.noun, title=title, status=409, command=command, moved=moved,
+                            arguments=arguments, now=now)  # fmt: skip
 
 
-def _done(visit: Visit, command: Command, result: Any, message: Any) -> Response[Any]:
+async def _done(visit: Visit, command: Command, result: Any, message: Any) -> Response[Any]:
     code = getattr(result, "code", "")
     secret = any(getattr(result, name, None) for name in _SHOWN_ONCE.get(command.name, ()))
     if secret or not command.changes:
         from bot.render import web_html
 
-        return visit.html("done.html", section=command.noun, title=message.title, shown=web_html.render(message),
+        return await visit.html("done.html", section=command.noun, title=message.title, shown=web_html.render(message),
                           back=visit.form.get("back", ""))  # fmt: skip
     back = visit.form.get("back", "")
     if (

@@ -14,6 +14,7 @@ from hub.cockpit.logs import log_routes
 from hub.cockpit.page import Cockpit
 from hub.cockpit.reports import report_routes
 from hub.cockpit.revenue import revenue_routes
+from hub.cockpit.rotation import rotation_routes
 from hub.cockpit.sign_in import sign_in_routes
 from hub.cockpit.site_editor import site_editor_routes
 from hub.cockpit.team import team_routes
@@ -22,8 +23,8 @@ from hub.requests.limits import Limits
 from hub.runtime.runtime import Runtime
 
 PAGES = (
-    today_routes, report_routes, revenue_routes, log_routes, entity_routes, site_editor_routes, team_routes,
-    automation_routes, form_routes, bulk_routes, command_line_routes, event_routes,
+    today_routes, report_routes, revenue_routes, log_routes, entity_routes, rotation_routes, site_editor_routes,
+    team_routes, automation_routes, form_routes, bulk_routes, command_line_routes, event_routes,
 )  # fmt: skip
 
 

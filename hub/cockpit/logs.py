@@ -104,9 +104,10 @@ def log_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
         after = {"after": visit.query["after"]} if visit.query.get("after") else {}
         page = await visit.ask(chosen.command, limit=50, **filters, **after)
         choices = {question.name: question.choices for question in questions(COMMANDS[chosen.command])}
-        return visit.html(
+        return await visit.html(
             "log.html", section="logs", title="Logs", logs=shown, chosen=chosen, items=page.items, next=page.next,
             choices=choices, cell=_cell, states=STATES, address=urlencode(filters),
+            names=await visit.labels("campaign", "offer", "source", "account"),
         )  # fmt: skip
 
     @cockpit.get("/cockpit/logs/clicks.csv")
@@ -143,7 +144,7 @@ async def _story(visit: Visit, click_id: str) -> Response[Any]:
             why = await visit.ask("why", offer=click.offer, day=f"{click.at:%Y-%m-%d}")
         except CasinoFluxError:
             why = None
-    return visit.html(
+    return await visit.html(
         "story.html", section="logs", title="One click's story", click=click, postbacks=postbacks, why=why,
         steps=_steps(visit, click, postbacks), details=_details(visit, click),
     )  # fmt: skip

@@ -1,10 +1,12 @@
 """The cockpit's frame: one signed-in request (`Visit`), its commands, its templates, its errors."""
 
+import asyncio
 import base64
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
@@ -36,8 +38,11 @@ HEADERS = {
     ),
 }  # fmt: skip
 FLASH = "cf_flash"
+HOLD = 0.002  # seconds that writing a page holds the event loop
 FOLDER = Path(__file__).parent / "templates"
 
+T = TypeVar("T")
+R = TypeVar("R")
 Page = Callable[["Visit"], Awaitable[Response[Any]]]
 
 
@@ -148,7 +153,7 @@ class Visit:
                     table.c.team_id == self.actor.team_id, visible(self.actor, noun)
                 )  # fmt: skip
                 rows = await tx.execute(query.order_by(table.c.name).limit(most))
-                names_by_noun[noun] = {row.code: row.name for row in rows}
+                names_by_noun[noun] = dict(rows.all())
         return names_by_noun
 
     def may(self, name: str) -> bool:
@@ -160,11 +165,13 @@ class Visit:
         query = {name: value for name, value in (self.query | changes).items() if value not in {None, ""}}
         return f"{self.path}?{urlencode(query)}" if query else self.path
 
-    def html(self, template: str, *, section: str, title: str, status: int = 200, **data: Any) -> Response[str]:
+    async def html(self, template: str, *, section: str, title: str, status: int = 200, **data: Any) -> Response[str]:
+        """The page; clicks that the same process answers go on while it is written."""
         toast = _toast(self.request.cookies.get(FLASH, ""))
-        text = self.cockpit.environment.get_template(template).render(
+        pieces = self.cockpit.environment.get_template(template).generate(
             visit=self, show=self.show, section=section, title=title, menu=MENU, toast=toast, **data
         )
+        text = await _written(pieces)
         cookies = [Cookie(FLASH, value="", max_age=0, path="/cockpit")] if toast else []
         return Response(text, status_code=status, media_type="text/html; charset=utf-8", cookies=cookies,
                         headers=HEADERS)  # fmt: skip
@@ -177,6 +184,30 @@ class Visit:
             cookies.append(Cookie(FLASH, value=value, path="/cockpit", httponly=True, samesite="strict", max_age=60))
         location = path if path.startswith("/cockpit") and "\n" not in path and "\r" not in path else "/cockpit"
         return Response("", status_code=303, headers=HEADERS | {"location": location}, cookies=cookies)
+
+
+async def _written(pieces: Iterator[str]) -> str:
+    """A page out of its pieces; the event loop has its turn as in `each`."""
+    text: list[str] = []
+    pause = time.perf_counter() + HOLD
+    for piece in pieces:
+        text.append(piece)
+        if time.perf_counter() > pause:
+            await asyncio.sleep(0)
+            pause = time.perf_counter() + HOLD
+    return "".join(text)
+
+
+async def each(items: Sequence[T], make: Callable[[T], R]) -> list[R]:
+    """`make` of each; the event loop has its turn every few milliseconds."""
+    made: list[R] = []
+    pause = time.perf_counter() + HOLD
+    for item in items:
+        made.append(make(item))
+        if time.perf_counter() > pause:
+            await asyncio.sleep(0)
+            pause = time.perf_counter() + HOLD
+    return made
 
 
 def _toast(value: str) -> Toast | None:
@@ -234,7 +265,7 @@ class Cockpit:
                     await _read_form(visit)
                     self.sessions.check_form(request, session, visit.form.get(CSRF_FIELD, ""))
                 except CasinoFluxError as error:
-                    return _fault(visit, error)
+                    return await _fault(visit, error)
                 return await self._carefully(page, visit)
 
             return post(
@@ -260,13 +291,14 @@ class Cockpit:
         try:
             return await page(visit)
         except CasinoFluxError as error:
-            return _fault(visit, error)
+            return await _fault(visit, error)
 
 
 async def _read_form(visit: Visit) -> None:
     data = await visit.request.form()
     for name, value in data.multi_items():
-        text = value if isinstance(value, str) else await _file(value)
+        # A browser ends lines by CRLF; what we store and compare with has LF.
+        text = value.replace("\r\n", "\n") if isinstance(value, str) else await _file(value)
         visit.form_lists.setdefault(name, []).append(text)
     visit.form = {name: values[-1] for name, values in visit.form_lists.items()}
 
@@ -277,8 +309,8 @@ async def _file(upload: Any) -> str:
     return base64.b64encode(content).decode() if content else ""
 
 
-def _fault(visit: Visit, error: CasinoFluxError) -> Response[str]:
+async def _fault(visit: Visit, error: CasinoFluxError) -> Response[str]:
     status = 404 if isinstance(error, Missing) else 403 if isinstance(error, Forbidden) else 400
     if not isinstance(error, Missing | Forbidden | Refused):
         status = 502
-    return visit.html("fault.html", section="", title="That did not work", status=status, text=str(error))
+    return await visit.html("fault.html", section="", title="That did not work", status=status, text=str(error))

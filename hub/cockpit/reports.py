@@ -1,5 +1,6 @@
 """Reports: a range, grouped and filtered, compared with another range, as believed at any moment."""
 
+import asyncio
 from datetime import date, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -11,7 +12,7 @@ from litestar.handlers import HTTPRouteHandler
 from bot.forms.report_view import FILTERS, ReportView, read_view
 from hub.cockpit.charts import lines_chart
 from hub.cockpit.forms import rooms_of
-from hub.cockpit.page import Cockpit, Visit
+from hub.cockpit.page import Cockpit, Visit, each
 from storage.ledger.reports.arrange import Measure
 from storage.ledger.reports.formula import read_formula
 from storage.ledger.reports.report_rows import DIMENSIONS, Layers, MergedReport, ReportRow
@@ -153,18 +154,17 @@ async def _campaigns(visit: Visit, view: ReportView) -> list[str]:
 
 async def _page(visit: Visit, view: ReportView) -> Response[Any]:
     first, last = view.days(visit.context().today)
-    report: MergedReport = await visit.ask("report merged", **view.arguments(first, last))
-    other = await _compared(visit, view, first, last)
-    now = None
-    if view.as_of:
-        now = await visit.ask("report merged", **msgspec.structs.replace(view, as_of="").arguments(first, last))
-    table = Table(view=view, columns=_columns(view), names=await visit.labels(*NAMED), other=_by_group(other),
-                  now=_by_group(now))  # fmt: skip
+    reports = asyncio.gather(
+        visit.ask("report merged", **view.arguments(first, last)), _compared(visit, view, first, last),
+        _believed_now(visit, view, first, last),
+    )  # fmt: skip
+    beside = asyncio.gather(visit.labels(*NAMED), visit.ask_if_allowed("view list", limit=100))
+    (report, other, now), (names, saved) = await asyncio.gather(reports, beside)
+    table = Table(view=view, columns=_columns(view), names=names, other=_by_group(other), now=_by_group(now))
     rows = _sorted(report.rows, table)
-    saved = await visit.ask_if_allowed("view list", limit=100)
-    return visit.html(
+    return await visit.html(
         "reports.html", section="reports", title="Reports", asked=view, first=first, last=last, report=report,
-        lines=[_line(visit, row, table) for row in rows[:PAGE]], total=_line(visit, report.totals, table),
+        lines=await each(rows[:PAGE], lambda row: _line(visit, row, table)), total=_line(visit, report.totals, table),
         more=len(rows) - PAGE, unassigned=[_line(visit, row, table) for row in report.unassigned[:50]],
         presets=PRESETS, dimensions=DIMENSIONS, filters=FILTERS, offered=_offered(table), shown=table.columns,
         choices=_choices(table), chart=_chart(report, table), believed=_believed(visit, view, first),
@@ -195,6 +195,16 @@ def _by_group(report: MergedReport | None) -> dict[str, ReportRow]:
 
 def _group_key(row: ReportRow) -> str:
     return "\n".join(f"{dimension}={code}" for dimension, code in row.group.items())
+
+
+async def _believed_now(visit: Visit, view: ReportView, first: date, last: date) -> MergedReport | None:
+    """The same report as it is believed today, for a page that shows an earlier belief."""
+    if not view.as_of:
+        return None
+    now: MergedReport = await visit.ask(
+        "report merged", **msgspec.structs.replace(view, as_of="").arguments(first, last)
+    )  # fmt: skip
+    return now
 
 
 async def _compared(visit: Visit, view: ReportView, first: date, last: date) -> MergedReport | None:

@@ -40,7 +40,7 @@ def revenue_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
         restated = await visit.ask_if_allowed("revenue restated", since=since)
         vanished = await visit.ask_if_allowed("revenue vanished", since=since)
         owed = await visit.ask_if_allowed("payment owed")
-        return visit.html(
+        return await visit.html(
             "revenue.html", section="revenue", title="Revenue", rows=await _calendar(visit, today, statuses),
             held=suspects, differences={
                 s.account: await visit.ask_if_allowed("sync show", account=s.account, limit=1) for s in suspects

@@ -45,8 +45,7 @@ class Sessions:
         if not secret:
             return None
         now = self._runtime.clock()
-        async with self._runtime.database.read() as tx:
-            holder = await tokens.holder(tx, secret, now, Kind.SESSION)
+        holder = await self._runtime.database.look(lambda tx: tokens.holder(tx, secret, now, Kind.SESSION))
         if holder is None:
             return None
         expires_at = tokens.renewal(holder, now)

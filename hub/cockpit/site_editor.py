@@ -53,7 +53,7 @@ async def _editor(visit: Visit, fault: Refused | None = None) -> Response[Any]:
     variants = await visit.ask_if_allowed("variant list", site=site.code)
     casinos = {casino.code: casino for casino in (await visit.ask("casino list", limit=500)).items}
     shown_casinos = {offer.casino for offer in listed if offer.code in site.offers}
-    return visit.html(
+    return await visit.html(
         "site_editor.html", section="site", title=f"Edit {site.name}", status=400 if fault else 200, site=site,
         fault=fault, themes=_choices("theme"), locales=_choices("locale"), texts=_texts(visit, site, fault),
         offers=[Offer(code, names.get(code, code)) for code in chosen if code],

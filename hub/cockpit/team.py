@@ -18,7 +18,7 @@ def team_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
         after = {"after": visit.query["after"]} if visit.query.get("after") else {}
         audit = await visit.ask_if_allowed("audit", limit=60, **after)
         settings = await visit.ask_if_allowed("settings")
-        return visit.html(
+        return await visit.html(
             "team.html", section="team", title="Team", members=members.items, tokens=tokens.items if tokens else [],
             audit=audit.items if audit else [], next=audit.next if audit else None, settings=settings,
             arguments_in_words=_in_words,
@@ -27,18 +27,18 @@ def team_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
     @cockpit.get("/cockpit/alerts")
     async def alerts(visit: Visit) -> Response[Any]:
         listed = await visit.ask("alert list", limit=200)
-        return visit.html("alerts.html", section="alert", title="Alerts", alerts=listed.items)
+        return await visit.html("alerts.html", section="alert", title="Alerts", alerts=listed.items)
 
     @cockpit.get("/cockpit/alert/{code:str}")
     async def alert(visit: Visit) -> Response[Any]:
         shown = await visit.ask("alert show", alert=visit.place["code"])
-        return visit.html("alert.html", section="alert", title=shown.rule or shown.kind, alert=shown,
+        return await visit.html("alert.html", section="alert", title=shown.rule or shown.kind, alert=shown,
                           chart=_fired(visit, shown.would_have_fired_on))  # fmt: skip
 
     @cockpit.get("/cockpit/digests")
     async def digests(visit: Visit) -> Response[Any]:
         listed = await visit.ask("digest list", limit=200)
-        return visit.html("digests.html", section="digest", title="Digests", digests=listed.items)
+        return await visit.html("digests.html", section="digest", title="Digests", digests=listed.items)
 
     return [team, alerts, alert, digests]
 

@@ -1,6 +1,6 @@
 """Today: what happened so far against yesterday and the usual day, the last 30 days, what moves, what needs a look."""
 
-from collections.abc import Sequence
+import asyncio
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -10,7 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from bot.commands.forecasts import DAYS as PENDING_DAYS
 from bot.digests.loading import attention_of
-from bot.digests.message import CHART_DAYS, LOOK_BACK, DigestRequest, chart_days
+from bot.digests.message import CHART_DAYS, LOOK_BACK, Attention, DigestRequest, chart_days
 from bot.render.figures import outcomes_inside
 from hub.cockpit.charts import commission_chart, sparkline
 from hub.cockpit.page import Cockpit, Visit
@@ -18,18 +18,18 @@ from storage.alerts import live_counts
 from storage.alerts.live_counts import Scope
 from storage.catalogue import campaigns
 from storage.ledger.dates import day_bounds
-from storage.ledger.reports.report_rows import MergedReport, ReportRow
-from storage.reports.forecast import Forecast, forecast_of, history_query
-from storage.reports.report_apart import ReportParts, reports_of, several_report_parts
+from storage.ledger.reports.report_rows import ReportRow
+from storage.reports.forecast import Forecast
+from storage.reports.movement import Mover
+from storage.reports.overview import Overview, OverviewQuery, overview, overview_read_only
 from storage.reports.report_view import ReportQuery
 
-MOVERS = 5
 ENOUGH = 5  # events; a change against fewer says nothing
 #: Where a note of what needs a look leads.
 LEADS_TO = {
     "revenue": "/cockpit/revenue", "postbacks": "/cockpit/logs/postbacks?outcome=unmatched",
     "deliveries": "/cockpit/logs/sent?state=dead", "offers": "/cockpit/offer", "domains": "/cockpit/domain",
-    "digests": "/cockpit/digests",
+    "digests": "/cockpit/digests", "alerts": "/cockpit/alerts",
 }  # fmt: skip
 COUNTED = (("clicks", "Clicks"), ("registrations", "Registrations"), ("first_deposits", "FTDs"))
 
@@ -43,65 +43,44 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     tone: str = ""
 
 
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the page says of whole days: the last 30, those of campaigns that move, and what is pending."""
-
-    by_day: MergedReport
-    by_campaign: MergedReport
-    forecast: Forecast
-
-
-class Mover(msgspec.Struct, frozen=True, kw_only=True):
-    """A campaign whose last seven days differ from the seven before."""
-
-    code: str
-    name: str
-    first_deposits: int
-    commission: int | None
-    points: Any
-
-
 def today_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
     @cockpit.get("/cockpit")
     async def today(visit: Visit) -> Response[Any]:
         context = visit.context()
         day, now = context.today, context.now
-        facts = await _read(visit, day, now)
-        report = facts.by_day
-        figures = [*await _counts(visit, day, now), *_money(visit, facts, day)]
+        made, counted, attention = await asyncio.gather(
+            _read(visit, day, now), _counts(visit, day, now), _attention(visit, day, now)
+        )
+        report = made.by_day
         days = chart_days(report, day)
         has_money = any(amount is not None for day in days for amount in (day.settled, day.pending, day.spend))
         chart = commission_chart(days, report.currency) if has_money else None
-        return visit.html(
-            "today.html", section="today", title="Today", day=day, figures=figures, chart=chart,
-            movers=_movers(facts.by_campaign, day), attention=await _attention(visit, day, now), leads_to=LEADS_TO,
+        movers = [(label, [(mover, _spark(mover)) for mover in some]) for label, some in (
+            ("Rising", made.movement.rising), ("Falling", made.movement.falling)) if some]  # fmt: skip
+        return await visit.html(
+            "today.html", section="today", title="Today", day=day, figures=[*counted, *_money(visit, made, day)],
+            chart=chart, movers=movers, attention=attention, leads_to=LEADS_TO,
             started=bool(report.rows) or await _has_any(visit),
         )  # fmt: skip
 
     return [today]
 
 
-async def _read(visit: Visit, day: date, now: datetime) -> Facts:
-    """Reports and forecast, read at once: large ones in the helper process."""
+async def _read(visit: Visit, day: date, now: datetime) -> Overview:
+    """Reports and forecast of whole days; large ones are read in the helper process."""
     runtime = visit.cockpit.runtime
-    last, two_weeks = day - timedelta(days=1), day - timedelta(days=2 * LOOK_BACK)
-    chart = ReportQuery(
+    days = ReportQuery(
         team_id=visit.actor.team_id, first=day - timedelta(days=CHART_DAYS - 1), last=day,
         timezone=visit.deployment.timezone, currency=visit.deployment.currency, campaigns=visit.actor.campaigns,
     )  # fmt: skip
-    pending = msgspec.structs.replace(chart, first=day - timedelta(days=PENDING_DAYS))
-    movers = msgspec.structs.replace(chart, first=two_weeks, last=last, by=("day", "campaign"))
 
-    async def apart(queries: Sequence[ReportQuery]) -> list[ReportParts]:
-        parts: list[ReportParts] = await runtime.ports.run_apart(
-            several_report_parts, runtime.settings.database_url, queries, advice="load the page again"
-        )
-        return parts
+    async def apart(query: OverviewQuery) -> Overview:
+        url, advice = runtime.settings.database_url, "load the page again"
+        made: Overview = await runtime.ports.run_apart(overview_read_only, url, query, advice=advice)
+        return made
 
     async with runtime.database.read() as tx:
-        by_day, by_campaign, history = await reports_of(tx, [chart, movers, history_query(pending)], apart)
-        return Facts(by_day=by_day, by_campaign=by_campaign,
-                     forecast=await forecast_of(tx, pending, history, now=now))  # fmt: skip
+        return await overview(tx, OverviewQuery(days=days, pending_days=PENDING_DAYS, now=now), apart)
 
 
 async def _has_any(visit: Visit) -> bool:
@@ -149,7 +128,7 @@ def _against(visit: Visit, now: float, other: float, words: str) -> str:
     return f"{shown} {words}" + (f", {change}" if change else "")
 
 
-def _money(visit: Visit, facts: Facts, day: date) -> list[Figure]:
+def _money(visit: Visit, facts: Overview, day: date) -> list[Figure]:
     """Commission, spend, profit and ROI of yesterday, and what the pending days may bring."""
     show = visit.show
     rows = {row.group["day"]: row for row in facts.by_day.rows}
@@ -209,48 +188,28 @@ def _settled_words(row: ReportRow) -> str:
     return {"settled": "all days settled", "partial": "some days not settled"}.get(row.settlement, "not settled yet")
 
 
-def _movers(report: MergedReport, day: date) -> tuple[list[Mover], list[Mover]]:
-    """Campaigns that rise and fall: the last seven whole days against the seven before, by FTDs, else by clicks."""
-    places = {(day - timedelta(days=2 * LOOK_BACK - n)).isoformat(): n for n in range(2 * LOOK_BACK)}
-    rows_by_code: dict[str, list[ReportRow | None]] = {}
-    for row in report.rows:
-        if code := row.group["campaign"]:
-            rows = rows_by_code.setdefault(code, [None] * len(places))
-            rows[places[row.group["day"] or ""]] = row
-    series = {code: _series(rows) for code, rows in rows_by_code.items()}
-    changes = {code: sum(values[LOOK_BACK:]) - sum(values[:LOOK_BACK]) for code, values in series.items()}
-    order = sorted(changes, key=lambda code: changes[code])
-    rising = [code for code in reversed(order) if changes[code] > 0][:MOVERS]
-    falling = [code for code in order if changes[code] < 0][:MOVERS]
-    names = report.names.get("campaign", {})
-
-    def shown(codes: list[str]) -> list[Mover]:
-        return [_mover(code, names.get(code, code), rows_by_code[code][LOOK_BACK:], series[code]) for code in codes]
-
-    return shown(rising), shown(falling)
+def _spark(mover: Mover) -> Any:
+    return sparkline(mover.series, f"{mover.name}: the last {len(mover.series)} days")
 
 
-def _series(rows: Sequence[ReportRow | None]) -> list[int]:
-    """FTDs of each day; clicks where there is none."""
-    deposits = [row.first_deposits.merged or 0 if row else 0 for row in rows]
-    return deposits if any(deposits) else [row.clicks or 0 if row else 0 for row in rows]
-
-
-def _mover(code: str, name: str, last_week: Sequence[ReportRow | None], series: list[int]) -> Mover:
-    rows = [row for row in last_week if row is not None]
-    amounts = [row.commission for row in rows if row.commission is not None]
-    return Mover(
-        code=code, name=name, first_deposits=sum(row.first_deposits.merged or 0 for row in rows),
-        commission=sum(amounts) if amounts else None,
-        points=sparkline(series, f"{name}: the last {len(series)} days"),
-    )  # fmt: skip
-
-
-async def _attention(visit: Visit, day: date, now: datetime) -> list[Any]:
-    """Held reports, vanished figures, failed syncs, unmatched postbacks, dead links, domains."""
+async def _attention(visit: Visit, day: date, now: datetime) -> list[Attention]:
+    """Alerts that fire, held reports, vanished figures, failed syncs, unmatched postbacks, dead links, domains."""
+    alerts = await visit.ask_if_allowed("alert list", limit=500)
+    fired = [
+        Attention(level="error", text=f"alert: {alert.rule}" + _subjects(alert.firing), about="alerts")
+        for alert in (alerts.items if alerts else [])
+        if alert.state == "firing"
+    ]
     request = DigestRequest(
         team_id=visit.actor.team_id, first=day - timedelta(days=1), last=day, every="day",
         campaigns=visit.actor.campaigns, told_until=now - timedelta(days=1), now=now, deployment=visit.deployment,
     )  # fmt: skip
     async with visit.cockpit.runtime.database.read() as tx:
-        return list(await attention_of(tx, request))
+        return [*fired, *await attention_of(tx, request)]
+
+
+def _subjects(firing: list[str]) -> str:
+    """What an alert fires for, where it says so."""
+    named = [subject for subject in firing if subject]
+    more = f" and {len(named) - 3} more" if len(named) > 3 else ""
+    return f" ({', '.join(named[:3])}{more})" if named else ""

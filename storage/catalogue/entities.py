@@ -45,10 +45,10 @@ class Label(NamedTuple):
 async def labels(tx: AsyncConnection, table: Table, team_id: int) -> dict[int, Label]:
     """Code and name by id of all the team's entities of a kind."""
     query = select(table.c.id, table.c.code, table.c.name).where(table.c.team_id == team_id)
-    return {row.id: Label(row.code, row.name) for row in await tx.execute(query)}
+    return {id_: Label(code, name) for id_, code, name in (await tx.execute(query)).all()}
 
 
 async def codes(tx: AsyncConnection, table: Table, team_id: int) -> dict[int, str]:
     """Code by id of all the team's entities of a kind."""
-    rows = await tx.execute(select(table.c.id, table.c.code).where(table.c.team_id == team_id))
-    return {row.id: row.code for row in rows}
+    query = select(table.c.id, table.c.code).where(table.c.team_id == team_id)
+    return dict((await tx.execute(query)).all())

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import Select, or_, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -29,13 +29,15 @@ async def store(tx: AsyncConnection, offer_id: int, now: datetime, fault: str | 
     await tx.execute(statement.on_conflict_do_update(index_elements=["offer_id"], set_=values))
 
 
-async def faults(tx: AsyncConnection, team_id: int, ids: Collection[int] | None) -> Sequence[Any]:
-    """(code, fault) of the team's active offers that were looked at; the fault is null for a link that works."""
+async def faults(
+    tx: AsyncConnection, team_id: int, ids: Collection[int] | Select[tuple[int]] | None
+) -> Sequence[Any]:  # fmt: skip
+    """(code, name, fault) of the team's active offers that were looked at; the fault is null for a link that works."""
     query = (
-        select(offers.c.code, offer_checks.c.fault)
+        select(offers.c.code, offers.c.name, offer_checks.c.fault)
         .join(offer_checks, offer_checks.c.offer_id == offers.c.id)
         .where(offers.c.team_id == team_id, offers.c.status == "active")
     )
     if ids is not None:
-        query = query.where(offers.c.id.in_(list(ids)))
+        query = query.where(offers.c.id.in_(ids if isinstance(ids, Select) else list(ids)))
     return (await tx.execute(query.order_by(offers.c.code))).all()

@@ -160,11 +160,25 @@ class Plans(msgspec.Struct, frozen=True, kw_only=True):
     placements: Placements = NO_PLACEMENTS
 
 
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """A rotation that is not stored, for one campaign; None for what stays as it is stored."""
+
+    rules: list[Any] | None = None
+    weights: dict[int, int] | None = None  # by offer id, in order
+
+
+STORED = Draft()
 NO_SOURCE = SourcePlan(id=0, code="", places={name: place for place, name in enumerate(OURS)})
 
 
-async def load(tx: AsyncConnection, public_url: str, before: Plans | None = None) -> Plans:
-    """All teams' plans, as the database has them now; `before` spares reading long lists that have not changed."""
+async def load(
+    tx: AsyncConnection, public_url: str, before: Plans | None = None, *, only: int | None = None,
+    draft: Draft = STORED,
+) -> Plans:  # fmt: skip
+    """All teams' plans, as the database has them now; `before` spares reading long lists that have not changed.
+
+    With `only`, of campaigns that one, as it would be with `draft`.
+    """
     listed = await placements.load(tx, before.placements if before else NO_PLACEMENTS)
     offer_rows = list(await tx.execute(_OFFERS))
     offer_plans = {row.id: _offer(row) for row in offer_rows}
@@ -174,11 +188,15 @@ async def load(tx: AsyncConnection, public_url: str, before: Plans | None = None
     codes = {(plan.team_id, plan.code): plan.id for plan in offer_plans.values()}
     shares = await _shares(tx)
     plans: dict[str, CampaignPlan] = {}
-    for row in await tx.execute(select(campaigns).order_by(campaigns.c.id)):
+    query = select(campaigns).order_by(campaigns.c.id)
+    for row in await tx.execute(query if only is None else query.where(campaigns.c.id == only)):
         site = site_plans.get(row.site_id)
         # A campaign that names no offers has its site's, for when the site cannot be shown.
-        own = shares.get(row.id) or tuple(Share(offer_id_) for offer_id_ in (site.offers if site else ()))
-        rotation = _rotation(row, own, codes, alternatives)
+        drafted = None if draft.weights is None else tuple(Share(*weighted) for weighted in draft.weights.items())
+        own = shares.get(row.id, ()) if drafted is None else drafted
+        own = own or tuple(Share(offer_id_) for offer_id_ in (site.offers if site else ()))
+        rules = (row.rules or []) if draft.rules is None else draft.rules
+        rotation = _rotation(rules, own, row.team_id, codes=codes, alternatives=alternatives)
         shares_now = distribution.shares_in_force(row, own, paused=lambda offer_id: offer_plans[offer_id].paused)
         if shares_now.get(""):
             rotation = msgspec.structs.replace(rotation, distribution=Distribution(
@@ -259,9 +277,10 @@ async def _shares(tx: AsyncConnection) -> dict[int, tuple[Share, ...]]:
 
 
 def _rotation(
-    row: Any, shares: tuple[Share, ...], codes: dict[tuple[int, str], int], alternatives: dict[int, int]
-) -> Rotation:
-    rules = tuple(_rule(rule, n, lambda code: codes.get((row.team_id, code))) for n, rule in enumerate(row.rules or ()))
+    stored: list[Any], shares: tuple[Share, ...], team_id: int, *, codes: dict[tuple[int, str], int],
+    alternatives: dict[int, int],
+) -> Rotation:  # fmt: skip
+    rules = tuple(_rule(rule, n, lambda code: codes.get((team_id, code))) for n, rule in enumerate(stored))
     members = {share.offer_id for rule in rules for share in rule.shares} | {share.offer_id for share in shares}
     conditions = [rule.condition for rule in rules]
     return Rotation(

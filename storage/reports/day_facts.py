@@ -61,10 +61,13 @@ async def catalogue(tx: AsyncConnection, team_id: int) -> Catalogue:
     columns = select(o.id, o.account_id, o.casino_id, o.tag_key, o.has_postbacks).where(o.team_id == team_id)
     named = select(c.id, c.code, c.site_id, c.source_id).where(c.team_id == team_id)
     return Catalogue(
-        [OfferFact(**row._mapping) for row in await tx.execute(columns)],
+        [
+            OfferFact(id=id_, account_id=account_id, casino_id=casino_id, tag_key=tag_key, has_postbacks=has_postbacks)
+            for id_, account_id, casino_id, tag_key, has_postbacks in (await tx.execute(columns)).all()
+        ],
         [
             CampaignFact(id=row.id, code=row.code, site_id=row.site_id or 0, source_id=row.source_id or 0)
-            for row in await tx.execute(named)
+            for row in (await tx.execute(named)).all()
         ],
     )
 

@@ -104,7 +104,8 @@ async def days_by_offer(tx: AsyncConnection, query: ReportQuery, rows: Sequence[
             by_offer.setdefault(row.group["offer"], {})[date.fromisoformat(row.group["day"] or "")] = row
     s, o = settled_days.c, offers.c
     account_of: dict[str, int] = {}
-    for code, account_id in await tx.execute(select(o.code, o.account_id).where(o.team_id == query.team_id)):
+    accounts_of = select(o.code, o.account_id).where(o.team_id == query.team_id)
+    for code, account_id in (await tx.execute(accounts_of)).all():
         account_of[code] = account_id
     settled_query = select(s.account_id, s.day).where(
         s.team_id == query.team_id, s.day.between(query.first, query.last)

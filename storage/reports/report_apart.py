@@ -51,7 +51,6 @@ class ReportParts(msgspec.Struct, frozen=True):
 
 
 Apart = Callable[[ReportQuery], Awaitable[ReportParts | None]]
-SeveralApart = Callable[[Sequence[ReportQuery]], Awaitable[list[ReportParts]]]
 
 
 async def is_light(tx: AsyncConnection, query: ReportQuery) -> bool:
@@ -75,32 +74,13 @@ async def report_of(tx: AsyncConnection, query: ReportQuery, helper: Apart | Non
     return await parts.report() if parts else await merged_report(tx, query)
 
 
-async def reports_of(
-    tx: AsyncConnection, queries: Sequence[ReportQuery], apart: SeveralApart | None
-) -> list[MergedReport]:
-    """Merged reports of one team and moment, in the order of the queries; all are asked of `apart` if one has to be."""
-    if apart is not None and not all([await is_light(tx, query) for query in queries]):
-        return [await parts.report() for parts in await apart(queries)]
-    data = ReportData(tx, queries[0].team_id)
-    return [await merged_report(tx, query, data) for query in queries]
-
-
 async def report_parts(url: str, query: ReportQuery) -> ReportParts:
     """The merged report of a database. Raises Refused like `merged_report`."""
-    return (await several_report_parts(url, [query]))[0]
-
-
-async def several_report_parts(url: str, queries: Sequence[ReportQuery]) -> list[ReportParts]:
-    """Merged reports of one team and moment, which share what they read. Raises Refused like `merged_report`."""
     async with read_only(url) as tx:
-        data = ReportData(tx, queries[0].team_id)
-        return [await _parts(data, query) for query in queries]
-
-
-async def _parts(data: ReportData, query: ReportQuery) -> ReportParts:
-    if paged := await paged_report(data.tx, query, data):
-        return ReportParts(_encoder.encode(paged.head), *paged.parts())
-    return _parts_of(await summed_report(data.tx, query, data))
+        data = ReportData(tx, query.team_id)
+        if paged := await paged_report(tx, query, data):
+            return ReportParts(_encoder.encode(paged.head), *paged.parts())
+        return _parts_of(await summed_report(tx, query, data))
 
 
 def _parts_of(report: MergedReport) -> ReportParts:

@@ -165,7 +165,7 @@ async def settled_versions(tx: AsyncConnection, query: ReportQuery) -> dict[date
     """Days of the range with settled cells, and the versions of these."""
     m = merged.c
     mine = m.team_id == query.team_id, m.day.between(query.first, query.last)
-    return {row.day: row.version for row in await tx.execute(select(m.day, m.version).where(*mine))}
+    return dict((await tx.execute(select(m.day, m.version).where(*mine))).all())
 
 
 class Tokens:

@@ -99,7 +99,7 @@ async def _settled(
     query_ = select(s.account_id, s.day).where(s.account_id.in_(account_codes), s.day.between(first, last))
     if query.as_of is not None:
         query_ = query_.where(s.settled_at <= query.as_of)
-    return frozenset((row.account_id, row.day) for row in await tx.execute(query_))
+    return frozenset((account_id, day) for account_id, day in (await tx.execute(query_)).all())
 
 
 async def postbacks_since(

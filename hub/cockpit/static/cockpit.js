@@ -50,7 +50,10 @@ const live = [...document.querySelectorAll("[data-live]")];
 if (live.length) import("./live.js").then((lines) => live.forEach(lines.follow));
 const previews = [...document.querySelectorAll(".frame.desktop")];
 if (previews.length) import("./preview.js").then((preview) => previews.forEach(preview.fit));
-if (document.querySelector("[data-sortable]")) import("./sortable.js").then((list) => list.start());
+const lists = [...document.querySelectorAll("[data-sortable]")];
+if (lists.length) import("./sortable.js").then((sortable) => lists.forEach(sortable.arrange));
+const rotation = document.querySelector("[data-rotation]");
+if (rotation) import("./rotation.js").then((editor) => editor.start(rotation));
 
 // Ctrl-K or Cmd-K opens the command line.
 const opener = document.querySelector("[data-palette]");

@@ -5,6 +5,7 @@ Pure: a campaign's rotation is made once, `pick` is called per click. Randomness
 
 from collections.abc import Callable, Container, Iterator, Sequence
 from enum import IntEnum
+from itertools import accumulate, pairwise
 
 import msgspec
 
@@ -23,6 +24,7 @@ __all__ = [
     "Share",
     "Visitor",
     "alternatives",
+    "chances",
     "pick",
     "read_rules",
     "weighted",
@@ -116,6 +118,63 @@ def pick(
     return choice
 
 
+def chances(
+    rotation: Rotation, visitor: Visitor, *, availability: AvailabilityOf, bound: int, seen: Container[int] = ()
+) -> dict[int, float]:
+    """How likely `pick` chooses each offer for the visitor, of 1, the likeliest first; 0 stands for none of them.
+
+    Between two of its cuts every roll leads to the same offer.
+    """
+    cuts = sorted({0.0, 1.0, *_cuts(rotation, visitor, availability, seen)})
+    likely: dict[int, float] = {}
+    for begin, end in pairwise(cuts):
+        roll = (begin + end) / 2
+        offer_id = pick(rotation, visitor, availability=availability, bound=bound, roll=roll, seen=seen).offer_id
+        likely[offer_id] = likely.get(offer_id, 0.0) + end - begin
+    return dict(sorted(likely.items(), key=lambda entry: -entry[1]))
+
+
+def _cuts(
+    rotation: Rotation, visitor: Visitor, availability: AvailabilityOf, seen: Container[int]
+) -> Iterator[float]:  # fmt: skip
+    """Rolls at which another offer may begin: where the parts of any of the weights that may decide end."""
+    distribution = rotation.distribution
+    holdout = distribution.holdout if distribution else 1.0
+    yield holdout
+    for number in rotation.candidates(visitor):
+        if rotation.rules[number].matches(visitor):
+            yield from _ends(rotation.rules[number].shares, availability, seen)
+            break
+    for end in _ends(rotation.shares, availability, seen):
+        yield end * holdout
+    if distribution:
+        for end in _ends(distribution.of(visitor), availability, seen):
+            yield holdout + end * (1 - holdout)
+
+
+def _ends(shares: tuple[Share, ...], availability: AvailabilityOf, seen: Container[int]) -> Iterator[float]:
+    """Where the parts of 0 … 1 end; the part of an offer that is shut is shared out among the open ones."""
+    still_open = [availability(share.offer_id) is Availability.OPEN for share in shares]
+    unseen = [
+        share.weight
+        for share, is_open in zip(shares, still_open, strict=True)
+        if share.weight and is_open and share.offer_id not in seen
+    ]
+    yield from (end / sum(unseen) for end in accumulate(unseen))
+    weights = [share.weight for share in shares]
+    weights = weights if any(weights) else [1] * len(weights)
+    among = [weight for weight, is_open in zip(weights, still_open, strict=True) if is_open]
+    among = among if any(among) else [1] * len(among)
+    inner = [end / sum(among) for end in accumulate(among)]
+    begin = 0.0
+    for weight, is_open in zip(weights, still_open, strict=True):
+        width = weight / sum(weights)
+        yield begin + width
+        if not is_open:
+            yield from (begin + width * end for end in inner)
+        begin += width
+
+
 def _default(
     rotation: Rotation, visitor: Visitor, *, availability: AvailabilityOf, roll: float, seen: Container[int]
 ) -> Pick:
@@ -154,7 +213,19 @@ def _choose(
         if availability(offer_id) is Availability.OPEN:
             return Pick(offer_id, reason)
     open_shares = tuple(share for share in shares if availability(share.offer_id) is Availability.OPEN)
-    return Pick(weighted(open_shares, roll) if open_shares else 0, reason)
+    return Pick(weighted(open_shares, _within(shares, roll)) if open_shares else 0, reason)
+
+
+def _within(shares: tuple[Share, ...], roll: float) -> float:
+    """Where in the part of the offer that the roll falls in it lies, from 0 up to 1: another roll, independent of which
+    part that is."""
+    mark = roll * (sum(share.weight for share in shares) or len(shares))
+    for share in shares:
+        width = share.weight if any(other.weight for other in shares) else 1
+        if mark < width:
+            return mark / width
+        mark -= width
+    return 0.0
 
 
 def alternatives(next_offers: dict[int, int], offer_id: int) -> Iterator[int]:

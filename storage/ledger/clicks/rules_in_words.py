@@ -62,6 +62,12 @@ def read_words(text: str) -> list[dict[str, Any]]:
     return rules
 
 
+def read_condition(text: str, number: int) -> Node:
+    """The condition of one rule, as one writes it; `number` is the rule's. Raises Refused at `rules`, naming the
+    position in the condition."""
+    return _condition(text, 0, number)
+
+
 def _rule(text: str, start: int, whole: str) -> dict[str, Any]:
     match = _ARROW.fullmatch(text)
     if match is None or not match[2].strip():

@@ -126,7 +126,7 @@ LIMITED: dict[str, dict[str, str]] = {
     "revenue restated": {"-": "no"},
     "revenue vanished": {"-": "no"},
     "settings": {"-": "yes"},
-    "simulate click": {"campaign": "yes - no", "saw": "yes yes no"},
+    "simulate click": {"campaign": "yes - no", "saw": "yes yes no", "offers": "yes yes no"},
     "simulate postback": {"account": "yes yes no", "click_id": "yes - no"},
     "site analytics": {"site": "yes yes no"},
     "site create": {"offers": "yes yes no"},

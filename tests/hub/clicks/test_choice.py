@@ -373,6 +373,35 @@ async def test_rules_in_words_ask_for_what_a_request_says_and_simulations_agree(
         assert any("rule 3" in step and "region=de-be fails" in step for step in steps)
 
 
+async def test_a_rotation_is_tried_before_it_is_saved(upgraded_url: str) -> None:
+    async with click_deployment(upgraded_url) as d:
+        for code in ("rest", "news", "full"):
+            await d.offer(code)
+        await say(d, 'campaign create one offers=rest rules="country=FR -> rest"')
+        stored = await say(d, "campaign show one")
+        rules = "country=DE -> news:3,full:1; device=tablet -> full"
+        tried = await say(d, f'simulate click one country=DE rules="{rules}" offers=rest:2,news:1')
+        assert tried.rule == 1
+        assert {chance.offer: chance.percent for chance in tried.chances} == {"news": 75, "full": 25}
+        others = await say(d, f'simulate click one country=AT rules="{rules}" offers=rest:2,news:1')
+        assert others.rule is None
+        assert {chance.offer: chance.percent for chance in others.chances} == {"rest": 66.6667, "news": 33.3333}
+        nothing = await say(d, "simulate click one rules=none offers=none")
+        assert [(chance.offer, chance.percent) for chance in nothing.chances] == [(None, 100)]
+        await say(d, "offer pause full")
+        left = await say(d, f'simulate click one country=DE rules="{rules}"')
+        assert [(chance.offer, chance.percent) for chance in left.chances] == [("news", 100)]
+        with pytest.raises(Refused, match="did you mean 'news'") as refused:
+            await say(d, 'simulate click one rules="country=DE -> newz"')
+        assert refused.value.field == "rules"
+        assert await say(d, "campaign show one") == stored
+        emptied = await say(d, "campaign edit one rules=none offers=none")
+        assert (emptied.rules, emptied.offers) == ([], [])
+        taken_back = await say(d, "undo")
+        assert taken_back is not None
+        assert await say(d, "campaign show one") == stored
+
+
 async def test_city_and_region_are_refused_where_the_file_has_none(sqlite_url: str) -> None:
     async with click_deployment(sqlite_url) as d:
         await d.offer("a")

@@ -11,6 +11,7 @@ PAGES = {
     "conversions": "/cockpit/logs/conversions",
     "campaigns": "/cockpit/campaign",
     "campaign": "/cockpit/campaign/alpine-native",
+    "rotation": "/cockpit/campaign/alpine-native/rotation",
     "campaign-form": "/cockpit/do/campaign/create",
     "campaign-edit": "/cockpit/do/campaign/edit?campaign=alpine-native",
     "offers": "/cockpit/offer",

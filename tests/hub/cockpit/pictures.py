@@ -21,6 +21,11 @@ FOLDER = ROOT / "docs" / "pictures"
 #: Pages that look like another one are left out.
 LIKE_ANOTHER = {"postbacks-out", "conversions", "offers", "offer", "casinos", "casino", "sites", "site", "sources",
                 "source", "domains", "accounts", "campaign-edit", "automation-form"}  # fmt: skip
+#: So that a rotation has something to show.
+RULES = (
+    "country=FI,SE and not device=mobile -> baltic-crown-baltic-crown:2,casa-verde-casa-verde:1; "
+    "sub1=news-* or returning -> casa-verde-casa-verde"
+)
 DARK = {"today", "campaign"}
 PHONE = {"today", "report"}
 
@@ -48,8 +53,13 @@ def _look(hub: Deployment) -> None:
     hub.post("digest/subscribe", at="09:00", channel="terminal")
     hub.post("automation/add", rule="pause campaign until midnight when clicks > 90 today",
              name="Enough for today", dry=True, channel="terminal")  # fmt: skip
+    hub.post("campaign/edit", campaign="alpine-native", rules=RULES)
     pages = {name: path for name, path in PAGES.items() if name not in LIKE_ANOTHER}
-    pages |= {"story": f"/cockpit/story/{click}", "automation": "/cockpit/automation/automation-1"}
+    pages |= {
+        "story": f"/cockpit/story/{click}",
+        "rotation": "/cockpit/campaign/alpine-native/rotation",
+        "automation": "/cockpit/automation/automation-1",
+    }
     with chromium() as browser:
         for width, dark, names in ((1280, False, set(pages)), (1280, True, DARK), (390, False, PHONE)):
             screen = Screen(browser, hub, width=width, height=800, dark=dark).sign_in()

@@ -9,10 +9,13 @@ from hypothesis import strategies as st
 from storage.clicks.plans import FastPlan
 from storage.ledger.clicks.rotation import (
     Availability,
+    AvailabilityOf,
     CompiledRule,
+    Distribution,
     Rotation,
     Share,
     Visitor,
+    chances,
     pick,
     read_rules,
     weighted,
@@ -35,6 +38,43 @@ def test_weights_are_respected(given_shares: tuple[Share, ...]) -> None:
     for share in given_shares:
         expected = share.weight if sum(share.weight for share in given_shares) else 1
         assert counts[share.offer_id] == expected * 10
+
+
+@given(shares, st.sets(st.integers(1, 8)))
+def test_the_part_of_an_offer_that_is_shut_is_shared_out_by_weight(
+    given_shares: tuple[Share, ...], shut: set[int]
+) -> None:
+    availability = _shut(shut)
+    likely = chances(Rotation(shares=given_shares), ANYBODY, availability=availability, bound=0)
+    assert sum(likely.values()) == pytest.approx(1)
+    still_open = [share for share in given_shares if share.offer_id not in shut]
+    total = sum(share.weight for share in still_open)
+    if any(share.weight for share in given_shares) and total:
+        for share in still_open:
+            assert likely.get(share.offer_id, 0) == pytest.approx(share.weight / total, abs=1e-9)
+
+
+@given(shares, shares, shares, st.sets(st.integers(1, 8)), st.sampled_from([0.0, 0.1, 0.4]), st.booleans())
+def test_chances_are_what_many_visitors_get(
+    of_rule: tuple[Share, ...], by_hand: tuple[Share, ...], earned: tuple[Share, ...], shut: set[int], holdout: float,
+    ruled: bool,
+) -> None:  # fmt: skip
+    rules = (CompiledRule(lambda _visitor: True, of_rule, ""),) if ruled else ()
+    distribution = Distribution(shares={"": earned}, holdout=holdout) if holdout else None
+    rotation = Rotation(rules=rules, shares=by_hand, alternatives={1: 2, 2: 3}, distribution=distribution)
+    availability = _shut(shut)
+    likely = chances(rotation, ANYBODY, availability=availability, bound=0)
+    rolls = 2_000
+    counts = Counter(
+        pick(rotation, ANYBODY, availability=availability, bound=0, roll=(n + 0.5) / rolls).offer_id
+        for n in range(rolls)
+    )
+    for offer_id in {*likely, *counts}:
+        assert likely.get(offer_id, 0) == pytest.approx(counts[offer_id] / rolls, abs=0.03)
+
+
+def _shut(offer_ids: set[int]) -> AvailabilityOf:
+    return lambda offer_id: Availability.CAPPED if offer_id in offer_ids else Availability.OPEN
 
 
 @given(shares, rolls, st.sets(st.integers(1, 8)), st.integers(0, 8))
