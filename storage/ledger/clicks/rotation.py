@@ -125,7 +125,7 @@ def chances(
 
     Between two of its cuts every roll leads to the same offer.
     """
-    cuts = sorted({0.0, 1.0, *_cuts(rotation, visitor, availability, seen)})
+    cuts = sorted({0.0, 1.0, *(round(min(cut, 1.0), 12) for cut in _cuts(rotation, visitor, availability, seen))})
     likely: dict[int, float] = {}
     for begin, end in pairwise(cuts):
         roll = (begin + end) / 2
