@@ -104,7 +104,7 @@ async def _consequence(context: AlertContext, account_id: int) -> str:
 async def suspect(context: AlertContext) -> list[Reading]:
     """Accounts whose report is held until a member confirms or discards it.
 
-    What it would change is told to who watches the whole team: the account may serve other campaigns, too.
+    Who watches the whole team sees what it would change: the account may serve other campaigns, too.
     """
     held = {
         row.code: row

@@ -52,7 +52,7 @@ class Resumed(OneAutomation):
     force: Force = False
 
 
-class Tried(Arguments):
+class TestArguments(Arguments):
     automation: Annotated[str | None, refers("automation", "one that is armed; or a rule", changes=False)] = None
     rule: Sentence = None
 
@@ -61,7 +61,7 @@ class Log(Listing):
     automation: Annotated[str | None, refers("automation", "only this one's", changes=False)] = None
 
 
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
+class SubjectVerdict(msgspec.Struct, frozen=True, kw_only=True):
     """How a subject stands now: `met` is null while it cannot be said, for the reason in `why`."""
 
     subject: str
@@ -77,7 +77,7 @@ class AutomationTest(msgspec.Struct, frozen=True, kw_only=True):
     firings: list[Firing]
     would_have_saved: int | None
     currency: str
-    now: list[Standing]
+    now: list[SubjectVerdict]
 
 
 def automation_card(ctx: Context, automation: Automation) -> Message:
@@ -290,7 +290,7 @@ async def remove_automation(ctx: Context, new: OneAutomation) -> Automation:
     "automation test", role=Role.VIEWER, scope=Scope.OWN, render=test_card, reads=True, positional=("automation",),
     sentence="automation",
 )  # fmt: skip
-async def test_automation(ctx: Context, new: Tried) -> AutomationTest:
+async def test_automation(ctx: Context, new: TestArguments) -> AutomationTest:
     """Try an automation, or a rule, on the last 30 days: every act with its moment, its reason and what it saves."""
     if bool(new.automation) == bool(new.rule):
         raise MissingArgument("automation: which one, or rule=… to try one", field="automation")
@@ -308,7 +308,7 @@ async def test_automation(ctx: Context, new: Tried) -> AutomationTest:
         paused_by_automation=set(), now=ctx.now, past=True,
     )  # fmt: skip
     now = [
-        Standing(
+        SubjectVerdict(
             subject=of.subject.label, met=of.verdict.met,
             why="; ".join(unknown.why for unknown in of.verdict.unknown) if of.verdict.met is None
             else facts_in_words(of.verdict.facts, ctx.deployment.currency),

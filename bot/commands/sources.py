@@ -115,7 +115,7 @@ def source_table(ctx: Context, page: Page[Source]) -> Message:
     rows = tuple(
         (s.name, s.code, s.preset, ", ".join(s.postbacks) or "–", ", ".join(s.missing) or "–") for s in page.items
     )
-    table = Table(("Source", "Code", "Preset", "Told of", "Lacks"), rows, phone=(0, 1, 2))
+    table = Table(("Source", "Code", "Preset", "Sends", "Missing"), rows, phone=(0, 1, 2))
     return list_message(ctx, "source", page, table, add="source add name=… preset=…")
 
 

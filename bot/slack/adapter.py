@@ -146,7 +146,7 @@ class SlackChat:
         """Bolt passes arguments by the names of a plain function's parameters."""
 
         async def authorize(enterprise_id: str | None, team_id: str | None) -> AuthorizeResult | None:
-            """Whose token answers a workspace; None (Slack is told so) where the app is not installed."""
+            """Whose token answers a workspace; None (Slack gets an error) where the app is not installed."""
             token = await self.installs.token(team_id or "") or self.settings.bot_token
             if token is None:
                 return None

@@ -31,7 +31,7 @@ class ClosedCampaigns:
         self._runtime = runtime
         self._new: dict[_Subject, tuple[int, str, str]] = {}  # team, campaign's code, text
         self._day = ""
-        self._told: set[_Subject] = set()
+        self._reported: set[_Subject] = set()
         self._times: Counter[_Subject] = Counter()  # reported today
 
     def add(self, campaign: CampaignPlan, reason: int) -> None:
@@ -57,7 +57,7 @@ class ClosedCampaigns:
         self._note(("site", site.id), site.team_id, "", text)
 
     def _note(self, subject: _Subject, team_id: int, campaign: str, text: str) -> None:
-        if subject not in self._told:
+        if subject not in self._reported:
             self._new[subject] = team_id, campaign, text
 
     async def tell(self, plans: Plans) -> None:
@@ -65,12 +65,12 @@ class ClosedCampaigns:
         today = self._runtime.clock().astimezone(self._runtime.deployment.zone).date().isoformat()
         if today != self._day:
             self._day = today
-            self._told.clear()
+            self._reported.clear()
             self._times.clear()
-        self._told -= _opened(self._told, plans) if self._told else set()
+        self._reported -= _opened(self._reported, plans) if self._reported else set()
         for subject, (team_id, campaign, text) in list(self._new.items()):
             await self._queue(subject, team_id, campaign, text)
-            self._told.add(subject)
+            self._reported.add(subject)
             self._times[subject] += 1
             del self._new[subject]
 

@@ -23,7 +23,7 @@ def actor_of(holder: Holder) -> Actor:
 async def record_failure(runtime: Runtime, limited: Limits, request: Request[Any, Any, Any], command: str) -> None:
     """Note in the audit trail that an unknown client was turned away; at most 60 a minute, whoever they are.
 
-    They belong to no team: the deployment's first, its operator's, is told. An address is kept as its daily hash only.
+    They belong to no team and stand in the first one's, the operator's. An address is kept as its daily hash only.
     """
     if limits.use(limited.audited_failures, "") is not None:
         return

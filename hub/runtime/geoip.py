@@ -1,4 +1,4 @@
-"""Whether a GeoIP file has cities and regions, told by what it says of itself."""
+"""Whether a GeoIP file has cities and regions, as its own metadata says."""
 
 from functools import lru_cache
 

@@ -276,12 +276,12 @@ async def _load_hours(
     currencies = {row.currency for row in (*clicks, *events, *uploaded) if row.currency}
     rates = await load_rates(tx, loading.team_id, loading.currency, currencies, _day_of(first), _day_of(last))
     places: dict[_Place, _Hour] = {}
-    told = {(row.campaign_id, row.day) for row in uploaded}
+    uploaded_days = {(row.campaign_id, row.day) for row in uploaded}
     for row in clicks:
         hour = places.setdefault((row.hour, row.campaign_id, row.offer_id, row.source_id), _Hour())
         for name in _COUNTED:
             hour.add(name, int(getattr(row, name)))
-        if row.cost and (row.campaign_id, _day_of(row.hour)) not in told:
+        if row.cost and (row.campaign_id, _day_of(row.hour)) not in uploaded_days:
             hour.add_amount("spend", int(row.cost), row.currency, rates, _day_of(row.hour))
     for row in uploaded:
         campaign_row = loading.entities.by_noun["campaign"].get(row.campaign_id)

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.db.engine import Database
-from storage.ledger.automations.placements import DAYS, Counted
+from storage.ledger.automations.placements import DAYS, PlacementClicks
 from storage.ledger.clicks.click_id import first_id_at, instant_of
 from storage.tables import clicks, placement_counts, placement_cursors
 from storage.tables.types import EPOCH_DAY
@@ -90,7 +90,9 @@ async def _add(tx: AsyncConnection, rows: list[dict[str, Any]]) -> None:
     await tx.execute(statement.on_conflict_do_update(index_elements=keyed, set_=added), rows)
 
 
-async def counted(tx: AsyncConnection, team_id: int, subs: Collection[str], first: date, last: date) -> list[Counted]:
+async def counted(
+    tx: AsyncConnection, team_id: int, subs: Collection[str], first: date, last: date
+) -> list[PlacementClicks]:
     """What is counted of those days, by sub id."""
     p = placement_counts.c
     days = (first - EPOCH_DAY).days, (last - EPOCH_DAY).days
@@ -98,8 +100,8 @@ async def counted(tx: AsyncConnection, team_id: int, subs: Collection[str], firs
     return [_counted(row) for row in await tx.execute(query)]
 
 
-def _counted(row: Any) -> Counted:
-    return Counted(
+def _counted(row: Any) -> PlacementClicks:
+    return PlacementClicks(
         day=row.day, campaign=row.campaign_id, source=row.source_id, sub=row.sub, placement=row.placement,
         currency=row.currency, clicks=row.clicks, unique_clicks=row.unique_clicks, bot_clicks=row.bot_clicks,
         cost=row.cost,

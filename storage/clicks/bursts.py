@@ -30,7 +30,7 @@ class BurstCounter:
         self._young: dict[bytes, int] = {}
         self._old: dict[bytes, int] = {}
         self._elsewhere: dict[bytes, int] = {}  # what other processes counted in the minute
-        self._untold: dict[bytes, int] = {}  # clicks that other processes do not know of yet
+        self._unshared: dict[bytes, int] = {}  # clicks that other processes do not know of yet
 
     def count(self, address: bytes, seconds: float) -> int:
         """Count a click at a Unix time; Bot.BURST or Bot.NO."""
@@ -43,7 +43,7 @@ class BurstCounter:
         young[address] = entry + 1
         if n < _SHARED_FROM:
             return Bot.NO
-        self._untold[address] = self._untold.get(address, 0) + (n if n == _SHARED_FROM else 1)
+        self._unshared[address] = self._unshared.get(address, 0) + (n if n == _SHARED_FROM else 1)
         elsewhere = self._elsewhere.get(address, 0)
         if elsewhere and now - (elsewhere >> _BITS) < WINDOW:
             n += elsewhere & _COUNT
@@ -51,10 +51,10 @@ class BurstCounter:
 
     def _begin(self, address: bytes, began: int, n: int) -> None:
         if len(self._young) >= _KEPT:
-            self._old, self._young, self._elsewhere, self._untold = self._young, {}, {}, {}
+            self._old, self._young, self._elsewhere, self._unshared = self._young, {}, {}, {}
         self._young[address] = began << _BITS | n
         self._elsewhere.pop(address, None)
-        self._untold.pop(address, None)
+        self._unshared.pop(address, None)
 
     async def load(self, database: Database, now: datetime) -> None:
         """Count the clicks of the last minute."""
@@ -67,13 +67,13 @@ class BurstCounter:
 
     async def exchange(self, connection: PostgresBatchConnection) -> None:
         """Tell other processes what this one counted, and learn what they did; within a transaction."""
-        untold = sorted(self._untold.items())
-        if not untold:
+        unshared = sorted(self._unshared.items())
+        if not unshared:
             return
-        began = [(self._young.get(address, 0) or self._old.get(address, 0)) >> _BITS for address, _ in untold]
-        columns = [address for address, _ in untold], began, [n for _, n in untold]
+        began = [(self._young.get(address, 0) or self._old.get(address, 0)) >> _BITS for address, _ in unshared]
+        columns = [address for address, _ in unshared], began, [n for _, n in unshared]
         self._learn(await connection.query(_EXCHANGE, *columns))
-        self._untold = {}
+        self._unshared = {}
 
     def _learn(self, totals: Iterable[Sequence[int | bytes]]) -> None:
         for address, began, total in totals:

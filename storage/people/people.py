@@ -33,7 +33,7 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def who(tx: AsyncConnection, face: str, workspace: str, user: str) -> Person | None:
-    """The member behind a platform's user; None for a stranger. One who was removed is told by `removed_at`."""
+    """The member behind a platform's user; None for a stranger. `removed_at` is set for one who was removed."""
     query = (
         select(members_table, identities.c.member_id)
         .join(identities, identities.c.member_id == members_table.c.id)

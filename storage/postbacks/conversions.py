@@ -21,7 +21,7 @@ from storage.postbacks.postback_accounts import AccountDirectory, PostbackAccoun
 from storage.postbacks.requests import Entry, PostbackRequest, again, store, waiting_for_players
 from storage.tables import accounts
 
-#: Told of conversions that were made or changed, in the transaction that did it.
+#: Called with conversions that were made or changed, in the transaction that did it.
 Onward = Callable[[AsyncConnection, Sequence[Change]], Awaitable[None]]
 
 

@@ -55,7 +55,7 @@ async def unreadable(tx: AsyncConnection, account_id: int) -> list[int]:
 
 
 async def days_known_later(tx: AsyncConnection, answer: Row[Any], zone: ZoneInfo) -> set[date]:
-    """Days of a kept answer that a sound report fetched after it has told, changed or not."""
+    """Days of a kept answer that a sound report fetched later has covered, changed or not."""
     days = {day for first, last in await _windows_stored_later(tx, answer) for day in _days(first, last)}
     for run in await _runs_since(tx, answer):
         if run.reached_day is None:

@@ -260,7 +260,7 @@ visitors = Table(
     Column("offer_id", BigInteger, nullable=False),
 )
 
-#: Addresses that click often, told to each other by processes that share a PostgreSQL; unused on SQLite.
+#: Addresses that click often, which processes on one PostgreSQL share with each other; unused on SQLite.
 click_bursts = Table(
     "click_bursts",
     metadata,

@@ -39,7 +39,7 @@ def step(
     if broken is None:
         return alarm, None
     if alarm.state in {"firing", "acknowledged"}:
-        return _while_told(alarm, recovered=recovered and not broken, now=now)
+        return _while_reported(alarm, recovered=recovered and not broken, now=now)
     if not broken:
         return msgspec.structs.replace(alarm, state="idle", since=None), None
     since = alarm.since or now
@@ -49,7 +49,7 @@ def step(
     return fired, "fire"
 
 
-def _while_told(alarm: Alarm, *, recovered: bool, now: datetime) -> tuple[Alarm, Step | None]:
+def _while_reported(alarm: Alarm, *, recovered: bool, now: datetime) -> tuple[Alarm, Step | None]:
     if not recovered:
         return alarm, None
     return msgspec.structs.replace(alarm, state="idle", since=None, ended_at=now), "resolve"
@@ -78,7 +78,7 @@ def acknowledge(alarm: Alarm) -> Alarm:
 
 
 def snooze(alarm: Alarm) -> Alarm:
-    """Told again after the snooze, if it is still broken then."""
+    """Reported again after the snooze, if it is still broken then."""
     return msgspec.structs.replace(alarm, state="holding") if alarm.state in {"firing", "acknowledged"} else alarm
 
 

@@ -13,7 +13,7 @@ DAYS = 45
 """So far back clicks of placements are counted when the first automation asks for them."""
 
 
-class Counted(msgspec.Struct, frozen=True, kw_only=True):
+class PlacementClicks(msgspec.Struct, frozen=True, kw_only=True):
     """Clicks of a placement on a day; cost in micro-units of a currency."""
 
     day: int
@@ -44,10 +44,12 @@ def check_placement_rule(action: Action, condition: Condition, *, field: str = "
             raise Refused(f"{field}: placements are counted for {DAYS - 1} days: write over 30d", field=field)
 
 
-def with_uploaded(rows: Iterable[Counted], uploaded: Mapping[tuple[int, int], tuple[int, str]]) -> list[Counted]:
+def with_uploaded(
+    rows: Iterable[PlacementClicks], uploaded: Mapping[tuple[int, int], tuple[int, str]]
+) -> list[PlacementClicks]:
     """The rows with what was uploaded of a campaign's day, by (campaign, day), in place of what its clicks cost."""
-    costed: list[Counted] = []
-    of_uploaded: dict[tuple[int, int], list[Counted]] = {}
+    costed: list[PlacementClicks] = []
+    of_uploaded: dict[tuple[int, int], list[PlacementClicks]] = {}
     for row in rows:
         if (row.campaign, row.day) in uploaded:
             of_uploaded.setdefault((row.campaign, row.day), []).append(row)
