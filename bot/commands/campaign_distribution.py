@@ -85,7 +85,9 @@ def distribution_card(ctx: Context, made: CampaignDistribution) -> Message:
     blocks: list[Block] = [_table(ctx, made)]
     if made.note:
         blocks.append(Notice("warning", f"The weights stay as they are: {made.note}"))
-    blocks.append(Notice("info", _won(made)))
+    blocks.append(
+        Notice("info", won_in_words(made.won, holdout=made.holdout, since=made.since, currency=made.currency))
+    )
     if chart := _chart(ctx, made):
         blocks.append(chart)
     if made.segments:
@@ -118,15 +120,15 @@ def _earnings(offer: OfferShare, currency: str) -> str:
     return f"{money(offer.earnings, currency)} ± {money(offer.spread, currency)}"
 
 
-def _won(made: CampaignDistribution) -> str:
-    won = made.won
+def won_in_words(won: Uplift | None, *, holdout: float, since: datetime | None, currency: str) -> str:
+    """What was won against a holdout (per cent of the visitors), with its interval."""
     if won is None:
         return "No holdout: what distribution wins is not measured. holdout=10% keeps some visitors to compare with."
     if won.won is None or won.ratio is None or won.ratio_low is None or won.ratio_high is None:
-        return f"Against the holdout of {made.holdout:g} %: not enough yet. {won.lacking}."
-    low, high = money(won.won_low, made.currency), money(won.won_high, made.currency)
+        return f"Against the holdout of {holdout:g} %: not enough yet. {won.lacking}."
+    low, high = money(won.won_low, currency), money(won.won_high, currency)
     return (
-        f"Won against the holdout of {made.holdout:g} % since {made.since:%d %b}: {money(won.won, made.currency)} "
+        f"Won against the holdout of {holdout:g} % since {since:%d %b}: {money(won.won, currency)} "
         f"({low} … {high}), {won.ratio:+.0%} ({won.ratio_low:+.0%} … {won.ratio_high:+.0%}), 95 % interval."
     )
 

@@ -1,21 +1,30 @@
 """Variants: try another form of a site on a share of its visitors, see which is better, keep it."""
 
+from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 from sqlalchemy import Row
 
+from bot.commands.campaign_distribution import won_in_words
 from bot.commands.sites import Headline, Intro, Theme, chosen_offers, chosen_theme, publish_again, shown_site
-from bot.core.arguments import Arguments, choices, refers
+from bot.core.arguments import EMPTIES, Arguments, choices, percentage, refers
 from bot.core.command import command
 from bot.core.context import Context
-from bot.core.message import Button, Buttons, Message, Notice, Table
-from storage.catalogue import names, sites, variants
+from bot.core.message import Block, Button, Buttons, Message, Notice, Table, Text
+from bot.render.figures import NONE, money
+from storage.catalogue import distribution, names, sites, variants
 from storage.catalogue.sites import Site
+from storage.catalogue.variant_distribution import VariantDistribution, begin, of_site, store
+from storage.clicks.queries import ensure_codec
+from storage.ledger.distribution.uplift import Uplift, uplift
+from storage.ledger.distribution.weights import WHOLE
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.ledger.reports.experiment import Standing, compare
+from storage.reports.variant_earnings import variant_outcomes
 from storage.tables import sites as table
 
 _GOAL_WORDS = {"ctr": "went on to an offer", "registration": "registered", "first_deposit": "deposited"}
@@ -44,6 +53,19 @@ class ExperimentQuery(Arguments):
     goal: Annotated[str, choices("what counts as success", *variants.GOALS)] = "ctr"
 
 
+class Distribute(Arguments):
+    site: Which
+    mode: Annotated[str, choices("auto: shares follow what visitors earn; off: by weight", *distribution.MODES)] = (
+        "auto"
+    )
+    floor: Annotated[
+        Decimal | None, percentage("least share of each variant, e.g. 5%; none: a twentieth of an equal share"), EMPTIES
+    ] = None
+    holdout: Annotated[
+        Decimal | None, percentage("visitors who go by the variants' own weights, to compare with; none: 10%"), EMPTIES
+    ] = None
+
+
 class Experiment(msgspec.Struct, frozen=True, kw_only=True):
     """How the running variants of a site compare; `winner` is null while it is not enough yet."""
 
@@ -52,6 +74,31 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
     variants: list[Standing]
     winner: str | None
     reason: str
+    distribution: "VariantDistributionShown | None" = None
+
+
+class VariantShare(msgspec.Struct, frozen=True, kw_only=True):
+    """A variant's share of the visitors in per cent, now and by hand; what a visitor of it earns with the standard
+    deviation, in micro-units; the probability that it earns most."""
+
+    variant: str
+    share: float
+    by_hand: float
+    earnings: int | None = None
+    spread: int | None = None
+    best: float | None = None
+
+
+class VariantDistributionShown(msgspec.Struct, frozen=True, kw_only=True):
+    """Shares that follow what visitors earn. `note` says why they stay, `won` compares with the holdout."""
+
+    shares: list[VariantShare]
+    floor: float
+    holdout: float
+    currency: str
+    since: datetime | None
+    note: str | None
+    won: Uplift | None
 
 
 def experiment_card(ctx: Context, experiment: Experiment) -> Message:
@@ -70,9 +117,24 @@ def experiment_card(ctx: Context, experiment: Experiment) -> Message:
     blocks = (
         Table(columns, rows, numeric=(1, 2, 3, 4, 5)),
         Notice(level, experiment.reason),
+        *(_shares(experiment.distribution) if experiment.distribution else ()),
         *(buttons if experiment.winner else ()),
     )
     return Message(f"Variants of {ctx.name('site', experiment.site)}", blocks)
+
+
+def _shares(shown: VariantDistributionShown) -> tuple[Block, ...]:
+    rows = tuple(
+        (of.variant, f"{of.share:.0f}%", f"{of.by_hand:.0f}%",
+         NONE if of.earnings is None else f"{money(of.earnings, shown.currency)} ± {money(of.spread, shown.currency)}",
+         NONE if of.best is None else f"{of.best:.0%}")
+        for of in shown.shares
+    )  # fmt: skip
+    columns = ("Variant", "Share", "By hand", "A visitor earns", "Earns most")
+    note = (Notice("info", f"Shares stay as they are: {shown.note}"),) if shown.note else ()
+    return Table(columns, rows, numeric=(1, 2, 3, 4)), *note, Text(won_in_words(
+        shown.won, holdout=shown.holdout, since=shown.since, currency=shown.currency
+    ))  # fmt: skip
 
 
 def _line(variant: Standing) -> tuple[str, ...]:
@@ -113,6 +175,41 @@ async def list_variants(ctx: Context, new: ExperimentQuery) -> Experiment:
     return await _compared(ctx, await _site(ctx, new.site), new.goal)
 
 
+@command("variant distribute", role=Role.BUYER, render=experiment_card, positional=("site", "mode"))
+async def distribute_variants(ctx: Context, new: Distribute) -> Experiment:
+    """Have the shares of a site's variants follow what their visitors earn, or end that."""
+    row = await _site(ctx, new.site)
+    if new.mode not in distribution.MODES:
+        raise Refused(f"mode: one of {', '.join(distribution.MODES)}", field="mode")
+    if new.holdout is not None and new.holdout > 90:
+        raise Refused("holdout: at most 90%, or there is nothing left to distribute", field="holdout")
+    before = of_site(row)
+    by_hand = [(variant.code, variant.weight) for variant in await variants.running(ctx.tx, row.id)]
+    made = None
+    if new.mode == distribution.AUTO:
+        if len(by_hand) < 2:
+            raise Refused("site: it has one variant only: variant add …", field="site")
+        made = _settings(before or VariantDistribution(), new, len(by_hand))
+        made = begin(made, by_hand, ctx.now, compare_anew=before is None or before.holdout != made.holdout)
+    await store(ctx.tx, row.id, made)
+    ctx.notes |= {"entity": "site", "entity_id": row.id, "after": {"mode": new.mode}}
+    return await _compared(ctx, await names.by_id(ctx.tx, table, row.id), "ctr")
+
+
+def _settings(before: VariantDistribution, new: Distribute, count: int) -> VariantDistribution:
+    """What is said of floor and holdout. Raises Refused."""
+    made = before
+    if new.floor is not None:
+        made = msgspec.structs.replace(made, floor=None if new.floor < 0 else round(new.floor * 100))
+    if new.holdout is not None:
+        made = msgspec.structs.replace(
+            made, holdout=distribution.HOLDOUT if new.holdout < 0 else round(new.holdout * 100)
+        )  # fmt: skip
+    if made.floor is not None and made.floor * count > WHOLE:
+        raise Refused(f"floor: {made.floor / 100:g}% for each of {count} variants is more than there is", field="floor")
+    return made
+
+
 @command("variant drop", role=Role.BUYER, render=experiment_card, positional=("site", "variant"))
 async def drop_variant(ctx: Context, new: OneVariant) -> Experiment:
     """Stop showing a variant."""
@@ -149,8 +246,38 @@ async def keep_variant(ctx: Context, new: OneVariant) -> Site:
 async def _compared(ctx: Context, row: Row[Any], goal: str) -> Experiment:
     verdict = compare(await variants.arms(ctx.tx, row.id, goal=goal))
     return Experiment(
-        site=row.code, goal=goal, variants=verdict.standings, winner=verdict.winner, reason=verdict.reason
+        site=row.code, goal=goal, variants=verdict.standings, winner=verdict.winner, reason=verdict.reason,
+        distribution=await _distribution(ctx, row),
+    )  # fmt: skip
+
+
+async def _distribution(ctx: Context, row: Row[Any]) -> VariantDistributionShown | None:
+    made = of_site(row)
+    if made is None:
+        return None
+    by_hand = {variant.code: variant.weight for variant in await variants.running(ctx.tx, row.id)}
+    whole, shares = sum(by_hand.values()), []
+    for code, weight in by_hand.items():
+        known = made.evidence.get(code)
+        shares.append(VariantShare(
+            variant=code, share=made.shares.get(code, 0) / 100, by_hand=100 * weight / whole,
+            earnings=round(known.earnings) if known else None, spread=round(known.spread) if known else None,
+            best=known.best if known else None,
+        ))  # fmt: skip
+    return VariantDistributionShown(
+        shares=shares, floor=made.limits.least(len(by_hand)) / 100, holdout=made.holdout / 100,
+        currency=ctx.deployment.currency, since=made.since, note=made.note, won=await _won(ctx, row, made),
+    )  # fmt: skip
+
+
+async def _won(ctx: Context, row: Row[Any], made: VariantDistribution) -> Uplift | None:
+    if not made.holdout or made.since is None:
+        return None
+    values = {int(offer): value for offer, value in made.values.items()}
+    outcomes = await variant_outcomes(
+        ctx.tx, row, await ensure_codec(ctx.tx), holdout=made.holdout, since=made.since, values=values
     )
+    return uplift(outcomes, holdout=made.holdout / WHOLE)
 
 
 async def _site(ctx: Context, word: str) -> Row[Any]:

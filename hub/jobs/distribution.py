@@ -20,7 +20,7 @@ log = structlog.get_logger()
 NOTABLE = 50  # a change of a weight that is worth a step, in hundredths of a per cent
 _STALE = timedelta(hours=6)  # after which a step is stored although nothing changed
 
-_WAITING = "no day of any offer is settled yet"
+WAITING = "no day of any offer is settled yet"
 
 
 async def tick(runtime: Runtime) -> int:
@@ -69,7 +69,7 @@ async def _campaign(
     if past[""][-1].at > now:  # the clock was set back
         return False
     if len(members) < 2 or earnings.faults or not earnings.settled:
-        note = "; ".join(earnings.faults) or ("only one offer is open" if len(members) < 2 else _WAITING)
+        note = "; ".join(earnings.faults) or ("only one offer is open" if len(members) < 2 else WAITING)
         last = past[""][-1]
         return await _store(runtime, row, [Step(
             at=now, segment="", begins=False, weights=last.weights, evidence=last.evidence, note=note
@@ -125,11 +125,16 @@ def _step(decision: Decision, segment: str, past: Sequence[Step], now: Any) -> S
     )
     if last is not None and not moved and last.note is None and now - last.at < _STALE:
         return None
-    evidence = {
+    evidence = evidence_of(decision)
+    return Step(at=now, segment=segment, begins=False, weights=decision.weights, evidence=evidence, note=None)
+
+
+def evidence_of(decision: Decision) -> dict[int, Evidence]:
+    """What a decision was made from."""
+    return {
         offer: Evidence(
             clicks=decision.clicks[offer], earnings=value.mean, spread=value.spread, first_deposit=value.first_deposit,
             arrived=value.arrived, best=decision.best[offer],
         )
         for offer, value in decision.values.items()
     }  # fmt: skip
-    return Step(at=now, segment=segment, begins=False, weights=decision.weights, evidence=evidence, note=None)

@@ -1,6 +1,18 @@
 """The hub's jobs and how often each runs."""
 
-from hub.jobs import alerts, automations, costs, digests, distribution, domains, offer_links, outbound, rates, sync
+from hub.jobs import (
+    alerts,
+    automations,
+    costs,
+    digests,
+    distribution,
+    domains,
+    offer_links,
+    outbound,
+    rates,
+    sync,
+    variant_distribution,
+)
 from hub.jobs.scheduler import Job
 from hub.postbacks import handler
 from hub.runtime.runtime import Runtime
@@ -53,6 +65,7 @@ TIMETABLE = (
     Job("alerts", 60, alerts.tick),
     Job("notices", 5, alerts.notice),
     Job("distribution", 300, distribution.tick),
+    Job("variants", 300, variant_distribution.tick),
     Job("automations", 60, automations.tick),
     Job("budgets", 0.5, automations.watch_budgets),
     Job("offer links", 300, offer_links.tick),

@@ -1,6 +1,5 @@
 """Which variant of a site a visitor sees: the one they saw before, else one by weight that stays theirs."""
 
-import hashlib
 import re
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from litestar.types import Scope
 
 from storage.catalogue.site_snapshot import Served, Variant
+from storage.ledger.distribution.holdout import draw, held_out
 
 KEPT_SECONDS = 30 * 24 * 3600
 _CODE = re.compile(r"[a-z0-9-]{1,20}")
@@ -38,11 +38,12 @@ def choose(
 
 
 def by_weight(site: Served, who: str) -> Variant:
-    """The same for the same visitor, shared out by weight over many."""
-    total = sum(variant.weight for variant in site.variants)
-    point = int.from_bytes(hashlib.sha256(f"{site.id} {who}".encode()).digest()[:8], "big") % max(total, 1)
-    for variant in site.variants:
-        point -= variant.weight
+    """The same for the same visitor, shared out over many by weight, or by the shares that earnings set."""
+    by_earnings = any(site.shares.values()) and not held_out(site.id, who, site.holdout)
+    weights = [site.shares.get(variant.code, 0) if by_earnings else variant.weight for variant in site.variants]
+    point = draw(str(site.id), who, sum(weights))
+    for variant, weight in zip(site.variants, weights, strict=True):
+        point -= weight
         if point < 0:
             return variant
     return site.variants[0]

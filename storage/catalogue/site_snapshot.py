@@ -6,7 +6,7 @@ import msgspec
 from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.catalogue import sites
+from storage.catalogue import sites, variant_distribution
 from storage.tables import domains, site_variants
 from storage.tables import sites as table
 
@@ -52,6 +52,8 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     variants: tuple[Variant, ...]
     hosts: tuple[str, ...]
+    shares: dict[str, int] = {}  # of the variants, where earnings set them
+    holdout: int = 0  # visitors who go by the variants' own weights all the same, in hundredths of a per cent
 
 
 class Serving(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,10 +87,12 @@ async def load(tx: AsyncConnection) -> Serving:
 
 def _served(row: Row[Any], of_site: list[Row[Any]], tried: list[Row[Any]], hosts: tuple[str, ...]) -> Served:
     cards = {card.offer_id: _card(card) for card in of_site if card.offer_status == "active"}
+    distribution = variant_distribution.of_site(row)
     itself = Variant(code="a", weight=1, theme=row.theme, texts=row.texts, cards=tuple(cards.values()))
     return Served(
         id=row.id, team_id=row.team_id, name=row.name, code=row.code, market=row.market, locale=row.locale,
         status=row.status, hosts=hosts, variants=(itself, *(_variant(itself, row_, cards) for row_ in tried)),
+        shares=distribution.shares if distribution else {}, holdout=distribution.holdout if distribution else 0,
     )  # fmt: skip
 
 

@@ -201,7 +201,7 @@ async def outgoing_clicks(
         .group_by(clicks.c.extra, offers.c.code)
     )
     for row in await tx.execute(direct):
-        key = _variant(row.extra), row.code
+        key = named_variant(row.extra), row.code
         counts[key] = counts.get(key, 0) + int(row.n)
     return counts
 
@@ -225,7 +225,7 @@ async def converted(
     )
     sums: dict[tuple[str, str], list[int]] = {}
     for row in await tx.execute(query):
-        counts = sums.setdefault((row.variant or _variant(row.extra), row.code), [0, 0])
+        counts = sums.setdefault((row.variant or named_variant(row.extra), row.code), [0, 0])
         counts[0] += row.n if row.event == "registration" else 0
         counts[1] += row.n if row.is_ftd else 0
     return [
@@ -238,7 +238,7 @@ def _within(column: ColumnElement[Any], only: Campaigns) -> ColumnElement[bool]:
     return true() if only is None else column.in_(only)
 
 
-def _variant(extra: Any) -> str:
+def named_variant(extra: Any) -> str:
     """The variant that an outgoing link named."""
     variant_code = extra.get("v") if isinstance(extra, dict) else None
     return variant_code if isinstance(variant_code, str) and variant_code else "a"

@@ -49,7 +49,7 @@ async def earnings_of(
         by=("day", "campaign", "offer"), campaigns=tuple(campaign.code for campaign in campaigns),
     )  # fmt: skip
     whole = await report_of(tx, query, apart)
-    held = await _held(tx, team_id)
+    held = await held_offers(tx, team_id)
     ids = {code: offer_id for offer_id, code in await tx.execute(
         select(offers.c.id, offers.c.code).where(offers.c.team_id == team_id)
     )}  # fmt: skip
@@ -66,10 +66,10 @@ async def earnings_of(
             by_offer = await days_by_offer(tx, query, of_segment)
             settled = settled or any(days.settled for days in by_offer)
             histories[segment] = {
-                ids[days.offer]: _history(days, query, now) for days in by_offer if ids[days.offer] in mine
+                ids[days.offer]: offer_history(days, query, now) for days in by_offer if ids[days.offer] in mine
             }
         made[campaign.id] = Earnings(
-            histories=histories, faults=tuple(_faults(segments[""], ids, held)), settled=settled
+            histories=histories, faults=tuple(faults_of(segments[""], ids, held)), settled=settled
         )  # fmt: skip
     return made
 
@@ -89,7 +89,8 @@ async def _segments(
     return segments
 
 
-def _history(days: OfferDays, query: ReportQuery, now: datetime) -> OfferHistory:
+def offer_history(days: OfferDays, query: ReportQuery, now: datetime) -> OfferHistory:
+    """An offer's last days: settled commission, the forecast where it pends."""
     expected, _ = forecast_days(days, query, now)
     estimates = {date.fromisoformat(day.day): day.forecast for day in expected if day.forecast}
     made = []
@@ -107,7 +108,7 @@ def _history(days: OfferDays, query: ReportQuery, now: datetime) -> OfferHistory
     return OfferHistory(days=tuple(made))
 
 
-async def _held(tx: AsyncConnection, team_id: int) -> dict[int, str]:
+async def held_offers(tx: AsyncConnection, team_id: int) -> dict[int, str]:
     """Offers whose account has a report that waits for a decision, with the account's name."""
     r = revenue_reports.c
     query = (
@@ -118,7 +119,7 @@ async def _held(tx: AsyncConnection, team_id: int) -> dict[int, str]:
     return {row.id: row.name for row in await tx.execute(query)}
 
 
-def _faults(rows: Sequence[ReportRow], ids: Mapping[str, int], held: Mapping[int, str]) -> list[str]:
+def faults_of(rows: Sequence[ReportRow], ids: Mapping[str, int], held: Mapping[int, str]) -> list[str]:
     """Why these figures must not be acted on, each reason once."""
     reasons: dict[str, None] = {}
     for row in rows:

@@ -86,6 +86,7 @@ sites = named(
     Column("theme", Text, nullable=False),
     Column("texts", Json, nullable=False),
     Column("status", Text, nullable=False),  # draft | published | paused
+    Column("distribution", Json),  # storage.catalogue.variant_distribution; null: its variants' weights are set by hand
 )
 
 site_offers = Table(

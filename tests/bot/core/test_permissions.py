@@ -156,6 +156,7 @@ LIMITED: dict[str, dict[str, str]] = {
     "sync upload": {"-": "no"},
     "undo": {"-": "yes"},
     "variant add": {"site": "yes no no", "offers": "yes yes no"},
+    "variant distribute": {"site": "yes no no"},
     "variant drop": {"site": "yes no no"},
     "variant keep": {"site": "yes no no"},
     "variant list": {"site": "yes no no"},

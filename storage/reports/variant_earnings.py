@@ -1,0 +1,124 @@
+"""What visitors of a site's variants have earned: visitors and FTDs by variant, each FTD worth what one of its offer
+brings in all (settled commission, the forecast where it pends)."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.ledger.clicks.click_id import Codec, first_id_at
+from storage.ledger.distribution.earnings import OfferDay, OfferHistory, click_values
+from storage.ledger.distribution.holdout import held_out
+from storage.ledger.distribution.uplift import OfferOutcome
+from storage.reports.analytics import named_variant
+from storage.reports.distribution import DAYS, faults_of, held_offers, offer_history
+from storage.reports.forecast import HISTORY, days_by_offer
+from storage.reports.report_apart import Apart, report_of
+from storage.reports.report_view import ReportQuery
+from storage.tables import clicks, conversions, offers, site_offers, site_views
+from storage.tables.types import EPOCH_DAY
+
+
+class VariantEarnings(msgspec.Struct, frozen=True, kw_only=True):
+    """Histories by variant, with visitors for clicks; what an FTD of each offer brings, in micro-units; `faults` says
+    why they must not be acted on."""
+
+    histories: dict[str, OfferHistory]
+    values: dict[int, float]
+    faults: tuple[str, ...] = ()
+    settled: bool = False
+
+
+async def variant_earnings(
+    tx: AsyncConnection, site: Row[Any], variants: Sequence[str], *, timezone: str, currency: str, today: date,
+    now: datetime, apart: Apart | None = None,
+) -> VariantEarnings:  # fmt: skip
+    """The last days of a site's variants."""
+    query = ReportQuery(
+        team_id=site.team_id, first=today - HISTORY, last=today, timezone=timezone, currency=currency,
+        by=("day", "offer"),
+    )  # fmt: skip
+    mine = select(offers.c.code, offers.c.id).join(site_offers, site_offers.c.offer_id == offers.c.id)
+    ids = {row.code: int(row.id) for row in await tx.execute(mine.where(site_offers.c.site_id == site.id))}
+    rows = [row for row in (await report_of(tx, query, apart)).rows if row.group["offer"] in ids]
+    by_offer = await days_by_offer(tx, query, rows)
+    known = {ids[days.offer]: offer_history(days, query, now) for days in by_offer}
+    values = {
+        offer_id: value.first_deposit
+        for offer_id, value in zip(known, click_values(list(known.values())), strict=True)
+    }  # fmt: skip
+    first = today - timedelta(days=DAYS - 1)
+    visitors, deposits = await _visitors(tx, site.id, first), await _first_deposits(tx, site.id, first)
+    usual = sum(values.values()) / len(values) if values else 0.0
+    return VariantEarnings(
+        histories={code: _history(code, visitors, deposits, values, usual, first) for code in variants},
+        values=values, faults=tuple(faults_of(rows, ids, await held_offers(tx, site.team_id))),
+        settled=any(days.settled for days in by_offer),
+    )  # fmt: skip
+
+
+def _history(
+    code: str, visitors: dict[tuple[str, date], int], deposits: dict[tuple[str, date, int], int],
+    values: dict[int, float], usual: float, first: date,
+) -> OfferHistory:  # fmt: skip
+    days = []
+    for n in range(DAYS):
+        day = first + timedelta(days=n)
+        of_day = {offer: count for (variant, at, offer), count in deposits.items() if (variant, at) == (code, day)}
+        worth = sum(count * values.get(offer, usual) for offer, count in of_day.items())
+        days.append(OfferDay(
+            clicks=visitors.get((code, day), 0), first_deposits=sum(of_day.values()), commission=round(worth)
+        ))  # fmt: skip
+    return OfferHistory(days=tuple(days))
+
+
+async def _visitors(tx: AsyncConnection, site_id: int, first: date) -> dict[tuple[str, date], int]:
+    """People who saw each variant, by day."""
+    v = site_views.c
+    query = select(v.variant, v.day, func.count(v.visitor.distinct())).where(
+        v.site_id == site_id, v.day >= (first - EPOCH_DAY).days
+    )
+    rows = await tx.execute(query.group_by(v.variant, v.day))
+    return {(variant, EPOCH_DAY + timedelta(days=day)): int(n) for variant, day, n in rows}
+
+
+async def _first_deposits(tx: AsyncConnection, site_id: int, first: date) -> dict[tuple[str, date, int], int]:
+    """FTDs by the variant that the player's first view was of, day and offer."""
+    c = conversions.c
+    first_views = select(site_views.c.click_id, func.min(site_views.c.variant).label("variant")).where(
+        site_views.c.site_id == site_id, site_views.c.click_id != 0
+    )
+    of = first_views.group_by(site_views.c.click_id).subquery()
+    query = (
+        select(of.c.variant, clicks.c.extra, c.day, c.offer_id)
+        .join_from(conversions, of, of.c.click_id == c.click_id, isouter=True)
+        .join(clicks, clicks.c.id == c.click_id, isouter=True)
+        .where(c.site_id == site_id, c.day >= first, c.is_ftd, c.status != "reversed")
+    )
+    counts: defaultdict[tuple[str, date, int], int] = defaultdict(int)
+    for row in await tx.execute(query):
+        counts[row.variant or named_variant(row.extra), row.day, row.offer_id] += 1
+    return dict(counts)
+
+
+async def variant_outcomes(
+    tx: AsyncConnection, site: Row[Any], codec: Codec, *, holdout: int, since: datetime, values: dict[int, float]
+) -> list[OfferOutcome]:
+    """FTDs by offer since a moment, of visitors who went by the shares in force and of the holdout: which of both a
+    visitor is follows from the click they came with."""
+    c, first_id = conversions.c, first_id_at(since)
+    query = select(c.offer_id, c.click_id).where(
+        c.site_id == site.id, c.campaign_id > 0, c.is_ftd, c.status != "reversed", c.click_id >= first_id
+    )
+    sides: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0])
+    for offer_id, click_id in await tx.execute(query):
+        sides[offer_id][held_out(site.id, codec.encode(click_id), holdout)] += 1
+    usual = sum(values.values()) / len(values) if values else 0.0
+    return [
+        OfferOutcome(distributed=of[0], held_out=of[1], value=values.get(offer_id, usual))
+        for offer_id, of in sides.items()
+    ]
