@@ -17,6 +17,7 @@ from bot.core.command import command
 from bot.core.context import Context
 from bot.core.message import Fields, Message, Notice, Text
 from bot.core.permissions import Scope
+from bot.render.figures import money
 from storage.catalogue import names
 from storage.clicks import budgets, caps, plans
 from storage.clicks.plans import CampaignPlan, Draft, OfferPlan, Plans
@@ -27,7 +28,6 @@ from storage.ledger.clicks.rotation_rules import DEVICES, Visitor
 from storage.ledger.clicks.rules_in_words import condition_in_words
 from storage.ledger.errors import Missing, Refused
 from storage.ledger.facts import Reason, Role
-from storage.ledger.money import units
 from storage.ledger.numbers import read_float
 from storage.postbacks.conversions import ConversionProcessor, foresee
 from storage.postbacks.postback_accounts import PostbackAccount
@@ -173,9 +173,10 @@ async def _budget_used(ctx: Context, plan: CampaignPlan, visitor: Visitor, steps
     for budget in plan.budgets((ctx.today - EPOCH_DAY).days, visitor.minute):
         used = await budgets.used(ctx.tx, plan.id, EPOCH_DAY + timedelta(days=budget.period))
         kind = "of the day" if budget.period else "in all"
-        steps.append(f"budget {kind}: {units(used):f} of {units(budget.whole):f} {plan.currency or ''} used".rstrip())
+        currency = plan.currency or ctx.deployment.currency
+        steps.append(f"budget {kind}: {money(used, currency)} of {money(budget.whole, currency)} used")
         if budget.limit < budget.whole:
-            steps.append(f"by this time of day {units(budget.limit):f} may be spent")
+            steps.append(f"by this time of day {money(budget.limit, currency)} may be spent")
         if used >= budget.whole or used + price > budget.whole:
             refused = Reason.BUDGET
         elif used >= budget.limit or used + price > budget.limit:
