@@ -73,6 +73,22 @@ def test_chances_are_what_many_visitors_get(
         assert likely.get(offer_id, 0) == pytest.approx(counts[offer_id] / rolls, abs=0.03)
 
 
+@pytest.mark.parametrize("holdout", [0.1, 0.4])
+def test_visitors_beside_the_holdout_go_by_the_earned_weights_whatever_its_size(holdout: float) -> None:
+    earned = Distribution(shares={"": (Share(1, 3), Share(2, 1))}, holdout=holdout)
+    rotation = Rotation(shares=(Share(1, 1), Share(2, 1)), distribution=earned)
+    picks = [
+        (
+            n >= 1_000 * holdout,
+            pick(rotation, ANYBODY, availability=_shut(set()), bound=0, roll=(n + 0.5) / 1_000).offer_id,
+        )
+        for n in range(1_000)
+    ]
+    for beside, part in ((True, 0.75), (False, 0.5)):
+        offers = [offer_id for distributed, offer_id in picks if distributed == beside]
+        assert offers.count(1) / len(offers) == pytest.approx(part, abs=0.01)
+
+
 def _shut(offer_ids: set[int]) -> AvailabilityOf:
     return lambda offer_id: Availability.CAPPED if offer_id in offer_ids else Availability.OPEN
 
