@@ -89,7 +89,7 @@ async def replay(automation: Armed, rule: Rule, loading: Loading, figures: Figur
                 pending[ref] = _Open(candidate, moment, lift_at(rule.action.until, at, loading.zone))
     firings += [(still, loading.now) for still in pending.values()]
     firings = sorted(firings, key=lambda firing: firing[0].moment.now)
-    scope = subjects_of(rule.action, automation.campaigns, loading.entities).scope
+    scope = subjects_of(rule.action, automation.campaigns, loading.entities, limits=automation.limits).scope
     return Backtest(firings=[_firing(of, end, rule, scope, loading.currency) for of, end in firings], waiting=waiting)
 
 

@@ -42,8 +42,8 @@ def evaluate(
 ) -> Evaluation:  # fmt: skip
     """Judge every subject at a moment; at a `past` one, every act is taken to change something."""
     subjects = moment.kept(
-        (automation.campaigns, describe_action(rule.action)),
-        lambda: subjects_of(rule.action, automation.campaigns, entities),
+        (automation.campaigns, automation.limits, describe_action(rule.action)),
+        lambda: subjects_of(rule.action, automation.campaigns, entities, limits=automation.limits),
     )
     revenue = rule.condition.asks_revenue
     candidates: list[Candidate] = []

@@ -41,6 +41,9 @@ from storage.outbound.queue import OutboundRequest
 from storage.people.audits import Recorded
 from storage.tables import outbound
 
+LEFT = "its creator has left the team, or their token was revoked"
+LIMITED = "its creator is limited to other campaigns now"
+
 
 class Repeated(Exception):
     """The act was done before, or the automation is not on any more: nothing is to be changed."""
@@ -96,7 +99,7 @@ class AutomationRunner:
         async with self.database.read() as tx:
             rights = await automations.creator_rights(tx, automation, self.now)
         if rights is None:
-            await self.stop(automation.id, "its creator has left the team, or their token was revoked")
+            await self.stop(automation.id, LEFT)
             raise Repeated
         actor = Actor(
             team_id=automation.team_id, name=f"{automation.code} {automation.name}", role=rights.role,

@@ -30,12 +30,16 @@ class Subjects(msgspec.Struct, frozen=True, kw_only=True):
     unknown_names: tuple[str, ...] = ()
 
 
-def subjects_of(action: Action, limited_to: Iterable[str] | None, entities: Entities) -> Subjects:
-    """Everything the action is about now; of a creator limited to campaigns, within those."""
+def subjects_of(
+    action: Action, limited_to: Iterable[str] | None, entities: Entities, *, limits: Iterable[str] | None = None
+) -> Subjects:
+    """Everything the action is about now, within the campaigns `limited_to`; what it is compared with is within the
+    campaigns `limits`, those of its creator."""
     unknown_names: list[str] = []
     filters = _filters(action, limited_to, entities, unknown_names)
     noun = "weight" if action.kind == "weight" else action.noun
-    scope = Scope(action.sub or noun, tuple(sorted((name, ids) for name, ids in filters.items())))
+    within = None if limits is None else frozenset(_ids("campaign", tuple(limits), entities, []))
+    scope = Scope(action.sub or noun, tuple(sorted((name, ids) for name, ids in filters.items())), within)
     if noun == "team":
         return Subjects(scope=scope, unknown_names=tuple(unknown_names), subjects=[
             Subject(key=0, ref="team", label="the team", code="", noun="team")

@@ -383,7 +383,10 @@ async def _join(sessions: ChatSessions, caller: Caller, code: str) -> Reply:
         ))  # fmt: skip
         await config_version.bump(tx)
         done = await done_steps(tx, joined.team_id)
-    actor = Actor(team_id=joined.team_id, name=joined.code, role=joined.role, member_id=joined.id)
+    actor = Actor(
+        team_id=joined.team_id, name=joined.code, role=joined.role, member_id=joined.id,
+        campaigns=None if joined.campaigns is None else tuple(joined.campaigns),
+    )  # fmt: skip
     ctx = context(sessions, room, actor)
     ctx.notes["done_steps"] = done
     message = joined_card(ctx, joined)

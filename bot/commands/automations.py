@@ -191,12 +191,11 @@ async def add_automation(ctx: Context, new: NewRule) -> Automation:
     made = await automations.add(ctx.tx, ctx.now, NewAutomation(
         team_id=ctx.team_id, name=(new.name or (template.title if template else describe_rule(rule)))[:100],
         room_id=await channels.room_of(ctx.tx, ctx.team_id, channel, ctx.now), thread=channel.thread, terms=terms,
-        campaigns=_campaigns_of(ctx, rule), role=ctx.actor.role, member_id=ctx.actor.member_id,
-        token_id=ctx.actor.token_id, made_by=ctx.actor.name,
+        campaigns=_campaigns_of(ctx, rule), **_creator(ctx),
         webhook_secret=ctx.box.seal({"webhook_secret": opened}) if opened else None,
     ))  # fmt: skip
     row = await automations.find(ctx.tx, ctx.team_id, str(made))
-    past = await _backtest(ctx, automations.read_armed(row), rule)
+    past = await _backtest(ctx, automations.read_armed(row).within(ctx.actor.campaigns), rule)
     if past is None:
         warnings.append("clicks of placements are counted from now on: automation test tells in some minutes")
     automation = _with_past(ctx, msgspec.structs.replace(_shown(row), warnings=warnings), past)
@@ -234,7 +233,10 @@ async def edit_automation(ctx: Context, new: AutomationEdit) -> Automation:
     check_url(rule, terms.url)
     if terms == current.terms and not new.name:
         raise MissingArgument("nothing to change: name a field, e.g. cooldown=2d", field="automation")
-    columns: dict[str, Any] = {"terms": msgspec.to_builtins(terms), "name": new.name or row.name}
+    creator = _creator(ctx)  # it acts with the rights of whoever changed it last
+    columns: dict[str, Any] = {
+        **creator, "role": creator["role"].value, "terms": msgspec.to_builtins(terms), "name": new.name or row.name
+    }  # fmt: skip
     if new.rule:
         codes = _campaigns_of(ctx, rule)
         columns["campaigns"] = None if codes is None else list(codes)
@@ -263,11 +265,17 @@ async def pause_automation(ctx: Context, new: OneAutomation) -> Automation:
 async def resume_automation(ctx: Context, new: Resumed) -> Automation:
     """Let a paused or stopped automation act again."""
     row = await automations.find(ctx.tx, ctx.team_id, new.automation)
+    armed = automations.read_armed(row)
     ctx.unchanged = row.status == "active"
+    columns: dict[str, Any] = {"status": "active", "stopped_why": None}
     if not ctx.unchanged:
-        rule = read_rule(automations.read_armed(row).terms.rule)
+        rule = read_rule(armed.terms.rule)
         await contradictions(ctx, rule, force=new.force or row.status == "stopped", but=row.id)
-    await automations.change(ctx.tx, row.id, status="active", stopped_why=None)
+        # With the rights of whoever starts it, where its creator has none any more, or a limited member starts it.
+        if ctx.actor.campaigns is not None or await automations.creator_rights(ctx.tx, armed, ctx.now) is None:
+            creator = _creator(ctx)
+            columns |= {**creator, "role": creator["role"].value}
+    await automations.change(ctx.tx, row.id, **columns)
     return await _noted(ctx, row.id, _shown(row))
 
 
@@ -295,8 +303,8 @@ async def test_automation(ctx: Context, new: TestArguments) -> AutomationTest:
     if bool(new.automation) == bool(new.rule):
         raise MissingArgument("automation: which one, or rule=… to try one", field="automation")
     if new.automation:
-        automation = automations.read_armed(await automations.find(ctx.tx, ctx.team_id, new.automation))
-        rule = read_rule(automation.terms.rule)
+        armed = automations.read_armed(await automations.find(ctx.tx, ctx.team_id, new.automation))
+        automation, rule = armed.within(ctx.actor.campaigns), read_rule(armed.terms.rule)
     else:
         rule = await resolve_entities(ctx, read_rule(new.rule or "", ctx.deployment.currency), None)
         automation = _unsaved(ctx, rule)
@@ -327,14 +335,34 @@ async def log_automations(ctx: Context, new: Log) -> Page[LoggedAct]:
     number = (await automations.find(ctx.tx, ctx.team_id, new.automation)).id if new.automation else None
     rows = await acts.log(ctx.tx, ctx.team_id, automation_id=number, limit=new.limit + 1, after=cursor(new.after))
     shown = rows[: new.limit]
-    following = str(shown[-1][0].id) if len(rows) > new.limit else None
-    return Page([act for act, campaigns in shown if of_own_campaigns(ctx.actor, campaigns)], following)
+    following = str(shown[-1].act.id) if len(rows) > new.limit else None
+    own = [of for of in shown if of_own_campaigns(ctx.actor, of.campaigns)]
+    return Page([_without_foreign_figures(ctx, of) for of in own], following)
+
+
+def _without_foreign_figures(ctx: Context, logged: acts.Logged) -> LoggedAct:
+    """The act without its reason where that may hold figures of campaigns that the reader may not see: the automation
+    of an unlimited member may compare with them."""
+    if ctx.actor.campaigns is None or logged.creator_is_limited:
+        return logged.act
+    comparisons = read_rule(logged.rule).condition.comparisons
+    if not any(of.baseline == "payout" or ":" in of.baseline for of in comparisons):
+        return logged.act
+    return msgspec.structs.replace(logged.act, why="it compares with figures of other campaigns")
 
 
 @command("automation templates", role=Role.VIEWER, scope=Scope.OPEN, render=template_table, reads=True)
 async def list_templates(ctx: Context, new: Listing) -> Page[Template]:
     """The ten usual automations, with their numbers and the reason for each."""
     return Page(list(TEMPLATES[: new.limit]), None)
+
+
+def _creator(ctx: Context) -> dict[str, Any]:
+    """The columns that say with whose rights an automation acts."""
+    actor = ctx.actor
+    return {
+        "role": actor.role, "member_id": actor.member_id, "token_id": actor.token_id, "made_by": actor.name,
+    }  # fmt: skip
 
 
 def _campaigns_of(ctx: Context, rule: Rule) -> tuple[str, ...] | None:
@@ -384,7 +412,8 @@ async def _backtest(ctx: Context, automation: Armed, rule: Rule) -> Backtest | N
 def _unsaved(ctx: Context, rule: Rule) -> Armed:
     """An automation that is only tried."""
     return Armed(
-        id=0, team_id=ctx.team_id, name="", room_id=0, thread="", campaigns=ctx.actor.campaigns, status="active",
+        id=0, team_id=ctx.team_id, name="", room_id=0, thread="", campaigns=ctx.actor.campaigns,
+        limits=ctx.actor.campaigns, status="active",
         terms=Terms(rule=describe_rule(rule), timezone=ctx.deployment.timezone), role=ctx.actor.role, member_id=None,
         token_id=None, subjects={}, waiting=(), created_at=ctx.now,
     )  # fmt: skip

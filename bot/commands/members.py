@@ -203,7 +203,7 @@ async def set_role(ctx: Context, new: NewRole) -> Member:
     limited = await _campaigns(ctx, new.role, None if new.campaigns == [NONE] else new.campaigns)
     if new.campaigns is None and new.role is not Role.OWNER:
         limited = before.campaigns
-    after = await members.set_role(ctx.tx, before, new.role, limited)
+    after = await members.set_role(ctx.tx, before, new.role, limited, now=ctx.now)
     ctx.notes |= {"entity": "member", "entity_id": after.id, "before": before, "after": after}
     return after
 

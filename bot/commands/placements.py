@@ -216,7 +216,18 @@ async def list_placements(ctx: Context, new: PlacementListing) -> Page[Placement
 _OWNERS = {"source": sources, "campaign": campaigns}
 
 
-@command("placement import", role=Role.BUYER, scope=Scope.OWN, render=changed_card)
+async def _taken_off(ctx: Context, new: PlacementImport) -> str | None:
+    """What a list loses that is replaced."""
+    if not new.replace:
+        return None
+    target, kind = await _target(ctx, new), _kind(new.list_)
+    before = await placements.values_of(ctx.tx, ctx.team_id, target.key, kind)
+    lost = len(set(before) - {placement for placement, _ in _imported(new)})
+    owner = f"source {target.source}" if target.source else f"campaign {target.campaign}"
+    return f"{plural(lost, 'placement')} are taken off the {kind} list of {owner} for good." if lost else None
+
+
+@command("placement import", role=Role.BUYER, scope=Scope.OWN, render=changed_card, confirm=_taken_off)
 async def import_placements(ctx: Context, new: PlacementImport) -> PlacementsChanged:
     """Put many placements on a list: from a file or text, one a line, or a table with a column `placement`."""
     target, kind = await _target(ctx, new), _kind(new.list_)

@@ -422,7 +422,8 @@ async def _within(ctx: Context, tx: AsyncConnection, handler: Handler, new: Any)
 async def _ask(command: Command, arguments: dict[str, Any], ctx: Context, consequence: str) -> Answer:
     async with ctx.database.begin() as tx:
         code = await confirmations.ask(tx, ctx.now, confirmations.Question(
-            team_id=ctx.team_id, actor=ctx.actor.name, command=command.name, arguments=arguments,
+            team_id=ctx.team_id, actor=ctx.actor.name, command=command.name,
+            arguments=msgspec.to_builtins(arguments),  # a file as base64
         ))  # fmt: skip
     buttons = Buttons((Button("Confirm", f"confirm {code}", style="danger"), Button("Cancel", f"cancel {code}")))
     message = Message(

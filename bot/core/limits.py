@@ -72,6 +72,13 @@ def schema(limit: Limit) -> dict[str, int]:
     return {} if limit.text is None else {"maxLength": limit.text}
 
 
+def check_number(limits: dict[str, Limit], name: str, number: int) -> None:
+    """Raises Refused where a field may not hold so many entries."""
+    most = limits[name].items if name in limits else None
+    if most is not None and number > most:
+        raise Refused(f"{name}: {number:,} entries, at most {most:,} may be given", field=name)
+
+
 def check(limits: dict[str, Limit], arguments: dict[str, Any]) -> None:
     """Raises Refused at the first field that holds too much. Work is bounded by the limits, not by what came."""
     for name, value in arguments.items():
@@ -86,8 +93,7 @@ def _check(name: str, limit: Limit, value: Any) -> None:
         if limit.file is None and len(value) > (limit.text or MAX_ARGUMENT):
             raise Refused(f"{name} may have {limit.text or MAX_ARGUMENT:,} characters at most", field=name)
     elif isinstance(value, list | dict):
-        if limit.items is not None and len(value) > limit.items:
-            raise Refused(f"{name}: {len(value):,} entries, at most {limit.items:,} may be given", field=name)
+        check_number({name: limit}, name, len(value))
         if deeper_than(value, limit.depth or MAX_DEPTH):
             raise Refused(f"{name}: nested more than {limit.depth or MAX_DEPTH} deep", field=name)
 

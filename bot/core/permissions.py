@@ -115,8 +115,9 @@ async def admit(command: Guarded, new: msgspec.Struct, ctx: Context) -> None:
         return
 
     async def admit_all(tx: AsyncConnection) -> None:
+        known = await _known(tx, ctx.actor, named)
         for reference, words in named:
-            await _admit(tx, ctx.actor, reference, words)
+            await _admit(tx, ctx.actor, reference, words, known)
 
     if sum(len(words) for _, words in named) <= _FEW:
         await ctx.database.look(admit_all)
@@ -139,30 +140,47 @@ async def find(ctx: Context, noun: str, word: str, *, field: str, changes: bool 
 
 async def judge(ctx: Context, noun: str, word: str, *, field: str) -> None:
     """Raises Forbidden for what is not of the actor's campaigns: for words that are found only while a command runs."""
-    await _judge(ctx.tx, ctx.actor, noun, [word], field=field, changes=False)
+    reference = Reference(name=field, nouns=(noun,), changes=False, required=False, weighted=False)
+    await _admit(ctx.tx, ctx.actor, reference, [word], await _known(ctx.tx, ctx.actor, [(reference, [word])]))
 
 
-async def _admit(tx: AsyncConnection, actor: Actor, reference: Reference, words: list[str]) -> None:
-    field = reference.name.rstrip("_")
+async def _known(
+    tx: AsyncConnection, actor: Actor, named: list[tuple[Reference, list[str]]]
+) -> dict[str, list[Named]]:  # fmt: skip
+    """The entities that the words of all fields name, by kind."""
+    words: dict[str, list[str]] = {}
+    for reference, of in named:
+        for noun in reference.nouns:
+            if noun in ENTITIES:
+                words.setdefault(noun, []).extend(of)
+    return await named_entities(tx, actor.team_id, words) if words else {}
+
+
+async def _admit(
+    tx: AsyncConnection, actor: Actor, reference: Reference, words: list[str], known: dict[str, list[Named]]
+) -> None:
+    """Raises Forbidden for what the actor may not use so, Missing for what none of the field's kinds has."""
     for noun in reference.nouns[:-1]:
-        words = await _judge(tx, actor, noun, words, field=field, changes=reference.changes, skips=True)
-    await _judge(tx, actor, reference.nouns[-1], words, field=field, changes=reference.changes)
+        words = await _judge(tx, actor, noun, words, reference, known.get(noun, []), skips=True)
+    noun = reference.nouns[-1]
+    await _judge(tx, actor, noun, words, reference, known.get(noun, []))
 
 
 async def _judge(
-    tx: AsyncConnection, actor: Actor, noun: str, words: list[str], *, field: str, changes: bool, skips: bool = False
-) -> list[str]:
+    tx: AsyncConnection, actor: Actor, noun: str, words: list[str], reference: Reference, known: list[Named], *,
+    skips: bool = False,
+) -> list[str]:  # fmt: skip
     """Raises Forbidden for what the actor may not use so. Words that name nothing are given back with `skips`, else
     Missing is raised."""
     missing = []
-    known = await named_entities(tx, actor.team_id, noun, words) if noun in ENTITIES and words else []
+    field = reference.name.rstrip("_")
     for word in words:
         try:
             if noun not in ENTITIES:
                 await _check_fact(tx, actor, noun, word, field=field)
                 continue
             entity = _meant(known, word.strip()) or await _looked_up(tx, actor, noun, word, field=field)
-            _check(actor, noun, entity, changes=changes)
+            _check(actor, noun, entity, changes=reference.changes)
         except Missing:
             if not skips:
                 raise
@@ -185,7 +203,8 @@ async def _looked_up(tx: AsyncConnection, actor: Actor, noun: str, word: str, *,
 
 
 async def _named(tx: AsyncConnection, team_id: int, noun: str, number: int) -> Named:
-    return next(entity for entity in await named_entities(tx, team_id, noun, [str(number)]) if entity.id == number)
+    entities = (await named_entities(tx, team_id, {noun: [str(number)]}))[noun]
+    return next(entity for entity in entities if entity.id == number)
 
 
 def _check(actor: Actor, noun: str, entity: Named, *, changes: bool) -> None:

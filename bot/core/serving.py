@@ -1,10 +1,10 @@
 """Which campaigns an entity serves, and so what a member limited to campaigns may see and change of it.
 
 `ENTITIES` says it once, as links between entities and campaigns. Lists ask for a condition (`visible`, `changeable`),
-which is kept per actor; the gate asks `named_entities` about the words of a field, one statement for each kind.
+which is kept per actor; the gate asks `named_entities` about the words of all fields in one statement.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
@@ -21,7 +21,9 @@ from sqlalchemy import (
     false,
     func,
     literal,
+    literal_column,
     not_,
+    null,
     or_,
     select,
     true,
@@ -208,26 +210,55 @@ def may_change(actor: Actor, noun: str, entity: Named) -> bool:
     return bool(entity.serves) or not entity.published
 
 
-async def named_entities(tx: AsyncConnection, team_id: int, noun: str, words: Iterable[str]) -> list[Named]:
-    """The team's entities whose code, id or name (as typed) is one of the words."""
-    texts = [word.strip() for word in words]
-    numbers = [int(text) for text in texts if text.isdecimal() and text.isascii() and len(text) < 19]
-    values = {"team": team_id, "codes": [text.lower() for text in texts], "names": texts, "numbers": numbers}
-    rows = await tx.execute(_naming(noun), values)
-    entities = {
-        row.id: Named(id=row.id, code=row.code, name=row.name, published=bool(row.published), serves=set())
-        for row in rows
-    }
-    links = ENTITIES[noun].links
-    if entities and links is not None:
-        for link in await tx.execute(_serving(links), {"team": team_id, "ids": list(entities)}):
-            entities[link.id].serves.add(link.campaign)
-    return list(entities.values())
+async def named_entities(
+    tx: AsyncConnection, team_id: int, words: Mapping[str, Iterable[str]]
+) -> dict[str, list[Named]]:  # fmt: skip
+    """The team's entities, by kind, whose code, id or name (as typed) is one of the words for that kind: one statement
+    for all of them."""
+    values: dict[str, Any] = {"team": team_id}
+    for noun, of_noun in words.items():
+        texts = [word.strip() for word in of_noun]
+        numbers = [int(text) for text in texts if text.isdecimal() and text.isascii() and len(text) < 19]
+        values |= {f"codes_{noun}": [text.lower() for text in texts], f"names_{noun}": texts}
+        values[f"numbers_{noun}"] = numbers
+    rows = (await tx.execute(_naming(tuple(words)), values)).all()
+    entities: dict[str, dict[int, Named]] = {noun: {} for noun in words}
+    for row in rows:
+        if row.campaign is None:
+            entities[row.noun][row.id] = Named(
+                id=row.id, code=row.code, name=row.name, published=bool(row.published), serves=set()
+            )
+    for row in rows:
+        if row.campaign is not None:
+            entities[row.noun][row.id].serves.add(row.campaign)
+    return {noun: list(of.values()) for noun, of in entities.items()}
 
 
 @cache
-def _naming(noun: str) -> Any:
-    """Entities by code, by name and by id: three searches of an index, not one of a whole table."""
+def _naming(nouns: tuple[str, ...]) -> Any:
+    """Entities of these kinds by code, by name and by id, and after them the campaigns that they serve."""
+    named = {noun: _named(noun).cte(f"named_{noun}") for noun in nouns}
+    rows = [
+        select(_word(noun).label("noun"), of.c.id, of.c.code, of.c.name, of.c.published, _NO_TEXT.label("campaign"))
+        for noun, of in named.items()
+    ]
+    rows += [
+        select(_word(noun), link.c.id, _NO_TEXT, _NO_TEXT, false(), link.c.campaign)
+        for noun, of in named.items() if (links := ENTITIES[noun].links) is not None
+        for link in [union_all(*links(t.campaigns.c.team_id == bindparam("team"), select(of.c.id))).subquery()]
+    ]  # fmt: skip
+    return union_all(*rows)
+
+
+_NO_TEXT = cast(null(), Text)
+
+
+def _word(noun: str) -> Any:
+    return literal_column(f"'{noun}'", Text)
+
+
+def _named(noun: str) -> Any:
+    """Three searches of an index, not one of a whole table."""
     c = ENTITIES[noun].table.c
     published: Any = false()
     if noun in _ON_SITE:
@@ -235,10 +266,4 @@ def _naming(noun: str) -> Any:
         published = select(site.c.id).where(site.c.id == _ON_SITE[noun], site.c.status == "published").exists()
     entities = select(c.id, c.code, c.name, published.label("published")).where(c.team_id == bindparam("team"))
     by = ((c.code, "codes"), (c.name, "names"), (c.id, "numbers"))
-    return union_all(*(entities.where(column.in_(bindparam(name, expanding=True))) for column, name in by))
-
-
-@cache
-def _serving(links: Callable[[Condition, Ids | None], Links]) -> Any:
-    """The campaigns that entities of these ids serve."""
-    return union_all(*links(t.campaigns.c.team_id == bindparam("team"), bindparam("ids", expanding=True)))
+    return union_all(*(entities.where(column.in_(bindparam(f"{of}_{noun}", expanding=True))) for column, of in by))

@@ -6,7 +6,16 @@ import msgspec
 from msgspec import Meta
 
 from bot.core import permissions
-from bot.core.arguments import EMPTIES, NONE, Arguments, MissingArgument, choices, refers, secret
+from bot.core.arguments import (
+    EMPTIES,
+    NONE,
+    Arguments,
+    MissingArgument,
+    choices,
+    holds_credentials,
+    refers,
+    secret,
+)
 from bot.core.context import Context
 from storage.automations import automations
 from storage.ledger.addresses import web_address
@@ -39,7 +48,7 @@ Quiet = Annotated[str | None, Meta(description="hours in which it does not act: 
 Hours = Annotated[str | None, Meta(description="the only hours in which it acts: mon-fri 09:00-18:00; sat 10:00-14:00")]
 Zone = Annotated[str | None, Meta(description="zone of those hours; default: the reports'")]
 Repeat = Annotated[bool, Meta(description="act again after the cooldown while the condition still holds")]
-Url = Annotated[str | None, Meta(description="address that a webhook calls")]
+Url = Annotated[str | None, holds_credentials("address that a webhook calls")]
 Force = Annotated[bool, Meta(description="arm it although another automation does the opposite")]
 
 
@@ -204,6 +213,13 @@ async def contradictions(ctx: Context, rule: Rule, *, force: bool, but: int = 0)
         if OPPOSITE.get(theirs.action.kind) != rule.action.kind or not _same_subjects(rule.action, theirs.action):
             continue
         may, shared = overlap(rule.condition, theirs.condition)
+        if may and not permissions.of_own_campaigns(ctx.actor, other.campaigns):
+            if shared and not force:
+                raise Refused("rule: an automation that is not yours does the opposite while both conditions hold: "
+                              "ask an owner, or say force=true", field="rule")  # fmt: skip
+            warnings.append("an automation that is not yours does the opposite: if they undo each other three times, "
+                            "both are stopped")  # fmt: skip
+            continue
         if may and shared and not force:
             raise Refused(
                 f"rule: {other.name} ({other.code}) does the opposite while both conditions hold: "

@@ -82,8 +82,8 @@ class Sessions:
 
     async def _holds(self, secret: str, kind: Kind) -> bool:
         """Whether a secret may sign in; asked without the write lock, so that guesses keep no click waiting."""
-        async with self._runtime.database.read() as tx:
-            return await tokens.holder(tx, secret, self._runtime.clock(), kind) is not None
+        now = self._runtime.clock()
+        return await self._runtime.database.look(lambda tx: tokens.holder(tx, secret, now, kind)) is not None
 
     async def end(self, session: Session) -> Cookie:
         """Sign out: the session ends here, and its cookie in the browser."""

@@ -9,7 +9,7 @@ from itertools import groupby
 import structlog
 
 from bot.automations.evaluation import Evaluation, evaluate
-from bot.automations.runner import AutomationRunner
+from bot.automations.runner import LEFT, LIMITED, AutomationRunner
 from bot.automations.subjects import subs_of
 from hub.runtime.runtime import Runtime
 from storage.automations import acts, automations, placement_counts
@@ -46,6 +46,8 @@ async def run_team(runtime: Runtime, team_id: int, armed: Sequence[Armed]) -> in
     for _, rule in due:
         reach = reach.joined(reach_of(rule.condition.comparisons))
     deployment = runtime.deployment
+    runner = AutomationRunner(runtime.database, deployment, runtime.ports, runtime.box, now)
+    due = await _within_rights(runner, due)
     kept = runtime.state.setdefault("automation_days", {}).setdefault(team_id, KeptDays())
     async with runtime.database.read() as tx:
         entities = await load_entities(tx, team_id, runtime.state.get("automation_placements", NO_PLACEMENTS))
@@ -62,7 +64,6 @@ async def run_team(runtime: Runtime, team_id: int, armed: Sequence[Armed]) -> in
         today = await acts.count_since(tx, team_id, midnight)
         paused = await acts.paused_by_automation(tx, team_id, _refs(entities))
     moment, done = Figures(history).at(now), 0
-    runner = AutomationRunner(runtime.database, deployment, runtime.ports, runtime.box, now)
     for n, (automation, rule) in enumerate(due):
         if n % _BREATH == 0:
             await asyncio.sleep(0)
@@ -75,6 +76,21 @@ async def run_team(runtime: Runtime, team_id: int, armed: Sequence[Armed]) -> in
         except Exception as error:
             log.error("automation failed", automation=automation.id, error=type(error).__name__, exc_info=error)
     return done
+
+
+async def _within_rights(runner: AutomationRunner, due: list[tuple[Armed, Rule]]) -> list[tuple[Armed, Rule]]:
+    """The automations within what their creators may see now; one whose creator may see nothing of it is stopped."""
+    several = [automation for automation, _ in due]
+    rights = await runner.database.look(lambda tx: automations.rights_of_creators(tx, several, runner.now))
+    kept = []
+    for automation, rule in due:
+        creator = rights[automation.id]
+        within = automation.within(creator.campaigns) if creator else automation
+        if creator is None or within.campaigns == ():
+            await runner.stop(automation.id, LEFT if creator is None else LIMITED)
+        else:
+            kept.append((within, rule))
+    return kept
 
 
 @lru_cache(maxsize=5_000)

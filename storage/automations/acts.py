@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.ledger.automations.steps import LOOP_SPAN
-from storage.tables import automation_acts, automations, outbound
+from storage.tables import automation_acts, automations, members, outbound
 
 DONE = ("done", "dry", "told")
 """Outcomes that count towards the most of a day."""
@@ -98,22 +98,38 @@ async def paused_by_automation(tx: AsyncConnection, team_id: int, subjects: list
     return set(rows.scalars())
 
 
+class Logged(msgspec.Struct, frozen=True, kw_only=True):
+    """An act with what its automation is: the campaigns it is about, its rule, and whether its creator is limited."""
+
+    act: LoggedAct
+    campaigns: list[str] | None
+    rule: str
+    creator_is_limited: bool
+
+
 async def log(
     tx: AsyncConnection, team_id: int, *, automation_id: int | None, limit: int, after: int | None
-) -> list[tuple[LoggedAct, list[str] | None]]:
-    """Latest first, each with the campaigns its automation is limited to."""
+) -> list[Logged]:
+    """Latest first."""
     a = automation_acts.c
     query = (
-        select(automation_acts, automations.c.name, automations.c.campaigns, outbound.c.state)
+        select(automation_acts, automations.c.name, automations.c.campaigns, automations.c.terms, outbound.c.state,
+               members.c.campaigns.label("limits"))
         .join(automations, automations.c.id == a.automation_id)
+        .outerjoin(members, members.c.id == automations.c.member_id)
         .outerjoin(outbound, outbound.c.id == a.outbound_id)
         .where(a.team_id == team_id)
-    )
+    )  # fmt: skip
     if automation_id is not None:
         query = query.where(a.automation_id == automation_id)
     if after is not None:
         query = query.where(a.id < after)
-    return [(_logged(row), row.campaigns) for row in await tx.execute(query.order_by(a.id.desc()).limit(limit))]
+    rows = await tx.execute(query.order_by(a.id.desc()).limit(limit))
+    return [
+        Logged(act=_logged(row), campaigns=row.campaigns, rule=row.terms["rule"],
+               creator_is_limited=row.limits is not None)
+        for row in rows
+    ]  # fmt: skip
 
 
 def _logged(row: Row[Any]) -> LoggedAct:

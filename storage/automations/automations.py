@@ -1,17 +1,18 @@
 """Automations a team has armed: their terms, how they stand towards their subjects, and who created them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, Select, insert, select, update
+from sqlalchemy import Row, Select, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.chat.subscriptions import channel, room_name
 from storage.db import config_version
 from storage.ledger.alerts.comparisons import length
 from storage.ledger.automations.steps import SubjectState, Terms
+from storage.ledger.credentials import hide_credentials
 from storage.ledger.errors import Missing
 from storage.ledger.facts import Role
 from storage.people import audits
@@ -19,7 +20,7 @@ from storage.tables import automations, campaigns, members, offers, rooms, token
 
 
 class Armed(msgspec.Struct, frozen=True, kw_only=True):
-    """An automation as the job sees it."""
+    """An automation as the job sees it. `limits`: the campaigns that whoever made it, or tries it, may see now."""
 
     id: int
     team_id: int
@@ -28,6 +29,7 @@ class Armed(msgspec.Struct, frozen=True, kw_only=True):
     thread: str
     terms: Terms
     campaigns: tuple[str, ...] | None
+    limits: tuple[str, ...] | None = None
     status: str
     role: Role
     member_id: int | None
@@ -41,9 +43,17 @@ class Armed(msgspec.Struct, frozen=True, kw_only=True):
     def code(self) -> str:
         return f"automation-{self.id}"
 
+    def within(self, limits: tuple[str, ...] | None) -> "Armed":
+        """The automation as it is for someone limited to campaigns (None: to none): it sees and tells no others."""
+        campaigns = self.campaigns
+        if limits is not None:
+            campaigns = limits if campaigns is None else tuple(code for code in campaigns if code in limits)
+        return msgspec.structs.replace(self, campaigns=campaigns, limits=limits)
+
 
 class Automation(msgspec.Struct, frozen=True, kw_only=True):
-    """An automation as people see it. `status`: `active`, `paused`, or `stopped` by itself for the reason beside it.
+    """An automation as people see it, credentials in its address masked. `status`: `active`, `paused`, or `stopped` by
+    itself for the reason beside it.
 
     `waiting` says why it could not judge at its last evaluation. `webhook_secret` signs its calls and is shown once.
     """
@@ -174,19 +184,35 @@ class CreatorRights(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def creator_rights(tx: AsyncConnection, automation: Armed, now: datetime) -> CreatorRights | None:
-    """Role and limits of its creator as they are now; None for a member who left, or a token that was revoked."""
-    if automation.member_id is not None:
-        row = (await tx.execute(select(members).where(members.c.id == automation.member_id))).first()
-        if row is None or row.removed_at is not None:
-            return None
-        campaigns = None if row.campaigns is None else tuple(row.campaigns)
-        return CreatorRights(role=Role(row.role), campaigns=campaigns)
-    if automation.token_id is not None:
-        row = (await tx.execute(select(tokens).where(tokens.c.id == automation.token_id))).first()
-        if row is None or row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= now):
-            return None
-        return CreatorRights(role=Role(row.role), campaigns=automation.campaigns)
-    return CreatorRights(role=automation.role, campaigns=automation.campaigns)
+    """`rights_of_creators` of one."""
+    return (await rights_of_creators(tx, [automation], now))[automation.id]
+
+
+async def rights_of_creators(
+    tx: AsyncConnection, armed: Iterable[Armed], now: datetime
+) -> dict[int, CreatorRights | None]:  # fmt: skip
+    """Role and limits of the creators as they are now, by the automation's id; None for a member who left, or a token
+    that was revoked or has expired."""
+    several = list(armed)
+    m, k = members.c, tokens.c
+    here = m.id.in_({of.member_id for of in several} - {None}), m.removed_at.is_(None)
+    people = {row.id: row for row in await tx.execute(select(m.id, m.role, m.campaigns).where(*here))}
+    good = k.id.in_({of.token_id for of in several} - {None}), k.revoked_at.is_(None)
+    valid = or_(k.expires_at.is_(None), k.expires_at > now)
+    roles = {row.id: Role(row.role) for row in await tx.execute(select(k.id, k.role).where(*good, valid))}
+    rights: dict[int, CreatorRights | None] = {}
+    for automation in several:
+        if automation.member_id is not None:
+            person = people.get(automation.member_id)
+            limits = None if person is None or person.campaigns is None else tuple(person.campaigns)
+            rights[automation.id] = None if person is None else CreatorRights(role=Role(person.role), campaigns=limits)
+        elif automation.token_id is not None:
+            role = roles.get(automation.token_id)
+            rights[automation.id] = None if role is None else CreatorRights(role=role, campaigns=None)
+        else:
+            limits = None if automation.role is Role.OWNER else automation.campaigns
+            rights[automation.id] = CreatorRights(role=automation.role, campaigns=limits)
+    return rights
 
 
 def read_automation(row: Row[Any], *, action: str, on: str) -> Automation:
@@ -195,7 +221,7 @@ def read_automation(row: Row[Any], *, action: str, on: str) -> Automation:
         id=row.id, name=row.name, code=f"automation-{row.id}", rule=terms.rule, action=action, on=on,
         status=row.status, dry=terms.dry, cooldown=length(terms.cooldown), most=terms.most,
         quiet="-".join(terms.quiet) if terms.quiet else None, schedule=terms.schedule or None, timezone=terms.timezone,
-        repeat=terms.repeat, url=terms.url or None, campaigns=row.campaigns,
+        repeat=terms.repeat, url=hide_credentials(terms.url) or None, campaigns=row.campaigns,
         channel=channel(row.face, row.room, row.thread), room=room_name(row), made_by=row.made_by,
         stopped_why=row.stopped_why, waiting=list(row.waiting), created_at=row.created_at,
     )  # fmt: skip

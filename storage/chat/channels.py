@@ -4,12 +4,12 @@ import re
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.chat import rooms
 from storage.ledger.errors import Refused
-from storage.tables import identities, teams
+from storage.tables import identities
 from storage.tables import rooms as table
 
 _FORMS = {
@@ -81,8 +81,7 @@ async def workspace_of(tx: AsyncConnection, team_id: int, channel: Channel) -> s
     if channel.workspace:
         return channel.workspace
     if channel.face == "terminal":
-        first = (await tx.execute(select(func.min(teams.c.id)))).scalar_one()
-        return "" if team_id == first else f"team-{team_id}"
+        return await rooms.terminal_workspace(tx, team_id)
     workspaces = select(table.c.workspace).where(table.c.face == channel.face, table.c.room == channel.room)
     if met := (await tx.execute(workspaces.order_by(table.c.workspace.desc()).limit(1))).scalar():
         return str(met)

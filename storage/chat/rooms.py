@@ -1,13 +1,14 @@
 """Chat rooms and the team each speaks for."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import Row, delete, select, update
+from sqlalchemy import Row, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.tables import alerts, automations, identities, members, messages, rooms, subscriptions
+from storage.tables import alerts, audits, automations, identities, members, messages, rooms, subscriptions, teams
 
 
 class RoomRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +64,7 @@ async def bind(
     room_row = msgspec.convert((await tx.execute(select(rooms).where(*address))).one(), RoomRow, from_attributes=True)
     if heard and (not room_row.heard or room_row.team_id != team_id) and room_row.is_open_to(team_id, private=private):
         if room_row.team_id != team_id:
-            await _hand_over(tx, room_row.id, now)
+            await _hand_over(tx, room_row, now)
         here = {"team_id": team_id, "heard": True, "private": private, "title": title[:200] or room_row.title}
         await tx.execute(update(rooms).where(rooms.c.id == room_row.id).values(**here))
         room_row = msgspec.structs.replace(room_row, **here)
@@ -71,12 +72,51 @@ async def bind(
     return room_row
 
 
-async def _hand_over(tx: AsyncConnection, room_id: int, now: datetime) -> None:
-    """What the team that had named the room wanted to send there ends."""
+async def _hand_over(tx: AsyncConnection, room: RoomRow, now: datetime) -> None:
+    """What the team that had named the room wanted to send there ends. Its automations stop, and tell its terminal."""
+    room_id = room.id
+    armed = automations.c.room_id == room_id, automations.c.removed_at.is_(None)
+    terminal = await bind(
+        tx, team_id=room.team_id, face="terminal", workspace=await terminal_workspace(tx, room.team_id),
+        room="terminal", title="", private=False, now=now,
+    )  # fmt: skip
+    stopped = {"status": "stopped", "stopped_why": "the room it told is another team's", "room_id": terminal.id}
+    await tx.execute(update(automations).where(*armed).values(**stopped, thread=""))
     await tx.execute(delete(subscriptions).where(subscriptions.c.room_id == room_id))
     await tx.execute(update(alerts).where(alerts.c.room_id == room_id).values(removed_at=now, state="idle"))
     queued = messages.c.room_id == room_id, messages.c.state == "queued"
     await tx.execute(update(messages).where(*queued).values(state="dead", error="the room is another team's"))
+
+
+async def terminal_workspace(tx: AsyncConnection, team_id: int) -> str:
+    """Each team has a terminal of its own; the first one's is called nothing else."""
+    first = (await tx.execute(select(func.min(teams.c.id)))).scalar_one()
+    return "" if team_id == first else f"team-{team_id}"
+
+
+async def own_of(tx: AsyncConnection, team_id: int, member_id: int, code: str) -> list[int]:
+    """A member's own chats with the bot: under their id on a platform, and where they gave commands by themselves."""
+    known = select(identities.c.face, identities.c.workspace, identities.c.user)
+    people = {(row.face, row.workspace, row.user) for row in await tx.execute(
+        known.where(identities.c.member_id == member_id)
+    )}  # fmt: skip
+    said = select(audits.c.room).where(audits.c.team_id == team_id, audits.c.actor == code, audits.c.room != "")
+    query = select(rooms).where(rooms.c.team_id == team_id, rooms.c.private.is_(True))
+    own = or_(rooms.c.room.in_(said), rooms.c.room.in_({user for *_, user in people}))
+    return [
+        row.id for row in await tx.execute(query.where(own))
+        if row.room not in {user for *_, user in people} or (row.face, row.workspace, row.room) in people
+    ]  # fmt: skip
+
+
+async def limit(tx: AsyncConnection, room_ids: Collection[int], campaigns: Collection[str], now: datetime) -> None:
+    """Digests and alerts in these rooms tell of no other campaigns from now on; what was about others alone ends."""
+    for table, ended in ((subscriptions, {"disabled_at": now}), (alerts, {"removed_at": now, "state": "idle"})):
+        for row in (await tx.execute(select(table).where(table.c.room_id.in_(room_ids)))).all():
+            kept = [code for code in campaigns if row.campaigns is None or code in row.campaigns]
+            if row.campaigns is None or len(kept) < len(row.campaigns):
+                values = {"campaigns": kept} if kept else ended
+                await tx.execute(update(table).where(table.c.id == row.id).values(**values))
 
 
 async def regain(tx: AsyncConnection, room: RoomRow) -> None:

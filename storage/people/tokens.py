@@ -1,6 +1,7 @@
 """What signs a request in: API tokens, sessions of the cockpit, and the links that begin one. Kept as hashes."""
 
 import secrets
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -178,16 +179,32 @@ async def revoke_sessions(tx: AsyncConnection, member_id: int, now: datetime) ->
 
 
 async def made_by(tx: AsyncConnection, team_id: int, maker: str, now: datetime) -> list[Token]:
-    """The API tokens that a member made and that still hold."""
-    return [shown(row) for row in await tx.execute(select(tokens).where(*_made_by(team_id, maker, now)))]
-
-
-async def revoke_made_by(tx: AsyncConnection, team_id: int, maker: str, now: datetime) -> None:
-    """End the API tokens that a member made."""
-    await tx.execute(update(tokens).where(*_made_by(team_id, maker, now)).values(revoked_at=now))
-
-
-def _made_by(team_id: int, maker: str, now: datetime) -> list[ColumnElement[bool]]:
+    """The API tokens that go back to a member and still hold."""
+    makers = await _makers(tx, team_id, maker)
     unexpired = or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > now)
-    mine = [tokens.c.team_id == team_id, tokens.c.made_by == maker, tokens.c.kind == Kind.API.value]
-    return [*mine, tokens.c.revoked_at.is_(None), unexpired]
+    holds = *_made_by(team_id, makers), tokens.c.revoked_at.is_(None), unexpired
+    return [shown(row) for row in await tx.execute(select(tokens).where(*holds))]
+
+
+async def revoke_made_by(tx: AsyncConnection, team_id: int, maker: str, now: datetime) -> list[str]:
+    """End the API tokens that a member made, and those made with them; returns the member and what such tokens are
+    called in the audit trail."""
+    makers = await _makers(tx, team_id, maker)
+    unexpired = or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > now)
+    ended = tokens.c.revoked_at.is_(None), unexpired
+    await tx.execute(update(tokens).where(*_made_by(team_id, makers), *ended).values(revoked_at=now))
+    return makers
+
+
+async def _makers(tx: AsyncConnection, team_id: int, maker: str) -> list[str]:
+    """A member, and every token that goes back to them, as the audit trail calls them."""
+    makers, latest = [maker], [maker]
+    while latest:
+        made = await tx.execute(select(tokens.c.code).where(*_made_by(team_id, latest)))
+        latest = [name for code in made.scalars() if (name := f"token:{code}") not in makers]
+        makers += latest
+    return makers
+
+
+def _made_by(team_id: int, makers: Sequence[str]) -> list[ColumnElement[bool]]:
+    return [tokens.c.team_id == team_id, tokens.c.made_by.in_(makers), tokens.c.kind == Kind.API.value]

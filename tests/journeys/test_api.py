@@ -47,6 +47,29 @@ def test_errors_are_problems_that_name_the_field(hub: Deployment) -> None:
         assert problem["detail"]
 
 
+def test_a_large_body_is_read_by_parts_and_a_role_is_judged_before_it(hub: Deployment) -> None:
+    """A hundred thousand rules would hold the event loop for a third of a second."""
+    rows = [{"campaign": f"c{n}", "day": "2026-11-01", "amount": "1", "note": "ä" * 20} for n in range(2_000)]
+    refused = hub.try_post("spend/import", rows=rows)
+    assert refused.status_code == 400
+    assert "c0" in refused.json()["detail"]
+    hub.post("campaign/create", name="large")
+    rules = [{"if": {"country": ["DE"]}, "offers": ["x"]}] * 100_000
+    tall = hub.try_post("campaign/edit", campaign="large", rules=rules)
+    assert (tall.status_code, tall.json()["field"]) == (400, "rules")
+    assert "100,000 entries, at most 200" in tall.json()["detail"]
+    headers = {"authorization": f"Bearer {hub.token}"}
+    for body in (b'{"rules": [' + b" " * 70_000, b"[" + b" " * 70_000 + b"]", b'{"rules": ' + b"[" * 70_000,
+                 b'{"rules": [{"a": tru}]' + b" " * 70_000 + b"}"):  # fmt: skip
+        broken = hub.http.post("/api/v1/campaign/edit", content=body, headers=headers)
+        assert (broken.status_code, broken.json()["field"]) == (400, "body")
+    viewer = hub.post("token/create", name="looks", role="viewer")["token"]
+    forbidden = hub.http.post(
+        "/api/v1/campaign/edit", content=b"{nope" * 20_000, headers={"authorization": f"Bearer {viewer}"}
+    )
+    assert forbidden.status_code == 403
+
+
 def test_what_is_no_json_or_no_route_is_said(hub: Deployment) -> None:
     headers = {"authorization": f"Bearer {hub.token}"}
     broken = hub.http.post("/api/v1/campaign/create", content=b"{nope", headers=headers)

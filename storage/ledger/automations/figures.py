@@ -99,10 +99,18 @@ By = dict[SubjectKey, Totals]
 
 
 class Scope(msgspec.Struct, frozen=True):
-    """What subjects are (offer, campaign, source, team, weight, placement, sub1 …), and which places count."""
+    """What subjects are (offer, campaign, source, team, weight, placement, sub1 …), and which places count.
+
+    `within`: ids of the campaigns that what the subjects are compared with is of, too; None: of all of the team's.
+    """
 
     noun: str
     filters: tuple[tuple[str, frozenset[int]], ...] = ()
+    within: frozenset[int] | None = None
+
+    def compared(self, noun: str) -> "Scope":
+        """The scope of what its subjects are compared with."""
+        return Scope(noun, () if self.within is None else (("campaign", self.within),), self.within)
 
     @property
     def by_placement(self) -> bool:
@@ -520,9 +528,8 @@ class Moment:
         entity = self._figures.history.entities.get(noun, {}).get(code)
         if entity is None:
             return Unknown("gone", f"{noun} {code} is not there any more")
-        other = Scope(noun)
         plain = msgspec.structs.replace(comparison, baseline="")
-        return self._value(plain, other, entity, settled=settled)
+        return self._value(plain, scope.compared(noun), entity, settled=settled)
 
     def _average(self, comparison: Comparison, scope: Scope, subject: SubjectKey, span: Span) -> float | Unknown | None:
         """The measure's average before the window: of the same hours, of the same weekdays, or by the day."""
@@ -562,10 +569,10 @@ class Moment:
         return value if measure in QUOTIENTS else value / number
 
     def _payout(self, scope: Scope, subject: SubjectKey) -> float | Unknown | None:
-        """Commission per FTD on the settled ones of the last 30 days: the subject's, else the whole team's."""
+        """Commission per FTD on the settled ones of the last 30 days: the subject's, else all of them."""
         last = self.today - timedelta(days=1)
         span = Span(first=last - timedelta(days=PAYOUT_DAYS - 1), last=last)
-        team: tuple[Scope, SubjectKey] = Scope("team"), 0
+        team: tuple[Scope, SubjectKey] = scope.compared("team"), 0
         candidates = [team] if scope.by_placement else [(scope, subject), team]
         for of_scope, of_subject in candidates:
             of = self._by(span, of_scope, settled_only=True).get(of_subject, _NOTHING)

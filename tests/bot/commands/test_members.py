@@ -5,16 +5,17 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from bot.commands.members import join_team
+from bot.core.command import parse, run
 from bot.core.context import Actor, Room
 from storage.catalogue import teams
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.people import tokens
 from storage.people.tokens import Kind
-from storage.tables import identities
+from storage.tables import identities, rooms
 from tests.bot.asking import Asker, asking
 
 
@@ -190,10 +191,13 @@ async def test_a_room_that_was_only_named_is_the_team_whose_member_writes_there_
             other = Asker(say.database, (await teams.add(tx, "Others", say.now)).id)
         await say("digest subscribe channel=telegram:4711")
         await say("alert add ftd channel=telegram:4711")
+        await say('automation add "tell when clicks > 5" channel=telegram:4711')
         bound = await joins(other, (await other("member invite role=owner"))["code"], "4711", "Eve", "4711", "telegram")
         assert (bound.team_id, bound.bound) == (other.team_id, True)
         for noun in ("digest", "alert"):
             assert (await say(f"{noun} list"))["items"] == []
+        (stopped,) = (await say("automation list"))["items"]
+        assert (stopped["status"], stopped["channel"]) == ("stopped", "terminal")
         with pytest.raises(Refused, match="belongs to another team"):
             await say("digest subscribe channel=telegram:4711")
 
@@ -259,6 +263,65 @@ async def test_a_removed_members_sessions_tokens_and_invitations_end(opened: Cal
         assert await holds(say, other)
         with pytest.raises(Refused, match="unknown, used or older"):
             await joins(say, invited, "U2", "Bob")
+
+
+async def test_tokens_that_go_back_to_a_removed_member_end_with_them(opened: Callable[[], Any]) -> None:
+    """A token made with a token, and an invitation made with that, are no way back."""
+    async with asking(opened) as say:
+        await joins(say, (await say("member invite role=owner"))["code"], "U1")
+        bob = await joins(say, (await say("member invite role=owner"))["code"], "U2", "Bob")
+        actor = Actor(team_id=say.team_id, name=bob.code, role=Role.OWNER, member_id=bob.id)
+        first = (await say.ask("token create first owner", actor)).result
+        by_first = Actor(team_id=say.team_id, name="token:first", role=Role.OWNER, token_id=first.id)
+        second = (await say.ask("token create second owner", by_first)).result.token
+        by_second = Actor(team_id=say.team_id, name="token:second", role=Role.OWNER, token_id=first.id)
+        invited = (await say.ask("member invite role=owner", by_second)).result.code
+        question = await say("member remove bob")
+        assert "first, second" in question["consequence"]
+        await say(f"confirm {question['confirm']}")
+        assert not await holds(say, first.token)
+        assert not await holds(say, second)
+        with pytest.raises(Refused, match="unknown, used or older"):
+            await joins(say, invited, "U3", "Eve")
+
+
+async def test_a_members_name_is_none_that_the_audit_trail_has_for_others(opened: Callable[[], Any]) -> None:
+    async with asking(opened) as say:
+        eve = await joins(say, (await say("member invite role=owner"))["code"], "U1", "Shell")
+        assert (eve.name, eve.code) == ("Shell", "member-shell")
+
+
+async def told_to(say: Asker, name: str) -> tuple[list[Any], list[Any], list[str]]:
+    """Campaigns of the digests, and of the alerts, that are told to a member, and rooms that are lost."""
+    digests = [of["campaigns"] for of in (await say("digest list"))["items"] if of["status"] == "active"]
+    alerts = [of["campaigns"] for of in (await say("alert list"))["items"]]
+    async with say.database.read() as tx:
+        lost = [row.room for row in await tx.execute(select(rooms).where(rooms.c.lost_at.is_not(None)))]
+    return digests, alerts, lost
+
+
+@pytest.mark.parametrize(("face", "room", "user"), [("slack", "D7", "U7"), ("telegram", "77", "77")])
+async def test_what_is_told_in_a_members_own_chat_keeps_to_what_they_may_see(
+    opened: Callable[[], Any], face: Any, room: str, user: str
+) -> None:
+    async with asking(opened) as say:
+        for name in ("spring", "autumn", "winter"):
+            await say(f"campaign create {name}")
+        bob = await joins(say, (await say("member invite role=buyer"))["code"], user, "Bob", "C1", face)
+        own = Room(face=face, workspace="T1" if face == "slack" else "", room=room, user=user, private=True)
+        ctx = say.context(Actor(team_id=say.team_id, name=bob.code, role=Role.BUYER, member_id=bob.id))
+        ctx.room, ctx.face = own, face
+        for line in ("digest subscribe", "digest subscribe campaigns=spring,winter", "alert add ftd campaign=winter",
+                     "alert add clicks < 5"):  # fmt: skip
+            command, arguments = parse(line)
+            await run(command, arguments, ctx)
+        await say("digest subscribe at=06:00 channel=slack:C5")
+        await say("member role bob buyer campaigns=spring,autumn")
+        digests, alerts, lost = await told_to(say, "bob")
+        assert (digests, alerts, lost) == ([["spring", "autumn"], ["spring"], None], [["spring", "autumn"]], [])
+        await say.sure("member remove bob")
+        digests, _, lost = await told_to(say, "bob")
+        assert (digests, lost) == ([None], [room])
 
 
 async def holds(say: Asker, secret: str, kind: Kind = Kind.API) -> bool:

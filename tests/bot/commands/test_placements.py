@@ -103,7 +103,10 @@ async def test_a_list_comes_as_a_file_and_goes_out_in_the_sources_form(sqlite_ur
         quoted = text.replace('"', '\\"')
         done = await say(d, f'placement import source=prop csv="{quoted}"')
         assert (done.placements, done.total) == (["77", "78"], 3)
-        replaced = await say(d, f'placement import source=prop replace=yes csv="{quoted}"')
+        question = await say(d, f'placement import source=prop replace=yes csv="{quoted}"')
+        assert question["consequence"] == "1 placement are taken off the block list of source prop for good."
+        assert (await say(d, "placement list")).items[-1].placement == "5"
+        replaced = await say(d, f"confirm {question['confirm']}")
         assert (replaced.removed, replaced.total) == (3, 2)
         assert (await say(d, "placement export source=prop")).text == "77\n78"
         await say(d, 'source edit prop placement_format="*:{placement}:*" placement_separator=comma')

@@ -523,9 +523,41 @@ async def test_the_gate_and_the_lists_decide_alike(opened: Opened) -> None:
                     listed = {row.id: (row.seen, row.changed) for row in await tx.execute(
                         query.where(entity.table.c.team_id == team)
                     )}  # fmt: skip
-                    judged = await named_entities(tx, team, noun, map(str, listed))
+                    judged = (await named_entities(tx, team, {noun: map(str, listed)}))[noun]
                     values = {e.id: (may_see(actor, noun, e), may_change(actor, noun, e)) for e in judged}
                     assert {number: values[number] for number in listed} == listed, (noun, codes)
+
+
+class Counting:
+    """A database whose statements are counted."""
+
+    def __init__(self, database: Any) -> None:
+        self._database, self.statements = database, 0
+
+    async def look(self, work: Callable[[Any], Any]) -> Any:
+        async with self._database.read() as tx:
+            self._tx = tx
+            return await work(self)
+
+    async def execute(self, statement: Any, values: Any = None) -> Any:
+        self.statements += 1
+        return await self._tx.execute(statement, values)
+
+
+async def test_the_gate_asks_the_database_once(opened: Opened) -> None:
+    """Each statement is a round trip to PostgreSQL."""
+    async with world(opened) as scenario:
+        actor = Actor(team_id=scenario.say.team_id, name="b", role=Role.BUYER, campaigns=MINE)
+        for name, values in (
+            ("campaign edit", {"campaign": "mine", "offers": ["own-offer", "shared-offer"], "site": "own-site"}),
+            ("offer show", {"offer": "Own offer"}),
+            ("stats", {"range": "7d", "campaign": "mine", "site": "shared-site"}),
+            ("why", {"what": "mine", "day": "2026-11-20"}),
+        ):
+            ctx, command = scenario.say.context(actor), COMMANDS[name]
+            ctx.database = counting = Counting(ctx.database)  # type: ignore[assignment]
+            await permissions.admit(command, fill(command.parameters, values, ctx.today), ctx)
+            assert counting.statements == 1, name
 
 
 async def test_many_words_are_judged_as_few_are(opened: Opened) -> None:

@@ -12,12 +12,14 @@ import pytest
 from sqlalchemy import delete, insert, select, update
 
 from bot.automations import runner
+from bot.core.context import Actor
 from hub.jobs import outbound
 from hub.jobs.automations import tick, watch_budgets
 from hub.jobs.timetable import TIMETABLE
 from storage.clicks import partitions
 from storage.ledger.automations.webhooks import WebhookCall, signed
 from storage.ledger.clicks.click_id import first_id_at
+from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.outbound import claims
 from storage.tables import (
@@ -241,7 +243,7 @@ async def test_automations_that_undo_each_other_are_stopped_after_three_acts(ope
         assert (await say(f"automation show {listed[0]['code']}"))["status"] == "active"
 
 
-async def test_an_automation_may_do_what_its_maker_may_now(opened: Opened) -> None:
+async def test_an_automation_may_do_what_its_creator_may_now(opened: Opened) -> None:
     async with asking(opened) as say:
         ids = await tracked(say)
         await poor_days(say, ids)
@@ -260,11 +262,140 @@ async def test_an_automation_may_do_what_its_maker_may_now(opened: Opened) -> No
         assert len(await said(say)) == 1
         async with say.database.begin() as tx:
             await tx.execute(update(members).values(removed_at=say.now))
-        await say("automation edit automation-1 cooldown=1m dry=true")
-        await say("automation edit automation-1 dry=false")
         say.later(minutes=5)
         assert await tick(runtime_of(say)) == 0
-        assert (await say("automation list"))["items"][0]["status"] == "stopped"
+        (stopped,) = (await say("automation list"))["items"]
+        assert (stopped["status"], stopped["stopped_why"]) == (
+            "stopped", "its creator has left the team, or their token was revoked"
+        )  # fmt: skip
+        # Whoever starts it again answers for it from now on.
+        await say(f'automation edit automation-1 cooldown=1m rule="{EPC.replace("500", "400")}"')
+        await say("automation resume automation-1")
+        say.later(minutes=5)
+        assert await tick(runtime_of(say)) == 1
+        assert await status_of(say) == "paused"
+
+
+async def member(say: Asker, name: str, *, role: Role = Role.OWNER, only: tuple[str, ...] | None = None) -> Actor:
+    """A member of the team, as the actor of commands."""
+    async with say.database.begin() as tx:
+        made = await tx.execute(insert(members).values(
+            team_id=say.team_id, name=name, code=name.lower(), role=role.value, created_at=say.now,
+            campaigns=None if only is None else list(only),
+        ).returning(members.c.id))  # fmt: skip
+        number = made.scalar_one()
+    return Actor(team_id=say.team_id, name=name.lower(), role=role, member_id=number, campaigns=only)
+
+
+@pytest.mark.parametrize("line", ["automation edit automation-1 most=2", "automation resume automation-1"])
+async def test_a_limited_member_who_changes_an_automation_lends_it_no_more_than_their_own_rights(
+    opened: Opened, line: str
+) -> None:
+    """An owner's automation about one campaign pauses an offer that other campaigns use; a buyer of that campaign
+    makes it do nothing that the buyer may not do."""
+    async with asking(opened) as say:
+        ids = await tracked(say)
+        await say("campaign create name=autumn offers=lucky-spring")
+        await poor_days(say, ids)
+        owner, buyer = await member(say, "Ann"), await member(say, "Bob", role=Role.BUYER, only=("spring",))
+        await say.ask(f'automation add "{EPC}" campaign=spring {HERE}', owner)
+        await say.ask("automation pause automation-1", owner)
+        await say.ask(line, buyer)
+        await say.ask("automation resume automation-1", owner)
+        assert await tick(runtime_of(say)) == 0
+        assert await status_of(say) == "active"
+        assert "serves more than your campaigns" in (await say("automation log"))["items"][0]["why"]
+        await say.ask(f'automation edit automation-1 cooldown=1m rule="{EPC.replace("500", "400")}"', owner)
+        say.later(minutes=5)
+        assert await tick(runtime_of(say)) == 1
+        assert await status_of(say) == "paused"
+
+
+@pytest.mark.parametrize("kind", ["tell", "webhook"])
+async def test_what_only_tells_tells_no_more_than_its_creator_may_see_now(opened: Opened, kind: str) -> None:
+    async with asking(opened) as say:
+        spring, autumn = await tracked(say), await tracked(say, campaign="autumn", tag="autumn")
+        for ids in (spring, autumn):
+            await clicked(say, ids, days_ago(say, 0), 50, hour=11)
+        ann = await member(say, "Ann", role=Role.BUYER)
+        await say.ask(f'automation add "{kind} campaign when clicks > 10" url=https://x.example.test {HERE}', ann)
+        await say("member role ann buyer campaigns=autumn")
+        assert await tick(runtime_of(say)) == 1
+        assert await log(say) == [("told", "campaign autumn")]
+        await say.ask(f'automation add "{kind} campaign when clicks > 10" campaign=autumn {HERE} '
+                      "url=https://x.example.test", ann)  # fmt: skip
+        await say("member role ann buyer campaigns=spring")
+        await say("member invite role=owner")
+        assert await tick(runtime_of(say)) == 1
+        assert await log(say) == [
+            ("told", "campaign spring"),
+            ("stopped", f"{kind} campaign autumn when clicks > 10 today"),
+            ("told", "campaign autumn"),
+        ]  # fmt: skip
+        await say.sure("member remove ann")
+        await say("automation edit automation-2 name=Owners")
+        say.later(days=1, hours=1)
+        for ids in (spring, autumn):
+            await clicked(say, ids, days_ago(say, 0), 50, hour=12)
+        assert await tick(runtime_of(say)) == 0
+        assert [of["status"] for of in (await say("automation list"))["items"]] == ["stopped", "stopped"]
+
+
+async def test_what_an_automation_compares_with_is_of_campaigns_that_its_reader_may_see(opened: Opened) -> None:
+    async with asking(opened) as say:
+        spring, autumn = await tracked(say), await tracked(say, campaign="autumn", tag="autumn")
+        await say("campaign edit autumn offers=lucky-autumn,lucky-spring")
+        autumn_spring = {**autumn, "offer_id": spring["offer_id"]}
+        await clicked(say, spring, days_ago(say, 0), 50, hour=11)
+        await clicked(say, autumn_spring, days_ago(say, 0), 900, hour=11)
+        await poor_days(say, autumn, euros=77)
+        buyer = await member(say, "Bob", role=Role.BUYER, only=("spring",))
+        for rule, own in (
+            ("tell campaign when clicks < 200% of offer lucky-spring today", "200% of offer lucky-spring"),
+            ("tell campaign when spend < 100% of payout today", None),
+        ):
+            tried = (await say.ask(f'automation test rule="{rule}"', buyer)).result
+            assert [(of.subject, "950" in of.why, "1,900" in of.why, "77" in of.why) for of in tried.now] == [
+                ("spring", False, False, False)
+            ], tried.now
+            assert own is None or (own in tried.now[0].why and "100" in tried.now[0].why)
+        whole = await say('automation test rule="tell campaign spring when clicks < 200% of offer lucky-spring today"')
+        assert "1,900" in whole["now"][0]["why"]
+        # What an owner's automation told of others stays out of the log that the buyer reads.
+        await say(
+            f'automation add "tell campaign when clicks < 200% of offer lucky-spring today" campaign=spring {HERE}'
+        )
+        assert await tick(runtime_of(say)) == 1
+        (act,) = (await say("automation log"))["items"]
+        (seen,) = (await say.ask("automation log", buyer)).result.items
+        assert "1,900" in act["why"]
+        assert seen.why == "it compares with figures of other campaigns"
+
+
+async def test_automations_of_others_are_not_named_where_they_contradict(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await tracked(say)
+        await say(f'automation add "pause offer when epc < 0.20 over 3d" name=Secret {HERE}')
+        buyer = await member(say, "Bob", role=Role.BUYER, only=("spring",))
+        with pytest.raises(Refused, match="an automation that is not yours does the opposite") as caught:
+            await say.ask(f'automation add "resume offer when epc < 0.30 over 3d" {HERE}', buyer)
+        assert "Secret" not in str(caught.value)
+        made = await say.ask(f'automation add "resume offer when epc < 0.30 over 3d" force=true {HERE}', buyer)
+        assert "Secret" not in str(made.result.warnings)
+        assert made.result.warnings
+
+
+async def test_credentials_in_a_webhooks_address_are_shown_nowhere(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await tracked(say)
+        url = "https://x.example.test/T0/B0/abcdefghij1234567890XYZ?token=t0p"
+        made = await say(f'automation add "webhook campaign when clicks > 10" url={url} {HERE}')
+        await say("automation edit automation-1 most=3")
+        shown = [made, await say("automation list"), await say("automation show automation-1"), await say("audit")]
+        for secret in ("abcdefghij1234567890XYZ", "t0p"):
+            assert secret not in str(shown)
+        async with say.database.read() as tx:
+            assert (await tx.execute(select(automations.c.terms))).scalar_one()["url"] == url
 
 
 async def test_an_entity_that_is_gone_is_said_and_the_others_go_on(opened: Opened) -> None:
