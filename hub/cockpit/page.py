@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 import msgspec
 from litestar import Request, Response, get, post
@@ -182,7 +182,7 @@ class Visit:
         if toast:
             value = base64.urlsafe_b64encode(msgspec.json.encode(Toast(toast[:300], undo))).decode()
             cookies.append(Cookie(FLASH, value=value, path="/cockpit", httponly=True, samesite="strict", max_age=60))
-        location = path if path.startswith("/cockpit") and "\n" not in path and "\r" not in path else "/cockpit"
+        location = quote(path, safe="/?&=%#:,;+@!~*'()") if path.startswith("/cockpit") else "/cockpit"
         return Response("", status_code=303, headers=HEADERS | {"location": location}, cookies=cookies)
 
 

@@ -315,7 +315,7 @@ async def test_what_is_told_in_a_members_own_chat_keeps_to_what_they_may_see(
                      "alert add clicks < 5"):  # fmt: skip
             command, arguments = parse(line)
             await run(command, arguments, ctx)
-        await say("digest subscribe at=06:00 channel=slack:C5")
+        await say("digest subscribe at=06:00 channel=slack:C0123456")
         await say("member role bob buyer campaigns=spring,autumn")
         digests, alerts, lost = await told_to(say, "bob")
         assert (digests, alerts, lost) == ([["spring", "autumn"], ["spring"], None], [["spring", "autumn"]], [])
