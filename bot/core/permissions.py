@@ -134,7 +134,7 @@ async def find(ctx: Context, noun: str, word: str, *, field: str, changes: bool 
     table = ENTITIES[noun].table
     row = await names.find(ctx.tx, table, ctx.team_id, word, field=field, suggest=visible(ctx.actor, noun))
     if ctx.actor.campaigns is not None:
-        _check(ctx.actor, noun, await _named(ctx.tx, ctx.team_id, noun, row.id), changes=changes)
+        _check(ctx.actor, noun, await _named(ctx.tx, ctx.team_id, noun, row.id), word=word, changes=changes)
     return row
 
 
@@ -180,7 +180,7 @@ async def _judge(
                 await _check_fact(tx, actor, noun, word, field=field)
                 continue
             entity = _meant(known, word.strip()) or await _looked_up(tx, actor, noun, word, field=field)
-            _check(actor, noun, entity, changes=reference.changes)
+            _check(actor, noun, entity, word=word, changes=reference.changes)
         except Missing:
             if not skips:
                 raise
@@ -207,9 +207,9 @@ async def _named(tx: AsyncConnection, team_id: int, noun: str, number: int) -> N
     return next(entity for entity in entities if entity.id == number)
 
 
-def _check(actor: Actor, noun: str, entity: Named, *, changes: bool) -> None:
-    if not may_see(actor, noun, entity):
-        raise Forbidden(f"{noun} {entity.code} is not one of yours: ask an owner")
+def _check(actor: Actor, noun: str, entity: Named, *, word: str, changes: bool) -> None:
+    if not may_see(actor, noun, entity):  # a refusal says no more than was known
+        raise Forbidden(f"{noun} {word.strip()} is not one of yours: ask an owner")
     if changes and not may_change(actor, noun, entity):
         raise Forbidden(f"{noun} {entity.code} serves more than your campaigns: ask an owner")
 

@@ -1,6 +1,7 @@
 """The gate: every command, for every role, on an entity of the actor's own, a shared one, one of other campaigns and
 one of another team, by code, name and id, on both databases. A command without a verdict fails here."""
 
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -421,10 +422,27 @@ async def test_another_teams_entity_is_missing_for_every_role(opened: Opened) ->
         assert wrong == []
 
 
-async def outcome(say: Asker, command: Command, values: dict[str, Any], role: Role) -> str:
+async def test_a_refusal_tells_a_limited_member_nothing_of_what_is_others(opened: Opened) -> None:
+    """Numbers can be tried one after the other: the answer has no name or code that was not typed."""
+    async with world(opened) as scene:
+        wrong = []
+        for command in COMMANDS.values():
+            for field in command.references:
+                for word in scene.words.get(field.nouns[0], {}).get("others", ()):
+                    values = arguments(command, field, word, scene.words)
+                    answer = await outcome(scene.say, command, values, Role.BUYER, MINE)
+                    if {"others", "theirs"} & set(re.split(r"[^a-z]+", answer.lower().replace(word.lower(), ""))):
+                        wrong.append(f"{command.name} {values}: {answer}")
+        assert wrong == []
+
+
+async def outcome(
+    say: Asker, command: Command, values: dict[str, Any], role: Role, campaigns: tuple[str, ...] | None = None
+) -> str:
     """What a whole command comes to: its error, or all that it gave."""
+    actor = Actor(team_id=say.team_id, name="o", role=role, campaigns=campaigns)
     try:
-        answer = await run(command, values, say.context(Actor(team_id=say.team_id, name="o", role=role)))
+        answer = await run(command, values, say.context(actor))
     except CasinoFluxError as error:
         return str(error)
     return "done: " + msgspec.json.encode(answer.result).decode()
