@@ -150,7 +150,7 @@ async def _decode_by_parts(body: bytes, command: Command) -> dict[str, Any]:
     arguments: dict[str, Any] = {}
     for name, raw in msgspec.json.decode(body, type=dict[str, msgspec.Raw]).items():
         await asyncio.sleep(0)
-        if memoryview(raw)[:1] != b"[":
+        if bytes(memoryview(raw)[:1]) != b"[":
             arguments[name] = msgspec.json.decode(raw)
             continue
         entries = msgspec.json.decode(raw, type=list[msgspec.Raw])
