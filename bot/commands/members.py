@@ -203,7 +203,8 @@ async def set_role(ctx: Context, new: NewRole) -> Member:
     limited = await _campaigns(ctx, new.role, None if new.campaigns == [NONE] else new.campaigns)
     if new.campaigns is None and new.role is not Role.OWNER:
         limited = before.campaigns
-    after = await members.set_role(ctx.tx, before, new.role, limited, now=ctx.now)
+    after = await members.set_role(ctx.tx, before, new.role, limited)
+    await rooms.limit_own(ctx.tx, ctx.team_id, after, ctx.now)
     ctx.notes |= {"entity": "member", "entity_id": after.id, "before": before, "after": after}
     return after
 
@@ -223,6 +224,7 @@ async def remove_member(ctx: Context, new: OneMember) -> Member:
     """Take a member's access away, at once and on every chat, with their sessions and the API tokens they made."""
     before = await members.find(ctx.tx, ctx.team_id, new.member)
     after = await members.remove(ctx.tx, before, ctx.now)
+    await rooms.end_own(ctx.tx, ctx.team_id, after, ctx.now)
     ctx.notes |= {"entity": "member", "entity_id": after.id, "before": before}
     return after
 
@@ -245,6 +247,7 @@ async def join_team(tx: AsyncConnection, now: datetime, room: Room, *, name: str
         address = {"face": room.face, "workspace": room.workspace, "user": room.user}
         team, member = await people.join(tx, code, **address, name=name, now=now)
         team_id = team.team_id
+        await rooms.limit_own(tx, team_id, member, now)
     else:
         person = await people.who(tx, room.face, room.workspace, room.user)
         if person is None or person.removed_at is not None:

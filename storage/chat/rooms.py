@@ -1,7 +1,7 @@
 """Chat rooms and the team each speaks for."""
 
-from collections.abc import Collection
 from datetime import datetime
+from typing import Protocol
 
 import msgspec
 from sqlalchemy import Row, delete, func, or_, select, update
@@ -94,29 +94,50 @@ async def terminal_workspace(tx: AsyncConnection, team_id: int) -> str:
     return "" if team_id == first else f"team-{team_id}"
 
 
-async def own_of(tx: AsyncConnection, team_id: int, member_id: int, code: str) -> list[int]:
-    """A member's own chats with the bot: under their id on a platform, and where they gave commands by themselves."""
-    known = select(identities.c.face, identities.c.workspace, identities.c.user)
-    people = {(row.face, row.workspace, row.user) for row in await tx.execute(
-        known.where(identities.c.member_id == member_id)
-    )}  # fmt: skip
-    said = select(audits.c.room).where(audits.c.team_id == team_id, audits.c.actor == code, audits.c.room != "")
-    query = select(rooms).where(rooms.c.team_id == team_id, rooms.c.private.is_(True))
-    own = or_(rooms.c.room.in_(said), rooms.c.room.in_({user for *_, user in people}))
-    return [
-        row.id for row in await tx.execute(query.where(own))
-        if row.room not in {user for *_, user in people} or (row.face, row.workspace, row.room) in people
-    ]  # fmt: skip
+class Person(Protocol):
+    """Whose own chats are meant: a member."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def code(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def campaigns(self) -> list[str] | None: ...
 
 
-async def limit(tx: AsyncConnection, room_ids: Collection[int], campaigns: Collection[str], now: datetime) -> None:
-    """Digests and alerts in these rooms tell of no other campaigns from now on; what was about others alone ends."""
+async def end_own(tx: AsyncConnection, team_id: int, member: Person, now: datetime) -> None:
+    """Nothing is told any more in the own chats of a member who was removed."""
+    for room_id in await _own(tx, team_id, member):
+        await lose(tx, room_id, now, f"{member.name} was removed from the team")
+
+
+async def limit_own(tx: AsyncConnection, team_id: int, member: Person, now: datetime) -> None:
+    """Digests and alerts in a member's own chats tell of no campaigns but the member's; what was about others alone
+    ends."""
+    if member.campaigns is None:
+        return
+    room_ids = await _own(tx, team_id, member)
     for table, ended in ((subscriptions, {"disabled_at": now}), (alerts, {"removed_at": now, "state": "idle"})):
         for row in (await tx.execute(select(table).where(table.c.room_id.in_(room_ids)))).all():
-            kept = [code for code in campaigns if row.campaigns is None or code in row.campaigns]
+            kept = [code for code in member.campaigns if row.campaigns is None or code in row.campaigns]
             if row.campaigns is None or len(kept) < len(row.campaigns):
                 values = {"campaigns": kept} if kept else ended
                 await tx.execute(update(table).where(table.c.id == row.id).values(**values))
+
+
+async def _own(tx: AsyncConnection, team_id: int, member: Person) -> list[int]:
+    """A member's own chats with the bot: under their id on a platform, and where they gave commands by themselves."""
+    known = select(identities.c.face, identities.c.workspace, identities.c.user)
+    people = {tuple(row) for row in await tx.execute(known.where(identities.c.member_id == member.id))}
+    users = {user for *_, user in people}
+    said = select(audits.c.room).where(audits.c.team_id == team_id, audits.c.actor == member.code, audits.c.room != "")
+    query = select(rooms).where(rooms.c.team_id == team_id, rooms.c.private.is_(True))
+    own = await tx.execute(query.where(or_(rooms.c.room.in_(said), rooms.c.room.in_(users))))
+    return [
+        row.id for row in own if row.room not in users or (row.face, row.workspace, row.room) in people
+    ]  # fmt: skip
 
 
 async def regain(tx: AsyncConnection, room: RoomRow) -> None:

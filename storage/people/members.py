@@ -3,14 +3,12 @@
 import re
 import secrets
 from datetime import datetime, timedelta
-from typing import Any
 
 import msgspec
 from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.catalogue import names
-from storage.chat import rooms
 from storage.db.secrets import token_hash
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
@@ -96,35 +94,25 @@ async def find(tx: AsyncConnection, team_id: int, word: str) -> Member:
     return shown(row)
 
 
-async def set_role(
-    tx: AsyncConnection, member: Member, role: Role, campaigns: list[str] | None, *, now: datetime
-) -> Member:  # fmt: skip
+async def set_role(tx: AsyncConnection, member: Member, role: Role, campaigns: list[str] | None) -> Member:
     """Change what a member may do. Raises Refused for the last owner."""
     if role is not Role.OWNER:
         await _require_an_owner(tx, member)
-    return await _set_rights(tx, member.id, now, role=role.value, campaigns=campaigns)
+    change = update(members).where(members.c.id == member.id).values(role=role.value, campaigns=campaigns)
+    return shown((await tx.execute(change.returning(members))).one())
 
 
-async def readmit(tx: AsyncConnection, member_id: int, invite: Invite, now: datetime) -> Member:
+async def readmit(tx: AsyncConnection, member_id: int, invite: Invite) -> Member:
     """A member who was removed comes back, as what the new invitation says."""
-    return await _set_rights(
-        tx, member_id, now, role=invite.role.value, campaigns=invite.campaigns, removed_at=None
-    )  # fmt: skip
+    values = {"role": invite.role.value, "campaigns": invite.campaigns, "removed_at": None}
+    return shown(
+        (await tx.execute(update(members).where(members.c.id == member_id).values(**values).returning(members))).one()
+    )
 
 
-async def _set_rights(tx: AsyncConnection, member_id: int, now: datetime, **values: Any) -> Member:
-    """What was to be told in the member's own chats is told within their limits."""
-    change = update(members).where(members.c.id == member_id).values(**values).returning(members)
-    row = (await tx.execute(change)).one()
-    if row.campaigns is not None:
-        own = await rooms.own_of(tx, row.team_id, row.id, row.code)
-        await rooms.limit(tx, own, row.campaigns, now)
-    return shown(row)
-
-
-async def remove(tx: AsyncConnection, member: Member, now: datetime, *, moves: bool = False) -> Member:
-    """Take a member's access away, at once and everywhere: sessions, tokens and invitations they made, also with such
-    a token, and what was to be told in their own chats. `moves`: the person goes on as another member, with those.
+async def remove(tx: AsyncConnection, member: Member, now: datetime) -> Member:
+    """Take a member's access away, at once and everywhere: sessions, and tokens and invitations they made, also with
+    such a token. What is told in their own chats is ended by `storage.chat.rooms.end_own`.
 
     Raises Refused for the last owner.
     """
@@ -135,8 +123,6 @@ async def remove(tx: AsyncConnection, member: Member, now: datetime, *, moves: b
     makers = await tokens.revoke_made_by(tx, row.team_id, member.code, now)
     unused = invites.c.team_id == row.team_id, invites.c.made_by.in_(makers), invites.c.used_at.is_(None)
     await tx.execute(delete(invites).where(*unused))
-    for room_id in [] if moves else await rooms.own_of(tx, row.team_id, row.id, row.code):
-        await rooms.lose(tx, room_id, now, f"{row.name} was removed from the team")
     return shown(row)
 
 

@@ -60,12 +60,12 @@ async def join(
     _same_team(person, invite.team_id)
     person = await _moved_away(tx, person, invite.team_id)
     if person is not None and person.removed_at is not None:
-        return invite, await members.readmit(tx, person.member_id, invite, now)
+        return invite, await members.readmit(tx, person.member_id, invite)
     if person is not None:
         member = await members.get(tx, person.member_id)
         if person.role.includes(invite.role):
             return invite, member
-        return invite, await members.set_role(tx, member, invite.role, invite.campaigns, now=now)
+        return invite, await members.set_role(tx, member, invite.role, invite.campaigns)
     member = await members.add(tx, invite, name=name, now=now)
     await _identify(tx, invite.team_id, member.id, address)
     return invite, member
@@ -105,7 +105,7 @@ async def _link(
     elif person.member_id != member_id:
         if person.removed_at is None:
             _refuse_more_rights(member, person)
-            await members.remove(tx, await members.get(tx, person.member_id), now, moves=True)
+            await members.remove(tx, await members.get(tx, person.member_id), now)
         mine = identities.c.member_id == person.member_id
         await tx.execute(update(identities).where(mine).values(member_id=member_id))
     return Invite(team_id=row.team_id, role=member.role, campaigns=member.campaigns), member
