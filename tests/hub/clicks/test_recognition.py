@@ -161,7 +161,7 @@ async def test_a_rules_offers_too_are_those_not_seen_yet(sqlite_url: str) -> Non
         assert (await say(d, "click log outcome=unseen")).items[0].reason == "unseen"
 
 
-async def test_machines_and_spools_keep_apart_what_they_must(upgraded_url: str) -> None:
+async def test_machines_are_never_unique_and_get_no_cookie(upgraded_url: str) -> None:
     async with click_deployment(upgraded_url) as d:
         await d.offer("a")
         await d.offer("b")
