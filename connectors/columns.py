@@ -1,6 +1,6 @@
 """Which column of a report is which figure, and what figures make together."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -55,16 +55,22 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
 
 def figures_of(values: Mapping[str, int | None]) -> Figures:
     """Figures from measures; what the whole commission has beyond its named parts is `other`."""
-    get = values.get
-    cpa, revshare, total = get("commission_cpa"), get("commission_revshare"), get("commission")
-    other = (
-        _sum(get("commission_other"), get("commission_cpl")) if total is None else total - (cpa or 0) - (revshare or 0)
-    )
-    return Figures(
-        visits=get("visits"), registrations=get("registrations"), first_deposits=get("first_deposits"),
-        deposits=get("deposits"), qualified=get("qualified"), deposit_amount=get("deposit_amount"), ngr=get("ngr"),
-        commission_cpa=cpa, commission_revshare=revshare, commission_other=other,
-    )  # fmt: skip
+    return figures_of_columns({measure: (value,) for measure, value in values.items()}, rows=1)[0]
+
+
+def figures_of_columns(columns: Mapping[str, Sequence[int | None]], *, rows: int) -> list[Figures]:
+    """The same of so many rows, from each measure's values in their order."""
+    nothing = (None,) * rows
+    other = tuple(map(_other, *(columns.get(name, nothing) for name in _COMMISSION)))
+    known = {**columns, "commission_other": other}
+    return list(map(Figures, *(known.get(name, nothing) for name in Figures.__struct_fields__)))
+
+
+_COMMISSION = ("commission", "commission_cpa", "commission_revshare", "commission_other", "commission_cpl")
+
+
+def _other(total: int | None, cpa: int | None, revshare: int | None, other: int | None, cpl: int | None) -> int | None:
+    return _sum(other, cpl) if total is None else total - (cpa or 0) - (revshare or 0)
 
 
 PARTS = ("commission_cpa", "commission_revshare", "commission_other")

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeVar
 import msgspec
 
 from connectors.base import Connection, Platform, Window
-from connectors.columns import COUNTS, PARTS, Columns, added, comparable, figures_of
+from connectors.columns import COUNTS, PARTS, Columns, added, comparable, figures_of, figures_of_columns
 from connectors.reading import Record
 from storage.ledger.currencies import currency_of
 from storage.ledger.dates import Order, read_day
@@ -24,6 +24,7 @@ _EXPECTED = ("registrations", "first_deposits", "commission")
 _MANY = 500  # records whose columns are read at once
 T = TypeVar("T")
 _NONE: Mapping[str, str] = {}
+_TOO_LARGE = 1 << 62  # for a count
 
 TOTALS_LINE = "a totals line"
 TOTALS = "totals"
@@ -120,18 +121,19 @@ class Sheet:
                 for self.line, record in part:
                     self.add(record)
                 continue
-            for (self.line, _), row in zip(part, rows, strict=True):
-                if self.window.first <= row.day <= self.window.last:
-                    self.keep(row)
-                else:
-                    self.outside += 1
+            if not self._keep_all(rows):
+                for (self.line, _), row in zip(part, rows, strict=True):
+                    if self.window.first <= row.day <= self.window.last:
+                        self.keep(row)
+                    else:
+                        self.outside += 1
         self.line = 0
         return added_lines
 
     def _rows_of(self, records: Sequence[Record]) -> list[RevenueRow] | None:
         """The rows of records of one shape; None where `add` has to say what is wrong with one, or to look closer."""
         layout = self._layout(records[0])
-        written = {_text(record, layout.currency) for record in records}
+        written = set(_texts(records, layout.currency))
         if len(written) > 1 or not layout.day or (self.columns.tag and not layout.tag):
             return None
         currency = self._currency(written.pop())
@@ -144,15 +146,25 @@ class Sheet:
             return None
         texts = (_texts(records, layout.tag), _texts(records, layout.tag_name), _texts(records, layout.sub))
         tags, tag_names = (_each_once(column, self._shared) for column in texts[:2])
-        parts = _each_once([_part(record, layout.part) for record in records], self._shared)
+        parts = _each_once(_part_texts(records, layout.part), self._shared)
         return [
             RevenueRow(day=day, tag=tag, tag_name=name, sub=sub, part=part, currency=currency, figures=of_row)
             for day, tag, name, sub, part, of_row in zip(days, tags, tag_names, texts[2], parts, figures, strict=True)
         ]
 
+    def _keep_all(self, rows: Sequence[RevenueRow]) -> bool:
+        """Keep rows if all of them are within the window and none of them repeats another."""
+        days = {row.day for row in rows}
+        keyed = {_key_of(row): row for row in rows}
+        is_plain = self.window.first <= min(days) and max(days) <= self.window.last and len(keyed) == len(rows)
+        if not is_plain or not self.rows.keys().isdisjoint(keyed):
+            return False
+        self.rows |= keyed
+        return True
+
     def keep(self, row: RevenueRow) -> None:
         """Keep a row. Lines of detail are summed; a repeat of a grouped row is damage, whatever its figures."""
-        key = (row.day, row.tag.lower(), row.sub, row.part, row.currency)
+        key = _key_of(row)
         before = self.rows.setdefault(key, row)
         if before is row:
             return
@@ -394,6 +406,10 @@ class Sheet:
         return _text(record, names)
 
 
+def _key_of(row: RevenueRow) -> tuple[object, ...]:
+    return row.day, row.tag.lower(), row.sub, row.part, row.currency
+
+
 def _texts(records: Sequence[Record], names: tuple[str, ...]) -> list[str]:
     """`_text` of many records."""
     if len(names) == 1:
@@ -414,22 +430,24 @@ def _each_once(texts: Sequence[str], read: Callable[[str], T]) -> list[T]:
 
 def _figures(records: Sequence[Record], layout: Layout, own: str) -> list[Figures] | None:
     """The figures of records, measure by measure; None where a currency stands beside one. Raises ValueError."""
-    columns: list[Sequence[int | None]] = []
-    for _, names, is_count in layout.measures:
+    columns: dict[str, Sequence[int | None]] = {}
+    for measure, names, is_count in layout.measures:
         if len(names) > 1:
             return None
         cells = [record[names[0]] for record in records]
         column = _counts(cells) if is_count else _amounts(cells, layout.marks.get(names[0], ""), own)
         if column is None:
             return None
-        columns.append(column)
-    measures = [measure for measure, _, _ in layout.measures]
-    return [figures_of(dict(zip(measures, values, strict=True))) for values in zip(*columns, strict=True)]
+        columns[measure] = column
+    return figures_of_columns(columns, rows=len(records))
 
 
 def _counts(cells: list[Any]) -> list[int | None]:
     """Counts; digits alone, as nearly all of them are, the quick way. Raises ValueError."""
-    if set(map(type, cells)) == {str} and all(cells) and max(map(len, cells)) < 19:
+    kinds = set(map(type, cells))
+    if kinds == {int} and max(map(abs, cells)) < _TOO_LARGE:
+        return cells
+    if kinds == {str} and all(cells) and max(map(len, cells)) < 19:
         digits = "".join(cells)
         if digits.isascii() and digits.isdigit():
             return list(map(int, cells))
@@ -495,6 +513,10 @@ def _text(record: Record, names: tuple[str, ...]) -> str:
         if value is not None and value != "":
             return value.strip() if isinstance(value, str) else str(value)
     return ""
+
+
+def _part_texts(records: Sequence[Record], names: tuple[str, ...]) -> list[str]:
+    return _texts(records, names) if len(names) == 1 else [_part(record, names) for record in records]
 
 
 def _part(record: Record, names: tuple[str, ...]) -> str:

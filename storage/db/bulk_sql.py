@@ -3,7 +3,7 @@
 Columns get what lies on disk: instants and days as numbers, JSON as text.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -35,6 +35,7 @@ _IDS = text("SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_
 #: No number, in a column that may be null. Python's sqlite3 takes four times as long to bind None.
 NO_NUMBER = -(1 << 63)
 _MISSING = {"", NO_NUMBER}
+_NO_CONSTANTS: Mapping[str, int] = {}
 
 
 class BulkTable:
@@ -55,12 +56,15 @@ class BulkTable:
     @cached_property
     def text(self) -> str:
         """SQLite's statement; the id comes first."""
+        return self._text(["?"], ["id"])
+
+    def _text(self, first_marks: Sequence[str], first_names: Iterable[str]) -> str:
         marks = ["?"] * len(self.names)
         for n in self._nullable:
             numeric = not isinstance(self.table.c[self.names[n]].type, Text)
             marks[n] = f"nullif(?, {NO_NUMBER})" if numeric else "nullif(?, '')"
-        columns = ", ".join(self.names)
-        return f"INSERT INTO {self.table.name} (id, {columns}) VALUES (?, {', '.join(marks)})"  # noqa: S608
+        columns = ", ".join([*first_names, *self.names])
+        return f"INSERT INTO {self.table.name} ({columns}) VALUES ({', '.join([*first_marks, *marks])})"  # noqa: S608
 
     async def insert(self, tx: AsyncConnection, rows: Sequence[tuple[Any, ...]]) -> list[int]:
         """Insert rows; their new ids, in order."""
@@ -80,12 +84,20 @@ class BulkTable:
         await self._copy(tx, [(number, *self._typed(row)) for number, row in zip(ids, rows, strict=True)], "id")
         return ids
 
-    async def append(self, tx: AsyncConnection, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Insert rows whose ids are not needed, after another statement of the same transaction."""
-        if isinstance(tx, SyncConnection) or tx.dialect.name != "postgresql":
-            await self.insert(tx, rows)
+    async def append(
+        self, tx: AsyncConnection, rows: Sequence[tuple[Any, ...]], constants: Mapping[str, int] = _NO_CONSTANTS
+    ) -> None:
+        """Insert rows whose ids are not needed, after another statement of the same transaction.
+
+        `constants` are columns beside `names`, with one number each for all rows.
+        """
+        if isinstance(tx, SyncConnection):
+            tx.raw.executemany(self._text([str(int(value)) for value in constants.values()], constants), rows)
+        elif tx.dialect.name == "postgresql":
+            await self._copy(tx, [(*constants.values(), *self._typed(row)) for row in rows], *constants)
         else:
-            await self._copy(tx, [self._typed(row) for row in rows])
+            named = [dict(zip(self.names, self._nulled(row), strict=True)) for row in rows]
+            await tx.execute(insert(self.table), [{**constants, **row} for row in named])
 
     async def _copy(self, tx: AsyncConnection, records: Sequence[Sequence[Any]], *first: str) -> None:
         connection = (await tx.get_raw_connection()).driver_connection

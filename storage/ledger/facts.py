@@ -86,7 +86,7 @@ class Reason(IntEnum):
 Settlement = Literal["settled", "provisional", "partial"]
 
 
-class Figures(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Figures(msgspec.Struct, frozen=True, gc=False):
     """What a platform says of one row; None where it does not report the measure."""
 
     visits: int | None = None

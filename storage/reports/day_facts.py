@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
+from operator import itemgetter
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -74,29 +75,23 @@ async def catalogue(tx: AsyncConnection, team_id: int) -> Catalogue:
 
 async def revenue_facts(tx: AsyncConnection, facts_query: FactsQuery, day: date) -> list[RevenueFact]:
     """What the platforms say of the day, withdrawn figures as the zeros they have become."""
-    r = revenue.c
+    r, v, as_of = revenue.c, revenue_revisions.c, facts_query.as_of
     named = r.id, r.account_id, r.tag, r.currency, r.sub, r.tag_name
-    if facts_query.as_of is None:
-        query = select(*named, *(r[name] for name in MEASURES)).where(r.team_id == facts_query.team_id, r.day == day)
-    else:
-        v = revenue_revisions.c
-        last = select(func.max(v.id)).where(
-            v.team_id == facts_query.team_id, v.day == day, v.recorded_at <= facts_query.as_of
-        )
+    query = select(*named, *(r[name] for name in MEASURES)).where(r.team_id == facts_query.team_id, r.day == day)
+    rows = (await tx.execute(query if as_of is None else query.where(r.recorded_at <= as_of))).all()
+    if as_of is not None:
+        last = select(func.max(v.id)).where(v.team_id == facts_query.team_id, v.day == day, v.recorded_at <= as_of)
         figures = select(*named, *(v[name] for name in MEASURES))
-        query = figures.join_from(revenue_revisions, revenue, v.revenue_id == r.id).where(
-            v.id.in_(last.group_by(v.revenue_id))
+        restated = figures.join_from(revenue_revisions, revenue, v.revenue_id == r.id).where(
+            r.recorded_at > as_of, v.id.in_(last.group_by(v.revenue_id))
         )
+        rows = [*rows, *await tx.execute(restated)]
     return [
         RevenueFact(
             id=row[0], account_id=row[1], day=day, tag=row[2], currency=row[3], sub=row[4], tag_name=row[5],
-            figures=Figures(
-                visits=row[6], registrations=row[7], first_deposits=row[8], deposits=row[9], qualified=row[10],
-                deposit_amount=row[11], ngr=row[12], commission_cpa=row[13], commission_revshare=row[14],
-                commission_other=row[15],
-            ),
+            figures=Figures(*row[6:]),
         )
-        for row in await tx.execute(query.order_by(r.id))
+        for row in sorted(rows, key=itemgetter(0))
     ]  # fmt: skip
 
 

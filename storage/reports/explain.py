@@ -239,7 +239,7 @@ class _Inquiry:
             unmatched=[_named(request) for request in about if request.outcome == Outcome.UNMATCHED.value],
             unread=[_named(request) for request in about if request.outcome != Outcome.UNMATCHED.value],
             stated=[row.sub.lower() for row in claimed if row.sub and getattr(row, counted)],
-            restated=await self._restated([row.id for row in claimed], measure),
+            restated=await self._restated(claimed, measure),
             unclaimed=sorted({row.tag for row in unclaimed}) if await self._unclaimed(unclaimed) else (),
             segments=segments if self.offer.tag_key is None and len(segments) > 1 else (),
             fresh=self.now < day_bounds(self.day, zone)[1] + FRESH,
@@ -314,24 +314,27 @@ class _Inquiry:
 
         return [row for row in rows if own(row)]
 
-    async def _restated(self, ids: Sequence[int], measure: str) -> list[Restatement]:
+    async def _restated(self, rows: Sequence[Row[Any]], measure: str) -> list[Restatement]:
         """Changes of the platform's sum after the day was settled; the latest first."""
         s, v = settled_days.c, revenue_revisions.c
         settled = select(s.settled_at).where(s.account_id == self.offer.account_id, s.day == self.day)
         since = (await self.tx.execute(settled)).scalar_one_or_none()
         if since is None:
             return []
-        query = select(v.revenue_id, v[measure], v.recorded_at).where(v.revenue_id.in_(ids)).order_by(v.id)
+        query = select(v.recorded_at, v.revenue_id, v[measure]).where(v.revenue_id.in_([row.id for row in rows]))
+        revised = [tuple(row) for row in await self.tx.execute(query.order_by(v.id))]
+        revised_ids = {row_id for _, row_id, _ in revised}
+        first = [(row.recorded_at, row.id, getattr(row, measure)) for row in rows if row.id not in revised_ids]
         now: dict[int, int] = {}
         changes: dict[datetime, Restatement] = {}
-        for row_id, figure, at in await self.tx.execute(query):
+        for at, row_id, figure in sorted([*first, *revised], key=lambda revision: revision[0]):
             before = sum(now.values())
             now[row_id] = figure or 0
             if at > since:
                 earlier = changes.get(at)
-                rows = [*(earlier.rows if earlier else []), row_id]
+                ids = [*(earlier.rows if earlier else []), row_id]
                 start = earlier.before if earlier else before
-                changes[at] = Restatement(before=start, after=sum(now.values()), at=at, rows=rows)
+                changes[at] = Restatement(before=start, after=sum(now.values()), at=at, rows=ids)
         return [change for change in reversed(changes.values()) if change.before != change.after]
 
     async def _unclaimed(self, rows: Sequence[Row[Any]]) -> bool:

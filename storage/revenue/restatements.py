@@ -46,9 +46,7 @@ async def since(
     Of these accounts, and claimed by these offers; None: all. `before` is what stood at that instant, or when the day
     was settled if that came later.
     """
-    moved = revenue_revisions.c
-    recent = moved.day > (instant - REACH).date()  # the index is by day
-    revised = select(moved.revenue_id).where(moved.team_id == team_id, recent, moved.recorded_at > instant)
+    recent = revenue.c.day > (instant - REACH).date()  # the index is by day
     is_settled = and_(settled_days.c.account_id == revenue.c.account_id, settled_days.c.day == revenue.c.day)
     query = (
         select(
@@ -56,14 +54,14 @@ async def since(
         )
         .join(settled_days, is_settled)
         .join(accounts, accounts.c.id == revenue.c.account_id)
-        .where(revenue.c.team_id == team_id, revenue.c.id.in_(revised))
+        .where(revenue.c.team_id == team_id, recent, revenue.c.recorded_at > instant)
     )
     if account_ids is not None:
         query = query.where(revenue.c.account_id.in_(list(account_ids)))
     if offer_ids is not None:
         query = query.where(_claimed_by(offer_ids))
     rows = (await tx.execute(query)).all()
-    return _compared(rows, await _before(tx, {row.id: max(instant, row.settled_at) for row in rows}))
+    return _compared(rows, await _before(tx, rows, instant))
 
 
 def _claimed_by(offer_ids: Select[tuple[int]]) -> ColumnElement[bool]:
@@ -76,10 +74,11 @@ def _claimed_by(offer_ids: Select[tuple[int]]) -> ColumnElement[bool]:
     return mine.where(or_(own.c.tag_key.in_(tags), takes_rest)).exists()
 
 
-async def _before(tx: AsyncConnection, baselines: dict[int, datetime]) -> dict[int, Row[Any]]:
-    """The revision of each row that stood at its baseline."""
-    ids = list(baselines)
-    latest: dict[int, Row[Any]] = {}
+async def _before(tx: AsyncConnection, rows: Iterable[Row[Any]], instant: datetime) -> dict[int, Row[Any]]:
+    """What stood of each row at the instant, or when its day was settled if that came later."""
+    baselines = {row.id: max(instant, row.settled_at) for row in rows}
+    latest: dict[int, Row[Any]] = {row.id: row for row in rows if row.recorded_at <= baselines[row.id]}
+    ids = list(baselines.keys() - latest.keys())
     for start in range(0, len(ids), 500):
         query = select(revenue_revisions).where(revenue_revisions.c.revenue_id.in_(ids[start : start + 500]))
         for row in await tx.execute(query.order_by(revenue_revisions.c.id)):

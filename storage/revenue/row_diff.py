@@ -1,33 +1,27 @@
 """Revenue rows against a report's: what stands, what differs, and how a difference is written."""
 
 from collections.abc import Iterator, Mapping
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import msgspec
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.db.bulk_sql import BulkTable, nullable
-from storage.db.touch_marks import touch
+from storage.db.bulk_sql import NO_NUMBER, BulkTable, nullable
 from storage.ledger.facts import RevenueRow
-from storage.ledger.revenue.sanity import Key, Values, check_size, values_of
-from storage.tables import MEASURES, revenue, revenue_revisions
-from storage.tables.types import EPOCH_DAY, days, micros
+from storage.ledger.revenue.sanity import LIMIT, Key, Values, check_sizes, values_of
+from storage.tables import MEASURES, revenue, revenue_revisions, touched
+from storage.tables.types import days, micros
 
 #: Rows written without another turn of the event loop: they take some milliseconds, and clicks wait for no longer.
 BATCH = 100
 
-_REVENUE = BulkTable(
-    revenue,
-    ("team_id", "account_id", "day", "tag", "tag_key", "tag_name", "sub", "part", "currency", *MEASURES, "withdrawn",
-     "recorded_at", "report_id"),
-    identity_columns=("day", "tag_key", "sub", "part", "currency"),
-)  # fmt: skip
-_REVISIONS = BulkTable(
-    revenue_revisions, ("team_id", "revenue_id", "day", *MEASURES, "withdrawn", "recorded_at", "report_id"),
-    identity_columns=("revenue_id",),
-)  # fmt: skip
+_REVENUE = BulkTable(revenue, ("day", "tag", "tag_key", "tag_name", "sub", "part", "currency", *MEASURES))
+_REVISIONS = BulkTable(revenue_revisions, ("revenue_id", "day", *MEASURES, "withdrawn"))
+_MARKS = BulkTable(touched, ("day",))
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,17 +42,8 @@ class StoredRow(msgspec.Struct, gc=False):
     tag_name: str
 
 
-class NewRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A row that no earlier report had. `day` counts from 1970, as it lies on disk."""
-
-    day: int
-    tag: str
-    tag_key: str
-    tag_name: str
-    sub: str
-    part: str
-    currency: str
-    values: Values
+NewRow = tuple[Any, ...]
+"""A row that no earlier report had, in the order of `_REVENUE`'s columns and as it lies on disk."""
 
 
 class RestatedRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -107,15 +92,17 @@ async def has_figures(tx: AsyncConnection, account_id: int, first: date, last: d
 
 def differences(rows: Mapping[Key, RevenueRow], stored: Mapping[Key, StoredRow]) -> Changes:
     """What the report's rows say otherwise than those that stand. Raises ConnectorError for figures too large."""
-    changes = Changes([], [], [])
+    changes, figures_changed = Changes([], [], []), list[Values]()
     for key, row in rows.items():
         before, values = stored.get(key), values_of(row.figures)
         if before is None:
-            check_size(row)
-            changes.new.append(NewRow(days(key[0]), row.tag, key[1], row.tag_name, key[2], key[3], key[4], values))
+            figures_changed.append(values)
+            day, tag_key, sub, part, currency = key
+            numbers = [NO_NUMBER if value is None else value for value in values]
+            changes.new.append((days(day), row.tag, tag_key, row.tag_name, sub, part, currency, *numbers))
             continue
         if values != before.values:
-            check_size(row)
+            figures_changed.append(values)
             changes.restated.append(RestatedRow(before.id, days(key[0]), values, False))
         if row.tag_name != before.tag_name:
             changes.renamed.append(RenamedTag(before.id, days(key[0]), row.tag_name))
@@ -123,13 +110,13 @@ def differences(rows: Mapping[Key, RevenueRow], stored: Mapping[Key, StoredRow])
         if key not in rows and not stored_row.withdrawn and any(stored_row.values):
             zeros = tuple(None if value is None else 0 for value in stored_row.values)
             changes.restated.append(RestatedRow(stored_row.id, days(key[0]), zeros, True))
+    if max(map(abs, filter(None, chain.from_iterable(figures_changed))), default=0) >= LIMIT:
+        check_sizes(rows.values())
     changes.new.sort(key=_index_order)
     return changes
 
 
-def _index_order(row: NewRow) -> tuple[int, str, str, str]:
-    """Rows next to each other in the index are written together."""
-    return row.day, row.tag_key, row.sub, row.part
+_index_order = itemgetter(0, 2, 4, 5)  # day, tag_key, sub, part: rows next to each other there are written together
 
 
 def batches(changes: Changes) -> Iterator[Changes]:
@@ -143,34 +130,33 @@ def batches(changes: Changes) -> Iterator[Changes]:
 
 
 async def write(tx: AsyncConnection, of: Origin, changes: Changes, *, report_id: int, marked: set[int]) -> None:
-    """Write what differs, a revision for each figure, and mark the days as moved.
+    """Write what differs, a revision for each figure restated, and mark the days as moved.
 
     `marked` holds the days that this transaction has marked, and takes the others.
     """
-    now = micros(of.now)
-    moved = {row.day for rows in (changes.new, changes.restated, changes.renamed) for row in rows} - marked
-    if moved:
-        await touch(tx, of.team_id, [EPOCH_DAY + timedelta(days=day) for day in moved])
+    stamp = {"team_id": of.team_id, "recorded_at": micros(of.now), "report_id": report_id}
+    days_changed = {row[0] for row in changes.new} | {row.day for row in (*changes.restated, *changes.renamed)}
+    if moved := days_changed - marked:
+        await _MARKS.append(tx, [(day,) for day in sorted(moved)], {"team_id": of.team_id})
         marked |= moved
     if changes.new:
-        measured = [tuple(map(nullable, row.values)) for row in changes.new]
-        ids = await _REVENUE.insert(tx, [
-            (of.team_id, of.account_id, row.day, row.tag, row.tag_key, row.tag_name, row.sub, row.part, row.currency,
-             *values, False, now, report_id)
-            for row, values in zip(changes.new, measured, strict=True)
-        ])  # fmt: skip
-        await _REVISIONS.append(tx, [
-            (of.team_id, number, row.day, *values, False, now, report_id)
-            for number, row, values in zip(ids, changes.new, measured, strict=True)
-        ])  # fmt: skip
+        await _REVENUE.append(tx, changes.new, {**stamp, "account_id": of.account_id, "withdrawn": False})
     if changes.restated:
+        await _keep_first_figures(tx, [row.id for row in changes.restated])
         await _restate(tx, changes.restated, {"recorded_at": of.now, "report_id": report_id})
         await _REVISIONS.append(tx, [
-            (of.team_id, row.id, row.day, *map(nullable, row.values), row.withdrawn, now, report_id)
-            for row in changes.restated
-        ])  # fmt: skip
+            (row.id, row.day, *map(nullable, row.values), row.withdrawn) for row in changes.restated
+        ], stamp)  # fmt: skip
     for renamed in changes.renamed:
         await tx.execute(update(revenue).where(revenue.c.id == renamed.id).values(tag_name=renamed.name))
+
+
+async def _keep_first_figures(tx: AsyncConnection, ids: list[int]) -> None:
+    """The figures that rows came with, kept as a revision before the first restatement takes their place."""
+    names = ("team_id", "day", *MEASURES, "withdrawn", "recorded_at", "report_id")
+    restated_before = select(revenue_revisions.c.id).where(revenue_revisions.c.revenue_id == revenue.c.id).exists()
+    first = select(revenue.c.id, *(revenue.c[name] for name in names)).where(revenue.c.id.in_(ids), ~restated_before)
+    await tx.execute(insert(revenue_revisions).from_select(["revenue_id", *names], first))
 
 
 _RESTATED: dict[str, Any] = {

@@ -100,7 +100,8 @@ revenue = Table(
 #: Rows of a day, and within it those of a campaign's code: rows written together lie together in it.
 Index("ix_revenue_team_id_day_sub", revenue.c.team_id, revenue.c.day, func.lower(revenue.c.sub))
 
-#: Every figure ever fetched that differed from the one before.
+#: Every figure ever fetched of a row that was restated, the first included. A row without a revision says in `revenue`
+#: what it always said, known since its `recorded_at`.
 revenue_revisions = Table(
     "revenue_revisions",
     metadata,

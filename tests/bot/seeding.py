@@ -60,8 +60,8 @@ async def reported(
             raw=b"",
         ).returning(revenue_reports.c.id))).scalar_one()  # fmt: skip
         mine = revenue.c.account_id == ids["account_id"], revenue.c.day == day, revenue.c.tag_key == tag
-        changed = await tx.execute(update(revenue).where(*mine).values(**figures).returning(revenue.c.id))
-        revenue_id = changed.scalar_one_or_none()
+        changed = update(revenue).where(*mine).values(recorded_at=at, **figures)
+        revenue_id = (await tx.execute(changed.returning(revenue.c.id))).scalar_one_or_none()
         if revenue_id is None:
             made = insert(revenue).values(
                 team_id=say.team_id, account_id=ids["account_id"], day=day, tag=tag, tag_key=tag, currency="EUR",

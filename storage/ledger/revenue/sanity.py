@@ -1,6 +1,9 @@
 """What a revenue row is known by, its figures in order, and rows that no database can keep."""
 
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
+from itertools import chain
+from operator import attrgetter
 
 import msgspec
 
@@ -17,7 +20,8 @@ MEASURES = Figures.__struct_fields__
 COUNTS = 5  # how many of them are counts; the others are amounts
 AMOUNTS = frozenset(MEASURES[COUNTS:])
 
-_LIMIT = 1 << 62
+#: Figures this large are kept by no database.
+LIMIT = 1 << 62
 
 
 def key_of(row: RevenueRow) -> Key:
@@ -25,12 +29,8 @@ def key_of(row: RevenueRow) -> Key:
     return row.day, row.tag.strip().lower(), row.sub.strip(), row.part, row.currency
 
 
-def values_of(figures: Figures) -> Values:
-    f = figures
-    return (
-        f.visits, f.registrations, f.first_deposits, f.deposits, f.qualified, f.deposit_amount, f.ngr,
-        f.commission_cpa, f.commission_revshare, f.commission_other,
-    )  # fmt: skip
+values_of: Callable[[Figures], Values] = attrgetter(*MEASURES)
+"""The figures in the order of MEASURES."""
 
 
 def distinct(report: Report) -> dict[Key, RevenueRow]:
@@ -39,10 +39,9 @@ def distinct(report: Report) -> dict[Key, RevenueRow]:
     Raises ConnectorError when two lines of one key have different figures: nothing says which is right.
     """
     rows: dict[Key, RevenueRow] = {}
-    for line in report.rows:
-        if not report.first <= line.day <= report.last:
+    for row in _storable(report.rows):
+        if not report.first <= row.day <= report.last:
             continue
-        row = _storable(line)
         earlier = rows.setdefault(key_of(row), row)
         if earlier is not row and earlier.figures != row.figures:
             raise ConnectorError(
@@ -53,17 +52,23 @@ def distinct(report: Report) -> dict[Key, RevenueRow]:
     return rows
 
 
-def _storable(row: RevenueRow) -> RevenueRow:
-    """The row without NUL characters, which no database keeps."""
-    if "\0" not in row.tag + row.sub + row.part + row.tag_name:
-        return row
-    texts = {name: getattr(row, name).replace("\0", "") for name in ("tag", "sub", "part", "tag_name")}
-    return msgspec.structs.replace(row, **texts)
+_TEXTS = ("tag", "sub", "part", "tag_name")
+_texts_of: Callable[[RevenueRow], tuple[str, ...]] = attrgetter(*_TEXTS)
 
 
-def check_size(row: RevenueRow) -> None:
+def _storable(rows: Sequence[RevenueRow]) -> Sequence[RevenueRow]:
+    """The rows without NUL characters, which no database keeps."""
+    if "\0" not in "".join(chain.from_iterable(map(_texts_of, rows))):
+        return rows
+    return [
+        msgspec.structs.replace(row, **{name: getattr(row, name).replace("\0", "") for name in _TEXTS}) for row in rows
+    ]
+
+
+def check_sizes(rows: Iterable[RevenueRow]) -> None:
     """Raises ConnectorError for figures no database keeps."""
-    for measure, value in zip(MEASURES, values_of(row.figures), strict=True):
-        if value is not None and not -_LIMIT < value < _LIMIT:
-            where = f"{row.day}{f' of {row.tag}' if row.tag else ''}"
-            raise ConnectorError(f"the {measure} of {where} are too large: {value}")
+    for row in rows:
+        for measure, value in zip(MEASURES, values_of(row.figures), strict=True):
+            if value is not None and not -LIMIT < value < LIMIT:
+                where = f"{row.day}{f' of {row.tag}' if row.tag else ''}"
+                raise ConnectorError(f"the {measure} of {where} are too large: {value}")

@@ -46,9 +46,7 @@ class Judge:
         self._settled = settled
         self._fault = report.damage or contradiction(report, rows)
         self._is_empty = not rows
-        self._says = frozenset(
-            i for row in rows for i, value in enumerate(values_of(row.figures)) if value
-        )  # fmt: skip
+        self._says = frozenset(i for i, name in enumerate(MEASURES) if any(getattr(row.figures, name) for row in rows))
         self._rows_standing = 0
         self._settled_rows = 0
         self._gone = 0
