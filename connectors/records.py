@@ -1,6 +1,6 @@
 """Records out of an answer whose format is known only when it has come: JSON, XML or CSV."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable
 from typing import Any
 from xml.etree import ElementTree
 
@@ -9,18 +9,19 @@ import msgspec
 from connectors.base import Connection
 from connectors.columns import Columns
 from connectors.reading import (
+    RawRecords,
     Record,
     csv_of,
     decoded,
+    flat,
     json_of,
     json_outline,
+    no_rows,
     raw_outline,
     raw_value,
-    snippet,
     xml_of,
 )
 from connectors.sheet import Sheet
-from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Figures
 
 _LISTS = ("data", "rows", "items", "result", "report", "stats", "table", "registrations")
@@ -81,11 +82,11 @@ def json_records(content: Any, body: bytes, connection: Connection) -> list[Reco
             break
         inner = next((inner[name] for name in _LISTS if isinstance(inner.get(name), list | dict)), None)
     if not isinstance(inner, list) or not all(isinstance(entry, dict) for entry in inner):
-        raise ConnectorError(f"the platform sent no list of rows: {snippet(body, connection)}", raw=body)
+        raise no_rows(body, connection)
     return [flat(entry) for entry in inner]
 
 
-def json_stream(body: bytes, connection: Connection) -> tuple[Any, Iterator[Record]]:
+def json_stream(body: bytes, connection: Connection) -> tuple[Any, Iterable[Record]]:
     """What a JSON answer says beside its list of objects, and those one by one, as `json_records` finds them.
 
     A long report is thus never in memory as objects; a record that cannot be read raises when it is reached.
@@ -104,34 +105,12 @@ def json_stream(body: bytes, connection: Connection) -> tuple[Any, Iterator[Reco
         return head, (
             record for _ in (0,) for record in json_records(head, body, connection)
         )  # which raises when it is read
-    return head, _records(entries, body, connection)
+    return head, RawRecords(entries, body, connection)
 
 
 def _opens(value: msgspec.Raw) -> bool:
     """Whether something lies within the raw value."""
     return memoryview(value)[:1].tobytes() in {b"[", b"{"}
-
-
-def _records(entries: list[Any], body: bytes, connection: Connection) -> Iterator[Record]:
-    for entry in entries:
-        try:
-            record = raw_value(entry)
-        except msgspec.MsgspecError:
-            record = json_of(body, connection)  # which says what is wrong
-        if not isinstance(record, dict):
-            raise ConnectorError(f"the platform sent no list of rows: {snippet(body, connection)}", raw=body)
-        yield flat(record) if dict in map(type, record.values()) else record
-
-
-def flat(record: Record, before: str = "") -> Record:
-    """A record without nesting."""
-    out: Record = {}
-    for name, value in record.items():
-        if isinstance(value, dict):
-            out |= flat(value, f"{before}{name}_")
-        else:
-            out[f"{before}{name}"] = value
-    return out
 
 
 def xml_records(root: ElementTree.Element) -> list[Record]:

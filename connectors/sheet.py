@@ -1,16 +1,17 @@
 """From a platform's records to revenue rows, every fault named by its line and column."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import date
 from decimal import Decimal
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
 from connectors.base import Connection, Platform, Window
 from connectors.columns import COUNTS, PARTS, Columns, added, comparable, figures_of, figures_of_columns
-from connectors.reading import Record
+from connectors.reading import RawRecords, Record
 from storage.ledger.currencies import currency_of
 from storage.ledger.dates import Order, read_day
 from storage.ledger.errors import ConnectorError
@@ -108,45 +109,60 @@ class Sheet:
 
         Returns how many they were.
         """
-        return self._add_lines((0, record) for record in records)
+        if not isinstance(records, RawRecords):
+            return self._add_lines((0, record) for record in records)
+        count = 0
+        for part in records.parts(_MANY):
+            quick = part.with_floats()
+            if quick is not None and self._add_alike(quick):
+                count += len(quick)
+            else:
+                count += self._add_lines((0, record) for record in part)
+        return count
 
     def _add_lines(self, lines: Iterable[tuple[int, Record]]) -> int:
         """The same of records and the lines of a file that they are, 0 for none."""
         remaining, added_lines = iter(lines), 0
         while part := list(islice(remaining, _MANY)):
-            records = [record for _, record in part]
             added_lines += len(part)
-            rows = self._rows_of(records) if len(set(map(tuple, records))) == 1 else None
-            if rows is None:
+            if not self._add_alike([record for _, record in part], [line for line, _ in part]):
                 for self.line, record in part:
                     self.add(record)
-                continue
-            if not self._keep_all(rows):
-                for (self.line, _), row in zip(part, rows, strict=True):
-                    if self.window.first <= row.day <= self.window.last:
-                        self.keep(row)
-                    else:
-                        self.outside += 1
         self.line = 0
         return added_lines
+
+    def _add_alike(self, records: Sequence[Record], lines: Iterable[int] = repeat(0)) -> bool:
+        """Add records of one shape a column at a time; False, and nothing is added, where something is odd."""
+        rows = self._rows_of(records) if len(set(map(tuple, records))) == 1 else None
+        if rows is None:
+            return False
+        if not self._keep_all(rows):
+            for self.line, row in zip(lines, rows, strict=False):
+                if self.window.first <= row.day <= self.window.last:
+                    self.keep(row)
+                else:
+                    self.outside += 1
+        return True
 
     def _rows_of(self, records: Sequence[Record]) -> list[RevenueRow] | None:
         """The rows of records of one shape; None where `add` has to say what is wrong with one, or to look closer."""
         layout = self._layout(records[0])
-        written = set(_texts(records, layout.currency))
-        if len(written) > 1 or not layout.day or (self.columns.tag and not layout.tag):
+        if not layout.day or (self.columns.tag and not layout.tag):
             return None
-        currency = self._currency(written.pop())
         try:
+            written = set(_texts(records, layout.currency))
+            if len(written) > 1:
+                return None
+            currency = self._currency(written.pop())
             days = _each_once(_texts(records, layout.day), lambda text: read_day(text, layout.order))
             figures = _figures(records, layout, currency)
+            texts = (_texts(records, layout.tag), _texts(records, layout.tag_name), _texts(records, layout.sub))
+            parts = _part_texts(records, layout.part)
         except ValueError:
             return None
         if figures is None or max(days) > self.latest:
             return None
-        texts = (_texts(records, layout.tag), _texts(records, layout.tag_name), _texts(records, layout.sub))
-        tags, tag_names = (_each_once(column, self._shared) for column in texts[:2])
-        parts = _each_once(_part_texts(records, layout.part), self._shared)
+        tags, tag_names, parts = (_each_once(column, self._shared) for column in (*texts[:2], parts))
         return [
             RevenueRow(day=day, tag=tag, tag_name=name, sub=sub, part=part, currency=currency, figures=of_row)
             for day, tag, name, sub, part, of_row in zip(days, tags, tag_names, texts[2], parts, figures, strict=True)
@@ -155,7 +171,7 @@ class Sheet:
     def _keep_all(self, rows: Sequence[RevenueRow]) -> bool:
         """Keep rows if all of them are within the window and none of them repeats another."""
         days = {row.day for row in rows}
-        keyed = {_key_of(row): row for row in rows}
+        keyed = dict(zip(map(_key_of, rows), rows, strict=True))
         is_plain = self.window.first <= min(days) and max(days) <= self.window.last and len(keyed) == len(rows)
         if not is_plain or not self.rows.keys().isdisjoint(keyed):
             return False
@@ -451,16 +467,33 @@ def _counts(cells: list[Any]) -> list[int | None]:
         digits = "".join(cells)
         if digits.isascii() and digits.isdigit():
             return list(map(int, cells))
+    if float in kinds:
+        raise ValueError("floats may not say what was written")
     return list(map(read_count, cells))
 
 
 def _amounts(cells: list[Any], mark: Mark, own: str) -> list[int | None] | None:
     """Amounts in micro-units; None where a currency stands beside one. Raises ValueError."""
     kinds = set(map(type, cells))
+    if float in kinds:
+        return _micros_of_floats(cells, kinds)
     if kinds == {Decimal}:
         return list(map(to_micro, cells))
     amounts = [read_micro(cell, mark, own) for cell in cells]
     return None if any(currency for _, currency in amounts) else [micro for micro, _ in amounts]
+
+
+def _micros_of_floats(cells: Sequence[Any], kinds: AbstractSet[type]) -> list[int | None]:
+    """Micro-units of numbers of JSON. Raises ValueError where floats do not say exactly what was written.
+
+    Below 1e9 they do if they are whole micro-units: every text of such a float is nearer to them than half of one.
+    """
+    if not kinds <= {int, float} or max(map(abs, cells)) >= 1e9:
+        raise ValueError("more than floats can say")
+    micros = [round(cell * 1e6) for cell in cells]
+    if [micro / 1e6 for micro in micros] != cells:
+        raise ValueError("more digits than micro-units have")
+    return [*micros]
 
 
 def _may_have_totals(block: Block, layout: Layout) -> bool:
@@ -510,6 +543,8 @@ def _slack(name: str, rows: int) -> int:
 def _text(record: Record, names: tuple[str, ...]) -> str:
     for name in names:
         value = record[name]
+        if isinstance(value, float):
+            raise ValueError("floats may not say what was written")
         if value is not None and value != "":
             return value.strip() if isinstance(value, str) else str(value)
     return ""

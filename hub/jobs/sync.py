@@ -20,8 +20,8 @@ from hub.runtime.runtime import Runtime
 from storage.catalogue import accounts, names
 from storage.db import tasks
 from storage.ledger.errors import CasinoFluxError, ConnectorError
-from storage.ledger.facts import Figures, Report, RevenueRow
-from storage.ledger.revenue.sanity import distinct
+from storage.ledger.facts import Report, RevenueRow
+from storage.ledger.revenue.sanity import distinct, measures_stated
 from storage.ledger.revenue.suspect import contradiction
 from storage.revenue import kept_answers, raw_reports, syncs
 from storage.revenue import revisions as revenue
@@ -290,9 +290,7 @@ async def _reported(report: Report) -> set[str]:
     """The figures that some row has."""
     reported: set[str] = set()
     for start in range(0, len(report.rows), _MANY):
-        figures = [row.figures for row in report.rows[start : start + _MANY]]
-        missing = [name for name in Figures.__struct_fields__ if name not in reported]
-        reported |= {name for name in missing if any(getattr(figure, name) is not None for figure in figures)}
+        reported |= measures_stated(report.rows[start : start + _MANY])
         await asyncio.sleep(0)
     return reported
 

@@ -58,13 +58,17 @@ class BulkTable:
         """SQLite's statement; the id comes first."""
         return self._text(["?"], ["id"])
 
-    def _text(self, first_marks: Sequence[str], first_names: Iterable[str]) -> str:
+    def _text(self, first_marks: Iterable[str], first_names: Iterable[str]) -> str:
+        columns, marks = ", ".join([*first_names, *self.names]), ", ".join([*first_marks, self._marks])
+        return f"INSERT INTO {self.table.name} ({columns}) VALUES ({marks})"  # noqa: S608
+
+    @cached_property
+    def _marks(self) -> str:
         marks = ["?"] * len(self.names)
         for n in self._nullable:
             numeric = not isinstance(self.table.c[self.names[n]].type, Text)
             marks[n] = f"nullif(?, {NO_NUMBER})" if numeric else "nullif(?, '')"
-        columns = ", ".join([*first_names, *self.names])
-        return f"INSERT INTO {self.table.name} ({columns}) VALUES ({', '.join([*first_marks, *marks])})"  # noqa: S608
+        return ", ".join(marks)
 
     async def insert(self, tx: AsyncConnection, rows: Sequence[tuple[Any, ...]]) -> list[int]:
         """Insert rows; their new ids, in order."""

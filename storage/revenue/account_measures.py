@@ -9,14 +9,14 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.ledger.facts import Report
+from storage.ledger.revenue.sanity import measures_stated
 from storage.tables import MEASURES, account_measures
 
 
 def of_report(report: Report) -> frozenset[str]:
     """The measures that a report declares, or states in some row."""
     declared = set(report.measures) & set(MEASURES)
-    stated = (name for name in MEASURES if any(getattr(row.figures, name) is not None for row in report.rows))
-    return frozenset(declared.union(stated))
+    return frozenset(declared | measures_stated(report.rows))
 
 
 async def note(

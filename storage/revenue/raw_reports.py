@@ -10,6 +10,7 @@ from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.db.bulk_sql import Lookup
 from storage.ledger.dates import day_bounds
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Report
@@ -52,10 +53,11 @@ async def record_same(
 
 async def newest(tx: AsyncConnection, account_id: int) -> int | None:
     """The account's latest report: who finds another one than before knows that figures may have moved."""
-    r = revenue_reports.c
-    newest = select(func.max(r.id)).where(r.account_id == account_id)
-    report_id: int | None = (await tx.execute(newest)).scalar_one()
-    return report_id
+    ((report_id,),) = await _NEWEST.rows(tx, [account_id])
+    return None if report_id is None else int(report_id)
+
+
+_NEWEST = Lookup(select(func.max(revenue_reports.c.id)), revenue_reports.c.account_id)
 
 
 async def store(

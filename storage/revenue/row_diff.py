@@ -17,7 +17,7 @@ from storage.tables import MEASURES, revenue, revenue_revisions, touched
 from storage.tables.types import days, micros
 
 #: Rows written without another turn of the event loop: they take some milliseconds, and clicks wait for no longer.
-BATCH = 100
+BATCH = 200
 
 _REVENUE = BulkTable(revenue, ("day", "tag", "tag_key", "tag_name", "sub", "part", "currency", *MEASURES))
 _REVISIONS = BulkTable(revenue_revisions, ("revenue_id", "day", *MEASURES, "withdrawn"))
@@ -93,13 +93,14 @@ async def has_figures(tx: AsyncConnection, account_id: int, first: date, last: d
 def differences(rows: Mapping[Key, RevenueRow], stored: Mapping[Key, StoredRow]) -> Changes:
     """What the report's rows say otherwise than those that stand. Raises ConnectorError for figures too large."""
     changes, figures_changed = Changes([], [], []), list[Values]()
+    numbers_of_days = {day: days(day) for day in {key[0] for key in rows}}
     for key, row in rows.items():
         before, values = stored.get(key), values_of(row.figures)
         if before is None:
             figures_changed.append(values)
             day, tag_key, sub, part, currency = key
             numbers = [NO_NUMBER if value is None else value for value in values]
-            changes.new.append((days(day), row.tag, tag_key, row.tag_name, sub, part, currency, *numbers))
+            changes.new.append((numbers_of_days[day], row.tag, tag_key, row.tag_name, sub, part, currency, *numbers))
             continue
         if values != before.values:
             figures_changed.append(values)

@@ -52,6 +52,10 @@ class Catalogue:
         """The campaign whose code a platform returned in a sub id."""
         return self._codes.get(sub.lower()) if sub else None
 
+    def subs_named(self, subs: Iterable[str]) -> set[str]:
+        """Those of the sub ids that are codes of campaigns."""
+        return {sub for sub in subs if sub.lower() in self._codes}
+
     def campaign_place(self, campaign_id: int, offer_id: int) -> Place:
         """Where a campaign's figures go when nothing is known of the visits behind them."""
         campaign = self.campaigns.get(campaign_id)

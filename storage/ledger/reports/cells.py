@@ -1,6 +1,6 @@
 """Cells: what both layers say of a day of one campaign, site, offer and source; nothing decided, nothing converted."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from operator import attrgetter
 from typing import NamedTuple
@@ -137,7 +137,7 @@ class Cells:
         self._placed: dict[Place, Cell] = {}
         self._unassigned: dict[tuple[int, str, date | None], Cell] = {}
         self._parts: dict[int, tuple[Amounts, Parts]] = {}  # by the identity of the amounts
-        self._whole_rows: dict[tuple[int, str], tuple[Cell, list[tuple[int | None, ...]]]] = {}
+        self._whole_rows: dict[tuple[int, str], tuple[Cell, list[Figures]]] = {}
 
     def at(self, place: Place) -> Cell:
         """The cell of a place, made if there is none yet."""
@@ -174,18 +174,14 @@ class Cells:
         if amount:
             listed += [part] * times
 
-    def add_figures(self, cell: Cell, currency: str, figures: Figures) -> None:
-        """Add a platform's row, which belongs to the cell whole."""
-        key = id(cell), currency
-        rows = self._whole_rows.get(key)
-        if rows is None:
-            rows = self._whole_rows[key] = cell, []
-        rows[1].append(_measures_of(figures))
+    def add_figures(self, cell: Cell, currency: str, figures: Iterable[Figures]) -> None:
+        """Add a platform's rows, which belong to the cell whole."""
+        self._whole_rows.setdefault((id(cell), currency), (cell, []))[1].extend(figures)
 
     def sum_whole_rows(self) -> None:
         """Bring the rows that belong to a cell whole into it, measure by measure."""
         for (_, currency), (cell, rows) in self._whole_rows.items():
-            for name, figures in zip(_MEASURES, zip(*rows, strict=True), strict=True):
+            for name, figures in zip(_MEASURES, zip(*map(_measures_of, rows), strict=True), strict=True):
                 stated = [figure for figure in figures if figure is not None]
                 if stated and name in PLATFORM_COUNTS:
                     add_count(cell, name, sum(stated))
@@ -194,13 +190,13 @@ class Cells:
         self._whole_rows.clear()
 
     def _add_whole_amounts(self, cell: Cell, currency: str, name: str, figures: list[int]) -> None:
-        self.add_amount(cell, currency, name, figures[0])
         if len(figures) == 1:
+            self.add_amount(cell, currency, name, figures[0])
             return
-        amounts = cell.money[currency]
+        amounts = cell.money.setdefault(currency, Amounts())
         listed = self._listed(amounts, name)
-        setattr(amounts, name, getattr(amounts, name) + sum(figures[1:]))
-        listed += filter(None, figures[1:])
+        setattr(amounts, name, sum(figures) + (getattr(amounts, name) or 0))
+        listed += filter(None, figures)
 
     def _listed(self, amounts: Amounts, name: str) -> list[Part]:
         """The parts of a sum, which from now on are listed."""

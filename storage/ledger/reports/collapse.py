@@ -4,6 +4,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import date
 from decimal import Decimal
+from functools import partial
+from itertools import compress
+from operator import attrgetter, is_not
 from typing import Any, NamedTuple
 
 import msgspec
@@ -22,7 +25,16 @@ from storage.ledger.reports.cells import (
     PostbackCounts,
     read_parts,
 )
-from storage.ledger.reports.groups import OFFERLESS, PROVISIONAL, SETTLED, Group, Sums, note_unconverted, row_of
+from storage.ledger.reports.groups import (
+    OFFERLESS,
+    PROVISIONAL,
+    SETTLED,
+    Group,
+    Sums,
+    note_unconverted,
+    row_of,
+    sum_of_groups,
+)
 from storage.ledger.reports.report_rows import ENTITIES, PERIODS, SUB_NAMES, MergedReport, ReportRow, period
 
 
@@ -145,10 +157,7 @@ class Collapsing:
 
     def total(self) -> Group:
         """The sums over all of it."""
-        totals = Group()
-        for group in (*self._rows.values(), *self._unassigned.values()):
-            totals.add(group)
-        return totals
+        return sum_of_groups([*self._rows.values(), *self._unassigned.values()])
 
     def _unassigned_row(self, key: tuple[Any, ...]) -> ReportRow:
         group = self._unassigned[key]
@@ -348,10 +357,15 @@ def _stated(cells: Sequence[Cell]) -> dict[int, set[str]]:
         if len(names) == len(PLATFORM_COUNTS) + len(PLATFORM_AMOUNTS):
             continue
         if cell.platform:
-            names.update(name for name in PLATFORM_COUNTS if getattr(cell.platform, name) is not None)
+            names.update(compress(PLATFORM_COUNTS, map(_is_known, _counts_of(cell.platform))))
         for amounts in cell.money.values():
-            names.update(name for name in PLATFORM_AMOUNTS if getattr(amounts, name) is not None)
+            names.update(compress(PLATFORM_AMOUNTS, map(_is_known, _amounts_of(amounts))))
     return stated
+
+
+_counts_of: Callable[[PlatformCounts], tuple[int | None, ...]] = attrgetter(*PLATFORM_COUNTS)
+_amounts_of: Callable[[Amounts], tuple[int | None, ...]] = attrgetter(*PLATFORM_AMOUNTS)
+_is_known = partial(is_not, None)
 
 
 def _add_clicks(cell: Cell, sums: Sums) -> None:

@@ -1,6 +1,6 @@
 """Sums of groups of cells, and the report rows they make."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 
 import msgspec
@@ -103,12 +103,37 @@ class Group:
 
     def add(self, other: "Group") -> None:
         self.sums.add(other.sums)
+        self.add_marks(other)
+
+    def add_marks(self, other: "Group") -> None:
+        """Add what is beside the sums."""
         self.settlement |= other.settlement
         self.allocated = self.allocated or other.allocated
         for currency, figures in other.unconverted.items():
             amounts = self.unconverted.setdefault(currency, {})
             for name, amount in figures.items():
                 amounts[name] = amounts.get(name, 0) + amount
+
+
+def sum_of_groups(groups: Sequence[Group]) -> Group:
+    """What adding them one to another gives, a measure at a time."""
+    total, sums = Group(), [group.sums for group in groups]
+    for name, column in zip(PLAIN, zip(*map(_plain_of, sums), strict=True), strict=bool(sums)):
+        setattr(total.sums, name, _sum_of_known(column))
+    for layers, of_measure in zip(_layers_of(total.sums), zip(*map(_layers_of, sums), strict=True), strict=bool(sums)):
+        columns = zip(*map(_numbers_of, of_measure), strict=True)
+        layers.postback, layers.platform, layers.merged = map(_sum_of_known, columns)
+    for group in groups:
+        total.add_marks(group)
+    return total
+
+
+_numbers_of: Callable[[LayerSums], tuple[int | None, ...]] = attrgetter(*LayerSums.__struct_fields__)
+
+
+def _sum_of_known(numbers: Iterable[int | None]) -> int | None:
+    known = [number for number in numbers if number is not None]
+    return sum(known) if known else None
 
 
 def note_unconverted(group: Group, currency: str, name: str, amount: int) -> None:

@@ -55,9 +55,7 @@ def merge_day(facts: DayFacts, catalogue: Catalogue, grain: Grain = COARSE) -> l
         _add_clicks(cells, click)
     for tally in facts.tallies:
         _add_tally(cells, tally, facts.day)
-    revenue_rows = _RevenueRows(cells, facts, catalogue, grain)
-    for row in facts.revenue:
-        revenue_rows.add(row)
+    _RevenueRows(cells, facts, catalogue, grain).add_all(facts.revenue)
     _add_click_costs(cells, facts)
     for spend in (*facts.spend, *_day_prices(facts)):
         _add_spend(cells, spend, catalogue, facts.clicks)
@@ -115,32 +113,40 @@ class _RevenueRows:
         self._catalogue = catalogue
         self._grain = grain
         self._allocation = Allocation(facts, catalogue)
-        self._offers: dict[tuple[int, str, str], OfferFact | None] = {}
         self._targets: dict[tuple[int, int], tuple[list[Cell], Share]] = {}
 
-    def add(self, row: RevenueFact) -> None:
-        cells, offer = self._cells, self._offer(row)
-        if offer is None:
-            cell = cells.unassigned(row.account_id, row.tag)
-            cell.tag_name = row.tag_name
-            cells.add_figures(cell, row.currency, row.figures)
-            return
-        link = self._facts.links.get(row.sub) if row.sub else None
+    def add_all(self, rows: Sequence[RevenueFact]) -> None:
+        """Add the rows, those of a segment that go the same way together."""
+        subs = {row.sub for row in rows} - {""}
+        telling = self._catalogue.subs_named(subs) | (subs & self._facts.links.keys())
+        alike: dict[tuple[int, str, str, str, str], list[Figures]] = {}
+        for row in rows:
+            key = row.account_id, row.tag, row.tag_name, row.currency, row.sub if row.sub in telling else ""
+            figures = alike.get(key)
+            if figures is None:
+                figures = alike[key] = []
+            figures.append(row.figures)
+        for (account_id, tag, tag_name, currency, sub), figures in alike.items():
+            offer = self._catalogue.claim(account_id, tag, tag_name)
+            if offer is None:
+                cell = self._cells.unassigned(account_id, tag)
+                cell.tag_name = tag_name
+                self._cells.add_figures(cell, currency, figures)
+            else:
+                self._add(offer, currency, sub, figures)
+
+    def _add(self, offer: OfferFact, currency: str, sub: str, figures: Sequence[Figures]) -> None:
+        cells, link = self._cells, self._facts.links.get(sub) if sub else None
         if link is not None:
             cell = cells.at(place_of_link(link, offer.id, self._grain, day=self._facts.day))
-            cells.add_figures(cell, row.currency, row.figures)
+            cells.add_figures(cell, currency, figures)
             return
-        into, share = self._target(offer.id, self._catalogue.campaign_named(row.sub))
-        if share.parts:
-            _spread(cells, row.currency, row.figures, into, share)
-        else:
-            cells.add_figures(into[0], row.currency, row.figures)
-
-    def _offer(self, row: RevenueFact) -> OfferFact | None:
-        key = row.account_id, row.tag, row.tag_name
-        if key not in self._offers:
-            self._offers[key] = self._catalogue.claim(*key)
-        return self._offers[key]
+        into, share = self._target(offer.id, self._catalogue.campaign_named(sub))
+        if not share.parts:
+            cells.add_figures(into[0], currency, figures)
+            return
+        for of_row in figures:
+            _spread(cells, currency, of_row, into, share)
 
     def _target(self, offer_id: int, campaign: CampaignFact | None) -> tuple[list[Cell], Share]:
         """The cells of rows without a known click, and how a row divides over them."""

@@ -12,7 +12,7 @@ import msgspec
 
 from storage.ledger.reports.cells import Cell
 from storage.ledger.reports.collapse import Collapsing, View, codes_of, names_of
-from storage.ledger.reports.groups import Group, Sums, row_of
+from storage.ledger.reports.groups import Group, Sums, row_of, sum_of_groups
 from storage.ledger.reports.report_rows import ENTITIES, MergedReport, ReportRow
 
 _encoder = msgspec.json.Encoder()
@@ -49,11 +49,12 @@ class Page(msgspec.Struct, frozen=True, array_like=True):
         """Bytes it takes, roughly."""
         return len(self.rows) + len(self.unassigned) + 2_000
 
-    def add_to(self, totals: Group) -> None:
+    @property
+    def total(self) -> Group:
         group = Group()
         group.sums, group.settlement, group.allocated = self.sums, self.settlement, self.allocated
         group.unconverted = self.unconverted
-        totals.add(group)
+        return group
 
 
 def version_of(cells: bytes) -> int:
@@ -125,7 +126,7 @@ class PagedReport:
 
     def __init__(self, view: View, pages: Sequence[Page]) -> None:
         self._pages = pages
-        self.total = row_of({}, _total(pages))
+        self.total = row_of({}, sum_of_groups([page.total for page in pages]))
         self.head = MergedReport(
             timezone=view.timezone, currency=view.rates.base, from_=view.first, to=view.last, rows=[], unassigned=[],
             totals=self.total, names=names_of(_codes(pages), view),
@@ -158,13 +159,6 @@ def _codes(pages: Iterable[Page]) -> dict[str, list[str]]:
         for name, values in page.codes.items():
             codes.setdefault(name, set()).update(values)
     return {name: sorted(values) for name, values in codes.items()}
-
-
-def _total(pages: Iterable[Page]) -> Group:
-    totals = Group()
-    for page in pages:
-        page.add_to(totals)
-    return totals
 
 
 def _joined(parts: Iterable[bytes]) -> Iterator[bytes]:

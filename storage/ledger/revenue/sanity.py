@@ -1,9 +1,10 @@
 """What a revenue row is known by, its figures in order, and rows that no database can keep."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import date
+from functools import partial
 from itertools import chain
-from operator import attrgetter
+from operator import attrgetter, is_not
 
 import msgspec
 
@@ -39,10 +40,12 @@ def distinct(report: Report) -> dict[Key, RevenueRow]:
     Raises ConnectorError when two lines of one key have different figures: nothing says which is right.
     """
     rows: dict[Key, RevenueRow] = {}
-    for row in _storable(report.rows):
+    lines = _storable(report.rows)
+    tag_keys = {tag: tag.strip().lower() for tag in {row.tag for row in lines}}
+    for row in lines:
         if not report.first <= row.day <= report.last:
             continue
-        earlier = rows.setdefault(key_of(row), row)
+        earlier = rows.setdefault((row.day, tag_keys[row.tag], row.sub.strip(), row.part, row.currency), row)
         if earlier is not row and earlier.figures != row.figures:
             raise ConnectorError(
                 f"the report has {row.day} of {row.tag or 'no tag'} twice, with different figures: "
@@ -52,6 +55,17 @@ def distinct(report: Report) -> dict[Key, RevenueRow]:
     return rows
 
 
+def measures_stated(rows: Collection[RevenueRow]) -> set[str]:
+    """The measures that some row states."""
+    return {name for name in MEASURES if any(map(_is_known, map(attrgetter(f"figures.{name}"), rows)))}
+
+
+def measures_not_zero(rows: Collection[RevenueRow]) -> set[str]:
+    """The measures that some row states as other than zero."""
+    return {name for name in MEASURES if any(map(attrgetter(f"figures.{name}"), rows))}
+
+
+_is_known = partial(is_not, None)
 _TEXTS = ("tag", "sub", "part", "tag_name")
 _texts_of: Callable[[RevenueRow], tuple[str, ...]] = attrgetter(*_TEXTS)
 

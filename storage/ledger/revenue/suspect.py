@@ -12,7 +12,7 @@ from fractions import Fraction
 import msgspec
 
 from storage.ledger.facts import Report, RevenueRow
-from storage.ledger.revenue.sanity import COUNTS, MEASURES, Key, Values, values_of
+from storage.ledger.revenue.sanity import COUNTS, MEASURES, Key, Values, measures_not_zero, values_of
 
 _VISITS, _EVENTS, _MONEY = (0,), (1, 2, 3, 4), tuple(range(COUNTS, len(MEASURES)))
 _KINDS = (range(COUNTS), _MONEY)
