@@ -46,7 +46,7 @@ class Judge:
         self._settled = settled
         self._fault = report.damage or contradiction(report, rows)
         self._is_empty = not rows
-        self._says = frozenset(i for i, name in enumerate(MEASURES) if any(getattr(row.figures, name) for row in rows))
+        self._says = frozenset(map(MEASURES.index, measures_not_zero(rows)))
         self._rows_standing = 0
         self._settled_rows = 0
         self._gone = 0
