@@ -136,8 +136,9 @@ async def write(tx: AsyncConnection, of: Origin, changes: Changes, *, report_id:
     `marked` holds the days that this transaction has marked, and takes the others.
     """
     stamp = {"team_id": of.team_id, "recorded_at": micros(of.now), "report_id": report_id}
-    days_changed = {row[0] for row in changes.new} | {row.day for row in (*changes.restated, *changes.renamed)}
-    if moved := days_changed - marked:
+    moved: set[int] = {row[0] for row in changes.new}
+    moved |= {row.day for row in changes.restated} | {row.day for row in changes.renamed}
+    if moved := moved - marked:
         await _MARKS.append(tx, [(day,) for day in sorted(moved)], {"team_id": of.team_id})
         marked |= moved
     if changes.new:
