@@ -16,7 +16,7 @@ from connectors.http import Http
 from connectors.pages import bundle, unbundle
 from connectors.platforms.networks import SETTING, with_conversions
 from connectors.platforms.windows import ask_pages
-from connectors.reading import Record, ask, json_of, snippet, sound
+from connectors.reading import Record, ask, flat, json_of, snippet, sound
 from connectors.sheet import Sheet
 from connectors.urls import joined
 from storage.ledger.errors import ConnectorError
