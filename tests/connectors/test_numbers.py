@@ -1,8 +1,10 @@
 """Amounts in every platform's report: read right, or the report is refused with the column and what stood there."""
 
+from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from connectors import registry
 from connectors.base import Connection, Window
 from connectors.columns import COUNTS
+from connectors.reading import RawRecords, Record
 from connectors.sheet import Sheet
 from storage.ledger.errors import ConnectorError
 from storage.ledger.facts import Report
@@ -91,7 +94,7 @@ def json_records(draw: st.DrawFn) -> list[dict[str, object]]:
     return records
 
 
-def outcome(records: list[dict[str, object]], *, together: bool, latest: date = date.max) -> Report | str:
+def outcome(records: Iterable[Record], *, together: bool, latest: date = date.max) -> Report | str:
     """The report of these records, or why there is none."""
     sheet = Sheet(registry.platform("smartico"), CONNECTION, Window(first=DAY, last=date(2026, 10, 3)), b"")
     sheet.latest = latest
@@ -111,6 +114,24 @@ def test_records_read_a_column_at_a_time_are_those_read_one_by_one(
     records: list[dict[str, object]], latest: date
 ) -> None:
     assert outcome(records, together=True, latest=latest) == outcome(records, together=False, latest=latest)
+
+
+ODD_NUMBERS = st.one_of(
+    st.decimals(-(10**13), 10**13, allow_nan=False), st.decimals(-1_000, 1_000, places=7),
+    st.sampled_from(["-0.0", "12.50", "1e3", "1e9", "0.0000005", "0.00000050000000000000001", "9007199254.740993"])
+    .map(Decimal),
+)  # fmt: skip
+_NUMBERS = msgspec.json.Encoder(decimal_format="number")
+
+
+@given(json_records(), st.sampled_from(["net_pl", "commissions_cpa", "visit_count", "link_id", "afp"]), ODD_NUMBERS)
+def test_numbers_of_json_are_read_as_they_are_written_with_floats_or_without(
+    records: list[Record], name: str, number: Decimal
+) -> None:
+    records[-1][name] = number
+    entries = [msgspec.Raw(_NUMBERS.encode(record)) for record in records]
+    raw = RawRecords(entries, b"", CONNECTION)
+    assert outcome(raw, together=True) == outcome(list(raw), together=False)
 
 
 def test_a_count_past_64_bits_is_refused_in_a_whole_column() -> None:

@@ -6,7 +6,7 @@ from datetime import date
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 
 from storage.db import read_only
 from storage.db.engine import Database
@@ -48,6 +48,23 @@ async def test_a_corrected_figure_is_a_new_revision(opened: Open) -> None:
         stored = (await tx.execute(select(revenue_revisions).order_by(revenue_revisions.c.id))).all()
         assert [(row.first_deposits, row.ngr) for row in stored] == [(20, 50), (18, -50)]
         assert [row.recorded_at for row in stored] == [at(later(1)), at(later(2))]
+
+
+async def test_a_row_that_has_its_first_figures_as_a_revision_already_keeps_them_once(opened: Open) -> None:
+    """Until 2026-11-27 every row had a revision from the first."""
+    async with opened() as database, database.begin() as tx:
+        books = await build(tx)
+        await books.sync(tx, "acme", [row(FIRST, ngr=1)], now=at(later(1)))
+        names = [column.name for column in revenue_revisions.c if column.name not in {"id", "revenue_id"}]
+        copied = select(table.c.id, *(table.c[name] for name in names))
+        await tx.execute(insert(revenue_revisions).from_select(["revenue_id", *names], copied))
+        for n in (2, 3):
+            await books.sync(tx, "acme", [row(FIRST, ngr=n)], now=at(later(n)))
+        stored = await tx.execute(select(revenue_revisions.c.ngr).order_by(revenue_revisions.c.id))
+        assert list(stored.scalars()) == [1, 2, 3]
+        for n in (1, 2, 3):
+            report = await books.report(tx, "day", last=FIRST, as_of=at(later(n)))
+            assert report.totals.ngr == n
 
 
 async def test_a_row_that_is_gone_becomes_zero_and_can_come_back(opened: Open) -> None:
