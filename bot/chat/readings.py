@@ -31,7 +31,6 @@ _BY_BUTTONS = {"confirm", "cancel", "join"}  # they take a code from a button
 _RUN_TOGETHER = 0.85  # of difflib: the words of a command without the space between them
 _AGAINST = {"vs", "vs.", "versus", "against", "with", "to"}
 _FILLERS = {"by", "sort", "sorted", "with", "most", "highest", "the", "our", "my", "show", "me", "for"}
-_SOUGHT = ("campaign", "offer", "site", "source")
 
 
 class Reading(msgspec.Struct, frozen=True, order=True):
@@ -158,12 +157,10 @@ def _alike(typed: str, word: str) -> float:
 
 
 async def _about_entities(tx: AsyncConnection, actor: Actor, words: list[str]) -> list[Reading]:
-    """`campaigns`, `campaign spring`, `pause spring`, `find push`, and names that are nearly those of entities."""
+    """`campaigns`, `campaign spring`, `pause spring`, and names that are nearly those of entities."""
     first, rest = singular(words[0]) if words else "", " ".join(words[1:])
     if first in ENTITIES and not rest:
         return [Reading(0.95, f"{first} list")]
-    if first in {"find", "search"} and rest:
-        return [Reading(0.9 - n / 100, f"{noun} find {rest}") for n, noun in enumerate(_SOUGHT)]
     if first in ENTITIES:
         near = await _near(tx, actor, rest, (first,))
         shown = [Reading(0.9, f"{entity.noun} show {entity.code}") for entity in near]

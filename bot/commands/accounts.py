@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import func, not_, select
+from sqlalchemy import Row, func, not_, select
 
 from bot.core.arguments import Arguments, choices, holds_credentials, refers, secret
 from bot.core.command import command
@@ -13,11 +13,14 @@ from bot.core.listing import Page
 from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table, Text
 from bot.core.permissions import Scope, visible
 from bot.forms.account_forms import PLATFORMS, Checked, check_edit, check_new, same_login
-from bot.forms.bulk_change import render_change
-from bot.forms.entity_list import EntityList, list_message, listed, of_team
+from bot.forms.archiving import opposite, refuse_archived
+from bot.forms.bulk_change import MOST, BulkChange, edit_each, edit_question, render_change
+from bot.forms.entity_list import SortedList, list_message, listed, of_team
+from bot.forms.sorting import SETTINGS, Sorting, read_sorting, sorting_fields
 from bot.render.figures import plural
 from storage.catalogue import accounts, names, offers
 from storage.catalogue.accounts import Account
+from storage.catalogue.groups import ACTIVE, ARCHIVED
 from storage.clicks import caps
 from storage.ledger.errors import ConnectorError, Refused
 from storage.ledger.facts import Role
@@ -26,8 +29,8 @@ from storage.tables import accounts as table
 from storage.tables import offers as offers_table
 
 
-class Credentials(Arguments):
-    """Every platform's credentials; which ones it needs, the platform says."""
+class Credentials(Sorting):
+    """Every platform's credentials, of which it says which ones it needs; and what an account is sorted by."""
 
     token: Annotated[str | None, secret("affilka: statistic token")] = None
     key: Annotated[str | None, secret("income_access: report key")] = None
@@ -57,7 +60,7 @@ class NewAccount(Credentials, kw_only=True):
 
 
 class AccountEdit(Credentials, kw_only=True):
-    account: Annotated[str, refers("account", "which account")]
+    account: Annotated[list[str], refers("account", "which account; several with commas between", most=MOST)]
     name: str | None = None
     base_url: str | None = None
     report_url: Annotated[str | None, secret("a report URL copied from the panel")] = None
@@ -75,7 +78,8 @@ class OneAccount(Arguments):
     account: Annotated[str, refers("account", "which account")]
 
 
-class AccountList(EntityList):
+class AccountList(SortedList):
+    status: Annotated[str | None, choices("only these", ACTIVE, "paused", ARCHIVED)] = None
     platform: Annotated[str | None, Meta(description="only this platform's")] = None
 
 
@@ -87,19 +91,20 @@ class AccountShown(Account, frozen=True, kw_only=True):
     sample: Sample | None = None
 
 
-def account_card(_ctx: Context, account: AccountShown) -> Message:
+def account_card(ctx: Context, account: AccountShown) -> Message:
     address = account.base_url or ("pasted report URL" if account.has_report_url else "–")
     fields = (
         ("Platform", account.platform), ("Address", address),
         ("Zone, currency", f"{account.timezone}, {account.currency}"), ("Login", ", ".join(account.credentials) or "–"),
         ("Last sync", f"{account.last_success_at:%Y-%m-%d %H:%M} UTC" if account.last_success_at else "never"),
         ("Next sync", f"{account.next_sync_at:%Y-%m-%d %H:%M} UTC" if account.next_sync_at else "–"),
+        *sorting_fields(ctx, account),
     )  # fmt: skip
     blocks: list[Block] = [Fields(fields), *_sampled(account)]
     if account.error or account.paused_why:
         blocks.append(Notice("error", str(account.paused_why or account.error)))
-    other = "resume" if account.status == "paused" else "pause"
-    buttons = [Button(other.capitalize(), f"account {other} {account.code}")]
+    label, other = opposite("account", account.status)
+    buttons = [Button(label, f"{other} {account.code}")]
     if account.platform not in {"postback_only", "csv_upload"}:
         buttons += [Button("Sync now", f"sync now {account.code}"), Button("Test", f"account test {account.code}")]
     blocks.append(Buttons(tuple(buttons)))
@@ -126,7 +131,13 @@ def _sampled(account: AccountShown) -> list[Block]:
 def account_table(ctx: Context, page: Page[Account]) -> Message:
     rows = tuple((a.name, a.code, a.platform, a.timezone, a.currency, a.error or a.status) for a in page.items)
     table = Table(("Account", "Code", "Platform", "Zone", "Currency", "State"), rows, phone=(0, 1, 5))
-    return list_message(ctx, "account", page, table, add="account add platform=affilka base_url=… token=…")
+    return list_message(
+        ctx,
+        "account",
+        page,
+        table,
+        add="account add platform=affilka base_url=… token=…",
+    )
 
 
 async def _prepare_new(ctx: Context, new: NewAccount) -> tuple[Checked, Sample | None]:
@@ -148,6 +159,7 @@ async def add_account(ctx: Context, new: NewAccount) -> AccountShown:
     account_id = await accounts.add(ctx.tx, ctx.box, team_id=ctx.team_id, now=ctx.now, login=checked.login, named={
         "name": name, "code": await names.code_for(ctx.tx, table, ctx.team_id, name),
         "platform": checked.platform, "sync_hour": checked.sync_hour, "next_sync_at": due,
+        **await read_sorting(ctx, new),
     })  # fmt: skip
     if checked.has_api:
         today = ctx.now.astimezone(zone).date()
@@ -156,23 +168,35 @@ async def add_account(ctx: Context, new: NewAccount) -> AccountShown:
     return await _noted(ctx, account_id, sample=sample)
 
 
-async def _prepare_edit(ctx: Context, new: AccountEdit) -> tuple[Checked, Sample | None]:
+async def _prepare_edit(ctx: Context, new: AccountEdit) -> tuple[Checked, Sample | None] | None:
+    """A login that works; nothing where several accounts are sorted, which is all that several can have done."""
+    if len(new.account) != 1:
+        return None
     async with ctx.database.read() as tx:
-        row = await names.find(tx, table, ctx.team_id, new.account, field="account")
+        row = await names.find(tx, table, ctx.team_id, new.account[0], field="account")
         checked = check_edit(ctx, new, row.platform, accounts.opened(ctx.box, row))
         await _refuse_connected(ctx, tx, checked, force=new.force, but=row.id)
     return checked, await _probed(ctx, checked) if new.test and checked.has_api and checked.login_changed else None
 
 
-@command("account edit", role=Role.OWNER, render=account_card, positional=("account",), prepare=_prepare_edit)
-async def edit_account(ctx: Context, new: AccountEdit) -> AccountShown:
+async def _edits(ctx: Context, new: AccountEdit) -> str | None:
+    return await edit_question(ctx, "account", new)
+
+
+@command("account edit", role=Role.OWNER, render=render_change("account", account_card), positional=("account",),
+         prepare=_prepare_edit, confirm=_edits)  # fmt: skip
+async def edit_account(ctx: Context, new: AccountEdit) -> AccountShown | BulkChange[AccountShown]:
     """Change an account; a changed login is tried first, and one that works again is resumed."""
-    _, sample = ctx.prepared
-    row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
+    of_one = set(AccountEdit.__struct_fields__) - {"account", *SETTINGS}
+    return await edit_each(ctx, "account", new, lambda row: _edited(ctx, row, new), of_one=of_one)
+
+
+async def _edited(ctx: Context, row: Row[Any], new: AccountEdit) -> AccountShown:
+    sample = ctx.prepared[1] if ctx.prepared else None
     checked = check_edit(ctx, new, row.platform, accounts.opened(ctx.box, row))  # it may have changed during the login
     await _refuse_connected(ctx, ctx.tx, checked, force=new.force, but=row.id)
     before = accounts.shown(ctx.box, row)
-    values = accounts.sealed(ctx.box, checked.login)
+    values = {**accounts.sealed(ctx.box, checked.login), **await read_sorting(ctx, new, row)}
     if new.name and new.name != row.name:
         await names.code_for(ctx.tx, table, ctx.team_id, new.name, of=row.id)
         values["name"] = new.name
@@ -181,7 +205,7 @@ async def edit_account(ctx: Context, new: AccountEdit) -> AccountShown:
         values |= {"sync_hour": hour, "next_sync_at": syncs.next_due(ctx.now, checked.zone, hour)}
     await accounts.change(ctx.tx, row.id, values)
     if sample is not None and row.paused_why:
-        await _resumed(ctx, row.id)
+        await resume_syncs(ctx, row.id)
     if new.tag_from is not None or new.timezone is not None:
         await offers.touch_revenue(ctx.tx, row.id)
     if new.timezone is not None:
@@ -197,6 +221,8 @@ async def edit_account(ctx: Context, new: AccountEdit) -> AccountShown:
 async def list_accounts(ctx: Context, new: AccountList) -> Page[Account]:
     """The team's platform accounts."""
     query = of_team(ctx, "account")
+    if new.status in {ACTIVE, "paused"}:
+        query = query.where(table.c.paused_at.is_(None) if new.status == ACTIVE else table.c.paused_at.is_not(None))
     if new.platform:
         query = query.where(table.c.platform == ctx.ports.platform_options(new.platform)["name"])
     rows, following = await listed(ctx, "account", new, query)
@@ -245,6 +271,7 @@ async def _figures_stopped(ctx: Context, new: OneAccount) -> str | None:
 async def pause_account(ctx: Context, new: OneAccount) -> AccountShown:
     """Fetch nothing more from an account until it is resumed; its postbacks are still accepted."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
+    refuse_archived("account", [row])
     ctx.unchanged = row.paused_at is not None
     if not ctx.unchanged:
         await accounts.change(ctx.tx, row.id, {"paused_at": ctx.now, "paused_why": None})
@@ -255,11 +282,12 @@ async def pause_account(ctx: Context, new: OneAccount) -> AccountShown:
 async def resume_account(ctx: Context, new: OneAccount) -> AccountShown:
     """Fetch from a paused account again, at once and then daily."""
     row = await names.find(ctx.tx, table, ctx.team_id, new.account, field="account")
-    await _resumed(ctx, row.id)
+    refuse_archived("account", [row])
+    await resume_syncs(ctx, row.id)
     return await _noted(ctx, row.id, before=accounts.shown(ctx.box, row))
 
 
-async def _resumed(ctx: Context, account_id: int) -> None:
+async def resume_syncs(ctx: Context, account_id: int) -> None:
     row = await names.by_id(ctx.tx, table, account_id)
     await accounts.change(ctx.tx, account_id, {"paused_at": None, "paused_why": None, "error": None})
     if ctx.ports.platform_options(row.platform)["has_api"]:

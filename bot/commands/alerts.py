@@ -16,6 +16,7 @@ from bot.core.listing import Listing, Page
 from bot.core.message import Button, Buttons, Fields, Message, Table
 from bot.core.permissions import Scope, of_own_campaigns
 from bot.forms.first_steps import begin
+from bot.forms.sorting import Groups, Tags, scope_words, sorted_scope
 from storage.alerts import alert_states
 from storage.alerts.alert_states import Alert, NewAlert, Terms, Watch
 from storage.catalogue.entities import page
@@ -37,6 +38,8 @@ class AlertRule(Arguments):
     campaign: Annotated[
         list[str] | None, refers("campaign", "only these campaigns; all if absent", changes=False, most=200)
     ] = None
+    group: Groups = []
+    tag: Tags = []
     for_: Annotated[str | None, Meta(description="how long it must last before it is reported: 2h")] = None
     cooldown: Annotated[str, Meta(description="how long it keeps still after it was over: 1h")] = "1h"
     quiet: Annotated[str | None, Meta(description="hours in which it waits: 22:00-07:00")] = None
@@ -64,7 +67,7 @@ def alert_card(ctx: Context, alert: Alert) -> Message:
     fields = [
         ("Room", alert.room),
         ("State", alert.state),
-        ("Campaigns", ctx.names_of("campaign", alert.campaigns or []) or "all"),
+        ("Campaigns", scope_words(ctx, alert)),
     ]
     fields += [("Must last", alert.for_)] if alert.for_ else []
     fields += [("Quiet hours", f"{alert.quiet} {alert.timezone}")] if alert.quiet else []
@@ -89,9 +92,7 @@ def alert_table(ctx: Context, page: Page[Alert]) -> Message:
     if not page.items:
         first = begin(ctx, "New alert", "alert add")
         return Message('No alerts yet: alert add "ftd < 50% of 7d avg"', first, private=True)
-    rows = tuple(
-        (o.code, o.rule, ctx.names_of("campaign", o.campaigns or []) or "all", o.room, o.state) for o in page.items
-    )
+    rows = tuple((o.code, o.rule, scope_words(ctx, o), o.room, o.state) for o in page.items)
     more = (Buttons((Button("More", f"alert list after={page.next}"),)),) if page.next else ()
     return Message("Alerts", (Table(("Alert", "Rule", "Campaigns", "Room", "State"), rows), *more), private=True)
 
@@ -131,6 +132,7 @@ async def add_alert(ctx: Context, new: AlertRule) -> Alert:
     made = await alert_states.add(ctx.tx, ctx.now, NewAlert(
         team_id=ctx.team_id, room_id=await channels.room_of(ctx.tx, ctx.team_id, channel, ctx.now),
         thread=channel.thread, terms=terms, campaigns=await chosen_campaigns(ctx, new.campaign, field="campaign"),
+        scope=await sorted_scope(ctx, new.group, new.tag),
     ))  # fmt: skip
     alert, watch = await alert_states.find(ctx.tx, ctx.team_id, str(made))
     fired = await run_backtest(AlertContext(ctx.tx, watch, ctx.now, ctx.deployment, apart=ctx.ports.report_apart))

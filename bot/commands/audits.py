@@ -52,16 +52,19 @@ async def list_audit(ctx: Context, new: AuditPage) -> Page[Recorded]:
     return Page(shown, str(shown[-1].id) if len(rows) > new.limit else None)
 
 
+ARCHIVABLE = ("account", "campaign", "casino", "offer", "site", "source")
 #: What sets a state back; edits are set back field by field.
 INVERSE = {
     "offer pause": "offer resume", "offer resume": "offer pause", "campaign pause": "campaign resume",
     "campaign resume": "campaign pause", "account pause": "account resume", "account resume": "account pause",
     "automation pause": "automation resume", "automation resume": "automation pause",
+    **{f"{noun} archive": f"{noun} restore" for noun in ARCHIVABLE},
+    **{f"{noun} restore": f"{noun} archive" for noun in ARCHIVABLE},
 }  # fmt: skip
 #: What was added and can be taken away again.
 _ADDED = {
     "alert add": "alert remove", "automation add": "automation remove", "digest subscribe": "digest unsubscribe",
-    "domain add": "domain remove", "token create": "token revoke",
+    "domain add": "domain remove", "group add": "group remove", "token create": "token revoke",
 }  # fmt: skip
 #: What was made can send visitors; the button beneath it stops that, since what was made is never removed.
 _MADE = {
@@ -115,6 +118,10 @@ def _view_before(before: dict[str, Any], after: dict[str, Any]) -> Inverse | Non
     if before:
         return "view save", _some(before, "name", "query")
     return ("view remove", {"view": after["code"]}) if after else None
+
+
+def _note_before(before: dict[str, Any], _after: dict[str, Any]) -> Inverse | None:
+    return ("note", {before["noun"]: before["code"], "text": before["note"] or NONE}) if before else None
 
 
 def _placements_before(before: dict[str, Any], after: dict[str, Any]) -> Inverse | None:
@@ -171,11 +178,18 @@ def _site_before(before: dict[str, Any], _after: dict[str, Any]) -> Inverse | No
     return "domain attach", {"domain": before["code"], "site": before["site"], "move": True}
 
 
+def _scope_before(before: dict[str, Any]) -> dict[str, Any]:
+    """Groups and tags of a digest or alert; changes of old have neither."""
+    named = (("group", before.get("groups")), ("tag", before.get("tags")))
+    return {field: values for field, values in named if values}
+
+
 def _digest_before(before: dict[str, Any], _after: dict[str, Any]) -> Inverse | None:
     if not before:
         return None
     weekdays = {"weekdays": [WEEKDAYS[number - 1] for number in before["weekdays"]]} if before["weekdays"] else {}
     campaigns = {"campaigns": before["campaigns"]} if before["campaigns"] else {}
+    campaigns |= _scope_before(before)
     return "digest subscribe", {**_some(before, "at", "timezone", "every", "channel"), **weekdays, **campaigns}
 
 
@@ -184,6 +198,7 @@ def _alert_before(before: dict[str, Any], _after: dict[str, Any]) -> Inverse | N
         return None
     more = {name: before[name] for name in ("for", "quiet") if before[name]}
     more |= {"campaign": before["campaigns"]} if before["campaigns"] else {}
+    more |= _scope_before(before)
     return "alert add", {**_some(before, "rule", "cooldown", "timezone", "channel"), **more}
 
 
@@ -204,7 +219,7 @@ _RULES: dict[str, Callable[[dict[str, Any], dict[str, Any]], Inverse | None]] = 
     "domain attach": _site_before, "digest unsubscribe": _digest_before, "alert remove": _alert_before,
     "alert snooze": _snooze_before,
     "placement block": _placements_before, "placement allow": _placements_before,
-    "placement remove": _placements_before,
+    "placement remove": _placements_before, "note": _note_before,
 }  # fmt: skip
 #: Commands that fill fields of an entity, and the edit that sets those back.
 _EDITED_BY = {"casino fill": "casino edit"}
@@ -251,6 +266,7 @@ class Inverted(msgspec.Struct, frozen=True):
     change: Recorded
     command: str
     answer: Answer
+    audit_ids: tuple[int, ...]  # of the change, and of what took it back
     left: tuple[str, ...] = ()
 
 
@@ -261,13 +277,19 @@ async def _taken_back(ctx: Context, new: Undo) -> Inverted:
     async with ctx.database.read() as tx:
         change = await audits.get(tx, ctx.team_id, new.change)
         later = await audits.since(tx, change) if change else []
-    inverted = inverse(change) if change else None
-    if change is None or inverted is None:
+    inverted = inverses(change) if change else []
+    if change is None or not inverted:
         raise Refused(f"change: {new.change} is no change that can be taken back", field="change")
-    name, arguments = inverted
-    await admit_words(COMMANDS[name], arguments, ctx)  # before anything is said of what others did since
+    for name, arguments in inverted:
+        await admit_words(COMMANDS[name], arguments, ctx)  # before anything is said of what others did since
     _refuse_superseded(change, later)
-    return Inverted(change, name, await run(COMMANDS[name], arguments, ctx, confirmed=True))
+    return await _run_inverses(change, inverted, ctx)
+
+
+async def _run_inverses(change: Recorded, inverted: list[Inverse], ctx: Context) -> Inverted:
+    answers = [await run(COMMANDS[name], arguments, ctx, confirmed=True) for name, arguments in inverted]
+    ids = [answer.change.id for answer in answers if answer.change]
+    return Inverted(change, inverted[0][0], answers[-1], (change.id, *ids))
 
 
 def _refuse_superseded(change: Recorded, later: list[Recorded]) -> None:
@@ -302,22 +324,40 @@ async def _last_taken_back(ctx: Context) -> Inverted:
     refusals: list[CasinoFluxError] = []
     left: list[str] = []
     for entry in mine:
-        inverted = inverse(entry)
-        if inverted is None or entry.command in _MADE or not may(COMMANDS[inverted[0]], ctx.actor):
+        inverted = inverses(entry)
+        if not inverted or entry.command in _MADE or not may(COMMANDS[inverted[0][0]], ctx.actor):
             continue
-        name, arguments = inverted
         try:
-            answer = await run(COMMANDS[name], arguments, ctx, confirmed=True)
+            taken_back = await _run_inverses(entry, inverted, ctx)
         except CasinoFluxError as refusal:  # it does not hide those before it
             refusals.append(refusal)
             left.append(f"{entry.command}: {refusal}")
             continue
-        return Inverted(entry, name, answer, tuple(left))
+        return msgspec.structs.replace(taken_back, left=tuple(left))
     if refusals:
         raise refusals[0]
     if lasting:
         raise Refused(f"your last change, {lasting[0]!r}, cannot be taken back, nor those before it", field="command")
     raise Refused("there is no change of yours to take back", field="command")
+
+
+def inverses(entry: Recorded) -> list[Inverse]:
+    """The commands that set a change back: one, or of an edit of several entities one for each former state; empty
+    where there are none."""
+    if not isinstance(entry.after, list) or entry.command in INVERSE:
+        single = inverse(entry)
+        return [] if single is None else [single]
+    noun = entry.command.partition(" ")[0]
+    by_state: dict[bytes, tuple[str, dict[str, Any]]] = {}
+    for before, after in zip(entry.before or [], entry.after, strict=False):
+        single = inverse(msgspec.structs.replace(entry, before=before, after=after))
+        if single is None:
+            return []
+        name, arguments = single
+        former = {field: value for field, value in arguments.items() if field != noun}
+        kept = by_state.setdefault(msgspec.json.encode(former), (name, {noun: [], **former}))
+        kept[1][noun].append(arguments[noun])
+    return list(by_state.values())
 
 
 def inverse(entry: Recorded) -> tuple[str, dict[str, Any]] | None:
@@ -403,8 +443,8 @@ def undone_card(ctx: Context, done: Undone) -> Message:
 def with_undo(answer: Answer, actor: Actor) -> Message:
     """The answer's message with a button that takes its change back, if that can be, and the actor may."""
     message, change = answer.message, answer.change
-    inverted = None if change is None else inverse(change)
-    if change is None or inverted is None or not may(COMMANDS[inverted[0]], actor):
+    inverted = [] if change is None else inverses(change)
+    if change is None or not inverted or not may(COMMANDS[inverted[0][0]], actor):
         return message
     button = Button("Undo", f"undo {change.id}")
     *others, last = message.blocks or (None,)
@@ -419,7 +459,6 @@ def with_undo(answer: Answer, actor: Actor) -> Message:
 async def undo(ctx: Context, new: Undo) -> Undone:
     """Take back a change: your last reversible one, or the one of a number."""
     inverted: Inverted = ctx.prepared
-    change, by = inverted.change, inverted.answer.change
-    ids = [change.id, *([by.id] if by else [])]
-    ctx.notes = {"entity": change.entity, "entity_id": change.entity_id, "after": {"audit_ids": ids}}
+    change = inverted.change
+    ctx.notes = {"entity": change.entity, "entity_id": change.entity_id, "after": {"audit_ids": inverted.audit_ids}}
     return Undone(change.command, inverted.command, change.id, inverted.answer.result, list(inverted.left))

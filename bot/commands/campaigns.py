@@ -25,13 +25,26 @@ from bot.core.limits import limited
 from bot.core.listing import Page
 from bot.core.message import Button, Buttons, Fields, Message, Notice, Table, Text
 from bot.core.permissions import Scope, visible
-from bot.forms.bulk_change import MOST, BulkChange, any_of, change_each, chosen, render_change, status_question
+from bot.forms.archiving import opposite, refuse_archived
+from bot.forms.bulk_change import (
+    MOST,
+    BulkChange,
+    any_of,
+    change_each,
+    chosen,
+    edit_each,
+    edit_question,
+    render_change,
+    status_question,
+)
 from bot.forms.campaign_costs import cost_fields, keep_costs, read_costs
 from bot.forms.campaign_visitors import Visiting, read_visiting, visiting_fields
-from bot.forms.entity_list import EntityList, list_message, listed, of_team
+from bot.forms.entity_list import SortedList, list_message, listed, of_team
+from bot.forms.sorting import SortedBy, read_sorting, sorted_by, sorting_fields
 from bot.render.figures import plural
 from storage.catalogue import campaigns, distribution, names
 from storage.catalogue.campaigns import Campaign
+from storage.catalogue.groups import ARCHIVED
 from storage.clicks.queries import clicks_of_a_week
 from storage.ledger.clicks import macros, rotation
 from storage.ledger.clicks.compiled_conditions import asked
@@ -94,7 +107,7 @@ class NewCampaign(Distributing, kw_only=True):
 
 
 class CampaignEdit(Distributing, kw_only=True):
-    campaign: Annotated[str, refers("campaign", "which campaign")]
+    campaign: Annotated[list[str], refers("campaign", "which campaign; several with commas between", most=MOST)]
     name: str | None = None
     offers: Annotated[Offers | None, EMPTIES] = None
     weights: Weights = []
@@ -112,7 +125,7 @@ class OneCampaign(Arguments):
     campaign: Annotated[str, refers("campaign", "which campaign")]
 
 
-class CampaignChoice(Arguments):
+class CampaignChoice(SortedBy):
     campaign: Annotated[list[str], refers("campaign", "which campaign; several with commas between", most=MOST)] = []
     source: Annotated[list[str], refers("source", "or all of these traffic sources", changes=False, most=MOST)] = []
     site: Annotated[list[str], refers("site", "or all that lead to these sites", changes=False, most=MOST)] = []
@@ -124,9 +137,9 @@ class CampaignCopy(Arguments):
     name: Annotated[str | None, Meta(description="of the copy; default: its name and copy")] = None
 
 
-class CampaignList(EntityList):
+class CampaignList(SortedList):
     source: Annotated[list[str], refers("source", "only of these sources", most=MOST)] = []
-    status: Annotated[str | None, choices("only these", "active", "paused")] = None
+    status: Annotated[str | None, choices("only these", "active", "paused", ARCHIVED)] = None
 
 
 class CampaignLink(msgspec.Struct, frozen=True):
@@ -143,14 +156,14 @@ def campaign_card(ctx: Context, campaign: Campaign) -> Message:
         ("Tracking link", campaign.url), ("Site", ctx.label("site", campaign.site)),
         ("Source", ctx.label("source", campaign.source)), ("Offers", offers_ or "–"),
         ("Fallback", campaign.fallback_url or "–"),
-        *cost_fields(campaign), *visiting_fields(campaign),
+        *cost_fields(campaign), *visiting_fields(campaign), *sorting_fields(ctx, campaign),
     )  # fmt: skip
     if campaign.distribute == distribution.AUTO:
         now = ", ".join(f"{ctx.name('offer', code)} {share:.0f}%" for code, share in campaign.shares.items())
         fields += (("Weights", f"set by what the offers earn: {now or 'not yet'}"),)
     if campaign.rules:
         fields += (("Rules", in_words(campaign.rules, "\n")),)
-    other = ("Pause", "campaign pause") if campaign.status == "active" else ("Resume", "campaign resume")
+    other = opposite("campaign", campaign.status)
     buttons = Buttons((
         Button("Link for the source", f"campaign link {campaign.code}"),
         Button("Stats 7d", f"stats 7d campaign={campaign.code}"),
@@ -198,6 +211,7 @@ async def create_campaign(ctx: Context, new: NewCampaign) -> Campaign:
         "source_id": await _ref(ctx, sources, new.source, "source"),
         "fallback_url": _fallback(new.fallback_url), **read_costs(ctx, new),
         "rules": await checked_rules(ctx, new.rules), "direct": new.direct, "binding": new.binding,
+        **await read_sorting(ctx, new),
     }  # fmt: skip
     values |= _distribution(new) | read_visiting(new, site=values["site_id"] is not None, direct=new.direct)
     made = await campaigns.add(ctx.tx, team_id=ctx.team_id, now=ctx.now, values=values, weights=weights)
@@ -206,14 +220,23 @@ async def create_campaign(ctx: Context, new: NewCampaign) -> Campaign:
     return await _made(ctx, made)
 
 
-@command("campaign edit", role=Role.BUYER, render=campaign_card, positional=("campaign",))
-async def edit_campaign(ctx: Context, new: CampaignEdit) -> Campaign:
-    """Change a campaign; what is not named stays."""
-    row = await own_campaign(ctx, new.campaign)
+async def _edits(ctx: Context, new: CampaignEdit) -> str | None:
+    return await edit_question(ctx, "campaign", new)
+
+
+@command("campaign edit", role=Role.BUYER, render=render_change("campaign", campaign_card), positional=("campaign",),
+         confirm=_edits)  # fmt: skip
+async def edit_campaign(ctx: Context, new: CampaignEdit) -> Campaign | BulkChange[Campaign]:
+    """Change campaigns; what is not named stays."""
+    return await edit_each(ctx, "campaign", new, lambda row: _edited(ctx, row, new), of_one=("name", "weights"))
+
+
+async def _edited(ctx: Context, row: Row[Any], new: CampaignEdit) -> Campaign:
     before = await _shown(ctx, row)
     values: dict[str, Any] = {
         name: getattr(new, name) for name in ("direct", "binding") if getattr(new, name) is not None
     }
+    values |= await read_sorting(ctx, new, row)
     if new.name and new.name != row.name:
         await names.code_for(ctx.tx, table, ctx.team_id, new.name, of=row.id)
         values["name"] = new.name
@@ -250,8 +273,6 @@ async def edit_campaign(ctx: Context, new: CampaignEdit) -> Campaign:
 async def list_campaigns(ctx: Context, new: CampaignList) -> Page[Campaign]:
     """The team's campaigns."""
     query = of_team(ctx, "campaign").where(*await any_of(ctx, table.c.source_id, "source", new.source))
-    if new.status:
-        query = query.where(table.c.status == new.status)
     rows, following = await listed(ctx, "campaign", new, query)
     shown = await campaigns.shown(ctx.tx, ctx.team_id, list(rows), public_url=ctx.deployment.public_url)
     return Page(shown, following)
@@ -263,7 +284,7 @@ async def show_campaign(ctx: Context, new: OneCampaign) -> Campaign:
     return await _shown(ctx, await own_campaign(ctx, new.campaign))
 
 
-async def _visitors_lost(ctx: Context, rows: Sequence[Row[Any]]) -> str:
+async def visitors_lost(ctx: Context, rows: Sequence[Row[Any]]) -> str:
     clicks = await clicks_of_a_week(ctx.tx, ctx.team_id, click_rollup.c.campaign_id, [r.id for r in rows], ctx.today)
     away = sum(row.fallback_url is not None for row in rows)
     others = "; those of the others are still sent on to their site or offers"
@@ -277,15 +298,17 @@ async def _visitors_lost(ctx: Context, rows: Sequence[Row[Any]]) -> str:
 
 
 async def _pauses(ctx: Context, new: CampaignChoice) -> str | None:
-    rows = await _chosen(ctx, new)
+    rows = await chosen_campaigns(ctx, new)
+    changing = [row for row in rows if row.status != "paused"]
     return await status_question(
-        ctx, "campaign", rows, words=new.campaign, status="paused", verb="Pauses", loss=_visitors_lost
+        ctx, "campaign", rows, words=new.campaign, changing=changing, verb="Pauses", loss=visitors_lost
     )
 
 
 async def _resumes(ctx: Context, new: CampaignChoice) -> str | None:
-    rows = await _chosen(ctx, new)
-    return await status_question(ctx, "campaign", rows, words=new.campaign, status="active", verb="Resumes")
+    rows = await chosen_campaigns(ctx, new)
+    changing = [row for row in rows if row.status != "active"]
+    return await status_question(ctx, "campaign", rows, words=new.campaign, changing=changing, verb="Resumes")
 
 
 @command(
@@ -321,7 +344,7 @@ async def copy_campaign(ctx: Context, new: CampaignCopy) -> Campaign:
     name = new.name or await names.copy_name(ctx.tx, table, ctx.team_id, row.name)
     copied = (
         "site_id", "source_id", "fallback_url", "cost_model", "cost", "currency", "cost_event",
-        "country_costs", "budget_day", "budget_total", "rules", "direct", "binding",
+        "country_costs", "budget_day", "budget_total", "rules", "direct", "binding", "group_code", "tags",
         "unique_period", "unique_scope", "smart_rotation", "pacing", "usual_hours",
         "distribute", *distribution.SETTINGS,
     )  # fmt: skip
@@ -352,18 +375,21 @@ async def own_campaign(ctx: Context, word: str) -> Row[Any]:
     return await permissions.find(ctx, "campaign", word, field="campaign")
 
 
-async def _chosen(ctx: Context, new: CampaignChoice) -> list[Row[Any]]:
+async def chosen_campaigns(ctx: Context, new: CampaignChoice, *, archived: bool = False) -> list[Row[Any]]:
+    """The campaigns that are named, or that the filters choose: those archived, or those that are not."""
     sending = await any_of(ctx, campaign_offers.c.offer_id, "offer", new.offer)
     where = [
+        *await sorted_by(ctx, "campaign", new),
         *await any_of(ctx, table.c.source_id, "source", new.source),
         *await any_of(ctx, table.c.site_id, "site", new.site),
         *(table.c.id.in_(select(campaign_offers.c.campaign_id).where(condition)) for condition in sending),
     ]
-    return await chosen(ctx, "campaign", new.campaign, where=where)
+    return await chosen(ctx, "campaign", new.campaign, where=where, archived=archived)
 
 
 async def _set_status(ctx: Context, new: CampaignChoice, status: str) -> Campaign | BulkChange[Campaign]:
-    rows = await _chosen(ctx, new)
+    rows = await chosen_campaigns(ctx, new)
+    refuse_archived("campaign", rows)
 
     async def shown(rows: list[Any]) -> list[Campaign]:
         return await campaigns.shown(ctx.tx, ctx.team_id, rows, public_url=ctx.deployment.public_url)

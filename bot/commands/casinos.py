@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 from msgspec import Meta
+from sqlalchemy import Row
 
 from bot.core.arguments import EMPTIES, NONE, Arguments, MissingArgument, choices, refers
 from bot.core.command import command
@@ -11,10 +12,14 @@ from bot.core.limits import limited
 from bot.core.listing import Listing, Page
 from bot.core.message import Button, Buttons, Fields, Message, Notice, Table
 from bot.core.permissions import Scope
-from bot.forms.entity_list import EntityList, list_message, listed, of_team
+from bot.forms.archiving import refuse_archived
+from bot.forms.bulk_change import MOST, BulkChange, edit_each, edit_question, render_change
+from bot.forms.entity_list import SortedList, list_message, listed, of_team
+from bot.forms.sorting import Sorting, read_sorting, sorting_fields
 from storage.catalogue import casino_hub, casinos, names
 from storage.catalogue.casino_hub import BrandFacts
 from storage.catalogue.casinos import Casino
+from storage.catalogue.groups import ARCHIVED
 from storage.catalogue.images import ADDRESS
 from storage.catalogue.markets import read_market
 from storage.ledger.addresses import web_address
@@ -37,8 +42,7 @@ class OneCasino(Arguments):
     casino: Brand
 
 
-class CasinoEdit(Arguments):
-    casino: Brand
+class _CasinoFields(Sorting):
     name: str | None = None
     bonus: Bonus = None
     free_spins: FreeSpins = None
@@ -50,29 +54,35 @@ class CasinoEdit(Arguments):
     logo: Logo = None
 
 
-class CasinoReview(CasinoEdit):
-    pass
+class CasinoEdit(_CasinoFields, kw_only=True):
+    casino: Annotated[list[str], refers("casino", "which casino; several with commas between", most=MOST)]
+
+
+class CasinoReview(_CasinoFields, kw_only=True):
+    casino: Brand
 
 
 class HubQuery(Listing):
     casino: Annotated[str | None, limited("only this brand", text=names.MAX_NAME)] = None
 
 
-class CasinoList(EntityList):
-    status: Annotated[str | None, choices("only these", "draft", "reviewed")] = None
+class CasinoList(SortedList):
+    status: Annotated[str | None, choices("only these", "draft", "reviewed", ARCHIVED)] = None
 
 
-def casino_card(_ctx: Context, casino: Casino) -> Message:
+def casino_card(ctx: Context, casino: Casino) -> Message:
     fields = (
         ("Bonus", casino.bonus or "–"), ("Free spins", casino.free_spins or "–"), ("Wagering", casino.wagering or "–"),
         ("Payment methods", ", ".join(casino.payment_methods) or "–"), ("Licence", casino.licence or "–"),
         ("Markets", ", ".join(casino.markets) or "any"), ("Terms", casino.terms_url or "–"),
-        ("Logo", casino.logo or "initials"),
+        ("Logo", casino.logo or "initials"), *sorting_fields(ctx, casino),
     )  # fmt: skip
     review = Buttons((Button("Reviewed", f"casino review {casino.code}", style="primary"),))
     check = (Notice("info", "Check what is said here, then mark it reviewed: sites show reviewed casinos."), review)
     title = f"Casino {casino.name} ({casino.code}) · {casino.status}"
-    return Message(title, (Fields(fields), *(check if casino.status == casinos.DRAFT else ())))
+    restore = (Buttons((Button("Restore", f"casino restore {casino.code}"),)),)
+    more = check if casino.status == casinos.DRAFT else restore if casino.status == ARCHIVED else ()
+    return Message(title, (Fields(fields), *more))
 
 
 def casino_table(ctx: Context, page: Page[Casino]) -> Message:
@@ -80,7 +90,13 @@ def casino_table(ctx: Context, page: Page[Casino]) -> Message:
         (casino.name, casino.code, casino.status, casino.bonus or "–", casino.licence or "–") for casino in page.items
     )
     table = Table(("Casino", "Code", "Status", "Bonus", "Licence"), rows, phone=(0, 1, 2))
-    return list_message(ctx, "casino", page, table, add="each comes with its first offer (offer add casino=…)")
+    return list_message(
+        ctx,
+        "casino",
+        page,
+        table,
+        add="each comes with its first offer (offer add casino=…)",
+    )
 
 
 def hub_table(_ctx: Context, page: Page[BrandFacts]) -> Message:
@@ -102,10 +118,7 @@ def hub_table(_ctx: Context, page: Page[BrandFacts]) -> Message:
 )  # fmt: skip
 async def list_casinos(ctx: Context, new: CasinoList) -> Page[Casino]:
     """The team's casino entries."""
-    query = of_team(ctx, "casino")
-    if new.status:
-        query = query.where(table.c.status == new.status)
-    rows, following = await listed(ctx, "casino", new, query)
+    rows, following = await listed(ctx, "casino", new, of_team(ctx, "casino"))
     return Page([casinos.entry(row) for row in rows], following)
 
 
@@ -115,19 +128,30 @@ async def show_casino(ctx: Context, new: OneCasino) -> Casino:
     return casinos.entry(await casinos.find(ctx.tx, ctx.team_id, new.casino))
 
 
-@command("casino edit", role=Role.BUYER, render=casino_card, positional=("casino",))
-async def edit_casino(ctx: Context, new: CasinoEdit) -> Casino:
-    """Change a casino entry; what is not named stays. Pages that show it change within a second."""
-    values = await _values(ctx, new)
+async def _edits(ctx: Context, new: CasinoEdit) -> str | None:
+    return await edit_question(ctx, "casino", new)
+
+
+@command("casino edit", role=Role.BUYER, render=render_change("casino", casino_card), positional=("casino",),
+         confirm=_edits)  # fmt: skip
+async def edit_casino(ctx: Context, new: CasinoEdit) -> Casino | BulkChange[Casino]:
+    """Change casino entries; what is not named stays. Pages that show them change within a second."""
+    return await edit_each(ctx, "casino", new, lambda row: _edited(ctx, row, new), of_one=("name",))
+
+
+async def _edited(ctx: Context, row: Row[Any], new: CasinoEdit) -> Casino:
+    values = await _values(ctx, row, new)
     if not values:
         raise MissingArgument("nothing to change: name a field, e.g. bonus=…", field="casino")
-    return await _changed(ctx, new, values)
+    return await _changed(ctx, row, values)
 
 
 @command("casino review", role=Role.BUYER, render=casino_card, positional=("casino",))
 async def review_casino(ctx: Context, new: CasinoReview) -> Casino:
     """Mark an entry as checked; sites may show it from then on. Corrections can come along."""
-    return await _changed(ctx, new, {**await _values(ctx, new), "status": casinos.REVIEWED})
+    row = await casinos.find(ctx.tx, ctx.team_id, new.casino)
+    refuse_archived("casino", [row])
+    return await _changed(ctx, row, {**await _values(ctx, row, new), "status": casinos.REVIEWED})
 
 
 @command("casino hub", role=Role.VIEWER, scope=Scope.OPEN, render=hub_table, reads=True, positional=("casino",))
@@ -157,14 +181,13 @@ def _refuse_without_hub(ctx: Context) -> None:
         raise Refused("the casino hub is switched off: the operator sets CASINOFLUX_CASINO_HUB=1", field="command")
 
 
-async def _changed(ctx: Context, new: CasinoEdit, values: dict[str, Any]) -> Casino:
-    row = await casinos.find(ctx.tx, ctx.team_id, new.casino)
+async def _changed(ctx: Context, row: Row[Any], values: dict[str, Any]) -> Casino:
     after = await casinos.change(ctx.tx, row.id, values)
     ctx.notes |= {"entity": "casino", "entity_id": row.id, "before": casinos.entry(row), "after": after}
     return after
 
 
-async def _values(ctx: Context, new: CasinoEdit) -> dict[str, Any]:
+async def _values(ctx: Context, row: Row[Any], new: _CasinoFields) -> dict[str, Any]:
     plain = ("bonus", "free_spins", "wagering", "payment_methods", "licence")
     values = {field: getattr(new, field) for field in plain if getattr(new, field) is not None}
     values |= {field: None for field in (*plain, "terms_url", "logo") if getattr(new, field) == NONE}
@@ -176,12 +199,10 @@ async def _values(ctx: Context, new: CasinoEdit) -> dict[str, Any]:
     for field in ("terms_url", "logo"):
         if (url := getattr(new, field)) and url != NONE:
             values[field] = _address(url, field=field)
-    if new.name:
-        row = await casinos.find(ctx.tx, ctx.team_id, new.casino)
-        if new.name != row.name:
-            await names.code_for(ctx.tx, table, ctx.team_id, new.name, of=row.id)
-            values["name"] = new.name
-    return values
+    if new.name and new.name != row.name:
+        await names.code_for(ctx.tx, table, ctx.team_id, new.name, of=row.id)
+        values["name"] = new.name
+    return {**values, **await read_sorting(ctx, new, row)}
 
 
 def _address(url: str, *, field: str) -> str:

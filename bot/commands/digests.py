@@ -18,8 +18,10 @@ from bot.core.tokenizer import day
 from bot.digests import loading
 from bot.digests.message import DigestRequest
 from bot.forms.first_steps import begin
+from bot.forms.sorting import Groups, Tags, scope_words, sorted_scope
 from bot.render.terminal import render
 from storage.catalogue.entities import page
+from storage.catalogue.groups import SortedScope, campaigns_in
 from storage.chat import channels, installations, rooms, subscriptions
 from storage.chat.subscriptions import Subscription
 from storage.ledger.errors import Refused
@@ -40,6 +42,8 @@ class NewDigest(Arguments):
     every: EVERY = "day"
     weekdays: Annotated[list[str], WEEKDAYS] = []
     campaigns: CAMPAIGNS = None
+    group: Groups = []
+    tag: Tags = []
     channel: Annotated[str | None, Meta(description="slack:C…, telegram:-100… or terminal; default: here")] = None
 
 
@@ -47,6 +51,8 @@ class DigestPreview(Arguments):
     digest: Annotated[str | None, refers("digest", "a subscription; default: this room's, else all campaigns")] = None
     every: EVERY | None = None
     campaigns: CAMPAIGNS = None
+    group: Groups = []
+    tag: Tags = []
     full: Annotated[bool, Meta(description="with all rows, not only what fits one screen")] = False
     day: Annotated[str | None, Meta(description="the last day it covers; default: yesterday")] = None
     since: Annotated[str | None, Meta(description="changes since when: 2026-10-05T09:00; default: the last one")] = None
@@ -72,7 +78,7 @@ def subscription_card(ctx: Context, subscription: Subscription) -> Message:
     following = f"{when:%a %d %b %Y %H:%M} {subscription.timezone}"
     fields = (
         ("Room", subscription.room), ("When", subscription.name),
-        ("Campaigns", ctx.names_of("campaign", subscription.campaigns or []) or "all"),
+        ("Campaigns", scope_words(ctx, subscription)),
         ("Next", following if subscription.status == "active" else "never: the room is lost"),
     )  # fmt: skip
     buttons = Buttons(
@@ -92,9 +98,7 @@ def subscription_table(ctx: Context, page: Page[Subscription]) -> Message:
     if not page.items:
         first = begin(ctx, "Daily digest here", "digest subscribe")
         return Message("No digests yet: digest subscribe at=09:00", first, private=True)
-    rows = tuple(
-        (o.code, o.room, o.name, ctx.names_of("campaign", o.campaigns or []) or "all", o.status) for o in page.items
-    )
+    rows = tuple((o.code, o.room, o.name, scope_words(ctx, o), o.status) for o in page.items)
     more = (Buttons((Button("More", f"digest list after={page.next}"),)),) if page.next else ()
     return Message("Digests", (Table(("Digest", "Room", "When", "Campaigns", "State"), rows), *more), private=True)
 
@@ -128,7 +132,7 @@ async def subscribe(ctx: Context, new: NewDigest) -> Subscription:
     room_id = await channels.room_of(ctx.tx, ctx.team_id, channel, ctx.now)
     made = await subscriptions.add(ctx.tx, ctx.now, subscriptions.NewSubscription(
         team_id=ctx.team_id, room_id=room_id, thread=channel.thread, schedule=schedule,
-        campaigns=await chosen_campaigns(ctx, new.campaigns),
+        campaigns=await chosen_campaigns(ctx, new.campaigns), scope=await sorted_scope(ctx, new.group, new.tag),
     ))  # fmt: skip
     subscription = await subscriptions.find(ctx.tx, ctx.team_id, str(made))
     ctx.notes |= {"entity": "digest", "entity_id": subscription.id, "after": subscription}
@@ -154,7 +158,10 @@ async def preview(ctx: Context, new: DigestPreview) -> Preview:
     subscription = await _named_or_here(ctx, new.digest, every=new.every)
     every: Every = new.every or (subscription.every if subscription else "day")
     campaigns = new.campaigns if new.campaigns is not None else (subscription.campaigns if subscription else None)
-    chosen = await chosen_campaigns(ctx, campaigns)
+    named = await sorted_scope(ctx, new.group, new.tag)
+    if named is None and subscription is not None:
+        named = SortedScope(groups=tuple(subscription.groups), tags=tuple(subscription.tags))
+    chosen = await campaigns_in(ctx.tx, ctx.team_id, named, await chosen_campaigns(ctx, campaigns))
     schedule = Schedule(every=every, at=read_time("00:00"), timezone="UTC")
     first, last = covers(schedule, _moment_of(ctx, new.day), ctx.deployment.zone)
     request = DigestRequest(

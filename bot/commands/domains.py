@@ -6,13 +6,15 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import Row, delete, insert
 
-from bot.core.arguments import Arguments, choices, refers
+from bot.core.arguments import Arguments, MissingArgument, choices, refers
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.listing import Page
 from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table
 from bot.core.permissions import Scope
-from bot.forms.entity_list import EntityList, list_message, listed, of_team
+from bot.forms.bulk_change import MOST, BulkChange, edit_each, edit_question, render_change
+from bot.forms.entity_list import SortedList, list_message, listed, of_team
+from bot.forms.sorting import Sorting, read_sorting, sorting_fields
 from bot.render.figures import money
 from storage.catalogue import domains, names, registrars
 from storage.catalogue.domains import Domain, Step
@@ -30,12 +32,16 @@ WhichRegistrar = Annotated[str | None, refers("registrar", "which login; the onl
 Name = Annotated[str, Meta(description="host name: brand.com or go.brand.com")]
 
 
-class NewDomain(Arguments):
+class NewDomain(Sorting):
     name: Name
     site: Annotated[str | None, refers("site", "site it leads to")] = None
     provider: Annotated[
         str | None, refers("registrar", "login that may set its DNS records; none: by hand", changes=False)
     ] = None
+
+
+class DomainEdit(Sorting):
+    domain: Annotated[list[str], refers("domain", "which domain; several with commas between", most=MOST)]
 
 
 class Attach(Arguments):
@@ -53,7 +59,7 @@ class OneDomain(Arguments):
     domain: Which
 
 
-class DomainList(EntityList):
+class DomainList(SortedList):
     site: Annotated[str | None, refers("site", "only this site's")] = None
     status: Annotated[str | None, choices("only these", domains.ADDED, domains.DNS, domains.LIVE, domains.FAILED)] = (
         None
@@ -91,6 +97,7 @@ def domain_card(ctx: Context, domain: Domain) -> Message:
         ("Site", ctx.label("site", domain.site) if domain.site else "none yet"),
         ("Provider", _provider(ctx, domain)), ("Address", domain.url),
         ("Registered until", f"{domain.registered_until:%Y-%m-%d}" if domain.registered_until else "–"),
+        *sorting_fields(ctx, domain),
     )  # fmt: skip
     blocks: list[Block] = [Fields(fields), *(Notice("warning", text) for text in domain.warnings)]
     if domain.records and domain.status != domains.LIVE:
@@ -117,7 +124,13 @@ def domain_table(ctx: Context, page: Page[Domain]) -> Message:
         (domain.shown_as, domain.status, ctx.name("site", domain.site), _provider(ctx, domain)) for domain in page.items
     )
     table = Table(("Domain", "Status", "Site", "Provider"), rows)
-    return list_message(ctx, "domain", page, table, add="domain add brand.com site=…, or domain check brand.com")
+    return list_message(
+        ctx,
+        "domain",
+        page,
+        table,
+        add="domain add brand.com site=…, or domain check brand.com",
+    )
 
 
 def availability_card(_ctx: Context, availability: Availability) -> Message:
@@ -148,8 +161,27 @@ async def add_domain(ctx: Context, new: NewDomain) -> Domain:
         else None
     )
     return await _store_domain(
-        ctx, name, site_id=site_id, provider=provider.code if provider else None, status=domains.ADDED
-    )
+        ctx, name, site_id=site_id, provider=provider.code if provider else None, status=domains.ADDED,
+        sorting=await read_sorting(ctx, new),
+    )  # fmt: skip
+
+
+async def _edits(ctx: Context, new: DomainEdit) -> str | None:
+    return await edit_question(ctx, "domain", new)
+
+
+@command("domain edit", role=Role.BUYER, render=render_change("domain", domain_card), positional=("domain",),
+         confirm=_edits)  # fmt: skip
+async def edit_domain(ctx: Context, new: DomainEdit) -> Domain | BulkChange[Domain]:
+    """Change the group, tags or note of domains."""
+    return await edit_each(ctx, "domain", new, lambda row: _edited(ctx, row, new), of_one=())
+
+
+async def _edited(ctx: Context, row: Row[Any], new: DomainEdit) -> Domain:
+    values = await read_sorting(ctx, new, row)
+    if not values:
+        raise MissingArgument("nothing to change: name a field, e.g. group=…", field="domain")
+    return await _changed(ctx, row, values)
 
 
 @command("domain attach", role=Role.BUYER, render=domain_card, positional=("domain", "site"))
@@ -186,8 +218,6 @@ async def list_domains(ctx: Context, new: DomainList) -> Page[Domain]:
     if new.site:
         site = await names.find(ctx.tx, sites, ctx.team_id, new.site, field="site")
         query = query.where(table.c.site_id == site.id)
-    if new.status:
-        query = query.where(table.c.status == new.status)
     rows, following = await listed(ctx, "domain", new, query)
     return Page(await domains.shown(ctx.tx, ctx.team_id, rows), following)
 
@@ -317,6 +347,7 @@ async def _store_domain(
     provider: str | None,
     status: str,
     more: dict[str, Any] | None = None,
+    sorting: dict[str, Any] | None = None,
 ) -> Domain:
     """Store a domain, its first step due at once."""
     records = domains.required_records(name, ctx.deployment.public_url)
@@ -325,6 +356,7 @@ async def _store_domain(
     made = await ctx.tx.execute(insert(table).values(
         team_id=ctx.team_id, name=name, code=await names.code_for(ctx.tx, table, ctx.team_id, name), site_id=site_id,
         created_at=ctx.now, status=status, provider=provider, state=state, next_step_at=ctx.now,
+        **(sorting or {}),
     ).returning(table))  # fmt: skip
     domain = (await domains.shown(ctx.tx, ctx.team_id, [made.one()]))[0]
     ctx.notes |= {"entity": "domain", "entity_id": domain.id, "after": domain}

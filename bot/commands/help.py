@@ -58,9 +58,10 @@ def help_text(_ctx: Context, listing: Help) -> Message:
 
 #: What people want to do, and the nouns for it.
 GROUPS = (
-    ("See how it goes", ("stats", "forecast", "why", "report", "revenue", "digest", "alert", "view")),
+    ("See how it goes", ("stats", "forecast", "why", "report", "revenue", "digest", "alert", "view", "find")),
     ("Set up deals", ("account", "offer", "casino")),
     ("Bring visitors", ("campaign", "source", "placement", "site", "variant", "domain", "registrar")),
+    ("Keep order", ("group", "note")),
     ("Let it act by itself", ("automation",)),
     ("Check single events", ("click", "conversion", "postback", "simulate")),
     ("Get the money right", ("sync", "spend", "payment", "rate")),

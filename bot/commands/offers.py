@@ -13,20 +13,25 @@ from bot.core.context import Context
 from bot.core.listing import Page
 from bot.core.message import Button, Buttons, Fields, Message, Notice, Table
 from bot.core.permissions import Scope, visible
+from bot.forms.archiving import opposite, refuse_archived
 from bot.forms.bulk_change import (
     MOST,
     BulkChange,
     any_of,
     change_each,
     chosen,
+    edit_each,
+    edit_question,
     first_of,
     render_change,
     status_question,
 )
-from bot.forms.entity_list import EntityList, list_message, listed, of_team
+from bot.forms.entity_list import SortedList, list_message, listed, of_team
+from bot.forms.sorting import SortedBy, Sorting, read_sorting, sorted_by, sorting_fields
 from bot.render.figures import plural
 from storage.catalogue import casino_hub, casinos, names, offers
 from storage.catalogue.entities import codes
+from storage.catalogue.groups import ARCHIVED
 from storage.catalogue.offers import Offer
 from storage.clicks import caps
 from storage.clicks.queries import clicks_of_a_week
@@ -46,7 +51,7 @@ CapPeriod = Annotated[str, choices("period of the cap, in the platform's time zo
 Markets = Annotated[list[str], Meta(description="countries it may be shown in, as ISO codes: DE,AT; all for any")]
 
 
-class NewOffer(Arguments):
+class NewOffer(Sorting):
     casino: Annotated[str, Meta(description="brand the player sees")]
     account: Annotated[str, refers("account", "platform account the deal is on", changes=False)]
     url: Annotated[str, Meta(description="tracking link; {click_id} marks where our id goes")]
@@ -61,8 +66,8 @@ class NewOffer(Arguments):
     force: Annotated[bool, Meta(description="accept an untagged offer beside other deals")] = False
 
 
-class OfferEdit(Arguments):
-    offer: Annotated[str, refers("offer", "which offer")]
+class OfferEdit(Sorting):
+    offer: Annotated[list[str], refers("offer", "which offer; several with commas between", most=MOST)]
     name: str | None = None
     url: str | None = None
     tag: str | None = None
@@ -80,7 +85,7 @@ class OneOffer(Arguments):
     offer: Annotated[str, refers("offer", "which offer")]
 
 
-class OfferChoice(Arguments):
+class OfferChoice(SortedBy):
     offer: Annotated[list[str], refers("offer", "which offer; several with commas between", most=MOST)] = []
     account: Annotated[list[str], refers("account", "or all of these platform accounts", changes=False, most=MOST)] = []
     casino: Annotated[list[str], refers("casino", "or all of these brands", changes=False, most=MOST)] = []
@@ -94,10 +99,10 @@ class OfferCopy(Arguments):
     url: Annotated[str | None, Meta(description="tracking link of the copy; default: the same")] = None
 
 
-class OfferList(EntityList):
+class OfferList(SortedList):
     account: Annotated[list[str], refers("account", "only on these accounts", most=MOST)] = []
     casino: Annotated[list[str], refers("casino", "only of these brands", most=MOST)] = []
-    status: Annotated[str | None, choices("only these", "active", "paused")] = None
+    status: Annotated[str | None, choices("only these", "active", "paused", ARCHIVED)] = None
 
 
 class OfferLinks(msgspec.Struct, frozen=True):
@@ -115,11 +120,10 @@ def offer_card(ctx: Context, offer: Offer) -> Message:
         ("Casino", ctx.label("casino", offer.casino)), ("Account", ctx.label("account", offer.account)),
         ("Tag", offer.tag or "–"), ("Cap", cap), ("At the cap", at_cap),
         ("Markets", ", ".join(offer.markets) or "any"),
-        ("Deal", offer.deal or "–"), ("Link", offer.url),
+        ("Deal", offer.deal or "–"), ("Link", offer.url), *sorting_fields(ctx, offer),
     )  # fmt: skip
     warnings = tuple(Notice("warning", text) for text in offer.warnings)
-    other = "offer pause" if offer.status == "active" else "offer resume"
-    label = "Pause" if offer.status == "active" else "Resume"
+    label, other = opposite("offer", offer.status)
     buttons = Buttons(
         (
             Button(label, f"{other} {offer.code}"),
@@ -160,7 +164,7 @@ async def add_offer(ctx: Context, new: NewOffer) -> Offer:
         "name": name, "code": await names.code_for(ctx.tx, table, ctx.team_id, name),
         "casino_id": casino.id, "account_id": account.id, "url": new.url, "tag": new.tag,
         "markets": _markets(new.markets), "deal": new.deal, **_cap(new.cap, new.cap_event, new.cap_period),
-        "alternative_id": await _alternative(ctx, new.alternative), "status": "active",
+        "alternative_id": await _alternative(ctx, new.alternative), "status": "active", **await read_sorting(ctx, new),
     })  # fmt: skip
     return await _noted(ctx, offer_id, warnings=warnings)
 
@@ -178,8 +182,10 @@ async def _casino(ctx: Context, name: str) -> tuple[Row[Any], list[str]]:
 
 
 async def _redirects_changed(ctx: Context, new: OfferEdit) -> str | None:
-    """Asked before the URL of an offer changes while campaigns or published sites send visitors to it."""
-    offer = await _offer(ctx, new.offer)
+    """Asked before several offers change, or the URL of one while campaigns or published sites send visitors to it."""
+    if (question := await edit_question(ctx, "offer", new)) is not None:
+        return question
+    offer = (await chosen(ctx, "offer", new.offer))[0]
     if not new.url or new.url == offer.url:
         return None
     macros.check_url(new.url)
@@ -189,11 +195,17 @@ async def _redirects_changed(ctx: Context, new: OfferEdit) -> str | None:
     return f"Visitors of {first_of(named)} go to the new address at once instead of {offer.url}."
 
 
-@command("offer edit", role=Role.BUYER, render=offer_card, positional=("offer",), confirm=_redirects_changed)
-async def edit_offer(ctx: Context, new: OfferEdit) -> Offer:
-    """Change an offer; what is not named stays."""
-    offer = await _offer(ctx, new.offer)
-    values: dict[str, Any] = {} if new.deal is None else {"deal": None if new.deal == NONE else new.deal}
+@command("offer edit", role=Role.BUYER, render=render_change("offer", offer_card), positional=("offer",),
+         confirm=_redirects_changed)  # fmt: skip
+async def edit_offer(ctx: Context, new: OfferEdit) -> Offer | BulkChange[Offer]:
+    """Change offers; what is not named stays."""
+    return await edit_each(ctx, "offer", new, lambda row: _edited(ctx, row, new), of_one=("name", "tag", "url"))
+
+
+async def _edited(ctx: Context, offer: Row[Any], new: OfferEdit) -> Offer:
+    values = await read_sorting(ctx, new, offer)
+    if new.deal is not None:
+        values["deal"] = None if new.deal == NONE else new.deal
     warnings = macros.check_url(new.url) if new.url else []
     if new.url:
         values["url"] = new.url
@@ -230,8 +242,6 @@ async def edit_offer(ctx: Context, new: OfferEdit) -> Offer:
 async def list_offers(ctx: Context, new: OfferList) -> Page[Offer]:
     """The team's offers."""
     query = of_team(ctx, "offer").where(*await _on(ctx, new))
-    if new.status:
-        query = query.where(table.c.status == new.status)
     rows, following = await listed(ctx, "offer", new, query)
     return Page(await offers.shown(ctx.tx, ctx.team_id, list(rows)), following)
 
@@ -242,7 +252,7 @@ async def show_offer(ctx: Context, new: OneOffer) -> Offer:
     return (await offers.shown(ctx.tx, ctx.team_id, [await _offer(ctx, new.offer)]))[0]
 
 
-async def _visitors_lost(ctx: Context, rows: Sequence[Row[Any]]) -> str:
+async def visitors_lost(ctx: Context, rows: Sequence[Row[Any]]) -> str:
     senders = dict.fromkeys([name for row in rows for name in await offers.sending(ctx.tx, row)])
     clicks = await clicks_of_a_week(ctx.tx, ctx.team_id, click_rollup.c.offer_id, [r.id for r in rows], ctx.today)
     sent = (
@@ -254,15 +264,17 @@ async def _visitors_lost(ctx: Context, rows: Sequence[Row[Any]]) -> str:
 
 
 async def _pauses(ctx: Context, new: OfferChoice) -> str | None:
-    rows = await _chosen(ctx, new)
+    rows = await chosen_offers(ctx, new)
+    changing = [row for row in rows if row.status != "paused"]
     return await status_question(
-        ctx, "offer", rows, words=new.offer, status="paused", verb="Pauses", loss=_visitors_lost
+        ctx, "offer", rows, words=new.offer, changing=changing, verb="Pauses", loss=visitors_lost
     )
 
 
 async def _resumes(ctx: Context, new: OfferChoice) -> str | None:
-    rows = await _chosen(ctx, new)
-    return await status_question(ctx, "offer", rows, words=new.offer, status="active", verb="Resumes")
+    rows = await chosen_offers(ctx, new)
+    changing = [row for row in rows if row.status != "active"]
+    return await status_question(ctx, "offer", rows, words=new.offer, changing=changing, verb="Resumes")
 
 
 @command(
@@ -305,7 +317,9 @@ async def copy_offer(ctx: Context, new: OfferCopy) -> Offer:
     casino = await names.by_id(ctx.tx, casino_table, offer.casino_id)
     default = names.free_name(ctx.tx, table, ctx.team_id, f"{casino.name} {tag}")
     name = new.name or await (default if tag else names.copy_name(ctx.tx, table, ctx.team_id, offer.name))
-    copied = ("casino_id", "markets", "deal", "cap", "cap_event", "cap_period", "alternative_id")
+    copied = (
+        "casino_id", "markets", "deal", "cap", "cap_event", "cap_period", "alternative_id", "group_code", "tags",
+    )  # fmt: skip
     made = await offers.add(ctx.tx, team_id=ctx.team_id, now=ctx.now, values={
         **{column: offer._mapping[column] for column in copied}, "name": name, "account_id": account_id, "tag": tag,
         "code": await names.code_for(ctx.tx, table, ctx.team_id, name), "url": new.url or offer.url, "status": "active",
@@ -329,8 +343,10 @@ async def _offer(ctx: Context, word: str) -> Row[Any]:
     return await names.find(ctx.tx, table, ctx.team_id, word, field="offer")
 
 
-async def _chosen(ctx: Context, new: OfferChoice) -> list[Row[Any]]:
-    return await chosen(ctx, "offer", new.offer, where=await _on(ctx, new))
+async def chosen_offers(ctx: Context, new: OfferChoice, *, archived: bool = False) -> list[Row[Any]]:
+    """The offers that are named, or that the filters choose: those archived, or those that are not."""
+    where = [*await sorted_by(ctx, "offer", new), *await _on(ctx, new)]
+    return await chosen(ctx, "offer", new.offer, where=where, archived=archived)
 
 
 async def _on(ctx: Context, new: OfferChoice | OfferList) -> list[ColumnElement[bool]]:
@@ -342,7 +358,8 @@ async def _on(ctx: Context, new: OfferChoice | OfferList) -> list[ColumnElement[
 
 
 async def _set_status(ctx: Context, new: OfferChoice, status: str) -> Offer | BulkChange[Offer]:
-    rows = await _chosen(ctx, new)
+    rows = await chosen_offers(ctx, new)
+    refuse_archived("offer", rows)
     return await change_each(
         ctx, "offer", rows, changing=[row for row in rows if row.status != status],
         shown=lambda rows: offers.shown(ctx.tx, ctx.team_id, rows),

@@ -15,10 +15,13 @@ from bot.core.context import Context
 from bot.core.listing import Page
 from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table
 from bot.core.permissions import Scope
-from bot.forms.bulk_change import render_change
-from bot.forms.entity_list import EntityList, list_message, listed, of_team
+from bot.forms.archiving import refuse_archived
+from bot.forms.bulk_change import MOST, BulkChange, edit_each, edit_question, render_change
+from bot.forms.entity_list import SortedList, list_message, listed, of_team
+from bot.forms.sorting import Sorting, read_sorting, sorting_fields
 from bot.render.figures import plural
 from storage.catalogue import names, sites
+from storage.catalogue.groups import ARCHIVED, SORTING_COLUMNS
 from storage.catalogue.markets import market, read_locale, read_market
 from storage.catalogue.sites import Site, Version
 from storage.clicks.queries import clicks_of_a_week
@@ -49,7 +52,7 @@ Operator = Annotated[str | None, Meta(description="who runs the page, for its le
 Contact = Annotated[str | None, Meta(description="e-mail address for its legal texts"), EMPTIES]
 
 
-class NewSite(Arguments):
+class NewSite(Sorting):
     name: Annotated[str, Meta(description="what the team calls it; also its title")]
     market: Country
     locale: Language = None
@@ -63,8 +66,8 @@ class NewSite(Arguments):
     contact: Contact = None
 
 
-class SiteEdit(Arguments):
-    site: Which
+class SiteEdit(Sorting):
+    site: Annotated[list[str], refers("site", "which site; several with commas between", most=MOST)]
     name: str | None = None
     market: Country | None = None
     locale: Language = None
@@ -87,9 +90,9 @@ class Rollback(Arguments):
     version: Annotated[int, Meta(description="number of the version to go back to")]
 
 
-class SiteList(EntityList):
+class SiteList(SortedList):
     market: Annotated[str | None, Meta(description="only this country's")] = None
-    status: Annotated[str | None, choices("only these", sites.DRAFT, sites.PUBLISHED, sites.PAUSED)] = None
+    status: Annotated[str | None, choices("only these", sites.DRAFT, sites.PUBLISHED, sites.PAUSED, ARCHIVED)] = None
 
 
 class VersionLine(msgspec.Struct, frozen=True):
@@ -105,7 +108,7 @@ def site_card(ctx: Context, site: Site) -> Message:
         ("Market", f"{site.market} · {site.locale} · {market(site.market).age}+"), ("Theme", site.theme),
         ("Offers", ", ".join(ctx.label("offer", code) for code in site.offers) or "–"),
         ("Domains", ", ".join(site.domains) or "–"),
-        ("Version", str(site.version or "–")), ("Address", site.url),
+        ("Version", str(site.version or "–")), ("Address", site.url), *sorting_fields(ctx, site),
     )  # fmt: skip
     missing = tuple(Notice("warning", f"Missing: {text}") for text in site.missing)
     warnings = tuple(Notice("info", text) for text in site.warnings)
@@ -115,6 +118,8 @@ def site_card(ctx: Context, site: Site) -> Message:
 
 def _buttons(site: Site) -> tuple[Button, ...]:
     preview = Button("Look at it", url=site.preview_url)
+    if site.status == ARCHIVED:
+        return preview, Button("Restore", f"site restore {site.code}")
     if site.status == sites.PUBLISHED:
         return preview, Button("Pause", f"site pause {site.code}"), Button("Versions", f"site versions {site.code}")
     return (preview,) if site.missing else (preview, Button("Publish", f"site publish {site.code}", style="primary"))
@@ -149,16 +154,24 @@ async def create_site(ctx: Context, new: NewSite) -> Site:
         "name": new.name, "code": await names.code_for(ctx.tx, table, ctx.team_id, new.name), "market": country,
         "locale": read_locale(new.locale or market(country).locale), "theme": chosen_theme(new.theme),
         "texts": {name: text for name, text in _texts(new).items() if text is not None},
+        **await read_sorting(ctx, new),
     }  # fmt: skip
     chosen = await chosen_offers(ctx, new.offers)
     made = await sites.add(ctx.tx, team_id=ctx.team_id, now=ctx.now, values=values, offer_ids=chosen)
     return await _noted(ctx, made)
 
 
-@command("site edit", role=Role.BUYER, render=site_card, positional=("site",))
-async def edit_site(ctx: Context, new: SiteEdit) -> Site:
-    """Change a site; a published one changes everywhere within a second, and its last version is kept."""
-    row = await _site(ctx, new.site)
+async def _edits(ctx: Context, new: SiteEdit) -> str | None:
+    return await edit_question(ctx, "site", new)
+
+
+@command("site edit", role=Role.BUYER, render=render_change("site", site_card), positional=("site",), confirm=_edits)
+async def edit_site(ctx: Context, new: SiteEdit) -> Site | BulkChange[Site]:
+    """Change sites; a published one changes everywhere within a second, and its last version is kept."""
+    return await edit_each(ctx, "site", new, lambda row: _changed(ctx, row, new), of_one=("name",))
+
+
+async def _changed(ctx: Context, row: Row[Any], new: SiteEdit) -> Site:
     before = await shown_site(ctx, row)
     values = await _edited(ctx, row, new)
     if not values and new.offers is None:
@@ -166,7 +179,7 @@ async def edit_site(ctx: Context, new: SiteEdit) -> Site:
     await sites.change(ctx.tx, row.id, values)
     if new.offers is not None:
         await sites.set_offers(ctx.tx, row.id, await chosen_offers(ctx, new.offers))
-    if row.status == sites.PUBLISHED:
+    if row.status == sites.PUBLISHED and (values.keys() - SORTING_COLUMNS or new.offers is not None):
         await publish_again(ctx, row.id)
     return await _noted(ctx, row.id, before=before)
 
@@ -180,10 +193,8 @@ async def list_sites(ctx: Context, new: SiteList) -> Page[Site]:
     query = of_team(ctx, "site")
     if new.market:
         query = query.where(table.c.market == read_market(new.market))
-    if new.status:
-        query = query.where(table.c.status == new.status)
     rows, following = await listed(ctx, "site", new, query)
-    return Page(await _shown(ctx, rows), following)
+    return Page(await shown_sites(ctx, rows), following)
 
 
 @command("site show", role=Role.VIEWER, render=site_card, reads=True, positional=("site",))
@@ -196,6 +207,7 @@ async def show_site(ctx: Context, new: OneSite) -> Site:
 async def publish_site(ctx: Context, new: OneSite) -> Site:
     """Put a site live; refused with the list of what is missing."""
     row = await _site(ctx, new.site)
+    refuse_archived("site", [row])
     before = await shown_site(ctx, row)
     await publish_again(ctx, row.id)
     return await _noted(ctx, row.id, before=before)
@@ -221,6 +233,7 @@ async def _visitors_lost(ctx: Context, new: OneSite) -> str | None:
 async def pause_site(ctx: Context, new: OneSite) -> Site:
     """Take a site off its domains; campaigns that lead to it still find its preview address."""
     row = await _site(ctx, new.site)
+    refuse_archived("site", [row])
     before = await shown_site(ctx, row)
     ctx.unchanged = row.status == sites.PAUSED
     await sites.change(ctx.tx, row.id, {"status": sites.PAUSED})
@@ -238,6 +251,7 @@ async def list_versions(ctx: Context, new: OneSite) -> Page[VersionLine]:
 async def roll_back(ctx: Context, new: Rollback) -> Site:
     """Publish an earlier version again; it becomes the newest one."""
     row = await _site(ctx, new.site)
+    refuse_archived("site", [row])
     before = await shown_site(ctx, row)
     version = next((entry for entry in await sites.versions(ctx.tx, row.id) if entry.version == new.version), None)
     if version is None:
@@ -260,7 +274,7 @@ async def publish_again(ctx: Context, site_id: int) -> None:
 
 
 async def _edited(ctx: Context, row: Row[Any], new: SiteEdit) -> dict[str, Any]:
-    values: dict[str, Any] = {}
+    values = await read_sorting(ctx, new, row)
     if new.name and new.name != row.name:
         await names.code_for(ctx.tx, table, ctx.team_id, new.name, of=row.id)
         values["name"] = new.name
@@ -314,10 +328,10 @@ async def _site(ctx: Context, word: str) -> Row[Any]:
 
 
 async def shown_site(ctx: Context, row: Row[Any]) -> Site:
-    return (await _shown(ctx, [row]))[0]
+    return (await shown_sites(ctx, [row]))[0]
 
 
-async def _shown(ctx: Context, rows: Sequence[Row[Any]]) -> list[Site]:
+async def shown_sites(ctx: Context, rows: Sequence[Row[Any]]) -> list[Site]:
     key = ctx.box.derive("previews")
     return await sites.shown(ctx.tx, rows, public_url=ctx.deployment.public_url, preview_key=key)
 

@@ -6,16 +6,20 @@ from decimal import Decimal
 from typing import Annotated, Any
 
 from msgspec import Meta
+from sqlalchemy import Row
 
 from bot.core.arguments import EMPTIES, NONE, Arguments, choices, holds_credentials, refers
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.listing import Page
-from bot.core.message import Fields, Message, Notice, Table
+from bot.core.message import Button, Buttons, Fields, Message, Notice, Table
 from bot.core.permissions import Scope
-from bot.forms.entity_list import EntityList, list_message, listed, of_team
+from bot.forms.bulk_change import MOST, BulkChange, edit_each, edit_question, render_change
+from bot.forms.entity_list import SortedList, list_message, listed, of_team
+from bot.forms.sorting import Sorting, read_sorting, sorting_fields
 from bot.forms.source_forms import read_parameters, read_postbacks, read_settings, separate_credentials
 from storage.catalogue import names, sources
+from storage.catalogue.groups import ARCHIVED
 from storage.catalogue.sources import Source
 from storage.db.json_column import change_keys
 from storage.ledger.clicks.placements import SEPARATORS, sub_named
@@ -39,7 +43,7 @@ Url = Annotated[
 ]
 
 
-class _SourceFields(Arguments, kw_only=True):
+class _SourceFields(Sorting, kw_only=True):
     click_id: Theirs = None
     cost: Theirs = None
     currency: Theirs = None
@@ -86,7 +90,7 @@ class NewSource(_SourceFields, kw_only=True):
 
 
 class SourceEdit(_SourceFields, kw_only=True):
-    source: Annotated[str, refers("source", "which source")]
+    source: Annotated[list[str], refers("source", "which source; several with commas between", most=MOST)]
     name: str | None = None
 
 
@@ -94,7 +98,11 @@ class OneSource(Arguments):
     source: Annotated[str, refers("source", "which source")]
 
 
-def source_card(_ctx: Context, source: Source) -> Message:
+class SourceList(SortedList):
+    status: Annotated[str | None, choices("only these", "active", ARCHIVED)] = None
+
+
+def source_card(ctx: Context, source: Source) -> Message:
     names_ = ", ".join(f"{ours}={theirs}" for ours, theirs in source.parameters.items())
     postbacks = tuple(
         (event, f"{postback.url or f'API {postback.api}'}{'' if postback.enabled else ' · off'}")
@@ -103,12 +111,15 @@ def source_card(_ctx: Context, source: Source) -> Message:
     named = f"{source.placement} {source.placement_macro}".strip() if source.placement else "–"
     fields = Fields((
         ("Preset", source.preset), ("Names on our link", names_ or "ours"), ("Placement", named), *postbacks,
+        *sorting_fields(ctx, source),
     ))  # fmt: skip
     notes = tuple(Notice("warning", text) for text in source.warnings)
     if source.unreplaced_macros:
         where = ", ".join(f"{name} {n:,}" for name, n in sorted(source.unreplaced.items()))
         notes += (Notice("warning", f"{source.unreplaced_macros:,} values came as unreplaced macros: {where}"),)
-    return Message(f"Source {source.name} ({source.code})", (fields, *notes))
+    archived = (Buttons((Button("Restore", f"source restore {source.code}"),)),) if source.status == ARCHIVED else ()
+    state = f" · {source.status}" if archived else ""
+    return Message(f"Source {source.name} ({source.code}){state}", (fields, *notes, *archived))
 
 
 def source_table(ctx: Context, page: Page[Source]) -> Message:
@@ -133,15 +144,23 @@ async def add_source(ctx: Context, new: NewSource) -> Source:
         "parameters": {**preset.get("parameters", {}), **read_parameters(new)},
         "postbacks": sources.enabled(postbacks, sources.missing(postbacks, needs, settings)),
         "options": {**preset.get("options", {}), **_options(new, preset.get("options", {})), "needs": needs},
-        "credentials_secret": sources.sealed(ctx.box, settings),
+        "credentials_secret": sources.sealed(ctx.box, settings), **await read_sorting(ctx, new),
     })  # fmt: skip
     return await _noted(ctx, source_id)
 
 
-@command("source edit", role=Role.BUYER, render=source_card, positional=("source",))
-async def edit_source(ctx: Context, new: SourceEdit) -> Source:
-    """Change a source; what is not named stays, a name or template of `-` is taken away."""
-    row = await names.find(ctx.tx, table, ctx.team_id, new.source, field="source")
+async def _edits(ctx: Context, new: SourceEdit) -> str | None:
+    return await edit_question(ctx, "source", new)
+
+
+@command("source edit", role=Role.BUYER, render=render_change("source", source_card), positional=("source",),
+         confirm=_edits)  # fmt: skip
+async def edit_source(ctx: Context, new: SourceEdit) -> Source | BulkChange[Source]:
+    """Change sources; what is not named stays, a name or template of `-` is taken away."""
+    return await edit_each(ctx, "source", new, lambda row: _edited(ctx, row, new), of_one=("name", "settings"))
+
+
+async def _edited(ctx: Context, row: Row[Any], new: SourceEdit) -> Source:
     before = (await sources.shown(ctx.tx, ctx.box, [row]))[0]
     templates, credentials = separate_credentials({**row.postbacks, **read_postbacks(new, row.postbacks)})
     settings = {**sources.settings_of(ctx.box, row), **credentials, **read_settings(new.settings)}
@@ -153,6 +172,7 @@ async def edit_source(ctx: Context, new: SourceEdit) -> Source:
         },
         "postbacks": sources.enabled(postbacks, lacking),
         "credentials_secret": sources.sealed(ctx.box, settings),
+        **await read_sorting(ctx, new, row),
     }
     emptied = {"placement": row.options.get("placement")} if new.placement == NONE else {}
     await change_keys(ctx.tx, table.c.options, row.id, before=emptied, after=_options(new, row.options))
@@ -167,7 +187,7 @@ async def edit_source(ctx: Context, new: SourceEdit) -> Source:
     "source list", role=Role.VIEWER, scope=Scope.OWN, render=source_table, reads=True, positional=("find",),
     sentence="find", aliases=("source find",),
 )  # fmt: skip
-async def list_sources(ctx: Context, new: EntityList) -> Page[Source]:
+async def list_sources(ctx: Context, new: SourceList) -> Page[Source]:
     """The team's traffic sources."""
     rows, following = await listed(ctx, "source", new, of_team(ctx, "source"))
     return Page(await sources.shown(ctx.tx, ctx.box, list(rows)), following)

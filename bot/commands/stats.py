@@ -11,10 +11,10 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import Table
 
-from bot.core.arguments import Arguments, choices, refers
+from bot.core.arguments import NONE, Arguments, choices, refers
 from bot.core.command import command
 from bot.core.context import Context
-from bot.core.limits import MAX_DAYS, day_range
+from bot.core.limits import MAX_DAYS, day_range, limited
 from bot.core.message import Block, Button, Buttons, Message, Notice, Text
 from bot.core.permissions import Scope
 from bot.core.tokenizer import day, period, previous_period
@@ -35,17 +35,18 @@ from bot.render.figures import (
 )
 from bot.render.report_csv import report_file
 from storage.catalogue import names
+from storage.catalogue.groups import MOST_TAGS
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.ledger.reports.arrange import arrange, check_sort
 from storage.ledger.reports.report_rows import DIMENSIONS, ENTITIES, ComparedRange, MergedReport
 from storage.reports.merged_report import ReportQuery, merged_report, paged_report
 from storage.reports.report_apart import is_light
-from storage.tables import accounts, campaigns, casinos, offers, sites, sources
+from storage.tables import accounts, campaigns, casinos, groups, offers, sites, sources
 
 FILTERS: dict[str, Table] = {
     "campaigns": campaigns, "sites": sites, "offers": offers, "accounts": accounts, "sources": sources,
-    "casinos": casinos,
+    "casinos": casinos, "groups": groups,
 }  # fmt: skip
 
 
@@ -74,6 +75,8 @@ class StatsQuery(Arguments):
     account: Annotated[list[str], refers("account", "only these platform accounts")] = []
     source: Annotated[list[str], refers("source", "only these traffic sources")] = []
     casino: Annotated[list[str], refers("casino", "only these brands")] = []
+    group: Annotated[list[str], refers("group", "only what is in these groups; none: in no group")] = []
+    tag: Annotated[list[str], limited("only what has one of these tags", items=MOST_TAGS)] = []
     day: Annotated[list[str], Meta(description="only these days of the range: 2026-10-05")] = []
     week: Annotated[list[str], Meta(description="only these weeks: 2026-W40")] = []
     month: Annotated[list[str], Meta(description="only these months: 2026-10")] = []
@@ -237,9 +240,14 @@ async def _versus(ctx: Context, new: StatsQuery, query: ReportQuery) -> Compared
     return ComparedRange(from_=report.from_, to=report.to, rows=report.rows, totals=report.totals)
 
 
+def quoted(text: str) -> str:
+    """A value as a command line takes it."""
+    return f'"{text}"' if re.search(r"[\s'=]", text) else text
+
+
 def _kept(new: StatsQuery, chosen: dict[str, Any]) -> str:
     """The filters again, for the buttons beneath."""
-    words = [f" {name.removesuffix('s')}={','.join(codes)}" for name, codes in chosen.items()]
+    words = [f" {name.removesuffix('s')}={quoted(','.join(codes))}" for name, codes in chosen.items()]
     words += [f' {name}="{",".join(chosen)}"' for name, chosen in values(new).items()]
     words += [" clock=visit"] if new.clock == "visit" else []
     words += [f" sort={new.sort}"] if new.sort else []
@@ -287,14 +295,22 @@ def moment(word: str | None, ctx: Context, field: str) -> datetime | None:
     return instant if instant.tzinfo else instant.replace(tzinfo=ctx.deployment.zone)
 
 
+async def _code(ctx: Context, table: Table, word: str, *, field: str) -> str:
+    if table is groups and word.lower() == NONE:
+        return NONE
+    return str((await names.find(ctx.tx, table, ctx.team_id, word, field=field)).code)
+
+
 async def filters(ctx: Context, new: StatsQuery) -> dict[str, Any]:
     """Codes to keep, per dimension; a buyer with own campaigns sees those only."""
     chosen: dict[str, Any] = {}
     for several, table in FILTERS.items():
         field = several.removesuffix("s")
-        codes = [(await names.find(ctx.tx, table, ctx.team_id, w, field=field)).code for w in getattr(new, field)]
+        codes = [await _code(ctx, table, word, field=field) for word in getattr(new, field)]
         if codes:
             chosen[several] = tuple(codes)
+    if new.tag:
+        chosen["tags"] = tuple(new.tag)
     mine = ctx.actor.campaigns
     if mine is not None:
         chosen.setdefault("campaigns", mine)

@@ -5,14 +5,14 @@ from urllib.parse import parse_qsl
 
 from msgspec import Meta
 
-from bot.core.arguments import Arguments, refers
+from bot.core.arguments import NONE, Arguments, refers
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.listing import Listing, Page
 from bot.core.message import Block, Button, Buttons, Fields, Message, Table
 from bot.core.permissions import ENTITIES, Scope, find
 from bot.forms.first_steps import begin
-from bot.forms.report_view import read_saved, read_view
+from bot.forms.report_view import read_saved, saved_report
 from storage.catalogue.entities import page
 from storage.ledger.errors import Forbidden, Missing
 from storage.ledger.facts import Role
@@ -31,7 +31,7 @@ class OneView(Arguments):
 
 
 def view_card(ctx: Context, view: SavedView) -> Message:
-    shown = read_view(dict(parse_qsl(view.query)), ctx.today)
+    shown = saved_report(view.query, ctx.today)
     fields = Fields((("Shows", shown.stats()), ("Page", f"{ctx.deployment.public_url}/cockpit/reports?{view.query}")))
     return Message(f"View {view.name}", (fields, Buttons((Button("Show", shown.stats()),))))
 
@@ -44,7 +44,7 @@ def view_table(ctx: Context, page: Page[SavedView]) -> Message:
     if not page.items:
         first = begin(ctx, "Save a view", "view save")
         return Message("No views yet: view save Weekly stats 7d by campaign", first, private=True)
-    shown = [(view, read_view(dict(parse_qsl(view.query)), ctx.today).stats()) for view in page.items]
+    shown = [(view, saved_report(view.query, ctx.today).stats()) for view in page.items]
     blocks: list[Block] = [Table(("View", "Shows"), tuple((view.code, stats) for view, stats in shown))]
     blocks.append(Buttons(tuple(Button(view.name[:40], stats) for view, stats in shown[:5])))
     return Message("Views", tuple(blocks), private=True)
@@ -64,17 +64,17 @@ async def save_view(ctx: Context, new: NewView) -> SavedView:
 async def list_views(ctx: Context, new: Listing) -> Page[SavedView]:
     """The team's saved reports."""
     rows, following = await page(ctx.tx, views.of_team(ctx.team_id), table.c.id, limit=new.limit, after=new.after)
-    return Page([view for view in map(views.shown, rows) if await _is_own(ctx, view)], following)
+    return Page([view for view in map(views.shown, rows) if await is_own_view(ctx, view)], following)
 
 
-async def _is_own(ctx: Context, view: SavedView) -> bool:
+async def is_own_view(ctx: Context, view: SavedView) -> bool:
     """Views that name what is of other campaigns are not shown to who is limited to some."""
     if ctx.actor.campaigns is None:
         return True
     query = dict(parse_qsl(view.query))
     try:
         for noun in ENTITIES.keys() & query.keys():
-            for word in query[noun].split(","):
+            for word in query[noun].split(",") if query[noun] != NONE else ():
                 await find(ctx, noun, word, field=noun)
     except (Forbidden, Missing):
         return False

@@ -13,7 +13,7 @@ from bot.core.permissions import ENTITIES
 _NOUNS = {
     "campaign": "campaign", "campaigns": "campaign", "site": "site", "sites": "site", "offer": "offer",
     "offers": "offer", "alternative": "offer", "outgoing": "offer", "source": "source", "casino": "casino",
-    "account": "account", "accounts": "account", "provider": "registrar",
+    "account": "account", "accounts": "account", "provider": "registrar", "group": "group", "groups": "group",
 }  # fmt: skip
 
 
@@ -36,9 +36,10 @@ def _collect(value: Any, codes: dict[str, set[str]]) -> None:
     elif isinstance(value, msgspec.Struct) and not hasattr(value, "names"):  # a merged report has its own
         for field in value.__struct_fields__:
             inner = getattr(value, field)
-            if field in _NOUNS:
+            of_row = field == "group" and isinstance(inner, dict)
+            if field in _NOUNS and not of_row:
                 codes[_NOUNS[field]].update(_codes(inner))
-            if field == "group":  # of a row of figures: codes by noun, values by other dimensions
+            if of_row:  # of a row of figures: codes by noun, values by other dimensions
                 for noun in inner.keys() & _NOUNS.keys():
                     codes[noun].update(_codes(inner[noun]))
             if isinstance(inner, list | msgspec.Struct):

@@ -223,6 +223,8 @@ def _words(reference: Reference, value: Any) -> list[str]:
     if value is None or value in ("", NONE, [NONE]):
         return []
     values = dict.fromkeys(str(element) for element in (value if isinstance(value, list | tuple) else (value,)))
+    if "group" in reference.nouns:
+        values.pop(NONE, None)  # what is in no group
     return [weighted_word(word)[0] if reference.weighted else word for word in values]
 
 

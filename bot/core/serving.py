@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import (
+    CTE,
     ColumnElement,
     Select,
     Table,
@@ -33,6 +34,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.core.context import Actor
 from storage import tables as t
+from storage.catalogue import groups
 
 Condition = ColumnElement[bool]
 Ids = Any
@@ -51,6 +53,7 @@ class Entity:
 
     table: Table
     links: Callable[[Condition, Ids | None], Links] | None = None
+    key: str = "id"  # what links hold of an entity: its id, or its code
 
 
 def _linked(column: Any, campaign: Condition, ids: Ids | None) -> Select[Any]:
@@ -73,49 +76,67 @@ def _offers(campaign: Condition, ids: Ids | None) -> Links:
     those."""
     by = t.offers.alias()
     first = select(by.c.id).where(by.c.alternative_id.in_(ids)) if ids is not None else None
-    sending = union_all(*_sent_to(campaign, first)).subquery()
-    alternative = select(by.c.alternative_id.label("id"), sending.c.campaign).join(sending, sending.c.id == by.c.id)
-    alternative = alternative.where(by.c.alternative_id.is_not(None))
-    return [*_sent_to(campaign, ids), alternative if ids is None else alternative.where(by.c.alternative_id.in_(ids))]
+    return [*_sent_to(campaign, ids), *_through(_sent_to(campaign, first), by, by.c.alternative_id, ids)]
+
+
+def _through(links: Links, table: Any, column: Any, ids: Ids | None) -> Links:
+    """Links of what the linked entities, rows of a table, refer to by a column. One select for each link, not one over
+    their union: those SQLite searches by their keys."""
+    referred = []
+    for link in links:
+        sub = link.subquery()
+        query = select(column.label("id"), sub.c.campaign).join_from(sub, table, sub.c.id == table.c.id)
+        query = query.where(column.is_not(None))
+        referred.append(query if ids is None else query.where(column.in_(ids)))
+    return referred
 
 
 def _sent_to(campaign: Condition, ids: Ids | None) -> Links:
     weights, shown, offers, own = t.campaign_offers.c, t.site_offers.c, t.offers.c, t.campaigns.c
-    rules = cast(own.rules, Text)
-    in_rules = and_(
-        own.team_id == offers.team_id, func.length(rules) > 2,
-        rules.like(literal('%"offer":"').concat(offers.code).concat('"%')),
-    )  # fmt: skip
+    rules = cast(own.rules, Text).label("rules")
+    # Distinct, so that SQLite picks the campaigns that have rules before it looks at offers.
+    ruled = select(own.team_id, _CODE, rules).where(campaign, func.length(own.rules) > 2).distinct().subquery()
+    named = ruled.c.rules.like(literal('%"offer":"').concat(offers.code).concat('"%'))
+    in_rules = select(offers.id.label("id"), ruled.c.code.label("campaign")).join_from(
+        t.offers, ruled, and_(ruled.c.team_id == offers.team_id, named)
+    )
     return [
         _linked(weights.offer_id, campaign, ids).join_from(
             t.campaign_offers, t.campaigns, own.id == weights.campaign_id
         ),
         _linked(shown.offer_id, campaign, ids).join_from(t.site_offers, t.campaigns, own.site_id == shown.site_id),
-        _linked(offers.id, campaign, ids).join_from(t.offers, t.campaigns, in_rules),
+        in_rules if ids is None else in_rules.where(offers.id.in_(ids)),
     ]
 
 
 def _through_offers(column: Any) -> Callable[[Condition, Ids | None], Links]:
     def links(campaign: Condition, ids: Ids | None) -> Links:
-        served = union_all(
-            *_offers(campaign, select(t.offers.c.id).where(column.in_(ids)) if ids is not None else None)
-        )
-        through = served.subquery()
-        query = select(column.label("id"), through.c.campaign).join(through, through.c.id == t.offers.c.id)
-        return [query if ids is None else query.where(column.in_(ids))]
+        offers = select(t.offers.c.id).where(column.in_(ids)) if ids is not None else None
+        return _through(_offers(campaign, offers), t.offers, column, ids)
 
     return links
 
 
+def _groups(campaign: Condition, ids: Ids | None) -> Links:
+    """Codes of the groups that hold what serves campaigns."""
+    links: Links = []
+    for noun, table in groups.SORTED.items():
+        held = None if ids is None else select(table.c.id).where(table.c.group_code.in_(ids))
+        links += _through(_LINKS[noun](campaign, held), table, table.c.group_code, ids)
+    return links
+
+
+_LINKS: dict[str, Callable[[Condition, Ids | None], Links]] = {
+    "campaign": _of_campaign(t.campaigns.c.id), "site": _of_campaign(t.campaigns.c.site_id),
+    "source": _of_campaign(t.campaigns.c.source_id), "offer": _offers,
+    "casino": _through_offers(t.offers.c.casino_id), "account": _through_offers(t.offers.c.account_id),
+    "domain": _domains,
+}  # fmt: skip
+
 #: What a field may refer to by code, name or id.
 ENTITIES: dict[str, Entity] = {
-    "campaign": Entity(t.campaigns, _of_campaign(t.campaigns.c.id)),
-    "site": Entity(t.sites, _of_campaign(t.campaigns.c.site_id)),
-    "source": Entity(t.sources, _of_campaign(t.campaigns.c.source_id)),
-    "offer": Entity(t.offers, _offers),
-    "casino": Entity(t.casinos, _through_offers(t.offers.c.casino_id)),
-    "account": Entity(t.accounts, _through_offers(t.offers.c.account_id)),
-    "domain": Entity(t.domains, _domains),
+    **{noun: Entity(groups.SORTED[noun], links) for noun, links in _LINKS.items()},
+    "group": Entity(t.groups, _groups, key="code"),
     "registrar": Entity(t.registrars),
     "member": Entity(t.members),
     "token": Entity(t.tokens),
@@ -143,7 +164,7 @@ def _conditions(team_id: int, codes: tuple[str, ...], noun: str) -> tuple[Condit
     if entity.links is None:
         return true(), not_(true())
     mine, others = of_campaigns(team_id, codes)
-    key = entity.table.c.id
+    key = entity.table.c[entity.key]
     own, foreign = (_served(entity.links(condition, None)) for condition in (mine, others))
     shown = key.in_(own) if noun == "campaign" else or_(key.in_(own), key.not_in(foreign))
     if noun not in _ON_SITE:
@@ -243,11 +264,17 @@ def _naming(nouns: tuple[str, ...]) -> Any:
         for noun, of in named.items()
     ]
     rows += [
-        select(_word(noun), link.c.id, _NO_TEXT, _NO_TEXT, false(), link.c.campaign)
-        for noun, of in named.items() if (links := ENTITIES[noun].links) is not None
-        for link in [union_all(*links(t.campaigns.c.team_id == bindparam("team"), select(of.c.id))).subquery()]
-    ]  # fmt: skip
+        _serving(noun, of, links) for noun, of in named.items() if (links := ENTITIES[noun].links) is not None
+    ]
     return union_all(*rows)
+
+
+def _serving(noun: str, of: CTE, links: Callable[[Condition, Ids | None], Links]) -> Select[Any]:
+    """The campaigns that named entities serve."""
+    key = of.c[ENTITIES[noun].key]
+    link = union_all(*links(t.campaigns.c.team_id == bindparam("team"), select(key))).subquery()
+    query = select(_word(noun), of.c.id, _NO_TEXT, _NO_TEXT, false(), link.c.campaign)
+    return query.join_from(link, of, key == link.c.id)
 
 
 _NO_TEXT = cast(null(), Text)

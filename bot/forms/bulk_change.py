@@ -1,13 +1,13 @@
 """One change of several entities: chosen by name or by what they have in common, confirmed once, done in one
 transaction with one line in the audit."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
 from sqlalchemy import ColumnElement, Row, select
 
-from bot.core.arguments import MissingFields
+from bot.core.arguments import Arguments, MissingFields
 from bot.core.context import Context
 from bot.core.entity_names import labelled
 from bot.core.message import Message, Notice, Text
@@ -30,9 +30,10 @@ class BulkChange(msgspec.Struct, Generic[Item], frozen=True):
 
 
 async def chosen(
-    ctx: Context, noun: str, words: Sequence[str], *, where: Sequence[ColumnElement[bool]] = ()
+    ctx: Context, noun: str, words: Sequence[str], *, where: Sequence[ColumnElement[bool]] = (), archived: bool = False
 ) -> list[Row[Any]]:
-    """The entities of these names that meet the conditions, or all that meet them where none is named.
+    """The entities of these names that meet the conditions, or all that meet them where none is named: of those that
+    are not archived, or only of those that are.
 
     Raises MissingFields if there is neither, Missing if none is left, Refused for more than 500.
     """
@@ -42,7 +43,8 @@ async def chosen(
     rows_by_id = await _named(ctx, noun, words)
     if not where:
         return list(rows_by_id.values())
-    query = select(table).where(table.c.team_id == ctx.team_id, changeable(ctx.actor, noun), *where)
+    put_away = table.c.archived_from.is_not(None) if archived else table.c.archived_from.is_(None)
+    query = select(table).where(table.c.team_id == ctx.team_id, changeable(ctx.actor, noun), put_away, *where)
     if words:
         query = query.where(table.c.id.in_(rows_by_id))
     rows = list(await ctx.tx.execute(query.order_by(table.c.id).limit(MOST + 1)))
@@ -64,6 +66,8 @@ async def _named(ctx: Context, noun: str, words: Sequence[str]) -> dict[int, Row
     """The entities of these names by id. Raises Missing with each name that there is not."""
     rows_by_id: dict[int, Row[Any]] = {}
     faults: list[Missing] = []
+    if len(words) > 1 and (row := await names.called(ctx.tx, ENTITIES[noun].table, ctx.team_id, ", ".join(words))):
+        return {row.id: row}  # one name with a comma in it
     for word in words:
         try:
             row = await names.find(ctx.tx, ENTITIES[noun].table, ctx.team_id, word, field=noun)
@@ -78,14 +82,14 @@ async def _named(ctx: Context, noun: str, words: Sequence[str]) -> dict[int, Row
 
 
 async def status_question(
-    ctx: Context, noun: str, rows: Sequence[Row[Any]], *, words: Sequence[str], status: str, verb: str,
-    loss: Callable[[Context, Sequence[Row[Any]]], Awaitable[str]] | None = None,
+    ctx: Context, noun: str, rows: Sequence[Row[Any]], *, words: Sequence[str], changing: Sequence[Row[Any]],
+    verb: str, loss: Callable[[Context, Sequence[Row[Any]]], Awaitable[str]] | None = None,
 ) -> str | None:  # fmt: skip
     """The consequence of a new status, asked before several are changed or any that only a filter names; else None.
 
-    `words` are those the entities were named by, `loss` says what ends with it. What is confirmed is what is listed.
+    `words` are those the entities were named by, `changing` those that are not so already, `loss` says what ends with
+    it. What is confirmed is what is listed.
     """
-    changing = [row for row in rows if row.status != status]
     if not changing or len(words) == len(rows) == 1:
         return None
     ctx.notes["narrowed"] = {noun: [row.code for row in rows]}
@@ -110,6 +114,56 @@ def first_of(texts: Sequence[str], most: int = 5) -> str:
     return ", ".join(texts[:most]) + (f" and {len(texts) - most:,} more" if len(texts) > most else "")
 
 
+async def edit_question(ctx: Context, noun: str, new: Arguments) -> str | None:
+    """The consequence of an edit of several entities, None for one: whom it changes, and what it sets."""
+    rows = await chosen(ctx, noun, getattr(new, noun))
+    if len(rows) < 2:
+        return None
+    ctx.notes["narrowed"] = {noun: [row.code for row in rows]}
+    return f"Changes {plural(len(rows), noun)}: {listed(rows)}. Sets {', '.join(_set_fields(noun, new))}."
+
+
+def _set_fields(noun: str, new: Arguments) -> list[str]:
+    """`group=Nordics`: the fields an edit names."""
+    fields = []
+    for field in msgspec.structs.fields(new):
+        value = getattr(new, field.name)
+        if field.name != noun and _is_set(field, value):
+            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            fields.append(f"{field.encode_name}={text[:80]}")
+    return fields
+
+
+def _is_set(field: msgspec.structs.FieldInfo, value: object) -> bool:
+    return value != field.default and value not in (None, [], {})
+
+
+async def edit_each(
+    ctx: Context, noun: str, new: Arguments, edit: Callable[[Row[Any]], Awaitable[Item]], *, of_one: Collection[str]
+) -> Item | BulkChange[Item]:
+    """Edit the entities that `new` names by `edit`, which notes each before and after; one gives the entity itself.
+
+    Raises Refused at a field that only one entity can have (`of_one`) where several are named.
+    """
+    rows = await chosen(ctx, noun, getattr(new, noun))
+    if len(rows) == 1:
+        return await edit(rows[0])
+    for field in msgspec.structs.fields(new):
+        if field.name in of_one and _is_set(field, getattr(new, field.name)):
+            raise Refused(f"{field.encode_name}: every {noun} has its own: edit one at a time", field=field.encode_name)
+    before, after, unchanged = [], [], []
+    for row in rows:
+        edited = await edit(row)
+        if msgspec.to_builtins(ctx.notes["before"]) == msgspec.to_builtins(edited):
+            unchanged.append(row.code)
+        else:
+            before.append(ctx.notes["before"])
+            after.append(edited)
+    ctx.notes |= {"entity": noun, "entity_id": None, "before": before, "after": after}
+    ctx.unchanged = not after
+    return BulkChange(after, unchanged)
+
+
 async def change_each(
     ctx: Context, noun: str, rows: Sequence[Row[Any]], *, changing: Sequence[Row[Any]],
     shown: Callable[[list[Any]], Awaitable[list[Item]]], change: Callable[[Row[Any]], Awaitable[Any]],
@@ -131,16 +185,19 @@ async def change_each(
     return after[0]
 
 
-def render_change(noun: str, card: Callable[[Context, Any], Message], state: str) -> Callable[[Context, Any], Message]:
+def render_change(
+    noun: str, card: Callable[[Context, Any], Message], state: str = "changed"
+) -> Callable[[Context, Any], Message]:
     """The card of one entity, or what became of several."""
+    same = "so" if state == "changed" else state
 
     def render(ctx: Context, result: Any) -> Message:
         if not isinstance(result, BulkChange):
             return card(ctx, result) if not ctx.unchanged else _unchanged(card(ctx, result), f"It was {state} already")
         if ctx.unchanged:
-            return Message(f"{plural(len(result.unchanged), noun)}: {state} already, nothing was changed", private=True)
+            return Message(f"{plural(len(result.unchanged), noun)}: {same} already, nothing was changed", private=True)
         others = len(result.unchanged)
-        rest = (Text(f"{plural(others, noun)} {'was' if others == 1 else 'were'} {state} already."),) if others else ()
+        rest = (Text(f"{plural(others, noun)} {'was' if others == 1 else 'were'} {same} already."),) if others else ()
         return Message(f"{plural(len(result.items), noun)} {state}", (Text(listed(result.items)), *rest))
 
     return render

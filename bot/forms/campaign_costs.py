@@ -7,8 +7,9 @@ from typing import Annotated, Any
 from msgspec import Meta
 from sqlalchemy import Row
 
-from bot.core.arguments import EMPTIES, NONE, Arguments, choices, currency_code, to_micros
+from bot.core.arguments import EMPTIES, NONE, choices, currency_code, to_micros
 from bot.core.context import Context
+from bot.forms.sorting import Sorting
 from storage.catalogue import campaigns
 from storage.catalogue.campaigns import Campaign
 from storage.clicks import budgets
@@ -27,8 +28,8 @@ _PRICE_OF = {
 _PACING = {pacings.EVEN: "spread evenly over the day", pacings.USUAL: "spread over the day as clicks usually come"}
 
 
-class Costing(Arguments):
-    """What traffic costs."""
+class Costing(Sorting):
+    """What traffic costs, and what a campaign is sorted by."""
 
     cost_model: Annotated[
         str | None,
@@ -57,7 +58,7 @@ class Costing(Arguments):
 
 def read_costs(ctx: Context, new: Costing, row: Row[Any] | None = None) -> dict[str, Any]:
     """Columns of what is said of costs; empty where an edit says nothing. Raises Refused at the field."""
-    said = {name: getattr(new, name) for name in Costing.__struct_fields__ if getattr(new, name) is not None}
+    said = {name: getattr(new, name) for name in Costing.__annotations__ if getattr(new, name) is not None}
     if row is not None and not said:
         return {}
     before = dict(row._mapping) if row is not None else {}

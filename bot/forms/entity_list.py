@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Annotated, Any
 
+import msgspec
 from msgspec import Meta
-from sqlalchemy import Row, Select, select
+from sqlalchemy import ColumnElement, Row, Select, not_, select
 
 from bot.core.command import COMMANDS, line_of
 from bot.core.context import Context
@@ -12,14 +13,23 @@ from bot.core.listing import LIMIT, Listing, Page
 from bot.core.message import Block, Button, Buttons, Message, Table
 from bot.core.permissions import ENTITIES, visible
 from bot.forms.first_steps import begin, done_steps, guide
+from bot.forms.sorting import Groups, Tags, sorted_by, sorting_cells, sorting_columns
 from storage.catalogue import names
 from storage.catalogue.entities import MAX_PAGE, page
+from storage.catalogue.groups import ARCHIVED, SORTED
 
 
 class EntityList(Listing):
     """A page of a list of entities with names."""
 
     find: Annotated[str | None, Meta(description="only those with these words in their name or code")] = None
+
+
+class SortedList(EntityList):
+    """The same of entities that have a group and tags; archived ones are listed only where `status` asks for them."""
+
+    group: Groups = []
+    tag: Tags = []
 
 
 def of_team(ctx: Context, noun: str) -> Select[Any]:
@@ -31,6 +41,8 @@ def of_team(ctx: Context, noun: str) -> Select[Any]:
 async def listed(ctx: Context, noun: str, new: EntityList, query: Select[Any]) -> tuple[Sequence[Row[Any]], str | None]:
     """The page of a list that is asked for, and the cursor of the next one."""
     table = ENTITIES[noun].table
+    if isinstance(new, SortedList):
+        query = query.where(*await sorted_by(ctx, noun, new), *_in_status(table, getattr(new, "status", None)))
     if new.find:
         query = query.where(await names.holding(ctx.tx, table, ctx.team_id, new.find))
     rows, following = await page(ctx.tx, query, table.c.id, limit=new.limit, after=new.after)
@@ -42,6 +54,21 @@ async def listed(ctx: Context, noun: str, new: EntityList, query: Select[Any]) -
         ctx.notes["narrowed_list"] = bool(filters)
         ctx.notes["done_steps"] = await done_steps(ctx.tx, ctx.team_id)
     return rows, following
+
+
+def _in_status(table: Any, status: str | None) -> list[ColumnElement[bool]]:
+    archived = table.c.archived_from.is_not(None)
+    if status == ARCHIVED:
+        return [archived]
+    own = [table.c.status == status] if status and "status" in table.c else []
+    return [not_(archived), *own]
+
+
+def _sorted_table(ctx: Context, entities: Sequence[Any], table: Table) -> Table:
+    """A table of entities with columns for their groups and tags, where one has any."""
+    columns = sorting_columns(entities)
+    rows = tuple((*row, *sorting_cells(ctx, entity, columns)) for row, entity in zip(table.rows, entities, strict=True))
+    return msgspec.structs.replace(table, columns=(*table.columns, *columns), rows=rows)
 
 
 def list_message(ctx: Context, noun: str, found: Page[Any], table: Table, *, add: str) -> Message:
@@ -57,10 +84,10 @@ def list_message(ctx: Context, noun: str, found: Page[Any], table: Table, *, add
         way = guide(ctx, ctx.notes.get("done_steps", frozenset()))
         way = way or begin(ctx, f"{verb.capitalize()} {made}", first)
         return Message(f"No {plural} yet: {add}", way, private=True)
-    blocks: list[Block] = [table]
+    blocks: list[Block] = [_sorted_table(ctx, found.items, table) if noun in SORTED else table]
     if found.next:
         blocks.append(Buttons((Button("More", f"{ctx.notes['list']} after={found.next}"),)))
     return Message(plural.capitalize(), tuple(blocks), private=True)
 
 
-__all__ = ["EntityList", "list_message", "listed", "of_team"]
+__all__ = ["EntityList", "SortedList", "list_message", "listed", "of_team"]

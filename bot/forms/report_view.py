@@ -13,7 +13,7 @@ from storage.ledger.reports.arrange import check_sort
 from storage.ledger.reports.formula import read_formula
 from storage.ledger.reports.report_rows import DIMENSIONS
 
-FILTERS = ("campaign", "site", "offer", "casino", "account", "source", "country", "device",
+FILTERS = ("campaign", "site", "offer", "casino", "account", "source", "group", "tag", "country", "device",
            *(f"sub{n}" for n in range(1, 11)))  # fmt: skip
 MOST_GROUPS = 3
 MOST_OWN = 5
@@ -91,6 +91,11 @@ def read_view(query: dict[str, str], today: date) -> ReportView:
     if view.sort.removeprefix("-") not in own:
         check_sort(view.sort or None)
     return view
+
+
+def saved_report(query: str, today: date) -> ReportView:
+    """The view of a saved report's query."""
+    return read_view(dict(parse_qsl(query)), today)
 
 
 def read_saved(text: str, today: date) -> str:

@@ -19,6 +19,8 @@ def bulk_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
     async def bulk(visit: Visit) -> Response[Any]:
         kind = BY_NOUN.get(visit.place["noun"])
         name, chosen = visit.form.get("do", ""), visit.form_lists.get("chosen", [])[:MOST]
+        if kind is not None and name == f"{kind.noun} edit":
+            return await _sort(visit, kind.noun, chosen)
         if kind is None or name not in {action for action, _ in kind.actions} or name not in COMMANDS:
             raise Refused("choose what is to be done", field="do")
         if not chosen:
@@ -36,9 +38,17 @@ def bulk_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
     return [bulk]
 
 
-async def _all_at_once(visit: Visit, noun: str, name: str, chosen: list[str]) -> Response[Any]:
+async def _sort(visit: Visit, noun: str, chosen: list[str]) -> Response[Any]:
+    """Put what is chosen into a group, or tag it. Raises Refused where neither is said."""
+    fields = {name: value for name in ("group", "tags") if (value := visit.form.get(name, "").strip())}
+    if not chosen or not fields:
+        raise Refused("choose at least one line of the list, and write a group or tags", field="group")
+    return await _all_at_once(visit, noun, f"{noun} edit", chosen, **fields)
+
+
+async def _all_at_once(visit: Visit, noun: str, name: str, chosen: list[str], **fields: str) -> Response[Any]:
     """A command for several asks by itself, as it does in a chat, and does all or nothing."""
-    done = await visit.answer(name, {COMMANDS[name].positional[0]: chosen})
+    done = await visit.answer(name, {COMMANDS[name].positional[0]: chosen, **fields})
     if isinstance(done.result, dict) and "confirm" in done.result:
         return await visit.html("confirm.html", section=noun, title=done.message.title, question=done.result,
                           back=f"/cockpit/{noun}")  # fmt: skip

@@ -8,16 +8,20 @@ from litestar.handlers import HTTPRouteHandler
 from sqlalchemy import select
 
 from bot.chat.questions import questions
+from bot.commands.find import KINDS
 from bot.core.command import COMMANDS, parse, run
 from bot.core.message import error
 from bot.core.permissions import ENTITIES, visible
 from bot.render import web_html
+from hub.cockpit.find import page_of
 from hub.cockpit.forms import NOUNS
 from hub.cockpit.page import Cockpit, Visit
 from storage.catalogue import names
 from storage.ledger.errors import CasinoFluxError
 
 MOST = 12
+FEW = 6  # commands that fit: with more, what is typed is a command
+SHORTEST = 2  # letters that are looked for
 
 
 def command_line_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
@@ -46,7 +50,8 @@ async def _choices(visit: Visit, text: str) -> list[dict[str, str]]:
         typed = text.strip().lower()
         known = [n for n in COMMANDS if visit.may(n) and (n.startswith(typed) or typed in n)]
         known.sort(key=lambda name: (not name.startswith(typed), name))
-        return [{"text": f"{n} ", "label": f"{n} — {COMMANDS[n].summary}"} for n in known[:MOST]]
+        choices = [{"text": f"{n} ", "label": f"{n} — {COMMANDS[n].summary}"} for n in known[:MOST]]
+        return [*choices, *await _findings(visit, typed)] if len(choices) < FEW else choices
     head, _, last = text.rpartition(" ")
     field, equals, typed = last.partition("=")
     by_name = {question.name: question for question in questions(command)}
@@ -58,6 +63,21 @@ async def _choices(visit: Visit, text: str) -> list[dict[str, str]]:
         for name, question in by_name.items() if name.startswith(last.lower()) and f" {name}=" not in text
     ]  # fmt: skip
     return [*({"text": f"{prefix}{code} ", "label": f"{name}  {code}"} for code, name in named), *fields][:MOST]
+
+
+async def _findings(visit: Visit, typed: str) -> list[dict[str, str]]:
+    """What holds the words, each leading to its page."""
+    if len(typed) < SHORTEST:
+        return []
+    try:
+        found = (await visit.ask("find", words=typed)).items
+    except CasinoFluxError:
+        return []
+    return [
+        {"text": finding.command, "label": f"{finding.name}  {KINDS.get(finding.kind, finding.kind)}",
+         "page": page_of(finding)}
+        for finding in found[:MOST]
+    ]  # fmt: skip
 
 
 async def _entities(visit: Visit, noun: str, typed: str) -> list[tuple[str, str]]:

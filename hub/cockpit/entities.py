@@ -10,9 +10,11 @@ from litestar import Response
 from litestar.handlers import HTTPRouteHandler
 
 from bot.core.command import COMMANDS
+from bot.core.permissions import visible
 from bot.digests.message import chart_days
 from hub.cockpit.charts import commission_chart
 from hub.cockpit.page import Cockpit, Visit
+from storage.catalogue.groups import ARCHIVED, SORTED, tags_of
 from storage.ledger.clicks.rotation_rules import node_of
 from storage.ledger.clicks.rules_in_words import condition_in_words
 from storage.ledger.errors import CasinoFluxError
@@ -20,6 +22,7 @@ from storage.ledger.reports.report_rows import DIMENSIONS, MergedReport, ReportR
 
 LIST_LIMIT = 100
 DAYS = 7
+MOST_TAGS_OFFERED = 200
 
 
 class Kind(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,13 +38,23 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     searched: tuple[str, ...] = ("name", "code")
 
 
+def archiving(noun: str) -> tuple[tuple[str, str], ...]:
+    """The actions that put one away and take it back."""
+    return (f"{noun} archive", "Archive"), (f"{noun} restore", "Restore")
+
+
 KINDS = (
     Kind(
         noun="campaign",
         plural="Campaigns",
         create="campaign create",
         columns=(("source", "Source"), ("site", "Site")),
-        actions=(("campaign copy", "Copy"), ("campaign pause", "Pause"), ("campaign resume", "Resume")),
+        actions=(
+            ("campaign copy", "Copy"),
+            ("campaign pause", "Pause"),
+            ("campaign resume", "Resume"),
+            *archiving("campaign"),
+        ),
         empty="A campaign ties offers, a site and a traffic source together under one tracking link.",
     ),
     Kind(
@@ -49,7 +62,12 @@ KINDS = (
         plural="Offers",
         create="offer add",
         columns=(("casino", "Casino"), ("account", "Account"), ("tag", "Tag")),
-        actions=(("offer copy", "Copy"), ("offer pause", "Pause"), ("offer resume", "Resume")),
+        actions=(
+            ("offer copy", "Copy"),
+            ("offer pause", "Pause"),
+            ("offer resume", "Resume"),
+            *archiving("offer"),
+        ),
         empty="An offer is one deal at one platform account. Its casino entry is made with it.",
     ),
     Kind(
@@ -57,7 +75,7 @@ KINDS = (
         plural="Casinos",
         create="offer add",
         columns=(("licence", "Licence"), ("bonus", "Bonus")),
-        actions=(("casino review", "Mark as reviewed"),),
+        actions=(("casino review", "Mark as reviewed"), *archiving("casino")),
         empty="A casino entry is made with its first offer.",
     ),
     Kind(
@@ -65,7 +83,7 @@ KINDS = (
         plural="Sites",
         create="site create",
         columns=(("market", "Market"), ("locale", "Language"), ("domains", "Domains")),
-        actions=(("site publish", "Publish"), ("site pause", "Pause")),
+        actions=(("site publish", "Publish"), ("site pause", "Pause"), *archiving("site")),
         empty="A site is a landing page or offer wall.",
     ),
     Kind(
@@ -81,6 +99,7 @@ KINDS = (
         plural="Traffic sources",
         create="source add",
         columns=(("preset", "Preset"), ("missing", "Lacks")),
+        actions=archiving("source"),
         empty="A traffic source says how its click id and cost come, and which postbacks it wants.",
     ),
     Kind(
@@ -93,6 +112,7 @@ KINDS = (
             ("sync now", "Sync now"),
             ("account pause", "Pause"),
             ("account resume", "Resume"),
+            *archiving("account"),
         ),
         empty="Your login at an affiliate platform: its delayed revenue is fetched by itself.",
     ),
@@ -104,6 +124,8 @@ FITTING: dict[str, Callable[[str], bool]] = {
     "resume": lambda status: status == "paused",
     "publish": lambda status: status in {"draft", "paused", "published"},
     "review": lambda status: status == "draft",
+    "archive": lambda status: status != ARCHIVED,
+    "restore": lambda status: status == ARCHIVED,
 }
 
 
@@ -115,9 +137,12 @@ def _routes(cockpit: Cockpit, kind: Kind) -> list[HTTPRouteHandler]:
     @cockpit.get(f"/cockpit/{kind.noun}")
     async def listing(visit: Visit) -> Response[Any]:
         (items, following), figures = await asyncio.gather(_items(visit, kind), _figures(visit, kind))
+        groups = (await visit.labels("group"))["group"]
+        narrowed = any(visit.query.get(name) for name in ("find", "status", "group", "tag"))
         return await visit.html(
             "list.html", section=kind.noun, title=kind.plural, kind=kind, items=items, next=following, figures=figures,
             has_figures=kind.noun in DIMENSIONS, days=DAYS, state_of=state_of, shown=_shown,
+            groups=groups, tags=await _tags(visit, kind), narrowed=narrowed,
         )  # fmt: skip
 
     @cockpit.get(f"/cockpit/{kind.noun}/{{code:str}}")
@@ -131,18 +156,28 @@ async def _items(visit: Visit, kind: Kind) -> tuple[list[Any], str | None]:
     """A page of the list; a search or a status goes through all of it."""
     search, status = visit.query.get("find", "").strip().lower(), visit.query.get("status", "")
     listed = f"{kind.noun} list"
+    filters = {name: visit.query[name] for name in ("group", "tag") if visit.query.get(name)}
+    if status == ARCHIVED and kind.noun != "domain":
+        filters["status"], status = ARCHIVED, ""
     if not search and not status:
-        page = await visit.ask(listed, limit=LIST_LIMIT, **_after(visit))
+        page = await visit.ask(listed, limit=LIST_LIMIT, **filters, **_after(visit))
         return page.items, page.next
     matches: list[Any] = []
     after: dict[str, str] = {}
     while len(matches) < LIST_LIMIT:
-        page = await visit.ask(listed, limit=500, **after)
+        page = await visit.ask(listed, limit=500, **filters, **after)
         matches += [item for item in page.items if _matches(item, kind, search, status)]
         if not page.next:
             break
         after = {"after": page.next}
     return matches[:LIST_LIMIT], None
+
+
+async def _tags(visit: Visit, kind: Kind) -> list[str]:
+    """The tags that a filter offers: the most frequent of what the person may see."""
+    async with visit.cockpit.runtime.database.read() as tx:
+        tags = await tags_of(tx, SORTED[kind.noun], visit.actor.team_id, visible(visit.actor, kind.noun))
+    return tags[:MOST_TAGS_OFFERED]
 
 
 def _after(visit: Visit) -> dict[str, str]:
@@ -192,6 +227,7 @@ async def _single(visit: Visit, kind: Kind, code: str) -> Response[Any]:
         "entity.html", section=kind.noun, title=entity.name, kind=kind, entity=entity, state=state_of(entity),
         fields=await _fields(visit, entity), report=report, chart=chart, actions=_actions(visit, kind, entity),
         links=await _links(visit, kind, entity), audit=await _audit(visit, kind, entity),
+        group=(await visit.labels("group"))["group"].get(entity.group or "", entity.group),
         editable=visit.may(f"{kind.noun} edit"), warnings=list(getattr(entity, "warnings", []) or []),
         rules=list(getattr(entity, "rules", [])), offers=_weights(entity, names), in_words=_in_words, names=names,
     )  # fmt: skip
@@ -199,7 +235,7 @@ async def _single(visit: Visit, kind: Kind, code: str) -> Response[Any]:
 
 _NAMED = ("site", "source", "offer", "casino", "account")
 _HIDDEN = {"id", "name", "code", "warnings", "missing", "status", "rules", "texts", "url", "preview_url", "sample",
-           "options", "has_report_url"}  # fmt: skip
+           "options", "has_report_url", "group", "tags", "note"}  # fmt: skip
 
 
 async def _fields(visit: Visit, entity: Any) -> list[tuple[str, str]]:

@@ -102,7 +102,7 @@ async def _field(
     at_fault = fault is not None and fault.field == question.name
     return Field(
         question=question, value=values.get(question.name, _default(question)), fault=str(fault) if at_fault else "",
-        options=await _options(visit, question), free=question.name == "channel", long=question.name in LONG_TEXTS,
+        options=await _options(visit, question), free=question.name in {"channel", "group"}, long=question.name in LONG_TEXTS,
         fixed=question.name in fixed,
     )  # fmt: skip
 
@@ -134,6 +134,8 @@ async def _options(visit: Visit, question: Question) -> tuple[tuple[str, str], .
         return tuple((name, name) for name in sorted(visit.cockpit.runtime.ports.platforms()))
     if question.refers == "preset":
         return tuple((name, name) for name in sorted(visit.cockpit.runtime.ports.presets()))
+    if question.name == "group":
+        return tuple((await visit.labels("group"))["group"].items())
     if question.refers in NOUNS:
         listed = await visit.ask_if_allowed(f"{question.refers} list", limit=500)
         return tuple((item.code, item.name) for item in listed.items) if listed else ()

@@ -9,6 +9,7 @@ from hub.cockpit.bulk import bulk_routes
 from hub.cockpit.command_line import command_line_routes
 from hub.cockpit.entities import entity_routes
 from hub.cockpit.events import event_routes
+from hub.cockpit.find import find_routes
 from hub.cockpit.forms import form_routes
 from hub.cockpit.logs import log_routes
 from hub.cockpit.page import Cockpit
@@ -24,7 +25,7 @@ from hub.runtime.runtime import Runtime
 
 PAGES = (
     today_routes, report_routes, revenue_routes, log_routes, entity_routes, rotation_routes, site_editor_routes,
-    team_routes, automation_routes, form_routes, bulk_routes, command_line_routes, event_routes,
+    team_routes, automation_routes, find_routes, form_routes, bulk_routes, command_line_routes, event_routes,
 )  # fmt: skip
 
 

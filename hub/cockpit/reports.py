@@ -55,7 +55,7 @@ COLUMNS = (
 )
 DEFAULT = ("clicks", "registrations", "first_deposits", "cr", "reg2dep", "epc", "commission", "spend", "profit", "roi")
 #: Dimensions whose values are entities with names.
-NAMED = ("campaign", "site", "offer", "casino", "account", "source")
+NAMED = ("campaign", "site", "offer", "casino", "account", "source", "group")
 #: Amounts that come from the platform: pending until a day is settled.
 PENDING = {"ngr", "commission", "commission_cpa", "commission_revshare", "profit"}
 BY_KEY = {column.key: column for column in COLUMNS}

@@ -8,7 +8,9 @@ import msgspec
 from sqlalchemy import Row, Select, insert, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.chat.subscriptions import channel, room_name
+from storage.catalogue import groups
+from storage.catalogue.groups import SortedScope
+from storage.chat.subscriptions import channel, room_name, scope_of
 from storage.ledger.alerts.alarms import Alarm, Policy, overall
 from storage.ledger.alerts.comparisons import length
 from storage.ledger.alerts.thresholds import Rule, describe
@@ -72,6 +74,8 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     rule: str
     kind: str
     campaigns: list[str] | None
+    groups: list[str]
+    tags: list[str]
     for_: str | None = msgspec.field(name="for")
     cooldown: str
     quiet: str | None
@@ -91,6 +95,7 @@ class NewAlert(msgspec.Struct, frozen=True, kw_only=True):
     thread: str
     terms: Terms
     campaigns: tuple[str, ...] | None
+    scope: SortedScope | None = None
 
 
 async def add(tx: AsyncConnection, now: datetime, new: NewAlert) -> int:
@@ -98,6 +103,7 @@ async def add(tx: AsyncConnection, now: datetime, new: NewAlert) -> int:
     made = insert(alerts).values(
         team_id=new.team_id, room_id=new.room_id, thread=new.thread, kind=new.terms.rule.kind,
         rule=msgspec.to_builtins(new.terms), campaigns=None if new.campaigns is None else list(new.campaigns),
+        sorted_by=None if new.scope is None else msgspec.to_builtins(new.scope),
         history=msgspec.to_builtins(History(seen=now)), created_at=now,
     )  # fmt: skip
     return int((await tx.execute(made.returning(alerts.c.id))).scalar_one())
@@ -116,7 +122,7 @@ async def find(tx: AsyncConnection, team_id: int, word: str) -> tuple[Alert, Wat
     row = (await tx.execute(of_team(team_id).where(alerts.c.id == alert_id))).first()
     if row is None:
         raise Missing(f"no alert {word!r}: 'alert list' shows them", field="alert")
-    return shown(row), watch_of(row)
+    return shown(row), await watch_of(tx, row)
 
 
 async def armed(tx: AsyncConnection, *, kinds: Collection[str] | None = None) -> list[Watch]:
@@ -128,14 +134,14 @@ async def armed(tx: AsyncConnection, *, kinds: Collection[str] | None = None) ->
         .where(true() if kinds is None else alerts.c.kind.in_(sorted(kinds)))
         .order_by(alerts.c.id)
     )
-    return [watch_of(row) for row in await tx.execute(query)]
+    return [await watch_of(tx, row) for row in (await tx.execute(query)).all()]
 
 
 async def again(tx: AsyncConnection, alert_id: int) -> Watch | None:
     """The alert as it stands now, held against others until the transaction ends; None if it was removed."""
     query = select(alerts).where(alerts.c.id == alert_id, alerts.c.removed_at.is_(None)).with_for_update()
     row = (await tx.execute(query)).first()
-    return None if row is None else watch_of(row)
+    return None if row is None else await watch_of(tx, row)
 
 
 async def store(tx: AsyncConnection, alert_id: int, history: History) -> None:
@@ -154,22 +160,24 @@ async def remove(tx: AsyncConnection, alert_id: int, now: datetime) -> None:
     await tx.execute(update(alerts).where(alerts.c.id == alert_id).values(removed_at=now, state="idle"))
 
 
-def watch_of(row: Row[Any]) -> Watch:
+async def watch_of(tx: AsyncConnection, row: Row[Any]) -> Watch:
+    """An alert as the watch looks at it, with the campaigns that are in its groups now."""
+    within = None if row.campaigns is None else tuple(row.campaigns)
     return Watch(
         id=row.id, team_id=row.team_id, room_id=row.room_id, thread=row.thread,
         terms=msgspec.convert(row.rule, Terms), history=msgspec.convert(row.history, History),
-        campaigns=None if row.campaigns is None else tuple(row.campaigns), snoozed_until=row.snoozed_until,
+        campaigns=await groups.campaigns_in(tx, row.team_id, scope_of(row), within), snoozed_until=row.snoozed_until,
         created_at=row.created_at,
     )  # fmt: skip
 
 
 def shown(row: Row[Any]) -> Alert:
-    watch = watch_of(row)
-    terms, rule = watch.terms, watch.rule
-    words = describe(rule)
-    firing = [subject for subject, alarm in watch.history.alarms.items() if alarm.state in {"firing", "acknowledged"}]
+    terms, history = msgspec.convert(row.rule, Terms), msgspec.convert(row.history, History)
+    rule, words = terms.rule, describe(terms.rule)
+    firing = [subject for subject, alarm in history.alarms.items() if alarm.state in {"firing", "acknowledged"}]
     return Alert(
         id=row.id, name=words, code=f"alert-{row.id}", rule=words, kind=row.kind, campaigns=row.campaigns,
+        groups=(row.sorted_by or {}).get("groups", []), tags=(row.sorted_by or {}).get("tags", []),
         for_=length(rule.for_minutes) if rule.for_minutes else None, cooldown=length(terms.cooldown),
         quiet="-".join(terms.quiet) if terms.quiet else None, timezone=terms.timezone,
         channel=channel(row.face, row.room, row.thread), room=room_name(row), state=row.state, firing=sorted(firing),

@@ -248,7 +248,9 @@ async def held_pause(tx: AsyncConnection, act: Row[Any]) -> HeldPause | None:
         return None
     after = change.after if isinstance(change.after, list) else [change.after]
     table = {"campaign": campaigns, "offer": offers}[noun]
-    paused = table.c.id.in_([state["id"] for state in after]), table.c.status == "paused"
+    paused = (
+        table.c.id.in_([state["id"] for state in after]), table.c.status == "paused", table.c.archived_from.is_(None)
+    )  # fmt: skip
     codes = list((await tx.execute(select(table.c.code).where(table.c.team_id == act.team_id, *paused))).scalars())
     return HeldPause(automation=read_armed(row), noun=noun, codes=codes)
 

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.alerts.live_counts import hour_of
 from storage.automations import placement_counts
+from storage.catalogue.groups import ARCHIVED
 from storage.catalogue.placements import NO_PLACEMENTS, Placements, load
 from storage.db import config_version
 from storage.ledger.automations.figures import BIT, LAYERED, LAYERED_BITS, PLACE, SUMS, FigureRow, History, Reach
@@ -85,7 +86,9 @@ async def load_entities(tx: AsyncConnection, team_id: int, listed: Placements = 
     ):  # fmt: skip
         c = table.c
         rows = await tx.execute(
-            select(c.id, c.code, c.name, *(c[name] for name in columns)).where(c.team_id == team_id).order_by(c.id)
+            select(c.id, c.code, c.name, c.archived_from, *(c[name] for name in columns))
+            .where(c.team_id == team_id)
+            .order_by(c.id)
         )
         by_noun[noun] = {row.id: _entity(row) for row in rows}
     w = campaign_offers.c
@@ -98,6 +101,8 @@ async def load_entities(tx: AsyncConnection, team_id: int, listed: Placements = 
 
 def _entity(row: Any) -> Entity:
     values = {name: value for name, value in row._mapping.items() if value is not None}
+    if values.pop("archived_from", None) is not None:
+        values["status"] = ARCHIVED  # neither paused nor resumed
     return Entity(**values)
 
 

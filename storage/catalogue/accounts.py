@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Row, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.catalogue.groups import ACTIVE, ARCHIVED, Sorted, sorting_of
 from storage.db.secrets import Box, new_key
 from storage.ledger.credentials import hide_credentials
 from storage.tables import accounts, offers, revenue
@@ -16,7 +17,7 @@ from storage.tables import accounts, offers, revenue
 _HIDDEN_OPTIONS = ("hmac_sealed", "hmac_secret")
 
 
-class Account(msgspec.Struct, frozen=True, kw_only=True):
+class Account(Sorted, frozen=True, kw_only=True):
     """An account as every face shows it: which credentials are set, never what they are."""
 
     id: int
@@ -30,7 +31,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     currency: str
     sync_hour: int
     options: dict[str, Any]
-    status: str  # active | paused
+    status: str  # active | paused | archived
     paused_why: str | None
     error: str | None
     last_success_at: datetime | None
@@ -99,8 +100,10 @@ def shown(box: Box, row: Row[Any]) -> Account:
         has_report_url=row.report_url_secret is not None, credentials=sorted(login.credentials),
         timezone=row.timezone, currency=row.currency, sync_hour=row.sync_hour,
         options=hide_credentials(_public(row.options or {})),
-        status="paused" if row.paused_at else "active", paused_why=row.paused_why, error=row.error,
+        status=ARCHIVED if row.archived_from else "paused" if row.paused_at else ACTIVE,
+        paused_why=row.paused_why, error=row.error,
         last_success_at=row.last_success_at, next_sync_at=None if row.paused_at else row.next_sync_at,
+        **sorting_of(row),
     )  # fmt: skip
 
 

@@ -4,13 +4,13 @@ from collections.abc import Collection
 from datetime import date, datetime
 from typing import Any
 
-import msgspec
 from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.catalogue import distribution
 from storage.catalogue.entities import codes
+from storage.catalogue.groups import Sorted, sorting_of, status_of
 from storage.db import touch_marks
 from storage.ledger.alerts.comparisons import length
 from storage.ledger.cost_models import MERGED, CostRule
@@ -18,7 +18,7 @@ from storage.ledger.money import units
 from storage.tables import campaign_costs, campaign_offer_spans, campaign_offers, campaigns, offers, sites, sources
 
 
-class Campaign(msgspec.Struct, frozen=True, kw_only=True):
+class Campaign(Sorted, frozen=True, kw_only=True):
     """A campaign as every face shows it. `cost` is the price of `cost_model` in micro-units (of a rev share per
     cent in millionths), budgets are in micro-units, `url` is the tracking link.
 
@@ -170,9 +170,9 @@ async def shown(tx: AsyncConnection, team_id: int, rows: list[Any], *, public_ur
             fallback_url=row.fallback_url, cost_model=row.cost_model, cost=row.cost, currency=row.currency,
             cost_event=row.cost_event, budget_day=row.budget_day, budget_total=row.budget_total,
             country_costs=[f"{country}:{units(price):f}" for country, price in (row.country_costs or {}).items()],
-            rules=row.rules, binding=row.binding, direct=row.direct, status=row.status,
+            rules=row.rules, binding=row.binding, direct=row.direct, status=status_of(row),
             unique_period=length(row.unique_period) if row.unique_period else None, unique_scope=row.unique_scope,
-            smart_rotation=row.smart_rotation, pacing=row.pacing, **_distribution(row, offer),
+            smart_rotation=row.smart_rotation, pacing=row.pacing, **_distribution(row, offer), **sorting_of(row),
         )
         for row in rows
     ]  # fmt: skip

@@ -8,13 +8,14 @@ from sqlalchemy import Row, insert, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.catalogue import names
+from storage.catalogue.groups import Sorted, sorting_of, status_of
 from storage.ledger.errors import Missing
 from storage.tables import casinos
 
 DRAFT, REVIEWED = "draft", "reviewed"
 
 
-class Casino(msgspec.Struct, frozen=True, kw_only=True):
+class Casino(Sorted, frozen=True, kw_only=True):
     """A casino entry, as commands and pages see it. `markets` are ISO-2 countries; empty: everywhere."""
 
     id: int
@@ -61,4 +62,5 @@ async def change(tx: AsyncConnection, casino_id: int, values: dict[str, Any]) ->
 
 
 def entry(row: Row[Any]) -> Casino:
-    return msgspec.convert({name: row._mapping[name] for name in Casino.__struct_fields__}, Casino)
+    columns = {name: row._mapping[name] for name in Casino.__struct_fields__ if name in row._mapping}
+    return msgspec.convert({**columns, "status": status_of(row), **sorting_of(row)}, Casino)

@@ -12,6 +12,7 @@ from sqlalchemy import Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.catalogue.entities import codes
+from storage.catalogue.groups import Sorted, sorting_of
 from storage.db.json_column import change_keys
 from storage.ledger.addresses import is_host
 from storage.ledger.errors import Refused
@@ -46,7 +47,7 @@ class DnsRecord(msgspec.Struct, frozen=True, kw_only=True):
     value: str
 
 
-class Domain(msgspec.Struct, frozen=True, kw_only=True):
+class Domain(Sorted, frozen=True, kw_only=True):
     """A domain as every face shows it. `shown_as` has the letters people read, `name` those DNS uses."""
 
     id: int
@@ -74,6 +75,7 @@ def entry(row: Row[Any], site_codes: dict[int, str]) -> Domain:
         records=msgspec.convert(row.state.get("records", []), list[DnsRecord]),
         steps=[by_name.get(name, Step(name=name)) for name in STEPS], registered_until=row.registered_until,
         next_step_at=row.next_step_at, warnings=mixed_script_warnings(row.name),
+        **sorting_of(row),
     )  # fmt: skip
 
 

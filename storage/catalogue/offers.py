@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import msgspec
 from sqlalchemy import Row, Text, cast, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.catalogue.entities import codes
+from storage.catalogue.groups import Sorted, sorting_of, status_of
 from storage.ledger.errors import Refused
 from storage.tables import (
     accounts,
@@ -23,7 +23,7 @@ from storage.tables import (
 )
 
 
-class Offer(msgspec.Struct, frozen=True, kw_only=True):
+class Offer(Sorted, frozen=True, kw_only=True):
     """An offer as every face shows it; what it refers to stands as codes."""
 
     id: int
@@ -131,8 +131,8 @@ async def shown(tx: AsyncConnection, team_id: int, rows: list[Any]) -> list[Offe
         Offer(
             id=row.id, name=row.name, code=row.code, casino=casino[row.casino_id], account=account[row.account_id],
             url=row.url, tag=row.tag, markets=row.markets, deal=row.deal, cap=row.cap, cap_event=row.cap_event,
-            cap_period=row.cap_period, alternative=offer.get(row.alternative_id), status=row.status,
-            warnings=risks[row.id],
+            cap_period=row.cap_period, alternative=offer.get(row.alternative_id), status=status_of(row),
+            warnings=risks[row.id], **sorting_of(row),
         )
         for row in rows
     ]  # fmt: skip

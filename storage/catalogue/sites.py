@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.catalogue.groups import Sorted, sorting_of, status_of
 from storage.catalogue.markets import market
 from storage.tables import casinos, domains, offers, site_offers, site_versions, sites
 
@@ -17,7 +18,7 @@ DRAFT, PUBLISHED, PAUSED = "draft", "published", "paused"
 THEMES = ("offer-wall", "single-offer", "comparison", "review")
 
 
-class Site(msgspec.Struct, frozen=True, kw_only=True):
+class Site(Sorted, frozen=True, kw_only=True):
     """A site as every face shows it. `missing` is what publishing would refuse for, `version` the last published."""
 
     id: int
@@ -177,9 +178,9 @@ def _site(row: Row[Any], of_site: list[Row[Any]], hosts: list[Row[Any]], version
     live = [host.name for host in hosts if host.status == "live"]
     return Site(
         id=row.id, name=row.name, code=row.code, market=row.market, locale=row.locale, theme=row.theme,
-        offers=[card.offer_code for card in of_site], status=row.status, texts=row.texts, version=version,
+        offers=[card.offer_code for card in of_site], status=status_of(row), texts=row.texts, version=version,
         domains=[host.name for host in hosts], preview_url=preview, url=f"https://{live[0]}/" if live else address,
-        missing=missing(row, of_site), warnings=warnings(row, of_site),
+        missing=missing(row, of_site), warnings=warnings(row, of_site), **sorting_of(row),
     )  # fmt: skip
 
 

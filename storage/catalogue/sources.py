@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import Row, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.catalogue.groups import ACTIVE, ARCHIVED, Sorted, sorting_of
 from storage.db.secrets import Box
 from storage.ledger.clicks.placements import placement_sub
 from storage.ledger.credentials import hide_credentials
@@ -28,12 +29,13 @@ class Template(msgspec.Struct, frozen=True, kw_only=True):
     enabled: bool = True
 
 
-class Source(msgspec.Struct, frozen=True, kw_only=True):
+class Source(Sorted, frozen=True, kw_only=True):
     """A traffic source as every face shows it; of its settings only the names of those given."""
 
     id: int
     name: str
     code: str
+    status: str  # active | archived
     preset: str
     parameters: dict[str, str]
     postbacks: dict[str, Template]
@@ -109,6 +111,7 @@ def _shown(box: Box, row: Row[Any], unreplaced: dict[str, int]) -> Source:
         id=row.id,
         name=row.name,
         code=row.code,
+        status=ACTIVE if row.archived_from is None else ARCHIVED,
         preset=row.preset,
         parameters=row.parameters,
         postbacks={event: _template(postback) for event, postback in row.postbacks.items()},
@@ -120,6 +123,7 @@ def _shown(box: Box, row: Row[Any], unreplaced: dict[str, int]) -> Source:
         unreplaced_macros=sum(unreplaced.values()),
         unreplaced=unreplaced,
         warnings=warnings,
+        **sorting_of(row),
     )
 
 

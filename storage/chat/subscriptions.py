@@ -1,6 +1,6 @@
 """Digest subscriptions: which room wants one, when, and claiming each due moment exactly once."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import datetime, time
 from typing import Any
 
@@ -8,6 +8,8 @@ import msgspec
 from sqlalchemy import Row, Select, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.catalogue import groups
+from storage.catalogue.groups import SortedScope
 from storage.ledger.errors import Missing
 from storage.ledger.schedule import Every, Schedule, due_after
 from storage.tables import rooms, subscriptions
@@ -27,6 +29,8 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     timezone: str
     weekdays: list[int] | None
     campaigns: list[str] | None
+    groups: list[str]
+    tags: list[str]
     channel: str
     room: str  # what people call it
     next_at: datetime
@@ -53,6 +57,7 @@ class NewSubscription(msgspec.Struct, frozen=True, kw_only=True):
     thread: str
     schedule: Schedule
     campaigns: tuple[str, ...] | None
+    scope: SortedScope | None = None
 
 
 _SHOWN = select(subscriptions, rooms.c.face, rooms.c.workspace, rooms.c.room, rooms.c.title, rooms.c.lost_at).join(
@@ -67,6 +72,7 @@ async def add(tx: AsyncConnection, now: datetime, new: NewSubscription) -> int:
         "at": new.schedule.at.strftime("%H:%M"), "timezone": new.schedule.timezone,
         "weekdays": list(new.schedule.weekdays) or None,
         "campaigns": None if new.campaigns is None else list(new.campaigns),
+        "sorted_by": None if new.scope is None else msgspec.to_builtins(new.scope),
     }  # fmt: skip
     same = [subscriptions.c[name] == value for name, value in values.items() if value is not None]
     same += [subscriptions.c[name].is_(None) for name, value in values.items() if value is None]
@@ -115,7 +121,7 @@ async def due(tx: AsyncConnection, now: datetime, *, limit: int, but: Collection
         .order_by(subscriptions.c.next_at, subscriptions.c.id)
         .limit(limit)
     )
-    return [_due(row) for row in await tx.execute(query)]
+    return [await _due(tx, row) for row in (await tx.execute(query)).all()]
 
 
 async def advance(tx: AsyncConnection, subscription: Due, *, next_at: datetime, told_until: datetime) -> bool:
@@ -130,6 +136,7 @@ def shown(row: Row[Any]) -> Subscription:
     return Subscription(
         id=row.id, name=f"{when} {row.at} {row.timezone}", code=f"digest-{row.id}", every=row.every, at=row.at,
         timezone=row.timezone, weekdays=row.weekdays, campaigns=row.campaigns,
+        groups=(row.sorted_by or {}).get("groups", []), tags=(row.sorted_by or {}).get("tags", []),
         channel=channel(row.face, row.room, row.thread), room=room_name(row), next_at=row.next_at,
         told_until=row.told_until or row.created_at, status="lost" if row.lost_at or row.disabled_at else "active",
     )  # fmt: skip
@@ -150,16 +157,23 @@ def room_name(row: Row[Any]) -> str:
     return f"{name}, topic {row.thread}" if row.thread and row.face == "telegram" else name
 
 
+def scope_of(row: Row[Any]) -> SortedScope | None:
+    """The groups and tags that a digest or alert is of."""
+    return None if row.sorted_by is None else msgspec.convert(row.sorted_by, SortedScope)
+
+
 def schedule_of(row: Row[Any] | Subscription) -> Schedule:
     return Schedule(
         every=row.every, at=time.fromisoformat(row.at), timezone=row.timezone, weekdays=tuple(row.weekdays or ())
     )
 
 
-def _due(row: Row[Any]) -> Due:
-    campaigns: Sequence[str] | None = row.campaigns
+async def _due(tx: AsyncConnection, row: Row[Any]) -> Due:
+    campaigns = await groups.campaigns_in(
+        tx, row.team_id, scope_of(row), None if row.campaigns is None else tuple(row.campaigns)
+    )
     return Due(
         id=row.id, team_id=row.team_id, room_id=row.room_id, thread=row.thread, schedule=schedule_of(row),
-        campaigns=None if campaigns is None else tuple(campaigns), next_at=row.next_at,
+        campaigns=campaigns, next_at=row.next_at,
         told_until=row.told_until or row.created_at,
     )  # fmt: skip

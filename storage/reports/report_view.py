@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.ledger.facts import OfferFact
 from storage.ledger.reports.attribution import Grain
 from storage.ledger.reports.cells import Cell
-from storage.ledger.reports.collapse import View
+from storage.ledger.reports.collapse import View, sorted_by
 from storage.ledger.reports.report_rows import PERIODS, SUB_NAMES, period
 from storage.reports.facts_query import FactsQuery
 from storage.reports.rates import load_rates
@@ -23,6 +23,8 @@ from storage.revenue import account_measures
 from storage.tables import accounts, conversion_states, conversions, offers, settled_days, touched
 
 Clock = Literal["event", "visit"]
+Sortings = Mapping[str, Mapping[int, tuple[str | None, frozenset[str]]]]
+"""Group code and folded tags by the ids of campaigns, sites and offers."""
 
 
 class ReportQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +46,8 @@ class ReportQuery(msgspec.Struct, frozen=True, kw_only=True):
     casinos: tuple[str, ...] | None = None
     accounts: tuple[str, ...] | None = None
     sources: tuple[str, ...] | None = None
+    groups: tuple[str, ...] | None = None  # `none`: in no group
+    tags: tuple[str, ...] | None = None  # one of them
     values: Mapping[str, tuple[str, ...]] = {}
     timezone: str = "UTC"
     currency: str = "EUR"
@@ -52,7 +56,7 @@ class ReportQuery(msgspec.Struct, frozen=True, kw_only=True):
     def filtered(self) -> bool:
         """Whether some entities or values are asked for, and not all of them."""
         named = self.campaigns, self.sites, self.offers, self.casinos, self.accounts, self.sources
-        return bool(self.values) or any(codes is not None for codes in named)
+        return bool(self.values) or any(codes is not None for codes in (*named, self.groups, self.tags))
 
     @property
     def grain(self) -> Grain:
@@ -71,6 +75,9 @@ async def view_of(data: ReportData, query: ReportQuery, *, currencies: Collectio
     tx, named, labels = data.tx, await data.catalogue(), await data.labels()
     names = {name: {key: label.code for key, label in of.items()} for name, of in labels.items()}
     first, last = (min(days), max(days)) if days else (query.first, query.last)
+    sorts = "group" in query.by or query.groups is not None or query.tags is not None
+    sorting = await data.sorting() if sorts else {}
+    by_noun = {noun: {key: code for key, (code, _) in of.items()} for noun, of in sorting.items()}
     return View(
         timezone=query.timezone,
         first=query.first,
@@ -86,7 +93,8 @@ async def view_of(data: ReportData, query: ReportQuery, *, currencies: Collectio
         accounts_since=await postbacks_since(tx, query.team_id, accounts, query.as_of),
         offers_since=await postbacks_since(tx, query.team_id, offers, query.as_of),
         measures=await account_measures.of_team(tx, query.team_id, as_of=query.as_of),
-        keep=_keep(query, names, named.offers),
+        group_codes=by_noun if "group" in query.by else {},
+        keep=_keep(query, names, named.offers, sorting),
         keep_day=_keep_day(query.values),
         keep_unassigned=_keep_unassigned(query, names["account"]),
     )
@@ -130,7 +138,10 @@ async def postbacks_since(
 
 
 def _keep(
-    query: ReportQuery, names: dict[str, dict[int, str]], of: dict[int, OfferFact]
+    query: ReportQuery,
+    names: dict[str, dict[int, str]],
+    of: dict[int, OfferFact],
+    sorting: Sortings,
 ) -> Callable[[Cell], bool] | None:
     """Whether a cell is among the entities asked for."""
     tests: list[Callable[[Cell], bool]] = []
@@ -141,8 +152,24 @@ def _keep(
         if (ids := _ids(getattr(query, f"{derived}s"), names[derived])) is not None:
             mine = {entity.id for entity in of.values() if getattr(entity, f"{derived}_id") in ids}
             tests.append(_among(attrgetter("offer_id"), mine))
+    if query.groups is not None:
+        tests.append(_in_group(query.groups, sorting))
+    if query.tags is not None:
+        tests.append(_tagged(query.tags, sorting))
     tests += [_has_value(name, values, query.grain) for name, values in query.values.items() if name not in PERIODS]
     return (lambda cell: all(test(cell) for test in tests)) if tests else None
+
+
+def _in_group(codes: tuple[str, ...], sorting: Sortings) -> Callable[[Cell], bool]:
+    return lambda cell: ((sorted_by(sorting, cell) or _UNSORTED)[0] or "none") in codes
+
+
+def _tagged(tags: tuple[str, ...], sorting: Sortings) -> Callable[[Cell], bool]:
+    wanted = {tag.casefold() for tag in tags}
+    return lambda cell: not wanted.isdisjoint((sorted_by(sorting, cell) or _UNSORTED)[1])
+
+
+_UNSORTED: tuple[None, frozenset[str]] = (None, frozenset())
 
 
 def _has_value(name: str, values: Collection[str], grain: Grain) -> Callable[[Cell], bool]:
@@ -170,7 +197,9 @@ def _ids(codes: tuple[str, ...] | None, named: dict[int, str]) -> set[int] | Non
 
 
 def _keep_unassigned(query: ReportQuery, account_codes: dict[int, str]) -> Callable[[int], bool] | None:
-    entities_named = query.campaigns, query.sites, query.offers, query.casinos, query.sources
+    entities_named = (
+        query.campaigns, query.sites, query.offers, query.casinos, query.sources, query.groups, query.tags
+    )  # fmt: skip
     if query.values.keys() - set(PERIODS) or any(codes is not None for codes in entities_named):
         return lambda _account_id: False
     ids = _ids(query.accounts, account_codes)

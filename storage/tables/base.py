@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, MetaData, Table, Text, UniqueConstraint
 
-from storage.tables.types import Instant, Key
+from storage.tables.types import Instant, Json, Key
 
 metadata = MetaData(
     naming_convention={
@@ -41,6 +41,16 @@ def named(table: str, *columns: Any) -> Table:
         *columns,
         UniqueConstraint("team_id", "code"),
         UniqueConstraint("team_id", "name"),
+    )
+
+
+def sorting() -> tuple[Column[Any], ...]:
+    """What a team sorts its entities by: one group by its code, tags as typed, a note, and whether it is archived."""
+    return (
+        Column("group_code", Text),
+        Column("tags", Json, nullable=False, server_default="[]"),
+        Column("note", Text),
+        Column("archived_from", Text),  # its status before it was archived; null: it is not
     )
 
 

@@ -13,11 +13,12 @@ from sqlalchemy import (
     true,
 )
 
-from storage.tables.base import index, key, metadata, named, reference, team
+from storage.tables.base import index, key, metadata, named, reference, sorting, team
 from storage.tables.types import Day, Instant, Json
 
 accounts = named(
     "accounts",
+    *sorting(),
     Column("platform", Text, nullable=False),  # module name in connectors.platforms
     Column("base_url", Text),
     Column("report_url_secret", Text),  # a pasted report URL may hold a token: encrypted
@@ -40,6 +41,7 @@ accounts = named(
 
 casinos = named(
     "casinos",
+    *sorting(),
     Column("status", Text, nullable=False),  # draft | reviewed
     Column("bonus", Text),
     Column("free_spins", Text),
@@ -53,6 +55,7 @@ casinos = named(
 
 offers = named(
     "offers",
+    *sorting(),
     reference("casino_id", "casinos"),
     reference("account_id", "accounts"),
     Column("url", Text, nullable=False),
@@ -81,6 +84,7 @@ offer_checks = Table(
 
 sites = named(
     "sites",
+    *sorting(),
     Column("market", Text, nullable=False),
     Column("locale", Text, nullable=False),
     Column("theme", Text, nullable=False),
@@ -100,6 +104,7 @@ site_offers = Table(
 
 domains = named(
     "domains",
+    *sorting(),
     reference("site_id", "sites", nullable=True),
     Column("status", Text, nullable=False),  # added | bought | dns | verified | tls | live | failed
     Column("provider", Text),
@@ -110,6 +115,7 @@ domains = named(
 
 sources = named(
     "sources",
+    *sorting(),
     Column("preset", Text, nullable=False),
     Column("parameters", Json, nullable=False),  # our name -> the parameter name on our link
     Column("postbacks", Json, nullable=False),  # event -> {"url", "method", "body", "enabled"}
@@ -119,6 +125,7 @@ sources = named(
 
 campaigns = named(
     "campaigns",
+    *sorting(),
     reference("site_id", "sites", nullable=True),
     reference("source_id", "sources", nullable=True),
     Column("fallback_url", Text),
@@ -226,6 +233,9 @@ campaign_offer_spans = Table(
     Column("until", Instant),
     index("offer_id"),
 )
+
+#: What a team puts its campaigns, offers, sites … into, for lists and reports.
+groups = named("groups")
 
 #: A report that the team looks at again: the query of its address.
 views = named("views", Column("query", Text, nullable=False))

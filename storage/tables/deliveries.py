@@ -54,6 +54,7 @@ subscriptions = Table(
     Column("timezone", Text, nullable=False),
     Column("weekdays", Json),  # 1 … 7, null: all
     Column("campaigns", Json),  # codes, null: all
+    Column("sorted_by", Json),  # groups and tags of its campaigns, as they are when it is sent
     Column("next_at", Instant, nullable=False),
     Column("told_until", Instant),  # changes before this moment were told in an earlier digest
     Column("disabled_at", Instant),
@@ -70,6 +71,7 @@ alerts = Table(
     Column("kind", Text, nullable=False),
     Column("rule", Json, nullable=False),
     Column("campaigns", Json),
+    Column("sorted_by", Json),  # groups and tags of its campaigns, as they are when it is looked at
     Column("state", Text, nullable=False, server_default="idle"),  # idle | firing | acknowledged
     Column("history", Json, nullable=False),
     Column("snoozed_until", Instant),

@@ -115,7 +115,7 @@ async def test_a_bare_noun_shows_what_can_be_done_at_a_press(chat: Chat) -> None
         answer = await chats.flux("source")
         assert "Source: what there is" in answer["text"]
         values = [e["value"] for b in answer["blocks"] if b["type"] == "actions" for e in b["elements"] if "value" in e]
-        assert values == ["source add", "source edit", "source list", "source show"]
+        assert values == [f"source {verb}" for verb in ("add", "archive", "edit", "list", "restore", "show")]
         await chats.on(chats.slack, "press", value="source add", message={"blocks": answer["blocks"]}, hidden=True)
         assert await eventually(lambda: chats.calls(chats.slack, "views.open"), "a form")
 
@@ -126,7 +126,7 @@ async def test_who_names_nothing_of_what_could_be_given_is_asked(chat: Chat) -> 
         await chats.flux("campaign create name=spring")
         opened = await chats.flux("campaign edit spring")
         blocks = {block["block_id"]: block for block in opened["view"]["blocks"] if block["type"] == "input"}
-        assert blocks["campaign"]["element"]["initial_option"]["value"] == "spring"
+        assert blocks["campaign"]["element"]["initial_options"][0]["value"] == "spring"
         view = (await chats.on(chats.slack, "views"))[-1]
         wrong = await chats.on(chats.slack, "submit", view=view, values={})
         assert "nothing to change" in str(json.loads(wrong["body"])["errors"])

@@ -69,7 +69,6 @@ async def test_a_name_of_two_things_is_asked_about(chat: Chat) -> None:
         ("how was yesterday", "stats yesterday"),
         ("spring push last week", "stats last week campaign=spring-push"),
         ("sprng push", "campaign show spring-push"),
-        ("find push", "campaign find push"),
         ("pause spring push", "campaign pause spring-push"),
         ("campaigns last week", "stats last week by campaign"),
         ("campaign show spring push", "campaign show spring-push"),

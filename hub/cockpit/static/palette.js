@@ -27,8 +27,9 @@ function make(csrf) {
       const item = document.createElement("li");
       item.setAttribute("role", "option");
       item.dataset.text = choice.text;
+      if (choice.page) item.dataset.page = choice.page;
       item.textContent = choice.label;
-      item.addEventListener("click", () => { accept(choice.text); input.focus(); });
+      item.addEventListener("click", () => { if (choice.page) { location.href = choice.page; return; } accept(choice.text); input.focus(); });
       return item;
     }));
     chosen = -1;
@@ -42,6 +43,7 @@ function make(csrf) {
       items.forEach((item, n) => item.setAttribute("aria-selected", String(n === chosen)));
     } else if ((event.key === "Tab" || event.key === "Enter") && chosen >= 0 && items[chosen]) {
       event.preventDefault();
+      if (event.key === "Enter" && items[chosen].dataset.page) { location.href = items[chosen].dataset.page; return; }
       accept(items[chosen].dataset.text);
     }
   });

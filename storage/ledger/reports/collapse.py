@@ -7,7 +7,7 @@ from decimal import Decimal
 from functools import partial
 from itertools import compress
 from operator import attrgetter, is_not
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -58,10 +58,24 @@ class View(msgspec.Struct, kw_only=True):
     offers_since: Mapping[int, date]
     measures: Mapping[int, AbstractSet[str]] = {}
     names: Mapping[str, Mapping[str, str]] = {}  # of entities, by dimension and code
+    group_codes: Mapping[str, Mapping[int, str | None]] = {}  # of campaigns, sites and offers, where `by` has group
     subs: tuple[int, ...] = ()  # positions from 0 of the sub ids that cells have, in their order
     keep: Callable[[Cell], bool] | None = None
     keep_day: Callable[[date], bool] | None = None
     keep_unassigned: Callable[[int], bool] | None = None
+
+
+Value = TypeVar("Value")
+
+
+def sorted_by(values: Mapping[str, Mapping[int, Value]], cell: Cell) -> Value | None:
+    """What sorts a cell: its campaign's group or tags, without a campaign its site's, without both its offer's.
+
+    So every cell has one group at most, and totals by group are those of the whole.
+    """
+    if cell.campaign_id:
+        return values["campaign"].get(cell.campaign_id)
+    return values["site"].get(cell.site_id) if cell.site_id else values["offer"].get(cell.offer_id)
 
 
 class Block(NamedTuple):
@@ -211,6 +225,8 @@ def _getter(name: str, view: View) -> Callable[[Cell, date], str | None]:
     if name in SUB_NAMES:
         place = view.subs.index(SUB_NAMES.index(name))
         return lambda cell, _day: (cell.subs[place] or None) if place < len(cell.subs) else None
+    if name == "group":
+        return lambda cell, _day: sorted_by(view.group_codes, cell)
     if name == "country":
         return lambda cell, _day: cell.country or None
     if name == "device":

@@ -100,6 +100,9 @@ def basis_of(day: date, about: About, view: View) -> bytes:
         [str(view.rates.rate(currency, day)) for currency in about.currencies],
         view.rates.base,
     ]  # fmt: skip
+    if "group" in view.by:
+        of = (("campaign", about.campaigns), ("site", about.sites), ("offer", about.offers))
+        inputs.append([[view.group_codes[noun].get(entity_id) for entity_id in ids] for noun, ids in of])
     return hashlib.blake2b(_encoder.encode(inputs), digest_size=16).digest()
 
 

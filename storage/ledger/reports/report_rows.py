@@ -9,7 +9,7 @@ from storage.ledger.errors import Refused
 from storage.ledger.facts import Settlement
 
 PERIODS = ("day", "week", "month")
-ENTITIES = ("campaign", "site", "offer", "casino", "account", "source")
+ENTITIES = ("campaign", "site", "offer", "casino", "account", "source", "group")
 SUB_NAMES = tuple(f"sub{n}" for n in range(1, 11))
 DIMENSIONS = (*PERIODS, *ENTITIES, "country", "device", *SUB_NAMES)
 
@@ -87,6 +87,9 @@ def check_dimensions(by: tuple[str, ...]) -> None:
     import difflib
 
     for dimension in by:
+        if dimension == "tag":
+            text = "by: rows by tag would count twice what has two of them: filter by tag=…, or group by group"
+            raise Refused(text, field="by", word=dimension, near=("group",))
         if dimension not in DIMENSIONS:
             near = tuple(difflib.get_close_matches(dimension, DIMENSIONS, n=1))
             hint = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(DIMENSIONS)}"

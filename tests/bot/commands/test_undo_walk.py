@@ -34,6 +34,14 @@ PNG = base64.b64encode(picture("red")).decode()
 
 #: A command, and what it is given: {its arguments}. Several lines where it is taken back in several ways.
 LINES: dict[str, tuple[dict[str, Any], ...]] = {
+    "account archive": ({"account": ["live"]},), "account restore": ({"account": ["gone"]},),
+    "campaign archive": ({"campaign": ["c1"]}, {"campaign": ["c1", "c3"]}),
+    "campaign restore": ({"campaign": ["gone"]},),
+    "casino archive": ({"casino": ["spare"]},), "casino restore": ({"casino": ["gone"]},),
+    "offer archive": ({"offer": ["lucky-one"]},), "offer restore": ({"offer": ["gone-z"]},),
+    "site archive": ({"site": ["other"]},), "site restore": ({"site": ["gone"]},),
+    "source archive": ({"source": ["plain"]},), "source restore": ({"source": ["gone"]},),
+    "group add": ({"name": "East"},), "note": ({"campaign": "c1", "text": "Ends"}, {"source": "push", "text": "none"}),
     "account pause": ({"account": "main"},), "account resume": ({"account": "still"},),
     "alert add": (
         {"rule": "ftd < 50% of 7d avg", "channel": "terminal", "campaign": ["c1"], "quiet": "22:00-07:00"},
@@ -78,9 +86,11 @@ LINES: dict[str, tuple[dict[str, Any], ...]] = {
 SUBJECTS = {
     "account": ("main", "live"), "automation": ("automation-1",), "campaign": ("c1", "c2"), "casino": ("lucky", "bare"),
     "offer": ("lucky-one", "lucky-two"), "site": ("wall", "other"), "source": ("push", "plain"),
+    "domain": ("one-example-test",), "group": ("north",),
 }  # fmt: skip
 #: Two values of a field, where its kind does not tell which it takes.
 VALUES: dict[str, tuple[Any, ...]] = {
+    "group": ("North", "South"), "tags": (["push", "iOS"], ["+Push", "+new"]),
     "rule": tuple(f"pause offer when {when} with clicks > 500" for when in ("epc < 0.30 over 3d", "roi < 1% over 7d")),
     "cooldown": ("2d", "3d"), "quiet": ("22:00-07:00", "23:00-06:00"),
     "url": ("https://n.example.test/?s={click_id}", "https://m.example.test/?s={click_id}"),
@@ -194,17 +204,32 @@ async def scene(say: Asker) -> None:
         await ensure_codec(tx)
     await say.account()
     await say.account("still")
+    await say.account("gone")
+    await say("group add North")
+    await say("group add South")
     await say.sure("account pause still")
     await say("account add affilka name=live base_url=https://p.example.test token=t1 test=false timezone=Europe/Malta")
     for name in ("one", "two", "three", "four"):
         await say(f"offer add casino=Lucky account=main tag={name} url=https://lucky.example.test/?s={{click_id}}")
     await say("offer add casino=Bare account=still url=https://bare.example.test/?s={click_id}")
+    for tag in ("spare", "gone"):
+        await say(
+            f"offer add casino={tag} account=still tag=z-{tag} name={tag}-z url=https://z.example.test/?s={{click_id}}"
+        )
+        await say(f"offer archive {tag}-z")
+    await say("casino archive gone")
+    await say.sure("account archive gone")
     await say("offer edit lucky-one cap=5 cap_event=click cap_period=day markets=SE,DE deal=CPA alternative=lucky-two")
+    await say("offer edit lucky-one group=north tags=a,b note=First")
     await say("offer pause lucky-three")
     await say("casino review lucky bonus=100 licence=MGA terms_url=https://l.example.test/ payment_methods=Mastercard")
     await say("casino edit lucky markets=SE,DE wagering=35x free_spins=20 logo=https://l.example.test/l.png")
     await say("source add name=push sub1=a click_id=cid cost=price delay=5")
     await say("source add name=plain")
+    for noun, more in (("source", ""), ("site", "market=DE"), ("campaign", "")):
+        await say(f"{noun} {'add' if noun == 'source' else 'create'} name=gone {more}")
+        await say(f"{noun} archive gone")
+    await say("source edit push note=Costs group=south")
     await say.tell("site create", name="wall", market="DE", offers=["lucky-one"], headline="Hello", intro="Intro",
                    about="About", faq=["What? | That."], operator="We", contact="w@example.test")  # fmt: skip
     await say("site create name=other market=DE offers=lucky-two operator=We contact=w@example.test")

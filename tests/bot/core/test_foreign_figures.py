@@ -45,10 +45,11 @@ RULES = ("no clicks for 30m", "postback failures", "sync failed", "suspect", "sy
 #: Optional arguments that a reading command is asked with, too.
 WAYS: dict[str, tuple[dict[str, Any], ...]] = {
     "stats": tuple({"range": "30d", "by": [by]} for by in ("campaign", "offer", "site", "source", "account", "casino",
-                                                           "day", "sub1", "country")),
+                                                           "group", "day", "sub1", "country")),
     "report merged": ({"from": "2026-11-01", "to": "2026-11-22", "by": ["offer", "campaign"]},),
     "site analytics": tuple({"range": "30d", "by": by} for by in ("day", "campaign", "offer", "country")),
     "site report": ({"range": "30d"},), "site overview": ({"range": "30d"},),
+    "find": tuple({"words": words} for words in ("others", "Others group", "note", "beside", "brand")),
     "why": ({"day": DAY.isoformat()},), "digest preview": ({"day": DAY.isoformat(), "full": True},
                                                            {"every": "month", "since": "2026-11-01", "full": True}),
     "forecast": ({"from": "2026-11-01"},), "account list": ({"find": "o"},), "offer list": ({"find": "o"},),

@@ -29,11 +29,11 @@ MINE = ("mine", "also")  # the campaigns of the limited actors here
 #: May a buyer limited to campaigns give the command, with an entity of own campaigns, a shared one, and one of others'
 #: campaigns? One line per field that refers to something; `-` is a command that names nothing.
 LIMITED: dict[str, dict[str, str]] = {
-    "account list": {"-": "yes"},
+    "account list": {"group": "yes yes no"},
     "account show": {"account": "yes yes no"},
     "account test": {"account": "yes yes no"},
     "alert ack": {"alert": "yes no no"},
-    "alert add": {"campaign": "yes - no"},
+    "alert add": {"campaign": "yes - no", "group": "yes yes no"},
     "alert list": {"-": "yes"},
     "alert mute": {"-": "yes"},
     "alert remove": {"alert": "yes no no"},
@@ -56,20 +56,40 @@ LIMITED: dict[str, dict[str, str]] = {
     "automation templates": {"-": "yes"},
     "automation test": {"automation": "yes no no"},
     "campaign budget": {"campaign": "yes - no"},
+    "campaign archive": dict.fromkeys(("source", "site", "offer", "group"), "yes yes no") | {"campaign": "yes - no"},
+    "campaign restore": dict.fromkeys(("source", "site", "offer", "group"), "yes yes no") | {"campaign": "yes - no"},
+    **{
+        f"{noun} {verb}": {noun: "yes no no", "group": "yes yes no"}
+        for noun in ("casino", "site", "source")
+        for verb in ("archive", "restore")
+    },
+    **{
+        f"offer {verb}": {"offer": "yes no no"} | dict.fromkeys(("account", "casino", "group"), "yes yes no")
+        for verb in ("archive", "restore")
+    },
+    "domain edit": {"domain": "yes no no"},
+    "find": {"-": "yes"},
+    "group add": {"-": "yes"},
+    "group edit": {"group": "yes no no"},
+    "group list": {"-": "yes"},
+    "group remove": {"group": "yes no no"},
+    "group show": {"group": "yes yes no"},
+    "note": dict.fromkeys(("offer", "casino", "site", "domain", "source", "account"), "yes no no")
+    | {"campaign": "yes - no"},
     "campaign copy": {"campaign": "yes - no"},
     "campaign create": {"offers": "yes yes no", "site": "yes yes no", "source": "yes yes no"},
     "campaign distribution": {"campaign": "yes - no"},
     "campaign edit": {"campaign": "yes - no", "offers": "yes yes no", "site": "yes yes no", "source": "yes yes no"},
     "campaign link": {"campaign": "yes - no"},
-    "campaign list": {"source": "yes yes no"},
-    "campaign pause": {"campaign": "yes - no", "source": "yes yes no", "site": "yes yes no", "offer": "yes yes no"},
-    "campaign resume": {"campaign": "yes - no", "source": "yes yes no", "site": "yes yes no", "offer": "yes yes no"},
+    "campaign list": {"source": "yes yes no", "group": "yes yes no"},
+    "campaign pause": dict.fromkeys(("source", "site", "offer", "group"), "yes yes no") | {"campaign": "yes - no"},
+    "campaign resume": dict.fromkeys(("source", "site", "offer", "group"), "yes yes no") | {"campaign": "yes - no"},
     "campaign show": {"campaign": "yes - no"},
     "cancel": {"-": "yes"},
     "casino edit": {"casino": "yes no no"},
     "casino fill": {"casino": "yes no no"},
     "casino hub": {"-": "yes"},
-    "casino list": {"-": "yes"},
+    "casino list": {"group": "yes yes no"},
     "casino logo": {"casino": "yes no no"},
     "casino review": {"casino": "yes no no"},
     "casino show": {"casino": "yes yes no"},
@@ -82,13 +102,13 @@ LIMITED: dict[str, dict[str, str]] = {
     "conversion import": {"-": "yes"},
     "conversion list": {"campaign": "yes - no"},
     "digest list": {"-": "yes"},
-    "digest preview": {"digest": "yes no no", "campaigns": "yes - no"},
-    "digest subscribe": {"campaigns": "yes - no"},
+    "digest preview": {"digest": "yes no no", "campaigns": "yes - no", "group": "yes yes no"},
+    "digest subscribe": {"campaigns": "yes - no", "group": "yes yes no"},
     "digest unsubscribe": {"digest": "yes no no"},
     "domain add": {"site": "yes no no", "provider": "- yes -"},
     "domain attach": {"domain": "yes no no", "site": "yes no no"},
     "domain check": {"registrar": "- yes -"},
-    "domain list": {"site": "yes yes no"},
+    "domain list": {"site": "yes yes no", "group": "yes yes no"},
     "domain move": {"domain": "yes no no", "to": "yes no no"},
     "domain show": {"domain": "yes yes no"},
     "domain verify": {"domain": "yes no no"},
@@ -101,9 +121,9 @@ LIMITED: dict[str, dict[str, str]] = {
     "offer copy": {"offer": "yes yes no", "account": "yes yes no"},
     "offer edit": {"offer": "yes no no", "account": "yes yes no", "alternative": "yes yes no"},
     "offer link": {"offer": "yes yes no"},
-    "offer list": {"account": "yes yes no", "casino": "yes yes no"},
-    "offer pause": {"offer": "yes no no", "account": "yes yes no", "casino": "yes yes no"},
-    "offer resume": {"offer": "yes no no", "account": "yes yes no", "casino": "yes yes no"},
+    "offer list": {"account": "yes yes no", "casino": "yes yes no", "group": "yes yes no"},
+    "offer pause": {"offer": "yes no no", "account": "yes yes no", "casino": "yes yes no", "group": "yes yes no"},
+    "offer resume": {"offer": "yes no no", "account": "yes yes no", "casino": "yes yes no", "group": "yes yes no"},
     "offer show": {"offer": "yes yes no"},
     "payment add": {"-": "no"},
     "payment list": {"-": "no"},
@@ -122,7 +142,7 @@ LIMITED: dict[str, dict[str, str]] = {
     "postback url": {"account": "yes no no"},
     "rate list": {"-": "yes"},
     "registrar list": {"-": "yes"},
-    "report merged": dict.fromkeys(("site", "offer", "account", "source", "casino"), "yes yes no")
+    "report merged": dict.fromkeys(("site", "offer", "account", "source", "casino", "group"), "yes yes no")
     | {"campaign": "yes - no"},
     "revenue restated": {"-": "no"},
     "revenue vanished": {"-": "no"},
@@ -133,7 +153,7 @@ LIMITED: dict[str, dict[str, str]] = {
     "site create": {"offers": "yes yes no"},
     "site edit": {"site": "yes no no", "offers": "yes yes no"},
     "site image": {"site": "yes no no"},
-    "site list": {"-": "yes"},
+    "site list": {"group": "yes yes no"},
     "site overview": {"-": "yes"},
     "site pause": {"site": "yes no no"},
     "site publish": {"site": "yes no no"},
@@ -143,11 +163,12 @@ LIMITED: dict[str, dict[str, str]] = {
     "site versions": {"site": "yes yes no"},
     "source add": {"-": "yes"},
     "source edit": {"source": "yes no no"},
-    "source list": {"-": "yes"},
+    "source list": {"group": "yes yes no"},
     "source show": {"source": "yes yes no"},
     "spend add": {"campaign": "yes - no"},
     "spend import": {"-": "yes"},
-    "stats": dict.fromkeys(("site", "offer", "account", "source", "casino"), "yes yes no") | {"campaign": "yes - no"},
+    "stats": dict.fromkeys(("site", "offer", "account", "source", "casino", "group"), "yes yes no")
+    | {"campaign": "yes - no"},
     "sync confirm": {"-": "no"},
     "sync discard": {"-": "no"},
     "sync now": {"-": "no"},
@@ -168,9 +189,9 @@ LIMITED: dict[str, dict[str, str]] = {
 }
 #: Commands of owners: people, accounts, tokens, rates, mappings, signatures, and what costs money or cannot be undone.
 OWNERS = {
-    "account add", "account edit", "account pause", "account resume", "audit", "domain buy", "domain remove",
-    "member invite", "member remove", "member role", "postback map", "rate set", "registrar add", "registrar remove",
-    "token create", "token list", "token revoke",
+    "account add", "account archive", "account edit", "account pause", "account restore", "account resume", "audit",
+    "domain buy", "domain remove", "member invite", "member remove", "member role", "postback map", "rate set",
+    "registrar add", "registrar remove", "token create", "token list", "token revoke",
 }  # fmt: skip
 
 
@@ -230,7 +251,10 @@ async def _set_up(say: Asker, whose: str, campaign: str | None, words: dict[str,
         ))  # fmt: skip
     if campaign is None:
         return
-    made = await say(f"campaign create {campaign} offers={whose}-offer site={whose}-site source={whose}-source")
+    made = await say(
+        f"campaign create {campaign} offers={whose}-offer site={whose}-site source={whose}-source "
+        f'group="{name} group" tags={whose},note note="{name} note"'
+    )
     words.setdefault("campaign", {})[whose] = [campaign, campaign.upper(), str(made["id"])]
     for noun, line in (
         ("alert", f"alert add ftd campaign={campaign}"),
@@ -247,8 +271,8 @@ async def _stranger(say: Asker, words: dict[str, dict[str, list[str]]]) -> None:
 
 async def _share(say: Asker) -> None:
     """A campaign of the actor's and one of others both use what is shared, and both concern an alert and a digest."""
-    await say("campaign create also offers=shared-offer site=shared-site source=shared-source")
-    await say("campaign create beside offers=shared-offer site=shared-site source=shared-source")
+    await say('campaign create also offers=shared-offer site=shared-site source=shared-source group="Shared group"')
+    await say('campaign create beside offers=shared-offer site=shared-site source=shared-source group="Shared group"')
 
 
 async def _facts(say: Asker, codec: Any, words: dict[str, dict[str, list[str]]], stranger: int) -> None:

@@ -10,6 +10,7 @@ PAGES = {
     "postbacks-out": "/cockpit/logs/sent",
     "conversions": "/cockpit/logs/conversions",
     "campaigns": "/cockpit/campaign",
+    "find": "/cockpit/find?q=alpine",
     "campaign": "/cockpit/campaign/alpine-native",
     "rotation": "/cockpit/campaign/alpine-native/rotation",
     "campaign-form": "/cockpit/do/campaign/create",

@@ -20,7 +20,7 @@ from tests.standins.browser import CHROMIUM, MISSING
 FOLDER = ROOT / "docs" / "pictures"
 #: Pages that look like another one are left out.
 LIKE_ANOTHER = {"postbacks-out", "conversions", "offers", "offer", "casinos", "casino", "sites", "site", "sources",
-                "source", "domains", "accounts", "campaign-edit", "automation-form"}  # fmt: skip
+                "source", "domains", "accounts", "campaign-edit", "automation-form", "find"}  # fmt: skip
 #: So that a rotation has something to show.
 RULES = (
     "country=FI,SE and not device=mobile -> baltic-crown-baltic-crown:2,casa-verde-casa-verde:1; "

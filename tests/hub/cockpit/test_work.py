@@ -57,6 +57,47 @@ def test_a_report_is_drilled_down_saved_and_exported(owner: Screen) -> None:
     assert sum(int(row["clicks"]) for row in exported if row["campaign"]) == int(totals[1].replace(",", ""))
 
 
+def test_campaigns_are_put_into_a_group_tagged_archived_and_found(owner: Screen) -> None:
+    page = owner.page
+    owner.open("/cockpit/campaign")
+    for name in ("Alpine Native", "Verde Native"):
+        page.get_by_label(f"Choose {name}").check()
+    page.get_by_label("With the chosen").select_option("campaign edit")
+    page.get_by_label("Put into group").fill("Nordics")
+    page.get_by_label("Set tags").fill("+native,+summer")
+    page.get_by_role("button", name="Do it").click()
+    expect(page.locator("main")).to_contain_text("Sets group=Nordics, tags=+native,+summer")
+    page.get_by_role("button", name="Confirm").click()
+    assert "2 campaigns changed" in owner.toast
+    owner.open("/cockpit/campaign")
+    page.get_by_label("Group", exact=True).select_option("Nordics")
+    page.get_by_role("button", name="Find").click()
+    expect(page.locator("tbody tr")).to_have_count(2)
+    page.locator("tbody").get_by_role("link", name="summer").first.click()
+    expect(page.locator(".chips .on")).to_have_count(2)
+
+    page.get_by_label("Choose Verde Native").check()
+    page.get_by_label("With the chosen").select_option("campaign archive")
+    page.get_by_role("button", name="Do it").click()
+    owner.open("/cockpit/campaign?status=archived")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    page.get_by_role("link", name="Verde Native").click()
+    page.get_by_role("button", name="Restore").click()
+    expect(page.locator(".head .state")).to_have_text("active")
+
+    owner.open("/cockpit/reports?range=30d&by=group&tag=summer")
+    expect(page.locator("table.pinned tbody tr")).to_have_count(1)
+    page.get_by_label("Search everything").fill("summer")
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name="Alpine Native").click()
+    assert owner.heading == "Alpine Native"
+    owner.open("/cockpit").page.keyboard.press("Control+k")
+    box = page.get_by_role("dialog", name="Command line")
+    box.get_by_role("combobox").fill("verde nat")
+    box.get_by_role("option", name="Verde Native").first.click()
+    expect(page.locator("h1")).to_have_text("Verde Native")
+
+
 def test_a_wrong_formula_is_named(browser: Browser, hub: Deployment) -> None:
     screen = Screen(browser, hub).sign_in()
     screen.open("/cockpit/reports?own=Wrong=comission/clicks")
