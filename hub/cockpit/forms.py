@@ -102,8 +102,8 @@ async def _field(
     at_fault = fault is not None and fault.field == question.name
     return Field(
         question=question, value=values.get(question.name, _default(question)), fault=str(fault) if at_fault else "",
-        options=await _options(visit, question), free=question.name in {"channel", "group"}, long=question.name in LONG_TEXTS,
-        fixed=question.name in fixed,
+        options=await _options(visit, question), free=question.name in {"channel", "group"},
+        long=question.name in LONG_TEXTS, fixed=question.name in fixed,
     )  # fmt: skip
 
 
