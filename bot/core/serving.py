@@ -263,9 +263,7 @@ def _naming(nouns: tuple[str, ...]) -> Any:
         select(_word(noun).label("noun"), of.c.id, of.c.code, of.c.name, of.c.published, _NO_TEXT.label("campaign"))
         for noun, of in named.items()
     ]
-    rows += [
-        _serving(noun, of, links) for noun, of in named.items() if (links := ENTITIES[noun].links) is not None
-    ]
+    rows += [_serving(noun, of, links) for noun, of in named.items() if (links := ENTITIES[noun].links) is not None]
     return union_all(*rows)
 
 
