@@ -216,7 +216,9 @@ class Sheet:
         if table.ends_with_line_end:
             self.shape.append(LINE_END)
         for block in table.blocks:
+            self.line = block.line
             layout = self._layout(dict.fromkeys(block.names))
+            self.line = 0
             try:
                 self._learn(block, layout)
             except TableError as error:

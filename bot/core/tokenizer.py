@@ -71,15 +71,15 @@ def _day(word: str, today: date) -> date | None:
     if (weekday := _weekday(name)) is not None:
         latest = today if name == word else today - timedelta(days=1)
         return latest - timedelta(days=(latest.weekday() - weekday) % 7)
-    if match := re.fullmatch(r"-?(\d{1,4})\s*d(?:ays?)?(?:\s*ago)?", word):
+    if match := re.fullmatch(r"-?([0-9]{1,4})\s*d(?:ays?)?(?:\s*ago)?", word):
         return today - timedelta(days=int(match[1]))
     if match := re.fullmatch(r"([0-9]{1,2})\.([0-9]{1,2})\.", word):
         return date(today.year, int(match[2]), int(match[1]))
     if re.fullmatch(r"[0-9]+[-/.][0-9]+[-/.][0-9]+", word):
         return _written_out(word)
-    if match := re.fullmatch(r"(\d{1,2})\s+([a-z]{3,9})\.?(?:\s+(\d{4}))?", word):
+    if match := re.fullmatch(r"([0-9]{1,2})\s+([a-z]{3,9})\.?(?:\s+([0-9]{4}))?", word):
         return date(int(match[3] or today.year), month_of(match[2]), int(match[1]))
-    if match := re.fullmatch(r"([a-z]{3,9})\.?\s+(\d{1,2})(?:,?\s+(\d{4}))?", word):
+    if match := re.fullmatch(r"([a-z]{3,9})\.?\s+([0-9]{1,2})(?:,?\s+([0-9]{4}))?", word):
         return date(int(match[3] or today.year), month_of(match[1]), int(match[2]))
     return None
 

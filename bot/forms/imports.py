@@ -20,6 +20,7 @@ from storage.ledger.tables import (
     column_mark,
     column_order,
     decode_text,
+    is_total_name,
     is_value,
     plain_name,
     read_table,
@@ -120,12 +121,28 @@ def _block_rows(
     names = [ours.get(plain_name(name), name.lower()) for name in block.names]
     marks = {name: column_mark(block, at) for at, name in enumerate(names) if name in amounts}
     orders = {name: _order(block, at) for at, name in enumerate(names) if name in days}
-    return [
+    rows = [
         ImportedRow(
             place=f"line {row.line}", cells=dict(zip(names, row.cells, strict=True)), marks=marks, orders=orders
         )
         for row in block.rows
     ]
+    if len(rows) > 1 and _is_total(rows[-1], rows[:-1], marks, days):
+        rows.pop()
+    return rows
+
+
+def _is_total(last: ImportedRow, rows: Sequence[ImportedRow], amounts: Collection[str], days: Collection[str]) -> bool:
+    """Whether the last line is a totals line: it says so, has no day, and its amounts are the sums of the rows'."""
+    if not is_total_name(next(filter(None, map(last.text, last.cells)), "")):
+        return False
+    if any(last.text(name) and not is_total_name(last.text(name)) for name in days if name in last.cells):
+        return False
+    try:
+        sums = {name: sum(row.amount(name)[0] for row in rows) for name in amounts if last.text(name)}
+        return bool(sums) and all(last.amount(name)[0] == value for name, value in sums.items())
+    except ValueError:
+        return False
 
 
 def _order(block: Block, at: int) -> Order:

@@ -49,9 +49,9 @@ _BODY = re.compile(r"[0-9.,' ]*[0-9][0-9.,' ]*")
 _EXPONENT = re.compile(r"([0-9]+(?:[.,][0-9]+)?)e([+-]?[0-9]{1,3})", re.IGNORECASE)
 _NO_CENTS = re.compile(r"(?<=[0-9])[.,]-{1,2}$")
 _THOUSANDS = {
-    mark: re.compile(rf"[1-9][0-9]{{0,2}}(?:{re.escape(mark)}[0-9]{{2,3}})*{re.escape(mark)}[0-9]{{3}}")
-    for mark in ".,' "
-}  # in groups of three, also as India writes them (12,34,567)
+    mark: re.compile(rf"[1-9][0-9]{{0,2}}(?:{re.escape(mark)}[0-9]{{{least},3}})*{re.escape(mark)}[0-9]{{3}}")
+    for mark, least in ((".", 3), (",", 2), ("'", 3), (" ", 3))
+}  # in groups of three, with commas also as India writes them (12,34,567)
 _LONE = re.compile(r"([1-9][0-9]{0,2})[.,]([0-9]{3})")  # either separator may part thousands here
 
 

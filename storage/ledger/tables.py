@@ -23,7 +23,18 @@ LONGEST_FIELD = 1_000_000  # characters
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 WINDOWS = ("cp1252", "cp1251", "cp1250", "cp1253", "cp1254", "cp1257")
 _SEP_LINE = re.compile(r'"?sep=(.)"?[,;\t|]*\s*\n', re.IGNORECASE)
-_TOTAL = re.compile(r"(?:sub|grand )?-?(?:totals?|sum|gesamt|summe|итого|всего|всього)\b[:. ]*", re.IGNORECASE)
+_TOTALS = (
+    "totals?", "totale", "totali", "totaal", "totalt", "totaux", "sum", "sums", "suma", "summa", "summe", "soma",
+    "somma", "gesamt", "gesamtsumme", "insgesamt", "razem", "ogółem", "łącznie", "celkem", "spolu", "összesen",
+    "yhteensä", "toplam", "i alt", "ukupno", "skupaj", "kokku", "viso", "kopā", "jumlah", "tổng(?: cộng)?", "σύνολο",
+    "итого", "всего", "всього", "разом", "общо", "合計", "合计", "总计", "總計", "小計", "小计", "المجموع", "الإجمالي",
+    "סה\"כ", "รวม",
+)  # fmt: skip
+_TOTAL = re.compile(
+    rf"(?:(?:sub|grand|sous|zwischen|genel|iš)[ -]?)?(?:{'|'.join(_TOTALS)})(?: g[eé]n[eé]ral[e]?)?"
+    r"(?: ?\([^()]{1,20}\))?[:. ]*",
+    re.IGNORECASE,
+)
 
 csv.field_size_limit(LONGEST_FIELD)
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -15,12 +16,14 @@ from storage.clicks import queries as click_queries
 from storage.ledger.clicks.click_id import Codec
 from storage.ledger.dates import day_bounds
 from storage.ledger.facts import Event, Outcome, Settlement, Status
+from storage.ledger.money import convert
 from storage.ledger.reports.discrepancies import ComparedConversion, Discrepancy, Evidence, Restatement, explain
 from storage.ledger.reports.merge import Allocation
 from storage.ledger.reports.report_rows import Layers, ReportRow
 from storage.ledger.reports.shares import WEIGHED_BY, Weight
 from storage.reports.day_facts import catalogue, day_facts, links_of
 from storage.reports.merged_report import ReportQuery
+from storage.reports.rates import load_rates
 from storage.reports.report_apart import Apart, report_of
 from storage.tables import accounts, campaigns, conversions, offers, postbacks, revenue, revenue_revisions, settled_days
 
@@ -315,12 +318,13 @@ class _Inquiry:
         return [row for row in rows if own(row)]
 
     async def _restated(self, rows: Sequence[Row[Any]], measure: str) -> list[Restatement]:
-        """Changes of the platform's sum after the day was settled; the latest first."""
+        """Changes of the platform's sum after the day was settled; the latest first. Amounts are converted."""
         s, v = settled_days.c, revenue_revisions.c
         settled = select(s.settled_at).where(s.account_id == self.offer.account_id, s.day == self.day)
         since = (await self.tx.execute(settled)).scalar_one_or_none()
         if since is None:
             return []
+        rates = await self._rates(rows) if measure == "deposit_amount" else None
         query = select(v.recorded_at, v.revenue_id, v[measure]).where(v.revenue_id.in_([row.id for row in rows]))
         revised = [tuple(row) for row in await self.tx.execute(query.order_by(v.id))]
         revised_ids = {row_id for _, row_id, _ in revised}
@@ -329,13 +333,22 @@ class _Inquiry:
         changes: dict[datetime, Restatement] = {}
         for at, row_id, figure in sorted([*first, *revised], key=lambda revision: revision[0]):
             before = sum(now.values())
-            now[row_id] = figure or 0
+            rate = rates[row_id] if rates else None
+            now[row_id] = (figure or 0) if rates is None else convert(figure or 0, rate) if rate else 0
             if at > since:
                 earlier = changes.get(at)
                 ids = [*(earlier.rows if earlier else []), row_id]
                 start = earlier.before if earlier else before
                 changes[at] = Restatement(before=start, after=sum(now.values()), at=at, rows=ids)
         return [change for change in reversed(changes.values()) if change.before != change.after]
+
+    async def _rates(self, claimed: Sequence[Row[Any]]) -> dict[int, Decimal | None]:
+        """What an amount of each row is multiplied by for the report's currency; None without a rate."""
+        currencies = {row.currency for row in claimed}
+        rates = await load_rates(
+            self.tx, self.query.team_id, self.query.currency, currencies, self.day, self.day
+        )  # fmt: skip
+        return {row.id: rates.rate(row.currency, self.day) for row in claimed}
 
     async def _unclaimed(self, rows: Sequence[Row[Any]]) -> bool:
         """Whether some of these segments belong to no offer."""

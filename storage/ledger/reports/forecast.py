@@ -27,7 +27,8 @@ from storage.ledger.reports.forecast_fit import Pending as Pending
 
 LEAST_DAYS, LEAST_FIRST_DEPOSITS = 28, 10  # of history; below them nothing is estimated
 MOST_DAYS = 120  # of history that are looked at
-MISSES = 0.185  # share of outcomes outside: 0.2, less what fitting the columns makes past errors too small
+_MISSES = 0.172  # share of outcomes outside: 0.2, less what fitting the columns makes past errors too small
+_MISSES_OF_TOTALS = 0.185  # errors of several offers even out
 _STEP, _LEAST_LEVEL, _MOST_LEVEL = 0.03, 0.02, 0.6  # of the adaptive level
 _FIRST_ERRORS = 20  # before that many the level stands, and no interval is judged
 _GROUP = 9  # errors that an interval of their own needs
@@ -140,7 +141,7 @@ def total(forecasts: Sequence[OfferForecast]) -> tuple[Estimate | None, Accuracy
     units = [forecast.rounding.unit for forecast in forecasts]
     never_negative = all(forecast.rounding.never_negative for forecast in forecasts)
     rounding = Rounding(gcd(*units) if all(units) else 0, never_negative)
-    calibration = Calibration(rounding)
+    calibration = Calibration(rounding, _MISSES_OF_TOTALS if len(forecasts) > 1 else _MISSES)
     calibration.learn(_past_totals(forecasts))
     middle = sum(estimate.estimate for forecast in forecasts for estimate in forecast.estimates)
     low, high = calibration.ends(middle, sqrt(sum(forecast.spread**2 for forecast in forecasts)))
@@ -170,11 +171,12 @@ def _past_totals(forecasts: Sequence[OfferForecast]) -> Iterable[FittedDay]:
 class Calibration:
     """Past errors in order of time, what level they ask for, and the intervals that follow."""
 
-    def __init__(self, rounding: Rounding) -> None:
+    def __init__(self, rounding: Rounding, misses: float = _MISSES) -> None:
         self._rounding = rounding
+        self._misses = misses
         self._errors: list[float] = []  # ordered, in spreads
         self._groups: dict[bool, list[float]] = {False: [], True: []}
-        self._level = MISSES
+        self._level = misses
         self._days = self._inside = 0
 
     @property
@@ -187,7 +189,7 @@ class Calibration:
             stray = (error.outcome - error.estimate) / error.spread
             if len(self._errors) >= _FIRST_ERRORS:
                 low, high = _ranks(self._errors, self._level)
-                change = _STEP * (MISSES - (not low <= stray <= high))
+                change = _STEP * (self._misses - (not low <= stray <= high))
                 if error.judged and error.matured:
                     self._judge(error)
                 self._level = min(_MOST_LEVEL, max(_LEAST_LEVEL, self._level + change))

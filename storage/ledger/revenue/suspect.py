@@ -6,8 +6,9 @@ sync in a thousand may be held (tests/storage/ledger/revenue/test_suspect.py gen
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from datetime import date
+from datetime import date, timedelta
 from fractions import Fraction
+from itertools import combinations
 
 import msgspec
 
@@ -22,6 +23,8 @@ _ROUNDING = 5_000  # half a cent for each row that a platform's total sums up, i
 _CENT = 10_000
 _TOO_SMALL = 100_000  # an amount that rounding to cents may change by more than a tenth says nothing about a factor
 _FEWEST = 3  # with fewer figures than this, "all of them doubled" is chance
+_ENOUGH = 6  # figures of one measure, and rows of one segment, that do not go all at once by chance
+_WHOLE_DAYS = 9  # figures of days multiplied as a whole that are no chance
 _SAMPLE = 1_000  # compared rows that are looked at for a common factor
 _NOTHING: Values = (0,) * len(MEASURES)
 
@@ -34,6 +37,7 @@ class Pair(msgspec.Struct, frozen=True, gc=False):
 
     before: Values
     after: Values
+    day: date
 
 
 class Judge:
@@ -50,7 +54,11 @@ class Judge:
         self._rows_standing = 0
         self._settled_rows = 0
         self._gone = 0
-        self._figures = [0] * len(MEASURES)
+        self._figures = [0] * len(MEASURES)  # how many of a measure stand
+        self._kept = [0] * len(MEASURES)  # how many of those are not zero now
+        self._segments: dict[str, list[int]] = {}  # tag -> rows that say more than visits, and how many are gone
+        self._rows = rows
+        self._sums: dict[date, Values] = {}  # of days of which more than a row in ten changed, as they stand
         self._rows_with_money = 0
         self._rows_with_counts = 0
         self._pairs: list[Pair] = []
@@ -58,13 +66,21 @@ class Judge:
 
     def see(self, standing: Mapping[Key, Values], rows: Mapping[Key, RevenueRow]) -> None:
         """Compare figures that stand with the report's rows of the same days."""
+        compared = changed = 0
         for key, before in standing.items():
             if not any(before):
                 continue
             self._rows_standing += 1
             if key[0] in self._settled:
                 row = rows.get(key)
-                self._compare(Pair(before, _NOTHING if row is None else values_of(row.figures)))
+                after = _NOTHING if row is None else values_of(row.figures)
+                self._compare(Pair(before, after, key[0]), key[1])
+                compared += 1
+                changed += before != after
+        if changed * 10 > compared:
+            self._sums |= _sums_of_days(
+                [(key[0], before) for key, before in standing.items() if key[0] in self._settled]
+            )
 
     def suspicion(self) -> str | None:
         """Why the report is held until a member confirms or discards it; None if it is sound."""
@@ -73,15 +89,25 @@ class Judge:
         if not self._says:
             empty = "it is empty" if self._is_empty else "all of its figures are zero"
             return f"{empty}, where {self._rows_standing} rows with figures stood" if self._rows_standing else None
-        return self._vanished() or self._zeroed() or _multiplied(self._pairs)
+        return (
+            self._vanished() or self._zeroed() or _multiplied(self._pairs) or _days_multiplied(self._pairs)
+            or self._moved()
+        )  # fmt: skip
 
-    def _compare(self, pair: Pair) -> None:
+    def _compare(self, pair: Pair, tag: str) -> None:
         self._settled_rows += 1
-        self._gone += not any(pair.after)
+        is_gone = not any(pair.after)
+        self._gone += is_gone
+        if any(pair.before[1:]):
+            segment = self._segments.setdefault(tag, [0, 0])
+            segment[0] += 1
+            segment[1] += is_gone
         self._rows_with_money += any(pair.before[i] for i in _MONEY)
         self._rows_with_counts += any(pair.before[i] for i in _EVENTS)
         for i, value in enumerate(pair.before):
-            self._figures[i] += bool(value)
+            if value:
+                self._figures[i] += 1
+                self._kept[i] += bool(pair.after[i])
         if self._settled_rows % self._stride == 0:
             self._pairs.append(pair)
         if len(self._pairs) > _SAMPLE:
@@ -91,6 +117,9 @@ class Judge:
         missing, rows = self._gone, self._settled_rows
         if (missing >= _FEWEST and missing * 2 > rows) or (missing == rows and missing > 1):
             return f"{missing} of {rows} rows of settled days are gone from it"
+        for tag, (stood, gone) in self._segments.items():
+            if stood == gone >= _ENOUGH:
+                return f"all {gone} rows of settled days of {tag or 'rows without a segment'} are gone from it"
         return None
 
     def _zeroed(self) -> str | None:
@@ -105,6 +134,35 @@ class Judge:
                 return f"all of its money is zero, where {money} amounts stood, while its counts stand"
         elif self._says.isdisjoint(_EVENTS) and events > _FEWEST and self._rows_with_counts >= _FEWEST:
             return f"all of its counts are zero, where {events} stood, while its money stands"
+        for name, stood, kept in zip(MEASURES, self._figures, self._kept, strict=True):
+            if stood >= _ENOUGH and not kept:
+                return f"{name} of all settled days is zero, where {stood} figures stood"
+        return None
+
+    def _moved(self) -> str | None:
+        """Whether days stand where others stood, or two measures have changed places."""
+        if len(self._sums) < _FEWEST:
+            return None
+        now = _sums_of_days((row.day, values_of(row.figures)) for row in self._rows)
+        for off, words in ((1, "a day later"), (-1, "a day earlier")):
+            apart = timedelta(days=off)
+            shifted = [
+                now.get(day + apart, _NOTHING)[i] == value
+                for day, values in self._sums.items()
+                if day + apart in self._sums
+                for i, value in enumerate(values)
+                if value and self._sums[day + apart][i] != value
+            ]
+            if _are_many(shifted, _WHOLE_DAYS):
+                return f"figures of most days stand {words} than they did"
+        for i, j in combinations(range(len(MEASURES)), 2):
+            swapped = [
+                day in now and (now[day][i], now[day][j]) == (values[j], values[i])
+                for day, values in self._sums.items()
+                if values[i] != values[j]
+            ]
+            if _are_many(swapped, _FEWEST):
+                return f"{MEASURES[i]} and {MEASURES[j]} of most days have changed places"
         return None
 
     def _deposits_lost_their_amount(self) -> bool:
@@ -113,6 +171,22 @@ class Judge:
     def _standing(self, measures: Iterable[int]) -> int:
         """How many figures of these measures stand in settled rows."""
         return sum(self._figures[i] for i in measures)
+
+
+def _sums_of_days(rows: Iterable[tuple[date, Values]]) -> dict[date, Values]:
+    """The sums of each day's figures, what is not reported being 0."""
+    by_day: dict[date, list[Values]] = {}
+    for day, values in rows:
+        by_day.setdefault(day, []).append(values)
+    return {
+        day: tuple([sum(filter(None, column)) for column in zip(*values, strict=True)])
+        for day, values in by_day.items()
+    }
+
+
+def _are_many(matches: Sequence[bool], least: int) -> bool:
+    """Whether so many match that it is no chance, some of the others being restated beside."""
+    return sum(matches) >= least and sum(matches) * 5 >= len(matches) * 2
 
 
 def contradiction(report: Report, rows: Sequence[RevenueRow]) -> str | None:
@@ -191,6 +265,22 @@ def _multiplied(pairs: Sequence[Pair]) -> str | None:
             scaling = _scaling(pairs, factor, (i,))
             if scaling.is_most and scaling.rows >= _FEWEST:
                 return f"{name} of most rows is {_times(factor)} what it was"
+    return None
+
+
+def _days_multiplied(pairs: Sequence[Pair]) -> str | None:
+    """Some days of which every figure is the same multiple of what it was, while the others stand."""
+    by_day: dict[date, list[Pair]] = {}
+    for pair in pairs:
+        by_day.setdefault(pair.day, []).append(pair)
+    changed = {day: of_day for day, of_day in by_day.items() if all(pair.before != pair.after for pair in of_day)}
+    for factor in (*_MULTIPLES, *_TENS, Fraction(-1)):
+        scalings = {day: _scaling(of_day, factor, range(len(MEASURES))) for day, of_day in changed.items()}
+        whole = {day: of_day for day, of_day in scalings.items() if of_day.figures and of_day.matches == of_day.figures}
+        rows, figures = (sum(getattr(of_day, name) for of_day in whole.values()) for name in ("rows", "figures"))
+        if rows >= _FEWEST and figures >= _WHOLE_DAYS:
+            days = " and ".join(f"{day}" for day in sorted(whole)[:3]) + (" and more" if len(whole) > 3 else "")
+            return f"all {figures} figures of {days} are {_times(factor)} what they were"
     return None
 
 

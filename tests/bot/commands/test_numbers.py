@@ -222,6 +222,16 @@ def test_an_amount_in_any_convention_is_read_back_in_chat_and_from_a_table(
     assert (amount, beside.replace("$", "USD")) == (value, currency)
 
 
+@pytest.mark.parametrize("words", ["Total", "Gesamtsumme", "Total général", "Suma:", "Итого", "合計", "Totale (EUR)"])
+def test_a_totals_line_that_is_the_sum_is_left_out_and_another_is_a_row(words: str) -> None:
+    """In an upload likewise: tests/hub/jobs/test_uploads.py."""
+    table = f'campaign;day;amount\na;{DAY};"1.234,50"\nb;{DAY};"0,50"\n{words};;'
+    rows = rows_of(SpendImport(csv=f"{table}1.235\n"), _COLUMNS, amounts=("amount",), days=("day",))
+    assert [row.text("campaign") for row in rows] == ["a", "b"]
+    rows = rows_of(SpendImport(csv=f"{table}1.236\n"), _COLUMNS, amounts=("amount",), days=("day",))
+    assert rows[-1].text("campaign") == words, "the command refuses it by its line"
+
+
 DAMAGED = {
     "a quote that is never closed": ('campaign,day,amount\nfield,2026-11-20,1\nfield,2026-11-20,"2\n', "line 3: "),
     "a row with a cell too many": ("campaign,day,amount\nfield,2026-11-20,1\nfield,2026-11-20,2,3\n", "line 3: "),

@@ -70,7 +70,7 @@ def test_days_as_people_write_them(text: str, expected: date) -> None:
     assert day(text, TODAY) == expected
 
 
-@pytest.mark.parametrize("text", ["soon", "2026-13-01", "31.02.2026", "", "1 foo"])
+@pytest.mark.parametrize("text", ["soon", "2026-13-01", "31.02.2026", "", "1 foo", "١ oct", "-٣d", "1 oct ２０２６"])
 def test_what_is_no_day_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         day(text, TODAY)

@@ -150,6 +150,14 @@ async def test_any_line_end_and_encoding_with_a_mark_is_read(opened: Opened, end
         ]  # fmt: skip
 
 
+@pytest.mark.parametrize("words", ["Total", "Gesamtsumme", "Total général", "Suma:", "Итого", "合計", "Totale (EUR)"])
+def test_a_totals_line_in_any_language_is_no_row_and_damage_where_it_is_wrong(words: str) -> None:
+    table = f"day;tag;commission\n2026-10-01;a;12,50\n2026-10-02;b;7,50\n{words};;"
+    right, wrong = (CSV_UPLOAD.read_upload(f"{table}{total}\n".encode(), CONNECTION) for total in ("20,00", "21,00"))
+    assert (len(right.rows), right.damage) == (2, "")
+    assert "line 4: the totals contradict" in wrong.damage
+
+
 def _as_a_cell(text: str) -> str:
     quoted = text.replace('"', '""')
     return f'"{quoted}"'

@@ -19,7 +19,21 @@ RIGHT: dict[str, tuple[str, str]] = {
     "1.234": ("1.234", ""), "12,34,567": ("1234567", ""),
 }  # fmt: skip
 #: What is no amount in EUR; `kr.` may be one of four currencies.
-REFUSED = ("1.2k", "1/2", "5 (3)", "12:30", "12 %", "12%", "12,50 kr.", "1,2,3", "--5", "12 XYZ", "twelve", "1.2.3")
+REFUSED = (
+    "1.2k",
+    "1/2",
+    "5 (3)",
+    "12:30",
+    "12 %",
+    "12%",
+    "12,50 kr.",
+    "1,2,3",
+    "--5",
+    "12 XYZ",
+    "twelve",
+    "1.2.3",
+    "1.23.456",
+)
 
 _SIGNS = ("{}", "-{}", "–{}", "−{}", "－{}", "{}-", "({})", *(f"{dash}{{}}" for dash in DASHES if dash != "\u2052"))
 _BESIDE = {

@@ -10,7 +10,7 @@ from sqlalchemy import insert
 from storage.ledger.reports.discrepancies import ComparedConversion, Evidence, explain
 from storage.reports.explain import Why, why
 from storage.reports.merged_report import ReportQuery
-from storage.tables import postbacks
+from storage.tables import postbacks, rates
 from tests.storage.books import FIRST, Books, at, build, later, row
 
 Open = Callable[[], Any]
@@ -139,6 +139,25 @@ async def test_a_restatement_has_both_values_and_when(opened: Open) -> None:
         assert item.restatement is not None
         assert (item.restatement.before, item.restatement.after, item.restatement.at) == (2, 1, at(later(5)))
         assert item.restatement.rows
+
+
+async def test_a_restatement_of_rows_in_two_currencies_is_told_in_the_reports_own(opened: Open) -> None:
+    """100 dollars are 50 euros: the platform took 20 of 70 euros back."""
+    async with opened() as database, database.begin() as tx:
+        books = await build(tx)
+        rate = {"currency": "USD", "base": "EUR", "day": FIRST, "rate": "0.5", "origin": "team"}
+        await tx.execute(insert(rates).values(team_id=books.team_id, **rate))
+        await ftd(tx, books, at(FIRST), txn_id="t1", amount=70_000_000)
+        for euros, now in ((20_000_000, later(1)), (0, later(5))):
+            rows = [
+                row(FIRST, currency="USD", first_deposits=1, deposits=1, deposit_amount=100_000_000),
+                row(FIRST, currency="EUR", first_deposits=0, deposits=0, deposit_amount=euros),
+            ]
+            await books.sync(tx, "acme", rows, now=at(now))
+        (item,) = (await asked(tx, books)).discrepancies
+        assert (item.measure, item.cause, item.ids) == ("deposit_amount", "restatement", ["t1"])
+        assert item.restatement is not None
+        assert (item.restatement.before, item.restatement.after) == (70_000_000, 50_000_000)
 
 
 async def test_evidence_is_that_of_the_campaign_asked_about(opened: Open) -> None:

@@ -34,22 +34,21 @@ def poisson(chance: Random, mean: float) -> int:
 
 @dataclass
 class World:
-    """One offer. `booked`: late commission stands on the day a player qualifies, not on that of the first deposit.
-    `common`: a day's luck is all players' alike, and strays by 2.4 times its mean; else each player has his own."""
+    """One offer. `common`: a day's luck is all players' alike, and strays by 2.4 times its mean; else each his own.
+    `mirrored`: the twin of the world of that seed, whose luck is the opposite: over both of them luck evens out."""
 
     process: str
     rate: float
     seed: str
-    booked: bool = False
     common: bool = False
+    mirrored: bool = False
     first_deposits: list[int] = field(init=False)
     _delays: list[list[int]] = field(init=False)
-    _booked: list[int] = field(init=False)
     _shares: list[int] = field(init=False)
     _expected_shares: list[float] = field(init=False)
 
     def __post_init__(self) -> None:
-        chance = Random(f"{self.process}/{self.rate}/{self.seed}/{self.booked}/{self.common}")
+        chance = Random(f"{self.process}/{self.rate}/{self.seed}/{self.common}")
         grows = self.process == "hybrid, growing"
         self.first_deposits = [
             poisson(chance, self.rate * (0.3 + 1.4 * day / DAYS if grows else 1)) for day in range(DAYS)
@@ -57,11 +56,6 @@ class World:
         self._delays = [
             [self._delay(chance) for _ in range(n) if chance.random() < QUALIFY] for n in self.first_deposits
         ]
-        self._booked = [0] * DAYS
-        for day, delays in enumerate(self._delays):
-            for delay in delays:
-                if day + delay < DAYS:
-                    self._booked[day + delay] += self._cpa
         self._shares, self._expected_shares = self._rev_share(chance)
 
     @property
@@ -83,42 +77,40 @@ class World:
         shares, expected, stock = [], [], 0
         for new in self.first_deposits:
             stock += new
-            mean = stock * 1.0
-            if self.common:
-                amount = mean * (1 + self._luck(chance))
-            else:
-                amount = sum(self._player(chance) for _ in range(poisson(chance, stock / 4)))
-            shares.append(round(amount * 100) * CENT)
-            expected.append(mean * EURO)
+            shares.append(self._share(chance, stock))
+            expected.append(1.0 * stock * EURO)
         return shares, expected
 
-    def _luck(self, chance: Random) -> float:
-        if self.process != "rev share, tail":
-            return 2.4 * chance.gauss(0, 1)
-        return 1.9 * (chance.paretovariate(2.2) - 1) * chance.choice((1, -1))
+    def _share(self, chance: Random, stock: int) -> int:
+        """What a stock of players brings on a day."""
+        if self.common:
+            amount = stock * (1 + self._luck(chance))
+        else:
+            amount = sum(4 + self._luck(chance) for _ in range(poisson(chance, stock / 4)))
+        return round(amount * 100) * CENT
 
-    def _player(self, chance: Random) -> float:
+    def _luck(self, chance: Random) -> float:
+        """How far a day strays, relative to its mean, or one player from his 4."""
         if self.process != "rev share, tail":
-            return chance.gauss(4, 10)
-        size = chance.paretovariate(1.9)
-        return 4 + 6 * size * chance.choice((1, -1))
+            luck = 2.4 * chance.gauss(0, 1) if self.common else chance.gauss(0, 10)
+        else:
+            size = 1.9 * (chance.paretovariate(2.2) - 1) if self.common else 6 * chance.paretovariate(1.9)
+            luck = size * chance.choice((1, -1))
+        return -luck if self.mirrored else luck
+
+    def another_outcome(self, day: int, chance: Random) -> int:
+        """What the day might as well have brought, given the first deposits up to it."""
+        cpa = self._cpa * sum(chance.random() < QUALIFY for _ in range(self.first_deposits[day]))
+        rest = 0 if self.process in DISCRETE else self._share(chance, sum(self.first_deposits[: day + 1]))
+        return cpa + rest
 
     def stated(self, first: int, today: int) -> list[int]:
         """Commission of the days from `first` to the one before `today`, as stated on the morning of `today`."""
         return [
-            self._shares[day]
-            + (self._booked[day] if self.booked else self._cpa * sum(day + late < today for late in self._delays[day]))
+            self._shares[day] + self._cpa * sum(day + late < today for late in self._delays[day])
             for day in range(first, today)
         ]
 
-    def outcome(self, day: int) -> int:
-        """What the day brought once all of it had come."""
-        return self._shares[day] + (self._booked[day] if self.booked else self._cpa * len(self._delays[day]))
-
     def expected(self, day: int) -> float:
         """What the day brings on average, given the first deposits so far."""
-        coming = float(self.first_deposits[day])
-        if self.booked and (mean := self._mean_delay):
-            keep = mean / (1 + mean)
-            coming = sum(self.first_deposits[d] * (1 - keep) * keep ** (day - d) for d in range(day + 1))
-        return self._expected_shares[day] + self._cpa * QUALIFY * coming
+        return self._expected_shares[day] + self._cpa * QUALIFY * self.first_deposits[day]
