@@ -192,15 +192,20 @@ CASES = cases()
 
 
 def rows_of(day: Day, listed: dict[str, int]) -> list[RevenueRow]:
-    rows: list[RevenueRow] = []
+    def stated(count: int, tag: str = "main", **key: str) -> RevenueRow:
+        figures: dict[str, Any] = {day.measure: count}
+        return row(FIRST, tag, **key, **figures)
+
+    currencies = ("EUR", "USD")
     if day.lists_clicks:
-        for n, (click, count) in enumerate(sorted(listed.items())):
-            rows.append(row(FIRST, sub=click, currency=("EUR", "USD")[n % 2], **{day.measure: count}))
+        rows = [
+            stated(count, sub=click, currency=currencies[n % 2])
+            for n, (click, count) in enumerate(sorted(listed.items()))
+        ]
     else:
         half = sum(listed.values()) // 2
-        rows += [row(FIRST, currency="EUR", **{day.measure: half}),
-                 row(FIRST, currency="USD", **{day.measure: sum(listed.values()) - half})]  # fmt: skip
-    return rows + ([row(FIRST, "nobody's", **{day.measure: day.elsewhere})] if day.elsewhere else [])
+        rows = [stated(half, currency="EUR"), stated(sum(listed.values()) - half, currency="USD")]
+    return rows + ([stated(day.elsewhere, "nobody's")] if day.elsewhere else [])
 
 
 async def explained(tx: Any, injections: tuple[tuple[str, Inject], ...], seed: int) -> tuple[Why, Day]:

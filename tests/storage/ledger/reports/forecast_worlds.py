@@ -81,7 +81,7 @@ def _twins(groups: Iterable[Sequence[tuple[str, float, str]]], **form: bool) -> 
                 yield [World(process, rate, f"{seed}/{n}", **form) for process, rate, seed in group]
         else:
             for mirrored in (False, True):
-                yield [World(*world, mirrored=mirrored, **form) for world in group]
+                yield [World(process, rate, seed, mirrored=mirrored, **form) for process, rate, seed in group]
 
 
 def _add(tally: Tally, made: Sequence[OfferForecast], worlds: Sequence[World], day: int, chance: Random) -> None:
