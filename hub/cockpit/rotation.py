@@ -115,7 +115,7 @@ def _stored(campaign: Any) -> Draft:
 def _entries(offers: Any, weights: Any) -> tuple[Entry, ...]:
     """Offers with their shares; places without an offer are left out."""
     pairs = [(offer.strip(), weight) for offer, weight in zip(offers, weights, strict=False) if offer.strip()]
-    numbers = [float(weight or 1) if re.fullmatch(r"\s*\d*\s*", weight) else None for _, weight in pairs]
+    numbers = [int(weight.strip() or 1) if re.fullmatch(r"\s*[0-9]{0,9}\s*", weight) else None for _, weight in pairs]
     total = sum(number or 0 for number in numbers)
     return tuple(
         Entry(offer=offer, weight=weight.strip(), share=number / total * 100 if number is not None and total else None)

@@ -146,7 +146,7 @@ _STATES = BulkTable(
     ),
     identity_columns=("conversion_id",),
 )  # fmt: skip
-_TOUCHED = BulkTable(touched, ("team_id", "day"), identity_columns=("team_id", "day"))
+_TOUCHED = BulkTable(touched, ("team_id", "day"))
 
 
 def _bulk_row(row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -270,7 +270,7 @@ async def touch(tx: AsyncConnection, moved: Iterable[tuple[int, date]]) -> None:
     """Mark report days as moved, for storage.reports.settle."""
     rows = [(team_id, days(day)) for team_id, day in sorted(moved)]
     if rows:
-        await _TOUCHED.insert(tx, rows)
+        await _TOUCHED.append(tx, rows)
 
 
 async def _count_caps(tx: AsyncConnection, changes: Iterable[Change], book: AccountDirectory) -> None:

@@ -37,6 +37,23 @@ async def test_a_registration_and_a_deposit_are_counted_on_the_click_they_belong
         assert (await tx.execute(select(func.count()).select_from(conversion_states))).scalar_one() == 2
 
 
+async def test_a_mark_never_has_the_id_of_one_that_is_settled(opened: Callable[[], Any]) -> None:
+    async with opened() as database:
+        marks: list[int] = []
+        async with database.begin() as tx:
+            scene = await build(tx)
+            words = [await scene.click(tx, n) for n in (1, 2)]
+        for word in words:
+            # As postbacks come over HTTP.
+            await database.run(lambda tx, word=word: scene.post(tx, f"click_id={word}&event=reg"))  # type: ignore[misc]
+            async with database.begin() as tx:
+                now = list((await tx.execute(select(touched.c.id))).scalars())
+                assert marks == [] or min(now) > max(marks)
+                marks += now
+                await tx.execute(delete(touched))
+        assert len(marks) >= 2
+
+
 async def test_the_same_again_is_a_duplicate_in_one_batch_and_in_the_next(opened: Callable[[], Any]) -> None:
     async with opened() as database, database.begin() as tx:
         scene = await build(tx)
