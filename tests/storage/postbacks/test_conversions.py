@@ -45,7 +45,7 @@ async def test_a_mark_never_has_the_id_of_one_that_is_settled(opened: Callable[[
             words = [await scene.click(tx, n) for n in (1, 2)]
         for word in words:
             # As postbacks come over HTTP.
-            await database.run(lambda tx, word=word: scene.post(tx, f"click_id={word}&event=reg"))  # type: ignore[misc]
+            await database.run(lambda tx, word=word: scene.post(tx, f"click_id={word}&event=reg"))
             async with database.begin() as tx:
                 now = list((await tx.execute(select(touched.c.id))).scalars())
                 assert marks == [] or min(now) > max(marks)
