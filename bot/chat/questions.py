@@ -16,6 +16,7 @@ from bot.core.command import Command
 from bot.core.context import Actor
 from bot.core.permissions import ENTITIES, changeable, visible
 from storage.catalogue import names
+from storage.catalogue.groups import SORTED
 
 Kind = Literal["text", "choice", "yes", "day", "secret"]
 
@@ -35,6 +36,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     choices: tuple[str, ...] = ()
     refers: str = ""
     changes: bool = False  # the command changes what is referred to
+    archived: bool = False  # it is chosen among what is archived, which is in no other choice
     default: str = ""
 
     @property
@@ -54,7 +56,7 @@ def questions(command: Command) -> list[Question]:
     # A file comes with a message: no form has a place for it.
     changes = {reference.name for reference in command.references if reference.changes}
     made = [
-        _question(field, changes=field.name in changes)
+        _question(field, changes=field.name in changes, archived=command.name == f"{field.name} restore")
         for field in msgspec.structs.fields(command.parameters)
         if bytes not in bare_kinds(field.type)
     ]
@@ -81,7 +83,7 @@ def _names(struct: type[msgspec.Struct]) -> list[str]:
     return [field.encode_name for field in msgspec.structs.fields(struct)]
 
 
-def _question(field: msgspec.structs.FieldInfo, *, changes: bool) -> Question:
+def _question(field: msgspec.structs.FieldInfo, *, changes: bool, archived: bool) -> Question:
     _, description, extra = meta(field.type)
     kinds = bare_kinds(field.type)
     values = tuple(extra.get("choices", ())) or _enumerated(kinds) or _literals(field.type)
@@ -98,7 +100,7 @@ def _question(field: msgspec.structs.FieldInfo, *, changes: bool) -> Question:
     default = field.default if isinstance(field.default, str | int | Decimal) else ""
     return Question(
         name=field.encode_name, description=description, required=field.required, kind=kind,
-        many=bool(kinds & {list, tuple}), choices=values, refers=refers, changes=changes,
+        many=bool(kinds & {list, tuple}), choices=values, refers=refers, changes=changes, archived=archived,
         default=str(getattr(default, "value", default)),
     )  # fmt: skip
 
@@ -133,8 +135,12 @@ async def options(
         return [Option(name, name) for name in sorted(choices) if typed.lower() in name.lower()][:limit]
     if question.refers not in ENTITIES:
         return []
+    table = ENTITIES[question.refers].table
     allowed = (changeable if question.changes else visible)(actor, question.refers)
-    return await _entities(sessions, actor, ENTITIES[question.refers].table, allowed, typed=typed, limit=limit)
+    if question.refers in SORTED:
+        put_away = table.c.archived_from
+        allowed &= put_away.is_not(None) if question.archived else put_away.is_(None)
+    return await _entities(sessions, actor, table, allowed, typed=typed, limit=limit)
 
 
 async def _entities(

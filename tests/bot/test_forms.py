@@ -167,3 +167,14 @@ async def test_a_form_sent_in_after_its_offer_is_gone_says_so_at_the_field(chat:
             await tx.execute(delete(offers).where(offers.c.code == "lucky-one"))
         wrong = await chats.on(chats.slack, "submit", view=view, values={"tag": "new"})
         assert "no offer 'lucky-one'" in json.loads(wrong["body"])["errors"]["offer"]
+
+
+async def test_what_is_archived_is_chosen_only_to_be_restored(chat: Chat) -> None:
+    async with chat() as chats:
+        await chats.flux(f"join {await chats.invite()}")
+        for line in ("source add name=kept", "source add name=gone", "source archive gone"):
+            await chats.flux(line)
+        for verb, offered in (("edit", ["kept"]), ("restore", ["gone"])):
+            opened = await chats.flux(f"source {verb}")
+            blocks = {block["block_id"]: block for block in opened["view"]["blocks"] if block["type"] == "input"}
+            assert [option["value"] for option in blocks["source"]["element"]["options"]] == offered
