@@ -62,8 +62,12 @@ FAULTS: dict[str, Callable[[list[Row]], list[Row]]] = {
 
 
 NETWORKS = {"alanbase", "scaleo", "everflow", "affise", "tune"}
-#: Platforms that do not tell registrations, or CPA apart, in the stand-ins' answers.
-NOT_SHOWN = {"FTDs and registrations swapped": NETWORKS, "CPA is zero": NETWORKS | {"cellxpert", "referon"}}
+#: Platforms that do not tell registrations, or CPA apart, in the stand-ins' answers; whose answers of one day have none.
+NOT_SHOWN = {
+    "a day later": {"alanbase", "everflow"},
+    "FTDs and registrations swapped": NETWORKS,
+    "CPA is zero": NETWORKS | {"cellxpert", "referon"},
+}
 
 
 def earned(day: date, tag: str) -> Figures:
