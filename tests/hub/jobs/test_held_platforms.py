@@ -62,7 +62,7 @@ FAULTS: dict[str, Callable[[list[Row]], list[Row]]] = {
 
 
 NETWORKS = {"alanbase", "scaleo", "everflow", "affise", "tune"}
-#: Platforms that do not tell registrations, or CPA apart, in the stand-ins' answers; whose answers of one day have none.
+#: Platforms whose answers cannot show it: asked a day at a time, without registrations, without CPA apart.
 NOT_SHOWN = {
     "a day later": {"alanbase", "everflow"},
     "FTDs and registrations swapped": NETWORKS,
