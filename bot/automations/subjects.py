@@ -30,6 +30,10 @@ class Subjects(msgspec.Struct, frozen=True, kw_only=True):
     unknown_names: tuple[str, ...] = ()
 
 
+_SORTED_AS = {"placement": "source"}
+"""Whose group a subject without one of its own is in."""
+
+
 def subjects_of(
     action: Action, limited_to: Iterable[str] | None, entities: Entities, *, limits: Iterable[str] | None = None
 ) -> Subjects:
@@ -61,10 +65,15 @@ def subjects_of(
 def _filters(
     action: Action, limited_to: Iterable[str] | None, entities: Entities, unknown_names: list[str]
 ) -> dict[str, frozenset[int]]:
-    """Ids to keep by campaign, offer and source; accounts and brands are what their offers are."""
+    """Ids to keep by campaign, offer and source; accounts and brands are what their offers are, groups what is in them
+    of the kind that is acted on."""
     filters: dict[str, frozenset[int]] = {}
     for noun, codes in action.filters.items():
         ids = _ids(noun, codes, entities, unknown_names)
+        if noun == "group":
+            noun = _SORTED_AS.get(action.noun, action.noun)
+            named = {entities.by_noun["group"][group].code for group in ids}
+            ids = {of.id for of in entities.by_noun[noun].values() if of.group_code in named}
         if noun in {"account", "casino"}:
             of = entities.by_noun["offer"].values()
             ids = {offer.id for offer in of if getattr(offer, f"{noun}_id") in ids}

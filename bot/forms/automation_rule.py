@@ -66,6 +66,7 @@ class NewRule(Arguments):
     source: Annotated[list[str], refers("source", "only these traffic sources", changes=False, most=200)] = []
     account: Annotated[list[str], refers("account", "only offers of these accounts", changes=False, most=200)] = []
     casino: Annotated[list[str], refers("casino", "only offers of these brands", changes=False, most=200)] = []
+    group: Annotated[list[str], refers("group", "only what is in these groups", changes=False, most=50)] = []
     name: Name | None = None
     dry: Dry = False
     cooldown: Cooldown | None = None
@@ -132,7 +133,7 @@ async def resolve_entities(ctx: Context, rule: Rule, new: NewRule | None) -> Rul
     given = {name: tuple(getattr(new, name)) for name in FILTERS if getattr(new, name)} if new else {}
     filters = {**action.filters, **{name: words for name, words in given.items() if name != action.noun}}
     names = action.names or given.get(action.noun, ())
-    if action.noun == "placement" and filters.keys() - {"campaign", "source"}:
+    if action.noun == "placement" and filters.keys() - {"campaign", "source", "group"}:
         raise Refused("rule: placements are of sources and campaigns: name those", field="rule")
     if action.noun == "team" and (given or filters):
         raise Refused("rule: the team as a whole has no names: tell of offers, campaigns or sources", field="rule")

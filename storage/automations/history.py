@@ -29,6 +29,7 @@ from storage.tables import (
     casinos,
     click_rollup,
     conversions,
+    groups,
     merged,
     offers,
     revenue_reports,
@@ -58,6 +59,7 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True):
     cap: int = 0
     options: dict[str, Any] = {}
     source_id: int = 0
+    group_code: str = ""
 
 
 class Entities(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,19 +78,21 @@ class Entities(msgspec.Struct, frozen=True, kw_only=True):
         return by_code or by_name or (of.get(int(word)) if word.isdecimal() and len(word) < 19 else None)
 
 
+_SORTED = ("group_code", "archived_from")
+
+
 async def load_entities(tx: AsyncConnection, team_id: int, listed: Placements = NO_PLACEMENTS) -> Entities:
     """The team's entities as they are now. `listed`: placements on lists, of a load before; they are read again."""
     by_noun: dict[str, dict[int, Entity]] = {}
     for noun, table, columns in (
-        ("offer", offers, ("status", "account_id", "casino_id", "cap")),
-        ("campaign", campaigns, ("status", "source_id")),
-        ("source", sources, ("options",)), ("account", accounts, ()), ("casino", casinos, ()),
+        ("offer", offers, ("status", "account_id", "casino_id", "cap", *_SORTED)),
+        ("campaign", campaigns, ("status", "source_id", *_SORTED)),
+        ("source", sources, ("options", *_SORTED)), ("account", accounts, ("archived_from",)),
+        ("casino", casinos, ("archived_from",)), ("group", groups, ()),
     ):  # fmt: skip
         c = table.c
         rows = await tx.execute(
-            select(c.id, c.code, c.name, c.archived_from, *(c[name] for name in columns))
-            .where(c.team_id == team_id)
-            .order_by(c.id)
+            select(c.id, c.code, c.name, *(c[name] for name in columns)).where(c.team_id == team_id).order_by(c.id)
         )
         by_noun[noun] = {row.id: _entity(row) for row in rows}
     w = campaign_offers.c

@@ -33,7 +33,7 @@ _ON: dict[Kind, tuple[Noun, ...]] = {
     "webhook": ("offer", "campaign", "source", "team", "placement"),
 }  # fmt: skip
 OPPOSITE: dict[str, str] = {"pause": "resume", "resume": "pause", "block": "allow", "allow": "block"}
-FILTERS = ("campaign", "offer", "source", "account", "casino")
+FILTERS = ("campaign", "offer", "source", "account", "casino", "group")
 EXAMPLE = 'write e.g. "pause offer when epc < 0.20 over 3d with clicks > 500"'
 CAP_EVENTS = {
     "click": "click", "clicks": "click", "registration": "registration", "registrations": "registration",

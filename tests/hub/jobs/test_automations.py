@@ -19,7 +19,7 @@ from hub.jobs.timetable import TIMETABLE
 from storage.clicks import partitions
 from storage.ledger.automations.webhooks import WebhookCall, signed
 from storage.ledger.clicks.click_id import first_id_at
-from storage.ledger.errors import Refused
+from storage.ledger.errors import Missing, Refused
 from storage.ledger.facts import Role
 from storage.outbound import claims
 from storage.tables import (
@@ -100,6 +100,28 @@ async def test_an_offer_that_earns_too_little_is_paused_told_and_resumed_by_its_
         assert await tick(hub) == 0  # a person took it back: not again while the condition lasts
         assert await status_of(say) == "active"
         assert await log(say) == [("done", "offer Lucky spring")]
+
+
+async def test_a_group_is_a_scope_that_follows_what_is_put_into_it(opened: Opened) -> None:
+    async with asking(opened) as say:
+        ids = await tracked(say)
+        await poor_days(say, ids)
+        await say("offer edit lucky-spring group=Nordics")
+        await say("group add Baltics")
+        made = await say(f'automation add "pause offer in group Baltics when {EPC.partition("when ")[2]}" {HERE}')
+        assert made["rule"] == "pause offer of group baltics when epc < 0.2 over 3d with clicks > 500 over 3d"
+        hub = runtime_of(say)
+        assert await tick(hub) == 0
+        await say("offer edit lucky-spring group=Baltics")
+        say.later(minutes=1)
+        assert await tick(hub) == 1
+        assert await status_of(say) == "paused"
+        await say.sure("group remove Baltics")
+        say.later(minutes=1)
+        assert await tick(hub) == 0
+        assert (await say(f"automation show {made['code']}"))["waiting"] == ["group baltics is not there any more"]
+        with pytest.raises(Missing):
+            await say(f'automation add action=pause on=offer when="epc < 0.20 over 3d" group=Baltic {HERE}')
 
 
 async def test_pending_figures_are_no_reason_to_act_and_it_says_why(opened: Opened) -> None:
