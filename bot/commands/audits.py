@@ -344,7 +344,7 @@ async def _last_taken_back(ctx: Context) -> Inverted:
 def inverses(entry: Recorded) -> list[Inverse]:
     """The commands that set a change back: one, or of an edit of several entities one for each former state; empty
     where there are none."""
-    if not isinstance(entry.after, list) or entry.command in INVERSE:
+    if not isinstance(entry.after, list) or not entry.command.endswith(" edit"):
         single = inverse(entry)
         return [] if single is None else [single]
     noun = entry.command.partition(" ")[0]
