@@ -89,7 +89,7 @@ def test_a_campaign_of_any_name_is_shown_edited_and_reported(browser: Browser, l
     screen.open(f"/cockpit/campaign/many-{n}")
     assert screen.heading == NAMES[n]
     assert screen.overflow() == []
-    page.get_by_role("link", name="Edit").click()
+    page.get_by_role("link", name="Edit", exact=True).click()
     expect(page.get_by_label("Name")).to_have_value(NAMES[n])
     assert screen.overflow() == []
     page.get_by_role("button", name="Save").click()
