@@ -49,7 +49,7 @@ WAYS: dict[str, tuple[dict[str, Any], ...]] = {
     "report merged": ({"from": "2026-11-01", "to": "2026-11-22", "by": ["offer", "campaign"]},),
     "site analytics": tuple({"range": "30d", "by": by} for by in ("day", "campaign", "offer", "country")),
     "site report": ({"range": "30d"},), "site overview": ({"range": "30d"},),
-    "find": tuple({"words": words} for words in ("others", "Others group", "note", "beside", "brand")),
+    "find": tuple({"words": words} for words in ("other", "Others", "note", "besid", "brand")),
     "why": ({"day": DAY.isoformat()},), "digest preview": ({"day": DAY.isoformat(), "full": True},
                                                            {"every": "month", "since": "2026-11-01", "full": True}),
     "forecast": ({"from": "2026-11-01"},), "account list": ({"find": "o"},), "offer list": ({"find": "o"},),
