@@ -45,6 +45,7 @@ LIMITED: dict[str, dict[str, str]] = {
         "source": "yes yes no",
         "account": "yes yes no",
         "casino": "yes yes no",
+        "group": "yes yes no",
     },
     "automation edit": {"automation": "yes no no"},
     "automation list": {"-": "yes"},
