@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -137,12 +138,12 @@ def _routes(cockpit: Cockpit, kind: Kind) -> list[HTTPRouteHandler]:
     @cockpit.get(f"/cockpit/{kind.noun}")
     async def listing(visit: Visit) -> Response[Any]:
         (items, following), figures = await asyncio.gather(_items(visit, kind), _figures(visit, kind))
-        groups = (await visit.labels("group"))["group"]
+        names = await visit.labels("group", *(key for key, _ in kind.columns if key in _NAMED))
         narrowed = any(visit.query.get(name) for name in ("find", "status", "group", "tag"))
         return await visit.html(
             "list.html", section=kind.noun, title=kind.plural, kind=kind, items=items, next=following, figures=figures,
-            has_figures=kind.noun in DIMENSIONS, days=DAYS, state_of=state_of, shown=_shown,
-            groups=groups, tags=await _tags(visit, kind), narrowed=narrowed,
+            has_figures=kind.noun in DIMENSIONS, days=DAYS, state_of=state_of,
+            shown=partial(_shown, names), groups=names["group"], tags=await _tags(visit, kind), narrowed=narrowed,
         )  # fmt: skip
 
     @cockpit.get(f"/cockpit/{kind.noun}/{{code:str}}")
@@ -195,8 +196,9 @@ def state_of(item: Any) -> str:
     return str(getattr(item, "status", "") or "")
 
 
-def _shown(visit: Visit, item: Any, key: str) -> str:
-    return visit.show.text(getattr(item, key, None))
+def _shown(names: dict[str, dict[str, str]], visit: Visit, item: Any, key: str) -> str:
+    value = getattr(item, key, None)
+    return visit.show.text(names.get(key, {}).get(value, value) if isinstance(value, str) else value)
 
 
 async def _figures(visit: Visit, kind: Kind) -> dict[str, ReportRow]:

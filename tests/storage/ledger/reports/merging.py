@@ -66,6 +66,7 @@ def report(
         accounts_since=dict.fromkeys(accounts, since) if since else {},
         offers_since={offer.id: since for offer in offers} if since else {},
         measures=dict.fromkeys(accounts, frozenset(measures)), subs=grain.subs,
+        group_codes={"campaign": {1: "north", 2: "south"}, "site": {1: "south"}, "offer": {1: "north", 2: None}},
     )  # fmt: skip
     collapsing = Collapsing(view)
     collapsing.add(DAY, cells)

@@ -73,7 +73,7 @@ def total(parts: list[int | None]) -> int | None:
     st.lists(rows, max_size=8),
     st.lists(clicks, max_size=6),
     st.lists(tallies, max_size=5),
-    st.lists(st.sampled_from(DIMENSIONS[:11]), unique=True, max_size=4),
+    st.lists(st.sampled_from(DIMENSIONS[:12]), unique=True, max_size=4),
     st.booleans(),
 )
 def test_no_micro_unit_is_lost_or_invented(
