@@ -1,5 +1,6 @@
 """Every command as a form: fields, choices, help and defaults come from its struct, errors stand at their field."""
 
+import inspect
 from typing import Any
 
 import msgspec
@@ -108,8 +109,17 @@ async def _field(
 
 
 def _questions(visit: Visit, command: Command, values: dict[str, str]) -> list[Question]:
-    """The questions as they stand; a form that asks for a platform asks for the credentials of the chosen one only."""
-    return open_questions(visit.cockpit.runtime.ports.platforms(), command, values)
+    """The questions as they stand; a form that asks for a platform asks for the credentials of the chosen one only.
+
+    What only this command asks comes before what it has in common with others, such as a group and tags.
+    """
+    asked = open_questions(visit.cockpit.runtime.ports.platforms(), command, values)
+    names = {field.name: field.encode_name for field in msgspec.structs.fields(command.parameters)}
+    rank: dict[str, int] = {}
+    for distance, struct in enumerate(command.parameters.__mro__):
+        for name in inspect.get_annotations(struct):
+            rank.setdefault(names.get(name, name), distance)
+    return sorted(asked, key=lambda question: rank.get(question.name, 0))
 
 
 def _default(question: Question) -> str:

@@ -17,7 +17,7 @@ export function start(form) {
     if (number !== asked) return;
     if (state() !== before) { refresh(); return; } // typed on meanwhile
     const focused = document.activeElement;
-    const place = [focused?.id, focused?.selectionStart, focused?.value, focused?.name];
+    const place = [focused?.id, focused?.selectionStart, focused?.selectionEnd, focused?.value, focused?.name];
     const open = [...form.querySelectorAll("details")].map((part) => part.open);
     form.replaceChildren(...page.getElementById("rotation").childNodes);
     [...form.querySelectorAll("details")].forEach((part, n) => { part.open = part.open || open[n]; });
@@ -26,14 +26,14 @@ export function start(form) {
     form.querySelectorAll("[data-sortable]").forEach(arrange);
   }
 
-  // The focus stays where it was: on the field, or on the button that was pressed.
-  function restore([id, at, value, name]) {
+  // The focus stays where it was, with what is selected: on the field, or on the button that was pressed.
+  function restore([id, from, to, value, name]) {
     const target = (id && document.getElementById(id))
       || (name === "do" && form.querySelector(`button[value="${CSS.escape(value)}"]:not(.unseen)`))
       || (name === "do" && form.querySelector("button[value=add]"));
     if (!target) return;
     target.focus({ preventScroll: true });
-    if (typeof at === "number" && target.setSelectionRange) target.setSelectionRange(at, at);
+    if (typeof from === "number" && target.setSelectionRange) target.setSelectionRange(from, to);
   }
 
   form.addEventListener("submit", (event) => {
