@@ -66,10 +66,11 @@ _ADDED = {
     "alert add": "alert remove", "automation add": "automation remove", "digest subscribe": "digest unsubscribe",
     "domain add": "domain remove", "group add": "group remove", "token create": "token revoke",
 }  # fmt: skip
-#: What was made can send visitors; the button beneath it stops that, since what was made is never removed.
+#: What was made is never removed; the button beneath it stops what can send visitors, and puts the rest away.
 _MADE = {
     "campaign create": "campaign pause", "campaign copy": "campaign pause", "offer add": "offer pause",
-    "offer copy": "offer pause",
+    "offer copy": "offer pause", "source add": "source archive", "site create": "site archive",
+    "account add": "account archive",
 }  # fmt: skip
 LOOK_BACK = 50
 Inverse = tuple[str, dict[str, Any]]

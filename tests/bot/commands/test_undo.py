@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from PIL import Image as Pillow
 
+from bot.core.context import Actor
 from storage.ledger.errors import Refused
+from storage.ledger.facts import Role
 from tests.bot.asking import Asker, asking
 
 Opened = Callable[[], Any]
@@ -128,3 +130,21 @@ def picture(colour: str) -> bytes:
     out = io.BytesIO()
     Pillow.new("RGB", (60, 40), colour).save(out, "PNG")
     return out.getvalue()
+
+
+async def test_what_was_made_by_mistake_is_put_away_by_its_button(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await set_up(say)
+        owner = Actor(team_id=say.team_id, name="the-owner", role=Role.OWNER)
+        for line, listed in (
+            ("source add Push", "source list"),
+            ("site create wall market=DE offers=lucky-one", "site list"),
+            ("account add postback_only name=other timezone=UTC currency=EUR", "account list"),
+        ):
+            before = [item["code"] for item in (await say(listed))["items"]]
+            made = await say.ask(line, owner)
+            assert len((await say(listed))["items"]) == len(before) + 1
+            assert made.change is not None
+            await say(f"undo {made.change.id}")
+            assert [item["code"] for item in (await say(listed))["items"]] == before, line
+            assert len((await say(f"{listed} status=archived"))["items"]) == 1
