@@ -214,14 +214,19 @@ def _value(name: str, annotation: Any, value: Any, today: date) -> Any:
     kind = bare_kinds(annotation)
     if isinstance(value, str) and len(value) > MAX_ARGUMENT and bytes not in kind:
         raise Refused(f"{name} may have {MAX_ARGUMENT:,} characters at most", field=name)
-    if isinstance(value, str) and "\x00" in value:
-        raise Refused(f"{name} holds a NUL character: remove it", field=name)
     try:
-        return _read(kind, value, today)
+        read = value if _holds_nul(value) else _read(kind, value, today)
     except msgspec.DecodeError as error:
         raise Refused(f"{name}: cannot be read as JSON ({str(error).lower()})", field=name) from None
     except ValueError as error:
         raise Refused(f"{name}: {error}", field=name) from None
+    if _holds_nul(read):  # no database takes it as text
+        raise Refused(f"{name} holds a NUL character: remove it", field=name)
+    return read
+
+
+def _holds_nul(value: Any) -> bool:
+    return "\x00" in value if isinstance(value, str) else isinstance(value, list) and any(map(_holds_nul, value))
 
 
 def _read(kinds: set[Any], value: Any, today: date) -> Any:
