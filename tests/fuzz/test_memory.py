@@ -11,7 +11,7 @@ import pytest
 from tests.fuzz.filled import filled_hub
 from tests.journeys.deployment import Deployment
 
-REQUESTS = int(os.environ.get("HOSTILE_REQUESTS", "8000"))
+REQUESTS = int(os.environ.get("HOSTILE_REQUESTS", "4000"))
 IDLE = 2000
 _MEGABYTE = 1_000_000
 

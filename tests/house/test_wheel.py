@@ -76,4 +76,4 @@ def test_the_demo_runs_from_an_installed_wheel_and_its_link_leads_to_a_month_of_
 
 def _output(python: Path, code: str, folder: Path) -> str:
     command = [str(python), "-c", code]
-    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=180).stdout.strip()

@@ -80,10 +80,13 @@ def by_form(screen: Screen, command: str, fields: dict[str, str]) -> None:
         if (more := page.locator("details > summary", has_text="More")).count():
             more.click()
         for name, text in fields.items():
-            field = page.locator(f"main [name={name}]:visible")
+            field = page.locator(f"main [name={name}]:visible").first
             if name == subject:
                 continue
-            if field.evaluate("field => field.tagName") == "SELECT":
+            if field.get_attribute("type") == "checkbox":
+                for value in text.split(","):
+                    page.locator(f'main [name={name}][value="{value}"]').check()
+            elif field.evaluate("field => field.tagName") == "SELECT":
                 field.select_option(text)
                 page.wait_for_load_state()
             else:

@@ -16,7 +16,7 @@ from storage.ledger.revenue.suspect import Judge
 from tests.storage.ledger.revenue.months import COUNTS, FIRST, GRAINS, MONEY, Month, judged, record
 
 Rows = list[RevenueRow]
-MONTHS = int(os.environ.get("ORDINARY_MONTHS", "300"))  # 1,000 take six minutes
+MONTHS = int(os.environ.get("ORDINARY_MONTHS", "120"))  # 1,000 take six minutes
 SCALES = (0.1, 0.4, 2, 12, 60)
 
 
