@@ -94,7 +94,7 @@ def storm_message(several: Sequence[Fired]) -> Message:
     )  # fmt: skip
     columns = ("Name", "What", "Now", "Usual", "For", "Alert")
     more = len(several) - len(shown)
-    blocks: list[Block] = [Table(columns, rows, more=more, rest="alert list has them all")]
+    blocks: list[Block] = [Table(columns, rows, phone=(0, 1, 2, 3, 4), more=more, rest="alert list has them all")]
     blocks.append(Buttons((Button("All alerts", "alert list"), Button("Snooze all 1h", "alert mute 1h"))))
     return Message(f"🔴 {len(several)} alerts: {several[0].reading.text} …", tuple(blocks))
 
@@ -191,7 +191,9 @@ def held_rows(held: HeldReports, account: str, *, more: bool) -> Message:
     )  # fmt: skip
     blocks: list[Block] = [Notice("warning", report.reason) for report in held.reports]
     blocks += summary(held)
-    blocks.append(Table(("Day", "Segment", "Sub id", "Measure", "Was", "Would be"), rows, numeric=(4, 5)))
+    blocks.append(
+        Table(("Day", "Segment", "Sub id", "Measure", "Was", "Would be"), rows, numeric=(4, 5), phone=(0, 1, 3, 4, 5))
+    )
     if more or len(held.figures) > SHOWN:
         blocks.append(Text("There are more: limit=… and after=… page through them over HTTP or in the shell."))
     blocks.append(decision_buttons(held.account))

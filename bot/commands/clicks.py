@@ -95,7 +95,9 @@ def click_card(ctx: Context, click: StoredClick) -> Message:
         for state in conversion["history"]
     )
     columns = ("Known since (UTC)", "Event", "Status", "Amount", "Currency", "When (UTC)")
-    history = (Text("History", strong=True), Table(columns, changes, numeric=(3,))) if changes else ()
+    history = (
+        (Text("History", strong=True), Table(columns, changes, numeric=(3,), phone=(0, 1, 2, 3, 4))) if changes else ()
+    )
     return Message(f"Click {click.click_id}", (Fields(fields), *table, *history), private=True)
 
 

@@ -75,7 +75,7 @@ def group_table(ctx: Context, page: Page[Group]) -> Message:
         (group.name, group.code, *(str(group.entities.get(noun, "–")) for noun in nouns)) for group in page.items
     )
     columns = ("Group", "Code", *(f"{noun.capitalize()}s" for noun in nouns))
-    shown = Table(columns, rows, numeric=tuple(range(2, len(columns))))
+    shown = Table(columns, rows, numeric=tuple(range(2, len(columns))), phone=(0, 2, 3, 4, 5))
     return list_message(ctx, "group", page, shown, add='campaign edit … group="Nordics", or group add Nordics')
 
 

@@ -96,7 +96,7 @@ def log_table(ctx: Context, page: Page[Logged]) -> Message:
         for postback in page.items
     )  # fmt: skip
     columns = ("Id", "Received (UTC)", "Account", "Outcome", "Event", "Click", "Reason")
-    return Message("Postbacks, the latest first", (Table(columns, rows),), private=True)
+    return Message("Postbacks, the latest first", (Table(columns, rows, phone=(1, 2, 3, 4, 6)),), private=True)
 
 
 def replay_card(_ctx: Context, done: Replayed) -> Message:
@@ -292,7 +292,7 @@ def sent_table(ctx: Context, page: Page[Sent]) -> Message:
         for delivery in page.items
     )
     columns = ("Id", "Source", "Event", "State", "Tries", "Next try", "Answer or reason")
-    table = Table(columns, rows, numeric=(4,))
+    table = Table(columns, rows, numeric=(4,), phone=(1, 2, 3, 5, 6))
     return Message("Postbacks to traffic sources, the latest first", (table,), private=True)
 
 

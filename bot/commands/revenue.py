@@ -53,7 +53,7 @@ def restated_message(ctx: Context, made: Restatements) -> Message:
     rest = (Notice("warning", f"{plural(vanished, 'figure')} {were} shown and taken back"),) if vanished else ()
     more = (Text(f"and {len(made.items) - SHOWN:,} more"),) if len(made.items) > SHOWN else ()
     title = f"{plural(len(made.items), 'settled figure')} moved {since}"
-    return Message(title, (Table(columns, rows, numeric=(4, 5)), *rest, *more), private=True)
+    return Message(title, (Table(columns, rows, numeric=(4, 5), phone=(0, 1, 3, 4, 5)), *rest, *more), private=True)
 
 
 def _amount(restated: Restated, value: int | None) -> str:

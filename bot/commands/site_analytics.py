@@ -111,7 +111,9 @@ def analytics_table(ctx: Context, report: Analytics) -> Message:
     columns = (dimension, "Views", "Visitors", "Bounced", "Seconds", "Scrolled", "Went on")
     total = report.total
     summary = Text(f"{plural(total.visitors, 'visitor')}, {_percent(total.ctr)} went on to an offer", strong=True)
-    return Message(title, (summary, Table(columns, rows, numeric=(1, 2, 3, 4, 5, 6))), private=True)
+    return Message(
+        title, (summary, Table(columns, rows, numeric=(1, 2, 3, 4, 5, 6), phone=(0, 2, 3, 5, 6))), private=True
+    )
 
 
 def _behaviour_row(ctx: Context, row: Behaviour) -> tuple[str, ...]:
@@ -136,7 +138,7 @@ def funnel_table(ctx: Context, funnel: Funnel) -> Message:
     columns = ("Variant", "Position", "Offer", "Seen", "Opened", "CTR", "Regs", "FTDs")
     if not rows:
         return Message(title, (Text("No visitor has been measured in this range."),), private=True)
-    return Message(title, (Table(columns, rows, numeric=(1, 3, 4, 5, 6, 7)),), private=True)
+    return Message(title, (Table(columns, rows, numeric=(1, 3, 4, 5, 6, 7), phone=(0, 2, 4, 6, 7)),), private=True)
 
 
 def overview_table(ctx: Context, overview: Overview) -> Message:
@@ -149,7 +151,9 @@ def overview_table(ctx: Context, overview: Overview) -> Message:
     )  # fmt: skip
     columns = ("Site", "Status", "Visits", "CTR", "Regs", "FTDs", "Commission")
     return Message(
-        f"Sites, {days(overview.from_, overview.to)}", (Table(columns, rows, numeric=(2, 3, 4, 5, 6)),), private=True
+        f"Sites, {days(overview.from_, overview.to)}",
+        (Table(columns, rows, numeric=(2, 3, 4, 5, 6), phone=(0, 2, 4, 5, 6)),),
+        private=True,
     )
 
 

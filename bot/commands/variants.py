@@ -115,7 +115,7 @@ def experiment_card(ctx: Context, experiment: Experiment) -> Message:
         ),
     )
     blocks = (
-        Table(columns, rows, numeric=(1, 2, 3, 4, 5)),
+        Table(columns, rows, numeric=(1, 2, 3, 4, 5), phone=(0, 1, 2, 3, 4)),
         Notice(level, experiment.reason),
         *(_shares(experiment.distribution) if experiment.distribution else ()),
         *(buttons if experiment.winner else ()),

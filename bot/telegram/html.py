@@ -165,10 +165,10 @@ def _table(table: Table) -> list[_Piece]:
 
 
 def _narrowed(table: Table) -> Table:
-    """The columns that matter on a phone, where the table says which."""
-    if not table.phone or len(table.columns) <= COLUMNS:
+    """The columns that matter on a phone; the first ones where the table does not say which."""
+    if len(table.columns) <= COLUMNS:
         return table
-    columns = [n for n in table.phone if n < len(table.columns)][:COLUMNS]
+    columns = [n for n in table.phone or range(COLUMNS) if n < len(table.columns)][:COLUMNS]
     rows = tuple(tuple(row[n] for n in columns if n < len(row)) for row in table.rows)
     numeric = tuple(place for place, n in enumerate(columns) if n in table.numeric)
     return msgspec.structs.replace(

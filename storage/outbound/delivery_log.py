@@ -16,7 +16,7 @@ from storage.tables import (
     sources,
 )
 
-NO_CLICK_ID = "the click came without the source's click id, so the source could not match the postback to a visitor"
+NO_CLICK_ID = "no click id of the source came with the click, so it could not match the postback to a visitor"
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,15 +6,19 @@ from typing import Any
 
 import msgspec
 import pytest
+from sqlalchemy import insert
 
 from bot.core.command import COMMANDS, parse
 from bot.core.context import Actor
 from bot.core.message import Buttons
+from bot.render import terminal
 from bot.render.figures import days, plural
+from bot.telegram import html as telegram_html
 from storage.clicks.queries import ensure_codec
 from storage.ledger.facts import Role
 from storage.ledger.numbers import read_exact
 from storage.reports import rates
+from storage.tables import outbound
 from tests.bot.asking import asking
 from tests.bot.seeding import clicked, converted, days_ago, tracked
 
@@ -127,6 +131,25 @@ async def test_an_empty_list_has_a_button_for_the_first_entry_for_those_who_may(
             assert buttons or role is Role.VIEWER
             for button in buttons:
                 assert role.includes(parse(button.command)[0].role), button
+
+
+async def test_sent_postbacks_say_why_one_is_skipped_and_when_the_next_try_is(opened: Opened) -> None:
+    async with asking(opened) as say:
+        source = (await say("source add Push"))["id"]
+        async with say.database.begin() as tx:
+            for n, state in enumerate(("skipped", "queued")):
+                await tx.execute(insert(outbound).values(
+                    team_id=say.team_id, source_id=source, event="first_deposit", idempotency_key=f"key-{n}",
+                    host="push.example.test",
+                    request={"method": "GET", "url": "https://push.example.test/"}, state=state, attempts=n,
+                    next_at=say.now + timedelta(minutes=5), created_at=say.now,
+                ))  # fmt: skip
+        answer = await say.ask("postback sent", Actor(team_id=say.team_id, name="o", role=Role.OWNER))
+        phone = "".join(part.html for part in telegram_html.render(answer.message))
+        for shown in (terminal.render(answer.message), phone):
+            assert "no click id of the source" in shown
+            assert f"{say.now + timedelta(minutes=5):%Y-%m-%d %H:%M} UTC" in shown
+            assert "FTD" in shown
 
 
 async def test_a_cost_has_the_digits_it_needs(opened: Opened) -> None:

@@ -116,9 +116,21 @@ def test_a_long_table_on_slack_says_how_much_is_left_out() -> None:
 
 
 def test_a_narrow_table_is_aligned_on_telegram_and_a_wide_one_is_listed() -> None:
-    narrow, wide = Table(("a", "n"), (("x", "10"), ("yy", "9")), (1,)), Table(("a",) + ("column",) * 9, (("x",) * 10,))
+    narrow, wide = (
+        Table(("a", "n"), (("x", "10"), ("yy", "9")), (1,)),
+        Table(("a",) + ("column",) * 4, (("long text",) * 5,)),
+    )
     assert "<pre>a    n\n──  ──\nx   10\nyy   9</pre>" in telegram_html.render(Message("t", (narrow,)))[0].html
-    assert "<b>x</b>\ncolumn x · column x" in telegram_html.render(Message("t", (wide,)))[0].html
+    assert (
+        "<b>long text</b>\ncolumn long text · column long text" in telegram_html.render(Message("t", (wide,)))[0].html
+    )
+
+
+def test_a_table_has_five_columns_at_most_on_telegram() -> None:
+    heads, row = tuple(f"Head{n}" for n in range(8)), tuple(f"value {n} of some length" for n in range(8))
+    for phone, shown in (((), [0, 1, 2, 3, 4]), ((0, 7, 3, 2, 1, 6), [0, 1, 2, 3, 7])):
+        text = "".join(part.html for part in telegram_html.render(Message("M", (Table(heads, (row,), phone=phone),))))
+        assert [n for n in range(8) if f"value {n}" in text] == shown
 
 
 def test_a_very_long_answer_comes_as_a_file_on_telegram() -> None:
