@@ -5,6 +5,7 @@ import re
 import types
 from datetime import date
 from decimal import Decimal
+from itertools import chain
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import msgspec
@@ -226,6 +227,8 @@ def _value(name: str, annotation: Any, value: Any, today: date) -> Any:
 
 
 def _holds_nul(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_holds_nul, chain(value.keys(), value.values())))
     return "\x00" in value if isinstance(value, str) else isinstance(value, list) and any(map(_holds_nul, value))
 
 

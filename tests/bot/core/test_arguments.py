@@ -61,6 +61,8 @@ def test_a_count_is_read_as_people_write_it(text: str) -> None:
         ({"name": "x", "on": "perhaps"}, "on", "neither"), ({"name": "a\x00b"}, "name", "NUL"),
         ({"name": "x", "offers": ["a", "\x00"]}, "offers", "NUL"),
         ({"name": "x", "offers": '["\\u0000"]'}, "offers", "NUL"),
+        ({"name": "x", "rules": [{"if": {"sub1": ["\x00"]}}]}, "rules", "NUL"),
+        ({"name": "x", "rules": '{"\\u0000": 1}'}, "rules", "NUL"),
         ({"name": "x", "amount": "9" * 30}, "amount", "too large"), ({"name": "x", "cap": 10**12}, "cap", "too large"),
         ({"name": "x" * 3001}, "name", "3,000"), ({"name": "x", "rules": "[{"}, "rules", "cannot be read"),
     ],

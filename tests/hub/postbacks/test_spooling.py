@@ -18,6 +18,12 @@ from tests.hub.postbacks.test_postbacks import served, until_placed
 from tests.storage.scene import Scene
 
 
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On PostgreSQL spools lie below the working folder."""
+    monkeypatch.chdir(tmp_path)
+
+
 class Away:
     """A switch that takes the database away from the postback recorder: before its commits, or after them."""
 
@@ -56,9 +62,8 @@ async def deposits(
 
 
 async def test_all_are_answered_and_placed_once_the_database_is_back(
-    opened: Callable[[], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    opened: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     async with served(opened) as (client, scene, runtime):
         away = Away(runtime.state["postbacks"], monkeypatch)
         async with runtime.database.begin() as tx:
@@ -83,9 +88,8 @@ async def test_all_are_answered_and_placed_once_the_database_is_back(
 
 
 async def test_a_commit_whose_answer_was_lost_is_not_repeated(
-    opened: Callable[[], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    opened: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     async with served(opened) as (client, scene, runtime):
         away = Away(runtime.state["postbacks"], monkeypatch)
         away.after = True
@@ -95,9 +99,8 @@ async def test_a_commit_whose_answer_was_lost_is_not_repeated(
 
 
 async def test_what_a_process_that_died_left_is_placed_by_the_next(
-    opened: Callable[[], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    opened: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     async with served(opened) as (client, scene, runtime):
         part = runtime.state["postbacks"]
         away = Away(part, monkeypatch)
@@ -119,9 +122,8 @@ async def test_what_a_process_that_died_left_is_placed_by_the_next(
 
 
 async def test_without_room_for_the_spool_the_platform_is_asked_to_send_again(
-    opened: Callable[[], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    opened: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     async with served(opened) as (client, scene, runtime):
         part = runtime.state["postbacks"]
         away = Away(part, monkeypatch)
