@@ -42,7 +42,7 @@ class Assets:
         async with self._making:
             if CHART_LIBRARY not in self._plain:
                 text: str = await runtime.ports.run_apart(chart_library, advice="load the page again")
-                self.add(CHART_LIBRARY, text.encode())
+                await asyncio.to_thread(self.add, CHART_LIBRARY, text.encode())
 
     def response(self, name: str, accepts: str) -> Response[bytes]:
         if name not in self._plain:

@@ -27,7 +27,7 @@ from storage.ledger.clicks.click_id import Codec
 from storage.ledger.errors import CasinoFluxError, Forbidden, Missing, Refused
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    from jinja2 import Environment, Template
 
 #: A page loads from us, runs our scripts only, frames previews of sites only, and stands in no frame.
 HEADERS = {
@@ -39,6 +39,8 @@ HEADERS = {
 }  # fmt: skip
 FLASH = "cf_flash"
 HOLD = 0.002  # seconds that writing a page holds the event loop
+_LATE = 0.001  # seconds: a loop that comes back later than this has clicks to answer
+_REST = 10 * HOLD  # seconds that a page then waits between its pieces
 FOLDER = Path(__file__).parent / "templates"
 
 T = TypeVar("T")
@@ -168,7 +170,7 @@ class Visit:
     async def html(self, template: str, *, section: str, title: str, status: int = 200, **data: Any) -> Response[str]:
         """The page; clicks that the same process answers go on while it is written."""
         toast = _toast(self.request.cookies.get(FLASH, ""))
-        pieces = self.cockpit.environment.get_template(template).generate(
+        pieces = (await self.cockpit.template(template)).generate(
             visit=self, show=self.show, section=section, title=title, menu=MENU, toast=toast, **data
         )
         text = await _written(pieces)
@@ -186,6 +188,14 @@ class Visit:
         return Response("", status_code=303, headers=HEADERS | {"location": location}, cookies=cookies)
 
 
+async def _let_others_go_first() -> None:
+    """Give the event loop its turn; while it is busy with clicks, pages take a tenth of it."""
+    began = time.perf_counter()
+    await asyncio.sleep(0)
+    if time.perf_counter() - began > _LATE:
+        await asyncio.sleep(_REST)
+
+
 async def _written(pieces: Iterator[str]) -> str:
     """A page out of its pieces; the event loop has its turn as in `each`."""
     text: list[str] = []
@@ -193,7 +203,7 @@ async def _written(pieces: Iterator[str]) -> str:
     for piece in pieces:
         text.append(piece)
         if time.perf_counter() > pause:
-            await asyncio.sleep(0)
+            await _let_others_go_first()
             pause = time.perf_counter() + HOLD
     return "".join(text)
 
@@ -205,7 +215,7 @@ async def each(items: Sequence[T], make: Callable[[T], R]) -> list[R]:
     for item in items:
         made.append(make(item))
         if time.perf_counter() > pause:
-            await asyncio.sleep(0)
+            await _let_others_go_first()
             pause = time.perf_counter() + HOLD
     return made
 
@@ -225,6 +235,24 @@ class Cockpit:
         self.sessions = Sessions(runtime)
         self.assets = Assets()
         self._codec: Codec | None = None
+        self._compiled: set[str] = set()
+
+    async def template(self, name: str) -> "Template":
+        """A template; before its first use it and those it names are compiled in a thread, which takes 0.1 s."""
+        if name not in self._compiled:
+            await asyncio.to_thread(self._compile, name)
+        return self.environment.get_template(name)
+
+    def _compile(self, name: str) -> None:
+        from jinja2.meta import find_referenced_templates
+
+        environment = self.environment
+        source = (FOLDER / name).read_text(encoding="utf-8")
+        for other in find_referenced_templates(environment.parse(source)):
+            if other and other not in self._compiled:
+                self._compile(other)
+        environment.get_template(name)
+        self._compiled.add(name)
 
     @cached_property
     def environment(self) -> "Environment":
@@ -245,7 +273,7 @@ class Cockpit:
             async def handle(request: Request[Any, Any, Any]) -> Response[Any]:
                 session = await self.sessions.find(request)
                 if session is None:
-                    return self.sign_in_first()
+                    return await self.sign_in_first()
                 return await self._carefully(page, Visit(self, request, session))
 
             return get(path, include_in_schema=False, name=f"cockpit {path}")(handle)
@@ -259,7 +287,7 @@ class Cockpit:
             async def handle(request: Request[Any, Any, Any]) -> Response[Any]:
                 session = await self.sessions.find(request)
                 if session is None:
-                    return self.sign_in_first()
+                    return await self.sign_in_first()
                 visit = Visit(self, request, session)
                 try:
                     await _read_form(visit)
@@ -275,9 +303,9 @@ class Cockpit:
 
         return make
 
-    def sign_in_first(self, message: str = "") -> Response[str]:
+    async def sign_in_first(self, message: str = "") -> Response[str]:
         """The sign-in page; 401, so that nothing takes it for the page that was asked for."""
-        text = self.environment.get_template("sign_in.html").render(message=message)
+        text = (await self.template("sign_in.html")).render(message=message)
         return Response(text, status_code=401, media_type="text/html; charset=utf-8", headers=HEADERS)
 
     async def codec(self) -> Codec:

@@ -37,7 +37,7 @@ def sign_in_routes(cockpit: Cockpit, limited: Limits) -> list[HTTPRouteHandler]:
         if cookie is None:
             limits.use(limited.sign_ins, address)
             await record_failure(runtime, limited, request, "sign-in by link")
-            return cockpit.sign_in_first("This link was used already, or is older than ten minutes.")
+            return await cockpit.sign_in_first("This link was used already, or is older than ten minutes.")
         tasks.start_loop("chart library", lambda: cockpit.assets.make_chart_library(runtime))
         return _back(cookie)
 
@@ -49,7 +49,7 @@ def sign_in_routes(cockpit: Cockpit, limited: Limits) -> list[HTTPRouteHandler]:
         cookie = await sessions.sign_in(data.get("token", "").strip())
         if cookie is None:
             await record_failure(runtime, limited, request, "sign-in by token")
-            return cockpit.sign_in_first("This token is not known, was revoked, or has expired.")
+            return await cockpit.sign_in_first("This token is not known, was revoked, or has expired.")
         return _back(cookie)
 
     @post("/cockpit/sign-out", include_in_schema=False)
