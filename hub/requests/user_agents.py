@@ -26,6 +26,8 @@ _IN_APP = re.compile(
     r"skype|kakaotalk)",
     re.IGNORECASE,
 )
+_LONG_WORD = re.compile(r"([\w-]{32})[\w-]+([\w-]{16})", re.ASCII)
+"""The list of crawlers takes time by the square of a word's length; no program's name is that long."""
 _TABLET = re.compile(r"ipad|tablet|playbook|silk(?!.*mobile)|kindle|android(?!.*mobile)", re.IGNORECASE)
 _MOBILE = re.compile(r"mobi|iphone|ipod|android|windows phone|opera mini|blackberry|bb10|symbian", re.IGNORECASE)
 _DESKTOP = re.compile(r"windows nt|macintosh|x11|cros |linux", re.IGNORECASE)
@@ -83,7 +85,7 @@ class UserAgents:
             from crawlerdetect import CrawlerDetect
 
             self._crawler = CrawlerDetect().is_crawler
-        return Bot.CRAWLER if text and self._crawler(text) else Bot.NO
+        return Bot.CRAWLER if text and self._crawler(_LONG_WORD.sub(r"\1 \2", text)) else Bot.NO
 
 
 def fetches_preview(text: str) -> bool:
