@@ -322,6 +322,11 @@ async def run(command: Command, arguments: dict[str, Any], ctx: Context, *, conf
 
     One that only reads is given up after `Deployment.limit_seconds`: raises TooLong.
     """
+    with ctx.ports.span(f"command {command.name}", face=ctx.face, role=ctx.actor.role, team=ctx.team_id):
+        return await _run_in_time(command, arguments, ctx, confirmed=confirmed)
+
+
+async def _run_in_time(command: Command, arguments: dict[str, Any], ctx: Context, *, confirmed: bool) -> Answer:
     if not command.reads:
         return await _run(command, arguments, ctx, confirmed=confirmed)
     seconds = ctx.deployment.limit_seconds

@@ -1,7 +1,7 @@
 """Who asks, on which face, at what time, with which transaction and ports."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal, Protocol
@@ -116,6 +116,9 @@ class Ports(Protocol):
 
     async def merge_apart(self, request: MergeRequest) -> list[Merged] | None:
         """Touched days merged beside the event loop; None where that cannot be done."""
+
+    def span(self, name: str, **attributes: str | int | None) -> AbstractContextManager[None]:
+        """What happens inside, as a span of a trace where traces are made. Attributes hold no secret and no address."""
 
     async def read_upload(self, platform: str, account: dict[str, Any], raw: bytes, today: date) -> Report:
         """The report in an uploaded file, no day of it after `today`. Raises ConnectorError or Refused for a fault."""

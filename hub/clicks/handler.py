@@ -24,6 +24,7 @@ from hub.requests.country import Countries
 from hub.requests.hosts import EVERY_TEAM, NO_TEAM, Hosts, host_of
 from hub.requests.user_agents import UserAgents
 from hub.runtime.runtime import Runtime
+from hub.runtime.tracing import tracer
 from storage.clicks import daily_keys, partitions, plans
 from storage.clicks.plans import CampaignPlan, SitePlan
 from storage.clicks.queries import ensure_codec, next_worker
@@ -178,6 +179,7 @@ class Clicks:
 
     def _click(self, scope: Any, plan: CampaignPlan, send: Any) -> None:
         """Never raises: whatever happens, the visitor is sent somewhere."""
+        began = tracer.began()
         try:
             job, remembered = self._factory.click(scope, dict(scope["headers"]), plan)
         except Exception as error:
@@ -191,6 +193,8 @@ class Clicks:
                 start, body = self._failed_answer(plan, error)
             send(start)
             send(body)
+            if began:
+                tracer.record("click", began, campaign=plan.code, outcome=Reason(job.click.reason).name.lower())
 
         self.writer.enqueue(job, answer)
 

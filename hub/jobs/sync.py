@@ -17,6 +17,7 @@ from connectors.redaction import redact
 from connectors.registry import platform
 from hub.runtime.ports import connection_of
 from hub.runtime.runtime import Runtime
+from hub.runtime.tracing import tracer
 from storage.catalogue import accounts, names
 from storage.db import tasks
 from storage.ledger.errors import CasinoFluxError, ConnectorError
@@ -82,7 +83,8 @@ class Syncs:
     async def _work(self, run: Row[Any]) -> None:
         beat = tasks.start_interval("sync lease", _BEAT, lambda: self._renew(run))
         try:
-            await Run(self, run).work()
+            with tracer.span("sync", account=run.account_id):
+                await Run(self, run).work()
         except Exception as error:
             log.error("sync failed", run=run.id, account=run.account_id, error=type(error).__name__, exc_info=error)
             await self._broke(run)
@@ -172,7 +174,8 @@ class Run:
         request = msgspec.structs.replace(
             connection, last_digest=last_report.digest if last_report else "", shape=shape
         )
-        report = await sync_platform.fetch_report(self.http, request, window)
+        with tracer.span("fetch report", platform=sync_platform.name, days=(window.last - window.first).days + 1):
+            report = await sync_platform.fetch_report(self.http, request, window)
         if last_report and report.same:
             await self._store_same(report, connection, begun, last_report.rows)
             return None
@@ -211,11 +214,12 @@ class Run:
         async with self.runtime.database.read() as tx:
             await self._refuse_lost_measures(tx, report)
             report = await self._named(tx, report)
-        recorded = await revenue.record_in_slices(
-            self.runtime.database, team_id=self.run.team_id, account_id=self.run.account_id, run_id=self.run.id,
-            report=report, now=self.runtime.clock(), zone=connection.zone, fetched_at=fetched_at,
-            apart=self.runtime.ports.compare_apart,
-        )  # fmt: skip
+        with tracer.span("store report", rows=len(report.rows)):
+            recorded = await revenue.record_in_slices(
+                self.runtime.database, team_id=self.run.team_id, account_id=self.run.account_id, run_id=self.run.id,
+                report=report, now=self.runtime.clock(), zone=connection.zone, fetched_at=fetched_at,
+                apart=self.runtime.ports.compare_apart,
+            )  # fmt: skip
         self.is_held = self.is_held or recorded.suspect is not None
         self.warnings += report.warnings
         async with self.runtime.database.begin() as tx:

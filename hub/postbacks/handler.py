@@ -18,6 +18,7 @@ from hub.postbacks import responses as answers
 from hub.postbacks.responses import Answer
 from hub.postbacks.spooling import Spooling
 from hub.runtime.runtime import Runtime
+from hub.runtime.tracing import tracer
 from storage.clicks.queries import ensure_codec
 from storage.db import config_version, tasks
 from storage.db.engine import T, Work
@@ -48,11 +49,12 @@ _METHODS = frozenset({"GET", "POST"})  # the others count nothing
 class _Waiting:
     """A request between its arrival and its commit, and the callback that receives its answer."""
 
-    __slots__ = ("postback_request", "tell")
+    __slots__ = ("began", "postback_request", "tell")
 
     def __init__(self, postback: PostbackRequest, tell: Callable[[Answer], None]) -> None:
         self.postback_request = postback
         self.tell = tell
+        self.began = tracer.began()
 
 
 class Postbacks:
@@ -267,6 +269,8 @@ class Postbacks:
 
     def _say(self, waiting: _Waiting, done: Received) -> None:
         self.counts[done.outcome] = self.counts.get(done.outcome, 0) + 1
+        account = waiting.postback_request.account
+        tracer.record("postback", waiting.began, account=account.code, outcome=str(done.outcome))
         waiting.tell(answers.answer_for(done, too_long=waiting.postback_request.signal.notes == answers.ONLY_TOO_LONG))
 
     async def _write(self, arrivals: Sequence[PostbackRequest]) -> list[Received]:

@@ -8,6 +8,8 @@ from typing import Any
 import stamina.instrumentation
 import structlog
 
+from hub.runtime import error_reports
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _BUT_LINE_BREAKS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -48,8 +50,10 @@ def quiet_logs() -> None:
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
     structlog.configure(
         processors=[
+            structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            error_reports.processor,
             structlog.processors.format_exc_info,
             _printable,
             structlog.processors.LogfmtRenderer(key_order=("timestamp", "level", "event")),

@@ -3,6 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime, timedelta
 from inspect import isawaitable
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ from hub.runtime import registrars
 from hub.runtime.helper_process import HelperFailed, HelperProcess
 from hub.runtime.room_titles import title_of
 from hub.runtime.settings import Settings
+from hub.runtime.tracing import tracer
 from storage.ledger.errors import CasinoFluxError, ConnectorError, Refused, TooLong
 from storage.ledger.facts import Report
 from storage.ledger.revenue.report_parts import ReportParts as UploadParts
@@ -61,6 +63,9 @@ class HubPorts:
 
     async def quotes(self, login: dict[str, Any] | None, names: list[str]) -> list[dict[str, Any]]:
         return await registrars.quotes(self._settings, login, names)
+
+    def span(self, name: str, **attributes: str | int | None) -> AbstractContextManager[None]:
+        return tracer.span(name, **attributes)
 
     async def run_apart(self, job: Callable[..., Any], *arguments: Any, advice: str = "ask for less") -> Any:
         """In the helper process; right here where there is none, as in a shell."""

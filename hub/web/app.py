@@ -16,7 +16,7 @@ from hub.jobs import sync
 from hub.jobs.scheduler import Jobs
 from hub.jobs.timetable import TIMETABLE
 from hub.postbacks.handler import Postbacks
-from hub.requests import limits, problems
+from hub.requests import limits, problems, request_ids
 from hub.requests.limits import Limits
 from hub.runtime import boot
 from hub.runtime.helper_process import HelperProcess
@@ -65,7 +65,7 @@ class Hub(Litestar):
             if path.startswith(("/s/", "/i/")) or self.sites.owns(scope):
                 await self.sites(scope, receive, self.headers.for_visitors(send))
                 return
-            send = self.headers.for_team(send)
+            send = self.headers.for_team(request_ids.named(scope, send))
             refused = None if path in UNLIMITED else limits.use(self.limits.requests, self.limits.address(scope))
             if refused is not None:
                 await refused.to_asgi_response(None, Request(scope))(scope, receive, send)

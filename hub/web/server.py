@@ -9,8 +9,9 @@ import threading
 
 from sqlalchemy.engine import make_url
 
-from hub.runtime import gc_tuning
+from hub.runtime import error_reports, gc_tuning
 from hub.runtime.settings import Settings
+from hub.runtime.tracing import tracer
 from hub.web.app import create_app
 from hub.web.listener import Listener
 from storage.db.engine import Database
@@ -27,6 +28,8 @@ async def serve(settings: Settings, *, host: str, port: int, only: str | None = 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     await upgrade_apart(settings)
+    tracer.start()
+    error_reports.start()
     app = create_app(settings, only=only)
     async with app.lifespan():
         gc_tuning.settle_down()
@@ -37,6 +40,8 @@ async def serve(settings: Settings, *, host: str, port: int, only: str | None = 
                 Listener(app, host=host, port=port), stopping, _welcome(settings, host, port) if announce else ""
             )
     leave_soon()
+    await asyncio.to_thread(tracer.stop)
+    error_reports.stop()
 
 
 def _welcome(settings: Settings, host: str, port: int) -> str:

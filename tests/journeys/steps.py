@@ -50,3 +50,10 @@ def click(hub: Deployment, link: str, n: int, **more: str) -> str:
 def figures(day: str, campaign: str = "spring", **values: Any) -> dict[str, Any]:
     """What the stand-in platform is to report of a campaign and day."""
     return {"campaign": campaign, "day": day, **values}
+
+
+def convert(hub: Deployment, postback: str, click_id: str, event: str, **more: str) -> str:
+    query = {"click_id": click_id, "event": event, "txn_id": f"{event}-{click_id}", **more}
+    answer = hub.http.get(postback, params=query)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["outcome"])

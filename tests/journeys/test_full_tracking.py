@@ -8,14 +8,7 @@ import pytest
 
 from tests.journeys.conftest import Deploy
 from tests.journeys.deployment import Deployment, wait_for
-from tests.journeys.steps import click, figures, today, tracked_campaign
-
-
-def convert(hub: Deployment, postback: str, click_id: str, event: str, **more: str) -> str:
-    query = {"click_id": click_id, "event": event, "txn_id": f"{event}-{click_id}", **more}
-    answer = hub.http.get(postback, params=query)
-    assert answer.status_code == 200, answer.text
-    return str(answer.json()["outcome"])
+from tests.journeys.steps import click, convert, figures, today, tracked_campaign
 
 
 @pytest.mark.slow_on_postgresql
