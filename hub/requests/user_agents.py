@@ -13,6 +13,7 @@ from storage.clicks.write_jobs import Agent
 from storage.ledger.facts import Bot
 
 _KEPT = 10_000
+_KEPT_BYTES = 1_500_000  # of them in all: 10,000 as browsers send them, 3,000 of the longest
 _LONGEST = 512  # bytes; what comes after is never read, nor stored
 _PREVIEWS = re.compile(
     r"^(?:whatsapp|viber|snapchat)|snap url preview|facebookexternalhit|facebot|twitterbot|slackbot|slack-imgproxy|"
@@ -38,6 +39,7 @@ class UserAgents:
 
     def __init__(self) -> None:
         self._known: dict[bytes, Agent] = {}
+        self._bytes = 0
         self._crawler: Callable[[str], bool] | None = None
         self._resolver: Resolver | None = None
 
@@ -45,8 +47,10 @@ class UserAgents:
         header = header[:_LONGEST]
         agent = self._known.get(header)
         if agent is None:
-            if len(self._known) >= _KEPT:
+            self._bytes += len(header)
+            if len(self._known) >= _KEPT or self._bytes > _KEPT_BYTES:
                 self._known.clear()
+                self._bytes = len(header)
             agent = self._known[header] = self._read(header.decode("utf-8", "replace").replace("\x00", ""))
         return agent
 

@@ -33,3 +33,11 @@ def test_a_machine_is_known_by_its_name_however_long_the_words(text: str) -> Non
 def test_what_is_stored_is_the_agent_as_it_came() -> None:
     text = "Mozilla/5.0 " + "k" * 300
     assert UserAgents().of(text.encode()).text == text
+
+
+def test_agents_that_all_differ_are_forgotten_by_their_size() -> None:
+    agents = UserAgents()
+    for n in range(4_000):
+        agents.of(f"{n:06d} {'.' * 600}".encode())
+    assert sum(map(len, agents._known)) <= 1_500_000
+    assert agents.of(b"003999 " + b"." * 600) is agents.of(b"003999 " + b"." * 600)
