@@ -128,14 +128,15 @@ def parser() -> argparse.ArgumentParser:
     rename = _add(kinds, "rename", cli.team_rename, "another name; the code stays")
     rename.add_argument("team", help="its code")
     rename.add_argument("name", help="its new name")
-    database = words.add_parser("db", help="upgrade, check, backup, restore or port the database")
-    verbs = database.add_subparsers(required=True, metavar="upgrade | check | backup | restore | port")
+    database = words.add_parser("db", help="upgrade, check, backup, restore or transfer the database")
+    verbs = database.add_subparsers(required=True, metavar="upgrade | check | backup | restore | transfer")
     upgrade = _add(verbs, "upgrade", cli.db_upgrade, "bring the schema to this version")
     upgrade.add_argument("--check", action="store_true", help="change nothing; 1 if there is something to upgrade")
     _add(verbs, "check", cli.db_check, "recount the roll-ups from the raw clicks and report any difference")
     _add(verbs, "backup", cli.db_backup, "write everything to a file").add_argument("file")
     _add(verbs, "restore", cli.db_restore, "fill an empty database from a backup").add_argument("file")
-    _add(verbs, "port", cli.db_port, "copy everything to another database; can be repeated").add_argument("url")
+    transfer = "copy everything to another database, beside a running hub; can be repeated"
+    _add(verbs, "transfer", cli.db_transfer, transfer, other_name="port").add_argument("url")
     keys = words.add_parser("keys", help="rotate the key that stored credentials are encrypted with")
     key_verbs = keys.add_subparsers(required=True, metavar="rotate")
     _add(key_verbs, "rotate", cli.keys_rotate, "seal all stored credentials under a new key")
@@ -143,9 +144,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add(
-    words: Any, name: str, work: Callable[[argparse.Namespace], Coroutine[Any, Any, int]], summary: str
-) -> argparse.ArgumentParser:
-    made: argparse.ArgumentParser = words.add_parser(name, help=summary, description=summary)
+    words: Any, name: str, work: Callable[[argparse.Namespace], Coroutine[Any, Any, int]], summary: str, *,
+    other_name: str | None = None,
+) -> argparse.ArgumentParser:  # fmt: skip
+    aliases = [other_name] if other_name else []
+    made: argparse.ArgumentParser = words.add_parser(name, help=summary, description=summary, aliases=aliases)
     made.set_defaults(work=work)
     return made
 

@@ -5,6 +5,7 @@ import base64
 import contextlib
 import secrets
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -36,6 +37,8 @@ from storage.db.engine import Database
 from storage.db.schema import HEAD, current, upgrade
 from storage.db.secrets import Box, secret_keys
 from storage.ledger.errors import Refused
+
+_PROGRESS_EVERY = 5.0  # seconds between two lines of a long copy
 
 
 async def serve(arguments: argparse.Namespace) -> int:
@@ -70,7 +73,7 @@ def _unfit_for_sqlite(arguments: argparse.Namespace, url: str) -> str | None:
     option = f"--only {arguments.only}" if arguments.only else f"--workers {arguments.workers}"
     return (
         f"{option} needs PostgreSQL: on SQLite one process does it all. Leave it out, or set "
-        "CASINOFLUX_DATABASE_URL to postgresql://user:password@host/name (casinoflux db port copies everything)"
+        "CASINOFLUX_DATABASE_URL to postgresql://user:password@host/name (casinoflux db transfer copies everything)"
     )
 
 
@@ -224,18 +227,31 @@ async def db_restore(arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def db_port(arguments: argparse.Namespace) -> int:
-    url = database_url("db port", arguments.url)
-    await boot.reach(url, "db port")
+async def db_transfer(arguments: argparse.Namespace) -> int:
+    url = database_url("db transfer", arguments.url)
+    await boot.reach(url, "db transfer")
     target = Database(url)
     async with _database() as database:
         try:
             await upgrade(target)
-            rows = await transfer.copy(database, target)
+            rows = await transfer.copy(database, target, _say_progress())
         finally:
             await target.close()
     print(f"{rows} rows copied; repeat it for what came since, then change CASINOFLUX_DATABASE_URL")
     return 0
+
+
+def _say_progress() -> transfer.Progress:
+    """A line on standard error every few seconds: the result alone goes to standard output."""
+    said = time.monotonic()
+
+    def say(table: str, rows: int, of: int) -> None:
+        nonlocal said
+        if time.monotonic() - said >= _PROGRESS_EVERY:
+            said = time.monotonic()
+            sys.stderr.write(f"{table}: {rows:,} of {of:,} rows copied\n")
+
+    return say
 
 
 async def keys_rotate(_arguments: argparse.Namespace) -> int:

@@ -2,7 +2,7 @@
 
 import os
 import zipfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -18,11 +18,16 @@ from storage.ledger.errors import CasinoFluxError
 from storage.tables import metadata, teams
 
 CHUNK = 2_000
+Progress = Callable[[str, int, int], None]
 _BOUND = 30_000  # most parameters in one statement: SQLite's limit is 32,766, asyncpg's 32,767
 
 
-async def copy(source: Database, target: Database) -> int:
-    """Copy what the target lacks or has otherwise; can be repeated. Returns rows read."""
+async def copy(source: Database, target: Database, progress: Progress = lambda table, rows, of: None) -> int:
+    """Copy what the target lacks or has otherwise; can be repeated, and the source may be written to meanwhile.
+
+    `progress` is called after each piece with the table's name, its rows copied so far, and its rows in all.
+    Returns rows read.
+    """
     if source.url == target.url:
         raise CasinoFluxError("the database cannot be copied to itself: name another one")
     total = 0
@@ -31,9 +36,12 @@ async def copy(source: Database, target: Database) -> int:
             if "id" not in table.columns:  # rows of these come and go: what has gone must not stay behind
                 async with target.begin() as tx:
                     await tx.execute(delete(table))
+            copied, of = 0, (await connection.execute(select(func.count()).select_from(table))).scalar_one()
             async for rows in _chunks(connection, table):
                 await _put(target, table, rows)
-                total += len(rows)
+                copied += len(rows)
+                progress(table.name, copied, of)
+            total += copied
     await _reset_counters(target)
     return total
 

@@ -161,7 +161,7 @@ def test_the_shell_says_what_it_did_not_understand(deploy_sqlite: Deploy) -> Non
     unknown = hub.shell("run", "offer", "show", "nothing")
     assert (unknown.returncode, unknown.stderr.count("\n")) == (1, 1)
     assert hub.shell("run", "offer", "add").returncode == 2
-    for words in (("serv",), ("db", "chek"), ("db", "port", "nonsense"), ()):
+    for words in (("serv",), ("db", "chek"), ("db", "transfer", "nonsense"), ("db", "port", "nonsense"), ()):
         done = hub.shell(*words)
         assert (done.returncode in {1, 2}, done.stderr.count("\n")) == (True, 1)
     assert hub.shell("run", "offer", "list").returncode == 0

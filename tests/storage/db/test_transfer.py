@@ -93,7 +93,9 @@ async def test_sqlite_is_ported_to_postgresql_and_again(sqlite_url: str, postgre
     async with source.begin() as tx:
         await teams.first(tx, say.now)
     await fill(say)
-    await transfer.copy(source, target)
+    said: list[tuple[str, int, int]] = []
+    await transfer.copy(source, target, lambda *progress: said.append(progress))
+    assert ("teams", 1, 1) in said
     assert await counted(target) == await counted(source)
     await say("offer pause lucky-one")
     await say("campaign create c2")
