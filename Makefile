@@ -14,10 +14,10 @@ demo: setup
 	$(BIN)/casinoflux demo
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" -rs
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" -rs
 
 test-slow: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow -rs
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow -rs
 
 fuzz: setup
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-600} FUZZ_EXAMPLES=10 FUZZ_SEED=$${FUZZ_SEED:-$$$$} $(BIN)/python -m pytest tests/fuzz -rs

@@ -6,8 +6,9 @@ import os
 import shutil
 import signal
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -30,8 +31,26 @@ settings.load_profile("casinoflux")
 SQLITE_FIRST = ("tests/bot/", "tests/hub/", "tests/storage/reports/", "tests/storage/revenue/")
 
 
+#: Files whose slow tests take half a minute and more, the longest first: what is begun last leaves a worker idle.
+LONG_FILES = (
+    "tests/hub/cockpit/test_pages.py", "tests/bot/test_bad_input.py", "tests/journeys/test_serve.py",
+    "tests/journeys/test_automations.py", "tests/fuzz/test_operations.py", "tests/bot/commands/test_undo_walk.py",
+    "tests/fuzz/test_memory.py", "tests/house/test_wheel.py", "tests/storage/ledger/revenue/test_suspect.py",
+    "tests/hub/cockpit/test_work.py", "tests/journeys/test_distribution.py", "tests/journeys/test_four_faces.py",
+    "tests/journeys/test_case_files.py", "tests/fuzz/test_machine_routes.py", "tests/journeys/test_sign_in.py",
+)  # fmt: skip
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is marked `slow_on_postgresql`, or is in `SQLITE_FIRST`, is slow there and runs on SQLite in a quick run."""
+    """What is marked `slow_on_postgresql`, or is in `SQLITE_FIRST`, is slow there and runs on SQLite in a quick run.
+
+    Long files come first, then those with the most tests.
+    """
+    counts = Counter(item.location[0] for item in items)
+    places = {path: place for place, path in enumerate(LONG_FILES)}
+    items.sort(
+        key=lambda item: (places.get(item.location[0], len(places)), -counts[item.location[0]], item.location[0])
+    )
     for item in items:
         kind = getattr(item, "callspec", None) and item.callspec.params.get("database_kind")  # type: ignore[attr-defined]
         if kind == "postgresql" and (
@@ -104,8 +123,7 @@ def upgraded_url(request: pytest.FixtureRequest, database_kind: str, tmp_path: P
         shutil.copy(request.getfixturevalue("sqlite_template"), path)
         yield f"sqlite+aiosqlite:///{path}"
     else:
-        template = request.getfixturevalue("postgres_template")
-        with new_postgres(request.getfixturevalue("postgres"), template) as url:
+        with request.getfixturevalue("emptied_postgres").lend() as url:
             yield url
 
 
@@ -152,6 +170,88 @@ def postgres_template(postgres: str) -> Iterator[str]:
     with new_postgres(postgres) as url:
         asyncio.run(_upgraded(url))
         yield make_url(url).database or ""
+
+
+@pytest.fixture(scope="session")
+def emptied_postgres(postgres: str, postgres_template: str) -> Iterator["EmptiedDatabases"]:
+    databases = EmptiedDatabases(postgres, postgres_template)
+    yield databases
+    databases.close()
+
+
+class EmptiedDatabases:
+    """PostgreSQL databases with today's tables and no rows: one that a test has used is emptied and used again.
+
+    Creating one takes several times as long as most tests. Whatever tests leave goes: rows, counters, tables that were
+    not there (partitions), and connections.
+    """
+
+    def __init__(self, uri: str, template: str) -> None:
+        self._uri, self._template = uri, template
+        self._stack = ExitStack()
+        self._free: list[str] = []
+        self._tables: set[str] = set()
+        self._rows: dict[str, list[Any]] = {}  # that an empty database has: its version and its number
+
+    @contextmanager
+    def lend(self) -> Iterator[str]:
+        url = self._free.pop() if self._free else self._new()
+        yield url
+        asyncio.run(self._empty(url))
+        self._free.append(url)
+
+    def close(self) -> None:
+        self._stack.close()
+
+    def _new(self) -> str:
+        url = self._stack.enter_context(new_postgres(self._uri, self._template))
+        if not self._tables:
+            asyncio.run(self._learn(url))
+        return url
+
+    async def _learn(self, url: str) -> None:
+        connection = await self._connect(url)
+        self._tables = {row["tablename"] for row in await connection.fetch(TABLES)}
+        for table in await connection.fetch(self._filled()):
+            self._rows[table["name"]] = await connection.fetch(f'SELECT * FROM "{table["name"]}"')
+        await connection.close()
+
+    async def _empty(self, url: str) -> None:
+        connection = await self._connect(url)
+        await connection.execute(DISCONNECT_OTHERS)
+        added = [row["tablename"] for row in await connection.fetch(TABLES) if row["tablename"] not in self._tables]
+        for name in added:
+            await connection.execute(f'DROP TABLE IF EXISTS "{name}" CASCADE')
+        if filled := ", ".join(f'"{row["name"]}"' for row in await connection.fetch(self._filled())):
+            await connection.execute(f"TRUNCATE {filled} CASCADE")
+        await connection.execute(RESTART_COUNTERS)
+        for name, rows in self._rows.items():
+            await connection.copy_records_to_table(name, records=rows)
+        await connection.close()
+
+    def _filled(self) -> str:
+        """A query for the tables that have rows."""
+        return " UNION ALL ".join(
+            f"SELECT '{name}' AS name WHERE EXISTS (SELECT FROM \"{name}\")" for name in sorted(self._tables)
+        )
+
+    async def _connect(self, url: str) -> Any:
+        import asyncpg
+
+        return await asyncpg.connect(url.replace("postgresql+asyncpg://", "postgresql://"))
+
+
+TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+DISCONNECT_OTHERS = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+RESTART_COUNTERS = """
+DO $$ DECLARE counter record; BEGIN
+  FOR counter IN SELECT sequencename FROM pg_sequences WHERE schemaname = 'public' AND last_value IS NOT NULL LOOP
+    EXECUTE format('ALTER SEQUENCE %I RESTART', counter.sequencename);
+  END LOOP;
+END $$
+"""
 
 
 async def _upgraded(url: str) -> None:

@@ -92,7 +92,7 @@ async def run_command(arguments: argparse.Namespace) -> int:
     async with _runtime(arguments.team) as runtime:
         ctx = shell_context(runtime)
         try:
-            parsed = parse(words[0]) if len(words) == 1 else parse_words([_word(word) for word in words])
+            parsed = parse(words[0]) if len(words) == 1 else parse_words([read_word(word) for word in words])
             command, fields = parsed
             _read_files(command, fields)
             if in_csv and "format" in field_names(command.parameters):
@@ -301,7 +301,8 @@ def _read_files(command: Command, arguments: dict[str, Any]) -> None:
             raise Refused(f"{name}: {path[:200]!r} cannot be read ({error.strerror})", field=name) from None
 
 
-def _word(word: str) -> tuple[str | None, str]:
+def read_word(word: str) -> tuple[str | None, str]:
+    """A word of a command line: the name of its field, if it has one, and the value."""
     name, equals, value = word.partition("=")
     if equals and name.replace("_", "").replace("-", "").isalnum() and not name[0].isdigit():
         return name.lower().replace("-", "_"), value

@@ -1,5 +1,6 @@
 """Hostile words for every command: names of 200 characters, markup, turned text, amounts that are too much or none."""
 
+import os
 from collections.abc import Iterator
 from itertools import cycle
 from typing import Any
@@ -48,15 +49,16 @@ def sensible(command: Command, codes: dict[str, str]) -> dict[str, Any]:
 def hostile_calls(codes: dict[str, str], *, thorough: bool) -> Iterator[tuple[Command, dict[str, Any]]]:
     """Every command with nothing, with what is sensible, and with hostile words, each in one of its fields.
 
-    `thorough`: every command with every hostile word, and each of its fields with at least one.
+    `thorough`: each field of every command with a hostile word and every command with eight or more, all of them in
+    turn; every command with every word where HOSTILE_WORDS is set.
     """
-    words = cycle(VALUES)
+    words, fewest = cycle(VALUES), len(VALUES) if "HOSTILE_WORDS" in os.environ else 8
     for number, command in enumerate(COMMANDS.values()):
         base = sensible(command, codes)
         yield command, {}
         yield command, base
         fields = [field.encode_name for field in msgspec.structs.fields(command.parameters)]
-        for turn in range(max(len(VALUES), len(fields)) if thorough else 2) if fields else ():
+        for turn in range(max(fewest, len(fields)) if thorough else 2) if fields else ():
             yield command, base | {fields[(number + turn) % len(fields)]: next(words)}
 
 

@@ -78,4 +78,4 @@ def test_an_answer_cut_after_a_customer_group_is_noticed_once_a_whole_one_is_kno
 def test_a_long_myaffiliates_answer_is_never_taken_as_whole_when_cut() -> None:
     whole = answered(580)
     assert len(whole) > 31_000
-    assert taken_as_whole(whole, FRESH, step=7, closely=1_000) == []
+    assert taken_as_whole(whole, FRESH, step=29, closely=600) == []

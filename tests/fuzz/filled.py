@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import new_postgres
-from tests.journeys.deployment import Deployment
+from tests.journeys.deployment import Deployment, started_sqlite
 
 #: Codes of what `fill` makes.
 CODES = ("acme", "brand-spring", "brand", "land", "push", "promo", "main")
@@ -42,7 +42,7 @@ UNLIMITED = dict.fromkeys(("LIMIT_TOKEN", "LIMIT_ADDRESS", "LIMIT_SIGN_IN", "LIM
 @contextmanager
 def filled_hub(folder: Path, *, url: str = "", **settings: str) -> Iterator[Deployment]:
     """A served deployment with one of everything, on a SQLite file in the folder unless a URL is given."""
-    deployment = Deployment(url or f"sqlite+aiosqlite:///{folder / 'casinoflux.db'}", folder, **settings)
+    deployment = Deployment(url or started_sqlite(folder), folder, **settings)
     deployment.start()
     try:
         fill(deployment)

@@ -17,7 +17,8 @@ _MEGABYTE = 1_000_000
 
 
 @pytest.fixture
-def hub(tmp_path: Path) -> Iterator[Deployment]:
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
+    monkeypatch.setattr(Deployment, "forked", False)  # a fork's memory grows when it writes to what it shares
     with filled_hub(tmp_path) as deployment:
         yield deployment
 

@@ -1,8 +1,9 @@
 """Loops are watched: a background task is started by `storage.db.tasks`, which starts it again and tells of it."""
 
 import ast
+from functools import cache
 
-from tests.house.test_structure import MODULES, ROOT
+from tests.house.test_structure import ROOT, parsed
 
 STARTERS = {"create_task", "ensure_future", "TaskGroup", "run_coroutine_threadsafe"}
 
@@ -25,11 +26,12 @@ AWAITED = {
 }
 
 
+@cache
 def starters() -> dict[str, int]:
     """`file:function` of every call that starts a task, with its line."""
     results = {}
-    for path in MODULES:
-        for function in ast.walk(ast.parse(path.read_text())):
+    for path, tree in parsed().items():
+        for function in ast.walk(tree):
             if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
                 continue
             for call in ast.walk(function):

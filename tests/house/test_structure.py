@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,20 @@ MODULES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py
 VAGUE = {"utils", "helpers", "common", "misc", "services", "managers"}
 
 
+@cache
+def parsed() -> dict[Path, ast.Module]:
+    """Each module's syntax tree."""
+    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in MODULES}
+
+
 def names(paths: list[Path]) -> list[str]:
     return [str(path.relative_to(ROOT)) for path in paths]
 
 
 def test_functions_stay_readable() -> None:
     long = []
-    for path in (p for p in MODULES if "migrations" not in p.parts):
-        for node in ast.walk(ast.parse(path.read_text())):
+    for path, tree in parsed().items():
+        for node in ast.walk(tree) if "migrations" not in path.parts else ():
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 size = (node.end_lineno or 0) - node.lineno + 1
                 if size > 60:
@@ -33,8 +40,7 @@ def test_no_module_is_named_for_nothing() -> None:
 
 
 def test_every_module_says_what_it_is_for() -> None:
-    filled = [path for path in MODULES if path.read_text().strip()]
-    assert names([path for path in filled if not ast.get_docstring(ast.parse(path.read_text()))]) == []
+    assert names([path for path, tree in parsed().items() if tree.body and not ast.get_docstring(tree)]) == []
 
 
 @pytest.mark.parametrize("pattern", ["TO" + "DO", "FIX" + "ME", "NotImplemented" + "Error"])
@@ -66,8 +72,8 @@ PRIVATE_NAMES = re.compile(
 def test_classes_and_functions_have_the_words_of_the_trade() -> None:
     private = [
         f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
-        for path in MODULES
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for path, tree in parsed().items()
+        for node in ast.walk(tree)
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
         and PRIVATE_NAMES.fullmatch(node.name)
     ]

@@ -1,25 +1,46 @@
 """A deployment as its owner runs it: `casinoflux serve` as a process, spoken to over HTTP and the shell."""
 
+import asyncio
+import atexit
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
+import msgspec
+
+import bot.commands  # noqa: F401  registers every command
+from bot.core.command import parse, parse_words
+from bot.core.command import run as run_command
+from hub.cli.cli import read_word
+from hub.cli.shell_context import shell_context
+from hub.runtime import boot
+from hub.runtime.runtime import Runtime
+from hub.runtime.settings import read_settings
+from storage.catalogue import teams
+from tests.journeys.forked import ForkedProcess, fork
 
 ROOT = Path(__file__).resolve().parents[2]
 DAY = 86_400
+SECRET_KEY = "journey-secret-key"
 
 
 class Deployment:
     """One database and the process on it; `days` shifts its clock, a restart applies it."""
+
+    forked = True  # instead of started; see tests.journeys.forked
 
     def __init__(self, database_url: str, folder: Path, **settings: str) -> None:
         self.port = free_port()
@@ -28,13 +49,13 @@ class Deployment:
         self.days = 0
         self.settings = {
             "DATABASE_URL": database_url,
-            "SECRET_KEY": "journey-secret-key",
+            "SECRET_KEY": SECRET_KEY,
             "PUBLIC_URL": self.url,
             "ALLOW_PRIVATE_HOSTS": "1",
             "TRUSTED_PROXIES": "127.0.0.1",
             **settings,
         }
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | ForkedProcess | None = None
         self.token = ""
         self.http = httpx.Client(base_url=self.url, timeout=30)
 
@@ -46,9 +67,8 @@ class Deployment:
 
     def start(self, *arguments: str) -> None:
         """Start serving and wait until it is ready."""
-        command = [sys.executable, "-m", "hub", "serve", "--port", str(self.port), *arguments]
         with (self.folder / "serve.log").open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=self.folder, env=self.environment, stdout=log, stderr=log)
+            self.process = self._begin("serve", "--port", str(self.port), *arguments, out=log, err=log)
         wait_for(self._ready, "the hub to be ready", told=self.log)
         if not self.token:
             self.token = self.run("token", "create", "name=journey", "role=owner")["token"]
@@ -82,16 +102,26 @@ class Deployment:
         return (self.folder / "serve.log").read_text(errors="replace")[-6000:]
 
     def run(self, *words: str) -> Any:
-        """A command in the shell, its struct."""
-        done = self.shell("run", *words, "--json")
-        assert done.returncode == 0, f"{words}: {done.stderr}{done.stdout}"
-        return json.loads(done.stdout)
+        """A command as the shell runs it (`--team`, a code, the words), without a process for it: its struct."""
+        return on_a_loop(_run(self.environment, self.folder, words))
 
     def shell(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """A command in a process of its own."""
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            process = self._begin(*words, out=out, err=err)
+            try:
+                code = process.wait(60)
+            finally:
+                process.kill()
+            texts = [_text(file) for file in (out, err)]
+        return subprocess.CompletedProcess(words, code, *texts)
+
+    def _begin(self, *words: str, out: IO[bytes], err: IO[bytes]) -> subprocess.Popen[bytes] | ForkedProcess:
+        if self.forked:
+            files = {"out": out.fileno(), "err": err.fileno()}
+            return fork(list(words), folder=self.folder, environment=self.environment, **files)
         command = [sys.executable, "-m", "hub", *words]
-        return subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=60, check=False
-        )
+        return subprocess.Popen(command, cwd=self.folder, env=self.environment, stdout=out, stderr=err)
 
     def post(self, path: str, **arguments: Any) -> Any:
         """A command over HTTP, its struct."""
@@ -119,6 +149,62 @@ class Deployment:
         return wait_for(done, f"the sync of {account}", told=self.log)
 
 
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode()
+
+
+def on_a_loop(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run on a loop in a thread: the caller's thread may have one (Playwright's has)."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
+@asynccontextmanager
+async def _prepared(environment: dict[str, str], folder: Path) -> AsyncIterator[Runtime]:
+    runtime = boot.new_runtime(read_settings(environment, folder))
+    try:
+        await boot.prepare(runtime)
+        yield runtime
+    finally:
+        await runtime.database.close()
+
+
+async def _run(environment: dict[str, str], folder: Path, words: tuple[str, ...]) -> Any:
+    async with _prepared(environment, folder) as runtime:
+        if words[0] == "--team":
+            async with runtime.database.read() as tx:
+                runtime.team_id = (await teams.find(tx, words[1])).id
+            words = words[2:]
+        command, fields = parse(words[0]) if len(words) == 1 else parse_words([read_word(word) for word in words])
+        answer = await run_command(command, fields, shell_context(runtime))
+    return msgspec.json.decode(msgspec.json.encode(answer.result))
+
+
+def start_once(url: str) -> None:
+    """Bring an empty database to what a hub makes of it when it starts: tables, first team, exchange rates."""
+
+    async def work() -> None:
+        environment = {"CASINOFLUX_DATABASE_URL": url, "CASINOFLUX_SECRET_KEY": SECRET_KEY}
+        async with _prepared(environment, Path(tempfile.gettempdir())):
+            pass
+
+    on_a_loop(work())
+
+
+@cache
+def _started_sqlite() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="cf-started-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    start_once(f"sqlite+aiosqlite:///{folder / 'casinoflux.db'}")
+    return folder / "casinoflux.db"
+
+
+def started_sqlite(folder: Path) -> str:
+    """The URL of a SQLite file in the folder on which a hub has been started before: a copy, made in no time."""
+    return f"sqlite+aiosqlite:///{shutil.copy(_started_sqlite(), folder / 'casinoflux.db')}"
+
+
 def wait_for(ask: Callable[[], Any], what: str, *, seconds: float = 180, told: Callable[[], str] = str) -> Any:
     """Ask until it is true; `ask` raises when a process has ended, so `seconds` may be many."""
     deadline = time.monotonic() + seconds
@@ -126,7 +212,7 @@ def wait_for(ask: Callable[[], Any], what: str, *, seconds: float = 180, told: C
         answer = ask()
         if answer:
             return answer
-        time.sleep(0.1)
+        time.sleep(0.03)
     raise AssertionError(f"waited {seconds:g} seconds for {what}\n{told()}")
 
 

@@ -79,10 +79,10 @@ def stands(hub: Deployment, account: str) -> Rows:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_files_of_the_cases_are_read_alike_at_every_door(deploy: Deploy) -> None:
+def test_the_files_of_the_cases_are_read_alike_at_every_door(deploy_sqlite: Deploy) -> None:
     with ExitStack() as stack:
         slack, telegram = stack.enter_context(standin("slack")), stack.enter_context(standin("telegram"))
-        hub = with_chats(deploy, slack, telegram)
+        hub = with_chats(deploy_sqlite, slack, telegram)
         tell(telegram, f"/start {hub.post('member/invite', role='owner')['code']}")
         slack.post("/_control/command", json={"text": f"join {hub.post('member/invite', role='owner')['code']}"})
         wait_for(lambda: shown(slack), "the welcome on Slack", told=hub.log)

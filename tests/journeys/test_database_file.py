@@ -75,8 +75,8 @@ async def make_old(url: str) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_meet_an_old_database_at_once(deploy: Deploy) -> None:
-    hub = deploy()
+def test_two_processes_meet_an_old_database_at_once(deploy_empty: Deploy) -> None:
+    hub = deploy_empty()
     asyncio.run(make_old(hub.settings["DATABASE_URL"]))
     done: list[tuple[int, str]] = []
 

@@ -15,8 +15,8 @@ LATE_DAYS = 6  # from an FTD of the late offer to its commission
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_traffic_moves_to_the_offer_that_pays_late(deploy: Deploy, affilka: httpx.Client) -> None:
-    hub = deploy()
+def test_traffic_moves_to_the_offer_that_pays_late(deploy_sqlite: Deploy, affilka: httpx.Client) -> None:
+    hub = deploy_sqlite()
     hub.start()
     link, postback = distributing_campaign(hub, affilka)
     made: dict[str, dict[str, int]] = {}  # FTDs by day and offer

@@ -55,8 +55,8 @@ def test_a_hub_with_both_chats_is_found_well_and_wrong_tokens_are_named_but_not_
 
 
 @pytest.mark.slow
-def test_without_a_hub_the_address_the_schema_and_plain_http_are_faults(deploy_sqlite: Deploy) -> None:
-    hub = deploy_sqlite(PUBLIC_URL=f"http://localhost.:{free_port()}")
+def test_without_a_hub_the_address_the_schema_and_plain_http_are_faults(deploy_empty_sqlite: Deploy) -> None:
+    hub = deploy_empty_sqlite(PUBLIC_URL=f"http://localhost.:{free_port()}")
     done = hub.shell("doctor")
     faults = {line.split()[1].rstrip(":") for line in done.stdout.splitlines() if line.startswith("FAULT")}
     assert faults == {"database", "tls", "public"}
@@ -72,8 +72,8 @@ def test_settings_that_cannot_be_read_are_the_one_fault(deploy_sqlite: Deploy) -
 
 
 @pytest.mark.slow
-def test_an_upgrade_is_announced_and_not_made(deploy_sqlite: Deploy) -> None:
-    hub = deploy_sqlite()
+def test_an_upgrade_is_announced_and_not_made(deploy_empty_sqlite: Deploy) -> None:
+    hub = deploy_empty_sqlite()
     assert hub.shell("db", "upgrade", "--check").returncode == 1
     assert hub.shell("db", "upgrade", "--check").returncode == 1
     assert hub.shell("db", "upgrade").returncode == 0

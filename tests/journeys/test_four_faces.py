@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import pytest
 
 from tests.hub.cockpit.screen import Screen, chromium
-from tests.journeys.deployment import Deployment, standin
+from tests.journeys.deployment import Deployment, standin, started_sqlite
 from tests.journeys.test_chats import flux, tell, with_chats
 from tests.standins.browser import CHROMIUM, MISSING
 
@@ -65,7 +65,7 @@ def _audited(row: sqlite3.Row) -> dict[str, Any]:
 def new(folder: Path, name: str, **settings: str) -> Deployment:
     place = folder / name
     place.mkdir()
-    return Deployment(f"sqlite+aiosqlite:///{place / 'casinoflux.db'}", place, **settings)
+    return Deployment(started_sqlite(place), place, **settings)
 
 
 def by_form(screen: Screen, command: str, fields: dict[str, str]) -> None:
@@ -98,6 +98,14 @@ def by_form(screen: Screen, command: str, fields: dict[str, str]) -> None:
     page.locator(".toast span").wait_for()
 
 
+def in_the_shell(hub: Deployment) -> Callable[[str, dict[str, str]], None]:
+    def say(command: str, fields: dict[str, str]) -> None:
+        done = hub.shell("run", *shlex.split(line(command, fields)))
+        assert done.returncode == 0, done.stderr
+
+    return say
+
+
 def test_the_same_work_on_four_faces_leaves_equal_databases(tmp_path: Path) -> None:
     remaining: dict[str, dict[str, Any]] = {}
 
@@ -120,7 +128,7 @@ def test_the_same_work_on_four_faces_leaves_equal_databases(tmp_path: Path) -> N
         finish("telegram", hub, lambda command, fields: tell(telegram, f"/{line(command, fields)}"))
     hub = new(tmp_path, "shell")
     hub.start()
-    finish("shell", hub, lambda command, fields: hub.run(*shlex.split(line(command, fields))))
+    finish("shell", hub, in_the_shell(hub))
     hub = new(tmp_path, "cockpit")
     hub.start()
     with chromium() as browser:

@@ -16,6 +16,11 @@ from tests.journeys.steps import BROWSER
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture(autouse=True)
+def started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Deployment, "forked", False)
+
+
 def campaign(hub: Deployment) -> str:
     hub.post("account/add", platform="postback_only", name="main", timezone="UTC", currency="EUR")
     hub.post("offer/add", casino="Lucky", account="main", tag="x", url="https://lucky.example.test/?s={click_id}")
@@ -156,8 +161,8 @@ def test_another_time_zone_on_a_filled_database_stops_the_start_in_one_line(depl
 
 def test_the_shell_says_what_it_did_not_understand(deploy_sqlite: Deploy) -> None:
     hub = deploy_sqlite()
-    assert hub.shell("run", "ofer", "list").returncode == 2
-    assert "did you mean 'offer list'" in hub.shell("run", "ofer", "list").stderr
+    misspelt = hub.shell("run", "ofer", "list")
+    assert (misspelt.returncode, "did you mean 'offer list'" in misspelt.stderr) == (2, True)
     unknown = hub.shell("run", "offer", "show", "nothing")
     assert (unknown.returncode, unknown.stderr.count("\n")) == (1, 1)
     assert hub.shell("run", "offer", "add").returncode == 2
@@ -183,8 +188,8 @@ def test_on_sqlite_serve_is_one_process(deploy_sqlite: Deploy, option: tuple[str
     assert refused.stderr.count("\n") == 1
 
 
-def test_a_command_beside_a_first_start_works(deploy: Deploy) -> None:
-    hub = deploy()
+def test_a_command_beside_a_first_start_works(deploy_empty: Deploy) -> None:
+    hub = deploy_empty()
     helped: list[int] = []
     beside = threading.Thread(target=lambda: helped.append(hub.shell("run", "help").returncode))
     beside.start()

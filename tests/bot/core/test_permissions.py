@@ -2,13 +2,12 @@
 one of another team, by code, name and id, on both databases. A command without a verdict fails here."""
 
 import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
 from bot.core import permissions
 from bot.core.arguments import fill
@@ -16,15 +15,12 @@ from bot.core.command import COMMANDS, Command, run
 from bot.core.context import Actor
 from bot.core.permissions import Reference, Scope
 from bot.core.serving import ENTITIES, changeable, may_change, may_see, named_entities, visible
-from storage import tables as t
-from storage.catalogue import teams
-from storage.clicks.queries import ensure_codec
 from storage.ledger.errors import CasinoFluxError, Forbidden, Missing
 from storage.ledger.facts import Role
-from tests.bot.asking import NOON, Asker, asking
+from tests.bot.asking import Asker, asking
+from tests.bot.core.worlds import MINE, OpenWorld
 
 Opened = Callable[[], Any]
-MINE = ("mine", "also")  # the campaigns of the limited actors here
 
 #: May a buyer limited to campaigns give the command, with an entity of own campaigns, a shared one, and one of others'
 #: campaigns? One line per field that refers to something; `-` is a command that names nothing.
@@ -196,117 +192,6 @@ OWNERS = {
 }  # fmt: skip
 
 
-class World(msgspec.Struct):
-    """One team with entities of each kind by whom they serve, and another team; ids and names by kind."""
-
-    say: Asker
-    words: dict[str, dict[str, list[str]]]  # noun -> own, shared, others, stranger -> words that name one
-
-
-@asynccontextmanager
-async def world(opened: Opened) -> AsyncIterator[World]:
-    async with asking(opened) as say:
-        async with say.database.begin() as tx:
-            stranger = (await teams.add(tx, "Strangers", NOON)).id
-            codec = await ensure_codec(tx)
-        words: dict[str, dict[str, list[str]]] = {}
-        other = Asker(say.database, stranger)
-        await _stranger(other, words)
-        for whose, campaigns in (("own", "mine"), ("shared", None), ("others", "theirs")):
-            await _set_up(say, whose, campaigns, words)
-        await _share(say)
-        for noun, table in ((noun, entity.table) for noun, entity in ENTITIES.items()):
-            async with say.database.read() as tx:
-                for row in await tx.execute(select(table)):
-                    for whose in ("own", "shared", "others", "stranger"):
-                        if row.name.startswith(whose.capitalize()):
-                            names = words.setdefault(noun, {}).setdefault(whose, [])
-                            names += [row.code, row.name, str(row.id)]
-        await _facts(say, codec, words, stranger)
-        yield World(say, words)
-
-
-async def _set_up(say: Asker, whose: str, campaign: str | None, words: dict[str, dict[str, list[str]]]) -> None:
-    """An entity of every kind, called after whose it is."""
-    name = whose.capitalize()
-    async with say.database.begin() as tx:
-        await tx.execute(insert(t.accounts).values(
-            team_id=say.team_id, name=f"{name} account", code=f"{whose}-account", created_at=NOON,
-            platform="postback_only", timezone="UTC", currency="EUR", options={}, postback_key=f"key-{whose}",
-        ))  # fmt: skip
-    await say(
-        f'offer add casino="{name} brand" account={whose}-account name="{name} offer" tag={whose} '
-        "url=https://a.example.test/?s={click_id}"
-    )
-    await say(f'site create name="{name} site" market=DE offers={whose}-offer')
-    await say(f'source add name="{name} source"')
-    await say(f"domain add {whose}.example.test site={whose}-site")
-    await say(f'view save name="{name} view" query="stats 7d"')
-    async with say.database.begin() as tx:
-        await tx.execute(t.domains.update().where(t.domains.c.name == f"{whose}.example.test").values(
-            name=f"{name} domain", code=f"{whose}-domain"
-        ))  # fmt: skip
-        await tx.execute(insert(t.registrars).values(
-            team_id=say.team_id, name=f"{name} registrar", code=f"{whose}-registrar", created_at=NOON,
-            kind="porkbun", credentials_secret="", options={},
-        ))  # fmt: skip
-    if campaign is None:
-        return
-    made = await say(
-        f"campaign create {campaign} offers={whose}-offer site={whose}-site source={whose}-source "
-        f'group="{name} group" tags={whose},note note="{name} note"'
-    )
-    words.setdefault("campaign", {})[whose] = [campaign, campaign.upper(), str(made["id"])]
-    for noun, line in (
-        ("alert", f"alert add ftd campaign={campaign}"),
-        ("automation", f'automation add "tell campaign when clicks > 5" campaign={campaign}'),
-        ("digest", f"digest subscribe campaigns={campaign}"),
-    ):
-        created = await say(f"{line} channel=terminal")
-        words.setdefault(noun, {})[whose] = [created["code"], str(created["id"])]
-
-
-async def _stranger(say: Asker, words: dict[str, dict[str, list[str]]]) -> None:
-    await _set_up(say, "stranger", "strange", words)
-
-
-async def _share(say: Asker) -> None:
-    """A campaign of the actor's and one of others both use what is shared, and both concern an alert and a digest."""
-    await say('campaign create also offers=shared-offer site=shared-site source=shared-source group="Shared group"')
-    await say('campaign create beside offers=shared-offer site=shared-site source=shared-source group="Shared group"')
-
-
-async def _facts(say: Asker, codec: Any, words: dict[str, dict[str, list[str]]], stranger: int) -> None:
-    """A click, a conversion, a postback and a delivery of the actor's campaign, of another, and of another team."""
-    for n, whose in enumerate(("own", "others", "stranger"), 1):
-        click_id = (n << 40) + n
-        team = stranger if whose == "stranger" else say.team_id
-        campaign = int(words["campaign"][whose][-1])
-        async with say.database.begin() as tx:
-            await tx.execute(insert(t.click_links).values(
-                id=click_id, team_id=team, campaign_id=campaign, site_id=0, offer_id=0, source_id=0, hour=n,
-            ))  # fmt: skip
-            account = int(words["account"][whose][2])
-            conversion = (await tx.execute(insert(t.conversions).values(
-                team_id=team, account_id=account, campaign_id=campaign, site_id=0, offer_id=0, source_id=0,
-                event="deposit", status="approved", occurred_at=NOON, received_at=NOON, day=NOON.date(), marks=[],
-                click_id=click_id,
-            ).returning(t.conversions.c.id))).scalar_one()  # fmt: skip
-            postback = (await tx.execute(insert(t.postbacks).values(
-                team_id=team, account_id=account, received_at=NOON, method="GET", query=b"", body=b"",
-                digest=str(n), outcome="accepted", click_id=click_id,
-            ).returning(t.postbacks.c.id))).scalar_one()  # fmt: skip
-            source = int(words["source"][whose][2])
-            delivery = (await tx.execute(insert(t.outbound).values(
-                team_id=team, source_id=source, conversion_id=conversion, event="deposit",
-                idempotency_key=whose, request={}, host="s.example.test", state="dead", attempts=1,
-                created_at=NOON, next_at=NOON,
-            ).returning(t.outbound.c.id))).scalar_one()  # fmt: skip
-        for noun, word in (("click", codec.encode(click_id)), ("conversion", conversion), ("postback", postback),
-                           ("delivery", delivery)):  # fmt: skip
-            words.setdefault(noun, {})[whose] = [str(word)]
-
-
 #: Who an entity serves -> its place in a line of LIMITED.
 PLACES = ("own", "shared", "others")
 #: What a field takes that is required and refers to nothing.
@@ -366,8 +251,8 @@ def test_every_command_has_a_verdict() -> None:
 
 
 @pytest.mark.slow_on_postgresql
-async def test_a_limited_buyer_is_judged_by_what_each_command_names(opened: Opened) -> None:
-    async with world(opened) as scene:
+async def test_a_limited_buyer_is_judged_by_what_each_command_names(world: OpenWorld) -> None:
+    async with world() as scene:
         actor = Actor(team_id=scene.say.team_id, name="b", role=Role.BUYER, campaigns=MINE)
         viewer = msgspec.structs.replace(actor, role=Role.VIEWER)
         wrong = []
@@ -389,9 +274,9 @@ async def test_a_limited_buyer_is_judged_by_what_each_command_names(opened: Open
 
 
 @pytest.mark.slow_on_postgresql
-async def test_an_unlimited_member_is_judged_by_their_role_alone(opened: Opened) -> None:
+async def test_an_unlimited_member_is_judged_by_their_role_alone(world: OpenWorld) -> None:
     """Every command with every entity of the team, by code, name and id, for each role."""
-    async with world(opened) as scene:
+    async with world() as scene:
         wrong = []
         for command in COMMANDS.values():
             for role in Role:
@@ -411,8 +296,8 @@ def every_entity(command: Command, words: dict[str, dict[str, list[str]]]) -> li
     ] or [fillers(command)]  # fmt: skip
 
 
-async def test_what_a_limited_buyer_makes_is_theirs_until_another_campaign_uses_it(opened: Opened) -> None:
-    async with world(opened) as scene:
+async def test_what_a_limited_buyer_makes_is_theirs_until_another_campaign_uses_it(world: OpenWorld) -> None:
+    async with world() as scene:
         limited: dict[str, Any] = {"role": Role.BUYER, "campaigns": MINE}
         say = scene.say
         await say(
@@ -432,9 +317,9 @@ async def test_what_a_limited_buyer_makes_is_theirs_until_another_campaign_uses_
 
 
 @pytest.mark.slow_on_postgresql
-async def test_another_teams_entity_is_missing_for_every_role(opened: Opened) -> None:
+async def test_another_teams_entity_is_missing_for_every_role(world: OpenWorld) -> None:
     """The whole command is run: nothing of another team is found, whoever asks and however it is named."""
-    async with world(opened) as scene:
+    async with world() as scene:
         wrong = []
         for command in COMMANDS.values():
             for field in command.references:
@@ -447,9 +332,9 @@ async def test_another_teams_entity_is_missing_for_every_role(opened: Opened) ->
         assert wrong == []
 
 
-async def test_a_refusal_tells_a_limited_member_nothing_of_what_is_others(opened: Opened) -> None:
+async def test_a_refusal_tells_a_limited_member_nothing_of_what_is_others(world: OpenWorld) -> None:
     """Numbers can be tried one after the other: the answer has no name or code that was not typed."""
-    async with world(opened) as scene:
+    async with world() as scene:
         wrong = []
         for command in COMMANDS.values():
             for field in command.references:
@@ -485,15 +370,15 @@ async def test_roles_decide_before_anything_is_looked_up(opened: Opened) -> None
                         await run(command, {}, ctx)
 
 
-async def test_a_suggestion_names_nothing_of_others(opened: Opened) -> None:
-    async with world(opened) as scene:
+async def test_a_suggestion_names_nothing_of_others(world: OpenWorld) -> None:
+    async with world() as scene:
         with pytest.raises(Missing) as fault:
             await scene.say("offer show others-offe", role=Role.BUYER, campaigns=MINE)
         assert "others" not in str(fault.value).replace("others-offe'", "")
 
 
-async def test_lists_show_what_serves_own_campaigns_or_nothing_yet(opened: Opened) -> None:
-    async with world(opened) as scene:
+async def test_lists_show_what_serves_own_campaigns_or_nothing_yet(world: OpenWorld) -> None:
+    async with world() as scene:
         limited: dict[str, Any] = {"role": Role.VIEWER, "campaigns": MINE}
         for noun in ("account", "casino", "offer", "site", "source", "domain", "sync"):
             verb = "status" if noun == "sync" else "list"
@@ -509,8 +394,8 @@ async def test_lists_show_what_serves_own_campaigns_or_nothing_yet(opened: Opene
             assert {item[key] for item in (await scene.say(words, **limited))["items"]} <= {"own-source", "own-account"}
 
 
-async def test_a_published_site_without_a_campaign_is_the_teams(opened: Opened) -> None:
-    async with world(opened) as scene:
+async def test_a_published_site_without_a_campaign_is_the_teams(world: OpenWorld) -> None:
+    async with world() as scene:
         limited: dict[str, Any] = {"role": Role.BUYER, "campaigns": MINE}
         await scene.say("site create name=lone market=DE offers=own-offer")
         await scene.say("domain add lone.example.test site=lone")
@@ -525,8 +410,8 @@ async def test_a_published_site_without_a_campaign_is_the_teams(opened: Opened) 
         await scene.say("site edit own-site intro=Yes", **limited)
 
 
-async def test_an_offer_that_a_rule_or_an_alternative_leads_to_is_shared(opened: Opened) -> None:
-    async with world(opened) as scene:
+async def test_an_offer_that_a_rule_or_an_alternative_leads_to_is_shared(world: OpenWorld) -> None:
+    async with world() as scene:
         say = scene.say
         limited: dict[str, Any] = {"role": Role.BUYER, "campaigns": MINE}
         for name in ("ruled", "spare"):
@@ -542,8 +427,8 @@ async def test_an_offer_that_a_rule_or_an_alternative_leads_to_is_shared(opened:
                 await say(f"offer resume {name}", **limited)
 
 
-async def test_words_of_a_rule_that_are_codes_of_offers_make_nothing_shared(opened: Opened) -> None:
-    async with world(opened) as scenario:
+async def test_words_of_a_rule_that_are_codes_of_offers_make_nothing_shared(world: OpenWorld) -> None:
+    async with world() as scenario:
         say = scenario.say
         await say.tell("campaign edit", campaign="theirs", rules=[{"if": {"country": ["DE"]}, "offers": ["own-offer"]}])
         for name in ("de", "offer", "country"):
@@ -554,8 +439,8 @@ async def test_words_of_a_rule_that_are_codes_of_offers_make_nothing_shared(open
             await say(f"offer pause {name}", role=Role.BUYER, campaigns=MINE)
 
 
-async def test_the_gate_and_the_lists_decide_alike(opened: Opened) -> None:
-    async with world(opened) as scenario:
+async def test_the_gate_and_the_lists_decide_alike(world: OpenWorld) -> None:
+    async with world() as scenario:
         team = scenario.say.team_id
         async with scenario.say.database.read() as tx:
             for noun, entity in ENTITIES.items():
@@ -587,9 +472,9 @@ class Counting:
         return await self._tx.execute(statement, values)
 
 
-async def test_the_gate_asks_the_database_once(opened: Opened) -> None:
+async def test_the_gate_asks_the_database_once(world: OpenWorld) -> None:
     """Each statement is a round trip to PostgreSQL."""
-    async with world(opened) as scenario:
+    async with world() as scenario:
         actor = Actor(team_id=scenario.say.team_id, name="b", role=Role.BUYER, campaigns=MINE)
         for name, values in (
             ("campaign edit", {"campaign": "mine", "offers": ["own-offer", "shared-offer"], "site": "own-site"}),
@@ -603,9 +488,9 @@ async def test_the_gate_asks_the_database_once(opened: Opened) -> None:
             assert counting.statements == 1, name
 
 
-async def test_many_words_are_judged_as_few_are(opened: Opened) -> None:
+async def test_many_words_are_judged_as_few_are(world: OpenWorld) -> None:
     """More than the event loop looks up by itself."""
-    async with world(opened) as scenario:
+    async with world() as scenario:
         actor = Actor(team_id=scenario.say.team_id, name="b", role=Role.BUYER, campaigns=MINE)
         edit, many = COMMANDS["campaign edit"], ["own-offer", *scenario.words["offer"]["shared"], "OWN OFFER"] * 6
         numbered = [f"{word}:{n}" for n, word in enumerate(many, 1)]

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, expect
 
 from tests.hub.cockpit.history import write_history
 from tests.hub.cockpit.screen import Screen, chromium
-from tests.journeys.deployment import Deployment
+from tests.journeys.deployment import Deployment, started_sqlite
 from tests.standins.browser import CHROMIUM, MISSING
 
 expect.set_options(timeout=20_000)  # a loaded machine takes its time
@@ -34,20 +34,21 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def empty_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """A served deployment on an empty database."""
-    yield from _served(tmp_path_factory.mktemp("cockpit"))
+    """A served deployment whose team has nothing yet."""
+    folder = tmp_path_factory.mktemp("cockpit")
+    yield from _served(started_sqlite(folder), folder)
 
 
 @pytest.fixture(scope="module")
 def hub(history: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """A served deployment whose team has 30 days of history."""
     folder = tmp_path_factory.mktemp("cockpit")
-    shutil.copy(history, folder / "casinoflux.db")
-    yield from _served(folder)
+    file = shutil.copy(history, folder / "casinoflux.db")
+    yield from _served(f"sqlite+aiosqlite:///{file}", folder)
 
 
-def _served(folder: Path) -> Iterator[Deployment]:
-    deployment = Deployment(f"sqlite+aiosqlite:///{folder / 'casinoflux.db'}", folder)
+def _served(url: str, folder: Path) -> Iterator[Deployment]:
+    deployment = Deployment(url, folder)
     deployment.start()
     try:
         yield deployment

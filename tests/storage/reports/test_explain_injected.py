@@ -212,6 +212,7 @@ async def test_an_injected_cause_comes_first_with_its_ids(opened: Open, number: 
     assert await right(opened, injections, number), [name for name, _ in injections]
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)  # a few of them are explained on both
 @pytest.mark.slow
 async def test_at_least_95_of_100_injected_days_are_explained_rightly(opened: Open) -> None:
     every = cases()

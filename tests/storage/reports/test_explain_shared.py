@@ -279,6 +279,7 @@ async def test_a_few_days_of_a_shared_offer_are_explained_rightly(opened: Open) 
     assert await tried(opened, range(0, 2 * len(CASES), 9)) == []
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)  # a few of them are explained on both
 @pytest.mark.slow
 async def test_at_least_95_of_100_days_of_a_shared_offer_are_explained_rightly(opened: Open) -> None:
     faults = await tried(opened, range(100, 200))
