@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test test-slow fuzz lint docs pictures chat-pictures bench lock clean
+.PHONY: setup demo test test-slow fuzz lint docs pictures chat-pictures bench cluster cluster-test cluster-down lock clean
 setup: .venv/.installed
 
 .venv/.installed: requirements.lock pyproject.toml
@@ -39,6 +39,15 @@ chat-pictures: setup
 
 bench: setup
 	$(BIN)/python -m bench
+
+cluster: setup
+	$(BIN)/python -m tests.cluster up
+
+cluster-test: setup
+	$(BIN)/python -m tests.cluster test $(FAULTS)
+
+cluster-down: setup
+	$(BIN)/python -m tests.cluster down
 
 lock:
 	$(BIN)/python -m pip install --quiet uv

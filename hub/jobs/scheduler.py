@@ -71,31 +71,35 @@ class Jobs:
     async def run_once(self, name: str) -> bool:
         """Do one job now, under its lease; False if another process has it and does it by itself."""
         job = next(job for job in self._timetable if job.name == name)
-        if not await self._lease(job):
-            return False
         try:
-            await self._keep_lease(job)
+            return await self._run_leased(job)
         finally:
             await self._give_back()
-        return True
 
     async def _run(self, job: Job) -> None:
         task = asyncio.current_task()
         if task:
             self._running.add(task)
         try:
-            if not job.leased:
-                await job.work(self._runtime)
-            elif await self._lease(job):
-                await self._keep_lease(job)
+            ran = await self._run_leased(job)
         except Exception as error:
             tasks.monitor.failed(job.name, error)
         else:
             tasks.monitor.succeeded(job.name)
-            self._runtime.state.setdefault("job_runs", Counter())[job.name] += 1
+            self._runtime.state.setdefault("job_runs", Counter())[job.name] += ran
         finally:
             if task:
                 self._running.discard(task)
+
+    async def _run_leased(self, job: Job) -> bool:
+        """Do a job unless another process has its lease; whether it was done here."""
+        if not job.leased:
+            await job.work(self._runtime)
+        elif await self._lease(job):
+            await self._keep_lease(job)
+        else:
+            return False
+        return True
 
     async def _keep_lease(self, job: Job) -> None:
         """Work, and renew the lease meanwhile. The work goes on when that fails: it is safe to be done twice."""

@@ -56,10 +56,13 @@ class Hosts:
 
 
 def host_of(scope: Any) -> str | None:
-    """The request's host name as we write it; empty without one, None for what no honest browser sends."""
+    """The request's host name as we write it; empty without one, None for what no honest browser sends.
+
+    granian passes an empty header on for none at all, as in the checks of load balancers (HTTP/1.0).
+    """
     values = {value for name, value in scope["headers"] if name == b"host"}
-    if len(values) != 1:
-        return "" if not values else None
+    if len(values) != 1 or values == {b""}:
+        return None if len(values) > 1 else ""
     return normal_host(values.pop().decode("latin-1"))
 
 

@@ -37,8 +37,8 @@ class StubAnswer(NamedTuple):
 Responder = Callable[[StubRequest], StubAnswer]
 
 
-def serve(responder: Responder, port: int) -> ThreadingHTTPServer:
-    """A server on loopback; port 0 takes a free one."""
+def serve(responder: Responder, port: int, host: str = "127.0.0.1") -> ThreadingHTTPServer:
+    """A server; port 0 takes a free one."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -65,16 +65,18 @@ def serve(responder: Responder, port: int) -> ThreadingHTTPServer:
         def log_message(self, *_arguments: Any) -> None:
             """Quiet: stdout is for the port."""
 
-    return ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    return ThreadingHTTPServer((host, port), Handler)
 
 
 def main(make: Callable[[], Responder]) -> None:
     """Run a stand-in until it is told to stop."""
     parser = argparse.ArgumentParser()
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
-    server = serve(make(), parser.parse_args().port)
+    arguments = parser.parse_args()
+    server = serve(make(), arguments.port, arguments.host)
     port = server.server_address[1]
-    print(json.dumps({"port": port, "url": f"http://127.0.0.1:{port}"}), flush=True)
+    print(json.dumps({"port": port, "url": f"http://{arguments.host}:{port}"}), flush=True)
     try:
         server.serve_forever(poll_interval=0.1)
     except KeyboardInterrupt:

@@ -169,7 +169,7 @@ async def test_hosts_of_nobody_get_a_neutral_answer(opened: Callable[[], Any]) -
             response = await team.get("/", host=host)
             assert (response.status, team.sites.owns(response.scope)) == (404, True)
             assert "CasinoFlux" not in response.text
-        for host in ("track.example.test", "track.example.test:8000", "127.0.0.1:8000", "[::1]:8000", "localhost"):
+        for host in ("track.example.test", "track.example.test:8000", "127.0.0.1:8000", "[::1]:8000", "localhost", ""):
             assert not team.sites.owns((await team.get("/", host=host)).scope)
 
 
