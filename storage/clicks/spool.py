@@ -6,7 +6,7 @@ The file is storage.db.spool_file's. After a crash it is read from its start aga
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +20,8 @@ from storage.db.unavailable import is_unavailable
 from storage.ledger.clicks.click_id import first_id_at
 
 log = structlog.get_logger()
+
+Beside = Callable[[Coroutine[Any, Any, int]], Awaitable[int]]
 
 MOST_EARLY = 1_000  # outgoing clicks kept in memory until their own clicks are stored
 
@@ -111,8 +113,11 @@ class Drain:
     """
 
     def __init__(
-        self, state: WriterState, spool: Spool | MemorySpool, *, clock: Callable[[], datetime], patience: float
-    ) -> None:
+        self, state: WriterState, spool: Spool | MemorySpool, *, clock: Callable[[], datetime], patience: float,
+        beside: Beside,
+    ) -> None:  # fmt: skip
+        """`beside` awaits a piece's transaction and sees to those who wait meanwhile."""
+        self._beside = beside
         self._state = state
         self.spool = spool
         self._clock = clock
@@ -133,7 +138,7 @@ class Drain:
         stored = 0
         if self._piece:
             early: list[Record] = []
-            stored = await self._store(self._piece, early)
+            stored = await self._beside(self._store(self._piece, early))
             self.spool.depth -= len(self._piece) - len(early)
             self._piece, self._early = [], self._early + early
         if self._rejected:

@@ -9,9 +9,10 @@ import asyncio
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -63,6 +64,7 @@ class Writer:
         self._drains = [self._drain(self._spool), self._drain(self._unsaved)]  # then those of processes that died
         self._waiting: list[Waiting] = []
         self._counts = Counts()
+        self._committing = False  # all of the batch has decided where to go: what fails now may be stored all the same
         self._spool_due = 0.0  # monotonic time before which writing to a spool that failed is of no use
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -207,7 +209,7 @@ class Writer:
             taken = taken or self._take()
             if is_unavailable(error):
                 self._mark_down(error)
-                await self._spool_all(taken)
+                await self._spool_all(taken, decided=self._committing and self._connection.shared)
             else:
                 await self._one_by_one(taken, error)
 
@@ -216,8 +218,21 @@ class Writer:
         return taken
 
     async def _store(self, taken: list[Waiting]) -> None:
-        """Store and answer `taken`; an empty list is filled with what waits once the transaction has begun."""
-        counts = Counts()
+        """Store and answer `taken`; an empty list is filled with what waits once the transaction has begun.
+
+        A server that does not answer is left after a second. Raises what the database raises.
+        """
+        if not self._connection.shared:
+            await self._transact(taken)
+            return
+        storing = asyncio.create_task(self._transact(taken))
+        await asyncio.wait({storing}, timeout=PATIENCE)
+        if not storing.done():
+            self._connection.abandon()
+        await storing
+
+    async def _transact(self, taken: list[Waiting]) -> None:
+        counts, self._committing = Counts(), False
         try:
             async with self._connection.transaction(PATIENCE):
                 if not taken:
@@ -225,6 +240,7 @@ class Writer:
                 counts, self._counts = self._counts, counts
                 batch = Batch(self._state, [job for job, _ in taken], counts)
                 await batch.store(self._clock())
+                self._committing = True
         except BaseException:
             self._counts.merge(counts)
             raise
@@ -251,13 +267,24 @@ class Writer:
         Raises DatabaseUnavailable if it is still away.
         """
         trial = asyncio.create_task(self._begin_once())
-        while not trial.done():
+        await self._spool_until_done(trial)
+        await trial
+
+    async def _spool_until_done(self, work: "asyncio.Task[Any]") -> None:
+        """Clicks go to the spool, without waiting, until `work` has ended."""
+        while not work.done():
             await self._spool_all(self._take())
             wake = asyncio.create_task(self._wake.wait())
-            await asyncio.wait({trial, wake}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({work, wake}, return_when=asyncio.FIRST_COMPLETED)
             wake.cancel()
             self._wake.clear()
-        await trial
+
+    async def _drained(self, storing: Coroutine[Any, Any, int]) -> int:
+        """The result of a piece's transaction, for which clicks wait a second and no longer."""
+        work = asyncio.create_task(storing)
+        await asyncio.wait({work}, timeout=PATIENCE)
+        await self._spool_until_done(work)
+        return await work
 
     async def _begin_once(self) -> None:
         async with self._connection.transaction(PATIENCE):
@@ -291,7 +318,7 @@ class Writer:
                 spool.close()
 
     def _drain(self, spool: Spool | MemorySpool) -> Drain:
-        return Drain(self._state, spool, clock=self._clock, patience=PATIENCE)
+        return Drain(self._state, spool, clock=self._clock, patience=PATIENCE, beside=self._drained)
 
     def _mark_down(self, error: Exception) -> None:
         self._down_reason = _described(error)
@@ -312,9 +339,9 @@ class Writer:
         """Whether the latest of these faults is in the log."""
         return not self._not_logged[fault]
 
-    async def _spool_all(self, taken: list[Waiting]) -> None:
+    async def _spool_all(self, taken: list[Waiting], *, decided: bool = False) -> None:
         if taken:
-            for job, _ in taken:
+            for job, _ in taken if not decided else ():
                 self._decide_without_database(job)
             await self._keep([job for job, _ in taken])
             self._answer(taken)

@@ -89,6 +89,11 @@ class PostgresBatchConnection:
         except Exception:
             self._drop()
 
+    def abandon(self) -> None:
+        """Break off what is under way: it raises at once. Whether a COMMIT that was sent is carried out is unknown."""
+        if self._connection is not None:
+            self._connection.terminate()
+
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:

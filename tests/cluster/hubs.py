@@ -1,6 +1,7 @@
 """Three hubs as their owner runs them, and the load balancer in front."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -37,7 +38,8 @@ frontend public
   default_backend hubs
 backend hubs
   balance roundrobin
-  option httpchk GET /healthz
+  option httpchk
+  http-check send meth GET uri /healthz ver HTTP/1.1 hdr Host hub
   http-check expect status 200
   default-server inter 500ms fall 2 rise 1
 {servers}
@@ -160,19 +162,27 @@ def start_standins(processes: Processes) -> None:
         processes.start(name, "out", command, environment=environment)
 
 
+VERSIONS = "storage/migrations/versions"
+
+
 def older_code(target: Path) -> str:
-    """The source of the version before the newest migration, unpacked into `target`; its commit.
+    """The source of the latest version whose schema is older than today's, unpacked into `target`; its commit.
 
     Empty where the project's history is not there (a package, a shallow clone).
     """
-    newest = max((ROOT / "storage/migrations/versions").glob("[0-9]*.py"))
-    words = ["git", "log", "--diff-filter=A", "--format=%H", "-1", "--", str(newest.relative_to(ROOT))]
-    added = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
-    if not added:
-        return ""
-    target.mkdir(parents=True, exist_ok=True)
-    archive = subprocess.run(["git", "archive", f"{added}^"], cwd=ROOT, capture_output=True, check=False)
-    if archive.returncode:
-        return ""
-    subprocess.run(["tar", "-x", "-C", str(target)], input=archive.stdout, check=True)
-    return added
+    names = {path.name for path in (ROOT / VERSIONS).glob("[0-9]*.py")}
+    for commit in _git("log", "--format=%H", "--", VERSIONS, "storage/db/schema.py").split():
+        head = re.search(r'^HEAD = "(\d+)"', _git("show", f"{commit}:storage/db/schema.py"), re.MULTILINE)
+        listed = _git("ls-tree", "--name-only", commit, f"{VERSIONS}/").split()
+        there = {Path(name).name for name in listed} & names
+        if head and there < names and there == {name for name in names if name[:4] <= head[1]}:
+            target.mkdir(parents=True)
+            archive = subprocess.run(["git", "archive", commit], cwd=ROOT, capture_output=True, check=True)
+            subprocess.run(["tar", "-x", "-C", str(target)], input=archive.stdout, check=True)
+            return commit
+    return ""
+
+
+def _git(*words: str) -> str:
+    """What a git command prints; nothing if it fails."""
+    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout

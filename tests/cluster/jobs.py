@@ -60,7 +60,6 @@ class JobWatch:
 
     def shared(self) -> list[str]:
         """Jobs that two hubs have run by turns: one, the other, and the first again within a lease."""
-        import json; open(f"/work/edge-scratch/runs-{time.time():.0f}.json","w").write(json.dumps({j: sorted(r) for j, r in self._runs.items()}))
         return [job for job, runs in self._runs.items() if alternates(sorted(runs), LEASE.total_seconds())]
 
 

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
@@ -197,16 +197,16 @@ class RowWriter:
         self._connection = None
 
 
-class Session(aiohttp.ClientSession):
+def new_session() -> aiohttp.ClientSession:
     """One that keeps no cookies: each visitor is a new one."""
-
-    @classmethod
-    def new(cls) -> Self:
-        return cls(timeout=aiohttp.ClientTimeout(total=PATIENCE), cookie_jar=aiohttp.DummyCookieJar())
+    return aiohttp.ClientSession(
+        timeout=aiohttp.ClientTimeout(total=PATIENCE), cookie_jar=aiohttp.DummyCookieJar(),
+        connector=aiohttp.TCPConnector(limit=0),
+    )  # fmt: skip
 
 
 async def main(plan: Plan) -> None:
-    async with Session.new() as session:
+    async with new_session() as session:
         await Load(plan, session).run()
 
 

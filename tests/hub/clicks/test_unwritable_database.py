@@ -4,12 +4,13 @@ import asyncio
 import shutil
 import sqlite3
 import time
-from contextlib import closing
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import URL, make_url, text
 
 from hub.clicks.decide import CampaignJob
 from storage.clicks import rollup_check
@@ -35,6 +36,77 @@ async def postbacks(d: ClickDeployment) -> None:
     while True:
         await d.database.run(lambda tx: tx.execute(text("UPDATE changes SET n = n")))
         await asyncio.sleep(0.25)
+
+
+class SilentNetwork:
+    """A way to a PostgreSQL on which packets get lost without a word, both ways or only those from the server."""
+
+    def __init__(self, url: URL) -> None:
+        self._path = f"{url.query['host']}/.s.PGSQL.5432"
+        self.loses: set[str] = set()
+        self._passing = asyncio.Event()
+        self._passing.set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def lose(self, *directions: str) -> None:
+        self.loses = set(directions)
+        self._passing.clear() if directions else self._passing.set()
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server_reader, server_writer = await asyncio.open_unix_connection(self._path)
+        for direction, source, target in (("out", reader, server_writer), ("back", server_reader, writer)):
+            task = asyncio.create_task(self._forward(direction, source, target))
+            self._tasks.add(task)
+
+    async def _forward(self, direction: str, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while data := await source.read(65_536):
+                if direction in self.loses:
+                    await self._passing.wait()
+                target.write(data)
+        target.close()
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def silent_network(postgres_url: str) -> AsyncIterator[tuple[str, SilentNetwork]]:
+    """The URL of the database behind such a network, and the network."""
+    url = make_url(postgres_url)
+    network = SilentNetwork(url)
+    server = await asyncio.start_server(network, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        yield f"postgresql://{url.username}:x@127.0.0.1:{port}/{url.database}?ssl=disable", network
+    finally:
+        await network.close()
+        server.close()
+
+
+@pytest.mark.parametrize("lost", [("out", "back"), ("back",)])
+async def test_a_server_that_falls_silent_keeps_visitors_a_second_and_their_clicks_once(
+    postgres_url: str, lost: tuple[str, ...]
+) -> None:
+    async with silent_network(postgres_url) as (url, network), click_deployment(url) as d:
+        await d.offer("a")
+        await d.offer("b")
+        await d.campaign("one", {"a": 1, "b": 1})
+        answers = [await d.get("/c/one", ip="192.0.2.1")]
+        network.lose(*lost)
+        began = time.monotonic()
+        answers.append(await d.get("/c/one", ip="192.0.2.2"))
+        assert time.monotonic() - began < 3, "without an end of patience it is ten seconds and more"
+        assert d.clicks.writer.down
+        answers.append(await d.get("/c/one", ip="192.0.2.3"))
+        assert d.clicks.health()["spooled"] == 2
+        network.lose()
+        await recovered(d, 15.0)
+        stored = {d.clicks.state.codec.encode(click.id): click.offer_id for click in await d.stored()}
+        assert stored == {answer.query["c"]: d.made[answer.host[0]] for answer in answers}, "where each was sent"
+        assert await rollup_check.check(d.database) == []
 
 
 async def test_a_lock_from_outside_is_over_a_second_after_its_release_while_others_write(sqlite_url: str) -> None:

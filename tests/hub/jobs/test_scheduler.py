@@ -140,3 +140,16 @@ async def test_a_job_of_the_shell_leaves_it_to_the_hub_that_has_the_lease(opened
         assert await Jobs(runtime(database), TIMETABLE).run_once("settle")
         async with database.read() as tx:
             assert (await tx.execute(select(table))).all() == [], "given back"
+
+
+async def test_only_the_hub_that_has_the_lease_counts_a_run(opened: Callable[[], Any]) -> None:
+    async def work(_runtime: Runtime) -> None:
+        """Nothing to do."""
+
+    async with opened() as database, running(database, Job("settle", 0.01, work)) as holder:
+        while not holder.state.get("job_runs", {}).get("settle"):
+            await asyncio.sleep(0.01)
+        async with running(database, Job("settle", 0.01, work)) as other:
+            while "settle" not in other.state.get("job_runs", {}):
+                await asyncio.sleep(0.01)
+            assert other.state["job_runs"]["settle"] == 0
