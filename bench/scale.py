@@ -25,6 +25,8 @@ from storage.ledger.clicks.click_id import first_id_at
 from storage.tables import touched
 from storage.tables.types import EPOCH_DAY
 
+SECONDS = 8.0  # of one round of load
+
 _CAMPAIGNS = """
 INSERT INTO campaigns (id, team_id, name, code, created_at, cost_model, rules, binding, direct, status)
 SELECT 100 + n, 1, 'c' || n, 'c' || n, 0, 'link', '[]', true, true, 'active' FROM generate_series(0, 49) n
@@ -66,7 +68,7 @@ def postgresql() -> Iterator[str]:
             server.cleanup()
 
 
-def hubs(url: str, count: int, *, seconds: float = 8.0) -> Figures:
+def hubs(url: str, count: int, *, seconds: float = SECONDS) -> Figures:
     """So many hubs on one database at full load together: clicks a second in all, the worst hub's p99."""
     started = [Server("clicks", url, anywhere=True) for _ in range(count)]
     figures: list[Figures] = []
@@ -137,6 +139,17 @@ async def housekeeping(url: str) -> None:
         await database.close()
 
 
+async def log_position(url: str) -> int:
+    """Bytes that PostgreSQL has written to its log so far."""
+    database = Database(url)
+    try:
+        async with database.read() as tx:
+            query = text("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')")
+            return int((await tx.execute(query)).scalar_one())
+    finally:
+        await database.close()
+
+
 async def _outside_transaction(database: Database, statement: str) -> None:
     async with database.engine.connect() as connection:
         autocommit = await connection.execution_options(isolation_level="AUTOCOMMIT")
@@ -155,10 +168,13 @@ def main(clicks: int) -> None:
     print(machine(), flush=True)
     with postgresql() as url:
         asyncio.run(set_up(url))
+        before, stored = asyncio.run(log_position(url)), 0.0
         for count in (1, 2, 3):
             figures = [hubs(url, count) for _ in range(3)]
             rate, p99 = (statistics.median(figure[name] for figure in figures) for name in ("rate", "p99"))
+            stored += sum(figure["rate"] for figure in figures) * SECONDS
             print(f"{count} hub(s): {rate:,.0f} clicks/s in all, p99 {p99:.0f} ms", flush=True)
+        print(f"log: {(asyncio.run(log_position(url)) - before) / stored:.0f} bytes a click", flush=True)
         print(f"{clicks:,} clicks into {DAYS} partitions: {asyncio.run(_filled(url, clicks)):,.0f}/s", flush=True)
         figures = [hubs(url, 1) for _ in range(3)]
         rate, p99 = (statistics.median(figure[name] for figure in figures) for name in ("rate", "p99"))

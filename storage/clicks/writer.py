@@ -22,7 +22,7 @@ from storage.clicks.visitors import FurtherKeys, ProcessVisitors, SharedVisitors
 from storage.clicks.write_batch import DAY, Batch, Counts, FaultKey, WriterState
 from storage.clicks.write_jobs import ClickJob, Job, RollupKey, recognise, seen_rows, visitor_keys
 from storage.db import tasks
-from storage.db.batch_connection import batch_connection
+from storage.db.batch_connection import PostgresBatchConnection, batch_connection
 from storage.db.engine import Database
 from storage.db.spool_file import orphans
 from storage.db.unavailable import DatabaseUnavailable, is_unavailable
@@ -222,7 +222,7 @@ class Writer:
 
         A server that does not answer is left after a second. Raises what the database raises.
         """
-        if not self._connection.shared:
+        if not isinstance(self._connection, PostgresBatchConnection):
             await self._transact(taken)
             return
         storing = asyncio.create_task(self._transact(taken))

@@ -5,7 +5,7 @@ import time
 
 import httpx
 
-from tests.cluster import laboratory, trial
+from tests.cluster import laboratory, namespaces, trial
 from tests.cluster.accounting import Room
 from tests.cluster.faults import FAULTS, Fault
 from tests.cluster.laboratory import Laboratory
@@ -48,7 +48,7 @@ def test(names: list[str]) -> int:
     if unknown := [name for name in names if name not in known]:
         print(f"no such fault: {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr)
         return 2
-    stood = bool(laboratory.namespaces.existing())
+    stood = bool(namespaces.existing())
     lab = laboratory.attach() if stood else up()
     try:
         return 0 if try_all(lab, [known[name] for name in names] or list(FAULTS)) else 1
