@@ -199,6 +199,7 @@ class Writer:
     async def _batch(self) -> None:
         """Write what waits in one transaction, or put it into the spool. Never raises."""
         taken: list[Waiting] = []
+        self._committing = False
         try:
             if self.down:
                 await self._try_database()
@@ -232,7 +233,7 @@ class Writer:
         await storing
 
     async def _transact(self, taken: list[Waiting]) -> None:
-        counts, self._committing = Counts(), False
+        counts = Counts()
         try:
             async with self._connection.transaction(PATIENCE):
                 if not taken:

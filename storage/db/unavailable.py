@@ -114,12 +114,19 @@ def _release(inode: Inode) -> None:
         os.close(descriptor)
 
 
+#: Classes of PostgreSQL's codes that say nothing against what was sent: connection, out of resources (disk, memory,
+#: connections), shutting down or starting, system error, internal error.
+#: https://www.postgresql.org/docs/15/errcodes-appendix.html
+_SERVER = frozenset({"08", "53", "57", "58", "XX"})
+
+
 def is_unavailable(error: BaseException) -> bool:
     """Whether the database is at fault, not what was to be written."""
     if isinstance(error, DatabaseUnavailable | OSError | TimeoutError | sqlite3.OperationalError):
         return True
     if isinstance(error, DBAPIError):
-        return error.connection_invalidated or (error.orig is not None and is_unavailable(error.orig))
+        at_fault_itself = sqlstate_of(error)[:2] in _SERVER
+        return error.connection_invalidated or at_fault_itself or bool(error.orig and is_unavailable(error.orig))
     if type(error) is sqlite3.DatabaseError:  # malformed, or no database at all
         return True
     if not type(error).__module__.startswith("asyncpg"):
@@ -137,7 +144,12 @@ def is_locked(error: BaseException) -> bool:
 
 
 def is_read_only(error: BaseException | None) -> bool:
-    """Whether PostgreSQL said that it is a standby: code 25006, whichever wrapper the error is in."""
+    """Whether PostgreSQL said that it is a standby."""
+    return sqlstate_of(error) == "25006"
+
+
+def sqlstate_of(error: BaseException | None) -> str:
+    """PostgreSQL's code of an error, whichever wrapper it is in; empty if it is not PostgreSQL's."""
     while error is not None and getattr(error, "sqlstate", None) is None:
         error = error.__cause__ or getattr(error, "orig", None)
-    return getattr(error, "sqlstate", None) == "25006"
+    return str(getattr(error, "sqlstate", ""))

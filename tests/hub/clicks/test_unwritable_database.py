@@ -109,6 +109,24 @@ async def test_a_server_that_falls_silent_keeps_visitors_a_second_and_their_clic
         assert await rollup_check.check(d.database) == []
 
 
+async def test_a_click_that_comes_while_the_spool_cannot_be_drained_is_sent_to_an_offer(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with click_deployment(postgres_url) as d:
+        await d.offer("a")
+        await d.campaign("one", {"a": 1})
+        await d.get("/c/one", ip="192.0.2.1")
+
+        async def fails() -> None:
+            monkeypatch.undo()
+            raise DatabaseUnavailable("PostgreSQL cannot be reached")
+
+        monkeypatch.setattr(d.clicks.writer, "_catch_up", fails)
+        assert (await d.get("/c/one", ip="192.0.2.2")).host == "a.example.test"
+        await recovered(d, 15.0)
+        assert [click.offer_id for click in await d.stored()] == [d.made["a"]] * 2
+
+
 async def test_a_lock_from_outside_is_over_a_second_after_its_release_while_others_write(sqlite_url: str) -> None:
     async with click_deployment(sqlite_url) as d:
         await d.offer("a")

@@ -77,3 +77,19 @@ async def test_the_connection_of_batches_is_given_up_likewise(postgres_url: str)
             assert await connection.query("SELECT n FROM notes") == [(2,)]
     finally:
         await connection.close()
+
+
+async def test_a_server_that_lacks_something_or_goes_down_is_no_fault_of_what_was_sent(postgres_url: str) -> None:
+    at_fault = {"53100": True, "53300": True, "57P01": True, "57P03": True, "58030": True, "XX000": True,
+                "23505": False, "22003": False, "40P01": False, "42P01": False}  # fmt: skip
+    database = Database(postgres_url)
+    verdicts = {}
+    try:
+        for code in at_fault:
+            with pytest.raises(DBAPIError) as refused:
+                async with database.begin() as tx:
+                    await tx.execute(text(f"DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '{code}'; END $$"))
+            verdicts[code] = is_unavailable(refused.value)
+    finally:
+        await database.close()
+    assert verdicts == at_fault, "only what is at fault itself may be set aside"
