@@ -28,7 +28,7 @@ from sqlalchemy import func, insert, select
 
 from bench.stage import Line, folder, free_port, table
 from hub.jobs import sync
-from hub.runtime.gc_tuning import few_arenas
+from hub.runtime.gc_tuning import few_arenas, settle_down
 from hub.runtime.ports import HubPorts
 from hub.runtime.runtime import Runtime
 from hub.runtime.settings import Settings
@@ -218,6 +218,7 @@ async def work(database_url: str, platform_url: str) -> dict[str, float]:
     """All of it on this process' one core; seconds of its processor, megabytes, milliseconds."""
     stage, result = RevenueStage(database_url, platform_url), dict[str, float]()
     await stage.open()
+    settle_down()
     first, last = first_day(), first_day() + timedelta(days=DAYS - 1)
     began, spent = time.perf_counter(), time.process_time()
     await stage.sync(first, last)

@@ -1,6 +1,7 @@
 """Which column of a report is which figure, and what figures make together."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import sub
 from typing import Any
 
 import msgspec
@@ -61,7 +62,11 @@ def figures_of(values: Mapping[str, int | None]) -> Figures:
 def figures_of_columns(columns: Mapping[str, Sequence[int | None]], *, rows: int) -> list[Figures]:
     """The same of so many rows, from each measure's values in their order."""
     nothing = (None,) * rows
-    other = tuple(map(_other, *(columns.get(name, nothing) for name in _COMMISSION)))
+    total, cpa, revshare, *rest = (columns.get(name, nothing) for name in _COMMISSION)
+    if any(None in column for column in (total, cpa, revshare)):
+        other = list(map(_other, total, cpa, revshare, *rest))
+    else:
+        other = list(map(sub, map(sub, total, cpa), revshare))
     known = {**columns, "commission_other": other}
     return list(map(Figures, *(known.get(name, nothing) for name in Figures.__struct_fields__)))
 

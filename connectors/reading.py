@@ -4,7 +4,7 @@ import codecs
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
-from itertools import chain
+from functools import lru_cache
 from typing import Any
 from xml.etree import ElementTree
 
@@ -19,8 +19,11 @@ from storage.ledger.numbers import read_float
 from storage.ledger.tables import Table, TableError, decode_text, is_value, plain_name, read_table
 
 Record = dict[str, Any]
+RecordColumns = Mapping[str, Sequence[Any]]
+"""Records of one shape a column at a time: the values of each name, in the order of the records."""
+
 _JSON: msgspec.json.Decoder[Any] = msgspec.json.Decoder(float_hook=Decimal)
-_QUICK: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
+_NAMES: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _OUTLINE: msgspec.json.Decoder[Any] = msgspec.json.Decoder(dict[str, msgspec.Raw] | list[msgspec.Raw])
 _LOGIN = re.compile(rb"(?i)log.?in|sign.?in|passwor|anmeld|entrar|connexion")
 
@@ -171,13 +174,35 @@ class RawRecords:
         for start in range(0, len(self._entries), size):
             yield RawRecords(self._entries[start : start + size], self._body, self._connection)
 
-    def with_floats(self) -> list[Record] | None:
-        """The records with fractions as floats, six times as quick; None unless they are objects without nesting."""
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def columns(self) -> RecordColumns | None:
+        """The records by column with fractions as floats, ten times as quick; None unless they are objects of one
+        shape without nesting."""
         try:
-            records = [_QUICK.decode(entry) for entry in self._entries]
+            names = tuple(_NAMES.decode(self._entries[0]))
+            records = _records_of(names).decode(b"[%b]" % b",".join(self._entries))
         except msgspec.MsgspecError:
             return None
-        return None if dict in set(map(type, chain.from_iterable(map(dict.values, records)))) else records
+        columns = zip(*map(msgspec.structs.astuple, records), strict=True)
+        return dict(zip(names, columns, strict=True))
+
+
+@lru_cache(maxsize=64)
+def _records_of(names: tuple[str, ...]) -> msgspec.json.Decoder[list[msgspec.Struct]]:
+    """Decodes objects that have these names, all of them and no others, and values without nesting."""
+    fields = {f"field{n}": name for n, name in enumerate(names)}
+    values = [(field, str | int | float | bool | None) for field in fields]
+    record = msgspec.defstruct("Record", values, rename=fields, forbid_unknown_fields=True, gc=False)
+    return msgspec.json.Decoder(list[record])  # type: ignore[valid-type]
+
+
+def columns_of(records: Sequence[Record]) -> RecordColumns | None:
+    """Records by column; None unless they are of one shape."""
+    if len(set(map(tuple, records))) != 1:
+        return None
+    return dict(zip(records[0], zip(*map(dict.values, records), strict=True), strict=True))
 
 
 def no_rows(body: bytes, connection: Connection) -> ConnectorError:

@@ -1,6 +1,6 @@
 """From a platform's records to revenue rows, every fault named by its line and column."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import date
 from decimal import Decimal
@@ -11,7 +11,7 @@ import msgspec
 
 from connectors.base import Connection, Platform, Window
 from connectors.columns import COUNTS, PARTS, Columns, added, comparable, figures_of, figures_of_columns
-from connectors.reading import RawRecords, Record
+from connectors.reading import RawRecords, Record, RecordColumns, columns_of
 from storage.ledger.currencies import currency_of
 from storage.ledger.dates import Order, read_day
 from storage.ledger.errors import ConnectorError
@@ -113,9 +113,9 @@ class Sheet:
             return self._add_lines((0, record) for record in records)
         count = 0
         for part in records.parts(_MANY):
-            quick = part.with_floats()
-            if quick is not None and self._add_alike(quick):
-                count += len(quick)
+            columns = part.columns()
+            if columns is not None and self._add_alike(columns):
+                count += len(part)
             else:
                 count += self._add_lines((0, record) for record in part)
         return count
@@ -125,15 +125,16 @@ class Sheet:
         remaining, added_lines = iter(lines), 0
         while part := list(islice(remaining, _MANY)):
             added_lines += len(part)
-            if not self._add_alike([record for _, record in part], [line for line, _ in part]):
+            columns = columns_of([record for _, record in part])
+            if columns is None or not self._add_alike(columns, [line for line, _ in part]):
                 for self.line, record in part:
                     self.add(record)
         self.line = 0
         return added_lines
 
-    def _add_alike(self, records: Sequence[Record], lines: Iterable[int] = repeat(0)) -> bool:
+    def _add_alike(self, columns: RecordColumns, lines: Iterable[int] = repeat(0)) -> bool:
         """Add records of one shape a column at a time; False, and nothing is added, where something is odd."""
-        rows = self._rows_of(records) if len(set(map(tuple, records))) == 1 else None
+        rows = self._rows_of(columns)
         if rows is None:
             return False
         if not self._keep_all(rows):
@@ -144,34 +145,32 @@ class Sheet:
                     self.outside += 1
         return True
 
-    def _rows_of(self, records: Sequence[Record]) -> list[RevenueRow] | None:
+    def _rows_of(self, columns: RecordColumns) -> list[RevenueRow] | None:
         """The rows of records of one shape; None where `add` has to say what is wrong with one, or to look closer."""
-        layout = self._layout(records[0])
+        layout = self._layout(columns)
         if not layout.day or (self.columns.tag and not layout.tag):
             return None
         try:
-            written = set(_texts(records, layout.currency))
+            written = set(_texts(columns, layout.currency))
             if len(written) > 1:
                 return None
             currency = self._currency(written.pop())
-            days = _each_once(_texts(records, layout.day), lambda text: read_day(text, layout.order))
-            figures = _figures(records, layout, currency)
-            texts = (_texts(records, layout.tag), _texts(records, layout.tag_name), _texts(records, layout.sub))
-            parts = _part_texts(records, layout.part)
+            days = _each_once(_texts(columns, layout.day), lambda text: read_day(text, layout.order))
+            figures = _figures(columns, layout, currency)
+            texts = (_texts(columns, layout.tag), _texts(columns, layout.tag_name), _texts(columns, layout.sub))
+            parts = _part_texts(columns, layout.part)
         except ValueError:
             return None
         if figures is None or max(days) > self.latest:
             return None
         tags, tag_names, parts = (_each_once(column, self._shared) for column in (*texts[:2], parts))
-        return [
-            RevenueRow(day=day, tag=tag, tag_name=name, sub=sub, part=part, currency=currency, figures=of_row)
-            for day, tag, name, sub, part, of_row in zip(days, tags, tag_names, texts[2], parts, figures, strict=True)
-        ]
+        return list(map(RevenueRow, days, tags, repeat(currency), figures, texts[2], parts, tag_names))
 
     def _keep_all(self, rows: Sequence[RevenueRow]) -> bool:
         """Keep rows if all of them are within the window and none of them repeats another."""
         days = {row.day for row in rows}
-        keyed = dict(zip(map(_key_of, rows), rows, strict=True))
+        tag_keys = {tag: tag.lower() for tag in {row.tag for row in rows}}
+        keyed = {(row.day, tag_keys[row.tag], row.sub, row.part, row.currency): row for row in rows}
         is_plain = self.window.first <= min(days) and max(days) <= self.window.last and len(keyed) == len(rows)
         if not is_plain or not self.rows.keys().isdisjoint(keyed):
             return False
@@ -428,16 +427,27 @@ def _key_of(row: RevenueRow) -> tuple[object, ...]:
     return row.day, row.tag.lower(), row.sub, row.part, row.currency
 
 
-def _texts(records: Sequence[Record], names: tuple[str, ...]) -> list[str]:
+def _texts(columns: RecordColumns, names: tuple[str, ...]) -> list[str]:
     """`_text` of many records."""
+    if not names:
+        return [""] * _length(columns)
     if len(names) == 1:
-        cells = [record[names[0]] for record in records]
-        kinds = set(map(type, cells))
+        kinds = set(map(type, columns[names[0]]))
         if kinds == {str}:
-            return [cell.strip() for cell in cells]
+            return list(map(str.strip, columns[names[0]]))
         if kinds == {int}:
-            return list(map(str, cells))
-    return [_text(record, names) for record in records] if names else [""] * len(records)
+            return list(map(str, columns[names[0]]))
+    return list(map(_first_text, _cells_of(columns, names)))
+
+
+def _cells_of(columns: RecordColumns, names: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
+    """The cells of these columns, record by record."""
+    return zip(*(columns[name] for name in names), strict=True)
+
+
+def _length(columns: RecordColumns) -> int:
+    """How many records they are."""
+    return len(next(iter(columns.values())))
 
 
 def _each_once(texts: Sequence[str], read: Callable[[str], T]) -> list[T]:
@@ -446,21 +456,21 @@ def _each_once(texts: Sequence[str], read: Callable[[str], T]) -> list[T]:
     return [known[text] for text in texts]
 
 
-def _figures(records: Sequence[Record], layout: Layout, own: str) -> list[Figures] | None:
+def _figures(columns: RecordColumns, layout: Layout, own: str) -> list[Figures] | None:
     """The figures of records, measure by measure; None where a currency stands beside one. Raises ValueError."""
-    columns: dict[str, Sequence[int | None]] = {}
+    measures: dict[str, Sequence[int | None]] = {}
     for measure, names, is_count in layout.measures:
         if len(names) > 1:
             return None
-        cells = [record[names[0]] for record in records]
+        cells = columns[names[0]]
         column = _counts(cells) if is_count else _amounts(cells, layout.marks.get(names[0], ""), own)
         if column is None:
             return None
-        columns[measure] = column
-    return figures_of_columns(columns, rows=len(records))
+        measures[measure] = column
+    return figures_of_columns(measures, rows=_length(columns))
 
 
-def _counts(cells: list[Any]) -> list[int | None]:
+def _counts(cells: Sequence[Any]) -> Sequence[int | None]:
     """Counts; digits alone, as nearly all of them are, the quick way. Raises ValueError."""
     kinds = set(map(type, cells))
     if kinds == {int} and max(map(abs, cells)) < _TOO_LARGE:
@@ -474,7 +484,7 @@ def _counts(cells: list[Any]) -> list[int | None]:
     return list(map(read_count, cells))
 
 
-def _amounts(cells: list[Any], mark: Mark, own: str) -> list[int | None] | None:
+def _amounts(cells: Sequence[Any], mark: Mark, own: str) -> Sequence[int | None] | None:
     """Amounts in micro-units; None where a currency stands beside one. Raises ValueError."""
     kinds = set(map(type, cells))
     if float in kinds:
@@ -493,7 +503,7 @@ def _micros_of_floats(cells: Sequence[Any], kinds: AbstractSet[type]) -> list[in
     if not kinds <= {int, float} or max(map(abs, cells)) >= 1e9:
         raise ValueError("more than floats can say")
     micros = [round(cell * 1e6) for cell in cells]
-    if [micro / 1e6 for micro in micros] != cells:
+    if [micro / 1e6 for micro in micros] != [*cells]:
         raise ValueError("more digits than micro-units have")
     return [*micros]
 
@@ -543,8 +553,12 @@ def _slack(name: str, rows: int) -> int:
 
 
 def _text(record: Record, names: tuple[str, ...]) -> str:
-    for name in names:
-        value = record[name]
+    return _first_text([record[name] for name in names])
+
+
+def _first_text(values: Iterable[Any]) -> str:
+    """The first value that is not empty, as text. Raises ValueError for a float."""
+    for value in values:
         if isinstance(value, float):
             raise ValueError("floats may not say what was written")
         if value is not None and value != "":
@@ -552,11 +566,14 @@ def _text(record: Record, names: tuple[str, ...]) -> str:
     return ""
 
 
-def _part_texts(records: Sequence[Record], names: tuple[str, ...]) -> list[str]:
-    return _texts(records, names) if len(names) == 1 else [_part(record, names) for record in records]
+def _part_texts(columns: RecordColumns, names: tuple[str, ...]) -> list[str]:
+    return _texts(columns, names) if len(names) < 2 else list(map(_joined, _cells_of(columns, names)))
 
 
 def _part(record: Record, names: tuple[str, ...]) -> str:
-    if len(names) == 1:
-        return _text(record, names)
-    return "/".join(filter(None, [_text(record, (name,)) for name in names]))
+    return _joined([record[name] for name in names])
+
+
+def _joined(values: Iterable[Any]) -> str:
+    """The values that are not empty, as one text."""
+    return "/".join(filter(None, [_first_text((value,)) for value in values]))

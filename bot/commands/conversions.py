@@ -240,28 +240,29 @@ async def _refuse_recorded(ctx: Context, batch: Sequence[_Placed], earlier: set[
 
 async def _record_import(ctx: Context, new: Import) -> Imported:
     """Record the rows in short transactions. An import that was broken off goes on where it stopped."""
-    read = await _read_import(ctx, new)
-    added, known = 0, []
-    for start in range(0, len(read.placed), _BATCH):
-        batch = read.placed[start : start + _BATCH]
-        outcomes = await ctx.database.run_batch(partial(_record_batch, ctx=ctx, read=read, start=start, batch=batch))
-        added += outcomes.count(Outcome.ACCEPTED)
-        known += [
-            f"{conversion.place} ({outcome.value})"
-            for conversion, outcome in zip(batch, outcomes, strict=True)
-            if outcome is not Outcome.ACCEPTED
-        ]
+    read, outcomes = await _read_import(ctx, new), list[Outcome]()
+    await ctx.database.run_batches(
+        partial(_record_batch, ctx=ctx, read=read, start=start, outcomes=outcomes)
+        for start in range(0, len(read.placed), _BATCH)
+    )
     async with ctx.database.begin() as tx:
         await teams.drop_fact(tx, read.progress)
-    return Imported(added=added, known=known)
+    known = [
+        f"{conversion.place} ({outcome.value})"
+        for conversion, outcome in zip(read.placed, outcomes, strict=True)
+        if outcome is not Outcome.ACCEPTED
+    ]
+    return Imported(added=len(outcomes) - len(known), known=known)
 
 
 async def _record_batch(
-    tx: AsyncConnection, *, ctx: Context, read: _ReadImport, start: int, batch: Sequence[_Placed]
-) -> list[Outcome]:
-    recorded = await _record(tx, ctx, read.placing, batch)
+    tx: AsyncConnection, *, ctx: Context, read: _ReadImport, start: int, outcomes: list[Outcome]
+) -> bool:
+    """Record a batch and add the outcome of each of its rows; True, for no batch ends an import."""
+    batch = read.placed[start : start + _BATCH]
+    outcomes += [outcome for _, outcome in await _record(tx, ctx, read.placing, batch)]
     await teams.store_fact(tx, read.progress, str(read.begun + start + len(batch)))
-    return [outcome for _, outcome in recorded]
+    return True
 
 
 @command("conversion import", role=Role.BUYER, scope=Scope.OWN, render=imported_card, prepare=_record_import)

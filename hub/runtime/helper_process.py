@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from inspect import isawaitable
 from typing import Any, BinaryIO, TypeVar, overload
 
+from hub.runtime.gc_tuning import settle_down
 from hub.runtime.logs import log_warnings
 from storage.ledger.errors import CasinoFluxError, TooLong
 
@@ -136,6 +137,7 @@ def _send_and_receive(child: "subprocess.Popen[bytes]", request: tuple[Any, ...]
 def main() -> None:
     """The helper process. What a job prints goes to standard error: standard output carries the answers."""
     os.nice(NICE)
+    settle_down()
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     log_warnings()

@@ -1,6 +1,6 @@
 """Campaigns: what a tracking link leads to, and since when."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import date, datetime
 from typing import Any
 
@@ -81,11 +81,17 @@ async def record_costs(
     await touch_marks.touch(tx, team_id, [today])
 
 
-async def costs_on(tx: AsyncConnection, team_id: int, day: date) -> dict[int, CostRule]:
-    """What campaigns' traffic cost on a report day, of those whose spend is worked out when the day is merged."""
+async def costs_on(tx: AsyncConnection, team_id: int, days: Collection[date]) -> dict[date, dict[int, CostRule]]:
+    """What campaigns' traffic cost on report days, of those whose spend is worked out when the day is merged."""
     c = campaign_costs.c
     query = select(campaign_costs).join(campaigns, campaigns.c.id == c.campaign_id)
-    rows = await tx.execute(query.where(campaigns.c.team_id == team_id, c.since <= day).order_by(c.since))
+    mine = campaigns.c.team_id == team_id, c.since <= max(days)
+    rows = (await tx.execute(query.where(*mine).order_by(c.since))).all()
+    return {day: _rules([row for row in rows if row.since <= day]) for day in days}
+
+
+def _rules(rows: Iterable[Row[Any]]) -> dict[int, CostRule]:
+    """The last rule of each campaign, of those that are worked out when a day is merged."""
     latest = {row.campaign_id: row for row in rows}
     return {
         number: CostRule(

@@ -20,7 +20,9 @@ from sqlalchemy import (
     TypeDecorator,
     Update,
     bindparam,
+    func,
     insert,
+    select,
     text,
     update,
 )
@@ -140,6 +142,23 @@ class BulkTable:
         """The statement that gives the columns of row `number` these values."""
         values = dict(zip(self.names, self._nulled(row), strict=True))
         return update(self.table).where(self.table.c.id == number).values(**values)
+
+
+async def read_columns(tx: AsyncConnection, query: Select[Any]) -> list[list[Any]]:
+    """The columns of a query for many rows of numbers and texts, each as a list in the order of the rows.
+
+    SQLite writes each column as JSON: a value costs half of what Python's sqlite3 takes to make it. Columns are read as
+    they lie on disk.
+    """
+    if tx.dialect.name != "sqlite":
+        rows = (await tx.execute(query)).all()
+        return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in query.selected_columns]
+    inner = query.subquery()
+    arrays = await tx.execute(select(*(func.json_group_array(column, type_=Text) for column in inner.c)))
+    return [_column.decode(array) for array in arrays.one()]
+
+
+_column: msgspec.json.Decoder[list[Any]] = msgspec.json.Decoder(list[Any])
 
 
 def nullable(value: int | None) -> int:

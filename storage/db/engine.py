@@ -4,7 +4,8 @@ import asyncio
 import re
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Literal, TypeVar, cast
 
@@ -23,6 +24,7 @@ Work = Callable[[AsyncConnection], Awaitable[T]]
 LOCKED_WAIT = 10.0  # seconds a writer waits for those of other processes
 WAL_WAIT = 5.0  # seconds, of a process that meets a database in the making
 BUSY_TIMEOUT_MS = 1_500  # SQLite's own waiting cannot be broken off: this much at a time
+SHARING = 5  # batches of one writer that share a transaction of SQLite
 ASKED_AFTER = 1.0  # seconds that a connection rested, after which PostgreSQL is asked whether it still is
 CONNECT_TIMEOUT = 10  # seconds PostgreSQL is given to take a connection
 
@@ -93,13 +95,32 @@ class Database:
         async with self.direct.transaction(patience) as direct:
             return run_without_suspending(work(cast(AsyncConnection, direct)))
 
-    async def run_batch(self, work: Work[T]) -> T:
-        """Run one batch of many, as `run` does; then others that wait have at least as much of the event loop."""
-        began = time.perf_counter()
-        result = await self.run(work)
-        if self.write_lock.waiting:
-            await asyncio.sleep(time.perf_counter() - began)
-        return result
+    async def run_batches(self, batches: Iterable[Work[bool]]) -> bool:
+        """Run batches as `run` does, until one returns False; whether all of them were run.
+
+        Those that another writer waits for are committed one by one, and then it has at least as much of the event
+        loop; else some of them share a transaction, between which other work of the event loop runs.
+        """
+        remaining = deque(batches)
+        while remaining:
+            began = time.perf_counter()
+            if not await self._run_some(remaining):
+                return False
+            if self.write_lock.waiting:
+                await asyncio.sleep(time.perf_counter() - began)
+        return True
+
+    async def _run_some(self, batches: deque[Work[bool]]) -> bool:
+        if self.direct is None:
+            return await self.run(batches.popleft())
+        async with self.direct.transaction(LOCKED_WAIT) as direct:
+            for _ in range(SHARING):
+                if not run_without_suspending(batches.popleft()(cast(AsyncConnection, direct))):
+                    return False
+                if self.write_lock.waiting or not batches:
+                    break
+                await asyncio.sleep(0)
+        return True
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:

@@ -1,8 +1,8 @@
 """The facts the ledger reckons with. Amounts are integer micro-units (1e-6) of their currency."""
 
-from datetime import date, datetime
+from datetime import date
 from enum import IntEnum, StrEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -101,7 +101,7 @@ class Figures(msgspec.Struct, frozen=True, gc=False):
     commission_other: int | None = None
 
 
-class RevenueRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class RevenueRow(msgspec.Struct, frozen=True, gc=False):
     """One row of a platform's report, as a connector reads it.
 
     `day` is the platform's own label; `tag` names the segment that an offer claims, by its id where it has one, and
@@ -186,18 +186,26 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
     visit_day: date | None = None
 
 
-class RevenueFact(msgspec.Struct, frozen=True, kw_only=True):
-    """One revenue row as believed at some instant, `id` its key in storage."""
+class RevenueFact(NamedTuple):
+    """One revenue row of a day as believed at some instant, `id` its key in storage; the measures are those of
+    `Figures`. A tuple, because there are many and databases answer with tuples."""
 
     id: int
     account_id: int
-    day: date
     tag: str
+    tag_name: str
     currency: Currency
-    figures: Figures
-    sub: str = ""
-    tag_name: str = ""
-    recorded_at: datetime | None = None
+    sub: str
+    visits: int | None = None
+    registrations: int | None = None
+    first_deposits: int | None = None
+    deposits: int | None = None
+    qualified: int | None = None
+    deposit_amount: int | None = None
+    ngr: int | None = None
+    commission_cpa: int | None = None
+    commission_revshare: int | None = None
+    commission_other: int | None = None
 
 
 class SpendFact(msgspec.Struct, frozen=True, kw_only=True):

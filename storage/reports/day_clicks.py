@@ -1,10 +1,23 @@
-"""Clicks of a report day: from the roll-up, and from single clicks where only they know (sub ids, part of an hour)."""
+"""Clicks of report days: from the roll-up, and from single clicks where only they know (sub ids, part of an hour)."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, exists, func, literal, select
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Select,
+    and_,
+    between,
+    case,
+    exists,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.ledger.clicks.click_id import first_id_at
@@ -17,9 +30,17 @@ _COUNTS = ("clicks", "unique_clicks", "bot_clicks", "site_visits", "outgoing", "
 _Key = tuple[int, int, int, int, str, str, str]  # campaign, site, offer, source, country, device, currency
 
 
-async def click_facts(tx: AsyncConnection, facts_query: FactsQuery, day: date) -> list[ClickFact]:
-    """Clicks counted by place. What raw clicks no longer tell (expired, site visits) stands without sub ids."""
-    counted = await _rolled_up(tx, facts_query, day)
+async def click_facts(
+    tx: AsyncConnection, facts_query: FactsQuery, days: Collection[date]
+) -> dict[date, list[ClickFact]]:
+    """Clicks of days counted by place. What raw clicks no longer tell (expired, site visits) stands without sub ids."""
+    rolled_up = await _rolled_up(tx, facts_query, days)
+    return {day: await _facts_of(tx, facts_query, day, rolled_up[day]) for day in days}
+
+
+async def _facts_of(
+    tx: AsyncConnection, facts_query: FactsQuery, day: date, counted: dict[_Key, list[int]]
+) -> list[ClickFact]:
     if not facts_query.grain.subs:
         return [_fact(day, key, (), counts) for key, counts in counted.items()]
     single = await _single(tx, facts_query, day)
@@ -31,32 +52,49 @@ async def click_facts(tx: AsyncConnection, facts_query: FactsQuery, day: date) -
     return [*(_fact(day, key, subs, counts) for (key, subs), counts in single.items()), *rest]
 
 
-async def _rolled_up(tx: AsyncConnection, facts_query: FactsQuery, day: date) -> dict[_Key, list[int]]:
-    first = _days(day) * 24
-    until = first + 24
-    at = report_hour(facts_query.as_of, facts_query) if facts_query.as_of else until
-    counted: dict[_Key, list[int]] = {}
-    if at > first:
-        r = click_rollup.c
-        keys = [r.campaign_id, r.site_id, r.offer_id, r.source_id]
-        keys += [r.country] if facts_query.grain.country else []
-        keys += [r.device] if facts_query.grain.device else []
-        keys += [r.currency]
-        sums = [func.sum(r[name]) for name in _COUNTS]
-        query = select(*keys, *sums).where(r.team_id == facts_query.team_id, r.hour >= first, r.hour < min(until, at))
-        for row in await tx.execute(query.group_by(*keys)):
-            _count(counted, _key(row, facts_query), row)
-    if facts_query.as_of is None:
-        return counted
-    limit = _limit(facts_query.as_of)
-    if first <= at < until:
+async def _rolled_up(
+    tx: AsyncConnection, facts_query: FactsQuery, days: Collection[date]
+) -> dict[date, dict[_Key, list[int]]]:
+    r, counted = click_rollup.c, {day: dict[_Key, list[int]]() for day in days}
+    keys = [r.campaign_id, r.site_id, r.offer_id, r.source_id]
+    keys += [r.country] if facts_query.grain.country else []
+    keys += [r.device] if facts_query.grain.device else []
+    keys += [(r.hour // literal_column("24", Integer)).label("number"), r.currency]
+    hours = or_(*(between(r.hour, first * 24, last * 24 + 23) for first, last in _runs(set(map(_days, days)))))
+    query = select(*keys, *(func.sum(r[name]) for name in _COUNTS)).where(r.team_id == facts_query.team_id, hours)
+    if facts_query.as_of is not None:
+        query = query.where(r.hour < report_hour(facts_query.as_of, facts_query))
+    for row in await tx.execute(query.group_by(*keys)):
+        _count(counted[EPOCH_DAY + timedelta(days=row.number)], _key(row, facts_query), row)
+    if facts_query.as_of is not None:
+        for day in days:
+            await _count_until(tx, facts_query, day, facts_query.as_of, counted[day])
+    return counted
+
+
+def _runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """The first and last of each run of numbers that follow one another."""
+    runs: list[tuple[int, int]] = []
+    for number in sorted(numbers):
+        if runs and runs[-1][1] == number - 1:
+            runs[-1] = runs[-1][0], number
+        else:
+            runs.append((number, number))
+    return runs
+
+
+async def _count_until(
+    tx: AsyncConnection, facts_query: FactsQuery, day: date, instant: datetime, counted: dict[_Key, list[int]]
+) -> None:
+    """Count the part of the instant's own hour, and take back what clicks have gone on to since."""
+    first, at, limit = _days(day) * 24, report_hour(instant, facts_query), _limit(instant)
+    if first <= at < first + 24:
         part = clicks.c.hour == at, outgoing.c.hour == at
         for query in (_raw(facts_query, day, ()).where(part[0]), _outgoing(facts_query, limit).where(part[1])):
             for row in await tx.execute(query):
                 _count(counted, _key(row, facts_query), row)
     for row in await tx.execute(_later_outgoing(facts_query, day, limit)):
         _subtract(counted, _key(row, facts_query), row)
-    return counted
 
 
 async def _single(

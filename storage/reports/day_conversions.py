@@ -1,5 +1,6 @@
-"""Conversions of a report day, counted in the database; what was believed of them earlier, from their states."""
+"""Conversions of report days, counted in the database; what was believed of them earlier, from their states."""
 
+from collections.abc import Collection
 from datetime import date
 from typing import Any
 
@@ -11,36 +12,39 @@ from storage.reports.facts_query import FactsQuery
 from storage.tables import SUBS, accounts, conversion_states, conversions
 
 
-async def tallies(tx: AsyncConnection, facts_query: FactsQuery, day: date) -> list[Tally]:
-    """Conversions that count, by place, event and amount: each amount is converted by itself."""
+async def tallies(tx: AsyncConnection, facts_query: FactsQuery, days: Collection[date]) -> dict[date, list[Tally]]:
+    """Conversions of days that count, by place, event and amount: each amount is converted by itself."""
     c, s = conversions.c, conversion_states.c
     if facts_query.as_of is None:
         state = c
-        where = [c.team_id == facts_query.team_id, c.day == day]
+        where = [c.team_id == facts_query.team_id, c.day.in_(days)]
     else:
         state = s
-        where = [s.id.in_(_last_states(facts_query, day)), s.day == day]
+        where = [s.id.in_(_last_states(facts_query, days)), s.day.in_(days)]
     keys = _keys(facts_query, state)
     query = select(*keys, func.count().label("n"))
     if facts_query.as_of is not None:
         query = query.join_from(conversion_states, conversions, s.conversion_id == c.id)
     query = query.outerjoin(accounts, accounts.c.id == c.account_id)
     where += [state.status != Status.REVERSED.value, c.event != Event.REVERSAL.value]
-    rows = await tx.execute(query.where(*where).group_by(*keys))
-    return [_tally(row, facts_query) for row in rows]
+    counted: dict[date, list[Tally]] = {day: [] for day in days}
+    for row in await tx.execute(query.where(*where).group_by(*keys)):
+        counted[row.day].append(_tally(row, facts_query))
+    return counted
 
 
-def _last_states(facts_query: FactsQuery, day: date) -> Any:
-    """The last state, known at the instant, of each conversion that ever was on the day."""
+def _last_states(facts_query: FactsQuery, days: Collection[date]) -> Any:
+    """The last state, known at the instant, of each conversion that ever was on one of the days."""
     s = conversion_states.c
-    ever = select(s.conversion_id).where(s.team_id == facts_query.team_id, s.day == day)
+    ever = select(s.conversion_id).where(s.team_id == facts_query.team_id, s.day.in_(days))
     latest = select(func.max(s.id)).where(s.conversion_id.in_(ever), s.recorded_at <= facts_query.as_of)
     return latest.group_by(s.conversion_id)
 
 
 def _keys(facts_query: FactsQuery, state: Any) -> list[ColumnElement[Any]]:
     c, grain = conversions.c, facts_query.grain
-    keys: list[ColumnElement[Any]] = [c.campaign_id, c.site_id, c.offer_id, c.source_id, c.event, state.is_ftd]
+    keys: list[ColumnElement[Any]] = [state.day, c.campaign_id, c.site_id, c.offer_id, c.source_id, c.event]
+    keys += [state.is_ftd]
     # An amount without a currency is in the platform's.
     keys += [func.coalesce(state.currency, accounts.c.currency, "").label("currency"), state.amount]
     keys += [func.coalesce(c.country, "").label("country")] if grain.country else []

@@ -1,18 +1,21 @@
-"""What is known of one report day, now or at an earlier instant: the facts that merging starts from."""
+"""What is known of report days, now or at an earlier instant: the facts that merging starts from."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date
+from functools import partial
 from operator import itemgetter
+from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import Row, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.catalogue import campaigns as campaigns_of_team
 from storage.catalogue import teams
 from storage.clicks import queries as click_queries
+from storage.db.bulk_sql import read_columns
 from storage.ledger.clicks.click_id import LENGTH, Codec
 from storage.ledger.dates import day_bounds
-from storage.ledger.facts import CampaignFact, ClickLink, Figures, OfferFact, RevenueFact, SpendFact
+from storage.ledger.facts import CampaignFact, ClickLink, OfferFact, RevenueFact, SpendFact
 from storage.ledger.reports.attribution import Catalogue
 from storage.ledger.reports.merge import DayFacts
 from storage.reports.day_clicks import click_facts
@@ -34,17 +37,23 @@ FEW_FACTS = 200  # rows that are merged on the spot: with more of them clicks wo
 
 async def day_facts(tx: AsyncConnection, facts_query: FactsQuery, day: date) -> DayFacts:
     """Everything known of the day."""
-    rows = await revenue_facts(tx, facts_query, day)
-    return DayFacts(
-        day=day,
-        clicks=await click_facts(tx, facts_query, day),
-        tallies=await tallies(tx, facts_query, day),
-        revenue=rows,
-        links=await links_of(tx, facts_query.team_id, {row.sub for row in rows}),
-        spend=await spend_facts(tx, facts_query, day),
-        active=await active(tx, facts_query, day),
-        costs=await campaigns_of_team.costs_on(tx, facts_query.team_id, day),
-    )
+    return await anext(facts_of_days(tx, facts_query, [day]))
+
+
+async def facts_of_days(
+    tx: AsyncConnection, facts_query: FactsQuery, days: Collection[date]
+) -> AsyncIterator[DayFacts]:
+    """Everything known of days, one after another; all but revenue is read once for all of them."""
+    clicks, tallies_ = await click_facts(tx, facts_query, days), await tallies(tx, facts_query, days)
+    spend_, active_ = await spend_facts(tx, facts_query, days), await active(tx, facts_query, days)
+    costs = await campaigns_of_team.costs_on(tx, facts_query.team_id, days)
+    for day in days:
+        rows = await revenue_facts(tx, facts_query, day)
+        links = await links_of(tx, facts_query.team_id, {row.sub for row in rows})
+        yield DayFacts(
+            day=day, clicks=clicks[day], tallies=tallies_[day], revenue=rows, links=links, spend=spend_[day],
+            active=active_[day], costs=costs[day],
+        )  # fmt: skip
 
 
 async def has_few_facts(tx: AsyncConnection, team_id: int, days: Collection[date]) -> bool:
@@ -76,23 +85,22 @@ async def catalogue(tx: AsyncConnection, team_id: int) -> Catalogue:
 async def revenue_facts(tx: AsyncConnection, facts_query: FactsQuery, day: date) -> list[RevenueFact]:
     """What the platforms say of the day, withdrawn figures as the zeros they have become."""
     r, v, as_of = revenue.c, revenue_revisions.c, facts_query.as_of
-    named = r.id, r.account_id, r.tag, r.currency, r.sub, r.tag_name
+    named = [r[name] for name in RevenueFact._fields if name not in MEASURES]
     query = select(*named, *(r[name] for name in MEASURES)).where(r.team_id == facts_query.team_id, r.day == day)
-    rows = (await tx.execute(query if as_of is None else query.where(r.recorded_at <= as_of))).all()
+    if as_of is not None:
+        query = query.where(r.recorded_at <= as_of)
+    rows = [*zip(*await read_columns(tx, query), strict=True)]
     if as_of is not None:
         last = select(func.max(v.id)).where(v.team_id == facts_query.team_id, v.day == day, v.recorded_at <= as_of)
         figures = select(*named, *(v[name] for name in MEASURES))
         restated = figures.join_from(revenue_revisions, revenue, v.revenue_id == r.id).where(
             r.recorded_at > as_of, v.id.in_(last.group_by(v.revenue_id))
         )
-        rows = [*rows, *await tx.execute(restated)]
-    return [
-        RevenueFact(
-            id=row[0], account_id=row[1], day=day, tag=row[2], currency=row[3], sub=row[4], tag_name=row[5],
-            figures=Figures(*row[6:]),
-        )
-        for row in sorted(rows, key=itemgetter(0))
-    ]  # fmt: skip
+        rows += zip(*await read_columns(tx, restated), strict=True)
+    return list(map(_revenue_fact, sorted(rows, key=itemgetter(0))))
+
+
+_revenue_fact: Callable[[Sequence[Any]], RevenueFact] = partial(tuple.__new__, RevenueFact)
 
 
 async def links_of(tx: AsyncConnection, team_id: int, subs: Iterable[str]) -> dict[str, ClickLink]:
@@ -111,22 +119,38 @@ async def links_of(tx: AsyncConnection, team_id: int, subs: Iterable[str]) -> di
     }
 
 
-async def spend_facts(tx: AsyncConnection, facts_query: FactsQuery, day: date) -> list[SpendFact]:
-    """Uploaded costs: the last of each campaign and origin stands."""
-    s = spend.c
-    last = select(func.max(s.id)).where(s.team_id == facts_query.team_id, s.day == day)
+async def spend_facts(
+    tx: AsyncConnection, facts_query: FactsQuery, days: Collection[date]
+) -> dict[date, list[SpendFact]]:
+    """Uploaded costs of days: the last of each campaign and origin stands."""
+    s, uploaded = spend.c, {day: list[SpendFact]() for day in days}
+    last = select(func.max(s.id)).where(s.team_id == facts_query.team_id, s.day.in_(days))
     if facts_query.as_of is not None:
         last = last.where(s.recorded_at <= facts_query.as_of)
-    query = select(s.campaign_id, s.amount, s.currency).where(s.id.in_(last.group_by(s.campaign_id, s.origin)))
-    return [SpendFact(day=day, **row._mapping) for row in await tx.execute(query.order_by(s.id))]
+    last = last.group_by(s.day, s.campaign_id, s.origin)
+    query = select(s.day, s.campaign_id, s.amount, s.currency).where(s.id.in_(last))
+    for row in await tx.execute(query.order_by(s.id)):
+        uploaded[row.day].append(SpendFact(**row._mapping))
+    return uploaded
 
 
-async def active(tx: AsyncConnection, facts_query: FactsQuery, day: date) -> Mapping[int, Sequence[int]]:
-    """Campaigns by offer that had the offer at some time of the report day."""
-    begin, end = day_bounds(day, facts_query.zone)
+async def active(
+    tx: AsyncConnection, facts_query: FactsQuery, days: Collection[date]
+) -> dict[date, Mapping[int, Sequence[int]]]:
+    """Campaigns by offer that had the offer at some time of each report day."""
+    bounds = {day: day_bounds(day, facts_query.zone) for day in days}
     s = campaign_offer_spans.c
-    that_day = s.team_id == facts_query.team_id, s.since < end, or_(s.until.is_(None), s.until > begin)
+    around = s.since < bounds[max(days)][1], or_(s.until.is_(None), s.until > bounds[min(days)][0])
+    query = select(s.offer_id, s.campaign_id, s.since, s.until).where(s.team_id == facts_query.team_id, *around)
+    spans = (await tx.execute(query)).all()
+    return {
+        day: _campaigns_by_offer(row for row in spans if row.since < end and (row.until is None or row.until > begin))
+        for day, (begin, end) in bounds.items()
+    }
+
+
+def _campaigns_by_offer(spans: Iterable[Row[Any]]) -> dict[int, Sequence[int]]:
     campaigns: dict[int, set[int]] = {}
-    for row in await tx.execute(select(s.offer_id, s.campaign_id).where(*that_day)):
-        campaigns.setdefault(row.offer_id, set()).add(row.campaign_id)
+    for span in spans:
+        campaigns.setdefault(span.offer_id, set()).add(span.campaign_id)
     return {offer_id: sorted(ids) for offer_id, ids in campaigns.items()}

@@ -157,7 +157,7 @@ async def _allocated(
             continue
         measures: dict[str, Allotted] = {}
         for name, kinds in WEIGHED_BY.items():
-            if (stated := getattr(row.figures, name)) is not None:
+            if (stated := getattr(row, name)) is not None:
                 parts = allotment.share.divide(stated, kinds)
                 share = sum(part for part, mine in zip(parts, places, strict=True) if mine)
                 measures[name] = _allotted(stated, share, kinds, list(allotment.parties.values()), own)

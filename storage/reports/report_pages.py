@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.ledger.reports.cells import Cell
-from storage.ledger.reports.collapse import View
+from storage.ledger.reports.collapse import DayReader, View
 from storage.ledger.reports.report_pages import Page, PagedReport, basis_of, page_of, version_of
 from storage.reports.report_data import ReportData
 from storage.reports.report_view import ReportQuery, view_of
@@ -201,23 +201,23 @@ def among(column: Any, days: Collection[date]) -> Any:
 
 
 async def make_usual(
-    tx: AsyncConnection, query: ReportQuery, merged_days: Mapping[date, bytes]
+    tx: AsyncConnection, query: ReportQuery, days: Mapping[date, Sequence[Cell]]
 ) -> dict[date, list[tuple[str, bytes]]]:
     """Pages of days just merged, by form, for the usual reports; `query` names team and currency."""
-    days = {day: _decoder.decode(cells) for day, cells in merged_days.items()}
-    made: dict[date, list[tuple[str, bytes]]] = {day: [] for day in days}
+    made: dict[date, list[tuple[str, bytes]]] = {}
     currencies = {currency for cells in days.values() for cell in cells for currency in cell.money}
     view = await view_of(ReportData(tx, query.team_id), query, currencies=currencies, days=days)
-    for by in USUAL:
-        grouped_view = msgspec.structs.replace(view, by=by)
-        for day, cells in days.items():
-            page = await asyncio.to_thread(_packed, day, cells, grouped_view)
-            made[day].append((form_of(by, query.currency), page))
+    views = {form_of(by, query.currency): msgspec.structs.replace(view, by=by) for by in USUAL}
+    for day, cells in days.items():
+        made[day] = await asyncio.to_thread(_packed, day, cells, views)
     return made
 
 
-def _packed(day: date, cells: Sequence[Cell], view: View) -> bytes:
-    return zlib.compress(_packer.encode(page_of(day, cells, view)), 1)
+def _packed(day: date, cells: Sequence[Cell], views: Mapping[str, View]) -> list[tuple[str, bytes]]:
+    """A day's pages by form."""
+    reader = DayReader(day, cells, next(iter(views.values())), shared=True)
+    pages = {form: page_of(day, cells, view, reader) for form, view in views.items()}
+    return [(form, zlib.compress(_packer.encode(page), 1)) for form, page in pages.items()]
 
 
 async def store(tx: AsyncConnection, team_id: int, day: date, version: int, pages: Sequence[tuple[str, bytes]]) -> None:

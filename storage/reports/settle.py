@@ -1,7 +1,7 @@
 """Days that moved are merged again, whole: touch marks read first, cells recomputed, marks deleted last."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import date, datetime, timedelta
 from functools import partial
 from zoneinfo import ZoneInfo
@@ -15,16 +15,17 @@ from storage.db.engine import Database
 from storage.db.read_only import read_only
 from storage.db.touch_marks import days_being_written
 from storage.ledger.reports.attribution import Catalogue
+from storage.ledger.reports.cells import Cell
 from storage.ledger.reports.merge import DayFacts, merge_day
 from storage.ledger.reports.report_pages import version_of
 from storage.reports import report_pages
-from storage.reports.day_facts import FEW_FACTS, catalogue, day_facts, has_few_facts
+from storage.reports.day_facts import FEW_FACTS, catalogue, facts_of_days, has_few_facts
 from storage.reports.facts_query import FactsQuery
 from storage.reports.report_view import ReportQuery
 from storage.tables import accounts, conversions, merged, offers, touched
 
 #: Days merged in one transaction: a long backfill must not hold up clicks.
-BATCH = 4
+BATCH = 8
 
 _CHUNK = 500
 _AT_REST = timedelta(days=2)  # days this old hardly move any more: pages made of them last
@@ -102,9 +103,9 @@ async def merge_touched(tx: AsyncConnection, request: MergeRequest) -> list[Merg
     zone = ZoneInfo(request.timezone)
     merged_days = await _load_touched(tx, zone, request.limit, request.skip)
     if request.currency is None:
-        return merged_days
+        return [day for day, _ in merged_days]
     pages = await _pages(tx, merged_days, zone, request.currency, until=request.pages_until)
-    return [msgspec.structs.replace(day, pages=pages.get((day.team_id, day.day), [])) for day in merged_days]
+    return [msgspec.structs.replace(day, pages=pages.get((day.team_id, day.day), [])) for day, _ in merged_days]
 
 
 async def _is_light(tx: AsyncConnection, request: MergeRequest) -> bool:
@@ -123,57 +124,67 @@ def _next_days(limit: int, skip: Collection[tuple[int, date]]) -> Select[tuple[i
 
 async def settle(tx: AsyncConnection, zone: ZoneInfo, *, limit: int = BATCH) -> int:
     """Merge up to `limit` touched days within one transaction; returns how many were."""
-    merged_days = await _load_touched(tx, zone, limit)
+    merged_days = [day for day, _ in await _load_touched(tx, zone, limit)]
     await _store(tx, merged_days)
     return len(merged_days)
 
 
 async def _load_touched(
     tx: AsyncConnection, zone: ZoneInfo, limit: int, skip: Collection[tuple[int, date]] = ()
-) -> list[Merged]:
+) -> list[tuple[Merged, Sequence[Cell]]]:
     """Read the marks first, then the facts: what is committed in between leaves a mark of its own."""
-    t = touched.c
-    marks: dict[tuple[int, date], list[int]] = {}
+    days_of_teams: dict[int, list[date]] = {}
     for row in (await tx.execute(_next_days(limit, skip))).all():
-        mine = select(t.id).where(t.team_id == row.team_id, t.day == row.day)
-        marks[row.team_id, row.day] = list((await tx.execute(mine)).scalars())
-    named = {team_id: await catalogue(tx, team_id) for team_id in {team_id for team_id, _ in marks}}
-    return [await _merge(tx, team_id, day, zone, ids, named[team_id]) for (team_id, day), ids in marks.items()]
+        days_of_teams.setdefault(row.team_id, []).append(row.day)
+    merged_days: list[tuple[Merged, Sequence[Cell]]] = []
+    for team_id, days in days_of_teams.items():
+        merged_days += await _merge(tx, team_id, days, zone)
+    return sorted(merged_days, key=lambda merged_day: merged_day[0].day, reverse=True)
 
 
 async def _merge(
-    tx: AsyncConnection, team_id: int, day: date, zone: ZoneInfo, marks: list[int], named: Catalogue
-) -> Merged:
-    c = conversions.c
-    that_day = c.team_id == team_id, c.day == day, c.account_id.is_not(None)
-    claims = (await tx.execute(select(c.account_id, c.offer_id).where(*that_day).distinct())).all()
-    facts = await day_facts(tx, FactsQuery(team_id=team_id, zone=zone), day)
-    if len(facts.revenue) < FEW_FACTS:
-        cells = _merged_cells(facts, named)
-    else:
-        cells = await asyncio.to_thread(_merged_cells, facts, named)
-    return Merged(
-        team_id=team_id,
-        day=day,
-        marks=marks,
-        cells=cells,
-        version=version_of(cells),
-        accounts=frozenset(row.account_id for row in claims),
-        offers=frozenset(row.offer_id for row in claims),
-    )
+    tx: AsyncConnection, team_id: int, days: list[date], zone: ZoneInfo
+) -> list[tuple[Merged, Sequence[Cell]]]:
+    t, c = touched.c, conversions.c
+    marks: dict[date, list[int]] = {day: [] for day in days}
+    for row in await tx.execute(select(t.id, t.day).where(t.team_id == team_id, t.day.in_(days))):
+        marks[row.day].append(row.id)
+    measured: dict[date, set[tuple[int, int]]] = {day: set() for day in days}
+    converted = c.team_id == team_id, c.day.in_(days), c.account_id.is_not(None)
+    for row in await tx.execute(select(c.day, c.account_id, c.offer_id).where(*converted).distinct()):
+        measured[row.day].add((row.account_id, row.offer_id))
+    named, merged_days = await catalogue(tx, team_id), []
+    async for facts in facts_of_days(tx, FactsQuery(team_id=team_id, zone=zone), days):
+        if len(facts.revenue) < FEW_FACTS:
+            cells, encoded = _merged_cells(facts, named)
+        else:
+            cells, encoded = await asyncio.to_thread(_merged_cells, facts, named)
+        merged_day = Merged(
+            team_id=team_id, day=facts.day, marks=marks[facts.day], cells=encoded, version=version_of(encoded),
+            accounts=frozenset(account_id for account_id, _ in measured[facts.day]),
+            offers=frozenset(offer_id for _, offer_id in measured[facts.day]),
+        )  # fmt: skip
+        merged_days.append((merged_day, cells))
+    return merged_days
 
 
-def _merged_cells(facts: DayFacts, named: Catalogue) -> bytes:
-    return _encoder.encode(merge_day(facts, named))
+def _merged_cells(facts: DayFacts, named: Catalogue) -> tuple[Sequence[Cell], bytes]:
+    cells = merge_day(facts, named)
+    return cells, _encoder.encode(cells)
 
 
 async def _pages(
-    tx: AsyncConnection, merged_days: list[Merged], zone: ZoneInfo, currency: str, *, until: date
+    tx: AsyncConnection,
+    merged_days: Sequence[tuple[Merged, Sequence[Cell]]],
+    zone: ZoneInfo,
+    currency: str,
+    *,
+    until: date,
 ) -> dict[tuple[int, date], list[tuple[str, bytes]]]:
     """Pages of the usual reports, for the days that are at rest."""
     made: dict[tuple[int, date], list[tuple[str, bytes]]] = {}
-    for team_id in {day.team_id for day in merged_days}:
-        days = {day.day: day.cells for day in merged_days if day.team_id == team_id and day.day <= until}
+    for team_id in {day.team_id for day, _ in merged_days}:
+        days = {day.day: cells for day, cells in merged_days if day.team_id == team_id and day.day <= until}
         if days:
             query = ReportQuery(
                 team_id=team_id, first=min(days), last=max(days), timezone=zone.key, currency=currency

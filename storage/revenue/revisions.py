@@ -92,7 +92,6 @@ class Recording:
         self._newest: int | None = None
         self._report_id = 0
         self._new = self._restated = 0
-        self._marked: set[int] = set()  # days that the transaction has marked as moved
 
     @property
     def _required_comparison(self) -> Comparison:
@@ -157,9 +156,8 @@ class Recording:
         return True
 
     async def _write_slice(self, database: Database, part: DaySlice) -> bool:
-        for batch in part.batches:
-            if not await database.run_batch(partial(self.write, batch=batch)):
-                return False
+        if not await database.run_batches(partial(self.write, batch=batch) for batch in part.batches):
+            return False
         await database.run(partial(self.settle, first=part.first, last=part.last))
         return True
 
@@ -169,9 +167,8 @@ class Recording:
             return False
         if self.held_id:
             await check_held(tx, self.held_id)
-        self._marked.clear()
         changes = _changes.decode(batch)
-        await write(tx, self._of, changes, report_id=self._report_id, marked=self._marked)
+        await write(tx, self._of, changes, report_id=self._report_id)
         self._new += len(changes.new)
         self._restated += len(changes.restated)
         return True

@@ -130,17 +130,12 @@ def batches(changes: Changes) -> Iterator[Changes]:
         yield Changes([], [], changes.renamed[start : start + BATCH])
 
 
-async def write(tx: AsyncConnection, of: Origin, changes: Changes, *, report_id: int, marked: set[int]) -> None:
-    """Write what differs, a revision for each figure restated, and mark the days as moved.
-
-    `marked` holds the days that this transaction has marked, and takes the others.
-    """
+async def write(tx: AsyncConnection, of: Origin, changes: Changes, *, report_id: int) -> None:
+    """Write what differs, a revision for each figure restated, and mark the days as moved."""
     stamp = {"team_id": of.team_id, "recorded_at": micros(of.now), "report_id": report_id}
     moved: set[int] = {row[0] for row in changes.new}
     moved |= {row.day for row in changes.restated} | {row.day for row in changes.renamed}
-    if moved := moved - marked:
-        await _MARKS.append(tx, [(day,) for day in sorted(moved)], {"team_id": of.team_id})
-        marked |= moved
+    await _MARKS.append(tx, [(day,) for day in sorted(moved)], {"team_id": of.team_id})
     if changes.new:
         await _REVENUE.append(tx, changes.new, {**stamp, "account_id": of.account_id, "withdrawn": False})
     if changes.restated:

@@ -1,4 +1,4 @@
-"""The files of the cases through every door that takes a file: HTTP, shell, Slack and Telegram, with one outcome."""
+"""The files of the cases through every door that takes a file (HTTP, shell, cockpit, Slack, Telegram): one outcome."""
 
 import base64
 from collections.abc import Callable, Iterator
@@ -10,6 +10,7 @@ import pytest
 from tests.journeys.conftest import Deploy
 from tests.journeys.deployment import Deployment, standin, wait_for
 from tests.journeys.test_chats import posted, shown, tell, with_chats
+from tests.journeys.test_sign_in import csrf_of
 from tests.storage.ledger.written import CASES
 
 Rows = list[tuple[str, str, int]]
@@ -37,7 +38,7 @@ SETTLED = "day,tag,commission\n2026-01-10,alpha,5\n2026-02-05,alpha,5\n2026-03-1
 
 @contextmanager
 def doors(hub: Deployment, slack: httpx.Client, telegram: httpx.Client) -> Iterator[dict[str, Send]]:
-    """The four ways a file comes in."""
+    """The five ways a file comes in."""
 
     def over_http(command: str, name: str) -> str:
         noun, verb, *account = command.split()
@@ -48,6 +49,12 @@ def doors(hub: Deployment, slack: httpx.Client, telegram: httpx.Client) -> Itera
     def in_the_shell(command: str, name: str) -> str:
         done = hub.shell("run", *command.split(), f"file={CASES / name}")
         return done.stdout + done.stderr
+
+    def in_the_cockpit(command: str, name: str) -> str:
+        noun, verb, *account = command.split()
+        fields = {"csrf": csrf_of(browser.get("/cockpit").text)} | ({"account": account[0]} if account else {})
+        files = {"file": (name, (CASES / name).read_bytes())}
+        return browser.post(f"/cockpit/do/{noun}/{verb}", data=fields, files=files, follow_redirects=True).text
 
     def on_slack(command: str, name: str) -> str:
         slack.post(
@@ -68,7 +75,10 @@ def doors(hub: Deployment, slack: httpx.Client, telegram: httpx.Client) -> Itera
         telegram.post("/_control/say", json={"text": f"/{command}", "chat": 42, "media": media})
         return str(wait_for(lambda: posted(telegram, 42)[before:], f"an answer to {command}", told=hub.log)[-1])
 
-    yield {"http": over_http, "shell": in_the_shell, "slack": on_slack, "telegram": on_telegram}
+    with httpx.Client(base_url=hub.url, timeout=60) as browser:
+        assert browser.post("/cockpit/sign-in", data={"token": hub.token}).status_code == 303
+        chats = {"slack": on_slack, "telegram": on_telegram}
+        yield {"http": over_http, "shell": in_the_shell, "cockpit": in_the_cockpit, **chats}
 
 
 def stands(hub: Deployment, account: str) -> Rows:

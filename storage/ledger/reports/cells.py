@@ -1,20 +1,17 @@
 """Cells: what both layers say of a day of one campaign, site, offer and source; nothing decided, nothing converted."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
-from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
 
-from storage.ledger.facts import Figures
+from storage.ledger.facts import RevenueFact
 
 #: Measures of `Figures` that are counts, and those that are amounts of money.
 PLATFORM_COUNTS = ("visits", "registrations", "first_deposits", "deposits", "qualified")
 PLATFORM_AMOUNTS = ("deposit_amount", "ngr", "commission_cpa", "commission_revshare", "commission_other")
 
-_MEASURES = (*PLATFORM_COUNTS, *PLATFORM_AMOUNTS)
-_measures_of: Callable[[Figures], tuple[int | None, ...]] = attrgetter(*_MEASURES)
 _encoder = msgspec.json.Encoder()
 
 
@@ -137,7 +134,7 @@ class Cells:
         self._placed: dict[Place, Cell] = {}
         self._unassigned: dict[tuple[int, str, date | None], Cell] = {}
         self._parts: dict[int, tuple[Amounts, Parts]] = {}  # by the identity of the amounts
-        self._whole_rows: dict[tuple[int, str], tuple[Cell, list[Figures]]] = {}
+        self._whole_rows: dict[tuple[int, str], tuple[Cell, list[RevenueFact]]] = {}
 
     def at(self, place: Place) -> Cell:
         """The cell of a place, made if there is none yet."""
@@ -174,18 +171,19 @@ class Cells:
         if amount:
             listed += [part] * times
 
-    def add_figures(self, cell: Cell, currency: str, figures: Iterable[Figures]) -> None:
-        """Add a platform's rows, which belong to the cell whole."""
-        self._whole_rows.setdefault((id(cell), currency), (cell, []))[1].extend(figures)
+    def add_rows(self, cell: Cell, currency: str, rows: Iterable[RevenueFact]) -> None:
+        """Add a platform's rows of that currency, which belong to the cell whole."""
+        self._whole_rows.setdefault((id(cell), currency), (cell, []))[1].extend(rows)
 
     def sum_whole_rows(self) -> None:
         """Bring the rows that belong to a cell whole into it, measure by measure."""
         for (_, currency), (cell, rows) in self._whole_rows.items():
-            for name, figures in zip(_MEASURES, zip(*map(_measures_of, rows), strict=True), strict=True):
-                stated = [figure for figure in figures if figure is not None]
-                if stated and name in PLATFORM_COUNTS:
+            columns = dict(zip(RevenueFact._fields, zip(*rows, strict=True), strict=True))
+            for name in PLATFORM_COUNTS:
+                if stated := [count for count in columns[name] if count is not None]:
                     add_count(cell, name, sum(stated))
-                elif stated:
+            for name in PLATFORM_AMOUNTS:
+                if stated := [amount for amount in columns[name] if amount is not None]:
                     self._add_whole_amounts(cell, currency, name, stated)
         self._whole_rows.clear()
 

@@ -97,9 +97,12 @@ class Collapsing:
         self._key_of = _keys(view)
         self._periods = [name for name in view.by if name in PERIODS]
 
-    def add(self, day: date, cells: Sequence[Cell]) -> None:
-        """Read all cells of a day into their groups; what is merged depends on all of them."""
-        view, reader = self._view, _DayReader(day, cells, self._view)
+    def add(self, day: date, cells: Sequence[Cell], reader: "DayReader | None" = None) -> None:
+        """Read all cells of a day into their groups; what is merged depends on all of them.
+
+        A `reader` of these cells that several reports share reads each of them once.
+        """
+        view, reader = self._view, reader or DayReader(day, cells, self._view)
         waiting: list[Cell] = []
         for cell in cells:
             shown = cell.visit_day or day
@@ -112,7 +115,7 @@ class Collapsing:
             elif cell.waiting:
                 waiting.append(cell)
             else:
-                reader.read(cell, _group_of(self._rows, self._key_of(cell, shown)))
+                reader.add(cell, self._rows, self._key_of(cell, shown))
         self._wait({self._key_of(cell, day) for cell in waiting if not reader.settled(cell)})
 
     def _wait(self, keys: Iterable[tuple[Any, ...]]) -> None:
@@ -120,6 +123,7 @@ class Collapsing:
         for key in keys:
             group = self._rows.get(key)
             if group is not None:
+                self._rows[key] = group = group.own()
                 group.settlement |= PROVISIONAL
             else:
                 self._waiting.add(key)
@@ -138,7 +142,7 @@ class Collapsing:
             own.add(group)
             own.tag, own.tag_name = own.tag or group.tag, group.tag_name
 
-    def _add_unassigned(self, cell: Cell, tag: str, shown: date, reader: "_DayReader") -> None:
+    def _add_unassigned(self, cell: Cell, tag: str, shown: date, reader: "DayReader") -> None:
         if self._view.keep_unassigned is not None and not self._view.keep_unassigned(cell.account_id):
             return
         key = (*(period(name, shown) for name in self._periods), cell.account_id, tag.lower())
@@ -246,10 +250,14 @@ class Standing(NamedTuple):
     everywhere: bool
 
 
-class _DayReader:
-    """Reads the cells of one day into groups, deciding what `merged` is for each offer."""
+class DayReader:
+    """Reads the cells of one day into groups, deciding what `merged` is for each offer.
 
-    def __init__(self, day: date, cells: Sequence[Cell], view: View) -> None:
+    One that is `shared` by reports of different groups reads a cell once, and a group of one cell is that of the cell.
+    """
+
+    def __init__(self, day: date, cells: Sequence[Cell], view: View, *, shared: bool = False) -> None:
+        self._groups: dict[int, Group] | None = {} if shared else None  # by the identity of the cell
         self._day = day
         self._view = view
         self._standings: dict[int, Standing] = {}
@@ -273,6 +281,21 @@ class _DayReader:
         own_since = self._view.offers_since.get(offer.id)
         measured = offer.has_postbacks and account_since is not None and account_since <= self._day
         return Standing(settled, measured, measured and own_since is not None and own_since <= self._day)
+
+    def add(self, cell: Cell, groups: dict[tuple[Any, ...], Group], key: tuple[Any, ...]) -> None:
+        """Add a cell to the group of that key, made if there is none yet."""
+        if self._groups is None:
+            self.read(cell, _group_of(groups, key))
+            return
+        of_cell = self._groups.get(id(cell))
+        if of_cell is None:
+            of_cell = self._groups[id(cell)] = Group()
+            self.read(cell, of_cell)
+            of_cell.is_shared = True
+        before = groups.setdefault(key, of_cell)
+        if before is not of_cell:
+            groups[key] = before = before.own()
+            before.add(of_cell)
 
     def settled(self, cell: Cell) -> bool:
         """Whether the day is settled for the cell's offer."""

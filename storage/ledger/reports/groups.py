@@ -91,7 +91,7 @@ _layers_of: Callable[[Sums], tuple[LayerSums, ...]] = attrgetter(*LAYERED)
 class Group:
     """Sums of one group, and how its figures came about."""
 
-    __slots__ = ("allocated", "settlement", "sums", "tag", "tag_name", "unconverted")
+    __slots__ = ("allocated", "is_shared", "settlement", "sums", "tag", "tag_name", "unconverted")
 
     def __init__(self) -> None:
         self.sums = Sums()
@@ -100,6 +100,16 @@ class Group:
         self.tag = ""
         self.tag_name = ""
         self.unconverted: dict[str, dict[str, int]] = {}
+        self.is_shared = False  # by several reports: whoever adds to it takes `own()`
+
+    def own(self) -> "Group":
+        """The group itself, or a copy of one that is shared."""
+        if not self.is_shared:
+            return self
+        copied = Group()
+        copied.add(self)
+        copied.tag, copied.tag_name = self.tag, self.tag_name
+        return copied
 
     def add(self, other: "Group") -> None:
         self.sums.add(other.sums)

@@ -12,7 +12,6 @@ from storage.ledger.facts import (
     ClickFact,
     ClickLink,
     Event,
-    Figures,
     OfferFact,
     RevenueFact,
     SpendFact,
@@ -119,34 +118,34 @@ class _RevenueRows:
         """Add the rows, those of a segment that go the same way together."""
         subs = {row.sub for row in rows} - {""}
         telling = self._catalogue.subs_named(subs) | (subs & self._facts.links.keys())
-        alike: dict[tuple[int, str, str, str, str], list[Figures]] = {}
+        alike: dict[tuple[int, str, str, str, str], list[RevenueFact]] = {}
         for row in rows:
             key = row.account_id, row.tag, row.tag_name, row.currency, row.sub if row.sub in telling else ""
-            figures = alike.get(key)
-            if figures is None:
-                figures = alike[key] = []
-            figures.append(row.figures)
-        for (account_id, tag, tag_name, currency, sub), figures in alike.items():
+            segment = alike.get(key)
+            if segment is None:
+                segment = alike[key] = []
+            segment.append(row)
+        for (account_id, tag, tag_name, currency, sub), segment in alike.items():
             offer = self._catalogue.claim(account_id, tag, tag_name)
             if offer is None:
                 cell = self._cells.unassigned(account_id, tag)
                 cell.tag_name = tag_name
-                self._cells.add_figures(cell, currency, figures)
+                self._cells.add_rows(cell, currency, segment)
             else:
-                self._add(offer, currency, sub, figures)
+                self._add(offer, currency, sub, segment)
 
-    def _add(self, offer: OfferFact, currency: str, sub: str, figures: Sequence[Figures]) -> None:
+    def _add(self, offer: OfferFact, currency: str, sub: str, rows: Sequence[RevenueFact]) -> None:
         cells, link = self._cells, self._facts.links.get(sub) if sub else None
         if link is not None:
             cell = cells.at(place_of_link(link, offer.id, self._grain, day=self._facts.day))
-            cells.add_figures(cell, currency, figures)
+            cells.add_rows(cell, currency, rows)
             return
         into, share = self._target(offer.id, self._catalogue.campaign_named(sub))
         if not share.parts:
-            cells.add_figures(into[0], currency, figures)
+            cells.add_rows(into[0], currency, rows)
             return
-        for of_row in figures:
-            _spread(cells, currency, of_row, into, share)
+        for row in rows:
+            _spread(cells, row, into, share)
 
     def _target(self, offer_id: int, campaign: CampaignFact | None) -> tuple[list[Cell], Share]:
         """The cells of rows without a known click, and how a row divides over them."""
@@ -164,17 +163,17 @@ class _RevenueRows:
         return target
 
 
-def _spread(cells: Cells, currency: str, figures: Figures, into: Sequence[Cell], share: Share) -> None:
+def _spread(cells: Cells, row: RevenueFact, into: Sequence[Cell], share: Share) -> None:
     """Divide a row over the cells of a share, each measure by its own weights."""
     for name in PLATFORM_COUNTS:
-        if (stated := getattr(figures, name)) is not None:
+        if (stated := getattr(row, name)) is not None:
             for cell, part in zip(into, share.divide(stated, WEIGHED_BY[name]), strict=True):
                 add_count(cell, name, part)
     for name in PLATFORM_AMOUNTS:
-        if (stated := getattr(figures, name)) is not None:
+        if (stated := getattr(row, name)) is not None:
             parts = stretches(share.divide(stated, WEIGHED_BY[name]))
             for cell, stretch in zip(into, parts, strict=True):
-                cells.add_amount(cell, currency, name, stretch)
+                cells.add_amount(cell, row.currency, name, stretch)
 
 
 def _add_click_costs(cells: Cells, facts: DayFacts) -> None:
@@ -290,6 +289,9 @@ class Allocation:
         return self._offers[offer_id]
 
     def _allotment(self, offer_id: int) -> Allotment:
+        active = self._facts.active.get(offer_id, ())
+        if len(active) == 1 and offer_id not in self._weights:
+            return Allotment(self.of_campaign(active[0], offer_id), True, {Party(active[0]): Weight()})
         parties = self._parties(offer_id)
         if not parties:
             return Allotment(Share(Place(0, 0, offer_id, 0)), False, {})

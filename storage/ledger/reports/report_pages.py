@@ -11,7 +11,7 @@ from datetime import date
 import msgspec
 
 from storage.ledger.reports.cells import Cell
-from storage.ledger.reports.collapse import Collapsing, View, codes_of, names_of
+from storage.ledger.reports.collapse import Collapsing, DayReader, View, codes_of, names_of
 from storage.ledger.reports.groups import Group, Sums, row_of, sum_of_groups
 from storage.ledger.reports.report_rows import ENTITIES, MergedReport, ReportRow
 
@@ -63,10 +63,10 @@ def version_of(cells: bytes) -> int:
     return int.from_bytes(digest, "big") >> 1
 
 
-def page_of(day: date, cells: Sequence[Cell], view: View) -> Page:
-    """The page of a day whose cells all stand on it, for a report by day first."""
+def page_of(day: date, cells: Sequence[Cell], view: View, reader: DayReader | None = None) -> Page:
+    """The page of a day whose cells all stand on it, for a report by day first; pages of the day share a `reader`."""
     collapsing = Collapsing(view)
-    collapsing.add(day, cells)
+    collapsing.add(day, cells, reader)
     total, about = collapsing.total(), about_of(cells)
     rows, unassigned = collapsing.rows(), collapsing.unassigned()
     return Page(

@@ -39,13 +39,17 @@ def distinct(report: Report) -> dict[Key, RevenueRow]:
 
     Raises ConnectorError when two lines of one key have different figures: nothing says which is right.
     """
-    rows: dict[Key, RevenueRow] = {}
     lines = _storable(report.rows)
     tag_keys = {tag: tag.strip().lower() for tag in {row.tag for row in lines}}
-    for row in lines:
+    keys = [(row.day, tag_keys[row.tag], row.sub.strip(), row.part, row.currency) for row in lines]
+    rows = dict(zip(keys, lines, strict=True))
+    if len(rows) == len(lines) and all(report.first <= day <= report.last for day in {row.day for row in lines}):
+        return rows
+    rows = {}
+    for key, row in zip(keys, lines, strict=True):
         if not report.first <= row.day <= report.last:
             continue
-        earlier = rows.setdefault((row.day, tag_keys[row.tag], row.sub.strip(), row.part, row.currency), row)
+        earlier = rows.setdefault(key, row)
         if earlier is not row and earlier.figures != row.figures:
             raise ConnectorError(
                 f"the report has {row.day} of {row.tag or 'no tag'} twice, with different figures: "

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import date, timedelta
 from fractions import Fraction
-from itertools import combinations
+from itertools import combinations, compress
 
 import msgspec
 
@@ -38,6 +38,7 @@ class Pair(msgspec.Struct, frozen=True, gc=False):
     before: Values
     after: Values
     day: date
+    tag: str
 
 
 class Judge:
@@ -66,18 +67,16 @@ class Judge:
 
     def see(self, standing: Mapping[Key, Values], rows: Mapping[Key, RevenueRow]) -> None:
         """Compare figures that stand with the report's rows of the same days."""
-        compared = changed = 0
-        for key, before in standing.items():
-            if not any(before):
-                continue
-            self._rows_standing += 1
-            if key[0] in self._settled:
-                row = rows.get(key)
-                after = _NOTHING if row is None else values_of(row.figures)
-                self._compare(Pair(before, after, key[0]), key[1])
-                compared += 1
-                changed += before != after
-        if changed * 10 > compared:
+        stated = [(key, before) for key, before in standing.items() if any(before)]
+        self._rows_standing += len(stated)
+        pairs = [
+            Pair(before, _NOTHING if (row := rows.get(key)) is None else values_of(row.figures), key[0], key[1])
+            for key, before in stated
+            if key[0] in self._settled
+        ]
+        self._count(pairs)
+        self._sample(pairs)
+        if sum(pair.before != pair.after for pair in pairs) * 10 > len(pairs):
             self._sums |= _sums_of_days(
                 [(key[0], before) for key, before in standing.items() if key[0] in self._settled]
             )
@@ -94,24 +93,35 @@ class Judge:
             or self._moved()
         )  # fmt: skip
 
-    def _compare(self, pair: Pair, tag: str) -> None:
-        self._settled_rows += 1
-        is_gone = not any(pair.after)
-        self._gone += is_gone
-        if any(pair.before[1:]):
-            segment = self._segments.setdefault(tag, [0, 0])
-            segment[0] += 1
-            segment[1] += is_gone
-        self._rows_with_money += any(pair.before[i] for i in _MONEY)
-        self._rows_with_counts += any(pair.before[i] for i in _EVENTS)
-        for i, value in enumerate(pair.before):
-            if value:
-                self._figures[i] += 1
-                self._kept[i] += bool(pair.after[i])
-        if self._settled_rows % self._stride == 0:
-            self._pairs.append(pair)
-        if len(self._pairs) > _SAMPLE:
-            self._pairs, self._stride = self._pairs[::2], self._stride * 2
+    def _count(self, pairs: Sequence[Pair]) -> None:
+        """Count what stood in settled rows and what of it is gone, a measure at a time since rows are many."""
+        befores, afters = (
+            zip(*(pair.before for pair in pairs), strict=True),
+            zip(*(pair.after for pair in pairs), strict=True),
+        )
+        for i, (before, after) in enumerate(zip(befores, afters, strict=True)):
+            figures_now = list(compress(after, before))
+            self._figures[i] += len(figures_now)
+            self._kept[i] += sum(map(bool, figures_now))
+        for pair in pairs:
+            is_gone = not any(pair.after)
+            has_counts, has_money = any(pair.before[1:COUNTS]), any(pair.before[COUNTS:])
+            self._gone += is_gone
+            self._rows_with_counts += has_counts
+            self._rows_with_money += has_money
+            if has_counts or has_money:
+                segment = self._segments.setdefault(pair.tag, [0, 0])
+                segment[0] += 1
+                segment[1] += is_gone
+
+    def _sample(self, pairs: Sequence[Pair]) -> None:
+        """Keep about `_SAMPLE` of the pairs, evenly spread."""
+        for pair in pairs:
+            self._settled_rows += 1
+            if self._settled_rows % self._stride == 0:
+                self._pairs.append(pair)
+            if len(self._pairs) > _SAMPLE:
+                self._pairs, self._stride = self._pairs[::2], self._stride * 2
 
     def _vanished(self) -> str | None:
         missing, rows = self._gone, self._settled_rows

@@ -209,11 +209,12 @@ async def test_days_before_a_change_keep_what_they_cost(sqlite_url: str) -> None
         made = await say(d, "campaign create one offers=a cost_model=cpa cost=30")
         today = datetime.now(UTC).date()
         async with d.database.read() as tx:
-            assert (await costs_on(tx, d.runtime.team_id, today))[made.id].cost == 30_000_000
-            assert await costs_on(tx, d.runtime.team_id, today - timedelta(days=1)) == {}
+            assert (await costs_on(tx, d.runtime.team_id, [today]))[today][made.id].cost == 30_000_000
+            before = today - timedelta(days=1)
+            assert (await costs_on(tx, d.runtime.team_id, [today, before]))[before] == {}
         await say(d, "campaign edit one cost=40")
         async with d.database.read() as tx:
-            assert (await costs_on(tx, d.runtime.team_id, today))[made.id].cost == 40_000_000
+            assert (await costs_on(tx, d.runtime.team_id, [today]))[today][made.id].cost == 40_000_000
         await say(d, "undo")
         assert (await say(d, "campaign show one")).cost == 30_000_000
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import Any
 
-from storage.ledger.facts import CampaignFact, ClickFact, Event, Figures, OfferFact, RevenueFact, Tally
+from storage.ledger.facts import CampaignFact, ClickFact, Event, OfferFact, RevenueFact, Tally
 from storage.ledger.money import Quote, Rates
 from storage.ledger.reports.attribution import COARSE, Catalogue, Grain
 from storage.ledger.reports.collapse import Collapsing, View
@@ -36,7 +36,7 @@ def happened(campaign: int, event: Event, n: int = 1, *, ftd: bool = False, offe
 def said(
     *, tag: str = "main", sub: str = "", account: int = 1, currency: str = "EUR", row: int = 1, **f: Any
 ) -> RevenueFact:
-    return RevenueFact(id=row, account_id=account, day=DAY, tag=tag, currency=currency, sub=sub, figures=Figures(**f))
+    return RevenueFact(row, account, tag, "", currency, sub, **f)
 
 
 def report(

@@ -91,10 +91,10 @@ def test_no_micro_unit_is_lost_or_invented(
         settled=(1,) if settled else (),
     )
     stated = {
-        "ngr": [row.figures.ngr for row in revenue],
-        "commission_cpa": [row.figures.commission_cpa for row in revenue],
-        "registrations.platform": [row.figures.registrations for row in revenue],
-        "deposit_amount.platform": [row.figures.deposit_amount for row in revenue],
+        "ngr": [row.ngr for row in revenue],
+        "commission_cpa": [row.commission_cpa for row in revenue],
+        "registrations.platform": [row.registrations for row in revenue],
+        "deposit_amount.platform": [row.deposit_amount for row in revenue],
     }
     totals = measured(made.totals)
     for name, parts in stated.items():
