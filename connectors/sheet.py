@@ -170,11 +170,13 @@ class Sheet:
         """Keep rows if all of them are within the window and none of them repeats another."""
         days = {row.day for row in rows}
         tag_keys = {tag: tag.lower() for tag in {row.tag for row in rows}}
-        keyed = {(row.day, tag_keys[row.tag], row.sub, row.part, row.currency): row for row in rows}
+        keyed: dict[tuple[object, ...], RevenueRow] = {
+            (row.day, tag_keys[row.tag], row.sub, row.part, row.currency): row for row in rows
+        }
         is_plain = self.window.first <= min(days) and max(days) <= self.window.last and len(keyed) == len(rows)
         if not is_plain or not self.rows.keys().isdisjoint(keyed):
             return False
-        self.rows |= keyed
+        self.rows.update(keyed)
         return True
 
     def keep(self, row: RevenueRow) -> None:

@@ -56,7 +56,7 @@ async def _rolled_up(
     tx: AsyncConnection, facts_query: FactsQuery, days: Collection[date]
 ) -> dict[date, dict[_Key, list[int]]]:
     r, counted = click_rollup.c, {day: dict[_Key, list[int]]() for day in days}
-    keys = [r.campaign_id, r.site_id, r.offer_id, r.source_id]
+    keys: list[ColumnElement[Any]] = [r.campaign_id, r.site_id, r.offer_id, r.source_id]
     keys += [r.country] if facts_query.grain.country else []
     keys += [r.device] if facts_query.grain.device else []
     keys += [(r.hour // literal_column("24", Integer)).label("number"), r.currency]

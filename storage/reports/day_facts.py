@@ -142,7 +142,7 @@ async def active(
     s = campaign_offer_spans.c
     around = s.since < bounds[max(days)][1], or_(s.until.is_(None), s.until > bounds[min(days)][0])
     query = select(s.offer_id, s.campaign_id, s.since, s.until).where(s.team_id == facts_query.team_id, *around)
-    spans = (await tx.execute(query)).all()
+    spans: Sequence[Row[Any]] = (await tx.execute(query)).all()
     return {
         day: _campaigns_by_offer(row for row in spans if row.since < end and (row.until is None or row.until > begin))
         for day, (begin, end) in bounds.items()

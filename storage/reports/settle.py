@@ -147,8 +147,8 @@ async def _merge(
 ) -> list[tuple[Merged, Sequence[Cell]]]:
     t, c = touched.c, conversions.c
     marks: dict[date, list[int]] = {day: [] for day in days}
-    for row in await tx.execute(select(t.id, t.day).where(t.team_id == team_id, t.day.in_(days))):
-        marks[row.day].append(row.id)
+    for mark in await tx.execute(select(t.id, t.day).where(t.team_id == team_id, t.day.in_(days))):
+        marks[mark.day].append(mark.id)
     measured: dict[date, set[tuple[int, int]]] = {day: set() for day in days}
     converted = c.team_id == team_id, c.day.in_(days), c.account_id.is_not(None)
     for row in await tx.execute(select(c.day, c.account_id, c.offer_id).where(*converted).distinct()):
