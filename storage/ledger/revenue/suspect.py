@@ -4,6 +4,7 @@ Days that still run when a report is compared are left out: their figures grow. 
 sync in a thousand may be held (tests/storage/ledger/revenue/test_suspect.py generates a thousand months of them).
 """
 
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import date, timedelta
@@ -89,8 +90,8 @@ class Judge:
             empty = "it is empty" if self._is_empty else "all of its figures are zero"
             return f"{empty}, where {self._rows_standing} rows with figures stood" if self._rows_standing else None
         return (
-            self._vanished() or self._zeroed() or _multiplied(self._pairs) or _days_multiplied(self._pairs)
-            or self._moved()
+            self._vanished() or self._zeroed() or _multiplied(_ComparedFigures(self._pairs))
+            or _days_multiplied(self._pairs) or self._moved()
         )  # fmt: skip
 
     def _count(self, pairs: Sequence[Pair]) -> None:
@@ -247,22 +248,38 @@ class _Scaling(msgspec.Struct, frozen=True):
         return self.matches >= _FEWEST and (self.rows >= _FEWEST or self.counted >= 5 or self.matches > _FEWEST)
 
 
-def _multiplied(pairs: Sequence[Pair]) -> str | None:
+class _ComparedFigures:
+    """The figures of some pairs, measure by measure: those that changed, and the sizes of those that did not."""
+
+    def __init__(self, pairs: Sequence[Pair]) -> None:
+        self.changed: list[list[tuple[int, int, int]]] = [[] for _ in MEASURES]  # number of the pair, before, after
+        self.unchanged: list[list[int]] = [[] for _ in MEASURES]
+        for number, pair in enumerate(pairs):
+            for i, (before, after) in enumerate(zip(pair.before, pair.after, strict=True)):
+                if before and before == after:
+                    self.unchanged[i].append(abs(before))
+                elif before:
+                    self.changed[i].append((number, before, after or 0))
+        for sizes in self.unchanged:
+            sizes.sort()
+
+
+def _multiplied(figures: _ComparedFigures) -> str | None:
     """Most settled figures multiplied alike, or money or counts of most rows by ten, a hundred or a thousand.
 
     Amounts alone may be restated by any factor: a platform's monthly fee is one.
     """
-    for factor in _candidates(pairs):
-        scaling = _scaling(pairs, factor, range(len(MEASURES)))
+    for factor in _candidates(figures):
+        scaling = _scaling(figures, factor, range(len(MEASURES)))
         if not (scaling.is_most and scaling.is_evidence):
             continue
-        counts, amounts = (_scaling(pairs, factor, kind) for kind in _KINDS)
+        counts, amounts = (_scaling(figures, factor, kind) for kind in _KINDS)
         is_fee = not counts.figures and factor not in (*_TENS, *_MULTIPLES)
         if all(scaling.is_most for scaling in (counts, amounts) if scaling.figures) and not is_fee:
             return f"{scaling.matches} of its {scaling.figures} settled figures are {_times(factor)} what they were"
     for factor in (*_TENS, *_MULTIPLES, Fraction(-1)):
         for kind in _KINDS:
-            scaling = _scaling(pairs, factor, kind)
+            scaling = _scaling(figures, factor, kind)
             enough = (
                 scaling.is_most
                 if factor in _TENS
@@ -272,7 +289,7 @@ def _multiplied(pairs: Sequence[Pair]) -> str | None:
                 return f"{_kind_name(kind)} of most rows are {_times(factor)} what they were"
     for i, name in enumerate(MEASURES):
         for factor in _TENS:
-            scaling = _scaling(pairs, factor, (i,))
+            scaling = _scaling(figures, factor, (i,))
             if scaling.is_most and scaling.rows >= _FEWEST:
                 return f"{name} of most rows is {_times(factor)} what it was"
     return None
@@ -283,7 +300,11 @@ def _days_multiplied(pairs: Sequence[Pair]) -> str | None:
     by_day: dict[date, list[Pair]] = {}
     for pair in pairs:
         by_day.setdefault(pair.day, []).append(pair)
-    changed = {day: of_day for day, of_day in by_day.items() if all(pair.before != pair.after for pair in of_day)}
+    changed = {
+        day: _ComparedFigures(of_day)
+        for day, of_day in by_day.items()
+        if all(pair.before != pair.after for pair in of_day)
+    }
     for factor in (*_MULTIPLES, *_TENS, Fraction(-1)):
         scalings = {day: _scaling(of_day, factor, range(len(MEASURES))) for day, of_day in changed.items()}
         whole = {day: of_day for day, of_day in scalings.items() if of_day.figures and of_day.matches == of_day.figures}
@@ -302,41 +323,39 @@ def _times(factor: Fraction) -> str:
     return f"{factor.numerator / factor.denominator:.4g} times"
 
 
-def _candidates(pairs: Sequence[Pair]) -> list[Fraction]:
+def _candidates(figures: _ComparedFigures) -> list[Fraction]:
     """Factors worth trying: the usual ones, and the middle one of each kind of figure."""
     middles = []
     for kind in _KINDS:
-        ratios = [
-            Fraction(new, old)
-            for pair in pairs
-            for i in kind
-            if (old := pair.before[i]) and (new := pair.after[i]) and old != new
-        ]
+        ratios = [Fraction(after, before) for i in kind for _, before, after in figures.changed[i] if after]
         if len(ratios) >= _FEWEST:
             middles.append(sorted(ratios)[len(ratios) // 2])
     return list(dict.fromkeys((*_MULTIPLES, *_TENS, *middles)))
 
 
-def _scaling(pairs: Sequence[Pair], factor: Fraction, measures: Collection[int]) -> _Scaling:
-    matches = figures = rows = counted = 0
-    for pair in pairs:
-        matched = 0
-        for i in measures:
-            old, new = pair.before[i] or 0, pair.after[i] or 0
-            if not old or _is_too_small(old, factor, i):
+def _scaling(figures: _ComparedFigures, factor: Fraction, measures: Collection[int]) -> _Scaling:
+    matches = compared = counted = 0
+    rows: set[int] = set()
+    for i in measures:
+        least = _smallest(factor, i)
+        compared += len(figures.unchanged[i]) - bisect_left(figures.unchanged[i], least)
+        for row, before, after in figures.changed[i]:
+            if abs(before) < least:
                 continue
-            figures += 1
-            if new and new != old and _is_multiple(old, new, factor, i):
-                matched += 1
-                counted += old if i < COUNTS else 0
-        matches += matched
-        rows += bool(matched)
-    return _Scaling(factor, matches, figures, rows, counted)
+            compared += 1
+            if after and _is_multiple(before, after, factor, i):
+                matches += 1
+                rows.add(row)
+                counted += before if i < COUNTS else 0
+    return _Scaling(factor, matches, compared, len(rows), counted)
 
 
-def _is_too_small(old: int, factor: Fraction, measure: int) -> bool:
-    """Whether the figure, divided, is too small to be distinguished from a rounding."""
-    return factor.denominator > 1 and abs(old * factor) < (1 if measure < COUNTS else _TOO_SMALL)
+def _smallest(factor: Fraction, measure: int) -> int:
+    """The smallest figure that can be distinguished from a rounding once it is divided by the factor's denominator."""
+    if factor.denominator == 1:
+        return 0
+    least = 1 if measure < COUNTS else _TOO_SMALL
+    return -(-least * factor.denominator // abs(factor.numerator))
 
 
 def _is_multiple(old: int, new: int, factor: Fraction, measure: int) -> bool:
