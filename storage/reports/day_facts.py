@@ -6,7 +6,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Row, func, or_, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.catalogue import campaigns as campaigns_of_team
@@ -142,14 +142,14 @@ async def active(
     s = campaign_offer_spans.c
     around = s.since < bounds[max(days)][1], or_(s.until.is_(None), s.until > bounds[min(days)][0])
     query = select(s.offer_id, s.campaign_id, s.since, s.until).where(s.team_id == facts_query.team_id, *around)
-    spans: Sequence[Row[Any]] = (await tx.execute(query)).all()
+    spans: list[Any] = list(await tx.execute(query))
     return {
         day: _campaigns_by_offer(row for row in spans if row.since < end and (row.until is None or row.until > begin))
         for day, (begin, end) in bounds.items()
     }
 
 
-def _campaigns_by_offer(spans: Iterable[Row[Any]]) -> dict[int, Sequence[int]]:
+def _campaigns_by_offer(spans: Iterable[Any]) -> dict[int, Sequence[int]]:
     campaigns: dict[int, set[int]] = {}
     for span in spans:
         campaigns.setdefault(span.offer_id, set()).add(span.campaign_id)
