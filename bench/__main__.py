@@ -23,13 +23,15 @@ MODULES = (
     "distribution",
     "automation",
     "reader",
+    "imports",
     "long_work",
     "memory",
 )
 
 
 #: What a quick run measures over, and how many rounds.
-SMALL = {"BENCH_CLICKS": "1_000_000", "BENCH_REVENUE_ROWS": "200_000", "BENCH_LONG_ROWS": "250_000"}
+SMALL = {"BENCH_CLICKS": "1_000_000", "BENCH_REVENUE_ROWS": "200_000", "BENCH_LONG_ROWS": "250_000",
+         "BENCH_IMPORT_DAYS": "100"}  # fmt: skip
 QUICK: dict[str, dict[str, float]] = {
     "rotation": {"n": 3, "seconds": 2.0},
     "clicks": {"n": 3, "seconds": 2.0}, "workers": {"n": 3, "seconds": 2.0}, "volume": {"n": 3, "seconds": 2.0},

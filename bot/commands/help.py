@@ -62,6 +62,7 @@ GROUPS = (
     ("Set up deals", ("account", "offer", "casino")),
     ("Bring visitors", ("campaign", "source", "placement", "site", "variant", "domain", "registrar")),
     ("Keep order", ("group", "note")),
+    ("Move in from another tracker", ("import", "history")),
     ("Let it act by itself", ("automation",)),
     ("Check single events", ("click", "conversion", "postback", "simulate")),
     ("Get the money right", ("sync", "spend", "payment", "rate")),

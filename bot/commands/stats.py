@@ -301,12 +301,17 @@ async def _code(ctx: Context, table: Table, word: str, *, field: str) -> str:
     return str((await names.find(ctx.tx, table, ctx.team_id, word, field=field)).code)
 
 
+async def filters_of(ctx: Context, table: Table, words: Iterable[str], field: str) -> list[str]:
+    """The codes that words of a filter name. Raises Missing at `field`."""
+    return [await _code(ctx, table, word, field=field) for word in words]
+
+
 async def filters(ctx: Context, new: StatsQuery) -> dict[str, Any]:
     """Codes to keep, per dimension; a buyer with own campaigns sees those only."""
     chosen: dict[str, Any] = {}
     for several, table in FILTERS.items():
         field = several.removesuffix("s")
-        codes = [await _code(ctx, table, word, field=field) for word in getattr(new, field)]
+        codes = await filters_of(ctx, table, getattr(new, field), field)
         if codes:
             chosen[several] = tuple(codes)
     if new.tag:

@@ -120,6 +120,12 @@ class Ports(Protocol):
     def span(self, name: str, **attributes: str | int | None) -> AbstractContextManager[None]:
         """What happens inside, as a span of a trace where traces are made. Attributes hold no secret and no address."""
 
+    async def probe_tracker(self, system: str, login: dict[str, str]) -> str:
+        """Ask another tracker's API whether the login works; whose ids it has. Raises ConnectorError or Refused."""
+
+    async def read_tracker_file(self, system: str, raw: bytes, options: dict[str, Any]) -> list[tuple[str, bytes]]:
+        """The parts in a file of another tracker (storage.imports.imports.packed). Raises Refused at `file`."""
+
     async def read_upload(self, platform: str, account: dict[str, Any], raw: bytes, today: date) -> Report:
         """The report in an uploaded file, no day of it after `today`. Raises ConnectorError or Refused for a fault."""
 

@@ -40,6 +40,8 @@ log = structlog.get_logger()
 
 REFRESH = 0.3  # seconds between looks for a changed configuration
 _METHODS = frozenset({"GET", "HEAD"})
+_BINOM_PATHS = frozenset({"", "click", "click.php", "index.php"})
+_LONGEST_ALIAS = 100
 _MOST_SUBJECTS = 1000  # different unknown codes counted by name in one process; the rest as one
 
 
@@ -146,6 +148,23 @@ class Clicks:
             return False
         self._click(scope, plan, send)
         return True
+
+    def old_link(self, scope: Any) -> str:
+        """The code of the campaign that a link of another tracker leads to, on the team's own domain; else empty."""
+        aliases = self.state.plans.aliases
+        team_id = self.team_of_domain(scope) if aliases and scope["method"] in _METHODS else None
+        if team_id is None:
+            return ""
+        return aliases.get((team_id, alias_of(scope["path"], scope["query_string"])), "")
+
+    def team_of_domain(self, scope: Any) -> int | None:
+        """The team whose own domain a request is for; None elsewhere."""
+        team_id = self._hosts.team(scope)
+        return None if team_id in (EVERY_TEAM, NO_TEAM) else team_id
+
+    async def follow(self, scope: Any, send: Any, code: str) -> None:
+        """A visit through an old link, as through the campaign's own."""
+        await self._campaign(scope, send, code)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """ASGI: any path below /c/ and /go/, in any letter case, with any number of slashes."""
@@ -331,6 +350,15 @@ class Clicks:
     def client(self, scope: Any) -> Client:
         """The client, without counting a click: for pages and the beacon."""
         return self._clients.identify(scope, dict(scope["headers"]))
+
+
+def alias_of(path: str, query: bytes) -> str:
+    """The word by which another tracker knows the campaign of a link: `/{word}`, or Binom's `/click?key={word}`."""
+    word = path.strip("/")
+    if word in _BINOM_PATHS:
+        parameters = parse_qs(query[:2000].decode("utf-8", "replace"), errors="replace")
+        return next((parameters[name][0] for name in ("key", "camp_id") if parameters.get(name)), "")
+    return "" if "/" in word or len(word) > _LONGEST_ALIAS else word
 
 
 def is_click_path(path: str) -> bool:

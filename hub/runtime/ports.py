@@ -19,11 +19,13 @@ from connectors.http import Http, Unreachable
 from connectors.platforms.csv_upload import CsvUpload
 from connectors.redaction import redact
 from connectors.registry import PLATFORMS, platform, platform_name
+from connectors.trackers import registry
 from hub.runtime import registrars
 from hub.runtime.helper_process import HelperFailed, HelperProcess
 from hub.runtime.room_titles import title_of
 from hub.runtime.settings import Settings
 from hub.runtime.tracing import tracer
+from storage.imports.imports import packed
 from storage.ledger.errors import CasinoFluxError, ConnectorError, Refused, TooLong
 from storage.ledger.facts import Report
 from storage.ledger.revenue.report_parts import ReportParts as UploadParts
@@ -178,6 +180,22 @@ class HubPorts:
         parts: UploadParts = await self.run_apart(_upload_parts, platform_named, account, raw, today, advice=advice)
         return await parts.report(raw)
 
+    async def probe_tracker(self, system: str, login: dict[str, str]) -> str:
+        async with Http(allow_private=self._settings.allow_private_hosts, seconds=20.0) as http:
+            try:
+                return await registry.probe(http, system, login)
+            except Unreachable as error:
+                raise Refused(redact(str(error), list(login.values())), field="url") from None
+            except ConnectorError as error:
+                raise ConnectorError(redact(str(error), list(login.values())), permanent=error.permanent) from None
+
+    async def read_tracker_file(self, system: str, raw: bytes, options: dict[str, Any]) -> list[tuple[str, bytes]]:
+        advice = "import the file in several parts"
+        packed_parts: list[tuple[str, bytes]] = await self.run_apart(
+            _tracker_parts, system, raw, options, advice=advice
+        )
+        return packed_parts
+
     def presets(self) -> dict[str, dict[str, Any]]:
         from connectors.sources import presets
 
@@ -194,6 +212,10 @@ def read_upload(platform_named: str, account: dict[str, Any], raw: bytes, today:
         raise Refused(f"{connector.title} is fetched by itself: uploads go to a csv_upload account", field="account")
     connection = connection_of(connector, account)
     return connector.read_upload(raw, connection, today)
+
+
+def _tracker_parts(system: str, raw: bytes, options: dict[str, Any]) -> list[tuple[str, bytes]]:
+    return [packed(part) for part in registry.read_file(system, raw, registry.FileOptions(**options))]
 
 
 def _upload_parts(platform_named: str, account: dict[str, Any], raw: bytes, today: date) -> UploadParts:

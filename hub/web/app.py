@@ -15,6 +15,7 @@ from hub.cockpit import handler
 from hub.jobs import sync
 from hub.jobs.scheduler import Jobs
 from hub.jobs.timetable import TIMETABLE
+from hub.postbacks import old_addresses
 from hub.postbacks.handler import Postbacks
 from hub.requests import limits, problems, request_ids
 from hub.requests.limits import Limits
@@ -62,6 +63,8 @@ class Hub(Litestar):
             if path.startswith("/postback/"):
                 await self.postbacks(scope, receive, self.headers.for_visitors(send))
                 return
+            if await self._from_another_tracker(scope, receive, send):
+                return
             if path.startswith(("/s/", "/i/")) or self.sites.owns(scope):
                 await self.sites(scope, receive, self.headers.for_visitors(send))
                 return
@@ -71,6 +74,23 @@ class Hub(Litestar):
                 await refused.to_asgi_response(None, Request(scope))(scope, receive, send)
                 return
         await super().__call__(scope, receive, send)
+
+    async def _from_another_tracker(self, scope: Any, receive: Any, send: Any) -> bool:
+        """Whether it was a link or a postback address of a tracker a team has moved from, on the team's own domain."""
+        if code := self.clicks.old_link(scope):
+            await self.clicks.follow(scope, self.headers.for_visitors(send), code)
+            return True
+        word = old_addresses.click_of(scope["path"], scope["query_string"])
+        team_id = self.clicks.team_of_domain(scope) if word else None
+        if team_id is None:
+            return False
+        async with self.runtime.database.read() as tx:
+            key = await old_addresses.postback_key(tx, team_id, word)
+        if key is None:
+            return False
+        here = {**scope, "path": f"/postback/{key}", "raw_path": f"/postback/{key}".encode()}
+        await self.postbacks(here, receive, self.headers.for_visitors(send))
+        return True
 
 
 def create_app(settings: Settings, *, only: str | None = None) -> Hub:

@@ -9,7 +9,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.catalogue import names
 from storage.catalogue.groups import Sorted, sorting_of, status_of
-from storage.ledger.errors import Missing
 from storage.tables import casinos
 
 DRAFT, REVIEWED = "draft", "reviewed"
@@ -37,10 +36,8 @@ async def ensure(tx: AsyncConnection, team_id: int, name: str, now: datetime) ->
 
     Raises Refused at `casino` for an empty or over-long name.
     """
-    try:
-        return await find(tx, team_id, name)
-    except Missing:
-        return await _new(tx, team_id, name.strip(), now)
+    row = await names.known(tx, casinos, team_id, name)
+    return row if row is not None else await _new(tx, team_id, name.strip(), now)
 
 
 async def _new(tx: AsyncConnection, team_id: int, name: str, now: datetime) -> Row[Any]:

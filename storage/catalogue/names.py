@@ -64,15 +64,22 @@ async def find(
 ) -> Row[Any]:  # fmt: skip
     """The team's entity of that code, name or id. Raises Missing at `field`, with the nearest ones (of those that
     meet `suggest`)."""
-    text = str(word).strip()
-    mine = table.c.team_id == team_id
-    row = await called(tx, table, team_id, text)
-    if row is None and text.isdecimal() and text.isascii() and len(text) < 19:
-        row = (await tx.execute(select(table).where(mine, table.c.id == int(text)).limit(1))).first()
+    row = await known(tx, table, team_id, word)
     if row is not None:
         return row
+    text, mine = str(word).strip(), table.c.team_id == team_id
     candidates = mine if suggest is None else and_(mine, suggest)
     raise await _not_found(tx, table, candidates, text, field=field)
+
+
+async def known(tx: AsyncConnection, table: Table, team_id: int, word: str | int) -> Row[Any] | None:
+    """The team's entity of that code, name or id; None if there is none."""
+    text = str(word).strip()
+    row = await called(tx, table, team_id, text)
+    if row is None and text.isdecimal() and text.isascii() and len(text) < 19:
+        mine = table.c.team_id == team_id, table.c.id == int(text)
+        row = (await tx.execute(select(table).where(*mine).limit(1))).first()
+    return row
 
 
 async def called(tx: AsyncConnection, table: Table, team_id: int, text: str) -> Row[Any] | None:

@@ -26,6 +26,7 @@ from storage.ledger.distribution.weights import WHOLE
 from storage.ledger.pacing import released
 from storage.tables import (
     accounts,
+    campaign_aliases,
     campaign_offers,
     campaigns,
     domains,
@@ -157,6 +158,7 @@ class Plans(msgspec.Struct, frozen=True, kw_only=True):
     source_codes: dict[int, str] = {}
     alternatives: dict[int, int] = {}
     hosts: dict[str, int] = {}
+    aliases: dict[tuple[int, str], str] = {}  # codes of campaigns by team and word of an old link
     placements: Placements = NO_PLACEMENTS
 
 
@@ -215,8 +217,15 @@ async def load(
         source_codes={plan.id: plan.code for plan in source_plans.values()},
         alternatives=alternatives,
         hosts={row.name: row.team_id for row in await tx.execute(select(domains.c.name, domains.c.team_id))},
+        aliases=await _aliases(tx),
         placements=listed,
     )
+
+
+async def _aliases(tx: AsyncConnection) -> dict[tuple[int, str], str]:
+    query = select(campaign_aliases.c.team_id, campaign_aliases.c.alias, campaigns.c.code)
+    rows = await tx.execute(query.join(campaigns, campaigns.c.id == campaign_aliases.c.campaign_id))
+    return {(row.team_id, row.alias): row.code for row in rows}
 
 
 _OFFERS = select(

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.clicks import queries
+from storage.clicks import imported_clicks, queries
 from storage.db.bulk_sql import Lookup
 from storage.ledger.clicks.click_id import Codec
 from storage.ledger.facts import ClickLink, Event, Outcome, Status
@@ -54,6 +54,7 @@ async def match(tx: AsyncConnection, entries: Sequence[Entry], codec: Codec) -> 
         entry.number = entry.postback_request.id or UNSTORED + number
         _decide_alone(entry, codec)
     links_of = await queries.links(tx, {e.click_id for e in entries if e.outcome is None and e.click_id is not None})
+    links_of |= await _imported(tx, entries, links_of)
     unclear = [e for e in entries if e.outcome is None and e.click_id is None]
     for entry in entries:
         if entry.outcome is not None or entry.click_id is None:
@@ -67,6 +68,30 @@ async def match(tx: AsyncConnection, entries: Sequence[Entry], codec: Codec) -> 
     return links_of
 
 
+async def _imported(
+    tx: AsyncConnection, entries: Sequence[Entry], links_of: Mapping[int, ClickLink]
+) -> dict[int, ClickLink]:
+    """Clicks of another tracker behind the ids that are none of our clicks; what is neither is unmatched."""
+    open_entries = [entry for entry in entries if entry.outcome is None and entry.postback_request.signal.click]
+    strange = [entry for entry in open_entries if not _is_ours(entry, links_of)]
+    if not strange:
+        return {}
+    words = [(e.postback_request.account.team_id, e.postback_request.signal.click or "") for e in strange]
+    known = await imported_clicks.find(tx, words)
+    for entry, (team_id, word) in zip(strange, words, strict=True):
+        number = known.get((team_id, imported_clicks.folded(word)))
+        if number is not None:
+            entry.click_id = number
+        elif entry.click_id is None:
+            entry.decide(Outcome.UNMATCHED, "unknown click id")
+    return await queries.links(tx, known.values()) if known else {}
+
+
+def _is_ours(entry: Entry, links_of: Mapping[int, ClickLink]) -> bool:
+    link = None if entry.click_id is None else links_of.get(entry.click_id)
+    return link is not None and link.team_id == entry.postback_request.account.team_id
+
+
 def _decide_alone(entry: Entry, codec: Codec) -> None:
     """What needs no look at anything stored: unreadable, unmapped, a reversal of nothing named."""
     signal = entry.postback_request.signal
@@ -76,8 +101,6 @@ def _decide_alone(entry: Entry, codec: Codec) -> None:
         entry.decide(signal.outcome)
     elif signal.txn_id is None and _reverses(entry) and entry.postback_request.corrects is None:
         entry.decide(Outcome.UNMATCHED, "a reversal needs the transaction id of what it reverses")
-    elif signal.click is not None and entry.click_id is None:
-        entry.decide(Outcome.UNMATCHED, "unknown click id")
     elif signal.click is None and signal.player_id is None and not _reverses(entry):
         entry.decide(Outcome.UNMATCHED, "no click id")
 

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.catalogue import campaigns as campaigns_of_team
 from storage.catalogue import teams
+from storage.clicks import imported_clicks
 from storage.clicks import queries as click_queries
 from storage.db.bulk_sql import read_columns
 from storage.ledger.clicks.click_id import LENGTH, Codec
@@ -104,13 +105,18 @@ _revenue_fact: Callable[[Sequence[Any]], RevenueFact] = partial(tuple.__new__, R
 
 
 async def links_of(tx: AsyncConnection, team_id: int, subs: Iterable[str]) -> dict[str, ClickLink]:
-    """The clicks behind those sub ids that are click ids of the team."""
-    likely = [sub for sub in subs if len(sub) == LENGTH]
+    """The clicks behind those sub ids that are click ids of the team, or of the tracker it had before."""
+    given = [sub for sub in subs if sub]
+    likely = [sub for sub in given if len(sub) == LENGTH]
     key = await teams.fact(tx, "click_id_key") if likely else None
-    if key is None:
-        return {}
-    read = Codec(bytes.fromhex(key)).decode
-    ids = {sub: click_id for sub in likely if (click_id := read(sub)) is not None}
+    ids: dict[str, int] = {}
+    if key is not None:
+        read = Codec(bytes.fromhex(key)).decode
+        ids = {sub: click_id for sub in likely if (click_id := read(sub)) is not None}
+    if len(ids) < len(given) and await imported_clicks.any_of_team(tx, team_id):
+        known = await imported_clicks.find(tx, [(team_id, sub) for sub in given if sub not in ids])
+        words = {sub: (team_id, imported_clicks.folded(sub)) for sub in given if sub not in ids}
+        ids |= {sub: known[word] for sub, word in words.items() if word in known}
     links = await click_queries.links(tx, ids.values())
     return {
         sub: links[click_id]

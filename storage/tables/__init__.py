@@ -23,6 +23,15 @@ from storage.tables.catalogue import (
     views,
 )
 from storage.tables.deliveries import alerts, messages, outbound, outbound_attempts, subscriptions
+from storage.tables.imports import (
+    campaign_aliases,
+    cutovers,
+    import_parts,
+    imported_clicks,
+    imported_days,
+    imported_entities,
+    imports,
+)
 from storage.tables.landing import domain_quotes, images, registrars, site_variants, site_versions, site_views
 from storage.tables.people import (
     audits,
@@ -81,6 +90,7 @@ __all__ = [
     "automation_acts",
     "automations",
     "budget_counts",
+    "campaign_aliases",
     "campaign_costs",
     "campaign_offer_spans",
     "campaign_offers",
@@ -95,6 +105,7 @@ __all__ = [
     "confirmations",
     "conversion_states",
     "conversions",
+    "cutovers",
     "dialogues",
     "distribution_steps",
     "domain_quotes",
@@ -105,6 +116,11 @@ __all__ = [
     "handled",
     "identities",
     "images",
+    "import_parts",
+    "imported_clicks",
+    "imported_days",
+    "imported_entities",
+    "imports",
     "invites",
     "leases",
     "members",

@@ -12,17 +12,17 @@ from storage.ledger.facts import Event, Status
 
 #: Our parameter names, each with the names it also goes by; earlier ones win.
 PARAMETERS: Mapping[str, tuple[str, ...]] = {
-    "click_id": ("click_id", "cid", "click", "clk", "subid", "afp", "extid", "aff_sub"),
-    "event": ("event", "goal", "type", "event_type", "event_name", "goal_name", "action"),
+    "click_id": ("click_id", "cid", "click", "clk", "subid", "cnv_id", "afp", "extid", "aff_sub"),
+    "event": ("event", "goal", "type", "et", "event_type", "event_name", "goal_name", "action"),
     "txn_id": (
         "txn_id", "tid", "txid", "txn", "transaction_id", "transaction", "order_id", "conversion_id", "postback_id",
     ),
     "amount": ("amount", "payout", "sum", "revenue", "value", "deposit_amount", "amt", "deposit"),
-    "currency": ("currency", "cur", "ccy", "currency_code"),
+    "currency": ("currency", "cur", "ccy", "currency_code", "cnv_currency"),
     "occurred_at": (
         "occurred_at", "occurred", "event_time", "timestamp", "time", "datetime", "date", "created_at", "ts",
     ),
-    "status": ("status", "state", "conversion_status"),
+    "status": ("status", "state", "conversion_status", "cnv_status"),
     "player_id": (
         "player_id", "player", "user_id", "uid", "customer_id", "registration_id", "lead_id", "profile_id",
     ),

@@ -67,6 +67,7 @@ LIMITED: dict[str, dict[str, str]] = {
     "domain edit": {"domain": "yes no no"},
     "find": {"-": "yes"},
     "group add": {"-": "yes"},
+    "history": dict.fromkeys(("offer", "account", "source", "casino"), "yes yes no") | {"campaign": "yes - no"},
     "group edit": {"group": "yes no no"},
     "group list": {"-": "yes"},
     "group remove": {"group": "yes no no"},
@@ -187,6 +188,8 @@ LIMITED: dict[str, dict[str, str]] = {
 #: Commands of owners: people, accounts, tokens, rates, mappings, signatures, and what costs money or cannot be undone.
 OWNERS = {
     "account add", "account archive", "account edit", "account pause", "account restore", "account resume", "audit",
+    "import binom", "import csv", "import cutover", "import keitaro", "import list", "import map", "import redtrack",
+    "import run", "import show", "import statsdrone", "import voluum",
     "domain buy", "domain remove", "member invite", "member remove", "member role", "postback map", "rate set",
     "registrar add", "registrar remove", "token create", "token list", "token revoke",
 }  # fmt: skip

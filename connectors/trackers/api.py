@@ -1,0 +1,151 @@
+"""Asking another tracker's API: JSON out of answers, the reason in words where there is none, no secret in it."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from datetime import date, timedelta
+from typing import Any, Protocol
+
+import msgspec
+
+from connectors.http import Answer, Http
+from storage.ledger.errors import ConnectorError, Refused
+from storage.ledger.imports.tracker import Part
+from storage.ledger.numbers import read_count, read_micro
+
+TRIES = 4
+_DECODER = msgspec.json.Decoder(Any, float_hook=str)
+Login = Mapping[str, str]
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What is wanted: history from `first` to `last` in the reporting zone, click ids of the last `click_days`."""
+
+    first: date
+    last: date
+    timezone: str
+    currency: str
+    click_days: int = 30
+
+    @property
+    def days(self) -> list[date]:
+        return [self.first + timedelta(days=n) for n in range((self.last - self.first).days + 1)]
+
+
+class Tracker(Protocol):
+    """A module of this package with an API."""
+
+    async def probe(self, http: Http, login: Login) -> None: ...
+
+    def read(self, http: Http, login: Login, request: Request) -> AsyncIterator[Part]: ...
+
+
+class Api:
+    """One tracker's API: where it is, what it wants of headers, how fast it may be asked."""
+
+    def __init__(
+        self, http: Http, title: str, base: str, *, secrets: Iterable[str], headers: Mapping[str, str] | None = None,
+        params: Iterable[tuple[str, str]] = (), per_second: float = 10.0, key: str = "key",
+    ) -> None:  # fmt: skip
+        self.title, self.base = title, base.rstrip("/")
+        self._http, self._secrets, self._key = http, tuple(secrets), key
+        self.headers = dict(headers or {})
+        self._params = tuple(params)
+        self._pace = (f"{title} {self.base}", per_second)
+
+    async def get(self, path: str, params: Iterable[tuple[str, str]] = ()) -> Any:
+        """The JSON of an address. Raises ConnectorError."""
+        return self.decoded(await self.answer("GET", path, params))
+
+    async def post(self, path: str, content: Any) -> Any:
+        return self.decoded(await self.answer("POST", path, (), content))
+
+    async def answer(
+        self, method: str, path: str, params: Iterable[tuple[str, str]] = (), content: Any = None
+    ) -> Answer:
+        """The answer whatever its status; 429 and 5xx are tried again after what `Retry-After` asks for."""
+        body = None if content is None else msgspec.json.encode(content)
+        headers = {**self.headers, "Accept": "application/json"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        return await self._http.send(
+            method, f"{self.base}{path}", params=[*self._params, *params], headers=headers, body=body,
+            secrets=self._secrets, tries=TRIES, pace=self._pace,
+        )  # fmt: skip
+
+    def decoded(self, answer: Answer) -> Any:
+        """Raises ConnectorError in words for anything but a JSON answer."""
+        if answer.status in {401, 403}:
+            raise Refused(f"{self.title} refuses the {self._key} ({answer.status}): copy it once more, and see that it "
+                          "may read and that its list of addresses has ours", field=self._key)  # fmt: skip
+        if answer.status == 429:
+            wait = f" for {answer.retry_after:g} s" if answer.retry_after else ""
+            raise ConnectorError(f"{self.title} asks us to wait{wait} (429), and still did after {TRIES} tries: "
+                                 "begin the import again later", raw=answer.body)  # fmt: skip
+        if answer.status != 200:
+            raise ConnectorError(f"{self.title} answered {answer.status} to {answer.url}", raw=answer.body)
+        try:
+            return _DECODER.decode(answer.body)
+        except msgspec.DecodeError as error:
+            raise ConnectorError(f"{self.title}: expected JSON from {answer.url}: {error}", raw=answer.body) from None
+
+    def rows(self, content: Any, *names: str) -> list[dict[str, Any]]:
+        """A list of objects: the answer itself, or its first member of such a name. Raises ConnectorError."""
+        found = content
+        if isinstance(content, dict):
+            found = next((content[name] for name in names if name in content), None)
+        if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+            got = sorted(content)[:6] if isinstance(content, dict) else type(content).__name__
+            raise ConnectorError(f"{self.title}: expected a list {' or '.join(names) or 'of objects'}, got {got}")
+        return found
+
+    def micro(self, row: Mapping[str, Any], *names: str) -> int | None:
+        """An amount in micro-units, None where the row has none. Raises ConnectorError."""
+        value = first_of(row, *names)
+        try:
+            return read_micro(value, "." if isinstance(value, str) else "")[0]
+        except ValueError as error:
+            raise ConnectorError(f"{self.title}: {names[0]}: {error}") from None
+
+    def count(self, row: Mapping[str, Any], *names: str) -> int | None:
+        """A count, None where the row has none. Raises ConnectorError."""
+        value = first_of(row, *names)
+        try:
+            return read_count(value)
+        except ValueError as error:
+            raise ConnectorError(f"{self.title}: {names[0]}: {error}") from None
+
+
+def first_of(row: Mapping[str, Any], *names: str) -> Any:
+    """The first member of those names that holds something."""
+    return next((row[name] for name in names if row.get(name) not in (None, "")), None)
+
+
+def text_of(row: Mapping[str, Any], *names: str) -> str:
+    value = first_of(row, *names)
+    return "" if value is None else str(value).strip()
+
+
+async def pages(
+    ask: Callable[[int], Awaitable[list[dict[str, Any]]]], size: int, *, most: int = 20_000
+) -> AsyncIterator[list[dict[str, Any]]]:
+    """Page after page until one is not full. Raises ConnectorError for an answer that repeats without end."""
+    before: list[dict[str, Any]] | None = None
+    for number in range(most):
+        rows = await ask(number)
+        if rows and rows == before:
+            raise ConnectorError("the same page came twice: the tracker does not page as its documentation says")
+        if rows:
+            yield rows
+        if len(rows) < size:
+            return
+        before = rows
+    raise ConnectorError(f"more than {most:,} pages came: ask for fewer days")
+
+
+def base_url(text: str, *, field: str = "url") -> str:
+    """The scheme and host of a tracker's address as people paste it. Raises Refused."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(text.strip() if "://" in text else f"https://{text.strip()}")
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username:
+        raise Refused(f"{field}: write the address of its panel, e.g. https://tracker.example.com", field=field)
+    return f"{parts.scheme}://{parts.netloc}"

@@ -1,0 +1,194 @@
+"""Moving in from another tracker: each import from a constructed recording to figures equal to those it holds."""
+
+import base64
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from hub.jobs import imports
+from storage.ledger.errors import Refused
+from storage.tables import campaigns, imported_days, revenue
+from tests.connectors.trackers import recordings
+from tests.connectors.web import serving
+from tests.hub.syncing import Hub, hub
+
+Opened = Callable[[], Any]
+on_sqlite = pytest.mark.parametrize("database_kind", ["sqlite"])
+
+HISTORY = """Datum;Kampagne;Angebot;Land;Klicks;Konversionen;FTD;Umsatz;Kosten
+2026-09-01;Frühling;Lucky Star;Germany;1.200;14;3;240,50;96,00
+2026-09-01;Frühling;Lucky Star;AT;300;2;;40,00;24,00
+2026-09-02;Frühling;;DE;1.000;9;2;180,00;80,00
+2026-09-02;Herbst;Wild Win;SE;500;5;1;99,75;
+Gesamt;;;;3.000;30;6;560,25;200,00
+"""
+
+
+async def carried_out(deployment: Hub, number: int) -> dict[str, Any]:
+    """The import, after its dry run was confirmed and the background has done it."""
+    await deployment.say(f"import run {number}")
+    await imports.tick(deployment.runtime)
+    done: dict[str, Any] = await deployment.say(f"import show {number}")
+    assert (done["state"], done["error"]) == ("done", None)
+    return done
+
+
+async def sent(deployment: Hub, line: str, text: str, encoding: str = "utf-8") -> dict[str, Any]:
+    """A command with a file along."""
+    answer: dict[str, Any] = await deployment.say(line, file=base64.b64encode(text.encode(encoding)).decode())
+    return answer
+
+
+async def count(deployment: Hub, table: Any) -> int:
+    async with deployment.runtime.database.read() as tx:
+        return int((await tx.execute(select(func.count()).select_from(table))).scalar_one())
+
+
+async def test_a_table_of_history_becomes_a_layer_of_its_own(opened: Opened) -> None:
+    async with hub(opened) as deployment:
+        say = deployment.say
+        asked = await sent(deployment, "import csv", HISTORY, "utf-16")
+        assert asked["state"] == "ready"
+        assert asked["plan"]["make"] == {"account": 1, "source": 0, "offer": 2, "campaign": 2}
+        history = asked["plan"]["history"]
+        assert (history["clicks"], history["conversions"], history["revenue"]) == (3000, 30, {"EUR": 560_250_000})
+        assert asked["plan"]["statuses"] == {"FTD": 6}
+        assert await count(deployment, campaigns) == await count(deployment, imported_days) == 0  # a dry run
+        await say(f"import map {asked['id']} statuses=FTD=first_deposit")
+        done = await carried_out(deployment, asked["id"])
+        assert done["result"]["days"] == 4
+        report = await say("history 2026-09-01..2026-09-30 by campaign,country")
+        figures = {tuple(row["group"].values()): (row["clicks"], row["revenue"]) for row in report["rows"]}
+        assert figures == {
+            ("fruhling", "DE"): (2200, 420_500_000), ("fruhling", "AT"): (300, 40_000_000),
+            ("herbst", "SE"): (500, 99_750_000),
+        }  # fmt: skip
+        totals = report["totals"]
+        assert (totals["first_deposits"], totals["registrations"], totals["profit"]) == (6, None, 360_250_000)
+        assert await count(deployment, revenue) == 0
+        ours = await say("report merged 2026-09-01 2026-09-30 by=day")
+        assert (ours["totals"]["commission"], ours["totals"]["clicks"]) in {(None, None), (None, 0), (0, 0), (0, None)}
+        await say("import cutover fruhling 2026-09-02")
+        before = await say("history 2026-09-01..2026-09-30 by day")
+        assert [(row["group"]["day"], row["clicks"]) for row in before["rows"]] == [
+            ("2026-09-01", 1500), ("2026-09-02", 500)]  # fmt: skip
+
+
+@on_sqlite
+async def test_a_second_import_adds_what_is_new_and_leaves_edits(opened: Opened) -> None:
+    async with hub(opened) as deployment:
+        say = deployment.say
+        table = "name,url,network\nLucky,https://a.example.test/?s={click_id}&x={foo},Net\n"
+        first = await sent(deployment, "import csv", table)
+        assert any("{foo}" in problem["why"] for problem in first["plan"]["problems"])
+        await carried_out(deployment, first["id"])
+        offer = await say("offer show lucky")
+        assert (offer["status"], offer["account"]) == ("paused", "net")
+        assert offer["url"] == "https://a.example.test/?s={click_id}&x=%7Bfoo%7D"
+        await say('offer edit lucky url="https://mine.example.test/?s={click_id}"')
+        second = await sent(deployment, "import csv", table + "Wild,https://b.example.test/?s={click_id},Net\n")
+        assert second["plan"]["make"]["offer"] == 1
+        assert second["plan"]["kept"] == ["offer Lucky was changed here (url): it stays so"]
+        await carried_out(deployment, second["id"])
+        assert (await say("offer show lucky"))["url"] == "https://mine.example.test/?s={click_id}"
+        assert (await say("offer show wild"))["status"] == "active"
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        (HISTORY[:-30], "line 6"),  # cut off
+        (HISTORY.replace("3.000", "3.500"), "line 6: it says total"),
+        ("day,campaign,clicks\n2026-09-01,A,1.5k\n", "line 2: clicks"),
+        ("day,campaign,clicks\n03/04/2026,A,5\n", "day first or month first"),
+        ("day,campaign,revenue\n2026-09-01,A,$5\n", "line 2: revenue: '.5' is in USD"),
+        ("colour,size\nred,5\n", "no header line"),
+        ("day,campaign,clicks\n2027-09-01,A,5\n", "has not come yet"),
+    ],
+)
+async def test_a_damaged_file_is_refused_with_its_line(opened: Opened, table: str, reason: str) -> None:
+    async with hub(opened) as deployment:
+        with pytest.raises(Refused, match=reason) as refusal:
+            await sent(deployment, "import csv", table)
+        assert refusal.value.field == "file"
+        assert await count(deployment, campaigns) == 0
+
+
+async def read_over_http(deployment: Hub, line: str) -> dict[str, Any]:
+    """An import that reads an API: asked for, read in the background, its dry run."""
+    asked = await deployment.say(line)
+    assert (asked["state"], asked["plan"]) == ("queued", None)
+    await imports.tick(deployment.runtime)
+    shown: dict[str, Any] = await deployment.say(f"import show {asked['id']}")
+    assert (shown["state"], shown["error"]) == ("ready", None)
+    return shown
+
+
+DATES = "from=2026-10-01 to=2026-10-19 cutover=2026-10-20 click_days=0"
+
+
+async def test_a_keitaro_moves_in(opened: Opened) -> None:
+    async with hub(opened) as deployment, serving(recordings.keitaro(busy=1)) as web:
+        say = deployment.say
+        await say('source add "PushHouse"')
+        with pytest.raises(Refused, match="refuses the key") as refusal:
+            await say(f"import keitaro url={web.url} key=wrong {DATES}")
+        assert refusal.value.field == "key"
+        shown = await read_over_http(deployment, f"import keitaro url={web.url} key={recordings.KEY} {DATES}")
+        plan = shown["plan"]
+        assert plan["make"] == {"account": 2, "source": 1, "offer": 2, "campaign": 2}
+        assert plan["renamed"] == ["source 'PushHouse' becomes 'PushHouse (Keitaro)'"]
+        told = {(problem["kind"], problem["name"]): problem["why"] for problem in plan["problems"]}
+        assert "uniqueness" in told["campaign", "Push DE"]
+        assert "made paused" in told["campaign", "Quiz"] or "source 99" in told["campaign", "Quiz"]
+        assert "page or action" in told["offer", "Local page"]
+        assert "10 clicks" in told["campaign", "Old one"]
+        assert any("in a loop" in problem["why"] for problem in plan["problems"])
+        assert plan["statuses"] == {"lead": 44, "sale": 10, "rebill": 2, "rejected": 1}
+        assert plan["history"]["revenue"] == {"EUR": 800_500_000}
+        assert recordings.KEY not in str(await say("audit"))
+        await say(f"import map {shown['id']} statuses=lead=registration,sale=first_deposit,rebill=deposit")
+        await carried_out(deployment, shown["id"])
+        await keitaro_stands(deployment)
+        again = await read_over_http(deployment, f"import keitaro url={web.url} key={recordings.KEY} {DATES}")
+        assert set(again["plan"]["make"].values()) == {0}
+        await say(f"import map {again['id']} statuses=lead=registration,sale=first_deposit,rebill=deposit")
+        await carried_out(deployment, again["id"])
+        assert (await say("history 2026-10-01..2026-10-31"))["totals"]["clicks"] == 922
+
+
+async def keitaro_stands(deployment: Hub) -> None:
+    """Everything of the recording is here: entities, figures, click ids."""
+    say = deployment.say
+    campaign = await say("campaign show push-de")
+    assert (campaign["offers"], campaign["source"]) == (["lucky-star-de:75", "wild-win:25"], "pushhouse-keitaro")
+    assert campaign["rules"] == [{"if": {"country": ["AT"]}, "offers": [{"offer": "wild-win", "weight": 100}]}]
+    assert (campaign["cost_model"], campaign["cost"], campaign["status"]) == ("fixed", 50_000, "active")
+    assert (await say("campaign show quiz"))["status"] == "paused"
+    offer = await say("offer show lucky-star-de")
+    assert offer["url"] == "https://lucky.example.test/?b=1&geo={country}&sub1={click_id}"
+    assert (offer["account"], offer["markets"]) == ("lucky-partners", ["AT", "DE"])
+    source = await say("source show pushhouse-keitaro")
+    assert source["parameters"] == {"click_id": "clickid", "sub1": "zone"}
+    assert {event: of["url"] for event, of in source["postbacks"].items()} == dict.fromkeys(
+        ("registration", "first_deposit"), "https://push.example.test/pb?c={click_id}&p={payout}"
+    )
+    report = await say("history 2026-10-01..2026-10-31 by day,campaign,offer,country")
+    rows = {
+        tuple(row["group"].values()): (row["clicks"], row["first_deposits"], row["revenue"]) for row in report["rows"]
+    }
+    assert rows == {
+        ("2026-10-01", "push-de", "lucky-star-de", "DE"): (812, 9, 720_000_000),
+        ("2026-10-02", "push-de", "wild-win", "AT"): (100, 1, 80_500_000),
+        ("2026-10-02", None, "lucky-star-de", "DE"): (10, 0, 0),
+    }
+    totals = report["totals"]
+    assert (totals["registrations"], totals["deposits"], totals["cost"], totals["profit"]) == (
+        44, 2, 45_600_000, 754_900_000)  # fmt: skip
+    shown = await say(
+        'simulate postback url="subid=2abcd9keitaroclick&status=sale&payout=80&tid=t1" account=lucky-partners'
+    )
+    assert (shown["outcome"], shown["event"]) == ("accepted", "first_deposit")
