@@ -1,6 +1,7 @@
 """Moving in from another tracker: each import from a constructed recording to figures equal to those it holds."""
 
 import base64
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -8,10 +9,10 @@ import pytest
 from sqlalchemy import func, select
 
 from hub.jobs import imports
-from storage.ledger.errors import Refused
-from storage.tables import campaigns, imported_days, revenue
+from storage.ledger.errors import ConnectorError, Refused
+from storage.tables import campaigns, import_parts, imported_days, revenue
 from tests.connectors.trackers import recordings
-from tests.connectors.web import serving
+from tests.connectors.web import Request, answer, serving
 from tests.hub.syncing import Hub, hub
 
 Opened = Callable[[], Any]
@@ -192,3 +193,102 @@ async def keitaro_stands(deployment: Hub) -> None:
         'simulate postback url="subid=2abcd9keitaroclick&status=sale&payout=80&tid=t1" account=lucky-partners'
     )
     assert (shown["outcome"], shown["event"]) == ("accepted", "first_deposit")
+
+
+#: A tracker: what is said of its login, the line of its rule, what its statuses are called, a click id of its log.
+TRACKERS = {
+    "binom": (recordings.binom, "key={key} url={url}", {"country": ["AT"]}, "ftd", "binomclick1", {"ftd": 1}),
+    "voluum": (
+        recordings.voluum, "access_id=a1 key={key} url={url}", {"sub1": ["z7"]}, "customConversions2",
+        "wvoluumclick1", {"customConversions1": 41, "customConversions2": 9},
+    ),
+    "redtrack": (
+        recordings.redtrack, "key={key} url={url}", {"country": ["AT"]}, "type2", "RTCLICK1", {"type1": 41, "type2": 9},
+    ),
+}  # fmt: skip
+
+
+@on_sqlite
+@pytest.mark.parametrize("system", TRACKERS)
+async def test_another_tracker_moves_in(opened: Opened, system: str) -> None:
+    recording, login, condition, status, click, statuses = TRACKERS[system]
+    async with hub(opened) as deployment, serving(recording()) as web:
+        say = deployment.say
+        with pytest.raises(Refused) as refusal:
+            await say(f"import {system} {login.format(key='wrong', url=web.url)} {DATES}")
+        assert refusal.value.field == "key"
+        line = f"import {system} {login.format(key=recordings.KEY, url=web.url)} {DATES}"
+        shown = await read_over_http(deployment, line)
+        plan = shown["plan"]
+        assert plan["make"] == {"account": 2, "source": 1, "offer": 2, "campaign": 1}
+        assert plan["statuses"] == statuses
+        await say(f"import map {shown['id']} statuses={status}=first_deposit")
+        await carried_out(deployment, shown["id"])
+        campaign = await say("campaign show push-de")
+        weights = {word.partition(":")[0]: int(word.partition(":")[2]) for word in campaign["offers"]}
+        assert weights["lucky-star-de"] == 3 * weights["wild-win"]
+        assert [rule["if"] for rule in campaign["rules"]] == [condition]
+        assert (campaign["cost"], campaign["source"], campaign["status"]) == (50_000, "pushhouse", "active")
+        offer = await say("offer show lucky-star-de")
+        assert offer["account"] == "lucky-partners"
+        assert "c={click_id}" in offer["url"]
+        source = await say("source show pushhouse")
+        assert source["parameters"]["sub1"] in {"zone", "sub1"}
+        report = await say("history 2026-10-01..2026-10-31 by day,campaign,offer,country")
+        assert [tuple(row["group"].values()) for row in report["rows"]] == [
+            ("2026-10-01", "push-de", "lucky-star-de", "DE")]  # fmt: skip
+        totals = report["totals"]
+        assert (totals["clicks"], totals["unique_clicks"], totals["conversions"]) == (2038, 1900, 9)
+        assert (totals["revenue"], totals["cost"], totals["first_deposits"]) == (
+            720_000_000, 101_900_000, statuses[status])  # fmt: skip
+        query = f"cid={click}&{EVENTS[system]}={status}&payout=80&txid=1"
+        shown = await say(f'simulate postback url="{query}" account=lucky-partners')
+        assert (shown["outcome"], shown["event"]) == ("accepted", "first_deposit")
+
+
+#: The parameter by which a postback to the tracker says what happened.
+EVENTS = {"binom": "cnv_status", "voluum": "et", "redtrack": "type"}
+
+
+@on_sqlite
+async def test_statsdrone_becomes_accounts_without_passwords(opened: Opened) -> None:
+    async with hub(opened) as deployment:
+        table = "Lucky Partners,anna,s3cret,push+ios,EUR\nWild Affiliates,key-1,id-1\nLucky Partners,bob,hunter2\n"
+        shown = await sent(deployment, "import statsdrone", table)
+        await carried_out(deployment, shown["id"])
+        accounts = (await deployment.say("account list"))["items"]
+        assert [(account["name"], account["currency"], account["tags"]) for account in accounts] == [
+            ("Lucky Partners", "EUR", ["push", "ios"]), ("Wild Affiliates", "EUR", []),
+            ("Lucky Partners bob", "EUR", [])]  # fmt: skip
+        async with deployment.runtime.database.read() as tx:
+            stored = [bytes(row.content) for row in await tx.execute(select(import_parts))]
+        assert not any(b"s3cret" in zlib.decompress(part) or b"hunter2" in zlib.decompress(part) for part in stored)
+        with pytest.raises(Refused, match="line 2: 2 values") as refusal:
+            await sent(deployment, "import statsdrone", "Lucky Partners,anna,s3cret\nWild,ke")
+        assert "s3cret" not in str(refusal.value)
+
+
+@on_sqlite
+async def test_a_tracker_that_asks_to_wait_is_waited_for_then_said(opened: Opened) -> None:
+    async with hub(opened) as deployment:
+        async with serving(lambda _request: answer("", status=429, headers={"Retry-After": "0"})) as web:
+            with pytest.raises(ConnectorError, match="asks us to wait"):
+                await deployment.say(f"import keitaro url={web.url} key={recordings.KEY} {DATES}")
+            assert len(web.asked) == 4
+        working = recordings.keitaro()
+
+        def without_report(request: Request) -> bytes:
+            return answer("", status=404) if request.path.endswith("/report/build") else working(request)
+
+        async with serving(without_report) as web:
+            line = f"import keitaro url={web.url} key={recordings.KEY} {DATES}"
+            asked = await deployment.say(line)
+            with pytest.raises(Refused, match="under way"):
+                await deployment.say(line)
+            await imports.tick(deployment.runtime)
+        failed = await deployment.say(f"import show {asked['id']}")
+        assert (failed["state"], await count(deployment, campaigns)) == ("failed", 0)
+        assert "answered 404" in failed["error"]
+        assert recordings.KEY not in str(failed)
+        with pytest.raises(Refused, match="begin it again"):
+            await deployment.say("import run")
