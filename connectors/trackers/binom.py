@@ -108,7 +108,7 @@ class _Reader:
         sources = api.rows(await api.get("/traffic_source/list/filtered"), "data", "items")
         offers, campaigns = await self._stats("offer"), await self._stats("campaign")
         by_name = {text_of(row, "name"): text_of(row, "id") for row in networks}
-        deleted = {}
+        deleted: dict[str, str] = {}
         for kind, rows in (("offer", offers), ("campaign", campaigns)):
             deleted |= {f"{kind}:{text_of(row, 'id')}": text_of(row, "name") for row in rows if _is_deleted(row)}
             self._ids[kind] = {text_of(row, "name"): text_of(row, "id") for row in rows}

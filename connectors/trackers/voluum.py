@@ -90,7 +90,7 @@ class _Reader:
         networks = await self._list("affiliate-network", "affiliateNetworks")
         sources = await self._list("traffic-source", "trafficSources")
         flows = {text_of(row, "id"): row for row in await self._list("flow", "flows")}
-        deleted = {}
+        deleted: dict[str, str] = {}
         for kind, rows in (("offer", offers), ("campaign", campaigns)):
             deleted |= {f"{kind}:{text_of(row, 'id')}": _title(row) for row in rows if row.get("deleted")}
         return Setup(

@@ -88,7 +88,7 @@ class Hub(Litestar):
             key = await old_addresses.postback_key(tx, team_id, word)
         if key is None:
             return False
-        here = {**scope, "path": f"/postback/{key}", "raw_path": f"/postback/{key}".encode()}
+        here: Any = {**scope, "path": f"/postback/{key}", "raw_path": f"/postback/{key}".encode()}
         await self.postbacks(here, receive, self.headers.for_visitors(send))
         return True
 

@@ -4,8 +4,7 @@ Everything can be done again: entities are known by the tracker's ids and never 
 an import replace those of earlier ones, click ids that are known stay.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import date, datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -18,18 +17,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.clicks import imported_clicks
 from storage.clicks.imported_clicks import batched
 from storage.db import config_version, touch_marks
-from storage.db.engine import Database
+from storage.db.engine import Database, Work
 from storage.db.secrets import Box
 from storage.imports import imports
 from storage.imports.entities import Maker
 from storage.imports.imports import Result, Whose
 from storage.imports.plans import MOST_PROBLEMS, TITLES, entity_ids, standing_of
+from storage.ledger.errors import Refused
 from storage.ledger.imports.decisions import Decisions, Made, decide
 from storage.ledger.imports.tracker import DayFigures, Days, OldClicks, Problem, Setup, counted
 from storage.tables import campaign_aliases, click_rollup, cutovers, imported_days, imported_entities, revenue
 from storage.tables.types import EPOCH_DAY
 
-ROWS_AT_ONCE = 200
+ROWS_AT_ONCE = 100
+MADE_AT_ONCE = 25
 _COUNTS = ("clicks", "unique_clicks", "conversions")
 _EVENTS = {"registration": "registrations", "first_deposit": "first_deposits", "deposit": "deposits",
            "qualified": "qualified", "reversal": "reversals"}  # fmt: skip
@@ -76,10 +77,12 @@ class Importer:
         )  # fmt: skip
 
     async def _write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """A transaction of some milliseconds, which awaits nothing but its statements; others have their turn after."""
-        result = await self._database.run_batch(work)
-        await asyncio.sleep(0)
-        return result
+        """A transaction of some milliseconds, which awaits nothing but its statements."""
+        return await self._database.run(work)
+
+    async def _write_all(self, batches: Iterable[Work[bool]]) -> None:
+        """Several such, which share a transaction while no other writer waits."""
+        await self._database.run_batches(batches)
 
     async def _step(self, steps: int) -> None:
         self._steps += steps
@@ -90,20 +93,25 @@ class Importer:
         async with self._database.read() as tx:
             maker.ids = await entity_ids(tx, self._whose) | decisions.meant
         rows = [self._entity(key, entity_id, {}) for key, entity_id in decisions.meant.items()]
-        for some in batched(rows, ROWS_AT_ONCE):
-            await self._write(partial(_run, upsert(imported_entities).on_conflict_do_nothing(), some))
-        for made in decisions.made:
-            await self._write(partial(self._make_one, maker, made))
-            await self._step(1)
+        statement = upsert(imported_entities).on_conflict_do_nothing()
+        await self._write_all(partial(_run, statement, some) for some in batched(rows, ROWS_AT_ONCE))
+        for some_made in batched(decisions.made, MADE_AT_ONCE):
+            await self._write_all(partial(self._make_one, maker, made) for made in some_made)
+            await self._step(len(some_made))
         self._problems += maker.problems
         await self._add_aliases(setup, maker.ids)
         await self._add_cutovers(setup, maker.ids)
 
-    async def _make_one(self, maker: Maker, made: Made, tx: AsyncConnection) -> None:
+    async def _make_one(self, maker: Maker, made: Made, tx: AsyncConnection) -> bool:
         key = f"{made.kind}:{made.entity.key}"
-        entity_id, values = await maker.make(tx, made)
+        try:
+            entity_id, values = await maker.make(tx, made)
+        except Refused as error:
+            self._problems.append(Problem(kind=made.kind, name=made.name, why=f"it is left out: {error}"))
+            return True
         maker.ids[key] = entity_id
         await tx.execute(insert(imported_entities), [self._entity(key, entity_id, values)])
+        return True
 
     def _entity(self, key: str, entity_id: int, values: Mapping[str, Any]) -> dict[str, Any]:
         kind, _, theirs = key.partition(":")
@@ -127,8 +135,9 @@ class Importer:
             for row in rows
             if known.get(row["alias"], row["campaign_id"]) != row["campaign_id"]
         ]
-        for some in batched([row for row in rows if row["alias"] not in known], ROWS_AT_ONCE):
-            await self._write(partial(_run, upsert(campaign_aliases).on_conflict_do_nothing(), some))
+        new = [row for row in rows if row["alias"] not in known]
+        statement = upsert(campaign_aliases).on_conflict_do_nothing()
+        await self._write_all(partial(_run, statement, some) for some in batched(new, ROWS_AT_ONCE))
 
     async def _add_cutovers(self, setup: Setup, ids: Mapping[str, int]) -> None:
         """Our figures begin on the day asked for, or with a campaign's first click here if that was earlier."""
@@ -158,8 +167,8 @@ class Importer:
         d, count = imported_days.c, 0
         await self._delete_days(d.import_id == self._row.id)  # of an attempt that was broken off, or other meanings
         async for part in self._parts.each(Days):
-            for rows in batched(self._summed(part, ids), ROWS_AT_ONCE):
-                await self._write(partial(_run, _ADD_DAYS, rows))
+            rows = self._summed(part, ids)
+            await self._write_all(partial(_run, _ADD_DAYS, some) for some in batched(rows, ROWS_AT_ONCE))
             count += len(part.rows)
             await self._step(imports.ROWS_PER_PART)
         if self._row.system in WHOLE and count:
@@ -172,8 +181,7 @@ class Importer:
         mine = (d.team_id == self._row.team_id, d.system == self._row.system, d.host == self._row.host, *where)
         async with self._database.read() as tx:
             of_days = list((await tx.execute(select(d.day).where(*mine).distinct())).scalars())
-        for day in of_days:
-            await self._write(partial(_run, delete(imported_days).where(*mine, d.day == day), None))
+        await self._write_all(partial(_run, delete(imported_days).where(*mine, d.day == day), None) for day in of_days)
 
     def _summed(self, part: Days, ids: Mapping[str, int]) -> list[dict[str, Any]]:
         rows: dict[tuple[Any, ...], dict[str, Any]] = {}
@@ -232,8 +240,9 @@ class Importer:
         await self._write(partial(touch_marks.touch, team_id=self._row.team_id, days=moved))
 
 
-async def _run(statement: Any, rows: Any, tx: AsyncConnection) -> None:
+async def _run(statement: Any, rows: Any, tx: AsyncConnection) -> bool:
     await tx.execute(statement, rows)
+    return True
 
 
 def _add_days_statement() -> Any:

@@ -277,7 +277,7 @@ async def test_a_tracker_that_asks_to_wait_is_waited_for_then_said(opened: Opene
             assert len(web.asked) == 4
         working = recordings.keitaro()
 
-        def without_report(request: Request) -> bytes:
+        def without_report(request: Request) -> Any:
             return answer("", status=404) if request.path.endswith("/report/build") else working(request)
 
         async with serving(without_report) as web:
