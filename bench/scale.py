@@ -68,24 +68,33 @@ def postgresql() -> Iterator[str]:
             server.cleanup()
 
 
-def hubs(url: str, count: int, *, seconds: float = SECONDS) -> Figures:
-    """So many hubs on one database at full load together: clicks a second in all, the worst hub's p99."""
+def hubs(url: str, count: int, *, n: int = 3, seconds: float = SECONDS) -> Figures:
+    """So many hubs on one database at full load together: clicks a second in all, the worst hub's p99; medians of n
+    rounds, and the clicks of all rounds."""
     started = [Server("clicks", url, anywhere=True) for _ in range(count)]
-    figures: list[Figures] = []
-
-    def one(server: Server, seed: int) -> None:
-        figures.append(load(server.port, seconds=seconds, connections=64 // count, seed=seed, anywhere=True))
-
     try:
-        threads = [threading.Thread(target=one, args=(server, n)) for n, server in enumerate(started)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        rounds = [_round(started, number, seconds) for number in range(n)]
     finally:
         for server in started:
             server.stop()
-    return {"rate": sum(figure["rate"] for figure in figures), "p99": max(figure["p99"] for figure in figures)}
+    rates = [sum(figure["rate"] for figure in figures) for figures in rounds]
+    tails = [max(figure["p99"] for figure in figures) for figures in rounds]
+    return {"rate": statistics.median(rates), "p99": statistics.median(tails), "clicks": sum(rates) * seconds}
+
+
+def _round(servers: list[Server], number: int, seconds: float) -> list[Figures]:
+    figures: list[Figures] = []
+
+    def one(server: Server, seed: int) -> None:
+        connections = 64 // len(servers)
+        figures.append(load(server.port, seconds=seconds, connections=connections, seed=seed, anywhere=True))
+
+    threads = [threading.Thread(target=one, args=(server, number * 10 + n)) for n, server in enumerate(servers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return figures
 
 
 async def fill(database: Database, clicks: int) -> float:
@@ -170,15 +179,14 @@ def main(clicks: int) -> None:
         asyncio.run(set_up(url))
         before, stored = asyncio.run(log_position(url)), 0.0
         for count in (1, 2, 3):
-            figures = [hubs(url, count) for _ in range(3)]
-            rate, p99 = (statistics.median(figure[name] for figure in figures) for name in ("rate", "p99"))
-            stored += sum(figure["rate"] for figure in figures) * SECONDS
-            print(f"{count} hub(s): {rate:,.0f} clicks/s in all, p99 {p99:.0f} ms", flush=True)
+            figures = hubs(url, count)
+            stored += figures["clicks"]
+            print(f"{count} hub(s): {figures['rate']:,.0f} clicks/s in all, p99 {figures['p99']:.0f} ms", flush=True)
         print(f"log: {(asyncio.run(log_position(url)) - before) / stored:.0f} bytes a click", flush=True)
         print(f"{clicks:,} clicks into {DAYS} partitions: {asyncio.run(_filled(url, clicks)):,.0f}/s", flush=True)
-        figures = [hubs(url, 1) for _ in range(3)]
-        rate, p99 = (statistics.median(figure[name] for figure in figures) for name in ("rate", "p99"))
-        print(f"1 hub over {clicks:,} clicks: {rate:,.0f} clicks/s, p99 {p99:.0f} ms", flush=True)
+        figures = hubs(url, 1)
+        over = f"1 hub over {clicks:,} clicks"
+        print(f"{over}: {figures['rate']:,.0f} clicks/s, p99 {figures['p99']:.0f} ms", flush=True)
         print(f"30-day report by day and campaign: {asyncio.run(report_ms(url, 15)):.1f} ms", flush=True)
         asyncio.run(housekeeping(url))
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import case, func, select
+from sqlalchemy import case, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.catalogue import teams
@@ -23,6 +23,8 @@ async def check(database: Database) -> list[str]:
     Hours whose raw clicks have expired cannot be checked and are left out; site visits have no raw rows.
     """
     async with database.read() as tx:
+        if not database.sqlite:  # where each statement sees what was committed before it: clicks come meanwhile
+            await tx.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
         since = int(await teams.fact(tx, KEPT_FROM) or 0)
         raw = await _raw(tx, since)
         rolled = await _rolled(tx, since)

@@ -50,7 +50,8 @@ class JobWatch:
     def _note(self, job: str, run: Run, value: float) -> None:
         before = self._counts.get((run.hub, job))
         self._counts[run.hub, job] = value
-        if before is not None and value != before:
+        since = value - before if before is not None and value >= before else value  # it begins again with the process
+        if before is not None and since:
             self._runs[job].append(run)
 
     def holder(self, job: str = "settle") -> str:

@@ -50,17 +50,19 @@ def try_fault(lab: Laboratory, fault: Fault, number: int) -> tuple[Result, Room]
     watch = JobWatch(lab.hubs)
     watch.start()
     journal = _start_load(lab, run)
-    time.sleep(max(0.0, due - BEFORE - time.time()))
-    start = time.time()
-    with fault.cause(lab, watch):
-        time.sleep(fault.seconds)
-    mended = time.time()
-    lab.wait_whole()
-    time.sleep(max(AFTER, due + 3 - time.time()))
-    if lab.processes.find("load") is None:
-        raise Ended(f"the load ended by itself: {lab.processes.log('load')}")
-    lab.processes.stop("load", seconds=60)
-    watch.stop()
+    try:
+        time.sleep(max(0.0, due - BEFORE - time.time()))
+        start = time.time()
+        with fault.cause(lab, watch):
+            time.sleep(fault.seconds)
+        mended = time.time()
+        lab.wait_whole()
+        time.sleep(max(AFTER, due + 3 - time.time()))
+        if lab.processes.find("load") is None:
+            raise Ended(f"the load ended by itself: {lab.processes.log('load')}")
+    finally:
+        lab.processes.stop("load", seconds=60)
+        watch.stop()
     result = _account(lab, fault, run, read_journal(journal), (start, mended))
     if fault.name == "upgrade" and not before_upgrade:
         result.remarks.append("the schema was not upgraded: the project's history is not here")

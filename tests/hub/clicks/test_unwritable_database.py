@@ -127,6 +127,23 @@ async def test_a_click_that_comes_while_the_spool_cannot_be_drained_is_sent_to_a
         assert [click.offer_id for click in await d.stored()] == [d.made["a"]] * 2
 
 
+async def test_a_check_of_the_roll_up_is_right_while_clicks_come(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with click_deployment(postgres_url) as d:
+        await d.offer("a")
+        await d.campaign("one", {"a": 1})
+        rolled = rollup_check._rolled
+
+        async def read_after_a_click(tx: Any, since: int) -> Any:
+            await d.get("/c/one", ip="192.0.2.1")
+            return await rolled(tx, since)
+
+        monkeypatch.setattr(rollup_check, "_rolled", read_after_a_click)
+        assert await rollup_check.check(d.database) == []
+        assert len(await d.stored()) == 1
+
+
 async def test_a_lock_from_outside_is_over_a_second_after_its_release_while_others_write(sqlite_url: str) -> None:
     async with click_deployment(sqlite_url) as d:
         await d.offer("a")
