@@ -9,7 +9,7 @@ import msgspec
 from bot.core.context import Deployment
 from bot.core.message import Block, Button, Buttons, Chart, Fields, Message, Notice, Series, Text
 from bot.render import figures
-from bot.render.figures import change, count, money, percent
+from bot.render.figures import change, count, percent
 from storage.alerts.attention import AccountHealth
 from storage.ledger.reports.report_rows import MergedReport, ReportRow
 from storage.ledger.schedule import Every
@@ -330,7 +330,7 @@ def _period(facts: DigestFacts) -> Iterable[Block]:
         ("Registrations", _against(figures.layered(totals.registrations), regs, usual.registrations)),
         ("FTDs", _against(figures.first_deposits(totals), totals.first_deposits.merged, usual.first_deposits)),
         ("Commission", figures.worded_commission(totals, currency, exact=True)),
-        ("Spend", money(totals.spend, currency)),
+        ("Spend", figures.spend(totals, currency)),
         ("Profit · ROI", f"{figures.profit(totals, currency)} · {figures.roi(totals)}"),
     ]
     if not facts.full_command:

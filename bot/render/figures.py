@@ -16,6 +16,7 @@ from storage.ledger.reports.report_rows import ComparedRange, Layers, MergedRepo
 
 NONE = "–"
 PENDING = "pending"
+NO_RATE = "no rate"  # the amount is known, in a currency without an exchange rate
 MARKS = {"settled": "✓", "provisional": "…", "partial": "◐"}
 LEGEND = "✓ settled · … provisional · ◐ partly settled · ≈ allocated · (n) by postbacks"
 COLUMNS = ("Clicks", "Regs", "FTDs", "CR", "Reg2dep", "EPC", "Commission", "Spend", "Profit", "ROI", "State")
@@ -85,19 +86,39 @@ def change(value: int | None, usual: float | None) -> str:
 
 def commission(row: ReportRow, currency: str) -> str:
     """Revenue of days that are not settled yet is pending, never 0."""
-    return money(row.commission, currency, missing=NONE if row.settlement == "settled" else PENDING)
+    return money(row.commission, currency, missing=missing(row, "commission"))
+
+
+def spend(row: ReportRow, currency: str) -> str:
+    return money(row.spend, currency, missing=NO_RATE if lacks_rate(row, "spend") else NONE)
+
+
+def missing(row: ReportRow, measure: str) -> str:
+    """What stands where an amount of a platform is not known."""
+    if lacks_rate(row, measure):
+        return NO_RATE
+    return NONE if row.settlement == "settled" else PENDING
+
+
+def lacks_rate(row: ReportRow, measure: str) -> bool:
+    """Whether some of an amount is left out of its sum for lack of an exchange rate."""
+    figures = row.unconverted_figures
+    return isinstance(figures, dict) and any(measure in of_currency for of_currency in figures.values())
 
 
 def worded_commission(row: ReportRow, currency: str, *, exact: bool = False) -> str:
     """For a sentence: what is known so far, and whether more is to come."""
     if row.commission is None:
-        return NONE if row.settlement == "settled" else PENDING
+        return missing(row, "commission")
     text = money(row.commission, currency) if exact else round_money(row.commission, currency)
     return text if row.settlement == "settled" else f"{text} so far"
 
 
 def profit(row: ReportRow, currency: str) -> str:
-    """Pending while the revenue is: spend alone is no loss yet."""
+    """Pending while the revenue is: spend alone is no loss yet. Without a rate for one of them there is none."""
+    lacking = [measure for measure in ("commission", "spend") if lacks_rate(row, measure)]
+    if any(getattr(row, measure) is None for measure in lacking):
+        return NO_RATE
     if row.commission is None and row.settlement != "settled" and row.spend is not None:
         return PENDING
     return money(row.profit, currency)
@@ -145,7 +166,7 @@ def cells(row: ReportRow, currency: str) -> tuple[str, ...]:
     return (
         count(row.clicks), layered(row.registrations), first_deposits(row), percent(regs, row.clicks),
         percent(ftds, regs),
-        each(row.commission, row.clicks, currency), commission(row, currency), money(row.spend, currency),
+        each(row.commission, row.clicks, currency), commission(row, currency), spend(row, currency),
         profit(row, currency), roi(row), marks(row),
     )  # fmt: skip
 

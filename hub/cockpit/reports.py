@@ -10,6 +10,7 @@ from litestar import Response
 from litestar.handlers import HTTPRouteHandler
 
 from bot.forms.report_view import FILTERS, ReportView, read_view
+from bot.render.figures import NO_RATE, lacks_rate
 from hub.cockpit.charts import lines_chart
 from hub.cockpit.forms import rooms_of
 from hub.cockpit.page import Cockpit, Visit, each
@@ -277,7 +278,8 @@ def _figure(visit: Visit, row: ReportRow, column: Column) -> Cell:
     if column.kind == "money":
         waits = column.key in PENDING and row.settlement != "settled"
         tone = "down" if figure is not None and figure < 0 else "pending" if figure is None and waits else ""
-        return Cell(text=show.money(figure, missing="pending" if waits else "–"), tone=tone)
+        lacking = lacks_rate(row, column.key)
+        return Cell(text=show.money(figure, missing=NO_RATE if lacking else "pending" if waits else "–"), tone=tone)
     if column.kind in {"ratio", "each"}:
         part, whole = (value(row, BY_KEY[name]) for name in RATIOS[column.key])
         return Cell(text=_ratio(visit, column, row, part, whole))

@@ -11,7 +11,7 @@ from litestar.handlers import HTTPRouteHandler
 from bot.commands.forecasts import DAYS as PENDING_DAYS
 from bot.digests.loading import attention_of
 from bot.digests.message import CHART_DAYS, LOOK_BACK, Attention, DigestRequest, chart_days
-from bot.render.figures import outcomes_inside
+from bot.render.figures import NO_RATE, lacks_rate, outcomes_inside
 from hub.cockpit.charts import commission_chart, sparkline
 from hub.cockpit.page import Cockpit, Visit
 from storage.alerts import live_counts
@@ -178,6 +178,8 @@ def _amount(visit: Visit, label: str, row: ReportRow | None, before: ReportRow |
     settled = row is not None and row.settlement == "settled"
     state = "settled" if settled else "not settled yet"
     missing = "pending" if row is not None and not settled else "–"
+    if row is not None and lacks_rate(row, measure):
+        missing = NO_RATE
     other = getattr(before, measure) if before else None
     beside = (f"{state}", f"{visit.show.money(other)} the day before")
     return Figure(label=label, value=visit.show.money(value, missing=missing), beside=beside,
