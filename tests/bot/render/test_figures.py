@@ -1,0 +1,33 @@
+"""Figures as people read them where something is missing: not measured, still to come, or without an exchange rate."""
+
+import pytest
+
+from bot.render import figures
+from storage.ledger.facts import Settlement
+from storage.ledger.reports.report_rows import ReportRow
+
+
+@pytest.mark.parametrize("settlement", ["settled", "provisional", "partial"])
+def test_an_amount_without_a_rate_is_neither_pending_nor_unmeasured(settlement: Settlement) -> None:
+    lacking = {"KZT": {"commission": 5_000_000, "spend": 7_000_000}}
+    row = ReportRow(group={}, settlement=settlement, unconverted_figures=lacking)
+    shown = figures.commission(row, "EUR"), figures.spend(row, "EUR"), figures.profit(row, "EUR")
+    assert (*shown, figures.worded_commission(row, "EUR")) == ("no rate",) * 4
+
+
+@pytest.mark.parametrize(
+    ("settlement", "commission", "profit"), [("settled", "–", "-€3.00"), ("provisional", "pending", "pending")]
+)
+def test_an_amount_that_nobody_has_stated_waits_until_its_day_is_settled(
+    settlement: Settlement, commission: str, profit: str
+) -> None:
+    row = ReportRow(group={}, settlement=settlement, spend=3_000_000, profit=-3_000_000)
+    assert (figures.commission(row, "EUR"), figures.profit(row, "EUR")) == (commission, profit)
+
+
+def test_the_part_of_an_amount_that_has_a_rate_is_shown() -> None:
+    row = ReportRow(
+        group={}, commission=2_000_000, spend=500_000, profit=1_500_000, settlement="settled",
+        unconverted_figures={"KZT": {"commission": 5_000_000}},
+    )  # fmt: skip
+    assert (figures.commission(row, "EUR"), figures.profit(row, "EUR")) == ("€2.00", "€1.50")
