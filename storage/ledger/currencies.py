@@ -20,6 +20,7 @@ SIGNS: dict[str, tuple[str, ...]] = {
     "$": ("USD", "CAD", "AUD", "NZD", "HKD", "SGD", "TWD", "MXN", "CLP", "COP", "ARS", "UYU", "DOP", "JMD", "NAD"),
     "us$": ("USD",), "a$": ("AUD",), "au$": ("AUD",), "c$": ("CAD",), "ca$": ("CAD",), "nz$": ("NZD",),
     "hk$": ("HKD",), "s$": ("SGD",), "nt$": ("TWD",), "mx$": ("MXN",), "r$": ("BRL",),
+    "$us": ("USD",), "$ us": ("USD",), "$ca": ("CAD",), "$ ca": ("CAD",), "$au": ("AUD",), "$ au": ("AUD",),
     "¥": ("JPY", "CNY"), "cn¥": ("CNY",), "jp¥": ("JPY",), "₹": ("INR",),
     "rs.": ("INR", "PKR", "LKR", "NPR", "MUR"), "rs": ("INR", "PKR", "LKR", "NPR", "MUR"),
     "kr.": ("", "SEK", "NOK", "DKK", "ISK"), "kr": ("", "SEK", "NOK", "DKK", "ISK"),
