@@ -1,4 +1,4 @@
-"""`casinoflux serve | demo | doctor | run | chat | db …`; `python -m hub` is the same."""
+"""`casinoflux serve | demo | doctor | run | chat | mcp | db …`; `python -m hub` is the same."""
 
 import argparse
 import errno
@@ -31,6 +31,7 @@ from sqlalchemy.exc import DBAPIError  # noqa: E402
 from hub.cli import cli  # noqa: E402
 from storage.db.unavailable import is_unavailable  # noqa: E402
 from storage.ledger.errors import CasinoFluxError  # noqa: E402
+from storage.ledger.facts import Role  # noqa: E402
 
 
 def main() -> None:
@@ -99,7 +100,7 @@ class ArgumentParser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     top = ArgumentParser(prog="casinoflux", description="Self-hosted campaign cockpit for iGaming affiliates")
-    words = top.add_subparsers(required=True, metavar="serve | demo | doctor | run | chat | team | db | keys")
+    words = top.add_subparsers(required=True, metavar="serve | demo | doctor | run | chat | mcp | team | db | keys")
     serve = _add(words, "serve", cli.serve, "run the hub: clicks, postbacks, sync, chats, API")
     serve.add_argument("--host", default="127.0.0.1")
     serve.add_argument("--port", type=_port, default=8000)
@@ -121,6 +122,11 @@ def parser() -> argparse.ArgumentParser:
     )
     talk = _add(words, "chat", cli.chat, "talk to the bot in this terminal")
     talk.add_argument("--team", metavar="CODE", help="speak for this team; default: the first")
+    agents = _add(words, "mcp", cli.mcp, "the commands as tools for an agent, over standard input and output (MCP)")
+    agents.add_argument("--team", metavar="CODE", help="speak for this team; default: the first")
+    agents.add_argument(
+        "--role", choices=[role.value for role in Role], default=Role.OWNER.value, help="what it may do"
+    )
     team = words.add_parser("team", help="create, list or rename teams: the operator's, here only")
     kinds = team.add_subparsers(required=True, metavar="create | list | rename")
     _add(kinds, "create", cli.team_create, "a new team; everything belongs to one").add_argument("name")

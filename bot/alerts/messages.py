@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from bot.alerts.context import AlertEvent, Reading
 from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table, Text
+from bot.render import terminal
 from bot.render.figures import count, measure_name, money, plural
 from storage.alerts import attention
 from storage.alerts.alert_states import Watch
@@ -18,6 +19,8 @@ from storage.ledger.alerts.comparisons import length
 from storage.ledger.alerts.thresholds import describe
 from storage.ledger.errors import CasinoFluxError
 from storage.ledger.revenue.sanity import AMOUNTS
+from storage.outbound import webhooks
+from storage.outbound.webhooks import Announcement
 from storage.revenue.held_reports import HeldApart, HeldFigure, HeldReports, HeldTotal, held_reports, suspects
 from storage.tables import accounts
 
@@ -111,7 +114,7 @@ SHOWN = 20
 async def queue_held_message(
     database: Database, team_id: int, account_id: int, *, now: datetime, apart: HeldApart
 ) -> None:
-    """Queue the news for every room with a digest or a sync alert on the account.
+    """Queue the news for every room with a digest or a sync alert on the account, and for the team's webhooks.
 
     The sums are left out where comparing fails or takes too long.
     """
@@ -119,13 +122,20 @@ async def queue_held_message(
         rooms = await attention.rooms_with_sync_alerts(tx, team_id, account_id)
         account = (await tx.execute(select(accounts).where(accounts.c.id == account_id))).one()
         held = await suspects(tx, account_id)
-        if not rooms or not held:
+        listening = await webhooks.listening_to(tx, team_id, "held_report", None, now)
+        if not held or not (rooms or listening):
             return
         try:
             message = held_message(await held_reports(tx, account_id, apart), account.name)
         except CasinoFluxError:
             message = Message(f"🔴 A report of {account.name} is held", (decision_buttons(account.code),))
+    data = {
+        "account": {"code": account.code, "name": account.name}, "report": held[-1].id, "title": message.title,
+        "text": terminal.render(message),
+    }  # fmt: skip
+    news = Announcement(team_id=team_id, event="held_report", type="report.held", key=f"held_{held[-1].id}", data=data)
     async with database.begin() as tx:
+        await webhooks.tell(tx, listening, [news], now)
         for room_id, thread in rooms:
             key = f"held:{held[-1].id}:{room_id}:{thread}"
             await messages.queue(tx, team_id=team_id, room_id=room_id, thread=thread, key=key, message=message, now=now)

@@ -108,7 +108,7 @@ async def handle(sessions: ChatSessions, caller: Caller, text: str, *, attached:
     except CasinoFluxError as fault:
         return Reply(message=error(str(fault)))
     except Exception:
-        return Reply(message=_broken(text))
+        return Reply(message=broken(text))
 
 
 async def press(sessions: ChatSessions, caller: Caller, text: str, *, origin: str, once: bool = False) -> Reply | None:
@@ -157,7 +157,7 @@ async def _claim(sessions: ChatSessions, button: str, user: str) -> str:
     return "other"
 
 
-def _broken(text: str) -> Message:
+def broken(text: str) -> Message:
     # The words may hold a credential: only the command's own two are logged.
     log.exception("a command failed: %s", " ".join(text.split()[:2]))
     return error("Something went wrong on our side; nothing was changed. It is in the log: please tell an owner.")
@@ -242,7 +242,7 @@ async def carry_out(
     except CasinoFluxError as fault:
         return Reply(message=error(without_secrets(command, arguments, str(fault))), actor=actor)
     except Exception:
-        return Reply(message=_broken(command.name), actor=actor)
+        return Reply(message=broken(command.name), actor=actor)
     message, private = with_undo(answer, actor), answer.message.private
     asks = isinstance(answer.result, dict) and "confirm" in answer.result
     if answer.change is not None and command.name in STEP_COMMANDS:

@@ -58,6 +58,7 @@ INVERSE = {
     "offer pause": "offer resume", "offer resume": "offer pause", "campaign pause": "campaign resume",
     "campaign resume": "campaign pause", "account pause": "account resume", "account resume": "account pause",
     "automation pause": "automation resume", "automation resume": "automation pause",
+    "webhook pause": "webhook resume", "webhook resume": "webhook pause",
     **{f"{noun} archive": f"{noun} restore" for noun in ARCHIVABLE},
     **{f"{noun} restore": f"{noun} archive" for noun in ARCHIVABLE},
 }  # fmt: skip
@@ -65,6 +66,7 @@ INVERSE = {
 _ADDED = {
     "alert add": "alert remove", "automation add": "automation remove", "digest subscribe": "digest unsubscribe",
     "domain add": "domain remove", "group add": "group remove", "token create": "token revoke",
+    "webhook add": "webhook remove",
 }  # fmt: skip
 #: What was made is never removed; the button beneath it stops what can send visitors, and puts the rest away.
 _MADE = {

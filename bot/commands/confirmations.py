@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from bot.core.arguments import Arguments
-from bot.core.command import COMMANDS, Answer, command, run
+from bot.core.command import COMMANDS, SEALED, Answer, command, run
 from bot.core.context import Context
 from bot.core.message import Message
 from bot.core.permissions import Scope
@@ -32,7 +32,9 @@ async def _confirmed(ctx: Context, new: Code) -> Answer:
     """Use the code up in a transaction of its own, then run what was asked as any other command."""
     async with ctx.database.begin() as tx:
         question = await confirmations.redeem(tx, ctx.now, new.code, team_id=ctx.team_id, actor=ctx.actor.name)
-    return await run(COMMANDS[question.command], question.arguments, ctx, confirmed=True)
+    sealed = question.arguments.get(SEALED)
+    arguments = question.arguments if sealed is None else ctx.box.open(sealed)
+    return await run(COMMANDS[question.command], arguments, ctx, confirmed=True)
 
 
 @command(

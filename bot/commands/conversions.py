@@ -30,6 +30,7 @@ from storage.catalogue.entities import codes, page
 from storage.clicks import queries
 from storage.ledger.errors import CasinoFluxError, Missing, Refused
 from storage.ledger.facts import ClickLink, Event, Outcome, Role, Status
+from storage.outbound.onward import tell_recorded
 from storage.postbacks import manual_conversions
 from storage.postbacks.conversions import ConversionProcessor
 from storage.postbacks.manual_conversions import ManualConversion, OfCampaign, Transaction
@@ -300,7 +301,9 @@ async def _record(
     of_campaigns = [each.of_campaign for each in placed if each.of_campaign is not None]
     known = await manual_conversions.recorded(tx, ctx.team_id, of_campaigns)
     new = [each for each, is_known in zip(of_campaigns, known, strict=True) if not is_known]
-    numbers = iter(await manual_conversions.add_to_campaigns(tx, ctx.team_id, ctx.now, placing.zone, new))
+    made = await manual_conversions.add_to_campaigns(tx, ctx.team_id, ctx.now, placing.zone, new)
+    await tell_recorded(tx, ctx.team_id, made, ctx.now)
+    numbers = iter(made)
     is_known = iter(known)
     outcomes = []
     for each in placed:

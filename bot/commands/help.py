@@ -66,7 +66,7 @@ GROUPS = (
     ("Let it act by itself", ("automation",)),
     ("Check single events", ("click", "conversion", "postback", "simulate")),
     ("Get the money right", ("sync", "spend", "payment", "rate")),
-    ("The team and its rooms", ("member", "token", "settings", "cockpit", "audit", "undo")),
+    ("The team and its rooms", ("member", "token", "webhook", "settings", "cockpit", "audit", "undo")),
 )  # fmt: skip
 _FIRST = ("stats", "campaign", "offer", "account", "site", "source", "alert", "digest", "sync", "member")
 #: Said by buttons, or before one is a member.

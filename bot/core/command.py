@@ -339,6 +339,9 @@ async def _run_in_time(command: Command, arguments: dict[str, Any], ctx: Context
         raise TooLong(f"this takes longer than {seconds:g} seconds: ask for fewer days, or for fewer rows") from None
 
 
+#: Holds the arguments of a question where they are encrypted.
+SEALED = "sealed"
+
 #: Seconds that the helper process is given to say with better advice that a request takes too long.
 _GRACE = 1.0
 
@@ -349,7 +352,10 @@ async def _run(command: Command, arguments: dict[str, Any], ctx: Context, *, con
     except Forbidden as refusal:
         await _record_refusal(command, ctx, str(refusal))
         raise
-    if not confirmed and (consequence := await _consequence(command.confirm, new, ctx)):
+    consequence = (
+        None if confirmed else await _consequence(command.confirm, new, ctx) or _change(command, arguments, ctx)
+    )
+    if consequence is not None:
         return await _ask(command, arguments | ctx.notes.pop("narrowed", {}), ctx, consequence)
     if command.prepare:
         ctx.prepared = await command.prepare(ctx, new)
@@ -369,6 +375,13 @@ async def _run(command: Command, arguments: dict[str, Any], ctx: Context, *, con
     if not command.reads and not ctx.unchanged:
         await ctx.ports.changed()
     return Answer(result, Message("") if ctx.encodes or ctx.unread else command.render(ctx, result), change)
+
+
+def _change(command: Command, arguments: dict[str, Any], ctx: Context) -> str | None:
+    """What a change is, in the words of its command line, where every change is asked about first."""
+    if not ctx.asks or not command.changes or command.noun in {"confirm", "cancel"}:
+        return None
+    return f"This changes something: {line_of(command, masked(command.parameters, arguments))}"
 
 
 async def consequence_of(command: Command, arguments: dict[str, Any], ctx: Context) -> str | None:
@@ -428,7 +441,7 @@ async def _ask(command: Command, arguments: dict[str, Any], ctx: Context, conseq
     async with ctx.database.begin() as tx:
         code = await confirmations.ask(tx, ctx.now, confirmations.Question(
             team_id=ctx.team_id, actor=ctx.actor.name, command=command.name,
-            arguments=msgspec.to_builtins(arguments),  # a file as base64
+            arguments=_sealed(command, msgspec.to_builtins(arguments), ctx),  # a file as base64
         ))  # fmt: skip
     buttons = Buttons((Button("Confirm", f"confirm {code}", style="danger"), Button("Cancel", f"cancel {code}")))
     message = Message(
@@ -437,6 +450,12 @@ async def _ask(command: Command, arguments: dict[str, Any], ctx: Context, conseq
         private=True,
     )
     return Answer({"confirm": code, "consequence": consequence, "command": command.name}, message)
+
+
+def _sealed(command: Command, arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
+    """Arguments as a question keeps them: encrypted where a credential is among them."""
+    secret = secret_fields(command.parameters) | credential_fields(command.parameters)
+    return {SEALED: ctx.box.seal(arguments)} if secret & arguments.keys() else arguments
 
 
 def masked(parameters: type[msgspec.Struct], arguments: dict[str, Any]) -> dict[str, Any]:

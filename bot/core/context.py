@@ -22,7 +22,7 @@ from storage.reports.settle import Merged, MergeRequest
 from storage.revenue.comparison import Comparison
 from storage.revenue.held_reports import HeldComparison, HeldReports
 
-Face = Literal["slack", "telegram", "terminal", "shell", "api", "web", "automation"]
+Face = Literal["slack", "telegram", "terminal", "shell", "api", "web", "automation", "mcp"]
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,6 +160,7 @@ class Context:
     room: Room | None = None
     unread: bool = False  # only the result is wanted: the message is not made
     encodes: bool = False  # only JSON is wanted of the result: it may come encoded, and its message is not read
+    asks: bool = False  # every change is asked about first, as agents must
     prepared: Any = None  # what the command's `prepare` returned, got before the transaction began
     notes: dict[str, Any] = field(default_factory=dict)  # audit: entity, before, after
     unchanged: bool = False  # everything was as the command wants it already: nothing is recorded

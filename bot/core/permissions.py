@@ -33,6 +33,7 @@ from storage.chat import subscriptions
 from storage.clicks import queries
 from storage.ledger.errors import CasinoFluxError, Forbidden, Missing, Refused
 from storage.ledger.facts import Role
+from storage.outbound import webhooks
 
 
 class Scope(Enum):
@@ -271,6 +272,10 @@ async def _automation(tx: AsyncConnection, actor: Actor, word: str) -> bool:
     return of_own_campaigns(actor, (await automations.find(tx, actor.team_id, word)).campaigns)
 
 
+async def _webhook(tx: AsyncConnection, actor: Actor, word: str) -> bool:
+    return of_own_campaigns(actor, webhooks.campaigns_of(await webhooks.find(tx, actor.team_id, word)))
+
+
 async def _digest(tx: AsyncConnection, actor: Actor, word: str) -> bool:
     return of_own_campaigns(actor, (await subscriptions.find(tx, actor.team_id, word)).campaigns)
 
@@ -297,7 +302,7 @@ def _number(word: str) -> int:
 #: What a field may refer to that has no name; one that does not exist is for the command to miss.
 _FACTS = {
     "click": _click, "conversion": _conversion, "delivery": _delivery, "postback": _postback, "alert": _alert,
-    "automation": _automation, "digest": _digest,
+    "automation": _automation, "digest": _digest, "webhook": _webhook,
 }  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from connectors.sources import presets
-from connectors.sources.costs import APIS
+from connectors.sources.costs import COST_APIS
 
 _HEAD = """# Traffic sources
 
@@ -29,6 +29,25 @@ A credential written into a template (a parameter such as `token`, `key`, `passw
 the host, an `Authorization` header, a value that looks random) is kept encrypted among the source's settings; the
 template keeps a placeholder such as `{FIRST_DEPOSIT_TOKEN}`, filled when the request is sent. Lists, cards, the audit
 trail, the outbox and backups do not hold it. To change it write the new one into the template.
+
+## Costs by API
+Sources with a line **costs** below tell by their own reports what their campaigns cost a day. Give the setting it names
+(`source edit SOURCE settings=cost_token=…,ad_account_id=…`): every hour the last three days are read, and once a day
+all days that the source restates. What changes is a new revision; a figure that is told no more becomes 0, unless the
+whole answer is empty, which changes nothing. An answer that is cut off, lacks a column, or is of other days is an error
+that `source show` says, never a zero.
+
+A row of theirs finds our campaigns in this order:
+1. by the clicks of that day that carried its campaign id (or name) in a sub parameter: split by their number, exactly.
+   Which parameter is said below; `settings=campaign_sub=sub4` names another one;
+2. without clicks of that day, by the campaigns that such clicks came to last;
+3. by name: the one campaign of the source that has its name or code, or whose code is a word of its name.
+
+What matches nothing is shown by `source show`, with its amount. Amounts keep the currency of the report. Days are those
+of the ad account; where its zone is told and is not the reports', `source show` says so.
+
+Nothing here was tried against a real account: the formats are from where each line says, the tests' answers are
+constructed. `cost_url` (and `cost_token_url` of Google) point elsewhere, for a proxy or a test.
 """
 
 
@@ -56,8 +75,13 @@ def _preset(name: str, preset: Mapping[str, Any]) -> Iterator[str]:
         yield f"- {event}: {description}"
     if preset["settings"]:
         yield f"- settings: {', '.join(f'`{setting}`' for setting in preset['settings'])}"
-    if name in APIS:
-        yield "- costs: fetched from its statistics API once the setting `cost_token` is given"
+    if name in COST_APIS:
+        api = COST_APIS[name]
+        needs = f", with {', '.join(f'`{need}`' for need in api.needs)}" if api.needs else ""
+        yield (
+            f"- costs: fetched from its reports once the setting `{api.token}` is given{needs}; its campaign id comes "
+            f"in `{api.campaign_sub}`; restated over {api.days} days (known from: {api.verified})"
+        )
     yield f"- verified: {preset['verified']}"
     if preset.get("note"):
         yield f"- note: {preset['note']}"

@@ -23,7 +23,7 @@ from bot.core.message import Message, error
 from bot.render import terminal
 from bot.render.report_csv import csv_of
 from hub.cli import supervisor
-from hub.cli.shell_context import shell_context
+from hub.cli.shell_context import agent_context, shell_context
 from hub.runtime import boot, gc_tuning
 from hub.runtime.helper_process import HelperProcess
 from hub.runtime.logs import quiet_logs
@@ -37,6 +37,7 @@ from storage.db.engine import Database
 from storage.db.schema import HEAD, current, upgrade
 from storage.db.secrets import Box, secret_keys
 from storage.ledger.errors import Refused
+from storage.ledger.facts import Role
 
 _PROGRESS_EVERY = 5.0  # seconds between two lines of a long copy
 
@@ -132,6 +133,23 @@ async def chat(arguments: argparse.Namespace) -> int:
             return (await carry_out(sessions, room, ctx.actor, command, arguments)).message
 
         await terminal.chat(answer)
+    return 0
+
+
+async def mcp(arguments: argparse.Namespace) -> int:
+    """Answer an agent over standard input and output, until the input ends."""
+    try:
+        from mcp.server.stdio import stdio_server
+
+        from bot.agents import new_server
+    except ModuleNotFoundError:
+        sys.stderr.write("casinoflux: the agents' part is not installed: pip install 'casinoflux[mcp]'\n")
+        return 1
+    quiet_logs(sys.stderr)  # standard output is the agent's
+    role = Role(arguments.role)
+    async with _runtime(arguments.team) as runtime, stdio_server() as (read, write):
+        server = new_server(lambda: agent_context(runtime, role))
+        await server.run(read, write, server.create_initialization_options())
     return 0
 
 

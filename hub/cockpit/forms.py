@@ -33,7 +33,8 @@ PLACES = {
     "digest": "/cockpit/digests", "alert": "/cockpit/alerts", "member": "/cockpit/team", "token": "/cockpit/team",
     "view": "/cockpit/reports", "payment": "/cockpit/revenue", "sync": "/cockpit/revenue",
     "revenue": "/cockpit/revenue", "rate": "/cockpit/revenue", "postback": "/cockpit/logs/postbacks",
-    "conversion": "/cockpit/logs/conversions", "click": "/cockpit/logs/clicks", "automation": "/cockpit/automation",
+    "webhook": "/cockpit/team", "conversion": "/cockpit/logs/conversions", "click": "/cockpit/logs/clicks",
+    "automation": "/cockpit/automation",
 }  # fmt: skip
 
 
@@ -334,4 +335,9 @@ async def _done(visit: Visit, command: Command, result: Any, message: Any) -> Re
                            undo=command.name != "undo" and visit.may("undo"))  # fmt: skip
 
 
-_SHOWN_ONCE = {"automation add": ("webhook_secret",), "token create": ("token",), "member invite": ("code", "link")}
+_SHOWN_ONCE = {
+    "automation add": ("webhook_secret",),
+    "webhook add": ("secret",),
+    "token create": ("token",),
+    "member invite": ("code", "link"),
+}

@@ -11,11 +11,14 @@ from bot.alerts.conditions import CONDITIONS, EVENTS
 from bot.alerts.context import AlertContext, AlertEvent, AlertRun, Reading
 from bot.alerts.messages import Fired, events_message, firing_message, over_message, storm_message
 from bot.core.message import Message
+from bot.render import terminal
 from hub.runtime.runtime import Runtime
 from storage.alerts import alert_states
 from storage.alerts.alert_states import History, Watch
 from storage.chat import messages
 from storage.ledger.alerts.alarms import Alarm, Step, held_back, is_quiet, step
+from storage.outbound import webhooks
+from storage.outbound.webhooks import Announcement
 
 log = structlog.get_logger()
 
@@ -116,7 +119,9 @@ async def _happenings(tx: AsyncConnection, watch: Watch, happenings: list[AlertE
         return 0
     watch.history.reported += [event.key for event in fresh]
     key = f"alert:{watch.id}:{fresh[0].key}"
-    return await _queue(tx, watch, key, events_message(watch, fresh), now)
+    message = events_message(watch, fresh)
+    await _announce(tx, watch, key, message, state="event", now=now)
+    return await _queue(tx, watch, key, message, now)
 
 
 def _fires(watch: Watch, readings: list[Reading], now: datetime, *, zone: ZoneInfo) -> list[Fired]:
@@ -150,6 +155,7 @@ async def _overs(tx: AsyncConnection, watch: Watch, readings: list[Reading], now
         message_keys = watch.history.message_keys.pop(reading.subject, None)
         key = f"alert:{watch.id}:{reading.subject}:{alarm.round}:over"
         message = over_message(Fired(watch=watch, reading=reading, since=alarm.since, now=now))
+        await _announce(tx, watch, key, message, state="over", now=now)
         queued += await _queue(tx, watch, key, message, now, answers=message_keys)
     return queued
 
@@ -158,6 +164,8 @@ async def _fire_together(tx: AsyncConnection, fired: list[tuple[Fired, History]]
     """One message each, or one for all of a room when there are many."""
     rooms: dict[tuple[int, str], list[tuple[Fired, History]]] = {}
     for fire, history in fired:
+        key = f"alert:{fire.watch.id}:{fire.reading.subject}:{history.alarms[fire.reading.subject].round}"
+        await _announce(tx, fire.watch, key, firing_message(fire), state="firing", now=now)
         rooms.setdefault((fire.watch.room_id, fire.watch.thread), []).append((fire, history))
     queued = 0
     for several in rooms.values():
@@ -174,6 +182,22 @@ async def _fire_together(tx: AsyncConnection, fired: list[tuple[Fired, History]]
             history.message_keys[subject] = key
             queued += await _queue(tx, fire.watch, key, firing_message(fire), now)
     return queued
+
+
+async def _announce(
+    tx: AsyncConnection, watch: Watch, key: str, message: Message, *, state: str, now: datetime
+) -> None:  # fmt: skip
+    """Tell the team's webhooks. `state`: the alert is `firing`, is `over`, or an `event` that only happens."""
+    listening = await webhooks.listening_to(tx, watch.team_id, "alert", watch.campaigns, now)
+    if not listening:
+        return
+    data = {
+        "alert": f"alert-{watch.id}", "kind": watch.rule.kind, "state": state, "title": message.title,
+        "text": terminal.render(message), "campaigns": None if watch.campaigns is None else list(watch.campaigns),
+    }  # fmt: skip
+    await webhooks.tell(tx, listening, [Announcement(
+        team_id=watch.team_id, event="alert", type=f"alert.{state}", key=key, data=data, campaigns=watch.campaigns
+    )], now)  # fmt: skip
 
 
 async def _queue(

@@ -1,7 +1,8 @@
-"""Costs of traffic from the sources' own statistics, read again over the last days, for they are restated."""
+"""Costs of traffic from the sources' own statistics, read again over the days that they restate."""
 
+import re
 from collections.abc import Mapping
-from datetime import UTC, timedelta
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -9,10 +10,10 @@ from sqlalchemy import Row
 
 from connectors.http import Http
 from connectors.redaction import redact
-from connectors.sources.costs import APIS, CAMPAIGN_SUB, CostRow
+from connectors.sources.costs import COST_APIS, CostApi, CostQuery
 from hub.runtime.runtime import Runtime
 from storage.db import tasks
-from storage.ledger.errors import CasinoFluxError
+from storage.ledger.errors import CasinoFluxError, Refused
 from storage.reports import spend_import
 
 log = structlog.get_logger()
@@ -21,12 +22,12 @@ log = structlog.get_logger()
 async def tick(runtime: Runtime) -> None:
     """Read what is due; a source that fails is noted and does not hold up the others."""
     async with runtime.database.read() as tx:
-        waiting = await spend_import.due(tx, list(APIS), runtime.clock())
+        waiting = await spend_import.due(tx, list(COST_APIS), runtime.clock())
     for source in waiting:
         settings: Mapping[str, str] = {}
         try:
             settings = runtime.box.open(source.credentials_secret)
-            if settings.get("cost_token"):
+            if settings.get(COST_APIS[source.preset].token):
                 await _read(runtime, source, settings)
         except CasinoFluxError as error:
             await _note_failure(runtime, source, redact(str(error), list(settings.values())))
@@ -46,15 +47,27 @@ async def _note_failure(runtime: Runtime, source: Row[Any], error: str) -> None:
 
 
 async def _read(runtime: Runtime, source: Row[Any], settings: Mapping[str, str]) -> None:
-    now = runtime.clock()
-    today = now.astimezone(UTC).date()
-    days = [today - timedelta(days=n) for n in range(spend_import.RESTATED_DAYS)]
-    rows: list[CostRow] = []
+    """Ask the source, place what it says on campaigns beside the writers, and store it in one short transaction."""
+    api, now = COST_APIS[source.preset], runtime.clock()
+    today = now.astimezone(runtime.deployment.zone).date()
+    first = spend_import.first_day(source, today, api.days, now)
+    query = CostQuery(first=first, last=today, zone=runtime.deployment.zone)
+    sub = _campaign_sub(source, settings, api)
     async with Http(allow_private=runtime.settings.allow_private_hosts) as http:
-        for day in days:
-            rows += await APIS[source.preset](http, settings, day)
+        report = await api.fetch(http, settings, query)
+    async with runtime.database.read() as tx:
+        placed = await spend_import.place(tx, source, report.rows, sub=sub, first=first, last=today)
+    zone = "" if report.zone in {"", str(query.zone)} else report.zone
+    all_days = first == today - timedelta(days=api.days - 1)
     async with runtime.database.begin() as tx:
-        sub = source.options.get("campaign_sub") or CAMPAIGN_SUB[source.preset]
-        done = await spend_import.record(tx, source, rows, sub=sub, now=now)
-    if done.unmatched:
-        log.warning("spend matches no click", source=source.code, campaigns=", ".join(done.unmatched[:10]))
+        await spend_import.record(tx, source, placed, now=now, all_days=all_days, zone=zone)
+    if placed.unmatched:
+        log.warning("spend matches no campaign", source=source.code, campaigns=len(placed.unmatched))
+
+
+def _campaign_sub(source: Row[Any], settings: Mapping[str, str], api: CostApi) -> str:
+    """The sub parameter in which the source's campaign comes. Raises Refused."""
+    sub = settings.get("campaign_sub") or source.options.get("campaign_sub") or api.campaign_sub
+    if not re.fullmatch(r"sub([1-9]|10)", sub):
+        raise Refused(f"campaign_sub: {sub!r} is none of sub1 … sub10", field="settings")
+    return str(sub)

@@ -11,10 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.core.message import Message
 from bot.digests import loading
 from bot.digests.message import DigestRequest
+from bot.render import terminal
 from hub.runtime.runtime import Runtime
 from storage.chat import messages, subscriptions
 from storage.chat.subscriptions import Due
 from storage.ledger.schedule import covers, due_after, latest_due
+from storage.outbound import webhooks
+from storage.outbound.webhooks import Announcement
 
 log = structlog.get_logger()
 
@@ -112,8 +115,26 @@ async def _queued(tx: AsyncConnection, built: Built, now: datetime) -> bool:
     following = due_after(subscription.schedule, max(due, now))
     if not await subscriptions.advance(tx, subscription, next_at=following, told_until=now):
         return False
-    period = due.astimezone(subscription.schedule.zone).date()
+    key = f"digest:{subscription.id}:{due.astimezone(subscription.schedule.zone).date()}"
+    await _announce(tx, built, key, now)
     return await messages.queue(
         tx, team_id=subscription.team_id, room_id=subscription.room_id, thread=subscription.thread,
-        key=f"digest:{subscription.id}:{period}", message=built.message, now=now, subscription_id=subscription.id,
+        key=key, message=built.message, now=now, subscription_id=subscription.id,
     )  # fmt: skip
+
+
+async def _announce(tx: AsyncConnection, built: Built, key: str, now: datetime) -> None:
+    """Tell the team's webhooks."""
+    subscription, message = built.subscription, built.message
+    campaigns = subscription.campaigns
+    listening = await webhooks.listening_to(tx, subscription.team_id, "digest", campaigns, now)
+    if not listening:
+        return
+    data = {
+        "digest": f"digest-{subscription.id}", "every": subscription.schedule.every, "due": built.due.isoformat(),
+        "title": message.title, "text": terminal.render(message),
+        "campaigns": None if campaigns is None else list(campaigns),
+    }  # fmt: skip
+    await webhooks.tell(tx, listening, [Announcement(
+        team_id=subscription.team_id, event="digest", type="digest", key=key, data=data, campaigns=campaigns
+    )], now)  # fmt: skip

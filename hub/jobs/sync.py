@@ -9,6 +9,7 @@ from uuid import uuid4
 import msgspec
 import structlog
 from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.alerts.messages import queue_held_message
 from connectors.base import Connection, Platform, Window
@@ -24,6 +25,8 @@ from storage.ledger.errors import CasinoFluxError, ConnectorError
 from storage.ledger.facts import Report, RevenueRow
 from storage.ledger.revenue.sanity import distinct, measures_stated
 from storage.ledger.revenue.suspect import contradiction
+from storage.outbound import webhooks
+from storage.outbound.webhooks import Announcement
 from storage.revenue import kept_answers, raw_reports, syncs
 from storage.revenue import revisions as revenue
 from storage.tables import accounts as table
@@ -140,6 +143,7 @@ class Run:
         await self._queue_held_message()
         async with self.runtime.database.begin() as tx:
             await syncs.done(tx, self.run, self.holder, self.runtime.clock(), suspect=suspect)
+            await self._announce(tx, "held" if suspect else "done", suspect)
             await accounts.change(tx, self.run.account_id, {"sync_warnings": list(dict.fromkeys(self.warnings))})
 
     async def _queue_held_message(self) -> None:
@@ -285,6 +289,23 @@ class Run:
                     tx, self.run, window=days, raw=fault.raw, whole=fault.whole, reason=text, now=now
                 )
             await syncs.failed(tx, self.run, self.holder, now, error=text, permanent=fault.permanent, wait=wait)
+            await self._announce(tx, "failed", text)
+
+    async def _announce(self, tx: AsyncConnection, state: str, why: str | None) -> None:
+        """Tell the team's webhooks how the run ended."""
+        now = self.runtime.clock()
+        listening = await webhooks.listening_to(tx, self.run.team_id, "sync", None, now)
+        if not listening:
+            return
+        account = await names.by_id(tx, table, self.run.account_id)
+        data = {
+            "account": {"code": account.code, "name": account.name}, "state": state, "why": why,
+            **await syncs.counts_of(tx, self.run.id),
+        }  # fmt: skip
+        news = Announcement(
+            team_id=self.run.team_id, event="sync", type=f"sync.{state}", key=f"sync_{self.run.id}", data=data
+        )
+        await webhooks.tell(tx, listening, [news], now)
 
 
 _MANY = 1_000  # rows: after so many, other work of the event loop has its turn

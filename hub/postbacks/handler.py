@@ -28,7 +28,7 @@ from storage.ledger.clicks.click_id import Codec
 from storage.ledger.errors import CasinoFluxError
 from storage.ledger.facts import Outcome
 from storage.ledger.postbacks.postback import signed
-from storage.outbound.queue import queue
+from storage.outbound.onward import send_on
 from storage.postbacks import replay
 from storage.postbacks.conversions import ConversionProcessor, Received, receive
 from storage.postbacks.postback_accounts import AccountDirectory, PostbackAccount, load
@@ -311,7 +311,7 @@ class Postbacks:
         assert self._codec is not None  # noqa: S101 - made by start()
         zone = ZoneInfo(self._runtime.settings.report_timezone)
         return ConversionProcessor(
-            book=self._book, codec=self._codec, zone=zone, now=self._runtime.clock(), onward=queue
+            book=self._book, codec=self._codec, zone=zone, now=self._runtime.clock(), onward=send_on
         )
 
 

@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from litestar import Request
+from litestar import Request, Response
 
 from bot.core.context import Actor
 from hub.requests import limits
 from hub.requests.limits import Limits
+from hub.requests.problems import problem
 from hub.runtime.runtime import Runtime
-from storage.people import audits
+from storage.people import audits, tokens
 from storage.people.tokens import Holder
 
 
@@ -18,6 +19,26 @@ def actor_of(holder: Holder) -> Actor:
         team_id=holder.team_id, name=holder.name, role=holder.role, member_id=holder.member_id,
         campaigns=holder.campaigns, token_id=holder.token_id,
     )  # fmt: skip
+
+
+async def bearer(runtime: Runtime, request: Request[Any, Any, Any]) -> Actor | None:
+    """Who acts by the token that a request bears; None without a valid one."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        return None
+    holder = await runtime.database.look(lambda tx: tokens.holder(tx, token.strip(), runtime.clock()))
+    return None if holder is None else actor_of(holder)
+
+
+async def no_bearer(
+    runtime: Runtime, limited: Limits, request: Request[Any, Any, Any], command: str
+) -> Response[bytes]:  # fmt: skip
+    """The answer to a request without a valid token, which the audit trail notes."""
+    if (refused := limits.use(limited.sign_ins, limited.address(request.scope))) is not None:
+        return refused
+    await record_failure(runtime, limited, request, command)
+    detail = "send an API token: Authorization: Bearer <token>; an owner makes one with token create"
+    return problem(401, detail, headers={"www-authenticate": "Bearer"})
 
 
 async def record_failure(runtime: Runtime, limited: Limits, request: Request[Any, Any, Any], command: str) -> None:

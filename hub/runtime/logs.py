@@ -3,7 +3,7 @@
 import logging
 import re
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, TextIO
 
 import stamina.instrumentation
 import structlog
@@ -39,8 +39,11 @@ def log_warnings() -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[lines])
 
 
-def quiet_logs() -> None:
-    """Warnings and our own lines only: httpx would log every URL at INFO, Telegram's with the bot token in it."""
+def quiet_logs(file: TextIO | None = None) -> None:
+    """Warnings and our own lines only: httpx would log every URL at INFO, Telegram's with the bot token in it.
+
+    `file`: where our own lines go; None: to standard output.
+    """
     log_warnings()
     for name in ("httpx", "httpcore", "apscheduler", "aiosqlite", "granian", "slack_bolt", "slack_sdk", "telegram"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -58,6 +61,6 @@ def quiet_logs() -> None:
             _printable,
             structlog.processors.LogfmtRenderer(key_order=("timestamp", "level", "event")),
         ],
-        logger_factory=structlog.PrintLoggerFactory(file=None),
+        logger_factory=structlog.PrintLoggerFactory(file),
         cache_logger_on_first_use=True,
     )

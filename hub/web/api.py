@@ -16,14 +16,13 @@ from bot.core.context import Actor, Context, Face
 from bot.core.message import File
 from bot.core.permissions import may
 from hub.requests import limits
-from hub.requests.actors import actor_of, record_failure
+from hub.requests.actors import bearer, no_bearer
 from hub.requests.limits import Limits
-from hub.requests.problems import API, from_error, problem
+from hub.requests.problems import API, from_error
 from hub.runtime.runtime import Runtime
 from storage.ledger.errors import CasinoFluxError, Refused
 from storage.ledger.reports.report_pages import PagedReport
 from storage.ledger.reports.report_rows import MergedReport
-from storage.people import tokens
 from storage.reports.report_apart import ReportParts
 
 MAX_BODY = 20_000_000  # a CSV of a year's spend fits
@@ -61,14 +60,9 @@ def _route(paths: list[str], methods: list[HttpMethod], handle: Any) -> HTTPRout
 
 async def answer(runtime: Runtime, limited: Limits, command: Command, request: Request[Any, Any, Any]) -> Response[Any]:
     """Who asks, what, and the result as JSON."""
-    actor = await _actor(runtime, request)
+    actor = await bearer(runtime, request)
     if actor is None:
-        address = limited.address(request.scope)
-        if (refused := limits.use(limited.sign_ins, address)) is not None:
-            return refused
-        await record_failure(runtime, limited, request, command.name)
-        detail = "send an API token: Authorization: Bearer <token>; an owner makes one with token create"
-        return problem(401, detail, headers={"www-authenticate": "Bearer"})
+        return await no_bearer(runtime, limited, request, command.name)
     if (refused := limits.use(limited.token, str(actor.token_id))) is not None:
         return refused
     try:
@@ -117,14 +111,6 @@ def context(runtime: Runtime, actor: Actor, face: Face = "api") -> Context:
         database=runtime.database, deployment=runtime.deployment, actor=actor, face=face, ports=runtime.ports,
         box=runtime.box, clock=runtime.clock,
     )  # fmt: skip
-
-
-async def _actor(runtime: Runtime, request: Request[Any, Any, Any]) -> Actor | None:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        return None
-    holder = await runtime.database.look(lambda tx: tokens.holder(tx, token.strip(), runtime.clock()))
-    return None if holder is None else actor_of(holder)
 
 
 async def _arguments(request: Request[Any, Any, Any], command: Command) -> dict[str, Any]:

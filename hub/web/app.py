@@ -26,7 +26,7 @@ from hub.runtime.ports import HubPorts
 from hub.runtime.runtime import Runtime
 from hub.runtime.settings import Settings
 from hub.sites.handler import Sites
-from hub.web import api, health, openapi
+from hub.web import agents, api, health, openapi
 from hub.web.chats import Chats
 from hub.web.headers import SecurityHeaders
 from storage.ledger.errors import CasinoFluxError
@@ -161,4 +161,5 @@ def _handlers(runtime: Runtime, chats: Chats, sites: Sites, limited: Limits) -> 
     return [
         *health.health_routes(runtime), schema, tls_ask,
         *api.command_routes(runtime, limited), *handler.cockpit_routes(runtime, limited), *chats.handlers,
+        agents.agent_route(runtime, limited),
     ]  # fmt: skip

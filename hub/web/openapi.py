@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from bot.core.command import COMMANDS, Command
+from bot.core.example import example_of
 from bot.core.limits import schema
 from hub.requests.problems import Problem
 
@@ -72,7 +73,9 @@ def _operation(command: Command, by_type: dict[Any, Any]) -> dict[str, Any]:
         "operationId": command.path,
         "summary": command.summary,
         "tags": [command.noun],
-        "requestBody": {"content": {"application/json": {"schema": by_type[command.parameters]}}},
+        "requestBody": {"content": {"application/json": {
+            "schema": by_type[command.parameters], "example": example_of(command),
+        }}},
         "responses": {
             "200": {"description": _DONE if command.confirm else "done", "content": {"application/json": {
                 "schema": _answer(command, by_type),
@@ -99,9 +102,16 @@ _ERRORS = {
 def _parameters(command: Command) -> list[dict[str, Any]]:
     schema: dict[str, Any] = msgspec.json.schema(command.parameters, schema_hook=lambda _: {})
     definition = next(iter(schema["$defs"].values())) if "$defs" in schema and "$ref" in schema else schema
-    required = set(definition.get("required", ()))
+    required, example = set(definition.get("required", ())), example_of(command)
     return [
         {"name": name, "in": "query", "required": name in required, "schema": {"type": "string"},
-         "description": field.get("description", "")}
+         "description": field.get("description", ""), **_in_query(example.get(name))}
         for name, field in definition.get("properties", {}).items()
     ]  # fmt: skip
+
+
+def _in_query(value: Any) -> dict[str, str]:
+    """An example's value as a query holds it."""
+    if value is None:
+        return {}
+    return {"example": ",".join(map(str, value)) if isinstance(value, list) else str(value)}

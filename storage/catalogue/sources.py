@@ -106,7 +106,10 @@ def _shown(box: Box, row: Row[Any], unreplaced: dict[str, int]) -> Source:
     if costs.get("error"):
         warnings.append(f"its costs could not be read: {costs['error']}")
     if costs.get("unmatched"):
-        warnings.append(f"spend that matches no click of ours: {', '.join(costs['unmatched'][:5])}")
+        more = f" and {len(costs['unmatched']) - 5} more" if len(costs["unmatched"]) > 5 else ""
+        warnings.append(f"spend that matches no campaign of ours: {', '.join(costs['unmatched'][:5])}{more}")
+    if costs.get("zone"):
+        warnings.append(f"its costs are by days of {costs['zone']}, which are not those of the reports")
     return Source(
         id=row.id,
         name=row.name,

@@ -8,10 +8,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.db.secrets import Box
 from storage.ledger.errors import CasinoFluxError
-from storage.tables import accounts, dialogues, facts, registrars, sources
+from storage.tables import accounts, automations, confirmations, dialogues, facts, registrars, sources, webhooks
 from storage.tables.types import Json
 
-_TABLES = (accounts, registrars, sources, facts, dialogues)
+_TABLES = (accounts, registrars, sources, facts, dialogues, automations, webhooks, confirmations)
 _SEALED = "gAAAA"  # how every Fernet token begins: version 0x80, and a time before the year 2514
 
 

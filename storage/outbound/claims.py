@@ -9,7 +9,7 @@ from sqlalchemy import Row, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.outbound.queue import OutboundRequest
-from storage.tables import automations, outbound, outbound_attempts, sources
+from storage.tables import automations, outbound, outbound_attempts, sources, webhooks
 
 CLAIM = timedelta(minutes=2)
 _ANSWER = 500
@@ -58,11 +58,13 @@ async def claim(tx: AsyncConnection, now: datetime, *, by_host: Mapping[str, int
     if not ids:
         return []
     await tx.execute(update(outbound).where(outbound.c.id.in_(ids)).values(claimed_until=now + CLAIM))
-    secret = func.coalesce(sources.c.credentials_secret, automations.c.webhook_secret).label("credentials_secret")
+    secrets = sources.c.credentials_secret, automations.c.webhook_secret, webhooks.c.secret
+    secret = func.coalesce(*secrets).label("credentials_secret")
     query = (
         select(outbound, secret, sources.c.options)
         .outerjoin(sources, sources.c.id == outbound.c.source_id)
         .outerjoin(automations, automations.c.id == outbound.c.automation_id)
+        .outerjoin(webhooks, webhooks.c.id == outbound.c.webhook_id)
     )
     return [_claimed(row) for row in await tx.execute(query.where(outbound.c.id.in_(ids)).order_by(outbound.c.id))]
 

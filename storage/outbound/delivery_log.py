@@ -1,6 +1,6 @@
 """What went to traffic sources and what became of it; dead ones are sent again on demand."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -43,19 +43,7 @@ async def history(
     campaigns: Select[Any] | None = None,
 ) -> list[Sent]:  # fmt: skip
     """Latest first; `after` is the id of the last one seen. `campaigns`: ids of the only ones it may be about."""
-    latest = (
-        select(outbound_attempts.c.outbound_id, func.max(outbound_attempts.c.id).label("attempt"))
-        .group_by(outbound_attempts.c.outbound_id)
-        .subquery()
-    )
-    query = (
-        select(outbound, sources.c.code, outbound_attempts.c.status, outbound_attempts.c.answer,
-               outbound_attempts.c.error)
-        .join(sources, sources.c.id == outbound.c.source_id)
-        .outerjoin(latest, latest.c.outbound_id == outbound.c.id)
-        .outerjoin(outbound_attempts, outbound_attempts.c.id == latest.c.attempt)
-        .where(outbound.c.team_id == team_id)
-    )  # fmt: skip
+    query = _with_latest_try(team_id, sources.c.code).join(sources, sources.c.id == outbound.c.source_id)
     if state is not None:
         query = query.where(outbound.c.state == state)
     if source_id is not None:
@@ -67,6 +55,57 @@ async def history(
     if after is not None:
         query = query.where(outbound.c.id < after)
     return [_sent(row) for row in await tx.execute(query.order_by(outbound.c.id.desc()).limit(limit))]
+
+
+def _with_latest_try(team_id: int, *columns: Any) -> Select[Any]:
+    """The team's outgoing messages, each with what its latest try got."""
+    latest = (
+        select(outbound_attempts.c.outbound_id, func.max(outbound_attempts.c.id).label("attempt"))
+        .group_by(outbound_attempts.c.outbound_id)
+        .subquery()
+    )
+    tried = outbound_attempts.c.status, outbound_attempts.c.answer, outbound_attempts.c.error
+    return (
+        select(outbound, *columns, *tried)
+        .outerjoin(latest, latest.c.outbound_id == outbound.c.id)
+        .outerjoin(outbound_attempts, outbound_attempts.c.id == latest.c.attempt)
+        .where(outbound.c.team_id == team_id)
+    )
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """A call of a webhook, with what the latest try got. `key` is the id that the receiver sees."""
+
+    id: int
+    webhook: str
+    event: str
+    key: str
+    state: str  # queued | sent | dead | skipped
+    attempts: int
+    created_at: datetime
+    next_at: datetime | None
+    status: int | None
+    answer: str
+    error: str | None
+
+
+async def calls(
+    tx: AsyncConnection, team_id: int, webhook_ids: Collection[int], *, state: str | None, limit: int, after: int | None
+) -> list[Call]:
+    """Calls of these webhooks, latest first; `after` is the id of the last one seen."""
+    query = _with_latest_try(team_id).where(outbound.c.webhook_id.in_(webhook_ids))
+    if state is not None:
+        query = query.where(outbound.c.state == state)
+    if after is not None:
+        query = query.where(outbound.c.id < after)
+    return [
+        Call(
+            id=row.id, webhook=f"webhook-{row.webhook_id}", event=row.event, key=row.idempotency_key, state=row.state,
+            attempts=row.attempts, created_at=row.created_at, next_at=row.next_at if row.state == "queued" else None,
+            status=row.status, answer=row.answer or "", error=row.error,
+        )
+        for row in await tx.execute(query.order_by(outbound.c.id.desc()).limit(limit))
+    ]  # fmt: skip
 
 
 def _about(campaigns: Select[Any]) -> ColumnElement[bool]:
@@ -89,7 +128,7 @@ async def resend(
 
     `campaigns`: ids of the only ones it may be about.
     """
-    mine = [outbound.c.team_id == team_id]
+    mine = [outbound.c.team_id == team_id, outbound.c.webhook_id.is_(None)]
     mine.append(outbound.c.id == number if number is not None else outbound.c.state == "dead")
     mine += [] if campaigns is None else [_about(campaigns)]
     again = update(outbound).where(*mine).values(state="queued", next_at=now, attempts=0, claimed_until=None)

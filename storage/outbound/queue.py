@@ -41,7 +41,7 @@ class OutboundRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 async def queue(tx: AsyncConnection, changes: Sequence[Change]) -> None:
     """Queue the postbacks that the traffic sources of these conversions expect. Nothing is queued twice."""
-    due = [(change, event) for change in changes if (event := _event(change)) is not None]
+    due = [(change, event) for change in changes if (event := event_of(change)) is not None]
     source_ids = {change.row["source_id"] for change, _ in due if change.row and change.row["source_id"]}
     if not source_ids:
         return
@@ -100,7 +100,7 @@ def _value(change: Change, name: str) -> Any:
     return (change.row or {})[name]
 
 
-def _event(change: Change) -> str | None:
+def event_of(change: Change) -> str | None:
     """What a source receives for a change: a new conversion, or that one was reversed."""
     row = change.row
     if row is None:

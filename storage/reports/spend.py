@@ -72,6 +72,23 @@ def _spans(costs: Sequence[Cost]) -> Iterator[tuple[list[int], date, date]]:
         yield ids[start : start + _CHUNK], min(cost.day for cost in costs), max(cost.day for cost in costs)
 
 
+async def standing_between(
+    tx: AsyncConnection, campaign_ids: Sequence[int], origin: str, first: date, last: date
+) -> list[Cost]:
+    """What stands of an origin on those campaigns and days, without zeros."""
+    s = spend.c
+    stands: dict[tuple[int, date], Cost] = {}
+    for start in range(0, len(campaign_ids), _CHUNK):
+        query = select(s.campaign_id, s.day, s.amount, s.currency).where(
+            s.campaign_id.in_(campaign_ids[start : start + _CHUNK]), s.day.between(first, last), s.origin == origin
+        )
+        for row in await tx.execute(query.order_by(s.id)):
+            stands[row.campaign_id, row.day] = Cost(
+                campaign_id=row.campaign_id, day=row.day, amount=row.amount, currency=row.currency, origin=origin
+            )
+    return [cost for cost in stands.values() if cost.amount]
+
+
 async def standing(tx: AsyncConnection, cost: Cost) -> tuple[int, str] | None:
     """What the last upload of the same origin said."""
     query = select(spend.c.amount, spend.c.currency).where(*_same(cost)).order_by(spend.c.id.desc()).limit(1)

@@ -102,6 +102,13 @@ async def reached(tx: AsyncConnection, run_id: int, day: date, *, rows: int, rev
     await tx.execute(update(sync_runs).where(sync_runs.c.id == run_id).values(reached_day=day, **counts))
 
 
+async def counts_of(tx: AsyncConnection, run_id: int) -> dict[str, int]:
+    """How many rows a run has read, and what came of them."""
+    r = sync_runs.c
+    row = (await tx.execute(select(r.rows, r.revisions, r.restated).where(r.id == run_id))).one()
+    return dict(row._mapping)
+
+
 async def done(tx: AsyncConnection, run: Row[Any], holder: str, now: datetime, *, suspect: str | None = None) -> None:
     """The run is over and its figures stored, or held as suspect."""
     state = "suspect" if suspect else "done"

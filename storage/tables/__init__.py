@@ -22,7 +22,7 @@ from storage.tables.catalogue import (
     sources,
     views,
 )
-from storage.tables.deliveries import alerts, messages, outbound, outbound_attempts, subscriptions
+from storage.tables.deliveries import alerts, messages, outbound, outbound_attempts, subscriptions, webhooks
 from storage.tables.imports import (
     campaign_aliases,
     cutovers,
@@ -162,4 +162,5 @@ __all__ = [
     "user_agents",
     "views",
     "visitors",
+    "webhooks",
 ]

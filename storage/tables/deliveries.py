@@ -5,8 +5,8 @@ from sqlalchemy import BigInteger, Boolean, Column, Integer, Table, Text, false
 from storage.tables.base import index, key, metadata, reference, team
 from storage.tables.types import Instant, Json
 
-#: Conversions on their way to a traffic source, written in the transaction that accepts the conversion; and what
-#: automations call, written in the transaction of their act.
+#: Conversions on their way to a traffic source, written in the transaction that accepts the conversion; what
+#: automations call, in that of their act; and what webhooks are told, in that of what happened.
 outbound = Table(
     "outbound",
     metadata,
@@ -15,6 +15,7 @@ outbound = Table(
     reference("source_id", "sources", nullable=True),
     reference("conversion_id", "conversions", nullable=True),
     Column("automation_id", BigInteger),
+    Column("webhook_id", BigInteger),
     Column("event", Text, nullable=False),
     Column("idempotency_key", Text, nullable=False, unique=True),
     Column("request", Json, nullable=False),  # method, url, headers, body, success rule
@@ -26,6 +27,29 @@ outbound = Table(
     Column("created_at", Instant, nullable=False),
     index("state", "host", "next_at"),
     index("conversion_id"),
+    index("webhook_id"),
+)
+
+#: Addresses of the team's own that are told of what happens.
+webhooks = Table(
+    "webhooks",
+    metadata,
+    key(),
+    team(),
+    Column("name", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("events", Json, nullable=False),  # storage.ledger.webhooks.EVENTS
+    Column("campaigns", Json),  # codes it is about, null: all
+    Column("secret", Text, nullable=False),  # encrypted
+    Column("status", Text, nullable=False),  # active | paused
+    Column("role", Text, nullable=False),  # of its maker, where no member or token is known
+    Column("limits", Json),  # codes its maker was limited to, where no member is known
+    Column("member_id", BigInteger),  # whose rights of now count
+    Column("token_id", BigInteger),
+    Column("made_by", Text, nullable=False),  # as `actor` of the audit trail
+    Column("removed_at", Instant),
+    Column("created_at", Instant, nullable=False),
+    index("team_id", "status"),
 )
 
 #: What each attempt got.

@@ -1,11 +1,18 @@
 """The HTTP API: every command, tokens and roles, errors that name the field, OpenAPI that says so."""
 
 import re
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
+import httpx2
 import msgspec
 import pytest
+from mcp import Client, StdioServerParameters, stdio_client
+from mcp.client.streamable_http import streamable_http_client
+from mcp_types import CallToolResult, TextContent
 
 from tests.journeys.deployment import Deployment, wait_for
 
@@ -191,3 +198,47 @@ def test_a_report_comes_as_csv_over_http_and_from_the_shell(hub: Deployment) -> 
     assert (shell.returncode, shell.stdout, shell.stderr) == (0, answer.text, "")
     refused = hub.http.get("/api/v1/report/merged", params=request | {"to": "2036-10-02"}, headers=headers)
     assert (refused.status_code, refused.json()["field"]) == (400, "from")
+
+
+@asynccontextmanager
+async def over_http(hub: Deployment, token: str) -> AsyncIterator[Client]:
+    headers = {"authorization": f"Bearer {token}"}
+    async with (
+        httpx2.AsyncClient(headers=headers, timeout=30) as http,
+        Client(streamable_http_client(f"{hub.url}/mcp", http_client=http)) as client,
+    ):
+        yield client
+
+
+async def test_an_agent_lists_asks_and_changes_over_http(hub: Deployment) -> None:
+    assert hub.http.post("/mcp", json={}).status_code == 401
+    headers = {"authorization": f"Bearer {hub.token}", "origin": "https://evil.example.test"}
+    assert hub.http.post("/mcp", json={}, headers=headers).status_code == 403
+    viewer = hub.post("token/create", name="reading-agent", role="viewer")["token"]
+    async with over_http(hub, hub.token) as client:
+        tools = await client.list_tools()
+        assert len(tools.tools) > 150
+        assert len(tools.model_dump_json(by_alias=True, exclude_none=True)) <= 40_000
+        question = await client.call_tool("campaign_create", {"name": "By an agent"})
+        done = await client.call_tool("confirm", {"code": question.structured_content["confirm"]})
+        assert "By an agent" in said(done)
+        assert "Clicks" in said(await client.call_tool("stats", {"range": "7d", "by": "campaign"}))
+    assert [row["name"] for row in hub.get("campaign/list", find="agent")["items"]] == ["By an agent"]
+    async with over_http(hub, viewer) as client:
+        assert "campaign_create" not in {tool.name for tool in (await client.list_tools()).tools}
+        refused = await client.call_tool("campaign_create", {"name": "Not this one"})
+        assert refused.is_error
+        assert "needs the role buyer" in said(refused)
+
+
+async def test_an_agent_is_answered_over_standard_input_and_output(hub: Deployment) -> None:
+    server = StdioServerParameters(
+        command=sys.executable, args=["-m", "hub", "mcp", "--role", "viewer"], env=hub.environment, cwd=hub.folder
+    )
+    async with Client(stdio_client(server)) as client:
+        assert "By an agent" in said(await client.call_tool("campaign_list", {}))
+        assert (await client.call_tool("campaign_create", {"name": "x"})).is_error
+
+
+def said(result: CallToolResult) -> str:
+    return "\n".join(block.text for block in result.content if isinstance(block, TextContent))

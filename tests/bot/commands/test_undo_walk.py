@@ -50,6 +50,8 @@ LINES: dict[str, tuple[dict[str, Any], ...]] = {
     "alert snooze": ({"alert": "alert-1", "for": "2h"},),
     "alert remove": ({"alert": "alert-1"}, {"alert": "alert-2"}),
     "automation add": ({"rule": "pause offer when epc < 0.20 over 3d with clicks > 500", "channel": "terminal"},),
+    "webhook add": ({"url": "https://hooks.example.test/new", "events": ["conversion"]},),
+    "webhook pause": ({"webhook": "webhook-1"},), "webhook resume": ({"webhook": "webhook-2"},),
     "automation pause": ({"automation": "automation-1"},), "automation resume": ({"automation": "automation-2"},),
     "campaign pause": ({"campaign": ["c1"]}, {"campaign": ["c1", "c2"]}), "campaign resume": ({"campaign": ["c3"]},),
     "casino fill": (), "casino logo": ({"casino": "lucky", "image": PNG},),
@@ -192,6 +194,7 @@ _COUNTED: dict[str, Callable[[list[dict[str, Any]]], list[dict[str, Any]]]] = {
     "spend": _latest_spend, "payments": _summed_payments, "domains": _domains, "accounts": _accounts,
     "sources": _sources,
     "automations": lambda rows: [row for row in rows if row["removed_at"] is None],
+    "webhooks": lambda rows: [row for row in rows if row["removed_at"] is None],
     "alerts": lambda rows: [row for row in rows if row["removed_at"] is None],
     "tokens": lambda rows: [row for row in rows if row["revoked_at"] is None],
     "conversions": lambda rows: [row | {"marks": None} for row in rows if row["status"] != "reversed"],
@@ -251,6 +254,9 @@ async def scene(say: Asker) -> None:
             f'automation add pause offer when epc < 0.20 over 3d with clicks > 500 name="{name}" channel=terminal'
         )
     await say("automation pause automation-2")
+    await say("webhook add https://hooks.example.test/a")
+    await say("webhook add https://hooks.example.test/b")
+    await say("webhook pause webhook-2")
     await say("placement block z0 campaign=c1 sub=sub1")
     await say('view save Weekly "stats 7d by campaign"')
     await say("spend add c1 yesterday 20.25 EUR")

@@ -92,8 +92,9 @@ async def _set_up(say: Asker, whose: str, campaign: str | None, words: Words) ->
         ("alert", f"alert add ftd campaign={campaign}"),
         ("automation", f'automation add "tell campaign when clicks > 5" campaign={campaign}'),
         ("digest", f"digest subscribe campaigns={campaign}"),
+        ("webhook", f"webhook add https://hooks.example.test campaigns={campaign}"),
     ):
-        created = await say(f"{line} channel=terminal")
+        created = await say(line if noun == "webhook" else f"{line} channel=terminal")
         words.setdefault(noun, {})[whose] = [created["code"], str(created["id"])]
 
 

@@ -2,13 +2,13 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import func, insert, select, update
 
-from connectors.sources.costs import read
 from hub.cli.standins.web import StubAnswer, StubRequest, serve
 from hub.jobs import costs
 from hub.runtime.ports import HubPorts
@@ -18,7 +18,7 @@ from storage.catalogue.sources import shown
 from storage.db.secrets import Box
 from storage.ledger.errors import ConnectorError
 from storage.reports import spend_import
-from storage.tables import sources, spend
+from storage.tables import campaigns, clicks, sources, spend
 from tests.storage.scene import NOON, build
 
 
@@ -35,10 +35,17 @@ class Statistics:
             return StubAnswer(200, {"token": "short-lived"})
         if request.headers.get("authorization") not in {"Bearer short-lived", "Bearer fake-token"}:
             return StubAnswer(401, {"error": "no"})
-        today = dict(request.query).get("day_from", dict(request.query).get("date-from")) == "2026-10-01"
-        return StubAnswer(
-            200, {"result": [{"campaign_id": int(c), "spent": v} for c, v in self.costs.items()] if today else []}
-        )
+        costs = self.costs.items() if _day(request) == "2026-10-01" else ()
+        if request.path == "/v2/statistics/a/global":
+            rows = [{"group_by": {"campaign_id": {"id": int(c), "name": f"Push {c}"}}, "cost": v} for c, v in costs]
+            return StubAnswer(200, {"result": rows})
+        return StubAnswer(200, {"items": [{"campaign_id": int(c), "spent": v} for c, v in costs]})
+
+
+def _day(request: StubRequest) -> str | None:
+    if request.method == "POST" and request.path != "/v2/login":
+        return str(msgspec.json.decode(request.body)["filter"]["date_from"])
+    return dict(request.query).get("day_from")
 
 
 @pytest.fixture
@@ -52,7 +59,7 @@ def statistics() -> Iterator[tuple[Statistics, str]]:
 
 
 @pytest.mark.parametrize("preset", ["propellerads", "exoclick"])
-async def test_costs_are_read_again_over_five_days_and_restated(
+async def test_costs_are_read_again_over_the_days_that_are_restated(
     opened: Callable[[], Any], statistics: tuple[Statistics, str], preset: str
 ) -> None:
     standin, url = statistics
@@ -82,8 +89,9 @@ async def test_costs_are_read_again_over_five_days_and_restated(
         assert [(r.amount, r.currency, r.origin, r.day.isoformat()) for r in rows] == [
             (12_500_000, "USD", preset, "2026-10-01"), (11_000_000, "USD", preset, "2026-10-01"),
         ]  # fmt: skip
-        assert any("matches no click" in text and "88" in text for text in source.warnings)
-        assert len({dict(a.query).get("day_from", dict(a.query).get("date-from")) for a in standin.asked} - {None}) == 5
+        assert any("matches no campaign" in text and "88" in text and "3.00 USD" in text for text in source.warnings)
+        assert len({_day(asked) for asked in standin.asked[:request]} - {None}) == 7, "all days that are restated"
+        assert len({_day(asked) for asked in standin.asked[request:]} - {None}) == spend_import.LATEST_DAYS
 
 
 async def test_one_source_that_cannot_be_read_does_not_stop_the_others(
@@ -128,7 +136,51 @@ async def test_an_option_changed_while_costs_are_read_is_kept(opened: Callable[[
         assert options == {"delay": 60, "costs": {"at": NOON.isoformat(), "error": None}}
 
 
-def test_an_answer_that_is_no_statistics_is_an_error_never_a_zero() -> None:
-    for status, body in ((200, b"<html>"), (200, b"[]"), (200, b'{"result":[{"id":1}]}'), (500, b"{}"), (401, b"{}")):
-        with pytest.raises(ConnectorError):
-            read("PropellerAds", status, body, NOON.date())
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of a source's report."""
+
+    campaign: str
+    name: str = ""
+    amount: int = 1_000_000
+    currency: str = "EUR"
+    day: date = NOON.date()
+
+
+async def test_a_cost_finds_its_campaigns_by_clicks_then_as_before_then_by_name(opened: Callable[[], Any]) -> None:
+    async with opened() as database:
+        async with database.begin() as tx:
+            scene = await build(tx)
+            source = (await tx.execute(select(sources))).first()
+            assert source is not None
+            await tx.execute(update(campaigns).values(source_id=source.id))
+            other = (await tx.execute(select(campaigns))).one()._asdict() | {
+                "id": 900,
+                "name": "Other",
+                "code": "other",
+            }
+            await tx.execute(insert(campaigns).values(other))
+            ours = (await tx.execute(select(campaigns).order_by(campaigns.c.id))).all()
+            for n, of in enumerate((0, 0, 1), 1):
+                await scene.click(tx, n, sub2="77", campaign_id=ours[of].id)
+        today = NOON.date()
+
+        async def placed(*rows: Told) -> spend_import.Placed:
+            async with database.read() as tx:
+                row = (await tx.execute(select(sources).where(sources.c.id == source.id))).one()
+                return await spend_import.place(tx, row, rows, sub="sub2", first=today - timedelta(days=2), last=today)
+
+        by_clicks = await placed(Told(campaign="77", amount=1_000_001))
+        assert [(c.campaign_id, c.amount) for c in by_clicks.costs] == [(ours[0].id, 666_667), (ours[1].id, 333_334)]
+        async with database.begin() as tx:
+            await spend_import.record(tx, source, by_clicks, now=NOON, all_days=True)
+            await tx.execute(update(clicks).values(sub2=None))
+        assert [c.amount for c in (await placed(Told(campaign="77", amount=1_000_001))).costs] == [666_667, 333_334]
+        named = await placed(
+            Told(campaign="9", name=f"DE | {ours[0].code} | broad"), Told(campaign=ours[1].name.upper())
+        )
+        assert {c.campaign_id for c in named.costs} == {ours[0].id, ours[1].id}
+        odd = await placed(Told(campaign="5", name="Nothing of ours", amount=7), Told(campaign="6", name=""))
+        assert odd.unmatched == {("Nothing of ours (5)", "EUR"): 7, ("6", "EUR"): 1_000_000}
+        assert {(c.campaign_id, c.amount) for c in odd.costs} == {(of.id, 0) for of in ours[:2]}, "told no more"
+        with pytest.raises(ConnectorError, match="they are kept"):
+            await placed()

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import select
 
 from hub.jobs import alerts
 from storage.ledger.errors import Refused
-from storage.tables import messages, revenue_revisions
+from storage.tables import messages, outbound, revenue_revisions
 from tests.hub.jobs.test_sync import FIGURES, figures, status, synced
 from tests.hub.syncing import Hub, hub, programme
 
@@ -20,6 +21,13 @@ DOUBLED = {"visits_count": 80, "registrations_count": 20, "first_deposits_count"
 async def queued(team: Hub) -> list[Any]:
     async with team.runtime.database.read() as tx:
         return [row.message for row in await tx.execute(select(messages).order_by(messages.c.id))]
+
+
+async def calls(team: Hub) -> list[Any]:
+    """What webhooks are to be told."""
+    async with team.runtime.database.read() as tx:
+        rows = (await tx.execute(select(outbound).order_by(outbound.c.id))).all()
+    return [msgspec.json.decode(row.request["webhook"]["body"]) for row in rows]
 
 
 def buttons(message: Any) -> list[str]:
@@ -42,8 +50,13 @@ async def doubled_a_day_later(team: Hub, casino: Any) -> None:
 async def test_doubled_figures_are_held_told_at_once_and_shown_row_by_row(opened: Callable[[], Any]) -> None:
     async with synced(opened) as (team, casino):
         await team.say(f"digest subscribe at=09:00 {ROOM}")
+        await team.say("webhook add https://hooks.example.test events=sync,held_report")
         await doubled_a_day_later(team, casino)
         assert (await status(team))["state"] == "suspect"
+        done, held, ended = await calls(team)
+        assert (done["type"], done["data"]["account"]["name"], done["data"]["rows"]) == ("sync.done", "Main", 3)
+        assert (held["type"], ended["type"], ended["data"]["state"]) == ("report.held", "sync.held", "held")
+        assert "2 times" in held["data"]["title"]
         (message,) = await queued(team)
         assert "2 times" in message["title"]
         assert buttons(message) == ["Confirm", "Discard", "Show rows"]
