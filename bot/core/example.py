@@ -39,6 +39,14 @@ OF_COMMANDS: dict[str, dict[str, Any]] = {
     "placement import": {"source": "push-ads", "csv": "zone-1\nzone-2\n"},
     "domain add": {"name": "bonus.example.com"}, "domain check": {"name": "bonus.example.com"},
     "domain buy": {"name": "bonus.example.com"}, "domain move": {"to": "bonus.example.org"},
+    "import binom": {"url": "https://binom.example.com", "key": "YOUR-KEY"},
+    "import keitaro": {"url": "https://keitaro.example.com", "key": "YOUR-KEY"},
+    "import map": {"import": 1, "statuses": {"lead": "registration", "sale": "first_deposit"}},
+    "import redtrack": {"key": "YOUR-KEY"},
+    "import statsdrone": {"csv": "Date,Brand,Clicks\n2026-11-21,Lucky Star,120\n"},
+    "import run": {"import": 1},
+    "import show": {"import": 1},
+    "import voluum": {"access_id": "YOUR-ID", "key": "YOUR-KEY"},
     "payment rule": {"rule": "player", "threshold": "50"},
     "report merged": {"from": "2026-11-01", "to": "2026-11-21", "by": ["day", "campaign"]},
     "rate set": {"currency": "BRL", "rate": "0.17"},
@@ -50,6 +58,7 @@ OF_COMMANDS: dict[str, dict[str, Any]] = {
     "webhook add": {"url": "https://hooks.example.com/casinoflux", "events": ["conversion", "alert"]},
 }  # fmt: skip
 _DAY = "2026-11-21"
+_BY_KIND: dict[Any, Any] = {bool: True, int: 1, dict: {}}
 
 
 def example_of(command: Command) -> dict[str, Any]:
@@ -82,6 +91,8 @@ def _value(field: msgspec.structs.FieldInfo) -> Any:
         value = VALUES[name]
     elif Decimal in kinds:
         value = "12.50"
+    elif field.required:
+        value = next((shown for kind, shown in _BY_KIND.items() if kind in kinds), f"YOUR-{name.upper()}")
     if list in kinds and value is not None and not isinstance(value, list):
         return [value]
     return value
