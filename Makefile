@@ -20,7 +20,7 @@ test-slow: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow -rs
 
 fuzz: setup
-	FUZZ_SECONDS=$${FUZZ_SECONDS:-600} FUZZ_EXAMPLES=10 FUZZ_SEED=$${FUZZ_SEED:-$$$$} $(BIN)/python -m pytest tests/fuzz -rs
+	FUZZ_SECONDS=$${FUZZ_SECONDS:-600} FUZZ_EXAMPLES=10 ALL_EXAMPLES=1 HOSTILE_WORDS=1 FUZZ_SEED=$${FUZZ_SEED:-$$$$} $(BIN)/python -m pytest tests/fuzz tests/bot/test_bad_input.py -rs
 
 lint: setup
 	$(BIN)/ruff check .

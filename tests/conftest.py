@@ -20,10 +20,19 @@ from sqlalchemy.engine import make_url
 
 from storage.db.engine import Database
 from storage.db.schema import upgrade
+from tests.generated import examples
 
 # A loaded machine takes its time: no example is failed for being slow.
-settings.register_profile("casinoflux", deadline=None)
+settings.register_profile("casinoflux", deadline=None, max_examples=examples(100))
 settings.load_profile("casinoflux")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Temporary files lie in memory where there is room: thousands of commits wait for no disk."""
+    if config.option.basetemp is None and not hasattr(config, "workerinput") and (memory := _memory()):
+        config.option.basetemp = tempfile.mkdtemp(prefix="cf-tests-", dir=memory)
+        config.add_cleanup(lambda: shutil.rmtree(config.option.basetemp, ignore_errors=True))
 
 
 #: Folders whose tests a quick run has on SQLite only: their statements are those of storage's other folders, or like

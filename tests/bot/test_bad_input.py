@@ -102,8 +102,8 @@ async def check_reply(speaker: Speaker, reply: Reply, line: str) -> None:
 
 
 @pytest.fixture
-def database_file(tmp_path: Path, empty_database: Path) -> Path:
-    return Path(shutil.copy(empty_database, tmp_path / "casinoflux.db"))
+def database_file(tmp_path: Path, sqlite_template: Path) -> Path:
+    return Path(shutil.copy(sqlite_template, tmp_path / "casinoflux.db"))
 
 
 @pytest.mark.parametrize("thorough", [False, pytest.param(True, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])

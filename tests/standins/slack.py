@@ -9,7 +9,7 @@ The Web API is under /api/. Control (`POST` JSON under /_control/):
   home      {"user"}: the App Home is opened; `event` {"event", "event_id"}; `raw` {"body", "headers", "skew", "secret"}
   fail      {"method", "error" | "status", "retry_after", "times"}: the next calls of a method fail
   file      {"name", "base64"}: what /files/<name> gives to whom has the bot's token
-  reset     forget everything
+  reset     forget calls, failures and views; `restart` all but the numbers
 `GET /_control/calls` lists Web API calls and responses: {"method", "body"}.
 """
 
@@ -38,6 +38,9 @@ class Slack:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
+        self._begin()
+
+    def _begin(self) -> None:
         self.setup: dict[str, Any] = {"hub": "", "signing_secret": "stand-in-signing-secret", "workspace": WORKSPACE}
         self.sent: dict[str, str] = {}
         self._forget()
@@ -134,6 +137,8 @@ class Slack:
         match what:
             case "setup":
                 self.setup |= body | {"own": f"http://{request.headers['host']}"}
+            case "restart":
+                self._begin()
             case "reset":
                 self._forget()
             case "file":

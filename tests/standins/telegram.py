@@ -8,7 +8,7 @@ Control (`POST` JSON under /_control/):
   update    {…}: any update, sent as it is (with an update_id if it has none)
   member    {"chat", "status"}: the bot is kicked, blocked or let in
   fail      {"method", "code", "description", "parameters", "times", "chat", "slow": seconds}
-  reset     forget calls and failures
+  reset     forget calls and failures; `restart` all but the numbers
 `GET /_control/calls` lists calls {"method", "body", "at"}; `GET /_control/chat?chat=` the messages standing there.
 """
 
@@ -46,6 +46,9 @@ class Telegram:
         self._news = threading.Condition()
         self._messages = itertools.count(100)
         self._updates = itertools.count(1)
+        self._begin()
+
+    def _begin(self) -> None:
         self.webhook: dict[str, Any] = {}
         self.queue: list[dict[str, Any]] = []
         self.chats: dict[str, list[dict[str, Any]]] = {}
@@ -178,8 +181,8 @@ class Telegram:
             return StubAnswer(body=self.webhook)
         body = request.json()
         match what:
-            case "reset":
-                self._forget()
+            case "reset" | "restart":
+                {"reset": self._forget, "restart": self._begin}[what]()
             case "fail":
                 self.failing.append({"times": 1, "code": 400, "description": ""} | body)
             case "say":

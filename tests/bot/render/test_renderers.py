@@ -12,9 +12,10 @@ from bot.render import terminal
 from bot.slack import blocks as slack_blocks
 from bot.telegram import html as telegram_html
 from tests.bot.messages import DIGEST, MESSAGE
+from tests.generated import examples
 from tests.standins.slack_limits import check_slack
 
-FUZZ = settings(max_examples=120, suppress_health_check=list(HealthCheck))
+FUZZ = settings(max_examples=examples(120), suppress_health_check=list(HealthCheck))
 
 
 class Tags(HTMLParser):

@@ -16,6 +16,7 @@ from hub.requests.user_agents import UserAgents
 from hub.runtime.settings import read_settings
 from storage.clicks.plans import NO_SOURCE
 from storage.tables import faults
+from tests.generated import examples
 from tests.hub.clicks.click_deployment import click_deployment
 from tests.storage.ledger.written import REFUSED, RIGHT, written_amounts
 
@@ -59,7 +60,7 @@ async def test_awkward_headers_do_not_break_a_click(upgraded_url: str) -> None:
         assert len(await d.stored()) == 6
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=300))
 def test_any_bytes_are_read(raw: bytes) -> None:
     for query in (raw, quote_from_bytes(raw).encode(), b"sub1=" + raw + b"&cost=" + raw):

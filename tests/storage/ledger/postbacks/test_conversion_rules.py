@@ -11,6 +11,7 @@ from storage.ledger.facts import Event, Status
 from storage.ledger.postbacks.conversion_facts import AccountRules, Derived, Request
 from storage.ledger.postbacks.conversion_rules import alone, derive
 from storage.ledger.postbacks.judging import judge
+from tests.generated import examples
 
 NOON = datetime(2026, 10, 1, 12, tzinfo=UTC)
 
@@ -56,7 +57,7 @@ def stories(draw: st.DrawFn) -> list[dict[str, Any]]:
     return messages + [dict(item) for item in draw(st.lists(st.sampled_from(messages), max_size=3))]
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(stories(), st.randoms(use_true_random=False), st.booleans())
 def test_any_order_of_requests_makes_the_same_conversions(
     answer: list[dict[str, Any]], chance: Any, has_ftd_event: bool
@@ -75,7 +76,7 @@ def test_any_order_of_requests_makes_the_same_conversions(
     assert after(shuffled) == after(answer)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(stories())
 def test_judging_one_by_one_is_judging_all_at_once(answer: list[dict[str, Any]]) -> None:
     requests = [request(n, **item) for n, item in enumerate(answer, 1)]
@@ -86,7 +87,7 @@ def test_judging_one_by_one_is_judging_all_at_once(answer: list[dict[str, Any]])
     assert shown(result) == shown(together)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(stories(), st.booleans(), st.sampled_from(["ignore", "update", "count"]))
 def test_a_request_alone_is_read_the_same_the_short_way(
     answer: list[dict[str, Any]], has_ftd_event: bool, habit: str
@@ -97,7 +98,7 @@ def test_a_request_alone_is_read_the_same_the_short_way(
         assert ([result] if result else []) == derive([request(n, **item)], account_rules)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(stories(), st.booleans())
 def test_a_player_has_one_first_deposit_at_most(answer: list[dict[str, Any]], has_ftd_event: bool) -> None:
     result = derive([request(n, **item) for n, item in enumerate(answer, 1)], AccountRules(has_ftd_event=has_ftd_event))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from storage.ledger.facts import ClickFact, Event, Figures, RevenueFact, Tally
 from storage.ledger.reports.merge import DayFacts
 from storage.ledger.reports.report_rows import MergedReport
+from tests.generated import examples
 from tests.storage.ledger.reports.merging import DAY, campaign, happened, offer, report, said, visits
 
 COUNTS = ("registrations", "first_deposits", "deposits", "qualified")
@@ -122,7 +123,7 @@ def _report(facts: DayFacts, *by: str) -> MergedReport:
     return report(facts, offers=[offer(1), offer(2, tag="two")], campaigns=[campaign(n) for n in (1, 2, 3)], by=by)
 
 
-@settings(max_examples=250)
+@settings(max_examples=examples(250))
 @given(days)
 def test_every_place_is_told_what_the_products_words_give_it(facts: DayFacts) -> None:
     expected = model(facts)
@@ -132,7 +133,7 @@ def test_every_place_is_told_what_the_products_words_give_it(facts: DayFacts) ->
             assert result.get(key, {}).get(name, 0) == expected.get(key, {}).get(name, 0), (key, name)
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(days, st.sampled_from([("country",), ("source",), ("country", "device", "campaign"), ("site", "offer")]))
 def test_no_campaign_is_told_otherwise_in_another_detail(facts: DayFacts, by: tuple[str, ...]) -> None:
     """The same figures per campaign, whatever else a report is grouped by."""

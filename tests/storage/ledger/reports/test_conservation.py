@@ -9,6 +9,7 @@ from storage.ledger.facts import ClickLink, Event, SpendFact
 from storage.ledger.reports.allocate import first_positive, split
 from storage.ledger.reports.merge import DayFacts
 from storage.ledger.reports.report_rows import DIMENSIONS, ReportRow
+from tests.generated import examples
 from tests.storage.ledger.reports.merging import DAY, campaign, happened, offer, report, said, visits
 
 MONEY = st.integers(-(10**12), 10**12)
@@ -68,7 +69,7 @@ def total(parts: list[int | None]) -> int | None:
     return sum(existing) if existing else None
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(
     st.lists(rows, max_size=8),
     st.lists(clicks, max_size=6),
