@@ -46,7 +46,7 @@ LONG_FILES = (
     "tests/journeys/test_automations.py", "tests/fuzz/test_operations.py", "tests/bot/commands/test_undo_walk.py",
     "tests/fuzz/test_memory.py", "tests/house/test_wheel.py", "tests/storage/ledger/revenue/test_suspect.py",
     "tests/hub/cockpit/test_work.py", "tests/journeys/test_distribution.py", "tests/journeys/test_four_faces.py",
-    "tests/journeys/test_case_files.py", "tests/fuzz/test_machine_routes.py", "tests/journeys/test_sign_in.py",
+    "tests/fuzz/test_machine_routes.py", "tests/fuzz/test_messages.py", "tests/bot/core/test_foreign_figures.py",
 )  # fmt: skip
 
 
