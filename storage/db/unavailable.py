@@ -5,7 +5,7 @@ import sqlite3
 import struct
 from pathlib import Path
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from storage.ledger.errors import CasinoFluxError
 
@@ -114,19 +114,15 @@ def _release(inode: Inode) -> None:
         os.close(descriptor)
 
 
-#: Classes of PostgreSQL's codes that say nothing against what was sent: connection, out of resources (disk, memory,
-#: connections), shutting down or starting, system error, internal error.
-#: https://www.postgresql.org/docs/15/errcodes-appendix.html
-_SERVER = frozenset({"08", "53", "57", "58", "XX"})
-
-
 def is_unavailable(error: BaseException) -> bool:
     """Whether the database is at fault, not what was to be written."""
     if isinstance(error, DatabaseUnavailable | OSError | TimeoutError | sqlite3.OperationalError):
         return True
     if isinstance(error, DBAPIError):
-        at_fault_itself = sqlstate_of(error)[:2] in _SERVER
-        return error.connection_invalidated or at_fault_itself or bool(error.orig and is_unavailable(error.orig))
+        if error.connection_invalidated or isinstance(error, ProgrammingError) or error.orig is None:
+            return error.connection_invalidated
+        cause = error.orig.__cause__  # asyncpg's own, of which SQLAlchemy's says less
+        return is_unavailable(cause if type(cause).__module__.startswith("asyncpg") and cause else error.orig)
     if type(error) is sqlite3.DatabaseError:  # malformed, or no database at all
         return True
     if not type(error).__module__.startswith("asyncpg"):

@@ -89,7 +89,7 @@ def row(result: Result) -> str:
     ]
     cells = (
         result.title, *figures, str(result.errors), f"{result.p99 * 1000:,.0f} ms", f"{result.gap:.1f} s",
-        "; ".join(result.remarks) or "none",
+        " ".join("; ".join(result.remarks).split()) or "none",
     )  # fmt: skip
     return f"| {' | '.join(cells)} |"
 

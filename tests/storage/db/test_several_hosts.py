@@ -93,3 +93,14 @@ async def test_a_server_that_lacks_something_or_goes_down_is_no_fault_of_what_wa
     finally:
         await database.close()
     assert verdicts == at_fault, "only what is at fault itself may be set aside"
+
+
+async def test_a_server_that_is_no_primary_is_no_fault_of_what_was_sent(postgres_url: str) -> None:
+    database = Database(f"{postgres_url}&target_session_attrs=standby")
+    try:
+        with pytest.raises((DBAPIError, OSError)) as refused:
+            async with database.begin():
+                pass
+        assert is_unavailable(refused.value)
+    finally:
+        await database.close()
