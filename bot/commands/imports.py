@@ -242,7 +242,7 @@ def cutover_card(ctx: Context, done: CutoverSet) -> Message:
     return Message(f"Figures of {ctx.name('campaign', done.campaign)} are ours from {done.day:%d %b %Y} on{before}")
 
 
-class _Asked(msgspec.Struct, frozen=True, kw_only=True):
+class ImportRequest(msgspec.Struct, frozen=True, kw_only=True):
     """An import that is to be stored: by the API (then it has a login), or with its parts."""
 
     host: str
@@ -252,14 +252,14 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
     plan: Plan | None = None
 
 
-async def _prepare_keitaro(ctx: Context, new: KeitaroImport) -> _Asked:
+async def _prepare_keitaro(ctx: Context, new: KeitaroImport) -> ImportRequest:
     return await _probed(ctx, "keitaro", new, {"url": new.url, "key": plain_credential(new.key, field="key")})
 
 
-async def _probed(ctx: Context, system: str, new: _ApiImport, login: dict[str, str]) -> _Asked:
+async def _probed(ctx: Context, system: str, new: _ApiImport, login: dict[str, str]) -> ImportRequest:
     """Refuse a wrong range before the network is asked, and a wrong login before anything is stored."""
     settings = _settings(ctx, new)
-    return _Asked(host=await ctx.ports.probe_tracker(system, login), settings=settings, login=login)
+    return ImportRequest(host=await ctx.ports.probe_tracker(system, login), settings=settings, login=login)
 
 
 def _settings(ctx: Context, new: _ApiImport) -> Settings:
@@ -276,17 +276,17 @@ def _settings(ctx: Context, new: _ApiImport) -> Settings:
     return Settings(first=first, last=last, cutover=cutover, click_days=new.click_days, options={"currency": currency})
 
 
-async def _store(ctx: Context, system: str, asked: _Asked) -> Import:
+async def _store(ctx: Context, system: str, request: ImportRequest) -> Import:
     room = await rooms.find(ctx.tx, ctx.room.face, ctx.room.workspace, ctx.room.room) if ctx.room else None
     number = await imports.add(
-        ctx.tx, team_id=ctx.team_id, now=ctx.now, state=READY if asked.plan else QUEUED, settings=asked.settings,
+        ctx.tx, team_id=ctx.team_id, now=ctx.now, state=READY if request.plan else QUEUED, settings=request.settings,
         named={
-            "system": system, "host": asked.host, "made_by": ctx.actor.name, "plan": msgspec.to_builtins(asked.plan),
-            "credentials_secret": ctx.box.seal(asked.login) if asked.login else None,
+            "system": system, "host": request.host, "made_by": ctx.actor.name, "plan": msgspec.to_builtins(request.plan),
+            "credentials_secret": ctx.box.seal(request.login) if request.login else None,
             "room": {"id": room.id, "thread": ctx.room.thread} if room and ctx.room else None,
         },
     )  # fmt: skip
-    for n, part in enumerate(asked.parts):
+    for n, part in enumerate(request.parts):
         await imports.add_part(ctx.tx, number, n, part)
     return await _noted(ctx, number)
 
@@ -303,7 +303,7 @@ async def import_keitaro(ctx: Context, new: KeitaroImport) -> Import:
     return await _store(ctx, "keitaro", ctx.prepared)
 
 
-async def _prepare_binom(ctx: Context, new: BinomImport) -> _Asked:
+async def _prepare_binom(ctx: Context, new: BinomImport) -> ImportRequest:
     return await _probed(ctx, "binom", new, {"url": new.url, "key": plain_credential(new.key, field="key")})
 
 
@@ -313,7 +313,7 @@ async def import_binom(ctx: Context, new: BinomImport) -> Import:
     return await _store(ctx, "binom", ctx.prepared)
 
 
-async def _prepare_voluum(ctx: Context, new: VoluumImport) -> _Asked:
+async def _prepare_voluum(ctx: Context, new: VoluumImport) -> ImportRequest:
     login = {name: plain_credential(getattr(new, name), field=name) for name in ("access_id", "key")}
     return await _probed(ctx, "voluum", new, login | ({"url": new.url} if new.url else {}))
 
@@ -324,7 +324,7 @@ async def import_voluum(ctx: Context, new: VoluumImport) -> Import:
     return await _store(ctx, "voluum", ctx.prepared)
 
 
-async def _prepare_redtrack(ctx: Context, new: RedtrackImport) -> _Asked:
+async def _prepare_redtrack(ctx: Context, new: RedtrackImport) -> ImportRequest:
     login = {"key": plain_credential(new.key, field="key")}
     return await _probed(ctx, "redtrack", new, login | ({"url": new.url} if new.url else {}))
 
@@ -335,7 +335,7 @@ async def import_redtrack(ctx: Context, new: RedtrackImport) -> Import:
     return await _store(ctx, "redtrack", ctx.prepared)
 
 
-async def _prepare_csv(ctx: Context, new: CsvImport) -> _Asked:
+async def _prepare_csv(ctx: Context, new: CsvImport) -> ImportRequest:
     currency = currency_code(new.currency, ctx.deployment.currency)
     options = {
         "kind": new.kind or "", "columns": new.columns, "encoding": new.encoding or "", "currency": currency,
@@ -351,7 +351,9 @@ def _content(file: bytes | None, text: str | None) -> bytes:
     return content
 
 
-async def _read_file(ctx: Context, system: str, content: bytes, options: dict[str, Any], cutover: date) -> _Asked:
+async def _read_file(
+    ctx: Context, system: str, content: bytes, options: dict[str, Any], cutover: date
+) -> ImportRequest:
     parts = await ctx.ports.read_tracker_file(system, content, options)
     host = "file"
     whose = Whose(team_id=ctx.team_id, system=system, host=host)
@@ -361,7 +363,7 @@ async def _read_file(ctx: Context, system: str, content: bytes, options: dict[st
     if last > ctx.today:
         raise Refused(f"file: it has figures of {last}, which has not come yet", field="file")
     settings = Settings(first=first, last=last, cutover=cutover, options={"currency": options.get("currency", "")})
-    return _Asked(host=host, settings=settings, parts=parts, plan=plan)
+    return ImportRequest(host=host, settings=settings, parts=parts, plan=plan)
 
 
 @command("import csv", role=Role.OWNER, scope=Scope.TEAM, render=import_message, positional=("kind",),
@@ -371,7 +373,7 @@ async def import_csv(ctx: Context, new: CsvImport) -> Import:
     return await _store(ctx, "csv", ctx.prepared)
 
 
-async def _prepare_statsdrone(ctx: Context, new: StatsdroneImport) -> _Asked:
+async def _prepare_statsdrone(ctx: Context, new: StatsdroneImport) -> ImportRequest:
     return await _read_file(ctx, "statsdrone", _content(new.file, new.csv), {}, ctx.today)
 
 

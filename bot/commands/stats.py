@@ -40,6 +40,7 @@ from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.ledger.reports.arrange import arrange, check_sort
 from storage.ledger.reports.report_rows import DIMENSIONS, ENTITIES, ComparedRange, MergedReport
+from storage.reports.history import has_history
 from storage.reports.merged_report import ReportQuery, merged_report, paged_report
 from storage.reports.report_apart import is_light
 from storage.tables import accounts, campaigns, casinos, groups, offers, sites, sources
@@ -115,7 +116,7 @@ def stats_message(ctx: Context, report: MergedReport) -> Message:
         f"{'reg' if totals.registrations.merged == 1 else 'regs'}, {first_deposits(totals)} "
         f"{'FTD' if totals.first_deposits.merged == 1 else 'FTDs'}, commission {worded_commission(totals, currency)}"
     )
-    if not report.rows and not report.unassigned and not ctx.notes["csv"]:
+    if not report.rows and not report.unassigned and not ctx.notes["csv"] and not ctx.notes.get("imported"):
         if first := guide(ctx, ctx.notes.get("done_steps", frozenset())):
             return Message(f"{shown_days}: no figures yet. The way to the first ones", first, private=True)
         return Message(f"{shown_days}: nothing happened", (_buttons(ctx, report, by),), private=True)
@@ -124,7 +125,12 @@ def stats_message(ctx: Context, report: MergedReport) -> Message:
         as_of = f" · as of {instant.astimezone(ctx.deployment.zone):%Y-%m-%d %H:%M} {report.timezone} time"
     sort = ctx.notes.get("sort", "")
     order = f" · {'highest' if sort[:1] == '-' else 'lowest'} {spoken_measure(sort)} first" if sort else ""
-    rest = (Text(f"{report.timezone} days, {currency}{order}{as_of}"), *_warnings(report))
+    imported = (Notice("info", f"the tracker before counted, too: history {report.from_}..{report.to}"),)
+    rest = (
+        *(imported if ctx.notes.get("imported") else ()),
+        Text(f"{report.timezone} days, {currency}{order}{as_of}"),
+        *_warnings(report),
+    )
     files: tuple[Block, ...] = (ctx.notes["file"],) if "file" in ctx.notes else ()
     if "top" in ctx.notes:
         files = (ctx.notes["top"], *files)
@@ -170,8 +176,10 @@ def _buttons(ctx: Context, report: MergedReport, by: list[str]) -> Buttons:
 async def stats(ctx: Context, new: StatsQuery) -> MergedReport:
     """Clicks, registrations, FTDs, commission, spend and profit of a range."""
     report: MergedReport = await reported(ctx, new)
-    if not ctx.encodes and not report.rows:
-        ctx.notes["done_steps"] = await done_steps(ctx.tx, ctx.team_id)
+    if not ctx.encodes:
+        if not report.rows:
+            ctx.notes["done_steps"] = await done_steps(ctx.tx, ctx.team_id)
+        ctx.notes["imported"] = await has_history(ctx.tx, ctx.team_id, report.from_, report.to, ctx.actor.campaigns)
     return report
 
 

@@ -20,7 +20,7 @@ from storage.db import config_version, touch_marks
 from storage.db.engine import Database, Work
 from storage.db.secrets import Box
 from storage.imports import imports
-from storage.imports.entities import Maker
+from storage.imports.entities import EntityFactory
 from storage.imports.imports import Result, Whose
 from storage.imports.plans import MOST_PROBLEMS, TITLES, entity_ids, standing_of
 from storage.ledger.errors import Refused
@@ -89,27 +89,29 @@ class Importer:
         await self._progress(min(self._steps, self._of), self._of)
 
     async def _make(self, setup: Setup, decisions: Decisions) -> None:
-        maker = Maker(self._box, self._row, self._settings, clock=self._clock, zone=self._zone, currency=self._currency)
+        factory = EntityFactory(
+            self._box, self._row, self._settings, clock=self._clock, zone=self._zone, currency=self._currency
+        )
         async with self._database.read() as tx:
-            maker.ids = await entity_ids(tx, self._whose) | decisions.meant
+            factory.ids = await entity_ids(tx, self._whose) | decisions.meant
         rows = [self._entity(key, entity_id, {}) for key, entity_id in decisions.meant.items()]
         statement = upsert(imported_entities).on_conflict_do_nothing()
         await self._write_all(partial(_run, statement, some) for some in batched(rows, ROWS_AT_ONCE))
         for some_made in batched(decisions.made, MADE_AT_ONCE):
-            await self._write_all(partial(self._make_one, maker, made) for made in some_made)
+            await self._write_all(partial(self._make_one, factory, made) for made in some_made)
             await self._step(len(some_made))
-        self._problems += maker.problems
-        await self._add_aliases(setup, maker.ids)
-        await self._add_cutovers(setup, maker.ids)
+        self._problems += factory.problems
+        await self._add_aliases(setup, factory.ids)
+        await self._add_cutovers(setup, factory.ids)
 
-    async def _make_one(self, maker: Maker, made: Made, tx: AsyncConnection) -> bool:
+    async def _make_one(self, factory: EntityFactory, made: Made, tx: AsyncConnection) -> bool:
         key = f"{made.kind}:{made.entity.key}"
         try:
-            entity_id, values = await maker.make(tx, made)
+            entity_id, values = await factory.make(tx, made)
         except Refused as error:
             self._problems.append(Problem(kind=made.kind, name=made.name, why=f"it is left out: {error}"))
             return True
-        maker.ids[key] = entity_id
+        factory.ids[key] = entity_id
         await tx.execute(insert(imported_entities), [self._entity(key, entity_id, values)])
         return True
 

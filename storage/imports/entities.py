@@ -45,7 +45,7 @@ _WATCHED = {
 }  # fmt: skip
 
 
-class Maker:
+class EntityFactory:
     """Makes entities one by one; `ids` are those here, by `kind:key`, and grow with each."""
 
     def __init__(

@@ -5,7 +5,7 @@ from datetime import date
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, case, func, literal, or_, select
+from sqlalchemy import ColumnElement, func, literal, or_, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -189,12 +189,13 @@ async def _names(
     return names
 
 
-async def clicks_before_cutovers(tx: AsyncConnection, team_id: int, first: date, last: date) -> int:
-    """Clicks that another tracker counted in the range before the cut-over; what a notice says."""
-    query = HistoryQuery(team_id=team_id, first=first, last=last, by=(), currency="")
-    statement = _joined(select(func.sum(case((_D.clicks.is_(None), 0), else_=_D.clicks))))
-    total = (await tx.execute(statement.where(*_counts_before_cutover(query)))).scalar()
-    return int(total or 0)
+async def has_history(
+    tx: AsyncConnection, team_id: int, first: date, last: date, campaigns: Collection[str] | None
+) -> bool:
+    """Whether another tracker counted anything in the range before the cut-over."""
+    query = HistoryQuery(team_id=team_id, first=first, last=last, by=(), currency="", campaigns=campaigns)
+    statement = _joined(select(_D.day)).where(*_counts_before_cutover(query)).limit(1)
+    return (await tx.execute(statement)).first() is not None
 
 
 async def set_cutover(tx: AsyncConnection, team_id: int, campaign_id: int, day: date) -> date | None:
