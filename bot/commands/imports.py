@@ -281,7 +281,8 @@ async def _store(ctx: Context, system: str, request: ImportRequest) -> Import:
     number = await imports.add(
         ctx.tx, team_id=ctx.team_id, now=ctx.now, state=READY if request.plan else QUEUED, settings=request.settings,
         named={
-            "system": system, "host": request.host, "made_by": ctx.actor.name, "plan": msgspec.to_builtins(request.plan),
+            "system": system, "host": request.host, "made_by": ctx.actor.name,
+            "plan": msgspec.to_builtins(request.plan),
             "credentials_secret": ctx.box.seal(request.login) if request.login else None,
             "room": {"id": room.id, "thread": ctx.room.thread} if room and ctx.room else None,
         },
