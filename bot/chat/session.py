@@ -38,6 +38,7 @@ from storage.chat import presses, rooms
 from storage.chat.dialogues import press_id
 from storage.db import config_version
 from storage.db.engine import Database
+from storage.db.report_database import ReportDatabase
 from storage.db.secrets import Box
 from storage.ledger.errors import CasinoFluxError, Refused
 from storage.ledger.rate_limit import RateLimit
@@ -60,6 +61,7 @@ class ChatSessions:
     ports: Ports
     box: Box
     clock: Callable[[], datetime]
+    reports: ReportDatabase | None = None
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
@@ -310,7 +312,7 @@ def context(sessions: ChatSessions, room: Room, actor: Actor) -> Context:
     """One call's context."""
     return Context(
         database=sessions.database, deployment=sessions.deployment(), actor=actor, face=room.face, ports=sessions.ports,
-        box=sessions.box, clock=sessions.clock, room=room,
+        box=sessions.box, clock=sessions.clock, room=room, reports=sessions.reports,
     )  # fmt: skip
 
 

@@ -64,7 +64,15 @@ def _record(made: Forecast) -> str:
     return f"An estimate from FTDs in hand and the players so far. {outcomes_inside(made.accuracy)}"
 
 
-@command("forecast", role=Role.VIEWER, scope=Scope.OWN, render=forecast_message, reads=True, positional=("from",))
+@command(
+    "forecast",
+    role=Role.VIEWER,
+    scope=Scope.OWN,
+    render=forecast_message,
+    reads=True,
+    reports=True,
+    positional=("from",),
+)
 async def show_forecast(ctx: Context, new: ForecastQuery) -> Forecast:
     """Commission that pending days may bring, with an 80 % interval and its past accuracy."""
     chosen = tuple([(await names.find(ctx.tx, offers, ctx.team_id, word, field="offer")).code for word in new.offer])

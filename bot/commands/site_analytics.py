@@ -157,8 +157,8 @@ def overview_table(ctx: Context, overview: Overview) -> Message:
     )
 
 
-@command("site analytics", role=Role.VIEWER, render=analytics_table, reads=True, positional=("site", "range"),
-         keywords=("by",))  # fmt: skip
+@command("site analytics", role=Role.VIEWER, render=analytics_table, reads=True, reports=True,
+         positional=("site", "range"), keywords=("by",))  # fmt: skip
 async def site_analytics(ctx: Context, new: AnalyticsQuery) -> Analytics:
     """Views, visitors, bounces, time, scrolling and offers opened, by day, variant, device, country and more."""
     row, (first, last) = await _site(ctx, new.site), _range(ctx, new.range)
@@ -169,7 +169,7 @@ async def site_analytics(ctx: Context, new: AnalyticsQuery) -> Analytics:
     return Analytics(site=row.code, from_=first, to=last, total=total[0] if total else None, rows=rows)
 
 
-@command("site report", role=Role.VIEWER, render=funnel_table, reads=True, positional=("site", "range"))
+@command("site report", role=Role.VIEWER, render=funnel_table, reads=True, reports=True, positional=("site", "range"))
 async def site_report(ctx: Context, new: ReportArguments) -> Funnel:
     """From visit to commission: what each offer brought, in each variant and position."""
     row, (first, last) = await _site(ctx, new.site), _range(ctx, new.range)
@@ -186,7 +186,15 @@ async def site_report(ctx: Context, new: ReportArguments) -> Funnel:
     )  # fmt: skip
 
 
-@command("site overview", role=Role.VIEWER, scope=Scope.OWN, render=overview_table, reads=True, positional=("range",))
+@command(
+    "site overview",
+    role=Role.VIEWER,
+    scope=Scope.OWN,
+    render=overview_table,
+    reads=True,
+    reports=True,
+    positional=("range",),
+)
 async def site_overview(ctx: Context, new: OverviewQuery) -> Overview:
     """All sites side by side: visits, CTR, registrations, first deposits, commission."""
     first, last = _range(ctx, new.range)

@@ -170,6 +170,7 @@ def _buttons(ctx: Context, report: MergedReport, by: list[str]) -> Buttons:
     scope=Scope.OWN,
     render=stats_message,
     reads=True,
+    reports=True,
     positional=("range",),
     keywords=("by", "top", "vs"),
 )
@@ -342,6 +343,7 @@ class ReportArguments(StatsQuery, kw_only=True):
     scope=Scope.OWN,
     render=stats_message,
     reads=True,
+    reports=True,
     positional=("from", "to"),
     keywords=("by", "top"),
 )

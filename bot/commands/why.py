@@ -113,7 +113,9 @@ def _share(ctx: Context, row: AllocatedRow) -> str:
     return f"Row {row.row} of {ctx.name('offer', row.offer)} names no campaign and is split {parts}."
 
 
-@command("why", role=Role.VIEWER, scope=Scope.OWN, render=explanation, reads=True, positional=("what", "day"))
+@command(
+    "why", role=Role.VIEWER, scope=Scope.OWN, render=explanation, reads=True, reports=True, positional=("what", "day")
+)
 async def explain(ctx: Context, new: WhyQuery) -> Why:
     """Both layers of a campaign's or an offer's day, and why they differ."""
     campaign, offer, day_word = await _subject(ctx, new)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import difflib
 import re
 import time
@@ -32,6 +33,7 @@ from bot.core.message import Button, Buttons, Message, Notice, Text
 from bot.core.permissions import Reference, Scope
 from bot.core.tokenizer import DAY_WORDS, RANGE_WORDS, is_day, is_period, split
 from storage.db import config_version
+from storage.db.report_database import SAID_FROM, ReportDatabase
 from storage.ledger.credentials import HIDDEN, hide_credentials, looks_secret
 from storage.ledger.errors import Forbidden, Refused, TooLong
 from storage.ledger.facts import Role
@@ -59,6 +61,7 @@ class Command:
     limits: dict[str, limits.Limit]
     render: Render
     reads: bool = False
+    reports: bool = False  # may be answered from a standby
     changes: bool = True
     positional: tuple[str, ...] = ()
     keywords: tuple[str, ...] = ()
@@ -107,6 +110,7 @@ def command(
     render: Render,
     scope: Scope | None = None,
     reads: bool = False,
+    reports: bool = False,
     changes: bool | None = None,
     positional: tuple[str, ...] = (),
     keywords: tuple[str, ...] = (),
@@ -121,6 +125,7 @@ def command(
     `role`, `scope`: who may (bot.core.permissions); without `scope` a command is judged by the field it requires that
     refers to an entity, and one without such a field is the whole team's.
     `reads`: runs on a read transaction, and (unless it `changes` something by other means) answers GET.
+    `reports`: reads figures only, which may be some seconds old: from the standby where there is one.
     `positional`: fields that may come without their name. `keywords`: bare words that take the next word (`by day`).
     `sentence`: the positional field that takes all bare words, so that it needs no quotes.
     `prepare`: slow outside work done before the transaction, its result in `ctx.prepared`.
@@ -139,7 +144,7 @@ def command(
         COMMANDS[name] = Command(
             name=name, parameters=parameters, result=single, bulk_result=several,
             handler=handler, role=role, scope=kind, judged=judged, references=fields,
-            limits=limits.limits_of(parameters), render=render, reads=reads,
+            limits=limits.limits_of(parameters), render=render, reads=reads, reports=reports,
             positional=positional, keywords=keywords, sentence=sentence, prepare=prepare, confirm=confirm, loss=loss,
             aliases=aliases,
             changes=altering,
@@ -359,6 +364,34 @@ async def _run(command: Command, arguments: dict[str, Any], ctx: Context, *, con
         return await _ask(command, arguments | ctx.notes.pop("narrowed", {}), ctx, consequence)
     if command.prepare:
         ctx.prepared = await command.prepare(ctx, new)
+    if command.reports and ctx.reports is not None:
+        return await _report(command, arguments, new, ctx, ctx.reports)
+    return await _carry_out(command, arguments, new, ctx)
+
+
+async def _report(
+    command: Command, arguments: dict[str, Any], new: Any, ctx: Context, reports: ReportDatabase
+) -> Answer:  # fmt: skip
+    """From the standby, with its lag said; from the primary where the standby cannot be used or fails."""
+    standby = await reports.choose()
+    if standby is None:
+        return await _carry_out(command, arguments, new, ctx)
+    there = dataclasses.replace(ctx, database=standby, ports=ctx.ports.reading(standby.url))
+    try:
+        answer = await _carry_out(command, arguments, new, there)
+    except Exception as error:
+        if not reports.failed(error):
+            raise
+        return await _carry_out(command, arguments, new, ctx)
+    if reports.lag < SAID_FROM:
+        return answer
+    ctx.notes["behind"] = round(reports.lag)
+    said = Notice("info", f"These figures are {reports.lag:.0f} seconds old: they come from the standby")
+    message = msgspec.structs.replace(answer.message, blocks=(*answer.message.blocks, said))
+    return Answer(answer.result, message, answer.change)
+
+
+async def _carry_out(command: Command, arguments: dict[str, Any], new: Any, ctx: Context) -> Answer:
     change = ctx.prepared.change if isinstance(ctx.prepared, Answer) else None
     async with _transaction(command, ctx) as tx:
         result = await _within(ctx, tx, command.handler, new)

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.core.message import Chart
 from storage.db.engine import Database
+from storage.db.report_database import ReportDatabase
 from storage.db.secrets import Box
 from storage.ledger.facts import Report, Role
 from storage.ledger.revenue.report_parts import ReportParts as UploadParts
@@ -102,6 +103,9 @@ class Ports(Protocol):
     async def report_apart(self, query: ReportQuery) -> ReportParts | None:
         """A merged report made beside the event loop; None where there is no helper process. Raises TooLong."""
 
+    def reading(self, url: str) -> "Ports":
+        """The same, whose `report_apart` reads the database of that URL."""
+
     async def held_apart(self, account_id: int, start: int, limit: int) -> HeldReports | None:
         """What is held of an account, read beside the event loop; None where there is no helper process.
 
@@ -158,6 +162,7 @@ class Context:
     box: Box
     clock: Callable[[], datetime]
     room: Room | None = None
+    reports: ReportDatabase | None = None  # where commands that are reports read, while it can be used
     unread: bool = False  # only the result is wanted: the message is not made
     encodes: bool = False  # only JSON is wanted of the result: it may come encoded, and its message is not read
     asks: bool = False  # every change is asked about first, as agents must

@@ -24,12 +24,12 @@ from bot.render import terminal
 from bot.render.report_csv import csv_of
 from hub.cli import supervisor
 from hub.cli.shell_context import agent_context, shell_context
-from hub.runtime import boot, gc_tuning
+from hub.runtime import boot, gc_tuning, offline_start
 from hub.runtime.helper_process import HelperProcess
 from hub.runtime.logs import quiet_logs
 from hub.runtime.ports import HubPorts
 from hub.runtime.runtime import Runtime
-from hub.runtime.settings import database_url, keep_key, key_is_set, read_settings, unknown_settings
+from hub.runtime.settings import Settings, database_url, keep_key, key_is_set, read_settings, unknown_settings
 from storage.catalogue import teams
 from storage.clicks import rollup_check
 from storage.db import rotation, transfer
@@ -53,18 +53,32 @@ async def serve(arguments: argparse.Namespace) -> int:
     if (fault := _unfit_for_sqlite(arguments, settings.database_url)) is not None:
         sys.stderr.write(f"casinoflux: {fault}\n")
         return 2
-    await boot.reach(settings.database_url)
+    away = await _away(settings)
     if arguments.child:
         supervisor.die_with_parent()
     elif arguments.only not in {"jobs", "bots"}:
         server.check_port(arguments.host, arguments.port)
     if arguments.workers > 1 and not arguments.only:
-        await server.upgrade_apart(settings)
+        if not away:
+            await boot.upgrade_apart(settings)
         return await supervisor.supervise(host=arguments.host, port=arguments.port, workers=arguments.workers)
     await server.serve(
-        settings, host=arguments.host, port=arguments.port, only=arguments.only, announce=not arguments.child
-    )
+        settings, host=arguments.host, port=arguments.port, only=arguments.only, announce=not arguments.child,
+        away=away,
+    )  # fmt: skip
     return 0
+
+
+async def _away(settings: Settings) -> bool:
+    """Whether the database is away and there are plans to start from. Raises SettingError without those."""
+    try:
+        await boot.reach(settings.database_url)
+    except boot.DatabaseAway:
+        if (found := offline_start.snapshot_of(settings)) is None:
+            raise
+        await found.close()
+        return True
+    return False
 
 
 def _unfit_for_sqlite(arguments: argparse.Namespace, url: str) -> str | None:
@@ -120,7 +134,7 @@ async def chat(arguments: argparse.Namespace) -> int:
     async with _runtime(arguments.team) as runtime:
         sessions = ChatSessions(
             database=runtime.database, deployment=lambda: runtime.deployment, ports=runtime.ports, box=runtime.box,
-            clock=runtime.clock,
+            clock=runtime.clock, reports=runtime.reports,
         )  # fmt: skip
         ctx = shell_context(runtime)
 
@@ -342,7 +356,7 @@ async def _runtime(team: str | None = None) -> AsyncIterator[Runtime]:
         yield runtime
     finally:
         helper.close()
-        await runtime.database.close()
+        await runtime.close()
 
 
 @asynccontextmanager

@@ -9,7 +9,8 @@ def shell_context(runtime: Runtime) -> Context:
     """The shell speaks as owner: whoever reaches it has the database anyway."""
     return Context(
         database=runtime.database, deployment=runtime.deployment, ports=runtime.ports, box=runtime.box,
-        clock=runtime.clock, actor=Actor(team_id=runtime.team_id, name="shell", role=Role.OWNER), face="shell",
+        clock=runtime.clock, reports=runtime.reports,
+        actor=Actor(team_id=runtime.team_id, name="shell", role=Role.OWNER), face="shell",
         room=Room(face="terminal", room="shell"),
     )  # fmt: skip
 

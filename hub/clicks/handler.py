@@ -25,15 +25,17 @@ from hub.requests.hosts import EVERY_TEAM, NO_TEAM, Hosts, host_of
 from hub.requests.user_agents import UserAgents
 from hub.runtime.runtime import Runtime
 from hub.runtime.tracing import tracer
-from storage.clicks import daily_keys, partitions, plans
+from storage.clicks import daily_keys, partitions, plans, worker_numbers
 from storage.clicks.plans import CampaignPlan, SitePlan
+from storage.clicks.queries import codec as read_codec
 from storage.clicks.queries import ensure_codec, next_worker
+from storage.clicks.worker_numbers import WorkerNumber
 from storage.clicks.write_jobs import VISITS, Click
 from storage.clicks.writer import Writer
 from storage.db import config_version, database_age, tasks
 from storage.db.spool_file import spool_folder
-from storage.ledger.clicks.click_id import ClickIdGenerator
-from storage.ledger.clicks.visitor import DAY_SECONDS, Remembered
+from storage.ledger.clicks.click_id import ClickIdGenerator, Codec
+from storage.ledger.clicks.visitor import DAY_SECONDS, Keys, Remembered
 from storage.ledger.facts import Reason
 
 log = structlog.get_logger()
@@ -63,15 +65,13 @@ class Clicks:
         self._closed = ClosedCampaigns(runtime)
         self.state: State
         self.writer: Writer
+        self._worker: WorkerNumber
 
     async def start(self) -> None:
         """Load plans and keys, open the writer, follow changes."""
         runtime = self._runtime
-        async with self._database.begin() as tx:
-            codec = await ensure_codec(tx)
-            worker = await next_worker(tx)
-            keys = await daily_keys.keys(tx, runtime.clock().astimezone(UTC).date())
-            await partitions.ensure(tx, runtime.clock())
+        codec, keys = await self._identity()
+        worker = self._worker.number
         self.writer = Writer(
             self._database, spool=spool_folder(self._database), number=codec.fingerprint,
             name=f"{os.getpid()}-{worker}", clock=runtime.clock,
@@ -94,21 +94,51 @@ class Clicks:
             older = partial(database_age.grow_older, self._database)
             self._loops.append(tasks.start_interval("database age", database_age.EVERY, older))
 
+    async def _identity(self) -> tuple[Codec, Keys]:
+        """The database's codec and keys, and a number that no other process makes ids with."""
+        database, today = self._database, self._runtime.clock().astimezone(UTC).date()
+        folder = spool_folder(database)
+        if (snapshot := self._runtime.snapshot) is not None:
+            self._worker = await asyncio.to_thread(worker_numbers.reuse, folder, snapshot.number)
+            self._refreshed_at = snapshot.described.taken_at
+            async with snapshot.read() as tx:
+                return await read_codec(tx), await daily_keys.read_keys(tx, today)
+        async with database.begin() as tx:
+            codec = await ensure_codec(tx)
+            number = await next_worker(tx)
+            keys = await daily_keys.keys(tx, today)
+            await partitions.ensure(tx, self._runtime.clock())
+        self._worker = WorkerNumber(number)
+        if not database.sqlite:
+            self._worker = await asyncio.to_thread(worker_numbers.hold, folder, codec.fingerprint, number)
+        return codec, keys
+
+    async def database_back(self) -> None:
+        """Go on with the database after a start without it; safe to be called again."""
+        now = self._runtime.clock()
+        async with self._database.begin() as tx:
+            await partitions.ensure(tx, now)
+            self.state.keys = await daily_keys.keys(tx, now.astimezone(UTC).date())
+        self._seen_change = -1
+        await self.writer.bursts.load(self._database, now)
+
     async def stop(self) -> None:
         """Everything taken in is stored before this returns."""
         if self._loops:
             await tasks.stop(*self._loops)
             await self.writer.stop()
+            self._worker.release()
 
     async def refresh(self) -> None:
         """Take the configuration in as it is now; happens by itself within a third of a second of any change."""
-        async with self._database.read() as tx:
+        async with self._runtime.configuration.read() as tx:
             version = await config_version.current(tx)
             if version != self._seen_change:
                 self.state.plans = await plans.load(tx, self._runtime.settings.public_url, self.state.plans)
                 self._hosts.replace(self.state.plans.hosts)
                 self._seen_change = version
-        self._refreshed_at = self._runtime.clock()
+        if self._runtime.snapshot is None:
+            self._refreshed_at = self._runtime.clock()
 
     async def _follow(self) -> None:
         await self.refresh()
@@ -117,7 +147,7 @@ class Clicks:
 
     async def _turn_keys(self) -> None:
         today = self._runtime.clock().astimezone(UTC).date()
-        if today != self.state.keys.day:
+        if today != self.state.keys.day and self._runtime.snapshot is None:
             async with self._database.begin() as tx:
                 self.state.keys = await daily_keys.keys(tx, today)
 

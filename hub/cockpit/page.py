@@ -98,6 +98,7 @@ class Visit:
         self.actor: Actor = session.actor
         self.csrf = session.csrf
         self.deployment: Deployment = cockpit.runtime.deployment
+        self.behind = 0  # seconds that the page's figures are old, where it says so
         self.form: dict[str, str] = {}
         self.form_lists: dict[str, list[str]] = {}
         self.show = figures.Show.for_request(request.headers.get("accept-language", ""), self.deployment)
@@ -123,7 +124,7 @@ class Visit:
         runtime = self.cockpit.runtime
         return Context(
             database=runtime.database, deployment=runtime.deployment, actor=self.actor, face="web",
-            ports=runtime.ports, box=runtime.box, clock=runtime.clock,
+            ports=runtime.ports, box=runtime.box, clock=runtime.clock, reports=runtime.reports,
         )  # fmt: skip
 
     async def answer(self, name: str, arguments: dict[str, Any] | None = None) -> Answer:
@@ -134,7 +135,9 @@ class Visit:
         """A command's result. Raises CasinoFluxError."""
         context = self.context()
         context.unread = True
-        return (await run(COMMANDS[name], arguments, context)).result
+        result = (await run(COMMANDS[name], arguments, context)).result
+        self.behind = max(self.behind, context.notes.get("behind", 0))
+        return result
 
     async def ask_if_allowed(self, name: str, **arguments: Any) -> Any:
         """A command's result, or None where this person may not ask."""

@@ -19,7 +19,7 @@ from hub.postbacks.responses import Answer
 from hub.postbacks.spooling import Spooling
 from hub.runtime.runtime import Runtime
 from hub.runtime.tracing import tracer
-from storage.clicks.queries import ensure_codec
+from storage.clicks.queries import codec, ensure_codec
 from storage.db import config_version, tasks
 from storage.db.engine import T, Work
 from storage.db.spool_file import MOMENT, spool_folder
@@ -76,8 +76,12 @@ class Postbacks:
 
     async def start(self) -> None:
         """Read the accounts, then take requests."""
-        async with self._runtime.database.begin() as tx:
-            self._codec = await ensure_codec(tx)
+        if self._runtime.snapshot is not None:
+            async with self._runtime.snapshot.read() as view:
+                self._codec = await codec(view)
+        else:
+            async with self._runtime.database.begin() as tx:
+                self._codec = await ensure_codec(tx)
         await self.refresh()
         folder = spool_folder(self._runtime.database)
         self._spooling = Spooling(folder, self._codec.fingerprint, self._store_once, lambda: self._book)
@@ -105,7 +109,7 @@ class Postbacks:
 
     async def refresh(self) -> None:
         """Read all accounts again if anything was configured since."""
-        async with self._runtime.database.read() as tx:
+        async with self._runtime.configuration.read() as tx:
             version = await config_version.current(tx)
             if version != self._seen:
                 self._book = await load(tx, platform_words)
@@ -113,7 +117,13 @@ class Postbacks:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         key = scope["path"].removeprefix("/postback/").strip("/")
-        account = self._book.by_key.get(key) or await self._unseen(key)
+        try:
+            account = self._book.by_key.get(key) or await self._unseen(key)
+        except Exception as error:
+            if not is_unavailable(error):
+                raise
+            await answers.give(send, answers.UNAVAILABLE)  # perhaps an account made a moment ago: it is sent again
+            return
         if account is None:
             await answers.give(send, answers.UNKNOWN)
             return

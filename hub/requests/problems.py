@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from bot.core.command import unknown
-from storage.db.unavailable import DatabaseUnavailable, is_locked
+from storage.db.unavailable import CommitUnknown, DatabaseUnavailable, is_locked
 from storage.ledger.errors import CasinoFluxError, ConnectorError, Forbidden, Missing, Refused, TooLong
 
 log = structlog.get_logger()
@@ -42,6 +42,8 @@ def problem(
 
 def from_error(error: CasinoFluxError, *, subject: str | None = None) -> Response[bytes]:
     """The answer to an error meant for people. A missing `subject` (what the call is about) is a 404."""
+    if isinstance(error, CommitUnknown):
+        return problem(503, str(error))
     if isinstance(error, DatabaseUnavailable):
         return problem(503, str(error), headers={"retry-after": "5"})
     if isinstance(error, Missing) and error.field == subject:

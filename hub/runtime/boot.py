@@ -4,6 +4,7 @@ import asyncio
 import os
 import sqlite3
 import stat
+import sys
 from collections.abc import Callable
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ from pathlib import Path
 from sqlalchemy import func, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.runtime.ports import HubPorts
 from hub.runtime.runtime import Runtime
@@ -20,8 +22,10 @@ from storage.catalogue import teams
 from storage.clicks.queries import ensure_codec
 from storage.db import touch_marks
 from storage.db.engine import Database
-from storage.db.schema import lock_start, upgrade
+from storage.db.report_database import ReportDatabase
+from storage.db.schema import HEAD, current, lock_start, upgrade
 from storage.db.secrets import Box
+from storage.db.unavailable import sqlstate_of
 from storage.ledger.errors import CasinoFluxError
 from storage.reports import rates
 from storage.tables import revenue
@@ -32,9 +36,12 @@ REACHED = 15.0  # seconds a database is given to answer at the start
 
 def new_runtime(settings: Settings, ports: HubPorts | None = None) -> Runtime:
     """Everything that needs no event loop yet; the team is known after `prepare`."""
+    database = Database(settings.database_url)
+    url, lag = settings.report_database_url, settings.report_database_lag
     return Runtime(
         settings=settings,
-        database=Database(settings.database_url),
+        database=database,
+        reports=ReportDatabase(database, url, most_lag=lag) if url else None,
         box=Box(settings.secret_key),
         ports=ports or HubPorts(settings),
         team_id=0,
@@ -42,14 +49,20 @@ def new_runtime(settings: Settings, ports: HubPorts | None = None) -> Runtime:
     )
 
 
+class DatabaseAway(SettingError):
+    """The server does not answer, or none of them can be written to now."""
+
+
 async def reach(url: str, name: str = "CASINOFLUX_DATABASE_URL") -> None:
     """Open the database once. Raises SettingError (of the setting `name`) if that cannot be done."""
     parsed = make_url(url)
-    fault = _open_sqlite(parsed.database) if parsed.get_backend_name() == "sqlite" else await _open_postgresql(url)
-    if fault is not None:
-        shown = parsed.render_as_string(hide_password=True)
-        check = "is it there, may we write to it, and is there room on the disk?"
-        raise SettingError(f"{name}: {shown} cannot be opened ({fault}): {check}")
+    if parsed.get_backend_name() != "sqlite":
+        await _open_postgresql(url, name)
+    elif (fault := _open_sqlite(parsed.database)) is not None:
+        raise SettingError(
+            f"{name}: {parsed} cannot be opened ({fault}): is it there, may we write to it, and is there room on the "
+            "disk?"
+        )
 
 
 def _open_sqlite(path: str | None) -> str | None:
@@ -72,7 +85,7 @@ def _make_private(path: str | None) -> None:
             Path(path).chmod(0o600)
 
 
-async def _open_postgresql(url: str) -> str | None:
+async def _open_postgresql(url: str, name: str) -> None:
     from asyncpg import InterfaceError, PostgresError
 
     database = Database(url)
@@ -80,10 +93,42 @@ async def _open_postgresql(url: str) -> str | None:
         async with asyncio.timeout(REACHED), database.read() as tx:
             await tx.execute(text("SELECT 1"))
     except (OSError, SQLAlchemyError, PostgresError, InterfaceError) as error:
-        return str(error).partition("\n")[0] or "no answer"
+        shown = make_url(url).render_as_string(hide_password=True)
+        cause = getattr(error, "orig", None) or error
+        reason = str(cause).rpartition(">: ")[2].partition("\n")[0] or "no answer"
+        fix = _MENDS.get(sqlstate_of(error))
+        kind = SettingError if fix else DatabaseAway
+        raise kind(f"{name}: {shown} cannot be opened ({reason}): {fix or _MEND_AWAY}") from None
     finally:
         await database.close()
-    return None
+
+
+_MEND_AWAY = "start the server, check its address and the network; of several hosts name those of this cluster"
+_MENDS = {
+    "28P01": "set the right user and password",
+    "28000": "have pg_hba.conf admit this user from here",
+    "3D000": "create the database, or name the right one",
+    "42501": "grant the user the right to connect",
+}
+
+
+async def upgrade_apart(settings: Settings) -> None:
+    """Upgrade the schema in a process of its own: Alembic's 12 MB would stay with this one. Raises CasinoFluxError."""
+    database = Database(settings.database_url)
+    try:
+        if await current(database) == HEAD:
+            return
+    finally:
+        await database.close()
+    environment = os.environ | {"CASINOFLUX_DATABASE_URL": settings.database_url}
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "hub", "db", "upgrade", env=environment, stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    _, error_output = await child.communicate()
+    if child.returncode:
+        lines = error_output.decode(errors="replace").strip().splitlines() or ["the schema could not be upgraded"]
+        raise CasinoFluxError(lines[-1].removeprefix("casinoflux: "))
 
 
 def shifted_clock(seconds: int) -> Callable[[], datetime]:
@@ -99,7 +144,7 @@ async def prepare(runtime: Runtime) -> None:
         await lock_start(tx)
         runtime.team_id = await teams.first(tx, runtime.clock())
         await ensure_codec(tx)
-        await _keep_timezone(runtime, await teams.fact(tx, "report_timezone"))
+        await check_timezone(tx, runtime.settings)
         await teams.store_fact(tx, "report_timezone", runtime.settings.report_timezone)
     await fill_rates(runtime)
 
@@ -110,9 +155,9 @@ async def recover(runtime: Runtime) -> None:
         await touch_marks.touch_latest(tx)
 
 
-async def _keep_timezone(runtime: Runtime, stored: str | None) -> None:
-    """Report days are stored: a deployment's reporting zone is chosen once."""
-    configured = runtime.settings.report_timezone
+async def check_timezone(tx: AsyncConnection, settings: Settings) -> None:
+    """Report days are stored: a deployment's reporting zone is chosen once. Raises CasinoFluxError for another."""
+    stored, configured = await teams.fact(tx, "report_timezone"), settings.report_timezone
     if stored is not None and stored != configured:
         raise CasinoFluxError(
             f"CASINOFLUX_REPORT_TIMEZONE: {configured!r}, but this database's days were counted in {stored!r}: "

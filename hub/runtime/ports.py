@@ -1,6 +1,7 @@
 """What commands need from outside storage: platforms, test logins, traffic source presets."""
 
 import asyncio
+import copy
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
@@ -57,6 +58,7 @@ class HubPorts:
     def __init__(self, settings: Settings, helper: HelperProcess | None = None) -> None:
         self._settings = settings
         self._helper = helper
+        self._report_url = settings.database_url
         self._charts: OrderedDict[Chart, bytes] = OrderedDict()
         self.listeners: list[Callable[[], Awaitable[None]]] = []
 
@@ -85,9 +87,16 @@ class HubPorts:
                 log.warning("work of the helper process goes on in a thread", work=job.__name__, why=str(error))
         return await asyncio.to_thread(job, *arguments)
 
+    def reading(self, url: str) -> "HubPorts":
+        ports = copy.copy(self)
+        ports._report_url = url
+        return ports
+
     async def report_apart(self, query: ReportQuery) -> ReportParts | None:
         advice = "ask for fewer days, or for coarser groups (without sub ids, as_of and clock=visit)"
-        return await self._ask_apart(report_parts, query, advice=advice)
+        if self._helper is None:
+            return None
+        return await self._helper.run(report_parts, self._report_url, query, advice=advice)
 
     async def held_apart(self, account_id: int, start: int, limit: int) -> HeldReports | None:
         return await self._ask_apart(held_reports_read_only, account_id, start, limit, advice=_FETCH_FEWER_DAYS)

@@ -9,7 +9,9 @@ from bot.core.context import Deployment, Ports
 from hub.runtime.geoip import knows_places
 from hub.runtime.settings import Settings
 from storage.db.engine import Database
+from storage.db.report_database import ReportDatabase
 from storage.db.secrets import Box
+from storage.db.snapshot import Snapshot
 
 
 def utc_now() -> datetime:
@@ -27,7 +29,20 @@ class Runtime:
     team_id: int  # the deployment's first team
     clock: Callable[[], datetime] = utc_now
     telegram_name: str = ""
+    reports: ReportDatabase | None = None  # where reports are read from, if not from the database
+    snapshot: Snapshot | None = None  # what the process started from, while the database has been away since
     state: dict[str, Any] = field(default_factory=dict)
+
+    async def close(self) -> None:
+        """Close the databases."""
+        for opened in (self.snapshot, self.reports, self.database):
+            if opened is not None:
+                await opened.close()
+
+    @property
+    def configuration(self) -> Database | Snapshot:
+        """Where plans, sites and accounts are read from."""
+        return self.snapshot or self.database
 
     @property
     def deployment(self) -> Deployment:

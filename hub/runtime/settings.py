@@ -29,6 +29,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The deployment's settings, checked. Secrets are never printed: see __repr__."""
 
     database_url: str = "sqlite+aiosqlite:///casinoflux.db"
+    report_database_url: str | None = None  # a standby that reports are read from
+    report_database_lag: float = 60.0  # seconds it may be behind; then the primary is read
     secret_key: str
     public_url: str = "http://127.0.0.1:8000"
     report_timezone: str = "UTC"
@@ -145,13 +147,15 @@ def _url(name: str, text: str) -> str:
     return text.strip().rstrip("/") if name == "CASINOFLUX_PUBLIC_URL" else text.strip()
 
 
-def database_url(name: str, text: str) -> str:
+def database_url(name: str, text: str, session: str = "read-write") -> str:
     """The database URL with our drivers. Raises SettingError for any other database."""
     try:
-        url = read_url(text.strip())
+        url = read_url(text.strip(), session)
         backend = url.get_backend_name()
         if backend == "postgresql":
             connect_arguments(url)
+        if url.query.get("pgbouncer", "0") not in {"0", "1"}:
+            raise SettingError(f"{name}: pgbouncer in the URL is 1 where PgBouncer stands before the server, else 0")
     except (ArgumentError, ValueError):
         backend = ""
     if backend not in {"sqlite", "postgresql"}:
@@ -159,6 +163,13 @@ def database_url(name: str, text: str) -> str:
             f"{name}: not a database URL: write sqlite+aiosqlite:///file.db or postgresql+asyncpg://user:password@host/name"
         )
     return url.render_as_string(hide_password=False)
+
+
+def _standby_url(name: str, text: str) -> str:
+    url = database_url(name, text, "standby")
+    if not url.startswith("postgresql"):
+        raise SettingError(f"{name}: not a PostgreSQL standby: write postgresql+asyncpg://user:password@host/name")
+    return url
 
 
 def _zone(name: str, text: str) -> str:
@@ -215,6 +226,8 @@ def _networks(name: str, text: str) -> tuple[IPv4Network | IPv6Network, ...]:
 
 _READERS = {
     "database_url": database_url,
+    "report_database_url": _standby_url,
+    "report_database_lag": _seconds,
     "public_url": _url,
     "report_timezone": _zone,
     "report_currency": _currency,
@@ -238,6 +251,11 @@ _READERS = {
 
 
 def _check_pairs(settings: Settings) -> None:
+    if settings.report_database_url and settings.database_url.startswith("sqlite"):
+        raise SettingError(
+            "CASINOFLUX_REPORT_DATABASE_URL names a standby of PostgreSQL, but CASINOFLUX_DATABASE_URL is SQLite: "
+            "leave it out"
+        )
     if settings.slack_bot_token and not (settings.slack_signing_secret or settings.slack_app_token):
         raise SettingError(
             "CASINOFLUX_SLACK_BOT_TOKEN is set alone: add CASINOFLUX_SLACK_SIGNING_SECRET (HTTP) or "

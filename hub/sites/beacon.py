@@ -114,10 +114,14 @@ class Beacon:
         if not waiting or clicks is None:
             return
         decoded = {word: clicks.state.codec.decode(word) for _, word in waiting.values() if word}
-        async with self._runtime.database.begin() as tx:
-            links_by_click = await links(tx, [click_id for click_id in decoded.values() if click_id is not None])
-            views = [_joined(view, links_by_click.get(decoded.get(word) or 0)) for view, word in waiting.values()]
-            await analytics.record(tx, views)
+        try:
+            async with self._runtime.database.begin() as tx:
+                links_by_click = await links(tx, [click_id for click_id in decoded.values() if click_id is not None])
+                views = [_joined(view, links_by_click.get(decoded.get(word) or 0)) for view, word in waiting.values()]
+                await analytics.record(tx, views)
+        except Exception:
+            self._waiting = waiting | self._waiting  # the database is away: a view is stored under its id, once
+            raise
 
 
 def _joined(view: View, link: Any) -> View:

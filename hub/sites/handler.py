@@ -65,7 +65,7 @@ class Sites:
 
     async def refresh(self) -> None:
         """Load all sites again if anything configured has changed since."""
-        async with self._turn, self.runtime.database.read() as tx:
+        async with self._turn, self.runtime.configuration.read() as tx:
             version = await config_version.current(tx)
             if version != self._seen:
                 self._take(await site_snapshot.load(tx))

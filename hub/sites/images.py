@@ -37,7 +37,7 @@ class Images:
         if digest in self._kept:
             self._kept.move_to_end(digest)
             return self._kept[digest]
-        async with self.runtime.database.read() as tx:
+        async with self.runtime.configuration.read() as tx:
             content = await images.content(tx, digest)
         if content is not None and digest not in self._kept:
             self._kept[digest] = content

@@ -43,7 +43,11 @@ class Visits:
         clicks = self._runtime.state.get("clicks")
         if not waiting or clicks is None:
             return
-        links_by_word = await self._links(clicks, {click for _, _, click in waiting if click})
+        try:
+            links_by_word = await self._links(clicks, {click for _, _, click in waiting if click})
+        except Exception:
+            self._waiting = [*waiting, *self._waiting][:MOST_WAITING]  # the database is away: counted later
+            raise
         for scope, site, click in waiting:
             link = links_by_word.get(click)
             arrival = _brought_by(link, site)

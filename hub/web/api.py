@@ -78,11 +78,16 @@ async def answer(runtime: Runtime, limited: Limits, command: Command, request: R
             command.positional[0] if command.positional and not command.name.endswith((" add", " create")) else None
         )
         return from_error(error, subject=subject)
+    response: Response[Any]
     if isinstance(result, MergedReport) and ctx.notes.get("csv"):
-        return _csv(ctx.notes["file"])
-    if isinstance(result, PagedReport | ReportParts):
-        return _pieces(list(result.json()))
-    return Response(msgspec.json.encode(result), media_type="application/json")
+        response = _csv(ctx.notes["file"])
+    elif isinstance(result, PagedReport | ReportParts):
+        response = _pieces(list(result.json()))
+    else:
+        response = Response(msgspec.json.encode(result), media_type="application/json")
+    if "behind" in ctx.notes:
+        response.headers["casinoflux-report-lag"] = str(ctx.notes["behind"])
+    return response
 
 
 def _wants_csv(request: Request[Any, Any, Any]) -> bool:
@@ -109,7 +114,7 @@ def _pieces(parts: list[bytes]) -> Stream:
 def context(runtime: Runtime, actor: Actor, face: Face = "api") -> Context:
     return Context(
         database=runtime.database, deployment=runtime.deployment, actor=actor, face=face, ports=runtime.ports,
-        box=runtime.box, clock=runtime.clock,
+        box=runtime.box, clock=runtime.clock, reports=runtime.reports,
     )  # fmt: skip
 
 

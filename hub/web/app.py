@@ -1,5 +1,6 @@
 """The one place where the parts are joined."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,9 +20,10 @@ from hub.postbacks import old_addresses
 from hub.postbacks.handler import Postbacks
 from hub.requests import limits, problems, request_ids
 from hub.requests.limits import Limits
-from hub.runtime import boot
+from hub.runtime import boot, offline_start
 from hub.runtime.helper_process import HelperProcess
 from hub.runtime.loop_lag import LoopLag
+from hub.runtime.offline_start import SnapshotKeeper
 from hub.runtime.ports import HubPorts
 from hub.runtime.runtime import Runtime
 from hub.runtime.settings import Settings
@@ -29,6 +31,7 @@ from hub.sites.handler import Sites
 from hub.web import agents, api, health, openapi
 from hub.web.chats import Chats
 from hub.web.headers import SecurityHeaders
+from storage.db import tasks
 from storage.ledger.errors import CasinoFluxError
 
 log = structlog.get_logger()
@@ -93,8 +96,11 @@ class Hub(Litestar):
         return True
 
 
-def create_app(settings: Settings, *, only: str | None = None) -> Hub:
-    """The whole application, or one of its roles: `hub` (HTTP), `jobs` (timetable), `bots` (polling, sockets)."""
+def create_app(settings: Settings, *, only: str | None = None, away: bool = False) -> Hub:
+    """The whole application, or one of its roles: `hub` (HTTP), `jobs` (timetable), `bots` (polling, sockets).
+
+    `away`: the database does not answer; clicks and postbacks go by the snapshot until it does.
+    """
     helper = HelperProcess(seconds=settings.limit_seconds)
     ports = HubPorts(settings, helper)
     runtime = boot.new_runtime(settings, ports)
@@ -103,25 +109,43 @@ def create_app(settings: Settings, *, only: str | None = None) -> Hub:
     runtime.state |= {"clicks": clicks, "postbacks": postbacks, "sites": sites, "chats": chats, "loop_lag": LoopLag()}
     limited = Limits(settings)
     ports.listeners += [clicks.refresh, postbacks.refresh, sites.refresh]
-    parts: list[Any] = [runtime.state["loop_lag"], clicks, postbacks, sites, chats]
+    serving: list[Any] = [runtime.state["loop_lag"], clicks, postbacks, sites]
+    working: list[Any] = [chats, SnapshotKeeper(runtime)]  # those that need the database
     if only in {None, "jobs"}:
-        parts += [sync.of(runtime), Jobs(runtime, TIMETABLE)]
+        working += [sync.of(runtime), Jobs(runtime, TIMETABLE)]
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
-        await boot.prepare(runtime)
-        await boot.recover(runtime)
         started: list[Any] = []
-        try:
+
+        async def start(parts: list[Any]) -> None:
             for part in parts:
-                await part.start()
-                started.append(part)
+                if part not in started:
+                    await part.start()
+                    started.append(part)
+
+        async def start_the_rest() -> None:
+            await offline_start.await_database(runtime)
+            await clicks.database_back()
+            await start(working)
+
+        returning: asyncio.Task[None] | None = None
+        try:
+            if away:
+                await offline_start.begin(runtime)
+                await start(serving)
+                returning = tasks.start_loop("database return", start_the_rest)
+            else:
+                await boot.prepare(runtime)
+                await boot.recover(runtime)
+                await start([*serving, *working])
             yield
         finally:
+            await tasks.stop(returning)
             for part in reversed(started):
                 await _stop(part)
             helper.close()
-            await runtime.database.close()
+            await runtime.close()
 
     app = Hub(
         route_handlers=_handlers(runtime, chats, sites, limited),

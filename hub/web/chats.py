@@ -39,7 +39,7 @@ class Chats:
         self.runtime, self.polling = runtime, polling
         self.sessions = ChatSessions(
             database=runtime.database, deployment=lambda: runtime.deployment, ports=runtime.ports, box=runtime.box,
-            clock=runtime.clock,
+            clock=runtime.clock, reports=runtime.reports,
         )  # fmt: skip
         self.slack: SlackChat | None = None
         self.telegram: TelegramChat | None = None

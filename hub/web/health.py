@@ -55,6 +55,10 @@ def health_routes(runtime: Runtime) -> list[HTTPRouteHandler]:
         """
         failing = tasks.monitor.failing()
         facts = {"database": await _database(runtime), "failing": failing, **_clicks(runtime)}
+        if runtime.snapshot is not None:
+            facts["plans_of"] = runtime.snapshot.described.taken_at.isoformat()
+        if runtime.reports is not None:
+            facts["report_database"] = runtime.reports.fault or "ok"
         ready = (
             facts["database"] == "ok"
             and not (facts.get("spooled") or facts.get("database_down") or facts.get("postbacks_spooled"))

@@ -4,33 +4,36 @@ import asyncio
 import os
 import signal
 import socket
-import sys
 import threading
 
 from sqlalchemy.engine import make_url
 
-from hub.runtime import error_reports, gc_tuning
+from hub.runtime import boot, error_reports, gc_tuning
 from hub.runtime.settings import Settings
 from hub.runtime.tracing import tracer
 from hub.web.app import create_app
 from hub.web.listener import Listener
-from storage.db.engine import Database
-from storage.db.schema import HEAD, current
 from storage.ledger.errors import CasinoFluxError
 
 _LEAVING = 3.0  # seconds the interpreter is given to end by itself
 
 
-async def serve(settings: Settings, *, host: str, port: int, only: str | None = None, announce: bool = True) -> None:
-    """Serve until SIGTERM or SIGINT, then drain: open requests are answered, batches committed."""
+async def serve(
+    settings: Settings, *, host: str, port: int, only: str | None = None, announce: bool = True, away: bool = False
+) -> None:  # fmt: skip
+    """Serve until SIGTERM or SIGINT, then drain: open requests are answered, batches committed.
+
+    `away`: start from the snapshot, since the database does not answer.
+    """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    await upgrade_apart(settings)
+    if not away:
+        await boot.upgrade_apart(settings)
     tracer.start()
     error_reports.start()
-    app = create_app(settings, only=only)
+    app = create_app(settings, only=only, away=away)
     async with app.lifespan():
         gc_tuning.settle_down()
         if only in {"jobs", "bots"}:
@@ -71,25 +74,6 @@ def leave_soon() -> None:
     leaving = threading.Timer(_LEAVING, os._exit, (0,))
     leaving.daemon = True
     leaving.start()
-
-
-async def upgrade_apart(settings: Settings) -> None:
-    """Upgrade the schema in a process of its own: Alembic's 12 MB would stay with this one. Raises CasinoFluxError."""
-    database = Database(settings.database_url)
-    try:
-        if await current(database) == HEAD:
-            return
-    finally:
-        await database.close()
-    environment = os.environ | {"CASINOFLUX_DATABASE_URL": settings.database_url}
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "hub", "db", "upgrade", env=environment, stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    _, error_output = await child.communicate()
-    if child.returncode:
-        lines = error_output.decode(errors="replace").strip().splitlines() or ["the schema could not be upgraded"]
-        raise CasinoFluxError(lines[-1].removeprefix("casinoflux: "))
 
 
 def check_port(host: str, port: int) -> None:

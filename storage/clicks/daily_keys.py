@@ -1,6 +1,7 @@
 """The daily key under which addresses are hashed: random, replaced every day, gone after two."""
 
 import secrets
+from collections.abc import Mapping
 from datetime import date, timedelta
 
 from sqlalchemy import delete, select
@@ -11,16 +12,35 @@ from storage.ledger.clicks.visitor import Keys
 from storage.tables import facts
 
 _PREFIX = "visitor_key:"
+_OURS = facts.c.name.startswith(_PREFIX, autoescape=True)
 
 
 async def keys(tx: AsyncConnection, today: date) -> Keys:
     """Today's key, made if need be in this write transaction, and yesterday's; older ones are deleted."""
-    name = _PREFIX + today.isoformat()
+    name = _name(today)
     await tx.execute(upsert(facts).values(name=name, value=secrets.token_hex(32)).on_conflict_do_nothing())
-    ours = facts.c.name.startswith(_PREFIX, autoescape=True)
-    stored = {row.name: row.value for row in await tx.execute(select(facts.c.name, facts.c.value).where(ours))}
-    yesterday_name = _PREFIX + (today - timedelta(days=1)).isoformat()
+    stored = await _stored(tx)
+    yesterday_name = _name(today - timedelta(days=1))
     if any(name < yesterday_name for name in stored):
-        await tx.execute(delete(facts).where(ours, facts.c.name < yesterday_name))
-    yesterday = stored.get(yesterday_name)
-    return Keys(today, bytes.fromhex(stored[name]), bytes.fromhex(yesterday) if yesterday else None)
+        await tx.execute(delete(facts).where(_OURS, facts.c.name < yesterday_name))
+    return _keys(stored, today)
+
+
+async def read_keys(tx: AsyncConnection, today: date) -> Keys:
+    """The same where nothing can be written: a key of today that is not stored yet is this process's alone."""
+    stored = await _stored(tx)
+    stored.setdefault(_name(today), secrets.token_hex(32))
+    return _keys(stored, today)
+
+
+def _name(day: date) -> str:
+    return _PREFIX + day.isoformat()
+
+
+async def _stored(tx: AsyncConnection) -> dict[str, str]:
+    return {row.name: row.value for row in await tx.execute(select(facts.c.name, facts.c.value).where(_OURS))}
+
+
+def _keys(stored: Mapping[str, str], today: date) -> Keys:
+    yesterday = stored.get(_name(today - timedelta(days=1)))
+    return Keys(today, bytes.fromhex(stored[_name(today)]), bytes.fromhex(yesterday) if yesterday else None)

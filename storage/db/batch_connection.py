@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
 
 from storage.db.bulk_sql import Compiled
 from storage.db.direct_sqlite import DirectSqlite, SyncConnection
-from storage.db.engine import Database, connect_arguments, read_url
+from storage.db.engine import Database, connect, connect_arguments, read_url
 from storage.db.unavailable import DatabaseUnavailable, is_read_only
 
 
@@ -49,9 +49,10 @@ class PostgresBatchConnection:
 
     shared = True  # others write at the same time: rows are written in the order of their keys
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, database: Database) -> None:
         self.dialect: Dialect = asyncpg_dialect.dialect()  # type: ignore[no-untyped-call]
-        self._arguments = connect_arguments(read_url(url))
+        self._database = database
+        self._arguments = connect_arguments(read_url(database.url))
         self._connection: Any = None
 
     @asynccontextmanager
@@ -70,10 +71,11 @@ class PostgresBatchConnection:
     async def _begin(self, patience: float) -> Any:
         import asyncpg  # 3 MB, loaded where PostgreSQL is used only
 
+        self._database.check()
         try:
             if self._connection is None or self._connection.is_closed():
                 async with asyncio.timeout(patience):
-                    self._connection = await asyncpg.connect(**self._arguments, command_timeout=10)
+                    self._connection = await connect(**self._arguments, command_timeout=10)
             transaction = self._connection.transaction()
             await transaction.start()
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
@@ -126,4 +128,4 @@ def batch_connection(database: Database) -> BatchConnection:
     """The connection for batches of a database."""
     if database.direct is not None:
         return SqliteBatchConnection(database.direct)
-    return PostgresBatchConnection(database.url)
+    return PostgresBatchConnection(database)

@@ -1,12 +1,15 @@
 """The database of a process: the one way to write, the way to read, and where SQLite and PostgreSQL differ."""
 
 import asyncio
+import os
+import random
 import re
+import socket
 import sqlite3
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Literal, TypeVar, cast
 
 from sqlalchemy import event
@@ -16,7 +19,15 @@ from sqlalchemy.exc import InvalidatePoolError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from storage.db.direct_sqlite import DirectSqlite, run_without_suspending
-from storage.db.unavailable import DatabaseFile, DatabaseUnavailable, is_locked, is_read_only
+from storage.db.unavailable import (
+    CommitUnknown,
+    DatabaseFile,
+    DatabaseUnavailable,
+    is_locked,
+    is_lost,
+    is_read_only,
+    is_unavailable,
+)
 
 T = TypeVar("T")
 Work = Callable[[AsyncConnection], Awaitable[T]]
@@ -27,6 +38,12 @@ BUSY_TIMEOUT_MS = 1_500  # SQLite's own waiting cannot be broken off: this much 
 SHARING = 5  # batches of one writer that share a transaction of SQLite
 ASKED_AFTER = 1.0  # seconds that a connection rested, after which PostgreSQL is asked whether it still is
 CONNECT_TIMEOUT = 10  # seconds PostgreSQL is given to take a connection
+RECONNECT = 1.0  # seconds in which a connection that was refused is tried for again
+FIRST_PAUSE = 0.1  # seconds before the second try; doubled each time
+SILENT_MS = 10_000  # after which a server that confirms nothing counts as gone
+KEPT_OPEN = 5  # connections of a process
+MOST_OPEN = 30  # the same, at most; storage.db.pool_size lowers it to what the server allows
+APPLICATION = f"casinoflux {socket.gethostname()}:{os.getpid()}"[:63]
 
 
 class WriteLock(asyncio.Lock):
@@ -60,7 +77,20 @@ class Database:
         self.write_lock = WriteLock()
         self.direct = DirectSqlite(self.file, self.write_lock) if self.sqlite else None
         self.engine = create_engine(parsed, self.file)
-        self._lookups = self.engine if self.sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._held = ""
+        # Behind PgBouncer a statement outside a transaction may find another server than its preparation did.
+        in_transactions = self.sqlite or is_pooled(parsed)
+        self._lookups = self.engine if in_transactions else self.engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    def hold(self, reason: str) -> None:
+        """Have nothing read or written, and DatabaseUnavailable raised with `reason`, until this is called with ''."""
+        self._held = reason
+
+    def check(self) -> None:
+        """Raises DatabaseUnavailable while the database is held, or its file is not the one that was opened."""
+        if self._held:
+            raise DatabaseUnavailable(self._held)
+        self.file.check()
 
     @asynccontextmanager
     async def begin(self, *, patience: float = LOCKED_WAIT) -> AsyncIterator[AsyncConnection]:
@@ -68,8 +98,9 @@ class Database:
 
         Raises DatabaseUnavailable if another process keeps SQLite locked for `patience` seconds.
         """
+        self.check()
         if not self.sqlite:
-            async with self.engine.begin() as connection:
+            async with self._postgres_transaction() as connection:
                 yield connection
             return
         async with self.write_lock:
@@ -83,6 +114,45 @@ class Database:
                     raise
                 await connection.commit()
             self.file.check()
+
+    @asynccontextmanager
+    async def _postgres_transaction(self) -> AsyncIterator[AsyncConnection]:
+        async with self._connected(self.engine) as connection:
+            transaction = await connection.begin()
+            try:
+                yield connection
+            except BaseException:
+                with suppress(Exception):  # of a connection that is gone nothing can be rolled back, nor need be
+                    await transaction.rollback()
+                raise
+            try:
+                await transaction.commit()
+            except Exception as error:
+                if is_lost(error):
+                    raise CommitUnknown from None
+                raise
+
+    @asynccontextmanager
+    async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        """A connection; a server that just went away is tried again, after pauses that grow and differ."""
+        if self.sqlite:
+            async with engine.connect() as connection:
+                yield connection
+            return
+        deadline, pause = time.monotonic() + RECONNECT, FIRST_PAUSE
+        while True:
+            try:
+                connection = await engine.connect()
+                break
+            except Exception as error:
+                if not is_unavailable(error) or time.monotonic() + pause > deadline:
+                    raise
+            await asyncio.sleep(pause * random.uniform(0.5, 1.5))
+            pause *= 2
+        try:
+            yield connection
+        finally:
+            await connection.close()
 
     async def run(self, work: Work[T], *, patience: float = LOCKED_WAIT) -> T:
         """Run `work(tx)` in a short write transaction, committed when this returns; it awaits nothing but `tx`.
@@ -125,8 +195,8 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A consistent view to read from; nothing is written."""
-        self.file.check()
-        async with self.engine.connect() as connection:
+        self.check()
+        async with self._connected(self.engine) as connection:
             if self.sqlite:
                 await connection.exec_driver_sql("BEGIN")
             try:
@@ -140,8 +210,8 @@ class Database:
         On PostgreSQL a read then costs one round trip: BEGIN and ROLLBACK would be two more.
         """
         if self.direct is None:
-            async with self._lookups.connect() as connection:
-                return await work(connection)
+            self.check()
+            return await self._look_at_postgres(work)
         try:
             return cast(T, self.direct.read(cast(Any, work)))
         except (OperationalError, sqlite3.OperationalError) as error:
@@ -149,6 +219,17 @@ class Database:
                 raise
         async with self.read() as tx:
             return await work(tx)
+
+    async def _look_at_postgres(self, work: Work[T]) -> T:
+        """Reads may be repeated: once, if the connection is lost on the way."""
+        try:
+            async with self._connected(self._lookups) as connection:
+                return await work(connection)
+        except Exception as error:
+            if not is_lost(error):
+                raise
+        async with self._connected(self._lookups) as connection:
+            return await work(connection)
 
     async def close(self) -> None:
         await self.engine.dispose()
@@ -184,8 +265,11 @@ def create_engine(url: URL, file: DatabaseFile) -> AsyncEngine:
         event.listen(engine.sync_engine, "connect", connected)
         return engine
     engine = create_async_engine(
-        url, pool_size=10, max_overflow=20, connect_args={"timeout": connect_arguments(url)["timeout"]},
-        hide_parameters=True,
+        postgres_url(url), pool_size=KEPT_OPEN, max_overflow=MOST_OPEN - KEPT_OPEN, hide_parameters=True,
+        connect_args={
+            "async_creator_fn": connect, "timeout": _seconds_per_host(url), **_PLAIN,
+            **(_POOLED | {"prepared_statement_cache_size": 0} if is_pooled(url) else {}),
+        },
     )  # fmt: skip
     event.listen(engine.sync_engine, "handle_error", _leave_standby)
     event.listen(engine.sync_engine, "checkin", _note_return)
@@ -217,12 +301,12 @@ def _leave_standby(context: Any) -> None:
         context.is_disconnect = True
 
 
-def read_url(text: str) -> URL:
+def read_url(text: str, session: str = "read-write") -> URL:
     """A database's URL as people write it, with the driver used here. Raises ArgumentError or ValueError for no URL.
 
     `sqlite:///x`, `postgres://…`; several hosts as libpq takes them, `postgresql://user:password@db1:5432,db2:5432/name`,
-    or as `?host=db1:5432&host=db2:5432`: the first that can be written to is used (`target_session_attrs=read-write`
-    unless the URL says otherwise), https://www.postgresql.org/docs/15/libpq-connect.html#LIBPQ-MULTIPLE-HOSTS.
+    or as `?host=db1:5432&host=db2:5432`: the first that can be written to is used (`session`, where the URL names no
+    `target_session_attrs`), https://www.postgresql.org/docs/15/libpq-connect.html#LIBPQ-MULTIPLE-HOSTS.
     """
     address = _HOSTS.fullmatch(text)
     url = make_url(text if address is None else f"{address['before']}/{address['after']}")
@@ -234,7 +318,7 @@ def read_url(text: str) -> URL:
     if "sslmode" in url.query:  # libpq's word for what asyncpg calls ssl
         url = url.difference_update_query(["sslmode"]).update_query_dict({"ssl": url.query["sslmode"]})
     if len(hosts_of(url)) > 1 and "target_session_attrs" not in url.query:
-        url = url.update_query_dict({"target_session_attrs": "read-write"})
+        url = url.update_query_dict({"target_session_attrs": session})
     return url
 
 
@@ -248,11 +332,80 @@ def hosts_of(url: URL) -> tuple[str, ...]:
     return (named,) if isinstance(named, str) else (*named,) or ((url.host,) if url.host else ())
 
 
+def is_pooled(url: URL) -> bool:
+    """Whether PgBouncer stands before the server, as `?pgbouncer=1` in the URL says."""
+    return url.query.get("pgbouncer", "0") == "1"
+
+
+def postgres_url(url: URL) -> URL:
+    """The URL without what is ours in it."""
+    return url.difference_update_query(["pgbouncer"])
+
+
 def connect_arguments(url: URL) -> dict[str, Any]:
-    """What asyncpg connects with. A host that does not answer leaves the others their part of the time."""
+    """What `connect` takes."""
     dialect = asyncpg_dialect.dialect()  # type: ignore[no-untyped-call]
-    _, arguments = dialect.create_connect_args(url)  # type: ignore[no-untyped-call]
-    return {**arguments, "timeout": max(2, CONNECT_TIMEOUT / max(1, len(hosts_of(url))))}
+    _, arguments = dialect.create_connect_args(postgres_url(url))  # type: ignore[no-untyped-call]
+    return {**arguments, "timeout": _seconds_per_host(url), **_PLAIN, **(_POOLED if is_pooled(url) else {})}
+
+
+def _seconds_per_host(url: URL) -> float:
+    return max(2, CONNECT_TIMEOUT / max(1, len(hosts_of(url))))
+
+
+_PLAIN = {"server_settings": {"application_name": APPLICATION}}
+_POOLED = {"statement_cache_size": 0}  # asyncpg uses unnamed statements then; a named one is of one server only
+_good: dict[tuple[str, ...], int] = {}
+"""Of hosts in a list, the one that was connected to last."""
+
+
+async def connect(*, host: Any = None, port: Any = None, **arguments: Any) -> Any:
+    """An asyncpg connection to the first of the hosts that can be used, beginning with the one that could be last.
+
+    Each host has `timeout` seconds: asyncpg's own list shares one timeout, so that a host which does not answer would
+    keep the others out. Raises NoHost, which names them all.
+    """
+    import asyncpg  # 3 MB, loaded where PostgreSQL is used only
+
+    if not isinstance(host, list | tuple) or len(host) < 2:
+        return _watched(await asyncpg.connect(host=host, port=port, **arguments))
+    hosts = [f"{name}:{number}" for name, number in zip(host, port, strict=True)]
+    first, faults, cause = _good.get(tuple(hosts), 0), {}, None
+    for n in (*range(first, len(hosts)), *range(first)):
+        try:
+            connection = await asyncpg.connect(host=host[n], port=port[n], **arguments)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            faults[hosts[n]] = _fault_of(error)
+            cause = error if isinstance(error, asyncpg.PostgresError) or cause is None else cause
+        else:
+            _good[tuple(hosts)] = n
+            return _watched(connection)
+    raise NoHost(", ".join(f"{name}: {fault}" for name, fault in faults.items())) from cause
+
+
+class NoHost(ConnectionError):
+    """None of several hosts can be used; the text says of each why."""
+
+
+def _fault_of(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer"
+    if type(error).__name__ == "TargetServerAttributeNotMatched":
+        return "takes no writes (a standby)"
+    return (str(error).partition("\n")[0] or type(error).__name__)[:200]
+
+
+def _watched(connection: Any) -> Any:
+    """Have the kernel give the connection up when its server has been silent for some seconds, also while a query is
+    on its way: asyncpg sets nothing, and the default is a quarter of an hour."""
+    opened = connection._transport.get_extra_info("socket")  # asyncpg has no other way to it
+    if opened is not None and opened.family != socket.AF_UNIX and hasattr(socket, "TCP_USER_TIMEOUT"):
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5)
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 2)
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT_MS)
+    return connection
 
 
 def _set_pragmas(connection: Any) -> None:

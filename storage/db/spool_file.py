@@ -76,7 +76,7 @@ class SpoolFile(Generic[R]):
         if os.fstat(self._file).st_size < RESERVE:
             os.posix_fallocate(self._file, 0, RESERVE)
         os.fsync(self._file)
-        _sync_folder(self._folder)
+        sync_folder(self._folder)
 
     def adopt(self) -> None:
         """Open a file that is there already. Raises BlockingIOError while its process lives."""
@@ -174,7 +174,7 @@ class SpoolFile(Generic[R]):
             return
         os.close(self._file)
         self._file, self._start, self._end, self.depth = rewritten._file, 0, rewritten._end, rewritten.depth
-        _sync_folder(self._folder)
+        sync_folder(self._folder)
 
     def abandon(self) -> None:
         """Remove the file, whatever it holds, if it is ours."""
@@ -217,7 +217,7 @@ def _payloads(file: int, place: int, end: float = inf) -> Iterator[bytes]:
         place += _HEAD.size + length
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the file's name durable too."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -14,6 +14,16 @@ class DatabaseUnavailable(CasinoFluxError):
     """The database cannot be written or read now."""
 
 
+class CommitUnknown(DatabaseUnavailable):
+    """The connection broke while a change was being committed: it may be stored or not, so it is never repeated."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the connection to the database broke while this was being stored: look whether it was done before you "
+            "repeat it"
+        )
+
+
 class DatabaseFile:
     """Which file an SQLite database is in: one deleted, replaced or overwritten while it is open is never written to.
 
@@ -131,6 +141,15 @@ def is_unavailable(error: BaseException) -> bool:
 
     at_fault = asyncpg.DataError | asyncpg.IntegrityConstraintViolationError | asyncpg.TransactionRollbackError
     return not isinstance(error, at_fault)
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether the connection to the server broke, so that it is not known what became of what it was sent last."""
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or (error.orig is not None and is_lost(error.orig))
+    lost = {"ConnectionDoesNotExistError", "ConnectionFailureError", "InterfaceError", "InternalClientError",
+            "AdminShutdownError", "CrashShutdownError"}  # fmt: skip
+    return isinstance(error, OSError | TimeoutError) or type(error).__name__ in lost
 
 
 def is_locked(error: BaseException) -> bool:

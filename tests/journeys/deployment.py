@@ -65,21 +65,29 @@ class Deployment:
         ours = {f"CASINOFLUX_{name}": value for name, value in self.settings.items()}
         return {**clean, **ours, "CASINOFLUX_CLOCK_OFFSET": str(self.days * DAY), "PYTHONPATH": str(ROOT)}
 
-    def start(self, *arguments: str) -> None:
-        """Start serving and wait until it is ready."""
+    def start(self, *arguments: str, away: bool = False) -> None:
+        """Start serving and wait until it is ready; `away`: until it serves without its database."""
         with (self.folder / "serve.log").open("ab") as log:
             self.process = self._begin("serve", "--port", str(self.port), *arguments, out=log, err=log)
-        wait_for(self._ready, "the hub to be ready", told=self.log)
+        wait_for(self._serves_away if away else self._ready, "the hub to be ready", told=self.log)
         if not self.token:
             self.token = self.run("token", "create", "name=journey", "role=owner")["token"]
 
     def _ready(self) -> bool:
+        answer = self._readiness()
+        return answer is not None and answer.status_code == 200
+
+    def _serves_away(self) -> bool:
+        answer = self._readiness()
+        return answer is not None and "plans_of" in answer.json()
+
+    def _readiness(self) -> httpx.Response | None:
         assert self.process is not None
         assert self.process.poll() is None, f"serve ended early:\n{self.log()}"
         try:
-            return self.http.get("/readyz").status_code == 200
+            return self.http.get("/readyz")
         except httpx.HTTPError:
-            return False
+            return None
 
     def stop(self) -> int:
         """SIGTERM; the exit code."""

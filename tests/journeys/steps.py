@@ -47,6 +47,14 @@ def click(hub: Deployment, link: str, n: int, **more: str) -> str:
     return answer.headers["location"]
 
 
+def postback(address: str, player: int, click_id: str) -> str:
+    """The outcome. A platform that gives up after half a minute would send it again."""
+    query = {"click_id": click_id, "event": "ftd", "amount": "10", "txn_id": f"t{player}"}
+    answer = httpx.get(address, params=query, timeout=30)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["outcome"])
+
+
 def figures(day: str, campaign: str = "spring", **values: Any) -> dict[str, Any]:
     """What the stand-in platform is to report of a campaign and day."""
     return {"campaign": campaign, "day": day, **values}
