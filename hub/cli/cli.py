@@ -34,7 +34,7 @@ from storage.catalogue import teams
 from storage.clicks import rollup_check
 from storage.db import rotation, transfer
 from storage.db.engine import Database
-from storage.db.schema import HEAD, current, upgrade
+from storage.db.schema import HEAD, current, is_older, upgrade
 from storage.db.secrets import Box, secret_keys
 from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
@@ -227,7 +227,8 @@ async def _upgrade_needed() -> int:
     if revision == HEAD:
         print(f"the database is at this version's schema ({HEAD})")
         return 0
-    print(f"the database is at schema {revision or 'none'}, this version's is {HEAD}")
+    fix = "run casinoflux db upgrade" if is_older(revision) else "it is a newer version's: install that one"
+    print(f"the database is at schema {revision or 'none'}, this version's is {HEAD}: {fix}")
     return 1
 
 
@@ -303,6 +304,8 @@ async def keys_rotate(_arguments: argparse.Namespace) -> int:
             print(f"CASINOFLUX_SECRET_KEY={fresh},<the key it holds now>")
             return 1
     async with _database() as database, database.begin() as tx:
+        if not database.sqlite:
+            await boot.keep_key_check(tx, Box(keys[0]))
         rotated = await rotation.rotate(tx, Box(",".join(keys)))
     print(f"{rotated.sealed} secrets are sealed under the new key")
     for place in rotated.unreadable:

@@ -10,14 +10,15 @@ from urllib.parse import urlsplit
 
 import httpx
 import msgspec
-from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from hub.runtime import boot
 from hub.runtime.settings import SettingError, Settings, read_settings, unknown_settings
-from storage.db.engine import Database
-from storage.db.schema import HEAD, current
+from storage.db import pool_size
+from storage.db.engine import Database, behind_pooler
+from storage.db.pool_size import Allowance
+from storage.db.schema import HEAD, current, is_older
 
 TIMEOUT = 10.0  # seconds for one request
 LEAST_DISK = 1_000_000_000  # bytes free; below it the disk is a fault
@@ -49,7 +50,11 @@ async def checks(settings: Settings) -> AsyncIterator[Check]:
         if unknown
         else Check(name="settings", ok=True, finding="all can be read")
     )
-    yield await _database(settings)
+    database = await _database(settings)
+    yield database
+    if database.ok and settings.database_url.startswith("postgresql"):
+        async for check in _postgres(settings):
+            yield check
     yield _disk(settings)
     async with httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False) as client:
         async for check in _address(client, settings):
@@ -70,13 +75,6 @@ async def _database(settings: Settings) -> Check:
     database = Database(settings.database_url)
     try:
         revision = await current(database)
-        if not database.sqlite:
-            async with database.read() as tx:
-                if (await tx.execute(text("SHOW transaction_read_only"))).scalar_one() == "on":
-                    return Check(
-                        name=name, ok=False, finding="the server takes no writes: it is a standby or read-only",
-                        fix="name the primary in CASINOFLUX_DATABASE_URL",
-                    )  # fmt: skip
     except (SQLAlchemyError, OSError) as error:
         return Check(
             name=name, ok=False, finding=f"cannot be read ({type(error).__name__})", fix="see the database's log"
@@ -86,9 +84,44 @@ async def _database(settings: Settings) -> Check:
     if revision != HEAD:
         return Check(
             name=name, ok=False, finding=f"schema {revision or 'none'}, this version needs {HEAD}",
-            fix="run casinoflux db upgrade; if the schema is newer, install the newer version",
+            fix="run casinoflux db upgrade" if is_older(revision) else "it is a newer version's: install that one",
         )  # fmt: skip
     return Check(name=name, ok=True, finding=f"can be written, schema {revision}")
+
+
+async def _postgres(settings: Settings) -> AsyncIterator[Check]:
+    """Connections, a pooler that the URL does not name, and the standby that reports are read from."""
+    runtime = boot.new_runtime(settings)
+    database = runtime.database
+    try:
+        if not database.pooled:
+            yield _connections(await pool_size.allowance(database))
+        yield _pooler(await behind_pooler(database), named=database.pooled)
+        if runtime.reports is not None:
+            used = await runtime.reports.choose() is not None
+            yield Check(
+                name="report database", ok=used,
+                finding=f"{runtime.reports.lag:.0f} s behind" if used else runtime.reports.fault,
+                fix=None if used else "mend CASINOFLUX_REPORT_DATABASE_URL or the replication; the primary is read",
+            )  # fmt: skip
+    finally:
+        await runtime.close()
+
+
+def _connections(allowance: Allowance) -> Check:
+    finding = (
+        f"{allowance.allowed} allowed, {allowance.others} of others, {allowance.processes} processes of casinoflux: "
+        f"at most {allowance.pool} in the pool of each"
+    )
+    fix = None if allowance.suffices else "raise max_connections, run fewer workers, or put PgBouncer before the server"
+    return Check(name="connections", ok=allowance.suffices, finding=finding, fix=fix)
+
+
+def _pooler(found: bool, *, named: bool) -> Check:
+    finding = "connections go through a pooler" if found else "connections go to the server itself"
+    ok = named or not found
+    fix = None if ok else "write ?pgbouncer=1 at the end of CASINOFLUX_DATABASE_URL"
+    return Check(name="pooler", ok=ok, finding=finding, fix=fix)
 
 
 def _disk(settings: Settings) -> Check:

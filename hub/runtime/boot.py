@@ -21,7 +21,7 @@ from hub.runtime.settings import SettingError, Settings
 from storage.catalogue import teams
 from storage.clicks.queries import ensure_codec
 from storage.db import touch_marks
-from storage.db.engine import Database
+from storage.db.engine import Database, behind_pooler
 from storage.db.report_database import ReportDatabase
 from storage.db.schema import HEAD, current, lock_start, upgrade
 from storage.db.secrets import Box
@@ -91,7 +91,9 @@ async def _open_postgresql(url: str, name: str) -> None:
     database = Database(url)
     try:
         async with asyncio.timeout(REACHED), database.read() as tx:
-            await tx.execute(text("SELECT 1"))
+            waiting = (await tx.execute(text("SELECT pg_is_in_recovery()"))).scalar_one()
+            unnamed_pooler = not database.pooled and await behind_pooler(database)
+            read_only = (await tx.execute(text("SHOW transaction_read_only"))).scalar_one() == "on"
     except (OSError, SQLAlchemyError, PostgresError, InterfaceError) as error:
         shown = make_url(url).render_as_string(hide_password=True)
         cause = getattr(error, "orig", None) or error
@@ -101,13 +103,24 @@ async def _open_postgresql(url: str, name: str) -> None:
         raise kind(f"{name}: {shown} cannot be opened ({reason}): {fix or _MEND_AWAY}") from None
     finally:
         await database.close()
+    if unnamed_pooler:
+        raise SettingError(f"{name}: {shown} is a pooler: {_MEND_POOLER}")
+    if waiting:
+        raise DatabaseAway(f"{name}: {shown} is a standby, which takes no writes: name the primary, or all hosts")
+    if read_only:
+        raise SettingError(
+            f"{name}: {shown} takes no writes: end its read-only mode (default_transaction_read_only), or name another"
+        )
 
 
 _MEND_AWAY = "start the server, check its address and the network; of several hosts name those of this cluster"
+_MEND_POOLER = "write ?pgbouncer=1 at the end of the URL, since PgBouncer stands before the server"
 _MENDS = {
     "28P01": "set the right user and password",
     "28000": "have pg_hba.conf admit this user from here",
     "3D000": "create the database, or name the right one",
+    "26000": _MEND_POOLER,
+    "42P05": _MEND_POOLER,
     "42501": "grant the user the right to connect",
 }
 
@@ -145,6 +158,8 @@ async def prepare(runtime: Runtime) -> None:
         runtime.team_id = await teams.first(tx, runtime.clock())
         await ensure_codec(tx)
         await check_timezone(tx, runtime.settings)
+        if not runtime.database.sqlite:
+            await _check_key(tx, runtime.box)
         await teams.store_fact(tx, "report_timezone", runtime.settings.report_timezone)
     await fill_rates(runtime)
 
@@ -153,6 +168,29 @@ async def recover(runtime: Runtime) -> None:
     """What a killed process may have left undone; part of every start."""
     async with runtime.database.begin() as tx:
         await touch_marks.touch_latest(tx)
+
+
+async def _check_key(tx: AsyncConnection, box: Box) -> None:
+    """Several hubs on one database have one key. Raises SettingError for another than the first one had."""
+    sealed = await teams.fact(tx, _KEY_CHECK)
+    if sealed is None:
+        await keep_key_check(tx, box)
+        return
+    try:
+        box.open(sealed)
+    except CasinoFluxError:
+        raise SettingError(
+            "CASINOFLUX_SECRET_KEY: the credentials in this database are sealed under another key: set the key of the "
+            "other hubs, or where that is lost, run casinoflux keys rotate"
+        ) from None
+
+
+async def keep_key_check(tx: AsyncConnection, box: Box) -> None:
+    """Remember which key the database's secrets are sealed under."""
+    await teams.store_fact(tx, _KEY_CHECK, box.seal("the key of this database"))
+
+
+_KEY_CHECK = "secret_key_check"
 
 
 async def check_timezone(tx: AsyncConnection, settings: Settings) -> None:

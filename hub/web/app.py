@@ -31,7 +31,7 @@ from hub.sites.handler import Sites
 from hub.web import agents, api, health, openapi
 from hub.web.chats import Chats
 from hub.web.headers import SecurityHeaders
-from storage.db import tasks
+from storage.db import pool_size, tasks
 from storage.ledger.errors import CasinoFluxError
 
 log = structlog.get_logger()
@@ -118,6 +118,9 @@ def create_app(settings: Settings, *, only: str | None = None, away: bool = Fals
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
         started: list[Any] = []
 
+        async def fit_pool() -> None:
+            await pool_size.fit(runtime.database)
+
         async def start(parts: list[Any]) -> None:
             for part in parts:
                 if part not in started:
@@ -130,6 +133,7 @@ def create_app(settings: Settings, *, only: str | None = None, away: bool = Fals
             await start(working)
 
         returning: asyncio.Task[None] | None = None
+        fitting: asyncio.Task[None] | None = None
         try:
             if away:
                 await offline_start.begin(runtime)
@@ -138,10 +142,12 @@ def create_app(settings: Settings, *, only: str | None = None, away: bool = Fals
             else:
                 await boot.prepare(runtime)
                 await boot.recover(runtime)
+                await pool_size.fit(runtime.database)
                 await start([*serving, *working])
+            fitting = tasks.start_interval("pool size", pool_size.EVERY, fit_pool)
             yield
         finally:
-            await tasks.stop(returning)
+            await tasks.stop(returning, fitting)
             for part in reversed(started):
                 await _stop(part)
             helper.close()

@@ -73,13 +73,14 @@ class Database:
         self.url = url
         parsed = read_url(url)
         self.sqlite = parsed.get_backend_name() == "sqlite"
+        self.pooled = is_pooled(parsed)  # by PgBouncer
         self.file = DatabaseFile(parsed.database or "" if self.sqlite else "")
         self.write_lock = WriteLock()
         self.direct = DirectSqlite(self.file, self.write_lock) if self.sqlite else None
         self.engine = create_engine(parsed, self.file)
         self._held = ""
         # Behind PgBouncer a statement outside a transaction may find another server than its preparation did.
-        in_transactions = self.sqlite or is_pooled(parsed)
+        in_transactions = self.sqlite or self.pooled
         self._lookups = self.engine if in_transactions else self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     def hold(self, reason: str) -> None:
@@ -335,6 +336,15 @@ def hosts_of(url: URL) -> tuple[str, ...]:
 def is_pooled(url: URL) -> bool:
     """Whether PgBouncer stands before the server, as `?pgbouncer=1` in the URL says."""
     return url.query.get("pgbouncer", "0") == "1"
+
+
+async def behind_pooler(database: Database) -> bool:
+    """Whether a pooler stands before the server: the process that a connection was told of is not the one it meets."""
+    async with database.read() as tx:
+        met = (await tx.exec_driver_sql("SELECT pg_backend_pid()")).scalar_one()
+        raw = await tx.get_raw_connection()
+        assert raw.driver_connection is not None  # noqa: S101 - it has just answered
+        return bool(raw.driver_connection.get_server_pid() != met)
 
 
 def postgres_url(url: URL) -> URL:

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.db.database_age import ensure_number
@@ -35,13 +34,17 @@ async def lock_start(tx: AsyncConnection) -> None:
         await tx.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
 
 
+def is_older(revision: str | None) -> bool:
+    """Whether `upgrade` would bring a database at a revision forward: revisions are numbered."""
+    return (revision or "") < HEAD
+
+
 async def current(database: Database) -> str | None:
     """The revision the database is at; None for an empty one."""
-    try:
-        async with database.read() as tx:
-            return (await tx.execute(text("SELECT version_num FROM alembic_version"))).scalar_one_or_none()
-    except DBAPIError:
-        return None
+    async with database.read() as tx:
+        if not await tx.run_sync(lambda connection: inspect(connection).has_table("alembic_version")):
+            return None
+        return (await tx.execute(text("SELECT version_num FROM alembic_version"))).scalar_one_or_none()
 
 
 def _upgrade(connection: Connection) -> None:

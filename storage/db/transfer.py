@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.db.engine import Database
-from storage.db.schema import HEAD
+from storage.db.schema import HEAD, is_older
 from storage.ledger.errors import CasinoFluxError
 from storage.tables import metadata, teams
 
@@ -78,9 +78,12 @@ async def _put_back(database: Database, path: Path) -> int:
             raise zipfile.BadZipFile
         schema = archive.read("schema").decode()
         if schema != HEAD:
-            raise CasinoFluxError(
-                f"{path} is of schema {schema}, this version's is {HEAD}: restore it with that version"
+            fix = (
+                "restore it with the version that wrote it, then run this version's casinoflux db upgrade"
+                if is_older(schema)
+                else "it is of a newer version: install that one"
             )
+            raise CasinoFluxError(f"{path} is of schema {schema}, this version's is {HEAD}: {fix}")
         for table in metadata.sorted_tables:
             with archive.open(f"{table.name}.jsonl") as lines:
                 for rows in _batches(lines, table):

@@ -17,7 +17,7 @@ from tests.journeys.conftest import Deploy
 from tests.journeys.deployment import wait_for
 from tests.journeys.steps import BROWSER
 from tests.journeys.test_serve import campaign
-from tests.storage.db.test_migrations import WHEN, first_tables, row_of, to_first
+from tests.storage.db.test_migrations import WHEN, row_of, stored_tables, to_revision
 
 
 @pytest.mark.slow
@@ -66,9 +66,9 @@ async def make_old(url: str) -> None:
     """A database of the first release with a row in every table."""
     database = Database(url)
     async with database.begin() as tx:
-        await tx.run_sync(to_first)
+        await tx.run_sync(to_revision, "0001")
         await partitions.ensure(tx, WHEN)
-        for table in await tx.run_sync(first_tables):
+        for table in await tx.run_sync(stored_tables):
             if table.name != "changes":
                 await tx.execute(table.insert().values(readable(table)))
     await database.close()

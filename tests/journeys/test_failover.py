@@ -1,14 +1,17 @@
 """Two PostgreSQL servers behind one setting: the primary dies, its standby takes over, nothing answered is lost."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from storage.db.engine import Database
+from storage.db.report_database import ReportDatabase
 from tests.journeys.deployment import Deployment, free_port, wait_for
 from tests.journeys.postgres_server import Server, new_servers
-from tests.journeys.steps import click, postback
+from tests.journeys.steps import click, postback, today
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -30,13 +33,56 @@ def hub(servers: tuple[Server, Server], tmp_path: Path) -> Iterator[Deployment]:
     """A hub that is given a host where nothing listens, the standby and the primary, in this order."""
     primary, standby = servers
     hosts = f"127.0.0.1:{free_port()},127.0.0.1:{standby.port},127.0.0.1:{primary.port}"
-    hub = Deployment(f"postgresql://postgres@{hosts}/hub", tmp_path)
+    reports = f"postgresql://postgres@127.0.0.1:{standby.port}/hub"
+    hub = Deployment(f"postgresql://postgres@{hosts}/hub", tmp_path, REPORT_DATABASE_URL=reports)
     hub.start()
     try:
         yield hub
     finally:
         if hub.process and hub.process.poll() is None:
             hub.stop()
+
+
+def _check_reports_from_the_standby(hub: Deployment, link: str, standby: Server) -> None:
+    """A standby that replays nothing is read, and its lag is said, until it replays again."""
+    day = today(hub)
+
+    def report() -> tuple[int, str]:
+        query = {"from": day, "to": day, "by": "campaign"}
+        headers = {"authorization": f"Bearer {hub.token}"}
+        answer = hub.http.get("/api/v1/report/merged", params=query, headers=headers)
+        return answer.json()["totals"]["clicks"], answer.headers.get("casinoflux-report-lag", "")
+
+    wait_for(lambda: report() == (20, ""), "the standby to have all", told=hub.log)
+    standby.ask("SELECT pg_wal_replay_pause()")
+    click(hub, link, 98)
+    wait_for(lambda: report()[1], "the lag to be said", told=hub.log)
+    clicks, lag = report()
+    assert (clicks, int(lag) >= 5) == (20, True), "the click that the standby does not show yet"
+    assert "come from the standby" in hub.shell("run", "stats", "today").stdout
+    standby.ask("SELECT pg_wal_replay_resume()")
+    wait_for(lambda: report() == (21, ""), "the standby to have all again", told=hub.log)
+
+
+async def _check_fallback(primary: Server, standby: Server) -> None:
+    """The primary is read while the standby is too far behind, of another database, or no standby."""
+    database = Database(f"postgresql://postgres@127.0.0.1:{primary.port}/hub")
+    urls = [f"postgresql://postgres@127.0.0.1:{port}/hub" for port in (standby.port, primary.port, free_port())]
+    several = [ReportDatabase(database, url, most_lag=0.1) for url in urls]
+    try:
+        standby.ask("SELECT pg_wal_replay_pause()")
+        primary.ask("CREATE TABLE IF NOT EXISTS later (n int)", "hub")
+        await asyncio.sleep(0.3)
+        assert [await reports.choose() for reports in several] == [None] * 3
+        behind, none, away = (reports.fault for reports in several)
+        assert "s behind the primary" in behind
+        assert none == "it is no standby"
+        assert away.startswith("it cannot be read"), away
+        standby.ask("SELECT pg_wal_replay_resume()")
+    finally:
+        for reports in several:
+            await reports.close()
+        await database.close()
 
 
 def test_the_standby_takes_over_and_nothing_answered_is_lost(servers: tuple[Server, Server], hub: Deployment) -> None:
@@ -52,6 +98,10 @@ def test_the_standby_takes_over_and_nothing_answered_is_lost(servers: tuple[Serv
     clicks = [visit(n) for n in range(20)]
     assert {postback(address, n, click_id) for n, click_id in enumerate(clicks)} == {"accepted"}
 
+    asyncio.run(_check_fallback(primary, standby))
+    _check_reports_from_the_standby(hub, link, standby)
+    clicks.append(visit(99))
+
     primary.kill()
     clicks += [visit(n) for n in range(20, 40)]  # every visitor is redirected while no database can be written
     for n in range(15, 30):  # those of the first five are known already
@@ -63,8 +113,8 @@ def test_the_standby_takes_over_and_nothing_answered_is_lost(servers: tuple[Serv
 
     clicks += [visit(n) for n in range(60, 80)]
     stored = int(standby.ask("SELECT count(DISTINCT id) FROM clicks", "hub"))
-    assert (stored, int(standby.ask("SELECT count(*) FROM clicks", "hub"))) == (80, 80)
-    assert len(set(clicks)) == 80
+    assert (stored, int(standby.ask("SELECT count(*) FROM clicks", "hub"))) == (82, 82)
+    assert len(set(clicks)) == 81
     assert int(standby.ask("SELECT count(*) FROM postbacks", "hub")) == 35, "each request once"
     # One that was placed before its click came out of the other spool waits for it.
     counted = "SELECT count(*) FROM conversions WHERE event = 'first_deposit'"
