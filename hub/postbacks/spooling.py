@@ -41,8 +41,8 @@ class Spooling:
         self.away = False  # the database: requests go to the spool at once
 
     async def open(self) -> None:
-        """Make the file and its reserve. Raises OSError if the folder cannot be written."""
-        await asyncio.to_thread(self._own.open)
+        """Make the file and its reserve. Raises CasinoFluxError if the folder cannot be written."""
+        await asyncio.to_thread(self._own.open_at_start)
 
     async def close(self) -> None:
         """Let go of the files; what waits is taken over by the next process."""

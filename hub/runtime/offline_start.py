@@ -109,11 +109,15 @@ class SnapshotKeeper:
         async with database.read() as tx:
             self._number = (await codec(tx)).fingerprint
         self._folder = spool_folder(database)
-        self._task = tasks.start_interval("plan snapshot", TAKEN_EVERY, self.keep)
-        await self.keep()
+        self._task = tasks.start_loop("plan snapshot", self._follow)
 
     async def stop(self) -> None:
         await tasks.stop(self._task)
+
+    async def _follow(self) -> None:
+        while True:
+            await self.keep()
+            await asyncio.sleep(TAKEN_EVERY)
 
     async def keep(self) -> None:
         """Take a snapshot unless the one on disk, ours or another process's, is of this configuration and day."""

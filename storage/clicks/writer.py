@@ -79,7 +79,7 @@ class Writer:
 
     async def start(self) -> None:
         """Open the spool, and learn who clicked lately; a database that is away does not stop the start."""
-        await asyncio.to_thread(self._spool.open)
+        await asyncio.to_thread(self._spool.open_at_start)
         await self._adopt()
         try:
             await self.bursts.load(self._database, self._clock())

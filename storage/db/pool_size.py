@@ -16,7 +16,8 @@ _QUERY = text("""
 SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
          - COALESCE(current_setting('reserved_connections', true), '0')::int AS allowed,
        (SELECT count(*) FROM pg_stat_activity
-        WHERE backend_type = 'client backend' AND application_name NOT LIKE 'casinoflux %') AS others,
+        WHERE COALESCE(backend_type, 'client backend') = 'client backend' -- null of other users' connections
+          AND usesysid IS NOT NULL AND application_name NOT LIKE 'casinoflux %') AS others,
        (SELECT count(DISTINCT application_name) FROM pg_stat_activity
         WHERE application_name LIKE 'casinoflux %') AS processes
 """)

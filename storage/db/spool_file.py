@@ -28,6 +28,7 @@ import structlog
 from sqlalchemy import make_url
 
 from storage.db.engine import Database
+from storage.ledger.errors import CasinoFluxError
 
 log = structlog.get_logger()
 
@@ -77,6 +78,16 @@ class SpoolFile(Generic[R]):
             os.posix_fallocate(self._file, 0, RESERVE)
         os.fsync(self._file)
         sync_folder(self._folder)
+
+    def open_at_start(self) -> None:
+        """The same, with what to do. Raises CasinoFluxError."""
+        try:
+            self.open()
+        except OSError as error:
+            raise CasinoFluxError(
+                f"the spool folder {self._folder} cannot be written ({error.strerror}): make room there, or let us "
+                "write to it, and start again"
+            ) from None
 
     def adopt(self) -> None:
         """Open a file that is there already. Raises BlockingIOError while its process lives."""

@@ -4,6 +4,7 @@ Work that belongs to one request or one message is no background task: its calle
 """
 
 import asyncio
+import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -157,7 +158,7 @@ async def _run_again(name: str, work: Work, serving: bool) -> None:
                     healthy.cancel()
                 monitor.failed(name, error, serving=serving)
             pause = FIRST_PAUSE if loop.time() - began > STEADY else pause
-            await asyncio.sleep(pause)
+            await asyncio.sleep(pause * random.uniform(0.5, 1))
             pause = min(pause * 2, LONGEST_PAUSE)
             healthy = loop.call_later(STEADY, monitor.succeeded, name)
     finally:

@@ -1,0 +1,109 @@
+"""A start that cannot be: one line that names what is wrong and what to do."""
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+
+from hub.postbacks.handler import Postbacks
+from hub.runtime import boot
+from hub.runtime.boot import DatabaseAway
+from hub.runtime.runtime import Runtime
+from hub.runtime.settings import SettingError, read_settings
+from storage.clicks.queries import ensure_codec
+from storage.db import transfer
+from storage.db.engine import Database
+from storage.db.schema import is_older
+from storage.ledger.errors import CasinoFluxError
+from tests.journeys.deployment import free_port
+
+on_postgresql = pytest.mark.parametrize("database_kind", ["postgresql"])
+
+
+def new_runtime(url: str, **settings: str) -> Runtime:
+    given = {"DATABASE_URL": url, "SECRET_KEY": "one key", **settings}
+    return boot.new_runtime(read_settings({f"CASINOFLUX_{name}": value for name, value in given.items()}))
+
+
+async def fault_of_start(url: str, **settings: str) -> str:
+    runtime = new_runtime(url, **settings)
+    try:
+        with pytest.raises(CasinoFluxError) as fault:
+            await boot.prepare(runtime)
+    finally:
+        await runtime.close()
+    return str(fault.value)
+
+
+async def test_each_of_several_hosts_that_cannot_be_used_is_named_with_the_reason() -> None:
+    ports = free_port(), free_port()
+    with pytest.raises(DatabaseAway) as fault:
+        await boot.reach(f"postgresql+asyncpg://u:secret@/hub?host=127.0.0.1:{ports[0]}&host=127.0.0.1:{ports[1]}")
+    for port in ports:
+        assert f"127.0.0.1:{port}: " in str(fault.value)
+    assert "secret" not in str(fault.value)
+    assert "start the server, check its address" in str(fault.value)
+    assert "\n" not in str(fault.value)
+
+
+async def test_a_read_only_server_and_a_missing_database_are_told(postgres_url: str) -> None:
+    database = Database(postgres_url)
+    name = make_url(postgres_url).database
+    async with database.begin() as tx:
+        await tx.execute(text(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'))
+    await database.close()
+    with pytest.raises(SettingError, match="default_transaction_read_only"):
+        await boot.reach(postgres_url)
+    with pytest.raises(SettingError, match="create the database, or name the right one"):
+        await boot.reach(postgres_url.replace(str(name), "nowhere"))
+
+
+@on_postgresql
+async def test_a_second_hub_has_the_key_and_the_zone_of_the_first(upgraded_url: str) -> None:
+    first = new_runtime(upgraded_url)
+    await boot.prepare(first)
+    async with first.database.begin() as tx:
+        await ensure_codec(tx)
+    await first.close()
+    assert "set the key of the other hubs" in await fault_of_start(upgraded_url, SECRET_KEY="another key")
+    assert "set it back" in await fault_of_start(upgraded_url, REPORT_TIMEZONE="Asia/Tokyo")
+    second = new_runtime(upgraded_url, SECRET_KEY="a newer key,one key")
+    await boot.prepare(second)
+    await second.close()
+
+
+@on_postgresql
+async def test_an_older_program_ends_on_a_newer_schema_and_changes_nothing(upgraded_url: str) -> None:
+    runtime = new_runtime(upgraded_url)
+    async with runtime.database.begin() as tx:
+        await tx.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    await runtime.close()
+    assert "start the version that wrote it, or a newer one" in await fault_of_start(upgraded_url)
+    assert (is_older("9999"), is_older("0001"), is_older(None)) == (False, True, True)
+
+
+async def test_a_spool_that_cannot_be_written_ends_the_start(
+    opened: Callable[[], Any], database_kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = "casinoflux.db.spool" if database_kind == "sqlite" else "casinoflux.spool"
+    (tmp_path / name).write_text("a file where the folder should be")
+    async with opened() as database:
+        runtime = new_runtime(database.url)
+        await boot.prepare(runtime)
+        with pytest.raises(CasinoFluxError, match=f"{name} cannot be written .*: make room there"):
+            await Postbacks(runtime).start()
+        await runtime.close()
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_a_backup_of_a_newer_version_is_refused(opened: Callable[[], Any], tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "new.zip", "w") as archive:
+        archive.writestr("schema", "9999")
+    async with opened() as database:
+        with pytest.raises(CasinoFluxError, match="of a newer version: install that one"):
+            await transfer.restore(database, tmp_path / "new.zip")
