@@ -88,14 +88,13 @@ def _make_private(path: str | None) -> None:
 async def _open_postgresql(url: str, name: str) -> None:
     from asyncpg import InterfaceError, PostgresError
 
-    database = Database(url)
+    database, shown = Database(url), make_url(url).render_as_string(hide_password=True)
     try:
         async with asyncio.timeout(REACHED), database.read() as tx:
             waiting = (await tx.execute(text("SELECT pg_is_in_recovery()"))).scalar_one()
             unnamed_pooler = not database.pooled and await behind_pooler(database)
             read_only = (await tx.execute(text("SHOW transaction_read_only"))).scalar_one() == "on"
     except (OSError, SQLAlchemyError, PostgresError, InterfaceError) as error:
-        shown = make_url(url).render_as_string(hide_password=True)
         cause = getattr(error, "orig", None) or error
         reason = str(cause).rpartition(">: ")[2].partition("\n")[0] or "no answer"
         fix = _MENDS.get(sqlstate_of(error))

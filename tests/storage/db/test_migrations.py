@@ -73,6 +73,7 @@ async def test_a_filled_first_database_becomes_todays(database_url: str) -> None
         await database.close()
 
 
+@pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
 async def test_the_release_before_goes_on_writing_after_an_upgrade(sqlite_url: str) -> None:
     """Hubs are upgraded one after the other: rows of the columns that the last migration found are still taken."""
     database = Database(sqlite_url)

@@ -30,7 +30,7 @@ async def test_plans_sites_and_accounts_are_those_of_the_database(opened: Callab
         await say.account("main")
         await say("offer add casino=Lucky account=main url=https://lucky.example.test/?s={click_id} cap=5")
         await say("site create Best market=DE theme=offer-wall offers=lucky")
-        await say("source add Push parameters.sub1={zone}")
+        await say("source add Push")
         await say("campaign create One offers=lucky source=push")
         await say("placement exclude a,b,c source=push sub=sub1")
         async with say.database.begin() as tx:
