@@ -32,7 +32,7 @@ async def test_plans_sites_and_accounts_are_those_of_the_database(opened: Callab
         await say("site create Best market=DE theme=offer-wall offers=lucky")
         await say("source add Push")
         await say("campaign create One offers=lucky source=push")
-        await say("placement exclude a,b,c source=push sub=sub1")
+        await say("placement block z-1 source=push sub=sub1")
         async with say.database.begin() as tx:
             number = (await ensure_codec(tx)).fingerprint
             await images.store(tx, say.team_id, Image(hash="0" * 32, content=b"webp", width=1, height=1), now=NOW)
