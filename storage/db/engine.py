@@ -384,7 +384,7 @@ async def connect(*, host: Any = None, port: Any = None, **arguments: Any) -> An
     for n in (*range(first, len(hosts)), *range(first)):
         try:
             connection = await asyncpg.connect(host=host[n], port=port[n], **arguments)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
             faults[hosts[n]] = _fault_of(error)
             cause = error if isinstance(error, asyncpg.PostgresError) or cause is None else cause
         else:
