@@ -125,14 +125,14 @@ class SnapshotKeeper:
         if loop.time() < self._due:
             return
         async with self._runtime.database.read() as tx:
-            wanted = await config_version.current(tx), now.date().isoformat()
-        if wanted == self._kept:
+            current = await config_version.current(tx), now.date().isoformat()
+        if current == self._kept:
             return
         described = await asyncio.to_thread(snapshot.describe, snapshot.path_of(self._folder, self._number))
-        if described is None or (described.version, described.taken_at.date().isoformat()) != wanted:
+        if described is None or (described.version, described.taken_at.date().isoformat()) != current:
             began = loop.time()
             version = await snapshot.take(self._runtime.database, self._folder, self._number, now=now)
             self._due = loop.time() + _SHARE * (loop.time() - began)
-            if version != wanted[0]:
+            if version != current[0]:
                 return
-        self._kept = wanted
+        self._kept = current

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import structlog
@@ -114,42 +115,15 @@ def create_app(settings: Settings, *, only: str | None = None, away: bool = Fals
     if only in {None, "jobs"}:
         working += [sync.of(runtime), Jobs(runtime, TIMETABLE)]
 
+    parts = Parts(runtime, serving, working)
+
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
-        started: list[Any] = []
-
-        async def fit_pool() -> None:
-            await pool_size.fit(runtime.database)
-
-        async def start(parts: list[Any]) -> None:
-            for part in parts:
-                if part not in started:
-                    await part.start()
-                    started.append(part)
-
-        async def start_the_rest() -> None:
-            await offline_start.await_database(runtime)
-            await clicks.database_back()
-            await start(working)
-
-        returning: asyncio.Task[None] | None = None
-        fitting: asyncio.Task[None] | None = None
         try:
-            if away:
-                await offline_start.begin(runtime)
-                await start(serving)
-                returning = tasks.start_loop("database return", start_the_rest)
-            else:
-                await boot.prepare(runtime)
-                await boot.recover(runtime)
-                await pool_size.fit(runtime.database)
-                await start([*serving, *working])
-            fitting = tasks.start_interval("pool size", pool_size.EVERY, fit_pool)
+            await parts.start(away=away)
             yield
         finally:
-            await tasks.stop(returning, fitting)
-            for part in reversed(started):
-                await _stop(part)
+            await parts.stop()
             helper.close()
             await runtime.close()
 
@@ -168,6 +142,46 @@ def create_app(settings: Settings, *, only: str | None = None, away: bool = Fals
     app.limits = limited
     app.runtime, app.clicks, app.postbacks, app.sites = runtime, clicks, postbacks, sites
     return app
+
+
+class Parts:
+    """What is started and stopped with the process: `serving` answers requests, `working` needs the database."""
+
+    def __init__(self, runtime: Runtime, serving: list[Any], working: list[Any]) -> None:
+        self._runtime = runtime
+        self._serving, self._working = serving, working
+        self._started: list[Any] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self, *, away: bool) -> None:
+        """All of it; while the database is `away` what serves, and the rest when it is back."""
+        runtime = self._runtime
+        if away:
+            await offline_start.begin(runtime)
+            await self._begin(self._serving)
+            self._tasks.append(tasks.start_loop("database return", self._start_rest))
+        else:
+            await boot.prepare(runtime)
+            await boot.recover(runtime)
+            await pool_size.fit(runtime.database)
+            await self._begin([*self._serving, *self._working])
+        self._tasks.append(tasks.start_interval("pool size", pool_size.EVERY, partial(pool_size.fit, runtime.database)))
+
+    async def stop(self) -> None:
+        await tasks.stop(*self._tasks)
+        for part in reversed(self._started):
+            await _stop(part)
+
+    async def _start_rest(self) -> None:
+        await offline_start.await_database(self._runtime)
+        await self._runtime.state["clicks"].database_back()
+        await self._begin(self._working)
+
+    async def _begin(self, parts: list[Any]) -> None:
+        for part in parts:
+            if part not in self._started:
+                await part.start()
+                self._started.append(part)
 
 
 async def _stop(part: Any) -> None:
