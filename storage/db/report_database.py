@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from math import inf
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -100,4 +101,4 @@ class ReportDatabase:
             if row.age is not None and row.age < SAID_FROM:
                 break
             await asyncio.sleep(pause)
-        return float("inf") if row.age is None else max(0.0, float(row.age))
+        return inf if row.age is None else max(0.0, row.age)

@@ -48,6 +48,7 @@ unix_socket_dir =
 auth_type = any
 pool_mode = transaction
 default_pool_size = {CONNECTIONS}
+max_client_conn = 500
 """)
     settings.chmod(0o644)
     copy = Path("/dev/shm") / f"pgbouncer-{port}.ini" if USER else settings  # pytest's folders are its user's alone
