@@ -43,7 +43,6 @@ FIRST_PAUSE = 0.1  # seconds before the second try; doubled each time
 SILENT_MS = 10_000  # after which a server that confirms nothing counts as gone
 KEPT_OPEN = 5  # connections of a process
 MOST_OPEN = 30  # the same, at most; storage.db.pool_size lowers it to what the server allows
-APPLICATION = f"casinoflux {socket.gethostname()}:{os.getpid()}"[:63]
 
 
 class WriteLock(asyncio.Lock):
@@ -268,7 +267,7 @@ def create_engine(url: URL, file: DatabaseFile) -> AsyncEngine:
     engine = create_async_engine(
         postgres_url(url), pool_size=KEPT_OPEN, max_overflow=MOST_OPEN - KEPT_OPEN, hide_parameters=True,
         connect_args={
-            "async_creator_fn": connect, "timeout": _seconds_per_host(url), **_PLAIN,
+            "async_creator_fn": connect, "timeout": _seconds_per_host(url),
             **(_POOLED | {"prepared_statement_cache_size": 0} if is_pooled(url) else {}),
         },
     )  # fmt: skip
@@ -356,14 +355,13 @@ def connect_arguments(url: URL) -> dict[str, Any]:
     """What `connect` takes."""
     dialect = asyncpg_dialect.dialect()  # type: ignore[no-untyped-call]
     _, arguments = dialect.create_connect_args(postgres_url(url))  # type: ignore[no-untyped-call]
-    return {**arguments, "timeout": _seconds_per_host(url), **_PLAIN, **(_POOLED if is_pooled(url) else {})}
+    return {**arguments, "timeout": _seconds_per_host(url), **(_POOLED if is_pooled(url) else {})}
 
 
 def _seconds_per_host(url: URL) -> float:
     return max(2, CONNECT_TIMEOUT / max(1, len(hosts_of(url))))
 
 
-_PLAIN = {"server_settings": {"application_name": APPLICATION}}
 _POOLED = {"statement_cache_size": 0}  # asyncpg uses unnamed statements then; a named one is of one server only
 _good: dict[tuple[str, ...], int] = {}
 """Of hosts in a list, the one that was connected to last."""
@@ -377,6 +375,7 @@ async def connect(*, host: Any = None, port: Any = None, **arguments: Any) -> An
     """
     import asyncpg  # 3 MB, loaded where PostgreSQL is used only
 
+    arguments["server_settings"] = {"application_name": f"casinoflux {socket.gethostname()}:{os.getpid()}"[:63]}
     if not isinstance(host, list | tuple) or len(host) < 2:
         return _watched(await asyncpg.connect(host=host, port=port, **arguments))
     hosts = [f"{name}:{number}" for name, number in zip(host, port, strict=True)]

@@ -6,7 +6,7 @@ from sqlalchemy.exc import DBAPIError
 
 from hub.runtime.settings import SettingError, database_url
 from storage.db.batch_connection import PostgresBatchConnection
-from storage.db.engine import APPLICATION, Database, connect_arguments, read_url
+from storage.db.engine import Database, connect_arguments, read_url
 from storage.db.unavailable import is_unavailable
 
 READ_ONLY = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"
@@ -22,7 +22,7 @@ def test_hosts_are_tried_in_turn_for_one_that_can_be_written_to(url: str) -> Non
     arguments = connect_arguments(read_url(database_url("CASINOFLUX_DATABASE_URL", url)))
     assert arguments == {
         "host": ["db1", "db2"], "port": [5432, 5433], "user": "anna", "password": "p@ss", "database": "hub",
-        "target_session_attrs": "read-write", "timeout": 5, "server_settings": {"application_name": APPLICATION},
+        "target_session_attrs": "read-write", "timeout": 5,
     }  # fmt: skip
 
 
@@ -34,7 +34,6 @@ def test_a_url_may_ask_for_any_server_and_for_tls_in_the_words_of_libpq() -> Non
 def test_one_host_is_what_it_was() -> None:
     assert connect_arguments(read_url("postgresql://anna:secret@db/hub")) == {
         "host": "db", "user": "anna", "password": "secret", "database": "hub", "timeout": 10,
-        "server_settings": {"application_name": APPLICATION},
     }  # fmt: skip
     assert read_url(read_url("sqlite:///a,b.db").render_as_string()).database == "a,b.db"
 
