@@ -20,7 +20,8 @@ _CONFLICTS = frozenset({"40001", "40P01", "57014"})  # a standby gives a query u
 
 _PRIMARY = text("SELECT pg_current_wal_lsn()::text, (SELECT value FROM facts WHERE name = 'click_id_key')")
 _STANDBY = text("""
-SELECT pg_is_in_recovery() AS follows, COALESCE(pg_last_wal_replay_lsn() >= CAST(:lsn AS pg_lsn), false) AS level,
+SELECT pg_is_in_recovery() AS follows,
+       COALESCE(pg_last_wal_replay_lsn() >= CAST(CAST(:lsn AS text) AS pg_lsn), false) AS level,
        extract(epoch FROM now() - pg_last_xact_replay_timestamp())::float AS age,
        (SELECT version_num FROM alembic_version) AS schema,
        (SELECT value FROM facts WHERE name = 'click_id_key') AS key
