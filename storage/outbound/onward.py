@@ -19,7 +19,7 @@ from storage.tables import campaigns, conversions, offers
 Named = Mapping[int, dict[str, str]]
 
 
-class Told(msgspec.Struct, frozen=True, kw_only=True):
+class ConversionEvent(msgspec.Struct, frozen=True, kw_only=True):
     """A conversion to tell webhooks of, with the columns of its row."""
 
     number: int
@@ -35,7 +35,7 @@ async def send_on(tx: AsyncConnection, changes: Sequence[Change]) -> None:
     if not due:
         return
     told = [
-        Told(number=change.id, team_id=change.account.team_id, event=event, row=change.row or {})
+        ConversionEvent(number=change.id, team_id=change.account.team_id, event=event, row=change.row or {})
         for change, event in due
     ]
     await _tell(tx, told, max(change.derived.received_at for change, _ in due))
@@ -47,14 +47,14 @@ async def tell_recorded(tx: AsyncConnection, team_id: int, numbers: Sequence[int
         return
     rows = (await tx.execute(select(conversions).where(conversions.c.id.in_(numbers)))).mappings()
     told = [
-        Told(number=row["id"], team_id=team_id, row=dict(row),
+        ConversionEvent(number=row["id"], team_id=team_id, row=dict(row),
              event=Event.FIRST_DEPOSIT.value if row["is_ftd"] else str(row["event"]))
         for row in rows
     ]  # fmt: skip
     await _tell(tx, told, now)
 
 
-async def _tell(tx: AsyncConnection, told: Sequence[Told], now: datetime) -> None:
+async def _tell(tx: AsyncConnection, told: Sequence[ConversionEvent], now: datetime) -> None:
     listening = await webhooks.receivers(tx, {of.team_id for of in told}, now)
     if not listening:
         return
@@ -71,7 +71,7 @@ async def _named(tx: AsyncConnection, table: Table, ids: Collection[int]) -> Nam
     return {row.id: {"code": row.code, "name": row.name} for row in await tx.execute(query)}
 
 
-def _announcement(of: Told, named: Mapping[str, Named], codec: Any) -> Announcement:
+def _announcement(of: ConversionEvent, named: Mapping[str, Named], codec: Any) -> Announcement:
     row, event = of.row, of.event
     campaign = named["campaign"].get(row["campaign_id"])
     data = {

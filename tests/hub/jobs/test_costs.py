@@ -136,7 +136,7 @@ async def test_an_option_changed_while_costs_are_read_is_kept(opened: Callable[[
         assert options == {"delay": 60, "costs": {"at": NOON.isoformat(), "error": None}}
 
 
-class Told(msgspec.Struct, frozen=True, kw_only=True):
+class ReportedCost(msgspec.Struct, frozen=True, kw_only=True):
     """A row of a source's report."""
 
     campaign: str
@@ -164,22 +164,27 @@ async def test_a_cost_finds_its_campaigns_by_clicks_then_as_before_then_by_name(
                 await scene.click(tx, n, sub2="77", campaign_id=ours[of].id)
         today = NOON.date()
 
-        async def placed(*rows: Told) -> spend_import.Placed:
+        async def placed(*rows: ReportedCost) -> spend_import.Placed:
             async with database.read() as tx:
                 row = (await tx.execute(select(sources).where(sources.c.id == source.id))).one()
                 return await spend_import.place(tx, row, rows, sub="sub2", first=today - timedelta(days=2), last=today)
 
-        by_clicks = await placed(Told(campaign="77", amount=1_000_001))
+        by_clicks = await placed(ReportedCost(campaign="77", amount=1_000_001))
         assert [(c.campaign_id, c.amount) for c in by_clicks.costs] == [(ours[0].id, 666_667), (ours[1].id, 333_334)]
         async with database.begin() as tx:
             await spend_import.record(tx, source, by_clicks, now=NOON, all_days=True)
             await tx.execute(update(clicks).values(sub2=None))
-        assert [c.amount for c in (await placed(Told(campaign="77", amount=1_000_001))).costs] == [666_667, 333_334]
+        assert [c.amount for c in (await placed(ReportedCost(campaign="77", amount=1_000_001))).costs] == [
+            666_667,
+            333_334,
+        ]
         named = await placed(
-            Told(campaign="9", name=f"DE | {ours[0].code} | broad"), Told(campaign=ours[1].name.upper())
+            ReportedCost(campaign="9", name=f"DE | {ours[0].code} | broad"), ReportedCost(campaign=ours[1].name.upper())
         )
         assert {c.campaign_id for c in named.costs} == {ours[0].id, ours[1].id}
-        odd = await placed(Told(campaign="5", name="Nothing of ours", amount=7), Told(campaign="6", name=""))
+        odd = await placed(
+            ReportedCost(campaign="5", name="Nothing of ours", amount=7), ReportedCost(campaign="6", name="")
+        )
         assert odd.unmatched == {("Nothing of ours (5)", "EUR"): 7, ("6", "EUR"): 1_000_000}
         assert {(c.campaign_id, c.amount) for c in odd.costs} == {(of.id, 0) for of in ours[:2]}, "told no more"
         with pytest.raises(ConnectorError, match="they are kept"):
