@@ -12,11 +12,11 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from connectors.columns import Columns
+from connectors.columns import Columns, PlayerColumns
 from connectors.http import Http
 from connectors.redaction import query_secrets
 from storage.ledger.errors import ConnectorError
-from storage.ledger.facts import Report
+from storage.ledger.facts import PlayerReport, Report
 from storage.ledger.revenue.report_parts import ReportParts, parts_of
 
 #: Bytes of a report that are read on the spot; longer ones would keep clicks waiting.
@@ -125,6 +125,9 @@ class Platform(ABC):
     #: What every answer of it has (words of `Report.shape`), where no earlier answer of the account says otherwise.
     always: ClassVar[tuple[str, ...]] = ()
 
+    #: Its report of players, where it has one that affiliates may ask for.
+    player_columns: ClassVar[PlayerColumns | None] = None
+
     @abstractmethod
     async def fetch(self, http: Http, connection: Connection, window: Window) -> Report:
         """The report of a window. Raises ConnectorError; never returns zeros for an error."""
@@ -132,6 +135,10 @@ class Platform(ABC):
     @abstractmethod
     def read(self, raw: bytes, connection: Connection, window: Window) -> Report:
         """Rows out of a raw answer kept earlier. Raises ConnectorError saying what was expected and what came."""
+
+    async def fetch_players(self, http: Http, connection: Connection, window: Window) -> PlayerReport:
+        """What players did in a window. Raises ConnectorError, where the platform does not tell it as well."""
+        raise ConnectorError(f"{self.title} tells affiliates nothing of single players", permanent=True)
 
     def columns(self, connection: Connection) -> Columns:
         """Which column of its reports is which figure for this account."""

@@ -54,6 +54,52 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
         return (*COUNTS, *AMOUNTS, *EXTRAS)
 
 
+class PlayerColumns(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a report of players says what. With `day` a line is of a player's day, else of all until now."""
+
+    player: tuple[str, ...]
+    day: tuple[str, ...] = ()
+    registered: tuple[str, ...] = ()
+    ftd_day: tuple[str, ...] = ()
+    tag: tuple[str, ...] = ()
+    sub: tuple[str, ...] = ()
+    country: tuple[str, ...] = ()
+    currency: tuple[str, ...] = ()
+    day_order: Order = ""
+    deposits: tuple[str, ...] = ()  # how many
+    deposit_amount: tuple[str, ...] = ()
+    ngr: tuple[str, ...] = ()
+    commission: tuple[str, ...] = ()  # "A + B" is the sum of two
+
+    def names(self) -> tuple[str, ...]:
+        """Every column name known, as it is written."""
+        values = [getattr(self, name) for name in PLAYER_FIELDS]
+        return tuple(part for aliases in values for alias in aliases for part in alias.split(" + "))
+
+
+PLAYER_FIELDS = (
+    "player", "day", "registered", "ftd_day", "tag", "sub", "country", "currency",
+    "deposits", "deposit_amount", "ngr", "commission",
+)  # fmt: skip
+
+#: Columns of files of players that people upload, whatever wrote them.
+ANY_PLAYERS = PlayerColumns(
+    player=("player", "player id", "user id", "customer reference", "customer reference id", "customer id",
+            "registration id", "trader id"),
+    day=("day", "date", "activity date", "dt"),
+    registered=("registered", "registration date", "signup date", "sign up date", "registered at"),
+    ftd_day=("ftd day", "first deposit date", "ftd date", "first deposit day"),
+    tag=("tag", "campaign", "tracking code", "site id", "link id"),
+    sub=("click id", "sub", "sub id", "tag clickid", "afp", "afp1", "var1", "payload", "anid"),
+    country=("country", "country code"),
+    currency=("currency",),
+    deposits=("deposits count", "deposit count", "deposits"),
+    deposit_amount=("deposit amount", "deposits sum", "total deposits", "deposit total", "deposits amount"),
+    ngr=("ngr", "net revenue", "casino real ngr", "total ngr", "net pl"),
+    commission=("commission", "total commission", "income", "partner income", "earnings"),
+)  # fmt: skip
+
+
 def figures_of(values: Mapping[str, int | None]) -> Figures:
     """Figures from measures; what the whole commission has beyond its named parts is `other`."""
     return figures_of_columns({measure: (value,) for measure, value in values.items()}, rows=1)[0]

@@ -58,14 +58,15 @@ def help_text(_ctx: Context, listing: Help) -> Message:
 
 #: What people want to do, and the nouns for it.
 GROUPS = (
-    ("See how it goes", ("stats", "forecast", "why", "report", "revenue", "digest", "alert", "view", "find")),
+    ("See how it goes",
+     ("stats", "cohorts", "forecast", "why", "report", "revenue", "digest", "alert", "view", "find")),
     ("Set up deals", ("account", "offer", "casino")),
     ("Bring visitors", ("campaign", "source", "placement", "site", "variant", "domain", "registrar")),
     ("Keep order", ("group", "note")),
     ("Move in from another tracker", ("import", "history")),
     ("Let it act by itself", ("automation",)),
     ("Check single events", ("click", "conversion", "postback", "simulate")),
-    ("Get the money right", ("sync", "spend", "payment", "rate")),
+    ("Get the money right", ("sync", "player", "spend", "payment", "invoice", "rate")),
     ("The team and its rooms", ("member", "token", "webhook", "settings", "cockpit", "audit", "undo")),
 )  # fmt: skip
 _FIRST = ("stats", "campaign", "offer", "account", "site", "source", "alert", "digest", "sync", "member")

@@ -136,7 +136,7 @@ async def simulate_click(ctx: Context, new: ClickSimulation) -> Simulation:
     if plan.to_site and plan.site and not plan.site.paused:
         steps.append(f"the campaign leads to site {plan.site.code}, whose links carry the click on to the offers")
         reason = Reason.PAUSED if plan.paused else Reason.CHOSEN
-        return _result(plan, steps, reason=reason, url=f"{plan.site.url}?click={_EXAMPLE_ID}")
+        return _result(plan, steps, reason=reason, url=f"{plan.site.url}click={_EXAMPLE_ID}")
     availability = await _availability(ctx, all_plans, plan, steps)
     distribution = plan.rotation.distribution
     roll = distribution.holdout if distribution else 0.0  # none of the holdout
@@ -203,7 +203,7 @@ def _landing(
         url = plan.fallback.fill(_values(plan, None, new, now))
         return _result(plan, [*steps, "the fallback URL"], reason=Reason.FALLBACK, url=url, rule=rule)
     if plan.site and not plan.site.paused:
-        url = f"{plan.site.url}?click={_EXAMPLE_ID}"
+        url = f"{plan.site.url}click={_EXAMPLE_ID}"
         return _result(plan, [*steps, f"site {plan.site.code}"], reason=Reason.SITE, url=url, rule=rule)
     closed = reason if plan.rotation.members else Reason.FAILED
     return _result(plan, [*steps, "nothing is open: a neutral page"], reason=closed, url=None, rule=rule)

@@ -19,10 +19,12 @@ from storage.ledger.errors import Refused
 from storage.ledger.facts import Role
 from storage.ledger.reports.report_rows import ReportRow
 from storage.reports import analytics
-from storage.reports.analytics import Behaviour
+from storage.reports.analytics import Behaviour, PageEvent
 from storage.reports.merged_report import ReportQuery
 from storage.reports.report_apart import report_of
 from storage.tables import sites as table
+
+MOST_EVENTS = 30  # of a page, in its report
 
 Which = Annotated[str, refers("site", "which site")]
 Range = Annotated[str, day_range("today, yesterday, 7d, 30d, mtd, a day, or <from>..<to>")]
@@ -82,6 +84,7 @@ class Funnel(msgspec.Struct, frozen=True, kw_only=True):
     lines: list[FunnelLine]
     offers: list[ReportRow]
     totals: ReportRow
+    events: list[PageEvent] = []  # that the pages name, the most frequent first
 
 
 class OverviewLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,9 +139,11 @@ def funnel_table(ctx: Context, funnel: Funnel) -> Message:
         for line in funnel.lines
     )  # fmt: skip
     columns = ("Variant", "Position", "Offer", "Seen", "Opened", "CTR", "Regs", "FTDs")
-    if not rows:
-        return Message(title, (Text("No visitor has been measured in this range."),), private=True)
-    return Message(title, (Table(columns, rows, numeric=(1, 3, 4, 5, 6, 7), phone=(0, 2, 4, 6, 7)),), private=True)
+    tables = [Table(columns, rows, numeric=(1, 3, 4, 5, 6, 7), phone=(0, 2, 4, 6, 7))] if rows else []
+    if funnel.events:
+        events = tuple((each.event, count(each.views), count(each.visitors)) for each in funnel.events)
+        tables.append(Table(("Event", "Views", "Visitors"), events, numeric=(1, 2)))
+    return Message(title, tuple(tables) or (Text("No visitor has been measured in this range."),), private=True)
 
 
 def overview_table(ctx: Context, overview: Overview) -> Message:
@@ -183,6 +188,9 @@ async def site_report(ctx: Context, new: ReportArguments) -> Funnel:
         outgoing=sum(line.clicks for line in lines),
         registrations=totals.registrations.merged, first_deposits=totals.first_deposits.merged,
         commission=totals.commission, lines=lines, offers=report.rows, totals=totals,
+        events=await analytics.page_events(
+            ctx.tx, row.id, first=first, last=last, only=own_campaigns(ctx.actor), most=MOST_EVENTS
+        ),
     )  # fmt: skip
 
 

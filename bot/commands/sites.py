@@ -1,5 +1,6 @@
 """Sites: landing pages with offers in order, from draft to published, and back to any version."""
 
+import asyncio
 import difflib
 from collections.abc import Sequence
 from datetime import datetime
@@ -13,18 +14,19 @@ from bot.core.arguments import EMPTIES, NONE, Arguments, MissingArgument, choice
 from bot.core.command import command
 from bot.core.context import Context
 from bot.core.listing import Page
-from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table
+from bot.core.message import Block, Button, Buttons, Fields, Message, Notice, Table, Text
 from bot.core.permissions import Scope
 from bot.forms.archiving import refuse_archived
 from bot.forms.bulk_change import MOST, BulkChange, edit_each, edit_question, render_change
 from bot.forms.entity_list import SortedList, list_message, listed, of_team
 from bot.forms.sorting import Sorting, read_sorting, sorting_fields
 from bot.render.figures import plural
-from storage.catalogue import names, sites
+from storage.catalogue import names, site_files, sites
 from storage.catalogue.groups import ARCHIVED, SORTING_COLUMNS
 from storage.catalogue.markets import market, read_locale, read_market
 from storage.catalogue.sites import Site, Version
 from storage.clicks.queries import clicks_of_a_week
+from storage.ledger.addresses import web_address
 from storage.ledger.errors import Missing, Refused
 from storage.ledger.facts import Role
 from storage.tables import click_rollup, offers
@@ -42,6 +44,9 @@ Theme = Annotated[str, choices("how it looks", *sites.THEMES)]
 Country = Annotated[str, Meta(description="country it is for: DE")]
 Language = Annotated[str | None, Meta(description="language of its texts: de; default: the market's")]
 Offers = Annotated[list[str], refers("offer", "offers, the first on top: lucky-star,wild-win", changes=False, most=100)]
+OwnPage = Annotated[
+    str | None, Meta(description="address of the page, where it lies elsewhere: it is tracked by the snippet"), EMPTIES
+]
 Headline = Annotated[str | None, Meta(description="headline; default: the locale's own"), EMPTIES]
 Intro = Annotated[str | None, Meta(description="the lines below the headline"), EMPTIES]
 About = Annotated[str | None, Meta(description="a paragraph about the page or the team behind it"), EMPTIES]
@@ -57,6 +62,7 @@ class NewSite(Sorting):
     market: Country
     locale: Language = None
     theme: Theme = "offer-wall"
+    page: OwnPage = None
     offers: Offers = msgspec.field(default_factory=list)
     headline: Headline = None
     intro: Intro = None
@@ -72,6 +78,7 @@ class SiteEdit(Sorting):
     market: Country | None = None
     locale: Language = None
     theme: Theme | None = None
+    page: OwnPage = None
     offers: Offers | None = None
     headline: Headline = None
     intro: Intro = None
@@ -79,6 +86,26 @@ class SiteEdit(Sorting):
     faq: Faq = None
     operator: Operator = None
     contact: Contact = None
+
+
+Archive = Annotated[
+    bytes | None, Meta(description="a ZIP with index.html: comes with the message, or as base64 over HTTP")
+]
+
+
+class SiteFiles(Arguments):
+    site: Which
+    file: Archive = None
+    remove: Annotated[bool, Meta(description="show the theme again")] = False
+
+
+class StoredFiles(msgspec.Struct, frozen=True, kw_only=True):
+    """A site's own page: how many files, and bytes in all; none: its theme is shown."""
+
+    site: str
+    files: int
+    size: int
+    url: str
 
 
 class OneSite(Arguments):
@@ -110,9 +137,10 @@ def site_card(ctx: Context, site: Site) -> Message:
         ("Domains", ", ".join(site.domains) or "–"),
         ("Version", str(site.version or "–")), ("Address", site.url), *sorting_fields(ctx, site),
     )  # fmt: skip
+    snippet = (Text("The snippet for the page, before </body>:"), Text(site.snippet, code=True)) if site.snippet else ()
     missing = tuple(Notice("warning", f"Missing: {text}") for text in site.missing)
     warnings = tuple(Notice("info", text) for text in site.warnings)
-    blocks: tuple[Block, ...] = (Fields(fields), *missing, *warnings, Buttons(_buttons(site)))
+    blocks: tuple[Block, ...] = (Fields(fields), *snippet, *missing, *warnings, Buttons(_buttons(site)))
     return Message(f"Site {site.name} ({site.code}) · {site.status}", blocks)
 
 
@@ -153,7 +181,7 @@ async def create_site(ctx: Context, new: NewSite) -> Site:
     values = {
         "name": new.name, "code": await names.code_for(ctx.tx, table, ctx.team_id, new.name), "market": country,
         "locale": read_locale(new.locale or market(country).locale), "theme": chosen_theme(new.theme),
-        "texts": {name: text for name, text in _texts(new).items() if text is not None},
+        "texts": {name: text for name, text in _texts(new).items() if text is not None}, "page": _page(new),
         **await read_sorting(ctx, new),
     }  # fmt: skip
     chosen = await chosen_offers(ctx, new.offers)
@@ -182,6 +210,40 @@ async def _changed(ctx: Context, row: Row[Any], new: SiteEdit) -> Site:
     if row.status == sites.PUBLISHED and (values.keys() - SORTING_COLUMNS or new.offers is not None):
         await publish_again(ctx, row.id)
     return await _noted(ctx, row.id, before=before)
+
+
+def files_card(ctx: Context, stored: StoredFiles) -> Message:
+    name, look = ctx.name("site", stored.site), Buttons((Button("Look at it", url=stored.url),))
+    if not stored.files:
+        return Message(f"{name} shows its theme again", (look,))
+    text = Text(f"{plural(stored.files, 'file')}, {stored.size / 1_000_000:.1f} MB; the compliance footer is added")
+    return Message(f"{name} shows its own page", (text, look))
+
+
+async def _unpack(_ctx: Context, new: SiteFiles) -> dict[str, bytes]:
+    """Beside the event loop. Raises Refused at `file`."""
+    if new.remove:
+        return {}
+    if new.file is None:
+        raise Refused("file: none came along: send the ZIP with 'site files <site>' as its text", field="file")
+    return await asyncio.to_thread(site_files.read_archive, new.file)
+
+
+@command("site files", role=Role.BUYER, render=files_card, positional=("site",), prepare=_unpack)
+async def set_files(ctx: Context, new: SiteFiles) -> StoredFiles:
+    """Show a page of one's own, sent as a ZIP, in the place of the theme; with our footer, links filled."""
+    row = await _site(ctx, new.site)
+    refuse_archived("site", [row])
+    files: dict[str, bytes] = ctx.prepared
+    site = await shown_site(ctx, row)
+    if unknown := sorted(site_files.offers_named(files) - set(site.offers)):
+        raise Refused(
+            f"file: {{offer:{unknown[0]}}} is no offer of the site: site edit {row.code} offers=…", field="file"
+        )
+    await site_files.replace(ctx.tx, row.id, files)
+    ctx.notes |= {"entity": "site", "entity_id": row.id}
+    size = sum(map(len, files.values()))
+    return StoredFiles(site=row.code, files=len(files), size=size, url=site.preview_url)
 
 
 @command(
@@ -284,9 +346,21 @@ async def _edited(ctx: Context, row: Row[Any], new: SiteEdit) -> dict[str, Any]:
         values["locale"] = read_locale(new.locale)
     if new.theme:
         values["theme"] = chosen_theme(new.theme)
+    if new.page is not None:
+        values["page"] = _page(new)
     if texts := _texts(new):
         values["texts"] = {name: text for name, text in {**row.texts, **texts}.items() if text is not None}
     return values
+
+
+def _page(new: NewSite | SiteEdit) -> str | None:
+    """The address of a page elsewhere, without a place within it, since our click id is added to its end."""
+    if new.page is None or new.page == NONE:
+        return None
+    address = web_address(new.page, field="page")
+    if "#" in address:
+        raise Refused("page: leave out what follows #: the click id is added to the address", field="page")
+    return address
 
 
 def _texts(new: NewSite | SiteEdit) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from bot.core.message import Chart
 from storage.db.engine import Database
 from storage.db.report_database import ReportDatabase
 from storage.db.secrets import Box
-from storage.ledger.facts import Report, Role
+from storage.ledger.facts import PlayerReport, Report, Role
 from storage.ledger.revenue.report_parts import ReportParts as UploadParts
 from storage.people.audits import Recorded
 from storage.reports.report_apart import ReportParts
@@ -132,6 +132,9 @@ class Ports(Protocol):
 
     async def read_upload(self, platform: str, account: dict[str, Any], raw: bytes, today: date) -> Report:
         """The report in an uploaded file, no day of it after `today`. Raises ConnectorError or Refused for a fault."""
+
+    async def read_players(self, platform: str, account: dict[str, Any], raw: bytes, today: date) -> PlayerReport:
+        """The players in an uploaded file, no day of it after `today`. Raises ConnectorError naming the line."""
 
     def presets(self) -> dict[str, dict[str, Any]]:
         """Traffic source presets by name: parameters, postbacks, options."""

@@ -54,7 +54,8 @@ class Series(msgspec.Struct, frozen=True):
 class Chart(msgspec.Struct, frozen=True, tag="chart"):
     """Values over days; where no picture can be shown, the last values stand as text.
 
-    `ranked`: the labels are names, best first, and the one series is drawn as a bar beside each.
+    `ranked`: the labels are names, best first, and the one series is drawn as a bar beside each. `heat`: a heat map, a
+    row for each series and a column for each label.
     """
 
     title: str
@@ -62,6 +63,7 @@ class Chart(msgspec.Struct, frozen=True, tag="chart"):
     series: tuple[Series, ...]
     unit: str = ""
     ranked: bool = False
+    heat: bool = False
 
     def unit_of(self, series: Series) -> str:
         """The unit of a series: where lines go with bars, the bars are amounts in it and the lines plain counts."""
@@ -90,11 +92,22 @@ class Notice(msgspec.Struct, frozen=True, tag="notice"):
 
 
 class File(msgspec.Struct, frozen=True, tag="file"):
-    """A text file to download (CSV …)."""
+    """A file to download: text (CSV …), or bytes (PDF) in `binary`."""
 
     name: str
     content: str
     mime: str = "text/csv"
+    binary: bytes = b""
+
+    @property
+    def data(self) -> bytes:
+        """The content as it is sent."""
+        return self.binary or self.content.encode()
+
+    @property
+    def text(self) -> str:
+        """The content as text; of bytes how many they are."""
+        return f"({len(self.binary):,} bytes)" if self.binary else self.content
 
 
 Block = Text | Fields | Table | Chart | Buttons | Notice | File

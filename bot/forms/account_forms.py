@@ -17,7 +17,7 @@ from storage.ledger.credentials import plain_credential
 from storage.ledger.errors import Refused
 
 CREDENTIALS = ("token", "key", "client_id", "client_secret", "affiliate_id", "network_id", "api_key")
-_COMMON_OPTIONS = ("columns", "requests_per_second", "tag_from", "click_id_from", "postback")
+_COMMON_OPTIONS = ("columns", "requests_per_second", "tag_from", "click_id_from", "postback", "player_ids")
 MAX_HISTORY = 1100
 #: What forms offer; connectors.registry is the source, and a test holds the two together.
 PLATFORMS = (

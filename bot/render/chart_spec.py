@@ -18,6 +18,7 @@ Json = dict[str, Any]
 
 WIDTH, PANEL = 300, 130  # of the plot, in pixels at the size of a phone (360 with its axes)
 MOST_SERIES = 6
+MOST_ROWS = 60  # of a heat map
 MOST_POINTS = 400
 FONT = "Roboto, DejaVu Sans, sans-serif"  # Roboto comes with vl-convert
 COLOURS: dict[Theme, tuple[str, ...]] = {
@@ -33,6 +34,8 @@ _NAME = 40  # characters of a series' name
 
 def specification(chart: Chart, theme: Theme = "light") -> Json:
     """The chart in Vega-Lite; what is not known is left out, never drawn as zero."""
+    if chart.heat:
+        return _frame(chart, theme) | heat_map(chart, theme)
     series = drawn_series(chart)
     labels = [line(label) for label in chart.labels[:MOST_POINTS]]
     if chart.ranked and series:
@@ -76,8 +79,8 @@ def drawable(chart: Chart) -> bool:
 
 
 def legend(chart: Chart) -> str:
-    """Title, what the colours mean with the last values, and the span, as text; of a ranking its title."""
-    if chart.ranked:
+    """Title, what the colours mean with the last values, and the span, as text; of a ranking or heat map its title."""
+    if chart.ranked or chart.heat:
         return line(chart.title)
     parts = []
     for colour, series in drawn_series(chart):
@@ -119,6 +122,35 @@ def _ranked(chart: Chart, drawn: tuple[int, Series], labels: Sequence[str], them
             {"mark": text, "encoding": at_end},
         ],
     }
+
+
+def heat_map(chart: Chart, theme: Theme) -> Json:
+    """A field for each value, darker the more it is; what is not known stays empty."""
+    points = [
+        {"row": at, "name": cut(line(series.name), 18) or "–", "column": label, "value": value}
+        for at, series in enumerate(chart.series[:MOST_ROWS])
+        for label, value in zip(chart.labels, series.values, strict=False)
+        if is_known(value)
+    ]
+    names = _js([cut(line(series.name), 18) or "–" for series in chart.series[:MOST_ROWS]])
+    rows = list(range(len(chart.series[:MOST_ROWS])))
+    axis = {"title": None, "grid": False, "ticks": False, "domain": False, "labelLimit": 110}
+    scheme = ["#eff6ff", "#1d4ed8"] if theme == "light" else ["#1e293b", "#93c5fd"]
+    legend_ = {"title": cut(line(chart.unit), 18) or None, "orient": "bottom", "format": "~s"}
+    return {
+        "width": WIDTH - 60,
+        "height": {"step": 14},
+        "data": {"values": points},
+        "mark": {"type": "rect"},
+        "encoding": {
+            "x": {"field": "column", "type": "ordinal", "sort": None, "scale": {"domain": list(chart.labels)},
+                  "axis": {**axis, "labelAngle": 0, "labelOverlap": True}},
+            "y": {"field": "row", "type": "ordinal", "scale": {"domain": rows},
+                  "axis": {**axis, "labelExpr": f"{names}[datum.value]"}},
+            "color": {"field": "value", "type": "quantitative", "scale": {"range": scheme}, "legend": legend_},
+            "tooltip": [{"field": name} for name in ("name", "column", "value")],
+        },
+    }  # fmt: skip
 
 
 def _of_kind(series: Sequence[tuple[int, Series]], kind: str) -> list[tuple[int, Series]]:

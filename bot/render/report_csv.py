@@ -40,7 +40,7 @@ def csv_of(message: Message) -> str | None:
     """The first file or table of a message as CSV; None if it has neither."""
     for block in message.blocks:
         if isinstance(block, File) and block.mime == "text/csv":
-            return block.content
+            return block.text
     for block in message.blocks:
         if isinstance(block, Table):
             return write_table([block.columns, *([safe_cell(cell) for cell in row] for row in block.rows)])

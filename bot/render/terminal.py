@@ -38,7 +38,7 @@ def _block(block: Block, colour: bool) -> str:
         case Notice():
             return _paint(f"{_SIGNS[block.level]} {clean(block.text)}", block.level, colour)
         case File():
-            return f"── {line(block.name)} ──\n{clean(block.content).rstrip()}"
+            return f"── {line(block.name)} ──\n{clean(block.text).rstrip()}"
 
 
 def _text(block: Text, colour: bool) -> str:

@@ -1,5 +1,6 @@
 """A Message as HTML for the cockpit. Everything is escaped; buttons say their command in the page's command line."""
 
+from base64 import b64encode
 from html import escape
 
 from bot.core.command import parse
@@ -31,8 +32,11 @@ def _block(block: Block) -> str:
             return f"<p>{escape(title)}: {escape(last)}</p>"
         case Buttons(buttons=buttons):
             return "<nav>" + "".join(_button(button) for button in buttons) + "</nav>"
-        case File(name=name, content=content):
-            return f"<details><summary>{escape(name)}</summary><pre>{escape(content)}</pre></details>"
+        case File(name=name, binary=binary, mime=mime) if binary:
+            data = f"data:{mime};base64,{b64encode(binary).decode()}"
+            return f'<a download="{escape(name)}" href="{data}">{escape(name)}</a>'
+        case File(name=name):
+            return f"<details><summary>{escape(name)}</summary><pre>{escape(block.text)}</pre></details>"
 
 
 def _table(table: Table) -> str:

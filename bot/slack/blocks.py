@@ -243,6 +243,8 @@ def _bold_cell(text: str) -> Json:
 
 def _native_chart(chart: Chart) -> Json | None:
     """Slack's own chart where it can show this one: few points, no gaps (a gap must not become a zero)."""
+    if chart.heat:
+        return None
     labels = [cut(line(label), 20) for label in chart.labels]
     names = [cut(line(series.name), 20) for series in chart.series]
     complete = all(len(s.values) == len(labels) and all(_real(v) for v in s.values) for s in chart.series)

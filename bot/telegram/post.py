@@ -111,7 +111,7 @@ async def keep_commands(sessions: ChatSessions, message: Message) -> None:
 
 async def _part(sessions: ChatSessions, bot: Bot, part: Part, where: dict[str, Any]) -> Posted:
     if part.file is not None:
-        document = InputFile(part.file.content.encode(), filename=part.file.name)
+        document = InputFile(part.file.data, filename=part.file.name)
         return await bot.send_document(document=document, **where)
     if part.chart is not None and (drawn := await sessions.ports.draw(part.chart)):
         image = InputFile(drawn, filename="chart.png")

@@ -11,16 +11,17 @@ from typing import Annotated, ClassVar
 import msgspec
 
 from connectors.base import Connection, Platform, PostbackWords, Window
-from connectors.columns import Columns, added
+from connectors.columns import Columns, PlayerColumns, added
 from connectors.http import Http
 from connectors.pages import Page, bundle, unbundle
+from connectors.players import player_report
 from connectors.reading import Record, ask, decoded, sound
 from connectors.records import add_answer, records_of
 from connectors.sheet import Sheet
 from connectors.urls import joined
 from storage.ledger.dates import read_day
 from storage.ledger.errors import ConnectorError
-from storage.ledger.facts import Figures, Report, RevenueRow
+from storage.ledger.facts import Figures, PlayerReport, Report, RevenueRow
 from storage.ledger.numbers import read_micro
 
 COLUMNS = Columns(
@@ -39,6 +40,18 @@ COLUMNS = Columns(
         "commission": ("Commission",),
     },
 )
+PLAYERS = PlayerColumns(
+    player=("User_ID", "TraderId"),
+    registered=("Registration_Date",),
+    tag=("Tracking_Code",),
+    sub=("sub",),
+    country=("Country",),
+    currency=("Currency",),
+    deposits=("Deposit_Count",),
+    deposit_amount=("Deposits",),
+    ngr=("Net_PL",),
+    commission=("Commission",),
+)
 _REFUSED = ("bad authentication", "ip not authorized", "not authorized", "bad command")
 
 
@@ -55,9 +68,11 @@ class Cellxpert(Platform):
     tag_from = ("Tracking_Code", "Brand", "*")
     click_id_from = ("afp1", "afp", *(f"afp{n}" for n in range(2, 16)))
     max_days = 31
+    player_columns = PLAYERS
     settings: ClassVar[Mapping[str, str]] = {
         "path": "path of the API, /api/ by default",
         "columns": "measure -> the report's column for it",
+        "players": "true: ask for players too (registrations; one more request), for cohorts",
         "click_ids": "true: set commissions apart by the click id in afp (one more request)",
     }
     words = PostbackWords()
@@ -68,6 +83,17 @@ class Cellxpert(Platform):
         if connection.option("click_ids", False):
             pages.append(Page("commissions", await self._ask(http, connection, window, "commissions", [])))
         return await self.read_whole(bundle(pages), connection, window)
+
+    async def fetch_players(self, http: Http, connection: Connection, window: Window) -> PlayerReport:
+        """Players who changed in the window, each with all that they have done."""
+        more = [("daterange", "update"), ("json", "1")]
+        body = await self._ask(http, connection, window, "registrations", more)
+        sub = self.sub_column(connection)
+        records = [
+            record | {"sub": afp(str(record.get("afp") or ""), sub)}
+            for record in (records_of(body, connection, header=("User_ID",), columns=COLUMNS) if body.strip() else [])
+        ]
+        return player_report([(0, record) for record in records], connection, PLAYERS, window=window, raw=body)
 
     async def _ask(
         self, http: Http, connection: Connection, window: Window, command: str, more: list[tuple[str, str]]

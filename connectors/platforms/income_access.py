@@ -14,16 +14,17 @@ import msgspec
 
 from connectors import pasted
 from connectors.base import Connection, Platform, PostbackWords, Window
-from connectors.columns import Columns
+from connectors.columns import Columns, PlayerColumns
 from connectors.http import Http
 from connectors.pages import Page, bundle, unbundle
+from connectors.players import player_report
 from connectors.reading import Record, ask, csv_of, decoded, snippet, sound, xml_of
 from connectors.records import xml_records
 from connectors.sheet import TOTALS_LINE, Sheet
 from connectors.urls import joined
 from storage.ledger.dates import read_day
 from storage.ledger.errors import ConnectorError
-from storage.ledger.facts import Report
+from storage.ledger.facts import PlayerReport, PlayerRow, Report
 from storage.ledger.tables import plain_name
 
 DAY = ("period", "date", "day", "statdate")
@@ -46,6 +47,18 @@ COLUMNS = Columns(
         "commission": ("totalcommission",),
     },
 )
+PLAYERS = PlayerColumns(
+    player=("playerid",),
+    registered=("registrationdate",),
+    ftd_day=("firstdeposit",),
+    tag=("siteid", "site id"),
+    sub=("acid", "c"),
+    currency=("currencysymbol", "currency"),
+    day_order="mdy",
+    deposit_amount=("Deposits",),
+    ngr=("Netrevenue",),
+    commission=("totalcommission",),
+)
 #: Reports to try when none is named: the next one if a programme has switched one off.
 REPORTS = ("Member Report - Detailed", "EarningsReport", "AccountReport")
 
@@ -63,8 +76,10 @@ class IncomeAccess(Platform):
     tag_from = ("siteid", "bannerid", "sitename", "*")
     click_id_from = ("", "acid", "c", "*")
     pace = 2.0
+    player_columns = PLAYERS
     settings: ClassVar[Mapping[str, str]] = {
         "report": f"report name; by default the first of {', '.join(REPORTS)} that is active",
+        "players": "true: ask for players too (AccountReport, a request for each day), for cohorts",
         "merchant": "reportmerchantid, 0 (all) by default",
         "key_parameter": "`key` by default; one host takes `apipassword`",
         "columns": "measure -> the report's column for it",
@@ -85,6 +100,18 @@ class IncomeAccess(Platform):
             for chunk in window.chunks(1):
                 pages.append(Page(_span(chunk), await self._ask(http, connection, report, chunk)))
         return await self.read_whole(_with_names(pages), connection, window)
+
+    async def fetch_players(self, http: Http, connection: Connection, window: Window) -> PlayerReport:
+        """What each player did on each day: AccountReport has a line per player, and no day."""
+        rows: list[PlayerRow] = []
+        for day in window.chunks(1):
+            plain = msgspec.structs.replace(connection, report_url=None) if connection.credentials else connection
+            body = await self._ask(http, plain, "AccountReport", day)
+            _refused(body, connection)
+            lines = [(line, record) for line, record in _lines(body, connection) if not _is_total(record, ("siteid",))]
+            told = player_report(lines, connection, PLAYERS, window=day, raw=body, day=day.first)
+            rows += told.rows
+        return PlayerReport(first=window.first, last=window.last, rows=tuple(rows))
 
     async def _ask(self, http: Http, connection: Connection, report: str, window: Window) -> bytes:
         if connection.report_url:

@@ -19,7 +19,7 @@ from bot.chat.session import ChatSessions, carry_out
 from bot.core.arguments import field_names, file_fields, fill
 from bot.core.command import Command, parse, parse_words, run
 from bot.core.context import Room
-from bot.core.message import Message, error
+from bot.core.message import File, Message, error
 from bot.render import terminal
 from bot.render.report_csv import csv_of
 from hub.cli import supervisor
@@ -126,7 +126,20 @@ async def run_command(arguments: argparse.Namespace) -> int:
             sys.stdout.write(table)
         else:
             print(terminal.render(answer.message))
+            _save_files(answer.message)
     return 0
+
+
+def _save_files(message: Message) -> None:
+    """Files that are no text are written beside where one stands; one of that name is left alone."""
+    for block in message.blocks:
+        if isinstance(block, File) and block.binary:
+            path = Path(block.name)
+            if path.exists():
+                sys.stderr.write(f"casinoflux: {path} is there already: move it away first\n")
+                continue
+            path.write_bytes(block.binary)
+            print(f"written to {path}")
 
 
 async def chat(arguments: argparse.Namespace) -> int:

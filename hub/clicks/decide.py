@@ -151,7 +151,7 @@ class CampaignJob(ClickJob):
     def url(self) -> str | None:
         """Where the visitor is sent; None if nothing is open and there is no fallback."""
         if self._to_site and self.campaign.site:
-            return f"{self.campaign.site.url}?click={self.word}"
+            return f"{self.campaign.site.url}click={self.word}"
         offer = self.plans.offers.get(self.click.offer_id)
         template = offer.template if offer and not self._to_fallback else self.campaign.fallback
         return template.fill_for(self, _VALUES) if template else None

@@ -251,6 +251,9 @@ class Clicks:
         url = job.url()
         if job.click.reason == Reason.BUDGET:
             self._closed.add_budget(job.campaign)
+        site = job.campaign.site
+        if site is not None and site.origin and answers.asks_for_id(scope, site.origin):
+            return answers.without_redirect(job.word, site.origin)
         if url:
             return answers.redirection(url, self._cookies(job, remembered))
         if job.click.reason not in TURNED_AWAY:
@@ -376,6 +379,12 @@ class Clicks:
         key = (team_id, hour, campaign_id, site_id, offer_id, source_id, client.country, client.agent.device, "")
         self.writer.count(key, VISITS)
         return True
+
+    async def track(self, scope: Any, plan: CampaignPlan) -> str:
+        """The id of a click that a page's server tells of, stored as any other; `scope` names the visitor."""
+        job, _ = self._factory.click(scope, dict(scope["headers"]), plan)
+        await self.writer.submit(job)
+        return str(job.word)
 
     def client(self, scope: Any) -> Client:
         """The client, without counting a click: for pages and the beacon."""

@@ -38,6 +38,23 @@ def redirection(url: str, cookies: Sequence[tuple[bytes, bytes]] = ()) -> Answer
     return {"type": "http.response.start", "status": 302, "headers": headers}, _NO_BODY
 
 
+def without_redirect(word: str, origin: str) -> Answer:
+    """The click's id for the script of a page that lies elsewhere, which may read it at that page's origin only."""
+    body = msgspec.json.encode({"click": word})
+    headers = [
+        (b"content-type", b"application/json"), _NO_STORE, (b"content-length", str(len(body)).encode()),
+        (b"access-control-allow-origin", origin.encode()), (b"vary", b"origin"),
+    ]  # fmt: skip
+    start = {"type": "http.response.start", "status": 200, "headers": headers}
+    return start, {"type": "http.response.body", "body": body}
+
+
+def asks_for_id(scope: Any, origin: str) -> bool:
+    """Whether a request comes from the script of the page at that origin."""
+    headers = dict(scope["headers"])
+    return headers.get(b"accept") == b"application/json" and headers.get(b"origin", b"") == origin.encode()
+
+
 def without_body(answer: Answer, method: str) -> Answer:
     """The answer to HEAD has the headers only."""
     return (answer[0], _NO_BODY) if method == "HEAD" else answer

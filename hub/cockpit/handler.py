@@ -6,6 +6,7 @@ from litestar.handlers import HTTPRouteHandler
 from hub.cockpit.assets import asset_route
 from hub.cockpit.automations import automation_routes
 from hub.cockpit.bulk import bulk_routes
+from hub.cockpit.cohorts import cohort_routes
 from hub.cockpit.command_line import command_line_routes
 from hub.cockpit.entities import entity_routes
 from hub.cockpit.events import event_routes
@@ -24,8 +25,9 @@ from hub.requests.limits import Limits
 from hub.runtime.runtime import Runtime
 
 PAGES = (
-    today_routes, report_routes, revenue_routes, log_routes, entity_routes, rotation_routes, site_editor_routes,
-    team_routes, automation_routes, find_routes, form_routes, bulk_routes, command_line_routes, event_routes,
+    today_routes, report_routes, cohort_routes, revenue_routes, log_routes, entity_routes, rotation_routes,
+    site_editor_routes, team_routes, automation_routes, find_routes, form_routes, bulk_routes, command_line_routes,
+    event_routes,
 )  # fmt: skip
 
 

@@ -60,6 +60,7 @@ MENU: tuple[tuple[str, tuple[MenuItem, ...]], ...] = (
     ("", (
         MenuItem("today", "Today", "/cockpit"),
         MenuItem("reports", "Reports", "/cockpit/reports"),
+        MenuItem("cohorts", "Cohorts", "/cockpit/cohorts"),
         MenuItem("revenue", "Revenue", "/cockpit/revenue"),
         MenuItem("logs", "Logs", "/cockpit/logs/clicks"),
     )),

@@ -111,7 +111,7 @@ def report_routes(cockpit: Cockpit) -> list[HTTPRouteHandler]:
         report = await visit.ask("report merged", **view.arguments(first, last))
         name = f"report-{first}-{last}.csv"
         headers = {"content-disposition": f'attachment; filename="{name}"'}
-        content = (await report_file(report, list(view.by))).content
+        content = (await report_file(report, list(view.by))).text
         return Response(content, media_type="text/csv; charset=utf-8", headers=headers)
 
     @cockpit.get("/cockpit/reports/digest")

@@ -27,7 +27,7 @@ from storage.ledger.revenue.sanity import distinct, measures_stated
 from storage.ledger.revenue.suspect import contradiction
 from storage.outbound import webhooks
 from storage.outbound.webhooks import Announcement
-from storage.revenue import kept_answers, raw_reports, syncs
+from storage.revenue import kept_answers, players, raw_reports, syncs
 from storage.revenue import revisions as revenue
 from storage.tables import accounts as table
 
@@ -140,6 +140,7 @@ class Run:
         except CasinoFluxError as error:
             await self._failed(error)
             return
+        await self._players()
         await self._queue_held_message()
         async with self.runtime.database.begin() as tx:
             await syncs.done(tx, self.run, self.holder, self.runtime.clock(), suspect=suspect)
@@ -167,6 +168,30 @@ class Run:
         for window in reversed(self._window_of_run(connection, complete).chunks(sync_platform.max_days)):
             suspect = await self._window(sync_platform, connection, window) or suspect
         return suspect
+
+    async def _players(self) -> None:
+        """Fetch what players did in the run's windows, where the account asks for it; a fault there is a warning."""
+        if self.run.again is not None or not self.connection.option("players", False):
+            return
+        async with self.runtime.database.read() as tx:
+            row = await names.by_id(tx, table, self.run.account_id)
+            complete = await syncs.complete_until(tx, row.id, accounts.zone_of(row))
+            first = await players.first_told(tx, row.id)
+        sync_platform = platform(row.platform)
+        window = self._window_of_run(self.connection, complete if first else None)
+        try:
+            for part in window.chunks(sync_platform.max_days):
+                report = await sync_platform.fetch_players(self.http, self.connection, part)
+                if report.totals and part.last < window.last:
+                    report = msgspec.structs.replace(report, first=window.last, last=window.last, rows=tuple(
+                        msgspec.structs.replace(told, day=window.last) for told in report.rows
+                    ))  # fmt: skip
+                await players.record(self.runtime.database, self.runtime.box, row, report, now=self.runtime.clock())
+                self.warnings += report.warnings
+        except CasinoFluxError as error:
+            text = redact(str(error), self.connection.secrets)
+            self.warnings.append(f"players were not fetched: {text}")
+            log.warning("players were not fetched", account=self.run.account_id, why=text)
 
     async def _window(self, sync_platform: Platform, connection: Connection, window: Window) -> str | None:
         """Fetch and store one window; what was in memory of it is free before the next is asked for."""

@@ -20,7 +20,8 @@ from hub.runtime.runtime import Runtime
 from storage.catalogue.distribution import forget as forget_steps
 from storage.clicks import budgets, partitions, retention
 from storage.postbacks.requests import forget_long_bodies
-from storage.reports import settle
+from storage.reports import cohorts, settle
+from storage.revenue import players
 
 
 async def settle_touched(runtime: Runtime) -> None:
@@ -30,6 +31,11 @@ async def settle_touched(runtime: Runtime) -> None:
         runtime.database, deployment.zone, runtime.clock(), currency=deployment.currency,
         apart=runtime.ports.merge_apart,
     )  # fmt: skip
+
+
+async def sum_cohorts(runtime: Runtime) -> None:
+    """Sum up the weeks of registration that moved."""
+    await cohorts.rebuild(runtime.database)
 
 
 async def deliver(runtime: Runtime) -> None:
@@ -52,12 +58,14 @@ async def maintain_storage(runtime: Runtime) -> None:
     await forget_long_bodies(runtime.database, now)
     if runtime.settings.retention_days:
         await retention.drop(runtime.database, now, days=runtime.settings.retention_days)
+        await players.drop_ids(runtime.database, now, days=runtime.settings.retention_days)
         await retention.drop_views(runtime.database, now, days=runtime.settings.retention_days)
 
 
 TIMETABLE = (
     Job("settle", 1, settle_touched),
     Job("sync", 1, sync.tick),
+    Job("cohorts", 5, sum_cohorts),
     Job("outbound", 1, outbound.tick),
     Job("costs", 300, costs.tick),
     Job("imports", 1, imports.tick),

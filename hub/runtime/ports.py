@@ -18,6 +18,7 @@ from bot.render.chart_image import draw
 from connectors.base import SHORT, Connection, Platform, Window
 from connectors.http import Http, Unreachable
 from connectors.platforms.csv_upload import CsvUpload
+from connectors.players import read_player_file
 from connectors.redaction import redact
 from connectors.registry import PLATFORMS, platform, platform_name
 from connectors.trackers import registry
@@ -28,7 +29,7 @@ from hub.runtime.settings import Settings
 from hub.runtime.tracing import tracer
 from storage.imports.imports import packed
 from storage.ledger.errors import CasinoFluxError, ConnectorError, Refused, TooLong
-from storage.ledger.facts import Report
+from storage.ledger.facts import PlayerReport, Report
 from storage.ledger.revenue.report_parts import ReportParts as UploadParts
 from storage.ledger.revenue.report_parts import parts_of
 from storage.reports.report_apart import ReportParts, report_parts
@@ -205,6 +206,13 @@ class HubPorts:
         )
         return packed_parts
 
+    async def read_players(self, platform_named: str, account: dict[str, Any], raw: bytes, today: date) -> PlayerReport:
+        if len(raw) < SHORT:
+            return read_players(platform_named, account, raw, today)
+        advice = "upload the file in several parts"
+        report: PlayerReport = await self.run_apart(read_players, platform_named, account, raw, today, advice=advice)
+        return report
+
     def presets(self) -> dict[str, dict[str, Any]]:
         from connectors.sources import presets
 
@@ -225,6 +233,12 @@ def read_upload(platform_named: str, account: dict[str, Any], raw: bytes, today:
 
 def _tracker_parts(system: str, raw: bytes, options: dict[str, Any]) -> list[tuple[str, bytes]]:
     return [packed(part) for part in registry.read_file(system, raw, registry.FileOptions(**options))]
+
+
+def read_players(platform_named: str, account: dict[str, Any], raw: bytes, today: date) -> PlayerReport:
+    """The players in an uploaded file, none of its days after the account's `today`."""
+    connector = platform(platform_named)
+    return read_player_file(connector, connection_of(connector, account), raw, today)
 
 
 def _upload_parts(platform_named: str, account: dict[str, Any], raw: bytes, today: date) -> UploadParts:

@@ -13,9 +13,12 @@ from litestar.types import Receive, Scope
 
 from hub.requests.limits import Limits
 from hub.runtime.runtime import Runtime
+from hub.sites.visits import Visits
 from storage.catalogue.site_snapshot import Served
+from storage.catalogue.sites import DRAFT
 from storage.clicks.queries import links
 from storage.db import tasks
+from storage.ledger.addresses import origin_of
 from storage.reports import analytics
 from storage.reports.analytics import View
 from storage.tables.types import EPOCH_DAY
@@ -23,6 +26,8 @@ from storage.tables.types import EPOCH_DAY
 BEACON = "b"
 LONGEST = 4096  # bytes of one message
 MOST_WAITING = 50_000
+MOST_EVENTS = 30  # of a page
+LONGEST_EVENT = 40  # characters
 STOP_WITHIN = 3.0  # seconds the last views are given at a stop
 FLUSH_SECONDS = 1.0
 LONGEST_VISIT = 6 * 3600 * 1000  # milliseconds
@@ -40,6 +45,8 @@ class BeaconReport(msgspec.Struct):
     s: int = 0  # percent scrolled
     o: list[str] = []  # offers that came into view
     k: list[str] = []  # offers clicked
+    e: list[str] = []  # events that the page names
+    n: int = 0  # 1 in a page's first message: a visit to count, where the page lies elsewhere
 
 
 _decoder = msgspec.json.Decoder(BeaconReport)
@@ -48,8 +55,9 @@ _decoder = msgspec.json.Decoder(BeaconReport)
 class Beacon:
     """Takes messages in memory and stores them once a second."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, visits: Visits) -> None:
         self._runtime = runtime
+        self.visits = visits
         self._limits = Limits(runtime.settings)
         self._waiting: dict[int, tuple[View, str]] = {}
         self._task: asyncio.Task[None] | None = None
@@ -74,13 +82,19 @@ class Beacon:
         headers = dict(scope["headers"])
         if headers.get(b"dnt") == b"1" or headers.get(b"sec-gpc") == b"1":
             return 204
-        body = await _body(receive)
+        if site.page and headers.get(b"origin", b"").decode("latin-1") != origin_of(site.page):
+            return 403
+        body = await read_body(receive)
         if body is None:
             return 413
         try:
             report = _decoder.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return 400
+        if site.page and site.status == DRAFT:
+            return 204
+        if site.page and report.n == 1:
+            self.visits.add(scope, site, report.c[:32])
         view = self._view(scope, site, report)
         if view is not None and (view.id in self._waiting or len(self._waiting) < MOST_WAITING):
             self._waiting[view.id] = view, report.c[:32]
@@ -102,6 +116,7 @@ class Beacon:
             scroll=min(max(report.s, 0), 100),
             seen=[offer for offer in dict.fromkeys(report.o) if offer in offers],
             clicked=[offer for offer in report.k[:50] if offer in offers],
+            events=[name for each in dict.fromkeys(report.e[:MOST_EVENTS]) if (name := _event(each))],
         )  # fmt: skip
 
     def _day(self, now: datetime) -> int:
@@ -136,6 +151,11 @@ def view_id(site_id: int, visitor: str, report_id: str) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
+def _event(name: str) -> str:
+    """An event's name without control characters."""
+    return "".join(letter for letter in name[:LONGEST_EVENT] if letter.isprintable()).strip()
+
+
 def _host(referrer: str) -> str:
     try:
         return (urlsplit(referrer[:500]).hostname or "")[:200].replace("\x00", "")
@@ -143,7 +163,7 @@ def _host(referrer: str) -> str:
         return ""
 
 
-async def _body(receive: Receive) -> bytes | None:
+async def read_body(receive: Receive) -> bytes | None:
     """The request's body; None if it is longer than any message of ours."""
     body: bytes = b""
     while True:

@@ -19,10 +19,12 @@ from hub.runtime.runtime import Runtime
 from hub.sites import pages as site_pages
 from hub.sites.beacon import BEACON, Beacon
 from hub.sites.images import Images
+from hub.sites.own_page import SCRIPT, VISIT, OwnPages, script_page
 from hub.sites.pages import LEGAL, Page
 from hub.sites.variant_choice import choose
 from hub.sites.visits import Visits
-from storage.catalogue import site_snapshot
+from storage.catalogue import site_files, site_snapshot
+from storage.catalogue.site_files import INDEX
 from storage.catalogue.site_snapshot import Served, Serving, Variant
 from storage.catalogue.sites import DRAFT, PUBLISHED, preview_signature
 from storage.db import config_version, tasks
@@ -47,7 +49,8 @@ class Sites:
         self._seen = -1
         self._turn = asyncio.Lock()  # a slow look must not put older pages over newer ones
         self.visits = Visits(runtime)
-        self.beacon = Beacon(runtime)
+        self.beacon = Beacon(runtime, self.visits)
+        self.own_pages = OwnPages(runtime, self.visits)
         self.images = Images(runtime)
         self._task: asyncio.Task[None] | None = None
 
@@ -103,12 +106,31 @@ class Sites:
         if method == "POST" and name == BEACON and site is not None:
             status, wait = await self.beacon.take(scope, receive, site)
             await _send(send, status, [(b"retry-after", str(math.ceil(wait)).encode())] if wait else [], b"")
+        elif method == "POST" and name == VISIT and site is not None and self._signed(scope, site):
+            status, body = await self.own_pages.take(receive, site)
+            await _send(send, status, [(b"content-type", b"application/json")], body)
         elif method not in {"GET", "HEAD"}:
             await _send(send, 405, [(b"allow", b"GET, HEAD")], b"")
         elif site is None:
             await _answer(send, site_pages.nothing_page(), scope, "", [])
+        elif site.page:
+            await self._lead_on(scope, send, site, name)
         else:
             await self._show(scope, send, site, base, name)
+
+    async def _lead_on(self, scope: Scope, send: Send, site: Served, name: str) -> None:
+        """A site whose page lies elsewhere: its script, and the way there for whoever opens our address."""
+        if name == SCRIPT:
+            await _answer(send, script_page(), scope, "", [])
+            return
+        await _send(
+            send, 302, [(b"location", site.page.encode("ascii", "ignore")), (b"cache-control", b"no-store")], b""
+        )
+
+    def _signed(self, scope: Scope, site: Served) -> bool:
+        """Whether the address holds the site's signature, which members of its team see."""
+        carried = scope["path"][3:].partition("/")[0].lower().partition("~")[2]
+        return hmac.compare_digest(carried.encode(), preview_signature(self._preview_key, site.code).encode())
 
     async def _picture(self, scope: Scope, send: Send) -> None:
         """A picture, under every name that is ours; a name that belongs to no team has none."""
@@ -124,6 +146,9 @@ class Sites:
         if not base and name in ("robots.txt", "sitemap.xml"):
             await _answer(send, site_pages.for_crawlers(name, host_of(scope) or ""), scope, "", [])
             return
+        if site.files and name not in LEGAL:
+            await self._show_file(scope, send, site, base, name or INDEX)
+            return
         click = _click(scope)
         variant = site.variants[0]
         cookies: list[tuple[bytes, bytes]] = []
@@ -133,6 +158,34 @@ class Sites:
             if site.status != DRAFT:
                 self.visits.add(scope, site, click)
         await _answer(send, self._page(site, variant, name, base), scope, click, cookies)
+
+    async def _show_file(self, scope: Scope, send: Send, site: Served, base: str, path: str) -> None:
+        """A file of the team's own page; the page itself is a visit."""
+        if base and path == INDEX and not scope["path"].endswith(("/", INDEX)):
+            query = scope["query_string"]
+            location = f"{base}/".encode() + (b"?" + query if query else b"")  # so that its own links are found
+            await _send(send, 302, [(b"location", location), (b"cache-control", b"no-store")], b"")
+            return
+        page, click = await self._file(site, base, path), _click(scope)
+        if page is None:
+            await _answer(send, self._page(site, site.variants[0], path, base), scope, "", [])
+            return
+        if path == INDEX and site.status != DRAFT:
+            self.visits.add(scope, site, click)
+        await _answer(send, page, scope, click, [])
+
+    async def _file(self, site: Served, base: str, path: str) -> Page | None:
+        today = self.runtime.clock().astimezone(self.runtime.deployment.zone).date()
+        key = (site.id, "file", path, base, today.month)
+        if key not in self._pages:
+            async with self.runtime.database.read() as tx:
+                content = await site_files.content(tx, site.id, path)
+            if content is None:
+                return None
+            if not path.endswith((".html", ".htm")):
+                return site_pages.file_page(path, content, base=base)
+            self._pages[key] = site_pages.own_page(site, content.decode(), base=base, today=today)
+        return self._pages[key]
 
     def _ident(self, scope: Scope) -> tuple[str, bool]:
         """Something that stays with a visitor without a cookie, and whether it is a machine."""

@@ -6,6 +6,7 @@ import secrets
 from base64 import b64encode
 from datetime import date
 from functools import cache
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from hub.sites import texts
+from storage.catalogue import site_files
 from storage.catalogue.markets import market
 from storage.catalogue.site_snapshot import Served, Variant
 from storage.ledger.addresses import web_address
@@ -51,6 +53,47 @@ def variant_page(site: Served, variant: Variant, *, base: str, preview: bool, to
     values = _values(site, variant, base=base, preview=preview, today=today)
     script = "" if site.status == "draft" else _script()
     return _render(f"{variant.theme}.html", values, robots=not preview, images=_origins(variant), script=script)
+
+
+def own_page(site: Served, text: str, *, base: str, today: date) -> Page:
+    """A page of the team's own files: macros filled, the compliance footer and the beacon at its end.
+
+    Under our own address it has an origin of its own, so that its scripts see nothing of the cockpit.
+    """
+    variant = site.variants[0]
+    values = _values(site, variant, base=base, preview=bool(base), today=today)
+    names = {name: escape(str(values["names"][name])) for name in ("site", "age", "country", "month", "contact")}
+    names["operator"] = escape(str(values["names"]["operator"]))
+    links = {card.offer_code: values["href"](card, 0) for card in variant.cards}
+    footer = (
+        _environment()
+        .get_template("own_footer.html")
+        .render(**values, script="" if site.status == "draft" else _script())
+    )
+    html = site_files.fill(text, links, names)
+    body = html.lower().rfind("</body")
+    before, end = (html[:body], html[body:]) if body >= 0 else (html, "")
+    policy = (
+        "default-src 'self' data: 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors " + ("'self'" if base else "'none'")
+    )
+    if base:
+        policy += "; sandbox allow-scripts allow-popups allow-top-navigation-by-user-activation"
+    return _page(before + footer + end, status=200, robots=not base, sources=policy, lang=values["lang"])
+
+
+def file_page(path: str, content: bytes, *, base: str) -> Page:
+    """A file beside the page: a picture, a style, a script."""
+    headers = [
+        (b"content-type", (site_files.kind_of(path) or "application/octet-stream").encode()),
+        (b"cache-control", b"public, max-age=300"), (b"x-content-type-options", b"nosniff"),
+        (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; sandbox"),
+        (b"vary", b"accept-encoding"),
+    ]  # fmt: skip
+    if base:
+        headers.append((b"access-control-allow-origin", b"*"))  # the page there has an origin of its own
+    zipped = gzip.compress(content, 6, mtime=0)
+    return Page(status=200, headers=tuple(headers), parts=(content,), plain=content, zipped=zipped)
 
 
 def legal_page(site: Served, variant: Variant, name: str, *, base: str, preview: bool, today: date) -> Page:

@@ -22,7 +22,6 @@ from hub.requests.problems import API, from_error
 from hub.runtime.runtime import Runtime
 from storage.ledger.errors import CasinoFluxError, Refused
 from storage.ledger.reports.report_pages import PagedReport
-from storage.ledger.reports.report_rows import MergedReport
 from storage.reports.report_apart import ReportParts
 
 MAX_BODY = 20_000_000  # a CSV of a year's spend fits
@@ -79,8 +78,9 @@ async def answer(runtime: Runtime, limited: Limits, command: Command, request: R
         )
         return from_error(error, subject=subject)
     response: Response[Any]
-    if isinstance(result, MergedReport) and ctx.notes.get("csv"):
-        response = _csv(ctx.notes["file"])
+    file = ctx.notes.get("file")
+    if isinstance(file, File) and (ctx.notes.get("csv") or file.mime == "application/pdf"):
+        response = _attachment(file)
     elif isinstance(result, PagedReport | ReportParts):
         response = _pieces(list(result.json()))
     else:
@@ -94,10 +94,10 @@ def _wants_csv(request: Request[Any, Any, Any]) -> bool:
     return request.headers.get("accept", "").partition(";")[0].strip().lower() == "text/csv"
 
 
-def _csv(file: File) -> Response[Any]:
+def _attachment(file: File) -> Response[Any]:
     disposition = f'attachment; filename="{file.name}"'
     headers = {"content-disposition": disposition}
-    return Response(file.content.encode(), media_type="text/csv", headers=headers)
+    return Response(file.data, media_type=file.mime, headers=headers)
 
 
 def _pieces(parts: list[bytes]) -> Stream:

@@ -6,7 +6,7 @@ import msgspec
 from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.catalogue import sites, variant_distribution
+from storage.catalogue import site_files, sites, variant_distribution
 from storage.tables import domains, site_variants
 from storage.tables import sites as table
 
@@ -53,6 +53,8 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     variants: tuple[Variant, ...]
     hosts: tuple[str, ...]
     shares: dict[str, int] = {}  # of the variants, where earnings set them
+    page: str = ""  # address of the page, where it lies elsewhere
+    files: bool = False  # its page is the team's own files
     holdout: int = 0  # visitors who go by the variants' own weights all the same, in hundredths of a per cent
 
 
@@ -81,7 +83,13 @@ async def load(tx: AsyncConnection) -> Serving:
     running = select(site_variants).where(site_variants.c.ended_at.is_(None)).order_by(site_variants.c.id)
     for variant in await tx.execute(running):
         tried.setdefault(variant.site_id, []).append(variant)
-    served = tuple(_served(row, cards[row.id], tried.get(row.id, []), tuple(hosts.get(row.id, ()))) for row in rows)
+    own = await site_files.counts(tx)
+    served = tuple(
+        msgspec.structs.replace(
+            _served(row, cards[row.id], tried.get(row.id, []), tuple(hosts.get(row.id, ()))), files=row.id in own
+        )
+        for row in rows
+    )
     return Serving(sites=served, hosts=team_by_host, moved=moved)
 
 
@@ -91,7 +99,8 @@ def _served(row: Row[Any], of_site: list[Row[Any]], tried: list[Row[Any]], hosts
     itself = Variant(code="a", weight=1, theme=row.theme, texts=row.texts, cards=tuple(cards.values()))
     return Served(
         id=row.id, team_id=row.team_id, name=row.name, code=row.code, market=row.market, locale=row.locale,
-        status=row.status, hosts=hosts, variants=(itself, *(_variant(itself, row_, cards) for row_ in tried)),
+        status=row.status, hosts=hosts, page=row.page or "",
+        variants=(itself, *(_variant(itself, row_, cards) for row_ in tried)),
         shares=distribution.shares if distribution else {}, holdout=distribution.holdout if distribution else 0,
     )  # fmt: skip
 

@@ -27,6 +27,7 @@ class Site(Sorted, frozen=True, kw_only=True):
     market: str
     locale: str
     theme: str
+    page: str | None
     offers: list[str]
     status: str
     texts: dict[str, Any]
@@ -34,6 +35,7 @@ class Site(Sorted, frozen=True, kw_only=True):
     domains: list[str]
     preview_url: str
     url: str
+    snippet: str | None
     missing: list[str]
     warnings: list[str]
 
@@ -133,7 +135,7 @@ async def cards(tx: AsyncConnection, site_ids: Sequence[int]) -> dict[int, list[
 
 def missing(site: Row[Any], shown: Sequence[Row[Any]]) -> list[str]:
     """What keeps the site from being published, each with what to do."""
-    faults = [] if shown else [f"it has no offers: site edit {site.code} offers=…"]
+    faults = [] if shown or site.page else [f"it has no offers: site edit {site.code} offers=…"]
     for card in shown:
         if card.status != "reviewed":
             faults.append(f"casino {card.name} is not reviewed: casino review {card.code}")
@@ -148,7 +150,7 @@ def warnings(site: Row[Any], shown: Sequence[Row[Any]]) -> list[str]:
     """What a visitor, or a regulator, would miss on the page."""
     required = {"bonus": "bonus", "terms_url": "terms link", "licence": "licence"}
     warnings = [f"no operator is named as responsible for the page: site edit {site.code} operator=…"]
-    warnings = [] if site.texts.get("operator") else warnings
+    warnings = [] if site.texts.get("operator") or site.page else warnings
     if note := market(site.market).note:
         warnings.append(f"in {site.market}: {note}")
     for card in shown:
@@ -176,10 +178,13 @@ async def shown(tx: AsyncConnection, rows: Sequence[Row[Any]], *, public_url: st
 def _site(row: Row[Any], of_site: list[Row[Any]], hosts: list[Row[Any]], version: int | None, preview: str) -> Site:
     address = preview if row.status == DRAFT else preview.partition("~")[0]
     live = [host.name for host in hosts if host.status == "live"]
+    snippet = f'<script async src="{preview.partition("~")[0]}/page.js"></script>' if row.page else None
     return Site(
+        page=row.page, snippet=snippet,
         id=row.id, name=row.name, code=row.code, market=row.market, locale=row.locale, theme=row.theme,
         offers=[card.offer_code for card in of_site], status=status_of(row), texts=row.texts, version=version,
-        domains=[host.name for host in hosts], preview_url=preview, url=f"https://{live[0]}/" if live else address,
+        domains=[host.name for host in hosts], preview_url=preview,
+        url=row.page or (f"https://{live[0]}/" if live else address),
         missing=missing(row, of_site), warnings=warnings(row, of_site), **sorting_of(row),
     )  # fmt: skip
 

@@ -14,6 +14,7 @@ from storage.catalogue import distribution, placements
 from storage.catalogue.placements import NO_PLACEMENTS, Placements
 from storage.clicks.caps import period_of
 from storage.clicks.write_jobs import Budget, Cap
+from storage.ledger.addresses import origin_of
 from storage.ledger.clicks.compiled_conditions import RuleIndex, asked, compiled
 from storage.ledger.clicks.macros import SUBS, Template
 from storage.ledger.clicks.placements import PlacementGate
@@ -76,7 +77,10 @@ class OfferPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SitePlan(msgspec.Struct, frozen=True, kw_only=True):
-    """A site: `url` is where its visitors land, to be followed by a click id; `offers` are ids in order."""
+    """A site: `url` is where its visitors land, to be followed by `click=` and a click id; `offers` are ids in order.
+
+    `origin` is that of a page which lies elsewhere: its script may ask for a click without a redirect.
+    """
 
     id: int
     code: str
@@ -84,6 +88,7 @@ class SitePlan(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     paused: bool
     offers: tuple[int, ...] = ()
+    origin: str = ""
 
 
 class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -259,10 +264,21 @@ async def _sites(tx: AsyncConnection, public_url: str) -> dict[int, SitePlan]:
         row.id: SitePlan(
             id=row.id, code=row.code, team_id=row.team_id, paused=row.status == "paused",
             offers=tuple(members.get(row.id, ())),
-            url=f"https://{hosts[row.id]}/" if row.id in hosts else f"{public_url}/s/{row.code}",
+            url=_page_url(row.page or _served_url(public_url, row.code, hosts.get(row.id))),
+            origin=origin_of(row.page) if row.page else "",
         )
         for row in await tx.execute(select(sites).order_by(sites.c.id))
     }  # fmt: skip
+
+
+def _served_url(public_url: str, code: str, host: str | None) -> str:
+    """Where we show a site."""
+    return f"https://{host}/" if host else f"{public_url}/s/{code}"
+
+
+def _page_url(address: str) -> str:
+    """An address up to where `click=` follows."""
+    return address + ("&" if "?" in address else "?")
 
 
 def _by_code(site_plans: dict[int, SitePlan]) -> dict[str, SitePlan]:

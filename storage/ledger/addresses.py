@@ -26,6 +26,15 @@ def web_address(text: str, *, field: str, user_info: bool = False) -> str:
     return url
 
 
+def origin_of(address: str) -> str:
+    """Scheme, host and port of a web address, as a browser names them in `Origin`."""
+    parts = urlsplit(address)
+    host = (parts.hostname or "").encode("idna").decode()
+    port = {None: "", 80: "" if parts.scheme == "http" else ":80", 443: "" if parts.scheme == "https" else ":443"}
+    name = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{name}{port.get(parts.port, f':{parts.port}')}"
+
+
 def is_host(name: str) -> bool:
     """Whether a host name can exist in DNS, or is an IPv6 address; IDN letters are judged as they are sent."""
     if ":" in name:

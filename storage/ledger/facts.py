@@ -144,6 +144,41 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     assumed_days: bool = False
 
 
+class PlayerRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a platform says of one player: of a day, or in all until that day (`PlayerReport.totals`).
+
+    `player` is the platform's id. `sub` is what came back as our click id or campaign code, `tag` names the segment.
+    Measures are None where they are not reported; amounts are micro-units of `currency`.
+    """
+
+    player: str
+    day: date
+    currency: Currency
+    tag: str = ""
+    sub: str = ""
+    country: str = ""
+    registered: date | None = None
+    ftd_day: date | None = None
+    deposits: int | None = None
+    deposit_amount: int | None = None
+    ngr: int | None = None
+    commission: int | None = None
+
+
+class PlayerReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Players of an account, over days `first` to `last`, both included.
+
+    With `totals` each row is all that a player has done until `last`, and players without a row have not changed; else
+    rows are of days, and a player without a row on a day of the report did nothing on it.
+    """
+
+    first: date
+    last: date
+    rows: tuple[PlayerRow, ...]
+    totals: bool = False
+    warnings: tuple[str, ...] = ()
+
+
 class ClickFact(msgspec.Struct, frozen=True, kw_only=True):
     """Clicks counted over one combination of dimensions on one report day. Ids are 0 when there is none."""
 

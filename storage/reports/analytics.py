@@ -5,7 +5,7 @@ from datetime import date, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, case, func, literal, select, true
+from sqlalchemy import ColumnElement, Select, Text, case, cast, func, literal, select, true
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -39,6 +39,15 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     scroll: int
     seen: list[str]
     clicked: list[str]
+    events: list[str] = []
+
+
+class PageEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that a page gave a name: views on which it happened, and visitors."""
+
+    event: str
+    views: int
+    visitors: int
 
 
 class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,7 +86,7 @@ async def record(tx: AsyncConnection, views: Sequence[View]) -> None:
     """Store views; one reported again replaces the report before, unless it comes late."""
     rows = [msgspec.structs.asdict(view) for view in views]
     statement = upsert(site_views)
-    later = {name: statement.excluded[name] for name in ("milliseconds", "scroll", "seen", "clicked")}
+    later = {name: statement.excluded[name] for name in ("milliseconds", "scroll", "seen", "clicked", "events")}
     statement_ = statement.on_conflict_do_update(
         index_elements=["id"], set_=later, where=statement.excluded.milliseconds >= site_views.c.milliseconds
     )
@@ -246,3 +255,22 @@ def named_variant(extra: Any) -> str:
 
 def _day(day: date) -> int:
     return (day - EPOCH_DAY).days
+
+
+async def page_events(
+    tx: AsyncConnection, site_id: int, *, first: date, last: date, only: Campaigns, most: int
+) -> list[PageEvent]:
+    """The events of a site's pages, the most frequent first, at most so many."""
+    v = site_views.c
+    within = v.site_id == site_id, v.day.between((first - EPOCH_DAY).days, (last - EPOCH_DAY).days)
+    named = select(v.events, v.visitor, func.count().label("views")).where(*within, cast(v.events, Text) != "[]")
+    if only is not None:
+        named = named.where(v.campaign_id.in_(only))
+    views: dict[str, int] = {}
+    visitors: dict[str, set[str]] = {}
+    for row in await tx.execute(named.group_by(v.events, v.visitor)):
+        for name in row.events:
+            views[name] = views.get(name, 0) + row.views
+            visitors.setdefault(name, set()).add(row.visitor)
+    names = sorted(views, key=lambda name: (-views[name], name))[:most]
+    return [PageEvent(event=name, views=views[name], visitors=len(visitors[name])) for name in names]

@@ -32,7 +32,15 @@ from storage.tables.imports import (
     imported_entities,
     imports,
 )
-from storage.tables.landing import domain_quotes, images, registrars, site_variants, site_versions, site_views
+from storage.tables.landing import (
+    domain_quotes,
+    images,
+    registrars,
+    site_files,
+    site_variants,
+    site_versions,
+    site_views,
+)
 from storage.tables.people import (
     audits,
     changes,
@@ -49,9 +57,19 @@ from storage.tables.people import (
     teams,
     tokens,
 )
+from storage.tables.players import (
+    PLAYER_MEASURES,
+    cohort_sums,
+    player_days,
+    player_feeds,
+    players,
+    touched_cohorts,
+)
 from storage.tables.revenue import (
     MEASURES,
     account_measures,
+    billing,
+    invoices,
     merged,
     payments,
     report_pages,
@@ -82,6 +100,7 @@ from storage.tables.traffic import (
 
 __all__ = [
     "MEASURES",
+    "PLAYER_MEASURES",
     "SUBS",
     "account_measures",
     "accounts",
@@ -89,6 +108,7 @@ __all__ = [
     "audits",
     "automation_acts",
     "automations",
+    "billing",
     "budget_counts",
     "campaign_aliases",
     "campaign_costs",
@@ -102,6 +122,7 @@ __all__ = [
     "click_links",
     "click_rollup",
     "clicks",
+    "cohort_sums",
     "confirmations",
     "conversion_states",
     "conversions",
@@ -122,6 +143,7 @@ __all__ = [
     "imported_entities",
     "imports",
     "invites",
+    "invoices",
     "leases",
     "members",
     "merged",
@@ -137,6 +159,9 @@ __all__ = [
     "placement_cursors",
     "placement_lists",
     "placements",
+    "player_days",
+    "player_feeds",
+    "players",
     "postbacks",
     "presses",
     "rates",
@@ -147,6 +172,7 @@ __all__ = [
     "revenue_revisions",
     "rooms",
     "settled_days",
+    "site_files",
     "site_offers",
     "site_variants",
     "site_versions",
@@ -159,6 +185,7 @@ __all__ = [
     "teams",
     "tokens",
     "touched",
+    "touched_cohorts",
     "user_agents",
     "views",
     "visitors",

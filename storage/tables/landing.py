@@ -1,6 +1,6 @@
 """What sites have been, and what is tried on them."""
 
-from sqlalchemy import BigInteger, Column, Integer, LargeBinary, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Integer, LargeBinary, PrimaryKeyConstraint, Table, Text, UniqueConstraint
 
 from storage.tables.base import index, key, metadata, named, reference, team
 from storage.tables.types import Instant, Json
@@ -58,7 +58,18 @@ site_views = Table(
     Column("scroll", Integer, nullable=False, server_default="0"),  # percent of the page
     Column("seen", Json, nullable=False),  # offer codes that came into view
     Column("clicked", Json, nullable=False),  # offer codes clicked, in order
+    Column("events", Json, nullable=False, server_default="[]"),  # names that the page gave to what happened on it
     index("site_id", "day"),
+)
+
+#: The files of a team's own page, which is shown in the place of a theme.
+site_files = Table(
+    "site_files",
+    metadata,
+    reference("site_id", "sites"),
+    Column("path", Text, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("site_id", "path"),
 )
 
 #: Logos and pictures sent in chat, encoded again as WebP; named by their content.

@@ -16,7 +16,7 @@ from sqlalchemy import (
 )
 
 from storage.tables.base import index, key, metadata, reference, team
-from storage.tables.types import Day, Instant
+from storage.tables.types import Day, Instant, Json
 
 MEASURES = (
     "visits",
@@ -186,4 +186,34 @@ payments = Table(
     Column("amount", BigInteger, nullable=False),
     Column("currency", Text, nullable=False),
     Column("recorded_at", Instant, nullable=False),
+)
+
+#: What a team writes on its invoices.
+billing = Table(
+    "billing",
+    metadata,
+    Column("team_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("details", Json, nullable=False),  # storage.reports.invoices.Details
+)
+
+#: What was billed to a platform: numbers follow each other without a gap, and a cancelled one keeps its own.
+invoices = Table(
+    "invoices",
+    metadata,
+    key(),
+    team(),
+    reference("account_id", "accounts"),
+    Column("number", Integer, nullable=False),
+    Column("code", Text, nullable=False),  # the number as it is written: 2026-0007
+    Column("month", Text, nullable=False),  # whose commission: 2026-10
+    Column("issued", Day, nullable=False),
+    Column("due", Day, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("recipient", Text, nullable=False),
+    Column("sender", Json, nullable=False),  # the team's details as they were
+    Column("cancelled", Boolean, nullable=False, server_default=false()),
+    Column("created_at", Instant, nullable=False),
+    UniqueConstraint("team_id", "number"),
+    index("account_id", "due"),
 )

@@ -67,6 +67,10 @@ async def played(name: str, case: str) -> dict[str, Any]:
         account = connection(name, case, web.url)
         async with Http(allow_private=True, first_wait=0.01, seconds=5.0) as http:
             try:
+                if case == "players":
+                    told_players = await platform(name).fetch_players(http, account, window(name, case))
+                    return {"asked": [shown(each, web.url) for each in web.asked],
+                            **msgspec.json.decode(msgspec.json.encode(told_players))}  # fmt: skip
                 report = await platform(name).fetch(http, account, window(name, case))
                 again = platform(name).read(report.raw, account, window(name, case))
                 assert again == msgspec.structs.replace(report, digest=""), "what was kept raw reads the same"

@@ -4,6 +4,7 @@ PAGES = {
     "today": "/cockpit",
     "report": "/cockpit/reports?range=30d&by=campaign&vs=previous",
     "report-by-day": "/cockpit/reports?range=30d&by=day,campaign",
+    "cohorts": "/cockpit/cohorts",
     "revenue": "/cockpit/revenue",
     "clicks": "/cockpit/logs/clicks",
     "postbacks": "/cockpit/logs/postbacks",
