@@ -72,7 +72,7 @@ async def post(
 async def _upload(web: AsyncWebClient, channel: str, message: Message, *, thread: str, draw: Draw) -> None:
     """Files and pictures go into the message's thread; one that fails does not undo the message."""
     sent: list[dict[str, Any]] = [
-        {"filename": file.name, "title": file.name, "content": file.data} for file in files(message)
+        {"filename": file.name, "title": file.name, "content": file.binary or file.content} for file in files(message)
     ]
     for chart in pictures(message):
         if image := await draw(chart):
