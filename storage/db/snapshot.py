@@ -29,7 +29,8 @@ from storage.db.spool_file import sync_folder
 
 TABLES: tuple[Table, ...] = (
     tables.changes, tables.facts, tables.teams, tables.accounts, tables.casinos, tables.offers, tables.sources,
-    tables.campaigns, tables.campaign_aliases, tables.campaign_offers, tables.placement_lists, tables.placements, tables.sites,
+    tables.campaigns, tables.campaign_aliases, tables.campaign_offers,
+    tables.placement_lists, tables.placements, tables.sites,
     tables.site_offers, tables.site_variants, tables.domains, tables.images,
 )  # fmt: skip
 MOST_IMAGES = 64 << 20  # bytes of pictures, the latest first
