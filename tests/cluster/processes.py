@@ -76,11 +76,9 @@ class Processes:
         process = self.find(name)
         if process is not None:
             process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(seconds)
-            except psutil.TimeoutExpired:
+            if not over_within([process], seconds):
                 kill_family(process)
-                raise Ended(f"{name} did not stop within {seconds:g} seconds: {self.log(name)}") from None
+                raise Ended(f"{name} did not stop within {seconds:g} seconds: {self.log(name)}")
         self._remember(name, None)
 
     def stop_all(self) -> None:
@@ -102,7 +100,24 @@ def kill_family(process: psutil.Process) -> None:
             os.kill(member.pid, signal.SIGKILL)
         except ProcessLookupError:
             continue
-    psutil.wait_procs([process, *children], timeout=10)
+    over_within([process, *children], 10)
+
+
+def over_within(processes: Sequence[psutil.Process], seconds: float) -> bool:
+    """Wait until all have ended, or so many seconds; whether they have. One that is not ours may stay as a zombie."""
+    deadline = time.monotonic() + seconds
+    while any(_runs(process) for process in processes):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def wait_for(ask: Callable[[], Any], what: str, *, seconds: float = 60, pause: float = 0.2) -> Any:
