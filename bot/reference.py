@@ -38,7 +38,8 @@ _HEAD = """# Commands
 The same on every face: `/flux offer add …` in Slack, `/offer add …` in Telegram, `casinoflux run offer add …` in
 a shell, `POST /api/v1/offer/add` with JSON over HTTP (`GET` with a query for those that only read). Words are
 `key=value`, quotes go around spaces; fields in `<…>` may come without their name. What a chat lacks it asks for.
-The role in brackets is the least that may.
+The role in brackets is the least that may. Where a field does not say otherwise, a text has at most 3,000 characters,
+a list 500 entries, JSON 16 levels, a file 20 MB; a body over HTTP 20 MB.
 
 Made by `make docs` from the commands themselves.
 """

@@ -33,6 +33,8 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
             parts.append(f"{self.text:,} characters")
         if self.items not in {None, MAX_ITEMS}:
             parts.append(f"{self.items:,} entries")
+        if self.depth not in {None, MAX_DEPTH}:
+            parts.append(f"{self.depth} levels deep")
         if self.days is not None:
             parts.append(f"{self.days:,} days")
         if self.file is not None:
@@ -72,11 +74,17 @@ def schema(limit: Limit) -> dict[str, int]:
     return {} if limit.text is None else {"maxLength": limit.text}
 
 
-def check_number(limits: dict[str, Limit], name: str, number: int) -> None:
-    """Raises Refused where a field may not hold so many entries."""
+def in_words(limit: Limit) -> str:
+    """What of the limit JSON Schema has no words for: days, depth, the size of a file."""
+    return str(msgspec.structs.replace(limit, text=None, items=None))
+
+
+def check_number(limits: dict[str, Limit], name: str, number: int, *, counted: bool = True) -> None:
+    """Raises Refused where a field may not hold so many entries; not `counted`: it holds at least as many."""
     most = limits[name].items if name in limits else None
     if most is not None and number > most:
-        raise Refused(f"{name}: {number:,} entries, at most {most:,} may be given", field=name)
+        entries = f"{number:,} entries" if counted else f"{number:,} entries and more"
+        raise Refused(f"{name}: {entries}, at most {most:,} may be given", field=name)
 
 
 def check(limits: dict[str, Limit], arguments: dict[str, Any]) -> None:

@@ -37,7 +37,6 @@ HEADERS = {
         "connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
 }  # fmt: skip
-FLASH = "cf_flash"
 HOLD = 0.002  # seconds that writing a page holds the event loop
 _LATE = 0.001  # seconds: a loop that comes back later than this has clicks to answer
 _REST = 10 * HOLD  # seconds that a page then waits between its pieces
@@ -173,12 +172,12 @@ class Visit:
 
     async def html(self, template: str, *, section: str, title: str, status: int = 200, **data: Any) -> Response[str]:
         """The page; clicks that the same process answers go on while it is written."""
-        toast = _toast(self.request.cookies.get(FLASH, ""))
+        toast = _toast(self.request.cookies.get(self.cockpit.flash, ""))
         pieces = (await self.cockpit.template(template)).generate(
             visit=self, show=self.show, section=section, title=title, menu=MENU, toast=toast, **data
         )
         text = await _written(pieces)
-        cookies = [Cookie(FLASH, value="", max_age=0, path="/cockpit")] if toast else []
+        cookies = [self.cockpit.flash_cookie("", max_age=0)] if toast else []
         return Response(text, status_code=status, media_type="text/html; charset=utf-8", cookies=cookies,
                         headers=HEADERS)  # fmt: skip
 
@@ -187,7 +186,7 @@ class Visit:
         cookies = []
         if toast:
             value = base64.urlsafe_b64encode(msgspec.json.encode(Toast(toast[:300], undo))).decode()
-            cookies.append(Cookie(FLASH, value=value, path="/cockpit", httponly=True, samesite="strict", max_age=60))
+            cookies.append(self.cockpit.flash_cookie(value, max_age=60))
         location = quote(path, safe="/?&=%#:,;+@!~*'()") if path.startswith("/cockpit") else "/cockpit"
         return Response("", status_code=303, headers=HEADERS | {"location": location}, cookies=cookies)
 
@@ -238,6 +237,7 @@ class Cockpit:
         self.runtime = runtime
         self.sessions = Sessions(runtime)
         self.assets = Assets()
+        self.flash = self.sessions.name_cookie("cf_flash")
         self._codec: Codec | None = None
         self._compiled: set[str] = set()
 
@@ -309,8 +309,20 @@ class Cockpit:
 
     async def sign_in_first(self, message: str = "") -> Response[str]:
         """The sign-in page; 401, so that nothing takes it for the page that was asked for."""
-        text = (await self.template("sign_in.html")).render(message=message)
+        text = (await self.template("sign_in.html")).render(message=message, name="", path="")
         return Response(text, status_code=401, media_type="text/html; charset=utf-8", headers=HEADERS)
+
+    async def sign_in_as(self, name: str, path: str) -> Response[str]:
+        """The question before a link signs a person in that another site's page has opened."""
+        text = (await self.template("sign_in.html")).render(message="", name=name, path=path)
+        return Response(text, media_type="text/html; charset=utf-8", headers=HEADERS)
+
+    def flash_cookie(self, value: str, *, max_age: int) -> Cookie:
+        """What the next page says of the change just made."""
+        return Cookie(
+            self.flash, value=value, max_age=max_age, path="/", httponly=True, samesite="strict",
+            secure=self.sessions.secure,
+        )  # fmt: skip
 
     async def codec(self) -> Codec:
         """Turns click ids into what travels in links, and back."""

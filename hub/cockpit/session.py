@@ -34,10 +34,13 @@ class Sessions:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._secure = runtime.settings.public_url.startswith("https:")
-        #: The `__Host-` prefix makes browsers refuse the cookie from any other host, and without Secure.
-        self.cookie_name = "__Host-cf_session" if self._secure else "cf_session"
+        self.secure = runtime.settings.public_url.startswith("https:")
+        self.cookie_name = self.name_cookie("cf_session")
         self._csrf_key = runtime.box.derive("csrf")
+
+    def name_cookie(self, name: str) -> str:
+        """The `__Host-` prefix makes browsers refuse the cookie from any other host, and without Secure."""
+        return f"__Host-{name}" if self.secure else name
 
     async def find(self, request: Request[Any, Any, Any]) -> Session | None:
         """The session of a request; renewed while it is used."""
@@ -53,6 +56,12 @@ class Sessions:
             async with self._runtime.database.begin() as tx:
                 await tokens.renew(tx, holder.id, now=now, expires_at=expires_at)
         return Session(id=holder.id, actor=actor_of(holder), csrf=self._csrf(secret))
+
+    async def named_by(self, code: str) -> str | None:
+        """Whom a one-time link signs in; None for an unknown, used or old one. It is not used up."""
+        now = self._runtime.clock()
+        holder = await self._runtime.database.look(lambda tx: tokens.holder(tx, code, now, Kind.LINK))
+        return None if holder is None else holder.name
 
     async def enter(self, code: str) -> Cookie | None:
         """Sign in by a one-time link; None for an unknown, used or old one."""
@@ -80,6 +89,13 @@ class Sessions:
             await audits.record(tx, now, _entry(holder, "token"))
         return self._cookie(secret)
 
+    async def end_earlier(self, request: Request[Any, Any, Any]) -> None:
+        """End the session that the browser has, since a new one has just begun."""
+        earlier = await self.find(request)
+        if earlier is not None:
+            async with self._runtime.database.begin() as tx:
+                await tokens.revoke(tx, earlier.id, self._runtime.clock())
+
     async def _holds(self, secret: str, kind: Kind) -> bool:
         """Whether a secret may sign in; asked without the write lock, so that guesses keep no click waiting."""
         now = self._runtime.clock()
@@ -103,6 +119,14 @@ class Sessions:
         if session is not None and not hmac.compare_digest(token.encode(), session.csrf.encode()):
             raise Forbidden("this form is from an older session: load the page again")
 
+    def comes_from_elsewhere(self, request: Request[Any, Any, Any]) -> bool:
+        """Whether another site's page led here, as browsers say: it may have done so without asking the person."""
+        site = request.headers.get("sec-fetch-site")
+        if site is not None:
+            return site not in _SAME_SITE
+        referrer = request.headers.get("referer", "")
+        return bool(referrer) and _authority(referrer) != request.headers.get("host", "").lower()
+
     def _check_origin(self, request: Request[Any, Any, Any]) -> None:
         site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
         foreign = site is not None and site not in _SAME_SITE
@@ -119,7 +143,7 @@ class Sessions:
         longest = int(tokens.SESSION_LONGEST.total_seconds()) if max_age is None else max_age
         return Cookie(
             self.cookie_name, value=secret, max_age=longest, path="/", httponly=True, samesite="lax",
-            secure=self._secure,
+            secure=self.secure,
         )  # fmt: skip
 
 

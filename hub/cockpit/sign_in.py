@@ -17,31 +17,59 @@ from hub.requests.user_agents import fetches_preview
 from storage.db import tasks
 
 Form = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
+MOST_BYTES = 16_000  # of a form whose sender may be a stranger
 _PREFETCHES = ("sec-purpose", "purpose", "x-moz", "x-purpose")
 
 
 def sign_in_routes(cockpit: Cockpit, limited: Limits) -> list[HTTPRouteHandler]:
     """The one-time link, the token form, and signing out."""
+    return [*_link_routes(cockpit, limited), *_form_routes(cockpit, limited)]
+
+
+def _link_routes(cockpit: Cockpit, limited: Limits) -> list[HTTPRouteHandler]:
     runtime, sessions = cockpit.runtime, cockpit.sessions
 
     @route("/cockpit/enter/{code:str}", http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
     async def enter(request: Request[Any, Any, Any], code: str) -> Response[str]:
-        """Sign in by a one-time link. What previews links in a chat does not use it up."""
-        address = limited.address(request.scope)
-        if (refused := limits.waiting(limited.sign_ins, address)) is not None:
+        """Sign in by a one-time link. What previews links in a chat does not use it up, and where another site's page
+        leads here the person is asked first: it may be a link that signs them in as somebody else."""
+        if (refused := limits.waiting(limited.sign_ins, limited.address(request.scope))) is not None:
             return refused  # type: ignore[return-value]
         preview = fetches_preview(request.headers.get("user-agent", ""))
         if request.method == "HEAD" or preview or any(name in request.headers for name in _PREFETCHES):
             return Response("CasinoFlux cockpit", media_type="text/plain")
+        if sessions.comes_from_elsewhere(request):
+            name = await sessions.named_by(code)
+            return await (turned_away(request) if name is None else cockpit.sign_in_as(name, request.url.path))
+        return await entered(request, code)
+
+    @post("/cockpit/enter/{code:str}", include_in_schema=False, request_max_body_size=MOST_BYTES)
+    async def enter_after_all(request: Request[Any, Any, Any], code: str) -> Response[str]:
+        if (refused := limits.waiting(limited.sign_ins, limited.address(request.scope))) is not None:
+            return refused  # type: ignore[return-value]
+        sessions.check_form(request, None)
+        return await entered(request, code)
+
+    async def entered(request: Request[Any, Any, Any], code: str) -> Response[str]:
         cookie = await sessions.enter(code)
         if cookie is None:
-            limits.use(limited.sign_ins, address)
-            await record_failure(runtime, limited, request, "sign-in by link")
-            return await cockpit.sign_in_first("This link was used already, or is older than ten minutes.")
+            return await turned_away(request)
+        await sessions.end_earlier(request)
         tasks.start_loop("chart library", lambda: cockpit.assets.make_chart_library(runtime))
         return _back(cookie)
 
-    @post("/cockpit/sign-in", include_in_schema=False)
+    async def turned_away(request: Request[Any, Any, Any]) -> Response[str]:
+        limits.use(limited.sign_ins, limited.address(request.scope))
+        await record_failure(runtime, limited, request, "sign-in by link")
+        return await cockpit.sign_in_first("This link was used already, or is older than ten minutes.")
+
+    return [enter, enter_after_all]
+
+
+def _form_routes(cockpit: Cockpit, limited: Limits) -> list[HTTPRouteHandler]:
+    runtime, sessions = cockpit.runtime, cockpit.sessions
+
+    @post("/cockpit/sign-in", include_in_schema=False, request_max_body_size=MOST_BYTES)
     async def sign_in(request: Request[Any, Any, Any], data: Form) -> Response[str]:
         if (refused := limits.use(limited.sign_ins, limited.address(request.scope))) is not None:
             return refused  # type: ignore[return-value]
@@ -50,9 +78,10 @@ def sign_in_routes(cockpit: Cockpit, limited: Limits) -> list[HTTPRouteHandler]:
         if cookie is None:
             await record_failure(runtime, limited, request, "sign-in by token")
             return await cockpit.sign_in_first("This token is not known, was revoked, or has expired.")
+        await sessions.end_earlier(request)
         return _back(cookie)
 
-    @post("/cockpit/sign-out", include_in_schema=False)
+    @post("/cockpit/sign-out", include_in_schema=False, request_max_body_size=MOST_BYTES)
     async def sign_out(request: Request[Any, Any, Any], data: Form) -> Response[str]:
         session = await sessions.find(request)
         if session is None:
@@ -60,7 +89,7 @@ def sign_in_routes(cockpit: Cockpit, limited: Limits) -> list[HTTPRouteHandler]:
         sessions.check_form(request, session, data.get(CSRF_FIELD, ""))
         return _back(await sessions.end(session))
 
-    return [enter, sign_in, sign_out]
+    return [sign_in, sign_out]
 
 
 def _back(cookie: Cookie | None = None) -> Response[str]:

@@ -61,7 +61,7 @@ def from_error(error: CasinoFluxError, *, subject: str | None = None) -> Respons
 
 def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     if isinstance(error, InternalServerException) and "disconnected" in error.detail:
-        return problem(400, "the body broke off, or its chunks have no length: send it again")
+        return problem(400, "the body broke off, came too slowly, or its chunks have no length: send it again")
     return problem(error.status_code, _detail(request, error), headers=error.headers)
 
 

@@ -76,13 +76,15 @@ def _open_sqlite(path: str | None) -> str | None:
 
 
 def _make_private(path: str | None) -> None:
-    """The database file is the owner's alone; SQLite makes its -wal and -shm with the same mode."""
+    """The database file is the owner's alone; SQLite makes its -wal and -shm with the same mode, and those that lie
+    there already are narrowed with it."""
     if not path or path == ":memory:":
         return
     with suppress(OSError):  # whoever may not change it may still open it; opening says what is wrong
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        if stat.S_IMODE(Path(path).stat().st_mode) & 0o077:
-            Path(path).chmod(0o600)
+        for part in (Path(path), Path(f"{path}-wal"), Path(f"{path}-shm")):
+            if part.exists() and stat.S_IMODE(part.stat().st_mode) & 0o077:
+                part.chmod(0o600)
 
 
 async def _open_postgresql(url: str, name: str) -> None:

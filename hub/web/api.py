@@ -26,6 +26,7 @@ from storage.reports.report_apart import ReportParts
 
 MAX_BODY = 20_000_000  # a CSV of a year's spend fits
 AT_ONCE = 64_000  # bytes of JSON that are decoded without giving others their turn: a millisecond
+_HEAD, _CUTS = 32_000, 12  # bytes of a large body that are looked at first, and how often they are cut
 PART = 500  # entries of a list decoded between two turns of others
 
 
@@ -138,6 +139,7 @@ async def _arguments(request: Request[Any, Any, Any], command: Command) -> dict[
 async def _decode_by_parts(body: bytes, command: Command) -> dict[str, Any]:
     """A large body, decoded so that clicks are answered in between; a list that is too long is refused before its
     entries are decoded."""
+    _check_beginning(body, command)
     arguments: dict[str, Any] = {}
     for name, raw in msgspec.json.decode(body, type=dict[str, msgspec.Raw]).items():
         await asyncio.sleep(0)
@@ -151,6 +153,25 @@ async def _decode_by_parts(body: bytes, command: Command) -> dict[str, Any]:
             await asyncio.sleep(0)
             values += [msgspec.json.decode(entry) for entry in entries[first : first + PART]]
     return arguments
+
+
+def _check_beginning(body: bytes, command: Command) -> None:
+    """Raises Refused where the beginning of a body shows that a list is too long, so that its rest is not decoded.
+
+    Cut at a comma between two entries of a list, and closed, the beginning is JSON; at any other comma it is not.
+    """
+    head = body[:_HEAD]
+    for _ in range(_CUTS):
+        head = head[: max(head.rfind(b","), 0)]
+        try:
+            lists = msgspec.json.decode(head + b"]}", type=dict[str, msgspec.Raw])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            continue
+        for name, raw in lists.items():
+            if bytes(memoryview(raw)[:1]) == b"[":
+                number = len(msgspec.json.decode(raw, type=list[msgspec.Raw]))
+                sizes.check_number(command.limits, name, number, counted=False)
+        return
 
 
 def _query(pairs: Any) -> dict[str, Any]:

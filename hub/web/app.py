@@ -20,6 +20,7 @@ from hub.jobs.timetable import TIMETABLE
 from hub.postbacks import old_addresses
 from hub.postbacks.handler import Postbacks
 from hub.requests import limits, problems, request_ids
+from hub.requests.bodies import in_time
 from hub.requests.limits import Limits
 from hub.runtime import boot, offline_start
 from hub.runtime.helper_process import HelperProcess
@@ -64,6 +65,7 @@ class Hub(Litestar):
             if is_click_path(path):
                 await self.clicks(scope, receive, self.headers.for_visitors(send))
                 return
+            receive = in_time(receive)
             if path.startswith("/postback/"):
                 await self.postbacks(scope, receive, self.headers.for_visitors(send))
                 return

@@ -146,7 +146,9 @@ def _routes(chats: Chats) -> list[ControllerRouterHandler]:
             return _absent("Slack for several workspaces", "CASINOFLUX_SLACK_CLIENT_ID and _CLIENT_SECRET")
         url, state = install.begin(chats.runtime.clock())
         secure = chats.runtime.settings.public_url.startswith("https://")
-        cookie = Cookie(STATE, value=state, max_age=600, httponly=True, samesite="lax", secure=secure, path="/slack")
+        cookie = Cookie(
+            _state_cookie(chats), value=state, max_age=600, httponly=True, samesite="lax", secure=secure, path="/"
+        )
         return Response("", status_code=302, headers={"location": url, "cache-control": "no-store"}, cookies=[cookie])
 
     @get("/slack/oauth_redirect", include_in_schema=False)
@@ -162,13 +164,18 @@ def _routes(chats: Chats) -> list[ControllerRouterHandler]:
         try:
             name = await install.finish(
                 chats.slack.session, chats.runtime.clock(), code=query.get("code", ""), state=query.get("state", ""),
-                cookie=request.cookies.get(STATE, ""),
+                cookie=request.cookies.get(_state_cookie(chats), ""),
             )  # fmt: skip
         except Refused as fault:
             return Response(str(fault), status_code=400, media_type="text/plain")
         return Response(f"CasinoFlux is installed in {name}. Say /flux help there.", media_type="text/plain")
 
     return [slack_events, telegram_webhook, slack_install, slack_oauth_redirect]
+
+
+def _state_cookie(chats: Chats) -> str:
+    """Browsers take a cookie with the prefix `__Host-` from this host alone."""
+    return f"__Host-{STATE}" if chats.runtime.settings.public_url.startswith("https://") else STATE
 
 
 def _absent(what: str, settings: str) -> Response[str]:

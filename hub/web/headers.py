@@ -8,7 +8,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 _HSTS = (b"strict-transport-security", b"max-age=31536000")
 _NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 _PAGES: Headers = (
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"content-security-policy", b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),
     (b"cross-origin-opener-policy", b"same-origin"),

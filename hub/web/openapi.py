@@ -7,7 +7,7 @@ import msgspec
 
 from bot.core.command import COMMANDS, Command
 from bot.core.example import example_of
-from bot.core.limits import schema
+from bot.core.limits import in_words, schema
 from hub.requests.problems import Problem
 
 _REF = "#/components/schemas/{name}"
@@ -35,7 +35,7 @@ def document(public_url: str) -> bytes:
     schemas, components = msgspec.json.schema_components(ordered, ref_template=_REF, schema_hook=lambda _: {})
     by_type = dict(zip(ordered, schemas, strict=True))
     for command in COMMANDS.values():
-        _limit(command, components)
+        _limit(command, components[by_type[command.parameters]["$ref"].rpartition("/")[2]])
     described = {
         "openapi": "3.1.0",
         "info": {"title": "CasinoFlux", "version": "1", "description": "Every chat command, over HTTP."},
@@ -50,12 +50,15 @@ def document(public_url: str) -> bytes:
     return msgspec.json.encode(described)
 
 
-def _limit(command: Command, components: dict[str, Any]) -> None:
+def _limit(command: Command, component: dict[str, Any]) -> None:
     """Tell the limits of the command's fields that its types do not tell."""
-    properties = components.get(command.parameters.__name__, {}).get("properties", {})
-    for name, described in properties.items():
-        for word, most in schema(command.limits[name]).items():
+    for name, described in component.get("properties", {}).items():
+        limit = command.limits[name]
+        for word, most in schema(limit).items():
             described.setdefault(word, most)
+        if words := in_words(limit):
+            text = described.get("description", "")
+            described["description"] = text if words in text else ", ".join(filter(None, (text, words)))
 
 
 def _path(command: Command, by_type: dict[Any, Any]) -> dict[str, Any]:
@@ -102,10 +105,11 @@ _ERRORS = {
 def _parameters(command: Command) -> list[dict[str, Any]]:
     schema: dict[str, Any] = msgspec.json.schema(command.parameters, schema_hook=lambda _: {})
     definition = next(iter(schema["$defs"].values())) if "$defs" in schema and "$ref" in schema else schema
-    required, example = set(definition.get("required", ())), example_of(command)
+    required, example, limits = set(definition.get("required", ())), example_of(command), command.limits
     return [
         {"name": name, "in": "query", "required": name in required, "schema": {"type": "string"},
-         "description": field.get("description", ""), **_in_query(example.get(name))}
+         "description": ", ".join(filter(None, (field.get("description", ""), str(limits[name])))),
+         **_in_query(example.get(name))}
         for name, field in definition.get("properties", {}).items()
     ]  # fmt: skip
 

@@ -178,12 +178,25 @@ def _plain(kind: Any) -> Any:
 class Compiled:
     """A statement's text for one dialect; its positional parameters are in the order of `names`."""
 
-    __slots__ = ("names", "text")
+    __slots__ = ("_constants", "names", "text")
 
     def __init__(self, statement: Executable, dialect: Dialect, columns: list[str] | None = None) -> None:
         compiled: Any = statement.compile(dialect=dialect, column_keys=columns)  # type: ignore[attr-defined]
         self.text = str(compiled)
         self.names: tuple[str, ...] = tuple(compiled.positiontup)
+        self._constants: Mapping[str, Any] = compiled.params
+
+    def values(self, given: Mapping[str, Any]) -> list[Any]:
+        """The values of its parameters in their order; those that are not given are the statement's own."""
+        return [given[name] if name in given else self._constants[name] for name in self.names]
+
+
+async def fetch(tx: AsyncConnection, statement: Compiled, given: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
+    """Rows of a reading statement on PostgreSQL, by its driver: half of the processor time of `tx.execute`."""
+    connection = (await tx.get_raw_connection()).driver_connection
+    assert connection is not None  # noqa: S101 - checked out
+    rows: Sequence[Sequence[Any]] = await connection.fetch(statement.text, *statement.values(given))
+    return rows
 
 
 class Lookup:

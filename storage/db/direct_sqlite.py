@@ -181,6 +181,7 @@ class SyncConnection:
 
     def __init__(self, connection: Connection, raw: sqlite3.Connection) -> None:
         self._connection = connection
+        self.dialect = connection.dialect
         self.raw = raw
 
     def discard(self) -> None:

@@ -58,6 +58,33 @@ def test_a_link_signs_in_once_and_a_preview_of_it_does_not_use_it_up(hub: Deploy
     assert ("sign-in by link", "unknown") in actions
 
 
+@pytest.mark.parametrize("header", [
+    {"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}, {"referer": "https://evil.example/"},
+])  # fmt: skip
+def test_a_link_that_another_sites_page_opens_asks_first(hub: Deployment, header: dict[str, str]) -> None:
+    link = hub.run("cockpit")["url"].removeprefix(hub.url)
+    with browser(hub) as person:
+        question = person.get(link, headers=header)
+        assert (question.status_code, "set-cookie" in question.headers) == (200, False)
+        assert "Sign in as shell" in question.text
+        assert f'action="{link}"' in question.text
+        foreign = header if "sec-fetch-site" in header else {"origin": "https://evil.example"}
+        assert person.post(link, headers=foreign).status_code == 403
+        assert person.post(link, headers={"sec-fetch-site": "same-origin", "origin": "null"}).status_code == 303
+        assert person.get("/cockpit").status_code == 200
+        assert person.get(link, headers=header).status_code == 401
+
+
+def test_a_new_sign_in_ends_the_session_that_the_browser_had(hub: Deployment) -> None:
+    with browser(hub) as person:
+        person.post("/cockpit/sign-in", data={"token": hub.token})
+        earlier = next(iter(person.cookies.values()))
+        person.get(hub.run("cockpit")["url"].removeprefix(hub.url))
+        assert next(iter(person.cookies.values())) != earlier
+        assert person.get("/cockpit").status_code == 200
+        assert hub.http.get("/cockpit", headers={"cookie": f"cf_session={earlier}"}).status_code == 401
+
+
 def test_a_session_is_listed_and_ended_by_an_owner(hub: Deployment) -> None:
     with browser(hub) as person:
         person.get(hub.run("cockpit")["url"].removeprefix(hub.url))
