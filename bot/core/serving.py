@@ -258,8 +258,7 @@ async def named_entities(
 
 
 async def _rows(tx: AsyncConnection, nouns: tuple[str, ...], values: Mapping[str, Any]) -> Sequence[Any]:
-    """Rows of the statement; on PostgreSQL without SQLAlchemy's work on each call, which takes longer than the
-    server's."""
+    """Rows of the statement; on PostgreSQL of one that is compiled once, which takes longer than running it."""
     if tx.dialect.name == "postgresql":
         return await fetch(tx, _naming_compiled(nouns), values)
     return (await tx.execute(_naming(nouns, arrays=False), values)).all()

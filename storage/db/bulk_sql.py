@@ -192,10 +192,14 @@ class Compiled:
 
 
 async def fetch(tx: AsyncConnection, statement: Compiled, given: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
-    """Rows of a reading statement on PostgreSQL, by its driver: half of the processor time of `tx.execute`."""
-    connection = (await tx.get_raw_connection()).driver_connection
-    assert connection is not None  # noqa: S101 - checked out
-    rows: Sequence[Sequence[Any]] = await connection.fetch(statement.text, *statement.values(given))
+    """Rows of a reading statement on PostgreSQL; in a lookup, which is no transaction, by the driver itself: that takes
+    half of the processor time."""
+    values = statement.values(given)
+    connection = tx.sync_connection
+    if connection is None or connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+        return (await tx.exec_driver_sql(statement.text, tuple(values))).all()
+    driver: Any = (await tx.get_raw_connection()).driver_connection
+    rows: Sequence[Sequence[Any]] = await driver.fetch(statement.text, *values)
     return rows
 
 

@@ -185,18 +185,22 @@ def by_forms(hub: Deployment, words: dict[str, list[str]]) -> Iterator[str]:
         for command, arguments in sendings(words, most=1):
             answer = person.post(f"/cockpit/do/{command.path}", data={**arguments, **proof})
             yield from leaks(f"form {command.name}", [str(value) for value in arguments.values()], answer)
-        offer = words["offer"][0]
-        for path, form in (
-            *((f"/cockpit/bulk/{noun}", {"do": f"{noun} archive", "chosen": words[noun], "sure": "yes"})
-              for noun in OWN),
-            (f"/cockpit/campaign/{words['campaign'][0]}/rotation", {"do": "save", "offer": offer, "weight": "1"}),
-            ("/cockpit/campaign/promo/rotation", {"do": "save", "offer": offer, "weight": "1"}),
-            (f"/cockpit/site/{words['site'][0]}/edit", {"headline": "x"}),
-            *(("/cockpit/say", {"say": line}) for line in (f"undo {words['change'][0]}", f"find {MARK}", "audit")),
-        ):  # fmt: skip
+        for path, form in special_forms(words):
             answer = person.post(path, data={**form, **proof})
-            yield from leaks(path, [part for value in (path, *form.values()) for part in re.split("[/ ]", str(value))],
-                             answer)  # fmt: skip
+            sent = [part for value in (path, *form.values()) for part in re.split("[/ ]", str(value))]
+            yield from leaks(path, sent, answer)
+
+
+def special_forms(words: dict[str, list[str]]) -> list[tuple[str, dict[str, Any]]]:
+    offer = words["offer"][0]
+    rotation = {"do": "save", "offer": offer, "weight": "1"}
+    return [
+        *((f"/cockpit/bulk/{noun}", {"do": f"{noun} archive", "chosen": words[noun], "sure": "yes"}) for noun in OWN),
+        (f"/cockpit/campaign/{words['campaign'][0]}/rotation", rotation),
+        ("/cockpit/campaign/promo/rotation", rotation),
+        (f"/cockpit/site/{words['site'][0]}/edit", {"headline": "x"}),
+        *(("/cockpit/say", {"say": line}) for line in (f"undo {words['change'][0]}", f"find {MARK}", "audit")),
+    ]
 
 
 def signed_in(hub: Deployment) -> httpx.Client:
