@@ -160,9 +160,15 @@ async def _claim(sessions: ChatSessions, button: str, user: str) -> str:
 
 
 def broken(text: str) -> Message:
-    # The words may hold a credential: only the command's own two are logged.
-    log.exception("a command failed: %s", " ".join(text.split()[:2]))
+    """The answer where a line failed; it is logged."""
+    log.exception("a command failed: %s", _command_in(text))
     return error("Something went wrong on our side; nothing was changed. It is in the log: please tell an owner.")
+
+
+def _command_in(text: str) -> str:
+    """The command that a line gives, without what follows it, which may be a credential or an invitation."""
+    words = text.strip().removeprefix("/").split()
+    return next((name for n in (2, 1) if (name := " ".join(words[:n]).lower()) in COMMANDS), "a line that is none")
 
 
 async def _handle(sessions: ChatSessions, caller: Caller, text: str, attached: Attached | None) -> Reply:

@@ -36,8 +36,11 @@ async def ensure(tx: AsyncConnection, team_id: int, name: str, now: datetime) ->
 
     Raises Refused at `casino` for an empty or over-long name.
     """
-    row = await names.known(tx, casinos, team_id, name)
-    return row if row is not None else await _new(tx, team_id, name.strip(), now)
+    if row := await names.known(tx, casinos, team_id, name):
+        return row
+    await names.lock(tx)
+    made_meanwhile = await names.called(tx, casinos, team_id, name.strip())
+    return made_meanwhile or await _new(tx, team_id, name.strip(), now)
 
 
 async def _new(tx: AsyncConnection, team_id: int, name: str, now: datetime) -> Row[Any]:

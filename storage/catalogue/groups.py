@@ -57,8 +57,11 @@ def status_of(row: Row[Any]) -> str:
 async def ensure(tx: AsyncConnection, team_id: int, name: str, now: datetime) -> Row[Any]:
     """The group of that code or name in any letter case; a new one if there is none. Raises Refused at `group`."""
     text = " ".join(name.split())
-    row = await names.called(tx, groups, team_id, text)
-    return row or await add(tx, team_id, text, now, field="group")
+    if row := await names.called(tx, groups, team_id, text):
+        return row
+    await names.lock(tx)
+    made_meanwhile = await names.called(tx, groups, team_id, text)
+    return made_meanwhile or await add(tx, team_id, text, now, field="group")
 
 
 async def add(tx: AsyncConnection, team_id: int, name: str, now: datetime, *, field: str = "name") -> Row[Any]:

@@ -5,12 +5,13 @@ import re
 import unicodedata
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Table, and_, func, or_, select, true
+from sqlalchemy import ColumnElement, Row, Table, and_, func, or_, select, text, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.ledger.errors import Missing, Refused
 
 MAX_NAME = 200
+_LOCK = text("SELECT pg_advisory_xact_lock(7215309003)")
 _LINKED = {"campaigns", "sites"}  # links hold their codes and no team's name: such a code belongs to one team only
 
 
@@ -19,6 +20,13 @@ def slug(name: str) -> str:
     plain = unicodedata.normalize("NFKD", name.replace("ß", "ss").replace("ø", "o").replace("ł", "l"))
     ascii_only = plain.encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "-", ascii_only).strip("-")[:80].strip("-")
+
+
+async def lock(tx: AsyncConnection) -> None:
+    """On PostgreSQL wait for whoever names something else at this moment, so that both do not take the same free name;
+    SQLite has one writer."""
+    if tx.dialect.name == "postgresql":
+        await tx.execute(_LOCK)
 
 
 async def code_for(
@@ -30,6 +38,7 @@ async def code_for(
     """
     if not name.strip() or len(name) > MAX_NAME:
         raise Refused(f"{field} needs between 1 and {MAX_NAME} characters", field=field)
+    await lock(tx)
     mine = table.c.team_id == team_id
     held_by = await _named(tx, table, team_id, name)
     if held_by is not None and held_by != of:
@@ -45,6 +54,7 @@ async def code_for(
 
 async def free_name(tx: AsyncConnection, table: Table, team_id: int, name: str) -> str:
     """A default name that clashes with none in any letter case: Lucky Star, Lucky Star 2 …; within the longest."""
+    await lock(tx)
     name = name[: MAX_NAME - 5]
     rows = await tx.execute(select(table.c.name).where(table.c.team_id == team_id))
     taken = {row.name.casefold() for row in rows}

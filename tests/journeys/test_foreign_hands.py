@@ -5,6 +5,7 @@ import asyncio
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -19,7 +20,7 @@ from storage.db.engine import Database
 from storage.tables import metadata
 from tests.fuzz.filled import UNLIMITED, fill
 from tests.journeys.conftest import Deploy
-from tests.journeys.deployment import Deployment, wait_for
+from tests.journeys.deployment import Deployment
 from tests.journeys.steps import BROWSER
 from tests.journeys.test_two_teams import TeamSession
 
@@ -203,7 +204,8 @@ def special_forms(words: dict[str, list[str]]) -> list[tuple[str, dict[str, Any]
     ]
 
 
-def signed_in(hub: Deployment) -> httpx.Client:
-    person = httpx.Client(base_url=hub.url, timeout=60)
-    wait_for(lambda: person.post("/cockpit/sign-in", data={"token": hub.token}).status_code == 303, "a session")
-    return person
+@contextmanager
+def signed_in(hub: Deployment) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=hub.url, timeout=60) as person:
+        assert person.post("/cockpit/sign-in", data={"token": hub.token}).status_code == 303
+        yield person

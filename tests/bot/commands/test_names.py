@@ -1,5 +1,6 @@
 """Names of entities in any script and letter case: found, unique, kept as typed."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from storage.ledger.errors import Missing, Refused
 from tests.bot.asking import asking
+from tests.bot.commands.test_members import joins
 
 Opened = Callable[[], Any]
 NAMES = {
@@ -54,3 +56,17 @@ async def test_names_given_by_default_are_free_in_any_letter_case(opened: Opened
     async with asking(opened) as say:
         await say.tell("account add", platform="postback_only", name="POSTBACKS ONLY")
         assert (await say("account add postback_only"))["name"] == "Postbacks only 2"
+
+
+async def test_of_several_who_give_one_name_at_once_one_has_it_and_nothing_fails(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await say.account()
+        sources = await asyncio.gather(*(say("source add name=Push") for _ in range(4)), return_exceptions=True)
+        assert sorted(type(answer).__name__ for answer in sources) == ["Refused"] * 3 + ["dict"]
+        url = "url=https://a.example.test/?s={click_id}"
+        await asyncio.gather(*(say(f"offer add casino=Fresh account=main tag=t{n} group=East {url}") for n in range(4)))
+        assert [item["code"] for item in (await say("casino list"))["items"]] == ["fresh"]
+        assert [item["name"] for item in (await say("group list"))["items"]] == ["East"]
+        codes = [(await say("member invite role=buyer"))["code"] for _ in range(4)]
+        await asyncio.gather(*(joins(say, code, f"U{n}") for n, code in enumerate(codes)))
+        assert len({item["code"] for item in (await say("member list"))["items"]}) == 4
