@@ -32,7 +32,7 @@ def _link_routes(cockpit: Cockpit, limited: Limits) -> list[HTTPRouteHandler]:
     @route("/cockpit/enter/{code:str}", http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
     async def enter(request: Request[Any, Any, Any], code: str) -> Response[str]:
         """Sign in by a one-time link. What previews links in a chat does not use it up, and where another site's page
-        leads here the person is asked first: it may be a link that signs them in as somebody else."""
+        leads here the person is asked first: it may be a link that signs them in as another person."""
         if (refused := limits.waiting(limited.sign_ins, limited.address(request.scope))) is not None:
             return refused  # type: ignore[return-value]
         preview = fetches_preview(request.headers.get("user-agent", ""))
