@@ -180,8 +180,9 @@ def by_pages(hub: Deployment, words: dict[str, list[str]]) -> Iterator[str]:
 def by_forms(hub: Deployment, words: dict[str, list[str]]) -> Iterator[str]:
     """In forms, in bulk, in the rotation's and the site's editor, and on the command line of a page."""
     with signed_in(hub) as person:
-        result = re.search(r'name="csrf" value="([0-9a-f]{64})"', person.get("/cockpit").text)
-        assert result is not None
+        page = person.get("/cockpit/team").text
+        result = re.search(r'name="csrf" value="([0-9a-f]{64})"', page)
+        assert result is not None, page
         proof = {"csrf": result[1]}
         for command, arguments in sendings(words, most=1):
             answer = person.post(f"/cockpit/do/{command.path}", data={**arguments, **proof})
