@@ -178,7 +178,7 @@ class Sites:
         today = self.runtime.clock().astimezone(self.runtime.deployment.zone).date()
         key = (site.id, "file", path, base, today.month)
         if key not in self._pages:
-            async with self.runtime.database.read() as tx:
+            async with self.runtime.configuration.read() as tx:
                 content = await site_files.content(tx, site.id, path)
             if content is None:
                 return None

@@ -31,7 +31,7 @@ TABLES: tuple[Table, ...] = (
     tables.changes, tables.facts, tables.teams, tables.accounts, tables.casinos, tables.offers, tables.sources,
     tables.campaigns, tables.campaign_aliases, tables.campaign_offers,
     tables.placement_lists, tables.placements, tables.sites,
-    tables.site_offers, tables.site_variants, tables.domains, tables.images,
+    tables.site_offers, tables.site_variants, tables.domains, tables.images, tables.site_files,
 )  # fmt: skip
 MOST_IMAGES = 64 << 20  # bytes of pictures, the latest first
 _CHUNK = 2_000  # rows
@@ -129,6 +129,8 @@ async def _fill(file: sqlite3.Connection, database: Database, now: datetime) -> 
     file.execute("BEGIN")
     async with database.read() as tx:
         version = await config_version.current(tx)
+        for table in tables.metadata.sorted_tables:  # those that are not copied are there, and empty
+            file.execute(str(CreateTable(table).compile(dialect=sqlite.dialect())))
         for table in TABLES:
             await _copy(file, tx, table)
         if await config_version.current(tx) != version:
@@ -145,7 +147,6 @@ async def _fill(file: sqlite3.Connection, database: Database, now: datetime) -> 
 
 async def _copy(file: sqlite3.Connection, tx: AsyncConnection, table: Table) -> None:
     """All rows of a table, as they lie on disk."""
-    file.execute(str(CreateTable(table).compile(dialect=sqlite.dialect())))
     columns = [f'"{column.name}"' for column in table.columns]
     insert = f'INSERT INTO "{table.name}" VALUES ({", ".join("?" * len(columns))})'  # noqa: S608
     kept = f"WHERE id >= {await _first_image(tx)}" if table is tables.images else ""
