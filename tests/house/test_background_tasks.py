@@ -24,9 +24,6 @@ AWAITED = {
     "storage/clicks/writer.py:_drained": "one piece of a spool; the writer awaits it while it spools",
     "storage/clicks/writer.py:_spool_until_done": "the wait for new clicks while one transaction runs",
     "storage/clicks/writer.py:_store": "one batch; the writer awaits it, or spools it after a second",
-    "storage/clicks/writer.py:_drained": "one piece of a spool; the writer awaits it while new clicks go to the spool",
-    "storage/clicks/writer.py:_spool_until_done": "the wait for a click, beside the work that the writer awaits",
-    "storage/clicks/writer.py:_store": "one batch on PostgreSQL, awaited; given up where the server is silent",
     "storage/clicks/writer.py:_try_database": "one attempt to begin; the writer awaits it while it spools",
     "storage/db/tasks.py:start_loop": "the one place",
 }
