@@ -100,6 +100,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "fallback_url": ("https://back.example.test/", "https://other.example.test/"), "cost": ("0.10", "0.20"),
     "terms_url": ("https://terms.example.test/a", "https://terms.example.test/b"),
     "logo": ("https://logo.example.test/a.png", "https://logo.example.test/b.png"),
+    "page": ("https://blog.example.test/a", "https://blog.example.test/b?x=1"),
     "base_url": ("https://a.example.test", "https://b.example.test"), "timezone": ("Europe/Malta", "Europe/Berlin"),
     "currency": ("USD", "GBP"), "account": ("still", "main"), "alternative": ("lucky-three", "lucky-four"),
     "markets": (["DE"], ["AT", "CH"]), "cap": (7, 9), "cap_event": ("click", "registration"),
