@@ -171,7 +171,7 @@ def by_pages(hub: Deployment, words: dict[str, list[str]]) -> Iterator[str]:
         places += [f"/cockpit/logs/{log}?campaign={words['campaign'][0]}&account={words['account'][0]}"
                    for log in ("clicks", "clicks.csv", "postbacks", "conversions", "sent")]  # fmt: skip
         places += [f"/cockpit/reports?range=30d&by=offer&{noun}={words[noun][0]}" for noun in OWN]
-        places += ["/cockpit", "/cockpit/revenue", "/cockpit/team", "/cockpit/alerts", "/cockpit/digests"]
+        places += ["/cockpit", "/cockpit/revenue", "/cockpit/alerts", "/cockpit/digests", "/cockpit/automation"]
         for place in places:
             answer = person.get(place)
             yield from leaks("page", re.split("[/?=&]", place), answer)
@@ -189,7 +189,8 @@ def by_forms(hub: Deployment, words: dict[str, list[str]]) -> Iterator[str]:
             yield from leaks(f"form {command.name}", [str(value) for value in arguments.values()], answer)
         for path, form in special_forms(words):
             answer = person.post(path, data={**form, **proof})
-            sent = [part for value in (path, *form.values()) for part in re.split("[/ ]", str(value))]
+            values = [value if isinstance(value, list) else re.split("[/ ]", value) for value in (path, *form.values())]
+            sent = [part for parts in values for part in parts]
             yield from leaks(path, sent, answer)
 
 
@@ -201,7 +202,7 @@ def special_forms(words: dict[str, list[str]]) -> list[tuple[str, dict[str, Any]
         (f"/cockpit/campaign/{words['campaign'][0]}/rotation", rotation),
         ("/cockpit/campaign/promo/rotation", rotation),
         (f"/cockpit/site/{words['site'][0]}/edit", {"headline": "x"}),
-        *(("/cockpit/say", {"say": line}) for line in (f"undo {words['change'][0]}", f"find {MARK}", "audit")),
+        *(("/cockpit/say", {"say": line}) for line in (f"undo {words['change'][0]}", f"find {MARK}")),
     ]
 
 
