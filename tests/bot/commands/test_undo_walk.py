@@ -255,7 +255,7 @@ async def scene(say: Asker) -> None:
             f'automation add pause offer when epc < 0.20 over 3d with clicks > 500 name="{name}" channel=terminal'
         )
     await say("automation pause automation-2")
-    await say("webhook add https://hooks.example.test/a")
+    await say("webhook add https://hooks.example.test/a events=alert")  # what it is told cannot be taken back
     await say("webhook add https://hooks.example.test/b")
     await say("webhook pause webhook-2")
     await say("placement block z0 campaign=c1 sub=sub1")
