@@ -194,24 +194,24 @@ async def test_an_import_that_is_broken_off_goes_on_where_it_stopped(
     opened: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with scenario(opened) as (say, _):
-        file = "\n".join(["campaign;event", *["spring;registration"] * 250]).encode()
+        file = "\n".join(["campaign;event", *["spring;registration"] * 1_000]).encode()
         batches = 0
         add = manual_conversions.add_to_campaigns
 
-        async def fail_at_the_second(*arguments: Any) -> list[int]:
+        async def fail_at_the_seventh(*arguments: Any) -> list[int]:
             nonlocal batches
             batches += 1
-            if batches == 2:
+            if batches == 7:
                 raise OSError("no room on the disk")
             return await add(*arguments)
 
-        monkeypatch.setattr(manual_conversions, "add_to_campaigns", fail_at_the_second)
+        monkeypatch.setattr(manual_conversions, "add_to_campaigns", fail_at_the_seventh)
         with pytest.raises(OSError, match="no room"):
             await say.tell("conversion import", file=file)
-        begun = 250 - (await say.tell("conversion import", file=file)).added
+        begun = 1_000 - (await say.tell("conversion import", file=file)).added
         async with say.database.read() as tx:
-            assert (0 < begun < 250, await count_conversions(tx)) == (True, 250)
-        assert (await say.tell("conversion import", file=file)).added == 250  # the same file once more, on purpose
+            assert (0 < begun < 1_000, await count_conversions(tx)) == (True, 1_000)
+        assert (await say.tell("conversion import", file=file)).added == 1_000  # the same file once more, on purpose
 
 
 async def test_the_last_spend_of_a_day_stands(opened: Callable[[], Any]) -> None:

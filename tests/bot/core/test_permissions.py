@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from sqlalchemy import select
+from sqlalchemy.dialects import sqlite
 
 from bot.core import permissions
 from bot.core.arguments import fill
@@ -477,6 +478,7 @@ class Counting:
 
     def __init__(self, database: Any) -> None:
         self._database, self.statements = database, 0
+        self.dialect = sqlite.dialect()  # what goes to PostgreSQL's driver by itself cannot be counted here
 
     async def look(self, work: Callable[[Any], Any]) -> Any:
         async with self._database.read() as tx:
