@@ -64,7 +64,7 @@ def test_a_large_body_is_read_by_parts_and_a_role_is_judged_before_it(hub: Deplo
     rules = [{"if": {"country": ["DE"]}, "offers": ["x"]}] * 100_000
     tall = hub.try_post("campaign/edit", campaign="large", rules=rules)
     assert (tall.status_code, tall.json()["field"]) == (400, "rules")
-    assert "100,000 entries, at most 200" in tall.json()["detail"]
+    assert "entries and more, at most 200" in tall.json()["detail"]  # its beginning is enough to refuse it
     headers = {"authorization": f"Bearer {hub.token}"}
     for body in (b'{"rules": [' + b" " * 70_000, b"[" + b" " * 70_000 + b"]", b'{"rules": ' + b"[" * 70_000,
                  b'{"rules": [{"a": tru}]' + b" " * 70_000 + b"}"):  # fmt: skip

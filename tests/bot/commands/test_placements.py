@@ -209,7 +209,7 @@ def test_macros_of_a_source_name_the_placement() -> None:
     assert {name: sub for name, sub in named.items() if sub} == {
         "propellerads": "sub1", "exoclick": "sub1", "trafficjunky": "sub3", "zeropark": "sub1", "mgid": "sub2",
         "taboola": "sub2", "outbrain": "sub2", "revcontent": "sub1", "popcash": "sub1", "adcash": "sub1",
-        "clickadu": "sub1", "trafficstars": "sub1", "adsgram": "sub3",
+        "clickadu": "sub1", "trafficstars": "sub1", "adsgram": "sub3", "google": "sub4",
     }  # fmt: skip
     options = {"macros": {"sub1": "{{widget_id}}"}}
     assert [sub_named(options, word) for word in ("sub7", "widget_id", "WIDGET_ID", "other")] == [
