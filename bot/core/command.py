@@ -14,6 +14,8 @@ from itertools import takewhile
 from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
 import msgspec
+import structlog
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.core import limits, permissions
@@ -40,6 +42,8 @@ from storage.ledger.facts import Role
 from storage.ledger.rate_limit import RateLimit
 from storage.people import audits, confirmations
 from storage.people.audits import Recorded
+
+log = structlog.get_logger()
 
 Render = Callable[[Context, Any], Message]
 Handler = Callable[[Context, Any], Awaitable[Any]]
@@ -392,6 +396,19 @@ async def _report(
 
 
 async def _carry_out(command: Command, arguments: dict[str, Any], new: Any, ctx: Context) -> Answer:
+    """Once more where another person made the same thing at the same moment: what they made is seen then."""
+    try:
+        return await _carry_out_once(command, arguments, new, ctx)
+    except IntegrityError as error:
+        log.warning("a command is repeated after a clash", command=command.name, error=type(error.orig).__name__)
+    try:
+        return await _carry_out_once(command, arguments, new, ctx)
+    except IntegrityError as error:
+        log.error("a command clashes with what is stored", command=command.name, exc_info=error)
+        raise Refused("this clashes with what another person just changed: look at it again, then repeat it") from None
+
+
+async def _carry_out_once(command: Command, arguments: dict[str, Any], new: Any, ctx: Context) -> Answer:
     change = ctx.prepared.change if isinstance(ctx.prepared, Answer) else None
     async with _transaction(command, ctx) as tx:
         result = await _within(ctx, tx, command.handler, new)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from storage.ledger.errors import Missing, Refused
+from storage.ledger.errors import CasinoFluxError, Missing, Refused
 from tests.bot.asking import asking
 from tests.bot.commands.test_members import joins
 
@@ -70,3 +70,20 @@ async def test_of_several_who_give_one_name_at_once_one_has_it_and_nothing_fails
         codes = [(await say("member invite role=buyer"))["code"] for _ in range(4)]
         await asyncio.gather(*(joins(say, code, f"U{n}") for n, code in enumerate(codes)))
         assert len({item["code"] for item in (await say("member list"))["items"]}) == 4
+
+
+async def test_what_several_make_at_once_is_made_once_or_refused_in_words(opened: Opened) -> None:
+    async with asking(opened) as say:
+        await say("site create name=wall market=DE")
+        await say("campaign create name=c1")
+        for line in (
+            "domain add one.example.test site=wall", 'view save Weekly "stats 7d by campaign"',
+            "rate set USDT 0.95 day=2026-11-01", "placement block z1 campaign=c1 sub=sub1",
+            "spend add c1 yesterday 5 EUR",
+            "note Seen campaign=c1", "group add East", "digest subscribe channel=terminal",
+            "alert add ftd channel=terminal campaign=c1", "webhook add https://hooks.example.test/a name=Hook",
+        ):  # fmt: skip
+            answers = await asyncio.gather(*(say(line) for _ in range(3)), return_exceptions=True)
+            faults = [answer for answer in answers if isinstance(answer, BaseException)]
+            assert all(isinstance(fault, CasinoFluxError) for fault in faults), (line, faults)
+            assert len(faults) < 3, (line, faults)
