@@ -150,7 +150,7 @@ def _plan_blocks(shown: Import, plan: Plan) -> tuple[Block, ...]:
         for kind in plan.make
         if plan.make.get(kind) or plan.known.get(kind)
     )
-    table = (Table(("", "Would be made", "Here already"), rows, numeric=(1, 2)),) if rows else ()
+    table = (Table(("What", "Would be made", "Here already"), rows, numeric=(1, 2)),) if rows else ()
     fields = (*_history_fields(shown, plan),)
     return (
         *table, *((Fields(fields),) if fields else ()), *_statuses(shown, plan),

@@ -191,7 +191,8 @@ class HubPorts:
         return await parts.report(raw)
 
     async def probe_tracker(self, system: str, login: dict[str, str]) -> str:
-        async with Http(allow_private=self._settings.allow_private_hosts, seconds=20.0) as http:
+        # A person waits: tries follow each other quickly.
+        async with Http(allow_private=self._settings.allow_private_hosts, seconds=20.0, first_wait=0.1) as http:
             try:
                 return await registry.probe(http, system, login)
             except Unreachable as error:
