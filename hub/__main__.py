@@ -26,6 +26,9 @@ for _name in ("rich", "click"):
 for _name in ("sqlalchemy.ext.asyncio.session", "sqlalchemy.ext.asyncio.scoping", "yaml"):
     sys.modules.setdefault(_name, _Unused(_name))
 
+# Litestar would load a plugin for models that are not used here; agents, who use them, let it in again.
+sys.modules.setdefault("pydantic", None)  # type: ignore[arg-type]
+
 from sqlalchemy.exc import DBAPIError  # noqa: E402
 
 from hub.cli import cli  # noqa: E402

@@ -165,6 +165,8 @@ async def chat(arguments: argparse.Namespace) -> int:
 
 async def mcp(arguments: argparse.Namespace) -> int:
     """Answer an agent over standard input and output, until the input ends."""
+    if sys.modules.get("pydantic", True) is None:  # kept out of the hub, which does not use it
+        del sys.modules["pydantic"]
     try:
         from mcp.server.stdio import stdio_server
 

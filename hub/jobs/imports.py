@@ -13,12 +13,10 @@ from sqlalchemy import Row
 from bot.commands.imports import done_message, plan_message
 from connectors.http import Http
 from connectors.redaction import redact
-from connectors.trackers import registry
 from hub.runtime.runtime import Runtime
 from storage.chat import messages
 from storage.db import tasks
 from storage.imports import imports
-from storage.imports.carry_out import Importer
 from storage.imports.imports import DONE, FAILED, READY, RUNNING, StoredParts, Whose
 from storage.imports.plans import make_plan
 from storage.ledger.errors import CasinoFluxError
@@ -72,6 +70,8 @@ async def _read(runtime: Runtime, row: Row[Any], login: dict[str, str]) -> None:
     settings = imports.settings_of(row)
     async with runtime.database.begin() as tx:
         await imports.forget_parts(tx, row.id)
+    from connectors.trackers import registry
+
     request = registry.Request(
         first=settings.first, last=settings.last, timezone=runtime.deployment.timezone,
         currency=settings.options.get("currency") or runtime.deployment.currency, click_days=settings.click_days,
@@ -102,6 +102,8 @@ async def _carry_out(runtime: Runtime, row: Row[Any]) -> None:
             told = now
             async with runtime.database.begin() as tx:
                 await imports.change(tx, row.id, progress={"done": done, "of": of})
+
+    from storage.imports.carry_out import Importer  # few hubs ever import
 
     importer = Importer(
         runtime.database, runtime.box, row, clock=runtime.clock, zone=deployment.zone, currency=deployment.currency,

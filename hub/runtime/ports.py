@@ -21,7 +21,6 @@ from connectors.platforms.csv_upload import CsvUpload
 from connectors.players import read_player_file
 from connectors.redaction import redact
 from connectors.registry import PLATFORMS, platform, platform_name
-from connectors.trackers import registry
 from hub.runtime import registrars
 from hub.runtime.helper_process import HelperFailed, HelperProcess
 from hub.runtime.room_titles import title_of
@@ -191,6 +190,8 @@ class HubPorts:
         return await parts.report(raw)
 
     async def probe_tracker(self, system: str, login: dict[str, str]) -> str:
+        from connectors.trackers import registry  # few hubs ever import: 0.5 MB less without
+
         # A person waits: tries follow each other quickly.
         async with Http(allow_private=self._settings.allow_private_hosts, seconds=20.0, first_wait=0.1) as http:
             try:
@@ -233,6 +234,8 @@ def read_upload(platform_named: str, account: dict[str, Any], raw: bytes, today:
 
 
 def _tracker_parts(system: str, raw: bytes, options: dict[str, Any]) -> list[tuple[str, bytes]]:
+    from connectors.trackers import registry
+
     return [packed(part) for part in registry.read_file(system, raw, registry.FileOptions(**options))]
 
 

@@ -4,6 +4,7 @@ Every request stands by itself and is answered with JSON: there are no sessions 
 them. The SDK is imported with the first request: it takes memory that a hub without agents does not need.
 """
 
+import sys
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -45,6 +46,8 @@ def agent_route(runtime: Runtime, limited: Limits) -> ASGIRouteHandler:
 
 
 async def _answer(runtime: Runtime, actor: Actor, scope: Any, receive: Any, send: Any) -> None:
+    if sys.modules.get("pydantic", True) is None:  # kept out of the hub, which does not use it
+        del sys.modules["pydantic"]
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
     from bot.agents import new_server

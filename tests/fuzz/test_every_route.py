@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.core.command import COMMANDS
 from hub.runtime.settings import Settings
 from hub.web.app import create_app
 from tests.fuzz.filled import filled_hub
@@ -30,7 +31,8 @@ def hub(tmp_path: Path) -> Iterator[Deployment]:
 @pytest.mark.timeout(300)
 def test_every_answer_has_the_headers_that_protect(hub: Deployment, tmp_path: Path) -> None:
     app = create_app(Settings(secret_key="x" * 32, database_url=f"sqlite+aiosqlite:///{tmp_path}/other.db"))
-    paths = sorted({re.sub(r"\{[^}]+\}", "1", route.path) for route in app.routes} | set(OTHERS))
+    commands = {f"/api/v1/{name.replace(' ', '/')}" for name in COMMANDS}
+    paths = sorted({re.sub(r"\{[^}]+\}", "1", route.path) for route in app.routes} | commands | set(OTHERS))
     assert len(paths) > 200
     faults = []
     for path in paths:
