@@ -6,28 +6,11 @@ import os
 import sqlite3
 import sys
 from collections.abc import Callable, Coroutine, Iterator
-from types import ModuleType
 from typing import Any, NoReturn
 
+from hub.runtime import left_out_modules
 
-class _Unused(ModuleType):
-    """Stands for a module that a library imports names from and that nothing here calls."""
-
-    def __getattr__(self, name: str) -> type:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return type(name, (), {})
-
-
-# httpx and structlog would load these for a command line and tracebacks that are not used here: 6 MB.
-for _name in ("rich", "click"):
-    sys.modules.setdefault(_name, None)  # type: ignore[arg-type]
-# SQLAlchemy's sessions would load its ORM, which nothing uses, and Litestar YAML for pages it does not serve: 7 MB.
-for _name in ("sqlalchemy.ext.asyncio.session", "sqlalchemy.ext.asyncio.scoping", "yaml"):
-    sys.modules.setdefault(_name, _Unused(_name))
-
-# Litestar would load a plugin for models that are not used here; agents, who use them, let it in again.
-sys.modules.setdefault("pydantic", None)  # type: ignore[arg-type]
+left_out_modules.leave_out()
 
 from sqlalchemy.exc import DBAPIError  # noqa: E402
 

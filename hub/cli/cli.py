@@ -26,6 +26,7 @@ from hub.cli import supervisor
 from hub.cli.shell_context import agent_context, shell_context
 from hub.runtime import boot, gc_tuning, offline_start
 from hub.runtime.helper_process import HelperProcess
+from hub.runtime.left_out_modules import let_pydantic_in
 from hub.runtime.logs import quiet_logs
 from hub.runtime.ports import HubPorts
 from hub.runtime.runtime import Runtime
@@ -165,8 +166,7 @@ async def chat(arguments: argparse.Namespace) -> int:
 
 async def mcp(arguments: argparse.Namespace) -> int:
     """Answer an agent over standard input and output, until the input ends."""
-    if sys.modules.get("pydantic", True) is None:  # kept out of the hub, which does not use it
-        del sys.modules["pydantic"]
+    let_pydantic_in()
     try:
         from mcp.server.stdio import stdio_server
 

@@ -4,7 +4,8 @@ Every request stands by itself and is answered with JSON: there are no sessions 
 them. The SDK is imported with the first request: it takes memory that a hub without agents does not need.
 """
 
-import sys
+import asyncio
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from hub.requests import limits
 from hub.requests.actors import bearer, no_bearer
 from hub.requests.limits import Limits
 from hub.requests.problems import problem
+from hub.runtime.left_out_modules import let_pydantic_in
 from hub.runtime.runtime import Runtime
 from hub.web.api import context
 
@@ -46,16 +48,22 @@ def agent_route(runtime: Runtime, limited: Limits) -> ASGIRouteHandler:
 
 
 async def _answer(runtime: Runtime, actor: Actor, scope: Any, receive: Any, send: Any) -> None:
-    if sys.modules.get("pydantic", True) is None:  # kept out of the hub, which does not use it
-        del sys.modules["pydantic"]
+    new_server, new_manager = await asyncio.to_thread(_sdk)
+    server = new_server(lambda: context(runtime, actor, "mcp"))
+    manager = new_manager(server, json_response=True, stateless=True)
+    async with manager.run():
+        await manager.handle_request(scope, receive, send)
+
+
+@cache
+def _sdk() -> tuple[Any, Any]:
+    """What makes a server and what answers for it. Reading the SDK takes a second: not on the event loop."""
+    let_pydantic_in()
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
     from bot.agents import new_server
 
-    server = new_server(lambda: context(runtime, actor, "mcp"))
-    manager = StreamableHTTPSessionManager(server, json_response=True, stateless=True)
-    async with manager.run():
-        await manager.handle_request(scope, receive, send)
+    return new_server, StreamableHTTPSessionManager
 
 
 def _no_stream(request: Request[Any, Any, Any]) -> Response[bytes] | None:

@@ -28,7 +28,7 @@ def main(words: list[str]) -> int:
         case ["down"]:
             laboratory.take_down()
         case ["test", *names]:
-            return test(names)
+            return try_faults(names)
         case _:
             print(__doc__, file=sys.stderr)
             return 2
@@ -42,7 +42,7 @@ def up() -> Laboratory:
     return made
 
 
-def test(names: list[str]) -> int:
+def try_faults(names: list[str]) -> int:
     """Every fault, or those named; 1 if anything was lost, doubled or wrong. A laboratory of its own is taken down."""
     known = {fault.name: fault for fault in FAULTS}
     if unknown := [name for name in names if name not in known]:
