@@ -113,8 +113,8 @@ def figures_of_columns(columns: Mapping[str, Sequence[int | None]], *, rows: int
         other = list(map(_other, total, cpa, revshare, *rest))
     else:
         other = list(map(sub, map(sub, total, cpa), revshare))
-    known = {**columns, "commission_other": other}
-    return list(map(Figures, *(known.get(name, nothing) for name in Figures.__struct_fields__)))
+    by_name = {**columns, "commission_other": other}
+    return list(map(Figures, *(by_name.get(name, nothing) for name in Figures.__struct_fields__)))
 
 
 _COMMISSION = ("commission", "commission_cpa", "commission_revshare", "commission_other", "commission_cpl")

@@ -291,10 +291,10 @@ class Sheet:
 
         They are part of the answer's shape: a later answer with rows must have them too.
         """
-        known = [record for record in stated if Layout(self.columns, tuple(record), self._marks).measures]
-        if known or not self.rows:
+        with_measures = [record for record in stated if Layout(self.columns, tuple(record), self._marks).measures]
+        if with_measures or not self.rows:
             self.shape.append(TOTALS)
-        return _together([self._read(r, Layout(self.columns, tuple(r), self._marks), "")[1] for r in known])
+        return _together([self._read(r, Layout(self.columns, tuple(r), self._marks), "")[1] for r in with_measures])
 
     def summed(self, totals: Iterable[Record]) -> Figures | None:
         """What the report's own total lines say, taken together; None without one."""
@@ -454,8 +454,8 @@ def _length(columns: RecordColumns) -> int:
 
 def _each_once(texts: Sequence[str], read: Callable[[str], T]) -> list[T]:
     """What each text is read as; equal ones are read once."""
-    known = {text: read(text) for text in set(texts)}
-    return [known[text] for text in texts]
+    by_text = {text: read(text) for text in set(texts)}
+    return [by_text[text] for text in texts]
 
 
 def _figures(columns: RecordColumns, layout: Layout, own: str) -> list[Figures] | None:

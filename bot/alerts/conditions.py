@@ -112,15 +112,15 @@ async def suspect(context: AlertContext) -> list[Reading]:
     }
     known = context.watch.history.alarms
     names = await context.names(accounts)
-    said = {}
+    notes = {}
     for code, row in held.items() if context.watch.campaigns is None else ():
         change = await _consequence(context, row.id) if code not in known else ""
-        said[code] = f": {row.reason}. {change}"
+        notes[code] = f": {row.reason}. {change}"
     return [
         Reading(
             noun="Account", subject=code, broken=code in held, recovered=code not in held,
             text=(
-                f"a report of {names.get(code, code)} is held{said.get(code, '')}"
+                f"a report of {names.get(code, code)} is held{notes.get(code, '')}"
                 if code in held
                 else ""
             ),

@@ -118,8 +118,8 @@ def level_on(rows: dict[date, ReportRow], rule: Rule, last: date) -> Level:
     if not back:
         return Level(value=value)
     shift = 0 if rule.baseline == "weekday" else days - 1
-    known = [measured([rows[day]], rule.measure) for n in back if (day := last - timedelta(days=n + shift)) in rows]
-    usual = [value for value in known if value is not None]
+    measures = [measured([rows[day]], rule.measure) for n in back if (day := last - timedelta(days=n + shift)) in rows]
+    usual = [value for value in measures if value is not None]
     if rule.measure in LIVE and value is None and usual:
         value = 0.0  # a day without a single click has no row
     return Level(value=value, usual=_average(usual, len(back), rule) * _days_together(rule, days) if usual else None)
@@ -142,13 +142,13 @@ def measured(rows: Sequence[ReportRow], measure: str) -> float | None:
         case "reg2dep":
             return _ratio(_sum(rows, "first_deposits"), _sum(rows, "registrations"), 100)
         case "roi":
-            known = [row for row in rows if row.commission is not None]
-            return _ratio(_sum(known, "profit"), _sum(known, "spend"), 100)
+            priced = [row for row in rows if row.commission is not None]
+            return _ratio(_sum(priced, "profit"), _sum(priced, "spend"), 100)
         case "ctr":
             return _ratio(_sum(rows, "outgoing"), _sum(rows, "site_visits"), 100)
         case "roas":
-            known = [row for row in rows if row.commission is not None]
-            return _ratio(_sum(known, "commission"), _sum(known, "spend"), 1)
+            priced = [row for row in rows if row.commission is not None]
+            return _ratio(_sum(priced, "commission"), _sum(priced, "spend"), 1)
         case "epc":
             return _ratio(_sum(rows, "commission"), _sum(rows, "clicks"), 1e-6)
         case "cpa":
@@ -162,8 +162,8 @@ def measured(rows: Sequence[ReportRow], measure: str) -> float | None:
 def _sum(rows: Sequence[ReportRow], measure: str) -> float | None:
     values = [getattr(row, measure) for row in rows]
     numbers = [getattr(value, "merged", value) for value in values]
-    known = [number for number in numbers if number is not None]
-    return sum(known) if known else None
+    present = [number for number in numbers if number is not None]
+    return sum(present) if present else None
 
 
 def _ratio(part: float | None, whole: float | None, by: float) -> float | None:

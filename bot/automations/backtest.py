@@ -36,8 +36,8 @@ class Backtest(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def saved(self) -> int | None:
-        known = [firing.saved for firing in self.firings if firing.saved is not None]
-        return sum(known) if known else None
+        savings = [firing.saved for firing in self.firings if firing.saved is not None]
+        return sum(savings) if savings else None
 
 
 class _Open(msgspec.Struct):

@@ -115,10 +115,10 @@ def _touches(noun: str, of: Entity, name: str, ids: frozenset[int], entities: En
     if noun == "campaign":
         return of.source_id in ids
     if noun == "source":
-        own = {campaign.id for campaign in campaigns.values() if campaign.source_id == of.id}
+        campaign_ids = {campaign.id for campaign in campaigns.values() if campaign.source_id == of.id}
         if name == "campaign":
-            return bool(own & ids)
-        return any(weight[0] in own and weight[1] in ids for weight in entities.weights)
+            return bool(campaign_ids & ids)
+        return any(weight[0] in campaign_ids and weight[1] in ids for weight in entities.weights)
     from_source = {campaign.id for campaign in campaigns.values() if campaign.source_id in ids}
     return any(weight[1] == of.id and weight[0] in from_source for weight in entities.weights)
 

@@ -55,12 +55,12 @@ def questions(command: Command) -> list[Question]:
     """The command's fields as questions, in order; what is required comes first."""
     # A file comes with a message: no form has a place for it.
     changes = {reference.name for reference in command.references if reference.changes}
-    made = [
+    all_questions = [
         _question(field, changes=field.name in changes, archived=command.name == f"{field.name} restore")
         for field in msgspec.structs.fields(command.parameters)
         if bytes not in bare_kinds(field.type)
     ]
-    return sorted(made, key=lambda question: not question.required)
+    return sorted(all_questions, key=lambda question: not question.required)
 
 
 def open_questions(

@@ -188,8 +188,8 @@ async def _figures(tx: AsyncConnection, actor: Actor, words: list[str], *, usual
     if not days or _about_a_change(others):
         return []
     dimensions = [singular(word) for word in others if singular(word) in DIMENSIONS]
-    known = {*dimensions, *_FILLERS}
-    rest = " ".join(word for word in others if singular(word) not in known and not _is_measure(word))
+    read_words = {*dimensions, *_FILLERS}
+    rest = " ".join(word for word in others if singular(word) not in read_words and not _is_measure(word))
     line = " ".join(["stats", days, *(["by", ",".join(dimensions)] if dimensions else [])])
     line += f" sort=-{measures[0]}" if measures else ""
     near = await _near(tx, actor, rest, _FIGURES) if rest else []

@@ -336,8 +336,8 @@ async def log_automations(ctx: Context, new: Log) -> Page[LoggedAct]:
     rows = await acts.log(ctx.tx, ctx.team_id, automation_id=number, limit=new.limit + 1, after=cursor(new.after))
     shown = rows[: new.limit]
     following = str(shown[-1].act.id) if len(rows) > new.limit else None
-    own = [of for of in shown if of_own_campaigns(ctx.actor, of.campaigns)]
-    return Page([_without_foreign_figures(ctx, of) for of in own], following)
+    visible = [of for of in shown if of_own_campaigns(ctx.actor, of.campaigns)]
+    return Page([_without_foreign_figures(ctx, of) for of in visible], following)
 
 
 def _without_foreign_figures(ctx: Context, logged: acts.Logged) -> LoggedAct:

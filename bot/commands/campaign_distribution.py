@@ -155,8 +155,10 @@ async def show_distribution(ctx: Context, new: DistributionQuery) -> CampaignDis
     weights = distribution.current(row.distributed)
     segment = next((known for known in weights if known.lower() == new.segment.lower()), None)
     if segment is None and new.segment:
-        known = ", ".join(filter(None, weights)) or "none so far"
-        raise Refused(f"segment: {new.segment!r} has no weights of its own; those that have: {known}", field="segment")
+        segments = ", ".join(filter(None, weights)) or "none so far"
+        raise Refused(
+            f"segment: {new.segment!r} has no weights of its own; those that have: {segments}", field="segment"
+        )
     steps = await distribution.steps(ctx.tx, row.id, segment=segment or "", newest=1_000)
     by_hand = await distribution.by_hand(ctx.tx, row.id)
     code_of = await codes(ctx.tx, offers, ctx.team_id)

@@ -248,12 +248,12 @@ async def _record_import(ctx: Context, new: Import) -> Imported:
     )
     async with ctx.database.begin() as tx:
         await teams.drop_fact(tx, read.progress)
-    known = [
+    repeated = [
         f"{conversion.place} ({outcome.value})"
         for conversion, outcome in zip(read.placed, outcomes, strict=True)
         if outcome is not Outcome.ACCEPTED
     ]
-    return Imported(added=len(outcomes) - len(known), known=known)
+    return Imported(added=len(outcomes) - len(repeated), known=repeated)
 
 
 async def _record_batch(
@@ -285,8 +285,8 @@ async def list_conversions(ctx: Context, new: ConversionList) -> Page[Conversion
         query = query.where(conversions.c.event == new.event)
     if new.day:
         query = query.where(conversions.c.day == new.day)
-    given = {name: value for name in ("campaign", "event", "day") if (value := getattr(new, name))}
-    ctx.notes["line"] = line_of(COMMANDS["conversion list"], given | ({} if new.latest else {"latest": "no"}))
+    arguments = {name: value for name in ("campaign", "event", "day") if (value := getattr(new, name))}
+    ctx.notes["line"] = line_of(COMMANDS["conversion list"], arguments | ({} if new.latest else {"latest": "no"}))
     rows, following = await page(ctx.tx, query, conversions.c.id, limit=new.limit, after=new.after, latest=new.latest)
     placing = await processor(ctx)
     return Page([await _shown(ctx, placing, row) for row in rows], following)

@@ -180,10 +180,10 @@ async def _views(ctx: Context, words: list[str]) -> list[Match]:
     rows = await ctx.tx.execute(views.of_team(ctx.team_id))
     found = {row.code: row for row in rows}
     matches = search.among("view", found.values(), words, lambda row: (row.code, row.name, row.query))
-    own = []
+    visible = []
     for match in matches:
         view = views.shown(found[match.code])
         if await is_own_view(ctx, view):
             ctx.notes[f"view {match.code}"] = saved_report(view.query, ctx.today).stats()
-            own.append(msgspec.structs.replace(match, text=view.query))
-    return own
+            visible.append(msgspec.structs.replace(match, text=view.query))
+    return visible

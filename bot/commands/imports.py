@@ -207,8 +207,8 @@ def problem_blocks(problems: list[Problem], more: int) -> tuple[Block, ...]:
 def done_message(shown: Import) -> Message:
     """What an import did."""
     result = shown.result
-    made = {} if result is None else result.made
-    words = [plural(n, kind) for kind, n in made.items() if n]
+    counts = {} if result is None else result.made
+    words = [plural(n, kind) for kind, n in counts.items() if n]
     if result is not None:
         words += [plural(result.days, "row") + " of history"] if result.days else []
         words += [plural(result.old_clicks, "click id")] if result.old_clicks else []

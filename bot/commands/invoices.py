@@ -173,11 +173,11 @@ def _amounts(line: StatementLine) -> tuple[int, ...]:
 async def set_details(ctx: Context, new: BillingDetails) -> Details:
     """Set what stands on the team's invoices; without arguments it is shown."""
     before = await invoices.details(ctx.tx, ctx.team_id)
-    given = {name: getattr(new, name) for name in new.__struct_fields__ if getattr(new, name) is not None}
-    if not given:
+    changes = {name: getattr(new, name) for name in new.__struct_fields__ if getattr(new, name) is not None}
+    if not changes:
         ctx.unchanged = True
         return before
-    after = msgspec.structs.replace(before, **given)
+    after = msgspec.structs.replace(before, **changes)
     await invoices.set_details(ctx.tx, ctx.team_id, after)
     ctx.notes |= {"entity": "invoice details", "before": before, "after": after}
     return after
@@ -305,11 +305,11 @@ async def show_statement(ctx: Context, new: StatementQuery) -> Statements:
 def _statement(
     account: str, currency: str, months: list[Statement], billed: list[Invoice], *, only: str | None
 ) -> AccountStatement:
-    known = {each.month: each for each in months}
+    line_of_month = {each.month: each for each in months}
     of = {month: [each for each in billed if each.month == month and each.state != "cancelled"] for month in
           {each.month for each in billed}}  # fmt: skip
-    wanted = [month for month in sorted(known.keys() | of.keys()) if only is None or month == only]
-    lines = [_statement_line(month, known.get(month), of.get(month, [])) for month in wanted]
+    wanted = [month for month in sorted(line_of_month.keys() | of.keys()) if only is None or month == only]
+    lines = [_statement_line(month, line_of_month.get(month), of.get(month, [])) for month in wanted]
     return AccountStatement(account=account, currency=currency, lines=lines,
                             invoices=[each for each in billed if only is None or each.month == only])  # fmt: skip
 

@@ -211,8 +211,8 @@ async def set_role(ctx: Context, new: NewRole) -> Member:
 
 async def _access_lost(ctx: Context, new: OneMember) -> str:
     member = await members.find(ctx.tx, ctx.team_id, new.member)
-    made = [token.name for token in await tokens.made_by(ctx.tx, ctx.team_id, member.code, ctx.now)]
-    ends = f" What uses the API tokens they made is refused, too: {', '.join(made)}." if made else ""
+    token_names = [token.name for token in await tokens.made_by(ctx.tx, ctx.team_id, member.code, ctx.now)]
+    ends = f" What uses the API tokens they made is refused, too: {', '.join(token_names)}." if token_names else ""
     return (
         f"{member.name} ({member.role.value}) loses access at once, everywhere; only a new invitation brings it back."
         f"{ends}"

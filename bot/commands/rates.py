@@ -151,8 +151,10 @@ async def list_rates(ctx: Context, new: RatesQuery) -> RateList:
         raise Refused("limit: between 1 and 500", field="limit")
     if new.origin not in ORIGINS:
         raise Refused(f"origin: one of {', '.join(ORIGINS)}", field="origin")
-    given = (f" {name.rstrip('_')}={value}" for name in ("currency", "from_", "to") if (value := getattr(new, name)))
-    ctx.notes |= {"origin": new.origin, "asked": "rate list" + "".join(given)}
+    arguments = (
+        f" {name.rstrip('_')}={value}" for name in ("currency", "from_", "to") if (value := getattr(new, name))
+    )
+    ctx.notes |= {"origin": new.origin, "asked": "rate list" + "".join(arguments)}
     skip = cursor(new.after) or 0
     last = new.to or ctx.today
     rows = await rates.listed(

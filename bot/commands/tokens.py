@@ -109,8 +109,8 @@ async def _token_lost(ctx: Context, new: OneToken) -> str | None:
     row = await names.find(ctx.tx, table, ctx.team_id, new.token, field="token")
     if row.revoked_at is not None or row.kind != Kind.API.value:
         return None  # a session is begun again by a link
-    made = [token.name for token in await tokens.made_by(ctx.tx, ctx.team_id, f"token:{row.code}", ctx.now)]
-    note = f" Tokens that were made with it go on: {', '.join(made)}." if made else ""
+    token_names = [token.name for token in await tokens.made_by(ctx.tx, ctx.team_id, f"token:{row.code}", ctx.now)]
+    note = f" Tokens that were made with it go on: {', '.join(token_names)}." if token_names else ""
     return f"Whatever uses the token {row.name} is refused from now on; it cannot be brought back.{note}"
 
 

@@ -55,9 +55,9 @@ class Queued(Struct, frozen=True):
 
 
 def webhook_card(ctx: Context, webhook: Webhook) -> Message:
-    told = ", ".join(event.replace("_", " ") for event in webhook.events)
+    events = ", ".join(event.replace("_", " ") for event in webhook.events)
     about = "all campaigns" if webhook.campaigns is None else ctx.names_of("campaign", webhook.campaigns)
-    fields = [("Address", webhook.url), ("Told of", told), ("About", about), ("Made by", webhook.made_by)]
+    fields = [("Address", webhook.url), ("Told of", events), ("About", about), ("Made by", webhook.made_by)]
     fields += [("Signing secret", webhook.secret)] if webhook.secret else []
     notices = [Notice("warning", f"It is told nothing: {webhook.stopped_why}")] if webhook.stopped_why else []
     notices += [Notice("warning", "Keep the secret now: it is not shown again.")] if webhook.secret else []

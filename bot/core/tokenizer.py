@@ -157,9 +157,9 @@ def period(text: str, today: date) -> tuple[date, date]:
 
 def _plain(text: str) -> str:
     """The words of a range in lower case, without those that only lead to it, numbers in figures."""
-    said = " ".join(text.strip().lower().replace("_", " ").split()).removesuffix(" so far")
-    word = _ORDINAL.sub(r"\1", _FILLERS.sub("", said))
-    if word in _UNITS_ALONE and word != said:
+    phrase = " ".join(text.strip().lower().replace("_", " ").split()).removesuffix(" so far")
+    word = _ORDINAL.sub(r"\1", _FILLERS.sub("", phrase))
+    if word in _UNITS_ALONE and word != phrase:
         word = f"this {word}"
     word = word.removeprefix("a ") if word.endswith(" ago") else word
     for number, name in enumerate(_NUMBER_WORDS, 1):

@@ -143,8 +143,8 @@ def usual(before: MergedReport, n_days: int) -> Usual:
     """Averages per day over the days before, for as many days as the digest covers."""
 
     def average(values: Iterable[int | None]) -> float | None:
-        known = [value for value in values if value is not None]
-        return sum(known) / LOOK_BACK * n_days if known else None
+        numbers = [value for value in values if value is not None]
+        return sum(numbers) / LOOK_BACK * n_days if numbers else None
 
     return Usual(
         clicks=average(row.clicks for row in before.rows),
@@ -178,9 +178,9 @@ def movers(
 def _moved(name: str, row: ReportRow | None, past: Sequence[ReportRow], n_days: int) -> Movement | None:
     for title, measure in (*_FIGURES, ("Clicks", "clicks")):
         value = _figure(row, measure)
-        known = [figure for figure in (_figure(each, measure) for each in past) if figure is not None]
-        average = sum(known) / LOOK_BACK * n_days
-        if (value or average) and known:
+        figures = [figure for figure in (_figure(each, measure) for each in past) if figure is not None]
+        average = sum(figures) / LOOK_BACK * n_days
+        if (value or average) and figures:
             return Movement(name=name, measure=title, value=value or 0, usual=average)
     return None
 

@@ -130,19 +130,20 @@ async def resolve_entities(ctx: Context, rule: Rule, new: NewRule | None) -> Rul
     """The rule with every entity by its code. Raises Missing, Forbidden and Refused at the field."""
     action = rule.action
     check_placement_rule(action, rule.condition)
-    given = {name: tuple(getattr(new, name)) for name in FILTERS if getattr(new, name)} if new else {}
-    filters = {**action.filters, **{name: words for name, words in given.items() if name != action.noun}}
-    names = action.names or given.get(action.noun, ())
+    filter_words = {name: tuple(getattr(new, name)) for name in FILTERS if getattr(new, name)} if new else {}
+    filters = {**action.filters, **{name: words for name, words in filter_words.items() if name != action.noun}}
+    names = action.names or filter_words.get(action.noun, ())
     if action.noun == "placement" and filters.keys() - {"campaign", "source", "group"}:
         raise Refused("rule: placements are of sources and campaigns: name those", field="rule")
-    if action.noun == "team" and (given or filters):
+    if action.noun == "team" and (filter_words or filters):
         raise Refused("rule: the team as a whole has no names: tell of offers, campaigns or sources", field="rule")
     words_of = dict(filters)
     if names and action.noun != "placement":
         words_of[action.noun] = names
     codes = {
         name: tuple([
-            (await permissions.find(ctx, name, word, field=name if name in given else "rule")).code for word in words
+            (await permissions.find(ctx, name, word, field=name if name in filter_words else "rule")).code
+            for word in words
         ])
         for name, words in words_of.items()
     }  # fmt: skip

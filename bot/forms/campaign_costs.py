@@ -58,8 +58,8 @@ class Costing(Sorting):
 
 def read_costs(ctx: Context, new: Costing, row: Row[Any] | None = None) -> dict[str, Any]:
     """Columns of what is said of costs; empty where an edit says nothing. Raises Refused at the field."""
-    said = {name: getattr(new, name) for name in Costing.__annotations__ if getattr(new, name) is not None}
-    if row is not None and not said:
+    changes = {name: getattr(new, name) for name in Costing.__annotations__ if getattr(new, name) is not None}
+    if row is not None and not changes:
         return {}
     before = dict(row._mapping) if row is not None else {}
     model = _model(new, before)

@@ -60,8 +60,8 @@ def _in_status(table: Any, status: str | None) -> list[ColumnElement[bool]]:
     archived = table.c.archived_from.is_not(None)
     if status == ARCHIVED:
         return [archived]
-    own = [table.c.status == status] if status and "status" in table.c else []
-    return [not_(archived), *own]
+    of_status = [table.c.status == status] if status and "status" in table.c else []
+    return [not_(archived), *of_status]
 
 
 def _sorted_table(ctx: Context, entities: Sequence[Any], table: Table) -> Table:

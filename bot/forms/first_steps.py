@@ -33,8 +33,8 @@ _TABLES = {"account": accounts, "offer": offers, "site": sites, "campaign": camp
 
 async def done_steps(tx: AsyncConnection, team_id: int) -> frozenset[str]:
     """Nouns of the steps that a team has taken."""
-    made = [exists().where(table.c.team_id == team_id).label(noun) for noun, table in _TABLES.items()]
-    row = (await tx.execute(select(*made))).one()
+    columns = [exists().where(table.c.team_id == team_id).label(noun) for noun, table in _TABLES.items()]
+    row = (await tx.execute(select(*columns))).one()
     return frozenset(noun for noun, stands in row._mapping.items() if stands)
 
 

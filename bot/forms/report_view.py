@@ -87,8 +87,8 @@ def read_view(query: dict[str, str], today: date) -> ReportView:
         as_of=query.get("as_of", "").strip(), versus=query.get("vs", "") if query.get("vs") in VERSUS else "",
     )  # fmt: skip
     view.days(today)
-    own = {column.name for column in view.own}
-    if view.sort.removeprefix("-") not in own:
+    formula_names = {column.name for column in view.own}
+    if view.sort.removeprefix("-") not in formula_names:
         check_sort(view.sort or None)
     return view
 

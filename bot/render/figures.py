@@ -286,8 +286,8 @@ def top_chart(report: MergedReport, by: Sequence[str], *, measure: str = "") -> 
     """The report's first rows as a picture: a bar each, of the measure they are sorted by or the weightiest known."""
     rows = report.rows[:TOP]
     measures = [measure] if measure in _RANKED else list(_RANKED)
-    known = {name: sum(_plotted(row, name) is not None for row in rows) for name in measures}
-    chosen = next((name for name in measures if 2 * known[name] > len(rows)), measures[-1])
+    plotted = {name: sum(_plotted(row, name) is not None for row in rows) for name in measures}
+    chosen = next((name for name in measures if 2 * plotted[name] > len(rows)), measures[-1])
     labels = tuple(" · ".join(_labels(row, by, report.names)) for row in rows)
     is_money = chosen in {"commission", "profit"}
     values = tuple(_plotted(row, chosen) for row in rows)

@@ -201,10 +201,10 @@ def left_out(table: Table, shown: int) -> str:
 
 def sparkline(values: Sequence[float | None]) -> str:
     """Values as a row of small bars; a gap stays a gap."""
-    known = [value for value in values if value is not None and value == value]
-    if not known:
+    points = [value for value in values if value is not None and value == value]
+    if not points:
         return ""
-    low, high = min(0.0, *known), max(0.0, *known)
+    low, high = min(0.0, *points), max(0.0, *points)
     span = (high - low) or 1.0
     return "".join(_bar(value, low, span) for value in values)
 
@@ -235,8 +235,8 @@ def chart_lines(chart: Chart, *, points: int = 31) -> list[str]:
 
 def last(series: Series) -> str:
     """The last known value as people write it."""
-    known = [value for value in series.values if value is not None]
-    if not known:
+    points = [value for value in series.values if value is not None]
+    if not points:
         return "–"
-    value = known[-1]
+    value = points[-1]
     return f"{value:,.0f}" if value % 1 == 0 else f"{value:,.2f}"

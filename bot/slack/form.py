@@ -55,15 +55,15 @@ def block(question: Question, choices: list[Option], value: Any) -> Json:
     among = {choice.value for choice in choices}
     listed = choices and question.kind != "day" and set(values) <= among
     element = _select(question, choices, values) if listed else _typed(question, values)
-    made: Json = {
+    element_block: Json = {
         "type": "input", "block_id": question.name, "optional": not question.required,
         "label": plain(question.label, 200), "element": element,
     }  # fmt: skip
     if question.refers == "platform":
-        made["dispatch_action"] = True  # what else is asked depends on it
+        element_block["dispatch_action"] = True  # what else is asked depends on it
     if question.description:
-        made["hint"] = plain(question.description, 500)
-    return made
+        element_block["hint"] = plain(question.description, 500)
+    return element_block
 
 
 def _day_buttons(question: Question, known: list[Option]) -> Json:

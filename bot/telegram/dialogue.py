@@ -288,8 +288,8 @@ def _asks(command: str, label: str) -> bool:
 def _again(command: str, state: State) -> str:
     """The line that asks again for what lacks; without the arguments where it would no longer ask."""
     hidden = secret_fields(COMMANDS[command].parameters)
-    given = {name: value for name, value in state.arguments.items() if name not in hidden}
-    return line_of(COMMANDS[command], given if _lacking(command, state.arguments) else {})
+    visible_arguments = {name: value for name, value in state.arguments.items() if name not in hidden}
+    return line_of(COMMANDS[command], visible_arguments if _lacking(command, state.arguments) else {})
 
 
 def _with_line(text: str, line: str) -> Message:

@@ -109,7 +109,7 @@ class _Setup:
         domains = [text_of(row, "name") for row in await self._list("/domains")]
         for name in domains:
             self._tell("domain", name, "not moved by itself: domain add, and its old links answer here")
-        made = [await self._campaign(row, landings) for row in campaigns]
+        campaigns_read = [await self._campaign(row, landings) for row in campaigns]
         return Setup(
             accounts=tuple(
                 TrackerAccount(key=key, name=text_of(row, "name"), note=text_of(row, "notes"))
@@ -117,7 +117,7 @@ class _Setup:
             ),
             sources=tuple(map(self._source, sources)),
             offers=tuple(filter(None, (self._offer(row, networks) for row in offers))),
-            campaigns=tuple(made), deleted=deleted, problems=tuple(self._problems),
+            campaigns=tuple(campaigns_read), deleted=deleted, problems=tuple(self._problems),
         )  # fmt: skip
 
     def _source(self, row: Mapping[str, Any]) -> TrackerSource:

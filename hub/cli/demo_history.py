@@ -182,11 +182,11 @@ class History:
         start = self._at(day, 0)
         seconds = sorted(int(86_400 * self._random.betavariate(3, 2)) for _ in range(count))
         moments = [start + timedelta(seconds=s) for s in seconds]
-        made = [(moment, self._click(line, moment)) for moment in moments if moment < self._until]
-        jobs = [self._writer.submit(ClickJob(click)) for _, click in made]
+        clicks = [(moment, self._click(line, moment)) for moment in moments if moment < self._until]
+        jobs = [self._writer.submit(ClickJob(click)) for _, click in clicks]
         for job in jobs:
             await job
-        return [(moment, click.id) for moment, click in made]
+        return [(moment, click.id) for moment, click in clicks]
 
     def _click(self, line: Line, moment: datetime) -> Click:
         row = self._rows[line.name]

@@ -48,9 +48,9 @@ async def _choices(visit: Visit, text: str) -> list[dict[str, str]]:
     command = next((c for name, c in COMMANDS.items() if text.lower().startswith(f"{name} ")), None)
     if command is None:
         typed = text.strip().lower()
-        known = [n for n in COMMANDS if visit.may(n) and (n.startswith(typed) or typed in n)]
-        known.sort(key=lambda name: (not name.startswith(typed), name))
-        choices = [{"text": f"{n} ", "label": f"{n} — {COMMANDS[n].summary}"} for n in known[:MOST]]
+        names = [n for n in COMMANDS if visit.may(n) and (n.startswith(typed) or typed in n)]
+        names.sort(key=lambda name: (not name.startswith(typed), name))
+        choices = [{"text": f"{n} ", "label": f"{n} — {COMMANDS[n].summary}"} for n in names[:MOST]]
         return [*choices, *await _findings(visit, typed)] if len(choices) < FEW else choices
     head, _, last = text.rpartition(" ")
     field, equals, typed = last.partition("=")

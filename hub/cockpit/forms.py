@@ -59,9 +59,9 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def ticks(self) -> bool:
         """Whether it shows as boxes to tick: some of a few entities, with nothing said of each beside."""
-        known = {value for value, _ in self.options}
-        few = self.question.many and bool(self.question.refers) and 0 < len(known) <= TICKED
-        return few and set(self.chosen) <= known
+        values = {value for value, _ in self.options}
+        few = self.question.many and bool(self.question.refers) and 0 < len(values) <= TICKED
+        return few and set(self.chosen) <= values
 
     @property
     def chosen(self) -> list[str]:
@@ -72,20 +72,20 @@ async def fields(
     visit: Visit, command: Command, values: dict[str, str], *, fault: Refused | None = None, fixed: tuple[str, ...] = ()
 ) -> list[Field]:
     """The command's fields as they stand; `fixed` ones are sent along without being shown for editing."""
-    made = [
+    form_fields = [
         await _field(visit, question, values, fault=fault, fixed=fixed)
         for question in _questions(visit, command, values)
     ]
-    made += [
+    form_fields += [
         Field(question=Question(name=name, description=_described(command, name), required=False, kind="text"),
               value="", file=True, fault=str(fault) if fault is not None and fault.field == name else "")
         for name in file_fields(command.parameters)
     ]  # fmt: skip
-    needed = [field for field in made if field.question.required or field.fixed or field.fault or field.file]
-    shown = {field.question.name for field in needed} or {field.question.name for field in made[:FIRST]}
+    needed = [field for field in form_fields if field.question.required or field.fixed or field.fault or field.file]
+    shown = {field.question.name for field in needed} or {field.question.name for field in form_fields[:FIRST]}
     shown |= {*FIRST_OF.get(command.name, ())}
-    shown |= {field.question.name for field in made if field.question.name in command.positional[:1]}
-    ordered = sorted(made, key=lambda field: field.question.name not in shown)
+    shown |= {field.question.name for field in form_fields if field.question.name in command.positional[:1]}
+    ordered = sorted(form_fields, key=lambda field: field.question.name not in shown)
     return [msgspec.structs.replace(field, first=field.question.name in shown) for field in ordered]
 
 

@@ -213,14 +213,14 @@ async def _written(pieces: Iterator[str]) -> str:
 
 async def each(items: Sequence[T], make: Callable[[T], R]) -> list[R]:
     """`make` of each; the event loop has its turn every few milliseconds."""
-    made: list[R] = []
+    results: list[R] = []
     pause = time.perf_counter() + HOLD
     for item in items:
-        made.append(make(item))
+        results.append(make(item))
         if time.perf_counter() > pause:
             await _let_others_go_first()
             pause = time.perf_counter() + HOLD
-    return made
+    return results
 
 
 def _toast(value: str) -> Toast | None:

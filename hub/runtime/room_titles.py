@@ -36,6 +36,6 @@ async def _channel_name(http: httpx.AsyncClient, api_url: str, channel: str, *, 
 
 async def _chat_title(http: httpx.AsyncClient, bot_url: str, chat: str) -> str:
     """A group's title, or a person's name. https://core.telegram.org/bots/api#getchat"""
-    known = (await http.post(f"{bot_url}/getChat", json={"chat_id": chat})).json().get("result") or {}
-    name = " ".join(str(known[part]) for part in ("first_name", "last_name") if known.get(part))
-    return str(known.get("title") or name)
+    chat_facts = (await http.post(f"{bot_url}/getChat", json={"chat_id": chat})).json().get("result") or {}
+    name = " ".join(str(chat_facts[part]) for part in ("first_name", "last_name") if chat_facts.get(part))
+    return str(chat_facts.get("title") or name)

@@ -393,14 +393,14 @@ async def _load_placements(tx: AsyncConnection, loading: Loading, first: date) -
         _add_event(places.setdefault(place, _Hour()), event, rates, event.day)
     since = min((await postbacks_since(tx, loading.team_id, accounts)).values(), default=None)
     days: dict[date, list[FigureRow]] = {}
-    own = {of.id: placement_sub(of.options) for of in loading.entities.by_noun["source"].values()}
+    placement_subs = {of.id: placement_sub(of.options) for of in loading.entities.by_noun["source"].values()}
     for (day, campaign, source, sub, placement), of in places.items():
         known = of.known | (LAYERED_BITS if since is not None and since <= day else 0)
         values = tuple(of.values)
         days.setdefault(day, []).append(FigureRow(
             campaign=campaign, offer=0, source=source, account=0, values=values, known=known, open_values=values,
             open_known=known, no_rate=of.no_rate, currencies=of.currencies, placement=placement, sub=sub,
-            own_sub=own.get(source) == sub,
+            own_sub=placement_subs.get(source) == sub,
         ))  # fmt: skip
     return days
 

@@ -121,10 +121,10 @@ async def begin(tx: AsyncConnection, campaign: Row[Any], now: datetime, *, click
     """
     mine = (await members(tx, [campaign.id]))[campaign.id]
     before = current(campaign.distributed)
-    known = {"", *before} if campaign.distribute_by else {""}
+    segments = {"", *before} if campaign.distribute_by else {""}
     weights = {
         segment: _beginning(mine, before.get(segment, {}), limits_of(campaign), clicks)
-        for segment in (known if mine else ())
+        for segment in (segments if mine else ())
     }
     s = distribution_steps.c
     await tx.execute(

@@ -47,9 +47,12 @@ def begin(
     before: VariantDistribution, by_hand: Sequence[tuple[str, int]], now: datetime, *, compare_anew: bool = False
 ) -> VariantDistribution:
     """Shares to begin with, by the weights set by hand or those that were, within the floor."""
-    known = {code: before.shares.get(code, 0) for code, _ in by_hand}
-    weights = [known[code] if any(known.values()) else weight for code, weight in by_hand]
-    seen = [before.limits.warm_up if before.shares.get(code) or not any(known.values()) else 0 for code, _ in by_hand]
+    shares_before = {code: before.shares.get(code, 0) for code, _ in by_hand}
+    weights = [shares_before[code] if any(shares_before.values()) else weight for code, weight in by_hand]
+    seen = [
+        before.limits.warm_up if before.shares.get(code) or not any(shares_before.values()) else 0
+        for code, _ in by_hand
+    ]
     shares = dict(zip([code for code, _ in by_hand], start(weights, before.limits, clicks=seen), strict=True))
     since = now if compare_anew or before.since is None or shares.keys() != before.shares.keys() else before.since
     return msgspec.structs.replace(before, shares=shares, recent=[(now, shares)], since=since, evidence={}, note=None)

@@ -37,10 +37,10 @@ async def learn_hours(tx: AsyncConnection, team_id: int, campaign_id: int, today
     for hour, clicks in await tx.execute(query.group_by(r.hour)):
         hours[hour % 24] += int(clicks)
     changed = update(campaigns).where(campaigns.c.id == campaign_id).values(usual_hours=hours)
-    known = (await tx.execute(select(campaigns.c.usual_hours).where(campaigns.c.id == campaign_id))).scalar_one()
-    if known != hours:
+    hours_before = (await tx.execute(select(campaigns.c.usual_hours).where(campaigns.c.id == campaign_id))).scalar_one()
+    if hours_before != hours:
         await tx.execute(changed)
-    return bool(known != hours)
+    return bool(hours_before != hours)
 
 
 async def learn_all_hours(database: Database, zone: ZoneInfo, now: datetime) -> None:

@@ -131,13 +131,13 @@ class Importer:
         ]
         async with self._database.read() as tx:
             query = select(a.alias, a.campaign_id).where(a.team_id == self._row.team_id)
-            known = {row.alias: row.campaign_id for row in await tx.execute(query)}
+            campaign_of = {row.alias: row.campaign_id for row in await tx.execute(query)}
         self._problems += [
             Problem(kind="link", name=row["alias"], why="another campaign has this old link already")
             for row in rows
-            if known.get(row["alias"], row["campaign_id"]) != row["campaign_id"]
+            if campaign_of.get(row["alias"], row["campaign_id"]) != row["campaign_id"]
         ]
-        new = [row for row in rows if row["alias"] not in known]
+        new = [row for row in rows if row["alias"] not in campaign_of]
         statement = upsert(campaign_aliases).on_conflict_do_nothing()
         await self._write_all(partial(_run, statement, some) for some in batched(new, ROWS_AT_ONCE))
 

@@ -34,11 +34,11 @@ async def send_on(tx: AsyncConnection, changes: Sequence[Change]) -> None:
     due = [(change, event) for change in changes if (event := event_of(change)) is not None]
     if not due:
         return
-    told = [
+    events = [
         ConversionEvent(number=change.id, team_id=change.account.team_id, event=event, row=change.row or {})
         for change, event in due
     ]
-    await _tell(tx, told, max(change.derived.received_at for change, _ in due))
+    await _tell(tx, events, max(change.derived.received_at for change, _ in due))
 
 
 async def tell_recorded(tx: AsyncConnection, team_id: int, numbers: Sequence[int], now: datetime) -> None:
@@ -46,12 +46,12 @@ async def tell_recorded(tx: AsyncConnection, team_id: int, numbers: Sequence[int
     if not numbers or not await webhooks.receivers(tx, [team_id], now):
         return
     rows = (await tx.execute(select(conversions).where(conversions.c.id.in_(numbers)))).mappings()
-    told = [
+    events = [
         ConversionEvent(number=row["id"], team_id=team_id, row=dict(row),
              event=Event.FIRST_DEPOSIT.value if row["is_ftd"] else str(row["event"]))
         for row in rows
     ]  # fmt: skip
-    await _tell(tx, told, now)
+    await _tell(tx, events, now)
 
 
 async def _tell(tx: AsyncConnection, told: Sequence[ConversionEvent], now: datetime) -> None:

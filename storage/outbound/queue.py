@@ -57,8 +57,8 @@ async def queue(tx: AsyncConnection, changes: Sequence[Change]) -> None:
     if not due:
         return
     facts = await _facts(tx, [change for change, _ in due])
-    made = [_message(change, event, receivers[_value(change, "source_id")], facts) for change, event in due]
-    fresh = await _once_per_click(tx, [row for row in made if row is not None], receivers)
+    messages = [_message(change, event, receivers[_value(change, "source_id")], facts) for change, event in due]
+    fresh = await _once_per_click(tx, [row for row in messages if row is not None], receivers)
     if fresh:
         await tx.execute(upsert(outbound).on_conflict_do_nothing(index_elements=["idempotency_key"]), fresh)
 

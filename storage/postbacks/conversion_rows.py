@@ -51,19 +51,19 @@ async def write(
     await _claim(tx, changes)
     for change in changes:
         change.row = _row(change, links.get(change.derived.click_id or 0), zone)
-    made = [change for change in changes if change.before is None]
+    created = [change for change in changes if change.before is None]
     changed = [change for change in changes if change.before is not None and change.differs]
     await _retire(tx, changes, book=book, now=now)
     await _free_transactions(tx, changed)
     for change in changed:
         values = {name: change.row[name] for name in _COMPARED} if change.row else {}
         await tx.execute(update(conversions).where(conversions.c.id == change.id).values(**values))
-    if made:
-        ids = await _ROWS.insert(tx, [_bulk_row(change.row or {}) for change in made])
-        for change, number in zip(made, ids, strict=True):
+    if created:
+        ids = await _ROWS.insert(tx, [_bulk_row(change.row or {}) for change in created])
+        for change, number in zip(created, ids, strict=True):
             change.id = number
-    await touch(tx, _days([*made, *changed]))
-    await _count_caps(tx, [*made, *changed], book)
+    await touch(tx, _days([*created, *changed]))
+    await _count_caps(tx, [*created, *changed], book)
 
 
 async def _free_transactions(tx: AsyncConnection, changed: Sequence[Change]) -> None:

@@ -172,7 +172,7 @@ async def neighbours(
     tx: AsyncConnection, new: Mapping[int, Sequence[Request]], account_rules: Mapping[int, AccountRules]
 ) -> dict[int, list[Request]]:
     """All stored requests (by account) that share a transaction, or what a player does once, with the new ones."""
-    own = {r.id for requests in new.values() for r in requests}
+    request_ids = {r.id for requests in new.values() for r in requests}
     requests: dict[int, dict[int, Request]] = {account: {} for account in new}
     searched: set[tuple[int, str, object]] = set()
     frontier = {
@@ -183,7 +183,7 @@ async def neighbours(
         fresh = await _tied(tx, frontier, account_rules)
         frontier = set()
         for account, request in ((row[0], _stored(row)) for row in fresh):
-            if account not in requests or request.id in requests[account] or request.id in own:
+            if account not in requests or request.id in requests[account] or request.id in request_ids:
                 continue
             ties = {(account, *link) for link in links(request, account_rules[account])}
             if not ties.isdisjoint(searched):
@@ -220,9 +220,9 @@ def _events(family: str, account_rules: AccountRules) -> set[Event]:
 
 async def very_same(tx: AsyncConnection, entries: Sequence[Entry]) -> dict[int, int]:
     """Conversions of which deposits without a transaction id say the very same again, by the entries' numbers."""
-    own = {e.postback_request.id for e in entries}
+    request_ids = {e.postback_request.id for e in entries}
     rows = await _DEPOSITS.rows(tx, {e.click_id for e in entries}, {e.postback_request.digest for e in entries})
-    rows = [row for row in sorted(rows, key=itemgetter(0)) if row[0] not in own]
+    rows = [row for row in sorted(rows, key=itemgetter(0)) if row[0] not in request_ids]
     repeats: dict[int, int] = {}
     for entry in entries:
         candidate = entry.postback_request

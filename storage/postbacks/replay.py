@@ -86,8 +86,10 @@ async def _withdraw_unmatched(
     ]
     if not unmatched:
         return
-    made = {row.conversion_id for row in unmatched}
-    corrected = set((await tx.execute(select(postbacks.c.corrects).where(postbacks.c.corrects.in_(made)))).scalars())
+    conversion_ids = {row.conversion_id for row in unmatched}
+    corrected = set(
+        (await tx.execute(select(postbacks.c.corrects).where(postbacks.c.corrects.in_(conversion_ids)))).scalars()
+    )
     corrected_ids = {row.id for row in unmatched if row.conversion_id in corrected}
     arrivals[:] = [arrival for arrival in arrivals if arrival.id not in corrected_ids]
     await withdraw(tx, [row for row in unmatched if row.id not in corrected_ids], processor)

@@ -28,9 +28,11 @@ async def withdraw(tx: AsyncConnection, rows: Sequence[Row[Any]], processor: Con
     numbers = [row.id for row in rows]
     await tx.execute(update(postbacks).where(postbacks.c.id.in_(numbers)).values(joined=False, conversion_id=None))
     await receive(tx, [as_stored(row, processor.book.by_id[row.account_id]) for row in others], processor)
-    made = {row.conversion_id for row in rows}
-    remaining = select(postbacks.c.conversion_id).where(postbacks.c.conversion_id.in_(made), postbacks.c.joined)
-    for number in sorted(made - set((await tx.execute(remaining)).scalars())):
+    conversion_ids = {row.conversion_id for row in rows}
+    remaining = select(postbacks.c.conversion_id).where(
+        postbacks.c.conversion_id.in_(conversion_ids), postbacks.c.joined
+    )
+    for number in sorted(conversion_ids - set((await tx.execute(remaining)).scalars())):
         row = await end(tx, number, MARK, book=processor.book, now=processor.now)
         if processor.onward is not None and row.status != Status.REVERSED:
             await processor.onward(tx, [_ended(row, processor)])

@@ -106,16 +106,16 @@ _revenue_fact: Callable[[Sequence[Any]], RevenueFact] = partial(tuple.__new__, R
 
 async def links_of(tx: AsyncConnection, team_id: int, subs: Iterable[str]) -> dict[str, ClickLink]:
     """The clicks behind those sub ids that are click ids of the team, or of the tracker it had before."""
-    given = [sub for sub in subs if sub]
-    likely = [sub for sub in given if len(sub) == LENGTH]
+    texts = [sub for sub in subs if sub]
+    likely = [sub for sub in texts if len(sub) == LENGTH]
     key = await teams.fact(tx, "click_id_key") if likely else None
     ids: dict[str, int] = {}
     if key is not None:
         read = Codec(bytes.fromhex(key)).decode
         ids = {sub: click_id for sub in likely if (click_id := read(sub)) is not None}
-    if len(ids) < len(given) and await imported_clicks.any_of_team(tx, team_id):
-        known = await imported_clicks.find(tx, [(team_id, sub) for sub in given if sub not in ids])
-        words = {sub: (team_id, imported_clicks.folded(sub)) for sub in given if sub not in ids}
+    if len(ids) < len(texts) and await imported_clicks.any_of_team(tx, team_id):
+        known = await imported_clicks.find(tx, [(team_id, sub) for sub in texts if sub not in ids])
+        words = {sub: (team_id, imported_clicks.folded(sub)) for sub in texts if sub not in ids}
         ids |= {sub: known[word] for sub, word in words.items() if word in known}
     links = await click_queries.links(tx, ids.values())
     return {

@@ -93,19 +93,19 @@ def offer_history(days: OfferDays, query: ReportQuery, now: datetime) -> OfferHi
     """An offer's last days: settled commission, the forecast where it pends."""
     expected, _ = forecast_days(days, query, now)
     estimates = {date.fromisoformat(day.day): day.forecast for day in expected if day.forecast}
-    made = []
+    days_of_history = []
     for back in range(DAYS - 1, -1, -1):
         day = query.last - _DAY * back
         row = days.rows.get(day)
         estimate = estimates.get(day)
-        made.append(OfferDay(
+        days_of_history.append(OfferDay(
             clicks=(row.clicks or 0) if row else 0, first_deposits=in_hand(row) if row else 0,
             commission=((row.commission or 0) if row else 0) if day in days.settled else None,
             shared=(row.commission_revshare or 0) if row and day in days.settled else 0,
             pending=estimate.estimate if estimate else None,
             spread=(estimate.high - estimate.low) / _INTERVAL if estimate else 0.0,
         ))  # fmt: skip
-    return OfferHistory(days=tuple(made))
+    return OfferHistory(days=tuple(days_of_history))
 
 
 async def held_offers(tx: AsyncConnection, team_id: int) -> dict[int, str]:

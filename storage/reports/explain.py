@@ -146,8 +146,8 @@ async def _allocated(
     named = await catalogue(tx, query.team_id)
     facts = await day_facts(tx, query.facts_query, query.first)
     allotment = Allocation(facts, named).of_offer(offer.id)
-    own = [weight for party, weight in allotment.parties.items() if party.campaign_id in campaign_ids]
-    if not own:
+    weights = [weight for party, weight in allotment.parties.items() if party.campaign_id in campaign_ids]
+    if not weights:
         return []
     places = [place.campaign_id in campaign_ids for place in allotment.share.places]
     rows: list[AllocatedRow] = []
@@ -160,7 +160,7 @@ async def _allocated(
             if (stated := getattr(row, name)) is not None:
                 parts = allotment.share.divide(stated, kinds)
                 share = sum(part for part, mine in zip(parts, places, strict=True) if mine)
-                measures[name] = _allotted(stated, share, kinds, list(allotment.parties.values()), own)
+                measures[name] = _allotted(stated, share, kinds, list(allotment.parties.values()), weights)
         rows.append(AllocatedRow(row=row.id, offer=offer.code, tag=row.tag, currency=row.currency, measures=measures))
     return rows
 

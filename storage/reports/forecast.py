@@ -80,17 +80,18 @@ async def forecast_of(
 ) -> Forecast:
     """The forecast of the query, made of the report of `history_query`."""
     items: list[Expected] = []
-    made: list[OfferForecast] = []
+    offer_forecasts: list[OfferForecast] = []
     for days in await days_by_offer(tx, history_query(query), report.rows):
         days_forecast, offer_forecast = forecast_days(days, query, now)
         items += days_forecast
-        made += [offer_forecast] if offer_forecast else []
+        offer_forecasts += [offer_forecast] if offer_forecast else []
         await asyncio.sleep(0)  # clicks answered by the same process go on in between
-    whole, whole_accuracy = total(made)
+    whole, whole_accuracy = total(offer_forecasts)
     return Forecast(
         currency=query.currency, items=items, total=whole, missing=sum(item.forecast is None for item in items),
         accuracy=Accuracy(
-            sum(forecast.accuracy.days for forecast in made), sum(forecast.accuracy.inside for forecast in made)
+            sum(item.accuracy.days for item in offer_forecasts),
+            sum(item.accuracy.inside for item in offer_forecasts),
         ),
         total_accuracy=whole_accuracy,
     )  # fmt: skip

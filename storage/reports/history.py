@@ -162,15 +162,15 @@ class _Sum:
                 self.amounts[n] = (self.amounts[n] or 0) + convert(amount, rate)
 
     def row(self, group: dict[str, str | None]) -> HistoryRow:
-        known = {
+        amounts = {
             name: None if name in self.unconverted else amount
             for name, amount in zip(AMOUNTS, self.amounts, strict=True)
         }
-        profit = None if known["revenue"] is None else known["revenue"] - (known["cost"] or 0)
+        profit = None if amounts["revenue"] is None else amounts["revenue"] - (amounts["cost"] or 0)
         if "cost" in self.unconverted:
             profit = None
         return HistoryRow(
-            group=group, **dict(zip(COUNTS, self.counts, strict=True)), **known, profit=profit,
+            group=group, **dict(zip(COUNTS, self.counts, strict=True)), **amounts, profit=profit,
             unconverted=self.unconverted,
         )  # fmt: skip
 

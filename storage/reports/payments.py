@@ -60,17 +60,17 @@ async def owed(tx: AsyncConnection, account: Row[Any]) -> list[Owed]:
     paid = await _paid(tx, account.id)
     s = settled_days.c
     settled = (await tx.execute(select(func.max(s.day)).where(s.account_id == account.id))).scalar_one_or_none()
-    made = []
+    amounts_owed = []
     for currency in sorted(earned.keys() | paid.keys()):
         months = statements(
             earned.get(currency, ()), paid.get(currency, {}), rule=terms.rule, threshold=terms.threshold
         )
         payable, received = sum(month.payable for month in months), sum(month.paid for month in months)
-        made.append(Owed(
+        amounts_owed.append(Owed(
             account=account.code, currency=currency, terms=terms, months=months, payable=payable, paid=received,
             outstanding=payable - received, carried=months[-1].carried_out, settled_to=settled,
         ))  # fmt: skip
-    return made
+    return amounts_owed
 
 
 async def _earned(tx: AsyncConnection, account_id: int, *, by_player: bool) -> dict[str, list[Earned]]:

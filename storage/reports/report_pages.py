@@ -111,8 +111,8 @@ class Paging:
         for at in range(0, len(outdated), _AT_ONCE):
             raw |= await self._cells(outdated[at : at + _AT_ONCE])
         await self._make(raw, view, tokens)
-        made = {day: page_of(day, cells, view) for day, cells in self._fresh.items()}
-        return PagedReport(view, [made[day] if day in made else self._pages[day][0] for day in days])
+        fresh_pages = {day: page_of(day, cells, view) for day, cells in self._fresh.items()}
+        return PagedReport(view, [fresh_pages[day] if day in fresh_pages else self._pages[day][0] for day in days])
 
     def _key(self, day: date) -> _Key:
         return self._query.team_id, self._form, day, self._versions[day] or 0
@@ -204,13 +204,13 @@ async def make_usual(
     tx: AsyncConnection, query: ReportQuery, days: Mapping[date, Sequence[Cell]]
 ) -> dict[date, list[tuple[str, bytes]]]:
     """Pages of days just merged, by form, for the usual reports; `query` names team and currency."""
-    made: dict[date, list[tuple[str, bytes]]] = {}
+    pages: dict[date, list[tuple[str, bytes]]] = {}
     currencies = {currency for cells in days.values() for cell in cells for currency in cell.money}
     view = await view_of(ReportData(tx, query.team_id), query, currencies=currencies, days=days)
     views = {form_of(by, query.currency): msgspec.structs.replace(view, by=by) for by in USUAL}
     for day, cells in days.items():
-        made[day] = await asyncio.to_thread(_packed, day, cells, views)
-    return made
+        pages[day] = await asyncio.to_thread(_packed, day, cells, views)
+    return pages
 
 
 def _packed(day: date, cells: Sequence[Cell], views: Mapping[str, View]) -> list[tuple[str, bytes]]:

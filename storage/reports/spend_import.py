@@ -105,8 +105,10 @@ async def place(
     standing = await spend.standing_between(tx, [row.id for row in ours], source.preset, first, last)
     if standing and not rows:
         raise ConnectorError(f"nothing is told of {first} to {last}, where costs stand: they are kept")
-    told = {(cost.campaign_id, cost.day) for cost in costs}
-    costs += [msgspec.structs.replace(cost, amount=0) for cost in standing if (cost.campaign_id, cost.day) not in told]
+    costed = {(cost.campaign_id, cost.day) for cost in costs}
+    costs += [
+        msgspec.structs.replace(cost, amount=0) for cost in standing if (cost.campaign_id, cost.day) not in costed
+    ]
     named = {theirs for row in rows for theirs in (row.campaign, row.name)}
     kept = {theirs: weights for theirs, weights in pairs.items() if theirs in named}
     return Placed(costs=costs, unmatched={key: amount for key, amount in unmatched.items() if amount}, pairs=kept)

@@ -46,10 +46,10 @@ async def variant_earnings(
     ids = {row.code: int(row.id) for row in await tx.execute(mine.where(site_offers.c.site_id == site.id))}
     rows = [row for row in (await report_of(tx, query, apart)).rows if row.group["offer"] in ids]
     by_offer = await days_by_offer(tx, query, rows)
-    known = {ids[days.offer]: offer_history(days, query, now) for days in by_offer}
+    histories = {ids[days.offer]: offer_history(days, query, now) for days in by_offer}
     values = {
         offer_id: value.first_deposit
-        for offer_id, value in zip(known, click_values(list(known.values())), strict=True)
+        for offer_id, value in zip(histories, click_values(list(histories.values())), strict=True)
     }  # fmt: skip
     first = today - timedelta(days=DAYS - 1)
     visitors, deposits = await _visitors(tx, site.id, first), await _first_deposits(tx, site.id, first)

@@ -39,8 +39,8 @@ async def save(
         "team_id": team_id, "name": name, "code": await names.code_for(tx, views, team_id, name), "query": query,
         "created_at": now,
     }  # fmt: skip
-    made = (await tx.execute(insert(views).values(values).returning(views.c.id))).scalar_one()
-    return SavedView(id=made, **{key: value for key, value in values.items() if key != "team_id"}), None
+    view_id = (await tx.execute(insert(views).values(values).returning(views.c.id))).scalar_one()
+    return SavedView(id=view_id, **{key: value for key, value in values.items() if key != "team_id"}), None
 
 
 def of_team(team_id: int) -> Select[Any]:

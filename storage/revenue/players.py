@@ -117,12 +117,12 @@ async def _write(
     """Write some players and their days: how many were new, how many days differed, how many totals are outdated."""
     p = players.c
     query = select(players).where(p.account_id == account.id, p.key.in_(list(rows)))
-    known = {row.key: row for row in await tx.execute(query)}
+    standing = {row.key: row for row in await tx.execute(query)}
     places = await _places(tx, account, [row for of in rows.values() for row in of])
-    days = await _days_of(tx, [row.id for row in known.values()])
+    days = await _days_of(tx, [row.id for row in standing.values()])
     made, outdated = _Changes(), 0
     for key, told in rows.items():
-        before = known.get(key)
+        before = standing.get(key)
         if before is not None and before.forgotten:
             continue
         had = days.get(before.id, {}) if before is not None else {}
@@ -269,8 +269,8 @@ def _place(before: Row[Any] | None, sub: str, tag: str, places: Places) -> dict[
     offer_id = (click.offer_id if click else 0) or places.offers.get(tag) or places.offers.get("") or 0
     campaign_id = click.campaign_id if click else campaign.id if campaign is not None else 0
     source_id = click.source_id if click else campaign.source_id or 0 if campaign is not None else 0
-    made = {"offer_id": offer_id, "campaign_id": campaign_id or 0, "source_id": source_id or 0}
-    return {name: value or (getattr(before, name) if before is not None else 0) for name, value in made.items()}
+    place = {"offer_id": offer_id, "campaign_id": campaign_id or 0, "source_id": source_id or 0}
+    return {name: value or (getattr(before, name) if before is not None else 0) for name, value in place.items()}
 
 
 def _first_paid(days: Mapping[date, Values]) -> date | None:

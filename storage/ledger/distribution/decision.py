@@ -32,12 +32,12 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
 def decide(request: Request) -> dict[str, Decision]:
     """The next weights of each segment with enough clicks."""
-    made: dict[str, Decision] = {}
+    decisions: dict[str, Decision] = {}
     for segment, histories in request.histories.items():
         complete = _complete(histories, request.offers)
         if not segment or sum(history.clicks for history in complete) >= SEGMENT_CLICKS:
-            made[segment] = _decide(complete, request, segment)
-    return made
+            decisions[segment] = _decide(complete, request, segment)
+    return decisions
 
 
 def _complete(histories: Mapping[int, OfferHistory], offers: Sequence[int]) -> list[OfferHistory]:

@@ -194,13 +194,13 @@ def _rates(several: Sequence[_Series], *, first_deposits_per_click: float = 1.0)
         ]
         by_first_deposit = priors[0] or priors[1] / first_deposits_per_click or 1.0
         by_click = priors[1] or priors[0] * first_deposits_per_click or 1.0
-        made = {
+        rates = {
             place: learner.rate(by_click if several[place].per_click else by_first_deposit)
             for place, learner in learners.items()
         }
-        sums = {place: (rate.mean * rate.exposure, rate.exposure) for place, rate in made.items()}
+        sums = {place: (rate.mean * rate.exposure, rate.exposure) for place, rate in rates.items()}
     nothing = [_Rate(series.nothing, 0.0, 0.0, 0.0) for series in several]
-    return [made.get(place, rate) for place, rate in enumerate(nothing)]
+    return [rates.get(place, rate) for place, rate in enumerate(nothing)]
 
 
 def _common(sums: Sequence[tuple[float, float]]) -> float:

@@ -80,8 +80,8 @@ def decide(setup: Setup, standing: Standing, title: str) -> Decisions:
 
 def _entities(setup: Setup, title: str) -> Iterable[tuple[str, Iterable[Entity]]]:
     accounts: tuple[TrackerAccount, ...] = setup.accounts
-    known = {account.key for account in accounts}
-    if any(offer.account not in known for offer in setup.offers):
+    account_keys = {account.key for account in accounts}
+    if any(offer.account not in account_keys for offer in setup.offers):
         note = f"Offers that belonged to no network at {title}."
         accounts = (*accounts, TrackerAccount(key=NO_NETWORK, name=f"{title}: no network", note=note))
     return (

@@ -142,8 +142,8 @@ _numbers_of: Callable[[LayerSums], tuple[int | None, ...]] = attrgetter(*LayerSu
 
 
 def _sum_of_known(numbers: Iterable[int | None]) -> int | None:
-    known = [number for number in numbers if number is not None]
-    return sum(known) if known else None
+    present = [number for number in numbers if number is not None]
+    return sum(present) if present else None
 
 
 def note_unconverted(group: Group, currency: str, name: str, amount: int) -> None:

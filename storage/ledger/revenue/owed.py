@@ -41,15 +41,15 @@ def statements(earned: Iterable[Earned], paid: Mapping[str, int], *, rule: Rule,
     for earning in earned:
         months.setdefault(earning.month, []).append(earning)
     carried: dict[str, int] = {}
-    made = []
+    closed_months = []
     for month in sorted(months):
         brought = sum(carried.values())
         payable, carried, waived = _close(_by_unit(months[month], rule), carried, rule=rule, threshold=threshold)
-        made.append(Statement(
+        closed_months.append(Statement(
             month=month, commission=sum(earning.commission for earning in months[month]), carried_in=brought,
             payable=payable, carried_out=sum(carried.values()), waived=waived, paid=paid.get(month, 0),
         ))  # fmt: skip
-    return made
+    return closed_months
 
 
 def _by_unit(earned: Iterable[Earned], rule: Rule) -> dict[str, int]:
